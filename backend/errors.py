@@ -1,0 +1,66 @@
+"""Every error of the Label Studio side, each with a sentence an annotator or admin can act on.
+
+PhraseClickError (model/errors.py)
+└── BackendError
+    ├── LabelConfigError        the labeling config cannot work with this backend
+    ├── RequestError            a request's body is not what Label Studio sends
+    ├── PictureError            a task's picture could not be had
+    │   ├── PictureAddressError     its address is missing, of an unknown kind, or not allowed
+    │   ├── PictureFetchError       the host that keeps it did not hand it out
+    │   └── PictureFormatError      what came is not a picture that can be read, or is too large
+    ├── LabelStudioError        Label Studio's API refused or could not be reached
+    │   └── TokenError              its token is dead, missing or of the wrong kind
+    └── DatabaseError           the backend's own database is missing, locked or too old
+"""
+
+from model.errors import PhraseClickError
+
+
+class BackendError(PhraseClickError):
+    """Base of the Label Studio side. ``status`` is the HTTP status where an error ends a request."""
+
+    status = 500
+
+
+class LabelConfigError(BackendError):
+    """The labeling config lacks a control that the backend needs, or contradicts itself."""
+
+    status = 422
+
+
+class RequestError(BackendError):
+    """A request's body is not what Label Studio sends."""
+
+    status = 422
+
+
+class PictureError(BackendError):
+    """A task's picture could not be had."""
+
+    status = 422
+
+
+class PictureAddressError(PictureError):
+    """The picture's address is missing, of an unknown kind, or not allowed."""
+
+
+class PictureFetchError(PictureError):
+    """The host that keeps the picture did not hand it out."""
+
+
+class PictureFormatError(PictureError):
+    """What came is not a picture that can be read, or it is larger than allowed."""
+
+
+class LabelStudioError(BackendError):
+    """Label Studio's API refused a call or could not be reached."""
+
+    status = 502
+
+
+class TokenError(LabelStudioError):
+    """Label Studio's token is missing, dead, or of the wrong kind."""
+
+
+class DatabaseError(BackendError):
+    """The backend's own database is missing, locked or too old."""

@@ -1,0 +1,86 @@
+"""Every setting in one place, with the prefix ``PHRASECLICK_``, each default with its why."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIB = 1024 * 1024
+
+
+class Settings(BaseSettings):
+    """Read from the environment (``PHRASECLICK_DATA`` …); the command line overrides single ones."""
+
+    model_config = SettingsConfigDict(env_prefix="PHRASECLICK_", extra="ignore")
+
+    # -- where things are
+    data: Path = Field(Path("phraseclick-data"), description="Folder that holds all state.")
+    database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite inside the data folder.")
+    broker_url: str = Field("", description="Celery broker; empty: a queue of files in the data folder.")
+    checkpoint: str = Field("shipped", description="'shipped' or the path of a checkpoint directory.")
+
+    # -- Label Studio
+    label_studio_url: str = Field("", description="Empty: the hostname that /setup announces.")
+    label_studio_token: SecretStr = Field(
+        SecretStr(""), description="Legacy or personal access token; empty: the one /setup sends."
+    )
+    local_files_root: Path | None = Field(
+        None, description="LOCAL_FILES_DOCUMENT_ROOT of Label Studio, where this machine shares it."
+    )
+
+    # -- access
+    basic_auth_user: str = Field("", description="With the password: guards all but /health.")
+    basic_auth_password: SecretStr = SecretStr("")
+    webhook_secret: SecretStr = Field(
+        SecretStr(""), description="Value of X-PhraseClick-Secret that /webhook asks for."
+    )
+    # A context holds clicks and drafts with masks: some MB on large pictures, never hundreds.
+    max_request_bytes: int = 64 * MIB
+
+    # -- pictures
+    allow_private_addresses: bool = Field(
+        False, description="Fetch pictures from private and link-local addresses too."
+    )
+    # Label Studio gives up on a prediction after 100 s; an annotator long before.
+    picture_timeout_s: float = 20.0
+    picture_max_bytes: int = 100 * MIB
+    # Above this a decoded RGB picture needs more than 300 MB: a decompression bomb or a mistake.
+    picture_max_pixels: int = 100_000_000
+    picture_cache_bytes: int = 2048 * MIB
+
+    # -- interaction memory
+    new_object: Literal["auto", "refine", "new"] = Field(
+        "auto",
+        description="What a lone positive click does where the config has no '+ last object' label.",
+    )
+    # Found in the config without regard to case; first match wins.
+    refine_positive_label: str = "+ last object"
+    refine_negative_label: str = "- last object"
+    carry_phrase: Literal["none", "target", "task"] = Field(
+        "none", description="Whether a typed phrase outlives its object: no, within the task, or on."
+    )
+    label_as_phrase: bool = Field(
+        True, description="With no phrase typed, read the label's name as the phrase."
+    )
+    # A draft can lie for a weekend and a public holiday; after that nobody clicks on.
+    forget_after_days: float = 14.0
+
+    # -- model
+    device: str = Field("auto", description="'auto', 'cpu', 'cuda' or 'cuda:N'.")
+    # Two cores answer a click quickest; more threads than cores fight each other.
+    torch_threads: int = Field(0, description="0: as many as there are cores, at most 8.")
+    # About 4 MB for a picture and 4 for a crop: some 60 pictures at hand.
+    embedding_cache_bytes: int = 512 * MIB
+
+    @property
+    def resolved_database_url(self) -> str:
+        """The database's URL, SQLite in the data folder unless told otherwise."""
+        return self.database_url or f"sqlite:///{self.data.resolve() / 'phraseclick.db'}"
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """Settings of this process, read once."""
+    return Settings()

@@ -1,0 +1,1 @@
+"""The PhraseClick network and its predictor: arrays in, arrays out."""

@@ -1,0 +1,24 @@
+"""The root of every error this project raises on purpose, and those of the model's own room.
+
+PhraseClickError            a sentence for an annotator, an admin or an engineer, and what to do
+├── CheckpointError         a checkpoint is missing, damaged, or of another kind
+├── WordVectorsError        word vectors could not be read or found
+├── PromptError             clicks, phrase or mask that the network cannot take
+└── (training, backend)     see training/errors.py and backend/errors.py
+"""
+
+
+class PhraseClickError(Exception):
+    """Base of the family. ``str(error)`` is one sentence that says what happened and what to do."""
+
+
+class CheckpointError(PhraseClickError):
+    """A checkpoint directory is missing a file, fails its SHA-256, or does not fit the network."""
+
+
+class WordVectorsError(PhraseClickError):
+    """Word vectors could not be found or read."""
+
+
+class PromptError(PhraseClickError):
+    """Clicks, phrase, picture or previous mask have a shape or value the network cannot take."""

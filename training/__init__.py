@@ -1,0 +1,1 @@
+"""Data sets, simulated annotators and phrases, the training loop, evaluation."""
