@@ -10,14 +10,15 @@ PhraseClickError (model/errors.py)
     │   └── PictureFormatError      what came is not a picture that can be read, or is too large
     ├── LabelStudioError        Label Studio's API refused or could not be reached
     │   └── TokenError              its token is dead, missing or of the wrong kind
-    └── DatabaseError           the backend's own database is missing, locked or too old
+    ├── DatabaseError           the backend's own database is missing, locked or too old
+    └── DemoError               make demo lacks a program, or a server of it did not start
 """
 
 from model.errors import PhraseClickError
 
 
 class BackendError(PhraseClickError):
-    """Base of the Label Studio side. ``status`` is the HTTP status where an error ends a request."""
+    """Base of the Label Studio side. ``status``: the HTTP status where an error ends a request."""
 
     status = 500
 
@@ -64,3 +65,7 @@ class TokenError(LabelStudioError):
 
 class DatabaseError(BackendError):
     """The backend's own database is missing, locked or too old."""
+
+
+class DemoError(BackendError):
+    """The demonstration lacks a program, or one of its servers did not start."""

@@ -1,0 +1,208 @@
+"""A real Label Studio without a person at it: for the demonstration and for the tests.
+
+Label Studio lives in an environment of its own, since its pins clash with ours. The first start
+on a fresh data folder spends most of a minute on database migrations; so a migrated, empty
+database is kept beside the program, per version, and every later fresh folder begins with a copy.
+"""
+
+import fcntl
+import os
+import secrets
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import requests
+
+from backend.demo.child import Child, Progress, free_port
+from backend.errors import DemoError
+
+ENVIRONMENT = ".venv-label-studio"
+DATABASE = "label_studio.sqlite3"
+# The first start on a slow machine migrates for minutes; a machine at rest needs 55 s.
+START_SECONDS = 420.0
+
+
+@dataclass(frozen=True)
+class Account:
+    """Who logs in; the token is a legacy one, which Label Studio takes as ``Token …``."""
+
+    user: str = "annotator@example.com"
+    password: str = "click-and-phrase"
+    token: str = field(default_factory=lambda: secrets.token_hex(20))
+
+
+@dataclass(frozen=True)
+class LabelStudioServer:
+    """A running Label Studio."""
+
+    url: str
+    account: Account
+    data: Path
+    child: Child
+
+    @property
+    def user(self) -> str:
+        """E-mail address of the log-in."""
+        return self.account.user
+
+    @property
+    def password(self) -> str:
+        """Password of the log-in."""
+        return self.account.password
+
+    @property
+    def token(self) -> str:
+        """Legacy API token of the log-in."""
+        return self.account.token
+
+
+@contextmanager
+def label_studio(
+    data: Path,
+    *,
+    program: Path | None = None,
+    account: Account | None = None,
+    progress: Progress = print,
+    protected: bool = False,
+) -> Iterator[LabelStudioServer]:
+    """Start Label Studio on a free port of 127.0.0.1, wait until it answers, end it afterwards.
+
+    Args:
+        data: folder of all its state; made when missing, gone on with when it holds a database.
+        program: the ``label-studio`` command; found by ``find_program`` when None.
+        account: who logs in; made up when None.
+        progress: is told one line at a time what takes long.
+        protected: leave Label Studio's ban on private addresses on, as a fresh install has it.
+    """
+    program = program or find_program()
+    account = account or Account()
+    data = data.resolve()
+    data.mkdir(parents=True, exist_ok=True)
+    if not (data / DATABASE).exists():
+        shutil.copyfile(_migrated_database(program, progress), data / DATABASE)
+    with _run(program, data, account, protected=protected) as server:
+
+        def answers() -> bool:
+            return _answers(f"{server.url}/api/current-user/whoami", account.token)
+
+        server.child.wait_until(
+            answers, seconds=START_SECONDS, progress=progress, doing="Label Studio starts"
+        )
+        yield server
+
+
+def find_program() -> Path:
+    """The ``label-studio`` command: of this checkout's own environment, else the one on PATH.
+
+    Raises:
+        DemoError: there is none.
+    """
+    checkout = Path(__file__).resolve().parents[2]
+    for folder in (Path.cwd(), checkout):
+        program = folder / ENVIRONMENT / "bin" / "label-studio"
+        if program.exists():
+            return program
+    if on_path := shutil.which("label-studio"):
+        return Path(on_path)
+    raise DemoError(f"Label Studio is not installed: run 'make {ENVIRONMENT}' in the checkout.")
+
+
+@contextmanager
+def _run(
+    program: Path, data: Path, account: Account | None, *, protected: bool
+) -> Iterator[LabelStudioServer]:
+    port = free_port()
+    command = [str(program), "start", "--no-browser", "--internal-host", "127.0.0.1"]
+    child = Child(
+        "Label Studio",
+        [*command, "-p", str(port)],
+        log=data / "label-studio.log",
+        environment=_environment(data, account, protected=protected),
+    )
+    with child:
+        yield LabelStudioServer(f"http://127.0.0.1:{port}", account or Account(), data, child)
+
+
+def _environment(data: Path, account: Account | None, *, protected: bool) -> dict[str, str]:
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("LABEL_STUDIO_", "DJANGO_", "ML_", "SSRF_", "PYTHON", "POSTGRE"))
+    }
+    environment = kept | {
+        "LABEL_STUDIO_BASE_DATA_DIR": str(data),
+        "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",
+        "LABEL_STUDIO_DISABLE_SIGNUP_WITHOUT_LINK": "true",
+        "LOCAL_FILES_SERVING_ENABLED": "true",
+        "LOCAL_FILES_DOCUMENT_ROOT": str(data),
+        "COLLECT_ANALYTICS": "false",
+        "LATEST_VERSION_CHECK": "false",
+        "SENTRY_DSN": "",
+        "FRONTEND_SENTRY_DSN": "",
+        # A proxy for the outside must not come between Label Studio and a backend beside it.
+        "NO_PROXY": "127.0.0.1,localhost",
+        "no_proxy": "127.0.0.1,localhost",
+        "PYTHONUNBUFFERED": "1",
+    }
+    if not protected:
+        # Without the first, connecting a backend on this machine answers 403; without the
+        # second, it is connected without its webhook.
+        environment |= {"ML_BLOCK_LOCAL_IP": "false", "SSRF_PROTECTION_ENABLED": "false"}
+    if account:
+        environment |= {
+            "LABEL_STUDIO_USERNAME": account.user,
+            "LABEL_STUDIO_PASSWORD": account.password,
+            "LABEL_STUDIO_USER_TOKEN": account.token,
+        }
+    return environment
+
+
+def _migrated_database(program: Path, progress: Progress) -> Path:
+    """An empty database with all migrations done, made once per version of Label Studio."""
+    kept = program.resolve().parent.parent / "phraseclick" / _version(program)
+    database = kept / DATABASE
+    if database.exists():
+        return database
+    kept.mkdir(parents=True, exist_ok=True)
+    with (kept / "lock").open("w") as lock:
+        # Tests that run side by side wait for the first of them.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if database.exists():
+            return database
+        progress("Label Studio makes its database, once: about a minute")
+        making = kept / "making"
+        shutil.rmtree(making, ignore_errors=True)
+        making.mkdir()
+        with _run(program, making, None, protected=True) as server:
+            server.child.wait_until(
+                lambda: _answers(f"{server.url}/health"),
+                seconds=START_SECONDS,
+                progress=progress,
+                doing="Label Studio makes its database",
+            )
+        (making / DATABASE).rename(database)
+        shutil.rmtree(making)
+    return database
+
+
+def _version(program: Path) -> str:
+    python = program.resolve().parent / "python"
+    question = "from importlib.metadata import version; print(version('label-studio'))"
+    answer = subprocess.run(
+        [str(python), "-c", question], check=True, capture_output=True, text=True, timeout=60
+    )
+    return answer.stdout.strip()
+
+
+def _answers(url: str, token: str | None = None) -> bool:
+    with requests.Session() as session:
+        session.trust_env = False
+        headers = {"Authorization": f"Token {token}"} if token else {}
+        try:
+            return session.get(url, headers=headers, timeout=5).ok
+        except requests.RequestException:
+            return False
