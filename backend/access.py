@@ -1,0 +1,178 @@
+"""Who may ask, how much they may send, and what never reaches a log.
+
+Plain ASGI around the whole application, so that a body too large or a caller unknown costs nothing
+but this file, and so that no route can forget it.
+"""
+
+import base64
+import binascii
+import hmac
+import logging
+import re
+from collections.abc import Iterable
+
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from backend.settings import MIB, Settings
+
+SECRET_HEADER = "X-PhraseClick-Secret"
+
+_NOT_KNOWN = "This backend asks for a user and a password: give them where it is connected."
+_WRONG_SECRET = (
+    f"The webhook's {SECRET_HEADER} header is missing or wrong. Run phraseclick connect again."
+)
+
+
+class BasicAuth:
+    """Asks for one user and password on everything but ``/health``.
+
+    Label Studio's webhooks carry no basic auth, so with a webhook secret set ``/webhook`` is left
+    to that; with none set it is guarded like the rest: safe, and phraseclick doctor says so.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, user: str, password: str, open_paths: Iterable[str]
+    ) -> None:
+        self._app = app
+        self._expected = f"{user}:{password}".encode()
+        self._open = frozenset(open_paths)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if (
+            scope["type"] != "http"
+            or scope["path"] in self._open
+            or self._knows(Headers(scope=scope))
+        ):
+            await self._app(scope, receive, send)
+            return
+        refused = JSONResponse(
+            {"detail": _NOT_KNOWN}, 401, headers={"WWW-Authenticate": 'Basic realm="PhraseClick"'}
+        )
+        await refused(scope, receive, send)
+
+    def _knows(self, headers: Headers) -> bool:
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "basic":
+            return False
+        try:
+            sent = base64.b64decode(given.strip(), validate=True)
+        except (binascii.Error, ValueError):
+            return False
+        return hmac.compare_digest(sent, self._expected)
+
+
+class WebhookSecret:
+    """Asks ``/webhook`` for the secret header, where a secret is set."""
+
+    def __init__(self, app: ASGIApp, *, secret: str) -> None:
+        self._app = app
+        self._secret = secret.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == "/webhook":
+            sent = Headers(scope=scope).get(SECRET_HEADER, "").encode("latin-1")
+            if not hmac.compare_digest(sent, self._secret):
+                await JSONResponse({"detail": _WRONG_SECRET}, 401)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+class RequestSizeLimit:
+    """Ends a request whose body is, or grows, larger than allowed: 413 with a sentence."""
+
+    def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
+        self._app = app
+        self._max = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        announced = Headers(scope=scope).get("content-length", "")
+        if announced.isdigit() and int(announced) > self._max:
+            refused = JSONResponse(
+                {"detail": self._sentence()}, 413, headers={"connection": "close"}
+            )
+            await refused(scope, receive, send)
+            return
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._max:
+                raise HTTPException(413, self._sentence(), headers={"connection": "close"})
+            return message
+
+        await self._app(scope, counted, send)
+
+    def _sentence(self) -> str:
+        return (
+            f"The request is larger than {self._max / MIB:.3g} MiB. "
+            "Set PHRASECLICK_MAX_REQUEST_BYTES higher if the task's masks really need it."
+        )
+
+
+def guard(app: Starlette, settings: Settings) -> None:
+    """Put every guard that the settings ask for around the application; the last is outermost."""
+    app.add_middleware(RequestSizeLimit, max_bytes=settings.max_request_bytes)
+    secret = settings.webhook_secret.get_secret_value()
+    if secret:
+        app.add_middleware(WebhookSecret, secret=secret)
+    password = settings.basic_auth_password.get_secret_value()
+    if settings.basic_auth_user and password:
+        app.add_middleware(
+            BasicAuth,
+            user=settings.basic_auth_user,
+            password=password,
+            open_paths=("/health", "/webhook") if secret else ("/health",),
+        )
+
+
+# -- logs
+
+_SHAPES = (
+    re.compile(r"(?i)\b((?:bearer|token|basic)\s+)[\w.+/=~-]{8,}"),
+    re.compile(
+        r"(?i)([\"']?\b(?:access_token|refresh|token|password|secret|api_key|x-amz-\w+|sig|signature)"
+        r"[\"']?\s*[=:]\s*[\"']?)[^\s\"'&,;}]+"
+    ),
+    re.compile(r"(\w+://[^/\s:@]*:)[^@/\s]+(?=@)"),
+)
+_known: set[str] = set()
+
+
+def hide(*secrets: str) -> None:
+    """Never let these values be seen in a log of this process."""
+    # A value of a few letters would blacken half of every line and guards nothing anyway.
+    _known.update(secret for secret in secrets if len(secret) >= 6)
+
+
+def hidden(text: str) -> str:
+    """The text with every known secret, and whatever looks like one, blotted out."""
+    for secret in tuple(_known):
+        text = text.replace(secret, "***")
+    for shape in _SHAPES:
+        text = shape.sub(r"\1***", text)
+    return text
+
+
+class DiscreetFormatter(logging.Formatter):
+    """A log line without secrets; tracebacks too."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return hidden(super().format(record))
+
+
+def hide_settings(settings: Settings) -> None:
+    """Keep the settings' own secrets out of the logs."""
+    hide(
+        settings.label_studio_token.get_secret_value(),
+        settings.basic_auth_password.get_secret_value(),
+        settings.webhook_secret.get_secret_value(),
+    )
