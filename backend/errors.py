@@ -11,6 +11,8 @@ PhraseClickError (model/errors.py)
     ├── LabelStudioError        Label Studio's API refused or could not be reached
     │   └── TokenError              its token is dead, missing or of the wrong kind
     ├── DatabaseError           the backend's own database is missing, locked or too old
+    ├── AddressInUseError       the address to serve on is taken or not this machine's
+    ├── BenchError              the benchmark's server did not start or answered wrongly
     └── DemoError               make demo lacks a program, or a server of it did not start
 """
 
@@ -69,3 +71,11 @@ class DatabaseError(BackendError):
 
 class DemoError(BackendError):
     """The demonstration lacks a program, or one of its servers did not start."""
+
+
+class AddressInUseError(BackendError):
+    """The address to serve on is taken by another program, or is not this machine's."""
+
+
+class BenchError(BackendError):
+    """The benchmark's server did not start, or answered wrongly."""
