@@ -1,0 +1,231 @@
+"""Picture features: a torchvision classification network cut into stages, one per stride.
+
+Weights come from torchvision by name, or from a file, and may have their batch norms folded in.
+
+TensorFlow's SAME padding puts the extra row and column of a stride-2 convolution at the bottom and
+right, torch's symmetric padding reads it at the top and left. Padding by hand copies every large
+feature once. Instead a "same_upper" backbone works on the picture turned by 180 degrees with its
+kernels turned too, where the two paddings are the same thing (for even heights and widths), and
+turns the five features back.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from model.config import ModelConfig
+from model.errors import CheckpointError
+from model.torchvision_operators import torchvision
+
+# Where mobilenet_v2().features is cut: the last block of each stride.
+MOBILENET_CUTS = (0, 2, 4, 7, 14, 18)
+RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+
+
+class Backbone(nn.Module):
+    """Features at strides 2, 4, 8, 16 and 32 (the last at 16 when ``output_stride`` is 16)."""
+
+    channels: tuple[int, int, int, int, int]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        norm: Literal["batch", "folded"] = "folded",
+        padding: Literal["symmetric", "same_upper"] = "symmetric",
+        input_channels: int = 3,
+        output_stride: Literal[16, 32] = 32,
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.norm = norm
+        self.turned = padding == "same_upper"
+        self.input_channels = input_channels
+        self.stages, self.channels = _stages(name)
+        if norm == "folded":
+            _fold(self.stages)
+        if input_channels != 3:
+            _widen_input(self.stages, input_channels)
+        if output_stride == 16:
+            _dilate(self.stages[-1])
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """x: B,C,H,W, normalised, H and W multiples of 32. Five features, the finest first."""
+        if self.turned:
+            x = x.flip((2, 3))
+        features = []
+        for stage in self.stages:
+            x = stage(x)
+            features.append(x.flip((2, 3)) if self.turned else x)
+        f2, f4, f8, f16, f32 = features
+        return f2, f4, f8, f16, f32
+
+    def convolutions(self) -> Iterator[nn.Conv2d]:
+        """Every convolution in network order (for mobilenet_v2, that of its layers)."""
+        return (module for module in self.stages.modules() if isinstance(module, nn.Conv2d))
+
+    def load_pretrained(self, source: str | Path) -> None:
+        """Start from trained weights.
+
+        source: a torchvision weights name ("DEFAULT", "IMAGENET1K_V2", fetched by torchvision), a
+        ``.npz`` of folded convolutions, or a ``.safetensors`` with torchvision's parameter names.
+        Channels of the input beyond the first three start at zero. Raises CheckpointError.
+        """
+        path = Path(source)
+        if path.suffix == ".npz":
+            load_folded_npz(self, path)
+            return
+        if path.suffix == ".safetensors":
+            net = torchvision.models.get_model(self.name, weights=None)
+            net.load_state_dict(_read_safetensors(path), strict=False)
+        else:
+            try:
+                net = torchvision.models.get_model(self.name, weights=str(source))
+            except (ValueError, KeyError) as error:
+                raise CheckpointError(
+                    f"'{source}' is no weights file and no torchvision weights name of {self.name}."
+                ) from error
+        stages = _cut(self.name, net)
+        if self.norm == "folded":
+            _fold(stages)
+        if self.input_channels != 3:
+            _widen_input(stages, self.input_channels)
+        self.stages.load_state_dict(stages.state_dict())
+        if self.turned:
+            _turn_kernels(self)
+
+
+def build_backbone(config: ModelConfig) -> Backbone:
+    """The backbone that the configuration asks for."""
+    early = config.form == "early"
+    return Backbone(
+        config.backbone,
+        norm=config.backbone_norm,
+        padding=config.padding,
+        input_channels=5 if early else 3,
+        output_stride=config.output_stride if early else 32,
+    )
+
+
+def load_folded_npz(backbone: Backbone, path: Path | str) -> None:
+    """Load convolutions with batch norm folded in: ``NN.weight``, ``NN.bias`` in network order.
+
+    ``layers`` is JSON, one entry per convolution (kind, shape, stride, activation); the last, the
+    classifier, is left out. The backbone must be built with ``norm="folded"``. Raises
+    CheckpointError where the file does not fit.
+    """
+    if backbone.norm != "folded":
+        raise CheckpointError(
+            "These weights have their batch norms folded in; set backbone_norm to 'folded'."
+        )
+    convolutions = list(backbone.convolutions())
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            layers = json.loads(str(file["layers"]))
+            arrays = [
+                (file[f"{index:02d}.weight"], file[f"{index:02d}.bias"])
+                for index in range(len(layers))
+            ]
+    except (OSError, KeyError, ValueError) as error:
+        raise CheckpointError(f"Cannot read backbone weights from {path}: {error}") from error
+    if len(arrays) < len(convolutions):
+        raise CheckpointError(
+            f"{path} has {len(arrays)} layers, {backbone.name} has {len(convolutions)}."
+        )
+    for convolution, layer, (weight, bias) in zip(convolutions, layers, arrays, strict=False):
+        target = convolution.weight
+        fits = weight.shape[2:] == tuple(target.shape[2:]) and weight.shape[0] == target.shape[0]
+        if not fits or weight.shape[1] > target.shape[1] or convolution.bias is None:
+            raise CheckpointError(f"Layer {layer} of {path} does not fit {backbone.name}.")
+        with torch.no_grad():
+            target.zero_()[:, : weight.shape[1]] = torch.from_numpy(weight.astype(np.float32))
+            convolution.bias.copy_(torch.from_numpy(bias.astype(np.float32)))
+    if backbone.turned:
+        _turn_kernels(backbone)
+
+
+def _stages(name: str) -> tuple[nn.ModuleList, tuple[int, int, int, int, int]]:
+    if name == "mobilenet_v2":
+        net = torchvision.models.get_model(name, weights=None)
+        return _cut(name, net), (16, 24, 32, 96, 320)
+    if name in RESNETS:
+        net = torchvision.models.get_model(name, weights=None)
+        wide = 4 if net.fc.in_features == 2048 else 1
+        return _cut(name, net), (64, 64 * wide, 128 * wide, 256 * wide, 512 * wide)
+    raise CheckpointError(f"Unknown backbone '{name}'; known: mobilenet_v2, {', '.join(RESNETS)}.")
+
+
+def _cut(name: str, net: Any) -> nn.ModuleList:
+    if name == "mobilenet_v2":
+        blocks = list(net.features)
+        cuts = itertools.pairwise(MOBILENET_CUTS)
+        return nn.ModuleList(nn.Sequential(*blocks[start:end]) for start, end in cuts)
+    return nn.ModuleList(
+        [
+            nn.Sequential(net.conv1, net.bn1, net.relu),
+            nn.Sequential(net.maxpool, net.layer1),
+            net.layer2,
+            net.layer3,
+            net.layer4,
+        ]
+    )
+
+
+def _fold(stages: nn.ModuleList) -> None:
+    """Fold each batch norm into the convolution registered just before it."""
+    for parent in list(stages.modules()):
+        convolution: tuple[str, nn.Conv2d] | None = None
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.Conv2d):
+                convolution = name, child
+            elif isinstance(child, nn.BatchNorm2d) and convolution is not None:
+                folded = fuse_conv_bn_eval(convolution[1].eval(), child.eval())
+                # Folding makes a bias that is not trained; here it is a parameter like others.
+                setattr(parent, convolution[0], folded.train().requires_grad_(True))
+                setattr(parent, name, nn.Identity())
+                convolution = None
+
+
+def _widen_input(stages: nn.ModuleList, channels: int) -> None:
+    """Give the first convolution more input channels; the new ones start at zero."""
+    first = next(module for module in stages.modules() if isinstance(module, nn.Conv2d))
+    weight = first.weight.new_zeros(first.out_channels, channels, *first.kernel_size)
+    weight[:, :3] = first.weight.detach()
+    first.weight = nn.Parameter(weight)
+    first.in_channels = channels
+
+
+def _dilate(stage: nn.Module) -> None:
+    """Keep the stride of the stage's input: its stride becomes dilation."""
+    for module in stage.modules():
+        if not isinstance(module, nn.Conv2d):
+            continue
+        module.stride = (1, 1)
+        if module.kernel_size[0] > 1:
+            module.dilation = (2, 2)
+            module.padding = (module.kernel_size[0] - 1, module.kernel_size[1] - 1)
+
+
+def _turn_kernels(backbone: Backbone) -> None:
+    with torch.no_grad():
+        for convolution in backbone.convolutions():
+            convolution.weight.copy_(convolution.weight.flip((2, 3)))
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"Cannot read backbone weights from {path}: {error}") from error

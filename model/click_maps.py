@@ -1,0 +1,74 @@
+"""Clicks as pictures: distance maps and disks, at any stride of the network.
+
+A click is a point (x, y) in pixels of the network input, the pixel in column c and row r covering
+[c, c + 1) x [r, r + 1), its centre at (c + 0.5, r + 0.5). Clicks keep their fractions, so nothing
+is rounded on the way from the annotator's screen to a map at stride 8.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class ClickBatch(NamedTuple):
+    """Clicks of B prompts, padded to N.
+
+    xy: B,N,2 float, (x, y) in pixels of the network input. sign: B,N, +1 positive, -1 negative,
+    0 padding. N may be 0.
+    """
+
+    xy: Tensor
+    sign: Tensor
+
+
+def no_clicks(batch: int, device: torch.device | None = None) -> ClickBatch:
+    """B prompts without any click."""
+    return ClickBatch(torch.zeros(batch, 0, 2, device=device), torch.zeros(batch, 0, device=device))
+
+
+def nearest_distance(
+    clicks: ClickBatch, height: int, width: int, stride: int, limit: float
+) -> Tensor:
+    """B,2,H,W: distance in input pixels from each cell's centre to the nearest click, cut at limit.
+
+    Channel 0 holds positive clicks, 1 negative ones. Without such a click the map is ``limit``
+    everywhere. ``height`` and ``width`` count cells of ``stride`` pixels.
+    """
+    xy, sign = clicks
+    batch, count = sign.shape
+    if count == 0:
+        return xy.new_full((batch, 2, height, width), limit)
+    columns = (torch.arange(width, device=xy.device, dtype=xy.dtype) + 0.5) * stride
+    rows = (torch.arange(height, device=xy.device, dtype=xy.dtype) + 0.5) * stride
+    across = (columns - xy[..., 0:1]).square_()  # B,N,W
+    down = (rows - xy[..., 1:2]).square_()  # B,N,H
+    far = 4.0 * limit * limit
+    maps = []
+    for wanted in (1, -1):
+        # A click of the other sign is moved out of reach instead of being filtered out, so that
+        # the batch stays rectangular.
+        other = (sign != wanted).to(xy.dtype).mul_(far)
+        squared = (down + other[..., None])[..., None] + across[:, :, None, :]  # B,N,H,W
+        maps.append(squared.amin(1).sqrt_().clamp_(max=limit))
+    return torch.stack(maps, 1)
+
+
+def distance_maps(clicks: ClickBatch, height: int, width: int, limit: float) -> Tensor:
+    """B,2,H,W in [0, 1] at full resolution: the two click channels of the paper's input.
+
+    Paper: Euclidean distance to the nearest click of each sign. Choice: cut at ``limit`` and
+    divided by it, all 1 without a click.
+    """
+    return nearest_distance(clicks, height, width, 1, limit).div_(limit)
+
+
+def disk_maps(distance: Tensor, radius: float, stride: int) -> Tensor:
+    """Disks of ``radius`` input pixels around clicks, anti-aliased over one cell, from distances.
+
+    ``distance`` comes from ``nearest_distance`` with the same stride. Values in [0, 1]. A disk is
+    never thinner than the cell, so that every click shows at every stride.
+    """
+    return ((max(radius, 0.5 * stride) - distance) / stride + 0.5).clamp_(0.0, 1.0)

@@ -1,0 +1,86 @@
+"""Everything that fixes the shape of a PhraseClick network; the JSON beside its weights.
+
+One field, ``form``, chooses between the paper's network (clicks are input channels, the whole
+network runs for every click) and the served one (the picture is encoded once, clicks enter late).
+The paper (section numbers are not known here, see the module docstrings) states neither widths
+nor backbone depth, so every number below is a *choice*.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from model.errors import CheckpointError
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Shape of the network. All lengths are in pixels of the network's input."""
+
+    form: Literal["early", "late"] = "late"
+    # A torchvision classification network: mobilenet_v2, or a resnet by name.
+    backbone: str = "mobilenet_v2"
+    # Longest side at which a picture is encoded; a multiple of 32.
+    input_size: int = 384
+    # Length of a word vector; hidden size of the LSTM in each direction.
+    word_dim: int = 100
+    phrase_dim: int = 96
+    # Late: channels at stride 16; a half of it at 8, a quarter at 4, an eighth at 2.
+    # Early: channels after ASPP and in the decoder (DeepLabv3+ has 256).
+    channels: int = 128
+    # Words the attribute head tells apart ("blue", "chair", ...), in the order of its logits.
+    attributes: tuple[str, ...] = ()
+    # "same_upper" is TensorFlow's SAME: at stride 2 the extra row and column are bottom and right.
+    padding: Literal["symmetric", "same_upper"] = "same_upper"
+    # "folded": the backbone has no batch norms, they are folded into its convolutions, which are
+    # trained on with their biases. "batch": it keeps them.
+    backbone_norm: Literal["batch", "folded"] = "folded"
+    # Pixels in [0, 1] become (pixel - mean) / std.
+    pixel_mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    pixel_std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    # Click distances are cut here and divided by it (PHRASECLICK.md: 255).
+    distance_limit: float = 255.0
+    # Late form only: radius of the disk drawn at a click.
+    click_radius: float = 5.0
+    # Late form only: length of a pixel's embedding that is compared with the clicked pixels'.
+    embedding_dim: int = 32
+    # Late form only: phrase queries that look for pixels, each giving one map.
+    phrase_queries: int = 8
+    # Early form only: stride of the feature that ASPP sees.
+    output_stride: Literal[16, 32] = 16
+
+    def __post_init__(self) -> None:
+        if self.form not in ("early", "late"):
+            raise CheckpointError(f"form is '{self.form}', but must be 'early' or 'late'.")
+        if self.input_size < 32 or self.input_size % 32:
+            raise CheckpointError(f"input_size is {self.input_size}, but must be a multiple of 32.")
+        if self.channels < 16 or self.channels % 16:
+            raise CheckpointError(f"channels is {self.channels}, but must be a multiple of 16.")
+        if self.padding not in ("symmetric", "same_upper"):
+            raise CheckpointError(f"padding '{self.padding}' is neither symmetric nor same_upper.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """A dictionary of JSON types."""
+        plain = dataclasses.asdict(self)
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in plain.items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
+        """Inverse of ``to_dict``. Raises CheckpointError on a field this version does not know."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise CheckpointError(
+                f"The checkpoint's configuration has unknown fields ({', '.join(unknown)}): "
+                "it was written by a newer version; update this one."
+            )
+        fields: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+        }
+        return cls(**fields)

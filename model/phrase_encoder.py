@@ -1,0 +1,56 @@
+"""Words to a phrase feature: a bidirectional LSTM over word vectors, as the paper has it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence
+
+
+class WordBatch(NamedTuple):
+    """Word vectors of B phrases, padded to L.
+
+    vectors: B,L,D float. length: B int64, words that count; 0 = no phrase. L may be 0.
+    """
+
+    vectors: Tensor
+    length: Tensor
+
+
+def no_words(batch: int, word_dim: int, device: torch.device | None = None) -> WordBatch:
+    """B prompts without a phrase."""
+    return WordBatch(
+        torch.zeros(batch, 0, word_dim, device=device),
+        torch.zeros(batch, dtype=torch.long, device=device),
+    )
+
+
+class PhraseEncoder(nn.Module):
+    """Paper: word2vec, a bidirectional LSTM, its two final states joined."""
+
+    def __init__(self, word_dim: int, phrase_dim: int) -> None:
+        super().__init__()
+        self.word_dim = word_dim
+        self.phrase_dim = phrase_dim
+        self.lstm = nn.LSTM(word_dim, phrase_dim, batch_first=True, bidirectional=True)
+
+    @property
+    def out_dim(self) -> int:
+        """Length of the phrase state: both directions."""
+        return 2 * self.phrase_dim
+
+    def forward(self, words: WordBatch) -> Tensor:
+        """B,2P: the final states forward and backward; zeros where there is no phrase."""
+        vectors, length = words
+        batch = length.shape[0]
+        state = vectors.new_zeros(batch, self.out_dim)
+        spoken = torch.nonzero(length > 0).flatten()
+        if vectors.shape[1] == 0 or spoken.numel() == 0:
+            return state
+        packed = pack_padded_sequence(
+            vectors[spoken], length[spoken].cpu(), batch_first=True, enforce_sorted=False
+        )
+        _, (final, _) = self.lstm(packed)
+        return state.index_copy(0, spoken, torch.cat([final[0], final[1]], 1).to(state.dtype))
