@@ -167,12 +167,11 @@ def _read_tokens(
     bit = 53
     done = 0
     while done < count:
-        base = bit >> 3
-        windows = _windows(stream, base)
-        first = base << 3
-        last = first + (len(windows) << 3)
         if bit >= end_of_stream:
             raise RequestError("A brush mask in the request is cut off before its end.")
+        windows = _windows(stream, bit >> 3)
+        first = bit & ~7
+        last = first + (len(windows) << 3)
         while done < count and bit < last:
             window = (windows[(bit - first) >> 3] << (bit & 7)) & _WINDOW_BITS
             tag = window >> 61
@@ -198,12 +197,12 @@ def _read_tokens(
 
 
 def _windows(stream: bytes, base: int) -> list[int]:
-    """64 bits of ``stream`` from each byte of the block at ``base`` on, zeros past the end."""
+    """64 bits of ``stream`` from each byte of the block at ``base`` on, zeros past its end."""
     block = stream[base : base + _BLOCK + 7]
     size = min(len(stream) - base, _BLOCK)
     padded = np.frombuffer(block + bytes(size + 7 - len(block)), dtype=np.uint8)
     pairs = np.lib.stride_tricks.sliding_window_view(padded, 8)
-    return pairs.copy().view(">u8")[:, 0].tolist() if size > 0 else []
+    return pairs.copy().view(">u8")[:, 0].tolist()
 
 
 def _top_bits(stream: bytes, start: int, length: int, word: int) -> NDArray[np.bool_]:
