@@ -1,1 +1,1 @@
-"""The Label Studio side: HTTP contract, interaction memory, database, background work, command line."""
+"""The Label Studio side: HTTP contract, memory, database, background work, command line."""

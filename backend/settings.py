@@ -11,15 +11,21 @@ MIB = 1024 * 1024
 
 
 class Settings(BaseSettings):
-    """Read from the environment (``PHRASECLICK_DATA`` …); the command line overrides single ones."""
+    """Read from the environment (``PHRASECLICK_DATA`` …); the command line overrides some."""
 
     model_config = SettingsConfigDict(env_prefix="PHRASECLICK_", extra="ignore")
 
     # -- where things are
     data: Path = Field(Path("phraseclick-data"), description="Folder that holds all state.")
-    database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite inside the data folder.")
-    broker_url: str = Field("", description="Celery broker; empty: a queue of files in the data folder.")
-    checkpoint: str = Field("shipped", description="'shipped' or the path of a checkpoint directory.")
+    database_url: str = Field(
+        "", description="SQLAlchemy URL; empty: SQLite inside the data folder."
+    )
+    broker_url: str = Field(
+        "", description="Celery broker; empty: a queue of files in the data folder."
+    )
+    checkpoint: str = Field(
+        "shipped", description="'shipped' or the path of a checkpoint directory."
+    )
 
     # -- Label Studio
     label_studio_url: str = Field("", description="Empty: the hostname that /setup announces.")
@@ -53,16 +59,24 @@ class Settings(BaseSettings):
     # -- interaction memory
     new_object: Literal["auto", "refine", "new"] = Field(
         "auto",
-        description="What a lone positive click does where the config has no '+ last object' label.",
+        description="What a lone positive click does where no '+ last object' label is.",
     )
     # Found in the config without regard to case; first match wins.
     refine_positive_label: str = "+ last object"
     refine_negative_label: str = "- last object"
     carry_phrase: Literal["none", "target", "task"] = Field(
-        "none", description="Whether a typed phrase outlives its object: no, within the task, or on."
+        "none",
+        description="Whether a typed phrase outlives its object: no, within the task, or on.",
     )
     label_as_phrase: bool = Field(
         True, description="With no phrase typed, read the label's name as the phrase."
+    )
+    # A mask on the page before the first click swallows plain clicks (they select it), so a task
+    # that is merely opened stays empty; whoever asks for many tasks at once wants masks to start
+    # from. A phrase in the task's own data always gives a mask: somebody asked for that very thing.
+    label_masks: Literal["never", "batch", "always"] = Field(
+        "batch",
+        description="Masks from label names alone: never, for several tasks at once, or always.",
     )
     # A draft can lie for a weekend and a public holiday; after that nobody clicks on.
     forget_after_days: float = 14.0

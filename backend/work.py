@@ -1,0 +1,140 @@
+"""Background work: the Celery application, its clock, and the bell that wakes it.
+
+The database is the truth and the broker only rings the bell: a message carries no news, it says
+that there may be some. Lost or doubled, it changes nothing, for the worker also looks at its start
+and at every tick of its clock.
+"""
+
+import logging
+import threading
+from typing import Any
+
+from celery import Celery
+from celery.signals import worker_ready
+
+from backend import spool
+from backend.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+# What must be done soon, for clicks depend on it; training will have a queue of its own.
+SUPPORT_QUEUE = "interactive-support"
+
+SETTLE = "phraseclick.settle_deliveries"
+TIDY = "phraseclick.tidy"
+
+_TICK_S = 15.0
+_TIDY_S = 3600.0
+
+
+def build(settings: Settings) -> Celery:
+    """The Celery application for these settings; nothing is connected until it is used."""
+    app = Celery("phraseclick", set_as_current=False)
+    app.conf.update(configuration(settings))
+
+    @app.task(name=SETTLE)  # type: ignore[untyped-decorator]
+    def settle_deliveries() -> int:
+        from backend.upkeep import settle
+
+        return settle(settings)
+
+    @app.task(name=TIDY)  # type: ignore[untyped-decorator]
+    def tidy() -> None:
+        from backend.upkeep import tidy
+
+        tidy(settings)
+
+    return app
+
+
+def configuration(settings: Settings) -> dict[str, Any]:
+    """Celery's settings, each that is not its default with its why."""
+    configured: dict[str, Any] = {
+        "broker_url": settings.broker_url,
+        # A broker that is away at the start may come; the clock of the worker waits with it.
+        "broker_connection_retry_on_startup": True,
+        "task_default_queue": SUPPORT_QUEUE,
+        # Results lie in the database's own rows; nobody reads Celery's.
+        "task_ignore_result": True,
+        # Acknowledged when done: a task whose worker died is given to the next one.
+        "task_acks_late": True,
+        "worker_prefetch_multiplier": 1,
+        # Our own log format hides secrets; Celery would put its own in place of it.
+        "worker_hijack_root_logger": False,
+        # Control messages and events would keep the file queue busy, and nobody listens.
+        "worker_enable_remote_control": False,
+        "worker_send_task_events": False,
+        "timezone": "UTC",
+        "beat_schedule_filename": str(settings.data / "celery-beat"),
+        "beat_schedule": {
+            # A tick that nobody took in time is worth nothing: the next one comes.
+            "settle": {"task": SETTLE, "schedule": _TICK_S, "options": {"expires": _TICK_S}},
+            "tidy": {"task": TIDY, "schedule": _TIDY_S, "options": {"expires": _TIDY_S}},
+        },
+    }
+    if not settings.broker_url:
+        configured["broker_url"] = f"{spool.SCHEME}://"
+        configured["broker_transport_options"] = spool.transport_options(settings.data / "queue")
+    return configured
+
+
+def run_worker(settings: Settings) -> None:
+    """Work until told to end: what waits in the database first, then what the bell announces."""
+    settings.data.mkdir(parents=True, exist_ok=True)
+    app = build(settings)
+
+    def look_at_once(**_: Any) -> None:
+        app.send_task(SETTLE)
+
+    worker_ready.connect(look_at_once, weak=False)
+    app.worker_main(
+        [
+            "worker",
+            "--beat",
+            "--pool=threads",
+            "--concurrency=2",
+            "--without-mingle",
+            "--without-gossip",
+            "--without-heartbeat",
+            "--loglevel=INFO",
+        ]
+    )
+
+
+class Bell:
+    """Wakes the worker from the web server, never making a request wait for the broker.
+
+    Rings that come while one is on its way are one ring. A broker that is away is logged and left:
+    the worker's clock makes up for it.
+    """
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+        self._wake = threading.Event()
+        self._rung = False
+        self._ended = False
+        self._thread = threading.Thread(target=self._run, name="bell", daemon=True)
+        self._thread.start()
+
+    def ring(self) -> None:
+        """There is something to do; returns at once."""
+        self._rung = True
+        self._wake.set()
+
+    def close(self) -> None:
+        """Send what is still to be sent, and end."""
+        self._ended = True
+        self._wake.set()
+        self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        while not self._ended:
+            self._wake.wait()
+            self._wake.clear()
+            if not self._rung:
+                continue
+            self._rung = False
+            try:
+                self._app.send_task(SETTLE, retry=False)
+            except Exception as error:  # whatever the broker's client raises
+                _log.warning("The worker could not be called (%s); it looks by itself.", error)
