@@ -56,9 +56,13 @@ class PictureFormatError(PictureError):
 
 
 class LabelStudioError(BackendError):
-    """Label Studio's API refused a call or could not be reached."""
+    """Label Studio refused a call (``answered``: with which HTTP status) or was not reached."""
 
     status = 502
+
+    def __init__(self, sentence: str, *, answered: int | None = None) -> None:
+        super().__init__(sentence)
+        self.answered = answered
 
 
 class TokenError(LabelStudioError):
