@@ -165,7 +165,7 @@ def _load(path: Path) -> Checkpoint:
         config = ModelConfig.from_dict(json.loads(data[CONFIG]))
         words = tuple(json.loads(data[VOCABULARY]))
         about = json.loads(data[METRICS])
-        tensors = {key: t.float() for key, t in load_tensors(data[WEIGHTS]).items()}
+        tensors = {key: _full(t) for key, t in load_tensors(data[WEIGHTS]).items()}
         vectors = tensors.pop(VECTORS).numpy()
         version = str(about["version"])
     except (ValueError, KeyError, TypeError, SafetensorError) as error:
@@ -183,6 +183,10 @@ def _compact(tensor: Tensor) -> Tensor:
     tensor = tensor.detach().cpu().contiguous().clone()
     fits = tensor.is_floating_point() and tensor.numel() >= HALF_FROM
     return tensor.half() if fits and bool(tensor.abs().max() < HALF_LIMIT) else tensor
+
+
+def _full(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype == torch.float16 else tensor
 
 
 def _read_sums(path: Path) -> dict[str, str]:

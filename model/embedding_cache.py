@@ -1,0 +1,91 @@
+"""Encoded pictures kept for the next click, bounded in bytes.
+
+An encoded picture costs a hundred times what a click costs, so it is kept while there is room; the
+one unused for longest goes first. Two threads that want the same picture encode it once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from typing import Generic, Protocol, TypeVar
+
+
+class Sized(Protocol):
+    """What a cache can hold: anything that knows its own size."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory it takes."""
+
+
+Value = TypeVar("Value", bound=Sized)
+
+
+class EmbeddingCache(Generic[Value]):
+    """Least recently used first out, thread-safe. Values are shared: never change one."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self._lock = threading.Lock()
+        self._values: OrderedDict[Hashable, Value] = OrderedDict()
+        self._making: dict[Hashable, Future[Value]] = {}
+        self._nbytes = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held now; never more than ``max_bytes``."""
+        return self._nbytes
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def get(self, key: Hashable) -> Value | None:
+        """The value, which then counts as just used, or None."""
+        with self._lock:
+            value = self._values.get(key)
+            if value is not None:
+                self._values.move_to_end(key)
+            return value
+
+    def get_or_make(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """The value, made by ``make`` where it is not there.
+
+        Whoever asks for a key that is being made waits for it. What ``make`` raises is raised to
+        all of them, and nothing is kept. A value larger than the whole cache is returned only.
+        """
+        with self._lock:
+            value = self._values.get(key)
+            if value is not None:
+                self._values.move_to_end(key)
+                return value
+            promise = self._making.get(key)
+            mine = promise is None
+            if promise is None:
+                promise = self._making[key] = Future()
+        if not mine:
+            return promise.result()
+        try:
+            value = make()
+        except BaseException as error:
+            with self._lock:
+                del self._making[key]
+            promise.set_exception(error)
+            raise
+        with self._lock:
+            del self._making[key]
+            self._keep(key, value)
+        promise.set_result(value)
+        return value
+
+    def _keep(self, key: Hashable, value: Value) -> None:
+        size = value.nbytes
+        if size > self.max_bytes:
+            return
+        self._values[key] = value
+        self._nbytes += size
+        while self._nbytes > self.max_bytes:
+            _, dropped = self._values.popitem(last=False)
+            self._nbytes -= dropped.nbytes

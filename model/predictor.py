@@ -1,0 +1,361 @@
+"""What the rest of the project asks for masks: a picture once, then prompts as often as they come.
+
+A predictor holds no state that one call leaves to another but the cache of encoded pictures, and
+what is cached is a function of its key. So threads share one predictor freely, and an answer
+depends on its arguments alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import threading
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from model import checkpoint as checkpoints
+from model import crop
+from model.click_maps import ClickBatch
+from model.config import ModelConfig
+from model.crop import Box
+from model.detail import Detail
+from model.embedding_cache import EmbeddingCache
+from model.errors import PromptError
+from model.logit_field import Grid, LogitField, sigmoid
+from model.network import Features
+from model.phrase_encoder import WordBatch
+from model.phrase_reader import PhraseReader, Reading
+
+STRIDE = 32  # the network's input is a multiple of it
+# Room for about fifty pictures with a crop each.
+CACHE_BYTES = 320 * 2**20
+# One forward pass at a time, on all cores: two at once on half the cores each take twice as long,
+# so that everybody waits longer and nobody gains.
+CONCURRENT_PASSES = 1
+# What the network is overruled to next to a click, so that a clicked pixel obeys the click.
+CERTAIN = 2.0
+
+
+@dataclass(frozen=True)
+class Click:
+    """A click in pixels of the upright picture, fractions welcome.
+
+    The pixel in column c covers c <= x < c + 1. Points beyond the rim count as on it.
+    """
+
+    x: float
+    y: float
+    positive: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """An encoded picture: what ``predict`` needs of it. Opaque but for key, width and height."""
+
+    key: str
+    width: int
+    height: int
+    features: Features
+    detail: Detail
+
+    @property
+    def nbytes(self) -> int:
+        """Memory it takes."""
+        return self.features.nbytes + self.detail.nbytes
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """A mask, how sure the network is of it, and how the phrase was read.
+
+    confidence: 0 to 1, the IoU to be expected if the probabilities are true; 0 for an empty mask.
+    """
+
+    confidence: float
+    reading: Reading
+    field: LogitField
+
+    def probability(self) -> NDArray[np.float32]:
+        """H,W in [0, 1] at the picture's size."""
+        return self.field.probability()
+
+    def mask(self) -> NDArray[np.bool_]:
+        """H,W bool, ``probability() > 0.5``; takes time only where the mask is."""
+        return self.field.mask()
+
+
+class Predictor:
+    """A checkpoint, ready to answer. Thread-safe."""
+
+    def __init__(
+        self,
+        checkpoint: Path | str = checkpoints.SHIPPED,
+        *,
+        device: str = "auto",
+        cache_bytes: int = CACHE_BYTES,
+        threads: int = 0,
+    ) -> None:
+        """Load a checkpoint; raises CheckpointError.
+
+        device: "cpu", "cuda", "cuda:1", or "auto" for a GPU where there is one. cache_bytes:
+        memory for encoded pictures. threads: CPU threads of a forward pass, for the whole
+        process; 0 leaves torch's choice, which is one per core.
+        """
+        if threads > 0:
+            torch.set_num_threads(threads)
+        loaded = checkpoints.load(checkpoint)
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.version: str = loaded.version
+        self.config: ModelConfig = loaded.config
+        self.reader: PhraseReader = loaded.reader()
+        self._device = torch.device(device)
+        self._network = loaded.network().to(self._device).for_serving()
+        self._turn = threading.BoundedSemaphore(CONCURRENT_PASSES)
+        self._cache: EmbeddingCache[Embedding | Features] = EmbeddingCache(cache_bytes)
+
+    def encode(self, image: NDArray[np.uint8], key: str | None = None) -> Embedding:
+        """Encode a picture, or find it encoded.
+
+        image: H,W,3 uint8 RGB, upright, any size from 1x1. key: names the picture's content, by
+        default its hash; equal keys must mean equal pictures. Raises PromptError on another shape
+        or type.
+        """
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+            raise PromptError(
+                f"A picture must be H,W,3 uint8, but this is {image.shape} {image.dtype}."
+            )
+        name = key if key is not None else _content_key(image)
+        found = self._cache.get_or_make(_slot(name, None), lambda: self._embed(image, name))
+        assert isinstance(found, Embedding)
+        if (found.height, found.width) != image.shape[:2]:
+            raise PromptError(
+                f"The key '{name}' names a picture of {found.width}x{found.height} already, "
+                f"but this one is {image.shape[1]}x{image.shape[0]}."
+            )
+        return found
+
+    def cached(self, key: str) -> Embedding | None:
+        """The encoded picture of this key, if it is still in memory."""
+        found = self._cache.get(_slot(key, None))
+        return found if isinstance(found, Embedding) else None
+
+    def predict(
+        self,
+        embedding: Embedding,
+        clicks: Sequence[Click],
+        phrase: str = "",
+        previous_mask: NDArray[np.bool_] | NDArray[np.floating] | None = None,
+    ) -> Prediction:
+        """The mask that clicks and phrase ask for.
+
+        clicks: in the order they were made; where two contradict each other on a spot, the later
+        one holds. phrase: any text; unknown words are ignored, see the reading. previous_mask:
+        H,W at the picture's size, bool or float in [0, 1], the answer before this click. Without
+        a click and a known word the mask is empty. Raises PromptError.
+        """
+        reading = self.reader.read(phrase)
+        clicks = [_inside(click, embedding) for click in clicks]
+        previous = None if previous_mask is None else _checked(previous_mask, embedding)
+        if not clicks and not reading.words:
+            return Prediction(0.0, reading, LogitField(embedding.width, embedding.height, ()))
+        prompt = _Prompt(embedding, clicks, reading)
+        grids = self._grids(prompt, previous)
+        field = LogitField(embedding.width, embedding.height, grids)
+        return Prediction(confidence(grids[-1].logits), reading, field)
+
+    def _grids(self, prompt: _Prompt, previous: NDArray[np.bool_] | None) -> tuple[Grid, ...]:
+        """The whole picture, and a closer look where the object is small."""
+        embedding = prompt.embedding
+        width, height = embedding.width, embedding.height
+        whole = Box(0, 0, width, height)
+        known = crop.mask_box(previous) if previous is not None else None
+        if previous is not None and known is not None and not prompt.reading.words:
+            # The object's place is known from the answer before: look there at once. A phrase is
+            # read over the whole picture, "left" means nothing in a crop.
+            box = crop.focus(prompt.around(known), width, height)
+            if box is not None:
+                grid = self._pass(prompt, box, _shrink(previous, box, self._size(box)))
+                if not crop.reaches_edge(grid.logits > 0, box, width, height):
+                    return (grid,)
+        before = None if previous is None else _shrink(previous, whole, self._size(whole))
+        coarse = self._pass(prompt, whole, before)
+        box = crop.focus(prompt.around(_grid_box(coarse)), width, height)
+        if box is None:
+            return (coarse,)
+        seen = coarse.sample(box, *self._size(box)) > 0
+        return coarse, self._pass(prompt, box, seen.astype(np.float32))
+
+    def _pass(self, prompt: _Prompt, box: Box, previous: NDArray[np.float32] | None) -> Grid:
+        """One decoder pass over a box; ``previous``: h,w at the network's input size."""
+        features = self._features(prompt.embedding, box)
+        clicks = [
+            Click(
+                (click.x - box.left) * features.width / box.width,
+                (click.y - box.top) * features.height / box.height,
+                click.positive,
+            )
+            for click in prompt.clicks
+            if box.holds(click.x, click.y)
+        ]
+        vectors = torch.from_numpy(prompt.reading.vectors.copy())
+        with self._turn, torch.inference_mode():
+            output = self._network.decode(
+                features,
+                ClickBatch(
+                    self._tensor([[(click.x, click.y) for click in clicks]]).view(1, -1, 2),
+                    self._tensor([[1.0 if click.positive else -1.0 for click in clicks]]),
+                ),
+                WordBatch(
+                    vectors[None].to(self._device),
+                    torch.tensor([len(vectors)], device=self._device),
+                ),
+                None
+                if previous is None
+                else torch.from_numpy(previous)[None, None].to(self._device),
+            )
+            logits = output.mask_logits[0, 0].float().cpu().numpy()
+        _obey(logits, clicks, logits.shape[1] / features.width, logits.shape[0] / features.height)
+        return Grid(logits, box)
+
+    def _features(self, embedding: Embedding, box: Box) -> Features:
+        if (box.width, box.height) == (embedding.width, embedding.height):
+            return embedding.features
+
+        def encode() -> Features:
+            return self._encode(embedding.detail.read(box), box)
+
+        found = self._cache.get_or_make(_slot(embedding.key, box), encode)
+        assert isinstance(found, Features)
+        return found
+
+    def _embed(self, image: NDArray[np.uint8], key: str) -> Embedding:
+        height, width = image.shape[:2]
+        picture = Image.fromarray(np.ascontiguousarray(image))
+        features = self._encode(picture, Box(0, 0, width, height))
+        return Embedding(key, width, height, features, Detail(image))
+
+    def _encode(self, picture: Image.Image, box: Box) -> Features:
+        height, width = self._size(box)
+        # The gap lets Pillow shrink by whole pixels first: four times quicker, nothing to see.
+        small = picture.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
+        pixels = torch.from_numpy(np.array(small)).permute(2, 0, 1)[None]
+        with self._turn, torch.inference_mode():
+            return self._network.encode(pixels.to(self._device).float().div_(255.0))
+
+    def _size(self, box: Box) -> tuple[int, int]:
+        """Height and width of the network's input for a box.
+
+        The picture is stretched to a multiple of 32 rather than padded: no rim for the network to
+        learn, and a point is scaled by one factor in each direction.
+        """
+        scale = self.config.input_size / max(box.width, box.height)
+        return (
+            max(round(box.height * scale / STRIDE), 1) * STRIDE,
+            max(round(box.width * scale / STRIDE), 1) * STRIDE,
+        )
+
+    def _tensor(self, values: list[list[float]] | list[list[tuple[float, float]]]) -> torch.Tensor:
+        return torch.tensor(values, dtype=torch.float32, device=self._device)
+
+
+@dataclass(frozen=True, eq=False)
+class _Prompt:
+    embedding: Embedding
+    clicks: list[Click]
+    reading: Reading
+
+    def around(self, known: Box | None) -> Box | None:
+        """What is known of the object: where its mask is, and its positive clicks."""
+        clicked = crop.points_box([(c.x, c.y) for c in self.clicks if c.positive])
+        if known is None or clicked is None:
+            return known or clicked
+        return known.union(clicked)
+
+
+def confidence(logits: NDArray[np.float32]) -> float:
+    """The IoU to expect of the mask logits > 0: sum of p inside over size + sum of p outside."""
+    inside = logits > 0
+    probability = sigmoid(logits)
+    hit = float(probability[inside].sum())
+    if not hit:
+        return 0.0
+    return hit / (float(inside.sum()) + float(probability[~inside].sum()))
+
+
+def _obey(logits: NDArray[np.float32], clicks: list[Click], across: float, down: float) -> None:
+    """Overrule the four cells around each click, in place; across, down: cells per input pixel.
+
+    Bilinear logits at the click then have its sign, whatever the network says.
+    """
+    for click in clicks:
+        column = math.floor(click.x * across - 0.5)
+        row = math.floor(click.y * down - 0.5)
+        cells = logits[max(row, 0) : row + 2, max(column, 0) : column + 2]
+        if click.positive:
+            np.maximum(cells, CERTAIN, out=cells)
+        else:
+            np.minimum(cells, -CERTAIN, out=cells)
+
+
+def _grid_box(grid: Grid) -> Box | None:
+    """The box of positive logits, in pixels of the picture."""
+    cells = crop.mask_box(grid.logits > 0)
+    if cells is None:
+        return None
+    height, width = grid.logits.shape
+    across, down = grid.box.width / width, grid.box.height / height
+    return Box(
+        math.floor(cells.left * across),
+        math.floor(cells.top * down),
+        math.ceil(cells.right * across),
+        math.ceil(cells.bottom * down),
+    )
+
+
+def _inside(click: Click, embedding: Embedding) -> Click:
+    if not (math.isfinite(click.x) and math.isfinite(click.y)):
+        raise PromptError(f"A click lies at ({click.x}, {click.y}), which is no place.")
+    # The rim itself, x == width, belongs to no pixel.
+    return Click(
+        min(max(click.x, 0.0), embedding.width - 1e-3),
+        min(max(click.y, 0.0), embedding.height - 1e-3),
+        click.positive,
+    )
+
+
+def _checked(
+    mask: NDArray[np.bool_] | NDArray[np.floating], embedding: Embedding
+) -> NDArray[np.bool_]:
+    if mask.shape != (embedding.height, embedding.width):
+        raise PromptError(
+            f"The previous mask is {mask.shape}, but the picture is "
+            f"{(embedding.height, embedding.width)} (height, width)."
+        )
+    return np.asarray(mask if mask.dtype == np.bool_ else mask > 0.5, np.bool_)
+
+
+def _shrink(mask: NDArray[np.bool_], box: Box, size: tuple[int, int]) -> NDArray[np.float32]:
+    """Which part of each of height x width cells over the box is in the mask."""
+    height, width = size
+    part = np.ascontiguousarray(mask[box.top : box.bottom, box.left : box.right])
+    pixels = Image.fromarray(part.view(np.uint8) * np.uint8(255))
+    small = pixels.resize((width, height), Image.Resampling.BOX, reducing_gap=1.0)
+    return np.asarray(small, np.float32) / np.float32(255.0)
+
+
+def _content_key(image: NDArray[np.uint8]) -> str:
+    digest = hashlib.sha256(np.ascontiguousarray(image).data)
+    digest.update(str(image.shape).encode())
+    return digest.hexdigest()
+
+
+def _slot(key: str, box: Box | None) -> Hashable:
+    """The cache's name for a picture, or for a crop of it."""
+    return key, box
