@@ -1,0 +1,314 @@
+"""One Label Studio host and its token: who may see the token, and sentences where it refuses.
+
+The token is the point of this file. It goes to the scheme, host and port it was made for and to
+no other, it is renewed where it is a personal access token (Label Studio takes those only in
+exchange for an access token of five minutes), and it is in no text that this file makes.
+"""
+
+import base64
+import binascii
+import json
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from requests.auth import AuthBase
+from urllib3.exceptions import LocationParseError
+from urllib3.util import parse_url
+
+from backend.errors import LabelStudioError, TokenError
+
+# Connecting is quick or never; Label Studio may think long over an import.
+_TIMEOUT_S = (5.0, 60.0)
+# Reading again, or setting the same field again, changes nothing: these may be repeated.
+_REPEATABLE = frozenset({"GET", "PATCH"})
+_BUSY = frozenset({502, 503, 504})
+_PAUSES_S = (0.3, 1.0)
+# A new access token before the old one dies on the way.
+_RENEW_BEFORE_S = 30.0
+_ACCESS_TOKEN_LIFE_S = 300.0
+_PAGE = 100
+
+_MAKE_TOKEN = (
+    "Create a personal access token in Label Studio under Account & Settings, and set "
+    "PHRASECLICK_LABEL_STUDIO_URL and PHRASECLICK_LABEL_STUDIO_TOKEN to its address and the token."
+)
+
+Json = dict[str, Any]
+Origin = tuple[str, str, int]
+
+
+def origin_of(url: str) -> Origin | None:
+    """Scheme, host and port of ``url`` as the connection will take them; None: no web address."""
+    # The parser of the library that connects: a second opinion on what the host is leaks tokens.
+    try:
+        parts = parse_url(url)
+    except (LocationParseError, ValueError):
+        return None
+    if parts.scheme not in ("http", "https") or not parts.host:
+        return None
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return parts.scheme, parts.host.lower().rstrip("."), port
+
+
+class Host:
+    """Label Studio at ``url``, spoken to with ``token`` (legacy or personal); safe in threads.
+
+    ``also_at`` is what Label Studio believes its own address to be, as it stands in its tasks.
+    """
+
+    def __init__(self, url: str, token: str, *, also_at: str = "") -> None:
+        url = url.strip().rstrip("/")
+        self.url = url if "://" in url or not url else f"http://{url}"
+        self._origin = origin_of(self.url)
+        if self._origin is None or "@" in urlsplit(self.url).netloc:
+            raise LabelStudioError(
+                "Label Studio's address must look like http://host:8080, without user or password."
+                " Set PHRASECLICK_LABEL_STUDIO_URL to it."
+            )
+        self._also_at = origin_of(also_at.strip())
+        self._token = token.strip()
+        self._access = ""
+        self._access_ends = 0.0
+        self._lock = threading.Lock()
+        self._session = requests.Session()
+        self._session.headers["User-Agent"] = "phraseclick"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.url!r})"
+
+    # -- whose address is it
+
+    def owns(self, url: str) -> bool:
+        """Whether ``url`` lies on this very scheme, host and port."""
+        return origin_of(url) == self._origin
+
+    def place(self, address: str) -> str | None:
+        """``address`` as a URL of this host, if it is one of its pages; None: it lies elsewhere.
+
+        Takes paths, URLs of this host, and URLs with the name that Label Studio has for itself.
+        """
+        root = f"{self.url}/"
+        parts = urlsplit(address)
+        if parts.scheme or parts.netloc:
+            if self.owns(address):
+                return address
+            if self._also_at is None or origin_of(address) != self._also_at:
+                return None
+        base = urlsplit(self.url).path
+        path = parts.path.lstrip("/")
+        # A Label Studio below a path says so in some addresses and leaves it out in others.
+        if base and f"/{path}".startswith(f"{base}/"):
+            path = path[len(base) :]
+        return root + path + (f"?{parts.query}" if parts.query else "")
+
+    # -- the token
+
+    @property
+    def personal(self) -> bool:
+        """Whether the token is a personal access token (a JWT) and not a legacy one."""
+        return self._token.count(".") == 2
+
+    def authorization_for(self, url: str) -> dict[str, str]:
+        """Headers that show the token, where ``url`` is on this host; else none."""
+        if not self._token or not self.owns(url):
+            return {}
+        if not self.personal:
+            return {"Authorization": f"Token {self._token}"}
+        with self._lock:
+            if not self._access or time.monotonic() > self._access_ends:
+                self._access, life = self._refresh()
+                self._access_ends = time.monotonic() + life - _RENEW_BEFORE_S
+            return {"Authorization": f"Bearer {self._access}"}
+
+    def renew(self) -> bool:
+        """After a 401: whether another try with a new access token makes sense."""
+        with self._lock:
+            self._access = ""
+        return self.personal
+
+    def refusal(self) -> str:
+        """What a 401 means for the kind of token in use, and what to do."""
+        if not self._token:
+            return f"Label Studio at {self.url} asks for a token and none is known. {_MAKE_TOKEN}"
+        if self.personal:
+            return (
+                f"Label Studio at {self.url} refused the personal access token: it was revoked, or "
+                f"belongs to another Label Studio. {_MAKE_TOKEN}"
+            )
+        return (
+            f"Label Studio at {self.url} refused the legacy token: new installations have legacy "
+            f"tokens turned off. {_MAKE_TOKEN}"
+        )
+
+    def _refresh(self) -> tuple[str, float]:
+        """A new access token and how many seconds it lives."""
+        if _claims(self._token).get("token_type") == "access":
+            raise TokenError(
+                "The Label Studio token is an access token, which lives five minutes only. "
+                + _MAKE_TOKEN
+            )
+        answer = self._send(
+            "POST", f"{self.url}/api/token/refresh/", json={"refresh": self._token}, repeat=True
+        )
+        if answer.status_code in (400, 401, 403, 404):
+            raise TokenError(self.refusal(), answered=answer.status_code)
+        access = _body(self, answer)
+        if not isinstance(access, dict) or not isinstance(access.get("access"), str):
+            raise TokenError(f"Label Studio at {self.url} gave no access token. {_MAKE_TOKEN}")
+        claims = _claims(access["access"])
+        try:  # both times are the server's, so that a wrong clock here does not matter
+            life = float(claims["exp"]) - float(claims["iat"])
+        except (KeyError, TypeError, ValueError):
+            life = _ACCESS_TOKEN_LIFE_S
+        return access["access"], life
+
+    # -- calls
+
+    def get(self, path: str, **params: Any) -> Any:
+        """JSON of GET ``path`` (``/api/…``)."""
+        return self.call("GET", path, params=params)
+
+    def post(self, path: str, body: Any = None, **params: Any) -> Any:
+        """JSON of POST ``path``; sent once."""
+        return self.call("POST", path, params=params, json=body)
+
+    def patch(self, path: str, body: Json) -> Any:
+        """JSON of PATCH ``path``."""
+        return self.call("PATCH", path, json=body)
+
+    def delete(self, path: str) -> None:
+        """DELETE ``path``; sent once."""
+        self.call("DELETE", path)
+
+    def call(self, method: str, path: str, **options: Any) -> Any:
+        """JSON of one call (None: an empty answer), with a living token."""
+        url = f"{self.url}{path}"
+        repeat = method in _REPEATABLE
+        answer = self._send(method, url, repeat=repeat, signed=True, **options)
+        if answer.status_code == 401 and self.renew():
+            answer = self._send(method, url, repeat=repeat, signed=True, **options)
+        return _body(self, answer)
+
+    def pages(self, path: str, items: str = "results", **params: Any) -> Iterator[Json]:
+        """Every item of a list that Label Studio gives out in pages, under the name ``items``."""
+        page = 1
+        while True:
+            body = self.get(path, page=page, page_size=_PAGE, **params)
+            if isinstance(body, list):  # some lists have no pages
+                yield from body
+                return
+            if not isinstance(body, dict) or not isinstance(body.get(items), list):
+                raise LabelStudioError(f"Label Studio's list {path} is not as expected.")
+            yield from body[items]
+            total = int(body.get("count", body.get("total")) or 0)
+            if not body[items] or page * _PAGE >= total:
+                return
+            page += 1
+
+    def _send(
+        self, method: str, url: str, *, repeat: bool, signed: bool = False, **options: Any
+    ) -> requests.Response:
+        options.setdefault("timeout", _TIMEOUT_S)
+        pauses = [*_PAUSES_S, None] if repeat else [None]
+        for pause in pauses:
+            try:
+                answer = self._session.request(
+                    method,
+                    url,
+                    auth=_Headers(self.authorization_for(url) if signed else {}),
+                    # A followed POST turns into a GET, and a token must not go elsewhere.
+                    allow_redirects=False,
+                    **options,
+                )
+            except requests.RequestException as error:
+                if pause is None or not isinstance(
+                    error, (requests.ConnectionError, requests.Timeout)
+                ):
+                    raise LabelStudioError(
+                        f"Label Studio at {self.url} could not be reached ({_why(error)}). "
+                        "Is it running, and can this machine reach it there?"
+                    ) from None
+            else:
+                if pause is None or answer.status_code not in _BUSY:
+                    return answer
+            time.sleep(pause)
+        raise AssertionError("the last try returns or raises")
+
+
+class _Headers(AuthBase):
+    """Sets the given headers. Given as ``auth`` so that no .netrc replaces the token."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self._headers = headers
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers.update(self._headers)
+        return request
+
+
+def _body(host: Host, answer: requests.Response) -> Any:
+    """The JSON of an answer, or the error it stands for."""
+    status = answer.status_code
+    where = f"Label Studio at {host.url}"
+    location = answer.headers.get("Location", "")
+    if status == 401 or (answer.is_redirect and "/user/login" in location):
+        raise TokenError(host.refusal(), answered=401)
+    if answer.is_redirect:
+        target = origin_of(location)
+        there = "{}://{}:{}".format(*target) if target else "another place"
+        raise LabelStudioError(
+            f"{where} sends callers on to {there}. Set PHRASECLICK_LABEL_STUDIO_URL to the address "
+            "that it really answers at.",
+            answered=status,
+        )
+    if not answer.ok:
+        raise LabelStudioError(
+            f"{where} answered {status} to {answer.request.method} "
+            f"{urlsplit(answer.request.url or '').path}{_detail(answer)}.",
+            answered=status,
+        )
+    if not answer.content:
+        return None
+    try:
+        return answer.json()
+    except requests.JSONDecodeError:
+        raise LabelStudioError(
+            f"{where} answered with a page instead of data. Is it a Label Studio's address?",
+            answered=status,
+        ) from None
+
+
+def _detail(answer: requests.Response) -> str:
+    """What Label Studio says about its refusal, short; empty where it says nothing readable."""
+    try:
+        body = answer.json()
+    except requests.JSONDecodeError:
+        return ""
+    if isinstance(body, dict):
+        body = body.get("validation_errors") or body.get("detail") or body
+    text = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
+    return f": {text[:300].rstrip('.')}" if text else ""
+
+
+def _why(error: requests.RequestException) -> str:
+    if isinstance(error, requests.exceptions.SSLError):
+        return "its certificate is not trusted"
+    if isinstance(error, requests.Timeout):
+        return "it did not answer in time"
+    if isinstance(error, requests.ConnectionError):
+        return "no connection"
+    return type(error).__name__
+
+
+def _claims(token: str) -> Json:
+    """What a JWT says about itself; the signature is the server's business."""
+    try:
+        payload = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    except (IndexError, ValueError, binascii.Error):
+        return {}
+    return claims if isinstance(claims, dict) else {}

@@ -1,0 +1,148 @@
+"""From a file's bytes to an upright RGB picture, as the annotator's browser shows it.
+
+Masks are drawn over what the page shows, so what Chromium does is right: EXIF orientation counts in
+JPEG and PNG and is passed over in WebP and AVIF (seen in Chromium, with Pillow's own files);
+transparent places show the page's white; of an animation the first frame is labeled.
+"""
+
+import io
+import threading
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from backend.errors import PictureFormatError
+
+# What annotators label. No PostScript, PDF or the like: those are programs, run by other programs.
+_FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "TIFF", "BMP", "DIB", "AVIF", "JPEG2000", "PPM")
+_IGNORE_ORIENTATION = frozenset({"WEBP", "AVIF"})
+_ORIENTATION = 0x0112
+_WHITE = (255, 255, 255, 255)
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+_init_lock = threading.Lock()
+_known: list[str] = []
+
+
+def decode(content: bytes, max_pixels: int) -> NDArray[np.uint8]:
+    """The picture (H,W,3, RGB) in ``content``; raises PictureFormatError."""
+    try:
+        with _open(io.BytesIO(content), max_pixels) as image:
+            image.load()
+            array = np.asarray(_rgb(_upright(image), image.format))
+    except PictureFormatError:
+        raise
+    except Exception as error:
+        # Decoders meet damaged files with every kind of error there is.
+        raise _unreadable(content) from error
+    # Shared by all who ask for this picture at once.
+    array.flags.writeable = False
+    return array
+
+
+def _open(file: IO[bytes], max_pixels: int) -> Image.Image:
+    # Pillow's own limit would refuse what an admin allowed. It only warns up to twice its limit,
+    # so it stays in force as a second line.
+    if (Image.MAX_IMAGE_PIXELS or 0) < max_pixels:
+        Image.MAX_IMAGE_PIXELS = max_pixels
+    try:
+        image = Image.open(file, formats=_formats())
+    except Image.DecompressionBombError:
+        raise _too_large(max_pixels) from None
+    # Known from the header, before any pixel takes memory.
+    if image.width * image.height > max_pixels:
+        size = image.size
+        image.close()
+        raise _too_large(max_pixels, size)
+    return image
+
+
+def _formats() -> list[str]:
+    with _init_lock:
+        if not _known:
+            Image.init()
+            _known.extend(name for name in _FORMATS if name in Image.OPEN)
+    return _known
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """``image`` turned as its EXIF orientation says; XMP, which browsers pass over, is not read."""
+    method = None
+    exif = Image.Exif()
+    raw = image.info.get("exif")
+    if raw and image.format not in _IGNORE_ORIENTATION:
+        try:
+            exif.load(raw)
+            method = _TURNS.get(exif.get(_ORIENTATION, 1))
+        except Exception:
+            # Damaged EXIF: a browser shows the picture as it lies in the file.
+            method = None
+    return image.transpose(method) if method is not None else image
+
+
+def _rgb(image: Image.Image, file_format: str | None) -> Image.Image:
+    """``image`` in RGB: deep values scaled, transparent places white."""
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode.startswith("I") or image.mode == "F":
+        return Image.fromarray(_eight_bits(image, file_format)).convert("RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, _WHITE), image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _eight_bits(image: Image.Image, file_format: str | None) -> NDArray[np.uint8]:
+    """Grey values deeper than a byte, scaled to 0..255 (Pillow alone would cut them off at 255).
+
+    A 16-bit PNG is shown over its whole range by browsers. In TIFF, which they do not show, 16
+    bits often hold 10 or 12: there the smallest usual depth that holds the brightest pixel counts.
+    Floats are 0..1 or 0..255 where they fit, else stretched from darkest to brightest.
+    """
+    values = np.asarray(image)
+    if values.dtype.kind == "f":
+        values = np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)
+        low, high = float(values.min()), float(values.max())
+        if low < 0 or high > 255:
+            values = (values - low) / ((high - low) or 1.0) * 255
+        elif high <= 1:
+            values = values * 255
+        return np.rint(values).astype(np.uint8)
+    values = np.maximum(values, 0)
+    bits = 16
+    if file_format == "TIFF":
+        used = int(values.max()).bit_length()
+        bits = next(depth for depth in (8, 10, 12, 14, 16, 24, 32) if used <= depth)
+    scaled: NDArray[np.uint8] = (values >> (bits - 8)).astype(np.uint8)
+    return scaled
+
+
+def _too_large(max_pixels: int, size: tuple[int, int] | None = None) -> PictureFormatError:
+    dimensions = f" of {size[0]}x{size[1]} pixels" if size else ""
+    return PictureFormatError(
+        f"The picture{dimensions} is larger than the {max_pixels // 1_000_000} megapixels that are "
+        "read. The admin can set PHRASECLICK_PICTURE_MAX_PIXELS."
+    )
+
+
+def _unreadable(content: bytes) -> PictureFormatError:
+    start = content[:512].lstrip().lower()
+    if start.startswith((b"<!doctype", b"<html", b"{")):
+        return PictureFormatError(
+            "The picture could not be read: a web page or message came instead of a picture. "
+            "Ask the admin to run phraseclick doctor."
+        )
+    return PictureFormatError(
+        "The picture could not be read: its file is damaged, or of a kind that is not supported "
+        "(JPEG, PNG, WebP, AVIF, GIF, TIFF and BMP are)."
+    )

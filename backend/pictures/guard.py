@@ -1,0 +1,185 @@
+"""Connections for pictures: only to addresses that are allowed, and not for longer than allowed.
+
+A task's address is written by whoever imports tasks, so it must not make this server reach into
+the private network around it. Names are looked up once, the answer is checked, and the connection
+goes to that very answer: a name that means another machine a moment later gains nothing.
+"""
+
+import contextlib
+import ipaddress
+import os
+import queue
+import socket
+import threading
+import time
+from typing import Any
+
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+
+from backend.errors import PictureAddressError
+
+_IP = ipaddress.IPv4Address | ipaddress.IPv6Address
+_AddressInfo = tuple[Any, Any, int, str, Any]
+
+# IPv6 forms that lead to an IPv4 address: what counts is where they lead.
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_COMPATIBLE = ipaddress.IPv6Network("::/96")
+_LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
+
+
+def is_public(address: str) -> bool:
+    """Whether the IP ``address`` belongs to the public internet and to one machine there."""
+    ip: _IP = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+        if inner is None and (ip in _NAT64 or ip in _COMPATIBLE):
+            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        if inner is not None:
+            return is_public(str(inner))
+        if ip.is_site_local or ip in _LOCAL_NAT64:
+            return False
+    return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified)
+
+
+class Deadline:
+    """A time limit on everything in the ``with`` block, however slowly the bytes drip.
+
+    A socket's own timeout starts anew with every byte. Here the sockets are shut when time is up,
+    whatever they are in the middle of.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._ends = time.monotonic() + seconds
+        self._sockets: list[socket.socket] = []
+        self._lock = threading.Lock()
+        self._timer = threading.Timer(seconds, self._shut)
+        self._timer.daemon = True
+
+    def __enter__(self) -> "Deadline":
+        self._timer.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._timer.cancel()
+        with self._lock:
+            for sock in self._sockets:
+                sock.close()
+            self._sockets.clear()
+
+    @property
+    def left(self) -> float:
+        """Seconds left, 0 when time is up."""
+        return max(0.0, self._ends - time.monotonic())
+
+    @property
+    def passed(self) -> bool:
+        """Whether time is up."""
+        return self.left == 0
+
+    def watch(self, sock: socket.socket) -> None:
+        """Shut ``sock`` when time is up. TLS takes it over under another object: so a twin."""
+        with self._lock:
+            self._sockets.append(sock.dup())
+        if self.passed:
+            self._shut()
+
+    def _shut(self) -> None:
+        with self._lock:
+            for sock in self._sockets:
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+
+
+class Gate:
+    """Opens connections within a deadline; to public addresses alone unless ``private``."""
+
+    def __init__(self, deadline: Deadline, *, private: bool) -> None:
+        self._deadline = deadline
+        self._private = private
+
+    def connect(self, connection: HTTPConnection) -> socket.socket:
+        """A socket to where ``connection`` wants to go; raises PictureAddressError if refused."""
+        host, port = connection.host, connection.port
+        failure: OSError | None = None
+        refused = False
+        for family, kind, protocol, _, where in self._look_up(connection, host, port):
+            if not self._private and not is_public(where[0]):
+                refused = True
+                continue
+            sock = socket.socket(family, kind, protocol)
+            try:
+                sock.settimeout(max(self._deadline.left, 0.001))
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.connect(where)
+            except OSError as error:
+                failure = error
+                sock.close()
+                continue
+            self._deadline.watch(sock)
+            return sock
+        if isinstance(failure, TimeoutError):
+            raise ConnectTimeoutError(connection, "no answer")
+        if failure is not None:
+            raise NewConnectionError(connection, str(failure))
+        if refused:
+            raise PictureAddressError(
+                f"The picture's address leads to {host}, which lies in a private network. If that "
+                "is meant, ask the admin to set PHRASECLICK_ALLOW_PRIVATE_ADDRESSES=true."
+            )
+        raise NewConnectionError(connection, "no address")
+
+    def _look_up(self, connection: HTTPConnection, host: str, port: int) -> list[_AddressInfo]:
+        # The system's look-up takes no time limit, and a dead name server holds it for long.
+        answers: queue.SimpleQueue[list[_AddressInfo] | OSError] = queue.SimpleQueue()
+
+        def ask() -> None:
+            try:
+                answers.put(socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM))
+            except (OSError, UnicodeError) as error:
+                answers.put(error if isinstance(error, OSError) else OSError(str(error)))
+
+        threading.Thread(target=ask, name="look-up", daemon=True).start()
+        try:
+            answer = answers.get(timeout=self._deadline.left)
+        except queue.Empty:
+            raise ConnectTimeoutError(connection, "no answer of the name server") from None
+        if isinstance(answer, socket.gaierror):
+            raise NameResolutionError(host, connection, answer)
+        if isinstance(answer, OSError):
+            raise NewConnectionError(connection, str(answer))
+        return answer
+
+
+def adapter_for(gate: Gate) -> HTTPAdapter:
+    """A requests adapter, all of whose connections go through ``gate``, and through no proxy."""
+
+    class Connection(HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            return gate.connect(self)
+
+    class SecureConnection(HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            return gate.connect(self)
+
+    class Pool(HTTPConnectionPool):
+        ConnectionCls = Connection
+
+    class SecurePool(HTTPSConnectionPool):
+        ConnectionCls = SecureConnection
+
+    adapter = HTTPAdapter(max_retries=0)
+    adapter.poolmanager.pool_classes_by_scheme = {"http": Pool, "https": SecurePool}
+    return adapter
+
+
+def trusted_certificates() -> str | bool:
+    """The certificates that an admin named for requests, else those that come with it.
+
+    Requests reads these variables itself, but only together with the proxies' variables, which
+    must not count here.
+    """
+    return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
