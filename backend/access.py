@@ -9,7 +9,6 @@ import binascii
 import hmac
 import logging
 import re
-from collections.abc import Iterable
 
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
@@ -18,6 +17,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.settings import MIB, Settings
+from backend.webhook_secret import webhook_secret
 
 SECRET_HEADER = "X-PhraseClick-Secret"
 
@@ -34,17 +34,16 @@ class BasicAuth:
     to that; with none set it is guarded like the rest: safe, and phraseclick doctor says so.
     """
 
-    def __init__(
-        self, app: ASGIApp, *, user: str, password: str, open_paths: Iterable[str]
-    ) -> None:
+    def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
         self._app = app
-        self._expected = f"{user}:{password}".encode()
-        self._open = frozenset(open_paths)
+        self._settings = settings
+        password = settings.basic_auth_password.get_secret_value()
+        self._expected = f"{settings.basic_auth_user}:{password}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if (
             scope["type"] != "http"
-            or scope["path"] in self._open
+            or self._open(scope["path"])
             or self._knows(Headers(scope=scope))
         ):
             await self._app(scope, receive, send)
@@ -53,6 +52,9 @@ class BasicAuth:
             {"detail": _NOT_KNOWN}, 401, headers={"WWW-Authenticate": 'Basic realm="PhraseClick"'}
         )
         await refused(scope, receive, send)
+
+    def _open(self, path: str) -> bool:
+        return path == "/health" or (path == "/webhook" and bool(webhook_secret(self._settings)))
 
     def _knows(self, headers: Headers) -> bool:
         scheme, _, given = headers.get("authorization", "").partition(" ")
@@ -66,16 +68,18 @@ class BasicAuth:
 
 
 class WebhookSecret:
-    """Asks ``/webhook`` for the secret header, where a secret is set."""
+    """Asks ``/webhook`` for the secret header as soon as there is a secret, without a restart."""
 
-    def __init__(self, app: ASGIApp, *, secret: str) -> None:
+    def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
         self._app = app
-        self._secret = secret.encode()
+        self._settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] == "/webhook":
+            secret = webhook_secret(self._settings)
+            hide(secret)
             sent = Headers(scope=scope).get(SECRET_HEADER, "").encode("latin-1")
-            if not hmac.compare_digest(sent, self._secret):
+            if secret and not hmac.compare_digest(sent, secret.encode()):
                 await JSONResponse({"detail": _WRONG_SECRET}, 401)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
@@ -121,17 +125,9 @@ class RequestSizeLimit:
 def guard(app: Starlette, settings: Settings) -> None:
     """Put every guard that the settings ask for around the application; the last is outermost."""
     app.add_middleware(RequestSizeLimit, max_bytes=settings.max_request_bytes)
-    secret = settings.webhook_secret.get_secret_value()
-    if secret:
-        app.add_middleware(WebhookSecret, secret=secret)
-    password = settings.basic_auth_password.get_secret_value()
-    if settings.basic_auth_user and password:
-        app.add_middleware(
-            BasicAuth,
-            user=settings.basic_auth_user,
-            password=password,
-            open_paths=("/health", "/webhook") if secret else ("/health",),
-        )
+    app.add_middleware(WebhookSecret, settings=settings)
+    if settings.basic_auth_user and settings.basic_auth_password.get_secret_value():
+        app.add_middleware(BasicAuth, settings=settings)
 
 
 # -- logs

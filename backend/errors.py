@@ -4,6 +4,7 @@ PhraseClickError (model/errors.py)
 └── BackendError
     ├── LabelConfigError        the labeling config cannot work with this backend
     ├── RequestError            a request's body is not what Label Studio sends
+    │   └── NotJsonError            it is not even JSON
     ├── PictureError            a task's picture could not be had
     │   ├── PictureAddressError     its address is missing, of an unknown kind, or not allowed
     │   ├── PictureFetchError       the host that keeps it did not hand it out
@@ -35,6 +36,12 @@ class RequestError(BackendError):
     """A request's body is not what Label Studio sends."""
 
     status = 422
+
+
+class NotJsonError(RequestError):
+    """A request's body is not JSON."""
+
+    status = 400
 
 
 class PictureError(BackendError):

@@ -16,7 +16,7 @@ import uvicorn
 
 from backend.access import hide_settings
 from backend.errors import AddressInUseError
-from backend.settings import Settings, get_settings
+from backend.settings import Settings
 
 
 def serve(settings: Settings, *, host: str, port: int, processes: int = 1) -> None:
@@ -26,7 +26,6 @@ def serve(settings: Settings, *, host: str, port: int, processes: int = 1) -> No
         AddressInUseError: another program listens there already.
     """
     listening = _bound(host, port)
-    _hand_on(settings)
     if processes > 1:
         # Read by prometheus-client when a server process imports it; a fresh folder each time,
         # else the figures of processes long gone would be added up.
@@ -49,7 +48,12 @@ def serve(settings: Settings, *, host: str, port: int, processes: int = 1) -> No
     else:
         from uvicorn.supervisors import Multiprocess
 
-        Multiprocess(config, target=uvicorn.Server(config).run, sockets=[listening]).run()
+        Multiprocess(config, sockets=[listening]).run()
+
+
+def check_address(host: str, port: int) -> None:
+    """Raise AddressInUseError now, rather than in a child that is started again and again."""
+    _bound(host, port).close()
 
 
 def log_config() -> dict[str, Any]:
@@ -99,12 +103,6 @@ def _bound(host: str, port: int) -> socket.socket:
         ) from error
     listening.set_inheritable(True)
     return listening
-
-
-def _hand_on(settings: Settings) -> None:
-    """Give the command line's overrides to the server processes, which read the environment."""
-    os.environ["PHRASECLICK_DATA"] = str(settings.data.resolve())
-    get_settings.cache_clear()
 
 
 def share_malloc_arenas() -> None:

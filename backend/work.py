@@ -7,13 +7,17 @@ and at every tick of its clock.
 
 import logging
 import threading
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 from celery.signals import worker_ready
 
 from backend import spool
 from backend.settings import Settings
+
+if TYPE_CHECKING:
+    from backend.upkeep import Upkeep
 
 _log = logging.getLogger(__name__)
 
@@ -32,17 +36,20 @@ def build(settings: Settings) -> Celery:
     app = Celery("phraseclick", set_as_current=False)
     app.conf.update(configuration(settings))
 
+    @cache
+    def upkeep() -> "Upkeep":
+        # Made at the first task: the web server, which only rings, never needs it.
+        from backend.upkeep import Upkeep
+
+        return Upkeep(settings)
+
     @app.task(name=SETTLE)  # type: ignore[untyped-decorator]
     def settle_deliveries() -> int:
-        from backend.upkeep import settle
-
-        return settle(settings)
+        return upkeep().settle()
 
     @app.task(name=TIDY)  # type: ignore[untyped-decorator]
     def tidy() -> None:
-        from backend.upkeep import tidy
-
-        tidy(settings)
+        upkeep().tidy()
 
     return app
 

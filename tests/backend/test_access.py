@@ -3,6 +3,7 @@
 import base64
 import logging
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -14,10 +15,16 @@ from starlette.routing import Route
 
 from backend.access import DiscreetFormatter, guard, hidden, hide
 from backend.settings import Settings
+from backend.webhook_secret import make_webhook_secret
 
 
 async def _echo(request: Request) -> PlainTextResponse:
     return PlainTextResponse(str(len(await request.body())))
+
+
+@pytest.fixture(autouse=True)
+def _fresh_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PHRASECLICK_DATA", str(tmp_path))
 
 
 def client(**settings: object) -> httpx.AsyncClient:
@@ -85,6 +92,18 @@ async def test_the_webhook_goes_by_its_secret_header() -> None:
     assert (right.status_code, wrong.status_code, none.status_code) == (200, 401, 401)
     assert other.status_code == 200
     assert "phraseclick connect" in none.json()["detail"]
+
+
+@pytest.mark.anyio
+async def test_a_secret_made_while_the_server_runs_is_asked_for_at_once(tmp_path: Path) -> None:
+    async with client(**AUTH) as http:
+        before = await http.post("/webhook")
+        secret = make_webhook_secret(Settings(data=tmp_path))
+        after = await http.post("/webhook", headers={"X-PhraseClick-Secret": secret})
+        without = await http.post("/webhook", headers={"X-PhraseClick-Secret": ""})
+
+    assert (before.status_code, after.status_code, without.status_code) == (401, 200, 401)
+    assert secret not in hidden(f"header {secret}")
 
 
 @pytest.mark.anyio

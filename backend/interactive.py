@@ -1,0 +1,230 @@
+"""The journey of a click: what it belongs to, its picture, the mask, the answer, one log entry.
+
+Whatever fails on the way, the answer is HTTP 200 with a sentence in the status line: Label Studio
+shows an annotator nothing else.
+"""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from backend import brush
+from backend.contract import PredictRequest, Task
+from backend.embeddings import Embeddings, Place
+from backend.label_config import ImageControls, LabelConfig
+from backend.memory import ClickPrompt, Interaction, InteractionMemory, Outcome, TargetView, Turn
+from backend.metrics import Metrics
+from backend.regions import brush_region
+from backend.status_line import Understood, failed, noted, status_item, understood
+from model.errors import PhraseClickError
+from model.predictor import Click, Embedding, Prediction, Predictor
+
+_log = logging.getLogger(__name__)
+
+Answer = dict[str, Any]
+
+
+class Steps:
+    """Milliseconds of each step of one request, for the event log and the metrics."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._started = time.perf_counter()
+        self.milliseconds: dict[str, float] = {}
+
+    @contextmanager
+    def timed(self, step: str) -> Iterator[None]:
+        """Time a step; the same step twice adds up."""
+        started = time.perf_counter()
+        try:
+            with self._metrics.step(step):
+                yield
+        finally:
+            spent = (time.perf_counter() - started) * 1000
+            self.milliseconds[step] = round(self.milliseconds.get(step, 0.0) + spent, 2)
+
+    def total(self) -> float:
+        """Milliseconds since the request came."""
+        return round((time.perf_counter() - self._started) * 1000, 2)
+
+
+class Interactive:
+    """Answers clicks and phrases."""
+
+    def __init__(
+        self,
+        memory: InteractionMemory,
+        embeddings: Embeddings,
+        predictor: Predictor,
+        metrics: Metrics,
+    ) -> None:
+        self._memory = memory
+        self._embeddings = embeddings
+        self._predictor = predictor
+        self._metrics = metrics
+
+    def answer(self, request: PredictRequest, config: LabelConfig) -> Answer:
+        """One result: the mask's region and the status line, or the status line alone."""
+        steps = Steps(self._metrics)
+        interaction = Interaction.read(request, config)
+        kind = "phrase" if interaction.phrase and not interaction.clicks else "click"
+        image = interaction.image
+        turn: Turn | None = None
+        try:
+            with steps.timed("memory"):
+                turn = self._memory.receive(
+                    interaction, touches=lambda click, target: self._touches(request, click, target)
+                )
+            image = turn.image or image
+            if turn.action == "nothing":
+                return self._remark(image, turn.notes)
+            answer, outcome = self._predicted(request, turn, steps)
+        except Exception as error:
+            if not isinstance(error, PhraseClickError):
+                _log.exception("An interactive request failed")
+            self._metrics.failure(error)
+            self._metrics.interaction(kind, "failed")
+            return self._failure(turn, image or config.images[0], failed(error), steps)
+        with steps.timed("record"):
+            self._memory.record(turn, outcome)
+        found = outcome.mask is not None and answer["result"][0]["type"] != "textarea"
+        self._metrics.interaction(kind, "mask" if found else "empty")
+        return answer
+
+    # -- steps
+
+    def _predicted(
+        self, request: PredictRequest, turn: Turn, steps: Steps
+    ) -> tuple[Answer, Outcome]:
+        target = turn.target
+        assert target is not None, "the memory names a target for every prediction"
+        embedding = self._embeddings.of(_place(request, target.image), steps.timed)
+        with steps.timed("predict"):
+            prediction = self._predictor.predict(
+                embedding,
+                [_click(c.x_percent, c.y_percent, c.positive, embedding) for c in target.clicks],
+                target.phrase or "",
+                _fitting(target.previous_mask, embedding),
+            )
+            mask = prediction.mask()
+        with steps.timed("brush"):
+            found = bool(mask.any())
+            rle = brush.encode(mask) if found else None
+        result = []
+        if rle is not None:
+            result.append(
+                brush_region(
+                    target.region_id,
+                    brush=target.brush,
+                    to_name=target.image.name,
+                    label=target.label,
+                    rle=rle,
+                    size=(embedding.width, embedding.height),
+                    score=prediction.confidence,
+                )
+            )
+        result += self._status(target.image, understood(_said(turn, target, prediction, found)))
+        outcome = Outcome(
+            mask=mask,
+            confidence=prediction.confidence,
+            model_version=self._predictor.version,
+            milliseconds=steps.total(),
+            steps=steps.milliseconds,
+            rle=rle,
+        )
+        return self._answer(result, prediction.confidence), outcome
+
+    def _touches(self, request: PredictRequest, click: ClickPrompt, target: TargetView) -> bool:
+        """Whether the click lies in the target's mask, or its own mask would share a pixel with it.
+
+        A picture that cannot be read fails in the prediction that follows, and says so there.
+        """
+        previous = target.previous_mask
+        if previous is None:
+            return False
+        try:
+            embedding = self._embeddings.of(_place(request, target.image))
+            alone = _click(click.x_percent, click.y_percent, True, embedding)
+            column = min(int(alone.x), previous.shape[1] - 1)
+            if previous[min(int(alone.y), previous.shape[0] - 1), column]:
+                return True
+            mask = self._predictor.predict(embedding, [alone], target.phrase or "").mask()
+        except PhraseClickError:
+            return False
+        return previous.shape == mask.shape and bool((previous & mask).any())
+
+    def _failure(
+        self, turn: Turn | None, image: ImageControls, sentence: str, steps: Steps
+    ) -> Answer:
+        if turn is not None:
+            outcome = Outcome(
+                model_version=self._predictor.version,
+                milliseconds=steps.total(),
+                steps=steps.milliseconds,
+                error=sentence,
+            )
+            try:
+                self._memory.record(turn, outcome)
+            except Exception:  # the database may be what failed; the annotator is told in any case
+                _log.exception("A failure could not be recorded")
+        return self._answer(self._status(image, sentence), 0.0)
+
+    def _remark(self, image: ImageControls | None, notes: tuple[str, ...]) -> Answer:
+        if image is None or not notes:
+            return {"result": []}
+        return self._answer(self._status(image, noted(notes)), 0.0)
+
+    def _answer(self, result: list[dict[str, Any]], score: float) -> Answer:
+        return {
+            "result": result,
+            "score": round(score, 4),
+            "model_version": self._predictor.version,
+        }
+
+    @staticmethod
+    def _status(image: ImageControls, sentence: str) -> list[dict[str, Any]]:
+        return [status_item(image.status, image.name, sentence)] if image.status else []
+
+
+def place_of(task: Task, image: ImageControls, project_id: int) -> Place:
+    """Where the picture of this image control lies, for this task."""
+    return Place(image.address(task.data), project_id, task.id)
+
+
+def _place(request: PredictRequest, image: ImageControls) -> Place:
+    return place_of(request.tasks[0], image, request.project.id)
+
+
+def _click(x_percent: float, y_percent: float, positive: bool, embedding: Embedding) -> Click:
+    """From percents to pixels of the picture as it really is, never as the page announced it."""
+    return Click(
+        x=x_percent / 100 * embedding.width,
+        y=y_percent / 100 * embedding.height,
+        positive=positive,
+    )
+
+
+def _fitting(previous: np.ndarray | None, embedding: Embedding) -> np.ndarray | None:
+    """The mask before, unless the picture at this address was exchanged for one of other size."""
+    if previous is None or previous.shape != (embedding.height, embedding.width):
+        return None
+    return previous
+
+
+def _said(turn: Turn, target: TargetView, prediction: Prediction, found: bool) -> Understood:
+    typed = target.phrase_source == "typed"
+    return Understood(
+        positives=turn.counts.positives,
+        negatives=turn.counts.negatives,
+        label=target.label.value if target.label is not None else "mask",
+        confidence=prediction.confidence,
+        found=found,
+        phrase=(target.phrase or "") if typed else "",
+        corrected=tuple(prediction.reading.corrected) if typed else (),
+        ignored=tuple(prediction.reading.ignored) if typed else (),
+        notes=turn.notes,
+    )

@@ -1,0 +1,160 @@
+"""What the backend answers, whoever asks: the web server here, label-studio-ml's, a test.
+
+Thin on purpose: each call is read by the contract, done by a room of its own, and handed back.
+"""
+
+import logging
+from pathlib import Path
+from typing import Any, Self
+
+from backend import access, work
+from backend.batch import Batch
+from backend.contract import (
+    PredictRequest,
+    Project,
+    parse_predict,
+    parse_setup,
+    parse_webhook,
+)
+from backend.database import Database
+from backend.deliveries import Deliveries
+from backend.embeddings import Embeddings
+from backend.errors import LabelConfigError, RequestError
+from backend.interactive import Interactive
+from backend.label_config import LabelConfig
+from backend.label_studio import LabelStudioHosts
+from backend.memory import InteractionMemory, Policy
+from backend.metrics import Metrics
+from backend.pictures import Pictures
+from backend.projects import Projects
+from backend.settings import Settings
+from model.predictor import Predictor
+
+_log = logging.getLogger(__name__)
+
+Answer = dict[str, Any]
+
+# What Label Studio sends; anything else is counted as "other", so that a stranger cannot fill the
+# metrics with names.
+_ACTIONS = frozenset(
+    {
+        "ANNOTATION_CREATED",
+        "ANNOTATION_UPDATED",
+        "ANNOTATIONS_CREATED",
+        "ANNOTATIONS_DELETED",
+        "TASKS_CREATED",
+        "TASKS_DELETED",
+        "PROJECT_CREATED",
+        "PROJECT_UPDATED",
+        "PROJECT_DELETED",
+        "START_TRAINING",
+    }
+)
+
+
+class Service:
+    """The backend without HTTP. Thread-safe; several processes may share one data folder."""
+
+    def __init__(self, settings: Settings, predictor: Predictor) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self._predictor = predictor
+        access.hide_settings(settings)
+        Path(settings.data).mkdir(parents=True, exist_ok=True)
+        self._database = Database(settings.resolved_database_url)
+        self._database.migrate()
+        self._projects = Projects(self._database)
+        pictures = Pictures(settings, LabelStudioHosts(settings, self._projects.announced))
+        self._embeddings = Embeddings(pictures, predictor, self.metrics)
+        self._memory = InteractionMemory(
+            self._database, Policy.of(settings), knows=predictor.reader.knows
+        )
+        self._interactive = Interactive(self._memory, self._embeddings, predictor, self.metrics)
+        self._batch = Batch(self._embeddings, predictor, self.metrics, settings.label_masks)
+        self._deliveries = Deliveries(self._database)
+        self._bell = work.Bell(work.build(settings))
+        self.metrics.model(predictor.version)
+
+    @classmethod
+    def open(cls, settings: Settings) -> Self:
+        """With the model that the settings name, loaded before this returns."""
+        predictor = Predictor(
+            settings.checkpoint,
+            device=settings.device,
+            cache_bytes=settings.embedding_cache_bytes,
+            threads=settings.torch_threads,
+        )
+        return cls(settings, predictor)
+
+    @property
+    def version(self) -> str:
+        """The model version that serves."""
+        return self._predictor.version
+
+    def setup(self, body: object) -> Answer:
+        """A project connects: its config is checked, its Label Studio remembered.
+
+        Raises:
+            RequestError, LabelConfigError: with a sentence for the admin.
+        """
+        request = parse_setup(body)
+        access.hide(request.access_token)
+        config = self._config(request.label_config, request.project)
+        for warning in config.warnings:
+            _log.warning("Project %s: %s", request.project.id, warning)
+        self._projects.remember(request)
+        return {"model_version": self.version}
+
+    def predict(self, body: object) -> Answer:
+        """Masks: for one click or phrase, or for many tasks.
+
+        Raises:
+            RequestError, LabelConfigError: the body is none that Label Studio sends.
+        """
+        request = parse_predict(body)
+        return {"results": self._results(request)}
+
+    def webhook(self, raw: bytes, body: object) -> Answer:
+        """Keep what happened as it came; the worker takes it in."""
+        hook = parse_webhook(body)
+        self._deliveries.store(hook.action, hook.project.id, raw)
+        self.metrics.delivery(hook.action if hook.action in _ACTIONS else "other")
+        self._bell.ring()
+        return {"status": "stored"}
+
+    def versions(self) -> Answer:
+        """The model versions that can be had, and the one that serves."""
+        return {"versions": [self.version], "model_version": self.version}
+
+    def close(self) -> None:
+        """Finish what runs and let go of everything."""
+        self._embeddings.close()
+        self._bell.close()
+        self._database.close()
+
+    # -- parts
+
+    def _results(self, request: PredictRequest) -> list[Answer]:
+        if not request.tasks:
+            return []
+        if request.interactive and len(request.tasks) > 1:
+            raise RequestError("An interactive request holds one task; this one holds more.")
+        try:
+            config = self._config(request.label_config, request.project)
+        except LabelConfigError as error:
+            if not request.interactive:
+                raise
+            # Refused at /setup already; here there is no text area that could say it again.
+            _log.warning("Project %s: %s", request.project.id, error)
+            self.metrics.failure(error)
+            return [{"result": [], "score": 0.0, "model_version": self.version}]
+        if request.interactive:
+            return [self._interactive.answer(request, config)]
+        return self._batch.answers(request, config)
+
+    def _config(self, xml: str, project: Project) -> LabelConfig:
+        return LabelConfig.parse(
+            xml or self._projects.label_config(project),
+            add_label=self.settings.refine_positive_label,
+            remove_label=self.settings.refine_negative_label,
+        )
