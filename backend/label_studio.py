@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from backend.errors import LabelStudioError
+from backend.kept_access import kept_access
 from backend.label_studio_host import Host, Json
 from backend.settings import Settings
 
@@ -113,7 +114,8 @@ class LabelStudio(Host):
 
 
 class LabelStudioHosts:
-    """Which Label Studio a project lives in: the settings' one, else the one /setup announced.
+    """Which Label Studio a project lives in: the settings' one, else what ``phraseclick connect``
+    kept, else the one /setup announced.
 
     ``announced`` gives hostname and token that /setup told for a project. The token of the
     settings goes to the address of the settings alone: whoever can reach /setup could otherwise
@@ -125,6 +127,7 @@ class LabelStudioHosts:
         settings: Settings,
         announced: Callable[[int], tuple[str, str] | None] = lambda project: None,
     ) -> None:
+        self._settings = settings
         self._url = settings.label_studio_url
         self._token = settings.label_studio_token
         self._announced = announced
@@ -137,6 +140,8 @@ class LabelStudioHosts:
         hostname, token = self._announced(project_id) or ("", "")
         if self._url:
             who = (self._url, self._token.get_secret_value() or token, hostname)
+        elif kept := kept_access(self._settings).get(project_id):
+            who = (kept.url, kept.token, hostname)
         elif hostname:
             who = (hostname, token, "")
         else:
