@@ -104,7 +104,7 @@ class Interaction:
     def read(
         cls, request: PredictRequest, config: LabelConfig, received_at: datetime | None = None
     ) -> "Interaction":
-        """Understand an interactive request with one task. Items that make no sense are left out."""
+        """Understand a request with one task. Items that make no sense are left out."""
         task = request.tasks[0] if request.tasks else None
         reader = _Reader(config)
         for item in request.context:

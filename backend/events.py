@@ -1,0 +1,121 @@
+"""The event log: one row for each interaction, appended when it comes, completed when answered.
+
+Label Studio deletes prompts once they have done their work, so what was clicked and typed is known
+only here. A row is written in the same transaction that decides what the click belongs to: a
+process that dies while the model runs leaves the row behind, without an answer.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Table, func, insert, select, update
+
+from backend.contract import Project
+from backend.tables import EventRow
+
+Kind = Literal[
+    "positive_click",
+    "negative_click",
+    "phrase",
+    "undo",  # inferred: a click or phrase that was there is there no more
+    "redo",  # inferred: an undone click is back
+    "accept",  # a draft shows the mask
+    "submit",  # an annotation shows it
+    "delete",  # inferred: the mask, or all that makes it, is gone from the page
+]
+
+_events: Table = EventRow.__table__  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class Event:
+    """One interaction. ``request_id`` is '' for what was inferred, which nothing answers."""
+
+    kind: Kind
+    target_id: int | None = None
+    region_id: str = ""
+    request_id: str = ""
+    starts: bool = False
+    click_id: str = ""
+    phrase_id: str = ""
+    x_percent: float | None = None
+    y_percent: float | None = None
+    x_pixel: float | None = None
+    y_pixel: float | None = None
+    text: str = ""
+    label: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """How a request was answered, for all rows that it wrote."""
+
+    at: datetime
+    milliseconds: float
+    steps: Mapping[str, float]
+    model_version: str = ""
+    confidence: float | None = None
+    changed: float | None = None
+    error: str = ""
+    width: int | None = None
+    height: int | None = None
+
+
+def append(
+    connection: Connection,
+    project: Project,
+    task_id: int,
+    owner: str,
+    events: Sequence[Event],
+    at: datetime,
+) -> None:
+    """Write rows at the time they come."""
+    if not events:
+        return
+    shared = {"project": project.key, "task_id": task_id, "owner": owner, "created_at": at}
+    connection.execute(insert(_events), [{**vars(event), **shared} for event in events])
+
+
+def complete(connection: Connection, request_id: str, answered: Answered) -> None:
+    """Add to a request's rows how it went. Places in pixels are filled in where they lacked."""
+    values: dict[str, Any] = {
+        "answered_at": answered.at,
+        "milliseconds": answered.milliseconds,
+        "steps": dict(answered.steps),
+        "model_version": answered.model_version[:128],
+        "confidence": answered.confidence,
+        "changed": answered.changed,
+        "error": answered.error,
+    }
+    if answered.width and answered.height:
+        values["x_pixel"] = func.coalesce(
+            _events.c.x_pixel, _events.c.x_percent * (answered.width / 100)
+        )
+        values["y_pixel"] = func.coalesce(
+            _events.c.y_pixel, _events.c.y_percent * (answered.height / 100)
+        )
+    connection.execute(update(_events).where(_events.c.request_id == request_id).values(**values))
+
+
+def logged_clicks(
+    connection: Connection, project: Project, task_id: int, ids: Sequence[str], user: str
+) -> dict[str, bool]:
+    """Signs of those of these clicks that were logged before, by the same annotator."""
+    if not ids:
+        return {}
+    query = (
+        select(_events.c.click_id, _events.c.kind)
+        .where(
+            _events.c.project == project.key,
+            _events.c.task_id == task_id,
+            _events.c.click_id.in_(ids),
+            _events.c.kind.in_(("positive_click", "negative_click")),
+        )
+        .order_by(_events.c.id)
+    )
+    if user:
+        query = query.where(_events.c.owner.in_(("", user)))
+    return {row.click_id: row.kind == "positive_click" for row in connection.execute(query)}

@@ -1,0 +1,1 @@
+"""Steps of the database's schema, run by ``Database.migrate`` at every start."""
