@@ -47,7 +47,9 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
-        opened = service or await anyio.to_thread.run_sync(Service.open, settings)
+        opened = service
+        if opened is None:
+            opened = await anyio.to_thread.run_sync(Service.open, settings)
         app.state.service = opened
         _log.info("Model %s is loaded.", opened.version)
         yield

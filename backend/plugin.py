@@ -1,0 +1,179 @@
+"""The same backend as a ``LabelStudioMLBase`` subclass, for those who run label-studio-ml's server.
+
+Written for both of its APIs: 1.0.9 (on PyPI) and 2.x (on GitHub). The server of 1.0.9 has habits
+that would undo what this backend promises, so its manager is replaced by one without them:
+
+- it forgets which project a prediction is for, and the labeling config that came with it;
+- it calls every model version INITIAL, so that Label Studio predicts the same tasks again and again;
+- it forks a process for each webhook, which loads everything anew, and keeps a folder of each.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import orjson
+from label_studio_ml import api
+from label_studio_ml import model as stock
+from label_studio_ml.model import LabelStudioMLBase
+
+from backend.service import Service
+from backend.settings import get_settings
+
+_log = logging.getLogger(__name__)
+
+_guard = threading.Lock()
+_service: Service | None = None
+
+
+def shared_service(
+    opening: Callable[[], Service] = lambda: Service.open(get_settings()),
+) -> Service:
+    """One service for all instances: label-studio-ml makes a new instance whenever it likes."""
+    global _service
+    with _guard:
+        if _service is None:
+            _service = opening()
+        return _service
+
+
+def close() -> None:
+    """Let go of the shared service; the next call opens it again."""
+    global _service
+    with _guard:
+        if _service is not None:
+            _service.close()
+        _service = None
+
+
+class PhraseClickBackend(LabelStudioMLBase):  # type: ignore[misc]
+    """Click and phrase segmentation under label-studio-ml's own server."""
+
+    def __init__(
+        self,
+        project_id: str | None = None,
+        label_config: str | None = None,
+        train_output: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        # Not super().__init__(): it parses the config with a parser of its own, which refuses some
+        # that Label Studio takes; ours has the last word, in the service.
+        self.project_id = project_id
+        self.label_config = label_config
+        self.train_output = train_output or {}
+        self.hostname = kwargs.get("hostname") or ""
+        self.access_token = kwargs.get("access_token") or ""
+
+    @property
+    def model_version(self) -> str:
+        """The version that answers."""
+        return shared_service().version
+
+    def predict(
+        self,
+        tasks: Sequence[Mapping[str, Any]],
+        context: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> list[dict[str, Any]]:
+        """One prediction for each task. ``context`` is None for a batch."""
+        project = kwargs.get("project") or self.project_id
+        if not project and tasks:
+            project = tasks[0].get("project")
+        answer = shared_service().predict(
+            {
+                "tasks": list(tasks),
+                "project": project if project not in (None, "") else 0,
+                "label_config": kwargs.get("label_config") or self.label_config,
+                "params": {"context": context},
+            }
+        )
+        results: list[dict[str, Any]] = answer["results"]
+        return results
+
+    def fit(
+        self, event: Any, data: Mapping[str, Any] | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Take in an event. Quick: it is stored, and the worker does the rest.
+
+        1.0.9's ``/train`` passes annotations in place of an event's name; they are asked of Label
+        Studio when they are needed, so there is nothing to do.
+        """
+        if isinstance(event, str) and data is not None:
+            body = {**data, "action": event}
+            shared_service().webhook(orjson.dumps(body), body)
+        return {}
+
+    def process_event(
+        self, event: str, data: Mapping[str, Any], job_id: Any, additional_params: Any
+    ) -> None:
+        """1.0.9's way to hand on a webhook. No result: one would become a model version."""
+        self.fit(event, data)
+
+    def setup_project(self, project: Any, label_config: Any) -> str:
+        """What ``/setup`` told; the version that answers. Raises where the config cannot work."""
+        answer = shared_service().setup(
+            {
+                "project": project,
+                "schema": label_config,
+                "hostname": self.hostname,
+                "access_token": self.access_token,
+            }
+        )
+        return str(answer["model_version"])
+
+
+class Manager(stock.LabelStudioMLManager):  # type: ignore[misc]
+    """1.0.9's manager without the habits named above; other model classes keep the stock ways."""
+
+    @classmethod
+    def fetch(
+        cls,
+        project: Any = None,
+        label_config: Any = None,
+        force_reload: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """Called by ``/setup``."""
+        if not _ours(cls.model_class):
+            return super().fetch(project, label_config, force_reload, **kwargs)
+        model = cls.model_class(project_id=project, label_config=label_config, **kwargs)
+        version = model.setup_project(project, label_config)
+        cls._current_model = stock.ModelWrapper(model=model, model_version=version)
+        return cls._current_model
+
+    @classmethod
+    def predict(
+        cls,
+        tasks: Any,
+        project: Any = None,
+        label_config: Any = None,
+        force_reload: bool = False,
+        try_fetch: bool = True,
+        **kwargs: Any,
+    ) -> Any:
+        """Called by ``/predict``, whether or not ``/setup`` came before in this process."""
+        if not _ours(cls.model_class):
+            return super().predict(tasks, project, label_config, force_reload, try_fetch, **kwargs)
+        model = cls.model_class(project_id=project, label_config=label_config)
+        context = kwargs.get("context")
+        answers = model.predict(tasks, context, project=project, label_config=label_config)
+        return answers, stock.ModelWrapper(model=model, model_version=model.model_version)
+
+    @classmethod
+    def webhook(cls, event: Any, data: Any) -> Any:
+        """Called by ``/webhook``: in this process, which has everything loaded."""
+        if not _ours(cls.model_class):
+            return super().webhook(event, data)
+        cls.model_class().process_event(event, data, None, None)
+        return {}
+
+
+def _ours(model_class: Any) -> bool:
+    return isinstance(model_class, type) and issubclass(model_class, PhraseClickBackend)
+
+
+# Its routes look the manager up in their module at each call, so that this one is used by
+# label_studio_ml.api.init_app(PhraseClickBackend, …) as everybody calls it.
+if not isinstance(api._manager, Manager):
+    api._manager = Manager()

@@ -1,0 +1,233 @@
+"""Shared by the tests of the backend: a real predictor with random weights, a host of pictures,
+recorded requests, and requests as the page would make them."""
+
+import io
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pydantic import SecretStr
+
+from backend.service import Service
+from backend.settings import Settings
+from model import checkpoint
+from model.config import ModelConfig
+from model.network import PhraseClick
+from model.predictor import Predictor
+
+PAYLOADS = Path(__file__).parents[1] / "payloads"
+RECORDED_CONFIG = (PAYLOADS / "recorded_label_config.xml").read_text()
+TRIED_CONFIG = (PAYLOADS / "tried_label_config.xml").read_text()
+
+# Words of the recorded phrases and labels; "zebroid" is on purpose not among them.
+WORDS = ["the", "red", "cat", "dog", "two", "cats", "left", "person", "on", "bench"]
+
+
+@pytest.fixture(scope="session")
+def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small network that learned nothing: the machinery is real, the masks are any."""
+    torch.manual_seed(3)
+    config = ModelConfig(input_size=96, channels=32, word_dim=8, phrase_dim=4)
+    path = tmp_path_factory.mktemp("checkpoints") / "random"
+    vectors = np.random.default_rng(2).normal(size=(len(WORDS), 8)).astype(np.float32)
+    checkpoint.save(path, PhraseClick(config).eval(), WORDS, vectors)
+    return path
+
+
+@pytest.fixture(scope="session")
+def predictor(random_checkpoint: Path) -> Predictor:
+    return Predictor(random_checkpoint, device="cpu")
+
+
+# -- pictures
+
+
+@dataclass
+class PictureHost:
+    """Hands out pictures as Label Studio does; remembers what was asked for, with which token."""
+
+    url: str = ""
+    pictures: dict[str, bytes] = field(default_factory=dict)
+    asked: list[tuple[str, str]] = field(default_factory=list)
+
+    def add(self, path: str, size: tuple[int, int] = (640, 480), seed: int = 0) -> str:
+        """A picture of its own at this path; gives the path."""
+        self.pictures[path] = photograph(size, seed)
+        return path
+
+
+def photograph(size: tuple[int, int], seed: int = 0) -> bytes:
+    """A PNG with blobs of colour."""
+    small = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    picture = Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)
+    stream = io.BytesIO()
+    picture.save(stream, "PNG")
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="session")
+def _running_host() -> Iterator[PictureHost]:
+    host = PictureHost()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            host.asked.append((self.path, self.headers.get("Authorization", "")))
+            content = host.pictures.get(self.path.partition("?")[0])
+            self.send_response(200 if content else 404)
+            self.send_header("Content-Length", str(len(content or b"")))
+            self.end_headers()
+            self.wfile.write(content or b"")
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    host.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield host
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def picture_host(_running_host: PictureHost) -> PictureHost:
+    """Empty at the start of each test."""
+    _running_host.pictures.clear()
+    _running_host.asked.clear()
+    return _running_host
+
+
+# -- the service
+
+
+@pytest.fixture
+def settings(tmp_path: Path, random_checkpoint: Path, picture_host: PictureHost) -> Settings:
+    return Settings(
+        data=tmp_path / "data",
+        checkpoint=str(random_checkpoint),
+        label_studio_url=picture_host.url,
+        label_studio_token=SecretStr("0123456789abcdef0123456789abcdef01234567"),
+        device="cpu",
+    )
+
+
+@pytest.fixture
+def open_service(predictor: Predictor) -> Iterator[Callable[[Settings], Service]]:
+    """Opens services that are closed at the end of the test."""
+    opened: list[Service] = []
+
+    def opening(settings: Settings) -> Service:
+        opened.append(Service(settings, predictor))
+        return opened[-1]
+
+    yield opening
+    for service in opened:
+        service.close()
+
+
+@pytest.fixture
+def service(settings: Settings, open_service: Callable[[Settings], Service]) -> Service:
+    return open_service(settings)
+
+
+# -- requests of the page
+
+
+class Page:
+    """Makes requests as the page does, and reads the answers."""
+
+    recorded_config = RECORDED_CONFIG
+    tried_config = TRIED_CONFIG
+    payloads = PAYLOADS
+
+    @staticmethod
+    def click(
+        number: int | str,
+        x: float,
+        y: float,
+        *,
+        positive: bool = True,
+        label: str = "Cat",
+        control: str = "kp",
+    ) -> dict[str, Any]:
+        """A key point as the page sends it; places in percent."""
+        return {
+            "original_width": 640,
+            "original_height": 480,
+            "image_rotation": 0,
+            "value": {"x": x, "y": y, "width": 0.26, "labels": [label], "keypointlabels": [label]},
+            "is_positive": positive,
+            "id": f"click-{number}",
+            "from_name": control,
+            "to_name": "image",
+            "type": "keypointlabels",
+            "origin": "manual",
+        }
+
+    @staticmethod
+    def phrase(text: str, number: int | str = 1) -> dict[str, Any]:
+        """An entered phrase."""
+        return {
+            "value": {"text": [text]},
+            "id": f"phrase-{number}",
+            "from_name": "phrase",
+            "to_name": "image",
+            "type": "textarea",
+            "origin": "manual",
+        }
+
+    @staticmethod
+    def request(
+        context: Sequence[Mapping[str, Any]] | None,
+        *,
+        address: str = "/data/upload/6/a.png",
+        task: int = 24,
+        config: str = TRIED_CONFIG,
+        project: str = "6.1795384361",
+        **task_fields: Any,
+    ) -> dict[str, Any]:
+        """The body of a ``/predict`` for one task."""
+        return {
+            "tasks": [{"id": task, "project": 6, "data": {"image": address}, **task_fields}],
+            "project": project,
+            "label_config": config,
+            "params": {
+                "login": None,
+                "password": None,
+                "context": None if context is None else {"result": list(context)},
+            },
+        }
+
+    @staticmethod
+    def region(answer: Mapping[str, Any]) -> dict[str, Any]:
+        """The one brush region of an interactive answer."""
+        (result,) = answer["results"]
+        (found,) = [item for item in result["result"] if "rle" in item["value"]]
+        return dict(found)
+
+    @staticmethod
+    def status(answer: Mapping[str, Any]) -> str:
+        """The one sentence of an interactive answer."""
+        (result,) = answer["results"]
+        (found,) = [item for item in result["result"] if item["id"] == "status"]
+        return str(found["value"]["text"][0])
+
+    @staticmethod
+    def recorded(name: str) -> dict[str, Any]:
+        """The body of a request as Label Studio sent it."""
+        body: dict[str, Any] = json.loads((PAYLOADS / f"{name}.json").read_text())["body"]
+        return body
+
+
+@pytest.fixture(scope="session")
+def page() -> Page:
+    return Page()
