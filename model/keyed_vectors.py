@@ -19,7 +19,11 @@ from numpy.typing import NDArray
 from model.errors import WordVectorsError
 
 TEXT_SUFFIXES = (".txt", ".vec", ".glove")
-NUMPY_NAMES = {
+# Objects of these modules are read as bare records: gensim's own, and a model's random state.
+RECORDS = ("gensim.models.", "numpy.random.")
+PLAIN_NAMES = {
+    ("collections", "defaultdict"),
+    ("builtins", "int"),
     ("numpy.core.multiarray", "_reconstruct"),
     ("numpy._core.multiarray", "_reconstruct"),
     ("numpy.core.multiarray", "scalar"),
@@ -92,12 +96,16 @@ class _Record:
     def __init__(self, *_: object, **__: object) -> None:
         pass
 
+    def __setstate__(self, state: object) -> None:
+        if isinstance(state, dict):
+            self.__dict__.update(state)
+
 
 class _PlainUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in NUMPY_NAMES:
+        if (module, name) in PLAIN_NAMES:
             return super().find_class(module, name)
-        if module.startswith("gensim.models."):
+        if module.startswith(RECORDS):
             return _Record
         raise WordVectorsError(
             f"The file holds more than word vectors ({module}.{name}), so it is not opened. "

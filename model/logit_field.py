@@ -45,6 +45,8 @@ class Grid:
         inside = np.flatnonzero(
             (columns.second >= positive_columns[0]) & (columns.first <= positive_columns[-1])
         )
+        if not inside.size:  # cells finer than pixels, and no pixel's centre near a positive one
+            return
         start, end = int(inside[0]), int(inside[-1]) + 1
         across = columns.part(start, end).blend(self.logits)
         positive = across > 0

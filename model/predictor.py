@@ -221,7 +221,7 @@ class Predictor:
                 else torch.from_numpy(previous)[None, None].to(self._device),
             )
             logits = output.mask_logits[0, 0].float().cpu().numpy()
-        _obey(logits, clicks, logits.shape[1] / features.width, logits.shape[0] / features.height)
+        _obey(logits, prompt.clicks, box)
         return Grid(logits, box)
 
     def _features(self, embedding: Embedding, box: Box) -> Features:
@@ -289,14 +289,17 @@ def confidence(logits: NDArray[np.float32]) -> float:
     return hit / (float(inside.sum()) + float(probability[~inside].sum()))
 
 
-def _obey(logits: NDArray[np.float32], clicks: list[Click], across: float, down: float) -> None:
-    """Overrule the four cells around each click, in place; across, down: cells per input pixel.
+def _obey(logits: NDArray[np.float32], clicks: Sequence[Click], box: Box) -> None:
+    """Overrule, in place, the four cells around the centre of each clicked pixel of the box.
 
-    Bilinear logits at the click then have its sign, whatever the network says.
+    Bilinear logits there then have the click's sign, whatever the network says.
     """
+    height, width = logits.shape
     for click in clicks:
-        column = math.floor(click.x * across - 0.5)
-        row = math.floor(click.y * down - 0.5)
+        if not box.holds(click.x, click.y):
+            continue
+        column = math.floor((math.floor(click.x) + 0.5 - box.left) * width / box.width - 0.5)
+        row = math.floor((math.floor(click.y) + 0.5 - box.top) * height / box.height - 0.5)
         cells = logits[max(row, 0) : row + 2, max(column, 0) : column + 2]
         if click.positive:
             np.maximum(cells, CERTAIN, out=cells)

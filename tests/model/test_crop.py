@@ -1,0 +1,95 @@
+"""Crops hold what they must, stay in the picture, and stay put from click to click."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model import crop
+from model.crop import Box
+
+
+@st.composite
+def scenes(draw: st.DrawFn) -> tuple[Box, int, int]:
+    """An object's box in a picture of some size."""
+    width, height = draw(st.integers(1, 4000)), draw(st.integers(1, 4000))
+    left, top = draw(st.integers(0, width - 1)), draw(st.integers(0, height - 1))
+    right = draw(st.integers(left + 1, min(width, left + 900)))
+    bottom = draw(st.integers(top + 1, min(height, top + 900)))
+    return Box(left, top, right, bottom), width, height
+
+
+@given(scene=scenes())
+def test_a_crop_holds_the_object_with_room_around_and_lies_in_the_picture(
+    scene: tuple[Box, int, int],
+) -> None:
+    around, width, height = scene
+
+    box = crop.focus(around, width, height)
+
+    if box is not None:
+        margin = max(around.width, around.height) * crop.MARGIN
+        assert box.left <= max(around.left - margin, 0)
+        assert box.top <= max(around.top - margin, 0)
+        assert box.right >= min(around.right + margin, width)
+        assert box.bottom >= min(around.bottom + margin, height)
+        assert 0 <= box.left < box.right <= width
+        assert 0 <= box.top < box.bottom <= height
+        assert max(box.width, box.height) <= crop.LARGEST * max(width, height)
+
+
+@given(scene=scenes())
+def test_a_small_object_in_a_large_picture_is_looked_at(scene: tuple[Box, int, int]) -> None:
+    around, _, _ = scene
+
+    assert crop.focus(around, 6000, 6000) is not None
+
+
+@given(scene=scenes())
+def test_a_large_object_is_not(scene: tuple[Box, int, int]) -> None:
+    around, _, _ = scene
+
+    width, height = around.right, around.bottom
+    whole = Box(0, 0, width, height)
+    assert crop.focus(whole, width, height) is None
+
+
+def test_nothing_known_is_nowhere_to_look() -> None:
+    assert crop.focus(None, 100, 100) is None
+
+
+def test_the_next_click_mostly_finds_the_same_crop() -> None:
+    random = np.random.default_rng(0)
+    kept = 0
+    for _ in range(300):
+        side = random.integers(60, 600, 2)
+        corner = random.integers(0, 2000, 2)
+        before = Box(corner[0], corner[1], corner[0] + side[0], corner[1] + side[1])
+        # A click moves each border of the mask a little.
+        moved = random.integers(-side.min() // 30 - 1, side.min() // 30 + 2, 4)
+        after = Box(*(int(a + b) for a, b in zip(before, moved, strict=True)))
+        kept += crop.focus(before, 3000, 3000) == crop.focus(after, 3000, 3000)
+
+    assert kept > 150
+
+
+def test_boxes_of_masks_and_points() -> None:
+    mask = np.zeros((10, 20), bool)
+    assert crop.mask_box(mask) is None
+    mask[3:5, 7] = True
+    mask[8, 12] = True
+    assert crop.mask_box(mask) == Box(7, 3, 13, 9)
+    assert crop.points_box([]) is None
+    assert crop.points_box([(3.9, 2.0), (1.2, 5.5)]) == Box(1, 2, 4, 6)
+    assert Box(1, 2, 4, 6).union(Box(0, 3, 2, 9)) == Box(0, 2, 4, 9)
+
+
+def test_a_mask_reaches_an_inner_edge_only() -> None:
+    mask = np.zeros((4, 4), bool)
+    mask[0] = True  # the upper edge
+
+    assert crop.reaches_edge(mask, Box(10, 10, 20, 20), 100, 100)
+    assert not crop.reaches_edge(mask[:, 1:3], Box(0, 0, 100, 20), 100, 100)
+    assert not crop.reaches_edge(np.zeros((4, 4), bool), Box(10, 10, 20, 20), 100, 100)
+    assert crop.reaches_edge(mask.T, Box(10, 0, 100, 20), 100, 100)

@@ -1,0 +1,98 @@
+"""Word vectors of other people, in each format that gensim knows, friendly or not."""
+
+from __future__ import annotations
+
+import gzip
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gensim.models import KeyedVectors, Word2Vec
+
+from model.errors import WordVectorsError
+from model.phrase_reader import PhraseReader
+
+WORDS = ["dog", "red", "cat"]
+VECTORS = np.arange(12, dtype=np.float32).reshape(3, 4)
+
+
+@pytest.fixture
+def vectors() -> KeyedVectors:
+    keyed = KeyedVectors(4)
+    keyed.add_vectors(WORDS, VECTORS)
+    return keyed
+
+
+def assert_read(path: Path) -> None:
+    reader = PhraseReader.from_keyed_vectors(path)
+    assert reader.words == tuple(WORDS)
+    assert np.allclose(reader.read("cat").vectors, VECTORS[2:])
+
+
+def test_word2vec_binary(vectors: KeyedVectors, tmp_path: Path) -> None:
+    vectors.save_word2vec_format(str(tmp_path / "v.bin"), binary=True)
+    assert_read(tmp_path / "v.bin")
+
+
+def test_word2vec_text_also_zipped(vectors: KeyedVectors, tmp_path: Path) -> None:
+    vectors.save_word2vec_format(str(tmp_path / "v.txt"), binary=False)
+    (tmp_path / "v.txt.gz").write_bytes(gzip.compress((tmp_path / "v.txt").read_bytes()))
+    assert_read(tmp_path / "v.txt")
+    assert_read(tmp_path / "v.txt.gz")
+
+
+def test_glove_text_has_no_header(vectors: KeyedVectors, tmp_path: Path) -> None:
+    vectors.save_word2vec_format(str(tmp_path / "g.txt"), binary=False, write_header=False)
+    assert_read(tmp_path / "g.txt")
+
+
+@pytest.mark.parametrize("limit", [10**9, 0], ids=["arrays inside", "arrays beside"])
+def test_saved_by_gensim(vectors: KeyedVectors, tmp_path: Path, limit: int) -> None:
+    vectors.save(str(tmp_path / "v.kv"), sep_limit=limit)
+    assert_read(tmp_path / "v.kv")
+
+
+@pytest.mark.parametrize("limit", [10**9, 0], ids=["arrays inside", "arrays beside"])
+def test_a_whole_word2vec_model(tmp_path: Path, limit: int) -> None:
+    model = Word2Vec([["dog", "cat", "dog"]], vector_size=4, min_count=1)
+    model.save(str(tmp_path / "m.model"), sep_limit=limit)
+
+    reader = PhraseReader.from_keyed_vectors(tmp_path / "m.model")
+
+    assert np.allclose(reader.read("dog").vectors[0], model.wv["dog"])
+
+
+class Bomb:
+    def __init__(self, fuse: Path) -> None:
+        self.fuse = fuse
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return exec, (f"open({str(self.fuse)!r}, 'w')",)
+
+
+def test_a_hostile_pickle_is_not_run(tmp_path: Path) -> None:
+    (tmp_path / "v.kv").write_bytes(pickle.dumps(Bomb(tmp_path / "exploded")))
+
+    with pytest.raises(WordVectorsError, match="more than word vectors"):
+        PhraseReader.from_keyed_vectors(tmp_path / "v.kv")
+
+    assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize("name", ["v.bin", "v.txt", "v.kv", "v.txt.gz"])
+def test_damaged_files_are_an_error_with_a_sentence(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"\x07\x00 what is this?\nnothing good")
+
+    with pytest.raises(WordVectorsError, match=str(tmp_path / name)):
+        PhraseReader.from_keyed_vectors(tmp_path / name)
+
+
+def test_a_missing_file_is_not_taken_for_a_name(tmp_path: Path) -> None:
+    with pytest.raises(WordVectorsError, match="no word vector file"):
+        PhraseReader.from_keyed_vectors(tmp_path / "missing.bin")
+
+
+def test_a_name_that_nobody_offers() -> None:
+    with pytest.raises(WordVectorsError, match="neither a file nor a gensim-downloader model"):
+        PhraseReader.from_keyed_vectors("no-such-vectors-1")

@@ -1,0 +1,337 @@
+"""The predictor's promises: whatever the picture, the order, the threads."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from model import crop
+from model import predictor as predictors
+from model.crop import Box
+from model.errors import PromptError
+from model.predictor import Click, Predictor
+
+Picture = NDArray[np.uint8]
+
+
+def picture(height: int, width: int, seed: int = 0) -> Picture:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def answers(predictor: Predictor, image: Picture) -> list[NDArray[np.float32]]:
+    """The probabilities of a short session on a picture."""
+    height, width = image.shape[:2]
+    embedding = predictor.encode(image)
+    first = predictor.predict(embedding, [Click(width / 2, height / 2)])
+    clicks = [Click(width / 2, height / 2), Click(1, 1, positive=False)]
+    second = predictor.predict(embedding, clicks, "", first.mask())
+    third = predictor.predict(embedding, clicks, "red dog", second.mask())
+    return [p.probability() for p in (first, second, third)]
+
+
+@pytest.mark.parametrize(
+    "size", [(1, 1), (2, 2), (1, 500), (500, 1), (3, 4000), (31, 33), (97, 64), (700, 500)]
+)
+def test_any_size_of_picture(predictor: Predictor, size: tuple[int, int]) -> None:
+    height, width = size
+
+    embedding = predictor.encode(picture(height, width))
+    clicks = [Click(width - 0.5, height / 2), Click(0, 0, positive=False)]
+    before = predictor.predict(embedding, clicks, "dog")
+    prediction = predictor.predict(embedding, clicks, "dog", before.mask())
+
+    assert (embedding.width, embedding.height) == (width, height)
+    assert prediction.mask().shape == size
+    assert np.array_equal(prediction.mask(), prediction.probability() > 0.5)
+    assert 0 <= prediction.confidence <= 1
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((0, 4, 3), np.uint8),
+    ],
+    ids=["grey", "alpha", "float", "empty"],
+)
+def test_other_arrays_are_refused(predictor: Predictor, image: Picture) -> None:
+    with pytest.raises(PromptError, match="H,W,3 uint8"):
+        predictor.encode(image)
+
+
+def test_a_picture_turned_or_cut_from_another_is_fine(predictor: Predictor) -> None:
+    image = picture(80, 60)
+
+    turned = predictor.encode(np.rot90(image)[::-1])
+
+    assert np.array_equal(
+        predictor.predict(turned, [Click(5, 5)]).probability(),
+        predictor.predict(
+            predictor.encode(np.ascontiguousarray(np.rot90(image)[::-1]), "copy"), [Click(5, 5)]
+        ).probability(),
+    )
+
+
+def test_the_same_input_gives_the_same_output_whatever_came_before(
+    checkpoint_path: Path, pictures: list[Picture]
+) -> None:
+    fresh = [answers(Predictor(checkpoint_path), image) for image in pictures]
+
+    busy = Predictor(checkpoint_path)
+    for image in [*pictures[::-1], *pictures]:
+        answers(busy, image)
+    later = [answers(busy, image) for image in pictures]
+
+    for expected, found in zip(fresh, later, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(expected, found, strict=True))
+
+
+def test_a_forgotten_picture_gives_the_same_output(
+    checkpoint_path: Path, pictures: list[Picture]
+) -> None:
+    remembering, forgetting = Predictor(checkpoint_path), Predictor(checkpoint_path, cache_bytes=0)
+
+    for image in pictures:
+        for a, b in zip(answers(remembering, image), answers(forgetting, image), strict=True):
+            assert np.array_equal(a, b)
+
+
+def test_threads_never_mix_pictures(checkpoint_path: Path, pictures: list[Picture]) -> None:
+    serial = [answers(Predictor(checkpoint_path), image) for image in pictures]
+    # Room for two pictures: threads push each other's out all the time.
+    shared = Predictor(checkpoint_path, cache_bytes=2 * 400_000)
+    order = np.random.default_rng(0).permutation(np.repeat(np.arange(len(pictures)), 4))
+
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda index: answers(shared, pictures[index]), order))
+
+    for index, found in zip(order, results, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(serial[index], found, strict=True))
+
+
+def test_one_picture_asked_for_by_many_is_encoded_once(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[int] = []
+    encode = predictor._network.encode
+    monkeypatch.setattr(
+        predictor._network, "encode", lambda image: (counted.append(1), encode(image))[1]
+    )
+    image = picture(90, 90)
+    start = threading.Barrier(6)
+
+    def ask(_: int) -> object:
+        start.wait()
+        return predictor.encode(image, "shared")
+
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(ask, range(6)))
+
+    assert len(counted) == 1
+    assert all(embedding is found[0] for embedding in found)
+
+
+def test_cached(predictor: Predictor) -> None:
+    assert predictor.cached("a") is None
+
+    embedding = predictor.encode(picture(20, 20), "a")
+
+    assert predictor.cached("a") is embedding
+    assert predictor.encode(picture(20, 20), "a") is embedding
+
+
+def test_without_a_key_content_decides(predictor: Predictor) -> None:
+    one = predictor.encode(picture(20, 30, seed=1))
+
+    assert predictor.encode(picture(20, 30, seed=1)) is one
+    assert predictor.encode(picture(20, 30, seed=2)) is not one
+    assert predictor.encode(picture(20, 30, seed=1).reshape(30, 20, 3)) is not one
+
+
+def test_a_key_used_twice_for_different_sizes_is_an_error(predictor: Predictor) -> None:
+    predictor.encode(picture(20, 20), "a")
+
+    with pytest.raises(PromptError, match="20x20"):
+        predictor.encode(picture(30, 20), "a")
+
+
+def test_nothing_asked_is_nothing_found(predictor: Predictor) -> None:
+    embedding = predictor.encode(picture(40, 50))
+
+    for phrase in ("", "xqzkjv"):
+        prediction = predictor.predict(embedding, [], phrase, np.ones((40, 50), bool))
+        assert prediction.confidence == 0
+        assert not prediction.mask().any()
+        assert prediction.probability().max() == 0
+    assert prediction.reading.ignored == ("xqzkjv",)
+
+
+def test_phrase_alone_is_a_prompt(predictor: Predictor) -> None:
+    embedding = predictor.encode(picture(40, 50))
+
+    dog = predictor.predict(embedding, [], "dog").probability()
+
+    assert dog.max() > 0
+    assert not np.array_equal(dog, predictor.predict(embedding, [], "cat").probability())
+
+
+@pytest.mark.parametrize("bad", [np.ones((50, 40), bool), np.ones((40, 50, 1), bool)])
+def test_a_mask_of_another_size_is_refused(predictor: Predictor, bad: NDArray[np.bool_]) -> None:
+    embedding = predictor.encode(picture(40, 50))
+
+    with pytest.raises(PromptError, match="previous mask"):
+        predictor.predict(embedding, [Click(1, 1)], "", bad)
+
+
+@pytest.mark.parametrize("place", [(float("nan"), 1.0), (1.0, float("inf"))])
+def test_a_click_nowhere_is_refused(predictor: Predictor, place: tuple[float, float]) -> None:
+    embedding = predictor.encode(picture(40, 50))
+
+    with pytest.raises(PromptError, match="no place"):
+        predictor.predict(embedding, [Click(*place)])
+
+
+def test_a_click_beyond_the_rim_is_one_on_it(predictor: Predictor) -> None:
+    embedding = predictor.encode(picture(40, 50))
+
+    outside = predictor.predict(embedding, [Click(50, -3)]).probability()
+
+    assert np.array_equal(outside, predictor.predict(embedding, [Click(49.999, 0)]).probability())
+
+
+def test_a_previous_mask_may_be_probabilities(predictor: Predictor) -> None:
+    embedding = predictor.encode(picture(40, 50))
+    first = predictor.predict(embedding, [Click(20, 20)])
+    clicks = [Click(20, 20), Click(2, 2, positive=False)]
+
+    by_mask = predictor.predict(embedding, clicks, "", first.mask())
+    by_probability = predictor.predict(embedding, clicks, "", first.probability())
+
+    assert np.array_equal(by_mask.probability(), by_probability.probability())
+
+
+@settings(
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_a_clicked_pixel_obeys_its_click(data: st.DataObject, predictor: Predictor) -> None:
+    height, width = data.draw(st.sampled_from([(60, 80), (300, 200), (33, 900), (7, 5)]))
+    embedding = predictor.encode(picture(height, width), f"{height}x{width}")
+    # Clicks some cells apart: closer ones may share a cell of the network's answer.
+    apart = max(height, width) / 12
+    clicks: list[Click] = []
+    for _ in range(data.draw(st.integers(1, 6))):
+        x, y = data.draw(st.floats(0, width - 0.01)), data.draw(st.floats(0, height - 0.01))
+        if all(max(abs(x - c.x), abs(y - c.y)) > apart for c in clicks):
+            clicks.append(Click(x, y, data.draw(st.booleans())))
+    previous = None
+    if data.draw(st.booleans()):
+        previous = np.zeros((height, width), bool)
+        previous[: height // 3, : width // 4] = True
+
+    mask = predictor.predict(embedding, clicks, "", previous).mask()
+
+    for click in clicks:
+        assert mask[int(click.y), int(click.x)] == click.positive, click
+
+
+def test_of_two_clicks_on_one_spot_the_later_holds(predictor: Predictor) -> None:
+    embedding = predictor.encode(picture(60, 60))
+    here, away = Click(30.2, 30.2), Click(30.2, 30.2, positive=False)
+
+    assert not predictor.predict(embedding, [here, away]).mask()[30, 30]
+    assert predictor.predict(embedding, [away, here]).mask()[30, 30]
+
+
+def test_a_small_object_gets_a_closer_look(
+    checkpoint_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that answers with the previous mask, or a blob at its clicks, shows the passes."""
+    predictor = Predictor(checkpoint_path)
+    image = picture(400, 600)
+    embedding = predictor.encode(image)
+    looked: list[Box] = []
+    real = predictor._pass
+
+    def watched(prompt: object, box: Box, previous: NDArray[np.float32] | None) -> object:
+        looked.append(box)
+        grid = real(prompt, box, previous)  # type: ignore[arg-type]
+        height, width = grid.logits.shape
+        ys, xs = np.mgrid[0:height, 0:width]
+        x = (xs + 0.5) * box.width / width + box.left
+        y = (ys + 0.5) * box.height / height + box.top
+        grid.logits[:] = 20 - np.hypot(x - 200, y - 150)
+        return grid
+
+    monkeypatch.setattr(predictor, "_pass", watched)
+
+    first = predictor.predict(embedding, [Click(200, 150)])
+    assert looked[0] == Box(0, 0, 600, 400)
+    assert len(looked) == 2
+    assert looked[1].holds(200, 150)
+
+    looked.clear()
+    second = predictor.predict(embedding, [Click(200, 150), Click(205, 155)], "", first.mask())
+    assert len(looked) == 1, "with a previous mask only the crop is looked at"
+
+    looked.clear()
+    predictor.predict(embedding, [Click(200, 150), Click(590, 10)], "", first.mask())
+    assert looked == [Box(0, 0, 600, 400)], "a click far away makes the object large"
+
+    looked.clear()
+    predictor.predict(embedding, [Click(200, 150)], "dog", first.mask())
+    assert len(looked) == 2, "a phrase is read over the whole picture"
+
+    ys, xs = np.mgrid[0:400, 0:600] + 0.5
+    truth = np.hypot(xs - 200, ys - 150) < 20
+    for prediction in (first, second):
+        mask = prediction.mask()
+        assert (mask & truth).sum() / (mask | truth).sum() > 0.95
+
+
+def test_a_crop_is_encoded_once_for_many_clicks(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[Box] = []
+    real = predictor._encode
+
+    def watched(image: object, box: Box) -> object:
+        encoded.append(box)
+        return real(image, box)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(predictor, "_encode", watched)
+    monkeypatch.setattr(crop, "reaches_edge", lambda *_: False)
+    embedding = predictor.encode(picture(500, 500))
+    previous = np.zeros((500, 500), bool)
+    previous[100:140, 100:140] = True
+
+    for step in range(5):
+        predictor.predict(embedding, [Click(110 + step, 120)], "", previous)
+
+    assert len(encoded) == 2
+
+
+def test_confidence_is_the_iou_to_expect() -> None:
+    sure = np.full((10, 10), -9.0, np.float32)
+    sure[3:7, 3:7] = 9.0
+    unsure = np.where(sure > 0, 0.3, -0.3).astype(np.float32)
+    empty = np.full((10, 10), -4.0, np.float32)
+
+    assert predictors.confidence(sure) > 0.99
+    assert 0 < predictors.confidence(unsure) < 0.5
+    assert predictors.confidence(empty) == 0
+
+
+def test_what_it_is_made_of(predictor: Predictor, checkpoint_path: Path) -> None:
+    assert predictor.version.startswith("random-")
+    assert predictor.config.form == "late"
+    assert predictor.reader.knows("red dog")

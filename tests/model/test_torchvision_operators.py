@@ -1,0 +1,31 @@
+"""torchvision can be imported, whatever build is installed."""
+
+import subprocess
+import sys
+
+import torch
+
+from model.torchvision_operators import OPERATORS, declare_missing_operators
+
+
+def test_torchvision_can_be_imported_first_thing_in_a_process() -> None:
+    program = (
+        "from model.torchvision_operators import torchvision;"
+        "print(torchvision.models.mobilenet_v2.__name__)"
+    )
+
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    assert result.stdout.strip() == "mobilenet_v2"
+
+
+def test_nothing_is_declared_twice() -> None:
+    assert declare_missing_operators() == ()
+
+
+def test_the_operators_exist_afterwards() -> None:
+    for name in OPERATORS:
+        namespace, operator = name.split("::")
+        assert hasattr(getattr(torch.ops, namespace), operator)
