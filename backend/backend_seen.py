@@ -27,7 +27,11 @@ class BackendSeen:
 
     @cached_property
     def version(self) -> str:
-        """The model version it serves; '' where it does not answer (``why`` says more)."""
+        """The model version it served when first asked; '' where it did not answer (``why``)."""
+        return self.ask_version()
+
+    def ask_version(self) -> str:
+        """The model version it serves now; '' where it does not answer (``why`` says more)."""
         answer = self._get("/health")
         if answer is None:
             return ""

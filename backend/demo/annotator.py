@@ -1,0 +1,155 @@
+"""An annotator without a page: sends what Label Studio's page would send, and sees what it shows.
+
+With Auto-Accept off the page keeps the clicks of one label and sends all of them with every new
+one; a phrase goes by itself. What comes back replaces the suggestion on the canvas.
+"""
+
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend import brush
+from backend.errors import DemoError
+from backend.label_config import ClickControl, ImageControls
+from backend.label_studio import LabelStudio
+from backend.trial_click import read_answer
+
+
+@dataclass(frozen=True)
+class Point:
+    """A click at (x, y) in pixels; Alt-click makes it negative."""
+
+    x: int
+    y: int
+    positive: bool = True
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the page shows after an answer."""
+
+    region: dict[str, Any] = field(repr=False)
+    mask: NDArray[np.bool_] = field(repr=False)
+    status: str
+    milliseconds: float
+
+
+class Annotator:
+    """At one task, with one label chosen."""
+
+    def __init__(
+        self,
+        label_studio: LabelStudio,
+        backend: int,
+        task: int,
+        image: ImageControls,
+        label: str,
+        size: tuple[int, int],
+    ) -> None:
+        self._label_studio = label_studio
+        self._backend = backend
+        self._task = task
+        self._image = image
+        self._control = _control_of(image, label)
+        self._label = label
+        self._width, self._height = size
+        self._clicks: list[dict[str, Any]] = []
+        self._phrases: list[dict[str, Any]] = []
+        self._shown: Shown | None = None
+
+    @property
+    def points(self) -> list[Point]:
+        """The clicks on the canvas."""
+        return [
+            Point(
+                round(click["value"]["x"] * self._width / 100),
+                round(click["value"]["y"] * self._height / 100),
+                click["is_positive"],
+            )
+            for click in self._clicks
+        ]
+
+    @property
+    def shown(self) -> Shown:
+        """What is on the canvas; raises DemoError before the first mask."""
+        if self._shown is None:
+            raise DemoError("No mask was shown yet.")
+        return self._shown
+
+    def click(self, point: Point) -> Shown:
+        """Click, or Alt-click."""
+        self._clicks.append(
+            {
+                "id": _region_id(),
+                "type": "keypointlabels",
+                "from_name": self._control.name,
+                "to_name": self._image.name,
+                "origin": "manual",
+                "is_positive": point.positive,
+                "original_width": self._width,
+                "original_height": self._height,
+                "image_rotation": 0,
+                "value": {
+                    "x": 100 * point.x / self._width,
+                    "y": 100 * point.y / self._height,
+                    "width": 0.3,
+                    "keypointlabels": [self._label],
+                },
+            }
+        )
+        return self._ask(self._clicks)
+
+    def type(self, phrase: str) -> Shown:
+        """Type a phrase and press Enter; typing again edits it."""
+        known = self._phrases[0]["id"] if self._phrases else _region_id()
+        self._phrases = [
+            {
+                "id": known,
+                "type": "textarea",
+                "from_name": self._image.phrase,
+                "to_name": self._image.name,
+                "origin": "manual",
+                "value": {"text": [phrase]},
+            }
+        ]
+        return self._ask(self._phrases)
+
+    def submit(self) -> dict[str, Any]:
+        """Accept what is shown and submit; gives the annotation."""
+        accepted = {**self.shown.region, "origin": "manual"}
+        return self._label_studio.create_annotation(self._task, [accepted, *self._phrases])
+
+    def _ask(self, items: Sequence[dict[str, Any]]) -> Shown:
+        started = time.perf_counter()
+        answer = self._label_studio.interactive_annotating(
+            self._backend, self._task, {"result": list(items)}
+        )
+        milliseconds = (time.perf_counter() - started) * 1000
+        gave_mask, sentence = read_answer(answer)
+        if not gave_mask:
+            raise DemoError(sentence)
+        result = answer["data"]["result"]
+        region = next(item for item in result if "rle" in item["value"])
+        mask = brush.decode(
+            region["value"]["rle"], region["original_width"], region["original_height"]
+        )
+        said = " ".join(item["value"]["text"][0] for item in result if item["type"] == "textarea")
+        self._shown = Shown(region, mask, said, milliseconds)
+        return self._shown
+
+
+def _control_of(image: ImageControls, label: str) -> ClickControl:
+    for control in image.clicks:
+        if control.label(label):
+            return control
+    raise DemoError(f"The labeling config has no key point label '{label}'.")
+
+
+def _region_id() -> str:
+    """As the page makes them: ten letters."""
+    return secrets.token_urlsafe(8)[:10]
