@@ -20,10 +20,11 @@ from model.errors import WordVectorsError
 
 TEXT_SUFFIXES = (".txt", ".vec", ".glove")
 # Objects of these modules are read as bare records: gensim's own, and a model's random state.
-RECORDS = ("gensim.models.", "numpy.random.")
+RECORDS = ("gensim.", "numpy.random.")
 PLAIN_NAMES = {
     ("collections", "defaultdict"),
     ("builtins", "int"),
+    ("builtins", "hash"),
     ("numpy.core.multiarray", "_reconstruct"),
     ("numpy._core.multiarray", "_reconstruct"),
     ("numpy.core.multiarray", "scalar"),
