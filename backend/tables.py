@@ -108,7 +108,7 @@ class TargetRow(Base):
     project: Mapped[str] = mapped_column(String(40))
     task_id: Mapped[int] = mapped_column(BigInteger)
     owner: Mapped[str] = mapped_column(String(254), default="")  # '' until a draft tells
-    region_id: Mapped[str] = mapped_column(String(64), unique=True)
+    region_id: Mapped[str] = mapped_column(String(128))
     image: Mapped[str] = mapped_column(Text)
     brush: Mapped[str] = mapped_column(Text)
     label: Mapped[str] = mapped_column(Text)  # '' for a plain <Brush>
@@ -170,7 +170,7 @@ class EventRow(Base):
     task_id: Mapped[int] = mapped_column(BigInteger)
     owner: Mapped[str] = mapped_column(String(254), default="")
     target_id: Mapped[int | None] = mapped_column(BigInteger, index=True)
-    region_id: Mapped[str] = mapped_column(String(64), default="")
+    region_id: Mapped[str] = mapped_column(String(128), default="")
     request_id: Mapped[str] = mapped_column(String(32), index=True)
     kind: Mapped[str] = mapped_column(String(24))
     starts: Mapped[bool] = mapped_column(Boolean, default=False)  # it began a new target

@@ -121,9 +121,10 @@ class Assignment:
         sources = sorted(drafts, key=lambda saved: saved.updated_at, reverse=True)
         if not drafts and len(self.ask.saved) == 1:
             sources = list(self.ask.saved)
-        known = {target.region_id for target in self.task.targets}
+        mine = [t for t in self.task.targets if t.owner in ("", self.ask.user)]
+        known = {target.region_id for target in mine}
         for saved in sources:
-            for region in reversed(saved.regions.values()):
+            for region in reversed(list(saved.regions.values())):
                 brush = self.image.brush(region.from_name)
                 fits = of_class in (None, (region.from_name, region.label))
                 if brush is not None and fits and region.id not in known:

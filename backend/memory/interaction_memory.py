@@ -76,9 +76,9 @@ class InteractionMemory:
                 question.find_out(facts)
         return self._receive(interaction, facts, None)
 
-    def record(self, turn: Turn, outcome: Outcome) -> None:
+    def record(self, turn: Turn, outcome: Outcome, now: datetime | None = None) -> None:
         """Keep the answer's mask and complete the log, in one transaction; failures too."""
-        now = datetime.now(UTC)
+        now = now or datetime.now(UTC)
         packed = None if outcome.mask is None else PackedMask.pack(outcome.mask)
         answered = events.Answered(
             at=now,
@@ -283,11 +283,12 @@ class InteractionMemory:
     ) -> None:
         """Targets first: only then has a new one the number that the log refers to."""
         task.save(connection, now, turn=turn)
-        by_region = {target.region_id: target for target in task.targets}
+        by_region = {target.region_id: target for target in reversed(task.targets)}
         for event in logged:
             target = by_region.get(event.region_id)
             owner = user or (target.owner if target else "")
-            row = replace(event, target_id=target.id) if target else event
+            new = target is not None and not event.target_id
+            row = replace(event, target_id=target.id) if target and new else event
             events.append(connection, task.project, task.task_id, owner, [row], now)
 
     def _keep(

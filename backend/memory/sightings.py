@@ -49,17 +49,24 @@ class Sightings:
 
     def showing(self, target: Target) -> Saved | None:
         """The newest draft or annotation with the target's mask."""
-        holding = [saved for saved in self.saved if target.region_id in saved.regions]
+        # Two annotators who began with the same prediction have its region ids in both drafts.
+        theirs = target.owner not in ("", self.user)
+        holding = [
+            saved
+            for saved in self.saved
+            if target.region_id in saved.regions and not (theirs and saved.kind == "draft")
+        ]
         return max(holding, key=lambda saved: saved.updated_at, default=None)
 
     def contradict(self, target: Target) -> bool:
-        """Whether the asking user's own draft shows that the target cannot be theirs."""
+        """Whether the asking user's own drafts show that an unowned target cannot be theirs: one
+        lacks all of it, or was there already when the target was begun without any draft."""
         newest = self._newest_draft()
-        return (
-            newest is not None
-            and self.newer(newest, target.answered_at or target.updated_at)
-            and not any(target.shown_in(saved) for saved in self.saved)
-        )
+        if newest is None or any(target.shown_in(saved) for saved in self.saved):
+            return False
+        first = min(draft.created_at or draft.updated_at for draft in self._drafts())
+        begun_before = first - self.task.clock_ahead + self.margin < target.created_at
+        return begun_before or self.newer(newest, target.answered_at or target.updated_at)
 
     def _set_clock(self) -> None:
         """Nothing can have been saved after it arrived: if it was, their clock is ahead."""
@@ -67,15 +74,16 @@ class Sightings:
         self.task.clock_ahead = max(self.task.clock_ahead, latest - self.now)
 
     def _newest_draft(self) -> Saved | None:
-        drafts = [saved for saved in self.saved if saved.kind == "draft"]
-        return max(drafts, key=lambda saved: saved.updated_at, default=None)
+        return max(self._drafts(), key=lambda saved: saved.updated_at, default=None)
+
+    def _drafts(self) -> list[Saved]:
+        return [saved for saved in self.saved if saved.kind == "draft"]
 
     def _claim(self, target: Target) -> None:
         """Label Studio sends only the asking user's drafts: what they show is that user's."""
-        if self.user and not target.owner:
-            drafts = (saved for saved in self.saved if saved.kind == "draft")
-            if any(target.shown_in(saved) for saved in drafts):
-                target.owner = self.user
+        unowned = bool(self.user) and not target.owner
+        if unowned and any(target.shown_in(saved) for saved in self._drafts()):
+            target.owner = self.user
 
     def _kept(self, target: Target, shown: Saved) -> None:
         if target.state == "gone" and target.seen_at and shown.updated_at <= target.seen_at:
@@ -108,11 +116,14 @@ class Sightings:
 
     def _gone_before_it_was_saved(self, target: Target) -> None:
         """It never got into a draft, and a draft well after its answer shows nothing of it."""
-        if target.state == "open" and target.owner and target.owner == self.user:
-            newest = self._newest_draft()
-            if newest is not None and self.contradict(target):
-                target.seen_at = newest.updated_at
-                self._gone(target)
+        newest = self._newest_draft()
+        mine = target.owner and target.owner == self.user
+        if target.state != "open" or not mine or newest is None:
+            return
+        lacking = not any(target.shown_in(saved) for saved in self.saved)
+        if lacking and self.newer(newest, target.answered_at or target.updated_at):
+            target.seen_at = newest.updated_at
+            self._gone(target)
 
     def _undone_clicks(self, target: Target) -> None:
         """With Auto-Accept off key points outlive an answer, so those that lack are undone."""
@@ -139,16 +150,25 @@ class Sightings:
         if newest is not None:
             target.phrase_saved, target.phrase_seen_at = newest.key, newest.updated_at
             return
-        if not target.phrase_saved or target.phrase_seen_at is None:
-            return
-        for saved in self.saved:
-            same = saved.key == target.phrase_saved or self._follows(
-                saved, target.phrase_saved, target.saved_created_at
+        if self._phrase_gone(target):
+            self._log("undo", target, phrase_id=target.phrase_id, text=target.phrase)
+            target.phrase, target.phrase_id, target.phrase_saved = "", "", ""
+
+    def _phrase_gone(self, target: Target) -> bool:
+        """A newer version of what showed it lacks it, or a draft well after it was typed does."""
+        if target.phrase_saved and target.phrase_seen_at is not None:
+            return any(
+                self._follows(saved, target.phrase_saved, target.saved_created_at)
+                and saved.updated_at > target.phrase_seen_at
+                for saved in self.saved
             )
-            if same and saved.updated_at > target.phrase_seen_at:
-                self._log("undo", target, phrase_id=target.phrase_id, text=target.phrase)
-                target.phrase, target.phrase_id, target.phrase_saved = "", "", ""
-                return
+        newest = self._newest_draft()
+        return (
+            newest is not None
+            and target.owner == self.user
+            and target.shown_in(newest)
+            and self.newer(newest, target.updated_at)
+        )
 
     @staticmethod
     def _follows(saved: Saved, key: str, created_at: datetime | None) -> bool:

@@ -36,7 +36,7 @@ def upgrade() -> None:
         sa.Column("task_id", sa.BigInteger(), nullable=False),
         sa.Column("owner", sa.String(length=254), nullable=False),
         sa.Column("target_id", sa.BigInteger(), nullable=True),
-        sa.Column("region_id", sa.String(length=64), nullable=False),
+        sa.Column("region_id", sa.String(length=128), nullable=False),
         sa.Column("request_id", sa.String(length=32), nullable=False),
         sa.Column("kind", sa.String(length=24), nullable=False),
         sa.Column("starts", sa.Boolean(), nullable=False),
@@ -90,7 +90,7 @@ def upgrade() -> None:
         sa.Column("project", sa.String(length=40), nullable=False),
         sa.Column("task_id", sa.BigInteger(), nullable=False),
         sa.Column("owner", sa.String(length=254), nullable=False),
-        sa.Column("region_id", sa.String(length=64), nullable=False),
+        sa.Column("region_id", sa.String(length=128), nullable=False),
         sa.Column("image", sa.Text(), nullable=False),
         sa.Column("brush", sa.Text(), nullable=False),
         sa.Column("label", sa.Text(), nullable=False),
@@ -114,7 +114,6 @@ def upgrade() -> None:
         sa.Column("shown_digest", sa.String(length=32), nullable=False),
         sa.Column("stays", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_targets")),
-        sa.UniqueConstraint("region_id", name=op.f("uq_targets_region_id")),
         sqlite_autoincrement=True,
     )
     with op.batch_alter_table("targets") as batch_op:
