@@ -202,7 +202,8 @@ def _windows(stream: bytes, base: int) -> list[int]:
     size = min(len(stream) - base, _BLOCK)
     padded = np.frombuffer(block + bytes(size + 7 - len(block)), dtype=np.uint8)
     pairs = np.lib.stride_tricks.sliding_window_view(padded, 8)
-    return pairs.copy().view(">u8")[:, 0].tolist()
+    windows: list[int] = pairs.copy().view(">u8")[:, 0].tolist()
+    return windows
 
 
 def _top_bits(stream: bytes, start: int, length: int, word: int) -> NDArray[np.bool_]:

@@ -27,6 +27,8 @@ _TIMEOUT_S = (5.0, 60.0)
 _REPEATABLE = frozenset({"GET", "PATCH"})
 _BUSY = frozenset({502, 503, 504})
 _PAUSES_S = (0.3, 1.0)
+# In the way of every click where the host is gone: an annotator waits.
+_REFRESH_TIMEOUT_S = (5.0, 10.0)
 # A new access token before the old one dies on the way.
 _RENEW_BEFORE_S = 30.0
 _ACCESS_TOKEN_LIFE_S = 300.0
@@ -61,8 +63,8 @@ class Host:
     """
 
     def __init__(self, url: str, token: str, *, also_at: str = "") -> None:
-        url = url.strip().rstrip("/")
-        self.url = url if "://" in url or not url else f"http://{url}"
+        url = url.strip()
+        self.url = (url if "://" in url or not url else f"http://{url}").rstrip("/")
         self._origin = origin_of(self.url)
         if self._origin is None or "@" in urlsplit(self.url).netloc:
             raise LabelStudioError(
@@ -152,7 +154,11 @@ class Host:
                 + _MAKE_TOKEN
             )
         answer = self._send(
-            "POST", f"{self.url}/api/token/refresh/", json={"refresh": self._token}, repeat=True
+            "POST",
+            f"{self.url}/api/token/refresh/",
+            json={"refresh": self._token},
+            timeout=_REFRESH_TIMEOUT_S,
+            repeat=True,  # each answer is as good as another
         )
         if answer.status_code in (400, 401, 403, 404):
             raise TokenError(self.refusal(), answered=answer.status_code)

@@ -49,10 +49,15 @@ def parse(address: object, label_studio: LabelStudio | None, task_id: int | None
         digest = hashlib.sha256(address.encode()).hexdigest()
         return Address("inline", (address,), "", True, "the picture in the task", f"data:{digest}")
     if scheme in _CLOUD:
-        return _cloud(address, _host(label_studio, address), task_id)
+        return _cloud(address, label_studio, task_id)
     address = address.replace(" ", "%20")
     if not _FORBIDDEN.isdisjoint(address):
         raise PictureAddressError("The picture's address has characters that no address may have.")
+
+    try:
+        urlsplit(address)
+    except ValueError:
+        raise PictureAddressError("The picture's address is not a valid one.") from None
 
     url = label_studio.place(address) if label_studio else None
     if url is not None and label_studio is not None:
@@ -70,7 +75,10 @@ def parse(address: object, label_studio: LabelStudio | None, task_id: int | None
 
 def shown(address: str) -> str:
     """``address`` as a sentence may show it: short, without user, password, query and fragment."""
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # half an IPv6 address, say
+        return "(not readable)"
     host = parts.netloc.rpartition("@")[2]
     text = f"{parts.scheme}://{host}{parts.path}" if host else parts.path
     return text if len(text) <= 120 else f"{text[:60]}…{text[-50:]}"
@@ -102,7 +110,8 @@ def _on_host(url: str, label_studio: LabelStudio) -> Address:
     return Address("host", (url,), "", False, seen, f"host {url}")
 
 
-def _cloud(address: str, label_studio: LabelStudio, task_id: int | None) -> Address:
+def _cloud(address: str, label_studio: LabelStudio | None, task_id: int | None) -> Address:
+    label_studio = _host(label_studio, address)
     if task_id is None:
         raise PictureAddressError(
             f"The picture {shown(address)} lies in cloud storage, which Label Studio opens for a "

@@ -1,6 +1,7 @@
 """Downloads: the bytes behind a URL, within limits, and the token for Label Studio alone."""
 
 import contextlib
+import logging
 from collections.abc import Sequence
 from urllib.parse import urljoin, urlsplit
 
@@ -20,6 +21,8 @@ from backend.pictures.at_hand import too_large
 from backend.pictures.guard import Deadline, Gate, adapter_for, trusted_certificates
 
 _MAX_REDIRECTS = 5
+# Where the pages of Label Studio send who has no valid token.
+_LOG_IN = "/user/login/"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _CHUNK = 1 << 17
 _DOCTOR = "Ask the admin to run phraseclick doctor."
@@ -38,6 +41,8 @@ class Fetcher:
         self._allow_private = allow_private
         # Hosts whose pictures were found by the second route: looked for there first from then on.
         self._second_first: set[Origin | None] = set()
+        # At its DEBUG level it writes whole URLs, and with them the signatures of storage.
+        logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
 
     def fetch(self, routes: Sequence[str], label_studio: LabelStudio | None) -> bytes:
         """What lies at the first of ``routes`` that gives it out; raises PictureError.
@@ -74,7 +79,8 @@ class Fetcher:
     def _follow(self, url: str, label_studio: LabelStudio | None, deadline: Deadline) -> bytes:
         """Get ``url`` and what it sends on to; every hop is judged anew."""
         renewed = False
-        for _ in range(_MAX_REDIRECTS + 2):  # one more for a renewed token
+        hops = 0
+        while hops <= _MAX_REDIRECTS:
             request = _request(url, label_studio)
             url = request.url or ""
             at_home = label_studio is not None and label_studio.owns(url)
@@ -90,11 +96,13 @@ class Fetcher:
             ):
                 status = response.status_code
                 location = response.headers.get("Location", "")
-                if at_home and urlsplit(location).path.endswith("/user/login/"):
-                    status, location = 401, ""  # how Label Studio's pages treat strangers
                 if status in _REDIRECTS and location:
-                    url = _next_hop(url, location)
-                    continue
+                    following = _next_hop(url, location)
+                    if not (at_home and _LOG_IN in following):
+                        url = following
+                        hops += 1
+                        continue
+                    status = 401
                 if status == 401 and at_home and label_studio is not None:
                     if not renewed and label_studio.renew():
                         renewed = True
@@ -168,7 +176,12 @@ def _next_hop(url: str, location: str) -> str:
     # Header bytes come as Latin-1; a name in UTF-8 within them is meant as such.
     with contextlib.suppress(UnicodeError):
         location = location.encode("latin-1").decode("utf-8")
-    return urljoin(url, location.replace("\\", "%5C"))
+    try:
+        return urljoin(url, location.replace("\\", "%5C"))
+    except ValueError:
+        raise PictureAddressError(
+            f"The picture's address {shown(url)} sends on to one that is not valid."
+        ) from None
 
 
 def _meaning(status: int) -> str:
