@@ -10,7 +10,7 @@ import os
 import secrets
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,6 +68,7 @@ def label_studio(
     account: Account | None = None,
     progress: Progress = print,
     protected: bool = False,
+    variables: Mapping[str, str] | None = None,
 ) -> Iterator[LabelStudioServer]:
     """Start Label Studio on a free port of 127.0.0.1, wait until it answers, end it afterwards.
 
@@ -77,6 +78,7 @@ def label_studio(
         account: who logs in; made up when None.
         progress: is told one line at a time what takes long.
         protected: leave Label Studio's ban on private addresses on, as a fresh install has it.
+        variables: further environment variables of Label Studio.
     """
     program = program or find_program()
     account = account or Account()
@@ -84,7 +86,8 @@ def label_studio(
     data.mkdir(parents=True, exist_ok=True)
     if not (data / DATABASE).exists():
         shutil.copyfile(_migrated_database(program, progress), data / DATABASE)
-    with _run(program, data, account, protected=protected) as server:
+    environment = _environment(data, account, protected=protected) | dict(variables or {})
+    with _run(program, data, account, environment) as server:
 
         def answers() -> bool:
             return _answers(f"{server.url}/api/current-user/whoami", account.token)
@@ -113,7 +116,7 @@ def find_program() -> Path:
 
 @contextmanager
 def _run(
-    program: Path, data: Path, account: Account | None, *, protected: bool
+    program: Path, data: Path, account: Account, environment: Mapping[str, str]
 ) -> Iterator[LabelStudioServer]:
     port = free_port()
     command = [str(program), "start", "--no-browser", "--internal-host", "127.0.0.1"]
@@ -121,13 +124,13 @@ def _run(
         "Label Studio",
         [*command, "-p", str(port)],
         log=data / "label-studio.log",
-        environment=_environment(data, account, protected=protected),
+        environment=environment,
     )
     with child:
-        yield LabelStudioServer(f"http://127.0.0.1:{port}", account or Account(), data, child)
+        yield LabelStudioServer(f"http://127.0.0.1:{port}", account, data, child)
 
 
-def _environment(data: Path, account: Account | None, *, protected: bool) -> dict[str, str]:
+def _environment(data: Path, account: Account | None, *, protected: bool = True) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -177,7 +180,8 @@ def _migrated_database(program: Path, progress: Progress) -> Path:
         making = kept / "making"
         shutil.rmtree(making, ignore_errors=True)
         making.mkdir()
-        with _run(program, making, None, protected=True) as server:
+        # No account: the copies must have no user but their own.
+        with _run(program, making, Account(), _environment(making, None)) as server:
             server.child.wait_until(
                 lambda: _answers(f"{server.url}/health"),
                 seconds=START_SECONDS,
