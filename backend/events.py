@@ -8,9 +8,9 @@ process that dies while the model runs leaves the row behind, without an answer.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
-from sqlalchemy import Connection, Table, func, insert, select, update
+from sqlalchemy import Boolean, Connection, Table, bindparam, func, insert, select, update
 
 from backend.contract import Project
 from backend.tables import EventRow
@@ -27,6 +27,29 @@ Kind = Literal[
 ]
 
 _events: Table = EventRow.__table__  # type: ignore[assignment]
+
+# Built once: building a statement costs more than running it.
+_APPEND = insert(_events)
+_COMPLETE = (
+    update(_events)
+    .where(_events.c.request_id == bindparam("of_request"))
+    .values(
+        x_pixel=func.coalesce(_events.c.x_pixel, _events.c.x_percent * bindparam("x_scale")),
+        y_pixel=func.coalesce(_events.c.y_pixel, _events.c.y_percent * bindparam("y_scale")),
+    )
+)
+_LOGGED = (
+    select(_events.c.click_id, _events.c.kind)
+    .where(
+        _events.c.project == bindparam("of_project"),
+        _events.c.task_id == bindparam("of_task"),
+        _events.c.click_id.in_(bindparam("ids", expanding=True)),
+        _events.c.kind.in_(("positive_click", "negative_click")),
+        _events.c.owner.in_(bindparam("owners", expanding=True))
+        | bindparam("anybody", type_=Boolean),
+    )
+    .order_by(_events.c.id)
+)
 
 
 @dataclass(frozen=True)
@@ -68,20 +91,21 @@ def append(
     connection: Connection,
     project: Project,
     task_id: int,
-    owner: str,
-    events: Sequence[Event],
+    events: Sequence[tuple[Event, str]],
     at: datetime,
 ) -> None:
-    """Write rows at the time they come."""
+    """Write events, each with who caused it, at the time they come."""
     if not events:
         return
-    shared = {"project": project.key, "task_id": task_id, "owner": owner, "created_at": at}
-    connection.execute(insert(_events), [{**vars(event), **shared} for event in events])
+    shared = {"project": project.key, "task_id": task_id, "created_at": at}
+    rows = [{**vars(event), **shared, "owner": owner} for event, owner in events]
+    connection.execute(_APPEND, rows)
 
 
 def complete(connection: Connection, request_id: str, answered: Answered) -> None:
     """Add to a request's rows how it went. Places in pixels are filled in where they lacked."""
-    values: dict[str, Any] = {
+    values = {
+        "of_request": request_id,
         "answered_at": answered.at,
         "milliseconds": answered.milliseconds,
         "steps": dict(answered.steps),
@@ -89,15 +113,10 @@ def complete(connection: Connection, request_id: str, answered: Answered) -> Non
         "confidence": answered.confidence,
         "changed": answered.changed,
         "error": answered.error,
+        "x_scale": answered.width / 100 if answered.width else None,
+        "y_scale": answered.height / 100 if answered.height else None,
     }
-    if answered.width and answered.height:
-        values["x_pixel"] = func.coalesce(
-            _events.c.x_pixel, _events.c.x_percent * (answered.width / 100)
-        )
-        values["y_pixel"] = func.coalesce(
-            _events.c.y_pixel, _events.c.y_percent * (answered.height / 100)
-        )
-    connection.execute(update(_events).where(_events.c.request_id == request_id).values(**values))
+    connection.execute(_COMPLETE, values)
 
 
 def logged_clicks(
@@ -106,16 +125,12 @@ def logged_clicks(
     """Signs of those of these clicks that were logged before, by the same annotator."""
     if not ids:
         return {}
-    query = (
-        select(_events.c.click_id, _events.c.kind)
-        .where(
-            _events.c.project == project.key,
-            _events.c.task_id == task_id,
-            _events.c.click_id.in_(ids),
-            _events.c.kind.in_(("positive_click", "negative_click")),
-        )
-        .order_by(_events.c.id)
-    )
-    if user:
-        query = query.where(_events.c.owner.in_(("", user)))
-    return {row.click_id: row.kind == "positive_click" for row in connection.execute(query)}
+    values = {
+        "of_project": project.key,
+        "of_task": task_id,
+        "ids": list(ids),
+        "owners": ["", user],
+        "anybody": not user,
+    }
+    rows = connection.execute(_LOGGED, values)
+    return {row.click_id: row.kind == "positive_click" for row in rows}

@@ -11,7 +11,7 @@ from hashlib import blake2b
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Table, delete, insert, select
+from sqlalchemy import Connection, Table, bindparam, delete, insert, select
 
 from backend.memory.masks import PackedMask
 from backend.memory.target import Target
@@ -21,6 +21,25 @@ from backend.tables import AnswerRow
 SAME_IOU = 0.99
 
 _answers: Table = AnswerRow.__table__  # type: ignore[assignment]
+
+# Built once: building a statement costs more than running it.
+_mine = _answers.c.target_id == bindparam("of_target")
+_LIST = (
+    select(
+        _answers.c.turn, _answers.c.clicks, _answers.c.phrase, _answers.c.by_hand, _answers.c.digest
+    )
+    .where(_mine)
+    .order_by(_answers.c.turn.desc())
+)
+_MASK = select(_answers.c.width, _answers.c.height, _answers.c.mask).where(
+    _mine, _answers.c.turn == bindparam("of_turn")
+)
+_MAKE_ROOM = delete(_answers).where(
+    _mine,
+    (_answers.c.turn == bindparam("of_turn")) | (_answers.c.turn < bindparam("before")),
+)
+_STORE = insert(_answers)
+_DROP_NEWER = delete(_answers).where(_mine, _answers.c.turn > bindparam("after"))
 
 
 @dataclass(frozen=True)
@@ -55,22 +74,12 @@ def digest(rle: Sequence[int] | None) -> str:
 
 def of_target(connection: Connection, target_id: int) -> list[Answer]:
     """A target's answers, newest first."""
-    columns = (_answers.c.turn, _answers.c.clicks, _answers.c.phrase, _answers.c.by_hand)
-    rows = connection.execute(
-        select(*columns, _answers.c.digest)
-        .where(_answers.c.target_id == target_id)
-        .order_by(_answers.c.turn.desc())
-    )
-    return [Answer(*row) for row in rows]
+    return [Answer(*row) for row in connection.execute(_LIST, {"of_target": target_id})]
 
 
 def mask(connection: Connection, target_id: int, turn: int) -> PackedMask | None:
     """One answer's mask."""
-    row = connection.execute(
-        select(_answers.c.width, _answers.c.height, _answers.c.mask).where(
-            _answers.c.target_id == target_id, _answers.c.turn == turn
-        )
-    ).first()
+    row = connection.execute(_MASK, {"of_target": target_id, "of_turn": turn}).first()
     return None if row is None else PackedMask(row.width, row.height, bytes(row.mask))
 
 
@@ -112,36 +121,31 @@ def store(
     at: datetime,
     rle_digest: str = "",
     by_hand: bool = False,
+    keep: int | None = None,
 ) -> None:
-    """Keep an answer's mask; one that is there for this turn already is replaced."""
-    connection.execute(
-        delete(_answers).where(_answers.c.target_id == target_id, _answers.c.turn == turn)
-    )
-    connection.execute(
-        insert(_answers).values(
-            target_id=target_id,
-            turn=turn,
-            clicks=list(clicks),
-            phrase=phrase,
-            by_hand=by_hand,
-            digest=rle_digest,
-            width=packed.width,
-            height=packed.height,
-            mask=packed.data,
-            created_at=at,
-        )
-    )
+    """Keep an answer's mask, and of those before it only so many that ``keep`` are left."""
+    before = turn - keep + 1 if keep is not None else 0
+    connection.execute(_MAKE_ROOM, {"of_target": target_id, "of_turn": turn, "before": before})
+    values = {
+        "target_id": target_id,
+        "turn": turn,
+        "clicks": list(clicks),
+        "phrase": phrase,
+        "by_hand": by_hand,
+        "digest": rle_digest,
+        "width": packed.width,
+        "height": packed.height,
+        "mask": packed.data,
+        "created_at": at,
+    }
+    connection.execute(_STORE, values)
 
 
 def drop_older(connection: Connection, target_id: int, before_turn: int) -> None:
     """Forget what lies further back than anyone presses Ctrl+Z."""
-    connection.execute(
-        delete(_answers).where(_answers.c.target_id == target_id, _answers.c.turn < before_turn)
-    )
+    connection.execute(_MAKE_ROOM, {"of_target": target_id, "of_turn": -1, "before": before_turn})
 
 
 def drop_newer(connection: Connection, target_id: int, after_turn: int) -> None:
     """Forget what was undone."""
-    connection.execute(
-        delete(_answers).where(_answers.c.target_id == target_id, _answers.c.turn > after_turn)
-    )
+    connection.execute(_DROP_NEWER, {"of_target": target_id, "after": after_turn})

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Table, select, update
+from sqlalchemy import Connection, Table, bindparam, select, update
 
 from backend import events
 from backend.contract import Project
@@ -25,7 +25,7 @@ from backend.memory.masks import PackedMask
 from backend.memory.policy import Policy
 from backend.memory.sightings import Sightings
 from backend.memory.target import Target
-from backend.memory.task_memory import TaskMemory
+from backend.memory.task_memory import ALL, NEWEST, TaskMemory
 from backend.memory.turn import Counts, Outcome, TargetView, Touches, Turn
 from backend.memory.view import Viewer
 from backend.tables import TargetRow
@@ -37,6 +37,9 @@ _ATTEMPTS = 6
 _CARRIED_FROM = timedelta(hours=1)
 
 _targets: Table = TargetRow.__table__  # type: ignore[assignment]
+_ANSWERED = update(_targets).where(
+    _targets.c.id == bindparam("of_id"), _targets.c.answered_turn < bindparam("of_turn")
+)
 
 
 @dataclass
@@ -114,7 +117,7 @@ class InteractionMemory:
             return
         now = now or datetime.now(UTC)
         with self.database.write() as connection:
-            task = TaskMemory.lock(connection, project, task_id, now, create=False)
+            task = TaskMemory.lock(connection, project, task_id, now, create=False, newest=ALL)
             if task is not None:
                 seen = self._believe(task, [saved], "", now)
                 self._write(connection, task, seen.events, "", now, turn=False)
@@ -128,10 +131,10 @@ class InteractionMemory:
         here = (_targets.c.project == project.key) & _targets.c.saved.in_(keys)
         here &= _targets.c.state != "gone"
         with self.database.write() as connection:
-            rows = connection.execute(select(_targets).where(here)).mappings().all()
-            for row in rows:
+            for row in connection.execute(select(_targets).where(here)).mappings().all():
                 event = Event("delete", row["id"], row["region_id"], label=row["label"])
-                events.append(connection, project, row["task_id"], row["owner"], [event], now)
+                logged = [(event, row["owner"])]
+                events.append(connection, project, row["task_id"], logged, now)
             connection.execute(update(_targets).where(here).values(state="gone"))
 
     def forget(self, now: datetime | None = None) -> int:
@@ -151,8 +154,11 @@ class InteractionMemory:
             return nothing
         now = ask.received_at
         with self.database.write() as connection:
-            create = image is not None
-            task = TaskMemory.lock(connection, ask.project, ask.task_id, now, create=create)
+            click = image is not None
+            newest = NEWEST if click else ALL
+            task = TaskMemory.lock(
+                connection, ask.project, ask.task_id, now, create=click, newest=newest
+            )
             if task is None:
                 return nothing
             seen = self._believe(task, ask.saved, ask.user, now)
@@ -284,12 +290,13 @@ class InteractionMemory:
         """Targets first: only then has a new one the number that the log refers to."""
         task.save(connection, now, turn=turn)
         by_region = {target.region_id: target for target in reversed(task.targets)}
+        rows = []
         for event in logged:
             target = by_region.get(event.region_id)
-            owner = user or (target.owner if target else "")
-            new = target is not None and not event.target_id
-            row = replace(event, target_id=target.id) if target and new else event
-            events.append(connection, task.project, task.task_id, owner, [row], now)
+            if target is not None and not event.target_id:
+                event = replace(event, target_id=target.id)
+            rows.append((event, user or (target.owner if target else "")))
+        events.append(connection, task.project, task.task_id, rows, now)
 
     def _keep(
         self,
@@ -302,9 +309,13 @@ class InteractionMemory:
     ) -> None:
         """Keep a mask, unless a later turn of the target was answered first."""
         found = connection.execute(
-            update(_targets)
-            .where(_targets.c.id == target.id, _targets.c.answered_turn < turn.number)
-            .values(answered_turn=turn.number, answered_at=now)
+            _ANSWERED,
+            {
+                "of_id": target.id,
+                "of_turn": turn.number,
+                "answered_turn": turn.number,
+                "answered_at": now,
+            },
         )
         if not found.rowcount:
             return
@@ -317,8 +328,8 @@ class InteractionMemory:
             phrase=(target.phrase or "") if target.phrase_source == "typed" else "",
             at=now,
             rle_digest=digest,
+            keep=self.policy.answers_kept,
         )
-        answers.drop_older(connection, target.id, turn.number - self.policy.answers_kept + 1)
 
 
 def _changed(before: PackedMask | None, after: PackedMask | None) -> float | None:

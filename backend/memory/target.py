@@ -1,9 +1,10 @@
 """A target while a decision is made: a row of the database, read, changed and written back."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any, Literal, cast
+
+from sqlalchemy import RowMapping
 
 from backend.memory.interaction import Saved
 from backend.memory.turn import RememberedClick
@@ -69,24 +70,21 @@ class Target:
     stays: bool = False
 
     @classmethod
-    def of_row(cls, row: Mapping[str, Any]) -> "Target":
+    def of_row(cls, row: RowMapping) -> "Target":
         """From the database."""
-        values = {f.name: row[f.name] for f in fields(cls)}
+        values = {name: row[name] for name in _COLUMNS}
         values["clicks"] = tuple(Click(*entry) for entry in row["clicks"])
         return cls(**values)
 
     def row(self) -> dict[str, Any]:
         """For the database, without the id."""
-        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "id"}
+        values = dict(vars(self))
+        del values["id"]
         values["clicks"] = [
             [c.id, c.x_percent, c.y_percent, c.positive, c.label, c.from_name, c.counts, c.on_page]
             for c in self.clicks
         ]
         return values
-
-    def copy(self) -> "Target":
-        """To see later what has changed."""
-        return replace(self)
 
     @property
     def counting(self) -> tuple[Click, ...]:
@@ -126,3 +124,6 @@ class Target:
             or any(click.id in saved.clicks for click in self.clicks)
             or (bool(self.phrase_id) and self.phrase_id in saved.phrases)
         )
+
+
+_COLUMNS = tuple(f.name for f in fields(Target))

@@ -2,23 +2,42 @@
 
 import secrets
 from collections.abc import Iterable
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Table, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from backend.contract import Project
 from backend.memory.target import Target
 from backend.tables import TargetRow, TaskRow
 
-# Older ones of the same task are history: so a task with a thousand masks is as quick as one with
-# two, and nobody has clicked on sixty-four objects since.
-NEWEST = 64
+# Older ones of the same task are history to a click: so a task with a thousand masks is as quick as
+# one with two. What settles a task without haste (submit, webhook) looks at many more.
+NEWEST = 24
+ALL = 1_000
 
 _tasks: Table = TaskRow.__table__  # type: ignore[assignment]
 _targets: Table = TargetRow.__table__  # type: ignore[assignment]
+
+# Built once: building a statement costs more than running it.
+_this_task = (_tasks.c.project == bindparam("of_project")) & (
+    _tasks.c.task_id == bindparam("of_task")
+)
+_LOCK = select(_tasks.c.revision, _tasks.c.clock_ahead_s).where(_this_task).with_for_update()
+_TURN = update(_tasks).where(_this_task)
+_READ = (
+    select(_targets)
+    .where(
+        _targets.c.project == bindparam("of_project"), _targets.c.task_id == bindparam("of_task")
+    )
+    .order_by(_targets.c.sequence.desc())
+    .limit(bindparam("newest"))
+)
+_CHANGE = update(_targets).where(_targets.c.id == bindparam("of_id"))
+_START = insert(_targets).returning(_targets.c.id)
 
 
 @dataclass
@@ -35,12 +54,18 @@ class TaskMemory:
 
     @classmethod
     def lock(
-        cls, connection: Connection, project: Project, task_id: int, now: datetime, *, create: bool
+        cls,
+        connection: Connection,
+        project: Project,
+        task_id: int,
+        now: datetime,
+        *,
+        create: bool,
+        newest: int = NEWEST,
     ) -> "TaskMemory | None":
         """Take the task's lock and read it. None where nothing is known and none is to be made."""
-        where = (_tasks.c.project == project.key) & (_tasks.c.task_id == task_id)
-        query = select(_tasks.c.revision, _tasks.c.clock_ahead_s).where(where).with_for_update()
-        row = connection.execute(query).first()
+        key = {"of_project": project.key, "of_task": task_id}
+        row = connection.execute(_LOCK, key).first()
         if row is None and create:
             values = {
                 "project": project.key,
@@ -50,18 +75,13 @@ class TaskMemory:
                 "updated_at": now,
             }
             connection.execute(_insert_new(connection, values))
-            row = connection.execute(query).first()
+            row = connection.execute(_LOCK, key).first()
         if row is None:
             return None
-        found = connection.execute(
-            select(_targets)
-            .where(_targets.c.project == project.key, _targets.c.task_id == task_id)
-            .order_by(_targets.c.sequence.desc())
-            .limit(NEWEST)
-        ).mappings()
-        targets = [Target.of_row(dict(entry)) for entry in found]
+        found = connection.execute(_READ, {**key, "newest": newest}).mappings()
+        targets = [Target.of_row(entry) for entry in found]
         ahead = timedelta(seconds=row.clock_ahead_s)
-        before = {target.id: target.copy() for target in targets}
+        before = {target.id: copy(target) for target in targets}
         return cls(project, task_id, row.revision, ahead, targets, before, ahead)
 
     def start(self, **values: Any) -> Target:
@@ -83,26 +103,22 @@ class TaskMemory:
 
     def save(self, connection: Connection, now: datetime, *, turn: bool) -> None:
         """Write what has changed. ``turn`` says that an interaction was counted."""
+        key = {"of_project": self.project.key, "of_task": self.task_id}
         if turn or self.clock_ahead != self._ahead_before:
-            connection.execute(
-                update(_tasks)
-                .where(_tasks.c.project == self.project.key, _tasks.c.task_id == self.task_id)
-                .values(
-                    revision=self.revision,
-                    clock_ahead_s=self.clock_ahead.total_seconds(),
-                    updated_at=now,
-                )
-            )
+            state = {
+                "revision": self.revision,
+                "clock_ahead_s": self.clock_ahead.total_seconds(),
+                "updated_at": now,
+            }
+            connection.execute(_TURN, {**state, **key})
+            self._ahead_before = self.clock_ahead
         for target in self._changed():
             if target.id:
-                query = update(_targets).where(_targets.c.id == target.id)
-                connection.execute(query, target.row())
+                connection.execute(_CHANGE, {**target.row(), "of_id": target.id})
             else:
-                key = {"project": self.project.key, "task_id": self.task_id}
-                query_new = insert(_targets).returning(_targets.c.id)
-                target.id = connection.execute(query_new, {**target.row(), **key}).scalar_one()
-        self._before = {target.id: target.copy() for target in self.targets}
-        self._ahead_before = self.clock_ahead
+                values = {**target.row(), "project": self.project.key, "task_id": self.task_id}
+                target.id = connection.execute(_START, values).scalar_one()
+            self._before[target.id] = copy(target)
 
     def _changed(self) -> Iterable[Target]:
         return [t for t in self.targets if not t.id or self._before.get(t.id) != t]
