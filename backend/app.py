@@ -68,6 +68,7 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
     app.state.service = service
     _add_routes(app)
     app.add_exception_handler(PhraseClickError, _refused)
+    app.add_exception_handler(405, _wrong_method)
     app.add_middleware(Measured, service=lambda: app.state.service)
     access.guard(app, settings)
     return app
@@ -77,7 +78,8 @@ async def _body(request: Request) -> bytes:
     return await request.body()
 
 
-def _service(request: Request) -> Service:
+# Not a plain function: those go to the thread pool, where /health would wait for a free thread.
+async def _service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
 
@@ -144,7 +146,12 @@ def _add_routes(app: FastAPI) -> None:
         return _json(service.versions())
 
     # Label Studio itself asks this way.
-    app.post("/versions", include_in_schema=False)(versions)
+    app.post(
+        "/versions",
+        operation_id="versions_as_label_studio_asks",
+        responses={200: openapi.VERSIONS_ANSWER},
+        response_class=Response,
+    )(versions)
 
 
 def _read(body: bytes) -> Any:
@@ -165,6 +172,15 @@ async def _refused(request: Request, error: Exception) -> Response:
     if isinstance(error, PhraseClickError) and status >= 500:
         _log.error("%s %s: %s", request.method, request.url.path, error)
     return _json({"detail": str(error)}, status)
+
+
+async def _wrong_method(request: Request, error: Exception) -> Response:
+    """Name all methods of the path; by itself only its first route would be asked."""
+    here = [it for it in request.app.routes if getattr(it, "path", "") == request.url.path]
+    allowed = sorted({method for it in here for method in it.methods or ()})
+    answer = _json({"detail": f"Use {' or '.join(allowed)} here."}, 405)
+    answer.headers["Allow"] = ", ".join(allowed)
+    return answer
 
 
 class Measured:

@@ -26,12 +26,13 @@ _CONFIG: Schema = {
         '</KeyPointLabels><TextArea name="phrase" toName="image"/></View>'
     ],
 }
-_REGION: Schema = {"type": "object", "description": "A region as the page makes it."}
+_REGION: Schema = {"type": "object", "description": "A region as the page draws it."}
+# No types within a task: what cannot be used is left out, never refused, for the other tasks' sake.
 _TASK: Schema = {
     "type": "object",
     "properties": {
-        "id": {"type": "integer"},
-        "data": {"type": "object", "examples": [{"image": "/data/upload/6/cat.png"}]},
+        "id": {"examples": [24]},
+        "data": {"examples": [{"image": "/data/upload/6/cat.png"}]},
     },
 }
 
@@ -44,10 +45,10 @@ def body(schema: Schema) -> Schema:
 SETUP = body(
     {
         "type": "object",
-        "required": ["project", "schema"],
+        "required": ["project"],
         "properties": {
             "project": _PROJECT,
-            "schema": {**_CONFIG, "type": "string"},
+            "schema": _CONFIG,
             "hostname": {"type": ["string", "null"], "examples": ["http://localhost:8080"]},
             "access_token": {"type": ["string", "null"]},
             "extra_params": {"description": "An object, its JSON text, or null."},
@@ -58,19 +59,19 @@ SETUP = body(
 PREDICT = body(
     {
         "type": "object",
-        "required": ["tasks", "project", "label_config"],
+        "required": ["tasks", "project"],
         "properties": {
             "tasks": {"type": "array", "items": _TASK},
             "project": _PROJECT,
-            "label_config": {**_CONFIG, "type": "string"},
+            "label_config": _CONFIG,
+            # Anything else than an object counts as no context.
             "params": {
-                "type": ["object", "null"],
                 "properties": {
                     "context": {
                         "description": "Null: a batch, or a task being opened. "
                         "Else what was just clicked or typed.",
                         "type": ["object", "null"],
-                        "properties": {"result": {"type": ["array", "null"], "items": _REGION}},
+                        "properties": {"result": {"type": ["array", "null"]}},
                     }
                 },
             },
@@ -85,14 +86,16 @@ WEBHOOK = body(
         "properties": {
             "action": {"type": "string", "examples": ["ANNOTATION_CREATED"]},
             "project": {
-                "type": "object",
-                "required": ["id"],
-                "properties": {"id": {"type": "integer", "minimum": 0, "maximum": 10**18 - 1}},
+                "anyOf": [
+                    {"type": "object", "required": ["id"], "properties": {"id": _PROJECT}},
+                    _PROJECT,
+                ]
             },
-            "annotation": {"type": ["object", "null"]},
-            "annotations": {"type": ["array", "null"]},
-            "task": {"anyOf": [_TASK, {"type": "integer"}, {"type": "null"}]},
-            "tasks": {"type": ["array", "null"]},
+            # Whatever else is in it is kept unread.
+            "annotation": {"description": "The annotation that was created or updated."},
+            "annotations": {"description": "Ids of those deleted."},
+            "task": {"description": "The annotation's task."},
+            "tasks": {"description": "The tasks that were created."},
         },
     }
 )

@@ -80,7 +80,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         },
     }
     if not settings.broker_url:
-        configured["broker_url"] = f"{spool.SCHEME}://"
+        configured["broker_url"] = f"{spool.SCHEME}://localhost"
         configured["broker_transport_options"] = spool.transport_options(settings.data / "queue")
     return configured
 

@@ -1,0 +1,270 @@
+"""The routes over HTTP: recorded payloads, nonsense, the OpenAPI page, locked doors."""
+
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from pydantic import SecretStr
+
+from backend.app import create_app
+from backend.service import Service
+from backend.settings import Settings
+
+PAYLOADS = Path(__file__).parents[1] / "payloads"
+WEBHOOKS = sorted(path.stem for path in PAYLOADS.glob("webhook_*.json"))
+
+
+@pytest.fixture
+def http(settings: Settings, service: Service) -> Iterator[httpx.Client]:
+    """A client of a real server on a port of its own."""
+    yield from _client(settings, service)
+
+
+def _client(settings: Settings, service: Service) -> Iterator[httpx.Client]:
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(create_app(settings, service), log_level="warning"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    try:
+        with httpx.Client(base_url=url, timeout=60) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        thread.join(20)
+
+
+def test_health_says_that_the_model_is_loaded(http: httpx.Client, service: Service) -> None:
+    answer = http.get("/health")
+
+    assert answer.status_code == 200
+    assert answer.json()["status"] == "UP"
+    assert answer.json()["model_loaded"] is True
+    assert answer.json()["model_version"] == service.version
+
+
+def test_setup_as_recorded(http: httpx.Client, service: Service, page: Any) -> None:
+    answer = http.post("/setup", json=page.recorded("setup"))
+
+    assert answer.status_code == 200
+    assert answer.json() == {"model_version": service.version}
+
+
+def test_setup_refuses_with_a_sentence(http: httpx.Client) -> None:
+    answer = http.post("/setup", json={"project": "1.2", "schema": "<View/>"})
+
+    assert answer.status_code == 422
+    assert "<Image>" in answer.json()["detail"]
+
+
+def test_a_click_over_http(http: httpx.Client, page: Any, picture_host: Any) -> None:
+    picture_host.add("/data/upload/6/a.png")
+
+    answer = http.post("/predict", json=page.request([page.click(1, 30, 40)]))
+
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert page.region(answer.json())["value"]["brushlabels"] == ["Cat"]
+
+
+def test_the_batch_as_recorded(http: httpx.Client, page: Any, picture_host: Any) -> None:
+    body = page.recorded("predict_batch")
+    for number, task in enumerate(body["tasks"]):
+        picture_host.add(task["data"]["image"], seed=number)
+
+    answer = http.post("/predict", json=body)
+
+    assert answer.status_code == 200
+    assert len(answer.json()["results"]) == len(body["tasks"])
+
+
+@pytest.mark.parametrize("name", WEBHOOKS)
+def test_webhooks_as_recorded_are_answered_in_time(
+    name: str, http: httpx.Client, page: Any
+) -> None:
+    http.get("/health")
+    body = page.recorded(name)
+
+    started = time.perf_counter()
+    answer = http.post("/webhook", json=body)
+    seconds = time.perf_counter() - started
+
+    assert answer.status_code == 200
+    assert seconds < 1, "Label Studio hangs up after one second"
+
+
+def test_metrics_are_prometheus_text(http: httpx.Client, page: Any, picture_host: Any) -> None:
+    picture_host.add("/data/upload/6/a.png")
+    http.post("/predict", json=page.request([page.click(1, 30, 40)]))
+    http.get("/nowhere")
+
+    answer = http.get("/metrics")
+
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert 'phraseclick_requests_total{route="/predict",status="200"} 1.0' in answer.text
+    assert 'phraseclick_requests_total{route="other",status="404"} 1.0' in answer.text
+    assert 'phraseclick_interactions_total{kind="click",outcome="mask"} 1.0' in answer.text
+
+
+def test_versions_by_get_and_as_label_studio_asks(http: httpx.Client, service: Service) -> None:
+    for answer in (http.get("/versions"), http.post("/versions", json={"project": "1.2"})):
+        assert answer.status_code == 200
+        assert answer.json()["versions"] == [service.version]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"{", 400),
+        (b"\xff\xfe", 400),
+        (b'{"tasks": NaN}', 400),
+        (b"[" * 100_000, 400),
+        (b"null", 422),
+        (b"[]", 422),
+        (b'"text"', 422),
+        (b"{}", 422),
+        (b'{"tasks": 5}', 422),
+        (b'{"tasks": [5], "project": "1.2", "label_config": "<View/>"}', 422),
+        (b'{"tasks": [], "project": "x y", "label_config": ""}', 422),
+        (b'{"tasks": [], "project": "1.2", "params": {"context": 5}}', 422),
+    ],
+)
+def test_nonsense_is_refused_with_a_sentence(http: httpx.Client, body: bytes, status: int) -> None:
+    answer = http.post("/predict", content=body)
+
+    assert answer.status_code == status
+    assert answer.json()["detail"].endswith(".")
+
+
+def test_unknown_fields_and_null_params_are_fine(
+    http: httpx.Client, page: Any, picture_host: Any
+) -> None:
+    picture_host.add("/data/upload/6/a.png")
+    body = page.request(None)
+    body["params"] = None
+    body["force_reload"] = body["something_new"] = {"a": [1]}
+
+    answer = http.post("/predict", json=body)
+
+    assert answer.status_code == 200
+    assert [it["result"] for it in answer.json()["results"]] == [[]]
+
+
+def test_the_documentation_asks_no_other_host(http: httpx.Client) -> None:
+    page = http.get("/docs")
+
+    assert page.status_code == 200
+    assets = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert len(assets) >= 3
+    for asset in assets:
+        assert asset.startswith("/"), f"{asset} lies on another host"
+        assert http.get(asset).status_code == 200
+    assert "https://" not in page.text
+
+
+def test_what_nobody_foresaw_is_a_sentence_and_a_500(
+    http: httpx.Client, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr(service, "versions", broken)
+
+    answer = http.get("/versions")
+
+    assert answer.status_code == 500
+    assert "secret" not in answer.text
+    assert "log" in answer.json()["detail"]
+    assert 'phraseclick_failures_total{error="RuntimeError"} 1.0' in http.get("/metrics").text
+
+
+def test_guards_stand_in_front_of_every_route(
+    settings: Settings, open_service: Callable[[Settings], Service]
+) -> None:
+    locked = settings.model_copy(
+        update={
+            "basic_auth_user": "admin",
+            "basic_auth_password": SecretStr("password1"),
+            "max_request_bytes": 1000,
+        }
+    )
+    for client in _client(locked, open_service(locked)):
+        assert client.get("/health").status_code == 200
+        for path in ("/metrics", "/versions", "/docs", "/openapi.json"):
+            assert client.get(path).status_code == 401
+        for path in ("/setup", "/predict", "/webhook"):
+            assert client.post(path, json={}).status_code == 401
+        client.auth = httpx.BasicAuth("admin", "password1")
+        assert client.get("/versions").status_code == 200
+        assert client.post("/predict", content=b" " * 1001).status_code == 413
+
+
+def test_a_slow_click_does_not_hold_up_health(
+    http: httpx.Client, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Label Studio gives up on /health after one second, and on the backend with it."""
+    let_go = threading.Event()
+    monkeypatch.setattr(service, "predict", lambda body: let_go.wait(20) and {"results": []})
+    waiting = [
+        threading.Thread(
+            target=httpx.post,
+            args=(f"{http.base_url}/predict",),
+            kwargs={"json": {}, "timeout": 60},
+        )
+        for _ in range(40)
+    ]
+    for thread in waiting:
+        thread.start()
+    time.sleep(0.3)
+
+    started = time.perf_counter()
+    answer = http.get("/health")
+    seconds = time.perf_counter() - started
+    let_go.set()
+    for thread in waiting:
+        thread.join()
+
+    assert answer.status_code == 200
+    assert seconds < 0.5
+
+
+@pytest.mark.slow
+def test_schemathesis_finds_no_hole_in_the_openapi(http: httpx.Client, tmp_path: Path) -> None:
+    config = tmp_path / "schemathesis.toml"
+    # A text of the right type may still be no labeling config: 422 with a sentence is right then.
+    config.write_text(
+        '[checks]\npositive_data_acceptance.expected-statuses = ["2xx", "401", "413", "422"]\n'
+    )
+    tool = Path(sys.executable).with_name("schemathesis")
+
+    done = subprocess.run(
+        [
+            tool,
+            f"--config-file={config}",
+            "run",
+            f"{http.base_url}/openapi.json",
+            "--seed=7",
+            "--max-examples=30",
+            "--phases=examples,coverage,fuzzing",
+            "--no-color",
+        ],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=280,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    # All of them were really called, none skipped.
+    assert re.search(r"Selected: 7/7\s+Tested: 7\s", done.stdout), done.stdout[-3000:]
