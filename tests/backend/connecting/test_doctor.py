@@ -36,7 +36,7 @@ def test_it_needs_no_argument_but_the_data_folder(run: Run, connected: Any, back
 
 
 def test_the_trial_click_is_neither_remembered_nor_counted(
-    run: Run, connected: Any, backend: Any
+    run: Run, asked: Callable[..., Any], picture: bytes, backend: Any
 ) -> None:
     # given
     def rows() -> list[int]:
@@ -46,10 +46,13 @@ def test_the_trial_click_is_neither_remembered_nor_counted(
                 for table in ("events", "targets")
             ]
 
-    before = rows()
+    mine, before = asked(picture=picture), rows()
     # when
-    run("doctor", *connected.arguments)
+    connected = run("connect", *mine.arguments)
+    looked = run("doctor", *mine.arguments)
     # then
+    assert connected.output.count("a mask came back") == 1
+    assert looked.output.count("a mask came back") == 1
     assert rows() == before
 
 
