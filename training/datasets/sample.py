@@ -1,0 +1,69 @@
+"""The one shape in which every data set hands over a picture and its objects.
+
+Readers differ in files and formats; what trains and what measures sees only `Sample`, so a new
+format is one new reader and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+VOID = -1
+"""Id in the instance map of pixels that neither train nor count (undecided borders)."""
+
+
+@dataclass(frozen=True)
+class SampleObject:
+    """One annotated object. ``semantic``: the region may hold several objects of its category."""
+
+    id: int
+    category: str | None
+    semantic: bool = False
+    phrases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture: H,W,3 uint8, its H,W int16 instance map (0 background, `VOID`), its objects."""
+
+    key: str
+    source: str
+    image: NDArray[np.uint8]
+    instances: NDArray[np.int16]
+    objects: tuple[SampleObject, ...]
+
+    def mask(self, *ids: int) -> NDArray[np.bool_]:
+        """H,W bool: the union of the objects with these ids."""
+        union = np.zeros(self.instances.shape, np.bool_)
+        for each in ids:
+            union |= self.instances == each
+        return union
+
+    @property
+    def void(self) -> NDArray[np.bool_]:
+        """H,W bool: where the annotation says nothing."""
+        return self.instances == VOID
+
+
+class Dataset(Protocol):
+    """Random access to samples, and what a sampler must know of them without reading pictures."""
+
+    @property
+    def sources(self) -> Sequence[str]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Sample: ...
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Width and height of the picture, without decoding it."""
+        ...
+
+    def objects(self, index: int) -> tuple[SampleObject, ...]:
+        """The annotated objects, without decoding the picture."""
+        ...

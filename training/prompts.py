@@ -1,0 +1,263 @@
+"""What one training prompt asks and what the right answer is.
+
+The kinds differ in what the network is told, and so in what it must answer: clicks alone mean the
+clicked object; clicks with a phrase mean the clicked object even where several bear its name; a
+phrase alone means all that it denotes; a phrase for what is not there means nothing. Mixing up the
+last two targets taught a first prototype to answer phrase + click with every such object.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training import annotator
+from training.augment import View
+from training.datasets.sample import VOID, SampleObject
+from training.phrases import Phrase, Scene, Seen, describe, name_absent, name_all
+from training.vocabulary import CARRIED, WORN, concept_of
+
+# Fewer pixels than this in view are not worth a prompt.
+FEWEST_PIXELS = 60
+# Sources whose semantic regions are one stuff or one thing, fit to be clicked as they are.
+CLICKABLE_REGIONS = frozenset({"msrc", "camvid", "ecssd", "bsds", "human"})
+# Sources that take one person apart: all their worn objects together are that person.
+DISSECTED = frozenset({"ccp"})
+
+
+@dataclass(frozen=True)
+class PromptRecipe:
+    """Shares of the kinds (clicks alone is the rest) and of the ways to begin."""
+
+    both: float = 0.42
+    phrase_only: float = 0.18
+    absent: float = 0.03
+    # Of prompts with clicks and a phrase: the phrase comes first, the first click corrects it.
+    phrase_first: float = 0.25
+    # Of prompts with clicks and a phrase: the phrase is typed after the first clicks.
+    phrase_late: float = 0.2
+    # Of first clicks: the paper's random points instead of one central click.
+    scattered: float = 0.25
+    # Of prompts with clicks and a phrase on a dissected person: "person", not the garment.
+    whole_person: float = 0.25
+    # Prompts with a phrase whose previous mask is another object's: the phrase was just changed.
+    stale_phrase_only: float = 0.25
+    stale_clicked: float = 0.06
+
+
+@dataclass
+class Prompt:
+    """One question. target: H,W in [0, 1]; void: H,W bool, does not count.
+
+    The simulated annotator appends to ``clicks`` (x, y, sign) while the network answers.
+    ``phrase_from``: the round from which on the phrase is known. ``stale``: H,W, the answer to an
+    earlier phrase, shown as previous mask.
+    """
+
+    target: NDArray[np.float32]
+    void: NDArray[np.bool_]
+    phrase: Phrase | None = None
+    clicks: list[tuple[float, float, int]] = field(default_factory=list)
+    clickable: bool = True
+    phrase_from: int = 0
+    stale: NDArray[np.float32] | None = None
+
+    @cached_property
+    def mask(self) -> NDArray[np.bool_]:
+        return self.target > 0.5
+
+
+class PictureScene:
+    """The scenes of one view, measured when first asked for."""
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+
+    @cached_property
+    def shown(self) -> Scene:
+        """What is in view."""
+        return Scene(self.view.image, self.view.instances, self.view.sample.objects)
+
+    @cached_property
+    def whole(self) -> Scene:
+        """What is in the picture. A close view keeps the words that were typed for the picture."""
+        sample = self.view.sample
+        if self.view.kind == "whole":
+            return self.shown
+        flip = slice(None, None, -1) if self.view.mirrored else slice(None)
+        return Scene(sample.image[:, flip], sample.instances[:, flip], sample.objects)
+
+
+def make_prompt(
+    scene: PictureScene,
+    known: dict[str, tuple[str, ...]],
+    recipe: PromptRecipe,
+    rng: np.random.Generator,
+) -> Prompt | None:
+    """A random prompt about this view, None where it shows nothing to ask for.
+
+    known: for each source, the concepts it annotates wherever they occur ("absent" is said only of
+    those).
+    """
+    prompt = _make_prompt(scene, known, recipe, rng)
+    if prompt is None or prompt.phrase is None:
+        return prompt
+    share = recipe.stale_clicked if prompt.clickable else recipe.stale_phrase_only
+    if rng.random() < share:
+        others = [each for each in scene.view.sample.objects if each.id not in prompt.phrase.ids]
+        if others:
+            other = others[int(rng.integers(len(others)))]
+            prompt.stale = scene.view.soft_mask((other.id,))
+    return prompt
+
+
+def _make_prompt(
+    scene: PictureScene,
+    known: dict[str, tuple[str, ...]],
+    recipe: PromptRecipe,
+    rng: np.random.Generator,
+) -> Prompt | None:
+    chance = rng.random()
+    source = scene.view.sample.source
+    if chance < recipe.absent and known.get(source):
+        absent = name_absent(scene.whole, known[source], rng)
+        if absent is not None:
+            return _prompt(scene.view, absent.ids, absent, clickable=False)
+    if chance < recipe.absent + recipe.phrase_only:
+        prompt = _phrase_only(scene, recipe, rng)
+        if prompt is not None:
+            return prompt
+    with_phrase = chance < recipe.absent + recipe.phrase_only + recipe.both
+    return _clicked(scene, recipe, rng, with_phrase=with_phrase)
+
+
+def _phrase_only(
+    scene: PictureScene, recipe: PromptRecipe, rng: np.random.Generator
+) -> Prompt | None:
+    shown = scene.shown
+    named = [each for each in shown.seen if each.concept and each.area > 0.003]
+    if not named:
+        return None
+    one = named[int(rng.integers(len(named)))]
+    assert one.concept is not None
+    if scene.view.sample.source in DISSECTED and rng.random() < recipe.whole_person / 2:
+        return _whole_person(scene.view, rng)
+    if rng.random() < 0.5 and not one.about.semantic:
+        phrase = describe(shown, one, rng, unique=True)
+        if phrase is not None:
+            return _prompt(scene.view, phrase.ids, phrase, clickable=False)
+    phrase = name_all(shown, one.concept, rng)
+    return _prompt(scene.view, phrase.ids, phrase, clickable=False)
+
+
+def _clicked(
+    scene: PictureScene, recipe: PromptRecipe, rng: np.random.Generator, *, with_phrase: bool
+) -> Prompt | None:
+    view = scene.view
+    candidates = [each for each in view.sample.objects if _may_be_clicked(each, view)]
+    if not candidates:
+        return None
+    chosen = candidates[int(rng.integers(len(candidates)))]
+    dissected = view.sample.source in DISSECTED
+    prompt: Prompt | None = None
+    if with_phrase and dissected and rng.random() < recipe.whole_person:
+        prompt = _whole_person(view, rng)
+        # The click falls on the garment: the same place that means the garment under its name.
+        clicked = view.soft_mask((chosen.id,)) > 0.5
+    if prompt is None:
+        phrase = None
+        if with_phrase:
+            facts = scene.whole if view.kind == "close" else scene.shown
+            seen: Seen | None = facts.of(chosen.id)
+            # What has no category is mostly left unnamed: "red thing" is all that can be said.
+            if seen is not None and (seen.concept is not None or rng.random() < 0.3):
+                phrase = describe(facts, seen, rng, unique=False)
+        prompt = _prompt(view, (chosen.id,), phrase, clickable=True)
+        clicked = prompt.mask
+    prompt.clickable = True
+    if prompt.mask.sum() < FEWEST_PIXELS:
+        return None
+    start = rng.random()
+    if prompt.phrase is not None and start < recipe.phrase_first:
+        return prompt
+    if prompt.phrase is not None and start < recipe.phrase_first + recipe.phrase_late:
+        prompt.phrase_from = 99
+    _first_clicks(prompt, clicked, view, recipe, rng)
+    return prompt
+
+
+def _first_clicks(
+    prompt: Prompt,
+    clicked: NDArray[np.bool_],
+    view: View,
+    recipe: PromptRecipe,
+    rng: np.random.Generator,
+) -> None:
+    ways = annotator.ClickRecipe()
+    inside = clicked if clicked.any() else prompt.mask
+    if rng.random() >= recipe.scattered:
+        points = annotator.central_click(inside, rng, jitter=float(rng.uniform(0.0, 0.7)))
+        prompt.clicks.extend((float(x), float(y), 1) for x, y in points)
+        return
+    count = int(rng.integers(1, ways.most_positive + 1))
+    positive = annotator.sample_positive(prompt.mask, count, rng, ways)
+    prompt.clicks.extend((float(x), float(y), 1) for x, y in positive)
+    strategy = int(rng.integers(4))
+    if strategy == 1:
+        count = int(rng.integers(1, ways.most_band + 1))
+        negative = annotator.negative_in_band(prompt.mask, ~prompt.void, count, rng, ways)
+    elif strategy == 2:
+        others = [i for i in np.unique(view.instances) if i > 0]
+        masks = [(view.instances == i) & ~prompt.mask & ~prompt.void for i in others]
+        masks = [mask for mask in masks if mask.sum() >= FEWEST_PIXELS]
+        picked = rng.permutation(len(masks))[:3]
+        count = int(rng.integers(1, ways.most_other + 1))
+        negative = annotator.negative_in_others([masks[i] for i in picked], count, rng, ways)
+    elif strategy == 3:
+        count = int(rng.integers(1, ways.most_spread + 1))
+        negative = annotator.negative_spread(prompt.mask, ~prompt.void, count, rng, ways)
+    else:
+        return
+    prompt.clicks.extend((float(x), float(y), -1) for x, y in negative)
+
+
+def _whole_person(view: View, rng: np.random.Generator) -> Prompt | None:
+    """All that the one dissected person is made of; bags may or may not belong: void."""
+    worn = [each for each in view.sample.objects if each.category in WORN]
+    if not worn:
+        return None
+    carried = tuple(each.id for each in worn if each.category in CARRIED)
+    ids = tuple(each.id for each in worn if each.id not in carried)
+    words = ("person", "woman", "person", "girl", "the person", "the whole person", "human")
+    text = words[int(rng.integers(len(words)))]
+    prompt = _prompt(view, ids, Phrase(text, ids, ("person",)), clickable=False)
+    prompt.void |= np.isin(view.instances, carried)
+    return prompt
+
+
+def _prompt(view: View, ids: tuple[int, ...], phrase: Phrase | None, *, clickable: bool) -> Prompt:
+    void = view.instances == VOID
+    target = view.soft_mask(ids) if ids else np.zeros(void.shape, np.float32)
+    return Prompt(target, void, phrase, clickable=clickable)
+
+
+def _may_be_clicked(each: SampleObject, view: View) -> bool:
+    if each.semantic and view.sample.source not in CLICKABLE_REGIONS:
+        return False
+    return int((view.instances == each.id).sum()) >= FEWEST_PIXELS
+
+
+def annotated_concepts(objects: dict[str, set[str]]) -> dict[str, tuple[str, ...]]:
+    """For each source, its concepts in a fixed order; sources that leave things out say nothing.
+
+    objects: the categories that occur in each source.
+    """
+    complete = {"voc", "coco"}
+    return {
+        source: tuple(sorted({concept_of(each) for each in categories}))
+        for source, categories in objects.items()
+        if source in complete
+    }
