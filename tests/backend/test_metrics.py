@@ -1,0 +1,64 @@
+"""Figures for Prometheus: right names, bounded labels, all processes together."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from backend.metrics import Metrics
+
+
+def text(metrics: Metrics) -> str:
+    return metrics.exposition().decode()
+
+
+def test_requests_are_counted_and_timed() -> None:
+    metrics = Metrics()
+    metrics.request("/predict", 200, 0.042)
+    metrics.request("/predict", 200, 0.2)
+
+    assert 'phraseclick_requests_total{route="/predict",status="200"} 2.0' in text(metrics)
+    assert 'phraseclick_request_seconds_bucket{le="0.045",route="/predict"} 1.0' in text(metrics)
+    assert 'phraseclick_request_seconds_count{route="/predict"} 2.0' in text(metrics)
+
+
+def test_steps_interactions_failures_cache_and_model() -> None:
+    metrics = Metrics()
+    with metrics.step("encode"):
+        pass
+    metrics.interaction("click", "mask")
+    metrics.failure(ValueError("x"))
+    metrics.embedding(at_hand=True)
+    metrics.embedding(at_hand=False)
+    metrics.delivery("ANNOTATION_CREATED")
+    metrics.model("first-1234")
+
+    said = text(metrics)
+    assert 'phraseclick_step_seconds_count{step="encode"} 1.0' in said
+    assert 'phraseclick_interactions_total{kind="click",outcome="mask"} 1.0' in said
+    assert 'phraseclick_failures_total{error="ValueError"} 1.0' in said
+    assert 'phraseclick_embedding_cache_total{result="hit"} 1.0' in said
+    assert 'phraseclick_embedding_cache_total{result="miss"} 1.0' in said
+    assert 'phraseclick_deliveries_total{action="ANNOTATION_CREATED"} 1.0' in said
+    assert 'phraseclick_model_info{version="first-1234"} 1.0' in said
+
+
+def test_two_services_in_one_process_do_not_mix() -> None:
+    one, other = Metrics(), Metrics()
+    one.task("mask")
+
+    assert 'outcome="mask"' in text(one)
+    assert 'outcome="mask"' not in text(other)
+
+
+def test_figures_of_several_processes_are_added_up(tmp_path: Path) -> None:
+    script = "from backend.metrics import Metrics; m = Metrics(); m.task('mask')"
+    show = f"{script}; print(m.exposition().decode())"
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True)
+
+    shown = subprocess.run(
+        [sys.executable, "-c", show], env=environment, check=True, capture_output=True, text=True
+    )
+
+    assert 'phraseclick_batch_tasks_total{outcome="mask"} 2.0' in shown.stdout
