@@ -84,7 +84,7 @@ class Fetcher:
             request = _request(url, label_studio)
             url = request.url or ""
             at_home = label_studio is not None and label_studio.owns(url)
-            gate = Gate(deadline, private=at_home or self._allow_private)
+            gate = Gate(deadline, private=self._allow_private, at_home=at_home)
             with (
                 contextlib.closing(adapter_for(gate)) as adapter,
                 adapter.send(

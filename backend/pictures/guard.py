@@ -44,6 +44,13 @@ def is_public(address: str) -> bool:
     return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified)
 
 
+def is_link_local(address: str) -> bool:
+    """Whether the IP ``address`` is of one cable only, where clouds keep their credentials."""
+    ip: _IP = ipaddress.ip_address(address.partition("%")[0])
+    inner = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    return (inner or ip).is_link_local
+
+
 class Deadline:
     """A time limit on everything in the ``with`` block, however slowly the bytes drip.
 
@@ -95,11 +102,16 @@ class Deadline:
 
 
 class Gate:
-    """Opens connections within a deadline; to public addresses alone unless ``private``."""
+    """Opens connections within a deadline; to public addresses alone unless ``private``.
 
-    def __init__(self, deadline: Deadline, *, private: bool) -> None:
+    ``at_home`` is Label Studio's own host, mostly a private one. But /setup may have been sent by
+    anyone, and no Label Studio lives at a link-local address: those stay closed.
+    """
+
+    def __init__(self, deadline: Deadline, *, private: bool, at_home: bool = False) -> None:
         self._deadline = deadline
         self._private = private
+        self._at_home = at_home
 
     def connect(self, connection: HTTPConnection) -> socket.socket:
         """A socket to where ``connection`` wants to go; raises PictureAddressError if refused."""
@@ -107,7 +119,7 @@ class Gate:
         failure: OSError | None = None
         refused = False
         for family, kind, protocol, _, where in self._look_up(connection, host, port):
-            if not self._private and not is_public(where[0]):
+            if not self._allows(where[0]):
                 refused = True
                 continue
             sock = socket.socket(family, kind, protocol)
@@ -131,6 +143,11 @@ class Gate:
                 "is meant, ask the admin to set PHRASECLICK_ALLOW_PRIVATE_ADDRESSES=true."
             )
         raise NewConnectionError(connection, "no address")
+
+    def _allows(self, address: str) -> bool:
+        if self._private or is_public(address):
+            return True
+        return self._at_home and not is_link_local(address)
 
     def _look_up(self, connection: HTTPConnection, host: str, port: int) -> list[_AddressInfo]:
         # The system's look-up takes no time limit, and a dead name server holds it for long.

@@ -101,6 +101,22 @@ def test_a_redirect_into_a_private_network_is_refused(
     assert inside.seen == []
 
 
+@pytest.mark.parametrize(
+    "host", ["169.254.169.254", "[fe80::1]", "[::ffff:169.254.169.254]", "2852039166"]
+)
+def test_a_stranger_cannot_announce_a_link_local_address_as_label_studio(
+    host: str, new_pictures: Callable[..., Pictures]
+) -> None:
+    # given a /setup that anyone may have sent
+    pictures = new_pictures(label_studio_url=f"http://{host}")
+    start = time.monotonic()
+
+    with pytest.raises(PictureAddressError, match="private network"):
+        pictures.read("/latest/meta-data/", 1, 1)
+
+    assert time.monotonic() - start < 1
+
+
 def test_a_redirect_to_another_kind_of_address_is_refused(
     pictures: Pictures, label_studio: Any
 ) -> None:
