@@ -16,8 +16,8 @@ _RED = (1.0, 0.09, 0.27)
 def save_overlay(path: Path, pixels: NDArray[np.uint8], step: Step) -> None:
     """One step on its photograph, with what was sent and answered as the title."""
     height, width = pixels.shape[:2]
-    figure = Figure(figsize=(8, 8 * height / width + 0.8), dpi=100)
-    axes = figure.add_axes((0.02, 0.02, 0.96, 0.96 - 0.8 / figure.get_figheight()))
+    figure = Figure(figsize=(8, 8 * height / width + 0.6), dpi=100)
+    axes = figure.add_axes((0.02, 0.02, 0.96, 0.96 - 0.6 / figure.get_figheight()))
     axes.set_axis_off()
     axes.imshow(pixels if step.mask is None else _tinted(pixels, step.mask))
     for point in step.points:
@@ -28,5 +28,7 @@ def save_overlay(path: Path, pixels: NDArray[np.uint8], step: Step) -> None:
 
 
 def _tinted(pixels: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    tinted = label2rgb(mask.astype(np.uint8), pixels, colors=[_RED], alpha=0.4, bg_label=0)
+    tinted = label2rgb(
+        mask.astype(np.uint8), pixels, colors=[_RED], alpha=0.4, bg_label=0, saturation=1
+    )
     return np.asarray(mark_boundaries(tinted, mask, color=(1.0, 1.0, 0.0)))

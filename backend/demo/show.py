@@ -47,7 +47,8 @@ class Show:
     def __init__(self, folder: Path, program: Path | None = None) -> None:
         self._folder = folder
         self._program = program
-        self._console = Console(highlight=False)
+        # Into a file or a pipe the table is as wide as it needs to be, not as a terminal of old.
+        self._console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
         self._steps: list[Step] = []
 
     def run(self, *, stay: bool) -> bool:
@@ -200,7 +201,10 @@ def table(steps: list[Step]) -> Table:
     drawn.add_column("answer")
     for step in steps:
         iou = "" if step.iou is None else f"{step.iou:.3f}"
-        answer = f"[red]{escape(step.wrong)}[/]" if step.wrong else escape(step.answer)
+        # The first clause says what was understood; the pictures carry the whole sentence.
+        answer = escape(step.answer.partition(";")[0])
+        if step.wrong:
+            answer = f"[red]{escape(step.wrong)}[/]"
         drawn.add_row(
             step.photograph,
             step.name,
@@ -247,7 +251,7 @@ def _submitted(
     wrong = "" if arrived else "the backend was not told of the annotation"
     if iou < 0.99:
         wrong = "Label Studio does not hold the mask that was shown"
-    answer = "kept by Label Studio, and the webhook told the backend"
+    answer = "kept by Label Studio, told by webhook"
     return Step(photograph.name, "submit", "annotation", iou, milliseconds, answer, wrong)
 
 

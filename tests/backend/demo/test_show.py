@@ -1,0 +1,73 @@
+"""``phraseclick demo`` from start to end, with the shipped model."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import requests
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+def _start(folder: Path, *more: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "backend.cli", "demo", "--folder", str(folder), *more]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def _running_in(folder: Path) -> list[str]:
+    """Command lines of processes that work in the folder."""
+    found = []
+    for line in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = line.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            environment = (line.parent / "environ").read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        if str(folder) in command + environment and str(os.getpid()) != line.parent.name:
+            found.append(command)
+    return found
+
+
+def test_once_shows_every_step_and_ends_by_itself(tmp_path: Path) -> None:
+    # when
+    show = _start(tmp_path / "demo", "--once")
+    output, _ = show.communicate(timeout=500)
+    # then
+    assert show.returncode == 0, output
+    for step in ("positive click", "second click", "negative click", "phrase first", "submit"):
+        assert step in output
+    pictures = sorted((tmp_path / "demo").glob("*.png"))
+    assert len(pictures) == 8
+    assert sorted((tmp_path / "demo").iterdir()) == pictures, "no state is left behind"
+    assert not _running_in(tmp_path)
+
+
+def test_it_stays_up_until_ctrl_c_and_ends_its_children(tmp_path: Path) -> None:
+    # given
+    show = _start(tmp_path / "demo")
+    assert show.stdout is not None
+    lines: list[str] = []
+    for line in show.stdout:
+        lines.append(line)
+        if "until you press Ctrl-C" in line:
+            break
+    output = "".join(lines)
+    address = re.search(r"Label Studio: (http\S+)", output)
+    assert address, output
+    assert requests.get(address[1], timeout=30).ok
+    assert _running_in(tmp_path)
+    # when
+    show.send_signal(signal.SIGINT)
+    # then
+    rest, _ = show.communicate(timeout=60)
+    assert show.returncode == 0, rest
+    assert "Ended." in rest
+    deadline = time.monotonic() + 5
+    while _running_in(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not _running_in(tmp_path)

@@ -1,0 +1,139 @@
+"""How the demonstration judges its steps, and the config and pictures it is played with."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from backend.demo.annotator import Point, Shown
+from backend.demo.overlay import save_overlay
+from backend.demo.photographs import PHOTOGRAPHS
+from backend.demo.show import table, with_labels
+from backend.demo.story import SCENES, Scene, Step, overlap, play
+from backend.errors import DemoError
+from backend.label_config import LabelConfig
+
+CONFIG = Path(__file__).parents[3] / "plugin_config" / "click_and_phrase.xml"
+
+
+class Replay:
+    """Shows the same mask after every action, or fails."""
+
+    def __init__(self, mask: np.ndarray[Any, Any], error: str = "") -> None:
+        self.points: list[Point] = []
+        self._mask = mask
+        self._error = error
+
+    def click(self, point: Point) -> Shown:
+        self.points.append(point)
+        return self.type("")
+
+    def type(self, phrase: str) -> Shown:
+        if self._error:
+            raise DemoError(self._error)
+        return Shown({}, self._mask, "understood", 12.0)
+
+
+def _played(actor: Replay, *points: Point) -> list[Step]:
+    scene = Scene(PHOTOGRAPHS[0], tuple(("a click", point) for point in points))
+    return list(play(scene, actor))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def left_half() -> np.ndarray[Any, Any]:
+    mask = np.zeros((10, 20), bool)
+    mask[:, :10] = True
+    return mask
+
+
+def test_a_mask_that_follows_every_click_is_well(left_half: np.ndarray[Any, Any]) -> None:
+    steps = _played(Replay(left_half), Point(3, 3), Point(15, 3, positive=False))
+    assert [step.wrong for step in steps] == ["", ""]
+    assert [step.iou for step in steps] == [None, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("point", "wrong"),
+    [
+        (Point(15, 3), "the positive click is outside the mask"),
+        (Point(3, 3, positive=False), "the negative click is inside the mask"),
+    ],
+)
+def test_a_mask_that_ignores_a_click_is_wrong(
+    left_half: np.ndarray[Any, Any], point: Point, wrong: str
+) -> None:
+    (step,) = _played(Replay(left_half), point)
+    assert step.wrong == wrong
+
+
+def test_a_step_without_mask_is_wrong_and_the_scene_goes_on(
+    left_half: np.ndarray[Any, Any],
+) -> None:
+    steps = _played(Replay(left_half, "no mask. Nothing found here"), Point(1, 1), Point(2, 2))
+    assert [step.wrong for step in steps] == ["no mask. Nothing found here"] * 2
+
+
+def test_overlap_is_intersection_over_union(left_half: np.ndarray[Any, Any]) -> None:
+    assert overlap(left_half, left_half) == 1.0
+    assert overlap(left_half, ~left_half) == 0.0
+    assert overlap(left_half, np.ones_like(left_half)) == 0.5
+    assert overlap(np.zeros((2, 2), bool), np.zeros((2, 2), bool)) == 1.0
+
+
+def test_every_kind_of_step_is_shown_and_every_click_is_on_its_picture() -> None:
+    names = [name for scene in SCENES for name, _ in scene.actions]
+    for wanted in ("positive click", "second click", "negative click", "phrase", "phrase first"):
+        assert wanted in names
+    for scene in SCENES:
+        height, width = scene.photograph.pixels().shape[:2]
+        points = [action for _, action in scene.actions if isinstance(action, Point)]
+        assert all(0 <= point.x < width and 0 <= point.y < height for point in points)
+
+
+def test_photographs_come_without_a_download() -> None:
+    for photograph in PHOTOGRAPHS:
+        assert photograph.pixels().shape[2] == 3
+        assert len(photograph.content()) > 10_000
+
+
+def test_the_shipped_config_takes_the_photographs_classes() -> None:
+    # when
+    config = LabelConfig.parse(with_labels(CONFIG.read_text(), ("Person", "Motorcycle")))
+    # then
+    image = config.images[0]
+    assert [label.value for _, label in image.labels] == ["Person", "Motorcycle"]
+    clicked = [label.label.value for label in image.clicks[0].labels if label.role == "object"]
+    assert clicked == ["Person", "Motorcycle"]
+    assert image.refines == LabelConfig.parse(CONFIG.read_text()).images[0].refines
+    assert not config.warnings
+
+
+def test_an_overlay_tints_the_mask_alone(tmp_path: Path) -> None:
+    # given
+    pixels = np.full((100, 200, 3), 128, np.uint8)
+    mask = np.zeros((100, 200), bool)
+    mask[:, :100] = True
+    step = Step("cat", "a click", "click at (3, 4)", None, 1.0, "well", "", mask, (Point(30, 40),))
+    # when
+    save_overlay(tmp_path / "overlay.png", pixels, step)
+    # then
+    drawn = np.asarray(Image.open(tmp_path / "overlay.png").convert("RGB")).astype(int)
+    redder = drawn[..., 0] - drawn[..., 2] > 40
+    middle = drawn.shape[1] // 2
+    assert redder[:, :middle].sum() > 20 * redder[:, middle + 10 :].sum()
+
+
+def test_the_table_shows_what_went_wrong_in_place_of_the_answer() -> None:
+    from rich.console import Console
+
+    good = Step("cat", "phrase", "'cat'", 0.5, 41.6, "'cat' → Cat; click on it")
+    bad = Step("cat", "then click", "click at (1, 2)", None, 0.0, "", "the storage answered 401")
+    console = Console(width=140, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(table([good, bad]))
+    text = console.export_text()
+    assert "0.500" in text
+    assert "42" in text
+    assert "the storage answered 401" in text
+    assert "click on it" not in text
