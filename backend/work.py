@@ -142,6 +142,12 @@ class Bell:
                 continue
             self._rung = False
             try:
-                self._app.send_task(SETTLE, retry=False)
+                self._send()
             except Exception as error:  # whatever the broker's client raises
                 _log.warning("The worker could not be called (%s); it looks by itself.", error)
+
+    def _send(self) -> None:
+        # By itself Celery would try for ever to reach a broker that is away.
+        with self._app.connection_for_write(connect_timeout=2) as connection:
+            connection.ensure_connection(max_retries=1, timeout=5)
+            self._app.send_task(SETTLE, connection=connection, retry=False)
