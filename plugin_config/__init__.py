@@ -1,0 +1,1 @@
+"""Labeling configs and deployment files that a Label Studio admin copies."""

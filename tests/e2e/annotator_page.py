@@ -1,0 +1,296 @@
+"""One annotator at Label Studio's real labeling page, in a real browser.
+
+Knows how the page of Label Studio 1.23 is built, so that the tests need not: they click, say and
+look. Places are percents of the picture, as Label Studio counts them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from label_studio_sdk.converter import brush as reference
+from numpy.typing import NDArray
+from playwright.sync_api import ConsoleMessage, Page, Route
+
+Mask = NDArray[np.bool_]
+Key = Literal["Alt", "Control", "Shift"]
+
+# A first click reads and encodes the picture; with the cores taken that lasts.
+ANSWER_MS = 60_000
+PAGE_MS = 120_000
+
+_REGIONS = """() => {
+  const annotation = Htx.annotationStore.selected;
+  const suggested = [...annotation.suggestions.values()].flatMap(
+    region => region.results.map(result => result.serialize()));
+  return [annotation.serializeAnnotation(), suggested.filter(Boolean)];
+}"""
+_STAGE = """() => {
+  const image = Htx.annotationStore.selected.objects.find(object => object.type === 'image');
+  return [image.zoomingPositionX, image.zoomingPositionY,
+          image.stageWidth * image.zoomScale, image.stageHeight * image.zoomScale];
+}"""
+# Every coloured pixel that lies over the picture. The first canvas is the picture itself.
+_PAINTED = """([width, height, [x, y, w, h]]) => {
+  const sum = new Uint8Array(width * height);
+  for (const canvas of [...document.querySelectorAll('.konvajs-content canvas')].slice(1)) {
+    const copy = document.createElement('canvas');
+    copy.width = width; copy.height = height;
+    const context = copy.getContext('2d', {willReadFrequently: true});
+    const ratio = canvas.width / canvas.clientWidth;
+    context.drawImage(canvas, x * ratio, y * ratio, w * ratio, h * ratio, 0, 0, width, height);
+    const data = context.getImageData(0, 0, width, height).data;
+    for (let i = 0; i < sum.length; i++) sum[i] = Math.max(sum[i], data[4 * i + 3]);
+  }
+  return [...sum].map(alpha => alpha > 40 ? 1 : 0).join('');
+}"""
+
+
+@dataclass(frozen=True)
+class Region:
+    """A mask on the page: accepted, or still a suggestion."""
+
+    id: str
+    label: str
+    mask: Mask
+    suggested: bool
+    raw: dict[str, Any]
+
+
+class AnnotatorPage:
+    """What an annotator does and sees. ``complaints`` holds what the page itself objected to."""
+
+    def __init__(self, page: Page, url: str, artefacts: Path) -> None:
+        self.page = page
+        self.complaints: list[str] = []
+        self._url = url
+        self._artefacts = artefacts
+        self._shots = 0
+        page.set_default_timeout(PAGE_MS)
+        page.context.route("**/*", self._keep_inside)
+        page.on("console", self._hear)
+        page.on("pageerror", lambda error: self.complaints.append(f"uncaught: {error}"))
+
+    # -- coming and going
+
+    def log_in(self, user: str, password: str) -> None:
+        """Through the log-in page."""
+        self.page.goto(f"{self._url}/user/login")
+        self.page.fill("#email", user)
+        self.page.fill("#password", password)
+        self.page.click("button[type=submit]")
+        self.page.wait_for_url(lambda url: "/user/" not in url, wait_until="commit")
+
+    def sign_up(self, invitation: str, user: str, password: str) -> None:
+        """As a new annotator who was sent this address."""
+        self.page.goto(invitation)
+        self.page.fill("#email", user)
+        self.page.fill("#password", password)
+        self.page.click("button[type=submit]")
+        self.page.wait_for_url(lambda url: "/user/" not in url, wait_until="commit")
+
+    def open(
+        self, project: int, task: int, *, auto_accept: bool = False, click_tool: bool = True
+    ) -> "AnnotatorPage":
+        """Open a task, auto-annotation on, the click tool in hand."""
+        self.page.goto(f"{self._url}/projects/{project}/data?task={task}")
+        self.page.wait_for_selector(".konvajs-content canvas")
+        self.page.wait_for_function(
+            "id => Htx.task && String(Htx.task.id) === id && Htx.annotationStore.selected"
+            " && Htx.annotationStore.selected.objects.some(o => o.type === 'image'"
+            " && o.stageWidth > 1 && o.imageIsLoaded !== false)",
+            arg=str(task),
+        )
+        self.page.wait_for_load_state("networkidle")
+        self._switch("autoAnnotation", "bottombar-auto-annotation-toggle", True)
+        self._switch("autoAcceptSuggestions", "bottombar-auto-accept-toggle", auto_accept)
+        # Hotkeys are swallowed while a toggle has the focus.
+        self.page.evaluate("() => document.activeElement?.blur()")
+        if click_tool:
+            self.page.keyboard.press("m")
+            self.page.wait_for_selector(".lsf-tool_smart.lsf-tool_active")
+        return self
+
+    # -- what an annotator does
+
+    def click(
+        self, x: float, y: float, label: str, *, keys: Sequence[Key] = (), asks: bool = True
+    ) -> None:
+        """Press the label's hotkey and click at a place; returns when the answer is shown.
+
+        Args:
+            x: percent of the picture's width.
+            y: percent of the picture's height.
+            label: hotkey of the label.
+            keys: held down meanwhile: Alt takes away, Control clicks through an accepted mask.
+            asks: whether a request is to be expected.
+        """
+        self.page.keyboard.press(label)
+        if not asks:
+            self._press_at(x, y, keys)
+            self.page.wait_for_timeout(700)
+            return
+        with self.page.expect_response(_is_answer, timeout=ANSWER_MS):
+            self._press_at(x, y, keys)
+        self.settled()
+
+    def say(self, phrase: str) -> None:
+        """Type a phrase and press Enter, in place of the one before it if there was one."""
+        field = self.page.locator("input[name=phrase]")
+        if field.count() == 0:
+            own = self.page.locator("[data-testid=textarea-control]").filter(
+                has=self.page.locator("[name^='phrase:']")
+            )
+            own.locator("[data-testid=htx-textbox-edit-button]").click(force=True)
+            field = own.locator("[data-testid=htx-textbox-input]")
+        with self.page.expect_response(_is_answer, timeout=ANSWER_MS):
+            field.fill(phrase)
+            field.press("Enter")
+        self.settled()
+        self.page.evaluate("() => document.activeElement?.blur()")
+
+    def accept(self) -> None:
+        """Take the suggestion over."""
+        self.page.click("[data-testid=bottombar-accept-suggestions-button]")
+        self.page.wait_for_function("() => Htx.annotationStore.selected.suggestions.size === 0")
+
+    def reject(self) -> None:
+        """Throw the suggestion away."""
+        self.page.click("[data-testid=bottombar-reject-suggestions-button]")
+        self.page.wait_for_function("() => Htx.annotationStore.selected.suggestions.size === 0")
+
+    def undo(self) -> None:
+        """Ctrl+Z: tells nobody."""
+        self.page.keyboard.press("Control+z")
+        self.page.wait_for_timeout(400)
+
+    def submit(self) -> None:
+        """Submit, or update what was submitted before; returns when Label Studio has stored it."""
+        button = "[data-testid=bottombar-submit-button], [data-testid=bottombar-update-button]"
+        with self.page.expect_response(
+            lambda answer: (
+                "/annotations" in answer.url and answer.request.method in ("POST", "PATCH")
+            )
+        ) as stored:
+            self.page.locator(button).first.click()
+        assert stored.value.ok, stored.value.status
+        self.page.wait_for_load_state("networkidle")
+
+    def settled(self) -> None:
+        """Wait until no request is under way and what came is drawn."""
+        self.page.wait_for_function("() => !document.querySelector('.lsf-requesting')")
+        self.page.wait_for_timeout(400)
+
+    # -- what an annotator sees
+
+    @property
+    def status(self) -> str:
+        """The status line as it is readable on the page; '' where it is hidden or empty."""
+        line = self.page.locator(".pc-status [data-testid=htx-textbox-content]")
+        return line.inner_text().strip() if line.count() and line.first.is_visible() else ""
+
+    @property
+    def banner(self) -> str:
+        """All that is readable in the banner."""
+        return self.page.locator(".pc-bar").inner_text().strip()
+
+    def regions(self) -> list[Region]:
+        """The masks on the page, accepted ones first."""
+        accepted, suggested = self.page.evaluate(_REGIONS)
+        return [
+            *(_region(item, suggested=False) for item in accepted if _is_mask(item)),
+            *(_region(item, suggested=True) for item in suggested if _is_mask(item)),
+        ]
+
+    def only(self) -> Region:
+        """The one mask on the page."""
+        regions = self.regions()
+        assert len(regions) == 1, [(region.id, region.label) for region in regions]
+        return regions[0]
+
+    def clicks_on_page(self) -> int:
+        """Key points on the canvas."""
+        accepted, _ = self.page.evaluate(_REGIONS)
+        return sum(item["type"] == "keypointlabels" and "x" in item["value"] for item in accepted)
+
+    def painted(self, width: int, height: int) -> Mask:
+        """The pixels of the picture that are coloured on the screen."""
+        drawn: str = self.page.evaluate(_PAINTED, [width, height, self.page.evaluate(_STAGE)])
+        return np.frombuffer(drawn.encode(), np.uint8).reshape(height, width) == ord("1")
+
+    def box(self) -> tuple[float, float, float, float]:
+        """Where the picture lies in the window: left, top, width, height."""
+        canvas = self.page.locator(".konvajs-content canvas").first.bounding_box()
+        assert canvas is not None
+        left, top, width, height = self.page.evaluate(_STAGE)
+        return canvas["x"] + left, canvas["y"] + top, width, height
+
+    def picture(self, name: str) -> None:
+        """Keep a screenshot under tests/artefacts."""
+        self._shots += 1
+        self.page.screenshot(path=self._artefacts / f"{self._shots:02d}_{name}.png")
+
+    # -- inside
+
+    def _press_at(self, x: float, y: float, keys: Sequence[Key]) -> None:
+        left, top, width, height = self.box()
+        for key in keys:
+            self.page.keyboard.down(key)
+        self.page.mouse.click(left + width * x / 100, top + height * y / 100)
+        for key in reversed(keys):
+            self.page.keyboard.up(key)
+
+    def _switch(self, state: str, toggle: str, on: bool) -> None:
+        # Both are remembered by the browser, so they are read before they are toggled.
+        if self.page.evaluate(f"() => Boolean(Htx.{state})") == on:
+            return
+        switch = self.page.locator(f"[data-testid={toggle}]")
+        if state == "autoAcceptSuggestions" and switch.count() == 0:
+            self.page.wait_for_selector(f"[data-testid={toggle}]", state="attached")
+        switch.locator("xpath=ancestor-or-self::label|..").first.click(force=True)
+        self.page.wait_for_function(f"on => Boolean(Htx.{state}) === on", arg=on)
+
+    def _keep_inside(self, route: Route) -> None:
+        """Nothing but Label Studio is asked: no test may lean on the internet."""
+        if route.request.url.startswith((self._url, "data:", "blob:")):
+            route.continue_()
+        else:
+            route.abort()
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        # What was blocked above, and Label Studio's own missing icons.
+        if message.type == "error" and "Failed to load resource" not in message.text:
+            self.complaints.append(message.text)
+
+
+def decode(item: dict[str, Any]) -> Mask:
+    """A brush region's mask, by Label Studio's own decoder."""
+    shape = (item["original_height"], item["original_width"], 4)
+    pixels = np.asarray(reference.decode_rle(item["value"]["rle"]), np.uint8).reshape(shape)
+    return np.asarray(pixels[..., 3] > 127)
+
+
+def iou(one: Mask, other: Mask) -> float:
+    """Intersection over union; 1 for two empty masks."""
+    union = np.count_nonzero(one | other)
+    return float(np.count_nonzero(one & other) / union) if union else 1.0
+
+
+def at(mask: Mask, x: float, y: float) -> bool:
+    """Whether the mask holds the pixel at this place, in percents."""
+    height, width = mask.shape
+    return bool(mask[int(y / 100 * height), int(x / 100 * width)])
+
+
+def _is_answer(response: Any) -> bool:
+    return "interactive-annotating" in response.url
+
+
+def _is_mask(item: dict[str, Any]) -> bool:
+    return item["type"] == "brushlabels" and bool(item["value"].get("rle"))
+
+
+def _region(item: dict[str, Any], *, suggested: bool) -> Region:
+    return Region(item["id"], item["value"]["brushlabels"][0], decode(item), suggested, item)

@@ -1,0 +1,28 @@
+"""Label Studio with the backend connected, as the tests find it."""
+
+from dataclasses import dataclass, field
+
+from backend.demo.label_studio_server import LabelStudioServer
+from tests.e2e.photographs import Photograph
+from tests.e2e.servers import CONFIGS, Backend, LabelStudioApi
+
+
+@dataclass
+class Studio:
+    """Label Studio with one project for each labeling config, all connected to the backend."""
+
+    server: LabelStudioServer
+    api: LabelStudioApi
+    backend: Backend
+    _projects: dict[str, int] = field(default_factory=dict)
+
+    def project(self, config: str = "click_and_phrase") -> int:
+        """The project with this shipped labeling config."""
+        if config not in self._projects:
+            written = (CONFIGS / f"{config}.xml").read_text(encoding="utf-8")
+            self._projects[config] = self.api.project(config, written, self.backend)
+        return self._projects[config]
+
+    def task(self, photograph: Photograph, config: str = "click_and_phrase") -> int:
+        """A fresh task with this photograph."""
+        return self.api.upload(self.project(config), photograph.path)
