@@ -111,9 +111,7 @@ def find_program() -> Path:
             return program
     if on_path := shutil.which("label-studio"):
         return Path(on_path)
-    raise DemoError(
-        "Label Studio is not installed: run 'make setup-label-studio' in the checkout."
-    )
+    raise DemoError("Label Studio is not installed: run 'make setup-label-studio' in the checkout.")
 
 
 @contextmanager

@@ -12,7 +12,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 from rich.console import Console
@@ -36,7 +35,6 @@ from backend.settings import Settings
 from model.errors import PhraseClickError
 
 _CONFIG = Path(__file__).resolve().parents[2] / "plugin_config" / "click_and_phrase.xml"
-_COLOURS = ("#E53935", "#1E88E5", "#43A047", "#FB8C00")
 # The model is loaded before the first answer: some seconds, on a slow disk many.
 _BACKEND_SECONDS = 120.0
 
@@ -125,10 +123,9 @@ class Show:
     # -- project
 
     def _make_project(self, studio: LabelStudio) -> int:
-        labels = tuple(dict.fromkeys(photograph.label for photograph in PHOTOGRAPHS))
-        config = with_labels(_CONFIG.read_text(encoding="utf-8"), labels)
+        config = _CONFIG.read_text(encoding="utf-8")
         project = int(studio.create_project("PhraseClick demonstration", config)["id"])
-        self._say(f"Made project {project} with {_CONFIG.name}, labels {', '.join(labels)}")
+        self._say(f"Made project {project} with {_CONFIG.name}")
         return project
 
     def _import(self, studio: LabelStudio, project: int) -> dict[Photograph, int]:
@@ -214,23 +211,6 @@ def table(steps: list[Step]) -> Table:
             answer,
         )
     return drawn
-
-
-def with_labels(config: str, labels: tuple[str, ...]) -> str:
-    """The shipped labeling config with other classes, as an admin would edit it."""
-    root = ElementTree.fromstring(config)
-    parsed = LabelConfig.parse(config).images[0]
-    classes = {label.value for _, label in parsed.labels}
-    for control in root.iter():
-        if control.tag not in ("BrushLabels", "KeyPointLabels"):
-            continue
-        for old in [label for label in control if label.get("value") in classes]:
-            control.remove(old)
-        for place, (label, colour) in enumerate(zip(labels, _COLOURS, strict=False)):
-            looks = {"value": label, "background": colour, "hotkey": str(place + 1)}
-            new = ElementTree.Element("Label", looks)
-            control.insert(place, new)
-    return ElementTree.tostring(root, encoding="unicode")
 
 
 def _submitted(
