@@ -1,0 +1,33 @@
+# Two images from the locked packages: "backend" (server and worker) and "label-studio".
+# plugin_config/compose.yaml builds and joins them.
+FROM python:3.11-slim-bookworm AS base
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONUNBUFFERED=1
+RUN useradd --create-home --uid 1001 app && mkdir /data && chown app /data
+WORKDIR /app
+VOLUME /data
+
+FROM base AS label-studio
+COPY requirements-label-studio.lock ./
+RUN pip install --no-deps --require-hashes -r requirements-label-studio.lock
+USER app
+ENV LABEL_STUDIO_BASE_DATA_DIR=/data
+EXPOSE 8080
+CMD ["label-studio", "start", "--no-browser", "--internal-host", "0.0.0.0", "--port", "8080"]
+
+FROM base AS backend
+# Another index for torch alone, such as PyTorch's own one of CPU builds: a smaller image.
+ARG TORCH_INDEX=""
+COPY requirements-torch.txt requirements.lock ./
+RUN pip install ${TORCH_INDEX:+--index-url $TORCH_INDEX} -r requirements-torch.txt
+RUN pip install --no-deps --require-hashes -r requirements.lock
+COPY pyproject.toml README.md LICENSE ./
+COPY model model
+COPY training training
+COPY backend backend
+COPY plugin_config plugin_config
+RUN pip install --no-deps --no-build-isolation .
+USER app
+ENV PHRASECLICK_DATA=/data
+EXPOSE 9090
+HEALTHCHECK --start-period=60s CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:9090/health', timeout=3)"]
+CMD ["phraseclick", "serve", "--host", "0.0.0.0", "--port", "9090"]

@@ -1,0 +1,122 @@
+"""Dockerfile and compose file, as far as they can be checked without a Docker engine."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.main import get_command
+
+from backend.cli import app
+from backend.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+COMPOSE = ROOT / "plugin_config" / "compose.yaml"
+EXAMPLE = ROOT / "plugin_config" / ".env.example"
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+
+
+@pytest.fixture
+def compose() -> Any:
+    return yaml.safe_load(COMPOSE.read_text())
+
+
+def _is_a_command(words: list[str]) -> bool:
+    """Whether ``phraseclick`` takes these words."""
+    program, name, *arguments = words
+    commands: Any = get_command(app)
+    known = commands.commands[name]
+    known.make_context(name, list(arguments))  # raises where an option is unknown
+    return program == "phraseclick"
+
+
+def test_the_five_services_are_there(compose: Any) -> None:
+    assert set(compose["services"]) == {"label-studio", "backend", "worker", "postgres", "redis"}
+
+
+def test_every_command_of_the_compose_file_exists(compose: Any) -> None:
+    commands = [
+        service["command"] for service in compose["services"].values() if "command" in service
+    ]
+    assert len(commands) == 2
+    assert all(map(_is_a_command, commands))
+
+
+def test_the_connect_command_of_its_comment_exists() -> None:
+    said = re.search(r"phraseclick connect .*", COMPOSE.read_text())
+    assert said
+    assert _is_a_command(said[0].split())
+    config = said[0].rpartition("--write-config ")[2]
+    assert (COMPOSE.parent / f"{config}.xml").is_file()
+
+
+def test_every_variable_is_in_the_example_and_none_besides(compose: Any) -> None:
+    asked = set(re.findall(r"\$\{(\w+)", COMPOSE.read_text()))
+    offered = set(re.findall(r"^(\w+)=", EXAMPLE.read_text(), re.MULTILINE))
+    assert asked == offered
+
+
+def test_every_setting_of_the_backend_exists(compose: Any) -> None:
+    for name in ("backend", "worker"):
+        for variable in compose["services"][name]["environment"]:
+            assert variable.removeprefix("PHRASECLICK_").lower() in Settings.model_fields
+
+
+def test_label_studio_may_reach_private_addresses_in_both_ways(compose: Any) -> None:
+    environment = compose["services"]["label-studio"]["environment"]
+    assert environment["ML_BLOCK_LOCAL_IP"] == environment["SSRF_PROTECTION_ENABLED"] == "false"
+
+
+def test_volumes_targets_and_dependencies_exist(compose: Any) -> None:
+    targets = set(re.findall(r" AS ([\w-]+)$", DOCKERFILE, re.MULTILINE))
+    for service in compose["services"].values():
+        for volume in service.get("volumes", []):
+            assert volume.partition(":")[0] in compose["volumes"]
+        for needed in service.get("depends_on", {}):
+            assert needed in compose["services"]
+            assert "healthcheck" in compose["services"][needed]
+        if "build" in service:
+            assert service["build"]["target"] in targets
+
+
+def test_the_dockerfile_copies_what_there_is_and_the_build_context_lets_it_through() -> None:
+    context = (ROOT / ".dockerignore").read_text()
+    sources = [
+        source
+        for line in re.findall(r"^COPY (.+)$", DOCKERFILE, re.MULTILINE)
+        for source in line.split()[:-1]
+    ]
+    assert sources
+    for source in sources:
+        assert (ROOT / source).exists()
+        assert f"!{source}\n" in context or (
+            source.startswith("requirements") and "!requirements*\n" in context
+        )
+
+
+def test_the_dockerfile_starts_the_backend() -> None:
+    started = re.findall(r'^CMD \["phraseclick", (.+)\]$', DOCKERFILE, re.MULTILINE)
+    assert len(started) == 1
+    assert _is_a_command(["phraseclick", *re.findall(r'"([^"]+)"', started[0])])
+
+
+def test_locks_hold_names_versions_and_hashes_alone() -> None:
+    for lock in ROOT.glob("requirements*.lock"):
+        for line in lock.read_text().splitlines():
+            assert re.fullmatch(
+                r"[A-Za-z0-9][\w.-]*(\[[\w,-]+\])?==[\w.+!-]+( ; [^:/]+)? \\"
+                r"|    --hash=sha256:[0-9a-f]{64}( \\)?",
+                line,
+            ), f"{lock.name}: {line}"
+
+
+def test_the_lock_leaves_out_what_is_vulnerable_or_bogus() -> None:
+    lock = (ROOT / "requirements.lock").read_text()
+    versions = dict(re.findall(r"^([\w.-]+)==(\S+)", lock, re.MULTILINE))
+    assert versions["label-studio-ml"] == "1.0.9"
+    assert "attr" not in versions
+    for package, least in (("flask", (3, 1)), ("werkzeug", (3, 1)), ("jinja2", (3, 1))):
+        assert tuple(map(int, versions[package].split(".")[:2])) >= least
+    for package in ("redis", "rq"):
+        assert package in versions
