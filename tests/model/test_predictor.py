@@ -8,14 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from model import crop
+from model import checkpoint, crop
 from model import predictor as predictors
+from model.config import ModelConfig
 from model.crop import Box
 from model.errors import PromptError
+from model.network import PhraseClick
 from model.predictor import Click, Predictor
 
 Picture = NDArray[np.uint8]
@@ -123,9 +126,12 @@ def test_one_picture_asked_for_by_many_is_encoded_once(
 ) -> None:
     counted: list[int] = []
     encode = predictor._network.encode
-    monkeypatch.setattr(
-        predictor._network, "encode", lambda image: (counted.append(1), encode(image))[1]
-    )
+
+    def counting(image: torch.Tensor) -> object:
+        counted.append(1)
+        return encode(image)
+
+    monkeypatch.setattr(predictor._network, "encode", counting)
     image = picture(90, 90)
     start = threading.Barrier(6)
 
@@ -329,6 +335,39 @@ def test_confidence_is_the_iou_to_expect() -> None:
     assert predictors.confidence(sure) > 0.99
     assert 0 < predictors.confidence(unsure) < 0.5
     assert predictors.confidence(empty) == 0
+
+
+def test_warming_up_leaves_no_trace(checkpoint_path: Path, pictures: list[Picture]) -> None:
+    cold, warm = Predictor(checkpoint_path), Predictor(checkpoint_path)
+
+    warm.warm_up()
+
+    assert warm._cache.nbytes == 0
+    for a, b in zip(answers(cold, pictures[0]), answers(warm, pictures[0]), strict=True):
+        assert np.array_equal(a, b)
+
+
+def test_the_papers_form_is_served_too(tmp_path: Path) -> None:
+    config = ModelConfig(
+        form="early",
+        backbone="resnet18",
+        backbone_norm="batch",
+        padding="symmetric",
+        input_size=96,
+        channels=16,
+        word_dim=8,
+        phrase_dim=4,
+        attributes=("red",),
+    )
+    vectors = np.ones((1, 8), np.float32)
+    checkpoint.save(tmp_path / "early", PhraseClick(config), ["dog"], vectors)
+    predictor = Predictor(tmp_path / "early")
+
+    clicked, again = (answers(predictor, picture(64, 96)) for _ in range(2))
+
+    assert clicked[0].shape == (64, 96)
+    assert not np.array_equal(clicked[0], clicked[1])
+    assert all(np.array_equal(a, b) for a, b in zip(clicked, again, strict=True))
 
 
 def test_what_it_is_made_of(predictor: Predictor, checkpoint_path: Path) -> None:
