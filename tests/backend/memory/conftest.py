@@ -68,6 +68,7 @@ class Page:
     annotations: list[dict[str, Any]] = field(default_factory=list)
     asked: int = 0
     last: Turn | None = None
+    sent: list[dict[str, Any]] = field(default_factory=list)
     before: list[dict[str, Any]] = field(default_factory=list)
 
     # -- what the annotator does
@@ -202,6 +203,7 @@ class Page:
 
     def send(self, items: list[dict[str, Any]], *, lost: bool = False) -> Turn:
         """Ask, and show the answer; ``lost``: it never reaches the page."""
+        self.sent = items or self.sent
         request = parse_predict(json.loads(json.dumps(self.body(items))))
         config = LabelConfig.parse(request.label_config)
         turn = self.memory.receive(
