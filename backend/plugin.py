@@ -4,7 +4,7 @@ Written for both of its APIs: 1.0.9 (on PyPI) and 2.x (on GitHub). The server of
 that would undo what this backend promises, so its manager is replaced by one without them:
 
 - it forgets which project a prediction is for, and the labeling config that came with it;
-- it calls every model version INITIAL, so that Label Studio predicts the same tasks again and again;
+- it calls every model version INITIAL, so that Label Studio predicts the same tasks for ever;
 - it forks a process for each webhook, which loads everything anew, and keeps a folder of each.
 """
 

@@ -35,7 +35,9 @@ WORDS = ["the", "red", "cat", "dog", "two", "cats", "left", "person", "on", "ben
 def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small network that learned nothing: the machinery is real, the masks are any."""
     torch.manual_seed(3)
-    config = ModelConfig(input_size=96, channels=32, word_dim=8, phrase_dim=4)
+    config = ModelConfig(
+        input_size=96, channels=32, word_dim=8, phrase_dim=4, attributes=("red", "dog")
+    )
     path = tmp_path_factory.mktemp("checkpoints") / "random"
     vectors = np.random.default_rng(2).normal(size=(len(WORDS), 8)).astype(np.float32)
     checkpoint.save(path, PhraseClick(config).eval(), WORDS, vectors)

@@ -1,0 +1,212 @@
+"""Real server processes on one data folder: side by side, and killed between two clicks."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from backend.demo.child import free_port
+from backend.settings import Settings
+
+pytestmark = pytest.mark.slow
+
+
+class Server:
+    """``phraseclick serve`` as a process."""
+
+    def __init__(self, settings: Settings, log: Path, *arguments: str) -> None:
+        self.port = free_port()
+        self.log = log
+        environment = {
+            **{name: value for name, value in os.environ.items() if "PHRASECLICK" not in name},
+            "PHRASECLICK_DATA": str(settings.data),
+            "PHRASECLICK_CHECKPOINT": settings.checkpoint,
+            "PHRASECLICK_DEVICE": "cpu",
+            "PHRASECLICK_LABEL_STUDIO_URL": settings.label_studio_url,
+            "PHRASECLICK_TORCH_THREADS": "1",
+        }
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "backend.cli", "serve", f"--port={self.port}", *arguments],
+                env=environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=100)
+
+    def up(self) -> "Server":
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                self.http.get("/health")
+            except httpx.HTTPError:
+                assert time.monotonic() < deadline, self.log.read_text()[-3000:]
+                assert self.process.poll() is None, self.log.read_text()[-3000:]
+                time.sleep(0.1)
+            else:
+                return self
+
+    def predict(self, body: dict[str, Any]) -> dict[str, Any]:
+        answer: dict[str, Any] = self.http.post("/predict", json=body).json()
+        return answer
+
+    def kill(self) -> None:
+        """kill -9: no time to write anything down."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> None:
+        self.http.close()
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+
+@pytest.fixture
+def serve(settings: Settings, tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    servers: list[Server] = []
+
+    def start(*arguments: str) -> Server:
+        servers.append(Server(settings, tmp_path / f"server-{len(servers)}.log", *arguments))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+def test_two_servers_on_one_folder_see_the_same_object(
+    serve: Callable[..., Server], page: Any, picture_host: Any
+) -> None:
+    picture_host.add("/data/upload/6/a.png")
+    one, other = serve(), serve()
+    one.up()
+    other.up()
+
+    clicks = [page.click(1, 30, 40)]
+    first = one.predict(page.request(clicks))
+    for number in range(2, 8):
+        clicks.append(page.click(number, 30 + number, 40, positive=number % 3 > 0))
+        server = (one, other)[number % 2]
+        answer = server.predict(page.request(clicks))
+
+        assert page.region(answer)["id"] == page.region(first)["id"]
+        assert page.status(answer).startswith(f"{number} clicks, ") or number == 2
+    again = one.predict(page.request(clicks))
+    elsewhere = other.predict(page.request(clicks))
+    assert page.region(again)["value"]["rle"] == page.region(elsewhere)["value"]["rle"]
+
+
+def test_annotators_on_both_servers_at_once_do_not_mix(
+    serve: Callable[..., Server], page: Any, picture_host: Any
+) -> None:
+    servers = (serve(), serve())
+    for server in servers:
+        server.up()
+    for person in range(6):
+        picture_host.add(f"/data/upload/6/{person}.png", seed=person)
+
+    def annotate(person: int) -> list[tuple[str, str]]:
+        seen = []
+        for number in range(1, 6):
+            clicks = [page.click(f"{person}-{n}", 20 + 5 * n, 40) for n in range(1, number + 1)]
+            body = page.request(clicks, task=100 + person, address=f"/data/upload/6/{person}.png")
+            answer = servers[(person + number) % 2].predict(body)
+            seen.append((page.region(answer)["id"], page.status(answer).partition(" →")[0]))
+        return seen
+
+    with ThreadPoolExecutor(6) as pool:
+        everyone = list(pool.map(annotate, range(6)))
+
+    for seen in everyone:
+        assert len({region for region, _ in seen}) == 1
+        assert [said for _, said in seen] == [
+            "1 click",
+            *(f"{number} clicks" for number in range(2, 6)),
+        ]
+    assert len({seen[0][0] for seen in everyone}) == 6
+
+
+def test_several_processes_of_one_server_answer_alike(
+    serve: Callable[..., Server], page: Any, picture_host: Any
+) -> None:
+    picture_host.add("/data/upload/6/a.png")
+    server = serve("--processes=2").up()
+
+    regions = set()
+    for number in range(1, 9):
+        clicks = [page.click(n, 30 + n, 40) for n in range(1, number + 1)]
+        # A new connection each time, so that either process may take it.
+        answer = httpx.post(
+            f"http://127.0.0.1:{server.port}/predict", json=page.request(clicks), timeout=100
+        ).json()
+        regions.add(page.region(answer)["id"])
+        assert page.status(answer).startswith(f"{number} click")
+
+    assert len(regions) == 1
+    figures = server.http.get("/metrics").text
+    assert 'phraseclick_interactions_total{kind="click",outcome="mask"} 8.0' in figures
+
+
+def test_killed_between_two_clicks_nothing_is_forgotten(
+    serve: Callable[..., Server], page: Any, picture_host: Any
+) -> None:
+    picture_host.add("/data/upload/6/a.png")
+    server = serve().up()
+    first = server.predict(page.request([page.click(1, 30, 40)]))
+    second = server.predict(
+        page.request([page.click(2, 60, 20, positive=False, label="- last object")])
+    )
+    server.kill()
+
+    server = serve().up()
+    third = server.predict(page.request([page.click(3, 34, 42, label="+ last object")]))
+
+    assert page.region(third)["id"] == page.region(first)["id"]
+    assert page.region(second)["id"] == page.region(first)["id"]
+    assert page.status(third).startswith("3 clicks, 1 negative → Cat")
+
+
+def test_killed_while_it_works_the_next_server_goes_on(
+    serve: Callable[..., Server], page: Any, picture_host: Any
+) -> None:
+    for number in range(4):
+        picture_host.add(f"/data/upload/6/{number}.png", seed=number)
+    server = serve().up()
+    first = server.predict(page.request([page.click(1, 30, 40)], address="/data/upload/6/0.png"))
+
+    def hammer(number: int) -> None:
+        try:
+            for n in range(200):
+                body = page.request(
+                    [page.click(f"{number}-{n}", 30, 40, label="+ last object")],
+                    task=200 + number,
+                    address=f"/data/upload/6/{number}.png",
+                )
+                httpx.post(f"http://127.0.0.1:{server.port}/predict", json=body, timeout=20)
+        except httpx.HTTPError:
+            return
+
+    with ThreadPoolExecutor(3) as pool:
+        pool.map(hammer, range(1, 4))
+        time.sleep(1.5)
+        server.kill()
+
+    server = serve().up()
+    again = server.predict(
+        page.request([page.click(2, 34, 42, label="+ last object")], address="/data/upload/6/0.png")
+    )
+    assert page.region(again)["id"] == page.region(first)["id"]
+    assert page.status(again).startswith("2 clicks → Cat")
