@@ -66,6 +66,7 @@ class AnnotatorPage:
         self.page = page
         self.complaints: list[str] = []
         self._url = url
+        self._hosts = [url, "data:", "blob:"]
         self._artefacts = artefacts
         self._shots = 0
         page.set_default_timeout(PAGE_MS)
@@ -92,8 +93,14 @@ class AnnotatorPage:
         self.page.wait_for_url(lambda url: "/user/" not in url, wait_until="commit")
 
     def open(
-        self, project: int, task: int, *, auto_accept: bool = False, click_tool: bool = True
-    ) -> "AnnotatorPage":
+        self,
+        project: int,
+        task: int,
+        *,
+        auto_annotation: bool = True,
+        auto_accept: bool = False,
+        click_tool: bool = True,
+    ) -> None:
         """Open a task, auto-annotation on, the click tool in hand."""
         self.page.goto(f"{self._url}/projects/{project}/data?task={task}")
         self.page.wait_for_selector(".konvajs-content canvas")
@@ -104,20 +111,28 @@ class AnnotatorPage:
             arg=str(task),
         )
         self.page.wait_for_load_state("networkidle")
-        self._switch("autoAnnotation", "bottombar-auto-annotation-toggle", True)
-        self._switch("autoAcceptSuggestions", "bottombar-auto-accept-toggle", auto_accept)
-        # Hotkeys are swallowed while a toggle has the focus.
-        self.page.evaluate("() => document.activeElement?.blur()")
+        self.auto_annotation(on=auto_annotation)
+        if auto_annotation:
+            self._switch("autoAcceptSuggestions", "bottombar-auto-accept-toggle", auto_accept)
         if click_tool:
-            self.page.keyboard.press("m")
-            self.page.wait_for_selector(".lsf-tool_smart.lsf-tool_active")
-        return self
+            self.take_click_tool()
+
+    def let_in(self, address: str) -> None:
+        """Let the browser ask this host as well."""
+        self._hosts.append(address)
 
     # -- what an annotator does
 
-    def click(
-        self, x: float, y: float, label: str, *, keys: Sequence[Key] = (), asks: bool = True
-    ) -> None:
+    def auto_annotation(self, *, on: bool) -> None:
+        """The switch below the picture."""
+        self._switch("autoAnnotation", "bottombar-auto-annotation-toggle", on)
+
+    def take_click_tool(self) -> None:
+        """By its hotkey."""
+        self.page.keyboard.press("m")
+        self.page.wait_for_selector(".lsf-tool_smart.lsf-tool_active")
+
+    def click(self, x: float, y: float, label: str, *, keys: Sequence[Key] = ()) -> None:
         """Press the label's hotkey and click at a place; returns when the answer is shown.
 
         Args:
@@ -125,13 +140,8 @@ class AnnotatorPage:
             y: percent of the picture's height.
             label: hotkey of the label.
             keys: held down meanwhile: Alt takes away, Control clicks through an accepted mask.
-            asks: whether a request is to be expected.
         """
         self.page.keyboard.press(label)
-        if not asks:
-            self._press_at(x, y, keys)
-            self.page.wait_for_timeout(700)
-            return
         with self.page.expect_response(_is_answer, timeout=ANSWER_MS):
             self._press_at(x, y, keys)
         self.settled()
@@ -218,14 +228,29 @@ class AnnotatorPage:
     def painted(self, width: int, height: int) -> Mask:
         """The pixels of the picture that are coloured on the screen."""
         drawn: str = self.page.evaluate(_PAINTED, [width, height, self.page.evaluate(_STAGE)])
-        return np.frombuffer(drawn.encode(), np.uint8).reshape(height, width) == ord("1")
+        mask: Mask = np.frombuffer(drawn.encode(), np.uint8).reshape(height, width) == ord("1")
+        return mask
+
+    def has_draft(self) -> bool:
+        """Whether Label Studio has saved what is on the page."""
+        return bool(self.page.evaluate("() => Htx.annotationStore.selected.draftId > 0"))
+
+    def bounds(self, selector: str) -> tuple[float, float, float, float]:
+        """Where an element lies in the window: left, top, width, height."""
+        box = self.page.locator(selector).first.bounding_box()
+        assert box is not None, f"{selector} is on the page"
+        return box["x"], box["y"], box["width"], box["height"]
+
+    def fits(self, selector: str) -> bool:
+        """Whether an element shows all that is in it."""
+        question = "e => e.scrollHeight <= e.clientHeight + 1 && e.scrollWidth <= e.clientWidth + 1"
+        return bool(self.page.locator(selector).first.evaluate(question))
 
     def box(self) -> tuple[float, float, float, float]:
         """Where the picture lies in the window: left, top, width, height."""
-        canvas = self.page.locator(".konvajs-content canvas").first.bounding_box()
-        assert canvas is not None
+        x, y, _, _ = self.bounds(".konvajs-content canvas")
         left, top, width, height = self.page.evaluate(_STAGE)
-        return canvas["x"] + left, canvas["y"] + top, width, height
+        return x + left, y + top, width, height
 
     def picture(self, name: str) -> None:
         """Keep a screenshot under tests/artefacts."""
@@ -247,14 +272,15 @@ class AnnotatorPage:
         if self.page.evaluate(f"() => Boolean(Htx.{state})") == on:
             return
         switch = self.page.locator(f"[data-testid={toggle}]")
-        if state == "autoAcceptSuggestions" and switch.count() == 0:
-            self.page.wait_for_selector(f"[data-testid={toggle}]", state="attached")
+        switch.wait_for(state="attached")
         switch.locator("xpath=ancestor-or-self::label|..").first.click(force=True)
         self.page.wait_for_function(f"on => Boolean(Htx.{state}) === on", arg=on)
+        # Hotkeys are swallowed while a toggle has the focus.
+        self.page.evaluate("() => document.activeElement?.blur()")
 
     def _keep_inside(self, route: Route) -> None:
         """Nothing but Label Studio is asked: no test may lean on the internet."""
-        if route.request.url.startswith((self._url, "data:", "blob:")):
+        if route.request.url.startswith(tuple(self._hosts)):
             route.continue_()
         else:
             route.abort()
@@ -269,7 +295,8 @@ def decode(item: dict[str, Any]) -> Mask:
     """A brush region's mask, by Label Studio's own decoder."""
     shape = (item["original_height"], item["original_width"], 4)
     pixels = np.asarray(reference.decode_rle(item["value"]["rle"]), np.uint8).reshape(shape)
-    return np.asarray(pixels[..., 3] > 127)
+    mask: Mask = pixels[..., 3] > 127
+    return mask
 
 
 def iou(one: Mask, other: Mask) -> float:

@@ -1,0 +1,119 @@
+"""Each shipped labeling config in the real page: laid out well, answered, without a complaint."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.annotator_page import AnnotatorPage, at, iou
+from tests.e2e.photographs import ASTRONAUT, CAT, Photograph, portrait
+from tests.e2e.servers import CONFIGS
+from tests.e2e.studio import Studio
+
+PERSON, CAT_KEY, COAT = "1", "2", "2"
+READY = sorted(path.stem for path in CONFIGS.glob("*.xml"))
+WINDOWS = [(1280, 800), (1600, 900)]
+
+
+@pytest.fixture
+def portrait_picture(tmp_path: Path) -> Photograph:
+    """A portrait that is stored lying on its side."""
+    return portrait(tmp_path)
+
+
+@pytest.mark.parametrize("window", WINDOWS, ids=["1280", "1600"])
+@pytest.mark.parametrize("config", READY)
+def test_the_picture_and_every_control_are_in_view(
+    studio: Studio,
+    new_page: Callable[..., AnnotatorPage],
+    logged_in: Path,
+    portrait_picture: Photograph,
+    config: str,
+    window: tuple[int, int],
+) -> None:
+    # given a portrait, which is taller than the window has room for at its full width
+    page = new_page(window=window, cookies=logged_in)
+    task = studio.task(portrait_picture, config)
+    page.open(studio.project(config), task, click_tool=False)
+    page.picture("opened")
+    # then the whole picture lies above the bottom bar, below the banner
+    left, top, width, height = page.box()
+    banner, bar = page.bounds(".pc-bar"), page.bounds(".lsf-bottombar")
+    assert top >= banner[1] + banner[3]
+    assert top + height <= bar[1] + 1
+    assert left + width <= window[0]
+    assert height > 300
+    # and the hint in the banner is there in full
+    assert page.fits(".pc-bar")
+    assert page.banner
+
+
+def test_the_banner_says_what_is_missing(studio: Studio, page: AnnotatorPage) -> None:
+    # given a task just opened, auto-annotation off, another tool in hand
+    page.open(studio.project(), studio.task(CAT), auto_annotation=False, click_tool=False)
+    assert page.banner.startswith("Switch on Auto-Annotation")
+    # when it is switched on
+    page.auto_annotation(on=True)
+    # then the banner says how to click, and that the click tool is to be taken
+    assert page.banner.startswith("Press M and a label’s key")
+    assert "M takes the click tool" in page.banner
+    # and with the tool in hand that part is gone
+    page.take_click_tool()
+    assert "M takes the click tool" not in page.banner
+    page.picture("ready")
+    # and the status line takes the place of the hint
+    page.click(55, 45, CAT_KEY)
+    assert page.banner == page.status
+
+
+def test_clicks_only(studio: Studio, page: AnnotatorPage) -> None:
+    page.open(studio.project("clicks_only"), studio.task(CAT, "clicks_only"))
+    page.click(55, 45, CAT_KEY)
+    region = page.only()
+    assert region.label == "Cat"
+    assert at(region.mask, 55, 45)
+    assert page.status.startswith("1 click → Cat")
+
+
+def test_phrase_only_finds_the_label_in_the_words(studio: Studio, page: AnnotatorPage) -> None:
+    task = studio.task(CAT, "phrase_only")
+    page.open(studio.project("phrase_only"), task, click_tool=False)
+    page.say("the cat in front")
+    region = page.only()
+    assert region.label == "Cat"
+    assert iou(region.mask, CAT.object()) > 0.6
+    assert page.status.startswith("'the cat in front' → Cat")
+
+
+def test_several_labels_answer_by_alias(studio: Studio, page: AnnotatorPage) -> None:
+    # given garments, whose results carry the alias
+    task = studio.task(ASTRONAUT, "several_labels")
+    page.open(studio.project("several_labels"), task)
+    # when the suit is clicked as a coat, and submitted
+    page.click(35, 75, COAT)
+    assert "Coat or jacket" in page.status
+    page.accept()
+    page.submit()
+    # then that is what is stored
+    (annotation,) = studio.api.annotations(task)
+    (item,) = [item for item in annotation["result"] if item["type"] == "brushlabels"]
+    assert item["value"]["brushlabels"] == ["coat"]
+
+
+def test_a_portrait_stored_on_its_side(
+    studio: Studio, page: AnnotatorPage, portrait_picture: Photograph
+) -> None:
+    # given a picture whose file says "turn me"
+    task = studio.task(portrait_picture)
+    page.open(studio.project(), task)
+    # when the woman is clicked twice, where she is seen
+    page.click(40, 75, PERSON)
+    page.click(50, 18, PERSON)
+    # then the mask is upright too, and lies on her
+    region = page.only()
+    assert region.mask.shape == (512, 390)
+    assert at(region.mask, 40, 75)
+    assert at(region.mask, 50, 18)
+    outline = portrait_picture.object()
+    assert (region.mask & outline).sum() > 0.8 * region.mask.sum()
+    assert iou(page.painted(390, 512), region.mask) > 0.95
