@@ -50,11 +50,9 @@ def click_many(url, name, config, go):
 
 
 @pytest.mark.slow
-def test_processes_that_click_on_one_task_lose_and_mix_nothing(tmp_path, open_page):
+def test_processes_that_click_on_one_task_lose_and_mix_nothing(database, open_page):
     config = open_page().config
-    url = f"sqlite:///{tmp_path}/shared.db"
-    database = Database(url)
-    database.migrate()
+    url = database.url.render_as_string(hide_password=False)
     context = multiprocessing.get_context("spawn")
     go = context.Event()
     names = ("a", "b")
@@ -101,11 +99,9 @@ def receive_and_hang(url, config, ready):
 
 
 @pytest.mark.slow
-def test_what_was_received_survives_kill_9(tmp_path, open_page):
+def test_what_was_received_survives_kill_9(database, open_page):
     config = open_page().config
-    url = f"sqlite:///{tmp_path}/killed.db"
-    database = Database(url)
-    database.migrate()
+    url = database.url.render_as_string(hide_password=False)
     context = multiprocessing.get_context("spawn")
     ready = context.Event()
     worker = context.Process(target=receive_and_hang, args=(url, config, ready))
