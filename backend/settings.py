@@ -28,9 +28,11 @@ class Settings(BaseSettings):
     )
 
     # -- Label Studio
-    label_studio_url: str = Field("", description="Empty: the hostname that /setup announces.")
+    label_studio_url: str = Field(
+        "", description="Empty: the one given to connect, else the one that /setup announces."
+    )
     label_studio_token: SecretStr = Field(
-        SecretStr(""), description="Legacy or personal access token; empty: the one /setup sends."
+        SecretStr(""), description="Personal access or legacy token; empty: as for the address."
     )
     local_files_root: Path | None = Field(
         None, description="LOCAL_FILES_DOCUMENT_ROOT of Label Studio, where this machine shares it."
@@ -38,23 +40,26 @@ class Settings(BaseSettings):
 
     # -- access
     basic_auth_user: str = Field("", description="With the password: guards all but /health.")
-    basic_auth_password: SecretStr = SecretStr("")
+    basic_auth_password: SecretStr = Field(
+        SecretStr(""), description="Password that goes with the user."
+    )
     webhook_secret: SecretStr = Field(
-        SecretStr(""), description="Value of X-PhraseClick-Secret that /webhook asks for."
+        SecretStr(""),
+        description="What /webhook asks for in X-PhraseClick-Secret; empty: the one connect made.",
     )
     # A context holds clicks and drafts with masks: some MB on large pictures, never hundreds.
-    max_request_bytes: int = 64 * MIB
+    max_request_bytes: int = Field(64 * MIB, description="Largest request that is read.")
 
     # -- pictures
     allow_private_addresses: bool = Field(
         False, description="Fetch pictures from private and link-local addresses too."
     )
     # Label Studio gives up on a prediction after 100 s; an annotator long before.
-    picture_timeout_s: float = 20.0
-    picture_max_bytes: int = 100 * MIB
+    picture_timeout_s: float = Field(20.0, description="Seconds that a picture may take to come.")
+    picture_max_bytes: int = Field(100 * MIB, description="Largest picture file that is fetched.")
     # Above this a decoded RGB picture needs more than 300 MB: a decompression bomb or a mistake.
-    picture_max_pixels: int = 100_000_000
-    picture_cache_bytes: int = 2048 * MIB
+    picture_max_pixels: int = Field(100_000_000, description="Largest picture that is decoded.")
+    picture_cache_bytes: int = Field(2048 * MIB, description="Disk for pictures fetched before.")
 
     # -- interaction memory
     new_object: Literal["auto", "refine", "new"] = Field(
@@ -62,8 +67,12 @@ class Settings(BaseSettings):
         description="What a lone positive click does where no '+ last object' label is.",
     )
     # Found in the config without regard to case; first match wins.
-    refine_positive_label: str = "+ last object"
-    refine_negative_label: str = "- last object"
+    refine_positive_label: str = Field(
+        "+ last object", description="Key point label that adds to the last object."
+    )
+    refine_negative_label: str = Field(
+        "- last object", description="Key point label that takes away from the last object."
+    )
     carry_phrase: Literal["none", "target", "task"] = Field(
         "none",
         description="Whether a typed phrase outlives its object: no, within the task, or on.",
@@ -79,14 +88,16 @@ class Settings(BaseSettings):
         description="Masks from label names alone: never, for several tasks at once, or always.",
     )
     # A draft can lie for a weekend and a public holiday; after that nobody clicks on.
-    forget_after_days: float = 14.0
+    forget_after_days: float = Field(
+        14.0, description="Days until untouched objects are forgotten."
+    )
 
     # -- model
     device: str = Field("auto", description="'auto', 'cpu', 'cuda' or 'cuda:N'.")
     # Two cores answer a click quickest; more threads than cores fight each other.
     torch_threads: int = Field(0, description="0: as many as there are cores, at most 8.")
     # About 4 MB for a picture and 4 for a crop: some 60 pictures at hand.
-    embedding_cache_bytes: int = 512 * MIB
+    embedding_cache_bytes: int = Field(512 * MIB, description="Memory for encoded pictures.")
 
     @property
     def resolved_database_url(self) -> str:
