@@ -10,6 +10,7 @@ import hmac
 import logging
 import re
 
+import orjson
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -20,6 +21,9 @@ from backend.settings import MIB, Settings
 from backend.webhook_secret import webhook_secret
 
 SECRET_HEADER = "X-PhraseClick-Secret"
+
+# A START_TRAINING holds a project with its labeling config, never a mask.
+_START_TRAINING_MAX_BYTES = 2 * MIB
 
 _NOT_KNOWN = "This backend asks for a user and a password: give them where it is connected."
 _WRONG_SECRET = (
@@ -37,52 +41,50 @@ class BasicAuth:
     def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
         self._app = app
         self._settings = settings
-        password = settings.basic_auth_password.get_secret_value()
-        self._expected = f"{settings.basic_auth_user}:{password}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if (
             scope["type"] != "http"
             or self._open(scope["path"])
-            or self._knows(Headers(scope=scope))
+            or _knows_password(Headers(scope=scope), self._settings)
         ):
             await self._app(scope, receive, send)
-            return
-        refused = JSONResponse(
-            {"detail": _NOT_KNOWN}, 401, headers={"WWW-Authenticate": 'Basic realm="PhraseClick"'}
-        )
-        await refused(scope, receive, send)
+        else:
+            await _refusal(_NOT_KNOWN)(scope, receive, send)
 
     def _open(self, path: str) -> bool:
         return path == "/health" or (path == "/webhook" and bool(webhook_secret(self._settings)))
 
-    def _knows(self, headers: Headers) -> bool:
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "basic":
-            return False
-        try:
-            sent = base64.b64decode(given.strip(), validate=True)
-        except (binascii.Error, ValueError):
-            return False
-        return hmac.compare_digest(sent, self._expected)
-
 
 class WebhookSecret:
-    """Asks ``/webhook`` for the secret header as soon as there is a secret, without a restart."""
+    """Asks ``/webhook`` for the secret header as soon as there is a secret, without a restart.
+
+    One delivery cannot carry it: Label Studio sends "Start training" with the backend's basic auth
+    but without the webhook's headers. It names a project and no more, so it passes on that alone.
+    """
 
     def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
         self._app = app
         self._settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] == "/webhook":
-            secret = webhook_secret(self._settings)
-            hide(secret)
-            sent = Headers(scope=scope).get(SECRET_HEADER, "").encode("latin-1")
-            if secret and not hmac.compare_digest(sent, secret.encode()):
-                await JSONResponse({"detail": _WRONG_SECRET}, 401)(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
+        if scope["type"] != "http" or scope["path"] != "/webhook":
+            await self._app(scope, receive, send)
+            return
+        secret = webhook_secret(self._settings)
+        hide(secret)
+        headers = Headers(scope=scope)
+        sent = headers.get(SECRET_HEADER, "").encode("latin-1")
+        if not secret or hmac.compare_digest(sent, secret.encode()):
+            await self._app(scope, receive, send)
+            return
+        body = b""
+        if not _guarded_by_password(self._settings) or _knows_password(headers, self._settings):
+            body = await _body(receive, _START_TRAINING_MAX_BYTES)
+        if _starts_training(body):
+            await self._app(scope, _again(body, receive), send)
+        else:
+            await _refusal(_WRONG_SECRET)(scope, receive, send)
 
 
 class RequestSizeLimit:
@@ -122,11 +124,66 @@ class RequestSizeLimit:
         )
 
 
+def _guarded_by_password(settings: Settings) -> bool:
+    return bool(settings.basic_auth_user and settings.basic_auth_password.get_secret_value())
+
+
+def _knows_password(headers: Headers, settings: Settings) -> bool:
+    scheme, _, given = headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return False
+    try:
+        sent = base64.b64decode(given.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    password = settings.basic_auth_password.get_secret_value()
+    return hmac.compare_digest(sent, f"{settings.basic_auth_user}:{password}".encode())
+
+
+def _refusal(sentence: str) -> JSONResponse:
+    headers = {"WWW-Authenticate": 'Basic realm="PhraseClick"', "connection": "close"}
+    return JSONResponse({"detail": sentence}, 401, headers=headers)
+
+
+async def _body(receive: Receive, at_most: int) -> bytes:
+    """The request's body; empty where it is longer than ``at_most``."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if len(body) > at_most or message["type"] == "http.disconnect":
+            return b""
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """Hands out a body that was read already."""
+    handed_out = False
+
+    async def replay() -> Message:
+        nonlocal handed_out
+        if handed_out:
+            return await receive()
+        handed_out = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay
+
+
+def _starts_training(body: bytes) -> bool:
+    try:
+        read = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(read, dict) and read.get("action") == "START_TRAINING"
+
+
 def guard(app: Starlette, settings: Settings) -> None:
     """Put every guard that the settings ask for around the application; the last is outermost."""
     app.add_middleware(RequestSizeLimit, max_bytes=settings.max_request_bytes)
     app.add_middleware(WebhookSecret, settings=settings)
-    if settings.basic_auth_user and settings.basic_auth_password.get_secret_value():
+    if _guarded_by_password(settings):
         app.add_middleware(BasicAuth, settings=settings)
 
 

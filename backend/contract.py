@@ -83,6 +83,7 @@ class PredictRequest:
     label_config: str
     interactive: bool  # False where the context is null: a batch, or the opening of a task
     context: tuple[Mapping[str, Any], ...] = ()
+    probe: bool = False  # a check by connect or doctor: answered, but neither kept nor counted
 
     @property
     def empty(self) -> bool:
@@ -132,6 +133,7 @@ def parse_predict(body: object) -> PredictRequest:
         label_config=predict.label_config,
         interactive=raw is not None,
         context=context,
+        probe=isinstance(raw, Mapping) and raw.get("probe") is True,
     )
 
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
-from backend.errors import PictureAddressError
+from backend.errors import PictureAddressError, PictureFormatError
 from backend.metrics import Metrics
 from backend.pictures import Pictures
 from model.errors import PhraseClickError
@@ -47,8 +47,18 @@ class Embeddings:
         self._waiting: set[Place] = set()
         self._guard = threading.Lock()
 
-    def of(self, place: Place, timed: Timed = lambda step: nullcontext()) -> Embedding:
+    def of(
+        self,
+        place: Place,
+        *,
+        shown: tuple[int, int] | None = None,
+        timed: Timed = lambda step: nullcontext(),
+    ) -> Embedding:
         """The picture's embedding, from the cache where it is there.
+
+        shown: width and height of the picture on the page. Where the picture is another, it was
+        replaced at its address: it is fetched anew, and refused if it still differs, since a mask
+        of another size would be drawn as stripes.
 
         Raises:
             PictureError, LabelStudioError: the picture could not be had.
@@ -59,8 +69,18 @@ class Embeddings:
             )
         found = self.at_hand(place)
         self._metrics.embedding(at_hand=found is not None)
-        if found is not None:
-            return found
+        found = found or self._made(place, timed)
+        if shown is not None and shown != (found.width, found.height):
+            self._pictures.forget(place.address, place.project_id, place.task_id)
+            found = self._made(place, timed)
+            if shown != (found.width, found.height):
+                raise PictureFormatError(
+                    f"The page shows a picture of {shown[0]}×{shown[1]}, but its address gives one "
+                    f"of {found.width}×{found.height}: it was replaced. Reload the page."
+                )
+        return found
+
+    def _made(self, place: Place, timed: Timed) -> Embedding:
         # Who asks at the same time waits inside these two and gets the same.
         with timed("picture"):
             picture = self._pictures.read(place.address, place.project_id, place.task_id)

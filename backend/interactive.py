@@ -18,6 +18,7 @@ from backend.embeddings import Embeddings, Place
 from backend.label_config import ImageControls, LabelConfig
 from backend.memory import ClickPrompt, Interaction, InteractionMemory, Outcome, TargetView, Turn
 from backend.metrics import Metrics
+from backend.probe import probe_turn
 from backend.regions import brush_region
 from backend.status_line import Understood, failed, noted, status_item, understood
 from model.errors import PhraseClickError
@@ -72,37 +73,49 @@ class Interactive:
         steps = Steps(self._metrics)
         interaction = Interaction.read(request, config)
         kind = "phrase" if interaction.phrase and not interaction.clicks else "click"
-        image = interaction.image
+        image = interaction.image or config.images[0]
         turn: Turn | None = None
         try:
             with steps.timed("memory"):
-                turn = self._memory.receive(
-                    interaction, touches=lambda click, target: self._touches(request, click, target)
-                )
+                turn = self._turn(request, interaction)
             image = turn.image or image
             if turn.action == "nothing":
-                return self._remark(image, turn.notes)
-            answer, outcome = self._predicted(request, turn, steps)
+                return self._remark(turn.image, turn.notes)
+            answer, outcome = self._predicted(request, interaction, turn, steps)
+            if request.probe:
+                return answer
         except Exception as error:
             if not isinstance(error, PhraseClickError):
                 _log.exception("An interactive request failed")
             self._metrics.failure(error)
-            self._metrics.interaction(kind, "failed")
-            return self._failure(turn, image or config.images[0], failed(error), steps)
+            if not request.probe:
+                self._metrics.interaction(kind, "failed")
+                self._record_failure(turn, failed(error), steps)
+            return self._answer(self._status(image, failed(error)), 0.0)
         with steps.timed("record"):
             self._memory.record(turn, outcome)
-        found = outcome.mask is not None and answer["result"][0]["type"] != "textarea"
-        self._metrics.interaction(kind, "mask" if found else "empty")
+        self._metrics.interaction(kind, "empty" if outcome.rle is None else "mask")
         return answer
 
     # -- steps
 
+    def _turn(self, request: PredictRequest, interaction: Interaction) -> Turn:
+        if request.probe:
+            return probe_turn(interaction)
+        return self._memory.receive(
+            interaction, touches=lambda click, target: self._touches(request, click, target)
+        )
+
     def _predicted(
-        self, request: PredictRequest, turn: Turn, steps: Steps
+        self, request: PredictRequest, interaction: Interaction, turn: Turn, steps: Steps
     ) -> tuple[Answer, Outcome]:
         target = turn.target
         assert target is not None, "the memory names a target for every prediction"
-        embedding = self._embeddings.of(_place(request, target.image), steps.timed)
+        embedding = self._embeddings.of(
+            _place(request, target.image),
+            shown=None if request.probe else _shown_size(interaction),
+            timed=steps.timed,
+        )
         with steps.timed("predict"):
             prediction = self._predictor.predict(
                 embedding,
@@ -157,21 +170,19 @@ class Interactive:
             return False
         return previous.shape == mask.shape and bool((previous & mask).any())
 
-    def _failure(
-        self, turn: Turn | None, image: ImageControls, sentence: str, steps: Steps
-    ) -> Answer:
-        if turn is not None:
-            outcome = Outcome(
-                model_version=self._predictor.version,
-                milliseconds=steps.total(),
-                steps=steps.milliseconds,
-                error=sentence,
-            )
-            try:
-                self._memory.record(turn, outcome)
-            except Exception:  # the database may be what failed; the annotator is told in any case
-                _log.exception("A failure could not be recorded")
-        return self._answer(self._status(image, sentence), 0.0)
+    def _record_failure(self, turn: Turn | None, sentence: str, steps: Steps) -> None:
+        if turn is None:
+            return
+        outcome = Outcome(
+            model_version=self._predictor.version,
+            milliseconds=steps.total(),
+            steps=steps.milliseconds,
+            error=sentence,
+        )
+        try:
+            self._memory.record(turn, outcome)
+        except Exception:  # the database may be what failed; the annotator is told in any case
+            _log.exception("A failure could not be recorded")
 
     def _remark(self, image: ImageControls | None, notes: tuple[str, ...]) -> Answer:
         if image is None or not notes:
@@ -208,8 +219,16 @@ def _click(x_percent: float, y_percent: float, positive: bool, embedding: Embedd
     )
 
 
+def _shown_size(interaction: Interaction) -> tuple[int, int] | None:
+    """Width and height of the picture as the page shows it; a phrase does not tell."""
+    for click in interaction.clicks:
+        if click.original_width and click.original_height:
+            return click.original_width, click.original_height
+    return None
+
+
 def _fitting(previous: np.ndarray | None, embedding: Embedding) -> np.ndarray | None:
-    """The mask before, unless the picture at this address was exchanged for one of other size."""
+    """The mask before, unless the picture at this address has been replaced since."""
     if previous is None or previous.shape != (embedding.height, embedding.width):
         return None
     return previous

@@ -74,6 +74,11 @@ class Service:
         self._deliveries = Deliveries(self._database)
         self._bell = work.Bell(work.build(settings))
         self.metrics.model(predictor.version)
+        if settings.label_studio_token.get_secret_value() and not settings.label_studio_url:
+            _log.warning(
+                "PHRASECLICK_LABEL_STUDIO_TOKEN is set but PHRASECLICK_LABEL_STUDIO_URL is not: "
+                "the token is not used, since anyone could announce a host to have it sent to."
+            )
 
     @classmethod
     def open(cls, settings: Settings) -> Self:
@@ -84,6 +89,7 @@ class Service:
             cache_bytes=settings.embedding_cache_bytes,
             threads=settings.torch_threads,
         )
+        predictor.warm_up()
         return cls(settings, predictor)
 
     @property

@@ -94,6 +94,32 @@ async def test_the_webhook_goes_by_its_secret_header() -> None:
     assert "phraseclick connect" in none.json()["detail"]
 
 
+START_TRAINING = b'{"action": "START_TRAINING", "project": {"id": 1}}'
+
+
+@pytest.mark.anyio
+async def test_start_training_cannot_carry_the_secret_and_passes_without() -> None:
+    async with client(webhook_secret=SecretStr("s3cret-value")) as http:
+        training = await http.post("/webhook", content=START_TRAINING)
+        other = await http.post("/webhook", content=b'{"action": "ANNOTATION_CREATED"}')
+        nonsense = await http.post("/webhook", content=b"[]")
+        long = await http.post("/webhook", content=START_TRAINING + b" " * 3_000_000)
+
+    assert training.status_code == 200
+    assert training.text == str(len(START_TRAINING)), "the body is still there for the route"
+    assert (other.status_code, nonsense.status_code, long.status_code) == (401, 401, 401)
+
+
+@pytest.mark.anyio
+async def test_start_training_needs_the_password_where_there_is_one() -> None:
+    async with client(**AUTH, webhook_secret=SecretStr("s3cret-value")) as http:
+        without = await http.post("/webhook", content=START_TRAINING)
+        http.auth = httpx.BasicAuth("admin", "pässword")
+        with_password = await http.post("/webhook", content=START_TRAINING)
+
+    assert (without.status_code, with_password.status_code) == (401, 200)
+
+
 @pytest.mark.anyio
 async def test_a_secret_made_while_the_server_runs_is_asked_for_at_once(tmp_path: Path) -> None:
     async with client(**AUTH) as http:

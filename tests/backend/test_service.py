@@ -88,24 +88,66 @@ def test_corrected_and_unknown_words_are_said(service: Service, page: Any, pictu
     assert "'zebroid' is not known" in page.status(answer)
 
 
-def test_a_size_that_the_page_announces_wrongly_is_not_believed(
-    service: Service, page: Any, picture_host: Any
+def test_a_picture_replaced_at_its_address_is_fetched_anew(
+    service: Service, page: Any, picture_host: Any, picture: str
 ) -> None:
-    address = picture_host.add("/data/upload/6/upright.png", (480, 640))
+    service.predict(page.request([page.click(1, 30, 40)]))
+    picture_host.add(picture, (400, 300), seed=5)
 
-    answer = service.predict(page.request([page.click(1, 50, 50)], address=address))
+    answer = service.predict(page.request([page.click(2, 50, 50, size=(400, 300))]))
 
     region = page.region(answer)
-    assert (region["original_width"], region["original_height"]) == (480, 640)
-    assert mask_of(region)[320, 240]
+    assert (region["original_width"], region["original_height"]) == (400, 300)
+    assert mask_of(region)[150, 200]
+
+
+def test_a_page_that_shows_another_picture_is_told_to_reload(
+    service: Service, page: Any, picture: str
+) -> None:
+    answer = service.predict(page.request([page.click(1, 50, 50, size=(300, 200))]))
+
+    assert len(answer["results"][0]["result"]) == 1
+    assert "300×200" in page.status(answer)
+    assert "640×480" in page.status(answer)
+    assert "Reload the page" in page.status(answer)
+
+
+def test_a_probe_is_answered_but_neither_remembered_nor_counted(
+    service: Service, settings: Settings, page: Any, picture: str
+) -> None:
+    body = page.request([page.click(1, 50, 50, size=(100, 100), label="Dog")])
+    body["params"]["context"]["probe"] = True
+
+    answer = service.predict(body)
+
+    assert page.region(answer)["value"]["brushlabels"] == ["Dog"]
+    assert page.status(answer).startswith("1 click → Dog")
+    assert rows(settings, "select * from events") == []
+    assert rows(settings, "select * from targets") == []
+    assert "phraseclick_interactions_total{" not in figures(service)
+
+
+def test_a_probe_of_a_broken_picture_says_so(
+    service: Service, settings: Settings, page: Any
+) -> None:
+    body = page.request([page.click(1, 50, 50)], address="/data/upload/6/no.png")
+    body["params"]["context"]["probe"] = True
+
+    assert "404" in page.status(service.predict(body))
+    assert rows(settings, "select * from events") == []
 
 
 @pytest.mark.parametrize("name", INTERACTIVE)
 def test_every_recorded_interactive_request_is_answered(
-    name: str, service: Service, page: Any, picture_host: Any
+    name: str, service: Service, settings: Settings, page: Any, picture_host: Any
 ) -> None:
     body = page.recorded(name)
-    picture_host.add(body["tasks"][0]["data"]["image"])
+    shown = [
+        (item["original_width"], item["original_height"])
+        for item in body["params"]["context"]["result"]
+        if "original_width" in item
+    ]
+    picture_host.add(body["tasks"][0]["data"]["image"], *shown[:1])
 
     answer = service.predict(body)
 
@@ -117,8 +159,12 @@ def test_every_recorded_interactive_request_is_answered(
     elif name == "predict_interactive_ui_rect":
         assert masks == []
     else:
-        assert len(masks) == 1 or status, "a mask, or a sentence that says why there is none"
+        # A network that learned nothing may see nothing but what was clicked, and with no object
+        # made before there is none to refine; the status line says so.
+        context = body["params"]["context"]["result"]
+        assert len(masks) == 1 or status or not any(it.get("is_positive") for it in context)
         assert result["model_version"] == service.version
+        assert rows(settings, "select * from events where error <> ''") == []
     # The status line goes where the config has one, and only there.
     assert len(status) <= ('name="status"' in body["label_config"])
 
