@@ -22,6 +22,7 @@ from training.datasets.sample import Dataset
 from training.errors import DataError, RecipeError
 from training.prompts import PictureScene, Prompt, annotated_concepts, make_prompt
 from training.recipe import Recipe
+from training.vocabulary import concept_of
 
 # Wide, upright, square: pictures of one shape make a batch, so that none is padded or squeezed.
 WIDE = 1.12
@@ -152,6 +153,16 @@ class _Group:
         return int(members[int(rng.integers(len(members)))])
 
 
+def _several(dataset: Dataset, index: int) -> bool:
+    """Whether two things of one kind are in the picture."""
+    kinds = [
+        concept_of(each.category)
+        for each in dataset.objects(index)
+        if each.category and not each.semantic
+    ]
+    return len(set(kinds)) < len(kinds)
+
+
 def _groups(dataset: Dataset, recipe: Recipe) -> list[_Group]:
     sources = np.array(dataset.sources)
     widths, heights = np.array([dataset.size(i) for i in range(len(dataset))]).T
@@ -167,7 +178,9 @@ def _groups(dataset: Dataset, recipe: Recipe) -> list[_Group]:
             weight = recipe.data.weights.get(source, recipe.data.other)
             if len(here) and weight > 0:
                 weights.append(weight * len(here) / of_source.sum())
-                members.append(here)
+                crowded = [index for index in here if _several(dataset, int(index))]
+                repeats = [here] + [np.array(crowded, np.int64)] * (recipe.data.several - 1)
+                members.append(np.concatenate(repeats))
         if weights:
             shares = np.array(weights)
             share = float(shares.sum())

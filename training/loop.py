@@ -154,9 +154,10 @@ class Run:
             self.attribute_loss,
             self.recipe.loss,
         )
-        if not math.isfinite(float(loss.detach())):
+        reached = float(loss.detach())
+        if not math.isfinite(reached):
             raise DivergedError(
-                f"The loss became {float(loss)} in step {self.step}. Lower train.rate, or look at "
+                f"The loss became {reached} in step {self.step}. Lower train.rate, or look at "
                 f"the pictures of this step; the last good state is in {self.folder / STATE}."
             )
         self.optimizer.zero_grad(set_to_none=True)
@@ -169,7 +170,7 @@ class Run:
         iou = 1.0 - (wrong & ~batch.void).sum((1, 2, 3)) / union.sum((1, 2, 3)).clamp(min=1)
         return {
             **parts,
-            "loss": float(loss.detach()),
+            "loss": reached,
             "iou": float(iou.mean()),
             "norm": float(norm),
             "rate": rate,

@@ -46,6 +46,9 @@ class PromptRecipe:
     # Prompts with a phrase whose previous mask is another object's: the phrase was just changed.
     stale_phrase_only: float = 0.25
     stale_clicked: float = 0.06
+    # How much likelier an object among others of its kind is asked for by a phrase: there a phrase
+    # alone, a telling phrase and a phrase with a click have three different answers.
+    among_several: float = 3.0
 
 
 @dataclass
@@ -141,11 +144,12 @@ def _phrase_only(
     named = [each for each in shown.seen if each.concept and each.area > 0.003]
     if not named:
         return None
-    one = named[int(rng.integers(len(named)))]
+    crowded = np.array([len(shown.named(each.concept or "")) > 1 for each in named])
+    one = named[_favoured(crowded, recipe.among_several, rng)]
     assert one.concept is not None
     if scene.view.sample.source in DISSECTED and rng.random() < recipe.whole_person / 2:
         return _whole_person(scene.view, rng)
-    if rng.random() < 0.5 and not one.about.semantic:
+    if rng.random() < 0.6 and not one.about.semantic:
         phrase = describe(shown, one, rng, unique=True)
         if phrase is not None:
             return _prompt(scene.view, phrase.ids, phrase, clickable=False)
@@ -160,7 +164,9 @@ def _clicked(
     candidates = [each for each in view.sample.objects if _may_be_clicked(each, view)]
     if not candidates:
         return None
-    chosen = candidates[int(rng.integers(len(candidates)))]
+    kinds = [concept_of(each.category) if each.category else "" for each in candidates]
+    crowded = np.array([bool(kind) and with_phrase and kinds.count(kind) > 1 for kind in kinds])
+    chosen = candidates[_favoured(crowded, recipe.among_several, rng)]
     dissected = view.sample.source in DISSECTED
     prompt: Prompt | None = None
     if with_phrase and dissected and rng.random() < recipe.whole_person:
@@ -242,6 +248,12 @@ def _prompt(view: View, ids: tuple[int, ...], phrase: Phrase | None, *, clickabl
     void = view.instances == VOID
     target = view.soft_mask(ids) if ids else np.zeros(void.shape, np.float32)
     return Prompt(target, void, phrase, clickable=clickable)
+
+
+def _favoured(which: NDArray[np.bool_], factor: float, rng: np.random.Generator) -> int:
+    """A random index, those marked ``factor`` times as likely as the others."""
+    weights = np.where(which, factor, 1.0)
+    return int(rng.choice(len(weights), p=weights / weights.sum()))
 
 
 def _may_be_clicked(each: SampleObject, view: View) -> bool:

@@ -27,6 +27,8 @@ class DataRecipe:
     # How often each source is drawn; sources that are not named share `other`.
     weights: Mapping[str, float] = field(default_factory=dict)
     other: float = 0.0
+    # How much likelier a picture is drawn that shows several of a kind.
+    several: int = 1
     # Sources whose borders are drawn coarsely: their outermost pixels count less.
     coarse_sources: tuple[str, ...] = ()
 

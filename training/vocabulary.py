@@ -242,7 +242,9 @@ def plural_of(words: str) -> str:
     if noun in irregular:
         noun = irregular[noun]
     elif noun.endswith(("s", "x", "ch", "sh")):
-        noun = noun if noun.endswith("s") and not noun.endswith("ss") else noun + "es"
+        # "pants" and "glasses" are plurals already, "dress" and "bus" are not.
+        plural = noun.endswith("s") and not noun.endswith(("ss", "us"))
+        noun = noun if plural else noun + "es"
     elif noun.endswith("y") and noun[-2:-1] not in "aeiou":
         noun = noun[:-1] + "ies"
     else:

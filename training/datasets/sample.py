@@ -39,15 +39,14 @@ class Sample:
 
     def mask(self, *ids: int) -> NDArray[np.bool_]:
         """H,W bool: the union of the objects with these ids."""
-        union = np.zeros(self.instances.shape, np.bool_)
-        for each in ids:
-            union |= self.instances == each
+        union: NDArray[np.bool_] = np.isin(self.instances, ids)
         return union
 
     @property
     def void(self) -> NDArray[np.bool_]:
         """H,W bool: where the annotation says nothing."""
-        return self.instances == VOID
+        undecided: NDArray[np.bool_] = self.instances == VOID
+        return undecided
 
 
 class Dataset(Protocol):

@@ -1,0 +1,144 @@
+"""A small data set in the true format of the shards, made of shapes that can be told apart."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+RED, BLUE, GREEN, GREY = (215, 25, 25), (25, 45, 215), (30, 170, 40), (128, 128, 128)
+
+
+def encoded(array: NDArray[np.uint8], kind: str) -> bytes:
+    stream = io.BytesIO()
+    options: dict[str, Any] = {"lossless": True} if kind == "WEBP" else {}
+    Image.fromarray(array).save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def draw(
+    shapes: Sequence[tuple[int, tuple[int, int, int, int], tuple[int, int, int]]],
+    width: int,
+    height: int,
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Picture and instance map of ellipses: (id, (left, top, right, bottom), colour)."""
+    picture = Image.new("RGB", (width, height), GREY)
+    instances = Image.new("L", (width, height), 0)
+    for number, box, colour in shapes:
+        ImageDraw.Draw(picture).ellipse(box, fill=colour)
+        ImageDraw.Draw(instances).ellipse(box, fill=number)
+    return np.asarray(picture), np.asarray(instances)
+
+
+def write_shard(path: Path, samples: Sequence[tuple[str, dict[str, bytes]]]) -> Path:
+    """A tar file of samples: (key, suffix to bytes)."""
+    with tarfile.open(path, "w") as archive:
+        for key, members in samples:
+            for suffix, data in members.items():
+                about = tarfile.TarInfo(f"{key}.{suffix}")
+                about.size = len(data)
+                archive.addfile(about, io.BytesIO(data))
+    return path
+
+
+def members(
+    picture: NDArray[np.uint8],
+    instances: NDArray[np.uint8],
+    objects: Sequence[tuple[int, str | None, bool]],
+    source: str = "voc",
+) -> dict[str, bytes]:
+    about = {
+        "source": source,
+        "objects": [{"id": i, "category": name, "semantic": many} for i, name, many in objects],
+    }
+    return {
+        "webp": encoded(picture, "WEBP"),
+        "inst.png": encoded(instances, "PNG"),
+        "json": json.dumps(about).encode(),
+    }
+
+
+@pytest.fixture
+def shard(tmp_path: Path) -> Path:
+    """Six pictures: a red dog left of a blue dog, and a green cat below them."""
+    rng = np.random.default_rng(0)
+    samples = []
+    for number in range(6):
+        shift = int(rng.integers(0, 12))
+        shapes = [
+            (1, (8 + shift, 10, 58 + shift, 60), RED),
+            (2, (90, 14 + shift, 150, 66 + shift), BLUE),
+            (3, (50, 74, 120, 114), GREEN),
+        ]
+        picture, instances = draw(shapes, 160, 120)
+        instances = instances.copy()
+        instances[:4] = 255
+        named: list[tuple[int, str | None, bool]] = [
+            (1, "dog", False),
+            (2, "dog", False),
+            (3, "cat", False),
+        ]
+        samples.append((f"picture-{number}", members(picture, instances, named)))
+    return write_shard(tmp_path / "train.tar", samples)
+
+
+@pytest.fixture
+def make_shard(tmp_path: Path) -> Callable[[Sequence[tuple[str, dict[str, bytes]]]], Path]:
+    """A shard of any members."""
+
+    def make(samples: Sequence[tuple[str, dict[str, bytes]]]) -> Path:
+        return write_shard(tmp_path / "made.tar", samples)
+
+    return make
+
+
+@pytest.fixture
+def make_members() -> Callable[..., dict[str, bytes]]:
+    """The members of one sample, from arrays."""
+    return members
+
+
+@pytest.fixture
+def drawn() -> Callable[..., tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+    """Picture and instance map of ellipses."""
+    return draw
+
+
+@pytest.fixture
+def recipe_file(tmp_path: Path, shard: Path) -> Path:
+    """A recipe of a few steps on the small shard, beside it."""
+    text = f"""
+[model]
+form = "late"
+input_size = 96
+channels = 16
+phrase_dim = 8
+embedding_dim = 8
+phrase_queries = 2
+word_dim = 12
+
+[data]
+train = ["{shard.name}"]
+val = ["{shard.name}"]
+other = 1.0
+
+[train]
+steps = 6
+pictures = 2
+prompts = 2
+crop = 96
+threads = 1
+log_every = 1
+validate_objects = 2
+"""
+    path = tmp_path / "recipe.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
