@@ -4,7 +4,8 @@ Knows how the page of Label Studio 1.23 is built, so that the tests need not: th
 look. Places are percents of the picture, as Label Studio counts them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +22,7 @@ Key = Literal["Alt", "Control", "Shift"]
 ANSWER_MS = 60_000
 PAGE_MS = 120_000
 
+_ANSWERS = "**/interactive-annotating*"
 _REGIONS = """() => {
   const annotation = Htx.annotationStore.selected;
   const suggested = [...annotation.suggestions.values()].flatMap(
@@ -117,6 +119,18 @@ class AnnotatorPage:
         if click_tool:
             self.take_click_tool()
 
+    @contextmanager
+    def slow_answers(self, seconds: float) -> Iterator[None]:
+        """Hold every request for a prediction back for a while."""
+
+        def hold(route: Route) -> None:
+            self.page.wait_for_timeout(seconds * 1000)
+            route.continue_()
+
+        self.page.route(_ANSWERS, hold)
+        yield
+        self.page.unroute(_ANSWERS)
+
     def let_in(self, address: str) -> None:
         """Let the browser ask this host as well."""
         self._hosts.append(address)
@@ -132,7 +146,9 @@ class AnnotatorPage:
         self.page.keyboard.press("m")
         self.page.wait_for_selector(".lsf-tool_smart.lsf-tool_active")
 
-    def click(self, x: float, y: float, label: str, *, keys: Sequence[Key] = ()) -> None:
+    def click(
+        self, x: float, y: float, label: str, *, keys: Sequence[Key] = (), wait: bool = True
+    ) -> None:
         """Press the label's hotkey and click at a place; returns when the answer is shown.
 
         Args:
@@ -140,8 +156,12 @@ class AnnotatorPage:
             y: percent of the picture's height.
             label: hotkey of the label.
             keys: held down meanwhile: Alt takes away, Control clicks through an accepted mask.
+            wait: whether to wait for the answer.
         """
         self.page.keyboard.press(label)
+        if not wait:
+            self._press_at(x, y, keys)
+            return
         with self.page.expect_response(_is_answer, timeout=ANSWER_MS):
             self._press_at(x, y, keys)
         self.settled()
@@ -235,9 +255,13 @@ class AnnotatorPage:
         """Whether Label Studio has saved what is on the page."""
         return bool(self.page.evaluate("() => Htx.annotationStore.selected.draftId > 0"))
 
-    def bounds(self, selector: str) -> tuple[float, float, float, float]:
+    def count(self, selector: str) -> int:
+        """How many such elements the page has."""
+        return self.page.locator(selector).count()
+
+    def bounds(self, selector: str, which: int = 0) -> tuple[float, float, float, float]:
         """Where an element lies in the window: left, top, width, height."""
-        box = self.page.locator(selector).first.bounding_box()
+        box = self.page.locator(selector).nth(which).bounding_box()
         assert box is not None, f"{selector} is on the page"
         return box["x"], box["y"], box["width"], box["height"]
 

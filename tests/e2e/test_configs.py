@@ -43,6 +43,10 @@ def test_the_picture_and_every_control_are_in_view(
     assert top + height <= bar[1] + 1
     assert left + width <= window[0]
     assert height > 300
+    # and so does every row of labels
+    for row in range(page.count(".pc-row")):
+        _, upper, _, tall = page.bounds(".pc-row", row)
+        assert upper + tall <= bar[1] + 1
     # and the hint in the banner is there in full
     assert page.fits(".pc-bar")
     assert page.banner
@@ -61,8 +65,15 @@ def test_the_banner_says_what_is_missing(studio: Studio, page: AnnotatorPage) ->
     page.take_click_tool()
     assert "M takes the click tool" not in page.banner
     page.picture("ready")
-    # and the status line takes the place of the hint
-    page.click(55, 45, CAT_KEY)
+    # and while the model works the banner says so
+    with page.slow_answers(1.5):
+        page.click(55, 45, CAT_KEY, wait=False)
+        page.page.wait_for_timeout(500)
+        assert page.banner == "The model is working …"
+        page.picture("working")
+        page.settled()
+    # and then the status line takes the place of the hint
+    assert page.status.startswith("1 click → Cat")
     assert page.banner == page.status
 
 
