@@ -3,5 +3,6 @@
 import pytest
 
 
+@pytest.hookimpl(trylast=True)  # some folders mark their tests slow as a whole
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
