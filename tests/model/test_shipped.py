@@ -1,0 +1,133 @@
+"""The checkpoint that ships sees what it is asked, on photographs that scikit-image brings along.
+
+The regions are drawn by hand, well inside or outside of the things, so that any training that
+deserves to ship passes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import skimage.data
+from numpy.typing import NDArray
+from PIL import Image
+
+from model import checkpoint
+from model.predictor import Click, Predictor
+
+Mask = NDArray[np.bool_]
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Predictor:
+    return Predictor(device="cpu")
+
+
+def ellipse(shape: tuple[int, ...], x: float, y: float, across: float, down: float) -> Mask:
+    rows, columns = np.mgrid[0 : shape[0], 0 : shape[1]]
+    return np.asarray(((columns - x) / across) ** 2 + ((rows - y) / down) ** 2 < 1)
+
+
+def part(mask: Mask, region: Mask) -> float:
+    """How much of a region the mask covers."""
+    return float((mask & region).sum() / region.sum())
+
+
+CAT = skimage.data.chelsea()
+CAT_FACE = ellipse(CAT.shape, 230, 140, 100, 90)
+CAT_BACKGROUND = ellipse(CAT.shape, 430, 60, 20, 50)
+ASTRONAUT = skimage.data.astronaut()
+SUIT = ellipse(ASTRONAUT.shape, 160, 320, 60, 40)
+FACE = ellipse(ASTRONAUT.shape, 225, 115, 35, 45)
+WALL = ellipse(ASTRONAUT.shape, 340, 60, 30, 50)
+COFFEE = skimage.data.coffee()
+CUP = ellipse(COFFEE.shape, 290, 105, 80, 80)
+TABLE = ellipse(COFFEE.shape, 545, 200, 40, 100)
+
+
+def test_it_is_what_is_promised(shipped: Predictor) -> None:
+    loaded = checkpoint.load()
+
+    assert shipped.config.form == "late"
+    assert shipped.version == loaded.version
+    assert sum((loaded.path / name).stat().st_size for name in checkpoint.FILES) < 20e6
+    for words in ("cat", "dogs", "red shirt", "Potted Plant", "person", "the left car"):
+        assert shipped.reader.knows(words), words
+
+
+@pytest.mark.parametrize(
+    ("image", "phrase", "thing", "elsewhere"),
+    [(CAT, "cat", CAT_FACE, CAT_BACKGROUND), (ASTRONAUT, "a person", FACE, WALL)],
+    ids=["cat", "person"],
+)
+def test_a_phrase_alone_finds_the_named_thing(
+    shipped: Predictor, image: NDArray[np.uint8], phrase: str, thing: Mask, elsewhere: Mask
+) -> None:
+    mask = shipped.predict(shipped.encode(image), [], phrase).mask()
+
+    assert part(mask, thing) > 0.8
+    assert part(mask, elsewhere) < 0.2
+
+
+def test_a_phrase_for_what_is_not_there_does_not_find_the_cat(shipped: Predictor) -> None:
+    mask = shipped.predict(shipped.encode(CAT), [], "car").mask()
+
+    assert part(mask, CAT_FACE) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("image", "click", "thing", "elsewhere"),
+    [
+        (CAT, Click(220, 130), CAT_FACE, CAT_BACKGROUND),
+        (COFFEE, Click(290, 110), CUP, TABLE),
+    ],
+    ids=["cat", "cup"],
+)
+def test_one_click_finds_the_clicked_thing(
+    shipped: Predictor, image: NDArray[np.uint8], click: Click, thing: Mask, elsewhere: Mask
+) -> None:
+    prediction = shipped.predict(shipped.encode(image), [click])
+
+    assert part(prediction.mask(), thing) > 0.8
+    assert part(prediction.mask(), elsewhere) < 0.1
+    assert prediction.confidence > 0.5
+
+
+def test_a_negative_click_takes_a_part_away(shipped: Predictor) -> None:
+    embedding = shipped.encode(ASTRONAUT)
+    before = shipped.predict(embedding, [], "person").mask()
+
+    clicks = [Click(160, 320), Click(225, 115, positive=False)]
+    after = shipped.predict(embedding, clicks, "", before).mask()
+
+    assert part(before, FACE) > 0.8
+    assert part(after, FACE) < 0.5
+    assert part(after, SUIT) > 0.5
+
+
+def test_a_phrase_changes_what_a_click_means(shipped: Predictor) -> None:
+    embedding = shipped.encode(ASTRONAUT)
+    click = Click(160, 320)
+
+    alone = shipped.predict(embedding, [click]).mask()
+    person = shipped.predict(embedding, [click], "person").mask()
+
+    assert part(person, FACE) > part(alone, FACE) + 0.3
+
+
+def test_a_small_thing_in_a_large_picture_has_a_fine_border(shipped: Predictor) -> None:
+    """The cup at its own size in a corner of six megapixels of plain wood."""
+    wood = Image.fromarray(COFFEE[:120, 450:]).resize((3000, 2000), Image.Resampling.BILINEAR)
+    large = np.array(wood)
+    large[1000:1400, 600:1200] = COFFEE
+    embedding = shipped.encode(large)
+    cup = np.zeros(large.shape[:2], bool)
+    cup[1000:1400, 600:1200] = CUP
+
+    first = shipped.predict(embedding, [Click(890, 1110)])
+    mask = shipped.predict(
+        embedding, [Click(890, 1110), Click(1160, 1100, positive=False)], "", first.mask()
+    ).mask()
+
+    assert part(mask, cup) > 0.8
+    assert mask[1000:1400, 600:1200].sum() > 0.95 * mask.sum()
