@@ -23,20 +23,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from model import checkpoint
 from model.config import ModelConfig
-from model.network import Features, PhraseClick
+from model.network import PhraseClick
 from model.phrase_reader import PhraseReader
-from training.annotator import correction
 from training.batches import Batch, Batches, click_batch, held_attributes, word_batch
 from training.datasets import PackDataset
 from training.errors import DivergedError, RecipeError
 from training.losses import AttributeLoss, total_loss
-from training.prompts import Prompt
 from training.recipe import Recipe, read_recipe
+from training.simulation import corrected
 from training.validation import choose_cases, quick_look
 from training.vocabulary import attributes_for, concept_of
 from training.word_vectors import DIM, train_word_vectors
@@ -48,15 +46,6 @@ HISTORY = "log.jsonl"
 LATEST = "latest"
 # How many exported checkpoints a run keeps beside the one `latest` points to.
 KEPT = 2
-# A simulated annotator sometimes lets an answer pass without a click.
-SKIPPED_ROUND = 0.15
-# How often the answer learned from is made without the previous mask.
-FORGOTTEN_MASK = 0.12
-# How often a previous mask keeps its probabilities; the predictor shows the network 0 and 1.
-SOFT_MASK = 0.25
-# How often a phrase without clicks is answered a second time, with its first answer shown.
-SECOND_LOOK = 0.3
-
 Report = Callable[[dict[str, Any]], None]
 
 
@@ -135,11 +124,11 @@ class Run:
         self.network.train()
         rate = self._set_rates()
         features = self.network.encode(batch.image)
-        previous = self._correct(features, batch)
+        previous = corrected(self.network, self.reader, features, batch, self.recipe.train.rounds)
         output = self.network.decode(
             features,
             click_batch(batch.prompts),
-            word_batch([_text(prompt) for prompt in batch.prompts], self.reader),
+            word_batch([prompt.text for prompt in batch.prompts], self.reader),
             previous,
             batch.picture_index,
         )
@@ -175,63 +164,6 @@ class Run:
             "norm": float(norm),
             "rate": rate,
         }
-
-    def _correct(self, features: Features, batch: Batch) -> Tensor | None:
-        """Let the annotator click for some rounds; the last answers become previous masks."""
-        rng, prompts = batch.rng, batch.prompts
-        chances = np.array(self.recipe.train.rounds)
-        rounds = int(rng.choice(len(chances), p=chances / chances.sum()))
-        jitters = rng.uniform(0.0, 0.6, len(prompts))
-        # A phrase alone is mostly answered at once, sometimes looked at again (a closer look).
-        asked = [
-            row
-            for row, prompt in enumerate(prompts)
-            if prompt.clickable or rng.random() < SECOND_LOOK
-        ]
-        soft = torch.from_numpy(rng.random(len(prompts)) < SOFT_MASK)[asked, None, None, None]
-        for row in asked:
-            if rounds == 0 and prompts[row].clickable and not prompts[row].clicks:
-                # The phrase was to come first, but no round is left for the first click.
-                self._click(prompts[row], np.zeros_like(prompts[row].void), rng, jitters[row])
-        stale = [row for row, prompt in enumerate(prompts) if prompt.stale is not None]
-        previous = torch.zeros_like(batch.target)
-        if rounds == 0 or not asked:
-            return _with_stale(previous, prompts, stale) if stale else None
-        modules = (self.network.decoder, self.network.phrase)
-        for module in modules:
-            module.eval()
-        index = batch.picture_index[asked]
-        held = Features(tuple(each.detach() for each in features.maps), *features[1:])
-        with torch.no_grad():
-            for number in range(rounds):
-                chosen = [prompts[row] for row in asked]
-                texts = [_text(p) if number >= p.phrase_from else "" for p in chosen]
-                output = self.network.decode(
-                    held, click_batch(chosen), word_batch(texts, self.reader),
-                    previous[asked] if number else None, index,
-                )  # fmt: skip
-                logits = output.logits_full()
-                previous[asked] = torch.where(soft, torch.sigmoid(logits), (logits > 0).float())
-                answers = (logits[:, 0] > 0).numpy()
-                for place, row in enumerate(asked):
-                    prompt = prompts[row]
-                    skipped = rng.random() < SKIPPED_ROUND and prompt.clicks
-                    if prompt.clickable and not skipped:
-                        self._click(prompts[row], answers[place], rng, jitters[row])
-        for module in modules:
-            module.train()
-        for row in asked:
-            # Nobody has an answer before anything was asked.
-            if rng.random() < FORGOTTEN_MASK:
-                previous[row] = 0.0
-        return _with_stale(previous, prompts, stale)
-
-    def _click(
-        self, prompt: Prompt, answer: NDArray[np.bool_], rng: np.random.Generator, jitter: float
-    ) -> None:
-        spot = correction(prompt.mask, answer, prompt.void, rng, jitter=jitter, stride=2)
-        if spot is not None:
-            prompt.clicks.append((spot[0], spot[1], 1 if spot[2] else -1))
 
     def validate(self, report: Report) -> None:
         """Log a quick look at fixed objects, by source."""
@@ -400,14 +332,3 @@ def _shown(entry: dict[str, Any], prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{name} {value:.4g}"
         else:
             yield f"{prefix}{name} {value}"
-
-
-def _with_stale(previous: Tensor, prompts: list[Prompt], rows: list[int]) -> Tensor:
-    """Previous masks that belong to another phrase, where the prompt has one."""
-    for row in rows:
-        previous[row, 0] = torch.from_numpy(prompts[row].stale)
-    return previous
-
-
-def _text(prompt: Prompt) -> str:
-    return prompt.phrase.text if prompt.phrase else ""

@@ -68,6 +68,10 @@ class Prompt:
     phrase_from: int = 0
     stale: NDArray[np.float32] | None = None
 
+    @property
+    def text(self) -> str:
+        return self.phrase.text if self.phrase else ""
+
     @cached_property
     def mask(self) -> NDArray[np.bool_]:
         return self.target > 0.5
