@@ -183,7 +183,9 @@ class Assignment:
     def _notice_staying(self, target: Target, came: set[str]) -> None:
         """A key point that is still there long after its answer: Auto-Accept is off."""
         answered = target.answered_at
-        if answered is None or self.now <= answered + self.policy.draft_margin:
+        if answered is None or target.answered_turn < target.turn:
+            return  # a failed answer takes no key points away either
+        if self.now <= answered + self.policy.draft_margin:
             return
         if any(click.id in came and click.on_page for click in target.clicks):
             target.stays = True

@@ -148,7 +148,7 @@ class _Reader:
             if click is not None:
                 self._image(image)
                 self.clicks[click.id] = click
-            elif "rle" not in value:
+            elif "x" in value and "rle" not in value:
                 self.ignored["A click off the picture was left out"] = None
         elif name == image.phrase:
             phrase = read_phrase(item, image)

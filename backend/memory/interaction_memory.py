@@ -95,11 +95,13 @@ class InteractionMemory:
             height=packed.height if packed else outcome.height,
         )
         digest = answers.digest(outcome.rle)
-        if not turn.counts.new and (turn.target is None or packed is None):
+        # An empty mask is not shown: the page keeps the one before, and so does the memory.
+        kept = packed if outcome.mask is not None and outcome.mask.any() else None
+        if not turn.counts.new and (turn.target is None or kept is None):
             return
         with self.database.write() as connection:
-            if turn.target is not None and packed is not None:
-                self._keep(connection, turn, turn.target, packed, digest, now)
+            if turn.target is not None and kept is not None:
+                self._keep(connection, turn, turn.target, kept, digest, now)
             if turn.counts.new:
                 events.complete(connection, turn.request_id, answered)
 

@@ -132,7 +132,8 @@ class Sightings:
             return
         if target.answered_at is None or not self.newer(newest, target.answered_at):
             return
-        if any(click.id in newest.clicks for click in target.clicks):
+        answered = target.answered_turn == target.turn  # a failed answer takes no points away
+        if answered and any(click.id in newest.clicks for click in target.clicks):
             target.stays = True
         if not target.stays or not self.newer(newest, target.updated_at):
             return

@@ -180,6 +180,16 @@ def test_what_was_left_out_is_said():
     assert len(read(asked(off, box)).ignored) == 2
 
 
+@pytest.mark.parametrize(("control", "key"), [("kp", "keypointlabels"), ("brush", "brushlabels")])
+def test_the_ghost_twin_of_the_status_line_is_nothing(control, key):
+    """With a label pressed while an answer arrives, the page makes one."""
+    ghost = click(id="status", from_name=control, value={key: ["Cat"]})
+    draft = {"id": 1, "user": "a", "updated_at": "2026-11-22T21:00:00Z", "result": [ghost]}
+    it = read(asked(ghost, drafts=[draft]))
+    assert (it.empty, it.ignored) == (True, ())
+    assert (it.saved[0].clicks, it.saved[0].regions) == ({}, {})
+
+
 @pytest.mark.parametrize("item", ["x", 3, None, [[]], [click()]])
 def test_items_that_are_no_objects_are_left_out(item):
     assert [c.id for c in read(asked(item, click())).clicks] == ["k1"]

@@ -394,6 +394,12 @@ def open_page(database: Database, clock: Clock) -> OpenPage:
 
 
 @pytest.fixture
+def page_on(clock: Clock) -> OpenPage:
+    """Open a page on a memory of one's own: ``page_on(memory, auto_accept=True)``."""
+    return lambda memory, **values: Page(memory, clock, **values)
+
+
+@pytest.fixture
 def plain_config() -> str:
     """Without labels that refine the last object."""
     return PLAIN

@@ -128,6 +128,17 @@ def test_without_auto_accept_key_points_missing_from_a_newer_draft_were_undone(o
     assert kinds(database).count("undo") == 1
 
 
+def test_key_points_that_stay_after_a_failure_do_not_look_like_auto_accept_off(open_page):
+    page = open_page(auto_accept=True, broken=True)
+    page.click(20)
+    page.work()
+    page.broken = False
+    turn = page.click(30)
+    assert len(turn.target.clicks) == 2
+    page.work()
+    assert page.type("red cat").target.region_id == turn.target.region_id
+
+
 def test_all_key_points_undone_before_the_phrase_leave_a_new_object(open_page):
     page = open_page()
     first = page.click(20)

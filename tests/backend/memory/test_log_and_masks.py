@@ -132,11 +132,23 @@ def test_a_late_answer_never_overwrites_a_later_one(open_page, database, clock):
     first = receive()
     page.make_point(30)
     second = receive()
-    late, early = np.zeros((48, 64), bool), np.ones((48, 64), bool)
+    early, late = np.ones((48, 64), bool), np.eye(48, 64, dtype=bool)
     page.memory.record(second, Outcome(early), clock.now)
     page.memory.record(first, Outcome(late), clock.now)
     page.make_point(40)
     assert receive().target.previous_mask.all()
+
+
+def test_an_empty_mask_leaves_the_one_that_the_page_shows(open_page, database):
+    page = open_page(auto_accept=True)
+    page.click(20)
+    request = parse_predict(page.body([page.points[page.make_point(80, "- last object")]]))
+    config = LabelConfig.parse(page.config)
+    turn = page.memory.receive(Interaction.read(request, config, page.clock.now))
+    page.memory.record(turn, Outcome(np.zeros((48, 64), bool)), page.clock.now)
+    again = page.click(60, "+ last object")
+    assert again.target.previous_mask[24, 12]
+    assert len(again.target.clicks) == 3
 
 
 def test_memory_survives_a_restart(open_page, database):

@@ -51,7 +51,7 @@ class Truth:
         return thing
 
 
-def machine(open_page: Callable, folder: Path, migrated: Path) -> type[RuleBasedStateMachine]:
+def machine(page_on: Callable, folder: Path, migrated: Path) -> type[RuleBasedStateMachine]:
     runs = itertools.count()
 
     class Sequences(RuleBasedStateMachine):
@@ -63,8 +63,8 @@ def machine(open_page: Callable, folder: Path, migrated: Path) -> type[RuleBased
             self.auto_accept = auto_accept
             self.pages, self.truths, self.logged = {}, {}, 0
             for name in ("ann", "bob"):
-                page = open_page(user=f"{name}@example.com", auto_accept=auto_accept)
-                page.memory = InteractionMemory(self.database, Policy())
+                memory = InteractionMemory(self.database, Policy())
+                page = page_on(memory, user=f"{name}@example.com", auto_accept=auto_accept)
                 # Each has been here for a while, so that Label Studio knows a draft of theirs.
                 page.save_draft()
                 self.pages[name], self.truths[name] = page, Truth()
@@ -137,6 +137,21 @@ def machine(open_page: Callable, folder: Path, migrated: Path) -> type[RuleBased
                 if not of.get("accepted") and label.lower() in text:
                     thing["phrase"], truth.phrase = text, (text, thing)
             return thing
+
+        @precondition(lambda self: self.auto_accept)
+        @rule(name=ANNOTATORS, first=PLACES, second=PLACES, label=LABELS)
+        def click_twice_quickly(self, name: str, first: int, second: int, label: str) -> None:
+            """The answer to the first click is thrown away, so the second one brings both."""
+            page, truth = self.pages[name], self.truths[name]
+            if page.points:
+                return
+            one = page.make_point(first, label)
+            thing = self.meant(truth, label, negative=False)
+            thing["clicks"][one] = True
+            self.check(name, page.send([page.points[one]], lost=True), thing, logged=1)
+            two = page.make_point(second, label)
+            thing["clicks"][two] = True
+            self.check(name, page.send_points(label), thing, logged=1)
 
         @rule(name=ANNOTATORS, x=PLACES, take_away=st.booleans())
         def refine(self, name: str, x: int, take_away: bool) -> None:
@@ -260,11 +275,12 @@ def machine(open_page: Callable, folder: Path, migrated: Path) -> type[RuleBased
 
 
 @pytest.mark.slow
-def test_random_sequences_equal_what_the_annotators_meant(open_page, tmp_path, migrated):
+@pytest.mark.timeout(900)
+def test_random_sequences_equal_what_the_annotators_meant(page_on, tmp_path, migrated):
     run_state_machine_as_test(
-        machine(open_page, tmp_path, migrated),
+        machine(page_on, tmp_path, migrated),
         settings=settings(
-            max_examples=60,
+            max_examples=40,
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),
