@@ -43,6 +43,7 @@ class Database:
         # Threads queue here instead of polling SQLite's lock, which sleeps longer at each try.
         self._queue = threading.Lock() if self.is_sqlite else None
         self.engine = _engine(self.url, self.is_sqlite)
+        self._writer = self.engine.execution_options(writes=True)
         _forget_connections_after_fork(self)
 
     @contextmanager
@@ -51,7 +52,7 @@ class Database:
         with (
             self._queue or nullcontext(),
             _sentences(),
-            self.engine.connect().execution_options(writes=True) as connection,
+            self._writer.connect() as connection,
             connection.begin(),
         ):
             yield connection

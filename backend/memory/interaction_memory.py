@@ -48,6 +48,7 @@ class _Facts:
 
     touches: dict[tuple[int, int, str], bool] = field(default_factory=dict)
     shown: dict[tuple[str, str], answers.Shown] = field(default_factory=dict)
+    last_attempt: bool = False  # decide with what is known
 
 
 class _Unknown(Exception):  # noqa: N818 - not an error: a question the transaction cannot answer
@@ -77,7 +78,8 @@ class InteractionMemory:
                 return self._receive(interaction, facts, touches)
             except _Unknown as question:
                 question.find_out(facts)
-        return self._receive(interaction, facts, None)
+        facts.last_attempt = True
+        return self._receive(interaction, facts, touches)
 
     def record(self, turn: Turn, outcome: Outcome, now: datetime | None = None) -> None:
         """Keep the answer's mask and complete the log, in one transaction; failures too."""
@@ -218,10 +220,10 @@ class InteractionMemory:
             if touches is None or not target.answered_turn:
                 return False
             key = (target.id, target.answered_turn, click.id)
-            if key not in facts.touches:
+            if key not in facts.touches and not facts.last_attempt:
                 model = touches
                 raise _Unknown(lambda facts: self._ask(facts, key, model, click, target, image))
-            return facts.touches[key]
+            return facts.touches.get(key, False)
 
         unknown = [c.id for c in ask.clicks if seen.task.with_click(c.id, ask.user) is None]
         assignment = Assignment(
@@ -258,6 +260,8 @@ class InteractionMemory:
         """What the page shows of the target, where it is another mask than the last answer."""
         asked = page_mask.question(connection, assigned)
         if asked is None:
+            return []
+        if facts.last_attempt and asked.key not in facts.shown:
             return []
         if asked.key not in facts.shown:
             raise _Unknown(lambda facts: facts.shown.update({asked.key: asked.look(self.database)}))

@@ -209,6 +209,22 @@ def test_no_lock_is_held_while_the_model_is_asked(open_page, plain_config, datab
     assert written == [True]
 
 
+def test_a_task_that_never_holds_still_is_decided_all_the_same(open_page, plain_config):
+    """While the model is asked, the object is answered anew, each time."""
+    page = open_page(config=plain_config, auto_accept=True, touching=True)
+    page.click(20)
+    other = open_page(config=plain_config, auto_accept=True, regions=page.regions)
+    asked = []
+
+    def touches(*_):
+        asked.append(other.click(50, negative=True))
+        return True
+
+    page._touches = touches
+    assert page.click(24).action == "predict"
+    assert 1 < len(asked) < 20
+
+
 def test_two_quick_clicks_with_auto_accept_whose_first_answer_was_thrown_away(open_page):
     page = open_page(auto_accept=True)
     page.make_point(20)
