@@ -91,6 +91,9 @@ def bench(
     data: Annotated[
         Path | None, typer.Option(help="Folder to work in; a fresh one if none.")
     ] = None,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="Pictures of each size that one annotator works on.")
+    ] = 20,
     pictures: Annotated[
         int, typer.Option(min=0, help="Pictures to open before the memory is read.")
     ] = 500,
@@ -99,7 +102,7 @@ def bench(
     """Measure a real server: first click, further clicks, phrases, 20 annotators, memory."""
     from backend.bench import run
 
-    run(json_file=json, folder=data, pictures=pictures, load_seconds=seconds)
+    run(json_file=json, folder=data, rounds=rounds, pictures=pictures, load_seconds=seconds)
 
 
 @app.command()
