@@ -243,6 +243,7 @@ def _said(turn: Turn, target: TargetView, prediction: Prediction, found: bool) -
         confidence=prediction.confidence,
         found=found,
         phrase=(target.phrase or "") if typed else "",
+        known=not typed or bool(prediction.reading.words),
         corrected=tuple(prediction.reading.corrected) if typed else (),
         ignored=tuple(prediction.reading.ignored) if typed else (),
         notes=turn.notes,

@@ -30,6 +30,7 @@ class Understood:
     confidence: float
     found: bool  # whether the mask holds a pixel at all
     phrase: str = ""  # as typed; empty where none was or the label's name stood in
+    known: bool = True  # whether a word of the phrase was understood
     corrected: tuple[tuple[str, str], ...] = ()
     ignored: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -38,6 +39,8 @@ class Understood:
 def understood(it: Understood) -> str:
     """What was understood, what was read otherwise than typed, and what to do next."""
     prompts = ", ".join(part for part in (_clicks(it.positives, it.negatives), _quoted(it)) if part)
+    if not it.known and not it.positives and not it.negatives:
+        return _fitting([f"{prompts}: no word of this is known"], "type others or click")
     if it.found:
         said = f"{prompts} → {it.label}, {_percent(it.confidence)}"
     else:

@@ -73,6 +73,18 @@ def test_an_empty_mask_says_so_and_what_to_do() -> None:
     )
 
 
+def test_a_phrase_of_unknown_words_alone_names_no_label() -> None:
+    said = of(positives=0, phrase="zqxv wkrj", known=False, found=False, ignored=("zqxv", "wkrj"))
+
+    assert said == "'zqxv wkrj': no word of this is known; type others or click"
+
+
+def test_unknown_words_beside_clicks_are_only_remarked() -> None:
+    said = of(phrase="zqxv", known=False, ignored=("zqxv",))
+
+    assert said.startswith("1 click, 'zqxv' → Cat, 91 %; 'zqxv' is not known")
+
+
 def test_an_unsure_answer_asks_for_more() -> None:
     assert of(confidence=0.31).endswith("31 %; not sure: another click or a phrase helps")
 
