@@ -10,7 +10,8 @@ from skimage.segmentation import mark_boundaries
 
 from backend.demo.story import Step
 
-_RED = (1.0, 0.09, 0.27)
+# Seldom the colour of a thing.
+_BLUE = (0.05, 0.45, 1.0)
 
 
 def save_overlay(path: Path, pixels: NDArray[np.uint8], step: Step) -> None:
@@ -29,6 +30,6 @@ def save_overlay(path: Path, pixels: NDArray[np.uint8], step: Step) -> None:
 
 def _tinted(pixels: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
     tinted = label2rgb(
-        mask.astype(np.uint8), pixels, colors=[_RED], alpha=0.4, bg_label=0, saturation=1
+        mask.astype(np.uint8), pixels, colors=[_BLUE], alpha=0.4, bg_label=0, saturation=1
     )
     return np.asarray(mark_boundaries(tinted, mask, color=(1.0, 1.0, 0.0)))

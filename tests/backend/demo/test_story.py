@@ -115,9 +115,9 @@ def test_an_overlay_tints_the_mask_alone(tmp_path: Path) -> None:
     save_overlay(tmp_path / "overlay.png", pixels, step)
     # then
     drawn = np.asarray(Image.open(tmp_path / "overlay.png").convert("RGB")).astype(int)
-    redder = drawn[..., 0] - drawn[..., 2] > 40
+    bluer = drawn[..., 2] - drawn[..., 0] > 40
     middle = drawn.shape[1] // 2
-    assert redder[:, :middle].sum() > 20 * redder[:, middle + 10 :].sum()
+    assert bluer[:, :middle].sum() > 20 * bluer[:, middle + 10 :].sum()
 
 
 def test_the_table_shows_what_went_wrong_in_place_of_the_answer() -> None:
