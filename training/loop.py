@@ -64,10 +64,11 @@ class Run:
         self.dataset = PackDataset([data / name for name in recipe.data.train])
         self.val = PackDataset([data / n for n in recipe.data.val]) if recipe.data.val else None
         self.batches = Batches(self.dataset, recipe)
-        self.reader = self._word_vectors(data)
-        config = self._config()
-        self.network = PhraseClick(config)
-        if recipe.data.backbone_weights:
+        start = checkpoint.load(data / recipe.data.start) if recipe.data.start else None
+        self.reader = start.reader() if start else self._word_vectors(data)
+        config = start.config if start else self._config()
+        self.network = start.network() if start else PhraseClick(config)
+        if recipe.data.backbone_weights and not start:
             weights = data / recipe.data.backbone_weights
             self.network.backbone.load_pretrained(
                 weights if weights.exists() else recipe.data.backbone_weights

@@ -24,6 +24,8 @@ class DataRecipe:
     text: str = ""
     # Starting weights of the backbone: a file, or a torchvision weights name; empty: none.
     backbone_weights: str = ""
+    # A checkpoint to start from, network and words; empty: a new network.
+    start: str = ""
     # How often each source is drawn; sources that are not named share `other`.
     weights: Mapping[str, float] = field(default_factory=dict)
     other: float = 0.0
