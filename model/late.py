@@ -113,6 +113,7 @@ class LateDecoder(nn.Module):
         c16, c8, c4, c2 = _widths(config)
         self.condition = nn.Linear(CONDITIONS, c16 + c8 + c4)
         self.query = nn.Linear(phrase_dim, config.phrase_queries * config.embedding_dim)
+        self.gate = _phrase_gate(phrase_dim, config.phrase_queries + 1)
         at16 = CLICK_CHANNELS + 1 + ALIKE + config.phrase_queries + 2
         self.enter16 = nn.Conv2d(at16, c16, 3, padding=1)
         self.first16 = Residual(Separable(c16, c16, 5, active=False))
@@ -137,7 +138,10 @@ class LateDecoder(nn.Module):
     def forward(self, features: LateFeatures, prompts: Prompts) -> tuple[Tensor, Tensor, Tensor]:
         """Mask logits B,1,H/2,W/2; coarse logits B,1,H/8,W/8; attribute logits B,A."""
         features = LateFeatures(*(_of(f, prompts.picture_index) for f in features))
-        conditions = self.condition(_conditions(prompts))
+        told = _conditions(prompts)
+        conditions = self.condition(told)
+        gates = 2.0 * torch.sigmoid(self.gate(torch.cat([prompts.phrase, told], 1)))
+        gates = gates[:, :, None, None]
         bias16, bias8, bias4 = (
             part[:, :, None, None]
             for part in conditions.split([m.shape[1] for m in features[:3]], 1)
@@ -147,12 +151,13 @@ class LateDecoder(nn.Module):
         maps16 = [
             self._clicks(prompts, features.p16, 16),
             functional.avg_pool2d(alike, 2),
-            self._phrase_maps(features, prompts),
+            self._phrase_maps(features, prompts) * gates[:, 1:],
             places(features.p16),
         ]
 
         x = (features.p16 + self.enter16(torch.cat(maps16, 1)) + bias16).relu_()
-        x = self.attend16(self.first16(x), prompts.phrase, prompts.has_phrase)
+        x = self.first16(x)
+        x = torch.lerp(x, self.attend16(x, prompts.phrase, prompts.has_phrase), gates[:, :1])
         x = self.third16(self.second16(x))
         attributes = self.attribute_head(x.mean((2, 3)))
 
@@ -212,6 +217,20 @@ class LateDecoder(nn.Module):
         query = self.query(prompts.phrase).view(batch, -1, dim) * dim**-0.5
         maps = torch.bmm(query, key.flatten(2)).view(batch, -1, height, width)
         return maps * prompts.has_phrase[:, None, None, None]
+
+
+def _phrase_gate(phrase_dim: int, gates: int) -> nn.Linear:
+    """How loud the phrase is, by what it says and what else is told; 1 is as loud as without.
+
+    Where a click already says which one is meant, a category's name must not call in all the
+    others of its kind: with a positive click it starts at half, and training decides.
+    """
+    gate = nn.Linear(phrase_dim + CONDITIONS, gates)
+    nn.init.zeros_(gate.weight)
+    nn.init.zeros_(gate.bias)
+    with torch.no_grad():
+        gate.weight[:, phrase_dim].fill_(-1.1)
+    return gate
 
 
 def places(like: Tensor) -> Tensor:
