@@ -19,6 +19,7 @@ from model.config import ModelConfig
 from model.crop import Box
 from model.errors import PromptError
 from model.network import PhraseClick
+from model.passes import Urgency
 from model.predictor import Click, Predictor
 
 Picture = NDArray[np.uint8]
@@ -232,8 +233,8 @@ def test_a_previous_mask_may_be_probabilities(predictor: Predictor) -> None:
 def test_a_clicked_pixel_obeys_its_click(data: st.DataObject, predictor: Predictor) -> None:
     height, width = data.draw(st.sampled_from([(60, 80), (300, 200), (33, 900), (7, 5)]))
     embedding = predictor.encode(picture(height, width), f"{height}x{width}")
-    # Clicks some cells apart: closer ones may share a cell of the network's answer.
-    apart = max(height, width) / 12
+    # Clicks some cells apart: closer ones may share a cell of the network's answer, or a pixel.
+    apart = max(1.0, max(height, width) / 12)
     clicks: list[Click] = []
     for _ in range(data.draw(st.integers(1, 6))):
         x, y = data.draw(st.floats(0, width - 0.01)), data.draw(st.floats(0, height - 0.01))
@@ -310,9 +311,9 @@ def test_a_crop_is_encoded_once_for_many_clicks(
     encoded: list[Box] = []
     real = predictor._encode
 
-    def watched(image: object, box: Box) -> object:
+    def watched(image: object, box: Box, urgency: Urgency) -> object:
         encoded.append(box)
-        return real(image, box)  # type: ignore[arg-type]
+        return real(image, box, urgency)  # type: ignore[arg-type]
 
     monkeypatch.setattr(predictor, "_encode", watched)
     monkeypatch.setattr(crop, "reaches_edge", lambda *_: False)
