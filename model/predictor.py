@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import threading
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,15 +28,13 @@ from model.embedding_cache import EmbeddingCache
 from model.errors import PromptError
 from model.logit_field import Grid, LogitField, sigmoid
 from model.network import Features
+from model.passes import Passes, Urgency
 from model.phrase_encoder import WordBatch
 from model.phrase_reader import PhraseReader, Reading
 
 STRIDE = 32  # the network's input is a multiple of it
 # Room for about fifty pictures with a crop each.
 CACHE_BYTES = 320 * 2**20
-# One forward pass at a time, on all cores: two at once on half the cores each take twice as long,
-# so that everybody waits longer and nobody gains.
-CONCURRENT_PASSES = 1
 # What the network is overruled to next to a click, so that a clicked pixel obeys the click.
 CERTAIN = 2.0
 
@@ -120,7 +117,7 @@ class Predictor:
         self.reader: PhraseReader = loaded.reader()
         self._device = torch.device(device)
         self._network = loaded.network().to(self._device).for_serving()
-        self._turn = threading.BoundedSemaphore(CONCURRENT_PASSES)
+        self._passes = Passes()
         self._cache: EmbeddingCache[Embedding | Features] = EmbeddingCache(cache_bytes)
 
     def warm_up(self) -> None:
@@ -221,7 +218,9 @@ class Predictor:
             if box.holds(click.x, click.y)
         ]
         vectors = torch.from_numpy(prompt.reading.vectors.copy())
-        with self._turn, torch.inference_mode():
+
+        @torch.inference_mode()
+        def decode() -> NDArray[np.float32]:
             output = self._network.decode(
                 features,
                 ClickBatch(
@@ -236,7 +235,10 @@ class Predictor:
                 if previous is None
                 else torch.from_numpy(previous)[None, None].to(self._device),
             )
-            logits = output.mask_logits[0, 0].float().cpu().numpy()
+            answer: NDArray[np.float32] = output.mask_logits[0, 0].float().cpu().numpy()
+            return answer
+
+        logits = self._passes.run(Urgency.PROMPT, decode)
         _obey(logits, prompt.clicks, box)
         return Grid(logits, box)
 
@@ -245,7 +247,8 @@ class Predictor:
             return embedding.features
 
         def encode() -> Features:
-            return self._encode(embedding.detail.read(box), box)
+            # Of a click that is being answered, so it need not wait behind new pictures.
+            return self._encode(embedding.detail.read(box), box, Urgency.PROMPT)
 
         found = self._cache.get_or_make(_slot(embedding.key, box), encode)
         assert isinstance(found, Features)
@@ -254,16 +257,20 @@ class Predictor:
     def _embed(self, image: NDArray[np.uint8], key: str) -> Embedding:
         height, width = image.shape[:2]
         picture = Image.fromarray(np.ascontiguousarray(image))
-        features = self._encode(picture, Box(0, 0, width, height))
+        features = self._encode(picture, Box(0, 0, width, height), Urgency.PICTURE)
         return Embedding(key, width, height, features, Detail(image))
 
-    def _encode(self, picture: Image.Image, box: Box) -> Features:
+    def _encode(self, picture: Image.Image, box: Box, urgency: Urgency) -> Features:
         height, width = self._size(box)
         # The gap lets Pillow shrink by whole pixels first: four times quicker, nothing to see.
         small = picture.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
         pixels = torch.from_numpy(np.array(small)).permute(2, 0, 1)[None]
-        with self._turn, torch.inference_mode():
+
+        @torch.inference_mode()
+        def encode() -> Features:
             return self._network.encode(pixels.to(self._device).float().div_(255.0))
+
+        return self._passes.run(urgency, encode)
 
     def _size(self, box: Box) -> tuple[int, int]:
         """Height and width of the network's input for a box.
