@@ -81,6 +81,7 @@ def new_page(
     studio: Studio, browser: Browser, request: pytest.FixtureRequest
 ) -> Iterator[Callable[..., AnnotatorPage]]:
     """Another annotator's browser window: ``new_page(window=(w, h), cookies=path)``."""
+    studio.backend.ensure()
     pages: list[AnnotatorPage] = []
     contexts: list[BrowserContext] = []
     folder = ARTEFACTS / re.sub(r"\W+", "_", request.node.name).strip("_")

@@ -48,6 +48,12 @@ class Backend:
             self._ready, seconds=START_SECONDS, progress=print, doing="The backend starts"
         )
 
+    def ensure(self) -> None:
+        """Start it where a test before left it dead."""
+        if not self._ready():
+            self.stop()
+            self.start()
+
     def kill(self) -> None:
         """``kill -9``: the server gets no chance to save anything."""
         assert self._child is not None, "the server runs"
