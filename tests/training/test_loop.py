@@ -82,6 +82,22 @@ def test_the_checkpoint_of_a_run_answers(recipe_file: Path, tmp_path: Path) -> N
     assert {"clicks@1", "clicks@3", "phrase@1", "phrase only"} <= set(seen[-1]["voc"])
 
 
+def test_the_papers_form_trains_too(recipe_file: Path, tmp_path: Path) -> None:
+    # given clicks as input channels, on a ResNet
+    text = recipe_file.read_text().replace('form = "late"', 'form = "early"\nbackbone = "resnet18"')
+    text = text.replace("embedding_dim = 8", 'backbone_norm = "batch"\npadding = "symmetric"')
+    recipe_file.write_text(text.replace("steps = 6", "steps = 3"))
+    run = Run(read_recipe(recipe_file), tmp_path / "run", tmp_path)
+    before = {name: p.detach().clone() for name, p in run.network.named_parameters()}
+    # when
+    run.train(lambda entry: None)
+    # then
+    changed = [n for n, p in run.network.named_parameters() if not torch.equal(p, before[n])]
+    assert any(name.startswith("backbone") for name in changed)
+    assert any(name.startswith("decoder") for name in changed)
+    assert run.network.config.form == checkpoint.load(tmp_path / "run" / "latest").config.form
+
+
 def test_every_part_of_the_network_learns(recipe_file: Path, tmp_path: Path) -> None:
     # given
     run = Run(read_recipe(recipe_file), tmp_path / "run", tmp_path)
