@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from backend import access, metrics, openapi
 from backend.errors import BackendError, NotJsonError
 from backend.service import Service
-from backend.serving import share_malloc_arenas
+from backend.serving import tame_malloc
 from backend.settings import Settings, get_settings
 from model.errors import PhraseClickError
 
@@ -37,7 +37,7 @@ _ROUTES = frozenset({"/health", "/setup", "/predict", "/webhook", "/metrics", "/
 
 def serving_app() -> FastAPI:
     """What the server processes run, with the settings of the environment."""
-    share_malloc_arenas()
+    tame_malloc()
     return create_app(get_settings())
 
 

@@ -158,14 +158,16 @@ def _one_annotator(
 def _many_annotators(
     server: Server, photographs: Photographs, seconds: float, console: Console
 ) -> dict[str, Any]:
-    """Twenty people, each with a picture of their own, a click every two seconds."""
+    """Twenty people, each with a task of their own open, a click every two seconds."""
     size = SIZES[0]
     all_times = [Times("load_20", "640x480") for _ in range(ANNOTATORS)]
     addresses = [photographs.new(size)[0] for _ in range(ANNOTATORS)]
-    begin = time.monotonic() + 0.5
+    begin = time.monotonic() + 2.0
 
     def annotate(person: int) -> None:
         chance = random.Random(person)
+        # Label Studio asks so when a task is opened; the click comes once a person has looked.
+        server.post("/predict", _request(9_000_000 + person, addresses[person], None))
         # Nobody clicks in step with the others.
         due = begin + chance.uniform(0, CLICK_EVERY_S)
         number = 0
@@ -221,24 +223,24 @@ def _cpu() -> str:
 
 
 def _table(report: dict[str, Any], pictures: int) -> Table:
-    table = Table(title=f"phraseclick bench on {report['cpu']}")
+    table = Table(title=f"phraseclick bench on {report['cpu']}", caption="Times in milliseconds")
     for column in ("request", "picture"):
         table.add_column(column, no_wrap=True)
-    for column in ("median", "p95", "answers", "errors", "goal (median, p95)"):
+    for column in ("median", "p95", "n", "errors", "goal"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in report["rows"]:
         goal = GOALS.get((row["name"], row["size"]))
         if goal is None:
             met = row["p95_ms"] <= LOAD_GOAL_P95 and not row["errors"]
-            wanted = f"–, {LOAD_GOAL_P95} ms"
+            wanted = f"p95 {LOAD_GOAL_P95}"
         else:
             met = row["median_ms"] <= goal and row["p95_ms"] <= 2 * goal and not row["errors"]
-            wanted = f"{goal}, {2 * goal} ms"
+            wanted = f"{goal}, p95 {2 * goal}"
         table.add_row(
             row["name"],
             row["size"],
-            f"{row['median_ms']:.1f} ms",
-            f"{row['p95_ms']:.1f} ms",
+            f"{row['median_ms']:.1f}",
+            f"{row['p95_ms']:.1f}",
             str(row["n"]),
             str(row["errors"]),
             f"{wanted} {'✓' if met else '✗'}",

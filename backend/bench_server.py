@@ -178,12 +178,12 @@ def running_server(place: Path, pictures: Path) -> Iterator[Server]:
     port = free_port()
     pid_file = place / "pid"
     environment = {
-        **{
-            name: value for name, value in os.environ.items() if not name.startswith("PHRASECLICK_")
-        },
-        "PHRASECLICK_DATA": str(place / "data"),
-        "PHRASECLICK_LOCAL_FILES_ROOT": str(pictures),
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("PHRASECLICK_") or name in _SETTINGS_KEPT
     }
+    environment["PHRASECLICK_DATA"] = str(place / "data")
+    environment["PHRASECLICK_LOCAL_FILES_ROOT"] = str(pictures)
     # The process writes down its own id, since the child is held by a leash with another.
     script = (
         "import os,pathlib,sys;pathlib.Path(sys.argv.pop(1)).write_text(str(os.getpid()));"

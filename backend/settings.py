@@ -95,9 +95,10 @@ class Settings(BaseSettings):
     # -- model
     device: str = Field("auto", description="'auto', 'cpu', 'cuda' or 'cuda:N'.")
     # Two cores answer a click quickest; more threads than cores fight each other.
-    torch_threads: int = Field(0, description="0: as many as there are cores, at most 8.")
-    # About 4 MB for a picture and 4 for a crop: some 60 pictures at hand.
-    embedding_cache_bytes: int = Field(512 * MIB, description="Memory for encoded pictures.")
+    torch_threads: int = Field(0, description="0: as torch likes, one a core.")
+    # About 3.5 MB for a picture and as much for each crop of it: twice twenty annotators' pictures
+    # at hand, and the server stays at about 1 GB.
+    embedding_cache_bytes: int = Field(256 * MIB, description="Memory for encoded pictures.")
 
     @property
     def resolved_database_url(self) -> str:

@@ -34,7 +34,7 @@ class Upkeep:
         return self._deliveries.settle(self._take_in)
 
     def tidy(self) -> None:
-        """Forget old targets and deliveries, and keep the picture cache within its bounds."""
+        """Forget old targets and deliveries. (Caches keep themselves within their bounds.)"""
         self._memory.forget(datetime.now(UTC))
         self._deliveries.forget_old()
 
