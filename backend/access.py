@@ -100,6 +100,7 @@ class RequestSizeLimit:
             return
         announced = Headers(scope=scope).get("content-length", "")
         if announced.isdigit() and int(announced) > self._max:
+            await self._read_on(receive)
             refused = JSONResponse(
                 {"detail": self._sentence()}, 413, headers={"connection": "close"}
             )
@@ -116,6 +117,16 @@ class RequestSizeLimit:
             return message
 
         await self._app(scope, counted, send)
+
+    async def _read_on(self, receive: Receive) -> None:
+        """Throw away the rest, within bounds: a connection that is closed over unread bytes is
+        reset, and the sentence lost with it."""
+        left = self._max
+        while left > 0:
+            message = await receive()
+            if message["type"] != "http.request" or not message.get("more_body"):
+                return
+            left -= len(message.get("body", b""))
 
     def _sentence(self) -> str:
         return (
