@@ -14,6 +14,7 @@ from queue import Empty
 from typing import Any
 
 from kombu.transport import TRANSPORT_ALIASES, filesystem
+from kombu.transport.virtual import BrokerState
 from kombu.utils.json import dumps, loads
 
 SCHEME = "phraseclick-files"
@@ -74,6 +75,12 @@ class Transport(filesystem.Transport):  # type: ignore[misc]
     """``phraseclick-files://`` for kombu and Celery."""
 
     Channel = Channel
+
+    def __init__(self, client: Any, **options: Any) -> None:
+        super().__init__(client, **options)
+        # Kombu remembers for the whole process which queues are declared, whatever their folder:
+        # in a second folder, or in one that was emptied, messages would go nowhere.
+        self.state = BrokerState()
 
 
 def _write_whole(path: Path, text: str) -> None:
