@@ -52,6 +52,10 @@ class ModelConfig:
     embedding_dim: int = 32
     # Late form only: phrase queries that look for pixels, each giving one map.
     phrase_queries: int = 8
+    # Late form only: as many more at stride 8, for small things; 0 is none.
+    fine_phrase_queries: int = 0
+    # Late form only: layers in which all places look at each other (model/relations.py); 0 is none.
+    relation_layers: int = 0
     # Early form only: stride of the feature that ASPP sees.
     output_stride: Literal[16, 32] = 16
 

@@ -4,7 +4,8 @@ Everything here but the attribute attention is a *choice* of this project, made 
 a click costs only ``LateDecoder``. The encoder is a light feature pyramid over the backbone. The
 decoder works at strides 16, 8, 4 and 2, told at each of the first three where the clicks are
 (distances and disks, computed from their coordinates) and what the mask was; at 16 and 8 also how
-like each pixel is to the clicked ones, and how well it answers the phrase.
+like each pixel is to the clicked ones, and how well it answers the phrase; at 32 all places look at
+each other.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from model.attention import AttributeAttention
 from model.click_maps import ClickBatch, disk_maps, nearest_distance
 from model.config import ModelConfig
 from model.convolutions import ConvNorm, Residual, Separable
+from model.relations import Relations
 
 # Distances at two scales: near the border of an object a step of 20 px matters, across the picture
 # one of 200 does.
@@ -37,6 +39,7 @@ class LateFeatures(NamedTuple):
     p2: Tensor
     embedding: Tensor  # at stride 8, unit length
     phrase_key: Tensor  # at stride 16
+    fine_key: Tensor  # at stride 8; no channels where the network has none
 
 
 class Prompts(NamedTuple):
@@ -91,6 +94,9 @@ class LateEncoder(nn.Module):
         self.embed = nn.Conv2d(c8, config.embedding_dim, 1)
         # Two channels say where in the picture a pixel is, for phrases such as "left dog".
         self.phrase_key = nn.Conv2d(c16 + 2, config.embedding_dim, 1)
+        self.fine_key = (
+            nn.Conv2d(c8 + 2, config.embedding_dim, 1) if config.fine_phrase_queries else None
+        )
 
     def forward(self, taps: tuple[Tensor, ...]) -> LateFeatures:
         """taps: the backbone's five features."""
@@ -101,7 +107,10 @@ class LateEncoder(nn.Module):
         p4 = self.smooth4((self.lateral4(f4) + _twice(self.down8(p8))).relu_())
         key = self.phrase_key(torch.cat([p16, places(p16)], 1))
         embedding = functional.normalize(self.embed(p8), dim=1)
-        return LateFeatures(p16, p8, p4, self.lateral2(f2), embedding, key)
+        fine = p8[:, :0]
+        if self.fine_key is not None:
+            fine = self.fine_key(torch.cat([p8, places(p8)], 1))
+        return LateFeatures(p16, p8, p4, self.lateral2(f2), embedding, key, fine)
 
 
 class LateDecoder(nn.Module):
@@ -113,16 +122,20 @@ class LateDecoder(nn.Module):
         c16, c8, c4, c2 = _widths(config)
         self.condition = nn.Linear(CONDITIONS, c16 + c8 + c4)
         self.query = nn.Linear(phrase_dim, config.phrase_queries * config.embedding_dim)
-        self.gate = _phrase_gate(phrase_dim, config.phrase_queries + 1)
+        fine = config.fine_phrase_queries
+        self.fine_query = nn.Linear(phrase_dim, fine * config.embedding_dim) if fine else None
+        self.gate = _phrase_gate(phrase_dim, config.phrase_queries + 1 + fine)
         at16 = CLICK_CHANNELS + 1 + ALIKE + config.phrase_queries + 2
         self.enter16 = nn.Conv2d(at16, c16, 3, padding=1)
         self.first16 = Residual(Separable(c16, c16, 5, active=False))
         self.attend16 = AttributeAttention(c16, phrase_dim)
         self.second16 = Residual(Separable(c16, c16, 3, dilation=3, active=False))
+        layers = config.relation_layers
+        self.relations = Relations(c16, phrase_dim + CONDITIONS, layers) if layers else None
         self.third16 = Residual(Separable(c16, c16, 5, active=False))
         self.attribute_head = nn.Linear(c16, len(config.attributes))
         self.down16 = ConvNorm(c16, c8, active=False)
-        self.enter8 = nn.Conv2d(CLICK_CHANNELS + 1 + ALIKE, c8, 3, padding=1)
+        self.enter8 = nn.Conv2d(CLICK_CHANNELS + 1 + ALIKE + fine, c8, 3, padding=1)
         self.attend8 = AttributeAttention(c8, phrase_dim)
         self.first8 = ConvNorm(c8, c8, 3)
         self.second8 = Residual(Separable(c8, c8, 5, active=False))
@@ -147,21 +160,28 @@ class LateDecoder(nn.Module):
             for part in conditions.split([m.shape[1] for m in features[:3]], 1)
         )
         alike = self._alike(features, prompts)
-        maps8 = torch.cat([self._clicks(prompts, features.p8, 8), alike], 1)
+        count = 1 + self.config.phrase_queries
+        maps8 = [self._clicks(prompts, features.p8, 8), alike]
+        if self.fine_query is not None:
+            answered = _answers(self.fine_query, features.fine_key, prompts)
+            maps8.append(answered * gates[:, count:])
         maps16 = [
             self._clicks(prompts, features.p16, 16),
             functional.avg_pool2d(alike, 2),
-            self._phrase_maps(features, prompts) * gates[:, 1:],
+            _answers(self.query, features.phrase_key, prompts) * gates[:, 1:count],
             places(features.p16),
         ]
 
         x = (features.p16 + self.enter16(torch.cat(maps16, 1)) + bias16).relu_()
         x = self.first16(x)
         x = torch.lerp(x, self.attend16(x, prompts.phrase, prompts.has_phrase), gates[:, :1])
-        x = self.third16(self.second16(x))
+        x = self.second16(x)
+        if self.relations is not None:
+            x = self.relations(x, torch.cat([prompts.phrase, told], 1))
+        x = self.third16(x)
         attributes = self.attribute_head(x.mean((2, 3)))
 
-        x = (features.p8 + _twice(self.down16(x)) + self.enter8(maps8) + bias8).relu_()
+        x = (features.p8 + _twice(self.down16(x)) + self.enter8(torch.cat(maps8, 1)) + bias8).relu_()
         x = self.first8(self.attend8(x, prompts.phrase, prompts.has_phrase))
         x = self.second8(x)
         coarse = self.coarse(x)
@@ -207,16 +227,17 @@ class LateDecoder(nn.Module):
             maps.append(best * chosen.any(1, keepdim=True))
         return torch.stack(maps, 1).view(batch, 2, height, width)
 
-    def _phrase_maps(self, features: LateFeatures, prompts: Prompts) -> Tensor:
-        """B,K,h,w: how well each pixel answers the phrase, by K learned questions; 0 without one.
 
-        A choice, not the paper's: attention over channels can say "dog", but hardly "left".
-        """
-        key = features.phrase_key
-        batch, dim, height, width = key.shape
-        query = self.query(prompts.phrase).view(batch, -1, dim) * dim**-0.5
-        maps = torch.bmm(query, key.flatten(2)).view(batch, -1, height, width)
-        return maps * prompts.has_phrase[:, None, None, None]
+def _answers(ask: nn.Linear, key: Tensor, prompts: Prompts) -> Tensor:
+    """B,K,h,w: how well each pixel answers the phrase, by K learned questions; 0 without one.
+
+    A choice, not the paper's: attention over channels can say "dog", but hardly "left".
+    key: B,E,h,w, of each pixel.
+    """
+    batch, dim, height, width = key.shape
+    query = ask(prompts.phrase).view(batch, -1, dim) * dim**-0.5
+    maps = torch.bmm(query, key.flatten(2)).view(batch, -1, height, width)
+    return maps * prompts.has_phrase[:, None, None, None]
 
 
 def _phrase_gate(phrase_dim: int, gates: int) -> nn.Linear:
