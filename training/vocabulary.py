@@ -207,14 +207,6 @@ COLOURS = (
 )
 PLACES = ("left", "right", "middle", "top", "bottom")
 SIZES = ("big", "small")
-MIRRORED = {
-    "left": "right",
-    "right": "left",
-    "leftmost": "rightmost",
-    "rightmost": "leftmost",
-    "lefthand": "righthand",
-    "righthand": "lefthand",
-}
 
 
 def concept_of(category: str) -> str:
@@ -259,11 +251,6 @@ def related(one: str, other: str) -> bool:
     if "person" in (one, other) and ({one, other} - {"person"}) & (WORN | {"face", "body"}):
         return True
     return any(one in group and other in group for group in RELATED)
-
-
-def mirror_words(phrase: str) -> str:
-    """The phrase that is true of the picture flipped left to right."""
-    return " ".join(MIRRORED.get(word, word) for word in phrase.split())
 
 
 def attributes_for(concepts: Iterable[str]) -> tuple[str, ...]:
