@@ -1,6 +1,21 @@
 """Data sets, each read in its own well-known format into the same plain samples."""
 
+from training.datasets.folder import FolderDataset
+from training.datasets.joined import Joined
+from training.datasets.opening import open_dataset
 from training.datasets.pack import PackDataset
-from training.datasets.sample import VOID, Dataset, Sample, SampleObject
+from training.datasets.sample import VOID, Dataset, Expression, Sample, SampleObject
+from training.datasets.tolerant import Tolerant
 
-__all__ = ["VOID", "Dataset", "PackDataset", "Sample", "SampleObject"]
+__all__ = [
+    "VOID",
+    "Dataset",
+    "Expression",
+    "FolderDataset",
+    "Joined",
+    "PackDataset",
+    "Sample",
+    "SampleObject",
+    "Tolerant",
+    "open_dataset",
+]

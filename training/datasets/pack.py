@@ -1,14 +1,14 @@
 """WebDataset shards: tar files whose neighbouring members with one stem make a sample.
 
 A sample is ``<key>.webp`` (or .jpg, .png), ``<key>.inst.png`` (object id per pixel, 0 background,
-255 void) and ``<key>.json`` (``source``, ``objects: [{id, category, semantic}]``). The compressed
-bytes stay in memory (the whole pack is smaller than one decoded thousandth of COCO); pictures are
-decoded when asked for, which costs a few milliseconds.
+255 void) and ``<key>.json``: ``source``, ``objects: [{id, category, semantic, phrases}]``,
+``expressions: [{text, ids}]`` (the last two may be left out). The compressed bytes stay in memory
+(the whole pack is smaller than one decoded thousandth of COCO); pictures are decoded when asked
+for, which costs a few milliseconds.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import tarfile
@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
-from training.datasets.sample import VOID, Sample, SampleObject
+from training.datasets.pictures import decode_labels, decode_picture, picture_size, same_size
+from training.datasets.sample import VOID, Expression, Sample, SampleObject
 from training.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ class _Record:
     key: str
     source: str
     objects: tuple[SampleObject, ...]
+    expressions: tuple[Expression, ...]
     picture: bytes
     instances: bytes
 
@@ -59,26 +60,25 @@ class PackDataset:
 
     def __getitem__(self, index: int) -> Sample:
         record = self._records[index]
-        try:
-            image = np.asarray(Image.open(io.BytesIO(record.picture)).convert("RGB"))
-            raw = np.asarray(Image.open(io.BytesIO(record.instances)))
-        except (UnidentifiedImageError, OSError) as error:
-            raise DataError(f"Sample {record.key} cannot be decoded: {error}") from error
-        if raw.shape != image.shape[:2]:
-            raise DataError(
-                f"Sample {record.key}: the masks measure {raw.shape[1]}x{raw.shape[0]}, "
-                f"the picture {image.shape[1]}x{image.shape[0]}."
-            )
+        name = f"sample {record.key}"
+        image = decode_picture(record.picture, name)
+        raw = decode_labels(record.instances, name)
+        same_size(raw, image, name)
         instances = raw.astype(np.int16)
         instances[raw == PACK_VOID] = VOID
-        return Sample(record.key, record.source, image, instances, record.objects)
+        return Sample(
+            record.key, record.source, image, instances, record.objects, record.expressions
+        )
 
     def size(self, index: int) -> tuple[int, int]:
-        with Image.open(io.BytesIO(self._records[index].instances)) as picture:
-            return picture.size
+        record = self._records[index]
+        return picture_size(record.instances, f"sample {record.key}")
 
     def objects(self, index: int) -> tuple[SampleObject, ...]:
         return self._records[index].objects
+
+    def expressions(self, index: int) -> tuple[Expression, ...]:
+        return self._records[index].expressions
 
     def _read_shard(self, path: Path) -> Iterator[_Record]:
         if not path.is_file():
@@ -117,9 +117,13 @@ class PackDataset:
                 )
                 for each in about["objects"]
             )
+            expressions = tuple(
+                Expression(each["text"], tuple(int(number) for number in each["ids"]))
+                for each in about.get("expressions", ())
+            )
             source = str(about["source"])
         except (KeyError, TypeError, ValueError) as error:
             self.skipped += 1
             log.warning("Sample %s is skipped: %s", key, error)
             return
-        yield _Record(key, source, objects, picture, members["inst.png"])
+        yield _Record(key, source, objects, expressions, picture, members["inst.png"])

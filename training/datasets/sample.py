@@ -6,8 +6,8 @@ format is one new reader and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -28,18 +28,39 @@ class SampleObject:
 
 
 @dataclass(frozen=True)
+class Expression:
+    """What people said of a picture, and the ids it denotes: several, or none that is there.
+
+    Words for exactly one object stand with the object (`SampleObject.phrases`).
+    """
+
+    text: str
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Sample:
-    """One picture: H,W,3 uint8, its H,W int16 instance map (0 background, `VOID`), its objects."""
+    """One picture: H,W,3 uint8, its H,W int16 instance map (0 background, `VOID`), its objects.
+
+    Where objects overlap, the map shows the smallest on top, since a click there most likely means
+    it and the map can hold one id a pixel. ``masks`` keeps the whole H,W bool mask of each object
+    that is covered in the map, so that what is learned and measured is what was annotated.
+    """
 
     key: str
     source: str
     image: NDArray[np.uint8]
     instances: NDArray[np.int16]
     objects: tuple[SampleObject, ...]
+    expressions: tuple[Expression, ...] = ()
+    masks: Mapping[int, NDArray[np.bool_]] = field(default_factory=dict)
 
     def mask(self, *ids: int) -> NDArray[np.bool_]:
         """H,W bool: the union of the objects with these ids."""
         union: NDArray[np.bool_] = np.isin(self.instances, ids)
+        for number in ids:
+            if number in self.masks:
+                union |= self.masks[number]
         return union
 
     @property
@@ -50,7 +71,10 @@ class Sample:
 
 
 class Dataset(Protocol):
-    """Random access to samples, and what a sampler must know of them without reading pictures."""
+    """Random access to samples, and what a sampler must know of them without reading pictures.
+
+    A picture that cannot be read raises DataError with its name: see `training.datasets.tolerant`.
+    """
 
     @property
     def sources(self) -> Sequence[str]: ...
@@ -65,4 +89,8 @@ class Dataset(Protocol):
 
     def objects(self, index: int) -> tuple[SampleObject, ...]:
         """The annotated objects, without decoding the picture."""
+        ...
+
+    def expressions(self, index: int) -> tuple[Expression, ...]:
+        """What people said of several objects or of none, without decoding the picture."""
         ...

@@ -1,0 +1,152 @@
+"""A folder of pictures with one mask each, as GrabCut, Berkeley and DAVIS are kept.
+
+Either picture and mask lie side by side (``name.jpg`` + ``name.png``), or in two sibling folders
+under the same names: ``data_GT`` + ``boundary_GT`` (GrabCut), ``images`` + ``masks`` (Berkeley),
+``img`` + ``gt`` (DAVIS's 345 frames), as interactive segmentation work passes them around
+(https://github.com/SamsungLabs/fbrs_interactive_segmentation), or ``JPEGImages`` + ``Annotations``.
+A mask holds 0 (background), 255 (object) and 128 (void). ``name.txt`` beside a picture is its
+phrase, one a line.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.datasets.pictures import (
+    PICTURE_SUFFIXES,
+    decode_picture,
+    picture_size,
+    pictures_in,
+    same_size,
+)
+from training.datasets.sample import VOID, Expression, Sample, SampleObject
+from training.errors import DataError
+
+log = logging.getLogger(__name__)
+
+SIBLINGS = (
+    ("data_GT", "boundary_GT"),
+    ("images", "masks"),
+    ("img", "gt"),
+    ("JPEGImages", "Annotations"),
+)
+MASK_VOID = 128
+
+
+@dataclass(frozen=True)
+class _Record:
+    key: str
+    picture: Path
+    mask: Path
+    size: tuple[int, int]
+    objects: tuple[SampleObject, ...]
+
+
+class FolderDataset:
+    """One object a picture. Pairs that do not fit are skipped, counted in `skipped` and logged."""
+
+    def __init__(
+        self, folder: Path, *, pictures: Path | None = None, masks: Path | None = None
+    ) -> None:
+        """pictures, masks: two folders with the same names in them, where they are not found."""
+        self.skipped = 0
+        self.source = folder.resolve().name
+        pairs = _pairs(folder, pictures, masks)
+        self._records = [r for r in (self._record(*pair) for pair in pairs) if r is not None]
+        if not self._records:
+            raise DataError(f"No picture with its mask in {folder}: expected name.jpg + name.png.")
+
+    @property
+    def sources(self) -> list[str]:
+        return [self.source] * len(self._records)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, index: int) -> Sample:
+        record = self._records[index]
+        image = decode_picture(record.picture, str(record.picture))
+        instances = _instances(decode_picture(record.mask, str(record.mask)))
+        same_size(instances, image, str(record.mask))
+        return Sample(record.key, self.source, image, instances, record.objects)
+
+    def size(self, index: int) -> tuple[int, int]:
+        return self._records[index].size
+
+    def objects(self, index: int) -> tuple[SampleObject, ...]:
+        return self._records[index].objects
+
+    def expressions(self, index: int) -> tuple[Expression, ...]:
+        return ()
+
+    def _record(self, key: str, picture: Path, mask: Path | None) -> _Record | None:
+        try:
+            if mask is None:
+                raise DataError(f"{picture} has no mask.")
+            size = picture_size(picture, str(picture))
+            drawn = picture_size(mask, str(mask))
+            if drawn != size:
+                raise DataError(
+                    f"{mask} measures {drawn[0]}x{drawn[1]}, its picture {size[0]}x{size[1]}."
+                )
+            objects = (SampleObject(1, None, phrases=_phrases(picture.with_suffix(".txt"))),)
+        except DataError as error:
+            self.skipped += 1
+            log.warning("Skipped: %s", error)
+            return None
+        return _Record(key, picture, mask, size, objects)
+
+
+def is_folder_of_masks(folder: Path) -> bool:
+    """Whether pictures and masks lie here in one of the known ways."""
+    if not folder.is_dir():
+        return False
+    if any((folder / a).is_dir() and (folder / b).is_dir() for a, b in SIBLINGS):
+        return True
+    return any(path.suffix == ".png" and _beside(path) is not None for path in folder.glob("*.png"))
+
+
+def _pairs(
+    folder: Path, pictures: Path | None, masks: Path | None
+) -> list[tuple[str, Path, Path | None]]:
+    if not folder.is_dir():
+        raise DataError(f"The folder {folder} is missing.")
+    known = next(
+        ((a, b) for a, b in SIBLINGS if (folder / a).is_dir() and (folder / b).is_dir()), None
+    )
+    if pictures is None and masks is None and known is None:
+        return [
+            (path.stem, path, mask if (mask := path.with_suffix(".png")).is_file() else None)
+            for path in sorted(folder.iterdir())
+            if path.suffix.lower() in PICTURE_SUFFIXES and path.suffix.lower() != ".png"
+        ]
+    where = pictures or folder / (known[0] if known else "")
+    drawn = pictures_in(masks or folder / (known[1] if known else ""))
+    return [(key, path, drawn.get(key)) for key, path in pictures_in(where).items()]
+
+
+def _beside(mask: Path) -> Path | None:
+    """The picture that a mask lies beside."""
+    others = (mask.with_suffix(suffix) for suffix in PICTURE_SUFFIXES if suffix != ".png")
+    return next((path for path in others if path.is_file()), None)
+
+
+def _instances(mask: NDArray[np.uint8]) -> NDArray[np.int16]:
+    """The id map of a mask's H,W,3 colours: grey 128 is void, what is brighter is the object."""
+    void = (mask == MASK_VOID).all(2)
+    brightest = mask.max(2)
+    # Coloured label maps have components of 128; masks of 0 and 1 are drawn by careless tools.
+    threshold = 0 if brightest.max(initial=0) <= 1 else MASK_VOID - 1
+    return np.where(void, VOID, brightest > threshold).astype(np.int16)
+
+
+def _phrases(path: Path) -> tuple[str, ...]:
+    if not path.is_file():
+        return ()
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return tuple(line.strip() for line in lines if line.strip())
