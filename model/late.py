@@ -181,7 +181,8 @@ class LateDecoder(nn.Module):
         x = self.third16(x)
         attributes = self.attribute_head(x.mean((2, 3)))
 
-        x = (features.p8 + _twice(self.down16(x)) + self.enter8(torch.cat(maps8, 1)) + bias8).relu_()
+        entered = self.enter8(torch.cat(maps8, 1))
+        x = (features.p8 + _twice(self.down16(x)) + entered + bias8).relu_()
         x = self.first8(self.attend8(x, prompts.phrase, prompts.has_phrase))
         x = self.second8(x)
         coarse = self.coarse(x)

@@ -34,12 +34,11 @@ class Relations(nn.Module):
     def forward(self, x: Tensor, told: Tensor) -> Tensor:
         """x: B,C,h,w with h and w even. told: B,T, phrase state and conditions, one more token."""
         small = functional.avg_pool2d(x, 2)
-        height, width = small.shape[2:]
         entered = self.enter(torch.cat([small, _waves(small)], 1)).flatten(2).transpose(1, 2)
         tokens = torch.cat([self.tell(told)[:, None], entered], 1)
         for layer in self.layers:
             tokens = layer(tokens)
-        shaped = tokens[:, 1:].transpose(1, 2).unflatten(2, (height, width))
+        shaped = tokens[:, 1:].transpose(1, 2).reshape(*small.shape)
         left: Tensor = self.leave(shaped.contiguous(memory_format=torch.channels_last))
         return x + functional.interpolate(
             left, scale_factor=2.0, mode="bilinear", align_corners=False
@@ -66,8 +65,8 @@ class _Layer(nn.Module):
         query, key, value = asked.permute(2, 0, 3, 1, 4).unbind(0)
         seen = functional.scaled_dot_product_attention(query, key, value)
         tokens = tokens + self.join(seen.transpose(1, 2).reshape(batch, count, channels))
-        tokens = tokens + self.think(self.between(tokens))
-        return tokens
+        thought: Tensor = self.think(self.between(tokens))
+        return tokens + thought
 
 
 def _waves(like: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from model.click_maps import ClickBatch
 from model.phrase_encoder import WordBatch
 from model.phrase_reader import PhraseReader
 from training.augment import random_view, tint
+from training.compose import Composer
 from training.datasets.sample import Dataset
 from training.errors import DataError, RecipeError
 from training.prompts import PictureScene, Prompt, annotated_concepts, make_prompt
@@ -49,6 +50,7 @@ class Batches:
         self.dataset = dataset
         self.recipe = recipe
         self._groups = _groups(dataset, recipe)
+        self._composer = Composer(dataset)
         categories: dict[str, set[str]] = {}
         for index, source in enumerate(dataset.sources):
             names = {o.category for o in dataset.objects(index) if o.category is not None}
@@ -68,7 +70,10 @@ class Batches:
         sources: list[str] = []
         for _ in range(20 * train.pictures):
             view_rng = np.random.default_rng(rng.integers(2**63))
-            sample = self.dataset[group.draw(view_rng)]
+            index = group.draw(view_rng)
+            sample = self.dataset[index]
+            if view_rng.random() < train.composed:
+                sample = self._composer.composed(sample, view_rng)
             view = random_view(sample, height, width, view_rng, (train.whole, train.close))
             scene = PictureScene(view)
             made = [

@@ -32,6 +32,7 @@ from model.phrase_reader import PhraseReader
 from training.batches import Batch, Batches, click_batch, held_attributes, word_batch
 from training.datasets import PackDataset
 from training.errors import DivergedError, RecipeError
+from training.growth import grow_from
 from training.losses import AttributeLoss, total_loss
 from training.recipe import Recipe, read_recipe
 from training.simulation import corrected
@@ -66,8 +67,10 @@ class Run:
         self.batches = Batches(self.dataset, recipe)
         start = checkpoint.load(data / recipe.data.start) if recipe.data.start else None
         self.reader = start.reader() if start else self._word_vectors(data)
-        config = start.config if start else self._config()
-        self.network = start.network() if start else PhraseClick(config)
+        config = self._grown(start.config) if start else self._config()
+        self.network = PhraseClick(config)
+        if start:
+            grow_from(self.network, start.state)
         if recipe.data.backbone_weights and not start:
             weights = data / recipe.data.backbone_weights
             self.network.backbone.load_pretrained(
@@ -264,6 +267,9 @@ class Run:
             }
             for (slow, decayed), parameters in groups.items()
         ]
+
+    def _grown(self, config: ModelConfig) -> ModelConfig:
+        return ModelConfig.from_dict({**config.to_dict(), **self.recipe.model})
 
     def _config(self) -> ModelConfig:
         concepts = [

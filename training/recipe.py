@@ -24,7 +24,8 @@ class DataRecipe:
     text: str = ""
     # Starting weights of the backbone: a file, or a torchvision weights name; empty: none.
     backbone_weights: str = ""
-    # A checkpoint to start from, network and words; empty: a new network.
+    # A checkpoint to start from, network and words; empty: a new network. Fields of [model] that
+    # make the network larger are allowed: what is new starts as it would in a new network.
     start: str = ""
     # How often each source is drawn; sources that are not named share `other`.
     weights: Mapping[str, float] = field(default_factory=dict)
@@ -53,6 +54,8 @@ class TrainRecipe:
     # How often a view is the whole picture, and how often close around one object.
     whole: float = 0.4
     close: float = 0.3
+    # How often a second picture of the same kind of thing is put beside or into the first.
+    composed: float = 0.0
     # Chances of 0, 1, 2, ... rounds of simulated corrections before the answer that is learned.
     rounds: tuple[float, ...] = (0.3, 0.3, 0.25, 0.15)
     rate: float = 1e-3
