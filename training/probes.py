@@ -18,9 +18,9 @@ from model.predictor import Predictor
 from training.annotator import central_click
 from training.datasets.sample import Dataset, Sample, SampleObject
 from training.evaluation import Case, answers, interval, target_of
-from training.phrases import Scene
 from training.prompts import DISSECTED
 from training.protocol import Answer, Mask, Spot, overlap
+from training.scenes import Scene
 from training.vocabulary import CARRIED, WORN, concept_of, related, words_for
 
 # An object smaller than this share of the picture is left out: specks say little about words.

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from training import annotator
 from training.augment import View
 from training.datasets.sample import VOID, SampleObject
-from training.phrases import Phrase, Scene, Seen, describe, name_absent, name_all
+from training.phrases import Phrase, describe, name_absent, name_all
+from training.scenes import Scene, Seen
 from training.vocabulary import CARRIED, WORN, concept_of
 
 # Fewer pixels than this in view are not worth a prompt.

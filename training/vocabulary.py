@@ -25,33 +25,26 @@ CONCEPT_OF_CATEGORY = {
 """Categories that are another one under a second name. All others are their own concept."""
 
 SYNONYMS: dict[str, tuple[str, ...]] = {
-    "person": ("person", "person", "man", "woman", "guy", "girl", "boy", "human", "people"),
-    "dog": ("dog", "dog", "puppy", "doggy"),
-    "cat": ("cat", "cat", "kitten", "kitty"),
-    "cow": ("cow", "cow", "bull", "cattle"),
-    "sheep": ("sheep", "sheep", "lamb"),
-    "horse": ("horse", "horse", "pony"),
-    "bird": ("bird", "bird", "parrot", "duck"),
-    "airplane": ("airplane", "plane", "aeroplane", "jet", "aircraft"),
+    "person": ("person", "person", "human"),
+    "dog": ("dog", "dog", "doggy"),
+    "cat": ("cat", "cat", "kitty"),
+    "airplane": ("airplane", "plane", "aeroplane", "aircraft"),
     "motorcycle": ("motorcycle", "motorbike", "bike"),
     "bicycle": ("bicycle", "bike", "cycle"),
     "bicyclist": ("bicyclist", "cyclist", "biker"),
     "car": ("car", "car", "auto", "vehicle"),
-    "bus": ("bus",),
-    "truck": ("truck", "lorry"),
-    "train": ("train", "locomotive"),
-    "boat": ("boat", "ship"),
+    "bus": ("bus", "bus", "vehicle"),
+    "truck": ("truck", "lorry", "vehicle"),
     "sofa": ("sofa", "couch"),
-    "dining table": ("table", "dining table", "desk"),
-    "pottedplant": ("plant", "potted plant", "flower pot"),
-    "tv": ("tv", "television", "monitor", "screen"),
+    "dining table": ("table", "dining table"),
+    "pottedplant": ("plant", "potted plant"),
+    "tv": ("tv", "screen"),
     "chair": ("chair", "seat"),
     "cell phone": ("cell phone", "phone", "mobile"),
     "wine glass": ("wine glass", "glass"),
-    "cup": ("cup", "mug"),
     "handbag": ("handbag", "bag", "purse"),
     "purse": ("purse", "handbag", "bag"),
-    "bag": ("bag", "handbag"),
+    "bag": ("bag",),
     "backpack": ("backpack", "bag"),
     "suitcase": ("suitcase", "luggage", "bag"),
     "refrigerator": ("refrigerator", "fridge"),
@@ -61,35 +54,22 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "remote": ("remote", "remote control"),
     "mouse": ("mouse", "computer mouse"),
     "laptop": ("laptop", "computer"),
-    "building": ("building", "house"),
-    "tree": ("tree", "trees"),
-    "grass": ("grass", "lawn"),
-    "water": ("water", "river", "lake", "sea"),
-    "mountain": ("mountain", "hill"),
+    "sports ball": ("sports ball", "ball"),
+    "baseball bat": ("baseball bat", "bat"),
+    "fire hydrant": ("fire hydrant", "hydrant"),
     "road": ("road", "street"),
     "pavement": ("pavement", "sidewalk"),
-    "sign": ("sign", "road sign"),
     "pole": ("pole", "post"),
-    "hair": ("hair",),
-    "skin": ("skin", "arms and legs", "bare skin"),
-    "face": ("face", "head"),
-    "body": ("body",),
+    "skin": ("skin", "bare skin"),
     "t-shirt": ("tshirt", "t-shirt", "shirt", "tee"),
-    "shirt": ("shirt", "shirt", "button shirt"),
-    "blouse": ("blouse", "shirt", "top"),
-    "top": ("top", "shirt", "tank top"),
     "sweater": ("sweater", "jumper", "pullover"),
-    "sweatshirt": ("sweatshirt", "sweater"),
     "hoodie": ("hoodie", "sweatshirt"),
     "cardigan": ("cardigan", "sweater"),
-    "jacket": ("jacket", "coat"),
     "blazer": ("blazer", "jacket"),
-    "coat": ("coat", "jacket"),
     "pants": ("pants", "trousers", "slacks"),
     "jeans": ("jeans", "pants", "denim"),
-    "leggings": ("leggings", "pants"),
     "stockings": ("stockings", "tights"),
-    "shoes": ("shoes", "shoe", "footwear"),
+    "shoes": ("shoes", "footwear"),
     "boots": ("boots", "shoes"),
     "heels": ("heels", "high heels", "shoes"),
     "pumps": ("pumps", "heels", "shoes"),
@@ -100,12 +80,44 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "wedges": ("wedges", "shoes"),
     "sunglasses": ("sunglasses", "shades", "glasses"),
     "glasses": ("glasses", "eyeglasses"),
-    "accessories": ("accessories",),
-    "hat": ("hat", "cap"),
-    "suit": ("suit",),
-    "bra": ("bra", "bikini top"),
-    "couch": ("couch", "sofa"),
 }
+"""Words that are true of everything the concept is true of, the plainest first."""
+
+NARROWER: dict[str, tuple[str, ...]] = {
+    "person": ("man", "woman", "guy", "girl", "boy"),
+    "dog": ("puppy",),
+    "cat": ("kitten",),
+    "cow": ("bull", "cattle"),
+    "sheep": ("lamb",),
+    "horse": ("pony",),
+    "bird": ("parrot", "duck"),
+    "airplane": ("jet",),
+    "train": ("locomotive",),
+    "boat": ("ship",),
+    "dining table": ("desk",),
+    "pottedplant": ("flower pot",),
+    "tv": ("television", "monitor"),
+    "cup": ("mug",),
+    "bag": ("handbag",),
+    "building": ("house",),
+    "grass": ("lawn",),
+    "water": ("river", "lake", "sea"),
+    "mountain": ("hill",),
+    "sign": ("road sign",),
+    "skin": ("arms and legs",),
+    "face": ("head",),
+    "shirt": ("button shirt",),
+    "blouse": ("shirt", "top"),
+    "top": ("shirt", "tank top"),
+    "sweatshirt": ("sweater",),
+    "jacket": ("coat",),
+    "coat": ("jacket",),
+    "leggings": ("pants",),
+    "shoes": ("shoe",),
+    "hat": ("cap",),
+    "bra": ("bikini top",),
+}
+"""Words that people use for some of them; no annotation says for which."""
 
 RELATED = (
     {"shirt", "t-shirt", "blouse", "top", "bodysuit", "vest"},
@@ -119,9 +131,10 @@ RELATED = (
     {"dress", "skirt", "romper", "bodysuit"},
     {"hat", "accessories"},
     {"cup", "wine glass", "bowl", "vase", "bottle"},
-    {"person", "bicyclist", "face", "body", "skin", "hair"},
+    {"person", "bicyclist", "body"},
     {"bicycle", "motorcycle", "bicyclist"},
     {"car", "truck", "bus"},
+    {"motorcycle", "car"},
     {"pottedplant", "flower", "tree", "vase", "grass"},
     {"road", "pavement"},
     {"chair", "sofa", "bench"},
@@ -192,6 +205,9 @@ WORN = frozenset(
 CARRIED = frozenset({"bag", "purse", "wallet", "accessories", "handbag", "backpack"})
 """Worn things of which nobody can say whether they are part of "the person"."""
 
+PARTS_OF_PERSON = frozenset({"face", "body", "skin", "hair"})
+"""What a person is made of, in data sets that name it by itself."""
+
 COLOURS = (
     "black",
     "white",
@@ -215,8 +231,25 @@ def concept_of(category: str) -> str:
 
 
 def words_for(concept: str) -> tuple[str, ...]:
-    """What people call it; the first is the plainest."""
+    """What it may always be called; the first is the plainest."""
     return SYNONYMS.get(concept, (concept,))
+
+
+def every_word_for(concept: str) -> tuple[str, ...]:
+    """What it may always be called, then what some of it is called."""
+    return words_for(concept) + NARROWER.get(concept, ())
+
+
+def may_be_called(concept: str, word: str) -> bool:
+    """Whether something of this concept might go by the word, be it in loose speech."""
+    if word == concept or word in every_word_for(concept):
+        return True
+    return any(
+        word == other or word in every_word_for(other)
+        for group in RELATED
+        if concept in group
+        for other in group
+    )
 
 
 def plural_of(words: str) -> str:
@@ -246,11 +279,16 @@ def plural_of(words: str) -> str:
 
 def related(one: str, other: str) -> bool:
     """Whether the two concepts may go by the same word, or one is a part of the other."""
-    if one == other or set(words_for(one)) & set(words_for(other)):
+    if one == other or set(every_word_for(one)) & set(every_word_for(other)):
         return True
-    if "person" in (one, other) and ({one, other} - {"person"}) & (WORN | {"face", "body"}):
+    if is_part(one, other) or is_part(other, one) or {one, other} <= PARTS_OF_PERSON:
         return True
     return any(one in group and other in group for group in RELATED)
+
+
+def is_part(one: str, whole: str) -> bool:
+    """Whether ``one`` is, or is worn as, a part of ``whole``."""
+    return whole in ("person", "bicyclist") and one in WORN | PARTS_OF_PERSON
 
 
 def attributes_for(concepts: Iterable[str]) -> tuple[str, ...]:

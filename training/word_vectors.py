@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.errors import DataError
-from training.vocabulary import COLOURS, RELATED, WORN, concept_of, plural_of, words_for
+from training.vocabulary import COLOURS, RELATED, WORN, concept_of, every_word_for, plural_of
 
 DIM = 100
 # A word seen less often is most likely a typo, and a typo must not become a known word.
@@ -50,9 +50,11 @@ def made_sentences(categories: Iterable[str], rng: np.random.Generator) -> list[
     sentences = []
     concepts = sorted({concept_of(each) for each in categories})
     for concept in concepts:
-        names = sorted({*words_for(concept), concept})
+        names = sorted({*every_word_for(concept), concept})
         groups = [group for group in RELATED if concept in group]
-        kin = sorted({name for group in groups for other in group for name in words_for(other)})
+        kin = sorted(
+            {name for group in groups for other in group for name in every_word_for(other)}
+        )
         for _ in range(REPEATS):
             for name in names:
                 frame = str(rng.choice(FRAMES))

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from training.compose import Composer, beside, pasted
 from training.datasets.sample import VOID, Sample, SampleObject
-from training.phrases import Scene
+from training.scenes import Scene
 
 RED, BLUE = (215, 25, 25), (25, 45, 215)
 

@@ -4,12 +4,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
+from training.colours import colour_names
 from training.datasets.sample import SampleObject
-from training.phrases import COLOURS, Scene, colour_names, describe, name_absent, name_all
+from training.phrases import describe, name_absent, name_all
+from training.scenes import Scene
 from training.vocabulary import (
+    COLOURS,
     attributes_for,
     concept_of,
     plural_of,
@@ -81,52 +82,77 @@ def test_twins_side_by_side_cannot_be_told_apart(drawn: Draw) -> None:
     assert said(scene, 1, unique=True) == set()
 
 
-@settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1))
-def test_every_unique_phrase_holds_for_its_object_alone(seed: int) -> None:
-    # given random rectangles of two kinds and colours
-    rng = np.random.default_rng(seed)
-    picture = np.full((120, 200, 3), 128, np.uint8)
-    instances = np.zeros((120, 200), np.int16)
-    for number in range(1, 6):
-        x, y = rng.integers(0, 170), rng.integers(0, 90)
-        wide, high = rng.integers(6, 50, 2)
-        picture[y : y + high, x : x + wide] = RED if rng.random() < 0.5 else BLUE
-        instances[y : y + high, x : x + wide] = number
-    kinds = {n: str(rng.choice(["dog", "cat"])) for n in range(1, 6)}
-    scene = Scene(picture, instances, [SampleObject(n, kind) for n, kind in kinds.items()])
-    for one in scene.seen:
-        # when
-        phrase = describe(scene, one, rng, unique=True)
-        if phrase is None:
-            continue
-        siblings = [o for o in scene.named(one.concept or "") if o is not one]
-        words = phrase.text.split()
-        # then whatever word it uses is true, measured anew
-        pixels = instances == one.about.id
-        centre = np.argwhere(pixels).mean(0)
-        others = [np.argwhere(instances == o.about.id).mean(0) for o in siblings]
-        side = {"left": -1, "leftmost": -1, "right": 1, "rightmost": 1}
-        if others and not {"second", "third", "fourth"} & set(words):
-            for word in set(words) & set(side):
-                assert all(side[word] * (centre[1] - o[1]) > 0 for o in others)
-        if set(words) & {"biggest", "largest", "big", "large"}:
-            assert all(pixels.sum() > (instances == o.about.id).sum() for o in siblings)
-        if set(words) & {"smallest", "tiniest", "small", "little"}:
-            assert all(pixels.sum() < (instances == o.about.id).sum() for o in siblings)
-        for colour, value in (("red", RED), ("blue", BLUE)):
-            if colour in words:
-                assert (picture[pixels] == value).all(1).mean() >= 0.5
-        assert phrase.ids == (one.about.id,)
-        assert phrase.attributes[0] == one.concept
-
-
 def test_a_bare_name_denotes_every_one_of_its_kind(drawn: Draw) -> None:
     shapes = [(n, (60 * n - 50, 40, 60 * n - 10, 80), RED) for n in (1, 2, 3)]
     scene = scene_of(drawn, shapes, {1: "tvmonitor", 2: "tv", 3: "dog"})
     phrase = name_all(scene, "tv", np.random.default_rng(0))
     assert phrase.ids == (1, 2)
     assert phrase.attributes == ("tv",)
+
+
+def test_one_word_for_two_concepts_denotes_both_and_doubt_is_named(drawn: Draw) -> None:
+    # given a handbag, a backpack and, beside them, a purse, all of which are bags
+    shapes = [(n, (60 * n - 50, 40, 60 * n - 10, 80), RED) for n in (1, 2, 3)]
+    scene = scene_of(drawn, shapes, {1: "handbag", 2: "backpack", 3: "wallet"})
+    for seed in range(30):
+        phrase = name_all(scene, "handbag", np.random.default_rng(seed))
+        if "bag" in phrase.text.replace("handbag", "").replace("bags", "bag").split():
+            assert phrase.ids == (1, 2)
+            assert phrase.unsure == (3,)
+        else:
+            assert phrase.ids == (1,)
+            assert set(phrase.unsure) == {2, 3}
+
+
+def test_a_face_is_a_part_of_the_person_and_not_another_one(drawn: Draw) -> None:
+    shapes = [(1, (20, 20, 100, 110), BLUE), (2, (45, 25, 75, 55), RED)]
+    scene = scene_of(drawn, shapes, {1: "person", 2: "face"})
+    phrase = name_all(scene, "person", np.random.default_rng(0))
+    assert phrase.ids == (1,)
+    assert phrase.unsure == (2,)
+
+
+def test_where_all_is_of_one_kind_the_noun_may_be_left_out(drawn: Draw) -> None:
+    # given three cows, one of them large, and nothing else
+    shapes = [
+        (1, (5, 20, 65, 100), RED),
+        (2, (80, 40, 110, 80), RED),
+        (3, (155, 40, 190, 80), RED),
+    ]
+    scene = scene_of(drawn, shapes, {1: "cow", 2: "cow", 3: "cow"})
+    first, second = said(scene, 1, unique=True, count=200), said(scene, 2, unique=True, count=200)
+    # then the issue's own examples are among what is said
+    assert {"left cow", "biggest"} <= first
+    assert any(text.endswith("second from the right") and "cow" not in text for text in second)
+    assert "second cow from the left" in second
+    # and a phrase without the noun does not hold its attribute
+    one = scene.of(1)
+    assert one is not None
+    for seed in range(100):
+        phrase = describe(scene, one, np.random.default_rng(seed), unique=True)
+        assert phrase is not None
+        assert ("cow" in phrase.attributes) == ("cow" in phrase.text)
+    # but with a dog beside them the noun is needed
+    scene = scene_of(
+        drawn, [*shapes, (4, (120, 40, 140, 70), BLUE)], {1: "cow", 2: "cow", 4: "dog"}
+    )
+    assert all("cow" in text for text in said(scene, 1, unique=True))
+
+
+def test_pictures_with_identical_facts_are_never_called_unique(drawn: Draw) -> None:
+    # given the same object annotated twice over, and a region that may hold several
+    image = np.full((60, 80, 3), 128, np.uint8)
+    image[10:30, 10:40] = RED
+    instances = np.zeros((60, 80), np.int16)
+    instances[10:30, 10:25], instances[10:30, 25:40] = 1, 2
+    objects = [SampleObject(1, "dog"), SampleObject(2, "dog")]
+    one = Scene(image, instances, [*objects, SampleObject(3, "dog")])
+    assert all("left" in text for text in said(one, 1, unique=True))
+    crowd = Scene(image, instances, [objects[0], SampleObject(2, "dog", semantic=True)])
+    assert said(crowd, 1, unique=True) == set()
+    # and a nameless thing beside it, which may be a dog too
+    nameless = Scene(image, instances, [objects[0], SampleObject(2, None)])
+    assert not {"dog", "the dog"} & said(nameless, 1, unique=True)
 
 
 def test_the_absent_is_neither_there_nor_by_another_name(drawn: Draw) -> None:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from training.augment import cut, random_view, tint
+from training.colours import colour_names
 from training.datasets.sample import VOID, Sample, SampleObject
-from training.phrases import COLOURS, colour_names
+from training.vocabulary import COLOURS
 
 
 @pytest.fixture
