@@ -10,7 +10,6 @@ phrase, one a line.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,9 +24,8 @@ from training.datasets.pictures import (
     same_size,
 )
 from training.datasets.sample import VOID, Expression, Sample, SampleObject
+from training.datasets.skipping import Skipping
 from training.errors import DataError
-
-log = logging.getLogger(__name__)
 
 SIBLINGS = (
     ("data_GT", "boundary_GT"),
@@ -54,10 +52,15 @@ class FolderDataset:
         self, folder: Path, *, pictures: Path | None = None, masks: Path | None = None
     ) -> None:
         """pictures, masks: two folders with the same names in them, where they are not found."""
-        self.skipped = 0
         self.source = folder.resolve().name
-        pairs = _pairs(folder, pictures, masks)
-        self._records = [r for r in (self._record(*pair) for pair in pairs) if r is not None]
+        skipping = Skipping(self.source)
+        self._records: list[_Record] = []
+        for key, picture, mask in _pairs(folder, pictures, masks):
+            try:
+                self._records.append(_record(key, picture, mask))
+            except DataError as error:
+                skipping.add(error)
+        self.skipped = skipping.finish()
         if not self._records:
             raise DataError(f"No picture with its mask in {folder}: expected name.jpg + name.png.")
 
@@ -84,23 +87,6 @@ class FolderDataset:
     def expressions(self, index: int) -> tuple[Expression, ...]:
         return ()
 
-    def _record(self, key: str, picture: Path, mask: Path | None) -> _Record | None:
-        try:
-            if mask is None:
-                raise DataError(f"{picture} has no mask.")
-            size = picture_size(picture, str(picture))
-            drawn = picture_size(mask, str(mask))
-            if drawn != size:
-                raise DataError(
-                    f"{mask} measures {drawn[0]}x{drawn[1]}, its picture {size[0]}x{size[1]}."
-                )
-            objects = (SampleObject(1, None, phrases=_phrases(picture.with_suffix(".txt"))),)
-        except DataError as error:
-            self.skipped += 1
-            log.warning("Skipped: %s", error)
-            return None
-        return _Record(key, picture, mask, size, objects)
-
 
 def is_folder_of_masks(folder: Path) -> bool:
     """Whether pictures and masks lie here in one of the known ways."""
@@ -108,7 +94,20 @@ def is_folder_of_masks(folder: Path) -> bool:
         return False
     if any((folder / a).is_dir() and (folder / b).is_dir() for a, b in SIBLINGS):
         return True
-    return any(path.suffix == ".png" and _beside(path) is not None for path in folder.glob("*.png"))
+    return any(mask is not None for _, mask in _side_by_side(folder))
+
+
+def _record(key: str, picture: Path, mask: Path | None) -> _Record:
+    if mask is None:
+        raise DataError(f"{picture} has no mask.")
+    size = picture_size(picture, str(picture))
+    drawn = picture_size(mask, str(mask))
+    if drawn != size:
+        raise DataError(f"{mask} measures {drawn[0]}x{drawn[1]}, its picture {size[0]}x{size[1]}.")
+    phrases = _phrases(picture.with_suffix(".txt"))
+    return _Record(
+        key.replace("/", "-"), picture, mask, size, (SampleObject(1, None, False, phrases),)
+    )
 
 
 def _pairs(
@@ -120,20 +119,17 @@ def _pairs(
         ((a, b) for a, b in SIBLINGS if (folder / a).is_dir() and (folder / b).is_dir()), None
     )
     if pictures is None and masks is None and known is None:
-        return [
-            (path.stem, path, mask if (mask := path.with_suffix(".png")).is_file() else None)
-            for path in sorted(folder.iterdir())
-            if path.suffix.lower() in PICTURE_SUFFIXES and path.suffix.lower() != ".png"
-        ]
+        return [(picture.stem, picture, mask) for picture, mask in _side_by_side(folder)]
     where = pictures or folder / (known[0] if known else "")
     drawn = pictures_in(masks or folder / (known[1] if known else ""))
     return [(key, path, drawn.get(key)) for key, path in pictures_in(where).items()]
 
 
-def _beside(mask: Path) -> Path | None:
-    """The picture that a mask lies beside."""
-    others = (mask.with_suffix(suffix) for suffix in PICTURE_SUFFIXES if suffix != ".png")
-    return next((path for path in others if path.is_file()), None)
+def _side_by_side(folder: Path) -> list[tuple[Path, Path | None]]:
+    """Every picture that is no .png, with the .png of its name."""
+    files = sorted(each for each in folder.iterdir() if each.suffix.lower() in PICTURE_SUFFIXES)
+    masks = {each.stem: each for each in files if each.suffix.lower() == ".png"}
+    return [(each, masks.get(each.stem)) for each in files if each.suffix.lower() != ".png"]
 
 
 def _instances(mask: NDArray[np.uint8]) -> NDArray[np.int16]:
