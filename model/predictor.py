@@ -56,8 +56,12 @@ class Click:
 
 @dataclass(frozen=True, eq=False)
 class Embedding:
-    """An encoded picture: what ``predict`` needs of it. Opaque but for key, width and height."""
+    """An encoded picture: what ``predict`` needs of it. Opaque but for key, width and height.
 
+    It belongs to the version that encoded it.
+    """
+
+    version: str
     key: str
     width: int
     height: int
@@ -100,12 +104,15 @@ class Predictor:
         device: str = "auto",
         cache_bytes: int = CACHE_BYTES,
         threads: int = 0,
+        beside: Predictor | None = None,
     ) -> None:
         """Load a checkpoint; raises CheckpointError.
 
         device: "cpu", "cuda", "cuda:1", or "auto" for a GPU where there is one. cache_bytes:
         memory for encoded pictures. threads: CPU threads of a forward pass, for the whole
-        process; 0 leaves torch's choice, which is one per core.
+        process; 0 leaves torch's choice, which is one per core. beside: another predictor of this
+        process, whose device, thread and cache this one then shares, so that several versions
+        take no more memory than their weights and never compete for the cores.
         """
         if threads > 0:
             torch.set_num_threads(threads)
@@ -115,18 +122,27 @@ class Predictor:
         self.version: str = loaded.version
         self.config: ModelConfig = loaded.config
         self.reader: PhraseReader = loaded.reader()
-        self._device = torch.device(device)
+        self._device = beside._device if beside else torch.device(device)
         self._network = loaded.network().to(self._device).for_serving()
-        self._passes = Passes()
-        self._cache: EmbeddingCache[Embedding | Features] = EmbeddingCache(cache_bytes)
+        self._passes = beside._passes if beside else Passes()
+        self._cache: EmbeddingCache[Embedding | Features] = (
+            beside._cache if beside else EmbeddingCache(cache_bytes)
+        )
 
-    def warm_up(self) -> None:
-        """Answer once for pictures of the usual shapes, so that the first click is no slower.
+    @property
+    def nbytes(self) -> int:
+        """Memory that the weights and the word vectors take."""
+        weights = sum(t.numel() * t.element_size() for t in self._network.state_dict().values())
+        return weights + self.reader.vectors.nbytes
+
+    def warm_up(self, shapes: Sequence[tuple[int, int]] = USUAL_SHAPES) -> None:
+        """Answer once for pictures of these shapes, so that the first click is no slower.
 
         torch prepares its convolutions anew for each size of the network's input. Nothing is
-        kept in the cache. Meant for a server's start; takes a second or two.
+        kept in the cache. Meant for a server's start; takes a second or two. A further version
+        of the same form finds the process prepared: one shape is enough for it.
         """
-        for width, height in USUAL_SHAPES:
+        for width, height in shapes:
             embedding = self._embed(np.zeros((height, width, 3), np.uint8), "")
             whole = Box(0, 0, width, height)
             for words in ("", self.reader.words[0]):
@@ -145,7 +161,7 @@ class Predictor:
                 f"A picture must be H,W,3 uint8, but this is {image.shape} {image.dtype}."
             )
         name = key if key is not None else _content_key(image)
-        found = self._cache.get_or_make(_slot(name, None), lambda: self._embed(image, name))
+        found = self._cache.get_or_make(self._slot(name, None), lambda: self._embed(image, name))
         assert isinstance(found, Embedding)
         if (found.height, found.width) != image.shape[:2]:
             raise PromptError(
@@ -156,7 +172,7 @@ class Predictor:
 
     def cached(self, key: str) -> Embedding | None:
         """The encoded picture of this key, if it is still in memory."""
-        found = self._cache.get(_slot(key, None))
+        found = self._cache.get(self._slot(key, None))
         return found if isinstance(found, Embedding) else None
 
     def predict(
@@ -173,6 +189,10 @@ class Predictor:
         H,W at the picture's size, bool or float in [0, 1], the answer before this click. Without
         a click and a known word the mask is empty. Raises PromptError.
         """
+        if embedding.version != self.version:
+            raise PromptError(
+                f"The picture was encoded by {embedding.version}, which {self.version} cannot read."
+            )
         reading = self.reader.read(phrase)
         clicks = [_inside(click, embedding) for click in clicks]
         previous = None if previous_mask is None else _checked(previous_mask, embedding)
@@ -250,7 +270,7 @@ class Predictor:
             # Of a click that is being answered, so it need not wait behind new pictures.
             return self._encode(embedding.detail.read(box), box, Urgency.PROMPT)
 
-        found = self._cache.get_or_make(_slot(embedding.key, box), encode)
+        found = self._cache.get_or_make(self._slot(embedding.key, box), encode)
         assert isinstance(found, Features)
         return found
 
@@ -258,7 +278,7 @@ class Predictor:
         height, width = image.shape[:2]
         picture = Image.fromarray(np.ascontiguousarray(image))
         features = self._encode(picture, Box(0, 0, width, height), Urgency.PICTURE)
-        return Embedding(key, width, height, features, Detail(image))
+        return Embedding(self.version, key, width, height, features, Detail(image))
 
     def _encode(self, picture: Image.Image, box: Box, urgency: Urgency) -> Features:
         height, width = self._size(box)
@@ -283,6 +303,10 @@ class Predictor:
             max(round(box.height * scale / STRIDE), 1) * STRIDE,
             max(round(box.width * scale / STRIDE), 1) * STRIDE,
         )
+
+    def _slot(self, key: str, box: Box | None) -> Hashable:
+        """The cache's name for a picture, or for a crop of it, as this version sees it."""
+        return self.version, key, box
 
     def _tensor(self, values: list[list[float]] | list[list[tuple[float, float]]]) -> torch.Tensor:
         return torch.tensor(values, dtype=torch.float32, device=self._device)
@@ -380,8 +404,3 @@ def _content_key(image: NDArray[np.uint8]) -> str:
     digest = hashlib.sha256(np.ascontiguousarray(image).data)
     digest.update(str(image.shape).encode())
     return digest.hexdigest()
-
-
-def _slot(key: str, box: Box | None) -> Hashable:
-    """The cache's name for a picture, or for a crop of it."""
-    return key, box

@@ -348,6 +348,51 @@ def test_warming_up_leaves_no_trace(checkpoint_path: Path, pictures: list[Pictur
         assert np.array_equal(a, b)
 
 
+@pytest.fixture
+def two_versions(checkpoint_path: Path, tmp_path: Path) -> tuple[Predictor, Predictor]:
+    """One predictor, and another version beside it."""
+    first = Predictor(checkpoint_path, device="cpu")
+    torch.manual_seed(7)
+    other = tmp_path / "other"
+    network = PhraseClick(first.config).eval()
+    checkpoint.save(other, network, first.reader.words, first.reader.vectors)
+    return first, Predictor(other, beside=first)
+
+
+def test_versions_side_by_side_share_their_cache_but_not_what_is_in_it(
+    two_versions: tuple[Predictor, Predictor], pictures: list[Picture], tmp_path: Path
+) -> None:
+    first, second = two_versions
+    alone = Predictor(tmp_path / "other", device="cpu")
+
+    # Both look at the same picture under the same key, one after the other.
+    seen = [answers(it, pictures[0]) for it in (first, second, first, second)]
+
+    assert second._cache is first._cache
+    assert second._passes is first._passes
+    for a, b in zip(seen[1], answers(alone, pictures[0]), strict=True):
+        assert np.array_equal(a, b)
+    assert all(np.array_equal(a, b) for a, b in zip(seen[0], seen[2], strict=True))
+    assert any(not np.array_equal(a, b) for a, b in zip(seen[0], seen[1], strict=True))
+
+
+def test_another_versions_embedding_is_refused(
+    two_versions: tuple[Predictor, Predictor], pictures: list[Picture]
+) -> None:
+    first, second = two_versions
+
+    with pytest.raises(PromptError, match=f"encoded by {first.version}"):
+        second.predict(first.encode(pictures[0]), [Click(1, 1)])
+
+
+def test_nbytes_counts_weights_and_words(two_versions: tuple[Predictor, Predictor]) -> None:
+    first, second = two_versions
+    weights = sum(t.numel() * 4 for t in first._network.parameters())
+
+    assert first.nbytes == second.nbytes
+    assert first.nbytes >= weights + first.reader.vectors.nbytes
+
+
 def test_the_papers_form_is_served_too(tmp_path: Path) -> None:
     config = ModelConfig(
         form="early",
