@@ -7,6 +7,8 @@ are stored. ``iscrowd`` marks a region of several objects: it becomes a semantic
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,7 +34,7 @@ class Record:
     """One picture. ``segmentations`` and ``annotations`` (COCO's ids) go with ``objects``."""
 
     key: str
-    picture: Path
+    picture: str
     size: tuple[int, int]
     objects: tuple[SampleObject, ...]
     segmentations: tuple[Segmentation, ...]
@@ -57,7 +59,7 @@ class CocoDataset:
 
     def __getitem__(self, index: int) -> Sample:
         record = self._records[index]
-        image = decode_picture(record.picture, str(record.picture))
+        image = decode_picture(record.picture, record.picture)
         height, width = image.shape[:2]
         if (width, height) != record.size:
             raise DataError(
@@ -144,16 +146,17 @@ def with_pictures(
     Raises DataError naming all folders where none has.
     """
     records = list(records)
-    listed: dict[Path, set[str]] = {}
+    listed: dict[str, set[str]] = {}
 
-    def present(path: Path) -> bool:
-        if path.parent not in listed:
-            inside = path.parent.iterdir() if path.parent.is_dir() else ()
-            listed[path.parent] = {each.name for each in inside}
-        return path.name in listed[path.parent]
+    def present(path: str) -> bool:
+        # Asked of the folder once: 118,000 questions to a network drive take minutes.
+        parent, _, name = path.rpartition("/")
+        if parent not in listed:
+            listed[parent] = set(os.listdir(parent)) if os.path.isdir(parent) else set()
+        return name in listed[parent]
 
     for folder in folders:
-        if any(present(folder / each.picture) for each in records):
+        if any(present(f"{folder}/{each.picture}") for each in records):
             break
     else:
         where = ", ".join(str(folder) for folder in folders)
@@ -161,11 +164,12 @@ def with_pictures(
         raise DataError(f"No picture such as {first} in {where}: say ?pictures=FOLDER.")
     found = []
     for each in records:
-        path = folder / each.picture
+        path = f"{folder}/{each.picture}"
         try:
             if not present(path):
                 raise DataError(f"{path} is missing.")
-            found.append(_placed(each, path))
+            size = each.size if all(each.size) else picture_size(path, path)
+            found.append(dataclasses.replace(each, picture=path, size=size))
         except DataError as error:
             skipping.add(error)
     return found
@@ -174,19 +178,6 @@ def with_pictures(
 def refer_folders(folder: Path) -> list[Path]:
     """Where COCO's pictures may lie, seen from a folder of RefCOCO."""
     return _beside(folder / "instances.json", (*REFER_BESIDE, *BESIDE, "train2014"))
-
-
-def _placed(record: Record, path: Path) -> Record:
-    size = record.size if record.size != (0, 0) else picture_size(path, str(path))
-    return Record(
-        record.key,
-        path,
-        size,
-        record.objects,
-        record.segmentations,
-        record.annotations,
-        record.expressions,
-    )
 
 
 def _beside(file: Path, names: Sequence[str]) -> list[Path]:
@@ -226,7 +217,7 @@ def _record(
     skipping: Skipping,
 ) -> Record:
     # Some exports write the paths of Windows.
-    path = PurePosixPath(str(image["file_name"]).replace("\\", "/"))
+    path = str(image["file_name"]).replace("\\", "/")
     width, height = int(image.get("width") or 0), int(image.get("height") or 0)
     objects, drawn, ids = [], [], []
     for each in annotations:
@@ -238,4 +229,6 @@ def _record(
         except (TypeError, ValueError) as error:
             skipping.add(f"{path}, annotation {each.get('id')}: {error}.")
             del drawn[len(objects) :]
-    return Record(path.stem, Path(path), (width, height), tuple(objects), tuple(drawn), tuple(ids))
+    return Record(
+        PurePosixPath(path).stem, path, (width, height), tuple(objects), tuple(drawn), tuple(ids)
+    )

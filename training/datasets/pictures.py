@@ -20,13 +20,13 @@ from training.errors import DataError
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 
-def decode_picture(source: Path | bytes, name: str) -> NDArray[np.uint8]:
+def decode_picture(source: Path | str | bytes, name: str) -> NDArray[np.uint8]:
     """H,W,3 uint8, RGB. Raises DataError with the name where this is no whole picture."""
     with _opened(source, name) as picture:
         return np.asarray(picture.convert("RGB"))
 
 
-def decode_labels(source: Path | bytes, name: str) -> NDArray[np.uint8]:
+def decode_labels(source: Path | str | bytes, name: str) -> NDArray[np.uint8]:
     """H,W uint8: the stored numbers of a label map, palette or grey. Raises DataError."""
     with _opened(source, name) as picture:
         if picture.mode not in ("L", "P"):
@@ -34,7 +34,7 @@ def decode_labels(source: Path | bytes, name: str) -> NDArray[np.uint8]:
         return np.asarray(picture)
 
 
-def picture_size(source: Path | bytes, name: str) -> tuple[int, int]:
+def picture_size(source: Path | str | bytes, name: str) -> tuple[int, int]:
     """Width and height, from the header alone. Raises DataError."""
     with _opened(source, name) as picture:
         width, height = picture.size
@@ -60,7 +60,7 @@ def pictures_in(folder: Path) -> dict[str, Path]:
 
 
 @contextmanager
-def _opened(source: Path | bytes, name: str) -> Iterator[Image.Image]:
+def _opened(source: Path | str | bytes, name: str) -> Iterator[Image.Image]:
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
             yield picture
