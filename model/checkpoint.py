@@ -8,15 +8,9 @@ each is checked before it is used. Nothing is unpickled.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +22,12 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from model import checkpoint_files as files
+from model.checkpoint_files import CONFIG, METRICS, SHIPPED, SUMS, VOCABULARY, WEIGHTS
 from model.config import ModelConfig
 from model.errors import CheckpointError
 from model.network import PhraseClick
 from model.phrase_reader import PhraseReader
-
-WEIGHTS = "weights.safetensors"
-CONFIG = "config.json"
-VOCABULARY = "vocabulary.json"
-METRICS = "metrics.json"
-SUMS = "SHA256SUMS"
-FILES = (WEIGHTS, CONFIG, VOCABULARY, METRICS)
-SHIPPED = "shipped"
 
 NETWORK_PREFIX = "network."
 VECTORS = "word_vectors"
@@ -106,7 +94,7 @@ def save(
     tensors = {NETWORK_PREFIX + key: _compact(t) for key, t in network.state_dict().items()}
     tensors[VECTORS] = _compact(torch.from_numpy(np.array(vectors, np.float32)))
     weights = save_tensors(tensors)
-    version = f"{name or target.name}-{_sha256(weights)[:8]}"
+    version = f"{name or target.name}-{files.sha256(weights)[:8]}"
     about = {"version": version, "parent": parent, "metrics": dict(metrics or {})}
     contents = {
         WEIGHTS: weights,
@@ -114,22 +102,7 @@ def save(
         VOCABULARY: _json(list(words)),
         METRICS: _json(about),
     }
-    sums = "".join(f"{_sha256(data)}  {file}\n" for file, data in sorted(contents.items()))
-    contents[SUMS] = sums.encode()
-
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
-        for file, data in contents.items():
-            _write_synced(partial / file, data)
-        partial.chmod(0o755)  # mkdtemp's 0700 would hide it from a server of another user
-        _sync_directory(partial)
-        partial.rename(target)
-        _sync_directory(target.parent)
-    except OSError as error:
-        raise CheckpointError(f"Cannot write the checkpoint {target}: {error}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    files.write_whole(target, {**contents, SUMS: files.sums_text(contents).encode()})
     return version
 
 
@@ -138,29 +111,8 @@ def load(source: Path | str = SHIPPED) -> Checkpoint:
 
     Raises CheckpointError with what is wrong: missing, damaged, unreadable, too new.
     """
-    if str(source) == SHIPPED:
-        with resources.as_file(resources.files("model") / SHIPPED) as path:
-            return _load(path)
-    return _load(Path(source))
-
-
-def _load(path: Path) -> Checkpoint:
-    if not path.is_dir():
-        raise CheckpointError(f"There is no checkpoint directory at {path}.")
-    sums = _read_sums(path)
-    data = {}
-    for file in FILES:
-        if file not in sums:
-            raise CheckpointError(f"{path / SUMS} does not name {file}; copy the checkpoint again.")
-        try:
-            data[file] = (path / file).read_bytes()
-        except OSError as error:
-            raise CheckpointError(f"Cannot read {path / file}: {error.strerror}.") from error
-        if _sha256(data[file]) != sums[file]:
-            raise CheckpointError(
-                f"{path / file} is damaged: its SHA-256 is not the one in {SUMS}. "
-                "Copy or download the checkpoint again."
-            )
+    path = files.SHIPPED_FOLDER if str(source) == SHIPPED else Path(source)
+    data = files.read(path)
     try:
         config = ModelConfig.from_dict(json.loads(data[CONFIG]))
         words = tuple(json.loads(data[VOCABULARY]))
@@ -189,35 +141,5 @@ def _full(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype == torch.float16 else tensor
 
 
-def _read_sums(path: Path) -> dict[str, str]:
-    try:
-        lines = (path / SUMS).read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path} has no readable {SUMS}: it is no checkpoint.") from error
-    pairs = [line.split(maxsplit=1) for line in lines if line.strip()]
-    return {pair[1].strip().lstrip("*"): pair[0] for pair in pairs if len(pair) == 2}
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
 def _json(value: object) -> bytes:
     return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
-
-
-def _write_synced(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_directory(path: Path) -> None:
-    """Make a rename durable. Some file systems cannot; then it is as durable as they are."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model import checkpoint as checkpoints
+from model import checkpoint_files as files
 from model import crop
 from model.click_maps import ClickBatch
 from model.config import ModelConfig
@@ -99,7 +100,7 @@ class Predictor:
 
     def __init__(
         self,
-        checkpoint: Path | str = checkpoints.SHIPPED,
+        checkpoint: Path | str = files.SHIPPED,
         *,
         device: str = "auto",
         cache_bytes: int = CACHE_BYTES,
@@ -122,9 +123,9 @@ class Predictor:
         self.version: str = loaded.version
         self.config: ModelConfig = loaded.config
         self.reader: PhraseReader = loaded.reader()
-        self._device = beside._device if beside else torch.device(device)
+        self._device: torch.device = beside._device if beside else torch.device(device)
         self._network = loaded.network().to(self._device).for_serving()
-        self._passes = beside._passes if beside else Passes()
+        self._passes: Passes = beside._passes if beside else Passes()
         self._cache: EmbeddingCache[Embedding | Features] = (
             beside._cache if beside else EmbeddingCache(cache_bytes)
         )
@@ -132,7 +133,8 @@ class Predictor:
     @property
     def nbytes(self) -> int:
         """Memory that the weights and the word vectors take."""
-        weights = sum(t.numel() * t.element_size() for t in self._network.state_dict().values())
+        tensors = self._network.state_dict().values()
+        weights: int = sum(t.numel() * t.element_size() for t in tensors)
         return weights + self.reader.vectors.nbytes
 
     def warm_up(self, shapes: Sequence[tuple[int, int]] = USUAL_SHAPES) -> None:

@@ -11,16 +11,15 @@ import pytest
 import torch
 
 from model import checkpoint
+from model import checkpoint_files as files
 from model.errors import CheckpointError
 from model.network import PhraseClick
 
 
 def reseal(path: Path) -> None:
     """Make the sums true again, as someone who edits a checkpoint on purpose would."""
-    lines = [
-        f"{checkpoint._sha256((path / name).read_bytes())}  {name}" for name in checkpoint.FILES
-    ]
-    (path / checkpoint.SUMS).write_text("\n".join(lines) + "\n")
+    contents = {name: (path / name).read_bytes() for name in files.FILES}
+    (path / files.SUMS).write_text(files.sums_text(contents))
 
 
 @pytest.fixture
@@ -83,12 +82,12 @@ def test_parent_is_kept(small_network: PhraseClick, tmp_path: Path) -> None:
 def test_a_checkpoint_is_never_overwritten(
     small_network: PhraseClick, checkpoint_path: Path
 ) -> None:
-    before = (checkpoint_path / checkpoint.WEIGHTS).read_bytes()
+    before = (checkpoint_path / files.WEIGHTS).read_bytes()
 
     with pytest.raises(CheckpointError, match="never overwritten"):
         checkpoint.save(checkpoint_path, small_network, ["dog"], np.ones((1, 8), np.float32))
 
-    assert (checkpoint_path / checkpoint.WEIGHTS).read_bytes() == before
+    assert (checkpoint_path / files.WEIGHTS).read_bytes() == before
 
 
 def test_a_failed_save_leaves_nothing(
@@ -98,7 +97,7 @@ def test_a_failed_save_leaves_nothing(
         path.write_bytes(data[:10])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "_write_synced", full_disk)
+    monkeypatch.setattr(files, "_write_synced", full_disk)
 
     with pytest.raises(CheckpointError, match="No space left"):
         checkpoint.save(tmp_path / "new", small_network, ["dog"], np.ones((1, 8), np.float32))
@@ -106,7 +105,7 @@ def test_a_failed_save_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", checkpoint.FILES)
+@pytest.mark.parametrize("name", files.FILES)
 def test_one_changed_bit_is_found(copy: Path, name: str) -> None:
     data = bytearray((copy / name).read_bytes())
     data[len(data) // 2] ^= 1
@@ -116,7 +115,7 @@ def test_one_changed_bit_is_found(copy: Path, name: str) -> None:
         checkpoint.load(copy)
 
 
-@pytest.mark.parametrize("name", checkpoint.FILES)
+@pytest.mark.parametrize("name", files.FILES)
 def test_a_missing_file_is_named(copy: Path, name: str) -> None:
     (copy / name).unlink()
 
@@ -124,10 +123,10 @@ def test_a_missing_file_is_named(copy: Path, name: str) -> None:
         checkpoint.load(copy)
 
 
-@pytest.mark.parametrize("name", checkpoint.FILES)
+@pytest.mark.parametrize("name", files.FILES)
 def test_a_file_without_a_sum_is_not_trusted(copy: Path, name: str) -> None:
-    lines = (copy / checkpoint.SUMS).read_text().splitlines()
-    (copy / checkpoint.SUMS).write_text("\n".join(line for line in lines if name not in line))
+    lines = (copy / files.SUMS).read_text().splitlines()
+    (copy / files.SUMS).write_text("\n".join(line for line in lines if name not in line))
 
     with pytest.raises(CheckpointError, match=f"does not name {name}"):
         checkpoint.load(copy)
@@ -136,12 +135,12 @@ def test_a_file_without_a_sum_is_not_trusted(copy: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        (checkpoint.CONFIG, '{"form": "late", "channels": 64, "word_dim": 8}', "do not fit"),
-        (checkpoint.CONFIG, '{"form": "sideways"}', "early"),
-        (checkpoint.CONFIG, "not json", "not a checkpoint"),
-        (checkpoint.VOCABULARY, '["dog"]', "1 words need vectors"),
-        (checkpoint.METRICS, "{}", "version"),
-        (checkpoint.WEIGHTS, "\x00\x01pickle?", "not a checkpoint"),
+        (files.CONFIG, '{"form": "late", "channels": 64, "word_dim": 8}', "do not fit"),
+        (files.CONFIG, '{"form": "sideways"}', "early"),
+        (files.CONFIG, "not json", "not a checkpoint"),
+        (files.VOCABULARY, '["dog"]', "1 words need vectors"),
+        (files.METRICS, "{}", "version"),
+        (files.WEIGHTS, "\x00\x01pickle?", "not a checkpoint"),
     ],
 )
 def test_true_sums_over_wrong_content(copy: Path, name: str, content: str, message: str) -> None:
@@ -160,7 +159,7 @@ def test_no_checkpoint_at_all(tmp_path: Path) -> None:
 
 
 def test_configuration_is_readable_json(checkpoint_path: Path) -> None:
-    config = json.loads((checkpoint_path / checkpoint.CONFIG).read_text())
+    config = json.loads((checkpoint_path / files.CONFIG).read_text())
 
     assert config["form"] == "late"
     assert config["attributes"] == ["red", "dog", "left"]

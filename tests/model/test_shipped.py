@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model import checkpoint
+from model import checkpoint_files as files
 from model.predictor import Click, Predictor
 
 Mask = NDArray[np.bool_]
@@ -50,7 +51,7 @@ def test_it_is_what_is_promised(shipped: Predictor) -> None:
 
     assert shipped.config.form == "late"
     assert shipped.version == loaded.version
-    assert sum((loaded.path / name).stat().st_size for name in checkpoint.FILES) < 20e6
+    assert sum((loaded.path / name).stat().st_size for name in files.FILES) < 20e6
     for words in ("cat", "dogs", "red shirt", "Potted Plant", "person", "the left car"):
         assert shipped.reader.knows(words), words
 

@@ -1,0 +1,129 @@
+"""The files of a checkpoint, whatever is in them: their names, their sums, written whole or not.
+
+Apart from ``checkpoint.py``, so that what only moves checkpoints about (a registry, a command line)
+need not load torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from model.errors import CheckpointError
+
+WEIGHTS = "weights.safetensors"
+CONFIG = "config.json"
+VOCABULARY = "vocabulary.json"
+METRICS = "metrics.json"
+SUMS = "SHA256SUMS"
+FILES = (WEIGHTS, CONFIG, VOCABULARY, METRICS)
+SHIPPED = "shipped"
+
+SHIPPED_FOLDER = Path(__file__).parent / SHIPPED
+
+
+def read(path: Path) -> dict[str, bytes]:
+    """The contents of FILES and of SHA256SUMS, each checked by its sum.
+
+    Raises CheckpointError with what is wrong: no such folder, a file missing or damaged.
+    """
+    sums = read_sums(path)
+    contents = {}
+    for file in FILES:
+        if file not in sums:
+            raise CheckpointError(f"{path / SUMS} does not name {file}; copy the checkpoint again.")
+        try:
+            contents[file] = (path / file).read_bytes()
+        except OSError as error:
+            raise CheckpointError(f"Cannot read {path / file}: {error.strerror}.") from error
+        if sha256(contents[file]) != sums[file]:
+            raise CheckpointError(
+                f"{path / file} is damaged: its SHA-256 is not the one in {SUMS}. "
+                "Copy or download the checkpoint again."
+            )
+    contents[SUMS] = (path / SUMS).read_bytes()
+    return contents
+
+
+def read_sums(path: Path) -> dict[str, str]:
+    """SHA-256 by file. Raises CheckpointError where there is no checkpoint."""
+    if not path.is_dir():
+        raise CheckpointError(f"There is no checkpoint directory at {path}.")
+    try:
+        return parse_sums((path / SUMS).read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path} has no readable {SUMS}: it is no checkpoint.") from error
+
+
+def parse_sums(text: str) -> dict[str, str]:
+    """SHA-256 by file, from the text of a SHA256SUMS."""
+    pairs = [line.split(maxsplit=1) for line in text.splitlines() if line.strip()]
+    return {pair[1].strip().lstrip("*"): pair[0] for pair in pairs if len(pair) == 2}
+
+
+def about(path: Path) -> dict[str, Any]:
+    """Version, parent and metrics, as ``metrics.json`` has them. Raises CheckpointError."""
+    read_sums(path)
+    try:
+        told = json.loads((path / METRICS).read_bytes())
+        return {**told, "version": str(told["version"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is not a checkpoint of this program: {error}") from error
+
+
+def write_whole(target: Path, contents: Mapping[str, bytes]) -> None:
+    """Write a folder of files that appears whole or not at all, whatever fails and whenever.
+
+    Raises CheckpointError: the folder exists already, or cannot be written.
+    """
+    if target.exists():
+        raise CheckpointError(f"{target} exists already; a checkpoint is never overwritten.")
+    partial = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        for file, data in contents.items():
+            _write_synced(partial / file, data)
+        partial.chmod(0o755)  # mkdtemp's 0700 would hide it from a server of another user
+        _sync_directory(partial)
+        partial.rename(target)
+        _sync_directory(target.parent)
+    except OSError as error:
+        raise CheckpointError(f"Cannot write the checkpoint {target}: {error}") from error
+    finally:
+        if partial is not None:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def sums_text(contents: Mapping[str, bytes]) -> str:
+    """The text of SHA256SUMS, in the format of sha256sum."""
+    return "".join(f"{sha256(data)}  {file}\n" for file, data in sorted(contents.items()))
+
+
+def sha256(data: bytes) -> str:
+    """Hex digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_directory(path: Path) -> None:
+    """Make a rename durable. Some file systems cannot; then it is as durable as they are."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
