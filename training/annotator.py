@@ -2,8 +2,9 @@
 
 First clicks follow the paper's three negative strategies and its counts (`ClickRecipe` holds the
 defaults of that line of work); further clicks follow the protocol of evaluation, the deepest point
-of the largest error, with the hand's jitter. All places come out of one random generator, so the
-same seed clicks the same pixels. Points are (x, y) at pixel centres (column + 0.5, row + 0.5).
+of the largest error, with the hand's jitter (for a whole batch at once: `corrections.py`). All
+places come out of one random generator, so the same seed clicks the same pixels. Points are (x, y)
+at pixel centres (column + 0.5, row + 0.5).
 """
 
 from __future__ import annotations
@@ -31,6 +32,47 @@ class ClickRecipe:
     band: float = 40.0
     margin: float = 5.0
     step: float = 10.0
+
+
+# A simulated annotator sometimes lets an answer pass without a click.
+SKIPPED_ROUND = 0.15
+# How often the answer learned from is made without the previous mask.
+FORGOTTEN_MASK = 0.12
+# How often a previous mask keeps its probabilities; the predictor shows the network 0 and 1.
+SOFT_MASK = 0.25
+# How often a phrase without clicks is answered a second time, with its first answer shown.
+SECOND_LOOK = 0.3
+# The least exact hand clicks anywhere that is at least so much less deep than the deepest point.
+CLUMSIEST = 0.6
+
+
+@dataclass(frozen=True)
+class Hand:
+    """One annotator's way with one prompt, drawn before anything is answered.
+
+    So what happens to a prompt does not depend on the others in its batch. skips: in which rounds
+    nothing is clicked. places: of each round, which of the points in question, 0 to 1.
+    """
+
+    jitter: float
+    looks_again: bool
+    soft: bool
+    forgets: bool
+    skips: tuple[bool, ...]
+    places: tuple[float, ...]
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, rounds: int) -> Hand:
+        """A random hand for at most so many rounds of corrections."""
+        again, soft, forgets = rng.random(3) < (SECOND_LOOK, SOFT_MASK, FORGOTTEN_MASK)
+        return cls(
+            float(rng.uniform(0.0, CLUMSIEST)),
+            bool(again),
+            bool(soft),
+            bool(forgets),
+            tuple((rng.random(rounds) < SKIPPED_ROUND).tolist()),
+            tuple(rng.random(rounds).tolist()),
+        )
 
 
 def sample_positive(

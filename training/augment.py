@@ -2,8 +2,8 @@
 
 Boxes are whole pictures, parts of pictures, and close views of one object, since the predictor
 shows the network all three. The box is stretched to the input like the predictor stretches a
-picture; nothing is padded. Left and right stay true because phrases are made (or mirrored) after
-the flip.
+picture; nothing is padded. Left and right stay true because phrases are made, or mirrored, after
+the flip; colours because they are measured after the tint.
 """
 
 from __future__ import annotations
@@ -90,23 +90,37 @@ def cut(sample: Sample, box: Box, height: int, width: int, *, mirrored: bool, ki
     )
 
 
-def tint(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Brightness, contrast and saturation a little off; never the hue, or "red" would lie."""
-    table = np.arange(256, dtype=np.float32)
-    contrast, brightness = np.exp(rng.normal(0.0, 0.15)), rng.normal(0.0, 14.0)
-    gamma = np.exp(rng.normal(0.0, 0.12))
-    table = 255.0 * (table / 255.0) ** gamma
-    table = ((table - 128.0) * contrast + 128.0 + brightness).clip(0, 255)
-    changed: NDArray[np.uint8] = table.astype(np.uint8)[image]
-    chance = rng.random()
-    if chance < 0.03:
-        grey = changed.mean(2, keepdims=True)
-        changed = np.broadcast_to(grey, changed.shape).astype(np.uint8)
-    elif chance < 0.5:
+@dataclass(frozen=True)
+class Tint:
+    """Brightness, contrast and saturation a little off; never the hue, or "red" would lie.
+
+    levels: 256, what each level of a channel becomes. saturation: 1 as it was, 0 grey.
+    """
+
+    levels: NDArray[np.uint8]
+    saturation: float
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> Tint:
+        """A random tint, as lighting and cameras make them."""
+        table = np.arange(256, dtype=np.float32)
+        contrast, brightness = np.exp(rng.normal(0.0, 0.15)), rng.normal(0.0, 14.0)
+        gamma = np.exp(rng.normal(0.0, 0.12))
+        table = 255.0 * (table / 255.0) ** gamma
+        table = ((table - 128.0) * contrast + 128.0 + brightness).clip(0, 255)
+        chance = rng.random()
+        saturation = 0.0 if chance < 0.03 else rng.uniform(0.7, 1.25) if chance < 0.5 else 1.0
+        return cls(table.astype(np.uint8), float(saturation))
+
+    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """H,W,3 uint8 to the same."""
+        changed: NDArray[np.uint8] = self.levels[image]
+        if self.saturation == 1.0:
+            return changed
         grey = changed.mean(2, dtype=np.float32, keepdims=True)
-        factor = np.float32(rng.uniform(0.7, 1.25))
-        changed = (grey + (changed - grey) * factor).clip(0, 255).astype(np.uint8)
-    return changed
+        mixed = grey + (changed - grey) * np.float32(self.saturation)
+        tinted: NDArray[np.uint8] = mixed.clip(0, 255).astype(np.uint8)
+        return tinted
 
 
 def _focus(sample: Sample, rng: np.random.Generator) -> tuple[int, int, int, int] | None:

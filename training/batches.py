@@ -1,12 +1,15 @@
 """Batches: which pictures a step sees, and everything about them as tensors.
 
-A batch is determined by the seed and the number of its step alone. So a run that was killed goes
-on with the very batches it would have seen, without any sampler state to save.
+A batch is determined by the seed and the number of its step alone, and each picture in it by its
+place in the batch besides. So a run that was killed goes on with the very batches it would have
+seen, without any sampler state to save, and two processes that share a batch see together what one
+process would have seen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,9 +20,11 @@ from torch import Tensor
 from model.click_maps import ClickBatch
 from model.phrase_encoder import WordBatch
 from model.phrase_reader import PhraseReader
-from training.augment import random_view, tint
+from training.annotator import Hand
+from training.attributes import AttributeWords
+from training.augment import Tint, random_view
 from training.compose import Composer
-from training.datasets.sample import Dataset
+from training.datasets import Dataset, Sample, Tolerant
 from training.errors import DataError, RecipeError
 from training.prompts import PictureScene, Prompt, annotated_concepts, make_prompt
 from training.recipe import Recipe
@@ -27,28 +32,88 @@ from training.vocabulary import concept_of
 
 # Wide, upright, square: pictures of one shape make a batch, so that none is padded or squeezed.
 WIDE = 1.12
+# So many pictures are tried for one place in the batch; some show nothing to ask for, some break.
+TRIES = 20
+
+
+@dataclass
+class Question:
+    """One prompt in a batch, beside its tensors. The annotator's clicks (x, y, sign) are added."""
+
+    text: str
+    attributes: tuple[str, ...]
+    clicks: list[tuple[float, float, int]]
+    clickable: bool
+    phrase_from: int
+    has_stale: bool
+    hand: Hand
 
 
 @dataclass
 class Batch:
-    """P pictures and B prompts about them. image: P,3,H,W in [0, 1]. target, void: B,1,H,W."""
+    """P pictures and B questions about them.
+
+    image: P,3,H,W uint8, on the device float in [0, 1]. picture_index: B. target: B,1,H,W in
+    [0, 1]; void: B,1,H,W bool; stale: B,1,H,W, answers to earlier phrases, 0 where there is none
+    (None: nowhere). keys: names of the pictures. rounds: how often the annotator corrects.
+    passed_over: what is wrong with pictures that could not be read.
+    """
 
     image: Tensor
     picture_index: Tensor
-    prompts: list[Prompt]
+    questions: list[Question]
     target: Tensor
     void: Tensor
+    stale: Tensor | None
     coarse_source: Tensor
-    sources: list[str]
-    rng: np.random.Generator
+    keys: list[str]
+    rounds: int
+    passed_over: tuple[str, ...] = ()
+
+    def pin_memory(self) -> Batch:
+        """In memory that a GPU reads by itself."""
+        return self._changed(lambda tensor: tensor.pin_memory())
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on the device, pictures as floats."""
+        moved = self._changed(lambda tensor: tensor.to(device, non_blocking=True))
+        return dataclasses.replace(moved, image=moved.image.float().div_(255.0))
+
+    def _changed(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        return dataclasses.replace(
+            self,
+            image=change(self.image),
+            picture_index=change(self.picture_index),
+            target=change(self.target),
+            void=change(self.void),
+            stale=None if self.stale is None else change(self.stale),
+            coarse_source=change(self.coarse_source),
+        )
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """One place of a batch, filled: the picture, its prompts, how they will be clicked."""
+
+    key: str
+    source: str
+    image: NDArray[np.uint8]
+    prompts: list[Prompt]
+    hands: list[Hand]
 
 
 class Batches:
-    """The batch of any step."""
+    """The batch of any step; of several processes each makes its share of it."""
 
-    def __init__(self, dataset: Dataset, recipe: Recipe) -> None:
-        self.dataset = dataset
+    def __init__(self, dataset: Dataset, recipe: Recipe, *, rank: int = 0, world: int = 1) -> None:
+        if world > recipe.train.pictures:
+            raise RecipeError(
+                f"{world} processes share {recipe.train.pictures} pictures a step: raise "
+                "train.pictures, so that each has one at least."
+            )
         self.recipe = recipe
+        self._places = range(rank, recipe.train.pictures, world)
+        self._samples = Tolerant(dataset)
         self._groups = _groups(dataset, recipe)
         self._composer = Composer(dataset)
         categories: dict[str, set[str]] = {}
@@ -56,53 +121,106 @@ class Batches:
             names = {o.category for o in dataset.objects(index) if o.category is not None}
             categories.setdefault(source, set()).update(names)
         self.known = annotated_concepts(categories)
+        self._words = AttributeWords(
+            concept_of(name) for names in categories.values() for name in names
+        )
 
     def make(self, step: int, crop: int) -> Batch:
-        """The batch of a step, with views of about crop x crop pixels."""
+        """The batch of a step, with views of about crop x crop pixels. Raises DataError."""
         train = self.recipe.train
         rng = np.random.default_rng([train.seed, step])
         shares = np.array([group.share for group in self._groups])
         group = self._groups[int(rng.choice(len(shares), p=shares / shares.sum()))]
-        height, width = view_size(crop, group.shape)
-        images: list[NDArray[np.uint8]] = []
-        prompts: list[Prompt] = []
-        owners: list[int] = []
-        sources: list[str] = []
-        for _ in range(20 * train.pictures):
-            view_rng = np.random.default_rng(rng.integers(2**63))
-            index = group.draw(view_rng)
-            sample = self.dataset[index]
-            if view_rng.random() < train.composed:
-                sample = self._composer.composed(sample, view_rng)
-            view = random_view(sample, height, width, view_rng, (train.whole, train.close))
-            scene = PictureScene(view)
+        chances = np.array(train.rounds)
+        rounds = int(rng.choice(len(chances), p=chances / chances.sum()))
+        size = view_size(crop, group.shape)
+        broken: list[str] = []
+        pictures = [self._picture(step, place, group, size, broken) for place in self._places]
+        prompts = [prompt for picture in pictures for prompt in picture.prompts]
+        hands = [hand for picture in pictures for hand in picture.hands]
+        coarse = self.recipe.data.coarse_sources
+        return Batch(
+            image=torch.from_numpy(np.stack([p.image for p in pictures])).permute(0, 3, 1, 2),
+            picture_index=torch.tensor([i for i, p in enumerate(pictures) for _ in p.prompts]),
+            questions=[_question(*each) for each in zip(prompts, hands, strict=True)],
+            target=torch.from_numpy(np.stack([p.target for p in prompts]))[:, None],
+            void=torch.from_numpy(np.stack([p.void for p in prompts]))[:, None],
+            stale=_stale(prompts, size),
+            coarse_source=torch.tensor([p.source in coarse for p in pictures for _ in p.prompts]),
+            keys=[picture.key for picture in pictures],
+            rounds=rounds,
+            passed_over=tuple(broken),
+        )
+
+    def _picture(
+        self, step: int, place: int, group: _Group, size: tuple[int, int], broken: list[str]
+    ) -> _Picture:
+        """What stands in one place of a step's batch: the first picture drawn that shows enough."""
+        train = self.recipe.train
+        for attempt in range(TRIES):
+            rng = np.random.default_rng([train.seed, step, place, attempt])
+            sample = self._draw(group, rng, broken)
+            if sample is None:
+                continue
+            tint = Tint.draw(rng)
+            view = random_view(sample, *size, rng, (train.whole, train.close))
+            view = dataclasses.replace(view, image=tint(view.image))
+            scene = PictureScene(view, tint, self._words)
             made = [
-                make_prompt(scene, self.known, self.recipe.prompts, view_rng)
+                make_prompt(scene, self.known, self.recipe.prompts, rng)
                 for _ in range(train.prompts)
             ]
-            asked = [prompt for prompt in made if prompt is not None]
-            if not asked:
-                continue
-            owners.extend([len(images)] * len(asked))
-            sources.extend([sample.source] * len(asked))
-            prompts.extend(asked)
-            images.append(tint(view.image, view_rng))
-            if len(images) == train.pictures:
-                break
-        else:
-            raise DataError("The data set shows hardly any object: nothing can be asked of it.")
-        stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
-        coarse = [source in self.recipe.data.coarse_sources for source in sources]
-        return Batch(
-            stacked.float().div_(255.0),
-            torch.tensor(owners),
-            prompts,
-            torch.from_numpy(np.stack([p.target for p in prompts]))[:, None],
-            torch.from_numpy(np.stack([p.void for p in prompts]))[:, None],
-            torch.tensor(coarse),
-            sources,
-            rng,
+            prompts = [prompt for prompt in made if prompt is not None]
+            if prompts:
+                hands = [Hand.draw(rng, len(train.rounds)) for _ in prompts]
+                return _Picture(sample.key, sample.source, view.image, prompts, hands)
+        raise DataError(
+            "The data set shows hardly any object: nothing can be asked of it."
+            if not broken
+            else f"{len(broken)} pictures in a row could not be read, such as: {broken[-1]}"
         )
+
+    def _draw(self, group: _Group, rng: np.random.Generator, broken: list[str]) -> Sample | None:
+        """A random sample, at times composed of two; None where it cannot be read."""
+        index = group.draw(rng)
+        sample = self._samples.get(index)
+        if sample is None:
+            broken.append(self._samples.broken[index])
+            return None
+        if rng.random() >= self.recipe.train.composed:
+            return sample
+        try:
+            composed = self._composer.composed(sample, rng)
+        except DataError as error:
+            broken.append(str(error))
+            return sample
+        return sample if composed is sample else _unspoken(composed)
+
+
+def _question(prompt: Prompt, hand: Hand) -> Question:
+    return Question(
+        prompt.phrase.text if prompt.phrase else "",
+        prompt.phrase.attributes if prompt.phrase else (),
+        list(prompt.clicks),
+        prompt.clickable,
+        prompt.phrase_from,
+        prompt.stale is not None,
+        hand,
+    )
+
+
+def _stale(prompts: Sequence[Prompt], size: tuple[int, int]) -> Tensor | None:
+    if all(prompt.stale is None for prompt in prompts):
+        return None
+    nothing = np.zeros(size, np.float32)
+    shown = [nothing if prompt.stale is None else prompt.stale for prompt in prompts]
+    return torch.from_numpy(np.stack(shown))[:, None]
+
+
+def _unspoken(sample: Sample) -> Sample:
+    """Without what people said: of two pictures in one it is no longer true."""
+    objects = tuple(dataclasses.replace(each, phrases=()) for each in sample.objects)
+    return dataclasses.replace(sample, objects=objects, expressions=())
 
 
 def view_size(crop: int, shape: str) -> tuple[int, int]:
@@ -111,13 +229,13 @@ def view_size(crop: int, shape: str) -> tuple[int, int]:
     return {"wide": (less, more), "upright": (more, less)}.get(shape, (crop, crop))
 
 
-def click_batch(prompts: Sequence[Prompt]) -> ClickBatch:
+def click_batch(questions: Sequence[Question]) -> ClickBatch:
     """The clicks so far, padded."""
-    count = max(len(prompt.clicks) for prompt in prompts)
-    xy = torch.zeros(len(prompts), count, 2)
-    sign = torch.zeros(len(prompts), count)
-    for row, prompt in enumerate(prompts):
-        for column, (x, y, positive) in enumerate(prompt.clicks):
+    count = max(len(question.clicks) for question in questions)
+    xy = torch.zeros(len(questions), count, 2)
+    sign = torch.zeros(len(questions), count)
+    for row, question in enumerate(questions):
+        for column, (x, y, positive) in enumerate(question.clicks):
             xy[row, column, 0], xy[row, column, 1] = x, y
             sign[row, column] = positive
     return ClickBatch(xy, sign)
@@ -134,11 +252,22 @@ def word_batch(texts: Sequence[str], reader: PhraseReader) -> WordBatch:
     return WordBatch(padded, length)
 
 
-def held_attributes(prompts: Sequence[Prompt], attributes: Mapping[str, int]) -> Tensor:
+def told(
+    questions: Sequence[Question], texts: Sequence[str], reader: PhraseReader, device: torch.device
+) -> tuple[ClickBatch, WordBatch]:
+    """The clicks so far, and these phrases, on the device."""
+    clicks, words = click_batch(questions), word_batch(texts, reader)
+    return (
+        ClickBatch(clicks.xy.to(device), clicks.sign.to(device)),
+        WordBatch(words.vectors.to(device), words.length.to(device)),
+    )
+
+
+def held_attributes(questions: Sequence[Question], attributes: Mapping[str, int]) -> Tensor:
     """B,A of 0 and 1: which attributes each phrase holds."""
-    held = torch.zeros(len(prompts), len(attributes))
-    for row, prompt in enumerate(prompts):
-        for name in prompt.phrase.attributes if prompt.phrase else ():
+    held = torch.zeros(len(questions), len(attributes))
+    for row, question in enumerate(questions):
+        for name in question.attributes:
             if name in attributes:
                 held[row, attributes[name]] = 1.0
     return held

@@ -4,7 +4,8 @@ PhraseClickError (model.errors)
 └── TrainingError
     ├── DataError        a data set is missing, broken, or of another shape
     ├── RecipeError      a configuration names something unknown or impossible
-    └── DivergedError    the loss is no number any more
+    ├── DivergedError    the loss is no number any more
+    └── TooLargeError    a step does not fit into memory
 """
 
 from model.errors import PhraseClickError
@@ -24,3 +25,7 @@ class RecipeError(TrainingError):
 
 class DivergedError(TrainingError):
     """The loss became infinite or no number: the run stopped before it spoiled its weights."""
+
+
+class TooLargeError(TrainingError):
+    """A step did not fit into memory: the recipe asks for more than the machine has."""

@@ -5,85 +5,109 @@ answers for a few rounds and corrects them (nothing is learned from those); then
 the clicks gathered and the last answer as previous mask, are answered once more, and that answer
 is learned from. Everything random in a step comes from the seed and the step's number, so a run
 that was killed goes on as if it had not been.
+
+What else a run needs has a file each: batches made ahead (ahead.py), several processes (ranks.py),
+mixed precision (precision.py), rates (schedule.py), the averaged weights (average.py), what is
+kept in its folder (state.py), what can go wrong (failures.py), curves (board.py).
 """
 
 from __future__ import annotations
 
-import json
+import contextlib
+import itertools
 import logging
-import math
 import os
-import shutil
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from model import checkpoint
-from model.config import ModelConfig
 from model.network import PhraseClick
-from model.phrase_reader import PhraseReader
-from training.batches import Batch, Batches, click_batch, held_attributes, word_batch
-from training.datasets import PackDataset
-from training.errors import DivergedError, RecipeError
-from training.growth import grow_from
-from training.losses import AttributeLoss, total_loss
-from training.recipe import Recipe, read_recipe
+from training import state
+from training.ahead import Order, made_ahead, workers_for
+from training.average import Average
+from training.batches import Batch, Batches, held_attributes, told
+from training.board import Board
+from training.datasets import open_dataset
+from training.errors import RecipeError
+from training.failures import check_finite, out_of_memory_explained
+from training.losses import AttributeLoss, mean_iou, total_loss
+from training.precision import Precision, in_full
+from training.ranks import Ranks, joined
+from training.recipe import Recipe, read_stages
+from training.schedule import make_optimizer, set_rates
 from training.simulation import corrected
-from training.validation import choose_cases, quick_look
-from training.vocabulary import attributes_for, concept_of
-from training.word_vectors import DIM, train_word_vectors
+from training.start import categories_of, grown_network, learn_words, new_network, read_words
+from training.validation import choose_cases, quick_look, sources_of
 
 log = logging.getLogger(__name__)
 
-STATE = "state.pt"
-HISTORY = "log.jsonl"
-LATEST = "latest"
-# How many exported checkpoints a run keeps beside the one `latest` points to.
-KEPT = 2
 Report = Callable[[dict[str, Any]], None]
+"""Is told each entry of the log."""
+Tick = Callable[[float, dict[str, float]], None]
+"""Is told after each step how much is done, 0 to 1, and the step's figures."""
 
 
 class Run:
-    """One training run in a folder: ``state.pt`` to go on from, ``latest/`` to be used."""
+    """One training run in a folder; of several processes, this one's part in it."""
 
-    def __init__(self, recipe: Recipe, folder: Path, data: Path) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: Path,
+        data: Path,
+        *,
+        ranks: Ranks | None = None,
+        start: Path | None = None,
+    ) -> None:
+        """start: a checkpoint to start from, instead of the recipe's."""
+        train = recipe.train
         self.recipe = recipe
         self.folder = folder
+        self.ranks = ranks or Ranks(device_for(train.device))
+        self.device = self.ranks.device
         folder.mkdir(parents=True, exist_ok=True)
-        train = recipe.train
         torch.set_flush_denormal(True)
+        torch.backends.cudnn.benchmark = True
         if train.threads:
             torch.set_num_threads(train.threads)
         torch.manual_seed(train.seed)
-        self.dataset = PackDataset([data / name for name in recipe.data.train])
-        self.val = PackDataset([data / n for n in recipe.data.val]) if recipe.data.val else None
-        self.batches = Batches(self.dataset, recipe)
-        start = checkpoint.load(data / recipe.data.start) if recipe.data.start else None
-        self.reader = start.reader() if start else self._word_vectors(data)
-        config = self._grown(start.config) if start else self._config()
-        self.network = PhraseClick(config)
-        if start:
-            grow_from(self.network, start.state)
-        if recipe.data.backbone_weights and not start:
-            weights = data / recipe.data.backbone_weights
-            self.network.backbone.load_pretrained(
-                weights if weights.exists() else recipe.data.backbone_weights
-            )
-        self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = PhraseClick(config).requires_grad_(False).eval()
-        self.average.load_state_dict(self.network.state_dict())
-        self.attribute_loss = AttributeLoss(len(config.attributes))
+
+        dataset = open_dataset(recipe.data.train, data)
+        self.val = open_dataset(recipe.data.val, data) if recipe.data.val else None
+        self.batches = Batches(dataset, recipe, rank=self.ranks.rank, world=self.ranks.world)
+        categories = categories_of(dataset)
+        if recipe.data.start and start is None:
+            start = data / recipe.data.start
+        origin = checkpoint.load(start) if start else None
+        self.parent = origin.version if origin else None
+        if origin:
+            self.reader = origin.reader()
+            network = grown_network(origin, recipe, categories)
+        else:
+            if self.ranks.first:
+                learn_words(folder, recipe, categories, data)
+            self.ranks.wait()
+            self.reader = read_words(folder)
+            network = new_network(recipe, categories, self.reader, data)
+
+        config = network.config
+        self.network = self.ranks.prepare(network)
+        self.average = Average(self.network, PhraseClick(config).to(self.device), train.ema)
+        self.attribute_loss = AttributeLoss(len(config.attributes)).to(self.device)
         self.attribute_index = {name: i for i, name in enumerate(config.attributes)}
-        self.optimizer = torch.optim.AdamW(self._parameter_groups())
+        self.optimizer = make_optimizer(self.network, train)
+        self.precision = Precision(train.amp, self.device)
         self.step = 0
         self.seconds = 0.0
+        # Figures of the steps since the last entry of the log.
+        self.figures: dict[str, list[float]] = {}
+        self.passed_over: set[str] = set()
 
     @property
     def progress(self) -> float:
@@ -91,215 +115,188 @@ class Run:
         train = self.recipe.train
         return self.step / train.steps if train.steps else self.seconds / (60.0 * train.minutes)
 
-    def train(self, report: Report) -> None:
-        """Train to the end of the schedule. Raises DivergedError when the loss is no number."""
+    def train(self, report: Report, tick: Tick | None = None) -> None:
+        """Train to the end of the schedule. Raises DivergedError, TooLargeError, DataError."""
         train = self.recipe.train
-        saved, validated = self.seconds, self.seconds
-        sums: dict[str, list[float]] = {}
-        with ThreadPoolExecutor(1) as ahead:
-            upcoming: Future[Batch] = ahead.submit(self.batches.make, self.step, self._crop())
+        saved = validated = self.seconds
+        with contextlib.ExitStack() as stack:
+            batches = stack.enter_context(contextlib.closing(self._batches_ahead()))
+            board = None
+            if train.tensorboard and self.ranks.first:
+                board = stack.enter_context(contextlib.closing(Board(self.folder, self.step)))
             while self.progress < 1.0:
                 start = time.monotonic()
-                batch = upcoming.result()
-                waited = time.monotonic() - start
-                upcoming = ahead.submit(self.batches.make, self.step + 1, self._crop(1))
-                parts = self.learn(batch)
+                with out_of_memory_explained(self.step, self._size(), self._where()):
+                    batch = next(batches)
+                    waited = time.monotonic() - start
+                    figures = {**self.learn(batch.to(self.device)), "waited": waited}
                 self.step += 1
-                self.seconds += time.monotonic() - start
-                parts["seconds"] = time.monotonic() - start
-                parts["waited"] = waited
-                for name, value in parts.items():
-                    sums.setdefault(name, []).append(value)
+                (seconds,) = self.ranks.mean([time.monotonic() - start])
+                self.seconds += seconds
+                for name, value in {**figures, "seconds": seconds}.items():
+                    self.figures.setdefault(name, []).append(value)
+                self.passed_over.update(batch.passed_over)
+                if tick:
+                    tick(min(self.progress, 1.0), figures)
                 if self.step % train.log_every == 0:
-                    means = {name: float(np.mean(values)) for name, values in sums.items()}
-                    self._record(report, {"step": self.step, "progress": self.progress, **means})
-                    sums = {}
+                    self._log_figures(report, board)
                 if self.seconds - saved > 60 * train.save_minutes:
                     self.save()
                     saved = self.seconds
                 if self.seconds - validated > 60 * train.validate_minutes:
-                    self.validate(report)
+                    self.validate(report, board)
                     validated = self.seconds
-        self.save()
-        self.validate(report)
+            self.save()
+            self.validate(report, board)
+            self.ranks.wait()
 
     def learn(self, batch: Batch) -> dict[str, float]:
-        """One step on one batch; returns the losses."""
+        """One step on one batch, which lies on the device; returns the figures for the log."""
+        train, questions = self.recipe.train, batch.questions
         self.network.train()
-        rate = self._set_rates()
-        features = self.network.encode(batch.image)
-        previous = corrected(self.network, self.reader, features, batch, self.recipe.train.rounds)
-        output = self.network.decode(
-            features,
-            click_batch(batch.prompts),
-            word_batch([prompt.text for prompt in batch.prompts], self.reader),
-            previous,
-            batch.picture_index,
-        )
-        has_phrase = torch.tensor([prompt.phrase is not None for prompt in batch.prompts])
+        rate = set_rates(self.optimizer, train, self.step, self.progress)
+
+        with self.precision.cast():
+            features = self.network.encode(batch.image)
+            previous = corrected(self.network, self.reader, features, batch)
+            texts = [question.text for question in questions]
+            clicks, words = told(questions, texts, self.reader, self.device)
+            output = self.network.decode(features, clicks, words, previous, batch.picture_index)
+        output = in_full(output)
         loss, parts = total_loss(
             output,
             batch.target,
             batch.void,
             batch.coarse_source,
-            held_attributes(batch.prompts, self.attribute_index),
-            has_phrase,
+            held_attributes(questions, self.attribute_index).to(self.device),
+            torch.tensor([bool(text) for text in texts], device=self.device),
             self.attribute_loss,
             self.recipe.loss,
         )
-        reached = float(loss.detach())
-        if not math.isfinite(reached):
-            raise DivergedError(
-                f"The loss became {reached} in step {self.step}. Lower train.rate, or look at "
-                f"the pictures of this step; the last good state is in {self.folder / STATE}."
-            )
+
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.train.clip)
-        self.optimizer.step()
-        self._follow()
-        wrong = (output.logits_full().detach() > 0) != (batch.target > 0.5)
-        union = ((output.logits_full().detach() > 0) | (batch.target > 0.5)) & ~batch.void
-        iou = 1.0 - (wrong & ~batch.void).sum((1, 2, 3)) / union.sum((1, 2, 3)).clamp(min=1)
+        self.precision.backward(loss)
+        self.ranks.average_gradients(self.network.parameters())
+        self.precision.unscale(self.optimizer)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), train.clip)
+        reached, length = self.ranks.mean([float(loss.detach()), float(norm)])
+        check_finite(reached, "loss", self.step, batch.keys, self._where())
+        if not self.precision.may_overflow:
+            check_finite(length, "gradient", self.step, batch.keys, self._where())
+        self.precision.step(self.optimizer)
+        self.ranks.average_buffers(self.network, self.attribute_loss)
+        self.average.follow(self.network, self.step)
         return {
-            **parts,
+            **{name: float(value) for name, value in parts.items()},
             "loss": reached,
-            "iou": float(iou.mean()),
-            "norm": float(norm),
+            "iou": float(mean_iou(output.logits_full().detach(), batch.target, batch.void)),
+            "norm": length,
             "rate": rate,
         }
 
-    def validate(self, report: Report) -> None:
+    def validate(self, report: Report, board: Board | None = None) -> None:
         """Log a quick look at fixed objects, by source."""
-        if self.val is None:
+        if self.val is None or not self.ranks.first:
             return
-        entry: dict[str, Any] = {"step": self.step, "progress": self.progress}
-        for source in ("voc", "ccp"):
-            cases = choose_cases(self.val, self.recipe.train.validate_objects, source)
+        train = self.recipe.train
+        looks: dict[str, Any] = {}
+        for source in sources_of(self.val, train.validate_sources):
+            cases = choose_cases(self.val, train.validate_objects, source)
             if cases:
-                entry[source] = quick_look(self.average, self.reader, self.val, cases)
-        self._record(report, entry)
+                looks[source] = quick_look(self.average.network, self.reader, self.val, cases)
+        self._record(report, looks, board)
 
     def save(self) -> None:
         """Write the state to go on from, and the averaged network as a checkpoint."""
-        state = {
-            "network": self.network.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "attribute_loss": self.attribute_loss.state_dict(),
+        if not self.ranks.first:
+            return
+        state.write_state(
+            self.folder,
+            {
+                **{name: part.state_dict() for name, part in self._parts().items()},
+                "step": self.step,
+                "seconds": self.seconds,
+                "figures": self.figures,
+                "passed_over": sorted(self.passed_over),
+            },
+        )
+        metrics = {
             "step": self.step,
-            "seconds": self.seconds,
+            "seconds": round(self.seconds),
+            "recipe": self.recipe.to_dict(),
         }
-        partial = self.folder / (STATE + ".partial")
-        torch.save(state, partial)
-        os.replace(partial, self.folder / STATE)
-        self._export()
+        state.export(
+            self.folder, self.step, self.average.network, self.reader, metrics, self.parent
+        )
 
     def resume(self) -> bool:
-        """Go on from the folder's state, if there is one."""
-        path = self.folder / STATE
-        if not path.exists():
+        """Go on from the folder's state, if there is one. Raises RecipeError if it is another's."""
+        found = state.read_state(self.folder)
+        if found is None:
             return False
-        state = torch.load(path, weights_only=True)
-        self.network.load_state_dict(state["network"])
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.attribute_loss.load_state_dict(state["attribute_loss"])
-        self.step, self.seconds = int(state["step"]), float(state["seconds"])
+        try:
+            for name, part in self._parts().items():
+                part.load_state_dict(found[name])
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise RecipeError(
+                f"The state in {self.folder} is of another network than the recipe asks for: go on "
+                f"with the recipe it was made with, or name another folder. ({error})"
+            ) from error
+        self.step, self.seconds = int(found["step"]), float(found["seconds"])
+        self.figures = found["figures"]
+        self.passed_over = set(found["passed_over"])
+        if self.ranks.first:
+            state.rewind_history(self.folder, self.step)
         return True
 
-    def _export(self) -> None:
-        exports = self.folder / "exports"
-        target = exports / f"step-{self.step:06d}"
-        if not target.exists():
-            metrics = {
-                "step": self.step,
-                "seconds": round(self.seconds),
-                "recipe": self.recipe.to_dict(),
-            }
-            words, vectors = self.reader.words, self.reader.vectors
-            checkpoint.save(target, self.average, words, vectors, metrics, name=self.folder.name)
-        link = self.folder / (LATEST + ".partial")
-        link.unlink(missing_ok=True)
-        link.symlink_to(target.relative_to(self.folder))
-        os.replace(link, self.folder / LATEST)
-        for old in sorted(exports.glob("step-*"))[: -KEPT - 1]:
-            shutil.rmtree(old)
+    def _parts(self) -> dict[str, Any]:
+        """Everything that changes with a step and has a state."""
+        return {
+            "network": self.network,
+            "average": self.average.network,
+            "optimizer": self.optimizer,
+            "precision": self.precision,
+            "attribute_loss": self.attribute_loss,
+        }
 
-    def _crop(self, ahead: int = 0) -> int:
-        """Size of the views ``ahead`` steps from now; of a schedule by time, of those now."""
+    def _batches_ahead(self) -> Generator[Batch]:
         train = self.recipe.train
-        done = (self.step + ahead) / train.steps if train.steps else self.progress
-        return train.first_crop if train.first_crop and done < train.first_share else train.crop
+        workers = workers_for(train.workers, self.device, os.cpu_count() or 1, self.ranks.world)
+        return made_ahead(
+            self.batches.make, self._orders(), workers, pinned=self.device.type == "cuda"
+        )
 
-    def _follow(self) -> None:
-        """Move the averaged network: slowly, but quickly at first, when it knows nothing."""
-        decay = min(self.recipe.train.ema, (1.0 + self.step) / (10.0 + self.step))
-        with torch.no_grad():
-            live = self.network.state_dict()
-            for name, mean in self.average.state_dict().items():
-                if mean.is_floating_point():
-                    mean.lerp_(live[name], 1.0 - decay)
-                else:
-                    mean.copy_(live[name])
-
-    def _set_rates(self) -> float:
-        """Warm-up, then a cosine down to nothing at the end of the schedule."""
-        warm = min(1.0, (self.step + 1) / max(self.recipe.train.warmup, 1))
-        factor = warm * 0.5 * (1.0 + math.cos(math.pi * min(self.progress, 1.0)))
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["base"] * factor
-        return self.recipe.train.rate * factor
-
-    def _parameter_groups(self) -> list[dict[str, Any]]:
-        """The pretrained backbone moves slowly; biases, norms and beta are not decayed."""
+    def _orders(self) -> Iterator[Order]:
+        """Each step from here on, and the size of its views."""
         train = self.recipe.train
-        backbone = {id(p) for p in self.network.backbone.parameters()}
-        groups: dict[tuple[bool, bool], list[Tensor]] = {}
-        for parameter in self.network.parameters():
-            key = (id(parameter) in backbone, parameter.ndim > 1)
-            groups.setdefault(key, []).append(parameter)
-        return [
-            {
-                "params": parameters,
-                "base": train.backbone_rate if slow else train.rate,
-                "weight_decay": train.weight_decay if decayed else 0.0,
-            }
-            for (slow, decayed), parameters in groups.items()
-        ]
+        for step in itertools.count(self.step):
+            # Of a schedule by time it is the size of when the batch is made.
+            done = step / train.steps if train.steps else self.progress
+            small = train.first_crop and done < train.first_share
+            yield step, train.first_crop if small else train.crop
 
-    def _grown(self, config: ModelConfig) -> ModelConfig:
-        return ModelConfig.from_dict({**config.to_dict(), **self.recipe.model})
+    def _log_figures(self, report: Report, board: Board | None) -> None:
+        means = {name: float(np.mean(values)) for name, values in self.figures.items()}
+        if self.passed_over:
+            means["passed_over"] = len(self.passed_over)
+        self._record(report, means, board)
+        self.figures = {}
 
-    def _config(self) -> ModelConfig:
-        concepts = [
-            concept_of(each.category)
-            for index in range(len(self.dataset))
-            for each in self.dataset.objects(index)
-            if each.category
-        ]
-        config = ModelConfig.from_dict(dict(self.recipe.model))
-        return replace(config, attributes=attributes_for(concepts), word_dim=self.reader.dim)
+    def _record(self, report: Report, figures: dict[str, Any], board: Board | None) -> None:
+        entry = {"step": self.step, "progress": self.progress, **figures}
+        if self.ranks.first:
+            state.append_history(self.folder, entry)
+            if board:
+                board.write(self.step, figures)
+            report(entry)
 
-    def _word_vectors(self, data: Path) -> PhraseReader:
-        """The run's word vectors, learned when it first starts."""
-        path = self.folder / "word_vectors.npz"
-        if not path.exists():
-            categories = sorted(
-                {o.category for i in range(len(self.dataset)) for o in self.dataset.objects(i)
-                 if o.category}
-            )  # fmt: skip
-            text: Path | list[str] = data / self.recipe.data.text if self.recipe.data.text else []
-            dim = int(self.recipe.model.get("word_dim", DIM))
-            words, vectors = train_word_vectors(text, categories, dim=dim)
-            np.savez(path, words=np.array(words), vectors=vectors)
-        with np.load(path, allow_pickle=False) as stored:
-            return PhraseReader([str(word) for word in stored["words"]], stored["vectors"])
+    def _size(self) -> str:
+        train = self.recipe.train
+        each = f"{train.pictures} pictures x {train.prompts} prompts at crop {train.crop}"
+        return f"{each} on {self.device}"
 
-    def _record(self, report: Report, entry: dict[str, Any]) -> None:
-        with (self.folder / HISTORY).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
-        report(entry)
+    def _where(self) -> str:
+        return state.about_state(self.folder)
 
 
 def main(
@@ -309,26 +306,61 @@ def main(
     data: Path | str = ".",
     resume: bool = True,
     report: Report | None = None,
+    tick: Tick | None = None,
 ) -> Path:
     """Train as a TOML recipe says and return the folder of the last checkpoint.
 
-    out: the run's folder. data: the folder that the recipe's paths are relative to. resume: go on
-    where the folder's last run was stopped; without it a folder with a state is refused.
+    out: the run's folder; of a recipe with stages each has a folder of its own in it. data: the
+    folder that the recipe's paths are relative to. resume: go on where the folder's last run was
+    stopped; without it a folder with a state is refused.
     """
-    recipe = read_recipe(config)
-    run = Run(recipe, Path(out), Path(data))
-    if resume:
-        if run.resume():
-            log.info("Going on at step %d.", run.step)
-    elif (Path(out) / STATE).exists():
+    out, data = Path(out), Path(data)
+    stages = read_stages(config)
+    folders = [out / stage.name for stage in stages]
+    if not resume and any((folder / state.STATE).exists() for folder in folders):
         raise RecipeError(f"{out} holds a run already: go on with it, or name another folder.")
-    run.train(report or (lambda entry: print(line(entry), flush=True)))
-    return Path(out) / LATEST
+    with joined(device_for(stages[0].recipe.train.device)) as ranks:
+        start: Path | None = None
+        for number, (stage, folder) in enumerate(zip(stages, folders, strict=True)):
+            run = Run(stage.recipe, folder, data, ranks=ranks, start=start)
+            if run.resume():
+                log.info("Going on at step %d.", run.step)
+            if run.progress < 1.0:
+                run.train(
+                    _of_stage(stage.name, report or _printed),
+                    tick and _of_all(tick, number, len(stages)),
+                )
+            start = folder / state.LATEST
+            if stage.name and ranks.first:
+                state.point(out / state.LATEST, start)
+    return out / state.LATEST
+
+
+def device_for(name: str) -> torch.device:
+    """The device that a recipe names; "auto" is a GPU where there is one."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise RecipeError(
+            'train.device is "cuda", but torch sees no GPU here; "auto" takes what is.'
+        )
+    on_gpu = name != "cpu" and torch.cuda.is_available()
+    return torch.device("cuda" if on_gpu else "cpu")
 
 
 def line(entry: dict[str, Any]) -> str:
     """One line of the log for people."""
     return "  ".join(_shown(entry))
+
+
+def _of_stage(name: str, report: Report) -> Report:
+    return (lambda entry: report({"stage": name, **entry})) if name else report
+
+
+def _of_all(tick: Tick, number: int, stages: int) -> Tick:
+    return lambda progress, figures: tick((number + progress) / stages, figures)
+
+
+def _printed(entry: dict[str, Any]) -> None:
+    print(line(entry), flush=True)
 
 
 def _shown(entry: dict[str, Any], prefix: str = "") -> Iterator[str]:

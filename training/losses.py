@@ -100,20 +100,28 @@ def total_loss(
     has_phrase: Tensor,
     attribute_loss: AttributeLoss,
     recipe: LossRecipe,
-) -> tuple[Tensor, dict[str, float]]:
-    """The sum to minimise and its parts for the log."""
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The sum to minimise and its parts for the log, still on the device."""
     weight = pixel_weights(target, void, coarse_source, recipe)
     mask = mask_loss(output.logits_full(), target, weight, recipe).mean()
     total = mask
-    parts = {"mask": float(mask.detach())}
+    parts = {"mask": mask.detach()}
     if output.coarse_logits is not None and recipe.coarse > 0:
         small = functional.avg_pool2d(target, 8)
         kept = functional.avg_pool2d((~void).to(target.dtype), 8)
         coarse = mask_loss(output.coarse_logits, small, kept, recipe).mean()
         total = total + recipe.coarse * coarse
-        parts["coarse"] = float(coarse.detach())
+        parts["coarse"] = coarse.detach()
     if recipe.attributes > 0 and bool(has_phrase.any()):
         named = attribute_loss(output.attribute_logits[has_phrase], held[has_phrase])
         total = total + recipe.attributes * named
-        parts["attributes"] = float(named.detach())
+        parts["attributes"] = named.detach()
     return total, parts
+
+
+def mean_iou(logits: Tensor, target: Tensor, void: Tensor) -> Tensor:
+    """Mean IoU of B answers, void left out; 1 where nothing was asked for and nothing found."""
+    found, wanted, counts = logits > 0, target > 0.5, ~void
+    either = ((found | wanted) & counts).sum((1, 2, 3))
+    wrong = ((found != wanted) & counts).sum((1, 2, 3))
+    return (1.0 - wrong / either.clamp(min=1)).mean()

@@ -4,6 +4,9 @@ The kinds differ in what the network is told, and so in what it must answer: cli
 clicked object; clicks with a phrase mean the clicked object even where several bear its name; a
 phrase alone means all that it denotes; a phrase for what is not there means nothing. Mixing up the
 last two targets taught a first prototype to answer phrase + click with every such object.
+
+Phrases that people wrote come first. They are used where they are still true: mirrored with a
+mirrored picture, without place words in a part of it, without colours where it is shown grey.
 """
 
 from __future__ import annotations
@@ -15,11 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training import annotator
-from training.augment import View
+from training.attributes import AttributeWords
+from training.augment import Tint, View
 from training.datasets.sample import VOID, SampleObject
+from training.mirrored import mirrored, names_place
 from training.phrases import Phrase, describe, name_absent, name_all
 from training.scenes import Scene, Seen
-from training.vocabulary import CARRIED, WORN, concept_of
+from training.vocabulary import CARRIED, COLOURS, WORN, concept_of
 
 # Fewer pixels than this in view are not worth a prompt.
 FEWEST_PIXELS = 60
@@ -27,6 +32,8 @@ FEWEST_PIXELS = 60
 CLICKABLE_REGIONS = frozenset({"msrc", "camvid", "ecssd", "bsds", "human"})
 # Sources that take one person apart: all their worn objects together are that person.
 DISSECTED = frozenset({"ccp"})
+# The whole picture is measured at no more than about this many pixels a side.
+MEASURED = 512
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,8 @@ class PromptRecipe:
     both: float = 0.42
     phrase_only: float = 0.18
     absent: float = 0.03
+    # Where people said something of the object: how often that is used, not a made phrase.
+    human: float = 0.8
     # Of prompts with clicks and a phrase: the phrase comes first, the first click corrects it.
     phrase_first: float = 0.25
     # Of prompts with clicks and a phrase: the phrase is typed after the first clicks.
@@ -69,20 +78,26 @@ class Prompt:
     phrase_from: int = 0
     stale: NDArray[np.float32] | None = None
 
-    @property
-    def text(self) -> str:
-        return self.phrase.text if self.phrase else ""
-
     @cached_property
     def mask(self) -> NDArray[np.bool_]:
         return self.target > 0.5
 
 
 class PictureScene:
-    """The scenes of one view, measured when first asked for."""
+    """The scenes of one view, measured when first asked for, and what people said of them.
 
-    def __init__(self, view: View) -> None:
+    tint: what the view's picture has been through already.
+    """
+
+    def __init__(
+        self,
+        view: View,
+        tint: Tint | None = None,
+        words: AttributeWords | None = None,
+    ) -> None:
         self.view = view
+        self._tint = tint
+        self._words = words or AttributeWords()
 
     @cached_property
     def shown(self) -> Scene:
@@ -95,8 +110,36 @@ class PictureScene:
         sample = self.view.sample
         if self.view.kind == "whole":
             return self.shown
-        flip = slice(None, None, -1) if self.view.mirrored else slice(None)
-        return Scene(sample.image[:, flip], sample.instances[:, flip], sample.objects)
+        step = max(max(sample.instances.shape) // MEASURED, 1)
+        rows, columns = slice(None, None, step), slice(None, None, step)
+        image, instances = sample.image[rows, columns], sample.instances[rows, columns]
+        if self.view.mirrored:
+            image, instances = image[:, ::-1], instances[:, ::-1]
+        return Scene(self._tint(image) if self._tint else image, instances, sample.objects)
+
+    def human(self, about: SampleObject, *, of_picture: bool = False) -> list[Phrase]:
+        """What people said of this object alone, as far as it holds in this view.
+
+        of_picture: places in the whole picture are meant, although a part of it is shown.
+        """
+        places = of_picture or self.view.kind == "whole"
+        texts = [self._still_true(text, places=places) for text in about.phrases]
+        return [Phrase(text, (about.id,), self._words.held(text)) for text in texts if text]
+
+    def expressions(self) -> list[Phrase]:
+        """What people said of several objects or of none; of the whole picture only."""
+        if self.view.kind != "whole":
+            return []
+        said = self.view.sample.expressions
+        texts = [(self._still_true(each.text, places=True), each.ids) for each in said]
+        return [Phrase(text, ids, self._words.held(text)) for text, ids in texts if text]
+
+    def _still_true(self, text: str, *, places: bool) -> str | None:
+        if not places and names_place(text):
+            return None
+        if self._tint and not self._tint.saturation and set(COLOURS) & set(self._words.held(text)):
+            return None
+        return mirrored(text) if self.view.mirrored else text
 
 
 def make_prompt(
@@ -145,6 +188,10 @@ def _make_prompt(
 def _phrase_only(
     scene: PictureScene, recipe: PromptRecipe, rng: np.random.Generator
 ) -> Prompt | None:
+    expressions = scene.expressions()
+    if expressions and rng.random() < recipe.human / 2:
+        phrase = expressions[int(rng.integers(len(expressions)))]
+        return _prompt(scene.view, phrase.ids, phrase, clickable=False)
     shown = scene.shown
     named = [each for each in shown.seen if each.concept and each.area > 0.003]
     if not named:
@@ -154,10 +201,14 @@ def _phrase_only(
     assert one.concept is not None
     if scene.view.sample.source in DISSECTED and rng.random() < recipe.whole_person / 2:
         return _whole_person(scene.view, rng)
+    said = scene.human(one.about)
+    if said and rng.random() < recipe.human:
+        phrase = said[int(rng.integers(len(said)))]
+        return _prompt(scene.view, phrase.ids, phrase, clickable=False)
     if rng.random() < 0.6 and not one.about.semantic:
-        phrase = describe(shown, one, rng, unique=True)
-        if phrase is not None:
-            return _prompt(scene.view, phrase.ids, phrase, clickable=False)
+        telling = describe(shown, one, rng, unique=True)
+        if telling is not None:
+            return _prompt(scene.view, telling.ids, telling, clickable=False)
     phrase = name_all(shown, one.concept, rng)
     return _prompt(scene.view, phrase.ids, phrase, clickable=False)
 
@@ -181,11 +232,7 @@ def _clicked(
     if prompt is None:
         phrase = None
         if with_phrase:
-            facts = scene.whole if view.kind == "close" else scene.shown
-            seen: Seen | None = facts.of(chosen.id)
-            # What has no category is mostly left unnamed: "red thing" is all that can be said.
-            if seen is not None and (seen.concept is not None or rng.random() < 0.3):
-                phrase = describe(facts, seen, rng, unique=False)
+            phrase = _beside_a_click(scene, chosen, recipe, rng)
         prompt = _prompt(view, (chosen.id,), phrase, clickable=True)
         clicked = prompt.mask
     prompt.clickable = True
@@ -198,6 +245,22 @@ def _clicked(
         prompt.phrase_from = 99
     _first_clicks(prompt, clicked, view, recipe, rng)
     return prompt
+
+
+def _beside_a_click(
+    scene: PictureScene, about: SampleObject, recipe: PromptRecipe, rng: np.random.Generator
+) -> Phrase | None:
+    """What somebody might type who has clicked, or will click, on this object."""
+    close = scene.view.kind == "close"
+    said = scene.human(about, of_picture=close)
+    if said and rng.random() < recipe.human:
+        return said[int(rng.integers(len(said)))]
+    facts = scene.whole if close else scene.shown
+    seen: Seen | None = facts.of(about.id)
+    # What has no category is mostly left unnamed: "red thing" is all that can be said.
+    if seen is None or (seen.concept is None and rng.random() > 0.3):
+        return None
+    return describe(facts, seen, rng, unique=False)
 
 
 def _first_clicks(
@@ -251,6 +314,8 @@ def _whole_person(view: View, rng: np.random.Generator) -> Prompt | None:
 
 def _prompt(view: View, ids: tuple[int, ...], phrase: Phrase | None, *, clickable: bool) -> Prompt:
     void = view.instances == VOID
+    if phrase is not None and phrase.unsure:
+        void = void | np.isin(view.instances, phrase.unsure)
     target = view.soft_mask(ids) if ids else np.zeros(void.shape, np.float32)
     return Prompt(target, void, phrase, clickable=clickable)
 

@@ -7,94 +7,76 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from model.network import Features, PhraseClick
 from model.phrase_reader import PhraseReader
-from training.annotator import correction
-from training.batches import Batch, click_batch, word_batch
-from training.prompts import Prompt
-
-# A simulated annotator sometimes lets an answer pass without a click.
-SKIPPED_ROUND = 0.15
-# How often the answer learned from is made without the previous mask.
-FORGOTTEN_MASK = 0.12
-# How often a previous mask keeps its probabilities; the predictor shows the network 0 and 1.
-SOFT_MASK = 0.25
-# How often a phrase without clicks is answered a second time, with its first answer shown.
-SECOND_LOOK = 0.3
+from training.batches import Batch, Question, told
+from training.corrections import corrections
 
 
 @torch.no_grad()
 def corrected(
-    network: PhraseClick,
-    reader: PhraseReader,
-    features: Features,
-    batch: Batch,
-    chances: Sequence[float],
+    network: PhraseClick, reader: PhraseReader, features: Features, batch: Batch
 ) -> Tensor | None:
-    """Let the annotator click for some rounds; B,1,H,W of the last answers, None without any.
+    """Let the annotator click for the batch's rounds; B,1,H,W of the last answers, None without.
 
-    ``chances``: of 0, 1, 2, ... rounds. The clicks are appended to the batch's prompts.
+    The clicks are added to the batch's questions.
     """
-    rng, prompts = batch.rng, batch.prompts
-    rounds = int(rng.choice(len(chances), p=np.array(chances) / sum(chances)))
-    jitters = rng.uniform(0.0, 0.6, len(prompts))
+    questions, device = batch.questions, batch.target.device
     # A phrase alone is mostly answered at once, sometimes looked at again (a closer look).
-    asked = [
-        row for row, prompt in enumerate(prompts) if prompt.clickable or rng.random() < SECOND_LOOK
-    ]
-    soft = torch.from_numpy(rng.random(len(prompts)) < SOFT_MASK)[asked, None, None, None]
-    for row in asked:
-        if rounds == 0 and prompts[row].clickable and not prompts[row].clicks:
-            # The phrase was to come first, but no round is left for the first click.
-            _click(prompts[row], np.zeros_like(prompts[row].void), rng, jitters[row])
-    stale = [row for row, prompt in enumerate(prompts) if prompt.stale is not None]
+    asked = [row for row, q in enumerate(questions) if q.clickable or q.hand.looks_again]
+    if batch.rounds == 0 or not asked:
+        # The phrase was to come first, but no round is left for the first click.
+        first = [row for row, q in enumerate(questions) if q.clickable and not q.clicks]
+        _click(batch, first, torch.zeros_like(batch.target[first], dtype=torch.bool), 0)
+        return batch.stale
+    rows = torch.tensor(asked, device=device)
+    soft = torch.tensor([questions[row].hand.soft for row in asked], device=device)
     previous = torch.zeros_like(batch.target)
-    if rounds == 0 or not asked:
-        return _with_stale(previous, prompts, stale) if stale else None
     # Norms neither learn from these answers nor count them.
     network.eval()
-    index = batch.picture_index[asked]
+    index = batch.picture_index[rows]
     held = Features(tuple(each.detach() for each in features.maps), *features[1:])
-    for number in range(rounds):
-        chosen = [prompts[row] for row in asked]
-        texts = [p.text if number >= p.phrase_from else "" for p in chosen]
-        output = network.decode(
-            held,
-            click_batch(chosen),
-            word_batch(texts, reader),
-            previous[asked] if number else None,
-            index,
-        )
-        logits = output.logits_full()
-        previous[asked] = torch.where(soft, torch.sigmoid(logits), (logits > 0).float())
-        answers = (logits[:, 0] > 0).numpy()
-        for place, row in enumerate(asked):
-            prompt = prompts[row]
-            skipped = rng.random() < SKIPPED_ROUND and prompt.clicks
-            if prompt.clickable and not skipped:
-                _click(prompt, answers[place], rng, jitters[row])
+    for number in range(batch.rounds):
+        chosen = [questions[row] for row in asked]
+        texts = [q.text if number >= q.phrase_from else "" for q in chosen]
+        clicks, words = told(chosen, texts, reader, device)
+        shown_before = previous[rows] if number else None
+        logits = network.decode(held, clicks, words, shown_before, index).logits_full()
+        answers = logits > 0
+        shown = torch.where(soft[:, None, None, None], torch.sigmoid(logits), answers.to(logits))
+        previous[rows] = shown.to(previous.dtype)
+        clicking = [
+            place
+            for place, q in enumerate(chosen)
+            if q.clickable and not (q.hand.skips[number] and q.clicks)
+        ]
+        _click(batch, [asked[place] for place in clicking], answers[clicking], number)
     network.train()
-    for row in asked:
-        if rng.random() < FORGOTTEN_MASK:
-            previous[row] = 0.0
-    return _with_stale(previous, prompts, stale)
-
-
-def _click(
-    prompt: Prompt, answer: NDArray[np.bool_], rng: np.random.Generator, jitter: float
-) -> None:
-    spot = correction(prompt.mask, answer, prompt.void, rng, jitter=jitter, stride=2)
-    if spot is not None:
-        prompt.clicks.append((spot[0], spot[1], 1 if spot[2] else -1))
-
-
-def _with_stale(previous: Tensor, prompts: list[Prompt], rows: list[int]) -> Tensor:
-    """Previous masks that belong to another phrase, where the prompt has one."""
-    for row in rows:
-        previous[row, 0] = torch.from_numpy(prompts[row].stale)
+    forgotten = [row for row in asked if questions[row].hand.forgets]
+    previous[forgotten] = 0.0
+    if batch.stale is not None:
+        stale = [row for row, question in enumerate(questions) if question.has_stale]
+        previous[stale] = batch.stale[stale]
     return previous
+
+
+def _click(batch: Batch, rows: Sequence[int], answers: Tensor, number: int) -> None:
+    """One click each on these questions, whose answers N,1,H,W are what is to be corrected."""
+    if not rows:
+        return
+    device = batch.target.device
+    chosen: list[Question] = [batch.questions[row] for row in rows]
+    where = torch.tensor(rows, device=device)
+    clicks = corrections(
+        batch.target[where, 0] > 0.5,
+        answers[:, 0],
+        batch.void[where, 0],
+        torch.tensor([q.hand.jitter for q in chosen], device=device),
+        torch.tensor([q.hand.places[number] for q in chosen], device=device),
+    )
+    for question, (x, y, sign) in zip(chosen, clicks.tolist(), strict=True):
+        if sign:
+            question.clicks.append((x, y, int(sign)))

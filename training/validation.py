@@ -6,6 +6,7 @@ network as it stands, one encoding and one decoding at a time, and is meant to t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,12 +15,14 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from model.click_maps import ClickBatch
+from model.click_maps import ClickBatch, no_clicks
 from model.network import PhraseClick
+from model.phrase_encoder import WordBatch
 from model.phrase_reader import PhraseReader
 from training.annotator import correction
 from training.batches import word_batch
 from training.datasets.sample import Dataset, Sample, SampleObject
+from training.errors import DataError
 from training.protocol import overlap
 from training.vocabulary import concept_of, words_for
 
@@ -30,6 +33,17 @@ class Case:
 
     index: int
     about: SampleObject
+
+
+# How many sources are looked at where the recipe names none.
+MOST_SOURCES = 4
+
+
+def sources_of(dataset: Dataset, named: Sequence[str]) -> tuple[str, ...]:
+    """The sources to look at: those named, else the largest."""
+    if named:
+        return tuple(named)
+    return tuple(source for source, _ in Counter(dataset.sources).most_common(MOST_SOURCES))
 
 
 def choose_cases(dataset: Dataset, count: int, source: str, seed: int = 0) -> list[Case]:
@@ -53,7 +67,10 @@ def quick_look(
     network.eval()
     found: dict[str, list[float]] = {}
     for case in cases:
-        sample = dataset[case.index]
+        try:
+            sample = dataset[case.index]
+        except DataError:  # named when the data set was opened, or when first met in training
+            continue
         for name, value in _look_at(network, reader, sample, case.about).items():
             found.setdefault(name, []).append(value)
     return {name: float(np.mean(values)) for name, values in found.items()}
@@ -62,13 +79,16 @@ def quick_look(
 def _look_at(
     network: PhraseClick, reader: PhraseReader, sample: Sample, about: SampleObject
 ) -> dict[str, float]:
+    device = next(network.parameters()).device
     image, (scale_x, scale_y) = network_input(sample.image, network.config.input_size)
-    features = network.encode(image)
+    features = network.encode(image.to(device))
     size = sample.instances.shape
     target, void = sample.mask(about.id), sample.void
     concept = concept_of(about.category or "")
-    phrase = word_batch([words_for(concept)[0]], reader)
-    silent = word_batch([""], reader)
+    phrase, silent = (
+        WordBatch(words.vectors.to(device), words.length.to(device))
+        for words in (word_batch([text], reader) for text in (words_for(concept)[0], ""))
+    )
     rng = np.random.default_rng(0)
     results: dict[str, float] = {}
     for name, words in (("clicks", silent), ("phrase", phrase)):
@@ -80,16 +100,15 @@ def _look_at(
             if spot is not None:
                 clicks.append((spot[0] * scale_x, spot[1] * scale_y, 1 if spot[2] else -1))
             batch = ClickBatch(
-                torch.tensor([[c[:2] for c in clicks]]),
-                torch.tensor([[float(c[2]) for c in clicks]]),
+                torch.tensor([[c[:2] for c in clicks]], device=device).view(1, -1, 2),
+                torch.tensor([[float(c[2]) for c in clicks]], device=device),
             )
             logits = network.decode(features, batch, words, previous).logits_full()
             previous = torch.sigmoid(logits)
             prediction = _at_size(logits, size)
             results[f"{name}@{count}"] = overlap(prediction, target, void)
     every = [o.id for o in sample.objects if o.category and concept_of(o.category) == concept]
-    none = ClickBatch(torch.zeros(1, 0, 2), torch.zeros(1, 0))
-    logits = network.decode(features, none, phrase).logits_full()
+    logits = network.decode(features, no_clicks(1, device), phrase).logits_full()
     results["phrase only"] = overlap(_at_size(logits, size), sample.mask(*every), void)
     return results
 
@@ -111,5 +130,5 @@ def _at_size(logits: torch.Tensor, size: tuple[int, ...]) -> NDArray[np.bool_]:
     resized = torch.nn.functional.interpolate(
         logits, size=(size[0], size[1]), mode="bilinear", align_corners=False
     )
-    answer: NDArray[np.bool_] = (resized[0, 0] > 0).numpy()
+    answer: NDArray[np.bool_] = (resized[0, 0] > 0).cpu().numpy()
     return answer

@@ -16,8 +16,9 @@ import torch
 from model import checkpoint
 from model.predictor import Click, Predictor
 from training.errors import DivergedError, RecipeError
-from training.loop import HISTORY, STATE, Run, main
+from training.loop import Run, main
 from training.recipe import read_recipe
+from training.state import HISTORY, STATE
 
 Entry = dict[str, Any]
 

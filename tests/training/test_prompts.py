@@ -142,7 +142,7 @@ def test_a_batch_depends_on_seed_and_step_alone(shard: Path, recipe_file: Path) 
     # then
     assert bool((one.image == same.image).all())
     assert bool((one.target == same.target).all())
-    assert [p.clicks for p in one.prompts] == [p.clicks for p in same.prompts]
+    assert [q.clicks for q in one.questions] == [q.clicks for q in same.questions]
     assert one.image.shape == (2, 3, 64, 128)
     assert not bool((one.image == other.image).all())
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.augment import cut, random_view, tint
+from training.augment import Tint, cut, random_view
 from training.colours import colour_names
 from training.datasets.sample import VOID, Sample, SampleObject
 from training.vocabulary import COLOURS
@@ -58,7 +58,7 @@ def test_a_tint_keeps_the_names_of_plain_colours() -> None:
     for name, pixel in names.items():
         image = np.full((4, 4, 3), pixel, np.uint8)
         kept = [
-            COLOURS[int(colour_names(tint(image, np.random.default_rng(seed)))[0, 0])]
+            COLOURS[int(colour_names(Tint.draw(np.random.default_rng(seed))(image))[0, 0])]
             for seed in range(100)
         ]
         # a few are turned grey on purpose, darkened ones may be called brown or black
