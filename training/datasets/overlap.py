@@ -24,8 +24,10 @@ from training.datasets.tolerant import Tolerant
 Hash = NDArray[np.bool_]
 Progress = Callable[[int, int], None]
 
-# Bits that may differ between two copies of one photograph, and where the names agree as well:
-# then a crop is believed too, but not every "0001" is the same picture.
+# Bits that may differ between two copies of one photograph. Of 900 photographs, scaled and
+# recompressed copies differ in 2 at most and crops by 5 % mostly in up to 10; of the 400,000 pairs
+# of different ones, only neighbouring frames of a video come below 12. Where the names agree as
+# well, a larger crop is believed too, but not every "0001" is the same picture.
 DISTANCE = 10
 NAMED_DISTANCE = 20
 SIDE = 32
