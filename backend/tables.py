@@ -15,6 +15,7 @@ from sqlalchemy import (
     Dialect,
     Float,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -207,3 +208,108 @@ class Delivery(Base):
     processed_at: Mapped[datetime | None] = mapped_column(UtcDateTime(), index=True)
     attempts: Mapped[int] = mapped_column(Integer, default=0)
     error: Mapped[str | None] = mapped_column(Text)
+
+
+class SampledProjectRow(Base):
+    """One row for each project with labels: the lock under which its samples change."""
+
+    __tablename__ = "sampled_projects"
+
+    key: Mapped[str] = mapped_column(String(40), primary_key=True)
+    label_config: Mapped[str] = mapped_column(Text, default="")
+    config_at: Mapped[datetime | None]  # the project's updated_at when it had this config
+    gone_at: Mapped[datetime | None]  # when its deletion was heard of
+    busy_until: Mapped[datetime | None]  # a worker asks Label Studio about it
+    asked_at: Mapped[datetime | None]  # when all of it was last asked for, to the end
+    error: Mapped[str] = mapped_column(Text, default="")  # why the last asking ended early
+
+
+class AnnotatedTaskRow(Base):
+    """How a task looked when its annotations were last asked for; or that it is gone."""
+
+    __tablename__ = "annotated_tasks"
+
+    project: Mapped[str] = mapped_column(String(40), primary_key=True)
+    task_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    mark: Mapped[str] = mapped_column(String(80), default="")  # changes with its annotations
+    asked_at: Mapped[datetime | None]
+    gone_at: Mapped[datetime | None]
+
+
+class AnnotationRow(Base):
+    """An annotation, its newest version that was heard of. A deleted one stays as a gravestone."""
+
+    __tablename__ = "annotations"
+
+    project: Mapped[str] = mapped_column(String(40), primary_key=True)
+    annotation_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    task_id: Mapped[int | None] = mapped_column(BigInteger)  # None: only its deletion is known
+    updated_at: Mapped[datetime | None]  # on Label Studio's clock, as all but the next two
+    asked_at: Mapped[datetime | None]  # when Label Studio was asked for it; None: a webhook told
+    seen_at: Mapped[datetime | None]  # when it was last heard of
+    digest: Mapped[str] = mapped_column(String(32), default="")  # of all that was told
+    created_at: Mapped[datetime | None]
+    annotator: Mapped[int | None] = mapped_column(BigInteger)  # Label Studio's number of the user
+    skipped: Mapped[bool] = mapped_column(Boolean, default=False)
+    ground_truth: Mapped[bool] = mapped_column(Boolean, default=False)
+    left_out: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)  # reason -> regions
+    gone_at: Mapped[datetime | None]
+
+    __table_args__ = (Index(None, "project", "task_id"),)
+
+
+class AnnotatedPictureRow(Base):
+    """The picture that an annotation's masks lie on: where it is, and what it was."""
+
+    __tablename__ = "annotated_pictures"
+
+    project: Mapped[str] = mapped_column(String(40), primary_key=True)
+    annotation_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    image: Mapped[str] = mapped_column(String(128), primary_key=True)  # name in the config
+    address: Mapped[str] = mapped_column(Text)  # as in the task's data
+    state: Mapped[str] = mapped_column(String(8), default="unseen")  # unseen, good, gone, changed
+    key: Mapped[str] = mapped_column(String(64), default="")  # SHA-256 of its file at first sight
+    look_after: Mapped[datetime | None]  # when to try again; None: as soon as can be
+    attempts: Mapped[int] = mapped_column(Integer, default=0)  # failed looks in a row
+    error: Mapped[str] = mapped_column(Text, default="")
+
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["project", "annotation_id"],
+            ["annotations.project", "annotations.annotation_id"],
+            ondelete="CASCADE",
+        ),
+        Index(None, "state"),
+    )
+
+
+class SampleRow(Base):
+    """A brush region of an accepted annotation, with the prompts that made it."""
+
+    __tablename__ = "samples"
+
+    project: Mapped[str] = mapped_column(String(40), primary_key=True)
+    annotation_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    region_id: Mapped[str] = mapped_column(String(128))
+    image: Mapped[str] = mapped_column(String(128))
+    brush: Mapped[str] = mapped_column(Text)
+    label: Mapped[str] = mapped_column(Text)  # as written into the result; '' for a plain <Brush>
+    origin: Mapped[str] = mapped_column(String(32))  # manual, prediction, prediction-changed
+    phrase: Mapped[str] = mapped_column(Text)  # typed for it; '' where none was
+    clicks: Mapped[list[Any]] = mapped_column(
+        JSON
+    )  # [x percent, y percent, positive], oldest first
+    width: Mapped[int] = mapped_column(Integer)
+    height: Mapped[int] = mapped_column(Integer)
+    area: Mapped[int] = mapped_column(Integer)  # pixels of the mask, at least 1
+    # Last, so that reading the others never touches the pages that hold it.
+    mask: Mapped[bytes] = mapped_column(LargeBinary)
+
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["project", "annotation_id"],
+            ["annotations.project", "annotations.annotation_id"],
+            ondelete="CASCADE",
+        ),
+    )

@@ -22,6 +22,10 @@ from model import checkpoint
 from model.config import ModelConfig
 from model.network import PhraseClick
 from model.predictor import Predictor
+from tests.backend.databases import database, migrated, postgres
+
+# Fixtures of another file; tests with a database of their own have one of the same name.
+__all__ = ["database", "migrated", "postgres"]
 
 PAYLOADS = Path(__file__).parents[1] / "payloads"
 RECORDED_CONFIG = (PAYLOADS / "recorded_label_config.xml").read_text()

@@ -2,24 +2,17 @@
 
 import itertools
 import json
-import os
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psycopg
 import pytest
 
 from backend import brush
 from backend.contract import parse_predict
 from backend.database import Database
-from backend.demo.child import Child, free_port
 from backend.label_config import LabelConfig
 from backend.memory import Interaction, InteractionMemory, Outcome, Policy, Turn
 
@@ -286,93 +279,6 @@ def _region(identity: str, value: dict[str, Any], mask: np.ndarray) -> dict[str,
     }
 
 
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty database with all tables, to be copied: migrating takes longer than a test."""
-    path = tmp_path_factory.mktemp("migrated") / "empty.db"
-    database = Database(f"sqlite:///{path}")
-    database.migrate()
-    database.close()
-    return path
-
-
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A PostgreSQL of the tests' own on a free port, with the tables in ``template``; its URL
-    without the database's name."""
-    tools = _postgres_tools()
-    # Not pytest's own folder: nobody but its owner may enter that, and PostgreSQL refuses root.
-    home = Path(tempfile.mkdtemp(prefix="phraseclick-postgres-"))
-    user: list[str] = []
-    if os.geteuid() == 0:
-        shutil.chown(home, "postgres", "postgres")
-        user = ["runuser", "-u", "postgres", "--"]
-    data, port = home / "data", free_port()
-    make = [*user, str(tools / "initdb"), "-D", str(data), "-U", "tests", "-A", "trust", "-N"]
-    subprocess.run(make, check=True, capture_output=True, cwd=home)
-    serve = [*user, str(tools / "postgres"), "-D", str(data), "-h", "127.0.0.1", "-p", str(port)]
-    quick = ["-k", str(home), "-c", "fsync=off", "-c", "full_page_writes=off"]
-    log = tmp_path_factory.mktemp("postgres") / "log"
-    url = f"postgresql://tests@127.0.0.1:{port}"
-    try:
-        with Child("PostgreSQL", [*serve, *quick], log=log, environment=os.environ) as child:
-            child.wait_until(
-                lambda: _answers(url), seconds=120, progress=lambda _: None, doing="starting"
-            )
-            _run_sql(url, 'CREATE DATABASE "template"')
-            template = Database(f"{url}/template")
-            template.migrate()
-            template.close()
-            yield url
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
-
-
-def _postgres_tools() -> Path:
-    """Where initdb and postgres are; Debian keeps them out of the PATH."""
-    for attempt in ("look", "install"):
-        on_path = shutil.which("initdb")
-        found = (
-            [Path(on_path)] if on_path else sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-        )
-        if found:
-            return found[-1].parent
-        if attempt == "look" and os.geteuid() == 0 and shutil.which("apt-get"):
-            quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-            subprocess.run(["apt-get", "update", "-q"], env=quiet, check=False)
-            subprocess.run(["apt-get", "install", "-qy", "postgresql"], env=quiet, check=False)
-    pytest.fail("PostgreSQL is not installed; on Debian: apt-get install postgresql")
-
-
-def _run_sql(url: str, sql: str) -> None:
-    with psycopg.connect(f"{url}/postgres", autocommit=True, connect_timeout=5) as connection:
-        connection.execute(sql)  # type: ignore[call-overload]
-
-
-def _answers(url: str) -> bool:
-    try:
-        _run_sql(url, "SELECT 1")
-    except psycopg.OperationalError:
-        return False
-    return True
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    """A fresh database: every test of the memory runs on both kinds."""
-    if request.param == "sqlite":
-        migrated = request.getfixturevalue("migrated")
-        url = f"sqlite:///{shutil.copy(migrated, tmp_path / 'memory.db')}"
-    else:
-        server = request.getfixturevalue("postgres")
-        name = f"test{next(_numbers)}"
-        _run_sql(server, f'CREATE DATABASE "{name}" TEMPLATE "template"')
-        url = f"{server}/{name}"
-    fresh = Database(url)
-    yield fresh
-    fresh.close()
-
-
 @pytest.fixture
 def clock() -> Clock:
     """Noon."""
@@ -387,7 +293,7 @@ def open_page(database: Database, clock: Clock) -> OpenPage:
     """Open a page: ``open_page(auto_accept=True, config=PLAIN, policy=Policy(…))``."""
 
     def opened(policy: Policy | None = None, **values: Any) -> Page:
-        memory = InteractionMemory(database, policy or Policy(), knows=lambda text: text != "Dog")
+        memory = InteractionMemory(database, policy or Policy(), knows=lambda text, version: text != "Dog")
         return Page(memory, clock, **values)
 
     return opened
