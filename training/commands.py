@@ -15,22 +15,48 @@ def train(
     data: Annotated[Path, typer.Option(help="Folder that the recipe's paths start from.")] = Path(),
     fresh: Annotated[bool, typer.Option(help="Refuse a folder that holds a run already.")] = False,
 ) -> None:
-    """Train a network; its newest checkpoint is always OUT/latest."""
+    """Train a network; its newest checkpoint is always OUT/latest.
+
+    On several GPUs: torchrun --nproc-per-node 4 --no-python phraseclick train CONFIG --out OUT
+    """
+    import os
+
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     from training.loop import line, main
 
-    console = Console()
-    columns = (TextColumn("training"), BarColumn(), TextColumn("{task.percentage:.1f} %"))
-    with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
-        task = bar.add_task("training", total=1.0)
+    # Of several processes the first one speaks.
+    console = Console(quiet=os.environ.get("RANK", "0") != "0")
+    columns = (
+        TextColumn("training"),
+        BarColumn(),
+        TextColumn("{task.percentage:.1f} %  loss {task.fields[loss]}  IoU {task.fields[iou]}"),
+        TimeElapsedColumn(),
+        TextColumn("to go"),
+        TimeRemainingColumn(),
+    )
+    parts = 100_000
+    with Progress(*columns, console=console, speed_estimate_period=300) as bar:
+        task = bar.add_task("training", total=parts, start=False, loss="–", iou="–")
 
         def show(entry: dict[str, Any]) -> None:
-            bar.update(task, completed=entry["progress"])
             console.print(line(entry), highlight=False, soft_wrap=True)
 
-        latest = main(config, out=out, data=data, resume=not fresh, report=show)
+        def tick(done: float, figures: dict[str, float]) -> None:
+            if not bar.tasks[0].started:
+                # A run that goes on does not begin at nothing; what was done before is no speed.
+                bar.reset(task, completed=round(done * parts))
+            loss, iou = f"{figures['loss']:.3f}", f"{figures['iou']:.3f}"
+            bar.update(task, completed=done * parts, loss=loss, iou=iou)
+
+        latest = main(config, out=out, data=data, resume=not fresh, report=show, tick=tick)
     console.print(f"The checkpoint is {latest}.")
 
 

@@ -279,8 +279,8 @@ class Run:
         means = {name: float(np.mean(values)) for name, values in self.figures.items()}
         if self.passed_over:
             means["passed_over"] = len(self.passed_over)
-        self._record(report, means, board)
         self.figures = {}
+        self._record(report, means, board)
 
     def _record(self, report: Report, figures: dict[str, Any], board: Board | None) -> None:
         entry = {"step": self.step, "progress": self.progress, **figures}
