@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from training.augment import cut
 from training.datasets import open_dataset
 from training.datasets.coco import open_coco
 from training.errors import DataError
@@ -104,6 +105,15 @@ def test_the_smaller_of_two_lies_on_top_and_the_larger_stays_whole(coco: Path, b
     assert np.array_equal(sample.mask(1), large)
     assert np.array_equal(sample.mask(1, 2), large | small)
     assert set(sample.masks) == {1}
+
+
+def test_a_view_learns_the_whole_of_what_is_covered(coco: Path, box: Box) -> None:
+    # given / when
+    sample = open_coco(coco)[0]
+    view = cut(sample, (0, 0, 60, 40), 40, 60, mirrored=False, kind="whole")
+    # then
+    assert np.array_equal(view.soft_mask((1,)) > 0.5, box(0, 0, 30, 40))
+    assert np.array_equal(view.instances == 2, box(20, 10, 40, 20))
 
 
 def test_a_crowd_is_a_semantic_region_under_everything(coco: Path, box: Box) -> None:
