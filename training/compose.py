@@ -8,7 +8,8 @@ Copy-Paste"). Everything said of the result is measured on the result, so it sta
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,9 @@ from training.datasets.sample import VOID, Dataset, Sample, SampleObject
 from training.vocabulary import concept_of
 
 # Sources whose objects are single things; regions cannot be counted.
-COUNTED = frozenset({"voc", "coco", "pennfudan"})
+COUNTED = frozenset(
+    {"voc", "sbd", "coco", "refcoco", "refcoco+", "refcocog", "grefcoco", "pennfudan"}
+)
 # Share of the picture that an object needs before it is worth a second look.
 LARGE_ENOUGH = 0.02
 # A covered object of which less is left than this share is no longer asked for.
@@ -74,13 +77,27 @@ def beside(first: Sample, second: Sample, concept: str, rng: np.random.Generator
     if rng.random() < 0.5:
         parts.reverse()
     shift = max(_next_id(first), _next_id(second))
-    moved = [_renumbered(*part[1:], by) for part, by in zip(parts, (0, shift), strict=True)]
+    moved = [_renumbered(part, by) for part, by in zip(parts, (0, shift), strict=True)]
     axis = 0 if upright else 1
+    instances = np.concatenate([part.instances for part in moved], axis)
+    masks = {}
+    for start, part in zip((0, moved[0].instances.shape[axis]), moved, strict=True):
+        for number, mask in part.masks.items():
+            whole = np.zeros(instances.shape, bool)
+            high, wide = mask.shape
+            here = (
+                (slice(start, start + high), slice(wide))
+                if upright
+                else (slice(high), slice(start, start + wide))
+            )
+            whole[here] = mask
+            masks[number] = whole
     return _sample(
         first,
-        np.concatenate([part[0] for part in parts], axis),
-        np.concatenate([instances for instances, _ in moved], axis),
-        [each for _, objects in moved for each in objects],
+        np.concatenate([part.image for part in moved], axis),
+        instances,
+        [each for part in moved for each in part.objects],
+        masks,
     )
 
 
@@ -124,8 +141,12 @@ def pasted(first: Sample, second: Sample, concept: str, rng: np.random.Generator
     ]
     for gone in set(first.objects) - set(objects):
         instances[instances == gone.id] = VOID
+    uncovered = instances != number
+    masks = {
+        each.id: first.masks[each.id] & uncovered for each in objects if each.id in first.masks
+    }
     objects.append(SampleObject(number, about.category))
-    return _sample(first, np.asarray(picture), instances, objects)
+    return _sample(first, np.asarray(picture), instances, objects, masks)
 
 
 _SMOOTH = Image.Resampling.BILINEAR
@@ -177,29 +198,33 @@ def _shaped(box: Box, sample: Sample, size: tuple[int, int], rng: np.random.Gene
     )
 
 
-def _cut(
-    sample: Sample, box: Box, size: tuple[int, int]
-) -> tuple[NDArray[np.uint8], NDArray[np.int16], Sequence[SampleObject]]:
+def _cut(sample: Sample, box: Box, size: tuple[int, int]) -> Sample:
+    """The box of the sample at this height and width."""
     left, top, right, bottom = box
-    height, width = size
-    image = Image.fromarray(sample.image[top:bottom, left:right]).resize((width, height), _SMOOTH)
-    small = Image.fromarray(sample.instances[top:bottom, left:right].astype(np.int32))
-    instances = np.asarray(small.resize((width, height), Image.Resampling.NEAREST))
-    return np.asarray(image), instances.astype(np.int16), sample.objects
+    place = (size[1], size[0])
+
+    def nearest(array: NDArray[np.int32]) -> NDArray[np.int16]:
+        part = Image.fromarray(array[top:bottom, left:right])
+        return np.asarray(part.resize(place, Image.Resampling.NEAREST)).astype(np.int16)
+
+    image = Image.fromarray(sample.image[top:bottom, left:right]).resize(place, _SMOOTH)
+    masks = {i: nearest(mask.astype(np.int32)) > 0 for i, mask in sample.masks.items()}
+    instances = nearest(sample.instances.astype(np.int32))
+    return replace(sample, image=np.asarray(image), instances=instances, masks=masks)
 
 
-def _renumbered(
-    instances: NDArray[np.int16], objects: Sequence[SampleObject], shift: int
-) -> tuple[NDArray[np.int16], list[SampleObject]]:
+def _renumbered(part: Sample, shift: int) -> Sample:
     """Ids moved up by ``shift``; objects out of view are left out."""
+    instances = part.instances
     shown = set(np.unique(instances[instances > 0]).tolist())
-    moved = np.where(instances > 0, instances + shift, instances).astype(np.int16)
-    held = [
-        SampleObject(each.id + shift, each.category, each.semantic)
-        for each in objects
-        if each.id in shown
-    ]
-    return moved, held
+    return replace(
+        part,
+        instances=np.where(instances > 0, instances + shift, instances).astype(np.int16),
+        objects=tuple(
+            replace(each, id=each.id + shift) for each in part.objects if each.id in shown
+        ),
+        masks={number + shift: mask for number, mask in part.masks.items() if number in shown},
+    )
 
 
 def _next_id(sample: Sample) -> int:
@@ -211,7 +236,10 @@ def _sample(
     image: NDArray[np.uint8],
     instances: NDArray[np.int16],
     objects: Sequence[SampleObject],
+    masks: Mapping[int, NDArray[np.bool_]],
 ) -> Sample:
     # What people said of an object in the one picture need not be true in the other.
     unspoken = tuple(SampleObject(o.id, o.category, o.semantic) for o in objects)
-    return Sample(first.key, first.source, np.ascontiguousarray(image), instances, unspoken)
+    return Sample(
+        first.key, first.source, np.ascontiguousarray(image), instances, unspoken, masks=masks
+    )

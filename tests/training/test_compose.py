@@ -126,3 +126,30 @@ def test_the_same_seed_composes_the_same_picture() -> None:
         composer.composed(one_dog("a", RED), np.random.default_rng(5)).image for _ in range(2)
     ]
     assert np.array_equal(*pictures)
+
+
+def covered_dog(key: str) -> Sample:
+    """A dog behind a cat: the map shows the cat, the dog's own mask is kept whole."""
+    image = np.full((96, 128, 3), 128, np.uint8)
+    dog = np.zeros((96, 128), bool)
+    dog[20:80, 30:100] = True
+    instances = np.where(dog, 1, 0).astype(np.int16)
+    instances[40:60, 50:80] = 2
+    image[dog], image[instances == 2] = RED, BLUE
+    objects = (SampleObject(1, "dog"), SampleObject(2, "cat"))
+    return Sample(key, "coco", image, instances, objects, masks={1: dog})
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_covered_object_keeps_its_whole_mask(seed: int) -> None:
+    first, second = covered_dog("a"), covered_dog("b")
+    for join in (beside, pasted):
+        both = join(first, second, "dog", np.random.default_rng(seed))
+        for number, mask in both.masks.items():
+            colours = both.image[mask].astype(int)
+            cat = (np.abs(colours - np.array(BLUE)).sum(1) < 60).mean()
+            assert (both.instances[mask] == number).any()
+            # A fifth of the dog is behind the cat, and belongs to its mask all the same.
+            assert join is pasted or cat > 0.05
+        if join is beside:
+            assert len(both.masks) == 2
