@@ -1,0 +1,17 @@
+"""A run whose network has no batch norms, so that its pictures do not see each other."""
+
+import copy
+
+from model.convolutions import fold_norms
+from training.average import Average
+from training.loop import Run
+from training.schedule import make_optimizer
+
+
+def without_norms(run: Run) -> None:
+    """Fold the norms of a run that has not begun; what depends on the network is made anew."""
+    fold_norms(run.network)
+    for parameter in run.network.parameters():
+        parameter.requires_grad_(True)
+    run.average = Average(run.network, copy.deepcopy(run.network), run.recipe.train.ema)
+    run.optimizer = make_optimizer(run.network, run.recipe.train)
