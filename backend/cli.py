@@ -13,6 +13,7 @@ import typer
 
 from backend.connect import connect, doctor
 from backend.demo.command import demo
+from backend.samples.command import samples
 from model.errors import PhraseClickError
 from training.commands import evaluate, train
 
@@ -26,7 +27,7 @@ app = typer.Typer(
     help="Click and phrase segmentation for Label Studio.",
 )
 
-for _command in (connect, doctor, demo, train, evaluate):
+for _command in (connect, doctor, demo, samples, train, evaluate):
     app.command()(_command)
 
 Data = Annotated[

@@ -12,6 +12,7 @@ PhraseClickError (model/errors.py)
     ├── LabelStudioError        Label Studio's API refused or could not be reached
     │   └── TokenError              its token is dead, missing or of the wrong kind
     ├── DatabaseError           the backend's own database is missing, locked or too old
+    ├── SamplesError            phraseclick samples was asked for what is not there
     ├── AddressInUseError       the address to serve on is taken or not this machine's
     ├── BenchError              the benchmark's server did not start or answered wrongly
     └── DemoError               make demo lacks a program, or a server of it did not start
@@ -78,6 +79,10 @@ class TokenError(LabelStudioError):
 
 class DatabaseError(BackendError):
     """The backend's own database is missing, locked or too old."""
+
+
+class SamplesError(BackendError):
+    """``phraseclick samples`` was asked for what is not there."""
 
 
 class DemoError(BackendError):

@@ -1,5 +1,6 @@
 """Label Studio's API as this project uses it, and which Label Studio a project lives in."""
 
+import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -87,6 +88,34 @@ class LabelStudio(Host):
     def tasks(self, project: int, **params: Any) -> Iterator[Json]:
         """Every task of a project; ``fields="all", only_annotated="true"``: with annotations."""
         return self.pages("/api/tasks", items="tasks", project=project, **params)
+
+    def annotated_tasks(self, project: int) -> Iterator[Json]:
+        """Every task with an annotation, skipped ones too: without them, but with their counts and
+        with ``updated_at``, which changes when they do."""
+        counts = ("total_annotations", "cancelled_annotations")
+        items = [
+            {"filter": f"filter:tasks:{name}", "operator": "greater", "type": "Number", "value": 0}
+            for name in counts
+        ]
+        query = {"filters": {"conjunction": "or", "items": items}}
+        return self.tasks(project, resolve_uri="false", query=json.dumps(query))
+
+    def tasks_in_full(self, project: int, tasks: Sequence[int]) -> list[Json]:
+        """Those of these tasks that exist, with all their annotations; for a handful at a time.
+
+        In this way Label Studio does not ask its ML backends for predictions, as it does for one
+        task by its number, and skipped annotations are among them.
+        """
+        query = {"selectedItems": {"all": False, "included": list(tasks)}}
+        body = self.get(
+            "/api/tasks",
+            project=project,
+            fields="all",
+            resolve_uri="false",
+            page_size=len(tasks),
+            query=json.dumps(query),
+        )
+        return [task for task in _object(body).get("tasks", []) if isinstance(task, dict)]
 
     def annotations(self, task: int) -> list[Json]:
         """The annotations of a task."""

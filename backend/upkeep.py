@@ -1,4 +1,6 @@
-"""What the worker does: takes the news of the webhooks into the memory, and forgets what is old."""
+"""What the worker does: takes the news of the webhooks into memory and samples, asks Label Studio
+for what they lost, looks at the pictures under new labels, and forgets what is old.
+"""
 
 import logging
 from datetime import UTC, datetime
@@ -10,13 +12,19 @@ from backend.database import Database
 from backend.deliveries import Deliveries, Stored
 from backend.errors import LabelConfigError
 from backend.label_config import LabelConfig
+from backend.label_studio import LabelStudioHosts
 from backend.memory import InteractionMemory, Policy
+from backend.pictures import Pictures
+from backend.projects import Projects
+from backend.samples import Reconciliation, SampleStore, Sight, read_news
 from backend.settings import Settings
 
 _log = logging.getLogger(__name__)
 
 _SAVED = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED")
 _DELETED = ("ANNOTATIONS_DELETED", "ANNOTATION_DELETED")
+# Ends before the next tick of the clock brings the same task again.
+_LOOK_S = 45.0
 
 
 class Upkeep:
@@ -28,10 +36,24 @@ class Upkeep:
         self._database.migrate()
         self._deliveries = Deliveries(self._database)
         self._memory = InteractionMemory(self._database, Policy.of(settings))
+        self._samples = SampleStore(self._database)
+        hosts = LabelStudioHosts(settings, Projects(self._database).announced)
+        self._reconciliation = Reconciliation(self._database, hosts, self._config)
+        self._sight = Sight(self._database, Pictures(settings, hosts))
 
     def settle(self) -> int:
         """Take in every delivery that waits; how many there were."""
         return self._deliveries.settle(self._take_in)
+
+    def reconcile(self) -> None:
+        """Ask Label Studio for all accepted annotations of every project."""
+        # What waits is older than any answer, and most of what would be asked for.
+        self.settle()
+        self._reconciliation.run()
+
+    def look(self) -> int:
+        """Look at the pictures under labels that are new; how many."""
+        return self._sight.look(_LOOK_S)
 
     def tidy(self) -> None:
         """Forget old targets and deliveries. (Caches keep themselves within their bounds.)"""
@@ -42,19 +64,26 @@ class Upkeep:
         """Give the database back."""
         self._database.close()
 
+    def _config(self, xml: str) -> LabelConfig:
+        return LabelConfig.parse(
+            xml,
+            add_label=self._settings.refine_positive_label,
+            remove_label=self._settings.refine_negative_label,
+        )
+
     def _take_in(self, delivery: Stored) -> None:
-        hook = parse_webhook(orjson.loads(delivery.body))
+        body = orjson.loads(delivery.body)
+        hook = parse_webhook(body)
+        try:
+            config = self._config(hook.label_config)
+        except LabelConfigError as error:
+            # A project that this backend cannot serve has nothing in the memory to settle.
+            _log.info("Project %s: %s", hook.project.id, error)
+            config = None
+        self._samples.settle(read_news(hook, body, config))
         if hook.action in _DELETED:
             self._memory.deleted(hook.project, hook.annotation_ids)
+        elif config is None:
+            return
         elif hook.action in _SAVED and hook.annotation is not None and hook.task is not None:
-            try:
-                config = LabelConfig.parse(
-                    hook.label_config,
-                    add_label=self._settings.refine_positive_label,
-                    remove_label=self._settings.refine_negative_label,
-                )
-            except LabelConfigError as error:
-                # A project that this backend cannot serve has nothing in the memory to settle.
-                _log.info("Project %s: %s", hook.project.id, error)
-                return
             self._memory.settle(hook.project, hook.task.id or 0, hook.annotation, config)

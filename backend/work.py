@@ -26,8 +26,13 @@ SUPPORT_QUEUE = "interactive-support"
 
 SETTLE = "phraseclick.settle_deliveries"
 TIDY = "phraseclick.tidy"
+RECONCILE = "phraseclick.reconcile"
+LOOK = "phraseclick.look_at_pictures"
 
 _TICK_S = 15.0
+# So late at most is known what a lost webhook would have told.
+_RECONCILE_S = 900.0
+_LOOK_S = 60.0
 _TIDY_S = 3600.0
 
 
@@ -46,6 +51,14 @@ def build(settings: Settings) -> Celery:
     @app.task(name=SETTLE)  # type: ignore[untyped-decorator]
     def settle_deliveries() -> int:
         return upkeep().settle()
+
+    @app.task(name=RECONCILE)  # type: ignore[untyped-decorator]
+    def reconcile() -> None:
+        upkeep().reconcile()
+
+    @app.task(name=LOOK)  # type: ignore[untyped-decorator]
+    def look_at_pictures() -> int:
+        return upkeep().look()
 
     @app.task(name=TIDY)  # type: ignore[untyped-decorator]
     def tidy() -> None:
@@ -76,6 +89,12 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "beat_schedule": {
             # A tick that nobody took in time is worth nothing: the next one comes.
             "settle": {"task": SETTLE, "schedule": _TICK_S, "options": {"expires": _TICK_S}},
+            "reconcile": {
+                "task": RECONCILE,
+                "schedule": _RECONCILE_S,
+                "options": {"expires": _RECONCILE_S},
+            },
+            "look": {"task": LOOK, "schedule": _LOOK_S, "options": {"expires": _LOOK_S}},
             "tidy": {"task": TIDY, "schedule": _TIDY_S, "options": {"expires": _TIDY_S}},
         },
     }
@@ -92,6 +111,7 @@ def run_worker(settings: Settings) -> None:
 
     def look_at_once(**_: Any) -> None:
         app.send_task(SETTLE)
+        app.send_task(RECONCILE, expires=_RECONCILE_S)
 
     worker_ready.connect(look_at_once, weak=False)
     app.worker_main(
@@ -99,7 +119,8 @@ def run_worker(settings: Settings) -> None:
             "worker",
             "--beat",
             "--pool=threads",
-            "--concurrency=2",
+            # One that asks Label Studio, one that waits for pictures, and one for what is urgent.
+            "--concurrency=3",
             "--without-mingle",
             "--without-gossip",
             "--without-heartbeat",

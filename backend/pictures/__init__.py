@@ -69,6 +69,15 @@ class Pictures:
         place, _ = self._place(address, project_id, task_id)
         return self._cache.find(place.identity)
 
+    def kept(self, key: str) -> Picture | None:
+        """The picture with this content, where its file is still kept; fetches nothing."""
+        content = self._cache.read(key)
+        if content is None:
+            return None
+        array = decode(content, self._max_pixels)
+        height, width = array.shape[:2]
+        return Picture(key, width, height, array)
+
     def forget(self, address: object, project_id: int, task_id: int | None) -> None:
         """Fetch the picture at ``address`` anew next time: it is not what the page shows."""
         place, _ = self._place(address, project_id, task_id)

@@ -1,0 +1,95 @@
+"""How many accepted labels there are, and what became of each: the figures behind the rules."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Table, select
+
+from backend.database import Database
+from backend.samples.rules import labeled
+from backend.tables import AnnotationRow, SampledProjectRow
+
+_annotations: Table = AnnotationRow.__table__  # type: ignore[assignment]
+_projects: Table = SampledProjectRow.__table__  # type: ignore[assignment]
+
+SKIPPED = "skipped"
+NO_MASK = "without a mask"
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The figures of one project. ``asked_at``: when Label Studio was last asked for all of it."""
+
+    project: str
+    annotations: dict[str, int]  # accepted, skipped, without a mask, deleted
+    pictures: dict[str, int]  # train, validation
+    regions: dict[str, int]  # train, validation
+    prompts: dict[str, int]  # of the regions that count: with clicks, with a phrase, with neither
+    unknown_labels: int  # of the regions that count
+    left_out: dict[str, int]  # reason -> regions
+    asked_at: Any
+    error: str
+
+    def rows(self) -> list[tuple[str, str, int]]:
+        """Group, name, figure: to be shown as a table."""
+        found = [("annotations", name, number) for name, number in self.annotations.items()]
+        found += [("pictures", name, number) for name, number in self.pictures.items()]
+        found += [("regions", name, number) for name, number in self.regions.items()]
+        found += [("regions that count", name, n) for name, n in self.prompts.items()]
+        found.append(("regions that count", "label unknown to the config", self.unknown_labels))
+        return found + [("regions left out", name, n) for name, n in sorted(self.left_out.items())]
+
+
+def count(database: Database, project: str) -> Counts:
+    """Of a project, by its key."""
+    with database.read() as connection:
+        row = connection.execute(
+            select(_projects.c.asked_at, _projects.c.error).where(_projects.c.key == project)
+        ).one_or_none()
+        told = connection.execute(
+            select(
+                _annotations.c.annotation_id,
+                _annotations.c.skipped,
+                _annotations.c.left_out,
+                _annotations.c.gone_at,
+            ).where(_annotations.c.project == project)
+        ).all()
+    everything = labeled(database, project)
+    with_masks = {each.place.annotation_id for each in everything}
+    annotations = Counter({"accepted": 0, SKIPPED: 0, NO_MASK: 0, "deleted": 0})
+    left_out: Counter[str] = Counter()
+    for each in told:
+        if each.gone_at is not None:
+            annotations["deleted"] += 1
+            continue
+        left_out.update(each.left_out)
+        if each.skipped:
+            annotations[SKIPPED] += 1
+        else:
+            annotations["accepted" if each.annotation_id in with_masks else NO_MASK] += 1
+    pictures, regions = Counter(train=0, validation=0), Counter(train=0, validation=0)
+    prompts = Counter({"with clicks": 0, "with a phrase": 0, "with neither": 0})
+    unknown = 0
+    for one in everything:
+        if one.reason or one.split is None:
+            left_out[one.reason] += len(one.regions)
+            continue
+        pictures[one.split] += 1
+        regions[one.split] += len(one.regions)
+        for region in one.regions:
+            prompts["with clicks"] += bool(region.clicks)
+            prompts["with a phrase"] += bool(region.phrase)
+            prompts["with neither"] += not (region.clicks or region.phrase)
+            unknown += region.unknown_label
+    return Counts(
+        project,
+        dict(annotations),
+        dict(pictures),
+        dict(regions),
+        dict(prompts),
+        unknown,
+        dict(left_out),
+        None if row is None else row.asked_at,
+        "" if row is None else row.error,
+    )

@@ -1,0 +1,152 @@
+"""A project's accepted samples in the shape of any other data set, to train and to measure on.
+
+Pictures come through the backend's picture cache, masks out of the database when they are asked
+for. The label is an object's category, the phrase that somebody typed to make it is its phrase, and
+the clicks that people really made are there beside it, for whoever wants to train with them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Table, select
+
+from backend.database import Database
+from backend.errors import PictureError
+from backend.label_studio import LabelStudioHosts
+from backend.memory.masks import PackedMask
+from backend.pictures import Pictures
+from backend.projects import Projects
+from backend.samples.rules import Labeled, Split, labeled
+from backend.samples.sight import Sight
+from backend.settings import Settings
+from backend.tables import SampleRow
+from training.datasets.layers import layered
+from training.datasets.sample import Expression, Sample, SampleObject
+from training.errors import DataError
+
+SOURCE = "team"
+
+_samples: Table = SampleRow.__table__  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class Click:
+    """A click that somebody made: x, y in pixels of the upright picture."""
+
+    x: float
+    y: float
+    positive: bool
+
+
+class AcceptedSamples:
+    """Samples of one project, or of one side of its split, as they are when this is made.
+
+    Objects are numbered from 1 in the order of the annotation. What is trained on does not change
+    under a run: only reading the masks and pictures goes to database and cache, and a sample that
+    was deleted or changed since raises DataError, as does a picture that is gone.
+    """
+
+    def __init__(
+        self, database: Database, sight: Sight, project: str, split: Split | None = None
+    ) -> None:
+        """``project`` is a key; ``split`` None: both sides."""
+        self.project = project
+        self._database = database
+        self._sight = sight
+        self._labeled = tuple(
+            each
+            for each in labeled(database, project)
+            if not each.reason and each.split is not None and split in (None, each.split)
+        )
+
+    @property
+    def sources(self) -> Sequence[str]:
+        return [SOURCE] * len(self._labeled)
+
+    def __len__(self) -> int:
+        return len(self._labeled)
+
+    def __getitem__(self, index: int) -> Sample:
+        each = self._labeled[index]
+        key = self.key(index)
+        try:
+            image = self._sight.read(each.place).array
+        except PictureError as error:
+            raise DataError(f"{key}: {error}") from error
+        masks = self._masks(each)
+        if any(mask.shape != image.shape[:2] for mask in masks.values()):
+            raise DataError(f"{key}: the picture has another size than its masks.")
+        instances, covered = layered(masks, image.shape[:2])
+        return Sample(key, SOURCE, image, instances, self.objects(index), masks=covered)
+
+    def key(self, index: int) -> str:
+        """The name of a sample, the same for ever."""
+        place = self._labeled[index].place
+        return f"task-{place.task_id}-annotation-{place.annotation_id}-{place.image}"
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Width and height of the picture, without decoding it."""
+        first = self._labeled[index].regions[0]
+        return first.width, first.height
+
+    def objects(self, index: int) -> tuple[SampleObject, ...]:
+        """The accepted regions, without decoding the picture."""
+        return tuple(
+            SampleObject(
+                id=number,
+                category=region.category,
+                phrases=(region.phrase,) if region.phrase else (),
+            )
+            for number, region in enumerate(self._labeled[index].regions, 1)
+        )
+
+    def expressions(self, index: int) -> tuple[Expression, ...]:
+        """None: a phrase in Label Studio belongs to one region."""
+        return ()
+
+    def clicks(self, index: int) -> dict[int, tuple[Click, ...]]:
+        """By object id, the clicks that made it, oldest first; none where it was drawn by hand."""
+        return {
+            number: tuple(
+                Click(x / 100 * region.width, y / 100 * region.height, positive)
+                for x, y, positive in region.clicks
+            )
+            for number, region in enumerate(self._labeled[index].regions, 1)
+        }
+
+    def split(self, index: int) -> Split:
+        """The side that the picture is on."""
+        split = self._labeled[index].split
+        assert split is not None, "only pictures that were looked at are here"
+        return split
+
+    def _masks(self, each: Labeled) -> dict[int, NDArray[np.bool_]]:
+        place = each.place
+        columns = (_samples.c.number, _samples.c.region_id, _samples.c.width, _samples.c.height)
+        query = select(*columns, _samples.c.mask).where(
+            _samples.c.project == place.project,
+            _samples.c.annotation_id == place.annotation_id,
+            _samples.c.image == place.image,
+        )
+        with self._database.read() as connection:
+            rows = {(row.number, row.region_id): row for row in connection.execute(query)}
+        masks = {}
+        for number, region in enumerate(each.regions, 1):
+            row = rows.get((region.number, region.region_id))
+            if row is None:
+                raise DataError(
+                    f"Annotation {place.annotation_id} of task {place.task_id} was changed or "
+                    "deleted in Label Studio since this data set was opened."
+                )
+            masks[number] = PackedMask(row.width, row.height, bytes(row.mask)).unpack()
+        return masks
+
+
+def open_samples(
+    settings: Settings, database: Database, project: str, split: Split | None = None
+) -> AcceptedSamples:
+    """The accepted samples of a project (its key), reading pictures as the server does."""
+    hosts = LabelStudioHosts(settings, Projects(database).announced)
+    return AcceptedSamples(database, Sight(database, Pictures(settings, hosts)), project, split)

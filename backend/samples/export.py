@@ -1,0 +1,143 @@
+"""Accepted samples as a shard of the pack's format, to train elsewhere with a team's own labels.
+
+A shard is a WebDataset tar (see ``training.datasets.pack``): picture, map of object ids, JSON. The
+map holds one id a pixel, so objects that really overlap go into records of their own, with the
+picture again; a few border pixels that two masks share go to the smaller one.
+"""
+
+import io
+import json
+import os
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from backend.samples.dataset import AcceptedSamples, Click
+from training.datasets.layers import layered
+from training.datasets.sample import Sample
+from training.errors import DataError
+
+# Of the smaller of two masks: brush strokes of neighbours meet in a few pixels.
+_SHARED = 0.05
+# 255 is void in the pack's format.
+_MOST_OBJECTS = 254
+# WebP's own limit; what is larger is written as PNG.
+_WEBP_SIDE = 16383
+# Visibly the same; lossless would be ten times as large.
+_QUALITY = 95
+
+Mask = NDArray[np.bool_]
+
+
+def export(
+    dataset: AcceptedSamples,
+    path: Path,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[int, list[str]]:
+    """Write all samples to ``path``; gives the number of objects written and, in sentences, what
+    could not be read. The file is there as a whole or not at all."""
+    missing: list[str] = []
+    written = 0
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, draft = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            with tarfile.open(fileobj=file, mode="w") as archive:
+                for index in range(len(dataset)):
+                    try:
+                        sample = dataset[index]
+                    except DataError as error:
+                        missing.append(str(error))
+                    else:
+                        written += _add(archive, dataset, index, sample)
+                    progress(index + 1, len(dataset))
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(draft, 0o666 & ~umask)
+        os.replace(draft, path)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise
+    return written, missing
+
+
+def _add(archive: tarfile.TarFile, dataset: AcceptedSamples, index: int, sample: Sample) -> int:
+    masks = {each.id: sample.mask(each.id) for each in sample.objects}
+    suffix, picture = _picture(sample.image)
+    clicks = dataset.clicks(index)
+    written = 0
+    alone = len(masks) <= _MOST_OBJECTS and not sample.masks
+    for number, layer in enumerate([set(masks)] if alone else _layers(masks)):
+        # Dots part a name from its suffix in the format.
+        name = f"{sample.key}-{number}".replace(".", "_").replace("/", "_")
+        about = {
+            "source": sample.source,
+            "split": dataset.split(index),
+            "objects": [
+                {
+                    "id": order,
+                    "category": each.category,
+                    "semantic": each.semantic,
+                    "phrases": list(each.phrases),
+                    "clicks": [_click(click) for click in clicks[each.id]],
+                }
+                for order, each in enumerate((o for o in sample.objects if o.id in layer), 1)
+            ],
+        }
+        ordered = {order: masks[each] for order, each in enumerate(sorted(layer), 1)}
+        instances, _ = layered(ordered, sample.instances.shape)
+        _member(archive, f"{name}.{suffix}", picture)
+        _member(archive, f"{name}.inst.png", _png(instances.astype(np.uint8)))
+        _member(archive, f"{name}.json", json.dumps(about, ensure_ascii=False).encode())
+        written += len(layer)
+    return written
+
+
+def _layers(masks: Mapping[int, Mask]) -> Iterator[set[int]]:
+    """The objects in groups without overlap, as few as come by themselves."""
+    left = dict(masks)
+    while left:
+        layer: set[int] = set()
+        for number, mask in left.items():
+            if len(layer) < _MOST_OBJECTS and not any(
+                _overlap(mask, left[other]) for other in layer
+            ):
+                layer.add(number)
+        yield layer
+        left = {number: mask for number, mask in left.items() if number not in layer}
+
+
+def _overlap(one: Mask, other: Mask) -> bool:
+    return int((one & other).sum()) > _SHARED * min(int(one.sum()), int(other.sum()))
+
+
+def _click(click: Click) -> list[Any]:
+    return [round(click.x, 2), round(click.y, 2), click.positive]
+
+
+def _picture(image: NDArray[np.uint8]) -> tuple[str, bytes]:
+    if max(image.shape[:2]) > _WEBP_SIDE:
+        return "png", _png(image)
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "WEBP", quality=_QUALITY)
+    return "webp", stream.getvalue()
+
+
+def _png(image: NDArray[np.uint8]) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def _member(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size = len(content)
+    archive.addfile(entry, io.BytesIO(content))

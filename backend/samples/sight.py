@@ -1,0 +1,175 @@
+"""Looks at the pictures under accepted masks: what they are, and whether they still are that.
+
+A sample names its picture by address, and what lies there may be replaced or go. So the first look
+after an annotation notes the SHA-256 of the file, which also decides on which side of the split the
+picture falls; from then on only that content counts. Looking is apart from taking in the news,
+which must not wait for anybody's slow storage.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from sqlalchemy import RowMapping, Table, select, update
+
+from backend.contract import Project
+from backend.database import Database
+from backend.errors import PictureError, PictureFormatError
+from backend.pictures import Picture, Pictures
+from backend.tables import AnnotatedPictureRow, AnnotationRow, SampleRow
+
+_log = logging.getLogger(__name__)
+
+State = Literal["unseen", "good", "gone", "changed"]
+
+# A picture that was not to be had is tried again after this, and after twice as long each time.
+_FIRST_PAUSE = timedelta(minutes=5)
+_LONGEST_PAUSE = timedelta(days=1)
+_AT_ONCE = 50
+
+_pictures: Table = AnnotatedPictureRow.__table__  # type: ignore[assignment]
+_annotations: Table = AnnotationRow.__table__  # type: ignore[assignment]
+_samples: Table = SampleRow.__table__  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A picture under masks. ``key`` is what they were drawn on, '' until it is looked at."""
+
+    project: str
+    annotation_id: int
+    task_id: int
+    image: str
+    address: str
+    key: str
+    attempts: int = 0
+
+    @classmethod
+    def of(cls, row: RowMapping) -> "Place":
+        """From a row of the database."""
+        return cls(**{each.name: row[each.name] for each in fields(cls)})
+
+
+class Sight:
+    """Reads the pictures of samples and keeps the book on them. Thread-safe."""
+
+    def __init__(
+        self,
+        database: Database,
+        pictures: Pictures,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._database = database
+        self._pictures = pictures
+        self._now = clock
+
+    def look(self, seconds: float) -> int:
+        """Look at those not seen yet, and again at those that failed; how many were looked at."""
+        ends = time.monotonic() + seconds
+        looked = 0
+        while places := self._due():
+            for place in places:
+                if time.monotonic() > ends:
+                    return looked
+                self._look(place)
+                looked += 1
+        return looked
+
+    def read(self, place: Place) -> Picture:
+        """The picture as it was when its masks were drawn. While the cache has it, it does not
+        matter what lies at its address by now.
+
+        Raises PictureError, and notes the picture as gone or changed, where it is not to be had.
+        """
+        kept = self._pictures.kept(place.key) if place.key else None
+        if kept is not None:
+            return kept
+        project_id = Project.read(place.project).id
+        try:
+            picture = self._pictures.read(place.address, project_id, place.task_id)
+        except PictureError as error:
+            self._failed(place, "gone", str(error))
+            raise
+        if place.key and picture.key != place.key:
+            raise self._changed(
+                place, "Another picture lies at its address than the one that was labeled."
+            )
+        return picture
+
+    # -- inside
+
+    def _due(self) -> list[Place]:
+        again = _pictures.c.look_after.is_(None) | (_pictures.c.look_after <= self._now())
+        query = (
+            select(_pictures, _annotations.c.task_id)
+            .join(
+                _annotations,
+                (_annotations.c.project == _pictures.c.project)
+                & (_annotations.c.annotation_id == _pictures.c.annotation_id),
+            )
+            .where(_pictures.c.state.in_(("unseen", "gone", "changed")), again)
+            .order_by(_pictures.c.project, _pictures.c.annotation_id, _pictures.c.image)
+            .limit(_AT_ONCE)
+        )
+        with self._database.read() as connection:
+            return [Place.of(row) for row in connection.execute(query).mappings()]
+
+    def _look(self, place: Place) -> None:
+        try:
+            picture = self.read(place)
+            self._fits(place, picture)
+        except PictureError as error:
+            _log.info(
+                "The picture of annotation %d, task %d of project %s cannot be used: %s",
+                place.annotation_id,
+                place.task_id,
+                place.project,
+                error,
+            )
+            return
+        self._note(place, state="good", key=picture.key, look_after=None, attempts=0, error="")
+
+    def _fits(self, place: Place, picture: Picture) -> None:
+        """Masks of another size were drawn on another picture."""
+        query = select(_samples.c.width, _samples.c.height).where(
+            _samples.c.project == place.project,
+            _samples.c.annotation_id == place.annotation_id,
+            _samples.c.image == place.image,
+        )
+        with self._database.read() as connection:
+            sizes = {(row.width, row.height) for row in connection.execute(query.distinct())}
+        if sizes - {(picture.width, picture.height)}:
+            width, height = next(iter(sizes))
+            raise self._changed(
+                place,
+                f"The picture at its address measures {picture.width}x{picture.height}, the one "
+                f"that was labeled {width}x{height}.",
+            )
+
+    def _changed(self, place: Place, sentence: str) -> PictureError:
+        self._failed(place, "changed", sentence)
+        return PictureFormatError(sentence)
+
+    def _failed(self, place: Place, state: State, sentence: str) -> None:
+        pause = min(_FIRST_PAUSE * 2 ** min(place.attempts, 10), _LONGEST_PAUSE)
+        self._note(
+            place,
+            state=state,
+            look_after=self._now() + pause,
+            attempts=place.attempts + 1,
+            error=sentence,
+        )
+
+    def _note(self, place: Place, **values: Any) -> None:
+        """Unless the annotation has another picture by now."""
+        here = (
+            (_pictures.c.project == place.project)
+            & (_pictures.c.annotation_id == place.annotation_id)
+            & (_pictures.c.image == place.image)
+            & (_pictures.c.address == place.address)
+        )
+        with self._database.write() as connection:
+            connection.execute(update(_pictures).where(here).values(**values))
