@@ -1,15 +1,17 @@
 """Each kind of prompt asks for what its target shows."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from training.augment import cut
+from training.attributes import AttributeWords
+from training.augment import Kind, Tint, cut
 from training.batches import Batches, view_size
-from training.datasets import VOID, PackDataset, Sample, SampleObject
-from training.errors import RecipeError
+from training.datasets import VOID, Expression, PackDataset, Sample, SampleObject
+from training.errors import DataError, RecipeError
 from training.prompts import PictureScene, Prompt, PromptRecipe, annotated_concepts, make_prompt
 from training.recipe import Recipe, TrainRecipe, read_recipe
 
@@ -145,6 +147,106 @@ def test_a_batch_depends_on_seed_and_step_alone(shard: Path, recipe_file: Path) 
     assert [q.clicks for q in one.questions] == [q.clicks for q in same.questions]
     assert one.image.shape == (2, 3, 64, 128)
     assert not bool((one.image == other.image).all())
+
+
+SPOKEN = ("left dog", "the dog in red", "first dog", "red dog right behind the fence")
+
+
+@pytest.fixture
+def spoken(dogs: Sample) -> Sample:
+    """The dogs, of which people have said something of the left one."""
+    first, *others = dogs.objects
+    both = Expression("both dogs", (1, 2)), Expression("zebra on the left", ())
+    return replace(dogs, objects=(replace(first, phrases=SPOKEN), *others), expressions=both)
+
+
+def words_of(sample: Sample, *, mirror: bool, kind: Kind = "whole", grey: bool = False) -> set[str]:
+    """What people said that is still true in a view of the sample."""
+    height, width = sample.instances.shape
+    view = cut(sample, (0, 0, width, height), 96, 160, mirrored=mirror, kind=kind)
+    tint = Tint(np.arange(256, dtype=np.uint8), 0.0 if grey else 1.0)
+    scene = PictureScene(view, tint, AttributeWords(["dog"]))
+    return {phrase.text for phrase in scene.human(sample.objects[0])}
+
+
+def test_words_of_people_are_used_where_they_are_true(spoken: Sample) -> None:
+    assert words_of(spoken, mirror=False) == set(SPOKEN)
+    # a mirrored picture mirrors its words, or gives them up
+    mirrored = {"right dog", "the dog in red", "red dog right behind the fence"}
+    assert words_of(spoken, mirror=True) == mirrored
+    # a part of the picture makes places untrue
+    assert words_of(spoken, mirror=False, kind="part") == {"the dog in red"}
+    # and a grey one colours
+    assert words_of(spoken, mirror=False, grey=True) == {"left dog", "first dog"}
+
+
+def test_words_of_people_come_first_and_mean_their_object_alone(spoken: Sample) -> None:
+    # given prompts by phrase alone, and by phrase and click
+    alone = PromptRecipe(both=0, phrase_only=1, absent=0, human=1)
+    both = PromptRecipe(both=1, phrase_only=0, absent=0, human=1)
+    view = scene_of(spoken).view
+    left = view.soft_mask((1,)) > 0.5
+    for recipe in (alone, both):
+        said = [p for p in prompts(spoken, recipe) if p.phrase and p.phrase.text in SPOKEN]
+        assert said
+        for prompt in said:
+            assert prompt.phrase is not None
+            assert np.array_equal(prompt.mask, left)
+        # then whoever asks for that dog uses them
+        made = [p for p in prompts(spoken, recipe) if p.phrase and p.phrase.ids == (1,)]
+        assert {p.phrase.text for p in made if p.phrase} <= set(SPOKEN)
+    # and of several things, or of none, all of them are meant
+    texts = {p.phrase.text: p for p in prompts(spoken, alone) if p.phrase}
+    assert np.array_equal(texts["both dogs"].mask, view.soft_mask((1, 2)) > 0.5)
+    assert not texts["zebra on the left"].mask.any()
+
+
+def test_of_two_pictures_in_one_nothing_that_people_said_is_kept(
+    spoken: Sample, shard: Path, recipe_file: Path
+) -> None:
+    # given a data set of spoken samples, each of which is composed with another
+    class Spoken(PackDataset):
+        def __getitem__(self, index: int) -> Sample:
+            return replace(spoken, key=str(index))
+
+    recipe = read_recipe(recipe_file)
+    asking = PromptRecipe(both=0, phrase_only=1, absent=0, human=1)
+    composed = replace(recipe, train=replace(recipe.train, composed=1.0), prompts=asking)
+    plain = replace(composed, train=recipe.train)
+    for each, expected in ((plain, True), (composed, False)):
+        batches = Batches(Spoken([shard]), each)
+        texts = {q.text for step in range(8) for q in batches.make(step, 96).questions}
+        said = {"left dog", "right dog", "the dog in red", "both dogs"}
+        assert bool(texts & {"the dog in red", "both dogs"}) == expected, said & texts
+
+
+def test_a_broken_picture_is_passed_over_and_counted(
+    shard: Path, recipe_file: Path, tmp_path: Path
+) -> None:
+    # given a shard of which one picture in two cannot be decoded
+    class Half(PackDataset):
+        def __getitem__(self, index: int) -> Sample:
+            if index % 2:
+                raise DataError(f"Sample {index} cannot be decoded.")
+            return super().__getitem__(index)
+
+    recipe = read_recipe(recipe_file)
+    batches = Batches(Half([shard]), recipe)
+    # when
+    made = [batches.make(step, 96) for step in range(5)]
+    # then every batch is full, and says what it lacks
+    assert all(len(batch.keys) == recipe.train.pictures for batch in made)
+    broken = {error for batch in made for error in batch.passed_over}
+    assert broken
+    assert broken <= {f"Sample {index} cannot be decoded." for index in (1, 3, 5)}
+
+    # and where nothing can be read at all, the last error is told
+    class Nothing(PackDataset):
+        def __getitem__(self, index: int) -> Sample:
+            raise DataError("The drive is away.")
+
+    with pytest.raises(DataError, match=r"in a row.*The drive is away"):
+        Batches(Nothing([shard]), recipe).make(0, 96)
 
 
 def test_wide_pictures_make_wide_views() -> None:
