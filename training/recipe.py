@@ -198,10 +198,13 @@ def _part(kind: type[Part], values: Mapping[str, Any], path: Path) -> Part:
     for key, value in plain.items():
         default = defaults[key].default
         if not _fits(value, default):
-            raise RecipeError(
-                f"{path}: {key} is {value!r}, but must be a {type(default).__name__}."
-            )
+            raise RecipeError(f"{path}: {key} is {value!r}, but must be {_said(default)}.")
     return kind(**plain)
+
+
+def _said(default: object) -> str:
+    names = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+    return names.get(type(default), "a list" if isinstance(default, tuple) else "a table")
 
 
 def _fits(value: object, default: object) -> bool:

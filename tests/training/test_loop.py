@@ -15,10 +15,10 @@ import torch
 
 from model import checkpoint
 from model.predictor import Click, Predictor
-from training.errors import DivergedError, RecipeError
+from training.errors import DivergedError, RecipeError, TrainingError
 from training.loop import Run, main
 from training.recipe import read_recipe
-from training.state import HISTORY, STATE
+from training.state import HISTORY, STATE, rewind_history
 
 Entry = dict[str, Any]
 
@@ -137,6 +137,30 @@ def test_a_loss_that_is_no_number_stops_the_run(recipe_file: Path, tmp_path: Pat
         run.train(lambda entry: None)
 
 
+def test_a_state_of_another_network_is_refused(recipe_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    Run(read_recipe(recipe_file), out, tmp_path).save()
+    recipe_file.write_text(recipe_file.read_text().replace("channels = 16", "channels = 32"))
+    with pytest.raises(RecipeError, match="another network"):
+        main(recipe_file, out=out, data=tmp_path)
+
+
+def test_a_state_that_was_cut_off_is_said_to_be(recipe_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    Run(read_recipe(recipe_file), out, tmp_path).save()
+    whole = (out / STATE).read_bytes()
+    (out / STATE).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(TrainingError, match="cannot be read"):
+        main(recipe_file, out=out, data=tmp_path)
+
+
+def test_what_was_logged_after_the_last_state_is_dropped(tmp_path: Path) -> None:
+    lines = [json.dumps({"step": step, "loss": 1.0}) for step in (1, 2, 3)]
+    (tmp_path / HISTORY).write_text("\n".join([*lines, '{"step": 4, "lo']))
+    rewind_history(tmp_path, 2)
+    assert (tmp_path / HISTORY).read_text().splitlines() == lines[:2]
+
+
 def test_a_folder_with_a_run_is_not_overwritten(recipe_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     run = Run(read_recipe(recipe_file), out, tmp_path)
@@ -152,6 +176,11 @@ def test_a_folder_with_a_run_is_not_overwritten(recipe_file: Path, tmp_path: Pat
         ("[trane]\nsteps = 1", "trane"),
         ("[train]\nsteps = 1\nminutes = 2.0", "either"),
         ("[train]\nsteps = 1\ncrop = 100", "multiple"),
+        ("[train]\nsteps = 1\nrate = '1e-3'", "must be a number"),
+        ("[train]\nsteps = 1.5", "must be a whole number"),
+        ("[data]\nweights = 3\n[train]\nsteps = 1", "must be a table"),
+        ("[train]\nsteps = 1\noptimizer = 'adam'", "none of adamw, sgd"),
+        ("[train]\nsteps = 1\namp = 'yes'", "none of auto, off, bf16, fp16"),
         ("[train", "TOML"),
         (None, "cannot be read"),
     ],
@@ -174,9 +203,9 @@ def test_the_ready_recipes_are_sound() -> None:
 def test_a_run_killed_in_the_middle_goes_on_with_the_same_losses(
     recipe_file: Path, tmp_path: Path
 ) -> None:
-    # given a recipe that saves after every step
-    text = recipe_file.read_text().replace("steps = 6", "steps = 8\nsave_minutes = 0.0")
-    recipe_file.write_text(text)
+    # given a recipe that saves after every step, and logs means of three
+    text = recipe_file.read_text().replace("steps = 6", "steps = 9\nsave_minutes = 0.0")
+    recipe_file.write_text(text.replace("log_every = 1", "log_every = 3"))
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     main(recipe_file, out=whole, data=tmp_path, report=lambda entry: None)
     # when a process is killed without warning once it has saved a few steps
@@ -188,11 +217,13 @@ def test_a_run_killed_in_the_middle_goes_on_with_the_same_losses(
     process = subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE)
     assert process.stdout is not None
     for line in process.stdout:
-        if line.startswith(b"step 3"):
+        if line.startswith(b"step 6"):
             os.kill(process.pid, signal.SIGKILL)
             break
     process.wait()
     assert (killed / STATE).exists()
     main(recipe_file, out=killed, data=tmp_path, report=lambda entry: None)
-    # then
+    # then each line of the log is there once, and says what it would have said
     assert losses(killed) == losses(whole)
+    steps = [json.loads(line)["step"] for line in (killed / HISTORY).read_text().splitlines()]
+    assert steps == [3, 6, 9, 9]
