@@ -4,14 +4,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Table, select
+from sqlalchemy import select
 
 from backend.database import Database
+from backend.samples import rows
 from backend.samples.rules import labeled
-from backend.tables import AnnotationRow, SampledProjectRow
-
-_annotations: Table = AnnotationRow.__table__  # type: ignore[assignment]
-_projects: Table = SampledProjectRow.__table__  # type: ignore[assignment]
 
 SKIPPED = "skipped"
 NO_MASK = "without a mask"
@@ -45,15 +42,17 @@ def count(database: Database, project: str) -> Counts:
     """Of a project, by its key."""
     with database.read() as connection:
         row = connection.execute(
-            select(_projects.c.asked_at, _projects.c.error).where(_projects.c.key == project)
+            select(rows.projects.c.asked_at, rows.projects.c.error).where(
+                rows.projects.c.key == project
+            )
         ).one_or_none()
         told = connection.execute(
             select(
-                _annotations.c.annotation_id,
-                _annotations.c.skipped,
-                _annotations.c.left_out,
-                _annotations.c.gone_at,
-            ).where(_annotations.c.project == project)
+                rows.annotations.c.annotation_id,
+                rows.annotations.c.skipped,
+                rows.annotations.c.left_out,
+                rows.annotations.c.gone_at,
+            ).where(rows.annotations.c.project == project)
         ).all()
     everything = labeled(database, project)
     with_masks = {each.place.annotation_id for each in everything}

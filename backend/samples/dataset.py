@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Table, select
+from sqlalchemy import select
 
 from backend.database import Database
 from backend.errors import PictureError
@@ -18,17 +18,15 @@ from backend.label_studio import LabelStudioHosts
 from backend.memory.masks import PackedMask
 from backend.pictures import Pictures
 from backend.projects import Projects
+from backend.samples import rows
 from backend.samples.rules import Labeled, Split, labeled
 from backend.samples.sight import Sight
 from backend.settings import Settings
-from backend.tables import SampleRow
 from training.datasets.layers import layered
 from training.datasets.sample import Expression, Sample, SampleObject
 from training.errors import DataError
 
 SOURCE = "team"
-
-_samples: Table = SampleRow.__table__  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
@@ -124,17 +122,22 @@ class AcceptedSamples:
 
     def _masks(self, each: Labeled) -> dict[int, NDArray[np.bool_]]:
         place = each.place
-        columns = (_samples.c.number, _samples.c.region_id, _samples.c.width, _samples.c.height)
-        query = select(*columns, _samples.c.mask).where(
-            _samples.c.project == place.project,
-            _samples.c.annotation_id == place.annotation_id,
-            _samples.c.image == place.image,
+        columns = (
+            rows.samples.c.number,
+            rows.samples.c.region_id,
+            rows.samples.c.width,
+            rows.samples.c.height,
+        )
+        query = select(*columns, rows.samples.c.mask).where(
+            rows.samples.c.project == place.project,
+            rows.samples.c.annotation_id == place.annotation_id,
+            rows.samples.c.image == place.image,
         )
         with self._database.read() as connection:
-            rows = {(row.number, row.region_id): row for row in connection.execute(query)}
+            kept = {(row.number, row.region_id): row for row in connection.execute(query)}
         masks = {}
         for number, region in enumerate(each.regions, 1):
-            row = rows.get((region.number, region.region_id))
+            row = kept.get((region.number, region.region_id))
             if row is None:
                 raise DataError(
                     f"Annotation {place.annotation_id} of task {place.task_id} was changed or "

@@ -17,16 +17,17 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import Table, select, update
+from sqlalchemy import select, update
 
 from backend.contract import Project, moment
 from backend.database import Database
 from backend.errors import LabelConfigError, LabelStudioError
 from backend.label_config import LabelConfig
 from backend.label_studio import LabelStudio, LabelStudioHosts
+from backend.samples import rows
 from backend.samples.annotation import Annotation, read_annotation
-from backend.samples.store import SampleStore, lock
-from backend.tables import ProjectRow, SampledProjectRow
+from backend.samples.store import SampleStore
+from backend.tables import ProjectRow
 
 _log = logging.getLogger(__name__)
 
@@ -42,8 +43,6 @@ _CLAIM = timedelta(minutes=3)
 _READ_ANYWAY = timedelta(days=1)
 
 _T = TypeVar("_T")
-
-_projects: Table = SampledProjectRow.__table__  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ class Reconciliation:
         """A round over one project, unless another worker is at it."""
         now = self._now()
         with self._database.write() as connection:
-            row = lock(connection, key)
+            row = rows.lock(connection, key)
             if row.busy_until is not None and row.busy_until > now:
                 return None
             self._busy(connection, key, now + _CLAIM)
@@ -107,13 +106,15 @@ class Reconciliation:
         if done.complete:
             values["asked_at"] = now
         with self._database.write() as connection:
-            connection.execute(update(_projects).where(_projects.c.key == key).values(**values))
+            connection.execute(
+                update(rows.projects).where(rows.projects.c.key == key).values(**values)
+            )
         return done
 
     @staticmethod
     def _busy(connection: Any, key: str, until: datetime) -> None:
-        here = _projects.c.key == key
-        connection.execute(update(_projects).where(here).values(busy_until=until))
+        here = rows.projects.c.key == key
+        connection.execute(update(rows.projects).where(here).values(busy_until=until))
 
 
 class _Looking:

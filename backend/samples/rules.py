@@ -20,13 +20,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import RowMapping, Select, Table, select
+from sqlalchemy import RowMapping, Select, select
 
 from backend.database import Database
 from backend.errors import LabelConfigError
 from backend.label_config import LabelConfig
+from backend.samples import rows
 from backend.samples.sight import Place
-from backend.tables import AnnotatedPictureRow, AnnotationRow, SampledProjectRow, SampleRow
 
 Split = Literal["train", "validation"]
 
@@ -37,11 +37,6 @@ CHANGED = "picture changed"
 _STATES = {"unseen": UNSEEN, "gone": GONE, "changed": CHANGED}
 
 _HELD_OUT = 0.2
-
-_projects: Table = SampledProjectRow.__table__  # type: ignore[assignment]
-_annotations: Table = AnnotationRow.__table__  # type: ignore[assignment]
-_pictures: Table = AnnotatedPictureRow.__table__  # type: ignore[assignment]
-_samples: Table = SampleRow.__table__  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
@@ -86,7 +81,7 @@ def labeled(database: Database, project: str) -> list[Labeled]:
     """Everything accepted in a project (its key), task by task, each with its reason or none."""
     with database.read() as connection:
         xml = connection.execute(
-            select(_projects.c.label_config).where(_projects.c.key == project)
+            select(rows.projects.c.label_config).where(rows.projects.c.key == project)
         ).scalar()
         pictures = connection.execute(_picture_rows(project)).mappings().all()
         samples = connection.execute(_sample_rows(project)).mappings().all()
@@ -112,35 +107,43 @@ def labeled(database: Database, project: str) -> list[Labeled]:
 def projects(database: Database) -> list[str]:
     """The keys of all projects that ever had a label, or could have."""
     with database.read() as connection:
-        return list(connection.execute(select(_projects.c.key).order_by(_projects.c.key)).scalars())
+        return list(
+            connection.execute(select(rows.projects.c.key).order_by(rows.projects.c.key)).scalars()
+        )
 
 
 def _picture_rows(project: str) -> Select[Any]:
     """Newest annotation of a task first, ground truth before all."""
-    told = (_annotations.c.annotator, _annotations.c.updated_at, _annotations.c.ground_truth)
+    told = (
+        rows.annotations.c.annotator,
+        rows.annotations.c.updated_at,
+        rows.annotations.c.ground_truth,
+    )
     return (
-        select(_pictures, _annotations.c.task_id, *told)
+        select(rows.pictures, rows.annotations.c.task_id, *told)
         .join(
-            _annotations,
-            (_annotations.c.project == _pictures.c.project)
-            & (_annotations.c.annotation_id == _pictures.c.annotation_id),
+            rows.annotations,
+            (rows.annotations.c.project == rows.pictures.c.project)
+            & (rows.annotations.c.annotation_id == rows.pictures.c.annotation_id),
         )
-        .where(_pictures.c.project == project)
+        .where(rows.pictures.c.project == project)
         .order_by(
-            _annotations.c.task_id,
-            _pictures.c.image,
-            _annotations.c.ground_truth.desc(),
-            _annotations.c.updated_at.desc(),
-            _annotations.c.annotation_id.desc(),
+            rows.annotations.c.task_id,
+            rows.pictures.c.image,
+            rows.annotations.c.ground_truth.desc(),
+            rows.annotations.c.updated_at.desc(),
+            rows.annotations.c.annotation_id.desc(),
         )
     )
 
 
 def _sample_rows(project: str) -> Select[Any]:
     """Without the masks."""
-    columns = [column for column in _samples.c if column.name != "mask"]
-    here = _samples.c.project == project
-    return select(*columns).where(here).order_by(_samples.c.annotation_id, _samples.c.number)
+    columns = [column for column in rows.samples.c if column.name != "mask"]
+    here = rows.samples.c.project == project
+    return (
+        select(*columns).where(here).order_by(rows.samples.c.annotation_id, rows.samples.c.number)
+    )
 
 
 def _one_of_each(found: list[Labeled]) -> list[Labeled]:

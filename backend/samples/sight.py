@@ -13,13 +13,13 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import RowMapping, Table, select, update
+from sqlalchemy import RowMapping, select, update
 
 from backend.contract import Project
 from backend.database import Database
 from backend.errors import PictureError, PictureFormatError
 from backend.pictures import Picture, Pictures
-from backend.tables import AnnotatedPictureRow, AnnotationRow, SampleRow
+from backend.samples import rows
 
 _log = logging.getLogger(__name__)
 
@@ -29,10 +29,6 @@ State = Literal["unseen", "good", "gone", "changed"]
 _FIRST_PAUSE = timedelta(minutes=5)
 _LONGEST_PAUSE = timedelta(days=1)
 _AT_ONCE = 50
-
-_pictures: Table = AnnotatedPictureRow.__table__  # type: ignore[assignment]
-_annotations: Table = AnnotationRow.__table__  # type: ignore[assignment]
-_samples: Table = SampleRow.__table__  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
@@ -102,16 +98,16 @@ class Sight:
     # -- inside
 
     def _due(self) -> list[Place]:
-        again = _pictures.c.look_after.is_(None) | (_pictures.c.look_after <= self._now())
+        again = rows.pictures.c.look_after.is_(None) | (rows.pictures.c.look_after <= self._now())
         query = (
-            select(_pictures, _annotations.c.task_id)
+            select(rows.pictures, rows.annotations.c.task_id)
             .join(
-                _annotations,
-                (_annotations.c.project == _pictures.c.project)
-                & (_annotations.c.annotation_id == _pictures.c.annotation_id),
+                rows.annotations,
+                (rows.annotations.c.project == rows.pictures.c.project)
+                & (rows.annotations.c.annotation_id == rows.pictures.c.annotation_id),
             )
-            .where(_pictures.c.state.in_(("unseen", "gone", "changed")), again)
-            .order_by(_pictures.c.project, _pictures.c.annotation_id, _pictures.c.image)
+            .where(rows.pictures.c.state.in_(("unseen", "gone", "changed")), again)
+            .order_by(rows.pictures.c.project, rows.pictures.c.annotation_id, rows.pictures.c.image)
             .limit(_AT_ONCE)
         )
         with self._database.read() as connection:
@@ -134,10 +130,10 @@ class Sight:
 
     def _fits(self, place: Place, picture: Picture) -> None:
         """Masks of another size were drawn on another picture."""
-        query = select(_samples.c.width, _samples.c.height).where(
-            _samples.c.project == place.project,
-            _samples.c.annotation_id == place.annotation_id,
-            _samples.c.image == place.image,
+        query = select(rows.samples.c.width, rows.samples.c.height).where(
+            rows.samples.c.project == place.project,
+            rows.samples.c.annotation_id == place.annotation_id,
+            rows.samples.c.image == place.image,
         )
         with self._database.read() as connection:
             sizes = {(row.width, row.height) for row in connection.execute(query.distinct())}
@@ -166,10 +162,10 @@ class Sight:
     def _note(self, place: Place, **values: Any) -> None:
         """Unless the annotation has another picture by now."""
         here = (
-            (_pictures.c.project == place.project)
-            & (_pictures.c.annotation_id == place.annotation_id)
-            & (_pictures.c.image == place.image)
-            & (_pictures.c.address == place.address)
+            (rows.pictures.c.project == place.project)
+            & (rows.pictures.c.annotation_id == place.annotation_id)
+            & (rows.pictures.c.image == place.image)
+            & (rows.pictures.c.address == place.address)
         )
         with self._database.write() as connection:
-            connection.execute(update(_pictures).where(here).values(**values))
+            connection.execute(update(rows.pictures).where(here).values(**values))
