@@ -1,6 +1,7 @@
 """Picture features: a torchvision classification network cut into stages, one per stride.
 
-Weights come from torchvision by name, or from a file, and may have their batch norms folded in.
+Weights come from torchvision by name, or from a file (its own downloads among them), and may have
+their batch norms folded in.
 
 TensorFlow's SAME padding puts the extra row and column of a stride-2 convolution at the bottom and
 right, torch's symmetric padding reads it at the top and left. Padding by hand copies every large
@@ -13,7 +14,8 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+import pickle
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,9 +28,22 @@ from model.config import ModelConfig
 from model.errors import CheckpointError
 from model.torchvision_operators import torchvision
 
-# Where mobilenet_v2().features is cut: the last block of each stride.
-MOBILENET_CUTS = (0, 2, 4, 7, 14, 18)
-RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+# Where a MobileNet's features are cut, after the last block of each stride, and their channels.
+MOBILENETS = {
+    "mobilenet_v2": ((0, 2, 4, 7, 14, 18), (16, 24, 32, 96, 320)),
+    "mobilenet_v3_large": ((0, 2, 4, 7, 13, 17), (16, 24, 40, 112, 960)),
+}
+RESNETS = (
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "resnext50_32x4d",
+    "resnext101_32x8d",
+    "wide_resnet50_2",
+    "wide_resnet101_2",
+)
 
 
 class Backbone(nn.Module):
@@ -76,24 +91,20 @@ class Backbone(nn.Module):
     def load_pretrained(self, source: str | Path) -> None:
         """Start from trained weights.
 
-        source: a torchvision weights name ("DEFAULT", "IMAGENET1K_V2", fetched by torchvision), a
-        ``.npz`` of folded convolutions, or a ``.safetensors`` with torchvision's parameter names.
-        Channels of the input beyond the first three start at zero. Raises CheckpointError.
+        source: a torchvision weights name ("DEFAULT", "IMAGENET1K_V2", fetched by torchvision or
+        found in its cache), a ``.npz`` of folded convolutions, or a ``.safetensors``, ``.pth`` or
+        ``.pt`` with torchvision's parameter names. Channels of the input beyond the first three
+        start at zero. Raises CheckpointError.
         """
         path = Path(source)
         if path.suffix == ".npz":
             load_folded_npz(self, path)
             return
-        if path.suffix == ".safetensors":
+        if path.suffix in READERS:
             net = torchvision.models.get_model(self.name, weights=None)
-            net.load_state_dict(_read_safetensors(path), strict=False)
+            _fill(net, READERS[path.suffix](path), path, self.name)
         else:
-            try:
-                net = torchvision.models.get_model(self.name, weights=str(source))
-            except (ValueError, KeyError) as error:
-                raise CheckpointError(
-                    f"'{source}' is no weights file and no torchvision weights name of {self.name}."
-                ) from error
+            net = _named(self.name, str(source))
         stages = _cut(self.name, net)
         if self.norm == "folded":
             _fold(stages)
@@ -154,20 +165,21 @@ def load_folded_npz(backbone: Backbone, path: Path | str) -> None:
 
 
 def _stages(name: str) -> tuple[nn.ModuleList, tuple[int, int, int, int, int]]:
-    if name == "mobilenet_v2":
+    if name in MOBILENETS:
         net = torchvision.models.get_model(name, weights=None)
-        return _cut(name, net), (16, 24, 32, 96, 320)
+        return _cut(name, net), MOBILENETS[name][1]
     if name in RESNETS:
         net = torchvision.models.get_model(name, weights=None)
         wide = 4 if net.fc.in_features == 2048 else 1
         return _cut(name, net), (64, 64 * wide, 128 * wide, 256 * wide, 512 * wide)
-    raise CheckpointError(f"Unknown backbone '{name}'; known: mobilenet_v2, {', '.join(RESNETS)}.")
+    known = ", ".join((*MOBILENETS, *RESNETS))
+    raise CheckpointError(f"Unknown backbone '{name}'; known: {known}.")
 
 
 def _cut(name: str, net: Any) -> nn.ModuleList:
-    if name == "mobilenet_v2":
+    if name in MOBILENETS:
         blocks = list(net.features)
-        cuts = itertools.pairwise(MOBILENET_CUTS)
+        cuts = itertools.pairwise(MOBILENETS[name][0])
         return nn.ModuleList(nn.Sequential(*blocks[start:end]) for start, end in cuts)
     return nn.ModuleList(
         [
@@ -221,7 +233,35 @@ def _turn_kernels(backbone: Backbone) -> None:
             convolution.weight.copy_(convolution.weight.flip((2, 3)))
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
+def _named(name: str, weights: str) -> Any:
+    """torchvision's network with its weights of this name."""
+    try:
+        return torchvision.models.get_model(name, weights=weights)
+    except (ValueError, KeyError) as error:
+        raise CheckpointError(
+            f"'{weights}' is no weights file and no torchvision weights name of {name}."
+        ) from error
+    except OSError as error:
+        raise CheckpointError(
+            f"torchvision cannot fetch the weights {weights} of {name} ({error}): fetch them where "
+            "there is internet, and name the file."
+        ) from error
+
+
+def _fill(net: nn.Module, state: Mapping[str, Tensor], path: Path, name: str) -> None:
+    """Load a file's parameters; only the classifier, which is not used, may be another."""
+    held = net.state_dict()
+    state = {key: value for key, value in state.items() if key.partition(".")[0] not in CLASSIFIERS}
+    wanted = {key for key in held if key.partition(".")[0] not in CLASSIFIERS}
+    counts = {key for key in wanted if key.endswith("num_batches_tracked")}
+    wrong = sorted((wanted - counts) - set(state)) + sorted(set(state) - wanted)
+    wrong += [key for key in sorted(wanted & set(state)) if held[key].shape != state[key].shape]
+    if wrong:
+        raise CheckpointError(f"{path} is not of {name}: {wrong[0]} does not fit.")
+    net.load_state_dict(state, strict=False)
+
+
+def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -229,3 +269,21 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"Cannot read backbone weights from {path}: {error}") from error
+
+
+def _read_torch(path: Path) -> Mapping[str, Tensor]:
+    try:
+        state = torch.load(path, weights_only=True, map_location="cpu")
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"Cannot read backbone weights from {path}: {error}") from error
+    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise CheckpointError(f"{path} does not hold a network's parameters (a state_dict).")
+    return state
+
+
+CLASSIFIERS = ("fc", "classifier")
+READERS: Mapping[str, Callable[[Path], Mapping[str, Tensor]]] = {
+    ".safetensors": _read_safetensors,
+    ".pth": _read_torch,
+    ".pt": _read_torch,
+}

@@ -24,7 +24,7 @@ class ModelConfig:
     """Shape of the network. All lengths are in pixels of the network's input."""
 
     form: Literal["early", "late"] = "late"
-    # A torchvision classification network: mobilenet_v2, or a resnet by name.
+    # A torchvision classification network by name: a mobilenet or resnet of model.backbone.
     backbone: str = "mobilenet_v2"
     # Longest side at which a picture is encoded; a multiple of 32.
     input_size: int = 384

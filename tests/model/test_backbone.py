@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -151,7 +152,82 @@ def test_every_parameter_of_a_folded_backbone_can_be_trained() -> None:
     assert all(p.grad is not None for p in backbone.parameters())
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18"])
+def trained(name: str) -> torch.nn.Module:
+    """A torchvision network as after training: norms that do something."""
+    torch.manual_seed(0)
+    net: torch.nn.Module = torchvision.models.get_model(name, weights=None)
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean = torch.empty(module.num_features).uniform_(-0.5, 0.5)
+            module.running_var = torch.empty(module.num_features).uniform_(0.5, 2.0)
+    return net.eval()
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "mobilenet_v3_large", "resnext50_32x4d"])
+def test_torchvisions_own_downloads_are_read(name: str, tmp_path: Path) -> None:
+    # given a file as torchvision downloads it
+    net = trained(name)
+    torch.save(net.state_dict(), tmp_path / "net.pth")
+    x = torch.rand(1, 3, 64, 64)
+    # when
+    backbone = Backbone(name, norm="folded")
+    backbone.load_pretrained(tmp_path / "net.pth")
+    # then the last feature is the network's own, up to a rounding that grows with depth
+    f32 = backbone.eval()(x)[4].detach()
+    if name.startswith("mobilenet"):
+        expected = net.features[: -1 if name == "mobilenet_v2" else None](x)  # type: ignore[index]
+    else:
+        stem = net.maxpool(net.relu(net.bn1(net.conv1(x))))  # type: ignore[operator]
+        expected = net.layer4(net.layer3(net.layer2(net.layer1(stem))))  # type: ignore[operator]
+    assert tuple(f32.shape) == (1, backbone.channels[4], 2, 2)
+    expected = expected.detach()
+    assert torch.allclose(f32, expected, atol=1e-4 * float(expected.abs().max()))
+
+
+def test_weights_by_name_come_from_torchvision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given that torchvision has fetched resnet18's before
+    net = trained("resnet18")
+    cache = tmp_path / "hub" / "checkpoints"
+    cache.mkdir(parents=True)
+    address = torchvision.models.ResNet18_Weights.IMAGENET1K_V1.url
+    torch.save(net.state_dict(), cache / address.rpartition("/")[2])
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    # when / then
+    for name in ("DEFAULT", "IMAGENET1K_V1"):
+        backbone = Backbone("resnet18", norm="batch", input_channels=5)
+        backbone.load_pretrained(name)
+        first = next(backbone.convolutions()).weight
+        assert torch.equal(first[:, :3], net.conv1.weight)  # type: ignore[union-attr]
+        assert not first[:, 3:].any()
+
+
+def test_weights_that_cannot_be_fetched_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*args: object, **options: object) -> None:
+        raise URLError("no route to host")
+
+    monkeypatch.setattr(torchvision.models.ResNet18_Weights, "get_state_dict", offline)
+    with pytest.raises(CheckpointError, match=r"cannot fetch.*name the file"):
+        Backbone("resnet18").load_pretrained("DEFAULT")
+
+
+def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
+    torch.save(trained("resnet18").state_dict(), tmp_path / "resnet18.pth")
+    torch.save([1, 2], tmp_path / "list.pt")
+    (tmp_path / "torn.pth").write_bytes(b"PK")
+    for name in ("resnet34", "mobilenet_v2"):
+        with pytest.raises(CheckpointError, match=f"not of {name}"):
+            Backbone(name).load_pretrained(tmp_path / "resnet18.pth")
+    with pytest.raises(CheckpointError, match="state_dict"):
+        Backbone("resnet18").load_pretrained(tmp_path / "list.pt")
+    with pytest.raises(CheckpointError, match="Cannot read"):
+        Backbone("resnet18").load_pretrained(tmp_path / "torn.pth")
+
+
+@pytest.mark.parametrize(
+    "name", ["mobilenet_v2", "mobilenet_v3_large", "resnet18", "resnext50_32x4d", "wide_resnet50_2"]
+)
 def test_output_stride_16_keeps_the_last_feature_large(name: str) -> None:
     backbone = Backbone(name, output_stride=16).eval()
 
