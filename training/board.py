@@ -23,7 +23,7 @@ class Board:
                 "train.tensorboard needs the package tensorboard, which is not installed: "
                 "pip install 'phraseclick-label-studio[tensorboard]', or set it to false."
             ) from error
-        self._writer = SummaryWriter(str(folder / BOARD), purge_step=step)
+        self._writer = SummaryWriter(str(folder / BOARD), purge_step=step + 1)
 
     def write(self, step: int, figures: Mapping[str, Any]) -> None:
         """All numbers of one entry of the log: losses, or what was found of each source."""
