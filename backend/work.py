@@ -48,19 +48,19 @@ def build(settings: Settings) -> Celery:
 
         return Upkeep(settings)
 
-    @app.task(name=SETTLE)  # type: ignore[untyped-decorator]
+    @app.task(name=SETTLE, shared=False)  # type: ignore[untyped-decorator]
     def settle_deliveries() -> int:
         return upkeep().settle()
 
-    @app.task(name=RECONCILE)  # type: ignore[untyped-decorator]
+    @app.task(name=RECONCILE, shared=False)  # type: ignore[untyped-decorator]
     def reconcile() -> None:
         upkeep().reconcile()
 
-    @app.task(name=LOOK)  # type: ignore[untyped-decorator]
+    @app.task(name=LOOK, shared=False)  # type: ignore[untyped-decorator]
     def look_at_pictures() -> int:
         return upkeep().look()
 
-    @app.task(name=TIDY)  # type: ignore[untyped-decorator]
+    @app.task(name=TIDY, shared=False)  # type: ignore[untyped-decorator]
     def tidy() -> None:
         upkeep().tidy()
 

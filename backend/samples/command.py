@@ -49,8 +49,11 @@ def samples(
             if project is None or key.partition(".")[0] == str(project)
         ]
         if not known:
-            which = "No project" if project is None else f"Project {project}"
-            raise SamplesError(f"{which} has sent a label to this backend yet.")
+            raise SamplesError(
+                "No project has sent a label to this backend yet."
+                if project is None
+                else f"Project {project} has sent no label to this backend yet."
+            )
         if export is None:
             for key in known:
                 _show(Console(), database, key)

@@ -17,7 +17,7 @@ from backend.samples.annotation import (
     read_annotation,
     read_news,
 )
-from tests.backend.samples.conftest import CONFIG, START, Studio, region, square
+from tests.backend.samples.studio import CONFIG, START, Studio, region, square
 
 PICTURE = "/data/upload/1/5c0f86f3-up1.png"
 

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from backend.database import Database
 from backend.samples import SampleStore
-from tests.backend.samples.conftest import (
+from tests.backend.samples.studio import (
     Studio,
     connected,
     reconciliation,

@@ -13,7 +13,7 @@ from backend.samples import SampleStore
 from backend.tables import SampleRow
 from tests.backend.memory.conftest import REFINE, Clock, Page
 from tests.backend.memory.conftest import _region as drawn_on
-from tests.backend.samples.conftest import settle, square
+from tests.backend.samples.studio import settle, square
 
 POSITIVE, NEGATIVE = True, False
 

@@ -17,7 +17,7 @@ from backend.database import Database
 from backend.label_studio import LabelStudio
 from backend.samples import SampleStore
 from backend.tables import AnnotationRow, SampledProjectRow, SampleRow
-from tests.backend.samples.conftest import (
+from tests.backend.samples.studio import (
     PROJECT,
     START,
     Studio,

@@ -12,7 +12,7 @@ from backend.memory.masks import PackedMask
 from backend.samples import SampleStore
 from backend.samples.annotation import EMPTY
 from backend.tables import AnnotatedPictureRow, AnnotationRow, SampledProjectRow, SampleRow
-from tests.backend.samples.conftest import (
+from tests.backend.samples.studio import (
     PROJECT,
     START,
     Studio,

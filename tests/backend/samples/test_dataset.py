@@ -1,0 +1,207 @@
+"""Accepted samples as a data set: pictures, masks, categories, phrases, clicks, splits."""
+
+import hashlib
+
+import numpy as np
+import pytest
+from sqlalchemy import update
+
+from backend.samples.counts import count
+from backend.samples.dataset import Click
+from backend.samples.rules import (
+    CHANGED,
+    GONE,
+    OTHER_ANNOTATION,
+    UNSEEN,
+    labeled,
+    side,
+)
+from backend.tables import SampleRow
+from tests.backend.conftest import photograph
+from tests.backend.samples.studio import HEIGHT, PROJECT, WIDTH, region, settle, square
+from tests.backend.samples.studio_pictures import SIZE, Team
+from training.datasets import Dataset, Joined, Tolerant
+from training.errors import DataError
+
+
+def test_a_sample_is_picture_masks_categories_phrases_and_clicks(team: Team) -> None:
+    # given
+    cat, dog = square(4, 4), square(30, 20, 12)
+    team.label(1, [region("a", cat), region("b", dog, "d")])
+    with team.database.write() as connection:
+        made = {"phrase": "the brown dog", "clicks": [[50.0, 25.0, True], [10.0, 75.0, False]]}
+        connection.execute(update(SampleRow).where(SampleRow.region_id == "b").values(**made))
+    team.look()
+    # when
+    dataset: Dataset = team.dataset()
+    sample = dataset[0]
+    # then
+    assert (len(dataset), list(dataset.sources)) == (1, ["team"])
+    assert sample.image.shape == (HEIGHT, WIDTH, 3)
+    assert np.array_equal(sample.mask(1), cat)
+    assert np.array_equal(sample.mask(2), dog)
+    assert [(o.id, o.category, o.phrases) for o in sample.objects] == [
+        (1, "Cat", ()),
+        (2, "Dog", ("the brown dog",)),  # an alias is read as its label
+    ]
+    assert dataset.objects(0) == sample.objects
+    assert dataset.size(0) == (WIDTH, HEIGHT)
+    assert dataset.expressions(0) == ()
+    assert team.dataset().clicks(0) == {
+        1: (),
+        2: (Click(32.0, 12.0, True), Click(6.4, 36.0, False)),
+    }
+
+
+def test_overlapping_masks_stay_whole(team: Team) -> None:
+    rider, horse = square(10, 10, 6), square(5, 5, 20)
+    team.label(1, [region("h", horse), region("r", rider)])
+    team.look()
+
+    sample = team.dataset()[0]
+
+    assert np.array_equal(sample.mask(1), horse)
+    assert np.array_equal(sample.mask(2), rider)
+    assert sample.instances[12, 12] == 2
+
+
+def test_of_several_annotations_the_ground_truth_counts_then_the_newest(team: Team) -> None:
+    team.label(1, [region("old")])
+    settle(team.store, team.studio.submit(11, 1, [region("new", label="Dog")], completed_by=2))
+    team.look()
+    assert [o.category for o in team.dataset().objects(0)] == ["Dog"]
+    assert len(team.dataset()) == 1
+
+    settle(team.store, team.studio.update(1, [region("old")], ground_truth=True))
+    settle(team.store, team.studio.update(11, [region("new", label="Dog")]))
+    team.look()
+    assert [o.category for o in team.dataset().objects(0)] == ["Cat"]
+    assert count(team.database, PROJECT.key).left_out[OTHER_ANNOTATION] == 1
+
+
+def test_an_annotation_without_masks_does_not_stand_in_the_way(team: Team) -> None:
+    team.label(1, [region()])
+    settle(team.store, team.studio.submit(11, 1, []))
+    team.look()
+
+    assert len(team.dataset()) == 1
+
+
+def test_a_label_that_the_config_lost_names_nothing_but_its_mask_is_kept(team: Team) -> None:
+    team.label(1, [region(label="Horse")])
+    team.look()
+
+    assert [o.category for o in team.dataset().objects(0)] == [None]
+    assert count(team.database, PROJECT.key).unknown_labels == 1
+
+
+def test_pictures_unseen_gone_and_changed_do_not_count_and_are_counted(team: Team) -> None:
+    addresses = {n: team.label(n, [region("a"), region("b")]) for n in (1, 2, 3)}
+    del team.host.pictures[addresses[2]]
+    team.look()
+    team.label(4, [region()])
+    team.host.pictures[addresses[3]] = photograph(SIZE, seed=99)
+    team.empty_cache()
+    dataset = team.dataset()
+    good = [n for n in range(len(dataset)) if Tolerant(dataset).get(n) is not None]
+
+    assert len(good) == 1
+    counts = count(team.database, PROJECT.key)
+    assert counts.left_out == {GONE: 2, CHANGED: 2, UNSEEN: 1}
+    assert sum(counts.regions.values()) == 2
+    assert sum(counts.pictures.values()) == 1
+    assert len(team.dataset()) == 1
+
+
+def test_a_picture_that_breaks_later_is_named_and_passed_over(team: Team) -> None:
+    address = team.label(1, [region()])
+    team.look()
+    dataset = team.dataset()
+    del team.host.pictures[address]
+    team.empty_cache()
+
+    with pytest.raises(DataError, match=r"task-1-annotation-1-image: The picture could not"):
+        dataset[0]
+    assert Tolerant(dataset).get(0) is None
+
+
+def test_what_was_deleted_under_a_run_is_named_and_passed_over(team: Team) -> None:
+    team.label(1, [region()])
+    team.look()
+    dataset = team.dataset()
+    settle(team.store, team.studio.delete(1))
+
+    with pytest.raises(DataError, match="changed or deleted"):
+        dataset[0]
+
+
+def test_it_joins_other_data_sets(team: Team) -> None:
+    team.label(1, [region()])
+    team.label(2, [region()])
+    team.look()
+    joined = Joined([team.dataset(), team.dataset()])
+
+    assert len(joined) == 4
+    assert joined.sources == ["team"] * 4
+    assert joined[3].key == "task-2-annotation-2-image"
+
+
+# -- the split
+
+
+def test_a_fifth_is_held_out_and_a_picture_stays_on_its_side() -> None:
+    keys = [hashlib.sha256(b"%d" % n).hexdigest() for n in range(4000)]
+    held_out = [key for key in keys if side(key) == "validation"]
+
+    assert 0.17 < len(held_out) / len(keys) < 0.23
+    assert side("00" * 32) == "validation"
+    assert side("33" * 32) == "validation"
+    assert side("34" * 32) == "train"
+    assert side("ff" * 32) == "train"
+
+
+def test_no_held_out_picture_trains_and_two_tasks_with_one_picture_are_on_one_side(
+    team: Team,
+) -> None:
+    # given: each picture twice, under two addresses
+    for number in range(1, 31):
+        team.label(number, [region()])
+        team.label(100 + number, [region()], seed=number)
+    team.look()
+    # then
+    keys = {}
+    for split in ("train", "validation"):
+        dataset = team.dataset(split)  # type: ignore[arg-type]
+        assert {dataset.split(n) for n in range(len(dataset))} == {split}
+        keys[split] = [each.place.key for each in dataset._labeled]
+        assert all(keys[split].count(key) == 2 for key in keys[split])
+    assert set(keys["train"]).isdisjoint(keys["validation"])
+    assert len(keys["train"]) + len(keys["validation"]) == 60 == len(team.dataset())
+    assert keys["validation"]
+
+
+def test_counts_of_everything(team: Team) -> None:
+    empty = np.zeros((HEIGHT, WIDTH), dtype=bool)
+    team.label(1, [region("a"), region("b"), region("e", empty)])
+    team.label(2, [])
+    settle(team.store, team.studio.submit(3, team.studio.task(3), [], was_cancelled=True))
+    settle(team.store, team.studio.submit(4, team.studio.task(4), [region()]))
+    settle(team.store, team.studio.delete(4))
+    made = {"clicks": [[50.0, 25.0, True]], "phrase": "it"}
+    with team.database.write() as connection:
+        connection.execute(update(SampleRow).where(SampleRow.region_id == "a").values(**made))
+    team.look()
+
+    counts = count(team.database, PROJECT.key)
+
+    assert counts.annotations == {
+        "accepted": 1,
+        "skipped": 1,
+        "without a mask": 1,
+        "deleted": 1,
+    }
+    assert counts.prompts == {"with clicks": 1, "with a phrase": 1, "with neither": 1}
+    assert counts.left_out == {"empty mask": 1}
+    assert sum(counts.regions.values()) == 2
+    assert ("regions left out", "empty mask", 1) in counts.rows()
+    assert len(labeled(team.database, PROJECT.key)) == 1

@@ -1,0 +1,221 @@
+"""From the click to the sample, through the real doors: /predict, /webhook, the worker, the CLI."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from sqlalchemy import select, text
+
+from backend import work
+from backend.database import Database
+from backend.samples.counts import count
+from backend.service import Service
+from backend.settings import Settings
+from backend.tables import SampleRow
+from backend.upkeep import Upkeep
+from training.datasets import PackDataset
+
+KEY = "6.1795384361"
+
+
+@pytest.fixture
+def upkeep(service: Service, settings: Settings) -> Iterator[Upkeep]:
+    upkeep = Upkeep(settings)
+    yield upkeep
+    upkeep.close()
+
+
+@pytest.fixture
+def own(settings: Settings) -> Iterator[Database]:
+    """The database of the service."""
+    database = Database(settings.resolved_database_url)
+    yield database
+    database.close()
+
+
+def accepted(page: Any, result: list[Any], annotation: int = 7) -> dict[str, Any]:
+    """An ANNOTATION_CREATED for task 24 of project 6 as recorded, with these regions."""
+    body: dict[str, Any] = page.recorded("webhook_ANNOTATION_CREATED_ui")
+    later = (datetime.now(UTC) + timedelta(seconds=30)).isoformat()
+    body["annotation"].update(
+        id=annotation, task=24, project=6, result=result, created_at=later, updated_at=later
+    )
+    body["task"].update(id=24, data={"image": "/data/upload/6/a.png"})
+    created = datetime.fromtimestamp(int(KEY.partition(".")[2]), UTC).isoformat()
+    body["project"].update(id=6, created_at=created, label_config=page.tried_config)
+    return body
+
+
+def send(service: Service, body: dict[str, Any]) -> None:
+    service.webhook(orjson.dumps(body), body)
+
+
+def cli(settings: Settings, *arguments: object) -> "subprocess.CompletedProcess[str]":
+    environment = {name: v for name, v in os.environ.items() if "PHRASECLICK" not in name}
+    environment |= {
+        "PHRASECLICK_DATA": str(settings.data),
+        "PHRASECLICK_LABEL_STUDIO_URL": settings.label_studio_url,
+        "COLUMNS": "120",
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "backend.cli", "samples", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=environment,
+        check=False,
+    )
+
+
+def test_an_accepted_click_is_a_sample_with_that_click(
+    service: Service, upkeep: Upkeep, own: Database, page: Any, picture_host: Any
+) -> None:
+    # given
+    picture_host.add("/data/upload/6/a.png")
+    answer = service.predict(page.request([page.click(1, 30, 40)]))
+    # when
+    send(service, accepted(page, [page.region(answer)]))
+    assert upkeep.settle() == 1
+    assert upkeep.look() == 1
+    # then
+    with own.read() as connection:
+        (sample,) = connection.execute(select(SampleRow)).all()
+    assert sample.clicks == [[30.0, 40.0, True]]
+    assert sample.label == "Cat"
+    counts = count(own, KEY)
+    assert sum(counts.regions.values()) == 1
+    assert counts.prompts["with clicks"] == 1
+
+
+def test_a_delivery_that_makes_no_sense_is_settled_and_stops_nothing(
+    service: Service, upkeep: Upkeep, own: Database, page: Any
+) -> None:
+    body = accepted(page, [{"id": 1, "type": "brushlabels", "value": {"rle": "x"}}])
+    send(service, body)
+    send(service, {"action": "ANNOTATIONS_CREATED", "annotation": [3], "project": {"id": 6}})
+    send(service, {"action": "TASKS_DELETED", "tasks": [{"id": "x"}, {}], "project": {"id": 6}})
+    send(service, {"action": "PROJECT_DELETED", "project": {"id": 999}})
+
+    assert upkeep.settle() == 4
+    assert count(own, KEY).left_out == {"unreadable mask": 1}
+
+
+def test_the_webhook_itself_does_no_work(
+    service: Service, own: Database, page: Any, picture_host: Any
+) -> None:
+    picture_host.add("/data/upload/6/a.png")
+    region = page.region(service.predict(page.request([page.click(1, 30, 40)])))
+    body = accepted(page, [{**region, "id": f"r{n}"} for n in range(40)])
+    send(service, body)
+
+    with own.read() as connection:
+        tables = ("annotations", "samples", "annotated_pictures", "sampled_projects")
+        for table in tables:
+            assert connection.execute(text(f"SELECT count(*) FROM {table}")).scalar() == 0
+        assert connection.execute(text("SELECT count(*) FROM deliveries")).scalar() == 1
+
+
+def test_the_worker_asks_and_looks_by_the_clock_and_asks_at_its_start(settings: Settings) -> None:
+    app = work.build(settings)
+
+    assert {work.RECONCILE, work.LOOK} <= set(app.tasks)
+    schedule = app.conf.beat_schedule
+    assert schedule["reconcile"]["schedule"] <= 3600
+    assert schedule["look"]["schedule"] <= 60
+
+
+def test_asking_settles_what_waits_first(
+    service: Service, upkeep: Upkeep, own: Database, page: Any, picture_host: Any
+) -> None:
+    send(service, page.recorded("webhook_ANNOTATION_UPDATED"))
+    upkeep.reconcile()
+
+    assert count(own, "1.1795380093").annotations["accepted"] == 1
+
+
+# -- the command
+
+
+def test_the_command_says_where_there_is_nothing(service: Service, settings: Settings) -> None:
+    shown = cli(settings)
+
+    assert shown.returncode == 1
+    assert shown.stderr.strip().endswith("No project has sent a label to this backend yet.")
+
+
+def test_the_command_counts_and_exports(
+    service: Service,
+    upkeep: Upkeep,
+    settings: Settings,
+    page: Any,
+    picture_host: Any,
+    tmp_path: Path,
+) -> None:
+    # given
+    picture_host.add("/data/upload/6/a.png")
+    region = page.region(service.predict(page.request([page.click(1, 30, 40)])))
+    send(service, accepted(page, [region]))
+    upkeep.settle()
+    # when: not looked at yet
+    shown = cli(settings, "--project", 6)
+    assert "picture not looked at yet" in shown.stdout, shown.stderr
+    refused = cli(settings, "--export", tmp_path / "team.tar")
+    assert "There is no sample to export yet" in refused.stderr
+    # when: looked at
+    upkeep.look()
+    shown = cli(settings)
+    assert "Project 6" in shown.stdout
+    assert "with clicks" in shown.stdout
+    assert "Label Studio was last asked for all of it: never." in shown.stdout
+    done = cli(settings, "--project", 6, "--export", tmp_path / "team.tar")
+    assert done.returncode == 0, done.stderr
+    assert "1 objects are in" in done.stdout
+    assert len(PackDataset([tmp_path / "team.tar"])) == 1
+
+    assert "Project 5 has sent no label" in cli(settings, "--project", 5).stderr
+    assert "--split is" in cli(settings, "--split", "half").stderr
+
+
+# -- the worker itself
+
+
+@pytest.mark.slow
+def test_a_worker_takes_in_and_looks(
+    service: Service,
+    settings: Settings,
+    own: Database,
+    page: Any,
+    picture_host: Any,
+    tmp_path: Path,
+) -> None:
+    picture_host.add("/data/upload/6/a.png")
+    region = page.region(service.predict(page.request([page.click(1, 30, 40)])))
+    environment = {name: v for name, v in os.environ.items() if "PHRASECLICK" not in name}
+    environment |= {
+        "PHRASECLICK_DATA": str(settings.data),
+        "PHRASECLICK_LABEL_STUDIO_URL": settings.label_studio_url,
+    }
+    with (tmp_path / "log").open("wb") as log:
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "backend.cli", "worker"],
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        send(service, accepted(page, [region]))
+        deadline = time.monotonic() + 180
+        while not sum(count(own, KEY).regions.values()):
+            assert time.monotonic() < deadline, (tmp_path / "log").read_text()[-4000:]
+            time.sleep(0.5)
+    finally:
+        worker.terminate()
+        worker.wait(30)
+    assert "Traceback" not in (tmp_path / "log").read_text()
