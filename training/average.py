@@ -13,15 +13,21 @@ class Average:
     def __init__(self, network: PhraseClick, copy: PhraseClick, decay: float) -> None:
         """copy: a network of the same shape, which becomes the average."""
         self.network = copy.requires_grad_(False).eval()
-        self.network.load_state_dict(network.state_dict())
         self._decay = decay
+        live, mean = network.state_dict(), self.network.state_dict()
+        # Tensors stay where they are while their numbers change, so they are looked up once.
+        pairs = [(mean[name], live[name]) for name in mean]
+        self._moving = [pair for pair in pairs if pair[0].is_floating_point()]
+        self._counting = [pair for pair in pairs if not pair[0].is_floating_point()]
+        self._set(1.0)
+
+    def follow(self, step: int) -> None:
+        """Move towards the network as it is after so many steps."""
+        self._set(1.0 - min(self._decay, (1.0 + step) / (10.0 + step)))
 
     @torch.no_grad()
-    def follow(self, network: PhraseClick, step: int) -> None:
-        """Move towards the network as it is after so many steps."""
-        decay = min(self._decay, (1.0 + step) / (10.0 + step))
-        live, mean = network.state_dict(), self.network.state_dict()
-        moving = [name for name, tensor in mean.items() if tensor.is_floating_point()]
-        torch._foreach_lerp_([mean[n] for n in moving], [live[n] for n in moving], 1.0 - decay)
-        for name in set(mean) - set(moving):
-            mean[name].copy_(live[name])
+    def _set(self, share: float) -> None:
+        means, lives = zip(*self._moving, strict=True)
+        torch._foreach_lerp_(list(means), list(lives), share)
+        for mean, live in self._counting:
+            mean.copy_(live)

@@ -61,40 +61,100 @@ def train(
 
 
 def evaluate(
-    checkpoint: Annotated[str, typer.Argument(help="A checkpoint's folder, or 'shipped'.")],
-    data: Annotated[list[Path], typer.Option(help="Shard (.tar); may be given several times.")],
-    mode: Annotated[str, typer.Option(help="clicks, phrase, or phrase+clicks.")] = "clicks",
+    context: typer.Context,
+    checkpoint: Annotated[
+        str, typer.Argument(help="A checkpoint's folder, 'shipped', or a version's name.")
+    ],
+    data: Annotated[
+        list[str],
+        typer.Option(help="Shard, folder or other data set: [FORMAT:]PATH[?OPTIONS]; repeatable."),
+    ],
+    mode: Annotated[
+        list[str] | None,
+        typer.Option(help="clicks (default), phrase, or phrase+clicks; repeatable."),
+    ] = None,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option(help="Another checkpoint on the same cases; repeatable."),
+    ] = None,
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(help="grabcut or random_walker, by the same clicks; repeatable."),
+    ] = None,
     source: Annotated[list[str] | None, typer.Option(help="Only this source; repeatable.")] = None,
     limit: Annotated[int, typer.Option(min=0, help="At most so many objects a source.")] = 0,
-    jitter: Annotated[float, typer.Option(min=0, max=1, help="How far clicks miss.")] = 0.0,
-    at_least: Annotated[int, typer.Option(min=1, max=20, help="Interactions each gets.")] = 5,
+    jitter: Annotated[
+        float, typer.Option(min=0, max=1, help="How far clicks miss, as a share of the depth.")
+    ] = 0.0,
+    at_least: Annotated[
+        int, typer.Option(min=1, max=20, help="Interactions that every object gets.")
+    ] = 10,
+    probes: Annotated[
+        bool, typer.Option("--probes", help="Ask in pairs too: is it heard what it is told?")
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     json: Annotated[Path | None, typer.Option(help="Write all figures here.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Write one row per object here.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page with curves and cases.")] = None,
 ) -> None:
-    """Measure a checkpoint: interactions needed (NoC) and IoU reached, as served."""
-    from rich.console import Console
-    from rich.progress import Progress
-    from rich.table import Table
+    """Measure checkpoints: interactions needed (NoC) and IoU reached, as served.
 
-    from training.evaluation import main, table
+    Ctrl-C ends it early; what was measured so far is shown and written all the same.
+    """
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    from training.evaluation import main
+    from training.measure.terminal import tables
+    from training.measure.wording import remarks
+
+    def place(name: str) -> str:
+        """Names of versions are the business of whoever keeps them, and handed in with the app."""
+        known = name == "shipped" or Path(name).is_dir() or context.obj is None
+        return name if known else str(context.obj(name))
 
     console = Console()
-    with Progress(console=console) as bar:
-        task = bar.add_task("evaluating")
+    columns = (
+        TextColumn("evaluating"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("to go"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, speed_estimate_period=120) as bar:
+        task = bar.add_task("evaluating", total=None)
         figures = main(
-            checkpoint,
+            place(checkpoint),
             data=data,
-            mode=mode,
+            mode=mode or "clicks",
+            compare=[place(each) for each in compare or ()],
+            baselines=baseline or (),
             sources=source or (),
             limit=limit,
             jitter=jitter,
             at_least=at_least,
+            probes=probes,
+            device=device,
             json_file=json,
             csv_file=csv,
+            html_file=html,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    head, *rows = table(figures)
-    shown = Table(*head, title=f"{figures['version']}, {mode}")
-    for row in rows:
-        shown.add_row(*row)
-    console.print(shown)
+    for table in tables(figures):
+        console.print(table)
+    for remark in remarks(figures):
+        console.print(remark, style="yellow", highlight=False)
+    for file in (json, csv, html):
+        if file is not None:
+            console.print(f"Written: {file}", highlight=False)
+    if not figures["complete"]:
+        # What a shell expects of a program that Ctrl-C ended.
+        raise typer.Exit(130)

@@ -1,269 +1,170 @@
 """How good a checkpoint is: interactions needed and IoU reached, as served, with intervals.
 
 Every answer goes through `model.predictor`, close look and all, so what is measured is what an
-annotator gets. `main` is what ``phraseclick evaluate`` calls.
+annotator gets. `main` is what ``phraseclick evaluate`` calls; its parts are in `training.measure`.
 """
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import datetime
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from model.predictor import Click, Embedding, Predictor
-from training.datasets import PackDataset
-from training.datasets.sample import Dataset, Sample, SampleObject
+from training import probes as probing
+from training.datasets import open_dataset
 from training.errors import DataError
-from training.protocol import MODES, Answer, Course, Mask, Mode, Spot, Target, follow
-from training.vocabulary import concept_of, words_for
+from training.measure import aims, files
+from training.measure.baselines import Baseline
+from training.measure.cases import cases_of
+from training.measure.contestants import Checkpoint, Contestant
+from training.measure.figures import comparisons, report
+from training.measure.gallery import choose
+from training.measure.page import render
+from training.measure.run import Manner, Measurement, Run
+from training.protocol import MODES, MOST, Mode
 
-THRESHOLDS = (0.80, 0.85, 0.90)
-COUNTS = (1, 2, 3, 5, 10)
-RESAMPLES = 2000
-# Specks of fewer pixels are left out: one pixel off at their border decides their IoU.
-FEWEST_PIXELS = 50
-
-
-@dataclass(frozen=True)
-class Case:
-    """One object of a data set."""
-
-    index: int
-    about: SampleObject
-    source: str
-
-
-@dataclass(frozen=True)
-class Result:
-    """One case, followed through the protocol."""
-
-    case: Case
-    key: str
-    area: float
-    phrase: str
-    course: Course
-
-
-def cases_of(
-    dataset: Dataset,
-    *,
-    sources: Sequence[str] = (),
-    limit: int = 0,
-    named: bool = False,
-    seed: int = 0,
-) -> list[Case]:
-    """Objects that are one thing (no semantic regions), at most ``limit`` of each source.
-
-    named: only those with a category or a phrase. A limited choice is the same for a seed.
-    """
-    by_source: dict[str, list[Case]] = {}
-    for index, source in enumerate(dataset.sources):
-        if sources and source not in sources:
-            continue
-        for about in dataset.objects(index):
-            if not about.semantic and (about.category or about.phrases or not named):
-                by_source.setdefault(source, []).append(Case(index, about, source))
-    rng = np.random.default_rng(seed)
-    chosen: list[Case] = []
-    for source in sorted(by_source):
-        cases = by_source[source]
-        if limit and len(cases) > limit:
-            cases = [cases[i] for i in sorted(rng.permutation(len(cases))[:limit])]
-        chosen.extend(cases)
-    return sorted(chosen, key=lambda case: case.index)
-
-
-def evaluate(
-    predictor: Predictor,
-    dataset: Dataset,
-    cases: Sequence[Case],
-    mode: Mode,
-    *,
-    jitter: float = 0.0,
-    at_least: int = 5,
-    progress: Callable[[int, int], None] | None = None,
-) -> Iterator[Result]:
-    """Follow every case; specks are passed over.
-
-    Mode "phrase" asks for all that the phrase denotes: every object of the category.
-    """
-    sample: Sample | None = None
-    embedding: Embedding | None = None
-    for number, case in enumerate(cases):
-        if sample is None or embedding is None or cases[number - 1].index != case.index:
-            sample = dataset[case.index]
-            embedding = predictor.encode(sample.image, f"{case.source}:{sample.key}")
-        target = target_of(sample, case.about, whole_category=mode == "phrase")
-        area = int(target.mask.sum())
-        if area >= FEWEST_PIXELS:
-            course = follow(
-                answers(predictor, embedding),
-                target,
-                mode,
-                at_least=at_least,
-                jitter=jitter,
-                rng=np.random.default_rng([case.index, case.about.id]),
-            )
-            share = area / target.mask.size
-            yield Result(case, sample.key, share, target.phrase, course)
-        if progress:
-            progress(number + 1, len(cases))
-
-
-def answers(predictor: Predictor, embedding: Embedding) -> Answer:
-    """The predictor on one picture, as the protocol asks."""
-
-    def answer(clicks: Sequence[Spot], phrase: str, before: Mask | None) -> Mask:
-        spots = [Click(*spot) for spot in clicks]
-        return predictor.predict(embedding, spots, phrase, before).mask()
-
-    return answer
-
-
-def target_of(sample: Sample, about: SampleObject, *, whole_category: bool = False) -> Target:
-    """The mask of an object, or of all objects of its category, and its phrase."""
-    ids = [about.id]
-    phrase = about.phrases[0] if about.phrases else ""
-    if about.category is not None and not phrase:
-        concept = concept_of(about.category)
-        phrase = words_for(concept)[0]
-        if whole_category:
-            named = [each for each in sample.objects if each.category is not None]
-            ids = [o.id for o in named if concept_of(o.category or "") == concept]
-    return Target(sample.mask(*ids), sample.void, phrase)
-
-
-def summary(results: Sequence[Result], mode: Mode) -> dict[str, Any]:
-    """The figures of some results, each mean with its bootstrap 95 % interval."""
-    if not results:
-        raise DataError("No object was left to evaluate: check the sources and the data.")
-    courses = [result.course for result in results]
-    counts = [k for k in COUNTS if k == 1 or mode != "phrase"]
-    noc = {_percent(t): [c.needed(t) for c in courses] for t in THRESHOLDS}
-    iou = {str(k): [c.iou(k) for c in courses] for k in counts}
-    return {
-        "mode": mode,
-        "cases": len(results),
-        "noc": {name: float(np.mean(values)) for name, values in noc.items()},
-        "noc_interval": {name: interval(values) for name, values in noc.items()},
-        "iou": {name: float(np.mean(values)) for name, values in iou.items()},
-        "iou_interval": {name: interval(values) for name, values in iou.items()},
-        "failures": {_percent(t): sum(c.failed(t) for c in courses) for t in THRESHOLDS},
-        "ms_per_click": float(np.median([ms for c in courses for ms in c.milliseconds])),
-    }
-
-
-def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
-    """Bootstrap 95 % interval of the mean. For paired figures give the differences."""
-    array = np.asarray(values, float)
-    rng = np.random.default_rng(seed)
-    means = [array[rng.integers(len(array), size=len(array))].mean() for _ in range(RESAMPLES)]
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
-
-
-def report(results: Sequence[Result], mode: Mode) -> dict[str, Any]:
-    """The summary of all, by source and by category, and every case."""
-    groups: dict[str, dict[str, list[Result]]] = {"by_source": {}, "by_category": {}}
-    for result in results:
-        groups["by_source"].setdefault(result.case.source, []).append(result)
-        category = result.case.about.category or "(none)"
-        groups["by_category"].setdefault(category, []).append(result)
-    return {
-        **summary(results, mode),
-        **{
-            name: {key: summary(part, mode) for key, part in sorted(parts.items())}
-            for name, parts in groups.items()
-        },
-        "per_case": [_row(result) for result in results],
-    }
+Progress = Callable[[int, int], None]
 
 
 def main(
     checkpoint: Path | str,
     *,
     data: Sequence[Path | str],
-    mode: str = "clicks",
+    mode: str | Sequence[str] = "clicks",
+    compare: Sequence[Path | str] = (),
+    baselines: Sequence[str] = (),
     sources: Sequence[str] = (),
     limit: int = 0,
     jitter: float = 0.0,
-    at_least: int = 5,
+    at_least: int = 10,
+    probes: bool = False,
+    device: str = "auto",
     json_file: Path | None = None,
     csv_file: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    html_file: Path | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Evaluate a checkpoint ("shipped" or a directory) on shards, and return the report.
+    """Evaluate a checkpoint ("shipped" or a directory) and return the report.
 
-    sources: only these; limit: at most so many objects of each; at_least: interactions that every
-    object gets even when it is found sooner. The files are written where they are asked for.
+    data: places as `open_dataset` takes them. mode: one or several; the first one with the first
+    checkpoint fills the top level of the report, all others stand under "further". compare:
+    further checkpoints, baselines: methods that learned nothing, all on the same cases. sources:
+    only these. limit: about at most so many objects of each. at_least: interactions that every
+    object gets even when it is found sooner; below 10, IoU after 10 is a lower bound. probes: ask
+    the first checkpoint in pairs as well (`training.probes`). progress: (done, of how many).
+
+    An interrupt (Ctrl-C) ends the asking, not the report: it covers what was asked till then, and
+    "complete" is false. The files are written where they are asked for. Raises DataError.
     """
-    if mode not in MODES:
-        raise DataError(f"Mode '{mode}' is none of {', '.join(MODES)}.")
-    chosen: Mode = next(each for each in MODES if each == mode)
-    predictor = Predictor(checkpoint)
-    dataset = PackDataset(list(data))
-    cases = cases_of(dataset, sources=sources, limit=limit, named=mode != "clicks")
-    results = list(
-        evaluate(
-            predictor,
-            dataset,
-            cases,
-            chosen,
-            jitter=jitter,
-            at_least=at_least,
-            progress=progress,
-        )
-    )
-    figures = {"version": predictor.version, **report(results, chosen)}
+    dataset = open_dataset(list(data))
+    modes = _modes([mode] if isinstance(mode, str) else mode)
+    if not 1 <= at_least <= MOST:
+        raise DataError(f"at_least is {at_least}; the protocol has 1 to {MOST} interactions.")
+    contestants = _contestants(checkpoint, compare, baselines, device)
+    runs = [Run(each, m) for each in contestants for m in modes if m in each.modes]
+    if baselines and "clicks" not in modes:
+        raise DataError("Baselines know clicks only: add --mode clicks.")
+    cases = {m: cases_of(dataset, m, sources=sources, limit=limit) for m in modes}
+    measurement = Measurement(dataset, runs, cases, Manner(jitter, at_least))
+    asked = cases_of(dataset, "clicks", sources=sources, limit=limit) if probes else []
+    pairs = probing.Probes(contestants[0], dataset, asked)
+    complete = _ask(measurement, pairs, len(asked), progress)
+    figures = {
+        **_figures(measurement, runs[0]),
+        "further": [_figures(measurement, run) for run in runs[1:] if measurement.results[run]],
+        "comparisons": comparisons(measurement),
+        "probes": _probed(measurement, pairs) if probes else {},
+        "complete": complete,
+        "asked": measurement.asked,
+        "left_out": {
+            "specks": measurement.specks,
+            "unreadable": sorted(measurement.unreadable.values()),
+        },
+        "self_check": {"cases": measurement.checked, "noc": 1.0},
+        "settings": {
+            "data": [str(place) for place in data],
+            "sources": list(sources),
+            "limit": limit,
+            "jitter": jitter,
+            "at_least": at_least,
+            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        },
+    }
     if json_file:
-        json_file.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        files.write_json(json_file, figures)
     if csv_file:
-        with csv_file.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(figures["per_case"][0]))
-            writer.writeheader()
-            writer.writerows(figures["per_case"])
+        files.write_csv(csv_file, figures)
+    if html_file:
+        html_file.write_text(render(figures, choose(measurement)), encoding="utf-8")
     return figures
 
 
-def table(figures: dict[str, Any]) -> list[tuple[str, ...]]:
-    """Rows for people: a head, all, and each source."""
-    counts = list(figures["iou"])
-    head = ("source", "objects", "NoC@85", "NoC@90", *(f"IoU@{k}" for k in counts), "failed@90")
-    rows = [head]
-    for name, part in {**figures["by_source"], "all": figures}.items():
-        rows.append(
-            (
-                name,
-                str(part["cases"]),
-                f"{part['noc']['85']:.2f}",
-                f"{part['noc']['90']:.2f}",
-                *(f"{part['iou'][k]:.3f}" for k in counts),
-                str(part["failures"]["90"]),
-            )
-        )
-    return rows
+def _ask(
+    measurement: Measurement, pairs: probing.Probes, pair_count: int, progress: Progress | None
+) -> bool:
+    """Ask everything; false where an interrupt ended it."""
+    total = measurement.asked + pair_count
+
+    def forward(before: int) -> Progress:
+        return lambda done, _: progress(before + done, total) if progress else None
+
+    try:
+        measurement.ask_all(forward(0))
+        pairs.ask_all(forward(measurement.asked))
+    except KeyboardInterrupt:
+        return False
+    return True
 
 
-def _percent(threshold: float) -> str:
-    return str(round(100 * threshold))
-
-
-def _row(result: Result) -> dict[str, Any]:
-    course = result.course
-    ious: NDArray[np.float64] = np.round(course.ious, 4)
+def _figures(measurement: Measurement, run: Run) -> dict[str, Any]:
+    opened = run.contestant.milliseconds_to_open
     return {
-        "key": result.key,
-        "object": result.case.about.id,
-        "source": result.case.source,
-        "category": result.case.about.category,
-        "area": round(result.area, 5),
-        "phrase": result.phrase,
-        **{f"noc{_percent(t)}": course.needed(t) for t in THRESHOLDS},
-        "ious": ious.tolist(),
+        "version": run.contestant.name,
+        "label": run.label,
+        **report(
+            measurement.results[run],
+            run.mode,
+            trained_on=run.contestant.categories,
+            at_least=measurement.manner.at_least,
+        ),
+        **({"ms_per_picture": float(sorted(opened)[len(opened) // 2])} if opened else {}),
     }
+
+
+def _probed(measurement: Measurement, pairs: probing.Probes) -> dict[str, Any]:
+    """The probes' tally, with what the clicks of the protocol show by themselves."""
+    findings = list(pairs.findings)
+    found: dict[str, Any] = {}
+    first = measurement.runs[0].contestant
+    for run in measurement.runs:
+        results = measurement.results[run]
+        if run.contestant is first and run.mode == "clicks" and results:
+            findings.extend(probing.from_courses(results))
+            if measurement.manner.at_least >= aims.STEPS:
+                found[aims.LEAST_STEP] = aims.least_step(results)
+    return aims.judged({**aims.tally(findings), **found})
+
+
+def _modes(names: Sequence[str]) -> list[Mode]:
+    for name in names:
+        if name not in MODES:
+            raise DataError(f"Mode '{name}' is none of {', '.join(MODES)}.")
+    chosen: list[Mode] = [mode for name in dict.fromkeys(names) for mode in MODES if mode == name]
+    if not chosen:
+        raise DataError(f"No mode was named: choose of {', '.join(MODES)}.")
+    return chosen
+
+
+def _contestants(
+    checkpoint: Path | str, compare: Sequence[Path | str], baselines: Sequence[str], device: str
+) -> list[Contestant]:
+    """Everybody who is measured, under names that tell them apart."""
+    found: list[Contestant] = [Checkpoint(where, device=device) for where in (checkpoint, *compare)]
+    found.extend(Baseline(name) for name in dict.fromkeys(baselines))
+    taken: dict[str, int] = {}
+    for each in found:
+        taken[each.name] = taken.get(each.name, 0) + 1
+        if taken[each.name] > 1:
+            each.name = f"{each.name} ({taken[each.name]})"
+    return found

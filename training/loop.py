@@ -42,7 +42,14 @@ from training.ranks import Ranks, joined
 from training.recipe import Recipe, read_stages
 from training.schedule import make_optimizer, set_rates
 from training.simulation import corrected
-from training.start import categories_of, grown_network, learn_words, new_network, read_words
+from training.start import (
+    categories_of,
+    grown_network,
+    learn_words,
+    new_network,
+    read_words,
+    training_data,
+)
 from training.validation import choose_cases, quick_look, sources_of
 
 log = logging.getLogger(__name__)
@@ -78,7 +85,7 @@ class Run:
             torch.set_num_threads(train.threads)
         torch.manual_seed(train.seed)
 
-        dataset = open_dataset(recipe.data.train, data)
+        dataset = training_data(recipe, folder, data, self.ranks)
         self.val = open_dataset(recipe.data.val, data) if recipe.data.val else None
         self.batches = Batches(dataset, recipe, rank=self.ranks.rank, world=self.ranks.world)
         categories = categories_of(dataset)
@@ -185,7 +192,7 @@ class Run:
             check_finite(length, "gradient", self.step, batch.keys, self._where())
         self.precision.step(self.optimizer)
         self.ranks.average_buffers(self.network, self.attribute_loss)
-        self.average.follow(self.network, self.step)
+        self.average.follow(self.step)
         return {
             **{name: float(value) for name, value in parts.items()},
             "loss": reached,

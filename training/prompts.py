@@ -32,6 +32,8 @@ FEWEST_PIXELS = 60
 CLICKABLE_REGIONS = frozenset({"msrc", "camvid", "ecssd", "bsds", "human"})
 # Sources that take one person apart: all their worn objects together are that person.
 DISSECTED = frozenset({"ccp"})
+# Sources that annotate all of their categories wherever those occur.
+COMPLETE = frozenset({"voc", "sbd", "coco", "refcoco", "refcoco+", "refcocog", "grefcoco"})
 # The whole picture is measured at no more than about this many pixels a side.
 MEASURED = 512
 
@@ -337,9 +339,8 @@ def annotated_concepts(objects: dict[str, set[str]]) -> dict[str, tuple[str, ...
 
     objects: the categories that occur in each source.
     """
-    complete = {"voc", "coco"}
     return {
         source: tuple(sorted({concept_of(each) for each in categories}))
         for source, categories in objects.items()
-        if source in complete
+        if source in COMPLETE
     }

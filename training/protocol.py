@@ -1,9 +1,14 @@
 """The protocol by which interactive segmentation is measured, for one object at a time.
 
-First click at the centre of the object, each next one at the deepest point of the largest error,
+First click at the centre of the object, each next one at the deepest point of all that is wrong,
 the picture's border counting as a border; void pixels count neither as error nor in the IoU; no
 pixel is clicked twice; at most 20 interactions. A phrase counts as one interaction and comes
 first. Whatever answers is asked as the server asks it: with its last mask, at the picture's size.
+
+Ties are settled as the field's own code settles them (``isegm/inference/clicker.py`` of
+https://github.com/SamsungLabs/ritm_interactive_segmentation, which f-BRS, FocalClick and
+SimpleClick share): of equally deep points the topmost, then the leftmost; a missing and an excess
+region of equal depth get a negative click.
 """
 
 from __future__ import annotations
@@ -15,8 +20,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-
-from training.annotator import correction
+from scipy import ndimage
 
 Mode = Literal["clicks", "phrase", "phrase+clicks"]
 MODES: tuple[Mode, ...] = ("clicks", "phrase", "phrase+clicks")
@@ -26,6 +30,11 @@ Mask = NDArray[np.bool_]
 Spot = tuple[float, float, bool]
 Answer = Callable[[Sequence[Spot], str, Mask | None], Mask]
 """Clicks (x, y, positive), the phrase and the mask before, to the next mask; all of one picture."""
+
+# Pixels that touch at a corner belong to one region. Only then is the distance to the region's
+# border the distance to the nearest pixel that is right: between two regions that do not even
+# touch at a corner lies a right pixel, nearer than the other region.
+TOUCHING = np.ones((3, 3), bool)
 
 
 @dataclass(frozen=True)
@@ -39,11 +48,15 @@ class Target:
 
 @dataclass(frozen=True)
 class Course:
-    """How it went. ious[k - 1]: after k interactions. milliseconds: of each answer."""
+    """How it went. ious[k - 1]: after k interactions. milliseconds: of each answer.
+
+    clicks, and for each whether its own pixel was as it asked in the answer that followed.
+    """
 
     ious: tuple[float, ...]
     milliseconds: tuple[float, ...]
     clicks: tuple[Spot, ...]
+    obeyed: tuple[bool, ...] = ()
 
     def iou(self, interactions: int) -> float:
         """IoU after so many interactions; the last one where it ended earlier."""
@@ -62,9 +75,40 @@ class Course:
 
 def overlap(prediction: Mask, target: Mask, void: Mask) -> float:
     """Intersection over union of what counts; 1 where both are empty."""
-    either = int(((prediction | target) & ~void).sum())
-    both = int((prediction & target & ~void).sum())
+    counts = ~void
+    either = int(np.count_nonzero((prediction | target) & counts))
+    both = int(np.count_nonzero(prediction & target & counts))
     return both / either if either else 1.0
+
+
+def next_click(
+    target: Target,
+    prediction: Mask,
+    clicked: Sequence[Spot] = (),
+    *,
+    jitter: float = 0.0,
+    rng: np.random.Generator | None = None,
+) -> Spot | None:
+    """The protocol's next click at a pixel's centre; None where nothing is left to click.
+
+    ``jitter`` in (0, 1]: anywhere in the same region that is no shallower than 1 - jitter of its
+    deepest point.
+    """
+    counts = ~target.void
+    missing = _deepest_region(target.mask & ~prediction & counts, clicked)
+    excess = _deepest_region(~target.mask & prediction & counts, clicked)
+    if missing is None and excess is None:
+        return None
+    positive = excess is None or (missing is not None and missing.deepest > excess.deepest)
+    region = missing if positive else excess
+    assert region is not None
+    place = region.first
+    if jitter > 0:
+        places = np.flatnonzero(region.depth >= (1.0 - jitter) * region.deepest)
+        places = places[region.depth.ravel()[places] > 0]
+        place = int((rng or np.random.default_rng(0)).choice(places))
+    row, column = divmod(place, region.depth.shape[1])
+    return region.left + column + 0.5, region.top + row + 0.5, positive
 
 
 def follow(
@@ -77,24 +121,23 @@ def follow(
     most: int = MOST,
     jitter: float = 0.0,
     rng: np.random.Generator | None = None,
+    watch: Callable[[Mask], None] | None = None,
 ) -> Course:
     """Interact until the IoU reaches ``goal`` (after ``at_least`` interactions) or ``most``.
 
-    ``jitter`` in (0, 1]: clicks miss the deepest point by so much of the error's depth.
+    The target needs a pixel that is not void. ``watch`` is shown every answer.
     """
     rng = rng or np.random.default_rng(0)
     phrase = "" if mode == "clicks" else target.phrase
     clicks: list[Spot] = []
     ious: list[float] = []
     milliseconds: list[float] = []
+    obeyed: list[bool] = []
     mask: Mask | None = None
     for interaction in range(1, (1 if mode == "phrase" else most) + 1):
         if mode == "clicks" or interaction > 1:
             before = np.zeros_like(target.mask) if mask is None else mask
-            where = np.array([spot[:2] for spot in clicks], np.float32).reshape(-1, 2)
-            spot = correction(
-                target.mask, before, target.void, rng, jitter=jitter, clicked=where, border=True
-            )
+            spot = next_click(target, before, clicks, jitter=jitter, rng=rng)
             if spot is None:
                 break
             clicks.append(spot)
@@ -102,6 +145,58 @@ def follow(
         mask = answer(clicks, phrase, mask)
         milliseconds.append(1000.0 * (time.perf_counter() - start))
         ious.append(overlap(mask, target.mask, target.void))
+        if clicks:
+            x, y, positive = clicks[-1]
+            obeyed.append(bool(mask[int(y), int(x)]) == positive)
+        if watch:
+            watch(mask)
         if ious[-1] >= goal and interaction >= at_least:
             break
-    return Course(tuple(ious), tuple(milliseconds), tuple(clicks))
+    return Course(tuple(ious), tuple(milliseconds), tuple(clicks), tuple(obeyed))
+
+
+@dataclass(frozen=True, eq=False)
+class _Region:
+    """A connected region of errors. depth: of its box, 0 outside it and where it was clicked."""
+
+    depth: NDArray[np.float64]
+    top: int
+    left: int
+    deepest: float
+    first: int  # flat index in ``depth`` of its topmost, leftmost deepest pixel
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Row and column in the picture, by which ties are settled."""
+        row, column = divmod(self.first, self.depth.shape[1])
+        return self.top + row, self.left + column
+
+
+def _deepest_region(error: Mask, clicked: Sequence[Spot]) -> _Region | None:
+    """The region with the pixel that is farthest from the errors' border and not clicked yet.
+
+    Distances are measured region by region, the roomiest first: most specks are never looked at,
+    which is what makes the protocol cheap beside the network.
+    """
+    labels, count = ndimage.label(error, TOUCHING)
+    boxes = ndimage.find_objects(labels)
+    # No pixel lies deeper than half of its box's shorter side.
+    reach = [(min(b[0].stop - b[0].start, b[1].stop - b[1].start) + 1) / 2 for b in boxes]
+    best: _Region | None = None
+    for number in sorted(range(count), key=reach.__getitem__, reverse=True):
+        if best is not None and reach[number] < best.deepest:
+            break
+        box = boxes[number]
+        depth = ndimage.distance_transform_edt(np.pad(labels[box] == number + 1, 1))[1:-1, 1:-1]
+        top, left = box[0].start, box[1].start
+        for x, y, _ in clicked:
+            row, column = int(y) - top, int(x) - left
+            if 0 <= row < depth.shape[0] and 0 <= column < depth.shape[1]:
+                depth[row, column] = 0.0
+        first = int(depth.argmax())
+        region = _Region(depth, top, left, float(depth.ravel()[first]), first)
+        if region.deepest > 0 and (
+            best is None or (-region.deepest, region.order) < (-best.deepest, best.order)
+        ):
+            best = region
+    return best

@@ -17,10 +17,17 @@ from training.prompts import PromptRecipe
 
 @dataclass(frozen=True)
 class DataRecipe:
-    """Where pictures and words come from. Paths are relative to the folder given on the way."""
+    """Where pictures and words come from. Paths are relative to the folder given on the way.
+
+    Data sets are named as `training.datasets.open_dataset` takes them: [FORMAT:]PATH[?KEY=VALUE].
+    """
 
     train: tuple[str, ...] = ()
     val: tuple[str, ...] = ()
+    # Data sets to test on: a picture of theirs is taken out of `train`, be it cropped or scaled.
+    apart_from: tuple[str, ...] = ()
+    # Only so many pictures of `train`, the first ones, to try something out; 0: all.
+    at_most: int = 0
     # One expression a line, for word vectors; empty: only sentences made from category names.
     text: str = ""
     # Starting weights of the backbone: a file, or a torchvision weights name; empty: none.

@@ -6,6 +6,8 @@ it, and may have grown: new fields of [model], new categories of the data.
 
 from __future__ import annotations
 
+import json
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,13 +17,47 @@ from model.checkpoint import Checkpoint
 from model.config import ModelConfig
 from model.network import PhraseClick
 from model.phrase_reader import PhraseReader
-from training.datasets import Dataset
+from training.datasets import Dataset, Without, open_dataset, overlapping
 from training.growth import grow_from
+from training.ranks import Ranks
 from training.recipe import Recipe
 from training.vocabulary import attributes_for, concept_of
 from training.word_vectors import DIM, train_word_vectors
 
+log = logging.getLogger(__name__)
+
 WORDS = "word_vectors.npz"
+LEFT_OUT = "left_out.json"
+
+
+def training_data(recipe: Recipe, folder: Path, data: Path, ranks: Ranks) -> Dataset:
+    """The recipe's pictures, without those of the data sets that it is to be kept apart from.
+
+    Which ones these are is found out once, since every picture has to be looked at, and kept in the
+    run's folder; how many they are is in the log.
+    """
+    dataset = open_dataset(recipe.data.train, data)
+    if recipe.data.at_most:
+        dataset = Without(dataset, range(recipe.data.at_most, len(dataset)))
+    if not recipe.data.apart_from:
+        return dataset
+    path = folder / LEFT_OUT
+    if ranks.first and _left_out(path, len(dataset)) is None:
+        found = overlapping(dataset, open_dataset(recipe.data.apart_from, data))
+        path.write_text(json.dumps({"of": len(dataset), "left_out": found}), encoding="utf-8")
+    ranks.wait()
+    left_out = _left_out(path, len(dataset)) or []
+    log.info("%d of %d pictures also occur in %s and are left out.",
+             len(left_out), len(dataset), ", ".join(recipe.data.apart_from))  # fmt: skip
+    return Without(dataset, left_out)
+
+
+def _left_out(path: Path, of: int) -> list[int] | None:
+    """What was found out before, of a data set of this size."""
+    if not path.exists():
+        return None
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return [int(index) for index in found["left_out"]] if found["of"] == of else None
 
 
 def categories_of(dataset: Dataset) -> list[str]:

@@ -12,12 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from model import checkpoint
+from model.config import ModelConfig
 from model.predictor import Click, Predictor
+from training.datasets import PackDataset
 from training.errors import DivergedError, RecipeError, TrainingError
 from training.loop import Run, main
-from training.recipe import read_recipe
+from training.recipe import read_recipe, read_stages
+from training.start import LEFT_OUT
 from training.state import HISTORY, STATE, rewind_history
 
 Entry = dict[str, Any]
@@ -195,8 +199,42 @@ def test_an_impossible_recipe_is_refused(tmp_path: Path, text: str | None, messa
 
 def test_the_ready_recipes_are_sound() -> None:
     folder = Path(__file__).parents[2] / "training" / "configs"
-    recipes = [read_recipe(path) for path in sorted(folder.glob("*.toml"))]
-    assert len(recipes) >= 2
+    found = {path.stem: read_stages(path) for path in sorted(folder.glob("*.toml"))}
+    assert {"paper_refcoco_voc", "mobilenet_pack", "smoke"} <= set(found)
+    assert [stage.name for stage in found["paper_refcoco_voc"]] == ["refcoco", "voc"]
+    for stages in found.values():
+        for stage in stages:
+            config = ModelConfig.from_dict(dict(stage.recipe.model))
+            assert stage.recipe.train.crop <= 2 * config.input_size
+
+
+def test_pictures_that_are_tested_on_are_left_out(
+    recipe_file: Path, tmp_path: Path, shard: Path
+) -> None:
+    # given a folder that holds one of the pictures under another name, smaller
+    test_set = tmp_path / "tested"
+    test_set.mkdir()
+    sample = PackDataset([shard])[2]
+    small = Image.fromarray(sample.image).resize((120, 90))
+    small.save(test_set / "a.jpg", quality=80)
+    mask = Image.fromarray((sample.mask(1) * 255).astype(np.uint8)).resize((120, 90))
+    mask.save(test_set / "a.png")
+    recipe_file.write_text(
+        recipe_file.read_text().replace("val =", 'apart_from = ["tested"]\nval =')
+    )
+    # when (all six pictures are alike, but not that much)
+    run = Run(read_recipe(recipe_file), tmp_path / "run", tmp_path)
+    seen = {key for step in range(20) for key in run.batches.make(step, 96).keys}
+    # then
+    left_out = json.loads((tmp_path / "run" / LEFT_OUT).read_text())
+    assert 2 in left_out["left_out"]
+    assert left_out["of"] == 6
+    assert "picture-2" not in seen
+    assert seen
+    # and it is not looked for again
+    (test_set / "a.jpg").unlink()
+    again = Run(read_recipe(recipe_file), tmp_path / "run", tmp_path)
+    assert again.batches.make(0, 96).keys == run.batches.make(0, 96).keys
 
 
 @pytest.mark.slow
