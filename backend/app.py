@@ -18,6 +18,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend import access, metrics, openapi
+from backend.contract import Project
 from backend.errors import BackendError, NotJsonError
 from backend.service import Service
 from backend.serving import tame_malloc
@@ -89,17 +90,15 @@ Served = Annotated[Service, Depends(_service)]
 
 
 def _add_routes(app: FastAPI) -> None:
-    @app.get("/health", responses={200: openapi.HEALTH_ANSWER}, response_class=Response)
-    async def health(service: Served) -> Response:
-        """Whether the server answers; open to everyone, and never behind a busy thread."""
-        return _json(
-            {
-                "status": "UP",
-                "model_loaded": True,
-                "model_version": service.version,
-                "version": app.version,
-            }
-        )
+    @app.get(
+        "/health",
+        responses={200: openapi.HEALTH_ANSWER, 422: openapi.REFUSALS[422]},
+        response_class=Response,
+    )
+    async def health(service: Served, project: str = "") -> Response:
+        """Whether the server answers, with which model; open to all, never behind a busy thread."""
+        told = service.health(project)
+        return _json({"status": "UP", "model_loaded": True, "version": app.version, **told})
 
     @app.post(
         "/setup",
@@ -141,9 +140,11 @@ def _add_routes(app: FastAPI) -> None:
         return Response(service.metrics.exposition(), media_type=metrics.CONTENT_TYPE)
 
     @app.get("/versions", responses={200: openapi.VERSIONS_ANSWER}, response_class=Response)
-    def versions(service: Served) -> Response:
-        """The model versions that can be had, and the one that serves."""
-        return _json(service.versions())
+    def versions(body: Body, service: Served) -> Response:
+        """The model versions that a project can have, and the one that serves it."""
+        asked = _read(body) if body else None
+        named = asked.get("project") if isinstance(asked, dict) else None
+        return _json(service.versions(Project.read(named) if named else None))
 
     # Label Studio itself asks this way.
     app.post(

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from backend import brush
-from backend.contract import PredictRequest, Task
+from backend.contract import PredictRequest, Project, Task
 from backend.embeddings import Embeddings
 from backend.interactive import place_of
 from backend.label_config import BrushControl, ImageControls, Label, LabelConfig
@@ -42,7 +42,10 @@ _SAME_OBJECT_IOU = 0.5
 
 
 class Batch:
-    """Answers calls without a context: "retrieve predictions", and the opening of a task."""
+    """Answers a call without a context: "retrieve predictions", or the opening of a task.
+
+    One for each call, so that all its tasks are predicted by the same version.
+    """
 
     def __init__(
         self,
@@ -67,41 +70,42 @@ class Batch:
                 self._metrics.task("failed")
                 answers.append(self._answer([], 0.0))
             else:
-                answers.append(self._task(task, config, request.project.id, alone=alone))
+                answers.append(self._task(task, config, request.project, alone=alone))
         return answers
 
-    def _task(self, task: Task, config: LabelConfig, project_id: int, *, alone: bool) -> Answer:
+    def _task(self, task: Task, config: LabelConfig, project: Project, *, alone: bool) -> Answer:
         try:
-            masks = [self._image(task, image, project_id, alone=alone) for image in config.images]
+            masks = [self._image(task, image, project, alone=alone) for image in config.images]
         except Exception as error:  # one broken picture must not cost the other tasks theirs
             self._metrics.failure(error)
             self._metrics.task("failed")
             if isinstance(error, PhraseClickError):
-                _log.warning("Task %s of project %s: %s", task.id, project_id, error)
+                _log.warning("Task %s of project %s: %s", task.id, project.id, error)
             else:
-                _log.exception("Task %s of project %s could not be predicted", task.id, project_id)
+                _log.exception("Task %s of project %s could not be predicted", task.id, project.id)
             return self._answer([], 0.0)
         result = [region for regions, _ in masks for region in regions]
         scores = [score for _, score in masks if score is not None]
         self._metrics.task("mask" if result else "empty")
         return self._answer(result, min(scores) if scores else None)
 
-    def _image(self, task: Task, image: ImageControls, project_id: int, *, alone: bool) -> Masks:
-        place = place_of(task, image, project_id)
+    def _image(self, task: Task, image: ImageControls, project: Project, *, alone: bool) -> Masks:
+        place = place_of(task, image, project)
         phrase = image.batch_phrase(task.data)
         if phrase:
-            return self._of_phrase(task, image, phrase, self._embeddings.of(place))
+            return self._of_phrase(task, image, phrase, self._embeddings.of(place, self._predictor))
         if alone and self._label_masks != "always":
             # This is also how a task is opened. The page waits for the answer, and a mask on it
             # would swallow plain clicks: so it stays empty, and the picture is encoded meanwhile.
-            embedding = self._embeddings.at_hand(place)
+            self._embeddings.on_screen(place)
+            embedding = self._embeddings.at_hand(place, self._predictor)
             if embedding is None:
-                self._embeddings.ahead(place)
+                self._embeddings.ahead(place, self._predictor)
                 return [], None
             return [], self._of_labels(task, image, embedding)[1]
         if self._label_masks == "never":
-            return [], self._of_labels(task, image, self._embeddings.of(place))[1]
-        return self._of_labels(task, image, self._embeddings.of(place))
+            return [], self._of_labels(task, image, self._embeddings.of(place, self._predictor))[1]
+        return self._of_labels(task, image, self._embeddings.of(place, self._predictor))
 
     def _of_phrase(
         self, task: Task, image: ImageControls, phrase: str, embedding: Embedding

@@ -12,6 +12,8 @@ PhraseClickError (model/errors.py)
     ├── LabelStudioError        Label Studio's API refused or could not be reached
     │   └── TokenError              its token is dead, missing or of the wrong kind
     ├── DatabaseError           the backend's own database is missing, locked or too old
+    ├── VersionError            a model version is unknown, gone, or may not serve
+    ├── StorageError            the store of model versions is away, full or damaged
     ├── SamplesError            phraseclick samples was asked for what is not there
     ├── AddressInUseError       the address to serve on is taken or not this machine's
     ├── BenchError              the benchmark's server did not start or answered wrongly
@@ -79,6 +81,16 @@ class TokenError(LabelStudioError):
 
 class DatabaseError(BackendError):
     """The backend's own database is missing, locked or too old."""
+
+
+class VersionError(BackendError):
+    """A model version is unknown, its files are gone, or it may not be what is asked of it."""
+
+    status = 404
+
+
+class StorageError(BackendError):
+    """The store of model versions cannot be reached or written, or what it holds is damaged."""
 
 
 class SamplesError(BackendError):

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 
 from backend import brush
-from backend.contract import PredictRequest, Task
+from backend.contract import PredictRequest, Project, Task
 from backend.embeddings import Embeddings, Place
 from backend.label_config import ImageControls, LabelConfig
 from backend.memory import ClickPrompt, Interaction, InteractionMemory, Outcome, TargetView, Turn
 from backend.metrics import Metrics
 from backend.probe import probe_turn
 from backend.regions import brush_region
+from backend.registry.predictors import Predictors
 from backend.status_line import Understood, failed, noted, status_item, understood
 from model.errors import PhraseClickError
 from model.predictor import Click, Embedding, Prediction, Predictor
@@ -60,12 +61,12 @@ class Interactive:
         self,
         memory: InteractionMemory,
         embeddings: Embeddings,
-        predictor: Predictor,
+        predictors: Predictors,
         metrics: Metrics,
     ) -> None:
         self._memory = memory
         self._embeddings = embeddings
-        self._predictor = predictor
+        self._predictors = predictors
         self._metrics = metrics
 
     def answer(self, request: PredictRequest, config: LabelConfig) -> Answer:
@@ -75,13 +76,15 @@ class Interactive:
         kind = "phrase" if interaction.phrase and not interaction.clicks else "click"
         image = interaction.image or config.images[0]
         turn: Turn | None = None
+        predictor = self._predictors.champion(request.project)
         try:
             with steps.timed("memory"):
-                turn = self._turn(request, interaction)
+                turn = self._turn(request, interaction, predictor)
             image = turn.image or image
             if turn.action == "nothing":
-                return self._remark(turn.image, turn.notes)
-            answer, outcome = self._predicted(request, interaction, turn, steps)
+                return self._remark(predictor, turn.image, turn.notes)
+            predictor = self._predictor_of(turn.target, request.project, predictor)
+            answer, outcome = self._predicted(request, interaction, turn, predictor, steps)
             if request.probe:
                 return answer
         except Exception as error:
@@ -90,8 +93,8 @@ class Interactive:
             self._metrics.failure(error)
             if not request.probe:
                 self._metrics.interaction(kind, "failed")
-                self._record_failure(turn, failed(error), steps)
-            return self._answer(self._status(image, failed(error)), 0.0)
+                self._record_failure(turn, failed(error), predictor, steps)
+            return self._answer(predictor, self._status(image, failed(error)), 0.0)
         with steps.timed("record"):
             self._memory.record(turn, outcome)
         self._metrics.interaction(kind, "empty" if outcome.rle is None else "mask")
@@ -99,25 +102,44 @@ class Interactive:
 
     # -- steps
 
-    def _turn(self, request: PredictRequest, interaction: Interaction) -> Turn:
+    def _turn(self, request: PredictRequest, interaction: Interaction, champion: Predictor) -> Turn:
         if request.probe:
             return probe_turn(interaction)
         return self._memory.receive(
-            interaction, touches=lambda click, target: self._touches(request, click, target)
+            interaction,
+            touches=lambda click, target: self._touches(request, click, target, champion),
+            champion=champion.version,
         )
 
+    def _predictor_of(
+        self, target: TargetView | None, project: Project, champion: Predictor
+    ) -> Predictor:
+        """What was begun with a version finishes on it, whatever was promoted since."""
+        began = target.model_version if target else ""
+        if began in ("", champion.version):
+            return champion
+        return self._predictors.begun_with(began, project)
+
     def _predicted(
-        self, request: PredictRequest, interaction: Interaction, turn: Turn, steps: Steps
+        self,
+        request: PredictRequest,
+        interaction: Interaction,
+        turn: Turn,
+        predictor: Predictor,
+        steps: Steps,
     ) -> tuple[Answer, Outcome]:
         target = turn.target
         assert target is not None, "the memory names a target for every prediction"
+        place = _place(request, target.image)
         embedding = self._embeddings.of(
-            _place(request, target.image),
+            place,
+            predictor,
             shown=None if request.probe else _shown_size(interaction),
             timed=steps.timed,
         )
+        self._embeddings.on_screen(place)
         with steps.timed("predict"):
-            prediction = self._predictor.predict(
+            prediction = predictor.predict(
                 embedding,
                 [_click(c.x_percent, c.y_percent, c.positive, embedding) for c in target.clicks],
                 target.phrase or "",
@@ -144,14 +166,16 @@ class Interactive:
         outcome = Outcome(
             mask=mask,
             confidence=prediction.confidence,
-            model_version=self._predictor.version,
+            model_version=predictor.version,
             milliseconds=steps.total(),
             steps=steps.milliseconds,
             rle=rle,
         )
-        return self._answer(result, prediction.confidence), outcome
+        return self._answer(predictor, result, prediction.confidence), outcome
 
-    def _touches(self, request: PredictRequest, click: ClickPrompt, target: TargetView) -> bool:
+    def _touches(
+        self, request: PredictRequest, click: ClickPrompt, target: TargetView, champion: Predictor
+    ) -> bool:
         """Whether the click lies in the target's mask, or its own mask would share a pixel with it.
 
         A picture that cannot be read fails in the prediction that follows, and says so there.
@@ -159,22 +183,25 @@ class Interactive:
         previous = target.previous_mask
         if previous is None:
             return False
+        predictor = self._predictor_of(target, request.project, champion)
         try:
-            embedding = self._embeddings.of(_place(request, target.image))
+            embedding = self._embeddings.of(_place(request, target.image), predictor)
             alone = _click(click.x_percent, click.y_percent, True, embedding)
             column = min(int(alone.x), previous.shape[1] - 1)
             if previous[min(int(alone.y), previous.shape[0] - 1), column]:
                 return True
-            mask = self._predictor.predict(embedding, [alone], target.phrase or "").mask()
+            mask = predictor.predict(embedding, [alone], target.phrase or "").mask()
         except PhraseClickError:
             return False
         return previous.shape == mask.shape and bool((previous & mask).any())
 
-    def _record_failure(self, turn: Turn | None, sentence: str, steps: Steps) -> None:
+    def _record_failure(
+        self, turn: Turn | None, sentence: str, predictor: Predictor, steps: Steps
+    ) -> None:
         if turn is None:
             return
         outcome = Outcome(
-            model_version=self._predictor.version,
+            model_version=predictor.version,
             milliseconds=steps.total(),
             steps=steps.milliseconds,
             error=sentence,
@@ -184,30 +211,29 @@ class Interactive:
         except Exception:  # the database may be what failed; the annotator is told in any case
             _log.exception("A failure could not be recorded")
 
-    def _remark(self, image: ImageControls | None, notes: tuple[str, ...]) -> Answer:
+    def _remark(
+        self, predictor: Predictor, image: ImageControls | None, notes: tuple[str, ...]
+    ) -> Answer:
         if image is None or not notes:
             return {"result": []}
-        return self._answer(self._status(image, noted(notes)), 0.0)
+        return self._answer(predictor, self._status(image, noted(notes)), 0.0)
 
-    def _answer(self, result: list[dict[str, Any]], score: float) -> Answer:
-        return {
-            "result": result,
-            "score": round(score, 4),
-            "model_version": self._predictor.version,
-        }
+    @staticmethod
+    def _answer(predictor: Predictor, result: list[dict[str, Any]], score: float) -> Answer:
+        return {"result": result, "score": round(score, 4), "model_version": predictor.version}
 
     @staticmethod
     def _status(image: ImageControls, sentence: str) -> list[dict[str, Any]]:
         return [status_item(image.status, image.name, sentence)] if image.status else []
 
 
-def place_of(task: Task, image: ImageControls, project_id: int) -> Place:
+def place_of(task: Task, image: ImageControls, project: Project) -> Place:
     """Where the picture of this image control lies, for this task."""
-    return Place(image.address(task.data), project_id, task.id)
+    return Place(image.address(task.data), project, task.id)
 
 
 def _place(request: PredictRequest, image: ImageControls) -> Place:
-    return place_of(request.tasks[0], image, request.project.id)
+    return place_of(request.tasks[0], image, request.project)
 
 
 def _click(x_percent: float, y_percent: float, positive: bool, embedding: Embedding) -> Click:

@@ -6,7 +6,7 @@ and start at zero with the server.
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from prometheus_client import (
@@ -99,11 +99,12 @@ class Metrics:
         )
         self._model = Gauge(
             "phraseclick_model_info",
-            "1 for the model version that serves.",
+            "1 for each model version that serves, 0 for those that did.",
             ("version",),
             registry=self._registry,
             multiprocess_mode="max",
         )
+        self._models: set[str] = set()
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -139,9 +140,13 @@ class Metrics:
         """One stored webhook delivery."""
         self._deliveries.labels(action).inc()
 
-    def model(self, version: str) -> None:
-        """The version that serves."""
-        self._model.labels(version).set(1)
+    def models(self, versions: Collection[str]) -> None:
+        """The versions that serve, one for each project or for all."""
+        for version in self._models - set(versions):
+            self._model.labels(version).set(0)
+        self._models |= set(versions)
+        for version in versions:
+            self._model.labels(version).set(1)
 
     def exposition(self) -> bytes:
         """Everything in Prometheus' text format; of all server processes where there are more."""

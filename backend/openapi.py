@@ -181,6 +181,16 @@ HEALTH_ANSWER = answer(
             "model_loaded": {"type": "boolean"},
             "model_version": {"type": "string"},
             "version": {"type": "string", "description": "Of this program."},
+            "champions": {
+                "type": "object",
+                "description": "Projects with a version of their own.",
+                "additionalProperties": {"type": "string"},
+            },
+            "problems": {
+                "type": "array",
+                "description": "Promoted versions that cannot be loaded, and why.",
+                "items": {"type": "string"},
+            },
         },
     },
 )

@@ -18,6 +18,7 @@ from label_studio_ml import api
 from label_studio_ml import model as stock
 from label_studio_ml.model import LabelStudioMLBase
 
+from backend.contract import Project
 from backend.service import Service
 from backend.settings import get_settings
 
@@ -68,7 +69,10 @@ class PhraseClickBackend(LabelStudioMLBase):  # type: ignore[misc]
     @property
     def model_version(self) -> str:
         """The version that answers."""
-        return shared_service().version
+        service = shared_service()
+        if self.project_id in (None, ""):
+            return service.version
+        return service.version_for(Project.read(self.project_id))
 
     def predict(
         self,

@@ -27,6 +27,10 @@ from backend.memory import InteractionMemory, Policy
 from backend.metrics import Metrics
 from backend.pictures import Pictures
 from backend.projects import Projects
+from backend.registry.predictors import Predictors
+from backend.registry.records import EVERYONE
+from backend.registry.registry import Registry
+from backend.registry.storage import open_store
 from backend.settings import Settings
 from model.predictor import Predictor
 
@@ -52,28 +56,40 @@ _ACTIONS = frozenset(
 )
 
 
+_TO_BE_HAD = ("base", "candidate", "accepted")
+
+
 class Service:
     """The backend without HTTP. Thread-safe; several processes may share one data folder."""
 
     def __init__(self, settings: Settings, predictor: Predictor) -> None:
+        """predictor: the base, which serves where no version was promoted."""
         self.settings = settings
         self.metrics = Metrics()
-        self._predictor = predictor
         access.hide_settings(settings)
         Path(settings.data).mkdir(parents=True, exist_ok=True)
         self._database = Database(settings.resolved_database_url)
         self._database.migrate()
         self._projects = Projects(self._database)
         pictures = Pictures(settings, LabelStudioHosts(settings, self._projects.announced))
-        self._embeddings = Embeddings(pictures, predictor, self.metrics)
-        self._memory = InteractionMemory(
-            self._database, Policy.of(settings), knows=predictor.reader.knows
+        self._embeddings = Embeddings(pictures, self.metrics)
+        self._registry = Registry(self._database, open_store(settings), settings)
+        self._predictors = Predictors(
+            self._registry,
+            predictor,
+            max_bytes=settings.versions_bytes,
+            changed=self._another_serves,
         )
-        self._interactive = Interactive(self._memory, self._embeddings, predictor, self.metrics)
-        self._batch = Batch(self._embeddings, predictor, self.metrics, settings.label_masks)
+        self._memory = InteractionMemory(
+            self._database, Policy.of(settings), knows=self._predictors.knows
+        )
+        self._interactive = Interactive(
+            self._memory, self._embeddings, self._predictors, self.metrics
+        )
         self._deliveries = Deliveries(self._database)
         self._bell = work.Bell(work.build(settings))
-        self.metrics.model(predictor.version)
+        self.metrics.models(self._predictors.serving())
+        self._predictors.start()
         if settings.label_studio_token.get_secret_value() and not settings.label_studio_url:
             _log.warning(
                 "PHRASECLICK_LABEL_STUDIO_TOKEN is set but PHRASECLICK_LABEL_STUDIO_URL is not: "
@@ -90,12 +106,25 @@ class Service:
             threads=settings.torch_threads,
         )
         predictor.warm_up()
-        return cls(settings, predictor)
+        service = cls(settings, predictor)
+        service._registry.base()
+        return service
 
     @property
     def version(self) -> str:
-        """The model version that serves."""
-        return self._predictor.version
+        """The model version that serves where a project has no champion of its own."""
+        return self._predictors.serves(None).version
+
+    def version_for(self, project: Project) -> str:
+        """The model version that serves a project."""
+        return self._predictors.serves(project).version
+
+    def health(self, project: str = "") -> Answer:
+        """What serves, and what was promoted but cannot be loaded.
+
+        project: number or key of the one meant; '' for those without a champion of their own.
+        """
+        return self._predictors.status(Project.read(project) if project else None)
 
     def setup(self, body: object) -> Answer:
         """A project connects: its config is checked, its Label Studio remembered.
@@ -109,7 +138,7 @@ class Service:
         for warning in config.warnings:
             _log.warning("Project %s: %s", request.project.id, warning)
         self._projects.remember(request)
-        return {"model_version": self.version}
+        return {"model_version": self.version_for(request.project)}
 
     def predict(self, body: object) -> Answer:
         """Masks: for one click or phrase, or for many tasks.
@@ -128,12 +157,16 @@ class Service:
         self._bell.ring()
         return {"status": "stored"}
 
-    def versions(self) -> Answer:
+    def versions(self, project: Project | None = None) -> Answer:
         """The model versions that can be had, and the one that serves."""
-        return {"versions": [self.version], "model_version": self.version}
+        serves = self.version_for(project) if project else self.version
+        known = self._registry.all(project.key if project else EVERYONE)
+        names = [it.name for it in known if it.state in _TO_BE_HAD]
+        return {"versions": list(dict.fromkeys([*names, serves])), "model_version": serves}
 
     def close(self) -> None:
         """Finish what runs and let go of everything."""
+        self._predictors.close()
         self._embeddings.close()
         self._bell.close()
         self._database.close()
@@ -153,10 +186,17 @@ class Service:
             # Refused at /setup already; here there is no text area that could say it again.
             _log.warning("Project %s: %s", request.project.id, error)
             self.metrics.failure(error)
-            return [{"result": [], "score": 0.0, "model_version": self.version}]
+            version = self.version_for(request.project)
+            return [{"result": [], "score": 0.0, "model_version": version}]
         if request.interactive:
             return [self._interactive.answer(request, config)]
-        return self._batch.answers(request, config)
+        champion = self._predictors.champion(request.project)
+        batch = Batch(self._embeddings, champion, self.metrics, self.settings.label_masks)
+        return batch.answers(request, config)
+
+    def _another_serves(self) -> None:
+        self.metrics.models(self._predictors.serving())
+        self._embeddings.renew(self._predictors.serves)
 
     def _config(self, xml: str, project: Project) -> LabelConfig:
         return LabelConfig.parse(

@@ -27,6 +27,11 @@ class Settings(BaseSettings):
         "shipped", description="'shipped' or the path of a checkpoint directory."
     )
 
+    checkpoint_store: str = Field(
+        "",
+        description="Folder or fsspec URL (s3://…) of trained versions; empty: in the data folder.",
+    )
+
     # -- Label Studio
     label_studio_url: str = Field(
         "", description="Empty: the one given to connect, else the one that /setup announces."
@@ -99,6 +104,9 @@ class Settings(BaseSettings):
     # About 3.5 MB for a picture and as much for each crop of it: twice twenty annotators' pictures
     # at hand, and the server stays at about 1 GB.
     embedding_cache_bytes: int = Field(256 * MIB, description="Memory for encoded pictures.")
+
+    # About 10 MB each: the champions of some twenty projects, and what a rollback would lead to.
+    versions_bytes: int = Field(256 * MIB, description="Memory for model versions at hand.")
 
     @property
     def resolved_database_url(self) -> str:

@@ -132,6 +132,8 @@ class TargetRow(Base):
     accepted_at: Mapped[datetime | None]
     shown_digest: Mapped[str] = mapped_column(String(32), default="")
     stays: Mapped[bool] = mapped_column(Boolean, default=False)  # key points outlive answers
+    # The version that it is made with; '' before the first answer.
+    model_version: Mapped[str] = mapped_column(String(128), default="", server_default="")
 
     # A number is never given twice: the event log outlives the target that it names.
     __table_args__ = (

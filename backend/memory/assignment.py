@@ -41,6 +41,7 @@ class Assignment:
     logged: Mapping[str, bool]  # signs of clicks that were logged before
     touch: Touch
     carried: str  # a phrase from another task, by setting
+    champion: str  # the model version that a new object begins with
     events: list[Event] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     target: Target | None = None
@@ -323,11 +324,18 @@ class Assignment:
         """It is the last object now."""
         if target.sequence != self.task.revision + 1:
             target.turn += 1
+            if not self._goes_on(target):
+                target.model_version = self.champion
         target.sequence = self.task.revision + 1
         target.updated_at = self.now
         target.owner = target.owner or self.ask.user
         if target.state == "gone":
             target.state = "open"
+
+    def _goes_on(self, target: Target) -> bool:
+        """Whether it is still in the making, and so finishes on the version it began with."""
+        fresh = self.now - target.updated_at <= self.policy.goes_on_for
+        return bool(target.model_version) and target.state in ("open", "kept") and fresh
 
     def _class_of(
         self, prompts: tuple[ClickPrompt, ...]

@@ -63,23 +63,31 @@ class InteractionMemory:
     """See the module. Threads may share it; processes share the database."""
 
     def __init__(
-        self, database: Database, policy: Policy, knows: Callable[[str], bool] = lambda _: False
+        self,
+        database: Database,
+        policy: Policy,
+        knows: Callable[[str, str], bool] = lambda name, version: False,
     ) -> None:
-        """``knows`` says whether the phrase reader knows the words of a label's name."""
+        """``knows`` says whether a model version's reader knows the words of a label's name."""
         self.database = database
         self.policy = policy
         self.viewer = Viewer(policy.label_as_phrase, knows)
 
-    def receive(self, interaction: Interaction, *, touches: Touches | None = None) -> Turn:
-        """Decide what a request belongs to, and write it down. ``touches`` may run the model."""
+    def receive(
+        self, interaction: Interaction, *, touches: Touches | None = None, champion: str = ""
+    ) -> Turn:
+        """Decide what a request belongs to, and write it down.
+
+        touches: may run the model. champion: the model version that a new object begins with.
+        """
         facts = _Facts()
         for _ in range(_ATTEMPTS):
             try:
-                return self._receive(interaction, facts, touches)
+                return self._receive(interaction, facts, touches, champion)
             except _Unknown as question:
                 question.find_out(facts)
         facts.last_attempt = True
-        return self._receive(interaction, facts, touches)
+        return self._receive(interaction, facts, touches, champion)
 
     def record(self, turn: Turn, outcome: Outcome, now: datetime | None = None) -> None:
         """Keep the answer's mask and complete the log, in one transaction; failures too."""
@@ -103,7 +111,7 @@ class InteractionMemory:
             return
         with self.database.write() as connection:
             if turn.target is not None and kept is not None:
-                self._keep(connection, turn, turn.target, kept, digest, now)
+                self._keep(connection, turn, turn.target, kept, digest, outcome, now)
             if turn.counts.new:
                 events.complete(connection, turn.request_id, answered)
 
@@ -148,7 +156,9 @@ class InteractionMemory:
 
     # -- inside
 
-    def _receive(self, ask: Interaction, facts: _Facts, touches: Touches | None) -> Turn:
+    def _receive(
+        self, ask: Interaction, facts: _Facts, touches: Touches | None, champion: str
+    ) -> Turn:
         request_id = secrets.token_hex(16)
         nothing = Turn(
             request_id, "nothing", ask.project, ask.task_id, ask.image, notes=ask.ignored
@@ -169,7 +179,9 @@ class InteractionMemory:
             if image is None:
                 self._write(connection, task, seen.events, ask.user, now, turn=False)
                 return replace(nothing, user=ask.user)
-            assigned = self._assign(connection, ask, image, seen, facts, touches, request_id)
+            assigned = self._assign(
+                connection, ask, image, seen, facts, touches, request_id, champion
+            )
             task.save(connection, now, turn=False)  # a new target needs its number from here on
             undone = self._page_mask(connection, assigned, facts)
             logged = [*seen.events, *undone, *assigned.events]
@@ -215,6 +227,7 @@ class InteractionMemory:
         facts: _Facts,
         touches: Touches | None,
         request_id: str,
+        champion: str,
     ) -> Assignment:
         def touch(click: ClickPrompt, target: Target) -> bool:
             if touches is None or not target.answered_turn:
@@ -236,6 +249,7 @@ class InteractionMemory:
             logged=events.logged_clicks(connection, ask.project, ask.task_id, unknown, ask.user),
             touch=touch,
             carried=self._carried(connection, ask) if self.policy.carry_phrase == "task" else "",
+            champion=champion,
         )
         assignment.decide()
         return assignment
@@ -311,6 +325,7 @@ class InteractionMemory:
         target: TargetView,
         packed: PackedMask,
         digest: str,
+        outcome: Outcome,
         now: datetime,
     ) -> None:
         """Keep a mask, unless a later turn of the target was answered first."""
@@ -321,6 +336,8 @@ class InteractionMemory:
                 "of_turn": turn.number,
                 "answered_turn": turn.number,
                 "answered_at": now,
+                # Another one than it began with, where that could not be had any more.
+                "model_version": outcome.model_version or target.model_version,
             },
         )
         if not found.rowcount:

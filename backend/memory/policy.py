@@ -6,6 +6,10 @@ from typing import Literal
 
 from backend.settings import Settings
 
+# An object finishes on the model version that it began with. One taken up again after a night, or
+# after it was submitted, is a new piece of work and meets the champion.
+GOES_ON_FOR = timedelta(hours=12)
+
 
 @dataclass(frozen=True)
 class Policy:
@@ -15,6 +19,7 @@ class Policy:
     carry_phrase: Literal["none", "target", "task"] = "none"
     label_as_phrase: bool = True
     forget_after: timedelta = timedelta(days=14)
+    goes_on_for: timedelta = GOES_ON_FOR
     # A draft is believed about a target only when it was saved this long after the answer: the page
     # needs up to 0.7 s for each large mask to draw an answer, and clocks of two machines differ.
     draft_margin: timedelta = timedelta(seconds=5)

@@ -68,6 +68,7 @@ class Target:
     accepted_at: datetime | None = None
     shown_digest: str = ""
     stays: bool = False
+    model_version: str = ""  # the one that it finishes on
 
     @classmethod
     def of_row(cls, row: RowMapping) -> "Target":

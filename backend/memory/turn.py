@@ -39,6 +39,7 @@ class TargetView:
     phrase: str | None  # what the model is to read; None: nothing
     phrase_source: PhraseSource
     packed_mask: PackedMask | None = None
+    model_version: str = ""  # what it began with and finishes on; '': the project's champion
 
     @property
     def previous_mask(self) -> np.ndarray | None:

@@ -14,10 +14,10 @@ from backend.memory.turn import PhraseSource, TargetView
 
 @dataclass(frozen=True)
 class Viewer:
-    """``knows`` says whether the phrase reader knows all words of a label's name."""
+    """``knows`` says whether a model version's reader knows all words of a label's name."""
 
     label_as_phrase: bool
-    knows: Callable[[str], bool]
+    knows: Callable[[str, str], bool]
 
     def view(
         self, connection: Connection, target: Target, image: ImageControls
@@ -47,6 +47,7 @@ class Viewer:
             phrase=phrase,
             phrase_source=source,
             packed_mask=mask,
+            model_version=target.model_version,
         )
 
     def _phrase(self, target: Target, label: Label | None) -> tuple[str | None, PhraseSource]:
@@ -55,6 +56,6 @@ class Viewer:
             return target.phrase, "typed"
         if label is not None and self.label_as_phrase:
             for name in (label.value, label.alias):
-                if name and self.knows(name):
+                if name and self.knows(name, target.model_version):
                     return name, "label"
         return None, "none"

@@ -2,6 +2,7 @@
 
 from alembic import context
 
+import backend.registry.tables  # noqa: F401 - its tables belong to Base's metadata
 from backend.tables import Base
 
 context.configure(

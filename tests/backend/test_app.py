@@ -175,7 +175,7 @@ def test_the_documentation_asks_no_other_host(http: httpx.Client) -> None:
 def test_what_nobody_foresaw_is_a_sentence_and_a_500(
     http: httpx.Client, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken() -> None:
+    def broken(*_: object) -> None:
         raise RuntimeError("secret detail")
 
     monkeypatch.setattr(service, "versions", broken)

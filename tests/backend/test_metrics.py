@@ -31,7 +31,7 @@ def test_steps_interactions_failures_cache_and_model() -> None:
     metrics.embedding(at_hand=True)
     metrics.embedding(at_hand=False)
     metrics.delivery("ANNOTATION_CREATED")
-    metrics.model("first-1234")
+    metrics.models({"first-1234"})
 
     said = text(metrics)
     assert 'phraseclick_step_seconds_count{step="encode"} 1.0' in said

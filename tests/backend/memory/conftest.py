@@ -293,7 +293,9 @@ def open_page(database: Database, clock: Clock) -> OpenPage:
     """Open a page: ``open_page(auto_accept=True, config=PLAIN, policy=Policy(…))``."""
 
     def opened(policy: Policy | None = None, **values: Any) -> Page:
-        memory = InteractionMemory(database, policy or Policy(), knows=lambda text, version: text != "Dog")
+        memory = InteractionMemory(
+            database, policy or Policy(), knows=lambda text, version: text != "Dog"
+        )
         return Page(memory, clock, **values)
 
     return opened
