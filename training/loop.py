@@ -105,7 +105,7 @@ class Run:
 
         config = network.config
         self.network = self.ranks.prepare(network)
-        self.average = Average(self.network, PhraseClick(config).to(self.device), train.ema)
+        self.average = Average(self.network, self.ranks.place(PhraseClick(config)), train.ema)
         self.attribute_loss = AttributeLoss(len(config.attributes)).to(self.device)
         self.attribute_index = {name: i for i, name in enumerate(config.attributes)}
         self.optimizer = make_optimizer(self.network, train)

@@ -34,6 +34,8 @@ CLICKABLE_REGIONS = frozenset({"msrc", "camvid", "ecssd", "bsds", "human"})
 DISSECTED = frozenset({"ccp"})
 # Sources that annotate all of their categories wherever those occur.
 COMPLETE = frozenset({"voc", "sbd", "coco", "refcoco", "refcoco+", "refcocog", "grefcoco"})
+# From which round of corrections on a late phrase is known; 99: in the answer learned from alone.
+LATE = (1, 2, 99)
 # The whole picture is measured at no more than about this many pixels a side.
 MEASURED = 512
 
@@ -244,7 +246,7 @@ def _clicked(
     if prompt.phrase is not None and start < recipe.phrase_first:
         return prompt
     if prompt.phrase is not None and start < recipe.phrase_first + recipe.phrase_late:
-        prompt.phrase_from = 99
+        prompt.phrase_from = LATE[int(rng.integers(len(LATE)))]
     _first_clicks(prompt, clicked, view, recipe, rng)
     return prompt
 

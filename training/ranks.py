@@ -40,9 +40,14 @@ class Ranks:
         """Whether it is this process that writes files and reports."""
         return self.rank == 0
 
+    def place(self, network: PhraseClick) -> PhraseClick:
+        """The network on the device, its weights laid out channels last, as convolutions like."""
+        placed: PhraseClick = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return placed
+
     def prepare(self, network: PhraseClick) -> PhraseClick:
-        """The network on the device, with norms that see all processes, where torch has such."""
-        network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        """The network placed, with norms that see all processes, where torch has such."""
+        network = self.place(network)
         if self.world == 1 or self.device.type != "cuda":
             return network
         convert: Callable[[PhraseClick], PhraseClick] = nn.SyncBatchNorm.convert_sync_batchnorm

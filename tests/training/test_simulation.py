@@ -2,8 +2,9 @@
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 
 from model.config import ModelConfig
 from model.network import PhraseClick
-from training.batches import Batch, Batches, told
+from training.batches import Batch, Batches, Question, told
 from training.corrections import corrections
 from training.datasets import PackDataset
 from training.loop import Run
@@ -58,6 +59,40 @@ def test_three_rounds_add_up_to_three_clicks_where_something_is_wrong(run: Run) 
             assert (sign > 0) == inside
             assert not batch.void[row, 0, int(y), int(x)]
     assert run.network.training
+
+
+def test_a_phrase_comes_first_or_with_the_click_or_later(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given who is told what in which round
+    heard: list[list[tuple[Question, str, int]]] = []
+
+    def listening(questions: Sequence[Question], texts: Sequence[str], *rest: Any) -> Any:
+        clicks = [len(question.clicks) for question in questions]
+        heard.append(list(zip(questions, texts, clicks, strict=True)))
+        return told(questions, texts, *rest)
+
+    monkeypatch.setattr("training.simulation.told", listening)
+    ways = set()
+    for step in range(4):
+        # when
+        heard.clear()
+        batch = run.batches.make(step, 96).to(run.device)
+        answered(run, batch)
+        for question in (q for q in batch.questions if q.clickable and q.text):
+            course = [
+                (text, clicks) for round in heard for q, text, clicks in round if q is question
+            ]
+            known = [bool(text) for text, _ in course]
+            # then what is once known stays known
+            assert known == [number >= question.phrase_from for number in range(3)]
+            assert {text for text, _ in course} <= {"", question.text}
+            if known[0]:
+                ways.add("first" if course[0][1] == 0 else "together")
+            else:
+                assert course[0][1] > 0
+                ways.add("later")
+    assert ways == {"first", "together", "later"}
 
 
 def test_without_rounds_a_phrase_that_was_to_come_first_still_gets_its_click(
