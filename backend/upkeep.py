@@ -16,7 +16,10 @@ from backend.label_studio import LabelStudioHosts
 from backend.memory import InteractionMemory, Policy
 from backend.pictures import Pictures
 from backend.projects import Projects
-from backend.samples import Reconciliation, SampleStore, Sight, read_news
+from backend.samples.annotation import read_news
+from backend.samples.reconcile import Reconciliation
+from backend.samples.sight import Sight
+from backend.samples.store import SampleStore
 from backend.settings import Settings
 
 _log = logging.getLogger(__name__)

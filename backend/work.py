@@ -50,7 +50,10 @@ def build(settings: Settings) -> Celery:
 
     @app.task(name=SETTLE, shared=False)  # type: ignore[untyped-decorator]
     def settle_deliveries() -> int:
-        return upkeep().settle()
+        settled = upkeep().settle()
+        if settled:
+            app.send_task(LOOK, expires=_LOOK_S)
+        return settled
 
     @app.task(name=RECONCILE, shared=False)  # type: ignore[untyped-decorator]
     def reconcile() -> None:

@@ -16,8 +16,9 @@ import pytest
 from backend.demo.child import free_port
 
 COMMANDS = (
-    *("serve", "worker", "up", "bench", "versions"),
-    *("connect", "doctor", "demo", "train", "evaluate"),
+    *("serve", "worker", "up", "bench"),
+    *("versions", "promote", "rollback", "compare", "import-version"),
+    *("connect", "doctor", "demo", "samples", "train", "evaluate"),
 )
 
 
@@ -79,16 +80,16 @@ def test_a_port_in_use_is_one_sentence() -> None:
 
 
 def test_a_missing_checkpoint_is_one_sentence(tmp_path: Path) -> None:
-    done = run("versions", CHECKPOINT=tmp_path / "nowhere")
+    done = run("versions", CHECKPOINT=tmp_path / "nowhere", DATA=tmp_path / "data")
 
     assert done.returncode == 1
     assert done.stderr.strip().endswith(f"There is no checkpoint directory at {tmp_path}/nowhere.")
 
 
-def test_versions_shows_what_serves(random_checkpoint: Path) -> None:
-    done = run("versions", CHECKPOINT=random_checkpoint)
+def test_versions_shows_what_serves(random_checkpoint: Path, tmp_path: Path) -> None:
+    done = run("versions", "--json", CHECKPOINT=random_checkpoint, DATA=tmp_path / "data")
 
-    assert json.loads(done.stdout)["version"].startswith("random-")
+    assert json.loads(done.stdout)["serves"].startswith("random-")
 
 
 def started(tmp_path: Path, *arguments: str, **settings: object) -> "subprocess.Popen[bytes]":

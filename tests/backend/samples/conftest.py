@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from backend.database import Database
-from backend.samples import SampleStore
+from backend.samples.store import SampleStore
 from tests.backend.samples.studio import Studio
 from tests.backend.samples.studio_pictures import Team, settings_for
 

@@ -15,7 +15,9 @@ from backend.contract import Project, parse_webhook
 from backend.database import Database
 from backend.errors import LabelConfigError, LabelStudioError
 from backend.label_config import LabelConfig
-from backend.samples import Reconciliation, SampleStore, read_news
+from backend.samples.annotation import read_news
+from backend.samples.reconcile import Reconciliation
+from backend.samples.store import SampleStore
 from backend.tables import AnnotatedPictureRow, AnnotationRow, ProjectRow, SampleRow
 
 WIDTH, HEIGHT = 64, 48

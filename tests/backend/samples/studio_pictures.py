@@ -10,9 +10,10 @@ from pydantic import SecretStr
 from backend.database import Database
 from backend.label_studio import LabelStudioHosts
 from backend.pictures import Pictures
-from backend.samples import SampleStore, Sight
 from backend.samples.dataset import AcceptedSamples
 from backend.samples.rules import Split
+from backend.samples.sight import Sight
+from backend.samples.store import SampleStore
 from backend.settings import Settings
 from tests.backend.samples.studio import PROJECT, START, Studio, settle
 

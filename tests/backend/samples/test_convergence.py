@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from backend.database import Database
-from backend.samples import SampleStore
+from backend.samples.store import SampleStore
 from tests.backend.samples.studio import (
     Studio,
     connected,

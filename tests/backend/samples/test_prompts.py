@@ -9,7 +9,7 @@ from sqlalchemy import select, text
 
 from backend.database import Database
 from backend.memory import InteractionMemory, Policy
-from backend.samples import SampleStore
+from backend.samples.store import SampleStore
 from backend.tables import SampleRow
 from tests.backend.memory.conftest import REFINE, Clock, Page
 from tests.backend.memory.conftest import _region as drawn_on

@@ -15,7 +15,7 @@ from sqlalchemy import select, update
 from backend.contract import Project
 from backend.database import Database
 from backend.label_studio import LabelStudio
-from backend.samples import SampleStore
+from backend.samples.store import SampleStore
 from backend.tables import AnnotationRow, SampledProjectRow, SampleRow
 from tests.backend.samples.studio import (
     PROJECT,

@@ -9,8 +9,8 @@ from sqlalchemy import select, update
 
 from backend.database import Database
 from backend.memory.masks import PackedMask
-from backend.samples import SampleStore
 from backend.samples.annotation import EMPTY
+from backend.samples.store import SampleStore
 from backend.tables import AnnotatedPictureRow, AnnotationRow, SampledProjectRow, SampleRow
 from tests.backend.samples.studio import (
     PROJECT,
