@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as MapDataset
 
-from training.batches import Batch
+from training.batch import Batch
 
 Make = Callable[[int, int], Batch]
 Order = tuple[int, int]  # the step, and the size of its views

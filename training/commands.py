@@ -30,7 +30,8 @@ def train(
         TimeRemainingColumn,
     )
 
-    from training.loop import line, main
+    from training.log_lines import line
+    from training.loop import main
 
     # Of several processes the first one speaks.
     console = Console(quiet=os.environ.get("RANK", "0") != "0")

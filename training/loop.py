@@ -31,14 +31,16 @@ from model.network import PhraseClick
 from training import state
 from training.ahead import Order, made_ahead, workers_for
 from training.average import Average
-from training.batches import Batch, Batches, held_attributes, told
+from training.batch import Batch, held_attributes, told
+from training.batches import Batches
 from training.board import Board
 from training.datasets import open_dataset
 from training.errors import RecipeError
 from training.failures import check_finite, out_of_memory_explained
+from training.log_lines import printed
 from training.losses import AttributeLoss, mean_iou, total_loss
 from training.precision import Precision, in_full
-from training.ranks import Ranks, joined
+from training.ranks import Ranks, device_for, joined
 from training.recipe import Recipe, read_stages
 from training.schedule import make_optimizer, set_rates
 from training.simulation import corrected
@@ -334,7 +336,7 @@ def main(
                 log.info("Going on at step %d.", run.step)
             if run.progress < 1.0:
                 run.train(
-                    _of_stage(stage.name, report or _printed),
+                    _of_stage(stage.name, report or printed),
                     tick and _of_all(tick, number, len(stages)),
                 )
             start = folder / state.LATEST
@@ -343,38 +345,9 @@ def main(
     return out / state.LATEST
 
 
-def device_for(name: str) -> torch.device:
-    """The device that a recipe names; "auto" is a GPU where there is one."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise RecipeError(
-            'train.device is "cuda", but torch sees no GPU here; "auto" takes what is.'
-        )
-    on_gpu = name != "cpu" and torch.cuda.is_available()
-    return torch.device("cuda" if on_gpu else "cpu")
-
-
-def line(entry: dict[str, Any]) -> str:
-    """One line of the log for people."""
-    return "  ".join(_shown(entry))
-
-
 def _of_stage(name: str, report: Report) -> Report:
     return (lambda entry: report({"stage": name, **entry})) if name else report
 
 
 def _of_all(tick: Tick, number: int, stages: int) -> Tick:
     return lambda progress, figures: tick((number + progress) / stages, figures)
-
-
-def _printed(entry: dict[str, Any]) -> None:
-    print(line(entry), flush=True)
-
-
-def _shown(entry: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    for name, value in entry.items():
-        if isinstance(value, dict):
-            yield from _shown(value, f"{prefix}{name} ")
-        elif isinstance(value, float):
-            yield f"{prefix}{name} {value:.4g}"
-        else:
-            yield f"{prefix}{name} {value}"

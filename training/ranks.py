@@ -22,6 +22,7 @@ import torch
 from torch import distributed, nn
 
 from model.network import PhraseClick
+from training.errors import RecipeError
 
 # The others wait while the first one validates or writes.
 PATIENCE = timedelta(hours=2)
@@ -92,6 +93,16 @@ class Ranks:
         """Until all processes are here."""
         if self.world > 1:
             distributed.barrier()
+
+
+def device_for(name: str) -> torch.device:
+    """The device that a recipe names; "auto" is a GPU where there is one."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise RecipeError(
+            'train.device is "cuda", but torch sees no GPU here; "auto" takes what is.'
+        )
+    on_gpu = name != "cpu" and torch.cuda.is_available()
+    return torch.device("cuda" if on_gpu else "cpu")
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from model.network import Features, PhraseClick
 from model.phrase_reader import PhraseReader
-from training.batches import Batch, Question, told
+from training.batch import Batch, Question, told
 from training.corrections import corrections
 
 

@@ -20,7 +20,7 @@ from model.network import PhraseClick
 from model.phrase_encoder import WordBatch
 from model.phrase_reader import PhraseReader
 from training.annotator import correction
-from training.batches import word_batch
+from training.batch import word_batch
 from training.datasets.sample import Dataset, Sample, SampleObject
 from training.errors import DataError
 from training.protocol import overlap

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from training.ahead import PROCESS_AHEAD, THREAD_AHEAD, Order, made_ahead, workers_for
-from training.batches import Batch, Batches
+from training.batch import Batch
+from training.batches import Batches
 from training.datasets import PackDataset
 from training.errors import DataError
 from training.recipe import read_recipe

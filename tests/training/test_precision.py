@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from training.errors import RecipeError
-from training.loop import Run, device_for
+from training.loop import Run
 from training.precision import Precision
+from training.ranks import device_for
 from training.recipe import read_recipe
 
 CPU = torch.device("cpu")

@@ -12,7 +12,8 @@ from training.augment import Kind, Tint, cut
 from training.batches import Batches, view_size
 from training.datasets import VOID, Expression, PackDataset, Sample, SampleObject
 from training.errors import DataError, RecipeError
-from training.prompts import PictureScene, Prompt, PromptRecipe, annotated_concepts, make_prompt
+from training.picture_scene import PictureScene
+from training.prompts import Prompt, PromptRecipe, annotated_concepts, make_prompt
 from training.recipe import Recipe, TrainRecipe, read_recipe
 
 KNOWN = {"voc": ("boat", "bus", "cat", "dog", "sheep", "train")}

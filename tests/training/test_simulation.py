@@ -12,7 +12,8 @@ import torch
 
 from model.config import ModelConfig
 from model.network import PhraseClick
-from training.batches import Batch, Batches, Question, told
+from training.batch import Batch, Question, told
+from training.batches import Batches
 from training.corrections import corrections
 from training.datasets import PackDataset
 from training.loop import Run
