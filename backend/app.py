@@ -137,7 +137,7 @@ def _add_routes(app: FastAPI) -> None:
     )
     def figures(service: Served) -> Response:
         """For Prometheus."""
-        return Response(service.metrics.exposition(), media_type=metrics.CONTENT_TYPE)
+        return Response(service.figures(), media_type=metrics.CONTENT_TYPE)
 
     @app.get("/versions", responses={200: openapi.VERSIONS_ANSWER}, response_class=Response)
     def versions(body: Body, service: Served) -> Response:

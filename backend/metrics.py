@@ -6,7 +6,7 @@ and start at zero with the server.
 
 import os
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 from prometheus_client import (
@@ -105,6 +105,14 @@ class Metrics:
             multiprocess_mode="max",
         )
         self._models: set[str] = set()
+        self._labels = Gauge(
+            "phraseclick_labels",
+            "Accepted labels in the database, by project and by what became of them.",
+            ("project", "what"),
+            registry=self._registry,
+            multiprocess_mode="mostrecent",
+        )
+        self._labels_known: set[tuple[str, str]] = set()
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -147,6 +155,14 @@ class Metrics:
         self._models |= set(versions)
         for version in versions:
             self._model.labels(version).set(1)
+
+    def labels(self, figures: Mapping[tuple[str, str], int]) -> None:
+        """What the database holds of accepted labels: (project, what) -> number."""
+        for named in self._labels_known - set(figures):
+            self._labels.labels(*named).set(0)
+        self._labels_known |= set(figures)
+        for named, number in figures.items():
+            self._labels.labels(*named).set(number)
 
     def exposition(self) -> bytes:
         """Everything in Prometheus' text format; of all server processes where there are more."""

@@ -19,7 +19,7 @@ from backend.contract import (
 from backend.database import Database
 from backend.deliveries import Deliveries
 from backend.embeddings import Embeddings
-from backend.errors import LabelConfigError, RequestError
+from backend.errors import DatabaseError, LabelConfigError, RequestError
 from backend.interactive import Interactive
 from backend.label_config import LabelConfig
 from backend.label_studio import LabelStudioHosts
@@ -31,6 +31,7 @@ from backend.registry.predictors import Predictors
 from backend.registry.records import EVERYONE
 from backend.registry.registry import Registry
 from backend.registry.storage import open_store
+from backend.samples.counts import gauges
 from backend.settings import Settings
 from model.predictor import Predictor
 
@@ -156,6 +157,15 @@ class Service:
         self.metrics.delivery(hook.action if hook.action in _ACTIONS else "other")
         self._bell.ring()
         return {"status": "stored"}
+
+    def figures(self) -> bytes:
+        """For Prometheus: what this server counted, and what the database holds of labels."""
+        try:
+            self.metrics.labels(gauges(self._database))
+        except DatabaseError as error:
+            # The other figures tell what is wrong; they must not be missing just then.
+            _log.warning("The labels could not be counted: %s", error)
+        return self.metrics.exposition()
 
     def versions(self, project: Project | None = None) -> Answer:
         """The model versions that can be had, and the one that serves."""

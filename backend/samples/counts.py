@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import case, func, select
 
 from backend.database import Database
 from backend.samples import rows
@@ -92,3 +92,31 @@ def count(database: Database, project: str) -> Counts:
         None if row is None else row.asked_at,
         "" if row is None else row.error,
     )
+
+
+def gauges(database: Database) -> dict[tuple[str, str], int]:
+    """A few of these figures for all projects, cheap enough to be asked for every few seconds:
+    (project, name) -> number. Regions stand by the state of their picture."""
+    label = case(
+        (rows.annotations.c.gone_at.is_not(None), "annotations deleted"),
+        (rows.annotations.c.skipped, "annotations skipped"),
+        else_="annotations accepted",
+    )
+    project = rows.annotations.c.project
+    of_annotations = select(project, label, func.count()).group_by(project, label)
+    state = rows.pictures.c.state
+    of_regions = (
+        select(rows.samples.c.project, state, func.count())
+        .join(
+            rows.pictures,
+            (rows.pictures.c.project == rows.samples.c.project)
+            & (rows.pictures.c.annotation_id == rows.samples.c.annotation_id)
+            & (rows.pictures.c.image == rows.samples.c.image),
+        )
+        .group_by(rows.samples.c.project, state)
+    )
+    with database.read() as connection:
+        found = {(key, name): number for key, name, number in connection.execute(of_annotations)}
+        for key, name, number in connection.execute(of_regions):
+            found[key, f"regions, picture {name}"] = number
+    return found

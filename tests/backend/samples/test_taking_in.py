@@ -131,6 +131,29 @@ def test_the_worker_asks_and_looks_by_the_clock_and_asks_at_its_start(settings: 
     assert schedule["look"]["schedule"] <= 60
 
 
+def test_prometheus_sees_the_labels(
+    service: Service, upkeep: Upkeep, page: Any, picture_host: Any
+) -> None:
+    picture_host.add("/data/upload/6/a.png")
+    region = page.region(service.predict(page.request([page.click(1, 30, 40)])))
+    send(service, accepted(page, [region, {**region, "id": "other"}]))
+    upkeep.settle()
+
+    def figure(what: str) -> str:
+        said = service.figures().decode()
+        start = f'phraseclick_labels{{project="{KEY}",what="{what}"}} '
+        return next((line for line in said.splitlines() if line.startswith(start)), "")[
+            len(start) :
+        ]
+
+    assert figure("annotations accepted") == "1.0"
+    assert figure("regions, picture unseen") == "2.0"
+
+    upkeep.look()
+    assert figure("regions, picture good") == "2.0"
+    assert figure("regions, picture unseen") == "0.0"
+
+
 def test_asking_settles_what_waits_first(
     service: Service, upkeep: Upkeep, own: Database, page: Any, picture_host: Any
 ) -> None:
