@@ -11,8 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+
+from model import checkpoint
+from model.config import ModelConfig
+from model.network import PhraseClick
 
 RED, BLUE, GREEN, GREY = (215, 25, 25), (25, 45, 215), (30, 170, 40), (128, 128, 128)
 
@@ -141,4 +146,16 @@ validate_objects = 2
 """
     path = tmp_path / "recipe.toml"
     path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def unlearned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small checkpoint that learned nothing but knows the words of the shapes."""
+    torch.manual_seed(0)
+    words = ["the", "dog", "cat", "left", "right", "red", "blue", "green", "dress", "person"]
+    vectors = np.random.default_rng(0).normal(size=(len(words), 8)).astype(np.float32)
+    config = ModelConfig(input_size=64, channels=16, word_dim=8, phrase_dim=4, attributes=("dog",))
+    path = tmp_path_factory.mktemp("checkpoint") / "unlearned"
+    checkpoint.save(path, PhraseClick(config).eval(), words, vectors)
     return path
