@@ -13,6 +13,7 @@ import typer
 
 from backend.connect import connect, doctor
 from backend.demo.command import demo
+from backend.registry.commands import compare, import_version, promote, rollback, versions
 from backend.samples.command import samples
 from model.errors import PhraseClickError
 from training.commands import evaluate, train
@@ -27,7 +28,8 @@ app = typer.Typer(
     help="Click and phrase segmentation for Label Studio.",
 )
 
-for _command in (connect, doctor, demo, samples, train, evaluate):
+_versions = (versions, promote, rollback, compare, import_version)
+for _command in (connect, doctor, demo, samples, train, evaluate, *_versions):
     app.command()(_command)
 
 Data = Annotated[
@@ -104,16 +106,6 @@ def bench(
     from backend.bench import run
 
     run(json_file=json, folder=data, rounds=rounds, pictures=pictures, load_seconds=seconds)
-
-
-@app.command()
-def versions() -> None:
-    """Show the model version that serves."""
-    from rich.console import Console
-
-    from backend.versions import served
-
-    Console().print_json(data=served(_settings(None).checkpoint))
 
 
 def main() -> None:

@@ -16,6 +16,9 @@ from backend.label_studio import LabelStudioHosts
 from backend.memory import InteractionMemory, Policy
 from backend.pictures import Pictures
 from backend.projects import Projects
+from backend.registry.announcing import Announcer
+from backend.registry.registry import Registry
+from backend.registry.storage import open_store
 from backend.samples.annotation import read_news
 from backend.samples.reconcile import Reconciliation
 from backend.samples.sight import Sight
@@ -41,6 +44,8 @@ class Upkeep:
         self._memory = InteractionMemory(self._database, Policy.of(settings))
         self._samples = SampleStore(self._database)
         hosts = LabelStudioHosts(settings, Projects(self._database).announced)
+        self._registry = Registry(self._database, open_store(settings), settings)
+        self._announcer = Announcer(self._registry, hosts, settings)
         self._reconciliation = Reconciliation(self._database, hosts, self._config)
         self._sight = Sight(self._database, Pictures(settings, hosts))
 
@@ -58,10 +63,16 @@ class Upkeep:
         """Look at the pictures under labels that are new; how many."""
         return self._sight.look(_LOOK_S)
 
+    def announce(self) -> int:
+        """Tell Label Studio of champions that it has not heard of; how many."""
+        return self._announcer.announce()
+
     def tidy(self) -> None:
-        """Forget old targets and deliveries. (Caches keep themselves within their bounds.)"""
+        """Forget old targets, deliveries and model versions. (Caches bound themselves.)"""
         self._memory.forget(datetime.now(UTC))
         self._deliveries.forget_old()
+        for version in self._registry.prune():
+            _log.info("Model version %s of %s was pruned", version.name, version.project or "all")
 
     def close(self) -> None:
         """Give the database back."""

@@ -28,6 +28,7 @@ SETTLE = "phraseclick.settle_deliveries"
 TIDY = "phraseclick.tidy"
 RECONCILE = "phraseclick.reconcile"
 LOOK = "phraseclick.look_at_pictures"
+ANNOUNCE = "phraseclick.announce_champions"
 
 _TICK_S = 15.0
 # So late at most is known what a lost webhook would have told.
@@ -63,6 +64,10 @@ def build(settings: Settings) -> Celery:
     def look_at_pictures() -> int:
         return upkeep().look()
 
+    @app.task(name=ANNOUNCE, shared=False)  # type: ignore[untyped-decorator]
+    def announce_champions() -> int:
+        return upkeep().announce()
+
     @app.task(name=TIDY, shared=False)  # type: ignore[untyped-decorator]
     def tidy() -> None:
         upkeep().tidy()
@@ -97,6 +102,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
                 "schedule": _RECONCILE_S,
                 "options": {"expires": _RECONCILE_S},
             },
+            "announce": {"task": ANNOUNCE, "schedule": _TICK_S, "options": {"expires": _TICK_S}},
             "look": {"task": LOOK, "schedule": _LOOK_S, "options": {"expires": _LOOK_S}},
             "tidy": {"task": TIDY, "schedule": _TIDY_S, "options": {"expires": _TIDY_S}},
         },
@@ -130,6 +136,14 @@ def run_worker(settings: Settings) -> None:
             "--loglevel=INFO",
         ]
     )
+
+
+def call(app: Celery, task: str) -> None:
+    """Have the worker do a task soon. Raises whatever the broker's client raises."""
+    # By itself Celery would try for ever to reach a broker that is away.
+    with app.connection_for_write(connect_timeout=2) as connection:
+        connection.ensure_connection(max_retries=1, timeout=5)
+        app.send_task(task, connection=connection, retry=False)
 
 
 class Bell:
@@ -166,12 +180,6 @@ class Bell:
                 continue
             self._rung = False
             try:
-                self._send()
+                call(self._app, SETTLE)
             except Exception as error:  # whatever the broker's client raises
                 _log.warning("The worker could not be called (%s); it looks by itself.", error)
-
-    def _send(self) -> None:
-        # By itself Celery would try for ever to reach a broker that is away.
-        with self._app.connection_for_write(connect_timeout=2) as connection:
-            connection.ensure_connection(max_retries=1, timeout=5)
-            self._app.send_task(SETTLE, connection=connection, retry=False)

@@ -237,6 +237,8 @@ class Registry:
             stands = [it for it in history if it.project == owner]
             if stands and serves == becomes:
                 return stands[-1]
+            if owner == EVERYONE and serves == becomes:
+                raise VersionError(f"{base} serves already: it is what the settings name.")
             return _append(connection, owner, "promotion", becomes, serves, who, why)
 
     def rollback(self, project: str = EVERYONE, *, who: str, why: str = "") -> Promotion:
