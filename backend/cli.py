@@ -111,10 +111,17 @@ def bench(
 def main() -> None:
     """Run the command; an error of the family is one sentence and exit status 1."""
     try:
-        app()
+        app(obj=_folder_of_version)
     except PhraseClickError as error:
         typer.secho(str(error), fg=typer.colors.RED, err=True)
         sys.exit(1)
+
+
+def _folder_of_version(name: str) -> Path:
+    """For commands of rooms that know no registry, such as evaluate."""
+    from backend.registry import resolve
+
+    return resolve(name, _settings(None))
 
 
 def _settings(data: Path | None) -> "Settings":
