@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from training.losses import AttributeLoss, LossRecipe, mask_loss, pixel_weights
+from training.losses import AttributeLoss, LossRecipe, mask_loss, mean_iou, pixel_weights
 
 RECIPE = LossRecipe()
 
@@ -83,3 +83,31 @@ def test_rare_attributes_weigh_more() -> None:
 
 def test_no_attributes_no_loss() -> None:
     assert float(AttributeLoss(0)(torch.zeros(3, 0), torch.zeros(3, 0))) == 0.0
+
+
+def test_iou_counts_what_is_asked_and_what_is_found_but_no_void() -> None:
+    # given an answer that is right, one that finds half of it, and nothing where nothing is asked
+    target = torch.cat([square(), square(), torch.zeros(1, 1, 32, 32)])
+    logits = (target - 0.5) * 9
+    logits[1, :, :, :16] = -9.0
+    void = torch.zeros_like(target, dtype=torch.bool)
+    assert float(mean_iou(logits, target, void)) == pytest.approx((1.0 + 0.5 + 1.0) / 3)
+    # then what is missing does not count where nothing is known
+    void[1, :, :, :16] = True
+    assert float(mean_iou(logits, target, void)) == 1.0
+
+
+def test_the_papers_loss_is_plain_cross_entropy() -> None:
+    # given the recipe of the paper: no focal factor, no dice, no heavier borders
+    paper = LossRecipe(dice=0.0, border=0.0, coarse_border=1.0)
+    target = square()
+    logits = torch.randn(1, 1, 32, 32, generator=torch.Generator().manual_seed(1))
+    p = torch.sigmoid(logits.double())
+    slow = -(target * p.log() + (1 - target) * (1 - p).log()).mean()
+    found = mask_loss(logits, target, weights(target, paper), paper)
+    assert float(found) == pytest.approx(float(slow), rel=1e-5)
+    # and a focal factor makes what is nearly right count less
+    focal = LossRecipe(dice=0.0, border=0.0, coarse_border=1.0, focal_gamma=2.0)
+    sure = (target - 0.5) * 6
+    plain = mask_loss(sure, target, weights(target, paper), paper)
+    assert mask_loss(sure, target, weights(target, focal), focal) < 0.01 * plain
