@@ -1,0 +1,184 @@
+"""Real server processes that follow promotions and rollbacks while people click."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from backend.database import Database
+from backend.registry.registry import Registry
+from backend.settings import Settings
+from backend.tables import EventRow
+from tests.backend.servers import Server
+
+pytestmark = pytest.mark.slow
+
+MakeCheckpoint = Callable[..., Path]
+SIX = "6.1795384361"
+# What is promised for a rollback, whose version every server has at hand. A promotion has to load
+# first, which on a machine that is busy otherwise takes as long as it takes.
+ROLLBACK_S = 1.0
+PROMOTION_S = 5.0
+
+
+@pytest.fixture
+def shared(settings: Settings, database: Database, picture_host: Any) -> Settings:
+    """One database, of either kind, and one folder."""
+    url = database.url.render_as_string(hide_password=False)
+    return settings.model_copy(update={"database_url": url, "label_studio_url": picture_host.url})
+
+
+@pytest.fixture
+def here(shared: Settings) -> Iterator[Registry]:
+    registry = Registry.open(shared)
+    yield registry
+    registry.close()
+
+
+@pytest.fixture
+def servers(shared: Settings, tmp_path: Path) -> Iterator[list[Server]]:
+    """Two, on one database and folder."""
+    started = [Server(shared, tmp_path / f"server-{number}.log") for number in range(2)]
+    try:
+        for server in started:
+            server.up()
+        yield started
+    finally:
+        for server in started:
+            server.stop()
+
+
+def served_by(server: Server) -> str:
+    return str(server.http.get("/health", params={"project": "6"}).json()["model_version"])
+
+
+def seconds_until(servers: list[Server], version: str, since: float) -> float:
+    """Until every server answers with this version."""
+    while any(served_by(server) != version for server in servers):
+        assert time.perf_counter() - since < 60, [server.log.read_text() for server in servers]
+        time.sleep(0.005)
+    return time.perf_counter() - since
+
+
+def test_promotion_and_rollback_reach_every_process_while_people_click(
+    servers: list[Server],
+    here: Registry,
+    make_checkpoint: MakeCheckpoint,
+    page: Any,
+    picture_host: Any,
+    record_property: Callable[[str, object], None],
+) -> None:
+    # given: a version in the store, and somebody at work on each server
+    base = here.base_name
+    name = here.add(make_checkpoint(1), project=SIX).name
+    ended, waits, failures = threading.Event(), [], []
+
+    def work(person: int) -> None:
+        """One object for ten clicks, then the next."""
+        try:
+            address = picture_host.add(f"/data/upload/6/{person}.png", seed=person)
+            number = 0
+            while not ended.is_set():
+                number += 1
+                label = "Cat" if number % 10 == 1 else "+ last object"
+                click = page.click(f"{person}-{number}", 30 + number % 10, 40, label=label)
+                body = page.request([click], task=100 + person, address=address)
+                started = time.perf_counter()
+                answer = servers[person].predict(body)
+                waits.append(time.perf_counter() - started)
+                assert page.region(answer)
+                time.sleep(0.05)
+        except BaseException as error:
+            failures.append(error)
+
+    people = [threading.Thread(target=work, args=(person,)) for person in range(2)]
+    for person in people:
+        person.start()
+    time.sleep(2)
+
+    # when
+    took = []
+    for _ in range(3):
+        since = time.perf_counter()
+        here.promote(name, who="test")
+        took.append(("promotion", seconds_until(servers, name, since)))
+        time.sleep(1)
+        since = time.perf_counter()
+        here.rollback(SIX, who="test")
+        took.append(("rollback", seconds_until(servers, base, since)))
+        time.sleep(1)
+    here.promote(name, who="test")
+    time.sleep(2)
+    ended.set()
+    for person in people:
+        person.join()
+
+    # then
+    record_property("seconds", took)
+    print(f"\n{took}\nclicks: {len(waits)}, longest {max(waits):.3f} s")
+    assert failures == []
+    assert max(seconds for kind, seconds in took if kind == "rollback") < ROLLBACK_S, took
+    assert max(seconds for kind, seconds in took if kind == "promotion") < PROMOTION_S, took
+    with here.database.read() as connection:
+        query = select(EventRow.target_id, EventRow.model_version).where(
+            EventRow.model_version != ""
+        )
+        rows = connection.execute(query).all()
+    versions: dict[int, set[str]] = {}
+    for target, version in rows:
+        versions.setdefault(target, set()).add(version)
+    assert {version for many in versions.values() for version in many} == {base, name}
+    assert all(len(many) == 1 for many in versions.values()), "an object changed its model"
+
+
+def test_a_server_says_when_it_cannot_load_what_was_promoted(
+    servers: list[Server], here: Registry, make_checkpoint: MakeCheckpoint, page: Any,
+    picture_host: Any,
+) -> None:  # fmt: skip
+    name = here.add(make_checkpoint(1), project=SIX).name
+    weights = here.folder(name) / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    address = picture_host.add("/data/upload/6/a.png")
+
+    here.promote(name, who="test")
+
+    deadline = time.monotonic() + 30
+    for server in servers:
+        while "problems" not in (health := server.http.get("/health").json()):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert name in health["problems"][0]
+        assert "damaged" in health["problems"][0]
+        answer = server.predict(page.request([page.click(1, 30, 40)], address=address))
+        assert answer["results"][0]["model_version"] == here.base_name
+    here.rollback(SIX, who="test")
+    for server in servers:
+        while "problems" in server.http.get("/health").json():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def test_a_server_that_starts_later_serves_the_champion_at_once(
+    shared: Settings, here: Registry, make_checkpoint: MakeCheckpoint, page: Any,
+    picture_host: Any, tmp_path: Path,
+) -> None:  # fmt: skip
+    name = here.add(make_checkpoint(1), project=SIX).name
+    here.promote(name, who="test")
+    address = picture_host.add("/data/upload/6/a.png")
+    server = Server(shared, tmp_path / "late.log")
+    try:
+        server.up()
+        answer = server.predict(page.request([page.click(1, 30, 40)], address=address))
+        setup = {"project": SIX, "schema": page.tried_config}
+
+        assert answer["results"][0]["model_version"] == name
+        assert server.http.post("/setup", json=setup).json() == {"model_version": name}
+        assert server.http.get("/health").json()["champions"] == {SIX: name}
+        other = {"project": "7.1", "schema": page.tried_config}
+        assert server.http.post("/setup", json=other).json()["model_version"] == here.base_name
+    finally:
+        server.stop()
