@@ -17,6 +17,27 @@ from training.probes import Finding
 STEPS = 10
 LEAST_STEP = f"one more click, the least of the gains from 1 to {STEPS}"
 EVERYWHERE = "all"
+ORDER = (
+    probes.GAIN,
+    probes.GAIN_GARMENTS,
+    probes.GAIN_SEVERAL,
+    probes.RIGHT_WORD,
+    probes.RIGHT_WORD_ALONE,
+    probes.ALONE,
+    probes.ALONE_GARMENTS,
+    probes.ONE_OF_TWO_WORDS,
+    probes.BOTH_WORDS,
+    probes.SIDE_OR_COLOUR,
+    *(probes.NAMED_BY + kind for kind in ("side", "height", "colour", "size")),
+    probes.NEGATIVE_OUT,
+    probes.NEGATIVE_BESIDE,
+    probes.REMOVED,
+    probes.KEPT,
+    probes.EVERY_NEGATIVE,
+    probes.EVERY_POSITIVE,
+    LEAST_STEP,
+)
+"""In which they are told: words first, clicks last."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +77,11 @@ def least_step(results: Sequence[Result]) -> dict[str, dict[str, Any]]:
 
     Every case must have been given ten clicks (or have been found whole before).
     """
-    parts: dict[str, list[Result]] = {EVERYWHERE: list(results)}
+    parts: dict[str, list[Result]] = {}
     for result in results:
         parts.setdefault(result.case.source, []).append(result)
+    if len(parts) > 1:
+        parts[EVERYWHERE] = list(results)
     least = {}
     for source, part in parts.items():
         ious = np.array([[r.course.iou(k) for k in range(1, STEPS + 1)] for r in part])
@@ -79,9 +102,9 @@ def tally(findings: Sequence[Finding]) -> dict[str, dict[str, dict[str, Any]]]:
     return {
         name: {
             source: shown(estimate([e.value for e in part], [e.picture for e in part]))
-            for source, part in sorted(by_source.items())
+            for source, part in sorted(by_source.items(), key=_all_last)
         }
-        for name, by_source in sorted(groups.items())
+        for name, by_source in groups.items()
     }
 
 
@@ -90,7 +113,7 @@ def judged(
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """The tally, with what was wanted where something was: "aim", "certain" and "reached"."""
     result: dict[str, dict[str, dict[str, Any]]] = {}
-    for name, by_source in tallied.items():
+    for name, by_source in sorted(tallied.items(), key=lambda each: ORDER.index(each[0])):
         for source, found in by_source.items():
             entry = dict(found)
             for aim in AIMS:
@@ -103,3 +126,7 @@ def judged(
                     }
             result.setdefault(name, {})[source] = entry
     return result
+
+
+def _all_last(part: tuple[str, Any]) -> tuple[bool, str]:
+    return part[0] == EVERYWHERE, part[0]

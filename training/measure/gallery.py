@@ -110,8 +110,10 @@ def _exhibit(measurement: Measurement, result: Result) -> Exhibit:
     view = around([wanted, *seen], clicks)
     left, top, width, height = view
     about = [case.source, sample.key]
+    if case.category not in (None, case.phrase):
+        about.insert(0, str(case.category))
     return Exhibit(
-        title=" · ".join(about if case.category is None else [case.category, *about]),
+        title=" · ".join(about),
         phrase=case.phrase,
         view=view,
         picture=_data_uri(sample.image[top : top + height, left : left + width]),

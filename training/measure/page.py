@@ -24,6 +24,8 @@ FEWER_IS_BETTER = ("noc85", "noc90")
 WHISKER_WIDTH = 150.0
 # What the histograms share, so that they end where the curves beside them do.
 CHART_HEIGHT = 330.0
+# The width of one in the names beside the curves.
+LETTER = 6.8
 
 
 def render(figures: Mapping[str, Any], gallery: Mapping[str, Sequence[Exhibit]]) -> str:
@@ -39,18 +41,19 @@ def render(figures: Mapping[str, Any], gallery: Mapping[str, Sequence[Exhibit]])
     runs = [figures, *figures["further"]]
     names = _names(runs)
     several = len(runs) > 1
-    clicked = [
-        (run, name) for run, name in zip(runs, names, strict=True) if run["mode"] != "phrase"
-    ]
+    numbered = list(enumerate(zip(runs, names, strict=True)))
+    clicked = [(number, *both) for number, both in numbered if both[0]["mode"] != "phrase"]
     return environment.get_template("page.html").render(
         figures=figures,
         runs=list(zip(runs, names, strict=True)),
-        counts=_counts(figures["mode"]),
+        counts=_counts([figures["mode"]]),
+        all_counts=_counts([run["mode"] for run in runs]),
         curves=charts.curves(runs, names),
         histograms=[
-            charts.histogram(run, name, max(48.0, CHART_HEIGHT / len(clicked) - 50.0))
-            for run, name in clicked
+            (number, charts.histogram(run, name, max(48.0, CHART_HEIGHT / len(clicked) - 50.0)))
+            for number, run, name in clicked
         ],
+        room_for_names=16 + LETTER * max(len(name) for name in names) if several else 20,
         groups=_groups(figures),
         comparisons=_comparisons(figures) if several else [],
         measures=MEASURES,
@@ -65,16 +68,21 @@ def render(figures: Mapping[str, Any], gallery: Mapping[str, Sequence[Exhibit]])
 
 
 def _names(runs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What tells the runs apart, and no more."""
-    if len({run["mode"] for run in runs}) == 1:
-        return [run["version"] for run in runs]
-    if len({run["version"] for run in runs}) == 1:
-        return [run["mode"] for run in runs]
-    return [run["label"] for run in runs]
+    """What tells the runs apart, and no more: version, mode, or both."""
+    versions = [run["version"] for run in runs]
+    in_modes = {version for version in versions if versions.count(version) > 1}
+    names = []
+    for run in runs:
+        if len(runs) == 1 or run["version"] not in in_modes:
+            names.append(run["version"])
+        else:
+            names.append(run["mode"] if len(in_modes) == 1 else run["label"])
+    return names
 
 
-def _counts(mode: str) -> list[str]:
-    return ["1"] if mode == "phrase" else ["1", "2", "3", "5", "10"]
+def _counts(modes: Sequence[str]) -> list[str]:
+    """After how many interactions IoU is shown: a phrase alone is one."""
+    return ["1"] if set(modes) == {"phrase"} else ["1", "2", "3", "5", "10"]
 
 
 def _groups(figures: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, Any]]]]:

@@ -27,12 +27,14 @@ def _table(title: str) -> Table:
 
 
 def _run(run: Mapping[str, Any]) -> Table:
-    counts = [k for k in run["iou"] if run["mode"] != "phrase" or k == "1"]
+    alone = run["mode"] == "phrase"
+    counts = ["1"] if alone else list(run["iou"])
+    thresholds = [] if alone else ["85", "90"]
     table = _table(
         f"{run['label']} (± half the 95 % interval; {run['ms_per_click']:.0f} ms a click)"
     )
     table.add_column("")
-    for name in ("n", "NoC@85", "NoC@90", *(f"IoU@{k}" for k in counts), "failed"):
+    for name in ("n", *(f"NoC@{t}" for t in thresholds), *(f"IoU@{k}" for k in counts), "failed"):
         table.add_column(name, justify="right")
     sections = [run["by_source"], run["by_size"], run.get("by_seen", {}), {"all": run}]
     for section in sections:
@@ -42,16 +44,12 @@ def _run(run: Mapping[str, Any]) -> Table:
             table.add_row(
                 name,
                 str(part["cases"]),
-                *(_noc(part, threshold) for threshold in ("85", "90")),
+                *(_cell(part["noc"][t], part["noc_interval"][t], 2) for t in thresholds),
                 *(_cell(part["iou"][k], part["iou_interval"][k], 3) for k in counts),
                 str(part["failures"]["90"]),
             )
         table.add_section()
     return table
-
-
-def _noc(part: Mapping[str, Any], threshold: str) -> Text:
-    return _cell(part["noc"][threshold], part["noc_interval"][threshold], 2)
 
 
 def _comparisons(figures: Mapping[str, Any]) -> Table:
