@@ -58,10 +58,11 @@ class AcceptedSamples:
             for each in labeled(database, project)
             if not each.reason and each.split is not None and split in (None, each.split)
         )
+        self._sources = [SOURCE] * len(self._labeled)
 
     @property
     def sources(self) -> Sequence[str]:
-        return [SOURCE] * len(self._labeled)
+        return self._sources
 
     def __len__(self) -> int:
         return len(self._labeled)
@@ -82,7 +83,9 @@ class AcceptedSamples:
     def key(self, index: int) -> str:
         """The name of a sample, the same for ever."""
         place = self._labeled[index].place
-        return f"task-{place.task_id}-annotation-{place.annotation_id}-{place.image}"
+        project = self.project.partition(".")[0]
+        annotation = f"task-{place.task_id}-annotation-{place.annotation_id}"
+        return f"project-{project}-{annotation}-{place.image}"
 
     def size(self, index: int) -> tuple[int, int]:
         """Width and height of the picture, without decoding it."""

@@ -77,14 +77,14 @@ class SampleStore:
                 found = made.get(annotation.id)
                 _take(connection, project.key, annotation, found, asked_at, asked_at)
             of_task = rows.annotations.c.task_id == task_id
-            missing = set(graves.living(connection, project.key, of_task)) - given
             before = rows.annotations.c.asked_at.is_not(None) | (
                 rows.annotations.c.seen_at < asked_at - _JUST_BEFORE
             )
-            gone = missing & set(graves.living(connection, project.key, of_task, before))
-            graves.bury(connection, project.key, sorted(gone), asked_at)
-            # With one that is missing or only just came, this is to be asked again next time.
-            _mark(connection, project.key, task_id, "" if missing - gone else mark, asked_at)
+            missing = set(graves.living(connection, project.key, of_task, before)) - given
+            graves.bury(connection, project.key, sorted(missing), asked_at)
+            # Where something came in between, this is to be asked again next time.
+            agreed = set(graves.living(connection, project.key, of_task)) == given
+            _mark(connection, project.key, task_id, mark if agreed else "", asked_at)
 
     def tasks_gone(self, project: Project, tasks: Iterable[int], *, asked_at: datetime) -> None:
         """Label Studio was asked for these tasks and has them no more."""
@@ -127,7 +127,7 @@ class SampleStore:
         for annotation in annotations:
             with self.database.read() as connection:
                 row = _row(connection, project.key, annotation.id)
-            if not _newer(annotation, asked_at, row):
+            if not _newer(annotation, asked_at, row) or _same(annotation, row):
                 continue
             regions, left_out = annotation.drawn()
             masks = {region.id: mask for region, mask, _ in regions}
@@ -155,9 +155,9 @@ def _take(
     asked_at: datetime | None,
     now: datetime,
 ) -> None:
-    """Write a version where it is the newest; ``made`` is None where it was not, before."""
+    """Write a version where it is the newest; ``made`` is None where it was old or known."""
     row = _row(connection, key, annotation.id)
-    if made is None or not _newer(annotation, asked_at, row):
+    if not _newer(annotation, asked_at, row):
         return
     if graves.buried(connection, key, annotation.task_id, row, asked_at):
         return
@@ -173,11 +173,11 @@ def _take(
         "digest": annotation.digest,
         "gone_at": None,
     }
-    same = row is not None and row.gone_at is None and row.digest == annotation.digest
-    if same and row is not None and row.updated_at == annotation.updated_at:
-        connection.execute(
-            update(rows.annotations).where(rows.this(key, annotation.id)).values(**told)
-        )
+    if _same(annotation, row):
+        this = rows.this(key, annotation.id)
+        connection.execute(update(rows.annotations).where(this).values(**told))
+        return
+    if made is None:
         return
     told |= {
         "created_at": annotation.created_at,
@@ -246,6 +246,14 @@ def _write_samples(connection: Connection, key: str, annotation: Annotation, mad
         written.append(row)
     if written:
         connection.execute(insert(rows.samples), written)
+
+
+def _same(annotation: Annotation, row: Row[Any] | None) -> bool:
+    """Whether this very version is there already, and stands."""
+    if row is None or row.gone_at is not None:
+        return False
+    known: tuple[datetime, str] = (row.updated_at, row.digest)
+    return known == (annotation.updated_at, annotation.digest)
 
 
 def _newer(annotation: Annotation, asked_at: datetime | None, row: Row[Any] | None) -> bool:

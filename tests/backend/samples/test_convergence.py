@@ -1,6 +1,7 @@
 """Whatever the order, duplicates or losses of deliveries: the same samples in the end."""
 
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -132,3 +133,36 @@ def test_what_comes_late_is_set_right_by_the_next_asking(
     reconciliation(one, studio).run()
 
     assert state(one) == asked
+
+
+def test_workers_that_settle_at_once_agree(database: Database) -> None:
+    # given: a day's deliveries, and four workers who each see all of them in an order of their own
+    studio = Studio()
+    for number in range(1, 7):
+        studio.submit(number, studio.task(number), [_region("a"), _region("b")])
+    for number in (1, 2, 3):
+        studio.update(number, [_region("b")])
+    studio.delete(3)
+    studio.delete_task(4)
+    connected(database)
+    in_order = told(database, studio.sent)
+    emptied(database)
+    errors: list[BaseException] = []
+
+    def work(seed: int) -> None:
+        try:
+            store = SampleStore(database)
+            for index in np.random.default_rng(seed).permutation(len(studio.sent)):
+                settle(store, studio.sent[index])
+        except BaseException as error:
+            errors.append(error)
+
+    # when
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    # then
+    assert errors == []
+    assert state(database) == in_order

@@ -143,7 +143,7 @@ def test_it_joins_other_data_sets(team: Team) -> None:
 
     assert len(joined) == 4
     assert joined.sources == ["team"] * 4
-    assert joined[3].key == "task-2-annotation-2-image"
+    assert joined[3].key == "project-6-task-2-annotation-2-image"
 
 
 # -- the split

@@ -103,7 +103,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_written(team: Team, tmp_path:
 
     assert written == 1
     assert len(missing) == 1
-    assert missing[0].startswith("task-1-annotation-1-image")
+    assert missing[0].startswith("project-6-task-1-annotation-1-image")
 
 
 def test_a_broken_off_export_leaves_nothing(team: Team, tmp_path: Path) -> None:
