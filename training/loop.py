@@ -188,7 +188,8 @@ class Run:
         self.ranks.average_gradients(self.network.parameters())
         self.precision.unscale(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), train.clip)
-        reached, length = self.ranks.mean([float(loss.detach()), float(norm)])
+        iou = mean_iou(output.logits_full().detach(), batch.target, batch.void)
+        reached, length, overlap = self.ranks.mean([float(loss.detach()), float(norm), float(iou)])
         check_finite(reached, "loss", self.step, batch.keys, self._where())
         if not self.precision.may_overflow:
             check_finite(length, "gradient", self.step, batch.keys, self._where())
@@ -198,7 +199,7 @@ class Run:
         return {
             **{name: float(value) for name, value in parts.items()},
             "loss": reached,
-            "iou": float(mean_iou(output.logits_full().detach(), batch.target, batch.void)),
+            "iou": overlap,
             "norm": length,
             "rate": rate,
         }

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from training.attributes import AttributeWords
-from training.augment import Kind, Tint, cut
+from training.augment import Kind, Tint, cut, random_view
 from training.batches import Batches, view_size
 from training.datasets import VOID, Expression, PackDataset, Sample, SampleObject
 from training.errors import DataError, RecipeError
@@ -200,6 +200,39 @@ def test_words_of_people_come_first_and_mean_their_object_alone(spoken: Sample) 
     texts = {p.phrase.text: p for p in prompts(spoken, alone) if p.phrase}
     assert np.array_equal(texts["both dogs"].mask, view.soft_mask((1, 2)) > 0.5)
     assert not texts["zebra on the left"].mask.any()
+
+
+@pytest.mark.parametrize("words", ["of people", "made"])
+def test_left_and_right_stay_true_whatever_is_done_to_the_picture(
+    spoken: Sample, words: str
+) -> None:
+    # given both dogs with the words of people, or without
+    first, second, cat = spoken.objects
+    said = (("left dog", "guy's dog on left"), ("right dog",)) if words == "of people" else ((), ())
+    dogs = replace(first, phrases=said[0]), replace(second, phrases=said[1])
+    sample = replace(spoken, objects=(*dogs, cat), expressions=())
+    recipe = PromptRecipe(both=0.5, phrase_only=0.5, absent=0, human=1, whole_person=0)
+    heard = set()
+    for seed in range(250):
+        # when it is cropped, flipped and tinted at random
+        rng = np.random.default_rng(seed)
+        tint = Tint.draw(rng)
+        view = random_view(sample, 96, 128, rng, (0.4, 0.3))
+        scene = PictureScene(replace(view, image=tint(view.image)), tint, AttributeWords(["dog"]))
+        prompt = make_prompt(scene, KNOWN, recipe, rng)
+        if prompt is None or prompt.phrase is None or not {1, 2} <= set(np.unique(view.instances)):
+            continue
+        sides = set(prompt.phrase.text.split()) & {"left", "right"}
+        if not sides or prompt.phrase.ids not in ((1,), (2,)):
+            continue
+        # then the dog on that side of the picture as it is shown is the one that is meant
+        (side,) = sides
+        on_left, on_right = (2, 1) if view.mirrored else (1, 2)
+        meant = on_left if side == "left" else on_right
+        assert prompt.phrase.ids == (meant,), prompt.phrase.text
+        assert np.array_equal(prompt.mask, view.soft_mask((meant,)) > 0.5)
+        heard.add((side, view.mirrored))
+    assert heard == {(side, mirror) for side in ("left", "right") for mirror in (False, True)}
 
 
 def test_of_two_pictures_in_one_nothing_that_people_said_is_kept(
