@@ -56,10 +56,8 @@ class RemoteStore:
                         "never changes. Save the new one under another name."
                     )
                 return
-            self._fs.makedirs(self._path(version), exist_ok=True)
-            for file in sorted(set(contents) - {files.SUMS}):
-                self._fs.pipe_file(self._path(version, file), contents[file])
-            self._fs.pipe_file(self._path(version, files.SUMS), contents[files.SUMS])
+            for file in sorted(contents, key=lambda it: (it == files.SUMS, it)):
+                self._write(version, file, contents[file])
 
     def has(self, version: str) -> bool:
         """See Store."""
@@ -135,6 +133,18 @@ class RemoteStore:
             return files.parse_sums(self._fs.cat_file(self._path(version, files.SUMS)).decode())
         except FileNotFoundError:
             return None
+
+    def _write(self, version: str, file: str, content: bytes) -> None:
+        path = self._path(version, file)
+        try:
+            self._fs.pipe_file(path, content)
+        except FileNotFoundError:
+            # Not an object store, then: folders have to be made. Yet never the store's own, which
+            # would turn a slip in its address into a new bucket.
+            if not self._fs.isdir(self._root):
+                raise
+            self._fs.makedirs(self._path(version), exist_ok=True)
+            self._fs.pipe_file(path, content)
 
     def _make_room(self) -> None:
         """Keep the versions that were used last."""

@@ -263,6 +263,22 @@ def test_the_cache_keeps_those_used_last(
     assert sorted(it.name for it in remote._cache.iterdir()) == ["b", "d"]
 
 
+def test_a_store_with_real_folders_gets_one_for_each_version_but_none_for_itself(
+    tmp_path: Path,
+) -> None:
+    # fsspec's own view of a folder, which like sftp makes none by itself.
+    remote = RemoteStore(f"local://{tmp_path}/server", tmp_path / "cache")
+    with pytest.raises(StorageError, match="could not be written"):
+        remote.put("one-1", contents_of("one"))
+    assert not (tmp_path / "server").exists()
+
+    (tmp_path / "server").mkdir()
+    remote.put("one-1", contents_of("one"))
+    remote.fetch("one-1", sums(contents_of("one")))
+    remote.delete("one-1")
+    assert list((tmp_path / "server").iterdir()) == []
+
+
 def test_a_store_whose_library_is_missing_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,174 @@
+"""Versions in S3, as moto's server speaks it: two machines that share nothing else."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+
+from backend.contract import Project
+from backend.demo.child import Child, free_port
+from backend.errors import StorageError
+from backend.registry import resolve
+from backend.registry.predictors import Predictors
+from backend.registry.registry import Registry
+from backend.registry.remote_store import RemoteStore
+from backend.registry.storage import open_store
+from backend.settings import MIB, Settings
+from model import checkpoint_files as files
+from model.predictor import Predictor
+
+pytestmark = pytest.mark.slow
+
+MakeCheckpoint = Callable[..., Path]
+SIX = Project(6, "1795384361")
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server with an empty bucket; its address."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with (
+        pytest.MonkeyPatch.context() as patched,
+        Child(
+            "moto",
+            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+            log=tmp_path_factory.mktemp("moto") / "log",
+            environment={},
+        ) as child,
+    ):
+        for name, value in {
+            "AWS_ENDPOINT_URL": url,
+            "AWS_ACCESS_KEY_ID": "tests",
+            "AWS_SECRET_ACCESS_KEY": "tests",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }.items():
+            patched.setenv(name, value)
+
+        def answers() -> bool:
+            try:
+                boto3.client("s3").list_buckets()
+            except Exception:  # not there yet, in any of botocore's ways
+                return False
+            return True
+
+        child.wait_until(answers, seconds=120, progress=lambda _: None, doing="starting")
+        yield url
+
+
+@pytest.fixture
+def bucket(s3: str, request: pytest.FixtureRequest) -> str:
+    """A new one for each test."""
+    name = f"b{abs(hash(request.node.name))}"
+    boto3.client("s3").create_bucket(Bucket=name)
+    return name
+
+
+def objects(bucket: str) -> list[str]:
+    return sorted(
+        it["Key"] for it in boto3.client("s3").list_objects_v2(Bucket=bucket).get("Contents", [])
+    )
+
+
+@pytest.fixture
+def machine(tmp_path: Path, settings: Settings, bucket: str) -> Iterator[Callable[[str], Settings]]:
+    """``machine("worker")``: the settings of one with a data folder of its own."""
+
+    def named(name: str) -> Settings:
+        return settings.model_copy(
+            update={
+                "data": tmp_path / name,
+                "database_url": f"sqlite:///{tmp_path / 'shared.db'}",
+                "checkpoint_store": f"s3://{bucket}/phraseclick/versions",
+            }
+        )
+
+    return named
+
+
+def test_one_machine_trains_and_another_serves(
+    machine: Callable[[str], Settings], make_checkpoint: MakeCheckpoint, bucket: str
+) -> None:
+    path = make_checkpoint(1)
+    worker, server = Registry.open(machine("worker")), Registry.open(machine("server"))
+    base = Predictor(machine("server").checkpoint, device="cpu")
+    predictors = Predictors(server, base, max_bytes=64 * MIB)
+
+    name = worker.add(path, project=SIX.key).name
+    worker.promote(name, who="job")
+    predictors.look()
+
+    deadline = time.monotonic() + 30
+    while predictors.champion(SIX).version != name:
+        assert time.monotonic() < deadline, predictors.status(SIX)
+        time.sleep(0.05)
+    cached = machine("server").data / "versions-cache" / name
+    assert files.read(cached) == files.read(path)
+    assert not (machine("worker").data / "versions-cache").exists()
+    assert [it.rpartition("/")[2] for it in objects(bucket)] == sorted((*files.FILES, files.SUMS))
+    assert resolve(name, machine("third")) == machine("third").data / "versions-cache" / name
+    predictors.close()
+    worker.close()
+    server.close()
+
+
+def test_half_an_upload_is_never_seen_and_mended_by_the_next(
+    machine: Callable[[str], Settings], make_checkpoint: MakeCheckpoint, bucket: str
+) -> None:
+    contents = files.read(make_checkpoint(1))
+    store = open_store(machine("worker"))
+    client = boto3.client("s3")
+    for file in (files.CONFIG, files.WEIGHTS):
+        client.put_object(
+            Bucket=bucket, Key=f"phraseclick/versions/v-1/{file}", Body=contents[file][:100]
+        )
+
+    assert not store.has("v-1")
+    with pytest.raises(StorageError, match="holds no version"):
+        store.fetch("v-1", files.parse_sums(contents[files.SUMS].decode()))
+
+    store.put("v-1", contents)
+    folder = store.fetch("v-1", files.parse_sums(contents[files.SUMS].decode()))
+    assert files.read(folder) == contents
+
+
+def test_delete_and_sweep_leave_only_what_is_whole(
+    machine: Callable[[str], Settings], make_checkpoint: MakeCheckpoint, bucket: str
+) -> None:
+    contents = files.read(make_checkpoint(1))
+    store = open_store(machine("worker"))
+    for name in ("kept", "deleted"):
+        store.put(name, contents)
+    boto3.client("s3").put_object(
+        Bucket=bucket, Key="phraseclick/versions/half/weights.safetensors", Body=b"half"
+    )
+
+    store.delete("deleted")
+    assert store.sweep() == 0
+    assert store.sweep(older_than_s=0) == 1
+
+    assert {it.split("/")[2] for it in objects(bucket)} == {"kept"}
+    assert store.has("kept")
+
+
+def test_another_machine_sees_at_once_what_one_has_written(
+    machine: Callable[[str], Settings], make_checkpoint: MakeCheckpoint
+) -> None:
+    contents = files.read(make_checkpoint(1))
+    one, other = open_store(machine("one")), open_store(machine("other"))
+    assert not other.has("new")
+
+    one.put("new", contents)
+    assert other.has("new")
+    one.delete("new")
+    assert not other.has("new")
+
+
+def test_a_bucket_that_is_not_there_is_said_in_a_sentence(s3: str, tmp_path: Path) -> None:
+    store = RemoteStore("s3://nobodys-bucket/versions", tmp_path)
+
+    with pytest.raises(StorageError, match=r"s3://nobodys-bucket/versions could not be written"):
+        store.put("one", {**dict.fromkeys(files.FILES, b""), files.SUMS: b"00  config.json\n"})
