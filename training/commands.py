@@ -85,8 +85,11 @@ def evaluate(
     source: Annotated[list[str] | None, typer.Option(help="Only this source; repeatable.")] = None,
     limit: Annotated[int, typer.Option(min=0, help="At most so many objects a source.")] = 0,
     jitter: Annotated[
-        float, typer.Option(min=0, max=1, help="How far clicks miss, as a share of the depth.")
-    ] = 0.0,
+        list[float] | None,
+        typer.Option(
+            min=0, max=1, help="How far clicks miss, as a share of the depth; repeatable."
+        ),
+    ] = None,
     at_least: Annotated[
         int, typer.Option(min=1, max=20, help="Interactions that every object gets.")
     ] = 10,
@@ -140,7 +143,7 @@ def evaluate(
             baselines=baseline or (),
             sources=source or (),
             limit=limit,
-            jitter=jitter,
+            jitter=jitter or 0.0,
             at_least=at_least,
             probes=probes,
             device=device,

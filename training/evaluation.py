@@ -21,7 +21,7 @@ from training.measure.contestants import Checkpoint, Contestant
 from training.measure.figures import comparisons, report
 from training.measure.gallery import choose
 from training.measure.page import render
-from training.measure.run import Manner, Measurement, Run
+from training.measure.run import Measurement, Run
 from training.protocol import MODES, MOST, Mode
 
 Progress = Callable[[int, int], None]
@@ -36,7 +36,7 @@ def main(
     baselines: Sequence[str] = (),
     sources: Sequence[str] = (),
     limit: int = 0,
-    jitter: float = 0.0,
+    jitter: float | Sequence[float] = 0.0,
     at_least: int = 10,
     probes: bool = False,
     device: str = "auto",
@@ -50,7 +50,8 @@ def main(
     data: places as `open_dataset` takes them. mode: one or several; the first one with the first
     checkpoint fills the top level of the report, all others stand under "further". compare:
     further checkpoints, baselines: methods that learned nothing, all on the same cases. sources:
-    only these. limit: about at most so many objects of each. at_least: interactions that every
+    only these. limit: about at most so many objects of each. jitter: how far clicks miss (see
+    `next_click`); of several values each makes a run. at_least: interactions that every
     object gets even when it is found sooner; below 10, IoU after 10 is a lower bound. probes: ask
     the first checkpoint in pairs as well (`training.probes`). progress: (done, of how many).
 
@@ -62,11 +63,12 @@ def main(
     if not 1 <= at_least <= MOST:
         raise DataError(f"at_least is {at_least}; the protocol has 1 to {MOST} interactions.")
     contestants = _contestants(checkpoint, compare, baselines, device)
-    runs = [Run(each, m) for each in contestants for m in modes if m in each.modes]
+    jitters = list(dict.fromkeys([jitter] if isinstance(jitter, int | float) else jitter))
+    runs = [run for each in contestants for run in _runs(each, modes, jitters)]
     if baselines and "clicks" not in modes:
         raise DataError("Baselines know clicks only: add --mode clicks.")
     cases = {m: cases_of(dataset, m, sources=sources, limit=limit) for m in modes}
-    measurement = Measurement(dataset, runs, cases, Manner(jitter, at_least))
+    measurement = Measurement(dataset, runs, cases, at_least)
     asked = cases_of(dataset, "clicks", sources=sources, limit=limit) if probes else []
     pairs = probing.Probes(contestants[0], dataset, asked)
     complete = _ask(measurement, pairs, len(asked), progress)
@@ -86,7 +88,7 @@ def main(
             "data": [str(place) for place in data],
             "sources": list(sources),
             "limit": limit,
-            "jitter": jitter,
+            "jitter": jitters,
             "at_least": at_least,
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         },
@@ -122,11 +124,13 @@ def _figures(measurement: Measurement, run: Run) -> dict[str, Any]:
     return {
         "version": run.contestant.name,
         "label": run.label,
+        "way": run.way,
+        "jitter": run.jitter,
         **report(
             measurement.results[run],
             run.mode,
             trained_on=run.contestant.categories,
-            at_least=measurement.manner.at_least,
+            at_least=measurement.at_least,
         ),
         **({"ms_per_picture": float(sorted(opened)[len(opened) // 2])} if opened else {}),
     }
@@ -139,11 +143,22 @@ def _probed(measurement: Measurement, pairs: probing.Probes) -> dict[str, Any]:
     first = measurement.runs[0].contestant
     for run in measurement.runs:
         results = measurement.results[run]
-        if run.contestant is first and run.mode == "clicks" and results:
+        exact = run.mode == "clicks" and not run.jitter
+        if run.contestant is first and exact and results:
             findings.extend(probing.from_courses(results))
-            if measurement.manner.at_least >= aims.STEPS:
+            if measurement.at_least >= aims.STEPS:
                 found[aims.LEAST_STEP] = aims.least_step(results)
     return aims.judged({**aims.tally(findings), **found})
+
+
+def _runs(contestant: Contestant, modes: Sequence[Mode], jitters: Sequence[float]) -> list[Run]:
+    """All ways to ask one; where there are no clicks, none can miss."""
+    return [
+        Run(contestant, mode, jitter)
+        for mode in modes
+        if mode in contestant.modes
+        for jitter in (jitters if mode != "phrase" else [0.0])
+    ]
 
 
 def _modes(names: Sequence[str]) -> list[Mode]:

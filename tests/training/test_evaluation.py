@@ -107,6 +107,16 @@ def test_modes_checkpoints_and_baselines_stand_side_by_side(
     assert "grabcut" in page
 
 
+def test_clicks_that_miss_stand_beside_exact_ones(unlearned: Path, shard: Path) -> None:
+    figures = main(
+        unlearned, data=[shard], mode=["clicks", "phrase"], jitter=[0, 0.5], limit=3, at_least=1
+    )
+    runs = [figures, *figures["further"]]
+    assert [run["way"] for run in runs] == ["clicks", "clicks, jitter 0.5", "phrase"]
+    against = {(row["of"], row["against"]) for row in figures["comparisons"]}
+    assert (runs[1]["label"], runs[0]["label"]) in against
+
+
 class Page(HTMLParser):
     """What a page asks for, and whether all that is opened is closed."""
 

@@ -75,7 +75,7 @@ def report(
 
 
 def comparisons(measurement: Measurement) -> list[dict[str, Any]]:
-    """Every run against the first one: of the same mode, and of the same contestant.
+    """Every run against the first one: of those asked alike, and of the same contestant.
 
     Paired: only cases with the same target, so a phrase alone, which asks for all of a kind, is
     compared where there is one of the kind. A difference is "of" minus "against", over all and by
@@ -152,9 +152,9 @@ def _seen(result: Result, trained_on: frozenset[str]) -> str:
 
 
 def _opponents(run: Run, runs: Sequence[Run]) -> list[Run]:
-    of_mode = next(each for each in runs if each.mode == run.mode)
+    asked_alike = next(each for each in runs if each.way == run.way)
     of_contestant = next(each for each in runs if each.contestant is run.contestant)
-    return [each for each in dict.fromkeys((of_mode, of_contestant)) if each is not run]
+    return [each for each in dict.fromkeys((asked_alike, of_contestant)) if each is not run]
 
 
 def _pairs(results: Sequence[Result], others: Sequence[Result]) -> list[tuple[Result, Result]]:

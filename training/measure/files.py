@@ -28,7 +28,7 @@ def write_csv(path: Path, figures: Mapping[str, Any]) -> None:
 def _rows(figures: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for run in (figures, *figures["further"]):
         for case in run["per_case"]:
-            row = {"version": run["version"], "mode": run["mode"], **case}
+            row = {"version": run["version"], "mode": run["mode"], "jitter": run["jitter"], **case}
             row["objects"] = " ".join(str(number) for number in case["objects"])
             del row["ious"], row["clicks"], row["milliseconds"]
             ious = case["ious"]

@@ -76,7 +76,7 @@ def _names(runs: Sequence[Mapping[str, Any]]) -> list[str]:
         if len(runs) == 1 or run["version"] not in in_modes:
             names.append(run["version"])
         else:
-            names.append(run["mode"] if len(in_modes) == 1 else run["label"])
+            names.append(run["way"] if len(in_modes) == 1 else run["label"])
     return names
 
 

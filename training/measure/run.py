@@ -20,22 +20,20 @@ from training.protocol import Course, Mask, Mode, Target, follow
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One contestant in one mode."""
+    """One contestant in one mode. jitter: how far clicks miss, see `next_click`."""
 
     contestant: Contestant
     mode: Mode
+    jitter: float = 0.0
+
+    @property
+    def way(self) -> str:
+        """How it is asked."""
+        return f"{self.mode}, jitter {self.jitter:g}" if self.jitter else self.mode
 
     @property
     def label(self) -> str:
-        return f"{self.contestant.name}, {self.mode}"
-
-
-@dataclass(frozen=True)
-class Manner:
-    """How clicks are made: how far they miss, and how many every case gets at least."""
-
-    jitter: float = 0.0
-    at_least: int = 10
+        return f"{self.contestant.name}, {self.way}"
 
 
 @dataclass(frozen=True)
@@ -56,11 +54,12 @@ class Measurement:
         dataset: Dataset,
         runs: Sequence[Run],
         cases: Mapping[Mode, Sequence[Case]],
-        manner: Manner = Manner(),
+        at_least: int = 10,
     ) -> None:
+        """at_least: interactions that every case gets, even when it is found sooner."""
         self.dataset = Tolerant(dataset)
         self.runs = tuple(runs)
-        self.manner = manner
+        self.at_least = at_least
         self.results: dict[Run, list[Result]] = {run: [] for run in runs}
         self.asked = sum(len(cases[run.mode]) for run in runs)
         self.specks = 0
@@ -131,8 +130,8 @@ class Measurement:
             answer,
             target,
             run.mode,
-            at_least=self.manner.at_least,
-            jitter=self.manner.jitter,
+            at_least=self.at_least,
+            jitter=run.jitter,
             rng=np.random.default_rng(case.seed),
             watch=None if masks is None else masks.append,
         )

@@ -11,7 +11,7 @@ from training.errors import DataError
 from training.measure.cases import Case, cases_of
 from training.measure.figures import comparisons, report, summary
 from training.measure.files import write_csv, write_json
-from training.measure.run import Manner, Measurement, Result, Run
+from training.measure.run import Measurement, Result, Run
 from training.protocol import Course
 
 
@@ -101,7 +101,7 @@ def test_runs_are_compared_on_the_same_targets(two_pictures: Any, oracle: Any, s
     # given one that finds all at once, one that needs two clicks, and words alone
     runs = [Run(slow, "clicks"), Run(slow, "phrase"), Run(oracle, "clicks")]
     cases = {mode: cases_of(two_pictures, mode) for mode in ("clicks", "phrase")}
-    measurement = Measurement(two_pictures, runs, cases, Manner(at_least=3))
+    measurement = Measurement(two_pictures, runs, cases, 3)
     measurement.ask_all()
     # when
     rows = comparisons(measurement)
@@ -119,8 +119,12 @@ def test_runs_are_compared_on_the_same_targets(two_pictures: Any, oracle: Any, s
 
 
 def test_files_hold_every_case_of_every_run(tmp_path: Path) -> None:
-    first = {"version": "a", **report([result((0.92,)), result((0.4, 0.95))], "clicks")}
-    second = {"version": "b", **report([result((0.7,) * 20)], "phrase+clicks")}
+    first = {
+        "version": "a",
+        "jitter": 0.0,
+        **report([result((0.92,)), result((0.4, 0.95))], "clicks"),
+    }
+    second = {"version": "b", "jitter": 0.0, **report([result((0.7,) * 20)], "phrase+clicks")}
     figures = {**first, "further": [second]}
     write_json(tmp_path / "figures.json", figures)
     write_csv(tmp_path / "cases.csv", figures)

@@ -9,16 +9,14 @@ import pytest
 from training.datasets import Expression, Sample, SampleObject
 from training.errors import DataError
 from training.measure.cases import cases_of
-from training.measure.run import Manner, Measurement, Run
+from training.measure.run import Measurement, Run
 from training.protocol import MODES, Mode
 
-USUAL = Manner()
 
-
-def measured(dataset: Any, *runs: Run, manner: Manner = USUAL) -> Measurement:
+def measured(dataset: Any, *runs: Run, at_least: int = 10) -> Measurement:
     modes = {run.mode for run in runs}
     cases = {mode: cases_of(dataset, mode) for mode in modes}
-    measurement = Measurement(dataset, runs, cases, manner)
+    measurement = Measurement(dataset, runs, cases, at_least)
     measurement.ask_all()
     return measurement
 
@@ -57,7 +55,7 @@ def test_every_object_gets_its_interactions(two_pictures: Any, make_scripted: An
 
     run = Run(make_scripted("nearly", nearly), "clicks")
     for at_least in (1, 4):
-        measurement = measured(two_pictures, run, manner=Manner(at_least=at_least))
+        measurement = measured(two_pictures, run, at_least=at_least)
         lengths = {len(result.course.ious) for result in measurement.results[run]}
         # the one wrong pixel is clicked, then there is nothing more to click
         assert lengths == {min(at_least, 2)}
@@ -98,12 +96,12 @@ def test_a_phrase_for_what_is_not_there_wants_an_empty_mask(
 
 
 def test_jitter_moves_clicks_alike_for_everybody(two_pictures: Any, oracle: Any, slow: Any) -> None:
-    runs = [Run(oracle, "clicks"), Run(slow, "clicks")]
-    exact = measured(two_pictures, *runs)
-    shaken = measured(two_pictures, *runs, manner=Manner(jitter=0.6))
-    firsts = [[r.course.clicks[0] for r in shaken.results[run]] for run in runs]
-    assert firsts[0] == firsts[1]
-    assert firsts[0] != [r.course.clicks[0] for r in exact.results[runs[0]]]
+    runs = [Run(oracle, "clicks"), Run(oracle, "clicks", 0.6), Run(slow, "clicks", 0.6)]
+    measurement = measured(two_pictures, *runs)
+    firsts = [[r.course.clicks[0] for r in measurement.results[run]] for run in runs]
+    assert firsts[1] == firsts[2]
+    assert firsts[0] != firsts[1]
+    assert runs[1].label == "oracle, clicks, jitter 0.6"
 
 
 def test_an_interrupt_leaves_whole_comparisons(
