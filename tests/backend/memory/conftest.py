@@ -58,6 +58,8 @@ class Page:
     project: str = "6.1795384361"
     touching: bool = False  # what the model says of a lone click
     broken: bool = False  # the model fails
+    champion: str = "v1"  # what serves
+    answers_with: str = ""  # another version than the object's, where that cannot be had
     regions: dict[str, dict[str, Any]] = field(default_factory=dict)
     suggestion: dict[str, Any] | None = None
     points: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -205,7 +207,9 @@ class Page:
         request = parse_predict(json.loads(json.dumps(self.body(items))))
         config = LabelConfig.parse(request.label_config)
         turn = self.memory.receive(
-            Interaction.read(request, config, self.clock.now), touches=self._touches
+            Interaction.read(request, config, self.clock.now),
+            touches=self._touches,
+            champion=self.champion,
         )
         self.last = turn
         if turn.action != "predict" or turn.target is None:
@@ -218,7 +222,8 @@ class Page:
             return turn
         mask = drawn(turn)
         rle = brush.encode(mask)
-        outcome = Outcome(mask, 0.9, "v1", 12.5, {"decode": 8.0}, rle=rle)
+        version = self.answers_with or turn.target.model_version
+        outcome = Outcome(mask, 0.9, version, 12.5, {"decode": 8.0}, rle=rle)
         self.memory.record(turn, outcome, self.clock.now)
         if not lost:
             self._show(turn, mask)
