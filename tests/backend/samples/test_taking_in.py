@@ -150,7 +150,10 @@ def test_prometheus_sees_the_labels(
     assert figure("regions, picture unseen") == "2.0"
 
     upkeep.look()
-    assert figure("regions, picture good") == "2.0"
+    deadline = time.monotonic() + 30
+    while figure("regions, picture good") != "2.0":
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
     assert figure("regions, picture unseen") == "0.0"
 
 
