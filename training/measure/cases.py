@@ -1,8 +1,9 @@
 """Which questions an evaluation asks: which objects of which pictures, and by what words.
 
 A case is one question. By clicks every object is asked for once. By a phrase, every phrase that a
-person wrote is a case of its own; where there is none, the plain name of the category is, and
-alone it asks for all that bear it in the picture, once, however many there are.
+person wrote is a case of its own, and in a source with such phrases nothing else is. In all others
+the plain name of the category is the phrase, and alone it asks for all that bear it in the picture,
+once, however many there are.
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ def cases_of(
     cases: dict[Case, None] = {}
     for source, objects in sorted(by_source.items()):
         order = np.random.default_rng(seed).permutation(len(objects))
-        asked = [i for i in order if mode == "clicks" or _is_named(objects[i][1])]
+        spoken = any(each.phrases for _, each in objects)
+        asked = [i for i in order if mode == "clicks" or _is_named(objects[i][1], spoken=spoken)]
         for i in asked[: limit or None]:
             index, about = objects[i]
             cases.update(dict.fromkeys(_questions(dataset, index, source, about, mode)))
@@ -95,8 +97,9 @@ def size_of(area: float) -> str:
     return "small" if area < SMALL else "medium" if area < MEDIUM else "large"
 
 
-def _is_named(about: SampleObject) -> bool:
-    return bool(about.category or about.phrases)
+def _is_named(about: SampleObject, *, spoken: bool) -> bool:
+    """Whether there are words for it: a person's, where its source has such."""
+    return bool(about.phrases if spoken else about.category)
 
 
 def _questions(

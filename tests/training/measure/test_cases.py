@@ -42,7 +42,8 @@ def test_a_bare_name_alone_asks_for_all_of_the_kind_once(
 def test_what_people_wrote_is_a_question_each(
     make_sample: Callable[..., Any], make_pictures: Callable[..., Any]
 ) -> None:
-    objects = [SampleObject(1, "dog", phrases=("red one", "left dog")), SampleObject(2, None)]
+    # given a dog that people wrote of, and one that nobody did
+    objects = [SampleObject(1, "dog", phrases=("red one", "left dog")), SampleObject(2, "dog")]
     said = [Expression("both dogs", (1, 2)), Expression("the zebra", ())]
     dataset = make_pictures([make_sample("a", objects, expressions=said)])
     with_clicks = cases_of(dataset, "phrase+clicks")
@@ -53,7 +54,7 @@ def test_what_people_wrote_is_a_question_each(
         ("both dogs", (1, 2)),
         ("the zebra", ()),
     }
-    assert [case.phrase for case in cases_of(dataset, "clicks")] == ["red one", ""]
+    assert [case.phrase for case in cases_of(dataset, "clicks")] == ["red one", "dog"]
 
 
 def test_a_limit_chooses_the_same_objects_each_time_and_in_each_mode(
