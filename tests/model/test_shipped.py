@@ -110,10 +110,12 @@ def test_a_phrase_changes_what_a_click_means(shipped: Predictor) -> None:
     embedding = shipped.encode(ASTRONAUT)
     click = Click(160, 320)
 
-    alone = shipped.predict(embedding, [click]).mask()
+    suit = shipped.predict(embedding, [click], "suit").mask()
     person = shipped.predict(embedding, [click], "person").mask()
 
-    assert part(person, FACE) > part(alone, FACE) + 0.3
+    assert part(suit, SUIT) > 0.8
+    assert part(person, SUIT) > 0.8
+    assert part(person, FACE) > part(suit, FACE) + 0.5
 
 
 def test_a_small_thing_in_a_large_picture_has_a_fine_border(shipped: Predictor) -> None:
