@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,8 @@ from training.protocol import Mode
 THRESHOLDS = (0.80, 0.85, 0.90)
 COUNTS = (1, 2, 3, 5, 10)
 SEEN, UNSEEN, UNNAMED = "seen", "unseen", "unnamed"
-Groups = Mapping[str, Callable[[Result], str]]
+ORDER = {name: n for n, name in enumerate(("small", "medium", "large", SEEN, UNSEEN, UNNAMED))}
+"""How parts are told that are not told by the alphabet."""
 
 
 def summary(results: Sequence[Result], mode: Mode) -> dict[str, Any]:
@@ -142,7 +143,7 @@ def _parts(results: Sequence[Result], key_of: Callable[[Result], str]) -> dict[s
     parts: dict[str, list[Result]] = {}
     for result in results:
         parts.setdefault(key_of(result), []).append(result)
-    return dict(sorted(parts.items()))
+    return dict(sorted(parts.items(), key=lambda part: (ORDER.get(part[0], -1), part[0])))
 
 
 def _seen(result: Result, trained_on: frozenset[str]) -> str:

@@ -18,7 +18,6 @@ GROUPS = {
     "by_seen": "Category in training",
     "by_category": "Category",
 }
-ORDER = ("small", "medium", "large", "seen", "unseen", "unnamed")
 # Interactions are better saved, IoU is better gained.
 FEWER_IS_BETTER = ("noc85", "noc90")
 WHISKER_WIDTH = 150.0
@@ -92,8 +91,6 @@ def _groups(figures: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, Any]]
         parts = list(figures.get(key, {}).items())
         if key == "by_category":
             parts.sort(key=lambda part: -part[1]["cases"])
-        elif key != "by_source":
-            parts.sort(key=lambda part: ORDER.index(part[0]))
         if len(parts) > 1 or (parts and key == "by_source"):
             found.append((title, parts))
     return found

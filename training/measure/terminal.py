@@ -2,37 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from training.measure.wording import MEASURES
 
 
-def tables(figures: Mapping[str, Any]) -> Iterator[Table]:
+def tables(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
     """Each run by source, size and training; then what differs, then the probes."""
     for run in (figures, *figures["further"]):
+        pace = f"{run['ms_per_click']:.0f} ms a click"
+        yield _title(f"{run['label']} (± half the 95 % interval; {pace})")
         yield _run(run)
-    if figures["comparisons"]:
-        yield _comparisons(figures)
+    for (of, against), found in _pairs(figures).items():
+        yield _title(f"{of} − {against}, on the same cases")
+        yield _comparison(found)
     if figures["probes"]:
+        yield _title("Asked in pairs (95 % interval)")
         yield _probes(figures)
 
 
-def _table(title: str) -> Table:
-    return Table(title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold")
+def _table() -> Table:
+    # Close columns: all figures of a run fit into eighty characters.
+    return Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+
+
+def _title(text: str) -> Text:
+    # Tables wrap a title of their own to their width.
+    return Text(text, style="bold")
 
 
 def _run(run: Mapping[str, Any]) -> Table:
     alone = run["mode"] == "phrase"
     counts = ["1"] if alone else list(run["iou"])
     thresholds = [] if alone else ["85", "90"]
-    table = _table(
-        f"{run['label']} (± half the 95 % interval; {run['ms_per_click']:.0f} ms a click)"
-    )
+    table = _table()
     table.add_column("")
     for name in ("n", *(f"NoC@{t}" for t in thresholds), *(f"IoU@{k}" for k in counts), "failed"):
         table.add_column(name, justify="right")
@@ -52,35 +61,34 @@ def _run(run: Mapping[str, Any]) -> Table:
     return table
 
 
-def _comparisons(figures: Mapping[str, Any]) -> Table:
-    table = _table("On the same cases: of − against (paired, ± half the 95 % interval)")
-    for name in ("of", "against", "source"):
-        table.add_column(name)
-    for name in ("pairs", *MEASURES.values()):
-        table.add_column(name, justify="right")
-    rows: dict[tuple[str, str, str], dict[str, Mapping[str, Any]]] = {}
+def _pairs(figures: Mapping[str, Any]) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
+    """What was compared, by who with whom."""
+    found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for each in figures["comparisons"]:
-        key = each["of"], each["against"], each["source"]
-        rows.setdefault(key, {})[each["measure"]] = each
-    before = ("", "")
-    for (of, against, source), found in rows.items():
+        found.setdefault((each["of"], each["against"]), []).append(each)
+    return found
+
+
+def _comparison(found: Sequence[Mapping[str, Any]]) -> Table:
+    rows: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for each in found:
+        rows.setdefault(each["source"], {})[each["measure"]] = each
+    measures = [name for name in MEASURES if name in next(iter(rows.values()))]
+    table = _table()
+    table.add_column("")
+    for name in ("pairs", *(MEASURES[each] for each in measures)):
+        table.add_column(name, justify="right")
+    for source, row in rows.items():
         cells = [
-            _cell(found[m]["mean"], found[m]["interval"], 2 if m[0] == "n" else 3, sign="+")
-            if m in found
-            else Text("–")
-            for m in MEASURES
+            _cell(row[m]["mean"], row[m]["interval"], 2 if m.startswith("noc") else 3, sign="+")
+            for m in measures
         ]
-        pairs = str(next(iter(found.values()))["n"])
-        if (of, against) != before:
-            table.add_section()
-        shown = (of, against) if (of, against) != before else ("", "")
-        table.add_row(*shown, source, pairs, *cells)
-        before = of, against
+        table.add_row(source, str(row[measures[0]]["n"]), *cells)
     return table
 
 
 def _probes(figures: Mapping[str, Any]) -> Table:
-    table = _table("Asked in pairs (95 % interval)")
+    table = _table()
     table.add_column("question")
     table.add_column("source")
     for name in ("n", "mean", "wanted"):
@@ -100,9 +108,9 @@ def _probes(figures: Mapping[str, Any]) -> Table:
 
 
 def _cell(mean: float, interval: tuple[float, float], digits: int, *, sign: str = "") -> Text:
-    """The mean over half its interval: eight of them fit into eighty columns."""
-    half = (interval[1] - interval[0]) / 2
-    return Text.assemble(f"{mean:{sign}.{digits}f}\n", (f"±{half:.{digits}f}", "dim"))
+    """The mean over half its interval, which is shorter than its two ends."""
+    half = f"{(interval[1] - interval[0]) / 2:.{digits}f}"
+    return Text.assemble(f"{mean:{sign}.{digits}f}\n", (f"±{half.removeprefix('0')}", "dim"))
 
 
 def _in_full(mean: float, interval: tuple[float, float]) -> Text:
