@@ -29,6 +29,8 @@ class Server:
             "PHRASECLICK_TORCH_THREADS": "1",
             "PHRASECLICK_DATABASE_URL": settings.database_url,
             "PHRASECLICK_CHECKPOINT_STORE": settings.checkpoint_store,
+            "PHRASECLICK_BASIC_AUTH_USER": settings.basic_auth_user,
+            "PHRASECLICK_BASIC_AUTH_PASSWORD": settings.basic_auth_password.get_secret_value(),
         }
         with log.open("ab") as output:
             self.process = subprocess.Popen(

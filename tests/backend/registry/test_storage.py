@@ -1,6 +1,8 @@
 """Versions appear whole or not at all, in a folder and in an object store."""
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -162,6 +164,43 @@ def test_what_a_killed_process_left_is_swept_after_a_day(tmp_path: Path) -> None
 
     assert store.sweep() == 1
     assert sorted(it.name for it in store.root.iterdir()) == [".three-3-abcd", "one-1"]
+
+
+_WRITER = """
+import sys
+from pathlib import Path
+from backend.registry.storage import FolderStore
+from model import checkpoint_files as files
+store = FolderStore(Path(sys.argv[1]))
+for number in range(100_000):
+    made = {file: f"{file} {number}".encode() * 50_000 for file in files.FILES}
+    made[files.SUMS] = files.sums_text(made).encode()
+    store.put(f"{sys.argv[2]}-{number}", made)
+    if number % 3 == 2:
+        store.delete(f"{sys.argv[2]}-{number - 1}")
+    print(number, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_a_writer_that_is_killed_leaves_nothing_half(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path / "versions")
+    seen = set()
+    for life in range(6):
+        command = [sys.executable, "-c", _WRITER, str(store.root), f"life{life}"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:
+            assert writer.stdout is not None
+            for _ in range(life + 1):
+                writer.stdout.readline()
+            time.sleep(0.003 * life)
+            writer.kill()
+        for folder in store.root.glob("life*"):
+            files.read(folder)  # raises where a file is missing or cut short
+            seen.add(folder.name)
+
+    assert len(seen) >= 6
+    store.sweep(older_than_s=0)
+    assert not list(store.root.glob(".*"))
 
 
 # -- in an object store

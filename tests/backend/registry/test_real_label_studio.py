@@ -1,0 +1,101 @@
+"""A real Label Studio learns which version serves, and goes along with a rollback."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from pydantic import SecretStr
+from typer.testing import CliRunner
+
+from backend.cli import app
+from backend.demo.label_studio_server import LabelStudioServer, label_studio
+from backend.label_studio import LabelStudio, LabelStudioHosts
+from backend.projects import Projects
+from backend.registry.announcing import Announcer
+from backend.registry.registry import Registry
+from backend.settings import Settings
+from tests.backend.conftest import photograph
+from tests.backend.servers import Server
+
+pytestmark = pytest.mark.slow
+
+MakeCheckpoint = Callable[..., Path]
+CONFIG = Path(__file__).parents[3] / "plugin_config" / "click_and_phrase.xml"
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[LabelStudioServer]:
+    with label_studio(tmp_path / "label-studio") as server:
+        yield server
+
+
+@pytest.fixture
+def studio(host: LabelStudioServer) -> LabelStudio:
+    return LabelStudio(host.url, host.token)
+
+
+@pytest.fixture
+def connected(
+    host: LabelStudioServer, studio: LabelStudio, settings: Settings, tmp_path: Path
+) -> Iterator[Settings]:
+    """``settings`` of a running backend, behind a password, to which project 1 is connected."""
+    guarded = settings.model_copy(
+        update={"basic_auth_user": "studio", "basic_auth_password": SecretStr("sesame")}
+    )
+    server = Server(guarded, tmp_path / "backend.log")
+    try:
+        server.up()
+        project = int(studio.create_project("versions", CONFIG.read_text())["id"])
+        studio.upload(project, "picture.png", photograph((320, 240)))
+        done = connect(guarded, host, project, server)
+        assert done.exit_code == 0, done.output
+        yield guarded
+    finally:
+        server.stop()
+
+
+def connect(settings: Settings, host: LabelStudioServer, project: int, server: Server) -> Result:
+    here = ("--backend-url", f"http://127.0.0.1:{server.port}", "--data", str(settings.data))
+    place = ("--url", host.url, "--token", host.token, "--project", str(project))
+    password = {
+        "PHRASECLICK_BASIC_AUTH_USER": "studio",
+        "PHRASECLICK_BASIC_AUTH_PASSWORD": "sesame",
+    }
+    return CliRunner(env=password).invoke(app, ["connect", *place, *here])
+
+
+def test_title_and_model_version_follow_the_champion(
+    studio: LabelStudio, connected: Settings, make_checkpoint: MakeCheckpoint
+) -> None:
+    registry = Registry.open(connected)
+    hosts = LabelStudioHosts(connected, Projects(registry.database).announced)
+    announcer = Announcer(registry, hosts, connected)
+    key = registry.project_key(1)
+    base = registry.base_name
+    name = registry.add(make_checkpoint(1), project=key).name
+    assert announcer.announce() == 0
+
+    for decide, serves in (
+        (lambda: registry.promote(name, who="test"), name),
+        (lambda: registry.rollback(key, who="test"), base),
+    ):
+        decide()
+        time.sleep(1)
+        assert announcer.announce() == 1, registry.history()
+
+        project, (backend,) = studio.project(1), studio.ml_backends(1)
+        assert project["model_version"] == serves
+        assert (backend["title"], backend["model_version"]) == (serves, serves)
+        assert backend["state"] == "CO"
+        assert predicted(studio) == serves
+    registry.close()
+
+
+def predicted(studio: LabelStudio) -> Any:
+    """The version of the newest prediction that Label Studio gets when it asks for some."""
+    studio.retrieve_predictions(1)
+    (task,) = studio.tasks(1, fields="all")
+    return max(studio.task(task["id"])["predictions"], key=lambda it: it["id"])["model_version"]
