@@ -182,13 +182,17 @@ def _deepest_region(error: Mask, clicked: Sequence[Spot]) -> _Region | None:
     boxes = ndimage.find_objects(labels)
     # No pixel lies deeper than half of its box's shorter side.
     reach = [(min(b[0].stop - b[0].start, b[1].stop - b[1].start) + 1) / 2 for b in boxes]
+    corners = [(box[0].start, box[1].start) for box in boxes]
     best: _Region | None = None
-    for number in sorted(range(count), key=reach.__getitem__, reverse=True):
-        if best is not None and reach[number] < best.deepest:
-            break
+    for number in sorted(range(count), key=lambda i: (-reach[i], corners[i])):
+        # The best that is left can do is to be as deep, and to begin at its box's corner.
+        if best is not None and (-reach[number], corners[number]) > (-best.deepest, best.order):
+            if reach[number] < best.deepest:
+                break
+            continue
         box = boxes[number]
         depth = ndimage.distance_transform_edt(np.pad(labels[box] == number + 1, 1))[1:-1, 1:-1]
-        top, left = box[0].start, box[1].start
+        top, left = corners[number]
         for x, y, _ in clicked:
             row, column = int(y) - top, int(x) - left
             if 0 <= row < depth.shape[0] and 0 <= column < depth.shape[1]:
