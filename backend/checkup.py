@@ -232,9 +232,13 @@ class Checkup:
     def _set_model_version(self) -> Iterator[Finding]:
         version = self._backend.get("model_version")
         if version and self._backend["title"] != version:
-            # Not known before Label Studio asked the backend, where this machine cannot.
+            # The project has a champion of its own; or this machine could not ask the backend.
             self._label_studio.patch_ml_backend(
-                self._backend["id"], url=self._url, project=self._number, title=version
+                self._backend["id"],
+                url=self._url,
+                project=self._number,
+                title=version,
+                **self._basic_auth(),
             )
         if version:
             self._label_studio.patch_project(self._number, model_version=version)

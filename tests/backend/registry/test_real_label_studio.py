@@ -38,37 +38,48 @@ def studio(host: LabelStudioServer) -> LabelStudio:
 
 
 @pytest.fixture
-def connected(
-    host: LabelStudioServer, studio: LabelStudio, settings: Settings, tmp_path: Path
-) -> Iterator[Settings]:
-    """``settings`` of a running backend, behind a password, to which project 1 is connected."""
-    guarded = settings.model_copy(
-        update={"basic_auth_user": "studio", "basic_auth_password": SecretStr("sesame")}
-    )
-    server = Server(guarded, tmp_path / "backend.log")
+def server(settings: Settings, tmp_path: Path) -> Iterator[Server]:
+    """A backend behind a password."""
+    guarded = {"basic_auth_user": "studio", "basic_auth_password": SecretStr("sesame")}
+    started = Server(settings.model_copy(update=guarded), tmp_path / "backend.log")
     try:
-        server.up()
-        project = int(studio.create_project("versions", CONFIG.read_text())["id"])
-        studio.upload(project, "picture.png", photograph((320, 240)))
-        done = connect(guarded, host, project, server)
-        assert done.exit_code == 0, done.output
-        yield guarded
+        yield started.up()
     finally:
-        server.stop()
+        started.stop()
 
 
-def connect(settings: Settings, host: LabelStudioServer, project: int, server: Server) -> Result:
+@pytest.fixture
+def connect_again(
+    host: LabelStudioServer, settings: Settings, server: Server
+) -> Callable[[], Result]:
+    """``phraseclick connect`` for project 1."""
     here = ("--backend-url", f"http://127.0.0.1:{server.port}", "--data", str(settings.data))
-    place = ("--url", host.url, "--token", host.token, "--project", str(project))
+    place = ("--url", host.url, "--token", host.token, "--project", "1")
     password = {
         "PHRASECLICK_BASIC_AUTH_USER": "studio",
         "PHRASECLICK_BASIC_AUTH_PASSWORD": "sesame",
     }
-    return CliRunner(env=password).invoke(app, ["connect", *place, *here])
+    return lambda: CliRunner(env=password).invoke(app, ["connect", *place, *here])
+
+
+@pytest.fixture
+def connected(
+    studio: LabelStudio, settings: Settings, connect_again: Callable[[], Result]
+) -> Settings:
+    """Of the backend that project 1 is connected to."""
+    studio.create_project("versions", CONFIG.read_text())
+    studio.upload(1, "picture.png", photograph((320, 240)))
+    done = connect_again()
+    assert done.exit_code == 0, done.output
+    guarded = {"basic_auth_user": "studio", "basic_auth_password": SecretStr("sesame")}
+    return settings.model_copy(update=guarded)
 
 
 def test_title_and_model_version_follow_the_champion(
-    studio: LabelStudio, connected: Settings, make_checkpoint: MakeCheckpoint
+    studio: LabelStudio,
+    connected: Settings,
+    make_checkpoint: MakeCheckpoint,
+    connect_again: Callable[[], Result],
 ) -> None:
     registry = Registry.open(connected)
     hosts = LabelStudioHosts(connected, Projects(registry.database).announced)
@@ -91,6 +102,9 @@ def test_title_and_model_version_follow_the_champion(
         assert (backend["title"], backend["model_version"]) == (serves, serves)
         assert backend["state"] == "CO"
         assert predicted(studio) == serves
+        # Whoever connects once more changes nothing of it.
+        assert connect_again().exit_code == 0
+        assert studio.project(1)["model_version"] == serves
     registry.close()
 
 
