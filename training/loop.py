@@ -50,6 +50,7 @@ from training.start import (
     learn_words,
     new_network,
     read_words,
+    trained_on,
     training_data,
 )
 from training.validation import choose_cases, quick_look, sources_of
@@ -95,6 +96,8 @@ class Run:
             start = data / recipe.data.start
         origin = checkpoint.load(start) if start else None
         self.parent = origin.version if origin else None
+        # What the network has been trained on, here or before: evaluation tells it from the unseen.
+        self.categories = sorted({*categories, *(trained_on(origin) if origin else ())})
         if origin:
             self.reader = origin.reader()
             network = grown_network(origin, recipe, categories)
@@ -233,6 +236,7 @@ class Run:
         metrics = {
             "step": self.step,
             "seconds": round(self.seconds),
+            "categories": self.categories,
             "recipe": self.recipe.to_dict(),
         }
         state.export(

@@ -21,7 +21,7 @@ from training.datasets import Dataset, Without, open_dataset, overlapping
 from training.growth import grow_from
 from training.ranks import Ranks
 from training.recipe import Recipe
-from training.vocabulary import attributes_for, concept_of
+from training.vocabulary import COLOURS, PLACES, SIZES, attributes_for, concept_of
 from training.word_vectors import DIM, train_word_vectors
 
 log = logging.getLogger(__name__)
@@ -70,6 +70,14 @@ def categories_of(dataset: Dataset) -> list[str]:
             if each.category
         }
     )
+
+
+def trained_on(start: Checkpoint) -> list[str]:
+    """The categories a checkpoint says it has seen; of an older one, the things it can name."""
+    listed = start.metrics.get("metrics", {}).get("categories")
+    if listed is not None:
+        return [str(each) for each in listed]
+    return [name for name in start.config.attributes if name not in (*COLOURS, *PLACES, *SIZES)]
 
 
 def read_words(folder: Path) -> PhraseReader:

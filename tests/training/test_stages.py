@@ -96,6 +96,9 @@ def test_the_second_stage_starts_from_the_first_and_both_go_on(
     first, second = (checkpoint.load(out / name / LATEST) for name in ("dogs", "sheep"))
     assert checkpoint.load(latest).version == second.version
     assert second.metrics["parent"] == first.version
+    # and which categories were seen on the way
+    assert first.metrics["metrics"]["categories"] == ["cat", "dog"]
+    assert second.metrics["metrics"]["categories"] == ["cat", "dog", "sheep"]
     # and the attributes of both, the first one's in their place
     known = len(first.config.attributes)
     assert second.config.attributes[:known] == first.config.attributes
