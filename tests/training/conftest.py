@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
@@ -20,6 +21,13 @@ from model.config import ModelConfig
 from model.network import PhraseClick
 
 RED, BLUE, GREEN, GREY = (215, 25, 25), (25, 45, 215), (30, 170, 40), (128, 128, 128)
+
+
+@pytest.fixture(autouse=True)
+def _denormal_numbers() -> Iterator[None]:
+    """Training rounds them to zero in its process, for speed; the next test's process is this one."""
+    yield
+    torch.set_flush_denormal(False)
 
 
 def encoded(array: NDArray[np.uint8], kind: str) -> bytes:
