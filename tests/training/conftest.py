@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
@@ -25,7 +24,7 @@ RED, BLUE, GREEN, GREY = (215, 25, 25), (25, 45, 215), (30, 170, 40), (128, 128,
 
 @pytest.fixture(autouse=True)
 def _denormal_numbers() -> Iterator[None]:
-    """Training rounds them to zero in its process, for speed; the next test's process is this one."""
+    """Training rounds them to zero, for speed, in its whole process: here the next test's too."""
     yield
     torch.set_flush_denormal(False)
 
