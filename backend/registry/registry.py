@@ -7,32 +7,29 @@ one after the other and every server sees their rows in the same order.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
-from sqlalchemy import Connection, Table, func, insert, select, text, update
+from sqlalchemy import Table, insert, select, update
 
 from backend.contract import Project
 from backend.database import Database
 from backend.errors import VersionError
 from backend.memory.policy import GOES_ON_FOR
+from backend.registry import promotion_log as log
 from backend.registry import pruning
 from backend.registry.records import BASE, EVERYONE, Champions, Promotion, State, Version
 from backend.registry.storage import Store, open_store
-from backend.registry.tables import PromotionRow, VersionRow
+from backend.registry.tables import VersionRow
 from backend.settings import Settings
 from backend.tables import ProjectRow, TargetRow
 from model import checkpoint_files as files
 
 _versions: Table = VersionRow.__table__  # type: ignore[assignment]
-_promotions: Table = PromotionRow.__table__  # type: ignore[assignment]
 _targets: Table = TargetRow.__table__  # type: ignore[assignment]
 _projects: Table = ProjectRow.__table__  # type: ignore[assignment]
-
-_LAST = select(func.max(_promotions.c.id))
 
 # A name becomes a folder, an object's key and Label Studio's model version.
 _NAME = re.compile(r"[\w+@-][\w .+@-]{0,119}", re.ASCII)
@@ -183,17 +180,19 @@ class Registry:
     def last_promotion(self) -> int:
         """Number of the newest promotion; changes with every one. One cheap look."""
         with self.database.read() as connection:
-            return connection.execute(_LAST).scalar() or 0
+            return log.last(connection)
 
     def champions(self) -> Champions:
         """Who serves whom."""
         with self.database.read() as connection:
-            return Champions.after(_history(connection))
+            return Champions.after(log.history(connection))
 
     def history(self, project: str | None = None) -> list[Promotion]:
         """Promotions and rollbacks, oldest first."""
         with self.database.read() as connection:
-            return [it for it in _history(connection) if project is None or it.project == project]
+            return [
+                it for it in log.history(connection) if project is None or it.project == project
+            ]
 
     def promote(
         self,
@@ -221,11 +220,11 @@ class Registry:
             raise VersionError(f"The files of version {version.name} are not in the store.")
         base = self.base_name
         becomes = BASE if version.name == base and owner == EVERYONE else version.name
-        with self._deciding() as connection:
+        with log.deciding(self.database) as connection:
             # Under the lock: nobody prunes it while it is promoted.
-            if _state(connection, version.name) == "pruned":
+            if version.name in log.pruned(connection):
                 raise VersionError(f"Version {version.name} was pruned: its files are gone.")
-            history = _history(connection)
+            history = log.history(connection)
             champions = Champions.after(history)
             serves = champions.of_owner(owner)
             now = serves or champions.of_owner(EVERYONE) or base
@@ -239,19 +238,19 @@ class Registry:
                 return stands[-1]
             if owner == EVERYONE and serves == becomes:
                 raise VersionError(f"{base} serves already: it is what the settings name.")
-            return _append(connection, owner, "promotion", becomes, serves, who, why)
+            return log.append(connection, owner, "promotion", becomes, serves, who, why)
 
     def rollback(self, project: str = EVERYONE, *, who: str, why: str = "") -> Promotion:
         """Take the newest promotion that stands back. Raises VersionError where none does."""
-        with self._deciding() as connection:
-            champion = Champions.after(_history(connection)).by_project.get(project)
+        with log.deciding(self.database) as connection:
+            champion = Champions.after(log.history(connection)).by_project.get(project)
             if champion is None or not champion.line:
                 whose = f"of project {project}" if project else "for all projects"
                 raise VersionError(f"No promotion {whose} is left to take back.")
-            gone = _pruned(connection)
+            gone = log.pruned(connection)
             left = [it for it in champion.line[:-1] if it not in gone]
             back = left[-1] if left else BASE
-            return _append(connection, project, "rollback", back, champion.version, who, why)
+            return log.append(connection, project, "rollback", back, champion.version, who, why)
 
     @property
     def base_name(self) -> str:
@@ -293,9 +292,9 @@ class Registry:
         """Delete the files of versions that nobody needs (see pruning.py); gives those versions."""
         now = now or datetime.now(UTC)
         in_progress = self.in_progress(now)
-        with self._deciding() as connection:
+        with log.deciding(self.database) as connection:
             everyone = [Version(**row) for row in connection.execute(select(_versions)).mappings()]
-            champions = Champions.after(_history(connection))
+            champions = Champions.after(log.history(connection))
             goes = pruning.prunable(everyone, champions, in_progress, keep=keep, now=now)
             if try_only:
                 return goes
@@ -314,16 +313,6 @@ class Registry:
         return goes
 
     # -- inside
-
-    @contextmanager
-    def _deciding(self) -> Iterator[Connection]:
-        """A transaction alone with promotions and versions."""
-        with self.database.write() as connection:
-            if not self.database.is_sqlite:  # where every writer is alone already
-                connection.execute(
-                    text("LOCK TABLE promotions, versions IN SHARE ROW EXCLUSIVE MODE")
-                )
-            yield connection
 
     def _registered(self, location: str) -> Version:
         """The version of a base; its row is made when first asked for."""
@@ -367,41 +356,3 @@ class Registry:
 def base_folder(location: str) -> Path:
     """Where the checkpoint of the settings lies."""
     return files.SHIPPED_FOLDER if location == files.SHIPPED else Path(location).expanduser()
-
-
-def _history(connection: Connection) -> list[Promotion]:
-    rows = connection.execute(select(_promotions).order_by(_promotions.c.id)).mappings()
-    return [Promotion(**row) for row in rows]
-
-
-def _pruned(connection: Connection) -> set[str]:
-    query = select(_versions.c.name).where(_versions.c.state == "pruned")
-    return set(connection.execute(query).scalars())
-
-
-def _state(connection: Connection, name: str) -> str | None:
-    query = select(_versions.c.state).where(_versions.c.name == name)
-    return connection.execute(query).scalar_one_or_none()
-
-
-def _append(
-    connection: Connection,
-    project: str,
-    kind: Literal["promotion", "rollback"],
-    version: str,
-    before: str,
-    who: str,
-    why: str,
-) -> Promotion:
-    row = {
-        "project": project,
-        "kind": kind,
-        "version": version,
-        "before": before,
-        "who": who[:254],
-        "why": why,
-        "at": datetime.now(UTC),
-    }
-    number = connection.execute(insert(_promotions).values(row)).inserted_primary_key
-    assert number is not None
-    return Promotion(id=number[0], **row)  # type: ignore[arg-type]
