@@ -2,8 +2,9 @@
 
 Every server process looks a few times a second at one number in the database. When it has changed,
 the new champion is loaded beside the one that serves, and serves once it can answer: nobody waits
-for it. What a rollback would lead to is loaded ahead, so that a rollback takes effect at the next
-look. A version that cannot be loaded changes nothing but ``/health``, which says so.
+for it. What a rollback would lead to is loaded ahead, and so is a candidate while the gate judges
+it: then a rollback or a promotion takes effect at the next look. A version that cannot be loaded
+changes nothing but ``/health``, which says so.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ _WAIT_S = 5.0
 # An object that is worked on is clicked more often than this.
 _UNUSED_S = 1800.0
 _TIDY_S = 60.0
+# The gate takes minutes, people some seconds from import to promotion.
+_LOOK_FOR_CANDIDATES_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class Predictors:
         self._state = _State(registry.champions(), {})
         self._ended = threading.Event()
         self._tidied = time.monotonic()
+        self._candidates: list[str] = []
+        self._candidates_at = 0.0
         self._away = False
         self._watch = threading.Thread(target=self._run, name="champions", daemon=True)
 
@@ -185,6 +190,9 @@ class Predictors:
         }
         if new is not old.champions or meanwhile != old.meanwhile:
             self._turn(_State(new, meanwhile))
+        if time.monotonic() - self._candidates_at > _LOOK_FOR_CANDIDATES_S:
+            self._candidates = self._registry.candidates()
+            self._candidates_at = time.monotonic()
         self._load_ahead()
         if time.monotonic() - self._tidied > _TIDY_S:
             self._tidied = time.monotonic()
@@ -199,7 +207,7 @@ class Predictors:
     def _load_ahead(self) -> None:
         """What is waited for at once; the others one by one while there is room."""
         champions = self._state.champions
-        names = champions.names()
+        names = list(dict.fromkeys([*champions.names(), *self._candidates]))
         waited_for = {champions.of_owner(owner) for owner in self._state.meanwhile}
         room = self._max_bytes - self._loaded.nbytes_of(names)
         for version in names:

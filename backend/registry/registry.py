@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,6 +30,10 @@ from model import checkpoint_files as files
 _versions: Table = VersionRow.__table__  # type: ignore[assignment]
 _targets: Table = TargetRow.__table__  # type: ignore[assignment]
 _projects: Table = ProjectRow.__table__  # type: ignore[assignment]
+
+# Longer than a gate takes on two cores.
+_FRESH = timedelta(hours=1)
+_MOST_CANDIDATES = 3
 
 # A name becomes a folder, an object's key and Label Studio's model version.
 _NAME = re.compile(r"[\w+@-][\w .+@-]{0,119}", re.ASCII)
@@ -157,6 +161,20 @@ class Registry:
             query = query.where(_versions.c.project.in_(("", project)))
         with self.database.read() as connection:
             return [Version(**row) for row in connection.execute(query).mappings()]
+
+    def candidates(self, now: datetime | None = None) -> list[str]:
+        """Versions that may be promoted before long, the newest first."""
+        since = (now or datetime.now(UTC)) - _FRESH
+        query = (
+            select(_versions.c.name)
+            .where(
+                _versions.c.created_at >= since, _versions.c.state.in_(("candidate", "accepted"))
+            )
+            .order_by(_versions.c.created_at.desc())
+            .limit(_MOST_CANDIDATES)
+        )
+        with self.database.read() as connection:
+            return list(connection.execute(query).scalars())
 
     def folder(self, name: str) -> Path:
         """The version's files in a local folder, checked. Raises VersionError or StorageError."""

@@ -34,12 +34,23 @@ def base(settings: Settings) -> Predictor:
 
 
 @pytest.fixture
-def opened(here: Registry, base: Predictor) -> Iterator[Open]:
-    """``opened()``: predictors that look by themselves; ``opened(look_s=60)``: when told to."""
+def opened(here: Registry, base: Predictor, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
+    """``opened()``: predictors that look by themselves; ``opened(look_s=60)``: when told to.
+
+    Only ``opened(candidates=True)`` loads versions that were not promoted yet.
+    """
     every: list[Predictors] = []
 
-    def opening(*, look_s: float = 0.02, max_bytes: int = 64 * MIB, **how: object) -> Predictors:
-        predictors = Predictors(here, base, look_s=look_s, max_bytes=max_bytes, **how)  # type: ignore[arg-type]
+    def opening(
+        *,
+        look_s: float = 0.02,
+        max_bytes: int = 64 * MIB,
+        candidates: bool = False,
+        changed: Callable[[], None] = lambda: None,
+    ) -> Predictors:
+        if not candidates:
+            monkeypatch.setattr(here, "candidates", list)
+        predictors = Predictors(here, base, look_s=look_s, max_bytes=max_bytes, changed=changed)
         predictors.start()
         every.append(predictors)
         return predictors
@@ -134,6 +145,19 @@ def test_a_rollback_needs_no_loading(
 
     here.rollback(SIX.key, who="ann")
     until(serves(predictors, two[0]), seconds=1)
+
+
+def test_a_candidate_is_loaded_while_the_gate_judges_it(
+    opened: Open, here: Registry, two: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here.judge(two[0], {}, passed=False)
+    predictors = opened(candidates=True)
+    until(lambda: two[1] in predictors._loaded)
+    monkeypatch.setattr(predictors._loaded, "_load", lambda version: 1 / 0)
+    assert two[0] not in predictors._loaded
+
+    here.promote(two[1], who="job")
+    until(serves(predictors, two[1]), seconds=1)
 
 
 def test_a_version_that_cannot_be_loaded_leaves_the_old_one_and_is_told(
