@@ -1,6 +1,13 @@
 """Quick tests first: whoever broke something is told within seconds, not after the browser."""
 
+import signal
+
 import pytest
+
+# A shell that starts the tests in the background has its children ignore Ctrl-C, and so would every
+# program that a test interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(trylast=True)  # some folders mark their tests slow as a whole
