@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 # The object may reach this far beyond what is known of it, on each side, in its own size.
 MARGIN = 0.3
 # A crop larger than this part of the picture's longest side gains too little to pay for itself.
-LARGEST = 0.6
+LARGEST = 0.85
 # A crop is never smaller than this many pixels: below, there is no detail left to find.
 SMALLEST = 96
 # Edges lie on a grid of this part of the crop's longest side.
