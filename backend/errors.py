@@ -14,6 +14,9 @@ PhraseClickError (model/errors.py)
     ├── DatabaseError           the backend's own database is missing, locked or too old
     ├── VersionError            a model version is unknown, gone, or may not serve
     ├── StorageError            the store of model versions is away, full or damaged
+    ├── JobError                a job is unknown, ended already, or cannot be asked for
+    │   └── CancelledError          somebody asked for its end
+    ├── ReportError             a report was asked for what is not there, or in a form unknown
     ├── SamplesError            phraseclick samples was asked for what is not there
     ├── AddressInUseError       the address to serve on is taken or not this machine's
     ├── BenchError              the benchmark's server did not start or answered wrongly
@@ -91,6 +94,22 @@ class VersionError(BackendError):
 
 class StorageError(BackendError):
     """The store of model versions cannot be reached or written, or what it holds is damaged."""
+
+
+class JobError(BackendError):
+    """A job is unknown, has ended already, or cannot be asked for."""
+
+    status = 409
+
+
+class CancelledError(JobError):
+    """Somebody asked for a job's end."""
+
+
+class ReportError(BackendError):
+    """A report was asked for what is not there, or in a form that is unknown."""
+
+    status = 404
 
 
 class SamplesError(BackendError):

@@ -108,6 +108,43 @@ class Settings(BaseSettings):
     # About 10 MB each: the champions of some twenty projects, and what a rollback would lead to.
     versions_bytes: int = Field(256 * MIB, description="Memory for model versions at hand.")
 
+    # -- learning from accepted labels
+    learn: bool = Field(True, description="Fine-tune by itself when enough labels are new.")
+    # A day's work of one annotator is some hundred; below twenty nothing can be proved better.
+    learn_after_labels: int = Field(20, ge=1, description="New labels that start a training.")
+    # A burst of submits is one training, and the last label of a burst is in it.
+    learn_debounce_s: float = Field(60.0, ge=0, description="Quiet seconds before it starts.")
+    learn_minutes: float = Field(
+        6.0, gt=0, description="Longest time that a training learns, evaluation not counted."
+    )
+    replay: str = Field(
+        "", description="Data set of the base to rehearse; empty: hold on to the base's answers."
+    )
+    gate_set: str = Field(
+        "", description="Data set that guards what was known; empty: the one that ships."
+    )
+    # Two threads would take both cores of a small machine from whoever clicks.
+    training_threads: int = Field(1, ge=1, description="CPU threads of a training.")
+    training_nice: int = Field(10, ge=0, le=19, description="How far a training stands back.")
+    training_device: str = Field("auto", description="As device; 'cpu' leaves a GPU to serving.")
+    training_gpu_share: float = Field(
+        0.5, gt=0, le=1, description="Part of the GPU's memory that a training may take."
+    )
+    # On two cores a training takes some minutes and a large re-scoring an hour or two.
+    longest_job_hours: float = Field(6.0, gt=0, description="A job that takes longer is ended.")
+    # A worker that is busy beats every few seconds; three times as long it is taken for dead.
+    lease_s: float = Field(45.0, gt=0, description="Silence after which a worker is given up.")
+    acquisition: Literal["clicks", "uncertainty", "off"] = Field(
+        "clicks", description="What orders the tasks that are left, or 'off'."
+    )
+    score_masks: bool = Field(False, description="Write masks into the re-scored predictions, too.")
+
+    # -- reports
+    # About 3 KB a mask: 100,000 interactions are 300 MB.
+    keep_masks_days: float = Field(
+        90.0, ge=0, description="Days for which served masks are kept to be looked at."
+    )
+
     @property
     def resolved_database_url(self) -> str:
         """The database's URL, SQLite in the data folder unless told otherwise."""

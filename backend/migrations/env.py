@@ -2,7 +2,9 @@
 
 from alembic import context
 
-import backend.registry.tables  # noqa: F401 - its tables belong to Base's metadata
+import backend.jobs.tables
+import backend.registry.tables
+import backend.reports.tables  # noqa: F401 - these tables belong to Base's metadata
 from backend.tables import Base
 
 context.configure(

@@ -1,0 +1,1 @@
+"""Background jobs as rows: trainings and re-scorings, their leases, schedules and triggers."""

@@ -1,0 +1,1 @@
+"""What labeling costs: the event log and the accepted labels, measured, counted and shown."""
