@@ -39,12 +39,18 @@ class Deliveries:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def store(self, action: str, project_id: int | None, body: bytes) -> None:
-        """Keep one as it came."""
+    def store(
+        self,
+        action: str,
+        project_id: int | None,
+        body: bytes,
+        received_at: datetime | None = None,
+    ) -> None:
+        """Keep one as it came. received_at: now, where it is not told."""
         with self._database.write() as connection:
             connection.execute(
                 insert(Delivery).values(
-                    received_at=datetime.now(UTC),
+                    received_at=received_at or datetime.now(UTC),
                     action=action[:64],
                     project_id=project_id,
                     body=body,

@@ -24,6 +24,7 @@ from backend.errors import DatabaseError, LabelConfigError, RequestError
 from backend.interactive import Interactive
 from backend.label_config import LabelConfig
 from backend.label_studio import LabelStudioHosts
+from backend.letterbox import Letterbox
 from backend.memory import InteractionMemory, Policy
 from backend.metrics import Metrics
 from backend.pictures import Pictures
@@ -88,9 +89,11 @@ class Service:
         self._interactive = Interactive(
             self._memory, self._embeddings, self._predictors, self.metrics
         )
-        self._deliveries = Deliveries(self._database)
         self._count_again = 0.0
         self._bell = work.Bell(work.build(settings))
+        self._letterbox = Letterbox(
+            settings.data / "letterbox", Deliveries(self._database), self._bell.ring
+        )
         self.metrics.models(self._predictors.serving())
         self._predictors.start()
         if settings.label_studio_token.get_secret_value() and not settings.label_studio_url:
@@ -155,9 +158,8 @@ class Service:
     def webhook(self, raw: bytes, body: object) -> Answer:
         """Keep what happened as it came; the worker takes it in."""
         hook = parse_webhook(body)
-        self._deliveries.store(hook.action, hook.project.id, raw)
+        self._letterbox.drop(hook.action, hook.project.id, raw)
         self.metrics.delivery(hook.action if hook.action in _ACTIONS else "other")
-        self._bell.ring()
         return {"status": "stored"}
 
     def figures(self) -> bytes:
@@ -184,6 +186,7 @@ class Service:
         """Finish what runs and let go of everything."""
         self._predictors.close()
         self._embeddings.close()
+        self._letterbox.close()
         self._bell.close()
         self._database.close()
 

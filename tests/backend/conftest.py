@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from pydantic import SecretStr
 
+from backend import letterbox
 from backend.service import Service
 from backend.settings import Settings
 from model import checkpoint
@@ -123,6 +124,12 @@ def picture_host(_running_host: PictureHost) -> PictureHost:
 
 
 # -- the service
+
+
+@pytest.fixture(autouse=True)
+def _patient_webhooks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine, too, a webhook's row is there when the call returns."""
+    monkeypatch.setattr(letterbox, "PATIENCE_S", 20.0)
 
 
 @pytest.fixture
