@@ -71,19 +71,26 @@ class RegionCostRow(Base):
     last_iou: Mapped[float | None] = mapped_column(Float)
     needed_85: Mapped[int | None] = mapped_column(Integer)  # interactions to IoU 85 %; None: never
     corrected: Mapped[int | None] = mapped_column(BigInteger)  # pixels changed by hand afterwards
+    phrase: Mapped[str] = mapped_column(Text, default="")  # that it was made with; '' for none
+    targets: Mapped[list[Any]] = mapped_column(JSON)  # numbers of the targets whose events it is
+    shape: Mapped[str] = mapped_column(String(32), default="")  # digest of the accepted mask
     drawn_at: Mapped[datetime]
 
-    __table_args__ = (Index(None, "project", "task_id"),)
+    __table_args__ = (Index(None, "project", "task_id"), Index(None, "project", "drawn_at"))
 
 
 class AnnotationTimeRow(Base):
-    """Label Studio's own word on an annotation's time."""
+    """Label Studio's own word on an annotation's time and maker; and what was drawn of it."""
 
     __tablename__ = "annotation_times"
 
     project: Mapped[str] = mapped_column(String(40), primary_key=True)
     annotation_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     lead_time: Mapped[float | None]  # seconds
+    owner: Mapped[str] = mapped_column(String(254), default="")  # as drafts name a user; '': untold
+    # The version (its digest) whose costs were drawn, and the newest event that they hold.
+    drawn: Mapped[str] = mapped_column(String(32), default="")
+    through: Mapped[int] = mapped_column(BigInteger, default=0)
 
 
 class ErrorRow(Base):

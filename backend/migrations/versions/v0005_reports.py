@@ -71,6 +71,9 @@ def upgrade() -> None:
         sa.Column("last_iou", sa.Float(), nullable=True),
         sa.Column("needed_85", sa.Integer(), nullable=True),
         sa.Column("corrected", sa.BigInteger(), nullable=True),
+        sa.Column("phrase", sa.Text(), nullable=False),
+        sa.Column("targets", sa.JSON(), nullable=False),
+        sa.Column("shape", sa.String(length=32), nullable=False),
         sa.Column("drawn_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint(
             "project", "annotation_id", "brush", "region_id", name=op.f("pk_region_costs")
@@ -82,6 +85,9 @@ def upgrade() -> None:
             batch_op.f("ix_region_costs_project_task_id"), ["project", "task_id"], unique=False
         )
         batch_op.create_index(
+            batch_op.f("ix_region_costs_project_drawn_at"), ["project", "drawn_at"], unique=False
+        )
+        batch_op.create_index(
             batch_op.f("ix_region_costs_submitted_at"), ["submitted_at"], unique=False
         )
 
@@ -90,6 +96,9 @@ def upgrade() -> None:
         sa.Column("project", sa.String(length=40), nullable=False),
         sa.Column("annotation_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("lead_time", sa.Double(), nullable=True),
+        sa.Column("owner", sa.String(length=254), nullable=False),
+        sa.Column("drawn", sa.String(length=32), nullable=False),
+        sa.Column("through", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("project", "annotation_id", name=op.f("pk_annotation_times")),
     )
 
@@ -126,6 +135,7 @@ def downgrade() -> None:
     op.drop_table("annotation_times")
     with op.batch_alter_table("region_costs") as batch_op:
         batch_op.drop_index(batch_op.f("ix_region_costs_submitted_at"))
+        batch_op.drop_index(batch_op.f("ix_region_costs_project_drawn_at"))
         batch_op.drop_index(batch_op.f("ix_region_costs_project_task_id"))
         batch_op.drop_index(batch_op.f("ix_region_costs_first_at"))
 
