@@ -72,10 +72,16 @@ class Times:
             "name": self.name,
             "size": self.size,
             "median_ms": round(median(times), 1),
-            "p95_ms": round(times[min(len(times) - 1, int(0.95 * len(times)))], 1),
+            "p95_ms": _percentile(times, 0.95),
+            "p99_ms": _percentile(times, 0.99),
             "n": len(times),
             "errors": self.errors,
         }
+
+
+def _percentile(times: list[float], share: float) -> float:
+    """Of times in order."""
+    return round(times[min(len(times) - 1, int(share * len(times)))], 1)
 
 
 class Server:

@@ -30,7 +30,7 @@ from backend.errors import DatabaseError
 _log = logging.getLogger(__name__)
 
 # Of the 50 ms that a webhook may take; a row takes 1 to 5 where nobody is in the way.
-PATIENCE_S = 0.025
+PATIENCE_S = 0.012
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 5.0
 _SUFFIX = ".letter"
