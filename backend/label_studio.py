@@ -121,9 +121,10 @@ class LabelStudio(Host):
         """The annotations of a task."""
         return list(self.pages(f"/api/tasks/{task}/annotations/"))
 
-    def create_annotation(self, task: int, result: Sequence[Json]) -> Json:
-        """Submit an annotation, as an annotator's Submit does."""
-        return _object(self.post(f"/api/tasks/{task}/annotations/", {"result": list(result)}))
+    def create_annotation(self, task: int, result: Sequence[Json], **fields: Any) -> Json:
+        """Submit an annotation, as an annotator's Submit does; fields such as ``lead_time``."""
+        body = {"result": list(result), **fields}
+        return _object(self.post(f"/api/tasks/{task}/annotations/", body))
 
     def interactive_annotating(self, backend: int, task: int, context: Json) -> Json:
         """Ask the backend for one task, as a click or phrase in the page does."""
