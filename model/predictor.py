@@ -205,6 +205,23 @@ class Predictor:
         field = LogitField(embedding.width, embedding.height, grids)
         return Prediction(confidence(grids[-1].logits), reading, field)
 
+    def descriptor(self, embedding: Embedding) -> NDArray[np.float32]:
+        """D numbers, of length 1 together, that say what a picture shows as a whole.
+
+        Pictures that look alike have alike ones: their product is near 1. Comparable within one
+        version only. Raises PromptError.
+        """
+        if embedding.version != self.version:
+            raise PromptError(
+                f"The picture was encoded by {embedding.version}, which {self.version} cannot read."
+            )
+        # Late form: what is seen at stride 16. Early form: nothing but the picture's colours.
+        first = embedding.features.maps[0][0].float()
+        cells = 1 if self.config.form == "late" else 8
+        pooled = torch.nn.functional.adaptive_avg_pool2d(first, cells).flatten()
+        vector: NDArray[np.float32] = pooled.cpu().numpy()
+        return vector / np.float32(max(float(np.linalg.norm(vector)), 1e-9))
+
     def _grids(self, prompt: _Prompt, previous: NDArray[np.bool_] | None) -> tuple[Grid, ...]:
         """The whole picture, and a closer look where the object is small."""
         embedding = prompt.embedding
