@@ -43,6 +43,15 @@ class View:
         soft = np.asarray(mask, np.float32) / 255.0
         return soft[:, ::-1].copy() if self.mirrored else soft
 
+    def place(self, x: float, y: float) -> tuple[float, float] | None:
+        """Where a point (x, y) of the sample, in pixels, lies in this view; None outside it."""
+        height, width = self.instances.shape
+        left, top, right, bottom = self.box
+        if not (left <= x < right and top <= y < bottom):
+            return None
+        across = (x - left) * width / (right - left)
+        return width - across if self.mirrored else across, (y - top) * height / (bottom - top)
+
 
 def random_view(
     sample: Sample, height: int, width: int, rng: np.random.Generator, shares: tuple[float, float]

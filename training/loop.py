@@ -18,23 +18,24 @@ import itertools
 import logging
 import os
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from model import checkpoint
-from model.network import PhraseClick
+from model.network import Features, PhraseClick
+from model.phrase_reader import PhraseReader
 from training import state
 from training.ahead import Order, made_ahead, workers_for
 from training.average import Average
 from training.batch import Batch, held_attributes, told
 from training.batches import Batches
 from training.board import Board
-from training.datasets import open_dataset
+from training.datasets import Dataset, open_dataset
 from training.errors import RecipeError
 from training.failures import check_finite, out_of_memory_explained
 from training.log_lines import printed
@@ -61,6 +62,8 @@ Report = Callable[[dict[str, Any]], None]
 """Is told each entry of the log."""
 Tick = Callable[[float, dict[str, float]], None]
 """Is told after each step how much is done, 0 to 1, and the step's figures."""
+Beside = Callable[[PhraseClick, Features, Batch, int], Tensor]
+"""Something else to learn in the same step, from the same pictures: its loss."""
 
 
 class Run:
@@ -74,8 +77,15 @@ class Run:
         *,
         ranks: Ranks | None = None,
         start: Path | None = None,
+        dataset: Dataset | None = None,
+        reader: PhraseReader | None = None,
+        beside: Beside | None = None,
     ) -> None:
-        """start: a checkpoint to start from, instead of the recipe's."""
+        """start: a checkpoint to start from, instead of the recipe's.
+
+        dataset: what to train on, opened already, instead of the recipe's. reader: the start's
+        words and perhaps more of them. beside: what else is learned in each step.
+        """
         train = recipe.train
         self.recipe = recipe
         self.folder = folder
@@ -88,7 +98,9 @@ class Run:
             torch.set_num_threads(train.threads)
         torch.manual_seed(train.seed)
 
-        dataset = training_data(recipe, folder, data, self.ranks)
+        if dataset is None:
+            dataset = training_data(recipe, folder, data, self.ranks)
+        self.beside = beside
         self.val = open_dataset(recipe.data.val, data) if recipe.data.val else None
         self.batches = Batches(dataset, recipe, rank=self.ranks.rank, world=self.ranks.world)
         categories = categories_of(dataset)
@@ -99,7 +111,7 @@ class Run:
         # What the network has been trained on, here or before: evaluation tells it from the unseen.
         self.categories = sorted({*categories, *(trained_on(origin) if origin else ())})
         if origin:
-            self.reader = origin.reader()
+            self.reader = reader or origin.reader()
             network = grown_network(origin, recipe, categories)
         else:
             if self.ranks.first:
@@ -125,17 +137,36 @@ class Run:
     def progress(self) -> float:
         """How much of the schedule is done, 0 to 1."""
         train = self.recipe.train
-        return self.step / train.steps if train.steps else self.seconds / (60.0 * train.minutes)
+        of_steps = self.step / train.steps if train.steps else 0.0
+        return max(of_steps, self.seconds / (60.0 * train.minutes) if train.minutes else 0.0)
 
     def train(self, report: Report, tick: Tick | None = None) -> None:
         """Train to the end of the schedule. Raises DivergedError, TooLargeError, DataError."""
         train = self.recipe.train
         saved = validated = self.seconds
         with contextlib.ExitStack() as stack:
-            batches = stack.enter_context(contextlib.closing(self._batches_ahead()))
+            steps = stack.enter_context(contextlib.closing(self.steps()))
             board = None
             if train.tensorboard and self.ranks.first:
                 board = stack.enter_context(contextlib.closing(Board(self.folder, self.step)))
+            for figures in steps:
+                if tick:
+                    tick(min(self.progress, 1.0), figures)
+                if self.step % train.log_every == 0:
+                    self.log_figures(report, board)
+                if self.seconds - saved > 60 * train.save_minutes:
+                    self.save()
+                    saved = self.seconds
+                if self.seconds - validated > 60 * train.validate_minutes:
+                    self.validate(report, board)
+                    validated = self.seconds
+            self.save()
+            self.validate(report, board)
+            self.ranks.wait()
+
+    def steps(self) -> Generator[dict[str, float]]:
+        """Step after step to the end of the schedule; gives each one's figures once it is done."""
+        with contextlib.closing(self._batches_ahead()) as batches:
             while self.progress < 1.0:
                 start = time.monotonic()
                 with out_of_memory_explained(self.step, self._size(), self._where()):
@@ -148,24 +179,12 @@ class Run:
                 for name, value in {**figures, "seconds": seconds}.items():
                     self.figures.setdefault(name, []).append(value)
                 self.passed_over.update(batch.passed_over)
-                if tick:
-                    tick(min(self.progress, 1.0), figures)
-                if self.step % train.log_every == 0:
-                    self._log_figures(report, board)
-                if self.seconds - saved > 60 * train.save_minutes:
-                    self.save()
-                    saved = self.seconds
-                if self.seconds - validated > 60 * train.validate_minutes:
-                    self.validate(report, board)
-                    validated = self.seconds
-            self.save()
-            self.validate(report, board)
-            self.ranks.wait()
+                yield figures
 
     def learn(self, batch: Batch) -> dict[str, float]:
         """One step on one batch, which lies on the device; returns the figures for the log."""
         train, questions = self.recipe.train, batch.questions
-        self.network.train()
+        self.network.train(not train.frozen_norms)
         rate = set_rates(self.optimizer, train, self.step, self.progress)
 
         with self.precision.cast():
@@ -185,6 +204,10 @@ class Run:
             self.attribute_loss,
             self.recipe.loss,
         )
+        if self.beside is not None:
+            with self.precision.cast():
+                parts["beside"] = self.beside(self.network, features, batch, self.step)
+            loss = loss + parts["beside"]
 
         self.optimizer.zero_grad(set_to_none=True)
         self.precision.backward(loss)
@@ -200,7 +223,7 @@ class Run:
         self.ranks.average_buffers(self.network, self.attribute_loss)
         self.average.follow(self.step)
         return {
-            **{name: float(value) for name, value in parts.items()},
+            **{name: float(value.detach()) for name, value in parts.items()},
             "loss": reached,
             "iou": overlap,
             "norm": length,
@@ -223,16 +246,7 @@ class Run:
         """Write the state to go on from, and the averaged network as a checkpoint."""
         if not self.ranks.first:
             return
-        state.write_state(
-            self.folder,
-            {
-                **{name: part.state_dict() for name, part in self._parts().items()},
-                "step": self.step,
-                "seconds": self.seconds,
-                "figures": self.figures,
-                "passed_over": sorted(self.passed_over),
-            },
-        )
+        state.write_state(self.folder, self.snapshot())
         metrics = {
             "step": self.step,
             "seconds": round(self.seconds),
@@ -243,11 +257,26 @@ class Run:
             self.folder, self.step, self.average.network, self.reader, metrics, self.parent
         )
 
+    def snapshot(self) -> dict[str, Any]:
+        """Everything to go on from."""
+        return {
+            **{name: part.state_dict() for name, part in self._parts().items()},
+            "step": self.step,
+            "seconds": self.seconds,
+            "figures": self.figures,
+            "passed_over": sorted(self.passed_over),
+        }
+
     def resume(self) -> bool:
         """Go on from the folder's state, if there is one. Raises RecipeError if it is another's."""
         found = state.read_state(self.folder)
         if found is None:
             return False
+        self.restore(found)
+        return True
+
+    def restore(self, found: Mapping[str, Any]) -> None:
+        """Go on from this state. Raises RecipeError if it is another network's."""
         try:
             for name, part in self._parts().items():
                 part.load_state_dict(found[name])
@@ -261,7 +290,6 @@ class Run:
         self.passed_over = set(found["passed_over"])
         if self.ranks.first:
             state.rewind_history(self.folder, self.step)
-        return True
 
     def _parts(self) -> dict[str, Any]:
         """Everything that changes with a step and has a state."""
@@ -289,7 +317,7 @@ class Run:
             small = train.first_crop and done < train.first_share
             yield step, train.first_crop if small else train.crop
 
-    def _log_figures(self, report: Report, board: Board | None) -> None:
+    def log_figures(self, report: Report, board: Board | None) -> None:
         means = {name: float(np.mean(values)) for name, values in self.figures.items()}
         if self.passed_over:
             means["passed_over"] = len(self.passed_over)

@@ -20,7 +20,7 @@ from training.datasets.sample import VOID, SampleObject
 from training.phrases import Phrase, describe, name_absent, name_all
 from training.picture_scene import PictureScene
 from training.scenes import Seen
-from training.vocabulary import CARRIED, WORN, concept_of
+from training.vocabulary import CARRIED, WORN, concept_of, every_word_for
 
 # Fewer pixels than this in view are not worth a prompt.
 FEWEST_PIXELS = 60
@@ -49,6 +49,8 @@ class PromptRecipe:
     phrase_late: float = 0.2
     # Of first clicks: the paper's random points instead of one central click.
     scattered: float = 0.25
+    # Of first clicks on an object that people clicked: theirs, or the first few of them.
+    people: float = 0.0
     # Of prompts with clicks and a phrase on a dissected person: "person", not the garment.
     whole_person: float = 0.25
     # Prompts with a phrase whose previous mask is another object's: the phrase was just changed.
@@ -141,6 +143,10 @@ def _phrase_only(
     if scene.view.sample.source in DISSECTED and rng.random() < recipe.whole_person / 2:
         return _whole_person(scene.view, rng)
     said = scene.human(one.about)
+    if len(shown.named(one.concept)) > 1:
+        # Typed beside a click a bare name meant this one; alone it means all of its kind.
+        names = every_word_for(one.concept)
+        said = [phrase for phrase in said if phrase.text.casefold().strip() not in names]
     if said and rng.random() < recipe.human:
         phrase = said[int(rng.integers(len(said)))]
         return _prompt(scene.view, phrase.ids, phrase, clickable=False)
@@ -182,8 +188,31 @@ def _clicked(
         return prompt
     if prompt.phrase is not None and start < recipe.phrase_first + recipe.phrase_late:
         prompt.phrase_from = LATE[int(rng.integers(len(LATE)))]
+    theirs = clicks_of_people(view, chosen, prompt)
+    if theirs and rng.random() < recipe.people:
+        prompt.clicks.extend(theirs[: int(rng.integers(1, len(theirs) + 1))])
+        return prompt
     _first_clicks(prompt, clicked, view, recipe, rng)
     return prompt
+
+
+def clicks_of_people(
+    view: View, about: SampleObject, prompt: Prompt
+) -> list[tuple[float, float, int]]:
+    """The clicks (x, y, sign) by which somebody made this object, as they lie in the view.
+
+    Clicks that contradict the mask which was accepted in the end are left out (whoever drew the
+    rest by hand meant something else by them), and so are all where no positive one is left.
+    """
+    found = []
+    for x, y, positive in about.clicks:
+        place = view.place(x, y)
+        if place is None:
+            continue
+        row, column = (min(int(place[1 - a]), view.instances.shape[a] - 1) for a in (0, 1))
+        if bool(prompt.mask[row, column]) == positive and not prompt.void[row, column]:
+            found.append((*place, 1 if positive else -1))
+    return found if any(sign > 0 for _, _, sign in found) else []
 
 
 def _beside_a_click(

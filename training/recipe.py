@@ -49,7 +49,8 @@ class TrainRecipe:
     """Steps, sizes and rates."""
 
     seed: int = 1
-    # The schedule ends after so many steps, or so many minutes of training, whichever is set.
+    # The schedule ends after so many steps, or so many minutes of training, whichever is set; where
+    # code sets both, with whichever is reached first.
     steps: int = 0
     minutes: float = 0.0
     pictures: int = 8
@@ -79,6 +80,8 @@ class TrainRecipe:
     # Gradients longer than this are shortened to it.
     clip: float = 1.0
     ema: float = 0.999
+    # Norms keep the statistics that they start with: few pictures of one kind would spoil them.
+    frozen_norms: bool = False
     # "auto" is a GPU where there is one; "cpu", "cuda".
     device: str = "auto"
     # Mixed precision: "auto" (on GPUs), "off", "bf16" (also on CPUs that have it), "fp16".

@@ -36,6 +36,7 @@ def corrected(
     soft = torch.tensor([questions[row].hand.soft for row in asked], device=device)
     previous = torch.zeros_like(batch.target)
     # Norms neither learn from these answers nor count them.
+    learning = network.training
     network.eval()
     index = batch.picture_index[rows]
     held = Features(tuple(each.detach() for each in features.maps), *features[1:])
@@ -54,7 +55,7 @@ def corrected(
             if q.clickable and not (q.hand.skips[number] and q.clicks)
         ]
         _click(batch, [asked[place] for place in clicking], answers[clicking], number)
-    network.train()
+    network.train(learning)
     forgotten = [row for row in asked if questions[row].hand.forgets]
     previous[forgotten] = 0.0
     if batch.stale is not None:

@@ -59,11 +59,32 @@ def choose_cases(dataset: Dataset, count: int, source: str, seed: int = 0) -> li
     return cases
 
 
+def spread_cases(dataset: Dataset, count: int, seed: int = 0) -> list[Case]:
+    """At most ``count`` objects of a team, the same every time: one a picture, then a second."""
+    rng = np.random.default_rng(seed)
+    things = [
+        [each for each in dataset.objects(index) if not each.semantic]
+        for index in range(len(dataset))
+    ]
+    order = [int(index) for index in rng.permutation(len(dataset))]
+    shuffled = [[each[i] for i in rng.permutation(len(each))] for each in things]
+    chosen = [
+        Case(index, shuffled[index][turn])
+        for turn in range(max((len(each) for each in things), default=0))
+        for index in order
+        if turn < len(things[index])
+    ]
+    return sorted(chosen[:count], key=lambda case: (case.index, case.about.id))
+
+
 @torch.no_grad()
 def quick_look(
     network: PhraseClick, reader: PhraseReader, dataset: Dataset, cases: Sequence[Case]
 ) -> dict[str, float]:
-    """Mean IoU after 1, 2 and 3 clicks, of phrase + 1 click, and of the phrase alone."""
+    """Mean IoU after 1, 2 and 3 clicks, of phrase + 1 click, and of the phrase alone.
+
+    What has no category is looked at by clicks only.
+    """
     network.eval()
     found: dict[str, list[float]] = {}
     for case in cases:
@@ -84,14 +105,14 @@ def _look_at(
     features = network.encode(image.to(device))
     size = sample.instances.shape
     target, void = sample.mask(about.id), sample.void
-    concept = concept_of(about.category or "")
+    concept = concept_of(about.category) if about.category else ""
     phrase, silent = (
         WordBatch(words.vectors.to(device), words.length.to(device))
         for words in (word_batch([text], reader) for text in (words_for(concept)[0], ""))
     )
     rng = np.random.default_rng(0)
     results: dict[str, float] = {}
-    for name, words in (("clicks", silent), ("phrase", phrase)):
+    for name, words in (("clicks", silent), ("phrase", phrase))[: 2 if concept else 1]:
         clicks: list[tuple[float, float, int]] = []
         prediction = np.zeros(size, bool)
         previous: torch.Tensor | None = None
@@ -107,6 +128,8 @@ def _look_at(
             previous = torch.sigmoid(logits)
             prediction = _at_size(logits, size)
             results[f"{name}@{count}"] = overlap(prediction, target, void)
+    if not concept:
+        return results
     every = [o.id for o in sample.objects if o.category and concept_of(o.category) == concept]
     logits = network.decode(features, no_clicks(1, device), phrase).logits_full()
     results["phrase only"] = overlap(_at_size(logits, size), sample.mask(*every), void)

@@ -226,8 +226,9 @@ SIZES = ("big", "small")
 
 
 def concept_of(category: str) -> str:
-    """The one name of what this category means."""
-    return CONCEPT_OF_CATEGORY.get(category, category)
+    """The one name of what this category means; "Traffic_Light" is a traffic light."""
+    name = " ".join(category.casefold().replace("_", " ").split())
+    return CONCEPT_OF_CATEGORY.get(name, name)
 
 
 def words_for(concept: str) -> tuple[str, ...]:

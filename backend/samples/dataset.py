@@ -94,11 +94,13 @@ class AcceptedSamples:
 
     def objects(self, index: int) -> tuple[SampleObject, ...]:
         """The accepted regions, without decoding the picture."""
+        clicks = self.clicks(index)
         return tuple(
             SampleObject(
                 id=number,
                 category=region.category,
                 phrases=(region.phrase,) if region.phrase else (),
+                clicks=tuple((each.x, each.y, each.positive) for each in clicks[number]),
             )
             for number, region in enumerate(self._labeled[index].regions, 1)
         )

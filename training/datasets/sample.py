@@ -19,12 +19,17 @@ VOID = -1
 
 @dataclass(frozen=True)
 class SampleObject:
-    """One annotated object. ``semantic``: the region may hold several objects of its category."""
+    """One annotated object. ``semantic``: the region may hold several objects of its category.
+
+    clicks: those by which people really made it, oldest first: (x, y, positive) in pixels of the
+    picture.
+    """
 
     id: int
     category: str | None
     semantic: bool = False
     phrases: tuple[str, ...] = ()
+    clicks: tuple[tuple[float, float, bool], ...] = ()
 
 
 @dataclass(frozen=True)
