@@ -26,6 +26,9 @@ Kind = Literal[
     "delete",  # inferred: the mask, or all that makes it, is gone from the page
 ]
 
+# What a person does; the other kinds are what followed from it.
+INTERACTIONS: tuple[Kind, ...] = ("positive_click", "negative_click", "phrase")
+
 _events: Table = EventRow.__table__  # type: ignore[assignment]
 
 # Built once: building a statement costs more than running it.

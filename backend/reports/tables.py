@@ -17,7 +17,7 @@ class ServedMaskRow(Base):
     __tablename__ = "served_masks"
 
     id: Mapped[int] = mapped_column(_Number, primary_key=True)
-    request_id: Mapped[str] = mapped_column(String(32), index=True)  # that of its events
+    request_id: Mapped[str] = mapped_column(String(32))  # that of its events
     project: Mapped[str] = mapped_column(String(40))
     task_id: Mapped[int] = mapped_column(BigInteger)
     target_id: Mapped[int] = mapped_column(BigInteger, index=True)
@@ -29,10 +29,8 @@ class ServedMaskRow(Base):
     # Last, so that reading the others never touches the pages that hold it.
     mask: Mapped[bytes] = mapped_column(LargeBinary)
 
-    __table_args__ = (
-        Index(None, "project", "task_id", "region_id"),
-        {"sqlite_autoincrement": True},
-    )
+    # Found by target alone: every index more would be felt by whoever clicks.
+    __table_args__ = ({"sqlite_autoincrement": True},)
 
 
 class RegionCostRow(Base):

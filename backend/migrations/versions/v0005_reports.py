@@ -31,14 +31,6 @@ def upgrade() -> None:
         batch_op.create_index(
             batch_op.f("ix_served_masks_created_at"), ["created_at"], unique=False
         )
-        batch_op.create_index(
-            batch_op.f("ix_served_masks_project_task_id_region_id"),
-            ["project", "task_id", "region_id"],
-            unique=False,
-        )
-        batch_op.create_index(
-            batch_op.f("ix_served_masks_request_id"), ["request_id"], unique=False
-        )
         batch_op.create_index(batch_op.f("ix_served_masks_target_id"), ["target_id"], unique=False)
 
     op.create_table(
@@ -142,8 +134,6 @@ def downgrade() -> None:
     op.drop_table("region_costs")
     with op.batch_alter_table("served_masks") as batch_op:
         batch_op.drop_index(batch_op.f("ix_served_masks_target_id"))
-        batch_op.drop_index(batch_op.f("ix_served_masks_request_id"))
-        batch_op.drop_index(batch_op.f("ix_served_masks_project_task_id_region_id"))
         batch_op.drop_index(batch_op.f("ix_served_masks_created_at"))
 
     op.drop_table("served_masks")

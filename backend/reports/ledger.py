@@ -1,0 +1,306 @@
+"""A project's costs as columns, read at once: what lists, groups and charts are added up from.
+
+A page asks for several sums over the same some ten thousand rows. Read once they take some tenths
+of a second, and adding them up some milliseconds; so a ledger is kept until something new is
+written. It holds no masks and no curves.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+from sqlalchemy import Connection, RowMapping, String, Table, case, cast, distinct, func, select
+from sqlalchemy.sql import ColumnElement
+
+from backend.events import INTERACTIONS
+from backend.reports.records import Where
+from backend.reports.tables import AnnotationTimeRow, RegionCostRow
+from backend.samples import rows
+from backend.tables import EventRow
+
+_costs: Table = RegionCostRow.__table__  # type: ignore[assignment]
+_times: Table = AnnotationTimeRow.__table__  # type: ignore[assignment]
+_events: Table = EventRow.__table__  # type: ignore[assignment]
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+# What is counted of every event, in this order.
+COUNTS = ("positive", "negative", "phrases", "undos", "predictions")
+
+
+@dataclass(frozen=True, eq=False)
+class Regions:
+    """Accepted regions, one entry each; nan or -1 where a figure is not known. Times in seconds."""
+
+    task: Ints
+    annotation: Ints
+    annotator: Ints
+    version: Ints  # place in ``Ledger.versions``
+    label: Ints  # place in ``Ledger.labels``
+    known: Flags
+    phrase: Flags
+    counts: Ints  # COUNTS,N
+    first_at: Floats
+    submitted_at: Floats
+    seconds: Floats
+    area: Floats
+    pixels: Floats
+    first_iou: Floats
+    last_iou: Floats
+    needed_85: Floats
+    corrected: Floats
+
+    @property
+    def interactions(self) -> Ints:
+        """Clicks and phrases."""
+        return clicks_and_phrases(self.counts)
+
+
+@dataclass(frozen=True, eq=False)
+class Loose:
+    """Interactions that are in no accepted region, by the target they were said of."""
+
+    task: Ints
+    counts: Ints  # COUNTS,N
+    last_at: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Leads:
+    """Label Studio's own times, by annotation; nan where it told none."""
+
+    task: Ints
+    annotation: Ints
+    seconds: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Ledger:
+    """See the module."""
+
+    project: str
+    stamp: tuple[Any, ...]
+    versions: tuple[str, ...]
+    labels: tuple[str, ...]
+    regions: Regions
+    loose: Loose
+    leads: Leads
+
+    def chosen(self, where: Where) -> Flags:
+        """The regions that count."""
+        it = self.regions
+        flags = np.ones(len(it.task), bool)
+        if where.version is not None:
+            flags &= it.version == _place(self.versions, where.version)
+        if where.label is not None:
+            flags &= it.label == _place(self.labels, where.label)
+        if where.annotator is not None:
+            flags &= it.annotator == where.annotator
+        if where.phrase is not None:
+            flags &= (it.phrase == where.phrase) & it.known
+        if where.tasks is not None:
+            flags &= np.isin(it.task, where.tasks)
+        when = np.where(np.isnan(it.submitted_at), it.first_at, it.submitted_at)
+        return flags & _within(when, where)
+
+    def chosen_loose(self, where: Where) -> Flags:
+        """Interactions beside them; none where something is asked for that only regions have."""
+        it = self.loose
+        if where.picks_regions:
+            return np.zeros(len(it.task), bool)
+        flags = np.ones(len(it.task), bool)
+        if where.tasks is not None:
+            flags &= np.isin(it.task, where.tasks)
+        return flags & _within(it.last_at, where)
+
+
+def clicks_and_phrases(counts: Ints) -> Ints:
+    """Interactions, of COUNTS,N."""
+    return np.asarray(counts[:3].sum(axis=0), np.int64)
+
+
+def stamp(connection: Connection, project: str) -> tuple[Any, ...]:
+    """Changes with everything that a ledger is read from; cheap."""
+    event = connection.execute(select(func.max(_events.c.id))).scalar()
+    drawn = select(func.count(), func.max(cast(_costs.c.drawn_at, String))).where(
+        _costs.c.project == project
+    )
+    return event, *connection.execute(drawn).one()
+
+
+def read(connection: Connection, project: str) -> Ledger:
+    """Read a project."""
+    now = stamp(connection, project)
+    found = connection.execute(_region_query(connection, project)).mappings().all()
+    versions, version = _coded(row["model_version"] for row in found)
+    labels, label = _coded(row["label"] for row in found)
+    counts = _counts(found)
+    leads = connection.execute(_lead_query(project)).all()
+    return Ledger(
+        project=project,
+        stamp=now,
+        versions=versions,
+        labels=labels,
+        regions=Regions(
+            task=_ints(found, "task_id"),
+            annotation=_ints(found, "annotation_id"),
+            annotator=_ints(found, "annotator"),
+            version=version,
+            label=label,
+            known=np.array([bool(row["known"]) for row in found], bool),
+            phrase=np.array([bool(row["worded"]) for row in found], bool),
+            counts=counts,
+            **{name: _floats(found, name) for name in _FIGURES},
+        ),
+        loose=_loose(connection, project, found, counts),
+        leads=Leads(
+            np.array([row.task_id for row in leads], np.int64),
+            np.array([row.annotation_id for row in leads], np.int64),
+            np.array([row.lead_time for row in leads], np.float64),
+        ),
+    )
+
+
+_FIGURES = (
+    "first_at",
+    "submitted_at",
+    "seconds",
+    "area",
+    "pixels",
+    "first_iou",
+    "last_iou",
+    "needed_85",
+    "corrected",
+)
+
+
+def _region_query(connection: Connection, project: str) -> Any:
+    times = ("first_at", "submitted_at")
+    plain = [_costs.c[name] for name in ("task_id", "annotation_id", "annotator", "label")]
+    plain += [_costs.c[name] for name in ("model_version", "known", *COUNTS, *_FIGURES[2:])]
+    return (
+        select(
+            *plain,
+            *(seconds_of(connection, _costs.c[name]).label(name) for name in times),
+            (_costs.c.phrase != "").label("worded"),
+            cast(_costs.c.targets, String).label("targets"),
+        )
+        .where(_costs.c.project == project)
+        .order_by(_costs.c.annotation_id, _costs.c.brush, _costs.c.region_id)
+    )
+
+
+def _lead_query(project: str) -> Any:
+    same = (_times.c.project == rows.annotations.c.project) & (
+        _times.c.annotation_id == rows.annotations.c.annotation_id
+    )
+    return (
+        select(rows.annotations.c.task_id, rows.annotations.c.annotation_id, _times.c.lead_time)
+        .join(_times, same)
+        .where(
+            rows.annotations.c.project == project,
+            rows.annotations.c.gone_at.is_(None),
+            rows.annotations.c.task_id.is_not(None),
+        )
+    )
+
+
+def _loose(
+    connection: Connection, project: str, regions: Sequence[RowMapping], counts: Ints
+) -> Loose:
+    """What the log has of each target, less what its region holds already."""
+    held: dict[int, int] = {}
+    for number, row in enumerate(regions):
+        for target in orjson.loads(row["targets"]):
+            held[target] = number
+    logged = connection.execute(_log_query(connection, project)).all()
+    table = np.array([row[2:7] for row in logged], np.int64).reshape(len(logged), 5).T
+    task = np.array([row.task_id for row in logged], np.int64)
+    last_at = np.array([row.last_at for row in logged], np.float64)
+    place = np.array([held.get(row.target_id, -1) for row in logged], np.int64)
+    # A region may be worked on since it was drawn: the first of its targets stands for the rest.
+    rest = np.zeros_like(counts)
+    for count in range(len(COUNTS)):
+        mine = place >= 0
+        rest[count] = np.bincount(place[mine], table[count][mine], len(regions)) - counts[count]
+    rest[COUNTS.index("predictions")] = 0  # some answer no interaction: they are the region's own
+    seen: set[int] = set()
+    for entry in np.flatnonzero(place >= 0):
+        number = int(place[entry])
+        table[:, entry] = 0 if number in seen else np.maximum(rest[:, number], 0)
+        seen.add(number)
+    open_ = table.any(axis=0)
+    return Loose(task[open_], table[:, open_], last_at[open_])
+
+
+def _log_query(connection: Connection, project: str) -> Any:
+    def count(condition: ColumnElement[bool]) -> Any:
+        return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
+
+    kind = _events.c.kind
+    served = case(
+        (
+            _events.c.answered_at.is_not(None)
+            & (_events.c.error == "")
+            & (_events.c.request_id != ""),
+            _events.c.request_id,
+        )
+    )
+    counts = (count(kind == each) for each in (*INTERACTIONS, "undo"))
+    return (
+        select(
+            _events.c.task_id,
+            _events.c.target_id,
+            *counts,
+            func.count(distinct(served)),
+            seconds_of(connection, func.max(_events.c.created_at)).label("last_at"),
+        )
+        .where(_events.c.project == project)
+        .group_by(_events.c.task_id, _events.c.target_id)
+        .order_by(_events.c.task_id, _events.c.target_id)
+    )
+
+
+def seconds_of(connection: Connection, moment: Any) -> Any:
+    """A time as seconds since 1970, worked out by the database: reading 100,000 of them as datetime
+    takes longer than all the rest."""
+    if connection.dialect.name == "sqlite":
+        return (func.julianday(moment) - 2440587.5) * 86400.0
+    return func.extract("epoch", moment)
+
+
+def _coded(values: Any) -> tuple[tuple[str, ...], Ints]:
+    places: dict[str, int] = {}
+    codes = [places.setdefault(value, len(places)) for value in values]
+    return tuple(places), np.array(codes, np.int64)
+
+
+def _place(names: tuple[str, ...], name: str) -> int:
+    return names.index(name) if name in names else -1
+
+
+def _within(when: Floats, where: Where) -> Flags:
+    flags = np.ones(len(when), bool)
+    if where.since is not None:
+        flags &= when >= where.since.timestamp()
+    if where.until is not None:
+        flags &= when < where.until.timestamp()
+    return flags
+
+
+def _ints(found: Any, name: str) -> Ints:
+    return np.array([-1 if row[name] is None else row[name] for row in found], np.int64)
+
+
+def _floats(found: Any, name: str) -> Floats:
+    return np.array([np.nan if row[name] is None else row[name] for row in found], np.float64)
+
+
+def _counts(found: Any) -> Ints:
+    table = [[row[name] for row in found] for name in COUNTS]
+    return np.array(table, np.int64).reshape(len(COUNTS), len(found))
