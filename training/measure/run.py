@@ -15,7 +15,7 @@ from training.datasets import Dataset, Sample, Tolerant
 from training.errors import DataError
 from training.measure.cases import FEWEST_PIXELS, Case, target_of
 from training.measure.contestants import Contestant
-from training.protocol import Course, Mask, Mode, Target, follow
+from training.protocol import MOST, Course, Mask, Mode, Target, follow
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,16 +55,24 @@ class Measurement:
         runs: Sequence[Run],
         cases: Mapping[Mode, Sequence[Case]],
         at_least: int = 10,
+        *,
+        goal: float = 0.90,
+        most: int = MOST,
     ) -> None:
-        """at_least: interactions that every case gets, even when it is found sooner."""
+        """at_least: interactions that every case gets, even when it is found sooner.
+
+        Beyond them it is followed to the IoU ``goal`` or through ``most`` interactions.
+        """
         self.dataset = Tolerant(dataset)
         self.runs = tuple(runs)
         self.at_least = at_least
+        self.goal = goal
+        self.most = most
         self.results: dict[Run, list[Result]] = {run: [] for run in runs}
         self.asked = sum(len(cases[run.mode]) for run in runs)
         self.specks = 0
         self.checked = 0
-        self._cases = cases
+        self.cases = cases
 
     @property
     def unreadable(self) -> Mapping[int, str]:
@@ -76,7 +84,7 @@ class Measurement:
         done = 0
         by_picture: dict[int, dict[Mode, list[Case]]] = {}
         for mode in {run.mode for run in self.runs}:
-            for case in self._cases[mode]:
+            for case in self.cases[mode]:
                 by_picture.setdefault(case.index, {}).setdefault(mode, []).append(case)
         for index in sorted(by_picture):
             here = by_picture[index]
@@ -130,7 +138,9 @@ class Measurement:
             answer,
             target,
             run.mode,
+            goal=self.goal,
             at_least=self.at_least,
+            most=self.most,
             jitter=run.jitter,
             rng=np.random.default_rng(case.seed),
             watch=None if masks is None else masks.append,

@@ -6,15 +6,18 @@ objects, not objects one by one: intervals of single objects would be too narrow
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr, stdtrit
 
 from training.errors import DataError
 
 RESAMPLES = 2000
+FLIPS = 4000
 # Of the resamples: so many at a time, which bounds memory on data sets of many thousand pictures.
 AT_ONCE = 250
 
@@ -34,23 +37,25 @@ class Estimate:
 
 
 def estimates(
-    values: ArrayLike, groups: Sequence[Hashable] | None = None, seed: int = 0
+    values: ArrayLike,
+    groups: Sequence[Hashable] | None = None,
+    seed: int = 0,
+    *,
+    few: bool = False,
 ) -> list[Estimate]:
     """One estimate for each column of N,M values. groups: N, what each row is drawn with.
 
-    Without groups every row is drawn on its own. All columns see the same resamples.
+    Without groups every row is drawn on its own. All columns see the same resamples. few: widen
+    the intervals as Student's distribution does; of ten groups, plain ones hold the truth in some
+    90 of 100 cases only. Where something is decided by them, ask for that.
     """
     table = np.asarray(values, float)
     if table.ndim != 2 or not len(table):
         raise DataError("There is nothing to estimate: no values were measured.")
-    number: dict[Hashable, int] = {}
-    names = range(len(table)) if groups is None else groups
-    places = np.array([number.setdefault(name, len(number)) for name in names])
-    sums = np.zeros((len(number), table.shape[1]))
-    np.add.at(sums, places, table)
-    counts = np.bincount(places, minlength=len(number)).astype(float)
+    sums, counts = _by_group(table, groups)
     means = _resampled(sums, counts, seed)
-    low, high = np.percentile(means, [2.5, 97.5], axis=0)
+    tail = _wide_tail(len(counts)) if few and len(counts) > 1 else 2.5
+    low, high = np.percentile(means, [tail, 100.0 - tail], axis=0)
     return [
         Estimate(float(mean), float(low[i]), float(high[i]), len(table))
         for i, mean in enumerate(table.mean(0))
@@ -78,6 +83,44 @@ def paired_difference(
     if len(one) != len(other):
         raise DataError(f"{len(one)} and {len(other)} values are no pairs.")
     return estimate(np.asarray(one, float) - np.asarray(other, float), groups, seed)
+
+
+def chance(
+    differences: ArrayLike, groups: Sequence[Hashable] | None = None, seed: int = 0
+) -> float:
+    """How often chance alone gives a sum as high as that of these N differences, were there none.
+
+    A permutation test: were both the same, either could have been the better one of a picture, so
+    the signs of whole pictures are flipped at random. Unlike an interval it is not taken in by few
+    pictures, nor by many without any difference beside a few with one.
+    """
+    sums, _ = _by_group(np.asarray(differences, float)[:, None], groups)
+    signs = np.random.default_rng(seed).choice((-1.0, 1.0), size=(FLIPS, len(sums)))
+    # Sums of the same numbers in another order differ in their last bits.
+    as_high = int(np.count_nonzero(signs @ sums >= sums.sum() - 1e-9))
+    return (1 + as_high) / (1 + FLIPS)
+
+
+def _by_group(
+    table: NDArray[np.float64], groups: Sequence[Hashable] | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """G,M sums of the rows that go together, and G counts of them."""
+    number: dict[Hashable, int] = {}
+    names = range(len(table)) if groups is None else groups
+    places = np.array([number.setdefault(name, len(number)) for name in names])
+    sums = np.zeros((len(number), table.shape[1]))
+    np.add.at(sums, places, table)
+    return sums, np.bincount(places, minlength=len(number)).astype(float)
+
+
+def _wide_tail(groups: int) -> float:
+    """Percent of the resamples to leave out on either side, so that 95 % hold with few groups.
+
+    Resamples spread too little, by sqrt((n - 1) / n), and as the normal distribution does where
+    Student's would be right: the "expanded percentile interval" of T. Hesterberg.
+    """
+    reach = float(stdtrit(groups - 1, 0.975)) * math.sqrt(groups / (groups - 1))
+    return 100.0 * float(ndtr(-reach))
 
 
 def _resampled(
