@@ -1,10 +1,11 @@
 """WebDataset shards: tar files whose neighbouring members with one stem make a sample.
 
 A sample is ``<key>.webp`` (or .jpg, .png), ``<key>.inst.png`` (object id per pixel, 0 background,
-255 void) and ``<key>.json``: ``source``, ``objects: [{id, category, semantic, phrases}]``,
-``expressions: [{text, ids}]`` (the last two may be left out). The compressed bytes stay in memory
-(the whole pack is smaller than one decoded thousandth of COCO); pictures are decoded when asked
-for, which costs a few milliseconds.
+255 void) and ``<key>.json``: ``source``, ``objects: [{id, category, semantic, phrases, clicks}]``,
+``expressions: [{text, ids}]`` (``semantic``, ``phrases``, ``clicks`` and ``expressions`` may be left
+out; a click is x, y, positive in pixels). The compressed bytes stay in memory (the whole pack is
+smaller than one decoded thousandth of COCO); pictures are decoded when asked for, which costs a few
+milliseconds.
 """
 
 from __future__ import annotations
@@ -114,6 +115,7 @@ class PackDataset:
                     each["category"],
                     bool(each.get("semantic", False)),
                     tuple(each.get("phrases", ())),
+                    tuple((float(x), float(y), bool(p)) for x, y, p in each.get("clicks", ())),
                 )
                 for each in about["objects"]
             )

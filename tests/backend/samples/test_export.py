@@ -88,7 +88,9 @@ def test_clicks_phrase_and_side_go_along(team: Team, tmp_path: Path) -> None:
         about = json.load(stream)
     assert about["objects"][0]["clicks"] == [[32.0, 12.0, False]]
     assert about["split"] == team.dataset().split(0)
-    assert PackDataset([path]).objects(0)[0].phrases == ("die Katze ☂",)
+    (read,) = PackDataset([path]).objects(0)
+    assert read.phrases == ("die Katze ☂",)
+    assert read.clicks == ((32.0, 12.0, False),)
 
 
 def test_what_cannot_be_read_is_named_and_the_rest_written(team: Team, tmp_path: Path) -> None:
