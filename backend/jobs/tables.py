@@ -3,7 +3,17 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Boolean, Float, Index, Integer, String, Text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from backend.tables import Base, UtcDateTime
@@ -105,6 +115,7 @@ class ScoreRow(Base):
     method: Mapped[str] = mapped_column(String(16))  # clicks, uncertainty, random
     expected: Mapped[float | None]  # interactions to reach 85 %
     uncertainty: Mapped[float | None]
+    descriptor: Mapped[bytes | None] = mapped_column(LargeBinary)  # float16: what is on it
     score: Mapped[float | None]  # as Label Studio has it, lowest first
     rank: Mapped[int | None] = mapped_column(Integer)
     error: Mapped[str] = mapped_column(Text, default="")

@@ -96,6 +96,7 @@ def upgrade() -> None:
         sa.Column("method", sa.String(length=16), nullable=False),
         sa.Column("expected", sa.Double(), nullable=True),
         sa.Column("uncertainty", sa.Double(), nullable=True),
+        sa.Column("descriptor", sa.LargeBinary(), nullable=True),
         sa.Column("score", sa.Double(), nullable=True),
         sa.Column("rank", sa.Integer(), nullable=True),
         sa.Column("error", sa.Text(), nullable=False),
