@@ -15,8 +15,13 @@ PhraseClickError (model/errors.py)
     ├── VersionError            a model version is unknown, gone, or may not serve
     ├── StorageError            the store of model versions is away, full or damaged
     ├── JobError                a job is unknown, ended already, or cannot be asked for
-    │   └── CancelledError          somebody asked for its end
+    │   └── CancelledError          a job is to stop: somebody asked for its end
+    │       ├── LostLeaseError          … or another worker has it by now
+    │       ├── GiveWayError            … or it goes on later, from the queue
+    │       └── OverdueError            … or it has taken longer than any job may
     ├── ReportError             a report was asked for what is not there, or in a form unknown
+    │   └── FilterError             what it is to be narrowed to cannot be read
+    ├── ForgeryError            a change that no page of the dashboard asked for
     ├── SamplesError            phraseclick samples was asked for what is not there
     ├── AddressInUseError       the address to serve on is taken or not this machine's
     ├── BenchError              the benchmark's server did not start or answered wrongly
@@ -103,13 +108,37 @@ class JobError(BackendError):
 
 
 class CancelledError(JobError):
-    """Somebody asked for a job's end."""
+    """A job is to stop at once. Whoever cleans up on it raises it again."""
+
+
+class LostLeaseError(CancelledError):
+    """Another worker has the job by now: this one may write nothing more."""
+
+
+class GiveWayError(CancelledError):
+    """The job goes back to the queue, for another one or for the end of its worker."""
+
+
+class OverdueError(CancelledError):
+    """The job has taken longer than any job may."""
 
 
 class ReportError(BackendError):
     """A report was asked for what is not there, or in a form that is unknown."""
 
     status = 404
+
+
+class FilterError(ReportError):
+    """What a report is to be narrowed to cannot be read."""
+
+    status = 422
+
+
+class ForgeryError(BackendError):
+    """A change was asked for, but not by a form of the dashboard that this browser was given."""
+
+    status = 403
 
 
 class SamplesError(BackendError):

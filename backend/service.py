@@ -33,6 +33,7 @@ from backend.registry.predictors import Predictors
 from backend.registry.records import EVERYONE
 from backend.registry.registry import Registry
 from backend.registry.storage import open_store
+from backend.reports.source import Reports
 from backend.samples.counts import gauges
 from backend.settings import Settings
 from model.predictor import Predictor
@@ -71,28 +72,29 @@ class Service:
         self.metrics = Metrics()
         access.hide_settings(settings)
         Path(settings.data).mkdir(parents=True, exist_ok=True)
-        self._database = Database(settings.resolved_database_url)
-        self._database.migrate()
-        self._projects = Projects(self._database)
-        pictures = Pictures(settings, LabelStudioHosts(settings, self._projects.announced))
-        self._embeddings = Embeddings(pictures, self.metrics)
-        self._registry = Registry(self._database, open_store(settings), settings)
+        self.database = Database(settings.resolved_database_url)
+        self.database.migrate()
+        self._projects = Projects(self.database)
+        self.pictures = Pictures(settings, LabelStudioHosts(settings, self._projects.announced))
+        self._embeddings = Embeddings(self.pictures, self.metrics)
+        self.registry = Registry(self.database, open_store(settings), settings)
         self._predictors = Predictors(
-            self._registry,
+            self.registry,
             predictor,
             max_bytes=settings.versions_bytes,
             changed=self._another_serves,
         )
         self._memory = InteractionMemory(
-            self._database, Policy.of(settings), knows=self._predictors.knows
+            self.database, Policy.of(settings), knows=self._predictors.knows
         )
         self._interactive = Interactive(
             self._memory, self._embeddings, self._predictors, self.metrics
         )
+        self.reports = Reports(self.database)
         self._count_again = 0.0
         self._bell = work.Bell(work.build(settings))
         self._letterbox = Letterbox(
-            settings.data / "letterbox", Deliveries(self._database), self._bell.ring
+            settings.data / "letterbox", Deliveries(self.database), self._bell.ring
         )
         self.metrics.models(self._predictors.serving())
         self._predictors.start()
@@ -113,7 +115,7 @@ class Service:
         )
         predictor.warm_up()
         service = cls(settings, predictor)
-        service._registry.base()
+        service.registry.base()
         return service
 
     @property
@@ -167,7 +169,7 @@ class Service:
         started = time.monotonic()
         if started >= self._count_again:
             try:
-                self.metrics.labels(gauges(self._database))
+                self.metrics.labels(gauges(self.database))
             except DatabaseError as error:
                 # The other figures tell what is wrong; they must not be missing just then.
                 _log.warning("The labels could not be counted: %s", error)
@@ -178,7 +180,7 @@ class Service:
     def versions(self, project: Project | None = None) -> Answer:
         """The model versions that can be had, and the one that serves."""
         serves = self.version_for(project) if project else self.version
-        known = self._registry.all(project.key if project else EVERYONE)
+        known = self.registry.all(project.key if project else EVERYONE)
         names = [it.name for it in known if it.state in _TO_BE_HAD]
         return {"versions": list(dict.fromkeys([*names, serves])), "model_version": serves}
 
@@ -188,7 +190,7 @@ class Service:
         self._embeddings.close()
         self._letterbox.close()
         self._bell.close()
-        self._database.close()
+        self.database.close()
 
     # -- parts
 

@@ -29,11 +29,11 @@ def make_webhook_secret(settings: Settings) -> str:
     """The secret, made and kept for this data folder's user alone where there was none."""
     if not webhook_secret(settings):
         settings.data.mkdir(parents=True, exist_ok=True)
-        _write_once(settings.data / FILE_NAME, secrets.token_urlsafe(32))
+        write_once(settings.data / FILE_NAME, secrets.token_urlsafe(32))
     return webhook_secret(settings)
 
 
-def _write_once(path: Path, secret: str) -> None:
+def write_once(path: Path, secret: str) -> None:
     """Whole or not at all, and never over the secret of a command that was quicker."""
     handle, draft = tempfile.mkstemp(dir=path.parent)  # mkstemp: for its owner's eyes alone
     try:
