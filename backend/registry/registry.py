@@ -7,12 +7,12 @@ one after the other and every server sees their rows in the same order.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import Table, insert, select, update
+from sqlalchemy import Connection, Table, insert, select, update
 
 from backend.contract import Project
 from backend.database import Database
@@ -34,6 +34,10 @@ _projects: Table = ProjectRow.__table__  # type: ignore[assignment]
 # Longer than a gate takes on two cores.
 _FRESH = timedelta(hours=1)
 _MOST_CANDIDATES = 3
+
+Alongside = Callable[[Connection], None]
+"""What belongs into the same transaction. Whatever it raises undoes all of it: so a job that lost
+its right to write cannot do so half."""
 
 # A name becomes a folder, an object's key and Label Studio's model version.
 _NAME = re.compile(r"[\w+@-][\w .+@-]{0,119}", re.ASCII)
@@ -76,6 +80,7 @@ class Registry:
         gate: Mapping[str, Any] | None = None,
         state: State = "candidate",
         by: str = "",
+        alongside: Alongside | None = None,
     ) -> Version:
         """Take a checkpoint in: its files into the store, then its row. Once more is fine.
 
@@ -118,9 +123,18 @@ class Registry:
                 connection.execute(insert(_versions).values(row))
             else:
                 connection.execute(update(_versions).where(here).values(row))
+            if alongside:
+                alongside(connection)
         return self.get(name)
 
-    def judge(self, name: str, gate: Mapping[str, Any], *, passed: bool) -> None:
+    def judge(
+        self,
+        name: str,
+        gate: Mapping[str, Any],
+        *,
+        passed: bool,
+        alongside: Alongside | None = None,
+    ) -> None:
         """Write down what the gate said of a candidate."""
         with self.database.write() as connection:
             changed = connection.execute(
@@ -128,6 +142,9 @@ class Registry:
                 .where(_versions.c.name == name)
                 .values(gate=dict(gate), state="accepted" if passed else "rejected")
             )
+            # After the versions, as in promote: two never wait for each other's locks.
+            if alongside:
+                alongside(connection)
         if not changed.rowcount:
             raise VersionError(f"There is no version {name}.")
 
@@ -221,6 +238,7 @@ class Registry:
         why: str = "",
         instead_of: str | None = None,
         anyway: bool = False,
+        alongside: Alongside | None = None,
     ) -> Promotion:
         """Make a version the champion. One that is it already: the promotion that stands.
 
@@ -239,6 +257,8 @@ class Registry:
         base = self.base_name
         becomes = BASE if version.name == base and owner == EVERYONE else version.name
         with log.deciding(self.database) as connection:
+            if alongside:
+                alongside(connection)
             # Under the lock: nobody prunes it while it is promoted.
             if version.name in log.pruned(connection):
                 raise VersionError(f"Version {version.name} was pruned: its files are gone.")

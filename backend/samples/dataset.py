@@ -7,6 +7,7 @@ the clicks that people really made are there beside it, for whoever wants to tra
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from backend.pictures import Pictures
 from backend.projects import Projects
 from backend.samples import rows
 from backend.samples.rules import Labeled, Split, labeled
-from backend.samples.sight import Sight
+from backend.samples.sight import Place, Sight
 from backend.settings import Settings
 from training.datasets.layers import layered
 from training.datasets.sample import Expression, Sample, SampleObject
@@ -118,6 +119,14 @@ class AcceptedSamples:
             )
             for number, region in enumerate(self._labeled[index].regions, 1)
         }
+
+    def place(self, index: int) -> Place:
+        """Which picture of which annotation it is."""
+        return self._labeled[index].place
+
+    def updated_at(self, index: int) -> datetime:
+        """Of its annotation, on Label Studio's clock: the version that is read here."""
+        return self._labeled[index].updated_at
 
     def split(self, index: int) -> Split:
         """The side that the picture is on."""

@@ -10,7 +10,7 @@ import json
 import os
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from backend.samples.dataset import AcceptedSamples, Click
+from backend.samples.dataset import AcceptedSamples
+from backend.samples.rules import Split
 from training.datasets.layers import layered
 from training.datasets.sample import Sample
+from training.datasets.shrunk import shrunk
 from training.errors import DataError
 
 # Of the smaller of two masks: brush strokes of neighbours meet in a few pixels.
@@ -39,9 +41,17 @@ def export(
     dataset: AcceptedSamples,
     path: Path,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    only: Sequence[int] | None = None,
+    longest: int | None = None,
 ) -> tuple[int, list[str]]:
     """Write all samples to ``path``; gives the number of objects written and, in sentences, what
-    could not be read. The file is there as a whole or not at all."""
+    could not be read. The file is there as a whole or not at all.
+
+    only: indices, where not all are wanted. longest: the side, in pixels, of what is written; None:
+    pictures as large as they are.
+    """
+    wanted = range(len(dataset)) if only is None else only
     missing: list[str] = []
     written = 0
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,14 +59,16 @@ def export(
     try:
         with os.fdopen(handle, "wb") as file:
             with tarfile.open(fileobj=file, mode="w") as archive:
-                for index in range(len(dataset)):
+                for done, index in enumerate(wanted, 1):
                     try:
                         sample = dataset[index]
                     except DataError as error:
                         missing.append(str(error))
                     else:
-                        written += _add(archive, dataset, index, sample)
-                    progress(index + 1, len(dataset))
+                        if longest is not None:
+                            sample = shrunk(sample, longest)
+                        written += _add(archive, sample, dataset.split(index))
+                    progress(done, len(wanted))
             file.flush()
             os.fsync(file.fileno())
         umask = os.umask(0)
@@ -69,10 +81,9 @@ def export(
     return written, missing
 
 
-def _add(archive: tarfile.TarFile, dataset: AcceptedSamples, index: int, sample: Sample) -> int:
+def _add(archive: tarfile.TarFile, sample: Sample, split: Split) -> int:
     masks = {each.id: sample.mask(each.id) for each in sample.objects}
     suffix, picture = _picture(sample.image)
-    clicks = dataset.clicks(index)
     written = 0
     alone = len(masks) <= _MOST_OBJECTS and not sample.masks
     for number, layer in enumerate([set(masks)] if alone else _layers(masks)):
@@ -80,14 +91,14 @@ def _add(archive: tarfile.TarFile, dataset: AcceptedSamples, index: int, sample:
         name = f"{sample.key}-{number}".replace(".", "_").replace("/", "_")
         about = {
             "source": sample.source,
-            "split": dataset.split(index),
+            "split": split,
             "objects": [
                 {
                     "id": order,
                     "category": each.category,
                     "semantic": each.semantic,
                     "phrases": list(each.phrases),
-                    "clicks": [_click(click) for click in clicks[each.id]],
+                    "clicks": [[round(x, 2), round(y, 2), good] for x, y, good in each.clicks],
                 }
                 for order, each in enumerate((o for o in sample.objects if o.id in layer), 1)
             ],
@@ -117,10 +128,6 @@ def _layers(masks: Mapping[int, Mask]) -> Iterator[set[int]]:
 
 def _overlap(one: Mask, other: Mask) -> bool:
     return int((one & other).sum()) > _SHARED * min(int(one.sum()), int(other.sum()))
-
-
-def _click(click: Click) -> list[Any]:
-    return [round(click.x, 2), round(click.y, 2), click.positive]
 
 
 def _picture(image: NDArray[np.uint8]) -> tuple[str, bytes]:
