@@ -1,13 +1,14 @@
 """What the worker does: takes the news of the webhooks into memory and samples, asks Label Studio
-for what they lost, looks at the pictures under new labels, and forgets what is old.
+for what they lost, looks at the pictures under new labels, draws what they cost, and forgets what
+is old.
 """
 
 import logging
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import orjson
 
-from backend.contract import parse_webhook
+from backend.contract import WebhookRequest, parse_webhook
 from backend.database import Database
 from backend.deliveries import Deliveries, Stored
 from backend.errors import LabelConfigError
@@ -19,6 +20,7 @@ from backend.projects import Projects
 from backend.registry.announcing import Announcer
 from backend.registry.registry import Registry
 from backend.registry.storage import open_store
+from backend.reports.costs import Costs
 from backend.samples.annotation import read_news
 from backend.samples.reconcile import Reconciliation
 from backend.samples.sight import Sight
@@ -43,6 +45,7 @@ class Upkeep:
         self._deliveries = Deliveries(self._database)
         self._memory = InteractionMemory(self._database, Policy.of(settings))
         self._samples = SampleStore(self._database)
+        self._costs = Costs(self._database)
         hosts = LabelStudioHosts(settings, Projects(self._database).announced)
         self._registry = Registry(self._database, open_store(settings), settings)
         self._announcer = Announcer(self._registry, hosts, settings)
@@ -58,18 +61,24 @@ class Upkeep:
         # What waits is older than any answer, and most of what would be asked for.
         self.settle()
         self._reconciliation.run()
+        self.draw()
 
     def look(self) -> int:
         """Look at the pictures under labels that are new; how many."""
         return self._sight.look(_LOOK_S)
+
+    def draw(self) -> int:
+        """Draw what accepted regions had cost, where that is missing or old; how many tasks."""
+        return self._costs.catch_up(_LOOK_S)
 
     def announce(self) -> int:
         """Tell Label Studio of champions that it has not heard of; how many."""
         return self._announcer.announce()
 
     def tidy(self) -> None:
-        """Forget old targets, deliveries and model versions. (Caches bound themselves.)"""
+        """Forget old targets, masks, deliveries and versions. (Caches bound themselves.)"""
         self._memory.forget(datetime.now(UTC))
+        self._costs.forget_masks(timedelta(days=self._settings.keep_masks_days))
         self._deliveries.forget_old()
         for version in self._registry.prune():
             _log.info("Model version %s of %s was pruned", version.name, version.project or "all")
@@ -94,7 +103,12 @@ class Upkeep:
             # A project that this backend cannot serve has nothing in the memory to settle.
             _log.info("Project %s: %s", hook.project.id, error)
             config = None
-        self._samples.settle(read_news(hook, body, config))
+        news = read_news(hook, body, config)
+        self._samples.settle(news)
+        self._remember(hook, config)
+        self._costs.take_in(news)
+
+    def _remember(self, hook: WebhookRequest, config: LabelConfig | None) -> None:
         if hook.action in _DELETED:
             self._memory.deleted(hook.project, hook.annotation_ids)
         elif config is None:

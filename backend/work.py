@@ -29,6 +29,7 @@ TIDY = "phraseclick.tidy"
 RECONCILE = "phraseclick.reconcile"
 LOOK = "phraseclick.look_at_pictures"
 ANNOUNCE = "phraseclick.announce_champions"
+DRAW = "phraseclick.draw_costs"
 
 _TICK_S = 15.0
 # So late at most is known what a lost webhook would have told.
@@ -63,6 +64,10 @@ def build(settings: Settings) -> Celery:
     @app.task(name=LOOK, shared=False)  # type: ignore[untyped-decorator]
     def look_at_pictures() -> int:
         return upkeep().look()
+
+    @app.task(name=DRAW, shared=False)  # type: ignore[untyped-decorator]
+    def draw_costs() -> int:
+        return upkeep().draw()
 
     @app.task(name=ANNOUNCE, shared=False)  # type: ignore[untyped-decorator]
     def announce_champions() -> int:
@@ -103,6 +108,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
                 "options": {"expires": _RECONCILE_S},
             },
             "announce": {"task": ANNOUNCE, "schedule": _TICK_S, "options": {"expires": _TICK_S}},
+            "draw": {"task": DRAW, "schedule": _LOOK_S, "options": {"expires": _LOOK_S}},
             "look": {"task": LOOK, "schedule": _LOOK_S, "options": {"expires": _LOOK_S}},
             "tidy": {"task": TIDY, "schedule": _TIDY_S, "options": {"expires": _TIDY_S}},
         },

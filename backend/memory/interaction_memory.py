@@ -28,6 +28,7 @@ from backend.memory.target import Target
 from backend.memory.task_memory import ALL, NEWEST, TaskMemory
 from backend.memory.turn import Counts, Outcome, TargetView, Touches, Turn
 from backend.memory.view import Viewer
+from backend.reports import served
 from backend.tables import TargetRow
 
 # A decision is made anew with each fact it lacked. Two are the most that one request can lack, so
@@ -328,7 +329,9 @@ class InteractionMemory:
         outcome: Outcome,
         now: datetime,
     ) -> None:
-        """Keep a mask, unless a later turn of the target was answered first."""
+        """Keep a mask as served; and for the next one, unless a later turn was answered first."""
+        this = (target.id, target.region_id, turn.number)
+        served.keep(connection, turn.project, turn.task_id, this, turn.request_id, packed, now)
         found = connection.execute(
             _ANSWERED,
             {

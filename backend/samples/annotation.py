@@ -8,7 +8,7 @@ means in the project's config of the day is a matter for whoever reads the sampl
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any
@@ -36,6 +36,8 @@ _SAVED = frozenset({"ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_CRE
 _MAX_ID = 128
 _MAX_SIDE = 100_000
 _MAX_NUMBER = 2**63
+_MAX_OWNER = 254
+_MAX_SECONDS = 1e9
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,9 @@ class Annotation:
     addresses: Mapping[str, str]  # image -> the picture's address; '' where it is not known
     left_out: Mapping[str, int]  # reason -> regions that are none without a look at their mask
     digest: str
+    # Of how it was made, not of what it says: neither digest nor comparison knows them.
+    lead_time: float | None = field(default=None, compare=False)  # Label Studio's own seconds
+    owner: str = field(default="", compare=False)  # its maker as drafts name a user; '': untold
 
     def drawn(self) -> tuple[list[tuple[Region, PackedMask, int]], dict[str, int]]:
         """Its regions with mask and area in pixels; and the count of those left out, by reason."""
@@ -146,8 +151,15 @@ def read_annotation(
         digest="",
     )
     told = {**vars(annotation), "regions": [vars(region) for region in regions]}
+    for name in ("lead_time", "owner"):
+        del told[name]
     digest = blake2b(json.dumps(told, sort_keys=True, default=str).encode(), digest_size=16)
-    return replace(annotation, digest=digest.hexdigest())
+    return replace(
+        annotation,
+        digest=digest.hexdigest(),
+        lead_time=_seconds(raw.get("lead_time")),
+        owner=_owner(raw, annotation.annotator),
+    )
 
 
 def _saved(body: Mapping[str, Any], config: LabelConfig | None) -> Iterator[Annotation]:
@@ -223,6 +235,22 @@ def _address(config: LabelConfig | None, image: str, data: object) -> str:
 def _user(raw: object) -> int | None:
     """Label Studio names a user by number or, in some answers, as an object."""
     return _number(raw.get("id") if isinstance(raw, Mapping) else raw)
+
+
+def _owner(raw: Mapping[str, Any], annotator: int | None) -> str:
+    """Label Studio writes "ann@example.com, 7" beside the user's number, or names an object."""
+    by = raw.get("completed_by")
+    if isinstance(by, Mapping):
+        return clean(by.get("email")).strip()[:_MAX_OWNER]
+    name, comma, number = clean(raw.get("created_username")).strip().rpartition(",")
+    fits = comma and number.strip() == str(annotator)
+    return name.strip()[:_MAX_OWNER] if fits else ""
+
+
+def _seconds(raw: object) -> float | None:
+    if isinstance(raw, bool) or not isinstance(raw, int | float):
+        return None
+    return float(raw) if 0 <= raw < _MAX_SECONDS else None
 
 
 def _number(raw: object) -> int | None:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 from backend.contract import Project
 from backend.database import Database
 from backend.memory.masks import PackedMask
+from backend.reports import told as making
 from backend.samples import graves, rows
 from backend.samples.annotation import Annotation, News, Region
 from backend.samples.prompts import Prompts, prompts_of
@@ -176,9 +177,11 @@ def _take(
     if _same(annotation, row):
         this = rows.this(key, annotation.id)
         connection.execute(update(rows.annotations).where(this).values(**told))
+        making.note(connection, key, annotation)
         return
     if made is None:
         return
+    making.note(connection, key, annotation)
     told |= {
         "created_at": annotation.created_at,
         "annotator": annotation.annotator,
