@@ -1,0 +1,505 @@
+"""A team's half year, straight into the tables: 100,000 interactions that reports must be quick on.
+
+Everything agrees with everything: events with targets, annotations with samples, costs with both.
+The newest tasks have served masks, too, and their costs are drawn by the real code. Labels and
+phrases are as awkward as people's can be.
+"""
+
+import itertools
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, insert
+
+from backend.database import Database
+from backend.memory.masks import PackedMask
+from backend.registry.tables import PromotionRow, VersionRow
+from backend.reports.costs import Costs
+from backend.reports.tables import AnnotationTimeRow, RegionCostRow, ServedMaskRow
+from backend.tables import (
+    AnnotatedPictureRow,
+    AnnotationRow,
+    EventRow,
+    ProjectRow,
+    SampledProjectRow,
+    SampleRow,
+    TaskRow,
+)
+
+PROJECT = "6.1795384361"
+OTHER = "7.1795384362"
+START = datetime(2026, 5, 25, 7, tzinfo=UTC)  # a Monday
+WEEKS = 26
+WIDTH, HEIGHT = 96, 64
+
+LABELS = ("Cat", "Dog", 'Traffic light, "red"', "=Bus", "Bicycle\nwheel", "Ampel <b>", "Straße")
+ANNOTATORS = {1: "ann@example.com", 2: "bob@example.com", 3: "cäcilie@example.com"}
+PHRASES = ("the red one", "=1+1", '<script>alert("x")</script>', 'left, "small"', "zwei\nZeilen")
+VERSIONS = ("base-1", "team-1", "team-2", "team-3", "team-4")
+CONFIG = """<View><Image name="image" value="$image"/>
+<BrushLabels name="brush" toName="image"><Label value="Cat"/><Label value="Dog"/></BrushLabels>
+<KeyPointLabels name="kp" toName="image" smart="true"><Label value="Cat"/></KeyPointLabels>
+</View>"""
+
+# An object takes so many more clicks than with the newest version.
+_WORSE = (1.9, 1.6, 1.35, 1.1, 1.0)
+_AT_ONCE = 5_000
+
+
+@dataclass
+class Story:
+    """What was written, counted by hand."""
+
+    projects: tuple[str, ...] = (PROJECT, OTHER)
+    interactions: dict[str, int] = field(default_factory=dict)
+    tasks: dict[str, int] = field(default_factory=dict)
+    regions: dict[str, int] = field(default_factory=dict)
+    abandoned: dict[str, int] = field(default_factory=dict)
+    by_hand: dict[str, int] = field(default_factory=dict)
+    with_masks: tuple[int, ...] = ()  # tasks of PROJECT that have served masks
+    last_at: datetime = START
+
+
+def fill(
+    database: Database, interactions: int = 100_000, *, masked_tasks: int = 20, seed: int = 0
+) -> Story:
+    """Write about so many interactions: nine tenths of them in PROJECT, the rest in OTHER."""
+    story = Story()
+    rng = np.random.default_rng(seed)
+    counters = _Counters()
+    with database.write() as connection:
+        _versions(connection)
+        for project, share in ((PROJECT, 0.9), (OTHER, 0.1)):
+            writer = _Writer(connection)
+            _project(writer, project)
+            _fill(writer, project, int(interactions * share), rng, counters, story)
+            writer.flush()
+        story.with_masks = tuple(
+            range(story.tasks[PROJECT] + 1, story.tasks[PROJECT] + masked_tasks + 1)
+        )
+        writer = _Writer(connection)
+        for task in story.with_masks:
+            _masked_task(writer, task, rng, counters, story)
+        writer.flush()
+    Costs(database).catch_up(600.0)
+    return story
+
+
+@dataclass
+class _Counters:
+    event: Any = field(default_factory=lambda: itertools.count(1))
+    target: Any = field(default_factory=lambda: itertools.count(1))
+    annotation: Any = field(default_factory=lambda: itertools.count(1))
+
+
+class _Writer:
+    """Rows by table, a few thousand at a time, in the order in which they must come."""
+
+    order = (AnnotationRow, AnnotatedPictureRow, SampleRow)
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.rows: dict[Any, list[dict[str, Any]]] = {}
+        self.waiting = 0
+
+    def add(self, table: Any, **values: Any) -> None:
+        self.rows.setdefault(table, []).append(values)
+        self.waiting += 1
+
+    def flush(self, at_least: int = 1) -> None:
+        if self.waiting < at_least:
+            return
+        for table in sorted(self.rows, key=lambda t: self.order.index(t) if t in self.order else 9):
+            self.connection.execute(insert(table.__table__), self.rows[table])
+        self.rows, self.waiting = {}, 0
+
+
+def _versions(connection: Connection) -> None:
+    for number, name in enumerate(VERSIONS):
+        connection.execute(
+            insert(VersionRow).values(
+                name=name,
+                project=PROJECT if number else "",
+                parent=VERSIONS[number - 1] if number else "",
+                state="accepted" if number else "base",
+                location="" if number else "shipped",
+                sums={},
+                size_bytes=1_000_000,
+                data={"labels": 20 * number},
+                metrics={"NoC@85": 5.0 * _WORSE[number]},
+                gate={"passed": True, "reason": "fewer clicks"} if number else None,
+                created_at=_promoted(number) - timedelta(hours=1),
+                created_by="worker",
+            )
+        )
+        if number:
+            connection.execute(
+                insert(PromotionRow).values(
+                    project=PROJECT,
+                    kind="promotion",
+                    version=name,
+                    before=VERSIONS[number - 1] if number > 1 else "",
+                    who="gate",
+                    why="fewer clicks <on average>",
+                    at=_promoted(number),
+                )
+            )
+
+
+def _promoted(number: int) -> datetime:
+    return START + timedelta(weeks=WEEKS) * number / len(VERSIONS)
+
+
+def _project(writer: _Writer, project: str) -> None:
+    number = int(project.partition(".")[0])
+    writer.add(
+        ProjectRow,
+        key=project,
+        project_id=number,
+        hostname="http://studio.test",
+        access_token="",
+        label_config=CONFIG,
+        config_hash="",
+        extra_params={},
+        created_at=START,
+        updated_at=START,
+    )
+    writer.add(SampledProjectRow, key=project, label_config=CONFIG, config_at=START, error="")
+
+
+def _fill(
+    writer: _Writer,
+    project: str,
+    interactions: int,
+    rng: np.random.Generator,
+    counters: _Counters,
+    story: Story,
+) -> None:
+    for name in ("interactions", "tasks", "regions", "abandoned", "by_hand"):
+        getattr(story, name)[project] = 0
+    average = 3.6
+    tasks = max(1, round(interactions / (average * 3.4)))
+    while story.interactions[project] < interactions:
+        story.tasks[project] += 1
+        task = story.tasks[project]
+        at = START + timedelta(weeks=WEEKS) * min(0.999, task / (tasks * 1.05))
+        _task(writer, project, task, at, rng, counters, story)
+        writer.flush(_AT_ONCE)
+
+
+def _task(
+    writer: _Writer,
+    project: str,
+    task: int,
+    at: datetime,
+    rng: np.random.Generator,
+    counters: _Counters,
+    story: Story,
+) -> None:
+    version = min(len(VERSIONS) - 1, int((at - START) / (timedelta(weeks=WEEKS) / len(VERSIONS))))
+    number, annotator = next(counters.annotation), int(rng.integers(1, 4))
+    place = {"project": project, "task_id": task}
+    made, clock = [], at
+    for _ in range(int(rng.integers(1, 7))):
+        clock = _object(writer, place, clock, annotator, version, rng, counters, story, made)
+    submitted = clock + timedelta(seconds=5)
+    writer.add(TaskRow, **place, revision=1, clock_ahead_s=0.0, updated_at=submitted)
+    story.last_at = max(story.last_at, submitted)
+    through = 0
+    if not made:
+        return
+    digest = f"{number:032x}"
+    for target, region, label, *_ in made:
+        if target:
+            _event(writer, place, counters, submitted, "submit", target, region, annotator, label)
+    through = next(counters.event)  # a number that is given to nobody
+    writer.add(
+        AnnotationRow,
+        project=project,
+        annotation_id=number,
+        task_id=task,
+        updated_at=submitted,
+        seen_at=submitted,
+        digest=digest,
+        created_at=submitted,
+        annotator=annotator,
+        skipped=False,
+        ground_truth=False,
+        left_out={},
+    )
+    writer.add(
+        AnnotatedPictureRow,
+        project=project,
+        annotation_id=number,
+        image="image",
+        address=f"/data/upload/6/{task}.png",
+        state="good",
+        key="",
+        attempts=0,
+        error="",
+    )
+    writer.add(
+        AnnotationTimeRow,
+        project=project,
+        annotation_id=number,
+        lead_time=(submitted - at).total_seconds() + 8.0,
+        owner=ANNOTATORS[annotator],
+        drawn=digest,
+        through=through,
+    )
+    for place_in, (target, region, label, phrase, counts, first_at, curve, area) in enumerate(made):
+        positive, negative, phrases, undos = counts
+        mask = _square(area)
+        writer.add(
+            SampleRow,
+            project=project,
+            annotation_id=number,
+            number=place_in,
+            region_id=region,
+            image="image",
+            brush="brush",
+            label=label,
+            origin="manual",
+            phrase=phrase,
+            clicks=[],
+            width=WIDTH,
+            height=HEIGHT,
+            area=area,
+            mask=mask.data,
+        )
+        good = next((n for n, iou in enumerate(curve, 1) if iou >= 0.85), None)
+        writer.add(
+            RegionCostRow,
+            project=project,
+            annotation_id=number,
+            brush="brush",
+            region_id=region,
+            task_id=task,
+            digest=digest,
+            label=label,
+            annotator=annotator,
+            model_version=VERSIONS[version] if target else "",
+            known=bool(target),
+            origin="manual",
+            positive=positive,
+            negative=negative,
+            phrases=phrases,
+            undos=undos,
+            predictions=positive + negative + phrases,
+            interactions=positive + negative + phrases,
+            first_at=first_at,
+            accepted_at=first_at,
+            submitted_at=submitted,
+            seconds=None if first_at is None else (submitted - first_at).total_seconds(),
+            area=area,
+            pixels=WIDTH * HEIGHT,
+            ious=curve,
+            first_iou=curve[0] if curve else None,
+            last_iou=curve[-1] if curve else None,
+            needed_85=good,
+            corrected=int(rng.integers(0, 40))
+            if target and rng.random() < 0.2
+            else 0
+            if target
+            else None,
+            phrase=phrase,
+            targets=[target] if target else [],
+            shape="",
+            drawn_at=submitted,
+        )
+        story.regions[project] += 1
+
+
+def _object(
+    writer: _Writer,
+    place: dict[str, Any],
+    clock: datetime,
+    annotator: int,
+    version: int,
+    rng: np.random.Generator,
+    counters: _Counters,
+    story: Story,
+    made: list[Any],
+) -> datetime:
+    """One object; what became of it is added to ``made`` unless it was given up."""
+    project = place["project"]
+    label = LABELS[int(rng.choice(len(LABELS), p=[0.3, 0.25, 0.15, 0.1, 0.1, 0.05, 0.05]))]
+    area = int(rng.choice([40, 300, 1200], p=[0.5, 0.35, 0.15]))
+    if rng.random() < 0.04:
+        story.by_hand[project] += 1
+        region = f"hand-{place['task_id']}-{len(made)}"
+        made.append((0, region, label, "", (0, 0, 0, 0), None, [], area))
+        return clock + timedelta(seconds=20)
+    target = next(counters.target)
+    region = f"pc-{target:012x}"
+    harder = _WORSE[version] * (1.5 if area == 40 else 1.0) * (1 + 0.1 * LABELS.index(label))
+    wanted = 1 + int(rng.poisson(1.35 * harder))
+    phrase = PHRASES[int(rng.integers(len(PHRASES)))] if rng.random() < 0.25 else ""
+    counts, first_at, curve, iou = [0, 0, 0, 0], clock, [], 0.0
+    for turn in range(wanted):
+        kind = (
+            "phrase"
+            if phrase and not turn
+            else "negative_click"
+            if turn > 1 and rng.random() < 0.35
+            else "positive_click"
+        )
+        counts[("positive_click", "negative_click", "phrase").index(kind)] += 1
+        iou += (0.97 - iou) * float(rng.uniform(0.35, 0.9)) / harder**0.5
+        curve.append(round(iou, 4))
+        text = phrase if kind == "phrase" else ""
+        _event(writer, place, counters, clock, kind, target, region, annotator, label,
+               starts=not turn, text=text, version=VERSIONS[version], rng=rng)  # fmt: skip
+        clock += timedelta(seconds=float(rng.uniform(1.5, 9.0)))
+    if rng.random() < 0.06:
+        counts[3] += 1
+        _event(writer, place, counters, clock, "undo", target, region, annotator, label)
+    story.interactions[project] += wanted
+    if rng.random() < 0.05:
+        story.abandoned[project] += wanted
+        return clock
+    _event(writer, place, counters, clock, "accept", target, region, annotator, label)
+    made.append((target, region, label, phrase, tuple(counts), first_at, curve, area))
+    return clock
+
+
+def _event(
+    writer: _Writer,
+    place: dict[str, Any],
+    counters: _Counters,
+    at: datetime,
+    kind: str,
+    target: int,
+    region: str,
+    annotator: int,
+    label: str,
+    *,
+    starts: bool = False,
+    text: str = "",
+    version: str = "",
+    rng: np.random.Generator | None = None,
+) -> str:
+    number = next(counters.event)
+    request = f"{number:032x}" if version else ""
+    asked = rng is not None
+    writer.add(
+        EventRow,
+        id=number,
+        created_at=at,
+        **place,
+        owner=ANNOTATORS[annotator],
+        target_id=target,
+        region_id=region,
+        request_id=request,
+        kind=kind,
+        starts=starts,
+        click_id=f"kp{number}" if kind.endswith("click") else "",
+        phrase_id=f"tx{number}" if kind == "phrase" else "",
+        x_percent=float(rng.uniform(1, 99)) if rng and kind.endswith("click") else None,
+        y_percent=float(rng.uniform(1, 99)) if rng and kind.endswith("click") else None,
+        x_pixel=None,
+        y_pixel=None,
+        text=text,
+        label=label,
+        note="",
+        answered_at=at + timedelta(milliseconds=180) if asked else None,
+        model_version=version,
+        milliseconds=float(rng.uniform(60, 240)) if rng else None,
+        steps={"decode": 40.0, "encode": 20.0} if asked else None,
+        confidence=0.9 if asked else None,
+        changed=None,
+        error="",
+    )
+    return request
+
+
+def _masked_task(
+    writer: _Writer, task: int, rng: np.random.Generator, counters: _Counters, story: Story
+) -> None:
+    """A task of today with one object whose masks grow from answer to answer."""
+    place = {"project": PROJECT, "task_id": task}
+    clock = START + timedelta(weeks=WEEKS, minutes=task - story.tasks[PROJECT])
+    target, number = next(counters.target), next(counters.annotation)
+    region, sides = f"pc-{target:012x}", [(30, 8), (38, 15), (40, 20)]
+    for turn, (width, height) in enumerate(sides, 1):
+        request = _event(writer, place, counters, clock, "positive_click", target, region, 1, "Cat",
+                         starts=turn == 1, version=VERSIONS[-1], rng=rng)  # fmt: skip
+        writer.add(
+            ServedMaskRow,
+            request_id=request,
+            **place,
+            target_id=target,
+            region_id=region,
+            turn=turn,
+            created_at=clock,
+            width=WIDTH,
+            height=HEIGHT,
+            mask=_box(width, height).data,
+        )
+        clock += timedelta(seconds=4)
+    _event(writer, place, counters, clock, "submit", target, region, 1, "Cat")
+    writer.add(TaskRow, **place, revision=3, clock_ahead_s=0.0, updated_at=clock)
+    writer.add(
+        AnnotationRow,
+        project=PROJECT,
+        annotation_id=number,
+        task_id=task,
+        updated_at=clock,
+        seen_at=clock,
+        digest=f"{number:032x}",
+        created_at=clock,
+        annotator=1,
+        skipped=False,
+        ground_truth=False,
+        left_out={},
+    )
+    writer.add(
+        SampleRow,
+        project=PROJECT,
+        annotation_id=number,
+        number=0,
+        region_id=region,
+        image="image",
+        brush="brush",
+        label="Cat",
+        origin="manual",
+        phrase="",
+        clicks=[],
+        width=WIDTH,
+        height=HEIGHT,
+        area=800,
+        mask=_box(40, 20).data,
+    )
+    writer.add(
+        AnnotatedPictureRow,
+        project=PROJECT,
+        annotation_id=number,
+        image="image",
+        address=f"/data/upload/6/{task}.png",
+        state="good",
+        key="",
+        attempts=0,
+        error="",
+    )
+    story.interactions[PROJECT] += len(sides)
+    story.regions[PROJECT] += 1
+    story.last_at = max(story.last_at, clock)
+
+
+def _square(area: int) -> PackedMask:
+    if area not in _SQUARES:
+        flat = np.zeros(WIDTH * HEIGHT, dtype=bool)
+        flat[:area] = True
+        _SQUARES[area] = PackedMask.pack(flat.reshape(HEIGHT, WIDTH))
+    return _SQUARES[area]
+
+
+_SQUARES: dict[int, PackedMask] = {}
+
+
+def _box(width: int, height: int) -> PackedMask:
+    mask = np.zeros((HEIGHT, WIDTH), dtype=bool)
+    mask[10 : 10 + height, 10 : 10 + width] = True
+    return PackedMask.pack(mask)
