@@ -14,12 +14,15 @@ from typing import Annotated, Any
 import anyio.to_thread
 import orjson
 from fastapi import Depends, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend import access, metrics, openapi
 from backend.contract import Project
 from backend.errors import BackendError, NotJsonError
+from backend.reports import api as reports
 from backend.service import Service
 from backend.serving import tame_malloc
 from backend.settings import Settings, get_settings
@@ -68,7 +71,9 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
     )
     app.state.service = service
     _add_routes(app)
+    app.include_router(reports.router)
     app.add_exception_handler(PhraseClickError, _refused)
+    app.add_exception_handler(RequestValidationError, _not_readable)
     app.add_exception_handler(405, _wrong_method)
     app.add_middleware(Measured, service=lambda: app.state.service)
     access.guard(app, settings)
@@ -175,13 +180,33 @@ async def _refused(request: Request, error: Exception) -> Response:
     return _json({"detail": str(error)}, status)
 
 
+async def _not_readable(request: Request, error: Exception) -> Response:
+    """What does not fit a route's parameters or body, as a sentence."""
+    assert isinstance(error, RequestValidationError)
+    wrong = error.errors()[0]
+    name = ".".join(str(part) for part in wrong["loc"][1:]) or "The body"
+    return _json({"detail": f"{name}: {wrong['msg']}."}, 422)
+
+
 async def _wrong_method(request: Request, error: Exception) -> Response:
     """Name all methods of the path; by itself only its first route would be asked."""
-    here = [it for it in request.app.routes if getattr(it, "path", "") == request.url.path]
-    allowed = sorted({method for it in here for method in it.methods or ()})
+    allowed = sorted(
+        method
+        for method in ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+        if any(
+            route.matches({**request.scope, "method": method})[0] == Match.FULL
+            for route in request.app.routes
+        )
+    )
     answer = _json({"detail": f"Use {' or '.join(allowed)} here."}, 405)
     answer.headers["Allow"] = ", ".join(allowed)
     return answer
+
+
+def _of_the_api(scope: Scope) -> str:
+    """The path as the route writes it, so that no project and no task has a figure of its own."""
+    path: str = getattr(scope.get("route"), "path", "")
+    return path if path.startswith("/api/") else "other"
 
 
 class Measured:
@@ -213,5 +238,5 @@ class Measured:
             if status:
                 raise
             await _json({"detail": _UNFORESEEN}, 500)(scope, receive, noted)
-        route = scope["path"] if scope["path"] in _ROUTES else "other"
+        route = scope["path"] if scope["path"] in _ROUTES else _of_the_api(scope)
         figures.request(route, status, time.perf_counter() - started)

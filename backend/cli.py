@@ -14,6 +14,7 @@ import typer
 from backend.connect import connect, doctor
 from backend.demo.command import demo
 from backend.registry.commands import compare, import_version, promote, rollback, versions
+from backend.reports.commands import report
 from backend.samples.command import samples
 from model.errors import PhraseClickError
 from training.commands import evaluate, train
@@ -29,7 +30,7 @@ app = typer.Typer(
 )
 
 _versions = (versions, promote, rollback, compare, import_version)
-for _command in (connect, doctor, demo, samples, train, evaluate, *_versions):
+for _command in (connect, doctor, demo, samples, report, train, evaluate, *_versions):
     app.command()(_command)
 
 Data = Annotated[

@@ -119,6 +119,22 @@ REFUSALS: dict[int | str, Schema] = {
     422: answer("The body is none that Label Studio sends.", _SENTENCE),
 }
 
+_OF_THE_API = {
+    401: "User and password are missing or wrong.",
+    403: "A page of another host asked for it.",
+    404: "There is no such project, task or job.",
+    409: "It cannot be done now.",
+    413: "The body is too large.",
+    415: "The body is not announced as JSON.",
+    422: "Something that was asked for cannot be read.",
+}
+
+
+def refusals(*codes: int) -> dict[int | str, Schema]:
+    """The ``responses`` of a route under ``/api`` that may be refused with these."""
+    return {code: answer(_OF_THE_API[code], _SENTENCE) for code in codes}
+
+
 SETUP_ANSWER = answer(
     "The project can be served.",
     {

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, Select, Table, func, literal, select, tuple_
 
 from backend.database import Database
-from backend.reports.records import RegionCost, Where
+from backend.reports.records import Page, RegionCost, Where
 from backend.reports.tables import AnnotationTimeRow, RegionCostRow
 from backend.samples import rows
 
@@ -35,6 +35,19 @@ def read(database: Database, project: str, where: Where) -> Iterator[RegionCost]
         if len(found) < _AT_ONCE:
             return
         after = tuple(found[-1][column.name] for column in _ORDER)
+
+
+def page(
+    database: Database, project: str, where: Where, number: int, size: int
+) -> Page[RegionCost]:
+    """A part of what ``read`` gives, and how much that is."""
+    query = _query(project, where)
+    with database.read() as connection:
+        names = people(connection, project)
+        total = connection.execute(select(func.count()).select_from(query.subquery())).scalar_one()
+        part = query.order_by(*_ORDER).offset((number - 1) * size).limit(size)
+        found = connection.execute(part).mappings().all()
+    return Page(tuple(_region(row, names) for row in found), total, number, size)
 
 
 def people(connection: Connection, project: str) -> dict[int, str]:

@@ -129,6 +129,12 @@ class Reports:
         """Accepted regions one after the other, task by task; never all of them in memory."""
         return regions.read(self.database, project, where)
 
+    def region_page(
+        self, project: str, where: Where = EVERYTHING, *, page: int = 1, size: int = 50
+    ) -> Page[RegionCost]:
+        """Accepted regions, task by task, a page of them."""
+        return regions.page(self.database, project, where, max(1, page), max(1, size))
+
     def groups(self, project: str, by: By, where: Where = EVERYTHING) -> list[GroupCost]:
         """Regions that have something in common. Raises ReportError for an unknown ``by``."""
         with self.database.read() as connection:

@@ -53,7 +53,7 @@ class TaskTable:
             versions=_names(self.ledger.versions, mine.version[regions]),
             labels=_names(self.ledger.labels, mine.label[regions]),
             annotators=tuple(int(n) for n in np.unique(mine.annotator[regions]) if n >= 0),
-            last_at=None if last_at is None else datetime.fromtimestamp(last_at, UTC),
+            last_at=None if last_at is None else datetime.fromtimestamp(round(last_at, 3), UTC),
         )
 
 
