@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from backend import access, metrics, openapi
 from backend.contract import Project
 from backend.errors import BackendError, NotJsonError
+from backend.jobs import api as jobs
 from backend.reports import api as reports
 from backend.service import Service
 from backend.serving import tame_malloc
@@ -72,6 +73,7 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
     app.state.service = service
     _add_routes(app)
     app.include_router(reports.router)
+    app.include_router(jobs.router)
     app.add_exception_handler(PhraseClickError, _refused)
     app.add_exception_handler(RequestValidationError, _not_readable)
     app.add_exception_handler(405, _wrong_method)

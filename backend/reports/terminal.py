@@ -11,7 +11,6 @@ from backend.reports import wording
 from backend.reports.records import BeforeAfter, GroupCost, TaskCost
 from backend.reports.report import Report
 
-
 # A few say what is wrong; all of them would push the tables off the screen.
 _DIFFERENCES = 5
 
