@@ -30,9 +30,10 @@ class BackendSeen:
         """The model version it served when first asked; '' where it did not answer (``why``)."""
         return self.ask_version()
 
-    def ask_version(self) -> str:
-        """The model version it serves now; '' where it does not answer (``why`` says more)."""
-        answer = self._get("/health")
+    def ask_version(self, project: int | None = None) -> str:
+        """The model version it serves now, to a project or to those without one of their own; ''
+        where it does not answer (``why`` says more)."""
+        answer = self._get("/health" if project is None else f"/health?project={project}")
         if answer is None:
             return ""
         try:

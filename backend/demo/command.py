@@ -10,6 +10,9 @@ def demo(
     once: Annotated[
         bool, typer.Option("--once", help="End after the table instead of staying up.")
     ] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Without the learning loop, which takes some minutes.")
+    ] = False,
     folder: Annotated[
         Path, typer.Option(help="Where pictures and, while it runs, all state are kept.")
     ] = Path("demo"),
@@ -23,5 +26,5 @@ def demo(
     """Show the whole product in a Label Studio of its own, then stay up until Ctrl-C."""
     from backend.demo.show import Show
 
-    if not Show(folder, label_studio).run(stay=not once):
+    if not Show(folder, label_studio, learns=not quick).run(stay=not once):
         raise typer.Exit(1)

@@ -1,4 +1,5 @@
-"""The demonstration from start to end: servers up, project connected, scenes played, all down."""
+"""The demonstration from start to end: servers up, projects connected, scenes played, the learning
+loop shown, all down."""
 
 import os
 import shutil
@@ -21,6 +22,7 @@ from rich.table import Table
 from backend import brush
 from backend.backend_seen import BackendSeen
 from backend.checkup import Checkup
+from backend.demo import loop
 from backend.demo.annotator import Annotator
 from backend.demo.child import Child, free_port
 from backend.demo.label_studio_server import LabelStudioServer, label_studio
@@ -42,12 +44,15 @@ _BACKEND_SECONDS = 120.0
 class Show:
     """One run. All state lies in a fresh folder that goes when the run ends well."""
 
-    def __init__(self, folder: Path, program: Path | None = None) -> None:
+    def __init__(self, folder: Path, program: Path | None = None, *, learns: bool = True) -> None:
+        """learns: show the learning loop, too."""
         self._folder = folder
+        self._learns = learns
         self._program = program
         # Into a file or a pipe the table is as wide as it needs to be, not as a terminal of old.
         self._console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
         self._steps: list[Step] = []
+        self._learned: loop.Shown | None = None
 
     def run(self, *, stay: bool) -> bool:
         """Show everything; whether all of it went as it should."""
@@ -86,8 +91,10 @@ class Show:
         tasks = self._import(studio, project)
         self._connect(studio, project, seen, settings, server)
         self._play(studio, project, tasks, seen)
+        if self._learns:
+            self._learn(studio, seen, settings, server)
         good = self._all_well()
-        self._say_where(server, project, good=good)
+        self._say_where(server, project, seen, good=good)
         if stay:
             self._stay(server, backend)
         return good
@@ -103,6 +110,8 @@ class Show:
             if not name.startswith("PHRASECLICK_")
             or name in ("PHRASECLICK_CHECKPOINT", "PHRASECLICK_DEVICE")
         }
+        mine["PHRASECLICK_LEARN_DEBOUNCE_S"] = str(loop.DEBOUNCE_S)
+        mine["PHRASECLICK_LEARN_MINUTES"] = str(loop.LEARN_MINUTES)
         command = [sys.executable, "-m", "backend.cli", "up", "--port", str(port)]
         with Child(
             "The backend",
@@ -122,10 +131,12 @@ class Show:
 
     # -- project
 
-    def _make_project(self, studio: LabelStudio) -> int:
-        config = _CONFIG.read_text(encoding="utf-8")
-        project = int(studio.create_project("PhraseClick demonstration", config)["id"])
-        self._say(f"Made project {project} with {_CONFIG.name}")
+    def _make_project(
+        self, studio: LabelStudio, title: str = "PhraseClick demonstration", config: str = ""
+    ) -> int:
+        config = config or _CONFIG.read_text(encoding="utf-8")
+        project = int(studio.create_project(title, config)["id"])
+        self._say(f"Made project {project}, {title}, with {_CONFIG.name}")
         return project
 
     def _import(self, studio: LabelStudio, project: int) -> dict[Photograph, int]:
@@ -169,17 +180,48 @@ class Show:
             self._note(_submitted(studio, annotator, tasks[photograph], photograph, seen))
         self._console.print(table(self._steps))
 
+    # -- learning
+
+    def _learn(
+        self,
+        studio: LabelStudio,
+        seen: BackendSeen,
+        settings: Settings,
+        server: LabelStudioServer,
+    ) -> None:
+        config = loop.labeling_config(_CONFIG.read_text(encoding="utf-8"))
+        project = self._make_project(studio, "A team with things of its own", config)
+        self._connect(studio, project, seen, settings, server)
+        learning = loop.Loop(
+            studio,
+            project,
+            settings,
+            serves=lambda: seen.ask_version(project),
+            console=self._console,
+            say=self._say,
+        )
+        try:
+            self._learned = learning.run(self._folder)
+        finally:
+            learning.close()
+        if self._learned.wrong:
+            self._say(f"The learning loop: {self._learned.wrong}.")
+
     def _note(self, step: Step) -> None:
         self._steps.append(step)
         self._say(f"  {step.photograph}: {step.name} ({step.milliseconds:.0f} ms)")
 
     def _all_well(self) -> bool:
-        return not any(step.wrong for step in self._steps)
+        learned = self._learned is not None and not self._learned.wrong
+        return (learned or not self._learns) and not any(step.wrong for step in self._steps)
 
-    def _say_where(self, server: LabelStudioServer, project: int, *, good: bool) -> None:
+    def _say_where(
+        self, server: LabelStudioServer, project: int, seen: BackendSeen, *, good: bool
+    ) -> None:
         if not good:
             self._say("Not every step went as it should: see the last column.")
         self._say(f"Pictures with the masks: {self._folder}/*.png")
+        self._say(f"Dashboard:    {seen.url}/dashboard")
         self._say(f"Label Studio: {server.url}/projects/{project}/data")
         self._say(f"Log in as:    {server.user}   password: {server.password}")
 

@@ -1,5 +1,6 @@
 """``phraseclick demo`` from start to end, with the shipped model."""
 
+import json
 import os
 import re
 import signal
@@ -33,23 +34,29 @@ def _running_in(folder: Path) -> list[str]:
     return found
 
 
+@pytest.mark.timeout(1800)
 def test_once_shows_every_step_and_ends_by_itself(tmp_path: Path) -> None:
     # when
     show = _start(tmp_path / "demo", "--once")
-    output, _ = show.communicate(timeout=500)
+    output, _ = show.communicate(timeout=1600)
     # then
     assert show.returncode == 0, output
     for step in ("positive click", "second click", "negative click", "phrase first", "submit"):
         assert step in output
+    for step in ("Passed.", "is known to Label Studio", "Rolled back:", "/dashboard"):
+        assert step in output
     pictures = sorted((tmp_path / "demo").glob("*.png"))
     assert len(pictures) == 8
-    assert sorted((tmp_path / "demo").iterdir()) == pictures, "no state is left behind"
+    reports = [tmp_path / "demo" / name for name in ("report.html", "report.json")]
+    left = sorted((tmp_path / "demo").iterdir())
+    assert left == sorted(pictures + reports), "no state is left behind"
+    assert json.loads(reports[1].read_text())["tasks"]
     assert not _running_in(tmp_path)
 
 
 def test_it_stays_up_until_ctrl_c_and_ends_its_children(tmp_path: Path) -> None:
     # given
-    show = _start(tmp_path / "demo")
+    show = _start(tmp_path / "demo", "--quick")
     assert show.stdout is not None
     lines: list[str] = []
     for line in show.stdout:
