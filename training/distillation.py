@@ -25,7 +25,7 @@ from training.start import trained_on
 from training.vocabulary import concept_of, every_word_for
 
 # Of the questions: a click alone, a phrase alone; the rest are a click with a phrase.
-CLICK_ALONE, PHRASE_ALONE = 0.6, 0.2
+CLICK_ALONE, PHRASE_ALONE = 0.4, 0.3
 # How often a second click, of either sign, corrects the base model's first answer.
 SECOND_CLICK = 0.4
 _NO_HAND = Hand(0.0, False, False, False, (), ())

@@ -293,3 +293,47 @@ def test_data_without_any_weighted_source_is_refused(shard: Path) -> None:
     recipe = Recipe(train=TrainRecipe(steps=1))
     with pytest.raises(RecipeError, match="weight"):
         Batches(PackDataset([shard]), recipe)
+
+
+def test_the_clicks_of_people_are_used_where_they_lie_in_the_view(dogs: Sample) -> None:
+    # given a dog that somebody clicked twice, and one click that the mask contradicts
+    rows, columns = np.nonzero(dogs.mask(1))
+    x, y = float(columns.mean()), float(rows.mean())
+    clicks = ((x, y, True), (150.0, 100.0, False), (x, y, False))
+    about = replace(dogs.objects[0], clicks=clicks)
+    sample = replace(dogs, objects=(about,))
+    recipe = PromptRecipe(both=0, phrase_only=0, absent=0, people=1.0)
+    width = sample.instances.shape[1]
+    for mirrored in (False, True):
+        view = cut(sample, (0, 0, width, 120), 240, 2 * width, mirrored=mirrored, kind="whole")
+        # when
+        made = [
+            make_prompt(PictureScene(view), KNOWN, recipe, np.random.default_rng(seed))
+            for seed in range(20)
+        ]
+        # then they are told in their order, at the view's size, from the first one on
+        at = [(2 * width - 2 * x if mirrored else 2 * x), 2 * y]
+        there = [(2 * width - 300.0 if mirrored else 300.0), 200.0]
+        assert {len(prompt.clicks) for prompt in made if prompt} == {1, 2}
+        for prompt in made:
+            assert prompt is not None
+            assert prompt.clicks[0] == pytest.approx((*at, 1))
+            if len(prompt.clicks) > 1:
+                assert prompt.clicks[1] == pytest.approx((*there, -1))
+    # and a view of something else falls back to simulated clicks
+    aside = cut(sample, (80.0, 0.0, float(width), 60.0), 96, 128, mirrored=False, kind="part")
+    assert make_prompt(PictureScene(aside), KNOWN, recipe, np.random.default_rng(0)) is None
+
+
+def test_a_bare_name_that_was_typed_for_one_of_several_means_all_alone(dogs: Sample) -> None:
+    # given two dogs, for one of which somebody typed its name beside a click
+    named = tuple(
+        replace(each, phrases=("dog",)) if each.id == 1 else each for each in dogs.objects
+    )
+    recipe = PromptRecipe(both=0, phrase_only=1, absent=0, human=1.0, stale_phrase_only=0)
+    # when
+    made = prompts(replace(dogs, objects=named), recipe)
+    bare = [each for each in made if each.phrase and each.phrase.text == "dog"]
+    # then
+    assert bare
+    assert all(each.phrase is not None and set(each.phrase.ids) == {1, 2} for each in bare)

@@ -53,6 +53,24 @@ def test_masks_and_pixels_of_a_random_view_fit_together(sample: Sample, seed: in
     assert np.abs((soft > 0.5).astype(int) - (view.instances == 1)).mean() < 0.03
 
 
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_point_lies_in_the_view_where_its_pixel_does(sample: Sample, mirrored: bool) -> None:
+    # given one bright pixel, and a view of a part of the picture, enlarged
+    sample.image[:] = 0
+    sample.image[40, 30] = 255
+    view = cut(sample, (20.0, 30.0, 52.0, 54.0), 96, 128, mirrored=mirrored, kind="part")
+    # when
+    place = view.place(30.5, 40.5)
+    # then it is brightest where the point is said to lie
+    assert place is not None
+    row, column = np.unravel_index(int(view.image[..., 0].argmax()), view.image.shape[:2])
+    assert abs(column + 0.5 - place[0]) <= 4
+    assert abs(row + 0.5 - place[1]) <= 4
+    # and what lies outside lies nowhere
+    assert view.place(19.0, 40.0) is None
+    assert view.place(30.0, 54.5) is None
+
+
 def test_a_tint_keeps_the_names_of_plain_colours() -> None:
     names = {"red": (200, 30, 30), "blue": (30, 50, 200), "green": (40, 150, 40)}
     for name, pixel in names.items():
