@@ -117,6 +117,36 @@ class LabelStudio(Host):
         )
         return [task for task in _object(body).get("tasks", []) if isinstance(task, dict)]
 
+    def tasks_of(self, project: int, tasks: Sequence[int]) -> list[Json]:
+        """Those of these tasks that exist: their data and counts, addresses as they were imported.
+
+        A page of them at most.
+        """
+        query = {"selectedItems": {"all": False, "included": list(tasks)}}
+        return list(
+            self.tasks(project, resolve_uri="false", query=json.dumps(query)) if tasks else ()
+        )
+
+    def predictions(self, task: int) -> list[Json]:
+        """The predictions of a task, with their masks."""
+        return list(self.pages("/api/predictions/", task=task))
+
+    def create_prediction(self, task: int, prediction: Json) -> Json:
+        """Add a prediction: ``result``, ``score``, ``model_version``."""
+        return _object(self.post("/api/predictions/", {"task": task, **prediction}))
+
+    def patch_prediction(self, prediction: int, **fields: Any) -> Json:
+        """Change fields of a prediction, such as ``score``."""
+        return _object(self.patch(f"/api/predictions/{prediction}/", fields))
+
+    def delete_prediction(self, prediction: int) -> None:
+        """Remove a prediction; annotations that were made from it stay."""
+        self.delete(f"/api/predictions/{prediction}/")
+
+    def next_task(self, project: int) -> Json:
+        """The task that the token's user would be given now; Label Studio locks it for them."""
+        return _object(self.get(f"/api/projects/{project}/next"))
+
     def annotations(self, task: int) -> list[Json]:
         """The annotations of a task."""
         return list(self.pages(f"/api/tasks/{task}/annotations/"))

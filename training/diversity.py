@@ -82,4 +82,7 @@ def _centred(descriptors: NDArray[np.floating]) -> NDArray[np.float64]:
     """What tells pictures of this very set apart: all that they share is taken off."""
     table = np.asarray(descriptors, float)
     table = table - table.mean(0, keepdims=True) if len(table) > 2 else table
-    return table / np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-9)
+    unit: NDArray[np.float64] = table / np.maximum(
+        np.linalg.norm(table, axis=1, keepdims=True), 1e-9
+    )
+    return unit

@@ -9,6 +9,7 @@ the worker now and then: a Label Studio that is away is told when it is back.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -47,8 +48,16 @@ class _Due:
 class Announcer:
     """See the module. Two at once tell the same twice, which does no harm."""
 
-    def __init__(self, registry: Registry, hosts: LabelStudioHosts, settings: Settings) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        hosts: LabelStudioHosts,
+        settings: Settings,
+        told: Callable[[str], None] = lambda project: None,
+    ) -> None:
+        """told: is called with the key of each project whose Label Studio was told."""
         self._registry = registry
+        self._told = told
         self._hosts = hosts
         self._settings = settings
 
@@ -72,6 +81,7 @@ class Announcer:
             else:
                 _log.info("Label Studio knows that %s serves project %s", due.version, due.key)
                 self._note(due, version=due.version, told_at=now, attempts=0, try_at=None, error="")
+                self._told(due.key)
                 told += 1
         return told
 

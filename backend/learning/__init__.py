@@ -1,0 +1,1 @@
+"""Learning from accepted labels: trainings, and scores that say which task comes next."""

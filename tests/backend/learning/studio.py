@@ -1,0 +1,133 @@
+"""A Label Studio in memory, as far as scoring asks it, and what a job tells on its way."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from backend.errors import LabelStudioError
+from tests.backend.conftest import TRIED_CONFIG, photograph
+
+PROJECT = "6.1795384361"
+
+
+@dataclass
+class Studio:
+    """One project with its tasks and predictions. ``away``: so many calls find nobody."""
+
+    sampling: str = "Uncertainty sampling"
+    label_config: str = TRIED_CONFIG
+    held: dict[int, dict[str, Any]] = field(default_factory=dict)
+    made: dict[int, dict[str, Any]] = field(default_factory=dict)
+    away: int = 0
+    calls: list[str] = field(default_factory=list)
+    before_call: Callable[[str], None] = lambda name: None
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def add(self, *seeds: int, **data: Any) -> list[int]:
+        """Tasks with a picture of their own each; gives their numbers."""
+        added = []
+        for seed in seeds:
+            content = base64.b64encode(photograph((160, 120), seed)).decode()
+            number = 100 + len(self.held)
+            image = {"image": f"data:image/png;base64,{content}"}
+            self.held[number] = {"id": number, "data": image | data, "is_labeled": False}
+            added.append(number)
+        return added
+
+    def order(self, version: str) -> list[int]:
+        """What it would serve: the lowest score of that version first."""
+        scores: dict[int, float] = {}
+        for it in self.made.values():
+            if it["model_version"] == version and not self.held[it["task"]]["is_labeled"]:
+                scores[it["task"]] = min(it["score"], scores.get(it["task"], 2.0))
+        return sorted(scores, key=lambda task: scores[task])
+
+    # -- as backend.label_studio has it
+
+    def of(self, project: int) -> Studio:
+        return self
+
+    def project(self, project: int) -> dict[str, Any]:
+        self._call("project")
+        return {"id": project, "sampling": self.sampling, "label_config": self.label_config}
+
+    def patch_project(self, project: int, **fields: Any) -> dict[str, Any]:
+        self._call("patch_project")
+        self.sampling = fields["sampling"]
+        return self.project(project)
+
+    def version(self) -> dict[str, Any]:
+        self._call("version")
+        return {}
+
+    def tasks(self, project: int, **params: Any) -> Iterator[dict[str, Any]]:
+        self._call("tasks")
+        for task in self.held.values():
+            many = sum(1 for it in self.made.values() if it["task"] == task["id"])
+            yield task | {"total_predictions": many}
+
+    def tasks_of(self, project: int, tasks: Sequence[int]) -> list[dict[str, Any]]:
+        self._call("tasks_of")
+        return [self.held[task] for task in tasks if task in self.held]
+
+    def predictions(self, task: int) -> list[dict[str, Any]]:
+        self._call("predictions")
+        return [it for it in self.made.values() if it["task"] == task]
+
+    def create_prediction(self, task: int, prediction: Mapping[str, Any]) -> dict[str, Any]:
+        self._call("create")
+        if task not in self.held:
+            raise LabelStudioError("Label Studio answered 400: no such task.", answered=400)
+        number = next(self.numbers)
+        self.made[number] = {"id": number, "task": task, **prediction}
+        return self.made[number]
+
+    def patch_prediction(self, prediction: int, **fields: Any) -> dict[str, Any]:
+        self._call("patch")
+        self.made[prediction].update(fields)
+        return self.made[prediction]
+
+    def delete_prediction(self, prediction: int) -> None:
+        self._call("delete")
+        del self.made[prediction]
+
+    def _call(self, name: str) -> None:
+        self.before_call(name)
+        if self.away:
+            self.away -= 1
+            raise LabelStudioError("Label Studio could not be reached (no connection).")
+        self.calls.append(name)
+
+
+@dataclass
+class Told:
+    """What a job told."""
+
+    phases: list[str] = field(default_factory=list)
+    done: list[float] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
+    check: Callable[[], None] = lambda: None
+
+    def phase(self, name: str, share: float) -> None:
+        self.phases.append(name)
+
+    def at(self, progress: float, message: str = "") -> None:
+        self.done.append(progress)
+        self.messages.append(message)
+
+    def line(self, text: str, level: str = "info") -> None:
+        self.lines.append(text)
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A job, as far as scoring reads it."""
+
+    project: str = PROJECT
+    trigger: str = "hand"
+    request: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,144 @@
+"""Who asks for scores: new tasks, a version that Label Studio was told of, and people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+import pytest
+from typer.testing import CliRunner
+
+from backend.cli import app
+from backend.contract import Project, SetupRequest
+from backend.database import Database
+from backend.jobs.records import SCORING, Job
+from backend.jobs.store import Jobs
+from backend.learning import looking, patience, scoring
+from backend.projects import Projects
+from backend.registry.announcing import Announcer
+from backend.service import Service
+from backend.settings import Settings
+from backend.upkeep import Upkeep
+from tests.backend.conftest import TRIED_CONFIG
+from tests.backend.learning.studio import PROJECT, Studio
+
+
+@pytest.fixture
+def own(settings: Settings) -> Iterator[Database]:
+    """The database of the settings, with the project connected."""
+    settings.data.mkdir(parents=True, exist_ok=True)
+    database = Database(settings.resolved_database_url)
+    database.migrate()
+    Projects(database).remember(SetupRequest(Project.read(PROJECT), TRIED_CONFIG, "", "", {}))
+    yield database
+    database.close()
+
+
+def tasks_created(page: Any) -> dict[str, Any]:
+    body: dict[str, Any] = page.recorded("webhook_TASKS_CREATED")
+    created = datetime.fromtimestamp(int(PROJECT.partition(".")[2]), UTC).isoformat()
+    body["project"].update(id=6, created_at=created, label_config=page.tried_config)
+    return body
+
+
+def asked(database: Database) -> list[Job]:
+    return Jobs(database).listed(kind=SCORING)
+
+
+def test_new_tasks_ask_for_one_job_after_a_quiet_while(
+    own: Database, service: Service, settings: Settings, page: Any
+) -> None:
+    body = tasks_created(page)
+    upkeep = Upkeep(settings)
+    for _ in range(3):
+        service.webhook(orjson.dumps(body), body)
+    upkeep.settle()
+    upkeep.close()
+
+    (job,) = asked(own)
+    assert (job.project, job.state, job.trigger) == (PROJECT, "queued", "label_studio")
+    waits = job.due_at - datetime.now(UTC)
+    assert timedelta(0) < waits <= timedelta(seconds=settings.learn_debounce_s)
+
+
+def test_nobody_asks_where_it_is_off(
+    own: Database, service: Service, settings: Settings, page: Any
+) -> None:
+    body = tasks_created(page)
+    service.webhook(orjson.dumps(body), body)
+    upkeep = Upkeep(settings.model_copy(update={"acquisition": "off"}))
+    upkeep.settle()
+    upkeep._score_anew(PROJECT)
+    upkeep.close()
+
+    assert asked(own) == []
+
+
+def test_a_version_that_label_studio_was_told_of_scores_anew(
+    own: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def announce(self: Announcer, now: datetime | None = None) -> int:
+        self._told(PROJECT)
+        return 1
+
+    monkeypatch.setattr(Announcer, "announce", announce)
+    upkeep = Upkeep(settings)
+    upkeep.announce()
+    upkeep.close()
+
+    (job,) = asked(own)
+    assert (job.project, job.trigger) == (PROJECT, "promotion")
+    assert job.due_at <= datetime.now(UTC)
+
+
+class TestCommand:
+    @pytest.fixture
+    def studio(self, own: Database, monkeypatch: pytest.MonkeyPatch) -> Studio:
+        found = Studio(sampling="Sequential sampling")
+        monkeypatch.setattr(scoring, "LabelStudioHosts", lambda *_: found)
+        monkeypatch.setattr("backend.label_studio.LabelStudioHosts", lambda *_: found)
+        monkeypatch.setattr(patience, "PAUSES_S", ())
+        monkeypatch.setattr(looking, "_CACHE_BYTES", 2**20)
+        return found
+
+    @pytest.fixture
+    def run(self, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Any:
+        monkeypatch.setattr("backend.settings.get_settings.cache_clear", lambda: None)
+        monkeypatch.setattr("backend.settings.get_settings", lambda: settings)
+        return lambda *arguments: CliRunner().invoke(app, ["score", *arguments])
+
+    def test_it_asks_for_a_job(self, run: Any, studio: Studio, own: Database) -> None:
+        done = run("--project", "6", "--method", "uncertainty", "--masks")
+
+        assert done.exit_code == 0, done.output
+        (job,) = asked(own)
+        assert (job.trigger, job.request) == ("hand", {"method": "uncertainty", "masks": True})
+        assert f"Job {job.id}" in done.output
+        assert studio.made == {}
+
+    def test_now_scores_here_and_says_what_came_of_it(
+        self, run: Any, studio: Studio, own: Database
+    ) -> None:
+        studio.add(1, 2)
+
+        done = run("--project", "6", "--now")
+
+        assert done.exit_code == 0, done.output
+        assert "2 of 2 tasks that are left have a score" in done.output
+        assert asked(own)[0].state == "done"
+        assert len(studio.made) == 2
+
+    def test_sampling_is_set_in_label_studio(self, run: Any, studio: Studio) -> None:
+        done = run("--project", "6", "--sampling")
+
+        assert done.exit_code == 0, done.output
+        assert studio.sampling == "Uncertainty sampling"
+
+    def test_what_is_wrong_is_a_sentence(self, run: Any, studio: Studio) -> None:
+        unknown = run("--project", "6", "--method", "luck")
+        nobody = run("--project", "77")
+
+        assert "--method is one of" in str(unknown.exception)
+        assert "No project 77" in str(nobody.exception)
