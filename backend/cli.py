@@ -7,7 +7,7 @@ neither torch nor gensim.
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -55,20 +55,36 @@ def serve(
 
 
 @app.command()
-def worker(data: Data = None) -> None:
-    """Start the background worker: it settles what the webhooks brought, and tidies up."""
+def worker(
+    queue: Annotated[
+        Literal["support", "training"],
+        typer.Option(help="What to work on: samples and pictures, or trainings and re-scorings."),
+    ] = "support",
+    data: Data = None,
+) -> None:
+    """Start a background worker: it takes in labels, or it trains."""
     from backend import serving, work
 
     settings = _settings(data)
     serving.log_to_stderr(settings)
-    work.run_worker(settings)
+    work.run_worker(settings, queue)
+
+
+@app.command()
+def scheduler(data: Data = None) -> None:
+    """Start the clock that wakes the workers: schedules, upkeep, jobs whose worker died."""
+    from backend import serving, work
+
+    settings = _settings(data)
+    serving.log_to_stderr(settings)
+    work.run_scheduler(settings)
 
 
 @app.command()
 def up(
     host: Host = "127.0.0.1", port: Port = 9090, data: Data = None, processes: Processes = 1
 ) -> None:
-    """Start server and worker together, keep both running, end both with Ctrl-C."""
+    """Start server, workers and scheduler together, keep them running, end all with Ctrl-C."""
     from backend import serving, supervise
 
     settings = _settings(data)
@@ -85,6 +101,8 @@ def up(
                 f"--processes={processes}",
             ],
             "worker": [*me, "worker"],
+            "training worker": [*me, "worker", "--queue=training"],
+            "scheduler": [*me, "scheduler"],
         }
     )
 

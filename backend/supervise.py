@@ -1,4 +1,4 @@
-"""Server and worker of one machine, started together, watched, and ended together."""
+"""Server, workers and scheduler of one machine, started together, watched, and ended together."""
 
 import logging
 import signal
@@ -39,11 +39,13 @@ class _Charge:
         )
         self.started = time.monotonic()
 
+    def call_back(self) -> None:
+        if self.process is not None and self.process.stdin is not None:
+            self.process.stdin.close()
+
     def stop(self) -> None:
         if self.process is None:
             return
-        if self.process.stdin is not None:
-            self.process.stdin.close()
         try:
             self.process.wait(leash.GRACE_S + 5)
         except subprocess.TimeoutExpired:
@@ -56,7 +58,7 @@ class _EndCalled(Exception):  # noqa: N818 - not an error
 
 
 def supervise(commands: dict[str, Sequence[str]]) -> None:
-    """Keep every command running until SIGTERM or SIGINT; then end them all, in reverse order."""
+    """Keep every command running until SIGTERM or SIGINT; then end them all."""
 
     def told_to_end(signum: int, frame: FrameType | None) -> None:
         raise _EndCalled
@@ -76,6 +78,9 @@ def supervise(commands: dict[str, Sequence[str]]) -> None:
     finally:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
+        # All are told before any is waited for: each may take some seconds.
+        for charge in reversed(charges):
+            charge.call_back()
         for charge in reversed(charges):
             charge.stop()
 

@@ -4,6 +4,7 @@ is old.
 """
 
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import orjson
@@ -12,6 +13,10 @@ from backend.contract import WebhookRequest, parse_webhook
 from backend.database import Database
 from backend.deliveries import Deliveries, Stored
 from backend.errors import LabelConfigError
+from backend.jobs.clockwork import Clockwork
+from backend.jobs.leases import Leases
+from backend.jobs.records import SCORING, TRAINING, Job, Trigger
+from backend.jobs.store import Jobs
 from backend.label_config import LabelConfig
 from backend.label_studio import LabelStudioHosts
 from backend.memory import InteractionMemory, Policy
@@ -38,7 +43,8 @@ _LOOK_S = 45.0
 class Upkeep:
     """The worker's side of the memory. Needs no model."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, ring: Callable[[Job], None] = lambda job: None) -> None:
+        """ring: have a worker do a job that is due."""
         self._settings = settings
         self._database = Database(settings.resolved_database_url)
         self._database.migrate()
@@ -46,15 +52,24 @@ class Upkeep:
         self._memory = InteractionMemory(self._database, Policy.of(settings))
         self._samples = SampleStore(self._database)
         self._costs = Costs(self._database)
+        self._jobs = Jobs(self._database)
         hosts = LabelStudioHosts(settings, Projects(self._database).announced)
         self._registry = Registry(self._database, open_store(settings), settings)
-        self._announcer = Announcer(self._registry, hosts, settings)
+        self._announcer = Announcer(self._registry, hosts, settings, told=self._score_anew)
         self._reconciliation = Reconciliation(self._database, hosts, self._config)
         self._sight = Sight(self._database, Pictures(settings, hosts))
+        self._clockwork = Clockwork(settings, self._database, Leases(settings.lease_s), ring)
 
     def settle(self) -> int:
         """Take in every delivery that waits; how many there were."""
-        return self._deliveries.settle(self._take_in)
+        settled = self._deliveries.settle(self._take_in)
+        if settled:
+            self._clockwork.labels_came()
+        return settled
+
+    def tick(self) -> None:
+        """Start the jobs that are due, and mend those that broke off."""
+        self._clockwork.tick()
 
     def reconcile(self) -> None:
         """Ask Label Studio for all accepted annotations of every project."""
@@ -65,7 +80,11 @@ class Upkeep:
 
     def look(self) -> int:
         """Look at the pictures under labels that are new; how many."""
-        return self._sight.look(_LOOK_S)
+        looked = self._sight.look(_LOOK_S)
+        if looked:
+            # Only now does a label count whose picture had not been seen.
+            self._clockwork.labels_came()
+        return looked
 
     def draw(self) -> int:
         """Draw what accepted regions had cost, where that is missing or old; how many tasks."""
@@ -103,10 +122,35 @@ class Upkeep:
             # A project that this backend cannot serve has nothing in the memory to settle.
             _log.info("Project %s: %s", hook.project.id, error)
             config = None
+        if hook.action == "START_TRAINING":
+            self._train(hook.project.key, delivery.id)
         news = read_news(hook, body, config)
         self._samples.settle(news)
         self._remember(hook, config)
         self._costs.take_in(news)
+        if hook.action == "TASKS_CREATED" and config is not None:
+            # An import comes in many pieces: one job scores them all.
+            quiet = timedelta(seconds=self._settings.learn_debounce_s)
+            self._score(hook.project.key, "label_studio", datetime.now(UTC) + quiet)
+
+    def _score_anew(self, project: str) -> None:
+        self._score(project, "promotion", datetime.now(UTC))
+
+    def _score(self, project: str, trigger: Trigger, due_at: datetime) -> None:
+        if self._settings.acquisition != "off":
+            self._jobs.ask(project, SCORING, trigger=trigger, due_at=due_at)
+
+    def _train(self, project: str, delivery: int) -> None:
+        """Somebody pressed the button in Label Studio. A delivery that is settled twice is one."""
+        known = self._jobs.listed(project, TRAINING, limit=20)
+        if all(job.request.get("delivery") != delivery for job in known):
+            self._jobs.ask(
+                project,
+                TRAINING,
+                trigger="label_studio",
+                by="Label Studio",
+                request={"delivery": delivery},
+            )
 
     def _remember(self, hook: WebhookRequest, config: LabelConfig | None) -> None:
         if hook.action in _DELETED:

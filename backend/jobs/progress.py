@@ -24,6 +24,7 @@ from backend.errors import (
 )
 from backend.jobs import leases, rows
 from backend.jobs.leases import Lease
+from backend.jobs.precedence import training_waits
 from backend.jobs.records import TRAINING, Job
 from backend.jobs.store import cancelled_by
 
@@ -52,15 +53,20 @@ class Progress:
         lease_s: float,
         longest_s: float,
         stopping: Callable[[], bool] = lambda: False,
+        hung: Callable[[], None] = lambda: None,
+        hangs_s: float = float("inf"),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """stopping: whether this worker is told to end."""
+        """stopping: whether this worker is told to end. hung: called where the job still runs so
+        many seconds after it had to end."""
         self.job = job
         self._database = database
         self._lease = lease
         self._beat_s = lease_s / _BEATS
         self._longest_s = longest_s
         self._stopping = stopping
+        self._hung = hung
+        self._hangs_s = hangs_s
         self._clock = clock
         self._began = clock()
         self._looked = clock()
@@ -177,6 +183,9 @@ class Progress:
         beaten = written = self._clock()
         while not self._ended.wait(_WRITE_S / 4):
             now = self._clock()
+            if self.overdue_for() > self._hangs_s:
+                self._hung()
+                return
             due = now - beaten >= self._beat_s or (self._lines and now - written >= _WRITE_S)
             if not due:
                 continue
@@ -209,7 +218,7 @@ class Progress:
                 ).first()
                 if asked is not None and asked.cancel_asked_at is not None:
                     self._stop(CancelledError(cancelled_by(asked.cancel_asked_by)))
-                elif self.job.kind != TRAINING and _training_waits(connection):
+                elif self.job.kind != TRAINING and training_waits(connection, _WAITED):
                     self._stop(GiveWayError("It lets a training pass, and goes on afterwards."))
         except DatabaseError as error:
             _log.warning("Job %d could not ask whether to go on: %s", self.job.id, error)
@@ -231,27 +240,6 @@ class Progress:
         if self._reason is None or isinstance(reason, LostLeaseError):
             self._reason = reason
         return self._reason
-
-
-def _training_waits(connection: Connection) -> bool:
-    """Whether a training could run but for a worker to do it."""
-    other = rows.jobs.alias()
-    runs = (
-        select(other.c.id)
-        .where(
-            other.c.project == rows.jobs.c.project,
-            other.c.kind == TRAINING,
-            other.c.state == "running",
-        )
-        .exists()
-    )
-    query = select(rows.jobs.c.id).where(
-        rows.jobs.c.kind == TRAINING,
-        rows.jobs.c.state == "queued",
-        rows.jobs.c.due_at <= datetime.now(UTC) - _WAITED,
-        ~runs,
-    )
-    return connection.execute(query.limit(1)).first() is not None
 
 
 def _lost() -> LostLeaseError:

@@ -42,5 +42,10 @@ def locked_job(connection: Connection, number: int) -> Row[Any] | None:
 
 def upsert(connection: Connection, table: Table, values: Mapping[str, Any]) -> Any:
     """An INSERT that can be told what to do where the row is there already."""
+    return insert_of(connection, table).values(**values)
+
+
+def insert_of(connection: Connection, table: Table) -> Any:
+    """As ``upsert``, before it is told what to write."""
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    return dialect.insert(table).values(**values)
+    return dialect.insert(table)
