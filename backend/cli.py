@@ -17,7 +17,7 @@ from backend.registry.commands import compare, import_version, promote, rollback
 from backend.reports.commands import report
 from backend.samples.command import samples
 from model.errors import PhraseClickError
-from training.commands import evaluate, train
+from training.commands import evaluate, simulate, train
 
 if TYPE_CHECKING:
     from backend.settings import Settings
@@ -30,7 +30,7 @@ app = typer.Typer(
 )
 
 _versions = (versions, promote, rollback, compare, import_version)
-for _command in (connect, doctor, demo, samples, report, train, evaluate, *_versions):
+for _command in (connect, doctor, demo, samples, report, train, evaluate, simulate, *_versions):
     app.command()(_command)
 
 Data = Annotated[

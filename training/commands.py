@@ -1,4 +1,4 @@
-"""The commands ``phraseclick train`` and ``phraseclick evaluate``.
+"""The commands ``phraseclick train``, ``phraseclick evaluate`` and ``phraseclick simulate``.
 
 Nothing heavy is imported before a command runs, so that ``phraseclick --help`` answers at once.
 """
@@ -162,3 +162,83 @@ def evaluate(
     if not figures["complete"]:
         # What a shell expects of a program that Ctrl-C ended.
         raise typer.Exit(130)
+
+
+def simulate(
+    data: Annotated[
+        list[str],
+        typer.Option(help="Pictures the model never saw: [FORMAT:]PATH[?OPTIONS]; repeatable."),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the simulation; a stopped one goes on.")],
+    start: Annotated[
+        str, typer.Option(help="The first model: a folder, or 'shipped'.")
+    ] = "shipped",
+    seed: Annotated[
+        list[int] | None,
+        typer.Option(help="Which seeds to simulate (1, 2 and 3); processes may share them out."),
+    ] = None,
+    strategy: Annotated[
+        list[str] | None,
+        typer.Option(help="clicks, uncertainty, random (all three); repeatable."),
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Trainings of each seed and strategy.")] = 3,
+    pictures: Annotated[int, typer.Option(min=1, help="Pictures labeled a round.")] = 8,
+    candidates: Annotated[int, typer.Option(min=0, help="Pictures scored a round; 0: all.")] = 24,
+    tests: Annotated[int, typer.Option(min=1, help="Held-out objects, one a picture.")] = 60,
+    per_source: Annotated[int, typer.Option(min=1, help="Pictures of each source at most.")] = 150,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of a training.")] = 24,
+    whole_persons: Annotated[
+        bool, typer.Option(help="The team labels people whole where the data take them apart.")
+    ] = True,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 is torch's choice.")] = 1,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    json: Annotated[Path | None, typer.Option(help="Write all figures here.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw the curves here (.png, .svg).")] = None,
+) -> None:
+    """Simulate a team that labels and a model that learns: does it pay, and what to label first?
+
+    Figures cover the seeds that are finished. Takes hours at large settings; Ctrl-C loses a round.
+    """
+    import dataclasses
+
+    from rich.console import Console
+
+    from training import simulate_curves as curves
+    from training.errors import RecipeError
+    from training.simulate import STRATEGIES, SimulationRecipe
+    from training.simulate import simulate as run
+
+    unknown = sorted(set(strategy or ()) - set(STRATEGIES))
+    if unknown:
+        raise RecipeError(f"Strategy '{unknown[0]}' is none of {', '.join(STRATEGIES)}.")
+    chosen = tuple(each for each in STRATEGIES if not strategy or each in strategy)
+    recipe = SimulationRecipe(
+        strategies=chosen,
+        rounds=rounds,
+        pictures=pictures,
+        candidates=candidates,
+        tests=tests,
+        per_source=per_source,
+        whole_persons=whole_persons,
+    )
+    tuning = dataclasses.replace(recipe.fine_tune, steps=steps, threads=threads, device=device)
+    recipe = dataclasses.replace(recipe, fine_tune=tuning)
+    console = Console()
+    done = run(
+        data,
+        out=out,
+        start=start,
+        seeds=seed or (1, 2, 3),
+        recipe=recipe,
+        say=lambda text: console.print(text, highlight=False),
+    )
+    figures = curves.summary(done)
+    if json:
+        curves.write(figures, json)
+    if picture:
+        curves.draw(figures, picture)
+    for sentence in curves.sentences(figures):
+        console.print(sentence, highlight=False)
+    for file in (json, picture):
+        if file is not None:
+            console.print(f"Written: {file}", highlight=False)
