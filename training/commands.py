@@ -186,7 +186,7 @@ def simulate(
     candidates: Annotated[int, typer.Option(min=0, help="Pictures scored a round; 0: all.")] = 24,
     tests: Annotated[int, typer.Option(min=1, help="Held-out objects, one a picture.")] = 60,
     per_source: Annotated[int, typer.Option(min=1, help="Pictures of each source at most.")] = 150,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of a training.")] = 24,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of a training.")] = 30,
     whole_persons: Annotated[
         bool, typer.Option(help="The team labels people whole where the data take them apart.")
     ] = True,

@@ -63,7 +63,7 @@ class SimulationRecipe:
     whole_persons: bool = True
     names: int = 6
     fine_tune: FineTuneRecipe = field(
-        default_factory=lambda: FineTuneRecipe(steps=24, looks=1, minutes=60.0, distillation=3.0)
+        default_factory=lambda: FineTuneRecipe(steps=30, looks=1, minutes=60.0)
     )
     budget: acquisition.Budget = field(
         default_factory=lambda: acquisition.Budget(names=6, grid=3, objects=3, clicks=3, side=320)
