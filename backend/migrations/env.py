@@ -3,6 +3,7 @@
 from alembic import context
 
 import backend.jobs.tables
+import backend.learning.tables
 import backend.registry.tables
 import backend.reports.tables  # noqa: F401 - these tables belong to Base's metadata
 from backend.tables import Base
