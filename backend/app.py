@@ -27,6 +27,7 @@ from backend.reports import api as reports
 from backend.service import Service
 from backend.serving import tame_malloc
 from backend.settings import Settings, get_settings
+from backend.web.mounting import add_dashboard
 from model.errors import PhraseClickError
 
 _log = logging.getLogger(__name__)
@@ -74,6 +75,7 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
     _add_routes(app)
     app.include_router(reports.router)
     app.include_router(jobs.router)
+    add_dashboard(app)
     app.add_exception_handler(PhraseClickError, _refused)
     app.add_exception_handler(RequestValidationError, _not_readable)
     app.add_exception_handler(405, _wrong_method)
@@ -208,6 +210,8 @@ async def _wrong_method(request: Request, error: Exception) -> Response:
 def _of_the_api(scope: Scope) -> str:
     """The path as the route writes it, so that no project and no task has a figure of its own."""
     path: str = getattr(scope.get("route"), "path", "")
+    if scope["path"].startswith("/dashboard"):
+        return "/dashboard"
     return path if path.startswith("/api/") else "other"
 
 

@@ -1,0 +1,304 @@
+"""Model versions: what each reached, why the gate let it in or not, and who serves.
+
+Promotion and rollback are asked twice: a page says what will change, and its button does it, unless
+another version began to serve in between.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Form, Request, Response
+
+from backend.errors import VersionError
+from backend.learning import gate_pictures
+from backend.registry.listing import figures
+from backend.registry.records import BASE, EVERYONE, Champions, Version
+from backend.reports.records import Interval
+from backend.web import charts
+from backend.web.board import GENUINE, Board, router
+
+pages = router()
+
+WHISKER = 130.0
+_MEASURES = {
+    "noc85": ("Interactions to 85 %", 2),
+    "noc90": ("Interactions to 90 %", 2),
+    "iou1": ("IoU after 1", 3),
+    "iou2": ("IoU after 2", 3),
+    "iou3": ("IoU after 3", 3),
+    "iou1to3": ("IoU after 1 to 3", 3),
+}
+_MODES = {"clicks": "clicks alone", "phrase+clicks": "phrase and clicks", "all": "both ways"}
+# Figures of two versions side by side; a checkpoint's history can hold thousands.
+_MOST_FIGURES = 120
+
+
+@dataclass(frozen=True)
+class Line:
+    """One measure of the gate."""
+
+    name: str
+    mode: str
+    digits: int
+    candidate: float
+    champion: float
+    difference: Interval
+    says: str
+    whisker: charts.Whisker | None
+
+
+@dataclass(frozen=True)
+class Part:
+    """One set that the gate asked, with its measures."""
+
+    name: str
+    about: str
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A version in the list."""
+
+    it: Version
+    serves: tuple[str, ...]  # keys of projects, EVERYONE for those without one of their own
+
+
+@pages.get("/versions")
+def versions(request: Request, board: Board) -> Response:
+    """All versions, or those that a project can have; the log of promotions."""
+    asked = dict(request.query_params)
+    board.registry.base()
+    key = board.reports.key(asked["project"]) if asked.get("project") else None
+    champions, base = board.registry.champions(), board.base
+    entries = [Entry(it, _served(it, champions, base)) for it in board.registry.all(key)]
+    history = board.registry.history(key)[::-1]
+    return board.render.page(
+        request,
+        "versions.html",
+        section="Versions",
+        key=key,
+        entries=entries[::-1],
+        history=history[:40],
+        base=base,
+        serves=board.serves(key or ""),
+        back=_back(champions, key or "", board.serves("")),
+        figures=_headlines,
+    )
+
+
+@pages.get("/versions/compare")
+def compare(request: Request, board: Board, one: str = "", other: str = "") -> Response:
+    """Two versions side by side."""
+    if not one or not other:
+        raise VersionError("Choose two versions to hold against each other.")
+    left, right = board.registry.get(one), board.registry.get(other)
+    mine, theirs = dict(figures(left.metrics)), dict(figures(right.metrics))
+    both = [(name, mine[name], theirs[name]) for name in mine if name in theirs]
+    return board.render.page(
+        request,
+        "compare.html",
+        section="Versions",
+        left=left,
+        right=right,
+        both=both[:_MOST_FIGURES],
+        cut=len(both) > _MOST_FIGURES,
+        gates=[(it, _parts(it.gate)) for it in (left, right) if it.gate],
+        learned=dict.fromkeys([*left.data, *right.data]),
+        whisker_width=WHISKER,
+    )
+
+
+@pages.get("/versions/{name}")
+def version(request: Request, board: Board, name: str) -> Response:
+    """One version."""
+    it = board.registry.get(name)
+    champions = board.registry.champions()
+    gate = it.gate or {}
+    return board.render.page(
+        request,
+        "version.html",
+        section="Versions",
+        it=it,
+        serves=_served(it, champions, board.base),
+        gate=gate,
+        parts_of_gate=_parts(gate),
+        examples=_examples(gate, set(gate_pictures.names(board.database, it.name))),
+        figures=list(figures(it.metrics))[:_MOST_FIGURES],
+        children=[each.name for each in board.registry.all() if each.parent == it.name],
+        projects=[(each.key, each.title) for each in board.reports.projects()],
+        whisker_width=WHISKER,
+    )
+
+
+@pages.get("/versions/{name}/examples/{file}")
+def example(board: Board, name: str, file: str) -> Response:
+    """A picture that the gate kept."""
+    found = gate_pictures.picture(board.database, name, file)
+    if found is None:
+        raise VersionError(f"No picture {file!r} of version {name} is kept.")
+    headers = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff"}
+    return Response(found, media_type="image/jpeg", headers=headers)
+
+
+@pages.get("/versions/{name}/promote")
+def ask_to_promote(request: Request, board: Board, name: str, project: str = "") -> Response:
+    """What promoting it would change."""
+    it = board.registry.get(name)
+    key = board.reports.key(project) if project else it.project
+    now = board.serves(key)
+    return board.render.page(
+        request,
+        "promote.html",
+        section="Versions",
+        it=it,
+        key=key,
+        now=now,
+        base=board.base,
+        already=now == it.name,
+    )
+
+
+@pages.post("/versions/{name}/promote", dependencies=[GENUINE])
+def promote(
+    request: Request,
+    board: Board,
+    name: str,
+    project: Annotated[str, Form()] = "",
+    instead_of: Annotated[str, Form()] = "",
+    why: Annotated[str, Form()] = "",
+    anyway: Annotated[str, Form()] = "",
+) -> Response:
+    """Let it serve."""
+    it = board.registry.get(name)
+    key = board.reports.key(project) if project else EVERYONE
+    back = f"/versions/{it.name}"
+    try:
+        done = board.registry.promote(
+            it.name,
+            key,
+            who=board.render.who,
+            why=why.strip()[:1000] or "on the dashboard",
+            instead_of=instead_of or None,
+            anyway=bool(anyway),
+        )
+    except VersionError as error:
+        return board.render.sent_on(request, back, str(error), good=False)
+    serves, before = done.version or board.base, done.before or board.base
+    said = f"{serves} serves {_whom(key)} now, in place of {before}."
+    return board.render.sent_on(request, back, said)
+
+
+@pages.get("/rollback")
+def ask_to_roll_back(request: Request, board: Board, project: str = "") -> Response:
+    """What taking the last promotion back would change."""
+    key = board.reports.key(project) if project else EVERYONE
+    champions = board.registry.champions()
+    return board.render.page(
+        request,
+        "rollback.html",
+        section="Versions",
+        key=key,
+        now=board.serves(key),
+        back=_back(champions, key, board.serves("")),
+        last=champions.by_project[key].promotion if key in champions.by_project else 0,
+    )
+
+
+@pages.post("/rollback", dependencies=[GENUINE])
+def roll_back(
+    request: Request,
+    board: Board,
+    project: Annotated[str, Form()] = "",
+    last: Annotated[str, Form()] = "",
+    why: Annotated[str, Form()] = "",
+) -> Response:
+    """Take the last promotion back."""
+    key = board.reports.key(project) if project else EVERYONE
+    back = f"/versions?project={key}" if key else "/versions"
+    stands = board.registry.champions().by_project.get(key)
+    if stands is not None and last != str(stands.promotion):
+        said = "Somebody promoted or rolled back in between: look again before you do."
+        return board.render.sent_on(request, back, said, good=False)
+    reason = why.strip()[:1000] or "on the dashboard"
+    try:
+        done = board.registry.rollback(key, who=board.render.who, why=reason)
+    except VersionError as error:
+        return board.render.sent_on(request, back, str(error), good=False)
+    serves = done.version or board.serves(key)
+    said = f"{serves} serves {_whom(key)} again, in place of {done.before}."
+    return board.render.sent_on(request, back, said)
+
+
+def _whom(key: str) -> str:
+    return f"project {key.partition('.')[0]}" if key else "all projects without one of their own"
+
+
+def _served(it: Version, champions: Champions, base: str) -> tuple[str, ...]:
+    owners = [key for key, each in champions.by_project.items() if each.version == it.name]
+    if it.name == base and champions.of_owner(EVERYONE) == BASE:
+        owners.append(EVERYONE)
+    return tuple(sorted(owners))
+
+
+def _back(champions: Champions, key: str, everyone: str) -> str:
+    """What a rollback leads to; '' where there is none to take back."""
+    stands = champions.by_project.get(key)
+    if stands is None or not stands.line:
+        return ""
+    return stands.before or everyone
+
+
+def _headlines(it: Version) -> list[tuple[str, str]]:
+    """What the gate measured, in a few words; nothing for who was never judged."""
+    found = []
+    for part in _parts(it.gate or {}):
+        for line in part.lines:
+            if line.mode == _MODES["clicks"] and line.name == _MEASURES["noc85"][0]:
+                found.append((part.name, f"{line.candidate:.2f}"))
+    return found
+
+
+def _parts(gate: Mapping[str, Any] | None) -> list[Part]:
+    """The gate's figures, set by set, as far as they are there."""
+    sets = (gate or {}).get("sets")
+    if not isinstance(sets, Mapping):
+        return []
+    parts = []
+    for name, told in sets.items():
+        lines = tuple(_lines(told.get("comparisons") or []))
+        about = f"{told['objects']:,} objects" if isinstance(told.get("objects"), int) else ""
+        if isinstance(told.get("pictures"), int):
+            about += f" on {told['pictures']:,} pictures"
+        parts.append(Part(str(told.get("called") or name), about, lines))
+    return parts
+
+
+def _lines(comparisons: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
+    """Differences that are of one kind share one scale."""
+    reach: dict[bool, float] = {}
+    for it in comparisons:
+        fewer = str(it["measure"]).startswith("noc")
+        ends = max(abs(it["low"]), abs(it["high"]), abs(it["difference"]))
+        reach[fewer] = max(reach.get(fewer, 0.0), ends)
+    for it in comparisons:
+        name, digits = _MEASURES.get(it["measure"], (str(it["measure"]), 3))
+        difference = Interval(it["difference"], it["low"], it["high"], it["n"])
+        ends = reach[str(it["measure"]).startswith("noc")] or 1.0
+        yield Line(
+            name,
+            _MODES.get(it["mode"], str(it["mode"])),
+            digits,
+            it["candidate"],
+            it["champion"],
+            difference,
+            str(it.get("says", "")),
+            charts.whisker(difference, -ends, ends, WHISKER),
+        )
+
+
+def _examples(gate: Mapping[str, Any], kept: set[str]) -> dict[str, list[Mapping[str, Any]]]:
+    """Where the candidate beat the champion and where it lost, as far as pictures are kept."""
+    told = [it for it in gate.get("examples") or [] if it.get("picture") in kept]
+    return {kind: [it for it in told if it.get("kind") == kind] for kind in ("won", "lost")}
