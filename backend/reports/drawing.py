@@ -136,7 +136,8 @@ class _Facts:
             if not any(event.interaction for event in events):
                 continue
             row = self.remembered.get(target)
-            owners = [event.owner for event in events if event.owner]
+            # That a region was submitted is logged under whoever looked at the task next.
+            owners = [event.owner for event in events if event.owner and event.interaction]
             remembered = row["owner"] if row else ""
             found.append(
                 Made(
