@@ -154,7 +154,7 @@ def _half(
     )
     tinted = _enlarged(answer[part], size)
     drawn = np.where(tinted[..., None], (1 - TINT) * picture + TINT * np.array(BLUE), picture)
-    drawn[find_boundaries(_enlarged(wanted[part], size), mode="inner")] = WHITE
+    drawn[find_boundaries(_enlarged(wanted[part], size), mode="thick")] = WHITE
     found = Image.fromarray(drawn.round().astype(np.uint8))
     canvas = ImageDraw.Draw(found)
     for x, y, positive in clicks:

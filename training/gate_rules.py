@@ -70,11 +70,11 @@ class GateRules:
     # A click more for every second object, or a thirtieth of its area wrong.
     much_interactions: float = 0.5
     much_iou: float = 0.03
-    # Two cores answer some ten questions a second; more objects prove smaller differences.
+    # More objects prove smaller differences, and take longer.
     most_own: int = 60
-    most_general: int = 60
-    # Whoever needs ten interactions draws by hand instead. A failure counts as ten.
-    most_interactions: int = 10
+    most_general: int = 50
+    # Whoever needs eight interactions draws by hand instead. A failure counts as eight.
+    most_interactions: int = 8
     seed: int = 0
 
 
