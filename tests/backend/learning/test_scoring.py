@@ -3,14 +3,11 @@ now; and it can be stopped, goes on, gives way, and waits."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
 
 from backend.database import Database
 from backend.errors import CancelledError, JobError, LabelStudioError
@@ -19,13 +16,8 @@ from backend.learning.scores import Scores
 from backend.registry.registry import Registry
 from backend.registry.storage import open_store
 from backend.settings import Settings
-from model import checkpoint
-from model.config import ModelConfig
-from model.network import PhraseClick
-from tests.backend.conftest import WORDS
 from tests.backend.learning.studio import PROJECT, Ask, Studio, Told
-
-MakeVersion = Callable[[int], Path]
+from tests.backend.learning.versions import make_version
 
 
 @pytest.fixture
@@ -38,25 +30,9 @@ def studio(monkeypatch: pytest.MonkeyPatch) -> Studio:
 
 
 @pytest.fixture
-def make_version(tmp_path: Path) -> MakeVersion:
-    """A small network that learned nothing, another one for each number."""
-
-    def make(number: int) -> Path:
-        torch.manual_seed(number)
-        config = ModelConfig(
-            input_size=64, channels=16, word_dim=8, phrase_dim=4, attributes=("red",)
-        )
-        vectors = np.random.default_rng(number).normal(size=(len(WORDS), 8)).astype(np.float32)
-        path = tmp_path / f"version-{number}"
-        checkpoint.save(path, PhraseClick(config).eval(), WORDS, vectors, name=f"v{number}")
-        return path
-
-    return make
-
-
-@pytest.fixture
-def settings(tmp_path: Path, make_version: MakeVersion) -> Settings:
-    return Settings(data=tmp_path / "data", checkpoint=str(make_version(0)), device="cpu")
+def settings(tmp_path: Path) -> Settings:
+    base = make_version(tmp_path, 0)
+    return Settings(data=tmp_path / "data", checkpoint=str(base), device="cpu")
 
 
 @pytest.fixture
@@ -155,10 +131,10 @@ def test_a_newer_version_ends_the_job_and_its_own_replaces_the_scores(
     settings: Settings,
     database: Database,
     registry: Registry,
-    make_version: MakeVersion,
+    tmp_path: Path,
 ) -> None:
     tasks = studio.add(*range(5))
-    newer = registry.add(make_version(1), project=PROJECT).name
+    newer = registry.add(make_version(tmp_path, 1), project=PROJECT).name
 
     def promote(name: str) -> None:
         if name == "create" and len(studio.made) == 1:
@@ -188,10 +164,10 @@ def test_a_promotion_elsewhere_stops_nothing(
     settings: Settings,
     database: Database,
     registry: Registry,
-    make_version: MakeVersion,
+    tmp_path: Path,
 ) -> None:
     studio.add(*range(3))
-    other = registry.add(make_version(1), project="7.1").name
+    other = registry.add(make_version(tmp_path, 1), project="7.1").name
 
     def promote(name: str) -> None:
         if name == "create" and not registry.last_promotion():
