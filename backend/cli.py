@@ -13,6 +13,7 @@ import typer
 
 from backend.connect import connect, doctor
 from backend.demo.command import demo
+from backend.jobs.commands import cancel, job, jobs, learn
 from backend.registry.commands import compare, import_version, promote, rollback, versions
 from backend.reports.commands import report
 from backend.samples.command import samples
@@ -30,7 +31,19 @@ app = typer.Typer(
 )
 
 _versions = (versions, promote, rollback, compare, import_version)
-for _command in (connect, doctor, demo, samples, report, train, evaluate, simulate, *_versions):
+_jobs = (jobs, job, cancel, learn)
+for _command in (
+    connect,
+    doctor,
+    demo,
+    samples,
+    report,
+    train,
+    evaluate,
+    simulate,
+    *_jobs,
+    *_versions,
+):
     app.command()(_command)
 
 Data = Annotated[

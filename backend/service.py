@@ -28,14 +28,15 @@ from backend.letterbox import Letterbox
 from backend.memory import InteractionMemory, Policy
 from backend.metrics import Metrics
 from backend.pictures import Pictures
+from backend.processes import Presence
 from backend.projects import Projects
 from backend.registry.predictors import Predictors
 from backend.registry.records import EVERYONE
 from backend.registry.registry import Registry
 from backend.registry.storage import open_store
 from backend.reports.source import Reports
-from backend.samples.counts import gauges
 from backend.settings import Settings
+from backend.standing import standing
 from model.predictor import Predictor
 
 _log = logging.getLogger(__name__)
@@ -91,6 +92,7 @@ class Service:
             self._memory, self._embeddings, self._predictors, self.metrics
         )
         self.reports = Reports(self.database)
+        self._presence: Presence | None = None
         self._count_again = 0.0
         self._bell = work.Bell(work.build(settings))
         self._letterbox = Letterbox(
@@ -116,6 +118,9 @@ class Service:
         predictor.warm_up()
         service = cls(settings, predictor)
         service.registry.base()
+        service._presence = Presence(
+            service.database, "server", lambda: {"model_version": service.version}
+        ).start()
         return service
 
     @property
@@ -165,14 +170,14 @@ class Service:
         return {"status": "stored"}
 
     def figures(self) -> bytes:
-        """For Prometheus: what this server counted, and what the database holds of labels."""
+        """For Prometheus: what this server counted, and what the database holds and waits for."""
         started = time.monotonic()
         if started >= self._count_again:
             try:
-                self.metrics.labels(gauges(self.database))
+                self.metrics.standing(standing(self.database, base=self._predictors.base.version))
             except DatabaseError as error:
                 # The other figures tell what is wrong; they must not be missing just then.
-                _log.warning("The labels could not be counted: %s", error)
+                _log.warning("What waits and runs could not be counted: %s", error)
             # However many there are, counting them takes no more than a twentieth of the time.
             self._count_again = time.monotonic() + 20 * (time.monotonic() - started)
         return self.metrics.exposition()
@@ -186,6 +191,8 @@ class Service:
 
     def close(self) -> None:
         """Finish what runs and let go of everything."""
+        if self._presence is not None:
+            self._presence.close()
         self._predictors.close()
         self._embeddings.close()
         self._letterbox.close()
