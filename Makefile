@@ -20,7 +20,7 @@ LOCKED = install --quiet --no-deps --require-hashes
 help:
 	@echo "make setup    .venv with the command phraseclick"
 	@echo "make demo     the whole product in a Label Studio of its own, until Ctrl-C (ONCE=1: ends by itself)"
-	@echo "make run      backend and worker for a Label Studio that you have (ARGS='--port 9090')"
+	@echo "make run      backend, workers and scheduler for a Label Studio that you have (ARGS='--port 9090')"
 	@echo "make test     every check and test there is, and what they need"
 	@echo "make lint     ruff, mypy and import-linter alone"
 	@echo "make bench    the speed of clicks, phrases and pictures on this machine"
@@ -92,6 +92,7 @@ system-packages:
 	@missing=""; \
 	command -v chromium >/dev/null || missing="$$missing chromium"; \
 	command -v redis-server >/dev/null || missing="$$missing redis-server"; \
+	command -v rabbitmq-server >/dev/null || test -x /usr/sbin/rabbitmq-server || missing="$$missing rabbitmq-server"; \
 	compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing="$$missing postgresql"; \
 	if [ -n "$$missing" ]; then $(call debian,$$missing); fi
 

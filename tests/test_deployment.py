@@ -31,15 +31,18 @@ def _is_a_command(words: list[str]) -> bool:
     return program == "phraseclick"
 
 
-def test_the_five_services_are_there(compose: Any) -> None:
-    assert set(compose["services"]) == {"label-studio", "backend", "worker", "postgres", "redis"}
+OURS = {"backend", "worker", "training-worker", "scheduler"}
+
+
+def test_all_services_are_there(compose: Any) -> None:
+    assert set(compose["services"]) == {"label-studio", "postgres", "redis", *OURS}
 
 
 def test_every_command_of_the_compose_file_exists(compose: Any) -> None:
     commands = [
         service["command"] for service in compose["services"].values() if "command" in service
     ]
-    assert len(commands) == 2
+    assert len(commands) == len(OURS)
     assert all(map(_is_a_command, commands))
 
 
@@ -58,7 +61,7 @@ def test_every_variable_is_in_the_example_and_none_besides(compose: Any) -> None
 
 
 def test_every_setting_of_the_backend_exists(compose: Any) -> None:
-    for name in ("backend", "worker"):
+    for name in OURS:
         for variable in compose["services"][name]["environment"]:
             assert variable.removeprefix("PHRASECLICK_").lower() in Settings.model_fields
 

@@ -16,7 +16,8 @@ import pytest
 from backend.demo.child import free_port
 
 COMMANDS = (
-    *("serve", "worker", "up", "bench"),
+    *("serve", "worker", "scheduler", "up", "bench"),
+    *("jobs", "job", "cancel", "learn"),
     *("versions", "promote", "rollback", "compare", "import-version"),
     *("connect", "doctor", "demo", "samples", "train", "evaluate"),
 )
@@ -155,7 +156,7 @@ def test_serve_answers_once_the_model_is_loaded_and_ends_on_sigterm(
 
 
 @pytest.mark.slow
-def test_up_keeps_server_and_worker_and_takes_both_along(
+def test_up_keeps_all_its_processes_and_takes_them_along(
     tmp_path: Path, random_checkpoint: Path
 ) -> None:
     port = free_port()
@@ -185,7 +186,8 @@ def test_up_keeps_server_and_worker_and_takes_both_along(
             time.sleep(0.05)
         healthy(port, log)
         family = children_of(process.pid)
-        assert len(family) >= 4
+        # Server, two workers and scheduler, each on its leash.
+        assert len(family) >= 8
     finally:
         process.send_signal(signal.SIGINT)
     assert process.wait(60) == 0, log.read_text()[-3000:]
