@@ -293,6 +293,3 @@ def _write(path: Path, value: Any) -> None:
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     partial.write_text(json.dumps(value, indent=1), encoding="utf-8")
     os.replace(partial, path)
-
-
-__all__ = ["STRATEGIES", "Round", "SimulationRecipe", "read_rounds", "simulate"]

@@ -1,4 +1,4 @@
-"""A team's few labels make a candidate; the champion stays as it was, whatever happens meanwhile."""
+"""A team's few labels make a candidate; the champion stays as it was, whatever happens."""
 
 import dataclasses
 import json

@@ -16,7 +16,7 @@ from training.picture_scene import PictureScene
 from training.prompts import Prompt, PromptRecipe, annotated_concepts, make_prompt
 from training.recipe import Recipe, TrainRecipe, read_recipe
 
-KNOWN = {"voc": ("boat", "bus", "cat", "dog", "sheep", "train")}
+KNOWN: dict[str, tuple[str, ...]] = {"voc": ("boat", "bus", "cat", "dog", "sheep", "train")}
 Draw = Callable[..., tuple[np.ndarray, np.ndarray]]
 
 
