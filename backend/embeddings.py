@@ -87,6 +87,7 @@ class Embeddings:
                     f"The page shows a picture of {shown[0]}×{shown[1]}, but its address gives one "
                     f"of {found.width}×{found.height}: it was replaced. Reload the page."
                 )
+        self._metrics.cached(predictor.cached_bytes)
         return found
 
     def _made(self, place: Place, predictor: Predictor, timed: Timed) -> Embedding:

@@ -80,6 +80,7 @@ class Interactive:
         try:
             with steps.timed("memory"):
                 turn = self._turn(request, interaction, predictor)
+            self._metrics.prompts(turn.counts.kinds)
             image = turn.image or image
             if turn.action == "nothing":
                 return self._remark(predictor, turn.image, turn.notes)

@@ -5,9 +5,12 @@ and start at zero with the server.
 """
 
 import os
+import re
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -17,7 +20,11 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
+
+from backend.standing import Standing
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -40,6 +47,9 @@ _SECONDS = (
     30.0,
     100.0,
 )
+
+
+_SIGNS = {"positive_click": "positive", "negative_click": "negative", "phrase": "phrase"}
 
 
 class Metrics:
@@ -66,6 +76,14 @@ class Metrics:
             ("kind", "outcome"),
             registry=self._registry,
         )
+        self._prompts = Counter(
+            "phraseclick_prompts_total",
+            "What annotators told the model, by sign: positive, negative, phrase.",
+            ("sign",),
+            registry=self._registry,
+        )
+        for sign in _SIGNS.values():
+            self._prompts.labels(sign)
         self._steps = Histogram(
             "phraseclick_step_seconds",
             "Seconds of an interaction's steps: memory, picture, encode, predict, answer, record.",
@@ -84,6 +102,12 @@ class Metrics:
             "Whether a picture's embedding was at hand (hit) or had to be made (miss).",
             ("result",),
             registry=self._registry,
+        )
+        self._cached = Gauge(
+            "phraseclick_embedding_cache_bytes",
+            "Memory that encoded pictures take, all server processes together.",
+            registry=self._registry,
+            multiprocess_mode="livesum",
         )
         self._tasks = Counter(
             "phraseclick_batch_tasks_total",
@@ -105,14 +129,10 @@ class Metrics:
             multiprocess_mode="max",
         )
         self._models: set[str] = set()
-        self._labels = Gauge(
-            "phraseclick_labels",
-            "Accepted labels in the database, by project and by what became of them.",
-            ("project", "what"),
-            registry=self._registry,
-            multiprocess_mode="mostrecent",
-        )
-        self._labels_known: set[tuple[str, str]] = set()
+        # Whoever is asked has just read these, so they are no matter of several processes.
+        self._now = _Now()
+        self._here = CollectorRegistry()
+        self._here.register(self._now)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -132,6 +152,12 @@ class Metrics:
         """One click or phrase: ``outcome`` is mask, empty or failed."""
         self._interactions.labels(kind, outcome).inc()
 
+    def prompts(self, kinds: Collection[str]) -> None:
+        """Clicks and phrases that were new in a request, as the event log names them."""
+        for kind in kinds:
+            if kind in _SIGNS:
+                self._prompts.labels(_SIGNS[kind]).inc()
+
     def failure(self, error: BaseException) -> None:
         """An error that ended a request or emptied a task's answer."""
         self._failures.labels(type(error).__name__).inc()
@@ -139,6 +165,10 @@ class Metrics:
     def embedding(self, *, at_hand: bool) -> None:
         """An embedding was needed."""
         self._cache.labels("hit" if at_hand else "miss").inc()
+
+    def cached(self, nbytes: int) -> None:
+        """What the embeddings of this process take."""
+        self._cached.set(nbytes)
 
     def task(self, outcome: str) -> None:
         """One task of a batch."""
@@ -156,18 +186,81 @@ class Metrics:
         for version in versions:
             self._model.labels(version).set(1)
 
-    def labels(self, figures: Mapping[tuple[str, str], int]) -> None:
-        """What the database holds of accepted labels: (project, what) -> number."""
-        for named in self._labels_known - set(figures):
-            self._labels.labels(*named).set(0)
-        self._labels_known |= set(figures)
-        for named, number in figures.items():
-            self._labels.labels(*named).set(number)
+    def standing(self, now: Standing) -> None:
+        """What the database holds at this moment."""
+        self._now.standing = now
 
     def exposition(self) -> bytes:
         """Everything in Prometheus' text format; of all server processes where there are more."""
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-            return generate_latest(self._registry)
+            return generate_latest(self._registry) + generate_latest(self._here)
+        _forget_the_dead(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
         everyone = CollectorRegistry()
         MultiProcessCollector(everyone)  # type: ignore[no-untyped-call]
-        return generate_latest(everyone)
+        return generate_latest(everyone) + generate_latest(self._here)
+
+
+class _Now(Collector):
+    """What the database held when it was last looked at."""
+
+    def __init__(self) -> None:
+        self.standing = Standing()
+
+    def collect(self) -> Iterator[Metric]:
+        """As gauges; what is no more has none."""
+        now = self.standing
+        yield _gauge(
+            "labels",
+            "Accepted labels in the database, by project and by what became of them.",
+            ("project", "what"),
+            now.labels,
+        )
+        yield _gauge(
+            "deliveries_open",
+            "Webhook deliveries in the database that are not settled: waiting, or given up.",
+            ("state",),
+            {(state,): number for state, number in now.deliveries.items()},
+        )
+        yield _gauge(
+            "jobs",
+            "Background jobs by kind (training, scoring, replay) and state.",
+            ("kind", "state"),
+            now.jobs,
+        )
+        yield _gauge(
+            "processes",
+            "Processes that spoke within half a minute: server, worker, training, scheduler.",
+            ("kind",),
+            {(kind,): number for kind, number in now.processes.items()},
+        )
+        yield _gauge(
+            "champion_info",
+            "1 for the model version that a project is to be served by.",
+            ("project", "version"),
+            dict.fromkeys(now.champions.items(), 1),
+        )
+
+
+def _gauge(name: str, about: str, labels: Sequence[str], figures: Mapping[Any, int]) -> Metric:
+    family = GaugeMetricFamily(f"phraseclick_{name}", about, labels=labels)
+    for named, number in figures.items():
+        family.add_metric(named, number)
+    return family
+
+
+def _forget_the_dead(folder: Path) -> None:
+    """What a process held at its end, it holds no more."""
+    for file in folder.glob("gauge_live*.db"):
+        named = re.search(r"_(\d+)\.db$", file.name)
+        if named and not _lives(int(named[1])):
+            mark_process_dead(int(named[1]))  # type: ignore[no-untyped-call]
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

@@ -137,6 +137,11 @@ class Predictor:
         weights: int = sum(t.numel() * t.element_size() for t in tensors)
         return weights + self.reader.vectors.nbytes
 
+    @property
+    def cached_bytes(self) -> int:
+        """Memory that encoded pictures take, those of all predictors that share them."""
+        return self._cache.nbytes
+
     def warm_up(self, shapes: Sequence[tuple[int, int]] = USUAL_SHAPES) -> None:
         """Answer once for pictures of these shapes, so that the first click is no slower.
 

@@ -190,11 +190,11 @@ class InteractionMemory:
             self._write(connection, task, logged, ask.user, now, turn=True)
             if assigned.started:
                 forgetting.thin_out(connection, task)
-            new = sum(bool(event.request_id) for event in assigned.events)
+            new = tuple(event.kind for event in assigned.events if event.request_id)
             notes = (*assigned.notes, *ask.ignored)
             target = assigned.target
             if target is None:
-                return replace(nothing, notes=notes, user=ask.user, counts=Counts(new=new))
+                return replace(nothing, notes=notes, user=ask.user, counts=Counts(kinds=new))
             view, shown = self.viewer.view(connection, target, image)
         positives = sum(click.positive for click in view.clicks)
         return Turn(

@@ -53,7 +53,12 @@ class Counts:
 
     positives: int = 0
     negatives: int = 0
-    new: int = 0
+    kinds: tuple[str, ...] = ()  # of the new ones, as the log names them
+
+    @property
+    def new(self) -> int:
+        """How many this request added."""
+        return len(self.kinds)
 
     @property
     def clicks(self) -> int:

@@ -13,6 +13,7 @@ import typer
 from backend.registry.commands import Data, settings_of
 
 if TYPE_CHECKING:
+    from backend.reports.records import Where
     from backend.reports.report import Report
     from backend.reports.source import Reports
 
@@ -73,19 +74,20 @@ def report(
             annotator=annotator,
             phrase=phrase,
         )
-        made = gather(reports, key, where)
-        if not any((json, html, csv, parquet)):
-            _show(made, tasks)
-        if json:
-            from backend.reports.document import json_text
+        if json or html or not (csv or parquet):
+            made = gather(reports, key, where)
+            if json:
+                from backend.reports.document import json_text
 
-            _write(json, json_text(made))
-        if html:
-            from backend.reports.page import render
+                _write(json, json_text(made))
+            if html:
+                from backend.reports.page import render
 
-            _write(html, [render(made)])
+                _write(html, [render(made)])
+            if not any((json, html, csv, parquet)):
+                _show(made, tasks)
         if csv or parquet:
-            _write_tables(made, rows, csv, parquet)
+            _write_tables(reports, key, where, rows, csv, parquet)
 
 
 @contextmanager
@@ -125,27 +127,39 @@ def _show(made: "Report", tasks: int) -> None:
         console.print(part)
 
 
-def _write_tables(made: "Report", rows: str, csv: Path | None, parquet: Path | None) -> None:
-    from backend.reports.columns import REGION_COLUMNS, TASK_COLUMNS
+def _write_tables(
+    reports: "Reports",
+    project: str,
+    where: "Where",
+    rows: str,
+    csv: Path | None,
+    parquet: Path | None,
+) -> None:
+    from datetime import UTC, datetime
 
-    of_tasks = rows == "tasks"
-    columns = TASK_COLUMNS if of_tasks else REGION_COLUMNS
+    from backend.reports.columns import REGION_COLUMNS, TASK_COLUMNS
+    from backend.reports.report import every_task
+
+    columns = TASK_COLUMNS if rows == "tasks" else REGION_COLUMNS
+
+    def records() -> "Iterator[object]":
+        if rows == "tasks":
+            return every_task(reports, project, where)
+        return reports.regions(project, where)
+
     if csv:
         from backend.reports.sheet import csv_text
 
-        _write(csv, csv_text(made.tasks() if of_tasks else made.regions(), columns))
+        _write(csv, csv_text(records(), columns))
     if parquet:
         from backend.reports.output import written
         from backend.reports.parquet import write_parquet
 
-        about = {
-            "project": made.summary.key,
-            "rows": rows,
-            "made_at": made.made_at.isoformat(timespec="seconds"),
-        }
+        made_at = datetime.now(UTC).isoformat(timespec="seconds")
         with written(parquet) as aside:
-            write_parquet(aside, made.tasks() if of_tasks else made.regions(), columns, about)
-        typer.echo(f"Wrote {parquet}")
+            about = {"project": project, "rows": rows, "made_at": made_at}
+            write_parquet(aside, records(), columns, about)
+        typer.echo(f"Wrote {parquet}", err=True)
 
 
 def _write(path: Path, pieces: "list[str] | Iterator[str]") -> None:
@@ -156,4 +170,4 @@ def _write(path: Path, pieces: "list[str] | Iterator[str]") -> None:
             typer.echo(piece, nl=False)
         return
     write_text(path, pieces)
-    typer.echo(f"Wrote {path}")
+    typer.echo(f"Wrote {path}", err=True)

@@ -49,9 +49,9 @@ class Team:
     desks: dict[tuple[int, int], Desk] = field(default_factory=dict)
     shared: dict[int, list[dict[str, Any]]] = field(default_factory=dict)  # task -> annotations
     counts: dict[int, Counter[str]] = field(default_factory=dict)  # task -> what was done
-    # What an annotator did with a task's prediction before the annotation was deleted: whoever
-    # begins with the same prediction again goes on with the same region.
-    went_on: dict[tuple[int, int], list[Any]] = field(default_factory=dict)
+    # What an annotator did on a task before the annotation was deleted: who begins with the same
+    # prediction again, or is quicker than the news of the deletion, goes on with the same regions.
+    went_on: dict[tuple[int, int], dict[str, Any]] = field(default_factory=dict)
     waiting: list[bytes] = field(default_factory=list)  # webhooks on their way
     ids: int = 100
     lost: int = 0
@@ -206,7 +206,7 @@ class Team:
         self._send(self.studio.delete(desk.annotation))
         self._show(desk.page.task)
         gone = self.desks.pop((desk.page.task, desk.number))
-        self.went_on[desk.page.task, desk.number] = gone.made.get("predicted", [])
+        self.went_on[desk.page.task, desk.number] = gone.made
 
     # -- what happens to the backend
 
@@ -328,10 +328,8 @@ class Team:
                 page.regions["predicted"] = region("predicted", mask, origin="prediction")
             page.save_draft()
             self.clock.wait(30.0)
-            self.desks[task, number] = Desk(page, number)
-            before = self.went_on.get((task, number))
-            if before:
-                self.desks[task, number].made["predicted"] = before
+            made = self.went_on.get((task, number), {})
+            self.desks[task, number] = Desk(page, number, made=made)
         return self.desks[task, number]
 
     def _sent(self, desk: Desk, turn: Any, kind: str) -> None:

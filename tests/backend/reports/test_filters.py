@@ -1,0 +1,67 @@
+"""What a report is narrowed to: days that both count, people by name, sentences for nonsense."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from backend.errors import FilterError
+from backend.reports.filters import read_where
+from backend.reports.records import Where
+
+
+def test_nothing_said_narrows_nothing(team: Any) -> None:
+    assert read_where(team.reports, team.key, since="", version="", annotator="") == Where()
+
+
+def test_both_days_count(team: Any) -> None:
+    where = read_where(team.reports, team.key, since="2026-11-01", until="2026-11-30")
+
+    assert where.since == datetime(2026, 11, 1, tzinfo=UTC)
+    assert where.until == datetime(2026, 12, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "hour"),
+    [
+        ("2026-11-25T14:30", 14),
+        ("2026-11-25T14:30Z", 14),
+        ("2026-11-25T14:30+02:00", 12),
+        ("2026-11-25 14:30:00", 14),
+    ],
+)
+def test_a_moment_is_itself(team: Any, text: str, hour: int) -> None:
+    where = read_where(team.reports, team.key, since=text, until=text)
+
+    assert where.since == where.until == datetime(2026, 11, 25, hour, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "text", ["yesterday", "2026-13-01", "25.11.2026", "0001-01-01T00:00+14:00", "9999-12-31"]
+)
+def test_what_is_no_time_is_refused_with_an_example(team: Any, text: str) -> None:
+    with pytest.raises(FilterError, match="2026-11-25"):
+        read_where(team.reports, team.key, until=text)
+
+
+def test_an_annotator_goes_by_number_and_by_address(team: Any) -> None:
+    for written in ("2", "bob@example.com", "Bob@Example.com"):
+        assert read_where(team.reports, team.key, annotator=written).annotator == 2
+
+
+@pytest.mark.parametrize("written", ["eve@example.com", "٣", "1" * 30, "-1"])
+def test_an_annotator_whom_nobody_knows_is_refused_with_those_known(
+    team: Any, written: str
+) -> None:
+    with pytest.raises(FilterError, match=r"ann@example\.com"):
+        read_where(team.reports, team.key, annotator=written)
+
+
+def test_an_empty_label_is_one(team: Any) -> None:
+    assert read_where(team.reports, team.key, label="").label == ""
+    assert read_where(team.reports, team.key).label is None
+
+
+def test_a_character_that_no_database_takes_is_refused(team: Any) -> None:
+    with pytest.raises(FilterError, match="label"):
+        read_where(team.reports, team.key, label="a\x00b")
