@@ -51,6 +51,7 @@ def test_a_sample_is_picture_masks_categories_phrases_and_clicks(team: Team) -> 
         1: (),
         2: (Click(32.0, 12.0, True), Click(6.4, 36.0, False)),
     }
+    assert sample.objects[1].clicks == ((32.0, 12.0, True), (6.4, 36.0, False))
 
 
 def test_overlapping_masks_stay_whole(team: Team) -> None:
