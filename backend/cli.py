@@ -14,6 +14,7 @@ import typer
 from backend.connect import connect, doctor
 from backend.demo.command import demo
 from backend.jobs.commands import cancel, job, jobs, learn
+from backend.learning.commands import score
 from backend.registry.commands import compare, import_version, promote, rollback, versions
 from backend.reports.commands import report
 from backend.samples.command import samples
@@ -37,6 +38,7 @@ for _command in (
     doctor,
     demo,
     samples,
+    score,
     report,
     train,
     evaluate,

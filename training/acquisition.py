@@ -89,7 +89,8 @@ def expected_clicks(
         objects, clicked = clicked_objects(predictor, views[0], budget.grid)
         surest = surest or clicked
     rng = np.random.default_rng(seed)
-    chosen = objects[: budget.objects]
+    # Most of what a grid of clicks finds is ground and wall: only the surest is worth a try.
+    chosen = objects[: budget.objects if named else 1]
     costs = [_cost(predictor, views, each, budget.clicks, rng) for each in chosen]
     cost = float(np.average(costs, weights=[it.confidence for it in chosen])) if costs else MOST
     return Expectation(

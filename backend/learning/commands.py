@@ -3,14 +3,12 @@
 Imported by the command line, so nothing heavy here.
 """
 
-import getpass
-import os
 import threading
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from backend.registry.commands import Data, settings_of
 
 if TYPE_CHECKING:
     from backend.database import Database
@@ -18,7 +16,8 @@ if TYPE_CHECKING:
     from backend.jobs.store import Jobs
     from backend.settings import Settings
 
-_LOOK_S = 0.5
+# Between two tries where something else has to end first, such as a training.
+_AGAIN_S = 1.0
 
 
 def score(
@@ -37,42 +36,34 @@ def score(
         ),
     ] = False,
     now: Annotated[
-        bool, typer.Option("--now", help="Score here and wait, instead of asking a worker.")
+        bool, typer.Option("--now", help="Score here and wait, instead of leaving it to a worker.")
     ] = False,
-    data: Annotated[
-        Path | None,
-        typer.Option(help="Folder that holds all state.", show_default="PHRASECLICK_DATA"),
-    ] = None,
+    data: Data = None,
 ) -> None:
     """Score the tasks that are left, so that Label Studio serves those worth labeling first."""
     from backend.database import Database
     from backend.errors import JobError
     from backend.jobs.records import SCORING
     from backend.jobs.store import Jobs
+    from backend.jobs.whose import project_key
     from backend.learning.scores import METHODS
-    from backend.registry.registry import Registry
-    from backend.registry.storage import open_store
-    from backend.settings import get_settings
 
     if method and method not in METHODS:
         raise JobError(f"--method is one of {', '.join(METHODS)}.")
-    if data is not None:
-        os.environ["PHRASECLICK_DATA"] = str(data.resolve())
-        get_settings.cache_clear()
-    settings = get_settings()
+    settings = settings_of(data)
     database = Database(settings.resolved_database_url)
     database.migrate()
     try:
-        key = Registry(database, open_store(settings), settings).project_key(project)
+        key = project_key(database, project)
         if sampling:
             _serve_by_score(settings, database, key)
         request = {name: it for name, it in (("method", method), ("masks", masks)) if it}
         jobs = Jobs(database)
-        job = jobs.ask(key, SCORING, trigger="hand", by=getpass.getuser(), request=request)
-        if not now:
-            typer.echo(f"Job {job.id} scores project {project}. See phraseclick job {job.id}.")
-            return
-        _tell(_done_here(settings, database, jobs, job))
+        job = jobs.ask(key, SCORING, trigger="hand", by=_who(), request=request)
+        if now:
+            _tell(_done_here(settings, database, jobs, job))
+        else:
+            typer.echo(f"Job {job.id} is asked for: phraseclick job {job.id} --follow")
     finally:
         database.close()
 
@@ -90,35 +81,33 @@ def _serve_by_score(settings: "Settings", database: "Database", key: str) -> Non
 
 
 def _done_here(settings: "Settings", database: "Database", jobs: "Jobs", job: "Job") -> "Job":
-    """Do the job in this process, unless a worker was quicker; show how far it is. Ctrl-C cancels
+    """The job when it has ended: done by this process, unless a worker was quicker. Ctrl-C cancels
     it."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.console import Console
 
+    from backend.jobs import listing
     from backend.jobs.leases import Leases
     from backend.jobs.running import Runner
 
     runner = Runner(settings, database, Leases(settings.lease_s))
+    ended = threading.Event()
 
     def work() -> None:
         while not jobs.get(job.id).ended:
             runner.run(job.id)
-            time.sleep(_LOOK_S)
+            ended.wait(_AGAIN_S)
 
-    columns = (TextColumn("scoring"), BarColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, TimeElapsedColumn()) as bar:
-        shown = bar.add_task("", total=1.0)
-        thread = threading.Thread(target=work, name="scoring", daemon=True)
-        thread.start()
-        try:
-            while thread.is_alive():
-                thread.join(_LOOK_S)
-                state = jobs.get(job.id)
-                bar.update(shown, completed=state.progress, description=state.message)
-        except KeyboardInterrupt:
-            if not jobs.get(job.id).ended:
-                jobs.cancel(job.id, getpass.getuser())
-            thread.join()
-    return jobs.get(job.id)
+    thread = threading.Thread(target=work, name="scoring", daemon=True)
+    thread.start()
+    try:
+        return listing.follow(Console(soft_wrap=True, highlight=False), jobs, job.id)
+    except KeyboardInterrupt:
+        if not jobs.get(job.id).ended:
+            jobs.cancel(job.id, _who())
+        return jobs.get(job.id)
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _tell(job: "Job") -> None:
@@ -132,6 +121,15 @@ def _tell(job: "Job") -> None:
     if "scored" in told:
         typer.echo(
             f"{told['scored']} of {told['left']} tasks that are left have a score of "
-            f"{told['version']}; {told['looked_at']} were looked at now in {told['seconds']} s, "
-            f"{told['unreadable']} cannot be read."
+            f"{told['version']}: {told['looked_at']} were looked at now, in {told['seconds']} s, "
+            f"and {told['unreadable']} cannot be read."
         )
+
+
+def _who() -> str:
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return "somebody"
