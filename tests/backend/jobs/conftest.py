@@ -1,0 +1,140 @@
+"""Jobs on a fresh database, with accepted labels as rows and clocks that tests move."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, update
+
+from backend.database import Database
+from backend.jobs.kinds import _kinds, register
+from backend.jobs.leases import Leases
+from backend.jobs.progress import Progress
+from backend.jobs.records import Job
+from backend.jobs.running import Runner
+from backend.jobs.store import Jobs
+from backend.samples import rows
+from backend.settings import Settings
+
+PROJECT = "6.1795384361"
+NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def jobs(database: Database) -> Jobs:
+    return Jobs(database)
+
+
+@dataclass
+class SteadyClock:
+    """A monotonic clock that goes on when it is told to."""
+
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def steady() -> SteadyClock:
+    return SteadyClock()
+
+
+@dataclass
+class Team:
+    """Accepts labels, as rows that the worker has taken in and whose pictures were looked at."""
+
+    database: Database
+    labels: int = 0
+
+    def accept(self, number: int = 1, *, project: str = PROJECT, **told: Any) -> None:
+        for _ in range(number):
+            self.labels += 1
+            self.annotation(self.labels, project=project, **told)
+
+    def annotation(
+        self,
+        number: int,
+        *,
+        project: str = PROJECT,
+        task: int | None = None,
+        picture: str = "good",
+        ground_truth: bool = False,
+    ) -> None:
+        row = {
+            "project": project,
+            "annotation_id": number,
+            "task_id": task or number,
+            "updated_at": NOON + timedelta(seconds=number),
+            "digest": "",
+            "skipped": False,
+            "ground_truth": ground_truth,
+            "left_out": {},
+        }
+        looked = {
+            "project": project,
+            "annotation_id": number,
+            "image": "image",
+            "address": f"/{number}.png",
+            "state": picture,
+            "key": f"{number:08x}",
+            "attempts": 0,
+            "error": "",
+        }
+        with self.database.write() as connection:
+            rows.lock(connection, project)
+            connection.execute(insert(rows.annotations).values(row))
+            connection.execute(insert(rows.pictures).values(looked))
+
+    def change(self, number: int, **told: Any) -> None:
+        """Of an annotation: by default it is edited once more."""
+        told = told or {"updated_at": NOON + timedelta(hours=1)}
+        with self.database.write() as connection:
+            here = rows.this(PROJECT, number)
+            connection.execute(update(rows.annotations).where(here).values(told))
+
+
+@pytest.fixture
+def team(database: Database) -> Team:
+    return Team(database)
+
+
+@pytest.fixture
+def learning() -> Settings:
+    """Settings of learning with small numbers."""
+    return Settings(learn_after_labels=3, learn_debounce_s=60, lease_s=9)
+
+
+Does = Callable[[Callable[[Job, Progress], dict[str, Any]]], None]
+
+
+@pytest.fixture
+def trainings_do(monkeypatch: pytest.MonkeyPatch) -> Does:
+    """Have trainings do something else, without torch."""
+
+    def does(work: Callable[[Job, Progress], dict[str, Any]]) -> None:
+        for name in ("training", "scoring"):
+            monkeypatch.setitem(_kinds, name, _kinds[name])
+            register(name, lambda job, settings, database, progress: work(job, progress))
+
+    return does
+
+
+@pytest.fixture
+def runner(database: Database, learning: Settings) -> Runner:
+    return Runner(learning, database, Leases(learning.lease_s))
+
+
+@pytest.fixture
+def due_again(database: Database) -> Callable[[int], None]:
+    """What waits for its next attempt waits no longer."""
+    from backend.jobs import rows as of_jobs
+
+    def at_once(number: int) -> None:
+        with database.write() as connection:
+            here = of_jobs.jobs.c.id == number
+            connection.execute(update(of_jobs.jobs).where(here).values(due_at=datetime.now(UTC)))
+
+    return at_once

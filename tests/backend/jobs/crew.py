@@ -1,0 +1,147 @@
+"""Real workers and schedulers as processes, whose trainings are told what to do by their request.
+
+Run as a program it is one of them: the kind is registered first, then the worker is run as ever.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from backend.database import Database
+from backend.jobs.progress import Progress
+from backend.jobs.records import Job
+from backend.jobs.store import Jobs
+from backend.settings import Settings
+
+ROOT = Path(__file__).parents[3]
+
+
+class Crew:
+    """Processes that share a database and a broker, each with a data folder of its own."""
+
+    def __init__(self, folder: Path, *, database_url: str = "", broker_url: str = "") -> None:
+        self.folder = folder
+        self.diary = folder / "diary"
+        self.diary.touch()
+        shared = folder / "data"
+        shared.mkdir()
+        self.settings = Settings(
+            data=shared, database_url=database_url, broker_url=broker_url, lease_s=6
+        )
+        self.database = Database(self.settings.resolved_database_url)
+        self.database.migrate()
+        self.jobs = Jobs(self.database)
+        self.members: list[subprocess.Popen[bytes]] = []
+
+    def start(self, what: str) -> "subprocess.Popen[bytes]":
+        """what: support, training or scheduler."""
+        environment = {
+            **{name: value for name, value in os.environ.items() if "PHRASECLICK" not in name},
+            "PHRASECLICK_DATA": str(self.settings.data),
+            "PHRASECLICK_DATABASE_URL": self.settings.database_url,
+            "PHRASECLICK_BROKER_URL": self.settings.broker_url,
+            "PHRASECLICK_LEASE_S": str(self.settings.lease_s),
+            "TESTS_DIARY": str(self.diary),
+        }
+        log = self.folder / f"{len(self.members)}-{what}.log"
+        with log.open("wb") as output:
+            member = subprocess.Popen(
+                [sys.executable, "-m", "tests.backend.jobs.crew", what],
+                env=environment,
+                cwd=ROOT,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.members.append(member)
+        return member
+
+    def until(self, true: Callable[[], bool], seconds: float = 120) -> None:
+        deadline = time.monotonic() + seconds
+        while not true():
+            if time.monotonic() > deadline:
+                logs = "\n".join(log.read_text()[-1500:] for log in self.folder.glob("*.log"))
+                jobs = "\n".join(map(str, self.jobs.listed()))
+                raise AssertionError(f"{logs}\n{jobs}\n{self.diary.read_text()}")
+            time.sleep(0.05)
+
+    def done(self, number: int) -> Job:
+        """Wait for a job's end; it must be a good one."""
+        self.until(lambda: self.jobs.get(number).ended)
+        job = self.jobs.get(number)
+        assert job.state == "done", job
+        return job
+
+    def entries(self, number: int) -> list[dict[str, Any]]:
+        """What its attempts wrote into the diary."""
+        lines = [json.loads(line) for line in self.diary.read_text().splitlines()]
+        return [line for line in lines if line["job"] == number]
+
+    def does(self, number: int) -> "subprocess.Popen[bytes]":
+        """The member that does a job, once one does."""
+        self.until(lambda: any(it["what"] == "begins" for it in self.entries(number)))
+        process = [it for it in self.entries(number) if it["what"] == "begins"][-1]["process"]
+        return next(member for member in self.members if member.pid == process)
+
+    def end(self) -> None:
+        for member in self.members:
+            if member.poll() is None:
+                member.send_signal(signal.SIGCONT)
+                member.terminate()
+        for member in self.members:
+            try:
+                member.wait(15)
+            except subprocess.TimeoutExpired:
+                os.killpg(member.pid, signal.SIGKILL)
+                member.wait()
+        self.database.close()
+
+
+def work(job: Job, settings: Settings, database: Database, progress: Progress) -> dict[str, Any]:
+    """Take some seconds; then write once more, as a promotion would."""
+
+    def write(what: str) -> None:
+        line = {"job": job.id, "what": what, "process": os.getpid(), "project": job.project}
+        with Path(os.environ["TESTS_DIARY"]).open("a") as diary:
+            diary.write(json.dumps({**line, "at": time.monotonic()}) + "\n")
+
+    write("begins")
+    seconds = float(job.request.get("seconds", 0.2))
+    progress.phase("learning", 1.0)
+    began = time.monotonic()
+    # An attempt that slept does not notice by a check, so that the fence alone must hold it back.
+    while time.monotonic() - began < seconds:
+        if not job.request.get("heedless"):
+            progress.check()
+        progress.at((time.monotonic() - began) / seconds)
+        time.sleep(0.05)
+    with database.write() as connection:
+        progress.fenced(connection)
+        write("promotes")
+    return {"attempt": job.attempts, "nice": os.nice(0), "threads": os.environ["OMP_NUM_THREADS"]}
+
+
+def main(what: str) -> None:
+    from backend import serving
+    from backend import work as of_backend
+    from backend.jobs import kinds
+
+    kinds.register("training", work)
+    settings = Settings()
+    serving.log_to_stderr(settings)
+    if what == "scheduler":
+        of_backend.run_scheduler(settings)
+    elif what == "training":
+        of_backend.run_worker(settings, "training")
+    else:
+        of_backend.run_worker(settings, "support")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,70 @@
+"""The same job by each kind of broker, on either database, done by real processes."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from backend.broker import held_s
+from backend.database import Database
+from backend.processes import processes
+from backend.settings import Settings
+from backend.work import configuration
+from tests.backend.databases import _run_sql
+from tests.backend.jobs.brokers import rabbitmq, redis
+from tests.backend.jobs.conftest import PROJECT
+from tests.backend.jobs.crew import Crew
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(params=["files", "redis", "rabbitmq"])
+def crew(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Crew]:
+    if request.param == "files":
+        crew = Crew(tmp_path)
+        yield crew
+        crew.end()
+        return
+    server = request.getfixturevalue("postgres")
+    name = f"brokers{next(_numbers)}"
+    _run_sql(server, f'CREATE DATABASE "{name}" TEMPLATE "template"')
+    if request.param == "redis":
+        with redis(tmp_path) as broker:
+            crew = Crew(tmp_path, database_url=f"{server}/{name}", broker_url=broker.url)
+            yield crew
+            crew.end()
+        return
+    with rabbitmq() as url:
+        crew = Crew(tmp_path, database_url=f"{server}/{name}", broker_url=url)
+        yield crew
+        crew.end()
+
+
+@pytest.mark.slow
+def test_a_job_goes_from_its_row_to_a_worker_and_back(crew: Crew) -> None:
+    for what in ("support", "training", "scheduler"):
+        crew.start(what)
+    asked = crew.jobs.ask(PROJECT, "training", trigger="hand")
+
+    job = crew.done(asked.id)
+
+    assert job.result == {"attempt": 1, "nice": 10, "threads": "1"}
+    assert [it["what"] for it in crew.entries(job.id)] == ["begins", "promotes"]
+    assert [it.kind for it in processes(crew.database)] == ["worker", "training", "scheduler"]
+    assert all(it.lives() for it in processes(crew.database))
+    crew.end()
+    assert processes(Database(crew.settings.resolved_database_url)) == [], "all said good-bye"
+
+
+def test_messages_stay_in_a_worker_s_hands_longer_than_any_job_takes() -> None:
+    settings = Settings(longest_job_hours=2.5, broker_url="redis://127.0.0.1:1/0")
+    longest = 2.5 * 3600
+
+    assert held_s(settings) > longest
+    by_redis = configuration(settings)
+    assert by_redis["broker_transport_options"]["visibility_timeout"] == held_s(settings)
+    for queue in by_redis["task_queues"]:
+        assert queue.queue_arguments["x-consumer-timeout"] == held_s(settings) * 1000
+    rabbit = configuration(settings.model_copy(update={"broker_url": "amqp://127.0.0.1:1//"}))
+    assert "broker_transport_options" not in rabbit, "its client takes no such option"

@@ -1,0 +1,131 @@
+"""What happens to real workers: killed, asleep, doubled, without their broker. No job is lost, none
+is done twice at once, and none by whoever was given up."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import update
+
+from backend.jobs import rows
+from backend.jobs.plans import Plans
+from backend.jobs.records import Job
+from tests.backend.databases import _run_sql
+from tests.backend.jobs.brokers import Redis, redis_server
+from tests.backend.jobs.conftest import PROJECT, Team
+from tests.backend.jobs.crew import Crew
+
+__all__ = ["redis_server"]
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def crew(
+    tmp_path_factory: pytest.TempPathFactory, postgres: str, redis_server: Redis
+) -> Iterator[Crew]:
+    """A worker for what is quick, two for trainings, two schedulers."""
+    _run_sql(postgres, 'CREATE DATABASE "faults" TEMPLATE "template"')
+    crew = Crew(
+        tmp_path_factory.mktemp("crew"),
+        database_url=f"{postgres}/faults",
+        broker_url=redis_server.url,
+    )
+    for what in ("support", "training", "training", "scheduler", "scheduler"):
+        crew.start(what)
+    yield crew
+    crew.end()
+
+
+def ask(crew: Crew, project: str, **request: object) -> Job:
+    return crew.jobs.ask(project, "training", trigger="hand", request=request)
+
+
+def test_two_workers_never_do_two_trainings_of_one_project(crew: Crew) -> None:
+    first = ask(crew, "1.1", seconds=4)
+    crew.does(first.id)
+    second, elsewhere = ask(crew, "1.1", seconds=0.5), ask(crew, "2.1", seconds=0.5)
+    for job in (first, second, elsewhere):
+        crew.done(job.id)
+
+    # The other worker was free for another project meanwhile.
+    began, ended = (crew.entries(first.id)[n]["at"] for n in (0, 1))
+    assert began < crew.entries(elsewhere.id)[0]["at"] < ended
+    assert crew.entries(second.id)[0]["at"] > ended
+
+
+def test_two_schedulers_start_what_is_due_once(crew: Crew) -> None:
+    Team(crew.database).accept(2)
+    Plans(crew.database).change(PROJECT, "ann", cron="0 3 * * *")
+    with crew.database.write() as connection:
+        due = {"due_at": datetime.now(UTC) - timedelta(days=3)}
+        connection.execute(update(rows.plans).values(due))
+
+    crew.until(lambda: bool(crew.jobs.listed(PROJECT)))
+    crew.done(crew.jobs.listed(PROJECT)[0].id)
+    time.sleep(6)  # every clock has ticked once more
+    assert [job.trigger for job in crew.jobs.listed(PROJECT)] == ["schedule"]
+
+
+def test_a_killed_worker_s_job_is_taken_over(crew: Crew) -> None:
+    job = ask(crew, "3.1", seconds=3)
+    killed = crew.does(job.id)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    crew.start("training")  # as its supervisor would
+
+    done = crew.done(job.id)
+    assert done.attempts == 2
+    assert done.result is not None
+    assert done.result["attempt"] == 2
+    assert [it["what"] for it in crew.entries(job.id)] == ["begins", "begins", "promotes"]
+    assert any("died in phase learning" in line.line for line in crew.jobs.log(job.id))
+
+
+def test_a_worker_that_wakes_up_after_its_lease_can_neither_promote_nor_finish(crew: Crew) -> None:
+    job = ask(crew, "4.1", seconds=3, heedless=True)
+    asleep = crew.does(job.id)
+    os.kill(asleep.pid, signal.SIGSTOP)
+    try:
+        done = crew.done(job.id)
+    finally:
+        os.kill(asleep.pid, signal.SIGCONT)
+    assert done.attempts == 2
+
+    # It goes on where it was, and is held back by the fence; then it is fit for the next job.
+    ready = [ask(crew, f"{n}.1", seconds=3) for n in (5, 6)]
+    for each in ready:
+        crew.done(each.id)
+    assert asleep.pid in {crew.entries(it.id)[0]["process"] for it in ready}
+    promoted = [it for it in crew.entries(job.id) if it["what"] == "promotes"]
+    assert len(promoted) == 1
+    assert promoted[0]["process"] != asleep.pid
+    assert crew.jobs.get(job.id) == done
+
+
+def test_a_broker_that_loses_everything_loses_no_job(crew: Crew, redis_server: Redis) -> None:
+    runs = ask(crew, "7.1", seconds=4)
+    crew.does(runs.id)
+    redis_server.kill()
+    waits = ask(crew, "8.1")
+    time.sleep(3)
+    assert crew.jobs.get(waits.id).state == "queued"
+    redis_server.start()
+
+    assert crew.done(runs.id).attempts == 1, "it went on without its broker"
+    assert crew.done(waits.id).attempts == 1
+
+
+def test_cancelled_from_elsewhere_a_job_ends_at_once(crew: Crew) -> None:
+    job = ask(crew, "9.1", seconds=60)
+    crew.does(job.id)
+    crew.jobs.cancel(job.id, "ann")
+    asked = time.monotonic()
+    crew.until(lambda: crew.jobs.get(job.id).ended)
+
+    assert time.monotonic() - asked < 5
+    assert crew.jobs.get(job.id).state == "cancelled"
+    assert [it["what"] for it in crew.entries(job.id)] == ["begins"]
