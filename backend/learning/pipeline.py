@@ -12,6 +12,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,9 @@ from sqlalchemy import Connection
 
 from backend.contract import Project
 from backend.database import Database
-from backend.errors import StorageError, VersionError
+from backend.errors import JobError, StorageError, VersionError
 from backend.jobs.progress import Progress
-from backend.jobs.records import SCORING, Job
-from backend.jobs.store import ask
+from backend.jobs.records import Job
 from backend.learning import gate_pictures
 from backend.learning.label_copy import LabelCopy, copy_labels
 from backend.learning.workplace import remove, sweep, workplace
@@ -257,13 +257,10 @@ class _Training:
         return open_dataset([path]) if path else open_general_set()
 
     def _promote(self, candidate: Version, champion: str, why: str) -> bool:
-        """Once, if ever. False: another version serves by now."""
+        """Once, if ever. False: another version serves by now.
 
-        def alongside(connection: Connection) -> None:
-            self._progress.fenced(connection)
-            if self._settings.acquisition != "off":
-                ask(connection, self._job.project, SCORING, trigger="promotion", by=candidate.name)
-
+        The worker's clock tells Label Studio of it, and then has the tasks scored anew.
+        """
         try:
             self._registry.promote(
                 candidate.name,
@@ -271,7 +268,7 @@ class _Training:
                 who=f"job {self._job.id}",
                 why=why,
                 instead_of=champion,
-                alongside=alongside,
+                alongside=self._progress.fenced,
             )
         except VersionError:
             if self._champion() == champion:
@@ -339,14 +336,20 @@ _SECONDS = "seconds.json"
 
 
 def recipe_of(settings: Settings, job: Job) -> FineTuneRecipe:
-    """How a job learns, by the settings of the machine that does it."""
-    return FineTuneRecipe(
+    """How a job learns: by the settings of the machine that does it, and by what was asked for with
+    it under ``recipe``. Raises JobError where that is no recipe."""
+    recipe = FineTuneRecipe(
         seed=job.id,
         minutes=settings.learn_minutes,
         threads=settings.training_threads,
         device=settings.training_device,
         gpu_share=settings.training_gpu_share,
     )
+    asked = job.request.get("recipe") or {}
+    known = {each.name for each in fields(FineTuneRecipe)}
+    if not isinstance(asked, Mapping) or set(asked) - known:
+        raise JobError(f"A training's recipe knows {', '.join(sorted(known))}, not {asked}.")
+    return replace(recipe, **asked)
 
 
 def _read_seconds(folder: Path) -> dict[str, float]:
