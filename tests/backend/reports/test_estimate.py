@@ -1,0 +1,64 @@
+"""Means and intervals, against the bootstrap over tasks that they stand for."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from backend.reports.estimate import _quantile, around, histogram_of, mean_of, spread_of
+from training.measure.statistics import estimate
+
+
+def grouped(seed: int, tasks: int = 150) -> tuple[np.ndarray, np.ndarray]:
+    """Values that are alike within a task."""
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(1, 9, tasks)
+    place = np.repeat(np.arange(tasks), sizes)
+    return rng.gamma(3.0, 1.0, tasks)[place] + rng.exponential(1.0, len(place)), place
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_interval_is_that_of_a_bootstrap_over_tasks(seed):
+    values, tasks = grouped(seed)
+    mine, other = mean_of(values, tasks), estimate(values, tasks.tolist())
+
+    assert mine.mean == pytest.approx(other.mean)
+    assert mine.high - mine.low == pytest.approx(other.high - other.low, rel=0.12)
+
+
+def test_objects_of_one_task_tell_less_than_as_many_tasks():
+    values, tasks = grouped(1)
+    together, alone = mean_of(values, tasks), mean_of(values, np.arange(len(values)))
+    assert together.high - together.low > alone.high - alone.low
+
+
+def test_the_interval_holds_the_truth_nineteen_times_in_twenty():
+    held = 0
+    for seed in range(400):
+        values, tasks = grouped(seed, tasks=20)
+        it = mean_of(values, tasks)
+        held += it.low <= 4.0 <= it.high
+    assert 360 <= held <= 396
+
+
+def test_one_task_alone_has_a_mean_and_no_interval():
+    it = mean_of(np.array([1.0, 3.0]), np.array([5, 5]))
+    assert (it.mean, it.low, it.high, it.n) == (2.0, None, None, 2)
+
+
+def test_of_nothing_there_is_nothing():
+    assert mean_of(np.array([]), np.array([], np.int64)) is None
+    assert spread_of(np.array([]), np.array([], np.int64)) is None
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 5, 10, 30, 1000])
+def test_the_quantile_is_students(freedom):
+    assert _quantile(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=2e-3)
+
+
+def test_equal_values_leave_no_doubt():
+    it = around(2.0, np.zeros(4), np.arange(4), 4)
+    assert (it.low, it.high) == (2.0, 2.0)
+
+
+def test_a_distribution_ends_in_a_bin_for_the_rest():
+    assert histogram_of([0, 1, 1, 3, 9], 3) == (1, 2, 0, 2)
