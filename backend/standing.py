@@ -47,7 +47,9 @@ def standing(database: Database, *, base: str = "") -> Standing:
         found = connection.execute(
             select(given_up, func.count()).where(Delivery.processed_at.is_(None)).group_by(given_up)
         )
-        deliveries = {"waiting": 0, "given up": 0, **dict(iter(found.tuples()))}
+        deliveries = {"waiting": 0, "given up": 0}
+        for state, number in found:
+            deliveries[state] = number
         champions = Champions.after(promotion_log.history(connection))
         projects = connection.execute(select(ProjectRow.key)).scalars().all()
     return Standing(

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from backend.metrics import Metrics
+from backend.standing import Standing
 
 
 def text(metrics: Metrics) -> str:
@@ -62,3 +63,42 @@ def test_figures_of_several_processes_are_added_up(tmp_path: Path) -> None:
     )
 
     assert 'phraseclick_batch_tasks_total{outcome="mask"} 2.0' in shown.stdout
+
+
+def test_prompts_are_counted_by_sign_and_nothing_else_is() -> None:
+    metrics = Metrics()
+    metrics.prompts(["positive_click", "positive_click", "phrase", "undo"])
+
+    said = text(metrics)
+    assert 'phraseclick_prompts_total{sign="positive"} 2.0' in said
+    assert 'phraseclick_prompts_total{sign="negative"} 0.0' in said
+    assert 'phraseclick_prompts_total{sign="phrase"} 1.0' in said
+    assert "undo" not in said
+
+
+def test_what_is_no_more_is_told_no_more() -> None:
+    metrics = Metrics()
+    metrics.standing(Standing(champions={"6.1": "old"}, deliveries={"waiting": 3}))
+    assert 'phraseclick_champion_info{project="6.1",version="old"} 1.0' in text(metrics)
+    assert 'phraseclick_deliveries_open{state="waiting"} 3.0' in text(metrics)
+
+    metrics.standing(Standing(champions={"6.1": "new"}, jobs={("training", "running"): 1}))
+
+    said = text(metrics)
+    assert 'phraseclick_champion_info{project="6.1",version="new"} 1.0' in said
+    assert 'version="old"' not in said
+    assert 'phraseclick_jobs{kind="training",state="running"} 1.0' in said
+
+
+def test_the_cache_of_a_process_that_ended_counts_no_more(tmp_path: Path) -> None:
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    ends = "from backend.metrics import Metrics; m = Metrics(); m.cached(1000)"
+    subprocess.run([sys.executable, "-c", ends], env=environment, check=True)
+    show = "from backend.metrics import Metrics; m = Metrics(); m.cached(30); "
+    show += "print(m.exposition().decode())"
+
+    shown = subprocess.run(
+        [sys.executable, "-c", show], env=environment, check=True, capture_output=True, text=True
+    )
+
+    assert "phraseclick_embedding_cache_bytes 30.0" in shown.stdout

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from backend.contract import parse_setup
 from backend.database import Database
+from backend.projects import Projects
 from backend.reports.source import Reports
 from tests.backend.reports import big
 from tests.backend.reports.big import Story
@@ -21,6 +23,12 @@ class Team:
     story: Story
     reports: Reports
     key: str = big.PROJECT
+
+
+def connect(database: Database, key: str) -> None:
+    """As ``/setup`` does: the project is known, and nothing has happened in it."""
+    body = {"project": key, "schema": "<View/>", "hostname": "http://x", "access_token": ""}
+    Projects(database).remember(parse_setup(body))
 
 
 @pytest.fixture(scope="session")

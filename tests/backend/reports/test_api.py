@@ -1,0 +1,211 @@
+"""Reports over HTTP: filters, pages with links, tables, refusals as sentences, the locked door."""
+
+import csv
+import io
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from backend.app import create_app
+from backend.metrics import Metrics
+from backend.settings import Settings
+
+
+class Asking:
+    """Calls the application without a server; the routes of reports need no model."""
+
+    def __init__(self, team: Any, settings: Settings) -> None:
+        self.metrics = Metrics()
+        service: Any = SimpleNamespace(
+            reports=team.reports,
+            database=team.reports.database,
+            metrics=self.metrics,
+            settings=settings,
+        )
+        self._app = create_app(settings, service)
+
+    def __call__(self, path: str, method: str = "GET", **options: Any) -> httpx.Response:
+        async def asking() -> httpx.Response:
+            transport = httpx.ASGITransport(app=self._app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://backend") as client:
+                return await client.request(method, path, **options)
+
+        return anyio.run(asking)
+
+
+@pytest.fixture
+def ask(team: Any, settings: Settings) -> Asking:
+    return Asking(team, settings)
+
+
+def test_projects(ask: Asking, team: Any) -> None:
+    found = ask("/api/reports/projects").json()["projects"]
+
+    assert [it["key"] for it in found] == list(team.story.projects)
+    assert found[0]["interactions"] == team.story.interactions[team.key]
+
+
+def test_pages_of_tasks_hold_each_task_once(ask: Asking, team: Any) -> None:
+    path, seen = "/api/reports/6/tasks?size=40&sort=interactions&order=descending", []
+    while path:
+        page = ask(path).json()
+        seen += page["items"]
+        assert page["total"] == team.reports.project(team.key).tasks
+        assert page["pages"] == -(-page["total"] // 40)
+        path = page["links"]["next"]
+
+    assert len({it["task"] for it in seen}) == len(seen) == page["total"]
+    interactions = [it["interactions"] for it in seen]
+    assert interactions == sorted(interactions, reverse=True)
+    assert sum(interactions) == team.story.interactions[team.key]
+
+
+def test_links_keep_the_filters(ask: Asking) -> None:
+    page = ask("/api/reports/6/tasks", params={"label": "Ampel <b>", "size": 2, "page": 2}).json()
+
+    links = page["links"]
+    assert links["self"] == "/api/reports/6/tasks?label=Ampel+%3Cb%3E&page=2&size=2"
+    assert links["previous"].endswith("page=1&size=2")
+    assert links["first"] == links["previous"]
+    assert {label for it in ask(links["next"]).json()["items"] for label in it["labels"]} == {
+        "Ampel <b>"
+    }
+
+
+def test_behind_the_last_page_is_nothing_and_a_way_back(ask: Asking) -> None:
+    page = ask("/api/reports/6/tasks?page=999&size=50").json()
+
+    assert page["items"] == []
+    assert page["links"]["previous"] == page["links"]["last"]
+    assert page["links"]["next"] is None
+
+
+def test_one_task_has_its_regions(ask: Asking, team: Any) -> None:
+    some = ask("/api/reports/6/tasks?sort=objects&order=descending&size=1").json()["items"][0]
+
+    found = ask(f"/api/reports/{team.key}/tasks/{some['task']}").json()
+
+    assert len(found["regions"]) == some["objects"] > 1
+    assert {it["task"] for it in found["regions"]} == {some["task"]}
+
+
+def test_pages_of_regions_hold_each_region_once(ask: Asking, team: Any) -> None:
+    found: list[Any] = []
+    for number in range(1, 100):
+        page = ask(f"/api/reports/6/regions?page={number}&size=100").json()
+        found += page["items"]
+        if page["links"]["next"] is None:
+            break
+
+    places = {(it["annotation"], it["brush"], it["region"]) for it in found}
+    assert len(places) == len(found) == page["total"] == team.story.regions[team.key]
+
+
+@pytest.mark.parametrize(
+    ("filters", "holds"),
+    [
+        ({"version": "team-2"}, lambda it: it["version"] == "team-2"),
+        ({"label": "=Bus"}, lambda it: it["label"] == "=Bus"),
+        ({"annotator": "ann@example.com"}, lambda it: it["annotator"] == 1),
+        ({"phrase": "true"}, lambda it: it["phrase"] != ""),
+        ({"since": "2026-09-01"}, lambda it: it["submitted_at"] >= "2026-09-01"),
+        ({"until": "2026-09-01"}, lambda it: it["submitted_at"] < "2026-09-02"),
+    ],
+)
+def test_filters_hold(ask: Asking, filters: dict[str, str], holds: Callable[[Any], bool]) -> None:
+    everything = ask("/api/reports/6/regions?size=500").json()
+    page = ask("/api/reports/6/regions", params={"size": 500, **filters}).json()
+
+    assert 0 < page["total"] < everything["total"]
+    assert all(holds(it) for it in page["items"])
+
+
+@pytest.mark.parametrize("by", ["project", "version", "label", "annotator", "week", "phrase"])
+def test_groups(ask: Asking, by: str) -> None:
+    found = ask(f"/api/reports/6/groups?by={by}").json()
+
+    assert found["by"] == by
+    assert found["groups"]
+    assert all(len(it["histogram"]) == 21 for it in found["groups"])
+
+
+def test_promotions_and_reconciliation(ask: Asking) -> None:
+    assert ask("/api/reports/6/promotions").json()["promotions"][-1]["strata"]
+    assert ask("/api/reports/6/reconciliation").json()["agrees"] is True
+
+
+@pytest.mark.parametrize("what", ["tasks", "regions"])
+def test_csv_is_all_of_it_as_a_file(ask: Asking, team: Any, what: str) -> None:
+    answer = ask(f"/api/reports/6/{what}?format=csv&size=1")
+
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert f'filename="project-{team.key}-{what}.csv"' in answer.headers["content-disposition"]
+    rows = list(csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"), newline="")))
+    assert len(rows) == ask(f"/api/reports/6/{what}").json()["total"]
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/api/reports/99/tasks", 404),
+        ("/api/reports/6/tasks/99999999", 404),
+        ("/api/reports/cats/tasks", 422),
+        ("/api/reports/6/tasks?sort=beauty", 422),
+        ("/api/reports/6/tasks?page=0", 422),
+        ("/api/reports/6/tasks?size=501", 422),
+        ("/api/reports/6/tasks?since=yesterday", 422),
+        ("/api/reports/6/tasks?annotator=eve@example.com", 422),
+        ("/api/reports/6/tasks?format=xml", 422),
+        ("/api/reports/6/regions?label=%00", 422),
+        ("/api/reports/6/tasks/99999999999999999999", 422),
+        ("/api/reports/6/groups?by=mood", 422),
+    ],
+)
+def test_refusals_are_sentences(ask: Asking, path: str, status: int) -> None:
+    answer = ask(path)
+
+    assert answer.status_code == status
+    assert answer.json()["detail"].endswith((".", "!"))
+    assert list(answer.json()) == ["detail"]
+
+
+def test_the_wrong_method_is_told_the_right_one(ask: Asking) -> None:
+    answer = ask("/api/reports/6/tasks", "POST")
+
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "GET"
+    assert answer.json() == {"detail": "Use GET here."}
+
+
+def test_no_figure_of_prometheus_names_a_project_or_a_task(ask: Asking) -> None:
+    ask("/api/reports/6/tasks/1")
+    ask("/api/reports/6/tasks/2")
+
+    said = ask.metrics.exposition().decode()
+    assert 'route="/api/reports/{project}/tasks/{task}",status="200"} 2.0' in said
+
+
+def test_the_door_is_locked_with_a_password(team: Any, settings: Settings) -> None:
+    locked = {"basic_auth_user": "ann", "basic_auth_password": SecretStr("password1")}
+    ask = Asking(team, settings.model_copy(update=locked))
+
+    assert ask("/api/reports/projects").status_code == 401
+    assert ask("/api/reports/projects", auth=("ann", "password1")).status_code == 200
+
+
+def test_the_schema_names_every_route_with_its_answer(ask: Asking) -> None:
+    paths = ask("/openapi.json").json()["paths"]
+
+    mine = {path: it["get"] for path, it in paths.items() if path.startswith("/api/reports")}
+    assert len(mine) == 7
+    for path, route in mine.items():
+        schema = route["responses"]["200"]["content"]["application/json"]["schema"]
+        assert schema.get("$ref"), path
+        assert route["responses"]["422"]["content"]["application/json"]["schema"]["required"] == [
+            "detail"
+        ]
