@@ -119,7 +119,13 @@ class Service:
         service = cls(settings, predictor)
         service.registry.base()
         service._presence = Presence(
-            service.database, "server", lambda: {"model_version": service.version}
+            service.database,
+            "server",
+            lambda: {
+                "model_version": service.version,
+                # Encoded pictures at hand, of all versions together.
+                "cache_bytes": predictor.cached_bytes,
+            },
         ).start()
         return service
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from backend.reports.records import Interval, Mark, Week
 
-WIDE, NARROW = 680.0, 344.0
+WIDE, NARROW = 1100.0, 344.0
 
 _WEEK = timedelta(weeks=1)
 # Flags of promotions that stand closer than this share one.
@@ -340,6 +340,19 @@ def whisker(it: Interval | None, low: float, high: float, width: float) -> Whisk
     )
 
 
+def scale(found: Sequence[Interval]) -> tuple[float, float]:
+    """Round ends of a scale on which all these means are told apart."""
+    means = [it.mean for it in found]
+    if not means:
+        return 0.0, 1.0
+    # An interval of two objects must not press all others together.
+    reach = max(max(means) - min(means), 0.25 * max(means), 0.1)
+    lows = [max(it.low or it.mean, it.mean - reach) for it in found]
+    highs = [min(it.high or it.mean, it.mean + reach) for it in found]
+    step = nice_step(max(highs) - min(lows), 3)
+    return max(0.0, step * math.floor(min(lows) / step)), step * math.ceil(max(highs) / step)
+
+
 def nice_step(reach: float, about: int) -> float:
     """Between two lines of a grid: 1, 2 or 5 of a power of ten, about so many of them."""
     rough = max(reach, 1e-6) / about
@@ -390,12 +403,15 @@ def _dates(
     count = max(1, round((ends - begins) / _WEEK))
     room = across(begins + _WEEK) - across(begins)
     every = max(1, math.ceil(_DATE / room))
-    ticks = []
+    ticks: list[Tick] = []
     for number in range(0, count, every):
         monday = begins + number * _WEEK
         at = across(monday)
         if at + _DATE / 2 > right + 12:
             break
+        # The first one, with its year, is written from its place on and not around it.
+        if ticks and len(ticks) == 1 and at - ticks[0].at < 1.7 * _DATE:
+            continue
         year = f" {monday:%y}" if number == 0 or monday.year != begins.year else ""
         ticks.append(Tick(at, f"{monday:%-d %b}{year and f' ’{year.strip()}'}"))
     return tuple(ticks)

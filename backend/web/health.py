@@ -94,6 +94,10 @@ def worries(board: Dashboard) -> list[str]:
             last = max(it.seen_at for it in known if it.kind == kind)
             name = _NAMES.get(kind, kind).lower()
             found.append(f"No {name} has been heard of since {last:%Y-%m-%d %H:%M} UTC.")
+    found += board.service.health().get("problems", [])
+    stored, about = _store(board)
+    if not stored:
+        found.append(f"The store of model versions: {about}.")
     mail = _mail(board)
     if mail.oldest is not None and now - mail.oldest > _WAITS:
         found.append(

@@ -7,7 +7,7 @@ from fastapi import Request, Response
 from sqlalchemy import select
 
 from backend.database import Database
-from backend.reports.records import BeforeAfter, By, GroupCost, Interval, OverTime
+from backend.reports.records import BeforeAfter, By, GroupCost, Interval, Mark, OverTime
 from backend.settings import Settings
 from backend.tables import ProjectRow
 from backend.web import charts
@@ -22,7 +22,7 @@ _TABLES: tuple[tuple[By, str], ...] = (
     ("label", "Label"),
     ("annotator", "Annotator"),
 )
-# Rows of a table that are shown at once; the rest unfolds.
+# Rows of a table; the report has the rest.
 _SHOWN = 12
 _NEWEST = 8
 
@@ -33,6 +33,17 @@ class Row:
 
     group: GroupCost
     whisker: charts.Whisker | None
+
+
+@dataclass(frozen=True)
+class GroupTable:
+    """Groups of one kind. ``total``: as many there are, shown or not; low, high: the scale's."""
+
+    title: str
+    rows: tuple[Row, ...]
+    total: int
+    low: str
+    high: str
 
 
 @dataclass(frozen=True)
@@ -65,15 +76,15 @@ def show(request: Request, board: Board, project: str) -> Response:
         weeks=_both(over),
         bars=[
             charts.bars([(it.title, it.histogram) for it in by_phrase[:2]], width)
-            for width in (charts.WIDE / 1.3, charts.NARROW)
+            for width in (0.64 * charts.WIDE, charts.NARROW)
         ],
         by_phrase=by_phrase,
         tables=[
-            (title, _rows(groups), _SHOWN)
+            _table(title, _by_age(groups, over.promotions) if by == "version" else groups)
             for by, title in _TABLES
             if (groups := board.reports.groups(key, by))
         ],
-        phrase_rows=_rows(by_phrase),
+        words=_table("Words", by_phrase),
         compared=_compared(compared),
         newest=newest,
         standing=standings(board.database, board.settings, [key])[key],
@@ -102,15 +113,20 @@ def _both(over: OverTime) -> list[charts.WeeksChart | None]:
     return [charts.weeks(over.weeks, over.promotions, it) for it in (charts.WIDE, charts.NARROW)]
 
 
-def _rows(groups: Sequence[GroupCost]) -> list[Row]:
+def _table(title: str, groups: Sequence[GroupCost]) -> GroupTable:
     means = [it.clicks.mean for it in groups if it.clicks is not None]
-    # One group of two objects must not press all others together.
-    least = max((it.mean for it in means), default=1.0)
-    most = max([least, *(min(it.high or 0.0, 1.6 * least) for it in means)])
-    return [
-        Row(it, charts.whisker(it.clicks.mean if it.clicks else None, 0.0, most, WHISKER))
+    low, high = charts.scale(means)
+    rows = tuple(
+        Row(it, charts.whisker(it.clicks.mean if it.clicks else None, low, high, WHISKER))
         for it in groups
-    ]
+    )
+    return GroupTable(title, rows[:_SHOWN], len(rows), f"{low:g}", f"{high:g}")
+
+
+def _by_age(groups: Sequence[GroupCost], marks: Sequence[Mark]) -> list[GroupCost]:
+    """Versions, those that began to serve last first."""
+    since = {it.version: number for number, it in enumerate(marks)}
+    return sorted(groups, key=lambda it: -since.get(it.name, -1))
 
 
 def _compared(found: Sequence[BeforeAfter]) -> list[Compared]:

@@ -3,6 +3,7 @@ answer says to the browser: no other host, no inline script, no frame, no guessi
 """
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -125,6 +126,11 @@ class Renderer:
 def prefix(request: Request) -> str:
     """Before every address of the dashboard: where it is mounted, a proxy's path included."""
     return f"{request.scope.get('root_path', '')}/dashboard"
+
+
+def asked_of(request: Request) -> defaultdict[str, str]:
+    """The address' query; '' for what it does not name."""
+    return defaultdict(str, request.query_params)
 
 
 def query(asked: Mapping[str, Any], **changed: Any) -> str:

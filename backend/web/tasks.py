@@ -1,6 +1,6 @@
 """A project's tasks as a table, and one task: each object's making, click by click."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,6 +11,7 @@ from backend.events import INTERACTIONS
 from backend.reports.records import RegionCost, ServedStep, Where
 from backend.web import project as projects
 from backend.web.board import Board, router
+from backend.web.rendering import asked_of
 
 pages = router()
 
@@ -62,7 +63,7 @@ class Object:
 def tasks(request: Request, board: Board, project: str) -> Response:
     """The table, as the address' query narrows and sorts it."""
     key = board.reports.key(project)
-    asked = dict(request.query_params)
+    asked = asked_of(request)
     sort, order = asked.get("sort") or "last_at", asked.get("order") or "desc"
     descending = order != "asc"
     found = board.reports.tasks(
@@ -147,7 +148,7 @@ def _choices(board: Board, project: str) -> dict[str, Sequence[tuple[str, str]]]
     }
 
 
-def _where(asked: dict[str, str]) -> Where:
+def _where(asked: Mapping[str, str]) -> Where:
     words: dict[str, bool] = {"with": True, "without": False}
     weeks = _number(asked.get("weeks"))
     number = _number(asked.get("task"))

@@ -15,7 +15,7 @@ from backend.jobs.records import SCORING, TRAINING, Job, LogLine
 from backend.web import charts
 from backend.web.board import GENUINE, Board, router
 from backend.web.learning import standings
-from backend.web.rendering import HEADERS
+from backend.web.rendering import HEADERS, asked_of
 
 pages = router()
 
@@ -42,7 +42,7 @@ class Curves:
 @pages.get("/training")
 def training(request: Request, board: Board) -> Response:
     """All jobs, or those of one project; what starts the next."""
-    asked = dict(request.query_params)
+    asked = asked_of(request)
     summaries = board.reports.projects()
     key = board.reports.key(asked["project"]) if asked.get("project") else None
     before = asked.get("before", "")
@@ -200,7 +200,7 @@ def _curves(log: Sequence[LogLine]) -> list[Curves]:
 def _chart(title: str, found: dict[str, list[tuple[float, float]]]) -> Curves | None:
     thinned = {name: points[:: len(points) // _POINTS + 1] for name, points in found.items()}
     share = title == "IoU"
-    wide = charts.curves(thinned, charts.WIDE * 0.8, share=share)
+    wide = charts.curves(thinned, 0.48 * charts.WIDE, share=share)
     narrow = charts.curves(thinned, charts.NARROW, share=share)
     if wide is None or narrow is None:
         return None

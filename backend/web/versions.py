@@ -17,6 +17,7 @@ from backend.registry.records import BASE, EVERYONE, Champions, Version
 from backend.reports.records import Interval
 from backend.web import charts
 from backend.web.board import GENUINE, Board, router
+from backend.web.rendering import asked_of
 
 pages = router()
 
@@ -68,7 +69,7 @@ class Entry:
 @pages.get("/versions")
 def versions(request: Request, board: Board) -> Response:
     """All versions, or those that a project can have; the log of promotions."""
-    asked = dict(request.query_params)
+    asked = asked_of(request)
     board.registry.base()
     key = board.reports.key(asked["project"]) if asked.get("project") else None
     champions, base = board.registry.champions(), board.base
@@ -147,16 +148,16 @@ def ask_to_promote(request: Request, board: Board, name: str, project: str = "")
     """What promoting it would change."""
     it = board.registry.get(name)
     key = board.reports.key(project) if project else it.project
-    now = board.serves(key)
+    champion = board.serves(key)
     return board.render.page(
         request,
         "promote.html",
         section="Versions",
         it=it,
         key=key,
-        now=now,
+        champion=champion,
         base=board.base,
-        already=now == it.name,
+        already=champion == it.name,
     )
 
 
@@ -200,7 +201,7 @@ def ask_to_roll_back(request: Request, board: Board, project: str = "") -> Respo
         "rollback.html",
         section="Versions",
         key=key,
-        now=board.serves(key),
+        champion=board.serves(key),
         back=_back(champions, key, board.serves("")),
         last=champions.by_project[key].promotion if key in champions.by_project else 0,
     )
