@@ -1,0 +1,210 @@
+"""Jobs over HTTP: scripts start, watch and end them; a stranger's page does not."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from backend.app import create_app
+from backend.contract import parse_setup
+from backend.database import Database
+from backend.jobs.store import Jobs, note_line
+from backend.metrics import Metrics
+from backend.projects import Projects
+from backend.reports.source import Reports
+from backend.settings import Settings
+
+KEY = "6.1795384361"
+
+
+class Asking:
+    """Calls the application without a server; the routes of jobs need no model."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        service: Any = SimpleNamespace(
+            reports=Reports(database), database=database, metrics=Metrics(), settings=settings
+        )
+        self._app = create_app(settings, service)
+
+    def __call__(self, path: str, method: str = "GET", **options: Any) -> httpx.Response:
+        async def asking() -> httpx.Response:
+            transport = httpx.ASGITransport(app=self._app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://backend") as client:
+                return await client.request(method, path, **options)
+
+        return anyio.run(asking)
+
+
+@pytest.fixture
+def jobs(database: Database) -> Jobs:
+    body = {"project": KEY, "schema": "<View/>", "hostname": "http://x", "access_token": ""}
+    Projects(database).remember(parse_setup(body))
+    return Jobs(database)
+
+
+@pytest.fixture
+def ask(database: Database, jobs: Jobs, settings: Settings) -> Asking:
+    return Asking(database, settings)
+
+
+@pytest.mark.parametrize("project", [6, "6", KEY])
+def test_a_training_is_started(ask: Asking, jobs: Jobs, project: int | str) -> None:
+    answer = ask("/api/jobs", "POST", json={"project": project})
+
+    assert answer.status_code == 202
+    (job,) = jobs.listed()
+    assert (job.project, job.kind, job.trigger, job.state) == (KEY, "training", "hand", "queued")
+    assert answer.headers["location"] == f"/api/jobs/{job.id}"
+    assert ask(answer.headers["location"]).json()["id"] == answer.json()["id"] == job.id
+
+
+def test_one_that_waits_is_joined(ask: Asking, jobs: Jobs) -> None:
+    first, again = (ask("/api/jobs", "POST", json={"project": 6, "kind": "scoring"}) for _ in "12")
+
+    assert first.json()["id"] == again.json()["id"]
+    assert len(jobs.listed()) == 1
+
+
+def test_one_that_waits_is_ended_at_once(ask: Asking, jobs: Jobs) -> None:
+    number = jobs.ask(KEY, "training", trigger="hand").id
+    headers = {"Content-Type": "application/json"}
+
+    answer = ask(f"/api/jobs/{number}/cancel", "POST", headers=headers)
+
+    assert answer.json()["state"] == jobs.get(number).state == "cancelled"
+    again = ask(f"/api/jobs/{number}/cancel", "POST", headers=headers)
+    assert again.status_code == 409
+    assert "ended already" in again.json()["detail"]
+
+
+def test_who_asked_is_kept(database: Database, jobs: Jobs, settings: Settings) -> None:
+    locked = {"basic_auth_user": "ann", "basic_auth_password": SecretStr("password1")}
+    ask = Asking(database, settings.model_copy(update=locked))
+
+    assert ask("/api/jobs", "POST", json={"project": 6}).status_code == 401
+    assert ask("/api/jobs", "POST", json={"project": 6}, auth=("ann", "password1")).is_success
+    assert [it.asked_by for it in jobs.listed()] == ["ann"]
+
+
+def test_the_newest_come_first_and_a_link_leads_on(ask: Asking, jobs: Jobs) -> None:
+    numbers = [jobs.ask(f"{n}.1", "training", trigger="hand").id for n in range(1, 6)]
+    path, found = "/api/jobs?limit=2&kind=training", []
+    while path:
+        page = ask(path).json()
+        assert len(page["jobs"]) <= 2
+        found += [it["id"] for it in page["jobs"]]
+        path = page["next"]
+
+    assert found == sorted(numbers, reverse=True)
+
+
+def test_filters(ask: Asking, jobs: Jobs) -> None:
+    mine = jobs.ask(KEY, "scoring", trigger="hand").id
+    jobs.ask("7.1", "training", trigger="hand")
+
+    for filters in ("project=6", f"project={KEY}", "kind=scoring"):
+        assert [it["id"] for it in ask(f"/api/jobs?{filters}").json()["jobs"]] == [mine], filters
+    assert len(ask("/api/jobs?state=queued").json()["jobs"]) == 2
+    assert ask("/api/jobs?state=running").json() == {"jobs": [], "next": None}
+
+
+def test_the_log_goes_on_after_the_line_that_is_known(
+    ask: Asking, jobs: Jobs, database: Database
+) -> None:
+    job = jobs.ask(KEY, "training", trigger="hand")
+    with database.write() as connection:
+        for line in ("one", "<script>two</script>"):
+            note_line(connection, job, line)
+
+    first, second = ask(f"/api/jobs/{job.id}").json()["log"]
+
+    assert (first["line"], second["line"]) == ("one", "<script>two</script>")
+    rest = ask(f"/api/jobs/{job.id}?after={first['id']}").json()["log"]
+    assert rest == [second]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Type": "text/plain"},
+        {"Content-Type": "application/x-www-form-urlencoded"},
+        {"Content-Type": "multipart/form-data; boundary=x"},
+        {"Content-Type": "text/plain; application/json"},
+        {},
+    ],
+)
+def test_what_a_form_of_any_page_could_send_is_refused(
+    ask: Asking, jobs: Jobs, headers: dict[str, str]
+) -> None:
+    number = jobs.ask("7.1", "training", trigger="hand").id
+    for path in ("/api/jobs", f"/api/jobs/{number}/cancel"):
+        answer = ask(path, "POST", content=b'{"project": 6}', headers=headers)
+
+        assert answer.status_code == 415
+        assert "application/json" in answer.json()["detail"]
+    assert [(it.id, it.state) for it in jobs.listed()] == [(number, "queued")]
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://backend.evil.example"])
+def test_a_page_of_another_host_is_refused(ask: Asking, jobs: Jobs, origin: str) -> None:
+    answer = ask("/api/jobs", "POST", json={"project": 6}, headers={"Origin": origin})
+
+    assert answer.status_code == 403
+    assert jobs.listed() == []
+
+
+def test_a_page_of_this_host_and_a_proxy_are_heard(ask: Asking) -> None:
+    for headers in (
+        {"Origin": "http://backend"},
+        {"Origin": "https://labels.example", "X-Forwarded-Host": "labels.example"},
+    ):
+        assert ask("/api/jobs", "POST", json={"project": 6}, headers=headers).status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/api/jobs", {"project": 99}, 404),
+        ("/api/jobs", {"project": "cats"}, 422),
+        ("/api/jobs", {"project": True}, 422),
+        ("/api/jobs", {"project": 6, "kind": "lunch"}, 422),
+        ("/api/jobs", {"project": 6, "minutes": 3}, 422),
+        ("/api/jobs", {}, 422),
+        ("/api/jobs", [], 422),
+        ("/api/jobs/77/cancel", {}, 404),
+        ("/api/jobs/0/cancel", {}, 422),
+    ],
+)
+def test_refusals_are_sentences(
+    ask: Asking, jobs: Jobs, path: str, body: object, status: int
+) -> None:
+    answer = ask(path, "POST", json=body)
+
+    assert answer.status_code == status
+    assert isinstance(answer.json()["detail"], str)
+    assert jobs.listed() == []
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/api/jobs/77", 404),
+        ("/api/jobs/cats", 422),
+        ("/api/jobs?limit=0", 422),
+        ("/api/jobs?state=asleep", 422),
+        ("/api/jobs?project=99", 404),
+        (f"/api/jobs?before={2**63}", 422),
+    ],
+)
+def test_looking_for_what_is_not_there(ask: Asking, path: str, status: int) -> None:
+    answer = ask(path)
+
+    assert answer.status_code == status
+    assert isinstance(answer.json()["detail"], str)
+
+
+def test_the_wrong_method_is_told_both_right_ones(ask: Asking) -> None:
+    assert ask("/api/jobs", "DELETE").json() == {"detail": "Use GET or POST here."}
