@@ -55,13 +55,17 @@ class Expectation:
 
     clicks: interactions expected for one of its objects to reach an IoU of 85 %, 1 to 20, on the
     average. uncertainty: 0 to 1, see `uncertainty`. objects: how many the network sees. named:
-    whether they were found by name.
+    whether they were found by name. saving: interactions of the surest object that a training may
+    save: those beyond the first, as far as the network is surer than not that the object is there.
+    Much of what is expensive stays so whatever is learned (clutter, specks); but what the network
+    finds by name and not by clicks, or in one view and not in the other, it can learn.
     """
 
     clicks: float
     uncertainty: float
     objects: int
     named: bool
+    saving: float = 0.0
 
 
 def expected_clicks(
@@ -93,8 +97,13 @@ def expected_clicks(
     chosen = objects[: budget.objects if named else 1]
     costs = [_cost(predictor, views, each, budget.clicks, rng) for each in chosen]
     cost = float(np.average(costs, weights=[it.confidence for it in chosen])) if costs else MOST
+    sure = max(2.0 * chosen[0].confidence - 1.0, 0.0) if chosen else 0.0
     return Expectation(
-        _calibrated(surest * cost + (1.0 - surest) * MOST), 1.0 - surest, len(objects), named
+        _calibrated(surest * cost + (1.0 - surest) * MOST),
+        1.0 - surest,
+        len(objects),
+        named,
+        sure * max(costs[0] - 1.0, 0.0) if costs else 0.0,
     )
 
 

@@ -1,10 +1,10 @@
 """Does the learning loop pay? A simulated team labels, the model is trained again, and so on.
 
-Each strategy chooses which pictures of the pool are labeled next: by the clicks to be expected, by
-uncertainty, or at random. The team labels them with the model of the day, the model is fine-tuned
-on all labels so far, and the same held-out objects are asked for again. Every round is a file, so
-that a simulation which was killed goes on where it was, and several processes may share its folder,
-a seed each.
+Each strategy chooses which pictures of the pool are labeled next: by the clicks that a training may
+save (`Expectation.saving`), by uncertainty, or at random. The team labels them with the model of
+the day, the model is fine-tuned on all labels so far, and the same held-out objects are asked for
+again. Every round is a file, so that a simulation which was killed goes on where it was, and
+several processes may share its folder, a seed each.
 
 Not simulated: the gate (every candidate is promoted) and base data (what was known is kept by
 distillation alone).
@@ -42,6 +42,8 @@ from training.simulate_team import (
 Strategy = Literal["clicks", "uncertainty", "random"]
 STRATEGIES: tuple[Strategy, ...] = ("clicks", "uncertainty", "random")
 ASKED = "simulation.json"
+# How much of its worth a picture loses that repeats one chosen before.
+DIVERSITY = 0.25
 Say = Callable[[str], None]
 
 
@@ -66,7 +68,7 @@ class SimulationRecipe:
         default_factory=lambda: FineTuneRecipe(steps=30, looks=1, minutes=60.0)
     )
     budget: acquisition.Budget = field(
-        default_factory=lambda: acquisition.Budget(names=6, grid=3, objects=3, clicks=3, side=320)
+        default_factory=lambda: acquisition.Budget(names=6, grid=3, objects=1, clicks=3, side=320)
     )
 
 
@@ -230,13 +232,13 @@ class _Seed:
             asked = (model.predictor, sample.image, key)
             if strategy == "clicks":
                 told = acquisition.expected_clicks(*asked, self.names, budget=recipe.budget)
-                scores.append(told.clicks)
+                scores.append(told.saving)
                 seen.append(acquisition.descriptor(*asked, budget=recipe.budget))
             else:
                 told_plainly = acquisition.uncertainty(*asked, self.names, budget=recipe.budget)
                 scores.append(told_plainly)
         if strategy == "clicks":
-            places: Sequence[int] = diversity.order(scores, np.stack(seen))
+            places: Sequence[int] = diversity.order(scores, np.stack(seen), weight=DIVERSITY)
         else:
             places = [int(place) for place in np.argsort(-np.array(scores), kind="stable")]
         return tuple(candidates[place] for place in places[: recipe.pictures])
