@@ -19,7 +19,7 @@ from backend.registry.commands import compare, import_version, promote, rollback
 from backend.reports.commands import report
 from backend.samples.command import samples
 from model.errors import PhraseClickError
-from training.commands import evaluate, simulate, train
+from training.commands import acquisition, evaluate, simulate, train
 
 if TYPE_CHECKING:
     from backend.settings import Settings
@@ -43,6 +43,7 @@ for _command in (
     train,
     evaluate,
     simulate,
+    acquisition,
     *_jobs,
     *_versions,
 ):

@@ -1,4 +1,4 @@
-"""The commands ``phraseclick train``, ``phraseclick evaluate`` and ``phraseclick simulate``.
+"""The commands ``phraseclick train``, ``evaluate``, ``simulate`` and ``acquisition``.
 
 Nothing heavy is imported before a command runs, so that ``phraseclick --help`` answers at once.
 """
@@ -242,3 +242,55 @@ def simulate(
     for file in (json, picture):
         if file is not None:
             console.print(f"Written: {file}", highlight=False)
+
+
+def acquisition(
+    context: typer.Context,
+    checkpoint: Annotated[
+        str, typer.Argument(help="A checkpoint's folder, 'shipped', or a version's name.")
+    ],
+    data: Annotated[
+        list[str],
+        typer.Option(help="Shard, folder or other data set: [FORMAT:]PATH[?OPTIONS]; repeatable."),
+    ],
+    pictures: Annotated[int, typer.Option(min=3, help="So many pictures, drawn at random.")] = 60,
+    unnamed: Annotated[
+        bool, typer.Option("--unnamed", help="Tell the network no labels: it clicks on a grid.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Of what is drawn at random.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    json: Annotated[Path | None, typer.Option(help="Write all figures here.")] = None,
+) -> None:
+    """Measure whether the interactions expected of pictures foretell what they really take."""
+    from rich.console import Console
+
+    from training.foresight import main
+    from training.measure.files import write_json
+
+    known = checkpoint == "shipped" or Path(checkpoint).is_dir() or context.obj is None
+    place = checkpoint if known else str(context.obj(checkpoint))
+    console = Console()
+    figures = main(
+        place,
+        data=data,
+        pictures=pictures,
+        named=not unnamed,
+        device=device,
+        seed=seed,
+        progress=lambda done, of: console.print(f"{done} of {of} pictures", end="\r"),
+    )
+    console.print(
+        f"{figures['pictures']} pictures, {figures['objects']} objects: "
+        f"{figures['mean_needed']} interactions, {figures['mean_expected']} expected, "
+        f"{figures['seconds_per_picture']} s a picture"
+    )
+    for name, words in (
+        ("expected", "expected clicks"),
+        ("uncertainty", "plain uncertainty"),
+        ("difference", "difference"),
+    ):
+        it = figures[name]
+        console.print(f"{words:18} {it['correlation']:+.2f} [{it['low']:+.2f}, {it['high']:+.2f}]")
+    if json is not None:
+        write_json(json, figures)
+        console.print(f"Written: {json}", highlight=False)
