@@ -1,0 +1,357 @@
+"""A team's project whose labels a small network can learn in seconds, and real processes that do.
+
+Pictures show bright discs on dark ground; the base has learned nothing. So a candidate is better
+than its champion whatever the machine is like, and a gate that works lets it pass.
+"""
+
+import hashlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from pydantic import SecretStr
+from sqlalchemy import func, select
+
+from backend import work
+from backend.database import Database
+from backend.jobs.clockwork import Clockwork
+from backend.jobs.leases import Leases
+from backend.jobs.records import Job
+from backend.jobs.store import Jobs
+from backend.label_studio import LabelStudioHosts
+from backend.pictures import Pictures
+from backend.registry.records import Promotion, Version
+from backend.registry.registry import Registry
+from backend.registry.storage import open_store
+from backend.samples import rows as sampled
+from backend.samples.rules import side
+from backend.samples.sight import Sight
+from backend.samples.store import SampleStore
+from backend.settings import Settings
+from model import checkpoint
+from model.config import ModelConfig
+from model.network import PhraseClick
+from tests.backend.samples.studio import PROJECT, Studio, connected, region, settle
+
+ROOT = Path(__file__).parents[3]
+SIZE = (96, 72)
+WORDS = ["the", "red", "cat", "dog"]
+# Rates that would ruin a network that has learned something.
+RECIPE = {
+    "steps": 24,
+    "looks": 1,
+    "pictures": 3,
+    "prompts": 2,
+    "crop": 64,
+    "rate": 0.006,
+    "backbone_rate": 0.006,
+    "ema": 0.8,
+    "distillation": 0.0,
+    "blend": 1.0,
+    "save_seconds": 0.5,
+}
+Mask = np.ndarray
+
+
+def discs(seed: int) -> tuple[bytes, list[Mask]]:
+    """A picture with two discs, as a PNG, and their masks."""
+    random = np.random.default_rng(seed)
+    width, height = SIZE
+    image = random.integers(20, 60, (height, width, 3)).astype(np.uint8)
+    down, across = np.mgrid[:height, :width]
+    masks = []
+    for left in (0, width // 2):
+        x, y = random.integers(left + 16, left + width // 2 - 14), random.integers(18, height - 18)
+        mask = (across - x) ** 2 + (down - y) ** 2 < random.integers(9, 15) ** 2
+        image[mask] = random.integers(180, 255, 3)
+        masks.append(mask)
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "PNG")
+    return stream.getvalue(), masks
+
+
+def base_checkpoint(folder: Path) -> Path:
+    """A small network that learned nothing."""
+    torch.manual_seed(0)
+    config = ModelConfig(
+        input_size=96, channels=32, word_dim=8, phrase_dim=4, attributes=("red", "dog")
+    )
+    vectors = np.random.default_rng(2).normal(size=(len(WORDS), 8)).astype(np.float32)
+    checkpoint.save(folder / "base", PhraseClick(config).eval(), WORDS, vectors)
+    return folder / "base"
+
+
+def general_set(folder: Path) -> Path:
+    """A small one of the same kind, so that a gate takes seconds."""
+    path = folder / "general.tar"
+    with tarfile.open(path, "w") as archive:
+        for seed in range(900, 906):
+            picture, masks = discs(seed)
+            ids = np.zeros(masks[0].shape, np.uint8)
+            for number, mask in enumerate(masks, 1):
+                ids[mask] = number
+            stream = io.BytesIO()
+            Image.fromarray(ids).save(stream, "PNG")
+            objects = [{"id": number, "category": "cat"} for number in (1, 2)]
+            about = json.dumps({"source": "general", "objects": objects}).encode()
+            members = {"png": picture, "inst.png": stream.getvalue(), "json": about}
+            for suffix, content in members.items():
+                entry = tarfile.TarInfo(f"{seed}.{suffix}")
+                entry.size = len(content)
+                archive.addfile(entry, io.BytesIO(content))
+    return path
+
+
+@dataclass
+class Host:
+    """Hands pictures out, each after a while; it is a Label Studio whose API answers nothing."""
+
+    url: str = ""
+    pictures: dict[str, bytes] = field(default_factory=dict)
+    delay_s: float = 0.0
+
+
+@contextmanager
+def host() -> Iterator[Host]:
+    found = Host()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            content = found.pictures.get(self.path)
+            if content is not None:
+                time.sleep(found.delay_s)
+            self.send_response(200 if content else 503)
+            self.send_header("Content-Length", str(len(content or b"")))
+            self.end_headers()
+            self.wfile.write(content or b"")
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    found.url = f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield found
+    server.shutdown()
+    server.server_close()
+
+
+def settings_for(folder: Path, url: str, **told: Any) -> Settings:
+    """Of a machine with this data folder."""
+    return Settings(
+        data=folder / "data",
+        label_studio_url=url,
+        label_studio_token=SecretStr("0123456789abcdef0123456789abcdef01234567"),
+        allow_private_addresses=True,
+        checkpoint=str(base_checkpoint(folder)),
+        gate_set=str(general_set(folder)),
+        device="cpu",
+        training_device="cpu",
+        torch_threads=1,
+        lease_s=9,
+        learn=False,
+        **told,
+    )
+
+
+class Site:
+    """A project with accepted labels, and the processes of one or more machines."""
+
+    def __init__(self, folder: Path, settings: Settings, pictures: Host) -> None:
+        self.folder = folder
+        self.settings = settings
+        self.host = pictures
+        self.database = Database(settings.resolved_database_url)
+        self.database.migrate()
+        self.jobs = Jobs(self.database)
+        self.registry = Registry(self.database, open_store(settings), settings)
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self._clock = self.new_clock()
+
+    # -- labels
+
+    def label(self, train: int = 20, held_out: int = 7) -> None:
+        """Accept labels on so many pictures of each side; they have been looked at."""
+        connected(self.database)
+        store, studio = SampleStore(self.database), Studio()
+        wanted = {"train": train, "validation": held_out}
+        seed = 0
+        while any(wanted.values()):
+            seed += 1
+            picture, masks = discs(seed)
+            split = side(hashlib.sha256(picture).hexdigest())
+            if not wanted[split]:
+                continue
+            wanted[split] -= 1
+            address = f"/files/{seed}.png"
+            self.host.pictures[address] = picture
+            studio.task(seed, address)
+            result = [region(f"{seed}-{n}", mask) for n, mask in enumerate(masks)]
+            settle(store, studio.submit(seed, seed, result))
+        hosts = LabelStudioHosts(self.settings)
+        Sight(self.database, Pictures(self.settings, hosts)).look(60)
+
+    def forget_pictures(self) -> None:
+        """So that they are fetched anew, at the host's pace."""
+        for path in (self.settings.data / "pictures").glob("*/*/*"):
+            path.unlink()
+
+    def labels(self) -> int:
+        """Accepted regions, as rows."""
+        with self.database.read() as connection:
+            query = select(func.count()).select_from(sampled.samples)
+            return int(connection.execute(query).scalar_one())
+
+    # -- processes
+
+    def start(
+        self, *command: str, settings: Settings | None = None, **environment: str
+    ) -> "subprocess.Popen[bytes]":
+        """``start("worker", "--queue=training")``: a command of phraseclick."""
+        told = settings or self.settings
+        values = {
+            name: value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+            for name in Settings.model_fields
+            if (value := getattr(told, name)) is not None
+        }
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("PHRASECLICK")}
+        ours = {f"PHRASECLICK_{name.upper()}": value for name, value in values.items()}
+        log = self.folder / f"{len(self.processes)}-{command[0]}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "backend.cli", *command],
+                env={**inherited, **ours, **environment},
+                cwd=ROOT,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.processes.append(process)
+        return process
+
+    def worker(self, settings: Settings | None = None) -> "subprocess.Popen[bytes]":
+        """One that trains."""
+        return self.start("worker", "--queue=training", settings=settings)
+
+    def kill_worker_of(self, number: int) -> None:
+        """kill -9 of the process that does a job."""
+        told = self.jobs.get(number).worker.split(" ")
+        (process,) = [it for it in self.processes if str(it.pid) in told]
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def close(self) -> None:
+        for process in self.processes:
+            if process.poll() is None:
+                with_children = process.pid
+                os.killpg(with_children, signal.SIGCONT)
+                process.terminate()
+        for process in self.processes:
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        self.database.close()
+
+    # -- jobs
+
+    def ask(self, **recipe: Any) -> Job:
+        """A training, by hand."""
+        request = {"recipe": {**RECIPE, **recipe}}
+        return self.jobs.ask(PROJECT.key, "training", trigger="hand", by="ann", request=request)
+
+    def new_clock(self) -> Clockwork:
+        """As a scheduler that has just been started has it."""
+        app = work.build(self.settings)
+        return Clockwork(
+            self.settings,
+            self.database,
+            Leases(self.settings.lease_s),
+            lambda job: work.call(app, work.RUN_JOB, job.id),
+        )
+
+    def until(self, true: Callable[[], bool], *, seconds: float = 180, ticks: bool = True) -> None:
+        """Wait; with ticks this is the scheduler, too."""
+        deadline, ticked = time.monotonic() + seconds, 0.0
+        while not true():
+            if time.monotonic() > deadline:
+                logs = "\n".join(log.read_text()[-1500:] for log in self.folder.glob("*.log"))
+                told = "\n".join(map(str, self.jobs.listed()))
+                raise AssertionError(f"{logs}\n{told}")
+            if ticks and time.monotonic() - ticked > 1:
+                self._clock.tick()
+                ticked = time.monotonic()
+            time.sleep(0.03)
+
+    def until_phase(self, number: int, phase: str, attempt: int) -> None:
+        """Wait until an attempt at a job is there."""
+
+        def there() -> bool:
+            job = self.jobs.get(number)
+            assert not job.ended, f"it ended before anybody could kill it: {job}"
+            return job.attempts == attempt and job.phase == phase and job.state == "running"
+
+        self.until(there)
+
+    def done(self, number: int) -> Job:
+        """Wait for a job's end; it must be a good one."""
+        self.until(lambda: self.jobs.get(number).ended)
+        job = self.jobs.get(number)
+        assert job.state == "done", (job, [line.line for line in self.jobs.log(number)])
+        return job
+
+    # -- what must be true afterwards
+
+    def versions_of(self, number: int) -> list[Version]:
+        return [it for it in self.registry.all(PROJECT.key) if it.data.get("job") == number]
+
+    def promotions_of(self, number: int) -> list[Promotion]:
+        return [it for it in self.registry.history(PROJECT.key) if it.who == f"job {number}"]
+
+    def champion(self) -> str:
+        champions = self.registry.champions()
+        return champions.of(PROJECT) or self.registry.base_name
+
+    def promoted_once(self, number: int) -> Mapping[str, Any]:
+        """The job's result, once it is certain that all is as it should be."""
+        job = self.done(number)
+        assert job.result is not None
+        (version,) = self.versions_of(number)
+        (promotion,) = self.promotions_of(number)
+        assert job.result["promoted"] is True, job.result["reason"]
+        assert promotion.version == version.name == job.result["version"]
+        assert self.champion() == version.name
+        assert version.state == "accepted"
+        assert checkpoint.load(self.registry.folder(version.name)).version == version.name
+        attempts = [line.attempt for line in self.jobs.log(number)]
+        assert attempts == sorted(attempts), "two attempts at once"
+        assert list((self.settings.data / "jobs").glob("*-*")) == []
+        return job.result
+
+    def start_over(self) -> None:
+        """The base serves again, so that the next candidate is better once more."""
+        while self.champion() != self.registry.base_name:
+            self.registry.rollback(PROJECT.key, who="test")
+
+
+def phases(lines: Sequence[Any]) -> list[tuple[int, str]]:
+    """Attempt and phase, in order, of a job's log."""
+    return [
+        (it.attempt, it.line.removeprefix("Phase: ")) for it in lines if it.line.startswith("Phase")
+    ]
