@@ -19,7 +19,7 @@ COMMANDS = (
     *("serve", "worker", "scheduler", "up", "bench"),
     *("jobs", "job", "cancel", "learn"),
     *("versions", "promote", "rollback", "compare", "import-version"),
-    *("connect", "doctor", "demo", "samples", "train", "evaluate"),
+    *("connect", "doctor", "demo", "samples", "report", "train", "evaluate"),
 )
 
 
