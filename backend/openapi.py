@@ -120,6 +120,7 @@ REFUSALS: dict[int | str, Schema] = {
 }
 
 _OF_THE_API = {
+    400: "The body is not text in UTF-8.",
     401: "User and password are missing or wrong.",
     403: "A page of another host asked for it.",
     404: "There is no such project, task or job.",

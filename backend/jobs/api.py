@@ -87,7 +87,7 @@ def job(
 @router.post(
     "",
     status_code=202,
-    responses=refusals(403, 409, 413, 415),
+    responses=refusals(400, 403, 409, 413, 415),
     dependencies=[Depends(_meant)],
 )
 def start(request: Request, response: Response, service: Served, asked: schema.Asked) -> schema.Job:
