@@ -26,7 +26,7 @@ widened for few pictures.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -132,31 +132,34 @@ class Ruling:
     comparisons: dict[Which, tuple[Comparison, ...]]
 
 
-def rule(outcomes: dict[Which, Sequence[Outcome]], rules: GateRules, champion: str) -> Ruling:
+def rule(outcomes: Mapping[Which, Sequence[Outcome]], rules: GateRules, champion: str) -> Ruling:
     """Decide by what was asked on both sets. champion: its name, for the sentence."""
     found: dict[Which, tuple[Comparison, ...]] = {
         which: tuple(_comparisons(outcomes[which], rules)) for which in SETS
     }
     short = [sentence for which in SETS if (sentence := _too_few(which, outcomes[which], rules))]
-    harm = [
-        f"{each.says.capitalize()} on {name}: {each.sentence}."
-        for which, name in SETS.items()
-        # The plainest harm first.
-        for each in sorted(found[which], key=lambda it: it.says != "much worse")
-        if each.mode != ALL and each.says in ("worse", "much worse")
-    ]
+    harm = {which: _harm(which, found[which]) for which in SETS}
     decisive = [each for each in found["own"] if each.mode == ALL]
     gains = [
         f"Better on {SETS['own']}: {each.sentence}." for each in decisive if each.says == "better"
     ]
-    if short or harm:
-        reasons = (*short, *harm)
-        return Ruling(False, f"{reasons[0]} {champion} stays.", reasons, found)
+    if short or any(harm.values()):
+        # The worst of each set; all of them stand in the report.
+        told = short or [each[0] for each in harm.values() if each]
+        reasons = (*short, *(each for which in SETS for each in harm[which]))
+        return Ruling(False, f"{' '.join(told)} {champion} stays.", reasons, found)
     if not gains:
         said = "; ".join(each.sentence for each in decisive)
         reason = f"Not surely better on {SETS['own']}: {said}."
         return Ruling(False, f"{reason} {champion} stays.", (reason,), found)
     return Ruling(True, f"{gains[0]} Not worse on {SETS['general']}.", tuple(gains), found)
+
+
+def _harm(which: Which, comparisons: Sequence[Comparison]) -> list[str]:
+    """What got worse on a set, in sentences, the plainest first."""
+    worse = [it for it in comparisons if it.mode != ALL and it.says in ("worse", "much worse")]
+    worse.sort(key=lambda it: it.says != "much worse")
+    return [f"{it.says.capitalize()} on {SETS[which]}: {it.sentence}." for it in worse]
 
 
 def _too_few(which: Which, outcomes: Sequence[Outcome], rules: GateRules) -> str:
