@@ -20,6 +20,7 @@ from sqlalchemy import text
 from backend import spool, work
 from backend.database import Database
 from backend.deliveries import ATTEMPTS, Deliveries, Stored
+from backend.jobs.store import Jobs
 from backend.service import Service
 from backend.settings import Settings
 from backend.upkeep import Upkeep
@@ -254,6 +255,44 @@ def test_every_recorded_delivery_can_be_taken_in(
     assert waiting_in(database) == 0
     upkeep.tidy()
     upkeep.close()
+
+
+def test_the_button_of_label_studio_asks_for_one_training(
+    service: Service, settings: Settings, database: Database, page: Any
+) -> None:
+    body = page.recorded("webhook_START_TRAINING")
+    service.webhook(orjson.dumps(body), body)
+    upkeep = Upkeep(settings)
+    (delivery,) = Deliveries(database).waiting()
+    # Taken in twice, as after a crash, when the first training has ended already.
+    upkeep._take_in(delivery)
+    Jobs(database).cancel(1, "ann")
+    upkeep.settle()
+    upkeep.close()
+
+    (job,) = Jobs(database).listed()
+    assert (job.kind, job.trigger, job.asked_by) == ("training", "label_studio", "Label Studio")
+    assert job.project.startswith("1.")
+
+
+def test_the_clock_goes_on_evenly_whatever_the_wall_s_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Jumping(datetime):
+        ahead = timedelta()
+
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + cls.ahead
+
+    monkeypatch.setattr(work, "datetime", Jumping)
+    every = work.schedule(0.2, nowfun=work._steadily())
+    began = every.now()
+    Jumping.ahead = timedelta(days=-2)
+
+    assert not every.is_due(began).is_due
+    time.sleep(0.25)
+    assert every.is_due(began).is_due
 
 
 # -- the worker itself

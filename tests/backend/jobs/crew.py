@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[3]
 
 
 class Crew:
-    """Processes that share a database and a broker, each with a data folder of its own."""
+    """Processes that share a database, a broker and a folder."""
 
     def __init__(self, folder: Path, *, database_url: str = "", broker_url: str = "") -> None:
         self.folder = folder

@@ -1,6 +1,7 @@
 """The same job by each kind of broker, on either database, done by real processes."""
 
 import itertools
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,7 +50,8 @@ def test_a_job_goes_from_its_row_to_a_worker_and_back(crew: Crew) -> None:
 
     job = crew.done(asked.id)
 
-    assert job.result == {"attempt": 1, "nice": 10, "threads": "1"}
+    stands_back = min(19, os.nice(0) + crew.settings.training_nice)
+    assert job.result == {"attempt": 1, "nice": stands_back, "threads": "1"}
     assert [it["what"] for it in crew.entries(job.id)] == ["begins", "promotes"]
     assert [it.kind for it in processes(crew.database)] == ["worker", "training", "scheduler"]
     assert all(it.lives() for it in processes(crew.database))

@@ -71,8 +71,9 @@ def test_two_schedulers_start_what_is_due_once(crew: Crew) -> None:
 
 
 def test_a_killed_worker_s_job_is_taken_over(crew: Crew) -> None:
-    job = ask(crew, "3.1", seconds=3)
+    job = ask(crew, "3.1", seconds=4)
     killed = crew.does(job.id)
+    crew.until(lambda: crew.jobs.get(job.id).phase == "learning")
     os.killpg(killed.pid, signal.SIGKILL)
     killed.wait()
     crew.start("training")  # as its supervisor would
