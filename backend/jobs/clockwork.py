@@ -147,7 +147,14 @@ class Clockwork:
 
 
 def _due(connection: Connection, now: datetime) -> list[Job]:
-    """Trainings first, then the oldest. Those of a project that pauses wait with it."""
+    """Trainings first, then the oldest. Those of a project that pauses wait with it; those behind
+    another one of their kind are rung for once that has ended."""
+    other = rows.jobs.alias()
+    behind = select(other.c.id).where(
+        other.c.project == rows.jobs.c.project,
+        other.c.kind == rows.jobs.c.kind,
+        other.c.state == "running",
+    )
     pauses = select(rows.plans.c.project).where(rows.plans.c.paused.is_(True))
     by_itself = rows.jobs.c.trigger.in_(("labels", "schedule"))
     query = (
@@ -155,6 +162,7 @@ def _due(connection: Connection, now: datetime) -> list[Job]:
         .where(
             rows.jobs.c.state == "queued",
             rows.jobs.c.due_at <= now,
+            ~behind.exists(),
             ~(by_itself & rows.jobs.c.project.in_(pauses)),
         )
         .order_by((rows.jobs.c.kind != "training"), rows.jobs.c.id)

@@ -79,6 +79,23 @@ def test_a_broker_that_is_away_is_asked_again(
     assert [it.id for it in rung] == [job.id]
 
 
+def test_what_is_behind_another_of_its_kind_is_rung_for_when_that_has_ended(
+    clock: Clock, database: Database, jobs: Jobs, runner: Runner, trainings_do: Does
+) -> None:
+    behind: list[int] = []
+
+    def work(job: Job, progress: object) -> dict[str, int]:
+        behind.append(jobs.ask(PROJECT, "training", trigger="hand").id)
+        clock.tick()
+        assert clock.rung == []
+        return {}
+
+    trainings_do(work)
+    runner.run(jobs.ask(PROJECT, "training", trigger="hand").id)
+    clock.tick()
+    assert clock.rung == behind
+
+
 # -- workers that died
 
 
