@@ -35,7 +35,7 @@ CURVE = ((1.0, 1.0), (2.6, 1.2), (4.4, 3.2), (6.2, 6.2), (7.7, 8.6), (10.5, 11.1
 
 @dataclass(frozen=True)
 class Budget:
-    """What a picture may cost: about a second of one CPU core, whatever its size.
+    """What a picture may cost: one to two seconds of one CPU core, whatever its size.
 
     names: labels that are asked for. grid: clicks across and down where no label is found.
     objects: so many of those found, the surest, are practised on. clicks: in each view of each

@@ -34,7 +34,7 @@ from backend.registry.storage import open_store
 from backend.settings import Settings
 from training.diversity import WEIGHT, order
 
-# Tasks that are read, scored and written before the next: about half a minute of one core.
+# Tasks that are read, scored and written before the next: less than a minute of one core.
 CHUNK = 25
 # What serves tasks by their score; Label Studio's other ways to serve them look at none.
 BY_SCORE = "Uncertainty sampling"
