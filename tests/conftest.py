@@ -4,6 +4,11 @@ import signal
 
 import pytest
 
+from tests.browser import browser
+
+# A fixture of another file.
+__all__ = ["browser"]
+
 # A shell that starts the tests in the background has its children ignore Ctrl-C, and so would every
 # program that a test interrupts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

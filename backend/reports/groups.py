@@ -7,7 +7,8 @@ import numpy as np
 
 from backend.errors import ReportError
 from backend.reports.estimate import histogram_of, mean_of, spread_of
-from backend.reports.ledger import Flags, Ints, Ledger
+from backend.reports.ledger import Flags, Ledger
+from backend.reports.log_sums import Ints
 from backend.reports.records import BYS, MOST, By, GroupCost, Week, Where
 
 _WEEK_S = 7 * 86_400

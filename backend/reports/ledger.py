@@ -6,31 +6,24 @@ written. It holds no masks and no curves.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
-from sqlalchemy import Connection, CursorResult, String, Table, case, cast, distinct, func, select
-from sqlalchemy.sql import ColumnElement
+from sqlalchemy import Connection, String, Table, cast, func, select
 
-from backend.events import INTERACTIONS
+from backend.reports import log_sums
+from backend.reports.log_sums import COUNTS, Floats, Ints, LogSums, columns, seconds_of
 from backend.reports.records import Where
 from backend.reports.tables import AnnotationTimeRow, RegionCostRow
 from backend.samples import rows
-from backend.tables import EventRow
 
 _costs: Table = RegionCostRow.__table__  # type: ignore[assignment]
 _times: Table = AnnotationTimeRow.__table__  # type: ignore[assignment]
-_events: Table = EventRow.__table__  # type: ignore[assignment]
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
-
-# What is counted of every event, in this order.
-COUNTS = ("positive", "negative", "phrases", "undos", "predictions")
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +83,9 @@ class Ledger:
     regions: Regions
     loose: Loose
     leads: Leads
+    # For the next reading: the targets of each region, and the log that will not change any more.
+    targets: Sequence[str]
+    log: LogSums
 
     def chosen(self, where: Where) -> Flags:
         """The regions that count."""
@@ -125,24 +121,28 @@ def clicks_and_phrases(counts: Ints) -> Ints:
 
 
 def stamp(connection: Connection, project: str) -> tuple[Any, ...]:
-    """Changes with everything that a ledger is read from; cheap."""
-    event = connection.execute(select(func.max(_events.c.id))).scalar()
+    """Changes with everything that a ledger is read from; cheap. First that of the costs."""
     drawn = select(func.count(), func.max(cast(_costs.c.drawn_at, String))).where(
         _costs.c.project == project
     )
-    return event, *connection.execute(drawn).one()
+    told = select(func.count(_times.c.lead_time)).where(_times.c.project == project)
+    costs = (*connection.execute(drawn).one(), connection.execute(told).scalar())
+    return costs, log_sums.stamp(connection)
 
 
-def read(connection: Connection, project: str) -> Ledger:
-    """Read a project."""
+def read(connection: Connection, project: str, before: Ledger | None = None) -> Ledger:
+    """Read a project; what has not changed is taken from an earlier ledger of it."""
     now = stamp(connection, project)
-    # Column by column: a row as an object of its own costs more than all that is done with it.
-    found = _columns(connection.execute(_region_query(connection, project)), len(_REGION))
+    log, whole = log_sums.read(connection, project, before.log if before else None)
+    if before is not None and before.stamp[0] == now[0]:
+        loose = _loose(whole, before.targets, before.regions.counts)
+        return replace(before, stamp=now, loose=loose, log=log)
+    found = columns(connection.execute(_region_query(connection, project)), len(_REGION))
     column = dict(zip(_REGION, found, strict=True))
     versions, version = _coded(column["model_version"])
     labels, label = _coded(column["label"])
     counts = np.array([column[name] for name in COUNTS], np.int64)
-    leads = _columns(connection.execute(_lead_query(project)), 3)
+    leads = columns(connection.execute(_lead_query(project)), 3)
     return Ledger(
         project=project,
         stamp=now,
@@ -159,10 +159,12 @@ def read(connection: Connection, project: str) -> Ledger:
             counts=counts,
             **{name: np.array(column[name], np.float64) for name in (*_TIMES, *_FIGURES)},
         ),
-        loose=_loose(connection, project, column["targets"], counts),
+        loose=_loose(whole, column["targets"], counts),
         leads=Leads(
             np.array(leads[0], np.int64), np.array(leads[1], np.int64), np.array(leads[2], float)
         ),
+        targets=column["targets"],
+        log=log,
     )
 
 
@@ -201,74 +203,26 @@ def _lead_query(project: str) -> Any:
     )
 
 
-def _loose(connection: Connection, project: str, targets: Sequence[str], counts: Ints) -> Loose:
+def _loose(log: LogSums, targets: Sequence[str], counts: Ints) -> Loose:
     """What the log has of each target, less what its region holds already."""
     held: dict[int, int] = {}
     for number, written in enumerate(targets):
         for target in orjson.loads(written):
             held[target] = number
-    task, target, last_at, *logged = _columns(
-        connection.execute(_log_query(connection, project)), 3 + len(COUNTS)
-    )
-    table = np.array(logged, np.int64).reshape(len(COUNTS), len(task))
-    place = np.array([held.get(each, -1) for each in target], np.int64)
-    # A region may be worked on since it was drawn: the first of its targets stands for the rest.
+    place = np.array([held.get(target, -1) for target in log.target.tolist()], np.int64)
+    # A region may be worked on since it was drawn: the last of its entries stands for the rest.
     mine = np.flatnonzero(place >= 0)
-    rest = np.zeros_like(counts)
+    table, rest = log.counts.copy(), np.zeros_like(counts)
     for count in range(len(COUNTS)):
         sums = np.bincount(place[mine], table[count][mine], len(targets))
         rest[count] = np.maximum(sums.astype(np.int64) - counts[count], 0)
     # Some answer no interaction, an undone click's for one: they are the region's own.
     rest[COUNTS.index("predictions")] = 0
-    regions, first = np.unique(place[mine], return_index=True)
+    regions, last = np.unique(place[mine][::-1], return_index=True)
     table[:, mine] = 0
-    table[:, mine[first]] = rest[:, regions]
+    table[:, mine[::-1][last]] = rest[:, regions]
     open_ = table.any(axis=0)
-    return Loose(
-        np.array(task, np.int64)[open_], table[:, open_], np.array(last_at, np.float64)[open_]
-    )
-
-
-def _log_query(connection: Connection, project: str) -> Any:
-    def count(condition: ColumnElement[bool]) -> Any:
-        return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
-
-    kind = _events.c.kind
-    served = case(
-        (
-            _events.c.answered_at.is_not(None)
-            & (_events.c.error == "")
-            & (_events.c.request_id != ""),
-            _events.c.request_id,
-        )
-    )
-    counts = (count(kind == each) for each in (*INTERACTIONS, "undo"))
-    return (
-        select(
-            _events.c.task_id,
-            _events.c.target_id,
-            seconds_of(connection, func.max(_events.c.created_at)).label("last_at"),
-            *counts,
-            func.count(distinct(served)),
-        )
-        .where(_events.c.project == project)
-        .group_by(_events.c.task_id, _events.c.target_id)
-        .order_by(_events.c.task_id, _events.c.target_id)
-    )
-
-
-def seconds_of(connection: Connection, moment: Any) -> Any:
-    """A time as seconds since 1970, worked out by the database: reading 100,000 of them as datetime
-    takes longer than all the rest."""
-    if connection.dialect.name == "sqlite":
-        return (func.julianday(moment) - 2440587.5) * 86400.0
-    return func.extract("epoch", moment)
-
-
-def _columns(result: CursorResult[Any], width: int) -> list[Sequence[Any]]:
-    """A result turned on its side."""
-    found = result.all()
-    return list(zip(*found, strict=True)) if found else [()] * width
+    return Loose(log.task[open_], table[:, open_], log.last_at[open_])
 
 
 def _coded(values: Sequence[str]) -> tuple[tuple[str, ...], Ints]:

@@ -14,7 +14,8 @@ from backend.contract import Project
 from backend.registry import promotion_log
 from backend.registry.records import EVERYONE, Champions, Promotion
 from backend.reports.estimate import around
-from backend.reports.ledger import Flags, Ints, Ledger
+from backend.reports.ledger import Flags, Ledger
+from backend.reports.log_sums import Ints
 from backend.reports.records import BeforeAfter, Interval, Mark, SizeClass, Stratum, size_class
 
 

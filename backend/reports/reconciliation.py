@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Table, func, select
 from backend.events import INTERACTIONS
 from backend.reports import ledger as ledgers
 from backend.reports.drawing import BRUSH
-from backend.reports.ledger import COUNTS
+from backend.reports.log_sums import COUNTS
 from backend.reports.records import Reconciliation, Where
 from backend.reports.tables import AnnotationTimeRow, RegionCostRow
 from backend.reports.tasks import table

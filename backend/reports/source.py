@@ -173,7 +173,7 @@ class Reports:
                 kept = self._kept.get(project)
             if kept is not None and kept.stamp == now:
                 return kept
-            fresh = ledgers.read(connection, project)
+            fresh = ledgers.read(connection, project, kept)
         with self._lock:
             self._kept[project] = fresh
             self._kept.move_to_end(project)

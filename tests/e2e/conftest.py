@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import Browser, BrowserContext
 
 from backend.demo.label_studio_server import label_studio
 from tests.e2e.annotator_page import AnnotatorPage
@@ -18,16 +18,6 @@ from tests.e2e.servers import REPOSITORY, Backend, LabelStudioApi, running
 from tests.e2e.studio import Studio
 
 ARTEFACTS = REPOSITORY / "tests" / "artefacts"
-# Quiet, and fit for a machine without a screen or a graphics card.
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 WINDOW = (1280, 800)
 
 
@@ -49,19 +39,6 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
         running(Backend(folder / "backend")) as backend,
     ):
         yield Studio(server, LabelStudioApi(server), backend)
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium with a fresh profile."""
-    program = shutil.which("chromium")
-    assert program, (
-        "Chromium is not installed: run 'make test' as root, or apt-get install chromium"
-    )
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=program, headless=True, args=FLAGS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="session")

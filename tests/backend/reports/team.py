@@ -60,6 +60,7 @@ class Team:
         connected(self.database, self.studio.project)
         self.upkeep = Upkeep(self.settings)
         self.memory = InteractionMemory(self.database, Policy())
+        self.reports = Reports(self.database)
         for task in (1, 2, 3):
             self.studio.task(task)
             self.shared[task] = []
@@ -247,7 +248,10 @@ class Team:
 
     def check_log(self) -> None:
         """At any time: the sums over tasks are what was done."""
-        found = {task.task: task for task in Reports(self.database).tasks(self.key, size=99).items}
+        fresh = Reports(self.database).tasks(self.key, size=99).items
+        # A server that has been asked before knows the same as one that has just begun.
+        assert self.reports.tasks(self.key, size=99).items == fresh
+        found = {task.task: task for task in fresh}
         for number, counts in self.counts.items():
             told = found.get(number)
             for kind in ("positive", "negative", "phrases"):

@@ -1,0 +1,93 @@
+"""The dashboard over a small real service, with a project in it or without."""
+
+import re
+from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from backend.app import create_app
+from backend.service import Service
+from backend.settings import Settings
+from model.predictor import Predictor
+from tests.backend.registry.conftest import MakeCheckpoint, make_checkpoint, network
+from tests.backend.web import scene
+from tests.backend.web.scene import Scene
+
+# Fixtures of another file.
+__all__ = ["make_checkpoint", "network"]
+
+FORM = re.compile(r'name="token" value="([0-9a-f]+)"')
+
+
+@pytest.fixture
+def settings(tmp_path: Path, random_checkpoint: Path) -> Settings:
+    return Settings(data=tmp_path / "data", checkpoint=str(random_checkpoint), device="cpu")
+
+
+@pytest.fixture
+def service(settings: Settings, predictor: Predictor) -> Iterator[Service]:
+    opened = Service(settings, predictor)
+    opened.registry.base()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def browse(settings: Settings, service: Service) -> Iterator[TestClient]:
+    """A browser without scripts, that follows where it is sent."""
+    with TestClient(create_app(settings, service), base_url="http://dashboard.test") as client:
+        yield client
+
+
+@pytest.fixture
+def filled(service: Service) -> Scene:
+    """A project with everything."""
+    return scene.fill(service, scene.photograph_of())
+
+
+@pytest.fixture
+def version(service: Service, make_checkpoint: MakeCheckpoint) -> Callable[..., str]:
+    """``version(3, state="rejected", gate={…})``: one more version of the project; its name."""
+
+    def add(number: int, **told: Any) -> str:
+        told = {"project": scene.KEY, "data": {"labels": 20 * number}, **told}
+        added = service.registry.add(make_checkpoint(number, noc=4.0 - number / 10), **told)
+        scene.keep_gate_pictures(service.database, added.name)
+        return added.name
+
+    return add
+
+
+class Page(HTMLParser):
+    """What is on a page: its text without scripts, its elements with their attributes."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    @property
+    def words(self) -> str:
+        """The text, every space a single one."""
+        return " ".join(self.text.split())
+
+
+def token(browse: TestClient, path: str = "/dashboard/training") -> str:
+    """That of a form on the page; the cookie that goes with it is the client's by now."""
+    found = FORM.search(browse.get(path).text)
+    assert found is not None, f"a form is on {path}"
+    return found[1]

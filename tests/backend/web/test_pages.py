@@ -1,0 +1,245 @@
+"""Each page over HTTP: empty and filled, what strangers wrote as text, doors and headers."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from starlette.testclient import TestClient
+
+from backend.app import create_app
+from backend.service import Service
+from backend.settings import Settings
+from backend.web.project import label_studio
+from tests.backend.web import scene
+from tests.backend.web.conftest import Page
+from tests.backend.web.scene import KEY, SCRIPT, TASK, Scene
+
+PROJECT = f"/dashboard/projects/{KEY}"
+EMPTY = ("", "/training", "/versions", "/health", "/rollback")
+FILLED = (
+    *(f"/dashboard{path}" for path in EMPTY),
+    PROJECT,
+    f"{PROJECT}/tasks",
+    f"{PROJECT}/tasks?sort=per_object&order=asc&words=with&weeks=52&page=2",
+    f"{PROJECT}/tasks/{TASK}",
+    f"/dashboard/training?project={KEY}&kind=training&state=failed",
+    "/dashboard/training/1",
+    f"/dashboard/versions?project={KEY}",
+)
+
+
+@pytest.mark.parametrize("path", EMPTY)
+def test_an_empty_page_says_what_to_do(browse: TestClient, path: str) -> None:
+    answer = browse.get(f"/dashboard{path}")
+
+    assert answer.status_code == 200
+    page = Page(answer.text)
+    assert len(page.all("h1")) == 1
+    assert "None" not in page.words.replace("Last errors None.", "")
+
+
+def test_the_bare_address_leads_to_the_dashboard(browse: TestClient) -> None:
+    answer = browse.get("/")
+
+    assert answer.url.path == "/dashboard"
+    assert "phraseclick connect" in answer.text
+
+
+@pytest.mark.parametrize("path", FILLED)
+def test_pages_of_a_project_are_whole_and_quote_strangers(
+    browse: TestClient, filled: Scene, version: Callable[..., str], path: str
+) -> None:
+    version(1, gate=scene.gate())
+
+    answer = browse.get(path)
+
+    assert answer.status_code == 200, Page(answer.text).words
+    page = Page(answer.text)
+    assert all("src" in script for script in page.all("script")), "no script but our files"
+    assert "<i>" not in answer.text
+    assert not [it for _, it in page.elements if any(name.startswith("on") for name in it)]
+    assert not [it for _, it in page.elements if "style" in it], "no inline style"
+
+
+def test_a_phrase_that_is_a_script_is_text(browse: TestClient, filled: Scene) -> None:
+    page = Page(browse.get(f"{PROJECT}/tasks/{TASK}").text)
+
+    assert f"“{scene.PHRASE}”" in page.words
+    assert SCRIPT in page.words.replace(scene.PHRASE, "", 2), "the label, too"
+
+
+def test_nothing_is_asked_of_another_host(browse: TestClient, filled: Scene) -> None:
+    for path in FILLED:
+        page = Page(browse.get(path).text)
+        for tag, name in (("script", "src"), ("link", "href"), ("img", "src"), ("form", "action")):
+            for it in page.all(tag):
+                assert it.get(name, "/").startswith("/"), (path, it)
+
+
+def test_headers_forbid_what_no_page_needs(browse: TestClient) -> None:
+    headers = browse.get("/dashboard").headers
+
+    policy = headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'none'" in policy
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["cache-control"] == "no-store"
+    cookie = headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+
+
+@pytest.mark.parametrize("path", FILLED)
+def test_what_screen_readers_need(browse: TestClient, filled: Scene, path: str) -> None:
+    page = Page(browse.get(path).text)
+
+    assert page.all("html")[0]["lang"] == "en"
+    for tag in ("main", "header", "footer", "nav", "h1"):
+        assert page.all(tag), f"a {tag} on {path}"
+    assert all("scope" in it for it in page.all("th"))
+    assert all(it.get("alt") for it in page.all("img"))
+    assert len(page.all("table")) == len(page.all("caption"))
+    for svg in page.all("svg"):
+        assert svg.get("aria-hidden") == "true" or svg.get("aria-label"), svg
+    ids = [it["id"] for _, it in page.elements if "id" in it]
+    assert len(ids) == len(set(ids)), "every id once"
+    for _, it in page.elements:
+        for name in ("aria-labelledby",):
+            assert it.get(name, ids and ids[0]) in ids
+    levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)]
+    assert all(b - a <= 1 for a, b in zip(levels, levels[1:], strict=False)), levels
+
+
+def test_sorting_is_told_and_turned_around(browse: TestClient, filled: Scene) -> None:
+    page = Page(browse.get(f"{PROJECT}/tasks?sort=interactions&order=desc").text)
+
+    (sorted_by,) = [it for it in page.all("th") if "aria-sort" in it]
+    assert sorted_by["aria-sort"] == "descending"
+    links = [it["href"] for it in page.all("a")]
+    assert "?sort=interactions&order=asc" in links
+
+
+def test_filters_narrow_the_tasks_and_stay_chosen(browse: TestClient, filled: Scene) -> None:
+    everything = Page(browse.get(f"{PROJECT}/tasks").text)
+    one = Page(browse.get(f"{PROJECT}/tasks?task={TASK}&label=&words=with").text)
+
+    assert "41 tasks" in everything.words
+    assert "1 task." in one.words
+    assert "selected" in next(it for it in one.all("option") if it.get("value") == "with")
+
+
+def test_a_task_leads_into_label_studio(browse: TestClient, filled: Scene) -> None:
+    links = [it["href"] for it in Page(browse.get(f"{PROJECT}/tasks/{TASK}").text).all("a")]
+
+    assert f"http://studio.test/projects/6/data?task={TASK}" in links
+
+
+def test_an_announced_address_that_is_a_script_is_no_link(
+    service: Service, filled: Scene, settings: Settings
+) -> None:
+    from sqlalchemy import update
+
+    from backend.tables import ProjectRow
+
+    with service.database.write() as connection:
+        connection.execute(update(ProjectRow).values(hostname="javascript:alert(1)//"))
+
+    assert label_studio(service.database, settings, KEY) == ""
+
+
+def test_a_gate_is_shown_with_its_figures_and_pictures(
+    browse: TestClient, filled: Scene, version: Callable[..., str]
+) -> None:
+    name = version(1, gate=scene.gate(), state="accepted")
+
+    page = Page(browse.get(f"/dashboard/versions/{name}").text)
+
+    assert "Passed." in page.words
+    assert "Interactions to 85 % clicks alone" in page.words
+    assert "2.10 3.40 −1.30 −1.57 to −1.03 better" in page.words
+    assert "Where it beat the champion" in page.words
+    pictures = [it["src"] for it in page.all("img")]
+    assert len(pictures) == 2
+    assert browse.get(pictures[0]).headers["content-type"] == "image/jpeg"
+    assert (
+        browse.get(f"/dashboard/versions/{name}/examples/..%2F..%2Fphraseclick.db").status_code
+        == 404
+    )
+
+
+def test_two_versions_side_by_side(
+    browse: TestClient, filled: Scene, version: Callable[..., str]
+) -> None:
+    one, other = version(1), version(2, gate=scene.gate(passed=False))
+
+    page = Page(browse.get(f"/dashboard/versions/compare?one={one}&other={other}").text)
+
+    assert "noc 3.9 3.8 −0.100" in page.words
+    assert "Labels 20 40" in page.words
+    assert "Much worse on the general set." in page.words
+
+
+def test_trouble_is_told_in_sentences(browse: TestClient, filled: Scene) -> None:
+    for path in ("/dashboard", "/dashboard/health"):
+        words = Page(browse.get(path).text).words
+        assert "No worker has been heard of since" in words
+        assert "1 webhook deliveries wait since" in words
+        assert "Label Studio did not answer." in words
+        assert f"failed: No label {SCRIPT}." in words
+    health = Page(browse.get("/dashboard/health").text).words
+    assert "could not be had. worker, just now, 2 times" in health
+    assert "cache 123.0 MB" in health
+
+
+def test_a_page_that_is_not_there(browse: TestClient) -> None:
+    for path in ("nothing", "projects/77", "training/x", "versions/none", "projects/6.1/tasks/5"):
+        answer = browse.get(f"/dashboard/{path}")
+        assert answer.status_code == 404, path
+        assert "That did not work" in answer.text
+
+
+def test_what_nobody_foresaw_is_a_page_with_a_sentence(
+    browse: TestClient, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr(service.reports, "projects", broken)
+    answer = browse.get("/dashboard")
+
+    assert answer.status_code == 500
+    assert "the backend's log holds the cause" in Page(answer.text).words
+    assert "secret detail" not in answer.text
+
+
+def test_the_dashboard_asks_for_the_password(settings: Settings, service: Service) -> None:
+    guarded = settings.model_copy(
+        update={"basic_auth_user": "ada", "basic_auth_password": SecretStr("correct horse")}
+    )
+    with TestClient(create_app(guarded, service)) as client:
+        for path in ("/dashboard", "/dashboard/static/dashboard.css", "/"):
+            assert client.get(path).status_code == 401, path
+        assert client.get("/dashboard", auth=("ada", "correct horse")).status_code == 200
+
+
+def test_one_name_for_all_pages_in_the_metrics(browse: TestClient, filled: Scene) -> None:
+    browse.get(PROJECT)
+    browse.get("/dashboard/static/dashboard.css")
+
+    figures = browse.get("/metrics").text
+    assert 'phraseclick_requests_total{route="/dashboard",status="200"} 2.0' in figures
+    assert KEY not in "".join(line for line in figures.splitlines() if "route=" in line)
+
+
+def test_files_of_the_dashboard_are_in_the_package() -> None:
+    import tomllib
+
+    root = Path(__file__).parents[3]
+    globs = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"][
+        "package-data"
+    ]
+    kinds = {it.suffix for it in (root / "backend" / "web").rglob("*.*") if it.suffix != ".py"}
+    assert {f"**/*{kind}" for kind in kinds if kind != ".pyc"} <= set(globs["backend"])
