@@ -305,7 +305,7 @@ def test_a_recipe_comes_along_with_the_request(labeled: Site) -> None:
     assert (recipe.steps, recipe.crop, recipe.minutes, recipe.threads) == (7, 64, 6.0, 1)
 
     odd = Job(**{**vars(job), "request": {"recipe": {"stepps": 1}}})
-    with pytest.raises(JobError, match="not .'stepps': 1"):
+    with pytest.raises(JobError, match=r"not .'stepps': 1"):
         pipeline.recipe_of(labeled.settings, odd)
 
 

@@ -262,8 +262,18 @@ def _photographed(service: Service, photograph: bytes | None, now: datetime) -> 
 def _jobs(database: Database, now: datetime) -> tuple[int, int, int]:
     """One that runs, one that waits, one that is done; two more that ended otherwise."""
     began = now - timedelta(minutes=4)
-    running = _job(database, "running", began, started_at=began, heartbeat_at=now, attempts=1,
-                   phase="training", progress=0.42, message="Step 21 of 50", worker="host:1")  # fmt: skip
+    running = _job(
+        database,
+        "running",
+        began,
+        started_at=began,
+        heartbeat_at=now,
+        attempts=1,
+        phase="training",
+        progress=0.42,
+        message="Step 21 of 50",
+        worker="host:1",
+    )
     with database.write() as connection:
         lines = [_line(running, began, "Phase: reading"), _line(running, began, "Phase: training")]
         for step in range(1, 22):
@@ -274,9 +284,16 @@ def _jobs(database: Database, now: datetime) -> tuple[int, int, int]:
         lines.append(_line(running, now, f"Label {SCRIPT} is new.", "warning"))
         connection.execute(insert(JobLogRow), lines)
     queued = _job(database, "queued", now, kind="scoring", trigger="promotion")
-    done = _job(database, "done", began - timedelta(hours=2), started_at=began - timedelta(hours=2),
-                ended_at=began - timedelta(hours=1.9), progress=1.0, attempts=1,
-                result={"version": "team-1", "passed": True, "labels": 24, "minutes": 5.2})  # fmt: skip
+    done = _job(
+        database,
+        "done",
+        began - timedelta(hours=2),
+        started_at=began - timedelta(hours=2),
+        ended_at=began - timedelta(hours=1.9),
+        progress=1.0,
+        attempts=1,
+        result={"version": "team-1", "passed": True, "labels": 24, "minutes": 5.2},
+    )
     ended = {"started_at": began, "ended_at": now, "attempts": 1}
     _job(database, "failed", began - timedelta(minutes=1), **ended, error=f"No label {SCRIPT}.")
     _job(database, "cancelled", began - timedelta(minutes=2), **ended, error="Cancelled by ada.")

@@ -1,5 +1,6 @@
 """Each page over HTTP: empty and filled, what strangers wrote as text, doors and headers."""
 
+import itertools
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -110,7 +111,7 @@ def test_what_screen_readers_need(browse: TestClient, filled: Scene, path: str) 
         for name in ("aria-labelledby",):
             assert it.get(name, ids and ids[0]) in ids
     levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)]
-    assert all(b - a <= 1 for a, b in zip(levels, levels[1:], strict=False)), levels
+    assert all(b - a <= 1 for a, b in itertools.pairwise(levels)), levels
 
 
 def test_sorting_is_told_and_turned_around(browse: TestClient, filled: Scene) -> None:
