@@ -3,8 +3,8 @@
 A sample is ``<key>.webp`` (or .jpg, .png), ``<key>.inst.png`` (object id per pixel, 0 background,
 255 void) and ``<key>.json``: ``source``, ``objects: [{id, category, semantic, phrases, clicks}]``,
 ``expressions: [{text, ids}]`` (``semantic``, ``phrases``, ``clicks`` and ``expressions`` may be
-left out; a click is x, y, positive in pixels). The compressed bytes stay in memory (the whole pack is
-smaller than one decoded thousandth of COCO); pictures are decoded when asked for, which costs a few
+left out; a click is x, y, positive in pixels). The compressed bytes stay in memory (the whole pack
+is smaller than one decoded thousandth of COCO); pictures are decoded when asked for, which costs a few
 milliseconds.
 """
 
