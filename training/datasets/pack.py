@@ -4,8 +4,8 @@ A sample is ``<key>.webp`` (or .jpg, .png), ``<key>.inst.png`` (object id per pi
 255 void) and ``<key>.json``: ``source``, ``objects: [{id, category, semantic, phrases, clicks}]``,
 ``expressions: [{text, ids}]`` (``semantic``, ``phrases``, ``clicks`` and ``expressions`` may be
 left out; a click is x, y, positive in pixels). The compressed bytes stay in memory (the whole pack
-is smaller than one decoded thousandth of COCO); pictures are decoded when asked for, which costs a few
-milliseconds.
+is smaller than one decoded thousandth of COCO); pictures are decoded when asked for, which costs a
+few milliseconds.
 """
 
 from __future__ import annotations
