@@ -34,8 +34,8 @@ BEFORE = 24
 AFTER = 6
 # The training that the labels start waits for so long a quiet; then a team would have paused.
 DEBOUNCE_S = 4.0
-# It learns for a minute or two on two cores; a busy machine gets three times that.
-LEARN_MINUTES = 4.0
+# Its steps take a minute or two on two cores; only a very busy machine meets this bound.
+LEARN_MINUTES = 20.0
 _LONGEST_S = 1500.0
 _TOLD_S = 90.0
 
