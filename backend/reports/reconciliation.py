@@ -110,7 +110,8 @@ def _between_regions(drawn: set[_Key], held: set[_Key]) -> Iterator[str]:
 def _within_regions(connection: Connection, project: str) -> Iterator[str]:
     """Each region's figures against the events of its targets, and no target in two regions."""
     it = _costs.c
-    query = select(_costs, _times.c.through).join(
+    counted = (it[name] for name in ("interactions", *_KINDS.values()))
+    query = select(it.annotation_id, it.region_id, it.targets, _times.c.through, *counted).join(
         _times,
         (_times.c.project == it.project) & (_times.c.annotation_id == it.annotation_id),
         isouter=True,
