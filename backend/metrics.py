@@ -188,7 +188,7 @@ class Metrics:
 
     def standing(self, now: Standing) -> None:
         """What the database holds at this moment."""
-        self._now.standing = now
+        self._now.told(now)
 
     def exposition(self) -> bytes:
         """Everything in Prometheus' text format; of all server processes where there are more."""
@@ -205,15 +205,21 @@ class _Now(Collector):
 
     def __init__(self) -> None:
         self.standing = Standing()
+        self._labels: dict[tuple[str, str], int] = {}
+
+    def told(self, now: Standing) -> None:
+        """What it holds now. What was counted of labels before and is no more becomes 0."""
+        self._labels = {**dict.fromkeys(self._labels, 0), **now.labels}
+        self.standing = now
 
     def collect(self) -> Iterator[Metric]:
-        """As gauges; what is no more has none."""
+        """As gauges; but for labels, what is no more has none."""
         now = self.standing
         yield _gauge(
             "labels",
             "Accepted labels in the database, by project and by what became of them.",
             ("project", "what"),
-            now.labels,
+            self._labels,
         )
         yield _gauge(
             "deliveries_open",

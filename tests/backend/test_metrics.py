@@ -102,3 +102,13 @@ def test_the_cache_of_a_process_that_ended_counts_no_more(tmp_path: Path) -> Non
     )
 
     assert "phraseclick_embedding_cache_bytes 30.0" in shown.stdout
+
+
+def test_labels_that_are_no_more_are_nought() -> None:
+    metrics = Metrics()
+    metrics.standing(Standing(labels={("6.1", "regions, picture unseen"): 2}))
+    metrics.standing(Standing(labels={("6.1", "regions, picture good"): 2}))
+
+    said = text(metrics)
+    assert 'phraseclick_labels{project="6.1",what="regions, picture unseen"} 0.0' in said
+    assert 'phraseclick_labels{project="6.1",what="regions, picture good"} 2.0' in said
