@@ -52,5 +52,7 @@ class PhraseEncoder(nn.Module):
         packed = pack_padded_sequence(
             vectors[spoken], length[spoken].cpu(), batch_first=True, enforce_sorted=False
         )
-        _, (final, _) = self.lstm(packed)
+        # In full precision always: it takes no time, and processors without AVX-512 have no other.
+        with torch.autocast(vectors.device.type, enabled=False):
+            _, (final, _) = self.lstm(packed)
         return state.index_copy(0, spoken, torch.cat([final[0], final[1]], 1).to(state.dtype))
