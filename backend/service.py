@@ -195,6 +195,14 @@ class Service:
         names = [it.name for it in known if it.state in _TO_BE_HAD]
         return {"versions": list(dict.fromkeys([*names, serves])), "model_version": serves}
 
+    def job_asked(self) -> None:
+        """Somebody asked for a job: have a worker look for it now rather than at its next tick."""
+        self._bell.ring(work.TICK)
+
+    def promoted(self) -> None:
+        """Somebody promoted or took back: have Label Studio told now."""
+        self._bell.ring(work.ANNOUNCE)
+
     def close(self) -> None:
         """Finish what runs and let go of everything."""
         if self._presence is not None:

@@ -290,14 +290,16 @@ class Bell:
     def __init__(self, app: Celery) -> None:
         self._app = app
         self._wake = threading.Event()
-        self._rung = False
+        self._rung: set[str] = set()
+        self._lock = threading.Lock()
         self._ended = False
         self._thread = threading.Thread(target=self._run, name="bell", daemon=True)
         self._thread.start()
 
-    def ring(self) -> None:
+    def ring(self, task: str = SETTLE) -> None:
         """There is something to do; returns at once."""
-        self._rung = True
+        with self._lock:
+            self._rung.add(task)
         self._wake.set()
 
     def close(self) -> None:
@@ -310,10 +312,10 @@ class Bell:
         while not self._ended:
             self._wake.wait()
             self._wake.clear()
-            if not self._rung:
-                continue
-            self._rung = False
-            try:
-                call(self._app, SETTLE)
-            except Exception as error:  # whatever the broker's client raises
-                _log.warning("The worker could not be called (%s); it looks by itself.", error)
+            with self._lock:
+                rung, self._rung = self._rung, set()
+            for task in sorted(rung):
+                try:
+                    call(self._app, task)
+                except Exception as error:  # whatever the broker's client raises
+                    _log.warning("The worker could not be called (%s); it looks by itself.", error)

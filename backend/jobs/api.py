@@ -97,6 +97,7 @@ def start(request: Request, response: Response, service: Served, asked: schema.A
     """
     key = service.reports.key(str(asked.project))
     made = Jobs(service.database).ask(key, asked.kind, trigger="hand", by=_who(service))
+    service.job_asked()
     response.headers["Location"] = f"{request.url.path}/{made.id}"
     return schema.Job.model_validate(made)
 

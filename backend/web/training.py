@@ -117,6 +117,7 @@ def start(request: Request, board: Board, project: Annotated[str, Form()] = "") 
     """Train now, whatever is new."""
     key = board.reports.key(project)
     asked = board.jobs.ask(key, TRAINING, trigger="hand", by=board.render.who)
+    board.service.job_asked()
     said = f"Training {asked.id} of project {key.partition('.')[0]} is asked for."
     return board.render.sent_on(request, f"/training/{asked.id}", said)
 

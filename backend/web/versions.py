@@ -186,6 +186,7 @@ def promote(
         )
     except VersionError as error:
         return board.render.sent_on(request, back, str(error), good=False)
+    board.service.promoted()
     serves, before = done.version or board.base, done.before or board.base
     said = f"{serves} serves {_whom(key)} now, in place of {before}."
     return board.render.sent_on(request, back, said)
@@ -227,6 +228,7 @@ def roll_back(
         done = board.registry.rollback(key, who=board.render.who, why=reason)
     except VersionError as error:
         return board.render.sent_on(request, back, str(error), good=False)
+    board.service.promoted()
     serves = done.version or board.serves(key)
     said = f"{serves} serves {_whom(key)} again, in place of {done.before}."
     return board.render.sent_on(request, back, said)

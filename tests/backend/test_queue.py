@@ -369,3 +369,15 @@ def test_a_killed_worker_loses_nothing(
 
     with worker(settings, log):
         until(lambda: waiting_in(database) == 0, log)
+
+
+def test_rings_for_different_things_are_all_sent(settings: Settings) -> None:
+    settings.data.mkdir(parents=True)
+    bell = work.Bell(work.build(settings))
+    bell.ring(work.TICK)
+    bell.ring(work.ANNOUNCE)
+    bell.close()
+
+    sent = "".join(it.read_text() for it in (settings.data / "queue" / "messages").iterdir())
+    assert work.TICK in sent
+    assert work.ANNOUNCE in sent
