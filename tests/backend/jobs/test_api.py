@@ -24,10 +24,18 @@ class Asking:
     """Calls the application without a server; the routes of jobs need no model."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
+        self.rung = 0
         service: Any = SimpleNamespace(
-            reports=Reports(database), database=database, metrics=Metrics(), settings=settings
+            reports=Reports(database),
+            database=database,
+            metrics=Metrics(),
+            settings=settings,
+            job_asked=self._ring,
         )
         self._app = create_app(settings, service)
+
+    def _ring(self) -> None:
+        self.rung += 1
 
     def __call__(self, path: str, method: str = "GET", **options: Any) -> httpx.Response:
         async def asking() -> httpx.Response:
@@ -55,6 +63,7 @@ def test_a_training_is_started(ask: Asking, jobs: Jobs, project: int | str) -> N
     answer = ask("/api/jobs", "POST", json={"project": project})
 
     assert answer.status_code == 202
+    assert ask.rung == 1, "a worker is told at once"
     (job,) = jobs.listed()
     assert (job.project, job.kind, job.trigger, job.state) == (KEY, "training", "hand", "queued")
     assert answer.headers["location"] == f"/api/jobs/{job.id}"
