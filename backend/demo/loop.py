@@ -31,7 +31,7 @@ from backend.settings import Settings
 
 # What is labeled before the training, and after it. About a third of the first is held out.
 BEFORE = 24
-AFTER = 6
+AFTER = 12
 # The training that the labels start waits for so long a quiet; then a team would have paused.
 DEBOUNCE_S = 4.0
 # Its steps take a minute or two on two cores; only a very busy machine meets this bound.
