@@ -179,13 +179,17 @@ def simulate(
     ] = None,
     strategy: Annotated[
         list[str] | None,
-        typer.Option(help="clicks, uncertainty, random (all three); repeatable."),
+        typer.Option(help="clicks, saving, uncertainty, random (all); repeatable."),
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Trainings of each seed and strategy.")] = 3,
     pictures: Annotated[int, typer.Option(min=1, help="Pictures labeled a round.")] = 8,
     candidates: Annotated[int, typer.Option(min=0, help="Pictures scored a round; 0: all.")] = 24,
     tests: Annotated[int, typer.Option(min=1, help="Held-out objects, one a picture.")] = 60,
     per_source: Annotated[int, typer.Option(min=1, help="Pictures of each source at most.")] = 150,
+    mixture: Annotated[
+        list[str] | None,
+        typer.Option(help="SOURCE=N: of these sources alone, N pictures at most; repeatable."),
+    ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps of a training.")] = 30,
     whole_persons: Annotated[
         bool, typer.Option(help="The team labels people whole where the data take them apart.")
@@ -219,6 +223,7 @@ def simulate(
         candidates=candidates,
         tests=tests,
         per_source=per_source,
+        mixture=tuple(_amount(each) for each in mixture or ()),
         whole_persons=whole_persons,
     )
     tuning = dataclasses.replace(recipe.fine_tune, steps=steps, threads=threads, device=device)
@@ -242,6 +247,14 @@ def simulate(
     for file in (json, picture):
         if file is not None:
             console.print(f"Written: {file}", highlight=False)
+
+
+def _amount(text: str) -> tuple[str, int]:
+    """SOURCE=N, read."""
+    source, _, amount = text.partition("=")
+    if not source or not amount.isdigit() or not int(amount):
+        raise typer.BadParameter(f"'{text}' is no SOURCE=N with N above 0, as in voc=250.")
+    return source, int(amount)
 
 
 def acquisition(

@@ -1,7 +1,8 @@
 """Does the learning loop pay? A simulated team labels, the model is trained again, and so on.
 
-Each strategy chooses which pictures of the pool are labeled next: by the clicks that a training may
-save (`Expectation.saving`), by uncertainty, or at random. The team labels them with the model of
+Each strategy chooses which pictures of the pool are labeled next: by the clicks that are expected
+(`Expectation.clicks`, what the product orders tasks by), by those of them that a training may save
+(`Expectation.saving`), by uncertainty, or at random. The team labels them with the model of
 the day, the model is fine-tuned on all labels so far, and the same held-out objects are asked for
 again. Every round is a file, so that a simulation which was killed goes on where it was, and
 several processes may share its folder, a seed each.
@@ -39,8 +40,8 @@ from training.simulate_team import (
     tried,
 )
 
-Strategy = Literal["clicks", "uncertainty", "random"]
-STRATEGIES: tuple[Strategy, ...] = ("clicks", "uncertainty", "random")
+Strategy = Literal["clicks", "saving", "uncertainty", "random"]
+STRATEGIES: tuple[Strategy, ...] = ("clicks", "saving", "uncertainty", "random")
 ASKED = "simulation.json"
 # How much of its worth a picture loses that repeats one chosen before.
 DIVERSITY = 0.25
@@ -59,6 +60,8 @@ class SimulationRecipe:
     # Of the pool, so many pictures (by chance) are scored each round; 0: all.
     candidates: int = 24
     per_source: int = 150
+    # A stream of these sources alone, so many pictures of each at most; none: of every source.
+    mixture: tuple[tuple[str, int], ...] = ()
     tests: int = 60
     # Clicks on an object at most, in labeling and in testing; a failure counts as so many.
     most: int = 8
@@ -113,7 +116,13 @@ def simulate(
     first = checkpoint.load(start)
     _claim(out, first.version, recipe)
     for seed in seeds:
-        parts = split(dataset, seed, per_source=recipe.per_source, tests=recipe.tests)
+        parts = split(
+            dataset,
+            seed,
+            per_source=recipe.per_source,
+            tests=recipe.tests,
+            mixture=dict(recipe.mixture),
+        )
         if len(parts.pool) < recipe.rounds * recipe.pictures:
             raise DataError(
                 f"{len(parts.pool)} pictures are left to choose from, but {recipe.rounds} rounds "
@@ -230,14 +239,14 @@ class _Seed:
             sample = self.dataset[index]
             key = f"{sample.source}:{sample.key}:{index}"
             asked = (model.predictor, sample.image, key)
-            if strategy == "clicks":
+            if strategy in ("clicks", "saving"):
                 told = acquisition.expected_clicks(*asked, self.names, budget=recipe.budget)
-                scores.append(told.saving)
+                scores.append(told.clicks if strategy == "clicks" else told.saving)
                 seen.append(acquisition.descriptor(*asked, budget=recipe.budget))
             else:
                 told_plainly = acquisition.uncertainty(*asked, self.names, budget=recipe.budget)
                 scores.append(told_plainly)
-        if strategy == "clicks":
+        if seen:
             places: Sequence[int] = diversity.order(scores, np.stack(seen), weight=DIVERSITY)
         else:
             places = [int(place) for place in np.argsort(-np.array(scores), kind="stable")]

@@ -18,8 +18,13 @@ from training.errors import DataError
 from training.measure.statistics import Estimate, estimate, paired_difference
 from training.simulate import STRATEGIES, Round
 
-NAMES = {"clicks": "expected clicks", "uncertainty": "uncertainty", "random": "at random"}
-COLOURS = {"clicks": "#1b6ca8", "uncertainty": "#b8651b", "random": "#6b6b6b"}
+NAMES = {
+    "clicks": "expected clicks",
+    "saving": "clicks to save",
+    "uncertainty": "uncertainty",
+    "random": "at random",
+}
+COLOURS = {"clicks": "#1b6ca8", "saving": "#2f855a", "uncertainty": "#b8651b", "random": "#6b6b6b"}
 
 
 def summary(rounds: Sequence[Round]) -> dict[str, Any]:

@@ -123,14 +123,25 @@ class Split:
     tested: tuple[tuple[int, int], ...]
 
 
-def split(dataset: Dataset, seed: int, *, per_source: int, tests: int) -> Split:
-    """At most ``per_source`` pictures of each source, divided by chance."""
+def split(
+    dataset: Dataset,
+    seed: int,
+    *,
+    per_source: int,
+    tests: int,
+    mixture: Mapping[str, int] | None = None,
+) -> Split:
+    """At most ``per_source`` pictures of each source, divided by chance.
+
+    mixture: of these sources alone, and so many of each at most.
+    """
     rng = np.random.default_rng([seed, 1])
     left: Counter[str] = Counter()
     usable = []
     for index in (int(i) for i in rng.permutation(len(dataset))):
         source = dataset.sources[index]
-        if left[source] < per_source and things(dataset, index):
+        most = mixture.get(source, 0) if mixture else per_source
+        if left[source] < most and things(dataset, index):
             left[source] += 1
             usable.append(index)
     tested = []

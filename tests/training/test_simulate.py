@@ -82,6 +82,19 @@ def test_no_picture_is_both_chosen_from_and_tested_on(shard: Path) -> None:
     assert names_of(dataset, found.pool, 1) == ["dog"]
 
 
+def test_a_stream_is_mixed_as_asked(shard: Path) -> None:
+    # given / when
+    dataset = PackDataset([shard])
+    (source,) = set(dataset.sources)
+    found = split(dataset, 1, per_source=5, tests=1, mixture={source: 3})
+    # then
+    assert len(found.pool) + len(found.tested) == 3
+    # and what it does not name is left out
+    none = split(dataset, 1, per_source=5, tests=1, mixture={"another": 3})
+    assert not none.pool
+    assert not none.tested
+
+
 def test_what_was_not_labeled_is_not_there(shard: Path) -> None:
     # given a picture of which one of three things was labeled, by one click
     labeled = Labeled(PackDataset([shard]))
