@@ -32,8 +32,8 @@ def summary(rounds: Sequence[Round]) -> dict[str, Any]:
 
     curves: for each strategy, a point a round (0 is the start). saved: clicks an object fewer than
     the start after the last round. against_chance: clicks an object fewer than with pictures chosen
-    at random, over all rounds after the start, and after the last. Only seeds of which a strategy
-    has every round are counted. Raises DataError where there are none.
+    at random, over all rounds after the start, also of each source alone, and after the last. Only
+    seeds of which a strategy has every round are counted. Raises DataError where there are none.
     """
     whole = _whole(rounds)
     if not whole:
@@ -57,6 +57,10 @@ def summary(rounds: Sequence[Round]) -> dict[str, Any]:
             name: {
                 "all rounds": _plain(_over_rounds(whole, name, last)),
                 "last round": _plain(_difference(whole["random", last], whole[name, last])),
+                "by source": {
+                    source: _plain(_over_rounds(whole, name, last, source))
+                    for source in sorted({s for r in whole["start", 0] for s in r.tested})
+                },
             }
             for name in strategies
             if name != "random"
@@ -152,16 +156,24 @@ def _difference(before: Sequence[Round], after: Sequence[Round]) -> Estimate:
     return paired_difference(ours, theirs, _groups(before))
 
 
-def _over_rounds(whole: dict[tuple[str, int], list[Round]], name: str, last: int) -> Estimate:
-    """Clicks fewer than with pictures at random, on the average of all rounds after the start."""
+def _over_rounds(
+    whole: dict[tuple[str, int], list[Round]], name: str, last: int, source: str | None = None
+) -> Estimate:
+    """Clicks fewer than with pictures at random, on the average of all rounds after the start.
+
+    source: of objects of this source alone.
+    """
+    tested = [each for one in whole["random", 1] for each in one.tested]
+    places = [i for i, each in enumerate(tested) if source is None or each == source]
 
     def means(strategy: str) -> list[float]:
         tables = [
             [c for each in whole[strategy, n] for c in each.clicks] for n in range(1, last + 1)
         ]
-        return [float(value) for value in np.mean(tables, axis=0)]
+        return [float(value) for value in np.mean(tables, axis=0)[places]]
 
-    return paired_difference(means("random"), means(name), _groups(whole["random", 1]))
+    groups = _groups(whole["random", 1])
+    return paired_difference(means("random"), means(name), [groups[i] for i in places])
 
 
 def _by_source(

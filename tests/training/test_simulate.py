@@ -188,6 +188,9 @@ def test_strategies_are_held_against_chance_object_by_object(rounds: list[Round]
     assert figures["saved"]["clicks"]["mean"] == pytest.approx(11 / 6)
     against = figures["against_chance"]["clicks"]["all rounds"]
     assert against["mean"] == pytest.approx(8 / 6)
+    by_source = figures["against_chance"]["clicks"]["by source"]
+    assert [(each, by_source[each]["n"]) for each in by_source] == [("ccp", 6), ("voc", 6)]
+    assert by_source["ccp"]["mean"] == pytest.approx(4 / 3)
     assert 0 < against["interval"][0] < against["mean"] < against["interval"][1]
     assert figures["saved_by_source"]["clicks"]["ccp"]["before"] == pytest.approx(11 / 3)
     assert figures["chosen"]["clicks"] == {"voc": 2}
