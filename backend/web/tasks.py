@@ -112,7 +112,7 @@ def task(request: Request, board: Board, project: str, task: int) -> Response:
     )
 
 
-@pages.get("/projects/{project}/masks/{annotation}/{region}/{event}.jpg")
+@pages.get("/projects/{project}/masks/{annotation}/{region:path}/{event}.jpg")
 def mask(board: Board, project: str, annotation: int, region: str, event: str) -> Response:
     """The photograph with the mask of one step, or with the one that was submitted."""
     if event == "accepted":

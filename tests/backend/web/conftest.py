@@ -62,6 +62,10 @@ def version(service: Service, make_checkpoint: MakeCheckpoint) -> Callable[..., 
     return add
 
 
+# Their text stands apart from what is before them.
+APART = frozenset("caption dd div dt h1 h2 h3 h4 li p section span summary td th tr".split())
+
+
 class Page(HTMLParser):
     """What is on a page: its text without scripts, its elements with their attributes."""
 
@@ -73,6 +77,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        self.text += " " if tag in APART else ""
 
     def handle_data(self, data: str) -> None:
         self.text += data

@@ -51,9 +51,9 @@ def test_a_click_is_a_dot_in_its_colour(browse: TestClient, filled: Scene) -> No
         return int((np.abs(picture - np.array(colour)).sum(axis=2) < 60).sum())
 
     green, red = (12, 138, 69), (207, 45, 39)
-    assert near(more, green) > 150
-    assert near(less, red) > 150
-    assert near(more, green) > 3 * near(less, green)
+    # The photograph has some of both colours by itself.
+    assert near(more, green) > near(less, green) + 150
+    assert near(less, red) > near(more, red) + 150
 
 
 def test_without_the_photograph_masks_stand_on_plain_ground(
