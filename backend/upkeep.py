@@ -19,6 +19,7 @@ from backend.jobs.records import SCORING, TRAINING, Job, Trigger
 from backend.jobs.store import Jobs
 from backend.label_config import LabelConfig
 from backend.label_studio import LabelStudioHosts
+from backend.learning import gate_pictures, workplace
 from backend.memory import InteractionMemory, Policy
 from backend.pictures import Pictures
 from backend.projects import Projects
@@ -95,10 +96,13 @@ class Upkeep:
         return self._announcer.announce()
 
     def tidy(self) -> None:
-        """Forget old targets, masks, deliveries and versions. (Caches bound themselves.)"""
+        """Forget old targets, masks, deliveries, versions, and what ended jobs had needed. (Caches
+        bound themselves.)"""
         self._memory.forget(datetime.now(UTC))
         self._costs.forget_masks(timedelta(days=self._settings.keep_masks_days))
         self._deliveries.forget_old()
+        gate_pictures.forget(self._database, self._settings.keep_masks_days)
+        workplace.sweep(self._settings.data, self._database)
         for version in self._registry.prune():
             _log.info("Model version %s of %s was pruned", version.name, version.project or "all")
 

@@ -18,19 +18,22 @@ STYLES = {"better": "green", "same": "", "worse": "red", "much worse": "bold red
 def tables(report: Mapping[str, Any]) -> Iterator[RenderableType]:
     """Each set with its comparisons, then the verdict."""
     for part in report["sets"].values():
-        called = part["called"][0].upper() + part["called"][1:]
-        yield Text(
-            f"{called}: {part['objects']} objects on {part['pictures']} pictures", style="bold"
-        )
-        if part["comparisons"]:
-            yield _comparisons(part["comparisons"])
-        for remark in remarks(part):
-            yield Text(remark, style="yellow")
+        yield from set_tables(part)
     passed = report["passed"]
     yield Text.assemble(
         ("Passed. " if passed else "Rejected. ", "bold green" if passed else "bold red"),
         report["reason"],
     )
+
+
+def set_tables(part: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """One set: how much was asked, its comparisons, and what could not be asked about."""
+    called = part["called"][0].upper() + part["called"][1:]
+    yield Text(f"{called}: {part['objects']} objects on {part['pictures']} pictures", style="bold")
+    if part["comparisons"]:
+        yield _comparisons(part["comparisons"])
+    for remark in remarks(part):
+        yield Text(remark, style="yellow")
 
 
 def remarks(part: Mapping[str, Any]) -> Iterator[str]:

@@ -90,14 +90,20 @@ class LabelCopy:
 
 
 def copy_labels(
-    samples: AcceptedSamples, folder: Path, tell: Callable[[int, int], None]
+    samples: AcceptedSamples,
+    folder: Path,
+    tell: Callable[[int, int], None],
+    only: Split | None = None,
 ) -> LabelCopy:
     """The copy in this folder, made where it is not there. ``tell`` hears how many pictures of how
-    many are read, and may raise to end it."""
+    many are read, and may raise to end it. only: leave the other side empty."""
     made = _made(folder)
     if made is not None:
         return made
-    chosen = {split: _chosen(samples, split, most) for split, most in _MOST.items()}
+    chosen = {
+        split: _chosen(samples, split, most) if only in (None, split) else []
+        for split, most in _MOST.items()
+    }
     total = sum(map(len, chosen.values()))
     parts: dict[Split, Part] = {}
     missing: list[str] = []

@@ -93,15 +93,41 @@ def rollback(project: ProjectOption = "", why: Why = "", data: Data = None) -> N
         _tell_worker(data)
 
 
-def compare(one: Name, other: Name, data: Data = None) -> None:
+def compare(
+    one: Name,
+    other: Name,
+    measured: Annotated[
+        bool,
+        typer.Option(
+            "--measure", help="Ask both, as a training's gate does, with the first as champion."
+        ),
+    ] = False,
+    project: Annotated[
+        str,
+        typer.Option(
+            help="With --measure: the project whose held-out labels are asked about, too.",
+            show_default="the general set alone",
+        ),
+    ] = "",
+    data: Data = None,
+) -> None:
     """Show two versions side by side: their metrics as recorded, and what they learned from."""
     from rich.console import Console
 
-    from backend.registry import listing
-
+    if project and not measured:
+        raise typer.BadParameter("--project counts with --measure alone.")
     with _registry(data) as registry:
         console = Console(soft_wrap=True, highlight=False)
-        listing.side_by_side(console, registry.get(one), registry.get(other))
+        champion, candidate = registry.get(one), registry.get(other)
+        if measured:
+            from backend.learning.measured import measure
+
+            key = registry.project_key(project) if project else ""
+            measure(console, settings_of(data), registry, champion, candidate, key)
+            return
+        from backend.registry import listing
+
+        listing.side_by_side(console, champion, candidate)
 
 
 def import_version(

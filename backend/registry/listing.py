@@ -76,7 +76,10 @@ def side_by_side(console: Console, one: Version, other: Version) -> None:
         table.add_row(f"data: {what}", _short(one.data.get(what)), _short(other.data.get(what)), "")
     console.print(table)
     if not set(mine) & set(theirs):
-        console.print("No metric is recorded of both: measure them with phraseclick evaluate.")
+        console.print(
+            "No metric is recorded of both: measure them with --measure, or with "
+            "phraseclick evaluate."
+        )
 
 
 def figures(metrics: Mapping[str, Any], path: Sequence[str] = ()) -> Iterator[tuple[str, float]]:

@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import Result
+from PIL import Image
 from sqlalchemy import insert
 from typer.testing import CliRunner
 
@@ -139,6 +141,47 @@ def test_compare_shows_every_figure_of_both(
     assert rows["iou"] == ["-", "0.8"]
     assert "rate" not in said
     assert rows["data:"] == ["labels", "20", "40"]
+
+
+def test_compare_measures_both_on_the_general_set(
+    run: Run,
+    here: Registry,
+    make_checkpoint: MakeCheckpoint,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    # given: a general set of two pictures with a disc each
+    folder = tmp_path / "general"
+    folder.mkdir()
+    for number in range(2):
+        disc = np.hypot(*np.ogrid[-32:32, -48:48]) < 20 + number
+        pixels = np.where(disc[..., None], (200, 40, 40), (30, 90, 60)).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.jpg")
+        Image.fromarray(disc.astype(np.uint8) * 255).save(folder / f"{number}.png")
+    monkeypatch.setenv("PHRASECLICK_GATE_SET", str(folder))
+    get_settings.cache_clear()
+    one, other = (here.add(make_checkpoint(number)).name for number in (1, 2))
+    # when
+    said = run("compare", one, other, "--measure").stdout
+    # then
+    assert f"Champion: {one}\nCandidate: {other}" in said
+    assert "The general set: 2 objects on 2 pictures" in said
+    assert "interactions to 85 %" in said
+    assert "Nothing was promoted" in said
+    assert here.history() == []
+
+
+def test_compare_measures_no_version_against_itself(
+    run: Run, here: Registry, make_checkpoint: MakeCheckpoint
+) -> None:
+    name = here.add(make_checkpoint(1)).name
+
+    with pytest.raises(VersionError, match="name two versions"):
+        run("compare", name, name, "--measure")
+
+
+def test_a_project_counts_where_something_is_measured_alone(run: Run, here: Registry) -> None:
+    assert run("compare", "a", "b", "--project", "6").exit_code == 2
 
 
 def test_compare_says_when_there_is_nothing_to_compare(

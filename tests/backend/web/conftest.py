@@ -63,7 +63,26 @@ def version(service: Service, make_checkpoint: MakeCheckpoint) -> Callable[..., 
 
 
 # Their text stands apart from what is before them.
-APART = frozenset("caption dd div dt h1 h2 h3 h4 li p section span summary td th tr".split())
+APART = frozenset(
+    [
+        "caption",
+        "dd",
+        "div",
+        "dt",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "li",
+        "p",
+        "section",
+        "span",
+        "summary",
+        "td",
+        "th",
+        "tr",
+    ]
+)
 
 
 class Page(HTMLParser):
