@@ -103,13 +103,16 @@ class Sightings:
         target.saved_created_at = shown.created_at
 
     def _gone_from_where_it_was(self, target: Target) -> None:
-        """It was in a draft; a newer version, or the annotation made of it, lacks it."""
+        """It was in a draft; a newer version, or the annotation made of it, lacks it.
+
+        Where its key points stand there still, its answer does too, as a suggestion.
+        """
         if target.state == "gone" or target.seen_at is None:
             return
         for saved in self.saved:
-            if self._follows(saved, target.saved, target.saved_created_at) and (
-                saved.updated_at > target.seen_at
-            ):
+            follows = self._follows(saved, target.saved, target.saved_created_at)
+            clicked = any(click.id in saved.clicks for click in target.clicks)
+            if follows and saved.updated_at > target.seen_at and not clicked:
                 target.seen_at = saved.updated_at
                 self._gone(target)
                 return
@@ -143,7 +146,7 @@ class Sightings:
                 self._log("undo", target, click_id=click.id)
 
     def _phrase(self, target: Target) -> None:
-        """A phrase that a draft showed and a newer one lacks was taken back."""
+        """A phrase that a draft showed and a newer one lacks was taken back, or others replaced it."""
         if not target.phrase_id:
             return
         holding = [saved for saved in self.saved if target.phrase_id in saved.phrases]
@@ -151,25 +154,32 @@ class Sightings:
         if newest is not None:
             target.phrase_saved, target.phrase_seen_at = newest.key, newest.updated_at
             return
-        if self._phrase_gone(target):
+        lacking = self._lacking_phrase(target)
+        if lacking is None:
+            return
+        if not lacking.phrases:
             self._log("undo", target, phrase_id=target.phrase_id, text=target.phrase)
-            target.phrase, target.phrase_id, target.phrase_saved = "", "", ""
+            target.phrase = ""
+        # Words that others replaced on the page were said all the same, of this target.
+        target.phrase_id, target.phrase_saved = "", ""
 
-    def _phrase_gone(self, target: Target) -> bool:
-        """A newer version of what showed it lacks it, or a draft well after it was typed does."""
+    def _lacking_phrase(self, target: Target) -> Saved | None:
+        """A newer version of what showed the phrase, without it; or a draft well after its typing.
+
+        The newest, since what stands there now tells whether it was taken back or replaced.
+        """
         if target.phrase_saved and target.phrase_seen_at is not None:
-            return any(
-                self._follows(saved, target.phrase_saved, target.saved_created_at)
-                and saved.updated_at > target.phrase_seen_at
+            newer = [
+                saved
                 for saved in self.saved
-            )
+                if self._follows(saved, target.phrase_saved, target.saved_created_at)
+                and saved.updated_at > target.phrase_seen_at
+            ]
+            return max(newer, key=lambda saved: saved.updated_at, default=None)
         newest = self._newest_draft()
-        return (
-            newest is not None
-            and target.owner == self.user
-            and target.shown_in(newest)
-            and self.newer(newest, target.updated_at)
-        )
+        if newest is None or target.owner != self.user or not target.shown_in(newest):
+            return None
+        return newest if self.newer(newest, target.updated_at) else None
 
     @staticmethod
     def _follows(saved: Saved, key: str, created_at: datetime | None) -> bool:

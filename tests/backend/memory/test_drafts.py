@@ -128,6 +128,19 @@ def test_without_auto_accept_key_points_missing_from_a_newer_draft_were_undone(o
     assert kinds(database).count("undo") == 1
 
 
+def test_a_suggestion_is_not_gone_while_its_key_points_stand(open_page, database):
+    page = open_page()
+    first = page.click(20)
+    page.regions[first.target.region_id] = page.suggestion
+    page.work()
+    page.send([])  # the draft shows the region,
+    page.delete_region(first.target.region_id)
+    page.work()  # and a newer one its key point alone
+    turn = page.click(30)
+    assert turn.target.region_id == first.target.region_id
+    assert "delete" not in kinds(database)
+
+
 def test_key_points_that_stay_after_a_failure_do_not_look_like_auto_accept_off(open_page):
     page = open_page(auto_accept=True, broken=True)
     page.click(20)

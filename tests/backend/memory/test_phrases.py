@@ -1,8 +1,10 @@
 """Phrases: which object they speak of, how long they hold, what stands in for them."""
 
 import pytest
+from sqlalchemy import select
 
 from backend.memory import Policy
+from backend.tables import EventRow, TargetRow
 
 
 def test_a_phrase_refines_the_target_at_hand(open_page):
@@ -260,6 +262,25 @@ def test_a_phrase_deleted_from_the_page_no_longer_holds(open_page):
     page.remove_phrase()
     page.work()
     assert page.click(30).target.phrase_source == "label"
+
+
+def test_words_replaced_on_the_page_stay_said_of_their_object(open_page, database):
+    page = open_page()
+    page.click(20)
+    first = page.type("red cat")
+    page.accept()
+    page.work()
+    page.click(80)  # the draft shows the words
+    page.remove_phrase()
+    page.type("white cat")  # in the field again, so under a new id
+    page.work()
+    page.click(85)
+    with database.read() as connection:
+        rows = connection.execute(select(TargetRow.region_id, TargetRow.phrase))
+        told = {region: phrase for region, phrase in rows}
+        kinds = list(connection.execute(select(EventRow.kind)).scalars())
+    assert told[first.target.region_id] == "red cat"
+    assert "undo" not in kinds
 
 
 def test_clicks_and_phrase_in_one_request_are_one_target(open_page):
