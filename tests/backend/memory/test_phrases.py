@@ -277,7 +277,7 @@ def test_words_replaced_on_the_page_stay_said_of_their_object(open_page, databas
     page.click(85)
     with database.read() as connection:
         rows = connection.execute(select(TargetRow.region_id, TargetRow.phrase))
-        told = {region: phrase for region, phrase in rows}
+        told = dict(rows.all())
         kinds = list(connection.execute(select(EventRow.kind)).scalars())
     assert told[first.target.region_id] == "red cat"
     assert "undo" not in kinds
