@@ -134,7 +134,7 @@ class Settings(BaseSettings):
     longest_job_hours: float = Field(6.0, gt=0, description="A job that takes longer is ended.")
     # A worker that is busy beats every few seconds; three times as long it is taken for dead.
     lease_s: float = Field(45.0, gt=0, description="Silence after which a worker is given up.")
-    acquisition: Literal["clicks", "uncertainty", "off"] = Field(
+    acquisition: Literal["clicks", "saving", "uncertainty", "off"] = Field(
         "clicks", description="What orders the tasks that are left, or 'off'."
     )
     score_masks: bool = Field(False, description="Write masks into the re-scored predictions, too.")

@@ -15,6 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 # How much of its value a picture loses that repeats one chosen before entirely.
 WEIGHT = 0.5
+# The same where a whole kind of pictures is worth it, and only its near-duplicates are not.
+MILD = 0.25
 # Nearer than so, two pictures count as the same scene.
 SAME_SCENE = 0.85
 # So many pictures are compared with all chosen before; beyond, time would grow with the square.

@@ -43,8 +43,6 @@ from training.simulate_team import (
 Strategy = Literal["clicks", "saving", "uncertainty", "random"]
 STRATEGIES: tuple[Strategy, ...] = ("clicks", "saving", "uncertainty", "random")
 ASKED = "simulation.json"
-# How much of its worth a picture loses that repeats one chosen before.
-DIVERSITY = 0.25
 Say = Callable[[str], None]
 
 
@@ -247,7 +245,7 @@ class _Seed:
                 told_plainly = acquisition.uncertainty(*asked, self.names, budget=recipe.budget)
                 scores.append(told_plainly)
         if seen:
-            places: Sequence[int] = diversity.order(scores, np.stack(seen), weight=DIVERSITY)
+            places: Sequence[int] = diversity.order(scores, np.stack(seen), weight=diversity.MILD)
         else:
             places = [int(place) for place in np.argsort(-np.array(scores), kind="stable")]
         return tuple(candidates[place] for place in places[: recipe.pictures])

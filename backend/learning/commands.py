@@ -24,7 +24,9 @@ def score(
     project: Annotated[str, typer.Option(help="Project's number in Label Studio.")],
     method: Annotated[
         str,
-        typer.Option(help="clicks, uncertainty or random.", show_default="PHRASECLICK_ACQUISITION"),
+        typer.Option(
+            help="clicks, saving, uncertainty or random.", show_default="PHRASECLICK_ACQUISITION"
+        ),
     ] = "",
     masks: Annotated[
         bool, typer.Option("--masks", help="Write masks by phrase or label names, too.")

@@ -85,11 +85,12 @@ class Looking:
         phrase = image.batch_phrase(task.data)
         names = (phrase,) if phrase else tuple(label.value for _, label in image.labels)
         seed = task.id or 0
-        if self._method == "clicks":
+        if self._method in ("clicks", "saving"):
             told = acquisition.expected_clicks(
                 self._predictor, picture.array, picture.key, names, seed=seed
             )
-            cost, doubt = told.clicks, told.uncertainty
+            cost = told.clicks if self._method == "clicks" else told.saving
+            doubt = told.uncertainty
         elif self._method == "uncertainty":
             doubt = acquisition.uncertainty(self._predictor, picture.array, picture.key, names)
             cost = doubt

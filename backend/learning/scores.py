@@ -17,15 +17,19 @@ from backend.database import Database
 from backend.jobs.rows import upsert
 from backend.jobs.tables import ScoreRow
 
-Method = Literal["clicks", "uncertainty", "random"]
-METHODS: tuple[Method, ...] = ("clicks", "uncertainty", "random")
+Method = Literal["clicks", "saving", "uncertainty", "random"]
+METHODS: tuple[Method, ...] = ("clicks", "saving", "uncertainty", "random")
 
 _scores: Table = ScoreRow.__table__  # type: ignore[assignment]
 
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """Of one task. ``error``: why it could not be looked at; then the others are None."""
+    """Of one task.
+
+    expected: what the method looks for, the more the sooner. error: why it could not be looked at;
+    then the others are None.
+    """
 
     task: int
     expected: float | None = None

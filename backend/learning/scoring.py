@@ -32,12 +32,19 @@ from backend.projects import Projects
 from backend.registry.registry import Registry
 from backend.registry.storage import open_store
 from backend.settings import Settings
-from training.diversity import WEIGHT, order
+from training.diversity import MILD, WEIGHT, order
 
 # Tasks that are read, scored and written before the next: less than a minute of one core.
 CHUNK = 25
 # What serves tasks by their score; Label Studio's other ways to serve them look at none.
 BY_SCORE = "Uncertainty sampling"
+# How far apart alike pictures are kept. Chance is as diverse as can be.
+_DIVERSITY: dict[Method, float] = {
+    "clicks": WEIGHT,
+    "saving": MILD,
+    "uncertainty": WEIGHT,
+    "random": 0.0,
+}
 
 T = TypeVar("T")
 
@@ -65,7 +72,7 @@ class Progress(Protocol):
 def score(job: Asked, settings: Settings, database: Database, progress: Progress) -> dict[str, Any]:
     """Score what is left of the job's project; gives what came of it.
 
-    Options of the request: ``method`` (clicks, uncertainty, random) and ``masks``, else as the
+    Options of the request: ``method`` (one of METHODS) and ``masks``, else as the
     settings say. Raises LabelStudioError where Label Studio refuses or stays away, LabelConfigError
     where there is nothing to score by, JobError for an unknown method.
     """
@@ -295,8 +302,7 @@ def _ranked(known: Iterable[Found], method: Method) -> list[int]:
     found = order(
         [it.expected or 0.0 for it in seen],
         np.stack([it.descriptor for it in seen if it.descriptor is not None]),
-        # Chance is as diverse as can be.
-        weight=0.0 if method == "random" else WEIGHT,
+        weight=_DIVERSITY[method],
     )
     # What could not be looked at comes last: a person sees it when all else is done.
     return [seen[place].task for place in found] + [
@@ -308,7 +314,7 @@ def _meanwhile(found: Found, method: Method) -> float:
     """A score until all are in order: lower where more is expected."""
     if found.expected is None:
         return 0.999
-    if method == "clicks":
+    if method in ("clicks", "saving"):
         return 1.0 / (1.0 + max(found.expected, 0.0))
     return min(max(1.0 - found.expected, 0.001), 0.998)
 

@@ -146,7 +146,7 @@ class Sightings:
                 self._log("undo", target, click_id=click.id)
 
     def _phrase(self, target: Target) -> None:
-        """A phrase that a draft showed and a newer one lacks was taken back, or others replaced it."""
+        """A phrase that a newer draft lacks was taken back, or others replaced it."""
         if not target.phrase_id:
             return
         holding = [saved for saved in self.saved if target.phrase_id in saved.phrases]

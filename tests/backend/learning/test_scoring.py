@@ -46,7 +46,7 @@ def run(
     return scoring.score(Ask(request=request), settings, database, told or Told())
 
 
-@pytest.mark.parametrize("method", ["clicks", "uncertainty", "random"])
+@pytest.mark.parametrize("method", ["clicks", "saving", "uncertainty", "random"])
 def test_every_task_that_is_left_gets_one_score_of_the_version_that_serves(
     method: str, studio: Studio, settings: Settings, database: Database, registry: Registry
 ) -> None:
