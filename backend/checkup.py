@@ -13,7 +13,7 @@ from backend.access import SECRET_HEADER
 from backend.backend_seen import BackendSeen
 from backend.errors import LabelConfigError, LabelStudioError
 from backend.label_config import LabelConfig
-from backend.label_studio import LabelStudio
+from backend.label_studio import LabelStudio, backend_login
 from backend.settings import Settings
 from backend.trial_click import PROBE, read_answer, trial_prompt
 from backend.webhook_secret import make_webhook_secret, webhook_secret
@@ -159,7 +159,7 @@ class Checkup:
     def _register(self) -> Iterator[Finding]:
         # Label Studio takes a project's model version only where it is a backend's title, and
         # serves uncertain tasks first only where it equals the version of the predictions.
-        fields = {"title": self._seen.version or "PhraseClick", **self._basic_auth()}
+        fields = {"title": self._seen.version or "PhraseClick", **backend_login(self._settings)}
         known = self._registered()
         try:
             if known is None:
@@ -195,16 +195,6 @@ class Checkup:
         backends = self._label_studio.ml_backends(self._number)
         return next((b for b in backends if b["url"].rstrip("/") == self._url), None)
 
-    def _basic_auth(self) -> dict[str, str]:
-        password = self._settings.basic_auth_password.get_secret_value()
-        if not (self._settings.basic_auth_user and password):
-            return {}
-        return {
-            "auth_method": "BASIC_AUTH",
-            "basic_auth_user": self._settings.basic_auth_user,
-            "basic_auth_pass": password,
-        }
-
     def _refusal(self, error: LabelStudioError) -> str:
         said = str(error)
         if error.answered == 403 and "permission" not in said:
@@ -238,7 +228,7 @@ class Checkup:
                 url=self._url,
                 project=self._number,
                 title=version,
-                **self._basic_auth(),
+                **backend_login(self._settings),
             )
         if version:
             self._label_studio.patch_project(self._number, model_version=version)

@@ -173,6 +173,22 @@ class LabelStudio(Host):
         return _object(self.post(path, body, id="retrieve_tasks_predictions", project=project))
 
 
+def backend_login(settings: Settings) -> Json:
+    """With which password Label Studio logs in to this backend, as fields of the connection.
+
+    It tries the connection with what a change says, not with what it has, so every change brings
+    them along; empty where there is no password.
+    """
+    password = settings.basic_auth_password.get_secret_value()
+    if not (settings.basic_auth_user and password):
+        return {}
+    return {
+        "auth_method": "BASIC_AUTH",
+        "basic_auth_user": settings.basic_auth_user,
+        "basic_auth_pass": password,
+    }
+
+
 class LabelStudioHosts:
     """Which Label Studio a project lives in: the settings' one, else what ``phraseclick connect``
     kept, else the one /setup announced.

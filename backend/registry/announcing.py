@@ -19,7 +19,7 @@ from sqlalchemy import Table, insert, select, update
 from backend.contract import Project
 from backend.errors import LabelStudioError
 from backend.kept_access import kept_access
-from backend.label_studio import LabelStudio, LabelStudioHosts
+from backend.label_studio import LabelStudio, LabelStudioHosts, backend_login
 from backend.registry.records import EVERYONE
 from backend.registry.registry import Registry
 from backend.registry.tables import AnnouncementRow
@@ -114,7 +114,7 @@ class Announcer:
                 url=ours["url"],
                 project=due.project_id,
                 title=due.version,
-                **self._basic_auth(),
+                **backend_login(self._settings),
             )
         if label_studio.project(due.project_id).get("model_version") != due.version:
             label_studio.patch_project(due.project_id, model_version=due.version)
@@ -134,17 +134,6 @@ class Announcer:
             f"Project {due.project_id} has no backend that serves a version of ours. "
             f"Run phraseclick connect --project {due.project_id}."
         )
-
-    def _basic_auth(self) -> dict[str, str]:
-        # Label Studio tries the connection with what the change says, not with what it has.
-        password = self._settings.basic_auth_password.get_secret_value()
-        if not (self._settings.basic_auth_user and password):
-            return {}
-        return {
-            "auth_method": "BASIC_AUTH",
-            "basic_auth_user": self._settings.basic_auth_user,
-            "basic_auth_pass": password,
-        }
 
     def _note_failure(self, due: _Due, error: str, now: datetime) -> None:
         pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(due.attempts, 10))

@@ -20,8 +20,9 @@ from backend.errors import VersionError
 from backend.memory.policy import GOES_ON_FOR
 from backend.registry import promotion_log as log
 from backend.registry import pruning
+from backend.registry.folder_store import Store
 from backend.registry.records import BASE, EVERYONE, Champions, Promotion, State, Version
-from backend.registry.storage import Store, open_store
+from backend.registry.storage import open_store
 from backend.registry.tables import VersionRow
 from backend.settings import Settings
 from backend.tables import ProjectRow, TargetRow

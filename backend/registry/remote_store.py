@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import fsspec
 
 from backend.errors import StorageError
-from backend.registry.storage import LEFT_BEHIND_S, Sums, check, sweep_folder
+from backend.registry.folder_store import LEFT_BEHIND_S, Sums, check, sweep_folder
 from model import checkpoint_files as files
 from model.errors import CheckpointError
 

@@ -11,8 +11,9 @@ import fsspec
 import pytest
 
 from backend.errors import StorageError
+from backend.registry.folder_store import FolderStore, Store
 from backend.registry.remote_store import RemoteStore
-from backend.registry.storage import FolderStore, Store, open_store
+from backend.registry.storage import open_store
 from backend.settings import Settings
 from model import checkpoint_files as files
 
@@ -169,7 +170,7 @@ def test_what_a_killed_process_left_is_swept_after_a_day(tmp_path: Path) -> None
 _WRITER = """
 import sys
 from pathlib import Path
-from backend.registry.storage import FolderStore
+from backend.registry.folder_store import FolderStore
 from model import checkpoint_files as files
 store = FolderStore(Path(sys.argv[1]))
 for number in range(100_000):
