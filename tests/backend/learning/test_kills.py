@@ -50,7 +50,7 @@ def test_killed_while_it_reads_and_while_it_learns(site: Site) -> None:
     labels = site.labels()
     site.forget_pictures()
     site.host.delay_s = 0.15
-    job = site.ask()
+    job = site.ask(steps=32, save_seconds=0.5)
     # when
     site.until_phase(job.id, "reading", attempt=1)
     kill(site, job.id)

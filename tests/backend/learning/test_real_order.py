@@ -80,7 +80,7 @@ def test_a_real_label_studio_serves_in_the_order_wished(
         # then it serves what the scores say, the broken picture last
         assert (found["scored"], found["unreadable"]) == (8, 1)
         studio.patch_project(number, model_version=base)
-        order = wished(Scores(database, project.key, base, "clicks"))
+        order = wished(Scores(database, project.key, base, "saving"))
         assert order[-1] == broken
         assert served(studio, number, 3) == order[:3]
 
@@ -91,17 +91,17 @@ def test_a_real_label_studio_serves_in_the_order_wished(
         registry.promote(first, who="test")
 
         def promote() -> None:
-            if wished(Scores(database, project.key, first, "clicks")):
+            if wished(Scores(database, project.key, first, "saving")):
                 registry.promote(second, who="test")
 
         stopped = run(Told(check=promote))
         assert second in str(stopped["stopped"])
-        assert 0 < len(wished(Scores(database, project.key, first, "clicks"))) < 6
+        assert 0 < len(wished(Scores(database, project.key, first, "saving"))) < 6
 
         again = run()
         assert (again["version"], again["left"], again["looked_at"]) == (second, 6, 6)
         studio.patch_project(number, model_version=second)
-        anew = wished(Scores(database, project.key, second, "clicks"))
+        anew = wished(Scores(database, project.key, second, "saving"))
         assert sorted(anew) == sorted(order[3:])
         assert served(studio, number, 6) == anew
 

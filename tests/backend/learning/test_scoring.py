@@ -73,7 +73,7 @@ def test_the_task_of_which_most_is_expected_comes_first(
 
     run(settings, database)
 
-    rows = Scores(database, PROJECT, registry.base_name, "clicks").all()
+    rows = Scores(database, PROJECT, registry.base_name, "saving").all()
     served = studio.order(registry.base_name)
     assert rows[served[0]].expected == max(it.expected or 0.0 for it in rows.values())
 
@@ -193,7 +193,7 @@ def test_pictures_that_cannot_be_read_are_counted_and_come_last(
     served = studio.order(registry.base_name)
     assert set(served[:2]) == {tasks[1], tasks[3]}
     assert len(served) == 4
-    rows = Scores(database, PROJECT, registry.base_name, "clicks").all()
+    rows = Scores(database, PROJECT, registry.base_name, "saving").all()
     assert rows[tasks[0]].error
     assert any(f"Task {tasks[2]} cannot be scored" in line for line in told.lines)
 
