@@ -135,7 +135,7 @@ class Settings(BaseSettings):
     # A worker that is busy beats every few seconds; three times as long it is taken for dead.
     lease_s: float = Field(45.0, gt=0, description="Silence after which a worker is given up.")
     acquisition: Literal["clicks", "saving", "uncertainty", "off"] = Field(
-        "clicks", description="What orders the tasks that are left, or 'off'."
+        "saving", description="What orders the tasks that are left, or 'off'."
     )
     score_masks: bool = Field(False, description="Write masks into the re-scored predictions, too.")
 

@@ -1,8 +1,8 @@
 """Does the learning loop pay? A simulated team labels, the model is trained again, and so on.
 
 Each strategy chooses which pictures of the pool are labeled next: by the clicks that are expected
-(`Expectation.clicks`, what the product orders tasks by), by those of them that a training may save
-(`Expectation.saving`), by uncertainty, or at random. The team labels them with the model of
+(`Expectation.clicks`), by those of them that a training may save (`Expectation.saving`, what the
+product orders tasks by), by uncertainty, or at random. The team labels them with the model of
 the day, the model is fine-tuned on all labels so far, and the same held-out objects are asked for
 again. Every round is a file, so that a simulation which was killed goes on where it was, and
 several processes may share its folder, a seed each.
