@@ -46,7 +46,7 @@ def ask(crew: Crew, project: str, **request: object) -> Job:
 
 def test_two_workers_never_do_two_trainings_of_one_project(crew: Crew) -> None:
     # Longer than the clock may take to ring for the others.
-    first = ask(crew, "1.1", seconds=12)
+    first = ask(crew, "1.1", seconds=5)
     crew.does(first.id)
     second, elsewhere = ask(crew, "1.1", seconds=0.5), ask(crew, "2.1", seconds=0.5)
     for job in (first, second, elsewhere):
@@ -67,7 +67,7 @@ def test_two_schedulers_start_what_is_due_once(crew: Crew) -> None:
 
     crew.until(lambda: bool(crew.jobs.listed(PROJECT)))
     crew.done(crew.jobs.listed(PROJECT)[0].id)
-    time.sleep(6)  # every clock has ticked once more
+    time.sleep(3)  # every clock has ticked once more
     assert [job.trigger for job in crew.jobs.listed(PROJECT)] == ["schedule"]
 
 
