@@ -28,6 +28,7 @@ from backend.service import Service
 from backend.serving import tame_malloc
 from backend.settings import Settings, get_settings
 from backend.web.mounting import add_dashboard
+from backend.web.warming import warm
 from model.errors import PhraseClickError
 
 _log = logging.getLogger(__name__)
@@ -58,6 +59,8 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
             opened = await anyio.to_thread.run_sync(Service.open, settings)
         app.state.service = opened
         _log.info("Model %s is loaded.", opened.version)
+        if service is None:
+            warm(app)
         yield
         if service is None:
             await anyio.to_thread.run_sync(opened.close)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
-from fastapi import APIRouter, Depends, Form, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Form, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
@@ -77,13 +77,18 @@ class Dashboard:
         return named or self.base
 
 
-async def _dashboard(request: Request) -> Dashboard:
-    """One for each server, made when the first page is asked for."""
-    state = request.app.state
+def dashboard_of(app: FastAPI) -> Dashboard:
+    """One for each server."""
+    state = app.state
     kept: Dashboard | None = getattr(state, "dashboard", None)
     if kept is None or kept.service is not state.service:
         kept = state.dashboard = Dashboard.of(state.service)
     return kept
+
+
+# Not a plain function: those go to the thread pool.
+async def _dashboard(request: Request) -> Dashboard:
+    return dashboard_of(request.app)
 
 
 Board = Annotated[Dashboard, Depends(_dashboard)]

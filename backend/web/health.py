@@ -14,6 +14,7 @@ from backend.errors import StorageError
 from backend.processes import processes
 from backend.recent_errors import recent
 from backend.registry.tables import AnnouncementRow
+from backend.reports.wording import counted
 from backend.samples import rows as sampled
 from backend.tables import Delivery
 from backend.web.board import Board, Dashboard, router
@@ -101,18 +102,17 @@ def worries(board: Dashboard) -> list[str]:
     mail = _mail(board)
     if mail.oldest is not None and now - mail.oldest > _WAITS:
         found.append(
-            f"{mail.waiting:,} webhook deliveries wait since {mail.oldest:%H:%M} UTC: "
-            "the worker is not running, or behind."
+            f"{counted(mail.waiting, 'webhook delivery waits', 'webhook deliveries wait')} since "
+            f"{mail.oldest:%H:%M} UTC: the worker is not running, or behind."
         )
     if mail.given_up:
-        found.append(
-            f"{mail.given_up:,} webhook deliveries could not be taken in; see their errors."
-        )
+        gone = counted(mail.given_up, "webhook delivery", "webhook deliveries")
+        found.append(f"{gone} could not be taken in; see their errors.")
     for it in _told(board):
         if it["error"]:
             found.append(
-                f"Label Studio was not told which version serves project {it['project']}: "
-                f"{it['error']}"
+                f"Label Studio was not told which version serves project "
+                f"{it['project'].partition('.')[0]}: {it['error']}"
             )
     for job in board.jobs.listed(state="failed", limit=5):
         if job.ended_at is not None and now - job.ended_at < _FRESH:

@@ -4,7 +4,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import RedirectResponse
 from starlette.staticfiles import StaticFiles
 
-from backend.web import health, overview, project, tasks, training, versions
+from backend.web import health, overview, project, replays, tasks, training, versions
 from backend.web.board import NOWHERE, Board, router
 from backend.web.rendering import STATIC, prefix
 
@@ -19,7 +19,7 @@ def add_dashboard(app: FastAPI) -> None:
         return RedirectResponse(prefix(request), 307)
 
     app.mount("/dashboard/static", StaticFiles(directory=STATIC), name="static")
-    for part in (overview, project, tasks, training, versions, health):
+    for part in (overview, project, replays, tasks, training, versions, health):
         app.include_router(part.pages)
     # Last: what none of them knows.
     app.include_router(_beyond)

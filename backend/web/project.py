@@ -13,6 +13,7 @@ from backend.tables import ProjectRow
 from backend.web import charts
 from backend.web.board import Board, router
 from backend.web.learning import standings
+from backend.web.replays import replays
 
 pages = router()
 
@@ -76,7 +77,7 @@ def show(request: Request, board: Board, project: str) -> Response:
         weeks=_both(over),
         bars=[
             charts.bars([(it.title, it.histogram) for it in by_phrase[:2]], width)
-            for width in (0.64 * charts.WIDE, charts.NARROW)
+            for width in (charts.WIDE, charts.NARROW)
         ],
         by_phrase=by_phrase,
         tables=[
@@ -86,6 +87,7 @@ def show(request: Request, board: Board, project: str) -> Response:
         ],
         words=_table("Words", by_phrase),
         compared=_compared(compared),
+        replays=replays(board, key),
         newest=newest,
         standing=standings(board.database, board.settings, [key])[key],
         serves=board.serves(key),

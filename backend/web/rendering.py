@@ -85,6 +85,11 @@ class Renderer:
             "short": short,
         }
 
+    def compile(self) -> None:
+        """Have every template at hand, rather than when it is first asked for."""
+        for name in self._templates.list_templates():
+            self._templates.get_template(name)
+
     def page(
         self, request: Request, template: str, *, status: int = 200, **told: Any
     ) -> HTMLResponse:
@@ -97,6 +102,7 @@ class Renderer:
             path=request.url.path,
             token=self.tokens.token(cookie),
             who=self.who,
+            status=status,
             said=said,
             said_kind=kind,
             now=datetime.now(UTC),

@@ -11,11 +11,12 @@ from fastapi.responses import JSONResponse
 
 from backend.errors import JobError
 from backend.jobs.plans import Plans
-from backend.jobs.records import SCORING, TRAINING, Job, LogLine
+from backend.jobs.records import REPLAY, SCORING, TRAINING, Job, LogLine
 from backend.web import charts
 from backend.web.board import GENUINE, Board, router
 from backend.web.learning import standings
 from backend.web.rendering import HEADERS, asked_of
+from backend.web.replays import replay_of
 
 pages = router()
 
@@ -42,34 +43,32 @@ class Curves:
 @pages.get("/training")
 def training(request: Request, board: Board) -> Response:
     """All jobs, or those of one project; what starts the next."""
-    asked = asked_of(request)
+    told = _listed(request, board)
     summaries = board.reports.projects()
-    key = board.reports.key(asked["project"]) if asked.get("project") else None
-    before = asked.get("before", "")
-    found = board.jobs.listed(
-        project=key,
-        kind=asked.get("kind") or None,
-        state=asked.get("state") or None,
-        limit=_SIZE + 1,
-        before=int(before) if before.isascii() and before.isdigit() and len(before) < 16 else None,
-    )
-    shown = [it for it in summaries if key in (None, it.key)]
+    shown = [it for it in summaries if told["key"] in (None, it.key)]
     return board.render.page(
         request,
         "training.html",
         section="Training",
-        asked=asked,
-        key=key,
-        jobs=found[:_SIZE],
-        older=found[_SIZE - 1].id if len(found) > _SIZE else None,
-        running=board.jobs.listed(project=key, state="running"),
         projects=shown,
-        titles={it.key: it.title for it in summaries},
         standings=standings(board.database, board.settings, [it.key for it in shown]),
         settings=board.settings,
-        kinds=(TRAINING, SCORING, "replay"),
+        kinds=(TRAINING, SCORING, REPLAY),
         states=("queued", "running", "done", "failed", "cancelled"),
+        **told,
     )
+
+
+@pages.get("/training/now")
+def now(request: Request, board: Board) -> Response:
+    """What the list's script asks for: the jobs anew."""
+    told = _listed(request, board)
+    answer = {
+        "busy": bool(told["running"]),
+        "running": board.render.fragment(request, "running.html", **told),
+        "table": board.render.fragment(request, "job_table.html", **told),
+    }
+    return JSONResponse(answer, headers=HEADERS)
 
 
 @pages.get("/training/{job}")
@@ -83,6 +82,7 @@ def job(request: Request, board: Board, job: int) -> Response:
         "job.html",
         section="Training",
         job=it,
+        replay=replay_of(it),
         late=_late(it),
         curves=_curves(log),
         lines=words[-_LINES:],
@@ -158,6 +158,28 @@ def cancel(request: Request, board: Board, job: int) -> Response:
     return board.render.sent_on(request, f"/training/{job}", said)
 
 
+def _listed(request: Request, board: Board) -> dict[str, Any]:
+    """Jobs, as the address' query narrows them."""
+    asked = asked_of(request)
+    key = board.reports.key(asked["project"]) if asked.get("project") else None
+    before = asked.get("before", "")
+    found = board.jobs.listed(
+        project=key,
+        kind=asked.get("kind") or None,
+        state=asked.get("state") or None,
+        limit=_SIZE + 1,
+        before=int(before) if before.isascii() and before.isdigit() and len(before) < 16 else None,
+    )
+    return {
+        "asked": asked,
+        "key": key,
+        "jobs": found[:_SIZE],
+        "older": found[_SIZE - 1].id if len(found) > _SIZE else None,
+        "running": board.jobs.listed(project=key, state="running"),
+        "outcome": _outcome,
+    }
+
+
 def _labels(text: str) -> int | None:
     """None: as the settings say."""
     text = text.strip()
@@ -166,6 +188,20 @@ def _labels(text: str) -> int | None:
     if not (text.isascii() and text.isdigit() and int(text[:9]) > 0 and len(text) < 9):
         raise JobError(f"{text!r} is no number of labels: write 1 or more, or leave it empty.")
     return int(text)
+
+
+def _outcome(it: Job) -> str:
+    """In a few words: why it ended, what it made, how far it is."""
+    told = it.result or {}
+    if it.error or not told:
+        return it.error or it.message
+    if (replay := replay_of(it)) is not None and replay.outcomes:
+        first = replay.outcomes[0]
+        return f"Simulated: {first.before:.2f} to {first.after:.2f} interactions an object."
+    if it.kind == TRAINING and told.get("version"):
+        became = "promoted" if told.get("promoted") else "not promoted"
+        return f"{told['version']}, {became}."
+    return str(told.get("reason") or told.get("stopped") or it.message)
 
 
 def _late(it: Job) -> float | None:

@@ -23,8 +23,8 @@ pages = router()
 
 WHISKER = 130.0
 _MEASURES = {
-    "noc85": ("Interactions to 85 %", 2),
-    "noc90": ("Interactions to 90 %", 2),
+    "noc85": ("Interactions to 85\u00a0%", 2),
+    "noc90": ("Interactions to 90\u00a0%", 2),
     "iou1": ("IoU after 1", 3),
     "iou2": ("IoU after 2", 3),
     "iou3": ("IoU after 3", 3),
@@ -123,6 +123,7 @@ def version(request: Request, board: Board, name: str) -> Response:
         section="Versions",
         it=it,
         serves=_served(it, champions, board.base),
+        rival=rival if (rival := board.serves(it.project)) != it.name else "",
         gate=gate,
         parts_of_gate=_parts(gate),
         examples=_examples(gate, set(gate_pictures.names(board.database, it.name))),

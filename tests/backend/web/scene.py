@@ -48,6 +48,7 @@ class Scene:
     running: int  # number of the job that runs
     queued: int
     done: int
+    replay: int
 
 
 def fill(service: Service, photograph: bytes | None, now: datetime | None = None) -> Scene:
@@ -132,6 +133,26 @@ def gate(*, passed: bool = True) -> dict[str, Any]:
             {**example, "kind": "won", "picture": "own-won-1.jpg"},
             {**example, "kind": "lost", "gain": -0.2, "phrase": "", "picture": "own-lost-1.jpg"},
         ],
+    }
+
+
+def replayed() -> dict[str, Any]:
+    """What backend.reports.replay reports."""
+
+    def summary(before: float, after: float, n: int) -> dict[str, Any]:
+        difference = {"mean": after - before, "low": after - before - 0.2, "high": after - before}
+        return {"before": before, "after": after, "n": n, "difference": {**difference, "n": n}}
+
+    return {
+        "simulated": True,
+        "project": KEY,
+        "version": filled.NEW,
+        "before": filled.OLD,
+        "goal": 0.85,
+        "all": summary(3.25, 2.5, 60),
+        "held_out": summary(3.5, 3.0, 12),
+        "rows": [],
+        "left_out": [],
     }
 
 
@@ -259,8 +280,8 @@ def _photographed(service: Service, photograph: bytes | None, now: datetime) -> 
     return tuple(numbers)
 
 
-def _jobs(database: Database, now: datetime) -> tuple[int, int, int]:
-    """One that runs, one that waits, one that is done; two more that ended otherwise."""
+def _jobs(database: Database, now: datetime) -> tuple[int, int, int, int]:
+    """One that runs, one that waits, two that are done; two more that ended otherwise."""
     began = now - timedelta(minutes=4)
     running = _job(
         database,
@@ -297,7 +318,10 @@ def _jobs(database: Database, now: datetime) -> tuple[int, int, int]:
     ended = {"started_at": began, "ended_at": now, "attempts": 1}
     _job(database, "failed", began - timedelta(minutes=1), **ended, error=f"No label {SCRIPT}.")
     _job(database, "cancelled", began - timedelta(minutes=2), **ended, error="Cancelled by ada.")
-    return running, queued, done
+    replay = _job(
+        database, "done", began, kind="replay", trigger="hand", result=replayed(), **ended
+    )
+    return running, queued, done, replay
 
 
 def _job(database: Database, state: str, at: datetime, **values: Any) -> int:

@@ -20,6 +20,7 @@ CHANGES = (
     ("/dashboard/training/start", {"project": KEY}),
     ("/dashboard/training/plan", {"project": KEY, "paused": "1"}),
     ("/dashboard/training/1/cancel", {}),
+    (f"/dashboard/projects/{KEY}/replay", {}),
     ("/dashboard/versions/base/promote", {"project": KEY}),
     ("/dashboard/rollback", {"project": KEY}),
 )
@@ -62,7 +63,8 @@ def test_a_change_without_our_token_is_refused_with_a_sentence(
     assert service.registry.last_promotion() == before
     assert Jobs(service.database).get(filled.running).cancel_asked_at is None
     assert not Plans(service.database).get(KEY).paused
-    assert not [it for it in Jobs(service.database).listed() if it.trigger == "hand"]
+    assert not Jobs(service.database).listed(state="queued", kind="training")
+    assert not Jobs(service.database).listed(state="queued", kind="replay")
 
 
 def test_promote_does_what_it_says(
@@ -165,6 +167,19 @@ def test_a_training_is_asked_for_by_hand(
     assert "is asked for." in Page(answer.text).words
     newest = Jobs(service.database).listed(kind="training")[0]
     assert (newest.state, newest.trigger, newest.asked_by) == ("queued", "hand", "dashboard")
+
+
+def test_a_replay_is_asked_for_by_hand(browse: TestClient, service: Service, filled: Scene) -> None:
+    path = f"/dashboard/projects/{KEY}"
+
+    answer = browse.post(f"{path}/replay", data={"token": token(browse, path)})
+
+    assert "is asked for." in Page(answer.text).words
+    newest = Jobs(service.database).listed(kind="replay")[0]
+    assert (newest.state, newest.trigger, newest.project) == ("queued", "hand", KEY)
+    again = browse.get(path).text
+    assert f"Replay {newest.id}" in Page(again).words
+    assert f'action="{path}/replay"' not in again, "one at a time"
 
 
 def test_cancel_ends_what_waits_and_asks_what_runs(

@@ -171,6 +171,32 @@ def test_a_gate_is_shown_with_its_figures_and_pictures(
     )
 
 
+def test_a_replay_is_marked_as_simulated_wherever_it_stands(
+    browse: TestClient, filled: Scene
+) -> None:
+    project = Page(browse.get(PROJECT).text).words
+    job = Page(browse.get(f"/dashboard/training/{filled.replay}").text).words
+    listed = Page(browse.get("/dashboard/training?kind=replay").text).words
+
+    for words in (project, job):
+        assert "All labeled objects 60 3.25 2.50" in words
+        assert "−0.75 −0.95 to −0.75 simulated" in words
+        assert "Of held-out pictures 12 3.50 3.00" in words
+    assert "Replayed simulated" in project
+    assert "What came of it simulated" in job
+    assert "Simulated: 3.25 to 2.50 interactions an object." in listed
+
+
+def test_the_list_of_jobs_can_be_asked_for_anew(browse: TestClient, filled: Scene) -> None:
+    everything = browse.get("/dashboard/training/now").json()
+    done = browse.get("/dashboard/training/now?state=done").json()
+
+    assert everything["busy"]
+    assert f"Training {filled.running}" in everything["running"]
+    assert f"Training {filled.done}" in done["table"]
+    assert f"Training {filled.running}" not in done["table"]
+
+
 def test_two_versions_side_by_side(
     browse: TestClient, filled: Scene, version: Callable[..., str]
 ) -> None:
@@ -187,7 +213,7 @@ def test_trouble_is_told_in_sentences(browse: TestClient, filled: Scene) -> None
     for path in ("/dashboard", "/dashboard/health"):
         words = Page(browse.get(path).text).words
         assert "No worker has been heard of since" in words
-        assert "1 webhook deliveries wait since" in words
+        assert "1 webhook delivery waits since" in words
         assert "Label Studio did not answer." in words
         assert f"failed: No label {SCRIPT}." in words
     health = Page(browse.get("/dashboard/health").text).words
@@ -199,7 +225,7 @@ def test_a_page_that_is_not_there(browse: TestClient) -> None:
     for path in ("nothing", "projects/77", "training/x", "versions/none", "projects/6.1/tasks/5"):
         answer = browse.get(f"/dashboard/{path}")
         assert answer.status_code == 404, path
-        assert "That did not work" in answer.text
+        assert "There is nothing here" in answer.text
 
 
 def test_what_nobody_foresaw_is_a_page_with_a_sentence(
