@@ -3,6 +3,7 @@
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -55,6 +56,8 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             template.migrate()
             template.close()
             yield url
+            # At the usual signal to end it would wait for everybody who is still connected.
+            os.kill(int((data / "postmaster.pid").read_text().split()[0]), signal.SIGINT)
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
