@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from backend.contract import Project
 from backend.database import Database
-from backend.errors import BackendError
+from backend.errors import BackendError, JobError
 from backend.jobs.store import Jobs
 from backend.pictures import Pictures
 from backend.registry.registry import Registry
@@ -119,6 +119,9 @@ class PageRoute(APIRoute):
                 board = await _dashboard(request)
                 foreseen = isinstance(error, PhraseClickError)
                 status = error.status if isinstance(error, BackendError) else 500
+                if isinstance(error, JobError) and request.method == "GET":
+                    # Elsewhere it is something that cannot be done with a job; here there is none.
+                    status = 404
                 if isinstance(error, RequestValidationError):
                     # A number of a task or job that is none: no page of ours leads there.
                     return board.render.page(request, "error.html", status=404, sentence=NOWHERE)

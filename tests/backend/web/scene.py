@@ -33,7 +33,7 @@ from backend.tables import (
 from tests.backend.reports import filled
 
 KEY = filled.KEY
-SCRIPT = "<script>document.title='stolen'</script>"
+SCRIPT = "<script>alert(1)</script>"
 WIDTH, HEIGHT = 640, 480
 TASK, ANNOTATION, REGION, TARGET = 900, 9000, "region/9 <i>", 900_000
 PHRASE = f"the cat {SCRIPT}"
@@ -313,7 +313,15 @@ def _jobs(database: Database, now: datetime) -> tuple[int, int, int, int]:
         ended_at=began - timedelta(hours=1.9),
         progress=1.0,
         attempts=1,
-        result={"version": "team-1", "passed": True, "labels": 24, "minutes": 5.2},
+        result={
+            "version": "team-1",
+            "promoted": True,
+            "reason": "Better on the project's held-out labels.",
+            "champion": "",
+            "labels": {"train": 20, "held_out": 4},
+            "seconds": {"training": 240.0, "evaluating": 72.5},
+            "gate": {},
+        },
     )
     ended = {"started_at": began, "ended_at": now, "attempts": 1}
     _job(database, "failed", began - timedelta(minutes=1), **ended, error=f"No label {SCRIPT}.")

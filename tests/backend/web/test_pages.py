@@ -222,7 +222,14 @@ def test_trouble_is_told_in_sentences(browse: TestClient, filled: Scene) -> None
 
 
 def test_a_page_that_is_not_there(browse: TestClient) -> None:
-    for path in ("nothing", "projects/77", "training/x", "versions/none", "projects/6.1/tasks/5"):
+    for path in (
+        "nothing",
+        "projects/77",
+        "training/x",
+        "training/4711",
+        "versions/none",
+        "projects/6.1/tasks/5",
+    ):
         answer = browse.get(f"/dashboard/{path}")
         assert answer.status_code == 404, path
         assert "There is nothing here" in answer.text

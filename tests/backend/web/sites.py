@@ -1,0 +1,34 @@
+"""The dashboard on a port of its own, over a service of this process."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from backend.app import create_app
+from backend.demo.child import free_port
+from backend.service import Service
+
+
+@contextmanager
+def served(service: Service) -> Iterator[str]:
+    """Its address, until the end."""
+    port = free_port()
+    config = uvicorn.Config(
+        create_app(service.settings, service), port=port, log_level="error", lifespan="on"
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 60
+    while not server.started:
+        assert thread.is_alive(), "the server fell"
+        assert time.monotonic() < deadline, "the server does not start"
+        time.sleep(0.02)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(30)
