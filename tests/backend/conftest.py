@@ -23,10 +23,10 @@ from model import checkpoint
 from model.config import ModelConfig
 from model.network import PhraseClick
 from model.predictor import Predictor
-from tests.backend.databases import database, migrated, postgres
+from tests.backend.databases import database, migrated, postgres, spares
 
 # Fixtures of another file; tests with a database of their own have one of the same name.
-__all__ = ["database", "migrated", "postgres"]
+__all__ = ["database", "migrated", "postgres", "spares"]
 
 PAYLOADS = Path(__file__).parents[1] / "payloads"
 RECORDED_CONFIG = (PAYLOADS / "recorded_label_config.xml").read_text()

@@ -91,17 +91,62 @@ def _answers(url: str) -> bool:
     return True
 
 
+class Spares:
+    """Empty databases of a PostgreSQL: emptying one is many times quicker than making one."""
+
+    def __init__(self, server: str) -> None:
+        self._server = server
+        self._empty: list[str] = []
+
+    def take(self) -> str:
+        """The URL of an empty one."""
+        if not self._empty:
+            name = f"test{next(_numbers)}"
+            _run_sql(self._server, f'CREATE DATABASE "{name}" TEMPLATE "template"')
+            self._empty.append(f"{self._server}/{name}")
+        return self._empty.pop()
+
+    def give_back(self, url: str) -> None:
+        """Empty it for another test, unless somebody is still connected to it."""
+        with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
+            others = connection.execute(
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            ).fetchone()
+            if others != (0,):
+                return
+            tables = connection.execute(
+                "SELECT tablename FROM pg_tables"
+                " WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+            ).fetchall()
+            counters = connection.execute("SELECT sequencename FROM pg_sequences").fetchall()
+            empty = [
+                "SET session_replication_role = replica",  # in whatever order of foreign keys
+                *(f'DELETE FROM "{name}"' for (name,) in tables),
+                *(f'ALTER SEQUENCE "{name}" RESTART' for (name,) in counters),
+            ]
+            connection.execute("; ".join(empty))  # type: ignore[call-overload]
+        self._empty.append(url)
+
+
+@pytest.fixture(scope="session")
+def spares(postgres: str) -> Spares:
+    """Empty databases of the tests' PostgreSQL."""
+    return Spares(postgres)
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """A fresh database: a test that asks for it runs on both kinds."""
     if request.param == "sqlite":
         migrated = request.getfixturevalue("migrated")
-        url = f"sqlite:///{shutil.copy(migrated, tmp_path / 'memory.db')}"
-    else:
-        server = request.getfixturevalue("postgres")
-        name = f"test{next(_numbers)}"
-        _run_sql(server, f'CREATE DATABASE "{name}" TEMPLATE "template"')
-        url = f"{server}/{name}"
+        fresh = Database(f"sqlite:///{shutil.copy(migrated, tmp_path / 'memory.db')}")
+        yield fresh
+        fresh.close()
+        return
+    spares = request.getfixturevalue("spares")
+    url = spares.take()
     fresh = Database(url)
     yield fresh
     fresh.close()
+    spares.give_back(url)

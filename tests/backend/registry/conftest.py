@@ -1,5 +1,6 @@
 """Small checkpoints to register, and a registry over a database and a folder of its own."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,17 +31,38 @@ def network() -> PhraseClick:
     return PhraseClick(config).eval()
 
 
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory: pytest.TempPathFactory, network: PhraseClick) -> MakeCheckpoint:
+    """A version as it was saved once; to be copied, since saving takes longer than a test."""
+    made: dict[str, Path] = {}
+    folder = tmp_path_factory.mktemp("saved")
+
+    def save(number: int, name: str, parent: str | None, metrics: dict[str, Any]) -> Path:
+        asked = repr((number, name, parent, metrics))
+        if asked not in made:
+            vectors = np.random.default_rng(number).normal(size=(len(WORDS), 8))
+            path = folder / str(len(made))
+            checkpoint.save(
+                path, network, WORDS, vectors.astype(np.float32), metrics, name=name, parent=parent
+            )
+            made[asked] = path
+        return made[asked]
+
+    return save
+
+
 @pytest.fixture
-def make_checkpoint(tmp_path: Path, network: PhraseClick) -> MakeCheckpoint:
+def make_checkpoint(tmp_path: Path, saved: MakeCheckpoint) -> MakeCheckpoint:
     """``make_checkpoint(3, parent="x", noc=4.2)``: a version of its own for each number."""
 
     def make(
         number: int, *, name: str = "tuned", parent: str | None = None, **metrics: Any
     ) -> Path:
-        vectors = np.random.default_rng(number).normal(size=(len(WORDS), 8)).astype(np.float32)
         path = tmp_path / "checkpoints" / f"{number}-{name}"
-        checkpoint.save(path, network, WORDS, vectors, metrics, name=name, parent=parent)
-        return path
+        # Twice under one number is another one, and then saving says so.
+        if path.exists():
+            raise AssertionError(f"{path} was made already.")
+        return Path(shutil.copytree(saved(number, name, parent, metrics), path))
 
     return make
 
