@@ -48,8 +48,15 @@ def connection(settings: Settings) -> dict[str, Any]:
         return {
             "broker_url": f"{spool.SCHEME}://localhost",
             "broker_transport_options": spool.transport_options(settings.data / "queue"),
+            # Control messages would keep the file queue busy, and nobody sends any.
+            "worker_enable_remote_control": False,
         }
     found: dict[str, Any] = {"broker_url": settings.broker_url}
-    if settings.broker_url.partition(":")[0].partition("+")[0] in _BY_VISIBILITY:
+    by_visibility = settings.broker_url.partition(":")[0].partition("+")[0] in _BY_VISIBILITY
+    if by_visibility:
         found["broker_transport_options"] = {"visibility_timeout": held_s(settings)}
+    # Nobody sends control messages there either. But a worker that has its job asks Redis for
+    # nothing else: only by listening for them does it notice that the connection broke. Otherwise
+    # it could not say that the message is done, and would wait for ever for being allowed another.
+    found["worker_enable_remote_control"] = by_visibility
     return found

@@ -148,8 +148,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         # Our own log format hides secrets; Celery would put its own in place of it.
         "worker_hijack_root_logger": False,
-        # Control messages and events would keep the file queue busy, and nobody listens.
-        "worker_enable_remote_control": False,
+        # Events would keep the file queue busy, and nobody listens.
         "worker_send_task_events": False,
         "timezone": "UTC",
         # In memory: what is done every minute needs no file, over which two schedulers would fight.
