@@ -32,6 +32,11 @@ class Redis:
         with (self._folder / "redis.log").open("ab") as log:
             self._process = subprocess.Popen([program, *arguments], stdout=log, cwd=self._folder)
 
+    def waiting(self, queue: str) -> int:
+        """Messages that nobody has taken."""
+        with Connection(self.url) as connection:
+            return int(connection.default_channel.client.llen(queue))
+
     def kill(self) -> None:
         if self._process is not None:
             self._process.kill()

@@ -130,10 +130,12 @@ def work(job: Job, settings: Settings, database: Database, progress: Progress) -
 def main(what: str) -> None:
     from backend import serving
     from backend import work as of_backend
-    from backend.jobs import kinds
+    from backend.jobs import clockwork, kinds
 
     kinds.register("training", work)
-    of_backend._JOBS_S = 1.0  # what a tick brings is not waited for five times as long
+    # What a tick or a second message brings is not waited for so long.
+    of_backend._JOBS_S = 1.0
+    clockwork._RING_AGAIN_S = 12.0
     settings = Settings()
     serving.log_to_stderr(settings)
     if what == "scheduler":

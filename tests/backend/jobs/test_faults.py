@@ -40,6 +40,9 @@ def crew(
     crew.end()
 
 
+AWAY_S = 22.0
+
+
 def ask(crew: Crew, project: str, **request: object) -> Job:
     return crew.jobs.ask(project, "training", trigger="hand", request=request)
 
@@ -109,16 +112,27 @@ def test_a_worker_that_wakes_up_after_its_lease_can_neither_promote_nor_finish(c
 
 
 def test_a_broker_that_loses_everything_loses_no_job(crew: Crew, redis_server: Redis) -> None:
-    runs = ask(crew, "7.1", seconds=4)
-    crew.does(runs.id)
-    redis_server.kill()
+    # given: both workers at work, and a message that waits for one of them
+    run = [ask(crew, f"7.{n}", seconds=AWAY_S - 2) for n in range(2)]
     waits = ask(crew, "8.1")
-    time.sleep(3)
-    assert crew.jobs.get(waits.id).state == "queued"
+    for job in run:
+        crew.does(job.id)
+    crew.until(lambda: redis_server.waiting("training") > 0)
+    # when: it is killed, and away for longer than a client tries at once
+    redis_server.kill()
+    gone = time.monotonic()
+    late = ask(crew, "8.2")
+    for job in run:
+        assert crew.done(job.id).attempts == 1, "it went on without its broker"
+    time.sleep(max(0.0, gone + AWAY_S - time.monotonic()))
+    assert {crew.jobs.get(it.id).state for it in (waits, late)} == {"queued"}
     redis_server.start()
-
-    assert crew.done(runs.id).attempts == 1, "it went on without its broker"
-    assert crew.done(waits.id).attempts == 1
+    # then
+    back = time.monotonic()
+    for job in (waits, late):
+        assert crew.done(job.id).attempts == 1
+        assert [it["what"] for it in crew.entries(job.id)] == ["begins", "promotes"]
+    print(f"{time.monotonic() - back:.0f} s after the broker was back")
 
 
 def test_cancelled_from_elsewhere_a_job_ends_at_once(crew: Crew) -> None:
