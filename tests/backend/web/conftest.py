@@ -13,12 +13,12 @@ from backend.app import create_app
 from backend.service import Service
 from backend.settings import Settings
 from model.predictor import Predictor
-from tests.backend.registry.conftest import MakeCheckpoint, make_checkpoint, network
+from tests.backend.registry.conftest import MakeCheckpoint, make_checkpoint, network, saved
 from tests.backend.web import scene
 from tests.backend.web.scene import Scene
 
 # Fixtures of another file.
-__all__ = ["make_checkpoint", "network"]
+__all__ = ["make_checkpoint", "network", "saved"]
 
 FORM = re.compile(r'name="token" value="([0-9a-f]+)"')
 

@@ -24,10 +24,8 @@ from backend.jobs.store import Jobs
 from backend.jobs.tables import JobLogRow, JobRow
 from backend.service import Service
 from backend.settings import Settings
-from model import checkpoint
-from model.network import PhraseClick
 from model.predictor import Predictor
-from tests.backend.registry.conftest import WORDS
+from tests.backend.registry.conftest import MakeCheckpoint
 from tests.backend.reports import big
 from tests.backend.servers import Server
 from tests.backend.web import scene
@@ -99,21 +97,14 @@ def nothing(opened: Callable[[], tuple[Service, str]]) -> Site:
 
 
 @pytest.fixture(scope="module")
-def small(
-    opened: Callable[[], tuple[Service, str]],
-    network: PhraseClick,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Filled:
+def small(opened: Callable[[], tuple[Service, str]], saved: MakeCheckpoint) -> Filled:
     """A project with everything, three versions among it."""
     service, home = opened()
     found = scene.fill(service, scene.photograph_of())
     states = {"accepted": True, "rejected": False, "candidate": None}
     versions = {}
     for number, (state, passed) in enumerate(states.items(), 1):
-        vectors = np.random.default_rng(number).normal(size=(len(WORDS), 8)).astype(np.float32)
-        folder = tmp_path_factory.mktemp("version") / "tuned"
-        metrics = {"noc": 4.0 - number / 10}
-        checkpoint.save(folder, network, WORDS, vectors, metrics, name="tuned")
+        folder = saved(number, "tuned", None, {"noc": 4.0 - number / 10})
         told: dict[str, Any] = {} if passed is None else {"gate": scene.gate(passed=passed)}
         data = {"labels": 20 * number}
         added = service.registry.add(folder, project=KEY, data=data, state=state, **told)
