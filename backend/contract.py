@@ -102,6 +102,7 @@ class WebhookRequest:
     tasks: tuple[Task, ...]
     annotation_ids: tuple[int, ...]  # those deleted, or the one at hand
     label_config: str
+    title: str = ""
 
 
 def parse_setup(body: object) -> SetupRequest:
@@ -144,7 +145,7 @@ def parse_webhook(body: object) -> WebhookRequest:
     several = hook.annotations if isinstance(hook.annotations, list) else []
     ids = [item.get("id") for item in [annotation, *several] if isinstance(item, Mapping)]
     project = hook.project if isinstance(hook.project, Mapping) else {"id": hook.project}
-    config = project.get("label_config")
+    config, title = project.get("label_config"), project.get("title")
     return WebhookRequest(
         action=hook.action,
         project=Project.read(project),
@@ -153,6 +154,7 @@ def parse_webhook(body: object) -> WebhookRequest:
         tasks=tuple(read_task(t) for t in hook.tasks or () if isinstance(t, Mapping)),
         annotation_ids=tuple(i for i in ids if isinstance(i, int) and not isinstance(i, bool)),
         label_config=config if isinstance(config, str) else "",
+        title=title.strip() if isinstance(title, str) else "",
     )
 
 

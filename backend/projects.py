@@ -1,9 +1,9 @@
-"""Connected projects, as ``/setup`` last described them: their Label Studio, their config."""
+"""Connected projects, as ``/setup`` last described them: Label Studio, config, title."""
 
 import hashlib
 from datetime import UTC, datetime
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from backend.contract import Project, SetupRequest
@@ -49,6 +49,15 @@ class Projects:
                     index_elements=[ProjectRow.key], set_={**told, "updated_at": now}
                 )
             )
+
+    def call(self, project: Project, title: str) -> None:
+        """Remember what a connected project is called in Label Studio."""
+        renamed = (ProjectRow.key == project.key) & (ProjectRow.title != title)
+        with self._database.read() as connection:
+            if connection.execute(select(ProjectRow.key).where(renamed)).first() is None:
+                return
+        with self._database.write() as connection:
+            connection.execute(update(ProjectRow).where(renamed).values(title=title))
 
     def announced(self, project_id: int) -> tuple[str, str] | None:
         """Hostname and token that ``/setup`` told for a project, the newest."""

@@ -72,7 +72,7 @@ class Base(DeclarativeBase):
 
 
 class ProjectRow(Base):
-    """A connected project, as ``/setup`` last described it."""
+    """A connected project, as ``/setup`` last described it; its title is what webhooks call it."""
 
     __tablename__ = "projects"
 
@@ -83,6 +83,7 @@ class ProjectRow(Base):
     label_config: Mapped[str] = mapped_column(Text, default="")
     config_hash: Mapped[str] = mapped_column(String(64), default="")
     extra_params: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    title: Mapped[str] = mapped_column(Text, default="", server_default="")
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 

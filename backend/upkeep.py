@@ -54,7 +54,8 @@ class Upkeep:
         self._samples = SampleStore(self._database)
         self._costs = Costs(self._database)
         self._jobs = Jobs(self._database)
-        hosts = LabelStudioHosts(settings, Projects(self._database).announced)
+        self._projects = Projects(self._database)
+        hosts = LabelStudioHosts(settings, self._projects.announced)
         self._registry = Registry(self._database, open_store(settings), settings)
         self._announcer = Announcer(self._registry, hosts, settings, told=self._score_anew)
         self._reconciliation = Reconciliation(self._database, hosts, self._config)
@@ -126,6 +127,8 @@ class Upkeep:
             # A project that this backend cannot serve has nothing in the memory to settle.
             _log.info("Project %s: %s", hook.project.id, error)
             config = None
+        if hook.title:
+            self._projects.call(hook.project, hook.title)
         if hook.action == "START_TRAINING":
             self._train(hook.project.key, delivery.id)
         news = read_news(hook, body, config)

@@ -80,6 +80,8 @@ class Reports:
         it, all_tasks = ledger.regions, table(ledger, EVERYTHING)
         with self.database.read() as connection:
             champion = promotions.champion(connection, project)
+            named = select(ProjectRow.title).where(ProjectRow.key == project)
+            called = connection.execute(named).scalar_one_or_none()
         last = [
             all_tasks.cost(place).last_at
             for place in all_tasks.order("last_at", descending=True)[:1]
@@ -88,7 +90,7 @@ class Reports:
         return ProjectSummary(
             key=project,
             project_id=int(number),
-            title=f"Project {number}",
+            title=f"{called} (project {number})" if called else f"Project {number}",
             champion=champion,
             labels=tuple(sorted(set(ledger.labels) - {""})),
             tasks=len(all_tasks),

@@ -15,6 +15,7 @@ from sqlalchemy import select, text
 
 from backend import work
 from backend.database import Database
+from backend.reports.source import Reports
 from backend.samples.counts import count
 from backend.service import Service
 from backend.settings import Settings
@@ -92,6 +93,22 @@ def test_an_accepted_click_is_a_sample_with_that_click(
     counts = count(own, KEY)
     assert sum(counts.regions.values()) == 1
     assert counts.prompts["with clicks"] == 1
+
+
+def test_a_project_is_called_as_label_studio_calls_it(
+    service: Service, upkeep: Upkeep, own: Database, page: Any
+) -> None:
+    service.setup({"project": KEY, "schema": page.tried_config})
+    reports = Reports(own)
+    assert reports.project(KEY).title == "Project 6"
+
+    for title in ("Cats", "Cats, 2nd batch"):
+        body = accepted(page, [])
+        body["project"]["title"] = title
+        send(service, body)
+        upkeep.settle()
+
+        assert reports.project(KEY).title == f"{title} (project 6)"
 
 
 def test_a_delivery_that_makes_no_sense_is_settled_and_stops_nothing(
