@@ -11,6 +11,8 @@ TORCH_INDEX ?=
 # Where `make run` keeps its state, and further arguments for run, bench, test and demo.
 DATA ?= phraseclick-data
 ARGS ?=
+# How many processes test; each may have a Label Studio, databases and a browser of its own.
+WORKERS ?= 2
 
 PIP = .venv/bin/python -m pip --disable-pip-version-check --no-input
 LOCKED = install --quiet --no-deps --require-hashes
@@ -113,8 +115,10 @@ lint: setup-dev
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
+# Two at a time; what measures time, alone. (5: none of the tests that ARGS names are of that kind.)
 test: setup-dev setup-label-studio system-packages lint
-	.venv/bin/pytest $(ARGS)
+	.venv/bin/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder -m "not timed" $(ARGS) || test $$? = 5
+	.venv/bin/pytest -m timed $(ARGS) || test $$? = 5
 
 # Needs uv, which resolves for every platform at once and writes hashes; nobody else needs it.
 UV_COMPILE = uv pip compile --quiet --upgrade --universal --generate-hashes --no-annotate --no-header

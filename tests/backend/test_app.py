@@ -88,6 +88,7 @@ def test_the_batch_as_recorded(http: httpx.Client, page: Any, picture_host: Any)
     assert len(answer.json()["results"]) == len(body["tasks"])
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("name", WEBHOOKS)
 def test_webhooks_as_recorded_are_answered_in_time(
     name: str, http: httpx.Client, page: Any
@@ -210,6 +211,7 @@ def test_guards_stand_in_front_of_every_route(
         assert client.post("/predict", content=b" " * 1001).status_code == 413
 
 
+@pytest.mark.timed
 def test_a_slow_click_does_not_hold_up_health(
     http: httpx.Client, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:

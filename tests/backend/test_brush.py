@@ -223,6 +223,7 @@ def test_garbage_is_refused_or_read_but_never_hangs(
         assert brush.decode(list(garbage), width, height).shape == (height, width)
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize(
     ("rle", "width", "height"),
     [

@@ -79,6 +79,7 @@ def test_a_letter_becomes_a_row(
     until(lambda: files(tmp_path) == [])
 
 
+@pytest.mark.timed
 def test_a_locked_database_holds_nobody_up_and_loses_nothing(
     database: Database, opened: Callable[[Deliveries], Letterbox], tmp_path: Path
 ) -> None:

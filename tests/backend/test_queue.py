@@ -122,6 +122,7 @@ def test_a_bell_that_was_not_rung_sends_nothing(settings: Settings) -> None:
     assert list((settings.data / "queue" / "messages").iterdir()) == []
 
 
+@pytest.mark.timed
 def test_a_broker_that_is_away_holds_nobody_up(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:

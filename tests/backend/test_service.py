@@ -253,6 +253,7 @@ def figures(service: Service) -> str:
     return service.metrics.exposition().decode()
 
 
+@pytest.mark.timed
 def test_opening_a_task_encodes_its_picture_ahead(
     service: Service, page: Any, picture: str, picture_host: Any
 ) -> None:

@@ -149,6 +149,7 @@ def test_five_hundred_words(reader: PhraseReader) -> None:
     assert reading.vectors.shape == (MAX_WORDS, 5)
 
 
+@pytest.mark.timed
 def test_a_pasted_book_costs_no_more_than_its_beginning(reader: PhraseReader) -> None:
     start = time.perf_counter()
 

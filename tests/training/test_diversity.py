@@ -6,6 +6,7 @@ import time
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,6 +62,7 @@ def test_every_picture_comes_once_and_always_at_the_same_place(
     assert found == order(scores, descriptors, front=front)
 
 
+@pytest.mark.timed
 def test_ten_thousand_pictures_are_ordered_in_seconds() -> None:
     random = np.random.default_rng(0)
     started = time.perf_counter()

@@ -129,6 +129,7 @@ def test_what_a_prompt_goes_through_does_not_depend_on_the_others(run: Run, shar
     assert [alone.questions[row].clicks for row in rows] == [q.clicks for q in half.questions]
 
 
+@pytest.mark.timed
 @pytest.mark.slow
 def test_clicking_costs_less_than_a_tenth_of_a_step(run: Run) -> None:
     """At the size of the shipped recipe: 8 pictures with 3 prompts at 224 px, all three rounds."""

@@ -16,7 +16,7 @@ from backend.demo.child import free_port
 from tests.backend.learning.site import Site, host, settings_for
 from tests.backend.samples.studio import PROJECT
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timed]
 
 CLICKS = 40
 # What is promised. Measured on two cores that did nothing else: see ADMINS.md.

@@ -71,6 +71,7 @@ def test_no_spelling_of_this_machine_is_connected_to(
     assert site.seen == []
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize(
     "address",
     ["http://169.254.169.254/latest/meta-data/", "http://10.0.0.1/a", "http://[fd00::1]/"],
@@ -101,6 +102,7 @@ def test_a_redirect_into_a_private_network_is_refused(
     assert inside.seen == []
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize(
     "host", ["169.254.169.254", "[fe80::1]", "[::ffff:169.254.169.254]", "2852039166"]
 )
@@ -349,6 +351,7 @@ def test_a_file_that_does_not_say_its_size_is_cut_off_at_the_limit(
     assert len(sent) < 10_000
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("part", ["headers", "body", "body without length", "silence"])
 def test_the_time_limit_is_for_the_whole(
     part: str, new_pictures: Callable[..., Pictures], label_studio: Any
@@ -375,6 +378,7 @@ def test_the_time_limit_is_for_the_whole(
     assert 0.4 < time.monotonic() - start < 2
 
 
+@pytest.mark.timed
 def test_the_time_limit_is_one_for_all_redirects(
     new_pictures: Callable[..., Pictures], label_studio: Any
 ) -> None:
@@ -395,6 +399,7 @@ def test_the_time_limit_is_one_for_all_redirects(
     assert time.monotonic() - start < 1.2
 
 
+@pytest.mark.timed
 def test_a_name_server_that_never_answers_does_not_hold_up(
     new_pictures: Callable[..., Pictures], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,6 +68,7 @@ def test_public_addresses_are_known(address: str) -> None:
     assert is_public(address)
 
 
+@pytest.mark.timed
 def test_a_deadline_wakes_who_waits_for_a_socket() -> None:
     # given a connection on which nothing ever comes
     here, there = socket.socketpair()

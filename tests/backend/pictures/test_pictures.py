@@ -295,6 +295,7 @@ def test_a_picture_is_downloaded_once_and_known_after_a_restart(
     assert label_studio.paths == ["/a.png"]
 
 
+@pytest.mark.timed
 def test_a_known_picture_is_named_in_less_than_a_millisecond(
     pictures: Pictures, label_studio: Any, png: bytes
 ) -> None:

@@ -106,6 +106,7 @@ def test_a_promotion_and_its_rollback_are_taken_up_without_a_restart(
     assert predictors.status(SIX) == {"model_version": base.version}
 
 
+@pytest.mark.timed
 def test_the_old_version_serves_while_the_new_one_is_loaded(
     opened: Open,
     here: Registry,
@@ -249,6 +250,7 @@ def test_a_version_that_is_gone_gives_way_to_the_champion(
     assert predictors.begun_with("never-heard-of", SIX).version == two[1]
 
 
+@pytest.mark.timed
 def test_a_store_that_hangs_holds_up_one_click_at_most(
     opened: Open, here: Registry, two: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

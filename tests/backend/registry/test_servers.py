@@ -66,6 +66,7 @@ def seconds_until(servers: list[Server], version: str, since: float) -> float:
     return time.perf_counter() - since
 
 
+@pytest.mark.timed
 def test_promotion_and_rollback_reach_every_process_while_people_click(
     servers: list[Server],
     here: Registry,

@@ -50,6 +50,7 @@ def report(data: Path, *arguments: str) -> tuple[float, float]:
     return seconds, memory
 
 
+@pytest.mark.timed
 @pytest.mark.slow
 def test_every_kind_of_file(long: tuple[Path, Story], tmp_path: Path) -> None:
     data, story = long

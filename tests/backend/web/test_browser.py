@@ -198,6 +198,7 @@ def test_every_page_can_be_read_by_everybody(
     assert len(seen.asked) > 2 * len(site.pages), "requests were looked at"
 
 
+@pytest.mark.timed
 def test_every_page_is_quick_on_100_000_interactions(
     look: Callable[..., Window], long: Long
 ) -> None:
