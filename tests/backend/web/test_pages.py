@@ -13,6 +13,7 @@ from backend.app import create_app
 from backend.service import Service
 from backend.settings import Settings
 from backend.web.project import label_studio
+from tests.backend.reports.conftest import connect
 from tests.backend.web import scene
 from tests.backend.web.conftest import Page
 from tests.backend.web.scene import KEY, SCRIPT, TASK, Scene
@@ -39,6 +40,21 @@ def test_an_empty_page_says_what_to_do(browse: TestClient, path: str) -> None:
     page = Page(answer.text)
     assert len(page.all("h1")) == 1
     assert "None" not in page.words.replace("Last errors None.", "")
+
+
+def test_a_project_that_nobody_worked_in_says_what_to_do(
+    browse: TestClient, service: Service
+) -> None:
+    connect(service.database, KEY)
+
+    costs, tasks, training = (
+        Page(browse.get(path).text).words
+        for path in (PROJECT, f"{PROJECT}/tasks", f"/dashboard/training?project={KEY}")
+    )
+
+    assert "Open a task in Label Studio, switch on auto-annotation, and click" in costs
+    assert "No task yet" in tasks
+    assert "0 new labels of 20: 20 to go." in training
 
 
 def test_the_bare_address_leads_to_the_dashboard(browse: TestClient) -> None:
