@@ -1,0 +1,47 @@
+"""A server reads its history when it starts, and starts whatever becomes of that."""
+
+import logging
+
+import pytest
+from fastapi import FastAPI
+
+from backend.service import Service
+from backend.web.board import dashboard_of
+from backend.web.warming import warm
+from tests.backend.reports import filled
+from tests.backend.web.scene import KEY
+
+
+@pytest.fixture
+def app(service: Service) -> FastAPI:
+    app = FastAPI()
+    app.state.service = service
+    return app
+
+
+def test_the_first_page_finds_the_figures_at_hand(
+    app: FastAPI, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from backend.reports import ledger
+
+    filled.fill(service.database, tasks=3)
+    warm(app).join(60)
+
+    monkeypatch.setattr(ledger, "read", None)  # would fail
+    assert dashboard_of(app).reports.project(KEY).tasks == 3
+
+
+def test_what_cannot_be_read_is_left_to_the_page(
+    app: FastAPI,
+    service: Service,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def broken() -> None:
+        raise RuntimeError("the disk is gone")
+
+    monkeypatch.setattr(service.reports, "projects", broken)
+    with caplog.at_level(logging.WARNING):
+        warm(app).join(60)
+
+    assert "could not be read ahead: the disk is gone" in caplog.text
