@@ -94,12 +94,14 @@ def copy_labels(
     folder: Path,
     tell: Callable[[int, int], None],
     only: Split | None = None,
+    made: Callable[[], None] = lambda: None,
 ) -> LabelCopy:
     """The copy in this folder, made where it is not there. ``tell`` hears how many pictures of how
-    many are read, and may raise to end it. only: leave the other side empty."""
-    made = _made(folder)
-    if made is not None:
-        return made
+    many are read, and may raise to end it. only: leave the other side empty. made: is called when
+    all was read, and may raise to have it read anew another time."""
+    kept = _made(folder)
+    if kept is not None:
+        return kept
     chosen = {
         split: _chosen(samples, split, most) if only in (None, split) else []
         for split, most in _MOST.items()
@@ -120,6 +122,7 @@ def copy_labels(
         done += len(indices)
         missing += unread
         parts[split] = Part(len(indices) - len(unread), written)
+    made()
     read = [index for indices in chosen.values() for index in indices]
     versions = sorted(
         {(samples.place(n).annotation_id, samples.updated_at(n).isoformat()) for n in read}

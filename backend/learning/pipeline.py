@@ -24,6 +24,7 @@ from backend.errors import JobError, StorageError, VersionError
 from backend.jobs.progress import Progress
 from backend.jobs.records import Job
 from backend.learning import gate_pictures
+from backend.learning.absence import away
 from backend.learning.label_copy import LabelCopy, copy_labels
 from backend.learning.workplace import remove, sweep, workplace
 from backend.registry.records import Promotion, Version
@@ -32,6 +33,7 @@ from backend.registry.storage import open_store
 from backend.samples.dataset import open_samples
 from backend.settings import Settings
 from training.datasets import Dataset, open_dataset
+from training.errors import DataError
 from training.fine_tune import FineTuned, FineTuneRecipe, fine_tune
 from training.gate import judge
 from training.gate_rules import GateRules
@@ -77,7 +79,8 @@ def train(
             raise StorageError(_cannot_write(settings.data, str(error))) from error
         except RuntimeError as error:
             # What torch raises where a file cannot be written says nothing of the reason.
-            if shutil.disk_usage(folder).free > _NO_ROOM_BYTES:
+            cannot_write = "PytorchStreamWriter" in str(error)
+            if not cannot_write and shutil.disk_usage(folder).free > _NO_ROOM_BYTES:
                 raise
             raise StorageError(_cannot_write(settings.data, "no space left")) from error
         remove(folder)
@@ -153,7 +156,17 @@ class _Training:
             self._progress.check()
             self._progress.at(done / max(total, 1), f"Reading picture {done} of {total}")
 
-        labels = copy_labels(samples, self._folder, tell)
+        def made() -> None:
+            places = [samples.place(n) for n in range(len(samples))]
+            gone = away(self._database, places)
+            if gone:
+                raise DataError(
+                    f"The pictures of {gone} of {len(places)} labels cannot be fetched: Label "
+                    "Studio, or where they lie, is away. The job is tried again rather than learn "
+                    "from what is left."
+                )
+
+        labels = copy_labels(samples, self._folder, tell, made=made)
         self._progress.line(
             f"{labels.train.labels} labels on {labels.train.pictures} pictures to learn from, "
             f"{labels.held_out.labels} on {labels.held_out.pictures} held out."

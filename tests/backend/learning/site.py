@@ -12,12 +12,10 @@ import signal
 import subprocess
 import sys
 import tarfile
-import threading
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +44,7 @@ from backend.settings import Settings
 from model import checkpoint
 from model.config import ModelConfig
 from model.network import PhraseClick
+from tests.backend.learning.label_studio import Host
 from tests.backend.samples.studio import PROJECT, Studio, connected, region, settle
 
 ROOT = Path(__file__).parents[3]
@@ -120,49 +119,23 @@ def general_set(folder: Path) -> Path:
     return path
 
 
-@dataclass
-class Host:
-    """Hands pictures out, each after a while; it is a Label Studio whose API answers nothing."""
-
-    url: str = ""
-    pictures: dict[str, bytes] = field(default_factory=dict)
-    delay_s: float = 0.0
-
-
-@contextmanager
-def host() -> Iterator[Host]:
-    found = Host()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            content = found.pictures.get(self.path)
-            if content is not None:
-                time.sleep(found.delay_s)
-            self.send_response(200 if content else 503)
-            self.send_header("Content-Length", str(len(content or b"")))
-            self.end_headers()
-            self.wfile.write(content or b"")
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    found.url = f"http://127.0.0.1:{server.server_port}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield found
-    server.shutdown()
-    server.server_close()
+@cache
+def _made() -> tuple[tempfile.TemporaryDirectory[str], Path, Path]:
+    """The base and the general set, once for all tests: nobody writes there."""
+    kept = tempfile.TemporaryDirectory()
+    return kept, base_checkpoint(Path(kept.name)), general_set(Path(kept.name))
 
 
 def settings_for(folder: Path, url: str, **told: Any) -> Settings:
     """Of a machine with this data folder."""
+    _, base, general = _made()
     return Settings(
         data=folder / "data",
         label_studio_url=url,
         label_studio_token=SecretStr("0123456789abcdef0123456789abcdef01234567"),
         allow_private_addresses=True,
-        checkpoint=str(base_checkpoint(folder)),
-        gate_set=str(general_set(folder)),
+        checkpoint=str(base),
+        gate_set=str(general),
         device="cpu",
         training_device="cpu",
         torch_threads=1,
@@ -184,6 +157,8 @@ class Site:
         self.jobs = Jobs(self.database)
         self.registry = Registry(self.database, open_store(settings), settings)
         self.processes: list[subprocess.Popen[bytes]] = []
+        # Where a real scheduler runs, whoever waits is not another one.
+        self.has_scheduler = False
         self._clock = self.new_clock()
 
     # -- labels
@@ -290,7 +265,8 @@ class Site:
         )
 
     def until(self, true: Callable[[], bool], *, seconds: float = 180, ticks: bool = True) -> None:
-        """Wait; with ticks this is the scheduler, too."""
+        """Wait; with ticks this is the scheduler, too, where there is no other."""
+        ticks = ticks and not self.has_scheduler
         deadline, ticked = time.monotonic() + seconds, 0.0
         while not true():
             if time.monotonic() > deadline:

@@ -13,7 +13,8 @@ import skimage
 from PIL import Image
 
 from backend.demo.child import free_port
-from tests.backend.learning.site import Site, host, settings_for
+from tests.backend.learning.label_studio import host
+from tests.backend.learning.site import Site, settings_for
 from tests.backend.samples.studio import PROJECT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timed]

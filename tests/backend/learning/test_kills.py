@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.backend.learning.label_studio import host
 from tests.backend.learning.postgres import Postgres, postgres_server
-from tests.backend.learning.site import Site, host, phases, settings_for
+from tests.backend.learning.site import Site, phases, settings_for
 
 pytestmark = pytest.mark.slow
 

@@ -28,9 +28,11 @@ from backend.settings import Settings
 from model import checkpoint
 from model.config import ModelConfig
 from model.network import PhraseClick
-from tests.backend.learning.site import WORDS, Site, host, settings_for
+from tests.backend.learning.label_studio import host
+from tests.backend.learning.site import WORDS, Site, settings_for
 from tests.backend.samples.studio import PROJECT
 from training.datasets import Dataset
+from training.errors import DataError
 from training.fine_tune import FineTuned
 from training.gate import Verdict
 
@@ -318,6 +320,31 @@ def test_a_full_disk_is_a_sentence(
     monkeypatch.setattr(pipeline, "fine_tune", full)
     with pytest.raises(StorageError, match=r"No space left on device\). Make room"):
         attempt(labeled, labeled.ask())
+
+
+def test_while_the_pictures_are_away_it_does_not_learn_from_what_is_left(
+    labeled: Site, stand: Stand
+) -> None:
+    labeled.forget_pictures()
+    labeled.host.go()
+    job = labeled.ask()
+    for _ in range(2):
+        with pytest.raises(DataError, match="pictures of 9 of 9 labels cannot be fetched"):
+            attempt(labeled, job)
+    labeled.host.come()
+
+    assert attempt(labeled, job)["labels"]["annotations"] == 9
+
+
+def test_a_picture_that_is_gone_is_left_out(labeled: Site, stand: Stand) -> None:
+    labeled.forget_pictures()
+    labeled.host.pictures.popitem()
+    story = Story()
+
+    result = attempt(labeled, labeled.ask(), story)
+
+    assert result["labels"]["labels"] == 16
+    assert sum("-annotation-" in line for line in story.lines) == 1
 
 
 # -- the copy of the labels, the folder
