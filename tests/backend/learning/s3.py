@@ -1,0 +1,41 @@
+"""An S3 of the tests' own, as moto's server speaks it."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import boto3
+import pytest
+
+from backend.demo.child import Child, free_port
+
+BUCKET = "versions"
+
+
+@contextmanager
+def s3_server(folder: Path) -> Iterator[str]:
+    """With an empty bucket, whose URL it gives; processes that are started meanwhile find it."""
+    port = free_port()
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with (
+        pytest.MonkeyPatch.context() as patched,
+        Child("moto", command, log=folder / "moto.log", environment={}) as child,
+    ):
+        for name, value in {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+            "AWS_ACCESS_KEY_ID": "tests",
+            "AWS_SECRET_ACCESS_KEY": "tests",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }.items():
+            patched.setenv(name, value)
+
+        def answers() -> bool:
+            try:
+                boto3.client("s3").create_bucket(Bucket=BUCKET)
+            except Exception:  # not there yet, in any of botocore's ways
+                return False
+            return True
+
+        child.wait_until(answers, seconds=120, progress=lambda _: None, doing="starting")
+        yield f"s3://{BUCKET}"
