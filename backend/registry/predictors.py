@@ -155,7 +155,10 @@ class Predictors:
     def _whose(self, version: str) -> str:
         champions = self._state.champions.by_project
         owners = [key for key, it in champions.items() if it.version == version]
-        return ", ".join(f"project {key}" if key else "all projects" for key in sorted(owners))
+        numbers = sorted(int(key.partition(".")[0]) for key in owners if key)
+        return ", ".join(
+            [*(f"project {it}" for it in numbers), *(["all projects"] if "" in owners else [])]
+        )
 
     def _at_hand(self, version: str) -> Predictor | None:
         if version in (BASE, self.base.version):

@@ -48,6 +48,7 @@ class Reports:
     def __init__(self, database: Database) -> None:
         self.database = database
         self._kept: OrderedDict[str, Ledger] = OrderedDict()
+        self._reading: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
 
     def keys(self) -> list[str]:
@@ -169,19 +170,22 @@ class Reports:
             return reconcile(connection, project)
 
     def _ledger(self, project: str) -> Ledger:
-        with self.database.read() as connection:
-            now = ledgers.stamp(connection, project)
+        # Who comes while a long history is read waits for that, rather than read it too.
+        with self._lock:
+            reading = self._reading.setdefault(project, threading.Lock())
+        with reading:
             with self._lock:
                 kept = self._kept.get(project)
-            if kept is not None and kept.stamp == now:
-                return kept
-            fresh = ledgers.read(connection, project, kept)
-        with self._lock:
-            self._kept[project] = fresh
-            self._kept.move_to_end(project)
-            while len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
-        return fresh
+            with self.database.read() as connection:
+                if kept is not None and kept.stamp == ledgers.stamp(connection, project):
+                    return kept
+                fresh = ledgers.read(connection, project, kept)
+            with self._lock:
+                self._kept[project] = fresh
+                self._kept.move_to_end(project)
+                while len(self._kept) > _KEPT:
+                    self._kept.popitem(last=False)
+            return fresh
 
 
 def _keys(connection: Connection) -> list[str]:
