@@ -96,6 +96,7 @@ system-packages:
 	command -v redis-server >/dev/null || missing="$$missing redis-server"; \
 	command -v rabbitmq-server >/dev/null || test -x /usr/sbin/rabbitmq-server || missing="$$missing rabbitmq-server"; \
 	compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing="$$missing postgresql"; \
+	compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || missing="$$missing libfaketime"; \
 	if [ -n "$$missing" ]; then $(call debian,$$missing); fi
 
 # -- what it is for ---------------------------------------------------------------------------

@@ -5,6 +5,7 @@ Run as a program it is one of them: the kind is registered first, then the worke
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -38,6 +39,7 @@ class Crew:
         self.database.migrate()
         self.jobs = Jobs(self.database)
         self.members: list[subprocess.Popen[bytes]] = []
+        self.environment: dict[str, str] = {}  # of members, beside what settings say
 
     def start(self, what: str) -> "subprocess.Popen[bytes]":
         """what: support, training or scheduler."""
@@ -48,6 +50,7 @@ class Crew:
             "PHRASECLICK_BROKER_URL": self.settings.broker_url,
             "PHRASECLICK_LEASE_S": str(self.settings.lease_s),
             "TESTS_DIARY": str(self.diary),
+            **self.environment,
         }
         log = self.folder / f"{len(self.members)}-{what}.log"
         with log.open("wb") as output:
@@ -128,6 +131,9 @@ def work(job: Job, settings: Settings, database: Database, progress: Progress) -
 
 
 def main(what: str) -> None:
+    if "FAKETIME_TIMESTAMP_FILE" in os.environ:
+        # libfaketime takes the steady time until which Python sleeps for one of the wall clock's.
+        time.sleep = lambda seconds: select.select([], [], [], seconds) and None
     from backend import serving
     from backend import work as of_backend
     from backend.jobs import clockwork, kinds

@@ -1,0 +1,118 @@
+"""Real workers and a real scheduler whose wall clock jumps, while time itself goes on evenly."""
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from backend.jobs import rows
+from backend.jobs.plans import Plans
+from tests.backend.databases import _run_sql
+from tests.backend.jobs.brokers import Redis, redis_server
+from tests.backend.jobs.conftest import PROJECT, Team
+from tests.backend.jobs.crew import Crew
+
+__all__ = ["redis_server"]
+
+pytestmark = pytest.mark.slow
+
+
+class Clock:
+    """What the members of a crew take for the time of day."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self.jump("+0")
+
+    def jump(self, to: str) -> None:
+        """To so far from the true time: "+26h", "-2h"."""
+        self._file.write_text(to)
+        time.sleep(1.5)  # it is looked at every second
+
+    def environment(self) -> dict[str, str]:
+        """For processes that are to believe it."""
+        libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+        assert libraries, "libfaketime is not installed; on Debian: apt-get install libfaketime"
+        return {
+            "LD_PRELOAD": str(libraries[0]),
+            "FAKETIME_TIMESTAMP_FILE": str(self._file),
+            "FAKETIME_CACHE_DURATION": "1",
+            # A clock that somebody sets does not touch the one that counts from the boot on.
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "DONT_FAKE_MONOTONIC": "1",
+        }
+
+
+@pytest.fixture
+def clock(tmp_path: Path) -> Clock:
+    return Clock(tmp_path / "clock")
+
+
+@pytest.fixture
+def crew(clock: Clock, tmp_path: Path, postgres: str, redis_server: Redis) -> Iterator[Crew]:
+    _run_sql(postgres, 'CREATE DATABASE "jumps" TEMPLATE "template"')
+    crew = Crew(tmp_path, database_url=f"{postgres}/jumps", broker_url=redis_server.url)
+    crew.environment = clock.environment()
+    for what in ("support", "training", "training", "scheduler"):
+        crew.start(what)
+    yield crew
+    crew.end()
+
+
+def by_schedule(crew: Crew) -> list[int]:
+    return [job.id for job in crew.jobs.listed(PROJECT) if job.trigger == "schedule"]
+
+
+def heartbeat(crew: Crew, number: int) -> datetime:
+    """As the worker's clock had it."""
+    found = crew.jobs.get(number).heartbeat_at
+    assert found is not None
+    return found
+
+
+def test_a_clock_that_jumps_stops_nothing_and_starts_nothing_twice(
+    crew: Crew, clock: Clock
+) -> None:
+    # given: a job at work, and a schedule whose next time is half an hour away
+    runs = crew.jobs.ask("1.1", "training", trigger="hand", request={"seconds": 10})
+    crew.does(runs.id)
+    Team(crew.database).accept(2)
+    minute = (datetime.now(UTC).minute + 30) % 60
+    Plans(crew.database).change(PROJECT, "ann", cron=f"{minute} * * * *")
+    plan = select(rows.plans.c.due_at).where(rows.plans.c.project == PROJECT)
+
+    def planned() -> bool:
+        with crew.database.read() as connection:
+            return connection.execute(plan).scalar() is not None
+
+    crew.until(planned)
+    # when: a day and two hours ahead; the broker takes its message for long forgotten, too
+    clock.jump("+26h")
+    jumped = time.monotonic()
+    crew.until(lambda: bool(by_schedule(crew)))
+    crew.done(by_schedule(crew)[0])
+    assert (heartbeat(crew, runs.id) - datetime.now(UTC)).total_seconds() > 25 * 3600
+    # when: back, and farther than that
+    Team(crew.database, labels=10).accept(2)
+    clock.jump("-2h")
+    late = crew.jobs.ask("2.1", "training", trigger="hand")
+    asked = time.monotonic()
+    assert crew.done(late.id).attempts == 1
+    # then: nobody waited for hours, nothing is due again, and what ran went on undisturbed
+    assert time.monotonic() - asked < 30
+    assert (datetime.now(UTC) - heartbeat(crew, late.id)).total_seconds() > 3600
+    assert crew.done(runs.id).attempts == 1
+    assert [it["what"] for it in crew.entries(runs.id)] == ["begins", "promotes"]
+    assert crew.entries(runs.id)[0]["at"] < jumped < crew.entries(runs.id)[1]["at"]
+    assert len(by_schedule(crew)) == 1
+    # when: to the true time, past two times of the schedule; those are one run
+    clock.jump("+0")
+    crew.until(lambda: len(by_schedule(crew)) > 1)
+    last = crew.jobs.ask("3.1", "training", trigger="hand")
+    for number in (last.id, *by_schedule(crew)):
+        assert crew.done(number).attempts == 1
+    time.sleep(2)  # the clock has ticked once more
+    assert len(by_schedule(crew)) == 2
