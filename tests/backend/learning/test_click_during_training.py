@@ -70,7 +70,10 @@ def test_a_click_stays_within_twice_its_usual_time(
         usual = median(clicked(page, url, next(number)) for _ in range(CLICKS))
         # when: a training of the usual size runs
         job = site.jobs.ask(
-            PROJECT.key, "training", trigger="hand", request={"recipe": {"steps": 400}}
+            PROJECT.key,
+            "training",
+            trigger="hand",
+            request={"recipe": {"steps": 400, "look_objects": 1}},
         )
         site.until(lambda: site.jobs.get(job.id).phase == "training")  # noqa: B023
         site.until(lambda: bool(_steps(site, job.id)))  # noqa: B023
