@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from backend.jobs import holder
 from backend.reports import wording
 from backend.settings import Settings
 from backend.web import charts
@@ -83,6 +84,7 @@ class Renderer:
             "size": size,
             "segment": segment,
             "short": short,
+            "holder": holder.short,
         }
 
     def compile(self) -> None:

@@ -126,7 +126,7 @@ def _told(board: Board, project: str, task: int, region: RegionCost) -> Object:
     history = board.reports.history(project, task, region.region, region.annotation)
     steps, number = [], 0
     for it in history:
-        if it.kind == "submit" and region.area:
+        if it.kind in ("accept", "submit") and region.area:
             continue  # the mask that was submitted stands at the end
         counts = it.kind in INTERACTIONS
         number += counts
