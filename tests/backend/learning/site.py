@@ -145,6 +145,15 @@ def settings_for(folder: Path, url: str, **told: Any) -> Settings:
     )
 
 
+_AS_EVER = ("-m", "backend.cli")
+# A worker loads torch with its first job, for which everybody would wait after each kill.
+_READY = (
+    "-c",
+    "import os, runpy; os.environ['OMP_NUM_THREADS'] = '1'; import backend.learning.pipeline; "
+    "runpy.run_module('backend.cli', run_name='__main__', alter_sys=True)",
+)
+
+
 class Site:
     """A project with accepted labels, and the processes of one or more machines."""
 
@@ -212,7 +221,7 @@ class Site:
         log = self.folder / f"{len(self.processes)}-{command[0]}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "backend.cli", *command],
+                [sys.executable, *(_READY if command[0] == "worker" else _AS_EVER), *command],
                 env={**inherited, **ours, **environment},
                 cwd=ROOT,
                 stdout=output,
