@@ -218,10 +218,11 @@ class Site:
         }
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("PHRASECLICK")}
         ours = {f"PHRASECLICK_{name.upper()}": value for name, value in values.items()}
+        begins = _READY if "--queue=training" in command else _AS_EVER
         log = self.folder / f"{len(self.processes)}-{command[0]}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, *(_READY if command[0] == "worker" else _AS_EVER), *command],
+                [sys.executable, *begins, *command],
                 env={**inherited, **ours, **environment},
                 cwd=ROOT,
                 stdout=output,

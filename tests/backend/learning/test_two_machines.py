@@ -173,8 +173,9 @@ def test_one_machine_trains_and_the_others_serve_what_it_made(
     # then
     assert median(took) < ROLLBACK_S, took
     site.start_over()
+    until_all_serve(site, fronts, base)
     announce(site)
-    site.until(lambda: site.host.project["model_version"] == base)
+    site.until(lambda: site.host.project["model_version"] == announcement(site).version == base)
 
 
 def test_a_server_that_is_killed_at_work_loses_no_label(site: Site, fronts: list[Front]) -> None:
@@ -182,6 +183,7 @@ def test_a_server_that_is_killed_at_work_loses_no_label(site: Site, fronts: list
     front = fronts[0]
     site.until(front.up)
     champion, known = site.champion(), accepted(site)
+    until_all_serve(site, fronts, champion)
     content, masks = discs(4000)
     site.host.pictures["/files/slow.png"] = content
     site.host.delay_s = 3.0
