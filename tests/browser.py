@@ -1,4 +1,8 @@
-"""One Chromium for all tests that look at pages: its driver cannot be started twice."""
+"""One Chromium for the tests of a file that look at pages.
+
+Its driver cannot be started twice, and while it is there no other test in the process may run an
+event loop of its own: so it ends with the file.
+"""
 
 import shutil
 from collections.abc import Iterator
@@ -18,7 +22,7 @@ FLAGS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium with a fresh profile."""
     program = shutil.which("chromium")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Select, Subquery, func, literal, select
 
-from backend.database import Database
+from backend.database import Database, insert_of
 from backend.jobs import rows
 from backend.samples import rows as sampled
 
@@ -64,7 +64,7 @@ def read(connection: Connection, project: str, job_id: int) -> None:
         literal(job_id),
     ).where(counting.c.project == project)
     columns = ["project", "annotation_id", "updated_at", "job_id"]
-    statement = rows.insert_of(connection, rows.learned).from_select(columns, of_job)
+    statement = insert_of(connection, rows.learned).from_select(columns, of_job)
     lost = select(rows.jobs.c.id).where(rows.jobs.c.state.in_(("failed", "cancelled")))
     connection.execute(
         statement.on_conflict_do_update(

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, Row, Table, select
-from sqlalchemy.dialects import postgresql, sqlite
 
+from backend.database import insert_of
 from backend.jobs.tables import JobLogRow, JobRow, LearnedLabelRow, LearningRow, LeaseRow
 
 jobs: Table = JobRow.__table__  # type: ignore[assignment]
@@ -43,9 +43,3 @@ def locked_job(connection: Connection, number: int) -> Row[Any] | None:
 def upsert(connection: Connection, table: Table, values: Mapping[str, Any]) -> Any:
     """An INSERT that can be told what to do where the row is there already."""
     return insert_of(connection, table).values(**values)
-
-
-def insert_of(connection: Connection, table: Table) -> Any:
-    """As ``upsert``, before it is told what to write."""
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    return dialect.insert(table)

@@ -12,10 +12,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import Connection, Table, insert, select, update
+from sqlalchemy import Connection, Table, select, update
 
 from backend.contract import Project
-from backend.database import Database
+from backend.database import Database, insert_of
 from backend.errors import VersionError
 from backend.memory.policy import GOES_ON_FOR
 from backend.registry import promotion_log as log
@@ -119,11 +119,10 @@ class Registry:
             return known
         self.store.put(name, contents)
         with self.database.write() as connection:
-            here = _versions.c.name == name
-            if connection.execute(select(_versions.c.name).where(here)).first() is None:
-                connection.execute(insert(_versions).values(row))
-            else:
-                connection.execute(update(_versions).where(here).values(row))
+            made = insert_of(connection, _versions).values(row)
+            connection.execute(
+                made.on_conflict_do_update(index_elements=[_versions.c.name], set_=row)
+            )
             if alongside:
                 alongside(connection)
         return self.get(name)
@@ -362,9 +361,9 @@ class Registry:
             return known
         row = self._row(folder, about, state="base", location=location)
         with self.database.write() as connection:
-            here = select(_versions.c.name).where(_versions.c.name == row["name"])
-            if connection.execute(here).first() is None:
-                connection.execute(insert(_versions).values(row))
+            # Servers that start together all make it.
+            made = insert_of(connection, _versions).values(row)
+            connection.execute(made.on_conflict_do_nothing())
         return Version(**row)
 
     def _known(self, name: str) -> Version | None:

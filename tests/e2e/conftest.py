@@ -41,9 +41,9 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
         yield Studio(server, LabelStudioApi(server), backend)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def logged_in(studio: Studio, browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The cookies of the annotator, so that only one test's time goes into logging in."""
+    """The cookies of the annotator, so that one test of a file spends its time on logging in."""
     context = browser.new_context()
     page = AnnotatorPage(context.new_page(), studio.server.url, ARTEFACTS)
     page.log_in(studio.server.user, studio.server.password)

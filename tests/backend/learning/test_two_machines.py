@@ -25,8 +25,8 @@ from backend.tables import AnnotationRow
 from tests.backend.databases import _run_sql
 from tests.backend.jobs.brokers import redis
 from tests.backend.learning.label_studio import host
-from tests.backend.learning.s3 import s3_server
 from tests.backend.learning.site import Site, discs, settings_for
+from tests.backend.s3 import s3_server
 from tests.backend.samples.studio import PROJECT, Studio, region
 
 pytestmark = pytest.mark.slow

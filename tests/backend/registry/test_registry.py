@@ -58,6 +58,21 @@ def three(registry: Registry, make_checkpoint: MakeCheckpoint) -> list[str]:
 # -- adding
 
 
+def test_servers_that_start_together_register_their_base_once(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given: another server was quicker, and this one had looked before
+    registry.base()
+    monkeypatch.setattr(registry, "_known", lambda name: None)
+
+    # when
+    base = registry.base()
+
+    # then
+    assert base.name == registry.base_name
+    assert [it.name for it in registry.all()] == [base.name]
+
+
 def test_a_version_is_kept_with_all_that_is_known_of_it(
     registry: Registry, make_checkpoint: MakeCheckpoint
 ) -> None:

@@ -1,6 +1,5 @@
 """Versions in S3, as moto's server speaks it: two machines that share nothing else."""
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +8,6 @@ import boto3
 import pytest
 
 from backend.contract import Project
-from backend.demo.child import Child, free_port
 from backend.errors import StorageError
 from backend.registry import resolve
 from backend.registry.predictors import Predictors
@@ -19,6 +17,7 @@ from backend.registry.storage import open_store
 from backend.settings import MIB, Settings
 from model import checkpoint_files as files
 from model.predictor import Predictor
+from tests.backend.s3 import s3_server
 
 pytestmark = pytest.mark.slow
 
@@ -28,34 +27,8 @@ SIX = Project(6, "1795384361")
 
 @pytest.fixture(scope="module")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server with an empty bucket; its address."""
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    with (
-        pytest.MonkeyPatch.context() as patched,
-        Child(
-            "moto",
-            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-            log=tmp_path_factory.mktemp("moto") / "log",
-            environment={},
-        ) as child,
-    ):
-        for name, value in {
-            "AWS_ENDPOINT_URL": url,
-            "AWS_ACCESS_KEY_ID": "tests",
-            "AWS_SECRET_ACCESS_KEY": "tests",
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }.items():
-            patched.setenv(name, value)
-
-        def answers() -> bool:
-            try:
-                boto3.client("s3").list_buckets()
-            except Exception:  # not there yet, in any of botocore's ways
-                return False
-            return True
-
-        child.wait_until(answers, seconds=120, progress=lambda _: None, doing="starting")
+    """A server of its own."""
+    with s3_server(tmp_path_factory.mktemp("moto")) as url:
         yield url
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import boto3
 import pytest
+from s3fs import S3FileSystem
 
 from backend.demo.child import Child, free_port
 
@@ -29,6 +30,9 @@ def s3_server(folder: Path) -> Iterator[str]:
             "AWS_DEFAULT_REGION": "us-east-1",
         }.items():
             patched.setenv(name, value)
+
+        # Else one process goes on with the server of an earlier test.
+        S3FileSystem.clear_instance_cache()
 
         def answers() -> bool:
             try:
