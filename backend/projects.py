@@ -3,12 +3,13 @@
 import hashlib
 from datetime import UTC, datetime
 
-from sqlalchemy import select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Table, select, update
 
 from backend.contract import Project, SetupRequest
-from backend.database import Database
+from backend.database import Database, insert_of
 from backend.tables import ProjectRow
+
+_projects: Table = ProjectRow.__table__  # type: ignore[assignment]
 
 
 class Projects:
@@ -35,9 +36,8 @@ class Projects:
             return
         now = datetime.now(UTC)
         with self._database.write() as connection:
-            dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
             connection.execute(
-                dialect.insert(ProjectRow)
+                insert_of(connection, _projects)
                 .values(
                     key=request.project.key,
                     project_id=request.project.id,

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, select, update
 
-from backend.database import Database
+from backend.database import Database, insert_of
 from backend.errors import JobError
 from backend.jobs import rows
 from backend.jobs.records import Plan
@@ -80,7 +80,9 @@ def locked(connection: Connection, project: str) -> Plan:
     row = connection.execute(query).first()
     if row is None:
         values = {"project": project, "paused": False, "cron": "", "changed_by": ""}
-        connection.execute(rows.upsert(connection, rows.plans, values).on_conflict_do_nothing())
+        connection.execute(
+            insert_of(connection, rows.plans).values(**values).on_conflict_do_nothing()
+        )
         row = connection.execute(query).one()
     return plan_of(row)
 

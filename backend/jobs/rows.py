@@ -4,7 +4,6 @@ is decided about.
 Who takes several locks takes the lease's row first, then the job's.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, Row, Table, select
@@ -30,7 +29,7 @@ def lock(connection: Connection, name: str) -> Row[Any]:
     row = connection.execute(query).first()
     if row is None:
         values = {"name": name, "holder": "", "token": 0, "beat": 0}
-        connection.execute(upsert(connection, leases, values).on_conflict_do_nothing())
+        connection.execute(insert_of(connection, leases).values(**values).on_conflict_do_nothing())
         row = connection.execute(query).one()
     return row
 
@@ -38,8 +37,3 @@ def lock(connection: Connection, name: str) -> Row[Any]:
 def locked_job(connection: Connection, number: int) -> Row[Any] | None:
     """A job's row, which nobody else changes until this transaction ends."""
     return connection.execute(select(jobs).where(jobs.c.id == number).with_for_update()).first()
-
-
-def upsert(connection: Connection, table: Table, values: Mapping[str, Any]) -> Any:
-    """An INSERT that can be told what to do where the row is there already."""
-    return insert_of(connection, table).values(**values)

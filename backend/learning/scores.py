@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Table, select, update
 
-from backend.database import Database
-from backend.jobs.rows import upsert
+from backend.database import Database, insert_of
 from backend.jobs.tables import ScoreRow
 
 Method = Literal["clicks", "saving", "uncertainty", "random"]
@@ -86,8 +85,12 @@ class Scores:
                     "written_at": None,
                 }
                 row = {"project": self._project, "task_id": it.task, **values}
-                statement = upsert(connection, _scores, row).on_conflict_do_update(
-                    index_elements=[_scores.c.project, _scores.c.task_id], set_=values
+                statement = (
+                    insert_of(connection, _scores)
+                    .values(**row)
+                    .on_conflict_do_update(
+                        index_elements=[_scores.c.project, _scores.c.task_id], set_=values
+                    )
                 )
                 connection.execute(statement)
 

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Table, bindparam, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from backend.contract import Project
+from backend.database import insert_of
 from backend.memory.target import Target
 from backend.tables import TargetRow, TaskRow
 
@@ -74,7 +74,9 @@ class TaskMemory:
                 "clock_ahead_s": 0.0,
                 "updated_at": now,
             }
-            connection.execute(_insert_new(connection, values))
+            connection.execute(
+                insert_of(connection, _tasks).values(**values).on_conflict_do_nothing()
+            )
             row = connection.execute(_LOCK, key).first()
         if row is None:
             return None
@@ -122,8 +124,3 @@ class TaskMemory:
 
     def _changed(self) -> Iterable[Target]:
         return [t for t in self.targets if not t.id or self._before.get(t.id) != t]
-
-
-def _insert_new(connection: Connection, values: dict[str, Any]) -> Any:
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    return dialect.insert(_tasks).values(**values).on_conflict_do_nothing()

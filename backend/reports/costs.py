@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Connection, Table, delete, exists, func, insert, or_, select
 
 from backend.contract import Project
-from backend.database import Database
+from backend.database import Database, insert_of
 from backend.reports.drawing import Drawing, costs, draw, living, served_masks, times
 from backend.samples import rows
 from backend.samples.annotation import News
@@ -147,7 +147,9 @@ def _write(connection: Connection, drawing: Drawing) -> None:
         told = {"drawn": digest, "through": drawing.through}
         values = {"project": drawing.project, "annotation_id": number, "owner": "", **told}
         connection.execute(
-            rows.upsert(connection, times, values).on_conflict_do_update(
+            insert_of(connection, times)
+            .values(**values)
+            .on_conflict_do_update(
                 index_elements=[times.c.project, times.c.annotation_id], set_=told
             )
         )

@@ -5,8 +5,8 @@ Written when an annotation's version is taken in, so it knows no order either: t
 
 from sqlalchemy import Connection, Table
 
+from backend.database import insert_of
 from backend.reports.tables import AnnotationTimeRow
-from backend.samples import rows
 from backend.samples.annotation import Annotation
 
 _times: Table = AnnotationTimeRow.__table__  # type: ignore[assignment]
@@ -17,7 +17,7 @@ def note(connection: Connection, key: str, annotation: Annotation) -> None:
     told = {"lead_time": annotation.lead_time, "owner": annotation.owner}
     values = {"project": key, "annotation_id": annotation.id, "drawn": "", "through": 0, **told}
     connection.execute(
-        rows.upsert(connection, _times, values).on_conflict_do_update(
-            index_elements=[_times.c.project, _times.c.annotation_id], set_=told
-        )
+        insert_of(connection, _times)
+        .values(**values)
+        .on_conflict_do_update(index_elements=[_times.c.project, _times.c.annotation_id], set_=told)
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, select, update
 
+from backend.database import insert_of
 from backend.samples import rows
 
 
@@ -46,7 +47,7 @@ def bury(connection: Connection, key: str, numbers: Iterable[int], now: datetime
             "gone_at": now,
         }
         connection.execute(
-            rows.upsert(connection, rows.annotations, values).on_conflict_do_nothing()
+            insert_of(connection, rows.annotations).values(**values).on_conflict_do_nothing()
         )
         for table in (rows.samples, rows.pictures):
             here = (table.c.project == key) & (table.c.annotation_id == number)
@@ -58,7 +59,7 @@ def bury(connection: Connection, key: str, numbers: Iterable[int], now: datetime
 def bury_task(connection: Connection, key: str, task_id: int, now: datetime) -> None:
     """A task is gone, and all its annotations with it."""
     values = {"project": key, "task_id": task_id, "mark": "", "gone_at": now}
-    connection.execute(rows.upsert(connection, rows.tasks, values).on_conflict_do_nothing())
+    connection.execute(insert_of(connection, rows.tasks).values(**values).on_conflict_do_nothing())
     here = (rows.tasks.c.project == key) & (rows.tasks.c.task_id == task_id)
     standing = here & rows.tasks.c.gone_at.is_(None)
     connection.execute(update(rows.tasks).where(standing).values(gone_at=now))

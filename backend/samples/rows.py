@@ -1,12 +1,11 @@
 """The tables of samples as statements name them, and the lock under which they change."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Table, select
-from sqlalchemy.dialects import postgresql, sqlite
 
+from backend.database import insert_of
 from backend.tables import (
     AnnotatedPictureRow,
     AnnotatedTaskRow,
@@ -31,15 +30,11 @@ def lock(connection: Connection, key: str) -> Row[Any]:
     row = connection.execute(query).first()
     if row is None:
         values = {"key": key, "label_config": "", "error": ""}
-        connection.execute(upsert(connection, projects, values).on_conflict_do_nothing())
+        connection.execute(
+            insert_of(connection, projects).values(**values).on_conflict_do_nothing()
+        )
         row = connection.execute(query).one()
     return row
-
-
-def upsert(connection: Connection, table: Table, values: Mapping[str, Any]) -> Any:
-    """An INSERT that can be told what to do where the row is there already."""
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    return dialect.insert(table).values(**values)
 
 
 def this(key: str, number: int) -> ColumnElement[bool]:

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from backend.contract import Project
-from backend.database import Database
+from backend.database import Database, insert_of
 from backend.memory.masks import PackedMask
 from backend.reports import told as making
 from backend.samples import graves, rows
@@ -191,7 +191,9 @@ def _take(
     }
     values = {"project": key, "annotation_id": annotation.id, **told}
     connection.execute(
-        rows.upsert(connection, rows.annotations, values).on_conflict_do_update(
+        insert_of(connection, rows.annotations)
+        .values(**values)
+        .on_conflict_do_update(
             index_elements=[rows.annotations.c.project, rows.annotations.c.annotation_id], set_=told
         )
     )
@@ -275,7 +277,9 @@ def _mark(connection: Connection, key: str, task_id: int, mark: str, asked_at: d
     told = {"mark": mark[:80], "asked_at": asked_at}
     values = {"project": key, "task_id": task_id, **told}
     connection.execute(
-        rows.upsert(connection, rows.tasks, values).on_conflict_do_update(
+        insert_of(connection, rows.tasks)
+        .values(**values)
+        .on_conflict_do_update(
             index_elements=[rows.tasks.c.project, rows.tasks.c.task_id], set_=told
         )
     )

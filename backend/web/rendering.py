@@ -141,6 +141,11 @@ def asked_of(request: Request) -> defaultdict[str, str]:
     return defaultdict(str, request.query_params)
 
 
+def number_in(text: str | None) -> int | None:
+    """A number out of an address; None for anything else, and for what no database counts to."""
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 16 else None
+
+
 def query(asked: Mapping[str, Any], **changed: Any) -> str:
     """The address' query with some of it changed; what is None or '' is left out."""
     kept = {name: value for name, value in {**asked, **changed}.items() if value not in (None, "")}

@@ -11,7 +11,7 @@ from backend.events import INTERACTIONS
 from backend.reports.records import RegionCost, ServedStep, Where
 from backend.web import project as projects
 from backend.web.board import Board, router
-from backend.web.rendering import asked_of
+from backend.web.rendering import asked_of, number_in
 
 pages = router()
 
@@ -71,7 +71,7 @@ def tasks(request: Request, board: Board, project: str) -> Response:
         _where(asked),
         sort=sort,
         descending=descending,
-        page=_number(asked.get("page")) or 1,
+        page=number_in(asked.get("page")) or 1,
         size=_SIZE,
     )
     return board.render.page(
@@ -118,7 +118,7 @@ def mask(board: Board, project: str, annotation: int, region: str, event: str) -
     if event == "accepted":
         picture = board.masks.accepted(project, annotation, region)
         return Response(picture, media_type="image/jpeg", headers=_ASK_AGAIN)
-    picture = board.masks.after(project, annotation, region, _number(event) or 0)
+    picture = board.masks.after(project, annotation, region, number_in(event) or 0)
     return Response(picture, media_type="image/jpeg", headers=_KEEP_IT)
 
 
@@ -152,19 +152,14 @@ def _choices(board: Board, project: str) -> dict[str, Sequence[tuple[str, str]]]
 
 def _where(asked: Mapping[str, str]) -> Where:
     words: dict[str, bool] = {"with": True, "without": False}
-    weeks = _number(asked.get("weeks"))
-    number = _number(asked.get("task"))
+    weeks = number_in(asked.get("weeks"))
+    number = number_in(asked.get("task"))
     told: dict[str, Any] = {
         "label": asked.get("label") or None,
         "version": asked.get("version") or None,
-        "annotator": _number(asked.get("annotator")),
+        "annotator": number_in(asked.get("annotator")),
         "phrase": words.get(asked.get("words", "")),
         "since": datetime.now(UTC) - timedelta(weeks=weeks) if weeks else None,
         "tasks": (number,) if number is not None else None,
     }
     return Where(**told)
-
-
-def _number(text: str | None) -> int | None:
-    """A number out of an address; None for anything else, and for what no database counts to."""
-    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 16 else None

@@ -15,7 +15,7 @@ from backend.jobs.records import REPLAY, SCORING, TRAINING, Job, LogLine
 from backend.web import charts
 from backend.web.board import GENUINE, Board, router
 from backend.web.learning import standings
-from backend.web.rendering import HEADERS, asked_of
+from backend.web.rendering import HEADERS, asked_of, number_in
 from backend.web.replays import replay_of
 
 pages = router()
@@ -162,13 +162,12 @@ def _listed(request: Request, board: Board) -> dict[str, Any]:
     """Jobs, as the address' query narrows them."""
     asked = asked_of(request)
     key = board.reports.key(asked["project"]) if asked.get("project") else None
-    before = asked.get("before", "")
     found = board.jobs.listed(
         project=key,
         kind=asked.get("kind") or None,
         state=asked.get("state") or None,
         limit=_SIZE + 1,
-        before=int(before) if before.isascii() and before.isdigit() and len(before) < 16 else None,
+        before=number_in(asked.get("before")),
     )
     return {
         "asked": asked,
