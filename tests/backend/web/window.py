@@ -65,6 +65,13 @@ class Window:
         assert answer is not None
         return answer
 
+    def loading(self) -> float:
+        """Seconds from asking for this page until it had loaded, as the browser counts them."""
+        loaded = self.page.wait_for_function(
+            "() => performance.getEntriesByType('navigation')[0].loadEventEnd"
+        )
+        return float(loaded.json_value()) / 1000
+
     @property
     def words(self) -> str:
         """What can be read on it, every space a single one."""
