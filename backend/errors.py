@@ -8,6 +8,7 @@ PhraseClickError (model/errors.py)
     ├── PictureError            a task's picture could not be had
     │   ├── PictureAddressError     its address is missing, of an unknown kind, or not allowed
     │   ├── PictureFetchError       the host that keeps it did not hand it out
+    │   │   └── PictureAwayError        … and could not have, whichever picture it was asked for
     │   └── PictureFormatError      what came is not a picture that can be read, or is too large
     ├── LabelStudioError        Label Studio's API refused or could not be reached
     │   └── TokenError              its token is dead, missing or of the wrong kind
@@ -67,6 +68,11 @@ class PictureAddressError(PictureError):
 
 class PictureFetchError(PictureError):
     """The host that keeps the picture did not hand it out."""
+
+
+class PictureAwayError(PictureFetchError):
+    """Whoever keeps the picture was not reached, or hands nothing out now. It says nothing of the
+    picture itself: it may be there as ever."""
 
 
 class PictureFormatError(PictureError):

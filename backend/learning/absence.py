@@ -1,5 +1,5 @@
 """Pictures that could not be fetched while a training read them: one alone may be gone; of many at
-once whoever keeps them is away, which says nothing of any of them.
+once whoever keeps them is away, even where it says of each that there is no such picture.
 """
 
 from collections.abc import Sequence
@@ -15,9 +15,11 @@ _MOST = 0.25
 _AT_ONCE = 200
 
 
-def away(database: Database, places: Sequence[Place]) -> int:
+def away(database: Database, places: Sequence[Place], unreached: int) -> int:
     """Of pictures that were good a moment ago, how many cannot be fetched, where these are so many
     that something is away; else 0. They count as good again then, for the next attempt to read.
+
+    unreached: of how many the host was not reached; the database does not tell.
     """
     project, pictures = places[0].project if places else "", rows.pictures
     keys = [(place.annotation_id, place.image) for place in places]
@@ -31,7 +33,7 @@ def away(database: Database, places: Sequence[Place]) -> int:
         with database.read() as connection:
             gone = connection.execute(select(pictures.c.annotation_id).where(here)).all()
         found.append((here, len(gone)))
-    total = sum(number for _, number in found)
+    total = unreached + sum(number for _, number in found)
     if total <= len(keys) * _MOST:
         return 0
     good = {"state": "good", "look_after": None, "attempts": 0, "error": ""}

@@ -158,7 +158,7 @@ class _Training:
 
         def made() -> None:
             places = [samples.place(n) for n in range(len(samples))]
-            gone = away(self._database, places)
+            gone = away(self._database, places, samples.unreached)
             if gone:
                 raise DataError(
                     f"The pictures of {gone} of {len(places)} labels cannot be fetched: Label "

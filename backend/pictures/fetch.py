@@ -11,6 +11,7 @@ import urllib3
 from backend.errors import (
     LabelStudioError,
     PictureAddressError,
+    PictureAwayError,
     PictureError,
     PictureFetchError,
 )
@@ -24,12 +25,18 @@ _MAX_REDIRECTS = 5
 # Where the pages of Label Studio send who has no valid token.
 _LOG_IN = "/user/login/"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+# "Not now", of a host that is alive; so is every answer from 500 on.
+_LATER = frozenset({408, 425, 429})
 _CHUNK = 1 << 17
 _DOCTOR = "Ask the admin to run phraseclick doctor."
 
 
 class _RefusedError(PictureFetchError):
     """A host answered, but not with the picture: another route may lead to it."""
+
+
+class _NotNowError(_RefusedError, PictureAwayError):
+    """A host answered that it cannot hand anything out."""
 
 
 class Fetcher:
@@ -68,11 +75,11 @@ class Fetcher:
         try:
             return self._follow(url, label_studio, deadline)
         except LabelStudioError as error:  # no living token to be had
-            raise PictureFetchError(f"The picture could not be read. {error}") from None
+            raise PictureAwayError(f"The picture could not be read. {error}") from None
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             if deadline.passed:
                 raise self._too_slow() from None
-            raise PictureFetchError(
+            raise PictureAwayError(
                 f"The picture could not be read: {_why(error)}. {_DOCTOR}"
             ) from None
 
@@ -107,12 +114,13 @@ class Fetcher:
                     if not renewed and label_studio.renew():
                         renewed = True
                         continue
-                    raise PictureFetchError(
+                    raise PictureAwayError(
                         f"The picture could not be read. {label_studio.refusal()}"
                     )
                 if status != 200:
                     who = "Label Studio" if at_home else urlsplit(url).hostname
-                    raise _RefusedError(
+                    kind = _NotNowError if status >= 500 or status in _LATER else _RefusedError
+                    raise kind(
                         f"The picture could not be read: {who} answered {status}. "
                         f"{_meaning(status)}{_DOCTOR}"
                     )
@@ -141,7 +149,7 @@ class Fetcher:
         return bytes(body)
 
     def _too_slow(self) -> PictureError:
-        return PictureFetchError(
+        return PictureAwayError(
             f"The picture could not be read: it did not come within {self._timeout_s:g} s. "
             "Try again; if it stays so, the admin can set PHRASECLICK_PICTURE_TIMEOUT_S."
         )

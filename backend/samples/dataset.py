@@ -65,6 +65,11 @@ class AcceptedSamples:
     def sources(self) -> Sequence[str]:
         return self._sources
 
+    @property
+    def unreached(self) -> int:
+        """Of how many pictures the host was away when they were last read."""
+        return self._sight.unreached
+
     def __len__(self) -> int:
         return len(self._labeled)
 

@@ -4,6 +4,8 @@ A sample names its picture by address, and what lies there may be replaced or go
 after an annotation notes the SHA-256 of the file, which also decides on which side of the split the
 picture falls; from then on only that content counts. Looking is apart from taking in the news,
 which must not wait for anybody's slow storage.
+
+A host that is away tells nothing of its pictures: those are left as they were, and looked at later.
 """
 
 import logging
@@ -12,12 +14,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from sqlalchemy import RowMapping, select, update
 
 from backend.contract import Project
 from backend.database import Database
-from backend.errors import PictureError, PictureFormatError
+from backend.errors import PictureAwayError, PictureError, PictureFormatError
 from backend.pictures import Picture, Pictures
 from backend.samples import rows
 
@@ -28,6 +31,10 @@ State = Literal["unseen", "good", "gone", "changed"]
 # A picture that was not to be had is tried again after this, and after twice as long each time.
 _FIRST_PAUSE = timedelta(minutes=5)
 _LONGEST_PAUSE = timedelta(days=1)
+# A host that so often in a row let wait in vain, longer than this, is asked for nothing for a time.
+_SLOW_S = 1.0
+_FAILURES = 2
+_REST_S = 60.0
 _AT_ONCE = 50
 
 
@@ -49,6 +56,34 @@ class Place:
         return cls(**{each.name: row[each.name] for each in fields(cls)})
 
 
+_NAME = (rows.pictures.c.project, rows.pictures.c.annotation_id, rows.pictures.c.image)
+
+
+class _RestingError(PictureAwayError):
+    """Nobody asked: the host let wait in vain a moment ago."""
+
+
+@dataclass
+class _Host:
+    """What came of asking one: waits in vain in a row, when the last ended, what was said of it."""
+
+    failures: int = 0
+    at: float = 0.0
+    sentence: str = ""
+
+    def check(self) -> None:
+        """Raises _RestingError where it is not to be asked yet."""
+        if self.failures >= _FAILURES and time.monotonic() - self.at < _REST_S:
+            raise _RestingError(self.sentence)
+
+    def failed(self, began: float, sentence: str) -> None:
+        self.at, self.sentence = time.monotonic(), sentence
+        self.failures = self.failures + 1 if self.at - began > _SLOW_S else 0
+
+    def answered(self) -> None:
+        self.failures = 0
+
+
 class Sight:
     """Reads the pictures of samples and keeps the book on them. Thread-safe."""
 
@@ -61,6 +96,13 @@ class Sight:
         self._database = database
         self._pictures = pictures
         self._now = clock
+        self._hosts: dict[tuple[str, str], _Host] = {}
+        self._unreached: set[Place] = set()
+
+    @property
+    def unreached(self) -> int:
+        """Of how many pictures the host was away when they were last read."""
+        return len(self._unreached)
 
     def look(self, seconds: float) -> int:
         """Look at those not seen yet, and again at those that failed; how many were looked at."""
@@ -78,17 +120,21 @@ class Sight:
         """The picture as it was when its masks were drawn. While the cache has it, it does not
         matter what lies at its address by now.
 
-        Raises PictureError, and notes the picture as gone or changed, where it is not to be had.
+        Raises PictureError, and notes the picture as gone or changed, where it is not to be had;
+        notes nothing where that is PictureAwayError.
         """
         kept = self._pictures.kept(place.key) if place.key else None
         if kept is not None:
             return kept
-        project_id = Project.read(place.project).id
         try:
-            picture = self._pictures.read(place.address, project_id, place.task_id)
+            picture = self._fetch(place)
+        except PictureAwayError:
+            self._unreached.add(place)
+            raise
         except PictureError as error:
             self._failed(place, "gone", str(error))
             raise
+        self._unreached.discard(place)
         if place.key and picture.key != place.key:
             raise self._changed(
                 place, "Another picture lies at its address than the one that was labeled."
@@ -96,6 +142,23 @@ class Sight:
         return picture
 
     # -- inside
+
+    def _fetch(self, place: Place) -> Picture:
+        host = self._hosts.setdefault((place.project, urlsplit(place.address).netloc), _Host())
+        host.check()
+        began = time.monotonic()
+        try:
+            picture = self._pictures.read(
+                place.address, Project.read(place.project).id, place.task_id
+            )
+        except PictureAwayError as error:
+            host.failed(began, str(error))
+            raise
+        except PictureError:
+            host.answered()
+            raise
+        host.answered()
+        return picture
 
     def _due(self) -> list[Place]:
         again = rows.pictures.c.look_after.is_(None) | (rows.pictures.c.look_after <= self._now())
@@ -107,7 +170,7 @@ class Sight:
                 & (rows.annotations.c.annotation_id == rows.pictures.c.annotation_id),
             )
             .where(rows.pictures.c.state.in_(("unseen", "gone", "changed")), again)
-            .order_by(rows.pictures.c.project, rows.pictures.c.annotation_id, rows.pictures.c.image)
+            .order_by(rows.pictures.c.attempts, *_NAME)
             .limit(_AT_ONCE)
         )
         with self._database.read() as connection:
@@ -118,6 +181,14 @@ class Sight:
             picture = self.read(place)
             self._fits(place, picture)
         except PictureError as error:
+            if isinstance(error, PictureAwayError):
+                asked = not isinstance(error, _RestingError)
+                self._note(
+                    place,
+                    look_after=self._now() + _FIRST_PAUSE,
+                    attempts=place.attempts + asked,
+                    error=str(error),
+                )
             _log.info(
                 "The picture of annotation %d, task %d of project %s cannot be used: %s",
                 place.annotation_id,

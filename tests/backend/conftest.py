@@ -74,6 +74,7 @@ class PictureHost:
     url: str = ""
     pictures: dict[str, bytes] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)
+    trouble: int | None = None  # the status that it answers to everybody
 
     def add(self, path: str, size: tuple[int, int] = (640, 480), seed: int = 0) -> str:
         """A picture of its own at this path; gives the path."""
@@ -98,7 +99,9 @@ def _running_host() -> Iterator[PictureHost]:
         def do_GET(self) -> None:
             host.asked.append((self.path, self.headers.get("Authorization", "")))
             content = host.pictures.get(self.path.partition("?")[0])
-            self.send_response(200 if content else 404)
+            if host.trouble:
+                content = None
+            self.send_response(host.trouble or (200 if content else 404))
             self.send_header("Content-Length", str(len(content or b"")))
             self.end_headers()
             self.wfile.write(content or b"")
@@ -120,6 +123,7 @@ def picture_host(_running_host: PictureHost) -> PictureHost:
     """Empty at the start of each test."""
     _running_host.pictures.clear()
     _running_host.asked.clear()
+    _running_host.trouble = None
     return _running_host
 
 

@@ -15,6 +15,7 @@ import pytest
 from backend.errors import (
     PictureAddressError,
     PictureError,
+    PictureAwayError,
     PictureFetchError,
     PictureFormatError,
 )
@@ -450,6 +451,7 @@ def test_what_a_host_answers_is_said(
         pictures.read("/a.png", 1, 1)
 
     assert words in str(caught.value)
+    assert isinstance(caught.value, PictureAwayError) is (status >= 500), "it may be back"
 
 
 @pytest.mark.parametrize("dead", ["401", "log-in page"])
@@ -463,7 +465,7 @@ def test_a_dead_token_is_named_as_the_cause(
         label_studio.send_on("/a.png", "/user/login/?next=/a.png")
         label_studio.give("/user/login/", b"<html>")
 
-    with pytest.raises(PictureFetchError, match="Create a personal access token"):
+    with pytest.raises(PictureAwayError, match="Create a personal access token"):
         pictures.read("/a.png", 1, 1)
 
 
@@ -471,7 +473,7 @@ def test_a_host_that_is_not_there_is_said(new_pictures: Callable[..., Pictures])
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
 
-    with pytest.raises(PictureFetchError, match="cannot be reached"):
+    with pytest.raises(PictureAwayError, match="cannot be reached"):
         new_pictures(label_studio_url=f"http://127.0.0.1:{port}").read("/a.png", 1, 1)
 
 

@@ -1,18 +1,19 @@
 """Pictures under accepted masks: noted once, and then only that content counts."""
 
 import hashlib
+import socket
 from typing import Any
 
 import numpy as np
 import pytest
 from sqlalchemy import select
 
-from backend.errors import PictureError
+from backend.errors import PictureAwayError, PictureError
 from backend.samples.rules import labeled
 from backend.tables import AnnotatedPictureRow
 from tests.backend.conftest import photograph
 from tests.backend.samples.studio import PROJECT, region, settle
-from tests.backend.samples.studio_pictures import SIZE, Team
+from tests.backend.samples.studio_pictures import SIZE, Team, settings_for
 
 
 def noted(team: Team) -> list[Any]:
@@ -48,6 +49,64 @@ def test_a_picture_that_is_gone_is_tried_again_later_and_later(team: Team) -> No
     team.wait(hours=1)
     team.look()
     assert (noted(team)[0].state, noted(team)[0].error) == ("good", "")
+
+
+@pytest.mark.parametrize("status", [0, 500, 503])
+def test_a_host_that_is_away_says_nothing_of_its_pictures(team: Team, status: int) -> None:
+    # given: a label whose picture was seen, one whose picture was not, and nobody who has them
+    team.label(1, [region()])
+    team.look()
+    team.empty_cache()
+    team.label(2, [region()])
+    team.host.trouble = status or None
+    if not status:
+        with socket.create_server(("127.0.0.1", 0)) as unused:
+            port = unused.getsockname()[1]
+        team.settings = settings_for(team.settings.data, f"http://127.0.0.1:{port}")
+    # when
+    assert team.look() == 1
+    sight = team.sight()
+    with pytest.raises(PictureAwayError):
+        sight.read(labeled(team.database, PROJECT.key)[0].place)
+    # then: nothing is told of the one, the other waits, and is asked for when it may be back
+    assert sight.unreached == 1
+    assert [row.state for row in noted(team)] == ["good", "unseen"]
+    assert noted(team)[1].error.startswith("The picture could not be read")
+    assert team.look() == 0
+    team.host.trouble = None
+    team.settings = settings_for(team.settings.data, team.host.url)
+    team.wait(minutes=6)
+    assert team.look() == 1
+    assert [(row.state, row.error) for row in noted(team)] == [("good", "")] * 2
+
+
+def test_a_host_that_lets_wait_in_vain_is_asked_twice_and_not_for_each_picture(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given: a host that takes connections and never answers
+    monkeypatch.setattr("backend.samples.sight._SLOW_S", 0.1)
+    for number in range(1, 9):
+        team.label(number, [region()])
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        team.settings = settings_for(team.settings.data, url).model_copy(
+            update={"picture_timeout_s": 0.4}
+        )
+        # when
+        assert team.look() == 8
+    # then
+    rows = noted(team)
+    assert [row.state for row in rows] == ["unseen"] * 8
+    assert [row.attempts for row in rows] == [1, 1, 0, 0, 0, 0, 0, 0]
+    assert len({row.error for row in rows}) == 1
+
+    # and those that nobody asked for come first when it is back
+    team.host.asked.clear()
+    team.settings = settings_for(team.settings.data, team.host.url)
+    team.wait(minutes=6)
+    team.look()
+    assert [row.state for row in noted(team)] == ["good"] * 8
+    assert [path for path, _ in team.host.asked][-2:] == ["/files/1.png", "/files/2.png"]
 
 
 def test_a_picture_of_another_size_than_its_masks_is_another_picture(team: Team) -> None:
