@@ -14,8 +14,8 @@ import pytest
 
 from backend.errors import (
     PictureAddressError,
-    PictureError,
     PictureAwayError,
+    PictureError,
     PictureFetchError,
     PictureFormatError,
 )
