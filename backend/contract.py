@@ -52,6 +52,16 @@ class Project:
             raise RequestError("The request's project is not of the form '<id>.<created>'.")
         return cls(int(match[1]), match[2] or "")
 
+    def may_be(self, key: str) -> bool:
+        """Whether this is the project with that key, as far as is told: a script that knows the
+        number alone may mean any of that number."""
+        return key == self.key or (not self.created and number_of(key) == self.id)
+
+
+def number_of(key: str) -> int:
+    """Of a project's key: its number in Label Studio, by which people know it."""
+    return int(key.partition(".")[0])
+
 
 @dataclass(frozen=True)
 class Task:

@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from backend.contract import number_of
 from backend.jobs import holder
 from backend.jobs.labels import NewLabels
 from backend.jobs.records import Job, LogLine, Plan
@@ -45,7 +46,7 @@ def show(console: Console, jobs: Iterable[Job]) -> None:
     for job in jobs:
         table.add_row(
             str(job.id),
-            _number(job.project),
+            str(number_of(job.project)),
             job.kind,
             Text(job.state, style=_COLOURS.get(job.state, "")),
             f"{job.progress:.0%}" if job.started_at else "",
@@ -95,7 +96,7 @@ def say(console: Console, line: LogLine) -> None:
 
 def show_plan(console: Console, plan: Plan, new: NewLabels, settings: Settings) -> None:
     """How a project learns."""
-    number = _number(plan.project)
+    number = number_of(plan.project)
     enough = plan.after_labels or settings.learn_after_labels
     if not settings.learn:
         how = "only by hand (PHRASECLICK_LEARN is off)"
@@ -131,7 +132,7 @@ def plan_as_json(plan: Plan, new: NewLabels, settings: Settings) -> dict[str, An
 
 def _facts(job: Job) -> list[tuple[str, str]]:
     facts = [
-        ("job", f"{job.id}: {job.kind} of project {_number(job.project)}"),
+        ("job", f"{job.id}: {job.kind} of project {number_of(job.project)}"),
         ("state", f"{job.state}, {job.progress:.0%}" + (f", {job.phase}" if job.phase else "")),
         ("asked for", f"{_asked(job)}, {_time(job.created_at)}"),
         ("due", _time(job.due_at)),
@@ -173,10 +174,6 @@ def _took(job: Job) -> str:
     end = job.ended_at or job.heartbeat_at or job.started_at
     seconds = max(0, int((end - job.started_at).total_seconds()))
     return f"{seconds // 60}:{seconds % 60:02}"
-
-
-def _number(project: str) -> str:
-    return project.partition(".")[0]
 
 
 def _time(at: datetime | None) -> str:

@@ -20,10 +20,7 @@ def project_key(database: Database, written: str | int) -> str:
             *connection.execute(select(ProjectRow.key)).scalars(),
             *connection.execute(select(sampled.projects.c.key)).scalars(),
         }
-    if project.created:
-        found = sorted(known & {project.key})
-    else:
-        found = sorted(key for key in known if key.partition(".")[0] == str(project.id))
+    found = sorted(filter(project.may_be, known))
     if not found:
         raise JobError(f"No project {written} has connected to this backend, or sent it a label.")
     if len(found) > 1:

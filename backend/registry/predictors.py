@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from backend.contract import Project
+from backend.contract import Project, number_of
 from backend.errors import DatabaseError
 from backend.registry.loaded import Loaded
 from backend.registry.records import BASE, EVERYONE, Champions
@@ -155,7 +155,7 @@ class Predictors:
     def _whose(self, version: str) -> str:
         champions = self._state.champions.by_project
         owners = [key for key, it in champions.items() if it.version == version]
-        numbers = sorted(int(key.partition(".")[0]) for key in owners if key)
+        numbers = sorted(number_of(key) for key in owners if key)
         return ", ".join(
             [*(f"project {it}" for it in numbers), *(["all projects"] if "" in owners else [])]
         )

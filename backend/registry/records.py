@@ -103,7 +103,7 @@ class Champions:
             found = [
                 (champion.promotion, key)
                 for key, champion in self.by_project.items()
-                if key.partition(".")[0] == str(project.id)
+                if key and project.may_be(key)
             ]
             key = max(found)[1] if found else EVERYONE
         else:

@@ -104,6 +104,7 @@ def _reports(data: Path | None) -> "Iterator[Reports]":
 
 
 def _project(reports: "Reports", written: str) -> str:
+    from backend.contract import number_of
     from backend.errors import ReportError
 
     known = reports.keys()
@@ -112,7 +113,7 @@ def _project(reports: "Reports", written: str) -> str:
     if written:
         return reports.key(written)
     if len(known) > 1:
-        numbers = ", ".join(sorted({key.partition(".")[0] for key in known}, key=int))
+        numbers = ", ".join(map(str, sorted(set(map(number_of, known)))))
         raise ReportError(f"Name the project with --project; known are {numbers}.")
     return known[0]
 

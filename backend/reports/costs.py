@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, Table, delete, exists, func, insert, or_, select
 
-from backend.contract import Project
 from backend.database import Database, insert_of
 from backend.reports.drawing import Drawing, costs, draw, living, served_masks, times
 from backend.samples import rows
@@ -124,12 +123,8 @@ class Costs:
             with self._database.read() as connection:
                 found |= {(key, task) for task in connection.execute(query.distinct()).scalars()}
         if news.project_gone:
-            found |= {place for place in self.outdated() if _same(place[0], news.project)}
+            found |= {place for place in self.outdated() if news.project.may_be(place[0])}
         return found
-
-
-def _same(key: str, project: Project) -> bool:
-    return key == project.key or (not project.created and key.partition(".")[0] == str(project.id))
 
 
 def _write(connection: Connection, drawing: Drawing) -> None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from sqlalchemy import Connection, select
 
+from backend.contract import number_of
 from backend.database import Database
 from backend.errors import ReportError
 from backend.reports import ledger as ledgers
@@ -59,7 +60,7 @@ class Reports:
     def key(self, written: str) -> str:
         """A project's key, from the key itself or its number. Raises ReportError."""
         keys = self.keys()
-        found = [key for key in keys if written in (key, key.partition(".")[0])]
+        found = [key for key in keys if written in (key, str(number_of(key)))]
         if len(found) == 1:
             return found[0]
         if written in found:
@@ -87,10 +88,10 @@ class Reports:
             all_tasks.cost(place).last_at
             for place in all_tasks.order("last_at", descending=True)[:1]
         ]
-        number = project.partition(".")[0]
+        number = number_of(project)
         return ProjectSummary(
             key=project,
-            project_id=int(number),
+            project_id=number,
             title=f"{called} (project {number})" if called else f"Project {number}",
             champion=champion,
             labels=tuple(sorted(set(ledger.labels) - {""})),

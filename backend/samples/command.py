@@ -29,6 +29,7 @@ def samples(
     """Show what became of the accepted labels, or export them as training data."""
     from rich.console import Console
 
+    from backend.contract import number_of
     from backend.database import Database
     from backend.errors import SamplesError
     from backend.samples.rules import projects
@@ -43,11 +44,7 @@ def samples(
     database = Database(settings.resolved_database_url)
     database.migrate()
     try:
-        known = [
-            key
-            for key in projects(database)
-            if project is None or key.partition(".")[0] == str(project)
-        ]
+        known = [key for key in projects(database) if project is None or number_of(key) == project]
         if not known:
             raise SamplesError(
                 "No project has sent a label to this backend yet."

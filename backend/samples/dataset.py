@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import select
 
+from backend.contract import number_of
 from backend.database import Database
 from backend.errors import PictureError
 from backend.label_studio import LabelStudioHosts
@@ -89,9 +90,8 @@ class AcceptedSamples:
     def key(self, index: int) -> str:
         """The name of a sample, the same for ever."""
         place = self._labeled[index].place
-        project = self.project.partition(".")[0]
         annotation = f"task-{place.task_id}-annotation-{place.annotation_id}"
-        return f"project-{project}-{annotation}-{place.image}"
+        return f"project-{number_of(self.project)}-{annotation}-{place.image}"
 
     def size(self, index: int) -> tuple[int, int]:
         """Width and height of the picture, without decoding it."""

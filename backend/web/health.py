@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import Request, Response
 from sqlalchemy import Table, func, select
 
+from backend.contract import number_of
 from backend.deliveries import ATTEMPTS
 from backend.errors import StorageError
 from backend.processes import processes
@@ -112,7 +113,7 @@ def worries(board: Dashboard) -> list[str]:
         if it["error"]:
             found.append(
                 f"Label Studio was not told which version serves project "
-                f"{it['project'].partition('.')[0]}: {it['error']}"
+                f"{number_of(it['project'])}: {it['error']}"
             )
     for job in board.jobs.listed(state="failed", limit=5):
         if job.ended_at is not None and now - job.ended_at < _FRESH:
@@ -121,9 +122,7 @@ def worries(board: Dashboard) -> list[str]:
         projects = sampled.projects.c
         query = select(projects.key, projects.error).where(projects.error != "")
         for key, error in connection.execute(query):
-            found.append(
-                f"Project {key.partition('.')[0]} could not be read from Label Studio: {error}"
-            )
+            found.append(f"Project {number_of(key)} could not be read from Label Studio: {error}")
     return found
 
 
