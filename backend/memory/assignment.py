@@ -270,7 +270,8 @@ class Assignment:
         if before is last and not last.accepted:
             return True
         fits = not named or self._names(named, last)
-        closed = last.state == "submitted" or (last.state == "kept" and last.stays)
+        ticked = last.state == "kept" and last.stays and not self.sightings.in_the_making(last)
+        closed = last.state == "submitted" or ticked
         return fits and (before is last or not closed)
 
     @staticmethod

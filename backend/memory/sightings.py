@@ -68,6 +68,17 @@ class Sightings:
         begun_before = first - self.task.clock_ahead + self.margin < target.created_at
         return begun_before or self.newer(newest, target.answered_at or target.updated_at)
 
+    def in_the_making(self, target: Target) -> bool:
+        """Whether an accepted target was refined since, by key points that still stand there."""
+        if target.accepted_at is None or target.updated_at < target.accepted_at:
+            return False
+        newest = self._newest_draft()
+        tells = newest is not None and self.newer(newest, target.updated_at)
+        return any(
+            click.on_page and not (tells and newest and click.id not in newest.clicks)
+            for click in target.clicks
+        )
+
     def _set_clock(self) -> None:
         """Nothing can have been saved after it arrived: if it was, their clock is ahead."""
         latest = max((saved.updated_at for saved in self.saved), default=self.now)

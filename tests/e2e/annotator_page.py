@@ -14,6 +14,7 @@ import numpy as np
 from label_studio_sdk.converter import brush as reference
 from numpy.typing import NDArray
 from playwright.sync_api import ConsoleMessage, Page, Route
+from playwright.sync_api import TimeoutError as TooLateError
 
 Mask = NDArray[np.bool_]
 Key = Literal["Alt", "Control", "Shift"]
@@ -297,8 +298,18 @@ class AnnotatorPage:
             return
         switch = self.page.locator(f"[data-testid={toggle}]")
         switch.wait_for(state="attached")
-        switch.locator("xpath=ancestor-or-self::label|..").first.click(force=True)
-        self.page.wait_for_function(f"on => Boolean(Htx.{state}) === on", arg=on)
+        label = switch.locator("xpath=ancestor-or-self::label|..").first
+        for seconds in (5, 5, 60):
+            # While the page still lays itself out, a click may land beside what has just moved.
+            label.click(force=True)
+            try:
+                self.page.wait_for_function(
+                    f"on => Boolean(Htx.{state}) === on", arg=on, timeout=seconds * 1000
+                )
+                break
+            except TooLateError:
+                if seconds > 5:
+                    raise
         # Hotkeys are swallowed while a toggle has the focus.
         self.page.evaluate("() => document.activeElement?.blur()")
 

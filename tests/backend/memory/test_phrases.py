@@ -201,6 +201,22 @@ def test_a_phrase_after_an_explicit_accept_starts_a_new_object(open_page):
     assert turn.target.region_id != first.target.region_id
 
 
+@pytest.mark.parametrize("ticked", [False, True])
+def test_a_refinement_opens_an_accepted_object_again_until_the_next_tick(open_page, ticked):
+    page = open_page()
+    page.click(20)
+    page.work()
+    first = page.click(24)
+    page.accept()
+    page.work()
+    assert page.click(30, "+ last object").target.region_id == first.target.region_id
+    if ticked:
+        page.accept()
+    page.work()
+    turn = page.type("the red cat")
+    assert (turn.target.region_id == first.target.region_id) is not ticked
+
+
 def test_a_phrase_after_submitting_starts_a_new_object(open_page):
     page = open_page(auto_accept=True)
     first = page.click(20)

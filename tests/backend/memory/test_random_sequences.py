@@ -47,6 +47,7 @@ class Truth:
 
     def new(self, label: str) -> dict:
         thing = {"label": label, "clicks": {}, "region": None, "alive": True, "phrase": ""}
+        thing |= {"accepted": False, "stays": False, "answered": None}
         self.objects.append(thing)
         return thing
 
@@ -93,11 +94,19 @@ def machine(page_on: Callable, folder: Path, migrated: Path) -> type[RuleBasedSt
             assert typed == thing["phrase"]
             assert turn.counts.new == logged
             self.truths[name].use(thing)
+            thing["answered"] = self.pages[name].clock.now
 
         def settled(self, name: str) -> None:
             """A pause in which the page saves and the memory is asked, so that drafts are known."""
             self.pages[name].work()
             self.pages[name].send([])
+
+        def stays(self, name: str, pending: set[str]) -> None:
+            """Points that are there long after their answer: Auto-Accept must be off."""
+            now, margin = self.pages[name].clock.now, Policy().draft_margin
+            for thing in self.truths[name].objects:
+                if pending & set(thing["clicks"]) and now > thing["answered"] + margin:
+                    thing["stays"] = True
 
         # -- what annotators do
 
@@ -105,6 +114,7 @@ def machine(page_on: Callable, folder: Path, migrated: Path) -> type[RuleBasedSt
         def click(self, name: str, x: int, label: str, negative: bool) -> None:
             page, truth = self.pages[name], self.truths[name]
             pending = {i for i, p in page.points.items() if p["value"]["labels"] == [label]}
+            self.stays(name, pending)
             turn = page.click(x, label, negative=negative)
             came = {point["id"] for point in page.sent}
             new = next(iter(came - pending))
@@ -112,7 +122,7 @@ def machine(page_on: Callable, folder: Path, migrated: Path) -> type[RuleBasedSt
             if thing is None and not pending:
                 thing = self.meant(truth, label, negative)
             if thing is None and pending and not negative:
-                thing = self.holding(truth, label)
+                thing = self.meant(truth, label, negative=False)
                 thing["clicks"].update(dict.fromkeys(pending, False))
             if thing is None:
                 self.check(name, turn, None, logged=1)
@@ -134,7 +144,7 @@ def machine(page_on: Callable, folder: Path, migrated: Path) -> type[RuleBasedSt
             thing = truth.new(label)
             if truth.phrase:
                 text, of = truth.phrase
-                if not of.get("accepted") and label.lower() in text:
+                if not of["accepted"] and label.lower() in text:
                     thing["phrase"], truth.phrase = text, (text, thing)
             return thing
 
@@ -158,6 +168,7 @@ def machine(page_on: Callable, folder: Path, migrated: Path) -> type[RuleBasedSt
             page, truth = self.pages[name], self.truths[name]
             label = "- last object" if take_away else "+ last object"
             pending = {i for i, p in page.points.items() if p["value"]["labels"] == [label]}
+            self.stays(name, pending)
             turn = page.click(x, label)
             new = next(iter({c["id"] for c in page.sent} - pending))
             thing = next((o for o in truth.objects if pending & set(o["clicks"])), None)
@@ -176,13 +187,14 @@ def machine(page_on: Callable, folder: Path, migrated: Path) -> type[RuleBasedSt
             page.remove_phrase()  # a fresh entry each time; editing is tested one by one
             text = f"the {word} {label.lower()}"
             last = truth.objects[-1] if truth.objects else None
-            closed = last and last.get("submitted")
+            # The tick ends an object, where it is known to be one; a refinement opens it again.
+            closed = last and last["accepted"] and last["stays"]
+            closed = closed and not set(last["clicks"]) & set(page.points)
             thing = last if last and last["alive"] and last["label"] == label else None
             if thing is None or closed:
                 thing = truth.new(label)
             turn = page.type(text)
             thing["phrase"], truth.phrase = text, (text, thing)
-            thing.setdefault("accepted", False)
             self.check(name, turn, thing, logged=1)
 
         @rule(name=ANNOTATORS)
@@ -192,6 +204,7 @@ def machine(page_on: Callable, folder: Path, migrated: Path) -> type[RuleBasedSt
             if page.sent and page.last.action == "predict" and not self.auto_accept:
                 thing = next(o for o in truth.objects if o["region"] == page.last.target.region_id)
                 if all(i["id"] in page.points for i in page.sent if "x" in i["value"]):
+                    self.stays(name, {i["id"] for i in page.sent})
                     self.check(name, page.send(page.sent), thing, logged=0)
 
         @precondition(lambda self: not self.auto_accept)
@@ -209,6 +222,7 @@ def machine(page_on: Callable, folder: Path, migrated: Path) -> type[RuleBasedSt
             if thing is None or not any(p["value"]["labels"] == label for p in rest):
                 return  # the last one of its label: only a draft tells, see test_drafts
             page.undo_click(gone)
+            self.stays(name, {i for i, p in page.points.items() if p in rest})
             del thing["clicks"][gone]
             turn = page.send_points(label[0])
             self.check(name, turn, thing, logged=0)
@@ -222,9 +236,11 @@ def machine(page_on: Callable, folder: Path, migrated: Path) -> type[RuleBasedSt
             region = page.suggestion["id"]
             page.accept()
             for thing in truth.objects:
-                # Suggestions that were replaced unaccepted are off the page, and their points.
-                thing["alive"] = thing["alive"] and thing["region"] in page.regions
-                thing["accepted"] = thing["region"] in page.regions
+                # Suggestions that were replaced unaccepted are off the page, and their points; but
+                # words that are still there are still said.
+                shown = thing["region"] in page.regions
+                thing["alive"] = thing["alive"] and (shown or self.said_of(truth, thing))
+                thing["accepted"] = shown
             assert region in page.regions
             self.settled(name)
 
@@ -236,7 +252,9 @@ def machine(page_on: Callable, folder: Path, migrated: Path) -> type[RuleBasedSt
                 shown = thing["region"] in page.regions
                 points = set(thing["clicks"]) & set(page.points)
                 words = bool(thing["phrase"]) and self.said_of(truth, thing)
-                thing["accepted"] = thing.get("accepted") or shown
+                thing["accepted"] = thing["accepted"] or shown
+                # What is not accepted and has points there: asked now, the memory sees them stay.
+                thing["stays"] = thing["stays"] or (bool(points) and not shown)
                 thing["alive"] = shown or bool(points) or (words and thing["alive"])
 
         def said_of(self, truth: Truth, thing: dict) -> bool:
