@@ -5,12 +5,43 @@ torchvision's PyPI wheels can lag behind torch: the compiled library then is not
 never declared. This project uses torchvision's networks and transforms, never those operators, so
 declaring their schemas is enough. This is the one place that does it: import torchvision through
 ``from model.torchvision_operators import torchvision``.
+
+It also keeps torchvision's import from loading torch's compiler, for one function of an operator
+that is not used here: the compiler takes as long to load as all the rest of torch.
 """
+
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
 
 import torch
 
+_COMPILER = "torch._dynamo.utils"
 SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 OPERATORS = ("torchvision::nms", "torchvision::qnms")
+
+
+def is_compile_supported(device_type: Any) -> Any:
+    """As torch's own, which is loaded when this is called."""
+    return importlib.import_module(_COMPILER).is_compile_supported(device_type)
+
+
+@contextmanager
+def _without_compiler() -> Iterator[None]:
+    """Whoever imports the compiler's utilities meanwhile gets that one function alone."""
+    if _COMPILER in sys.modules:
+        yield
+        return
+    stand_in = ModuleType(_COMPILER)
+    stand_in.is_compile_supported = is_compile_supported  # type: ignore[attr-defined]
+    sys.modules[_COMPILER] = stand_in
+    try:
+        yield
+    finally:
+        del sys.modules[_COMPILER]
 
 
 def declare_missing_operators() -> tuple[str, ...]:
@@ -35,8 +66,12 @@ def declare_missing_operators() -> tuple[str, ...]:
     return tuple(declared)
 
 
-declare_missing_operators()
-
-import torchvision  # noqa: E402
+try:
+    with _without_compiler():
+        declare_missing_operators()
+        import torchvision
+except ImportError:  # this torchvision wants more of the compiler
+    declare_missing_operators()
+    import torchvision
 
 __all__ = ["OPERATORS", "declare_missing_operators", "torchvision"]

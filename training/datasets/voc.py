@@ -22,7 +22,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.io import loadmat
 
 from training.datasets.pictures import decode_labels, decode_picture, picture_size, same_size
 from training.datasets.sample import VOID, Expression, Sample, SampleObject
@@ -183,6 +182,8 @@ def _read_png(path: Path) -> Labels:
 
 def _read_mat(path: Path) -> Labels:
     """The one map in a .mat of SBD, the field Segmentation of GTinst or GTcls."""
+    from scipy.io import loadmat  # nobody else needs it
+
     try:
         content = loadmat(str(path), struct_as_record=False, squeeze_me=False)
         name = next(key for key in ("GTinst", "GTcls") if key in content)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from skimage.measure import approximate_polygon, find_contours
 
 from training.measure.cases import target_of
 from training.measure.run import Measurement, Result, Run
@@ -168,6 +167,9 @@ def around(masks: Sequence[Mask], clicks: Sequence[Spot]) -> tuple[int, int, int
 
 def outline(mask: Mask) -> str:
     """The borders of a mask as one SVG path, holes and all (fill rule evenodd)."""
+    # With it comes all of scipy.signal: a second or two that no worker should wait for.
+    from skimage.measure import approximate_polygon, find_contours
+
     parts = []
     for contour in find_contours(np.pad(mask, 1).astype(float), 0.5):
         points = approximate_polygon(contour, 0.4) - 0.5
