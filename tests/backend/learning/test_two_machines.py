@@ -172,6 +172,14 @@ def test_one_machine_trains_and_the_others_serve_what_it_made(
         until_all_serve(site, fronts, version)
     # then
     assert median(took) < ROLLBACK_S, took
+    # when: the worker asks both versions for what was labeled, one object after the other
+    replay = site.jobs.ask(PROJECT.key, "replay", trigger="hand", by="ann")
+    told = site.done(replay.id).result
+    # then
+    assert told is not None
+    assert (told["before"], told["version"], told["simulated"]) == (base, version, True)
+    assert len(told["rows"]) == told["all"]["n"] == site.labels()
+    assert told["all"]["after"] < told["all"]["before"], "it had learned these very discs"
     site.start_over()
     until_all_serve(site, fronts, base)
     announce(site)

@@ -119,11 +119,10 @@ def machine(page_on: Callable, folder: Path, migrated: Path) -> type[RuleBasedSt
             came = {point["id"] for point in page.sent}
             new = next(iter(came - pending))
             thing = next((o for o in truth.objects if pending & set(o["clicks"])), None)
-            if thing is None and not pending:
+            if thing is None:
                 thing = self.meant(truth, label, negative)
-            if thing is None and pending and not negative:
-                thing = self.meant(truth, label, negative=False)
-                thing["clicks"].update(dict.fromkeys(pending, False))
+                if thing is not None:  # Alt-clicks that found no object until now come along
+                    thing["clicks"].update(dict.fromkeys(pending, False))
             if thing is None:
                 self.check(name, turn, None, logged=1)
                 return
