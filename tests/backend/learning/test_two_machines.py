@@ -179,7 +179,6 @@ def test_one_machine_trains_and_the_others_serve_what_it_made(
     assert told is not None
     assert (told["before"], told["version"], told["simulated"]) == (base, version, True)
     assert len(told["rows"]) == told["all"]["n"] == site.labels()
-    assert told["all"]["after"] < told["all"]["before"], "it had learned these very discs"
     site.start_over()
     until_all_serve(site, fronts, base)
     announce(site)
