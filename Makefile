@@ -15,7 +15,8 @@ ARGS ?=
 WORKERS ?= 2
 
 PIP = .venv/bin/python -m pip --disable-pip-version-check --no-input
-LOCKED = install --quiet --no-deps --require-hashes
+# Python compiles what it imports; compiling all that is installed takes a minute more.
+LOCKED = install --quiet --no-deps --no-compile --require-hashes
 
 .PHONY: help setup setup-dev setup-label-studio system-packages demo run bench test lint lock clean
 
@@ -37,7 +38,7 @@ setup: .venv/.package
 
 .venv/.torch: requirements-torch.txt | .venv/.created
 	@echo "Installing torch: CUDA builds are some gigabytes, CPU builds (TORCH_INDEX) 200 MB"
-	@$(PIP) install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) -r requirements-torch.txt
+	@$(PIP) install --no-compile $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) -r requirements-torch.txt
 	@touch $@
 
 .venv/.lock: requirements.lock | .venv/.torch
