@@ -26,8 +26,8 @@ from model import checkpoint_files as files
 from model.checkpoint_files import CONFIG, METRICS, SHIPPED, SUMS, VOCABULARY, WEIGHTS
 from model.config import ModelConfig
 from model.errors import CheckpointError
-from model.network import PhraseClick
-from model.phrase_reader import PhraseReader
+from model.network.phraseclick import PhraseClick
+from model.tokenizer import PhraseReader
 
 NETWORK_PREFIX = "network."
 VECTORS = "word_vectors"

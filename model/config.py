@@ -24,7 +24,7 @@ class ModelConfig:
     """Shape of the network. All lengths are in pixels of the network's input."""
 
     form: Literal["early", "late"] = "late"
-    # A torchvision classification network by name: a mobilenet or resnet of model.backbone.
+    # A torchvision classification network by name: a mobilenet or resnet of model.network.backbone.
     backbone: str = "mobilenet_v2"
     # Longest side at which a picture is encoded; a multiple of 32.
     input_size: int = 384
@@ -54,7 +54,7 @@ class ModelConfig:
     phrase_queries: int = 8
     # Late form only: as many more at stride 8, for small things; 0 is none.
     fine_phrase_queries: int = 0
-    # Late form only: layers in which all places look at each other (model/relations.py); 0 is none.
+    # Late form only: layers in which all places look at each other (self_attention.py).
     relation_layers: int = 0
     # Early form only: stride of the feature that ASPP sees.
     output_stride: Literal[16, 32] = 16

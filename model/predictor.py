@@ -21,17 +21,17 @@ from PIL import Image
 from model import checkpoint as checkpoints
 from model import checkpoint_files as files
 from model import crop
-from model.click_maps import ClickBatch
 from model.config import ModelConfig
 from model.crop import Box
-from model.detail import Detail
 from model.embedding_cache import EmbeddingCache
 from model.errors import PromptError
-from model.logit_field import Grid, LogitField, sigmoid
-from model.network import Features
-from model.passes import Passes, Urgency
-from model.phrase_encoder import WordBatch
-from model.phrase_reader import PhraseReader, Reading
+from model.image_tiles import Detail
+from model.inference_queue import Passes, Urgency
+from model.mask_upsampling import Grid, LogitField, sigmoid
+from model.network.click_maps import ClickBatch
+from model.network.phrase_encoder import WordBatch
+from model.network.phraseclick import Features
+from model.tokenizer import PhraseReader, Reading
 
 STRIDE = 32  # the network's input is a multiple of it
 # Room for about fifty pictures with a crop each.

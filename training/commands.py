@@ -30,8 +30,8 @@ def train(
         TimeRemainingColumn,
     )
 
-    from training.log_lines import line
-    from training.loop import main
+    from training.train.log_lines import line
+    from training.train.loop import main
 
     # Of several processes the first one speaks.
     console = Console(quiet=os.environ.get("RANK", "0") != "0")
@@ -115,9 +115,9 @@ def evaluate(
         TimeRemainingColumn,
     )
 
-    from training.evaluation import main
-    from training.measure.terminal import tables
-    from training.measure.wording import remarks
+    from training.evaluation.evaluation import main
+    from training.evaluation.terminal import tables
+    from training.evaluation.wording import remarks
 
     def place(name: str) -> str:
         """Names of versions are the business of whoever keeps them, and handed in with the app."""
@@ -207,10 +207,10 @@ def simulate(
 
     from rich.console import Console
 
-    from training import simulate_curves as curves
     from training.errors import RecipeError
-    from training.simulate import STRATEGIES, SimulationRecipe
-    from training.simulate import simulate as run
+    from training.simulate import curves
+    from training.simulate.simulate import STRATEGIES, SimulationRecipe
+    from training.simulate.simulate import simulate as run
 
     unknown = sorted(set(strategy or ()) - set(STRATEGIES))
     if unknown:
@@ -277,8 +277,8 @@ def acquisition(
     """Measure whether the interactions expected of pictures foretell what they really take."""
     from rich.console import Console
 
-    from training.foresight import main
-    from training.measure.files import write_json
+    from training.acquisition.acquisition_evaluation import main
+    from training.evaluation.files import write_json
 
     known = checkpoint == "shipped" or Path(checkpoint).is_dir() or context.obj is None
     place = checkpoint if known else str(context.obj(checkpoint))

@@ -138,7 +138,7 @@ class Loop:
                 time.sleep(0.3)
 
     def _show_gate(self, version: str) -> None:
-        from training.gate_table import tables
+        from training.gate.table import tables
 
         gate = self._registry.get(version).gate
         if gate is None:

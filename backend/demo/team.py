@@ -1,7 +1,7 @@
 """A team at work on pictures whose truth is known: clicks until a mask is good, mends it, submits.
 
 What is sent is what Label Studio's page would send; where to click next is the protocol's answer
-(``training.protocol``), as a careful annotator would.
+(``training.evaluation.protocol``), as a careful annotator would.
 """
 
 import time
@@ -17,7 +17,7 @@ from backend.demo.workshop import LABEL, Bench
 from backend.label_config import ImageControls
 from backend.label_studio import LabelStudio
 from backend.label_studio_host import Json
-from training.protocol import Target, next_click
+from training.evaluation.protocol import Target, next_click
 
 # Good enough to be mended by hand rather than clicked on.
 GOOD_ENOUGH = 0.85

@@ -16,8 +16,8 @@ from typing import Any
 from backend.samples.dataset import AcceptedSamples
 from backend.samples.export import export
 from backend.samples.rules import Split
-from training.datasets import Dataset, PackDataset, Without
-from training.datasets.shrunk import LONGEST
+from training.data import Dataset, PackDataset, Without
+from training.data.shrunk import LONGEST
 
 # A fine-tuning sees each picture of so many once or twice; a copy of more would only take time.
 MOST_TRAIN = 600

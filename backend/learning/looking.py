@@ -20,7 +20,7 @@ from backend.pictures import Pictures
 from backend.settings import Settings
 from model.errors import PhraseClickError
 from model.predictor import Predictor
-from training import acquisition
+from training.acquisition import acquisition
 
 _log = logging.getLogger(__name__)
 

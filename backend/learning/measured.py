@@ -17,12 +17,12 @@ from backend.registry.records import Version
 from backend.registry.registry import Registry
 from backend.samples.dataset import open_samples
 from backend.settings import Settings
-from training.datasets import Dataset, Without, open_dataset
-from training.gate import Verdict, judge
-from training.gate_rules import GateRules
-from training.gate_table import set_tables, tables
-from training.general_set import open_general_set
-from training.ranks import device_for
+from training.data import Dataset, Without, open_dataset
+from training.gate.gate import Verdict, judge
+from training.gate.general_set import open_general_set
+from training.gate.rules import GateRules
+from training.gate.table import set_tables, tables
+from training.train.distributed import device_for
 
 _RULES = GateRules()
 Tell = Callable[[float, str], None]

@@ -32,13 +32,13 @@ from backend.registry.registry import Registry
 from backend.registry.storage import open_store
 from backend.samples.dataset import open_samples
 from backend.settings import Settings
-from training.datasets import Dataset, open_dataset
+from training.data import Dataset, open_dataset
 from training.errors import DataError
-from training.fine_tune import FineTuned, FineTuneRecipe, fine_tune
-from training.gate import judge
-from training.gate_rules import GateRules
-from training.general_set import open_general_set
-from training.ranks import device_for
+from training.finetune.fine_tune import FineTuned, FineTuneRecipe, fine_tune
+from training.gate.gate import judge
+from training.gate.general_set import open_general_set
+from training.gate.rules import GateRules
+from training.train.distributed import device_for
 
 # The phases and their shares of the time, as two cores need it for some fifty labels.
 _SHARES = {

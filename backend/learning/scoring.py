@@ -1,9 +1,10 @@
 """The job that decides which task comes next: every task that is left gets a score, lowest first.
 
 Chunk by chunk the pictures are read and the serving version is asked what they would cost an
-annotator (`training.acquisition`); each chunk is written down and to Label Studio before the next
-begins, so that annotators are served well soon and a job that was killed goes on where it was. In
-the end all that is known is put into one order, alike pictures apart, and scores that stand in
+annotator (`training.acquisition.acquisition`); each chunk is written down and to Label Studio
+before the next begins, so that annotators are served well soon and a job that was killed goes on
+where it was. In the end all that is known is put into one order, alike pictures apart, and scores
+that stand in
 another order are corrected. A version that was promoted meanwhile ends the job: its scores are
 another job's.
 """
@@ -32,7 +33,7 @@ from backend.projects import Projects
 from backend.registry.registry import Registry
 from backend.registry.storage import open_store
 from backend.settings import Settings
-from training.diversity import MILD, WEIGHT, order
+from training.acquisition.diversity import MILD, WEIGHT, order
 
 # Tasks that are read, scored and written before the next: less than a minute of one core.
 CHUNK = 25

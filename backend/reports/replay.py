@@ -33,8 +33,8 @@ from training.errors import DataError
 if TYPE_CHECKING:
     from backend.jobs.progress import Progress
     from backend.samples.dataset import AcceptedSamples
-    from training.datasets import Sample
-    from training.measure.contestants import Checkpoint
+    from training.data import Sample
+    from training.evaluation.methods import Checkpoint
 
 # Objects that are asked for where nobody says otherwise: a few minutes on two cores, and as many
 # rows as a page can show.
@@ -133,7 +133,7 @@ def _dataset(settings: Settings, database: Database, project: str) -> AcceptedSa
 
 
 def _contestant(registry: Registry, name: str, device: str) -> Checkpoint:
-    from training.measure.contestants import Checkpoint
+    from training.evaluation.methods import Checkpoint
 
     try:
         return Checkpoint(registry.folder(name), device=device, name=name)
@@ -201,7 +201,7 @@ def _replayed(entry: _Object, one: Checkpoint, other: Checkpoint) -> Replayed:
 
 def _needed(entry: _Object, contestant: Checkpoint) -> int:
     """Interactions to the goal; the protocol's most where it is never reached."""
-    from training.protocol import Target, follow
+    from training.evaluation.protocol import Target, follow
 
     sample, phrase = entry.sample, entry.facts["phrase"]
     target = Target(sample.mask(entry.number), sample.void, phrase)

@@ -24,8 +24,8 @@ from backend.samples import rows
 from backend.samples.rules import Labeled, Split, labeled
 from backend.samples.sight import Place, Sight
 from backend.settings import Settings
-from training.datasets.layers import layered
-from training.datasets.sample import Expression, Sample, SampleObject
+from training.data.layers import layered
+from training.data.sample import Expression, Sample, SampleObject
 from training.errors import DataError
 
 SOURCE = "team"

@@ -1,6 +1,6 @@
 """Accepted samples as a shard of the pack's format, to train elsewhere with a team's own labels.
 
-A shard is a WebDataset tar (see ``training.datasets.pack``): picture, map of object ids, JSON. The
+A shard is a WebDataset tar (see ``training.data.pack``): picture, map of object ids, JSON. The
 map holds one id a pixel, so objects that really overlap go into records of their own, with the
 picture again; a few border pixels that two masks share go to the smaller one.
 """
@@ -19,9 +19,9 @@ from PIL import Image
 
 from backend.samples.dataset import AcceptedSamples
 from backend.samples.rules import Split
-from training.datasets.layers import layered
-from training.datasets.sample import Sample
-from training.datasets.shrunk import shrunk
+from training.data.layers import layered
+from training.data.sample import Sample
+from training.data.shrunk import shrunk
 from training.errors import DataError
 
 # Of the smaller of two masks: brush strokes of neighbours meet in a few pixels.

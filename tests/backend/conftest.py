@@ -21,7 +21,7 @@ from backend.service import Service
 from backend.settings import Settings
 from model import checkpoint
 from model.config import ModelConfig
-from model.network import PhraseClick
+from model.network.phraseclick import PhraseClick
 from model.predictor import Predictor
 from tests.backend.databases import database, migrated, postgres, spares
 

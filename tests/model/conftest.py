@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from model import checkpoint
 from model.config import ModelConfig
-from model.network import PhraseClick
+from model.network.phraseclick import PhraseClick
 from model.predictor import Predictor
 
 WORDS = re.findall(

@@ -13,7 +13,7 @@ import torch
 from model import checkpoint
 from model import checkpoint_files as files
 from model.errors import CheckpointError
-from model.network import PhraseClick
+from model.network.phraseclick import PhraseClick
 
 
 def reseal(path: Path) -> None:
@@ -44,8 +44,8 @@ def test_half_precision_does_not_move_the_mask(
     checkpoint_path: Path, small_network: PhraseClick
 ) -> None:
     image = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
-    from model.click_maps import ClickBatch
-    from model.phrase_encoder import no_words
+    from model.network.click_maps import ClickBatch
+    from model.network.phrase_encoder import no_words
 
     clicks = ClickBatch(torch.tensor([[[30.0, 20.0]]]), torch.tensor([[1.0]]))
     with torch.no_grad():

@@ -11,7 +11,7 @@ import pytest
 from gensim.models import KeyedVectors, Word2Vec
 
 from model.errors import WordVectorsError
-from model.phrase_reader import PhraseReader
+from model.tokenizer import PhraseReader
 
 WORDS = ["dog", "red", "cat"]
 VECTORS = np.arange(12, dtype=np.float32).reshape(3, 4)

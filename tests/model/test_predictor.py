@@ -18,8 +18,8 @@ from model import predictor as predictors
 from model.config import ModelConfig
 from model.crop import Box
 from model.errors import PromptError
-from model.network import PhraseClick
-from model.passes import Urgency
+from model.inference_queue import Urgency
+from model.network.phraseclick import PhraseClick
 from model.predictor import Click, Predictor
 
 Picture = NDArray[np.uint8]

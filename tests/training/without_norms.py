@@ -2,10 +2,10 @@
 
 import copy
 
-from model.convolutions import fold_norms
-from training.average import Average
-from training.loop import Run
-from training.schedule import make_optimizer
+from model.network.blocks import fold_norms
+from training.train.ema import Average
+from training.train.loop import Run
+from training.train.schedule import make_optimizer
 
 
 def without_norms(run: Run) -> None:

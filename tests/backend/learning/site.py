@@ -43,7 +43,7 @@ from backend.samples.store import SampleStore
 from backend.settings import Settings
 from model import checkpoint
 from model.config import ModelConfig
-from model.network import PhraseClick
+from model.network.phraseclick import PhraseClick
 from tests.backend.learning.label_studio import Host
 from tests.backend.samples.studio import PROJECT, Studio, connected, region, settle
 

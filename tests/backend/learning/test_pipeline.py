@@ -27,14 +27,14 @@ from backend.samples.dataset import open_samples
 from backend.settings import Settings
 from model import checkpoint
 from model.config import ModelConfig
-from model.network import PhraseClick
+from model.network.phraseclick import PhraseClick
 from tests.backend.learning.label_studio import host
 from tests.backend.learning.site import WORDS, Site, settings_for
 from tests.backend.samples.studio import PROJECT
-from training.datasets import Dataset
+from training.data import Dataset
 from training.errors import DataError
-from training.fine_tune import FineTuned
-from training.gate import Verdict
+from training.finetune.fine_tune import FineTuned
+from training.gate.gate import Verdict
 
 
 class Story:

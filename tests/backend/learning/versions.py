@@ -9,7 +9,7 @@ import torch
 
 from model import checkpoint
 from model.config import ModelConfig
-from model.network import PhraseClick
+from model.network.phraseclick import PhraseClick
 from tests.backend.conftest import WORDS
 
 

@@ -15,7 +15,7 @@ from backend.registry.storage import open_store
 from backend.settings import Settings
 from model import checkpoint
 from model.config import ModelConfig
-from model.network import PhraseClick
+from model.network.phraseclick import PhraseClick
 
 WORDS = ["the", "red", "cat", "dog", "person", "left"]
 MakeCheckpoint = Callable[..., Path]

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from backend.reports.estimate import _quantile, around, histogram_of, mean_of, spread_of
-from training.measure.statistics import estimate
+from training.evaluation.statistics import estimate
 
 
 def grouped(seed: int, tasks: int = 150) -> tuple[np.ndarray, np.ndarray]:

@@ -20,7 +20,7 @@ from backend.tables import SampleRow
 from tests.backend.conftest import photograph
 from tests.backend.samples.studio import HEIGHT, PROJECT, WIDTH, region, settle, square
 from tests.backend.samples.studio_pictures import SIZE, Team
-from training.datasets import Dataset, Joined, Tolerant
+from training.data import Dataset, Joined, Tolerant
 from training.errors import DataError
 
 

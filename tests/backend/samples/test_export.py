@@ -10,7 +10,7 @@ import pytest
 from backend.samples.export import _layers, export
 from tests.backend.samples.studio import HEIGHT, WIDTH, region, square
 from tests.backend.samples.studio_pictures import Team
-from training.datasets import PackDataset, open_dataset
+from training.data import PackDataset, open_dataset
 
 
 def test_a_shard_holds_the_samples(team: Team, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from backend.service import Service
 from backend.settings import Settings
 from backend.tables import SampleRow
 from backend.upkeep import Upkeep
-from training.datasets import PackDataset
+from training.data import PackDataset
 
 KEY = "6.1795384361"
 

@@ -81,7 +81,7 @@ def disc(radius: float, x: float = 300, y: float = 220) -> PackedMask:
 
 
 def gate(*, passed: bool = True) -> dict[str, Any]:
-    """What training.gate reports of a candidate."""
+    """What training.gate.gate reports of a candidate."""
 
     def compared(mode: str, measure: str, mine: float, theirs: float, says: str) -> dict[str, Any]:
         return {

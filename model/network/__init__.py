@@ -1,0 +1,1 @@
+"""The network: backbone, prompt encoders, attention, and the decoders of both forms."""

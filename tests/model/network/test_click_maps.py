@@ -1,0 +1,85 @@
+"""Click maps against distances measured one by one."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.network.click_maps import (
+    ClickBatch,
+    disk_maps,
+    distance_maps,
+    nearest_distance,
+    no_clicks,
+)
+
+coordinate = st.floats(-5, 70, width=32)
+click = st.tuples(coordinate, coordinate, st.sampled_from([1, -1, 0]))
+
+
+def nearest_by_hand(
+    clicks: list[tuple[float, float, int]], sign: int, x: float, y: float, limit: float
+) -> float:
+    distances = [math.hypot(cx - x, cy - y) for cx, cy, s in clicks if s == sign]
+    return min([*distances, limit])
+
+
+@settings(deadline=None, max_examples=60)
+@given(clicks=st.lists(click, min_size=0, max_size=6), stride=st.sampled_from([1, 2, 4, 16]))
+def test_distances_are_those_to_the_nearest_click(
+    clicks: list[tuple[float, float, int]], stride: int
+) -> None:
+    height, width, limit = 5, 7, 40.0
+    batch = ClickBatch(
+        torch.tensor([[c[:2] for c in clicks]]).view(1, -1, 2),
+        torch.tensor([[float(c[2]) for c in clicks]]),
+    )
+
+    found = nearest_distance(batch, height, width, stride, limit)
+
+    for channel, sign in enumerate((1, -1)):
+        for row in range(height):
+            for column in range(width):
+                x, y = (column + 0.5) * stride, (row + 0.5) * stride
+                expected = nearest_by_hand(clicks, sign, x, y, limit)
+                assert found[0, channel, row, column].item() == pytest.approx(expected, abs=1e-3)
+
+
+def test_no_click_is_one_everywhere_in_the_papers_maps() -> None:
+    assert torch.equal(distance_maps(no_clicks(2), 4, 6, 255.0), torch.ones(2, 2, 4, 6))
+
+
+def test_each_row_of_a_batch_has_its_own_clicks() -> None:
+    clicks = ClickBatch(
+        torch.tensor([[[0.5, 0.5], [3.5, 0.5]], [[3.5, 0.5], [0.0, 0.0]]]),
+        torch.tensor([[1.0, -1.0], [1.0, 0.0]]),
+    )
+
+    maps = distance_maps(clicks, 1, 4, 255.0) * 255
+
+    assert torch.allclose(maps[0, 0, 0], torch.tensor([0.0, 1.0, 2.0, 3.0]))
+    assert torch.allclose(maps[0, 1, 0], torch.tensor([3.0, 2.0, 1.0, 0.0]))
+    assert torch.allclose(maps[1, 0, 0], torch.tensor([3.0, 2.0, 1.0, 0.0]))
+    assert torch.equal(maps[1, 1, 0], torch.full((4,), 255.0))
+
+
+@pytest.mark.parametrize("stride", [1, 4, 8, 16])
+def test_a_disk_shows_at_every_stride_and_only_near_its_click(stride: int) -> None:
+    clicks = ClickBatch(torch.tensor([[[37.3, 21.9]]]), torch.tensor([[1.0]]))
+
+    distance = nearest_distance(clicks, 64 // stride, 64 // stride, stride, 255.0)
+    disks = disk_maps(distance, 5.0, stride)
+
+    assert disks[0, 0].max() > 0.25
+    assert disks[0, 1].max() == 0
+    assert bool((disks[distance > max(5.0, stride / 2) + stride / 2] == 0).all())
+
+
+def test_half_a_pixel_moves_a_disk() -> None:
+    def disk(x: float) -> torch.Tensor:
+        clicks = ClickBatch(torch.tensor([[[x, 16.0]]]), torch.tensor([[1.0]]))
+        return disk_maps(nearest_distance(clicks, 8, 8, 4, 255.0), 5.0, 4)
+
+    assert not torch.equal(disk(16.0), disk(16.5))

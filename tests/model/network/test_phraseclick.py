@@ -1,0 +1,203 @@
+"""Both forms of the network: shapes, equal ways to the same answer, every prompt heard."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor
+
+from model.config import ModelConfig
+from model.network.click_maps import ClickBatch, no_clicks
+from model.network.phrase_encoder import WordBatch, no_words
+from model.network.phraseclick import Output, PhraseClick
+
+LATE = ModelConfig(input_size=96, channels=32, word_dim=8, phrase_dim=4, attributes=("red", "dog"))
+EARLY = ModelConfig(
+    form="early",
+    backbone="resnet18",
+    backbone_norm="batch",
+    padding="symmetric",
+    channels=32,
+    word_dim=8,
+    phrase_dim=4,
+    attributes=("red", "dog"),
+)
+
+
+def prompts(batch: int) -> tuple[ClickBatch, WordBatch, Tensor]:
+    generator = torch.Generator().manual_seed(5)
+    xy = torch.rand(batch, 3, 2, generator=generator) * 64
+    sign = torch.tensor([[1.0, -1.0, 0.0]]).repeat(batch, 1)
+    words = torch.randn(batch, 4, 8, generator=generator)
+    length = torch.arange(batch) % 4 + 1
+    previous = (torch.rand(batch, 1, 64, 96, generator=generator) > 0.5).float()
+    return ClickBatch(xy, sign), WordBatch(words, length), previous
+
+
+def same(one: Output, other: Output) -> bool:
+    return bool(
+        torch.allclose(one.mask_logits, other.mask_logits, atol=1e-4)
+        and torch.allclose(one.attribute_logits, other.attribute_logits, atol=1e-4)
+    )
+
+
+def network(config: ModelConfig) -> PhraseClick:
+    torch.manual_seed(0)
+    return PhraseClick(config).eval()
+
+
+@pytest.mark.parametrize(("config", "stride"), [(LATE, 2), (EARLY, 4)], ids=["late", "early"])
+@torch.no_grad()
+def test_shapes(config: ModelConfig, stride: int) -> None:
+    clicks, words, previous = prompts(2)
+
+    out = network(config)(torch.rand(2, 3, 64, 96), clicks, words, previous)
+
+    assert out.mask_logits.shape == (2, 1, 64 // stride, 96 // stride)
+    assert out.logits_full().shape == (2, 1, 64, 96)
+    assert out.attribute_logits.shape == (2, 2)
+    assert bool(torch.isfinite(out.mask_logits).all())
+
+
+@torch.no_grad()
+def test_the_papers_network_on_resnet101() -> None:
+    config = ModelConfig(
+        form="early", backbone="resnet101", word_dim=8, phrase_dim=4, attributes=("red",)
+    )
+    clicks, words, _ = prompts(1)
+
+    out = network(config)(torch.rand(1, 3, 64, 96), clicks, words)
+
+    assert out.logits_full().shape == (1, 1, 64, 96)
+    first = next(network(config).backbone.convolutions())
+    assert first.in_channels == 5
+
+
+@pytest.mark.parametrize("config", [LATE, EARLY], ids=["late", "early"])
+@torch.no_grad()
+def test_encode_then_decode_is_forward(config: ModelConfig) -> None:
+    net = network(config)
+    clicks, words, previous = prompts(2)
+    image = torch.rand(2, 3, 64, 96)
+
+    apart = net.decode(net.encode(image), clicks, words, previous)
+
+    assert same(apart, net(image, clicks, words, previous))
+
+
+@pytest.mark.parametrize("config", [LATE, EARLY], ids=["late", "early"])
+@torch.no_grad()
+def test_prompts_about_one_picture_are_as_if_it_were_repeated(config: ModelConfig) -> None:
+    net = network(config)
+    clicks, words, previous = prompts(4)
+    image = torch.rand(2, 3, 64, 96)
+    index = torch.tensor([1, 0, 1, 1])
+
+    shared = net(image, clicks, words, previous, picture_index=index)
+
+    assert same(shared, net(image[index], clicks, words, previous))
+
+
+@pytest.mark.parametrize("config", [LATE, EARLY], ids=["late", "early"])
+@torch.no_grad()
+def test_rows_do_not_mix(config: ModelConfig) -> None:
+    net = network(config)
+    clicks, words, previous = prompts(3)
+    image = torch.rand(3, 3, 64, 96)
+    whole = net(image, clicks, words, previous)
+
+    row = net(
+        image[1:2],
+        ClickBatch(clicks.xy[1:2], clicks.sign[1:2]),
+        WordBatch(words.vectors[1:2], words.length[1:2]),
+        previous[1:2],
+    )
+
+    assert torch.allclose(whole.mask_logits[1], row.mask_logits[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("config", [LATE, EARLY], ids=["late", "early"])
+@torch.no_grad()
+def test_without_a_phrase_words_say_nothing(config: ModelConfig) -> None:
+    net = network(config)
+    clicks, words, previous = prompts(2)
+    image = torch.rand(2, 3, 64, 96)
+
+    ignored = net(image, clicks, WordBatch(words.vectors, torch.zeros(2).long()), previous)
+
+    assert same(ignored, net(image, clicks, no_words(2, 8), previous))
+    assert not same(ignored, net(image, clicks, words, previous))
+
+
+@torch.no_grad()
+def test_padding_clicks_say_nothing() -> None:
+    net = network(LATE)
+    _, words, _ = prompts(1)
+    image = torch.rand(1, 3, 64, 96)
+    padding = ClickBatch(torch.rand(1, 4, 2) * 60, torch.zeros(1, 4))
+
+    assert same(net(image, padding, words), net(image, no_clicks(1), words))
+
+
+@pytest.mark.parametrize("what", ["click", "sign", "phrase", "previous"])
+@torch.no_grad()
+def test_every_prompt_is_heard(what: str) -> None:
+    net = network(LATE)
+    clicks, words, previous = prompts(1)
+    image = torch.rand(1, 3, 64, 96)
+    before = net(image, clicks, words, previous)
+
+    if what == "click":
+        clicks = ClickBatch(clicks.xy.flip(2), clicks.sign)
+    elif what == "sign":
+        clicks = ClickBatch(clicks.xy, -clicks.sign)
+    elif what == "phrase":
+        words = WordBatch(-words.vectors, words.length)
+    else:
+        previous = 1 - previous
+
+    assert not same(before, net(image, clicks, words, previous))
+
+
+@torch.no_grad()
+def test_an_empty_previous_mask_is_none() -> None:
+    net = network(LATE)
+    clicks, words, previous = prompts(1)
+    image = torch.rand(1, 3, 64, 96)
+
+    assert same(net(image, clicks, words, torch.zeros_like(previous)), net(image, clicks, words))
+
+
+@pytest.mark.parametrize("config", [LATE, EARLY], ids=["late", "early"])
+def test_every_parameter_learns(config: ModelConfig) -> None:
+    net = network(config).train()
+    clicks, words, previous = prompts(3)
+    out = net(torch.rand(3, 3, 64, 96), clicks, words, previous)
+    loss = out.mask_logits.square().mean() + out.attribute_logits.square().mean()
+    if out.coarse_logits is not None:
+        loss = loss + out.coarse_logits.square().mean()
+
+    loss.backward()
+
+    assert [name for name, p in net.named_parameters() if p.grad is None] == []
+
+
+@pytest.mark.parametrize("config", [LATE, EARLY], ids=["late", "early"])
+def test_folding_norms_changes_nothing(config: ModelConfig) -> None:
+    net = network(config).train()
+    clicks, words, previous = prompts(3)
+    image = torch.rand(3, 3, 64, 96)
+    net(image, clicks, words, previous)  # moves the norms' statistics away from their start
+    net.eval()
+    served = copy.deepcopy(net).for_serving()
+
+    with torch.inference_mode():
+        assert same(served(image, clicks, words, previous), net(image, clicks, words, previous))
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in served.decoder.modules())
+
+
+@torch.no_grad()
+def test_features_know_their_memory() -> None:
+    features = network(LATE).encode(torch.rand(1, 3, 64, 96))
+
+    assert features.nbytes == sum(4 * m.numel() for m in features.maps)

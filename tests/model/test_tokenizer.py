@@ -1,0 +1,218 @@
+"""Every wording an annotator may come up with."""
+
+from __future__ import annotations
+
+import re
+import string
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.errors import WordVectorsError
+from model.tokenizer import MAX_CHARACTERS, MAX_WORDS, PhraseReader
+
+VOCABULARY = re.findall(
+    r"\w+",
+    "the left on dog man red shirt girl person horse cat woman right rose blue t umbrella glasses "
+    "potted plant tshirt car people child foot knife baby babies bus 2 3rd surfboard skate board "
+    "dark light traffic elephant airplane dish grass cafe dont bicycle house",
+)
+
+
+@pytest.fixture(scope="module")
+def reader() -> PhraseReader:
+    vectors = np.random.default_rng(0).normal(size=(len(VOCABULARY), 5)).astype(np.float32)
+    return PhraseReader(VOCABULARY, vectors)
+
+
+@pytest.mark.parametrize(
+    ("phrase", "words"),
+    [
+        ("red dog", "red dog"),
+        ("Red DOG", "red dog"),
+        ("  the\tred\n dog.  ", "the red dog"),
+        ("“red”, (dog)!", "red dog"),
+        ("ｒｅｄ　ｄｏｇ", "red dog"),
+        ("red/blue_dog & cat", "red blue dog cat"),
+        ("dog🐕 cat", "dog cat"),
+        # number
+        ("dogs", "dog"),
+        ("dishes", "dish"),
+        ("buses", "bus"),
+        ("babies", "babies"),
+        ("children", "child"),
+        ("women", "woman"),
+        ("feet", "foot"),
+        ("knives", "knife"),
+        ("bus", "bus"),
+        ("grass", "grass"),
+        ("glass", "glasses"),
+        # possessive
+        ("dog's", "dog"),
+        ("the dogs’ shirt", "the dog shirt"),
+        ("don't", "dont"),
+        # compound and hyphen
+        ("t-shirt", "tshirt"),
+        ("T‑Shirts", "tshirt"),
+        ("pottedplant", "potted plant"),
+        ("potted-plants", "potted plant"),
+        ("dark-blue car", "dark blue car"),
+        ("surf board", "surfboard"),
+        ("skateboards", "skate board"),
+        ("TrafficLight", "traffic light"),
+        # accents
+        ("café", "cafe"),
+        # numbers stay what they are
+        ("2 dogs", "2 dog"),
+        ("3rd person", "3rd person"),
+    ],
+)
+def test_wordings_that_are_no_mistake(reader: PhraseReader, phrase: str, words: str) -> None:
+    reading = reader.read(phrase)
+
+    assert reading.words == tuple(words.split())
+    assert reading.corrected == ()
+    assert reading.ignored == ()
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("shrit", "shirt"),
+        ("shirtt", "shirt"),
+        ("grl", None),
+        ("gril", "girl"),
+        ("hrose", "horse"),  # as near to "rose", but for its first letter
+        ("umberlla", "umbrella"),
+        ("elefant", "elephant"),
+        ("aeroplane", "airplane"),
+        ("bycicle", "bicycle"),
+        ("shrits", "shirt"),
+        ("hous", "house"),
+        ("dgo", None),  # too short to guess
+        ("xqzkjv", None),
+        ("2o1", None),
+        ("shirt7", None),
+    ],
+)
+def test_typos(reader: PhraseReader, typed: str, meant: str | None) -> None:
+    reading = reader.read(f"red {typed}")
+
+    if meant is None:
+        assert (reading.words, reading.corrected, reading.ignored) == (("red",), (), (typed,))
+    else:
+        assert (reading.words, reading.corrected) == (("red", meant), ((typed, meant),))
+        assert reading.ignored == ()
+
+
+def test_equally_near_words_are_told_apart_by_frequency() -> None:
+    one = PhraseReader(["bear", "bean"], np.eye(2, dtype=np.float32))
+    other = PhraseReader(["bean", "bear"], np.eye(2, dtype=np.float32))
+
+    assert one.read("beat").words == ("bear",)
+    assert other.read("beat").words == ("bean",)
+
+
+@pytest.mark.parametrize("phrase", ["собака", "赤い猫", "كلب", "🐶", "żółw", "λόγος"])
+def test_other_scripts_are_ignored_and_said_so(reader: PhraseReader, phrase: str) -> None:
+    reading = reader.read(f"{phrase} dog")
+
+    assert reading.words == ("dog",)
+    assert len(reading.ignored) == (0 if phrase == "🐶" else 1)
+
+
+def test_a_vocabulary_of_another_script_is_read() -> None:
+    reader = PhraseReader(["собака", "猫"], np.eye(2, dtype=np.float32))
+
+    assert reader.read("Собака 猫").words == ("собака", "猫")
+    assert reader.read("сабака").corrected == (("сабака", "собака"),)
+
+
+@pytest.mark.parametrize("phrase", ["", "   ", "?!", "…", "\n\t", "\x00", "'", "-"])
+def test_nothing_said(reader: PhraseReader, phrase: str) -> None:
+    reading = reader.read(phrase)
+
+    assert reading.words == ()
+    assert reading.ignored == ()
+    assert reading.vectors.shape == (0, 5)
+
+
+def test_five_hundred_words(reader: PhraseReader) -> None:
+    reading = reader.read("red dog " * 250)
+
+    assert len(reading.words) == MAX_WORDS
+    assert reading.truncated
+    assert len(reading.ignored) == 500 - MAX_WORDS
+    assert reading.vectors.shape == (MAX_WORDS, 5)
+
+
+@pytest.mark.timed
+def test_a_pasted_book_costs_no_more_than_its_beginning(reader: PhraseReader) -> None:
+    start = time.perf_counter()
+
+    reading = reader.read("qwxzzpp " * 1_000_000)
+
+    assert reading.truncated
+    assert len(reading.ignored) <= MAX_CHARACTERS
+    assert time.perf_counter() - start < 2.0
+
+
+def test_vectors_are_those_of_the_words_and_cannot_be_changed(reader: PhraseReader) -> None:
+    reading = reader.read("red dogs")
+
+    expected = reader.vectors[[VOCABULARY.index("red"), VOCABULARY.index("dog")]]
+    assert np.array_equal(reading.vectors, expected)
+    with pytest.raises(ValueError, match="read-only"):
+        reading.vectors[0] = 0
+
+
+def test_case_of_the_vocabulary_does_not_matter() -> None:
+    reader = PhraseReader(["Dog", "dog", "USA"], np.eye(3, dtype=np.float32))
+
+    assert np.array_equal(reader.read("dog usa").vectors, np.eye(3, dtype=np.float32)[[0, 2]])
+
+
+@pytest.mark.parametrize(
+    ("phrase", "known"),
+    [
+        ("dog", True),
+        ("Dogs", True),
+        ("the dog", True),
+        ("a dog of my own", False),  # "own" is unknown
+        ("dog #7", True),
+        ("Potted_Plant", True),
+        ("shrit", False),
+        ("defect", False),
+        ("the", False),
+        ("7", False),
+        ("", False),
+        ("собака", False),
+    ],
+)
+def test_knows(reader: PhraseReader, phrase: str, known: bool) -> None:
+    assert reader.knows(phrase) is known
+
+
+def test_words_and_vectors_must_fit() -> None:
+    with pytest.raises(WordVectorsError, match="fit"):
+        PhraseReader(["a", "b"], np.zeros((3, 4), np.float32))
+    with pytest.raises(WordVectorsError, match="fit"):
+        PhraseReader([], np.zeros((0, 4), np.float32))
+
+
+@settings(deadline=None, max_examples=200)
+@given(phrase=st.one_of(st.text(max_size=80), st.text(string.ascii_letters + " -'", max_size=80)))
+def test_any_text_is_read_alike_each_time(phrase: str) -> None:
+    vectors = np.eye(len(VOCABULARY), dtype=np.float32)
+    reader = PhraseReader(VOCABULARY, vectors)
+
+    first, again = reader.read(phrase), PhraseReader(VOCABULARY, vectors).read(phrase)
+
+    assert first.words == again.words
+    assert first.ignored == again.ignored
+    assert set(first.words) <= set(VOCABULARY)
+    assert len(first.vectors) == len(first.words) <= MAX_WORDS
+    assert all(meant in first.words for _, meant in first.corrected)

@@ -1,0 +1,155 @@
+"""A composed picture shows two of a kind, and its masks and words fit what it shows."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from training.data.compose import Composer, beside, pasted
+from training.data.sample import VOID, Sample, SampleObject
+from training.prompts.scenes import Scene
+
+RED, BLUE = (215, 25, 25), (25, 45, 215)
+
+
+def one_dog(key: str, colour: tuple[int, int, int], *, source: str = "voc") -> Sample:
+    """A dog of one colour on grey, in the middle of a picture."""
+    image = np.full((96, 128, 3), 128, np.uint8)
+    instances = np.zeros((96, 128), np.int16)
+    instances[25:70, 40:90] = 1
+    image[instances == 1] = colour
+    return Sample(key, source, image, instances, (SampleObject(1, "dog", phrases=("the dog",)),))
+
+
+class Two:
+    """A data set of the samples given."""
+
+    def __init__(self, *samples: Sample) -> None:
+        self._samples = samples
+        self.sources = [each.source for each in samples]
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self._samples[index]
+
+    def size(self, index: int) -> tuple[int, int]:
+        height, width = self._samples[index].instances.shape
+        return width, height
+
+    def objects(self, index: int) -> tuple[SampleObject, ...]:
+        return self._samples[index].objects
+
+
+def colours_of(sample: Sample) -> set[tuple[int, ...]]:
+    """The colour in the deep inside of each object."""
+    found = set()
+    for each in sample.objects:
+        mask: NDArray[np.bool_] = sample.mask(each.id)
+        assert mask.any()
+        found.add(tuple(np.median(sample.image[mask], axis=0).round(-1).astype(int).tolist()))
+    return found
+
+
+RED_AND_BLUE = {
+    tuple(np.round(np.array(colour), -1).astype(int).tolist()) for colour in (RED, BLUE)
+}
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_beside_each_other_both_are_there_and_left_is_left(seed: int) -> None:
+    first, second = one_dog("a", RED), one_dog("b", BLUE)
+
+    both = beside(first, second, "dog", np.random.default_rng(seed))
+
+    assert both.image.shape == first.image.shape
+    assert len({each.id for each in both.objects}) == 2
+    assert colours_of(both) == RED_AND_BLUE
+    scene = Scene(both.image, both.instances, both.objects)
+    facts = {
+        fact.attributes[0]: tuple(
+            np.median(both.image[both.mask(one.about.id)], axis=0).round(-1).astype(int).tolist()
+        )
+        for one in scene.seen
+        for fact in scene.facts(one)
+        if fact.unique
+    }
+    # Its own colour is a fact that tells the red dog from the blue one.
+    assert facts["red"] != facts["blue"]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_pasted_object_covers_what_was_there(seed: int) -> None:
+    first, second = one_dog("a", RED), one_dog("b", BLUE)
+
+    both = pasted(first, second, "dog", np.random.default_rng(seed))
+
+    new = [each for each in both.objects if each.id != 1]
+    assert len(new) == 1
+    covered = both.mask(new[0].id)
+    assert tuple(np.median(both.image[covered], axis=0).round(-1).astype(int)) in RED_AND_BLUE
+    assert not (covered & both.mask(1)).any()
+    old, seen = first.mask(1), both.mask(1)
+    assert not (seen & ~old).any()
+    if not any(each.id == 1 for each in both.objects):
+        assert (both.instances[old & ~covered] == VOID).all()
+
+
+def test_what_people_said_of_one_picture_is_not_said_of_two() -> None:
+    rng = np.random.default_rng(0)
+    for join in (beside, pasted):
+        both = join(one_dog("a", RED), one_dog("b", BLUE), "dog", rng)
+        assert all(each.phrases == () for each in both.objects)
+
+
+def test_only_pictures_with_the_same_kind_of_thing_are_joined() -> None:
+    cat = Sample(
+        "c",
+        "voc",
+        one_dog("c", BLUE).image,
+        one_dog("c", BLUE).instances,
+        (SampleObject(1, "cat"),),
+    )
+    composer = Composer(Two(one_dog("a", RED), cat))
+    assert len(composer.composed(one_dog("a", RED), np.random.default_rng(0)).objects) == 1
+
+
+def test_regions_that_cannot_be_counted_stay_as_they_are() -> None:
+    meadow = one_dog("a", RED, source="msrc")
+    composer = Composer(Two(meadow, one_dog("b", BLUE, source="msrc")))
+    assert composer.composed(meadow, np.random.default_rng(0)) is meadow
+
+
+def test_the_same_seed_composes_the_same_picture() -> None:
+    composer = Composer(Two(one_dog("a", RED), one_dog("b", BLUE)))
+    pictures = [
+        composer.composed(one_dog("a", RED), np.random.default_rng(5)).image for _ in range(2)
+    ]
+    assert np.array_equal(*pictures)
+
+
+def covered_dog(key: str) -> Sample:
+    """A dog behind a cat: the map shows the cat, the dog's own mask is kept whole."""
+    image = np.full((96, 128, 3), 128, np.uint8)
+    dog = np.zeros((96, 128), bool)
+    dog[20:80, 30:100] = True
+    instances = np.where(dog, 1, 0).astype(np.int16)
+    instances[40:60, 50:80] = 2
+    image[dog], image[instances == 2] = RED, BLUE
+    objects = (SampleObject(1, "dog"), SampleObject(2, "cat"))
+    return Sample(key, "coco", image, instances, objects, masks={1: dog})
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_covered_object_keeps_its_whole_mask(seed: int) -> None:
+    first, second = covered_dog("a"), covered_dog("b")
+    for join in (beside, pasted):
+        both = join(first, second, "dog", np.random.default_rng(seed))
+        for number, mask in both.masks.items():
+            colours = both.image[mask].astype(int)
+            cat = (np.abs(colours - np.array(BLUE)).sum(1) < 60).mean()
+            assert (both.instances[mask] == number).any()
+            # A fifth of the dog is behind the cat, and belongs to its mask all the same.
+            assert join is pasted or cat > 0.05
+        if join is beside:
+            assert len(both.masks) == 2

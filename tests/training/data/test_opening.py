@@ -1,0 +1,110 @@
+"""A place of data is understood, or the error says what was expected there."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from training.data import Joined, Without, open_dataset
+from training.data.opening import FORMATS, read_place
+from training.errors import DataError
+
+Write = Callable[..., NDArray[np.uint8]]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, write_picture: Write) -> Path:
+    """Two pictures with masks."""
+    for name in ("a", "b"):
+        write_picture(tmp_path / "davis" / f"{name}.jpg", width=50 if name == "b" else 60)
+        size = (50 if name == "b" else 60, 40)
+        Image.new("L", size, 255).save(tmp_path / "davis" / f"{name}.png")
+    return tmp_path / "davis"
+
+
+def test_several_places_are_one_data_set(shard: Path, folder: Path) -> None:
+    # when
+    dataset = open_dataset([shard, str(folder)])
+    # then
+    assert isinstance(dataset, Joined)
+    assert len(dataset) == 8
+    assert dataset.sources == ["voc"] * 6 + ["davis"] * 2
+    assert [dataset[i].key for i in (0, 5, 6, 7)] == ["picture-0", "picture-5", "a", "b"]
+    assert [dataset.size(i) for i in (5, 6, 7)] == [(160, 120), (60, 40), (50, 40)]
+    assert len(dataset.objects(5)) == 3
+    assert len(dataset.objects(6)) == 1
+    assert dataset.expressions(0) == dataset.expressions(7) == ()
+    for index in (8, -1):
+        with pytest.raises(IndexError):
+            dataset[index]
+
+
+def test_paths_start_from_the_root(shard: Path) -> None:
+    assert len(open_dataset([shard.name, f"pack:{shard.name}"], root=shard.parent)) == 12
+    assert len(open_dataset([str(shard)], root="/nowhere")) == 6
+
+
+def test_a_source_may_get_another_name(shard: Path) -> None:
+    dataset = open_dataset([f"{shard}?source=mine"])
+    assert set(dataset.sources) == {"mine"}
+    assert dataset[3].source == "mine"
+    assert dataset[3].key == "picture-3"
+    assert dataset.size(3) == (160, 120)
+    assert [o.category for o in dataset.objects(3)] == ["dog", "dog", "cat"]
+
+
+def test_pictures_may_be_left_out(shard: Path) -> None:
+    # when
+    dataset = Without(open_dataset([shard]), [0, 4])
+    # then
+    assert len(dataset) == len(dataset.sources) == 4
+    assert [dataset[i].key for i in range(4)] == [f"picture-{n}" for n in (1, 2, 3, 5)]
+    assert dataset.size(3) == (160, 120)
+    assert len(dataset.objects(3)) == 3
+    assert dataset.expressions(3) == ()
+
+
+def test_reads_the_parts_of_a_place() -> None:
+    place = read_place("refcoco:sets/refcoco?split=val&pictures=train2014", Path("/data"))
+    assert place.format == "refcoco"
+    assert place.path == Path("/data/sets/refcoco")
+    assert place.options == {"split": "val", "pictures": "train2014"}
+    assert place.folder("pictures") == Path("/data/train2014")
+    assert place.folder("masks") is None
+
+
+@pytest.mark.parametrize("name", ["refcoco", "refcoco+", "refcocog", "grefcoco"])
+def test_all_sets_of_referring_expressions_are_one_format(name: str) -> None:
+    assert read_place(f"{name}:x").format == "refcoco"
+
+
+@pytest.mark.parametrize(
+    ("place", "complaint"),
+    [
+        ("gone.tar", r"gone\.tar is missing"),
+        ("vot:somewhere", "'vot' in 'vot:somewhere' is none of the formats pack, refcoco, voc"),
+        ("davis?split=", "'split=' in 'davis.split=' is no option"),
+        ("davis?split=val", "a folder data set knows no option split, only pictures, masks"),
+        ("", "is no place of data"),
+        ("empty", "known. Expected one of pack: a WebDataset shard"),
+    ],
+)
+def test_says_what_was_expected(folder: Path, place: str, complaint: str) -> None:
+    (folder.parent / "empty").mkdir()
+    with pytest.raises(DataError, match=complaint):
+        open_dataset([place], root=folder.parent)
+
+
+def test_an_unknown_folder_is_told_every_format(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as error:
+        open_dataset([tmp_path])
+    for name, each in FORMATS.items():
+        assert f"{name}: {each.expects}" in str(error.value)
+
+
+def test_asks_for_a_place_at_all() -> None:
+    with pytest.raises(DataError, match="No data set was named"):
+        open_dataset([])

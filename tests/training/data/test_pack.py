@@ -1,0 +1,99 @@
+"""Shards are read as they are, and what is broken in them is named."""
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from training.data import VOID, PackDataset
+from training.errors import DataError
+
+Members = Callable[..., dict[str, bytes]]
+
+
+def test_reads_pictures_objects_and_void(shard: Path) -> None:
+    # given / when
+    dataset = PackDataset([shard])
+    sample = dataset[2]
+    # then
+    assert len(dataset) == 6
+    assert dataset.sources == ["voc"] * 6
+    assert dataset.size(2) == (160, 120)
+    assert sample.key == "picture-2"
+    assert sample.image.shape == (120, 160, 3)
+    assert [o.category for o in dataset.objects(2)] == ["dog", "dog", "cat"]
+    assert (sample.instances[:4] == VOID).all()
+    assert sample.void[:4].all()
+    assert not sample.void[4:].any()
+    assert set(np.unique(sample.instances)) == {VOID, 0, 1, 2, 3}
+    assert sample.mask(1, 2).sum() == sample.mask(1).sum() + sample.mask(2).sum()
+
+
+def test_skips_and_counts_a_sample_without_masks(
+    make_shard: Callable[..., Path], make_members: Members
+) -> None:
+    # given
+    grey = np.full((20, 30, 3), 99, np.uint8)
+    ids = np.ones((20, 30), np.uint8)
+    whole = make_members(grey, ids, [(1, "cat", False)])
+    broken = {name: data for name, data in whole.items() if name != "inst.png"}
+    unreadable = {**whole, "json": b"{"}
+    # when
+    dataset = PackDataset([make_shard([("a", broken), ("b", whole), ("c", unreadable)])])
+    # then
+    assert len(dataset) == 1
+    assert dataset.skipped == 2
+    assert dataset[0].key == "b"
+
+
+def test_names_the_sample_whose_masks_have_another_size(
+    make_shard: Callable[..., Path], make_members: Members
+) -> None:
+    grey = np.full((20, 30, 3), 99, np.uint8)
+    odd = make_members(grey, np.ones((21, 30), np.uint8), [(1, "cat", False)])
+    dataset = PackDataset([make_shard([("odd", odd)])])
+    with pytest.raises(DataError, match=r"odd.*30x21.*30x20"):
+        dataset[0]
+
+
+def test_names_the_sample_that_cannot_be_decoded(
+    make_shard: Callable[..., Path], make_members: Members
+) -> None:
+    grey = np.full((20, 30, 3), 99, np.uint8)
+    torn = make_members(grey, np.ones((20, 30), np.uint8), [(1, "cat", False)])
+    torn["webp"] = torn["webp"][:20]
+    dataset = PackDataset([make_shard([("torn", torn)])])
+    with pytest.raises(DataError, match="torn"):
+        dataset[0]
+
+
+def test_reads_jpeg_and_phrases_of_people_too(
+    make_shard: Callable[..., Path], make_members: Members
+) -> None:
+    # given
+    grey = np.full((20, 30, 3), 99, np.uint8)
+    sample = make_members(grey, np.ones((20, 30), np.uint8), [(1, None, False)])
+    stream = io.BytesIO()
+    Image.fromarray(grey).save(stream, "JPEG")
+    del sample["webp"]
+    about = json.loads(sample["json"])
+    about["objects"][0]["phrases"] = ["the grey wall"]
+    sample = {"jpg": stream.getvalue(), **sample, "json": json.dumps(about).encode()}
+    # when
+    read = PackDataset([make_shard([("j", sample)])])[0]
+    # then
+    assert read.objects[0].phrases == ("the grey wall",)
+    assert abs(int(read.image.mean()) - 99) <= 1
+
+
+@pytest.mark.parametrize("content", [None, b"this is no tar file", b""])
+def test_says_which_shard_is_missing_or_broken(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "gone.tar"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DataError, match=r"gone\.tar"):
+        PackDataset([path])

@@ -1,0 +1,146 @@
+"""Pictures in memory, and contestants of whom it is known what they answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from training.data import Expression, Sample, SampleObject
+from training.errors import DataError
+from training.evaluation.protocol import MODES, Answer, Mask, Mode, Spot
+
+DOG, OTHER_DOG, CAT = SampleObject(1, "dog"), SampleObject(2, "dog"), SampleObject(3, "cat")
+
+
+def sample(
+    key: str,
+    objects: Sequence[SampleObject] = (DOG, OTHER_DOG, CAT),
+    source: str = "voc",
+    expressions: Sequence[Expression] = (),
+) -> Sample:
+    """A red and a blue dog side by side over a green cat; a void row at the top."""
+    image = np.full((60, 80, 3), 128, np.uint8)
+    instances = np.zeros((60, 80), np.int16)
+    colours = ((215, 25, 25), (25, 45, 215), (30, 170, 40))
+    boxes = (
+        (slice(6, 26), slice(5, 30)),
+        (slice(6, 26), slice(45, 75)),
+        (slice(34, 56), slice(20, 60)),
+    )
+    for each, box, colour in zip(objects, boxes, colours, strict=False):
+        instances[box] = each.id
+        image[box] = colour
+    instances[:2] = -1
+    return Sample(key, source, image, instances, tuple(objects), tuple(expressions))
+
+
+class Pictures:
+    """A data set of samples; indices in ``broken`` cannot be read."""
+
+    def __init__(self, samples: Sequence[Sample], broken: Sequence[int] = ()) -> None:
+        self.samples = list(samples)
+        self.broken = set(broken)
+
+    @property
+    def sources(self) -> list[str]:
+        return [each.source for each in self.samples]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        if index in self.broken:
+            raise DataError(f"picture {index} cannot be decoded")
+        return self.samples[index]
+
+    def size(self, index: int) -> tuple[int, int]:
+        height, width = self.samples[index].instances.shape
+        return width, height
+
+    def objects(self, index: int) -> tuple[SampleObject, ...]:
+        return self.samples[index].objects
+
+    def expressions(self, index: int) -> tuple[Expression, ...]:
+        return self.samples[index].expressions
+
+
+class Scripted:
+    """Answers as a function of the picture, the clicks and the phrase."""
+
+    categories: frozenset[str] | None = frozenset({"dog"})
+
+    def __init__(
+        self,
+        name: str,
+        script: Callable[[Sample, Sequence[Spot], str], NDArray[np.bool_]],
+        modes: tuple[Mode, ...] = MODES,
+    ) -> None:
+        self.name = name
+        self.modes = modes
+        self.milliseconds_to_open: list[float] = []
+        self.opened: list[str] = []
+        self._script = script
+
+    def look_at(self, picture: Sample, key: str) -> Answer:
+        self.opened.append(picture.key)
+        self.milliseconds_to_open.append(7.0)
+
+        def answer(clicks: Sequence[Spot], phrase: str, before: Mask | None) -> Mask:
+            return self._script(picture, clicks, phrase)
+
+        return answer
+
+
+def whole_objects(picture: Sample, clicks: Sequence[Spot], phrase: str) -> NDArray[np.bool_]:
+    """What clicks hit, and by a phrase alone all of that category."""
+    if not clicks:
+        return picture.mask(*(o.id for o in picture.objects if o.category == phrase))
+    at = [(picture.instances[int(y), int(x)], positive) for x, y, positive in clicks]
+    unwanted = {number for number, positive in at if not positive}
+    return picture.mask(*{int(n) for n, positive in at if positive and n > 0} - unwanted)
+
+
+def left_half_first(picture: Sample, clicks: Sequence[Spot], phrase: str) -> NDArray[np.bool_]:
+    """The clicked object after two clicks, three quarters of it after one."""
+    mask = whole_objects(picture, clicks, phrase)
+    if len(clicks) < 2:
+        columns = np.flatnonzero(mask.any(0))
+        mask = mask.copy()
+        if len(columns):
+            mask[:, columns[0] + 3 * len(columns) // 4 :] = False
+    return mask
+
+
+@pytest.fixture
+def two_pictures() -> Pictures:
+    return Pictures([sample("one"), sample("two")])
+
+
+@pytest.fixture
+def oracle() -> Scripted:
+    """Finds any object at the first click and any category by its name."""
+    return Scripted("oracle", whole_objects)
+
+
+@pytest.fixture
+def slow() -> Scripted:
+    """Needs two clicks for everything."""
+    return Scripted("slow", left_half_first)
+
+
+@pytest.fixture
+def make_sample() -> Callable[..., Sample]:
+    return sample
+
+
+@pytest.fixture
+def make_pictures() -> Callable[..., Pictures]:
+    return Pictures
+
+
+@pytest.fixture
+def make_scripted() -> Callable[..., Scripted]:
+    return Scripted

@@ -1,0 +1,218 @@
+"""Each probe is put to somebody of whom it is known whether he hears words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from training.data import PackDataset, Sample
+from training.evaluation import behaviour
+from training.evaluation.aims import AIMS, EVERYWHERE, Aim, judged, least_step, tally
+from training.evaluation.behaviour import Finding, Probes, from_courses
+from training.evaluation.cases import Case, cases_of
+from training.evaluation.protocol import MODES, Answer, Course, Mask, Spot
+from training.evaluation.run import Result
+from training.prompts.vocabulary import COLOURS
+
+Shapes = Callable[..., tuple[NDArray[np.uint8], NDArray[np.uint8]]]
+
+
+class Listener:
+    """Somebody who may or may not hear words; a click alone means one of its kind."""
+
+    modes = MODES
+    categories: frozenset[str] | None = None
+
+    def __init__(self, *, hears: bool = True, obeys: bool = True) -> None:
+        self.name = "listener"
+        self.milliseconds_to_open: list[float] = []
+        self.hears = hears
+        self.obeys = obeys
+        self.asked: list[tuple[tuple[Spot, ...], str]] = []
+
+    def look_at(self, sample: Sample, key: str) -> Answer:
+        def answer(clicks: Sequence[Spot], phrase: str, before: Mask | None) -> Mask:
+            self.asked.append((tuple(clicks), phrase))
+            words = phrase.split() if self.hears else []
+            named = [o.id for o in sample.objects if o.category in words]
+            if words and words[-1] == "person":
+                named = [o.id for o in sample.objects]
+            elif len(words) > 1:
+                named = [_singled_out(sample, named, words[0])]
+            if not clicks:
+                return sample.mask(*named)
+            at = [(int(sample.instances[int(y), int(x)]), on) for x, y, on in clicks]
+            wanted = {number for number, on in at if on}
+            if self.obeys:
+                wanted -= {number for number, on in at if not on}
+            if words:
+                wanted = set(named) if wanted & set(named) else set()
+                return sample.mask(*wanted)
+            mask = sample.mask(*wanted)
+            # Without a word the click is taken for the upper half.
+            mask[np.flatnonzero(mask.any(1))[mask.any(1).sum() // 2 :]] &= len(clicks) > 1
+            return mask if self.obeys or before is None else mask | before
+
+        return answer
+
+
+def _singled_out(sample: Sample, ids: list[int], word: str) -> int:
+    """Of these objects the one that the word tells apart."""
+    columns = {i: float(np.nonzero(sample.mask(i))[1].mean()) for i in ids}
+    if word in ("left", "right"):
+        return (min if word == "left" else max)(ids, key=columns.__getitem__)
+    redness = {i: float(sample.image[sample.mask(i)].astype(float)[:, 0].mean()) for i in ids}
+    return (max if word == "red" else min)(ids, key=redness.__getitem__)
+
+
+def found(listener: Listener, dataset: Any) -> dict[str, dict[str, dict[str, Any]]]:
+    asked = Probes(listener, dataset, cases_of(dataset))
+    asked.ask_all()
+    return tally(asked.findings)
+
+
+def mean(table: dict[str, dict[str, dict[str, Any]]], name: str, source: str = "voc") -> float:
+    return float(table[name][source]["mean"])
+
+
+@pytest.fixture
+def dogs(shard: Any) -> PackDataset:
+    """Six pictures of a red dog left of a blue one, and a green cat."""
+    return PackDataset([shard])
+
+
+@pytest.fixture
+def dressed(drawn: Shapes, make_members: Any, make_shard: Any) -> PackDataset:
+    """A person in a blue dress, taken apart, with a bag."""
+    shapes = [
+        (1, (40, 5, 80, 45), (200, 150, 120)),
+        (2, (34, 46, 86, 96), (20, 30, 200)),
+        (3, (44, 97, 76, 118), (200, 150, 120)),
+        (4, (88, 60, 108, 80), (30, 160, 30)),
+    ]
+    picture, instances = drawn(shapes, 120, 120)
+    objects = [(1, "hair", False), (2, "dress", False), (3, "skin", False), (4, "bag", False)]
+    return PackDataset([make_shard([("a", make_members(picture, instances, objects, "ccp"))])])
+
+
+def test_who_hears_words_gains_by_them(dogs: PackDataset) -> None:
+    table = found(Listener(), dogs)
+    assert mean(table, behaviour.ALONE) == 1.0
+    # the cats whole, of two dogs half: this listener lets the word call in the other one
+    assert mean(table, behaviour.RIGHT_WORD) == pytest.approx(2 / 3, abs=0.03)
+    assert mean(table, behaviour.RIGHT_WORD_ALONE) == 1.0
+    assert mean(table, behaviour.SIDE_OR_COLOUR) == 1.0
+    assert mean(table, behaviour.NAMED_BY + "side") == 1.0
+    assert mean(table, behaviour.NAMED_BY + "colour") == 1.0
+
+
+def test_who_is_deaf_does_not(dogs: PackDataset) -> None:
+    table = found(Listener(hears=False), dogs)
+    assert mean(table, behaviour.ALONE) == 0.0
+    assert mean(table, behaviour.GAIN) == 0.0
+    assert mean(table, behaviour.RIGHT_WORD) == 0.0
+    assert mean(table, behaviour.SIDE_OR_COLOUR) == 0.0
+
+
+def test_who_answers_with_all_of_the_kind_loses_among_several(dogs: PackDataset) -> None:
+    # given a word beside a click that calls in the other dog
+    table = found(Listener(), dogs)
+    # then the cats gain half of themselves, the dogs gain no more than the sibling costs
+    assert table[behaviour.GAIN]["voc"]["n"] == 18
+    assert table[behaviour.GAIN_SEVERAL]["voc"]["n"] == 12
+    assert mean(table, behaviour.GAIN_SEVERAL) < mean(table, behaviour.GAIN)
+
+
+def test_a_question_is_put_once(dogs: PackDataset) -> None:
+    # given two dogs a picture, whose bare name is one question
+    table = found(listener := Listener(), dogs)
+    assert table[behaviour.ALONE]["voc"]["n"] == 12
+    # and two dogs that two sides and two colours tell apart
+    assert table[behaviour.NAMED_BY + "side"]["voc"]["n"] == 12
+    assert table[behaviour.NAMED_BY + "colour"]["voc"]["n"] == 12
+    words = {phrase for clicks, phrase in listener.asked if not clicks}
+    assert words <= {"dog", "cat", "left dog", "right dog", *(f"{c} dog" for c in COLOURS)}
+
+
+def test_a_garment_and_its_wearer_are_told_apart_by_words_alone(dressed: PackDataset) -> None:
+    hearing, deaf = found(Listener(), dressed), found(Listener(hears=False), dressed)
+    # the bag is carried, hair and skin are no garments: the dress is asked about, twice
+    assert hearing[behaviour.ONE_OF_TWO_WORDS]["ccp"]["n"] == 2
+    assert mean(hearing, behaviour.ONE_OF_TWO_WORDS, "ccp") == 1.0
+    assert mean(hearing, behaviour.BOTH_WORDS, "ccp") == 1.0
+    assert mean(deaf, behaviour.ONE_OF_TWO_WORDS, "ccp") == 0.5
+    assert mean(deaf, behaviour.BOTH_WORDS, "ccp") == 0.0
+    assert hearing[behaviour.ALONE_GARMENTS]["ccp"]["n"] == 2, "dress and bag"
+    assert hearing[behaviour.GAIN_GARMENTS]["ccp"]["n"] == 2
+
+
+def test_negative_clicks_remove_or_do_not(dogs: PackDataset) -> None:
+    obeying, stubborn = found(Listener(), dogs), found(Listener(obeys=False), dogs)
+    assert mean(obeying, behaviour.NEGATIVE_OUT) == 1.0
+    assert mean(obeying, behaviour.REMOVED) == 1.0
+    assert mean(obeying, behaviour.KEPT) == 1.0
+    assert mean(obeying, behaviour.NEGATIVE_BESIDE) == 1.0
+    assert mean(stubborn, behaviour.NEGATIVE_OUT) == 0.0
+    assert mean(stubborn, behaviour.REMOVED) == 0.0
+
+
+def test_an_interrupt_keeps_what_was_found(dogs: PackDataset) -> None:
+    asked = Probes(Listener(), dogs, cases_of(dogs))
+
+    def stop(done: int, total: int) -> None:
+        if done == 7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        asked.ask_all(stop)
+    assert {each.picture for each in asked.findings} == {0, 1, 2}
+
+
+def course(*ious: float, source: str = "voc", obeyed: bool = True, index: int = 0) -> Result:
+    clicks = tuple((float(n), 1.0, n % 2 == 0) for n in range(len(ious)))
+    held = tuple(obeyed for _ in ious)
+    return Result(Case(index, source, (1,), None, ""), "key", 0.1, Course(ious, ious, clicks, held))
+
+
+def test_every_click_of_the_protocol_is_counted() -> None:
+    findings = list(from_courses([course(0.5, 0.6, 0.7), course(0.2, 0.3, obeyed=False, index=1)]))
+    table = tally(findings)
+    assert table[behaviour.EVERY_POSITIVE]["voc"]["n"] == 3
+    assert mean(table, behaviour.EVERY_POSITIVE) == pytest.approx(2 / 3)
+    assert mean(table, behaviour.EVERY_NEGATIVE) == 0.5
+
+
+def test_the_least_gain_of_ten_clicks_is_found() -> None:
+    rising = tuple(0.5 + 0.04 * k for k in range(10))
+    falling_once = (*rising[:5], rising[4] - 0.02, *rising[6:])
+    found_all = least_step([course(*rising), course(*falling_once, source="coco", index=1)])
+    assert found_all["voc"]["mean"] == pytest.approx(0.04)
+    assert found_all["coco"]["mean"] == pytest.approx(-0.02)
+    assert found_all[EVERYWHERE]["mean"] == pytest.approx(0.01)
+
+
+def test_aims_are_held_against_mean_or_interval() -> None:
+    table = tally(
+        [Finding(behaviour.GAIN, "voc", value, n) for n, value in enumerate([0.1, -0.05])]
+    )
+    alone = [Finding(behaviour.ALONE, "voc", 0.75, n) for n in range(5)]
+    table |= tally([*alone, *(Finding(behaviour.ALONE, "coco", 0.1, n) for n in range(5))])
+    result = judged(table)
+    gain = result[behaviour.GAIN]["voc"]
+    assert gain["mean"] > 0
+    assert gain["certain"]
+    assert not gain["reached"], "its interval holds zero"
+    assert result[behaviour.ALONE]["voc"]["reached"]
+    assert "aim" not in result[behaviour.ALONE]["coco"]
+
+
+def test_every_aim_is_of_a_probe_that_is_put(dogs: PackDataset, dressed: PackDataset) -> None:
+    names = {*found(Listener(), dogs), *found(Listener(), dressed)}
+    names |= {each.probe for each in from_courses([course(0.5, 0.6)])}
+    assert {aim.probe for aim in AIMS[:-1]} <= names
+    assert Aim("x", 0.5).reached({"mean": 0.5, "interval": (0.4, 0.6)})
+    assert not Aim("x", 0.0, certain=True).reached({"mean": 0.5, "interval": (0.0, 0.6)})

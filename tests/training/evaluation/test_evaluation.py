@@ -1,0 +1,311 @@
+"""The whole evaluation through the served predictor, on a checkpoint that learned nothing."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from training.errors import DataError
+from training.evaluation.evaluation import main
+from training.evaluation.methods import trained_categories
+from training.evaluation.protocol import MODES
+
+ROOT = Path(__file__).parents[3]
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_writes_its_figures(
+    unlearned: Path, shard: Path, tmp_path: Path, mode: str
+) -> None:
+    # given / when
+    seen: list[tuple[int, int]] = []
+    main(
+        unlearned,
+        data=[shard],
+        mode=mode,
+        limit=2,
+        json_file=tmp_path / "figures.json",
+        csv_file=tmp_path / "cases.csv",
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    # then it is what other programs read
+    written = json.loads((tmp_path / "figures.json").read_text())
+    assert written["mode"] == mode
+    assert written["cases"] == 2
+    assert is_number(written["ms_per_click"])
+    for name, keys in (
+        ("noc", {"80", "85", "90"}),
+        ("iou", {"1", "2", "3", "5", "10"}),
+        ("failures", {"80", "85", "90"}),
+    ):
+        assert set(written[name]) == keys
+        assert all(is_number(value) for value in written[name].values())
+    assert written["version"].startswith("unlearned-")
+    assert written["complete"] is True
+    assert written["self_check"] == {"cases": 2, "noc": 1.0}
+    with (tmp_path / "cases.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(written["per_case"]) == 2
+    assert seen[-1] == (2, 2)
+    interactions = [len(case["ious"]) for case in written["per_case"]]
+    assert interactions == [1, 1] if mode == "phrase" else min(interactions) >= 10
+
+
+def test_modes_checkpoints_and_baselines_stand_side_by_side(
+    unlearned: Path, shard: Path, tmp_path: Path
+) -> None:
+    # given / when a checkpoint is compared with itself
+    figures = main(
+        unlearned,
+        data=[shard],
+        mode=["clicks", "phrase+clicks"],
+        compare=[unlearned],
+        baselines=["grabcut"],
+        limit=2,
+        at_least=2,
+        html_file=tmp_path / "page.html",
+    )
+    # then
+    runs = [figures, *figures["further"]]
+    names = [(run["version"].removeprefix(figures["version"]), run["mode"]) for run in runs]
+    assert names == [
+        ("", "clicks"),
+        ("", "phrase+clicks"),
+        (" (2)", "clicks"),
+        (" (2)", "phrase+clicks"),
+        ("grabcut", "clicks"),
+    ]
+    same = [
+        row
+        for row in figures["comparisons"]
+        if row["of"].endswith("(2), clicks") and row["against"] == figures["label"]
+    ]
+    assert len(same) == 2 * 7
+    assert {row["mean"] for row in same} == {0.0}
+    assert {row["interval"] for row in same} == {(0.0, 0.0)}
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.count("<polyline") == 0
+    assert page.count('class="band"') == 5
+    assert "grabcut" in page
+
+
+def test_clicks_that_miss_stand_beside_exact_ones(unlearned: Path, shard: Path) -> None:
+    figures = main(
+        unlearned, data=[shard], mode=["clicks", "phrase"], jitter=[0, 0.5], limit=3, at_least=1
+    )
+    runs = [figures, *figures["further"]]
+    assert [run["way"] for run in runs] == ["clicks", "clicks, jitter 0.5", "phrase"]
+    against = {(row["of"], row["against"]) for row in figures["comparisons"]}
+    assert (runs[1]["label"], runs[0]["label"]) in against
+
+
+class Page(HTMLParser):
+    """What a page asks for, and whether all that is opened is closed."""
+
+    UNCLOSED = frozenset({"meta", "br", "link", "img"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_startendtag(tag, attrs)
+        if tag not in self.UNCLOSED:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.addresses.extend(v or "" for k, v in attrs if k in ("href", "src"))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_and_asks_for_nothing(
+    unlearned: Path, shard: Path, tmp_path: Path
+) -> None:
+    figures = main(
+        unlearned,
+        data=[shard],
+        mode=["clicks", "phrase"],
+        probes=True,
+        limit=4,
+        html_file=tmp_path / "page.html",
+    )
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    parser = Page()
+    parser.feed(page)
+    assert parser.open == []
+    assert parser.addresses
+    assert all(a.startswith(("data:image/jpeg;base64,", "#")) for a in parser.addresses)
+    assert not re.search(r"@import|url\(|<script", page)
+    assert f"{figures['noc']['85']:.2f}" in page
+    assert "prefers-color-scheme: dark" in page
+    assert "Does it do what it is told?" in page
+    assert "nan" not in page.lower().replace("finance", "")
+
+
+def test_probes_join_the_report(unlearned: Path, shard: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    figures = main(
+        unlearned,
+        data=[shard],
+        probes=True,
+        limit=3,
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert seen[-1] == (6, 6)
+    found = figures["probes"]
+    assert found["phrase alone"]["voc"]["aim"] == 0.72
+    assert found["phrase alone"]["voc"]["reached"] is False
+    # what the predictor's rule makes sure of
+    assert found["every positive click of the protocol: its pixel is in"]["voc"]["mean"] == 1.0
+    assert "one more click, the least of the gains from 1 to 10" in found
+
+
+def test_a_plain_folder_with_a_phrase_is_measured(unlearned: Path, tmp_path: Path) -> None:
+    # given name.jpg, name.png with void, and name.txt
+    folder = tmp_path / "plain"
+    folder.mkdir()
+    mask = np.zeros((40, 60), np.uint8)
+    mask[10:30, 20:50] = 255
+    mask[9, 20:50] = 128
+    for name in ("a", "b"):
+        Image.fromarray(np.stack([mask] * 3, 2)).save(folder / f"{name}.jpg")
+        Image.fromarray(mask).save(folder / f"{name}.png")
+    (folder / "a.txt").write_text("the red dog\n")
+    # when / then
+    assert main(unlearned, data=[folder], at_least=1)["cases"] == 2
+    figures = main(unlearned, data=[folder], mode="phrase+clicks", at_least=1)
+    assert figures["cases"] == 1
+    assert figures["per_case"][0]["phrase"] == "the red dog"
+    assert figures["per_case"][0]["area"] == pytest.approx(600 / 2400)
+
+
+def test_an_interrupt_reports_what_was_asked_till_then(
+    unlearned: Path, shard: Path, tmp_path: Path
+) -> None:
+    def interrupt(done: int, total: int) -> None:
+        if done == 4:
+            raise KeyboardInterrupt
+
+    figures = main(
+        unlearned,
+        data=[shard],
+        at_least=1,
+        json_file=tmp_path / "figures.json",
+        html_file=tmp_path / "page.html",
+        progress=interrupt,
+    )
+    assert figures["cases"] == 4
+    assert figures["complete"] is False
+    assert figures["asked"] == 18
+    assert json.loads((tmp_path / "figures.json").read_text())["cases"] == 4
+    assert "Stopped before the end" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"mode": "guess"}, "guess"),
+        ({"mode": []}, "No mode"),
+        ({"at_least": 0}, "1 to 20"),
+        ({"baselines": ["watershed"]}, "watershed"),
+        ({"mode": "phrase", "baselines": ["grabcut"]}, "clicks only"),
+        ({"sources": ["coco"]}, "No object"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(
+    unlearned: Path, shard: Path, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(DataError, match=words):
+        main(unlearned, data=[shard], **options)
+
+
+def test_trained_categories_are_those_listed_else_the_attributes(
+    unlearned: Path, tmp_path: Path
+) -> None:
+    from model import checkpoint
+
+    assert trained_categories(unlearned) == {"dog"}
+    loaded = checkpoint.load(unlearned)
+    listed = tmp_path / "listed"
+    metrics = {"categories": ["tvmonitor", "cat"]}
+    checkpoint.save(listed, loaded.network(), loaded.words, loaded.vectors, metrics)
+    assert trained_categories(listed) == {"tv", "cat"}
+
+
+def test_the_shipped_checkpoint_finds_plain_shapes(shard: Path) -> None:
+    figures = main("shipped", data=[shard], limit=2, at_least=1)
+    assert figures["noc"]["85"] <= 5
+
+
+@pytest.mark.slow
+def test_the_command_prints_its_tables(unlearned: Path, shard: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*command(unlearned, shard, tmp_path / "f.json"), "--limit", "2", "--probes"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "COLUMNS": "160"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "NoC@85" in done.stdout
+    assert "Asked in pairs" in done.stdout
+    assert json.loads((tmp_path / "f.json").read_text())["cases"] == 2
+
+
+@pytest.mark.slow
+def test_ctrl_c_writes_what_was_measured(
+    unlearned: Path, make_members: Callable[..., Any], make_shard: Any, drawn: Any, tmp_path: Path
+) -> None:
+    # given more than can be measured in the time
+    picture, instances = drawn([(1, (10, 10, 90, 70), (200, 30, 30))], 120, 100)
+    one = make_members(picture, instances, [(1, "dog", False)])
+    many = make_shard([(f"picture-{n}", one) for n in range(3000)])
+    process = subprocess.Popen(
+        [*command(unlearned, many, tmp_path / "f.json"), "--csv", str(tmp_path / "started.csv")],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1", "FORCE_COLOR": "1", "COLUMNS": "120"},
+    )
+    # when it counts, and Ctrl-C is pressed
+    assert process.stdout is not None
+    shown = ""
+    while not re.search(r"[1-9]\d*/3000", shown):
+        shown += process.stdout.read(64)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    rest = process.stdout.read()
+    # then
+    assert process.wait() == 130, rest
+    written = json.loads((tmp_path / "f.json").read_text())
+    assert written["complete"] is False
+    assert 0 < written["cases"] < 3000
+    assert "Stopped before the end" in rest
+
+
+def command(checkpoint: Path, data: Path, json_file: Path) -> list[str]:
+    options = ["--data", str(data), "--json", str(json_file)]
+    return [sys.executable, "-m", "backend.cli", "evaluate", str(checkpoint), *options]

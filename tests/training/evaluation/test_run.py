@@ -1,0 +1,143 @@
+"""Everybody is asked everything, and what goes wrong with one picture stays with it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from training.data import Expression, Sample, SampleObject
+from training.errors import DataError
+from training.evaluation.cases import cases_of
+from training.evaluation.protocol import MODES, Mode
+from training.evaluation.run import Measurement, Run
+
+
+def measured(dataset: Any, *runs: Run, at_least: int = 10) -> Measurement:
+    modes = {run.mode for run in runs}
+    cases = {mode: cases_of(dataset, mode) for mode in modes}
+    measurement = Measurement(dataset, runs, cases, at_least)
+    measurement.ask_all()
+    return measurement
+
+
+def test_masks_used_as_answers_need_one_interaction(two_pictures: Any, oracle: Any) -> None:
+    # given / when
+    runs = [Run(oracle, mode) for mode in MODES]
+    measurement = measured(two_pictures, *runs)
+    # then
+    for run in runs:
+        for result in measurement.results[run]:
+            assert result.course.iou(3) == 1.0
+    clicks, alone, _ = runs
+    assert {r.course.needed(0.90) for r in measurement.results[clicks]} == {1}
+    assert {r.course.needed(0.90) for r in measurement.results[alone]} == {1}
+    assert len(measurement.results[clicks]) == 6
+    assert len(measurement.results[alone]) == 4
+    assert measurement.checked == 6 + 4 + 6
+
+
+def test_a_picture_is_opened_once_for_each_who_answers(
+    two_pictures: Any, oracle: Any, slow: Any
+) -> None:
+    measured(two_pictures, Run(oracle, "clicks"), Run(slow, "clicks"))
+    assert oracle.opened == slow.opened == ["one", "two"]
+
+
+def test_every_object_gets_its_interactions(two_pictures: Any, make_scripted: Any) -> None:
+    # given somebody who is right but for one pixel
+    def nearly(picture: Sample, clicks: Any, phrase: str) -> Any:
+        x, y, _ = clicks[0]
+        mask = picture.mask(int(picture.instances[int(y), int(x)]))
+        rows, columns = np.nonzero(mask)
+        mask[rows[0], columns[0]] = False
+        return mask
+
+    run = Run(make_scripted("nearly", nearly), "clicks")
+    for at_least in (1, 4):
+        measurement = measured(two_pictures, run, at_least=at_least)
+        lengths = {len(result.course.ious) for result in measurement.results[run]}
+        # the one wrong pixel is clicked, then there is nothing more to click
+        assert lengths == {min(at_least, 2)}
+
+
+def test_a_broken_picture_is_passed_over_and_named(
+    make_sample: Callable[..., Sample], make_pictures: Callable[..., Any], oracle: Any
+) -> None:
+    dataset = make_pictures([make_sample("one"), make_sample("two")], broken=[0])
+    run = Run(oracle, "clicks")
+    done: list[tuple[int, int]] = []
+    measurement = Measurement(dataset, [run], {"clicks": cases_of(dataset)})
+    measurement.ask_all(lambda number, total: done.append((number, total)))
+    assert {result.key for result in measurement.results[run]} == {"two"}
+    assert measurement.unreadable == {0: "picture 0 cannot be decoded"}
+    assert done[-1] == (6, 6)
+
+
+def test_specks_and_objects_in_void_are_left_out(
+    make_sample: Callable[..., Sample], make_pictures: Callable[..., Any], oracle: Any
+) -> None:
+    picture = make_sample("one")
+    picture.instances[6:26, 5:30] = 0
+    picture.instances[6:9, 5:8] = 1
+    run = Run(oracle, "clicks")
+    measurement = measured(make_pictures([picture]), run)
+    assert [result.case.ids for result in measurement.results[run]] == [(2,), (3,)]
+    assert measurement.specks == 1
+
+
+def test_a_phrase_for_what_is_not_there_wants_an_empty_mask(
+    make_sample: Callable[..., Sample], make_pictures: Callable[..., Any], oracle: Any
+) -> None:
+    picture = make_sample("one", [SampleObject(1, None)], expressions=[Expression("zebra", ())])
+    run = Run(oracle, "phrase")
+    measurement = measured(make_pictures([picture]), run)
+    assert [result.course.ious for result in measurement.results[run]] == [(1.0,)]
+
+
+def test_jitter_moves_clicks_alike_for_everybody(two_pictures: Any, oracle: Any, slow: Any) -> None:
+    runs = [Run(oracle, "clicks"), Run(oracle, "clicks", 0.6), Run(slow, "clicks", 0.6)]
+    measurement = measured(two_pictures, *runs)
+    firsts = [[r.course.clicks[0] for r in measurement.results[run]] for run in runs]
+    assert firsts[1] == firsts[2]
+    assert firsts[0] != firsts[1]
+    assert runs[1].label == "oracle, clicks, jitter 0.6"
+
+
+def test_an_interrupt_leaves_whole_comparisons(
+    two_pictures: Any, oracle: Any, make_scripted: Any
+) -> None:
+    # given somebody who is interrupted in the second picture
+    def interrupted(picture: Sample, clicks: Any, phrase: str) -> Any:
+        if picture.key == "two":
+            raise KeyboardInterrupt
+        return np.zeros(picture.instances.shape, bool)
+
+    runs = [Run(oracle, "clicks"), Run(make_scripted("hasty", interrupted), "clicks")]
+    measurement = Measurement(two_pictures, runs, {"clicks": cases_of(two_pictures)})
+    # when
+    with pytest.raises(KeyboardInterrupt):
+        measurement.ask_all()
+    # then
+    assert [len(measurement.results[run]) for run in runs] == [6, 3]
+
+
+def test_a_case_followed_again_goes_as_before(two_pictures: Any, slow: Any) -> None:
+    run = Run(slow, "clicks")
+    measurement = measured(two_pictures, run)
+    for result in measurement.results[run]:
+        sample, masks = measurement.again(run, result)
+        assert sample.key == result.key
+        wanted = sample.mask(*result.case.ids)
+        assert len(masks) == len(result.course.ious)
+        assert np.array_equal(masks[-1], wanted) == (result.course.ious[-1] == 1.0)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_masks_that_do_not_hold_still_fail_the_self_check(
+    two_pictures: Any, oracle: Any, mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a protocol whose overlap is wrong
+    monkeypatch.setattr("training.evaluation.protocol.overlap", lambda *_: 0.5)
+    with pytest.raises(DataError, match="Self-check failed"):
+        measured(two_pictures, Run(oracle, mode))

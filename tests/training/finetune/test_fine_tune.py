@@ -1,0 +1,307 @@
+"""A team's few labels make a candidate; the champion stays as it was, whatever happens."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from model import checkpoint
+from training.data import Dataset, PackDataset, Without
+from training.errors import DataError
+from training.finetune import fine_tune as module
+from training.finetune.fine_tune import TEAM, FineTuned, FineTuneRecipe, fine_tune, steps_for
+
+TINY = FineTuneRecipe(
+    steps=4, pictures=2, prompts=2, crop=64, looks=2, look_objects=2, device="cpu"
+)
+
+# As it is for runs that will be stopped: everything is kept after every step.
+CAREFUL = dataclasses.replace(TINY, save_seconds=0.0)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def team(shard: Path) -> Dataset:
+    return Without(PackDataset([shard]), [4, 5])
+
+
+@pytest.fixture
+def held_out(shard: Path) -> Dataset:
+    return Without(PackDataset([shard]), [0, 1, 2, 3])
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def weights(found: FineTuned) -> dict[str, torch.Tensor]:
+    return dict(checkpoint.load(found.folder).state)
+
+
+def same(one: FineTuned, other: FineTuned) -> bool:
+    ours, theirs = weights(one), weights(other)
+    return all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+class StopError(Exception):
+    """Somebody cancels."""
+
+
+def stop_after(steps: int) -> Callable[[], None]:
+    """A check that lets so many steps pass."""
+    passed = iter(range(steps))
+
+    def check() -> None:
+        if next(passed, None) is None:
+            raise StopError
+
+    return check
+
+
+def test_a_candidate_says_where_it_comes_from_and_leaves_the_champion_alone(
+    unlearned: Path, team: Dataset, held_out: Dataset, tmp_path: Path
+) -> None:
+    # given
+    before = contents(unlearned)
+    ticks: list[float] = []
+    # when
+    made = fine_tune(
+        unlearned, team, held_out, out=tmp_path / "out", recipe=TINY, name="harbour",
+        tick=lambda done, figures: ticks.append(done),
+    )  # fmt: skip
+    # then
+    assert contents(unlearned) == before
+    loaded, champion = checkpoint.load(made.folder), checkpoint.load(unlearned)
+    assert loaded.metrics["parent"] == champion.version
+    assert loaded.version == made.version
+    assert made.version.startswith("harbour-")
+    assert any(not torch.equal(loaded.state[n], champion.state[n]) for n in champion.state
+               if loaded.state[n].shape == champion.state[n].shape)  # fmt: skip
+    # and it knows what it learned from, and how far it came
+    metrics = loaded.metrics["metrics"]
+    assert metrics["data"]["pictures"] == 4
+    assert metrics["data"]["labels"] == 12
+    assert metrics["data"]["validation_pictures"] == 2
+    assert metrics["categories"] == ["cat", "dog"]
+    assert set(loaded.config.attributes) >= {"cat", "dog"}
+    assert (made.steps, made.stopped) == (4, "steps")
+    assert ticks == [0.25, 0.5, 0.75, 1.0]
+    assert {"clicks@1", "clicks@3", "phrase@1"} <= set(made.before)
+    assert set(made.after) == set(made.before)
+    assert [look["step"] for look in made.curve] == [0, 2, 4]
+
+
+def test_the_same_call_makes_the_same_candidate(
+    unlearned: Path, team: Dataset, tmp_path: Path
+) -> None:
+    one = fine_tune(unlearned, team, None, out=tmp_path / "one", recipe=TINY)
+    other = fine_tune(unlearned, team, None, out=tmp_path / "other", recipe=TINY)
+    another = fine_tune(
+        unlearned, team, None, out=tmp_path / "third", recipe=dataclasses.replace(TINY, seed=2)
+    )
+    assert same(one, other)
+    assert one.version == other.version
+    assert not same(one, another)
+    assert one.before == one.after == {}
+
+
+def test_it_stops_before_the_next_step_and_goes_on_as_if_nothing_had_happened(
+    unlearned: Path, team: Dataset, held_out: Dataset, tmp_path: Path
+) -> None:
+    # given
+    whole = fine_tune(unlearned, team, held_out, out=tmp_path / "whole", recipe=CAREFUL)
+    # when it is cancelled after its third step
+    ticks: list[float] = []
+    with pytest.raises(StopError):
+        fine_tune(
+            unlearned, team, held_out, out=tmp_path / "stopped", recipe=CAREFUL,
+            check=stop_after(3), tick=lambda done, figures: ticks.append(done),
+        )  # fmt: skip
+    # then no further step was made
+    assert ticks == [0.25, 0.5, 0.75]
+    assert not (tmp_path / "stopped" / "checkpoint").exists()
+    # and the same call ends as the undisturbed one, without doing those steps again
+    again: list[float] = []
+    stopped = fine_tune(
+        unlearned, team, held_out, out=tmp_path / "stopped", recipe=CAREFUL,
+        tick=lambda done, figures: again.append(done),
+    )  # fmt: skip
+    assert again == [1.0]
+    assert same(whole, stopped)
+    assert [look["score"] for look in stopped.curve] == [look["score"] for look in whole.curve]
+    # and once more: it is done
+    assert fine_tune(
+        unlearned, team, held_out, out=tmp_path / "stopped", recipe=CAREFUL, check=stop_after(0)
+    ) == stopped  # fmt: skip
+
+
+def test_a_folder_of_other_labels_begins_anew(
+    unlearned: Path, team: Dataset, tmp_path: Path
+) -> None:
+    # given a run that was stopped
+    with pytest.raises(StopError):
+        fine_tune(unlearned, team, None, out=tmp_path / "a", recipe=TINY, check=stop_after(2))
+    # when there are fewer labels by now
+    fewer = Without(team, [0])
+    ticks: list[float] = []
+    made = fine_tune(
+        unlearned, fewer, None, out=tmp_path / "a", recipe=TINY,
+        tick=lambda done, figures: ticks.append(done),
+    )  # fmt: skip
+    # then nothing of the old run is in it
+    assert len(ticks) == 4
+    assert same(made, fine_tune(unlearned, fewer, None, out=tmp_path / "b", recipe=TINY))
+
+
+def test_the_best_look_is_what_is_handed_on(
+    unlearned: Path,
+    team: Dataset,
+    held_out: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # given looks of which the first after the start is the best
+    seen: list[dict[str, Any]] = []
+    scores = iter([0.5, 0.8, 0.6, 0.7, 0.9])
+
+    def look(network: Any, *rest: Any) -> dict[str, float]:
+        seen.append({name: t.clone() for name, t in network.state_dict().items()})
+        return {"clicks@1": next(scores)}
+
+    monkeypatch.setattr(module, "quick_look", look)
+    recipe = dataclasses.replace(TINY, steps=8, looks=8, patience=2)
+    # when
+    made = fine_tune(unlearned, team, held_out, out=tmp_path / "out", recipe=recipe)
+    # then it gave up after two that were no better, and kept the best
+    assert (made.steps, made.stopped) == (3, "validation")
+    assert made.after == {"clicks@1": 0.8}
+    found, best = weights(made), seen[1]
+    assert all(torch.allclose(found[name], best[name], atol=1e-3) for name in best)
+    assert any(not torch.allclose(found[name], seen[3][name], atol=1e-5) for name in best)
+
+
+def test_minutes_end_it_too(unlearned: Path, team: Dataset, tmp_path: Path) -> None:
+    recipe = dataclasses.replace(TINY, steps=1000, minutes=1e-6)
+    made = fine_tune(unlearned, team, None, out=tmp_path / "out", recipe=recipe)
+    assert (made.steps, made.stopped) == (1, "minutes")
+
+
+def test_base_data_have_their_share_of_every_step(
+    unlearned: Path, team: Dataset, held_out: Dataset, tmp_path: Path
+) -> None:
+    # given / when
+    recipe = dataclasses.replace(TINY, replay_share=0.5)
+    made = fine_tune(unlearned, team, None, out=tmp_path / "a", recipe=recipe, replay=held_out)
+    # then
+    assert checkpoint.load(made.folder).metrics["metrics"]["data"]["replay_pictures"] == 2
+    training = module._Training(
+        checkpoint.load(unlearned), checkpoint.load(unlearned), team, None, held_out,
+        tmp_path / "b", recipe,
+    )  # fmt: skip
+    keys = [key for step in range(30) for key in training.run.batches.make(step, 64).keys]
+    replayed = sum(key in ("picture-4", "picture-5") for key in keys) / len(keys)
+    assert 0.3 < replayed < 0.7
+    # and what is replayed need not be distilled
+    assert training.run.beside is None
+
+
+def test_labels_that_the_vocabulary_does_not_know_can_be_typed_afterwards(
+    unlearned: Path, team: Dataset, tmp_path: Path
+) -> None:
+    # given a team with a word of its own
+    class Renaming:
+        def __init__(self, dataset: Dataset) -> None:
+            self.dataset = dataset
+            self.sources = dataset.sources
+
+        def __len__(self) -> int:
+            return len(self.dataset)
+
+        def __getitem__(self, index: int) -> Any:
+            sample = self.dataset[index]
+            return dataclasses.replace(sample, objects=self.objects(index))
+
+        def size(self, index: int) -> tuple[int, int]:
+            return self.dataset.size(index)
+
+        def objects(self, index: int) -> tuple[Any, ...]:
+            found = self.dataset.objects(index)
+            return tuple(
+                dataclasses.replace(o, category="Hull_Scratch" if o.category == "cat" else "Dog")
+                for o in found
+            )
+
+        def expressions(self, index: int) -> tuple[Any, ...]:
+            return ()
+
+    assert not checkpoint.load(unlearned).reader().knows("hull scratch")
+    # when
+    made = fine_tune(unlearned, Renaming(team), None, out=tmp_path / "out", recipe=TINY)
+    # then
+    loaded = checkpoint.load(made.folder)
+    assert loaded.reader().knows("hull scratch")
+    assert set(loaded.metrics["metrics"]["new_words"]) == {"hull", "scratch"}
+    assert "hull scratch" in loaded.config.attributes
+    assert "Dog" not in loaded.config.attributes
+
+
+def test_nothing_labeled_is_said(unlearned: Path, team: Dataset, tmp_path: Path) -> None:
+    nothing = Without(team, range(len(team)))
+    with pytest.raises(DataError, match="no labeled object"):
+        fine_tune(unlearned, nothing, None, out=tmp_path / "out", recipe=TINY)
+
+
+def test_more_labels_make_more_steps_within_bounds() -> None:
+    assert steps_for(1) < steps_for(100) < steps_for(1000) == steps_for(10_000)
+    assert TEAM == "team"
+
+
+@pytest.mark.slow
+def test_killed_at_any_time_it_ends_as_if_it_had_not_been(
+    unlearned: Path, shard: Path, team: Dataset, tmp_path: Path
+) -> None:
+    # given
+    recipe = dataclasses.replace(CAREFUL, steps=8)
+    whole = fine_tune(unlearned, team, None, out=tmp_path / "whole", recipe=recipe)
+    # when a process is killed without warning in its sixth step
+    code = (
+        "import sys, json, dataclasses; from pathlib import Path\n"
+        "from training.data import PackDataset, Without\n"
+        "from training.finetune.fine_tune import FineTuneRecipe, fine_tune\n"
+        "recipe = FineTuneRecipe(**json.loads(sys.argv[4]))\n"
+        "fine_tune(Path(sys.argv[1]), Without(PackDataset([sys.argv[2]]), [4, 5]), None,\n"
+        "          out=Path(sys.argv[3]), recipe=recipe,\n"
+        "          tick=lambda done, _: print(done, flush=True))\n"
+    )
+    killed = tmp_path / "killed"
+    values = json.dumps(dataclasses.asdict(recipe))
+    command = [sys.executable, "-c", code, str(unlearned), str(shard), str(killed), values]
+    with subprocess.Popen(
+        command, cwd=Path(__file__).parents[3], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if float(line) > 0.7:
+                os.kill(process.pid, signal.SIGKILL)
+                break
+    assert not (killed / "checkpoint").exists()
+    # then the same call goes on with it
+    ticks: list[float] = []
+    made = fine_tune(
+        unlearned, team, None, out=killed, recipe=recipe,
+        tick=lambda done, figures: ticks.append(done),
+    )  # fmt: skip
+    assert 0 < len(ticks) < 8
+    assert same(made, whole)

@@ -1,0 +1,245 @@
+"""The gate from end to end: by contestants whose truth is known, and by the shipped network."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from rich.console import Console
+from scipy import ndimage
+
+from model import checkpoint
+from training.data import PackDataset, Sample, Without
+from training.evaluation.protocol import Answer, Mask, Spot
+from training.gate import gate
+from training.gate.gate import judge
+from training.gate.general_set import open_general_set
+from training.gate.rules import GateRules
+from training.gate.table import tables
+
+
+class Painter:
+    """Stands in for a checkpoint: finds whatever is clicked, a little too large by ``beyond``.
+
+    Each interaction brings it two pixels nearer to the truth. A phrase alone finds nothing.
+    """
+
+    categories = None
+    modes = gate.MODES
+
+    def __init__(self, where: Path, *, device: str) -> None:
+        self.name, self.beyond = where.name.split("-")[0], int(where.name.split("-")[1])
+        self.milliseconds_to_open: list[float] = []
+
+    def look_at(self, sample: Sample, key: str) -> Answer:
+        def answer(clicks: Sequence[Spot], phrase: str, before: Mask | None) -> Mask:
+            found = np.zeros(sample.instances.shape, bool)
+            if not clicks:
+                return found
+            x, y, _ = clicks[0]
+            found = sample.mask(int(sample.instances[int(y), int(x)]))
+            more = max(0, self.beyond - 2 * len(clicks))
+            return ndimage.binary_dilation(found, iterations=more) if more else found
+
+        return answer
+
+
+@pytest.fixture
+def painters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checkpoints are named by how far they paint beyond: good-2, poor-12."""
+    monkeypatch.setattr(gate, "Checkpoint", Painter)
+
+
+@pytest.fixture
+def dataset(shard: Path) -> PackDataset:
+    """Six pictures with three objects each."""
+    return PackDataset([shard])
+
+
+GOOD, POOR = Path("good-6"), Path("poor-14")
+
+
+@pytest.mark.usefixtures("painters")
+def test_the_better_one_passes_and_the_worse_one_is_rejected(
+    dataset: PackDataset, tmp_path: Path
+) -> None:
+    # when
+    passed = judge(GOOD, POOR, dataset, dataset)
+    rejected = judge(POOR, GOOD, dataset, dataset)
+    # then
+    assert passed.passed
+    assert passed.reason.startswith("Better on the project's held-out labels")
+    assert not rejected.passed
+    assert "on the general set" in rejected.reason
+    assert rejected.reason.endswith("good stays.")
+
+
+@pytest.mark.usefixtures("painters")
+def test_a_candidate_that_is_the_champion_is_not_promoted(dataset: PackDataset) -> None:
+    verdict = judge(GOOD, GOOD, dataset, dataset)
+    assert not verdict.passed
+    assert "Not surely better" in verdict.reason
+    for part in verdict.report["sets"].values():
+        assert all(each["difference"] == 0 for each in part["comparisons"])
+    assert verdict.report["examples"] == []
+
+
+@pytest.mark.usefixtures("painters")
+def test_the_report_is_json_holds_all_figures_and_is_the_same_every_time(
+    dataset: PackDataset, tmp_path: Path
+) -> None:
+    verdict = judge(GOOD, POOR, dataset, dataset, pictures=tmp_path)
+    # it is JSON, and the same every time
+    written = json.dumps(verdict.report, allow_nan=False)
+    assert written == json.dumps(judge(GOOD, POOR, dataset, dataset, pictures=tmp_path).report)
+    report = json.loads(written)
+    # it has every measure of each mode on each set
+    assert set(report["sets"]) == {"own", "general"}
+    for part in report["sets"].values():
+        assert (part["objects"], part["pictures"]) == (18, 6)
+        for mode in gate.MODES:
+            of_mode = [each for each in part["comparisons"] if each["mode"] == mode]
+            assert [each["measure"] for each in of_mode] == ["noc85", "iou1", "iou2", "iou3"]
+            for each in of_mode:
+                assert each["low"] <= each["difference"] <= each["high"]
+                assert each["difference"] == pytest.approx(each["candidate"] - each["champion"])
+                assert each["n"] == 18
+    assert report["rules"]["least_objects"] == GateRules().least_objects
+    # what was won is there as pictures, side by side
+    won = [each for each in report["examples"] if each["set"] == "own"]
+    assert [each["kind"] for each in won] == ["won"] * 3
+    assert won[0]["gain"] >= won[1]["gain"] > 0
+    for each in won:
+        with Image.open(tmp_path / each["picture"]) as picture:
+            assert picture.width > 2 * 300
+        assert each["candidate"]["ious"][0] > each["champion"]["ious"][0]
+
+
+@pytest.mark.usefixtures("painters")
+def test_the_table_says_what_the_report_says(dataset: PackDataset) -> None:
+    console = Console(width=120, record=True, file=io.StringIO())
+    verdict = judge(POOR, GOOD, dataset, dataset)
+    for part in tables(json.loads(json.dumps(verdict.report))):
+        console.print(part)
+    text = " ".join(console.export_text().split())
+    assert "The project's held-out labels: 18 objects on 6 pictures" in text
+    assert "The general set: 18 objects on 6 pictures" in text
+    assert "much worse" in text
+    assert f"Rejected. {verdict.reason}" in text
+
+
+@pytest.mark.usefixtures("painters")
+def test_pictures_that_cannot_be_used_are_counted_and_said(
+    make_shard: Callable[..., Path],
+    make_members: Callable[..., dict[str, bytes]],
+    drawn: Callable[..., Any],
+    dataset: PackDataset,
+) -> None:
+    # given one whole picture, a broken one, an empty one and one with a speck alone
+    whole = make_members(
+        *drawn([(1, (20, 20, 80, 80), (200, 20, 20))], 120, 100), [(1, "dog", False)]
+    )
+    speck = make_members(
+        *drawn([(1, (20, 20, 23, 23), (200, 20, 20))], 120, 100), [(1, "dog", False)]
+    )
+    empty = make_members(*drawn([], 120, 100), [])
+    broken = {**whole, "webp": whole["webp"][:40]}
+    own = PackDataset(
+        [make_shard([("whole", whole), ("broken", broken), ("empty", empty), ("speck", speck)])]
+    )
+    # when
+    verdict = judge(GOOD, POOR, own, dataset)
+    # then
+    part = verdict.report["sets"]["own"]
+    assert (part["objects"], part["pictures"]) == (1, 1)
+    assert (part["specks"], part["empty"], len(part["unreadable"])) == (1, 1, 1)
+    assert "broken" in part["unreadable"][0]
+    assert not verdict.passed
+    assert verdict.reason.startswith("Too few held-out labels to tell better from luck: 1 on 1")
+
+
+@pytest.mark.usefixtures("painters")
+def test_nothing_held_out_keeps_the_champion(dataset: PackDataset) -> None:
+    nothing = Without(dataset, range(len(dataset)))
+    verdict = judge(GOOD, POOR, nothing, dataset)
+    assert not verdict.passed
+    assert "0 on 0 pictures" in verdict.reason
+    json.dumps(verdict.report, allow_nan=False)
+
+
+@pytest.mark.usefixtures("painters")
+def test_it_tells_how_far_it_is_and_ends_when_told_to(dataset: PackDataset) -> None:
+    seen: list[tuple[float, Mapping[str, float]]] = []
+    judge(GOOD, POOR, dataset, dataset, tick=lambda done, figures: seen.append((done, figures)))
+    shares = [done for done, _ in seen]
+    assert shares == sorted(shares)
+    assert shares[0] == 0.0
+    assert shares[-1] == 1.0
+    # given somebody who cancels at the tenth question
+    asked = 0
+
+    def cancel() -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 10:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        judge(GOOD, POOR, dataset, dataset, check=cancel)
+    assert asked == 10
+
+
+@pytest.mark.usefixtures("painters")
+def test_no_more_is_asked_than_the_rules_allow(dataset: PackDataset) -> None:
+    rules = GateRules(most_own=11, most_general=12, most_interactions=4)
+    verdict = judge(POOR, GOOD, dataset, dataset, rules=rules)
+    assert verdict.report["sets"]["own"]["objects"] == 11
+    assert verdict.report["sets"]["general"]["objects"] == 12
+    for each in verdict.report["examples"]:
+        assert len(each["candidate"]["ious"]) <= 4
+
+
+def noisy(folder: Path, share: float) -> Path:
+    """The shipped checkpoint with noise in its weights: a share of each tensor's spread."""
+    shipped = checkpoint.load()
+    network = shipped.network()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for tensor in network.parameters():
+            if tensor.numel() > 1:
+                noise = torch.randn(tensor.shape, generator=generator)
+                tensor.add_(noise * tensor.std() * share)
+    checkpoint.save(folder, network, shipped.words, shipped.vectors)
+    return folder
+
+
+@pytest.mark.slow
+def test_real_networks_with_noise_are_rejected_and_without_it_pass(tmp_path: Path) -> None:
+    # given a champion that is the shipped network with noise, and scenes as a project's labels
+    worse = noisy(tmp_path / "noisy", 0.02)
+    general = open_general_set()
+    own = Without(general, [n for n, source in enumerate(general.sources) if source != "composed"])
+    rules = GateRules(most_own=16, most_general=16, most_interactions=4)
+    shipped = checkpoint.load().path
+    # when
+    better = judge(shipped, worse, own, general, rules=rules)
+    noise = judge(worse, shipped, own, general, rules=rules)
+    # then
+    assert better.passed, better.reason
+    assert not noise.passed
+    assert "worse on the general set" in noise.reason.lower()
+    # what one gains is what the other loses
+    for which in ("own", "general"):
+        pairs = zip(
+            better.report["sets"][which]["comparisons"],
+            noise.report["sets"][which]["comparisons"],
+            strict=True,
+        )
+        assert all(a["difference"] == pytest.approx(-b["difference"]) for a, b in pairs)

@@ -1,0 +1,185 @@
+"""The rules of the gate, tried on outcomes whose truth is known."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+
+from tests.training.gate.simulated_gate import outcomes, passes
+from training.evaluation.protocol import Mode
+from training.evaluation.statistics import chance, estimate
+from training.gate.rules import CHANCE, SETS, GateRules, Outcome, Ruling, Which, rule
+
+Values = tuple[float, float, float, float]
+GOOD: Values = (3.0, 0.6, 0.75, 0.85)
+
+
+def same(pictures: int = 12, values: Values = GOOD) -> list[Outcome]:
+    """Two objects a picture, in both modes, on which both do alike."""
+    modes: tuple[Mode, ...] = ("clicks", "phrase+clicks")
+    return [
+        Outcome(mode, picture, values, values)
+        for picture in range(pictures)
+        for _ in range(2)
+        for mode in modes
+    ]
+
+
+def changed(found: Sequence[Outcome], change: Callable[[int, Outcome], Values]) -> list[Outcome]:
+    """The same champion, another candidate."""
+    return [
+        Outcome(each.mode, each.picture, change(number, each), each.champion)
+        for number, each in enumerate(found)
+    ]
+
+
+def plus(clicks: float, iou: float) -> Callable[[int, Outcome], Values]:
+    """Better or worse by so much, a little more here and less there."""
+
+    def change(number: int, each: Outcome) -> Values:
+        part = 0.8 + 0.4 * (number % 7) / 6
+        needed, first, second, third = each.champion
+        more = iou * part
+        return needed + clicks * part, first + more, second + more, third + more
+
+    return change
+
+
+def ruled(own: Sequence[Outcome], general: Sequence[Outcome]) -> Ruling:
+    return rule({"own": own, "general": general}, GateRules(), "champion-1")
+
+
+def test_just_as_good_is_not_better() -> None:
+    ruling = ruled(same(), same())
+    assert not ruling.passed
+    assert ruling.reason.startswith("Not surely better on the project's held-out labels")
+    assert ruling.reason.endswith("champion-1 stays.")
+    assert {each.says for found in ruling.comparisons.values() for each in found} == {"same"}
+
+
+def test_better_on_the_projects_own_and_the_same_elsewhere_passes() -> None:
+    ruling = ruled(changed(same(), plus(-1.0, 0.05)), same())
+    assert ruling.passed
+    assert ruling.reason.startswith("Better on the project's held-out labels: interactions to 85 %")
+    assert "Not worse on the general set." in ruling.reason
+
+
+def test_better_elsewhere_only_does_not_pass() -> None:
+    assert not ruled(same(), changed(same(), plus(-1.0, 0.05))).passed
+
+
+@pytest.mark.parametrize("worse", list(SETS))
+def test_worse_beyond_the_noise_on_either_set_is_rejected_by_its_name(worse: Which) -> None:
+    # given a candidate better on its own labels but for what is asked by phrase, or elsewhere worse
+    own = changed(same(), plus(-1.0, 0.05))
+    general = same()
+    slightly = plus(0.3, -0.02)
+    if worse == "own":
+        own = [
+            Outcome(o.mode, o.picture, slightly(n, o), o.champion) if o.mode != "clicks" else o
+            for n, o in enumerate(own)
+        ]
+    else:
+        general = changed(general, slightly)
+    # when
+    ruling = ruled(own, general)
+    # then
+    assert not ruling.passed
+    assert ruling.reason.startswith(f"Worse on {SETS[worse]}: ")
+
+
+def test_harm_on_both_sets_is_told_of_both() -> None:
+    worse = changed(same(), plus(1.0, -0.1))
+    ruling = ruled(worse, worse)
+    assert f"Much worse on {SETS['own']}" in ruling.reason
+    assert f"Much worse on {SETS['general']}" in ruling.reason
+
+
+def test_few_cases_do_not_hide_harm() -> None:
+    # given a general set on which one picture of ten went wrong altogether: by no means proved
+    def one_lost(number: int, each: Outcome) -> Values:
+        return (8.0, 0.0, 0.0, 0.0) if each.picture == 0 else each.champion
+
+    general = changed(same(10), one_lost)
+    lost = [o.candidate[1] - o.champion[1] for o in general if o.mode == "clicks"]
+    assert estimate(lost, [o.picture for o in general if o.mode == "clicks"], few=True).high >= 0
+    # when
+    ruling = ruled(changed(same(), plus(-1.0, 0.05)), general)
+    # then
+    assert not ruling.passed
+    assert ruling.reason.startswith("Much worse on the general set")
+
+
+def test_a_difference_that_nobody_notices_neither_passes_nor_rejects() -> None:
+    tiny = plus(-0.01, 0.001)
+    assert not ruled(changed(same(), tiny), same()).passed
+    assert ruled(changed(same(), plus(-1.0, 0.05)), changed(same(), plus(0.01, -0.001))).passed
+
+
+@pytest.mark.parametrize(("pictures", "needed"), [(0, 10), (3, 10), (5, 6)])
+def test_too_few_held_out_labels_keep_the_champion_and_are_counted(
+    pictures: int, needed: int
+) -> None:
+    ruling = ruled(changed(same(pictures), plus(-2.0, 0.2)), same())
+    assert not ruling.passed
+    assert ruling.reason.startswith("Too few held-out labels")
+    assert f"{2 * pictures} on {pictures} pictures" in ruling.reason
+    assert "where 10 on 6 are needed" in ruling.reason
+    assert str(needed) in ruling.reason
+
+
+def test_a_general_set_of_nothing_keeps_the_champion() -> None:
+    ruling = ruled(changed(same(), plus(-1.0, 0.05)), [])
+    assert not ruling.passed
+    assert "objects in the general set" in ruling.reason
+    assert ruling.comparisons["general"] == ()
+
+
+def test_six_pictures_can_prove_something_and_five_never() -> None:
+    six = [1.0] * 6
+    assert chance(six, range(6)) <= CHANCE
+    assert chance(six[:5], range(5)) > CHANCE
+
+
+def test_chance_counts_pictures_not_objects() -> None:
+    # given forty objects better, all of three pictures
+    assert chance([1.0] * 40, [n % 3 for n in range(40)]) > 0.1
+    assert chance([1.0] * 40, range(40)) < 0.01
+
+
+def test_chance_is_not_taken_in_by_a_few_gains_among_many_ties() -> None:
+    # given twenty pictures of which four got better, at which a plain interval leaves out zero
+    values = [1.0] * 4 + [0.0] * 16
+    assert estimate(values).low > 0
+    # then one in sixteen would be as lucky
+    assert chance(values) == pytest.approx(1 / 16, abs=0.02)
+
+
+def test_intervals_for_few_pictures_are_wider_and_hold_the_truth_more_often() -> None:
+    rng = np.random.default_rng(5)
+    held = dict.fromkeys((True, False), 0)
+    for _ in range(200):
+        values = rng.normal(0, 1, 8)
+        for few in held:
+            found = estimate(values, few=few)
+            held[few] += found.low <= 0 <= found.high
+    assert held[True] > held[False]
+    assert held[True] >= 0.90 * 200
+
+
+def test_the_same_outcomes_get_the_same_ruling() -> None:
+    rng = np.random.default_rng(3)
+    own, general = outcomes(rng, 12, 2, 0.2), outcomes(rng, 20, 1)
+    assert ruled(own, general) == ruled(own, general)
+
+
+def test_a_candidate_that_is_just_as_good_passes_in_at_most_5_of_100_cases() -> None:
+    rng = np.random.default_rng(1)
+    passed = sum(passes(rng, 12, 2) for _ in range(100))
+    assert passed <= 5
+
+
+def test_a_candidate_that_errs_a_third_less_passes_mostly() -> None:
+    rng = np.random.default_rng(2)
+    passed = sum(passes(rng, 20, 2, gain=0.35) for _ in range(20))
+    assert passed >= 12

@@ -1,0 +1,76 @@
+"""Labels that no vocabulary knew become words, and what was known stays as it was."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from model.tokenizer import PhraseReader
+from training.data import Expression, Sample, SampleObject
+from training.prompts.new_words import new_words, with_new_words
+
+
+class Labels:
+    """A data set of which only the labels matter."""
+
+    def __init__(self, objects: Sequence[SampleObject]) -> None:
+        self._objects = tuple(objects)
+        self.sources = ["team"]
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> Sample:
+        raise AssertionError("nothing needs to be decoded")
+
+    def size(self, index: int) -> tuple[int, int]:
+        return 10, 10
+
+    def objects(self, index: int) -> tuple[SampleObject, ...]:
+        return self._objects
+
+    def expressions(self, index: int) -> tuple[Expression, ...]:
+        return ()
+
+
+@pytest.fixture
+def reader() -> PhraseReader:
+    words = ["the", "dog", "catch", "left", "red", "traffic", "light"]
+    vectors = np.random.default_rng(0).normal(size=(len(words), 32)).astype(np.float32)
+    vectors *= 5.0 / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return PhraseReader(words, vectors)
+
+
+def test_known_labels_need_no_words(reader: PhraseReader) -> None:
+    labels = Labels([SampleObject(1, "Dog"), SampleObject(2, "traffic_light")])
+    assert with_new_words(reader, labels) is reader
+
+
+def test_a_label_is_a_word_even_where_it_looks_like_a_slip(reader: PhraseReader) -> None:
+    # given: "latch" would be read as "catch", one letter away
+    assert reader.read("latch").words == ("catch",)
+    # when
+    grown = with_new_words(reader, Labels([SampleObject(1, "Latch")]))
+    # then
+    assert grown.read("the latch").words == ("the", "latch")
+    assert not grown.read("latch").corrected
+    # and all else is read as before
+    assert grown.words[: len(reader.words)] == reader.words
+    assert np.array_equal(grown.vectors[: len(reader.vectors)], reader.vectors)
+    assert np.linalg.norm(grown.vectors[-1]) == pytest.approx(5.0, rel=1e-3)
+
+
+def test_the_same_word_has_the_same_vector_whatever_else_is_new(reader: PhraseReader) -> None:
+    one = with_new_words(reader, Labels([SampleObject(1, "scratch")]))
+    other = with_new_words(reader, Labels([SampleObject(1, "dent"), SampleObject(2, "scratch")]))
+    ours = one.read("scratch").vectors
+    assert np.array_equal(ours, other.read("scratch").vectors)
+    dent = other.read("dent").vectors
+    cosine = float((ours * dent).sum() / np.linalg.norm(ours) / np.linalg.norm(dent))
+    assert abs(cosine) < 0.6
+
+
+def test_of_typed_words_only_those_typed_again_and_again_are_learned(reader: PhraseReader) -> None:
+    typed = ["rusty dog", "rusty dog", "rusty red dog", "shiny dog"]
+    objects = [SampleObject(i, "dog", phrases=(text,)) for i, text in enumerate(typed, 1)]
+    assert new_words(reader, Labels(objects)) == ["rusty"]

@@ -1,0 +1,339 @@
+"""Each kind of prompt asks for what its target shows."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from training.data import VOID, Expression, PackDataset, Sample, SampleObject
+from training.data.batches import Batches, view_size
+from training.data.transforms import Kind, Tint, cut, random_view
+from training.errors import DataError, RecipeError
+from training.prompts.attributes import AttributeWords
+from training.prompts.picture_scene import PictureScene
+from training.prompts.prompts import Prompt, PromptRecipe, annotated_concepts, make_prompt
+from training.train.recipe import Recipe, TrainRecipe, read_recipe
+
+KNOWN: dict[str, tuple[str, ...]] = {"voc": ("boat", "bus", "cat", "dog", "sheep", "train")}
+Draw = Callable[..., tuple[np.ndarray, np.ndarray]]
+
+
+def scene_of(sample: Sample) -> PictureScene:
+    height, width = sample.instances.shape
+    view = cut(sample, (0, 0, width, height), 96, 160, mirrored=False, kind="whole")
+    return PictureScene(view)
+
+
+def prompts(sample: Sample, recipe: PromptRecipe, count: int = 60) -> list[Prompt]:
+    made = [
+        make_prompt(scene_of(sample), KNOWN, recipe, np.random.default_rng(i)) for i in range(count)
+    ]
+    return [prompt for prompt in made if prompt is not None]
+
+
+@pytest.fixture
+def dogs(shard: Path) -> Sample:
+    return PackDataset([shard])[0]
+
+
+def test_clicks_alone_ask_for_the_clicked_object(dogs: Sample) -> None:
+    recipe = PromptRecipe(both=0, phrase_only=0, absent=0)
+    for prompt in prompts(dogs, recipe):
+        assert prompt.phrase is None
+        assert prompt.clickable
+        assert any(sign > 0 for _, _, sign in prompt.clicks)
+        for x, y, sign in prompt.clicks:
+            assert prompt.mask[int(y), int(x)] == (sign > 0)
+
+
+def test_clicks_with_a_name_ask_for_one_even_among_several(dogs: Sample) -> None:
+    recipe = PromptRecipe(both=1, phrase_only=0, absent=0, phrase_first=0, stale_clicked=0)
+    bare = [p for p in prompts(dogs, recipe, 150) if p.phrase and p.phrase.text == "dog"]
+    assert bare
+    whole = scene_of(dogs).view
+    one = [whole.soft_mask((number,)) > 0.5 for number in (1, 2)]
+    for prompt in bare:
+        assert any(np.array_equal(prompt.mask, mask) for mask in one)
+
+
+def test_a_bare_name_alone_asks_for_all_and_a_telling_phrase_for_one(dogs: Sample) -> None:
+    recipe = PromptRecipe(both=0, phrase_only=1, absent=0)
+    view = scene_of(dogs).view
+    for prompt in prompts(dogs, recipe, 120):
+        assert not prompt.clickable
+        assert prompt.clicks == []
+        assert prompt.phrase is not None
+        assert np.array_equal(prompt.mask, view.soft_mask(prompt.phrase.ids) > 0.5)
+        if prompt.phrase.text in ("dog", "dogs", "the dogs", "all dogs"):
+            assert prompt.phrase.ids == (1, 2)
+        if "left" in prompt.phrase.text.split() and prompt.phrase.attributes[0] == "dog":
+            assert prompt.phrase.ids == (1,)
+
+
+def test_what_is_not_there_asks_for_nothing(dogs: Sample) -> None:
+    recipe = PromptRecipe(both=0, phrase_only=0, absent=1)
+    made = prompts(dogs, recipe)
+    assert len(made) == 60
+    for prompt in made:
+        assert prompt.phrase is not None
+        assert prompt.phrase.attributes[0] in {"boat", "bus", "sheep", "train"}
+        assert not prompt.mask.any()
+
+
+def test_a_dissected_person_is_all_that_is_worn_and_bags_do_not_count(drawn: Draw) -> None:
+    # given
+    shapes = [
+        (1, (40, 5, 70, 35), (200, 150, 120)),
+        (2, (35, 36, 75, 90), (20, 30, 200)),
+        (3, (80, 50, 110, 80), (90, 60, 20)),
+    ]
+    picture, instances = drawn(shapes, 160, 96)
+    objects = (SampleObject(1, "skin"), SampleObject(2, "dress"), SampleObject(3, "bag"))
+    sample = Sample("a", "ccp", picture, instances.astype(np.int16), objects)
+    recipe = PromptRecipe(both=1, phrase_only=0, absent=0, whole_person=1, phrase_first=0)
+    # when
+    made = prompts(sample, recipe)
+    # then the click may lie on one garment, but the answer is the person
+    assert made
+    for prompt in made:
+        assert prompt.phrase is not None
+        assert prompt.phrase.attributes == ("person",)
+        assert np.array_equal(prompt.mask, np.isin(instances, (1, 2)))
+        assert np.array_equal(prompt.void, instances == 3)
+
+
+def test_regions_of_several_objects_are_not_clicked(drawn: Draw) -> None:
+    picture, instances = drawn([(1, (10, 10, 90, 80), (9, 200, 9))], 160, 96)
+    for source, expected in (("coco", 0), ("msrc", 20)):
+        objects = (SampleObject(1, "sheep", semantic=True),)
+        sample = Sample("a", source, picture, instances.astype(np.int16), objects)
+        recipe = PromptRecipe(both=0, phrase_only=0, absent=0)
+        assert len(prompts(sample, recipe, 20)) == expected
+
+
+def test_a_changed_phrase_shows_another_objects_mask_as_the_answer_before(dogs: Sample) -> None:
+    recipe = PromptRecipe(both=0, phrase_only=1, absent=0, stale_phrase_only=1)
+    made = prompts(dogs, recipe)
+    stale = [prompt for prompt in made if prompt.stale is not None]
+    assert stale
+    for prompt in stale:
+        assert prompt.stale is not None
+        assert ((prompt.stale > 0.5) & prompt.mask).sum() == 0
+
+
+def test_void_of_the_sample_is_void_of_the_prompt(dogs: Sample) -> None:
+    prompt = prompts(dogs, PromptRecipe(), 1)[0]
+    view = scene_of(dogs).view
+    assert np.array_equal(prompt.void, view.instances == VOID)
+
+
+def test_only_sources_that_leave_nothing_out_can_say_that_something_is_absent() -> None:
+    known = annotated_concepts({"voc": {"sofa", "aeroplane"}, "ecssd": {"dog"}})
+    assert known == {"voc": ("airplane", "sofa")}
+
+
+def test_a_batch_depends_on_seed_and_step_alone(shard: Path, recipe_file: Path) -> None:
+    # given
+    recipe = read_recipe(recipe_file)
+    first, second = (Batches(PackDataset([shard]), recipe) for _ in range(2))
+    # when one has made other batches before
+    for step in (0, 1):
+        first.make(step, 96)
+    one, same, other = first.make(5, 96), second.make(5, 96), second.make(6, 96)
+    # then
+    assert bool((one.image == same.image).all())
+    assert bool((one.target == same.target).all())
+    assert [q.clicks for q in one.questions] == [q.clicks for q in same.questions]
+    assert one.image.shape == (2, 3, 64, 128)
+    assert not bool((one.image == other.image).all())
+
+
+SPOKEN = ("left dog", "the dog in red", "first dog", "red dog right behind the fence")
+
+
+@pytest.fixture
+def spoken(dogs: Sample) -> Sample:
+    """The dogs, of which people have said something of the left one."""
+    first, *others = dogs.objects
+    both = Expression("both dogs", (1, 2)), Expression("zebra on the left", ())
+    return replace(dogs, objects=(replace(first, phrases=SPOKEN), *others), expressions=both)
+
+
+def words_of(sample: Sample, *, mirror: bool, kind: Kind = "whole", grey: bool = False) -> set[str]:
+    """What people said that is still true in a view of the sample."""
+    height, width = sample.instances.shape
+    view = cut(sample, (0, 0, width, height), 96, 160, mirrored=mirror, kind=kind)
+    tint = Tint(np.arange(256, dtype=np.uint8), 0.0 if grey else 1.0)
+    scene = PictureScene(view, tint, AttributeWords(["dog"]))
+    return {phrase.text for phrase in scene.human(sample.objects[0])}
+
+
+def test_words_of_people_are_used_where_they_are_true(spoken: Sample) -> None:
+    assert words_of(spoken, mirror=False) == set(SPOKEN)
+    # a mirrored picture mirrors its words, or gives them up
+    mirrored = {"right dog", "the dog in red", "red dog right behind the fence"}
+    assert words_of(spoken, mirror=True) == mirrored
+    # a part of the picture makes places untrue
+    assert words_of(spoken, mirror=False, kind="part") == {"the dog in red"}
+    # and a grey one colours
+    assert words_of(spoken, mirror=False, grey=True) == {"left dog", "first dog"}
+
+
+def test_words_of_people_come_first_and_mean_their_object_alone(spoken: Sample) -> None:
+    # given prompts by phrase alone, and by phrase and click
+    alone = PromptRecipe(both=0, phrase_only=1, absent=0, human=1)
+    both = PromptRecipe(both=1, phrase_only=0, absent=0, human=1)
+    view = scene_of(spoken).view
+    left = view.soft_mask((1,)) > 0.5
+    for recipe in (alone, both):
+        said = [p for p in prompts(spoken, recipe) if p.phrase and p.phrase.text in SPOKEN]
+        assert said
+        for prompt in said:
+            assert prompt.phrase is not None
+            assert np.array_equal(prompt.mask, left)
+        # then whoever asks for that dog uses them
+        made = [p for p in prompts(spoken, recipe) if p.phrase and p.phrase.ids == (1,)]
+        assert {p.phrase.text for p in made if p.phrase} <= set(SPOKEN)
+    # and of several things, or of none, all of them are meant
+    texts = {p.phrase.text: p for p in prompts(spoken, alone) if p.phrase}
+    assert np.array_equal(texts["both dogs"].mask, view.soft_mask((1, 2)) > 0.5)
+    assert not texts["zebra on the left"].mask.any()
+
+
+@pytest.mark.parametrize("words", ["of people", "made"])
+def test_left_and_right_stay_true_whatever_is_done_to_the_picture(
+    spoken: Sample, words: str
+) -> None:
+    # given both dogs with the words of people, or without
+    first, second, cat = spoken.objects
+    said = (("left dog", "guy's dog on left"), ("right dog",)) if words == "of people" else ((), ())
+    dogs = replace(first, phrases=said[0]), replace(second, phrases=said[1])
+    sample = replace(spoken, objects=(*dogs, cat), expressions=())
+    recipe = PromptRecipe(both=0.5, phrase_only=0.5, absent=0, human=1, whole_person=0)
+    heard = set()
+    for seed in range(250):
+        # when it is cropped, flipped and tinted at random
+        rng = np.random.default_rng(seed)
+        tint = Tint.draw(rng)
+        view = random_view(sample, 96, 128, rng, (0.4, 0.3))
+        scene = PictureScene(replace(view, image=tint(view.image)), tint, AttributeWords(["dog"]))
+        prompt = make_prompt(scene, KNOWN, recipe, rng)
+        if prompt is None or prompt.phrase is None or not {1, 2} <= set(np.unique(view.instances)):
+            continue
+        sides = set(prompt.phrase.text.split()) & {"left", "right"}
+        if not sides or prompt.phrase.ids not in ((1,), (2,)):
+            continue
+        # then the dog on that side of the picture as it is shown is the one that is meant
+        (side,) = sides
+        on_left, on_right = (2, 1) if view.mirrored else (1, 2)
+        meant = on_left if side == "left" else on_right
+        assert prompt.phrase.ids == (meant,), prompt.phrase.text
+        assert np.array_equal(prompt.mask, view.soft_mask((meant,)) > 0.5)
+        heard.add((side, view.mirrored))
+    assert heard == {(side, mirror) for side in ("left", "right") for mirror in (False, True)}
+
+
+def test_of_two_pictures_in_one_nothing_that_people_said_is_kept(
+    spoken: Sample, shard: Path, recipe_file: Path
+) -> None:
+    # given a data set of spoken samples, each of which is composed with another
+    class Spoken(PackDataset):
+        def __getitem__(self, index: int) -> Sample:
+            return replace(spoken, key=str(index))
+
+    recipe = read_recipe(recipe_file)
+    asking = PromptRecipe(both=0, phrase_only=1, absent=0, human=1)
+    composed = replace(recipe, train=replace(recipe.train, composed=1.0), prompts=asking)
+    plain = replace(composed, train=recipe.train)
+    for each, expected in ((plain, True), (composed, False)):
+        batches = Batches(Spoken([shard]), each)
+        texts = {q.text for step in range(8) for q in batches.make(step, 96).questions}
+        said = {"left dog", "right dog", "the dog in red", "both dogs"}
+        assert bool(texts & {"the dog in red", "both dogs"}) == expected, said & texts
+
+
+def test_a_broken_picture_is_passed_over_and_counted(
+    shard: Path, recipe_file: Path, tmp_path: Path
+) -> None:
+    # given a shard of which one picture in two cannot be decoded
+    class Half(PackDataset):
+        def __getitem__(self, index: int) -> Sample:
+            if index % 2:
+                raise DataError(f"Sample {index} cannot be decoded.")
+            return super().__getitem__(index)
+
+    recipe = read_recipe(recipe_file)
+    batches = Batches(Half([shard]), recipe)
+    # when
+    made = [batches.make(step, 96) for step in range(5)]
+    # then every batch is full, and says what it lacks
+    assert all(len(batch.keys) == recipe.train.pictures for batch in made)
+    broken = {error for batch in made for error in batch.passed_over}
+    assert broken
+    assert broken <= {f"Sample {index} cannot be decoded." for index in (1, 3, 5)}
+
+    # and where nothing can be read at all, the last error is told
+    class Nothing(PackDataset):
+        def __getitem__(self, index: int) -> Sample:
+            raise DataError("The drive is away.")
+
+    with pytest.raises(DataError, match=r"in a row.*The drive is away"):
+        Batches(Nothing([shard]), recipe).make(0, 96)
+
+
+def test_wide_pictures_make_wide_views() -> None:
+    assert view_size(256, "wide") == (224, 288)
+    assert view_size(256, "upright") == (288, 224)
+    assert view_size(256, "square") == (256, 256)
+
+
+def test_data_without_any_weighted_source_is_refused(shard: Path) -> None:
+    recipe = Recipe(train=TrainRecipe(steps=1))
+    with pytest.raises(RecipeError, match="weight"):
+        Batches(PackDataset([shard]), recipe)
+
+
+def test_the_clicks_of_people_are_used_where_they_lie_in_the_view(dogs: Sample) -> None:
+    # given a dog that somebody clicked twice, and one click that the mask contradicts
+    rows, columns = np.nonzero(dogs.mask(1))
+    x, y = float(columns.mean()), float(rows.mean())
+    clicks = ((x, y, True), (150.0, 100.0, False), (x, y, False))
+    about = replace(dogs.objects[0], clicks=clicks)
+    sample = replace(dogs, objects=(about,))
+    recipe = PromptRecipe(both=0, phrase_only=0, absent=0, people=1.0)
+    width = sample.instances.shape[1]
+    for mirrored in (False, True):
+        view = cut(sample, (0, 0, width, 120), 240, 2 * width, mirrored=mirrored, kind="whole")
+        # when
+        made = [
+            make_prompt(PictureScene(view), KNOWN, recipe, np.random.default_rng(seed))
+            for seed in range(20)
+        ]
+        # then they are told in their order, at the view's size, from the first one on
+        at = [(2 * width - 2 * x if mirrored else 2 * x), 2 * y]
+        there = [(2 * width - 300.0 if mirrored else 300.0), 200.0]
+        assert {len(prompt.clicks) for prompt in made if prompt} == {1, 2}
+        for prompt in made:
+            assert prompt is not None
+            assert prompt.clicks[0] == pytest.approx((*at, 1))
+            if len(prompt.clicks) > 1:
+                assert prompt.clicks[1] == pytest.approx((*there, -1))
+    # and a view of something else falls back to simulated clicks
+    aside = cut(sample, (80.0, 0.0, float(width), 60.0), 96, 128, mirrored=False, kind="part")
+    assert make_prompt(PictureScene(aside), KNOWN, recipe, np.random.default_rng(0)) is None
+
+
+def test_a_bare_name_that_was_typed_for_one_of_several_means_all_alone(dogs: Sample) -> None:
+    # given two dogs, for one of which somebody typed its name beside a click
+    named = tuple(
+        replace(each, phrases=("dog",)) if each.id == 1 else each for each in dogs.objects
+    )
+    recipe = PromptRecipe(both=0, phrase_only=1, absent=0, human=1.0, stale_phrase_only=0)
+    # when
+    made = prompts(replace(dogs, objects=named), recipe)
+    bare = [each for each in made if each.phrase and each.phrase.text == "dog"]
+    # then
+    assert bare
+    assert all(each.phrase is not None and set(each.phrase.ids) == {1, 2} for each in bare)

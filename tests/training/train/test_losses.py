@@ -1,0 +1,113 @@
+"""The losses say what they should: right is cheap, wrong is dear, void is nothing."""
+
+import pytest
+import torch
+
+from training.train.losses import AttributeLoss, LossRecipe, mask_loss, mean_iou, pixel_weights
+
+RECIPE = LossRecipe()
+
+
+def square(size: int = 32, half: int = 8) -> torch.Tensor:
+    target = torch.zeros(1, 1, size, size)
+    middle = size // 2
+    target[..., middle - half : middle + half, middle - half : middle + half] = 1.0
+    return target
+
+
+def weights(target: torch.Tensor, recipe: LossRecipe = RECIPE) -> torch.Tensor:
+    void = torch.zeros_like(target, dtype=torch.bool)
+    return pixel_weights(target, void, torch.zeros(len(target), dtype=torch.bool), recipe)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [RECIPE, LossRecipe(dice=0.0), LossRecipe(cross_entropy=0.0), LossRecipe(focal_gamma=2.0)],
+)
+def test_right_is_cheap_and_wrong_is_dear(recipe: LossRecipe) -> None:
+    target = square()
+    logits = (target - 0.5) * 20
+    right = mask_loss(logits, target, weights(target), recipe)
+    unsure = mask_loss(logits * 0, target, weights(target), recipe)
+    wrong = mask_loss(-logits, target, weights(target), recipe)
+    assert right < 0.01
+    assert right < unsure < wrong
+
+
+def test_an_empty_answer_to_an_empty_question_is_right() -> None:
+    target = torch.zeros(1, 1, 32, 32)
+    empty = mask_loss(torch.full_like(target, -9), target, weights(target), RECIPE)
+    full = mask_loss(torch.full_like(target, 9), target, weights(target), RECIPE)
+    assert empty < 0.1
+    assert full > 1.0
+
+
+def test_void_pixels_change_nothing() -> None:
+    target = square()
+    void = torch.zeros_like(target, dtype=torch.bool)
+    void[..., :6] = True
+    weight = pixel_weights(target, void, torch.tensor([False]), RECIPE)
+    logits = torch.randn(1, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    other = logits.clone()
+    other[void] = 50.0
+    assert mask_loss(logits, target, weight, RECIPE) == mask_loss(other, target, weight, RECIPE)
+
+
+def test_the_border_weighs_more_and_a_coarse_one_less() -> None:
+    target = square(64, 16)
+    plain = weights(target)
+    void = torch.zeros_like(target, dtype=torch.bool)
+    coarse = pixel_weights(target, void, torch.tensor([True]), RECIPE)
+    inside, edge = (0, 0, 32, 32), (0, 0, 32, 16)
+    assert plain[inside] == 1.0
+    assert plain[edge] == 1.0 + RECIPE.border
+    assert coarse[edge] == plain[edge] * RECIPE.coarse_border
+    assert coarse[inside] == plain[inside]
+    assert (weights(target, LossRecipe(border=0.0)) == 1.0).all()
+
+
+def test_rare_attributes_weigh_more() -> None:
+    # given attribute 0 in every phrase, attribute 1 in one of ten
+    loss = AttributeLoss(2)
+    held = torch.zeros(10, 2)
+    held[:, 0] = 1.0
+    held[0, 1] = 1.0
+    for _ in range(20):
+        loss(torch.zeros(10, 2), held)
+    # when each is missed once
+    missed_common = loss(torch.tensor([[-5.0, -5.0]]), torch.tensor([[1.0, 0.0]]))
+    missed_rare = loss(torch.tensor([[-5.0, -5.0]]), torch.tensor([[0.0, 1.0]]))
+    # then
+    assert missed_rare > 2 * missed_common
+
+
+def test_no_attributes_no_loss() -> None:
+    assert float(AttributeLoss(0)(torch.zeros(3, 0), torch.zeros(3, 0))) == 0.0
+
+
+def test_iou_counts_what_is_asked_and_what_is_found_but_no_void() -> None:
+    # given an answer that is right, one that finds half of it, and nothing where nothing is asked
+    target = torch.cat([square(), square(), torch.zeros(1, 1, 32, 32)])
+    logits = (target - 0.5) * 9
+    logits[1, :, :, :16] = -9.0
+    void = torch.zeros_like(target, dtype=torch.bool)
+    assert float(mean_iou(logits, target, void)) == pytest.approx((1.0 + 0.5 + 1.0) / 3)
+    # then what is missing does not count where nothing is known
+    void[1, :, :, :16] = True
+    assert float(mean_iou(logits, target, void)) == 1.0
+
+
+def test_the_papers_loss_is_plain_cross_entropy() -> None:
+    # given the recipe of the paper: no focal factor, no dice, no heavier borders
+    paper = LossRecipe(dice=0.0, border=0.0, coarse_border=1.0)
+    target = square()
+    logits = torch.randn(1, 1, 32, 32, generator=torch.Generator().manual_seed(1))
+    p = torch.sigmoid(logits.double())
+    slow = -(target * p.log() + (1 - target) * (1 - p).log()).mean()
+    found = mask_loss(logits, target, weights(target, paper), paper)
+    assert float(found) == pytest.approx(float(slow), rel=1e-5)
+    # and a focal factor makes what is nearly right count less
+    focal = LossRecipe(dice=0.0, border=0.0, coarse_border=1.0, focal_gamma=2.0)
+    sure = (target - 0.5) * 6
+    plain = mask_loss(sure, target, weights(target, paper), paper)
+    assert mask_loss(sure, target, weights(target, focal), focal) < 0.01 * plain

@@ -1,0 +1,61 @@
+"""A network that grew answers as before until it has learned something new."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from model.config import ModelConfig
+from model.network.click_maps import ClickBatch
+from model.network.phrase_encoder import WordBatch
+from model.network.phraseclick import PhraseClick
+from training.errors import RecipeError
+from training.train.weight_expansion import grow_from
+
+SMALL = ModelConfig(channels=32, word_dim=8, phrase_dim=8, embedding_dim=8, attributes=("dog",))
+GROWN = dataclasses.replace(SMALL, relation_layers=1, fine_phrase_queries=4)
+
+
+def answer(network: PhraseClick) -> torch.Tensor:
+    rng = torch.Generator().manual_seed(0)
+    clicks = ClickBatch(torch.rand(2, 2, 2, generator=rng) * 60, torch.tensor([[1.0, -1], [1, 1]]))
+    words = WordBatch(torch.rand(2, 3, 8, generator=rng), torch.tensor([3, 0]))
+    image = torch.rand(2, 3, 64, 64, generator=rng)
+    with torch.no_grad():
+        return network.eval()(image, clicks, words).mask_logits
+
+
+def test_a_grown_network_starts_where_the_small_one_stopped() -> None:
+    torch.manual_seed(0)
+    small, grown = PhraseClick(SMALL), PhraseClick(GROWN)
+
+    new = grow_from(grown, small.state_dict())
+
+    assert any("relations" in name for name in new)
+    assert torch.allclose(answer(grown), answer(small), atol=1e-5)
+
+
+def test_the_new_parts_learn() -> None:
+    torch.manual_seed(0)
+    small, grown = PhraseClick(SMALL), PhraseClick(GROWN)
+    grow_from(grown, small.state_dict())
+    image = torch.rand(1, 3, 64, 64)
+    clicks = ClickBatch(torch.tensor([[[20.0, 30.0]]]), torch.ones(1, 1))
+    output = grown(image, clicks, WordBatch(torch.rand(1, 2, 8), torch.tensor([2])))
+
+    output.mask_logits.square().mean().backward()
+
+    gradients = {name: parameter.grad for name, parameter in grown.decoder.named_parameters()}
+    for name, inputs in (("relations.leave.weight", 0), ("enter8.weight", -4)):
+        gradient = gradients[name]
+        assert gradient is not None
+        assert gradient[:, inputs:].abs().sum() > 0
+
+
+def test_a_network_does_not_shrink() -> None:
+    with pytest.raises(RecipeError, match="only grow"):
+        grow_from(
+            PhraseClick(SMALL), PhraseClick(dataclasses.replace(SMALL, channels=48)).state_dict()
+        )
+    with pytest.raises(RecipeError, match="lacks"):
+        grow_from(PhraseClick(SMALL), PhraseClick(GROWN).state_dict())

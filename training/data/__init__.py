@@ -1,0 +1,24 @@
+"""Data sets, each read in its own well-known format into the same plain samples."""
+
+from training.data.folder import FolderDataset
+from training.data.joined import Joined, Without
+from training.data.opening import open_dataset
+from training.data.overlap import overlapping
+from training.data.pack import PackDataset
+from training.data.sample import VOID, Dataset, Expression, Sample, SampleObject
+from training.data.tolerant import Tolerant
+
+__all__ = [
+    "VOID",
+    "Dataset",
+    "Expression",
+    "FolderDataset",
+    "Joined",
+    "PackDataset",
+    "Sample",
+    "SampleObject",
+    "Tolerant",
+    "Without",
+    "open_dataset",
+    "overlapping",
+]

@@ -1,0 +1,114 @@
+"""One step's pictures and questions, and how they are told to a network."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from model.network.click_maps import ClickBatch
+from model.network.phrase_encoder import WordBatch
+from model.tokenizer import PhraseReader
+from training.prompts.annotator import Hand
+
+
+@dataclass
+class Question:
+    """One prompt in a batch, beside its tensors. The annotator's clicks (x, y, sign) are added."""
+
+    text: str
+    attributes: tuple[str, ...]
+    clicks: list[tuple[float, float, int]]
+    clickable: bool
+    phrase_from: int
+    has_stale: bool
+    hand: Hand
+
+
+@dataclass
+class Batch:
+    """P pictures and B questions about them.
+
+    image: P,3,H,W uint8, on the device float in [0, 1]. picture_index: B. target: B,1,H,W in
+    [0, 1]; void: B,1,H,W bool; stale: B,1,H,W, answers to earlier phrases, 0 where there is none
+    (None: nowhere). keys: names of the pictures. rounds: how often the annotator corrects.
+    passed_over: what is wrong with pictures that could not be read.
+    """
+
+    image: Tensor
+    picture_index: Tensor
+    questions: list[Question]
+    target: Tensor
+    void: Tensor
+    stale: Tensor | None
+    coarse_source: Tensor
+    keys: list[str]
+    rounds: int
+    passed_over: tuple[str, ...] = ()
+
+    def pin_memory(self) -> Batch:
+        """In memory that a GPU reads by itself."""
+        return self._changed(lambda tensor: tensor.pin_memory())
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on the device, pictures as floats."""
+        moved = self._changed(lambda tensor: tensor.to(device, non_blocking=True))
+        return dataclasses.replace(moved, image=moved.image.float().div_(255.0))
+
+    def _changed(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        return dataclasses.replace(
+            self,
+            image=change(self.image),
+            picture_index=change(self.picture_index),
+            target=change(self.target),
+            void=change(self.void),
+            stale=None if self.stale is None else change(self.stale),
+            coarse_source=change(self.coarse_source),
+        )
+
+
+def click_batch(questions: Sequence[Question]) -> ClickBatch:
+    """The clicks so far, padded."""
+    count = max(len(question.clicks) for question in questions)
+    xy = torch.zeros(len(questions), count, 2)
+    sign = torch.zeros(len(questions), count)
+    for row, question in enumerate(questions):
+        for column, (x, y, positive) in enumerate(question.clicks):
+            xy[row, column, 0], xy[row, column, 1] = x, y
+            sign[row, column] = positive
+    return ClickBatch(xy, sign)
+
+
+def word_batch(texts: Sequence[str], reader: PhraseReader) -> WordBatch:
+    """The word vectors of B phrases ("" is none), padded."""
+    read = [reader.read(text).vectors for text in texts]
+    length = torch.tensor([len(vectors) for vectors in read])
+    padded = torch.zeros(len(texts), int(length.max()), reader.dim)
+    for row, vectors in enumerate(read):
+        if len(vectors):
+            padded[row, : len(vectors)] = torch.tensor(vectors)
+    return WordBatch(padded, length)
+
+
+def told(
+    questions: Sequence[Question], texts: Sequence[str], reader: PhraseReader, device: torch.device
+) -> tuple[ClickBatch, WordBatch]:
+    """The clicks so far, and these phrases, on the device."""
+    clicks, words = click_batch(questions), word_batch(texts, reader)
+    return (
+        ClickBatch(clicks.xy.to(device), clicks.sign.to(device)),
+        WordBatch(words.vectors.to(device), words.length.to(device)),
+    )
+
+
+def held_attributes(questions: Sequence[Question], attributes: Mapping[str, int]) -> Tensor:
+    """B,A of 0 and 1: which attributes each phrase holds."""
+    held = torch.zeros(len(questions), len(attributes))
+    for row, question in enumerate(questions):
+        for name in question.attributes:
+            if name in attributes:
+                held[row, attributes[name]] = 1.0
+    return held

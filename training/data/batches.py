@@ -1,0 +1,224 @@
+"""Batches: which pictures a step sees, and everything about them as tensors.
+
+A batch is determined by the seed and the number of its step alone, and each picture in it by its
+place in the batch besides. So a run that was killed goes on with the very batches it would have
+seen, without any sampler state to save, and two processes that share a batch see together what one
+process would have seen.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from training.data import Dataset, Sample, Tolerant
+from training.data.batch import Batch, Question
+from training.data.compose import Composer
+from training.data.transforms import Tint, random_view
+from training.errors import DataError, RecipeError
+from training.prompts.annotator import Hand
+from training.prompts.attributes import AttributeWords
+from training.prompts.picture_scene import PictureScene
+from training.prompts.prompts import Prompt, annotated_concepts, make_prompt
+from training.prompts.vocabulary import concept_of
+from training.train.recipe import Recipe
+
+# Wide, upright, square: pictures of one shape make a batch, so that none is padded or squeezed.
+WIDE = 1.12
+# So many pictures are tried for one place in the batch; some show nothing to ask for, some break.
+TRIES = 20
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """One place of a batch, filled: the picture, its prompts, how they will be clicked."""
+
+    key: str
+    source: str
+    image: NDArray[np.uint8]
+    prompts: list[Prompt]
+    hands: list[Hand]
+
+
+class Batches:
+    """The batch of any step; of several processes each makes its share of it."""
+
+    def __init__(self, dataset: Dataset, recipe: Recipe, *, rank: int = 0, world: int = 1) -> None:
+        if world > recipe.train.pictures:
+            raise RecipeError(
+                f"{world} processes share {recipe.train.pictures} pictures a step: raise "
+                "train.pictures, so that each has one at least."
+            )
+        self.recipe = recipe
+        self._places = range(rank, recipe.train.pictures, world)
+        self._samples = Tolerant(dataset)
+        self._groups = _groups(dataset, recipe)
+        self._composer = Composer(dataset)
+        categories: dict[str, set[str]] = {}
+        for index, source in enumerate(dataset.sources):
+            names = {o.category for o in dataset.objects(index) if o.category is not None}
+            categories.setdefault(source, set()).update(names)
+        self.known = annotated_concepts(categories)
+        self._words = AttributeWords(
+            concept_of(name) for names in categories.values() for name in names
+        )
+
+    def make(self, step: int, crop: int) -> Batch:
+        """The batch of a step, with views of about crop x crop pixels. Raises DataError."""
+        train = self.recipe.train
+        rng = np.random.default_rng([train.seed, step])
+        shares = np.array([group.share for group in self._groups])
+        group = self._groups[int(rng.choice(len(shares), p=shares / shares.sum()))]
+        chances = np.array(train.rounds)
+        rounds = int(rng.choice(len(chances), p=chances / chances.sum()))
+        size = view_size(crop, group.shape)
+        broken: list[str] = []
+        pictures = [self._picture(step, place, group, size, broken) for place in self._places]
+        prompts = [prompt for picture in pictures for prompt in picture.prompts]
+        hands = [hand for picture in pictures for hand in picture.hands]
+        coarse = self.recipe.data.coarse_sources
+        return Batch(
+            image=torch.from_numpy(np.stack([p.image for p in pictures])).permute(0, 3, 1, 2),
+            picture_index=torch.tensor([i for i, p in enumerate(pictures) for _ in p.prompts]),
+            questions=[_question(*each) for each in zip(prompts, hands, strict=True)],
+            target=torch.from_numpy(np.stack([p.target for p in prompts]))[:, None],
+            void=torch.from_numpy(np.stack([p.void for p in prompts]))[:, None],
+            stale=_stale(prompts, size),
+            coarse_source=torch.tensor([p.source in coarse for p in pictures for _ in p.prompts]),
+            keys=[picture.key for picture in pictures],
+            rounds=rounds,
+            passed_over=tuple(broken),
+        )
+
+    def _picture(
+        self, step: int, place: int, group: _Group, size: tuple[int, int], broken: list[str]
+    ) -> _Picture:
+        """What stands in one place of a step's batch: the first picture drawn that shows enough."""
+        train = self.recipe.train
+        for attempt in range(TRIES):
+            rng = np.random.default_rng([train.seed, step, place, attempt])
+            sample = self._draw(group, rng, broken)
+            if sample is None:
+                continue
+            tint = Tint.draw(rng)
+            view = random_view(sample, *size, rng, (train.whole, train.close))
+            view = dataclasses.replace(view, image=tint(view.image))
+            scene = PictureScene(view, tint, self._words)
+            made = [
+                make_prompt(scene, self.known, self.recipe.prompts, rng)
+                for _ in range(train.prompts)
+            ]
+            prompts = [prompt for prompt in made if prompt is not None]
+            if prompts:
+                hands = [Hand.draw(rng, len(train.rounds)) for _ in prompts]
+                return _Picture(sample.key, sample.source, view.image, prompts, hands)
+        raise DataError(
+            "The data set shows hardly any object: nothing can be asked of it."
+            if not broken
+            else f"{len(broken)} pictures in a row could not be read, such as: {broken[-1]}"
+        )
+
+    def _draw(self, group: _Group, rng: np.random.Generator, broken: list[str]) -> Sample | None:
+        """A random sample, at times composed of two; None where it cannot be read."""
+        index = group.draw(rng)
+        sample = self._samples.get(index)
+        if sample is None:
+            broken.append(self._samples.broken[index])
+            return None
+        if rng.random() >= self.recipe.train.composed:
+            return sample
+        try:
+            composed = self._composer.composed(sample, rng)
+        except DataError as error:
+            broken.append(str(error))
+            return sample
+        return sample if composed is sample else _unspoken(composed)
+
+
+def _question(prompt: Prompt, hand: Hand) -> Question:
+    return Question(
+        prompt.phrase.text if prompt.phrase else "",
+        prompt.phrase.attributes if prompt.phrase else (),
+        list(prompt.clicks),
+        prompt.clickable,
+        prompt.phrase_from,
+        prompt.stale is not None,
+        hand,
+    )
+
+
+def _stale(prompts: Sequence[Prompt], size: tuple[int, int]) -> Tensor | None:
+    if all(prompt.stale is None for prompt in prompts):
+        return None
+    nothing = np.zeros(size, np.float32)
+    shown = [nothing if prompt.stale is None else prompt.stale for prompt in prompts]
+    return torch.from_numpy(np.stack(shown))[:, None]
+
+
+def _unspoken(sample: Sample) -> Sample:
+    """Without what people said: of two pictures in one it is no longer true."""
+    objects = tuple(dataclasses.replace(each, phrases=()) for each in sample.objects)
+    return dataclasses.replace(sample, objects=objects, expressions=())
+
+
+def view_size(crop: int, shape: str) -> tuple[int, int]:
+    """Height and width of a view, multiples of 32 with about crop x crop pixels."""
+    less, more = crop - 32, crop + 32
+    return {"wide": (less, more), "upright": (more, less)}.get(shape, (crop, crop))
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Pictures of one shape: how often it is drawn, and by source how often and which."""
+
+    shape: str
+    share: float
+    weights: NDArray[np.float64]
+    members: tuple[NDArray[np.int64], ...]
+
+    def draw(self, rng: np.random.Generator) -> int:
+        members = self.members[int(rng.choice(len(self.weights), p=self.weights))]
+        return int(members[int(rng.integers(len(members)))])
+
+
+def _several(dataset: Dataset, index: int) -> bool:
+    """Whether two things of one kind are in the picture."""
+    kinds = [
+        concept_of(each.category)
+        for each in dataset.objects(index)
+        if each.category and not each.semantic
+    ]
+    return len(set(kinds)) < len(kinds)
+
+
+def _groups(dataset: Dataset, recipe: Recipe) -> list[_Group]:
+    sources = np.array(dataset.sources)
+    widths, heights = np.array([dataset.size(i) for i in range(len(dataset))]).T
+    shapes = np.where(
+        widths > WIDE * heights, "wide", np.where(heights > WIDE * widths, "upright", "square")
+    )
+    groups = []
+    for shape in ("wide", "upright", "square"):
+        weights, members = [], []
+        for source in sorted(set(dataset.sources)):
+            of_source = sources == source
+            here = np.flatnonzero(of_source & (shapes == shape))
+            weight = recipe.data.weights.get(source, recipe.data.other)
+            if len(here) and weight > 0:
+                weights.append(weight * len(here) / of_source.sum())
+                crowded = [index for index in here if _several(dataset, int(index))]
+                repeats = [here] + [np.array(crowded, np.int64)] * (recipe.data.several - 1)
+                members.append(np.concatenate(repeats))
+        if weights:
+            shares = np.array(weights)
+            share = float(shares.sum())
+            groups.append(_Group(shape, share, shares / share, tuple(members)))
+    if not groups:
+        raise RecipeError("No source of the data has a weight above 0: see [data] in the recipe.")
+    return groups

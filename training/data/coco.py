@@ -1,0 +1,234 @@
+"""COCO's instances JSON, of COCO itself or of any tool that exports it.
+
+Annotations are kept compact (float32 corners, run lengths) and drawn when a picture is asked for:
+COCO's 118,000 pictures fit into memory as outlines, and in no other way. Pictures are read as they
+are stored. ``iscrowd`` marks a region of several objects: it becomes a semantic object.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import orjson
+
+from training.data.layers import layered
+from training.data.pictures import decode_picture, picture_size
+from training.data.sample import Expression, Sample, SampleObject
+from training.data.segmentation import Segmentation, read_segmentation
+from training.data.skipping import Skipping
+from training.errors import DataError
+
+# Where pictures lie beside the JSON: as COCO unpacks, as RefCOCO's tools want it, as exports do.
+BESIDE = (".", "images", "..", "../images")
+REFER_BESIDE = ("../images/mscoco/images/train2014", "../images/train2014", "../train2014")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One picture. ``segmentations`` and ``annotations`` (COCO's ids) go with ``objects``."""
+
+    key: str
+    picture: str
+    size: tuple[int, int]
+    objects: tuple[SampleObject, ...]
+    segmentations: tuple[Segmentation, ...]
+    annotations: tuple[int, ...]
+    expressions: tuple[Expression, ...] = ()
+
+
+class CocoDataset:
+    """Pictures with outlines or run lengths. ``skipped``: what was left out when it was opened."""
+
+    def __init__(self, source: str, records: Sequence[Record], skipped: int = 0) -> None:
+        self.skipped = skipped
+        self._source = source
+        self._records = list(records)
+
+    @property
+    def sources(self) -> list[str]:
+        return [self._source] * len(self._records)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, index: int) -> Sample:
+        record = self._records[index]
+        image = decode_picture(record.picture, record.picture)
+        height, width = image.shape[:2]
+        if (width, height) != record.size:
+            raise DataError(
+                f"{record.picture} measures {width}x{height}, its annotation is for "
+                f"{record.size[0]}x{record.size[1]}."
+            )
+        masks = {}
+        for each, drawn, name in zip(
+            record.objects, record.segmentations, record.annotations, strict=True
+        ):
+            try:
+                masks[each.id] = drawn.draw(height, width)
+            except ValueError as error:
+                raise DataError(f"{record.picture}, annotation {name}: {error}.") from error
+        crowds = [each.id for each in record.objects if each.semantic]
+        instances, covered = layered(masks, (height, width), crowds)
+        return Sample(
+            record.key, self._source, image, instances, record.objects, record.expressions, covered
+        )
+
+    def size(self, index: int) -> tuple[int, int]:
+        return self._records[index].size
+
+    def objects(self, index: int) -> tuple[SampleObject, ...]:
+        return self._records[index].objects
+
+    def expressions(self, index: int) -> tuple[Expression, ...]:
+        return self._records[index].expressions
+
+
+def open_coco(path: Path, *, pictures: Path | None = None, split: str = "") -> CocoDataset:
+    """Every picture with an object in an instances JSON.
+
+    path: the JSON, or a folder with ``annotations/instances_SPLIT.json``. pictures: their folder,
+    where it is not beside the JSON. The source is "coco" for COCO's own files, else the name of the
+    folder that the set lies in. Raises DataError.
+    """
+    file = path if path.suffix == ".json" else _instances_file(path, split)
+    home = file.resolve().parent
+    home = home.parent if home.name == "annotations" else home
+    source = "coco" if re.fullmatch(r"instances_(train|val)20\d\d", file.stem) else home.name
+    skipping = Skipping(source)
+    records = [each for each in read_records(file, skipping).values() if each.objects]
+    name = file.stem.removeprefix("instances_")
+    folders = (
+        [pictures] if pictures else _beside(file, (*BESIDE, f"../{name}", f"../images/{name}"))
+    )
+    found = with_pictures(records, folders, skipping)
+    if not found:
+        raise DataError(f"{file} describes no picture with an object.")
+    return CocoDataset(source, found, skipping.finish())
+
+
+def read_records(file: Path, skipping: Skipping) -> dict[int, Record]:
+    """The pictures in an instances JSON by their id, not looked for yet. Raises DataError."""
+    content = _content(file)
+    try:
+        names = {int(each["id"]): str(each["name"]) for each in content.get("categories", ())}
+        images = {int(each["id"]): each for each in content["images"]}
+        of_image: dict[int, list[Mapping[str, Any]]] = {}
+        for annotation in content["annotations"]:
+            of_image.setdefault(int(annotation["image_id"]), []).append(annotation)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{file} is no instances JSON of COCO: {error!r} in it.") from error
+    del content
+    for number in sorted(set(of_image) - set(images)):
+        for annotation in of_image.pop(number):
+            skipping.add(f"annotation {annotation.get('id')} of a picture {number} without entry")
+    records = {}
+    for number, image in images.items():
+        try:
+            # Popped, so that the long lists of one picture go when its short ones are made.
+            records[number] = _record(image, of_image.pop(number, []), names, skipping)
+        except (KeyError, TypeError, ValueError) as error:
+            skipping.add(f"picture {number}: {error!r} in its entry")
+    return records
+
+
+def with_pictures(
+    records: Iterable[Record], folders: Sequence[Path], skipping: Skipping
+) -> list[Record]:
+    """The records whose picture is in the first of these folders that has any of them.
+
+    Raises DataError naming all folders where none has.
+    """
+    records = list(records)
+    listed: dict[str, set[str]] = {}
+
+    def present(path: str) -> bool:
+        # Asked of the folder once: 118,000 questions to a network drive take minutes.
+        parent, _, name = path.rpartition("/")
+        if parent not in listed:
+            listed[parent] = set(os.listdir(parent)) if os.path.isdir(parent) else set()
+        return name in listed[parent]
+
+    for folder in folders:
+        if any(present(f"{folder}/{each.picture}") for each in records):
+            break
+    else:
+        where = ", ".join(str(folder) for folder in folders)
+        first = records[0].picture if records else "any picture"
+        raise DataError(f"No picture such as {first} in {where}: say ?pictures=FOLDER.")
+    found = []
+    for each in records:
+        path = f"{folder}/{each.picture}"
+        try:
+            if not present(path):
+                raise DataError(f"{path} is missing.")
+            size = each.size if all(each.size) else picture_size(path, path)
+            found.append(dataclasses.replace(each, picture=path, size=size))
+        except DataError as error:
+            skipping.add(error)
+    return found
+
+
+def refer_folders(folder: Path) -> list[Path]:
+    """Where COCO's pictures may lie, seen from a folder of RefCOCO."""
+    return _beside(folder / "instances.json", (*REFER_BESIDE, *BESIDE, "train2014"))
+
+
+def _beside(file: Path, names: Sequence[str]) -> list[Path]:
+    return list(dict.fromkeys((file.parent / name).resolve() for name in names))
+
+
+def _instances_file(folder: Path, split: str) -> Path:
+    files = sorted((folder / "annotations").glob("instances_*.json"))
+    known = {each.stem.removeprefix("instances_"): each for each in files}
+    if split in known:
+        return known[split]
+    if not split and len(files) == 1:
+        return files[0]
+    raise DataError(
+        f"{folder}: say ?split=SPLIT, one of {', '.join(known)}."
+        if known
+        else f"{folder}: expected annotations/instances_SPLIT.json in it."
+    )
+
+
+def _content(file: Path) -> dict[str, Any]:
+    try:
+        content = orjson.loads(file.read_bytes())
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror}.") from error
+    except orjson.JSONDecodeError as error:
+        raise DataError(f"{file} is no JSON: {error}.") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{file} is no instances JSON of COCO: no images, no annotations in it.")
+    return content
+
+
+def _record(
+    image: Mapping[str, Any],
+    annotations: Sequence[Mapping[str, Any]],
+    names: Mapping[int, str],
+    skipping: Skipping,
+) -> Record:
+    # Some exports write the paths of Windows.
+    path = str(image["file_name"]).replace("\\", "/")
+    width, height = int(image.get("width") or 0), int(image.get("height") or 0)
+    objects, drawn, ids = [], [], []
+    for each in annotations:
+        try:
+            drawn.append(read_segmentation(each.get("segmentation"), height, width))
+            name = names.get(int(each.get("category_id", -1)))
+            objects.append(SampleObject(len(drawn), name, bool(each.get("iscrowd", 0))))
+            ids.append(int(each.get("id", len(drawn))))
+        except (TypeError, ValueError) as error:
+            skipping.add(f"{path}, annotation {each.get('id')}: {error}.")
+            del drawn[len(objects) :]
+    return Record(
+        PurePosixPath(path).stem, path, (width, height), tuple(objects), tuple(drawn), tuple(ids)
+    )

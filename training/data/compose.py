@@ -1,0 +1,245 @@
+"""Two samples made into one, so that pictures with several of a kind are no rarity.
+
+Which of two dogs is the left one, and that a click means one of them only, can be learned from
+pictures with two dogs alone, and those are few. Here a second picture with something of the same
+kind is put beside the first, or its object is cut out and pasted in (Ghiasi et al. 2021, "Simple
+Copy-Paste"). Everything said of the result is measured on the result, so it stays true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from training.data.sample import VOID, Dataset, Sample, SampleObject
+from training.prompts.vocabulary import concept_of
+
+# Sources whose objects are single things; regions cannot be counted.
+COUNTED = frozenset(
+    {"voc", "sbd", "coco", "refcoco", "refcoco+", "refcocog", "grefcoco", "pennfudan"}
+)
+# Share of the picture that an object needs before it is worth a second look.
+LARGE_ENOUGH = 0.02
+# A covered object of which less is left than this share is no longer asked for.
+LEFT_OVER = 0.35
+
+
+class Composer:
+    """Finds a second picture for a first one, and joins them."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+        # source and concept to pictures that show it
+        self._showing: dict[tuple[str, str], list[int]] = {}
+        for index, source in enumerate(dataset.sources):
+            if source in COUNTED:
+                for concept in sorted(_concepts(dataset.objects(index))):
+                    self._showing.setdefault((source, concept), []).append(index)
+
+    def composed(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        """The sample with something of another one, or as it was where nothing fits."""
+        concepts = sorted(_concepts(sample.objects))
+        if sample.source not in COUNTED or not concepts:
+            return sample
+        concept = concepts[int(rng.integers(len(concepts)))]
+        others = self._showing.get((sample.source, concept), [])
+        if len(others) < 2:
+            return sample
+        other = self._dataset[others[int(rng.integers(len(others)))]]
+        if rng.random() < 0.5:
+            return beside(sample, other, concept, rng)
+        return pasted(sample, other, concept, rng)
+
+
+def beside(first: Sample, second: Sample, concept: str, rng: np.random.Generator) -> Sample:
+    """A part of each picture around such an object, side by side or one above the other."""
+    boxes = [_box(each, concept, rng) for each in (first, second)]
+    if boxes[0] is None or boxes[1] is None:
+        return first
+    upright = rng.random() < 0.2
+    height, width = first.instances.shape
+    # Where the one ends and the other begins is drawn too.
+    share = float(rng.uniform(0.38, 0.62))
+    sizes = (
+        [(round(height * share), width), (height - round(height * share), width)]
+        if upright
+        else [(height, round(width * share)), (height, width - round(width * share))]
+    )
+    parts = [
+        _cut(each, _shaped(box, each, size, rng), size)
+        for each, box, size in zip((first, second), boxes, sizes, strict=True)
+        if box is not None
+    ]
+    if rng.random() < 0.5:
+        parts.reverse()
+    shift = max(_next_id(first), _next_id(second))
+    moved = [_renumbered(part, by) for part, by in zip(parts, (0, shift), strict=True)]
+    axis = 0 if upright else 1
+    instances = np.concatenate([part.instances for part in moved], axis)
+    masks = {}
+    for start, part in zip((0, moved[0].instances.shape[axis]), moved, strict=True):
+        for number, mask in part.masks.items():
+            whole = np.zeros(instances.shape, bool)
+            high, wide = mask.shape
+            here = (
+                (slice(start, start + high), slice(wide))
+                if upright
+                else (slice(high), slice(start, start + wide))
+            )
+            whole[here] = mask
+            masks[number] = whole
+    return _sample(
+        first,
+        np.concatenate([part.image for part in moved], axis),
+        instances,
+        [each for part in moved for each in part.objects],
+        masks,
+    )
+
+
+def pasted(first: Sample, second: Sample, concept: str, rng: np.random.Generator) -> Sample:
+    """Such an object of the second picture, pasted somewhere into the first."""
+    found = _largest(second, concept, rng)
+    if found is None:
+        return first
+    about, box = found
+    left, top, right, bottom = box
+    height, width = first.instances.shape
+    mask = second.mask(about.id)[top:bottom, left:right]
+    high, wide = mask.shape
+    # As large as most things are: a sixth to two thirds of the picture's height or width.
+    scale = float(rng.uniform(0.2, 0.65)) * min(height / high, width / wide)
+    size = max(round(wide * scale), 4), max(round(high * scale), 4)
+    cut = Image.fromarray(second.image[top:bottom, left:right]).resize(size, _SMOOTH)
+    alpha = Image.fromarray(mask.astype(np.uint8) * 255).resize(size, _SMOOTH)
+    if rng.random() < 0.5:
+        cut, alpha = cut.transpose(_MIRROR), alpha.transpose(_MIRROR)
+    inside = np.asarray(alpha) > 127
+    if inside.sum() < LARGE_ENOUGH / 2 * height * width:
+        return first
+    x = int(rng.integers(-size[0] // 6, width - size[0] + size[0] // 6 + 1))
+    y = int(rng.integers(-size[1] // 6, height - size[1] + size[1] // 6 + 1))
+    picture = Image.fromarray(first.image)
+    soft = alpha.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.4, 1.2))))
+    picture.paste(cut, (x, y), soft)
+    rows = slice(max(y, 0), min(y + size[1], height))
+    columns = slice(max(x, 0), min(x + size[0], width))
+    seen = inside[rows.start - y : rows.stop - y, columns.start - x : columns.stop - x]
+    instances = first.instances.copy()
+    number = _next_id(first)
+    before = np.bincount(instances[instances >= 0], minlength=number)
+    instances[rows, columns][seen] = number
+    after = np.bincount(instances[instances >= 0], minlength=number)
+    objects = [
+        each
+        for each in first.objects
+        if after[each.id] >= LEFT_OVER * before[each.id] and after[each.id] > 0
+    ]
+    for gone in set(first.objects) - set(objects):
+        instances[instances == gone.id] = VOID
+    uncovered = instances != number
+    masks = {
+        each.id: first.masks[each.id] & uncovered for each in objects if each.id in first.masks
+    }
+    objects.append(SampleObject(number, about.category))
+    return _sample(first, np.asarray(picture), instances, objects, masks)
+
+
+_SMOOTH = Image.Resampling.BILINEAR
+_MIRROR = Image.Transpose.FLIP_LEFT_RIGHT
+Box = tuple[int, int, int, int]
+
+
+def _concepts(objects: Sequence[SampleObject]) -> set[str]:
+    return {concept_of(o.category) for o in objects if o.category and not o.semantic}
+
+
+def _largest(
+    sample: Sample, concept: str, rng: np.random.Generator
+) -> tuple[SampleObject, Box] | None:
+    """One of the objects of this concept that are large enough, and its bounding box."""
+    fitting = []
+    for each in sample.objects:
+        if each.category and not each.semantic and concept_of(each.category) == concept:
+            mask = sample.mask(each.id)
+            if mask.mean() >= LARGE_ENOUGH:
+                rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+                box = int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+                fitting.append((each, box))
+    return fitting[int(rng.integers(len(fitting)))] if fitting else None
+
+
+def _box(sample: Sample, concept: str, rng: np.random.Generator) -> Box | None:
+    found = _largest(sample, concept, rng)
+    return found[1] if found else None
+
+
+def _shaped(box: Box, sample: Sample, size: tuple[int, int], rng: np.random.Generator) -> Box:
+    """A window of the shape of ``size`` (height, width) around the box, in the picture."""
+    left, top, right, bottom = box
+    height, width = sample.instances.shape
+    aspect = size[1] / size[0]
+    high = max(bottom - top, (right - left) / aspect) * float(rng.uniform(1.05, 1.6))
+    high = min(high, height, width / aspect)
+    wide = high * aspect
+    x = (left + right) / 2 + rng.normal(0, 0.06) * wide
+    y = (top + bottom) / 2 + rng.normal(0, 0.06) * high
+    x = float(np.clip(x - wide / 2, 0, width - wide))
+    y = float(np.clip(y - high / 2, 0, height - high))
+    return (
+        round(x),
+        round(y),
+        max(round(x + wide), round(x) + 1),
+        max(round(y + high), round(y) + 1),
+    )
+
+
+def _cut(sample: Sample, box: Box, size: tuple[int, int]) -> Sample:
+    """The box of the sample at this height and width."""
+    left, top, right, bottom = box
+    place = (size[1], size[0])
+
+    def nearest(array: NDArray[np.int32]) -> NDArray[np.int16]:
+        part = Image.fromarray(array[top:bottom, left:right])
+        return np.asarray(part.resize(place, Image.Resampling.NEAREST)).astype(np.int16)
+
+    image = Image.fromarray(sample.image[top:bottom, left:right]).resize(place, _SMOOTH)
+    masks = {i: nearest(mask.astype(np.int32)) > 0 for i, mask in sample.masks.items()}
+    instances = nearest(sample.instances.astype(np.int32))
+    return replace(sample, image=np.asarray(image), instances=instances, masks=masks)
+
+
+def _renumbered(part: Sample, shift: int) -> Sample:
+    """Ids moved up by ``shift``; objects out of view are left out."""
+    instances = part.instances
+    shown = set(np.unique(instances[instances > 0]).tolist())
+    return replace(
+        part,
+        instances=np.where(instances > 0, instances + shift, instances).astype(np.int16),
+        objects=tuple(
+            replace(each, id=each.id + shift) for each in part.objects if each.id in shown
+        ),
+        masks={number + shift: mask for number, mask in part.masks.items() if number in shown},
+    )
+
+
+def _next_id(sample: Sample) -> int:
+    return max([int(sample.instances.max())] + [each.id for each in sample.objects]) + 1
+
+
+def _sample(
+    first: Sample,
+    image: NDArray[np.uint8],
+    instances: NDArray[np.int16],
+    objects: Sequence[SampleObject],
+    masks: Mapping[int, NDArray[np.bool_]],
+) -> Sample:
+    # What people said of an object in the one picture need not be true in the other.
+    unspoken = tuple(SampleObject(o.id, o.category, o.semantic) for o in objects)
+    return Sample(
+        first.key, first.source, np.ascontiguousarray(image), instances, unspoken, masks=masks
+    )

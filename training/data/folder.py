@@ -1,0 +1,148 @@
+"""A folder of pictures with one mask each, as GrabCut, Berkeley and DAVIS are kept.
+
+Either picture and mask lie side by side (``name.jpg`` + ``name.png``), or in two sibling folders
+under the same names: ``data_GT`` + ``boundary_GT`` (GrabCut), ``images`` + ``masks`` (Berkeley),
+``img`` + ``gt`` (DAVIS's 345 frames), as interactive segmentation work passes them around
+(https://github.com/SamsungLabs/fbrs_interactive_segmentation), or ``JPEGImages`` + ``Annotations``.
+A mask holds 0 (background), 255 (object) and 128 (void). ``name.txt`` beside a picture is its
+phrase, one a line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.data.pictures import (
+    PICTURE_SUFFIXES,
+    decode_picture,
+    picture_size,
+    pictures_in,
+    same_size,
+)
+from training.data.sample import VOID, Expression, Sample, SampleObject
+from training.data.skipping import Skipping
+from training.errors import DataError
+
+SIBLINGS = (
+    ("data_GT", "boundary_GT"),
+    ("images", "masks"),
+    ("img", "gt"),
+    ("JPEGImages", "Annotations"),
+)
+MASK_VOID = 128
+
+
+@dataclass(frozen=True)
+class _Record:
+    key: str
+    picture: Path
+    mask: Path
+    size: tuple[int, int]
+    objects: tuple[SampleObject, ...]
+
+
+class FolderDataset:
+    """One object a picture. Pairs that do not fit are skipped, counted in `skipped` and logged."""
+
+    def __init__(
+        self, folder: Path, *, pictures: Path | None = None, masks: Path | None = None
+    ) -> None:
+        """pictures, masks: two folders with the same names in them, where they are not found."""
+        self.source = folder.resolve().name
+        skipping = Skipping(self.source)
+        self._records: list[_Record] = []
+        for key, picture, mask in _pairs(folder, pictures, masks):
+            try:
+                self._records.append(_record(key, picture, mask))
+            except DataError as error:
+                skipping.add(error)
+        self.skipped = skipping.finish()
+        if not self._records:
+            raise DataError(f"No picture with its mask in {folder}: expected name.jpg + name.png.")
+
+    @property
+    def sources(self) -> list[str]:
+        return [self.source] * len(self._records)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, index: int) -> Sample:
+        record = self._records[index]
+        image = decode_picture(record.picture, str(record.picture))
+        instances = _instances(decode_picture(record.mask, str(record.mask)))
+        same_size(instances, image, str(record.mask))
+        return Sample(record.key, self.source, image, instances, record.objects)
+
+    def size(self, index: int) -> tuple[int, int]:
+        return self._records[index].size
+
+    def objects(self, index: int) -> tuple[SampleObject, ...]:
+        return self._records[index].objects
+
+    def expressions(self, index: int) -> tuple[Expression, ...]:
+        return ()
+
+
+def is_folder_of_masks(folder: Path) -> bool:
+    """Whether pictures and masks lie here in one of the known ways."""
+    if not folder.is_dir():
+        return False
+    if any((folder / a).is_dir() and (folder / b).is_dir() for a, b in SIBLINGS):
+        return True
+    return any(mask is not None for _, mask in _side_by_side(folder))
+
+
+def _record(key: str, picture: Path, mask: Path | None) -> _Record:
+    if mask is None:
+        raise DataError(f"{picture} has no mask.")
+    size = picture_size(picture, str(picture))
+    drawn = picture_size(mask, str(mask))
+    if drawn != size:
+        raise DataError(f"{mask} measures {drawn[0]}x{drawn[1]}, its picture {size[0]}x{size[1]}.")
+    phrases = _phrases(picture.with_suffix(".txt"))
+    return _Record(
+        key.replace("/", "-"), picture, mask, size, (SampleObject(1, None, False, phrases),)
+    )
+
+
+def _pairs(
+    folder: Path, pictures: Path | None, masks: Path | None
+) -> list[tuple[str, Path, Path | None]]:
+    if not folder.is_dir():
+        raise DataError(f"The folder {folder} is missing.")
+    known = next(
+        ((a, b) for a, b in SIBLINGS if (folder / a).is_dir() and (folder / b).is_dir()), None
+    )
+    if pictures is None and masks is None and known is None:
+        return [(picture.stem, picture, mask) for picture, mask in _side_by_side(folder)]
+    where = pictures or folder / (known[0] if known else "")
+    drawn = pictures_in(masks or folder / (known[1] if known else ""))
+    return [(key, path, drawn.get(key)) for key, path in pictures_in(where).items()]
+
+
+def _side_by_side(folder: Path) -> list[tuple[Path, Path | None]]:
+    """Every picture that is no .png, with the .png of its name."""
+    files = sorted(each for each in folder.iterdir() if each.suffix.lower() in PICTURE_SUFFIXES)
+    masks = {each.stem: each for each in files if each.suffix.lower() == ".png"}
+    return [(each, masks.get(each.stem)) for each in files if each.suffix.lower() != ".png"]
+
+
+def _instances(mask: NDArray[np.uint8]) -> NDArray[np.int16]:
+    """The id map of a mask's H,W,3 colours: grey 128 is void, what is brighter is the object."""
+    void = (mask == MASK_VOID).all(2)
+    brightest = mask.max(2)
+    # Coloured label maps have components of 128; masks of 0 and 1 are drawn by careless tools.
+    threshold = 0 if brightest.max(initial=0) <= 1 else MASK_VOID - 1
+    return np.where(void, VOID, brightest > threshold).astype(np.int16)
+
+
+def _phrases(path: Path) -> tuple[str, ...]:
+    if not path.is_file():
+        return ()
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return tuple(line.strip() for line in lines if line.strip())

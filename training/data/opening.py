@@ -1,0 +1,190 @@
+"""From what an engineer types to a data set: the format is found by looking, or named.
+
+    [FORMAT:]PATH[?KEY=VALUE&KEY=VALUE...]
+
+| format | path | options |
+|---|---|---|
+| pack | a WebDataset shard, .tar | |
+| refcoco | a folder with refs(*).p or grefs(*).json, and instances.json | split, by, pictures |
+| voc | VOC2012, or the VOCdevkit above it | split |
+| sbd | the folder with inst/ and cls/ | split |
+| coco | an instances JSON, or the folder with annotations/instances_*.json | split, pictures |
+| folder | name.jpg + name.png, or images/ + masks/ and the like | pictures, masks |
+
+``source=NAME`` goes with all of them. For example ``pack/val.tar``, ``refcoco+?split=testA``,
+``voc:VOCdevkit/VOC2012?split=val``, ``coco:annotations/instances_val2017.json?pictures=val2017``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from training.data.coco import open_coco
+from training.data.folder import FolderDataset, is_folder_of_masks
+from training.data.joined import Joined, Renamed
+from training.data.pack import PackDataset
+from training.data.refcoco import open_refcoco, refs_file
+from training.data.sample import Dataset
+from training.data.voc import VocDataset, sbd_layout, voc_layout
+from training.errors import DataError
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a data set lies: its format ("" is to be found), its path, its options."""
+
+    format: str
+    path: Path
+    options: Mapping[str, str]
+    root: Path
+
+    def text(self, name: str) -> str:
+        return self.options.get(name, "")
+
+    def folder(self, name: str) -> Path | None:
+        """An option that is a path, from the same start as the data set's own."""
+        return self.root / self.options[name] if name in self.options else None
+
+
+@dataclass(frozen=True)
+class Format:
+    """How to recognise and open one format."""
+
+    looks_like: Callable[[Path], bool]
+    open: Callable[[Place], Dataset]
+    expects: str
+    options: tuple[str, ...] = ()
+
+
+def open_dataset(paths: Sequence[Path | str], root: Path | str = "") -> Dataset:
+    """The data sets at these places, joined into one.
+
+    A place is a path, with a format before it where the format cannot be seen, and with options
+    behind it: ``[FORMAT:]PATH[?KEY=VALUE&KEY=VALUE...]``, see the head of this file. Relative
+    paths, those in options too, start from ``root``. Raises DataError with what was expected where
+    nothing fits, or where nothing of a data set can be read; single broken pictures are left out,
+    counted and logged.
+    """
+    if not paths:
+        raise DataError("No data set was named: give a path, such as the .tar files of the pack.")
+    parts = [_open(read_place(path, Path(root))) for path in paths]
+    return parts[0] if len(parts) == 1 else Joined(parts)
+
+
+def read_place(text: Path | str, root: Path = Path()) -> Place:
+    """The parts of ``[FORMAT:]PATH[?KEY=VALUE&...]``. Raises DataError where it has others."""
+    # On a command line a place with format and options may have become a Path.
+    match = re.fullmatch(r"(?:([a-z+]{2,}):)?([^?]+)(?:\?(.*))?", str(text))
+    if match is None:
+        raise DataError(f"'{text}' is no place of data: write [FORMAT:]PATH[?KEY=VALUE&...].")
+    name, path, query = match[1] or "", match[2], match[3] or ""
+    name = "refcoco" if name in REFER else name
+    if name and name not in FORMATS:
+        raise DataError(f"'{name}' in '{text}' is none of the formats {', '.join(FORMATS)}.")
+    options = {}
+    for pair in query.split("&") if query else ():
+        key, equals, value = pair.partition("=")
+        if not equals or not value:
+            raise DataError(f"'{pair}' in '{text}' is no option: write KEY=VALUE.")
+        options[key] = value
+    return Place(name, root / Path(path).expanduser(), options, root)
+
+
+def _open(place: Place) -> Dataset:
+    if not place.path.exists():
+        raise DataError(f"{place.path} is missing.")
+    name = place.format or _recognised(place.path)
+    known = (*FORMATS[name].options, "source")
+    unknown = sorted(set(place.options) - set(known))
+    if unknown:
+        raise DataError(
+            f"{place.path}: a {name} data set knows no option {', '.join(unknown)}, "
+            f"only {', '.join(known)}."
+        )
+    dataset = FORMATS[name].open(place)
+    return Renamed(dataset, place.text("source")) if place.text("source") else dataset
+
+
+def _recognised(path: Path) -> str:
+    for name, each in FORMATS.items():
+        if each.looks_like(path):
+            return name
+    expected = "; ".join(f"{name}: {each.expects}" for name, each in FORMATS.items())
+    raise DataError(f"{path} is no data set that is known. Expected one of {expected}.")
+
+
+def _open_refcoco(place: Place) -> Dataset:
+    return open_refcoco(
+        place.path,
+        split=place.text("split"),
+        by=place.text("by"),
+        pictures=place.folder("pictures"),
+    )
+
+
+def _open_voc(place: Place) -> Dataset:
+    layout = voc_layout(place.path)
+    if layout is None:
+        raise DataError(f"{place.path}: expected SegmentationObject/ and SegmentationClass/ in it.")
+    return VocDataset(layout, "voc", place.text("split"))
+
+
+def _open_sbd(place: Place) -> Dataset:
+    layout = sbd_layout(place.path)
+    if layout is None:
+        raise DataError(f"{place.path}: expected inst/ and cls/ in it.")
+    return VocDataset(layout, "sbd", place.text("split"))
+
+
+def _open_coco(place: Place) -> Dataset:
+    return open_coco(place.path, pictures=place.folder("pictures"), split=place.text("split"))
+
+
+def _open_folder(place: Place) -> Dataset:
+    return FolderDataset(place.path, pictures=place.folder("pictures"), masks=place.folder("masks"))
+
+
+# Sets of one format under their own names.
+REFER = ("refcoco+", "refcocog", "grefcoco")
+
+# In the order in which they are tried: the plain folder last, for others are folders as well.
+FORMATS: Mapping[str, Format] = {
+    "pack": Format(
+        lambda path: path.suffix == ".tar",
+        lambda place: PackDataset([place.path]),
+        "a WebDataset shard, .tar",
+    ),
+    "refcoco": Format(
+        lambda path: refs_file(path) is not None,
+        _open_refcoco,
+        "a folder with refs(unc).p or grefs(unc).json, and instances.json",
+        ("split", "by", "pictures"),
+    ),
+    "voc": Format(
+        lambda path: voc_layout(path) is not None,
+        _open_voc,
+        "a folder with JPEGImages, SegmentationObject and SegmentationClass",
+        ("split",),
+    ),
+    "sbd": Format(
+        lambda path: sbd_layout(path) is not None,
+        _open_sbd,
+        "a folder with inst/ and cls/",
+        ("split",),
+    ),
+    "coco": Format(
+        lambda path: path.suffix == ".json" or any(path.glob("annotations/instances_*.json")),
+        _open_coco,
+        "an instances JSON of COCO, or a folder with annotations/instances_*.json",
+        ("split", "pictures"),
+    ),
+    "folder": Format(
+        is_folder_of_masks,
+        _open_folder,
+        "a folder of name.jpg + name.png, or of images/ + masks/",
+        ("pictures", "masks"),
+    ),
+}

@@ -1,0 +1,145 @@
+"""RefCOCO, RefCOCO+, RefCOCOg and gRefCOCO: what people say to point at things in COCO's pictures.
+
+A folder holds ``instances.json`` (COCO's annotations of the pictures used) and what was said:
+``refs(unc).p``, ``refs(google).p`` or ``refs(umd).p``, a pickle of
+``[{ann_id, image_id, split, sentences: [{sent}]}]`` (https://github.com/lichengunc/refer), or
+gRefCOCO's ``grefs(unc).json`` of the same shape, whose ``ann_id`` is a list: several objects, or
+``[-1]`` for words that fit nothing in the picture (https://github.com/henghuiding/gRefCOCO).
+
+All annotated objects of a picture come along, since a phrase singles one out among them; words for
+one object stand with it, words for several or none are expressions of the picture.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from training.data.coco import CocoDataset, Record, read_records, refer_folders, with_pictures
+from training.data.plain_pickle import read_plain_pickle
+from training.data.sample import Expression, SampleObject
+from training.data.skipping import Skipping
+from training.errors import DataError
+
+log = logging.getLogger(__name__)
+
+# Whose division is read where a folder holds several: the one that papers report.
+PARTITIONS = ("unc", "umd", "google")
+NOTHING = -1
+
+
+@dataclass(frozen=True)
+class Ref:
+    """One thing pointed at: COCO's ids of the objects (none: nothing there), and the words."""
+
+    image: int
+    annotations: tuple[int, ...]
+    split: str
+    texts: tuple[str, ...]
+
+
+def refs_file(folder: Path, by: str = "") -> Path | None:
+    """The file of expressions in a folder, None where there is none."""
+    for partition in (by,) if by else PARTITIONS:
+        for name in (f"refs({partition}).p", f"grefs({partition}).json"):
+            if (folder / name).is_file():
+                return folder / name
+    return None
+
+
+def open_refcoco(
+    folder: Path, *, split: str = "", by: str = "", pictures: Path | None = None
+) -> CocoDataset:
+    """The pictures of one split, with all their objects and what was said of them.
+
+    split: "train" where it is not said. by: "unc", "google" or "umd", whose division. pictures: the
+    folder of COCO's train2014. The source is the folder's name. Raises DataError.
+    """
+    file = refs_file(folder, by)
+    if file is None:
+        raise DataError(f"{folder}: expected refs({by or 'unc'}).p and instances.json in it.")
+    source = folder.resolve().name
+    skipping = Skipping(source)
+    refs = list(_read_refs(file, skipping))
+    splits = sorted({ref.split for ref in refs})
+    if not split:
+        log.warning("%s: no split is named, 'train' is read out of %s.", source, ", ".join(splits))
+        split = "train"
+    chosen: dict[int, list[Ref]] = {}
+    for ref in refs:
+        if ref.split == split:
+            chosen.setdefault(ref.image, []).append(ref)
+    if not chosen:
+        raise DataError(f"{file} has no split '{split}', only {', '.join(splits)}.")
+    records = read_records(folder / "instances.json", skipping)
+    spoken = []
+    for image, said in chosen.items():
+        if image in records:
+            spoken.append(_spoken(records[image], said, skipping))
+        else:
+            skipping.add(f"what was said of picture {image}, which instances.json does not have")
+    folders = [pictures] if pictures else refer_folders(folder)
+    found = with_pictures(spoken, folders, skipping)
+    return CocoDataset(source, found, skipping.finish())
+
+
+def _spoken(record: Record, said: Sequence[Ref], skipping: Skipping) -> Record:
+    """The record with its phrases and expressions."""
+    number = dict(zip(record.annotations, record.objects, strict=True))
+    phrases: dict[int, list[str]] = {}
+    expressions: list[Expression] = []
+    for ref in said:
+        lost = [each for each in ref.annotations if each not in number]
+        if lost:
+            skipping.add(f"'{ref.texts[0]}' of {record.picture}, for its object {lost[0]} is gone")
+        elif len(ref.annotations) == 1:
+            phrases.setdefault(number[ref.annotations[0]].id, []).extend(ref.texts)
+        else:
+            ids = tuple(number[each].id for each in ref.annotations)
+            expressions.extend(Expression(text, ids) for text in ref.texts)
+    objects: tuple[SampleObject, ...] = tuple(
+        dataclasses.replace(each, phrases=tuple(dict.fromkeys(phrases.get(each.id, ()))))
+        for each in record.objects
+    )
+    return dataclasses.replace(record, objects=objects, expressions=tuple(expressions))
+
+
+def _read_refs(file: Path, skipping: Skipping) -> Iterator[Ref]:
+    content = _read_json(file) if file.suffix == ".json" else read_plain_pickle(file)
+    if not isinstance(content, list):
+        raise DataError(f"{file}: expected a list of refs, this is a {type(content).__name__}.")
+    for place, each in enumerate(content):
+        try:
+            ref = _ref(each)
+        except (KeyError, TypeError, ValueError) as error:
+            skipping.add(f"{file.name}, ref {place}: {error!r}")
+            continue
+        if ref.texts:
+            yield ref
+
+
+def _ref(raw: Mapping[str, Any]) -> Ref:
+    named = raw["ann_id"]
+    ids = [int(each) for each in (named if isinstance(named, list | tuple) else [named])]
+    texts = [str(each["sent"]).strip() for each in raw["sentences"]]
+    return Ref(
+        int(raw["image_id"]),
+        tuple(dict.fromkeys(each for each in ids if each != NOTHING)),
+        str(raw["split"]),
+        tuple(text for text in texts if text),
+    )
+
+
+def _read_json(file: Path) -> Any:
+    try:
+        return orjson.loads(file.read_bytes())
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror}.") from error
+    except orjson.JSONDecodeError as error:
+        raise DataError(f"{file} is no JSON: {error}.") from error

@@ -1,0 +1,195 @@
+"""PASCAL VOC's segmentation part, and SBD's, which draws 11,355 of its pictures more coarsely.
+
+VOC (http://host.robots.ox.ac.uk/pascal/VOC/voc2012/): ``SegmentationObject/NAME.png`` numbers the
+objects, ``SegmentationClass/NAME.png`` their categories, 255 is the undecided border;
+``ImageSets/Segmentation/SPLIT.txt`` lists names. SBD (Hariharan et al., ICCV 2011):
+``inst/NAME.mat`` and ``cls/NAME.mat`` hold the same two maps, without a border, and ``SPLIT.txt``
+lies beside them. torchvision's VOCSegmentation and SBDataset hand over the map of categories alone,
+so they serve the tests as a second opinion and not the reading.
+
+The objects of a picture are known only by decoding its maps. That is done once, when the set is
+opened (some milliseconds each, several at a time); so everything broken shows then, too.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.data.pictures import decode_labels, decode_picture, picture_size, same_size
+from training.data.sample import VOID, Expression, Sample, SampleObject
+from training.data.skipping import Skipping
+from training.errors import DataError
+
+log = logging.getLogger(__name__)
+
+Labels = NDArray[np.uint8]
+
+CATEGORIES = (
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa"),
+    *("train", "tvmonitor"),
+)
+BORDER = 255
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a set keeps pictures, maps and lists of names, and how it reads a map."""
+
+    pictures: Path
+    objects: Path
+    classes: Path
+    splits: Path
+    suffix: str
+    read: Callable[[Path], Labels]
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    key: str
+    size: tuple[int, int]
+    objects: tuple[SampleObject, ...]
+
+
+class VocDataset:
+    """One split. Pictures with a broken or missing file are skipped, counted and logged."""
+
+    def __init__(self, layout: Layout, source: str, split: str = "") -> None:
+        """split: a list of names in the set, "train" where it is not said. Raises DataError."""
+        skipping = Skipping(source)
+        self.source = source
+        self._layout = layout
+        names = _names(layout.splits, source, split)
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            found = list(pool.map(self._record, names))
+        for each in found:
+            if isinstance(each, DataError):
+                skipping.add(each)
+        self._records = [each for each in found if isinstance(each, _Record)]
+        self.skipped = skipping.finish()
+        if not self._records:
+            raise DataError(f"No picture of {layout.splits} has both its maps.")
+
+    @property
+    def sources(self) -> list[str]:
+        return [self.source] * len(self._records)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, index: int) -> Sample:
+        record = self._records[index]
+        path = self._picture(record.key)
+        image = decode_picture(path, str(path))
+        labels = self._map(self._layout.objects, record.key)
+        same_size(labels, image, str(path))
+        instances = labels.astype(np.int16)
+        instances[labels == BORDER] = VOID
+        return Sample(record.key, self.source, image, instances, record.objects)
+
+    def size(self, index: int) -> tuple[int, int]:
+        return self._records[index].size
+
+    def objects(self, index: int) -> tuple[SampleObject, ...]:
+        return self._records[index].objects
+
+    def expressions(self, index: int) -> tuple[Expression, ...]:
+        return ()
+
+    def _picture(self, key: str) -> Path:
+        return self._layout.pictures / f"{key}.jpg"
+
+    def _map(self, folder: Path, key: str) -> Labels:
+        return self._layout.read(folder / f"{key}{self._layout.suffix}")
+
+    def _record(self, key: str) -> _Record | DataError:
+        try:
+            path = self._picture(key)
+            width, height = picture_size(path, str(path))
+            labels = self._map(self._layout.objects, key)
+            classes = self._map(self._layout.classes, key)
+            if not labels.shape == classes.shape == (height, width):
+                raise DataError(
+                    f"{path} measures {width}x{height}, its maps {labels.shape[1]}x"
+                    f"{labels.shape[0]} and {classes.shape[1]}x{classes.shape[0]}."
+                )
+        except DataError as error:
+            return error
+        return _Record(key, (width, height), _objects(labels, classes))
+
+
+def voc_layout(path: Path) -> Layout | None:
+    """VOC's folders at a path, or in the one year of a VOCdevkit; None where there are none."""
+    for root in (path, path / "VOC2012", path / "VOCdevkit" / "VOC2012"):
+        maps = root / "SegmentationObject", root / "SegmentationClass"
+        if all(folder.is_dir() for folder in maps):
+            splits = root / "ImageSets" / "Segmentation"
+            return Layout(root / "JPEGImages", *maps, splits, ".png", _read_png)
+    return None
+
+
+def sbd_layout(path: Path) -> Layout | None:
+    """SBD's folders at a path, or in the release unpacked there; None where there are none."""
+    for root in (path, path / "dataset", path / "benchmark_RELEASE" / "dataset"):
+        maps = root / "inst", root / "cls"
+        if all(folder.is_dir() for folder in maps):
+            own = root / "img"
+            return Layout(
+                own if own.is_dir() else root / "JPEGImages", *maps, root, ".mat", _read_mat
+            )
+    return None
+
+
+def _objects(labels: Labels, classes: Labels) -> tuple[SampleObject, ...]:
+    """Every object with the category that most of its pixels have."""
+    counts = np.bincount(
+        labels.ravel().astype(np.int64) * 256 + classes.ravel(), minlength=256 * 256
+    ).reshape(256, 256)
+    named = counts[:, 1 : len(CATEGORIES) + 1]
+    return tuple(
+        SampleObject(int(n), CATEGORIES[named[n].argmax()] if named[n].any() else None)
+        for n in np.flatnonzero(counts.any(1))
+        if n not in (0, BORDER)
+    )
+
+
+def _names(folder: Path, source: str, split: str) -> list[str]:
+    known = sorted(path.stem for path in folder.glob("*.txt"))
+    if not known:
+        raise DataError(f"{folder}: expected lists of names such as train.txt in it.")
+    if not split:
+        log.warning("%s: no split is named, 'train' is read out of %s.", source, ", ".join(known))
+        split = "train"
+    if split not in known:
+        raise DataError(f"{folder} has no split '{split}', only {', '.join(known)}.")
+    lines: Sequence[str] = (folder / f"{split}.txt").read_text(encoding="utf-8").split()
+    if not lines:
+        raise DataError(f"{folder / split}.txt lists no name.")
+    return list(lines)
+
+
+def _read_png(path: Path) -> Labels:
+    return decode_labels(path, str(path))
+
+
+def _read_mat(path: Path) -> Labels:
+    """The one map in a .mat of SBD, the field Segmentation of GTinst or GTcls."""
+    from scipy.io import loadmat  # nobody else needs it
+
+    try:
+        content = loadmat(str(path), struct_as_record=False, squeeze_me=False)
+        name = next(key for key in ("GTinst", "GTcls") if key in content)
+        return np.asarray(content[name].flat[0].Segmentation, np.uint8)
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is missing.") from error
+    except Exception as error:
+        # Broken bytes make scipy raise nearly anything.
+        raise DataError(f"{path} is no map of SBD: {error!r}.") from error

@@ -1,0 +1,1 @@
+"""Measuring a model: clicks and IoU, with intervals, on held-out pictures."""

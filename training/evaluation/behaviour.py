@@ -1,0 +1,281 @@
+"""Does the network do what it is told? Pairs of questions about the same place, compared.
+
+NoC does not say whether a phrase is heard at all. Each probe asks twice and differs in one thing:
+with and without the phrase, the right word and a wrong one, "left" and "right", before and after a
+negative click. A gain is a difference of IoU, everything that is "named", "in" or "out" is a share
+of questions. What each probe asks stands with its function; `training.evaluation.aims` says what is
+wanted of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from training.data import Dataset, Sample, Tolerant
+from training.evaluation.cases import FEWEST_PIXELS, Case, ids_of_kind, target_of, word_of
+from training.evaluation.methods import Contestant
+from training.evaluation.protocol import Answer, Mask, Spot, Target, next_click, overlap
+from training.evaluation.run import Result, key_of
+from training.prompts.prompts import DISSECTED
+from training.prompts.scenes import Scene
+from training.prompts.vocabulary import CARRIED, COLOURS, WORN, concept_of, related
+
+# A second object smaller than this share of the picture is neither clicked nor named as a sibling.
+SMALLEST = 0.005
+# A sibling counts as taken in when at least this share of it is: then it can be removed.
+TAKEN_IN = 0.2
+# A garment that is more of the person than this cannot be told from the person by its mask.
+MOST_OF_A_PERSON = 0.6
+# What one wears, without what one is made of.
+GARMENTS = WORN - {"hair", "skin"}
+
+GAIN = "phrase + 1 click against 1 click"
+GAIN_GARMENTS = "phrase + 1 click against 1 click, garments"
+GAIN_SEVERAL = "phrase + 1 click against 1 click, several of a kind"
+RIGHT_WORD = "right word against a wrong one, 1 click"
+RIGHT_WORD_ALONE = "right word against a wrong one, no click"
+ALONE = "phrase alone"
+ALONE_GARMENTS = "phrase alone, garments"
+ONE_OF_TWO_WORDS = "same click, garment or person: the named one"
+BOTH_WORDS = "same click, garment and person: both right"
+SIDE_OR_COLOUR = "two of a kind: the one named by side or colour"
+NAMED_BY = "two of a kind: the one named by "
+NEGATIVE_OUT = "negative click: its pixel is out"
+NEGATIVE_BESIDE = "negative click right beside an older positive one: its pixel is out"
+REMOVED = "negative click: share of the unwanted object removed"
+KEPT = "negative click: share of the wanted object kept"
+EVERY_NEGATIVE = "every negative click of the protocol: its pixel is out"
+EVERY_POSITIVE = "every positive click of the protocol: its pixel is in"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One number of one probe about one object."""
+
+    probe: str
+    source: str
+    value: float
+    picture: int
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A case of "clicks", opened: the question that all probes start from."""
+
+    answer: Answer
+    sample: Sample
+    case: Case
+    target: Target
+    centre: Spot
+
+    def iou(self, mask: Mask, target: Mask | None = None) -> float:
+        return overlap(mask, self.target.mask if target is None else target, self.target.void)
+
+
+class Probes:
+    """All probes of one contestant; what was found so far stays when it is stopped."""
+
+    def __init__(self, contestant: Contestant, dataset: Dataset, cases: Sequence[Case]) -> None:
+        """cases: objects, one each, as `cases_of` gives them for "clicks"."""
+        self.findings: list[Finding] = []
+        self._contestant = contestant
+        self._dataset = Tolerant(dataset)
+        self._cases = cases
+        self._asked: set[tuple[Any, ...]] = set()
+
+    def ask_all(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """Put every probe that applies to every case."""
+        sample: Sample | None = None
+        answer: Answer | None = None
+        index = -1
+        for number, case in enumerate(self._cases, 1):
+            if case.index != index:
+                sample, answer, index = self._dataset.get(case.index), None, case.index
+            if sample is not None:
+                target = target_of(sample, case)
+                if np.count_nonzero(target.mask & ~target.void) >= FEWEST_PIXELS:
+                    answer = answer or self._contestant.look_at(sample, key_of(sample, case))
+                    self._ask(answer, sample, case, target)
+            if progress:
+                progress(number, len(self._cases))
+
+    def _ask(self, answer: Answer, sample: Sample, case: Case, target: Target) -> None:
+        centre = next_click(target, np.zeros_like(target.mask))
+        assert centre is not None
+        asked = _Asked(answer, sample, case, target, centre)
+        for probe in (_phrase, self._alone, _garment, self._siblings, _negative):
+            for name, value in probe(asked):
+                self.findings.append(Finding(name, case.source, value, case.index))
+
+    def _alone(self, asked: _Asked) -> Iterator[tuple[str, float]]:
+        """The phrase without a click, once for each question.
+
+        The bare name of a category asks for all of it in the picture, regions of several among
+        them; what a person wrote, for the object that it was written of.
+        """
+        case = asked.case
+        ids = _denoted(asked)
+        if not case.phrase or not self._first((case.index, ids, case.phrase)):
+            return
+        wanted = asked.sample.mask(*ids)
+        alone = asked.iou(asked.answer([], case.phrase, None), wanted)
+        yield ALONE, alone
+        if case.category in GARMENTS:
+            yield ALONE_GARMENTS, alone
+        wrong = _wrong_word(asked)
+        if wrong:
+            yield RIGHT_WORD_ALONE, alone - asked.iou(asked.answer([], wrong, None), wanted)
+
+    def _siblings(self, asked: _Asked) -> Iterator[tuple[str, float]]:
+        """Pictures with exactly two of a kind: does "left dog" find the left one?
+
+        Each of the two is asked for by every word that singles it out (`Scene.facts`: side, height,
+        colour, size). Found is the one that the answer overlaps more; an empty answer finds none.
+        """
+        sample, category = asked.sample, asked.case.category
+        if category is None or not self._first((asked.case.index, category)):
+            return
+        scene = Scene(sample.image, sample.instances, sample.objects)
+        pair = scene.named(category)
+        if len(pair) != 2 or any(o.about.semantic or o.area < SMALLEST for o in pair):
+            return
+        for one, other in (pair, pair[::-1]):
+            for fact in scene.facts(one):
+                if not fact.unique or not fact.before or len(fact.attributes) != 1:
+                    continue
+                mask = asked.answer([], f"{fact.before[0]} {word_of(category)}", None)
+                named = asked.iou(mask, sample.mask(one.about.id))
+                found = named > asked.iou(mask, sample.mask(other.about.id))
+                kind = _kind_of(fact.attributes[0])
+                yield NAMED_BY + kind, float(found)
+                if kind in ("side", "colour"):
+                    yield SIDE_OR_COLOUR, float(found)
+
+    def _first(self, question: tuple[Any, ...]) -> bool:
+        """Whether this question was not put before."""
+        if question in self._asked:
+            return False
+        self._asked.add(question)
+        return True
+
+
+def _phrase(asked: _Asked) -> Iterator[tuple[str, float]]:
+    """The same click in the object's middle: with its phrase, without one, with a wrong word.
+
+    The object alone is wanted, also where several bear the name.
+    """
+    case, answer = asked.case, asked.answer
+    if not case.phrase:
+        return
+    silent = asked.iou(answer([asked.centre], "", None))
+    right = asked.iou(answer([asked.centre], case.phrase, None))
+    yield GAIN, right - silent
+    if case.category in GARMENTS:
+        yield GAIN_GARMENTS, right - silent
+    if case.category is None:
+        return
+    kind = ids_of_kind(asked.sample.objects, case.category)
+    if np.count_nonzero(asked.sample.mask(*kind)) > np.count_nonzero(asked.target.mask):
+        yield GAIN_SEVERAL, right - silent
+    wrong = _wrong_word(asked)
+    if wrong:
+        yield RIGHT_WORD, right - asked.iou(answer([asked.centre], wrong, None))
+
+
+def _garment(asked: _Asked) -> Iterator[tuple[str, float]]:
+    """The same click on a garment means the garment or the person, as the word says.
+
+    Where one person is taken apart, all that is worn and all that one is made of is the person;
+    bags and the like may or may not belong to it and do not count. Right is an answer nearer (by
+    IoU) to what was named than to the other. Garments of most of a person are left out.
+    """
+    sample, category = asked.sample, asked.case.category
+    if sample.source not in DISSECTED or category not in GARMENTS or category in CARRIED:
+        return
+    worn = [each for each in sample.objects if each.category in WORN]
+    person = sample.mask(*(each.id for each in worn if each.category not in CARRIED))
+    carried = sample.mask(*(each.id for each in worn if each.category in CARRIED))
+    garment, void = asked.target.mask, asked.target.void | carried
+    if garment.sum() > MOST_OF_A_PERSON * person.sum():
+        return
+    right = []
+    for word, this, other in (
+        (asked.case.phrase, garment, person),
+        ("person", person, garment),
+    ):
+        mask = asked.answer([asked.centre], word, None)
+        right.append(overlap(mask, this, void) > overlap(mask, other, void))
+        yield ONE_OF_TWO_WORDS, float(right[-1])
+    yield BOTH_WORDS, float(all(right))
+
+
+def _negative(asked: _Asked) -> Iterator[tuple[str, float]]:
+    """The picture's largest other object is clicked in as well, then clicked out.
+
+    Asked only where it was taken in. Once the negative click takes the positive one's place, once
+    it comes two pixels beside it.
+    """
+    sample, answer, centre = asked.sample, asked.answer, asked.centre
+    others = [o for o in sample.objects if o.id not in asked.case.ids and not o.semantic]
+    masks = [sample.mask(o.id) & ~asked.target.mask for o in others]
+    other = max(masks, key=np.count_nonzero, default=None)
+    if other is None or other.mean() < SMALLEST:
+        return
+    spot = next_click(Target(other, asked.target.void, ""), np.zeros_like(other))
+    if spot is None:
+        return
+    both = answer([centre, spot], "", answer([centre], "", None))
+    covered = float(both[other].mean())
+    x, y, _ = spot
+    if covered < TAKEN_IN or not both[int(y), int(x)]:
+        return
+    without = answer([centre, (x, y, False)], "", both)
+    yield NEGATIVE_OUT, float(not without[int(y), int(x)])
+    yield REMOVED, 1.0 - float(without[other].mean()) / covered
+    wanted = asked.target.mask & both
+    if wanted.any():
+        yield KEPT, float(without[wanted].mean())
+    if x + 2 < other.shape[1] and both[int(y), int(x) + 2]:
+        after = answer([centre, spot, (x + 2.0, y, False)], "", both)
+        yield NEGATIVE_BESIDE, float(not after[int(y), int(x) + 2])
+
+
+def from_courses(results: Sequence[Result]) -> Iterator[Finding]:
+    """What every click of the protocol shows by itself: is the clicked pixel as it was asked?"""
+    for result in results:
+        course, case = result.course, result.case
+        for spot, held in zip(course.clicks, course.obeyed, strict=True):
+            name = EVERY_POSITIVE if spot[2] else EVERY_NEGATIVE
+            yield Finding(name, case.source, float(held), case.index)
+
+
+def _denoted(asked: _Asked) -> tuple[int, ...]:
+    """The objects that the case's phrase denotes where nothing is clicked."""
+    case = asked.case
+    about = next(each for each in asked.sample.objects if each.id in case.ids)
+    if about.phrases or case.category is None:
+        return case.ids
+    return ids_of_kind(asked.sample.objects, case.category)
+
+
+def _wrong_word(asked: _Asked) -> str:
+    """The name of something else in the picture that nobody could call this object; "" for none."""
+    category = asked.case.category
+    if category is None:
+        return ""
+    others = {concept_of(each.category) for each in asked.sample.objects if each.category}
+    wrong = sorted(other for other in others if not related(other, category))
+    rng = np.random.default_rng(asked.case.seed)
+    return word_of(str(rng.choice(wrong))) if wrong else ""
+
+
+def _kind_of(attribute: str) -> str:
+    if attribute in ("left", "right"):
+        return "side"
+    if attribute in ("top", "bottom"):
+        return "height"
+    return "colour" if attribute in COLOURS else "size"

@@ -1,0 +1,185 @@
+"""How good a checkpoint is: interactions needed and IoU reached, as served, with intervals.
+
+Every answer goes through `model.predictor`, close look and all, so what is measured is what an
+annotator gets. `main` is what ``phraseclick evaluate`` calls; its parts are in `training.measure`.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from training.data import open_dataset
+from training.errors import DataError
+from training.evaluation import aims, files
+from training.evaluation import behaviour as probing
+from training.evaluation.baselines import Baseline
+from training.evaluation.cases import cases_of
+from training.evaluation.figures import comparisons, report
+from training.evaluation.gallery import choose
+from training.evaluation.methods import Checkpoint, Contestant
+from training.evaluation.page import render
+from training.evaluation.protocol import MODES, MOST, Mode
+from training.evaluation.run import Measurement, Run
+
+Progress = Callable[[int, int], None]
+
+
+def main(
+    checkpoint: Path | str,
+    *,
+    data: Sequence[Path | str],
+    mode: str | Sequence[str] = "clicks",
+    compare: Sequence[Path | str] = (),
+    baselines: Sequence[str] = (),
+    sources: Sequence[str] = (),
+    limit: int = 0,
+    jitter: float | Sequence[float] = 0.0,
+    at_least: int = 10,
+    probes: bool = False,
+    device: str = "auto",
+    json_file: Path | None = None,
+    csv_file: Path | None = None,
+    html_file: Path | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Evaluate a checkpoint ("shipped" or a directory) and return the report.
+
+    data: places as `open_dataset` takes them. mode: one or several; the first one with the first
+    checkpoint fills the top level of the report, all others stand under "further". compare:
+    further checkpoints, baselines: methods that learned nothing, all on the same cases. sources:
+    only these. limit: about at most so many objects of each. jitter: how far clicks miss (see
+    `next_click`); of several values each makes a run. at_least: interactions that every
+    object gets even when it is found sooner; below 10, IoU after 10 is a lower bound. probes: ask
+    the first checkpoint in pairs as well (behaviour.py). progress: (done, of how many).
+
+    An interrupt (Ctrl-C) ends the asking, not the report: it covers what was asked till then, and
+    "complete" is false. The files are written where they are asked for. Raises DataError.
+    """
+    dataset = open_dataset(list(data))
+    modes = _modes([mode] if isinstance(mode, str) else mode)
+    if not 1 <= at_least <= MOST:
+        raise DataError(f"at_least is {at_least}; the protocol has 1 to {MOST} interactions.")
+    contestants = _contestants(checkpoint, compare, baselines, device)
+    jitters = list(dict.fromkeys([jitter] if isinstance(jitter, int | float) else jitter))
+    runs = [run for each in contestants for run in _runs(each, modes, jitters)]
+    if baselines and "clicks" not in modes:
+        raise DataError("Baselines know clicks only: add --mode clicks.")
+    cases = {m: cases_of(dataset, m, sources=sources, limit=limit) for m in modes}
+    measurement = Measurement(dataset, runs, cases, at_least)
+    asked = cases_of(dataset, "clicks", sources=sources, limit=limit) if probes else []
+    pairs = probing.Probes(contestants[0], dataset, asked)
+    complete = _ask(measurement, pairs, len(asked), progress)
+    figures = {
+        **_figures(measurement, runs[0]),
+        "further": [_figures(measurement, run) for run in runs[1:] if measurement.results[run]],
+        "comparisons": comparisons(measurement),
+        "probes": _probed(measurement, pairs) if probes else {},
+        "complete": complete,
+        "asked": measurement.asked,
+        "left_out": {
+            "specks": measurement.specks,
+            "unreadable": sorted(measurement.unreadable.values()),
+        },
+        "self_check": {"cases": measurement.checked, "noc": 1.0},
+        "settings": {
+            "data": [str(place) for place in data],
+            "sources": list(sources),
+            "limit": limit,
+            "jitter": jitters,
+            "at_least": at_least,
+            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        },
+    }
+    if json_file:
+        files.write_json(json_file, figures)
+    if csv_file:
+        files.write_csv(csv_file, figures)
+    if html_file:
+        html_file.write_text(render(figures, choose(measurement)), encoding="utf-8")
+    return figures
+
+
+def _ask(
+    measurement: Measurement, pairs: probing.Probes, pair_count: int, progress: Progress | None
+) -> bool:
+    """Ask everything; false where an interrupt ended it."""
+    total = measurement.asked + pair_count
+
+    def forward(before: int) -> Progress:
+        return lambda done, _: progress(before + done, total) if progress else None
+
+    try:
+        measurement.ask_all(forward(0))
+        pairs.ask_all(forward(measurement.asked))
+    except KeyboardInterrupt:
+        return False
+    return True
+
+
+def _figures(measurement: Measurement, run: Run) -> dict[str, Any]:
+    opened = run.contestant.milliseconds_to_open
+    return {
+        "version": run.contestant.name,
+        "label": run.label,
+        "way": run.way,
+        "jitter": run.jitter,
+        **report(
+            measurement.results[run],
+            run.mode,
+            trained_on=run.contestant.categories,
+            at_least=measurement.at_least,
+        ),
+        **({"ms_per_picture": float(sorted(opened)[len(opened) // 2])} if opened else {}),
+    }
+
+
+def _probed(measurement: Measurement, pairs: probing.Probes) -> dict[str, Any]:
+    """The probes' tally, with what the clicks of the protocol show by themselves."""
+    findings = list(pairs.findings)
+    found: dict[str, Any] = {}
+    first = measurement.runs[0].contestant
+    for run in measurement.runs:
+        results = measurement.results[run]
+        exact = run.mode == "clicks" and not run.jitter
+        if run.contestant is first and exact and results:
+            findings.extend(probing.from_courses(results))
+            if measurement.at_least >= aims.STEPS:
+                found[aims.LEAST_STEP] = aims.least_step(results)
+    return aims.judged({**aims.tally(findings), **found})
+
+
+def _runs(contestant: Contestant, modes: Sequence[Mode], jitters: Sequence[float]) -> list[Run]:
+    """All ways to ask one; where there are no clicks, none can miss."""
+    return [
+        Run(contestant, mode, jitter)
+        for mode in modes
+        if mode in contestant.modes
+        for jitter in (jitters if mode != "phrase" else [0.0])
+    ]
+
+
+def _modes(names: Sequence[str]) -> list[Mode]:
+    for name in names:
+        if name not in MODES:
+            raise DataError(f"Mode '{name}' is none of {', '.join(MODES)}.")
+    chosen: list[Mode] = [mode for name in dict.fromkeys(names) for mode in MODES if mode == name]
+    if not chosen:
+        raise DataError(f"No mode was named: choose of {', '.join(MODES)}.")
+    return chosen
+
+
+def _contestants(
+    checkpoint: Path | str, compare: Sequence[Path | str], baselines: Sequence[str], device: str
+) -> list[Contestant]:
+    """Everybody who is measured, under names that tell them apart."""
+    found: list[Contestant] = [Checkpoint(where, device=device) for where in (checkpoint, *compare)]
+    found.extend(Baseline(name) for name in dict.fromkeys(baselines))
+    taken: dict[str, int] = {}
+    for each in found:
+        taken[each.name] = taken.get(each.name, 0) + 1
+        if taken[each.name] > 1:
+            each.name = f"{each.name} ({taken[each.name]})"
+    return found

@@ -1,0 +1,216 @@
+"""From courses to figures: means with intervals, by group, and runs compared pair by pair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from training.errors import DataError
+from training.evaluation.cases import size_of
+from training.evaluation.protocol import Mode
+from training.evaluation.run import Measurement, Result, Run
+from training.evaluation.statistics import Estimate, estimates, paired_difference
+
+THRESHOLDS = (0.80, 0.85, 0.90)
+COUNTS = (1, 2, 3, 5, 10)
+SEEN, UNSEEN, UNNAMED = "seen", "unseen", "unnamed"
+ORDER = {name: n for n, name in enumerate(("small", "medium", "large", SEEN, UNSEEN, UNNAMED))}
+"""How parts are told that are not told by the alphabet."""
+
+
+def summary(results: Sequence[Result], mode: Mode) -> dict[str, Any]:
+    """The figures of some results, each mean with its bootstrap 95 % interval.
+
+    IoU after more interactions than a case was given is its last one: after a phrase alone nothing
+    follows.
+    """
+    if not results:
+        raise DataError("No object was left to evaluate: check the sources, the mode and the data.")
+    courses = [result.course for result in results]
+    names = [_percent(t) for t in THRESHOLDS] + [str(k) for k in COUNTS]
+    columns = [[float(c.needed(t)) for c in courses] for t in THRESHOLDS]
+    columns += [[c.iou(k) for c in courses] for k in COUNTS]
+    found = estimates(np.array(columns, float).T, [result.case.index for result in results])
+    split = len(THRESHOLDS)
+    noc = dict(zip(names[:split], found[:split], strict=True))
+    iou = dict(zip(names[split:], found[split:], strict=True))
+    return {
+        "mode": mode,
+        "cases": len(results),
+        "noc": {name: each.mean for name, each in noc.items()},
+        "noc_interval": {name: each.interval for name, each in noc.items()},
+        "iou": {name: each.mean for name, each in iou.items()},
+        "iou_interval": {name: each.interval for name, each in iou.items()},
+        "failures": {_percent(t): sum(c.failed(t) for c in courses) for t in THRESHOLDS},
+        "ms_per_click": float(np.median([ms for c in courses for ms in c.milliseconds])),
+    }
+
+
+def report(
+    results: Sequence[Result],
+    mode: Mode,
+    *,
+    trained_on: frozenset[str] | None = None,
+    at_least: int = 10,
+) -> dict[str, Any]:
+    """The summary of all, by source, size, category and whether it was trained on; every case."""
+    groups: dict[str, Callable[[Result], str]] = {
+        "by_source": lambda result: result.case.source,
+        "by_size": lambda result: size_of(result.area),
+        "by_category": lambda result: result.case.category or f"({UNNAMED})",
+    }
+    if trained_on is not None:
+        groups["by_seen"] = lambda result: _seen(result, trained_on)
+    return {
+        **summary(results, mode),
+        **_each_interaction(results, 1 if mode == "phrase" else at_least),
+        "obeyed": _obeyed(results),
+        **{
+            name: {key: summary(part, mode) for key, part in _parts(results, key_of).items()}
+            for name, key_of in groups.items()
+        },
+        "per_case": [_row(result) for result in results],
+    }
+
+
+def comparisons(measurement: Measurement) -> list[dict[str, Any]]:
+    """Every run against the first one: of those asked alike, and of the same contestant.
+
+    Paired: only cases with the same target, so a phrase alone, which asks for all of a kind, is
+    compared where there is one of the kind. A difference is "of" minus "against", over all and by
+    source.
+    """
+    rows: list[dict[str, Any]] = []
+    for run in measurement.runs:
+        for against in _opponents(run, measurement.runs):
+            pairs = _pairs(measurement.results[run], measurement.results[against])
+            parts = {"all": pairs}
+            for pair in pairs:
+                parts.setdefault(pair[0].case.source, []).append(pair)
+            for source, part in parts.items():
+                for measure, value in _measures(run, against).items():
+                    if part:
+                        rows.append(
+                            {
+                                "of": run.label,
+                                "against": against.label,
+                                "source": source,
+                                "measure": measure,
+                                **_difference(part, value),
+                            }
+                        )
+    return rows
+
+
+def shown(found: Estimate) -> dict[str, Any]:
+    """An estimate as it stands in a report."""
+    return {"mean": found.mean, "n": found.n, "interval": found.interval}
+
+
+def _each_interaction(results: Sequence[Result], most: int) -> dict[str, Any]:
+    """Mean IoU after 1 to ``most`` interactions, and what each one more brings, paired.
+
+    No further than every case was followed: beyond that the easy ones would stand still.
+    """
+    ious = np.array([[r.course.iou(k) for k in range(1, most + 1)] for r in results])
+    pictures = [result.case.index for result in results]
+    curve = estimates(ious, pictures)
+    steps = estimates(np.diff(ious), pictures) if most > 1 else []
+    return {
+        "curve": [shown(each) for each in curve],
+        "steps": [shown(each) for each in steps],
+    }
+
+
+def _obeyed(results: Sequence[Result]) -> dict[str, dict[str, Any]]:
+    """How often the clicked pixel is in after a positive click, out after a negative one."""
+    found = {}
+    for name, kind in (("positive", True), ("negative", False)):
+        values, pictures = [], []
+        for result in results:
+            for spot, held in zip(result.course.clicks, result.course.obeyed, strict=True):
+                if spot[2] == kind:
+                    values.append(float(held))
+                    pictures.append(result.case.index)
+        if values:
+            found[name] = shown(estimates(np.array(values)[:, None], pictures)[0])
+    return found
+
+
+def _parts(results: Sequence[Result], key_of: Callable[[Result], str]) -> dict[str, list[Result]]:
+    parts: dict[str, list[Result]] = {}
+    for result in results:
+        parts.setdefault(key_of(result), []).append(result)
+    return dict(sorted(parts.items(), key=lambda part: (ORDER.get(part[0], -1), part[0])))
+
+
+def _seen(result: Result, trained_on: frozenset[str]) -> str:
+    if result.case.category is None:
+        return UNNAMED
+    return SEEN if result.case.category in trained_on else UNSEEN
+
+
+def _opponents(run: Run, runs: Sequence[Run]) -> list[Run]:
+    asked_alike = next(each for each in runs if each.way == run.way)
+    of_contestant = next(each for each in runs if each.contestant is run.contestant)
+    return [each for each in dict.fromkeys((asked_alike, of_contestant)) if each is not run]
+
+
+def _pairs(results: Sequence[Result], others: Sequence[Result]) -> list[tuple[Result, Result]]:
+    """Results about the same target; of several by words with one by clicks, each with that one."""
+    by_words = {(r.case.index, r.case.ids, r.case.phrase): r for r in others}
+    by_target: dict[tuple[int, tuple[int, ...]], Result] = {}
+    for other in others:
+        by_target.setdefault((other.case.index, other.case.ids), other)
+    pairs = []
+    for result in results:
+        case = result.case
+        same = by_words.get((case.index, case.ids, case.phrase))
+        same = same or by_target.get((case.index, case.ids))
+        if same is not None:
+            pairs.append((result, same))
+    return pairs
+
+
+def _measures(run: Run, against: Run) -> dict[str, Callable[[Result], float]]:
+    if "phrase" in (run.mode, against.mode):
+        return {"iou1": lambda result: result.course.iou(1)}
+    return {
+        "noc85": lambda result: result.course.needed(0.85),
+        "noc90": lambda result: result.course.needed(0.90),
+        **{f"iou{k}": _iou_after(k) for k in COUNTS},
+    }
+
+
+def _iou_after(interactions: int) -> Callable[[Result], float]:
+    return lambda result: result.course.iou(interactions)
+
+
+def _difference(
+    pairs: Sequence[tuple[Result, Result]], value: Callable[[Result], float]
+) -> dict[str, Any]:
+    one, other = [value(a) for a, _ in pairs], [value(b) for _, b in pairs]
+    return shown(paired_difference(one, other, [a.case.index for a, _ in pairs]))
+
+
+def _percent(threshold: float) -> str:
+    return str(round(100 * threshold))
+
+
+def _row(result: Result) -> dict[str, Any]:
+    course, case = result.course, result.case
+    return {
+        "key": result.key,
+        "objects": list(case.ids),
+        "source": case.source,
+        "category": case.category,
+        "size": size_of(result.area),
+        "area": round(result.area, 5),
+        "phrase": case.phrase,
+        **{f"noc{_percent(t)}": course.needed(t) for t in THRESHOLDS},
+        "ious": [round(value, 4) for value in course.ious],
+        "milliseconds": [round(value, 1) for value in course.milliseconds],
+        "clicks": [[x, y, int(positive)] for x, y, positive in course.clicks],
+    }

@@ -1,0 +1,186 @@
+"""The best, the middle and the worst cases as pictures: what was wanted, clicked and answered."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from training.evaluation.cases import target_of
+from training.evaluation.protocol import Mask, Spot
+from training.evaluation.run import Measurement, Result, Run
+
+# Of each kind; and how many runs stand side by side.
+EACH = 4
+MOST_RUNS = 4
+# Interactions after which a case is shown and ranked: later the best and the middle look alike.
+AFTER = 3
+# A closer view shows at least this share of each side, and this much around what is in it.
+SMALLEST_VIEW = 0.33
+MARGIN = 0.25
+# Pictures are shown this many pixels long at most.
+LONGEST = 480
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One answer. outline: an SVG path in the picture's pixels; clicks up to this answer."""
+
+    label: str
+    outline: str
+    clicks: tuple[Spot, ...]
+    iou: float
+    needed: int
+    failed: bool
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """One case as everybody answered it.
+
+    wanted: an SVG path; picture: a data URI of the part of the picture that ``view`` is, left, top,
+    width and height in the picture's pixels.
+    """
+
+    title: str
+    phrase: str
+    view: tuple[int, int, int, int]
+    picture: str
+    wanted: str
+    panels: tuple[Panel, ...]
+
+
+def choose(measurement: Measurement) -> dict[str, list[Exhibit]]:
+    """Cases of the first run by their mean IoU over its first interactions: "best" and so on.
+
+    Each picture is shown once. The chosen cases are followed once more for their masks.
+    """
+    run = measurement.runs[0]
+    ranked = sorted(measurement.results[run], key=_score, reverse=True)
+    once: dict[int, Result] = {}
+    for result in ranked:
+        if result.case.ids:
+            once.setdefault(result.case.index, result)
+    # The worst case of a picture is as telling as its best one.
+    last: dict[int, Result] = {}
+    for result in reversed(ranked):
+        if result.case.ids:
+            last.setdefault(result.case.index, result)
+    found = list(once.values())
+    each = min(EACH, max(1, len(found) // 3))
+    best = found[:each]
+    shown = {result.case.index for result in best}
+    worst = [r for r in last.values() if r.case.index not in shown][:each]
+    shown |= {result.case.index for result in worst}
+    rest = [result for result in found if result.case.index not in shown]
+    start = max(0, (len(rest) - each) // 2)
+    middle = rest[start : start + each]
+    kinds = {"best": best, "middle": middle, "worst": worst}
+    return {
+        name: [_exhibit(measurement, result) for result in results]
+        for name, results in kinds.items()
+        if results
+    }
+
+
+def _score(result: Result) -> float:
+    course = result.course
+    return float(np.mean([course.iou(k) for k in range(1, AFTER + 1)]))
+
+
+def _exhibit(measurement: Measurement, result: Result) -> Exhibit:
+    case = result.case
+    panels, seen = [], []
+    sample = None
+    for run in measurement.runs[:MOST_RUNS]:
+        of_run = _same_case(result, measurement.results[run])
+        if of_run is not None:
+            sample, masks = measurement.again(run, of_run)
+            panels.append(_panel(run, of_run, masks))
+            seen.append(masks[min(AFTER, len(masks)) - 1])
+    assert sample is not None
+    wanted = target_of(sample, case).mask
+    clicks = [spot for panel in panels for spot in panel.clicks]
+    view = around([wanted, *seen], clicks)
+    left, top, width, height = view
+    about = [case.source, sample.key]
+    if case.category not in (None, case.phrase):
+        about.insert(0, str(case.category))
+    return Exhibit(
+        title=" · ".join(about),
+        phrase=case.phrase,
+        view=view,
+        picture=_data_uri(sample.image[top : top + height, left : left + width]),
+        wanted=outline(wanted),
+        panels=tuple(panels),
+    )
+
+
+def _same_case(result: Result, others: Sequence[Result]) -> Result | None:
+    """What another run made of the same target; of a phrase alone, perhaps nothing."""
+    case = result.case
+    same = [r for r in others if (r.case.index, r.case.ids) == (case.index, case.ids)]
+    return next((r for r in same if r.case.phrase == case.phrase), same[0] if same else None)
+
+
+def _panel(run: Run, result: Result, masks: Sequence[Mask]) -> Panel:
+    course = result.course
+    shown = min(AFTER, len(masks))
+    clicks = shown if run.mode == "clicks" else shown - 1
+    return Panel(
+        label=run.label,
+        outline=outline(masks[shown - 1]),
+        clicks=course.clicks[:clicks],
+        iou=course.iou(shown),
+        needed=course.needed(0.90),
+        failed=course.failed(0.90),
+    )
+
+
+def around(masks: Sequence[Mask], clicks: Sequence[Spot]) -> tuple[int, int, int, int]:
+    """Left, top, width, height of what is worth seeing: small objects are looked at closely.
+
+    It holds every mask and click with a margin, is at least a third of the picture, and has the
+    picture's shape.
+    """
+    height, width = masks[0].shape
+    rows, columns = np.nonzero(np.logical_or.reduce(masks))
+    xs = [*columns, *(int(x) for x, _, _ in clicks)]
+    ys = [*rows, *(int(y) for _, y, _ in clicks)]
+    share = max(
+        SMALLEST_VIEW,
+        (max(xs) - min(xs)) * (1 + 2 * MARGIN) / width,
+        (max(ys) - min(ys)) * (1 + 2 * MARGIN) / height,
+    )
+    if share > 0.9:
+        return 0, 0, width, height
+    size = max(1, round(share * width)), max(1, round(share * height))
+    left = round((max(xs) + min(xs) - size[0]) / 2)
+    top = round((max(ys) + min(ys) - size[1]) / 2)
+    return min(max(left, 0), width - size[0]), min(max(top, 0), height - size[1]), *size
+
+
+def outline(mask: Mask) -> str:
+    """The borders of a mask as one SVG path, holes and all (fill rule evenodd)."""
+    # With it comes all of scipy.signal: a second or two that no worker should wait for.
+    from skimage.measure import approximate_polygon, find_contours
+
+    parts = []
+    for contour in find_contours(np.pad(mask, 1).astype(float), 0.5):
+        points = approximate_polygon(contour, 0.4) - 0.5
+        if len(points) > 3:
+            parts.append("M" + "L".join(f"{x:.1f} {y:.1f}" for y, x in points) + "Z")
+    return "".join(parts)
+
+
+def _data_uri(image: NDArray[np.uint8]) -> str:
+    picture = Image.fromarray(image)
+    picture.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=82, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()

@@ -1,0 +1,170 @@
+"""Every question put to everybody who is measured, picture by picture.
+
+All are asked about a picture before the next one is opened: it is decoded and encoded once, and
+whoever stops halfway holds whole comparisons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from training.data import Dataset, Sample, Tolerant
+from training.errors import DataError
+from training.evaluation.cases import FEWEST_PIXELS, Case, target_of
+from training.evaluation.methods import Contestant
+from training.evaluation.protocol import MOST, Course, Mask, Mode, Target, follow
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One contestant in one mode. jitter: how far clicks miss, see `next_click`."""
+
+    contestant: Contestant
+    mode: Mode
+    jitter: float = 0.0
+
+    @property
+    def way(self) -> str:
+        """How it is asked."""
+        return f"{self.mode}, jitter {self.jitter:g}" if self.jitter else self.mode
+
+    @property
+    def label(self) -> str:
+        return f"{self.contestant.name}, {self.way}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One case, followed through the protocol. area: share of the picture."""
+
+    case: Case
+    key: str
+    area: float
+    course: Course
+
+
+class Measurement:
+    """What was asked and what came out; complete up to wherever it was stopped."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        runs: Sequence[Run],
+        cases: Mapping[Mode, Sequence[Case]],
+        at_least: int = 10,
+        *,
+        goal: float = 0.90,
+        most: int = MOST,
+    ) -> None:
+        """at_least: interactions that every case gets, even when it is found sooner.
+
+        Beyond them it is followed to the IoU ``goal`` or through ``most`` interactions.
+        """
+        self.dataset = Tolerant(dataset)
+        self.runs = tuple(runs)
+        self.at_least = at_least
+        self.goal = goal
+        self.most = most
+        self.results: dict[Run, list[Result]] = {run: [] for run in runs}
+        self.asked = sum(len(cases[run.mode]) for run in runs)
+        self.specks = 0
+        self.checked = 0
+        self.cases = cases
+
+    @property
+    def unreadable(self) -> Mapping[int, str]:
+        """Index and error of the pictures that were passed over."""
+        return self.dataset.broken
+
+    def ask_all(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """Follow every case. Stopped by an exception it keeps what it has."""
+        done = 0
+        by_picture: dict[int, dict[Mode, list[Case]]] = {}
+        for mode in {run.mode for run in self.runs}:
+            for case in self.cases[mode]:
+                by_picture.setdefault(case.index, {}).setdefault(mode, []).append(case)
+        for index in sorted(by_picture):
+            here = by_picture[index]
+            sample = self.dataset.get(index)
+            for run in self.runs:
+                for result in self._answered(run, sample, here.get(run.mode, ())):
+                    if result is not None:
+                        self.results[run].append(result)
+                    done += 1
+                    if progress:
+                        progress(done, self.asked)
+
+    def again(self, run: Run, result: Result) -> tuple[Sample, list[Mask]]:
+        """Follow a case once more, as it went before: its picture, and the mask of each answer."""
+        sample = self.dataset.dataset[result.case.index]
+        answer = run.contestant.look_at(sample, key_of(sample, result.case))
+        masks: list[Mask] = []
+        self._follow(run, answer, target_of(sample, result.case), result.case, masks)
+        return sample, masks
+
+    def _answered(
+        self, run: Run, sample: Sample | None, cases: Sequence[Case]
+    ) -> Iterator[Result | None]:
+        answer = None
+        for case in cases:
+            target = None if sample is None else target_of(sample, case)
+            if sample is None or target is None:
+                yield None
+                continue
+            area = int(np.count_nonzero(target.mask & ~target.void))
+            # Nothing to be found is a question too: the right answer to it is an empty mask.
+            if (case.ids and area < FEWEST_PIXELS) or (not case.ids and run.mode != "phrase"):
+                self.specks += 1
+                yield None
+                continue
+            self._check(target, case, run.mode)
+            if answer is None:
+                answer = run.contestant.look_at(sample, key_of(sample, case))
+            course = self._follow(run, answer, target, case)
+            yield Result(case, sample.key, area / target.mask.size, course)
+
+    def _follow(
+        self,
+        run: Run,
+        answer: Callable[..., Mask],
+        target: Target,
+        case: Case,
+        masks: list[Mask] | None = None,
+    ) -> Course:
+        return follow(
+            answer,
+            target,
+            run.mode,
+            goal=self.goal,
+            at_least=self.at_least,
+            most=self.most,
+            jitter=run.jitter,
+            rng=np.random.default_rng(case.seed),
+            watch=None if masks is None else masks.append,
+        )
+
+    def _check(self, target: Target, case: Case, mode: Mode) -> None:
+        """The measurement checks itself: the mask itself as answer needs one interaction.
+
+        Once a case, which costs a hundredth of the network's time. Raises DataError.
+        """
+        course = follow(perfect(target), target, mode, at_least=1)
+        if course.ious != (1.0,):
+            raise DataError(
+                f"Self-check failed for objects {case.ids} of picture {case.index}: their own mask "
+                f"as answer reached {course.ious}. The data set's reader or the protocol is wrong."
+            )
+        self.checked += 1
+
+
+def perfect(target: Target) -> Callable[..., Mask]:
+    """Somebody who always answers with the very mask that is wanted."""
+    return lambda *_: target.mask
+
+
+def key_of(sample: Sample, case: Case) -> str:
+    """Names the picture's content to the predictors' caches, across data sets."""
+    return f"{case.source}:{sample.key}:{case.index}"

@@ -1,0 +1,1 @@
+"""Fine-tuning a version on a team's own labels."""

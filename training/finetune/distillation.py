@@ -1,0 +1,109 @@
+"""What a network knew is kept: beside a team's labels it goes on answering as the base model does.
+
+A team's pictures show much that the team never labels. There, at random places and by the base
+model's own words, the base model's answers are the right ones; the network is asked the same and
+pulled towards them (Li and Hoiem 2016 call it learning without forgetting). Where base data are at
+hand, they teach this better (`replay` in fine_tune.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from model.checkpoint import Checkpoint
+from model.network.phraseclick import Features, PhraseClick
+from model.tokenizer import PhraseReader
+from training.data.batch import Batch, Question, told
+from training.prompts.annotator import Hand
+from training.prompts.vocabulary import concept_of, every_word_for
+from training.train.initialisation import trained_on
+
+# Of the questions: a click alone, a phrase alone; the rest are a click with a phrase.
+CLICK_ALONE, PHRASE_ALONE = 0.4, 0.3
+# How often a second click, of either sign, corrects the base model's first answer.
+SECOND_CLICK = 0.4
+_NO_HAND = Hand(0.0, False, False, False, (), ())
+
+
+@dataclass
+class Distillation:
+    """Questions about a batch's pictures, and how far the answers are from the base model's.
+
+    weight: of its loss. seed: of the questions, which depend on it and on the step's number alone.
+    """
+
+    base: Checkpoint
+    reader: PhraseReader
+    device: torch.device
+    weight: float = 1.0
+    seed: int = 1
+    _teacher: PhraseClick = field(init=False)
+    _words: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._teacher = self.base.network().to(self.device).for_serving()
+        concepts = sorted({concept_of(each) for each in trained_on(self.base)})
+        self._words = tuple(word for each in concepts for word in every_word_for(each))
+
+    def __call__(self, network: PhraseClick, features: Features, batch: Batch, step: int) -> Tensor:
+        """The loss of one question a picture; features: the batch's pictures, encoded."""
+        rng = np.random.default_rng([self.seed, step, 7])
+        questions = [self._question(place, batch, rng) for place in range(len(batch.image))]
+        previous: Tensor | None = None
+        with torch.no_grad():
+            seen = self._teacher.encode(batch.image)
+            wanted = self._asked(self._teacher, seen, questions, None)
+            if rng.random() < SECOND_CLICK:
+                previous = (wanted > 0).to(wanted.dtype)
+                previous = functional.interpolate(previous, size=batch.image.shape[2:])
+                for place, question in enumerate(questions):
+                    question.clicks.append(_anywhere(batch, place, rng, int(rng.choice((-1, 1)))))
+                wanted = self._asked(self._teacher, seen, questions, previous)
+            wanted = torch.sigmoid(wanted.float())
+        found = self._asked(network, features, questions, previous).float()
+        # Cross-entropy less what the base model itself is unsure of: 0 where both agree.
+        loss = functional.binary_cross_entropy_with_logits(found, wanted)
+        return self.weight * (loss - functional.binary_cross_entropy(wanted, wanted))
+
+    def _asked(
+        self,
+        network: PhraseClick,
+        features: Features,
+        questions: Sequence[Question],
+        previous: Tensor | None,
+    ) -> Tensor:
+        texts = [question.text for question in questions]
+        clicks, words = told(questions, texts, self.reader, self.device)
+        return network.decode(features, clicks, words, previous).mask_logits
+
+    def _question(self, place: int, batch: Batch, rng: np.random.Generator) -> Question:
+        chance = rng.random()
+        text = ""
+        if chance >= CLICK_ALONE and self._words:
+            text = self._words[int(rng.integers(len(self._words)))]
+        alone = bool(text) and chance < CLICK_ALONE + PHRASE_ALONE
+        clicks = [] if alone else [_anywhere(batch, place, rng, 1)]
+        return Question(text, (), clicks, not alone, 0, False, _NO_HAND)
+
+
+def _anywhere(
+    batch: Batch, place: int, rng: np.random.Generator, sign: int
+) -> tuple[float, float, int]:
+    """A click on a random pixel of this picture, off what the batch asks for in it if there is one.
+
+    On what the team labeled its masks are right, and not the base model's.
+    """
+    labeled = (batch.target[batch.picture_index == place, 0] > 0.25).any(0)
+    height, width = batch.image.shape[2:]
+    x = y = 0
+    for _ in range(8):
+        x, y = int(rng.integers(width)), int(rng.integers(height))
+        if not bool(labeled[y, x]):
+            break
+    return x + 0.5, y + 0.5, sign

@@ -1,0 +1,1 @@
+"""The gate: whether a new version may replace the champion."""

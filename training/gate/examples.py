@@ -1,0 +1,169 @@
+"""What a candidate won and lost most, as pictures that a person can judge at one glance.
+
+Champion on the left, candidate on the right: the picture, what was wanted as a white line, what was
+answered in blue, positive clicks green and negative ones red. All after the same number of
+interactions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from skimage.segmentation import find_boundaries
+
+from training.evaluation.cases import target_of
+from training.evaluation.gallery import around
+from training.evaluation.protocol import Mask, Spot
+from training.evaluation.run import Measurement, Result, Run
+from training.gate.rules import Which
+
+# Of each set so many won and so many lost ones.
+EACH = 3
+AFTER = 3
+# Of one half of a picture, and the share of it that an answer is tinted.
+WIDTH = 360
+GAP = 8
+RADIUS = 5
+TINT = 0.45
+BLUE, GREEN, RED, WHITE = (30, 110, 255), (40, 210, 80), (235, 50, 50), (255, 255, 255)
+QUALITY = 80
+
+
+@dataclass(frozen=True)
+class _Duel:
+    """One question, as both answered it: run and result of the candidate, then the champion's."""
+
+    candidate: tuple[Run, Result]
+    champion: tuple[Run, Result]
+
+    @property
+    def gain(self) -> float:
+        return _score(self.candidate[1]) - _score(self.champion[1])
+
+
+def examples(
+    which: Which,
+    measurement: Measurement,
+    folder: Path | None,
+    check: Callable[[], None] | None = None,
+) -> list[dict[str, Any]]:
+    """The questions with the largest gains and losses of mean IoU after 1 to 3 interactions.
+
+    A picture is shown once for each. With a folder, "picture" is the name of a file in it, else
+    "". check: called before two are asked once more, for their masks.
+    """
+    duels = sorted(_duels(measurement), key=lambda duel: -duel.gain)
+    kinds = {
+        "won": _once_a_picture([duel for duel in duels if duel.gain > 0]),
+        "lost": _once_a_picture([duel for duel in reversed(duels) if duel.gain < 0]),
+    }
+    found = []
+    for kind, chosen in kinds.items():
+        for number, duel in enumerate(chosen, 1):
+            name = ""
+            if folder is not None:
+                if check:
+                    check()
+                name = f"{which}-{kind}-{number}.jpg"
+                folder.mkdir(parents=True, exist_ok=True)
+                picture = _side_by_side(measurement, duel)
+                picture.save(folder / name, quality=QUALITY, optimize=True)
+            found.append({"set": which, "kind": kind, **_told(duel), "picture": name})
+    return found
+
+
+def _duels(measurement: Measurement) -> Iterator[_Duel]:
+    """Runs stand in pairs of one mode, the candidate's first."""
+    for mine, theirs in zip(measurement.runs[::2], measurement.runs[1::2], strict=True):
+        results = measurement.results[mine], measurement.results[theirs]
+        for one, other in zip(*results, strict=True):
+            yield _Duel((mine, one), (theirs, other))
+
+
+def _score(result: Result) -> float:
+    return sum(result.course.iou(count) for count in range(1, AFTER + 1)) / AFTER
+
+
+def _once_a_picture(duels: Iterable[_Duel]) -> list[_Duel]:
+    first: dict[int, _Duel] = {}
+    for duel in duels:
+        first.setdefault(duel.candidate[1].case.index, duel)
+    return list(first.values())[:EACH]
+
+
+def _told(duel: _Duel) -> dict[str, Any]:
+    run, result = duel.candidate
+    case = result.case
+    return {
+        "gain": round(duel.gain, 4),
+        "key": result.key,
+        "objects": list(case.ids),
+        "category": case.category,
+        "mode": run.mode,
+        "phrase": "" if run.mode == "clicks" else case.phrase,
+        "candidate": _course(result),
+        "champion": _course(duel.champion[1]),
+    }
+
+
+def _course(result: Result) -> dict[str, Any]:
+    """IoU after each interaction, and where was clicked."""
+    return {
+        "ious": [round(value, 4) for value in result.course.ious],
+        "clicks": [[x, y, int(positive)] for x, y, positive in result.course.clicks],
+    }
+
+
+def _side_by_side(measurement: Measurement, duel: _Duel) -> Image.Image:
+    answers: list[tuple[Mask, Sequence[Spot]]] = []
+    for run, result in (duel.champion, duel.candidate):
+        sample, masks = measurement.again(run, result)
+        shown = min(AFTER, len(masks))
+        clicks = shown if run.mode == "clicks" else shown - 1
+        answers.append((masks[shown - 1], result.course.clicks[:clicks]))
+    wanted = target_of(sample, duel.candidate[1].case).mask
+    spots = [spot for _, clicks in answers for spot in clicks]
+    view = around([wanted, *(mask for mask, _ in answers)], spots)
+    halves = [_half(sample.image, wanted, mask, clicks, view) for mask, clicks in answers]
+    both = Image.new("RGB", (2 * WIDTH + GAP, halves[0].height), WHITE)
+    both.paste(halves[0], (0, 0))
+    both.paste(halves[1], (WIDTH + GAP, 0))
+    return both
+
+
+def _half(
+    image: NDArray[np.uint8],
+    wanted: Mask,
+    answer: Mask,
+    clicks: Sequence[Spot],
+    view: tuple[int, int, int, int],
+) -> Image.Image:
+    """One answer, in the part of the picture that ``view`` is: left, top, width, height."""
+    left, top, width, height = view
+    part = np.s_[top : top + height, left : left + width]
+    scale = WIDTH / width
+    size = WIDTH, max(1, round(height * scale))
+    picture = np.asarray(
+        Image.fromarray(image[part]).resize(size, Image.Resampling.BICUBIC), np.float32
+    )
+    tinted = _enlarged(answer[part], size)
+    drawn = np.where(tinted[..., None], (1 - TINT) * picture + TINT * np.array(BLUE), picture)
+    drawn[find_boundaries(_enlarged(wanted[part], size), mode="thick")] = WHITE
+    found = Image.fromarray(drawn.round().astype(np.uint8))
+    canvas = ImageDraw.Draw(found)
+    for x, y, positive in clicks:
+        centre = (x - left) * scale, (y - top) * scale
+        canvas.circle(centre, RADIUS, fill=GREEN if positive else RED, outline=WHITE, width=2)
+    return found
+
+
+def _enlarged(mask: Mask, size: tuple[int, int]) -> Mask:
+    """With soft corners instead of steps."""
+    soft = Image.fromarray(mask.astype(np.uint8) * 255).resize(size, Image.Resampling.BILINEAR)
+    return np.asarray(soft) > 127

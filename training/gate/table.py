@@ -1,0 +1,88 @@
+"""A verdict as tables in a terminal, from its report alone: one that was kept can be shown too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from training.gate.rules import ALL, CHANCE, MEASURES
+
+STYLES = {"better": "green", "same": "", "worse": "red", "much worse": "bold red"}
+
+
+def tables(report: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """Each set with its comparisons, then the verdict."""
+    for part in report["sets"].values():
+        yield from set_tables(part)
+    passed = report["passed"]
+    yield Text.assemble(
+        ("Passed. " if passed else "Rejected. ", "bold green" if passed else "bold red"),
+        report["reason"],
+    )
+
+
+def set_tables(part: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """One set: how much was asked, its comparisons, and what could not be asked about."""
+    called = part["called"][0].upper() + part["called"][1:]
+    yield Text(f"{called}: {part['objects']} objects on {part['pictures']} pictures", style="bold")
+    if part["comparisons"]:
+        yield _comparisons(part["comparisons"])
+    for remark in remarks(part):
+        yield Text(remark, style="yellow")
+
+
+def remarks(part: Mapping[str, Any]) -> Iterator[str]:
+    """What of a set could not be asked about."""
+    if part["empty"]:
+        yield f"{part['empty']} pictures without any object."
+    if part["specks"]:
+        yield f"{part['specks']} objects under 50 pixels were left out."
+    if part["unreadable"]:
+        yield (
+            f"{len(part['unreadable'])} pictures could not be read, the first: "
+            + part["unreadable"][0]
+        )
+
+
+def _comparisons(found: list[Mapping[str, Any]]) -> Table:
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("asked by")
+    table.add_column("")
+    for name in ("champion", "candidate", "difference (95 %)"):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    mode = ""
+    for each in found:
+        if mode and each["mode"] != mode:
+            table.add_section()
+        first = each["mode"] != mode
+        mode = each["mode"]
+        digits = 2 if each["measure"] == "noc85" else 3
+        table.add_row(
+            _asked_by(mode) if first else "",
+            MEASURES[each["measure"]],
+            f"{each['champion']:.{digits}f}",
+            f"{each['candidate']:.{digits}f}",
+            f"{each['difference']:+.{digits}f} "
+            f"({each['low']:+.{digits}f} to {each['high']:+.{digits}f})",
+            Text(_says(each), style=STYLES[each["says"]]),
+        )
+    return table
+
+
+def _asked_by(mode: str) -> str:
+    return "either" if mode == ALL else mode.replace("+", ", ")
+
+
+def _says(each: Mapping[str, Any]) -> str:
+    """The finding; where luck alone keeps it from being one, that too."""
+    luck = each["chance"]
+    beyond = each["low"] > 0 or each["high"] < 0
+    if each["says"] == "same" and luck is not None and luck > CHANCE and beyond:
+        return f"may be luck ({luck:.0%})"
+    return str(each["says"])

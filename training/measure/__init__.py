@@ -1,1 +1,0 @@
-"""What `training.evaluation` is made of: cases, who answers, figures, and how they are shown."""

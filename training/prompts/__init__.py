@@ -1,0 +1,1 @@
+"""What a simulated annotator asks: vocabulary, phrases, clicks and corrections."""

@@ -1,0 +1,79 @@
+"""A view and all that can be said of it: measured when first asked for, or said by people.
+
+Phrases that people wrote are used where they are still true: mirrored with a mirrored picture,
+without place words in a part of it, without colours where it is shown grey.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from training.data.sample import SampleObject
+from training.data.transforms import Tint, View
+from training.prompts.attributes import AttributeWords
+from training.prompts.mirrored import mirrored, names_place
+from training.prompts.phrases import Phrase
+from training.prompts.scenes import Scene
+from training.prompts.vocabulary import COLOURS
+
+# The whole picture is measured at no more than about this many pixels a side.
+MEASURED = 512
+
+
+class PictureScene:
+    """The scenes of one view, measured when first asked for, and what people said of them.
+
+    tint: what the view's picture has been through already.
+    """
+
+    def __init__(
+        self,
+        view: View,
+        tint: Tint | None = None,
+        words: AttributeWords | None = None,
+    ) -> None:
+        self.view = view
+        self._tint = tint
+        self._words = words or AttributeWords()
+
+    @cached_property
+    def shown(self) -> Scene:
+        """What is in view."""
+        return Scene(self.view.image, self.view.instances, self.view.sample.objects)
+
+    @cached_property
+    def whole(self) -> Scene:
+        """What is in the picture. A close view keeps the words that were typed for the picture."""
+        sample = self.view.sample
+        if self.view.kind == "whole":
+            return self.shown
+        step = max(max(sample.instances.shape) // MEASURED, 1)
+        rows, columns = slice(None, None, step), slice(None, None, step)
+        image, instances = sample.image[rows, columns], sample.instances[rows, columns]
+        if self.view.mirrored:
+            image, instances = image[:, ::-1], instances[:, ::-1]
+        return Scene(self._tint(image) if self._tint else image, instances, sample.objects)
+
+    def human(self, about: SampleObject, *, of_picture: bool = False) -> list[Phrase]:
+        """What people said of this object alone, as far as it holds in this view.
+
+        of_picture: places in the whole picture are meant, although a part of it is shown.
+        """
+        places = of_picture or self.view.kind == "whole"
+        texts = [self._still_true(text, places=places) for text in about.phrases]
+        return [Phrase(text, (about.id,), self._words.held(text)) for text in texts if text]
+
+    def expressions(self) -> list[Phrase]:
+        """What people said of several objects or of none; of the whole picture only."""
+        if self.view.kind != "whole":
+            return []
+        said = self.view.sample.expressions
+        texts = [(self._still_true(each.text, places=True), each.ids) for each in said]
+        return [Phrase(text, ids, self._words.held(text)) for text, ids in texts if text]
+
+    def _still_true(self, text: str, *, places: bool) -> str | None:
+        if not places and names_place(text):
+            return None
+        if self._tint and not self._tint.saturation and set(COLOURS) & set(self._words.held(text)):
+            return None
+        return mirrored(text) if self.view.mirrored else text

@@ -1,0 +1,1 @@
+"""A simulated team that labels, trains and labels on."""

@@ -1,0 +1,123 @@
+"""What a run starts with: the words it knows, and a network for what its data show.
+
+A new network takes its backbone's trained weights; one that goes on from a checkpoint takes all of
+it, and may have grown: new fields of [model], new categories of the data.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from model.checkpoint import Checkpoint
+from model.config import ModelConfig
+from model.network.phraseclick import PhraseClick
+from model.tokenizer import PhraseReader
+from training.data import Dataset, Without, open_dataset, overlapping
+from training.prompts.vocabulary import COLOURS, PLACES, SIZES, attributes_for, concept_of
+from training.prompts.word_vectors import DIM, train_word_vectors
+from training.train.distributed import Ranks
+from training.train.recipe import Recipe
+from training.train.weight_expansion import grow_from
+
+log = logging.getLogger(__name__)
+
+WORDS = "word_vectors.npz"
+LEFT_OUT = "left_out.json"
+
+
+def training_data(recipe: Recipe, folder: Path, data: Path, ranks: Ranks) -> Dataset:
+    """The recipe's pictures, without those of the data sets that it is to be kept apart from.
+
+    Which ones these are is found out once, since every picture has to be looked at, and kept in the
+    run's folder; how many they are is in the log.
+    """
+    dataset = open_dataset(recipe.data.train, data)
+    if recipe.data.at_most:
+        dataset = Without(dataset, range(recipe.data.at_most, len(dataset)))
+    if not recipe.data.apart_from:
+        return dataset
+    path = folder / LEFT_OUT
+    if ranks.first and _left_out(path, len(dataset)) is None:
+        found = overlapping(dataset, open_dataset(recipe.data.apart_from, data))
+        path.write_text(json.dumps({"of": len(dataset), "left_out": found}), encoding="utf-8")
+    ranks.wait()
+    left_out = _left_out(path, len(dataset)) or []
+    log.info("%d of %d pictures also occur in %s and are left out.",
+             len(left_out), len(dataset), ", ".join(recipe.data.apart_from))  # fmt: skip
+    return Without(dataset, left_out)
+
+
+def _left_out(path: Path, of: int) -> list[int] | None:
+    """What was found out before, of a data set of this size."""
+    if not path.exists():
+        return None
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return [int(index) for index in found["left_out"]] if found["of"] == of else None
+
+
+def categories_of(dataset: Dataset) -> list[str]:
+    """Every category that occurs, sorted."""
+    return sorted(
+        {
+            each.category
+            for index in range(len(dataset))
+            for each in dataset.objects(index)
+            if each.category
+        }
+    )
+
+
+def trained_on(start: Checkpoint) -> list[str]:
+    """The categories a checkpoint says it has seen; of an older one, the things it can name."""
+    listed = start.metrics.get("metrics", {}).get("categories")
+    if listed is not None:
+        return [str(each) for each in listed]
+    return [name for name in start.config.attributes if name not in (*COLOURS, *PLACES, *SIZES)]
+
+
+def read_words(folder: Path) -> PhraseReader:
+    """The run's own word vectors."""
+    with np.load(folder / WORDS, allow_pickle=False) as stored:
+        return PhraseReader([str(word) for word in stored["words"]], stored["vectors"])
+
+
+def learn_words(folder: Path, recipe: Recipe, categories: list[str], data: Path) -> None:
+    """Learn the run's word vectors when it first starts: from the recipe's text and categories."""
+    path = folder / WORDS
+    if path.exists():
+        return
+    text: Path | list[str] = data / recipe.data.text if recipe.data.text else []
+    dim = int(recipe.model.get("word_dim", DIM))
+    words, vectors = train_word_vectors(text, categories, dim=dim)
+    partial = folder / f"partial-{WORDS}"
+    np.savez(partial, words=np.array(words), vectors=vectors)
+    partial.replace(path)
+
+
+def new_network(
+    recipe: Recipe, categories: list[str], reader: PhraseReader, data: Path
+) -> PhraseClick:
+    """A new network with its backbone's trained weights, where the recipe names some."""
+    attributes = attributes_for(concept_of(each) for each in categories)
+    config = ModelConfig.from_dict(dict(recipe.model))
+    network = PhraseClick(replace(config, attributes=attributes, word_dim=reader.dim))
+    source = recipe.data.backbone_weights
+    if source:
+        file = data / source
+        network.backbone.load_pretrained(file if file.exists() else source)
+    return network
+
+
+def grown_network(start: Checkpoint, recipe: Recipe, categories: list[str]) -> PhraseClick:
+    """The checkpoint's network, with what the recipe and the data ask for beyond it."""
+    config = ModelConfig.from_dict({**start.config.to_dict(), **recipe.model})
+    asked = attributes_for(concept_of(each) for each in categories)
+    attributes = dict.fromkeys((*start.config.attributes, *asked))
+    network = PhraseClick(replace(config, attributes=tuple(attributes)))
+    grow_from(network, start.state)
+    return network

@@ -1,0 +1,386 @@
+"""The training loop, readable from top to bottom.
+
+One step: a batch of views is encoded once; the simulated annotator looks at the network's own
+answers for a few rounds and corrects them (nothing is learned from those); then all prompts, with
+the clicks gathered and the last answer as previous mask, are answered once more, and that answer
+is learned from. Everything random in a step comes from the seed and the step's number, so a run
+that was killed goes on as if it had not been.
+
+What else a run needs has a file each: batches made ahead (ahead.py), several processes (ranks.py),
+mixed precision (precision.py), rates (schedule.py), the averaged weights (average.py), what is
+kept in its folder (state.py), what can go wrong (failures.py), curves (board.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from model import checkpoint
+from model.network.phraseclick import Features, PhraseClick
+from model.tokenizer import PhraseReader
+from training.data import Dataset, open_dataset
+from training.data.batch import Batch, held_attributes, told
+from training.data.batches import Batches
+from training.data.prefetch import Order, made_ahead, workers_for
+from training.errors import RecipeError
+from training.prompts.simulation import corrected
+from training.train import state
+from training.train.amp import Precision, in_full
+from training.train.distributed import Ranks, device_for, joined
+from training.train.ema import Average
+from training.train.failures import check_finite, out_of_memory_explained
+from training.train.initialisation import (
+    categories_of,
+    grown_network,
+    learn_words,
+    new_network,
+    read_words,
+    trained_on,
+    training_data,
+)
+from training.train.log_lines import printed
+from training.train.losses import AttributeLoss, mean_iou, total_loss
+from training.train.recipe import Recipe, read_stages
+from training.train.schedule import make_optimizer, set_rates
+from training.train.tensorboard import Board
+from training.train.validation import choose_cases, quick_look, sources_of
+
+log = logging.getLogger(__name__)
+
+Report = Callable[[dict[str, Any]], None]
+"""Is told each entry of the log."""
+Tick = Callable[[float, dict[str, float]], None]
+"""Is told after each step how much is done, 0 to 1, and the step's figures."""
+Beside = Callable[[PhraseClick, Features, Batch, int], Tensor]
+"""Something else to learn in the same step, from the same pictures: its loss."""
+
+
+class Run:
+    """One training run in a folder; of several processes, this one's part in it."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: Path,
+        data: Path,
+        *,
+        ranks: Ranks | None = None,
+        start: Path | None = None,
+        dataset: Dataset | None = None,
+        reader: PhraseReader | None = None,
+        beside: Beside | None = None,
+    ) -> None:
+        """start: a checkpoint to start from, instead of the recipe's.
+
+        dataset: what to train on, opened already, instead of the recipe's. reader: the start's
+        words and perhaps more of them. beside: what else is learned in each step.
+        """
+        train = recipe.train
+        self.recipe = recipe
+        self.folder = folder
+        self.ranks = ranks or Ranks(device_for(train.device))
+        self.device = self.ranks.device
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.set_flush_denormal(True)
+        torch.backends.cudnn.benchmark = True
+        if train.threads:
+            torch.set_num_threads(train.threads)
+        torch.manual_seed(train.seed)
+
+        if dataset is None:
+            dataset = training_data(recipe, folder, data, self.ranks)
+        self.beside = beside
+        self.val = open_dataset(recipe.data.val, data) if recipe.data.val else None
+        self.batches = Batches(dataset, recipe, rank=self.ranks.rank, world=self.ranks.world)
+        categories = categories_of(dataset)
+        if recipe.data.start and start is None:
+            start = data / recipe.data.start
+        origin = checkpoint.load(start) if start else None
+        self.parent = origin.version if origin else None
+        # What the network has been trained on, here or before: evaluation tells it from the unseen.
+        self.categories = sorted({*categories, *(trained_on(origin) if origin else ())})
+        if origin:
+            self.reader = reader or origin.reader()
+            network = grown_network(origin, recipe, categories)
+        else:
+            if self.ranks.first:
+                learn_words(folder, recipe, categories, data)
+            self.ranks.wait()
+            self.reader = read_words(folder)
+            network = new_network(recipe, categories, self.reader, data)
+
+        config = network.config
+        self.network = self.ranks.prepare(network)
+        self.average = Average(self.network, self.ranks.place(PhraseClick(config)), train.ema)
+        self.attribute_loss = AttributeLoss(len(config.attributes)).to(self.device)
+        self.attribute_index = {name: i for i, name in enumerate(config.attributes)}
+        self.optimizer = make_optimizer(self.network, train)
+        self.precision = Precision(train.amp, self.device)
+        self.step = 0
+        self.seconds = 0.0
+        # Figures of the steps since the last entry of the log.
+        self.figures: dict[str, list[float]] = {}
+        self.passed_over: set[str] = set()
+
+    @property
+    def progress(self) -> float:
+        """How much of the schedule is done, 0 to 1."""
+        train = self.recipe.train
+        of_steps = self.step / train.steps if train.steps else 0.0
+        return max(of_steps, self.seconds / (60.0 * train.minutes) if train.minutes else 0.0)
+
+    def train(self, report: Report, tick: Tick | None = None) -> None:
+        """Train to the end of the schedule. Raises DivergedError, TooLargeError, DataError."""
+        train = self.recipe.train
+        saved = validated = self.seconds
+        with contextlib.ExitStack() as stack:
+            steps = stack.enter_context(contextlib.closing(self.steps()))
+            board = None
+            if train.tensorboard and self.ranks.first:
+                board = stack.enter_context(contextlib.closing(Board(self.folder, self.step)))
+            for figures in steps:
+                if tick:
+                    tick(min(self.progress, 1.0), figures)
+                if self.step % train.log_every == 0:
+                    self.log_figures(report, board)
+                if self.seconds - saved > 60 * train.save_minutes:
+                    self.save()
+                    saved = self.seconds
+                if self.seconds - validated > 60 * train.validate_minutes:
+                    self.validate(report, board)
+                    validated = self.seconds
+            self.save()
+            self.validate(report, board)
+            self.ranks.wait()
+
+    def steps(self) -> Generator[dict[str, float]]:
+        """Step after step to the end of the schedule; gives each one's figures once it is done."""
+        with contextlib.closing(self._batches_ahead()) as batches:
+            while self.progress < 1.0:
+                start = time.monotonic()
+                with out_of_memory_explained(self.step, self._size(), self._where()):
+                    batch = next(batches)
+                    waited = time.monotonic() - start
+                    figures = {**self.learn(batch.to(self.device)), "waited": waited}
+                self.step += 1
+                (seconds,) = self.ranks.mean([time.monotonic() - start])
+                self.seconds += seconds
+                for name, value in {**figures, "seconds": seconds}.items():
+                    self.figures.setdefault(name, []).append(value)
+                self.passed_over.update(batch.passed_over)
+                yield figures
+
+    def learn(self, batch: Batch) -> dict[str, float]:
+        """One step on one batch, which lies on the device; returns the figures for the log."""
+        train, questions = self.recipe.train, batch.questions
+        self.network.train(not train.frozen_norms)
+        rate = set_rates(self.optimizer, train, self.step, self.progress)
+
+        with self.precision.cast():
+            features = self.network.encode(batch.image)
+            previous = corrected(self.network, self.reader, features, batch)
+            texts = [question.text for question in questions]
+            clicks, words = told(questions, texts, self.reader, self.device)
+            output = self.network.decode(features, clicks, words, previous, batch.picture_index)
+        output = in_full(output)
+        loss, parts = total_loss(
+            output,
+            batch.target,
+            batch.void,
+            batch.coarse_source,
+            held_attributes(questions, self.attribute_index).to(self.device),
+            torch.tensor([bool(text) for text in texts], device=self.device),
+            self.attribute_loss,
+            self.recipe.loss,
+        )
+        if self.beside is not None:
+            with self.precision.cast():
+                parts["beside"] = self.beside(self.network, features, batch, self.step)
+            loss = loss + parts["beside"]
+
+        self.optimizer.zero_grad(set_to_none=True)
+        self.precision.backward(loss)
+        self.ranks.average_gradients(self.network.parameters())
+        self.precision.unscale(self.optimizer)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), train.clip)
+        iou = mean_iou(output.logits_full().detach(), batch.target, batch.void)
+        reached, length, overlap = self.ranks.mean([float(loss.detach()), float(norm), float(iou)])
+        check_finite(reached, "loss", self.step, batch.keys, self._where())
+        if not self.precision.may_overflow:
+            check_finite(length, "gradient", self.step, batch.keys, self._where())
+        self.precision.step(self.optimizer)
+        self.ranks.average_buffers(self.network, self.attribute_loss)
+        self.average.follow(self.step)
+        return {
+            **{name: float(value.detach()) for name, value in parts.items()},
+            "loss": reached,
+            "iou": overlap,
+            "norm": length,
+            "rate": rate,
+        }
+
+    def validate(self, report: Report, board: Board | None = None) -> None:
+        """Log a quick look at fixed objects, by source."""
+        if self.val is None or not self.ranks.first:
+            return
+        train = self.recipe.train
+        looks: dict[str, Any] = {}
+        for source in sources_of(self.val, train.validate_sources):
+            cases = choose_cases(self.val, train.validate_objects, source)
+            if cases:
+                looks[source] = quick_look(self.average.network, self.reader, self.val, cases)
+        self._record(report, looks, board)
+
+    def save(self) -> None:
+        """Write the state to go on from, and the averaged network as a checkpoint."""
+        if not self.ranks.first:
+            return
+        state.write_state(self.folder, self.snapshot())
+        metrics = {
+            "step": self.step,
+            "seconds": round(self.seconds),
+            "categories": self.categories,
+            "recipe": self.recipe.to_dict(),
+        }
+        state.export(
+            self.folder, self.step, self.average.network, self.reader, metrics, self.parent
+        )
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything to go on from."""
+        return {
+            **{name: part.state_dict() for name, part in self._parts().items()},
+            "step": self.step,
+            "seconds": self.seconds,
+            "figures": self.figures,
+            "passed_over": sorted(self.passed_over),
+        }
+
+    def resume(self) -> bool:
+        """Go on from the folder's state, if there is one. Raises RecipeError if it is another's."""
+        found = state.read_state(self.folder)
+        if found is None:
+            return False
+        self.restore(found)
+        return True
+
+    def restore(self, found: Mapping[str, Any]) -> None:
+        """Go on from this state. Raises RecipeError if it is another network's."""
+        try:
+            for name, part in self._parts().items():
+                part.load_state_dict(found[name])
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise RecipeError(
+                f"The state in {self.folder} is of another network than the recipe asks for: go on "
+                f"with the recipe it was made with, or name another folder. ({error})"
+            ) from error
+        self.step, self.seconds = int(found["step"]), float(found["seconds"])
+        self.figures = found["figures"]
+        self.passed_over = set(found["passed_over"])
+        if self.ranks.first:
+            state.rewind_history(self.folder, self.step)
+
+    def _parts(self) -> dict[str, Any]:
+        """Everything that changes with a step and has a state."""
+        return {
+            "network": self.network,
+            "average": self.average.network,
+            "optimizer": self.optimizer,
+            "precision": self.precision,
+            "attribute_loss": self.attribute_loss,
+        }
+
+    def _batches_ahead(self) -> Generator[Batch]:
+        train = self.recipe.train
+        workers = workers_for(train.workers, self.device, os.cpu_count() or 1, self.ranks.world)
+        return made_ahead(
+            self.batches.make, self._orders(), workers, pinned=self.device.type == "cuda"
+        )
+
+    def _orders(self) -> Iterator[Order]:
+        """Each step from here on, and the size of its views."""
+        train = self.recipe.train
+        for step in itertools.count(self.step):
+            # Of a schedule by time it is the size of when the batch is made.
+            done = step / train.steps if train.steps else self.progress
+            small = train.first_crop and done < train.first_share
+            yield step, train.first_crop if small else train.crop
+
+    def log_figures(self, report: Report, board: Board | None) -> None:
+        means = {name: float(np.mean(values)) for name, values in self.figures.items()}
+        if self.passed_over:
+            means["passed_over"] = len(self.passed_over)
+        self.figures = {}
+        self._record(report, means, board)
+
+    def _record(self, report: Report, figures: dict[str, Any], board: Board | None) -> None:
+        entry = {"step": self.step, "progress": self.progress, **figures}
+        if self.ranks.first:
+            state.append_history(self.folder, entry)
+            if board:
+                board.write(self.step, figures)
+            report(entry)
+
+    def _size(self) -> str:
+        train = self.recipe.train
+        each = f"{train.pictures} pictures x {train.prompts} prompts at crop {train.crop}"
+        return f"{each} on {self.device}"
+
+    def _where(self) -> str:
+        return state.about_state(self.folder)
+
+
+def main(
+    config: Path | str,
+    *,
+    out: Path | str,
+    data: Path | str = ".",
+    resume: bool = True,
+    report: Report | None = None,
+    tick: Tick | None = None,
+) -> Path:
+    """Train as a TOML recipe says and return the folder of the last checkpoint.
+
+    out: the run's folder; of a recipe with stages each has a folder of its own in it. data: the
+    folder that the recipe's paths are relative to. resume: go on where the folder's last run was
+    stopped; without it a folder with a state is refused.
+    """
+    out, data = Path(out), Path(data)
+    stages = read_stages(config)
+    folders = [out / stage.name for stage in stages]
+    if not resume and any((folder / state.STATE).exists() for folder in folders):
+        raise RecipeError(f"{out} holds a run already: go on with it, or name another folder.")
+    with joined(device_for(stages[0].recipe.train.device)) as ranks:
+        start: Path | None = None
+        for number, (stage, folder) in enumerate(zip(stages, folders, strict=True)):
+            run = Run(stage.recipe, folder, data, ranks=ranks, start=start)
+            if run.resume():
+                log.info("Going on at step %d.", run.step)
+            if run.progress < 1.0:
+                run.train(
+                    _of_stage(stage.name, report or printed),
+                    tick and _of_all(tick, number, len(stages)),
+                )
+            start = folder / state.LATEST
+            if stage.name and ranks.first:
+                state.point(out / state.LATEST, start)
+    return out / state.LATEST
+
+
+def _of_stage(name: str, report: Report) -> Report:
+    return (lambda entry: report({"stage": name, **entry})) if name else report
+
+
+def _of_all(tick: Tick, number: int, stages: int) -> Tick:
+    return lambda progress, figures: tick((number + progress) / stages, figures)

@@ -1,0 +1,127 @@
+"""The losses: is each pixel right, and does the fused feature still hold the phrase's attributes?
+
+The paper's mask loss is binary cross-entropy. Dice is added by choice, since in a picture full of
+background cross-entropy alone hardly notices a small object; focal may take its place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from model.network.phraseclick import Output
+
+
+@dataclass(frozen=True)
+class LossRecipe:
+    """Weights of the parts; 0 turns one off."""
+
+    cross_entropy: float = 1.0
+    # Exponent of the focal factor (1 - p)^gamma in the cross-entropy; 0 is plain cross-entropy.
+    focal_gamma: float = 0.0
+    dice: float = 1.0
+    # The late form's first guess at stride 8.
+    coarse: float = 0.4
+    attributes: float = 0.1
+    # Added to the weight of pixels within a few of the border, where the last IoU points are.
+    border: float = 1.5
+    # Weight of the outermost pixels of masks whose annotation is known to be coarse.
+    coarse_border: float = 0.5
+
+
+def pixel_weights(target: Tensor, void: Tensor, coarse: Tensor, recipe: LossRecipe) -> Tensor:
+    """B,1,H,W: 0 in void, more near the border, less on it where it is coarsely drawn.
+
+    target: B,1,H,W in [0, 1]. void: B,1,H,W bool. coarse: B bool.
+    """
+    weight = torch.ones_like(target)
+    if recipe.border > 0:
+        small = functional.avg_pool2d(target, 4)
+        mean = functional.avg_pool2d(small, 5, stride=1, padding=2, count_include_pad=False)
+        near = ((mean > 0.01) & (mean < 0.99)).to(target.dtype)
+        weight = weight + recipe.border * functional.interpolate(near, scale_factor=4.0)
+    if recipe.coarse_border < 1 and bool(coarse.any()):
+        mean = functional.avg_pool2d(target[coarse], 3, 1, 1, count_include_pad=False)
+        edge = (mean > 0.02) & (mean < 0.98)
+        weight[coarse] = torch.where(edge, weight[coarse] * recipe.coarse_border, weight[coarse])
+    return weight.masked_fill(void, 0.0)
+
+
+def mask_loss(logits: Tensor, target: Tensor, weight: Tensor, recipe: LossRecipe) -> Tensor:
+    """B: loss of each prompt's mask. All B,1,H,W."""
+    total = weight.sum((1, 2, 3)).clamp(min=1.0)
+    loss = logits.new_zeros(logits.shape[0])
+    if recipe.cross_entropy > 0:
+        each = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        if recipe.focal_gamma > 0:
+            each = each * (1.0 - torch.exp(-each.detach())).pow(recipe.focal_gamma)
+        loss = loss + recipe.cross_entropy * (each * weight).sum((1, 2, 3)) / total
+    if recipe.dice > 0:
+        guess = torch.sigmoid(logits)
+        both = (guess * target * weight).sum((1, 2, 3))
+        either = ((guess + target) * weight).sum((1, 2, 3))
+        # The constant makes an empty answer to an empty question right, and a full one wrong.
+        room = 0.002 * total
+        loss = loss + recipe.dice * (1.0 - (2.0 * both + room) / (either + room))
+    return loss
+
+
+class AttributeLoss(nn.Module):
+    """Weighted binary cross-entropy; w_i grows with the rarity of attribute i so far."""
+
+    seen: Tensor
+    held: Tensor
+
+    def __init__(self, attributes: int) -> None:
+        super().__init__()
+        self.register_buffer("seen", torch.tensor(20.0))
+        self.register_buffer("held", torch.ones(attributes))
+
+    def forward(self, logits: Tensor, held: Tensor) -> Tensor:
+        """Mean loss of B phrases. logits and held: B,A."""
+        if not logits.numel():
+            return logits.sum()
+        self.seen += held.shape[0]
+        self.held += held.sum(0)
+        share = self.held / self.seen
+        rarity = ((1.0 - share) / share).clamp(min=1e-3).sqrt().clamp(1.0, 12.0)
+        return functional.binary_cross_entropy_with_logits(logits, held, pos_weight=rarity)
+
+
+def total_loss(
+    output: Output,
+    target: Tensor,
+    void: Tensor,
+    coarse_source: Tensor,
+    held: Tensor,
+    has_phrase: Tensor,
+    attribute_loss: AttributeLoss,
+    recipe: LossRecipe,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The sum to minimise and its parts for the log, still on the device."""
+    weight = pixel_weights(target, void, coarse_source, recipe)
+    mask = mask_loss(output.logits_full(), target, weight, recipe).mean()
+    total = mask
+    parts = {"mask": mask.detach()}
+    if output.coarse_logits is not None and recipe.coarse > 0:
+        small = functional.avg_pool2d(target, 8)
+        kept = functional.avg_pool2d((~void).to(target.dtype), 8)
+        coarse = mask_loss(output.coarse_logits, small, kept, recipe).mean()
+        total = total + recipe.coarse * coarse
+        parts["coarse"] = coarse.detach()
+    if recipe.attributes > 0 and bool(has_phrase.any()):
+        named = attribute_loss(output.attribute_logits[has_phrase], held[has_phrase])
+        total = total + recipe.attributes * named
+        parts["attributes"] = named.detach()
+    return total, parts
+
+
+def mean_iou(logits: Tensor, target: Tensor, void: Tensor) -> Tensor:
+    """Mean IoU of B answers, void left out; 1 where nothing was asked for and nothing found."""
+    found, wanted, counts = logits > 0, target > 0.5, ~void
+    either = ((found | wanted) & counts).sum((1, 2, 3))
+    wrong = ((found != wanted) & counts).sum((1, 2, 3))
+    return (1.0 - wrong / either.clamp(min=1)).mean()
