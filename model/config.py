@@ -56,6 +56,16 @@ class ModelConfig:
     fine_phrase_queries: int = 0
     # Late form only: layers in which all places look at each other (self_attention.py).
     relation_layers: int = 0
+    # Late form only: channels at strides 4 and 2; 0 is a quarter and an eighth of ``channels``.
+    channels4: int = 0
+    channels2: int = 0
+    # Late form only: clicks and the previous mask also enter at stride 2, and the newest click has
+    # a map of its own at every stride: corrections are local and fine.
+    fine_prompts: bool = False
+    # Late form only: a box is an input of its own; without it the predictor asks by clicks.
+    box_prompts: bool = False
+    # Late form only: the network predicts the IoU of its mask.
+    iou_head: bool = False
     # Early form only: stride of the feature that ASPP sees.
     output_stride: Literal[16, 32] = 16
 

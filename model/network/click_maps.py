@@ -12,6 +12,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+# The newest click's map fades to 0 over this many pixels of the network input.
+NEWEST = 32.0
+
 
 class ClickBatch(NamedTuple):
     """Clicks of B prompts, padded to N.
@@ -54,6 +57,47 @@ def nearest_distance(
         squared = (down + other[..., None])[..., None] + across[:, :, None, :]  # B,N,H,W
         maps.append(squared.amin(1).sqrt_().clamp_(max=limit))
     return torch.stack(maps, 1)
+
+
+def newest_click_map(clicks: ClickBatch, height: int, width: int, stride: int) -> Tensor:
+    """B,1,H,W in [-1, 1]: the last click of each prompt with its sign, fading over ``NEWEST`` px.
+
+    A choice: it tells a correction from the clicks that the previous mask already answers.
+    """
+    xy, sign = clicks
+    batch, count = sign.shape
+    if count == 0:
+        return xy.new_zeros(batch, 1, height, width)
+    position = torch.arange(1, count + 1, device=sign.device) * (sign != 0)
+    newest = position.argmax(1)
+    last_xy = xy[torch.arange(batch, device=xy.device), newest]
+    last_sign = sign.gather(1, newest[:, None])[..., None]  # 0 where there is no click
+    columns = (torch.arange(width, device=xy.device, dtype=xy.dtype) + 0.5) * stride
+    rows = (torch.arange(height, device=xy.device, dtype=xy.dtype) + 0.5) * stride
+    across = (columns - last_xy[:, 0:1]).square()  # B,W
+    down = (rows - last_xy[:, 1:2]).square()  # B,H
+    distance = (down[:, :, None] + across[:, None]).sqrt_()
+    fading = (1.0 - distance.div_(NEWEST)).clamp_(min=0.0)
+    return (fading * last_sign.to(fading.dtype))[:, None]
+
+
+def box_map(boxes: Tensor, height: int, width: int, stride: int) -> Tensor:
+    """B,1,H,W in [0, 1]: filled boxes, anti-aliased over one cell; 0 in rows without a box.
+
+    boxes: B,4 (x1, y1, x2, y2) in pixels of the network input; x2 <= x1 means no box.
+    """
+    columns = (torch.arange(width, device=boxes.device, dtype=boxes.dtype) + 0.5) * stride
+    rows = (torch.arange(height, device=boxes.device, dtype=boxes.dtype) + 0.5) * stride
+    x1, y1, x2, y2 = (side[:, None] for side in boxes.unbind(1))
+    across = torch.minimum(columns - x1, x2 - columns).div_(stride).add_(0.5).clamp_(0.0, 1.0)
+    down = torch.minimum(rows - y1, y2 - rows).div_(stride).add_(0.5).clamp_(0.0, 1.0)
+    filled = down[:, :, None] * across[:, None] * has_box(boxes)[:, None, None].to(boxes.dtype)
+    return filled[:, None]
+
+
+def has_box(boxes: Tensor) -> Tensor:
+    """B bool: which rows of B,4 hold a box."""
+    return boxes[:, 2] > boxes[:, 0]
 
 
 def distance_maps(clicks: ClickBatch, height: int, width: int, limit: float) -> Tensor:

@@ -17,8 +17,9 @@ from model.config import ModelConfig
 from model.network.backbone import build_backbone
 from model.network.blocks import fold_norms
 from model.network.click_maps import ClickBatch, distance_maps
-from model.network.early import EarlyDecoder
-from model.network.late import LateDecoder, LateEncoder, LateFeatures, Prompts
+from model.network.early_decoder import EarlyDecoder
+from model.network.image_encoder import ImageEncoder, ImageFeatures
+from model.network.late_decoder import LateDecoder, Prompts
 from model.network.phrase_encoder import PhraseEncoder, WordBatch
 
 
@@ -41,6 +42,7 @@ class Output(NamedTuple):
     mask_logits: B,1,H/s,W/s; s is 2 in the late form, 4 in the early one.
     attribute_logits: B,A for ``config.attributes``; they mean something only beside a phrase.
     coarse_logits: B,1,H/8,W/8, the late form's first guess, for an auxiliary loss; else None.
+    iou_logits: B, the predicted IoU of the mask before the sigmoid; None without an IoU head.
     """
 
     mask_logits: Tensor
@@ -48,6 +50,7 @@ class Output(NamedTuple):
     coarse_logits: Tensor | None
     height: int
     width: int
+    iou_logits: Tensor | None = None
 
     def logits_full(self) -> Tensor:
         """B,1,H,W: mask logits at the size of the network input, bilinear."""
@@ -74,7 +77,7 @@ class PhraseClick(nn.Module):
         self.backbone = build_backbone(config)
         self.phrase = PhraseEncoder(config.word_dim, config.phrase_dim)
         if config.form == "late":
-            self.encoder = LateEncoder(config, self.backbone.channels)
+            self.encoder = ImageEncoder(config, self.backbone.channels)
             self.decoder: nn.Module = LateDecoder(config, self.phrase.out_dim)
         else:
             self.decoder = EarlyDecoder(config, self.backbone.channels, self.phrase.out_dim)
@@ -96,21 +99,24 @@ class PhraseClick(nn.Module):
         words: WordBatch,
         previous_mask: Tensor | None = None,
         picture_index: Tensor | None = None,
+        boxes: Tensor | None = None,
     ) -> Output:
         """Masks for B prompts.
 
         previous_mask: B,1,H,W in [0, 1] at the size of the network input, all 0 in rows that have
         none; the early form, as in the paper, does not look at it. picture_index: B int64, which
-        of the P encoded pictures a prompt is about; None where B is P, in order.
+        of the P encoded pictures a prompt is about; None where B is P, in order. boxes: B,4
+        (x1, y1, x2, y2) in pixels of the network input; a row with x2 <= x1 has no box. Only a
+        network with ``config.box_prompts`` looks at them.
         """
         phrase = self.phrase(words)
         has_phrase = words.length > 0
         height, width = features.height, features.width
         if self.config.form == "late":
-            prompts = Prompts(clicks, phrase, has_phrase, previous_mask, picture_index)
+            prompts = Prompts(clicks, phrase, has_phrase, previous_mask, picture_index, boxes)
             decoder = cast(LateDecoder, self.decoder)
-            mask, coarse, attributes = decoder(LateFeatures(*features.maps), prompts)
-            return Output(mask, attributes, coarse, height, width)
+            mask, coarse, attributes, iou = decoder(ImageFeatures(*features.maps), prompts)
+            return Output(mask, attributes, coarse, height, width, iou)
         (image,) = features.maps
         if picture_index is not None:
             image = image.index_select(0, picture_index)
@@ -126,9 +132,11 @@ class PhraseClick(nn.Module):
         words: WordBatch,
         previous_mask: Tensor | None = None,
         picture_index: Tensor | None = None,
+        boxes: Tensor | None = None,
     ) -> Output:
         """``decode(encode(image), ...)``."""
-        return self.decode(self.encode(image), clicks, words, previous_mask, picture_index)
+        features = self.encode(image)
+        return self.decode(features, clicks, words, previous_mask, picture_index, boxes)
 
     def for_serving(self) -> PhraseClick:
         """Fold norms, lay weights out for the CPU's convolutions, no gradients; in place."""

@@ -1,4 +1,4 @@
-"""Every place of a picture looks at every other: what "left dog" and "this one of them" need.
+"""Self-attention over all places of a picture: what "left dog" and "this one of them" need.
 
 A choice, not the paper's. Convolutions compare neighbours, but which of two dogs is the left one,
 or which of five people was clicked, is decided by comparing places far apart. A few layers of
@@ -14,34 +14,34 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 HEADS = 4
-# Sines of so many octaves tell a token where it is.
+# Octaves of the sine waves that give a token its position.
 OCTAVES = 3
 
 
-class Relations(nn.Module):
-    """x + what its places make of each other, the phrase, and what else was told."""
+class SelfAttention(nn.Module):
+    """x + what its places learn from each other, the phrase, and the kinds of prompts."""
 
-    def __init__(self, channels: int, told: int, layers: int) -> None:
+    def __init__(self, channels: int, state: int, layers: int) -> None:
         super().__init__()
-        self.enter = nn.Conv2d(channels + 4 * OCTAVES, channels, 1)
-        self.tell = nn.Linear(told, channels)
+        self.project_in = nn.Conv2d(channels + 4 * OCTAVES, channels, 1)
+        self.condition = nn.Linear(state, channels)
         self.layers = nn.ModuleList(_Layer(channels) for _ in range(layers))
-        self.leave = nn.Conv2d(channels, channels, 1)
-        # At first it changes nothing: training decides how loud it gets.
-        nn.init.zeros_(self.leave.weight)
-        nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
+        self.project_out = nn.Conv2d(channels, channels, 1)
+        # At first it changes nothing: training decides how strong it gets.
+        nn.init.zeros_(self.project_out.weight)
+        nn.init.zeros_(self.project_out.bias)  # type: ignore[arg-type]
 
-    def forward(self, x: Tensor, told: Tensor) -> Tensor:
-        """x: B,C,h,w with h and w even. told: B,T, phrase state and conditions, one more token."""
+    def forward(self, x: Tensor, state: Tensor) -> Tensor:
+        """x: B,C,h,w with h and w even. state: B,T, phrase state and conditions, one more token."""
         small = functional.avg_pool2d(x, 2)
-        entered = self.enter(torch.cat([small, _waves(small)], 1)).flatten(2).transpose(1, 2)
-        tokens = torch.cat([self.tell(told)[:, None], entered], 1)
+        projected = self.project_in(torch.cat([small, _waves(small)], 1)).flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.condition(state)[:, None], projected], 1)
         for layer in self.layers:
             tokens = layer(tokens)
-        shaped = tokens[:, 1:].transpose(1, 2).reshape(*small.shape)
-        left: Tensor = self.leave(shaped.contiguous(memory_format=torch.channels_last))
+        grid = tokens[:, 1:].transpose(1, 2).reshape(*small.shape)
+        change: Tensor = self.project_out(grid.contiguous(memory_format=torch.channels_last))
         return x + functional.interpolate(
-            left, scale_factor=2.0, mode="bilinear", align_corners=False
+            change, scale_factor=2.0, mode="bilinear", align_corners=False
         )
 
 
@@ -50,23 +50,23 @@ class _Layer(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.before = nn.LayerNorm(channels)
-        self.ask = nn.Linear(channels, 3 * channels)
-        self.join = nn.Linear(channels, channels)
-        self.between = nn.LayerNorm(channels)
-        self.think = nn.Sequential(
+        self.norm1 = nn.LayerNorm(channels)
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.project = nn.Linear(channels, channels)
+        self.norm2 = nn.LayerNorm(channels)
+        self.mlp = nn.Sequential(
             nn.Linear(channels, 2 * channels), nn.GELU(), nn.Linear(2 * channels, channels)
         )
 
     def forward(self, tokens: Tensor) -> Tensor:
         """B,N,C to B,N,C."""
         batch, count, channels = tokens.shape
-        asked = self.ask(self.before(tokens)).view(batch, count, 3, HEADS, channels // HEADS)
-        query, key, value = asked.permute(2, 0, 3, 1, 4).unbind(0)
-        seen = functional.scaled_dot_product_attention(query, key, value)
-        tokens = tokens + self.join(seen.transpose(1, 2).reshape(batch, count, channels))
-        thought: Tensor = self.think(self.between(tokens))
-        return tokens + thought
+        qkv = self.qkv(self.norm1(tokens)).view(batch, count, 3, HEADS, channels // HEADS)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        attended = functional.scaled_dot_product_attention(query, key, value)
+        tokens = tokens + self.project(attended.transpose(1, 2).reshape(batch, count, channels))
+        update: Tensor = self.mlp(self.norm2(tokens))
+        return tokens + update
 
 
 def _waves(like: Tensor) -> Tensor:

@@ -26,6 +26,8 @@ class LossRecipe:
     # The late form's first guess at stride 8.
     coarse: float = 0.4
     attributes: float = 0.1
+    # The IoU head's cross-entropy against the IoU that the mask has reached.
+    iou: float = 0.2
     # Added to the weight of pixels within a few of the border, where the last IoU points are.
     border: float = 1.5
     # Weight of the outermost pixels of masks whose annotation is known to be coarse.
@@ -116,12 +118,22 @@ def total_loss(
         named = attribute_loss(output.attribute_logits[has_phrase], held[has_phrase])
         total = total + recipe.attributes * named
         parts["attributes"] = named.detach()
+    if output.iou_logits is not None and recipe.iou > 0:
+        reached = ious(output.logits_full().detach(), target, void)
+        predicted = functional.binary_cross_entropy_with_logits(output.iou_logits, reached)
+        total = total + recipe.iou * predicted
+        parts["iou_head"] = (torch.sigmoid(output.iou_logits.detach()) - reached).abs().mean()
     return total, parts
 
 
-def mean_iou(logits: Tensor, target: Tensor, void: Tensor) -> Tensor:
-    """Mean IoU of B answers, void left out; 1 where nothing was asked for and nothing found."""
+def ious(logits: Tensor, target: Tensor, void: Tensor) -> Tensor:
+    """B: IoU of each answer, void left out; 1 where nothing was asked for and nothing found."""
     found, wanted, counts = logits > 0, target > 0.5, ~void
     either = ((found | wanted) & counts).sum((1, 2, 3))
     wrong = ((found != wanted) & counts).sum((1, 2, 3))
-    return (1.0 - wrong / either.clamp(min=1)).mean()
+    return 1.0 - wrong / either.clamp(min=1)
+
+
+def mean_iou(logits: Tensor, target: Tensor, void: Tensor) -> Tensor:
+    """The mean of ``ious``."""
+    return ious(logits, target, void).mean()

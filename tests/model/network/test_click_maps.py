@@ -9,9 +9,12 @@ from hypothesis import strategies as st
 
 from model.network.click_maps import (
     ClickBatch,
+    box_map,
     disk_maps,
     distance_maps,
+    has_box,
     nearest_distance,
+    newest_click_map,
     no_clicks,
 )
 
@@ -83,3 +86,38 @@ def test_half_a_pixel_moves_a_disk() -> None:
         return disk_maps(nearest_distance(clicks, 8, 8, 4, 255.0), 5.0, 4)
 
     assert not torch.equal(disk(16.0), disk(16.5))
+
+
+def test_the_newest_click_has_a_map_of_its_own() -> None:
+    # Given a positive click and a later negative one; in the second row only padding follows
+    xy = torch.tensor([[[8.0, 8.0], [40.0, 24.0]], [[8.0, 8.0], [0.0, 0.0]]])
+    clicks = ClickBatch(xy, torch.tensor([[1.0, -1.0], [1.0, 0.0]]))
+    # When the newest click is drawn at stride 8
+    drawn = newest_click_map(clicks, 8, 8, 8)
+    # Then it fades around the last click and has its sign
+    assert drawn.shape == (2, 1, 8, 8)
+    assert drawn[0].max() <= 0
+    assert drawn[0].min() < -0.8
+    assert (drawn[0, 0] < -0.8).nonzero().float().mean(0).tolist() == [2.5, 4.5]
+    assert drawn[1].min() >= 0
+    assert drawn[1].max() > 0.8
+    assert drawn[1, 0, 7, 7] == 0
+
+
+def test_without_a_click_there_is_no_newest_one() -> None:
+    assert not newest_click_map(no_clicks(2), 4, 4, 8).any()
+    padding = ClickBatch(torch.zeros(1, 2, 2), torch.zeros(1, 2))
+    assert not newest_click_map(padding, 4, 4, 8).any()
+
+
+def test_a_box_is_filled_and_an_empty_one_is_none() -> None:
+    # Given a box over cells 1..2 of row 1, and a row without a box
+    boxes = torch.tensor([[8.0, 8.0, 24.0, 16.0], [5.0, 5.0, 5.0, 9.0]])
+    # When both are drawn at stride 8
+    drawn = box_map(boxes, 4, 4, 8)
+    # Then the first fills its cells and nothing else
+    expected = torch.zeros(4, 4)
+    expected[1, 1:3] = 1.0
+    assert torch.equal(drawn[0, 0], expected)
+    assert not drawn[1].any()
+    assert has_box(boxes).tolist() == [True, False]

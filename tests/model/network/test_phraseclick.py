@@ -1,6 +1,7 @@
 """Both forms of the network: shapes, equal ways to the same answer, every prompt heard."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -46,7 +47,21 @@ def network(config: ModelConfig) -> PhraseClick:
     return PhraseClick(config).eval()
 
 
-@pytest.mark.parametrize(("config", "stride"), [(LATE, 2), (EARLY, 4)], ids=["late", "early"])
+FULL = replace(
+    LATE,
+    fine_phrase_queries=2,
+    relation_layers=1,
+    channels4=12,
+    channels2=6,
+    fine_prompts=True,
+    box_prompts=True,
+    iou_head=True,
+)
+
+
+@pytest.mark.parametrize(
+    ("config", "stride"), [(LATE, 2), (FULL, 2), (EARLY, 4)], ids=["late", "full", "early"]
+)
 @torch.no_grad()
 def test_shapes(config: ModelConfig, stride: int) -> None:
     clicks, words, previous = prompts(2)
@@ -201,3 +216,33 @@ def test_features_know_their_memory() -> None:
     features = network(LATE).encode(torch.rand(1, 3, 64, 96))
 
     assert features.nbytes == sum(4 * m.numel() for m in features.maps)
+
+
+@torch.no_grad()
+def test_a_box_changes_the_answer_only_where_it_is_given() -> None:
+    # Given a network with box prompts and two prompts about one picture
+    clicks, words, previous = prompts(2)
+    net = network(FULL)
+    image = torch.rand(2, 3, 64, 96)
+    without = net(image, clicks, words, previous)
+    # When the second prompt has a box
+    boxes = torch.tensor([[0.0, 0.0, 0.0, 0.0], [10.0, 10.0, 60.0, 50.0]])
+    boxed = net(image, clicks, words, previous, boxes=boxes)
+    # Then only its answer changes
+    assert torch.allclose(without.mask_logits[0], boxed.mask_logits[0], atol=1e-5)
+    assert not torch.allclose(without.mask_logits[1], boxed.mask_logits[1], atol=1e-3)
+
+
+def test_the_iou_head_learns_without_changing_the_mask() -> None:
+    # Given a network with an IoU head
+    net = network(FULL)
+    clicks, words, previous = prompts(2)
+    out = net(torch.rand(2, 3, 64, 96), clicks, words, previous)
+    assert out.iou_logits is not None
+    assert out.iou_logits.shape == (2,)
+    # When its prediction is learned from
+    out.iou_logits.sum().backward()
+    # Then only the head has gradients
+    learned = {name for name, value in net.named_parameters() if value.grad is not None}
+    assert learned
+    assert all(name.startswith("decoder.iou_head.") for name in learned)
