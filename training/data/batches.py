@@ -20,6 +20,7 @@ from torch import Tensor
 from training.data import Dataset, Sample, Tolerant
 from training.data.batch import Batch, Question
 from training.data.compose import Composer
+from training.data.endless import categories_by_source, endless, whole_view
 from training.data.transforms import Tint, random_view
 from training.errors import DataError, RecipeError
 from training.prompts.annotator import Hand
@@ -57,13 +58,11 @@ class Batches:
             )
         self.recipe = recipe
         self._places = range(rank, recipe.train.pictures, world)
+        self._dataset = dataset
         self._samples = Tolerant(dataset)
         self._groups = _groups(dataset, recipe)
         self._composer = Composer(dataset)
-        categories: dict[str, set[str]] = {}
-        for index, source in enumerate(dataset.sources):
-            names = {o.category for o in dataset.objects(index) if o.category is not None}
-            categories.setdefault(source, set()).update(names)
+        categories = categories_by_source(dataset)
         self.known = annotated_concepts(categories)
         self._words = AttributeWords(
             concept_of(name) for names in categories.values() for name in names
@@ -103,13 +102,9 @@ class Batches:
         train = self.recipe.train
         for attempt in range(TRIES):
             rng = np.random.default_rng([train.seed, step, place, attempt])
-            sample = self._draw(group, rng, broken)
-            if sample is None:
+            scene = self._scene(group, size, rng, broken)
+            if scene is None:
                 continue
-            tint = Tint.draw(rng)
-            view = random_view(sample, *size, rng, (train.whole, train.close))
-            view = dataclasses.replace(view, image=tint(view.image))
-            scene = PictureScene(view, tint, self._words)
             made = [
                 make_prompt(scene, self.known, self.recipe.prompts, rng)
                 for _ in range(train.prompts)
@@ -117,16 +112,35 @@ class Batches:
             prompts = [prompt for prompt in made if prompt is not None]
             if prompts:
                 hands = [Hand.draw(rng, len(train.rounds)) for _ in prompts]
-                return _Picture(sample.key, sample.source, view.image, prompts, hands)
+                sample = scene.view.sample
+                return _Picture(sample.key, sample.source, scene.view.image, prompts, hands)
         raise DataError(
             "The data set shows hardly any object: nothing can be asked of it."
             if not broken
             else f"{len(broken)} pictures in a row could not be read, such as: {broken[-1]}"
         )
 
-    def _draw(self, group: _Group, rng: np.random.Generator, broken: list[str]) -> Sample | None:
-        """A random sample, at times composed of two; None where it cannot be read."""
+    def _scene(
+        self, group: _Group, size: tuple[int, int], rng: np.random.Generator, broken: list[str]
+    ) -> PictureScene | None:
+        """A view of a random picture, read or made; None where it cannot be read."""
         index = group.draw(rng)
+        maker = endless(self._dataset, index)
+        if maker is not None:
+            # Made at the size of the view, with light and colours of its own.
+            sample = maker.made(int(rng.integers(2**63)), *size)
+            return PictureScene(whole_view(sample), words=self._words)
+        drawn = self._draw(index, rng, broken)
+        if drawn is None:
+            return None
+        train = self.recipe.train
+        tint = Tint.draw(rng)
+        view = random_view(drawn, *size, rng, (train.whole, train.close))
+        view = dataclasses.replace(view, image=tint(view.image))
+        return PictureScene(view, tint, self._words)
+
+    def _draw(self, index: int, rng: np.random.Generator, broken: list[str]) -> Sample | None:
+        """The sample, at times composed with another one; None where it cannot be read."""
         sample = self._samples.get(index)
         if sample is None:
             broken.append(self._samples.broken[index])

@@ -41,6 +41,10 @@ class Joined:
         part, inner = self._find(index)
         return part.expressions(inner)
 
+    def origin(self, index: int) -> tuple[Dataset, int]:
+        """The part that holds this picture, and the picture's index there."""
+        return self._find(index)
+
     def _find(self, index: int) -> tuple[Dataset, int]:
         if not 0 <= index < len(self):
             raise IndexError(f"Sample {index} of {len(self)}")
@@ -76,6 +80,10 @@ class Without:
     def expressions(self, index: int) -> tuple[Expression, ...]:
         return self.dataset.expressions(self._kept[index])
 
+    def origin(self, index: int) -> tuple[Dataset, int]:
+        """The whole data set, and the picture's index there."""
+        return self.dataset, self._kept[index]
+
 
 class Renamed:
     """A data set whose pictures all count as one source: recipes weigh and reports group by it."""
@@ -102,3 +110,7 @@ class Renamed:
 
     def expressions(self, index: int) -> tuple[Expression, ...]:
         return self.dataset.expressions(index)
+
+    def origin(self, index: int) -> tuple[Dataset, int]:
+        """The data set under its first name, and the picture's index there."""
+        return self.dataset, index

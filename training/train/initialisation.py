@@ -18,6 +18,7 @@ from model.config import ModelConfig
 from model.network.phraseclick import PhraseClick
 from model.tokenizer import PhraseReader
 from training.data import Dataset, Without, open_dataset, overlapping
+from training.data.endless import categories_by_source
 from training.prompts.vocabulary import COLOURS, PLACES, SIZES, attributes_for, concept_of
 from training.prompts.word_vectors import DIM, train_word_vectors
 from training.train.distributed import Ranks
@@ -62,14 +63,7 @@ def _left_out(path: Path, of: int) -> list[int] | None:
 
 def categories_of(dataset: Dataset) -> list[str]:
     """Every category that occurs, sorted."""
-    return sorted(
-        {
-            each.category
-            for index in range(len(dataset))
-            for each in dataset.objects(index)
-            if each.category
-        }
-    )
+    return sorted(set().union(*categories_by_source(dataset).values()) - {""})
 
 
 def trained_on(start: Checkpoint) -> list[str]:
