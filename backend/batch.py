@@ -119,7 +119,7 @@ class Batch:
 
     def _of_labels(self, task: Task, image: ImageControls, embedding: Embedding) -> Masks:
         """A mask for every label that the model finds on the picture, the surest first."""
-        known = [it for it in image.labels if self._predictor.reader.knows(it[1].value)]
+        known = [it for it in image.labels if self._predictor.tokenizer.knows(it[1].value)]
         found = sorted(
             (
                 (self._predictor.predict(embedding, [], label.value), control, label)

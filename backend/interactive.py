@@ -270,8 +270,8 @@ def _said(turn: Turn, target: TargetView, prediction: Prediction, found: bool) -
         confidence=prediction.confidence,
         found=found,
         phrase=(target.phrase or "") if typed else "",
-        known=not typed or bool(prediction.reading.words),
-        corrected=tuple(prediction.reading.corrected) if typed else (),
-        ignored=tuple(prediction.reading.ignored) if typed else (),
+        known=not typed or bool(prediction.tokens.words),
+        corrected=tuple(prediction.tokens.corrected) if typed else (),
+        ignored=tuple(prediction.tokens.ignored) if typed else (),
         notes=turn.notes,
     )

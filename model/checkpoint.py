@@ -27,7 +27,7 @@ from model.checkpoint_files import CONFIG, METRICS, SHIPPED, SUMS, VOCABULARY, W
 from model.config import ModelConfig
 from model.errors import CheckpointError
 from model.network.phraseclick import PhraseClick
-from model.tokenizer import PhraseReader
+from model.tokenizer import Tokenizer
 
 NETWORK_PREFIX = "network."
 VECTORS = "word_vectors"
@@ -64,9 +64,9 @@ class Checkpoint:
             ) from error
         return network
 
-    def reader(self) -> PhraseReader:
-        """The phrase reader with this version's words."""
-        return PhraseReader(self.words, self.vectors)
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer with this version's words."""
+        return Tokenizer(self.words, self.vectors)
 
 
 def save(

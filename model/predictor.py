@@ -31,7 +31,7 @@ from model.mask_upsampling import Grid, LogitField, sigmoid
 from model.network.click_maps import ClickBatch
 from model.network.phrase_encoder import WordBatch
 from model.network.phraseclick import Features
-from model.tokenizer import PhraseReader, Reading
+from model.tokenizer import Tokenizer, Tokens
 
 STRIDE = 32  # the network's input is a multiple of it
 # Room for about fifty pictures with a crop each.
@@ -83,7 +83,7 @@ class Prediction:
     """
 
     confidence: float
-    reading: Reading
+    tokens: Tokens
     field: LogitField
 
     def probability(self) -> NDArray[np.float32]:
@@ -122,7 +122,7 @@ class Predictor:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.version: str = loaded.version
         self.config: ModelConfig = loaded.config
-        self.reader: PhraseReader = loaded.reader()
+        self.tokenizer: Tokenizer = loaded.tokenizer()
         self._device: torch.device = beside._device if beside else torch.device(device)
         self._network = loaded.network().to(self._device).for_serving()
         self._passes: Passes = beside._passes if beside else Passes()
@@ -135,7 +135,7 @@ class Predictor:
         """Memory that the weights and the word vectors take."""
         tensors = self._network.state_dict().values()
         weights: int = sum(t.numel() * t.element_size() for t in tensors)
-        return weights + self.reader.vectors.nbytes
+        return weights + self.tokenizer.vectors.nbytes
 
     @property
     def cached_bytes(self) -> int:
@@ -152,8 +152,8 @@ class Predictor:
         for width, height in shapes:
             embedding = self._embed(np.zeros((height, width, 3), np.uint8), "")
             whole = Box(0, 0, width, height)
-            for words in ("", self.reader.words[0]):
-                prompt = _Prompt(embedding, [Click(1, 1)], self.reader.read(words))
+            for words in ("", self.tokenizer.words[0]):
+                prompt = _Prompt(embedding, [Click(1, 1)], self.tokenizer.read(words))
                 self._pass(prompt, whole, np.zeros(self._size(whole), np.float32))
 
     def encode(self, image: NDArray[np.uint8], key: str | None = None) -> Embedding:
@@ -192,7 +192,7 @@ class Predictor:
         """The mask that clicks and phrase ask for.
 
         clicks: in the order they were made; where two contradict each other on a spot, the later
-        one holds. phrase: any text; unknown words are ignored, see the reading. previous_mask:
+        one holds. phrase: any text; unknown words are ignored, see the tokens. previous_mask:
         H,W at the picture's size, bool or float in [0, 1], the answer before this click. Without
         a click and a known word the mask is empty. Raises PromptError.
         """
@@ -200,15 +200,15 @@ class Predictor:
             raise PromptError(
                 f"The picture was encoded by {embedding.version}, which {self.version} cannot read."
             )
-        reading = self.reader.read(phrase)
+        tokens = self.tokenizer.read(phrase)
         clicks = [_inside(click, embedding) for click in clicks]
         previous = None if previous_mask is None else _checked(previous_mask, embedding)
-        if not clicks and not reading.words:
-            return Prediction(0.0, reading, LogitField(embedding.width, embedding.height, ()))
-        prompt = _Prompt(embedding, clicks, reading)
+        if not clicks and not tokens.words:
+            return Prediction(0.0, tokens, LogitField(embedding.width, embedding.height, ()))
+        prompt = _Prompt(embedding, clicks, tokens)
         grids = self._grids(prompt, previous)
         field = LogitField(embedding.width, embedding.height, grids)
-        return Prediction(confidence(grids[-1].logits), reading, field)
+        return Prediction(confidence(grids[-1].logits), tokens, field)
 
     def descriptor(self, embedding: Embedding) -> NDArray[np.float32]:
         """D numbers, of length 1 together, that say what a picture shows as a whole.
@@ -233,7 +233,7 @@ class Predictor:
         width, height = embedding.width, embedding.height
         whole = Box(0, 0, width, height)
         known = crop.mask_box(previous) if previous is not None else None
-        if previous is not None and known is not None and not prompt.reading.words:
+        if previous is not None and known is not None and not prompt.tokens.words:
             # The object's place is known from the answer before: look there at once. A phrase is
             # read over the whole picture, "left" means nothing in a crop.
             box = crop.focus(prompt.around(known), width, height)
@@ -261,7 +261,7 @@ class Predictor:
             for click in prompt.clicks
             if box.holds(click.x, click.y)
         ]
-        vectors = torch.from_numpy(prompt.reading.vectors.copy())
+        vectors = torch.from_numpy(prompt.tokens.vectors.copy())
 
         @torch.inference_mode()
         def decode() -> NDArray[np.float32]:
@@ -340,7 +340,7 @@ class Predictor:
 class _Prompt:
     embedding: Embedding
     clicks: list[Click]
-    reading: Reading
+    tokens: Tokens
 
     def around(self, known: Box | None) -> Box | None:
         """What is known of the object: where its mask is, and its positive clicks."""

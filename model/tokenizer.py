@@ -39,7 +39,7 @@ QUOTES_AND_DASHES = str.maketrans(
 
 
 @dataclass(frozen=True)
-class Reading:
+class Tokens:
     """What was understood of a phrase.
 
     words: the known words used, in order. corrected: (as typed, as read) for each typo. ignored:
@@ -54,7 +54,7 @@ class Reading:
     truncated: bool = False
 
 
-class PhraseReader:
+class Tokenizer:
     """A vocabulary with its vectors. Thread-safe; readings are cached."""
 
     def __init__(self, words: Sequence[str], vectors: NDArray[np.floating]) -> None:
@@ -78,13 +78,13 @@ class PhraseReader:
         return int(self.vectors.shape[1])
 
     @classmethod
-    def from_keyed_vectors(cls, source: str | Path) -> PhraseReader:
+    def from_keyed_vectors(cls, source: str | Path) -> Tokenizer:
         """Any gensim KeyedVectors by path, or by gensim-downloader name; see keyed_vectors.py."""
         from model.keyed_vectors import load
 
         return cls(*load(source))
 
-    def read(self, phrase: str) -> Reading:
+    def read(self, phrase: str) -> Tokens:
         """Read any text; never raises. An empty or unknown phrase gives no words."""
         cut = phrase[:MAX_CHARACTERS]
         return self._read(cut, len(phrase) > MAX_CHARACTERS)
@@ -99,7 +99,7 @@ class PhraseReader:
         meant = [word for word in reading.words if _means_something(word)]
         return bool(meant) and not missed and not reading.corrected and not reading.truncated
 
-    def _read_anew(self, phrase: str, truncated: bool) -> Reading:
+    def _read_anew(self, phrase: str, truncated: bool) -> Tokens:
         tokens = TOKEN.findall(_fold(phrase))
         words: list[str] = []
         corrected: list[tuple[str, str]] = []
@@ -129,7 +129,7 @@ class PhraseReader:
         rows = [self._index[word] for word in words]
         vectors = self.vectors[rows] if rows else np.zeros((0, self.dim), np.float32)
         vectors.setflags(write=False)
-        return Reading(tuple(words), tuple(corrected), tuple(ignored), vectors, truncated)
+        return Tokens(tuple(words), tuple(corrected), tuple(ignored), vectors, truncated)
 
     def _known_forms(self, token: str) -> tuple[str, ...] | None:
         """The known word or words that the token is, without any guess at typos."""

@@ -112,7 +112,7 @@ class Predictors:
 
     def knows(self, name: str, version: str) -> bool:
         """Whether a version's reader knows the words; never waits (the base's is much the same)."""
-        return (self._at_hand(version) or self.base).reader.knows(name)
+        return (self._at_hand(version) or self.base).tokenizer.knows(name)
 
     # -- what is told
 

@@ -32,7 +32,7 @@ def test_comes_back_as_it_was(checkpoint_path: Path, small_network: PhraseClick)
 
     assert loaded.config == small_network.config
     assert loaded.metrics["metrics"] == {"iou": 0.5}
-    assert loaded.reader().words == loaded.words
+    assert loaded.tokenizer().words == loaded.words
     before, after = small_network.state_dict(), loaded.network().state_dict()
     assert before.keys() == after.keys()
     for name, tensor in before.items():

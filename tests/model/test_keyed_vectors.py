@@ -11,7 +11,7 @@ import pytest
 from gensim.models import KeyedVectors, Word2Vec
 
 from model.errors import WordVectorsError
-from model.tokenizer import PhraseReader
+from model.tokenizer import Tokenizer
 
 WORDS = ["dog", "red", "cat"]
 VECTORS = np.arange(12, dtype=np.float32).reshape(3, 4)
@@ -25,9 +25,9 @@ def vectors() -> KeyedVectors:
 
 
 def assert_read(path: Path) -> None:
-    reader = PhraseReader.from_keyed_vectors(path)
-    assert reader.words == tuple(WORDS)
-    assert np.allclose(reader.read("cat").vectors, VECTORS[2:])
+    tokenizer = Tokenizer.from_keyed_vectors(path)
+    assert tokenizer.words == tuple(WORDS)
+    assert np.allclose(tokenizer.read("cat").vectors, VECTORS[2:])
 
 
 def test_word2vec_binary(vectors: KeyedVectors, tmp_path: Path) -> None:
@@ -58,9 +58,9 @@ def test_a_whole_word2vec_model(tmp_path: Path, limit: int) -> None:
     model = Word2Vec([["dog", "cat", "dog"]], vector_size=4, min_count=1)
     model.save(str(tmp_path / "m.model"), sep_limit=limit)
 
-    reader = PhraseReader.from_keyed_vectors(tmp_path / "m.model")
+    tokenizer = Tokenizer.from_keyed_vectors(tmp_path / "m.model")
 
-    assert np.allclose(reader.read("dog").vectors[0], model.wv["dog"])
+    assert np.allclose(tokenizer.read("dog").vectors[0], model.wv["dog"])
 
 
 class Bomb:
@@ -75,7 +75,7 @@ def test_a_hostile_pickle_is_not_run(tmp_path: Path) -> None:
     (tmp_path / "v.kv").write_bytes(pickle.dumps(Bomb(tmp_path / "exploded")))
 
     with pytest.raises(WordVectorsError, match="more than word vectors"):
-        PhraseReader.from_keyed_vectors(tmp_path / "v.kv")
+        Tokenizer.from_keyed_vectors(tmp_path / "v.kv")
 
     assert not (tmp_path / "exploded").exists()
 
@@ -85,14 +85,14 @@ def test_damaged_files_are_an_error_with_a_sentence(tmp_path: Path, name: str) -
     (tmp_path / name).write_bytes(b"\x07\x00 what is this?\nnothing good")
 
     with pytest.raises(WordVectorsError, match=str(tmp_path / name)):
-        PhraseReader.from_keyed_vectors(tmp_path / name)
+        Tokenizer.from_keyed_vectors(tmp_path / name)
 
 
 def test_a_missing_file_is_not_taken_for_a_name(tmp_path: Path) -> None:
     with pytest.raises(WordVectorsError, match="no word vector file"):
-        PhraseReader.from_keyed_vectors(tmp_path / "missing.bin")
+        Tokenizer.from_keyed_vectors(tmp_path / "missing.bin")
 
 
 def test_a_name_that_nobody_offers() -> None:
     with pytest.raises(WordVectorsError, match="neither a file nor a gensim-downloader model"):
-        PhraseReader.from_keyed_vectors("no-such-vectors-1")
+        Tokenizer.from_keyed_vectors("no-such-vectors-1")

@@ -179,7 +179,7 @@ def test_nothing_asked_is_nothing_found(predictor: Predictor) -> None:
         assert prediction.confidence == 0
         assert not prediction.mask().any()
         assert prediction.probability().max() == 0
-    assert prediction.reading.ignored == ("xqzkjv",)
+    assert prediction.tokens.ignored == ("xqzkjv",)
 
 
 def test_phrase_alone_is_a_prompt(predictor: Predictor) -> None:
@@ -355,7 +355,7 @@ def two_versions(checkpoint_path: Path, tmp_path: Path) -> tuple[Predictor, Pred
     torch.manual_seed(7)
     other = tmp_path / "other"
     network = PhraseClick(first.config).eval()
-    checkpoint.save(other, network, first.reader.words, first.reader.vectors)
+    checkpoint.save(other, network, first.tokenizer.words, first.tokenizer.vectors)
     return first, Predictor(other, beside=first)
 
 
@@ -390,7 +390,7 @@ def test_nbytes_counts_weights_and_words(two_versions: tuple[Predictor, Predicto
     weights = sum(t.numel() * 4 for t in first._network.parameters())
 
     assert first.nbytes == second.nbytes
-    assert first.nbytes >= weights + first.reader.vectors.nbytes
+    assert first.nbytes >= weights + first.tokenizer.vectors.nbytes
 
 
 def test_the_papers_form_is_served_too(tmp_path: Path) -> None:
@@ -419,4 +419,4 @@ def test_the_papers_form_is_served_too(tmp_path: Path) -> None:
 def test_what_it_is_made_of(predictor: Predictor, checkpoint_path: Path) -> None:
     assert predictor.version.startswith("random-")
     assert predictor.config.form == "late"
-    assert predictor.reader.knows("red dog")
+    assert predictor.tokenizer.knows("red dog")

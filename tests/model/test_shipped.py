@@ -53,7 +53,7 @@ def test_it_is_what_is_promised(shipped: Predictor) -> None:
     assert shipped.version == loaded.version
     assert sum((loaded.path / name).stat().st_size for name in files.FILES) < 20e6
     for words in ("cat", "dogs", "red shirt", "Potted Plant", "person", "the left car"):
-        assert shipped.reader.knows(words), words
+        assert shipped.tokenizer.knows(words), words
 
 
 @pytest.mark.parametrize(

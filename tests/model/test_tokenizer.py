@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.errors import WordVectorsError
-from model.tokenizer import MAX_CHARACTERS, MAX_WORDS, PhraseReader
+from model.tokenizer import MAX_CHARACTERS, MAX_WORDS, Tokenizer
 
 VOCABULARY = re.findall(
     r"\w+",
@@ -23,9 +23,9 @@ VOCABULARY = re.findall(
 
 
 @pytest.fixture(scope="module")
-def reader() -> PhraseReader:
+def tokenizer() -> Tokenizer:
     vectors = np.random.default_rng(0).normal(size=(len(VOCABULARY), 5)).astype(np.float32)
-    return PhraseReader(VOCABULARY, vectors)
+    return Tokenizer(VOCABULARY, vectors)
 
 
 @pytest.mark.parametrize(
@@ -70,8 +70,8 @@ def reader() -> PhraseReader:
         ("3rd person", "3rd person"),
     ],
 )
-def test_wordings_that_are_no_mistake(reader: PhraseReader, phrase: str, words: str) -> None:
-    reading = reader.read(phrase)
+def test_wordings_that_are_no_mistake(tokenizer: Tokenizer, phrase: str, words: str) -> None:
+    reading = tokenizer.read(phrase)
 
     assert reading.words == tuple(words.split())
     assert reading.corrected == ()
@@ -98,8 +98,8 @@ def test_wordings_that_are_no_mistake(reader: PhraseReader, phrase: str, words: 
         ("shirt7", None),
     ],
 )
-def test_typos(reader: PhraseReader, typed: str, meant: str | None) -> None:
-    reading = reader.read(f"red {typed}")
+def test_typos(tokenizer: Tokenizer, typed: str, meant: str | None) -> None:
+    reading = tokenizer.read(f"red {typed}")
 
     if meant is None:
         assert (reading.words, reading.corrected, reading.ignored) == (("red",), (), (typed,))
@@ -109,39 +109,39 @@ def test_typos(reader: PhraseReader, typed: str, meant: str | None) -> None:
 
 
 def test_equally_near_words_are_told_apart_by_frequency() -> None:
-    one = PhraseReader(["bear", "bean"], np.eye(2, dtype=np.float32))
-    other = PhraseReader(["bean", "bear"], np.eye(2, dtype=np.float32))
+    one = Tokenizer(["bear", "bean"], np.eye(2, dtype=np.float32))
+    other = Tokenizer(["bean", "bear"], np.eye(2, dtype=np.float32))
 
     assert one.read("beat").words == ("bear",)
     assert other.read("beat").words == ("bean",)
 
 
 @pytest.mark.parametrize("phrase", ["собака", "赤い猫", "كلب", "🐶", "żółw", "λόγος"])
-def test_other_scripts_are_ignored_and_said_so(reader: PhraseReader, phrase: str) -> None:
-    reading = reader.read(f"{phrase} dog")
+def test_other_scripts_are_ignored_and_said_so(tokenizer: Tokenizer, phrase: str) -> None:
+    reading = tokenizer.read(f"{phrase} dog")
 
     assert reading.words == ("dog",)
     assert len(reading.ignored) == (0 if phrase == "🐶" else 1)
 
 
 def test_a_vocabulary_of_another_script_is_read() -> None:
-    reader = PhraseReader(["собака", "猫"], np.eye(2, dtype=np.float32))
+    tokenizer = Tokenizer(["собака", "猫"], np.eye(2, dtype=np.float32))
 
-    assert reader.read("Собака 猫").words == ("собака", "猫")
-    assert reader.read("сабака").corrected == (("сабака", "собака"),)
+    assert tokenizer.read("Собака 猫").words == ("собака", "猫")
+    assert tokenizer.read("сабака").corrected == (("сабака", "собака"),)
 
 
 @pytest.mark.parametrize("phrase", ["", "   ", "?!", "…", "\n\t", "\x00", "'", "-"])
-def test_nothing_said(reader: PhraseReader, phrase: str) -> None:
-    reading = reader.read(phrase)
+def test_nothing_said(tokenizer: Tokenizer, phrase: str) -> None:
+    reading = tokenizer.read(phrase)
 
     assert reading.words == ()
     assert reading.ignored == ()
     assert reading.vectors.shape == (0, 5)
 
 
-def test_five_hundred_words(reader: PhraseReader) -> None:
-    reading = reader.read("red dog " * 250)
+def test_five_hundred_words(tokenizer: Tokenizer) -> None:
+    reading = tokenizer.read("red dog " * 250)
 
     assert len(reading.words) == MAX_WORDS
     assert reading.truncated
@@ -150,29 +150,29 @@ def test_five_hundred_words(reader: PhraseReader) -> None:
 
 
 @pytest.mark.timed
-def test_a_pasted_book_costs_no_more_than_its_beginning(reader: PhraseReader) -> None:
+def test_a_pasted_book_costs_no_more_than_its_beginning(tokenizer: Tokenizer) -> None:
     start = time.perf_counter()
 
-    reading = reader.read("qwxzzpp " * 1_000_000)
+    reading = tokenizer.read("qwxzzpp " * 1_000_000)
 
     assert reading.truncated
     assert len(reading.ignored) <= MAX_CHARACTERS
     assert time.perf_counter() - start < 2.0
 
 
-def test_vectors_are_those_of_the_words_and_cannot_be_changed(reader: PhraseReader) -> None:
-    reading = reader.read("red dogs")
+def test_vectors_are_those_of_the_words_and_cannot_be_changed(tokenizer: Tokenizer) -> None:
+    reading = tokenizer.read("red dogs")
 
-    expected = reader.vectors[[VOCABULARY.index("red"), VOCABULARY.index("dog")]]
+    expected = tokenizer.vectors[[VOCABULARY.index("red"), VOCABULARY.index("dog")]]
     assert np.array_equal(reading.vectors, expected)
     with pytest.raises(ValueError, match="read-only"):
         reading.vectors[0] = 0
 
 
 def test_case_of_the_vocabulary_does_not_matter() -> None:
-    reader = PhraseReader(["Dog", "dog", "USA"], np.eye(3, dtype=np.float32))
+    tokenizer = Tokenizer(["Dog", "dog", "USA"], np.eye(3, dtype=np.float32))
 
-    assert np.array_equal(reader.read("dog usa").vectors, np.eye(3, dtype=np.float32)[[0, 2]])
+    assert np.array_equal(tokenizer.read("dog usa").vectors, np.eye(3, dtype=np.float32)[[0, 2]])
 
 
 @pytest.mark.parametrize(
@@ -192,24 +192,24 @@ def test_case_of_the_vocabulary_does_not_matter() -> None:
         ("собака", False),
     ],
 )
-def test_knows(reader: PhraseReader, phrase: str, known: bool) -> None:
-    assert reader.knows(phrase) is known
+def test_knows(tokenizer: Tokenizer, phrase: str, known: bool) -> None:
+    assert tokenizer.knows(phrase) is known
 
 
 def test_words_and_vectors_must_fit() -> None:
     with pytest.raises(WordVectorsError, match="fit"):
-        PhraseReader(["a", "b"], np.zeros((3, 4), np.float32))
+        Tokenizer(["a", "b"], np.zeros((3, 4), np.float32))
     with pytest.raises(WordVectorsError, match="fit"):
-        PhraseReader([], np.zeros((0, 4), np.float32))
+        Tokenizer([], np.zeros((0, 4), np.float32))
 
 
 @settings(deadline=None, max_examples=200)
 @given(phrase=st.one_of(st.text(max_size=80), st.text(string.ascii_letters + " -'", max_size=80)))
 def test_any_text_is_read_alike_each_time(phrase: str) -> None:
     vectors = np.eye(len(VOCABULARY), dtype=np.float32)
-    reader = PhraseReader(VOCABULARY, vectors)
+    tokenizer = Tokenizer(VOCABULARY, vectors)
 
-    first, again = reader.read(phrase), PhraseReader(VOCABULARY, vectors).read(phrase)
+    first, again = tokenizer.read(phrase), Tokenizer(VOCABULARY, vectors).read(phrase)
 
     assert first.words == again.words
     assert first.ignored == again.ignored

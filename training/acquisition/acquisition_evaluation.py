@@ -146,7 +146,7 @@ def _labels(dataset: Dataset, predictor: Predictor, most: int) -> dict[str, list
         words = (word_of(it.category) for it in dataset.objects(index) if it.category)
         counts.setdefault(source, Counter()).update(words)
     return {
-        source: [word for word, _ in words.most_common() if predictor.reader.knows(word)][:most]
+        source: [word for word, _ in words.most_common() if predictor.tokenizer.knows(word)][:most]
         for source, words in counts.items()
     }
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from model.network.click_maps import ClickBatch
 from model.network.phrase_encoder import WordBatch
-from model.tokenizer import PhraseReader
+from model.tokenizer import Tokenizer
 from training.prompts.annotator import Hand
 
 
@@ -82,11 +82,11 @@ def click_batch(questions: Sequence[Question]) -> ClickBatch:
     return ClickBatch(xy, sign)
 
 
-def word_batch(texts: Sequence[str], reader: PhraseReader) -> WordBatch:
+def word_batch(texts: Sequence[str], tokenizer: Tokenizer) -> WordBatch:
     """The word vectors of B phrases ("" is none), padded."""
-    read = [reader.read(text).vectors for text in texts]
+    read = [tokenizer.read(text).vectors for text in texts]
     length = torch.tensor([len(vectors) for vectors in read])
-    padded = torch.zeros(len(texts), int(length.max()), reader.dim)
+    padded = torch.zeros(len(texts), int(length.max()), tokenizer.dim)
     for row, vectors in enumerate(read):
         if len(vectors):
             padded[row, : len(vectors)] = torch.tensor(vectors)
@@ -94,10 +94,10 @@ def word_batch(texts: Sequence[str], reader: PhraseReader) -> WordBatch:
 
 
 def told(
-    questions: Sequence[Question], texts: Sequence[str], reader: PhraseReader, device: torch.device
+    questions: Sequence[Question], texts: Sequence[str], tokenizer: Tokenizer, device: torch.device
 ) -> tuple[ClickBatch, WordBatch]:
     """The clicks so far, and these phrases, on the device."""
-    clicks, words = click_batch(questions), word_batch(texts, reader)
+    clicks, words = click_batch(questions), word_batch(texts, tokenizer)
     return (
         ClickBatch(clicks.xy.to(device), clicks.sign.to(device)),
         WordBatch(words.vectors.to(device), words.length.to(device)),

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from model.checkpoint import Checkpoint
 from model.network.phraseclick import Features, PhraseClick
-from model.tokenizer import PhraseReader
+from model.tokenizer import Tokenizer
 from training.data.batch import Batch, Question, told
 from training.prompts.annotator import Hand
 from training.prompts.vocabulary import concept_of, every_word_for
@@ -39,7 +39,7 @@ class Distillation:
     """
 
     base: Checkpoint
-    reader: PhraseReader
+    tokenizer: Tokenizer
     device: torch.device
     weight: float = 1.0
     seed: int = 1
@@ -79,7 +79,7 @@ class Distillation:
         previous: Tensor | None,
     ) -> Tensor:
         texts = [question.text for question in questions]
-        clicks, words = told(questions, texts, self.reader, self.device)
+        clicks, words = told(questions, texts, self.tokenizer, self.device)
         return network.decode(features, clicks, words, previous).mask_logits
 
     def _question(self, place: int, batch: Batch, rng: np.random.Generator) -> Question:

@@ -177,18 +177,18 @@ class _Training:
         device = device_for(recipe.device)
         if device.type == "cuda" and recipe.gpu_share > 0:
             torch.cuda.set_per_process_memory_fraction(recipe.gpu_share, device)
-        reader = with_new_words(start.reader(), train)
+        tokenizer = with_new_words(start.tokenizer(), train)
         team: Dataset = Renamed(Shrunk(train), TEAM)
         beside = None
         if replay is None and recipe.distillation > 0:
-            beside = Distillation(kept, reader, device, recipe.distillation, recipe.seed)
+            beside = Distillation(kept, tokenizer, device, recipe.distillation, recipe.seed)
         self.run = Run(
             _recipe(recipe, self.counts["labels"], replay),
             out,
             out,
             start=start.path,
             dataset=team if replay is None else Joined([team, _as_replay(replay)]),
-            reader=reader,
+            tokenizer=tokenizer,
             beside=beside,
         )
         self.cases: list[Case] = []
@@ -248,16 +248,16 @@ class _Training:
             "recipe": dataclasses.asdict(self.recipe),
             "base": asked["base"],
             "data": self.counts,
-            "new_words": list(run.reader.words[len(self.start.words) :]),
+            "new_words": list(run.tokenizer.words[len(self.start.words) :]),
             "before": self.before,
             "after": dict(after),
             "curve": self.looks,
             "passed_over": sorted(run.passed_over),
         }
         folder = self.out / CHECKPOINT
-        reader = run.reader
+        tokenizer = run.tokenizer
         checkpoint.save(
-            folder, network, reader.words, reader.vectors, metrics,
+            folder, network, tokenizer.words, tokenizer.vectors, metrics,
             name=name, parent=self.start.version,
         )  # fmt: skip
         return _finished(folder)
@@ -271,7 +271,7 @@ class _Training:
         run.figures = {}
         if self.cases and self.validation is not None:
             network = self._candidate()
-            figures = quick_look(network, run.reader, self.validation, self.cases)
+            figures = quick_look(network, run.tokenizer, self.validation, self.cases)
             measured = [figures[name] for name in SCORED if name in figures]
             entry["validation"] = {key: round(value, 4) for key, value in figures.items()}
             entry["score"] = sum(measured) / len(measured) if measured else 0.0

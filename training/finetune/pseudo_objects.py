@@ -44,7 +44,7 @@ def named_objects(
     answers = [
         (name, predictor.predict(embedding, [], name))
         for name in names
-        if predictor.reader.knows(name)
+        if predictor.tokenizer.knows(name)
     ]
     answers.sort(key=lambda it: -it[1].confidence)
     surest = answers[0][1].confidence if answers else 0.0

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from model.tokenizer import TOKEN, PhraseReader
+from model.tokenizer import TOKEN, Tokenizer
 from training.data import Dataset
 from training.prompts.vocabulary import concept_of, words_for
 
@@ -26,34 +26,34 @@ FEWEST = 3
 MOST = 200
 
 
-def with_new_words(reader: PhraseReader, dataset: Dataset) -> PhraseReader:
-    """The reader, or one that knows the labels and the repeated words of this data set as well."""
-    new = new_words(reader, dataset)
+def with_new_words(tokenizer: Tokenizer, dataset: Dataset) -> Tokenizer:
+    """The tokenizer, or one that also knows the labels and repeated words of this data set."""
+    new = new_words(tokenizer, dataset)
     if not new:
-        return reader
-    length = float(np.median(np.linalg.norm(reader.vectors, axis=1)))
-    vectors = np.stack([length * _direction(word, reader.dim) for word in new])
-    return PhraseReader([*reader.words, *new], np.concatenate([reader.vectors, vectors]))
+        return tokenizer
+    length = float(np.median(np.linalg.norm(tokenizer.vectors, axis=1)))
+    vectors = np.stack([length * _direction(word, tokenizer.dim) for word in new])
+    return Tokenizer([*tokenizer.words, *new], np.concatenate([tokenizer.vectors, vectors]))
 
 
-def new_words(reader: PhraseReader, dataset: Dataset) -> list[str]:
-    """Words of labels, and of phrases typed for several objects, that the reader does not know."""
+def new_words(tokenizer: Tokenizer, dataset: Dataset) -> list[str]:
+    """Words of labels, and of phrases typed for several objects, that are not in the vocabulary."""
     labels: Counter[str] = Counter()
     typed: Counter[str] = Counter()
     for index in range(len(dataset)):
         for each in dataset.objects(index):
             if each.category:
-                labels.update(_unknown(reader, [words_for(concept_of(each.category))[0]]))
-            typed.update(_unknown(reader, each.phrases))
+                labels.update(_unknown(tokenizer, [words_for(concept_of(each.category))[0]]))
+            typed.update(_unknown(tokenizer, each.phrases))
     often = [word for word, count in typed.most_common() if count >= FEWEST]
     return list(dict.fromkeys([*(word for word, _ in labels.most_common()), *often]))[:MOST]
 
 
-def _unknown(reader: PhraseReader, texts: Iterable[str]) -> set[str]:
+def _unknown(tokenizer: Tokenizer, texts: Iterable[str]) -> set[str]:
     """Ignored words, and those that only a guess at a typo could read."""
     found: set[str] = set()
     for text in texts:
-        reading = reader.read(text)
+        reading = tokenizer.read(text)
         missed = {*reading.ignored, *(word for word, _ in reading.corrected)}
         found.update(word for word in missed if _is_word(word))
     return found

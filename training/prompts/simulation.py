@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from model.network.phraseclick import Features, PhraseClick
-from model.tokenizer import PhraseReader
+from model.tokenizer import Tokenizer
 from training.data.batch import Batch, Question, told
 from training.prompts.corrections import corrections
 
 
 @torch.no_grad()
 def corrected(
-    network: PhraseClick, reader: PhraseReader, features: Features, batch: Batch
+    network: PhraseClick, tokenizer: Tokenizer, features: Features, batch: Batch
 ) -> Tensor | None:
     """Let the annotator click for the batch's rounds; B,1,H,W of the last answers, None without.
 
@@ -43,7 +43,7 @@ def corrected(
     for number in range(batch.rounds):
         chosen = [questions[row] for row in asked]
         texts = [q.text if number >= q.phrase_from else "" for q in chosen]
-        clicks, words = told(chosen, texts, reader, device)
+        clicks, words = told(chosen, texts, tokenizer, device)
         shown_before = previous[rows] if number else None
         logits = network.decode(held, clicks, words, shown_before, index).logits_full()
         answers = logits > 0

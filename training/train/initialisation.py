@@ -16,7 +16,7 @@ import numpy as np
 from model.checkpoint import Checkpoint
 from model.config import ModelConfig
 from model.network.phraseclick import PhraseClick
-from model.tokenizer import PhraseReader
+from model.tokenizer import Tokenizer
 from training.data import Dataset, Without, open_dataset, overlapping
 from training.data.endless import categories_by_source
 from training.prompts.vocabulary import COLOURS, PLACES, SIZES, attributes_for, concept_of
@@ -74,10 +74,10 @@ def trained_on(start: Checkpoint) -> list[str]:
     return [name for name in start.config.attributes if name not in (*COLOURS, *PLACES, *SIZES)]
 
 
-def read_words(folder: Path) -> PhraseReader:
+def read_words(folder: Path) -> Tokenizer:
     """The run's own word vectors."""
     with np.load(folder / WORDS, allow_pickle=False) as stored:
-        return PhraseReader([str(word) for word in stored["words"]], stored["vectors"])
+        return Tokenizer([str(word) for word in stored["words"]], stored["vectors"])
 
 
 def learn_words(folder: Path, recipe: Recipe, categories: list[str], data: Path) -> None:
@@ -94,12 +94,12 @@ def learn_words(folder: Path, recipe: Recipe, categories: list[str], data: Path)
 
 
 def new_network(
-    recipe: Recipe, categories: list[str], reader: PhraseReader, data: Path
+    recipe: Recipe, categories: list[str], tokenizer: Tokenizer, data: Path
 ) -> PhraseClick:
     """A new network with its backbone's trained weights, where the recipe names some."""
     attributes = attributes_for(concept_of(each) for each in categories)
     config = ModelConfig.from_dict(dict(recipe.model))
-    network = PhraseClick(replace(config, attributes=attributes, word_dim=reader.dim))
+    network = PhraseClick(replace(config, attributes=attributes, word_dim=tokenizer.dim))
     source = recipe.data.backbone_weights
     if source:
         file = data / source

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from model import checkpoint
 from model.network.phraseclick import Features, PhraseClick
-from model.tokenizer import PhraseReader
+from model.tokenizer import Tokenizer
 from training.data import Dataset, open_dataset
 from training.data.batch import Batch, held_attributes, told
 from training.data.batches import Batches
@@ -78,12 +78,12 @@ class Run:
         ranks: Ranks | None = None,
         start: Path | None = None,
         dataset: Dataset | None = None,
-        reader: PhraseReader | None = None,
+        tokenizer: Tokenizer | None = None,
         beside: Beside | None = None,
     ) -> None:
         """start: a checkpoint to start from, instead of the recipe's.
 
-        dataset: what to train on, opened already, instead of the recipe's. reader: the start's
+        dataset: what to train on, opened already, instead of the recipe's. tokenizer: the start's
         words and perhaps more of them. beside: what else is learned in each step.
         """
         train = recipe.train
@@ -111,14 +111,14 @@ class Run:
         # What the network has been trained on, here or before: evaluation tells it from the unseen.
         self.categories = sorted({*categories, *(trained_on(origin) if origin else ())})
         if origin:
-            self.reader = reader or origin.reader()
+            self.tokenizer = tokenizer or origin.tokenizer()
             network = grown_network(origin, recipe, categories)
         else:
             if self.ranks.first:
                 learn_words(folder, recipe, categories, data)
             self.ranks.wait()
-            self.reader = read_words(folder)
-            network = new_network(recipe, categories, self.reader, data)
+            self.tokenizer = read_words(folder)
+            network = new_network(recipe, categories, self.tokenizer, data)
 
         config = network.config
         self.network = self.ranks.prepare(network)
@@ -189,9 +189,9 @@ class Run:
 
         with self.precision.cast():
             features = self.network.encode(batch.image)
-            previous = corrected(self.network, self.reader, features, batch)
+            previous = corrected(self.network, self.tokenizer, features, batch)
             texts = [question.text for question in questions]
-            clicks, words = told(questions, texts, self.reader, self.device)
+            clicks, words = told(questions, texts, self.tokenizer, self.device)
             output = self.network.decode(features, clicks, words, previous, batch.picture_index)
         output = in_full(output)
         loss, parts = total_loss(
@@ -239,7 +239,7 @@ class Run:
         for source in sources_of(self.val, train.validate_sources):
             cases = choose_cases(self.val, train.validate_objects, source)
             if cases:
-                looks[source] = quick_look(self.average.network, self.reader, self.val, cases)
+                looks[source] = quick_look(self.average.network, self.tokenizer, self.val, cases)
         self._record(report, looks, board)
 
     def save(self) -> None:
@@ -254,7 +254,7 @@ class Run:
             "recipe": self.recipe.to_dict(),
         }
         state.export(
-            self.folder, self.step, self.average.network, self.reader, metrics, self.parent
+            self.folder, self.step, self.average.network, self.tokenizer, metrics, self.parent
         )
 
     def snapshot(self) -> dict[str, Any]:

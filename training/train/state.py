@@ -20,7 +20,7 @@ import torch
 
 from model import checkpoint
 from model.network.phraseclick import PhraseClick
-from model.tokenizer import PhraseReader
+from model.tokenizer import Tokenizer
 from training.errors import TrainingError
 
 STATE = "state.pt"
@@ -84,7 +84,7 @@ def export(
     folder: Path,
     step: int,
     network: PhraseClick,
-    reader: PhraseReader,
+    tokenizer: Tokenizer,
     metrics: Mapping[str, Any],
     parent: str | None,
 ) -> None:
@@ -93,7 +93,13 @@ def export(
     target = exports / f"step-{step:06d}"
     if not target.exists():
         checkpoint.save(
-            target, network, reader.words, reader.vectors, metrics, name=folder.name, parent=parent
+            target,
+            network,
+            tokenizer.words,
+            tokenizer.vectors,
+            metrics,
+            name=folder.name,
+            parent=parent,
         )
     point(folder / LATEST, target)
     for old in sorted(exports.glob("step-*"))[: -KEPT - 1]:

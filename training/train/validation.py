@@ -18,7 +18,7 @@ from PIL import Image
 from model.network.click_maps import ClickBatch, no_clicks
 from model.network.phrase_encoder import WordBatch
 from model.network.phraseclick import PhraseClick
-from model.tokenizer import PhraseReader
+from model.tokenizer import Tokenizer
 from training.data.batch import word_batch
 from training.data.sample import Dataset, Sample, SampleObject
 from training.errors import DataError
@@ -79,7 +79,7 @@ def spread_cases(dataset: Dataset, count: int, seed: int = 0) -> list[Case]:
 
 @torch.no_grad()
 def quick_look(
-    network: PhraseClick, reader: PhraseReader, dataset: Dataset, cases: Sequence[Case]
+    network: PhraseClick, tokenizer: Tokenizer, dataset: Dataset, cases: Sequence[Case]
 ) -> dict[str, float]:
     """Mean IoU after 1, 2 and 3 clicks, of phrase + 1 click, and of the phrase alone.
 
@@ -92,13 +92,13 @@ def quick_look(
             sample = dataset[case.index]
         except DataError:  # named when the data set was opened, or when first met in training
             continue
-        for name, value in _look_at(network, reader, sample, case.about).items():
+        for name, value in _look_at(network, tokenizer, sample, case.about).items():
             found.setdefault(name, []).append(value)
     return {name: float(np.mean(values)) for name, values in found.items()}
 
 
 def _look_at(
-    network: PhraseClick, reader: PhraseReader, sample: Sample, about: SampleObject
+    network: PhraseClick, tokenizer: Tokenizer, sample: Sample, about: SampleObject
 ) -> dict[str, float]:
     device = next(network.parameters()).device
     image, (scale_x, scale_y) = network_input(sample.image, network.config.input_size)
@@ -108,7 +108,7 @@ def _look_at(
     concept = concept_of(about.category) if about.category else ""
     phrase, silent = (
         WordBatch(words.vectors.to(device), words.length.to(device))
-        for words in (word_batch([text], reader) for text in (words_for(concept)[0], ""))
+        for words in (word_batch([text], tokenizer) for text in (words_for(concept)[0], ""))
     )
     rng = np.random.default_rng(0)
     results: dict[str, float] = {}

@@ -64,8 +64,8 @@ class Counting:
         return self.predictor.encode(image, key)
 
     @property
-    def reader(self) -> object:
-        return self.predictor.reader
+    def tokenizer(self) -> object:
+        return self.predictor.tokenizer
 
 
 def test_a_picture_that_is_hard_to_read_is_expected_to_cost_more(

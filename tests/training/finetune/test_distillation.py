@@ -21,7 +21,7 @@ def run(recipe_file: Path, tmp_path: Path) -> Run:
 def distillation(run: Run, tmp_path: Path) -> Distillation:
     run.save()
     base = checkpoint.load(tmp_path / "run" / "latest")
-    return Distillation(base, run.reader, run.device)
+    return Distillation(base, run.tokenizer, run.device)
 
 
 def loss(run: Run, distillation: Distillation, step: int) -> torch.Tensor:

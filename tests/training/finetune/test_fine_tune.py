@@ -246,12 +246,12 @@ def test_labels_that_the_vocabulary_does_not_know_can_be_typed_afterwards(
         def expressions(self, index: int) -> tuple[Any, ...]:
             return ()
 
-    assert not checkpoint.load(unlearned).reader().knows("hull scratch")
+    assert not checkpoint.load(unlearned).tokenizer().knows("hull scratch")
     # when
     made = fine_tune(unlearned, Renaming(team), None, out=tmp_path / "out", recipe=TINY)
     # then
     loaded = checkpoint.load(made.folder)
-    assert loaded.reader().knows("hull scratch")
+    assert loaded.tokenizer().knows("hull scratch")
     assert set(loaded.metrics["metrics"]["new_words"]) == {"hull", "scratch"}
     assert "hull scratch" in loaded.config.attributes
     assert "Dog" not in loaded.config.attributes

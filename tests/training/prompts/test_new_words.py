@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from model.tokenizer import PhraseReader
+from model.tokenizer import Tokenizer
 from training.data import Expression, Sample, SampleObject
 from training.prompts.new_words import new_words, with_new_words
 
@@ -34,35 +34,35 @@ class Labels:
 
 
 @pytest.fixture
-def reader() -> PhraseReader:
+def tokenizer() -> Tokenizer:
     words = ["the", "dog", "catch", "left", "red", "traffic", "light"]
     vectors = np.random.default_rng(0).normal(size=(len(words), 32)).astype(np.float32)
     vectors *= 5.0 / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return PhraseReader(words, vectors)
+    return Tokenizer(words, vectors)
 
 
-def test_known_labels_need_no_words(reader: PhraseReader) -> None:
+def test_known_labels_need_no_words(tokenizer: Tokenizer) -> None:
     labels = Labels([SampleObject(1, "Dog"), SampleObject(2, "traffic_light")])
-    assert with_new_words(reader, labels) is reader
+    assert with_new_words(tokenizer, labels) is tokenizer
 
 
-def test_a_label_is_a_word_even_where_it_looks_like_a_slip(reader: PhraseReader) -> None:
+def test_a_label_is_a_word_even_where_it_looks_like_a_slip(tokenizer: Tokenizer) -> None:
     # given: "latch" would be read as "catch", one letter away
-    assert reader.read("latch").words == ("catch",)
+    assert tokenizer.read("latch").words == ("catch",)
     # when
-    grown = with_new_words(reader, Labels([SampleObject(1, "Latch")]))
+    grown = with_new_words(tokenizer, Labels([SampleObject(1, "Latch")]))
     # then
     assert grown.read("the latch").words == ("the", "latch")
     assert not grown.read("latch").corrected
     # and all else is read as before
-    assert grown.words[: len(reader.words)] == reader.words
-    assert np.array_equal(grown.vectors[: len(reader.vectors)], reader.vectors)
+    assert grown.words[: len(tokenizer.words)] == tokenizer.words
+    assert np.array_equal(grown.vectors[: len(tokenizer.vectors)], tokenizer.vectors)
     assert np.linalg.norm(grown.vectors[-1]) == pytest.approx(5.0, rel=1e-3)
 
 
-def test_the_same_word_has_the_same_vector_whatever_else_is_new(reader: PhraseReader) -> None:
-    one = with_new_words(reader, Labels([SampleObject(1, "scratch")]))
-    other = with_new_words(reader, Labels([SampleObject(1, "dent"), SampleObject(2, "scratch")]))
+def test_the_same_word_has_the_same_vector_whatever_else_is_new(tokenizer: Tokenizer) -> None:
+    one = with_new_words(tokenizer, Labels([SampleObject(1, "scratch")]))
+    other = with_new_words(tokenizer, Labels([SampleObject(1, "dent"), SampleObject(2, "scratch")]))
     ours = one.read("scratch").vectors
     assert np.array_equal(ours, other.read("scratch").vectors)
     dent = other.read("dent").vectors
@@ -70,7 +70,7 @@ def test_the_same_word_has_the_same_vector_whatever_else_is_new(reader: PhraseRe
     assert abs(cosine) < 0.6
 
 
-def test_of_typed_words_only_those_typed_again_and_again_are_learned(reader: PhraseReader) -> None:
+def test_of_typed_words_only_those_typed_again_and_again_are_learned(tokenizer: Tokenizer) -> None:
     typed = ["rusty dog", "rusty dog", "rusty red dog", "shiny dog"]
     objects = [SampleObject(i, "dog", phrases=(text,)) for i, text in enumerate(typed, 1)]
-    assert new_words(reader, Labels(objects)) == ["rusty"]
+    assert new_words(tokenizer, Labels(objects)) == ["rusty"]

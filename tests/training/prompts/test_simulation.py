@@ -34,7 +34,7 @@ def run(recipe_file: Path, tmp_path: Path) -> Run:
 def answered(run: Run, batch: Batch) -> torch.Tensor | None:
     with torch.no_grad():
         features = run.network.encode(batch.image)
-    return corrected(run.network, run.reader, features, batch)
+    return corrected(run.network, run.tokenizer, features, batch)
 
 
 def test_three_rounds_add_up_to_three_clicks_where_something_is_wrong(run: Run) -> None:
@@ -133,7 +133,7 @@ def test_what_a_prompt_goes_through_does_not_depend_on_the_others(run: Run, shar
 @pytest.mark.slow
 def test_clicking_costs_less_than_a_tenth_of_a_step(run: Run) -> None:
     """At the size of the shipped recipe: 8 pictures with 3 prompts at 224 px, all three rounds."""
-    network = PhraseClick(ModelConfig(word_dim=run.reader.dim, attributes=("red",)))
+    network = PhraseClick(ModelConfig(word_dim=run.tokenizer.dim, attributes=("red",)))
     rng = np.random.default_rng(0)
     rows, columns = np.mgrid[:224, :224]
     discs = [
@@ -149,7 +149,7 @@ def test_clicking_costs_less_than_a_tenth_of_a_step(run: Run) -> None:
     image, index = torch.rand(8, 3, 224, 224), torch.arange(8).repeat_interleave(3)
 
     def step() -> None:
-        clicks, words = told(questions, [q.text for q in questions], run.reader, run.device)
+        clicks, words = told(questions, [q.text for q in questions], run.tokenizer, run.device)
         features = network.encode(image)
         output = in_full(network.decode(features, clicks, words, None, index))
         output.logits_full().square().mean().backward()

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.tokenizer import PhraseReader
+from model.tokenizer import Tokenizer
 from training.errors import DataError
 from training.prompts.vocabulary import SYNONYMS, words_for
 from training.prompts.word_vectors import tokens, train_word_vectors
@@ -14,21 +14,21 @@ CATEGORIES = ["dog", "sofa", "couch", "t-shirt", "loafers", "potted plant", "cel
 
 
 @pytest.fixture(scope="module")
-def reader() -> PhraseReader:
+def tokenizer() -> Tokenizer:
     lines = ["left dog", "the dog on the left", "mispeled wrod"] * 4
-    return PhraseReader(*train_word_vectors(lines, CATEGORIES, dim=16))
+    return Tokenizer(*train_word_vectors(lines, CATEGORIES, dim=16))
 
 
-def test_every_name_of_every_category_is_known(reader: PhraseReader) -> None:
+def test_every_name_of_every_category_is_known(tokenizer: Tokenizer) -> None:
     for category in CATEGORIES:
-        assert reader.knows(category)
+        assert tokenizer.knows(category)
     for name in (*words_for("sofa"), *words_for("t-shirt"), *words_for("loafers")):
-        assert reader.knows(name), name
+        assert tokenizer.knows(name), name
 
 
-def test_rare_words_of_people_do_not_become_known(reader: PhraseReader) -> None:
-    assert "mispeled" not in reader.words
-    assert "left" in reader.words
+def test_rare_words_of_people_do_not_become_known(tokenizer: Tokenizer) -> None:
+    assert "mispeled" not in tokenizer.words
+    assert "left" in tokenizer.words
 
 
 def test_vectors_have_one_length_and_the_frequent_come_first() -> None:

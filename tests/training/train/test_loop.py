@@ -80,7 +80,7 @@ def test_the_checkpoint_of_a_run_answers(recipe_file: Path, tmp_path: Path) -> N
     embedding = predictor.encode(np.zeros((60, 80, 3), np.uint8))
     mask = predictor.predict(embedding, [Click(40, 30, True)], "left red dog").mask()
     assert mask.shape == (60, 80)
-    assert predictor.reader.knows("left red dog")
+    assert predictor.tokenizer.knows("left red dog")
     assert {"dog", "cat", "red", "left"} <= set(predictor.config.attributes)
     # and the log held losses and a look at the validation objects
     assert all(math.isfinite(entry["loss"]) for entry in seen if "loss" in entry)
