@@ -18,7 +18,7 @@ TILE = 512
 QUALITY = 92
 
 
-class Detail:
+class ImageTiles:
     """An H,W,3 picture in tiles; immutable."""
 
     def __init__(self, image: NDArray[np.uint8]) -> None:

@@ -1,18 +1,20 @@
-"""Forward passes, one at a time on a thread of their own, clicks before pictures.
+"""Forward passes, one at a time on a thread of their own, clicks before new pictures.
 
-One thread, because every thread that ever ran a pass keeps scratch memory and a team of helpers of
-its own: sixteen request threads cost 150 MB more than one. One at a time, because two passes on
-half the cores each take twice as long. Clicks first, because somebody looks at the screen waiting
-for a mask of a moment's work, while a new picture takes several times as long in any case.
+One thread, because each thread that runs a pass keeps scratch memory and a pool of OpenMP threads:
+sixteen request threads cost 150 MB more than one. One pass at a time, because two passes on half
+the cores each take twice as long. Clicks first, because an annotator waits for a mask that takes a
+moment, while a new picture takes several times as long anyway.
+
+The thread belongs to a ``ThreadPoolExecutor``, which Python joins before it tears down the
+interpreter. A daemon thread would be stopped in the middle of torch's C++ code, which aborts the
+process.
 """
 
 from __future__ import annotations
 
 import itertools
-import threading
-import weakref
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from enum import IntEnum
 from queue import PriorityQueue
 from typing import Any, TypeVar
@@ -20,45 +22,42 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-class Urgency(IntEnum):
-    """Which of the waiting passes comes next."""
+class Priority(IntEnum):
+    """Lower values run first."""
 
     PROMPT = 0
     PICTURE = 1
-    END = 2
 
 
-_Job = tuple[Urgency, int, Callable[[], Any] | None, "Future[Any] | None"]
+_Job = tuple[Priority, int, Callable[[], Any], "Future[Any]"]
 
 
-class Passes:
-    """A thread that works off what it is given; it ends with this object."""
+class InferenceQueue:
+    """Runs functions on one thread, in order of priority. The thread ends with this object."""
 
     def __init__(self) -> None:
         self._waiting: PriorityQueue[_Job] = PriorityQueue()
         self._numbers = itertools.count()
-        thread = threading.Thread(target=_work, args=(self._waiting,), name="passes", daemon=True)
-        thread.start()
-        end: _Job = (Urgency.END, next(self._numbers), None, None)
-        weakref.finalize(self, self._waiting.put, end)
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference")
 
-    def run(self, urgency: Urgency, work: Callable[[], T]) -> T:
-        """What ``work`` gives or raises, once its turn has come; among equals, first come."""
+    def run(self, priority: Priority, work: Callable[[], T]) -> T:
+        """Wait for this function's turn, run it, and return or raise what it does.
+
+        Among equal priorities the first comes first. Raises RuntimeError while the interpreter
+        shuts down.
+        """
         future: Future[T] = Future()
-        self._waiting.put((urgency, next(self._numbers), work, future))
+        self._waiting.put((priority, next(self._numbers), work, future))
+        # One task for each job. It runs the job that is first by then, which may be another.
+        self._executor.submit(_run_first, self._waiting)
         return future.result()
 
 
-def _work(waiting: PriorityQueue[_Job]) -> None:
-    while True:
-        _, _, work, future = waiting.get()
-        if work is None or future is None:
-            return
-        try:
-            result = work()
-        except BaseException as error:
-            future.set_exception(error)
-        else:
-            future.set_result(result)
-        # Nothing of a job lives on while the next one is waited for.
-        del work, future
+def _run_first(waiting: PriorityQueue[_Job]) -> None:
+    _, _, work, future = waiting.get()
+    try:
+        result = work()
+    except BaseException as error:
+        future.set_exception(error)
+    else:
+        future.set_result(result)

@@ -70,7 +70,7 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class LogitField:
+class MaskLayers:
     """Grids over a picture, later ones over earlier ones; where there is none, probability 0."""
 
     width: int

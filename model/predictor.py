@@ -25,9 +25,9 @@ from model.config import ModelConfig
 from model.crop import Box
 from model.embedding_cache import EmbeddingCache
 from model.errors import PromptError
-from model.image_tiles import Detail
-from model.inference_queue import Passes, Urgency
-from model.mask_upsampling import Grid, LogitField, sigmoid
+from model.image_tiles import ImageTiles
+from model.inference_queue import InferenceQueue, Priority
+from model.mask_upsampling import Grid, MaskLayers, sigmoid
 from model.network.click_maps import ClickBatch
 from model.network.phrase_encoder import WordBatch
 from model.network.phraseclick import Features
@@ -67,12 +67,12 @@ class Embedding:
     width: int
     height: int
     features: Features
-    detail: Detail
+    tiles: ImageTiles
 
     @property
     def nbytes(self) -> int:
         """Memory it takes."""
-        return self.features.nbytes + self.detail.nbytes
+        return self.features.nbytes + self.tiles.nbytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +84,7 @@ class Prediction:
 
     confidence: float
     tokens: Tokens
-    field: LogitField
+    field: MaskLayers
 
     def probability(self) -> NDArray[np.float32]:
         """H,W in [0, 1] at the picture's size."""
@@ -125,7 +125,7 @@ class Predictor:
         self.tokenizer: Tokenizer = loaded.tokenizer()
         self._device: torch.device = beside._device if beside else torch.device(device)
         self._network = loaded.network().to(self._device).for_serving()
-        self._passes: Passes = beside._passes if beside else Passes()
+        self._queue: InferenceQueue = beside._queue if beside else InferenceQueue()
         self._cache: EmbeddingCache[Embedding | Features] = (
             beside._cache if beside else EmbeddingCache(cache_bytes)
         )
@@ -204,10 +204,10 @@ class Predictor:
         clicks = [_inside(click, embedding) for click in clicks]
         previous = None if previous_mask is None else _checked(previous_mask, embedding)
         if not clicks and not tokens.words:
-            return Prediction(0.0, tokens, LogitField(embedding.width, embedding.height, ()))
+            return Prediction(0.0, tokens, MaskLayers(embedding.width, embedding.height, ()))
         prompt = _Prompt(embedding, clicks, tokens)
         grids = self._grids(prompt, previous)
-        field = LogitField(embedding.width, embedding.height, grids)
+        field = MaskLayers(embedding.width, embedding.height, grids)
         return Prediction(confidence(grids[-1].logits), tokens, field)
 
     def descriptor(self, embedding: Embedding) -> NDArray[np.float32]:
@@ -282,7 +282,7 @@ class Predictor:
             answer: NDArray[np.float32] = output.mask_logits[0, 0].float().cpu().numpy()
             return answer
 
-        logits = self._passes.run(Urgency.PROMPT, decode)
+        logits = self._queue.run(Priority.PROMPT, decode)
         _obey(logits, prompt.clicks, box)
         return Grid(logits, box)
 
@@ -292,7 +292,7 @@ class Predictor:
 
         def encode() -> Features:
             # Of a click that is being answered, so it need not wait behind new pictures.
-            return self._encode(embedding.detail.read(box), box, Urgency.PROMPT)
+            return self._encode(embedding.tiles.read(box), box, Priority.PROMPT)
 
         found = self._cache.get_or_make(self._slot(embedding.key, box), encode)
         assert isinstance(found, Features)
@@ -301,10 +301,10 @@ class Predictor:
     def _embed(self, image: NDArray[np.uint8], key: str) -> Embedding:
         height, width = image.shape[:2]
         picture = Image.fromarray(np.ascontiguousarray(image))
-        features = self._encode(picture, Box(0, 0, width, height), Urgency.PICTURE)
-        return Embedding(self.version, key, width, height, features, Detail(image))
+        features = self._encode(picture, Box(0, 0, width, height), Priority.PICTURE)
+        return Embedding(self.version, key, width, height, features, ImageTiles(image))
 
-    def _encode(self, picture: Image.Image, box: Box, urgency: Urgency) -> Features:
+    def _encode(self, picture: Image.Image, box: Box, priority: Priority) -> Features:
         height, width = self._size(box)
         # The gap lets Pillow shrink by whole pixels first: four times quicker, nothing to see.
         small = picture.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
@@ -314,7 +314,7 @@ class Predictor:
         def encode() -> Features:
             return self._network.encode(pixels.to(self._device).float().div_(255.0))
 
-        return self._passes.run(urgency, encode)
+        return self._queue.run(priority, encode)
 
     def _size(self, box: Box) -> tuple[int, int]:
         """Height and width of the network's input for a box.

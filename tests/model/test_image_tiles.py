@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.crop import Box
-from model.image_tiles import TILE, Detail
+from model.image_tiles import TILE, ImageTiles
 
 PHOTO = np.tile(skimage.data.astronaut(), (3, 2, 1))[: TILE * 2 + 100, : TILE + 300]
-DETAIL = Detail(PHOTO)
+TILES = ImageTiles(PHOTO)
 HEIGHT, WIDTH = PHOTO.shape[:2]
 
 
@@ -25,24 +25,24 @@ def test_any_box_reads_as_the_picture_does(data: st.DataObject) -> None:
         data.draw(st.integers(top + 1, HEIGHT)),
     )
 
-    read = np.asarray(DETAIL.read(box)).astype(int)
+    read = np.asarray(TILES.read(box)).astype(int)
 
     expected = PHOTO[box.top : box.bottom, box.left : box.right].astype(int)
     assert read.shape == expected.shape
-    whole = np.asarray(DETAIL.read(Box(0, 0, WIDTH, HEIGHT))).astype(int)
+    whole = np.asarray(TILES.read(Box(0, 0, WIDTH, HEIGHT))).astype(int)
     assert np.array_equal(read, whole[box.top : box.bottom, box.left : box.right])
 
 
 def test_the_loss_is_invisible_and_the_memory_small() -> None:
-    whole = np.asarray(DETAIL.read(Box(0, 0, WIDTH, HEIGHT))).astype(float)
+    whole = np.asarray(TILES.read(Box(0, 0, WIDTH, HEIGHT))).astype(float)
 
     error = np.sqrt(((whole - PHOTO) ** 2).mean())
 
     assert error < 4.0
-    assert DETAIL.nbytes < PHOTO.nbytes / 5
+    assert TILES.nbytes < PHOTO.nbytes / 5
 
 
 def test_a_single_pixel() -> None:
-    detail = Detail(np.full((1, 1, 3), 200, np.uint8))
+    detail = ImageTiles(np.full((1, 1, 3), 200, np.uint8))
 
     assert abs(int(np.asarray(detail.read(Box(0, 0, 1, 1)))[0, 0, 0]) - 200) <= 2

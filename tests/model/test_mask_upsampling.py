@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
 from model.crop import Box
-from model.mask_upsampling import Grid, LogitField, sigmoid
+from model.mask_upsampling import Grid, MaskLayers, sigmoid
 
 values = st.one_of(
     st.floats(-6, 6, width=32),
@@ -19,7 +19,7 @@ values = st.one_of(
 
 
 @st.composite
-def fields(draw: st.DrawFn) -> LogitField:
+def fields(draw: st.DrawFn) -> MaskLayers:
     width, height = draw(st.integers(1, 70)), draw(st.integers(1, 70))
     grids = []
     for _ in range(draw(st.integers(0, 3))):
@@ -28,12 +28,12 @@ def fields(draw: st.DrawFn) -> LogitField:
         shape = (draw(st.integers(1, 12)), draw(st.integers(1, 12)))
         logits = draw(arrays.arrays(np.float32, shape, elements=values, fill=st.just(-1.0)))
         grids.append(Grid(logits, Box(left, top, right, bottom)))
-    return LogitField(width, height, tuple(grids))
+    return MaskLayers(width, height, tuple(grids))
 
 
 @settings(deadline=None, max_examples=300)
 @given(field=fields())
-def test_mask_is_probability_above_half(field: LogitField) -> None:
+def test_mask_is_probability_above_half(field: MaskLayers) -> None:
     probability = field.probability()
 
     assert probability.shape == (field.height, field.width)
@@ -65,7 +65,7 @@ def test_later_grids_lie_over_earlier_ones() -> None:
     below = Grid(np.full((2, 2), 3.0, np.float32), Box(0, 0, 10, 10))
     above = Grid(np.full((2, 2), -3.0, np.float32), Box(2, 3, 5, 6))
 
-    mask = LogitField(10, 10, (below, above)).mask()
+    mask = MaskLayers(10, 10, (below, above)).mask()
 
     assert mask.sum() == 100 - 9
     assert not mask[3:6, 2:5].any()

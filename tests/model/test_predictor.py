@@ -18,7 +18,7 @@ from model import predictor as predictors
 from model.config import ModelConfig
 from model.crop import Box
 from model.errors import PromptError
-from model.inference_queue import Urgency
+from model.inference_queue import Priority
 from model.network.phraseclick import PhraseClick
 from model.predictor import Click, Predictor
 
@@ -311,9 +311,9 @@ def test_a_crop_is_encoded_once_for_many_clicks(
     encoded: list[Box] = []
     real = predictor._encode
 
-    def watched(image: object, box: Box, urgency: Urgency) -> object:
+    def watched(image: object, box: Box, priority: Priority) -> object:
         encoded.append(box)
-        return real(image, box, urgency)  # type: ignore[arg-type]
+        return real(image, box, priority)  # type: ignore[arg-type]
 
     monkeypatch.setattr(predictor, "_encode", watched)
     monkeypatch.setattr(crop, "reaches_edge", lambda *_: False)
@@ -369,7 +369,7 @@ def test_versions_side_by_side_share_their_cache_but_not_what_is_in_it(
     seen = [answers(it, pictures[0]) for it in (first, second, first, second)]
 
     assert second._cache is first._cache
-    assert second._passes is first._passes
+    assert second._queue is first._queue
     for a, b in zip(seen[1], answers(alone, pictures[0]), strict=True):
         assert np.array_equal(a, b)
     assert all(np.array_equal(a, b) for a, b in zip(seen[0], seen[2], strict=True))

@@ -282,7 +282,7 @@ def test_all_versions_share_one_cache_and_one_thread(
     champion = opened().champion(SIX)
 
     assert champion._cache is base._cache
-    assert champion._passes is base._passes
+    assert champion._queue is base._queue
 
 
 def test_memory_is_bounded_and_the_new_champion_is_what_stays(
