@@ -1,15 +1,15 @@
 """A model version on disk: a directory that is written once and never changes.
 
 ``weights.safetensors`` holds the network and the word vectors, ``config.json`` the network's
-shape, ``vocabulary.json`` the words in the order of their vectors, ``metrics.json`` what was
-measured and where it came from. ``SHA256SUMS`` (in the format of sha256sum) names them all, and
-each is checked before it is used. Nothing is unpickled.
+shape, ``vocabulary.json`` the words in the order of their vectors and which of them were trained,
+``metrics.json`` what was measured and where it came from. ``SHA256SUMS`` (in the format of
+sha256sum) names them all, and each is checked before it is used. Nothing is unpickled.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,13 @@ from model.checkpoint_files import CONFIG, METRICS, SHIPPED, SUMS, VOCABULARY, W
 from model.config import ModelConfig
 from model.errors import CheckpointError
 from model.network.phraseclick import PhraseClick
+from model.quantisation import dequantise, quantise
 from model.tokenizer import Tokenizer
+from model.word_geometry import EXTRA
 
 NETWORK_PREFIX = "network."
 VECTORS = "word_vectors"
+SCALES = "word_scales"
 # Stored in half precision: its rounding (2^-11) is far below what moves a mask. Small tensors
 # (norms, biases) stay as they are, they weigh nothing.
 HALF_FROM = 1024
@@ -41,7 +44,9 @@ HALF_LIMIT = 60_000.0
 class Checkpoint:
     """A model version, checked and read.
 
-    version: "<name>-<first 8 hex digits of the weights' SHA-256>".
+    version: "<name>-<first 8 hex digits of the weights' SHA-256>". words and vectors: V words, most
+    frequent first, and V,S vectors, without the dimensions that word geometry adds. trained: the
+    words that were in training, None where all were.
     """
 
     version: str
@@ -49,6 +54,7 @@ class Checkpoint:
     state: Mapping[str, Tensor]
     words: tuple[str, ...]
     vectors: NDArray[np.float32]
+    trained: frozenset[str] | None
     metrics: Mapping[str, Any]
     path: Path
 
@@ -66,7 +72,12 @@ class Checkpoint:
 
     def tokenizer(self) -> Tokenizer:
         """The tokenizer with this version's words."""
-        return Tokenizer(self.words, self.vectors)
+        return Tokenizer(
+            self.words,
+            self.vectors,
+            trained=self.trained,
+            geometry=self.config.word_geometry,
+        )
 
 
 def save(
@@ -76,15 +87,17 @@ def save(
     vectors: NDArray[np.floating],
     metrics: Mapping[str, Any] | None = None,
     *,
+    trained: Iterable[str] | None = None,
     name: str | None = None,
     parent: str | None = None,
 ) -> str:
     """Write a new checkpoint and return its version.
 
-    words and vectors: V words, most frequent first, and V,D vectors. metrics: any JSON, kept as it
-    is. name: first part of the version, by default the directory's name. parent: the version
-    that training started from. The directory appears whole or not at all. Raises CheckpointError
-    where it exists already, since a version never changes.
+    words and vectors: V words, most frequent first, and V,S vectors, those of a tokenizer; they are
+    stored in eight bits. trained: the words that were in training, None for all. metrics: any JSON,
+    kept as it is. name: first part of the version, by default the directory's name. parent: the
+    version that training started from. The directory appears whole or not at all. Raises
+    CheckpointError where it exists already, since a version never changes.
     """
     target = Path(directory)
     if target.exists():
@@ -92,14 +105,15 @@ def save(
     if len(words) != len(vectors):
         raise CheckpointError(f"{len(words)} words, but {len(vectors)} vectors.")
     tensors = {NETWORK_PREFIX + key: _compact(t) for key, t in network.state_dict().items()}
-    tensors[VECTORS] = _compact(torch.from_numpy(np.array(vectors, np.float32)))
+    values, scales = quantise(vectors)
+    tensors[VECTORS], tensors[SCALES] = torch.from_numpy(values), torch.from_numpy(scales)
     weights = save_tensors(tensors)
     version = f"{name or target.name}-{files.sha256(weights)[:8]}"
     about = {"version": version, "parent": parent, "metrics": dict(metrics or {})}
     contents = {
         WEIGHTS: weights,
         CONFIG: _json(network.config.to_dict()),
-        VOCABULARY: _json(list(words)),
+        VOCABULARY: _vocabulary(words, trained),
         METRICS: _json(about),
     }
     files.write_whole(target, {**contents, SUMS: files.sums_text(contents).encode()})
@@ -115,20 +129,40 @@ def load(source: Path | str = SHIPPED) -> Checkpoint:
     data = files.read(path)
     try:
         config = ModelConfig.from_dict(json.loads(data[CONFIG]))
-        words = tuple(json.loads(data[VOCABULARY]))
+        words, trained = _words(json.loads(data[VOCABULARY]))
         about = json.loads(data[METRICS])
         tensors = {key: _full(t) for key, t in load_tensors(data[WEIGHTS]).items()}
         vectors = tensors.pop(VECTORS).numpy()
+        if SCALES in tensors:
+            vectors = dequantise(vectors, tensors.pop(SCALES).numpy())
         version = str(about["version"])
     except (ValueError, KeyError, TypeError, SafetensorError) as error:
         raise CheckpointError(f"{path} is not a checkpoint of this program: {error}") from error
-    if vectors.shape != (len(words), config.word_dim):
+    dim = config.word_dim - (EXTRA if config.word_geometry else 0)
+    if vectors.shape != (len(words), dim):
         raise CheckpointError(
-            f"{path}: {len(words)} words need vectors of length {config.word_dim}, "
-            f"but there are {vectors.shape}."
+            f"{path}: {len(words)} words need vectors of length {dim}, but there are "
+            f"{vectors.shape}."
         )
     state = {key.removeprefix(NETWORK_PREFIX): tensor for key, tensor in tensors.items()}
-    return Checkpoint(version, config, state, words, vectors, about, path)
+    return Checkpoint(version, config, state, words, vectors, trained, about, path)
+
+
+def _vocabulary(words: Sequence[str], trained: Iterable[str] | None) -> bytes:
+    """A word a line, so that two vocabularies can be compared by eye."""
+    parts: dict[str, object] = {"words": list(words)}
+    if trained is not None:
+        parts["trained"] = sorted(trained)
+    text = json.dumps(parts, ensure_ascii=False, indent=0, separators=(",", ":"))
+    return (text + "\n").encode()
+
+
+def _words(stored: Any) -> tuple[tuple[str, ...], frozenset[str] | None]:
+    """Words and trained words. Checkpoints of earlier versions hold a bare list: all trained."""
+    if isinstance(stored, list):
+        return tuple(stored), None
+    trained = stored.get("trained")
+    return tuple(stored["words"]), None if trained is None else frozenset(trained)
 
 
 def _compact(tensor: Tensor) -> Tensor:

@@ -28,8 +28,10 @@ class ModelConfig:
     backbone: str = "mobilenet_v2"
     # Longest side at which a picture is encoded; a multiple of 32.
     input_size: int = 384
-    # Length of a word vector; hidden size of the LSTM in each direction.
+    # Length of a word vector as the LSTM takes it; the LSTM's hidden size in each direction.
     word_dim: int = 100
+    # The last dimensions of a word vector are those of model/word_geometry.py.
+    word_geometry: bool = False
     phrase_dim: int = 96
     # Late: channels at stride 16; a half of it at 8, a quarter at 4, an eighth at 2.
     # Early: channels after ASPP and in the decoder (DeepLabv3+ has 256).

@@ -1,50 +1,80 @@
-"""Any wording to word vectors: what an annotator types is read as well as it can be.
+"""Any wording to word vectors: what an annotator types is understood as well as it can be.
 
 The paper feeds word2vec vectors to its LSTM and says nothing about words without one; all rules
-here are a *choice*. Each word is tried, in this order: as typed (case and Unicode width folded),
-without its possessive, accents or hyphen, joined with the next word ("surf board"), in its other
-number, as a compound of two known words, and at last as a typo of the nearest known word. What is
-left is ignored, and the reading says so, so that the annotator can be told.
+here are a *choice*. Each word is tried, in this order: as typed (in its normal form), without its
+possessive, accents or hyphen, joined with the next word ("surf board"), in its other number, as a
+compound of two common words, cut into known words where its script has no blanks, and at last as a
+typo of a common word. A word of the vocabulary is never taken for a typo. What is left is ignored,
+and the tokens say so, so that the annotator can be told.
+
+A vocabulary of tens of thousands of words holds many that were in no training phrase. They are read
+all the same, since words near in meaning have near vectors, and the tokens name the nearest trained
+word of each.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
-from model import word_forms
+from model import word_forms, word_geometry
 from model.errors import WordVectorsError
 
 # Longer phrases are cut: the LSTM was trained on a handful of words, and its time grows with them.
 MAX_WORDS = 32
-# Nothing beyond is looked at, so that a pasted book costs no more than a paragraph.
+# The rest is not looked at, so that a pasted book costs no more than a paragraph.
 MAX_CHARACTERS = 4000
-# Typos are sought among the most frequent words only: three million words would take a second.
+# Typos are corrected to trained words and to the most frequent others, never to a rare one: of
+# 60,000 words, one is within a letter of almost anything.
+FREQUENT_WORDS = 10_000
+# Only a longer word can be a typo of one that was not trained, and only by one edit.
+LONG = 6
+# Trained words looked at for a typo: three million of them would take a second.
 CORRECTION_WORDS = 50_000
-CACHED_READINGS = 1024
+CACHED_PHRASES = 1024
+# A word of the vocabulary may be several joined by blanks ("fire hydrant"), of at most this many.
+MAX_JOINED = 4
+# Longest word looked for in a run of characters without blanks.
+MAX_UNSPACED = 8
 
-TOKEN = re.compile(r"[^\W_]+(?:['-][^\W_]+)*'?")
+WORD = re.compile(r"[^\s'-]+(?:['-][^\s'-]+)*'?")
+# Scripts that put no blanks between words: Han, kana, Thai, Lao, Burmese, Khmer.
+UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+    "\U00020000-\U0003ffff]"
+)
 QUOTES_AND_DASHES = str.maketrans(
     {"’": "'", "‘": "'", "`": "'", "´": "'", "‐": "-", "‑": "-", "–": "-", "—": " ", "−": "-"}
 )
+
+
+class NearWord(NamedTuple):
+    """A word that was in no training phrase, and the trained word whose vector is nearest."""
+
+    word: str
+    trained: str
+    cosine: float
 
 
 @dataclass(frozen=True)
 class Tokens:
     """What was understood of a phrase.
 
-    words: the known words used, in order. corrected: (as typed, as read) for each typo. ignored:
-    the words not understood, as typed in lower case, and those beyond MAX_WORDS. vectors: L,D
-    float32, read-only. truncated: the phrase was longer than what is read.
+    words: the vocabulary's words used, in order. corrected: (as typed, as read) for each typo.
+    ignored: the words not understood, as typed in lower case, and those beyond MAX_WORDS. vectors:
+    L,D float32, read-only. truncated: the phrase was longer than what is read. near: those of the
+    words that were not trained.
     """
 
     words: tuple[str, ...]
@@ -52,13 +82,32 @@ class Tokens:
     ignored: tuple[str, ...]
     vectors: NDArray[np.float32]
     truncated: bool = False
+    near: tuple[NearWord, ...] = ()
+
+
+class _Piece(NamedTuple):
+    """A known word; plural: a plural was typed, and this is its singular."""
+
+    word: str
+    plural: bool = False
 
 
 class Tokenizer:
-    """A vocabulary with its vectors. Thread-safe; readings are cached."""
+    """A vocabulary with its vectors. Thread-safe; what was read is cached."""
 
-    def __init__(self, words: Sequence[str], vectors: NDArray[np.floating]) -> None:
-        """words: V, the most frequent first (it breaks ties between corrections). vectors: V,D."""
+    def __init__(
+        self,
+        words: Sequence[str],
+        vectors: NDArray[np.floating],
+        *,
+        trained: Iterable[str] | None = None,
+        geometry: bool = False,
+    ) -> None:
+        """words: V, the most frequent first (it breaks ties between corrections). vectors: V,S.
+
+        trained: the words that were in training, None for all. geometry: append the dimensions of
+        model/word_geometry.py; words with an entry there are known even without a vector.
+        """
         if vectors.ndim != 2 or len(words) != vectors.shape[0] or not len(words):
             raise WordVectorsError(
                 f"{len(words)} words and vectors of shape {vectors.shape} do not fit together; "
@@ -66,23 +115,48 @@ class Tokenizer:
             )
         self.words = tuple(words)
         self.vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+        self.geometry = geometry
+        # "Dog" and "dog" of a cased vocabulary: the more frequent one stays.
         self._index: dict[str, int] = {}
+        longest = 1
         for position, word in enumerate(self.words):
-            # "Dog" and "dog" of a cased vocabulary: the more frequent one stands for both.
-            self._index.setdefault(_fold(word), position)
-        self._read = lru_cache(maxsize=CACHED_READINGS)(self._read_anew)
+            # Most words are their own key: this loop is a good part of a server's start.
+            if word.isascii() and word.isalpha() and word.islower():
+                self._index.setdefault(word, position)
+            else:
+                key = _key(word)
+                longest = max(longest, key.count(" ") + 1)
+                self._index.setdefault(key, position)
+        self.trained = None if trained is None else frozenset(normal_form(word) for word in trained)
+        self._longest = min(MAX_JOINED, longest)
+        self._read = lru_cache(maxsize=CACHED_PHRASES)(self._read_uncached)
 
     @property
     def dim(self) -> int:
-        """Length of a word vector."""
-        return int(self.vectors.shape[1])
+        """Length of a word vector as the network takes it."""
+        return int(self.vectors.shape[1]) + (word_geometry.EXTRA if self.geometry else 0)
 
     @classmethod
-    def from_keyed_vectors(cls, source: str | Path) -> Tokenizer:
+    def from_keyed_vectors(cls, source: str | Path, *, geometry: bool = False) -> Tokenizer:
         """Any gensim KeyedVectors by path, or by gensim-downloader name; see keyed_vectors.py."""
         from model.keyed_vectors import load
 
-        return cls(*load(source))
+        return cls(*load(source), geometry=geometry)
+
+    def extended(
+        self,
+        words: Sequence[str] = (),
+        vectors: NDArray[np.floating] | None = None,
+        trained: Iterable[str] = (),
+    ) -> Tokenizer:
+        """A tokenizer with further words, N with N,S vectors, and further trained ones."""
+        added = np.zeros((0, self.vectors.shape[1])) if vectors is None else vectors
+        return Tokenizer(
+            [*self.words, *words],
+            np.concatenate([self.vectors, np.asarray(added, np.float32)]),
+            trained=None if self.trained is None else self.trained | set(trained) | set(words),
+            geometry=self.geometry,
+        )
 
     def read(self, phrase: str) -> Tokens:
         """Read any text; never raises. An empty or unknown phrase gives no words."""
@@ -90,82 +164,176 @@ class Tokenizer:
         return self._read(cut, len(phrase) > MAX_CHARACTERS)
 
     def knows(self, phrase: str) -> bool:
-        """Whether every word that carries meaning is known, with no correction, and there is one.
+        """Whether every word with a meaning of its own was trained, and there is one.
 
-        Function words ("the", "of") and numbers do not count.
+        Function words ("the", "of") and numbers do not count; a corrected word is not known.
         """
-        reading = self.read(phrase)
-        missed = [word for word in reading.ignored if _means_something(word)]
-        meant = [word for word in reading.words if _means_something(word)]
-        return bool(meant) and not missed and not reading.corrected and not reading.truncated
+        tokens = self.read(phrase)
+        missed = [word for word in tokens.ignored if _means_something(word)]
+        meant = [word for word in tokens.words if _means_something(word)]
+        if missed or tokens.corrected or tokens.truncated or tokens.near:
+            return False
+        return bool(meant)
 
-    def _read_anew(self, phrase: str, truncated: bool) -> Tokens:
-        tokens = TOKEN.findall(_fold(phrase))
-        words: list[str] = []
+    def has(self, word: str) -> bool:
+        """Whether the vocabulary holds a word, in its normal form."""
+        return word in self._index or (self.geometry and word_geometry.entry(word) is not None)
+
+    def source_vector(self, word: str) -> NDArray[np.float32] | None:
+        """The S numbers of a word of the vocabulary as they were given; None for other words."""
+        row = self._index.get(word)
+        return None if row is None else self.vectors[row]
+
+    def was_trained(self, word: str) -> bool:
+        """Whether a word of the vocabulary was in training, in either number, or needs none."""
+        if self.trained is None or word in self.trained or not _means_something(word):
+            return True
+        if self.geometry and word_geometry.entry(word) is not None:
+            return True
+        forms = (*word_forms.singulars(word), *word_forms.plurals(word))
+        return any(form in self.trained and self._agree(form, word) for form in forms)
+
+    def _read_uncached(self, phrase: str, truncated: bool) -> Tokens:
+        tokens = split(phrase)
+        pieces: list[_Piece] = []
         corrected: list[tuple[str, str]] = []
         ignored: list[str] = []
         position = 0
         while position < len(tokens):
             token = tokens[position]
-            following = tokens[position + 1] if position + 1 < len(tokens) else None
-            position += 1
-            if len(words) >= MAX_WORDS:
+            if len(pieces) >= MAX_WORDS:
                 truncated = True
-                ignored.append(token)
-                continue
-            found = self._known_forms(token)
-            if found is None and following is not None and token + following in self._index:
-                found = (token + following,)
+                ignored.extend(tokens[position:])
+                break
+            joined = self._joined(tokens[position : position + self._longest])
+            found = [_Piece(joined)] if joined else self._known_forms(token)
+            position += joined.count(" ") + 1 if joined else 1
+            if not found and position < len(tokens) and token + tokens[position] in self._index:
+                found = [_Piece(token + tokens[position])]
                 position += 1
-            if found is None:
-                nearest = self._nearest(token)
+            if not found and UNSPACED.search(token):
+                found, missed = self._unspaced(token)
+                ignored.extend(missed)
+                pieces.extend(found[: MAX_WORDS - len(pieces)])
+                continue
+            if not found:
+                nearest = self._nearest_spelling(token)
                 if nearest is not None:
                     corrected.append((token, nearest))
-                    found = (nearest,)
-            if found is None:
+                    found = [_Piece(nearest)]
+            if not found:
                 found, missed = self._parts(token)
                 ignored.extend(missed)
-            words.extend(found[: MAX_WORDS - len(words)])
-        rows = [self._index[word] for word in words]
-        vectors = self.vectors[rows] if rows else np.zeros((0, self.dim), np.float32)
+            pieces.extend(found[: MAX_WORDS - len(pieces)])
+        words = tuple(piece.word for piece in pieces)
+        near = tuple(
+            self._nearest_trained(word)
+            for word in dict.fromkeys(words)
+            if not self.was_trained(word)
+        )
+        vectors = self._vectors_of(pieces)
         vectors.setflags(write=False)
-        return Tokens(tuple(words), tuple(corrected), tuple(ignored), vectors, truncated)
+        return Tokens(words, tuple(corrected), tuple(ignored), vectors, truncated, near)
 
-    def _known_forms(self, token: str) -> tuple[str, ...] | None:
-        """The known word or words that the token is, without any guess at typos."""
-        for form in _spellings(token):
-            if form in self._index:
-                return (form,)
+    def _vectors_of(self, pieces: Sequence[_Piece]) -> NDArray[np.float32]:
+        """L,D vectors of the words of a phrase."""
+        if not self.geometry:
+            rows = [self._index[piece.word] for piece in pieces]
+            return self.vectors[rows] if rows else np.zeros((0, self.dim), np.float32)
+        read = [self._as_singular(piece) for piece in pieces]
+        entries, damping = word_geometry.phrase_entries(
+            [piece.word for piece in read], [piece.plural for piece in read]
+        )
+        vectors = np.zeros((len(read), self.vectors.shape[1]), np.float32)
+        for place, piece in enumerate(read):
+            row = self._index.get(piece.word)
+            if row is not None:
+                vectors[place] = damping[place] * self.vectors[row]
+        return np.concatenate([vectors, entries], 1)
+
+    def _as_singular(self, piece: _Piece) -> _Piece:
+        """A plural noun of the vocabulary as its singular, where they mean the same."""
+        if piece.plural or word_geometry.entry(piece.word) is not None:
+            return piece
+        if piece.word in word_geometry.ONE_THING:
+            return piece
+        for form in word_forms.singulars(piece.word):
+            if form in self._index and self._agree(form, piece.word):
+                return _Piece(form, True)
+        return piece
+
+    def _agree(self, one: str, other: str) -> bool:
+        """Whether two forms of a word mean the same, by their vectors where both have one."""
+        rows = [self._index[word] for word in (one, other) if word in self._index]
+        if len(rows) < 2:
+            return True
+        pair = self.vectors[rows]
+        product = float(pair[0] @ pair[1])
+        lengths = float(np.linalg.norm(pair[0]) * np.linalg.norm(pair[1]))
+        return product >= word_geometry.PLURAL_COSINE * lengths
+
+    def _joined(self, tokens: Sequence[str]) -> str | None:
+        """The longest word of the vocabulary that these tokens begin with, of two or more."""
+        for count in range(len(tokens), 1, -1):
+            joined = " ".join(tokens[:count])
+            if joined in self._index:
+                return joined
+        return None
+
+    def _known_forms(self, token: str) -> list[_Piece]:
+        """The known word or words that the token is, without any guess at typos; may be none."""
+        for form, plural in _spellings(token):
+            if self.has(form):
+                return [_Piece(form, plural)]
         parts = token.split("-")
         if len(parts) > 1:
             known = [self._known_forms(part) for part in parts]
             if all(known):
-                return tuple(word for words in known if words for word in words)
+                return [piece for pieces in known for piece in pieces]
         plain = token.replace("-", "")
         for form in (plain, *word_forms.singulars(plain)):
-            compound = word_forms.compound_parts(form, self._index)
+            compound = word_forms.compound_parts(form, self._common)
             if compound is not None:
-                return compound
-        return None
+                return [_Piece(compound[0]), _Piece(compound[1], form != plain)]
+        return []
 
-    def _parts(self, token: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def _parts(self, token: str) -> tuple[list[_Piece], list[str]]:
         """Of a hyphenated unknown, the parts that are known, and those that are not."""
         parts = token.split("-")
         if len(parts) == 1:
-            return (), (token,)
-        found: list[str] = []
+            return [], [token]
+        found: list[_Piece] = []
         missed: list[str] = []
         for part in parts:
             known = self._known_forms(part)
-            if known is None:
+            found.extend(known)
+            if not known:
                 missed.append(part)
-            else:
-                found.extend(known)
-        return tuple(found), tuple(missed)
+        return found, missed
 
-    def _nearest(self, token: str) -> str | None:
-        """The known word nearest to a typo, or None where none is near enough to be meant."""
-        best: tuple[int, bool, int] | None = None
+    def _unspaced(self, token: str) -> tuple[list[_Piece], list[str]]:
+        """Words in a run without blanks, the longest first, and the stretches between them."""
+        found: list[_Piece] = []
+        missed: list[str] = []
+        start = position = 0
+        while position < len(token):
+            longest = min(len(token), position + MAX_UNSPACED)
+            ends = range(longest, position, -1)
+            end = next((end for end in ends if token[position:end] in self._index), None)
+            if end is None:
+                position += 1
+                continue
+            if start < position:
+                missed.append(token[start:position])
+            found.append(_Piece(token[position:end]))
+            start = position = end
+        if start < len(token):
+            missed.append(token[start:])
+        return found, missed
+
+    def _nearest_spelling(self, token: str) -> str | None:
+        """The common word nearest to a typo, or None where none is near enough to be meant."""
+        best: tuple[int, bool, int, str] | None = None
         for form in dict.fromkeys((token, *word_forms.singulars(token))):
             allowed = _allowed_edits(form)
             if not allowed:
@@ -175,25 +343,96 @@ class Tokenizer:
                 for word, distance, _ in process.extract_iter(
                     form, candidates, scorer=OSA.distance, score_cutoff=allowed
                 ):
-                    # Nearest, then same first letter (people rarely miss it), then most frequent.
-                    rank = (int(distance), word[0] != form[0], self._index[word])
-                    if best is None or rank < best:
-                        best = rank
-        return None if best is None else _fold(self.words[best[2]])
+                    # Nearest, where a word that was not trained counts as one edit farther; then
+                    # same first letter (people rarely miss it), then most frequent.
+                    rank = self._index.get(word, len(self.words))
+                    trained = self.was_trained(word)
+                    if not trained and (distance > 1 or len(form) < LONG):
+                        continue
+                    far = int(distance) + (not trained)
+                    candidate = (far, word[0] != form[0], rank, word)
+                    if best is None or candidate < best:
+                        best = candidate
+        return None if best is None else best[3]
+
+    def _nearest_trained(self, word: str) -> NearWord:
+        """The trained word whose vector is nearest to that of an untrained one."""
+        words, directions = self._trained_directions
+        vector = self.vectors[self._index[word]]
+        length = float(np.linalg.norm(vector))
+        if not words or length == 0:
+            return NearWord(word, "", 0.0)
+        cosines = directions @ vector / length
+        best = int(cosines.argmax())
+        return NearWord(word, words[best], float(cosines[best]))
+
+    @cached_property
+    def _trained_directions(self) -> tuple[tuple[str, ...], NDArray[np.float32]]:
+        """Trained words that name something, and their unit vectors."""
+        words = [
+            word
+            for word in sorted(self.trained or ())
+            if word in self._index and _means_something(word) and not self._has_entry(word)
+        ]
+        vectors = self.vectors[[self._index[word] for word in words]]
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return tuple(words), vectors / np.maximum(lengths, 1e-6)
+
+    def _has_entry(self, word: str) -> bool:
+        return self.geometry and word_geometry.entry(word) is not None
+
+    @cached_property
+    def _common(self) -> frozenset[str]:
+        """Words that a compound may be made of and a typo may mean."""
+        if self.trained is None:
+            return frozenset(self._index)
+        entries = word_geometry.entries() if self.geometry else {}
+        frequent = islice(self._index, FREQUENT_WORDS)
+        return frozenset([*frequent, *(self.trained & self._index.keys()), *entries])
 
     @cached_property
     def _by_length(self) -> dict[int, list[str]]:
-        """Words a typo may be meant to be, by length: of letters only, three or more."""
+        """Words a typo may mean, by length: of letters only, three or more."""
         groups: dict[int, list[str]] = {}
-        for word, position in self._index.items():
-            if position < CORRECTION_WORDS and len(word) >= 3 and word.isalpha():
+        for word in self._common:
+            rank = self._index.get(word, 0)
+            if rank < CORRECTION_WORDS and len(word) >= 3 and word.isalpha():
                 groups.setdefault(len(word), []).append(word)
         return groups
 
 
-def _fold(text: str) -> str:
+def split(text: str) -> list[str]:
+    """The words of a text in their normal form, with inner hyphens and apostrophes."""
+    folded = normal_form(text)
+    if not folded.isascii():
+        kept = []
+        for character in folded:
+            kind = unicodedata.category(character)
+            # Letters, numbers and the marks that belong to them; Cf are joiners without a width.
+            if kind[0] in "LNM" or character in "'-":
+                kept.append(character)
+            elif kind != "Cf":
+                kept.append(" ")
+        folded = "".join(kept)
+    else:
+        folded = "".join(c if c.isalnum() or c in "'-" else " " for c in folded)
+    return [word for word in WORD.findall(folded) if any(c.isalnum() for c in word)]
+
+
+def normal_form(text: str) -> str:
     """One spelling for equal texts: Unicode NFKC, case, quotes and dashes."""
-    return unicodedata.normalize("NFKC", text).translate(QUOTES_AND_DASHES).casefold()
+    if text.isascii():
+        return text.lower().replace("`", "'")
+    folded = unicodedata.normalize("NFKC", text).translate(QUOTES_AND_DASHES).casefold()
+    return unicodedata.normalize("NFKC", folded)
+
+
+def _key(word: str) -> str:
+    """How a word of the vocabulary is looked up: "Fire_hydrant" as "fire hydrant"."""
+    if word.isascii() and word.isalpha():
+        return word.lower()
+    folded = normal_form(word)
+    return " ".join(folded.replace("_", " ").split()) or folded
 
 
 def _without_accents(word: str) -> str:
@@ -201,16 +440,16 @@ def _without_accents(word: str) -> str:
     return "".join(letter for letter in letters if not unicodedata.combining(letter))
 
 
-def _spellings(token: str) -> Iterator[str]:
-    """Spellings of one word, the likeliest first."""
-    yield token
+def _spellings(token: str) -> Iterator[tuple[str, bool]]:
+    """Spellings of one word, the likeliest first, and whether each is the singular of a plural."""
+    yield token, False
     bare = word_forms.without_possessive(token)
     for form in dict.fromkeys((bare, _without_accents(bare))):
         joined = form.replace("-", "").replace("'", "")
         for spelling in dict.fromkeys((form, joined)):
-            yield spelling
-            yield from word_forms.singulars(spelling)
-            yield from word_forms.plurals(spelling)
+            yield spelling, False
+            yield from ((singular, True) for singular in word_forms.singulars(spelling))
+            yield from ((plural, False) for plural in word_forms.plurals(spelling))
 
 
 def _allowed_edits(word: str) -> int:

@@ -1,6 +1,6 @@
 """Spellings of one English word that mean the same: plural and singular, possessive, compound.
 
-A phrase reader with a small vocabulary knows "dog" and "tshirt"; annotators type "dogs'" and
+A tokenizer with a small vocabulary knows "dog" and "tshirt"; annotators type "dogs'" and
 "T-shirts". These are plain rules of the language, tried only where the word itself is unknown.
 """
 

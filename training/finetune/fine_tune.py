@@ -257,9 +257,15 @@ class _Training:
         folder = self.out / CHECKPOINT
         tokenizer = run.tokenizer
         checkpoint.save(
-            folder, network, tokenizer.words, tokenizer.vectors, metrics,
-            name=name, parent=self.start.version,
-        )  # fmt: skip
+            folder,
+            network,
+            tokenizer.words,
+            tokenizer.vectors,
+            metrics,
+            trained=tokenizer.trained,
+            name=name,
+            parent=self.start.version,
+        )
         return _finished(folder)
 
     def _look(self) -> None:

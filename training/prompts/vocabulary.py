@@ -223,6 +223,8 @@ COLOURS = (
 )
 PLACES = ("left", "right", "middle", "top", "bottom")
 SIZES = ("big", "small")
+SAID = ("object", "thing", "one", "part", "all", "most", "far", "center", "gray", "and")
+"""Further words of phrases.py; words of order, side and size are trained with their likes."""
 
 
 def concept_of(category: str) -> str:
@@ -290,6 +292,13 @@ def related(one: str, other: str) -> bool:
 def is_part(one: str, whole: str) -> bool:
     """Whether ``one`` is, or is worn as, a part of ``whole``."""
     return whole in ("person", "bicyclist") and one in WORN | PARTS_OF_PERSON
+
+
+def phrase_words(categories: Iterable[str]) -> list[str]:
+    """What made phrases can say of these categories: names and their plurals, and words of fact."""
+    concepts = sorted({concept_of(category) for category in categories})
+    names = [name for concept in concepts for name in (concept, *every_word_for(concept))]
+    return [*names, *(plural_of(name) for name in names), *COLOURS, *PLACES, *SIZES, *SAID]
 
 
 def attributes_for(concepts: Iterable[str]) -> tuple[str, ...]:

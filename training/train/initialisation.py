@@ -10,8 +10,7 @@ import json
 import logging
 from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from model.checkpoint import Checkpoint
 from model.config import ModelConfig
@@ -20,14 +19,12 @@ from model.tokenizer import Tokenizer
 from training.data import Dataset, Without, open_dataset, overlapping
 from training.data.endless import categories_by_source
 from training.prompts.vocabulary import COLOURS, PLACES, SIZES, attributes_for, concept_of
-from training.prompts.word_vectors import DIM, train_word_vectors
 from training.train.distributed import Ranks
 from training.train.recipe import Recipe
-from training.train.weight_expansion import grow_from
+from training.train.weight_expansion import grow_from, remap_words, with_other_words
 
 log = logging.getLogger(__name__)
 
-WORDS = "word_vectors.npz"
 LEFT_OUT = "left_out.json"
 
 
@@ -74,32 +71,13 @@ def trained_on(start: Checkpoint) -> list[str]:
     return [name for name in start.config.attributes if name not in (*COLOURS, *PLACES, *SIZES)]
 
 
-def read_words(folder: Path) -> Tokenizer:
-    """The run's own word vectors."""
-    with np.load(folder / WORDS, allow_pickle=False) as stored:
-        return Tokenizer([str(word) for word in stored["words"]], stored["vectors"])
-
-
-def learn_words(folder: Path, recipe: Recipe, categories: list[str], data: Path) -> None:
-    """Learn the run's word vectors when it first starts: from the recipe's text and categories."""
-    path = folder / WORDS
-    if path.exists():
-        return
-    text: Path | list[str] = data / recipe.data.text if recipe.data.text else []
-    dim = int(recipe.model.get("word_dim", DIM))
-    words, vectors = train_word_vectors(text, categories, dim=dim)
-    partial = folder / f"partial-{WORDS}"
-    np.savez(partial, words=np.array(words), vectors=vectors)
-    partial.replace(path)
-
-
 def new_network(
     recipe: Recipe, categories: list[str], tokenizer: Tokenizer, data: Path
 ) -> PhraseClick:
     """A new network with its backbone's trained weights, where the recipe names some."""
     attributes = attributes_for(concept_of(each) for each in categories)
     config = ModelConfig.from_dict(dict(recipe.model))
-    network = PhraseClick(replace(config, attributes=attributes, word_dim=tokenizer.dim))
+    network = PhraseClick(replace(config, attributes=attributes, **_word_fields(tokenizer)))
     source = recipe.data.backbone_weights
     if source:
         file = data / source
@@ -107,11 +85,24 @@ def new_network(
     return network
 
 
-def grown_network(start: Checkpoint, recipe: Recipe, categories: list[str]) -> PhraseClick:
-    """The checkpoint's network, with what the recipe and the data ask for beyond it."""
+def grown_network(
+    start: Checkpoint, recipe: Recipe, categories: list[str], tokenizer: Tokenizer
+) -> PhraseClick:
+    """The checkpoint's network, with what the recipe and the data ask for beyond it.
+
+    tokenizer: the run's words; where the recipe names word vectors of its own, what the network
+    learned of the checkpoint's words is carried over to them.
+    """
     config = ModelConfig.from_dict({**start.config.to_dict(), **recipe.model})
     asked = attributes_for(concept_of(each) for each in categories)
-    attributes = dict.fromkeys((*start.config.attributes, *asked))
-    network = PhraseClick(replace(config, attributes=tuple(attributes)))
-    grow_from(network, start.state)
+    attributes = tuple(dict.fromkeys((*start.config.attributes, *asked)))
+    network = PhraseClick(replace(config, attributes=attributes, **_word_fields(tokenizer)))
+    state = start.state
+    if recipe.data.words:
+        state = with_other_words(state, remap_words(start.tokenizer(), tokenizer))
+    grow_from(network, state)
     return network
+
+
+def _word_fields(tokenizer: Tokenizer) -> dict[str, Any]:
+    return {"word_dim": tokenizer.dim, "word_geometry": tokenizer.geometry}

@@ -43,9 +43,7 @@ from training.train.failures import check_finite, out_of_memory_explained
 from training.train.initialisation import (
     categories_of,
     grown_network,
-    learn_words,
     new_network,
-    read_words,
     trained_on,
     training_data,
 )
@@ -55,6 +53,7 @@ from training.train.recipe import Recipe, read_stages
 from training.train.schedule import make_optimizer, set_rates
 from training.train.tensorboard import Board
 from training.train.validation import choose_cases, quick_look, sources_of
+from training.train.words import choose_words, read_words
 
 log = logging.getLogger(__name__)
 
@@ -110,15 +109,16 @@ class Run:
         self.parent = origin.version if origin else None
         # What the network has been trained on, here or before: evaluation tells it from the unseen.
         self.categories = sorted({*categories, *(trained_on(origin) if origin else ())})
-        if origin:
-            self.tokenizer = tokenizer or origin.tokenizer()
-            network = grown_network(origin, recipe, categories)
-        else:
+        if tokenizer is None:
             if self.ranks.first:
-                learn_words(folder, recipe, categories, data)
+                choose_words(folder, recipe, dataset, data, origin)
             self.ranks.wait()
-            self.tokenizer = read_words(folder)
-            network = new_network(recipe, categories, self.tokenizer, data)
+            tokenizer = read_words(folder)
+        self.tokenizer = tokenizer
+        if origin:
+            network = grown_network(origin, recipe, categories, tokenizer)
+        else:
+            network = new_network(recipe, categories, tokenizer, data)
 
         config = network.config
         self.network = self.ranks.prepare(network)

@@ -28,7 +28,11 @@ class DataRecipe:
     apart_from: tuple[str, ...] = ()
     # Only so many pictures of `train`, the first ones, to try something out; 0: all.
     at_most: int = 0
-    # One expression a line, for word vectors; empty: only sentences made from category names.
+    # Word vectors: a file that model/keyed_vectors.py reads, or a gensim-downloader name. Empty:
+    # those of `start`, else learned from `text`.
+    words: str = ""
+    # One expression a line, to learn word vectors from; empty: only sentences made from category
+    # names.
     text: str = ""
     # Starting weights of the backbone: a file, or a torchvision weights name; empty: none.
     backbone_weights: str = ""

@@ -98,6 +98,7 @@ def export(
             tokenizer.words,
             tokenizer.vectors,
             metrics,
+            trained=tokenizer.trained,
             name=folder.name,
             parent=parent,
         )

@@ -8,10 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from model import word_geometry
+from model.tokenizer import Tokenizer
 from training.errors import RecipeError
+
+# The weights that word vectors enter by, forward and backward.
+WORD_INPUTS = "phrase.lstm.weight_ih"
+# How much more the map of words must fit a word that has an entry of its own.
+ENTRY_WEIGHT = 10.0
+# The most frequent words count alike; those beyond, the less the rarer they are.
+FLAT_RANKS = 300
+FEWEST_COMMON = 2
 
 
 @torch.no_grad()
@@ -35,3 +46,40 @@ def grow_from(network: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
             new[: old.shape[0], old.shape[1] :] = 0.0
         new[tuple(slice(size) for size in old.shape)] = old
     return sorted(set(held) - set(state))
+
+
+def remap_words(old: Tokenizer, new: Tokenizer) -> Tensor:
+    """New,old: the linear map from the new word vectors to the old ones, by least squares.
+
+    It is fitted to the words of the old vocabulary that the new one holds as well; frequent ones
+    count more, and those with an entry of their own (left, red, second) most. Raises RecipeError
+    where there are too few for a map.
+    """
+    wanted, given, weights = [], [], []
+    for rank, word in enumerate(old.words):
+        before, after = old.read(word), new.read(word)
+        if len(before.words) != 1 or len(after.words) != 1 or after.corrected:
+            continue
+        wanted.append(before.vectors[0])
+        given.append(after.vectors[0])
+        stressed = word_geometry.entry(word) is not None
+        weights.append((ENTRY_WEIGHT if stressed else 1.0) / (rank + FLAT_RANKS))
+    if len(wanted) < FEWEST_COMMON:
+        raise RecipeError(
+            f"The words to start from and those of the recipe have {len(wanted)} in common: too "
+            f"few to carry over what was learned, which needs {FEWEST_COMMON}."
+        )
+    root = np.sqrt(np.array(weights) / np.mean(weights))[:, None]
+    inputs, targets = root * np.array(given), root * np.array(wanted)
+    # A small ridge: coordinates that no common word uses get no weight.
+    ridge = 1e-3 * len(inputs) * np.eye(inputs.shape[1])
+    solved = np.linalg.solve(inputs.T @ inputs + ridge, inputs.T @ targets)
+    return torch.from_numpy(solved.astype(np.float32))
+
+
+def with_other_words(state: Mapping[str, Tensor], word_map: Tensor) -> dict[str, Tensor]:
+    """A network's state whose LSTM reads other word vectors; word_map as of `remap_words`."""
+    return {
+        name: tensor @ word_map.T.to(tensor) if name.startswith(WORD_INPUTS) else tensor
+        for name, tensor in state.items()
+    }

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 
@@ -9,8 +10,10 @@ from model.config import ModelConfig
 from model.network.click_maps import ClickBatch
 from model.network.phrase_encoder import WordBatch
 from model.network.phraseclick import PhraseClick
+from model.tokenizer import Tokenizer
+from training.data.batch import word_batch
 from training.errors import RecipeError
-from training.train.weight_expansion import grow_from
+from training.train.weight_expansion import grow_from, remap_words, with_other_words
 
 SMALL = ModelConfig(channels=32, word_dim=8, phrase_dim=8, embedding_dim=8, attributes=("dog",))
 GROWN = dataclasses.replace(
@@ -55,7 +58,7 @@ def test_the_new_parts_learn() -> None:
     output.mask_logits.square().mean().backward()
 
     gradients = {name: parameter.grad for name, parameter in grown.decoder.named_parameters()}
-    for name, inputs in (("relations.leave.weight", 0), ("enter8.weight", -4)):
+    for name, inputs in (("self_attention.project_out.weight", 0), ("prompt8.weight", -4)):
         gradient = gradients[name]
         assert gradient is not None
         assert gradient[:, inputs:].abs().sum() > 0
@@ -68,3 +71,37 @@ def test_a_network_does_not_shrink() -> None:
         )
     with pytest.raises(RecipeError, match="lacks"):
         grow_from(PhraseClick(SMALL), PhraseClick(GROWN).state_dict())
+
+
+def tokenizers() -> tuple[Tokenizer, Tokenizer]:
+    """Words of 8 dimensions, and most of them and others turned into 12."""
+    rng = np.random.default_rng(0)
+    words = ["the", "left", "red", "second", *(f"thing{letter}" for letter in "abcdefghij")]
+    vectors = rng.normal(size=(len(words), 8)).astype(np.float32)
+    turned = vectors @ rng.normal(size=(8, 12)) / 8**0.5
+    other = rng.normal(size=(1, 12))
+    return (
+        Tokenizer(words, vectors),
+        Tokenizer([*words[:-1], "new"], np.concatenate([turned[:-1], other]), geometry=True),
+    )
+
+
+def test_what_was_learned_of_words_is_carried_over_to_other_vectors() -> None:
+    torch.manual_seed(0)
+    old, new = tokenizers()
+    small = PhraseClick(SMALL).eval()
+    grown = PhraseClick(dataclasses.replace(SMALL, word_dim=new.dim, word_geometry=True)).eval()
+
+    grow_from(grown, with_other_words(small.state_dict(), remap_words(old, new)))
+
+    for phrase in ("the thinga", "left thingb", "second red thingc", "thingd"):
+        before = small.phrase(word_batch([phrase], old))
+        after = grown.phrase(word_batch([phrase], new))
+        assert torch.allclose(before, after, atol=0.02), phrase
+
+
+def test_vocabularies_without_a_common_word_share_nothing() -> None:
+    old, _ = tokenizers()
+    other = Tokenizer(["einhorn", "drache"], np.eye(2, 12, dtype=np.float32))
+    with pytest.raises(RecipeError, match="in common"):
+        remap_words(old, other)

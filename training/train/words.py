@@ -1,0 +1,128 @@
+"""The words of a run: vectors from a file, from the checkpoint it starts from, or from text.
+
+They are chosen once, when the run first starts, and kept in its folder in the eight bits in which a
+checkpoint stores them, so that training sees what will be served.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model import keyed_vectors
+from model.checkpoint import Checkpoint
+from model.quantisation import dequantise, quantise
+from model.tokenizer import Tokenizer
+from training.data import Dataset
+from training.prompts.new_words import composed_words
+from training.prompts.vocabulary import phrase_words
+from training.prompts.word_vectors import DIM, train_word_vectors
+from training.train.initialisation import categories_of
+from training.train.recipe import Recipe
+
+WORDS = "word_vectors.npz"
+# The most frequent words of a larger file are kept; every hundred thousand take 5 MB or more.
+MOST_WORDS = 60_000
+# A half per coordinate is what the LSTM starts well with.
+PER_COORDINATE = 0.5
+# Words that people typed count as trained from this many phrases on.
+FEWEST = 3
+
+
+def choose_words(
+    folder: Path, recipe: Recipe, dataset: Dataset, data: Path, origin: Checkpoint | None
+) -> None:
+    """Write the run's words into its folder, unless they are there.
+
+    dataset: what is trained on; its names and phrases are the trained words. origin: the checkpoint
+    that the run starts from. Raises WordVectorsError, DataError.
+    """
+    if (folder / WORDS).exists():
+        return
+    categories = categories_of(dataset)
+    geometry = bool(recipe.model.get("word_geometry", bool(recipe.data.words)))
+    if recipe.data.words:
+        file = data / recipe.data.words
+        words, vectors = keyed_vectors.load(file if file.exists() else recipe.data.words)
+        vectors = standardised(vectors[:MOST_WORDS])
+        before = trained_of(origin) if origin else ()
+        tokenizer = Tokenizer(words[:MOST_WORDS], vectors, trained=before, geometry=geometry)
+        tokenizer = tokenizer.extended(*composed_words(tokenizer, categories))
+        tokenizer = tokenizer.extended(trained=trained_words(tokenizer, categories, dataset))
+    elif origin:
+        tokenizer = origin.tokenizer()
+        tokenizer = tokenizer.extended(*composed_words(tokenizer, categories))
+        tokenizer = tokenizer.extended(trained=trained_words(tokenizer, categories, dataset))
+    else:
+        text: Path | list[str] = data / recipe.data.text if recipe.data.text else []
+        dim = int(recipe.model.get("word_dim", DIM))
+        learned = train_word_vectors(text, categories, dim=dim)
+        tokenizer = Tokenizer(*learned, geometry=geometry)
+    _write(folder, tokenizer)
+
+
+def read_words(folder: Path) -> Tokenizer:
+    """The run's own words."""
+    with np.load(folder / WORDS, allow_pickle=False) as stored:
+        trained = [str(word) for word in stored["trained"]] if "trained" in stored else None
+        return Tokenizer(
+            [str(word) for word in stored["words"]],
+            dequantise(stored["values"], stored["scales"]),
+            trained=trained,
+            geometry=bool(stored["geometry"]),
+        )
+
+
+def standardised(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
+    """V,D vectors that differ by meaning alone: centred, and all of one length.
+
+    What most vectors share, their mean and the directions in which they vary most, says how
+    frequent words are ("All-but-the-Top", Mu and Viswanath 2018: one direction per hundred
+    dimensions is removed).
+    """
+    exact = np.asarray(vectors, np.float32)
+    exact = exact - exact.mean(0)
+    dim = exact.shape[1]
+    _, directions = np.linalg.eigh(exact.T @ exact)
+    shared = directions[:, dim - math.ceil(dim / 100) :]
+    exact = exact - (exact @ shared) @ shared.T
+    length = PER_COORDINATE * np.sqrt(dim)
+    scaled: NDArray[np.float32] = (
+        exact * (length / np.linalg.norm(exact, axis=1, keepdims=True).clip(1e-6))
+    ).astype(np.float32)
+    return scaled
+
+
+def trained_words(tokenizer: Tokenizer, categories: Iterable[str], dataset: Dataset) -> set[str]:
+    """Words of the vocabulary that training phrases say: made ones, and those that people typed."""
+    said = {word for text in phrase_words(categories) for word in tokenizer.read(text).words}
+    typed: Counter[str] = Counter()
+    for index in range(len(dataset)):
+        texts = [text for each in dataset.objects(index) for text in each.phrases]
+        texts += [each.text for each in dataset.expressions(index)]
+        for text in texts:
+            tokens = tokenizer.read(text)
+            corrected = {word for _, word in tokens.corrected}
+            typed.update(word for word in set(tokens.words) if word not in corrected)
+    return said | {word for word, count in typed.items() if count >= FEWEST}
+
+
+def trained_of(origin: Checkpoint) -> frozenset[str]:
+    """The trained words of a checkpoint; of an earlier version's, all its words."""
+    return frozenset(origin.words) if origin.trained is None else origin.trained
+
+
+def _write(folder: Path, tokenizer: Tokenizer) -> None:
+    values, scales = quantise(tokenizer.vectors)
+    parts: dict[str, Any] = {"words": np.array(tokenizer.words), "values": values, "scales": scales}
+    if tokenizer.trained is not None:
+        parts["trained"] = np.array(sorted(tokenizer.trained), np.str_)
+    partial = folder / f"partial-{WORDS}"
+    np.savez(partial, geometry=np.array(tokenizer.geometry), **parts)
+    partial.replace(folder / WORDS)
