@@ -9,10 +9,12 @@
 | voc | VOC2012, or the VOCdevkit above it | split |
 | sbd | the folder with inst/ and cls/ | split |
 | coco | an instances JSON, or the folder with annotations/instances_*.json | split, pictures |
+| synthetic | none: scenes are made | seed, count, patches |
 | folder | name.jpg + name.png, or images/ + masks/ and the like | pictures, masks |
 
 ``source=NAME`` goes with all of them. For example ``pack/val.tar``, ``refcoco+?split=testA``,
-``voc:VOCdevkit/VOC2012?split=val``, ``coco:annotations/instances_val2017.json?pictures=val2017``.
+``voc:VOCdevkit/VOC2012?split=val``, ``coco:annotations/instances_val2017.json?pictures=val2017``,
+``synthetic:?seed=1&patches=pack/train-00.tar``.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from training.data.joined import Joined, Renamed
 from training.data.pack import PackDataset
 from training.data.refcoco import open_refcoco, refs_file
 from training.data.sample import Dataset
+from training.data.synthetic import SyntheticDataset
 from training.data.voc import VocDataset, sbd_layout, voc_layout
 from training.errors import DataError
 
@@ -57,6 +60,8 @@ class Format:
     open: Callable[[Place], Dataset]
     expects: str
     options: tuple[str, ...] = ()
+    # Whether it is read from a path; what is made has none.
+    has_path: bool = True
 
 
 def open_dataset(paths: Sequence[Path | str], root: Path | str = "") -> Dataset:
@@ -77,13 +82,15 @@ def open_dataset(paths: Sequence[Path | str], root: Path | str = "") -> Dataset:
 def read_place(text: Path | str, root: Path = Path()) -> Place:
     """The parts of ``[FORMAT:]PATH[?KEY=VALUE&...]``. Raises DataError where it has others."""
     # On a command line a place with format and options may have become a Path.
-    match = re.fullmatch(r"(?:([a-z+]{2,}):)?([^?]+)(?:\?(.*))?", str(text))
-    if match is None:
+    match = re.fullmatch(r"(?:([a-z+]{2,}):)?([^?]*)(?:\?(.*))?", str(text))
+    if match is None or not (match[2] or match[1]):
         raise DataError(f"'{text}' is no place of data: write [FORMAT:]PATH[?KEY=VALUE&...].")
     name, path, query = match[1] or "", match[2], match[3] or ""
     name = "refcoco" if name in REFER else name
     if name and name not in FORMATS:
         raise DataError(f"'{name}' in '{text}' is none of the formats {', '.join(FORMATS)}.")
+    if bool(path) != (FORMATS[name].has_path if name else True):
+        raise DataError(f"'{text}' {'must not have' if path else 'lacks'} a path.")
     options = {}
     for pair in query.split("&") if query else ():
         key, equals, value = pair.partition("=")
@@ -94,7 +101,7 @@ def read_place(text: Path | str, root: Path = Path()) -> Place:
 
 
 def _open(place: Place) -> Dataset:
-    if not place.path.exists():
+    if (not place.format or FORMATS[place.format].has_path) and not place.path.exists():
         raise DataError(f"{place.path} is missing.")
     name = place.format or _recognised(place.path)
     known = (*FORMATS[name].options, "source")
@@ -110,7 +117,7 @@ def _open(place: Place) -> Dataset:
 
 def _recognised(path: Path) -> str:
     for name, each in FORMATS.items():
-        if each.looks_like(path):
+        if each.has_path and each.looks_like(path):
             return name
     expected = "; ".join(f"{name}: {each.expects}" for name, each in FORMATS.items())
     raise DataError(f"{path} is no data set that is known. Expected one of {expected}.")
@@ -147,6 +154,17 @@ def _open_folder(place: Place) -> Dataset:
     return FolderDataset(place.path, pictures=place.folder("pictures"), masks=place.folder("masks"))
 
 
+def _open_synthetic(place: Place) -> Dataset:
+    try:
+        seed, count = int(place.text("seed") or 1), int(place.text("count") or 60)
+    except ValueError as error:
+        raise DataError("seed and count of synthetic scenes must be whole numbers.") from error
+    patches = place.text("patches")
+    return SyntheticDataset(
+        seed, count=count, patches=open_dataset([patches], place.root) if patches else None
+    )
+
+
 # Sets of one format under their own names.
 REFER = ("refcoco+", "refcocog", "grefcoco")
 
@@ -180,6 +198,13 @@ FORMATS: Mapping[str, Format] = {
         _open_coco,
         "an instances JSON of COCO, or a folder with annotations/instances_*.json",
         ("split", "pictures"),
+    ),
+    "synthetic": Format(
+        lambda path: False,
+        _open_synthetic,
+        "synthetic:?seed=NUMBER, which has no path",
+        ("seed", "count", "patches"),
+        has_path=False,
     ),
     "folder": Format(
         is_folder_of_masks,

@@ -22,7 +22,8 @@ class SampleObject:
     """One annotated object. ``semantic``: the region may hold several objects of its category.
 
     clicks: those by which people really made it, oldest first: (x, y, positive) in pixels of the
-    picture.
+    picture. traits: words that are known to be true of how it looks ("striped"), where the data set
+    knows; none says nothing.
     """
 
     id: int
@@ -30,6 +31,7 @@ class SampleObject:
     semantic: bool = False
     phrases: tuple[str, ...] = ()
     clicks: tuple[tuple[float, float, bool], ...] = ()
+    traits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

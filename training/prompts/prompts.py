@@ -29,7 +29,9 @@ CLICKABLE_REGIONS = frozenset({"msrc", "camvid", "ecssd", "bsds", "human"})
 # Sources that take one person apart: all their worn objects together are that person.
 DISSECTED = frozenset({"ccp"})
 # Sources that annotate all of their categories wherever those occur.
-COMPLETE = frozenset({"voc", "sbd", "coco", "refcoco", "refcoco+", "refcocog", "grefcoco"})
+COMPLETE = frozenset(
+    {"voc", "sbd", "coco", "refcoco", "refcoco+", "refcocog", "grefcoco", "synthetic"}
+)
 # From which round of corrections on a late phrase is known; 99: in the answer learned from alone.
 LATE = (1, 2, 99)
 

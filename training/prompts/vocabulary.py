@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from training.prompts import kinds
+
 CONCEPT_OF_CATEGORY = {
     "aeroplane": "airplane",
     "body": "body",
@@ -80,6 +82,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "wedges": ("wedges", "shoes"),
     "sunglasses": ("sunglasses", "shades", "glasses"),
     "glasses": ("glasses", "eyeglasses"),
+    **kinds.SYNONYMS,
 }
 """Words that are true of everything the concept is true of, the plainest first."""
 
@@ -116,6 +119,7 @@ NARROWER: dict[str, tuple[str, ...]] = {
     "shoes": ("shoe",),
     "hat": ("cap",),
     "bra": ("bikini top",),
+    **kinds.NARROWER,
 }
 """Words that people use for some of them; no annotation says for which."""
 
@@ -140,6 +144,7 @@ RELATED = (
     {"chair", "sofa", "bench"},
     {"dining table", "bench"},
     {"tv", "laptop"},
+    *kinds.RELATED,
 )
 """Concepts that one may say for another: never told apart by name alone, never "absent"."""
 
@@ -223,6 +228,7 @@ COLOURS = (
 )
 PLACES = ("left", "right", "middle", "top", "bottom")
 SIZES = ("big", "small")
+TRAITS = ("striped", "dotted", "checkered", "plain", "dark", "bright")
 SAID = ("object", "thing", "one", "part", "all", "most", "far", "center", "gray", "and")
 """Further words of phrases.py; words of order, side and size are trained with their likes."""
 
@@ -266,6 +272,7 @@ def plural_of(words: str) -> str:
         "people": "people",
         "mouse": "mice",
         "knife": "knives",
+        **kinds.IRREGULAR_PLURALS,
     }
     if noun in irregular:
         noun = irregular[noun]
@@ -291,6 +298,8 @@ def related(one: str, other: str) -> bool:
 
 def is_part(one: str, whole: str) -> bool:
     """Whether ``one`` is, or is worn as, a part of ``whole``."""
+    if one in kinds.PARTS.get(whole, ()):
+        return True
     return whole in ("person", "bicyclist") and one in WORN | PARTS_OF_PERSON
 
 
@@ -306,4 +315,4 @@ def attributes_for(concepts: Iterable[str]) -> tuple[str, ...]:
 
     "orange" is a fruit and a colour, "top" a garment and a place: one word, one attribute.
     """
-    return tuple(dict.fromkeys((*sorted(set(concepts)), *COLOURS, *PLACES, *SIZES)))
+    return tuple(dict.fromkeys((*sorted(set(concepts)), *COLOURS, *PLACES, *SIZES, *TRAITS)))

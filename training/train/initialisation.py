@@ -18,7 +18,7 @@ from model.network.phraseclick import PhraseClick
 from model.tokenizer import Tokenizer
 from training.data import Dataset, Without, open_dataset, overlapping
 from training.data.endless import categories_by_source
-from training.prompts.vocabulary import COLOURS, PLACES, SIZES, attributes_for, concept_of
+from training.prompts.vocabulary import COLOURS, PLACES, SIZES, TRAITS, attributes_for, concept_of
 from training.train.distributed import Ranks
 from training.train.recipe import Recipe
 from training.train.weight_expansion import grow_from, remap_words, with_other_words
@@ -68,7 +68,9 @@ def trained_on(start: Checkpoint) -> list[str]:
     listed = start.metrics.get("metrics", {}).get("categories")
     if listed is not None:
         return [str(each) for each in listed]
-    return [name for name in start.config.attributes if name not in (*COLOURS, *PLACES, *SIZES)]
+    return [
+        name for name in start.config.attributes if name not in (*COLOURS, *PLACES, *SIZES, *TRAITS)
+    ]
 
 
 def new_network(

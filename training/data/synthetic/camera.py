@@ -1,0 +1,135 @@
+"""How a scene was photographed: light, contrast, blur, grain, compression."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageChops, ImageFilter
+
+from training.data.synthetic.styles import Style
+from training.data.synthetic.textures import NOISE_LEVELS, Plane, noise
+
+# How bright each colour looks (ITU-R 601).
+GREY = np.array([0.299, 0.587, 0.114], np.float32)
+# Up to this radius pictures are blurred by means of neighbours.
+SHARP = 1.0
+# How often a picture is blurred or grained more than its style asks for.
+SPOILED = 0.12
+
+
+@dataclass(frozen=True)
+class Camera:
+    """What is done to a picture.
+
+    low, high: the levels that black and white become. blur: radius in pixels. noise: deviation in
+    levels. glow: share of light that spreads. uneven: how much light differs over the picture.
+    quality: of JPEG, 0 for none.
+    """
+
+    low: float
+    high: float
+    blur: float
+    noise: float
+    glow: float
+    uneven: float
+    grey: bool
+    quality: int
+
+    @classmethod
+    def draw(cls, style: Style, rng: np.random.Generator) -> Camera:
+        """A random one that fits the style."""
+        contrast = rng.uniform(*style.contrast)
+        low = rng.uniform(0, 1 - contrast) * (0.3 if style.name == "glowing" else 1.0)
+        blur, grain = rng.uniform(*style.blur), rng.uniform(*style.noise) * rng.random()
+        spoiled = rng.random()
+        if spoiled < SPOILED:
+            blur += rng.uniform(0.5, 1.8)
+        elif spoiled < 2 * SPOILED:
+            grain += rng.uniform(5, 22)
+        return cls(
+            float(255 * low),
+            float(255 * (low + contrast)),
+            float(blur),
+            float(grain),
+            float(rng.uniform(*style.glow)),
+            float(rng.uniform(*style.uneven)),
+            bool(rng.random() < style.grey),
+            int(rng.integers(25, 92)) if rng.random() < style.jpeg else 0,
+        )
+
+    def shows(self, levels: float, period: float) -> bool:
+        """Whether a pattern of this contrast and period, in pixels, can still be seen."""
+        kept = levels * (self.high - self.low) / 255 * np.exp(-((2.2 * self.blur / period) ** 2))
+        return bool(kept > max(32.0, 2.5 * self.noise))
+
+    def develop(self, light: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.uint8]:
+        """The photograph, H,W,3 uint8, of 3,H,W levels from 0 to 255."""
+        size = light.shape[1], light.shape[2]
+        if self.grey:
+            light = np.tensordot(GREY, light, 1)[None]
+        if self.uneven:
+            light *= _unevenness(size, self.uneven, rng)
+        light *= np.float32((self.high - self.low) / 255)
+        light += np.float32(self.low)
+        if self.blur <= SHARP:
+            _soften(light, self.blur)
+        exposed = np.clip(light, 0, 255, out=light).astype(np.uint8)
+        planes = [Image.fromarray(plane) for plane in exposed]
+        picture = planes[0] if self.grey else Image.merge("RGB", planes)
+        if self.blur > SHARP:
+            picture = picture.filter(ImageFilter.GaussianBlur(self.blur))
+        if self.glow:
+            spread = picture.reduce(4).filter(ImageFilter.BoxBlur(3)).resize(picture.size)
+            picture = Image.blend(picture, spread, self.glow / 2)
+        if self.noise >= 0.5:
+            picture = ImageChops.add(picture, self._grain(size, rng), 1.0, -128)
+        if self.quality:
+            file = io.BytesIO()
+            picture.save(file, "JPEG", quality=self.quality)
+            picture = Image.open(file)
+        return np.asarray(picture.convert("RGB"))
+
+    def _grain(self, size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
+        """Noise around 128, of one colour where there is little of it."""
+        share = self.noise / NOISE_LEVELS
+        levels = [round(128 + share * (level - 128)) for level in range(256)]
+        grain = [Image.fromarray(noise(size, rng)).point(levels)]
+        if self.grey:
+            return grain[0]
+        others = [noise(size, rng) for _ in range(2)] if self.noise > 4 else []
+        grain += [Image.fromarray(other).point(levels) for other in others]
+        return Image.merge("RGB", grain if len(grain) == 3 else 3 * grain)
+
+
+def _soften(light: NDArray[np.float32], blur: float) -> None:
+    """Blur C,H,W levels in place, by weighted means of neighbours: quicker than a Gaussian."""
+    passes = 1 if blur <= 0.7 else 2
+    weight = np.float32(min(blur**2 / (2 * passes), 0.25))
+    for _ in range(passes):
+        for axis in (1, 2):
+            lines = np.moveaxis(light, axis, 0)
+            steps = lines[1:] - lines[:-1]
+            steps *= weight
+            lines[:-1] += steps
+            lines[1:] -= steps
+
+
+def _unevenness(size: tuple[int, int], much: float, rng: np.random.Generator) -> Plane:
+    """H,W factors around 1: light from one side, a dark rim, or slow changes all over."""
+    y, x = (np.linspace(-1, 1, count, dtype=np.float32) for count in size)
+    way = int(rng.integers(3))
+    if way == 0:
+        angle = float(rng.uniform(0, 2 * np.pi))
+        rows, columns = much * np.cos(angle) * y, much * np.sin(angle) * x
+    elif way == 1:
+        x0, y0 = rng.uniform(-0.4, 0.4, 2)
+        rows, columns = (much * (0.2 - 0.6 * (y - y0) ** 2), much * (0.2 - 0.6 * (x - x0) ** 2))
+    else:
+        places = np.linspace(-1, 1, 5)
+        rows, columns = (np.interp(along, places, rng.normal(0, much / 2, 5)) for along in (y, x))
+    factors: Plane = (1 + rows[:, None] + columns[None, :]).astype(np.float32)
+    np.clip(factors, 0.15, 2.0, out=factors)
+    return factors

@@ -1,0 +1,153 @@
+"""The data set of synthetic scenes: picture number n of a seed is the same wherever it is made."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from training.data.sample import VOID, Dataset, Expression, Sample, SampleObject
+from training.data.synthetic.builder import Builder
+from training.data.synthetic.camera import Camera
+from training.data.synthetic.layouts import KINDS, LAYOUTS
+from training.data.synthetic.looks import Palette
+from training.data.synthetic.painting import Light, painted
+from training.data.synthetic.styles import STYLES
+
+SOURCE = "synthetic"
+# On a part of a photograph there may be things that nobody outlined, so nothing is called absent.
+ON_PHOTOGRAPHS = "synthetic on photographs"
+# Width and height of the pictures that are read by their index, in turn.
+SIZES = ((288, 224), (224, 288), (256, 256))
+# A thing of which less is seen than this share, or this many pixels, is not asked for.
+LEAST_SEEN = 0.3
+LEAST_PIXELS = 6
+# Photographs that patches are cut from: decoded once, kept in memory.
+KEPT = 160
+# How often the ground, and how often what fills some things, is a patch of a photograph.
+PHOTOGRAPHED = 0.2, 0.25
+
+
+class SyntheticDataset:
+    """Scenes without end, determined by the seed: see `training.data.endless`.
+
+    seed: of the sequence. count: how many scenes are read by their index. patches: photographs to
+    cut grounds and fillings from.
+    """
+
+    def __init__(self, seed: int = 1, *, count: int = 60, patches: Dataset | None = None) -> None:
+        self.seed = seed
+        self._count = count
+        self._patches = patches
+        self._kept: dict[int, NDArray[np.uint8]] = {}
+        self._read = functools.lru_cache(maxsize=8)(self._by_index)
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        return KINDS
+
+    @property
+    def sources(self) -> Sequence[str]:
+        return [SOURCE] * self._count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < self._count:
+            raise IndexError(f"Scene {index} of {self._count}")
+        return self._read(index)
+
+    def size(self, index: int) -> tuple[int, int]:
+        return SIZES[index % len(SIZES)]
+
+    def objects(self, index: int) -> tuple[SampleObject, ...]:
+        return self[index].objects
+
+    def expressions(self, index: int) -> tuple[Expression, ...]:
+        return ()
+
+    def made(self, number: int, height: int, width: int) -> Sample:
+        """Scene ``number`` with H,W pixels. Raises DataError where a photograph cannot be read."""
+        rng = np.random.default_rng([self.seed, number])
+        shares = np.array([layout.share for layout in LAYOUTS])
+        layout = LAYOUTS[int(rng.choice(len(LAYOUTS), p=shares / shares.sum()))]
+        chances = np.array(list(layout.styles.values()))
+        style = STYLES[str(rng.choice(list(layout.styles), p=chances / chances.sum()))]
+        camera = Camera.draw(style, rng)
+        size = height, width
+        on, filled = rng.random(2) < PHOTOGRAPHED
+        ground = self._patch(size, rng) if on and style.name not in ("glowing", "stained") else None
+        fill = self._patch(size, rng) if filled else None
+        palette = Palette(style, camera, size, rng, fill, ground)
+        builder = Builder(height, width, palette, rng)
+        layout.fill(builder)
+        ids = builder.canvas.ids()
+        light = Light(
+            float(rng.uniform(0, 2 * np.pi)),
+            float(rng.uniform(15, 60)) * (rng.random() < style.outlined),
+            float(rng.uniform(0.2, 0.6)) * (rng.random() < style.shadows),
+            float(rng.uniform(2, 9)),
+        )
+        picture = painted(ids, [thing.body for thing in builder.things], palette, light, ground)
+        source = SOURCE if ground is None else ON_PHOTOGRAPHS
+        key = f"synthetic-{self.seed}-{number}"
+        return _sample(key, source, camera.develop(picture, rng), ids, builder)
+
+    def _by_index(self, index: int) -> Sample:
+        width, height = self.size(index)
+        return self.made(index, height, width)
+
+    def _patch(self, size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32] | None:
+        """3,H,W levels: a random part of a photograph."""
+        place, share = int(rng.integers(KEPT)), float(rng.uniform(0.3, 0.9))
+        corner = rng.random(2)
+        if self._patches is None:
+            return None
+        photograph = self._photograph(place)
+        high, wide = photograph.shape[0] * share, photograph.shape[1] * share
+        left, top = corner * (photograph.shape[1] - wide, photograph.shape[0] - high)
+        part = Image.fromarray(photograph).resize(
+            size[::-1], Image.Resampling.BILINEAR, (left, top, left + wide, top + high)
+        )
+        return np.asarray(part).transpose(2, 0, 1).astype(np.float32)
+
+    def _photograph(self, place: int) -> NDArray[np.uint8]:
+        assert self._patches is not None
+        if place not in self._kept:
+            chosen = np.random.default_rng([self.seed, place, 7]).integers(len(self._patches))
+            self._kept[place] = self._patches[int(chosen)].image
+        return self._kept[place]
+
+
+def _sample(
+    key: str, source: str, image: NDArray[np.uint8], ids: NDArray[np.uint8], builder: Builder
+) -> Sample:
+    """The scene with its visible parts as masks. Of wholes, the parts belong to the mask."""
+    drawn = builder.canvas.areas()
+    seen = np.bincount(ids.ravel(), minlength=len(drawn))
+    instances = ids.astype(np.int16)
+    whole = seen.copy()
+    parts: dict[int, list[int]] = {}
+    for number, thing in enumerate(builder.things, 1):
+        if thing.whole:
+            parts.setdefault(thing.whole, []).append(number)
+            whole[thing.whole] += seen[number]
+    shown = (whole >= LEAST_PIXELS) & (whole >= LEAST_SEEN * drawn)
+    hidden = np.flatnonzero(~shown[1:] & (seen[1:] > 0)) + 1
+    if len(hidden):
+        instances[np.isin(ids, hidden)] = VOID
+    objects = tuple(
+        SampleObject(number, thing.kind, traits=(thing.pattern,) if thing.pattern else ())
+        for number, thing in enumerate(builder.things, 1)
+        if shown[number] and seen[number]
+    )
+    masks = {
+        number: np.isin(ids, [number, *inside])
+        for number, inside in parts.items()
+        if shown[number] and seen[number]
+    }
+    return Sample(key, source, image, instances, objects, masks=masks)

@@ -1,0 +1,149 @@
+"""What the surface of a thing looks like, and which words for it are true."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.data.synthetic.camera import Camera
+from training.data.synthetic.styles import NAMED, Colour, Style, near, shade
+from training.data.synthetic.textures import PATTERNS, Pattern, Plane, irregular, regular
+
+# The least difference, in levels, between a thing and its ground, or between two kinds of looks.
+APART = 30.0
+# How often a thing is filled with a part of a photograph, where there are photographs.
+FROM_PHOTOGRAPH = 0.2
+
+
+@dataclass(frozen=True)
+class Look:
+    """A surface: two colours mixed by a plane of the scene, and how light falls on it.
+
+    plane: number of the plane; 0 is the first colour alone. pattern: what phrases may call it, ""
+    for none, "plain" where it is one colour. period: of the pattern in pixels. slope: light from
+    one side. dome: the middle lighter than the rim, or darker below 0. photograph: the surface is
+    a part of a photograph instead.
+    """
+
+    first: Colour
+    second: Colour
+    plane: int = 0
+    pattern: str = ""
+    period: float = 0.0
+    slope: float = 0.0
+    dome: float = 0.0
+    photograph: bool = False
+
+
+class Palette:
+    """The surfaces of one scene: few planes and colours, which its things share.
+
+    photograph: 3,H,W levels to fill things with, None for none.
+    """
+
+    def __init__(
+        self,
+        style: Style,
+        camera: Camera,
+        size: tuple[int, int],
+        rng: np.random.Generator,
+        photograph: NDArray[np.float32] | None,
+        ground: NDArray[np.float32] | None,
+    ) -> None:
+        """ground: 3,H,W levels of what is behind, where that is a photograph."""
+        self.style, self.camera, self.size = style, camera, size
+        self._rng = rng
+        self.photograph = photograph
+        self.planes: list[Plane] = [np.zeros(size, np.float32)]
+        self._patterns: list[tuple[Pattern, float, int]] = []
+        self._irregular = 0
+        self.busy = "photograph" if ground is not None else ""
+        colour = style.ground[int(rng.integers(len(style.ground)))]
+        if ground is None:
+            self.ground = self._ground(near(colour, rng, 10.0))
+        else:
+            mean = ground.mean((1, 2))
+            self.ground = Look((float(mean[0]), float(mean[1]), float(mean[2])), colour)
+
+    def look(self, period: float, *, unlike: Sequence[Look] = ()) -> Look:
+        """A random surface that can be told from the ground.
+
+        period: of a regular pattern, should it get one. unlike: surfaces to differ from.
+        """
+        style, rng = self.style, self._rng
+        first = self._colour([self.ground, *unlike])
+        slope = float(rng.uniform(0.05, 0.3)) if rng.random() < style.shaded else 0.0
+        dome = 0.0
+        if rng.random() < style.shaded:
+            dome = float(rng.uniform(0.1, 0.5)) * (1 if rng.random() < 0.75 else -1)
+        chance = rng.random()
+        if self.photograph is not None and rng.random() < FROM_PHOTOGRAPH:
+            return Look(first, first, slope=slope, photograph=True)
+        if chance < style.patterned:
+            pattern, actual, plane = self._pattern(period)
+            second = self._colour([Look(first, first)], least=2 * APART)
+            if self.camera.shows(_contrast(first, second, grey=self.camera.grey), actual):
+                return Look(first, second, plane, pattern, actual, slope)
+        elif chance < style.patterned + (1 - style.patterned) * style.textured:
+            second = shade(first, float(rng.choice([-1, 1]) * rng.uniform(15, 70)))
+            return Look(first, second, self._texture(), slope=slope, dome=dome)
+        return Look(first, first, pattern="plain", slope=slope, dome=dome)
+
+    def _ground(self, colour: Colour) -> Look:
+        style, rng = self.style, self._rng
+        spread = float(rng.uniform(*style.ground_spread))
+        second = near(shade(colour, float(rng.choice([-1, 1])) * spread), rng, 6.0)
+        self.planes.append(irregular(str(rng.choice(list(style.textures))), self.size, rng))
+        return Look(colour, second, 1)
+
+    def _pattern(self, period: float) -> tuple[Pattern, float, int]:
+        """A pattern that the scene has already, or one of its two."""
+        rng = self._rng
+        if len(self._patterns) < 2 and not (self._patterns and rng.random() < 0.5):
+            pattern = PATTERNS[int(rng.integers(len(PATTERNS)))]
+            self.planes.append(regular(pattern, self.size, period, rng))
+            self._patterns.append((pattern, period, len(self.planes) - 1))
+            return self._patterns[-1]
+        return self._patterns[int(rng.integers(len(self._patterns)))]
+
+    def _texture(self) -> int:
+        if not self._irregular or (self._irregular < 2 and self._rng.random() < 0.3):
+            names = ("clouds", "lumps", "soil", "brushed", "waves", "grain", "veins", "speckles")
+            self.planes.append(irregular(str(self._rng.choice(names)), self.size, self._rng))
+            self._irregular += 1
+            self._last = len(self.planes) - 1
+        return self._last
+
+    def _colour(self, others: Sequence[Look], least: float = APART) -> Colour:
+        """A colour of the style that differs from those of the others, or nearly so."""
+        style, rng = self.style, self._rng
+        best, farthest = others[0].first, -1.0
+        for _ in range(6):
+            if style.things:
+                named = NAMED[style.things[int(rng.integers(len(style.things)))]]
+                tried = near(named[int(rng.integers(len(named)))], rng)
+            else:
+                step = float(rng.uniform(*style.step)) * float(rng.choice([-1, 1]))
+                tried = near(shade(self.ground.first, step), rng, 4.0)
+            away = min(self._apart(tried, other) for other in others)
+            if away > farthest:
+                best, farthest = tried, away
+            if away >= least:
+                break
+        return best
+
+    def _apart(self, colour: Colour, look: Look) -> float:
+        return min(
+            _contrast(colour, each, grey=self.camera.grey) for each in (look.first, look.second)
+        )
+
+
+def _contrast(one: Colour, other: Colour, *, grey: bool) -> float:
+    """By how many levels two colours differ; as the camera sees them."""
+    if grey:
+        weights = (0.299, 0.587, 0.114)
+        return abs(sum(w * (a - b) for w, a, b in zip(weights, one, other, strict=True)))
+    return max(abs(a - b) for a, b in zip(one, other, strict=True))
