@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import gzip
 import io
+import logging
 import pickle
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +20,10 @@ from numpy.typing import NDArray
 
 from model.errors import WordVectorsError
 
+log = logging.getLogger(__name__)
+
+# Lines at the start of a text that say how many numbers a word has.
+PROBED_LINES = 100
 TEXT_SUFFIXES = (".txt", ".vec", ".glove")
 # Objects of these modules are read as bare records: gensim's own, and a model's random state.
 RECORDS = ("gensim.", "numpy.random.")
@@ -38,30 +44,55 @@ def load(source: str | Path) -> tuple[list[str], NDArray[np.float32]]:
     """Words, the most frequent first, and their vectors V,D.
 
     source: a word2vec ``.bin`` (or ``.bin.gz``), a word2vec or GloVe text (``.txt``, ``.vec``,
-    also ``.gz``), a file that ``KeyedVectors.save`` wrote, or a gensim-downloader name such as
-    "glove-wiki-gigaword-100". Raises WordVectorsError.
+    also ``.gz``), an ``.npz`` with arrays ``words`` and ``vectors``, a file that
+    ``KeyedVectors.save`` wrote, or a gensim-downloader name such as "glove-wiki-gigaword-100".
+    Vectors that are not finite are left out, and the log says how many. Raises WordVectorsError.
     """
     path = Path(source)
     if not path.exists():
-        return _download(str(source))
+        return _finite(*_download(str(source)), source)
     try:
-        name = path.name.removesuffix(".gz")
-        if name.endswith(".bin"):
-            return _word2vec(path, binary=True, header=True)
-        if name.endswith(TEXT_SUFFIXES) or path.suffix == ".gz":
-            return _word2vec(path, binary=False, header=_has_header(path))
-        return _native(path)
+        return _finite(*_read(path), source)
     except WordVectorsError:
         raise
     except Exception as error:  # every reader has its own way to choke on a damaged file
         raise WordVectorsError(
             f"Cannot read word vectors from {path}: {error}. Expected are word2vec (.bin, .txt), "
-            "GloVe text, or a file saved by gensim's KeyedVectors."
+            "GloVe text, .npz, or a file saved by gensim's KeyedVectors."
         ) from error
 
 
+def _read(path: Path) -> tuple[list[str], NDArray[np.float32]]:
+    name = path.name.removesuffix(".gz")
+    if name.endswith(".bin"):
+        return _binary(path)
+    if name.endswith(TEXT_SUFFIXES) or path.suffix == ".gz":
+        return _text(path)
+    return _arrays(path) if name.endswith(".npz") else _native(path)
+
+
+def _finite(
+    words: list[str], vectors: NDArray[np.float32], source: str | Path
+) -> tuple[list[str], NDArray[np.float32]]:
+    """The words whose vectors hold numbers only."""
+    if vectors.ndim != 2 or len(words) != len(vectors):
+        raise WordVectorsError(
+            f"{source} has {len(words)} words and vectors of shape {vectors.shape}: each word "
+            "needs one vector."
+        )
+    good: NDArray[np.bool_] = np.isfinite(vectors).all(axis=1)
+    if good.all() and len(words):
+        return words, vectors
+    kept = [word for word, fine in zip(words, good.tolist(), strict=True) if fine]
+    if not kept:
+        raise WordVectorsError(f"{source} holds no word with a vector of finite numbers.")
+    log.warning("%d of %d words of %s have NaN or infinite vectors and are left out.",
+                len(words) - len(kept), len(words), source)  # fmt: skip
+    return kept, vectors[good]
+
+
 def _download(name: str) -> tuple[list[str], NDArray[np.float32]]:
-    if "/" in name or "\\" in name or name.endswith((".bin", ".gz", ".kv", *TEXT_SUFFIXES)):
+    if "/" in name or "\\" in name or name.endswith((".bin", ".gz", ".kv", ".npz", *TEXT_SUFFIXES)):
         raise WordVectorsError(f"There is no word vector file at {name}.")
     from gensim import downloader
 
@@ -75,24 +106,64 @@ def _download(name: str) -> tuple[list[str], NDArray[np.float32]]:
     return list(vectors.index_to_key), np.asarray(vectors.vectors, np.float32)
 
 
-def _word2vec(path: Path, *, binary: bool, header: bool) -> tuple[list[str], NDArray[np.float32]]:
+def _binary(path: Path) -> tuple[list[str], NDArray[np.float32]]:
     from gensim.models import KeyedVectors
 
-    vectors = KeyedVectors.load_word2vec_format(
-        str(path), binary=binary, no_header=not header, unicode_errors="replace"
-    )
+    vectors = KeyedVectors.load_word2vec_format(str(path), binary=True, unicode_errors="replace")
     return list(vectors.index_to_key), np.asarray(vectors.vectors, np.float32)
 
 
-def _has_header(path: Path) -> bool:
-    """word2vec text starts with "count dimension", GloVe with its first word."""
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        first = file.readline(1000).split()
-    return len(first) == 2 and all(part.isdigit() for part in first)
+def _text(path: Path) -> tuple[list[str], NDArray[np.float32]]:
+    """A line a word: the word, which may hold blanks, and D numbers.
+
+    gensim's reader splits words at their blanks, which GloVe's largest file has.
+    """
+    words: list[str] = []
+    rows: list[NDArray[np.float32]] = []
+    opening = gzip.open if path.suffix == ".gz" else open
+    with opening(path, "rt", encoding="utf-8-sig", errors="replace") as file:
+        first = [line for line in islice(file, PROBED_LINES) if line.strip()]
+        # word2vec text starts with "count dimension", GloVe with its first word.
+        if first and len(first[0].split()) == 2 and all(p.isdigit() for p in first[0].split()):
+            dim = int(first.pop(0).split()[1])
+        else:
+            dim = min((_numbers_at_end(line) for line in first), default=0)
+        if not first or dim < 1:
+            raise WordVectorsError(f"{path} has no line of a word and its numbers.")
+        for line in chain(first, file):
+            word, *numbers = line.strip(" \r\n").rsplit(" ", dim)
+            if len(numbers) != dim:
+                if line.strip():
+                    raise WordVectorsError(
+                        f"{path}: word {len(words) + 1} has no {dim} numbers: {line[:40]!r}."
+                    )
+                continue
+            words.append(word)
+            rows.append(np.array(numbers, np.float32))
+    return words, np.stack(rows)
+
+
+def _numbers_at_end(line: str) -> int:
+    """How many numbers a line ends with, the word in front of them left out."""
+    count = 0
+    for part in reversed(line.split()[1:]):
+        try:
+            float(part)
+        except ValueError:
+            break
+        count += 1
+    return count
+
+
+def _arrays(path: Path) -> tuple[list[str], NDArray[np.float32]]:
+    with np.load(path, allow_pickle=False) as stored:
+        if "words" not in stored or "vectors" not in stored:
+            raise WordVectorsError(f"{path} has no arrays `words` and `vectors`.")
+        return [str(word) for word in stored["words"]], np.asarray(stored["vectors"], np.float32)
 
 
 class _Record:
-    """Stands for any gensim object: its attributes and no behaviour."""
+    """Any gensim object as a bare record: its attributes and no behaviour."""
 
     def __init__(self, *_: object, **__: object) -> None:
         pass

@@ -12,14 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from model import word_geometry
 from model.tokenizer import Tokenizer
 from training.errors import RecipeError
 
 # The weights that word vectors enter by, forward and backward.
 WORD_INPUTS = "phrase.lstm.weight_ih"
-# How much more the map of words must fit a word that has an entry of its own.
-ENTRY_WEIGHT = 10.0
+# How much more the map of words must fit a trained word.
+TRAINED_WEIGHT = 20.0
 # The most frequent words count alike; those beyond, the less the rarer they are.
 FLAT_RANKS = 300
 FEWEST_COMMON = 2
@@ -51,9 +50,9 @@ def grow_from(network: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
 def remap_words(old: Tokenizer, new: Tokenizer) -> Tensor:
     """New,old: the linear map from the new word vectors to the old ones, by least squares.
 
-    It is fitted to the words of the old vocabulary that the new one holds as well; frequent ones
-    count more, and those with an entry of their own (left, red, second) most. Raises RecipeError
-    where there are too few for a map.
+    It is fitted to the words of the old vocabulary that the new one holds as well; those that were
+    trained count most, and of the others the frequent ones. Raises RecipeError where there are too
+    few for a map.
     """
     wanted, given, weights = [], [], []
     for rank, word in enumerate(old.words):
@@ -62,8 +61,8 @@ def remap_words(old: Tokenizer, new: Tokenizer) -> Tensor:
             continue
         wanted.append(before.vectors[0])
         given.append(after.vectors[0])
-        stressed = word_geometry.entry(word) is not None
-        weights.append((ENTRY_WEIGHT if stressed else 1.0) / (rank + FLAT_RANKS))
+        trained = new.trained is not None and not after.near
+        weights.append(TRAINED_WEIGHT if trained else FLAT_RANKS / (rank + FLAT_RANKS))
     if len(wanted) < FEWEST_COMMON:
         raise RecipeError(
             f"The words to start from and those of the recipe have {len(wanted)} in common: too "

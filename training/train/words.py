@@ -23,7 +23,7 @@ from training.data import Dataset
 from training.prompts.new_words import composed_words
 from training.prompts.vocabulary import phrase_words
 from training.prompts.word_vectors import DIM, train_word_vectors
-from training.train.initialisation import categories_of
+from training.train.initialisation import categories_of, trained_on
 from training.train.recipe import Recipe
 
 WORDS = "word_vectors.npz"
@@ -114,8 +114,12 @@ def trained_words(tokenizer: Tokenizer, categories: Iterable[str], dataset: Data
 
 
 def trained_of(origin: Checkpoint) -> frozenset[str]:
-    """The trained words of a checkpoint; of an earlier version's, all its words."""
-    return frozenset(origin.words) if origin.trained is None else origin.trained
+    """The trained words of a checkpoint; where it does not say, those of its categories."""
+    if origin.trained is not None:
+        return origin.trained
+    tokenizer = origin.tokenizer()
+    texts = phrase_words(trained_on(origin))
+    return frozenset(word for text in texts for word in tokenizer.read(text).words)
 
 
 def _write(folder: Path, tokenizer: Tokenizer) -> None:
