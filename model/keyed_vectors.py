@@ -80,7 +80,7 @@ def _finite(
             f"{source} has {len(words)} words and vectors of shape {vectors.shape}: each word "
             "needs one vector."
         )
-    good: NDArray[np.bool_] = np.isfinite(vectors).all(axis=1)
+    good = np.asarray(np.isfinite(vectors).all(axis=1))
     if good.all() and len(words):
         return words, vectors
     kept = [word for word, fine in zip(words, good.tolist(), strict=True) if fine]

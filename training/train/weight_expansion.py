@@ -18,7 +18,7 @@ from training.errors import RecipeError
 # The weights that word vectors enter by, forward and backward.
 WORD_INPUTS = "phrase.lstm.weight_ih"
 # How much more the map of words must fit a trained word.
-TRAINED_WEIGHT = 20.0
+TRAINED_WEIGHT = 100.0
 # The most frequent words count alike; those beyond, the less the rarer they are.
 FLAT_RANKS = 300
 FEWEST_COMMON = 2
@@ -62,7 +62,7 @@ def remap_words(old: Tokenizer, new: Tokenizer) -> Tensor:
         wanted.append(before.vectors[0])
         given.append(after.vectors[0])
         trained = new.trained is not None and not after.near
-        weights.append(TRAINED_WEIGHT if trained else FLAT_RANKS / (rank + FLAT_RANKS))
+        weights.append((TRAINED_WEIGHT if trained else 1.0) / (rank + FLAT_RANKS))
     if len(wanted) < FEWEST_COMMON:
         raise RecipeError(
             f"The words to start from and those of the recipe have {len(wanted)} in common: too "
