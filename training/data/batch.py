@@ -1,10 +1,11 @@
-"""One step's pictures and questions, and how they are told to a network."""
+"""One step's pictures and questions, and how they become a network's input."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,20 +13,28 @@ from torch import Tensor
 from model.network.click_maps import ClickBatch
 from model.network.phrase_encoder import WordBatch
 from model.tokenizer import Tokenizer
-from training.prompts.annotator import Hand
+from training.prompts.boxes import Box
+from training.prompts.click_noise import ClickNoise
+from training.prompts.prompts import GivenMask
 
 
 @dataclass
 class Question:
-    """One prompt in a batch, beside its tensors. The annotator's clicks (x, y, sign) are added."""
+    """One prompt in a batch, beside its tensors. The annotator's clicks (x, y, sign) are added.
+
+    rounds: how often the annotator corrects before the answer that is learned from. phrase_from:
+    the round from which on the phrase is known.
+    """
 
     text: str
     attributes: tuple[str, ...]
     clicks: list[tuple[float, float, int]]
     clickable: bool
-    phrase_from: int
-    has_stale: bool
-    hand: Hand
+    noise: ClickNoise
+    rounds: int = 0
+    phrase_from: int = 0
+    box: Box | None = None
+    given: GivenMask = ""
 
 
 @dataclass
@@ -33,9 +42,9 @@ class Batch:
     """P pictures and B questions about them.
 
     image: P,3,H,W uint8, on the device float in [0, 1]. picture_index: B. target: B,1,H,W in
-    [0, 1]; void: B,1,H,W bool; stale: B,1,H,W, answers to earlier phrases, 0 where there is none
-    (None: nowhere). keys: names of the pictures. rounds: how often the annotator corrects.
-    passed_over: what is wrong with pictures that could not be read.
+    [0, 1]; void: B,1,H,W bool; given: B,1,H,W, previous masks that the network did not make, 0
+    where there is none (None: nowhere). keys: names of the pictures. passed_over: what is wrong
+    with pictures that could not be read.
     """
 
     image: Tensor
@@ -43,10 +52,9 @@ class Batch:
     questions: list[Question]
     target: Tensor
     void: Tensor
-    stale: Tensor | None
+    given: Tensor | None
     coarse_source: Tensor
     keys: list[str]
-    rounds: int
     passed_over: tuple[str, ...] = ()
 
     def pin_memory(self) -> Batch:
@@ -65,7 +73,7 @@ class Batch:
             picture_index=change(self.picture_index),
             target=change(self.target),
             void=change(self.void),
-            stale=None if self.stale is None else change(self.stale),
+            given=None if self.given is None else change(self.given),
             coarse_source=change(self.coarse_source),
         )
 
@@ -93,14 +101,28 @@ def word_batch(texts: Sequence[str], tokenizer: Tokenizer) -> WordBatch:
     return WordBatch(padded, length)
 
 
-def told(
+class PromptInputs(NamedTuple):
+    """What ``PhraseClick.decode`` is given of B prompts. boxes: B,4, or None where none has one."""
+
+    clicks: ClickBatch
+    words: WordBatch
+    boxes: Tensor | None
+
+
+def prompt_inputs(
     questions: Sequence[Question], texts: Sequence[str], tokenizer: Tokenizer, device: torch.device
-) -> tuple[ClickBatch, WordBatch]:
-    """The clicks so far, and these phrases, on the device."""
+) -> PromptInputs:
+    """The clicks so far, these phrases and the boxes, on the device."""
     clicks, words = click_batch(questions), word_batch(texts, tokenizer)
-    return (
+    boxes = None
+    if any(question.box is not None for question in questions):
+        # A box without a size is no box.
+        sides = [question.box or (0.0, 0.0, 0.0, 0.0) for question in questions]
+        boxes = torch.tensor(sides, device=device)
+    return PromptInputs(
         ClickBatch(clicks.xy.to(device), clicks.sign.to(device)),
         WordBatch(words.vectors.to(device), words.length.to(device)),
+        boxes,
     )
 
 

@@ -1,5 +1,8 @@
 """Batches: which pictures a step sees, and everything about them as tensors.
 
+In some steps one prompt of each picture is corrected many times, up to `TrainRecipe.many_rounds`;
+the others stay at a few rounds, so that such a step costs little more.
+
 A batch is determined by the seed and the number of its step alone, and each picture in it by its
 place in the batch besides. So a run that was killed goes on with the very batches it would have
 seen, without any sampler state to save, and two processes that share a batch see together what one
@@ -9,6 +12,7 @@ process would have seen.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,12 +25,12 @@ from training.data import Dataset, Sample, Tolerant
 from training.data.batch import Batch, Question
 from training.data.compose import Composer
 from training.data.endless import categories_by_source, endless, whole_view
-from training.data.transforms import Tint, random_view
+from training.data.transforms import Tint, ViewShares, random_view
 from training.errors import DataError, RecipeError
-from training.prompts.annotator import Hand
 from training.prompts.attributes import AttributeWords
+from training.prompts.click_noise import ClickNoise
 from training.prompts.picture_scene import PictureScene
-from training.prompts.prompts import Prompt, annotated_concepts, make_prompt
+from training.prompts.prompts import Prompt, annotated_concepts, make_prompts
 from training.prompts.vocabulary import concept_of
 from training.train.recipe import Recipe
 
@@ -38,13 +42,22 @@ TRIES = 20
 
 @dataclass(frozen=True)
 class _Picture:
-    """One place of a batch, filled: the picture, its prompts, how they will be clicked."""
+    """One place of a batch, filled: the picture and its prompts, with the noise of their clicks."""
 
     key: str
     source: str
     image: NDArray[np.uint8]
     prompts: list[Prompt]
-    hands: list[Hand]
+    noise: list[ClickNoise]
+
+    def questions(self, rounds: int, many: int) -> list[Question]:
+        """The prompts as questions of so many rounds; ``many`` for the first that is clicked."""
+        clickable = [place for place, each in enumerate(self.prompts) if each.clickable]
+        long = clickable[0] if many and clickable else None
+        return [
+            _question(prompt, noise, many if place == long else rounds)
+            for place, (prompt, noise) in enumerate(zip(self.prompts, self.noise, strict=True))
+        ]
 
 
 class Batches:
@@ -76,22 +89,22 @@ class Batches:
         group = self._groups[int(rng.choice(len(shares), p=shares / shares.sum()))]
         chances = np.array(train.rounds)
         rounds = int(rng.choice(len(chances), p=chances / chances.sum()))
+        many = int(rng.choice(train.many_rounds)) if rng.random() < train.many else 0
         size = view_size(crop, group.shape)
         broken: list[str] = []
         pictures = [self._picture(step, place, group, size, broken) for place in self._places]
         prompts = [prompt for picture in pictures for prompt in picture.prompts]
-        hands = [hand for picture in pictures for hand in picture.hands]
+        questions = [each for picture in pictures for each in picture.questions(rounds, many)]
         coarse = self.recipe.data.coarse_sources
         return Batch(
             image=torch.from_numpy(np.stack([p.image for p in pictures])).permute(0, 3, 1, 2),
             picture_index=torch.tensor([i for i, p in enumerate(pictures) for _ in p.prompts]),
-            questions=[_question(*each) for each in zip(prompts, hands, strict=True)],
+            questions=questions,
             target=torch.from_numpy(np.stack([p.target for p in prompts]))[:, None],
             void=torch.from_numpy(np.stack([p.void for p in prompts]))[:, None],
-            stale=_stale(prompts, size),
+            given=_given(prompts, size),
             coarse_source=torch.tensor([p.source in coarse for p in pictures for _ in p.prompts]),
             keys=[picture.key for picture in pictures],
-            rounds=rounds,
             passed_over=tuple(broken),
         )
 
@@ -100,20 +113,17 @@ class Batches:
     ) -> _Picture:
         """What stands in one place of a step's batch: the first picture drawn that shows enough."""
         train = self.recipe.train
+        most = max(len(train.rounds) - 1, *train.many_rounds)
         for attempt in range(TRIES):
             rng = np.random.default_rng([train.seed, step, place, attempt])
             scene = self._scene(group, size, rng, broken)
             if scene is None:
                 continue
-            made = [
-                make_prompt(scene, self.known, self.recipe.prompts, rng)
-                for _ in range(train.prompts)
-            ]
-            prompts = [prompt for prompt in made if prompt is not None]
+            prompts = make_prompts(scene, self.known, self.recipe.prompts, rng, train.prompts)
             if prompts:
-                hands = [Hand.draw(rng, len(train.rounds)) for _ in prompts]
+                noise = [ClickNoise.draw(rng, most) for _ in prompts]
                 sample = scene.view.sample
-                return _Picture(sample.key, sample.source, scene.view.image, prompts, hands)
+                return _Picture(sample.key, sample.source, scene.view.image, prompts, noise)
         raise DataError(
             "The data set shows hardly any object: nothing can be asked of it."
             if not broken
@@ -135,7 +145,8 @@ class Batches:
             return None
         train = self.recipe.train
         tint = Tint.draw(rng)
-        view = random_view(drawn, *size, rng, (train.whole, train.close))
+        shares = ViewShares(train.whole, train.close, train.detail)
+        view = random_view(drawn, *size, rng, shares)
         view = dataclasses.replace(view, image=tint(view.image))
         return PictureScene(view, tint, self._words)
 
@@ -155,23 +166,25 @@ class Batches:
         return sample if composed is sample else _unspoken(composed)
 
 
-def _question(prompt: Prompt, hand: Hand) -> Question:
+def _question(prompt: Prompt, noise: ClickNoise, rounds: int) -> Question:
     return Question(
         prompt.phrase.text if prompt.phrase else "",
         prompt.phrase.attributes if prompt.phrase else (),
         list(prompt.clicks),
         prompt.clickable,
-        prompt.phrase_from,
-        prompt.stale is not None,
-        hand,
+        noise,
+        rounds,
+        math.ceil(prompt.phrase_late * rounds),
+        prompt.box,
+        prompt.given_when,
     )
 
 
-def _stale(prompts: Sequence[Prompt], size: tuple[int, int]) -> Tensor | None:
-    if all(prompt.stale is None for prompt in prompts):
+def _given(prompts: Sequence[Prompt], size: tuple[int, int]) -> Tensor | None:
+    if all(prompt.given is None for prompt in prompts):
         return None
     nothing = np.zeros(size, np.float32)
-    shown = [nothing if prompt.stale is None else prompt.stale for prompt in prompts]
+    shown = [nothing if prompt.given is None else prompt.given for prompt in prompts]
     return torch.from_numpy(np.stack(shown))[:, None]
 
 

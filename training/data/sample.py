@@ -64,7 +64,9 @@ class Sample:
 
     def mask(self, *ids: int) -> NDArray[np.bool_]:
         """H,W bool: the union of the objects with these ids."""
-        union: NDArray[np.bool_] = np.isin(self.instances, ids)
+        union: NDArray[np.bool_] = (
+            self.instances == ids[0] if len(ids) == 1 else np.isin(self.instances, ids)
+        )
         for number in ids:
             if number in self.masks:
                 union |= self.masks[number]

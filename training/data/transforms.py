@@ -1,29 +1,52 @@
 """From a sample to a network input: a box of the picture, flipped and tinted at random.
 
-Boxes are whole pictures, parts of pictures, and close views of one object, since the predictor
-shows the network all three. The box is stretched to the input like the predictor stretches a
-picture; nothing is padded. Left and right stay true because phrases are made, or mirrored, after
-the flip; colours because they are measured after the tint.
+Boxes are whole pictures, parts of pictures, close views of one object, and details of an object
+that the view cuts off, since the predictor shows the network all four. The box is stretched to the
+input like the predictor stretches a picture; nothing is padded. Left and right stay true because
+phrases are made, or mirrored, after the flip; colours because they are measured after the tint.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy import ndimage
 
-from training.data.sample import Sample
+from training.data.regions import bounds, thin_parts
+from training.data.sample import Sample, SampleObject
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels of the sample
-Kind = Literal["whole", "part", "close"]
+Kind = Literal["whole", "part", "close", "detail"]
+
+# A detail is this share of its object's size, at least `SMALLEST_DETAIL` pixels of the picture.
+DETAIL = (0.3, 1.0)
+SMALLEST_DETAIL = 72.0
+# How often a detail is around a thin part, and not at any place of the border.
+AT_THIN_PART = 0.5
+
+
+class ViewShares(NamedTuple):
+    """How often a view is the whole picture, close around one object, and a detail of one.
+
+    The rest are parts of the picture.
+    """
+
+    whole: float
+    close: float
+    detail: float = 0.0
 
 
 @dataclass(frozen=True)
 class View:
-    """One input: image H,W,3 uint8, instance map H,W int16, and how it came out of the sample."""
+    """One input: image H,W,3 uint8, instance map H,W int16, and how it came out of the sample.
+
+    about: the id of the object that a close view or a detail was made for.
+    """
 
     sample: Sample
     image: NDArray[np.uint8]
@@ -31,12 +54,30 @@ class View:
     box: Box
     mirrored: bool
     kind: Kind
+    about: int | None = None
+    _soft: dict[tuple[int, ...], NDArray[np.float32]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    @cached_property
+    def areas(self) -> NDArray[np.int64]:
+        """Pixels in view by id + 1, so that those of `VOID` come first."""
+        most = max((each.id for each in self.sample.objects), default=0)
+        labels = self.instances.ravel().astype(np.intp) + 1
+        return np.bincount(labels, minlength=most + 2)
 
     def soft_mask(self, ids: tuple[int, ...]) -> NDArray[np.float32]:
         """H,W in [0, 1]: the union of these objects, smooth where the sample was enlarged.
 
         Resized as one mask, not taken from the instance map, so that its border has no stairs.
+        Read-only, since it is kept for the next prompt about the same objects.
         """
+        if ids not in self._soft:
+            self._soft[ids] = self._resized(ids)
+            self._soft[ids].setflags(write=False)
+        return self._soft[ids]
+
+    def _resized(self, ids: tuple[int, ...]) -> NDArray[np.float32]:
         height, width = self.instances.shape
         whole = Image.fromarray(self.sample.mask(*ids).astype(np.uint8) * 255)
         mask = whole.resize((width, height), Image.Resampling.BILINEAR, box=self.box)
@@ -54,24 +95,49 @@ class View:
 
 
 def random_view(
-    sample: Sample, height: int, width: int, rng: np.random.Generator, shares: tuple[float, float]
+    sample: Sample, height: int, width: int, rng: np.random.Generator, shares: ViewShares
 ) -> View:
-    """A random view of H,W pixels. shares: how often it is the whole picture, and a close one."""
-    whole, close = shares
-    chance = rng.random()
-    kind: Kind = "whole" if chance < whole else "close" if chance < whole + close else "part"
+    """A random view of H,W pixels."""
+    kind = _kind(rng.random(), shares)
     aspect = width / height * float(np.exp(rng.normal(0.0, 0.06)))
     focus = _focus(sample, rng) if kind != "whole" else None
+    about: int | None = None
     if focus is None:
         box, kind = _whole(sample, aspect, rng), "whole"
-    elif kind == "close":
-        box = _close(sample, focus, aspect, rng)
+    elif kind == "part":
+        box = _part(sample, focus.box, aspect, rng)
     else:
-        box = _part(sample, focus, aspect, rng)
-    return cut(sample, box, height, width, mirrored=bool(rng.random() < 0.5), kind=kind)
+        about = focus.about.id
+        way = _close if kind == "close" else _detail
+        box = way(sample, focus, aspect, rng)
+    mirrored = bool(rng.random() < 0.5) and not _sided(sample)
+    return cut(sample, box, height, width, mirrored=mirrored, kind=kind, about=about)
 
 
-def cut(sample: Sample, box: Box, height: int, width: int, *, mirrored: bool, kind: Kind) -> View:
+def _kind(chance: float, shares: ViewShares) -> Kind:
+    if chance < shares.whole:
+        return "whole"
+    if chance < shares.whole + shares.close:
+        return "close"
+    return "detail" if chance < sum(shares) else "part"
+
+
+def _sided(sample: Sample) -> bool:
+    """Whether a category has a side in its name: no mirrored picture shows a "left mirror"."""
+    words = {word for each in sample.objects if each.category for word in each.category.split()}
+    return not words.isdisjoint(("left", "right"))
+
+
+def cut(
+    sample: Sample,
+    box: Box,
+    height: int,
+    width: int,
+    *,
+    mirrored: bool,
+    kind: Kind,
+    about: int | None = None,
+) -> View:
     """This box of the sample at H,W pixels."""
     image = np.asarray(
         Image.fromarray(sample.image).resize(
@@ -96,6 +162,7 @@ def cut(sample: Sample, box: Box, height: int, width: int, *, mirrored: bool, ki
         box,
         mirrored,
         kind,
+        about,
     )
 
 
@@ -123,25 +190,30 @@ class Tint:
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """H,W,3 uint8 to the same."""
-        changed: NDArray[np.uint8] = self.levels[image]
-        if self.saturation == 1.0:
-            return changed
-        grey = changed.mean(2, dtype=np.float32, keepdims=True)
-        mixed = grey + (changed - grey) * np.float32(self.saturation)
-        tinted: NDArray[np.uint8] = mixed.clip(0, 255).astype(np.uint8)
-        return tinted
+        changed = Image.fromarray(image).point(np.tile(self.levels, 3).tolist())
+        if self.saturation != 1.0:
+            grey = changed.convert("L", (1 / 3, 1 / 3, 1 / 3, 0)).convert("RGB")
+            changed = Image.blend(grey, changed, self.saturation)
+        return np.array(changed)
 
 
-def _focus(sample: Sample, rng: np.random.Generator) -> tuple[int, int, int, int] | None:
-    """The bounding box of a random object: left, top, right, bottom."""
+class _Focus(NamedTuple):
+    """A random object of a sample: its H,W mask and bounding box (left, top, right, bottom)."""
+
+    about: SampleObject
+    mask: NDArray[np.bool_]
+    box: tuple[int, int, int, int]
+
+
+def _focus(sample: Sample, rng: np.random.Generator) -> _Focus | None:
     for _ in range(4):
         if not sample.objects:
             return None
         chosen = sample.objects[int(rng.integers(len(sample.objects)))]
         mask = sample.mask(chosen.id)
-        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        if len(rows) * len(columns) >= 64:
-            return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+        box = bounds(mask)
+        if box is not None and (box[2] - box[0]) * (box[3] - box[1]) >= 64:
+            return _Focus(chosen, mask, box)
     return None
 
 
@@ -172,11 +244,35 @@ def _part(
     return _placed(high * aspect, high, x, y, sample)
 
 
-def _close(
-    sample: Sample, focus: tuple[int, int, int, int], aspect: float, rng: np.random.Generator
-) -> Box:
+def _detail(sample: Sample, focus: _Focus, aspect: float, rng: np.random.Generator) -> Box:
+    """A crop around a random place of the object's border or a thin part, smaller than the object.
+
+    The predictor encodes such crops around the newest click, to answer in full detail.
+    """
+    left, top, right, bottom = focus.box
+    shape = focus.mask.shape
+    cells = np.zeros(0, np.intp)
+    if rng.random() < AT_THIN_PART:
+        cells = np.flatnonzero(thin_parts(focus.mask, float(rng.uniform(0.3, 0.6))))
+    if not len(cells):
+        inner = focus.mask[top:bottom, left:right]
+        edge = np.zeros(shape, bool)
+        edge[top:bottom, left:right] = inner ^ ndimage.binary_erosion(inner)
+        cells = np.flatnonzero(edge)
+    y, x = divmod(int(cells[int(rng.integers(len(cells)))]), shape[1])
+    size = float(max(right - left, bottom - top)) * float(rng.uniform(*DETAIL))
+    size = max(size, SMALLEST_DETAIL)
+    # The longer side of the view has this size.
+    high = size / max(aspect, 1.0)
+    wide = high * aspect
+    return _placed(
+        wide, high, x + rng.normal(0, 0.12) * wide, y + rng.normal(0, 0.12) * high, sample
+    )
+
+
+def _close(sample: Sample, focus: _Focus, aspect: float, rng: np.random.Generator) -> Box:
     """The object with a margin; never enlarged more than about threefold."""
-    left, top, right, bottom = focus
+    left, top, right, bottom = focus.box
     height, width = sample.instances.shape
     margin = float(np.exp(rng.uniform(np.log(1.15), np.log(2.4))))
     high = max((bottom - top) * margin, (right - left) * margin / aspect, 80.0)

@@ -20,9 +20,9 @@ from training.evaluation.cases import FEWEST_PIXELS, Case, ids_of_kind, target_o
 from training.evaluation.methods import Contestant
 from training.evaluation.protocol import Answer, Mask, Spot, Target, next_click, overlap
 from training.evaluation.run import Result, key_of
-from training.prompts.prompts import DISSECTED
 from training.prompts.scenes import Scene
 from training.prompts.vocabulary import CARRIED, COLOURS, WORN, concept_of, related
+from training.prompts.wholes import DISSECTED
 
 # A second object smaller than this share of the picture is neither clicked nor named as a sibling.
 SMALLEST = 0.005

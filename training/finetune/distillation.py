@@ -19,8 +19,8 @@ from torch.nn import functional
 from model.checkpoint import Checkpoint
 from model.network.phraseclick import Features, PhraseClick
 from model.tokenizer import Tokenizer
-from training.data.batch import Batch, Question, told
-from training.prompts.annotator import Hand
+from training.data.batch import Batch, Question, prompt_inputs
+from training.prompts.click_noise import EXACT
 from training.prompts.vocabulary import concept_of, every_word_for
 from training.train.initialisation import trained_on
 
@@ -28,7 +28,6 @@ from training.train.initialisation import trained_on
 CLICK_ALONE, PHRASE_ALONE = 0.4, 0.3
 # How often a second click, of either sign, corrects the base model's first answer.
 SECOND_CLICK = 0.4
-_NO_HAND = Hand(0.0, False, False, False, (), ())
 
 
 @dataclass
@@ -79,7 +78,7 @@ class Distillation:
         previous: Tensor | None,
     ) -> Tensor:
         texts = [question.text for question in questions]
-        clicks, words = told(questions, texts, self.tokenizer, self.device)
+        clicks, words, _ = prompt_inputs(questions, texts, self.tokenizer, self.device)
         return network.decode(features, clicks, words, previous).mask_logits
 
     def _question(self, place: int, batch: Batch, rng: np.random.Generator) -> Question:
@@ -89,7 +88,7 @@ class Distillation:
             text = self._words[int(rng.integers(len(self._words)))]
         alone = bool(text) and chance < CLICK_ALONE + PHRASE_ALONE
         clicks = [] if alone else [_anywhere(batch, place, rng, 1)]
-        return Question(text, (), clicks, not alone, 0, False, _NO_HAND)
+        return Question(text, (), clicks, not alone, EXACT)
 
 
 def _anywhere(

@@ -2,9 +2,9 @@
 
 First clicks follow the paper's three negative strategies and its counts (`ClickRecipe` holds the
 defaults of that line of work); further clicks follow the protocol of evaluation, the deepest point
-of the largest error, with the hand's jitter (for a whole batch at once: `corrections.py`). All
-places come out of one random generator, so the same seed clicks the same pixels. Points are (x, y)
-at pixel centres (column + 0.5, row + 0.5).
+of the largest error, with jitter (for a whole batch at once: `corrections.py`). All places come
+from one random generator, so the same seed clicks the same pixels. Points are (x, y) at pixel
+centres (column + 0.5, row + 0.5).
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+
+from training.data.regions import SAMPLES, Depths, bounds, depths_inside
 
 Mask = NDArray[np.bool_]
 Points = NDArray[np.float32]
@@ -34,63 +36,60 @@ class ClickRecipe:
     step: float = 10.0
 
 
-# A simulated annotator sometimes lets an answer pass without a click.
-SKIPPED_ROUND = 0.15
-# How often the answer learned from is made without the previous mask.
-FORGOTTEN_MASK = 0.12
-# How often a previous mask keeps its probabilities; the predictor shows the network 0 and 1.
-SOFT_MASK = 0.25
-# How often a phrase without clicks is answered a second time, with its first answer shown.
-SECOND_LOOK = 0.3
-# The least exact hand clicks anywhere that is at least so much less deep than the deepest point.
-CLUMSIEST = 0.6
-
-
-@dataclass(frozen=True)
-class Hand:
-    """One annotator's way with one prompt, drawn before anything is answered.
-
-    So what happens to a prompt does not depend on the others in its batch. skips: in which rounds
-    nothing is clicked. places: of each round, which of the points in question, 0 to 1.
-    """
-
-    jitter: float
-    looks_again: bool
-    soft: bool
-    forgets: bool
-    skips: tuple[bool, ...]
-    places: tuple[float, ...]
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator, rounds: int) -> Hand:
-        """A random hand for at most so many rounds of corrections."""
-        again, soft, forgets = rng.random(3) < (SECOND_LOOK, SOFT_MASK, FORGOTTEN_MASK)
-        return cls(
-            float(rng.uniform(0.0, CLUMSIEST)),
-            bool(again),
-            bool(soft),
-            bool(forgets),
-            tuple((rng.random(rounds) < SKIPPED_ROUND).tolist()),
-            tuple(rng.random(rounds).tolist()),
-        )
+# Of many clicks drawn at once, positive ones keep this far from the border and from each other.
+CLOSE_MARGIN, CLOSE_STEP = 2.0, 5.0
+# Negative ones lie at most this far outside: where corrections lie.
+NEAR_BAND = 24.0
 
 
 def sample_positive(
     mask: Mask, count: int, rng: np.random.Generator, recipe: ClickRecipe = ClickRecipe()
 ) -> Points:
     """Up to ``count`` points inside, off the border and apart where there is room."""
-    depth = _depth(mask)
-    deepest = float(depth.max(initial=0.0))
-    if deepest == 0:
+    depths = depths_inside(mask)
+    if depths.deepest == 0:
         return NO_POINTS
     # A thin object has no pixel five from its border: then the deeper half of it will do.
-    return _scatter(depth > min(recipe.margin, deepest * 0.5), count, rng, recipe.step)
+    allowed = depths.values > min(recipe.margin, depths.deepest * 0.5)
+    return _scatter(depths, allowed, count, rng, recipe.step)
 
 
 def central_click(mask: Mask, rng: np.random.Generator, *, jitter: float = 0.0) -> Points:
     """One point at the deepest place; with ``jitter`` in (0, 1], somewhere nearly as deep."""
-    depth = _depth(mask)
-    return _near_deepest(depth, rng, jitter)
+    depths = depths_inside(mask)
+    cell = _near_deepest(depths.values, rng, jitter)
+    return NO_POINTS if cell is None else depths.points(np.array([cell]))
+
+
+def poor_click(mask: Mask, rng: np.random.Generator) -> Points:
+    """One point as a hurried annotator clicks: anywhere inside, or close to the border."""
+    depths = depths_inside(mask)
+    allowed = depths.values > 0
+    if rng.random() < 0.4:
+        shallow = allowed & (depths.values <= max(0.25 * depths.deepest, 3.0))
+        allowed = shallow if shallow.any() else allowed
+    return _scatter(depths, allowed, 1, rng, 0.0)
+
+
+def many_clicks(
+    mask: Mask, free: Mask, count: int, rng: np.random.Generator
+) -> list[tuple[float, float, int]]:
+    """Up to ``count`` clicks (x, y, sign), as after a long correction: many of them near borders.
+
+    Positive ones lie inside, the first of all in any case; negative ones in a band just outside.
+    ``free`` excludes void pixels from it.
+    """
+    inside = depths_inside(mask)
+    positive = int(rng.integers(1, count + 1))
+    margin = min(CLOSE_MARGIN, inside.deepest * 0.5)
+    found = _scatter(inside, inside.values > margin, positive, rng, CLOSE_STEP)
+    near = ClickRecipe(band=NEAR_BAND, margin=CLOSE_MARGIN + 1.0)
+    outside, band = _band(mask, free, near)
+    excluded = _scatter(outside, band, count - positive, rng, CLOSE_STEP)
+    clicks = [(float(x), float(y), 1) for x, y in found]
+    clicks += [(float(x), float(y), -1) for x, y in excluded]
+    first, rest = clicks[:1], clicks[1:]
+    return first + [rest[place] for place in rng.permutation(len(rest))]
 
 
 def negative_in_band(
@@ -101,7 +100,8 @@ def negative_in_band(
     recipe: ClickRecipe = ClickRecipe(),
 ) -> Points:
     """Strategy 1: random points in the band around the object. ``free`` excludes void pixels."""
-    return _scatter(_band(mask, recipe) & free, count, rng, recipe.step)
+    outside, band = _band(mask, free, recipe)
+    return _scatter(outside, band, count, rng, recipe.step)
 
 
 def negative_in_others(
@@ -123,10 +123,10 @@ def negative_spread(
     recipe: ClickRecipe = ClickRecipe(),
 ) -> Points:
     """Strategy 3: along the band, the first at random, each next the farthest from all before."""
-    rows, columns = np.nonzero(_band(mask, recipe) & free)
-    if not len(rows) or count == 0:
+    outside, band = _band(mask, free, recipe)
+    candidates = outside.points(np.flatnonzero(band))
+    if not len(candidates) or count == 0:
         return NO_POINTS
-    candidates = np.stack([columns, rows], 1).astype(np.float32) + 0.5
     if len(candidates) > 2000:
         candidates = candidates[rng.choice(len(candidates), 2000, replace=False)]
     chosen = [int(rng.integers(len(candidates)))]
@@ -169,24 +169,26 @@ def correction(
             if row < depth.shape[0] and column < depth.shape[1]:
                 depth[row, column] = 0.0
     positive = depths[0].max(initial=0.0) >= depths[1].max(initial=0.0)
-    point = _near_deepest(depths[0 if positive else 1], rng, jitter)
-    if not len(point):
+    chosen = depths[0 if positive else 1]
+    cell = _near_deepest(chosen, rng, jitter)
+    if cell is None:
         return None
-    x, y = (point[0] - 0.5) * stride + stride // 2 + 0.5
+    row, column = divmod(cell, chosen.shape[1])
+    x, y = (each * stride + stride // 2 + 0.5 for each in (column, row))
     return float(x), float(y), bool(positive)
 
 
-def _near_deepest(depth: NDArray[np.float32], rng: np.random.Generator, jitter: float) -> Points:
+def _near_deepest(
+    depth: NDArray[np.float32], rng: np.random.Generator, jitter: float
+) -> int | None:
+    """The flat index of the deepest place, or of one nearly as deep; None where all is 0."""
     deepest = float(depth.max(initial=0.0))
     if deepest <= 0:
-        return NO_POINTS
+        return None
     if jitter > 0:
-        places = np.flatnonzero(depth >= (1.0 - jitter) * deepest)
-        place = int(places[int(rng.integers(len(places)))])
-    else:
-        place = int(depth.argmax())
-    row, column = divmod(place, depth.shape[1])
-    return np.array([[column + 0.5, row + 0.5]], np.float32)
+        places = np.flatnonzero((depth >= (1.0 - jitter) * deepest) & (depth > 0))
+        return int(places[int(rng.integers(len(places)))])
+    return int(depth.argmax())
 
 
 def _depth(mask: Mask, *, border: bool = True) -> NDArray[np.float32]:
@@ -214,35 +216,44 @@ def _depth(mask: Mask, *, border: bool = True) -> NDArray[np.float32]:
     return depth
 
 
-def _band(mask: Mask, recipe: ClickRecipe) -> Mask:
-    """Outside the object, at least ``margin`` and at most ``band`` pixels from it."""
-    if not mask.any():
-        return np.zeros_like(mask)
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+def _band(mask: Mask, free: Mask, recipe: ClickRecipe) -> tuple[Depths, Mask]:
+    """Distances outside the object, and where they are in the band and free: h,w both."""
+    box = bounds(mask)
+    if box is None:
+        return depths_inside(mask), np.zeros((0, 0), bool)
     reach = int(recipe.band) + 2
-    box = (
-        slice(max(rows[0] - reach, 0), rows[-1] + reach),
-        slice(max(columns[0] - reach, 0), columns[-1] + reach),
+    left, top = max(box[0] - reach, 0), max(box[1] - reach, 0)
+    size = max(box[2] - box[0], box[3] - box[1])
+    stride = 1 if size < SAMPLES else 2
+    lattice = (
+        slice(top, box[3] + reach, stride),
+        slice(left, box[2] + reach, stride),
     )
-    band = np.zeros_like(mask)
-    if mask[box].all():
-        return band
-    distance = ndimage.distance_transform_edt(~mask[box])
-    band[box] = (distance >= recipe.margin) & (distance <= recipe.band)
-    return band
+    inside = mask[lattice]
+    if inside.all() or not inside.any():
+        return depths_inside(np.zeros((0, 0), bool)), np.zeros((0, 0), bool)
+    away = ndimage.distance_transform_edt(~inside).astype(np.float32)
+    # At least this far at a straight border, and at most that far: the lattice skips pixels.
+    band = ((away - 1.0) * stride + 1.0 >= recipe.margin) & (away * stride <= recipe.band)
+    return Depths(away * stride, top, left, stride), band & free[lattice]
 
 
-def _scatter(allowed: Mask, count: int, rng: np.random.Generator, step: float) -> Points:
-    """Random allowed pixels, each at least ``step`` from those before; fewer where none is left."""
-    rows, columns = np.nonzero(allowed)
-    if not len(rows) or count <= 0:
+def _scatter(
+    depths: Depths, allowed: Mask, count: int, rng: np.random.Generator, step: float
+) -> Points:
+    """Random allowed cells' points, each at least ``step`` from those before; fewer if need be."""
+    cells = np.flatnonzero(allowed)
+    if not len(cells) or count <= 0:
         return NO_POINTS
-    order = rng.permutation(len(rows))[: 40 * count]
-    candidates = np.stack([columns[order], rows[order]], 1).astype(np.float32) + 0.5
-    chosen: list[NDArray[np.float32]] = []
+    candidates = depths.points(rng.permutation(cells)[: 40 * count])
+    if count == 1:
+        return candidates[:1]
+    chosen = np.empty((count, 2), np.float32)
+    number = 0
     for point in candidates:
-        if all(((point - other) ** 2).sum() >= step * step for other in chosen):
-            chosen.append(point)
-            if len(chosen) == count:
+        if number == 0 or ((chosen[:number] - point) ** 2).sum(1).min() >= step * step:
+            chosen[number] = point
+            number += 1
+            if number == count:
                 break
-    return np.stack(chosen)
+    return chosen[:number]

@@ -6,7 +6,11 @@ without place words in a part of it, without colours where it is shown grey.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
 
 from training.data.sample import SampleObject
 from training.data.transforms import Tint, View
@@ -16,8 +20,8 @@ from training.prompts.phrases import Phrase
 from training.prompts.scenes import Scene
 from training.prompts.vocabulary import COLOURS
 
-# The whole picture is measured at no more than about this many pixels a side.
-MEASURED = 512
+# Scenes are measured at about this many pixels a side: enough for colour, place and size.
+MEASURED = 160
 
 
 class PictureScene:
@@ -39,7 +43,7 @@ class PictureScene:
     @cached_property
     def shown(self) -> Scene:
         """What is in view."""
-        return Scene(self.view.image, self.view.instances, self.view.sample.objects)
+        return _measured(self.view.image, self.view.instances, self.view.sample.objects)
 
     @cached_property
     def whole(self) -> Scene:
@@ -47,12 +51,10 @@ class PictureScene:
         sample = self.view.sample
         if self.view.kind == "whole":
             return self.shown
-        step = max(max(sample.instances.shape) // MEASURED, 1)
-        rows, columns = slice(None, None, step), slice(None, None, step)
-        image, instances = sample.image[rows, columns], sample.instances[rows, columns]
+        image, instances = sample.image, sample.instances
         if self.view.mirrored:
             image, instances = image[:, ::-1], instances[:, ::-1]
-        return Scene(self._tint(image) if self._tint else image, instances, sample.objects)
+        return _measured(image, instances, sample.objects, self._tint)
 
     def human(self, about: SampleObject, *, of_picture: bool = False) -> list[Phrase]:
         """What people said of this object alone, as far as it holds in this view.
@@ -77,3 +79,16 @@ class PictureScene:
         if self._tint and not self._tint.saturation and set(COLOURS) & set(self._words.held(text)):
             return None
         return mirrored(text) if self.view.mirrored else text
+
+
+def _measured(
+    image: NDArray[np.uint8],
+    instances: NDArray[np.int16],
+    objects: Sequence[SampleObject],
+    tint: Tint | None = None,
+) -> Scene:
+    """The scene of every n-th pixel of a picture, tinted first if it was not before."""
+    step = max(max(instances.shape) // MEASURED, 1)
+    lattice = (slice(step // 2, None, step), slice(step // 2, None, step))
+    pixels = np.ascontiguousarray(image[lattice])
+    return Scene(tint(pixels) if tint else pixels, instances[lattice], objects)

@@ -1,15 +1,20 @@
 """What one training prompt asks and what the right answer is.
 
-The kinds differ in what the network is told, and so in what it must answer: clicks alone mean the
-clicked object; clicks with a phrase mean the clicked object even where several bear its name; a
+The kinds differ in what the network is given, and so in what it must answer: clicks alone mean the
+clicked object; clicks with a phrase mean the clicked object even where several have its name; a
 phrase alone means all that it denotes; a phrase for what is not there means nothing. Mixing up the
 last two targets taught a first prototype to answer phrase + click with every such object.
+
+Where one click has two right answers (a part and the whole, a garment and the person), the phrase
+decides. Such clicks come in twins: the same click asked about twice, by both names. What a phrase
+means beside a click on something that it does not denote is not defined, and never trained on.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,23 +22,34 @@ from numpy.typing import NDArray
 from training.data.sample import VOID, SampleObject
 from training.data.transforms import View
 from training.prompts import annotator
+from training.prompts.boxes import Box, jittered_box
+from training.prompts.first_clicks import (
+    FEWEST_PIXELS,
+    Click,
+    FirstClickShares,
+    clicks_of_people,
+    first_clicks,
+    others_in_view,
+)
+from training.prompts.given_masks import imperfect_mask
 from training.prompts.phrases import Phrase, describe, name_absent, name_all
 from training.prompts.picture_scene import PictureScene
 from training.prompts.scenes import Seen
-from training.prompts.vocabulary import CARRIED, WORN, concept_of, every_word_for
+from training.prompts.vocabulary import concept_of, every_word_for
+from training.prompts.wholes import WHOLES, Whole
 
-# Fewer pixels than this in view are not worth a prompt.
-FEWEST_PIXELS = 60
 # Sources whose semantic regions are one stuff or one thing, fit to be clicked as they are.
 CLICKABLE_REGIONS = frozenset({"msrc", "camvid", "ecssd", "bsds", "human"})
-# Sources that take one person apart: all their worn objects together are that person.
-DISSECTED = frozenset({"ccp"})
 # Sources that annotate all of their categories wherever those occur.
 COMPLETE = frozenset(
     {"voc", "sbd", "coco", "refcoco", "refcoco+", "refcocog", "grefcoco", "synthetic"}
 )
-# From which round of corrections on a late phrase is known; 99: in the answer learned from alone.
-LATE = (1, 2, 99)
+# Sources that annotate one object and leave others of its kind out: no phrase alone is answerable.
+INCOMPLETE = frozenset({"coco_persons"})
+
+GivenMask = Literal["", "first", "last"]
+"""When a previous mask that the network did not make is shown: before its first answer, or as the
+answer before the last one; "" is never."""
 
 
 @dataclass(frozen=True)
@@ -43,18 +59,37 @@ class PromptRecipe:
     both: float = 0.42
     phrase_only: float = 0.18
     absent: float = 0.03
-    # Where people said something of the object: how often that is used, not a made phrase.
+    # Where people wrote phrases for the object: how often one is used, not a made phrase.
     human: float = 0.8
     # Of prompts with clicks and a phrase: the phrase comes first, the first click corrects it.
     phrase_first: float = 0.25
-    # Of prompts with clicks and a phrase: the phrase is typed after the first clicks.
+    # Of prompts with clicks and a phrase: the phrase is typed after the first clicks, in any round.
     phrase_late: float = 0.2
     # Of first clicks: the paper's random points instead of one central click.
     scattered: float = 0.25
+    # Of first clicks: 3 to 20 at once, as after a long correction.
+    many_clicks: float = 0.08
+    # Of first clicks beside a phrase, and of those alone: anywhere inside, or near the border.
+    poor_click: float = 0.35
+    poor_click_alone: float = 0.1
+    # Of prompts with clicks and a phrase: the same click is asked about once more, by another name,
+    # where two objects lie under it.
+    twins: float = 0.5
+    # How much likelier an object with parts on it is asked for by clicks and a phrase.
+    two_answers: float = 2.0
     # Of first clicks on an object that people clicked: theirs, or the first few of them.
     people: float = 0.0
-    # Of prompts with clicks and a phrase on a dissected person: "person", not the garment.
-    whole_person: float = 0.25
+    # Of prompts with clicks and a phrase on a dissected whole (a person's garments, a house's
+    # windows): the whole, not the part.
+    whole: float = 0.25
+    # Of all prompts for something in view: how often a box is drawn around it, and how many of
+    # those begin without a click.
+    boxed: float = 0.12
+    box_only: float = 0.5
+    # Of prompts with clicks: a previous mask that the network did not make, which the first click
+    # corrects; in views of details more often, since there the predictor always has one.
+    given_mask: float = 0.12
+    given_mask_detail: float = 0.6
     # Prompts with a phrase whose previous mask is another object's: the phrase was just changed.
     stale_phrase_only: float = 0.25
     stale_clicked: float = 0.06
@@ -68,21 +103,49 @@ class Prompt:
     """One question. target: H,W in [0, 1]; void: H,W bool, does not count.
 
     The simulated annotator appends to ``clicks`` (x, y, sign) while the network answers.
-    ``phrase_from``: the round from which on the phrase is known. ``stale``: H,W, the answer to an
-    earlier phrase, shown as previous mask.
+    ``phrase_late``: after this share of the rounds of corrections the phrase is typed; 0: it is
+    there from the start. ``given``: H,W in [0, 1], a previous mask that the network did not make,
+    shown as ``given_when`` says. ``box``: there from the start.
     """
 
     target: NDArray[np.float32]
     void: NDArray[np.bool_]
     phrase: Phrase | None = None
-    clicks: list[tuple[float, float, int]] = field(default_factory=list)
+    clicks: list[Click] = field(default_factory=list)
     clickable: bool = True
-    phrase_from: int = 0
-    stale: NDArray[np.float32] | None = None
+    phrase_late: float = 0.0
+    box: Box | None = None
+    given: NDArray[np.float32] | None = None
+    given_when: GivenMask = ""
 
     @cached_property
     def mask(self) -> NDArray[np.bool_]:
         return self.target > 0.5
+
+
+def make_prompts(
+    scene: PictureScene,
+    known: dict[str, tuple[str, ...]],
+    recipe: PromptRecipe,
+    rng: np.random.Generator,
+    count: int,
+) -> list[Prompt]:
+    """At most ``count`` random prompts about this view; none where it shows nothing to ask for.
+
+    known: for each source, the concepts it annotates wherever they occur ("absent" is said only of
+    those).
+    """
+    prompts: list[Prompt] = []
+    for _ in range(count):
+        if len(prompts) == count:
+            break
+        prompt = make_prompt(scene, known, recipe, rng)
+        if prompt is None:
+            continue
+        prompts.append(prompt)
+        if len(prompts) < count and rng.random() < recipe.twins:
+            prompts.extend(_twin(scene, prompt, recipe, rng))
+    return prompts
 
 
 def make_prompt(
@@ -91,21 +154,88 @@ def make_prompt(
     recipe: PromptRecipe,
     rng: np.random.Generator,
 ) -> Prompt | None:
-    """A random prompt about this view, None where it shows nothing to ask for.
-
-    known: for each source, the concepts it annotates wherever they occur ("absent" is said only of
-    those).
-    """
+    """A random prompt about this view, None where it shows nothing to ask for."""
     prompt = _make_prompt(scene, known, recipe, rng)
-    if prompt is None or prompt.phrase is None:
-        return prompt
-    share = recipe.stale_clicked if prompt.clickable else recipe.stale_phrase_only
-    if rng.random() < share:
-        others = [each for each in scene.view.sample.objects if each.id not in prompt.phrase.ids]
-        if others:
-            other = others[int(rng.integers(len(others)))]
-            prompt.stale = scene.view.soft_mask((other.id,))
+    if prompt is None:
+        return None
+    if rng.random() < recipe.boxed:
+        prompt.box = jittered_box(prompt.mask & ~prompt.void, rng)
+        if prompt.box is not None and prompt.clickable and rng.random() < recipe.box_only:
+            prompt.clicks.clear()
+    if prompt.clickable and prompt.clicks:
+        detail = scene.view.kind == "detail"
+        if rng.random() < (recipe.given_mask_detail if detail else recipe.given_mask):
+            _give_mask(prompt, scene.view, rng)
+    if prompt.phrase is not None and not prompt.given_when:
+        share = recipe.stale_clicked if prompt.clickable else recipe.stale_phrase_only
+        if rng.random() < share:
+            others = [o for o in scene.view.sample.objects if o.id not in prompt.phrase.ids]
+            if others:
+                other = others[int(rng.integers(len(others)))]
+                prompt.given = scene.view.soft_mask((other.id,))
+                prompt.given_when = "last"
     return prompt
+
+
+def _give_mask(prompt: Prompt, view: View, rng: np.random.Generator) -> None:
+    """Begin with a mask that somebody else made, and a click in its largest error."""
+    shown = rng.permutation(np.array(others_in_view(view), int))[:4]
+    others = [
+        mask
+        for mask in (view.instances == number for number in shown)
+        if not (mask & prompt.mask).any()
+    ]
+    mask = imperfect_mask(prompt.mask, others, rng)
+    if mask is None:
+        return
+    jitter = float(rng.uniform(0.0, 0.6))
+    spot = annotator.correction(prompt.mask, mask, prompt.void, rng, jitter=jitter, stride=2)
+    if spot is None:
+        return
+    x, y, positive = spot
+    # Some of these masks began with clicks, and were painted over.
+    earlier = prompt.clicks[:3] if rng.random() < 0.4 else []
+    kept = [c for c in earlier if bool(mask[int(c[1]), int(c[0])]) == (c[2] > 0)]
+    prompt.clicks[:] = [*kept, (x, y, 1 if positive else -1)]
+    prompt.given = mask.astype(np.float32)
+    prompt.given_when = "first"
+
+
+def _twin(
+    scene: PictureScene, prompt: Prompt, recipe: PromptRecipe, rng: np.random.Generator
+) -> list[Prompt]:
+    """The prompt's first click again with the name of something else that lies under it, if any."""
+    phrase = prompt.phrase
+    if not prompt.clickable or not prompt.clicks or phrase is None or prompt.given_when:
+        return []
+    x, y, sign = prompt.clicks[0]
+    if sign < 0 or prompt.box is not None:
+        return []
+    view = scene.view
+    row, column = int(y), int(x)
+    covered = set(view.sample.masks)
+    candidates = [
+        each
+        for each in view.sample.objects
+        if each.id not in phrase.ids
+        and (each.id in covered or view.instances[row, column] == each.id)
+        and _may_be_clicked(each, view)
+        and view.soft_mask((each.id,))[row, column] > 0.5
+    ]
+    twin: Prompt | None = None
+    whole = WHOLES.get(view.sample.source)
+    if candidates:
+        one = candidates[int(rng.integers(len(candidates)))]
+        name = _beside_a_click(scene, one, recipe, rng)
+        if name is not None and name.text != phrase.text:
+            twin = _prompt(view, (one.id,), name, clickable=True)
+    elif whole is not None and len(phrase.ids) == 1:
+        twin = _whole(view, whole, rng)
+    if twin is None or not twin.mask[row, column] or twin.mask.sum() < FEWEST_PIXELS:
+        return []
+    twin.clickable = True
+    twin.clicks.append((x, y, 1))
+    return [twin]
 
 
 def _make_prompt(
@@ -116,14 +246,15 @@ def _make_prompt(
 ) -> Prompt | None:
     chance = rng.random()
     source = scene.view.sample.source
-    if chance < recipe.absent and known.get(source):
-        absent = name_absent(scene.whole, known[source], rng)
-        if absent is not None:
-            return _prompt(scene.view, absent.ids, absent, clickable=False)
-    if chance < recipe.absent + recipe.phrase_only:
-        prompt = _phrase_only(scene, recipe, rng)
-        if prompt is not None:
-            return prompt
+    if scene.view.kind != "detail":
+        if chance < recipe.absent and known.get(source):
+            absent = name_absent(scene.whole, known[source], rng)
+            if absent is not None:
+                return _prompt(scene.view, absent.ids, absent, clickable=False)
+        if chance < recipe.absent + recipe.phrase_only and source not in INCOMPLETE:
+            prompt = _phrase_only(scene, recipe, rng)
+            if prompt is not None:
+                return prompt
     with_phrase = chance < recipe.absent + recipe.phrase_only + recipe.both
     return _clicked(scene, recipe, rng, with_phrase=with_phrase)
 
@@ -142,8 +273,11 @@ def _phrase_only(
     crowded = np.array([len(shown.named(each.concept or "")) > 1 for each in named])
     one = named[_favoured(crowded, recipe.among_several, rng)]
     assert one.concept is not None
-    if scene.view.sample.source in DISSECTED and rng.random() < recipe.whole_person / 2:
-        return _whole_person(scene.view, rng)
+    whole = WHOLES.get(scene.view.sample.source)
+    if whole is not None and rng.random() < recipe.whole / 2:
+        prompt = _whole(scene.view, whole, rng)
+        if prompt is not None:
+            return prompt
     said = scene.human(one.about)
     if len(shown.named(one.concept)) > 1:
         # Typed beside a click a bare name meant this one; alone it means all of its kind.
@@ -167,21 +301,25 @@ def _clicked(
     candidates = [each for each in view.sample.objects if _may_be_clicked(each, view)]
     if not candidates:
         return None
-    kinds = [concept_of(each.category) if each.category else "" for each in candidates]
-    crowded = np.array([bool(kind) and with_phrase and kinds.count(kind) > 1 for kind in kinds])
-    chosen = candidates[_favoured(crowded, recipe.among_several, rng)]
-    dissected = view.sample.source in DISSECTED
+    chosen = _chosen(candidates, view, recipe, rng, with_phrase=with_phrase)
+    whole = WHOLES.get(view.sample.source)
     prompt: Prompt | None = None
-    if with_phrase and dissected and rng.random() < recipe.whole_person:
-        prompt = _whole_person(view, rng)
-        # The click falls on the garment: the same place that means the garment under its name.
-        clicked = view.soft_mask((chosen.id,)) > 0.5
+    # Where a click falls that has to mean the target: on what is seen of it.
+    clicked = view.instances == chosen.id
+    if with_phrase and whole is not None and rng.random() < recipe.whole:
+        # The click falls on the part: the same place that means the part under its name.
+        prompt = _whole(view, whole, rng)
+        if prompt is not None and not (clicked & prompt.mask).any():
+            prompt = None
     if prompt is None:
         phrase = None
         if with_phrase:
             phrase = _beside_a_click(scene, chosen, recipe, rng)
         prompt = _prompt(view, (chosen.id,), phrase, clickable=True)
-        clicked = prompt.mask
+        covered = prompt.mask & ~clicked & (view.instances > 0)
+        if phrase is not None and covered.sum() >= FEWEST_PIXELS and rng.random() < 0.5:
+            # On something smaller that lies on it, which the click alone would mean.
+            clicked = covered
     prompt.clickable = True
     if prompt.mask.sum() < FEWEST_PIXELS:
         return None
@@ -189,39 +327,45 @@ def _clicked(
     if prompt.phrase is not None and start < recipe.phrase_first:
         return prompt
     if prompt.phrase is not None and start < recipe.phrase_first + recipe.phrase_late:
-        prompt.phrase_from = LATE[int(rng.integers(len(LATE)))]
-    theirs = clicks_of_people(view, chosen, prompt)
+        prompt.phrase_late = 1.0 - float(rng.random())
+    theirs = clicks_of_people(view, chosen, prompt.mask, prompt.void)
     if theirs and rng.random() < recipe.people:
         prompt.clicks.extend(theirs[: int(rng.integers(1, len(theirs) + 1))])
         return prompt
-    _first_clicks(prompt, clicked, view, recipe, rng)
+    poor = recipe.poor_click_alone if prompt.phrase is None else recipe.poor_click
+    shares = FirstClickShares(recipe.many_clicks, recipe.scattered, poor)
+    inside = clicked & prompt.mask
+    prompt.clicks.extend(first_clicks(prompt.mask, inside, prompt.void, view, shares, rng))
     return prompt
 
 
-def clicks_of_people(
-    view: View, about: SampleObject, prompt: Prompt
-) -> list[tuple[float, float, int]]:
-    """The clicks (x, y, sign) by which somebody made this object, as they lie in the view.
-
-    Clicks that contradict the mask which was accepted in the end are left out (whoever drew the
-    rest by hand meant something else by them), and so are all where no positive one is left.
-    """
-    found = []
-    for x, y, positive in about.clicks:
-        place = view.place(x, y)
-        if place is None:
-            continue
-        row, column = (min(int(place[1 - a]), view.instances.shape[a] - 1) for a in (0, 1))
-        if bool(prompt.mask[row, column]) == positive and not prompt.void[row, column]:
-            found.append((*place, 1 if positive else -1))
-    return found if any(sign > 0 for _, _, sign in found) else []
+def _chosen(
+    candidates: list[SampleObject],
+    view: View,
+    recipe: PromptRecipe,
+    rng: np.random.Generator,
+    *,
+    with_phrase: bool,
+) -> SampleObject:
+    """The object to click: of a detail mostly its own, beside a phrase mostly an ambiguous one."""
+    own = [each for each in candidates if view.kind == "detail" and each.id == view.about]
+    if own and rng.random() < 0.8:
+        return own[0]
+    if not with_phrase:
+        return candidates[int(rng.integers(len(candidates)))]
+    kinds = [concept_of(each.category) if each.category else "" for each in candidates]
+    crowded = np.array([bool(kind) and kinds.count(kind) > 1 for kind in kinds])
+    layered = np.array([each.id in view.sample.masks for each in candidates])
+    weights = np.where(crowded, recipe.among_several, 1.0)
+    weights = weights * np.where(layered, recipe.two_answers, 1.0)
+    return candidates[int(rng.choice(len(candidates), p=weights / weights.sum()))]
 
 
 def _beside_a_click(
     scene: PictureScene, about: SampleObject, recipe: PromptRecipe, rng: np.random.Generator
 ) -> Phrase | None:
     """What somebody might type who has clicked, or will click, on this object."""
-    close = scene.view.kind == "close"
+    close = scene.view.kind in ("close", "detail")
     said = scene.human(about, of_picture=close)
     if said and rng.random() < recipe.human:
         return said[int(rng.integers(len(said)))]
@@ -233,52 +377,18 @@ def _beside_a_click(
     return describe(facts, seen, rng, unique=False)
 
 
-def _first_clicks(
-    prompt: Prompt,
-    clicked: NDArray[np.bool_],
-    view: View,
-    recipe: PromptRecipe,
-    rng: np.random.Generator,
-) -> None:
-    ways = annotator.ClickRecipe()
-    inside = clicked if clicked.any() else prompt.mask
-    if rng.random() >= recipe.scattered:
-        points = annotator.central_click(inside, rng, jitter=float(rng.uniform(0.0, 0.7)))
-        prompt.clicks.extend((float(x), float(y), 1) for x, y in points)
-        return
-    count = int(rng.integers(1, ways.most_positive + 1))
-    positive = annotator.sample_positive(prompt.mask, count, rng, ways)
-    prompt.clicks.extend((float(x), float(y), 1) for x, y in positive)
-    strategy = int(rng.integers(4))
-    if strategy == 1:
-        count = int(rng.integers(1, ways.most_band + 1))
-        negative = annotator.negative_in_band(prompt.mask, ~prompt.void, count, rng, ways)
-    elif strategy == 2:
-        others = [i for i in np.unique(view.instances) if i > 0]
-        masks = [(view.instances == i) & ~prompt.mask & ~prompt.void for i in others]
-        masks = [mask for mask in masks if mask.sum() >= FEWEST_PIXELS]
-        picked = rng.permutation(len(masks))[:3]
-        count = int(rng.integers(1, ways.most_other + 1))
-        negative = annotator.negative_in_others([masks[i] for i in picked], count, rng, ways)
-    elif strategy == 3:
-        count = int(rng.integers(1, ways.most_spread + 1))
-        negative = annotator.negative_spread(prompt.mask, ~prompt.void, count, rng, ways)
-    else:
-        return
-    prompt.clicks.extend((float(x), float(y), -1) for x, y in negative)
-
-
-def _whole_person(view: View, rng: np.random.Generator) -> Prompt | None:
-    """All that the one dissected person is made of; bags may or may not belong: void."""
-    worn = [each for each in view.sample.objects if each.category in WORN]
-    if not worn:
+def _whole(view: View, whole: Whole, rng: np.random.Generator) -> Prompt | None:
+    """All parts of the one whole in view; what may or may not belong to it is void."""
+    parts = [each for each in view.sample.objects if each.category in whole.parts]
+    if whole.single and sum(each.category == whole.single for each in parts) != 1:
         return None
-    carried = tuple(each.id for each in worn if each.category in CARRIED)
-    ids = tuple(each.id for each in worn if each.id not in carried)
-    words = ("person", "woman", "person", "girl", "the person", "the whole person", "human")
-    text = words[int(rng.integers(len(words)))]
-    prompt = _prompt(view, ids, Phrase(text, ids, ("person",)), clickable=False)
-    prompt.void |= np.isin(view.instances, carried)
+    ids = tuple(each.id for each in parts if each.category not in whole.unsure)
+    if not ids:
+        return None
+    unsure = [each.id for each in parts if each.category in whole.unsure]
+    text = whole.names[int(rng.integers(len(whole.names)))]
+    prompt = _prompt(view, ids, Phrase(text, ids, (whole.concept,)), clickable=False)
+    prompt.void |= np.isin(view.instances, unsure)
     return prompt
 
 
@@ -299,7 +409,7 @@ def _favoured(which: NDArray[np.bool_], factor: float, rng: np.random.Generator)
 def _may_be_clicked(each: SampleObject, view: View) -> bool:
     if each.semantic and view.sample.source not in CLICKABLE_REGIONS:
         return False
-    return int((view.instances == each.id).sum()) >= FEWEST_PIXELS
+    return bool(view.areas[each.id + 1] >= FEWEST_PIXELS)
 
 
 def annotated_concepts(objects: dict[str, set[str]]) -> dict[str, tuple[str, ...]]:

@@ -1,6 +1,8 @@
 """The conversation before an answer is learned from: the network answers, the annotator corrects.
 
 Clicks gathered this way lie where this very network errs, which no sampling beforehand can know.
+The pictures are encoded once; a round costs one pass of the decoder without gradients, and only
+over the prompts that are still being corrected.
 """
 
 from __future__ import annotations
@@ -12,56 +14,104 @@ from torch import Tensor
 
 from model.network.phraseclick import Features, PhraseClick
 from model.tokenizer import Tokenizer
-from training.data.batch import Batch, Question, told
+from training.data.batch import Batch, Question, prompt_inputs
 from training.prompts.corrections import corrections
+
+# In inputs of at least this many pixels errors are measured on every fourth pixel, in smaller ones
+# on every second.
+LARGE_INPUT = 224 * 224
+# Decoded prompts are padded to a multiple of this: a CPU prepares its convolutions for each new
+# shape, which takes longer than to decode a few prompts twice.
+ROWS = 4
 
 
 @torch.no_grad()
-def corrected(
+def simulate_corrections(
     network: PhraseClick, tokenizer: Tokenizer, features: Features, batch: Batch
 ) -> Tensor | None:
-    """Let the annotator click for the batch's rounds; B,1,H,W of the last answers, None without.
+    """Let the annotator click in each question's rounds; B,1,H,W of the last answers, None without.
 
     The clicks are added to the batch's questions.
     """
-    questions, device = batch.questions, batch.target.device
-    # A phrase alone is mostly answered at once, sometimes looked at again (a closer look).
-    asked = [row for row, q in enumerate(questions) if q.clickable or q.hand.looks_again]
-    if batch.rounds == 0 or not asked:
-        # The phrase was to come first, but no round is left for the first click.
-        first = [row for row, q in enumerate(questions) if q.clickable and not q.clicks]
-        _click(batch, first, torch.zeros_like(batch.target[first], dtype=torch.bool), 0)
-        return batch.stale
-    rows = torch.tensor(asked, device=device)
-    soft = torch.tensor([questions[row].hand.soft for row in asked], device=device)
+    questions = batch.questions
+    _click_unprompted(batch)
+    if not any(_rounds(question) for question in questions):
+        return batch.given
     previous = torch.zeros_like(batch.target)
+    if batch.given is not None:
+        opening = [row for row, question in enumerate(questions) if question.given == "first"]
+        previous[opening] = batch.given[opening]
     # Norms neither learn from these answers nor count them.
     learning = network.training
     network.eval()
-    index = batch.picture_index[rows]
     held = Features(tuple(each.detach() for each in features.maps), *features[1:])
-    for number in range(batch.rounds):
-        chosen = [questions[row] for row in asked]
-        texts = [q.text if number >= q.phrase_from else "" for q in chosen]
-        clicks, words = told(chosen, texts, tokenizer, device)
-        shown_before = previous[rows] if number else None
-        logits = network.decode(held, clicks, words, shown_before, index).logits_full()
+    for number in range(max(_rounds(question) for question in questions)):
+        rows = [row for row, question in enumerate(questions) if number < _rounds(question)]
+        logits = _answers(network, tokenizer, held, batch, rows, previous, number)
         answers = logits > 0
-        shown = torch.where(soft[:, None, None, None], torch.sigmoid(logits), answers.to(logits))
-        previous[rows] = shown.to(previous.dtype)
-        clicking = [
-            place
-            for place, q in enumerate(chosen)
-            if q.clickable and not (q.hand.skips[number] and q.clicks)
-        ]
-        _click(batch, [asked[place] for place in clicking], answers[clicking], number)
+        shown = answers.to(previous.dtype)
+        soft = [place for place, row in enumerate(rows) if questions[row].noise.soft]
+        shown[soft] = torch.sigmoid(logits[soft]).to(previous.dtype)
+        previous[rows] = shown
+        clicking = [place for place, row in enumerate(rows) if _is_clicked(questions[row], number)]
+        _click(batch, [rows[place] for place in clicking], answers[clicking], number)
     network.train(learning)
-    forgotten = [row for row in asked if questions[row].hand.forgets]
+    forgotten = [
+        row for row, question in enumerate(questions)
+        if _rounds(question) and question.noise.forgets
+    ]  # fmt: skip
     previous[forgotten] = 0.0
-    if batch.stale is not None:
-        stale = [row for row, question in enumerate(questions) if question.has_stale]
-        previous[stale] = batch.stale[stale]
+    if batch.given is not None:
+        closing = [row for row, question in enumerate(questions) if question.given == "last"]
+        previous[closing] = batch.given[closing]
     return previous
+
+
+def _rounds(question: Question) -> int:
+    """How often the question is answered before the answer that is learned from.
+
+    A phrase alone is mostly answered at once, sometimes looked at again (a closer look).
+    """
+    if question.clickable:
+        return question.rounds
+    return min(question.rounds, 3) if question.noise.looks_again else 0
+
+
+def _is_clicked(question: Question, number: int) -> bool:
+    """Whether the annotator corrects this round's answer; what has no prompt yet is not skipped."""
+    skips = question.noise.skips[number] and bool(question.clicks or question.box)
+    return question.clickable and not skips
+
+
+def _click_unprompted(batch: Batch) -> None:
+    """A first click where the phrase was to come first but no round is left for the click."""
+    rows = [
+        row
+        for row, question in enumerate(batch.questions)
+        if question.clickable and not (question.clicks or question.box or question.rounds)
+    ]
+    _click(batch, rows, torch.zeros_like(batch.target[rows], dtype=torch.bool), 0)
+
+
+def _answers(
+    network: PhraseClick,
+    tokenizer: Tokenizer,
+    features: Features,
+    batch: Batch,
+    rows: Sequence[int],
+    previous: Tensor,
+    number: int,
+) -> Tensor:
+    """N,1,H,W: the logits of these questions in this round."""
+    device = batch.target.device
+    padded = [*rows, *[rows[0]] * (-len(rows) % ROWS)]
+    questions = [batch.questions[row] for row in padded]
+    texts = [question.text if number >= question.phrase_from else "" for question in questions]
+    clicks, words, boxes = prompt_inputs(questions, texts, tokenizer, device)
+    index = batch.picture_index[torch.tensor(padded, device=device)]
+    shown = previous[padded] if number or batch.given is not None else None
+    output = network.decode(features, clicks, words, shown, index, boxes)
+    return output.logits_full()[: len(rows)]
 
 
 def _click(batch: Batch, rows: Sequence[int], answers: Tensor, number: int) -> None:
@@ -71,12 +121,14 @@ def _click(batch: Batch, rows: Sequence[int], answers: Tensor, number: int) -> N
     device = batch.target.device
     chosen: list[Question] = [batch.questions[row] for row in rows]
     where = torch.tensor(rows, device=device)
+    height, width = batch.target.shape[2:]
     clicks = corrections(
         batch.target[where, 0] > 0.5,
         answers[:, 0],
         batch.void[where, 0],
-        torch.tensor([q.hand.jitter for q in chosen], device=device),
-        torch.tensor([q.hand.places[number] for q in chosen], device=device),
+        torch.tensor([question.noise.jitter for question in chosen], device=device),
+        torch.tensor([question.noise.places[number] for question in chosen], device=device),
+        stride=4 if height * width >= LARGE_INPUT else 2,
     )
     for question, (x, y, sign) in zip(chosen, clicks.tolist(), strict=True):
         if sign:

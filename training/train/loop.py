@@ -30,11 +30,11 @@ from model import checkpoint
 from model.network.phraseclick import Features, PhraseClick
 from model.tokenizer import Tokenizer
 from training.data import Dataset, open_dataset
-from training.data.batch import Batch, held_attributes, told
+from training.data.batch import Batch, held_attributes, prompt_inputs
 from training.data.batches import Batches
 from training.data.prefetch import Order, made_ahead, workers_for
 from training.errors import RecipeError
-from training.prompts.simulation import corrected
+from training.prompts.simulation import simulate_corrections
 from training.train import state
 from training.train.amp import Precision, in_full
 from training.train.distributed import Ranks, device_for, joined
@@ -189,10 +189,12 @@ class Run:
 
         with self.precision.cast():
             features = self.network.encode(batch.image)
-            previous = corrected(self.network, self.tokenizer, features, batch)
+            previous = simulate_corrections(self.network, self.tokenizer, features, batch)
             texts = [question.text for question in questions]
-            clicks, words = told(questions, texts, self.tokenizer, self.device)
-            output = self.network.decode(features, clicks, words, previous, batch.picture_index)
+            clicks, words, boxes = prompt_inputs(questions, texts, self.tokenizer, self.device)
+            output = self.network.decode(
+                features, clicks, words, previous, batch.picture_index, boxes
+            )
         output = in_full(output)
         loss, parts = total_loss(
             output,

@@ -64,13 +64,18 @@ class TrainRecipe:
     # Smaller views for the first part of the schedule: more steps while there is most to learn.
     first_crop: int = 0
     first_share: float = 0.0
-    # How often a view is the whole picture, and how often close around one object.
+    # How often a view is the whole picture, close around one object, and a detail of one; the rest
+    # are parts of the picture.
     whole: float = 0.4
-    close: float = 0.3
+    close: float = 0.25
+    detail: float = 0.1
     # How often a second picture of the same kind of thing is put beside or into the first.
     composed: float = 0.0
     # Chances of 0, 1, 2, ... rounds of simulated corrections before the answer that is learned.
     rounds: tuple[float, ...] = (0.3, 0.3, 0.25, 0.15)
+    # How often one prompt of each picture is corrected one of so many times instead.
+    many: float = 0.15
+    many_rounds: tuple[int, ...] = (5, 8, 12, 16)
     # "adamw", or "sgd" with momentum.
     optimizer: str = "adamw"
     momentum: float = 0.9
@@ -196,6 +201,8 @@ def _recipe(values: Mapping[str, Any], path: Path) -> Recipe:
             raise RecipeError(f"{path}: a crop of {crop} is no multiple of 32 from 64 on.")
     if not train.rounds or min(train.rounds) < 0 or sum(train.rounds) <= 0:
         raise RecipeError(f"{path}: train.rounds needs chances of which at least one is above 0.")
+    if not train.many_rounds or min(train.many_rounds) < 1:
+        raise RecipeError(f"{path}: train.many_rounds needs whole numbers from 1 on.")
     for key, choices in CHOICES.items():
         if getattr(train, key) not in choices:
             given = getattr(train, key)

@@ -1,10 +1,12 @@
 """Views show what the sample shows, at the place where it says, and never with another hue."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from training.data.sample import VOID, Sample, SampleObject
-from training.data.transforms import Tint, cut, random_view
+from training.data.transforms import Tint, ViewShares, cut, random_view
 from training.prompts.colours import colour_names
 from training.prompts.vocabulary import COLOURS
 
@@ -41,7 +43,7 @@ def test_a_mirrored_view_mirrors_everything(sample: Sample) -> None:
 
 @pytest.mark.parametrize("seed", range(30))
 def test_masks_and_pixels_of_a_random_view_fit_together(sample: Sample, seed: int) -> None:
-    view = random_view(sample, 96, 128, np.random.default_rng(seed), (0.3, 0.4))
+    view = random_view(sample, 96, 128, np.random.default_rng(seed), ViewShares(0.3, 0.4))
     left, top, right, bottom = view.box
     assert 0 <= left < right <= 120
     assert 0 <= top < bottom <= 90
@@ -82,3 +84,33 @@ def test_a_tint_keeps_the_names_of_plain_colours() -> None:
         # a few are turned grey on purpose, darkened ones may be called brown or black
         assert kept.count(name) >= 90
         assert not set(kept) & (set(names) - {name})
+
+
+def test_a_detail_shows_a_part_of_the_border_of_its_object_cut_off_by_the_view() -> None:
+    # given a large object
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 255, (400, 500, 3), dtype=np.uint8)
+    instances = np.zeros((400, 500), np.int16)
+    instances[50:350, 60:440] = 1
+    sample = Sample("made", "voc", image, instances, (SampleObject(1, "dog"),))
+    for seed in range(30):
+        # when
+        shares = ViewShares(0.0, 0.0, 1.0)
+        view = random_view(sample, 96, 128, np.random.default_rng(seed), shares)
+        # then
+        left, top, right, bottom = view.box
+        assert view.kind == "detail"
+        assert view.about == 1
+        assert 0.25 * 380 <= max(right - left, bottom - top) <= 1.05 * 380
+        inside = view.instances == 1
+        assert inside.any()
+        edges = np.concatenate([inside[0], inside[-1], inside[:, 0], inside[:, -1]])
+        assert edges.any()
+
+
+def test_a_picture_of_sided_parts_is_not_mirrored(sample: Sample) -> None:
+    first, second = sample.objects
+    sided = replace(sample, objects=(replace(first, category="left mirror"), second))
+    shares = ViewShares(1.0, 0.0)
+    views = [random_view(sided, 96, 128, np.random.default_rng(seed), shares) for seed in range(20)]
+    assert not any(view.mirrored for view in views)

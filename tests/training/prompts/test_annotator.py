@@ -197,3 +197,23 @@ def test_jitter_stays_in_the_error_and_as_deep_as_it_says() -> None:
     assert len(np.unique(points, axis=0)) > 20
     assert at(target, points).all()
     assert to_border(target, points).min() > 35 * 0.6 - 3
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_many_clicks_are_right_and_begin_with_a_positive_one(seed: int) -> None:
+    mask, free = disc(), np.ones((160, 160), bool)
+    clicks = annotator.many_clicks(mask, free, 20, np.random.default_rng(seed))
+    assert 10 <= len(clicks) <= 20
+    assert clicks[0][2] > 0
+    for x, y, sign in clicks:
+        assert mask[int(y), int(x)] == (sign > 0)
+
+
+def test_poor_clicks_lie_inside_and_often_near_the_border() -> None:
+    mask = disc()
+    points = np.concatenate(
+        [annotator.poor_click(mask, np.random.default_rng(seed)) for seed in range(60)]
+    )
+    assert at(mask, points).all()
+    assert (to_border(mask, points) < 12).sum() > 20
+    assert (to_border(mask, points) > 20).sum() > 2

@@ -9,11 +9,17 @@ import pytest
 
 from training.data import VOID, Expression, PackDataset, Sample, SampleObject
 from training.data.batches import Batches, view_size
-from training.data.transforms import Kind, Tint, cut, random_view
+from training.data.transforms import Kind, Tint, ViewShares, cut, random_view
 from training.errors import DataError, RecipeError
 from training.prompts.attributes import AttributeWords
 from training.prompts.picture_scene import PictureScene
-from training.prompts.prompts import Prompt, PromptRecipe, annotated_concepts, make_prompt
+from training.prompts.prompts import (
+    Prompt,
+    PromptRecipe,
+    annotated_concepts,
+    make_prompt,
+    make_prompts,
+)
 from training.train.recipe import Recipe, TrainRecipe, read_recipe
 
 KNOWN: dict[str, tuple[str, ...]] = {"voc": ("boat", "bus", "cat", "dog", "sheep", "train")}
@@ -39,7 +45,7 @@ def dogs(shard: Path) -> Sample:
 
 
 def test_clicks_alone_ask_for_the_clicked_object(dogs: Sample) -> None:
-    recipe = PromptRecipe(both=0, phrase_only=0, absent=0)
+    recipe = PromptRecipe(both=0, phrase_only=0, absent=0, given_mask=0, boxed=0)
     for prompt in prompts(dogs, recipe):
         assert prompt.phrase is None
         assert prompt.clickable
@@ -92,12 +98,13 @@ def test_a_dissected_person_is_all_that_is_worn_and_bags_do_not_count(drawn: Dra
     picture, instances = drawn(shapes, 160, 96)
     objects = (SampleObject(1, "skin"), SampleObject(2, "dress"), SampleObject(3, "bag"))
     sample = Sample("a", "ccp", picture, instances.astype(np.int16), objects)
-    recipe = PromptRecipe(both=1, phrase_only=0, absent=0, whole_person=1, phrase_first=0)
+    recipe = PromptRecipe(both=1, phrase_only=0, absent=0, whole=1, phrase_first=0)
     # when
     made = prompts(sample, recipe)
-    # then the click may lie on one garment, but the answer is the person
-    assert made
-    for prompt in made:
+    # then the click may lie on one garment, but the answer is the person; a bag is a bag
+    named = [each for each in made if each.phrase and each.phrase.attributes[0] != "bag"]
+    assert named
+    for prompt in named:
         assert prompt.phrase is not None
         assert prompt.phrase.attributes == ("person",)
         assert np.array_equal(prompt.mask, np.isin(instances, (1, 2)))
@@ -116,11 +123,11 @@ def test_regions_of_several_objects_are_not_clicked(drawn: Draw) -> None:
 def test_a_changed_phrase_shows_another_objects_mask_as_the_answer_before(dogs: Sample) -> None:
     recipe = PromptRecipe(both=0, phrase_only=1, absent=0, stale_phrase_only=1)
     made = prompts(dogs, recipe)
-    stale = [prompt for prompt in made if prompt.stale is not None]
+    stale = [prompt for prompt in made if prompt.given is not None]
     assert stale
     for prompt in stale:
-        assert prompt.stale is not None
-        assert ((prompt.stale > 0.5) & prompt.mask).sum() == 0
+        assert prompt.given is not None
+        assert ((prompt.given > 0.5) & prompt.mask).sum() == 0
 
 
 def test_void_of_the_sample_is_void_of_the_prompt(dogs: Sample) -> None:
@@ -211,13 +218,13 @@ def test_left_and_right_stay_true_whatever_is_done_to_the_picture(
     said = (("left dog", "guy's dog on left"), ("right dog",)) if words == "of people" else ((), ())
     dogs = replace(first, phrases=said[0]), replace(second, phrases=said[1])
     sample = replace(spoken, objects=(*dogs, cat), expressions=())
-    recipe = PromptRecipe(both=0.5, phrase_only=0.5, absent=0, human=1, whole_person=0)
+    recipe = PromptRecipe(both=0.5, phrase_only=0.5, absent=0, human=1, whole=0)
     heard = set()
     for seed in range(250):
         # when it is cropped, flipped and tinted at random
         rng = np.random.default_rng(seed)
         tint = Tint.draw(rng)
-        view = random_view(sample, 96, 128, rng, (0.4, 0.3))
+        view = random_view(sample, 96, 128, rng, ViewShares(0.4, 0.3))
         scene = PictureScene(replace(view, image=tint(view.image)), tint, AttributeWords(["dog"]))
         prompt = make_prompt(scene, KNOWN, recipe, rng)
         if prompt is None or prompt.phrase is None or not {1, 2} <= set(np.unique(view.instances)):
@@ -302,7 +309,7 @@ def test_the_clicks_of_people_are_used_where_they_lie_in_the_view(dogs: Sample) 
     clicks = ((x, y, True), (150.0, 100.0, False), (x, y, False))
     about = replace(dogs.objects[0], clicks=clicks)
     sample = replace(dogs, objects=(about,))
-    recipe = PromptRecipe(both=0, phrase_only=0, absent=0, people=1.0)
+    recipe = PromptRecipe(both=0, phrase_only=0, absent=0, people=1.0, boxed=0, given_mask=0)
     width = sample.instances.shape[1]
     for mirrored in (False, True):
         view = cut(sample, (0, 0, width, 120), 240, 2 * width, mirrored=mirrored, kind="whole")
@@ -337,3 +344,60 @@ def test_a_bare_name_that_was_typed_for_one_of_several_means_all_alone(dogs: Sam
     # then
     assert bare
     assert all(each.phrase is not None and set(each.phrase.ids) == {1, 2} for each in bare)
+
+
+def test_a_box_is_drawn_around_the_target_and_some_have_no_click(dogs: Sample) -> None:
+    recipe = PromptRecipe(boxed=1.0, box_only=0.5, absent=0, given_mask=0)
+    made = [each for each in prompts(dogs, recipe) if each.clickable]
+    assert {bool(each.clicks) for each in made} == {True, False}
+    for prompt in made:
+        assert prompt.box is not None
+        assert prompt.mask.any()
+
+
+def test_a_given_mask_is_wrong_where_the_last_click_lies(dogs: Sample) -> None:
+    recipe = PromptRecipe(both=0.5, phrase_only=0, absent=0, given_mask=1.0, boxed=0)
+    made = [each for each in prompts(dogs, recipe) if each.given_when == "first"]
+    assert len(made) > 20
+    for prompt in made:
+        assert prompt.given is not None
+        x, y, sign = prompt.clicks[-1]
+        shown = prompt.given[int(y), int(x)] > 0.5
+        assert prompt.mask[int(y), int(x)] != shown
+        assert (sign > 0) == prompt.mask[int(y), int(x)]
+
+
+def test_one_click_on_a_part_is_asked_about_by_the_name_of_the_part_and_of_the_whole(
+    drawn: Draw,
+) -> None:
+    # given a cap that lies on a person
+    shapes = [(1, (20, 5, 140, 90), (200, 150, 120)), (2, (60, 20, 100, 50), (20, 30, 200))]
+    picture, instances = drawn(shapes, 160, 96)
+    objects = (SampleObject(1, "person"), SampleObject(2, "cup"))
+    whole = {1: instances > 0}
+    sample = Sample("a", "voc", picture, instances.astype(np.int16), objects, (), whole)
+    recipe = PromptRecipe(both=1, phrase_only=0, absent=0, twins=1, boxed=0, given_mask=0)
+    # when
+    twins = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        made = make_prompts(scene_of(sample), KNOWN, recipe, rng, 2)
+        if len(made) < 2 or not made[1].clicks or made[0].clicks[:1] != made[1].clicks:
+            continue
+        # then both answers are right by their own names, and the click lies in both
+        first, second = made
+        twins += 1
+        assert first.phrase is not None
+        assert second.phrase is not None
+        assert first.phrase.ids != second.phrase.ids
+        x, y, _ = first.clicks[0]
+        assert first.mask[int(y), int(x)]
+        assert second.mask[int(y), int(x)]
+    assert twins > 5
+
+
+def test_of_one_labeled_person_among_others_nothing_is_asked_by_a_phrase_alone(
+    dogs: Sample,
+) -> None:
+    recipe = PromptRecipe(both=0, phrase_only=1, absent=0)
+    assert all(each.clickable for each in prompts(replace(dogs, source="coco_persons"), recipe))

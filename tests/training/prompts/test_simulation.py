@@ -1,6 +1,7 @@
 """The annotator corrects what the network answers, each prompt for itself."""
 
 import copy
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,28 +14,32 @@ import torch
 from model.config import ModelConfig
 from model.network.phraseclick import PhraseClick
 from training.data import PackDataset
-from training.data.batch import Batch, Question, told
+from training.data.batch import Batch, Question, prompt_inputs
 from training.data.batches import Batches
 from training.prompts.corrections import corrections
-from training.prompts.simulation import corrected
+from training.prompts.simulation import simulate_corrections
 from training.train.amp import in_full
 from training.train.loop import Run
 from training.train.recipe import read_recipe
+
+PROMPTS = "phrase_first = 0.5\nphrase_late = 0.3\nboxed = 0.2"
 
 
 @pytest.fixture
 def run(recipe_file: Path, tmp_path: Path) -> Run:
     torch.set_num_threads(1)
     text = recipe_file.read_text().replace("pictures = 2", "pictures = 4")
-    text = text.replace("steps = 6", "steps = 6\nrounds = [0.0, 0.0, 0.0, 1.0]")
-    recipe_file.write_text(text + "\n[prompts]\nphrase_first = 0.5\nphrase_late = 0.3\n")
+    text = text.replace("steps = 6", "steps = 6\nrounds = [0.0, 0.0, 0.0, 1.0]\nmany = 0.0")
+    recipe_file.write_text(
+        text + "\n[prompts]\nphrase_first = 0.5\nphrase_late = 0.3\nboxed = 0.2\n"
+    )
     return Run(read_recipe(recipe_file), tmp_path / "run", tmp_path)
 
 
 def answered(run: Run, batch: Batch) -> torch.Tensor | None:
     with torch.no_grad():
         features = run.network.encode(batch.image)
-    return corrected(run.network, run.tokenizer, features, batch)
+    return simulate_corrections(run.network, run.tokenizer, features, batch)
 
 
 def test_three_rounds_add_up_to_three_clicks_where_something_is_wrong(run: Run) -> None:
@@ -44,13 +49,13 @@ def test_three_rounds_add_up_to_three_clicks_where_something_is_wrong(run: Run) 
     # when
     previous = answered(run, batch)
     # then
-    assert batch.rounds == 3
+    assert {question.rounds for question in batch.questions} == {3}
     assert previous is not None
     assert previous.shape == batch.target.shape
     assert 0.0 <= float(previous.min()) <= float(previous.max()) <= 1.0
     for row, (question, had) in enumerate(zip(batch.questions, before, strict=True)):
         added = question.clicks[had:]
-        skipped = sum(question.hand.skips[:3])
+        skipped = sum(question.noise.skips[:3])
         assert len(added) <= (3 if question.clickable else 0)
         if question.clickable:
             # the untrained network is wrong everywhere, so only skipped rounds lack a click
@@ -65,15 +70,15 @@ def test_three_rounds_add_up_to_three_clicks_where_something_is_wrong(run: Run) 
 def test_a_phrase_comes_first_or_with_the_click_or_later(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # given who is told what in which round
+    # given what is asked in which round
     heard: list[list[tuple[Question, str, int]]] = []
 
     def listening(questions: Sequence[Question], texts: Sequence[str], *rest: Any) -> Any:
         clicks = [len(question.clicks) for question in questions]
         heard.append(list(zip(questions, texts, clicks, strict=True)))
-        return told(questions, texts, *rest)
+        return prompt_inputs(questions, texts, *rest)
 
-    monkeypatch.setattr("training.prompts.simulation.told", listening)
+    monkeypatch.setattr("training.prompts.simulation.prompt_inputs", listening)
     ways = set()
     for step in range(4):
         # when
@@ -81,17 +86,19 @@ def test_a_phrase_comes_first_or_with_the_click_or_later(
         batch = run.batches.make(step, 96).to(run.device)
         answered(run, batch)
         for question in (q for q in batch.questions if q.clickable and q.text):
-            course = [
-                (text, clicks) for round in heard for q, text, clicks in round if q is question
+            # (a batch may be padded with a question that is in it already)
+            trajectory = [
+                next((text, clicks) for q, text, clicks in asked if q is question)
+                for asked in heard
             ]
-            known = [bool(text) for text, _ in course]
+            known = [bool(text) for text, _ in trajectory]
             # then what is once known stays known
             assert known == [number >= question.phrase_from for number in range(3)]
-            assert {text for text, _ in course} <= {"", question.text}
+            assert {text for text, _ in trajectory} <= {"", question.text}
             if known[0]:
-                ways.add("first" if course[0][1] == 0 else "together")
+                ways.add("first" if trajectory[0][1] == 0 else "together")
             else:
-                assert course[0][1] > 0
+                assert trajectory[0][1] > 0 or question.box is not None
                 ways.add("later")
     assert ways == {"first", "together", "later"}
 
@@ -104,7 +111,7 @@ def test_without_rounds_a_phrase_that_was_to_come_first_still_gets_its_click(
     waiting = 0
     for step in range(6):
         batch = batches.make(step, 96).to(run.device)
-        first = [q for q in batch.questions if q.clickable and not q.clicks]
+        first = [q for q in batch.questions if q.clickable and not (q.clicks or q.box)]
         waiting += len(first)
         answered(run, batch)
         for question in first:
@@ -149,7 +156,8 @@ def test_clicking_costs_less_than_a_tenth_of_a_step(run: Run) -> None:
     image, index = torch.rand(8, 3, 224, 224), torch.arange(8).repeat_interleave(3)
 
     def step() -> None:
-        clicks, words = told(questions, [q.text for q in questions], run.tokenizer, run.device)
+        texts = [question.text for question in questions]
+        clicks, words, _ = prompt_inputs(questions, texts, run.tokenizer, run.device)
         features = network.encode(image)
         output = in_full(network.decode(features, clicks, words, None, index))
         output.logits_full().square().mean().backward()
@@ -167,3 +175,89 @@ def test_clicking_costs_less_than_a_tenth_of_a_step(run: Run) -> None:
 
     # three rounds happen rarely; the shipped recipe's chances make 0.85 rounds a step
     assert 0.85 * seconds(click, 5) < 0.1 * seconds(step, 2)
+
+
+@pytest.fixture
+def long_run(recipe_file: Path, tmp_path: Path) -> Run:
+    """Every step corrects one prompt of each picture twelve times, the others at most once."""
+    text = recipe_file.read_text().replace(
+        "steps = 6", "steps = 6\nrounds = [0.5, 0.5]\nmany = 1.0\nmany_rounds = [12]"
+    )
+    recipe_file.write_text(text + "\n[prompts]\nmany_clicks = 0.0\nphrase_late = 0.5\n")
+    return Run(read_recipe(recipe_file), tmp_path / "run", tmp_path)
+
+
+def test_many_rounds_correct_one_prompt_of_each_picture(long_run: Run) -> None:
+    # given
+    batch = long_run.batches.make(1, 96).to(long_run.device)
+    before = [len(question.clicks) for question in batch.questions]
+    # when
+    answered(long_run, batch)
+    # then
+    places = batch.picture_index.tolist()
+    for picture in set(places):
+        rows = [row for row, place in enumerate(places) if place == picture]
+        rounds = [batch.questions[row].rounds for row in rows if batch.questions[row].clickable]
+        assert rounds.count(12) == min(len(rounds), 1)
+        assert all(each in (0, 1, 12) for each in rounds)
+    for question, had in zip(batch.questions, before, strict=True):
+        if question.rounds == 12:
+            skipped = sum(question.noise.skips[:12])
+            assert 12 - skipped <= len(question.clicks) - had <= 12
+            assert 0 <= question.phrase_from <= 12
+
+
+def test_many_rounds_are_the_same_every_time(long_run: Run) -> None:
+    trajectories = []
+    for _ in range(2):
+        batch = long_run.batches.make(3, 96).to(long_run.device)
+        long_run.network.eval()
+        previous = answered(long_run, batch)
+        trajectories.append(([question.clicks for question in batch.questions], previous))
+    (clicks, masks), (same_clicks, same_masks) = trajectories
+    assert clicks == same_clicks
+    assert masks is not None and same_masks is not None  # noqa: PT018
+    assert torch.equal(masks, same_masks)
+
+
+def test_a_given_mask_opens_the_conversation_or_stands_before_the_last_answer(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given previous masks that the network did not make
+    batch = run.batches.make(1, 96).to(run.device)
+    given = (torch.rand(batch.target.shape) > 0.5).float()
+    batch = dataclasses.replace(batch, given=given)
+    for row, question in enumerate(batch.questions):
+        question.given = ("first", "last", "")[row % 3]  # type: ignore[assignment]
+        question.clickable = True
+    shown: list[torch.Tensor] = []
+    decode = run.network.decode
+
+    def watching(features: Any, clicks: Any, words: Any, previous: Any, *rest: Any) -> Any:
+        shown.append(previous.clone())
+        return decode(features, clicks, words, previous, *rest)
+
+    monkeypatch.setattr(run.network, "decode", watching)
+    # when
+    last = answered(run, batch)
+    # then
+    assert last is not None
+    for row, question in enumerate(batch.questions):
+        assert torch.equal(shown[0][row], given[row]) == (question.given == "first")
+        assert torch.equal(last[row], given[row]) == (question.given == "last")
+
+
+def test_a_box_is_asked_about_before_the_first_click(run: Run) -> None:
+    # given a prompt that has nothing but a box
+    batch = run.batches.make(1, 96).to(run.device)
+    for question in batch.questions:
+        question.clicks.clear()
+        question.rounds = 0
+        question.clickable = True
+        question.box = (10.0, 10.0, 50.0, 60.0)
+    # when it is learned from at once, then no click is added
+    answered(run, batch)
+    assert not any(question.clicks for question in batch.questions)
+    inputs = prompt_inputs(batch.questions, [""] * len(batch.questions), run.tokenizer, run.device)
+    assert inputs.boxes is not None
+    assert inputs.boxes.shape == (len(batch.questions), 4)
