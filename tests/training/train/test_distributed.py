@@ -74,7 +74,6 @@ def test_places_of_a_batch_are_filled_the_same_whoever_fills_them(
     first, second = (Batches(dataset, recipe, rank=r, world=2).make(3, 96) for r in (0, 1))
     # then they see together what one would have seen, places taken in turn
     assert [first.keys[0], second.keys[0], first.keys[1], second.keys[1]] == alone.keys
-    assert first.rounds == second.rounds == alone.rounds
     for half, places in ((first, (0, 2)), (second, (1, 3))):
         for own, place in enumerate(places):
             assert torch.equal(half.image[own], alone.image[place])
