@@ -13,8 +13,8 @@ from typing import Any
 
 import requests
 
-from backend.demo.child import Child, free_port
 from backend.demo.label_studio_server import LabelStudioServer
+from backend.worker.child_process import Child, free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIGS = REPOSITORY / "plugin_config"

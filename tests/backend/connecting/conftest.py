@@ -10,13 +10,13 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from backend.backend_seen import BackendSeen
 from backend.cli import app
-from backend.demo.child import Child, free_port
 from backend.demo.label_studio_server import LabelStudioServer, label_studio
 from backend.demo.photographs import CAT
-from backend.label_studio import LabelStudio
+from backend.label_studio.backend_probe import BackendSeen
+from backend.label_studio.client import LabelStudio
 from backend.settings import Settings
+from backend.worker.child_process import Child, free_port
 
 CONFIG = Path(__file__).parents[3] / "plugin_config" / "click_and_phrase.xml"
 

@@ -8,11 +8,11 @@ import pytest
 import requests
 from click.testing import Result
 
-from backend.demo.child import free_port
 from backend.demo.label_studio_server import label_studio
-from backend.kept_access import kept_access
-from backend.label_studio import LabelStudio
-from backend.webhook_secret import webhook_secret
+from backend.label_studio.client import LabelStudio
+from backend.label_studio.credentials import kept_access
+from backend.label_studio.webhook_secret import webhook_secret
+from backend.worker.child_process import free_port
 
 pytestmark = pytest.mark.slow
 

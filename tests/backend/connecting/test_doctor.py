@@ -7,8 +7,8 @@ import pytest
 from click.testing import Result
 from sqlalchemy import text
 
-from backend.database import Database
-from backend.label_studio import LabelStudio
+from backend.db.engine import Database
+from backend.label_studio.client import LabelStudio
 
 pytestmark = pytest.mark.slow
 
