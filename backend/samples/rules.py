@@ -7,7 +7,7 @@ The rules, in this order:
 - Of several annotations of one picture in one task the ground truth counts, where none is marked as
   such the newest. The others say the same of the same objects: with them a picture would train and
   be measured as often as it has annotators.
-- The picture must be what it was when the masks were drawn (``sight``).
+- The picture must be what it was when the masks were drawn (``image_check``).
 - A label that the project's config no longer has names no category, but its mask is as good as any.
 - A region without clicks and phrase (drawn by hand, or accepted from a prediction) is a sample like
   the others: its prompts are simulated, as those of any data set are.

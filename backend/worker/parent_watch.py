@@ -1,6 +1,6 @@
 """Runs one command and ends it, with all its children, as soon as whoever started it is gone.
 
-``python leash.py COMMAND …`` holds its standard input open. When that ends, because
+``python parent_watch.py COMMAND …`` holds its standard input open. When that ends, because
 the starter closed it or was killed in whatever way (kill -9 too), the command's whole process
 group is told to end and, should it not, killed. Standard library only, so that it starts at once.
 """

@@ -96,7 +96,7 @@ class Backend:
                 words = (folder / "cmdline").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if wanted in words and not any(word.endswith(b"leash.py") for word in words):
+            if wanted in words and not any(word.endswith(b"parent_watch.py") for word in words):
                 found.append(int(folder.name))
         return found
 

@@ -178,7 +178,7 @@ def test_up_keeps_all_its_processes_and_takes_them_along(
             pid
             for pid in children_of(process.pid)
             if b"serve" in Path(f"/proc/{pid}/cmdline").read_bytes()
-            and b"leash" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+            and b"parent_watch" not in Path(f"/proc/{pid}/cmdline").read_bytes()
         )
         # Killed, it comes back by itself.
         os.kill(server, signal.SIGKILL)

@@ -128,14 +128,16 @@ def test_our_stream_is_the_sdks_byte_for_byte(mask: Mask) -> None:
 @unhurried
 @given(foreign_streams())
 def test_streams_of_other_encoders_are_read(stream: tuple[list[int], Mask, int]) -> None:
-    rle, mask, word = stream
+    data, mask, word = stream
     height, width = mask.shape
 
-    decoded = rle.decode(rle, width, height)
+    decoded = rle.decode(data, width, height)
 
     assert np.array_equal(decoded, mask)
     if word == 8:
-        assert np.array_equal(decoded, sdk.decode_rle(rle).reshape(height, width, 4)[:, :, 3] > 127)
+        assert np.array_equal(
+            decoded, sdk.decode_rle(data).reshape(height, width, 4)[:, :, 3] > 127
+        )
 
 
 def regions(node: Any) -> Iterator[dict[str, Any]]:
@@ -153,29 +155,29 @@ def regions(node: Any) -> Iterator[dict[str, Any]]:
 def test_masks_that_the_page_sent_are_read(path: Path) -> None:
     # given a request of Label Studio 1.23, as recorded
     for region in regions(json.loads(path.read_text())):
-        rle = region["value"]["rle"]
+        data = region["value"]["rle"]
         width, height = region["original_width"], region["original_height"]
-        values = sdk.decode_rle(rle)
+        values = sdk.decode_rle(data)
         if values.size != width * height * 4:
             # one that was answered with the size of another picture
             with pytest.raises(RequestError, match=f"{width}x{height}"):
-                rle.decode(rle, width, height)
+                rle.decode(data, width, height)
             continue
 
-        mask = rle.decode(rle, width, height)
+        mask = rle.decode(data, width, height)
 
         # then it is what the SDK sees in it, and its code is ours
         assert mask.any()
         assert np.array_equal(mask, values.reshape(height, width, 4)[:, :, 3] > 127)
-        assert rle.encode(mask) == rle
+        assert rle.encode(mask) == data
 
 
 def test_only_alpha_counts_and_soft_edges_from_half_opacity_on() -> None:
     # given red pixels of rising opacity
     values = [value for alpha in (0, 1, 127, 128, 254, 255) for value in (255, 0, 0, alpha)]
-    rle = write(6, 1, 8, [3, 4, 8, 16], [(2, False, values)])
+    data = write(6, 1, 8, [3, 4, 8, 16], [(2, False, values)])
 
-    mask = rle.decode(rle, 6, 1)
+    mask = rle.decode(data, 6, 1)
 
     assert mask.tolist() == [[False, False, False, True, True, True]]
 
@@ -193,9 +195,9 @@ def test_a_mask_that_is_a_view_or_spans_many_blocks_is_whole() -> None:
 def test_a_long_literal_is_read() -> None:
     # given a stream of single values only, as for a photograph
     values = np.random.default_rng(1).integers(0, 256, 128 * 128 * 4)
-    rle = write(128, 128, 8, [3, 4, 8, 16], [(3, False, values.tolist())])
+    data = write(128, 128, 8, [3, 4, 8, 16], [(3, False, values.tolist())])
 
-    mask = rle.decode(rle, 128, 128)
+    mask = rle.decode(data, 128, 128)
 
     assert np.array_equal(mask, values.reshape(128, 128, 4)[:, :, 3] > 127)
 
@@ -225,7 +227,7 @@ def test_garbage_is_refused_or_read_but_never_hangs(
 
 @pytest.mark.timed
 @pytest.mark.parametrize(
-    ("rle", "width", "height"),
+    ("data", "width", "height"),
     [
         ([], 2, 2),
         ([0] * 6, 2, 2),
@@ -246,11 +248,11 @@ def test_garbage_is_refused_or_read_but_never_hangs(
         (write(1, 1, 8, [3, 4, 8, 16], [(0, True, [255] * 8)]), 1, 1),
     ],
 )
-def test_a_bad_stream_is_refused_at_once(rle: Any, width: int, height: int) -> None:
+def test_a_bad_stream_is_refused_at_once(data: Any, width: int, height: int) -> None:
     start = time.perf_counter()
 
     with pytest.raises(RequestError):
-        rle.decode(rle, width, height)
+        rle.decode(data, width, height)
 
     assert time.perf_counter() - start < 0.5
 

@@ -148,7 +148,7 @@ def test_the_ban_on_private_addresses_is_named_with_both_variables(
     run: Run, backend: Any, tmp_path: Path, variables: dict[str, str]
 ) -> None:
     # given a Label Studio as installed, or with one of the two variables only
-    config = Path(__file__).parents[3] / "plugin_config" / "click_and_phrase.xml"
+    config = Path(__file__).parents[4] / "plugin_config" / "click_and_phrase.xml"
     with label_studio(tmp_path / "studio", protected=True, variables=variables) as server:
         studio = LabelStudio(server.url, server.token)
         project = str(studio.create_project("banned", config.read_text())["id"])
@@ -164,7 +164,7 @@ def test_a_personal_token_reads_pictures_where_legacy_tokens_are_dead(
     run: Run, backend: Any, tmp_path: Path, picture: bytes
 ) -> None:
     # given a Label Studio as new installs are: what /setup announces is dead
-    config = Path(__file__).parents[3] / "plugin_config" / "click_and_phrase.xml"
+    config = Path(__file__).parents[4] / "plugin_config" / "click_and_phrase.xml"
     with label_studio(tmp_path / "studio") as server:
         legacy = LabelStudio(server.url, server.token)
         project = int(legacy.create_project("new install", config.read_text())["id"])

@@ -18,7 +18,7 @@ from backend.label_studio.client import LabelStudio
 from backend.settings import Settings
 from backend.worker.child_process import Child, free_port
 
-CONFIG = Path(__file__).parents[3] / "plugin_config" / "click_and_phrase.xml"
+CONFIG = Path(__file__).parents[4] / "plugin_config" / "click_and_phrase.xml"
 
 
 @pytest.fixture(scope="session")
