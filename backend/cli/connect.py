@@ -1,6 +1,7 @@
 """The commands ``phraseclick connect`` and ``phraseclick doctor``: how they are asked and answer.
 
-The steps themselves are in label_studio/diagnostics.py. Imported by the command line, so nothing heavy here.
+The steps themselves are in label_studio/diagnostics.py. Imported by the command line, so nothing
+heavy here.
 """
 
 from collections.abc import Iterator
