@@ -116,7 +116,8 @@ class Run:
             tokenizer = read_words(folder)
         self.tokenizer = tokenizer
         if origin:
-            network = grown_network(origin, recipe, categories, tokenizer)
+            fitted = not (folder / state.STATE).exists()
+            network = grown_network(origin, recipe, categories, tokenizer, fitted=fitted)
         else:
             network = new_network(recipe, categories, tokenizer, data)
 
