@@ -1,10 +1,11 @@
 """The command ``phraseclick samples``: what became of the accepted labels, and their export."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from backend.cli.options import Data, settings_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,10 +22,7 @@ def samples(
         Path | None, typer.Option(help="Write one project's samples to this shard (.tar).")
     ] = None,
     split: Annotated[str, typer.Option(help="Of an export: train, validation, or all.")] = "all",
-    data: Annotated[
-        Path | None,
-        typer.Option(help="Folder that holds all state.", show_default="PHRASECLICK_DATA"),
-    ] = None,
+    data: Data = None,
 ) -> None:
     """Show what became of the accepted labels, or export them as training data."""
     from rich.console import Console
@@ -33,14 +31,10 @@ def samples(
     from backend.errors import SamplesError
     from backend.label_studio.payloads import number_of
     from backend.samples.rules import projects
-    from backend.settings import get_settings
 
     if split not in ("all", "train", "validation"):
         raise SamplesError("--split is train, validation or all.")
-    if data is not None:
-        os.environ["PHRASECLICK_DATA"] = str(data.resolve())
-        get_settings.cache_clear()
-    settings = get_settings()
+    settings = settings_of(data)
     database = Database(settings.resolved_database_url)
     database.migrate()
     try:
