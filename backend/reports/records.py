@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, Literal, TypeVar
 
-from backend.db.packed_mask import PackedMask
+from backend.memory.masks import PackedMask
 
 T = TypeVar("T")
 

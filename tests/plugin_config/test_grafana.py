@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from backend.metrics import Gauges, Metrics
+from backend.metrics import Metrics
+from backend.standing import Standing
 
 BOARD: dict[str, Any] = json.loads(
     (Path(__file__).parents[2] / "plugin_config" / "grafana.json").read_text()
@@ -41,8 +42,8 @@ def told() -> dict[str, set[str]]:
     metrics.task("mask")
     metrics.delivery("ANNOTATION_CREATED")
     metrics.models({"base-1"})
-    metrics.gauges(
-        Gauges(
+    metrics.standing(
+        Standing(
             labels={("6.1", "annotations accepted"): 3},
             deliveries={"waiting": 0},
             jobs={("training", "queued"): 1},

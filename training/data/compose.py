@@ -20,7 +20,7 @@ from training.prompts.vocabulary import concept_of
 
 # Sources whose objects are single things; regions cannot be counted.
 COUNTED = frozenset(
-    {"voc", "sbd", "coco", "refcoco", "refcoco+", "refcocog", "grefcoco", "pennfudan"}
+    {"voc", "sbd", "coco", "refcoco", "refcoco+", "refcocog", "grefcoco", "pennfudan", "cats"}
 )
 # Share of the picture that an object needs before it is worth a second look.
 LARGE_ENOUGH = 0.02

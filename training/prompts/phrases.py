@@ -16,8 +16,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.prompts.scenes import Fact, Scene, Seen
+from training.prompts.facts import COLOURLESS, Fact, Seen
+from training.prompts.groups import groups_of
+from training.prompts.scenes import Scene
 from training.prompts.vocabulary import (
+    COLOURS,
     NARROWER,
     every_word_for,
     may_be_called,
@@ -29,6 +32,13 @@ from training.prompts.vocabulary import (
 NAMELESS = ("object", "thing", "one", "part")
 # How often a narrower word is used where it may be.
 NARROWED = 0.4
+# How often several are named by what some of them have in common, where they have.
+SOME = 0.45
+# How often what is absent is a thing in a colour that its kind does not have here; up to this share
+# of pixels a colour is not there.
+OTHER_COLOUR = 0.35
+NO_COLOUR = 0.02
+NUMBERS = {3: "three", 4: "four", 5: "five", 6: "six"}
 # How often the noun is left out ("biggest") where the picture shows nothing of another kind.
 NO_NOUN = 0.25
 
@@ -50,7 +60,7 @@ def describe(scene: Scene, one: Seen, rng: np.random.Generator, *, unique: bool)
     """A phrase for one object. ``unique``: None where nothing singles it out."""
     noun, rivals = _noun_and_rivals(scene, one, rng)
     facts = scene.facts(one, rivals)
-    alone = one.concept is not None and not rivals and not one.about.semantic
+    alone = one.concept is not None and not rivals and not one.about.semantic and scene.siblings
     chosen: list[Fact] = []
     if unique and not alone:
         telling = [fact for fact in facts if fact.unique]
@@ -81,11 +91,12 @@ def name_all(scene: Scene, concept: str, rng: np.random.Generator) -> Phrase:
             break
     these = scene.called(noun)
     unsure = scene.perhaps_called(noun) + scene.parts(concept)
+    countable = not unsure and not any(each.about.semantic for each in these)
     several = len(these) > 1 or any(each.about.semantic for each in these)
     if not several and not unsure and concept in NARROWER and rng.random() < NARROWED:
         noun = _pick(NARROWER[concept], rng)
     if several and rng.random() < 0.5:
-        text = _pick(("", "", "the ", "all ", "all the "), rng) + plural_of(noun)
+        text = _determiner(len(these) if countable else 0, rng) + plural_of(noun)
     elif several:
         text = noun
     else:
@@ -95,17 +106,80 @@ def name_all(scene: Scene, concept: str, rng: np.random.Generator) -> Phrase:
     return Phrase(text, ids, (concept,), left_out)
 
 
+def name_several(scene: Scene, concept: str, rng: np.random.Generator) -> Phrase:
+    """All of a concept, or those of them that one more word tells from the rest ("red rings")."""
+    if rng.random() < SOME:
+        some = name_some(scene, concept, rng)
+        if some is not None:
+            return some
+    return name_all(scene, concept, rng)
+
+
+def name_some(scene: Scene, concept: str, rng: np.random.Generator) -> Phrase | None:
+    """Several of a concept, by what they have in common and others have not; None without such."""
+    noun = _pick(words_for(concept), rng)
+    these = scene.called(noun)
+    groups = groups_of(these)
+    if not groups:
+        return None
+    group = groups[int(rng.integers(len(groups)))]
+    others = [g for g in groups if g.kind not in (group.kind, "row") and group.kind != "row"]
+    joined = None
+    if others and rng.random() < 0.3:
+        joined = group.joined(others[int(rng.integers(len(others)))])
+    group = joined if joined is not None and len(joined.ids) > 1 else group
+    alone = len(these) == len(scene.seen)
+    said = "ones" if alone and rng.random() < NO_NOUN else plural_of(noun)
+    count = len(group.ids) if not group.unsure else 0
+    text = _determiner(count if group.kind != "row" else 0, rng) + group.said(said, rng)
+    named = () if said == "ones" else (concept,)
+    unsure = scene.perhaps_called(noun) + scene.parts(concept)
+    doubtful = {*group.unsure, *(each.about.id for each in unsure)} - set(group.ids)
+    return Phrase(text, group.ids, (*named, *group.attributes), tuple(sorted(doubtful)))
+
+
 def name_absent(scene: Scene, known: Sequence[str], rng: np.random.Generator) -> Phrase | None:
-    """A concept out of ``known`` that nothing in the picture could be called by."""
+    """What nothing in the picture could be called by: a concept out of ``known``, or one with a
+    colour that none of its kind has.
+    """
     if any(each.concept is None for each in scene.seen):
         return None
     here = scene.concepts()
+    if here and rng.random() < OTHER_COLOUR:
+        concept = sorted(here)[int(rng.integers(len(here)))]
+        phrase = _of_no_such_colour(scene, concept, rng)
+        if phrase is not None:
+            return phrase
     for _ in range(8):
         concept = known[int(rng.integers(len(known)))]
         if not any(related(concept, other) for other in here):
             noun = _pick(every_word_for(concept), rng)
             return Phrase(_pick(("", "", "the "), rng) + noun, (), (concept,))
     return None
+
+
+def _of_no_such_colour(scene: Scene, concept: str, rng: np.random.Generator) -> Phrase | None:
+    """ "Red ring" where there are rings, and nothing that may be one is even partly red."""
+    noun = _pick(words_for(concept), rng)
+    meant = scene.called(noun) + scene.perhaps_called(noun) + scene.parts(concept)
+    if concept in COLOURLESS or any(each.about.semantic for each in meant):
+        return None
+    most = np.max([each.colours for each in meant], 0)
+    missing = [colour for colour, share in zip(COLOURS, most, strict=True) if share < NO_COLOUR]
+    if not missing:
+        return None
+    colour = _pick(missing, rng)
+    return Phrase(f"{_pick(('', '', 'the '), rng)}{colour} {noun}", (), (concept, colour))
+
+
+def _determiner(count: int, rng: np.random.Generator) -> str:
+    """What stands before a plural; with the number of things where that is known and small."""
+    choices = ["", "", "the ", "all ", "all the "]
+    if count == 2:
+        choices += ["both ", "both ", "the two ", "two "]
+    elif count in NUMBERS:
+        choices += [f"{NUMBERS[count]} ", f"all {NUMBERS[count]} ", f"the {NUMBERS[count]} "]
+    return _pick(choices, rng)
 
 
 def _noun_and_rivals(scene: Scene, one: Seen, rng: np.random.Generator) -> tuple[str, list[Seen]]:
@@ -115,7 +189,7 @@ def _noun_and_rivals(scene: Scene, one: Seen, rng: np.random.Generator) -> tuple
         return _pick(NAMELESS, rng), others
     concept = one.concept
     narrower = NARROWER.get(concept, ())
-    if narrower and not one.about.semantic and rng.random() < NARROWED:
+    if narrower and scene.siblings and not one.about.semantic and rng.random() < NARROWED:
         words = every_word_for(concept)
         if not any(each.concept is None or _may_be(each.concept, words) for each in others):
             return _pick(narrower, rng), []

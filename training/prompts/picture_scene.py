@@ -7,6 +7,7 @@ without place words in a part of it, without colours where it is shown grey.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -18,6 +19,7 @@ from training.prompts.attributes import AttributeWords
 from training.prompts.mirrored import mirrored, names_place
 from training.prompts.phrases import Phrase
 from training.prompts.scenes import Scene
+from training.prompts.sources import INCOMPLETE
 from training.prompts.vocabulary import COLOURS
 
 # Scenes are measured at about this many pixels a side: enough for colour, place and size.
@@ -43,7 +45,7 @@ class PictureScene:
     @cached_property
     def shown(self) -> Scene:
         """What is in view."""
-        return _measured(self.view.image, self.view.instances, self.view.sample.objects)
+        return self._measured(self.view.image, self.view.instances)
 
     @cached_property
     def whole(self) -> Scene:
@@ -54,7 +56,7 @@ class PictureScene:
         image, instances = sample.image, sample.instances
         if self.view.mirrored:
             image, instances = image[:, ::-1], instances[:, ::-1]
-        return _measured(image, instances, sample.objects, self._tint)
+        return self._measured(image, instances, self._tint)
 
     def human(self, about: SampleObject, *, of_picture: bool = False) -> list[Phrase]:
         """What people said of this object alone, as far as it holds in this view.
@@ -80,15 +82,28 @@ class PictureScene:
             return None
         return mirrored(text) if self.view.mirrored else text
 
+    def _measured(
+        self, image: NDArray[np.uint8], instances: NDArray[np.int16], tint: Tint | None = None
+    ) -> Scene:
+        """The scene of every n-th pixel of a picture, tinted first if it was not before."""
+        step = max(max(instances.shape) // MEASURED, 1)
+        lattice = (slice(step // 2, None, step), slice(step // 2, None, step))
+        pixels = np.ascontiguousarray(image[lattice])
+        return Scene(
+            tint(pixels) if tint else pixels,
+            instances[lattice],
+            self._objects(),
+            siblings=self.view.sample.source not in INCOMPLETE,
+        )
 
-def _measured(
-    image: NDArray[np.uint8],
-    instances: NDArray[np.int16],
-    objects: Sequence[SampleObject],
-    tint: Tint | None = None,
-) -> Scene:
-    """The scene of every n-th pixel of a picture, tinted first if it was not before."""
-    step = max(max(instances.shape) // MEASURED, 1)
-    lattice = (slice(step // 2, None, step), slice(step // 2, None, step))
-    pixels = np.ascontiguousarray(image[lattice])
-    return Scene(tint(pixels) if tint else pixels, instances[lattice], objects)
+    def _objects(self) -> Sequence[SampleObject]:
+        """The picture's objects; in a mirrored one, left doors are right doors."""
+        objects = self.view.sample.objects
+        if not self.view.mirrored:
+            return objects
+        return [
+            replace(each, category=mirrored(each.category) or each.category)
+            if each.category and names_place(each.category)
+            else each
+            for each in objects
+        ]

@@ -32,20 +32,15 @@ from training.prompts.first_clicks import (
     others_in_view,
 )
 from training.prompts.given_masks import imperfect_mask
-from training.prompts.phrases import Phrase, describe, name_absent, name_all
+from training.prompts.phrases import Phrase, describe, name_absent, name_several
 from training.prompts.picture_scene import PictureScene
-from training.prompts.scenes import Seen
+from training.prompts.scenes import Scene, Seen
+from training.prompts.sources import CLICKABLE_REGIONS, COMPLETE, INCOMPLETE
 from training.prompts.vocabulary import concept_of, every_word_for
 from training.prompts.wholes import WHOLES, Whole
 
-# Sources whose semantic regions are one stuff or one thing, fit to be clicked as they are.
-CLICKABLE_REGIONS = frozenset({"msrc", "camvid", "ecssd", "bsds", "human"})
-# Sources that annotate all of their categories wherever those occur.
-COMPLETE = frozenset(
-    {"voc", "sbd", "coco", "refcoco", "refcoco+", "refcocog", "grefcoco", "synthetic"}
-)
-# Sources that annotate one object and leave others of its kind out: no phrase alone is answerable.
-INCOMPLETE = frozenset({"coco_persons"})
+# Share of the picture that is enough to be asked for by a phrase alone.
+LARGE_ENOUGH = 0.003
 
 GivenMask = Literal["", "first", "last"]
 """When a previous mask that the network did not make is shown: before its first answer, or as the
@@ -267,7 +262,7 @@ def _phrase_only(
         phrase = expressions[int(rng.integers(len(expressions)))]
         return _prompt(scene.view, phrase.ids, phrase, clickable=False)
     shown = scene.shown
-    named = [each for each in shown.seen if each.concept and each.area > 0.003]
+    named = [each for each in shown.seen if each.concept and _worth_naming(each, shown)]
     if not named:
         return None
     crowded = np.array([len(shown.named(each.concept or "")) > 1 for each in named])
@@ -290,8 +285,15 @@ def _phrase_only(
         telling = describe(shown, one, rng, unique=True)
         if telling is not None:
             return _prompt(scene.view, telling.ids, telling, clickable=False)
-    phrase = name_all(shown, one.concept, rng)
+    phrase = name_several(shown, one.concept, rng)
     return _prompt(scene.view, phrase.ids, phrase, clickable=False)
+
+
+def _worth_naming(each: Seen, shown: Scene) -> bool:
+    """Whether it is large enough for a phrase alone, or one of many that are."""
+    if each.area > LARGE_ENOUGH:
+        return True
+    return sum(other.area for other in shown.named(each.concept or "")) > 2 * LARGE_ENOUGH
 
 
 def _clicked(

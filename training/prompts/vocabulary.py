@@ -8,6 +8,7 @@ sizes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from training.prompts import kinds
@@ -229,7 +230,14 @@ COLOURS = (
 PLACES = ("left", "right", "middle", "top", "bottom")
 SIZES = ("big", "small")
 TRAITS = ("striped", "dotted", "checkered", "plain", "dark", "bright")
-SAID = ("object", "thing", "one", "part", "all", "most", "far", "center", "gray", "and")
+SAID = tuple(
+    re.findall(
+        "[a-z]+",
+        "object thing one ones part all both most far center gray and with of from two three four "
+        "five six row column half side corner first upper lower highest lowest stripes stripy dots "
+        "spots spotted checked darker darkest brighter brightest",
+    )
+)
 """Further words of phrases.py; words of order, side and size are trained with their likes."""
 
 
@@ -307,7 +315,7 @@ def phrase_words(categories: Iterable[str]) -> list[str]:
     """What made phrases can say of these categories: names and their plurals, and words of fact."""
     concepts = sorted({concept_of(category) for category in categories})
     names = [name for concept in concepts for name in (concept, *every_word_for(concept))]
-    return [*names, *(plural_of(name) for name in names), *COLOURS, *PLACES, *SIZES, *TRAITS, *SAID]
+    return [*names, *(plural_of(name) for name in names), *COLOURS, *PLACES, *SIZES, *SAID]
 
 
 def attributes_for(concepts: Iterable[str]) -> tuple[str, ...]:

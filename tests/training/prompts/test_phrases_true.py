@@ -70,6 +70,9 @@ class Picture:
     def area(self, number: int) -> int:
         return int((self.instances == number).sum())
 
+    def light(self, number: int) -> float:
+        return float(self.image[self.instances == number].mean())
+
     def share(self, number: int, colour: str) -> float:
         pixels = self.image[self.instances == number]
         return float((pixels == PAINT[colour]).all(1).mean()) if colour in PAINT else 0.0
@@ -117,18 +120,29 @@ def meant(scene: Picture, text: str, number: int) -> set[int]:
     assert number in pool, text
     left = set(pool)
     rest = " ".join(word for word in words if word not in nouns)
-    rest = re.sub(r"\b(the|a|an|on|in|at|to|far|and)\b", " ", rest)
-    counted = re.search(r"(second|third|fourth)\s+from\s+(left|right)", rest)
+    rest = re.sub(r"\b(the|a|an|on|in|at|to|far|and|corner)\b", " ", rest)
+    counted = re.search(r"(first|second|third|fourth|fifth)\s+from\s+(\w+)", rest)
     if counted:
-        order = sorted(pool, key=lambda n: scene.centre(n)[0])
-        order = order if counted[2] == "left" else order[::-1]
-        left &= {order[("second", "third", "fourth").index(counted[1]) + 1]}
+        axis = 0 if counted[2] in ("left", "right") else 1
+        order = sorted(pool, key=lambda n: scene.centre(n)[axis])
+        order = order if counted[2] in ("left", "top") else order[::-1]
+        rank = ("first", "second", "third", "fourth", "fifth").index(counted[1])
+        left &= {order[rank]}
         rest = rest.replace(counted[0], " ")
-        assert not rest.split(), f"{text}: another word would change what is counted"
+        assert rank == 0 or not rest.split(), f"{text}: another word would change what is counted"
+    corner = re.search(r"(top|upper|bottom|lower)\s+(left|right)", rest)
+    if corner:
+        left &= {n for n in pool if in_corner(scene, n, corner[1] in ("top", "upper"), corner[2])}
+        rest = rest.replace(corner[0], " ")
     for word in rest.split():
         left &= holds(scene, word, pool, number)
     assert number in left, text
     return left
+
+
+def in_corner(scene: Picture, number: int, top: bool, side: str) -> bool:
+    x, y = scene.centre(number)
+    return (y < 60) == top and (x < 100) == (side == "left")
 
 
 def holds(scene: Picture, word: str, pool: list[int], number: int) -> set[int]:
@@ -144,19 +158,23 @@ def holds(scene: Picture, word: str, pool: list[int], number: int) -> set[int]:
         return {min(x, key=x.__getitem__)}
     if word in ("right", "rightmost"):
         return {max(x, key=x.__getitem__)}
-    if word == "top":
+    if word in ("top", "topmost", "upper", "highest"):
         return {min(y, key=y.__getitem__)}
-    if word == "bottom":
+    if word in ("bottom", "bottommost", "lower", "lowest"):
         return {max(y, key=y.__getitem__)}
     if word in ("middle", "center"):
         if len(pool) == 1:
             return {n for n in pool if abs(x[n] - 100) < 25}
         assert len(pool) == 3
         return {sorted(x, key=x.__getitem__)[1]}
-    if word in ("biggest", "largest", "big", "large"):
+    if word in ("dark", "darker", "darkest", "bright", "brighter", "brightest"):
+        assert "est" in word or len(pool) == 2
+        light = {n: scene.light(n) for n in pool}
+        return {(min if word.startswith("dark") else max)(light, key=light.__getitem__)}
+    if word in ("biggest", "largest", "big", "large", "bigger", "larger"):
         assert "est" in word or len(pool) == 2
         return {max(area, key=area.__getitem__)}
-    if word in ("smallest", "tiniest", "small", "little"):
+    if word in ("smallest", "tiniest", "small", "little", "smaller"):
         assert "est" in word or len(pool) == 2
         return {min(area, key=area.__getitem__)}
     if word == "most":
@@ -237,7 +255,14 @@ def test_what_is_absent_can_be_meant_by_nothing_in_the_picture(
     phrase = name_absent(scene.scene, known, np.random.default_rng(seed))
     if phrase is not None:
         assert phrase.ids == ()
-        assert candidates(scene, phrase.text.split()[-1]) == []
+        meant_by_noun = candidates(scene, phrase.text.split()[-1])
+        if len(phrase.attributes) == 2:
+            # a thing that is there, in a colour that none of its kind has
+            colour = phrase.attributes[1]
+            assert meant_by_noun
+            assert all(scene.share(n, colour) == 0 for n in meant_by_noun)
+        else:
+            assert meant_by_noun == []
 
 
 def check_attributes(phrase: Phrase) -> None:
@@ -245,11 +270,14 @@ def check_attributes(phrase: Phrase) -> None:
     words = set(phrase.text.split())
     spoken = {COLOUR[word] for word in words if word in COLOUR}
     spoken |= {s for s in ("left", "right", "top", "bottom") if any(s in word for word in words)}
+    spoken |= {"top"} if words & {"upper", "highest"} else set()
+    spoken |= {"bottom"} if words & {"lower", "lowest"} else set()
+    spoken |= {s for s in ("dark", "bright") if any(word.startswith(s) for word in words)}
     if words & {"middle", "center"}:
         spoken.add("middle")
-    if words & {"biggest", "largest", "big", "large"}:
+    if words & {"biggest", "largest", "big", "large", "bigger", "larger"}:
         spoken.add("big")
-    if words & {"smallest", "tiniest", "small", "little"}:
+    if words & {"smallest", "tiniest", "small", "little", "smaller"}:
         spoken.add("small")
     categories = {name for name in phrase.attributes if name in MEANT}
     assert set(phrase.attributes) - categories == spoken

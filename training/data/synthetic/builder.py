@@ -66,6 +66,8 @@ class Builder:
         if self.canvas.full:
             return 0
         rng = self.rng
+        if kind == "hole":
+            look = self.palette.hole()
         if kind in RUNS:
             number = self.canvas.trace(trace(kind, centre, self.side, rng))
         else:

@@ -6,6 +6,7 @@ shorter side, so that a scene looks alike at any resolution. All ranges are a ch
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -200,9 +201,11 @@ def tiling(builder: Builder) -> None:
     rng, side = builder.rng, builder.side
     kind = str(rng.choice(TILES))
     aspect = {"brick": 2.4, "panel": float(rng.choice([1.0, 1.6, 0.6]))}.get(kind, 1.0)
-    down = int(rng.integers(2, 9))
+    # As many rows as leave no more cells than a scene may have.
+    most = math.sqrt(MOST * aspect * builder.height / builder.width)
+    down = int(rng.integers(2, max(min(9, int(most)), 3)))
     high = builder.height / (down - float(rng.uniform(0, 0.8)))
-    wide = high * aspect * float(rng.uniform(0.9, 1.1))
+    wide = high * aspect * float(rng.uniform(1.0, 1.15))
     across = int(np.ceil(builder.width / wide)) + 1
     natural = kind in ("cell", "stone")
     loose = float(rng.uniform(0.12, 0.25)) if natural else float(rng.choice([0, 0, 0.02]))
@@ -400,7 +403,7 @@ def regions(builder: Builder) -> None:
         shape = [(wavy(rng, 0.25, harmonics=6), True)]
         size = float(rng.uniform(0.3, 0.7)) * side
         builder.put("patch", builder.anywhere(), size, builder.pick(looks), shape=shape)
-    kind = _kinds(builder, ("star", "stone", "dot", "leaf", "ring", "line", "triangle"), 1)[0]
+    kind = _kinds(builder, ("star", "dot", "leaf", "ring", "line", "triangle"), 1)[0]
     for _ in range(int(_log(rng, 1, 16))):
         builder.put(kind, builder.anywhere(), _log(rng, 0.03, 0.1) * side, builder.pick(looks))
 

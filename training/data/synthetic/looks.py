@@ -92,6 +92,12 @@ class Palette:
             return Look(first, second, self._texture(), slope=slope, dome=dome)
         return Look(first, first, pattern="plain", slope=slope, dome=dome)
 
+    def hole(self) -> Look:
+        """What is seen through a hole: the dark."""
+        depth = float(self._rng.uniform(60, 140))
+        first = shade(self.ground.first, -depth)
+        return Look(first, first, dome=-float(self._rng.uniform(0.0, 0.5)))
+
     def _ground(self, colour: Colour) -> Look:
         style, rng = self.style, self._rng
         spread = float(rng.uniform(*style.ground_spread))

@@ -1,1 +1,0 @@
-"""What other programs ask over HTTP: Label Studio, Prometheus and scripts."""

@@ -1,1 +1,0 @@
-"""Images of tasks: found, downloaded, decoded, cached and encoded."""

@@ -1,1 +1,0 @@
-"""Everything that speaks Label Studio: its API, labeling configs, payloads and masks."""

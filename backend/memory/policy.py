@@ -1,0 +1,41 @@
+"""How the memory decides where the annotator's rules leave a choice."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+from backend.settings import Settings
+
+# An object finishes on the model version that it began with. One taken up again after a night, or
+# after it was submitted, is a new piece of work and meets the champion.
+GOES_ON_FOR = timedelta(hours=12)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The settings that concern the memory, and the times that it rests on."""
+
+    new_object: Literal["auto", "refine", "new"] = "auto"
+    carry_phrase: Literal["none", "target", "task"] = "none"
+    label_as_phrase: bool = True
+    forget_after: timedelta = timedelta(days=14)
+    goes_on_for: timedelta = GOES_ON_FOR
+    # A draft is believed about a target only when it was saved this long after the answer: the page
+    # needs up to 0.7 s for each large mask to draw an answer, and clocks of two machines differ.
+    draft_margin: timedelta = timedelta(seconds=5)
+    # Drafts are saved within seconds of a click. Who shows none this long after is someone else.
+    unknown_for: timedelta = timedelta(minutes=10)
+    # Masks kept for each target: enough to follow a few Ctrl+Z.
+    answers_kept: int = 5
+    # Beyond so many targets the oldest are forgotten early: about 2 GB of masks at the very most.
+    targets_kept: int = 100_000
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Policy":
+        """From the settings of this process."""
+        return cls(
+            new_object=settings.new_object,
+            carry_phrase=settings.carry_phrase,
+            label_as_phrase=settings.label_as_phrase,
+            forget_after=timedelta(days=settings.forget_after_days),
+        )

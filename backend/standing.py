@@ -1,0 +1,61 @@
+"""What waits and runs at this moment, as the database has it: for the graphs of an admin."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sqlalchemy import case, func, select
+
+from backend.contract import Project
+from backend.database import Database
+from backend.deliveries import ATTEMPTS
+from backend.jobs.records import ENDS, REPLAY, SCORING, TRAINING
+from backend.jobs.store import Jobs
+from backend.processes import processes
+from backend.registry import promotion_log
+from backend.registry.records import Champions
+from backend.samples.counts import gauges
+from backend.tables import Delivery, ProjectRow
+
+# Told even where there is none: a graph without a line says nothing.
+_KINDS = (TRAINING, SCORING, REPLAY)
+_STATES = ("queued", "running", *ENDS)
+_PROCESSES = ("server", "worker", "training", "scheduler")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """See the module."""
+
+    labels: Mapping[tuple[str, str], int] = field(default_factory=dict)  # (project, what)
+    deliveries: Mapping[str, int] = field(default_factory=dict)  # waiting, given up
+    jobs: Mapping[tuple[str, str], int] = field(default_factory=dict)  # (kind, state)
+    processes: Mapping[str, int] = field(default_factory=dict)  # that live, by kind
+    champions: Mapping[str, str] = field(default_factory=dict)  # project -> version
+
+
+def standing(database: Database, *, base: str = "") -> Standing:
+    """Some sums over indexed rows; whoever asks bounds how often.
+
+    base: the name of what serves a project without a champion.
+    """
+    jobs = dict.fromkeys(((kind, state) for kind in _KINDS for state in _STATES), 0)
+    living = dict.fromkeys(_PROCESSES, 0)
+    for process in processes(database):
+        living[process.kind] = living.get(process.kind, 0) + process.lives()
+    given_up = case((Delivery.attempts >= ATTEMPTS, "given up"), else_="waiting")
+    with database.read() as connection:
+        found = connection.execute(
+            select(given_up, func.count()).where(Delivery.processed_at.is_(None)).group_by(given_up)
+        )
+        deliveries = {"waiting": 0, "given up": 0}
+        for state, number in found:
+            deliveries[state] = number
+        champions = Champions.after(promotion_log.history(connection))
+        projects = connection.execute(select(ProjectRow.key)).scalars().all()
+    return Standing(
+        labels=gauges(database),
+        deliveries=deliveries,
+        jobs=jobs | Jobs(database).counts(),
+        processes=living,
+        champions={key: champions.of(Project.read(key)) or base for key in projects},
+    )

@@ -1,0 +1,279 @@
+"""What may be said of one object beside its name: colour, place, size, light and pattern.
+
+A fact is unique where it holds for its object and clearly fails for everything else that might be
+meant. Between clearly true and clearly false lies a wide band in which nothing is said: people
+disagree there, and a phrase that misleads costs more than one that is not made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.data.sample import SampleObject
+from training.prompts.vocabulary import COLOURS
+
+# Below this share of the picture an object is not compared with by size.
+VISIBLE = 0.002
+# How far apart (share of width) two centres must be before "left" tells them apart; of height,
+# twice as far, since things that stand on one floor differ in height by their distance alone.
+APART = 0.08
+# A colour is claimed from this share of the mask on, and denied to a rival below the other.
+COLOUR_SHOWN = 0.5
+COLOUR_ABSENT = 0.2
+SIZE_RATIO = 1.7
+# Whoever calls a person "white" rarely means the shirt.
+COLOURLESS = frozenset({"person", "face", "skin", "body", "human", "bicyclist", "tv", "sign"})
+ORDINALS = ("second", "third", "fourth", "fifth")
+# Boxes with at least this between them (share of the picture) are in order, however near.
+GAP = 0.02
+SIDED = frozenset({"left", "right", "front", "back"})
+# Levels by which something is darker or brighter than the others.
+LIGHT_APART = 40.0
+# Where a corner is clearly meant, and where it clearly is not (share of width and height).
+CORNER, NO_CORNER = 0.4, 0.55
+PATTERN_WORDS = {
+    "striped": (("striped", "striped", "stripy"), ("with stripes",)),
+    "dotted": (("dotted", "spotted"), ("with dots", "with spots")),
+    "checkered": (("checkered", "checked"), ()),
+    "plain": (("plain",), ()),
+}
+"""Words before and after the noun for each trait of a surface that data sets may state."""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """Something true of one object, and the words for it.
+
+    before, after: words before or after the noun. around: words on both its sides. unique: of
+    nothing else that was compared. counted: it counts among the others ("second"), so that a
+    further word, which might leave some of them out, would change what is counted.
+    """
+
+    kind: Literal["colour", "place", "size", "light", "pattern"]
+    attributes: tuple[str, ...]
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    around: tuple[tuple[str, str], ...] = ()
+    unique: bool = False
+    counted: bool = False
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is visible of one object. x, y: centre; x0, x1, y0, y1: box; shares of the picture.
+
+    colours: the share of its pixels that has each colour. light: mean level, 0 to 255.
+    """
+
+    about: SampleObject
+    concept: str | None
+    area: float
+    x: float
+    y: float
+    x0: float
+    x1: float
+    y0: float
+    y1: float
+    colours: NDArray[np.float64]
+    light: float
+
+
+def facts_of(one: Seen, rivals: Sequence[Seen], *, comparable: bool) -> list[Fact]:
+    """Everything that may be said of an object beside its name.
+
+    rivals: what it is told apart from. comparable: whether all of them are known, have names and
+    are single things, so that place and size can be compared.
+    """
+    found = _colours(one, rivals)
+    if comparable:
+        # Of what has a side in its name ("left mirror"), another one would only confuse.
+        if not set((one.concept or "").split()) & SIDED:
+            found += _places(one, rivals)
+        found += _patterns(one, rivals)
+        if all(each.area >= VISIBLE for each in (one, *rivals)):
+            found += _sizes(one, rivals)
+            found += _lights(one, rivals)
+    return found
+
+
+def _colours(one: Seen, rivals: Sequence[Seen]) -> list[Fact]:
+    if one.concept in COLOURLESS:
+        return []
+    # A region of several may hold one of any colour.
+    tellable = bool(rivals) and not any(each.about.semantic for each in rivals)
+    first, second = (int(i) for i in np.argsort(one.colours)[::-1][:2])
+    absent = [each.colours < COLOUR_ABSENT for each in rivals]
+    if one.colours[first] >= COLOUR_SHOWN:
+        colour = COLOURS[first]
+        return [
+            Fact(
+                "colour",
+                (colour,),
+                before=("grey", "gray") if colour == "grey" else (colour,),
+                unique=tellable and all(bool(each[first]) for each in absent),
+            )
+        ]
+    both = one.colours[first] + one.colours[second]
+    if one.colours[second] > 0.25 and both > 0.8:
+        pair = (COLOURS[first], COLOURS[second])
+        return [
+            Fact(
+                "colour",
+                pair,
+                before=(f"{pair[0]} and {pair[1]}", f"{pair[1]} and {pair[0]}"),
+                unique=tellable and all(bool(each[first] or each[second]) for each in absent),
+            )
+        ]
+    return []
+
+
+def _places(one: Seen, rivals: Sequence[Seen]) -> list[Fact]:
+    if not rivals:
+        return _place_in_picture(one)
+    found: list[Fact] = []
+    many = len(rivals) > 1
+    for order, (first, last) in (
+        ([_across(one, each) for each in rivals], ("left", "right")),
+        ([_down(one, each) for each in rivals], ("top", "bottom")),
+    ):
+        if not all(order):
+            continue
+        before = order.count(1)
+        for side, rank in ((first, before), (last, len(rivals) - before)):
+            if rank == 0:
+                found.append(_outermost(side, many=many))
+            elif many and rank <= len(ORDINALS):
+                found.append(_counted(ORDINALS[rank - 1], side))
+        if first == "left" and len(rivals) == 2 and before == 1:
+            after = ("in the middle", "in the center", "middle")
+            found.append(
+                Fact("place", ("middle",), ("middle", "center"), after, unique=True, counted=True)
+            )
+    return found + _corners(one, rivals)
+
+
+def _corners(one: Seen, rivals: Sequence[Seen]) -> list[Fact]:
+    """In a corner of the picture, where nothing else is near that corner."""
+    for down, y in (("top", one.y), ("bottom", 1 - one.y)):
+        for across, x in (("left", one.x), ("right", 1 - one.x)):
+            if x >= CORNER or y >= CORNER:
+                continue
+            if any(_near_corner(each, down, across) for each in rivals):
+                continue
+            words = (f"{down} {across}", f"{'upper' if down == 'top' else 'lower'} {across}")
+            after = (f"at the {words[0]}", f"in the {words[0]} corner", words[1])
+            return [Fact("place", (down, across), words, after, unique=True)]
+    return []
+
+
+def _near_corner(each: Seen, down: str, across: str) -> bool:
+    x = each.x if across == "left" else 1 - each.x
+    y = each.y if down == "top" else 1 - each.y
+    return x < NO_CORNER and y < NO_CORNER
+
+
+def _place_in_picture(one: Seen) -> list[Fact]:
+    facts = []
+    for side, away in (("left", one.x < 0.35), ("right", one.x > 0.65)):
+        if away:
+            after = (f"on the {side}", f"on {side}", side)
+            facts.append(Fact("place", (side,), (side,), after))
+    if abs(one.x - 0.5) < 0.1:
+        after = ("in the middle", "in the center", "middle")
+        facts.append(Fact("place", ("middle",), (), after))
+    return facts
+
+
+def _outermost(side: str, *, many: bool) -> Fact:
+    adjectives: tuple[str, ...] = (side, f"{side}most")
+    after: tuple[str, ...] = (f"on the {side}", f"on {side}", side, f"to the {side}")
+    if side in ("top", "bottom"):
+        adjectives = (side, "upper" if side == "top" else "lower")
+        after = (f"at the {side}", f"at {side}", f"on the {side}")
+        if many:
+            adjectives = (side, f"{side}most", "highest" if side == "top" else "lowest")
+    elif many:
+        adjectives += (f"far {side}", f"{side} most")
+        after += (f"at far {side}", f"on the far {side}")
+    if many:
+        after += (f"first from the {side}",)
+    return Fact("place", (side,), adjectives, after, unique=True)
+
+
+def _counted(ordinal: str, side: str) -> Fact:
+    after = (f"{ordinal} from the {side}", f"{ordinal} from {side}")
+    around = ((ordinal, f"from the {side}"), (ordinal, f"from {side}"))
+    return Fact("place", (side,), (), after, around, unique=True, counted=True)
+
+
+def _across(one: Seen, other: Seen) -> int:
+    """-1 where one is clearly left of the other, by centre and by both edges; 1 right; 0 neither.
+
+    Centres alone would call a dog in front of a longer dog "the left one".
+    """
+    if other.x0 - one.x1 >= GAP:
+        return -1
+    if one.x0 - other.x1 >= GAP:
+        return 1
+    if other.x - one.x >= APART and one.x0 <= other.x0 and one.x1 <= other.x1:
+        return -1
+    return int(one.x - other.x >= APART and one.x0 >= other.x0 and one.x1 >= other.x1)
+
+
+def _down(one: Seen, other: Seen) -> int:
+    """-1 where one is clearly above the other, 1 below, 0 neither."""
+    if other.y0 - one.y1 >= GAP:
+        return -1
+    if one.y0 - other.y1 >= GAP:
+        return 1
+    if other.y - one.y >= 2 * APART and one.y0 <= other.y0 and one.y1 <= other.y1:
+        return -1
+    return int(one.y - other.y >= 2 * APART and one.y0 >= other.y0 and one.y1 >= other.y1)
+
+
+def _sizes(one: Seen, rivals: Sequence[Seen]) -> list[Fact]:
+    if not rivals:
+        return []
+    plain = len(rivals) == 1
+    if all(one.area > SIZE_RATIO * each.area for each in rivals):
+        words = ("biggest", "largest") + (("big", "large", "bigger", "larger") if plain else ())
+        return [Fact("size", ("big",), words, unique=True)]
+    if all(one.area * SIZE_RATIO < each.area for each in rivals):
+        words = ("smallest", "tiniest") + (("small", "little", "smaller") if plain else ())
+        return [Fact("size", ("small",), words, unique=True)]
+    return []
+
+
+def _lights(one: Seen, rivals: Sequence[Seen]) -> list[Fact]:
+    """Darker or brighter than all others; what is black is not called bright, nor white dark."""
+    if not rivals or one.concept in COLOURLESS:
+        return []
+    plain = len(rivals) == 1
+    main = COLOURS[int(one.colours.argmax())]
+    if main != "white" and all(each.light - one.light >= LIGHT_APART for each in rivals):
+        words = ("dark", "darker") if plain else ("darkest",)
+        return [Fact("light", ("dark",), words, unique=True)]
+    if main != "black" and all(one.light - each.light >= LIGHT_APART for each in rivals):
+        words = ("bright", "brighter") if plain else ("brightest",)
+        return [Fact("light", ("bright",), words, unique=True)]
+    return []
+
+
+def _patterns(one: Seen, rivals: Sequence[Seen]) -> list[Fact]:
+    """What the data set states of surfaces; unique where it states another one of all others."""
+    found = []
+    for trait in one.about.traits:
+        if trait not in PATTERN_WORDS:
+            continue
+        others = [each.about.traits for each in rivals]
+        if trait == "plain" and all(trait in traits or not traits for traits in others):
+            continue
+        before, after = PATTERN_WORDS[trait]
+        unique = bool(others) and all(traits and trait not in traits for traits in others)
+        found.append(Fact("pattern", (trait,), before, after, unique=unique))
+    return found

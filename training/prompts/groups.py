@@ -1,0 +1,190 @@
+"""What some of a kind have in common and the others have not: "the red ones", "the top row".
+
+As with facts of one object, whatever is neither clearly in nor clearly out is left open: it is
+`unsure`, and neither answer is wrong there.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from training.prompts.facts import (
+    COLOUR_ABSENT,
+    COLOUR_SHOWN,
+    COLOURLESS,
+    LIGHT_APART,
+    ORDINALS,
+    PATTERN_WORDS,
+    SIZE_RATIO,
+    VISIBLE,
+    Seen,
+)
+from training.prompts.vocabulary import COLOURS
+
+# Centres up to here are on the left (or at the top), and from 1 less this on the right.
+SIDE = 0.4
+SIDE_WORDS = {
+    "left": ("on the left", "on the left side"),
+    "right": ("on the right", "on the right side"),
+    "top": ("at the top", "in the top half"),
+    "bottom": ("at the bottom", "in the bottom half"),
+}
+# Things of one size differ in area by no more than this.
+SAME_SIZE = 3.0
+# Rows are told apart where gaps between them are this many times as large as what is within one.
+ROW_APART = 2.0
+
+
+@dataclass(frozen=True)
+class Group:
+    """Several things by their ids, and words before and after the noun; unsure: perhaps in it."""
+
+    kind: Literal["colour", "pattern", "size", "light", "side", "row"]
+    ids: tuple[int, ...]
+    unsure: tuple[int, ...]
+    attributes: tuple[str, ...]
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+
+    def said(self, noun: str, rng: np.random.Generator) -> str:
+        """The noun, a plural, with the group's words."""
+        if self.before and (not self.after or rng.random() < 0.6):
+            return f"{self.before[int(rng.integers(len(self.before)))]} {noun}"
+        after = self.after[int(rng.integers(len(self.after)))]
+        # "top row of windows" has its own place for the noun.
+        return after.format(noun) if "{}" in after else f"{noun} {after}"
+
+    def joined(self, other: Group) -> Group | None:
+        """What is in both, in the words of both; None where these do not go together."""
+        if not self.before or set(self.attributes) & set(other.attributes):
+            return None
+        first, second = set(self.ids), set(other.ids)
+        perhaps = (first | set(self.unsure)) & (second | set(other.unsure))
+        both = first & second
+        return Group(
+            self.kind,
+            tuple(sorted(both)),
+            tuple(sorted(perhaps - both)),
+            (*self.attributes, *other.attributes),
+            tuple(f"{mine} {theirs}" for mine in self.before for theirs in other.before),
+            tuple(f"{mine} {{}} {theirs}" for mine in self.before for theirs in other.after),
+        )
+
+
+def groups_of(these: Sequence[Seen]) -> list[Group]:
+    """Every group of two or more of these things, which all go by one noun, that is not all."""
+    if len(these) < 3 or any(each.about.semantic for each in these):
+        return []
+    groups = [*_colours(these), *_patterns(these), *_sides(these), *_rows(these)]
+    if all(each.area >= VISIBLE / 4 for each in these):
+        groups += _sizes(these)
+        groups += _lights(these)
+    return [group for group in groups if 2 <= len(group.ids) < len(these)]
+
+
+def _ids(these: Sequence[Seen], holds: Callable[[Seen], bool]) -> tuple[int, ...]:
+    return tuple(each.about.id for each in these if holds(each))
+
+
+def _colours(these: Sequence[Seen]) -> list[Group]:
+    if these[0].concept in COLOURLESS:
+        return []
+    groups = []
+    for place, colour in enumerate(COLOURS):
+        shares = {each.about.id: float(each.colours[place]) for each in these}
+        inside = tuple(i for i, share in shares.items() if share >= COLOUR_SHOWN)
+        unsure = tuple(i for i, s in shares.items() if COLOUR_ABSENT <= s < COLOUR_SHOWN)
+        words = ("grey", "gray") if colour == "grey" else (colour,)
+        groups.append(Group("colour", inside, unsure, (colour,), words))
+    return groups
+
+
+def _patterns(these: Sequence[Seen]) -> list[Group]:
+    unsure = _ids(these, lambda each: not each.about.traits)
+    groups = []
+    for trait, (before, after) in PATTERN_WORDS.items():
+        inside = tuple(each.about.id for each in these if trait in each.about.traits)
+        groups.append(Group("pattern", inside, unsure, (trait,), before, after))
+    return groups
+
+
+def _sizes(these: Sequence[Seen]) -> list[Group]:
+    """Small and big ones, where nothing is of a size between."""
+    order = sorted(these, key=lambda each: each.area)
+    ratios = [after.area / before.area for before, after in itertools.pairwise(order)]
+    cut = int(np.argmax(ratios)) + 1
+    areas = [each.area for each in order]
+    alike = areas[cut - 1] <= SAME_SIZE * areas[0] and areas[-1] <= SAME_SIZE * areas[cut]
+    if ratios[cut - 1] < SIZE_RATIO or not alike:
+        return []
+    small, big = ("small", "smaller", "little"), ("big", "large", "bigger", "larger")
+    return [
+        Group("size", tuple(each.about.id for each in order[:cut]), (), ("small",), small),
+        Group("size", tuple(each.about.id for each in order[cut:]), (), ("big",), big),
+    ]
+
+
+def _lights(these: Sequence[Seen]) -> list[Group]:
+    order = sorted(these, key=lambda each: each.light)
+    steps = [after.light - before.light for before, after in itertools.pairwise(order)]
+    cut = int(np.argmax(steps)) + 1
+    if steps[cut - 1] < LIGHT_APART or these[0].concept in COLOURLESS:
+        return []
+    dark, bright = order[:cut], order[cut:]
+    return [
+        Group("light", tuple(e.about.id for e in dark), (), ("dark",), ("dark", "darker")),
+        Group("light", tuple(e.about.id for e in bright), (), ("bright",), ("bright", "brighter")),
+    ]
+
+
+def _sides(these: Sequence[Seen]) -> list[Group]:
+    groups = []
+    for side, words in SIDE_WORDS.items():
+        places = {each.about.id: each.x if side in ("left", "right") else each.y for each in these}
+        away = {i: p if side in ("left", "top") else 1 - p for i, p in places.items()}
+        inside = tuple(i for i, far in away.items() if far <= SIDE)
+        unsure = tuple(i for i, far in away.items() if SIDE < far < 1 - SIDE)
+        groups.append(Group("side", inside, unsure, (side,), (), words))
+    return groups
+
+
+def _rows(these: Sequence[Seen]) -> list[Group]:
+    """Rows and columns, where the things stand in such."""
+    groups = []
+    for name, ends, at in (("row", ("top", "bottom"), "y"), ("column", ("left", "right"), "x")):
+        lines = _lines(these, at)
+        if len(lines) < 2 or min(len(line) for line in lines) < 2:
+            continue
+        for number, line in enumerate(lines):
+            ids = tuple(each.about.id for each in line)
+            for end, rank in zip(ends, (number, len(lines) - 1 - number), strict=True):
+                if rank == 0:
+                    words = (f"{end} {name} of {{}}", f"in the {end} {name}")
+                    groups.append(Group("row", ids, (), (end,), (), words))
+                elif rank <= len(ORDINALS) and len(lines) > 2:
+                    words = (
+                        f"{ORDINALS[rank - 1]} {name} of {{}} from the {end}",
+                        f"in the {ORDINALS[rank - 1]} {name} from the {end}",
+                    )
+                    groups.append(Group("row", ids, (), (end,), (), words))
+    return groups
+
+
+def _lines(these: Sequence[Seen], at: Literal["x", "y"] | str) -> list[list[Seen]]:
+    """The things, by row or column; none where these are not clear."""
+    order = sorted(these, key=lambda each: float(getattr(each, at)))
+    places = np.array([getattr(each, at) for each in order])
+    steps = np.diff(places)
+    low, high = f"{at}0", f"{at}1"
+    size = float(np.median([getattr(each, high) - getattr(each, low) for each in order]))
+    breaks = np.flatnonzero(steps > 0.7 * size) + 1
+    lines = [list(line) for line in np.split(np.array(order, object), breaks)]
+    spread = max(float(getattr(line[-1], at) - getattr(line[0], at)) for line in lines)
+    gaps = steps[breaks - 1]
+    clear = len(gaps) > 0 and float(gaps.min()) >= ROW_APART * max(spread, 0.01)
+    return lines if clear else []
