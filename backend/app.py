@@ -1,32 +1,22 @@
-"""The routes that Label Studio calls, on FastAPI.
-
-Each handler reads raw bytes and hands them to the service in a thread of a bounded pool; the JSON
-is parsed once and written once, by orjson, since a mask is a list of some ten thousand numbers.
-"""
+"""The web application: Label Studio's routes, the JSON API and the dashboard in one FastAPI app."""
 
 import logging
-import time
-from collections.abc import AsyncIterator, Callable
+import sys
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version as version_of
-from typing import Annotated, Any
 
 import anyio.to_thread
 import orjson
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
 from starlette.routing import Match
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend import access, metrics, openapi
-from backend.contract import Project
-from backend.errors import BackendError, NotJsonError
-from backend.jobs import api as jobs
-from backend.reports import api as reports
-from backend.service import Service
-from backend.serving import tame_malloc
-from backend.settings import Settings, get_settings
+from backend.api import jobs, label_studio, middleware, reports
+from backend.api.service import Service
+from backend.errors import BackendError
+from backend.settings import MIB, Settings, get_settings
 from backend.web.mounting import add_dashboard
 from backend.web.warming import warm
 from model.errors import PhraseClickError
@@ -36,10 +26,6 @@ _log = logging.getLogger(__name__)
 # Requests worked on at once: enough that those who wait for pictures do not hold up the others, and
 # few enough that twenty annotators' large pictures do not lie in memory at the same time.
 _THREADS = 16
-
-_UNFORESEEN = "The backend failed on this request; its log holds the cause."
-
-_ROUTES = frozenset({"/health", "/setup", "/predict", "/webhook", "/metrics", "/versions"})
 
 
 def serving_app() -> FastAPI:
@@ -75,116 +61,42 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
         swagger_ui_parameters={"validatorUrl": None},
     )
     app.state.service = service
-    _add_routes(app)
+    app.include_router(label_studio.router)
     app.include_router(reports.router)
     app.include_router(jobs.router)
     add_dashboard(app)
     app.add_exception_handler(PhraseClickError, _refused)
     app.add_exception_handler(RequestValidationError, _not_readable)
     app.add_exception_handler(405, _wrong_method)
-    app.add_middleware(Measured, service=lambda: app.state.service)
-    access.guard(app, settings)
+    app.add_middleware(middleware.Measured, metrics=lambda: app.state.service.metrics)
+    middleware.guard(app, settings)
     return app
 
 
-async def _body(request: Request) -> bytes:
-    return await request.body()
+def tame_malloc() -> None:
+    """Have large pictures and masks given back to the system as soon as they are done with.
 
+    With one arena per thread, and with thresholds that grow with what was ever freed, glibc keeps
+    the free memory of every thread that once decoded a large picture: 400 MB after an hour.
+    """
+    if sys.platform != "linux":
+        return
+    import ctypes
 
-# Not a plain function: those go to the thread pool, where /health would wait for a free thread.
-async def _service(request: Request) -> Service:
-    service: Service = request.app.state.service
-    return service
-
-
-Body = Annotated[bytes, Depends(_body)]
-Served = Annotated[Service, Depends(_service)]
-
-
-def _add_routes(app: FastAPI) -> None:
-    @app.get(
-        "/health",
-        responses={200: openapi.HEALTH_ANSWER, 422: openapi.REFUSALS[422]},
-        response_class=Response,
-    )
-    async def health(service: Served, project: str = "") -> Response:
-        """Whether the server answers, with which model; open to all, never behind a busy thread."""
-        told = service.health(project)
-        return _json({"status": "UP", "model_loaded": True, "version": app.version, **told})
-
-    @app.post(
-        "/setup",
-        responses={200: openapi.SETUP_ANSWER, **openapi.REFUSALS},
-        openapi_extra=openapi.SETUP,
-        response_class=Response,
-    )
-    def setup(body: Body, service: Served) -> Response:
-        """A project connects. A labeling config that cannot work is refused with a sentence."""
-        return _json(service.setup(_read(body)))
-
-    @app.post(
-        "/predict",
-        responses={200: openapi.PREDICT_ANSWER, **openapi.REFUSALS},
-        openapi_extra=openapi.PREDICT,
-        response_class=Response,
-    )
-    def predict(body: Body, service: Served) -> Response:
-        """Masks for a click or a phrase (context filled) or for many tasks (context null)."""
-        return _json(service.predict(_read(body)))
-
-    @app.post(
-        "/webhook",
-        responses={200: openapi.WEBHOOK_ANSWER, **openapi.REFUSALS},
-        openapi_extra=openapi.WEBHOOK,
-        response_class=Response,
-    )
-    def webhook(body: Body, service: Served) -> Response:
-        """Something happened in Label Studio: kept at once, taken in by the worker."""
-        return _json(service.webhook(body, _read(body)))
-
-    @app.get(
-        "/metrics",
-        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
-        response_class=Response,
-    )
-    def figures(service: Served) -> Response:
-        """For Prometheus."""
-        return Response(service.figures(), media_type=metrics.CONTENT_TYPE)
-
-    @app.get("/versions", responses={200: openapi.VERSIONS_ANSWER}, response_class=Response)
-    def versions(body: Body, service: Served) -> Response:
-        """The model versions that a project can have, and the one that serves it."""
-        asked = _read(body) if body else None
-        named = asked.get("project") if isinstance(asked, dict) else None
-        return _json(service.versions(Project.read(named) if named else None))
-
-    # Label Studio itself asks this way.
-    app.post(
-        "/versions",
-        operation_id="versions_as_label_studio_asks",
-        responses={200: openapi.VERSIONS_ANSWER},
-        response_class=Response,
-    )(versions)
-
-
-def _read(body: bytes) -> Any:
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise NotJsonError(
-            f"The request's body is not JSON ({error.msg} at character {error.pos})."
-        ) from None
-
-
-def _json(content: Any, status: int = 200) -> Response:
-    return Response(orjson.dumps(content), status, media_type="application/json")
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "mallopt"):  # musl, which has no such habits
+        return
+    m_arena_max, m_mmap_threshold, m_trim_threshold = -8, -3, -1
+    libc.mallopt(m_arena_max, 2)
+    libc.mallopt(m_mmap_threshold, 4 * MIB)
+    libc.mallopt(m_trim_threshold, 8 * MIB)
 
 
 async def _refused(request: Request, error: Exception) -> Response:
     status = error.status if isinstance(error, BackendError) else 500
     if isinstance(error, PhraseClickError) and status >= 500:
         _log.error("%s %s: %s", request.method, request.url.path, error)
-    return _json({"detail": str(error)}, status)
+    return _sentence(str(error), status)
 
 
 async def _not_readable(request: Request, error: Exception) -> Response:
@@ -192,7 +104,7 @@ async def _not_readable(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     wrong = error.errors()[0]
     name = ".".join(str(part) for part in wrong["loc"][1:]) or "The body"
-    return _json({"detail": f"{name}: {wrong['msg']}."}, 422)
+    return _sentence(f"{name}: {wrong['msg']}.", 422)
 
 
 async def _wrong_method(request: Request, error: Exception) -> Response:
@@ -205,47 +117,10 @@ async def _wrong_method(request: Request, error: Exception) -> Response:
             for route in request.app.routes
         )
     )
-    answer = _json({"detail": f"Use {' or '.join(allowed)} here."}, 405)
+    answer = _sentence(f"Use {' or '.join(allowed)} here.", 405)
     answer.headers["Allow"] = ", ".join(allowed)
     return answer
 
 
-def _of_the_api(scope: Scope) -> str:
-    """The path as the route writes it, so that no project and no task has a figure of its own."""
-    path: str = getattr(scope.get("route"), "path", "")
-    if scope["path"].startswith("/dashboard"):
-        return "/dashboard"
-    return path if path.startswith("/api/") else "other"
-
-
-class Measured:
-    """Times every request; what nobody foresaw becomes a sentence, and a traceback in the log."""
-
-    def __init__(self, app: ASGIApp, service: Callable[[], Service]) -> None:
-        self._app = app
-        self._service = service
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        figures = self._service().metrics
-        started = time.perf_counter()
-        status = 0
-
-        async def noted(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, noted)
-        except Exception as error:
-            _log.exception("%s %s failed", scope["method"], scope["path"])
-            figures.failure(error)
-            if status:
-                raise
-            await _json({"detail": _UNFORESEEN}, 500)(scope, receive, noted)
-        route = scope["path"] if scope["path"] in _ROUTES else _of_the_api(scope)
-        figures.request(route, status, time.perf_counter() - started)
+def _sentence(detail: str, status: int) -> Response:
+    return Response(orjson.dumps({"detail": detail}), status, media_type="application/json")

@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,6 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
-
-from backend.standing import Standing
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -50,6 +49,17 @@ _SECONDS = (
 
 
 _SIGNS = {"positive_click": "positive", "negative_click": "negative", "phrase": "phrase"}
+
+
+@dataclass(frozen=True)
+class Gauges:
+    """What waits and runs at one moment, as the database has it."""
+
+    labels: Mapping[tuple[str, str], int] = field(default_factory=dict)  # (project, what)
+    deliveries: Mapping[str, int] = field(default_factory=dict)  # waiting, given up
+    jobs: Mapping[tuple[str, str], int] = field(default_factory=dict)  # (kind, state)
+    processes: Mapping[str, int] = field(default_factory=dict)  # that live, by kind
+    champions: Mapping[str, str] = field(default_factory=dict)  # project -> version
 
 
 class Metrics:
@@ -186,7 +196,7 @@ class Metrics:
         for version in versions:
             self._model.labels(version).set(1)
 
-    def standing(self, now: Standing) -> None:
+    def gauges(self, now: Gauges) -> None:
         """What the database holds at this moment."""
         self._now.told(now)
 
@@ -204,17 +214,17 @@ class _Now(Collector):
     """What the database held when it was last looked at."""
 
     def __init__(self) -> None:
-        self.standing = Standing()
+        self.gauges = Gauges()
         self._labels: dict[tuple[str, str], int] = {}
 
-    def told(self, now: Standing) -> None:
+    def told(self, now: Gauges) -> None:
         """What it holds now. What was counted of labels before and is no more becomes 0."""
         self._labels = {**dict.fromkeys(self._labels, 0), **now.labels}
-        self.standing = now
+        self.gauges = now
 
     def collect(self) -> Iterator[Metric]:
         """As gauges; but for labels, what is no more has none."""
-        now = self.standing
+        now = self.gauges
         yield _gauge(
             "labels",
             "Accepted labels in the database, by project and by what became of them.",

@@ -18,8 +18,8 @@ from label_studio_ml import api
 from label_studio_ml import model as stock
 from label_studio_ml.model import LabelStudioMLBase
 
-from backend.contract import Project
-from backend.service import Service
+from backend.api.service import Service
+from backend.label_studio.payloads import Project
 from backend.settings import get_settings
 
 _log = logging.getLogger(__name__)

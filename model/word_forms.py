@@ -10,13 +10,16 @@ import re
 from collections.abc import Container, Iterator
 
 IRREGULAR = {
+    "cacti": "cactus",
     "children": "child",
     "feet": "foot",
+    "fungi": "fungus",
     "geese": "goose",
     "knives": "knife",
     "leaves": "leaf",
     "men": "man",
     "mice": "mouse",
+    "nuclei": "nucleus",
     "oxen": "ox",
     "people": "person",
     "shelves": "shelf",

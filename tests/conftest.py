@@ -16,7 +16,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 # Tests that share a Label Studio, and those that take longest: they begin first.
-TOGETHER = ("tests/e2e", "tests/backend/connecting")
+TOGETHER = ("tests/e2e", "tests/backend/cli/connecting")
 LONGEST = ("tests/e2e", "tests/backend/learning")
 
 

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backend import brush
 from backend.errors import DemoError
-from backend.label_config import ClickControl, ImageControls
-from backend.label_studio import LabelStudio
-from backend.trial_click import read_answer
+from backend.label_studio import rle
+from backend.label_studio.client import LabelStudio
+from backend.label_studio.config import ClickControl, ImageControls
+from backend.label_studio.trial_click import read_answer
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class Annotator:
             raise DemoError(sentence)
         result = answer["data"]["result"]
         region = next(item for item in result if "rle" in item["value"])
-        mask = brush.decode(
+        mask = rle.decode(
             region["value"]["rle"], region["original_width"], region["original_height"]
         )
         said = " ".join(item["value"]["text"][0] for item in result if item["type"] == "textarea")

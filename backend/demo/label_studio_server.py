@@ -17,8 +17,8 @@ from pathlib import Path
 
 import requests
 
-from backend.demo.child import Child, Progress, free_port
 from backend.errors import DemoError
+from backend.worker.child_process import Child, Progress, free_port
 
 ENVIRONMENT = ".venv-label-studio"
 DATABASE = "label_studio.sqlite3"

@@ -12,15 +12,15 @@ from statistics import mean
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from backend.database import Database
+from backend.db.engine import Database
 from backend.demo.team import Labeled, Team
 from backend.demo.workshop import LABEL, bench
 from backend.errors import DemoError
+from backend.jobs.queue import Jobs
 from backend.jobs.records import TRAINING, Job
-from backend.jobs.store import Jobs
-from backend.label_config import LabelConfig
-from backend.label_studio import LabelStudio
-from backend.registry.registry import Registry
+from backend.label_studio.client import LabelStudio
+from backend.label_studio.config import LabelConfig
+from backend.registry.versions import Registry
 from backend.reports.document import json_text
 from backend.reports.output import write_text
 from backend.reports.page import render

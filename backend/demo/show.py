@@ -19,21 +19,21 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from backend import brush
-from backend.backend_seen import BackendSeen
-from backend.checkup import Checkup
 from backend.demo import loop
 from backend.demo.annotator import Annotator
-from backend.demo.child import Child, free_port
 from backend.demo.label_studio_server import LabelStudioServer, label_studio
 from backend.demo.overlay import save_overlay
 from backend.demo.photographs import PHOTOGRAPHS, Photograph
 from backend.demo.story import SCENES, Step, overlap, play
 from backend.errors import DemoError
-from backend.kept_access import KeptAccess, keep_access
-from backend.label_config import LabelConfig
-from backend.label_studio import LabelStudio
+from backend.label_studio import rle
+from backend.label_studio.backend_probe import BackendSeen
+from backend.label_studio.client import LabelStudio
+from backend.label_studio.config import LabelConfig
+from backend.label_studio.credentials import KeptAccess, keep_access
+from backend.label_studio.diagnostics import Checkup
 from backend.settings import Settings
+from backend.worker.child_process import Child, free_port
 from model.errors import PhraseClickError
 
 _CONFIG = Path(__file__).resolve().parents[2] / "plugin_config" / "click_and_phrase.xml"
@@ -279,7 +279,7 @@ def _submitted(
 
 def _masks(annotations: list[dict[str, Any]], wanted: int) -> list[np.ndarray[Any, Any]]:
     return [
-        brush.decode(region["value"]["rle"], region["original_width"], region["original_height"])
+        rle.decode(region["value"]["rle"], region["original_width"], region["original_height"])
         for annotation in annotations
         if annotation["id"] == wanted
         for region in annotation["result"]

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from backend import brush
 from backend.demo.annotator import Annotator, Point
 from backend.demo.story import overlap
 from backend.demo.workshop import LABEL, Bench
-from backend.label_config import ImageControls
-from backend.label_studio import LabelStudio
-from backend.label_studio_host import Json
+from backend.label_studio import rle
+from backend.label_studio.client import LabelStudio
+from backend.label_studio.config import ImageControls
+from backend.label_studio.host import Json
 from training.evaluation.protocol import Target, next_click
 
 # Good enough to be mended by hand rather than clicked on.
@@ -73,5 +73,5 @@ class Team:
             shown = annotator.click(Point(int(x), int(y), positive=positive)).mask
             ious.append(overlap(shown, mask))
         region = annotator.shown.region
-        value = {**region["value"], "rle": brush.encode(mask)}
+        value = {**region["value"], "rle": rle.encode(mask)}
         return {**region, "value": value, "origin": "manual"}, ious

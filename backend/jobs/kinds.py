@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from backend.database import Database
+from backend.db.engine import Database
 from backend.errors import JobError
 from backend.jobs.progress import Progress
 from backend.jobs.records import REPLAY, SCORING, TRAINING, Job
@@ -23,9 +23,9 @@ class _Kind:
 
 
 _kinds: dict[str, _Kind] = {
-    TRAINING: _Kind(("backend.learning.pipeline", "train"), True),
-    SCORING: _Kind(("backend.learning.scoring", "score"), True),
-    REPLAY: _Kind(("backend.reports.replay", "replay"), True),
+    TRAINING: _Kind(("backend.learning.train_job", "train"), True),
+    SCORING: _Kind(("backend.learning.score_job", "score"), True),
+    REPLAY: _Kind(("backend.learning.replay_job", "replay"), True),
 }
 
 
@@ -33,7 +33,7 @@ def register(name: str, work: Work, *, network: bool = False) -> None:
     """Have jobs of this name (16 characters at most) done so, in this process, from now on.
 
     A program that has kinds of its own, or a test, registers them and then calls
-    ``backend.work.run_worker``.
+    ``backend.worker.celery_app.run_worker``.
     """
     _kinds[name] = _Kind(work, network)
 

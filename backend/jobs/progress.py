@@ -14,7 +14,8 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from backend.database import Database
+from backend.db import job_tables
+from backend.db.engine import Database
 from backend.errors import (
     CancelledError,
     DatabaseError,
@@ -22,11 +23,11 @@ from backend.errors import (
     LostLeaseError,
     OverdueError,
 )
-from backend.jobs import leases, rows
-from backend.jobs.leases import Lease
-from backend.jobs.precedence import training_waits
+from backend.jobs import lease
+from backend.jobs.lease import Lease
+from backend.jobs.priority import training_waits
+from backend.jobs.queue import cancelled_by
 from backend.jobs.records import TRAINING, Job
-from backend.jobs.store import cancelled_by
 
 _log = logging.getLogger(__name__)
 
@@ -124,7 +125,7 @@ class Progress:
         Raises CancelledError; then nothing may be written.
         """
         self.held(connection)
-        asked = rows.locked_job(connection, self.job.id)
+        asked = job_tables.locked_job(connection, self.job.id)
         if asked is not None and asked.cancel_asked_at is not None:
             raise self._stop(CancelledError(cancelled_by(asked.cancel_asked_by)))
 
@@ -132,7 +133,7 @@ class Progress:
 
     def held(self, connection: Connection) -> None:
         """Raise LostLeaseError unless this worker still has the job, until the transaction ends."""
-        if not leases.holds(connection, self._lease):
+        if not lease.holds(connection, self._lease):
             raise self._stop(_lost())
 
     def start(self) -> None:
@@ -150,11 +151,11 @@ class Progress:
         to be followed by ``written`` with this number of lines, once that has been committed."""
         with self._lock:
             told, lines = dict(self._told), list(self._lines)
-        here = rows.jobs.c.id == self.job.id
+        here = job_tables.jobs.c.id == self.job.id
         told["heartbeat_at"] = datetime.now(UTC)
-        connection.execute(update(rows.jobs).where(here).values(told))
+        connection.execute(update(job_tables.jobs).where(here).values(told))
         if lines:
-            connection.execute(insert(rows.log), lines)
+            connection.execute(insert(job_tables.log), lines)
         return len(lines)
 
     def written(self, number: int) -> None:
@@ -169,7 +170,7 @@ class Progress:
     def beat(self) -> None:
         """One heartbeat: it lives, this is how far it is, and is it to go on?"""
         with self._database.write() as connection:
-            lives = leases.beat(connection, self._lease)
+            lives = lease.beat(connection, self._lease)
             number = self.write(connection) if lives else 0
         if not lives:
             self._stop(_lost())
@@ -208,13 +209,13 @@ class Progress:
             return
         try:
             with self._database.read() as connection:
-                if not leases.looks_held(connection, self._lease):
+                if not lease.looks_held(connection, self._lease):
                     self._stop(_lost())
                     return
                 asked = connection.execute(
-                    select(rows.jobs.c.cancel_asked_at, rows.jobs.c.cancel_asked_by).where(
-                        rows.jobs.c.id == self.job.id
-                    )
+                    select(
+                        job_tables.jobs.c.cancel_asked_at, job_tables.jobs.c.cancel_asked_by
+                    ).where(job_tables.jobs.c.id == self.job.id)
                 ).first()
                 if asked is not None and asked.cancel_asked_at is not None:
                     self._stop(CancelledError(cancelled_by(asked.cancel_asked_by)))

@@ -9,11 +9,12 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, select, update
 
-from backend.database import Database
-from backend.jobs import labels, plans, rows, timetable
-from backend.jobs.labels import NewLabels
+from backend.db import job_tables
+from backend.db.engine import Database
+from backend.jobs import cron, new_labels, schedules
+from backend.jobs.new_labels import NewLabels
+from backend.jobs.queue import ask
 from backend.jobs.records import TRAINING, Job
-from backend.jobs.store import ask
 from backend.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -24,7 +25,7 @@ def by_labels(database: Database, settings: Settings, now: datetime) -> list[Job
     if not settings.learn:
         return []
     with database.read() as connection:
-        found = {key: each.untried for key, each in labels.count(connection).items()}
+        found = {key: each.untried for key, each in new_labels.count(connection).items()}
     asked = []
     for project, untried in found.items():
         job = _by_labels(database, settings, project, untried, now)
@@ -36,7 +37,7 @@ def by_labels(database: Database, settings: Settings, now: datetime) -> list[Job
 def by_schedule(database: Database, settings: Settings, now: datetime) -> list[Job]:
     """Ask for a training of every project whose schedule is due; those asked for."""
     with database.read() as connection:
-        query = select(rows.plans.c.project).where(rows.plans.c.cron != "")
+        query = select(job_tables.plans.c.project).where(job_tables.plans.c.cron != "")
         projects = list(connection.execute(query).scalars())
     asked = []
     for project in projects:
@@ -50,22 +51,22 @@ def _by_labels(
     database: Database, settings: Settings, project: str, untried: int, now: datetime
 ) -> Job | None:
     with database.read() as connection:
-        plan = plans.plan(connection, project)
+        plan = schedules.plan(connection, project)
     enough = plan.after_labels or settings.learn_after_labels
     if plan.paused or untried < enough:
         return None
     with database.write() as connection:
-        rows.lock(connection, rows.lease_name(TRAINING, project))
+        job_tables.lock(connection, job_tables.lease_name(TRAINING, project))
         waits = connection.execute(
-            select(rows.jobs.c.trigger, rows.jobs.c.request).where(
-                rows.jobs.c.project == project,
-                rows.jobs.c.kind == TRAINING,
-                rows.jobs.c.state == "queued",
+            select(job_tables.jobs.c.trigger, job_tables.jobs.c.request).where(
+                job_tables.jobs.c.project == project,
+                job_tables.jobs.c.kind == TRAINING,
+                job_tables.jobs.c.state == "queued",
             )
         ).first()
         if waits is None:
             # Under the lock: a training that began meanwhile has read them.
-            untried = labels.count(connection, project).get(project, NewLabels()).untried
+            untried = new_labels.count(connection, project).get(project, NewLabels()).untried
             if untried < enough:
                 return None
         elif waits.trigger != "labels" or waits.request.get("labels", 0) >= untried:
@@ -84,11 +85,11 @@ def _by_labels(
 def _by_schedule(database: Database, settings: Settings, project: str, now: datetime) -> Job | None:
     with database.write() as connection:
         # A lease's row first, as everybody does who takes both.
-        rows.lock(connection, rows.lease_name(TRAINING, project))
-        plan = plans.locked(connection, project)
+        job_tables.lock(connection, job_tables.lease_name(TRAINING, project))
+        plan = schedules.locked(connection, project)
         if not plan.cron:
             return None
-        due = timetable.look(plan.cron, now, plan.due_at, plan.ran_at)
+        due = cron.look(plan.cron, now, plan.due_at, plan.ran_at)
         if not due.now:
             if due.next != plan.due_at:
                 _put(connection, project, due_at=due.next)
@@ -96,12 +97,12 @@ def _by_schedule(database: Database, settings: Settings, project: str, now: date
         _put(connection, project, due_at=due.next, ran_at=now)
         if plan.paused or not settings.learn:
             return None
-        if not labels.count(connection, project).get(project, NewLabels()).new:
+        if not new_labels.count(connection, project).get(project, NewLabels()).new:
             _log.info("Project %s: its schedule is due, but no label is new.", project)
             return None
         return ask(connection, project, TRAINING, trigger="schedule", by=plan.cron, now=now)
 
 
 def _put(connection: Connection, project: str, **values: datetime) -> None:
-    here = rows.plans.c.project == project
-    connection.execute(update(rows.plans).where(here).values(values))
+    here = job_tables.plans.c.project == project
+    connection.execute(update(job_tables.plans).where(here).values(values))

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, Table, delete, insert, select
 
-from backend.database import Database
-from backend.learning.tables import GatePictureRow
+from backend.db.engine import Database
+from backend.db.models.learning import GatePictureRow
 
 _pictures: Table = GatePictureRow.__table__  # type: ignore[assignment]
 

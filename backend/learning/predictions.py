@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from backend.label_studio import LabelStudio
-from backend.label_studio_host import Json
+from backend.label_studio.client import LabelStudio
+from backend.label_studio.host import Json
 
 
 class Predictions:

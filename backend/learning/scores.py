@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Table, select, update
 
-from backend.database import Database, insert_of
-from backend.jobs.tables import ScoreRow
+from backend.db.engine import Database, insert_of
+from backend.db.models.jobs import ScoreRow
 
 Method = Literal["clicks", "saving", "uncertainty", "random"]
 METHODS: tuple[Method, ...] = ("clicks", "saving", "uncertainty", "random")

@@ -20,6 +20,6 @@ def resolve(name: str, settings: Settings) -> Path:
     "champion" or "champion:6" (of project 6), or the folder of a checkpoint itself. Raises
     VersionError, StorageError or CheckpointError.
     """
-    from backend.registry.resolving import resolve as find
+    from backend.registry.lookup import resolve as find
 
     return find(name, settings)

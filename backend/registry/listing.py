@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from backend.registry.records import BASE, EVERYONE, Champions, Version
-from backend.registry.registry import Registry
+from backend.registry.versions import Registry
 
 _LOG_LINES = 10
 

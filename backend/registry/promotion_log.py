@@ -7,9 +7,9 @@ from typing import Literal
 
 from sqlalchemy import Connection, Table, func, insert, select, text
 
-from backend.database import Database
+from backend.db.engine import Database
+from backend.db.models.registry import PromotionRow, VersionRow
 from backend.registry.records import Promotion
-from backend.registry.tables import PromotionRow, VersionRow
 
 _promotions: Table = PromotionRow.__table__  # type: ignore[assignment]
 _versions: Table = VersionRow.__table__  # type: ignore[assignment]

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from backend.contract import Project
+from backend.label_studio.payloads import Project
 
 # base: came with the product or the settings, not in the store. candidate: not judged yet.
 # accepted, rejected: by the gate. pruned: the files are gone, the row stays.
@@ -15,6 +15,9 @@ State = Literal["base", "candidate", "accepted", "rejected", "pruned"]
 BASE = ""
 # Where a project is asked for, '' is all of them that have no champion of their own.
 EVERYONE = ""
+# An object finishes on the model version that it began with. One taken up again after a night, or
+# after it was submitted, is a new piece of work and meets the champion.
+GOES_ON_FOR = timedelta(hours=12)
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, Table, delete, exists, func, insert, or_, select
 
-from backend.database import Database, insert_of
-from backend.reports.drawing import Drawing, costs, draw, living, served_masks, times
-from backend.samples import rows
-from backend.samples.annotation import News
-from backend.tables import EventRow, TargetRow
+from backend.db import sample_tables
+from backend.db.engine import Database, insert_of
+from backend.db.models.core import EventRow, TargetRow
+from backend.label_studio.annotations import News
+from backend.reports.compute_cost import Drawing, costs, draw, living, served_masks, times
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Costs:
             with self._database.read() as connection:
                 drawing = draw(connection, project, task, now)
             with self._database.write() as connection:
-                rows.lock(connection, project)
+                sample_tables.lock(connection, project)
                 if living(connection, project, task) == drawing.versions:
                     _write(connection, drawing)
                     return
@@ -85,15 +85,15 @@ class Costs:
         waits = (
             exists()
             .where(
-                rows.annotations.c.project == served_masks.c.project,
-                rows.annotations.c.task_id == served_masks.c.task_id,
-                rows.annotations.c.gone_at.is_(None),
+                sample_tables.annotations.c.project == served_masks.c.project,
+                sample_tables.annotations.c.task_id == served_masks.c.task_id,
+                sample_tables.annotations.c.gone_at.is_(None),
             )
             .where(
                 ~exists().where(
-                    times.c.project == rows.annotations.c.project,
-                    times.c.annotation_id == rows.annotations.c.annotation_id,
-                    times.c.drawn == rows.annotations.c.digest,
+                    times.c.project == sample_tables.annotations.c.project,
+                    times.c.annotation_id == sample_tables.annotations.c.annotation_id,
+                    times.c.drawn == sample_tables.annotations.c.digest,
                 )
             )
         )
@@ -157,7 +157,7 @@ def _forget_times(connection: Connection, project: str, numbers: Collection[int]
 
 def _undrawn(connection: Connection) -> Iterator[Place]:
     """Living annotations of which this version, or none, was drawn."""
-    it = rows.annotations.c
+    it = sample_tables.annotations.c
     same = (times.c.project == it.project) & (times.c.annotation_id == it.annotation_id)
     query = (
         select(it.project, it.task_id)
@@ -174,7 +174,7 @@ def _undrawn(connection: Connection) -> Iterator[Place]:
 
 def _buried(connection: Connection) -> Iterator[Place]:
     """Costs of annotations that are gone."""
-    it = rows.annotations.c
+    it = sample_tables.annotations.c
     standing = exists().where(
         it.project == costs.c.project,
         it.annotation_id == costs.c.annotation_id,
@@ -187,7 +187,7 @@ def _buried(connection: Connection) -> Iterator[Place]:
 
 def _clicked(connection: Connection) -> Iterator[Place]:
     """Tasks with an annotation and an event that came after it was drawn."""
-    it = rows.annotations.c
+    it = sample_tables.annotations.c
     same = (times.c.project == it.project) & (times.c.annotation_id == it.annotation_id)
     drawn = (
         select(it.project, it.task_id, func.min(times.c.through).label("through"))

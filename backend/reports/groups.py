@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from backend.errors import ReportError
+from backend.reports.cost_frame import Flags, Ledger
 from backend.reports.estimate import histogram_of, mean_of, spread_of
-from backend.reports.ledger import Flags, Ledger
-from backend.reports.log_sums import Ints
+from backend.reports.event_totals import Ints
 from backend.reports.records import BYS, MOST, By, GroupCost, Week, Where
 
 _WEEK_S = 7 * 86_400

@@ -4,11 +4,11 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Table, select
 
-from backend.memory.masks import PackedMask
+from backend.db import sample_tables
+from backend.db.models.core import EventRow
+from backend.db.models.reports import RegionCostRow, ServedMaskRow
+from backend.db.packed_mask import PackedMask
 from backend.reports.records import ServedStep
-from backend.reports.tables import RegionCostRow, ServedMaskRow
-from backend.samples import rows
-from backend.tables import EventRow
 
 _costs: Table = RegionCostRow.__table__  # type: ignore[assignment]
 _served: Table = ServedMaskRow.__table__  # type: ignore[assignment]
@@ -84,7 +84,7 @@ def _accepted(
 ) -> PackedMask | None:
     if annotation_id is None:
         return None
-    it = rows.samples.c
+    it = sample_tables.samples.c
     query = select(it.width, it.height, it.mask).where(
         it.project == project, it.annotation_id == annotation_id, it.region_id == region_id
     )

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 import numpy as np
 from sqlalchemy import Connection
 
-from backend.contract import Project
+from backend.label_studio.payloads import Project
 from backend.registry import promotion_log
 from backend.registry.records import EVERYONE, Champions, Promotion
+from backend.reports.cost_frame import Flags, Ledger
 from backend.reports.estimate import around
-from backend.reports.ledger import Flags, Ledger
-from backend.reports.log_sums import Ints
+from backend.reports.event_totals import Ints
 from backend.reports.records import BeforeAfter, Interval, Mark, SizeClass, Stratum, size_class
 
 

@@ -10,15 +10,14 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from sqlalchemy import Connection, Table, func, select
 
-from backend.events import INTERACTIONS
-from backend.reports import ledger as ledgers
-from backend.reports.drawing import BRUSH
-from backend.reports.log_sums import COUNTS
+from backend.db import sample_tables
+from backend.db.models.core import INTERACTIONS, EventRow
+from backend.db.models.reports import AnnotationTimeRow, RegionCostRow
+from backend.reports import cost_frame as ledgers
+from backend.reports.compute_cost import BRUSH
+from backend.reports.event_totals import COUNTS
 from backend.reports.records import Reconciliation, Where
-from backend.reports.tables import AnnotationTimeRow, RegionCostRow
 from backend.reports.tasks import table
-from backend.samples import rows
-from backend.tables import EventRow
 
 _costs: Table = RegionCostRow.__table__  # type: ignore[assignment]
 _times: Table = AnnotationTimeRow.__table__  # type: ignore[assignment]
@@ -87,10 +86,13 @@ def _drawn(connection: Connection, project: str) -> set[_Key]:
 
 def _held(connection: Connection, project: str) -> set[_Key]:
     """The brush regions of the annotations that are not gone."""
-    it, of = rows.samples.c, rows.annotations.c
+    it, of = sample_tables.samples.c, sample_tables.annotations.c
     query = (
         select(it.annotation_id, it.brush, it.region_id)
-        .join(rows.annotations, (of.project == it.project) & (of.annotation_id == it.annotation_id))
+        .join(
+            sample_tables.annotations,
+            (of.project == it.project) & (of.annotation_id == it.annotation_id),
+        )
         .where(it.project == project, of.gone_at.is_(None), of.task_id.is_not(None))
     )
     found = connection.execute(query)
@@ -148,7 +150,7 @@ def _by_target(connection: Connection, project: str) -> Mapping[int, list[tuple[
 
 def _versions(connection: Connection, project: str) -> Iterator[str]:
     """Annotations that changed since they were drawn."""
-    it = rows.annotations.c
+    it = sample_tables.annotations.c
     same = (_times.c.project == it.project) & (_times.c.annotation_id == it.annotation_id)
     query = (
         select(it.annotation_id, _times.c.drawn, it.digest)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, Literal, TypeVar
 
-from backend.memory.masks import PackedMask
+from backend.db.packed_mask import PackedMask
 
 T = TypeVar("T")
 

@@ -5,10 +5,10 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, Table, func, literal, select, tuple_
 
-from backend.database import Database
+from backend.db import sample_tables
+from backend.db.engine import Database
+from backend.db.models.reports import AnnotationTimeRow, RegionCostRow
 from backend.reports.records import Page, RegionCost, Where
-from backend.reports.tables import AnnotationTimeRow, RegionCostRow
-from backend.samples import rows
 
 _costs: Table = RegionCostRow.__table__  # type: ignore[assignment]
 _times: Table = AnnotationTimeRow.__table__  # type: ignore[assignment]
@@ -52,18 +52,18 @@ def page(
 
 def people(connection: Connection, project: str) -> dict[int, str]:
     """Names of annotators by number, as far as Label Studio told them."""
-    same = (_times.c.project == rows.annotations.c.project) & (
-        _times.c.annotation_id == rows.annotations.c.annotation_id
+    same = (_times.c.project == sample_tables.annotations.c.project) & (
+        _times.c.annotation_id == sample_tables.annotations.c.annotation_id
     )
     query = (
-        select(rows.annotations.c.annotator, func.max(_times.c.owner))
+        select(sample_tables.annotations.c.annotator, func.max(_times.c.owner))
         .join(_times, same)
         .where(
-            rows.annotations.c.project == project,
-            rows.annotations.c.annotator.is_not(None),
+            sample_tables.annotations.c.project == project,
+            sample_tables.annotations.c.annotator.is_not(None),
             _times.c.owner != "",
         )
-        .group_by(rows.annotations.c.annotator)
+        .group_by(sample_tables.annotations.c.annotator)
     )
     return {row[0]: row[1] for row in connection.execute(query)}
 

@@ -11,15 +11,16 @@ from dataclasses import replace
 
 from sqlalchemy import Connection, select
 
-from backend.contract import number_of
-from backend.database import Database
+from backend.db.engine import Database
+from backend.db.models.core import EventRow, ProjectRow, SampledProjectRow
 from backend.errors import ReportError
-from backend.reports import ledger as ledgers
+from backend.label_studio.payloads import number_of
+from backend.reports import cost_frame as ledgers
 from backend.reports import promotions, regions
+from backend.reports.cost_frame import Ledger
 from backend.reports.estimate import mean_of
 from backend.reports.groups import groups, weeks
 from backend.reports.history import history
-from backend.reports.ledger import Ledger
 from backend.reports.reconciliation import reconcile
 from backend.reports.records import (
     BeforeAfter,
@@ -35,7 +36,6 @@ from backend.reports.records import (
     Where,
 )
 from backend.reports.tasks import table
-from backend.tables import EventRow, ProjectRow, SampledProjectRow
 
 EVERYTHING = Where()
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.errors import ReportError
-from backend.reports.ledger import Ledger, clicks_and_phrases
-from backend.reports.log_sums import COUNTS, Floats, Ints
+from backend.reports.cost_frame import Ledger, clicks_and_phrases
+from backend.reports.event_totals import COUNTS, Floats, Ints
 from backend.reports.records import TaskCost, Where
 
 _NOT_SORTED_BY = {"project", "regions", "versions", "labels", "annotators"}

@@ -6,8 +6,8 @@ from typing import Any
 
 from sqlalchemy import case, func, select
 
-from backend.database import Database
-from backend.samples import rows
+from backend.db import sample_tables
+from backend.db.engine import Database
 from backend.samples.rules import labeled
 
 SKIPPED = "skipped"
@@ -42,17 +42,17 @@ def count(database: Database, project: str) -> Counts:
     """Of a project, by its key."""
     with database.read() as connection:
         row = connection.execute(
-            select(rows.projects.c.asked_at, rows.projects.c.error).where(
-                rows.projects.c.key == project
+            select(sample_tables.projects.c.asked_at, sample_tables.projects.c.error).where(
+                sample_tables.projects.c.key == project
             )
         ).one_or_none()
         told = connection.execute(
             select(
-                rows.annotations.c.annotation_id,
-                rows.annotations.c.skipped,
-                rows.annotations.c.left_out,
-                rows.annotations.c.gone_at,
-            ).where(rows.annotations.c.project == project)
+                sample_tables.annotations.c.annotation_id,
+                sample_tables.annotations.c.skipped,
+                sample_tables.annotations.c.left_out,
+                sample_tables.annotations.c.gone_at,
+            ).where(sample_tables.annotations.c.project == project)
         ).all()
     everything = labeled(database, project)
     with_masks = {each.place.annotation_id for each in everything}
@@ -98,22 +98,22 @@ def gauges(database: Database) -> dict[tuple[str, str], int]:
     """A few of these figures for all projects, cheap enough to be asked for every few seconds:
     (project, name) -> number. Regions stand by the state of their picture."""
     label = case(
-        (rows.annotations.c.gone_at.is_not(None), "annotations deleted"),
-        (rows.annotations.c.skipped, "annotations skipped"),
+        (sample_tables.annotations.c.gone_at.is_not(None), "annotations deleted"),
+        (sample_tables.annotations.c.skipped, "annotations skipped"),
         else_="annotations accepted",
     )
-    project = rows.annotations.c.project
+    project = sample_tables.annotations.c.project
     of_annotations = select(project, label, func.count()).group_by(project, label)
-    state = rows.pictures.c.state
+    state = sample_tables.pictures.c.state
     of_regions = (
-        select(rows.samples.c.project, state, func.count())
+        select(sample_tables.samples.c.project, state, func.count())
         .join(
-            rows.pictures,
-            (rows.pictures.c.project == rows.samples.c.project)
-            & (rows.pictures.c.annotation_id == rows.samples.c.annotation_id)
-            & (rows.pictures.c.image == rows.samples.c.image),
+            sample_tables.pictures,
+            (sample_tables.pictures.c.project == sample_tables.samples.c.project)
+            & (sample_tables.pictures.c.annotation_id == sample_tables.samples.c.annotation_id)
+            & (sample_tables.pictures.c.image == sample_tables.samples.c.image),
         )
-        .group_by(rows.samples.c.project, state)
+        .group_by(sample_tables.samples.c.project, state)
     )
     with database.read() as connection:
         found = {(key, name): number for key, name, number in connection.execute(of_annotations)}

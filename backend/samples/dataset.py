@@ -13,16 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import select
 
-from backend.contract import number_of
-from backend.database import Database
+from backend.db import sample_tables
+from backend.db.engine import Database
+from backend.db.packed_mask import PackedMask
 from backend.errors import PictureError
-from backend.label_studio import LabelStudioHosts
-from backend.memory.masks import PackedMask
-from backend.pictures import Pictures
-from backend.projects import Projects
-from backend.samples import rows
+from backend.images.loader import Pictures
+from backend.label_studio.client import LabelStudioHosts
+from backend.label_studio.payloads import number_of
+from backend.label_studio.projects import Projects
+from backend.samples.image_check import Place, Sight
 from backend.samples.rules import Labeled, Split, labeled
-from backend.samples.sight import Place, Sight
 from backend.settings import Settings
 from training.data.layers import layered
 from training.data.sample import Expression, Sample, SampleObject
@@ -142,15 +142,15 @@ class AcceptedSamples:
     def _masks(self, each: Labeled) -> dict[int, NDArray[np.bool_]]:
         place = each.place
         columns = (
-            rows.samples.c.number,
-            rows.samples.c.region_id,
-            rows.samples.c.width,
-            rows.samples.c.height,
+            sample_tables.samples.c.number,
+            sample_tables.samples.c.region_id,
+            sample_tables.samples.c.width,
+            sample_tables.samples.c.height,
         )
-        query = select(*columns, rows.samples.c.mask).where(
-            rows.samples.c.project == place.project,
-            rows.samples.c.annotation_id == place.annotation_id,
-            rows.samples.c.image == place.image,
+        query = select(*columns, sample_tables.samples.c.mask).where(
+            sample_tables.samples.c.project == place.project,
+            sample_tables.samples.c.annotation_id == place.annotation_id,
+            sample_tables.samples.c.image == place.image,
         )
         with self._database.read() as connection:
             kept = {(row.number, row.region_id): row for row in connection.execute(query)}

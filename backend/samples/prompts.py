@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, RowMapping, Table, select
 
-from backend.contract import Project
-from backend.memory import answers
-from backend.memory.masks import PackedMask
-from backend.memory.target import Click, Target
-from backend.tables import EventRow, TargetRow
+from backend.db.models.core import EventRow, TargetRow
+from backend.db.packed_mask import PackedMask
+from backend.interaction import mask_history
+from backend.interaction.objects import Click, Target
+from backend.label_studio.payloads import Project
 
 _events: Table = EventRow.__table__  # type: ignore[assignment]
 _targets: Table = TargetRow.__table__  # type: ignore[assignment]
@@ -73,8 +73,8 @@ def _of_targets(
     connection: Connection, targets: Sequence[Target], accepted: PackedMask, saved: str
 ) -> Prompts:
     for target in targets:
-        kept = answers.of_target(connection, target.id)
-        turn = answers.recognise(connection, target, accepted, kept).turn
+        kept = mask_history.of_target(connection, target.id)
+        turn = mask_history.recognise(connection, target, accepted, kept).turn
         answer = next((each for each in kept if each.turn == turn), None)
         if answer is not None and not answer.by_hand:
             behind = dict(answer.clicks)

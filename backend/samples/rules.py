@@ -7,7 +7,7 @@ The rules, in this order:
 - Of several annotations of one picture in one task the ground truth counts, where none is marked as
   such the newest. The others say the same of the same objects: with them a picture would train and
   be measured as often as it has annotators.
-- The picture must be what it was when the masks were drawn (``sight``).
+- The picture must be what it was when the masks were drawn (``image_check``).
 - A label that the project's config no longer has names no category, but its mask is as good as any.
 - A region without clicks and phrase (drawn by hand, or accepted from a prediction) is a sample like
   the others: its prompts are simulated, as those of any data set are.
@@ -22,11 +22,11 @@ from typing import Any, Literal
 
 from sqlalchemy import RowMapping, Select, select
 
-from backend.database import Database
+from backend.db import sample_tables
+from backend.db.engine import Database
 from backend.errors import LabelConfigError
-from backend.label_config import LabelConfig
-from backend.samples import rows
-from backend.samples.sight import Place
+from backend.label_studio.config import LabelConfig
+from backend.samples.image_check import Place
 
 Split = Literal["train", "validation"]
 
@@ -81,7 +81,9 @@ def labeled(database: Database, project: str) -> list[Labeled]:
     """Everything accepted in a project (its key), task by task, each with its reason or none."""
     with database.read() as connection:
         xml = connection.execute(
-            select(rows.projects.c.label_config).where(rows.projects.c.key == project)
+            select(sample_tables.projects.c.label_config).where(
+                sample_tables.projects.c.key == project
+            )
         ).scalar()
         pictures = connection.execute(_picture_rows(project)).mappings().all()
         samples = connection.execute(_sample_rows(project)).mappings().all()
@@ -108,41 +110,45 @@ def projects(database: Database) -> list[str]:
     """The keys of all projects that ever had a label, or could have."""
     with database.read() as connection:
         return list(
-            connection.execute(select(rows.projects.c.key).order_by(rows.projects.c.key)).scalars()
+            connection.execute(
+                select(sample_tables.projects.c.key).order_by(sample_tables.projects.c.key)
+            ).scalars()
         )
 
 
 def _picture_rows(project: str) -> Select[Any]:
     """Newest annotation of a task first, ground truth before all."""
     told = (
-        rows.annotations.c.annotator,
-        rows.annotations.c.updated_at,
-        rows.annotations.c.ground_truth,
+        sample_tables.annotations.c.annotator,
+        sample_tables.annotations.c.updated_at,
+        sample_tables.annotations.c.ground_truth,
     )
     return (
-        select(rows.pictures, rows.annotations.c.task_id, *told)
+        select(sample_tables.pictures, sample_tables.annotations.c.task_id, *told)
         .join(
-            rows.annotations,
-            (rows.annotations.c.project == rows.pictures.c.project)
-            & (rows.annotations.c.annotation_id == rows.pictures.c.annotation_id),
+            sample_tables.annotations,
+            (sample_tables.annotations.c.project == sample_tables.pictures.c.project)
+            & (sample_tables.annotations.c.annotation_id == sample_tables.pictures.c.annotation_id),
         )
-        .where(rows.pictures.c.project == project)
+        .where(sample_tables.pictures.c.project == project)
         .order_by(
-            rows.annotations.c.task_id,
-            rows.pictures.c.image,
-            rows.annotations.c.ground_truth.desc(),
-            rows.annotations.c.updated_at.desc(),
-            rows.annotations.c.annotation_id.desc(),
+            sample_tables.annotations.c.task_id,
+            sample_tables.pictures.c.image,
+            sample_tables.annotations.c.ground_truth.desc(),
+            sample_tables.annotations.c.updated_at.desc(),
+            sample_tables.annotations.c.annotation_id.desc(),
         )
     )
 
 
 def _sample_rows(project: str) -> Select[Any]:
     """Without the masks."""
-    columns = [column for column in rows.samples.c if column.name != "mask"]
-    here = rows.samples.c.project == project
+    columns = [column for column in sample_tables.samples.c if column.name != "mask"]
+    here = sample_tables.samples.c.project == project
     return (
-        select(*columns).where(here).order_by(rows.samples.c.annotation_id, rows.samples.c.number)
+        select(*columns)
+        .where(here)
+        .order_by(sample_tables.samples.c.annotation_id, sample_tables.samples.c.number)
     )
 
 

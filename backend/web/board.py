@@ -10,16 +10,16 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from backend.contract import Project
-from backend.database import Database
+from backend.api.service import Service
+from backend.db.engine import Database
 from backend.errors import BackendError, JobError
-from backend.jobs.store import Jobs
-from backend.pictures import Pictures
-from backend.registry.registry import Registry
+from backend.images.loader import Pictures
+from backend.jobs.queue import Jobs
+from backend.label_studio.payloads import Project
+from backend.registry.versions import Registry
 from backend.reports.source import Reports
-from backend.service import Service
 from backend.settings import Settings
-from backend.web.mask_pictures import MaskPictures
+from backend.web.mask_images import MaskPictures
 from backend.web.rendering import Renderer
 from model.errors import PhraseClickError
 

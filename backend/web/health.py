@@ -9,16 +9,16 @@ from typing import Any
 from fastapi import Request, Response
 from sqlalchemy import Table, func, select
 
-from backend.contract import number_of
-from backend.deliveries import ATTEMPTS
+from backend.db import sample_tables as sampled
+from backend.db.models.core import Delivery
+from backend.db.models.registry import AnnouncementRow
 from backend.errors import StorageError
-from backend.processes import processes
-from backend.recent_errors import recent
-from backend.registry.tables import AnnouncementRow
+from backend.jobs.presence import processes
+from backend.jobs.recent_errors import recent
+from backend.label_studio.payloads import number_of
 from backend.reports.wording import counted
-from backend.samples import rows as sampled
-from backend.tables import Delivery
 from backend.web.board import Board, Dashboard, router
+from backend.worker.deliveries import ATTEMPTS
 
 pages = router()
 

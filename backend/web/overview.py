@@ -7,7 +7,7 @@ from fastapi import Request, Response
 from backend.reports.records import ProjectSummary
 from backend.web import charts, health
 from backend.web.board import Board, router
-from backend.web.learning import Standing, standings
+from backend.web.training_status import Standing, standings
 
 pages = router()
 

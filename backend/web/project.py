@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from fastapi import Request, Response
 from sqlalchemy import select
 
-from backend.database import Database
+from backend.db.engine import Database
+from backend.db.models.core import ProjectRow
 from backend.reports.records import BeforeAfter, By, GroupCost, Interval, Mark, OverTime
 from backend.settings import Settings
-from backend.tables import ProjectRow
 from backend.web import charts
 from backend.web.board import Board, router
-from backend.web.learning import standings
 from backend.web.replays import replays
+from backend.web.training_status import standings
 
 pages = router()
 

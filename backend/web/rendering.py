@@ -14,11 +14,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from backend.jobs import holder
+from backend.jobs import process_id
 from backend.reports import wording
 from backend.settings import Settings
 from backend.web import charts
-from backend.web.forms import Tokens, cookie_of, keep_cookie
+from backend.web.csrf import Tokens, cookie_of, keep_cookie
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -84,7 +84,7 @@ class Renderer:
             "size": size,
             "segment": segment,
             "short": short,
-            "holder": holder.short,
+            "holder": process_id.short,
         }
 
     def compile(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import Request, Response
 
-from backend.events import INTERACTIONS
+from backend.db.models.core import INTERACTIONS
 from backend.reports.records import RegionCost, ServedStep, Where
 from backend.web import project as projects
 from backend.web.board import Board, router

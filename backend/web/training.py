@@ -10,13 +10,13 @@ from fastapi import Form, Request, Response
 from fastapi.responses import JSONResponse
 
 from backend.errors import JobError
-from backend.jobs.plans import Plans
 from backend.jobs.records import REPLAY, SCORING, TRAINING, Job, LogLine
+from backend.jobs.schedules import Plans
 from backend.web import charts
 from backend.web.board import GENUINE, Board, router
-from backend.web.learning import standings
 from backend.web.rendering import HEADERS, asked_of, number_in
 from backend.web.replays import replay_of
+from backend.web.training_status import standings
 
 pages = router()
 

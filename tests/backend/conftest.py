@@ -16,9 +16,9 @@ import torch
 from PIL import Image
 from pydantic import SecretStr
 
-from backend import letterbox
-from backend.service import Service
+from backend.api.service import Service
 from backend.settings import Settings
+from backend.worker import webhook_inbox
 from model import checkpoint
 from model.config import ModelConfig
 from model.network.phraseclick import PhraseClick
@@ -133,7 +133,7 @@ def picture_host(_running_host: PictureHost) -> PictureHost:
 @pytest.fixture(autouse=True)
 def _patient_webhooks(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a busy machine, too, a webhook's row is there when the call returns."""
-    monkeypatch.setattr(letterbox, "PATIENCE_S", 20.0)
+    monkeypatch.setattr(webhook_inbox, "PATIENCE_S", 20.0)
 
 
 @pytest.fixture

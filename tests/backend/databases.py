@@ -12,8 +12,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from backend.database import Database
-from backend.demo.child import Child, free_port
+from backend.db.engine import Database
+from backend.worker.child_process import Child, free_port
 
 _numbers = itertools.count(1)
 

@@ -9,7 +9,7 @@ import boto3
 import pytest
 from s3fs import S3FileSystem
 
-from backend.demo.child import Child, free_port
+from backend.worker.child_process import Child, free_port
 
 BUCKET = "versions"
 

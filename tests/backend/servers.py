@@ -10,8 +10,8 @@ from typing import Any
 
 import httpx
 
-from backend.demo.child import free_port
 from backend.settings import Settings
+from backend.worker.child_process import free_port
 
 
 class Server:

@@ -15,8 +15,8 @@ import pytest
 import uvicorn
 from pydantic import SecretStr
 
+from backend.api.service import Service
 from backend.app import create_app
-from backend.service import Service
 from backend.settings import Settings
 from tests.backend.reports import big
 

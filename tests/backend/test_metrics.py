@@ -5,8 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from backend.metrics import Metrics
-from backend.standing import Standing
+from backend.metrics import Gauges, Metrics
 
 
 def text(metrics: Metrics) -> str:
@@ -78,11 +77,11 @@ def test_prompts_are_counted_by_sign_and_nothing_else_is() -> None:
 
 def test_what_is_no_more_is_told_no_more() -> None:
     metrics = Metrics()
-    metrics.standing(Standing(champions={"6.1": "old"}, deliveries={"waiting": 3}))
+    metrics.gauges(Gauges(champions={"6.1": "old"}, deliveries={"waiting": 3}))
     assert 'phraseclick_champion_info{project="6.1",version="old"} 1.0' in text(metrics)
     assert 'phraseclick_deliveries_open{state="waiting"} 3.0' in text(metrics)
 
-    metrics.standing(Standing(champions={"6.1": "new"}, jobs={("training", "running"): 1}))
+    metrics.gauges(Gauges(champions={"6.1": "new"}, jobs={("training", "running"): 1}))
 
     said = text(metrics)
     assert 'phraseclick_champion_info{project="6.1",version="new"} 1.0' in said
@@ -106,8 +105,8 @@ def test_the_cache_of_a_process_that_ended_counts_no_more(tmp_path: Path) -> Non
 
 def test_labels_that_are_no_more_are_nought() -> None:
     metrics = Metrics()
-    metrics.standing(Standing(labels={("6.1", "regions, picture unseen"): 2}))
-    metrics.standing(Standing(labels={("6.1", "regions, picture good"): 2}))
+    metrics.gauges(Gauges(labels={("6.1", "regions, picture unseen"): 2}))
+    metrics.gauges(Gauges(labels={("6.1", "regions, picture good"): 2}))
 
     said = text(metrics)
     assert 'phraseclick_labels{project="6.1",what="regions, picture unseen"} 0.0' in said

@@ -12,8 +12,8 @@ from label_studio_ml.model import LabelStudioMLBase
 from sqlalchemy import create_engine, text
 
 from backend import plugin
+from backend.api.service import Service
 from backend.plugin import PhraseClickBackend
-from backend.service import Service
 from backend.settings import Settings
 
 PAYLOADS = Path(__file__).parents[1] / "payloads"

@@ -13,8 +13,8 @@ from typing import Any
 
 import requests
 
-from backend.demo.child import Child, free_port
 from backend.demo.label_studio_server import LabelStudioServer
+from backend.worker.child_process import Child, free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIGS = REPOSITORY / "plugin_config"
@@ -96,7 +96,7 @@ class Backend:
                 words = (folder / "cmdline").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if wanted in words and not any(word.endswith(b"leash.py") for word in words):
+            if wanted in words and not any(word.endswith(b"parent_watch.py") for word in words):
                 found.append(int(folder.name))
         return found
 

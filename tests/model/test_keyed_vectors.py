@@ -11,6 +11,7 @@ import pytest
 from gensim.models import KeyedVectors, Word2Vec
 
 from model.errors import WordVectorsError
+from model.keyed_vectors import load
 from model.tokenizer import Tokenizer
 
 WORDS = ["dog", "red", "cat"]
@@ -96,3 +97,33 @@ def test_a_missing_file_is_not_taken_for_a_name(tmp_path: Path) -> None:
 def test_a_name_that_nobody_offers() -> None:
     with pytest.raises(WordVectorsError, match="neither a file nor a gensim-downloader model"):
         Tokenizer.from_keyed_vectors("no-such-vectors-1")
+
+
+def test_arrays(tmp_path: Path) -> None:
+    np.savez(tmp_path / "v.npz", words=np.array(WORDS), vectors=VECTORS.astype(np.float16))
+    assert_read(tmp_path / "v.npz")
+
+
+def test_text_with_a_byte_order_mark_and_blanks_inside_words(tmp_path: Path) -> None:
+    text = "\ufeffdog 1 2 3\nnew york 4 5 6\n. . 7 8 9\n2 0 0 1\n"
+    (tmp_path / "g.txt").write_text(text, encoding="utf-8")
+
+    words, vectors = load(tmp_path / "g.txt")
+
+    assert words == ["dog", "new york", ". .", "2"]
+    assert vectors.tolist() == [[1, 2, 3], [4, 5, 6], [7, 8, 9], [0, 0, 1]]
+
+
+def test_vectors_that_are_no_numbers_are_left_out_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "g.txt").write_text("dog 1 2\ncat nan 1\nred inf 1\n", encoding="utf-8")
+
+    assert load(tmp_path / "g.txt")[0] == ["dog"]
+    assert "2 of 3 words" in caplog.text
+
+
+def test_nothing_but_such_vectors_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "g.txt").write_text("dog nan 2\n", encoding="utf-8")
+    with pytest.raises(WordVectorsError, match="no word with a vector"):
+        load(tmp_path / "g.txt")

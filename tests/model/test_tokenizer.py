@@ -216,3 +216,65 @@ def test_any_text_is_read_alike_each_time(phrase: str) -> None:
     assert set(first.words) <= set(VOCABULARY)
     assert len(first.vectors) == len(first.words) <= MAX_WORDS
     assert all(meant in first.words for _, meant in first.corrected)
+
+
+@pytest.fixture(scope="module")
+def large() -> Tokenizer:
+    """Words of which few were trained: "couch" is nearly "sofa", "chat" is nearly nothing."""
+    words = ["the", "coat", "sofa", "couch", "chat", "horse", "grove", "boulder"]
+    vectors = np.eye(8, dtype=np.float32)
+    vectors[3] = 0.9 * vectors[2] + 0.3 * vectors[3]
+    return Tokenizer(words, vectors, trained=["the", "coat", "sofa", "horse"])
+
+
+def test_a_word_of_the_vocabulary_is_no_typo_of_a_trained_one(large: Tokenizer) -> None:
+    tokens = large.read("the chat")
+
+    assert tokens.words == ("the", "chat")
+    assert tokens.corrected == ()
+    assert [near.word for near in tokens.near] == ["chat"]
+
+
+def test_an_untrained_word_names_its_nearest_trained_one(large: Tokenizer) -> None:
+    (near,) = large.read("couches").near
+
+    assert (near.word, near.trained) == ("couch", "sofa")
+    assert near.cosine == pytest.approx(0.949, abs=0.01)
+    assert not large.knows("couch")
+    assert large.knows("sofas")
+    assert large.read("sofa").near == ()
+
+
+def test_typos_are_of_trained_words_first(large: Tokenizer) -> None:
+    # "grove" is nearer than nothing, but it is short and was not trained.
+    assert large.read("grov").ignored == ("grov",)
+    assert large.read("bouldr").corrected == (("bouldr", "boulder"),)
+    assert large.read("hrse").corrected == (("hrse", "horse"),)
+
+
+@pytest.mark.parametrize(
+    ("phrase", "words", "ignored"),
+    [
+        ("赤い猫", ("赤い", "猫"), ()),
+        ("大きな猫と犬", ("猫", "犬"), ("大きな", "と")),
+        ("कुत्ता", ("कुत्ता",), ()),
+        ("แมว", (), ("แมว",)),
+    ],
+)
+def test_scripts_without_blanks_are_cut_into_known_words(
+    phrase: str, words: tuple[str, ...], ignored: tuple[str, ...]
+) -> None:
+    tokens = Tokenizer(["赤い", "猫", "犬", "कुत्ता"], np.eye(4, dtype=np.float32)).read(phrase)
+
+    assert tokens.words == words
+    assert tokens.ignored == ignored
+
+
+def test_a_word_of_several_is_read_as_one() -> None:
+    tokenizer = Tokenizer(["Fire_hydrant", "fire", "New York"], np.eye(3, dtype=np.float32))
+
+    assert tokenizer.read("fire hydrant fire new york").words == (
+        "fire hydrant",
+        "fire",
+        "new york",
+    )

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from backend.metrics import Metrics
-from backend.standing import Standing
+from backend.metrics import Gauges, Metrics
 
 BOARD: dict[str, Any] = json.loads(
     (Path(__file__).parents[2] / "plugin_config" / "grafana.json").read_text()
@@ -42,8 +41,8 @@ def told() -> dict[str, set[str]]:
     metrics.task("mask")
     metrics.delivery("ANNOTATION_CREATED")
     metrics.models({"base-1"})
-    metrics.standing(
-        Standing(
+    metrics.gauges(
+        Gauges(
             labels={("6.1", "annotations accepted"): 3},
             deliveries={"waiting": 0},
             jobs={("training", "queued"): 1},

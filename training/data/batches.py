@@ -38,6 +38,8 @@ from training.train.recipe import Recipe
 WIDE = 1.12
 # So many pictures are tried for one place in the batch; some show nothing to ask for, some break.
 TRIES = 20
+# How often the prompts that a picture lacks are asked for again.
+PROMPT_TRIES = 4
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,13 @@ class Batches:
             scene = self._scene(group, size, rng, broken)
             if scene is None:
                 continue
-            prompts = make_prompts(scene, self.known, self.recipe.prompts, rng, train.prompts)
+            prompts: list[Prompt] = []
+            # Batches of one size: a CPU prepares its convolutions for each new shape.
+            for _ in range(PROMPT_TRIES):
+                missing = train.prompts - len(prompts)
+                if not missing:
+                    break
+                prompts += make_prompts(scene, self.known, self.recipe.prompts, rng, missing)
             if prompts:
                 noise = [ClickNoise.draw(rng, most) for _ in prompts]
                 sample = scene.view.sample

@@ -43,10 +43,12 @@ class Distillation:
     weight: float = 1.0
     seed: int = 1
     _teacher: PhraseClick = field(init=False)
+    _teacher_tokenizer: Tokenizer = field(init=False)
     _words: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         self._teacher = self.base.network().to(self.device).for_serving()
+        self._teacher_tokenizer = self.base.tokenizer()
         concepts = sorted({concept_of(each) for each in trained_on(self.base)})
         self._words = tuple(word for each in concepts for word in every_word_for(each))
 
@@ -78,7 +80,10 @@ class Distillation:
         previous: Tensor | None,
     ) -> Tensor:
         texts = [question.text for question in questions]
-        clicks, words, _ = prompt_inputs(questions, texts, self.tokenizer, self.device)
+        # The base model may read other word vectors than the model that learns.
+        teacher = network is self._teacher
+        tokenizer = self._teacher_tokenizer if teacher else self.tokenizer
+        clicks, words, _ = prompt_inputs(questions, texts, tokenizer, self.device)
         return network.decode(features, clicks, words, previous).mask_logits
 
     def _question(self, place: int, batch: Batch, rng: np.random.Generator) -> Question:

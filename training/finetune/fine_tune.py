@@ -277,7 +277,7 @@ class _Training:
         run.figures = {}
         if self.cases and self.validation is not None:
             network = self._candidate()
-            figures = quick_look(network, run.tokenizer, self.validation, self.cases)
+            figures = quick_look(network, run.tokenizer, self.validation, self.cases, most=3)
             measured = [figures[name] for name in SCORED if name in figures]
             entry["validation"] = {key: round(value, 4) for key, value in figures.items()}
             entry["score"] = sum(measured) / len(measured) if measured else 0.0
@@ -338,6 +338,7 @@ def _recipe(recipe: FineTuneRecipe, labels: int, replay: Dataset | None) -> Reci
             prompts=recipe.prompts,
             crop=recipe.crop,
             rounds=(0.5, 0.25, 0.15, 0.1),
+            many=0.05,
             rate=recipe.rate,
             backbone_rate=recipe.backbone_rate,
             warmup=10,

@@ -315,7 +315,7 @@ def phrase_words(categories: Iterable[str]) -> list[str]:
     """What made phrases can say of these categories: names and their plurals, and words of fact."""
     concepts = sorted({concept_of(category) for category in categories})
     names = [name for concept in concepts for name in (concept, *every_word_for(concept))]
-    return [*names, *(plural_of(name) for name in names), *COLOURS, *PLACES, *SIZES, *SAID]
+    return [*names, *(plural_of(name) for name in names), *COLOURS, *PLACES, *SIZES, *TRAITS, *SAID]
 
 
 def attributes_for(concepts: Iterable[str]) -> tuple[str, ...]:

@@ -74,6 +74,15 @@ def made_sentences(categories: Iterable[str], rng: np.random.Generator) -> list[
     return sentences
 
 
+def framed(names: Sequence[str], rng: np.random.Generator) -> list[str]:
+    """Each name in four of the phrases in which people say it."""
+    return [
+        str(rng.choice(FRAMES)).format(rng.choice(COLOURS), name)
+        for name in names
+        for _ in range(4)
+    ]
+
+
 def train_word_vectors(
     expressions: Path | Sequence[str],
     categories: Iterable[str],

@@ -12,16 +12,32 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from model.checkpoint import Checkpoint
 from model.config import ModelConfig
 from model.network.phraseclick import PhraseClick
 from model.tokenizer import Tokenizer
 from training.data import Dataset, Without, open_dataset, overlapping
 from training.data.endless import categories_by_source
-from training.prompts.vocabulary import COLOURS, PLACES, SIZES, TRAITS, attributes_for, concept_of
+from training.prompts.vocabulary import (
+    COLOURS,
+    PLACES,
+    SIZES,
+    TRAITS,
+    attributes_for,
+    concept_of,
+    phrase_words,
+)
+from training.prompts.word_vectors import framed
 from training.train.distributed import Ranks
 from training.train.recipe import Recipe
-from training.train.weight_expansion import grow_from, remap_words, with_other_words
+from training.train.weight_expansion import (
+    fit_phrases,
+    grow_from,
+    remap_words,
+    with_other_words,
+)
 
 log = logging.getLogger(__name__)
 
@@ -88,12 +104,18 @@ def new_network(
 
 
 def grown_network(
-    start: Checkpoint, recipe: Recipe, categories: list[str], tokenizer: Tokenizer
+    start: Checkpoint,
+    recipe: Recipe,
+    categories: list[str],
+    tokenizer: Tokenizer,
+    *,
+    fitted: bool = True,
 ) -> PhraseClick:
     """The checkpoint's network, with what the recipe and the data ask for beyond it.
 
     tokenizer: the run's words; where the recipe names word vectors of its own, what the network
-    learned of the checkpoint's words is carried over to them.
+    learned of the checkpoint's words is carried over to them. fitted: take the seconds that this
+    needs to be exact; a run that goes on has no use for them.
     """
     config = ModelConfig.from_dict({**start.config.to_dict(), **recipe.model})
     asked = attributes_for(concept_of(each) for each in categories)
@@ -103,6 +125,15 @@ def grown_network(
     if recipe.data.words:
         state = with_other_words(state, remap_words(start.tokenizer(), tokenizer))
     grow_from(network, state)
+    if recipe.data.words and fitted:
+        names = phrase_words(trained_on(start))
+        phrases = [*names, *framed(names, np.random.default_rng(recipe.train.seed))]
+        left = fit_phrases(
+            network.phrase, start.network().phrase, tokenizer, start.tokenizer(), phrases,
+            recipe.train.seed,
+        )  # fmt: skip
+        log.info("Phrases are read with other words; %.0f %% of their variance differs.",
+                 100 * left)  # fmt: skip
     return network
 
 

@@ -48,7 +48,7 @@ from training.train.initialisation import (
     training_data,
 )
 from training.train.log_lines import printed
-from training.train.losses import AttributeLoss, mean_iou, total_loss
+from training.train.losses import AttributeLoss, mean_iou, sampled, total_loss
 from training.train.recipe import Recipe, read_stages
 from training.train.schedule import make_optimizer, set_rates
 from training.train.tensorboard import Board
@@ -116,11 +116,14 @@ class Run:
             tokenizer = read_words(folder)
         self.tokenizer = tokenizer
         if origin:
-            network = grown_network(origin, recipe, categories, tokenizer)
+            fitted = not (folder / state.STATE).exists()
+            network = grown_network(origin, recipe, categories, tokenizer, fitted=fitted)
         else:
             network = new_network(recipe, categories, tokenizer, data)
 
         config = network.config
+        for stage in network.backbone.stages[: train.frozen_stages]:
+            stage.requires_grad_(False)
         self.network = self.ranks.prepare(network)
         self.average = Average(self.network, self.ranks.place(PhraseClick(config)), train.ema)
         self.attribute_loss = AttributeLoss(len(config.attributes)).to(self.device)
@@ -216,7 +219,8 @@ class Run:
         self.ranks.average_gradients(self.network.parameters())
         self.precision.unscale(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), train.clip)
-        iou = mean_iou(output.logits_full().detach(), batch.target, batch.void)
+        stride = output.height // output.mask_logits.shape[2]
+        iou = mean_iou(output.mask_logits.detach(), *sampled(batch.target, batch.void, stride))
         reached, length, overlap = self.ranks.mean([float(loss.detach()), float(norm), float(iou)])
         check_finite(reached, "loss", self.step, batch.keys, self._where())
         if not self.precision.may_overflow:

@@ -103,15 +103,20 @@ def total_loss(
     attribute_loss: AttributeLoss,
     recipe: LossRecipe,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The sum to minimise and its parts for the log, still on the device."""
-    weight = pixel_weights(target, void, coarse_source, recipe)
-    mask = mask_loss(output.logits_full(), target, weight, recipe).mean()
+    """The sum to minimise and its parts for the log, still on the device.
+
+    The mask is compared at the resolution of its logits with the target's means over their cells:
+    a quarter of the work of comparing stretched logits, and a soft border says as much.
+    """
+    logits = output.mask_logits
+    stride = output.height // logits.shape[2]
+    weight = _means(pixel_weights(target, void, coarse_source, recipe), stride)
+    mask = mask_loss(logits, _means(target, stride), weight, recipe).mean()
     total = mask
     parts = {"mask": mask.detach()}
     if output.coarse_logits is not None and recipe.coarse > 0:
-        small = functional.avg_pool2d(target, 8)
-        kept = functional.avg_pool2d((~void).to(target.dtype), 8)
-        coarse = mask_loss(output.coarse_logits, small, kept, recipe).mean()
+        kept = _means((~void).to(target.dtype), 8)
+        coarse = mask_loss(output.coarse_logits, _means(target, 8), kept, recipe).mean()
         total = total + recipe.coarse * coarse
         parts["coarse"] = coarse.detach()
     if recipe.attributes > 0 and bool(has_phrase.any()):
@@ -119,11 +124,21 @@ def total_loss(
         total = total + recipe.attributes * named
         parts["attributes"] = named.detach()
     if output.iou_logits is not None and recipe.iou > 0:
-        reached = ious(output.logits_full().detach(), target, void)
+        reached = ious(logits.detach(), *sampled(target, void, stride))
         predicted = functional.binary_cross_entropy_with_logits(output.iou_logits, reached)
         total = total + recipe.iou * predicted
         parts["iou_head"] = (torch.sigmoid(output.iou_logits.detach()) - reached).abs().mean()
     return total, parts
+
+
+def _means(maps: Tensor, stride: int) -> Tensor:
+    """Means over cells of stride x stride pixels."""
+    return maps if stride == 1 else functional.avg_pool2d(maps, stride)
+
+
+def sampled(target: Tensor, void: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+    """Target and void for logits at this stride: a cell is void where most of it is."""
+    return _means(target, stride), _means(void.to(target.dtype), stride) > 0.5
 
 
 def ious(logits: Tensor, target: Tensor, void: Tensor) -> Tensor:

@@ -79,7 +79,8 @@ class TrainRecipe:
     # "adamw", or "sgd" with momentum.
     optimizer: str = "adamw"
     momentum: float = 0.9
-    # "cosine", or "poly" with its power (DeepLab's), down to 0 at the end.
+    # "cosine", or "poly" with its power (DeepLab's), down to 0 at the end; "constant" for a run of
+    # unknown length, whose averaged weights take the place of a falling rate.
     schedule: str = "cosine"
     power: float = 0.9
     rate: float = 1e-3
@@ -89,6 +90,9 @@ class TrainRecipe:
     # Gradients longer than this are shortened to it.
     clip: float = 1.0
     ema: float = 0.999
+    # The backbone's first stages (strides 2, 4, 8, 16, 32) that are not trained: edges and textures
+    # are known from pretraining, and learning them costs as much as all the rest of the backbone.
+    frozen_stages: int = 0
     # Norms keep the statistics that they start with: few pictures of one kind would spoil them.
     frozen_norms: bool = False
     # "auto" is a GPU where there is one; "cpu", "cuda".
@@ -110,7 +114,7 @@ class TrainRecipe:
 
 CHOICES = {
     "optimizer": ("adamw", "sgd"),
-    "schedule": ("cosine", "poly"),
+    "schedule": ("cosine", "poly", "constant"),
     "device": ("auto", "cpu", "cuda"),
     "amp": ("auto", "off", "bf16", "fp16"),
 }

@@ -40,6 +40,8 @@ def decay(train: TrainRecipe, progress: float) -> float:
 
     cosine: Loshchilov and Hutter 2017. poly: (1 - progress)^power, as DeepLab trains.
     """
+    if train.schedule == "constant":
+        return 1.0
     if train.schedule == "poly":
         return float((1.0 - progress) ** train.power)
     return 0.5 * (1.0 + math.cos(math.pi * progress))
@@ -50,6 +52,8 @@ def _groups(network: PhraseClick, train: TrainRecipe) -> list[dict[str, Any]]:
     backbone = {id(parameter) for parameter in network.backbone.parameters()}
     groups: dict[tuple[bool, bool], list[Tensor]] = {}
     for parameter in network.parameters():
+        if not parameter.requires_grad:
+            continue
         key = (id(parameter) in backbone, parameter.ndim > 1)
         groups.setdefault(key, []).append(parameter)
     return [

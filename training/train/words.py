@@ -20,6 +20,7 @@ from model.checkpoint import Checkpoint
 from model.quantisation import dequantise, quantise
 from model.tokenizer import Tokenizer
 from training.data import Dataset
+from training.data.endless import endless
 from training.prompts.new_words import composed_words
 from training.prompts.vocabulary import phrase_words
 from training.prompts.word_vectors import DIM, train_word_vectors
@@ -100,10 +101,15 @@ def standardised(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def trained_words(tokenizer: Tokenizer, categories: Iterable[str], dataset: Dataset) -> set[str]:
-    """Words of the vocabulary that training phrases say: made ones, and those that people typed."""
+    """Words of the vocabulary that training phrases say: made ones, and those that people typed.
+
+    Data sets that make their pictures have phrases of the first kind only.
+    """
     said = {word for text in phrase_words(categories) for word in tokenizer.read(text).words}
     typed: Counter[str] = Counter()
     for index in range(len(dataset)):
+        if endless(dataset, index) is not None:
+            continue
         texts = [text for each in dataset.objects(index) for text in each.phrases]
         texts += [each.text for each in dataset.expressions(index)]
         for text in texts:

@@ -9,7 +9,7 @@ import requests
 
 from backend.demo.label_studio_server import find_program, label_studio
 from backend.errors import DemoError
-from backend.label_studio import LabelStudio
+from backend.label_studio.client import LabelStudio
 
 
 @pytest.mark.slow

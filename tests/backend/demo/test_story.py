@@ -13,7 +13,7 @@ from backend.demo.photographs import PHOTOGRAPHS
 from backend.demo.show import table
 from backend.demo.story import SCENES, Scene, Step, overlap, play
 from backend.errors import DemoError
-from backend.label_config import LabelConfig
+from backend.label_studio.config import LabelConfig
 
 CONFIG = Path(__file__).parents[3] / "plugin_config" / "click_and_phrase.xml"
 

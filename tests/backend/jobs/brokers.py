@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from kombu import Connection
 
-from backend.demo.child import Child, free_port
+from backend.worker.child_process import Child, free_port
 
 
 class Redis:

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, update
 
-from backend.database import Database
+from backend.db import sample_tables
+from backend.db.engine import Database
 from backend.jobs.kinds import _kinds, register
-from backend.jobs.leases import Leases
+from backend.jobs.lease import Leases
 from backend.jobs.progress import Progress
+from backend.jobs.queue import Jobs
 from backend.jobs.records import Job
-from backend.jobs.running import Runner
-from backend.jobs.store import Jobs
-from backend.samples import rows
+from backend.jobs.runner import Runner
 from backend.settings import Settings
 
 PROJECT = "6.1795384361"
@@ -84,16 +84,16 @@ class Team:
             "error": "",
         }
         with self.database.write() as connection:
-            rows.lock(connection, project)
-            connection.execute(insert(rows.annotations).values(row))
-            connection.execute(insert(rows.pictures).values(looked))
+            sample_tables.lock(connection, project)
+            connection.execute(insert(sample_tables.annotations).values(row))
+            connection.execute(insert(sample_tables.pictures).values(looked))
 
     def change(self, number: int, **told: Any) -> None:
         """Of an annotation: by default it is edited once more."""
         told = told or {"updated_at": NOON + timedelta(hours=1)}
         with self.database.write() as connection:
-            here = rows.this(PROJECT, number)
-            connection.execute(update(rows.annotations).where(here).values(told))
+            here = sample_tables.this(PROJECT, number)
+            connection.execute(update(sample_tables.annotations).where(here).values(told))
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def runner(database: Database, learning: Settings) -> Runner:
 @pytest.fixture
 def due_again(database: Database) -> Callable[[int], None]:
     """What waits for its next attempt waits no longer."""
-    from backend.jobs import rows as of_jobs
+    from backend.db import job_tables as of_jobs
 
     def at_once(number: int) -> None:
         with database.write() as connection:

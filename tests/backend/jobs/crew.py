@@ -14,10 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from backend.database import Database
+from backend.db.engine import Database
 from backend.jobs.progress import Progress
+from backend.jobs.queue import Jobs
 from backend.jobs.records import Job
-from backend.jobs.store import Jobs
 from backend.settings import Settings
 
 ROOT = Path(__file__).parents[3]
@@ -134,16 +134,16 @@ def main(what: str) -> None:
     if "FAKETIME_TIMESTAMP_FILE" in os.environ:
         # libfaketime takes the steady time until which Python sleeps for one of the wall clock's.
         time.sleep = lambda seconds: select.select([], [], [], seconds) and None
-    from backend import serving
-    from backend import work as of_backend
-    from backend.jobs import clockwork, kinds
+    from backend import logs
+    from backend.jobs import kinds, scheduler
+    from backend.worker import celery_app as of_backend
 
     kinds.register("training", work)
     # What a tick or a second message brings is not waited for so long.
     of_backend._JOBS_S = 1.0
-    clockwork._RING_AGAIN_S = 12.0
+    scheduler._RING_AGAIN_S = 12.0
     settings = Settings()
-    serving.log_to_stderr(settings)
+    logs.log_to_stderr(settings)
     if what == "scheduler":
         of_backend.run_scheduler(settings)
     elif what == "training":

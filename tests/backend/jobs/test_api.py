@@ -9,11 +9,11 @@ import pytest
 from pydantic import SecretStr
 
 from backend.app import create_app
-from backend.contract import parse_setup
-from backend.database import Database
-from backend.jobs.store import Jobs, note_line
+from backend.db.engine import Database
+from backend.jobs.queue import Jobs, note_line
+from backend.label_studio.payloads import parse_setup
+from backend.label_studio.projects import Projects
 from backend.metrics import Metrics
-from backend.projects import Projects
 from backend.reports.source import Reports
 from backend.settings import Settings
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from backend.broker import held_s
-from backend.database import Database
-from backend.processes import processes
+from backend.db.engine import Database
+from backend.jobs.presence import processes
 from backend.settings import Settings
-from backend.work import configuration
+from backend.worker.broker import held_s
+from backend.worker.celery_app import configuration
 from tests.backend.databases import _run_sql
 from tests.backend.jobs.brokers import rabbitmq, redis
 from tests.backend.jobs.conftest import PROJECT

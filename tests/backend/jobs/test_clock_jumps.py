@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from backend.jobs import rows
-from backend.jobs.plans import Plans
+from backend.db import job_tables
+from backend.jobs.schedules import Plans
 from tests.backend.databases import _run_sql
 from tests.backend.jobs.brokers import Redis, redis_server
 from tests.backend.jobs.conftest import PROJECT, Team
@@ -86,7 +86,7 @@ def test_a_clock_that_jumps_stops_nothing_and_starts_nothing_twice(
     Team(crew.database).accept(2)
     minute = (datetime.now(UTC).minute + 30) % 60
     Plans(crew.database).change(PROJECT, "ann", cron=f"{minute} * * * *")
-    plan = select(rows.plans.c.due_at).where(rows.plans.c.project == PROJECT)
+    plan = select(job_tables.plans.c.due_at).where(job_tables.plans.c.project == PROJECT)
 
     def planned() -> bool:
         with crew.database.read() as connection:

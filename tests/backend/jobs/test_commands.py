@@ -8,19 +8,19 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from backend import work
 from backend.cli import app
-from backend.contract import Project as LabelStudioProject
-from backend.contract import SetupRequest
-from backend.database import Database
+from backend.db.engine import Database
 from backend.errors import JobError
-from backend.jobs.leases import Leases
+from backend.jobs.lease import Leases
 from backend.jobs.progress import Progress
+from backend.jobs.queue import Jobs
 from backend.jobs.records import Job
-from backend.jobs.running import Runner
-from backend.jobs.store import Jobs
-from backend.projects import Projects
+from backend.jobs.runner import Runner
+from backend.label_studio.payloads import Project as LabelStudioProject
+from backend.label_studio.payloads import SetupRequest
+from backend.label_studio.projects import Projects
 from backend.settings import Settings, get_settings
+from backend.worker import celery_app
 from tests.backend.jobs.conftest import PROJECT, Does, Team
 
 
@@ -126,8 +126,8 @@ def test_learning_now_asks_and_rings(store: Jobs, data: Path) -> None:
     assert "Job 1 is asked for" in said
     assert (store.get(1).trigger, store.get(1).kind) == ("hand", "training")
     (message,) = (data / "queue" / "messages").iterdir()
-    assert work.RUN_JOB in message.read_text()
-    assert message.name.endswith(f"{work.TRAINING_QUEUE}.msg")
+    assert celery_app.RUN_JOB in message.read_text()
+    assert message.name.endswith(f"{celery_app.TRAINING_QUEUE}.msg")
 
 
 def test_learning_is_shown_and_changed(store: Jobs) -> None:

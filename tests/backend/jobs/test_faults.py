@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import update
 
-from backend.jobs import rows
-from backend.jobs.plans import Plans
+from backend.db import job_tables
 from backend.jobs.records import Job
+from backend.jobs.schedules import Plans
 from tests.backend.databases import _run_sql
 from tests.backend.jobs.brokers import Redis, redis_server
 from tests.backend.jobs.conftest import PROJECT, Team
@@ -66,7 +66,7 @@ def test_two_schedulers_start_what_is_due_once(crew: Crew) -> None:
     Plans(crew.database).change(PROJECT, "ann", cron="0 3 * * *")
     with crew.database.write() as connection:
         due = {"due_at": datetime.now(UTC) - timedelta(days=3)}
-        connection.execute(update(rows.plans).values(due))
+        connection.execute(update(job_tables.plans).values(due))
 
     crew.until(lambda: bool(crew.jobs.listed(PROJECT)))
     crew.done(crew.jobs.listed(PROJECT)[0].id)

@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 
-from backend.demo.child import free_port
+from backend.worker.child_process import free_port
 from tests.backend.databases import _postgres_tools
 
 # Any number: whoever waits for this lock is where the test wants it.

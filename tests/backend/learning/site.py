@@ -25,22 +25,22 @@ from PIL import Image
 from pydantic import SecretStr
 from sqlalchemy import func, select
 
-from backend import work
-from backend.database import Database
-from backend.jobs.clockwork import Clockwork
-from backend.jobs.leases import Leases
+from backend.db import sample_tables as sampled
+from backend.db.engine import Database
+from backend.images.loader import Pictures
+from backend.jobs.lease import Leases
+from backend.jobs.queue import Jobs
 from backend.jobs.records import Job
-from backend.jobs.store import Jobs
-from backend.label_studio import LabelStudioHosts
-from backend.pictures import Pictures
+from backend.jobs.scheduler import Clockwork
+from backend.label_studio.client import LabelStudioHosts
 from backend.registry.records import Promotion, Version
-from backend.registry.registry import Registry
-from backend.registry.storage import open_store
-from backend.samples import rows as sampled
+from backend.registry.store import open_store
+from backend.registry.versions import Registry
+from backend.samples.image_check import Sight
+from backend.samples.ingest import SampleStore
 from backend.samples.rules import side
-from backend.samples.sight import Sight
-from backend.samples.store import SampleStore
 from backend.settings import Settings
+from backend.worker import celery_app
 from model import checkpoint
 from model.config import ModelConfig
 from model.network.phraseclick import PhraseClick
@@ -149,7 +149,7 @@ _AS_EVER = ("-m", "backend.cli")
 # A worker loads torch with its first job, for which everybody would wait after each kill.
 _READY = (
     "-c",
-    "import os, runpy; os.environ['OMP_NUM_THREADS'] = '1'; import backend.learning.pipeline; "
+    "import os, runpy; os.environ['OMP_NUM_THREADS'] = '1'; import backend.learning.train_job; "
     "runpy.run_module('backend.cli', run_name='__main__', alter_sys=True)",
 )
 
@@ -266,12 +266,12 @@ class Site:
 
     def new_clock(self) -> Clockwork:
         """As a scheduler that has just been started has it."""
-        app = work.build(self.settings)
+        app = celery_app.build(self.settings)
         return Clockwork(
             self.settings,
             self.database,
             Leases(self.settings.lease_s),
-            lambda job: work.call(app, work.RUN_JOB, job.id),
+            lambda job: celery_app.call(app, celery_app.RUN_JOB, job.id),
         )
 
     def until(self, true: Callable[[], bool], *, seconds: float = 180, ticks: bool = True) -> None:

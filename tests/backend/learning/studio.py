@@ -46,7 +46,7 @@ class Studio:
                 scores[it["task"]] = min(it["score"], scores.get(it["task"], 2.0))
         return sorted(scores, key=lambda task: scores[task])
 
-    # -- as backend.label_studio has it
+    # -- as backend.label_studio.client has it
 
     def of(self, project: int) -> Studio:
         return self

@@ -10,17 +10,17 @@ import orjson
 import pytest
 from typer.testing import CliRunner
 
+from backend.api.service import Service
 from backend.cli import app
-from backend.contract import Project, SetupRequest
-from backend.database import Database
+from backend.db.engine import Database
+from backend.jobs.queue import Jobs
 from backend.jobs.records import SCORING, Job
-from backend.jobs.store import Jobs
-from backend.learning import looking, patience, scoring
-from backend.projects import Projects
-from backend.registry.announcing import Announcer
-from backend.service import Service
+from backend.label_studio.payloads import Project, SetupRequest
+from backend.label_studio.projects import Projects
+from backend.learning import retry, score_job, task_scorer
+from backend.registry.label_studio_sync import Announcer
 from backend.settings import Settings
-from backend.upkeep import Upkeep
+from backend.worker.tasks import Upkeep
 from tests.backend.conftest import TRIED_CONFIG
 from tests.backend.learning.studio import PROJECT, Studio
 
@@ -97,10 +97,10 @@ class TestCommand:
     @pytest.fixture
     def studio(self, own: Database, monkeypatch: pytest.MonkeyPatch) -> Studio:
         found = Studio(sampling="Sequential sampling")
-        monkeypatch.setattr(scoring, "LabelStudioHosts", lambda *_: found)
-        monkeypatch.setattr("backend.label_studio.LabelStudioHosts", lambda *_: found)
-        monkeypatch.setattr(patience, "PAUSES_S", ())
-        monkeypatch.setattr(looking, "_CACHE_BYTES", 2**20)
+        monkeypatch.setattr(score_job, "LabelStudioHosts", lambda *_: found)
+        monkeypatch.setattr("backend.label_studio.client.LabelStudioHosts", lambda *_: found)
+        monkeypatch.setattr(retry, "PAUSES_S", ())
+        monkeypatch.setattr(task_scorer, "_CACHE_BYTES", 2**20)
         return found
 
     @pytest.fixture

@@ -12,7 +12,7 @@ import requests
 import skimage
 from PIL import Image
 
-from backend.demo.child import free_port
+from backend.worker.child_process import free_port
 from tests.backend.learning.label_studio import host
 from tests.backend.learning.site import Site, settings_for
 from tests.backend.samples.studio import PROJECT

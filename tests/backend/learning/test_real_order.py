@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from backend.contract import Project, SetupRequest
-from backend.database import Database
+from backend.db.engine import Database
 from backend.demo.label_studio_server import label_studio
-from backend.label_studio import LabelStudio
-from backend.learning import scoring
+from backend.label_studio.client import LabelStudio
+from backend.label_studio.payloads import Project, SetupRequest
+from backend.label_studio.projects import Projects
+from backend.learning import score_job
 from backend.learning.scores import Scores
-from backend.projects import Projects
-from backend.registry.registry import Registry
-from backend.registry.storage import open_store
+from backend.registry.store import open_store
+from backend.registry.versions import Registry
 from backend.settings import Settings
 from tests.backend.conftest import photograph
 from tests.backend.learning.studio import Ask, Told
@@ -44,7 +44,7 @@ def wished(scores: Scores) -> list[int]:
 def test_a_real_label_studio_serves_in_the_order_wished(
     tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scoring, "CHUNK", 2)
+    monkeypatch.setattr(score_job, "CHUNK", 2)
     database = Database(f"sqlite:///{tmp_path / 'own.db'}")
     (tmp_path / "own.db").write_bytes(migrated.read_bytes())
     with label_studio(tmp_path / "studio") as server:
@@ -68,11 +68,11 @@ def test_a_real_label_studio_serves_in_the_order_wished(
 
         def run(told: Told | None = None, trigger: str = "promotion") -> dict[str, object]:
             job = Ask(project.key, trigger)
-            return scoring.score(job, settings, database, told or Told())
+            return score_job.score(job, settings, database, told or Told())
 
         # Nobody's computer works for a project that serves its tasks one after another.
         assert "--sampling" in str(run()["stopped"])
-        studio.patch_project(number, sampling=scoring.BY_SCORE)
+        studio.patch_project(number, sampling=score_job.BY_SCORE)
 
         # when
         found = run()

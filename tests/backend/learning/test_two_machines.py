@@ -17,11 +17,11 @@ import pytest
 import requests
 from sqlalchemy import select, update
 
-from backend import work
-from backend.demo.child import free_port
-from backend.registry.tables import AnnouncementRow
+from backend.db.models.core import AnnotationRow
+from backend.db.models.registry import AnnouncementRow
 from backend.settings import Settings
-from backend.tables import AnnotationRow
+from backend.worker import celery_app
+from backend.worker.child_process import free_port
 from tests.backend.databases import _run_sql
 from tests.backend.jobs.brokers import redis
 from tests.backend.learning.label_studio import host
@@ -119,7 +119,7 @@ def announce(site: Site) -> None:
     """As the scheduler does now and then, and without the pause after an attempt in vain."""
     with site.database.write() as connection:
         connection.execute(update(AnnouncementRow).values(try_at=None))
-    work.call(work.build(site.settings), work.ANNOUNCE)
+    celery_app.call(celery_app.build(site.settings), celery_app.ANNOUNCE)
 
 
 def until_all_serve(site: Site, fronts: list[Front], version: str) -> float:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from backend.database import Database
-from backend.registry.registry import Registry
-from backend.registry.storage import open_store
+from backend.db.engine import Database
+from backend.registry.store import open_store
+from backend.registry.versions import Registry
 from backend.settings import Settings
 from model import checkpoint
 from model.config import ModelConfig

@@ -12,12 +12,12 @@ from PIL import Image
 from sqlalchemy import insert
 from typer.testing import CliRunner
 
-from backend import work
 from backend.cli import app
+from backend.db.models.core import ProjectRow
 from backend.errors import VersionError
-from backend.registry.registry import Registry
+from backend.registry.versions import Registry
 from backend.settings import Settings, get_settings
-from backend.tables import ProjectRow
+from backend.worker import celery_app
 
 MakeCheckpoint = Callable[..., Path]
 Run = Callable[..., Result]
@@ -95,7 +95,7 @@ def test_a_promotion_rings_for_the_worker(
     run("promote", name)
 
     (message,) = (settings.data / "queue" / "messages").iterdir()
-    assert work.ANNOUNCE in message.read_text()
+    assert celery_app.ANNOUNCE in message.read_text()
 
 
 def test_a_broker_that_is_away_does_not_stop_a_rollback(

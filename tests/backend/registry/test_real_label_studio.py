@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 
 from backend.cli import app
 from backend.demo.label_studio_server import LabelStudioServer, label_studio
-from backend.label_studio import LabelStudio, LabelStudioHosts
-from backend.projects import Projects
-from backend.registry.announcing import Announcer
-from backend.registry.registry import Registry
+from backend.label_studio.client import LabelStudio, LabelStudioHosts
+from backend.label_studio.projects import Projects
+from backend.registry.label_studio_sync import Announcer
+from backend.registry.versions import Registry
 from backend.settings import Settings
 from tests.backend.conftest import photograph
 from tests.backend.servers import Server

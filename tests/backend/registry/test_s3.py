@@ -7,13 +7,13 @@ from pathlib import Path
 import boto3
 import pytest
 
-from backend.contract import Project
 from backend.errors import StorageError
+from backend.label_studio.payloads import Project
 from backend.registry import resolve
-from backend.registry.predictors import Predictors
-from backend.registry.registry import Registry
 from backend.registry.remote_store import RemoteStore
-from backend.registry.storage import open_store
+from backend.registry.serving import Predictors
+from backend.registry.store import open_store
+from backend.registry.versions import Registry
 from backend.settings import MIB, Settings
 from model import checkpoint_files as files
 from model.predictor import Predictor

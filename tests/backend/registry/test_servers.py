@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from backend.database import Database
-from backend.registry.registry import Registry
+from backend.db.engine import Database
+from backend.db.models.core import EventRow
+from backend.registry.versions import Registry
 from backend.settings import Settings
-from backend.tables import EventRow
 from tests.backend.servers import Server
 
 pytestmark = pytest.mark.slow

@@ -1,157 +1,398 @@
-"""Clicks, batches and /setup through the service while versions come and go."""
+"""Who answers when versions come and go: never a wait, never the wrong one."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import text
 
-from backend.registry.registry import Registry
-from backend.service import Service
-from backend.settings import Settings
-from backend.tables import EventRow
+from backend.label_studio.payloads import Project
+from backend.registry.model_cache import Loaded
+from backend.registry.serving import Predictors
+from backend.registry.store import open_store
+from backend.registry.versions import Registry
+from backend.settings import MIB, Settings
 from model.predictor import Predictor
 
 MakeCheckpoint = Callable[..., Path]
-SIX, SEVEN = "6.1795384361", "7.1795384361"
-ADDRESS = "/data/upload/6/a.png"
+Open = Callable[..., Predictors]
+SIX, SEVEN = Project(6, "1795384361"), Project(7, "1795384361")
 
 
 @pytest.fixture
-def shared(settings: Settings, picture_host: Any) -> Settings:
-    picture_host.add(ADDRESS)
-    return settings.model_copy(update={"label_studio_url": picture_host.url})
-
-
-@pytest.fixture
-def here(shared: Settings) -> Iterator[Registry]:
-    registry = Registry.open(shared)
-    yield registry
-    registry.close()
-
-
-@pytest.fixture
-def service(shared: Settings, here: Registry) -> Iterator[Service]:
-    opened = Service(shared, Predictor(shared.checkpoint, device="cpu"))
+def here(settings: Settings) -> Iterator[Registry]:
+    opened = Registry.open(settings)
     yield opened
     opened.close()
 
 
 @pytest.fixture
-def promote(
-    service: Service, here: Registry, make_checkpoint: MakeCheckpoint
-) -> Callable[..., str]:
-    """``promote(3)``: make a version the champion of project 6, and wait until it serves."""
-
-    def promoting(number: int, project: str = SIX) -> str:
-        name = here.add(make_checkpoint(number), project=project).name
-        here.promote(name, who="test")
-        until(lambda: service.health("6" if project else "")["model_version"] == name)
-        return name
-
-    return promoting
+def base(settings: Settings) -> Predictor:
+    return Predictor(settings.checkpoint, device="cpu")
 
 
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+@pytest.fixture
+def opened(here: Registry, base: Predictor, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
+    """``opened()``: predictors that look by themselves; ``opened(look_s=60)``: when told to.
+
+    Only ``opened(candidates=True)`` loads versions that were not promoted yet.
+    """
+    every: list[Predictors] = []
+
+    def opening(
+        *,
+        look_s: float = 0.02,
+        max_bytes: int = 64 * MIB,
+        candidates: bool = False,
+        changed: Callable[[], None] = lambda: None,
+    ) -> Predictors:
+        if not candidates:
+            monkeypatch.setattr(here, "candidates", list)
+        predictors = Predictors(here, base, look_s=look_s, max_bytes=max_bytes, changed=changed)
+        predictors.start()
+        every.append(predictors)
+        return predictors
+
+    yield opening
+    for predictors in every:
+        predictors.close()
+
+
+@pytest.fixture
+def two(here: Registry, make_checkpoint: MakeCheckpoint) -> tuple[str, str]:
+    """Two versions for project 6."""
+    first, second = (here.add(make_checkpoint(n), project=SIX.key).name for n in (1, 2))
+    return first, second
+
+
+def until(true: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
-def version_of(answer: dict[str, Any]) -> Any:
-    (result,) = answer["results"]
-    return result["model_version"]
+def serves(predictors: Predictors, version: str, project: Project = SIX) -> Callable[[], bool]:
+    return lambda: predictors.champion(project).version == version
 
 
-def test_an_object_finishes_on_its_version_and_the_next_meets_the_champion(
-    service: Service, here: Registry, page: Any, promote: Callable[..., str]
+def test_without_promotions_the_base_answers(opened: Open, base: Predictor) -> None:
+    predictors = opened()
+
+    assert predictors.champion(SIX) is base
+    assert predictors.status() == {"model_version": base.version}
+
+
+def test_a_promotion_and_its_rollback_are_taken_up_without_a_restart(
+    opened: Open, here: Registry, base: Predictor, two: tuple[str, str]
 ) -> None:
-    base = service.version
-    first = [page.click(1, 30, 40)]
-    assert version_of(service.predict(page.request(first))) == base
+    predictors = opened()
 
-    name = promote(1)
-    more = [*first, page.click(2, 33, 42)]
-    assert version_of(service.predict(page.request(more))) == base
-    refined = page.request([page.click(3, 35, 42, label="+ last object")])
-    assert version_of(service.predict(refined)) == base
-    other = page.request([page.click(4, 80, 80, label="Dog")])
-    assert version_of(service.predict(other)) == name
-
-    here.rollback(SIX, who="test")
-    until(lambda: service.health("6")["model_version"] == base)
-    again = page.request([page.click(5, 82, 80, label="Dog"), page.click(4, 80, 80, label="Dog")])
-    assert version_of(service.predict(again)) == name
-    with here.database.read() as connection:
-        query = select(EventRow.model_version).order_by(EventRow.id)
-        logged = [it for it in connection.execute(query).scalars() if it]
-    assert logged == [base, base, base, name, name]
+    here.promote(two[0], who="ann")
+    until(serves(predictors, two[0]))
+    assert predictors.champion(SEVEN) is base
+    here.promote(two[1], who="ann")
+    until(serves(predictors, two[1]))
+    assert predictors.status(SIX) == {
+        "model_version": two[1],
+        "champions": {SIX.key: two[1]},
+    }
+    here.rollback(SIX.key, who="ann")
+    until(serves(predictors, two[0]))
+    here.rollback(SIX.key, who="ann")
+    until(serves(predictors, base.version))
+    assert predictors.status(SIX) == {"model_version": base.version}
 
 
-def test_setup_versions_and_batches_tell_the_projects_champion(
-    service: Service, page: Any, promote: Callable[..., str]
+@pytest.mark.timed
+def test_the_old_version_serves_while_the_new_one_is_loaded(
+    opened: Open,
+    here: Registry,
+    two: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    base, name = service.version, promote(1)
+    here.promote(two[0], who="ann")
+    predictors = opened()
+    until(serves(predictors, two[0]))
+    go, slow = threading.Event(), predictors._loaded._load
 
-    def set_up(project: str) -> Any:
-        return service.setup({"project": project, "schema": page.tried_config})["model_version"]
+    def slowly(version: str) -> Predictor:
+        assert go.wait(20)
+        return slow(version)
 
-    assert (set_up(SIX), set_up(SEVEN)) == (name, base)
-    batch = page.request(None, address=ADDRESS)
-    batch["tasks"] *= 2
-    assert {it["model_version"] for it in service.predict(batch)["results"]} == {name}
-    assert {
-        it["model_version"] for it in service.predict({**batch, "project": SEVEN})["results"]
-    } == {base}
-    assert service.version == base
-    counted = f'phraseclick_model_info{{version="{name}"}} 1.0'
-    until(lambda: counted in service.metrics.exposition().decode())
+    monkeypatch.setattr(predictors._loaded, "_load", slowly)
+    here.promote(two[1], who="ann")
+    until(lambda: predictors._state.champions.last == 2)
+    for _ in range(20):
+        started = time.perf_counter()
+        assert predictors.champion(SIX).version == two[0]
+        assert time.perf_counter() - started < 0.1
+    assert predictors.status(SIX)["model_version"] == two[0]
+    go.set()
+    until(serves(predictors, two[1]))
 
 
-def test_health_is_that_of_a_project_or_of_all(
-    service: Service, promote: Callable[..., str]
+def test_a_rollback_needs_no_loading(
+    opened: Open, here: Registry, two: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    base, name = service.version, promote(1)
+    """Also in a server that was started after the promotion, and has never served what was."""
+    here.promote(two[0], who="ann")
+    here.promote(two[1], who="ann")
+    predictors = opened()
+    until(lambda: two[0] in predictors._loaded and two[1] in predictors._loaded)
+    monkeypatch.setattr(predictors._loaded, "_load", lambda version: 1 / 0)
 
-    assert service.health() == {"model_version": base, "champions": {SIX: name}}
-    assert service.health("6")["model_version"] == service.health(SIX)["model_version"] == name
-    assert service.health("7")["model_version"] == base
+    here.rollback(SIX.key, who="ann")
+    until(serves(predictors, two[0]), seconds=1)
 
 
-def test_what_is_on_a_screen_is_encoded_for_the_new_version_at_once(
-    service: Service, page: Any, promote: Callable[..., str]
+def test_a_candidate_is_loaded_while_the_gate_judges_it(
+    opened: Open, here: Registry, two: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service.predict(page.request([page.click(1, 30, 40)]))
+    here.judge(two[0], {}, passed=False)
+    predictors = opened(candidates=True)
+    until(lambda: two[1] in predictors._loaded)
+    monkeypatch.setattr(predictors._loaded, "_load", lambda version: 1 / 0)
+    assert two[0] not in predictors._loaded
 
-    def misses() -> str:
-        text = service.metrics.exposition().decode()
-        return next(line for line in text.splitlines() if 'cache_total{result="miss"}' in line)
-
-    before = misses()
-    promote(1)
-    until(lambda: misses() != before)
-
-    hits = service.metrics.exposition().decode()
-    before = misses()
-    until(lambda: not service._embeddings._waiting)
-    service.predict(page.request([page.click(2, 80, 80, label="Dog")]))
-    assert misses() == before, hits
+    here.promote(two[1], who="job")
+    until(serves(predictors, two[1]), seconds=1)
 
 
-def test_figures_forget_who_served_before(
-    service: Service, here: Registry, promote: Callable[..., str]
+def test_a_version_that_cannot_be_loaded_leaves_the_old_one_and_is_told(
+    opened: Open, here: Registry, two: tuple[str, str]
 ) -> None:
-    base, name = service.version, promote(1, project="")
+    here.promote(two[0], who="ann")
+    predictors = opened()
+    until(serves(predictors, two[0]))
+    here.promote(two[1], who="ann")
+    damaged = here.folder(two[1]) / "weights.safetensors"
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:-1] + b"?")
+    # A fresh start of everything: what was loaded before the damage must not hide it.
+    predictors.close()
+    again = opened()
+    until(lambda: "problems" in again.status(SIX))
 
-    def told(version: str) -> str:
-        text = service.metrics.exposition().decode()
-        lines = [line for line in text.splitlines() if f'version="{version}"' in line]
-        return lines[0][-3:] if lines else ""
+    status = again.status(SIX)
+    assert status["champions"] == {SIX.key: again.base.version}
+    assert two[1] in status["problems"][0]
+    assert "damaged" in status["problems"][0]
+    assert again.champion(SIX) is again.base
 
-    until(lambda: (told(base), told(name)) == ("0.0", "1.0"))
-    here.rollback(who="test")
-    until(lambda: service.version == base)
-    until(lambda: (told(base), told(name)) == ("1.0", "0.0"))
+    # Mended, it is tried again by itself.
+    damaged.write_bytes(whole)
+    failed = again._loaded.failure(two[1])
+    assert failed is not None
+    again._loaded._failures[two[1]] = type(failed)(failed.sentence, 1, time.monotonic())
+    until(serves(again, two[1]))
+    assert "problems" not in again.status(SIX)
+
+
+def test_a_failing_promotion_keeps_what_served(
+    opened: Open, here: Registry, two: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here.promote(two[0], who="ann")
+    predictors = opened()
+    until(serves(predictors, two[0]))
+
+    def fails(version: str) -> Predictor:
+        raise OSError("the disk is on fire")
+
+    monkeypatch.setattr(predictors._loaded, "_load", fails)
+    here.promote(two[1], who="ann")
+    until(lambda: "problems" in predictors.status(SIX))
+
+    assert predictors.champion(SIX).version == two[0]
+    status = predictors.status(SIX)
+    assert status["model_version"] == two[0]
+    assert "what served before serves on. the disk is on fire" in status["problems"][0]
+    # And away from it again, as if nothing had been.
+    here.rollback(SIX.key, who="ann")
+    until(lambda: "problems" not in predictors.status(SIX))
+    assert predictors.champion(SIX).version == two[0]
+
+
+def test_a_server_that_starts_waits_for_its_champions_only(
+    opened: Open, here: Registry, base: Predictor, two: tuple[str, str]
+) -> None:
+    here.promote(two[1], who="ann")
+    predictors = opened(look_s=60)
+
+    assert predictors.champion(SEVEN) is base
+    assert predictors.champion(SIX).version == two[1]
+
+
+def test_what_was_begun_finishes_on_its_version(
+    opened: Open, here: Registry, base: Predictor, two: tuple[str, str]
+) -> None:
+    here.promote(two[1], who="ann")
+    predictors = opened()
+
+    assert predictors.begun_with(two[0], SIX).version == two[0]
+    assert predictors.begun_with(base.version, SIX) is base
+    assert predictors.begun_with("", SIX).version == two[1]
+
+
+def test_a_version_that_is_gone_gives_way_to_the_champion(
+    opened: Open, here: Registry, two: tuple[str, str]
+) -> None:
+    here.promote(two[1], who="ann")
+    predictors = opened()
+    with here.database.write() as connection:
+        connection.execute(
+            text("update versions set state = 'pruned' where name = :n"), {"n": two[0]}
+        )
+
+    assert predictors.begun_with(two[0], SIX).version == two[1]
+    assert predictors.begun_with("never-heard-of", SIX).version == two[1]
+
+
+@pytest.mark.timed
+def test_a_store_that_hangs_holds_up_one_click_at_most(
+    opened: Open, here: Registry, two: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here.promote(two[1], who="ann")
+    predictors = opened()
+    until(serves(predictors, two[1]))
+    ended, load = threading.Event(), predictors._loaded._load
+    monkeypatch.setattr(
+        predictors._loaded, "_load", lambda version: ended.wait(20) and load(version)
+    )
+    monkeypatch.setattr("backend.registry.serving._WAIT_S", 0.3)
+
+    waited = []
+    for _ in range(3):
+        started = time.perf_counter()
+        assert predictors.begun_with(two[0], SIX).version == two[1]
+        waited.append(time.perf_counter() - started)
+    ended.set()
+
+    assert waited[0] >= 0.3
+    assert max(waited[1:]) < 0.2
+    until(lambda: predictors.begun_with(two[0], SIX).version == two[0])
+
+
+def test_all_versions_share_one_cache_and_one_thread(
+    opened: Open, here: Registry, base: Predictor, two: tuple[str, str]
+) -> None:
+    here.promote(two[0], who="ann")
+    champion = opened().champion(SIX)
+
+    assert champion._cache is base._cache
+    assert champion._queue is base._queue
+
+
+def test_memory_is_bounded_and_the_new_champion_is_what_stays(
+    opened: Open, here: Registry, base: Predictor, make_checkpoint: MakeCheckpoint
+) -> None:
+    predictors = opened(max_bytes=int(2.5 * base.nbytes))
+    projects = [Project(number, "1") for number in range(10, 15)]
+    names = []
+    for project in projects:
+        version = here.add(make_checkpoint(project.id), project=project.key).name
+        here.promote(version, who="ann")
+        until(serves(predictors, version, project))
+        names.append(version)
+
+    loaded = [name for name in names if name in predictors._loaded]
+    assert len(loaded) == 2
+    assert names[-1] in loaded
+    # The others are loaded when they are asked for, not before: nothing is loaded to and fro.
+    time.sleep(0.3)
+    assert [name for name in names if name in predictors._loaded] == loaded
+    assert predictors.champion(projects[0]).version == names[0]
+
+
+def test_changes_are_announced_within_the_process(
+    opened: Open, here: Registry, two: tuple[str, str]
+) -> None:
+    seen: list[set[str]] = []
+    predictors = opened(changed=lambda: seen.append(predictors.serving()))
+
+    here.promote(two[0], who="ann")
+    until(lambda: bool(seen) and two[0] in seen[-1])
+    here.rollback(SIX.key, who="ann")
+    until(lambda: two[0] not in seen[-1])
+
+
+def test_a_database_that_is_away_changes_nothing(
+    opened: Open,
+    here: Registry,
+    two: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    from backend.errors import DatabaseError
+
+    here.promote(two[0], who="ann")
+    predictors = opened()
+    until(serves(predictors, two[0]))
+
+    def away() -> int:
+        raise DatabaseError("The database failed: locked.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(here, "last_promotion", away)
+        until(lambda: "cannot be seen" in caplog.text)
+        assert predictors.champion(SIX).version == two[0]
+    here.promote(two[1], who="ann")
+    until(serves(predictors, two[1]))
+    assert caplog.text.count("cannot be seen") == 1
+
+
+# -- what is kept in memory
+
+
+def test_what_nobody_uses_is_dropped(base: Predictor) -> None:
+    loaded = Loaded(lambda version: base, 100 * MIB)
+    for version in ("champion", "used", "unused"):
+        loaded.start(version).result(5)
+    time.sleep(0.05)
+    loaded.get("used")
+
+    loaded.drop(but=["champion"], unused_for_s=0.04)
+
+    assert ["champion" in loaded, "used" in loaded, "unused" in loaded] == [True, True, False]
+    loaded.close()
+
+
+def test_who_ask_at_once_cause_one_loading(base: Predictor) -> None:
+    calls = []
+
+    def load(version: str) -> Predictor:
+        calls.append(version)
+        time.sleep(0.05)
+        return base
+
+    loaded = Loaded(load, 100 * MIB)
+    got: list[Predictor | None] = []
+    threads = [threading.Thread(target=lambda: got.append(loaded.wait("a", 5))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert calls == ["a"]
+    assert got == [base] * 8
+    loaded.close()
+
+
+def test_the_store_may_be_remote(
+    settings: Settings, base: Predictor, make_checkpoint: MakeCheckpoint
+) -> None:
+    settings.checkpoint_store = "memory://shared/versions"
+    registry = Registry.open(settings)
+    assert open_store(settings).sweep() == 0
+    name = registry.add(make_checkpoint(1), project=SIX.key).name
+    predictors = Predictors(registry, base, max_bytes=64 * MIB)
+
+    registry.promote(name, who="ann")
+    predictors.look()
+
+    until(serves(predictors, name))
+    assert (settings.data / "versions-cache" / name).is_dir()
+    predictors.close()
+    registry.close()

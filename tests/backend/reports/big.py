@@ -13,12 +13,8 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, insert
 
-from backend.database import Database
-from backend.memory.masks import PackedMask
-from backend.registry.tables import PromotionRow, VersionRow
-from backend.reports.costs import Costs
-from backend.reports.tables import AnnotationTimeRow, RegionCostRow, ServedMaskRow
-from backend.tables import (
+from backend.db.engine import Database
+from backend.db.models.core import (
     AnnotatedPictureRow,
     AnnotationRow,
     EventRow,
@@ -27,6 +23,10 @@ from backend.tables import (
     SampleRow,
     TaskRow,
 )
+from backend.db.models.registry import PromotionRow, VersionRow
+from backend.db.models.reports import AnnotationTimeRow, RegionCostRow, ServedMaskRow
+from backend.db.packed_mask import PackedMask
+from backend.reports.costs import Costs
 
 PROJECT = "6.1795384361"
 OTHER = "7.1795384362"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from backend.contract import parse_setup
-from backend.database import Database
-from backend.projects import Projects
+from backend.db.engine import Database
+from backend.label_studio.payloads import parse_setup
+from backend.label_studio.projects import Projects
 from backend.reports.source import Reports
 from tests.backend.reports import big
 from tests.backend.reports.big import Story

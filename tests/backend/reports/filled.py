@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 from sqlalchemy import insert
 
-from backend.database import Database
-from backend.registry.tables import PromotionRow
-from backend.reports.tables import AnnotationTimeRow, RegionCostRow
-from backend.tables import AnnotationRow, EventRow, ProjectRow, SampleRow
+from backend.db.engine import Database
+from backend.db.models.core import AnnotationRow, EventRow, ProjectRow, SampleRow
+from backend.db.models.registry import PromotionRow
+from backend.db.models.reports import AnnotationTimeRow, RegionCostRow
 
 KEY = "6.1795384361"
 BEGAN = datetime(2026, 9, 7, 8, tzinfo=UTC)  # a Monday

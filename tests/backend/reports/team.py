@@ -13,14 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from backend import brush
-from backend.database import Database
-from backend.deliveries import Deliveries
-from backend.memory import InteractionMemory, Policy
+from backend.db.engine import Database
+from backend.interaction.policy import Policy
+from backend.interaction.store import InteractionMemory
+from backend.label_studio import rle
 from backend.reports.source import Reports
 from backend.settings import Settings
-from backend.upkeep import Upkeep
-from tests.backend.memory.conftest import HEIGHT, REFINE, WIDTH, Clock, Page, drawn
+from backend.worker.deliveries import Deliveries
+from backend.worker.tasks import Upkeep
+from tests.backend.interaction.conftest import HEIGHT, REFINE, WIDTH, Clock, Page, drawn
 from tests.backend.samples.studio import Studio, connected, reconciliation, region
 
 USERS = {1: "ann@example.com", 2: "bob@example.com", 3: "cem@example.com"}
@@ -360,7 +361,7 @@ class Team:
 
 def decoded(item: dict[str, Any]) -> np.ndarray:
     """The mask of a region."""
-    return brush.decode(item["value"]["rle"], WIDTH, HEIGHT)
+    return rle.decode(item["value"]["rle"], WIDTH, HEIGHT)
 
 
 def iou(one: np.ndarray, other: np.ndarray) -> float:

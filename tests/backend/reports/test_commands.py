@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from backend.cli import app
-from backend.database import Database
+from backend.db.engine import Database
 from backend.errors import FilterError, ReportError
 from backend.settings import get_settings
 from tests.backend.reports import big
@@ -143,7 +143,7 @@ def test_a_file_before_stays_as_it_was_where_the_new_one_fails(
     def broken(*_: object) -> str:
         raise RuntimeError("in the middle")
 
-    monkeypatch.setattr("backend.reports.sheet.cell", broken)
+    monkeypatch.setattr("backend.reports.csv_table.cell", broken)
 
     assert isinstance(run("--csv", str(file)).exception, RuntimeError)
     assert file.read_text() == "before"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.database import Database
+from backend.db.engine import Database
 from tests.backend.reports import big
 from tests.backend.reports.big import Story
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from backend.database import Database
+from backend.db.engine import Database
 from backend.reports import charts
 from backend.reports.page import render
 from backend.reports.records import GroupCost, Interval, Spread, Where

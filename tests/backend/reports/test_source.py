@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from backend.reports import ledger
+from backend.reports import cost_frame
 from backend.reports.source import Reports
 from tests.backend.reports.conftest import Team
 
@@ -20,14 +20,14 @@ def test_a_history_that_several_ask_for_at_once_is_read_once(
     reports = Reports(team.reports.database)
     begun: list[str] = []
     asked = threading.Event()
-    read = ledger.read
+    read = cost_frame.read
 
-    def slow(connection: Any, project: str, before: Any = None) -> ledger.Ledger:
+    def slow(connection: Any, project: str, before: Any = None) -> cost_frame.Ledger:
         begun.append(project)
         assert asked.wait(20)
         return read(connection, project, before)
 
-    monkeypatch.setattr(ledger, "read", slow)
+    monkeypatch.setattr(cost_frame, "read", slow)
     titles: list[str] = []
     threads = [
         threading.Thread(target=lambda: titles.append(reports.project(team.key).title))

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from backend.database import Database
-from backend.samples.store import SampleStore
+from backend.db.engine import Database
+from backend.samples.ingest import SampleStore
 from tests.backend.samples.studio import Studio
 from tests.backend.samples.studio_pictures import Team, settings_for
 

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Table, insert, select
 
-from backend import brush
-from backend.contract import Project, parse_webhook
-from backend.database import Database
+from backend.db.engine import Database
+from backend.db.models.core import AnnotatedPictureRow, AnnotationRow, ProjectRow, SampleRow
 from backend.errors import LabelConfigError, LabelStudioError
-from backend.label_config import LabelConfig
-from backend.samples.annotation import read_news
-from backend.samples.reconcile import Reconciliation
-from backend.samples.store import SampleStore
-from backend.tables import AnnotatedPictureRow, AnnotationRow, ProjectRow, SampleRow
+from backend.label_studio import rle
+from backend.label_studio.annotations import read_news
+from backend.label_studio.config import LabelConfig
+from backend.label_studio.payloads import Project, parse_webhook
+from backend.samples.ingest import SampleStore
+from backend.samples.sync import Reconciliation
 
 WIDTH, HEIGHT = 64, 48
 CREATED = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
@@ -60,7 +60,7 @@ def region(
         "original_width": mask.shape[1],
         "original_height": mask.shape[0],
         "image_rotation": 0,
-        "value": {"format": "rle", "rle": brush.encode(mask), "brushlabels": [label]},
+        "value": {"format": "rle", "rle": rle.encode(mask), "brushlabels": [label]},
         **changes,
     }
 

@@ -7,13 +7,13 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from backend.database import Database
-from backend.label_studio import LabelStudioHosts
-from backend.pictures import Pictures
+from backend.db.engine import Database
+from backend.images.loader import Pictures
+from backend.label_studio.client import LabelStudioHosts
 from backend.samples.dataset import AcceptedSamples
+from backend.samples.image_check import Sight
+from backend.samples.ingest import SampleStore
 from backend.samples.rules import Split
-from backend.samples.sight import Sight
-from backend.samples.store import SampleStore
 from backend.settings import Settings
 from tests.backend.samples.studio import PROJECT, START, Studio, settle
 

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from backend.database import Database
-from backend.samples.store import SampleStore
+from backend.db.engine import Database
+from backend.samples.ingest import SampleStore
 from tests.backend.samples.studio import (
     Studio,
     connected,

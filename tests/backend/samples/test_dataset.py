@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sqlalchemy import update
 
+from backend.db.models.core import SampleRow
 from backend.samples.counts import count
 from backend.samples.dataset import Click
 from backend.samples.rules import (
@@ -16,7 +17,6 @@ from backend.samples.rules import (
     labeled,
     side,
 )
-from backend.tables import SampleRow
 from tests.backend.conftest import photograph
 from tests.backend.samples.studio import HEIGHT, PROJECT, WIDTH, region, settle, square
 from tests.backend.samples.studio_pictures import SIZE, Team

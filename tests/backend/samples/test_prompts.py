@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text
 
-from backend.database import Database
-from backend.memory import InteractionMemory, Policy
-from backend.samples.store import SampleStore
-from backend.tables import SampleRow
-from tests.backend.memory.conftest import REFINE, Clock, Page
-from tests.backend.memory.conftest import _region as drawn_on
+from backend.db.engine import Database
+from backend.db.models.core import SampleRow
+from backend.interaction.policy import Policy
+from backend.interaction.store import InteractionMemory
+from backend.samples.ingest import SampleStore
+from tests.backend.interaction.conftest import REFINE, Clock, Page
+from tests.backend.interaction.conftest import _region as drawn_on
 from tests.backend.samples.studio import settle, square
 
 POSITIVE, NEGATIVE = True, False

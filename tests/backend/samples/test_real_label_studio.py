@@ -12,14 +12,14 @@ import orjson
 import pytest
 from sqlalchemy import select
 
-from backend.contract import Project, parse_webhook
-from backend.database import Database
+from backend.db.engine import Database
+from backend.db.models.core import AnnotationRow
 from backend.demo.label_studio_server import label_studio
-from backend.label_config import LabelConfig
-from backend.label_studio import LabelStudio
-from backend.samples.reconcile import Reconciliation
-from backend.samples.store import SampleStore
-from backend.tables import AnnotationRow
+from backend.label_studio.client import LabelStudio
+from backend.label_studio.config import LabelConfig
+from backend.label_studio.payloads import Project, parse_webhook
+from backend.samples.ingest import SampleStore
+from backend.samples.sync import Reconciliation
 from tests.backend.conftest import photograph
 from tests.backend.samples.studio import CONFIG, connected, region, settle, state
 

@@ -13,14 +13,14 @@ import orjson
 import pytest
 from sqlalchemy import select, text
 
-from backend import work
-from backend.database import Database
+from backend.api.service import Service
+from backend.db.engine import Database
+from backend.db.models.core import SampleRow
 from backend.reports.source import Reports
 from backend.samples.counts import count
-from backend.service import Service
 from backend.settings import Settings
-from backend.tables import SampleRow
-from backend.upkeep import Upkeep
+from backend.worker import celery_app
+from backend.worker.tasks import Upkeep
 from training.data import PackDataset
 
 KEY = "6.1795384361"
@@ -140,9 +140,9 @@ def test_the_webhook_itself_does_no_work(
 
 
 def test_the_worker_asks_and_looks_by_the_clock_and_asks_at_its_start(settings: Settings) -> None:
-    app = work.build(settings)
+    app = celery_app.build(settings)
 
-    assert {work.RECONCILE, work.LOOK} <= set(app.tasks)
+    assert {celery_app.RECONCILE, celery_app.LOOK} <= set(app.tasks)
     schedule = app.conf.beat_schedule
     assert schedule["reconcile"]["schedule"] <= 3600
     assert schedule["look"]["schedule"] <= 60

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from backend.api.service import Service
 from backend.app import create_app
-from backend.service import Service
 from backend.settings import Settings
 from model.predictor import Predictor
 from tests.backend.registry.conftest import MakeCheckpoint, make_checkpoint, network, saved

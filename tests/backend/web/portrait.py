@@ -13,7 +13,7 @@ from unittest.mock import patch
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from backend.service import Service
+from backend.api.service import Service
 from backend.settings import Settings
 from model.predictor import Predictor
 from tests.backend.reports import big

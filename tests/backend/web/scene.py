@@ -13,15 +13,9 @@ import numpy as np
 from PIL import Image
 from sqlalchemy import delete, insert, update
 
-from backend.database import Database
-from backend.jobs.tables import JobLogRow, JobRow
-from backend.learning import gate_pictures
-from backend.memory.masks import PackedMask
-from backend.recent_errors import note
-from backend.registry.tables import AnnouncementRow
-from backend.reports.tables import ProcessRow, RegionCostRow, ServedMaskRow
-from backend.service import Service
-from backend.tables import (
+from backend.api.service import Service
+from backend.db.engine import Database
+from backend.db.models.core import (
     AnnotatedPictureRow,
     AnnotationRow,
     Delivery,
@@ -30,6 +24,12 @@ from backend.tables import (
     SampledProjectRow,
     SampleRow,
 )
+from backend.db.models.jobs import JobLogRow, JobRow
+from backend.db.models.registry import AnnouncementRow
+from backend.db.models.reports import ProcessRow, RegionCostRow, ServedMaskRow
+from backend.db.packed_mask import PackedMask
+from backend.jobs.recent_errors import note
+from backend.learning import gate_pictures
 from tests.backend.reports import filled
 
 KEY = filled.KEY
@@ -137,7 +137,7 @@ def gate(*, passed: bool = True) -> dict[str, Any]:
 
 
 def replayed() -> dict[str, Any]:
-    """What backend.reports.replay reports."""
+    """What backend.learning.replay_job reports."""
 
     def summary(before: float, after: float, n: int) -> dict[str, Any]:
         difference = {"mean": after - before, "low": after - before - 0.2, "high": after - before}

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 import uvicorn
 
+from backend.api.service import Service
 from backend.app import create_app
-from backend.demo.child import free_port
-from backend.service import Service
+from backend.worker.child_process import free_port
 
 
 @contextmanager

@@ -20,11 +20,11 @@ import pytest
 from playwright.sync_api import Browser, expect
 from sqlalchemy import insert, update
 
-from backend.database import Database
-from backend.jobs.store import Jobs
-from backend.jobs.tables import JobLogRow, JobRow
-from backend.reports.tables import RegionCostRow
-from backend.service import Service
+from backend.api.service import Service
+from backend.db.engine import Database
+from backend.db.models.jobs import JobLogRow, JobRow
+from backend.db.models.reports import RegionCostRow
+from backend.jobs.queue import Jobs
 from backend.settings import Settings
 from model.predictor import Predictor
 from tests.backend.registry.conftest import MakeCheckpoint

@@ -6,11 +6,11 @@ import pytest
 from pydantic import SecretStr
 from starlette.testclient import TestClient
 
+from backend.api.service import Service
 from backend.app import create_app
-from backend.jobs.plans import Plans
-from backend.jobs.store import Jobs
+from backend.jobs.queue import Jobs
+from backend.jobs.schedules import Plans
 from backend.registry.records import EVERYONE
-from backend.service import Service
 from backend.settings import Settings
 from tests.backend.web import scene
 from tests.backend.web.conftest import Page, token

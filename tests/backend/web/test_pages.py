@@ -9,8 +9,8 @@ import pytest
 from pydantic import SecretStr
 from starlette.testclient import TestClient
 
+from backend.api.service import Service
 from backend.app import create_app
-from backend.service import Service
 from backend.settings import Settings
 from backend.web.project import label_studio
 from tests.backend.reports.conftest import connect
@@ -159,7 +159,7 @@ def test_an_announced_address_that_is_a_script_is_no_link(
 ) -> None:
     from sqlalchemy import update
 
-    from backend.tables import ProjectRow
+    from backend.db.models.core import ProjectRow
 
     with service.database.write() as connection:
         connection.execute(update(ProjectRow).values(hostname="javascript:alert(1)//"))

@@ -5,7 +5,7 @@ import logging
 import pytest
 from fastapi import FastAPI
 
-from backend.service import Service
+from backend.api.service import Service
 from backend.web.board import dashboard_of
 from backend.web.warming import warm
 from tests.backend.reports import filled
@@ -22,12 +22,12 @@ def app(service: Service) -> FastAPI:
 def test_the_first_page_finds_the_figures_at_hand(
     app: FastAPI, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from backend.reports import ledger
+    from backend.reports import cost_frame
 
     filled.fill(service.database, tasks=3)
     warm(app).join(60)
 
-    monkeypatch.setattr(ledger, "read", None)  # would fail
+    monkeypatch.setattr(cost_frame, "read", None)  # would fail
     assert dashboard_of(app).reports.project(KEY).tasks == 3
 
 

@@ -176,7 +176,7 @@ def test_the_best_look_is_what_is_handed_on(
     seen: list[dict[str, Any]] = []
     scores = iter([0.5, 0.8, 0.6, 0.7, 0.9])
 
-    def look(network: Any, *rest: Any) -> dict[str, float]:
+    def look(network: Any, *rest: Any, **options: Any) -> dict[str, float]:
         seen.append({name: t.clone() for name, t in network.state_dict().items()})
         return {"clicks@1": next(scores)}
 

@@ -84,7 +84,9 @@ def test_the_checkpoint_of_a_run_answers(recipe_file: Path, tmp_path: Path) -> N
     assert {"dog", "cat", "red", "left"} <= set(predictor.config.attributes)
     # and the log held losses and a look at the validation objects
     assert all(math.isfinite(entry["loss"]) for entry in seen if "loss" in entry)
-    assert {"clicks@1", "clicks@3", "phrase@1", "phrase only"} <= set(seen[-1]["voc"])
+    assert {"clicks@1", "clicks@10", "clicks to 90", "phrase@1", "phrase only"} <= set(
+        seen[-1]["voc"]
+    )
 
 
 def test_the_papers_form_trains_too(recipe_file: Path, tmp_path: Path) -> None:

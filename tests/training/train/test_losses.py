@@ -3,7 +3,15 @@
 import pytest
 import torch
 
-from training.train.losses import AttributeLoss, LossRecipe, mask_loss, mean_iou, pixel_weights
+from model.network.phraseclick import Output
+from training.train.losses import (
+    AttributeLoss,
+    LossRecipe,
+    mask_loss,
+    mean_iou,
+    pixel_weights,
+    total_loss,
+)
 
 RECIPE = LossRecipe()
 
@@ -111,3 +119,42 @@ def test_the_papers_loss_is_plain_cross_entropy() -> None:
     sure = (target - 0.5) * 6
     plain = mask_loss(sure, target, weights(target, paper), paper)
     assert mask_loss(sure, target, weights(target, focal), focal) < 0.01 * plain
+
+
+def test_the_mask_is_compared_at_the_resolution_of_its_logits() -> None:
+    # Given a target and logits at stride 2 that are right, and others that are wrong
+    target = square()
+    void = torch.zeros_like(target, dtype=torch.bool)
+    right = (torch.nn.functional.avg_pool2d(target, 2) - 0.5) * 20
+
+    def loss(logits: torch.Tensor) -> float:
+        output = Output(logits, torch.zeros(1, 0), None, 32, 32)
+        none = torch.tensor([False])
+        attributes = torch.zeros(1, 0)
+        total, _ = total_loss(
+            output, target, void, none, attributes, none, AttributeLoss(0), RECIPE
+        )
+        return float(total)
+
+    # Then the right ones cost hardly anything
+    assert loss(right) < 0.05
+    assert loss(-right) > 1.0
+
+
+def test_the_iou_head_is_compared_with_the_iou_that_was_reached() -> None:
+    # Given a perfect mask
+    target = square()
+    void = torch.zeros_like(target, dtype=torch.bool)
+    logits = (torch.nn.functional.avg_pool2d(target, 2) - 0.5) * 20
+    none = torch.tensor([False])
+
+    def loss(predicted: float) -> float:
+        iou = torch.tensor([predicted])
+        output = Output(logits, torch.zeros(1, 0), None, 32, 32, iou)
+        total, _ = total_loss(
+            output, target, void, none, torch.zeros(1, 0), none, AttributeLoss(0), RECIPE
+        )
+        return float(total)
+
+    # Then to be sure of it costs less than to doubt it
+    assert loss(6.0) < loss(0.0) < loss(-6.0)

@@ -51,3 +51,16 @@ def test_sgd_has_momentum(network: PhraseClick) -> None:
     optimizer = make_optimizer(network, replace(TRAIN, optimizer="sgd", momentum=0.8))
     assert isinstance(optimizer, torch.optim.SGD)
     assert optimizer.param_groups[0]["momentum"] == 0.8
+
+
+def test_frozen_stages_are_not_in_the_optimizer_and_a_constant_rate_stays() -> None:
+    # Given a network whose first stage is frozen
+    train = TrainRecipe(schedule="constant", warmup=1)
+    network = PhraseClick(ModelConfig(channels=32, word_dim=8))
+    network.backbone.stages[0].requires_grad_(False)
+    # When its optimizer is made
+    optimizer = make_optimizer(network, train)
+    # Then it holds what is trained and nothing else, and the rate never falls
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    assert held == {id(p) for p in network.parameters() if p.requires_grad}
+    assert set_rates(optimizer, train, 5, 0.0) == set_rates(optimizer, train, 500, 1.0)

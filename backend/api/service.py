@@ -1,0 +1,250 @@
+"""What the backend answers, whoever asks: the web server here, label-studio-ml's, a test.
+
+Thin on purpose: each call is read by the contract, done by a room of its own, and handed back.
+"""
+
+import logging
+import time
+from pathlib import Path
+from typing import Any, Self
+
+from backend import logs
+from backend.api.gauges import read_gauges
+from backend.db.engine import Database
+from backend.errors import DatabaseError, LabelConfigError, RequestError
+from backend.images.embeddings import Embeddings
+from backend.images.loader import Pictures
+from backend.interaction.click import Interactive
+from backend.interaction.policy import Policy
+from backend.interaction.preannotate import Batch
+from backend.interaction.store import InteractionMemory
+from backend.jobs.presence import Presence
+from backend.label_studio.client import LabelStudioHosts
+from backend.label_studio.config import LabelConfig
+from backend.label_studio.payloads import (
+    PredictRequest,
+    Project,
+    parse_predict,
+    parse_setup,
+    parse_webhook,
+)
+from backend.label_studio.projects import Projects
+from backend.metrics import Metrics
+from backend.registry.records import EVERYONE
+from backend.registry.serving import Predictors
+from backend.registry.store import open_store
+from backend.registry.versions import Registry
+from backend.reports.source import Reports
+from backend.settings import Settings
+from backend.worker import celery_app
+from backend.worker.deliveries import Deliveries
+from backend.worker.webhook_inbox import Letterbox
+from model.predictor import Predictor
+
+_log = logging.getLogger(__name__)
+
+Answer = dict[str, Any]
+
+# What Label Studio sends; anything else is counted as "other", so that a stranger cannot fill the
+# metrics with names.
+_ACTIONS = frozenset(
+    {
+        "ANNOTATION_CREATED",
+        "ANNOTATION_UPDATED",
+        "ANNOTATIONS_CREATED",
+        "ANNOTATIONS_DELETED",
+        "TASKS_CREATED",
+        "TASKS_DELETED",
+        "PROJECT_CREATED",
+        "PROJECT_UPDATED",
+        "PROJECT_DELETED",
+        "START_TRAINING",
+    }
+)
+
+
+_TO_BE_HAD = ("base", "candidate", "accepted")
+
+
+class Service:
+    """The backend without HTTP. Thread-safe; several processes may share one data folder."""
+
+    def __init__(self, settings: Settings, predictor: Predictor) -> None:
+        """predictor: the base, which serves where no version was promoted."""
+        self.settings = settings
+        self.metrics = Metrics()
+        logs.hide_settings(settings)
+        Path(settings.data).mkdir(parents=True, exist_ok=True)
+        self.database = Database(settings.resolved_database_url)
+        self.database.migrate()
+        self._projects = Projects(self.database)
+        self.pictures = Pictures(settings, LabelStudioHosts(settings, self._projects.announced))
+        self._embeddings = Embeddings(self.pictures, self.metrics)
+        self.registry = Registry(self.database, open_store(settings), settings)
+        self._predictors = Predictors(
+            self.registry,
+            predictor,
+            max_bytes=settings.versions_bytes,
+            changed=self._another_serves,
+        )
+        self._memory = InteractionMemory(
+            self.database, Policy.of(settings), knows=self._predictors.knows
+        )
+        self._interactive = Interactive(
+            self._memory, self._embeddings, self._predictors, self.metrics
+        )
+        self.reports = Reports(self.database)
+        self._presence: Presence | None = None
+        self._count_again = 0.0
+        self._bell = celery_app.Bell(celery_app.build(settings))
+        self._letterbox = Letterbox(
+            settings.data / "letterbox", Deliveries(self.database), self._bell.ring
+        )
+        self.metrics.models(self._predictors.serving())
+        self._predictors.start()
+        if settings.label_studio_token.get_secret_value() and not settings.label_studio_url:
+            _log.warning(
+                "PHRASECLICK_LABEL_STUDIO_TOKEN is set but PHRASECLICK_LABEL_STUDIO_URL is not: "
+                "the token is not used, since anyone could announce a host to have it sent to."
+            )
+
+    @classmethod
+    def open(cls, settings: Settings) -> Self:
+        """With the model that the settings name, loaded before this returns."""
+        predictor = Predictor(
+            settings.checkpoint,
+            device=settings.device,
+            cache_bytes=settings.embedding_cache_bytes,
+            threads=settings.torch_threads,
+        )
+        predictor.warm_up()
+        service = cls(settings, predictor)
+        service.registry.base()
+        service._presence = Presence(
+            service.database,
+            "server",
+            lambda: {
+                "model_version": service.version,
+                # Encoded pictures at hand, of all versions together.
+                "cache_bytes": predictor.cached_bytes,
+            },
+        ).start()
+        return service
+
+    @property
+    def version(self) -> str:
+        """The model version that serves where a project has no champion of its own."""
+        return self._predictors.serves(None).version
+
+    def version_for(self, project: Project) -> str:
+        """The model version that serves a project."""
+        return self._predictors.serves(project).version
+
+    def health(self, project: str = "") -> Answer:
+        """What serves, and what was promoted but cannot be loaded.
+
+        project: number or key of the one meant; '' for those without a champion of their own.
+        """
+        return self._predictors.status(Project.read(project) if project else None)
+
+    def setup(self, body: object) -> Answer:
+        """A project connects: its config is checked, its Label Studio remembered.
+
+        Raises:
+            RequestError, LabelConfigError: with a sentence for the admin.
+        """
+        request = parse_setup(body)
+        logs.hide(request.access_token)
+        config = self._config(request.label_config, request.project)
+        for warning in config.warnings:
+            _log.warning("Project %s: %s", request.project.id, warning)
+        self._projects.remember(request)
+        return {"model_version": self.version_for(request.project)}
+
+    def predict(self, body: object) -> Answer:
+        """Masks: for one click or phrase, or for many tasks.
+
+        Raises:
+            RequestError, LabelConfigError: the body is none that Label Studio sends.
+        """
+        request = parse_predict(body)
+        return {"results": self._results(request)}
+
+    def webhook(self, raw: bytes, body: object) -> Answer:
+        """Keep what happened as it came; the worker takes it in."""
+        hook = parse_webhook(body)
+        self._letterbox.drop(hook.action, hook.project.id, raw)
+        self.metrics.delivery(hook.action if hook.action in _ACTIONS else "other")
+        return {"status": "stored"}
+
+    def figures(self) -> bytes:
+        """For Prometheus: what this server counted, and what the database holds and waits for."""
+        started = time.monotonic()
+        if started >= self._count_again:
+            try:
+                self.metrics.gauges(read_gauges(self.database, base=self._predictors.base.version))
+            except DatabaseError as error:
+                # The other figures tell what is wrong; they must not be missing just then.
+                _log.warning("What waits and runs could not be counted: %s", error)
+            # However many there are, counting them takes no more than a twentieth of the time.
+            self._count_again = time.monotonic() + 20 * (time.monotonic() - started)
+        return self.metrics.exposition()
+
+    def versions(self, project: Project | None = None) -> Answer:
+        """The model versions that can be had, and the one that serves."""
+        serves = self.version_for(project) if project else self.version
+        known = self.registry.all(project.key if project else EVERYONE)
+        names = [it.name for it in known if it.state in _TO_BE_HAD]
+        return {"versions": list(dict.fromkeys([*names, serves])), "model_version": serves}
+
+    def job_asked(self) -> None:
+        """Somebody asked for a job: have a worker look for it now rather than at its next tick."""
+        self._bell.ring(celery_app.TICK)
+
+    def promoted(self) -> None:
+        """Somebody promoted or took back: have Label Studio told now."""
+        self._bell.ring(celery_app.ANNOUNCE)
+
+    def close(self) -> None:
+        """Finish what runs and let go of everything."""
+        if self._presence is not None:
+            self._presence.close()
+        self._predictors.close()
+        self._embeddings.close()
+        self._letterbox.close()
+        self._bell.close()
+        self.database.close()
+
+    # -- parts
+
+    def _results(self, request: PredictRequest) -> list[Answer]:
+        if not request.tasks:
+            return []
+        if request.interactive and len(request.tasks) > 1:
+            raise RequestError("An interactive request holds one task; this one holds more.")
+        try:
+            config = self._config(request.label_config, request.project)
+        except LabelConfigError as error:
+            if not request.interactive:
+                raise
+            # Refused at /setup already; here there is no text area that could say it again.
+            _log.warning("Project %s: %s", request.project.id, error)
+            self.metrics.failure(error)
+            version = self.version_for(request.project)
+            return [{"result": [], "score": 0.0, "model_version": version}]
+        if request.interactive:
+            return [self._interactive.answer(request, config)]
+        champion = self._predictors.champion(request.project)
+        batch = Batch(self._embeddings, champion, self.metrics, self.settings.label_masks)
+        return batch.answers(request, config)
+
+    def _another_serves(self) -> None:
+        self.metrics.models(self._predictors.serving())
+        self._embeddings.renew(self._predictors.serves)
+
+    def _config(self, xml: str, project: Project) -> LabelConfig:
+        return LabelConfig.parse(
+            xml or self._projects.label_config(project),
+            add_label=self.settings.refine_positive_label,
+            remove_label=self.settings.refine_negative_label,
+        )

@@ -1,0 +1,1 @@
+"""``phraseclick bench``: how fast a real server answers. Only the command line imports it."""

@@ -1,0 +1,259 @@
+"""``phraseclick bench``: how quickly a real server answers, measured from outside over HTTP.
+
+A server of its own is started on a fresh data folder with real photographs on disk; then an
+annotator opens pictures one after the other, clicks and types; then twenty do so at once. What is
+timed is what Label Studio waits for: from the request's first byte to the answer's last, on a new
+connection each time, as Label Studio makes one.
+"""
+
+import json
+import os
+import platform
+import random
+import re
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from backend.benchmark.server import (
+    CONFIG,
+    PROJECT,
+    Photographs,
+    Server,
+    Times,
+    running_server,
+    working_folder,
+)
+from backend.benchmark.webhooks import GOAL_P99_MS, webhooks
+from backend.errors import BenchError
+
+SIZES = ((640, 480), (3000, 2000))
+
+# Limits of the project's own goal, on two cores, in milliseconds of the median.
+GOALS = {
+    ("first_click", "640x480"): 250,
+    ("first_click", "3000x2000"): 500,
+    ("further_click", "640x480"): 60,
+    ("further_click", "3000x2000"): 120,
+    ("phrase", "640x480"): 60,
+    ("phrase", "3000x2000"): 120,
+}
+LOAD_GOAL_P95 = 500
+RSS_GOAL_MB = 1200
+
+ANNOTATORS = 20
+CLICK_EVERY_S = 2.0
+
+
+def run(
+    *,
+    json_file: Path | None,
+    folder: Path | None,
+    rounds: int = 20,
+    pictures: int = 500,
+    load_seconds: float = 30.0,
+) -> dict[str, Any]:
+    """Measure, print the table, write the file. Raises BenchError where nothing can be measured."""
+    console = Console(stderr=True)
+    with working_folder(folder) as place:
+        photographs = Photographs(place / "pictures")
+        with running_server(place, photographs.folder) as server:
+            rows = [
+                row
+                for size in SIZES
+                for row in _one_annotator(server, photographs, size, rounds, console)
+            ]
+            rows.append(_many_annotators(server, photographs, load_seconds, console))
+            _open_pictures(server, photographs, pictures, console)
+            rows += webhooks(server, place, rounds * 10, console)
+            report = {"rows": rows, "rss_mb": round(server.rss_mb()), "cpu": _cpu()}
+    # Into a file the table is as wide as it needs to be.
+    Console(width=None if sys.stdout.isatty() else 110).print(_table(report, pictures))
+    if json_file is not None:
+        json_file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    return report
+
+
+# -- the annotators
+
+
+def _request(task: int, address: str, context: list[dict[str, Any]] | None) -> bytes:
+    body = {
+        "tasks": [{"id": task, "project": 1, "data": {"image": address}, "drafts": []}],
+        "project": PROJECT,
+        "label_config": CONFIG,
+        "params": {
+            "login": None,
+            "password": None,
+            "context": None if context is None else {"result": context},
+        },
+    }
+    return json.dumps(body).encode()
+
+
+def _click(number: int, label: str, size: tuple[int, int], chance: random.Random) -> dict[str, Any]:
+    # Around the middle, where the thing is on every one of the photographs.
+    x, y = chance.gauss(50, 8), chance.gauss(50, 8)
+    return {
+        "id": f"k{number}",
+        "from_name": "kp",
+        "to_name": "image",
+        "type": "keypointlabels",
+        "origin": "manual",
+        "is_positive": label != "- last object",
+        "original_width": size[0],
+        "original_height": size[1],
+        "image_rotation": 0,
+        "value": {
+            "x": min(95, max(5, x)),
+            "y": min(95, max(5, y)),
+            "width": 0.3,
+            "keypointlabels": [label],
+        },
+    }
+
+
+def _phrase(number: int, text: str) -> dict[str, Any]:
+    return {
+        "id": f"t{number}",
+        "from_name": "phrase",
+        "to_name": "image",
+        "type": "textarea",
+        "origin": "manual",
+        "value": {"text": [text]},
+    }
+
+
+def _one_annotator(
+    server: Server,
+    photographs: Photographs,
+    size: tuple[int, int],
+    rounds: int,
+    console: Console,
+) -> list[dict[str, Any]]:
+    """One person, one picture after the other: a click, three more, a phrase, another."""
+    named = f"{size[0]}x{size[1]}"
+    first, further, phrase = (Times(n, named) for n in ("first_click", "further_click", "phrase"))
+    chance = random.Random(size[0])
+    doing = f"One annotator, {named}"
+    for picture in track(range(rounds + 2), description=doing, console=console):
+        address, thing = photographs.new(size)
+        task = size[0] * 1000 + picture
+        # The first two warm the server up: code is loaded and memory taken once in its life.
+        warm = picture < 2
+        marks = [Times(it.name, named) for it in (first, further, phrase)] if warm else None
+        times = marks or [first, further, phrase]
+        click = _click(1, "Thing", size, chance)
+        server.measure(times[0], _request(task, address, [click]))
+        for number, label in ((2, "+ last object"), (3, "- last object"), (4, "+ last object")):
+            click = _click(number, label, size, chance)
+            server.measure(times[1], _request(task, address, [click]))
+        for number, text in ((5, thing), (6, f"the {thing} in the middle")):
+            server.measure(times[2], _request(task, address, [_phrase(number, text)]))
+    return [it.row() for it in (first, further, phrase)]
+
+
+def _many_annotators(
+    server: Server, photographs: Photographs, seconds: float, console: Console
+) -> dict[str, Any]:
+    """Twenty people, each with a task of their own open, a click every two seconds."""
+    size = SIZES[0]
+    all_times = [Times("load_20", "640x480") for _ in range(ANNOTATORS)]
+    addresses = [photographs.new(size)[0] for _ in range(ANNOTATORS)]
+    begin = time.monotonic() + 2.0
+
+    def annotate(person: int) -> None:
+        chance = random.Random(person)
+        # Label Studio asks so when a task is opened; the click comes once a person has looked.
+        server.post("/predict", _request(9_000_000 + person, addresses[person], None))
+        # Nobody clicks in step with the others.
+        due = begin + chance.uniform(0, CLICK_EVERY_S)
+        number = 0
+        while due < begin + seconds:
+            time.sleep(max(0.0, due - time.monotonic()))
+            label = "+ last object" if number % 6 else "Thing"
+            click = _click(number, label, size, chance)
+            body = _request(9_000_000 + person, addresses[person], [click])
+            server.measure(all_times[person], body)
+            number += 1
+            due += CLICK_EVERY_S
+
+    threads = [threading.Thread(target=annotate, args=(p,)) for p in range(ANNOTATORS)]
+    with console.status(f"{ANNOTATORS} annotators for {seconds:.0f} s"):
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    together = Times("load_20", "640x480")
+    for times in all_times:
+        together.milliseconds += times.milliseconds
+        together.errors += times.errors
+        together.said = together.said or times.said
+    return together.row()
+
+
+def _open_pictures(
+    server: Server, photographs: Photographs, pictures: int, console: Console
+) -> None:
+    """Go through many pictures with a click on each, most small, some large, as projects have."""
+    chance = random.Random(3)
+    for number in track(range(pictures), description=f"{pictures} pictures", console=console):
+        size = SIZES[1] if number % 25 == 24 else SIZES[0]
+        address, _ = photographs.new(size)
+        click = _click(1, "Thing", size, chance)
+        _, status, _ = server.post("/predict", _request(10_000_000 + number, address, [click]))
+        if status != 200:
+            raise BenchError(f"The server answered {status} to picture {number}.")
+
+
+# -- the report
+
+
+def _cpu() -> str:
+    model = platform.processor() or platform.machine()
+    try:
+        match = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
+        model = match[1].strip() if match else model
+    except OSError:
+        pass
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{model}, {cores} cores"
+
+
+def _table(report: dict[str, Any], pictures: int) -> Table:
+    table = Table(title=f"phraseclick bench on {report['cpu']}", caption="Times in milliseconds")
+    for column in ("request", "picture"):
+        table.add_column(column, no_wrap=True)
+    for column in ("median", "p95", "p99", "n", "errors", "goal"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in report["rows"]:
+        goal = GOALS.get((row["name"], row["size"]))
+        if row["name"].startswith("webhook"):
+            met = row["p99_ms"] <= GOAL_P99_MS and not row["errors"]
+            wanted = f"p99 {GOAL_P99_MS}"
+        elif goal is None:
+            met = row["p95_ms"] <= LOAD_GOAL_P95 and not row["errors"]
+            wanted = f"p95 {LOAD_GOAL_P95}"
+        else:
+            met = row["median_ms"] <= goal and row["p95_ms"] <= 2 * goal and not row["errors"]
+            wanted = f"{goal}, p95 {2 * goal}"
+        table.add_row(
+            row["name"],
+            row["size"],
+            f"{row['median_ms']:.1f}",
+            f"{row['p95_ms']:.1f}",
+            f"{row['p99_ms']:.1f}",
+            str(row["n"]),
+            str(row["errors"]),
+            f"{wanted} {'✓' if met else '✗'}",
+        )
+    met = report["rss_mb"] <= RSS_GOAL_MB
+    memory = f"{RSS_GOAL_MB} MB {'✓' if met else '✗'}"
+    table.add_row("memory", f"{pictures} more", f"{report['rss_mb']} MB", "", "", "", "", memory)
+    return table

@@ -1,0 +1,6 @@
+"""``python -m backend.cli``: the command ``phraseclick``."""
+
+from backend.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+"""The commands ``phraseclick connect`` and ``phraseclick doctor``: how they are asked and answer.
+
+The steps themselves are in label_studio/diagnostics.py. Imported by the command line, so nothing
+heavy here.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from backend.errors import LabelConfigError, LabelStudioError
+
+if TYPE_CHECKING:
+    from backend.label_studio.client import LabelStudio
+    from backend.label_studio.credentials import KeptAccess
+    from backend.label_studio.diagnostics import Finding
+    from backend.settings import Settings
+
+_CONFIGS = Path(__file__).resolve().parents[2] / "plugin_config"
+_DEFAULT_BACKEND = "http://127.0.0.1:9090"
+
+Url = Annotated[
+    str,
+    typer.Option(
+        help="Address of Label Studio, as this machine reaches it.",
+        show_default="PHRASECLICK_LABEL_STUDIO_URL",
+    ),
+]
+Token = Annotated[
+    str,
+    typer.Option(
+        help="Personal access token (or legacy token) from Label Studio's Account & Settings.",
+        show_default="PHRASECLICK_LABEL_STUDIO_TOKEN",
+    ),
+]
+Data = Annotated[
+    Path | None,
+    typer.Option(help="The backend's data folder.", show_default="PHRASECLICK_DATA"),
+]
+
+
+def connect(
+    project: Annotated[int, typer.Option(help="Number of the project, as in its address.")],
+    url: Url = "",
+    token: Token = "",
+    backend_url: Annotated[
+        str, typer.Option(help="Address of this backend, as Label Studio reaches it.")
+    ] = _DEFAULT_BACKEND,
+    write_config: Annotated[
+        str,
+        typer.Option(
+            help="Write this labeling config to the project first: a file, or the name of a ready "
+            "one in plugin_config.",
+        ),
+    ] = "",
+    data: Data = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Overwrite a config without asking.")] = False,
+) -> None:
+    """Connect a Label Studio project to this backend, and try it with one click."""
+    from backend.label_studio.backend_probe import BackendSeen
+    from backend.label_studio.client import LabelStudio
+    from backend.label_studio.credentials import KeptAccess, keep_access
+    from backend.label_studio.diagnostics import Checkup
+
+    settings = _settings(data)
+    url, token = _access(settings, url, token)
+    label_studio = LabelStudio(url, token)
+    config = _read_config(write_config) if write_config else None
+    if config is not None and not yes:
+        _ask_before_overwriting(label_studio, project)
+    seen = BackendSeen(backend_url, settings)
+    checkup = Checkup(label_studio, project, backend_url, settings, seen)
+
+    def findings() -> Iterator["Finding"]:
+        for finding in checkup.connect(config):
+            # Before the trial click, which needs the token to fetch its picture.
+            if finding.about == "token" and finding.good:
+                keep_access(settings, project, KeptAccess(label_studio.url, token, backend_url))
+            yield finding
+
+    typer.echo(f"Connecting project {project} of {label_studio.url}")
+    _finish(_show(findings()))
+    typer.echo(f"Connected. Label at {label_studio.url}/projects/{project}/data")
+
+
+def doctor(
+    project: Annotated[
+        int | None,
+        typer.Option(help="Number of the project.", show_default="every connected one"),
+    ] = None,
+    url: Url = "",
+    token: Token = "",
+    backend_url: Annotated[
+        str,
+        typer.Option(
+            help="Address of this backend, as Label Studio reaches it.",
+            show_default="as it was connected",
+        ),
+    ] = "",
+    data: Data = None,
+) -> None:
+    """Check connected projects from end to end, changing nothing."""
+    from backend.label_studio.backend_probe import BackendSeen
+    from backend.label_studio.client import LabelStudio
+    from backend.label_studio.credentials import KeptAccess, kept_access
+    from backend.label_studio.diagnostics import Checkup
+
+    settings = _settings(data)
+    kept = kept_access(settings)
+    bad = 0
+    for number in [project] if project is not None else list(kept):
+        known = kept.get(number, KeptAccess("", "", _DEFAULT_BACKEND))
+        address, key = _access(settings, url, token, known)
+        backend = backend_url or known.backend_url
+        typer.echo(f"Checking project {number} of {address}")
+        seen = BackendSeen(backend, settings)
+        checkup = Checkup(LabelStudio(address, key), number, backend, settings, seen)
+        bad += _show(checkup.examine())
+    if project is None and not kept:
+        typer.echo("No project was connected from this data folder: run phraseclick connect.")
+        bad += 1
+    _finish(bad)
+    typer.echo("All is well.")
+
+
+def _settings(data: Path | None) -> "Settings":
+    from backend.settings import Settings
+
+    return Settings() if data is None else Settings(data=data)
+
+
+def _access(
+    settings: "Settings", url: str, token: str, kept: "KeptAccess | None" = None
+) -> tuple[str, str]:
+    """Address and token: the options, else the settings, else what connect kept."""
+    url = url or settings.label_studio_url or (kept.url if kept else "")
+    token = token or settings.label_studio_token.get_secret_value() or (kept.token if kept else "")
+    if not url or not token:
+        raise LabelStudioError(
+            "Say where Label Studio is with --url, and who you are with --token: a personal access "
+            "token from Label Studio's Account & Settings."
+        )
+    return url, token
+
+
+def _read_config(name: str) -> str:
+    """The labeling config in a file, or the ready one of that name."""
+    ready = {path.stem: path for path in sorted(_CONFIGS.glob("*.xml"))}
+    path = ready.get(name.removesuffix(".xml"), Path(name))
+    if not path.is_file():
+        raise LabelConfigError(
+            f"There is no labeling config '{name}'. Give a file, or one of: {', '.join(ready)}."
+        )
+    return path.read_text(encoding="utf-8")
+
+
+def _ask_before_overwriting(label_studio: "LabelStudio", project: int) -> None:
+    present = label_studio.project(project).get("label_config", "")
+    if present.replace(" ", "") not in ("", "<View></View>"):
+        typer.confirm(f"Overwrite the labeling config of project {project}?", abort=True)
+
+
+def _show(findings: Iterator["Finding"]) -> int:
+    """Print each finding as it comes; how many are bad."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    bad = 0
+    for finding in findings:
+        mark = {True: "[green]ok[/]", None: "[yellow]note[/]", False: "[red]bad[/]"}[finding.good]
+        row = Table.grid(padding=(0, 2))
+        for width in (4, 15):
+            row.add_column(width=width, no_wrap=True)
+        row.add_column()
+        row.add_row(mark, finding.about, _plain(finding.sentence))
+        console.print(row)
+        bad += finding.good is False
+    return bad
+
+
+def _plain(sentence: str) -> str:
+    from rich.markup import escape
+
+    return escape(sentence)
+
+
+def _finish(bad: int) -> None:
+    if bad:
+        typer.echo(f"{bad} thing{'s' if bad > 1 else ''} to put right.")
+        raise typer.Exit(1)

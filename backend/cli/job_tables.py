@@ -1,0 +1,193 @@
+"""Jobs on a terminal: a table of them, one with its log, and how a project learns."""
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from backend.jobs import process_id
+from backend.jobs.new_labels import NewLabels
+from backend.jobs.queue import Jobs
+from backend.jobs.records import Job, LogLine, Plan
+from backend.label_studio.payloads import number_of
+from backend.settings import Settings
+
+_COLOURS = {
+    "queued": "cyan",
+    "running": "yellow",
+    "done": "green",
+    "failed": "red",
+    "cancelled": "magenta",
+}
+_LEVELS = {"warning": "yellow", "error": "red"}
+_TRIGGERS = {
+    "labels": "new labels",
+    "label_studio": "Label Studio",
+    "schedule": "schedule",
+    "hand": "by hand",
+    "promotion": "new champion",
+}
+_LOOK_S = 0.5
+
+
+def show(console: Console, jobs: Iterable[Job]) -> None:
+    """All of them, one a line."""
+    table = Table()
+    for column in ("job", "project", "kind", "state", "done", "asked for", "started", "took", ""):
+        table.add_column(column, justify="right" if column in ("job", "done", "took") else "left")
+    for job in jobs:
+        table.add_row(
+            str(job.id),
+            str(number_of(job.project)),
+            job.kind,
+            Text(job.state, style=_COLOURS.get(job.state, "")),
+            f"{job.progress:.0%}" if job.started_at else "",
+            _asked(job),
+            _time(job.started_at or job.due_at) if job.started_at else f"due {_time(job.due_at)}",
+            _took(job),
+            escape(job.error or job.message),
+        )
+    console.print(table)
+
+
+def show_one(console: Console, job: Job, log: Iterable[LogLine]) -> None:
+    """One job with its log."""
+    table = Table(show_header=False, box=None)
+    for name, value in _facts(job):
+        table.add_row(name, escape(value))
+    console.print(table)
+    for line in log:
+        say(console, line)
+
+
+def follow(console: Console, jobs: Jobs, number: int) -> Job:
+    """Show a job as it goes on, until it ends."""
+    seen = 0
+    with Live(console=console, refresh_per_second=4, transient=True) as live:
+        while True:
+            job = jobs.get(number)
+            for line in jobs.log(number, seen):
+                seen = line.id
+                if line.line:
+                    say(console, line)
+            if job.ended:
+                return job
+            live.update(_bar(job))
+            time.sleep(_LOOK_S)
+
+
+def say(console: Console, line: LogLine) -> None:
+    """A line of a log; points of curves as their figures."""
+    text = line.line or "  ".join(f"{name} {_figure(it)}" for name, it in _pairs(line.figures))
+    console.print(
+        f"{_time(line.at)}  {escape(text)}",
+        style=_LEVELS.get(line.level, "" if line.line else "dim"),
+        highlight=False,
+    )
+
+
+def show_plan(console: Console, plan: Plan, new: NewLabels, settings: Settings) -> None:
+    """How a project learns."""
+    number = number_of(plan.project)
+    enough = plan.after_labels or settings.learn_after_labels
+    if not settings.learn:
+        how = "only by hand (PHRASECLICK_LEARN is off)"
+    elif plan.paused:
+        how = "only by hand (paused)"
+    else:
+        how = f"after {enough} new labels"
+        if plan.cron:
+            how += f", and by the schedule {plan.cron} (UTC)"
+            how += f", next at {_time(plan.due_at)}" if plan.due_at else ""
+    console.print(f"Project {number} learns {how}.", highlight=False)
+    tried = new.new - new.untried
+    rest = f"; {tried} of them were in a training that came to nothing" if tried else ""
+    console.print(f"Labels that it has not learned yet: {new.new}{rest}.", highlight=False)
+
+
+def as_json(job: Job) -> dict[str, Any]:
+    """For programs: the row as it is, times in ISO 8601."""
+    return {name: _plain(value) for name, value in asdict(job).items()}
+
+
+def line_as_json(line: LogLine) -> dict[str, Any]:
+    """As ``as_json``."""
+    return {name: _plain(value) for name, value in asdict(line).items()}
+
+
+def plan_as_json(plan: Plan, new: NewLabels, settings: Settings) -> dict[str, Any]:
+    """As ``as_json``, with what the settings add."""
+    told = {name: _plain(value) for name, value in asdict(plan).items()}
+    told["after_labels"] = plan.after_labels or settings.learn_after_labels
+    return {**told, "by_itself": settings.learn and not plan.paused, **asdict(new)}
+
+
+def _facts(job: Job) -> list[tuple[str, str]]:
+    facts = [
+        ("job", f"{job.id}: {job.kind} of project {number_of(job.project)}"),
+        ("state", f"{job.state}, {job.progress:.0%}" + (f", {job.phase}" if job.phase else "")),
+        ("asked for", f"{_asked(job)}, {_time(job.created_at)}"),
+        ("due", _time(job.due_at)),
+    ]
+    if job.started_at:
+        facts.append(("started", f"{_time(job.started_at)}, took {_took(job)}"))
+        facts.append(("attempts", str(job.attempts)))
+        facts.append(("worker", process_id.short(job.worker)))
+    if job.cancel_asked_at and not job.ended:
+        facts.append(("cancelled by", f"{job.cancel_asked_by}, {_time(job.cancel_asked_at)}"))
+    for name, value in (("doing", job.message), ("reason", job.error)):
+        if value:
+            facts.append((name, value))
+    for name, value in _pairs(job.result):
+        facts.append((name, _figure(value)))
+    return facts
+
+
+def _bar(job: Job) -> Table:
+    table = Table.grid(padding=(0, 1))
+    what = job.message or (job.phase if job.state == "running" else f"{job.state} …")
+    table.add_row(
+        f"Job {job.id}",
+        ProgressBar(total=1.0, completed=job.progress, width=30),
+        f"{job.progress:4.0%}",
+        escape(what),
+    )
+    return table
+
+
+def _asked(job: Job) -> str:
+    how = _TRIGGERS.get(job.trigger, job.trigger)
+    return f"{how} ({job.asked_by})" if job.asked_by and job.trigger == "hand" else how
+
+
+def _took(job: Job) -> str:
+    if job.started_at is None:
+        return ""
+    end = job.ended_at or job.heartbeat_at or job.started_at
+    seconds = max(0, int((end - job.started_at).total_seconds()))
+    return f"{seconds // 60}:{seconds % 60:02}"
+
+
+def _time(at: datetime | None) -> str:
+    return at.strftime("%Y-%m-%d %H:%M:%S") if at else ""
+
+
+def _pairs(told: Mapping[str, Any] | None) -> list[tuple[str, Any]]:
+    """What fits on a line; whole reports are for --json."""
+    return [(name, it) for name, it in (told or {}).items() if isinstance(it, str | int | float)]
+
+
+def _figure(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value

@@ -1,0 +1,1 @@
+"""Images of tasks: found, downloaded, decoded, cached and encoded."""

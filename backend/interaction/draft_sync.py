@@ -1,0 +1,233 @@
+"""What drafts and annotations show of the targets: accepted, undone, gone.
+
+A draft is saved seconds late and may be stale, and its times are Label Studio's, not ours. So what
+it shows is believed at once (our region ids are ours alone), while what it lacks is believed only
+- where an earlier version of the same draft showed it (both times are Label Studio's), or
+- where it was saved well after the answer, with Label Studio's clock set against ours.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from backend.db.models.core import Kind
+from backend.interaction.events import Event
+from backend.interaction.objects import Target
+from backend.interaction.request import Saved
+from backend.interaction.task_state import TaskMemory
+from backend.label_studio.config import ImageControls
+
+
+@dataclass
+class Sightings:
+    """One request's drafts and annotations, held against what is remembered."""
+
+    task: TaskMemory
+    saved: Sequence[Saved]
+    user: str
+    margin: timedelta
+    now: datetime
+    events: list[Event] = field(default_factory=list)
+
+    def believe(self) -> None:
+        """Bring the remembered targets up to date."""
+        self._set_clock()
+        for target in self.task.targets:
+            self._claim(target)
+            shown = self.showing(target)
+            if shown is not None:
+                self._kept(target, shown)
+            elif target.saved:
+                self._gone_from_where_it_was(target)
+            else:
+                self._gone_before_it_was_saved(target)
+            self._undone_clicks(target)
+            self._phrase(target)
+
+    def newer(self, saved: Saved, at: datetime) -> bool:
+        """Whether it was saved so long after this time of ours that it must show what was then."""
+        return saved.updated_at - self.task.clock_ahead > at + self.margin
+
+    def showing(self, target: Target) -> Saved | None:
+        """The newest draft or annotation with the target's mask."""
+        # Two annotators who began with the same prediction have its region ids in both drafts.
+        theirs = target.owner not in ("", self.user)
+        holding = [
+            saved
+            for saved in self.saved
+            if target.region_id in saved.regions and not (theirs and saved.kind == "draft")
+        ]
+        return max(holding, key=lambda saved: saved.updated_at, default=None)
+
+    def contradict(self, target: Target) -> bool:
+        """Whether the asking user's own drafts show that an unowned target cannot be theirs: one
+        lacks all of it, or was there already when the target was begun without any draft."""
+        newest = self._newest_draft()
+        if newest is None or any(target.shown_in(saved) for saved in self.saved):
+            return False
+        first = min(draft.created_at or draft.updated_at for draft in self._drafts())
+        begun_before = first - self.task.clock_ahead + self.margin < target.created_at
+        return begun_before or self.newer(newest, target.answered_at or target.updated_at)
+
+    def in_the_making(self, target: Target) -> bool:
+        """Whether an accepted target was refined since, by key points that still stand there."""
+        if target.accepted_at is None or target.updated_at < target.accepted_at:
+            return False
+        newest = self._newest_draft()
+        tells = newest is not None and self.newer(newest, target.updated_at)
+        return any(
+            click.on_page and not (tells and newest and click.id not in newest.clicks)
+            for click in target.clicks
+        )
+
+    def _set_clock(self) -> None:
+        """Nothing can have been saved after it arrived: if it was, their clock is ahead."""
+        latest = max((saved.updated_at for saved in self.saved), default=self.now)
+        self.task.clock_ahead = max(self.task.clock_ahead, latest - self.now)
+
+    def _newest_draft(self) -> Saved | None:
+        return max(self._drafts(), key=lambda saved: saved.updated_at, default=None)
+
+    def _drafts(self) -> list[Saved]:
+        return [saved for saved in self.saved if saved.kind == "draft"]
+
+    def _claim(self, target: Target) -> None:
+        """Label Studio sends only the asking user's drafts: what they show is that user's."""
+        unowned = bool(self.user) and not target.owner
+        if unowned and any(target.shown_in(saved) for saved in self._drafts()):
+            target.owner = self.user
+
+    def _kept(self, target: Target, shown: Saved) -> None:
+        if target.state == "gone" and target.seen_at and shown.updated_at <= target.seen_at:
+            return
+        state = "submitted" if shown.kind == "annotation" else "kept"
+        if not target.accepted:
+            target.accepted_at = self.now
+            self._log("accept", target)
+        if state == "submitted" and target.state != "submitted":
+            self._log("submit", target)
+        region = shown.regions[target.region_id]
+        known_label = bool(region.label) or not target.label
+        if known_label and self.newer(shown, target.updated_at):
+            target.label, target.brush = region.label, region.from_name
+        target.state = state  # type: ignore[assignment]
+        target.saved, target.seen_at = shown.key, shown.updated_at
+        target.saved_created_at = shown.created_at
+
+    def _gone_from_where_it_was(self, target: Target) -> None:
+        """It was in a draft; a newer version, or the annotation made of it, lacks it.
+
+        Where its key points stand there still, its answer does too, as a suggestion.
+        """
+        if target.state == "gone" or target.seen_at is None:
+            return
+        for saved in self.saved:
+            follows = self._follows(saved, target.saved, target.saved_created_at)
+            clicked = any(click.id in saved.clicks for click in target.clicks)
+            if follows and saved.updated_at > target.seen_at and not clicked:
+                target.seen_at = saved.updated_at
+                self._gone(target)
+                return
+
+    def _gone_before_it_was_saved(self, target: Target) -> None:
+        """It never got into a draft, and a draft well after its answer shows nothing of it."""
+        newest = self._newest_draft()
+        mine = target.owner and target.owner == self.user
+        if target.state != "open" or not mine or newest is None:
+            return
+        lacking = not any(target.shown_in(saved) for saved in self.saved)
+        if lacking and self.newer(newest, target.answered_at or target.updated_at):
+            target.seen_at = newest.updated_at
+            self._gone(target)
+
+    def _undone_clicks(self, target: Target) -> None:
+        """With Auto-Accept off key points outlive an answer, so those that lack are undone."""
+        newest = self._newest_draft()
+        if newest is None or target.owner != self.user or target.state != "open":
+            return
+        if target.answered_at is None or not self.newer(newest, target.answered_at):
+            return
+        answered = target.answered_turn == target.turn  # a failed answer takes no points away
+        if answered and any(click.id in newest.clicks for click in target.clicks):
+            target.stays = True
+        if not target.stays or not self.newer(newest, target.updated_at):
+            return
+        for click in target.counting:
+            if click.on_page and click.id not in newest.clicks:
+                target.change(click.id, counts=False, on_page=False)
+                self._log("undo", target, click_id=click.id)
+
+    def _phrase(self, target: Target) -> None:
+        """A phrase that a newer draft lacks was taken back, or others replaced it."""
+        if not target.phrase_id:
+            return
+        holding = [saved for saved in self.saved if target.phrase_id in saved.phrases]
+        newest = max(holding, key=lambda saved: saved.updated_at, default=None)
+        if newest is not None:
+            target.phrase_saved, target.phrase_seen_at = newest.key, newest.updated_at
+            return
+        lacking = self._lacking_phrase(target)
+        if lacking is None:
+            return
+        if not lacking.phrases:
+            self._log("undo", target, phrase_id=target.phrase_id, text=target.phrase)
+            target.phrase = ""
+        # Words that others replaced on the page were said all the same, of this target.
+        target.phrase_id, target.phrase_saved = "", ""
+
+    def _lacking_phrase(self, target: Target) -> Saved | None:
+        """A newer version of what showed the phrase, without it; or a draft well after its typing.
+
+        The newest, since what stands there now tells whether it was taken back or replaced.
+        """
+        if target.phrase_saved and target.phrase_seen_at is not None:
+            newer = [
+                saved
+                for saved in self.saved
+                if self._follows(saved, target.phrase_saved, target.saved_created_at)
+                and saved.updated_at > target.phrase_seen_at
+            ]
+            return max(newer, key=lambda saved: saved.updated_at, default=None)
+        newest = self._newest_draft()
+        if newest is None or target.owner != self.user or not target.shown_in(newest):
+            return None
+        return newest if self.newer(newest, target.updated_at) else None
+
+    @staticmethod
+    def _follows(saved: Saved, key: str, created_at: datetime | None) -> bool:
+        """The same draft or annotation, or the annotation that was made of that draft."""
+        return saved.key == key or (
+            saved.kind == "annotation" and created_at is not None and saved.created_at == created_at
+        )
+
+    def _gone(self, target: Target) -> None:
+        target.state = "gone"
+        self._log("delete", target)
+
+    def _log(self, kind: Kind, target: Target, **values: str) -> None:
+        self.events.append(
+            Event(kind, target.id, target.region_id, label=target.label, **values)  # type: ignore[arg-type]
+        )
+
+
+def eligible(sightings: Sightings, image: ImageControls, unknown_for: timedelta) -> list[Target]:
+    """Targets on this image that may be the asking user's "last object", newest turn first.
+
+    The user is known once a draft of theirs was saved; before that, whatever nobody else has been
+    seen to own counts as theirs for some minutes. Gone targets are among them: the caller says
+    whether it wants them.
+    """
+    task, user, now = sightings.task, sightings.user, sightings.now
+    owners = {target.owner for target in task.targets if target.owner}
+    found = []
+    for target in task.targets:
+        recent = now - target.updated_at <= unknown_for
+        if target.owner:
+            # A submitted annotation has no draft any more, so its owner may ask without one.
+            alone = not user and len(owners) == 1 and target.state == "submitted" and recent
+            mine = target.owner == user or alone
+        else:
+            mine = recent and not (user and sightings.contradict(target))
+        if mine and target.image == image.name:
+            found.append(target)
+    return found

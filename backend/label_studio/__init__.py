@@ -1,0 +1,1 @@
+"""Everything that speaks Label Studio: its API, labeling configs, payloads and masks."""

@@ -1,0 +1,342 @@
+"""Whether one project of one Label Studio and this backend work together, step by step.
+
+``phraseclick connect`` runs these steps putting right what it may; ``phraseclick doctor`` runs them
+looking only. Label Studio hides most of what goes wrong here (a webhook that it did not make, an
+event that it could not send, a backend that answered 500), so each step ends in a sentence.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from backend.errors import LabelConfigError, LabelStudioError
+from backend.label_studio.backend_probe import BackendSeen
+from backend.label_studio.client import LabelStudio, backend_login
+from backend.label_studio.config import LabelConfig
+from backend.label_studio.trial_click import PROBE, read_answer, trial_prompt
+from backend.label_studio.webhook_secret import SECRET_HEADER, make_webhook_secret, webhook_secret
+from backend.settings import Settings
+
+PRIVATE_ADDRESS = (
+    "Label Studio refuses the private address {url} (403). Start Label Studio with both variables "
+    "ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false: with the first alone the backend "
+    "is connected without its webhook, and no label ever arrives."
+)
+_RUN_CONNECT = "Run phraseclick connect for this project again."
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one step found. ``good`` is None for what is worth knowing, yet stops nothing."""
+
+    about: str
+    good: bool | None
+    sentence: str
+
+
+class Checkup:
+    """The steps, on one project. ``backend_url`` is where Label Studio reaches this backend."""
+
+    def __init__(
+        self,
+        label_studio: LabelStudio,
+        project: int,
+        backend_url: str,
+        settings: Settings,
+        seen: BackendSeen,
+    ) -> None:
+        self._label_studio = label_studio
+        self._number = project
+        self._url = backend_url.rstrip("/")
+        self._settings = settings
+        self._seen = seen
+        self._project: dict[str, Any] = {}
+        self._config: LabelConfig | None = None
+        self._backend: dict[str, Any] = {}
+
+    def connect(self, new_config: str | None = None) -> Iterator[Finding]:
+        """Connect, set what has to be set, then check; ends at the first step that bars the rest.
+
+        Args:
+            new_config: labeling config to write first; None leaves the project's own.
+        """
+        yield from self._steps(
+            self._check_token,
+            self._check_project,
+            *([lambda: self._write_config(new_config)] if new_config is not None else []),
+            self._check_config,
+            self._check_running,
+            self._register,
+            self._set_webhook,
+            self._set_model_version,
+            self._check_arrival,
+            self._check_click,
+        )
+
+    def examine(self) -> Iterator[Finding]:
+        """Check a connected project. Changes nothing."""
+        yield from self._steps(
+            self._check_token,
+            self._check_project,
+            self._check_config,
+            self._check_running,
+            self._check_registered,
+            self._check_webhook,
+            self._check_model_version,
+            self._check_arrival,
+            self._check_click,
+        )
+
+    def _steps(self, *steps: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+        for step in steps:
+            try:
+                yield from step()
+            except _BarredError as barred:
+                yield barred.finding
+                return
+            except LabelStudioError as error:
+                yield Finding("Label Studio", False, str(error))
+                return
+
+    # -- Label Studio and the project
+
+    def _check_token(self) -> Iterator[Finding]:
+        who = self._label_studio.whoami().get("email", "")
+        release = self._label_studio.version().get("release", "")
+        yield Finding("token", True, f"Label Studio {release} knows you as {who}.")
+
+    def _check_project(self) -> Iterator[Finding]:
+        try:
+            self._project = self._label_studio.project(self._number)
+        except LabelStudioError as error:
+            if error.answered in (403, 404):
+                sentence = f"There is no project {self._number} that this token may open."
+                raise _BarredError("project", sentence) from error
+            raise
+        yield Finding("project", True, f"Project {self._number}: {self._project['title']}")
+
+    def _write_config(self, xml: str) -> Iterator[Finding]:
+        try:
+            self._label_studio.patch_project(self._number, label_config=xml)
+        except LabelStudioError as error:
+            if error.answered != 400:
+                raise
+            sentence = f"Label Studio did not take the labeling config. {error}"
+            raise _BarredError("labeling config", sentence) from error
+        self._project = self._label_studio.project(self._number)
+        yield Finding("labeling config", True, "Written to the project.")
+
+    def _check_config(self) -> Iterator[Finding]:
+        try:
+            self._config = LabelConfig.parse(
+                self._project.get("label_config", ""),
+                add_label=self._settings.refine_positive_label,
+                remove_label=self._settings.refine_negative_label,
+            )
+        except LabelConfigError as error:
+            sentence = f"{error} Or write a ready config with phraseclick connect --write-config."
+            raise _BarredError("labeling config", sentence) from error
+        masks = ", ".join(brush.name for image in self._config.images for brush in image.brushes)
+        yield Finding("labeling config", True, f"Masks go to: {masks}.")
+        for warning in self._config.warnings:
+            yield Finding("labeling config", None, warning)
+
+    # -- the backend, as seen from here and from Label Studio
+
+    def _check_running(self) -> Iterator[Finding]:
+        if self._seen.version:
+            sentence = f"Answers at {self._seen.url}, model {self._seen.version}."
+            yield Finding("backend", True, sentence)
+        else:
+            yield Finding(
+                "backend",
+                None,
+                f"Does not answer this machine at {self._seen.url} ({self._seen.why}). "
+                "If Label Studio does not reach it either, start it with make run.",
+            )
+
+    def _register(self) -> Iterator[Finding]:
+        # Label Studio takes a project's model version only where it is a backend's title, and
+        # serves uncertain tasks first only where it equals the version of the predictions.
+        fields = {"title": self._seen.version or "PhraseClick", **backend_login(self._settings)}
+        known = self._registered()
+        try:
+            if known is None:
+                self._label_studio.create_ml_backend(self._number, self._url, **fields)
+            else:
+                self._label_studio.patch_ml_backend(
+                    known["id"],
+                    url=self._url,
+                    project=self._number,
+                    is_interactive=True,
+                    **fields,
+                )
+        except LabelStudioError as error:
+            raise _BarredError("connection", self._refusal(error)) from error
+        yield from self._check_registered()
+
+    def _check_registered(self) -> Iterator[Finding]:
+        backend = self._registered()
+        if backend is None:
+            sentence = f"No backend at {self._url} is connected to this project. {_RUN_CONNECT}"
+            raise _BarredError("connection", sentence)
+        if backend["state"] != "CO":
+            why = backend.get("error_message") or backend.get("readable_state") or "no answer"
+            sentence = f"Label Studio does not get on with the backend at {self._url}: {why}. "
+            raise _BarredError("connection", sentence + self._unreachable())
+        if not backend["is_interactive"]:
+            sentence = f"The backend is connected, but not for interactive use. {_RUN_CONNECT}"
+            raise _BarredError("connection", sentence)
+        self._backend = backend
+        yield Finding("connection", True, f"Label Studio reaches the backend at {self._url}.")
+
+    def _registered(self) -> dict[str, Any] | None:
+        backends = self._label_studio.ml_backends(self._number)
+        return next((b for b in backends if b["url"].rstrip("/") == self._url), None)
+
+    def _refusal(self, error: LabelStudioError) -> str:
+        said = str(error)
+        if error.answered == 403 and "permission" not in said:
+            return PRIVATE_ADDRESS.format(url=self._url)
+        if "authentication parameters" in said:
+            return (
+                "The backend asks for a user and a password. Run this command with the same "
+                "PHRASECLICK_BASIC_AUTH_USER and PHRASECLICK_BASIC_AUTH_PASSWORD as the backend."
+            )
+        if "Can't connect" in said:
+            return f"Label Studio does not reach {self._url}. {self._unreachable()}"
+        return said
+
+    def _unreachable(self) -> str:
+        if not self._seen.version:
+            return "Nor does this machine: is the backend running (make run)?"
+        return (
+            "This machine does: give --backend-url as Label Studio sees it (in Docker "
+            "http://host.docker.internal:9090), and start the backend with --host 0.0.0.0 where "
+            "Label Studio is on another machine or in a container."
+        )
+
+    # -- model version
+
+    def _set_model_version(self) -> Iterator[Finding]:
+        version = self._backend.get("model_version")
+        if version and self._backend["title"] != version:
+            # The project has a champion of its own; or this machine could not ask the backend.
+            self._label_studio.patch_ml_backend(
+                self._backend["id"],
+                url=self._url,
+                project=self._number,
+                title=version,
+                **backend_login(self._settings),
+            )
+        if version:
+            self._label_studio.patch_project(self._number, model_version=version)
+        self._project = self._label_studio.project(self._number)
+        yield from self._check_model_version()
+
+    def _check_model_version(self) -> Iterator[Finding]:
+        served, set_ = self._backend.get("model_version"), self._project.get("model_version")
+        if served and served == set_:
+            yield Finding("model version", True, f"The project uses {served}.")
+        else:
+            yield Finding(
+                "model version",
+                False,
+                f"The backend serves {served or 'no version'}, the project uses "
+                f"{set_ or 'none'}: the tasks' order by uncertainty is not right. {_RUN_CONNECT}",
+            )
+
+    # -- webhook
+
+    def _set_webhook(self) -> Iterator[Finding]:
+        headers = {SECRET_HEADER: make_webhook_secret(self._settings)}
+        known = self._webhooks()
+        try:
+            if known:
+                self._label_studio.update_webhook(known[0]["id"], self._hook_url, headers)
+            else:
+                self._label_studio.create_webhook(self._number, self._hook_url, headers)
+        except LabelStudioError as error:
+            if error.answered != 403:
+                raise
+            yield Finding("webhook", False, PRIVATE_ADDRESS.format(url=self._url))
+            return
+        yield from self._check_webhook()
+
+    def _check_webhook(self) -> Iterator[Finding]:
+        known = self._webhooks()
+        secret = webhook_secret(self._settings)
+        if not known:
+            sentence = (
+                "The project has no webhook to the backend, so no label ever arrives. "
+                "Where Label Studio refused it: " + PRIVATE_ADDRESS.format(url=self._url)
+            )
+            yield Finding("webhook", False, f"{sentence} Then: {_RUN_CONNECT}")
+        elif not all(h["is_active"] and h["send_payload"] for h in known):
+            sentence = f"The webhook is switched off or sends no payload. {_RUN_CONNECT}"
+            yield Finding("webhook", False, sentence)
+        elif secret and any(h["headers"].get(SECRET_HEADER) != secret for h in known):
+            sentence = f"The webhook does not carry this data folder's secret. {_RUN_CONNECT}"
+            yield Finding("webhook", False, sentence)
+        elif secret and self._seen.guards_webhook(secret) is False:
+            yield Finding(
+                "webhook",
+                False,
+                "The backend asks for another secret or for none: it runs with another data "
+                "folder. Run this command with --data as the backend has it, or set "
+                "PHRASECLICK_WEBHOOK_SECRET for both.",
+            )
+        elif not secret:
+            sentence = f"It is there, but carries no secret: anybody may send. {_RUN_CONNECT}"
+            yield Finding("webhook", None, sentence)
+        else:
+            yield Finding("webhook", True, f"Sends every event to {self._hook_url}, with secret.")
+
+    def _check_arrival(self) -> Iterator[Finding]:
+        before = self._seen.deliveries("PROJECT_UPDATED")
+        if before is None:
+            sentence = "Whether events arrive cannot be seen from this machine."
+            yield Finding("events", None, sentence)
+            return
+        # The title it has already: nothing changes, and Label Studio sends the event all the same.
+        self._label_studio.patch_project(self._number, title=self._project["title"])
+        if self._seen.arrived("PROJECT_UPDATED", more_than=before):
+            yield Finding("events", True, "An event sent by Label Studio arrived.")
+        else:
+            yield Finding(
+                "events",
+                False,
+                "Label Studio sent an event and it did not arrive, so labels will not either. "
+                + PRIVATE_ADDRESS.format(url=self._url),
+            )
+
+    @property
+    def _hook_url(self) -> str:
+        return f"{self._url}/webhook"
+
+    def _webhooks(self) -> Sequence[dict[str, Any]]:
+        return [h for h in self._label_studio.webhooks(self._number) if h["url"] == self._hook_url]
+
+    # -- one click, all the way
+
+    def _check_click(self) -> Iterator[Finding]:
+        assert self._config is not None, "the config was read in an earlier step"
+        task = next(iter(self._label_studio.tasks(self._number)), None)
+        prompt = next((p for p in map(trial_prompt, self._config.images) if p), None)
+        if task is None or prompt is None:
+            lacks = "task" if task is None else "smart key point and no phrase"
+            yield Finding("click", None, f"The project has no {lacks} to try the model on.")
+            return
+        answer = self._label_studio.interactive_annotating(
+            self._backend["id"], task["id"], {"result": [prompt], **PROBE}
+        )
+        gave_mask, sentence = read_answer(answer)
+        yield Finding("click", gave_mask, f"Tried on task {task['id']}: {sentence}")
+
+
+class _BarredError(Exception):
+    """A step found what makes the following ones pointless."""
+
+    def __init__(self, about: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.finding = Finding(about, False, sentence)

@@ -1,0 +1,227 @@
+"""The objects that were really labeled, asked for again from two versions: a simulation, marked so.
+
+People never label the same object twice, so what an older version would have cost is only known by
+doing it: the standard protocol clicks on every accepted object until 85 %, once with each version.
+Its clicks are a machine's, better placed than a tired annotator's, so only the two versions are
+held against each other, never a simulated number against a real one. What a version learned from
+is easy for it: the objects of held-out pictures are told apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sqlalchemy import select
+
+from backend.db import sample_tables
+from backend.db.engine import Database
+from backend.db.models.reports import RegionCostRow
+from backend.errors import JobError, VersionError
+from backend.jobs.records import Job
+from backend.label_studio.payloads import Project
+from backend.registry.records import Version
+from backend.registry.store import open_store
+from backend.registry.versions import Registry
+from backend.reports.click_curve import GOOD
+from backend.reports.estimate import mean_of
+from backend.settings import Settings
+from training.errors import DataError
+
+if TYPE_CHECKING:
+    from backend.jobs.progress import Progress
+    from backend.samples.dataset import AcceptedSamples
+    from training.data import Sample
+    from training.evaluation.methods import Checkpoint
+
+# Objects that are asked for where nobody says otherwise: a few minutes on two cores, and as many
+# rows as a page can show.
+OBJECTS = 200
+_MOST_OBJECTS = 2_000
+# An object of fewer pixels cannot be clicked on.
+_FEWEST_PIXELS = 4
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """An object and what it took: simulated with each version, and really, where that is known."""
+
+    task: int
+    annotation: int
+    region: str
+    label: str
+    phrase: str
+    held_out: bool  # neither version can have learned from its picture
+    before: int
+    after: int
+    took: int | None
+
+
+def replay(job: Job, settings: Settings, database: Database, progress: Progress) -> dict[str, Any]:
+    """The job. Its request may name ``version``, ``before`` and ``objects``; else the champion is
+    held against what it took the place of. Raises JobError where there is nothing to hold."""
+    registry = Registry(database, open_store(settings), settings)
+    before, version = _versions(job, registry)
+    most = min(_MOST_OBJECTS, max(1, int(job.request.get("objects") or OBJECTS)))
+    progress.phase("reading", 0.05)
+    dataset = _dataset(settings, database, job.project)
+    total = min(most, sum(len(dataset.objects(index)) for index in range(len(dataset))))
+    progress.line(f"{before} against {version} on the accepted objects of project {job.project}.")
+    progress.phase("replaying", 0.95)
+    device = settings.training_device
+    one, other = (_contestant(registry, name, device) for name in (before, version))
+    found: list[Replayed] = []
+    left_out: list[str] = []
+    for done, entry in enumerate(_objects(dataset, database, left_out), 1):
+        progress.check()
+        found.append(_replayed(entry, one, other))
+        progress.at(done / total, f"{done} of {total} objects")
+        if done >= most:
+            break
+    if not found:
+        why = left_out[0] if left_out else "No accepted label has a picture that can be read yet."
+        raise JobError(f"There is nothing to replay. {why}")
+    result = {"simulated": True, "project": job.project, "version": version, "before": before}
+    return {
+        **result,
+        "goal": GOOD,
+        "all": _summary(found),
+        "held_out": _summary([it for it in found if it.held_out]),
+        "rows": [asdict(it) for it in found],
+        "left_out": left_out,
+    }
+
+
+@dataclass(frozen=True)
+class _Object:
+    """An accepted object in its picture, before anybody is asked for it."""
+
+    sample: Sample
+    picture: str
+    number: int
+    facts: Mapping[str, Any]  # of Replayed
+
+
+def _versions(job: Job, registry: Registry) -> tuple[str, str]:
+    champions = registry.champions()
+    serves = champions.of(Project.read(job.project)) or registry.base_name
+    version = registry.get(str(job.request.get("version") or serves))
+    before = registry.get(str(job.request.get("before") or _predecessor(version, registry)))
+    if before.name == version.name:
+        raise JobError(
+            f"{version.name} took no other version's place yet, so there is nothing to hold it "
+            "against. Name a version to compare it with."
+        )
+    return before.name, version.name
+
+
+def _predecessor(version: Version, registry: Registry) -> str:
+    """What it took the place of when it was promoted last; else what it was trained from."""
+    for it in reversed(registry.history()):
+        if it.kind == "promotion" and it.version == version.name:
+            return it.before or registry.base_name
+    known = {it.name for it in registry.all()}
+    return version.parent if version.parent in known else registry.base_name
+
+
+def _dataset(settings: Settings, database: Database, project: str) -> AcceptedSamples:
+    from backend.samples.dataset import open_samples
+
+    return open_samples(settings, database, project)
+
+
+def _contestant(registry: Registry, name: str, device: str) -> Checkpoint:
+    from training.evaluation.methods import Checkpoint
+
+    try:
+        return Checkpoint(registry.folder(name), device=device, name=name)
+    except VersionError as error:
+        raise JobError(f"{name} cannot be replayed: {error}") from error
+
+
+def _objects(
+    dataset: AcceptedSamples, database: Database, left_out: list[str]
+) -> Iterator[_Object]:
+    """Picture by picture, the newest first: those that people remember."""
+    order = sorted(range(len(dataset)), key=dataset.updated_at, reverse=True)
+    for index in order:
+        place = dataset.place(index)
+        try:
+            sample = dataset[index]
+        except DataError as error:
+            left_out.append(str(error))
+            continue
+        took = _took(database, place.project, place.annotation_id, place.image)
+        for about, (region, clicks) in zip(sample.objects, took, strict=False):
+            if np.count_nonzero(sample.mask(about.id) & ~sample.void) < _FEWEST_PIXELS:
+                continue
+            facts = {
+                "task": place.task_id,
+                "annotation": place.annotation_id,
+                "region": region,
+                "label": about.category or "",
+                "phrase": about.phrases[0] if about.phrases else "",
+                "held_out": dataset.split(index) == "validation",
+                "took": clicks,
+            }
+            yield _Object(sample, f"{place.key}:{place.image}", about.id, facts)
+
+
+def _took(
+    database: Database, project: str, annotation: int, image: str
+) -> list[tuple[str, int | None]]:
+    """Regions in the order of the annotation, and the interactions that each really took."""
+    it, cost = sample_tables.samples.c, RegionCostRow
+    same = (
+        (cost.project == it.project)
+        & (cost.annotation_id == it.annotation_id)
+        & (cost.brush == it.brush)
+        & (cost.region_id == it.region_id)
+        & cost.known
+    )
+    query = (
+        select(it.region_id, cost.interactions)
+        .join(cost, same, isouter=True)
+        .where(it.project == project, it.annotation_id == annotation, it.image == image)
+        .order_by(it.number)
+    )
+    with database.read() as connection:
+        return [(row.region_id, row.interactions) for row in connection.execute(query)]
+
+
+def _replayed(entry: _Object, one: Checkpoint, other: Checkpoint) -> Replayed:
+    return Replayed(
+        **entry.facts,
+        before=_needed(entry, one),
+        after=_needed(entry, other),
+    )
+
+
+def _needed(entry: _Object, contestant: Checkpoint) -> int:
+    """Interactions to the goal; the protocol's most where it is never reached."""
+    from training.evaluation.protocol import Target, follow
+
+    sample, phrase = entry.sample, entry.facts["phrase"]
+    target = Target(sample.mask(entry.number), sample.void, phrase)
+    answer = contestant.look_at(sample, entry.picture)
+    course = follow(answer, target, "phrase+clicks" if phrase else "clicks", goal=GOOD, at_least=1)
+    return course.needed(GOOD)
+
+
+def _summary(found: list[Replayed]) -> dict[str, Any] | None:
+    """Means and their paired difference, after minus before, with its 95 % interval."""
+    if not found:
+        return None
+    tasks = np.array([it.task for it in found], np.int64)
+    before = np.array([it.before for it in found], np.float64)
+    after = np.array([it.after for it in found], np.float64)
+    difference = mean_of(after - before, tasks)
+    assert difference is not None, "of nothing there is no summary"
+    return {
+        "before": float(before.mean()),
+        "after": float(after.mean()),
+        "difference": asdict(difference),
+        "n": len(found),
+    }

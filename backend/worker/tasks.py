@@ -1,0 +1,169 @@
+"""What the worker does: takes the news of the webhooks into memory and samples, asks Label Studio
+for what they lost, looks at the pictures under new labels, draws what they cost, and forgets what
+is old.
+"""
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import orjson
+
+from backend.db.engine import Database
+from backend.errors import LabelConfigError
+from backend.images.loader import Pictures
+from backend.interaction.policy import Policy
+from backend.interaction.store import InteractionMemory
+from backend.jobs.lease import Leases
+from backend.jobs.queue import Jobs
+from backend.jobs.records import SCORING, TRAINING, Job, Trigger
+from backend.jobs.scheduler import Clockwork
+from backend.label_studio.annotations import read_news
+from backend.label_studio.client import LabelStudioHosts
+from backend.label_studio.config import LabelConfig
+from backend.label_studio.payloads import WebhookRequest, parse_webhook
+from backend.label_studio.projects import Projects
+from backend.learning import gate_pictures, work_dir
+from backend.registry.label_studio_sync import Announcer
+from backend.registry.store import open_store
+from backend.registry.versions import Registry
+from backend.reports.costs import Costs
+from backend.samples.image_check import Sight
+from backend.samples.ingest import SampleStore
+from backend.samples.sync import Reconciliation
+from backend.settings import Settings
+from backend.worker.deliveries import Deliveries, Stored
+
+_log = logging.getLogger(__name__)
+
+_SAVED = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED")
+_DELETED = ("ANNOTATIONS_DELETED", "ANNOTATION_DELETED")
+# Ends before the next tick of the clock brings the same task again.
+_LOOK_S = 45.0
+
+
+class Upkeep:
+    """The worker's side of the memory. Needs no model."""
+
+    def __init__(self, settings: Settings, ring: Callable[[Job], None] = lambda job: None) -> None:
+        """ring: have a worker do a job that is due."""
+        self._settings = settings
+        self._database = Database(settings.resolved_database_url)
+        self._database.migrate()
+        self._deliveries = Deliveries(self._database)
+        self._memory = InteractionMemory(self._database, Policy.of(settings))
+        self._samples = SampleStore(self._database)
+        self._costs = Costs(self._database)
+        self._jobs = Jobs(self._database)
+        self._projects = Projects(self._database)
+        hosts = LabelStudioHosts(settings, self._projects.announced)
+        self._registry = Registry(self._database, open_store(settings), settings)
+        self._announcer = Announcer(self._registry, hosts, settings, told=self._score_anew)
+        self._reconciliation = Reconciliation(self._database, hosts, self._config)
+        self._sight = Sight(self._database, Pictures(settings, hosts))
+        self._clockwork = Clockwork(settings, self._database, Leases(settings.lease_s), ring)
+
+    def settle(self) -> int:
+        """Take in every delivery that waits; how many there were."""
+        settled = self._deliveries.settle(self._take_in)
+        if settled:
+            self._clockwork.labels_came()
+        return settled
+
+    def tick(self) -> None:
+        """Start the jobs that are due, and mend those that broke off."""
+        self._clockwork.tick()
+
+    def reconcile(self) -> None:
+        """Ask Label Studio for all accepted annotations of every project."""
+        # What waits is older than any answer, and most of what would be asked for.
+        self.settle()
+        self._reconciliation.run()
+        self.draw()
+
+    def look(self) -> int:
+        """Look at the pictures under labels that are new; how many."""
+        looked = self._sight.look(_LOOK_S)
+        if looked:
+            # Only now does a label count whose picture had not been seen.
+            self._clockwork.labels_came()
+        return looked
+
+    def draw(self) -> int:
+        """Draw what accepted regions had cost, where that is missing or old; how many tasks."""
+        return self._costs.catch_up(_LOOK_S)
+
+    def announce(self) -> int:
+        """Tell Label Studio of champions that it has not heard of; how many."""
+        return self._announcer.announce()
+
+    def tidy(self) -> None:
+        """Forget old targets, masks, deliveries, versions, and what ended jobs had needed. (Caches
+        bound themselves.)"""
+        self._memory.forget(datetime.now(UTC))
+        self._costs.forget_masks(timedelta(days=self._settings.keep_masks_days))
+        self._deliveries.forget_old()
+        gate_pictures.forget(self._database, self._settings.keep_masks_days)
+        work_dir.sweep(self._settings.data, self._database)
+        for version in self._registry.prune():
+            _log.info("Model version %s of %s was pruned", version.name, version.project or "all")
+
+    def close(self) -> None:
+        """Give the database back."""
+        self._database.close()
+
+    def _config(self, xml: str) -> LabelConfig:
+        return LabelConfig.parse(
+            xml,
+            add_label=self._settings.refine_positive_label,
+            remove_label=self._settings.refine_negative_label,
+        )
+
+    def _take_in(self, delivery: Stored) -> None:
+        body = orjson.loads(delivery.body)
+        hook = parse_webhook(body)
+        try:
+            config = self._config(hook.label_config)
+        except LabelConfigError as error:
+            # A project that this backend cannot serve has nothing in the memory to settle.
+            _log.info("Project %s: %s", hook.project.id, error)
+            config = None
+        if hook.title:
+            self._projects.call(hook.project, hook.title)
+        if hook.action == "START_TRAINING":
+            self._train(hook.project.key, delivery.id)
+        news = read_news(hook, body, config)
+        self._samples.settle(news)
+        self._remember(hook, config)
+        self._costs.take_in(news)
+        if hook.action == "TASKS_CREATED" and config is not None:
+            # An import comes in many pieces: one job scores them all.
+            quiet = timedelta(seconds=self._settings.learn_debounce_s)
+            self._score(hook.project.key, "label_studio", datetime.now(UTC) + quiet)
+
+    def _score_anew(self, project: str) -> None:
+        self._score(project, "promotion", datetime.now(UTC))
+
+    def _score(self, project: str, trigger: Trigger, due_at: datetime) -> None:
+        if self._settings.acquisition != "off":
+            self._jobs.ask(project, SCORING, trigger=trigger, due_at=due_at)
+
+    def _train(self, project: str, delivery: int) -> None:
+        """Somebody pressed the button in Label Studio. A delivery that is settled twice is one."""
+        known = self._jobs.listed(project, TRAINING, limit=20)
+        if all(job.request.get("delivery") != delivery for job in known):
+            self._jobs.ask(
+                project,
+                TRAINING,
+                trigger="label_studio",
+                by="Label Studio",
+                request={"delivery": delivery},
+            )
+
+    def _remember(self, hook: WebhookRequest, config: LabelConfig | None) -> None:
+        if hook.action in _DELETED:
+            self._memory.deleted(hook.project, hook.annotation_ids)
+        elif config is None:
+            return
+        elif hook.action in _SAVED and hook.annotation is not None and hook.task is not None:
+            self._memory.settle(hook.project, hook.task.id or 0, hook.annotation, config)

@@ -1,0 +1,209 @@
+"""Who may ask, how much, and what a log never shows; on a real Starlette application."""
+
+import base64
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from pydantic import SecretStr
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from backend.api.middleware import guard
+from backend.label_studio.webhook_secret import make_webhook_secret
+from backend.logs import DiscreetFormatter, hidden, hide
+from backend.settings import Settings
+
+
+async def _echo(request: Request) -> PlainTextResponse:
+    return PlainTextResponse(str(len(await request.body())))
+
+
+@pytest.fixture(autouse=True)
+def _fresh_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PHRASECLICK_DATA", str(tmp_path))
+
+
+def client(**settings: object) -> httpx.AsyncClient:
+    methods = ["GET", "POST"]
+    paths = ("/health", "/predict", "/webhook", "/metrics")
+    app = Starlette(routes=[Route(path, _echo, methods=methods) for path in paths])
+    guard(app, Settings(**settings))  # type: ignore[arg-type]
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://backend")
+
+
+AUTH = {"basic_auth_user": "admin", "basic_auth_password": SecretStr("pässword")}
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.mark.anyio
+async def test_without_settings_everything_is_open() -> None:
+    async with client() as http:
+        assert (await http.post("/predict", content=b"12")).text == "2"
+        assert (await http.post("/webhook", content=b"1")).status_code == 200
+
+
+@pytest.mark.anyio
+async def test_basic_auth_guards_all_but_health() -> None:
+    async with client(**AUTH) as http:
+        assert (await http.get("/health")).status_code == 200
+        for path in ("/predict", "/webhook", "/metrics"):
+            refused = await http.post(path)
+            assert refused.status_code == 401
+            assert refused.headers["www-authenticate"].startswith("Basic")
+            assert "user and a password" in refused.json()["detail"]
+
+
+@pytest.mark.anyio
+async def test_the_right_user_and_password_pass() -> None:
+    token = base64.b64encode("admin:pässword".encode()).decode()
+    async with client(**AUTH) as http:
+        answer = await http.post("/predict", headers={"Authorization": f"Basic {token}"})
+
+    assert answer.status_code == 200
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "header", ["Basic", "Basic !!", "Basic YWRtaW46", "Bearer YWRtaW46", "Basic \xff\xfe", ""]
+)
+async def test_anything_else_is_refused(header: str) -> None:
+    async with client(**AUTH) as http:
+        answer = await http.post("/predict", headers=[(b"authorization", header.encode("latin-1"))])
+
+    assert answer.status_code == 401
+
+
+@pytest.mark.anyio
+async def test_the_webhook_goes_by_its_secret_header() -> None:
+    async with client(webhook_secret=SecretStr("s3cret-value")) as http:
+        right = await http.post("/webhook", headers={"X-PhraseClick-Secret": "s3cret-value"})
+        wrong = await http.post("/webhook", headers={"X-PhraseClick-Secret": "s3cret-valuf"})
+        none = await http.post("/webhook")
+        other = await http.post("/predict")
+
+    assert (right.status_code, wrong.status_code, none.status_code) == (200, 401, 401)
+    assert other.status_code == 200
+    assert "phraseclick connect" in none.json()["detail"]
+
+
+START_TRAINING = b'{"action": "START_TRAINING", "project": {"id": 1}}'
+
+
+@pytest.mark.anyio
+async def test_start_training_cannot_carry_the_secret_and_passes_without() -> None:
+    async with client(webhook_secret=SecretStr("s3cret-value")) as http:
+        training = await http.post("/webhook", content=START_TRAINING)
+        other = await http.post("/webhook", content=b'{"action": "ANNOTATION_CREATED"}')
+        nonsense = await http.post("/webhook", content=b"[]")
+        long = await http.post("/webhook", content=START_TRAINING + b" " * 3_000_000)
+
+    assert training.status_code == 200
+    assert training.text == str(len(START_TRAINING)), "the body is still there for the route"
+    assert (other.status_code, nonsense.status_code, long.status_code) == (401, 401, 401)
+
+
+@pytest.mark.anyio
+async def test_start_training_needs_the_password_where_there_is_one() -> None:
+    async with client(**AUTH, webhook_secret=SecretStr("s3cret-value")) as http:
+        without = await http.post("/webhook", content=START_TRAINING)
+        http.auth = httpx.BasicAuth("admin", "pässword")
+        with_password = await http.post("/webhook", content=START_TRAINING)
+
+    assert (without.status_code, with_password.status_code) == (401, 200)
+
+
+@pytest.mark.anyio
+async def test_a_secret_made_while_the_server_runs_is_asked_for_at_once(tmp_path: Path) -> None:
+    async with client(**AUTH) as http:
+        before = await http.post("/webhook")
+        secret = make_webhook_secret(Settings(data=tmp_path))
+        after = await http.post("/webhook", headers={"X-PhraseClick-Secret": secret})
+        without = await http.post("/webhook", headers={"X-PhraseClick-Secret": ""})
+
+    assert (before.status_code, after.status_code, without.status_code) == (401, 200, 401)
+    assert secret not in hidden(f"header {secret}")
+
+
+@pytest.mark.anyio
+async def test_with_both_the_webhook_needs_its_secret_and_no_password() -> None:
+    async with client(**AUTH, webhook_secret=SecretStr("s3cret-value")) as http:
+        with_secret = await http.post("/webhook", headers={"X-PhraseClick-Secret": "s3cret-value"})
+        without = await http.post("/webhook")
+
+    assert (with_secret.status_code, without.status_code) == (200, 401)
+
+
+@pytest.mark.anyio
+async def test_an_announced_body_too_large_is_refused_with_a_sentence() -> None:
+    async with client(max_request_bytes=1024) as http:
+        refused = await http.post("/predict", content=b"x" * 1025)
+        fits = await http.post("/predict", content=b"x" * 1024)
+
+    assert refused.status_code == 413
+    assert "PHRASECLICK_MAX_REQUEST_BYTES" in refused.json()["detail"]
+    assert fits.status_code == 200
+
+
+@pytest.mark.anyio
+async def test_a_streamed_body_is_stopped_as_soon_as_it_is_too_large() -> None:
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        for _ in range(1000):
+            sent += 1
+            yield b"x" * 100
+
+    async with client(max_request_bytes=1024) as http:
+        refused = await http.post("/predict", content=endless())
+
+    assert refused.status_code == 413
+    assert sent < 20
+
+
+@pytest.mark.parametrize(
+    ("line", "secret"),
+    [
+        ("Authorization: Bearer eyJhbGciOi.abc.def", "eyJhbGciOi"),
+        ("Authorization: Token 0123456789abcdef0123", "0123456789abcdef"),
+        ('{"access_token": "0123456789abcdef"}', "0123456789abcdef"),
+        ("GET /x?token=abcdef123456&y=1", "abcdef123456"),
+        ("https://s3/x?X-Amz-Signature=deadbeefdeadbeef", "deadbeef"),
+        ("postgresql://user:hunter22@db/phraseclick", "hunter22"),
+    ],
+)
+def test_what_looks_like_a_secret_is_blotted_out(line: str, secret: str) -> None:
+    assert secret not in hidden(line)
+    assert "***" in hidden(line)
+
+
+def test_known_secrets_never_reach_a_log_line_nor_its_traceback() -> None:
+    hide("correct-horse")
+    formatter = DiscreetFormatter("%(message)s")
+    try:
+        raise ValueError("it was correct-horse")
+    except ValueError as error:
+        record = logging.LogRecord(
+            "x", logging.ERROR, "f.py", 1, "said %s", ("correct-horse",), (type(error), error, None)
+        )
+
+    line = formatter.format(record)
+
+    assert "correct-horse" not in line
+    assert "said ***" in line
+    assert "ValueError" in line
+
+
+def test_ordinary_lines_stay_as_they_are() -> None:
+    line = "POST /predict 200 in 43 ms: 3 clicks on http://127.0.0.1:8080/data/upload/1/a.png"
+
+    assert hidden(line) == line

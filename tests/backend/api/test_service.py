@@ -1,0 +1,331 @@
+"""The journey of clicks and phrases through the service, on real memory, pictures and network."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import create_engine, text
+
+from backend.api.service import Service
+from backend.errors import LabelConfigError, RequestError
+from backend.label_studio import rle
+from backend.settings import Settings
+
+INTERACTIVE = sorted(
+    path.stem
+    for path in (Path(__file__).parents[2] / "payloads").glob("*predict*.json")
+    if json.loads(path.read_text())["body"]["params"]["context"] is not None
+)
+
+
+@pytest.fixture
+def picture(picture_host: Any) -> str:
+    return str(picture_host.add("/data/upload/6/a.png"))
+
+
+def rows(settings: Settings, query: str) -> list[Any]:
+    engine = create_engine(settings.resolved_database_url)
+    with engine.connect() as connection:
+        found = list(connection.execute(text(query)))
+    engine.dispose()
+    return found
+
+
+def mask_of(region: dict[str, Any]) -> np.ndarray:
+    return rle.decode(region["value"]["rle"], region["original_width"], region["original_height"])
+
+
+def test_a_click_gives_a_mask_of_the_pictures_size_under_the_clicked_place(
+    service: Service, page: Any, picture: str
+) -> None:
+    answer = service.predict(page.request([page.click(1, 31.07, 40.55)]))
+
+    region = page.region(answer)
+    assert region["from_name"] == "brush"
+    assert region["to_name"] == "image"
+    assert region["type"] == "brushlabels"
+    assert region["value"]["format"] == "rle"
+    assert region["value"]["brushlabels"] == ["Cat"]
+    assert (region["original_width"], region["original_height"]) == (640, 480)
+    assert mask_of(region)[int(0.4055 * 480), int(0.3107 * 640)]
+    (result,) = answer["results"]
+    assert result["model_version"] == service.version
+    assert 0 <= result["score"] <= 1
+    assert page.status(answer).startswith("1 click → Cat")
+
+
+def test_further_clicks_keep_the_region_and_are_counted(
+    service: Service, page: Any, picture: str
+) -> None:
+    first = service.predict(page.request([page.click(1, 30, 40)]))
+    clicks = [page.click(1, 30, 40), page.click(2, 35, 45), page.click(3, 60, 20, positive=False)]
+    third = service.predict(page.request(clicks))
+
+    assert page.region(third)["id"] == page.region(first)["id"]
+    assert page.status(third).startswith("3 clicks, 1 negative → Cat")
+    assert not mask_of(page.region(third))[int(0.2 * 480), int(0.6 * 640)]
+
+
+def test_a_phrase_alone_is_answered_with_the_pictures_real_size(
+    service: Service, page: Any, picture: str
+) -> None:
+    answer = service.predict(page.request([page.phrase("the red cat")]))
+
+    assert page.status(answer).startswith("'the red cat'")
+    for item in answer["results"][0]["result"]:
+        if "rle" in item["value"]:
+            assert (item["original_width"], item["original_height"]) == (640, 480)
+
+
+def test_corrected_and_unknown_words_are_said(service: Service, page: Any, picture: str) -> None:
+    answer = service.predict(page.request([page.phrase("persson zebroid")]))
+
+    assert "'persson' read as 'person'" in page.status(answer)
+    assert "'zebroid' is not known" in page.status(answer)
+
+
+def test_a_picture_replaced_at_its_address_is_fetched_anew(
+    service: Service, page: Any, picture_host: Any, picture: str
+) -> None:
+    service.predict(page.request([page.click(1, 30, 40)]))
+    picture_host.add(picture, (400, 300), seed=5)
+
+    answer = service.predict(page.request([page.click(2, 50, 50, size=(400, 300))]))
+
+    region = page.region(answer)
+    assert (region["original_width"], region["original_height"]) == (400, 300)
+    assert mask_of(region)[150, 200]
+
+
+def test_a_page_that_shows_another_picture_is_told_to_reload(
+    service: Service, page: Any, picture: str
+) -> None:
+    answer = service.predict(page.request([page.click(1, 50, 50, size=(300, 200))]))
+
+    assert len(answer["results"][0]["result"]) == 1
+    assert "300×200" in page.status(answer)
+    assert "640×480" in page.status(answer)
+    assert "Reload the page" in page.status(answer)
+
+
+def test_a_probe_is_answered_but_neither_remembered_nor_counted(
+    service: Service, settings: Settings, page: Any, picture: str
+) -> None:
+    body = page.request([page.click(1, 50, 50, size=(100, 100), label="Dog")])
+    body["params"]["context"]["probe"] = True
+
+    answer = service.predict(body)
+
+    assert page.region(answer)["value"]["brushlabels"] == ["Dog"]
+    assert page.status(answer).startswith("1 click → Dog")
+    assert rows(settings, "select * from events") == []
+    assert rows(settings, "select * from targets") == []
+    assert "phraseclick_interactions_total{" not in figures(service)
+
+
+def test_a_probe_of_a_broken_picture_says_so(
+    service: Service, settings: Settings, page: Any
+) -> None:
+    body = page.request([page.click(1, 50, 50)], address="/data/upload/6/no.png")
+    body["params"]["context"]["probe"] = True
+
+    assert "404" in page.status(service.predict(body))
+    assert rows(settings, "select * from events") == []
+
+
+@pytest.mark.parametrize("name", INTERACTIVE)
+def test_every_recorded_interactive_request_is_answered(
+    name: str, service: Service, settings: Settings, page: Any, picture_host: Any
+) -> None:
+    body = page.recorded(name)
+    shown = [
+        (item["original_width"], item["original_height"])
+        for item in body["params"]["context"]["result"]
+        if "original_width" in item
+    ]
+    picture_host.add(body["tasks"][0]["data"]["image"], *shown[:1])
+
+    answer = service.predict(body)
+
+    (result,) = answer["results"]
+    status = [item for item in result["result"] if item["id"] == "status"]
+    masks = [item for item in result["result"] if "rle" in item["value"]]
+    if body["params"]["context"]["result"] == []:
+        assert result["result"] == []
+    elif name == "predict_interactive_ui_rect":
+        assert masks == []
+    else:
+        # A network that learned nothing may see nothing but what was clicked, and with no object
+        # made before there is none to refine; the status line says so.
+        context = body["params"]["context"]["result"]
+        assert len(masks) == 1 or status or not any(it.get("is_positive") for it in context)
+        assert result["model_version"] == service.version
+        assert rows(settings, "select * from events where error <> ''") == []
+    # The status line goes where the config has one, and only there.
+    assert len(status) <= ('name="status"' in body["label_config"])
+
+
+def test_an_empty_context_is_answered_empty_and_counts_nothing(
+    service: Service, settings: Settings, page: Any, picture: str
+) -> None:
+    answer = service.predict(page.request([]))
+
+    assert [it["result"] for it in answer["results"]] == [[]]
+    assert rows(settings, "select * from events") == []
+
+
+def test_each_interaction_is_one_event_with_its_answer(
+    service: Service, settings: Settings, page: Any, picture: str
+) -> None:
+    service.predict(page.request([page.click(1, 30, 40)]))
+    service.predict(page.request([page.click(1, 30, 40), page.click(2, 40, 40, positive=False)]))
+    service.predict(page.request([page.phrase("red cat")]))
+
+    events = rows(
+        settings,
+        "select kind, model_version, confidence, milliseconds, error from events "
+        "where model_version <> '' order by id",
+    )
+    assert len(events) == 3
+    for event in events:
+        assert event.model_version == service.version
+        assert event.confidence is not None
+        assert event.milliseconds > 0
+        assert event.error == ""
+
+
+def test_a_picture_that_cannot_be_had_is_said_in_the_status_line(
+    service: Service, settings: Settings, page: Any
+) -> None:
+    answer = service.predict(page.request([page.click(1, 30, 40)], address="/data/upload/6/no.png"))
+
+    (result,) = answer["results"]
+    (item,) = result["result"]
+    assert item["id"] == "status"
+    assert "404" in item["value"]["text"][0]
+    errors = rows(settings, "select error from events where error <> ''")
+    assert len(errors) == 1
+
+
+def test_a_task_without_a_picture_is_said_too(service: Service, page: Any) -> None:
+    answer = service.predict(page.request([page.click(1, 30, 40)], address=""))
+
+    assert "picture" in page.status(answer)
+
+
+def test_a_failure_does_not_stop_the_next_click(
+    service: Service, page: Any, picture_host: Any
+) -> None:
+    address = "/data/upload/6/late.png"
+    failed = service.predict(page.request([page.click(1, 30, 40)], address=address))
+    picture_host.add(address)
+    worked = service.predict(page.request([page.click(1, 30, 40)], address=address))
+
+    assert len(failed["results"][0]["result"]) == 1
+    assert page.region(worked)
+
+
+def test_a_config_without_a_status_line_gets_none(
+    service: Service, page: Any, picture: str
+) -> None:
+    answer = service.predict(page.request([page.click(1, 30, 40)], config=page.recorded_config))
+
+    assert [item["type"] for item in answer["results"][0]["result"]] == ["brushlabels"]
+
+
+def test_a_further_click_reads_no_picture(
+    service: Service, page: Any, picture: str, picture_host: Any
+) -> None:
+    service.predict(page.request([page.click(1, 30, 40)]))
+    asked = len(picture_host.asked)
+    service.predict(page.request([page.click(1, 30, 40), page.click(2, 32, 40)]))
+
+    assert asked >= 1
+    assert len(picture_host.asked) == asked
+    assert 'phraseclick_embedding_cache_total{result="hit"} 1.0' in figures(service)
+
+
+def figures(service: Service) -> str:
+    return service.metrics.exposition().decode()
+
+
+@pytest.mark.timed
+def test_opening_a_task_encodes_its_picture_ahead(
+    service: Service, page: Any, picture: str, picture_host: Any
+) -> None:
+    started = time.perf_counter()
+    answer = service.predict(page.request(None))
+    seconds = time.perf_counter() - started
+
+    assert [it["result"] for it in answer["results"]] == [[]]
+    assert seconds < 1
+    deadline = time.monotonic() + 20
+    while 'result="miss"} 1.0' not in figures(service) or not picture_host.asked:
+        assert time.monotonic() < deadline, "the picture was not encoded ahead"
+        time.sleep(0.02)
+    while service.predict(page.request(None))["results"][0]["score"] is None:
+        assert time.monotonic() < deadline, "the picture was not encoded ahead"
+        time.sleep(0.02)
+    service.predict(page.request([page.click(1, 30, 40)]))
+    assert 'phraseclick_embedding_cache_total{result="hit"} 1.0' in figures(service)
+
+
+def test_setup_remembers_where_label_studio_is(
+    service: Service, settings: Settings, page: Any
+) -> None:
+    body = page.recorded("setup")
+
+    assert service.setup(body) == {"model_version": service.version}
+    (row,) = rows(settings, "select project_id, hostname, access_token from projects")
+    assert row.project_id == 1
+    assert row.hostname == "http://localhost:8080"
+
+
+def test_setup_refuses_a_config_that_cannot_work(service: Service) -> None:
+    with pytest.raises(LabelConfigError, match="Image"):
+        service.setup({"project": "1.2", "schema": "<View><Text name='t' value='$t'/></View>"})
+
+
+def test_a_request_without_config_uses_that_of_setup(
+    service: Service, page: Any, picture: str
+) -> None:
+    service.setup({"project": "6.1795384361", "schema": page.tried_config})
+
+    answer = service.predict(page.request([page.click(1, 30, 40)], config=""))
+
+    assert page.region(answer)["from_name"] == "brush"
+
+
+def test_two_tasks_in_an_interactive_request_are_refused(service: Service, page: Any) -> None:
+    body = page.request([page.click(1, 30, 40)])
+    body["tasks"] *= 2
+
+    with pytest.raises(RequestError):
+        service.predict(body)
+
+
+def test_memory_outlives_the_process(
+    settings: Settings, open_service: Callable[[Settings], Service], page: Any, picture: str
+) -> None:
+    before = open_service(settings)
+    first = before.predict(page.request([page.click(1, 30, 40)]))
+    before.close()
+    after = open_service(settings)
+    second = after.predict(page.request([page.click(2, 33, 40, label="+ last object")]))
+
+    assert page.region(second)["id"] == page.region(first)["id"]
+    assert page.status(second).startswith("2 clicks → Cat")
+
+
+def test_a_webhook_is_kept_as_it_came(service: Service, settings: Settings, page: Any) -> None:
+    body = page.recorded("webhook_ANNOTATION_CREATED_ui")
+    raw = json.dumps(body).encode()
+
+    assert service.webhook(raw, body) == {"status": "stored"}
+    (row,) = rows(settings, "select action, project_id, body, processed_at from deliveries")
+    assert (row.action, row.project_id, row.processed_at) == ("ANNOTATION_CREATED", 1, None)
+    assert row.body == raw

@@ -1,0 +1,215 @@
+"""The command line as a person meets it: quick help, plain sentences, clean starts and ends."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from backend.worker.child_process import free_port
+
+COMMANDS = (
+    *("serve", "worker", "scheduler", "up", "bench"),
+    *("jobs", "job", "cancel", "learn"),
+    *("versions", "promote", "rollback", "compare", "import-version"),
+    *("connect", "doctor", "demo", "samples", "report", "train", "evaluate"),
+)
+
+
+def environment(**settings: object) -> dict[str, str]:
+    clean = {name: value for name, value in os.environ.items() if "PHRASECLICK" not in name}
+    return {**clean, **{f"PHRASECLICK_{name}": str(value) for name, value in settings.items()}}
+
+
+def run(*arguments: str, **settings: object) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "backend.cli", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=environment(**settings),
+        check=False,
+    )
+
+
+def test_help_names_every_command() -> None:
+    shown = run("--help")
+
+    assert shown.returncode == 0
+    for command in COMMANDS:
+        assert command in shown.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str) -> None:
+    shown = run(command, "--help")
+
+    assert shown.returncode == 0
+    assert "Usage" in shown.stdout
+
+
+def test_help_loads_neither_torch_nor_gensim() -> None:
+    script = (
+        "import sys; sys.argv = ['phraseclick', '--help']\n"
+        "from backend.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'gensim', 'skimage', 'sqlalchemy', 'celery'} & set(sys.modules)\n"
+        "sys.exit(f'loaded {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_port_in_use_is_one_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for command in ("serve", "up"):
+            done = run(command, f"--port={port}")
+
+            assert done.returncode == 1
+            assert f"Another program listens on 127.0.0.1:{port} already" in done.stderr
+            assert "Traceback" not in done.stderr
+
+
+def test_a_missing_checkpoint_is_one_sentence(tmp_path: Path) -> None:
+    done = run("versions", CHECKPOINT=tmp_path / "nowhere", DATA=tmp_path / "data")
+
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith(f"There is no checkpoint directory at {tmp_path}/nowhere.")
+
+
+def test_versions_shows_what_serves(random_checkpoint: Path, tmp_path: Path) -> None:
+    done = run("versions", "--json", CHECKPOINT=random_checkpoint, DATA=tmp_path / "data")
+
+    assert json.loads(done.stdout)["serves"].startswith("random-")
+
+
+def started(tmp_path: Path, *arguments: str, **settings: object) -> "subprocess.Popen[bytes]":
+    with (tmp_path / "log").open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "backend.cli", *arguments],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment(**settings),
+        )
+
+
+def healthy(port: int, log: Path, seconds: float = 90) -> dict[str, Any]:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            answer: dict[str, Any] = httpx.get(f"http://127.0.0.1:{port}/health", timeout=5).json()
+        except httpx.HTTPError:
+            assert time.monotonic() < deadline, log.read_text()[-3000:]
+            time.sleep(0.1)
+        else:
+            return answer
+
+
+def children_of(pid: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = entry.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid:
+            child = int(entry.parent.name)
+            found += [child, *children_of(child)]
+    return found
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
+def test_serve_answers_once_the_model_is_loaded_and_ends_on_sigterm(
+    tmp_path: Path, random_checkpoint: Path
+) -> None:
+    port = free_port()
+    data = tmp_path / "data"
+    process = started(
+        tmp_path, "serve", f"--port={port}", f"--data={data}", CHECKPOINT=random_checkpoint
+    )
+    try:
+        health = healthy(port, tmp_path / "log")
+        assert health["model_loaded"] is True
+        assert health["model_version"].startswith("random-")
+        assert (data / "phraseclick.db").exists(), "all state lies in the data folder"
+    finally:
+        process.send_signal(signal.SIGTERM)
+    assert process.wait(30) in (0, -signal.SIGTERM)
+    assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+@pytest.mark.slow
+def test_up_keeps_all_its_processes_and_takes_them_along(
+    tmp_path: Path, random_checkpoint: Path
+) -> None:
+    port = free_port()
+    log = tmp_path / "log"
+    process = started(
+        tmp_path,
+        "up",
+        f"--port={port}",
+        f"--data={tmp_path / 'data'}",
+        CHECKPOINT=random_checkpoint,
+    )
+    try:
+        healthy(port, log)
+        deadline = time.monotonic() + 60
+        while "celery" not in log.read_text() or "ready" not in log.read_text():
+            assert time.monotonic() < deadline, log.read_text()[-3000:]
+            time.sleep(0.1)
+        server = next(
+            pid
+            for pid in children_of(process.pid)
+            if b"serve" in Path(f"/proc/{pid}/cmdline").read_bytes()
+            and b"parent_watch" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+        )
+        # Killed, it comes back by itself.
+        os.kill(server, signal.SIGKILL)
+        while alive(server):
+            time.sleep(0.05)
+        healthy(port, log)
+        family = children_of(process.pid)
+        # Server, two workers and scheduler, each on its leash.
+        assert len(family) >= 8
+    finally:
+        process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 0, log.read_text()[-3000:]
+    assert [pid for pid in family if alive(pid)] == []
+
+
+@pytest.mark.slow
+def test_killed_outright_up_leaves_nothing_behind(tmp_path: Path, random_checkpoint: Path) -> None:
+    port = free_port()
+    process = started(
+        tmp_path,
+        "up",
+        f"--port={port}",
+        f"--data={tmp_path / 'data'}",
+        CHECKPOINT=random_checkpoint,
+    )
+    healthy(port, tmp_path / "log")
+    family = children_of(process.pid)
+    process.kill()
+    process.wait()
+
+    deadline = time.monotonic() + 30
+    while any(alive(pid) for pid in family):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

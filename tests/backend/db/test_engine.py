@@ -1,0 +1,180 @@
+"""The database: schema, locks, sentences for what goes wrong."""
+
+import sqlite3
+import threading
+import time
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from sqlalchemy import insert, inspect, select, text
+from sqlalchemy.exc import StatementError
+
+from backend.db.engine import _MIGRATIONS, Database
+from backend.db.models.core import Base, Delivery, ProjectRow, TargetRow, TaskRow
+from backend.errors import DatabaseError
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def database(tmp_path):
+    fresh = Database(f"sqlite:///{tmp_path}/data/phraseclick.db")
+    fresh.migrate()
+    yield fresh
+    fresh.close()
+
+
+def task(number=1):
+    return {"project": "1.2", "task_id": number, "updated_at": NOW}
+
+
+def test_the_migrations_make_exactly_the_tables_of_the_code(database):
+    with database.read() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+
+
+def test_migrating_again_changes_nothing(database):
+    with database.write() as connection:
+        connection.execute(insert(TaskRow).values(**task()))
+    database.migrate()
+    with database.read() as connection:
+        assert connection.execute(select(TaskRow.task_id)).scalars().all() == [1]
+
+
+def test_every_migration_can_be_taken_back(database):
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    with database.engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "base")
+        connection.commit()
+        assert inspect(connection).get_table_names() == ["alembic_version"]
+
+
+def test_a_database_of_a_newer_version_is_left_alone(database):
+    with database.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(DatabaseError, match="newer version"):
+        database.migrate()
+
+
+def test_wal_and_foreign_keys_are_on(database):
+    with database.read() as connection:
+        modes = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in (
+            "journal_mode", "synchronous", "foreign_keys",
+        )]  # fmt: skip
+    assert modes == ["wal", 1, 1]
+
+
+def test_a_failing_transaction_leaves_nothing(database):
+    def fail():
+        with database.write() as connection:
+            connection.execute(insert(TaskRow).values(**task()))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    with database.read() as connection:
+        assert connection.execute(select(TaskRow.task_id)).all() == []
+
+
+def test_threads_count_without_losing_one(database):
+    with database.write() as connection:
+        connection.execute(insert(TaskRow).values(**task(), revision=0))
+
+    def count():
+        for _ in range(25):
+            with database.write() as connection:
+                now = connection.execute(select(TaskRow.revision)).scalar_one()
+                time.sleep(0.0005)
+                connection.execute(text("UPDATE tasks SET revision = :n"), {"n": now + 1})
+
+    threads = [threading.Thread(target=count) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with database.read() as connection:
+        assert connection.execute(select(TaskRow.revision)).scalar_one() == 150
+
+
+def test_a_reader_does_not_wait_for_a_writer(database):
+    with database.write() as writer:
+        writer.execute(insert(TaskRow).values(**task()))
+        with database.read() as reader:
+            assert reader.execute(select(TaskRow.task_id)).all() == []
+
+
+def test_a_locked_database_is_said_in_a_sentence(database, monkeypatch):
+    impatient = Database(f"{database.url}?timeout=0.1")
+    other = sqlite3.connect(str(database.url.database), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(DatabaseError, match="locked"), impatient.write():
+        pass
+    other.close()
+
+
+def test_times_come_back_in_utc_and_need_a_zone(database):
+    elsewhere = datetime(2026, 11, 22, 13, tzinfo=timezone(timedelta(hours=1)))
+    with database.write() as connection:
+        connection.execute(insert(TaskRow).values(**{**task(), "updated_at": elsewhere}))
+        assert connection.execute(select(TaskRow.updated_at)).scalar_one() == NOW
+    with (
+        pytest.raises(StatementError, match="without a zone"),
+        database.write() as connection,
+    ):
+        connection.execute(insert(TaskRow).values(**{**task(2), "updated_at": datetime.now()}))
+
+
+def test_sessions_write_objects(database):
+    with database.session() as session:
+        session.add(ProjectRow(key="1.2", project_id=1, created_at=NOW, updated_at=NOW))
+        session.add(Delivery(received_at=NOW, action="START_TRAINING", body=b"{}"))
+    with database.session() as session:
+        assert session.get(ProjectRow, "1.2").hostname == ""
+        assert session.scalars(select(Delivery)).one().body == b"{}"
+
+
+def test_a_targets_number_is_never_given_twice(database):
+    values = {
+        "project": "1.2", "task_id": 1, "region_id": "r", "image": "image", "brush": "brush",
+        "label": "Cat", "state": "open", "sequence": 1, "turn": 1, "clicks": [],
+        "created_at": NOW, "updated_at": NOW,
+    }  # fmt: skip
+    with database.write() as connection:
+        first = connection.execute(insert(TargetRow).values(values)).inserted_primary_key[0]
+        connection.execute(text("DELETE FROM targets"))
+        second = connection.execute(insert(TargetRow).values(values)).inserted_primary_key[0]
+    assert second > first
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("no url", "cannot be read"),
+        ("mysql://host/name", "Only SQLite and PostgreSQL"),
+        ("sqlite://", "needs a file"),
+        ("sqlite:///:memory:", "needs a file"),
+        ("sqlite:////proc/nowhere/x.db", "folder cannot be made"),
+    ],
+)
+def test_urls_that_cannot_work_are_refused_with_a_sentence(url, says):
+    with pytest.raises(DatabaseError, match=says):
+        Database(url)
+
+
+@pytest.mark.parametrize("url", ["postgres://u@h/n", "postgresql://u@h/n"])
+def test_postgresql_uses_the_installed_driver(url):
+    assert Database(url).url.drivername == "postgresql+psycopg"
+
+
+def test_a_database_that_is_down_is_said_in_a_sentence():
+    down = Database("postgresql://u:secret@127.0.0.1:1/n?connect_timeout=1")
+    with pytest.raises(DatabaseError) as failed, down.read():
+        pass
+    assert "The database failed" in str(failed.value)
+    assert "secret" not in str(failed.value)

@@ -1,0 +1,186 @@
+"""The cache on disk: bounded, shared by processes, never half written, silent about addresses."""
+
+import hashlib
+import multiprocessing
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from backend.images import cache as cache_module
+from backend.images.cache import CachedPicture, PictureCache
+
+KB = 1024
+
+
+def key_of(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def kept(root: Path) -> int:
+    """Bytes of all pictures kept."""
+    return sum(path.stat().st_size for path in (root / "content").glob("*/*"))
+
+
+def test_what_is_kept_is_found_again_by_another_process(tmp_path: Path) -> None:
+    content = b"picture"
+    facts = CachedPicture(key_of(content), 40, 24)
+    first = PictureCache(tmp_path, 1000 * KB)
+    first.keep(facts.key, content)
+    first.note("http://host/a.png", facts, fixed=True)
+
+    # given a cache that starts with an empty memory
+    other = PictureCache(tmp_path, 1000 * KB)
+
+    assert other.find("http://host/a.png") == facts
+    assert other.read(facts.key) == content
+    assert other.find("http://host/b.png") is None
+    assert other.read(key_of(b"other")) is None
+
+
+def test_the_cache_never_outgrows_its_limit(tmp_path: Path) -> None:
+    cache = PictureCache(tmp_path, 1000 * KB)
+
+    for number in range(130):
+        content = os.urandom(10 * KB)
+        cache.keep(key_of(content), content)
+        assert kept(tmp_path) <= 1000 * KB, number
+
+    # then it is not emptied either
+    assert kept(tmp_path) >= 700 * KB
+
+
+def test_what_was_used_last_stays_longest(tmp_path: Path) -> None:
+    cache = PictureCache(tmp_path, 1000 * KB)
+    contents = [bytes([number]) * (10 * KB) for number in range(80)]
+    past = time.time() - 10_000
+    for number, content in enumerate(contents):
+        cache.keep(key_of(content), content)
+        path = tmp_path / "content" / key_of(content)[:2] / key_of(content)
+        os.utime(path, (past + number, past + number))
+
+    # when the oldest is used once more and many others come
+    assert cache.read(key_of(contents[0])) is not None
+    for number in range(100, 140):
+        content = bytes([number]) * (10 * KB)
+        cache.keep(key_of(content), content)
+
+    assert cache.read(key_of(contents[0])) is not None
+    assert cache.read(key_of(contents[1])) is None
+
+
+def test_a_picture_that_does_not_fit_is_not_kept_and_drives_nothing_out(tmp_path: Path) -> None:
+    cache = PictureCache(tmp_path, 100 * KB)
+    cache.keep(key_of(b"small"), b"small")
+
+    cache.keep(key_of(bytes(200 * KB)), bytes(200 * KB))
+
+    assert cache.read(key_of(bytes(200 * KB))) is None
+    assert cache.read(key_of(b"small")) == b"small"
+
+
+def test_addresses_that_may_change_are_believed_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = PictureCache(tmp_path, 100 * KB)
+    facts = CachedPicture("a" * 64, 1, 1)
+    cache.note("changing", facts, fixed=False)
+    cache.note("fixed", facts, fixed=True)
+    now = time.time()
+
+    monkeypatch.setattr(cache_module.time, "time", lambda: now + cache_module.FRESH_S - 60)
+    assert cache.find("changing") == facts
+    monkeypatch.setattr(cache_module.time, "time", lambda: now + cache_module.FRESH_S + 60)
+
+    assert cache.find("changing") is None
+    assert cache.find("fixed") == facts
+
+
+def test_what_is_forgotten_is_gone_here_at_once_and_elsewhere_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = PictureCache(tmp_path, 100 * KB), PictureCache(tmp_path, 100 * KB)
+    here.note("address", CachedPicture("a" * 64, 1, 1), fixed=True)
+    assert there.find("address") is not None
+
+    here.forget("address")
+
+    assert here.find("address") is None
+    now = time.time()
+    monkeypatch.setattr(cache_module.time, "time", lambda: now + 61)
+    assert there.find("address") is None
+
+
+@pytest.mark.parametrize("rubbish", [b"", b"{", b"[]", b'{"key": "a"}', b"\xff", b"null"])
+def test_a_damaged_entry_is_as_none(tmp_path: Path, rubbish: bytes) -> None:
+    PictureCache(tmp_path, 100 * KB).note("address", CachedPicture("a" * 64, 1, 1), fixed=True)
+    (entry,) = (tmp_path / "index").glob("*/*")
+    entry.write_bytes(rubbish)
+
+    assert PictureCache(tmp_path, 100 * KB).find("address") is None
+
+
+def test_no_name_and_no_file_holds_an_address(tmp_path: Path) -> None:
+    cache = PictureCache(tmp_path, 100 * KB)
+    cache.keep(key_of(b"picture"), b"picture")
+
+    cache.note("http://u:hunter2@h/a?sig=abcdef", CachedPicture("a" * 64, 1, 1), fixed=True)
+
+    for path in tmp_path.rglob("*"):
+        assert "abcdef" not in str(path.relative_to(tmp_path))
+        if path.is_file():
+            assert b"abcdef" not in path.read_bytes()
+            assert b"hunter2" not in path.read_bytes()
+
+
+def test_what_dead_processes_left_is_cleared_away(tmp_path: Path) -> None:
+    # given a file that a process wrote half, two hours ago, and an entry whose picture is gone
+    cache = PictureCache(tmp_path, 100 * KB)
+    cache.note("gone", CachedPicture("a" * 64, 1, 1), fixed=True)
+    (entry,) = (tmp_path / "index").glob("*/*")
+    half = tmp_path / "content" / "ab" / "tmpxyz.part"
+    half.parent.mkdir()
+    half.write_bytes(bytes(KB))
+    for path in (half, entry):
+        os.utime(path, (time.time() - 7200, time.time() - 7200))
+
+    for number in range(20):
+        content = bytes([number]) * (10 * KB)
+        cache.keep(key_of(content), content)
+
+    assert not half.exists()
+    assert not entry.exists()
+
+
+def write_many(root: str, seed: int) -> None:
+    cache = PictureCache(Path(root), 500 * KB)
+    for number in range(70):
+        # Every second picture is one that the others write too.
+        content = bytes([number % 256, seed if number % 2 else 0]) * (5 * KB)
+        key = key_of(content)
+        cache.keep(key, content)
+        cache.note(f"address {number % 7}", CachedPicture(key, number + 1, seed + 1), fixed=True)
+        found = cache.read(key)
+        if found is not None and key_of(found) != key:
+            raise AssertionError("half a picture")
+        cache.find(f"address {number % 7}")
+
+
+def test_processes_share_one_cache(tmp_path: Path) -> None:
+    # given three processes that write, read and trim at once
+    context = multiprocessing.get_context("spawn")
+    processes = [
+        context.Process(target=write_many, args=(str(tmp_path), seed)) for seed in (1, 2, 3)
+    ]
+
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert kept(tmp_path) <= 500 * KB
+    for path in (tmp_path / "content").glob("*/*"):
+        assert key_of(path.read_bytes()) == path.name
+    assert PictureCache(tmp_path, 500 * KB).find("address 3") is not None

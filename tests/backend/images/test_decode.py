@@ -1,0 +1,336 @@
+"""Every format a browser shows comes out as it shows it; the rest is refused in words."""
+
+import io
+import struct
+import time
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+
+from backend.errors import PictureFormatError
+from backend.images.decode import decode
+
+MEGAPIXEL = 1_000_000
+
+
+def quarters(width: int = 40, height: int = 24) -> NDArray[np.uint8]:
+    """A picture whose four quarters differ: red, green, blue and grey."""
+    array = np.full((height, width, 3), (120, 120, 120), np.uint8)
+    array[: height // 2, : width // 2] = (220, 20, 20)
+    array[: height // 2, width // 2 :] = (20, 200, 20)
+    array[height // 2 :, : width // 2] = (20, 20, 210)
+    return array
+
+
+def file_of(image: Image.Image, file_format: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, file_format, **options)
+    return file.getvalue()
+
+
+def assert_alike(one: NDArray[np.uint8], other: NDArray[np.uint8], tolerance: int = 0) -> None:
+    assert one.shape == other.shape
+    assert one.dtype == np.uint8
+    difference = np.abs(one.astype(int) - other.astype(int))
+    # Lossy formats blur colour over edges: away from them the picture is as it was.
+    assert np.percentile(difference, 80 if tolerance else 100) <= tolerance
+
+
+@pytest.mark.parametrize(
+    ("file_format", "options", "tolerance"),
+    [
+        ("JPEG", {"quality": 95}, 4),
+        ("JPEG", {"quality": 95, "progressive": True}, 4),
+        ("PNG", {}, 0),
+        ("WEBP", {"lossless": True}, 0),
+        ("WEBP", {"quality": 95}, 8),
+        ("AVIF", {"quality": 95}, 8),
+        ("GIF", {}, 0),
+        ("BMP", {}, 0),
+        ("TIFF", {}, 0),
+        ("TIFF", {"compression": "tiff_lzw"}, 0),
+        ("TIFF", {"compression": "tiff_deflate"}, 0),
+        ("PPM", {}, 0),
+        ("JPEG2000", {"irreversible": False}, 0),
+    ],
+)
+def test_colour_pictures_of_every_format(
+    file_format: str, options: dict[str, Any], tolerance: int
+) -> None:
+    content = file_of(Image.fromarray(quarters()), file_format, **options)
+
+    array = decode(content, MEGAPIXEL)
+
+    assert_alike(array, quarters(), tolerance)
+    assert not array.flags.writeable
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "TIFF"])
+def test_exif_orientation_is_applied(file_format: str, orientation: int) -> None:
+    # given a file that lies as a camera held that way stores the upright picture
+    as_stored = {
+        1: lambda a: a,
+        2: np.fliplr,
+        3: lambda a: np.rot90(a, 2),
+        4: np.flipud,
+        5: lambda a: np.transpose(a, (1, 0, 2)),
+        6: np.rot90,
+        7: lambda a: np.rot90(np.transpose(a, (1, 0, 2)), 2),
+        8: lambda a: np.rot90(a, -1),
+    }[orientation]
+    upright = quarters(64, 32)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"quality": 95} if file_format == "JPEG" else {}
+    stored = Image.fromarray(np.ascontiguousarray(as_stored(upright)))
+    content = file_of(stored, file_format, exif=exif, **options)
+
+    assert_alike(decode(content, MEGAPIXEL), upright, 4 if options else 0)
+
+
+@pytest.mark.parametrize("file_format", ["WEBP", "AVIF"])
+def test_exif_orientation_is_passed_over_where_browsers_pass_over_it(file_format: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = file_of(Image.fromarray(quarters()), file_format, exif=exif)
+
+    assert decode(content, MEGAPIXEL).shape == (24, 40, 3)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_damaged_exif_does_not_matter() -> None:
+    content = file_of(
+        Image.fromarray(quarters()), "JPEG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff\x01"
+    )
+
+    assert decode(content, MEGAPIXEL).shape == (24, 40, 3)
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "TIFF", "BMP", "GIF"])
+def test_grey_pictures(file_format: str) -> None:
+    grey = np.tile(np.arange(0, 240, 6, dtype=np.uint8), (24, 1))
+
+    array = decode(file_of(Image.fromarray(grey), file_format), MEGAPIXEL)
+
+    assert_alike(array, np.repeat(grey[:, :, None], 3, axis=2), 3 if file_format == "JPEG" else 0)
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "TIFF", "BMP"])
+def test_black_and_white_pictures(file_format: str) -> None:
+    bits = np.indices((24, 40)).sum(0) % 3 == 0
+
+    array = decode(file_of(Image.fromarray(bits), file_format), MEGAPIXEL)
+
+    assert_alike(array, np.repeat(np.where(bits, 255, 0).astype(np.uint8)[:, :, None], 3, axis=2))
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "GIF", "TIFF", "BMP"])
+def test_palette_pictures(file_format: str) -> None:
+    image = Image.fromarray(quarters()).quantize(16)
+
+    assert_alike(decode(file_of(image, file_format), MEGAPIXEL), np.asarray(image.convert("RGB")))
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "WEBP", "TIFF"])
+def test_transparent_places_are_white_as_the_page(file_format: str) -> None:
+    alpha = np.tile(np.linspace(0, 255, 40).astype(np.uint8), (24, 1))
+    rgba = np.dstack((quarters(), alpha))
+    options = {"lossless": True, "exact": True} if file_format == "WEBP" else {}
+
+    array = decode(file_of(Image.fromarray(rgba), file_format, **options), MEGAPIXEL)
+
+    part = alpha[:, :, None] / 255
+    assert_alike(array, np.rint(quarters() * part + 255 * (1 - part)).astype(np.uint8), 1)
+    assert (array[:, 0] == 255).all()
+
+
+@pytest.mark.parametrize("kind", ["grey with alpha", "palette", "one colour", "one grey"])
+def test_other_kinds_of_transparency(kind: str) -> None:
+    # given pictures whose left half, or top left quarter, is transparent
+    image = Image.fromarray(quarters())
+    if kind == "grey with alpha":
+        alpha = Image.fromarray((np.indices((24, 40))[1] >= 20).astype(np.uint8) * 255)
+        content = file_of(Image.merge("LA", (image.convert("L"), alpha)), "PNG")
+    elif kind == "palette":
+        palette = image.quantize(4)
+        content = file_of(palette, "PNG", transparency=palette.getpixel((0, 0)))
+    elif kind == "one colour":
+        content = file_of(image, "PNG", transparency=(220, 20, 20))
+    else:
+        grey = image.convert("L")
+        content = file_of(grey, "PNG", transparency=grey.getpixel((0, 0)))
+
+    array = decode(content, MEGAPIXEL)
+
+    assert array[3, 3].tolist() == [255, 255, 255]
+    assert array[3, 37].tolist() != [255, 255, 255]
+
+
+def test_sixteen_bits_in_png_are_scaled_not_cut_off() -> None:
+    deep = (np.arange(24 * 40).reshape(24, 40) * 68).astype(np.uint16)
+
+    array = decode(file_of(Image.fromarray(deep), "PNG"), MEGAPIXEL)
+
+    assert_alike(array, np.repeat((deep >> 8).astype(np.uint8)[:, :, None], 3, axis=2))
+    assert array.max() == 254
+
+
+@pytest.mark.parametrize(
+    ("bits", "dtype"), [(8, "u2"), (10, "u2"), (12, "u2"), (14, "u2"), (16, "u2"), (24, "i4")]
+)
+def test_sixteen_bits_in_tiff_use_the_depth_that_is_in_them(bits: int, dtype: str) -> None:
+    deep = np.linspace(0, 2**bits - 1, 24 * 40).reshape(24, 40).astype(dtype)
+    file = io.BytesIO()
+    tifffile.imwrite(file, deep)
+
+    array = decode(file.getvalue(), MEGAPIXEL)
+
+    assert_alike(array, np.repeat((deep >> (bits - 8)).astype(np.uint8)[:, :, None], 3, axis=2))
+    assert array.max() == 255
+
+
+def test_big_endian_sixteen_bit_tiff() -> None:
+    deep = np.linspace(0, 65535, 24 * 40).reshape(24, 40).astype(">u2")
+    file = io.BytesIO()
+    tifffile.imwrite(file, deep, byteorder=">")
+
+    assert_alike(
+        decode(file.getvalue(), MEGAPIXEL),
+        np.repeat((deep >> 8).astype(np.uint8)[:, :, None], 3, axis=2),
+    )
+
+
+def test_sixteen_bit_colour() -> None:
+    file = io.BytesIO()
+    tifffile.imwrite(file, quarters().astype(np.uint16) * 257, photometric="rgb")
+
+    assert_alike(decode(file.getvalue(), MEGAPIXEL), quarters())
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (0, 255), (-5, 5), (300, 9000)])
+def test_floats_are_scaled(low: float, high: float) -> None:
+    values = np.linspace(low, high, 24 * 40, dtype=np.float32).reshape(24, 40)
+    file = io.BytesIO()
+    tifffile.imwrite(file, values)
+
+    array = decode(file.getvalue(), MEGAPIXEL)
+
+    expected = np.rint(np.linspace(0, 255, 24 * 40)).reshape(24, 40).astype(np.uint8)
+    assert np.abs(array[:, :, 0].astype(int) - expected).max() <= 1
+
+
+def test_floats_that_are_no_numbers_or_all_alike() -> None:
+    for values in (np.full((4, 4), np.nan), np.full((4, 4), np.inf), np.full((4, 4), -7.0)):
+        file = io.BytesIO()
+        tifffile.imwrite(file, values.astype(np.float32))
+
+        assert (decode(file.getvalue(), MEGAPIXEL) == 0).all()
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "TIFF"])
+def test_print_colours(file_format: str) -> None:
+    # given CMYK: a JPEG of it is inverted, as Adobe's are
+    image = Image.fromarray(quarters()).convert("CMYK")
+    options = {"quality": 95} if file_format == "JPEG" else {}
+    content = file_of(image, file_format, **options)
+    assert (b"Adobe" in content) == (file_format == "JPEG")
+
+    assert_alike(decode(content, MEGAPIXEL), quarters(), 6 if options else 0)
+
+
+@pytest.mark.parametrize("file_format", ["GIF", "WEBP", "PNG", "TIFF", "AVIF"])
+def test_the_first_frame_of_many(file_format: str) -> None:
+    first, second = Image.fromarray(quarters()), Image.new("RGB", (40, 24), (255, 255, 0))
+    options = {"lossless": True} if file_format == "WEBP" else {}
+    content = file_of(first, file_format, save_all=True, append_images=[second], **options)
+    with Image.open(io.BytesIO(content)) as image:
+        assert getattr(image, "n_frames", 1) == 2
+
+    assert_alike(decode(content, MEGAPIXEL), quarters(), 12 if file_format == "AVIF" else 0)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "AVIF"])
+def test_a_file_that_is_cut_off_is_refused(file_format: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (60, 90, 3), np.uint8)
+    content = file_of(Image.fromarray(noise), file_format)
+
+    for length in (len(content) // 2, 30, 3):
+        with pytest.raises(PictureFormatError):
+            decode(content[:length], MEGAPIXEL)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL", "ignore::PIL.Image.DecompressionBombWarning")
+def test_damaged_files_are_refused_or_read_but_raise_nothing_else() -> None:
+    # given files with bytes that were hit at random
+    rng = np.random.default_rng(1)
+    noise = Image.fromarray(rng.integers(0, 255, (30, 40, 3), np.uint8))
+    for file_format in ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP"):
+        content = np.frombuffer(file_of(noise, file_format), np.uint8)
+        for _ in range(40):
+            damaged = content.copy()
+            damaged[rng.integers(0, min(200, damaged.size), 3)] = rng.integers(0, 255, 3)
+            try:
+                array = decode(damaged.tobytes(), 10_000)
+            except PictureFormatError:
+                continue
+            assert array.ndim == 3
+            assert array.shape[0] * array.shape[1] <= 10_000
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\0", b"hello", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"<svg/>"],
+)
+def test_what_is_no_picture_is_refused(content: bytes) -> None:
+    with pytest.raises(PictureFormatError, match="damaged, or of a kind that is not supported"):
+        decode(content, MEGAPIXEL)
+
+
+@pytest.mark.parametrize("content", [b"<!DOCTYPE html><html>", b'\n {"detail": "no"}'])
+def test_a_page_instead_of_a_picture_is_named(content: bytes) -> None:
+    with pytest.raises(PictureFormatError, match="web page"):
+        decode(content, MEGAPIXEL)
+
+
+def png_of_zeros(width: int, height: int) -> bytes:
+    """A small file that unpacks to a picture of that size."""
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        )
+
+    packer = zlib.compressobj(9)
+    row = bytes(width + 1)
+    rows = b"".join(packer.compress(row) for _ in range(min(height, 3000))) + packer.flush()
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+@pytest.mark.timed
+@pytest.mark.parametrize(("width", "height"), [(30_000, 30_000), (1001, 1000), (60_000, 60_000)])
+def test_a_decompression_bomb_is_refused_before_it_unpacks(width: int, height: int) -> None:
+    content = png_of_zeros(width, height)
+    start = time.perf_counter()
+
+    with pytest.raises(PictureFormatError, match="larger than the 1 megapixels"):
+        decode(content, MEGAPIXEL)
+
+    assert time.perf_counter() - start < 0.5
+
+
+def test_an_admin_may_allow_more_than_pillow_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    # given a picture that Pillow itself would refuse: more than twice its limit
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    content = file_of(Image.fromarray(quarters()), "PNG")
+
+    with pytest.raises(PictureFormatError, match="larger"):
+        decode(content, 100)
+    assert decode(content, 1000).shape == (24, 40, 3)

@@ -1,0 +1,544 @@
+"""Downloads from real servers: limits hold, private networks stay shut, the token stays at home."""
+
+import contextlib
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backend.errors import (
+    PictureAddressError,
+    PictureAwayError,
+    PictureError,
+    PictureFetchError,
+    PictureFormatError,
+)
+from backend.images.loader import Pictures
+
+real_getaddrinfo = socket.getaddrinfo
+
+
+def drip(handler: BaseHTTPRequestHandler, text: bytes) -> None:
+    """Write a byte every 50 ms for some seconds: each read succeeds, the whole never ends."""
+    for byte in text:
+        try:
+            handler.wfile.write(bytes([byte]))
+            handler.wfile.flush()
+        except OSError:
+            return
+        time.sleep(0.05)
+
+
+# -- private networks
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "localhost",
+        "2130706433",
+        "0x7f000001",
+        "0x7f.1",
+        "0177.0.0.1",
+        "017700000001",
+        "127.1",
+        "0",
+        "0.0.0.0",
+        "127。0。0。1",
+        "[::1]",
+        "[::]",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
+        "[0:0:0:0:0:ffff:7f00:0001]",
+    ],
+)
+def test_no_spelling_of_this_machine_is_connected_to(
+    host: str, pictures: Pictures, new_site: Callable[[], Any], png: bytes
+) -> None:
+    # given a server beside Label Studio
+    site = new_site()
+    site.give("/a.png", png)
+
+    with pytest.raises(PictureError):
+        pictures.read(f"http://{host}:{site.port}/a.png", 1, 1)
+
+    assert site.seen == []
+
+
+@pytest.mark.timed
+@pytest.mark.parametrize(
+    "address",
+    ["http://169.254.169.254/latest/meta-data/", "http://10.0.0.1/a", "http://[fd00::1]/"],
+)
+def test_private_networks_are_refused_at_once_and_with_what_to_do(
+    address: str, pictures: Pictures
+) -> None:
+    start = time.monotonic()
+
+    with pytest.raises(PictureAddressError, match="PHRASECLICK_ALLOW_PRIVATE_ADDRESSES"):
+        pictures.read(address, 1, 1)
+
+    assert time.monotonic() - start < 1
+
+
+def test_a_redirect_into_a_private_network_is_refused(
+    pictures: Pictures, label_studio: Any, new_site: Callable[[], Any], png: bytes
+) -> None:
+    # given Label Studio itself, which is always allowed, that sends on to a private address
+    inside = new_site()
+    inside.give("/secret.png", png)
+    label_studio.send_on("/api/picture", f"{inside.url}/secret.png")
+
+    with pytest.raises(PictureAddressError):
+        pictures.read("/api/picture", 1, 1)
+
+    assert label_studio.paths == ["/api/picture"]
+    assert inside.seen == []
+
+
+@pytest.mark.timed
+@pytest.mark.parametrize(
+    "host", ["169.254.169.254", "[fe80::1]", "[::ffff:169.254.169.254]", "2852039166"]
+)
+def test_a_stranger_cannot_announce_a_link_local_address_as_label_studio(
+    host: str, new_pictures: Callable[..., Pictures]
+) -> None:
+    # given a /setup that anyone may have sent
+    pictures = new_pictures(label_studio_url=f"http://{host}")
+    start = time.monotonic()
+
+    with pytest.raises(PictureAddressError, match="private network"):
+        pictures.read("/latest/meta-data/", 1, 1)
+
+    assert time.monotonic() - start < 1
+
+
+def test_a_redirect_to_another_kind_of_address_is_refused(
+    pictures: Pictures, label_studio: Any
+) -> None:
+    label_studio.send_on("/api/picture", "file:///etc/passwd")
+
+    with pytest.raises(PictureAddressError, match="http"):
+        pictures.read("/api/picture", 1, 1)
+
+
+def test_private_addresses_are_read_where_the_setting_allows_them(
+    new_pictures: Callable[..., Pictures], new_site: Callable[[], Any], png: bytes
+) -> None:
+    site = new_site()
+    site.give("/a.png", png)
+
+    picture = new_pictures(allow_private_addresses=True).read(f"{site.url}/a.png", 1, 1)
+
+    assert (picture.width, picture.height) == (40, 24)
+
+
+def test_a_name_that_means_a_private_address_is_refused(
+    pictures: Pictures, new_site: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, png: bytes
+) -> None:
+    # given a name server that leads a harmless name to this machine
+    site = new_site()
+    site.give("/a.png", png)
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda host, port, **kw: real_getaddrinfo("127.0.0.1", port, **kw)
+    )
+
+    with pytest.raises(PictureAddressError):
+        pictures.read(f"http://harmless.example:{site.port}/a.png", 1, 1)
+
+    assert site.seen == []
+
+
+def test_a_name_that_changes_its_meaning_gains_nothing(
+    new_pictures: Callable[..., Pictures],
+    new_site: Callable[[], Any],
+    monkeypatch: pytest.MonkeyPatch,
+    png: bytes,
+) -> None:
+    # given a name server that says a public address first and this machine ever after
+    site = new_site()
+    site.give("/a.png", png)
+    answers = iter(["93.184.216.34"])
+    asked = []
+
+    def rebind(host: str, port: int, **kw: Any) -> Any:
+        asked.append(host)
+        return real_getaddrinfo(next(answers, "127.0.0.1"), port, **kw)
+
+    monkeypatch.setattr(socket, "getaddrinfo", rebind)
+    connected: list[Any] = []
+    real_connect = socket.socket.connect
+    monkeypatch.setattr(
+        socket.socket,
+        "connect",
+        lambda sock, where: connected.append(where) or real_connect(sock, where),
+    )
+
+    with pytest.raises(PictureFetchError):
+        new_pictures(picture_timeout_s=0.5).read(f"http://rebound.example:{site.port}/a.png", 1, 1)
+
+    # then it was asked once, and that answer was connected to
+    assert asked == ["rebound.example"]
+    assert connected == [("93.184.216.34", site.port)]
+    assert site.seen == []
+
+
+def test_proxies_of_the_environment_are_not_used(
+    pictures: Pictures,
+    label_studio: Any,
+    new_site: Callable[[], Any],
+    monkeypatch: pytest.MonkeyPatch,
+    png: bytes,
+) -> None:
+    proxy = new_site()
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, proxy.url)
+    monkeypatch.setenv("no_proxy", "")
+    label_studio.give("/a.png", png)
+
+    pictures.read("/a.png", 1, 1)
+
+    assert proxy.seen == []
+
+
+# -- the token
+
+
+def test_the_token_goes_to_label_studio_and_no_further(
+    new_pictures: Callable[..., Pictures],
+    label_studio: Any,
+    new_site: Callable[[], Any],
+    png: bytes,
+    token: str,
+) -> None:
+    # given a picture that Label Studio sends on to a storage, which sends back and on once more
+    storage = new_site()
+    label_studio.send_on("/tasks/7/presign/", f"{storage.url}/one?X-Amz-Signature=abc", 303)
+    storage.send_on("/one", f"{label_studio.url}/back", 307)
+    label_studio.send_on("/back", f"{storage.url}/two", 308)
+    storage.give("/two", png)
+
+    new_pictures(allow_private_addresses=True).read("s3://bucket/a.png", 1, 7)
+
+    assert storage.paths == ["/one?X-Amz-Signature=abc", "/two"]
+    assert [headers.get("Authorization") for _, headers in storage.seen] == [None, None]
+    assert [headers.get("Authorization") for _, headers in label_studio.seen] == [
+        f"Token {token}",
+        f"Token {token}",
+    ]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://{other}/a.png",  # another port
+        "http://localhost:{port}/a.png",  # another name of the same machine
+        "http://127.0.0.1:{port}@{other}/a.png",  # Label Studio as the user name
+        "http://{other}#@127.0.0.1:{port}/a.png",
+        "http://{other}?@127.0.0.1:{port}/a.png",
+        "http://{other}\\@127.0.0.1:{port}/a.png",
+        "http://{other}\\.127.0.0.1:{port}/a.png",
+        "//{other}/a.png",
+        "https://127.0.0.1:{port}/a.png",  # another scheme
+    ],
+)
+def test_no_trick_in_an_address_brings_the_token_elsewhere(
+    address: str,
+    new_pictures: Callable[..., Pictures],
+    label_studio: Any,
+    new_site: Callable[[], Any],
+    png: bytes,
+) -> None:
+    # given a server that would hand out anything, and the loosest settings
+    other = new_site()
+    for site in (other, label_studio):
+        for path in ("/", "/a.png"):
+            site.give(path, png)
+    address = address.format(other=f"127.0.0.1:{other.port}", port=label_studio.port)
+
+    with contextlib.suppress(PictureError):
+        new_pictures(allow_private_addresses=True).read(address, 1, 1)
+
+    assert all("Token" not in headers.get("Authorization", "") for _, headers in other.seen)
+    if "localhost" in address:
+        assert all("Authorization" not in headers for _, headers in label_studio.seen)
+
+
+def test_nothing_secret_is_in_a_sentence(
+    new_pictures: Callable[..., Pictures],
+    label_studio: Any,
+    new_site: Callable[[], Any],
+    token: str,
+) -> None:
+    # given a storage that refuses a signed address, and hosts that are not there
+    storage = new_site()
+    storage.give("/gone.png", b"no", 403)
+    label_studio.send_on("/tasks/7/presign/", f"{storage.url}/gone.png?X-Amz-Signature=abcdef")
+    pictures = new_pictures(allow_private_addresses=True)
+
+    for address in (
+        "s3://bucket/a.png",
+        "http://user:hunter2@127.0.0.1:1/a.png?sig=abcdef",
+        "http://user:hunter2@[bad/a.png?sig=abcdef",
+        "ftp://user:hunter2@host/a.png?sig=abcdef",
+        "http://user:hunter2@no-such-host.invalid/a.png?sig=abcdef",
+    ):
+        with pytest.raises(PictureError) as caught:
+            pictures.read(address, 1, 7)
+
+        # then neither the sentence nor what a log prints with it tells
+        error: BaseException | None = caught.value
+        assert str(error).endswith(".")
+        while error is not None:
+            for secret in ("abcdef", "hunter2", token):
+                assert secret not in str(error)
+            error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+# -- limits
+
+
+def test_a_file_that_says_it_is_too_large_is_not_downloaded(
+    new_pictures: Callable[..., Pictures], label_studio: Any
+) -> None:
+    sent = []
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(1 << 40))
+        handler.end_headers()
+        try:
+            for _ in range(1000):
+                handler.wfile.write(bytes(1 << 16))
+                sent.append(1)
+        except OSError:
+            pass
+
+    label_studio.pages["/a.png"] = answer
+
+    with pytest.raises(PictureFormatError, match="larger than 1 MB"):
+        new_pictures(picture_max_bytes=1 << 20).read("/a.png", 1, 1)
+
+    assert len(sent) < 1000
+
+
+def test_a_file_that_does_not_say_its_size_is_cut_off_at_the_limit(
+    new_pictures: Callable[..., Pictures], label_studio: Any
+) -> None:
+    sent = []
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        try:
+            for _ in range(10_000):
+                handler.wfile.write(bytes(1 << 16))
+                sent.append(1)
+        except OSError:
+            pass
+
+    label_studio.pages["/a.png"] = answer
+
+    with pytest.raises(PictureFormatError, match="larger than 1 MB"):
+        new_pictures(picture_max_bytes=1 << 20).read("/a.png", 1, 1)
+
+    assert len(sent) < 10_000
+
+
+@pytest.mark.timed
+@pytest.mark.parametrize("part", ["headers", "body", "body without length", "silence"])
+def test_the_time_limit_is_for_the_whole(
+    part: str, new_pictures: Callable[..., Pictures], label_studio: Any
+) -> None:
+    # given a server that sends a byte now and then, for seven seconds
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        if part == "silence":
+            time.sleep(7)
+        elif part == "headers":
+            drip(handler, b"HTTP/1.1 200 OK\r\nX-Slow: " + b"a" * 120)
+        else:
+            handler.send_response(200)
+            if part == "body":
+                handler.send_header("Content-Length", "1000")
+            handler.end_headers()
+            drip(handler, b"b" * 140)
+
+    label_studio.pages["/a.png"] = answer
+    start = time.monotonic()
+
+    with pytest.raises(PictureFetchError, match=r"within 0\.6 s|in time"):
+        new_pictures(picture_timeout_s=0.6).read("/a.png", 1, 1)
+
+    assert 0.4 < time.monotonic() - start < 2
+
+
+@pytest.mark.timed
+def test_the_time_limit_is_one_for_all_redirects(
+    new_pictures: Callable[..., Pictures], label_studio: Any
+) -> None:
+    # given hops that each are quick enough
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        time.sleep(0.25)
+        handler.send_response(302)
+        handler.send_header("Location", f"/hop{len(label_studio.seen)}")
+        handler.end_headers()
+
+    for hop in ("/a.png", "/hop1", "/hop2", "/hop3", "/hop4", "/hop5"):
+        label_studio.pages[hop] = answer
+
+    start = time.monotonic()
+    with pytest.raises(PictureFetchError, match=r"within 0\.6 s|in time"):
+        new_pictures(picture_timeout_s=0.6).read("/a.png", 1, 1)
+
+    assert time.monotonic() - start < 1.2
+
+
+@pytest.mark.timed
+def test_a_name_server_that_never_answers_does_not_hold_up(
+    new_pictures: Callable[..., Pictures], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asleep = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **kw: asleep.wait(5) or [])
+    start = time.monotonic()
+
+    with pytest.raises(PictureFetchError, match=r"within 0\.4 s|in time"):
+        new_pictures(picture_timeout_s=0.4).read("http://slow.example/a.png", 1, 1)
+
+    assert time.monotonic() - start < 2
+    asleep.set()
+
+
+@pytest.mark.parametrize(("hops", "comes"), [(5, True), (6, False)])
+def test_five_redirects_and_no_more(
+    hops: int, comes: bool, pictures: Pictures, label_studio: Any, png: bytes
+) -> None:
+    for hop in range(hops):
+        label_studio.send_on(f"/{hop}", f"/{hop + 1}")
+    label_studio.give(f"/{hops}", png)
+
+    if comes:
+        assert pictures.read("/0", 1, 1).width == 40
+    else:
+        with pytest.raises(PictureFetchError, match="more than 5 times"):
+            pictures.read("/0", 1, 1)
+        assert len(label_studio.seen) == 6
+
+
+# -- failures, in words
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (403, "answered 403. It refuses"),
+        (404, "answered 404. There is no picture"),
+        (500, "answered 500. Ask the admin to run phraseclick doctor."),
+    ],
+)
+def test_what_a_host_answers_is_said(
+    status: int, words: str, pictures: Pictures, label_studio: Any
+) -> None:
+    label_studio.give("/a.png", b"no", status)
+
+    with pytest.raises(PictureFetchError) as caught:
+        pictures.read("/a.png", 1, 1)
+
+    assert words in str(caught.value)
+    assert isinstance(caught.value, PictureAwayError) is (status >= 500), "it may be back"
+
+
+@pytest.mark.parametrize("dead", ["401", "log-in page"])
+def test_a_dead_token_is_named_as_the_cause(
+    dead: str, pictures: Pictures, label_studio: Any, png: bytes
+) -> None:
+    # given Label Studio as it treats strangers: in its API, and on its pages
+    if dead == "401":
+        label_studio.give("/a.png", b'{"detail": "no"}', 401)
+    else:
+        label_studio.send_on("/a.png", "/user/login/?next=/a.png")
+        label_studio.give("/user/login/", b"<html>")
+
+    with pytest.raises(PictureAwayError, match="Create a personal access token"):
+        pictures.read("/a.png", 1, 1)
+
+
+def test_a_host_that_is_not_there_is_said(new_pictures: Callable[..., Pictures]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+
+    with pytest.raises(PictureAwayError, match="cannot be reached"):
+        new_pictures(label_studio_url=f"http://127.0.0.1:{port}").read("/a.png", 1, 1)
+
+
+def test_a_download_that_breaks_off_is_said_and_not_kept(
+    pictures: Pictures, label_studio: Any, png: bytes
+) -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(png)))
+        handler.end_headers()
+        handler.wfile.write(png[:50])
+
+    label_studio.pages["/a.png"] = answer
+    with pytest.raises(PictureFetchError, match="broke off"):
+        pictures.read("/a.png", 1, 1)
+
+    label_studio.give("/a.png", png)
+    assert pictures.read("/a.png", 1, 1).width == 40
+
+
+# -- https
+
+
+def test_https_checks_the_certificate_against_the_name_and_not_the_checked_address(
+    new_pictures: Callable[..., Pictures], monkeypatch: pytest.MonkeyPatch, png: bytes
+) -> None:
+    # given an https server for pictures.example, which the name server leads to this machine
+    certificate = str(Path(__file__).parent / "certificate.pem")
+    names: list[str | None] = []
+    hosts: list[str | None] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            hosts.append(self.headers["Host"])
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(png)))
+            self.end_headers()
+            self.wfile.write(png)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    context.sni_callback = lambda sock, name, ctx: names.append(name)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    port = server.server_address[1]
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda host, port, **kw: real_getaddrinfo("127.0.0.1", port, **kw)
+    )
+    pictures = new_pictures(allow_private_addresses=True)
+
+    # when nobody vouches for the certificate, then it is refused
+    with pytest.raises(PictureFetchError, match="not trusted"):
+        pictures.read(f"https://pictures.example:{port}/a.png", 1, 1)
+    # when an admin does, then the picture comes, but not under another name
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", certificate)
+    picture = pictures.read(f"https://pictures.example:{port}/a.png", 1, 1)
+    with pytest.raises(PictureFetchError, match="not trusted"):
+        pictures.read(f"https://other.example:{port}/a.png", 1, 1)
+
+    server.shutdown()
+    server.server_close()
+    assert picture.width == 40
+    assert names[1] == "pictures.example"
+    assert hosts == [f"pictures.example:{port}"]

@@ -1,0 +1,415 @@
+"""Every kind of address that a task may hold, and what is asked of whom for it."""
+
+import base64
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from backend.errors import PictureAddressError, PictureError, PictureFetchError, PictureFormatError
+from backend.images.loader import Pictures
+from backend.label_studio.client import LabelStudioHosts
+from backend.settings import Settings
+
+UPLOAD = "/data/upload/3/1bbdc4ff-a.png"
+
+
+def test_an_upload_is_asked_for_where_buckets_hand_it_out_first(
+    pictures: Pictures, label_studio: Any, png: bytes, token: str
+) -> None:
+    label_studio.give("/storage-data/uploaded/", png)
+
+    picture = pictures.read(UPLOAD, 1, 1)
+
+    assert (picture.width, picture.height, picture.array.shape) == (40, 24, (24, 40, 3))
+    assert picture.key == hashlib.sha256(png).hexdigest()
+    assert picture.array[0, 0].tolist() == [220, 20, 20]
+    ((path, headers),) = label_studio.seen
+    assert path == "/storage-data/uploaded/?filepath=upload/3/1bbdc4ff-a.png"
+    assert headers["Authorization"] == f"Token {token}"
+
+
+@pytest.mark.parametrize(("status", "body"), [(400, b"{}"), (403, b""), (404, b""), (200, b"")])
+def test_an_upload_on_label_studios_disk_is_found_by_its_own_address(
+    status: int, body: bytes, pictures: Pictures, label_studio: Any, png: bytes
+) -> None:
+    # given Label Studio as installed from PyPI: no bucket, or nginx where there is none
+    label_studio.give("/storage-data/uploaded/", body, status)
+    label_studio.give(UPLOAD, png)
+    label_studio.give("/data/upload/3/other.png", png)
+
+    assert pictures.read(UPLOAD, 1, 1).width == 40
+    assert pictures.read("/data/upload/3/other.png", 1, 2).width == 40
+
+    # then the second picture is looked for there at once
+    assert label_studio.paths == [
+        "/storage-data/uploaded/?filepath=upload/3/1bbdc4ff-a.png",
+        UPLOAD,
+        "/data/upload/3/other.png",
+    ]
+
+
+@pytest.mark.parametrize(
+    "address", ["{url}/data/upload/3/a%20b.png", "data/upload/3/a b.png", "/data/upload/3/a b.png"]
+)
+def test_uploads_by_other_spellings(
+    address: str, pictures: Pictures, label_studio: Any, png: bytes
+) -> None:
+    label_studio.give("/storage-data/uploaded/", png)
+
+    assert pictures.read(address.format(url=label_studio.url), 1, 1).width == 40
+
+    query = parse_qs(urlsplit(label_studio.paths[0]).query)
+    assert query == {"filepath": ["upload/3/a b.png"]}
+
+
+def test_the_name_that_label_studio_has_for_itself_is_understood(
+    label_studio: Any, tmp_path: Path, png: bytes
+) -> None:
+    # given a Label Studio that calls itself localhost:8080, which it is not for this backend
+    settings = Settings(data=tmp_path, label_studio_url=label_studio.url)
+    hosts = LabelStudioHosts(settings, lambda project: ("http://localhost:8080", "legacy"))
+    label_studio.give("/data/local-files/", png)
+
+    picture = Pictures(settings, hosts).read(
+        "http://localhost:8080/data/local-files/?d=a.png", 1, 1
+    )
+
+    assert picture.width == 40
+    assert label_studio.paths == ["/data/local-files/?d=a.png"]
+
+
+def test_a_label_studio_below_a_path(
+    label_studio: Any, new_pictures: Callable[..., Pictures], png: bytes
+) -> None:
+    pictures = new_pictures(label_studio_url=f"{label_studio.url}/studio/")
+    label_studio.give("/studio/files/a.png", png)
+
+    assert pictures.read("/files/a.png", 1, 1).width == 40
+    assert pictures.read("/studio/files/a.png", 1, 1).width == 40
+    assert pictures.read(f"{label_studio.url}/studio/files/a.png", 1, 1).width == 40
+    assert label_studio.paths == ["/studio/files/a.png"]  # one picture, kept
+
+
+@pytest.mark.parametrize(
+    "uri", ["s3://bucket/über/a b.png", "gs://b/a.png", "azure-blob://c/a.png"]
+)
+def test_cloud_storage_is_opened_by_label_studio_for_the_task(
+    uri: str, pictures: Pictures, label_studio: Any, png: bytes
+) -> None:
+    label_studio.give("/tasks/7/presign/", png)
+
+    assert pictures.read(uri, 1, 7).width == 40
+
+    query = parse_qs(urlsplit(label_studio.paths[0]).query)
+    assert base64.urlsafe_b64decode(query["fileuri"][0]).decode() == uri
+
+
+def test_cloud_storage_without_a_task_is_refused(pictures: Pictures) -> None:
+    with pytest.raises(PictureAddressError, match="task"):
+        pictures.read("s3://bucket/a.png", 1, None)
+
+
+@pytest.mark.parametrize("encoding", ["base64", "percent", "base64 without padding"])
+def test_inline_pictures(encoding: str, pictures: Pictures, png: bytes) -> None:
+    packed = base64.b64encode(png).decode()
+    address = {
+        "base64": f"data:image/png;base64,{packed}",
+        "percent": f"data:image/png,{quote(png)}",
+        "base64 without padding": f"DATA:image/png;charset=x;base64,{packed.rstrip('=')}",
+    }[encoding]
+
+    picture = pictures.read(address, 1, None)
+
+    assert picture.key == hashlib.sha256(png).hexdigest()
+    known = pictures.key_of(address, 1, None)
+    assert known is not None
+    assert (known.key, known.width, known.height) == (picture.key, 40, 24)
+
+
+@pytest.mark.parametrize("address", ["data:image/png;base64", "data:image/png;base64,a", "data:,"])
+def test_damaged_inline_pictures(address: str, pictures: Pictures) -> None:
+    with pytest.raises(PictureError):
+        pictures.read(address, 1, 1)
+
+
+def test_inline_pictures_have_the_size_limit_too(new_pictures: Callable[..., Pictures]) -> None:
+    address = "data:image/png;base64," + base64.b64encode(bytes(3000)).decode()
+
+    with pytest.raises(PictureFormatError, match="larger"):
+        new_pictures(picture_max_bytes=2000).read(address, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        None,
+        "",
+        "  ",
+        7,
+        ["/data/upload/a.png"],
+        "ftp://host/a.png",
+        "file:///etc/passwd",
+        "C:\\a.png",
+        "javascript:alert(1)",
+        "http://",
+        "http:///a.png",
+        "http://host\x00/a",
+        "http://ho\nst/a",
+        "http://[::1/a.png",
+        "http://host:99999/a.png",
+        "//host/a.png",
+    ],
+)
+def test_what_is_no_address_is_refused_in_words(
+    address: Any, pictures: Pictures, label_studio: Any
+) -> None:
+    with pytest.raises(PictureAddressError) as caught:
+        pictures.read(address, 1, 1)
+
+    assert str(caught.value).endswith(".")
+    assert label_studio.seen == []
+
+
+def test_an_address_in_label_studio_needs_to_know_where_that_is(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path)
+    pictures = Pictures(settings, LabelStudioHosts(settings))
+
+    for address in ("/data/upload/1/a.png", "s3://bucket/a.png", "a.png"):
+        with pytest.raises(PictureAddressError, match="PHRASECLICK_LABEL_STUDIO_URL"):
+            pictures.read(address, 1, 1)
+
+
+# -- files shared with Label Studio
+
+
+@pytest.fixture
+def shared(tmp_path: Path, png: bytes) -> Path:
+    """Label Studio's document root with a picture in it, and one beside it."""
+    root = tmp_path / "shared"
+    (root / "sub dir").mkdir(parents=True)
+    (root / "sub dir" / "a.png").write_bytes(png)
+    (tmp_path / "outside.png").write_bytes(png)
+    (root / "link.png").symlink_to(tmp_path / "outside.png")
+    return root
+
+
+def test_a_shared_file_is_read_from_disk(
+    shared: Path, new_pictures: Callable[..., Pictures], label_studio: Any
+) -> None:
+    pictures = new_pictures(local_files_root=shared)
+
+    for address in (
+        "/data/local-files/?d=sub%20dir/a.png",
+        "/data/local-files?d=/sub%20dir/./a.png",
+        f"{label_studio.url}/data/local-files/?d=sub%20dir/../sub%20dir/a.png",
+    ):
+        assert pictures.read(address, 1, 1).width == 40
+
+    assert label_studio.seen == []
+
+
+def test_a_shared_file_that_is_replaced_is_another_picture(
+    shared: Path, new_pictures: Callable[..., Pictures]
+) -> None:
+    pictures = new_pictures(local_files_root=shared)
+    address = "/data/local-files/?d=sub%20dir/a.png"
+    first = pictures.read(address, 1, 1)
+
+    Image.new("RGB", (10, 10)).save(shared / "sub dir" / "a.png")
+
+    assert pictures.key_of(address, 1, 1) is None
+    assert pictures.read(address, 1, 1).key != first.key
+
+
+@pytest.mark.parametrize(
+    "d",
+    [
+        "../outside.png",
+        "/../outside.png",
+        "sub%20dir/../../outside.png",
+        "..%2Foutside.png",
+        "..",
+        "",
+        "%2e%2e/outside.png",
+        "a%00.png",
+        "../shared/../outside.png",
+        ".",
+    ],
+)
+def test_no_path_leads_out_of_the_shared_folder(
+    d: str, shared: Path, new_pictures: Callable[..., Pictures], label_studio: Any
+) -> None:
+    with pytest.raises(PictureAddressError):
+        new_pictures(local_files_root=shared).read(f"/data/local-files/?d={d}", 1, 1)
+
+    assert label_studio.seen == []
+
+
+@pytest.mark.parametrize("d", ["link.png", "not-here.png", "sub%20dir"])
+def test_what_is_no_file_of_the_shared_folder_is_left_to_label_studio(
+    d: str, shared: Path, new_pictures: Callable[..., Pictures], label_studio: Any, png: bytes
+) -> None:
+    label_studio.give("/data/local-files/", png)
+
+    assert new_pictures(local_files_root=shared).read(f"/data/local-files/?d={d}", 1, 1).width == 40
+    assert label_studio.paths == [f"/data/local-files/?d={d}"]
+
+
+def test_a_shared_pipe_does_not_hold_up(
+    shared: Path, new_pictures: Callable[..., Pictures], label_studio: Any
+) -> None:
+    os.mkfifo(shared / "pipe.png")
+
+    with pytest.raises(PictureFetchError, match="404"):
+        new_pictures(local_files_root=shared).read("/data/local-files/?d=pipe.png", 1, 1)
+
+
+# -- kept pictures
+
+
+def test_a_picture_is_downloaded_once_and_known_after_a_restart(
+    new_pictures: Callable[..., Pictures], label_studio: Any, png: bytes
+) -> None:
+    label_studio.give("/a.png", png)
+    first = new_pictures()
+    assert first.key_of("/a.png", 1, 1) is None
+    picture = first.read("/a.png", 1, 1)
+
+    again = new_pictures()
+    known = again.key_of("/a.png", 2, 9)
+    same = again.read("/a.png", 2, 9)
+
+    assert known is not None
+    assert (known.key, known.width, known.height) == (picture.key, 40, 24)
+    assert np.array_equal(same.array, picture.array)
+    assert label_studio.paths == ["/a.png"]
+
+
+@pytest.mark.timed
+def test_a_known_picture_is_named_in_less_than_a_millisecond(
+    pictures: Pictures, label_studio: Any, png: bytes
+) -> None:
+    label_studio.give("/storage-data/uploaded/", png)
+    pictures.read(UPLOAD, 1, 1)
+
+    start = time.perf_counter()
+    for _ in range(100):
+        assert pictures.key_of(UPLOAD, 1, 1) is not None
+
+    assert (time.perf_counter() - start) / 100 < 0.001
+
+
+def test_a_forgotten_picture_is_fetched_anew(
+    pictures: Pictures, label_studio: Any, png: bytes
+) -> None:
+    label_studio.give("/a.png", png)
+    pictures.read("/a.png", 1, 1)
+
+    pictures.forget("/a.png", 1, 1)
+
+    assert pictures.key_of("/a.png", 1, 1) is None
+    pictures.read("/a.png", 1, 1)
+    assert len(label_studio.seen) == 2
+
+
+def test_a_picture_whose_file_was_driven_out_is_fetched_anew(
+    pictures: Pictures, label_studio: Any, png: bytes, tmp_path: Path
+) -> None:
+    label_studio.give("/a.png", png)
+    pictures.read("/a.png", 1, 1)
+    for path in (tmp_path / "data" / "pictures" / "content").glob("*/*"):
+        path.unlink()
+
+    assert pictures.read("/a.png", 1, 1).width == 40
+    assert len(label_studio.seen) == 2
+
+
+def test_what_cannot_be_decoded_is_not_kept(
+    pictures: Pictures, label_studio: Any, png: bytes
+) -> None:
+    label_studio.give("/a.png", b"<html>please log in</html>")
+    with pytest.raises(PictureFormatError):
+        pictures.read("/a.png", 1, 1)
+
+    label_studio.give("/a.png", png)
+
+    assert pictures.read("/a.png", 1, 1).width == 40
+
+
+def test_a_disk_that_is_full_makes_clicks_slow_not_wrong(
+    pictures: Pictures, label_studio: Any, png: bytes, tmp_path: Path
+) -> None:
+    # given a cache folder that is gone and cannot come back
+    root = tmp_path / "data" / "pictures"
+    for folder in ("content", "index"):
+        (root / folder).rmdir()
+        (root / folder).write_text("in the way")
+    label_studio.give("/a.png", png)
+
+    assert pictures.read("/a.png", 1, 1).width == 40
+    assert pictures.read("/a.png", 1, 1).width == 40
+
+
+def test_who_asks_for_the_same_picture_at_once_shares_one_download(
+    pictures: Pictures, label_studio: Any, png: bytes
+) -> None:
+    # given a slow host, and eight annotators who open the task together
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        time.sleep(0.3)
+        handler.send_response(200)
+        handler.end_headers()
+        handler.wfile.write(png)
+
+    label_studio.pages["/a.png"] = answer
+    found: list[Any] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(pictures.read("/a.png", 1, 1)))
+        for _ in range(8)
+    ]
+
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(label_studio.seen) == 1
+    assert [picture.width for picture in found] == [40] * 8
+
+
+def test_who_asks_at_once_shares_a_failure_but_not_the_next_try(
+    pictures: Pictures, label_studio: Any, png: bytes
+) -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        time.sleep(0.3)
+        handler.send_error(500)
+
+    label_studio.pages["/a.png"] = answer
+    failures: list[PictureError] = []
+
+    def ask() -> None:
+        try:
+            pictures.read("/a.png", 1, 1)
+        except PictureError as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(label_studio.seen) == 1
+    assert len({id(error) for error in failures}) == 5
+    assert {str(error) for error in failures} == {str(failures[0])}
+    label_studio.give("/a.png", png)
+    assert pictures.read("/a.png", 1, 1).width == 40

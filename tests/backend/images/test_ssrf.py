@@ -1,0 +1,93 @@
+"""Which addresses may be connected to, and that a time limit holds for the whole."""
+
+import socket
+import time
+
+import pytest
+
+from backend.images.ssrf import Deadline, is_public
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "127.255.255.254",
+        "10.1.2.3",
+        "172.16.0.1",
+        "172.31.255.255",
+        "192.168.178.1",
+        "169.254.169.254",  # a cloud's metadata
+        "100.64.0.1",  # carrier-grade NAT
+        "0.0.0.0",
+        "0.1.2.3",
+        "192.0.2.1",
+        "198.18.0.1",
+        "224.0.0.1",
+        "239.255.255.250",
+        "240.0.0.1",
+        "255.255.255.255",
+        "::1",
+        "::",
+        "::127.0.0.1",
+        "::ffff:127.0.0.1",
+        "::ffff:10.0.0.1",
+        "::ffff:a9fe:a9fe",
+        "64:ff9b::7f00:1",
+        "64:ff9b::10.0.0.1",
+        "64:ff9b:1::1",
+        "2002:7f00:1::",
+        "2002:c0a8:101::1",
+        "2001:0:4136:e378:8000:63bf:80ff:fffe",  # Teredo for 127.0.0.1
+        "fe80::1",
+        "fe80::1%eth0",
+        "fec0::1",
+        "fc00::1",
+        "fd12:3456::1",
+        "ff02::1",
+        "2001:db8::1",
+    ],
+)
+def test_addresses_off_the_public_internet_are_known(address: str) -> None:
+    assert not is_public(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "93.184.216.34",
+        "8.8.8.8",
+        "172.32.0.1",
+        "100.128.0.1",
+        "2606:2800:220:1:248:1893:25c8:1946",
+        "::ffff:8.8.8.8",
+        "64:ff9b::8.8.8.8",
+    ],
+)
+def test_public_addresses_are_known(address: str) -> None:
+    assert is_public(address)
+
+
+@pytest.mark.timed
+def test_a_deadline_wakes_who_waits_for_a_socket() -> None:
+    # given a connection on which nothing ever comes
+    here, there = socket.socketpair()
+    start = time.monotonic()
+
+    with here, there, Deadline(0.2) as deadline:
+        deadline.watch(here)
+        answer = here.recv(1)
+
+    assert answer == b""
+    assert deadline.passed
+    assert time.monotonic() - start < 2
+
+
+def test_a_deadline_shuts_what_it_is_shown_too_late() -> None:
+    here, there = socket.socketpair()
+
+    with here, there, Deadline(0.01) as deadline:
+        time.sleep(0.1)
+        deadline.watch(here)
+
+        assert here.recv(1) == b""

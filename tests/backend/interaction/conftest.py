@@ -1,0 +1,320 @@
+"""A page of Label Studio as FACTS measured it, over the real memory and a real database."""
+
+import itertools
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backend.db.engine import Database
+from backend.interaction.decision import Outcome, Turn
+from backend.interaction.policy import Policy
+from backend.interaction.request import Interaction
+from backend.interaction.store import InteractionMemory
+from backend.label_studio import rle
+from backend.label_studio.config import LabelConfig
+from backend.label_studio.payloads import parse_predict
+
+WIDTH, HEIGHT = 64, 48
+START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+CONFIG = """<View>
+  <TextArea name="status" toName="image" editable="false" smart="false"/>
+  <Image name="image" value="$image"/>
+  <BrushLabels name="brush" toName="image"><Label value="Cat"/><Label value="Dog"/></BrushLabels>
+  <KeyPointLabels name="kp" toName="image" smart="true">
+    <Label value="Cat"/><Label value="Dog"/>{refine}
+  </KeyPointLabels>
+  <TextArea name="phrase" toName="image" maxSubmissions="1"/>
+</View>"""
+REFINE = CONFIG.format(refine='<Label value="+ last object"/><Label value="- last object"/>')
+PLAIN = CONFIG.format(refine="")
+
+_numbers = itertools.count(1)
+
+
+@dataclass
+class Clock:
+    """The backend's clock and, ``ahead`` of it, Label Studio's."""
+
+    now: datetime = START
+    ahead: timedelta = timedelta()
+
+    def wait(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+@dataclass
+class Page:
+    """One annotator's page on one task. Every method does what the page does, no more."""
+
+    memory: InteractionMemory
+    clock: Clock
+    config: str = REFINE
+    auto_accept: bool = False
+    user: str = "ann@example.com"
+    task: int = 42
+    project: str = "6.1795384361"
+    touching: bool = False  # what the model says of a lone click
+    broken: bool = False  # the model fails
+    champion: str = "v1"  # what serves
+    answers_with: str = ""  # another version than the object's, where that cannot be had
+    regions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    suggestion: dict[str, Any] | None = None
+    points: dict[str, dict[str, Any]] = field(default_factory=dict)
+    phrase: dict[str, Any] | None = None
+    draft: dict[str, Any] | None = None
+    annotations: list[dict[str, Any]] = field(default_factory=list)
+    asked: int = 0
+    last: Turn | None = None
+    sent: list[dict[str, Any]] = field(default_factory=list)
+    before: list[dict[str, Any]] = field(default_factory=list)
+
+    # -- what the annotator does
+
+    def click(
+        self, x: float, label: str = "Cat", y: float = 50.0, *, negative: bool = False
+    ) -> Turn:
+        """Click, or Alt-click; the page sends all key points of that label."""
+        self.make_point(x, label, y, negative=negative)
+        return self.send_points(label)
+
+    def make_point(
+        self, x: float, label: str = "Cat", y: float = 50.0, *, negative: bool = False
+    ) -> str:
+        """A key point, made while the page is still busy: nothing is sent."""
+        identity = f"kp{next(_numbers):06d}"
+        self.points[identity] = {
+            "original_width": WIDTH,
+            "original_height": HEIGHT,
+            "image_rotation": 0,
+            "value": {"x": x, "y": y, "width": 0.3, "labels": [label], "keypointlabels": [label]},
+            "is_positive": not negative,
+            "id": identity,
+            "from_name": "kp",
+            "to_name": "image",
+            "type": "keypointlabels",
+            "origin": "manual",
+        }
+        return identity
+
+    def send_points(self, label: str = "Cat") -> Turn:
+        """One request with all key points of a label."""
+        of_label = [p for p in self.points.values() if p["value"]["keypointlabels"] == [label]]
+        return self.send(of_label)
+
+    def type(self, text: str) -> Turn:
+        """Enter a phrase, or edit the one that is there: then it keeps its id."""
+        identity = self.phrase["id"] if self.phrase else f"tx{next(_numbers):06d}"
+        self.phrase = {
+            "value": {"text": [text]},
+            "id": identity,
+            "from_name": "phrase",
+            "to_name": "image",
+            "type": "textarea",
+            "origin": "manual",
+        }
+        status = {
+            "value": {"text": ["1 click"]},
+            "id": "status",
+            "from_name": "status",
+            "to_name": "image",
+            "type": "textarea",
+        }
+        return self.send([status, self.phrase])
+
+    def remove_phrase(self) -> None:
+        """Deleting it sends nothing."""
+        self.phrase = None
+
+    def undo_click(self, identity: str | None = None) -> None:
+        """Ctrl+Z or deleting a key point sends nothing."""
+        del self.points[identity or list(self.points)[-1]]
+
+    def undo_answer(self) -> None:
+        """Ctrl+Z after a replacement brings the mask before it back, and sends nothing."""
+        self.regions = self.before.pop()
+
+    def accept(self) -> None:
+        """The tick: the suggestion becomes a region, the prompts go."""
+        if self.suggestion is not None:
+            self.regions[self.suggestion["id"]] = self.suggestion
+            self.suggestion = None
+        self.points.clear()
+
+    def delete_region(self, identity: str) -> None:
+        """Sends nothing."""
+        del self.regions[identity]
+
+    def draw(self, identity: str, mask: np.ndarray) -> None:
+        """Brush or eraser on an accepted region."""
+        self.regions[identity] = _region(identity, self.regions[identity]["value"], mask)
+
+    def save_draft(self) -> None:
+        """The page saves by itself, some seconds late."""
+        if self.draft is None:
+            self.draft = {"id": next(_numbers), "user": self.user, "created_at": self._time()}
+        self.draft["updated_at"] = self._time()
+        self.draft["result"] = json.loads(json.dumps(self._canvas()))
+
+    def submit(self) -> None:
+        """The draft becomes an annotation; the smart text area asks with an empty context."""
+        created = self.draft["created_at"] if self.draft else None
+        self.annotations.append(
+            {
+                "id": next(_numbers),
+                "completed_by": 1,
+                "result": [*self.regions.values(), *([self.phrase] if self.phrase else [])],
+                "created_at": self._time(),
+                "updated_at": self._time(),
+                "draft_created_at": created,
+                "was_cancelled": False,
+            }
+        )
+        self.draft, self.suggestion = None, None
+        self.points.clear()
+        self.send([])
+
+    def work(self, seconds: float = 30.0) -> None:
+        """Time passes, and the draft is saved on the way."""
+        self.clock.wait(seconds / 2)
+        self.save_draft()
+        self.clock.wait(seconds / 2)
+
+    # -- what the page sends and shows
+
+    def body(self, items: list[dict[str, Any]]) -> dict[str, Any]:
+        """The request as Label Studio makes it: drafts of the asking user only."""
+        task = {
+            "id": self.task,
+            "annotations": self.annotations,
+            "drafts": [self.draft] if self.draft else [],
+            "predictions": [],
+            "data": {"image": "/data/upload/6/a.png"},
+            "project": 6,
+        }
+        return {
+            "tasks": [json.loads(json.dumps(task))],
+            "project": self.project,
+            "label_config": self.config,
+            "params": {"login": None, "password": None, "context": {"result": items}},
+        }
+
+    def send(self, items: list[dict[str, Any]], *, lost: bool = False) -> Turn:
+        """Ask, and show the answer; ``lost``: it never reaches the page."""
+        self.sent = items or self.sent
+        request = parse_predict(json.loads(json.dumps(self.body(items))))
+        config = LabelConfig.parse(request.label_config)
+        turn = self.memory.receive(
+            Interaction.read(request, config, self.clock.now),
+            touches=self._touches,
+            champion=self.champion,
+        )
+        self.last = turn
+        if turn.action != "predict" or turn.target is None:
+            self.memory.record(turn, Outcome(milliseconds=1.0), self.clock.now)
+            return turn
+        self.clock.wait(0.1)
+        if self.broken:
+            outcome = Outcome(error="The picture could not be read", width=WIDTH, height=HEIGHT)
+            self.memory.record(turn, outcome, self.clock.now)
+            return turn
+        mask = drawn(turn)
+        version = self.answers_with or turn.target.model_version
+        outcome = Outcome(mask, 0.9, version, 12.5, {"decode": 8.0}, rle=rle.encode(mask))
+        self.memory.record(turn, outcome, self.clock.now)
+        if not lost:
+            self._show(turn, mask)
+        return turn
+
+    def _show(self, turn: Turn, mask: np.ndarray) -> None:
+        assert turn.target is not None
+        value = {"brushlabels": [turn.target.label.written]} if turn.target.label else {}
+        region = _region(turn.target.region_id, value, mask)
+        self.before.append(dict(self.regions))
+        if self.auto_accept:
+            self.regions[region["id"]] = region
+            self.points.clear()
+        else:
+            self.suggestion = region
+
+    def _canvas(self) -> list[dict[str, Any]]:
+        phrase = [self.phrase] if self.phrase else []
+        return [*self.regions.values(), *phrase, *self.points.values()]
+
+    def _touches(self, *_: object) -> bool:
+        self.asked += 1
+        return self.touching
+
+    def _time(self) -> str:
+        return (self.clock.now + self.clock.ahead).isoformat().replace("+00:00", "Z")
+
+
+def drawn(turn: Turn) -> np.ndarray:
+    """A mask that shows its prompts: one square for each click, a bar for words."""
+    assert turn.target is not None
+    mask = np.zeros((HEIGHT, WIDTH), dtype=bool)
+    if turn.target.phrase_source == "typed" and turn.target.phrase:
+        mask[0, : 1 + sum(map(ord, turn.target.phrase)) % (WIDTH - 1)] = True
+    for sign in (True, False):
+        for click in turn.target.clicks:
+            if click.positive is sign:
+                x = int(click.x_percent / 100 * (WIDTH - 1))
+                y = int(click.y_percent / 100 * (HEIGHT - 1))
+                size = 3 if sign else 1
+                mask[max(0, y - size) : y + size + 1, max(0, x - size) : x + size + 1] = sign
+    return mask
+
+
+def _region(identity: str, value: dict[str, Any], mask: np.ndarray) -> dict[str, Any]:
+    labels = {k: v for k, v in value.items() if k == "brushlabels"}
+    return {
+        "original_width": WIDTH,
+        "original_height": HEIGHT,
+        "image_rotation": 0,
+        "value": {"format": "rle", "rle": rle.encode(mask), **labels},
+        "id": identity,
+        "from_name": "brush",
+        "to_name": "image",
+        "type": "brushlabels",
+        "origin": "manual",
+        "score": 0.9,
+    }
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Noon."""
+    return Clock()
+
+
+OpenPage = Callable[..., Page]
+
+
+@pytest.fixture
+def open_page(database: Database, clock: Clock) -> OpenPage:
+    """Open a page: ``open_page(auto_accept=True, config=PLAIN, policy=Policy(…))``."""
+
+    def opened(policy: Policy | None = None, **values: Any) -> Page:
+        memory = InteractionMemory(
+            database, policy or Policy(), knows=lambda text, version: text != "Dog"
+        )
+        return Page(memory, clock, **values)
+
+    return opened
+
+
+@pytest.fixture
+def page_on(clock: Clock) -> OpenPage:
+    """Open a page on a memory of one's own: ``page_on(memory, auto_accept=True)``."""
+    return lambda memory, **values: Page(memory, clock, **values)
+
+
+@pytest.fixture
+def plain_config() -> str:
+    """Without labels that refine the last object."""
+    return PLAIN

@@ -1,0 +1,292 @@
+"""What drafts and annotations show is believed once it is newer than the memory."""
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from sqlalchemy import select
+
+from backend.db.models.core import EventRow, TargetRow
+from backend.label_studio.config import LabelConfig
+from backend.label_studio.payloads import Project
+
+
+def kinds(database):
+    with database.read() as connection:
+        return list(connection.execute(select(EventRow.kind).order_by(EventRow.id)).scalars())
+
+
+def states(database):
+    with database.read() as connection:
+        query = select(TargetRow.state).order_by(TargetRow.id)
+        return list(connection.execute(query).scalars())
+
+
+def test_an_accepted_object_is_logged_once(open_page, database):
+    page = open_page()
+    page.click(20)
+    page.accept()
+    page.work()
+    page.click(80)
+    page.work()
+    page.click(85)
+    assert kinds(database).count("accept") == 1
+    assert states(database)[0] == "kept"
+
+
+def test_a_deleted_region_is_not_brought_back_by_refining(open_page, database):
+    page = open_page(auto_accept=True)
+    first = page.click(20)
+    second = page.click(80)
+    page.work()
+    page.send([])
+    page.delete_region(second.target.region_id)
+    page.work()
+    turn = page.click(25, "+ last object")
+    assert turn.target.region_id == first.target.region_id
+    assert kinds(database).count("delete") == 1
+
+
+def test_a_region_deleted_before_any_draft_saw_it_is_gone_too(open_page):
+    page = open_page(auto_accept=True)
+    page.click(20)
+    page.save_draft()
+    second = page.click(80)
+    page.delete_region(second.target.region_id)
+    page.work()
+    turn = page.click(25, "- last object")
+    assert turn.target.region_id != second.target.region_id
+
+
+def test_the_only_object_deleted_leaves_nothing_to_refine(open_page):
+    page = open_page(auto_accept=True)
+    turn = page.click(20)
+    page.work()
+    page.send([])
+    page.delete_region(turn.target.region_id)
+    page.work()
+    assert page.click(25, "+ last object").action == "nothing"
+
+
+def test_a_stale_draft_takes_nothing_away(open_page):
+    page = open_page(auto_accept=True)
+    page.click(20)
+    page.save_draft()
+    page.clock.wait(30)
+    second = page.click(80)
+    turn = page.click(82, "+ last object")  # the draft is from before the second object
+    assert turn.target.region_id == second.target.region_id
+
+
+def test_a_draft_saved_right_after_the_answer_takes_nothing_away(open_page):
+    page = open_page(auto_accept=True)
+    page.click(20)
+    page.save_draft()
+    before = dict(page.regions)
+    turn = page.click(80)
+    shown, page.regions = page.regions, before
+    page.clock.wait(1)  # a slow page has not drawn the answer yet when it saves
+    page.save_draft()
+    page.regions = shown
+    again = page.click(82, "+ last object")
+    assert again.target.region_id == turn.target.region_id
+
+
+def test_a_gone_region_that_is_back_can_be_refined_again(open_page):
+    page = open_page(auto_accept=True)
+    turn = page.click(20)
+    page.work()
+    page.send([])
+    regions = dict(page.regions)
+    page.delete_region(turn.target.region_id)
+    page.work()
+    page.send([])
+    page.regions = regions
+    page.work()
+    again = page.click(25, "+ last object")
+    assert again.target.region_id == turn.target.region_id
+
+
+def test_with_auto_accept_a_draft_without_key_points_undoes_none(open_page):
+    page = open_page(auto_accept=True)
+    page.click(20)
+    page.work()
+    turn = page.click(25, "+ last object")
+    assert len(turn.target.clicks) == 2
+
+
+def test_without_auto_accept_key_points_missing_from_a_newer_draft_were_undone(open_page, database):
+    page = open_page()
+    page.click(20)
+    page.click(30)
+    page.work()
+    page.send([])  # the draft shows key points long after the answer
+    page.undo_click()
+    page.work()
+    turn = page.type("red cat")
+    assert [click.x_percent for click in turn.target.clicks] == [20]
+    assert kinds(database).count("undo") == 1
+
+
+def test_a_suggestion_is_not_gone_while_its_key_points_stand(open_page, database):
+    page = open_page()
+    first = page.click(20)
+    page.regions[first.target.region_id] = page.suggestion
+    page.work()
+    page.send([])  # the draft shows the region,
+    page.delete_region(first.target.region_id)
+    page.work()  # and a newer one its key point alone
+    turn = page.click(30)
+    assert turn.target.region_id == first.target.region_id
+    assert "delete" not in kinds(database)
+
+
+def test_key_points_that_stay_after_a_failure_do_not_look_like_auto_accept_off(open_page):
+    page = open_page(auto_accept=True, broken=True)
+    page.click(20)
+    page.work()
+    page.broken = False
+    turn = page.click(30)
+    assert len(turn.target.clicks) == 2
+    page.work()
+    assert page.type("red cat").target.region_id == turn.target.region_id
+
+
+def test_all_key_points_undone_before_the_phrase_leave_a_new_object(open_page):
+    page = open_page()
+    first = page.click(20)
+    page.work()
+    page.send([])
+    page.undo_click()
+    page.work()
+    turn = page.type("red cat")
+    assert turn.target.region_id != first.target.region_id
+    assert turn.target.clicks == ()
+
+
+def test_undoing_all_and_clicking_elsewhere_is_not_asked_of_the_model(open_page, plain_config):
+    page = open_page(config=plain_config, touching=True)
+    page.click(20)
+    page.work()
+    page.undo_click()
+    page.work()
+    turn = page.click(70)
+    assert [click.x_percent for click in turn.target.clicks] == [70]
+
+
+def test_ctrl_z_after_a_refinement_takes_its_click_back(open_page, database):
+    page = open_page(auto_accept=True)
+    first = page.click(20)
+    page.click(60, "+ last object")
+    page.undo_answer()
+    page.work()
+    turn = page.click(30, "+ last object")
+    assert turn.target.region_id == first.target.region_id
+    assert [click.x_percent for click in turn.target.clicks] == [20, 30]
+    assert not turn.target.previous_mask[24, 38]
+    assert kinds(database).count("undo") == 1
+
+
+def test_a_mask_drawn_on_by_hand_is_built_upon(open_page):
+    page = open_page(auto_accept=True)
+    first = page.click(20)
+    drawn = np.zeros((48, 64), dtype=bool)
+    drawn[40:, 50:] = True
+    page.draw(first.target.region_id, drawn)
+    page.work()
+    turn = page.click(30, "+ last object")
+    assert (turn.target.previous_mask == drawn).all()
+    assert len(turn.target.clicks) == 2
+
+
+def test_a_mask_in_a_stale_draft_is_not_believed(open_page):
+    page = open_page(auto_accept=True)
+    page.click(20)
+    page.work()
+    page.click(60, "+ last object")
+    turn = page.click(30, "+ last object")
+    assert len(turn.target.clicks) == 3
+    assert turn.target.previous_mask[24, 38]
+
+
+def test_a_class_changed_on_the_page_is_kept(open_page):
+    page = open_page(auto_accept=True)
+    turn = page.click(20, "Cat")
+    page.regions[turn.target.region_id]["value"]["brushlabels"] = ["Dog"]
+    page.work()
+    assert page.click(30, "+ last object").target.label.value == "Dog"
+
+
+def test_submitting_is_logged_and_the_object_can_still_be_refined(open_page, database):
+    page = open_page(auto_accept=True)
+    first = page.click(20)
+    page.work()
+    page.submit()
+    assert kinds(database).count("submit") == 1
+    assert states(database) == ["submitted"]
+    page.clock.wait(2)
+    assert page.click(30, "+ last object").target.region_id == first.target.region_id
+
+
+def test_an_annotation_without_the_region_of_its_draft_means_gone(open_page, database):
+    page = open_page(auto_accept=True)
+    turn = page.click(20)
+    page.work()
+    page.send([])
+    page.delete_region(turn.target.region_id)
+    page.clock.wait(1)
+    page.submit()
+    assert states(database) == ["gone"]
+
+
+def test_a_webhook_settles_like_a_request(open_page, database):
+    page = open_page(auto_accept=True)
+    page.click(20)
+    page.work()
+    created = page.draft["created_at"]
+    annotation = {
+        "id": 7,
+        "result": list(page.regions.values()),
+        "updated_at": "2026-11-22T13:00:00Z",
+        "draft_created_at": created,
+    }
+    config = LabelConfig.parse(page.config)
+    page.memory.settle(Project.read(page.project), page.task, annotation, config)
+    assert states(database) == ["submitted"]
+    page.memory.deleted(Project.read(page.project), [7])
+    assert states(database) == ["gone"]
+    assert kinds(database) == ["positive_click", "accept", "submit", "delete"]
+
+
+def test_a_webhook_about_a_task_that_nobody_clicked_on_writes_nothing(open_page, database):
+    page = open_page()
+    annotation = {"id": 7, "result": [], "updated_at": "2026-11-22T13:00:00Z"}
+    page.memory.settle(Project(6), 1, annotation, LabelConfig.parse(page.config))
+    assert kinds(database) == []
+
+
+@pytest.mark.parametrize("seconds", [-600, -20, 20, 600])
+def test_clocks_that_differ_lose_no_object(open_page, clock, seconds):
+    clock.ahead = timedelta(seconds=seconds)
+    page = open_page(auto_accept=True)
+    page.click(20)
+    page.work(4)
+    page.send([])
+    second = page.click(80)
+    page.clock.wait(2)
+    turn = page.click(82, "+ last object")
+    assert turn.target.region_id == second.target.region_id
+
+
+def test_the_ghost_twin_of_a_mask_is_neither_click_nor_region(open_page):
+    page = open_page(auto_accept=True)
+    made = page.click(20)
+    page.save_draft()
+    twin = dict(page.regions[made.target.region_id])
+    rle = twin["value"]["rle"]
+    twin["value"] = {"format": "rle", "rle": rle, "keypointlabels": ["Cat"]}
+    twin.update({"type": "keypointlabels", "from_name": "kp"})
+    page.draft["result"].append(twin)
+    turn = page.send([twin, *[]])
+    assert turn.action == "nothing"
+    assert turn.counts.new == 0

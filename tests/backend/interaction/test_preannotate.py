@@ -1,0 +1,170 @@
+"""Batches: one result each, whatever happens; the phrase from the data or the label names."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from backend.api.service import Service
+from backend.interaction import preannotate
+from backend.label_studio import rle
+from backend.settings import Settings
+
+
+@pytest.fixture
+def tasks(picture_host: Any) -> list[dict[str, Any]]:
+    addresses = [picture_host.add(f"/data/upload/6/{n}.png", seed=n) for n in range(3)]
+    return [{"id": n, "data": {"image": address}} for n, address in enumerate(addresses)]
+
+
+def body(page: Any, tasks: list[dict[str, Any]], config: str = "") -> dict[str, Any]:
+    return {**page.request(None, config=config or page.tried_config), "tasks": tasks}
+
+
+def test_the_phrase_of_the_tasks_data_makes_the_mask(
+    service: Service, page: Any, tasks: list[dict[str, Any]]
+) -> None:
+    for task in tasks:
+        task["data"]["phrase"] = "the dog on the bench"
+
+    answers = service.predict(body(page, tasks))["results"]
+
+    assert len(answers) == 3
+    for answer in answers:
+        assert answer["model_version"] == service.version
+        assert 0 <= answer["score"] <= 1
+        for region in answer["result"]:
+            assert region["value"]["brushlabels"] == ["Dog"]
+            assert region["score"] == answer["score"]
+            mask = rle.decode(region["value"]["rle"], 640, 480)
+            assert mask.any()
+
+
+def test_a_phrase_counts_for_a_single_task_too(
+    service: Service, page: Any, tasks: list[dict[str, Any]]
+) -> None:
+    tasks[0]["data"]["phrase"] = "cat"
+
+    (answer,) = service.predict(body(page, tasks[:1]))["results"]
+
+    assert answer["score"] is not None
+
+
+def test_with_no_phrase_the_known_label_names_are_tried(
+    settings: Settings,
+    open_service: Callable[[Settings], Service],
+    page: Any,
+    tasks: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The random network is sure of nothing; what it finds must be shown all the same here.
+    monkeypatch.setattr(preannotate, "_LEAST_CONFIDENCE", 0.0)
+    service = open_service(settings)
+
+    answers = service.predict(body(page, tasks))["results"]
+
+    labels = [r["value"]["brushlabels"][0] for a in answers for r in a["result"]]
+    assert labels
+    assert set(labels) <= {"Cat", "Dog"}
+    for answer in answers:
+        assert answer["score"] == min(r["score"] for r in answer["result"])
+
+
+def test_an_unsure_label_gives_no_mask_but_its_score(
+    service: Service, page: Any, tasks: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preannotate, "_LEAST_CONFIDENCE", 1.1)
+
+    for answer in service.predict(body(page, tasks))["results"]:
+        assert answer["result"] == []
+        assert 0 <= answer["score"] <= 1
+
+
+def test_no_masks_from_label_names_where_the_setting_says_so(
+    settings: Settings,
+    open_service: Callable[[Settings], Service],
+    page: Any,
+    tasks: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(preannotate, "_LEAST_CONFIDENCE", 0.0)
+    service = open_service(settings.model_copy(update={"label_masks": "never"}))
+
+    answers = service.predict(body(page, tasks))["results"]
+
+    assert [answer["result"] for answer in answers] == [[], [], []]
+    assert all(answer["score"] is not None for answer in answers)
+
+
+def test_a_single_task_is_prefilled_only_where_the_setting_says_so(
+    settings: Settings,
+    open_service: Callable[[Settings], Service],
+    page: Any,
+    tasks: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(preannotate, "_LEAST_CONFIDENCE", 0.0)
+    opened = open_service(settings).predict(body(page, tasks[:1]))["results"]
+    always = open_service(settings.model_copy(update={"label_masks": "always"}))
+    filled = always.predict(body(page, tasks[:1]))["results"]
+
+    assert [answer["result"] for answer in opened] == [[]]
+    assert filled[0]["result"]
+
+
+def test_a_broken_picture_costs_the_others_nothing(
+    service: Service, page: Any, tasks: list[dict[str, Any]], picture_host: Any
+) -> None:
+    picture_host.pictures["/data/upload/6/1.png"] = b"this is no picture"
+    for task in tasks:
+        task["data"]["phrase"] = "cat"
+    tasks.append({"id": 9, "data": {}})
+
+    answers = service.predict(body(page, tasks))["results"]
+
+    assert len(answers) == 4
+    assert answers[1] == {"result": [], "score": 0.0, "model_version": service.version}
+    assert answers[3] == {"result": [], "score": 0.0, "model_version": service.version}
+    figures = service.metrics.exposition().decode()
+    assert 'phraseclick_batch_tasks_total{outcome="failed"} 2.0' in figures
+
+
+def test_what_cannot_be_reached_in_time_is_answered_empty(
+    service: Service, page: Any, tasks: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preannotate, "_BUDGET_S", -1.0)
+
+    answers = service.predict(body(page, tasks))["results"]
+
+    assert [answer["result"] for answer in answers] == [[], [], []]
+
+
+def test_the_status_line_is_never_in_a_batch(
+    service: Service, page: Any, tasks: list[dict[str, Any]]
+) -> None:
+    for task in tasks:
+        task["data"]["phrase"] = "cat zebroid"
+
+    for answer in service.predict(body(page, tasks))["results"]:
+        assert all(region["type"] == "brushlabels" for region in answer["result"])
+
+
+def test_the_same_batch_gives_the_same_answer(
+    service: Service, page: Any, tasks: list[dict[str, Any]]
+) -> None:
+    tasks[0]["data"]["phrase"] = "cat"
+
+    assert service.predict(body(page, tasks)) == service.predict(body(page, tasks))
+
+
+def test_a_batch_leaves_no_trace_in_the_memory(
+    service: Service, page: Any, tasks: list[dict[str, Any]]
+) -> None:
+    tasks[0]["data"]["phrase"] = "cat"
+    service.predict(body(page, tasks))
+
+    answer = service.predict(
+        page.request([page.click(1, 30, 40, label="+ last object")], address="/data/upload/6/0.png")
+    )
+
+    assert not page.status(answer).startswith("2 clicks")

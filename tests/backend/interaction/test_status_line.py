@@ -1,0 +1,161 @@
+"""The sentence an annotator reads: right numbers, right words, and short enough for its banner."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backend.errors import PictureFetchError
+from backend.interaction.status_line import (
+    MAX_CHARACTERS,
+    Understood,
+    failed,
+    noted,
+    status_item,
+    understood,
+)
+
+
+def of(**changes: object) -> str:
+    it = {"positives": 1, "negatives": 0, "label": "Cat", "confidence": 0.91, "found": True}
+    return understood(Understood(**{**it, **changes}))  # type: ignore[arg-type]
+
+
+def test_clicks_signs_phrase_label_and_certainty_are_said_with_the_way_on() -> None:
+    assert of(positives=2, negatives=1, phrase="red cat") == (
+        "3 clicks, 1 negative, 'red cat' → Cat, 91 %; Ctrl+Alt-click inside the mask takes away"
+    )
+
+
+@pytest.mark.parametrize(
+    ("positives", "negatives", "beginning"),
+    [
+        (1, 0, "1 click → Cat"),
+        (2, 0, "2 clicks → Cat"),
+        (1, 1, "2 clicks, 1 negative → Cat"),
+        (1, 3, "4 clicks, 3 negative → Cat"),
+        (0, 1, "1 negative click → Cat"),
+        (0, 2, "2 negative clicks → Cat"),
+    ],
+)
+def test_numbers_and_plurals_are_right(positives: int, negatives: int, beginning: str) -> None:
+    assert of(positives=positives, negatives=negatives).startswith(beginning)
+
+
+def test_a_phrase_alone_offers_a_click() -> None:
+    assert of(positives=0, phrase="the red cat") == (
+        "'the red cat' → Cat, 91 %; click on the object if it is another one"
+    )
+
+
+def test_a_target_with_neither_click_nor_phrase_left_names_its_label() -> None:
+    assert of(positives=0).startswith("Cat, 91 %")
+
+
+def test_corrected_and_ignored_words_are_said() -> None:
+    said = of(phrase="doog zebroid", corrected=(("doog", "dog"),), ignored=("zebroid",))
+
+    assert "'doog' read as 'dog'; 'zebroid' is not known" in said
+
+
+def test_many_unknown_words_are_counted_instead_of_listed() -> None:
+    said = of(ignored=("a1", "b2", "c3", "d4", "e5"))
+
+    assert "'a1', 'b2', 'c3' and 2 more are not known" in said
+
+
+def test_two_words_are_joined_by_and() -> None:
+    assert "'a1' and 'b2' are not known" in of(ignored=("a1", "b2"))
+
+
+def test_remarks_of_the_memory_stand_between() -> None:
+    assert "; starts a new object; Ctrl" in of(notes=("starts a new object.",))
+
+
+def test_an_empty_mask_says_so_and_what_to_do() -> None:
+    assert of(found=False) == (
+        "1 click → Cat: nothing found here; click elsewhere on it or type a phrase"
+    )
+    assert of(found=False, positives=0, phrase="zebra").endswith(
+        "nothing found here; click on the object"
+    )
+
+
+def test_a_phrase_of_unknown_words_alone_names_no_label() -> None:
+    said = of(positives=0, phrase="zqxv wkrj", known=False, found=False, ignored=("zqxv", "wkrj"))
+
+    assert said == "'zqxv wkrj': no word of this is known; type others or click"
+
+
+def test_unknown_words_beside_clicks_are_only_remarked() -> None:
+    said = of(phrase="zqxv", known=False, ignored=("zqxv",))
+
+    assert said.startswith("1 click, 'zqxv' → Cat, 91 %; 'zqxv' is not known")
+
+
+def test_an_unsure_answer_asks_for_more() -> None:
+    assert of(confidence=0.31).endswith("31 %; not sure: another click or a phrase helps")
+
+
+@pytest.mark.parametrize(
+    ("confidence", "shown"), [(1.0, "99 %"), (0.0, "0 %"), (0.006, "1 %"), (0.995, "99 %")]
+)
+def test_certainty_is_never_overstated(confidence: float, shown: str) -> None:
+    assert f", {shown};" in of(confidence=confidence)
+
+
+@given(
+    phrase=st.text(max_size=2000),
+    words=st.lists(st.text(min_size=1, max_size=300), max_size=20).map(tuple),
+    notes=st.lists(st.text(max_size=300), max_size=5).map(tuple),
+)
+def test_it_always_fits_and_always_says_the_counts(
+    phrase: str, words: tuple[str, ...], notes: tuple[str, ...]
+) -> None:
+    said = of(positives=2, negatives=1, phrase=phrase, ignored=words, notes=notes)
+
+    assert len(said) <= MAX_CHARACTERS
+    assert said.startswith("3 clicks, 1 negative")
+
+
+def test_the_advice_goes_first_when_there_is_no_room() -> None:
+    said = of(phrase="w" * 60, ignored=("x" * 24, "y" * 24, "z" * 24))
+
+    assert "not known" in said
+    assert "Ctrl+Alt" not in said
+
+
+def test_a_failure_of_the_family_speaks_for_itself() -> None:
+    error = PictureFetchError(
+        "The picture could not be read: storage answered 401.\n"
+        "Ask the admin to run phraseclick doctor"
+    )
+
+    assert failed(error) == (
+        "The picture could not be read: storage answered 401. "
+        "Ask the admin to run phraseclick doctor."
+    )
+
+
+def test_any_other_failure_tells_its_kind_but_not_its_text() -> None:
+    said = failed(KeyError("token abc123 for /home/someone"))
+
+    assert "KeyError" in said
+    assert "abc123" not in said
+    assert said.endswith("log.")
+    assert len(said) <= MAX_CHARACTERS
+
+
+def test_remarks_alone_make_a_sentence() -> None:
+    assert noted(("Boxes are not used here", "click or type.")) == (
+        "Boxes are not used here. click or type."
+    )
+
+
+def test_the_item_is_what_label_studio_takes() -> None:
+    assert status_item("msg", "image", "1 click") == {
+        "id": "status",
+        "from_name": "msg",
+        "to_name": "image",
+        "type": "textarea",
+        "value": {"text": ["1 click"]},
+    }

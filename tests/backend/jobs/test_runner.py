@@ -1,0 +1,420 @@
+"""One attempt at a job: claimed once, told of, ended as it came to."""
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from backend.db import job_tables
+from backend.db.engine import Database
+from backend.errors import (
+    CancelledError,
+    GiveWayError,
+    JobError,
+    LabelStudioError,
+    LostLeaseError,
+    OverdueError,
+)
+from backend.jobs import recent_errors
+from backend.jobs.kinds import work_of
+from backend.jobs.lease import Leases
+from backend.jobs.progress import Progress
+from backend.jobs.queue import Jobs
+from backend.jobs.records import Job
+from backend.jobs.runner import Runner
+from backend.settings import Settings
+from tests.backend.jobs.conftest import PROJECT, Does, SteadyClock
+
+
+def test_what_is_done_has_its_result_and_its_log(
+    jobs: Jobs, runner: Runner, trainings_do: Does
+) -> None:
+    def work(job: Job, progress: Progress) -> dict[str, Any]:
+        progress.phase("reading", 0.25)
+        progress.at(1.0, "read 3 labels")
+        progress.phase("learning", 0.75)
+        progress.at(0.5)
+        progress.point({"step": 1, "loss": 0.5})
+        progress.line("learned slowly", "warning")
+        progress.check()
+        return {"version": "one"}
+
+    trainings_do(work)
+    asked = jobs.ask(PROJECT, "training", trigger="hand")
+    runner.run(asked.id)
+    job = jobs.get(asked.id)
+
+    assert (job.state, job.result, job.error) == ("done", {"version": "one"}, "")
+    assert (job.attempts, job.phase, job.progress) == (1, "learning", 1.0)
+    assert job.started_at is not None
+    assert job.ended_at is not None
+    log = jobs.log(job.id)
+    assert [line.line for line in log if line.line] == [
+        "Phase: reading",
+        "Phase: learning",
+        "learned slowly",
+    ]
+    assert [line.figures for line in log if line.figures] == [{"step": 1, "loss": 0.5}]
+    assert [line.level for line in jobs.log(job.id, after=log[-2].id)] == ["warning"]
+
+
+def test_progress_is_of_the_whole_job(jobs: Jobs, runner: Runner, trainings_do: Does) -> None:
+    seen: list[float] = []
+
+    def work(job: Job, progress: Progress) -> dict[str, Any]:
+        for name, share in (("reading", 0.2), ("learning", 0.8)):
+            progress.phase(name, share)
+            for part in (0.0, 0.5, 1.0, 7.0):
+                progress.at(part)
+                progress.beat()
+                seen.append(jobs.get(job.id).progress)
+        return {}
+
+    trainings_do(work)
+    runner.run(jobs.ask(PROJECT, "training", trigger="hand").id)
+
+    assert seen == pytest.approx([0, 0.1, 0.2, 0.2, 0.2, 0.6, 1, 1])
+
+
+def test_a_job_runs_once_however_often_its_message_comes(
+    jobs: Jobs, runner: Runner, trainings_do: Does
+) -> None:
+    ran: list[int] = []
+    gate = threading.Event()
+
+    def work(job: Job, progress: Progress) -> dict[str, Any]:
+        ran.append(job.id)
+        gate.wait(20)
+        return {}
+
+    trainings_do(work)
+    job = jobs.ask(PROJECT, "training", trigger="hand")
+    threads = [threading.Thread(target=runner.run, args=(job.id,)) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    while jobs.get(job.id).state != "running":
+        time.sleep(0.01)
+    runner.run(job.id)
+    gate.set()
+    for thread in threads:
+        thread.join()
+    runner.run(job.id)
+
+    assert ran == [job.id]
+    assert jobs.get(job.id).attempts == 1
+
+
+def test_two_trainings_of_a_project_never_run_at_once(
+    jobs: Jobs, runner: Runner, trainings_do: Does
+) -> None:
+    other: list[Job] = []
+
+    def work(job: Job, progress: Progress) -> dict[str, Any]:
+        if not other:
+            other.append(jobs.ask(PROJECT, "training", trigger="hand"))
+            runner.run(other[0].id)
+            assert jobs.get(other[0].id).state == "queued"
+        return {}
+
+    trainings_do(work)
+    first = jobs.ask(PROJECT, "training", trigger="hand")
+    runner.run(first.id)
+    runner.run(other[0].id)
+
+    assert other[0].id != first.id
+    assert [jobs.get(n).state for n in (first.id, other[0].id)] == ["done", "done"]
+
+
+def test_what_is_not_due_yet_waits(jobs: Jobs, runner: Runner, trainings_do: Does) -> None:
+    trainings_do(lambda job, progress: {})
+    later = datetime.now(UTC) + timedelta(hours=1)
+    job = jobs.ask(PROJECT, "training", trigger="labels", due_at=later)
+    runner.run(job.id)
+    assert jobs.get(job.id).state == "queued"
+
+
+@pytest.mark.parametrize("error", [LabelStudioError("Label Studio is away."), OSError("disk full")])
+def test_a_failure_is_tried_three_times_and_kept_with_its_reason(
+    error: Exception,
+    database: Database,
+    jobs: Jobs,
+    runner: Runner,
+    trainings_do: Does,
+    due_again: Callable[[int], None],
+) -> None:
+    def work(job: Job, progress: Progress) -> dict[str, Any]:
+        raise error
+
+    trainings_do(work)
+    job = jobs.ask(PROJECT, "training", trigger="hand")
+    for attempt in (1, 2):
+        runner.run(job.id)
+        waits = jobs.get(job.id)
+        assert (waits.state, waits.attempts) == ("queued", attempt)
+        assert waits.due_at > datetime.now(UTC)
+        due_again(job.id)
+    runner.run(job.id)
+    runner.run(job.id)
+
+    ended = jobs.get(job.id)
+    assert (ended.state, ended.attempts) == ("failed", 3)
+    assert ended.error.startswith("Given up after 3 attempts. The last: ")
+    assert str(error) in ended.error
+    assert [line.attempt for line in jobs.log(job.id)] == [1, 2, 3]
+    assert len(recent_errors.recent(database)) == 3
+
+
+def test_what_another_attempt_would_not_mend_fails_at_once(
+    jobs: Jobs, runner: Runner, trainings_do: Does
+) -> None:
+    def work(job: Job, progress: Progress) -> dict[str, Any]:
+        raise JobError("There are too few labels.")
+
+    trainings_do(work)
+    job = jobs.ask(PROJECT, "training", trigger="hand")
+    runner.run(job.id)
+    assert (jobs.get(job.id).state, jobs.get(job.id).error) == (
+        "failed",
+        "There are too few labels.",
+    )
+
+
+def test_a_kind_that_nobody_knows_fails_with_a_sentence(jobs: Jobs, runner: Runner) -> None:
+    job = jobs.ask(PROJECT, "baking", trigger="hand")
+    runner.run(job.id)
+    assert jobs.get(job.id).error == "This worker knows no jobs called 'baking'."
+
+
+def test_cancelled_while_it_runs_it_ends_within_a_step(
+    jobs: Jobs, runner: Runner, trainings_do: Does
+) -> None:
+    steps: list[int] = []
+
+    def work(job: Job, progress: Progress) -> dict[str, Any]:
+        for step in range(1000):
+            progress.check()
+            steps.append(step)
+            if step == 3:
+                jobs.cancel(job.id, "ann")
+            time.sleep(0.25)  # longer than the pause between two looks, as any real step
+        return {}
+
+    trainings_do(work)
+    job = jobs.ask(PROJECT, "training", trigger="hand")
+    runner.run(job.id)
+
+    assert steps == [0, 1, 2, 3]
+    assert (jobs.get(job.id).state, jobs.get(job.id).error) == ("cancelled", "Cancelled by ann.")
+    assert jobs.ask(PROJECT, "training", trigger="hand").id != job.id
+
+
+def test_whoever_was_cancelled_cannot_promote(
+    database: Database, jobs: Jobs, runner: Runner, trainings_do: Does
+) -> None:
+    def work(job: Job, progress: Progress) -> dict[str, Any]:
+        with database.write() as connection:
+            progress.fenced(connection)
+        jobs.cancel(job.id, "ann")
+        with database.write() as connection:
+            progress.fenced(connection)
+        return {"promoted": True}
+
+    trainings_do(work)
+    job = jobs.ask(PROJECT, "training", trigger="hand")
+    runner.run(job.id)
+    assert (jobs.get(job.id).state, jobs.get(job.id).result) == ("cancelled", None)
+
+
+def test_a_worker_that_was_given_up_can_write_nothing_more(
+    database: Database, jobs: Jobs, runner: Runner, learning: Settings, trainings_do: Does
+) -> None:
+    """It slept, somebody else took over and finished; then it wakes up."""
+    steady = SteadyClock()
+    quick = Runner(learning, database, Leases(learning.lease_s, steady, lambda _: False))
+    seen: list[type] = []
+
+    def work(job: Job, progress: Progress) -> dict[str, Any]:
+        if job.attempts > 1:
+            return {"by": "the second"}
+        progress.close()  # its heart stands still
+        while jobs.get(job.id).attempts == 1:
+            quick.run(job.id)
+            steady.now += 3
+        with pytest.raises(LostLeaseError), database.write() as connection:
+            progress.fenced(connection)
+        try:
+            progress.check()
+        except CancelledError as error:
+            seen.append(type(error))
+        progress.line("from the grave")
+        progress.at(0.1, "from the grave")
+        progress.beat()
+        return {"by": "the first"}
+
+    trainings_do(work)
+    job = jobs.ask(PROJECT, "training", trigger="hand")
+    runner.run(job.id)
+
+    ended = jobs.get(job.id)
+    assert (ended.state, ended.result, ended.attempts) == ("done", {"by": "the second"}, 2)
+    assert seen == [LostLeaseError]
+    assert "from the grave" not in str([ended, *jobs.log(job.id)])
+
+
+def test_a_job_that_takes_too_long_is_ended_with_a_sentence(
+    database: Database, jobs: Jobs, learning: Settings, trainings_do: Does
+) -> None:
+    steady = SteadyClock()
+    runner = Runner(learning, database, Leases(9), clock=steady)
+
+    def work(job: Job, progress: Progress) -> dict[str, Any]:
+        steady.now += 6 * 3600 + 1
+        with pytest.raises(OverdueError):
+            progress.check()
+        progress.check()
+        return {}
+
+    trainings_do(work)
+    job = jobs.ask(PROJECT, "training", trigger="hand")
+    runner.run(job.id)
+    assert (jobs.get(job.id).state, jobs.get(job.id).error) == (
+        "failed",
+        "It was ended: it took longer than 6 hours.",
+    )
+
+
+def test_a_job_that_hangs_takes_its_process_along(
+    database: Database, jobs: Jobs, learning: Settings, trainings_do: Does
+) -> None:
+    steady = SteadyClock()
+    died = threading.Event()
+    runner = Runner(learning, database, Leases(9), clock=steady, die=died.set)
+
+    def work(job: Job, progress: Progress) -> dict[str, Any]:
+        steady.now += 8 * 3600
+        assert died.wait(30)
+        return {"late": True}
+
+    trainings_do(work)
+    job = jobs.ask(PROJECT, "training", trigger="hand")
+    runner.run(job.id)
+    ended = jobs.get(job.id)
+    assert (ended.state, ended.result) == ("failed", None)
+    assert "took longer than 6 hours and did not heed that" in ended.error
+
+
+def test_a_worker_told_to_end_puts_its_job_back_uncounted(
+    database: Database, jobs: Jobs, learning: Settings, trainings_do: Does
+) -> None:
+    ending = threading.Event()
+    runner = Runner(learning, database, Leases(9), stopping=ending.is_set)
+
+    def work(job: Job, progress: Progress) -> dict[str, Any]:
+        if job.request.get("go"):
+            return {}
+        ending.set()
+        while True:
+            progress.check()
+            time.sleep(0.05)
+
+    trainings_do(work)
+    job = jobs.ask(PROJECT, "training", trigger="hand")
+    runner.run(job.id)
+    waits = jobs.get(job.id)
+    assert (waits.state, waits.attempts) == ("queued", 0)
+
+    ending.clear()
+    jobs.ask(PROJECT, "training", trigger="hand", request={"go": True})
+    runner.run(job.id)
+    assert (jobs.get(job.id).state, jobs.get(job.id).attempts) == ("done", 1)
+
+
+def test_a_re_scoring_lets_a_training_pass(
+    database: Database, jobs: Jobs, runner: Runner, trainings_do: Does
+) -> None:
+    def work(job: Job, progress: Progress) -> dict[str, Any]:
+        if job.kind == "scoring" and not jobs.listed(kind="training"):
+            long_due = datetime.now(UTC) - timedelta(minutes=1)
+            jobs.ask("7.1", "training", trigger="hand", due_at=long_due)
+            time.sleep(0.3)  # longer than the pause between two looks
+            with pytest.raises(GiveWayError):
+                progress.check()
+            progress.check()
+        return {"kind": job.kind}
+
+    trainings_do(work)
+    scoring = jobs.ask(PROJECT, "scoring", trigger="promotion")
+    runner.run(scoring.id)
+    assert (jobs.get(scoring.id).state, jobs.get(scoring.id).attempts) == ("queued", 0)
+
+    runner.run(scoring.id)
+    assert jobs.get(scoring.id).state == "queued", "the training goes first"
+    (training,) = jobs.listed(kind="training")
+    runner.run(training.id)
+    runner.run(scoring.id)
+    assert jobs.get(scoring.id).state == "done"
+
+
+def test_the_end_is_written_once_the_database_is_back(
+    database: Database,
+    jobs: Jobs,
+    runner: Runner,
+    trainings_do: Does,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from backend.errors import DatabaseError
+
+    failures = iter([DatabaseError("locked"), DatabaseError("locked")])
+    held = Progress.held
+
+    def sometimes(progress: Progress, connection: Any) -> None:
+        for error in failures:
+            raise error
+        held(progress, connection)
+
+    monkeypatch.setattr(Progress, "held", sometimes)
+    trainings_do(lambda job, progress: {"fine": True})
+    job = jobs.ask(PROJECT, "training", trigger="hand")
+    runner.run(job.id)
+    assert jobs.get(job.id).result == {"fine": True}
+
+
+def test_the_real_kinds_can_be_had() -> None:
+    for name in ("training", "scoring", "replay"):
+        assert callable(work_of(name))
+
+
+def test_a_message_of_a_job_that_is_not_there_does_nothing(runner: Runner, jobs: Jobs) -> None:
+    runner.run(12345)
+    assert jobs.listed() == []
+
+
+def test_a_dead_worker_s_job_is_taken_over_when_its_message_comes_again(
+    database: Database, jobs: Jobs, learning: Settings, trainings_do: Does
+) -> None:
+    """As RabbitMQ gives it, before any clock has noticed."""
+    trainings_do(lambda job, progress: {"attempt": job.attempts})
+    job = jobs.ask(PROJECT, "training", trigger="hand")
+    with database.write() as connection:
+        name = job_tables.lease_name("training", PROJECT)
+        job_tables.lock(connection, name)
+        dead = "gone for ever"
+        connection.execute(
+            update(job_tables.leases)
+            .where(job_tables.leases.c.name == name)
+            .values(holder=dead, token=7)
+        )
+        connection.execute(
+            update(job_tables.jobs)
+            .where(job_tables.jobs.c.id == job.id)
+            .values(state="running", attempts=1, worker=dead, phase="learning")
+        )
+    Runner(learning, database, Leases(9, gone=lambda who: who == dead)).run(job.id)
+
+    assert jobs.get(job.id).result == {"attempt": 2}
+    (line,) = [it.line for it in jobs.log(job.id) if it.level == "warning"]
+    assert "died in phase learning" in line

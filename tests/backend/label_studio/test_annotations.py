@@ -1,0 +1,175 @@
+"""Annotations as Label Studio really sent them, and as it might send them."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backend.label_studio import rle
+from backend.label_studio.annotations import (
+    EMPTY,
+    OTHER_SHAPE,
+    ROTATED,
+    UNREADABLE,
+    Annotation,
+    read_annotation,
+    read_news,
+)
+from backend.label_studio.config import LabelConfig
+from backend.label_studio.payloads import parse_webhook
+from tests.backend.samples.studio import CONFIG, START, Studio, region, square
+
+PICTURE = "/data/upload/1/5c0f86f3-up1.png"
+
+
+def read(body: dict[str, Any]) -> Any:
+    hook = parse_webhook(body)
+    return read_news(hook, body, LabelConfig.parse(hook.label_config))
+
+
+def the_one(result: list[Any], **changes: Any) -> Annotation:
+    raw = {"id": 7, "updated_at": START.isoformat(), "result": result, **changes}
+    annotation = read_annotation(raw, 3, {"image": PICTURE}, LabelConfig.parse(CONFIG))
+    assert annotation is not None
+    return annotation
+
+
+def test_a_recorded_annotation_is_read_whole(page: Any) -> None:
+    news = read(page.recorded("webhook_ANNOTATION_CREATED_api"))
+
+    (annotation,) = news.annotations
+    assert news.project.key == "1.1795380093"
+    assert (annotation.id, annotation.task_id, annotation.annotator) == (1, 1, 1)
+    assert annotation.updated_at.isoformat() == "2026-11-22T20:43:59.884801+00:00"
+    assert annotation.addresses == {"image": PICTURE}
+    ((one, mask, area),), left_out = annotation.drawn()
+    assert (one.id, one.label, one.brush) == ("e80239091", "Cat", "brush")
+    assert (mask.width, mask.height) == (400, 300)
+    assert area == mask.unpack().sum() > 0
+    assert left_out == {}
+
+
+def test_clicks_and_phrase_are_no_regions_and_a_box_is_left_out(page: Any) -> None:
+    (annotation,) = read(page.recorded("webhook_ANNOTATION_CREATED_ui")).annotations
+
+    assert annotation.regions == ()
+    assert annotation.left_out == {OTHER_SHAPE: 1}
+
+
+def test_recorded_updates_and_deletions(page: Any) -> None:
+    (updated,) = read(page.recorded("webhook_ANNOTATION_UPDATED")).annotations
+    deleted = read(page.recorded("webhook_ANNOTATIONS_DELETED"))
+
+    assert updated.updated_at.isoformat() == "2026-11-22T20:44:00.114970+00:00"
+    assert deleted.gone_annotations == (1,)
+    assert deleted.annotations == ()
+
+
+@pytest.mark.parametrize("name", ["PROJECT_UPDATED", "START_TRAINING", "TASKS_CREATED"])
+def test_other_recorded_events_bring_no_label(page: Any, name: str) -> None:
+    news = read(page.recorded(f"webhook_{name}"))
+
+    assert (news.annotations, news.gone_annotations, news.gone_tasks) == ((), (), ())
+    assert not news.project_gone
+
+
+def test_lists_of_annotations_find_their_tasks() -> None:
+    # given: predictions that were turned into annotations come in one event
+    studio = Studio()
+    bodies = [studio.submit(n, studio.task(n), [region()]) for n in (1, 2)]
+    together = {
+        "action": "ANNOTATIONS_CREATED",
+        "annotation": [body["annotation"] for body in bodies],
+        "task": [body["task"] for body in reversed(bodies)],
+        "project": studio.about(),
+    }
+    # then
+    addresses = [one.addresses["image"] for one in read(together).annotations]
+    assert addresses == ["/data/upload/6/1.png", "/data/upload/6/2.png"]
+
+
+def test_what_is_left_out_is_counted_by_its_reason() -> None:
+    polygon = {**region("p"), "type": "polygonlabels", "value": {"points": [[1, 2]]}}
+    ghost_click = {**region("g"), "value": {"x": 1, "y": 2, "brushlabels": ["Cat"]}}
+    ghost_mask = {**region("h"), "type": "keypointlabels", "from_name": "kp"}
+    broken = region("b")
+    broken["value"]["rle"] = broken["value"]["rle"][:9]
+    nameless = {**region("n"), "id": None}
+    annotation = the_one(
+        [
+            region("a"),
+            region("e", np.zeros((48, 64), dtype=bool)),
+            {**region("t"), "image_rotation": 90},
+            polygon,
+            {**polygon, "type": "rectangle"},
+            ghost_click,
+            ghost_mask,
+            broken,
+            nameless,
+            "nonsense",
+            {"type": "relation", "from_id": "a", "to_id": "e"},
+        ]
+    )
+    drawn, left_out = annotation.drawn()
+
+    assert [one.id for one, _, _ in drawn] == ["a"]
+    assert left_out == {EMPTY: 1, ROTATED: 1, OTHER_SHAPE: 2, UNREADABLE: 2}
+
+
+def test_a_skipped_annotation_has_no_regions() -> None:
+    annotation = the_one([region()], was_cancelled=True)
+
+    assert annotation.skipped
+    assert annotation.drawn() == ([], {})
+
+
+def test_of_a_region_that_comes_twice_the_last_one_counts() -> None:
+    annotation = the_one([region("a"), region("a", square(30, 20), "Dog")])
+
+    assert [one.label for one in annotation.regions] == ["Dog"]
+
+
+def test_a_plain_brush_has_no_label() -> None:
+    plain = {**region(), "type": "brush"}
+    del plain["value"]["brushlabels"]
+
+    assert [one.label for one in the_one([plain]).regions] == [""]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        None,
+        {},
+        {"id": "7", "updated_at": START.isoformat()},
+        {"id": 7},
+        {"id": 7, "updated_at": "yesterday"},
+        {"id": -7, "updated_at": START.isoformat()},
+    ],
+)
+def test_nonsense_is_no_annotation(raw: object) -> None:
+    assert read_annotation(raw, 3, {}, None) is None
+
+
+def test_numbers_of_any_size_and_half_results_do_no_harm() -> None:
+    huge = region()
+    huge["value"]["rle"] = [2**70]
+    annotation = the_one([huge, {"value": None}, 3], completed_by={"id": 12})
+
+    assert annotation.annotator == 12
+    assert annotation.drawn() == ([], {UNREADABLE: 1})
+
+
+def test_the_digest_names_what_is_said_and_nothing_else() -> None:
+    same = the_one([region()], lead_time=3.5, completed_by=1)
+
+    assert the_one([region()], lead_time=9, completed_by={"id": 1, "email": "a@b"}) == same
+    assert the_one([region()], ground_truth=True).digest != same.digest
+    assert the_one([region(label="Dog")], completed_by=1).digest != same.digest
+
+
+def test_a_webhook_and_the_api_say_the_same_of_one_annotation() -> None:
+    mask = square(4, 4)
+    other = rle.decode(rle.encode(mask), 64, 48)
+
+    assert the_one([region("a", mask)]).digest == the_one([region("a", other)]).digest

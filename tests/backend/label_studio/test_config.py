@@ -1,0 +1,287 @@
+"""The labeling config decides; one that cannot work is refused with a sentence."""
+
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backend.errors import LabelConfigError
+from backend.label_studio.config import LabelConfig
+
+PAYLOADS = Path(__file__).parents[2] / "payloads"
+
+
+def parse(*tags, **names):
+    return LabelConfig.parse(f"<View>{''.join(tags)}</View>", **names)
+
+
+def tag(kind, name, *labels, image="image", more=""):
+    inside = "".join(
+        f'<Label value="{value}"' + (f' alias="{alias}"' if alias else "") + "/>"
+        for value, _, alias in (label.partition("=") for label in labels)
+    )
+    smart = ' smart="true"' if kind == "KeyPointLabels" else ""
+    return f'<{kind} name="{name}" toName="{image}"{smart}{more}>{inside}</{kind}>'
+
+
+IMAGE = '<Image name="image" value="$image"/>'
+BRUSH = tag("BrushLabels", "brush", "Cat", "Dog")
+POINTS = tag("KeyPointLabels", "kp", "Cat", "Dog")
+PHRASE = '<TextArea name="phrase" toName="image"/>'
+AREA = '<TextArea name="{}" toName="image"/>'
+STATUS = '<TextArea name="status" toName="image" editable="false" smart="false"/>'
+
+
+def test_the_tried_config():
+    config = LabelConfig.parse((PAYLOADS / "tried_label_config.xml").read_text())
+    (image,) = config.images
+    assert (image.name, image.data_key, image.phrase, image.status) == (
+        "image",
+        "image",
+        "phrase",
+        "status",
+    )
+    assert [lab.role for lab in image.clicks[0].labels] == ["object", "object", "add", "remove"]
+    assert image.refines
+    assert config.warnings == ()
+
+
+def test_the_recorded_config_lacks_a_status_line():
+    config = LabelConfig.parse((PAYLOADS / "recorded_label_config.xml").read_text())
+    assert config.images[0].phrase == "phrase"
+    assert not config.images[0].refines
+    assert len(config.warnings) == 1
+    assert "status" in config.warnings[0]
+
+
+def test_any_names_will_do():
+    config = parse(
+        '<Image name="bild" value="$foto"/>',
+        '<BrushLabels name="maske" toName="bild"><Label value="Katze"/></BrushLabels>',
+        tag("KeyPointLabels", "klick", "Katze", image="bild"),
+        '<TextArea name="was" toName="bild"/>',
+        '<TextArea name="meldung" toName="bild" editable="false" smart="false"/>',
+    )
+    (image,) = config.images
+    assert (image.data_key, image.brushes[0].name, image.clicks[0].name) == (
+        "foto",
+        "maske",
+        "klick",
+    )
+    assert (image.phrase, image.status) == ("was", "meldung")
+    assert config.warnings == ()
+
+
+def test_aliases_are_written_and_understood():
+    config = parse(
+        IMAGE,
+        '<BrushLabels name="brush" toName="image"><Label value="Cat" alias="c1"/></BrushLabels>',
+        tag("KeyPointLabels", "kp", "Cat=k1"),
+    )
+    (image,) = config.images
+    label = image.clicks[0].label("k1")
+    assert label is image.clicks[0].label("Cat")
+    assert label.brush_label.written == "c1"
+    assert image.brushes[0].label("c1").value == "Cat"
+
+
+@pytest.mark.parametrize(
+    ("points", "brush", "found"),
+    [
+        ('<Label value="Dog"/>', '<Label value="Cat"/><Label value="Dog"/>', "Dog"),
+        ('<Label value="d"/>', '<Label value="Cat"/><Label value="Dog" alias="d"/>', "Dog"),
+        ('<Label value="x" alias="Dog"/>', '<Label value="Cat"/><Label value="Dog"/>', "Dog"),
+        ('<Label value="dog"/>', '<Label value="Cat"/><Label value="Dog"/>', "Dog"),
+        ('<Label value="a"/><Label value="b"/>', '<Label value="Cat"/><Label value="Dog"/>', "Cat"),
+        ('<Label value="here"/><Label value="there"/>', '<Label value="Cat"/>', "Cat"),
+        ('<Label value="New"/>', '<Label value="Cat"/><Label value="Dog"/>', None),
+    ],
+)
+def test_which_brush_label_a_key_point_label_means(points, brush, found):
+    config = parse(
+        IMAGE,
+        f'<BrushLabels name="brush" toName="image">{brush}</BrushLabels>',
+        f'<KeyPointLabels name="kp" toName="image" smart="true">{points}</KeyPointLabels>',
+    )
+    label = config.images[0].clicks[0].labels[0].brush_label
+    assert (label.value if label else None) == found
+
+
+def test_several_brush_controls_each_get_their_classes():
+    config = parse(
+        IMAGE,
+        '<BrushLabels name="animals" toName="image"><Label value="Cat"/></BrushLabels>',
+        '<BrushLabels name="things" toName="image"><Label value="Cup"/></BrushLabels>',
+        tag("KeyPointLabels", "kp", "Cat", "Cup"),
+    )
+    labels = config.images[0].clicks[0].labels
+    assert [label.brush for label in labels] == ["animals", "things"]
+    assert [brush.name for brush, _ in config.images[0].labels] == ["animals", "things"]
+
+
+def test_several_images_keep_their_controls_apart():
+    config = parse(
+        '<Image name="left" value="$a"/><Image name="right" value="$b"/>',
+        BRUSH.replace('"image"', '"left"'),
+        POINTS.replace('"image"', '"left"'),
+        BRUSH.replace('"image"', '"right"').replace('"brush"', '"brush2"'),
+        PHRASE.replace('"image"', '"right"'),
+    )
+    left, right = config.images
+    assert (left.data_key, left.phrase, right.phrase) == ("a", "", "phrase")
+    assert config.image_of("kp").name == "left"
+    assert config.image_of("phrase").name == "right"
+    assert config.image_of("kp", "right") is None
+
+
+def test_an_image_without_brush_is_left_out_with_a_warning():
+    config = parse(IMAGE, '<Image name="other" value="$b"/>', BRUSH, POINTS, STATUS)
+    assert [image.name for image in config.images] == ["image"]
+    assert "'other'" in config.warnings[0]
+
+
+def test_a_plain_brush_and_plain_key_points():
+    config = parse(
+        IMAGE,
+        '<Brush name="brush" toName="image"/><KeyPoint name="kp" toName="image" smart="true"/>',
+    )
+    (image,) = config.images
+    assert (image.brushes[0].type, image.brushes[0].labels) == ("brush", ())
+    assert image.clicks[0].labels == ()
+
+
+@pytest.mark.parametrize("written", ["+ Last Object", " + last object "])
+def test_refine_labels_are_found_without_regard_to_case(written):
+    points = tag("KeyPointLabels", "kp", written)
+    assert parse(IMAGE, BRUSH, points).images[0].clicks[0].labels[0].role == "add"
+
+
+def test_refine_labels_by_setting_and_by_alias():
+    points = (
+        '<KeyPointLabels name="kp" toName="image" smart="true"><Label value="mehr"/>'
+        '<Label value="x" alias="weniger"/></KeyPointLabels>'
+    )
+    config = parse(IMAGE, BRUSH, points, add_label="Mehr", remove_label="weniger")
+    assert [lab.role for lab in config.images[0].clicks[0].labels] == ["add", "remove"]
+
+
+@pytest.mark.parametrize(
+    ("areas", "phrase", "status"),
+    [
+        (PHRASE + STATUS, "phrase", "status"),
+        ('<TextArea name="a" toName="image"/>', "a", ""),
+        (AREA.format("Phrase") + AREA.format("b"), "Phrase", ""),
+        ('<TextArea name="a" toName="image"/><TextArea name="b" toName="image"/>', "", ""),
+        ('<TextArea name="a" toName="image" smart="false"/>', "", ""),
+        ('<TextArea name="a" toName="image" perRegion="true"/>', "", ""),
+        (AREA.format("a") + STATUS.replace('"status"', '"s"'), "a", "s"),
+        ('<TextArea name="Status" toName="image"/>', "", "Status"),
+        ('<TextArea name="a" toName="text"/>', "", ""),
+    ],
+)
+def test_which_text_area_is_the_phrase_and_which_the_status(areas, phrase, status):
+    (image,) = parse(IMAGE, BRUSH, POINTS, areas).images
+    assert (image.phrase, image.status) == (phrase, status)
+
+
+@pytest.mark.parametrize(
+    ("area", "data", "phrase"),
+    [
+        (PHRASE, {"phrase": " red cat "}, "red cat"),
+        (PHRASE, {}, ""),
+        (PHRASE, {"phrase": 3}, ""),
+        (PHRASE, {"phrase": ["red cat"]}, "red cat"),
+        ('<TextArea name="p" toName="image" value="$words"/>', {"words": "a", "phrase": "b"}, "a"),
+        ("", {"phrase": "b"}, "b"),
+    ],
+)
+def test_the_phrase_that_a_task_brings(area, data, phrase):
+    assert parse(IMAGE, BRUSH, POINTS, area).images[0].batch_phrase(data) == phrase
+
+
+@pytest.mark.parametrize(
+    ("value", "data", "address"),
+    [
+        ("$image", {"image": "a.png"}, "a.png"),
+        ("$image", {}, ""),
+        ("$image", {"image": ["a.png"]}, ""),
+        ("http://host/a.png", {"image": "b.png"}, "http://host/a.png"),
+    ],
+)
+def test_the_address_of_the_picture(value, data, address):
+    image = f'<Image name="image" value="{value}"/>'
+    assert parse(image, BRUSH).images[0].address(data) == address
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ("", "empty"),
+        ("   ", "empty"),
+        ("<View>", "not valid XML"),
+        ("not xml", "not valid XML"),
+        ("<View></View>", "no <Image>"),
+        (f"<View>{BRUSH}</View>", "no <Image>"),
+        (f"<View>{IMAGE}</View>", "No <BrushLabels>"),
+        (f"<View>{IMAGE}{POINTS}</View>", "No <BrushLabels>"),
+        (f'<View>{IMAGE}<BrushLabels name="b" toName="image"/></View>', "No <BrushLabels>"),
+        (f'<View><Image name="other" value="$a"/>{BRUSH}</View>', "points to 'image'"),
+        (f'<View><Image name="image"/>{BRUSH}</View>', "No <BrushLabels>"),
+        ("<View>" * 300 + "</View>" * 300, "nested deeper"),
+        ("<View>" + " " * 1_000_001 + "</View>", "longer than"),
+    ],
+)
+def test_a_config_that_cannot_work_is_refused_with_a_sentence(config, says):
+    with pytest.raises(LabelConfigError, match=says):
+        LabelConfig.parse(config)
+
+
+@pytest.mark.parametrize(
+    "doctype",
+    [
+        '<!DOCTYPE v [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">]>',
+        '<!DOCTYPE v SYSTEM "file:///etc/passwd">',
+        '<!DOCTYPE v [<!ENTITY x SYSTEM "file:///etc/passwd">]>',
+        "<!DOCTYPE v>",
+    ],
+)
+def test_document_types_and_entities_are_refused(doctype):
+    with pytest.raises(LabelConfigError, match="document type"):
+        LabelConfig.parse(f'{doctype}<View name="&b;">{IMAGE}{BRUSH}</View>')
+
+
+def test_an_undefined_entity_is_invalid():
+    with pytest.raises(LabelConfigError, match="not valid XML"):
+        LabelConfig.parse(f"<View>&x;{IMAGE}{BRUSH}</View>")
+
+
+def test_a_declaration_and_other_scripts_are_fine():
+    xml = f'<?xml version="1.0" encoding="latin-1"?><View>{IMAGE}{BRUSH}</View>'
+    assert LabelConfig.parse(xml.replace("Cat", "猫")).images[0].labels[0][1].value == "猫"
+
+
+def test_key_points_that_send_nothing_are_warned_of():
+    config = parse(IMAGE, BRUSH, POINTS.replace(' smart="true"', ""), STATUS)
+    assert not config.images[0].clicks[0].smart
+    assert any('smart="true"' in warning for warning in config.warnings)
+    assert any("only batch" in warning for warning in config.warnings)
+
+
+def test_labels_from_task_data_are_warned_of():
+    dynamic = '<BrushLabels name="dyn" toName="image" value="$labels"/>'
+    config = parse(IMAGE, BRUSH, dynamic, POINTS, STATUS)
+    assert [brush.name for brush in config.images[0].brushes] == ["brush"]
+    assert "'dyn'" in config.warnings[0]
+
+
+def test_a_config_is_read_once():
+    xml = f"<View>{IMAGE}{BRUSH}</View>"
+    assert LabelConfig.parse(xml) is LabelConfig.parse(xml)
+
+
+@given(st.text(alphabet='<>/&;"= abViewImgeTolN\n', max_size=200))
+def test_no_text_is_a_crash(xml):
+    with suppress(LabelConfigError):
+        LabelConfig.parse(xml)

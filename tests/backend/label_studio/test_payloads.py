@@ -1,0 +1,340 @@
+"""What Label Studio posts, and what nobody should post, read at the edge."""
+
+import json
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backend.errors import RequestError
+from backend.interaction.request import Interaction
+from backend.label_studio.config import LabelConfig
+from backend.label_studio.payloads import Project, moment, parse_predict, parse_setup, parse_webhook
+
+PAYLOADS = Path(__file__).parents[2] / "payloads"
+TRIED = (PAYLOADS / "tried_label_config.xml").read_text()
+NOW = datetime(2026, 11, 22, 23, tzinfo=UTC)
+
+
+def payload(name):
+    return json.loads((PAYLOADS / f"{name}.json").read_text())["body"]
+
+
+def read(body):
+    request = parse_predict(body)
+    return Interaction.read(request, LabelConfig.parse(request.label_config), NOW)
+
+
+def asked(*items, **task):
+    return {
+        "tasks": [{"id": 1, "data": {"image": "a.png"}, **task}],
+        "project": "1.2",
+        "label_config": TRIED,
+        "params": {"context": {"result": list(items)}},
+    }
+
+
+def click(**changes):
+    item = {
+        "id": "k1",
+        "from_name": "kp",
+        "to_name": "image",
+        "type": "keypointlabels",
+        "value": {"x": 30, "y": 40, "keypointlabels": ["Cat"]},
+        "is_positive": True,
+    }
+    return {**item, **changes}
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "phrase"),
+    [
+        ("page_predict_click_negative_alone_ctrl_alt", ["Cat"], None),
+        ("page_predict_click_pseudo_brush_item_keep_label_on", ["Cat"], None),
+        ("page_predict_click_single", ["Cat"], None),
+        ("page_predict_click_two_same_label_autoaccept_off", ["Cat"] * 2, None),
+        ("page_predict_draft_has_stale_choice", ["Cat"], None),
+        ("page_predict_empty_after_submit_with_annotation", [], None),
+        ("page_predict_exif6_upright", ["Cat"], None),
+        ("page_predict_new_object_label", ["New object"], None),
+        ("page_predict_phrase_edited_same_id", [], "two cats"),
+        ("page_predict_phrase_second_new_id", [], "a dog"),
+        ("page_predict_phrase_with_status_textarea", [], "the red cat"),
+        ("page_predict_positive_positive_negative", ["Cat"] * 3, None),
+        ("page_predict_refine_label_plus_last_object", ["+ last object"], None),
+        ("page_predict_second_keypoint_control_refine", ["add to last"], None),
+        ("predict_interactive_api", ["Cat"], None),
+        ("predict_interactive_ui_empty_after_submit", [], None),
+        ("predict_interactive_ui_keypoint_after_text_draft", ["Cat"] * 5, None),
+        ("predict_interactive_ui_keypoints_pos_neg", ["Cat"] * 4, None),
+        ("predict_interactive_ui_rect", [], None),
+        ("predict_interactive_ui_textarea", [], "the red cat"),
+    ],
+)
+def test_every_recorded_interaction_is_understood(name, labels, phrase):
+    it = read(payload(name))
+    assert [c.label for c in it.clicks] == labels
+    assert (it.phrase.text if it.phrase else None) == phrase
+    assert it.task_id == payload(name)["tasks"][0]["id"]
+
+
+def test_signs_places_and_size_of_a_recorded_click():
+    it = read(payload("page_predict_positive_positive_negative"))
+    assert [c.positive for c in it.clicks] == [True, True, False]
+    last = it.clicks[-1]
+    assert (last.x_percent, last.y_percent) == (33.90875462392109, 45.31442663378546)
+    assert (last.original_width, last.original_height) == (640, 480)
+    upright = read(payload("page_predict_exif6_upright")).clicks[0]
+    assert (upright.original_width, upright.original_height) == (480, 640)
+
+
+def test_a_restored_key_point_has_no_sign():
+    clicks = read(payload("predict_interactive_ui_keypoints_pos_neg")).clicks
+    assert [c.positive for c in clicks] == [None, True, False, True]
+
+
+def test_ghosts_in_drafts_are_neither_clicks_nor_regions_twice():
+    (draft,) = read(payload("page_predict_click_pseudo_brush_item_keep_label_on")).saved
+    assert list(draft.regions) == ["e00041"]
+    assert list(draft.clicks) == ["tS813KporA"]
+
+
+def test_what_drafts_and_annotations_show():
+    it = read(payload("page_predict_phrase_with_status_textarea"))
+    (draft,) = it.saved
+    assert it.user == draft.user == "admin@example.com"
+    assert {r.id: r.label for r in draft.regions.values()} == {"e00004": "Cat", "e00005": "Dog"}
+    assert draft.phrases == {"rVMXksOfC6": "the red cat"}
+    assert draft.updated_at == datetime(2026, 11, 22, 21, 53, 45, 218188, tzinfo=UTC)
+    (annotation,) = read(payload("page_predict_empty_after_submit_with_annotation")).saved
+    assert (annotation.kind, annotation.id, annotation.user) == ("annotation", 24, "")
+    assert list(annotation.regions) == ["e00004", "e00005", "e00006", "e00007"]
+    assert annotation.created_at == datetime(2026, 11, 22, 21, 53, 22, 445968, tzinfo=UTC)
+
+
+def test_batch_opening_and_submit_are_told_apart():
+    opened = parse_predict(payload("page_predict_batch_on_task_open"))
+    assert (opened.interactive, opened.empty, len(opened.tasks)) == (False, False, 1)
+    batch = parse_predict(payload("predict_batch"))
+    assert [task.id for task in batch.tasks] == [1, 2, 3, 4]
+    submit = parse_predict(payload("page_predict_empty_after_submit_with_annotation"))
+    assert (submit.interactive, submit.empty) == (True, True)
+
+
+@pytest.mark.parametrize("params", [None, {}, {"context": None}, [], "x", 3])
+def test_params_may_be_null_or_nonsense(params):
+    request = parse_predict({**payload("predict_batch"), "params": params})
+    assert not request.interactive
+
+
+@pytest.mark.parametrize("context", [{}, {"result": None}, {"result": []}, '{"result": []}'])
+def test_empty_contexts(context):
+    request = parse_predict({**asked(), "params": {"context": context}})
+    assert request.empty
+
+
+@pytest.mark.parametrize("context", ["text", [], [[1]], 7, {"result": "x"}, {"result": {}}])
+def test_a_context_that_is_none_is_refused_with_a_sentence(context):
+    with pytest.raises(RequestError, match="context"):
+        parse_predict({**asked(), "params": {"context": context}})
+
+
+def test_a_hundred_thousand_regions_are_refused():
+    with pytest.raises(RequestError, match="100000 regions"):
+        parse_predict(asked(*[{}] * 100_000))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"value": {"x": float("nan"), "y": 1}},
+        {"value": {"x": float("inf"), "y": 1}},
+        {"value": {"x": -1, "y": 1}},
+        {"value": {"x": 101, "y": 1}},
+        {"value": {"x": "30", "y": 1}},
+        {"value": {"x": True, "y": 1}},
+        {"value": {"x": 10**400, "y": 1}},
+        {"value": {"x": [30], "y": 1}},
+        {"value": {"y": 1}},
+        {"value": None},
+        {"value": [1, 2]},
+        {"id": None},
+        {"id": {"a": 1}},
+        {"from_name": None},
+        {"from_name": ["kp"]},
+        {"from_name": "nobody"},
+        {"to_name": "elsewhere"},
+    ],
+)
+def test_a_click_that_makes_no_sense_is_left_out(changes):
+    it = read(asked(click(**changes), click(id="good")))
+    assert [c.id for c in it.clicks] == ["good"]
+
+
+def test_what_was_left_out_is_said():
+    off = click(value={"x": 130, "y": 1, "keypointlabels": ["Cat"]})
+    box = click(from_name="rect", type="rectanglelabels")
+    assert len(read(asked(off, box)).ignored) == 2
+
+
+@pytest.mark.parametrize(("control", "key"), [("kp", "keypointlabels"), ("brush", "brushlabels")])
+def test_the_ghost_twin_of_the_status_line_is_nothing(control, key):
+    """With a label pressed while an answer arrives, the page makes one."""
+    ghost = click(id="status", from_name=control, value={key: ["Cat"]})
+    draft = {"id": 1, "user": "a", "updated_at": "2026-11-22T21:00:00Z", "result": [ghost]}
+    it = read(asked(ghost, drafts=[draft]))
+    assert (it.empty, it.ignored) == (True, ())
+    assert (it.saved[0].clicks, it.saved[0].regions) == ({}, {})
+
+
+@pytest.mark.parametrize("item", ["x", 3, None, [[]], [click()]])
+def test_items_that_are_no_objects_are_left_out(item):
+    assert [c.id for c in read(asked(item, click())).clicks] == ["k1"]
+
+
+def test_a_click_sent_twice_in_one_context_counts_once():
+    assert len(read(asked(click(), click())).clicks) == 1
+
+
+def test_text_that_no_database_takes_is_cleaned():
+    it = read(asked(click(id="a\0b\ud800")))
+    assert it.clicks[0].id == "ab?"
+
+
+def test_the_status_is_never_read_as_a_phrase():
+    status = {"id": "s", "from_name": "status", "to_name": "image", "value": {"text": ["3 clicks"]}}
+    assert read(asked(status)).empty
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (["red cat"], "red cat"),
+        ("red cat", "red cat"),
+        (["old", " new "], "new"),
+        (["new", ""], "new"),
+        ([], ""),
+        ([3, None], ""),
+        (["猫" * 20_000], "猫" * 10_000),
+    ],
+)
+def test_texts_of_a_phrase(text, expected):
+    item = {"id": "t", "from_name": "phrase", "to_name": "image", "value": {"text": text}}
+    assert read(asked(item)).phrase.text == expected
+
+
+@pytest.mark.parametrize(
+    ("raw", "key"),
+    [("1.1795380093", "1.1795380093"), ("7", "7"), (7, "7"), (" 7.8 ", "7.8")],
+)
+def test_project(raw, key):
+    assert Project.read(raw).key == key
+
+
+def test_a_webhooks_project_has_the_same_key_as_the_requests():
+    hook = parse_webhook(payload("webhook_ANNOTATION_CREATED_ui"))
+    assert hook.project.key == parse_setup(payload("setup")).project.key == "1.1795380093"
+
+
+@pytest.mark.parametrize("raw", [None, "", "x", "1.2.3", True, [], "9" * 40, "-1", 1.5])
+def test_a_project_that_is_none_is_refused(raw):
+    with pytest.raises(RequestError, match="project"):
+        Project.read(raw)
+
+
+def test_a_request_without_project_takes_the_tasks():
+    body = {**asked(project=5), "project": None}
+    assert parse_predict(body).project.id == 5
+
+
+def test_setup():
+    setup = parse_setup(payload("setup"))
+    assert setup.hostname == "http://localhost:8080"
+    assert setup.access_token == "0123456789abcdef0123456789abcdef01234567"
+    assert setup.extra_params == {"foo": "bar"}
+    assert "<BrushLabels" in setup.label_config
+
+
+@pytest.mark.parametrize(
+    ("raw", "read_as"),
+    [(None, {}), ("", {}), ('{"a": 1}', {"a": 1}), ({"a": 1}, {"a": 1}), ("x", {}), ([1], {})],
+)
+def test_extra_params_come_in_any_shape(raw, read_as):
+    assert parse_setup({"project": "1.2", "extra_params": raw}).extra_params == read_as
+
+
+def test_setup_with_nulls():
+    setup = parse_setup({"project": "1", "schema": None, "hostname": None, "access_token": None})
+    assert (setup.label_config, setup.hostname, setup.access_token) == ("", "", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "annotations", "tasks"),
+    [
+        ("webhook_ANNOTATIONS_DELETED", (1,), 0),
+        ("webhook_ANNOTATION_CREATED_api", (1,), 0),
+        ("webhook_ANNOTATION_CREATED_ui", (3,), 0),
+        ("webhook_ANNOTATION_UPDATED", (1,), 0),
+        ("webhook_PROJECT_UPDATED", (), 0),
+        ("webhook_START_TRAINING", (), 0),
+        ("webhook_TASKS_CREATED", (), 1),
+    ],
+)
+def test_webhooks(name, annotations, tasks):
+    hook = parse_webhook(payload(name))
+    assert hook.action == name.removeprefix("webhook_").removesuffix("_api").removesuffix("_ui")
+    assert hook.annotation_ids == annotations
+    assert len(hook.tasks) == tasks
+    assert (hook.task is not None) == ("ANNOTATION_" in name)
+    assert "<BrushLabels" in hook.label_config
+
+
+@pytest.mark.parametrize("parse", [parse_setup, parse_predict, parse_webhook])
+@pytest.mark.parametrize("body", [None, [], "x", 3, {}, {"project": {}}, {"tasks": "x"}])
+def test_bodies_that_are_none_are_refused_with_a_sentence(parse, body):
+    with pytest.raises(RequestError) as refused:
+        parse(body)
+    assert str(refused.value).endswith(".")
+
+
+@pytest.mark.parametrize(
+    "raw", [None, 3, "", "yesterday", "2026-13-01", "9999-12-31T23:59:59-23:00", "x" * 100]
+)
+def test_times_that_are_none(raw):
+    assert moment(raw) is None
+
+
+def test_times_are_utc():
+    expected = datetime(2026, 11, 22, 20, tzinfo=UTC)
+    assert moment("2026-11-22T21:00:00+01:00") == expected
+    assert moment("2026-11-22T20:00:00") == moment("2026-11-22T20:00:00Z") == expected
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=12,
+)
+KEYS = st.sampled_from(
+    ["id", "value", "from_name", "to_name", "type", "is_positive", "updated_at", "result", "user"]
+)
+ITEMS = st.dictionaries(KEYS, JSON | st.sampled_from(["kp", "image", "phrase", "brush"]))
+
+
+@settings(max_examples=200, deadline=None)
+@given(items=st.lists(ITEMS | JSON, max_size=5), drafts=st.lists(ITEMS | JSON, max_size=3))
+def test_no_context_and_no_draft_makes_anything_but_sense_or_a_sentence(items, drafts):
+    body = asked(*items, drafts=drafts, annotations=drafts)
+    with suppress(RequestError):
+        assert all(0 <= c.x_percent <= 100 for c in read(body).clicks)
+
+
+@settings(max_examples=200, deadline=None)
+@given(body=JSON | st.dictionaries(st.sampled_from(["tasks", "project", "params"]), JSON))
+def test_no_body_is_a_crash(body):
+    for parse in (parse_setup, parse_predict, parse_webhook):
+        with suppress(RequestError):
+            parse(body)

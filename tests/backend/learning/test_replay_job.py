@@ -1,0 +1,100 @@
+"""The labeled objects asked for again from two versions."""
+
+import pytest
+
+from backend.errors import CancelledError, JobError
+from backend.jobs.kinds import work_of
+from backend.jobs.queue import Jobs
+from backend.registry.store import open_store
+from backend.registry.versions import Registry
+from backend.samples.ingest import SampleStore
+from tests.backend.learning.versions import make_version
+from tests.backend.samples.studio import PROJECT, Studio, connected, region, square
+from tests.backend.samples.studio_pictures import Team
+
+
+class Told:
+    """A job's progress, as far as a replay tells it."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.shares: list[float] = []
+        self.checks = 0
+        self.stop_after = stop_after
+
+    def phase(self, name: str, share: float) -> None:
+        pass
+
+    def line(self, text: str, level: str = "info") -> None:
+        pass
+
+    def at(self, progress: float, message: str = "") -> None:
+        self.shares.append(progress)
+
+    def check(self) -> None:
+        self.checks += 1
+        if self.checks == self.stop_after:
+            raise CancelledError("Job 1 was cancelled by ann.")
+
+
+@pytest.fixture
+def team(database, picture_host, settings, tmp_path):
+    """Two labeled pictures, a base and a champion that took its place."""
+    base = make_version(tmp_path, 1)
+    settings = settings.model_copy(
+        update={"checkpoint": str(base), "allow_private_addresses": True, "training_device": "cpu"}
+    )
+    connected(database)
+    team = Team(Studio(), SampleStore(database), picture_host, settings)
+    team.label(1, [region("a", square(4, 4, 16)), region("b", square(30, 20, 12), "Dog")])
+    team.label(2, [region("c", square(10, 10, 20))])
+    team.look()
+    registry = Registry(database, open_store(settings), settings)
+    registry.add(make_version(tmp_path, 2), project=PROJECT.key, state="accepted")
+    registry.promote("v2", who="gate")
+    return team
+
+
+def run(team: Team, told: Told | None = None, **request):
+    job = Jobs(team.database).ask(PROJECT.key, "replay", trigger="hand", request=request)
+    return work_of("replay")(job, team.settings, team.database, told or Told())
+
+
+def test_the_champion_is_held_against_what_it_took_the_place_of(team):
+    told = Told()
+    result = run(team, told)
+
+    assert result["simulated"] is True
+    assert result["before"].startswith("v1")
+    assert result["version"].startswith("v2")
+    assert {(row["task"], row["region"]) for row in result["rows"]} == {
+        (1, "a"),
+        (1, "b"),
+        (2, "c"),
+    }
+    assert all(1 <= row[side] <= 20 for row in result["rows"] for side in ("before", "after"))
+    assert all(row["took"] is None for row in result["rows"])  # nobody clicked for them
+    means = result["all"]
+    assert means["n"] == 3
+    assert means["difference"]["mean"] == pytest.approx(means["after"] - means["before"])
+    assert told.shares[-1] == 1.0
+
+
+def test_a_version_held_against_itself_is_refused(team):
+    with pytest.raises(JobError, match="took no other version's place"):
+        run(team, version="base", before="base")
+
+
+def test_so_many_objects_as_were_asked_for(team):
+    assert len(run(team, objects=2)["rows"]) == 2
+
+
+def test_it_can_be_cancelled_between_two_objects(team):
+    with pytest.raises(CancelledError):
+        run(team, Told(stop_after=2))
+
+
+def test_pictures_that_are_gone_are_named(team):
+    team.host.pictures.clear()
+    team.empty_cache()
+    with pytest.raises(JobError, match="nothing to replay"):
+        run(team)

@@ -1,0 +1,362 @@
+"""The scoring job: every task that is left gets one score, in one order, by the version that serves
+now; and it can be stopped, goes on, gives way, and waits."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backend.db.engine import Database
+from backend.errors import CancelledError, JobError, LabelStudioError
+from backend.learning import retry, score_job, task_scorer
+from backend.learning.scores import Scores
+from backend.registry.store import open_store
+from backend.registry.versions import Registry
+from backend.settings import Settings
+from tests.backend.learning.studio import PROJECT, Ask, Studio, Told
+from tests.backend.learning.versions import make_version
+
+
+@pytest.fixture
+def studio(monkeypatch: pytest.MonkeyPatch) -> Studio:
+    found = Studio()
+    monkeypatch.setattr(score_job, "LabelStudioHosts", lambda *_: found)
+    monkeypatch.setattr(retry, "PAUSES_S", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(score_job, "CHUNK", 2)
+    return found
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    base = make_version(tmp_path, 0)
+    return Settings(data=tmp_path / "data", checkpoint=str(base), device="cpu")
+
+
+@pytest.fixture
+def registry(database: Database, settings: Settings) -> Registry:
+    return Registry(database, open_store(settings), settings)
+
+
+def run(
+    settings: Settings, database: Database, told: Told | None = None, **request: Any
+) -> dict[str, Any]:
+    return score_job.score(Ask(request=request), settings, database, told or Told())
+
+
+@pytest.mark.parametrize("method", ["clicks", "saving", "uncertainty", "random"])
+def test_every_task_that_is_left_gets_one_score_of_the_version_that_serves(
+    method: str, studio: Studio, settings: Settings, database: Database, registry: Registry
+) -> None:
+    tasks = studio.add(*range(5))
+    studio.held[tasks[1]]["is_labeled"] = True
+    told = Told()
+
+    found = run(settings, database, told, method=method)
+
+    assert found["version"] == registry.base_name
+    assert (found["left"], found["scored"], found["unreadable"]) == (4, 4, 0)
+    assert found["stopped"] == ""
+    assert sorted(studio.order(registry.base_name)) == sorted(set(tasks) - {tasks[1]})
+    assert len(studio.made) == 4
+    assert all(0 < it["score"] < 1 for it in studio.made.values())
+    assert told.phases == ["listing", "scoring", "ordering"]
+    assert told.done[-1] == 1.0
+
+
+def test_the_task_of_which_most_is_expected_comes_first(
+    studio: Studio, settings: Settings, database: Database, registry: Registry
+) -> None:
+    studio.add(*range(5))
+
+    run(settings, database)
+
+    rows = Scores(database, PROJECT, registry.base_name, "saving").all()
+    served = studio.order(registry.base_name)
+    assert rows[served[0]].expected == max(it.expected or 0.0 for it in rows.values())
+
+
+def test_alike_pictures_do_not_come_in_a_row(
+    studio: Studio, settings: Settings, database: Database, registry: Registry
+) -> None:
+    # given: three scenes, two shots of each
+    tasks = studio.add(0, 0, 1, 1, 2, 2)
+
+    run(settings, database)
+
+    scenes = [tasks.index(task) // 2 for task in studio.order(registry.base_name)]
+    assert all(one != other for one, other in pairwise(scenes[:5]))
+
+
+def test_what_is_scored_is_not_scored_again_and_new_tasks_move_nothing_else(
+    studio: Studio, settings: Settings, database: Database, registry: Registry
+) -> None:
+    studio.add(*range(4))
+    first = run(settings, database)
+    before = {it["task"]: it["score"] for it in studio.made.values()}
+    studio.add(7)
+
+    second = run(settings, database)
+
+    assert (first["looked_at"], second["looked_at"]) == (4, 1)
+    after = {it["task"]: it["score"] for it in studio.made.values()}
+    assert len(after) == 5
+    assert sum(before[task] != after[task] for task in before) <= 1
+    assert run(settings, database)["written"] == 0
+
+
+def test_a_job_that_was_stopped_goes_on_where_it_was(
+    studio: Studio, settings: Settings, database: Database, registry: Registry
+) -> None:
+    studio.add(*range(6))
+
+    def stop(name: str) -> None:
+        if len(studio.made) == 2 and name == "tasks_of":
+            raise CancelledError("Cancelled.")
+
+    studio.before_call = stop
+    with pytest.raises(CancelledError):
+        run(settings, database)
+    studio.before_call = lambda name: None
+
+    assert run(settings, database)["looked_at"] == 4
+    assert len(studio.order(registry.base_name)) == 6
+    assert len(studio.made) == 6
+
+
+def test_a_newer_version_ends_the_job_and_its_own_replaces_the_scores(
+    studio: Studio,
+    settings: Settings,
+    database: Database,
+    registry: Registry,
+    tmp_path: Path,
+) -> None:
+    tasks = studio.add(*range(5))
+    newer = registry.add(make_version(tmp_path, 1), project=PROJECT).name
+
+    def promote(name: str) -> None:
+        if name == "create" and len(studio.made) == 1:
+            registry.promote(newer, who="test")
+
+    studio.before_call = promote
+    told = Told()
+    stopped = run(settings, database, told)
+    studio.before_call = lambda name: None
+
+    assert stopped["version"] == registry.base_name
+    assert newer in stopped["stopped"]
+    assert stopped["stopped"] in told.lines
+    assert stopped["looked_at"] < 5
+    assert len(studio.order(registry.base_name)) < 5
+
+    again = run(settings, database)
+
+    assert (again["version"], again["looked_at"], again["stopped"]) == (newer, 5, "")
+    assert sorted(studio.order(newer)) == tasks
+    assert {it["model_version"] for it in studio.made.values()} == {newer}, "the old are gone"
+    assert len(studio.made) == 5
+
+
+def test_a_promotion_elsewhere_stops_nothing(
+    studio: Studio,
+    settings: Settings,
+    database: Database,
+    registry: Registry,
+    tmp_path: Path,
+) -> None:
+    studio.add(*range(3))
+    other = registry.add(make_version(tmp_path, 1), project="7.1").name
+
+    def promote(name: str) -> None:
+        if name == "create" and not registry.last_promotion():
+            registry.promote(other, who="test")
+
+    studio.before_call = promote
+
+    assert run(settings, database)["stopped"] == ""
+    assert len(studio.made) == 3
+
+
+def test_pictures_that_cannot_be_read_are_counted_and_come_last(
+    studio: Studio, settings: Settings, database: Database, registry: Registry
+) -> None:
+    tasks = studio.add(*range(4))
+    studio.held[tasks[0]]["data"] = {"image": "data:image/png;base64,AAAA"}
+    studio.held[tasks[2]]["data"] = {}
+    told = Told()
+
+    found = run(settings, database, told)
+
+    assert (found["scored"], found["unreadable"]) == (2, 2)
+    served = studio.order(registry.base_name)
+    assert set(served[:2]) == {tasks[1], tasks[3]}
+    assert len(served) == 4
+    rows = Scores(database, PROJECT, registry.base_name, "saving").all()
+    assert rows[tasks[0]].error
+    assert any(f"Task {tasks[2]} cannot be scored" in line for line in told.lines)
+
+    # when one of them can be read in the end
+    studio.held[tasks[2]]["data"] = studio.held[tasks[1]]["data"]
+
+    assert run(settings, database)["unreadable"] == 1
+
+
+def test_a_label_studio_that_is_away_is_waited_for(
+    studio: Studio, settings: Settings, database: Database, registry: Registry
+) -> None:
+    studio.add(*range(3))
+    gone = iter([2])
+
+    def leave(name: str) -> None:
+        if name == "create":
+            studio.away = next(gone, studio.away)
+
+    studio.before_call = leave
+    told = Told()
+
+    found = run(settings, database, told)
+
+    assert found["scored"] == 3
+    assert len(studio.made) == 3
+    assert sum("Waiting for Label Studio" in line for line in told.lines) == 2
+
+
+def test_a_label_studio_that_stays_away_ends_the_job_with_a_sentence(
+    studio: Studio, settings: Settings, database: Database
+) -> None:
+    studio.add(0)
+    studio.away = 100
+
+    with pytest.raises(LabelStudioError, match="could not be reached"):
+        run(settings, database)
+
+
+def test_waiting_ends_when_the_job_is_cancelled(
+    studio: Studio, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry, "PAUSES_S", (600.0,))
+    studio.away = 100
+
+    def cancelled() -> None:
+        raise CancelledError("Cancelled.")
+
+    with pytest.raises(CancelledError):
+        run(settings, database, Told(check=cancelled))
+
+
+def test_tasks_deleted_or_labeled_meanwhile_are_left_alone(
+    studio: Studio, settings: Settings, database: Database, registry: Registry
+) -> None:
+    tasks = studio.add(*range(4))
+
+    def change(name: str) -> None:
+        if name == "create" and len(studio.made) == 0:
+            studio.held.pop(tasks[1], None)
+            studio.held[tasks[3]]["is_labeled"] = True
+
+    studio.before_call = change
+    found = run(settings, database)
+
+    assert {it["task"] for it in studio.made.values()} == {tasks[0], tasks[2]}
+    assert found["stopped"] == ""
+
+
+def test_predictions_that_were_deleted_in_label_studio_are_written_again(
+    studio: Studio, settings: Settings, database: Database, registry: Registry
+) -> None:
+    studio.add(*range(3))
+    run(settings, database)
+    studio.made.clear()
+
+    found = run(settings, database)
+
+    assert (found["looked_at"], found["written"]) == (0, 3)
+    assert len(studio.order(registry.base_name)) == 3
+
+
+def test_masks_and_predictions_of_others_are_kept(
+    studio: Studio, settings: Settings, database: Database, registry: Registry
+) -> None:
+    (task,) = studio.add(0)
+    mine, theirs = ({"id": "m"},), ({"id": "t"},)
+    name = registry.base_name
+    studio.create_prediction(task, {"result": mine, "score": 0.3, "model_version": name})
+    studio.create_prediction(task, {"result": [], "score": 0.1, "model_version": name})
+    studio.create_prediction(task, {"result": theirs, "score": 0.2, "model_version": "sam"})
+
+    run(settings, database)
+
+    kept = {it["model_version"]: it for it in studio.made.values()}
+    assert len(studio.made) == 2
+    assert kept[name]["result"] == mine
+    assert (kept["sam"]["result"], kept["sam"]["score"]) == (theirs, 0.2)
+
+
+def test_masks_are_written_where_they_are_asked_for(
+    studio: Studio, settings: Settings, database: Database, registry: Registry,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("backend.interaction.preannotate._LEAST_CONFIDENCE", 0.0)
+    studio.add(1, 2)
+    run(settings, database)
+    assert all(it["result"] == [] for it in studio.made.values())
+
+    found = run(settings, database, masks=True)
+
+    assert found["looked_at"] == 0
+    assert len(studio.made) == 2
+    for it in studio.made.values():
+        assert {region["type"] for region in it["result"]} == {"brushlabels"}
+
+
+@pytest.mark.parametrize(
+    ("trigger", "sampling", "scored"),
+    [
+        ("label_studio", "Sequential sampling", False),
+        ("promotion", "Uncertainty sampling", True),
+        ("hand", "Sequential sampling", True),
+    ],
+)
+def test_only_projects_that_serve_by_score_are_scored_by_themselves(
+    trigger: str, sampling: str, scored: bool, studio: Studio, settings: Settings,
+    database: Database,
+) -> None:  # fmt: skip
+    studio.add(0)
+    studio.sampling = sampling
+
+    found = score_job.score(Ask(trigger=trigger), settings, database, Told())
+
+    assert bool(studio.made) is scored
+    assert ("--sampling" in found["stopped"]) is not scored
+
+
+def test_switched_off_or_unknown(studio: Studio, settings: Settings, database: Database) -> None:
+    studio.add(0)
+    off = settings.model_copy(update={"acquisition": "off"})
+
+    assert "off" in run(off, database)["stopped"]
+    assert studio.calls == []
+    assert run(off, database, method="random")["scored"] == 1
+    with pytest.raises(JobError, match="by 'luck'"):
+        run(settings, database, method="luck")
+
+
+def test_serving_never_waits_for_it(settings: Settings, studio: Studio, database: Database) -> None:
+    """Its model, its cache and its threads are its own."""
+    studio.add(0)
+    made: list[dict[str, Any]] = []
+    real = task_scorer.Predictor
+
+    def noted(*arguments: Any, **options: Any) -> Any:
+        made.append(options)
+        return real(*arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(task_scorer, "Predictor", noted)
+        run(settings, database)
+
+    assert len(made) == 1
+    assert made[0]["threads"] == settings.training_threads
+    assert "beside" not in made[0]

@@ -1,0 +1,265 @@
+"""Label Studio is told who serves, once for each change, and later where it was away."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import insert, select
+
+from backend.db.models.core import ProjectRow
+from backend.db.models.registry import AnnouncementRow
+from backend.label_studio.client import LabelStudioHosts
+from backend.label_studio.credentials import KeptAccess, keep_access
+from backend.registry.label_studio_sync import Announcer
+from backend.registry.versions import Registry
+from backend.settings import Settings
+from backend.worker import celery_app
+from backend.worker.tasks import Upkeep
+
+MakeCheckpoint = Callable[..., Path]
+NOW = datetime.now(UTC)
+SIX, SEVEN = "6.1795384361", "7.1795384361"
+TOKEN = "0123456789abcdef0123456789abcdef01234567"
+
+
+class LabelStudio:
+    """The doors that are knocked at, with the rule that 1.23.2 has for a project's model version:
+    it must be the title of one of its backends."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.away = False
+        self.backends: dict[int, list[dict[str, Any]]] = {}
+        self.projects: dict[int, dict[str, Any]] = {}
+        self.changes: list[tuple[str, dict[str, Any]]] = []
+
+    def connect(self, project: int, url: str, serves: str) -> None:
+        """As ``phraseclick connect`` leaves it."""
+        backend = {"id": 70 + project, "url": url, "title": serves, "model_version": serves}
+        self.backends.setdefault(project, []).append(backend)
+        self.projects[project] = {"id": project, "model_version": serves}
+
+    def answer(self, method: str, path: str, body: dict[str, Any]) -> tuple[int, Any]:
+        if self.away:
+            return 503, {"detail": "upgrading"}
+        path, _, query = path.partition("?")
+        if path == "/api/ml/":
+            return 200, self.backends.get(int(query.partition("project=")[2]), [])
+        if path.startswith("/api/ml/"):
+            known = [it for many in self.backends.values() for it in many]
+            (backend,) = [it for it in known if it["id"] == int(path.rpartition("/")[2])]
+            self.changes.append((path, body))
+            backend["title"] = body["title"]
+            return 200, backend
+        project = self.projects[int(path.rstrip("/").rpartition("/")[2])]
+        if method == "PATCH":
+            self.changes.append((path, body))
+            titles = {it["title"] for it in self.backends[project["id"]]}
+            if body["model_version"] not in titles:
+                return 400, {"model_version": ["Model version doesn't exist"]}
+            project.update(body)
+        return 200, project
+
+
+@pytest.fixture
+def studio() -> Iterator[LabelStudio]:
+    studio = LabelStudio()
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            status, body = studio.answer(self.command, self.path, json.loads(sent or b"{}"))
+            content = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_PATCH = answer  # noqa: N815
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    studio.url = f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield studio
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def settings(settings: Settings, studio: LabelStudio) -> Settings:
+    return settings.model_copy(
+        update={"label_studio_url": studio.url, "label_studio_token": SecretStr(TOKEN)}
+    )
+
+
+@pytest.fixture
+def here(settings: Settings, studio: LabelStudio) -> Iterator[Registry]:
+    """Projects 6 and 7 are connected."""
+    registry = Registry.open(settings)
+    for number, key in ((6, SIX), (7, SEVEN)):
+        studio.connect(number, "http://backend:9090", registry.base_name)
+        row = {"key": key, "project_id": number, "created_at": NOW, "updated_at": NOW}
+        with registry.database.write() as connection:
+            connection.execute(insert(ProjectRow).values(**row))
+    yield registry
+    registry.close()
+
+
+@pytest.fixture
+def announcer(here: Registry, settings: Settings) -> Announcer:
+    return Announcer(here, LabelStudioHosts(settings), settings)
+
+
+@pytest.fixture
+def promoted(here: Registry, make_checkpoint: MakeCheckpoint) -> str:
+    """The champion of project 6."""
+    name = here.add(make_checkpoint(1), project=SIX).name
+    here.promote(name, who="job")
+    return name
+
+
+def noted(registry: Registry, project: str = SIX) -> Any:
+    with registry.database.read() as connection:
+        query = select(AnnouncementRow.__table__).where(AnnouncementRow.project == project)
+        return connection.execute(query).one_or_none()
+
+
+def test_a_promotion_is_told_once(
+    announcer: Announcer, here: Registry, studio: LabelStudio, promoted: str
+) -> None:
+    assert announcer.announce() == 1
+    assert announcer.announce() == 0
+
+    assert studio.projects[6]["model_version"] == promoted
+    assert studio.projects[7]["model_version"] == here.base_name
+    assert [path for path, _ in studio.changes] == ["/api/ml/76", "/api/projects/6/"]
+    assert studio.changes[0][1] == {
+        "url": "http://backend:9090",
+        "project": 6,
+        "title": promoted,
+    }
+    assert noted(here).version == promoted
+
+
+def test_a_rollback_is_told_too(
+    announcer: Announcer, here: Registry, studio: LabelStudio, promoted: str
+) -> None:
+    announcer.announce()
+    here.rollback(SIX, who="ann")
+
+    assert announcer.announce() == 1
+    assert studio.projects[6]["model_version"] == here.base_name
+
+
+def test_a_version_for_all_is_told_to_all_without_one_of_their_own(
+    announcer: Announcer,
+    here: Registry,
+    studio: LabelStudio,
+    promoted: str,
+    make_checkpoint: MakeCheckpoint,
+) -> None:
+    general = here.add(make_checkpoint(2)).name
+    here.promote(general, who="ann")
+
+    assert announcer.announce() == 2
+    assert studio.projects[6]["model_version"] == promoted
+    assert studio.projects[7]["model_version"] == general
+
+
+def test_without_promotions_nobody_is_bothered(announcer: Announcer, studio: LabelStudio) -> None:
+    assert announcer.announce() == 0
+    assert studio.changes == []
+
+
+def test_a_label_studio_that_is_away_is_told_when_it_is_back(
+    announcer: Announcer, here: Registry, studio: LabelStudio, promoted: str
+) -> None:
+    studio.away = True
+    assert announcer.announce(NOW) == 0
+    assert "503" in noted(here).error
+    # Not again at once; the pause doubles.
+    assert announcer.announce(NOW + timedelta(seconds=5)) == 0
+    assert noted(here).attempts == 1
+    assert announcer.announce(NOW + timedelta(seconds=11)) == 0
+    assert noted(here).attempts == 2
+    assert noted(here).try_at == NOW + timedelta(seconds=31)
+
+    studio.away = False
+    assert announcer.announce(NOW + timedelta(seconds=32)) == 1
+    assert studio.projects[6]["model_version"] == promoted
+    assert (noted(here).attempts, noted(here).error) == (0, "")
+
+
+def test_one_project_that_fails_does_not_keep_others_from_theirs(
+    announcer: Announcer,
+    here: Registry,
+    studio: LabelStudio,
+    promoted: str,
+    make_checkpoint: MakeCheckpoint,
+) -> None:
+    here.promote(here.add(make_checkpoint(2)).name, who="ann")
+    studio.backends[6][0].update(title="another firm's", model_version="theirs")
+
+    assert announcer.announce() == 1
+    assert "phraseclick connect --project 6" in noted(here).error
+
+
+def test_of_several_backends_the_one_that_was_connected_is_changed(
+    announcer: Announcer,
+    settings: Settings,
+    studio: LabelStudio,
+    promoted: str,
+) -> None:
+    studio.backends[6][0].update(url="http://theirs:9091", id=99)
+    studio.connect(6, "http://ours:9090", "PhraseClick")
+    keep_access(settings, 6, KeptAccess(studio.url, TOKEN, "http://ours:9090/"))
+
+    announcer.announce()
+
+    assert [it["title"] == promoted for it in studio.backends[6]] == [False, True]
+
+
+def test_a_guarded_backend_hands_its_password_on(
+    here: Registry, settings: Settings, studio: LabelStudio, promoted: str
+) -> None:
+    guarded = settings.model_copy(
+        update={"basic_auth_user": "ls", "basic_auth_password": SecretStr("sesame")}
+    )
+
+    Announcer(here, LabelStudioHosts(guarded), guarded).announce()
+
+    assert studio.changes[0][1]["basic_auth_pass"] == "sesame"
+
+
+def test_the_worker_has_a_task_for_it(
+    here: Registry, settings: Settings, studio: LabelStudio, promoted: str
+) -> None:
+    app = celery_app.build(settings)
+    assert app.conf.beat_schedule["announce"]["task"] == celery_app.ANNOUNCE
+
+    assert app.tasks[celery_app.ANNOUNCE].apply().get() == 1
+    assert studio.projects[6]["model_version"] == promoted
+
+
+def test_tidying_up_prunes(
+    here: Registry, settings: Settings, make_checkpoint: MakeCheckpoint
+) -> None:
+    names = [here.add(make_checkpoint(number), project=SIX).name for number in range(1, 7)]
+    with here.database.write() as connection:
+        connection.exec_driver_sql("update versions set created_at = '2026-01-01 00:00:00.000000'")
+    upkeep = Upkeep(settings)
+
+    upkeep.tidy()
+    upkeep.close()
+
+    assert [here.store.has(name) for name in names].count(False) == 1

@@ -1,0 +1,157 @@
+"""Clicks, batches and /setup through the service while versions come and go."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from backend.api.service import Service
+from backend.db.models.core import EventRow
+from backend.registry.versions import Registry
+from backend.settings import Settings
+from model.predictor import Predictor
+
+MakeCheckpoint = Callable[..., Path]
+SIX, SEVEN = "6.1795384361", "7.1795384361"
+ADDRESS = "/data/upload/6/a.png"
+
+
+@pytest.fixture
+def shared(settings: Settings, picture_host: Any) -> Settings:
+    picture_host.add(ADDRESS)
+    return settings.model_copy(update={"label_studio_url": picture_host.url})
+
+
+@pytest.fixture
+def here(shared: Settings) -> Iterator[Registry]:
+    registry = Registry.open(shared)
+    yield registry
+    registry.close()
+
+
+@pytest.fixture
+def service(shared: Settings, here: Registry) -> Iterator[Service]:
+    opened = Service(shared, Predictor(shared.checkpoint, device="cpu"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def promote(
+    service: Service, here: Registry, make_checkpoint: MakeCheckpoint
+) -> Callable[..., str]:
+    """``promote(3)``: make a version the champion of project 6, and wait until it serves."""
+
+    def promoting(number: int, project: str = SIX) -> str:
+        name = here.add(make_checkpoint(number), project=project).name
+        here.promote(name, who="test")
+        until(lambda: service.health("6" if project else "")["model_version"] == name)
+        return name
+
+    return promoting
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def version_of(answer: dict[str, Any]) -> Any:
+    (result,) = answer["results"]
+    return result["model_version"]
+
+
+def test_an_object_finishes_on_its_version_and_the_next_meets_the_champion(
+    service: Service, here: Registry, page: Any, promote: Callable[..., str]
+) -> None:
+    base = service.version
+    first = [page.click(1, 30, 40)]
+    assert version_of(service.predict(page.request(first))) == base
+
+    name = promote(1)
+    more = [*first, page.click(2, 33, 42)]
+    assert version_of(service.predict(page.request(more))) == base
+    refined = page.request([page.click(3, 35, 42, label="+ last object")])
+    assert version_of(service.predict(refined)) == base
+    other = page.request([page.click(4, 80, 80, label="Dog")])
+    assert version_of(service.predict(other)) == name
+
+    here.rollback(SIX, who="test")
+    until(lambda: service.health("6")["model_version"] == base)
+    again = page.request([page.click(5, 82, 80, label="Dog"), page.click(4, 80, 80, label="Dog")])
+    assert version_of(service.predict(again)) == name
+    with here.database.read() as connection:
+        query = select(EventRow.model_version).order_by(EventRow.id)
+        logged = [it for it in connection.execute(query).scalars() if it]
+    assert logged == [base, base, base, name, name]
+
+
+def test_setup_versions_and_batches_tell_the_projects_champion(
+    service: Service, page: Any, promote: Callable[..., str]
+) -> None:
+    base, name = service.version, promote(1)
+
+    def set_up(project: str) -> Any:
+        return service.setup({"project": project, "schema": page.tried_config})["model_version"]
+
+    assert (set_up(SIX), set_up(SEVEN)) == (name, base)
+    batch = page.request(None, address=ADDRESS)
+    batch["tasks"] *= 2
+    assert {it["model_version"] for it in service.predict(batch)["results"]} == {name}
+    assert {
+        it["model_version"] for it in service.predict({**batch, "project": SEVEN})["results"]
+    } == {base}
+    assert service.version == base
+    counted = f'phraseclick_model_info{{version="{name}"}} 1.0'
+    until(lambda: counted in service.metrics.exposition().decode())
+
+
+def test_health_is_that_of_a_project_or_of_all(
+    service: Service, promote: Callable[..., str]
+) -> None:
+    base, name = service.version, promote(1)
+
+    assert service.health() == {"model_version": base, "champions": {SIX: name}}
+    assert service.health("6")["model_version"] == service.health(SIX)["model_version"] == name
+    assert service.health("7")["model_version"] == base
+
+
+def test_what_is_on_a_screen_is_encoded_for_the_new_version_at_once(
+    service: Service, page: Any, promote: Callable[..., str]
+) -> None:
+    service.predict(page.request([page.click(1, 30, 40)]))
+
+    def misses() -> str:
+        text = service.metrics.exposition().decode()
+        return next(line for line in text.splitlines() if 'cache_total{result="miss"}' in line)
+
+    before = misses()
+    promote(1)
+    until(lambda: misses() != before)
+
+    hits = service.metrics.exposition().decode()
+    before = misses()
+    until(lambda: not service._embeddings._waiting)
+    service.predict(page.request([page.click(2, 80, 80, label="Dog")]))
+    assert misses() == before, hits
+
+
+def test_figures_forget_who_served_before(
+    service: Service, here: Registry, promote: Callable[..., str]
+) -> None:
+    base, name = service.version, promote(1, project="")
+
+    def told(version: str) -> str:
+        text = service.metrics.exposition().decode()
+        lines = [line for line in text.splitlines() if f'version="{version}"' in line]
+        return lines[0][-3:] if lines else ""
+
+    until(lambda: (told(base), told(name)) == ("0.0", "1.0"))
+    here.rollback(who="test")
+    until(lambda: service.version == base)
+    until(lambda: (told(base), told(name)) == ("1.0", "0.0"))

@@ -1,0 +1,489 @@
+"""Versions are added once; promotion and rollback are one row each; what serves is never pruned."""
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, text, update
+
+from backend.db.engine import Database
+from backend.db.models.core import ProjectRow, TargetRow
+from backend.db.models.registry import VersionRow
+from backend.errors import StorageError, VersionError
+from backend.label_studio.payloads import Project
+from backend.registry import resolve
+from backend.registry.records import BASE, EVERYONE, Champions, Promotion
+from backend.registry.store import open_store
+from backend.registry.versions import Registry
+from backend.settings import Settings
+from model import checkpoint_files as files
+from model.errors import CheckpointError
+
+MakeCheckpoint = Callable[..., Path]
+NOW = datetime.now(UTC)
+SIX = "6.1795384361"
+
+
+def grow_old(registry: Registry, *names: str, days: float = 2) -> None:
+    """As if these had been added so long ago, the first the longest."""
+    with registry.database.write() as connection:
+        for place, name in enumerate(names):
+            then = NOW - timedelta(days=days) + timedelta(seconds=place)
+            here = update(VersionRow).where(VersionRow.name == name)
+            connection.execute(here.values(created_at=then))
+
+
+def connect(registry: Registry, *keys: str) -> None:
+    """As ``/setup`` does."""
+    with registry.database.write() as connection:
+        for key in keys:
+            number = int(key.partition(".")[0])
+            row = {"key": key, "project_id": number, "created_at": NOW, "updated_at": NOW}
+            connection.execute(insert(ProjectRow).values(**row))
+
+
+@pytest.fixture
+def three(registry: Registry, make_checkpoint: MakeCheckpoint) -> list[str]:
+    """Three versions of project 6, each a child of the one before."""
+    names: list[str] = []
+    for seed in range(3):
+        path = make_checkpoint(seed, parent=names[-1] if names else registry.base_name)
+        names.append(registry.add(path, project=SIX).name)
+    return names
+
+
+# -- adding
+
+
+def test_servers_that_start_together_register_their_base_once(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given: another server was quicker, and this one had looked before
+    registry.base()
+    monkeypatch.setattr(registry, "_known", lambda name: None)
+
+    # when
+    base = registry.base()
+
+    # then
+    assert base.name == registry.base_name
+    assert [it.name for it in registry.all()] == [base.name]
+
+
+def test_a_version_is_kept_with_all_that_is_known_of_it(
+    registry: Registry, make_checkpoint: MakeCheckpoint
+) -> None:
+    path = make_checkpoint(1, parent="mother-1234", noc85=4.2)
+
+    added = registry.add(path, project=SIX, data={"samples": 50}, by="job 7")
+
+    known = registry.get(added.name)
+    assert known == added
+    assert added.name.startswith("tuned-")
+    assert (added.project, added.parent, added.state) == (SIX, "mother-1234", "candidate")
+    assert added.metrics == {"noc85": 4.2}
+    assert added.data == {"samples": 50}
+    assert added.created_by == "job 7"
+    assert added.size_bytes == sum(it.stat().st_size for it in path.iterdir()) - len(
+        (path / files.SUMS).read_bytes()
+    )
+    assert files.read(registry.folder(added.name)) == files.read(path)
+
+
+def test_adding_once_more_changes_nothing(
+    registry: Registry, make_checkpoint: MakeCheckpoint
+) -> None:
+    path = make_checkpoint(1)
+    first = registry.add(path, project=SIX, by="one")
+
+    assert registry.add(path, project=SIX, by="other") == first
+
+
+def test_a_damaged_checkpoint_is_not_taken_in(
+    registry: Registry, make_checkpoint: MakeCheckpoint
+) -> None:
+    path = make_checkpoint(1)
+    (path / files.WEIGHTS).write_bytes(b"no weights")
+
+    with pytest.raises(CheckpointError, match="damaged"):
+        registry.add(path)
+    assert [it.state for it in registry.all()] == []
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", ".hidden", "x" * 130, "star*", "ä"])
+def test_a_name_that_could_lead_astray_is_refused(
+    registry: Registry, make_checkpoint: MakeCheckpoint, name: str
+) -> None:
+    path = make_checkpoint(1)
+    told = (path / files.METRICS).read_text().replace("tuned-", name)
+    (path / files.METRICS).write_text(told)
+    contents = {file: (path / file).read_bytes() for file in files.FILES}
+    (path / files.SUMS).write_text(files.sums_text(contents))
+
+    with pytest.raises(VersionError, match="cannot be called"):
+        registry.add(path)
+
+
+def test_a_store_that_fails_leaves_no_row(
+    registry: Registry, make_checkpoint: MakeCheckpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise StorageError("No space left on device")
+
+    monkeypatch.setattr(registry.store, "put", full)
+    with pytest.raises(StorageError):
+        registry.add(make_checkpoint(1))
+    assert registry.all() == []
+
+
+def test_names_may_be_cut_short_while_they_are_clear(registry: Registry, three: list[str]) -> None:
+    assert registry.get(three[0][:9]).name == three[0]
+    assert registry.get("base").name == registry.base_name
+    assert registry.get("shipped").name == files.about(files.SHIPPED_FOLDER)["version"]
+    with pytest.raises(VersionError, match="could be"):
+        registry.get("tuned")
+    with pytest.raises(VersionError, match=f"no version 'other'.*{three[0]}"):
+        registry.get("other")
+
+
+def test_the_gates_word_is_kept(registry: Registry, three: list[str]) -> None:
+    registry.judge(three[0], {"noc85": [4.0, 3.1]}, passed=True)
+    registry.judge(three[1], {"why": "worse"}, passed=False)
+
+    assert registry.get(three[0]).state == "accepted"
+    assert registry.get(three[0]).gate == {"noc85": [4.0, 3.1]}
+    assert registry.get(three[1]).state == "rejected"
+    with pytest.raises(VersionError):
+        registry.judge("nobody", {}, passed=True)
+
+
+# -- promotions
+
+
+def test_without_promotions_the_base_serves_everyone(registry: Registry) -> None:
+    assert registry.last_promotion() == 0
+    assert registry.champions().of(Project(6, "1795384361")) == BASE
+
+
+def test_a_promotion_is_one_row_with_who_and_why(registry: Registry, three: list[str]) -> None:
+    done = registry.promote(three[0], who="job 7", why="NoC@85 4.1 → 3.2")
+
+    assert registry.history() == [done]
+    assert (done.project, done.kind, done.version, done.before) == (
+        SIX,
+        "promotion",
+        three[0],
+        BASE,
+    )
+    assert (done.who, done.why) == ("job 7", "NoC@85 4.1 → 3.2")
+    assert registry.last_promotion() == done.id
+    assert registry.champions().of(Project(6, "1795384361")) == three[0]
+    assert registry.champions().of(Project(7, "1795384361")) == BASE
+
+
+def test_promoting_the_champion_again_changes_nothing(registry: Registry, three: list[str]) -> None:
+    first = registry.promote(three[0], who="job 7")
+
+    assert registry.promote(three[0], who="job 7, started again") == first
+    assert registry.history() == [first]
+
+
+def test_rollbacks_lead_back_step_by_step(registry: Registry, three: list[str]) -> None:
+    for name in three:
+        registry.promote(name, who="job")
+
+    led_to = [registry.rollback(SIX, who="ann").version for _ in range(3)]
+
+    assert led_to == [three[1], three[0], BASE]
+    assert [it.kind for it in registry.history(SIX)] == ["promotion"] * 3 + ["rollback"] * 3
+    with pytest.raises(VersionError, match="left to take back"):
+        registry.rollback(SIX, who="ann")
+
+
+def test_after_a_rollback_a_promotion_starts_from_there(
+    registry: Registry, three: list[str]
+) -> None:
+    registry.promote(three[0], who="job")
+    registry.promote(three[1], who="job")
+    registry.rollback(SIX, who="ann")
+    registry.promote(three[2], who="job")
+
+    champion = registry.champions().by_project[SIX]
+    assert (champion.version, champion.before) == (three[2], three[0])
+
+
+def test_a_version_for_everyone_serves_who_has_none(
+    registry: Registry, make_checkpoint: MakeCheckpoint, three: list[str]
+) -> None:
+    general = registry.add(make_checkpoint(9, name="general"), state="accepted").name
+
+    registry.promote(general, who="ann")
+    registry.promote(three[0], who="job")
+
+    champions = registry.champions()
+    assert champions.of(Project(7, "1795384361")) == general
+    assert champions.of(Project(6, "1795384361")) == three[0]
+    registry.rollback(SIX, who="ann")
+    assert registry.champions().of(Project(6, "1795384361")) == general
+
+
+def test_a_project_can_be_given_the_base_itself(
+    registry: Registry, make_checkpoint: MakeCheckpoint
+) -> None:
+    registry.promote(registry.add(make_checkpoint(9)).name, who="ann")
+
+    registry.promote("base", SIX, who="ann")
+
+    assert registry.champions().of(Project(6, "1795384361")) == registry.base_name
+
+
+def test_a_number_alone_finds_the_project(registry: Registry, three: list[str]) -> None:
+    registry.promote(three[0], who="job")
+
+    assert registry.champions().of(Project(6)) == three[0]
+    assert registry.champions().of(Project(61)) == BASE
+
+
+def test_a_rejected_version_needs_a_word_more(registry: Registry, three: list[str]) -> None:
+    registry.judge(three[0], {}, passed=False)
+
+    with pytest.raises(VersionError, match="--anyway"):
+        registry.promote(three[0], who="ann")
+    assert registry.promote(three[0], who="ann", anyway=True).version == three[0]
+
+
+def test_a_version_without_files_is_not_promoted(registry: Registry, three: list[str]) -> None:
+    registry.store.delete(three[0])
+
+    with pytest.raises(VersionError, match="not in the store"):
+        registry.promote(three[0], who="ann")
+
+
+def test_a_decision_that_rests_on_another_champion_is_not_carried_out(
+    registry: Registry, three: list[str]
+) -> None:
+    registry.promote(three[0], who="job", instead_of=BASE)
+    with pytest.raises(VersionError, match=f"{three[0]} serves by now"):
+        registry.promote(three[1], who="job", instead_of=registry.base_name)
+
+    registry.promote(three[1], who="job", instead_of=three[0])
+    assert registry.champions().of(Project(6, "1795384361")) == three[1]
+
+
+def test_who_promote_at_once_do_so_one_after_the_other(
+    registry: Registry, three: list[str]
+) -> None:
+    done: list[Promotion] = []
+    refused: list[VersionError] = []
+
+    def promote(name: str) -> None:
+        try:
+            done.append(registry.promote(name, who=name, instead_of=BASE))
+        except VersionError as error:
+            refused.append(error)
+
+    threads = [threading.Thread(target=promote, args=(name,)) for name in three]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(done) == 1
+    assert len(refused) == 2
+    assert registry.history() == done
+
+
+def test_champions_are_what_the_log_says() -> None:
+    def row(number: int, kind: Any, version: str, project: str = SIX) -> Promotion:
+        return Promotion(number, project, kind, version, "", "", "", NOW)
+
+    log = [
+        row(1, "promotion", "a"),
+        row(2, "promotion", "g", EVERYONE),
+        row(3, "promotion", "b"),
+        row(4, "promotion", "c"),
+        row(5, "rollback", "a"),  # b was pruned meanwhile
+        row(6, "promotion", "d"),
+    ]
+
+    champions = Champions.after(log)
+
+    assert champions.last == 6
+    assert champions.by_project[SIX].line == ("a", "d")
+    assert champions.names() == ["d", "g", "a"]
+
+
+# -- pruning
+
+
+def pruned(registry: Registry, **how: Any) -> list[str]:
+    return [it.name for it in registry.prune(**how)]
+
+
+def test_what_serves_and_its_parent_are_never_pruned(
+    registry: Registry, make_checkpoint: MakeCheckpoint, three: list[str]
+) -> None:
+    for seed in (3, 4):
+        three.append(registry.add(make_checkpoint(seed, parent=three[-1]), project=SIX).name)
+    registry.promote(three[0], who="job")
+    registry.promote(three[3], who="job")
+    grow_old(registry, *three)
+
+    gone = pruned(registry, keep=0)
+
+    # 3 serves, 2 is its parent, 0 is what a rollback leads to.
+    assert gone == [three[1], three[4]]
+    assert [it.state for it in registry.all(SIX)].count("pruned") == 2
+    assert [registry.store.has(name) for name in three] == [True, False, True, True, False]
+    with pytest.raises(VersionError, match="pruned"):
+        registry.promote(three[1], who="ann")
+    with pytest.raises(VersionError, match="pruned"):
+        registry.folder(three[1])
+
+
+def test_versions_of_objects_in_the_making_stay(registry: Registry, three: list[str]) -> None:
+    grow_old(registry, *three)
+    target = {
+        "project": SIX, "task_id": 1, "region_id": "r", "image": "image", "brush": "brush",
+        "label": "Cat", "sequence": 1, "turn": 1, "clicks": [], "created_at": NOW,
+    }  # fmt: skip
+    rows = [
+        {**target, "state": "kept", "model_version": three[0], "updated_at": NOW},
+        {**target, "state": "submitted", "model_version": three[1], "updated_at": NOW},
+        {**target, "state": "open", "model_version": three[2], "updated_at": NOW - timedelta(2)},
+    ]
+    with registry.database.write() as connection:
+        connection.execute(insert(TargetRow), rows)
+
+    assert registry.in_progress() == {three[0]}
+    assert pruned(registry, keep=0) == [three[1], three[2]]
+
+
+def test_the_newest_few_of_each_project_and_the_young_stay(
+    registry: Registry, make_checkpoint: MakeCheckpoint, three: list[str]
+) -> None:
+    other = registry.add(make_checkpoint(7), project="7.1").name
+    grow_old(registry, *three, other)
+    young = registry.add(make_checkpoint(8), project=SIX).name
+
+    assert pruned(registry, keep=1, try_only=True) == three
+    assert pruned(registry, keep=1) == three
+    assert registry.store.has(other)
+    assert registry.store.has(young)
+    assert pruned(registry, keep=0) == [other]
+
+
+def test_rejected_ones_go_first(registry: Registry, three: list[str]) -> None:
+    registry.judge(three[2], {}, passed=False)
+    grow_old(registry, *three)
+
+    assert pruned(registry, keep=2) == [three[2]]
+
+
+def test_a_prune_that_died_half_way_is_ended_by_the_next(
+    registry: Registry, three: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grow_old(registry, *three)
+
+    def dies(version: str) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(registry.store, "delete", dies)
+        with pytest.raises(KeyboardInterrupt):
+            registry.prune(keep=0)
+    assert registry.store.has(three[0])
+
+    assert pruned(registry, keep=0) == []
+    assert not any(registry.store.has(name) for name in three)
+
+
+def test_a_pruned_version_can_be_taken_in_again(
+    registry: Registry, make_checkpoint: MakeCheckpoint
+) -> None:
+    path = make_checkpoint(1)
+    name = registry.add(path, project=SIX).name
+    grow_old(registry, name)
+    registry.prune(keep=0)
+
+    assert registry.add(path, project=SIX).state == "candidate"
+    registry.promote(name, who="ann")
+
+
+def test_a_rollback_steps_over_what_was_pruned(registry: Registry, three: list[str]) -> None:
+    for name in three:
+        registry.promote(name, who="job")
+    grow_old(registry, *three)
+    registry.promote("base", SIX, who="ann")
+    # The base serves, the third is what a rollback leads to, the second is its parent.
+    assert pruned(registry, keep=0) == [three[0]]
+
+    assert registry.rollback(SIX, who="ann").version == three[2]
+    assert registry.rollback(SIX, who="ann").version == three[1]
+    assert registry.rollback(SIX, who="ann").version == BASE
+
+
+# -- names and projects
+
+
+def test_a_project_is_found_by_its_number(registry: Registry) -> None:
+    connect(registry, SIX, "7.1", "7.2")
+
+    assert registry.project_key(6) == registry.project_key("6") == SIX
+    assert registry.project_key("8.123") == "8.123"
+    with pytest.raises(VersionError, match=r"7\.1 or 7\.2"):
+        registry.project_key(7)
+    with pytest.raises(VersionError, match="No project 8 has connected"):
+        registry.project_key(8)
+
+
+@pytest.fixture
+def here(settings: Settings) -> Registry:
+    """In the database that the settings name."""
+    opened = Registry(Database(settings.resolved_database_url), open_store(settings), settings)
+    opened.database.migrate()
+    return opened
+
+
+def test_resolve_finds_every_way_to_write_a_version(
+    here: Registry, settings: Settings, make_checkpoint: MakeCheckpoint
+) -> None:
+    path = make_checkpoint(1)
+    assert resolve("shipped", settings) == files.SHIPPED_FOLDER
+    assert resolve("base", settings) == Path(settings.checkpoint)
+    assert resolve(str(path), settings) == path
+    assert resolve("champion", settings) == Path(settings.checkpoint)
+
+    connect(here, SIX)
+    name = here.add(path, project=SIX).name
+    here.promote(name, who="ann")
+    kept = settings.data.resolve() / "versions" / name
+    assert resolve(name, settings) == resolve(name[:10], settings) == kept
+    assert resolve("champion:6", settings) == kept
+    assert resolve("champion", settings) == Path(settings.checkpoint)
+    assert resolve(here.base_name, settings) == Path(settings.checkpoint)
+
+    with pytest.raises(VersionError, match="no version"):
+        resolve("nobody-1234", settings)
+    with pytest.raises(CheckpointError, match="no checkpoint directory"):
+        resolve(str(path / "nowhere"), settings)
+    here.close()
+
+
+def test_a_base_that_was_replaced_is_not_passed_off_as_itself(
+    here: Registry, settings: Settings, make_checkpoint: MakeCheckpoint
+) -> None:
+    before = here.base().name
+    settings.checkpoint = str(make_checkpoint(1, name="next"))
+    with here.database.write() as connection:
+        moved = text("update versions set location = :path")
+        connection.execute(moved, {"path": settings.checkpoint})
+    after = Registry(here.database, here.store, settings)
+
+    assert after.base().name != before
+    with pytest.raises(VersionError, match="took its place"):
+        after.folder(before)
+    here.close()

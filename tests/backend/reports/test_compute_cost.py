@@ -1,0 +1,222 @@
+"""What accepted regions had cost: drawn, drawn anew, mended, and what is left when masks go."""
+
+import random
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import delete, func, select, text
+
+from backend.db.models.reports import AnnotationTimeRow, RegionCostRow, ServedMaskRow
+from backend.reports.costs import Costs
+from backend.reports.records import Where
+from backend.reports.source import Reports
+from tests.backend.reports.team import Desk, Team
+
+FIGURES = [
+    column
+    for column in RegionCostRow.__table__.c
+    if column.name not in ("drawn_at", "digest", "submitted_at", "seconds")
+]
+
+
+@pytest.fixture
+def team(tmp_path, database, settings):
+    url = database.url.render_as_string(hide_password=False)
+    told = {"data": tmp_path / "data", "database_url": url}
+    team = Team(settings.model_copy(update=told), database, random.Random(0))
+    yield team
+    team.close()
+
+
+@pytest.fixture
+def desk(team) -> Desk:
+    """Ann, on the first task."""
+    return team._desk(1, 1)
+
+
+def label(team: Team, desk: Desk) -> None:
+    """An object in three clicks, accepted and submitted; the webhook arrives."""
+    for x, negative in ((20, False), (70, True), (40, False)):
+        desk.page.make_point(x, "Cat", 50, negative=negative)
+        turn = desk.page.send_points("Cat")
+        team._sent(desk, turn, "negative" if negative else "positive")
+    desk.page.accept()
+    team.submit(desk)
+    arrive(team)
+
+
+def arrive(team: Team) -> None:
+    for body in team.waiting:
+        team.upkeep._deliveries.store("", 6, body)
+    team.waiting.clear()
+    team.upkeep.settle()
+
+
+def the_one(team: Team):
+    (cost,) = Reports(team.database).regions(team.key)
+    return cost
+
+
+def table(team: Team):
+    with team.database.read() as connection:
+        query = select(*FIGURES).order_by(RegionCostRow.annotation_id, RegionCostRow.region_id)
+        return [tuple(map(str, row)) for row in connection.execute(query)]
+
+
+def test_an_accepted_object_has_its_figures_at_once(team, desk):
+    label(team, desk)
+    cost = the_one(team)
+
+    assert (cost.positive, cost.negative, cost.interactions, cost.predictions) == (2, 1, 3, 3)
+    assert cost.known
+    assert cost.last_iou == cost.ious[-1] == 1.0
+    assert cost.first_iou == cost.ious[0] < 1.0
+    assert cost.corrected == 0
+    assert cost.annotator_name == "ann@example.com"
+    assert cost.seconds == pytest.approx((cost.submitted_at - cost.first_at).total_seconds())
+    task = Reports(team.database).task(team.key, 1)
+    assert (task.interactions, task.abandoned, task.lead_time) == (3, 0, 9.5)
+    assert task.regions == (cost,)
+    team.check()
+
+
+def test_each_step_of_it_can_be_looked_at(team, desk):
+    label(team, desk)
+    cost = the_one(team)
+    steps = Reports(team.database).history(team.key, 1, cost.region)
+    done = [step for step in steps if step.kind.endswith("click")]
+
+    assert [step.iou for step in done] == list(cost.ious)
+    assert all(step.mask is not None and step.mask.unpack().any() for step in done)
+    assert done[0].version == "v1"
+    assert done[0].milliseconds == 12.5
+
+
+def test_an_edit_by_hand_is_measured_against_the_last_answer(team, desk):
+    label(team, desk)
+    team.draw_on(desk)
+    team.submit(desk)
+    arrive(team)
+    cost = the_one(team)
+
+    assert cost.corrected > 0
+    assert cost.last_iou < 1.0
+    assert cost.interactions == 3
+    team.check()
+
+
+def test_clicks_after_the_submit_count_once_the_worker_looks(team, desk):
+    label(team, desk)
+    team.refine(desk)
+    reports = Reports(team.database)
+
+    before = reports.task(team.key, 1)
+    assert (before.interactions, before.abandoned) == (4, 1)
+    team.upkeep.draw()
+    after = reports.task(team.key, 1)
+    assert (after.interactions, after.abandoned) == (4, 0)
+    assert team.upkeep.draw() == 0
+
+
+def test_a_deleted_annotation_leaves_its_clicks_to_the_task(team, desk):
+    label(team, desk)
+    team.delete(desk)
+    arrive(team)
+    task = Reports(team.database).task(team.key, 1)
+
+    assert (task.interactions, task.abandoned, task.objects) == (3, 3, 0)
+    assert not task.known
+    assert task.first_iou is None
+    team.check()
+
+
+def test_what_was_labeled_before_costs_were_drawn_is_drawn_by_and_by(team, desk):
+    label(team, desk)
+    drawn = table(team)
+    with team.database.write() as connection:
+        connection.execute(delete(RegionCostRow))
+        connection.execute(delete(AnnotationTimeRow))
+    reports = Reports(team.database)
+    assert not reports.reconcile(team.key).agrees
+
+    assert Costs(team.database).catch_up() == 1
+    assert table(team) == drawn
+    assert reports.reconcile(team.key).agrees
+
+
+def test_no_time_no_drawing(team, desk):
+    label(team, desk)
+    with team.database.write() as connection:
+        connection.execute(delete(AnnotationTimeRow))
+    assert Costs(team.database).catch_up(seconds=-1) == 0
+    assert Costs(team.database).outdated() == [(team.key, 1)]
+
+
+@pytest.mark.parametrize("seed", [4, 5])
+def test_the_order_of_webhooks_changes_nothing(team, seed):
+    """Drawn in any order, twice, or all at once at the end: the same rows."""
+    team.rng = random.Random(seed)
+    team.deliver = team.forget = team.mend = team.nothing
+    for _ in range(40):
+        team.act()
+    sent = list(team.waiting)
+    arrive(team)
+    team.upkeep.draw()
+    in_order = table(team)
+
+    with team.database.write() as connection:
+        for name in ("region_costs", "annotation_times", "annotations", "annotated_tasks"):
+            connection.execute(text(f"DELETE FROM {name}"))
+    team.waiting = sent + random.Random(seed).sample(sent, len(sent) // 2)
+    team.rng.shuffle(team.waiting)
+    arrive(team)
+    team.upkeep.draw()
+    assert table(team) == in_order
+    team.check()
+
+
+def test_masks_go_after_their_time_and_the_figures_stay(team, desk):
+    label(team, desk)
+    cost = the_one(team)
+    now = team.clock.now + timedelta(days=100)
+    assert Costs(team.database).forget_masks(timedelta(days=90), now) == 3
+    # when: all is drawn anew, since the region is worked on
+    team.refine(desk)
+    team.upkeep.draw()
+    anew = the_one(team)
+
+    assert anew.interactions == 4
+    assert anew.first_iou == cost.first_iou
+    steps = Reports(team.database).history(team.key, 1, cost.region)
+    assert [step.mask for step in steps if step.kind.endswith("click")][:3] == [None] * 3
+
+
+def test_masks_of_what_is_not_drawn_or_still_in_work_stay(team, desk):
+    label(team, desk)
+    with team.database.write() as connection:
+        connection.execute(delete(AnnotationTimeRow))
+    other = team._desk(3, 2)
+    team.click(other)
+    now = team.clock.now + timedelta(days=100)
+
+    assert Costs(team.database).forget_masks(timedelta(days=90), now) == 0
+    team.upkeep.draw()
+    assert Costs(team.database).forget_masks(timedelta(days=90), now) == 3
+    team.memory.forget(now)
+    Costs(team.database).forget_masks(timedelta(days=90), now)
+    with team.database.read() as connection:
+        assert connection.execute(select(func.count()).select_from(ServedMaskRow)).scalar() == 0
+
+
+def test_a_region_drawn_by_hand_is_unknown_not_free(team, desk):
+    team.draw_new(desk)
+    team.submit(desk)
+    arrive(team)
+    cost = the_one(team)
+
+    assert not cost.known
+    assert (cost.interactions, cost.seconds, cost.first_iou, cost.corrected) == (None,) * 4
+    (group,) = Reports(team.database).groups(team.key, "label")
+    assert (group.n, group.unknown, group.clicks) == (0, 1, None)
+    assert Reports(team.database).groups(team.key, "phrase") == []
+    assert list(Reports(team.database).regions(team.key, Where(phrase=False))) == []

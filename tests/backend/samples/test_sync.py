@@ -1,0 +1,274 @@
+"""Rounds that ask Label Studio: complete, polite, bounded, and safe where it is away."""
+
+import json
+import logging
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from sqlalchemy import select, update
+
+from backend.db.engine import Database
+from backend.db.models.core import AnnotationRow, SampledProjectRow, SampleRow
+from backend.label_studio.client import LabelStudio
+from backend.label_studio.payloads import Project
+from backend.samples.ingest import SampleStore
+from tests.backend.samples.studio import (
+    PROJECT,
+    START,
+    Studio,
+    connected,
+    reconciliation,
+    region,
+    settle,
+)
+
+
+def samples(database: Database) -> list[int]:
+    with database.read() as connection:
+        query = select(SampleRow.annotation_id).order_by(SampleRow.annotation_id)
+        return list(connection.execute(query).scalars())
+
+
+def noted(database: Database) -> Any:
+    with database.read() as connection:
+        return connection.execute(select(SampledProjectRow)).one()
+
+
+@pytest.fixture
+def team(studio: Studio, database: Database) -> Studio:
+    """Nine tasks with an annotation each, of which no webhook ever came."""
+    connected(database)
+    for number in range(1, 10):
+        studio.submit(number, studio.task(number), [region()])
+    studio.sent.clear()
+    return studio
+
+
+def test_what_no_webhook_told_is_found(team: Studio, database: Database) -> None:
+    (done,) = reconciliation(database, team).run()
+
+    assert samples(database) == list(range(1, 10))
+    assert (done.tasks, done.complete, done.error) == (9, True, "")
+    assert noted(database).asked_at == team.now + timedelta(hours=1)
+    assert noted(database).label_config == team.config
+
+
+def test_tasks_are_read_a_few_at_a_time_and_only_when_something_changed(
+    team: Studio, database: Database
+) -> None:
+    rounds = reconciliation(database, team)
+    rounds.run()
+    assert team.asked == [
+        "project",
+        "list",
+        "tasks [1, 2, 3, 4]",
+        "tasks [5, 6, 7, 8]",
+        "tasks [9]",
+    ]
+    # when one annotation changes, and one is deleted
+    team.asked.clear()
+    team.update(3, [region(label="Dog")])
+    team.delete(5)
+    (done,) = reconciliation(database, team).run()
+    # then those are asked for: the first as listed, the second because it is listed no more
+    assert team.asked == ["project", "list", "tasks [3]", "tasks [5]"]
+    assert samples(database) == [1, 2, 3, 4, 6, 7, 8, 9]
+    assert done.tasks == 2
+
+    # and a project at rest costs its list alone
+    team.asked.clear()
+    reconciliation(database, team).run()
+    assert team.asked == ["project", "list"]
+
+
+def test_once_a_day_everything_is_read_anyway(team: Studio, database: Database) -> None:
+    reconciliation(database, team).run()
+    # given: something that changes no date, such as a ground truth set for many tasks at once
+    team.annotations[2]["ground_truth"] = True
+    reconciliation(database, team).run()
+
+    later = team.now + timedelta(hours=26)
+    reconciliation(database, team, lambda: later).run()
+
+    with database.read() as connection:
+        query = select(AnnotationRow.annotation_id).where(AnnotationRow.ground_truth)
+        assert list(connection.execute(query).scalars()) == [2]
+
+
+def test_where_label_studio_goes_away_what_was_read_stays_and_the_rest_comes_later(
+    team: Studio, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    # given: it goes after the first tasks
+    hosts_fail_from = 3
+    rounds = reconciliation(database, team)
+    answer, count = team._answer, 0
+
+    def failing(what: str) -> None:
+        nonlocal count
+        count += 1
+        team.away = 1 if count > hosts_fail_from else 0
+        answer(what)
+
+    team._answer = failing  # type: ignore[method-assign]
+    caplog.set_level(logging.WARNING)
+    (done,) = rounds.run()
+    # then
+    assert not done.complete
+    assert "could not be reached" in done.error
+    assert samples(database) == [1, 2, 3, 4]
+    assert noted(database).error == done.error
+    assert noted(database).asked_at is None
+    assert caplog.text.count("could not be reached") == 1
+
+    # and while it stays away, nothing is lost, and the log is not filled
+    rounds.run()
+    assert samples(database) == [1, 2, 3, 4]
+    assert caplog.text.count("could not be reached") == 1
+
+    # and when it is back, the rest is asked for
+    team._answer = answer  # type: ignore[method-assign]
+    team.asked.clear()
+    (done,) = reconciliation(database, team).run()
+    assert done.complete
+    assert team.asked == ["project", "list", "tasks [5, 6, 7, 8]", "tasks [9]"]
+    assert samples(database) == list(range(1, 10))
+    assert noted(database).error == ""
+
+
+def test_a_round_that_takes_too_long_goes_on_next_time(team: Studio, database: Database) -> None:
+    (done,) = reconciliation(database, team, round_s=0.0).run()
+    assert (done.complete, done.error) == (False, "")
+
+    (done,) = reconciliation(database, team).run()
+    assert done.complete
+    assert samples(database) == list(range(1, 10))
+
+
+def test_two_workers_do_not_ask_about_one_project_at_once(team: Studio, database: Database) -> None:
+    rounds = reconciliation(database, team)
+    rounds.run()
+    with database.write() as connection:
+        busy = team.now + timedelta(hours=1, seconds=30)
+        connection.execute(update(SampledProjectRow).values(busy_until=busy))
+    team.asked.clear()
+
+    assert rounds.run() == []
+    assert team.asked == []
+
+    # a worker that died is not waited for longer than some minutes
+    later = team.now + timedelta(hours=1, minutes=5)
+    assert [done.complete for done in reconciliation(database, team, lambda: later).run()] == [True]
+
+
+def test_another_project_of_that_number_is_left_alone(studio: Studio, database: Database) -> None:
+    # given: Label Studio was installed anew, and its sixth project is another one
+    old = Project(6, "1234567890")
+    connected(database, old)
+    settle_old = studio.submit(1, studio.task(1), [region()])
+    settle_old["project"]["created_at"] = "2009-02-13T23:31:30+00:00"
+    settle(SampleStore(database), settle_old)
+    studio.delete_task(1)
+
+    (done,) = reconciliation(database, studio).run()
+
+    assert "another project 6" in done.error
+    assert samples(database) == [1]
+
+
+def test_what_a_webhook_tells_while_it_is_asked_is_not_taken_for_deleted(
+    team: Studio, database: Database
+) -> None:
+    # given: an annotation that Label Studio's answer does not hold yet
+    rounds = reconciliation(database, team, lambda: START + timedelta(seconds=20))
+    created = team.submit(70, 7, [region()])
+    settle(SampleStore(database), created, START + timedelta(seconds=10))
+    hidden = team.annotations.pop(70)
+    rounds.run()
+    assert 70 in samples(database)
+    # then: the next round sees it, and would notice were it really gone
+    team.annotations[70] = hidden
+    later = START + timedelta(minutes=15)
+    reconciliation(database, team, lambda: later).run()
+    assert 70 in samples(database)
+    del team.annotations[70]
+    later = START + timedelta(minutes=30)
+    team.changed[7] = later
+    reconciliation(database, team, lambda: later).run()
+    assert 70 not in samples(database)
+
+
+def test_skipped_annotations_are_asked_for_too(team: Studio, database: Database) -> None:
+    team.submit(20, team.task(20), [region()], was_cancelled=True)
+    reconciliation(database, team).run()
+
+    with database.read() as connection:
+        query = select(AnnotationRow.annotation_id).where(AnnotationRow.skipped)
+        assert list(connection.execute(query).scalars()) == [20]
+
+
+# -- over the wire
+
+
+@pytest.fixture
+def wire(team: Studio) -> Iterator[str]:
+    """Label Studio's three addresses, over HTTP and in pages of two."""
+    listed = team._task
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            parts = urlsplit(self.path)
+            query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+            team.asked.append(self.path)
+            if parts.path == "/api/projects/6/":
+                body: Any = team.about()
+            elif json.loads(query["query"]).get("selectedItems"):
+                wanted = json.loads(query["query"])["selectedItems"]["included"]
+                assert query["fields"] == "all"
+                assert int(query["page_size"]) == len(wanted)
+                body = {"tasks": [listed(n, with_annotations=True) for n in wanted], "total": 1}
+            else:
+                filters = json.loads(query["query"])["filters"]
+                assert filters["conjunction"] == "or"
+                assert len(filters["items"]) == 2
+                size, page = int(query["page_size"]), int(query["page"])
+                every = [listed(n, with_annotations=False) for n in sorted(team.tasks)]
+                part = every[size * (page - 1) : size * page]
+                body = {"tasks": part, "total": len(every)}
+            content = json.dumps(body).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_over_the_wire_it_asks_page_by_page(team: Studio, database: Database, wire: str) -> None:
+    for number in range(100, 230):
+        team.submit(number, team.task(number), [region()])
+    rounds = reconciliation(database, team)
+
+    class Wired:
+        def of(self, project: int) -> LabelStudio:
+            return LabelStudio(wire, "0123456789abcdef0123456789abcdef01234567")
+
+    rounds._hosts = Wired()  # type: ignore[assignment]
+    (done,) = rounds.run()
+
+    assert done.complete, done.error
+    assert len(samples(database)) == 139
+    lists = [path for path in team.asked if "filters" in path]
+    assert len(lists) == 2
+    assert PROJECT.id == 6

@@ -1,0 +1,191 @@
+"""Webhooks are kept within milliseconds, whatever the database does, and none is lost."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from backend.db.engine import Database
+from backend.errors import DatabaseError
+from backend.worker import webhook_inbox
+from backend.worker.deliveries import Deliveries
+from backend.worker.webhook_inbox import Letterbox
+
+
+@pytest.fixture(autouse=True)
+def _as_served(monkeypatch: pytest.MonkeyPatch, _patient_webhooks: None) -> None:
+    monkeypatch.setattr(webhook_inbox, "PATIENCE_S", 0.025)
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Callable[[Deliveries], Letterbox]]:
+    boxes: list[Letterbox] = []
+
+    def opening(deliveries: Any) -> Letterbox:
+        boxes.append(Letterbox(tmp_path / "letterbox", deliveries))
+        return boxes[-1]
+
+    yield opening
+    for box in boxes:
+        box.close()
+
+
+def bodies(database: Database) -> list[bytes]:
+    with database.read() as connection:
+        rows = connection.execute(text("select body from deliveries order by id")).scalars()
+        return [bytes(row) for row in rows]
+
+
+def until(true: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.02)
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted((folder / "letterbox").rglob("*.letter"))
+
+
+@contextmanager
+def locked(database: Database) -> Iterator[None]:
+    """Another process writes for long."""
+    other = Database(database.url.render_as_string(hide_password=False))
+    with other.write() as connection:
+        if not database.is_sqlite:
+            connection.execute(text("LOCK TABLE deliveries IN ACCESS EXCLUSIVE MODE"))
+        yield
+    other.close()
+
+
+def test_a_letter_becomes_a_row(
+    database: Database, opened: Callable[[Deliveries], Letterbox], tmp_path: Path
+) -> None:
+    box = opened(Deliveries(database))
+    for number in range(20):
+        box.drop("ANNOTATION_CREATED", 6, b"%d" % number)
+
+    until(lambda: len(bodies(database)) == 20)
+    assert bodies(database) == [b"%d" % number for number in range(20)]
+    until(lambda: files(tmp_path) == [])
+
+
+@pytest.mark.timed
+def test_a_locked_database_holds_nobody_up_and_loses_nothing(
+    database: Database, opened: Callable[[Deliveries], Letterbox], tmp_path: Path
+) -> None:
+    # given
+    box = opened(Deliveries(database))
+    with locked(database):
+        # when
+        started = time.monotonic()
+        for number in range(10):
+            box.drop("ANNOTATION_CREATED", 6, b"%d" % number)
+        spent = time.monotonic() - started
+        # then: none waited for the lock, and each is safe
+        assert spent < 5
+        assert len(files(tmp_path)) == 10
+    until(lambda: len(bodies(database)) == 10)
+    assert bodies(database) == [b"%d" % number for number in range(10)]
+    until(lambda: files(tmp_path) == [])
+
+
+class Away:
+    """A database that is not there until it is."""
+
+    def __init__(self, deliveries: Deliveries) -> None:
+        self.deliveries = deliveries
+        self.back = threading.Event()
+
+    def store(self, *what: Any) -> None:
+        if not self.back.is_set():
+            raise DatabaseError("The database failed: no connection.")
+        self.deliveries.store(*what)
+
+
+def test_what_could_not_be_written_before_the_end_is_written_after_the_next_start(
+    database: Database, opened: Callable[[Any], Letterbox], tmp_path: Path
+) -> None:
+    # given: a server that ended while the database was away
+    first = opened(Away(Deliveries(database)))
+    for number in range(3):
+        first.drop("ANNOTATION_CREATED", 6, b"%d" % number)
+    first.close()
+    assert bodies(database) == []
+    # when
+    opened(Deliveries(database))
+    # then
+    until(lambda: len(bodies(database)) == 3)
+    assert bodies(database) == [b"0", b"1", b"2"]
+    until(lambda: files(tmp_path) == [])
+
+
+def test_the_letters_of_a_living_process_are_left_to_it(
+    database: Database, opened: Callable[[Any], Letterbox], tmp_path: Path
+) -> None:
+    away = Away(Deliveries(database))
+    first = opened(away)
+    first.drop("ANNOTATION_CREATED", 6, b"mine")
+
+    opened(Deliveries(database))
+    time.sleep(0.3)
+    assert bodies(database) == []
+
+    away.back.set()
+    until(lambda: bodies(database) == [b"mine"])
+
+
+def test_a_damaged_file_is_named_and_the_others_go_on(
+    database: Database, opened: Callable[[Any], Letterbox], tmp_path: Path, caplog: Any
+) -> None:
+    first = opened(Away(Deliveries(database)))
+    first.drop("ANNOTATION_CREATED", 6, b"whole")
+    first.close()
+    (folder,) = {file.parent for file in files(tmp_path)}
+    (folder / "0.letter").write_bytes(b"{half")
+
+    opened(Deliveries(database))
+    until(lambda: bodies(database) == [b"whole"])
+    assert "0.letter cannot be read" in caplog.text
+
+
+@pytest.mark.slow
+def test_kill_9_loses_no_letter(
+    database: Database, opened: Callable[[Any], Letterbox], tmp_path: Path
+) -> None:
+    # given: a process that was told of three while the database was locked, and then killed
+    script = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from backend.db.engine import Database\n"
+        "from backend.worker.deliveries import Deliveries\n"
+        "from backend.worker.webhook_inbox import Letterbox\n"
+        "box = Letterbox(Path(sys.argv[1]), Deliveries(Database(sys.argv[2])))\n"
+        "for number in range(3):\n"
+        "    box.drop('ANNOTATION_CREATED', 6, b'%d' % number)\n"
+        "print('told', flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    url = database.url.render_as_string(hide_password=False)
+    folder = str(tmp_path / "letterbox")
+    with locked(database):
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, folder, url], stdout=subprocess.PIPE
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"told\n"
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    # when
+    opened(Deliveries(database))
+    # then
+    until(lambda: {b"0", b"1", b"2"} <= set(bodies(database)))
