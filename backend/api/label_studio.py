@@ -12,8 +12,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from backend import metrics
 from backend.api import openapi
 from backend.api.service import Service
-from backend.errors import NotJsonError
-from backend.label_studio.payloads import Project
+from backend.label_studio.payloads import Project, parse_json
 
 router = APIRouter()
 
@@ -51,7 +50,7 @@ async def health(request: Request, service: Served, project: str = "") -> Respon
 )
 def setup(body: Body, service: Served) -> Response:
     """A project connects. A labeling config that cannot work is refused with a sentence."""
-    return _json(service.setup(_read(body)))
+    return _json(service.setup(parse_json(body)))
 
 
 @router.post(
@@ -62,7 +61,7 @@ def setup(body: Body, service: Served) -> Response:
 )
 def predict(body: Body, service: Served) -> Response:
     """Masks for a click or a phrase (context filled) or for many tasks (context null)."""
-    return _json(service.predict(_read(body)))
+    return _json(service.predict(parse_json(body)))
 
 
 @router.post(
@@ -73,7 +72,7 @@ def predict(body: Body, service: Served) -> Response:
 )
 def webhook(body: Body, service: Served) -> Response:
     """Something happened in Label Studio: kept at once, taken in by the worker."""
-    return _json(service.webhook(body, _read(body)))
+    return _json(service.webhook(body, parse_json(body)))
 
 
 @router.get(
@@ -89,7 +88,7 @@ def figures(service: Served) -> Response:
 @router.get("/versions", responses={200: openapi.VERSIONS_ANSWER}, response_class=Response)
 def versions(body: Body, service: Served) -> Response:
     """The model versions that a project can have, and the one that serves it."""
-    asked = _read(body) if body else None
+    asked = parse_json(body) if body else None
     named = asked.get("project") if isinstance(asked, dict) else None
     return _json(service.versions(Project.read(named) if named else None))
 
@@ -101,15 +100,6 @@ router.post(
     responses={200: openapi.VERSIONS_ANSWER},
     response_class=Response,
 )(versions)
-
-
-def _read(body: bytes) -> Any:
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise NotJsonError(
-            f"The request's body is not JSON ({error.msg} at character {error.pos})."
-        ) from None
 
 
 def _json(content: Any, status: int = 200) -> Response:

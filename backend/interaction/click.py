@@ -19,9 +19,9 @@ from backend.interaction.request import ClickPrompt, Interaction
 from backend.interaction.status_line import Understood, failed, noted, status_item, understood
 from backend.interaction.store import InteractionMemory
 from backend.label_studio import rle
+from backend.label_studio.annotations import brush_items
 from backend.label_studio.config import ImageControls, LabelConfig
 from backend.label_studio.payloads import PredictRequest, Project, Task
-from backend.label_studio.regions import brush_region
 from backend.metrics import Metrics
 from backend.registry.serving import Predictors
 from model.errors import PhraseClickError
@@ -152,18 +152,16 @@ class Interactive:
         with steps.timed("brush"):
             found = bool(mask.any())
             encoded = rle.encode(mask) if found else None
-        result = []
+        result: list[dict[str, Any]] = []
         if encoded is not None:
-            result.append(
-                brush_region(
-                    target.region_id,
-                    brush=target.brush,
-                    to_name=target.image.name,
-                    label=target.label,
-                    rle=encoded,
-                    size=(embedding.width, embedding.height),
-                    score=prediction.confidence,
-                )
+            result += brush_items(
+                target.region_id,
+                brush=target.brush,
+                to_name=target.image.name,
+                label=target.label,
+                rle=encoded,
+                size=(embedding.width, embedding.height),
+                score=prediction.confidence,
             )
         result += self._status(target.image, understood(_said(turn, target, prediction, found)))
         outcome = Outcome(

@@ -18,9 +18,9 @@ from backend.images.embeddings import Embeddings
 from backend.interaction.click import place_of
 from backend.interaction.label_words import labels_named
 from backend.label_studio import rle
+from backend.label_studio.annotations import brush_items
 from backend.label_studio.config import BrushControl, ImageControls, Label, LabelConfig
 from backend.label_studio.payloads import PredictRequest, Project, Task
-from backend.label_studio.regions import brush_region
 from backend.metrics import Metrics
 from model.errors import PhraseClickError
 from model.predictor import Embedding, Predictor
@@ -115,7 +115,7 @@ class Batch:
         region = self._region(
             task, image, brush_control, label, prediction.mask(), prediction.confidence
         )
-        return ([region] if region else []), prediction.confidence
+        return region, prediction.confidence
 
     def _of_labels(self, task: Task, image: ImageControls, embedding: Embedding) -> Masks:
         """A mask for every label that the model finds on the picture, the surest first."""
@@ -128,7 +128,7 @@ class Batch:
             key=lambda it: -it[0].confidence,
         )
         taken: list[np.ndarray] = []
-        regions = []
+        regions: list[dict[str, Any]] = []
         sure = []
         for prediction, control, label in found:
             if prediction.confidence < _LEAST_CONFIDENCE:
@@ -137,9 +137,9 @@ class Batch:
             if any(_iou(mask, other) > _SAME_OBJECT_IOU for other in taken):
                 continue
             region = self._region(task, image, control, label, mask, prediction.confidence)
-            if region is not None:
+            if region:
                 taken.append(mask)
-                regions.append(region)
+                regions += region
                 sure.append(prediction.confidence)
         if sure:
             return regions, min(sure)
@@ -153,12 +153,12 @@ class Batch:
         label: Label | None,
         mask: np.ndarray,
         confidence: float,
-    ) -> dict[str, Any] | None:
+    ) -> list[dict[str, Any]]:
         if not mask.any():
-            return None
+            return []
         height, width = mask.shape
-        return brush_region(
-            _region_id(self._predictor.version, task.id, image.name, control.name, label),
+        return brush_items(
+            _region_id(self._predictor.version, task.key, image.name, control.name, label),
             brush=control,
             to_name=image.name,
             label=label,

@@ -1,24 +1,20 @@
-"""One request of the page, understood: which items are clicks, which one is the phrase, what is
-saved on the task so far.
+"""One request of the page: which regions are clicks, which one is the phrase, and what is saved on
+the task so far.
 
-Items are told apart by ``from_name`` and by the keys of ``value``, never by type alone: with "keep
-label selected" the page makes ghosts, a mask's twin that calls itself a key point (it has ``rle``)
-and a click's twin that calls itself a brush stroke (it has ``x`` under a brush control).
+``backend.label_studio.annotations`` parses the regions; the labeling config says what they are.
 """
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from backend.label_studio.annotations import Annotation, Region, finite_number, parse_result
 from backend.label_studio.config import ClickControl, ClickLabel, ImageControls, LabelConfig
-from backend.label_studio.payloads import PredictRequest, Project, clean, moment
+from backend.label_studio.payloads import PredictRequest, Project, clean, moment, whole_number
 
 MAX_CLICKS = 500  # in one request; nobody clicks that often on one object
 MAX_TEXT = 10_000  # characters of a phrase that are kept
-_MAX_ID = 128
-_MAX_SIDE = 100_000  # pixels
 
 
 @dataclass(frozen=True)
@@ -107,12 +103,12 @@ class Interaction:
         """Understand a request with one task. Items that make no sense are left out."""
         task = request.tasks[0] if request.tasks else None
         reader = _Reader(config)
-        for item in request.context:
-            reader.add(item)
+        for region in parse_result(request.context):
+            reader.add(region)
         saved = [] if task is None else read_saved(task.drafts, task.annotations, config)
         return cls(
             project=request.project,
-            task_id=(task.id if task else None) or 0,
+            task_id=task.key if task else 0,
             image=reader.image,
             clicks=reader.together(),
             phrase=reader.phrase,
@@ -132,26 +128,25 @@ class _Reader:
         self.phrase: PhrasePrompt | None = None
         self.ignored: dict[str, None] = {}
 
-    def add(self, item: Mapping[str, Any]) -> None:
-        value, name = item.get("value"), item.get("from_name")
-        if not isinstance(value, Mapping) or not isinstance(name, str):
+    def add(self, region: Region) -> None:
+        if not region.control:
             return
-        image = self.config.image_of(name, item.get("to_name"))
+        image = self.config.image_of(region.control, region.image or None)
         if image is None:
             self.ignored["That tool is not known to this backend; use key points or the phrase"] = (
                 None
             )
             return
-        control = image.click(name)
+        control = image.click(region.control)
         if control is not None:
-            click = read_click(item, control, image)
+            click = read_click(region, control, image)
             if click is not None:
                 self._image(image)
                 self.clicks[click.id] = click
-            elif "x" in value and "rle" not in value:
+            elif "x" in region.value and region.rle is None:
                 self.ignored["A click off the picture was left out"] = None
-        elif name == image.phrase:
-            phrase = read_phrase(item, image)
+        elif region.control == image.phrase:
+            phrase = read_phrase(region, image)
             if phrase is not None:
                 self._image(image)
                 self.phrase = phrase
@@ -170,30 +165,24 @@ class _Reader:
         self.image = image
 
 
-def read_click(
-    item: Mapping[str, Any], control: ClickControl, image: ImageControls
-) -> ClickPrompt | None:
+def read_click(region: Region, control: ClickControl, image: ImageControls) -> ClickPrompt | None:
     """A key point that is a click; None for ghosts, for nonsense and for places off the picture."""
-    value = item["value"]
-    x, y = _number(value.get("x")), _number(value.get("y"))
-    identity = clean(item.get("id"))[:_MAX_ID]
-    if "rle" in value or x is None or y is None or not identity:
+    x, y = finite_number(region.value.get("x")), finite_number(region.value.get("y"))
+    if "rle" in region.value or x is None or y is None or not region.id:
         return None
     if not (0 <= x <= 100 and 0 <= y <= 100):
         return None
-    written = _first(value.get("keypointlabels")) or _first(value.get("labels"))
-    label = control.label(written)
-    positive = item.get("is_positive")
+    label = next((found for text in region.labels if (found := control.label(text))), None)
     return ClickPrompt(
-        id=identity,
+        id=region.id,
         x_percent=x,
         y_percent=y,
-        positive=_sign(positive if isinstance(positive, bool) else None, label),
+        positive=_sign(region.positive, label),
         label=label.label.value if label else "",
         from_name=control.name,
         to_name=image.name,
-        original_width=_side(item.get("original_width")),
-        original_height=_side(item.get("original_height")),
+        original_width=region.width,
+        original_height=region.height,
     )
 
 
@@ -202,22 +191,21 @@ def _sign(positive: bool | None, label: ClickLabel | None) -> bool | None:
     return False if label is not None and label.role == "remove" else positive
 
 
-def read_phrase(item: Mapping[str, Any], image: ImageControls) -> PhrasePrompt | None:
-    """The phrase's text area; of several entries the last one that says something."""
-    text = item["value"].get("text")
+def read_phrase(region: Region, image: ImageControls) -> PhrasePrompt | None:
+    """The text of the phrase's text area; of several entries the last one that is not blank."""
+    text = region.value.get("text")
     entries = text if isinstance(text, list) else [text]
-    said = [clean(entry).strip() for entry in entries if isinstance(entry, str)]
-    identity = clean(item.get("id"))[:_MAX_ID]
-    if "rle" in item["value"] or not identity:
+    cleaned = [clean(entry).strip() for entry in entries if isinstance(entry, str)]
+    if "rle" in region.value or not region.id:
         return None
-    last = next((entry for entry in reversed(said) if entry), "")
-    return PhrasePrompt(identity, last[:MAX_TEXT], image.phrase, image.name)
+    last = next((entry for entry in reversed(cleaned) if entry), "")
+    return PhrasePrompt(region.id, last[:MAX_TEXT], image.phrase, image.name)
 
 
 def read_saved(
     drafts: Sequence[Any], annotations: Sequence[Any], config: LabelConfig
 ) -> list[Saved]:
-    """Drafts and annotations of a task, without a look at their masks. Nonsense is left out."""
+    """Drafts and annotations of a task, with their masks still encoded. Nonsense is left out."""
     found = [read_one(raw, "draft", config) for raw in drafts]
     found += [read_one(raw, "annotation", config) for raw in annotations]
     return [saved for saved in found if saved is not None]
@@ -229,68 +217,56 @@ def read_one(
     """One draft or annotation; None where it has no id, no time or no result."""
     if not isinstance(raw, Mapping):
         return None
-    number, updated = raw.get("id"), moment(raw.get("updated_at"))
-    if not isinstance(number, int) or updated is None or raw.get("was_cancelled") is True:
+    number, updated = whole_number(raw.get("id")), moment(raw.get("updated_at"))
+    if number is None or updated is None or raw.get("was_cancelled") is True:
         return None
-    regions: dict[str, Shown] = {}
+    created = raw.get("created_at") if kind == "draft" else raw.get("draft_created_at")
+    user = clean(raw.get("user")).strip()[:254] if kind == "draft" else ""
+    regions = parse_result(raw.get("result"))
+    return _saved(Saved(kind, number, user, moment(created), updated), regions, config)
+
+
+def saved_annotation(annotation: Annotation, config: LabelConfig) -> Saved | None:
+    """An annotation of a webhook in the same form; None if it was skipped."""
+    if annotation.skipped:
+        return None
+    created = annotation.draft_created_at
+    saved = Saved("annotation", annotation.id, "", created, annotation.updated_at)
+    return _saved(saved, annotation.regions, config)
+
+
+def _saved(saved: Saved, regions: Sequence[Region], config: LabelConfig) -> Saved:
+    """``saved`` with what the config says its regions are."""
+    shown: dict[str, Shown] = {}
     clicks: dict[str, bool | None] = {}
     phrases: dict[str, str] = {}
-    result = raw.get("result")
-    for item in result if isinstance(result, list) else ():
-        if not isinstance(item, Mapping) or not isinstance(item.get("value"), Mapping):
-            continue
-        image = config.image_of(item.get("from_name"), item.get("to_name"))
+    for region in regions:
+        image = config.image_of(region.control, region.image or None)
         if image is None:
             continue
-        control = image.click(item.get("from_name"))
+        control = image.click(region.control)
         if control is not None:
-            click = read_click(item, control, image)
+            click = read_click(region, control, image)
             if click is not None:
                 clicks[click.id] = click.positive
-        elif item.get("from_name") == image.phrase:
-            phrase = read_phrase(item, image)
+        elif region.control == image.phrase:
+            phrase = read_phrase(region, image)
             if phrase is not None:
                 phrases[phrase.id] = phrase.text
         else:
-            shown = _shown(item, image)
-            if shown is not None:
-                regions[shown.id] = shown
-    created = raw.get("created_at") if kind == "draft" else raw.get("draft_created_at")
-    user = raw.get("user") if kind == "draft" else ""
-    return Saved(kind, number, _user(user), moment(created), updated, regions, clicks, phrases)
+            mask = _shown(region, image)
+            if mask is not None:
+                shown[mask.id] = mask
+    return replace(saved, regions=shown, clicks=clicks, phrases=phrases)
 
 
-def _shown(item: Mapping[str, Any], image: ImageControls) -> Shown | None:
-    value, brush = item["value"], image.brush(str(item.get("from_name")))
-    rle, identity = value.get("rle"), clean(item.get("id"))[:_MAX_ID]
-    if brush is None or not isinstance(rle, list) or not identity:
+def _shown(region: Region, image: ImageControls) -> Shown | None:
+    brush, rle = image.brush(region.control), region.rle
+    if brush is None or not isinstance(rle, list) or not region.id:
         return None
-    width, height = _side(item.get("original_width")), _side(item.get("original_height"))
-    if width is None or height is None:
+    if region.width is None or region.height is None:
         return None
-    label = brush.label(_first(value.get("brushlabels")))
-    return Shown(identity, brush.name, label.value if label else "", rle, width, height)
-
-
-def _user(raw: object) -> str:
-    return clean(raw).strip()[:254]
-
-
-def _first(raw: object) -> str:
-    entries: Iterable[object] = raw if isinstance(raw, list) else ()
-    return next((entry for entry in entries if isinstance(entry, str)), "")
-
-
-def _number(raw: object) -> float | None:
-    if isinstance(raw, bool) or not isinstance(raw, int | float):
-        return None
-    try:
-        number = float(raw)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _side(raw: object) -> int | None:
-    number = _number(raw)
-    return int(number) if number is not None and 0 < number <= _MAX_SIDE else None
+    label = next((found for text in region.labels if (found := brush.label(text))), None)
+    return Shown(
+        region.id, brush.name, label.value if label else "", rle, region.width, region.height
+    )

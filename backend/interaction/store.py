@@ -6,10 +6,9 @@ process sees the same, and two requests for one task are decided one after the o
 """
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from sqlalchemy import Connection, Table, bindparam, select, update
 
@@ -23,9 +22,10 @@ from backend.interaction.events import Event
 from backend.interaction.object_view import Viewer
 from backend.interaction.objects import Target
 from backend.interaction.policy import Policy
-from backend.interaction.request import ClickPrompt, Interaction, Saved, read_one
+from backend.interaction.request import ClickPrompt, Interaction, Saved, saved_annotation
 from backend.interaction.rules import Assignment
 from backend.interaction.task_state import ALL, NEWEST, TaskMemory
+from backend.label_studio.annotations import Annotation
 from backend.label_studio.config import ImageControls, LabelConfig
 from backend.label_studio.payloads import Project
 from backend.reports import served_masks
@@ -119,12 +119,12 @@ class InteractionMemory:
         self,
         project: Project,
         task_id: int,
-        annotation: Mapping[str, Any],
+        annotation: Annotation,
         config: LabelConfig,
         now: datetime | None = None,
     ) -> None:
         """Believe an annotation that was created or updated."""
-        saved = read_one(annotation, "annotation", config)
+        saved = saved_annotation(annotation, config)
         if saved is None:
             return
         now = now or datetime.now(UTC)

@@ -1,36 +1,48 @@
-"""An annotation as Label Studio tells it, by webhook or API, understood as far as samples need it.
+"""Annotations and drafts as Label Studio sends them: the only place that reads a ``result``.
 
-Nothing here depends on when or in which order it is told: the same annotation gives the same
-``Annotation``. Its masks stay unread until it is clear that this version is wanted. What a label
-means in the project's config of the day is a matter for whoever reads the samples.
+A result is a flat list of items. Items with the same id are one region of the page: a mask with a
+plain ``<Brush>`` and its ``<Labels>``, for example, is two items. :func:`parse_result` gives one
+:class:`Region` per region, with the masks still encoded: most of them are never needed.
+
+Nothing here depends on when or in which order things arrive: the same annotation always gives the
+same :class:`Annotation`.
 """
 
 import json
+import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Literal
 
 from backend.db.packed_mask import PackedMask
 from backend.errors import RequestError
 from backend.label_studio import rle
-from backend.label_studio.config import LabelConfig
-from backend.label_studio.payloads import MAX_ITEMS, Project, WebhookRequest, clean, moment
+from backend.label_studio.config import BrushControl, Label, LabelConfig
+from backend.label_studio.payloads import (
+    MAX_ITEMS,
+    Project,
+    WebhookRequest,
+    clean,
+    moment,
+    task_number,
+    whole_number,
+)
 
-# A draft counts about an object only when it was saved this long after the answer: the page needs
-# up to 0.7 s for each large mask to draw an answer, and clocks of two machines differ.
+# A draft says something about an object only if it was saved this long after the answer: the page
+# needs up to 0.7 s for each large mask to draw an answer, and clocks of two machines differ.
 DRAFT_MARGIN = timedelta(seconds=5)
 
 # Why a region is no sample. Counted, and shown by ``phraseclick samples``.
 EMPTY = "empty mask"
 UNREADABLE = "unreadable mask"
-ROTATED = "drawn on a rotated picture"
 OTHER_SHAPE = "other shape than a brush mask"
 
-_BRUSHES = frozenset({"brush", "brushlabels"})
-_SHAPES = frozenset(
+Shape = Literal["brush", "keypoint", "rectangle", "ellipse", "polygon", "textarea", "other", ""]
+
+_OTHER_SHAPES = frozenset(
     name
     for shape in ("rectangle", "ellipse", "polygon", "vector", "bitmask", "cuboid")
     for name in (shape, f"{shape}labels")
@@ -38,28 +50,57 @@ _SHAPES = frozenset(
 _SAVED = frozenset({"ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_CREATED"})
 _MAX_ID = 128
 _MAX_SIDE = 100_000
-_MAX_NUMBER = 2**63
 _MAX_OWNER = 254
 _MAX_SECONDS = 1e9
 
 
 @dataclass(frozen=True)
 class Region:
-    """A brush region as it was sent; ``rle`` is unread."""
+    """One region of the page.
+
+    Percentages and masks are those of the upright picture, also where ``rotation`` is not 0.
+    """
 
     id: str
-    image: str  # the name of its <Image>
-    brush: str
-    label: str  # as written into the result; '' for a plain <Brush>
-    origin: str  # manual, prediction, prediction-changed
-    width: int
-    height: int
-    rle: Any
+    control: str  # name of the control that drew it (``from_name``)
+    image: str  # name of its <Image> (``to_name``)
+    type: str  # as Label Studio writes it: brushlabels, keypoint, textarea, …
+    shape: Shape  # what ``value`` holds; '' where that contradicts the type (the page's ghosts)
+    labels: tuple[str, ...]  # as written in the result, without surrounding blanks
+    value: Mapping[str, Any]  # geometry as sent: rle, touches, x, y, points, text, …
+    width: int | None  # pixels of the upright picture
+    height: int | None
+    rotation: float = 0.0  # degrees; how the page was turned when it saved
+    origin: str = ""  # manual, prediction, prediction-changed
+    positive: bool | None = None  # of a key point; None where the page lost it
+    score: float | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """Its first label; '' for a region without one."""
+        return self.labels[0] if self.labels else ""
+
+    @property
+    def rle(self) -> Any:
+        """The encoded mask as sent, unchecked; None for a region without one."""
+        return self.value.get("rle")
+
+    @property
+    def touches(self) -> Sequence[Any]:
+        """Strokes of brush and eraser that a draft keeps beside the mask, oldest first."""
+        strokes = self.value.get("touches")
+        return strokes if isinstance(strokes, list) else ()
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether it is a brush region with an encoded mask."""
+        return self.shape == "brush" and "rle" in self.value
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """One version of an annotation. ``digest`` names all that it says."""
+    """One version of an annotation. ``digest`` identifies its content."""
 
     id: int
     task_id: int
@@ -68,34 +109,50 @@ class Annotation:
     annotator: int | None
     skipped: bool
     ground_truth: bool
-    regions: tuple[Region, ...]
-    addresses: Mapping[str, str]  # image -> the picture's address; '' where it is not known
-    left_out: Mapping[str, int]  # reason -> regions that are none without a look at their mask
+    regions: tuple[Region, ...]  # all of them: masks, clicks, phrases; none if skipped
+    addresses: Mapping[str, str]  # image -> the picture's address; '' if unknown
     digest: str
-    # Of how it was made, not of what it says: neither digest nor comparison knows them.
+    # How it was made, not what it says: neither digest nor comparison includes these.
     lead_time: float | None = field(default=None, compare=False)  # Label Studio's own seconds
-    owner: str = field(default="", compare=False)  # its maker as drafts name a user; '': untold
+    owner: str = field(default="", compare=False)  # the annotator as drafts name a user
+    draft_created_at: datetime | None = field(default=None, compare=False)
 
-    def drawn(self) -> tuple[list[tuple[Region, PackedMask, int]], dict[str, int]]:
-        """Its regions with mask and area in pixels; and the count of those left out, by reason."""
-        drawn, left_out = [], Counter(self.left_out)
+    @property
+    def masks(self) -> tuple[Region, ...]:
+        """Brush regions with a mask that may be decoded."""
+        return tuple(region for region in self.regions if region.has_mask and _complete(region))
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """Reason -> regions that cannot be samples, as far as is known without decoding."""
+        counts: Counter[str] = Counter()
         for region in self.regions:
+            if region.type in _OTHER_SHAPES:
+                counts[OTHER_SHAPE] += 1
+            elif region.has_mask and not _complete(region):
+                counts[UNREADABLE] += 1
+        return dict(counts)
+
+    def decode_masks(self) -> tuple[list[tuple[Region, PackedMask, int]], dict[str, int]]:
+        """Regions with mask and area in pixels; and the number of those left out, by reason."""
+        decoded, left_out = [], Counter(self.left_out)
+        for region in self.masks:
             try:
-                mask = rle.decode(region.rle, region.width, region.height)
+                mask = rle.decode(region.rle, region.width or 0, region.height or 0)
             except RequestError:
                 left_out[UNREADABLE] += 1
                 continue
             area = int(mask.sum())
             if area:
-                drawn.append((region, PackedMask.pack(mask), area))
+                decoded.append((region, PackedMask.pack(mask), area))
             else:
                 left_out[EMPTY] += 1
-        return drawn, dict(left_out)
+        return decoded, dict(left_out)
 
 
 @dataclass(frozen=True)
-class News:
-    """What one delivery says of accepted labels."""
+class LabelChange:
+    """What one webhook changes about accepted labels."""
 
     project: Project
     annotations: tuple[Annotation, ...] = ()
@@ -106,40 +163,153 @@ class News:
     config_at: datetime | None = None  # when the project was last changed
 
 
-def read_news(hook: WebhookRequest, body: Mapping[str, Any], config: LabelConfig | None) -> News:
-    """The news in a webhook's body. ``config`` is its labeling config, None where it is none that
-    this backend can serve."""
-    raw = body.get("project")
-    news = News(
-        hook.project,
-        label_config=hook.label_config,
-        config_at=moment(raw.get("updated_at")) if isinstance(raw, Mapping) else None,
+# -- a result
+
+
+def brush_items(
+    region_id: str,
+    *,
+    brush: BrushControl,
+    to_name: str,
+    label: Label | None,
+    rle: Sequence[int],
+    size: tuple[int, int],
+    score: float,
+) -> list[dict[str, Any]]:
+    """A mask as the items that the page would write for it.
+
+    Args:
+        region_id: the id of a region on the page replaces that region.
+        rle: the mask, encoded (see ``rle``).
+        size: width and height of the upright picture, pixels.
+    """
+    written = [] if label is None else [label.written]
+    if not (written and brush.labels_control):
+        drawn = {"brushlabels": written} if written else {}
+        tools = [(brush.name, brush.type, drawn)]
+    else:
+        tools = [
+            (brush.name, brush.type, {}),
+            (brush.labels_control, "labels", {"labels": written}),
+        ]
+    return [
+        {
+            "id": region_id,
+            "from_name": name,
+            "to_name": to_name,
+            "type": kind,
+            "original_width": size[0],
+            "original_height": size[1],
+            "image_rotation": 0,
+            "value": {"format": "rle", "rle": rle, **labels},
+            "score": round(score, 4),
+        }
+        for name, kind, labels in tools
+    ]
+
+
+def parse_result(items: object) -> tuple[Region, ...]:
+    """The regions of a result, in order; nonsense is left out.
+
+    Args:
+        items: ``result`` of an annotation, draft, prediction or request, as it was sent. Where an
+            item is repeated by the same control, the last one counts.
+    """
+    groups: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
+    anonymous = 0
+    for item in list(items)[:MAX_ITEMS] if isinstance(items, list | tuple) else ():
+        if not isinstance(item, Mapping) or not isinstance(item.get("value"), Mapping):
+            continue
+        identity, image = clean(item.get("id"))[:_MAX_ID], clean(item.get("to_name"))[:_MAX_ID]
+        if not identity:
+            anonymous += 1
+        key = (identity or f"\0{anonymous}", image)
+        groups.setdefault(key, {})[clean(item.get("from_name"))] = item
+    return tuple(
+        _region("" if identity.startswith("\0") else identity, image, list(group.values()))
+        for (identity, image), group in groups.items()
     )
-    if hook.action in _SAVED:
-        return replace(news, annotations=tuple(_saved(body, config)))
-    if hook.action in ("ANNOTATIONS_DELETED", "ANNOTATION_DELETED"):
-        ids = (number for number in hook.annotation_ids if _number(number) is not None)
-        return replace(news, gone_annotations=tuple(ids))
-    if hook.action == "TASKS_DELETED":
-        ids = (task.id for task in hook.tasks if task.id is not None)
-        return replace(news, gone_tasks=tuple(ids))
-    return replace(news, project_gone=hook.action == "PROJECT_DELETED")
+
+
+def _region(identity: str, image: str, items: list[Mapping[str, Any]]) -> Region:
+    """One region from its items. The item that drew it is the one whose type fits the geometry:
+    with "keep label selected" the page adds ghosts, such as a mask under a key point control."""
+    main = next((item for item in items if _shape(item)), items[0])
+    shape = _shape(main)
+    labels: dict[str, None] = {}
+    for item in [main, *items]:
+        # What another tool's label says on a ghost is not a label of this region.
+        if item is main or item.get("type") == "labels" or (shape and _shape(item) == shape):
+            labels.update(dict.fromkeys(_labels(item)))
+    positive, meta = main.get("is_positive"), main.get("meta")
+    return Region(
+        id=identity,
+        control=clean(main.get("from_name")),
+        image=image,
+        type=clean(main.get("type"))[:_MAX_ID],
+        shape=shape,
+        labels=tuple(labels),
+        value=main["value"],
+        width=_side(main.get("original_width")),
+        height=_side(main.get("original_height")),
+        rotation=finite_number(main.get("image_rotation")) or 0.0,
+        origin=clean(main.get("origin"))[:32],
+        positive=positive if isinstance(positive, bool) else None,
+        score=finite_number(main.get("score")),
+        meta=meta if isinstance(meta, Mapping) else {},
+    )
+
+
+def _shape(item: Mapping[str, Any]) -> Shape:
+    """What an item draws; '' where its type and its geometry do not agree."""
+    kind = item.get("type")
+    value = item["value"]
+    drawn: Shape = "other"
+    if "rle" in value or "touches" in value:
+        drawn = "brush"
+    elif "points" in value:
+        drawn = "polygon"
+    elif "radiusX" in value:
+        drawn = "ellipse"
+    elif "x" in value and "y" in value:
+        drawn = "rectangle" if "height" in value else "keypoint"
+    elif "text" in value:
+        drawn = "textarea"
+    return drawn if kind in (drawn, f"{drawn}labels") else ""
+
+
+def _labels(item: Mapping[str, Any]) -> Iterator[str]:
+    value = item["value"]
+    kind = item.get("type")
+    texts = value.get(kind) if isinstance(kind, str) and kind.endswith("labels") else None
+    for text in texts if isinstance(texts, list) else value.get("labels") or ():
+        label = clean(text).strip() if isinstance(text, str) else ""
+        if label:
+            yield label
+
+
+def _complete(region: Region) -> bool:
+    return bool(region.id and region.image and region.width and region.height)
+
+
+# -- an annotation
 
 
 def read_annotation(
     raw: object, task_id: int | None, data: object, config: LabelConfig | None
 ) -> Annotation | None:
-    """One annotation of a task with this data; None where it has no id, task or time."""
+    """One annotation of a task with this data; None where it has no id, task or time.
+
+    Args:
+        config: the project's labeling config, None if this backend cannot serve it.
+    """
     if not isinstance(raw, Mapping):
         return None
-    number, task = _number(raw.get("id")), _number(task_id)
+    number, task = whole_number(raw.get("id")), whole_number(task_id)
     updated = moment(raw.get("updated_at"))
     if number is None or task is None or updated is None:
         return None
     skipped = raw.get("was_cancelled") is True
-    result = raw.get("result")
-    items = list(result)[:MAX_ITEMS] if isinstance(result, list) and not skipped else []
-    regions, left_out = _regions(items)
     annotation = Annotation(
         id=number,
         task_id=task,
@@ -148,96 +318,96 @@ def read_annotation(
         annotator=_user(raw.get("completed_by")),
         skipped=skipped,
         ground_truth=raw.get("ground_truth") is True,
-        regions=regions,
-        addresses={name: _address(config, name, data) for name in {r.image for r in regions}},
-        left_out=left_out,
+        regions=() if skipped else _known_first(parse_result(raw.get("result")), config),
+        addresses={},
         digest="",
-    )
-    told = {**vars(annotation), "regions": [vars(region) for region in regions]}
-    for name in ("lead_time", "owner"):
-        del told[name]
-    digest = blake2b(json.dumps(told, sort_keys=True, default=str).encode(), digest_size=16)
-    return replace(
-        annotation,
-        digest=digest.hexdigest(),
         lead_time=_seconds(raw.get("lead_time")),
+        draft_created_at=moment(raw.get("draft_created_at")),
+    )
+    images = {region.image for region in annotation.masks}
+    annotation = replace(
+        annotation,
+        addresses={name: _address(config, name, data) for name in images},
         owner=_owner(raw, annotation.annotator),
     )
+    return replace(annotation, digest=_digest(annotation))
+
+
+def read_label_change(
+    hook: WebhookRequest, body: Mapping[str, Any], config: LabelConfig | None
+) -> LabelChange:
+    """What a webhook's body says about labels. ``config``: see :func:`read_annotation`."""
+    raw = body.get("project")
+    change = LabelChange(
+        hook.project,
+        label_config=hook.label_config,
+        config_at=moment(raw.get("updated_at")) if isinstance(raw, Mapping) else None,
+    )
+    if hook.action in _SAVED:
+        return replace(change, annotations=tuple(_saved(body, config)))
+    if hook.action in ("ANNOTATIONS_DELETED", "ANNOTATION_DELETED"):
+        ids = (number for number in hook.annotation_ids if whole_number(number) is not None)
+        return replace(change, gone_annotations=tuple(ids))
+    if hook.action == "TASKS_DELETED":
+        ids = (task.id for task in hook.tasks if task.id is not None)
+        return replace(change, gone_tasks=tuple(ids))
+    return replace(change, project_gone=hook.action == "PROJECT_DELETED")
 
 
 def _saved(body: Mapping[str, Any], config: LabelConfig | None) -> Iterator[Annotation]:
     """The annotations of a body with one of them and its task, or with lists of both."""
-    tasks = {task.get("id"): task for task in _objects(body.get("task"))}
+    tasks = {task_number(task.get("id")): task for task in _objects(body.get("task"))}
     for raw in _objects(body.get("annotation")):
-        named = raw.get("task")
+        named = task_number(raw.get("task"))
         task = tasks.get(named) or (next(iter(tasks.values())) if len(tasks) == 1 else {})
-        number = _number(named) or _number(task.get("id"))
+        number = named if named is not None else task_number(task.get("id"))
         annotation = read_annotation(raw, number, task.get("data"), config)
         if annotation is not None:
             yield annotation
 
 
+def _known_first(regions: tuple[Region, ...], config: LabelConfig | None) -> tuple[Region, ...]:
+    """Of several labels of a region, those that the config knows come first."""
+    brushes = [brush for image in config.images for brush in image.brushes] if config else []
+
+    def unknown(label: str) -> bool:
+        return not any(brush.label(label) for brush in brushes)
+
+    return tuple(replace(r, labels=tuple(sorted(r.labels, key=unknown))) for r in regions)
+
+
 def _objects(raw: object) -> list[Mapping[str, Any]]:
     several = raw if isinstance(raw, list) else [raw]
-    return [each for each in several if isinstance(each, Mapping)]
+    return [one for one in several if isinstance(one, Mapping)]
 
 
-def _regions(items: list[Any]) -> tuple[tuple[Region, ...], dict[str, int]]:
-    """Brush masks by what they hold, not by type alone: a click's ghost is no mask, and neither is
-    a mask's ghost under the key points. Of a region that comes twice the last one counts."""
-    found: dict[tuple[str, str], Region] = {}
-    left_out: Counter[str] = Counter()
-    for item in items:
-        value = item.get("value") if isinstance(item, Mapping) else None
-        if not isinstance(value, Mapping):
-            continue
-        if item.get("type") in _SHAPES:
-            left_out[OTHER_SHAPE] += 1
-        elif item.get("type") in _BRUSHES and "rle" in value:
-            region = _region(item, value)
-            if region is None:
-                left_out[UNREADABLE] += 1
-            elif item.get("image_rotation"):
-                left_out[ROTATED] += 1
-            else:
-                found[region.brush, region.id] = region
-    return tuple(found.values()), dict(left_out)
-
-
-def _region(item: Mapping[str, Any], value: Mapping[str, Any]) -> Region | None:
-    width, height = _side(item.get("original_width")), _side(item.get("original_height"))
-    identity = clean(item.get("id"))[:_MAX_ID]
-    image = clean(item.get("to_name"))[:_MAX_ID]
-    if width is None or height is None or not identity or not image:
-        return None
-    labels = value.get("brushlabels")
-    label = (
-        next((each for each in labels if isinstance(each, str)), "")
-        if (isinstance(labels, list))
-        else ""
-    )
-    return Region(
-        id=identity,
-        image=image,
-        brush=clean(item.get("from_name")),
-        label=clean(label),
-        origin=clean(item.get("origin"))[:32],
-        width=width,
-        height=height,
-        rle=value["rle"],
-    )
+def _digest(annotation: Annotation) -> str:
+    """Identifies what the annotation says about samples."""
+    content = {
+        name: getattr(annotation, name)
+        for name in (
+            *("id", "task_id", "updated_at", "created_at", "annotator"),
+            *("skipped", "ground_truth", "addresses", "left_out"),
+        )
+    }
+    content["regions"] = [
+        [r.id, r.control, r.image, r.labels, r.origin, r.width, r.height, r.rle]
+        for r in annotation.masks
+    ]
+    text = json.dumps(content, sort_keys=True, default=str)
+    return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _address(config: LabelConfig | None, image: str, data: object) -> str:
     if config is None or not isinstance(data, Mapping):
         return ""
-    named = next((each for each in config.images if each.name == image), None)
+    named = next((one for one in config.images if one.name == image), None)
     return clean(named.address(data)) if named is not None else ""
 
 
 def _user(raw: object) -> int | None:
     """Label Studio names a user by number or, in some answers, as an object."""
-    return _number(raw.get("id") if isinstance(raw, Mapping) else raw)
+    return whole_number(raw.get("id") if isinstance(raw, Mapping) else raw)
 
 
 def _owner(raw: Mapping[str, Any], annotator: int | None) -> str:
@@ -250,18 +420,26 @@ def _owner(raw: Mapping[str, Any], annotator: int | None) -> str:
     return name.strip()[:_MAX_OWNER] if fits else ""
 
 
-def _seconds(raw: object) -> float | None:
+# -- numbers
+
+
+def finite_number(raw: object) -> float | None:
+    """A number of JSON; None for anything else, and for what no float can hold."""
     if isinstance(raw, bool) or not isinstance(raw, int | float):
         return None
-    return float(raw) if 0 <= raw < _MAX_SECONDS else None
-
-
-def _number(raw: object) -> int | None:
-    if isinstance(raw, bool) or not isinstance(raw, int):
+    try:
+        number = float(raw)
+    except OverflowError:
         return None
-    return raw if 0 <= raw < _MAX_NUMBER else None
+    return number if math.isfinite(number) else None
+
+
+def _seconds(raw: object) -> float | None:
+    number = finite_number(raw)
+    return number if number is not None and 0 <= number < _MAX_SECONDS else None
 
 
 def _side(raw: object) -> int | None:
-    number = _number(raw)
+    """Pixels; some scripts write 320.0."""
+    number = whole_number(raw)
     return number if number is not None and 0 < number <= _MAX_SIDE else None

@@ -1,6 +1,6 @@
-"""What a project's labeling config asks for: which control gets the mask, which one is a click.
+"""A project's labeling config: which control gets the mask, which one is a click.
 
-Names are the admin's to choose, so all is found from tags, attributes and links between them.
+Admins choose the names, so everything is found by tags, attributes and the links between them.
 The config comes over the network: it is parsed without entities and without a document type.
 """
 
@@ -30,30 +30,33 @@ _PHRASE_NAMES = ("phrase", "prompt", "text_prompt")
 class Label:
     """A class of the project. Results carry the alias where there is one, else the value."""
 
-    value: str
+    value: str  # without surrounding blanks, as the alias is
     alias: str = ""
+    verbatim: str = ""  # alias or value with the blanks that the config has around it; '' if none
 
     @property
     def written(self) -> str:
         """How Label Studio writes this label into a result."""
-        return self.alias or self.value
+        return self.verbatim or self.alias or self.value
 
     def named(self, text: str) -> bool:
-        """Whether a result's text means this label."""
+        """Whether a result's text means this label; surrounding blanks do not count."""
+        text = text.strip()
         return text in (self.value, self.alias) and bool(text)
 
 
 @dataclass(frozen=True)
 class BrushControl:
-    """Takes the mask. ``labels`` is empty for a plain ``<Brush>``, which has no classes."""
+    """Takes the mask. ``labels`` is empty for a plain ``<Brush>`` without ``<Labels>``."""
 
     name: str
     labels: tuple[Label, ...]
+    labels_control: str = ""  # the <Labels> that name a plain <Brush>; they are items of their own
 
     @property
     def type(self) -> str:
         """The result's type and the key of its labels: ``brushlabels`` or ``brush``."""
-        return "brushlabels" if self.labels else "brush"
+        return "brushlabels" if self.labels and not self.labels_control else "brush"
 
     def label(self, text: str | None) -> Label | None:
         """The label that a result's text means."""
@@ -62,12 +65,12 @@ class BrushControl:
 
 @dataclass(frozen=True)
 class ClickLabel:
-    """A key point label: the class it clicks for, or the wish to refine the last object."""
+    """A key point label: a class, or a label that refines the last object."""
 
     label: Label
     role: Role
-    brush: str = ""  # name of the brush control that its mask goes to; '' for refine labels
-    brush_label: Label | None = None  # None: plain brush, or a label with no counterpart
+    brush: str = ""  # name of the brush control that gets its mask; '' for refine labels
+    brush_label: Label | None = None  # None: plain brush, or a label without counterpart
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class ClickControl:
     name: str
     labels: tuple[ClickLabel, ...]
     smart: bool
+    type: Literal["keypointlabels", "keypoint"] = "keypointlabels"
 
     def label(self, text: str | None) -> ClickLabel | None:
         """The click label that a result's text means."""
@@ -91,9 +95,9 @@ class ImageControls:
     value: str  # the tag's value as written: "$image" or an address
     brushes: tuple[BrushControl, ...]
     clicks: tuple[ClickControl, ...]
-    phrase: str = ""  # name of the text area that is the phrase; '' where there is none
-    status: str = ""  # name of the text area that is the status line; '' where there is none
-    phrase_key: str = DEFAULT_PHRASE_KEY  # where a task's data holds a phrase for the batch
+    phrase: str = ""  # name of the text area for the phrase; '' if there is none
+    status: str = ""  # name of the text area for the status line; '' if there is none
+    phrase_key: str = DEFAULT_PHRASE_KEY  # key of a task's data with a phrase for the batch
 
     @property
     def data_key(self) -> str:
@@ -119,14 +123,14 @@ class ImageControls:
         return next((control for control in self.clicks if control.name == name), None)
 
     def address(self, data: Mapping[str, Any]) -> str:
-        """The picture's address in a task's data; '' where the task has none."""
+        """The picture's address in a task's data; '' if the task has none."""
         if not self.data_key:
             return self.value
         found = data.get(self.data_key)
         return found if isinstance(found, str) else ""
 
     def batch_phrase(self, data: Mapping[str, Any]) -> str:
-        """The phrase that a task's data brings along; '' where it brings none."""
+        """The phrase in a task's data; '' if there is none."""
         found = data.get(self.phrase_key)
         if isinstance(found, list):
             found = next((part for part in found if isinstance(part, str)), "")
@@ -138,13 +142,13 @@ class LabelConfig:
     """A labeling config that this backend can work with."""
 
     images: tuple[ImageControls, ...]
-    warnings: tuple[str, ...] = ()  # for the doctor: it works, but not as well as it could
+    warnings: tuple[str, ...] = ()  # shown by ``phraseclick doctor``
 
     @classmethod
     def parse(
         cls, xml: str, *, add_label: str = ADD_LABEL, remove_label: str = REMOVE_LABEL
     ) -> "LabelConfig":
-        """Read a config; the same text is read once. Raises LabelConfigError with a sentence."""
+        """Read a config, with a cache. Raises LabelConfigError."""
         return _parse(xml, add_label, remove_label)
 
     def image_of(self, control: object, to_name: object = None) -> ImageControls | None:
@@ -203,7 +207,7 @@ def _image(
     if not status:
         warnings.append(
             f"The image '{name}' has no text area 'status': annotators see no message, "
-            "not even when something fails."
+            "not even if something fails."
         )
     return ImageControls(name, value, brushes, clicks, phrase, status, phrase_key)
 
@@ -221,9 +225,11 @@ def _check_brush_targets(tags: list[Element], pictures: Mapping[str, Element]) -
 
 def _brushes(mine: list[Element], warnings: list[str]) -> tuple[BrushControl, ...]:
     brushes = []
+    shared = _shared_labels(mine)
     for tag in mine:
         if tag.tag == "Brush":
-            brushes.append(BrushControl(tag.get("name", ""), ()))
+            labels_control, labels = shared
+            brushes.append(BrushControl(tag.get("name", ""), labels, labels_control))
         elif tag.tag == "BrushLabels":
             labels = _labels(tag)
             if labels:
@@ -251,9 +257,25 @@ def _clicks(
             warnings.append(
                 f"The key points '{name}' lack smart=\"true\": clicking sends no request."
             )
-        labels = _labels(tag) if tag.tag == "KeyPointLabels" else ()
-        controls.append(ClickControl(name, _click_labels(labels, brushes, refine, warnings), smart))
+        labelled = tag.tag == "KeyPointLabels"
+        labels = _labels(tag) if labelled else _shared_labels(mine)[1]
+        controls.append(
+            ClickControl(
+                name,
+                _click_labels(labels, brushes, refine, warnings),
+                smart,
+                "keypointlabels" if labelled else "keypoint",
+            )
+        )
     return tuple(controls)
+
+
+def _shared_labels(mine: list[Element]) -> tuple[str, tuple[Label, ...]]:
+    """The ``<Labels>`` control that names the regions of plain tools, and its labels."""
+    for tag in mine:
+        if tag.tag == "Labels" and (labels := _labels(tag)):
+            return tag.get("name", ""), labels
+    return "", ()
 
 
 def _click_labels(
@@ -292,7 +314,7 @@ def _click_labels(
 def _counterpart(
     label: Label, classes: list[tuple[BrushControl, Label]]
 ) -> tuple[BrushControl, Label] | None:
-    """The brush label that a key point label means: by value, by alias, then whatever the case."""
+    """The brush label that a key point label means: by value, by alias, then ignoring case."""
     ways = (
         lambda other: other.value == label.value,
         lambda other: bool(other.alias) and other.alias in (label.alias, label.value),
@@ -315,7 +337,7 @@ def _role(label: Label, refine: tuple[str, str]) -> Role:
 
 
 def _status(mine: list[Element]) -> str:
-    """The text area of that name, else one that nobody can write into."""
+    """The text area of that name, else one that is not editable."""
     areas = [tag for tag in mine if tag.tag == "TextArea"]
     for tag in areas:
         if tag.get("name", "").casefold() in _STATUS_NAMES:
@@ -327,7 +349,7 @@ def _status(mine: list[Element]) -> str:
 
 
 def _phrase(mine: list[Element], status: str, warnings: list[str]) -> tuple[str, str]:
-    """The text area named so, else the only one that asks for predictions and is not the status."""
+    """The text area of that name, else the only one that is smart and is not the status line."""
     areas = [
         tag
         for tag in mine
@@ -352,12 +374,16 @@ def _phrase(mine: list[Element], status: str, warnings: list[str]) -> tuple[str,
 
 
 def _labels(tag: Element) -> tuple[Label, ...]:
-    """The labels of a control, each once, those without a value left out."""
+    """The labels of a control, each once; those without a value are left out."""
     found: dict[str, Label] = {}
     for child in tag.iter("Label"):
-        value = child.get("value", "").strip()
-        if value:
-            found.setdefault(value, Label(value, child.get("alias", "").strip()))
+        value, alias = child.get("value", ""), child.get("alias", "")
+        written = alias if alias.strip() else value
+        if value.strip():
+            label = Label(
+                value.strip(), alias.strip(), written if written != written.strip() else ""
+            )
+            found.setdefault(label.value, label)
     return tuple(found.values())
 
 
@@ -396,7 +422,7 @@ def _tree(xml: str) -> Element:
     parser.EndElementHandler = end
     parser.StartDoctypeDeclHandler = doctype
     try:
-        # The declared encoding is of no matter: this is text already.
+        # This is text already, so the declared encoding does not matter.
         parser.Parse(re.sub(r"^\s*<\?xml[^>]*\?>", "", xml).encode("utf-8", "replace"), True)
         return builder.close()
     except (ExpatError, AssertionError, ValueError) as error:

@@ -1,9 +1,8 @@
-"""What Label Studio posts, read at the edge: pydantic models turned into frozen dataclasses.
+"""Requests of Label Studio, validated with pydantic and turned into frozen dataclasses.
 
-Label Studio's requests differ by version and grow fields at will, so unknown fields pass unseen and
-the parts with masks (drafts, annotations, predictions) are never walked by a validator: a task with
-forty accepted masks must not make a click slower. What a context means (click, phrase, ghost) needs
-the labeling config and is read in ``memory/interaction.py``.
+Requests differ by version of Label Studio and gain fields over time, so unknown fields are ignored.
+The parts with masks (drafts, annotations, predictions) are not validated here: a task with forty
+accepted masks must not make a click slower. ``annotations`` reads them.
 """
 
 import json
@@ -11,19 +10,25 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
+from hashlib import blake2b
 from typing import Annotated, Any, TypeVar
 
+import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from backend.errors import RequestError
+from backend.errors import NotJsonError, RequestError
 
-# A page cannot hold more regions than this and stay usable; a context beyond it is no annotator's.
+# A page with more regions than this is unusable, so no annotator sends more.
 MAX_ITEMS = 5_000
 # "Retrieve predictions" sends 100 tasks at once by default, some installations a few hundred.
 MAX_TASKS = 10_000
 MAX_CONFIG_CHARACTERS = 1_000_000
 
 _PROJECT = re.compile(r"(\d{1,18})(?:\.(\d{1,18}))?")
+# Numbers in the database are signed, of 64 bits. Label Studio's own ids stay far below half of it.
+_MAX_NUMBER = 2**63
+_DERIVED = 2**62
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Project:
 
     @property
     def key(self) -> str:
-        """The name of the project in the backend's database."""
+        """The project's key in the backend's database."""
         return f"{self.id}.{self.created}" if self.created else str(self.id)
 
     @classmethod
@@ -53,24 +58,34 @@ class Project:
         return cls(int(match[1]), match[2] or "")
 
     def may_be(self, key: str) -> bool:
-        """Whether this is the project with that key, as far as is told: a script that knows the
-        number alone may mean any of that number."""
+        """Whether this can be the project with that key. A script that knows only the number may
+        mean any project of that number."""
         return key == self.key or (not self.created and number_of(key) == self.id)
 
 
 def number_of(key: str) -> int:
-    """Of a project's key: its number in Label Studio, by which people know it."""
+    """The project's number in Label Studio, which people know it by, from its key."""
     return int(key.partition(".")[0])
 
 
 @dataclass(frozen=True)
 class Task:
-    """One task: its data, and what is saved on it so far, unread."""
+    """One task: its data, and what is saved on it so far, not parsed yet."""
 
-    id: int | None
+    id: int | None  # Label Studio's; None for a script's task without a number
     data: Mapping[str, Any]
     drafts: Sequence[Any] = ()
     annotations: Sequence[Any] = ()
+    name: str = ""  # the id as sent, if it is no number
+
+    @cached_property
+    def key(self) -> int:
+        """The number that the task's memory is kept under: its id, or one derived from the id's
+        text or the task's data, so that two tasks without a number never share a memory."""
+        if self.id is not None:
+            return self.id
+        text = self.name or json.dumps(self.data, sort_keys=True, default=str)
+        return _DERIVED | int.from_bytes(blake2b(text.encode(), digest_size=7).digest(), "big")
 
 
 @dataclass(frozen=True)
@@ -86,18 +101,18 @@ class SetupRequest:
 
 @dataclass(frozen=True)
 class PredictRequest:
-    """``POST /predict``: one task and what was clicked or typed, or many tasks and no context."""
+    """``POST /predict``: one task with clicks or a phrase, or many tasks without a context."""
 
     project: Project
     tasks: tuple[Task, ...]
     label_config: str
-    interactive: bool  # False where the context is null: a batch, or the opening of a task
+    interactive: bool  # False if the context is null: a batch, or a task that was opened
     context: tuple[Mapping[str, Any], ...] = ()
-    probe: bool = False  # a check by connect or doctor: answered, but neither kept nor counted
+    probe: bool = False  # a check by connect or doctor: answered, but not remembered or counted
 
     @property
     def empty(self) -> bool:
-        """Interactive, but with nothing in it: Label Studio asks so on submit."""
+        """Interactive, but with nothing in it: Label Studio sends this on submit."""
         return self.interactive and not self.context
 
 
@@ -107,10 +122,8 @@ class WebhookRequest:
 
     action: str
     project: Project
-    annotation: Mapping[str, Any] | None
-    task: Task | None
     tasks: tuple[Task, ...]
-    annotation_ids: tuple[int, ...]  # those deleted, or the one at hand
+    annotation_ids: tuple[int, ...]  # those deleted, or the saved one
     label_config: str
     title: str = ""
 
@@ -159,8 +172,6 @@ def parse_webhook(body: object) -> WebhookRequest:
     return WebhookRequest(
         action=hook.action,
         project=Project.read(project),
-        annotation=annotation,
-        task=read_task(hook.task) if isinstance(hook.task, Mapping) else None,
         tasks=tuple(read_task(t) for t in hook.tasks or () if isinstance(t, Mapping)),
         annotation_ids=tuple(i for i in ids if isinstance(i, int) and not isinstance(i, bool)),
         label_config=config if isinstance(config, str) else "",
@@ -169,22 +180,59 @@ def parse_webhook(body: object) -> WebhookRequest:
 
 
 def read_task(raw: object) -> Task:
-    """One task as Label Studio serializes it, or as a bare ``{"data": …}`` of a script."""
+    """One task as Label Studio serializes it, or a script's ``{"data": …}``."""
     if not isinstance(raw, Mapping):
         raise RequestError("A task of the request is not an object.")
     data = raw.get("data")
-    number = raw.get("id")
+    number = task_number(raw.get("id"))
     drafts, annotations = raw.get("drafts"), raw.get("annotations")
     return Task(
-        id=number if _is_id(number) else None,
+        id=number,
         data=data if isinstance(data, Mapping) else {},
         drafts=drafts if isinstance(drafts, list) else (),
         annotations=annotations if isinstance(annotations, list) else (),
+        name="" if number is not None or raw.get("id") is None else clean(str(raw["id"])),
     )
 
 
+def parse_json(body: bytes) -> Any:
+    """The body of a request. Raises NotJsonError.
+
+    JavaScript can cut an emoji in half. The rest is a lone surrogate, which orjson refuses and no
+    database takes; it becomes "?" here.
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        if b"\\ud" in body.lower():
+            try:
+                text = json.dumps(json.loads(body), ensure_ascii=False)
+                return orjson.loads(text.encode("utf-8", "replace"))
+            except (ValueError, RecursionError):
+                pass  # not JSON in other ways too: orjson's message says where
+        raise NotJsonError(
+            f"The request's body is not JSON ({error.msg} at character {error.pos})."
+        ) from None
+
+
+def whole_number(raw: object) -> int | None:
+    """A number from 0 that the database takes, also written as 320.0; None for anything else."""
+    if isinstance(raw, float) and raw.is_integer():
+        raw = int(raw)
+    if isinstance(raw, bool) or not isinstance(raw, int):
+        return None
+    return raw if 0 <= raw < _MAX_NUMBER else None
+
+
+def task_number(raw: object) -> int | None:
+    """A task's id in Label Studio, which some scripts send as text; None if it is no number."""
+    if isinstance(raw, str) and raw.isascii() and raw.strip().isdigit() and len(raw) < 20:
+        raw = int(raw)
+    return whole_number(raw)
+
+
 def moment(raw: object) -> datetime | None:
-    """An ISO time of Label Studio as an aware UTC datetime; None where it is none."""
+    """An ISO time of Label Studio as an aware UTC datetime; None if it is none."""
     if not isinstance(raw, str) or len(raw) > 40:
         return None
     try:
@@ -198,7 +246,7 @@ def moment(raw: object) -> datetime | None:
 
 
 def clean(raw: object) -> str:
-    """Text that every database takes: no NUL, no half of a surrogate pair."""
+    """Text that every database takes: without NUL and lone surrogates; '' for other things."""
     if isinstance(raw, int) and not isinstance(raw, bool):
         raw = str(raw) if abs(raw) < 10**30 else ""
     if not isinstance(raw, str):
@@ -206,12 +254,8 @@ def clean(raw: object) -> str:
     return raw.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
 
 
-def _is_id(raw: object) -> bool:
-    return isinstance(raw, int) and not isinstance(raw, bool) and 0 <= raw < 2**63
-
-
 def _context(raw: object) -> tuple[Mapping[str, Any], ...]:
-    """The items of ``context.result``. Anything that is no object among them is left out."""
+    """The items of ``context.result``; those that are no objects are left out."""
     if raw is None:
         return ()
     if isinstance(raw, str):
@@ -257,7 +301,7 @@ class _Body(BaseModel):
 
 class _Setup(_Body):
     project: Any = None
-    # Pydantic owns the name "schema"; the field is the labeling config all the same.
+    # The labeling config. Pydantic reserves the name "schema".
     schema_: _Text = ""
     label_config: _Text = ""
     hostname: _Text = ""
@@ -279,7 +323,6 @@ class _Webhook(_Body):
     project: Any = None
     annotation: Any = None
     annotations: Any = None
-    task: Any = None
     tasks: Annotated[
         list[Any] | None, BeforeValidator(lambda raw: raw if isinstance(raw, list) else None)
     ] = None

@@ -22,11 +22,12 @@ def trial_prompt(image: ImageControls) -> dict[str, Any] | None:
         value: dict[str, Any] = {"x": 50.0, "y": 50.0, "width": 0.3}
         objects = [label.label for label in control.labels if label.role == "object"]
         if objects:
-            value["keypointlabels"] = [objects[0].written]
+            key = "keypointlabels" if control.type == "keypointlabels" else "labels"
+            value[key] = [objects[0].written]
         return {
             **common,
             "from_name": control.name,
-            "type": "keypointlabels" if objects else "keypoint",
+            "type": control.type if objects else "keypoint",
             "is_positive": True,
             # Of no weight: the backend measures the picture itself.
             "original_width": 100,

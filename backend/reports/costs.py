@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Table, delete, exists, func, insert, or_, sel
 from backend.db import sample_tables
 from backend.db.engine import Database, insert_of
 from backend.db.models.core import EventRow, TargetRow
-from backend.label_studio.annotations import News
+from backend.label_studio.annotations import LabelChange
 from backend.reports.compute_cost import Drawing, costs, draw, living, served_masks, times
 
 _log = logging.getLogger(__name__)
@@ -38,13 +38,13 @@ class Costs:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def take_in(self, news: News) -> None:
+    def take_in(self, change: LabelChange) -> None:
         """Draw the tasks that a webhook told of. A failure is logged: ``catch_up`` mends it."""
         try:
-            for key, task in sorted(self._concerned(news)):
+            for key, task in sorted(self._concerned(change)):
                 self.draw(key, task)
         except Exception:  # the labels are taken in, and must not be taken in again for this
-            _log.exception("Costs of project %s could not be drawn yet", news.project.key)
+            _log.exception("Costs of project %s could not be drawn yet", change.project.key)
 
     def draw(self, project: str, task: int, now: datetime | None = None) -> None:
         """Bring a task's rows up to date. Does nothing where they are."""
@@ -111,19 +111,19 @@ class Costs:
             if len(numbers) < _DROPPED_AT_ONCE:
                 return dropped
 
-    def _concerned(self, news: News) -> set[Place]:
+    def _concerned(self, change: LabelChange) -> set[Place]:
         """The tasks that a webhook changed something in."""
-        key = news.project.key
-        found = {(key, annotation.task_id) for annotation in news.annotations}
-        found |= {(key, task) for task in news.gone_tasks}
-        if news.gone_annotations:
+        key = change.project.key
+        found = {(key, annotation.task_id) for annotation in change.annotations}
+        found |= {(key, task) for task in change.gone_tasks}
+        if change.gone_annotations:
             query = select(costs.c.task_id).where(
-                costs.c.project == key, costs.c.annotation_id.in_(news.gone_annotations)
+                costs.c.project == key, costs.c.annotation_id.in_(change.gone_annotations)
             )
             with self._database.read() as connection:
                 found |= {(key, task) for task in connection.execute(query.distinct()).scalars()}
-        if news.project_gone:
-            found |= {place for place in self.outdated() if news.project.may_be(place[0])}
+        if change.project_gone:
+            found |= {place for place in self.outdated() if change.project.may_be(place[0])}
         return found
 
 

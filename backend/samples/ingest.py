@@ -17,7 +17,7 @@ from backend.db import sample_tables
 from backend.db.engine import Database, insert_of
 from backend.db.models.core import ProjectRow
 from backend.db.packed_mask import PackedMask
-from backend.label_studio.annotations import Annotation, News, Region
+from backend.label_studio.annotations import Annotation, LabelChange, Region
 from backend.label_studio.payloads import Project
 from backend.reports import annotation_metadata as making
 from backend.samples import tombstones
@@ -42,22 +42,22 @@ class SampleStore:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def settle(self, news: News, now: datetime | None = None) -> None:
+    def settle(self, change: LabelChange, now: datetime | None = None) -> None:
         """Take in what a webhook said."""
         now = now or datetime.now(UTC)
-        made = self._make(news.project, news.annotations, None)
+        made = self._make(change.project, change.annotations, None)
         with self.database.write() as connection:
-            for key in self._keys(connection, news):
+            for key in self._keys(connection, change):
                 sample_tables.lock(connection, key)
-                if news.project_gone:
+                if change.project_gone:
                     tombstones.bury_project(connection, key, now)
                     continue
-                _note_config(connection, key, news.label_config, news.config_at)
-                for annotation in news.annotations:
+                _note_config(connection, key, change.label_config, change.config_at)
+                for annotation in change.annotations:
                     _take(connection, key, annotation, made.get(annotation.id), None, now)
-                for task_id in news.gone_tasks:
+                for task_id in change.gone_tasks:
                     tombstones.bury_task(connection, key, task_id, now)
-                tombstones.bury(connection, key, news.gone_annotations, now)
+                tombstones.bury(connection, key, change.gone_annotations, now)
 
     def told(
         self,
@@ -137,7 +137,7 @@ class SampleStore:
                 row = _row(connection, project.key, annotation.id)
             if not _newer(annotation, asked_at, row) or _same(annotation, row):
                 continue
-            regions, left_out = annotation.drawn()
+            regions, left_out = annotation.decode_masks()
             masks = {region.id: mask for region, mask, _ in regions}
             with self.database.read() as connection:
                 prompts = prompts_of(connection, project, annotation.task_id, annotation.id, masks)
@@ -145,12 +145,12 @@ class SampleStore:
         return made
 
     @staticmethod
-    def _keys(connection: Connection, news: News) -> list[str]:
+    def _keys(connection: Connection, change: LabelChange) -> list[str]:
         """The project's key. A deleted project is named by its number alone, which must be that of
         one connected project: on two Label Studios there can be two of them."""
-        if not news.project_gone or news.project.created:
-            return [news.project.key]
-        query = select(ProjectRow.key).where(ProjectRow.project_id == news.project.id)
+        if not change.project_gone or change.project.created:
+            return [change.project.key]
+        query = select(ProjectRow.key).where(ProjectRow.project_id == change.project.id)
         known = list(connection.execute(query).scalars())
         return known if len(known) == 1 else []
 
@@ -257,7 +257,7 @@ def _write_samples(connection: Connection, key: str, annotation: Annotation, mad
             "number": number,
             "region_id": region.id,
             "image": region.image,
-            "brush": region.brush,
+            "brush": region.control,
             "label": region.label,
             "origin": region.origin,
             "phrase": prompts.phrase,

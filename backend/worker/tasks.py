@@ -7,8 +7,6 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-import orjson
-
 from backend.db.engine import Database
 from backend.errors import LabelConfigError
 from backend.images.loader import Pictures
@@ -18,10 +16,10 @@ from backend.jobs.lease import Leases
 from backend.jobs.queue import Jobs
 from backend.jobs.records import SCORING, TRAINING, Job, Trigger
 from backend.jobs.scheduler import Clockwork
-from backend.label_studio.annotations import read_news
+from backend.label_studio.annotations import LabelChange, read_label_change
 from backend.label_studio.client import LabelStudioHosts
 from backend.label_studio.config import LabelConfig
-from backend.label_studio.payloads import WebhookRequest, parse_webhook
+from backend.label_studio.payloads import WebhookRequest, parse_json, parse_webhook
 from backend.label_studio.projects import Projects
 from backend.learning import gate_pictures, work_dir
 from backend.registry.label_studio_sync import Announcer
@@ -36,7 +34,6 @@ from backend.worker.deliveries import Deliveries, Stored
 
 _log = logging.getLogger(__name__)
 
-_SAVED = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED")
 _DELETED = ("ANNOTATIONS_DELETED", "ANNOTATION_DELETED")
 # Ends before the next tick of the clock brings the same task again.
 _LOOK_S = 45.0
@@ -120,7 +117,7 @@ class Upkeep:
         )
 
     def _take_in(self, delivery: Stored) -> None:
-        body = orjson.loads(delivery.body)
+        body = parse_json(delivery.body)
         hook = parse_webhook(body)
         try:
             config = self._config(hook.label_config)
@@ -132,10 +129,10 @@ class Upkeep:
             self._projects.call(hook.project, hook.title)
         if hook.action == "START_TRAINING":
             self._train(hook.project.key, delivery.id)
-        news = read_news(hook, body, config)
-        self._samples.settle(news)
-        self._remember(hook, config)
-        self._costs.take_in(news)
+        change = read_label_change(hook, body, config)
+        self._samples.settle(change)
+        self._remember(hook, change, config)
+        self._costs.take_in(change)
         if hook.action == "TASKS_CREATED" and config is not None:
             # An import comes in many pieces: one job scores them all.
             quiet = timedelta(seconds=self._settings.learn_debounce_s)
@@ -160,10 +157,11 @@ class Upkeep:
                 request={"delivery": delivery},
             )
 
-    def _remember(self, hook: WebhookRequest, config: LabelConfig | None) -> None:
+    def _remember(
+        self, hook: WebhookRequest, change: LabelChange, config: LabelConfig | None
+    ) -> None:
         if hook.action in _DELETED:
             self._memory.deleted(hook.project, hook.annotation_ids)
-        elif config is None:
-            return
-        elif hook.action in _SAVED and hook.annotation is not None and hook.task is not None:
-            self._memory.settle(hook.project, hook.task.id or 0, hook.annotation, config)
+        elif config is not None:
+            for annotation in change.annotations:
+                self._memory.settle(hook.project, annotation.task_id, annotation, config)

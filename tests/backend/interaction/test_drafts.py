@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from backend.db.models.core import EventRow, TargetRow
+from backend.label_studio.annotations import read_annotation
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.payloads import Project
 
@@ -251,7 +252,9 @@ def test_a_webhook_settles_like_a_request(open_page, database):
         "draft_created_at": created,
     }
     config = LabelConfig.parse(page.config)
-    page.memory.settle(Project.read(page.project), page.task, annotation, config)
+    saved = read_annotation(annotation, page.task, {}, config)
+    assert saved is not None
+    page.memory.settle(Project.read(page.project), page.task, saved, config)
     assert states(database) == ["submitted"]
     page.memory.deleted(Project.read(page.project), [7])
     assert states(database) == ["gone"]
@@ -261,7 +264,9 @@ def test_a_webhook_settles_like_a_request(open_page, database):
 def test_a_webhook_about_a_task_that_nobody_clicked_on_writes_nothing(open_page, database):
     page = open_page()
     annotation = {"id": 7, "result": [], "updated_at": "2026-11-22T13:00:00Z"}
-    page.memory.settle(Project(6), 1, annotation, LabelConfig.parse(page.config))
+    saved = read_annotation(annotation, 1, {}, None)
+    assert saved is not None
+    page.memory.settle(Project(6), 1, saved, LabelConfig.parse(page.config))
     assert kinds(database) == []
 
 

@@ -9,13 +9,14 @@ from backend.label_studio import rle
 from backend.label_studio.annotations import (
     EMPTY,
     OTHER_SHAPE,
-    ROTATED,
     UNREADABLE,
     Annotation,
+    brush_items,
+    parse_result,
     read_annotation,
-    read_news,
+    read_label_change,
 )
-from backend.label_studio.config import LabelConfig
+from backend.label_studio.config import BrushControl, Label, LabelConfig
 from backend.label_studio.payloads import parse_webhook
 from tests.backend.samples.studio import CONFIG, START, Studio, region, square
 
@@ -24,7 +25,7 @@ PICTURE = "/data/upload/1/5c0f86f3-up1.png"
 
 def read(body: dict[str, Any]) -> Any:
     hook = parse_webhook(body)
-    return read_news(hook, body, LabelConfig.parse(hook.label_config))
+    return read_label_change(hook, body, LabelConfig.parse(hook.label_config))
 
 
 def the_one(result: list[Any], **changes: Any) -> Annotation:
@@ -35,15 +36,15 @@ def the_one(result: list[Any], **changes: Any) -> Annotation:
 
 
 def test_a_recorded_annotation_is_read_whole(page: Any) -> None:
-    news = read(page.recorded("webhook_ANNOTATION_CREATED_api"))
+    change = read(page.recorded("webhook_ANNOTATION_CREATED_api"))
 
-    (annotation,) = news.annotations
-    assert news.project.key == "1.1795380093"
+    (annotation,) = change.annotations
+    assert change.project.key == "1.1795380093"
     assert (annotation.id, annotation.task_id, annotation.annotator) == (1, 1, 1)
     assert annotation.updated_at.isoformat() == "2026-11-22T20:43:59.884801+00:00"
     assert annotation.addresses == {"image": PICTURE}
-    ((one, mask, area),), left_out = annotation.drawn()
-    assert (one.id, one.label, one.brush) == ("e80239091", "Cat", "brush")
+    ((one, mask, area),), left_out = annotation.decode_masks()
+    assert (one.id, one.label, one.control) == ("e80239091", "Cat", "brush")
     assert (mask.width, mask.height) == (400, 300)
     assert area == mask.unpack().sum() > 0
     assert left_out == {}
@@ -52,7 +53,7 @@ def test_a_recorded_annotation_is_read_whole(page: Any) -> None:
 def test_clicks_and_phrase_are_no_regions_and_a_box_is_left_out(page: Any) -> None:
     (annotation,) = read(page.recorded("webhook_ANNOTATION_CREATED_ui")).annotations
 
-    assert annotation.regions == ()
+    assert annotation.masks == ()
     assert annotation.left_out == {OTHER_SHAPE: 1}
 
 
@@ -67,10 +68,10 @@ def test_recorded_updates_and_deletions(page: Any) -> None:
 
 @pytest.mark.parametrize("name", ["PROJECT_UPDATED", "START_TRAINING", "TASKS_CREATED"])
 def test_other_recorded_events_bring_no_label(page: Any, name: str) -> None:
-    news = read(page.recorded(f"webhook_{name}"))
+    change = read(page.recorded(f"webhook_{name}"))
 
-    assert (news.annotations, news.gone_annotations, news.gone_tasks) == ((), (), ())
-    assert not news.project_gone
+    assert (change.annotations, change.gone_annotations, change.gone_tasks) == ((), (), ())
+    assert not change.project_gone
 
 
 def test_lists_of_annotations_find_their_tasks() -> None:
@@ -99,9 +100,8 @@ def test_what_is_left_out_is_counted_by_its_reason() -> None:
         [
             region("a"),
             region("e", np.zeros((48, 64), dtype=bool)),
-            {**region("t"), "image_rotation": 90},
             polygon,
-            {**polygon, "type": "rectangle"},
+            {**polygon, "id": "q", "type": "rectangle"},
             ghost_click,
             ghost_mask,
             broken,
@@ -110,17 +110,17 @@ def test_what_is_left_out_is_counted_by_its_reason() -> None:
             {"type": "relation", "from_id": "a", "to_id": "e"},
         ]
     )
-    drawn, left_out = annotation.drawn()
+    decoded, left_out = annotation.decode_masks()
 
-    assert [one.id for one, _, _ in drawn] == ["a"]
-    assert left_out == {EMPTY: 1, ROTATED: 1, OTHER_SHAPE: 2, UNREADABLE: 2}
+    assert [one.id for one, _, _ in decoded] == ["a"]
+    assert left_out == {EMPTY: 1, OTHER_SHAPE: 2, UNREADABLE: 2}
 
 
 def test_a_skipped_annotation_has_no_regions() -> None:
     annotation = the_one([region()], was_cancelled=True)
 
     assert annotation.skipped
-    assert annotation.drawn() == ([], {})
+    assert annotation.decode_masks() == ([], {})
 
 
 def test_of_a_region_that_comes_twice_the_last_one_counts() -> None:
@@ -157,7 +157,7 @@ def test_numbers_of_any_size_and_half_results_do_no_harm() -> None:
     annotation = the_one([huge, {"value": None}, 3], completed_by={"id": 12})
 
     assert annotation.annotator == 12
-    assert annotation.drawn() == ([], {UNREADABLE: 1})
+    assert annotation.decode_masks() == ([], {UNREADABLE: 1})
 
 
 def test_the_digest_names_what_is_said_and_nothing_else() -> None:
@@ -173,3 +173,91 @@ def test_a_webhook_and_the_api_say_the_same_of_one_annotation() -> None:
     other = rle.decode(rle.encode(mask), 64, 48)
 
     assert the_one([region("a", mask)]).digest == the_one([region("a", other)]).digest
+
+
+# -- regions as the page means them
+
+
+def test_a_turned_page_gives_the_mask_of_the_upright_picture() -> None:
+    """Label Studio notes how the page was turned; masks are always those of the upright picture."""
+    upright, turned = the_one([region()]), the_one([{**region(), "image_rotation": 90}])
+
+    assert turned.decode_masks() == ([(turned.masks[0], *upright.decode_masks()[0][0][1:])], {})
+    assert turned.masks[0].rotation == 90
+    assert turned.digest == upright.digest
+
+
+def two_items(label: str = "Cat") -> list[Any]:
+    """A mask of a plain <Brush> and its <Labels>, as the page writes them."""
+    mask = {key: value for key, value in region()["value"].items() if key != "brushlabels"}
+    drawn = {**region(), "type": "brush", "from_name": "mask", "value": mask}
+    named = {**drawn, "type": "labels", "from_name": "tag", "value": {**mask, "labels": [label]}}
+    return [drawn, named]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_label_may_stand_in_a_second_item_of_the_region(order: int) -> None:
+    annotation = the_one(two_items()[::order])
+
+    (one,) = annotation.masks
+    assert (one.control, one.type, one.labels) == ("mask", "brush", ("Cat",))
+
+
+def test_a_mask_is_written_as_it_is_read_with_its_label_in_a_second_item() -> None:
+    items = brush_items(
+        "r1",
+        brush=BrushControl("mask", (Label("Cat"),), labels_control="tag"),
+        to_name="image",
+        label=Label("Cat"),
+        rle=region()["value"]["rle"],
+        size=(64, 48),
+        score=0.5,
+    )
+
+    assert [(item["from_name"], item["type"]) for item in items] == [
+        ("mask", "brush"),
+        ("tag", "labels"),
+    ]
+    (one,) = parse_result(items)
+    assert (one.label, one.rle) == ("Cat", region()["value"]["rle"])
+
+
+def test_what_a_ghost_is_labelled_does_not_label_the_region() -> None:
+    """With "keep label selected" the page adds each region under the other tool, too."""
+    ghost = {**region(), "type": "keypointlabels", "from_name": "kp"}
+    ghost["value"] = {"rle": ghost["value"]["rle"], "keypointlabels": ["Dog"]}
+
+    (one,) = parse_result([ghost, region()])
+    assert (one.control, one.labels) == ("brush", ("Cat",))
+
+
+def test_a_region_may_have_several_labels_and_the_first_known_one_counts() -> None:
+    several = region()
+    several["value"]["brushlabels"] = ["Blurred", " d ", "Cat", "Cat", "", None]
+
+    (one,) = the_one([several]).masks
+    assert parse_result([several])[0].labels == ("Blurred", "d", "Cat")
+    assert one.labels == ("d", "Cat", "Blurred")
+
+
+def test_labels_of_two_controls_are_one_region_with_both() -> None:
+    second = {**region(label="Wet"), "from_name": "state"}
+
+    (one,) = the_one([region(), second]).masks
+    assert (one.control, one.labels) == ("brush", ("Cat", "Wet"))
+
+
+@pytest.mark.parametrize(
+    ("side", "read_as"), [(48, 48), (48.0, 48), (48.5, None), ("48", None), (0, None), (1e9, None)]
+)
+def test_sizes(side: object, read_as: int | None) -> None:
+    assert parse_result([{**region(), "original_height": side}])[0].height == read_as
+
+
+def test_strokes_of_a_draft_stay_with_their_region() -> None:
+    stroke = {"type": "add", "relativePoints": [1, 2]}
+    painted = {**region(), "value": {"touches": [stroke], "brushlabels": ["Cat"]}}
+
+    (one,) = parse_result([painted])
+    assert (one.shape, one.has_mask, list(one.touches)) == ("brush", False, [stroke])
+    assert the_one([painted]).decode_masks() == ([], {})

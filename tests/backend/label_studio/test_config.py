@@ -285,3 +285,27 @@ def test_a_config_is_read_once():
 def test_no_text_is_a_crash(xml):
     with suppress(LabelConfigError):
         LabelConfig.parse(xml)
+
+
+def test_labels_name_the_regions_of_a_plain_brush_and_plain_key_points():
+    config = parse(
+        IMAGE,
+        tag("Labels", "tag", "Cat", "Dog"),
+        '<Brush name="mask" toName="image"/>',
+        '<KeyPoint name="dots" toName="image" smart="true"/>',
+    )
+    (image,) = config.images
+    (brush,), (points,) = image.brushes, image.clicks
+    assert (brush.type, brush.labels_control) == ("brush", "tag")
+    assert [label.value for label in brush.labels] == ["Cat", "Dog"]
+    assert points.type == "keypoint"
+    assert [label.brush_label for label in points.labels] == list(brush.labels)
+
+
+def test_blanks_around_a_label_are_written_but_do_not_count():
+    config = parse(IMAGE, tag("BrushLabels", "brush", " Cat ", "Dog=d "), POINTS)
+    cat, dog = config.images[0].brushes[0].labels
+    assert (cat.value, cat.written, dog.written) == ("Cat", " Cat ", "d ")
+    assert cat.named("Cat")
+    assert cat.named("  Cat")
+    assert not cat.named(" ")

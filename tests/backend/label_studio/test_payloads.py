@@ -9,10 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.errors import RequestError
+from backend.errors import NotJsonError, RequestError
 from backend.interaction.request import Interaction
 from backend.label_studio.config import LabelConfig
-from backend.label_studio.payloads import Project, moment, parse_predict, parse_setup, parse_webhook
+from backend.label_studio.payloads import (
+    Project,
+    moment,
+    parse_json,
+    parse_predict,
+    parse_setup,
+    parse_webhook,
+    read_task,
+)
 
 PAYLOADS = Path(__file__).parents[2] / "payloads"
 TRIED = (PAYLOADS / "tried_label_config.xml").read_text()
@@ -176,7 +184,7 @@ def test_a_click_that_makes_no_sense_is_left_out(changes):
 
 def test_what_was_left_out_is_said():
     off = click(value={"x": 130, "y": 1, "keypointlabels": ["Cat"]})
-    box = click(from_name="rect", type="rectanglelabels")
+    box = click(id="r1", from_name="rect", type="rectanglelabels")
     assert len(read(asked(off, box)).ignored) == 2
 
 
@@ -188,6 +196,20 @@ def test_the_ghost_twin_of_the_status_line_is_nothing(control, key):
     it = read(asked(ghost, drafts=[draft]))
     assert (it.empty, it.ignored) == (True, ())
     assert (it.saved[0].clicks, it.saved[0].regions) == ({}, {})
+
+
+def test_a_key_point_takes_its_label_from_a_second_item():
+    config = LabelConfig.parse(
+        '<View><Image name="image" value="$image"/><Labels name="tag" toName="image">'
+        '<Label value="Cat"/><Label value="Dog"/></Labels><Brush name="mask" toName="image"/>'
+        '<KeyPoint name="dots" toName="image" smart="true"/></View>'
+    )
+    point = {"id": "k1", "to_name": "image", "value": {"x": 30, "y": 40}}
+    drawn = {**point, "from_name": "dots", "type": "keypoint"}
+    named = {**point, "from_name": "tag", "type": "labels", "value": {"labels": [" Dog "]}}
+
+    (one,) = Interaction.read(parse_predict(asked(drawn, named)), config, NOW).clicks
+    assert (one.from_name, one.label) == ("dots", "Dog")
 
 
 @pytest.mark.parametrize("item", ["x", 3, None, [[]], [click()]])
@@ -224,6 +246,35 @@ def test_the_status_is_never_read_as_a_phrase():
 def test_texts_of_a_phrase(text, expected):
     item = {"id": "t", "from_name": "phrase", "to_name": "image", "value": {"text": text}}
     assert read(asked(item)).phrase.text == expected
+
+
+@pytest.mark.parametrize(
+    ("raw", "number"),
+    [(7, 7), (7.0, 7), ("7", 7), (None, None), ("a7", None), (7.5, None), (-7, None), (True, None)],
+)
+def test_ids_of_tasks(raw, number):
+    assert read_task({"id": raw, "data": {}}).id == number
+
+
+def test_tasks_without_a_number_share_no_memory():
+    tasks = [read_task({"id": name, "data": {"image": "a.png"}}) for name in ("a", "b", None)]
+    tasks.append(read_task({"data": {"image": "b.png"}}))
+
+    keys = [task.key for task in tasks]
+    assert len({*keys, 0}) == 5
+    assert all(2**62 <= key < 2**63 for key in keys)
+    assert read_task({"id": "a", "data": {"image": "c.png"}}).key == keys[0]
+
+
+def test_half_an_emoji_is_read():
+    body = rb'{"note": "cut \ud83d", "whole": "\ud83d\ude00", "text": "\\ud83d"}'
+    assert parse_json(body) == {"note": "cut ?", "whole": "😀", "text": "\\ud83d"}
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b'"\\ud83d', b"[" * 2000 + b'"\\ud83d', b"NaN"])
+def test_what_is_no_json_is_refused_with_a_sentence(body):
+    with pytest.raises(NotJsonError, match="is not JSON"):
+        parse_json(body)
 
 
 @pytest.mark.parametrize(
@@ -288,7 +339,6 @@ def test_webhooks(name, annotations, tasks):
     assert hook.action == name.removeprefix("webhook_").removesuffix("_api").removesuffix("_ui")
     assert hook.annotation_ids == annotations
     assert len(hook.tasks) == tasks
-    assert (hook.task is not None) == ("ANNOTATION_" in name)
     assert "<BrushLabels" in hook.label_config
 
 

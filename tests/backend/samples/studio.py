@@ -14,7 +14,7 @@ from backend.db.engine import Database
 from backend.db.models.core import AnnotatedPictureRow, AnnotationRow, ProjectRow, SampleRow
 from backend.errors import LabelConfigError, LabelStudioError
 from backend.label_studio import rle
-from backend.label_studio.annotations import read_news
+from backend.label_studio.annotations import read_label_change
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.payloads import Project, parse_webhook
 from backend.samples.ingest import SampleStore
@@ -207,7 +207,7 @@ def settle(store: SampleStore, body: Body, now: datetime = START) -> None:
         config = LabelConfig.parse(hook.label_config)
     except LabelConfigError:
         config = None
-    store.settle(read_news(hook, body, config), now)
+    store.settle(read_label_change(hook, body, config), now)
 
 
 def connected(database: Database, project: Project = PROJECT) -> None:
