@@ -1,6 +1,6 @@
 """The backend's database: SQLite in the data folder by default, PostgreSQL by URL.
 
-Every decision is one short transaction that holds a lock before it reads, so that threads and
+Each decision is one short transaction that takes a lock before it reads, so that threads and
 processes decide one after the other: BEGIN IMMEDIATE on SQLite, a locked row on PostgreSQL.
 """
 
@@ -25,35 +25,36 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from backend.db.models.base import Base
 from backend.errors import DatabaseError
 
-# A writer holds the lock for some milliseconds; who waits ten seconds waits for something broken.
+# A writer holds the lock for a few milliseconds; after ten seconds something is broken.
 _BUSY_S = 10
-# Any number, the same in every process: the name of the lock under which the schema is changed.
+# An arbitrary number that names the advisory lock under which the schema is changed.
 _MIGRATION_LOCK = 7_272_384_361
 
-_MIGRATIONS = Path(__file__).parent / "migrations"
+MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 class Database:
     """One database, shared by threads and processes."""
 
     def __init__(self, url: str) -> None:
-        """``url`` is SQLAlchemy's; ``sqlite:///path`` or ``postgresql://…``."""
-        self.url = _readable(url)
+        """url: SQLAlchemy's, ``sqlite:///path`` or ``postgresql://…``. Raises DatabaseError."""
+        self.url = _parse_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        # Threads queue here instead of polling SQLite's lock, which sleeps longer at each try.
+        # Threads queue here instead of polling SQLite's lock, which sleeps longer on each retry.
         self._queue = threading.Lock() if self.is_sqlite else None
         self.engine = _engine(self.url, self.is_sqlite)
         self._writer = self.engine.execution_options(writes=True)
-        _forget_connections_after_fork(self)
+        _reset_after_fork(self)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction that may write; commits at the end, rolls back on an exception."""
+        """A transaction that may write; it commits at the end and rolls back on an exception."""
         with (
             self._queue or nullcontext(),
-            _sentences(),
+            _database_errors(),
             self._writer.connect() as connection,
             connection.begin(),
         ):
@@ -61,22 +62,21 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that only reads, never waiting for a writer."""
-        with _sentences(), self.engine.connect() as connection, connection.begin():
+        """A transaction that only reads, and never waits for a writer."""
+        with _database_errors(), self.engine.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
     def session(self) -> Iterator[Session]:
-        """A writing transaction for whoever likes objects better than rows."""
-        with self.write() as connection, Session(connection, expire_on_commit=False) as session:
+        """A transaction that only reads and gives objects, which stay usable after it."""
+        with self.read() as connection, Session(connection, expire_on_commit=False) as session:
             yield session
-            session.flush()
 
     def migrate(self) -> None:
-        """Bring the schema up to date; one process does it, the others wait."""
+        """Bring the schema up to date. One process does it while the others wait."""
         config = Config()
-        config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-        with _sentences(), self._migration_lock(), self.engine.connect() as connection:
+        config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+        with _database_errors(), self._migration_lock(), self.engine.connect() as connection:
             config.attributes["connection"] = connection
             try:
                 command.upgrade(config, "head")
@@ -88,7 +88,7 @@ class Database:
             connection.commit()
 
     def close(self) -> None:
-        """Give every connection back."""
+        """Close every connection."""
         self.engine.dispose()
 
     @contextmanager
@@ -107,12 +107,12 @@ class Database:
                 connection.execute(text("SELECT pg_advisory_unlock(:n)"), {"n": _MIGRATION_LOCK})
 
 
-def _readable(raw: str) -> URL:
+def _parse_url(raw: str) -> URL:
     try:
         url = make_url(raw)
     except ArgumentError:
         raise DatabaseError(
-            "The database URL cannot be read. Write sqlite:////folder/file.db or "
+            "The database URL is not valid. Use sqlite:////folder/file.db or "
             "postgresql://user:password@host/name."
         ) from None
     if url.drivername in ("postgres", "postgresql"):
@@ -120,19 +120,21 @@ def _readable(raw: str) -> URL:
     if url.get_backend_name() not in ("sqlite", "postgresql"):
         raise DatabaseError("Only SQLite and PostgreSQL are supported as the database.")
     if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
-        raise DatabaseError("SQLite needs a file: processes could not share what is in memory.")
+        raise DatabaseError(
+            "SQLite needs a file: a database in memory cannot be shared by processes."
+        )
     return url
 
 
 def _engine(url: URL, is_sqlite: bool) -> Engine:
     try:
         if not is_sqlite:
-            # Connections die when the server restarts; the ping costs less than a failed click.
+            # Connections break when the server restarts; a ping costs less than a failed click.
             return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=30)
         try:
             Path(str(url.database)).resolve().parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise DatabaseError(f"The database's folder cannot be made: {error}.") from error
+            raise DatabaseError(f"The database's folder cannot be created: {error}.") from error
         engine = create_engine(
             url, connect_args={"timeout": _BUSY_S}, pool_size=10, max_overflow=30
         )
@@ -147,9 +149,9 @@ def _engine(url: URL, is_sqlite: bool) -> Engine:
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
-    # The driver's own notion of transactions would begin too late and too weakly.
+    # The driver's own transactions would begin too late, without a lock.
     connection.isolation_level = None
-    # WAL lets readers pass a writer; with it NORMAL survives kill -9 and loses only on power cut.
+    # WAL lets readers pass a writer. With it, NORMAL survives kill -9; only a power cut loses data.
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
@@ -160,33 +162,33 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 @contextmanager
-def _sentences() -> Iterator[None]:
-    """Turn what goes wrong below into an error with a sentence."""
+def _database_errors() -> Iterator[None]:
+    """Turn a driver's error into a DatabaseError with a sentence."""
     try:
         yield
     except DBAPIError as error:
         cause = str(error.orig).strip().splitlines()
         raise DatabaseError(
             f"The database failed: {cause[0] if cause else type(error.orig).__name__}. "
-            "Try again; if it stays, ask the admin to run phraseclick doctor."
+            "Try again. If it keeps failing, ask the admin to run phraseclick doctor."
         ) from error
 
 
-def _forget_connections_after_fork(database: Database) -> None:
-    """A child must not speak on its parent's connections, nor wait for a lock no one will open."""
-    known = weakref.ref(database)
+def _reset_after_fork(database: Database) -> None:
+    """A child process must not use its parent's connections, nor wait for its parent's lock."""
+    reference = weakref.ref(database)
 
     def in_child() -> None:
-        here = known()
-        if here is not None:
-            here.engine.dispose(close=False)
-            if here._queue is not None:
-                here._queue = threading.Lock()
+        copied = reference()
+        if copied is not None:
+            copied.engine.dispose(close=False)
+            if copied._queue is not None:
+                copied._queue = threading.Lock()
 
     os.register_at_fork(after_in_child=in_child)
 
 
-def insert_of(connection: Connection, table: Table) -> Any:
-    """An INSERT that can be told what to do where the row is there already."""
+def insert_of(connection: Connection, table: type[Base] | Table) -> Any:
+    """An INSERT of the connection's dialect, which supports ON CONFLICT clauses."""
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     return dialect.insert(table)

@@ -1,7 +1,7 @@
-"""Masks as the database keeps them: one bit a pixel, lightly compressed.
+"""Masks as the database stores them: one bit per pixel, lightly compressed.
 
 zlib's lowest level already takes the long runs out of a mask; higher ones cost ten times as much
-for a few percent. Change is measured on the packed bits, eight pixels at a time.
+for a few percent. IoU is computed on the packed bits, eight pixels at a time.
 """
 
 import zlib
@@ -38,6 +38,6 @@ class PackedMask:
         """Intersection over union; 1 for two empty masks, 0 for masks of different sizes."""
         if (self.width, self.height) != (other.width, other.height):
             return 0.0
-        mine, its = self.bits(), other.bits()
-        union = int(np.bitwise_count(mine | its).sum())
-        return int(np.bitwise_count(mine & its).sum()) / union if union else 1.0
+        ours, theirs = self.bits(), other.bits()
+        union = int(np.bitwise_count(ours | theirs).sum())
+        return int(np.bitwise_count(ours & theirs).sum()) / union if union else 1.0

@@ -1,1 +1,1 @@
-"""Steps of the database's schema, run by ``Database.migrate`` at every start."""
+"""Migrations of the schema, run by ``Database.migrate`` at every start."""

@@ -1,8 +1,71 @@
-"""All tables, by the package that they belong to.
+"""All tables as mapped classes, by subject. Import them from here.
 
-Importing this package makes ``Base.metadata`` complete.
+Other packages pass ``Version`` and ``Promotion`` around as records; the classes whose names end in
+``Row`` appear in statements only. ``select(EventRow)`` works on ``Database.read()`` and
+``Database.write()``, where it gives rows with the columns as attributes, and in a
+``Database.session()``, where it gives objects.
 """
 
-from backend.db.models import core, jobs, learning, registry, reports
+from backend.db.models.base import Base
+from backend.db.models.interaction import (
+    INTERACTIONS,
+    AnswerRow,
+    EventKind,
+    EventRow,
+    ProjectRow,
+    ServedMaskRow,
+    TargetRow,
+    TaskRow,
+)
+from backend.db.models.jobs import (
+    Delivery,
+    ErrorRow,
+    JobLogRow,
+    JobRow,
+    LearnedLabelRow,
+    LearningRow,
+    LeaseRow,
+    ProcessRow,
+    ScoreRow,
+)
+from backend.db.models.registry import AnnouncementRow, GatePictureRow, Promotion, Version
+from backend.db.models.reports import AnnotationTimeRow, RegionCostRow
+from backend.db.models.samples import (
+    AnnotatedPictureRow,
+    AnnotatedTaskRow,
+    AnnotationRow,
+    SampledProjectRow,
+    SampleRow,
+)
 
-__all__ = ["core", "jobs", "learning", "registry", "reports"]
+__all__ = [
+    "INTERACTIONS",
+    "AnnotatedPictureRow",
+    "AnnotatedTaskRow",
+    "AnnotationRow",
+    "AnnotationTimeRow",
+    "AnnouncementRow",
+    "AnswerRow",
+    "Base",
+    "Delivery",
+    "ErrorRow",
+    "EventKind",
+    "EventRow",
+    "GatePictureRow",
+    "JobLogRow",
+    "JobRow",
+    "LearnedLabelRow",
+    "LearningRow",
+    "LeaseRow",
+    "ProcessRow",
+    "ProjectRow",
+    "Promotion",
+    "RegionCostRow",
+    "SampleRow",
+    "SampledProjectRow",
+    "ScoreRow",
+    "ServedMaskRow",
+    "TargetRow",
+    "TaskRow",
+    "Version",
+]

@@ -1,19 +1,5 @@
-"""The table of pictures that show what a candidate won and lost against the champion."""
+"""Old import names, until every package imports from ``backend.db.models``."""
 
-from datetime import datetime
+from backend.db.models.registry import GatePictureRow
 
-from sqlalchemy import LargeBinary, String
-from sqlalchemy.orm import Mapped, mapped_column
-
-from backend.db.models.core import Base, UtcDateTime
-
-
-class GatePictureRow(Base):
-    """A JPEG that a gate's report names. In the database, where every server can show it."""
-
-    __tablename__ = "gate_pictures"
-
-    version: Mapped[str] = mapped_column(String(128), primary_key=True)
-    name: Mapped[str] = mapped_column(String(64), primary_key=True)
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime(), index=True)
-    content: Mapped[bytes] = mapped_column(LargeBinary)
+__all__ = ["GatePictureRow"]

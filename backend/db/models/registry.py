@@ -1,61 +1,93 @@
-"""The registry's tables. Promotions are only ever appended: the champion is the newest one's."""
+"""Model versions, their promotions, what Label Studio knows of them, and pictures of their gate.
+
+Promotions are only ever appended: a project's champion follows from them.
+"""
 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Integer, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from backend.db.models.core import Base
+from backend.db.models.base import (
+    AutoId,
+    Base,
+    BigInt,
+    OptionalJson,
+    ProjectId,
+    ProjectKey,
+    Str16,
+    Str64,
+    Str128,
+    Str254,
+)
 
-_Number = BigInteger().with_variant(Integer, "sqlite")
 
-
-class VersionRow(Base):
-    """A model version. Its files and this row never change, but for state and gate."""
+class Version(Base):
+    """A model version. Its files and this row never change, except for state and gate."""
 
     __tablename__ = "versions"
 
-    name: Mapped[str] = mapped_column(String(128), primary_key=True)
-    project: Mapped[str] = mapped_column(String(40), default="", index=True)  # '': for all
-    parent: Mapped[str] = mapped_column(String(128), default="")
-    state: Mapped[str] = mapped_column(String(16))  # base, candidate, accepted, rejected, pruned
-    location: Mapped[str] = mapped_column(Text, default="")  # of a base; '': in the store
-    sums: Mapped[dict[str, Any]] = mapped_column(JSON)  # SHA-256 by file
-    size_bytes: Mapped[int] = mapped_column(BigInteger)
-    data: Mapped[dict[str, Any]] = mapped_column(JSON)  # what it learned from
-    metrics: Mapped[dict[str, Any]] = mapped_column(JSON)  # as its checkpoint has them
-    gate: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    name: Mapped[Str128] = mapped_column(primary_key=True)
+    project: Mapped[ProjectKey] = mapped_column(default="", index=True)  # '': for all
+    parent: Mapped[Str128] = mapped_column(default="")
+    state: Mapped[Str16]  # base, candidate, accepted, rejected, pruned
+    location: Mapped[str] = mapped_column(default="")  # of a base; '': in the store
+    sums: Mapped[dict[str, Any]]  # SHA-256 by file
+    size_bytes: Mapped[BigInt]
+    data: Mapped[dict[str, Any]]  # what it was trained on
+    metrics: Mapped[dict[str, Any]]  # as in its checkpoint
+    gate: Mapped[OptionalJson]
     created_at: Mapped[datetime]
-    created_by: Mapped[str] = mapped_column(String(254), default="")
+    created_by: Mapped[Str254] = mapped_column(default="")
+
+    @property
+    def in_store(self) -> bool:
+        """Whether the store holds its files, and may delete them."""
+        return self.state not in ("base", "pruned")
 
 
-class PromotionRow(Base):
-    """Who made which version the champion of a project, when and why. Never changed, never gone."""
+class Promotion(Base):
+    """Who made which version a project's champion, when and why. Never changed or deleted."""
 
     __tablename__ = "promotions"
 
-    # Counts up in the order of the commits, which the registry's lock sees to.
-    id: Mapped[int] = mapped_column(_Number, primary_key=True)
-    project: Mapped[str] = mapped_column(String(40), index=True)  # '': of all without one
-    kind: Mapped[str] = mapped_column(String(16))  # promotion, rollback
-    version: Mapped[str] = mapped_column(String(128))  # '': the base
-    before: Mapped[str] = mapped_column(String(128))  # what it took the place of; '': the base
-    who: Mapped[str] = mapped_column(String(254))
-    why: Mapped[str] = mapped_column(Text)
+    # Counts up in the order of the commits, which the registry's lock guarantees.
+    id: Mapped[AutoId]
+    project: Mapped[ProjectKey] = mapped_column(index=True)  # '': all without a champion
+    kind: Mapped[Str16]  # promotion, rollback
+    version: Mapped[Str128]  # '': the base
+    before: Mapped[Str128]  # the version that it replaced; '': the base
+    who: Mapped[Str254]
+    why: Mapped[str]
     at: Mapped[datetime]
 
     __table_args__ = ({"sqlite_autoincrement": True},)
 
 
 class AnnouncementRow(Base):
-    """What a project's Label Studio was last told of its champion, and when to try again."""
+    """The champion that a project's Label Studio last took, and when to try again."""
 
     __tablename__ = "announcements"
 
-    project: Mapped[str] = mapped_column(String(40), primary_key=True)
-    version: Mapped[str] = mapped_column(String(128), default="")  # told; '': nothing yet
+    project: Mapped[ProjectId]
+    version: Mapped[Str128] = mapped_column(default="")  # '': none yet
     told_at: Mapped[datetime | None]
-    attempts: Mapped[int] = mapped_column(Integer, default=0)  # in vain, since
+    attempts: Mapped[int] = mapped_column(default=0)  # failures since
     try_at: Mapped[datetime | None]
-    error: Mapped[str] = mapped_column(Text, default="")
+    error: Mapped[str] = mapped_column(default="")
+
+
+class GatePictureRow(Base):
+    """A JPEG that a gate's report names. In the database, so that every server can show it."""
+
+    __tablename__ = "gate_pictures"
+
+    version: Mapped[Str128] = mapped_column(primary_key=True)
+    name: Mapped[Str64] = mapped_column(primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(index=True)
+    content: Mapped[bytes]
+
+
+# Old names, until every package uses the new ones.
+VersionRow = Version
+PromotionRow = Promotion

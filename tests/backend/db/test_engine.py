@@ -1,4 +1,4 @@
-"""The database: schema, locks, sentences for what goes wrong."""
+"""The database: transactions, locks, types, and a sentence for each failure."""
 
 import sqlite3
 import threading
@@ -6,15 +6,11 @@ import time
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from alembic import command
-from alembic.autogenerate import compare_metadata
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from sqlalchemy import insert, inspect, select, text
+from sqlalchemy import insert, select, text
 from sqlalchemy.exc import StatementError
 
-from backend.db.engine import _MIGRATIONS, Database
-from backend.db.models.core import Base, Delivery, ProjectRow, TargetRow, TaskRow
+from backend.db.engine import Database
+from backend.db.models import ProjectRow, TargetRow, TaskRow
 from backend.errors import DatabaseError
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -30,36 +26,6 @@ def database(tmp_path):
 
 def task(number=1):
     return {"project": "1.2", "task_id": number, "updated_at": NOW}
-
-
-def test_the_migrations_make_exactly_the_tables_of_the_code(database):
-    with database.read() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
-
-
-def test_migrating_again_changes_nothing(database):
-    with database.write() as connection:
-        connection.execute(insert(TaskRow).values(**task()))
-    database.migrate()
-    with database.read() as connection:
-        assert connection.execute(select(TaskRow.task_id)).scalars().all() == [1]
-
-
-def test_every_migration_can_be_taken_back(database):
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
-    with database.engine.connect() as connection:
-        config.attributes["connection"] = connection
-        command.downgrade(config, "base")
-        connection.commit()
-        assert inspect(connection).get_table_names() == ["alembic_version"]
-
-
-def test_a_database_of_a_newer_version_is_left_alone(database):
-    with database.write() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(DatabaseError, match="newer version"):
-        database.migrate()
 
 
 def test_wal_and_foreign_keys_are_on(database):
@@ -82,7 +48,7 @@ def test_a_failing_transaction_leaves_nothing(database):
         assert connection.execute(select(TaskRow.task_id)).all() == []
 
 
-def test_threads_count_without_losing_one(database):
+def test_threads_that_count_lose_no_update(database):
     with database.write() as connection:
         connection.execute(insert(TaskRow).values(**task(), revision=0))
 
@@ -109,7 +75,7 @@ def test_a_reader_does_not_wait_for_a_writer(database):
             assert reader.execute(select(TaskRow.task_id)).all() == []
 
 
-def test_a_locked_database_is_said_in_a_sentence(database, monkeypatch):
+def test_a_locked_database_raises_a_sentence(database, monkeypatch):
     impatient = Database(f"{database.url}?timeout=0.1")
     other = sqlite3.connect(str(database.url.database), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -130,16 +96,17 @@ def test_times_come_back_in_utc_and_need_a_zone(database):
         connection.execute(insert(TaskRow).values(**{**task(2), "updated_at": datetime.now()}))
 
 
-def test_sessions_write_objects(database):
+def test_objects_of_a_session_stay_usable_after_it(database):
+    with database.write() as connection:
+        connection.execute(
+            insert(ProjectRow).values(key="1.2", project_id=1, created_at=NOW, updated_at=NOW)
+        )
     with database.session() as session:
-        session.add(ProjectRow(key="1.2", project_id=1, created_at=NOW, updated_at=NOW))
-        session.add(Delivery(received_at=NOW, action="START_TRAINING", body=b"{}"))
-    with database.session() as session:
-        assert session.get(ProjectRow, "1.2").hostname == ""
-        assert session.scalars(select(Delivery)).one().body == b"{}"
+        project = session.scalars(select(ProjectRow)).one()
+    assert (project.project_id, project.hostname, project.updated_at) == (1, "", NOW)
 
 
-def test_a_targets_number_is_never_given_twice(database):
+def test_the_number_of_a_deleted_object_is_not_reused(database):
     values = {
         "project": "1.2", "task_id": 1, "region_id": "r", "image": "image", "brush": "brush",
         "label": "Cat", "state": "open", "sequence": 1, "turn": 1, "clicks": [],
@@ -155,14 +122,14 @@ def test_a_targets_number_is_never_given_twice(database):
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("no url", "cannot be read"),
+        ("no url", "is not valid"),
         ("mysql://host/name", "Only SQLite and PostgreSQL"),
         ("sqlite://", "needs a file"),
         ("sqlite:///:memory:", "needs a file"),
-        ("sqlite:////proc/nowhere/x.db", "folder cannot be made"),
+        ("sqlite:////proc/nowhere/x.db", "folder cannot be created"),
     ],
 )
-def test_urls_that_cannot_work_are_refused_with_a_sentence(url, says):
+def test_an_unusable_url_is_refused_with_a_sentence(url, says):
     with pytest.raises(DatabaseError, match=says):
         Database(url)
 
@@ -172,7 +139,7 @@ def test_postgresql_uses_the_installed_driver(url):
     assert Database(url).url.drivername == "postgresql+psycopg"
 
 
-def test_a_database_that_is_down_is_said_in_a_sentence():
+def test_a_database_that_is_down_raises_a_sentence_without_the_password():
     down = Database("postgresql://u:secret@127.0.0.1:1/n?connect_timeout=1")
     with pytest.raises(DatabaseError) as failed, down.read():
         pass

@@ -1,0 +1,107 @@
+"""Accepted labels: annotations, the pictures under them, and one row for each brush region."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKeyConstraint, Index, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from backend.db.models.base import Base, BigInt, LabelStudioId, ProjectId, Str32, Str64, Str128
+
+
+class SampledProjectRow(Base):
+    """A project with labels. Its row is the lock under which its samples change."""
+
+    __tablename__ = "sampled_projects"
+
+    key: Mapped[ProjectId]
+    label_config: Mapped[str] = mapped_column(default="")
+    config_at: Mapped[datetime | None]  # the project's updated_at when it had this config
+    gone_at: Mapped[datetime | None]  # when its deletion was reported
+    busy_until: Mapped[datetime | None]  # a worker is asking Label Studio about it
+    asked_at: Mapped[datetime | None]  # when it was last read in full
+    error: Mapped[str] = mapped_column(default="")  # why the last read ended early
+
+
+class AnnotatedTaskRow(Base):
+    """What a task looked like when its annotations were last read, or that it was deleted."""
+
+    __tablename__ = "annotated_tasks"
+
+    project: Mapped[ProjectId]
+    task_id: Mapped[LabelStudioId]
+    mark: Mapped[str] = mapped_column(String(80), default="")  # changes with its annotations
+    asked_at: Mapped[datetime | None]
+    gone_at: Mapped[datetime | None]
+
+
+class AnnotationRow(Base):
+    """The newest known version of an annotation. A deleted one stays as a tombstone."""
+
+    __tablename__ = "annotations"
+
+    project: Mapped[ProjectId]
+    annotation_id: Mapped[LabelStudioId]
+    task_id: Mapped[BigInt | None]  # None: only its deletion is known
+    updated_at: Mapped[datetime | None]  # on Label Studio's clock, as all but the next two
+    asked_at: Mapped[datetime | None]  # when it was read from Label Studio; None: from a webhook
+    seen_at: Mapped[datetime | None]  # when it was last reported
+    digest: Mapped[Str32] = mapped_column(default="")  # of all that was reported
+    created_at: Mapped[datetime | None]
+    annotator: Mapped[BigInt | None]  # Label Studio's id of the user
+    skipped: Mapped[bool] = mapped_column(default=False)
+    ground_truth: Mapped[bool] = mapped_column(default=False)
+    left_out: Mapped[dict[str, Any]] = mapped_column(default=dict)  # reason -> regions
+    gone_at: Mapped[datetime | None]
+
+    __table_args__ = (Index(None, "project", "task_id"),)
+
+
+def _annotation_key() -> ForeignKeyConstraint:
+    return ForeignKeyConstraint(
+        ["project", "annotation_id"],
+        ["annotations.project", "annotations.annotation_id"],
+        ondelete="CASCADE",
+    )
+
+
+class AnnotatedPictureRow(Base):
+    """The picture under an annotation's masks: its address, and what it was at first."""
+
+    __tablename__ = "annotated_pictures"
+
+    project: Mapped[ProjectId]
+    annotation_id: Mapped[LabelStudioId]
+    image: Mapped[Str128] = mapped_column(primary_key=True)  # its name in the labeling config
+    address: Mapped[str]  # as in the task's data
+    state: Mapped[str] = mapped_column(String(8), default="unseen")  # unseen, good, gone, changed
+    key: Mapped[Str64] = mapped_column(default="")  # SHA-256 of its file when first read
+    look_after: Mapped[datetime | None]  # when to try again; None: as soon as possible
+    attempts: Mapped[int] = mapped_column(default=0)  # failures in a row
+    error: Mapped[str] = mapped_column(default="")
+
+    __table_args__ = (_annotation_key(), Index(None, "state"))
+
+
+class SampleRow(Base):
+    """A brush region of an accepted annotation, with the prompts that made it."""
+
+    __tablename__ = "samples"
+
+    project: Mapped[ProjectId]
+    annotation_id: Mapped[LabelStudioId]
+    number: Mapped[int] = mapped_column(primary_key=True)
+    region_id: Mapped[Str128]
+    image: Mapped[Str128]
+    brush: Mapped[str]
+    label: Mapped[str]  # as written into the result; '' for a plain <Brush>
+    origin: Mapped[Str32]  # manual, prediction, prediction-changed
+    phrase: Mapped[str]  # typed for it; '' if there was none
+    clicks: Mapped[list[Any]]  # [x percent, y percent, positive], oldest first
+    width: Mapped[int]
+    height: Mapped[int]
+    area: Mapped[int]  # pixels of the mask, at least 1
+    # Last, so that reading the other columns never touches the pages that hold it.
+    mask: Mapped[bytes]
+
+    __table_args__ = (_annotation_key(),)
