@@ -1,9 +1,9 @@
-"""Where to look closer: the box around a small object that gets a pass of its own.
+"""Where to look closer: crops around a small object, and around a detail of an object.
 
-At 384 px a thing a tenth of the picture wide is 38 px: its border is a guess. Encoded alone from
-the full picture it fills the network's input. Boxes are snapped to a coarse grid, so that the next
-click on the same object finds its crop already encoded. All of it is a *choice*, as are the
-numbers, which were tuned on the validation pictures.
+At 384 px an object a tenth of the picture wide is 38 px: its border is a guess. Encoded from its
+own crop it fills the network's input. Crops are snapped to a coarse grid, so that the next click on
+the same object finds its crop in the cache. All of it is a *choice*, as are the numbers, which were
+chosen on the validation pictures.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ MARGIN = 0.3
 LARGEST = 0.85
 # A crop is never smaller than this many pixels: below, there is no detail left to find.
 SMALLEST = 96
+# The surroundings of a detail, on each side, in the detail's own size; at least so many pixels.
+DETAIL_MARGIN = 0.6
+DETAIL_SMALLEST = 48
 # Edges lie on a grid of this part of the crop's longest side.
 GRID = 0.25
 
@@ -51,8 +54,27 @@ class Box(NamedTuple):
             max(self.bottom, other.bottom),
         )
 
+    def intersection(self, other: Box) -> Box | None:
+        """What both boxes cover, or None."""
+        box = Box(
+            max(self.left, other.left),
+            max(self.top, other.top),
+            min(self.right, other.right),
+            min(self.bottom, other.bottom),
+        )
+        return box if box.width > 0 and box.height > 0 else None
+
+    def moved(self, right: int, down: int) -> Box:
+        """The same box elsewhere."""
+        return Box(self.left + right, self.top + down, self.right + right, self.bottom + down)
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Rows and columns, to index an array H,W."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
     def holds(self, x: float, y: float) -> bool:
-        """Whether the point lies in the box."""
+        """Whether the point is in the box."""
         return self.left <= x < self.right and self.top <= y < self.bottom
 
 
@@ -99,6 +121,28 @@ def focus(around: Box | None, width: int, height: int) -> Box | None:
     if max(box.width, box.height) > LARGEST * max(width, height):
         return None
     return box
+
+
+def detail(around: Box, width: int, height: int) -> Box | None:
+    """A square crop for a detail of an object, or None where the picture is smaller than it.
+
+    Squares are of one shape for the network. Their sides are powers of two or one and a half times
+    that, and they lie on a grid of an eighth of their side.
+    """
+    side = max(max(around.width, around.height) * (1 + 2 * DETAIL_MARGIN), DETAIL_SMALLEST)
+    power = 2 ** math.floor(math.log2(side))
+    rounded = next(size for size in (power, power * 3 // 2, power * 2) if size >= side)
+    if rounded > min(width, height):
+        return None
+    step = rounded // 8
+    left, top = (
+        min(max(round((low + high - rounded) / 2 / step) * step, 0), size - rounded)
+        for low, high, size in (
+            (around.left, around.right, width),
+            (around.top, around.bottom, height),
+        )
+    )
+    return Box(left, top, left + rounded, top + rounded)
 
 
 def reaches_edge(mask: NDArray[np.bool_], box: Box, width: int, height: int) -> bool:

@@ -1,7 +1,7 @@
-"""Encoded pictures kept for the next click, bounded in bytes.
+"""A cache of encoded pictures, bounded in bytes.
 
-An encoded picture costs a hundred times what a click costs, so it is kept while there is room; the
-one unused for longest goes first. Two threads that want the same picture encode it once.
+Encoding costs as much as a click or more, so its result is kept while there is room. The least
+recently used picture goes first. Two threads that want the same picture encode it once.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ class EmbeddingCache(Generic[Value]):
             return value
 
     def get_or_make(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        """The value, made by ``make`` where it is not there.
+        """The cached value, or the result of ``make``.
 
-        Whoever asks for a key that is being made waits for it. What ``make`` raises is raised to
-        all of them, and nothing is kept. A value larger than the whole cache is returned only.
+        Threads that ask for a key that is being made wait for it. An exception of ``make`` is
+        raised in all of them, and nothing is kept. A value larger than the cache is not kept.
         """
         with self._lock:
             value = self._values.get(key)

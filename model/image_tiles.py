@@ -1,7 +1,7 @@
 """A picture kept at full detail in little memory, for encoding crops of it later.
 
 A 6-megapixel picture takes 18 MB as pixels and 1 to 2 MB as JPEG tiles, and a crop needs only the
-tiles it touches. The rounding of JPEG at this quality is below the network's notice. (A choice.)
+tiles it touches. The network does not notice JPEG's losses at this quality (a *choice*).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class ImageTiles:
         return sum(len(tile) for tile in self._tiles.values())
 
     def read(self, box: Box) -> Image.Image:
-        """The pixels of a box that lies in the picture, RGB."""
+        """The pixels of a box inside the picture, RGB."""
         canvas = Image.new("RGB", (box.width, box.height))
         for row in range(box.top // TILE * TILE, box.bottom, TILE):
             for column in range(box.left // TILE * TILE, box.right, TILE):

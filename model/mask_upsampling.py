@@ -1,4 +1,4 @@
-"""The network's answer over the picture: coarse logits, stretched to its pixels when asked for.
+"""The network's answer over the picture: coarse logits, interpolated to pixels when asked for.
 
 A mask at the picture's size is made where the logits are positive and nowhere else, so that a small
 object in a 6-megapixel picture costs a small object's time. ``mask`` and ``probability`` take the
@@ -7,20 +7,28 @@ very same steps for a pixel, so they agree at every one of them.
 
 from __future__ import annotations
 
+import functools
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.crop import Box
+from model.crop import Box, mask_box
 
 Logits = NDArray[np.float32]
 # The smallest float32 above one half.
 ABOVE_HALF = np.nextafter(np.float32(0.5), np.float32(1.0))
+# Probability of pixels that keep what the mask before them said.
+BASE_IN, BASE_OUT = np.float32(0.9), np.float32(0.1)
+# Logits beyond this are as good as certain (0.98).
+LIMIT = 4.0
+# A cell is divided by at most this; between, bilinear interpolation shows no stairs any more.
+FINEST = 3
 
 
 @dataclass(frozen=True)
-class Grid:
+class LogitGrid:
     """Logits h,w whose cells divide a box of the picture evenly."""
 
     logits: Logits
@@ -32,33 +40,46 @@ class Grid:
         across = columns.blend(self.logits)
         return _down(across[rows.first], across[rows.second], rows.weight)
 
-    def draw_mask(self, mask: NDArray[np.bool_]) -> None:
-        """Write logits > 0 into the box of a mask of the picture's size."""
-        target = mask[self.box.top : self.box.bottom, self.box.left : self.box.right]
-        target[:] = False
+    def positive(self, box: Box) -> NDArray[np.bool_]:
+        """Which pixels of a box inside the grid's box have a logit > 0."""
+        result = np.zeros((box.height, box.width), np.bool_)
         positive_columns = np.flatnonzero((self.logits > 0).any(axis=0))
         if not positive_columns.size:
-            return
-        height, width = target.shape
-        rows, columns = self._places(self.box, height, width)
-        # Pixels that lie between two columns of cells without a positive one are negative.
+            return result
+        rows, columns = self._places(box, box.height, box.width)
+        # Pixels between two columns of cells without a positive one are negative.
         inside = np.flatnonzero(
             (columns.second >= positive_columns[0]) & (columns.first <= positive_columns[-1])
         )
         if not inside.size:  # cells finer than pixels, and no pixel's centre near a positive one
-            return
+            return result
         start, end = int(inside[0]), int(inside[-1]) + 1
         across = columns.part(start, end).blend(self.logits)
         positive = across > 0
         for above, first, last in rows.bands():
             below = rows.second[first]
-            span = np.flatnonzero(positive[above] | positive[below])
-            if span.size:
-                left, right = int(span[0]), int(span[-1]) + 1
-                logits = _down(
-                    across[above, left:right], across[below, left:right], rows.weight[first:last]
-                )
-                target[first:last, start + left : start + right] = logits > 0
+            # Between two positive rows of cells all is positive, so only the rest is computed.
+            result[first:last, start:end] = positive[above] & positive[below]
+            mixed = np.flatnonzero(positive[above] != positive[below])
+            if mixed.size:
+                logits = _down(across[above, mixed], across[below, mixed], rows.weight[first:last])
+                result[first:last, start + mixed] = logits > 0
+        return result
+
+    def smoothed(self) -> LogitGrid:
+        """Finer logits along a smooth curve, where a cell is larger than a pixel.
+
+        The network is sure of most cells, so its logits jump from far below zero to far above and
+        bilinear interpolation shows the cells as stairs. Cut at LIMIT and interpolated by a
+        uniform cubic B-spline, the border is a curve without corners.
+        """
+        height, width = self.logits.shape
+        finer = min(math.ceil(max(self.box.height / height, self.box.width / width)), FINEST)
+        if finer < 2:
+            return self
+        rows, columns = _spline(height, finer), _spline(width, finer)
+        cut = np.clip(self.logits, -LIMIT, LIMIT)
+        return LogitGrid((rows @ cut @ columns.T).astype(np.float32, copy=False), self.box)
 
     def _places(self, box: Box, height: int, width: int) -> tuple[_Places, _Places]:
         h, w = self.logits.shape
@@ -70,28 +91,88 @@ class Grid:
 
 
 @dataclass(frozen=True)
+class Layer:
+    """Logits that hold in some cells of their box: ``cells`` is h,w bool, None for all of it."""
+
+    grid: LogitGrid
+    cells: NDArray[np.bool_] | None = None
+
+    def extent(self, within: Box) -> Box | None:
+        """The smallest box of pixels in which the layer holds, as far as it is in ``within``."""
+        box = self.grid.box
+        if self.cells is not None:
+            held = mask_box(self.cells)
+            if held is None:
+                return None
+            height, width = self.cells.shape
+            box = Box(
+                box.left + math.floor(held.left * box.width / width),
+                box.top + math.floor(held.top * box.height / height),
+                box.left + math.ceil(held.right * box.width / width),
+                box.top + math.ceil(held.bottom * box.height / height),
+            )
+        return box.intersection(within)
+
+    def holds(self, box: Box) -> NDArray[np.bool_]:
+        """For each pixel of a box inside the grid's box: whether the layer holds there."""
+        if self.cells is None:
+            return np.ones((box.height, box.width), np.bool_)
+        own, (height, width) = self.grid.box, self.cells.shape
+        rows = (np.arange(box.top, box.bottom) - own.top + 0.5) * (height / own.height)
+        columns = (np.arange(box.left, box.right) - own.left + 0.5) * (width / own.width)
+        held: NDArray[np.bool_] = self.cells[
+            rows.astype(np.int64)[:, None], columns.astype(np.int64)
+        ]
+        return held
+
+
+@dataclass(frozen=True)
 class MaskLayers:
-    """Grids over a picture, later ones over earlier ones; where there is none, probability 0."""
+    """A mask as it was before, and logits over it, later layers over earlier ones.
+
+    base: H,W bool, or None for an empty one. It counts as a probability of BASE_IN inside and
+    BASE_OUT outside.
+    """
 
     width: int
     height: int
-    grids: tuple[Grid, ...]
+    layers: tuple[Layer, ...]
+    base: NDArray[np.bool_] | None = None
 
     def probability(self) -> NDArray[np.float32]:
         """H,W in [0, 1] at the picture's size."""
-        result = np.zeros((self.height, self.width), np.float32)
-        for grid in self.grids:
-            box = grid.box
-            logits = grid.sample(box, box.height, box.width)
-            result[box.top : box.bottom, box.left : box.right] = sigmoid(logits)
+        if self.base is None:
+            result = np.zeros((self.height, self.width), np.float32)
+        else:
+            result = np.where(self.base, BASE_IN, BASE_OUT)
+        for layer in self.layers:
+            box = layer.extent(self._whole)
+            if box is not None:
+                logits = layer.grid.sample(box, box.height, box.width)
+                np.copyto(result[box.slices], sigmoid(logits), where=layer.holds(box))
         return result
 
-    def mask(self) -> NDArray[np.bool_]:
-        """H,W: ``probability() > 0.5``, bit for bit."""
-        result = np.zeros((self.height, self.width), np.bool_)
-        for grid in self.grids:
-            grid.draw_mask(result)
+    def mask(self, box: Box | None = None) -> NDArray[np.bool_]:
+        """H,W: ``probability() > 0.5``, bit for bit; or a box of it."""
+        region = self._whole if box is None else box
+        if self.base is None:
+            result = np.zeros((region.height, region.width), np.bool_)
+        else:
+            result = self.base[region.slices].copy()
+        for layer in self.layers:
+            part = layer.extent(region)
+            if part is not None:
+                target = result[part.moved(-region.left, -region.top).slices]
+                positive = layer.grid.positive(part)
+                if layer.cells is None:
+                    target[:] = positive
+                else:
+                    np.copyto(target, positive, where=layer.holds(part))
         return result
+
+    @property
+    def _whole(self) -> Box:
+        return Box(0, 0, self.width, self.height)
 
 
 def sigmoid(logits: Logits) -> NDArray[np.float32]:
@@ -101,6 +182,22 @@ def sigmoid(logits: Logits) -> NDArray[np.float32]:
         logits > 0, np.maximum(probability, ABOVE_HALF), np.minimum(probability, np.float32(0.5))
     )
     return bounded.astype(np.float32, copy=False)
+
+
+@functools.lru_cache(maxsize=32)
+def _spline(cells: int, finer: int) -> NDArray[np.float32]:
+    """(finer * cells),cells: weights of a uniform cubic B-spline, the outer cells repeated."""
+    places = (np.arange(cells * finer) + 0.5) / finer - 0.5
+    first = np.floor(places).astype(np.int64)
+    t = places - first
+    weights = np.stack(
+        [(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3], 1
+    )
+    matrix = np.zeros((cells * finer, cells), np.float32)
+    for offset in range(4):
+        columns = np.clip(first + offset - 1, 0, cells - 1)
+        np.add.at(matrix, (np.arange(cells * finer), columns), weights[:, offset] / 6.0)
+    return matrix
 
 
 @dataclass(frozen=True)

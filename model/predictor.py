@@ -1,8 +1,7 @@
-"""What the rest of the project asks for masks: a picture once, then prompts as often as they come.
+"""The model's interface: encode a picture once, then ask for masks as often as needed.
 
-A predictor holds no state that one call leaves to another but the cache of encoded pictures, and
-what is cached is a function of its key. So threads share one predictor freely, and an answer
-depends on its arguments alone.
+The only state that outlives a call is the cache of encoded pictures, and what is cached is a
+function of its key. So threads can share a predictor, and an answer depends on its arguments alone.
 """
 
 from __future__ import annotations
@@ -20,39 +19,27 @@ from PIL import Image
 
 from model import checkpoint as checkpoints
 from model import checkpoint_files as files
-from model import crop
+from model.confidence import Calibration, implied_score
 from model.config import ModelConfig
 from model.crop import Box
 from model.embedding_cache import EmbeddingCache
 from model.errors import PromptError
 from model.image_tiles import ImageTiles
+from model.inference import STRIDE, Answer, Inference, coverage, input_size
 from model.inference_queue import InferenceQueue, Priority
-from model.mask_upsampling import Grid, MaskLayers, sigmoid
-from model.network.click_maps import ClickBatch
-from model.network.phrase_encoder import WordBatch
+from model.mask_upsampling import MaskLayers
 from model.network.phraseclick import Features
+from model.prompt import Click, Prompt
+from model.refinement import Look, Session
 from model.tokenizer import Tokenizer, Tokens
 
-STRIDE = 32  # the network's input is a multiple of it
+__all__ = ["USUAL_SHAPES", "Click", "Embedding", "Prediction", "Predictor"]
+
 # Room for about fifty pictures with a crop each.
 CACHE_BYTES = 320 * 2**20
-# What the network is overruled to next to a click, so that a clicked pixel obeys the click.
-CERTAIN = 2.0
 
 # Width and height: cameras and phones upright and turned, square, film.
 USUAL_SHAPES = ((4, 3), (3, 4), (3, 2), (2, 3), (16, 9), (9, 16), (1, 1))
-
-
-@dataclass(frozen=True)
-class Click:
-    """A click in pixels of the upright picture, fractions welcome.
-
-    The pixel in column c covers c <= x < c + 1. Points beyond the rim count as on it.
-    """
-
-    x: float
-    y: float
-    positive: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,20 +66,22 @@ class Embedding:
 class Prediction:
     """A mask, how sure the network is of it, and how the phrase was read.
 
-    confidence: 0 to 1, the IoU to be expected if the probabilities are true; 0 for an empty mask.
+    confidence: 0 to 1, the IoU to expect; 0 for an empty mask. score: the same in logit space,
+    before calibration (see `model.confidence`); -inf for an empty mask.
     """
 
     confidence: float
     tokens: Tokens
-    field: MaskLayers
+    layers: MaskLayers
+    score: float
 
     def probability(self) -> NDArray[np.float32]:
         """H,W in [0, 1] at the picture's size."""
-        return self.field.probability()
+        return self.layers.probability()
 
     def mask(self) -> NDArray[np.bool_]:
         """H,W bool, ``probability() > 0.5``; takes time only where the mask is."""
-        return self.field.mask()
+        return self.layers.mask()
 
 
 class Predictor:
@@ -126,6 +115,10 @@ class Predictor:
         self._device: torch.device = beside._device if beside else torch.device(device)
         self._network = loaded.network().to(self._device).for_serving()
         self._queue: InferenceQueue = beside._queue if beside else InferenceQueue()
+        self._calibration = Calibration.of(
+            loaded.metrics.get("metrics", {}), iou_head=self.config.iou_head
+        )
+        self._inference = Inference(self._network, self._device, self._queue)
         self._cache: EmbeddingCache[Embedding | Features] = (
             beside._cache if beside else EmbeddingCache(cache_bytes)
         )
@@ -145,16 +138,22 @@ class Predictor:
     def warm_up(self, shapes: Sequence[tuple[int, int]] = USUAL_SHAPES) -> None:
         """Answer once for pictures of these shapes, so that the first click is no slower.
 
-        torch prepares its convolutions anew for each size of the network's input. Nothing is
-        kept in the cache. Meant for a server's start; takes a second or two. A further version
-        of the same form finds the process prepared: one shape is enough for it.
+        torch prepares its convolutions for each size of the network's input, details among them.
+        Nothing is kept in the cache. Meant for a server's start; takes a second or two. A second
+        version of the same form finds the process prepared: one shape is enough for it.
         """
+        prompt = Prompt((Click(1, 1),), self.tokenizer.read(""))
         for width, height in shapes:
             embedding = self._embed(np.zeros((height, width, 3), np.uint8), "")
             whole = Box(0, 0, width, height)
             for words in ("", self.tokenizer.words[0]):
-                prompt = _Prompt(embedding, [Click(1, 1)], self.tokenizer.read(words))
-                self._pass(prompt, whole, np.zeros(self._size(whole), np.float32))
+                worded = Prompt(prompt.clicks, self.tokenizer.read(words))
+                self._looker(embedding)(worded, whole, np.zeros((height, width), np.bool_))
+        square = Box(0, 0, STRIDE, STRIDE)
+        size = self._size(square, detail=True)
+        picture = Image.new("RGB", (square.width, square.height))
+        features = self._inference.encode(picture, size, Priority.PICTURE)
+        self._inference.decode(features, square, prompt, np.zeros(size, np.float32))
 
     def encode(self, image: NDArray[np.uint8], key: str | None = None) -> Embedding:
         """Encode a picture, or find it encoded.
@@ -168,7 +167,7 @@ class Predictor:
                 f"A picture must be H,W,3 uint8, but this is {image.shape} {image.dtype}."
             )
         name = key if key is not None else _content_key(image)
-        found = self._cache.get_or_make(self._slot(name, None), lambda: self._embed(image, name))
+        found = self._cache.get_or_make(self._slot(name), lambda: self._embed(image, name))
         assert isinstance(found, Embedding)
         if (found.height, found.width) != image.shape[:2]:
             raise PromptError(
@@ -179,7 +178,7 @@ class Predictor:
 
     def cached(self, key: str) -> Embedding | None:
         """The encoded picture of this key, if it is still in memory."""
-        found = self._cache.get(self._slot(key, None))
+        found = self._cache.get(self._slot(key))
         return found if isinstance(found, Embedding) else None
 
     def predict(
@@ -188,27 +187,42 @@ class Predictor:
         clicks: Sequence[Click],
         phrase: str = "",
         previous_mask: NDArray[np.bool_] | NDArray[np.floating] | None = None,
+        box: Sequence[float] | None = None,
     ) -> Prediction:
-        """The mask that clicks and phrase ask for.
+        """The mask that clicks, phrase and box ask for.
 
         clicks: in the order they were made; where two contradict each other on a spot, the later
         one holds. phrase: any text; unknown words are ignored, see the tokens. previous_mask:
-        H,W at the picture's size, bool or float in [0, 1], the answer before this click. Without
-        a click and a known word the mask is empty. Raises PromptError.
+        H,W at the picture's size, bool or float in [0, 1]: the answer before the newest click, or
+        a mask that a person made. It stays as it is outside of what the clicks change, except that
+        the first few clicks may change all of an answer. box: (x1, y1, x2, y2) around the object,
+        in pixels of the picture, any two opposite corners. Without a click, a box and a known
+        word the mask is empty. Raises PromptError.
         """
         if embedding.version != self.version:
             raise PromptError(
                 f"The picture was encoded by {embedding.version}, which {self.version} cannot read."
             )
         tokens = self.tokenizer.read(phrase)
-        clicks = [_inside(click, embedding) for click in clicks]
+        prompt = Prompt.checked(clicks, tokens, box, embedding.width, embedding.height)
         previous = None if previous_mask is None else _checked(previous_mask, embedding)
-        if not clicks and not tokens.words:
-            return Prediction(0.0, tokens, MaskLayers(embedding.width, embedding.height, ()))
-        prompt = _Prompt(embedding, clicks, tokens)
-        grids = self._grids(prompt, previous)
-        field = MaskLayers(embedding.width, embedding.height, grids)
-        return Prediction(confidence(grids[-1].logits), tokens, field)
+        if prompt.empty:
+            return Prediction(
+                0.0, tokens, MaskLayers(embedding.width, embedding.height, ()), -math.inf
+            )
+        session = Session(
+            embedding.width,
+            embedding.height,
+            prompt,
+            self._looker(embedding),
+            box_prompts=self.config.box_prompts,
+            details=self.config.fine_prompts,
+        )
+        result = session.answer(previous)
+        score = result.answer.iou_logit
+        if score is None or not (result.answer.grid.logits > 0).any():
+            score = implied_score(result.answer.grid.logits)
+        return Prediction(self._calibration.confidence(score), tokens, result.layers, score)
 
     def descriptor(self, embedding: Embedding) -> NDArray[np.float32]:
         """D numbers, of length 1 together, that say what a picture shows as a whole.
@@ -227,181 +241,44 @@ class Predictor:
         vector: NDArray[np.float32] = pooled.cpu().numpy()
         return vector / np.float32(max(float(np.linalg.norm(vector)), 1e-9))
 
-    def _grids(self, prompt: _Prompt, previous: NDArray[np.bool_] | None) -> tuple[Grid, ...]:
-        """The whole picture, and a closer look where the object is small."""
-        embedding = prompt.embedding
-        width, height = embedding.width, embedding.height
-        whole = Box(0, 0, width, height)
-        known = crop.mask_box(previous) if previous is not None else None
-        if previous is not None and known is not None and not prompt.tokens.words:
-            # The object's place is known from the answer before: look there at once. A phrase is
-            # read over the whole picture, "left" means nothing in a crop.
-            box = crop.focus(prompt.around(known), width, height)
-            if box is not None:
-                grid = self._pass(prompt, box, _shrink(previous, box, self._size(box)))
-                if not crop.reaches_edge(grid.logits > 0, box, width, height):
-                    return (grid,)
-        before = None if previous is None else _shrink(previous, whole, self._size(whole))
-        coarse = self._pass(prompt, whole, before)
-        box = crop.focus(prompt.around(_grid_box(coarse)), width, height)
-        if box is None:
-            return (coarse,)
-        seen = coarse.sample(box, *self._size(box)) > 0
-        return coarse, self._pass(prompt, box, seen.astype(np.float32))
+    def _looker(self, embedding: Embedding) -> Look:
+        def look(
+            prompt: Prompt, box: Box, previous: NDArray[np.bool_] | None, *, detail: bool = False
+        ) -> Answer:
+            size = self._size(box, detail=detail)
+            features = self._features(embedding, box, size)
+            before = None if previous is None else coverage(previous, size)
+            return self._inference.decode(features, box, prompt, before, words=not detail)
 
-    def _pass(self, prompt: _Prompt, box: Box, previous: NDArray[np.float32] | None) -> Grid:
-        """One decoder pass over a box; ``previous``: h,w at the network's input size."""
-        features = self._features(prompt.embedding, box)
-        clicks = [
-            Click(
-                (click.x - box.left) * features.width / box.width,
-                (click.y - box.top) * features.height / box.height,
-                click.positive,
-            )
-            for click in prompt.clicks
-            if box.holds(click.x, click.y)
-        ]
-        vectors = torch.from_numpy(prompt.tokens.vectors.copy())
+        return look
 
-        @torch.inference_mode()
-        def decode() -> NDArray[np.float32]:
-            output = self._network.decode(
-                features,
-                ClickBatch(
-                    self._tensor([[(click.x, click.y) for click in clicks]]).view(1, -1, 2),
-                    self._tensor([[1.0 if click.positive else -1.0 for click in clicks]]),
-                ),
-                WordBatch(
-                    vectors[None].to(self._device),
-                    torch.tensor([len(vectors)], device=self._device),
-                ),
-                None
-                if previous is None
-                else torch.from_numpy(previous)[None, None].to(self._device),
-            )
-            answer: NDArray[np.float32] = output.mask_logits[0, 0].float().cpu().numpy()
-            return answer
+    def _size(self, box: Box, *, detail: bool = False) -> tuple[int, int]:
+        longest = self.config.input_size
+        return input_size(box, max(longest * 2 // 3 // STRIDE, 1) * STRIDE if detail else longest)
 
-        logits = self._queue.run(Priority.PROMPT, decode)
-        _obey(logits, prompt.clicks, box)
-        return Grid(logits, box)
-
-    def _features(self, embedding: Embedding, box: Box) -> Features:
+    def _features(self, embedding: Embedding, box: Box, size: tuple[int, int]) -> Features:
         if (box.width, box.height) == (embedding.width, embedding.height):
             return embedding.features
 
         def encode() -> Features:
-            # Of a click that is being answered, so it need not wait behind new pictures.
-            return self._encode(embedding.tiles.read(box), box, Priority.PROMPT)
+            # Part of the answer to a click, so it need not wait behind new pictures.
+            return self._inference.encode(embedding.tiles.read(box), size, Priority.PROMPT)
 
-        found = self._cache.get_or_make(self._slot(embedding.key, box), encode)
+        found = self._cache.get_or_make(self._slot(embedding.key, (box, size)), encode)
         assert isinstance(found, Features)
         return found
 
     def _embed(self, image: NDArray[np.uint8], key: str) -> Embedding:
         height, width = image.shape[:2]
         picture = Image.fromarray(np.ascontiguousarray(image))
-        features = self._encode(picture, Box(0, 0, width, height), Priority.PICTURE)
+        features = self._inference.encode(
+            picture, self._size(Box(0, 0, width, height)), Priority.PICTURE
+        )
         return Embedding(self.version, key, width, height, features, ImageTiles(image))
 
-    def _encode(self, picture: Image.Image, box: Box, priority: Priority) -> Features:
-        height, width = self._size(box)
-        # The gap lets Pillow shrink by whole pixels first: four times quicker, nothing to see.
-        small = picture.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
-        pixels = torch.from_numpy(np.array(small)).permute(2, 0, 1)[None]
-
-        @torch.inference_mode()
-        def encode() -> Features:
-            return self._network.encode(pixels.to(self._device).float().div_(255.0))
-
-        return self._queue.run(priority, encode)
-
-    def _size(self, box: Box) -> tuple[int, int]:
-        """Height and width of the network's input for a box.
-
-        The picture is stretched to a multiple of 32 rather than padded: no rim for the network to
-        learn, and a point is scaled by one factor in each direction.
-        """
-        scale = self.config.input_size / max(box.width, box.height)
-        return (
-            max(round(box.height * scale / STRIDE), 1) * STRIDE,
-            max(round(box.width * scale / STRIDE), 1) * STRIDE,
-        )
-
-    def _slot(self, key: str, box: Box | None) -> Hashable:
-        """The cache's name for a picture, or for a crop of it, as this version sees it."""
-        return self.version, key, box
-
-    def _tensor(self, values: list[list[float]] | list[list[tuple[float, float]]]) -> torch.Tensor:
-        return torch.tensor(values, dtype=torch.float32, device=self._device)
-
-
-@dataclass(frozen=True, eq=False)
-class _Prompt:
-    embedding: Embedding
-    clicks: list[Click]
-    tokens: Tokens
-
-    def around(self, known: Box | None) -> Box | None:
-        """What is known of the object: where its mask is, and its positive clicks."""
-        clicked = crop.points_box([(c.x, c.y) for c in self.clicks if c.positive])
-        if known is None or clicked is None:
-            return known or clicked
-        return known.union(clicked)
-
-
-def confidence(logits: NDArray[np.float32]) -> float:
-    """The IoU to expect of the mask logits > 0: sum of p inside over size + sum of p outside."""
-    inside = logits > 0
-    probability = sigmoid(logits)
-    hit = float(probability[inside].sum())
-    if not hit:
-        return 0.0
-    return hit / (float(inside.sum()) + float(probability[~inside].sum()))
-
-
-def _obey(logits: NDArray[np.float32], clicks: Sequence[Click], box: Box) -> None:
-    """Overrule, in place, the four cells around the centre of each clicked pixel of the box.
-
-    Bilinear logits there then have the click's sign, whatever the network says.
-    """
-    height, width = logits.shape
-    for click in clicks:
-        if not box.holds(click.x, click.y):
-            continue
-        column = math.floor((math.floor(click.x) + 0.5 - box.left) * width / box.width - 0.5)
-        row = math.floor((math.floor(click.y) + 0.5 - box.top) * height / box.height - 0.5)
-        cells = logits[max(row, 0) : row + 2, max(column, 0) : column + 2]
-        if click.positive:
-            np.maximum(cells, CERTAIN, out=cells)
-        else:
-            np.minimum(cells, -CERTAIN, out=cells)
-
-
-def _grid_box(grid: Grid) -> Box | None:
-    """The box of positive logits, in pixels of the picture."""
-    cells = crop.mask_box(grid.logits > 0)
-    if cells is None:
-        return None
-    height, width = grid.logits.shape
-    across, down = grid.box.width / width, grid.box.height / height
-    return Box(
-        math.floor(cells.left * across),
-        math.floor(cells.top * down),
-        math.ceil(cells.right * across),
-        math.ceil(cells.bottom * down),
-    )
-
-
-def _inside(click: Click, embedding: Embedding) -> Click:
-    if not (math.isfinite(click.x) and math.isfinite(click.y)):
-        raise PromptError(f"A click lies at ({click.x}, {click.y}), which is no place.")
-    # The rim itself, x == width, belongs to no pixel.
-    return Click(
-        min(max(click.x, 0.0), embedding.width - 1e-3),
-        min(max(click.y, 0.0), embedding.height - 1e-3),
-        click.positive,
-    )
+    def _slot(self, key: str, crop: Hashable = None) -> Hashable:
+        """The cache's key for a picture, or for a crop of it, as this version sees it."""
+        return self.version, key, crop
 
 
 def _checked(
@@ -412,16 +289,8 @@ def _checked(
             f"The previous mask is {mask.shape}, but the picture is "
             f"{(embedding.height, embedding.width)} (height, width)."
         )
-    return np.asarray(mask if mask.dtype == np.bool_ else mask > 0.5, np.bool_)
-
-
-def _shrink(mask: NDArray[np.bool_], box: Box, size: tuple[int, int]) -> NDArray[np.float32]:
-    """Which part of each of height x width cells over the box is in the mask."""
-    height, width = size
-    part = np.ascontiguousarray(mask[box.top : box.bottom, box.left : box.right])
-    pixels = Image.fromarray(part.view(np.uint8) * np.uint8(255))
-    small = pixels.resize((width, height), Image.Resampling.BOX, reducing_gap=1.0)
-    return np.asarray(small, np.float32) / np.float32(255.0)
+    # A copy, since the prediction keeps it and the caller may go on painting.
+    return np.array(mask if mask.dtype == np.bool_ else mask > 0.5, np.bool_)
 
 
 def _content_key(image: NDArray[np.uint8]) -> str:

@@ -93,3 +93,19 @@ def test_a_mask_reaches_an_inner_edge_only() -> None:
     assert not crop.reaches_edge(mask[:, 1:3], Box(0, 0, 100, 20), 100, 100)
     assert not crop.reaches_edge(np.zeros((4, 4), bool), Box(10, 10, 20, 20), 100, 100)
     assert crop.reaches_edge(mask.T, Box(10, 0, 100, 20), 100, 100)
+
+
+@given(st.integers(0, 590), st.integers(0, 390), st.integers(1, 200), st.integers(1, 200))
+def test_a_detail_is_a_square_around_it_in_the_picture(
+    left: int, top: int, width: int, height: int
+) -> None:
+    around = Box(left, top, min(left + width, 600), min(top + height, 400))
+
+    box = crop.detail(around, 600, 400)
+
+    if box is None:
+        assert max(around.width, around.height) * 2.2 > 256
+        return
+    assert box.width == box.height
+    assert box.intersection(Box(0, 0, 600, 400)) == box
+    assert box.union(around) == box

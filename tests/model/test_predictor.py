@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,14 +13,13 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import Image
 
 from model import checkpoint, crop
-from model import predictor as predictors
 from model.config import ModelConfig
-from model.crop import Box
 from model.errors import PromptError
-from model.inference_queue import Priority
-from model.network.phraseclick import PhraseClick
+from model.inference import Inference
+from model.network.phraseclick import Features, PhraseClick
 from model.predictor import Click, Predictor
 
 Picture = NDArray[np.uint8]
@@ -203,7 +203,7 @@ def test_a_mask_of_another_size_is_refused(predictor: Predictor, bad: NDArray[np
 def test_a_click_nowhere_is_refused(predictor: Predictor, place: tuple[float, float]) -> None:
     embedding = predictor.encode(picture(40, 50))
 
-    with pytest.raises(PromptError, match="no place"):
+    with pytest.raises(PromptError, match="has no place"):
         predictor.predict(embedding, [Click(*place)])
 
 
@@ -259,63 +259,17 @@ def test_of_two_clicks_on_one_spot_the_later_holds(predictor: Predictor) -> None
     assert predictor.predict(embedding, [away, here]).mask()[30, 30]
 
 
-def test_a_small_object_gets_a_closer_look(
-    checkpoint_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A network that answers with the previous mask, or a blob at its clicks, shows the passes."""
-    predictor = Predictor(checkpoint_path)
-    image = picture(400, 600)
-    embedding = predictor.encode(image)
-    looked: list[Box] = []
-    real = predictor._pass
-
-    def watched(prompt: object, box: Box, previous: NDArray[np.float32] | None) -> object:
-        looked.append(box)
-        grid = real(prompt, box, previous)  # type: ignore[arg-type]
-        height, width = grid.logits.shape
-        ys, xs = np.mgrid[0:height, 0:width]
-        x = (xs + 0.5) * box.width / width + box.left
-        y = (ys + 0.5) * box.height / height + box.top
-        grid.logits[:] = 20 - np.hypot(x - 200, y - 150)
-        return grid
-
-    monkeypatch.setattr(predictor, "_pass", watched)
-
-    first = predictor.predict(embedding, [Click(200, 150)])
-    assert looked[0] == Box(0, 0, 600, 400)
-    assert len(looked) == 2
-    assert looked[1].holds(200, 150)
-
-    looked.clear()
-    second = predictor.predict(embedding, [Click(200, 150), Click(205, 155)], "", first.mask())
-    assert len(looked) == 1, "with a previous mask only the crop is looked at"
-
-    looked.clear()
-    predictor.predict(embedding, [Click(200, 150), Click(590, 10)], "", first.mask())
-    assert looked == [Box(0, 0, 600, 400)], "a click far away makes the object large"
-
-    looked.clear()
-    predictor.predict(embedding, [Click(200, 150)], "dog", first.mask())
-    assert len(looked) == 2, "a phrase is read over the whole picture"
-
-    ys, xs = np.mgrid[0:400, 0:600] + 0.5
-    truth = np.hypot(xs - 200, ys - 150) < 20
-    for prediction in (first, second):
-        mask = prediction.mask()
-        assert (mask & truth).sum() / (mask | truth).sum() > 0.95
-
-
 def test_a_crop_is_encoded_once_for_many_clicks(
     predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encoded: list[Box] = []
-    real = predictor._encode
+    encoded: list[tuple[int, int]] = []
+    real = Inference.encode
 
-    def watched(image: object, box: Box, priority: Priority) -> object:
-        encoded.append(box)
-        return real(image, box, priority)  # type: ignore[arg-type]
+    def watched(inference: Inference, image: Image.Image, *rest: Any) -> Features:
+        encoded.append(image.size)
+        return real(inference, image, *rest)
 
-    monkeypatch.setattr(predictor, "_encode", watched)
+    monkeypatch.setattr(Inference, "encode", watched)
     monkeypatch.setattr(crop, "reaches_edge", lambda *_: False)
     embedding = predictor.encode(picture(500, 500))
     previous = np.zeros((500, 500), bool)
@@ -327,15 +281,68 @@ def test_a_crop_is_encoded_once_for_many_clicks(
     assert len(encoded) == 2
 
 
-def test_confidence_is_the_iou_to_expect() -> None:
-    sure = np.full((10, 10), -9.0, np.float32)
-    sure[3:7, 3:7] = 9.0
-    unsure = np.where(sure > 0, 0.3, -0.3).astype(np.float32)
-    empty = np.full((10, 10), -4.0, np.float32)
+def test_a_mask_that_a_person_painted_changes_only_around_the_click(predictor: Predictor) -> None:
+    embedding = predictor.encode(picture(300, 300))
+    painted = np.zeros((300, 300), bool)
+    painted[20:60, 20:60] = painted[200:280, 200:280] = True
+    painted[230:234, 230:234] = False
 
-    assert predictors.confidence(sure) > 0.99
-    assert 0 < predictors.confidence(unsure) < 0.5
-    assert predictors.confidence(empty) == 0
+    mask = predictor.predict(embedding, [Click(40, 40, positive=False)], "", painted).mask()
+
+    assert not mask[40, 40]
+    mask[:80, :80] = painted[:80, :80]
+    assert np.array_equal(mask, painted)
+
+
+def test_a_prediction_keeps_no_hold_of_the_callers_mask(predictor: Predictor) -> None:
+    embedding = predictor.encode(picture(60, 60))
+    painted = np.zeros((60, 60), bool)
+    painted[:30, :30] = True
+    prediction = predictor.predict(embedding, [Click(50, 50)], "", painted)
+    before = prediction.mask()
+
+    painted[:] = False
+
+    assert np.array_equal(prediction.mask(), before)
+
+
+def test_a_box_is_a_prompt(predictor: Predictor) -> None:
+    embedding = predictor.encode(picture(200, 300))
+
+    mask = predictor.predict(embedding, [], box=(100.0, 50.0, 160.0, 120.0)).mask()
+
+    assert mask[85, 130], "its centre is in"
+    outside = mask.copy()
+    outside[46:124, 96:164] = False
+    assert not outside.any()
+    corners = predictor.predict(embedding, [], box=(160.0, 120.0, 100.0, 50.0)).mask()
+    assert np.array_equal(mask, corners)
+
+
+def test_a_click_and_a_word_can_come_with_a_box(predictor: Predictor) -> None:
+    embedding = predictor.encode(picture(200, 300))
+    clicks = [Click(110, 60), Click(130, 85, positive=False)]
+
+    first = predictor.predict(embedding, clicks, "dog", box=(100.0, 50.0, 160.0, 120.0))
+    second = predictor.predict(
+        embedding, [*clicks, Click(20, 20)], "dog", first.mask(), (100.0, 50.0, 160.0, 120.0)
+    )
+
+    assert first.mask()[60, 110]
+    assert not first.mask()[85, 130]
+    assert second.mask()[20, 20]
+
+
+@pytest.mark.parametrize(
+    "box",
+    [(0, 0, 10), (0, 0, float("nan"), 10), (5, 5, 5, 20), (300, 0, 400, 10)],
+    ids=["three numbers", "nan", "no width", "outside"],
+)
+def test_a_box_that_covers_nothing_is_refused(predictor: Predictor, box: tuple[float, ...]) -> None:
+    embedding = predictor.encode(picture(200, 300))
+
+    with pytest.raises(PromptError, match="box"):
+        predictor.predict(embedding, [], box=box)
 
 
 def test_warming_up_leaves_no_trace(checkpoint_path: Path, pictures: list[Picture]) -> None:

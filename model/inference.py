@@ -1,0 +1,176 @@
+"""The network behind a queue: pictures to features, features and prompts to logits.
+
+Everything here runs on the thread of the `InferenceQueue`; arrays go in and come out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from model.crop import Box
+from model.inference_queue import InferenceQueue, Priority
+from model.mask_upsampling import LogitGrid
+from model.network.click_maps import ClickBatch
+from model.network.phrase_encoder import WordBatch
+from model.network.phraseclick import Features, PhraseClick
+from model.prompt import Click, Prompt
+
+STRIDE = 32  # the network's input is a multiple of it
+# Logits next to a click are raised or lowered to this, so that a clicked pixel obeys its click.
+CERTAIN = 4.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One decoder pass over a box.
+
+    before: h,w bool, which of the grid's cells were in the mask before; None without one.
+    iou_logit: the IoU that the network expects, before the sigmoid; None without an IoU head.
+    newest: the mean logit at the newest click before it was made to obey; None without a click in
+    the box.
+    """
+
+    grid: LogitGrid
+    before: NDArray[np.bool_] | None
+    iou_logit: float | None
+    newest: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Inference:
+    """A network for serving, its device and its queue."""
+
+    network: PhraseClick
+    device: torch.device
+    queue: InferenceQueue
+
+    def encode(self, picture: Image.Image, size: tuple[int, int], priority: Priority) -> Features:
+        """Encode a picture, stretched to ``size``: height and width of the network's input.
+
+        The picture is stretched to multiples of 32 rather than padded: the network has no border
+        to learn, and a point is scaled by one factor in each direction.
+        """
+        height, width = size
+        # The gap lets Pillow shrink by whole pixels first: four times faster, no visible loss.
+        small = picture.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
+        pixels = torch.from_numpy(np.array(small)).permute(2, 0, 1)[None]
+
+        @torch.inference_mode()
+        def encode() -> Features:
+            return self.network.encode(pixels.to(self.device).float().div_(255.0))
+
+        return self.queue.run(priority, encode)
+
+    def decode(
+        self,
+        features: Features,
+        box: Box,
+        prompt: Prompt,
+        previous: NDArray[np.float32] | None,
+        *,
+        words: bool = True,
+    ) -> Answer:
+        """Answer a prompt over the box that was encoded.
+
+        previous: h,w in [0, 1] at the network's input size. words: whether the phrase is read.
+        Clicks outside the box are left out. The clicked pixels obey their clicks.
+        """
+        across, down = features.width / box.width, features.height / box.height
+        clicks = [click for click in prompt.clicks if box.holds(click.x, click.y)]
+        points = [((c.x - box.left) * across, (c.y - box.top) * down) for c in clicks]
+        signs = [1.0 if click.positive else -1.0 for click in clicks]
+        vectors = prompt.tokens.vectors if words else prompt.tokens.vectors[:0]
+        corners = None
+        if prompt.box is not None and self.network.config.box_prompts:
+            x1, y1, x2, y2 = prompt.box
+            corners = [
+                [
+                    (x1 - box.left) * across,
+                    (y1 - box.top) * down,
+                    (x2 - box.left) * across,
+                    (y2 - box.top) * down,
+                ]
+            ]
+
+        @torch.inference_mode()
+        def decode() -> tuple[NDArray[np.float32], float | None]:
+            output = self.network.decode(
+                features,
+                ClickBatch(self._tensor([points]).view(1, -1, 2), self._tensor([signs])),
+                WordBatch(
+                    torch.from_numpy(vectors.copy())[None].to(self.device),
+                    torch.tensor([len(vectors)], device=self.device),
+                ),
+                None if previous is None else self._tensor(previous)[None, None],
+                boxes=None if corners is None else self._tensor(corners),
+            )
+            logits: NDArray[np.float32] = output.mask_logits[0, 0].float().cpu().numpy()
+            expected = output.iou_logits
+            return logits, None if expected is None else float(expected[0])
+
+        logits, iou_logit = self.queue.run(Priority.PROMPT, decode)
+        newest = None
+        if clicks and clicks[-1] is prompt.clicks[-1]:
+            newest = float(logits[clicked_cells(clicks[-1], box, logits.shape)].mean())
+        obey(logits, clicks, box)
+        before = None if previous is None else pooled(previous, logits.shape) > 0.5
+        return Answer(LogitGrid(logits, box), before, iou_logit, newest)
+
+    def _tensor(self, values: object) -> torch.Tensor:
+        return torch.as_tensor(values, dtype=torch.float32).to(self.device)
+
+
+def input_size(box: Box, longest: int) -> tuple[int, int]:
+    """Height and width of the network's input for a box, in multiples of 32, near its shape."""
+    scale = longest / max(box.width, box.height)
+    return (
+        max(round(box.height * scale / STRIDE), 1) * STRIDE,
+        max(round(box.width * scale / STRIDE), 1) * STRIDE,
+    )
+
+
+def coverage(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.float32]:
+    """h,w in [0, 1]: the share of each of h x w cells over a mask that is in the mask."""
+    height, width = size
+    pixels = Image.fromarray(np.ascontiguousarray(mask).view(np.uint8) * np.uint8(255))
+    small = pixels.resize((width, height), Image.Resampling.BOX, reducing_gap=1.0)
+    return np.asarray(small, np.float32) / np.float32(255.0)
+
+
+def pooled(values: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """h,w: means over equal blocks."""
+    height, width = shape
+    rows, columns = values.shape[0] // height, values.shape[1] // width
+    mean: NDArray[np.float32] = values.reshape(height, rows, width, columns).mean(
+        axis=(1, 3), dtype=np.float32
+    )
+    return mean
+
+
+def obey(logits: NDArray[np.float32], clicks: Sequence[Click], box: Box) -> None:
+    """Set, in place, the four cells around the centre of each clicked pixel to the click's sign.
+
+    Interpolated logits at the pixel then have this sign, whatever the network says. Of two clicks
+    on one spot the later one holds.
+    """
+    for click in clicks:
+        cells = logits[clicked_cells(click, box, logits.shape)]
+        if click.positive:
+            np.maximum(cells, CERTAIN, out=cells)
+        else:
+            np.minimum(cells, -CERTAIN, out=cells)
+
+
+def clicked_cells(click: Click, box: Box, shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """Rows and columns of the (up to) four cells whose centres surround the clicked pixel's."""
+    height, width = shape
+    column = math.floor((math.floor(click.x) + 0.5 - box.left) * width / box.width - 0.5)
+    row = math.floor((math.floor(click.y) + 0.5 - box.top) * height / box.height - 0.5)
+    return slice(max(row, 0), max(row + 2, 1)), slice(max(column, 0), max(column + 2, 1))

@@ -1,0 +1,102 @@
+"""What is asked of the network about one picture: clicks, a phrase, a box."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from model.crop import Box, points_box
+from model.errors import PromptError
+from model.tokenizer import Tokens
+
+BoxCorners = tuple[float, float, float, float]
+# The right and lower edges of the picture belong to no pixel.
+EDGE = 1e-3
+
+
+@dataclass(frozen=True)
+class Click:
+    """A click in pixels of the upright picture; fractions are kept.
+
+    The pixel in column c covers c <= x < c + 1. Points outside the picture count as on its edge.
+    """
+
+    x: float
+    y: float
+    positive: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Prompt:
+    """A checked prompt: all coordinates are finite and in the picture.
+
+    clicks: oldest first. box: (x1, y1, x2, y2) with x1 < x2 and y1 < y2, or None. box_by_clicks:
+    clicks were added for the box, for a network that knows no boxes.
+    """
+
+    clicks: tuple[Click, ...]
+    tokens: Tokens
+    box: BoxCorners | None = None
+    box_by_clicks: bool = False
+
+    @classmethod
+    def checked(
+        cls,
+        clicks: Sequence[Click],
+        tokens: Tokens,
+        box: Sequence[float] | None,
+        width: int,
+        height: int,
+    ) -> Prompt:
+        """Move coordinates into a picture of this size. Raises PromptError where none is meant."""
+        inside = tuple(_inside(click, width, height) for click in clicks)
+        return cls(inside, tokens, None if box is None else _checked_box(box, width, height))
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is asked: no click, no box and no known word."""
+        return not self.clicks and self.box is None and not self.tokens.words
+
+    @property
+    def positives(self) -> tuple[Click, ...]:
+        """The positive clicks, oldest first."""
+        return tuple(click for click in self.clicks if click.positive)
+
+    def extent(self) -> Box | None:
+        """The smallest box of pixels around the positive clicks and the prompt's box."""
+        corners = [(click.x, click.y) for click in self.positives]
+        if self.box is not None:
+            x1, y1, x2, y2 = self.box
+            corners += [(x1, y1), (x2 - EDGE, y2 - EDGE)]
+        return points_box(corners)
+
+    def around(self, known: Box | None) -> Box | None:
+        """``extent`` and what is known of the object from its mask, together."""
+        extent = self.extent()
+        if known is None or extent is None:
+            return known or extent
+        return known.union(extent)
+
+
+def _inside(click: Click, width: int, height: int) -> Click:
+    if not (math.isfinite(click.x) and math.isfinite(click.y)):
+        raise PromptError(f"A click at ({click.x}, {click.y}) has no place in the picture.")
+    return Click(
+        min(max(click.x, 0.0), width - EDGE),
+        min(max(click.y, 0.0), height - EDGE),
+        click.positive,
+    )
+
+
+def _checked_box(box: Sequence[float], width: int, height: int) -> BoxCorners:
+    if len(box) != 4 or not all(math.isfinite(value) for value in box):
+        raise PromptError(f"A box must be four finite numbers (x1, y1, x2, y2), not {tuple(box)}.")
+    x1, y1, x2, y2 = box
+    left, right = max(min(x1, x2), 0.0), min(max(x1, x2), float(width))
+    top, bottom = max(min(y1, y2), 0.0), min(max(y1, y2), float(height))
+    if right - left < EDGE or bottom - top < EDGE:
+        raise PromptError(
+            f"The box {tuple(box)} covers nothing of a picture of {width}x{height} pixels."
+        )
+    return left, top, right, bottom

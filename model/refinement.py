@@ -1,0 +1,168 @@
+"""From prompts to masks: where the network looks, and what of its answers makes the mask.
+
+A first answer looks at the whole picture, and once more at the object where it is small. A
+correction looks at the object as it is known, and at full detail at what the newest click changes.
+Of both only what is connected to the click is taken over: everything else of the mask before stays
+as it was, whether the network made it or a person. Only the first few clicks, which say what the
+object is, may change all of it. The numbers are a *choice*, made on the validation pictures.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model import box_prompt, crop, merging
+from model.crop import Box
+from model.inference import Answer
+from model.mask_upsampling import Layer, LogitGrid, MaskLayers
+from model.prompt import Prompt
+
+Mask = NDArray[np.bool_]
+
+
+class Look(Protocol):
+    """A pass of the network over a part of the picture."""
+
+    def __call__(
+        self, prompt: Prompt, box: Box, previous: Mask | None, *, detail: bool = False
+    ) -> Answer:
+        """previous: the mask before in the box's pixels.
+
+        detail: the box shows a detail of the object, so it is encoded at a reduced size, and the
+        phrase is not read.
+        """
+
+
+# Up to this many clicks a correction may change the whole object.
+FREE_CLICKS = 3
+# A detail is looked at in a crop of its own if that is at most this part of the object's box: it
+# then shows the detail larger, though it is encoded at two thirds of the size.
+SHARPER = 0.45
+
+
+@dataclass(frozen=True)
+class Result:
+    """A mask, and the pass over the object whose score is the mask's."""
+
+    layers: MaskLayers
+    answer: Answer
+
+
+@dataclass(frozen=True)
+class Session:
+    """A prompt about a picture of this size, and the means to look at it.
+
+    box_prompts: whether the network was trained with boxes; else a box is asked for by clicks.
+    details: whether it was trained on details of objects; else they are not looked at.
+    """
+
+    width: int
+    height: int
+    prompt: Prompt
+    look: Look
+    box_prompts: bool = True
+    details: bool = True
+
+    def answer(self, previous: Mask | None) -> Result:
+        """The mask that the prompt asks for, after the mask before (H,W) where there is one."""
+        if previous is not None and previous.any() and self.prompt.clicks:
+            return self._correction(previous)
+        if self.prompt.box is not None and not self.box_prompts:
+            prompt = box_prompt.as_clicks(self.prompt, self.width, self.height)
+            return replace(self, prompt=prompt, box_prompts=True)._object(previous)
+        return self._object(previous)
+
+    def _object(self, previous: Mask | None) -> Result:
+        """All of the object: from the whole picture or the prompt's box, then closer."""
+        start = self._start()
+        coarse = self.look(self.prompt, start, previous_in(previous, start))
+        grids = [box_prompt.cut(merging.cleaned(coarse.grid, self.prompt), self.prompt)]
+        found = Layer(grids[0], grids[0].logits > 0).extent(grids[0].box)
+        box = crop.focus(self.prompt.around(found), self.width, self.height)
+        if box is None or coarse.grid.box != self._whole:
+            return Result(self._layers(grids), coarse)
+        seen = MaskLayers(self.width, self.height, (Layer(coarse.grid),)).mask(box)
+        fine = self.look(self.prompt, box, seen)
+        grids.append(box_prompt.cut(merging.cleaned(fine.grid, self.prompt), self.prompt))
+        return Result(self._layers(grids), fine)
+
+    def _correction(self, previous: Mask) -> Result:
+        """What the clicks change of the mask before."""
+        answer = self._known_object(previous)
+        if self._may_change_all(previous):
+            if answer is None:
+                return self._object(previous)
+            layer = Layer(merging.cleaned(answer.grid, self.prompt).smoothed())
+            return Result(MaskLayers(self.width, self.height, (layer,)), answer)
+        if answer is None:
+            answer = self.look(self.prompt, self._whole, previous)
+        asked = merging.disobeyed(self.prompt.clicks, previous)
+        size = math.sqrt(np.count_nonzero(previous))
+        layer = merging.merged(answer, self.prompt, asked, size)
+        detail = self._detail(layer)
+        if detail is not None:
+            # It shows all that changed, so it decides about that instead.
+            fine = self.look(self.prompt, detail, previous[detail.slices], detail=True)
+            layer = merging.merged(fine, self.prompt, asked, size)
+        return Result(MaskLayers(self.width, self.height, (layer,), previous), answer)
+
+    def _detail(self, change: Layer) -> Box | None:
+        """Where to look at a change itself, if it is small in the box that was looked at."""
+        looked = change.grid.box
+        extent = change.extent(looked)
+        if not self.details or extent is None:
+            return None
+        box = crop.detail(extent, self.width, self.height)
+        if box is None or box.width > SHARPER * max(looked.width, looked.height):
+            return None
+        return box
+
+    def _known_object(self, previous: Mask) -> Answer | None:
+        """A pass over the object, whose place the mask before gives; None if it is the picture.
+
+        A phrase is read over the whole picture: "left" means nothing in a crop.
+        """
+        if self.prompt.tokens.words:
+            return None
+        known = self.prompt.around(crop.mask_box(previous))
+        box = crop.focus(known, self.width, self.height)
+        if box is None:
+            return None
+        answer = self.look(self.prompt, box, previous[box.slices])
+        if crop.reaches_edge(answer.grid.logits > 0, box, self.width, self.height):
+            return None
+        return answer
+
+    def _may_change_all(self, previous: Mask) -> bool:
+        """Whether few clicks were made, and the mask before is an answer to all but the newest.
+
+        A mask that somebody painted comes with its first click, or disobeys older ones.
+        """
+        *older, _ = self.prompt.clicks
+        if len(older) >= FREE_CLICKS or merging.disobeyed(older, previous):
+            return False
+        return bool(older or self.prompt.tokens.words)
+
+    def _layers(self, grids: list[LogitGrid]) -> MaskLayers:
+        layers = tuple(Layer(grid.smoothed()) for grid in grids)
+        return MaskLayers(self.width, self.height, layers)
+
+    def _start(self) -> Box:
+        """Where a first answer looks: at a box that is small enough, else at the whole picture."""
+        if self.prompt.box is None or self.prompt.tokens.words:
+            return self._whole
+        return crop.focus(self.prompt.extent(), self.width, self.height) or self._whole
+
+    @property
+    def _whole(self) -> Box:
+        return Box(0, 0, self.width, self.height)
+
+
+def previous_in(previous: Mask | None, box: Box) -> Mask | None:
+    """The mask before in the pixels of a box."""
+    return None if previous is None else previous[box.slices]

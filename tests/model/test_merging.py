@@ -1,0 +1,88 @@
+"""What is taken over of an answer, on grids of a cell a pixel."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from model import merging
+from model.crop import Box
+from model.inference import Answer, obey
+from model.mask_upsampling import LogitGrid, MaskLayers
+from model.prompt import Click, Prompt
+from model.tokenizer import Tokens
+
+SIDE = 60
+BOX = Box(0, 0, SIDE, SIDE)
+NO_WORDS = Tokens((), (), (), np.zeros((0, 8), np.float32))
+
+
+def square(left: int, top: int, right: int, bottom: int) -> merging.Mask:
+    mask = np.zeros((SIDE, SIDE), bool)
+    mask[top:bottom, left:right] = True
+    return mask
+
+
+def after(seen: merging.Mask, before: merging.Mask, *clicks: Click) -> merging.Mask:
+    """The mask after an answer that sees this, to clicks after this mask."""
+    logits = np.where(seen, 5.0, -5.0).astype(np.float32)
+    obey(logits, clicks, BOX)
+    answer = Answer(LogitGrid(logits, BOX), before, None)
+    asked = merging.disobeyed(clicks, before)
+    layer = merging.merged(answer, Prompt(clicks, NO_WORDS), asked, 20.0)
+    return MaskLayers(SIDE, SIDE, (layer,), before).mask()
+
+
+def test_a_positive_click_adds_its_part_only() -> None:
+    before = square(5, 5, 20, 20)
+    seen = square(5, 5, 18, 18) | square(30, 30, 40, 40) | square(50, 5, 55, 10)
+
+    mask = after(seen, before, Click(35.5, 35.5))
+
+    assert np.array_equal(mask, before | square(30, 30, 40, 40))
+
+
+def test_a_negative_click_removes_its_part_only() -> None:
+    before = square(5, 5, 20, 20) | square(30, 30, 40, 40)
+    seen = square(5, 5, 20, 15) | square(50, 5, 55, 10)
+
+    mask = after(seen, before, Click(35.5, 35.5, positive=False))
+
+    assert np.array_equal(mask, square(5, 5, 20, 20))
+
+
+def test_a_click_that_is_obeyed_already_changes_nothing() -> None:
+    before = square(5, 5, 20, 20)
+
+    assert np.array_equal(after(square(30, 30, 40, 40), before, Click(10.5, 10.5)), before)
+
+
+def test_a_hole_that_the_change_encloses_is_filled_and_an_older_one_stays() -> None:
+    before = square(5, 5, 40, 30) & ~square(8, 8, 9, 9)
+    seen = before | (square(5, 30, 40, 50) & ~square(20, 40, 21, 41))
+
+    mask = after(seen, before, Click(30.5, 45.5))
+
+    assert mask[40, 20]
+    assert not mask[8, 8]
+
+
+def test_where_the_network_does_not_follow_the_surroundings_come_along() -> None:
+    """A faint bar beside the object: all of it near the click is found, and nothing around it."""
+    logits = np.full((SIDE, SIDE), -4.0, np.float32)
+    logits[5:20, 5:20] = 4.0
+    bar = square(30, 10, 33, 40)
+    logits[bar] = -1.0
+    click = Click(31.5, 25.5)
+    answer = Answer(LogitGrid(logits, BOX), square(5, 5, 20, 20), None, newest=-1.0)
+
+    followed = merging.followed(answer, click, size=100.0).logits > 0
+
+    assert (followed & bar).sum() > 12
+    assert not (followed & ~bar & ~square(5, 5, 20, 20)).any()
+
+
+def test_where_the_network_follows_nothing_is_bent() -> None:
+    grid = LogitGrid(np.full((SIDE, SIDE), 2.0, np.float32), BOX)
+    answer = Answer(grid, square(0, 0, 5, 5), None, newest=2.0)
+
+    assert merging.followed(answer, Click(31.5, 25.5), size=100.0) is grid

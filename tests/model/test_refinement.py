@@ -1,0 +1,183 @@
+"""Where the network looks and what of its answers is taken over, with networks that see shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from model.crop import Box
+from model.inference import Answer, coverage, obey
+from model.mask_upsampling import LogitGrid
+from model.prompt import Click, Prompt
+from model.refinement import Session
+from model.tokenizer import Tokens
+
+Mask = NDArray[np.bool_]
+WIDTH, HEIGHT = 600, 400
+WHOLE = Box(0, 0, WIDTH, HEIGHT)
+Shape = Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]
+
+
+class Looks:
+    """A network that sees a fixed shape (positive inside), and remembers where it looked."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+        self.boxes: list[Box] = []
+        self.details: list[Box] = []
+
+    def __call__(
+        self, prompt: Prompt, box: Box, previous: Mask | None, *, detail: bool = False
+    ) -> Answer:
+        (self.details if detail else self.boxes).append(box)
+        size = (64, 96)
+        x = box.left + (np.arange(size[1]) + 0.5) * box.width / size[1]
+        y = box.top + (np.arange(size[0]) + 0.5) * box.height / size[0]
+        logits = np.clip(self.shape(x[None], y[:, None]), -9, 9).astype(np.float32)
+        obey(logits, prompt.clicks, box)
+        before = None if previous is None else coverage(previous, size) > 0.5
+        return Answer(LogitGrid(logits, box), before, None)
+
+
+def disk(x: float, y: float, radius: float) -> Shape:
+    return lambda xs, ys: radius - np.hypot(xs - x, ys - y)
+
+
+def either(*shapes: Shape) -> Shape:
+    return lambda xs, ys: np.maximum.reduce([shape(xs, ys) for shape in shapes])
+
+
+def picture_of(shape: Shape) -> Mask:
+    mask: Mask = shape(np.arange(WIDTH) + 0.5, np.arange(HEIGHT)[:, None] + 0.5) > 0
+    return mask
+
+
+def ask(looks: Looks, *clicks: Click, words: int = 0, previous: Mask | None = None) -> Mask:
+    tokens = Tokens(("dog",) * words, (), (), np.zeros((words, 8), np.float32))
+    session = Session(WIDTH, HEIGHT, Prompt(clicks, tokens), looks, box_prompts=False)
+    return session.answer(previous).layers.mask()
+
+
+def iou(one: Mask, other: Mask) -> float:
+    return float((one & other).sum() / (one | other).sum())
+
+
+def test_a_small_object_gets_a_closer_look() -> None:
+    looks = Looks(disk(200, 150, 20))
+
+    mask = ask(looks, Click(200, 150))
+
+    assert looks.boxes[0] == WHOLE
+    assert len(looks.boxes) == 2
+    assert looks.boxes[1].holds(200, 150)
+    assert iou(mask, picture_of(disk(200, 150, 20))) > 0.95
+
+
+def test_a_known_object_is_looked_at_alone() -> None:
+    looks = Looks(disk(200, 150, 20))
+    known = picture_of(disk(200, 150, 18))
+
+    ask(looks, Click(200, 150), Click(205, 155), previous=known)
+
+    assert len(looks.boxes) == 1
+    assert looks.boxes[0] != WHOLE
+
+
+@pytest.mark.parametrize(("words", "far"), [(1, False), (0, True)])
+def test_a_phrase_or_a_click_far_away_needs_the_whole_picture(words: int, far: bool) -> None:
+    looks = Looks(disk(200, 150, 20))
+    newest = Click(590, 10) if far else Click(205, 155)
+
+    ask(looks, Click(200, 150), newest, words=words, previous=picture_of(disk(200, 150, 18)))
+
+    assert looks.boxes[0] == WHOLE
+
+
+def test_parts_without_a_click_go_and_pinholes_are_filled() -> None:
+    ring = lambda xs, ys: np.minimum(  # noqa: E731
+        disk(300, 200, 100)(xs, ys), np.hypot(xs - 300, ys - 200) - 9
+    )
+    looks = Looks(either(ring, disk(520, 60, 30)))
+
+    mask = ask(looks, Click(340, 200))
+
+    assert mask[200, 300]
+    assert not mask[60, 520]
+
+
+def test_a_phrase_alone_may_mean_several() -> None:
+    mask = ask(Looks(either(disk(150, 200, 60), disk(450, 200, 50))), words=1)
+
+    assert mask[200, 150]
+    assert mask[200, 450]
+
+
+def test_a_late_correction_changes_only_what_is_connected_to_it() -> None:
+    kept = either(disk(150, 200, 60), disk(450, 200, 60))
+    known = picture_of(kept)
+    # The network now sees the left disk with a bump, and the right one gone.
+    looks = Looks(either(disk(150, 200, 60), disk(150, 130, 30)))
+    older = [Click(150, 200), Click(450, 200), Click(300, 350, positive=False)]
+
+    mask = ask(looks, *older, Click(150, 110), previous=known)
+
+    assert mask[110, 150]
+    assert mask[picture_of(disk(450, 200, 60))].mean() > 0.97
+
+
+def test_an_early_correction_may_change_all_of_an_answer() -> None:
+    looks = Looks(disk(150, 200, 60))
+    known = picture_of(either(disk(150, 200, 60), disk(450, 200, 60)))
+
+    mask = ask(looks, Click(150, 200), Click(130, 220), previous=known)
+
+    assert not mask[200, 450]
+
+
+def test_an_older_click_that_a_painted_mask_disobeys_is_heard() -> None:
+    looks = Looks(disk(150, 200, 60))
+    painted = picture_of(disk(450, 200, 60))
+
+    mask = ask(looks, Click(150, 200), Click(450, 200), previous=painted)
+
+    assert mask[200, 150]
+    assert np.array_equal(mask[:, 300:], painted[:, 300:])
+
+
+def test_a_small_change_is_looked_at_in_a_crop_of_its_own() -> None:
+    thorn = disk(300, 90, 8)
+    looks = Looks(either(disk(300, 200, 100), thorn))
+    known = picture_of(disk(300, 200, 100))
+    older = [Click(300, 200), Click(250, 200), Click(20, 20, positive=False)]
+
+    mask = ask(looks, *older, Click(300, 90), previous=known)
+
+    (detail,) = looks.details
+    assert detail.width == detail.height < 150
+    assert detail.holds(300, 90)
+    wanted = picture_of(either(disk(300, 200, 100), thorn))
+    assert (mask != wanted).sum() < 0.1 * (known != wanted).sum()
+
+
+def test_a_large_change_needs_no_crop_of_its_own() -> None:
+    looks = Looks(either(disk(200, 200, 100), disk(350, 200, 100)))
+    older = [Click(200, 200), Click(180, 200), Click(20, 20, positive=False)]
+
+    ask(looks, *older, Click(400, 200), previous=picture_of(disk(200, 200, 100)))
+
+    assert not looks.details
+
+
+def test_a_correction_leaves_what_a_person_painted_elsewhere_bit_for_bit() -> None:
+    looks = Looks(either(disk(200, 200, 100), disk(200, 90, 15)))
+    painted = picture_of(disk(200, 200, 100))
+    painted[200:204, 150:300:7] = False  # scratches far from the click
+
+    mask = ask(looks, Click(200, 88), previous=painted)
+
+    assert mask[88, 200]
+    assert np.array_equal(mask[130:], painted[130:])
