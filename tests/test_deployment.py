@@ -8,7 +8,7 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from backend.cli import app
+from backend.cli.main import app
 from backend.settings import Settings
 
 ROOT = Path(__file__).parents[1]

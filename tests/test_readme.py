@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from backend.cli import app
+from backend.cli.main import app
 
 ROOT = Path(__file__).parents[1]
 PAGES = [

@@ -193,7 +193,7 @@ def running_server(place: Path, pictures: Path) -> Iterator[Server]:
     # The process writes down its own id, since the child is held by a leash with another.
     script = (
         "import os,pathlib,sys;pathlib.Path(sys.argv.pop(1)).write_text(str(os.getpid()));"
-        "from backend.cli import main;main()"
+        "from backend.cli.main import main;main()"
     )
     command = [sys.executable, "-c", script, str(pid_file), "serve", f"--port={port}"]
     child = Child("The server", command, log=place / "server.log", environment=environment)

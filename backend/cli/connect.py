@@ -1,7 +1,6 @@
-"""The commands ``phraseclick connect`` and ``phraseclick doctor``: how they are asked and answer.
+"""Commands that connect and check Label Studio projects: ``connect`` and ``doctor``.
 
-The steps themselves are in label_studio/diagnostics.py. Imported by the command line, so nothing
-heavy here.
+The checks themselves are in ``backend.label_studio.diagnostics``.
 """
 
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from backend.cli.common import Data
 from backend.errors import LabelConfigError, LabelStudioError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _DEFAULT_BACKEND = "http://127.0.0.1:9090"
 Url = Annotated[
     str,
     typer.Option(
-        help="Address of Label Studio, as this machine reaches it.",
+        help="Address of Label Studio, as seen from this machine.",
         show_default="PHRASECLICK_LABEL_STUDIO_URL",
     ),
 ]
@@ -35,30 +35,26 @@ Token = Annotated[
         show_default="PHRASECLICK_LABEL_STUDIO_TOKEN",
     ),
 ]
-Data = Annotated[
-    Path | None,
-    typer.Option(help="The backend's data folder.", show_default="PHRASECLICK_DATA"),
-]
 
 
 def connect(
-    project: Annotated[int, typer.Option(help="Number of the project, as in its address.")],
+    project: Annotated[int, typer.Option(help="Project number, as in its address.")],
     url: Url = "",
     token: Token = "",
     backend_url: Annotated[
-        str, typer.Option(help="Address of this backend, as Label Studio reaches it.")
+        str, typer.Option(help="Address of this backend, as seen from Label Studio.")
     ] = _DEFAULT_BACKEND,
     write_config: Annotated[
         str,
         typer.Option(
-            help="Write this labeling config to the project first: a file, or the name of a ready "
-            "one in plugin_config.",
+            help="First write this labeling config to the project: a file, or the name of one in "
+            "plugin_config.",
         ),
     ] = "",
     data: Data = None,
     yes: Annotated[bool, typer.Option("--yes", help="Overwrite a config without asking.")] = False,
 ) -> None:
-    """Connect a Label Studio project to this backend, and try it with one click."""
+    """Connect a Label Studio project to this backend and test it with one click."""
     from backend.label_studio.backend_probe import BackendSeen
     from backend.label_studio.client import LabelStudio
     from backend.label_studio.credentials import KeptAccess, keep_access
@@ -75,33 +71,33 @@ def connect(
 
     def findings() -> Iterator["Finding"]:
         for finding in checkup.connect(config):
-            # Before the trial click, which needs the token to fetch its picture.
+            # Stored before the trial click, which needs the token to fetch its picture.
             if finding.about == "token" and finding.good:
                 keep_access(settings, project, KeptAccess(label_studio.url, token, backend_url))
             yield finding
 
     typer.echo(f"Connecting project {project} of {label_studio.url}")
     _finish(_show(findings()))
-    typer.echo(f"Connected. Label at {label_studio.url}/projects/{project}/data")
+    typer.echo(f"Connected. Start labeling: {label_studio.url}/projects/{project}/data")
 
 
 def doctor(
     project: Annotated[
         int | None,
-        typer.Option(help="Number of the project.", show_default="every connected one"),
+        typer.Option(help="Project number.", show_default="all connected projects"),
     ] = None,
     url: Url = "",
     token: Token = "",
     backend_url: Annotated[
         str,
         typer.Option(
-            help="Address of this backend, as Label Studio reaches it.",
-            show_default="as it was connected",
+            help="Address of this backend, as seen from Label Studio.",
+            show_default="as given to connect",
         ),
     ] = "",
     data: Data = None,
 ) -> None:
-    """Check connected projects from end to end, changing nothing."""
+    """Check connected projects end to end, without changing anything."""
     from backend.label_studio.backend_probe import BackendSeen
     from backend.label_studio.client import LabelStudio
     from backend.label_studio.credentials import KeptAccess, kept_access
@@ -119,10 +115,10 @@ def doctor(
         checkup = Checkup(LabelStudio(address, key), number, backend, settings, seen)
         bad += _show(checkup.examine())
     if project is None and not kept:
-        typer.echo("No project was connected from this data folder: run phraseclick connect.")
+        typer.echo("No project is connected in this data folder: run phraseclick connect.")
         bad += 1
     _finish(bad)
-    typer.echo("All is well.")
+    typer.echo("No problems found.")
 
 
 def _settings(data: Path | None) -> "Settings":
@@ -134,19 +130,19 @@ def _settings(data: Path | None) -> "Settings":
 def _access(
     settings: "Settings", url: str, token: str, kept: "KeptAccess | None" = None
 ) -> tuple[str, str]:
-    """Address and token: the options, else the settings, else what connect kept."""
+    """Address and token from the options, else from the settings, else as stored by connect."""
     url = url or settings.label_studio_url or (kept.url if kept else "")
     token = token or settings.label_studio_token.get_secret_value() or (kept.token if kept else "")
     if not url or not token:
         raise LabelStudioError(
-            "Say where Label Studio is with --url, and who you are with --token: a personal access "
-            "token from Label Studio's Account & Settings."
+            "Give the address of Label Studio with --url and a personal access token (Account & "
+            "Settings in Label Studio) with --token."
         )
     return url, token
 
 
 def _read_config(name: str) -> str:
-    """The labeling config in a file, or the ready one of that name."""
+    """The text of a labeling config: a file, or one of ``plugin_config`` by name."""
     ready = {path.stem: path for path in sorted(_CONFIGS.glob("*.xml"))}
     path = ready.get(name.removesuffix(".xml"), Path(name))
     if not path.is_file():
@@ -163,8 +159,9 @@ def _ask_before_overwriting(label_studio: "LabelStudio", project: int) -> None:
 
 
 def _show(findings: Iterator["Finding"]) -> int:
-    """Print each finding as it comes; how many are bad."""
+    """Print each finding as soon as it is known; return the number of problems."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console(highlight=False)
@@ -175,19 +172,13 @@ def _show(findings: Iterator["Finding"]) -> int:
         for width in (4, 15):
             row.add_column(width=width, no_wrap=True)
         row.add_column()
-        row.add_row(mark, finding.about, _plain(finding.sentence))
+        row.add_row(mark, finding.about, escape(finding.sentence))
         console.print(row)
         bad += finding.good is False
     return bad
 
 
-def _plain(sentence: str) -> str:
-    from rich.markup import escape
-
-    return escape(sentence)
-
-
 def _finish(bad: int) -> None:
     if bad:
-        typer.echo(f"{bad} thing{'s' if bad > 1 else ''} to put right.")
+        typer.echo(f"{bad} problem{'s' if bad > 1 else ''} to fix.")
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""Jobs on a terminal: a table of them, one with its log, and how a project learns."""
+"""Jobs in the terminal: a table of them, one with its log, and when a project trains."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -35,13 +35,13 @@ _TRIGGERS = {
     "hand": "by hand",
     "promotion": "new champion",
 }
-_LOOK_S = 0.5
+_POLL_S = 0.5
 
 
 def show(console: Console, jobs: Iterable[Job]) -> None:
-    """All of them, one a line."""
+    """A table with one row per job."""
     table = Table()
-    for column in ("job", "project", "kind", "state", "done", "asked for", "started", "took", ""):
+    for column in ("job", "project", "kind", "state", "done", "trigger", "started", "took", ""):
         table.add_column(column, justify="right" if column in ("job", "done", "took") else "left")
     for job in jobs:
         table.add_row(
@@ -50,7 +50,7 @@ def show(console: Console, jobs: Iterable[Job]) -> None:
             job.kind,
             Text(job.state, style=_COLOURS.get(job.state, "")),
             f"{job.progress:.0%}" if job.started_at else "",
-            _asked(job),
+            _trigger(job),
             _time(job.started_at or job.due_at) if job.started_at else f"due {_time(job.due_at)}",
             _took(job),
             escape(job.error or job.message),
@@ -59,17 +59,17 @@ def show(console: Console, jobs: Iterable[Job]) -> None:
 
 
 def show_one(console: Console, job: Job, log: Iterable[LogLine]) -> None:
-    """One job with its log."""
+    """One job and its log."""
     table = Table(show_header=False, box=None)
     for name, value in _facts(job):
         table.add_row(name, escape(value))
     console.print(table)
     for line in log:
-        say(console, line)
+        show_line(console, line)
 
 
 def follow(console: Console, jobs: Jobs, number: int) -> Job:
-    """Show a job as it goes on, until it ends."""
+    """Show the progress of a job until it ends."""
     seen = 0
     with Live(console=console, refresh_per_second=4, transient=True) as live:
         while True:
@@ -77,16 +77,18 @@ def follow(console: Console, jobs: Jobs, number: int) -> Job:
             for line in jobs.log(number, seen):
                 seen = line.id
                 if line.line:
-                    say(console, line)
+                    show_line(console, line)
             if job.ended:
                 return job
             live.update(_bar(job))
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
 
 
-def say(console: Console, line: LogLine) -> None:
-    """A line of a log; points of curves as their figures."""
-    text = line.line or "  ".join(f"{name} {_figure(it)}" for name, it in _pairs(line.figures))
+def show_line(console: Console, line: LogLine) -> None:
+    """One line of a log; a point of a training curve is shown as its figures."""
+    text = line.line or "  ".join(
+        f"{name} {_figure(value)}" for name, value in _pairs(line.figures)
+    )
     console.print(
         f"{_time(line.at)}  {escape(text)}",
         style=_LEVELS.get(line.level, "" if line.line else "dim"),
@@ -95,46 +97,44 @@ def say(console: Console, line: LogLine) -> None:
 
 
 def show_plan(console: Console, plan: Plan, new: NewLabels, settings: Settings) -> None:
-    """How a project learns."""
+    """When a project trains, and how many labels are new."""
     number = number_of(plan.project)
     enough = plan.after_labels or settings.learn_after_labels
     if not settings.learn:
-        how = "only by hand (PHRASECLICK_LEARN is off)"
+        how = "only on request (PHRASECLICK_LEARN is off)"
     elif plan.paused:
-        how = "only by hand (paused)"
+        how = "only on request (paused)"
     else:
         how = f"after {enough} new labels"
         if plan.cron:
-            how += f", and by the schedule {plan.cron} (UTC)"
+            how += f", and on the schedule {plan.cron} (UTC)"
             how += f", next at {_time(plan.due_at)}" if plan.due_at else ""
-    console.print(f"Project {number} learns {how}.", highlight=False)
+    console.print(f"Project {number} trains {how}.", highlight=False)
     tried = new.new - new.untried
-    rest = f"; {tried} of them were in a training that came to nothing" if tried else ""
-    console.print(f"Labels that it has not learned yet: {new.new}{rest}.", highlight=False)
+    rest = f"; {tried} of them were in a training that failed or was cancelled" if tried else ""
+    console.print(f"New labels: {new.new}{rest}.", highlight=False)
 
 
-def as_json(job: Job) -> dict[str, Any]:
-    """For programs: the row as it is, times in ISO 8601."""
-    return {name: _plain(value) for name, value in asdict(job).items()}
-
-
-def line_as_json(line: LogLine) -> dict[str, Any]:
-    """As ``as_json``."""
-    return {name: _plain(value) for name, value in asdict(line).items()}
+def as_json(record: Job | LogLine) -> dict[str, Any]:
+    """A record as JSON values: times in ISO 8601."""
+    return {name: _plain(value) for name, value in asdict(record).items()}
 
 
 def plan_as_json(plan: Plan, new: NewLabels, settings: Settings) -> dict[str, Any]:
-    """As ``as_json``, with what the settings add."""
-    told = {name: _plain(value) for name, value in asdict(plan).items()}
-    told["after_labels"] = plan.after_labels or settings.learn_after_labels
-    return {**told, "by_itself": settings.learn and not plan.paused, **asdict(new)}
+    """When a project trains, with the defaults of the settings filled in."""
+    return {
+        **{name: _plain(value) for name, value in asdict(plan).items()},
+        "after_labels": plan.after_labels or settings.learn_after_labels,
+        "by_itself": settings.learn and not plan.paused,
+        **asdict(new),
+    }
 
 
 def _facts(job: Job) -> list[tuple[str, str]]:
     facts = [
         ("job", f"{job.id}: {job.kind} of project {number_of(job.project)}"),
         ("state", f"{job.state}, {job.progress:.0%}" + (f", {job.phase}" if job.phase else "")),
-        ("asked for", f"{_asked(job)}, {_time(job.created_at)}"),
+        ("trigger", f"{_trigger(job)}, {_time(job.created_at)}"),
         ("due", _time(job.due_at)),
     ]
     if job.started_at:
@@ -153,17 +153,17 @@ def _facts(job: Job) -> list[tuple[str, str]]:
 
 def _bar(job: Job) -> Table:
     table = Table.grid(padding=(0, 1))
-    what = job.message or (job.phase if job.state == "running" else f"{job.state} …")
+    doing = job.message or (job.phase if job.state == "running" else f"{job.state} …")
     table.add_row(
         f"Job {job.id}",
         ProgressBar(total=1.0, completed=job.progress, width=30),
         f"{job.progress:4.0%}",
-        escape(what),
+        escape(doing),
     )
     return table
 
 
-def _asked(job: Job) -> str:
+def _trigger(job: Job) -> str:
     how = _TRIGGERS.get(job.trigger, job.trigger)
     return f"{how} ({job.asked_by})" if job.asked_by and job.trigger == "hand" else how
 
@@ -180,9 +180,10 @@ def _time(at: datetime | None) -> str:
     return at.strftime("%Y-%m-%d %H:%M:%S") if at else ""
 
 
-def _pairs(told: Mapping[str, Any] | None) -> list[tuple[str, Any]]:
-    """What fits on a line; whole reports are for --json."""
-    return [(name, it) for name, it in (told or {}).items() if isinstance(it, str | int | float)]
+def _pairs(values: Mapping[str, Any] | None) -> list[tuple[str, Any]]:
+    """The values that fit on a line; the rest is shown by --json."""
+    pairs = (values or {}).items()
+    return [(name, value) for name, value in pairs if isinstance(value, str | int | float)]
 
 
 def _figure(value: Any) -> str:

@@ -1,8 +1,6 @@
-"""The commands about jobs: ``jobs``, ``job``, ``cancel`` and ``learn``.
+"""Commands about background jobs: ``jobs``, ``job``, ``cancel``, ``learn`` and ``score``."""
 
-Imported by the command line, so nothing heavy here.
-"""
-
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,57 +8,64 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backend.cli.options import Data, settings_of
+from backend.cli.common import (
+    AnyProject,
+    Data,
+    Json,
+    Project,
+    console,
+    enqueue,
+    open_database,
+    settings_of,
+    user,
+)
 
 if TYPE_CHECKING:
     from backend.db.engine import Database
+    from backend.jobs.queue import Jobs
     from backend.jobs.records import Job
-    from backend.jobs.schedules import Plans
     from backend.settings import Settings
 
-Number = Annotated[int, typer.Argument(help="The job's number, as phraseclick jobs shows it.")]
-Json = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
+Number = Annotated[int, typer.Argument(help="Number of the job, from phraseclick jobs.")]
+
+# Seconds between attempts while another job, such as a training, has to end first.
+_RETRY_S = 1.0
 
 
 def jobs(
-    project: Annotated[
-        str, typer.Option(help="Project's number in Label Studio.", show_default="all")
-    ] = "",
-    kind: Annotated[str, typer.Option(help="Only such: training, scoring, replay.")] = "",
+    project: AnyProject = "",
+    kind: Annotated[str, typer.Option(help="Filter: training, scoring, replay.")] = "",
     state: Annotated[
-        str, typer.Option(help="Only such: queued, running, done, failed, cancelled.")
+        str, typer.Option(help="Filter: queued, running, done, failed, cancelled.")
     ] = "",
-    limit: Annotated[int, typer.Option(min=1, help="So many of the newest.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="Show at most this many.")] = 20,
     json: Json = False,
     data: Data = None,
 ) -> None:
-    """Show trainings and other jobs: what waits, what runs, what came of the last ones."""
-    from rich.console import Console
-
+    """List jobs, newest first: waiting, running and ended."""
     from backend.cli import job_tables
     from backend.jobs.queue import Jobs
 
     with _database(data) as (_, database):
         key = _key(database, project) if project else None
         found = Jobs(database).listed(key, kind or None, state or None, limit)
-        console = Console(soft_wrap=True, highlight=False)
         if json:
-            console.print_json(data=[job_tables.as_json(each) for each in found])
+            console().print_json(data=[job_tables.as_json(job) for job in found])
         elif found:
-            job_tables.show(console, found)
+            job_tables.show(console(), found)
         else:
-            console.print("There is no such job.")
+            console().print("No jobs found.")
 
 
 def job(
     number: Number,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Show it as it goes on, until it ends.")
+        bool, typer.Option("--follow", "-f", help="Show its progress until it ends.")
     ] = False,
     json: Json = False,
     data: Data = None,
 ) -> None:
-    """Show one job with its log. With --follow the exit status tells whether it was done."""
+    """Show one job and its log. With --follow, exit status 1 means that it was not done."""
     from rich.console import Console
 
     from backend.cli import job_tables
@@ -68,106 +73,132 @@ def job(
 
     with _database(data) as (_, database):
         store = Jobs(database)
-        console = Console(soft_wrap=True, highlight=False)
-        found = store.get(number)
+        shown = store.get(number)
         if follow:
-            found = job_tables.follow(Console(stderr=True) if json else console, store, number)
+            shown = job_tables.follow(Console(stderr=True) if json else console(), store, number)
         log = [] if follow and not json else store.log(number)
         if json:
-            lines = [job_tables.line_as_json(line) for line in log]
-            console.print_json(data={**job_tables.as_json(found), "log": lines})
+            lines = [job_tables.as_json(line) for line in log]
+            console().print_json(data={**job_tables.as_json(shown), "log": lines})
         else:
-            job_tables.show_one(console, found, log)
-        if follow and found.state != "done":
+            job_tables.show_one(console(), shown, log)
+        if follow and shown.state != "done":
             raise typer.Exit(1)
 
 
 def cancel(number: Number, data: Data = None) -> None:
-    """End a job: at once where it waits, within a step where it runs."""
+    """Cancel a job: at once if it waits, after its current step if it runs."""
     from backend.jobs.queue import Jobs
 
     with _database(data) as (_, database):
-        found = Jobs(database).cancel(number, _who())
-        if found.ended:
+        if Jobs(database).cancel(number, user()).ended:
             typer.echo(f"Job {number} is cancelled.")
         else:
-            typer.echo(f"Job {number} ends within a step. See it: phraseclick job {number}")
+            typer.echo(
+                f"Job {number} ends after its current step. To watch: phraseclick job {number} -f"
+            )
 
 
 def learn(
-    project: Annotated[str, typer.Option(help="Project's number in Label Studio.")],
+    project: Project,
     now: Annotated[
         bool, typer.Option("--now", help="Start a training, however few labels are new.")
     ] = False,
     after_labels: Annotated[
         int | None,
-        typer.Option(min=0, help="New labels that start a training; 0: as the settings say."),
+        typer.Option(min=0, help="New labels that start a training; 0: as in the settings."),
     ] = None,
     schedule: Annotated[
-        str, typer.Option(help="Cron line, in UTC ('0 3 * * *': every night at 3), or 'none'.")
+        str, typer.Option(help="Cron line in UTC ('0 3 * * *': every night at 3), or 'none'.")
     ] = "",
     pause: Annotated[
         bool | None,
-        typer.Option("--pause/--resume", help="Learn only by hand, or by itself again."),
+        typer.Option("--pause/--resume", help="Train only on request, or automatically again."),
     ] = None,
     json: Json = False,
     data: Data = None,
 ) -> None:
-    """Show or change how a project learns from its labels, or have it learn now."""
-    from rich.console import Console
-
+    """Show or change when a project trains, or start a training now."""
     from backend.cli import job_tables
     from backend.jobs.new_labels import new_labels
     from backend.jobs.queue import Jobs
     from backend.jobs.records import TRAINING
-    from backend.jobs.schedules import Plans
+    from backend.jobs.schedules import UNCHANGED, Plans
+    from backend.worker.celery_app import RUN_JOB
 
     with _database(data) as (settings, database):
         key = _key(database, project)
         plans = Plans(database)
-        _change(plans, key, after_labels, schedule, pause)
-        asked = None
+        if after_labels is not None or schedule or pause is not None:
+            plans.change(
+                key,
+                user(),
+                paused=pause,
+                after_labels=UNCHANGED if after_labels is None else after_labels or None,
+                cron=None if not schedule else "" if schedule == "none" else schedule,
+            )
+        queued = None
         if now:
-            asked = Jobs(database).ask(key, TRAINING, trigger="hand", by=_who())
-            _ring(settings, asked)
+            queued = Jobs(database).ask(key, TRAINING, trigger="hand", by=user())
+            enqueue(settings, RUN_JOB, queued.id)
         plan, new = plans.get(key), new_labels(database, key)
-        console = Console(soft_wrap=True, highlight=False)
         if json:
-            told = job_tables.plan_as_json(plan, new, settings)
-            console.print_json(data={**told, "job": job_tables.as_json(asked) if asked else None})
+            shown = job_tables.plan_as_json(plan, new, settings)
+            job = job_tables.as_json(queued) if queued else None
+            console().print_json(data={**shown, "job": job})
             return
-        if asked is not None:
-            console.print(f"Job {asked.id} is asked for: phraseclick job {asked.id} --follow")
-        job_tables.show_plan(console, plan, new, settings)
+        if queued is not None:
+            _say_queued(queued)
+        job_tables.show_plan(console(), plan, new, settings)
+
+
+def score(
+    project: Project,
+    method: Annotated[
+        str,
+        typer.Option(
+            help="clicks, saving, uncertainty or random.", show_default="PHRASECLICK_ACQUISITION"
+        ),
+    ] = "",
+    masks: Annotated[
+        bool, typer.Option("--masks", help="Also write masks, by phrase or label names.")
+    ] = False,
+    sampling: Annotated[
+        bool,
+        typer.Option("--sampling", help="Set Label Studio to serve this project's tasks by score."),
+    ] = False,
+    now: Annotated[
+        bool, typer.Option("--now", help="Score in this process and wait, not in a worker.")
+    ] = False,
+    data: Data = None,
+) -> None:
+    """Score the remaining tasks, so that Label Studio serves the most useful ones first."""
+    from backend.errors import JobError
+    from backend.jobs.queue import Jobs
+    from backend.jobs.records import SCORING
+    from backend.learning.scores import METHODS
+
+    if method and method not in METHODS:
+        raise JobError(f"--method is one of {', '.join(METHODS)}.")
+    with _database(data) as (settings, database):
+        key = _key(database, project)
+        if sampling:
+            _serve_by_score(settings, database, key)
+        options = {"method": method, "masks": masks}
+        request = {name: value for name, value in options.items() if value}
+        store = Jobs(database)
+        job = store.ask(key, SCORING, trigger="hand", by=user(), request=request)
+        if now:
+            _show_scores(_run_here(settings, database, store, job))
+        else:
+            _say_queued(job)
 
 
 @contextmanager
 def _database(data: Path | None) -> "Iterator[tuple[Settings, Database]]":
-    from backend.db.engine import Database
-
     settings = settings_of(data)
-    database = Database(settings.resolved_database_url)
-    database.migrate()
-    try:
+    with open_database(settings) as database:
         yield settings, database
-    finally:
-        database.close()
-
-
-def _change(
-    plans: "Plans", key: str, after_labels: int | None, schedule: str, pause: bool | None
-) -> None:
-    from backend.jobs.schedules import UNCHANGED
-
-    if after_labels is None and not schedule and pause is None:
-        return
-    plans.change(
-        key,
-        _who(),
-        paused=pause,
-        after_labels=UNCHANGED if after_labels is None else after_labels or None,
-        cron=None if not schedule else "" if schedule == "none" else schedule,
-    )
 
 
 def _key(database: "Database", written: str) -> str:
@@ -176,21 +207,60 @@ def _key(database: "Database", written: str) -> str:
     return project_key(database, written)
 
 
-def _ring(settings: "Settings", asked: "Job") -> None:
-    """Without it the clock starts the job a few seconds later."""
-    from backend.worker import celery_app
+def _say_queued(job: "Job") -> None:
+    typer.echo(f"Job {job.id} is queued. To watch it: phraseclick job {job.id} --follow")
 
-    settings.data.mkdir(parents=True, exist_ok=True)
+
+def _serve_by_score(settings: "Settings", database: "Database", key: str) -> None:
+    from backend.label_studio.client import LabelStudioHosts
+    from backend.label_studio.payloads import number_of
+    from backend.label_studio.projects import Projects
+    from backend.learning.score_job import BY_SCORE
+
+    number = number_of(key)
+    hosts = LabelStudioHosts(settings, Projects(database).announced)
+    hosts.of(number).patch_project(number, sampling=BY_SCORE)
+    typer.echo(f"Label Studio now serves the tasks of project {number} by score.")
+
+
+def _run_here(settings: "Settings", database: "Database", jobs: "Jobs", job: "Job") -> "Job":
+    """Run a job in this process, unless a worker took it first. Ctrl-C cancels it."""
+    from backend.cli import job_tables
+    from backend.jobs.lease import Leases
+    from backend.jobs.runner import Runner
+
+    runner = Runner(settings, database, Leases(settings.lease_s))
+    ended = threading.Event()
+
+    def work() -> None:
+        while not jobs.get(job.id).ended:
+            runner.run(job.id)
+            ended.wait(_RETRY_S)
+
+    thread = threading.Thread(target=work, name="scoring", daemon=True)
+    thread.start()
     try:
-        celery_app.call(celery_app.build(settings), celery_app.RUN_JOB, asked.id)
-    except Exception as error:  # whatever the broker's client raises
-        typer.echo(f"The worker could not be called ({error}); it looks by itself.", err=True)
+        return job_tables.follow(console(), jobs, job.id)
+    except KeyboardInterrupt:
+        if not jobs.get(job.id).ended:
+            jobs.cancel(job.id, user())
+        return jobs.get(job.id)
+    finally:
+        ended.set()
+        thread.join()
 
 
-def _who() -> str:
-    import getpass
+def _show_scores(job: "Job") -> None:
+    from backend.errors import JobError
 
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        return "somebody"
+    if job.state != "done" or job.result is None:
+        raise JobError(f"Job {job.id} is {job.state}. {job.error}")
+    result = job.result
+    if result.get("stopped"):
+        typer.echo(result["stopped"])
+    if "scored" in result:
+        typer.echo(
+            f"{result['scored']} of {result['left']} remaining tasks have a score from "
+            f"{result['version']}. {result['looked_at']} were scored now, in "
+            f"{result['seconds']} s; {result['unreadable']} could not be read."
+        )

@@ -1,4 +1,4 @@
-"""The command line as a person meets it: quick help, plain sentences, clean starts and ends."""
+"""The command line: quick help, errors in one sentence, clean starts and ends."""
 
 import json
 import os
@@ -7,20 +7,16 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
+from backend.cli.main import COMMANDS, app
 from backend.worker.child_process import free_port
-
-COMMANDS = (
-    *("serve", "worker", "scheduler", "up", "bench"),
-    *("jobs", "job", "cancel", "learn"),
-    *("versions", "promote", "rollback", "compare", "import-version"),
-    *("connect", "doctor", "demo", "samples", "report", "train", "evaluate"),
-)
 
 
 def environment(**settings: object) -> dict[str, str]:
@@ -39,34 +35,32 @@ def run(*arguments: str, **settings: object) -> "subprocess.CompletedProcess[str
     )
 
 
-def test_help_names_every_command() -> None:
-    shown = run("--help")
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.__name__)
+def test_every_command_explains_itself(command: Callable[..., None]) -> None:
+    name = command.__name__.replace("_", "-")
 
-    assert shown.returncode == 0
-    for command in COMMANDS:
-        assert command in shown.stdout
+    shown = CliRunner().invoke(app, [name, "--help"])
 
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself(command: str) -> None:
-    shown = run(command, "--help")
-
-    assert shown.returncode == 0
-    assert "Usage" in shown.stdout
+    assert shown.exit_code == 0
+    assert f"Usage: root {name}" in shown.stdout
 
 
-def test_help_loads_neither_torch_nor_gensim() -> None:
+def test_help_names_every_command_and_loads_nothing_heavy() -> None:
+    # given a new process
     script = (
         "import sys; sys.argv = ['phraseclick', '--help']\n"
-        "from backend.cli import main\n"
+        "from backend.cli.main import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
         "heavy = {'torch', 'gensim', 'skimage', 'sqlalchemy', 'celery'} & set(sys.modules)\n"
         "sys.exit(f'loaded {heavy}' if heavy else 0)"
     )
+    # when
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-
+    # then
     assert done.returncode == 0, done.stderr
+    for command in COMMANDS:
+        assert command.__name__.replace("_", "-") in done.stdout
 
 
 def test_a_port_in_use_is_one_sentence() -> None:
@@ -148,7 +142,7 @@ def test_serve_answers_once_the_model_is_loaded_and_ends_on_sigterm(
         health = healthy(port, tmp_path / "log")
         assert health["model_loaded"] is True
         assert health["model_version"].startswith("random-")
-        assert (data / "phraseclick.db").exists(), "all state lies in the data folder"
+        assert (data / "phraseclick.db").exists(), "all state is in the data folder"
     finally:
         process.send_signal(signal.SIGTERM)
     assert process.wait(30) in (0, -signal.SIGTERM)
@@ -156,7 +150,7 @@ def test_serve_answers_once_the_model_is_loaded_and_ends_on_sigterm(
 
 
 @pytest.mark.slow
-def test_up_keeps_all_its_processes_and_takes_them_along(
+def test_up_restarts_its_processes_and_ends_them_with_itself(
     tmp_path: Path, random_checkpoint: Path
 ) -> None:
     port = free_port()
@@ -180,13 +174,13 @@ def test_up_keeps_all_its_processes_and_takes_them_along(
             if b"serve" in Path(f"/proc/{pid}/cmdline").read_bytes()
             and b"parent_watch" not in Path(f"/proc/{pid}/cmdline").read_bytes()
         )
-        # Killed, it comes back by itself.
+        # when it is killed, then it is restarted
         os.kill(server, signal.SIGKILL)
         while alive(server):
             time.sleep(0.05)
         healthy(port, log)
         family = children_of(process.pid)
-        # Server, two workers and scheduler, each on its leash.
+        # Server, two workers and scheduler, each with the process that watches its parent.
         assert len(family) >= 8
     finally:
         process.send_signal(signal.SIGINT)
@@ -195,7 +189,7 @@ def test_up_keeps_all_its_processes_and_takes_them_along(
 
 
 @pytest.mark.slow
-def test_killed_outright_up_leaves_nothing_behind(tmp_path: Path, random_checkpoint: Path) -> None:
+def test_no_process_outlives_up_when_it_is_killed(tmp_path: Path, random_checkpoint: Path) -> None:
     port = free_port()
     process = started(
         tmp_path,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from backend.cli import app
+from backend.cli.main import app
 from backend.db.engine import Database
 from backend.errors import JobError
 from backend.jobs.lease import Leases
@@ -64,7 +64,7 @@ def test_jobs_are_listed(store: Jobs) -> None:
     assert "Cancelled by ben." in shown
     assert "new champion" in shown
     assert "ben" not in call("jobs", "--state", "queued").output
-    assert "There is no such job." in call("jobs", "--kind", "replay").output
+    assert "No jobs found." in call("jobs", "--kind", "replay").output
     found = json.loads(call("jobs", "--project", "6", "--json").output)
     assert [(it["id"], it["state"]) for it in found] == [(1, "cancelled")]
 
@@ -123,7 +123,7 @@ def test_cancelling_says_what_happens(store: Jobs) -> None:
 def test_learning_now_asks_and_rings(store: Jobs, data: Path) -> None:
     said = call("learn", "--project", "6", "--now").output
 
-    assert "Job 1 is asked for" in said
+    assert "Job 1 is queued" in said
     assert (store.get(1).trigger, store.get(1).kind) == ("hand", "training")
     (message,) = (data / "queue" / "messages").iterdir()
     assert celery_app.RUN_JOB in message.read_text()
@@ -133,11 +133,11 @@ def test_learning_now_asks_and_rings(store: Jobs, data: Path) -> None:
 def test_learning_is_shown_and_changed(store: Jobs) -> None:
     Team(store.database).accept(2)
     assert "after 20 new labels" in call("learn", "--project", "6").output
-    assert "not learned yet: 2" in call("learn", "--project", PROJECT).output
+    assert "New labels: 2" in call("learn", "--project", PROJECT).output
 
     call("learn", "--project", "6", "--after-labels", "5", "--schedule", "0 3 * * *")
     said = call("learn", "--project", "6").output
-    assert "after 5 new labels, and by the schedule 0 3 * * * (UTC), next at" in said
+    assert "after 5 new labels, and on the schedule 0 3 * * * (UTC), next at" in said
     assert "paused" in call("learn", "--project", "6", "--pause").output
     call("learn", "--project", "6", "--resume", "--after-labels", "0", "--schedule", "none")
     told = json.loads(call("learn", "--project", "6", "--json").output)

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from backend.api.service import Service
-from backend.cli import app
+from backend.cli.main import app
 from backend.db.engine import Database
 from backend.jobs.queue import Jobs
 from backend.jobs.records import SCORING, Job
@@ -126,7 +126,7 @@ class TestCommand:
         done = run("--project", "6", "--now")
 
         assert done.exit_code == 0, done.output
-        assert "2 of 2 tasks that are left have a score" in done.output
+        assert "2 of 2 remaining tasks have a score" in done.output
         assert asked(own)[0].state == "done"
         assert len(studio.made) == 2
 

@@ -10,7 +10,7 @@ from click.testing import Result
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
-from backend.cli import app
+from backend.cli.main import app
 from backend.demo.label_studio_server import LabelStudioServer, label_studio
 from backend.label_studio.client import LabelStudio, LabelStudioHosts
 from backend.label_studio.projects import Projects

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner, Result
 
-from backend.cli import app
+from backend.cli.main import app
 from backend.db.engine import Database
 from backend.errors import FilterError, ReportError
 from backend.settings import get_settings
@@ -158,7 +158,7 @@ def test_an_unknown_project_is_refused(run: Run) -> None:
 
 
 def test_which_project_must_be_said_where_there_are_two(run: Run) -> None:
-    assert "known are 6, 7" in str(run(project="").exception)
+    assert "--project: 6, 7" in str(run(project="").exception)
 
 
 def test_with_one_project_it_needs_no_name(migrated: Path, tmp_path: Path, run: Run) -> None:
@@ -176,7 +176,7 @@ def test_an_empty_data_folder_says_what_to_do(tmp_path: Path, run: Run) -> None:
     done = CliRunner().invoke(app, ["report", "--data", str(tmp_path)])
 
     assert isinstance(done.exception, ReportError)
-    assert "connect one first" in str(done.exception)
+    assert "phraseclick connect" in str(done.exception)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ MIB = 1024 * 1024
 # Prints seconds of computing and the most memory that the command took.
 MEASURED = """
 import re, sys, time
-from backend.cli import app
+from backend.cli.main import app
 app(sys.argv[1:], standalone_mode=False)
 # What resource calls the most memory includes that of the process that started this one.
 most = re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())

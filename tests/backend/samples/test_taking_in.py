@@ -190,7 +190,7 @@ def test_the_command_says_where_there_is_nothing(service: Service, settings: Set
     shown = cli(settings)
 
     assert shown.returncode == 1
-    assert shown.stderr.strip().endswith("No project has sent a label to this backend yet.")
+    assert shown.stderr.strip().endswith("No project has sent any labels yet.")
 
 
 def test_the_command_counts_and_exports(
@@ -210,19 +210,19 @@ def test_the_command_counts_and_exports(
     shown = cli(settings, "--project", 6)
     assert "picture not looked at yet" in shown.stdout, shown.stderr
     refused = cli(settings, "--export", tmp_path / "team.tar")
-    assert "There is no sample to export yet" in refused.stderr
+    assert "There are no samples to export yet" in refused.stderr
     # when: looked at
     upkeep.look()
     shown = cli(settings)
     assert "Project 6" in shown.stdout
     assert "with clicks" in shown.stdout
-    assert "Label Studio was last asked for all of it: never." in shown.stdout
+    assert "Last synced with Label Studio: never." in shown.stdout
     done = cli(settings, "--project", 6, "--export", tmp_path / "team.tar")
     assert done.returncode == 0, done.stderr
-    assert "1 objects are in" in done.stdout
+    assert "Wrote 1 object to" in done.stdout
     assert len(PackDataset([tmp_path / "team.tar"])) == 1
 
-    assert "Project 5 has sent no label" in cli(settings, "--project", 5).stderr
+    assert "Project 5 has not sent any labels" in cli(settings, "--project", 5).stderr
     assert "--split is" in cli(settings, "--split", "half").stderr
 
 

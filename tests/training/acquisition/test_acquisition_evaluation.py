@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from backend.cli import app
+from backend.cli.main import app
 from training.acquisition import acquisition_evaluation
 from training.acquisition.acquisition_evaluation import Look, ranked
 from training.errors import DataError

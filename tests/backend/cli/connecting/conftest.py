@@ -10,7 +10,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from backend.cli import app
+from backend.cli.main import app
 from backend.demo.label_studio_server import LabelStudioServer, label_studio
 from backend.demo.photographs import CAT
 from backend.label_studio.backend_probe import BackendSeen

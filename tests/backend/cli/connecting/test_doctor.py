@@ -27,7 +27,7 @@ def connected(run: Run, asked: Callable[..., Any], picture: bytes) -> Any:
 def test_a_connected_project_is_well(run: Run, connected: Any) -> None:
     result = run("doctor", *connected.arguments)
     assert result.exit_code == 0, result.output
-    assert "All is well." in result.output
+    assert "No problems found." in result.output
 
 
 def test_it_needs_no_argument_but_the_data_folder(run: Run, connected: Any, backend: Any) -> None:

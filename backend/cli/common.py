@@ -1,0 +1,79 @@
+"""What several commands share."""
+
+import getpass
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from backend.db.engine import Database
+    from backend.settings import Settings
+
+Data = Annotated[
+    Path | None,
+    typer.Option(help="Folder that holds all state.", show_default="PHRASECLICK_DATA"),
+]
+Project = Annotated[str, typer.Option("--project", help="Project number in Label Studio.")]
+AnyProject = Annotated[
+    str, typer.Option("--project", help="Project number in Label Studio.", show_default="all")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def settings_of(data: Path | None) -> "Settings":
+    """The settings; ``--data`` overrides the environment."""
+    from backend.settings import get_settings
+
+    if data is not None:
+        # Put into the environment, so that processes started from here use the same folder.
+        os.environ["PHRASECLICK_DATA"] = str(data.resolve())
+        get_settings.cache_clear()
+    return get_settings()
+
+
+@contextmanager
+def open_database(settings: "Settings") -> "Iterator[Database]":
+    """The backend's database with its tables up to date; closed afterwards."""
+    from backend.db.engine import Database
+
+    database = Database(settings.resolved_database_url)
+    try:
+        database.migrate()
+        yield database
+    finally:
+        database.close()
+
+
+def console() -> "Console":
+    """Standard output, without line breaks or colours of its own."""
+    from rich.console import Console
+
+    return Console(soft_wrap=True, highlight=False)
+
+
+def user() -> str:
+    """Who runs the command, for the log of jobs and promotions."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as in many containers
+        return "unknown user"
+
+
+def enqueue(settings: "Settings", task: str, *arguments: object) -> None:
+    """Send the worker a task. If the broker is away, the worker finds the work in the database."""
+    from backend.worker import celery_app
+
+    settings.data.mkdir(parents=True, exist_ok=True)
+    try:
+        celery_app.call(celery_app.build(settings), task, *arguments)
+    except Exception as error:  # each broker's client raises its own
+        typer.echo(
+            f"The worker could not be notified ({error}); it checks the database by itself.",
+            err=True,
+        )

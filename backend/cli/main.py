@@ -1,0 +1,67 @@
+"""The application and its entry point.
+
+Each command imports what it needs when it runs, so that ``phraseclick --help`` answers at once and
+loads neither torch nor gensim. The modules of this package import nothing heavy at the top.
+"""
+
+import sys
+from pathlib import Path
+
+import typer
+
+from backend.cli import connect, jobs, processes, reports, versions
+from model.errors import PhraseClickError
+from training import commands as training
+
+COMMANDS = (
+    processes.up,
+    processes.serve,
+    processes.worker,
+    processes.scheduler,
+    processes.demo,
+    processes.bench,
+    connect.connect,
+    connect.doctor,
+    reports.samples,
+    reports.report,
+    jobs.learn,
+    jobs.score,
+    jobs.jobs,
+    jobs.job,
+    jobs.cancel,
+    versions.versions,
+    versions.promote,
+    versions.rollback,
+    versions.compare,
+    versions.import_version,
+    training.train,
+    training.evaluate,
+    training.simulate,
+    training.acquisition,
+)
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Click and phrase segmentation for Label Studio.",
+)
+for _command in COMMANDS:
+    app.command()(_command)
+
+
+def main() -> None:
+    """Run the command. An error that the program knows is one sentence and exit status 1."""
+    try:
+        app(obj=_folder_of_version)
+    except PhraseClickError as error:
+        typer.secho(str(error), fg=typer.colors.RED, err=True)
+        sys.exit(1)
+
+
+def _folder_of_version(name: str) -> Path:
+    """The checkpoint folder of a version: training's commands, such as evaluate, take names too."""
+    from backend.registry import resolve
+    from backend.settings import get_settings
+
+    return resolve(name, get_settings())

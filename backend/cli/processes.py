@@ -1,0 +1,117 @@
+"""Start programs: ``up``, ``serve``, ``worker``, ``scheduler``, ``demo``, ``bench``."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from backend.cli.common import Data, settings_of
+
+Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every network.")]
+Port = Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")]
+Processes = Annotated[
+    int, typer.Option(min=1, max=64, help="Number of server processes; each is multi-threaded.")
+]
+
+
+def serve(
+    host: Host = "127.0.0.1", port: Port = 9090, data: Data = None, processes: Processes = 1
+) -> None:
+    """Start the server that Label Studio connects to."""
+    from backend import logs
+    from backend.api import server
+
+    settings = settings_of(data)
+    logs.log_to_stderr(settings)
+    server.serve(settings, host=host, port=port, processes=processes)
+
+
+def worker(
+    queue: Annotated[
+        Literal["support", "training"],
+        typer.Option(help="support: process labels and images. training: train and score."),
+    ] = "support",
+    data: Data = None,
+) -> None:
+    """Start a background worker for one of the two queues."""
+    from backend import logs
+    from backend.worker import celery_app
+
+    settings = settings_of(data)
+    logs.log_to_stderr(settings)
+    celery_app.run_worker(settings, queue)
+
+
+def scheduler(data: Data = None) -> None:
+    """Start the scheduler: cron schedules, maintenance, jobs whose worker stopped."""
+    from backend import logs
+    from backend.worker import celery_app
+
+    settings = settings_of(data)
+    logs.log_to_stderr(settings)
+    celery_app.run_scheduler(settings)
+
+
+def up(
+    host: Host = "127.0.0.1", port: Port = 9090, data: Data = None, processes: Processes = 1
+) -> None:
+    """Start server, workers and scheduler, and restart any that stop. Ctrl-C ends all of them."""
+    from backend import logs
+    from backend.api import server
+    from backend.worker import supervisor
+
+    settings = settings_of(data)
+    logs.log_to_stderr(settings)
+    server.check_address(host, port)
+    program = [sys.executable, "-m", "backend.cli"]
+    address = [f"--host={host}", f"--port={port}", f"--processes={processes}"]
+    supervisor.supervise(
+        {
+            "server": [*program, "serve", *address],
+            "worker": [*program, "worker"],
+            "training worker": [*program, "worker", "--queue=training"],
+            "scheduler": [*program, "scheduler"],
+        }
+    )
+
+
+def demo(
+    once: Annotated[
+        bool, typer.Option("--once", help="Exit after the demonstration instead of staying up.")
+    ] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Skip the learning loop, which takes some minutes.")
+    ] = False,
+    folder: Annotated[Path, typer.Option(help="Folder for pictures, report and state.")] = Path(
+        "demo"
+    ),
+    label_studio: Annotated[
+        Path | None,
+        typer.Option(help="The label-studio program.", show_default="from make setup-label-studio"),
+    ] = None,
+) -> None:
+    """Show the whole product in a Label Studio of its own, then stay up until Ctrl-C."""
+    from backend.demo.show import Show
+
+    if not Show(folder, label_studio, learns=not quick).run(stay=not once):
+        raise typer.Exit(1)
+
+
+def bench(
+    json: Annotated[Path | None, typer.Option(help="Write the results to this file.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder for temporary files.", show_default="a new one")
+    ] = None,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="Pictures of each size for the single annotator.")
+    ] = 20,
+    pictures: Annotated[
+        int, typer.Option(min=0, help="Pictures to open before memory is measured.")
+    ] = 500,
+    seconds: Annotated[float, typer.Option(min=5, help="How long 20 annotators click.")] = 30.0,
+) -> None:
+    """Measure a real server: first click, further clicks, phrases, 20 annotators, memory."""
+    from backend.benchmark.run import run
+
+    run(json_file=json, folder=data, rounds=rounds, pictures=pictures, load_seconds=seconds)

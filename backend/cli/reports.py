@@ -1,0 +1,254 @@
+"""Commands about accepted labels: ``samples`` (what was kept) and ``report`` (what they cost)."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from backend.cli.common import AnyProject, Data, open_database, settings_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from backend.db.engine import Database
+    from backend.reports.records import Where
+    from backend.reports.report import Report
+    from backend.reports.source import Reports
+    from backend.settings import Settings
+
+_FILE = "- prints it."
+
+
+def samples(
+    project: AnyProject = "",
+    export: Annotated[
+        Path | None, typer.Option(help="Write the samples of one project to this shard (.tar).")
+    ] = None,
+    split: Annotated[
+        Literal["all", "train", "validation"], typer.Option(help="Which samples to export.")
+    ] = "all",
+    data: Data = None,
+) -> None:
+    """Show which accepted labels were kept as samples and why, or export them."""
+    from rich.console import Console
+
+    from backend.errors import SamplesError
+    from backend.label_studio.payloads import number_of
+    from backend.samples.rules import projects
+
+    settings = settings_of(data)
+    with open_database(settings) as database:
+        known = [key for key in projects(database) if project in ("", key, str(number_of(key)))]
+        if not known:
+            raise SamplesError(
+                f"Project {project} has not sent any labels yet."
+                if project
+                else "No project has sent any labels yet."
+            )
+        if export is None:
+            for key in known:
+                _show_counts(Console(), database, key)
+        elif len(known) == 1:
+            _export(Console(), settings, database, known[0], export, split)
+        else:
+            raise SamplesError("Name the project to export with --project.")
+
+
+def report(
+    project: Annotated[
+        str,
+        typer.Option(
+            "--project", help="Project number in Label Studio.", show_default="the only one"
+        ),
+    ] = "",
+    since: Annotated[str, typer.Option(help="Submitted on this day (2026-11-25) or later.")] = "",
+    until: Annotated[str, typer.Option(help="Submitted on this day or earlier.")] = "",
+    version: Annotated[str, typer.Option(help="Only this model version.")] = "",
+    label: Annotated[str | None, typer.Option(help="Only this label.")] = None,
+    annotator: Annotated[str, typer.Option(help="Only this user: number or e-mail address.")] = "",
+    phrase: Annotated[
+        bool | None,
+        typer.Option(
+            "--phrase/--no-phrase",
+            help="Only objects with, or without, a phrase.",
+            show_default="",
+        ),
+    ] = None,
+    tasks: Annotated[int, typer.Option(min=0, help="Number of most expensive tasks to show.")] = 20,
+    json: Annotated[
+        Path | None, typer.Option("--json", help=f"Write everything as JSON; {_FILE}")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write a self-contained HTML page.")
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", help=f"Write a table for spreadsheets; {_FILE}")
+    ] = None,
+    parquet: Annotated[Path | None, typer.Option("--parquet", help="Write a typed table.")] = None,
+    rows: Annotated[
+        str, typer.Option(help="Rows of --csv and --parquet: tasks or regions.")
+    ] = "tasks",
+    data: Data = None,
+) -> None:
+    """Show what labeling costs: clicks, phrases, seconds, and whether each promotion reduced them.
+
+    Times are UTC. If an output file is given, the tables are not printed.
+    """
+    from backend.errors import ReportError
+    from backend.reports.filters import read_where
+    from backend.reports.report import gather
+    from backend.reports.source import Reports
+
+    if rows not in ("tasks", "regions"):
+        raise ReportError(f"--rows is tasks or regions, not {rows!r}.")
+    with open_database(settings_of(data)) as database:
+        reports = Reports(database)
+        key = _project(reports, project)
+        where = read_where(
+            reports,
+            key,
+            since=since,
+            until=until,
+            version=version,
+            label=label,
+            annotator=annotator,
+            phrase=phrase,
+        )
+        if json or html or not (csv or parquet):
+            made = gather(reports, key, where)
+            if json:
+                from backend.reports.document import json_text
+
+                _write(json, json_text(made))
+            if html:
+                from backend.reports.page import render
+
+                _write(html, [render(made)])
+            if not any((json, html, csv, parquet)):
+                _show(made, tasks)
+        if csv or parquet:
+            _write_tables(reports, key, where, rows, csv, parquet)
+
+
+def _project(reports: "Reports", written: str) -> str:
+    from backend.errors import ReportError
+    from backend.label_studio.payloads import number_of
+
+    known = reports.keys()
+    if not known:
+        raise ReportError("No project is connected to this backend yet. Run phraseclick connect.")
+    if written:
+        return reports.key(written)
+    if len(known) > 1:
+        numbers = ", ".join(map(str, sorted(set(map(number_of, known)))))
+        raise ReportError(f"Choose a project with --project: {numbers}.")
+    return known[0]
+
+
+def _show(made: "Report", tasks: int) -> None:
+    from rich.console import Console
+
+    from backend.reports.terminal import tables
+
+    output = Console(highlight=False)
+    for part in tables(made, tasks):
+        output.print(part)
+
+
+def _write_tables(
+    reports: "Reports",
+    project: str,
+    where: "Where",
+    rows: str,
+    csv: Path | None,
+    parquet: Path | None,
+) -> None:
+    from datetime import UTC, datetime
+
+    from backend.reports.columns import REGION_COLUMNS, TASK_COLUMNS
+    from backend.reports.report import every_task
+
+    columns = TASK_COLUMNS if rows == "tasks" else REGION_COLUMNS
+
+    def records() -> "Iterator[object]":
+        if rows == "tasks":
+            return every_task(reports, project, where)
+        return reports.regions(project, where)
+
+    if csv:
+        from backend.reports.csv_table import csv_text
+
+        _write(csv, csv_text(records(), columns))
+    if parquet:
+        from backend.reports.output import written
+        from backend.reports.parquet import write_parquet
+
+        made_at = datetime.now(UTC).isoformat(timespec="seconds")
+        with written(parquet) as aside:
+            about = {"project": project, "rows": rows, "made_at": made_at}
+            write_parquet(aside, records(), columns, about)
+        typer.echo(f"Wrote {parquet}", err=True)
+
+
+def _write(path: Path, pieces: "list[str] | Iterator[str]") -> None:
+    from backend.reports.output import write_text
+
+    if str(path) == "-":
+        for piece in pieces:
+            typer.echo(piece, nl=False)
+        return
+    write_text(path, pieces)
+    typer.echo(f"Wrote {path}", err=True)
+
+
+def _show_counts(console: "Console", database: "Database", key: str) -> None:
+    from rich.table import Table
+
+    from backend.samples.counts import count
+
+    counts = count(database, key)
+    table = Table(title=f"Project {key.partition('.')[0]}", title_justify="left")
+    table.add_column("")
+    table.add_column("")
+    table.add_column("number", justify="right")
+    before = ""
+    for group, name, number in counts.rows():
+        table.add_row(group if group != before else "", name, str(number))
+        before = group
+    console.print(table)
+    asked = counts.asked_at.strftime("%Y-%m-%d %H:%M UTC") if counts.asked_at else "never"
+    console.print(f"Last synced with Label Studio: {asked}.", highlight=False)
+    if counts.error:
+        console.print(f"The last sync failed: {counts.error}", highlight=False)
+
+
+def _export(
+    console: "Console",
+    settings: "Settings",
+    database: "Database",
+    key: str,
+    path: Path,
+    split: 'Literal["all", "train", "validation"]',
+) -> None:
+    from rich.progress import Progress
+
+    from backend.errors import SamplesError
+    from backend.samples.dataset import open_samples
+    from backend.samples.export import export
+
+    dataset = open_samples(settings, database, key, None if split == "all" else split)
+    if not len(dataset):
+        raise SamplesError(
+            "There are no samples to export yet. phraseclick samples shows which were skipped."
+        )
+    with Progress(console=console) as bar:
+        task = bar.add_task("exporting", total=len(dataset))
+        written, missing = export(
+            dataset, path, lambda done, total: bar.update(task, completed=done)
+        )
+    for sentence in missing:
+        console.print(sentence, style="yellow", highlight=False)
+    console.print(
+        f"Wrote {written} object{'' if written == 1 else 's'} to {path}.", highlight=False
+    )
