@@ -50,7 +50,7 @@ def test_every_variable_that_the_page_names_is_a_setting() -> None:
         "which lies in a private network",
         "its file is larger than ",
         "megapixels that are ",
-        "It is not known where Label Studio is",
+        "The address of Label Studio is unknown",
         "not known",
         "nothing found here",
         "The backend failed on this request",

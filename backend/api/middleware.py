@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend import logs
-from backend.label_studio.webhook_secret import SECRET_HEADER, webhook_secret
+from backend.label_studio.credentials import SECRET_HEADER, webhook_secret
 from backend.metrics import Metrics
 from backend.settings import MIB, Settings
 

@@ -19,7 +19,6 @@ from backend.interaction.policy import Policy
 from backend.interaction.preannotate import Batch
 from backend.interaction.store import InteractionMemory
 from backend.jobs.presence import Presence
-from backend.label_studio.client import LabelStudioHosts
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.payloads import (
     PredictRequest,
@@ -28,7 +27,7 @@ from backend.label_studio.payloads import (
     parse_setup,
     parse_webhook,
 )
-from backend.label_studio.projects import Projects
+from backend.label_studio.projects import LabelStudioHosts, Projects
 from backend.metrics import Metrics
 from backend.registry.records import EVERYONE
 from backend.registry.serving import Predictors

@@ -14,7 +14,7 @@ from backend.errors import LabelConfigError, LabelStudioError
 
 if TYPE_CHECKING:
     from backend.label_studio.client import LabelStudio
-    from backend.label_studio.credentials import KeptAccess
+    from backend.label_studio.credentials import Credentials
     from backend.label_studio.diagnostics import Finding
     from backend.settings import Settings
 
@@ -55,10 +55,10 @@ def connect(
     yes: Annotated[bool, typer.Option("--yes", help="Overwrite a config without asking.")] = False,
 ) -> None:
     """Connect a Label Studio project to this backend and test it with one click."""
-    from backend.label_studio.backend_probe import BackendSeen
     from backend.label_studio.client import LabelStudio
-    from backend.label_studio.credentials import KeptAccess, keep_access
-    from backend.label_studio.diagnostics import Checkup
+    from backend.label_studio.credentials import Credentials, save_credentials
+    from backend.label_studio.diagnostics import Diagnostics
+    from backend.label_studio.probe import BackendProbe
 
     settings = _settings(data)
     url, token = _access(settings, url, token)
@@ -66,14 +66,16 @@ def connect(
     config = _read_config(write_config) if write_config else None
     if config is not None and not yes:
         _ask_before_overwriting(label_studio, project)
-    seen = BackendSeen(backend_url, settings)
-    checkup = Checkup(label_studio, project, backend_url, settings, seen)
+    probe = BackendProbe(backend_url, settings)
+    diagnostics = Diagnostics(label_studio, project, backend_url, settings, probe)
 
     def findings() -> Iterator["Finding"]:
-        for finding in checkup.connect(config):
+        for finding in diagnostics.connect(config):
             # Stored before the trial click, which needs the token to fetch its picture.
             if finding.about == "token" and finding.good:
-                keep_access(settings, project, KeptAccess(label_studio.url, token, backend_url))
+                save_credentials(
+                    settings, project, Credentials(label_studio.url, token, backend_url)
+                )
             yield finding
 
     typer.echo(f"Connecting project {project} of {label_studio.url}")
@@ -98,23 +100,23 @@ def doctor(
     data: Data = None,
 ) -> None:
     """Check connected projects end to end, without changing anything."""
-    from backend.label_studio.backend_probe import BackendSeen
     from backend.label_studio.client import LabelStudio
-    from backend.label_studio.credentials import KeptAccess, kept_access
-    from backend.label_studio.diagnostics import Checkup
+    from backend.label_studio.credentials import Credentials, load_credentials
+    from backend.label_studio.diagnostics import Diagnostics
+    from backend.label_studio.probe import BackendProbe
 
     settings = _settings(data)
-    kept = kept_access(settings)
+    saved = load_credentials(settings)
     bad = 0
-    for number in [project] if project is not None else list(kept):
-        known = kept.get(number, KeptAccess("", "", _DEFAULT_BACKEND))
+    for number in [project] if project is not None else list(saved):
+        known = saved.get(number, Credentials("", "", _DEFAULT_BACKEND))
         address, key = _access(settings, url, token, known)
         backend = backend_url or known.backend_url
         typer.echo(f"Checking project {number} of {address}")
-        seen = BackendSeen(backend, settings)
-        checkup = Checkup(LabelStudio(address, key), number, backend, settings, seen)
-        bad += _show(checkup.examine())
-    if project is None and not kept:
+        probe = BackendProbe(backend, settings)
+        diagnostics = Diagnostics(LabelStudio(address, key), number, backend, settings, probe)
+        bad += _show(diagnostics.check())
+    if project is None and not saved:
         typer.echo("No project is connected in this data folder: run phraseclick connect.")
         bad += 1
     _finish(bad)
@@ -128,7 +130,7 @@ def _settings(data: Path | None) -> "Settings":
 
 
 def _access(
-    settings: "Settings", url: str, token: str, kept: "KeptAccess | None" = None
+    settings: "Settings", url: str, token: str, kept: "Credentials | None" = None
 ) -> tuple[str, str]:
     """Address and token from the options, else from the settings, else as stored by connect."""
     url = url or settings.label_studio_url or (kept.url if kept else "")

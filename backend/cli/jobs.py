@@ -212,9 +212,8 @@ def _say_queued(job: "Job") -> None:
 
 
 def _serve_by_score(settings: "Settings", database: "Database", key: str) -> None:
-    from backend.label_studio.client import LabelStudioHosts
     from backend.label_studio.payloads import number_of
-    from backend.label_studio.projects import Projects
+    from backend.label_studio.projects import LabelStudioHosts, Projects
     from backend.learning.score_job import BY_SCORE
 
     number = number_of(key)

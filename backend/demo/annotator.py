@@ -17,7 +17,7 @@ from backend.errors import DemoError
 from backend.label_studio import rle
 from backend.label_studio.client import LabelStudio
 from backend.label_studio.config import ClickControl, ImageControls
-from backend.label_studio.trial_click import read_answer
+from backend.label_studio.probe import read_answer
 
 
 @dataclass(frozen=True)

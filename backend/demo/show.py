@@ -27,11 +27,11 @@ from backend.demo.photographs import PHOTOGRAPHS, Photograph
 from backend.demo.story import SCENES, Step, overlap, play
 from backend.errors import DemoError
 from backend.label_studio import rle
-from backend.label_studio.backend_probe import BackendSeen
 from backend.label_studio.client import LabelStudio
 from backend.label_studio.config import LabelConfig
-from backend.label_studio.credentials import KeptAccess, keep_access
-from backend.label_studio.diagnostics import Checkup
+from backend.label_studio.credentials import Credentials, save_credentials
+from backend.label_studio.diagnostics import Diagnostics
+from backend.label_studio.probe import BackendProbe
 from backend.settings import Settings
 from backend.worker.child_process import Child, free_port
 from model.errors import PhraseClickError
@@ -79,7 +79,7 @@ class Show:
             label_studio(state / "label-studio", program=self._program, progress=self._say)
         )
         settings = Settings(data=state / "backend")
-        seen = BackendSeen(f"http://127.0.0.1:{port}", settings)
+        seen = BackendProbe(f"http://127.0.0.1:{port}", settings)
         backend.wait_until(
             lambda: bool(seen.ask_version()),
             seconds=_BACKEND_SECONDS,
@@ -150,12 +150,12 @@ class Show:
         self,
         studio: LabelStudio,
         project: int,
-        seen: BackendSeen,
+        seen: BackendProbe,
         settings: Settings,
         server: LabelStudioServer,
     ) -> None:
-        keep_access(settings, project, KeptAccess(server.url, server.token, seen.url))
-        for finding in Checkup(studio, project, seen.url, settings, seen).connect():
+        save_credentials(settings, project, Credentials(server.url, server.token, seen.url))
+        for finding in Diagnostics(studio, project, seen.url, settings, seen).connect():
             self._say(f"  {finding.about}: {finding.sentence}")
             if finding.good is False:
                 raise DemoError(f"The backend could not be connected: {finding.sentence}")
@@ -163,7 +163,7 @@ class Show:
     # -- scenes
 
     def _play(
-        self, studio: LabelStudio, project: int, tasks: dict[Photograph, int], seen: BackendSeen
+        self, studio: LabelStudio, project: int, tasks: dict[Photograph, int], seen: BackendProbe
     ) -> None:
         image = LabelConfig.parse(studio.project(project)["label_config"]).images[0]
         backend = int(studio.ml_backends(project)[0]["id"])
@@ -185,7 +185,7 @@ class Show:
     def _learn(
         self,
         studio: LabelStudio,
-        seen: BackendSeen,
+        seen: BackendProbe,
         settings: Settings,
         server: LabelStudioServer,
     ) -> None:
@@ -216,7 +216,7 @@ class Show:
         return (learned or not self._learns) and not any(step.wrong for step in self._steps)
 
     def _say_where(
-        self, server: LabelStudioServer, project: int, seen: BackendSeen, *, good: bool
+        self, server: LabelStudioServer, project: int, seen: BackendProbe, *, good: bool
     ) -> None:
         if not good:
             self._say("Not every step went as it should: see the last column.")
@@ -256,7 +256,7 @@ def table(steps: list[Step]) -> Table:
 
 
 def _submitted(
-    studio: LabelStudio, annotator: Annotator, task: int, photograph: Photograph, seen: BackendSeen
+    studio: LabelStudio, annotator: Annotator, task: int, photograph: Photograph, seen: BackendProbe
 ) -> Step:
     """Submit what is shown: it must stand in Label Studio, and its event must reach the backend."""
     before = seen.deliveries("ANNOTATION_CREATED") or 0.0

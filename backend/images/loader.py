@@ -21,7 +21,8 @@ from backend.images.cache import CachedPicture, PictureCache
 from backend.images.decode import decode
 from backend.images.fetch import Fetcher
 from backend.images.local import file_bytes, inline_bytes, local_file
-from backend.label_studio.client import LabelStudio, LabelStudioHosts
+from backend.label_studio.client import LabelStudio
+from backend.label_studio.projects import LabelStudioHosts
 from backend.settings import Settings
 
 __all__ = ["CachedPicture", "Picture", "Pictures"]

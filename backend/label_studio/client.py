@@ -1,24 +1,21 @@
-"""Label Studio's API as this project uses it, and which Label Studio a project lives in."""
+"""Label Studio's API, as far as this project uses it."""
 
 import json
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from backend.errors import LabelStudioError
-from backend.label_studio.credentials import kept_access
 from backend.label_studio.host import Host, Json
-from backend.settings import Settings
 
-# An interactive call waits for this backend, for which Label Studio itself allows 100 s.
+# An interactive call waits for this backend; Label Studio allows it 100 s.
 _INTERACTIVE_TIMEOUT_S = (5.0, 110.0)
 
 
 class LabelStudio(Host):
-    """The calls that connecting, checking, the demo and scoring need; safe in threads."""
+    """The calls that connecting, checking, the demo and scoring need. Thread-safe."""
 
     def whoami(self) -> Json:
-        """The user whom the token belongs to."""
+        """The user that the token belongs to."""
         return _object(self.get("/api/current-user/whoami"))
 
     def version(self) -> Json:
@@ -26,7 +23,7 @@ class LabelStudio(Host):
         return _object(self.get("/api/version"))
 
     def projects(self) -> list[Json]:
-        """Every project that the token's user sees."""
+        """Every project that the token's user can see."""
         return list(self.pages("/api/projects/"))
 
     def project(self, project: int) -> Json:
@@ -63,16 +60,16 @@ class LabelStudio(Host):
         return _object(self.post("/api/webhooks/", {"project": project, **_webhook(url, headers)}))
 
     def update_webhook(self, webhook: int, url: str, headers: Mapping[str, str]) -> Json:
-        """Give a webhook another address or other headers, and switch it on."""
+        """Change a webhook's address and headers, and switch it on."""
         return _object(self.patch(f"/api/webhooks/{webhook}/", _webhook(url, headers)))
 
     def import_tasks(self, project: int, tasks: Sequence[Json]) -> list[int]:
-        """Add tasks (``{"data": {…}}``); gives their ids."""
+        """Add tasks (``{"data": {…}}``); returns their ids."""
         body = self.post(f"/api/projects/{project}/import", list(tasks), return_task_ids="true")
         return [int(task) for task in _object(body)["task_ids"]]
 
     def upload(self, project: int, name: str, content: bytes) -> list[int]:
-        """Add a task from an uploaded file, such as a picture; gives the ids."""
+        """Add a task from an uploaded file, such as a picture; returns the ids."""
         body = self.call(
             "POST",
             f"/api/projects/{project}/import",
@@ -90,8 +87,8 @@ class LabelStudio(Host):
         return self.pages("/api/tasks", items="tasks", project=project, **params)
 
     def annotated_tasks(self, project: int) -> Iterator[Json]:
-        """Every task with an annotation, skipped ones too: without them, but with their counts and
-        with ``updated_at``, which changes when they do."""
+        """Every task with an annotation, skipped or not. The annotations are not included; their
+        counts are, and ``updated_at``, which changes with them."""
         counts = ("total_annotations", "cancelled_annotations")
         items = [
             {"filter": f"filter:tasks:{name}", "operator": "greater", "type": "Number", "value": 0}
@@ -101,10 +98,9 @@ class LabelStudio(Host):
         return self.tasks(project, resolve_uri="false", query=json.dumps(query))
 
     def tasks_in_full(self, project: int, tasks: Sequence[int]) -> list[Json]:
-        """Those of these tasks that exist, with all their annotations; for a handful at a time.
+        """Those of a few tasks that exist, with all their annotations, skipped ones included.
 
-        In this way Label Studio does not ask its ML backends for predictions, as it does for one
-        task by its number, and skipped annotations are among them.
+        Unlike ``task``, this does not make Label Studio ask its ML backends for predictions.
         """
         query = {"selectedItems": {"all": False, "included": list(tasks)}}
         body = self.get(
@@ -118,10 +114,7 @@ class LabelStudio(Host):
         return [task for task in _object(body).get("tasks", []) if isinstance(task, dict)]
 
     def tasks_of(self, project: int, tasks: Sequence[int]) -> list[Json]:
-        """Those of these tasks that exist: their data and counts, addresses as they were imported.
-
-        A page of them at most.
-        """
+        """Those of up to a page of tasks that exist: data and counts, addresses as imported."""
         query = {"selectedItems": {"all": False, "included": list(tasks)}}
         return list(
             self.tasks(project, resolve_uri="false", query=json.dumps(query)) if tasks else ()
@@ -167,68 +160,10 @@ class LabelStudio(Host):
         return _object(body)
 
     def retrieve_predictions(self, project: int) -> Json:
-        """Have every task of a project predicted that lacks one of its model version."""
+        """Request a prediction for every task without one of the current model version."""
         path = "/api/dm/actions"
         body = {"selectedItems": {"all": True, "excluded": []}}
         return _object(self.post(path, body, id="retrieve_tasks_predictions", project=project))
-
-
-def backend_login(settings: Settings) -> Json:
-    """With which password Label Studio logs in to this backend, as fields of the connection.
-
-    It tries the connection with what a change says, not with what it has, so every change brings
-    them along; empty where there is no password.
-    """
-    password = settings.basic_auth_password.get_secret_value()
-    if not (settings.basic_auth_user and password):
-        return {}
-    return {
-        "auth_method": "BASIC_AUTH",
-        "basic_auth_user": settings.basic_auth_user,
-        "basic_auth_pass": password,
-    }
-
-
-class LabelStudioHosts:
-    """Which Label Studio a project lives in: the settings' one, else what ``phraseclick connect``
-    kept, else the one /setup announced.
-
-    ``announced`` gives hostname and token that /setup told for a project. The token of the
-    settings goes to the address of the settings alone: whoever can reach /setup could otherwise
-    announce a host of theirs and have the token sent there.
-    """
-
-    def __init__(
-        self,
-        settings: Settings,
-        announced: Callable[[int], tuple[str, str] | None] = lambda project: None,
-    ) -> None:
-        self._settings = settings
-        self._url = settings.label_studio_url
-        self._token = settings.label_studio_token
-        self._announced = announced
-        self._lock = threading.Lock()
-        # One client per host and token: its access token and connections serve every project.
-        self._clients: dict[tuple[str, str, str], LabelStudio] = {}
-
-    def of(self, project_id: int) -> LabelStudio:
-        """The Label Studio of a project; raises LabelStudioError where none is known."""
-        hostname, token = self._announced(project_id) or ("", "")
-        if self._url:
-            who = (self._url, self._token.get_secret_value() or token, hostname)
-        elif kept := kept_access(self._settings).get(project_id):
-            who = (kept.url, kept.token, hostname)
-        elif hostname:
-            who = (hostname, token, "")
-        else:
-            raise LabelStudioError(
-                "It is not known where Label Studio is. Ask the admin to set "
-                "PHRASECLICK_LABEL_STUDIO_URL, or to connect the backend to the project again."
-            )
-        with self._lock:
-            if who not in self._clients:
-                self._clients[who] = LabelStudio(who[0], who[1], also_at=who[2])
-            return self._clients[who]
 
 
 def _webhook(url: str, headers: Mapping[str, str]) -> Json:
@@ -243,5 +178,5 @@ def _webhook(url: str, headers: Mapping[str, str]) -> Json:
 
 def _object(body: Any) -> Json:
     if not isinstance(body, dict):
-        raise LabelStudioError("Label Studio answered with another kind of data than expected.")
+        raise LabelStudioError("Label Studio answered with unexpected data.")
     return body

@@ -1,55 +1,103 @@
-"""The Label Studio that ``phraseclick connect`` was told of, kept per project in the data folder.
+"""Secrets in the data folder: access to Label Studio per project, and the webhook's secret.
 
-Label Studio's ``/setup`` announces a token too, but on new installations that one is dead; without
-a living token no uploaded picture can be fetched. The server reads this file when it needs a
-project's token, so a project connected while it runs works at once. The settings
-``PHRASECLICK_LABEL_STUDIO_URL`` and ``…_TOKEN`` come before what is kept here.
+``phraseclick connect`` writes both files, and the server reads them when it needs them, so neither
+a new project nor a new secret needs a restart. The settings ``PHRASECLICK_LABEL_STUDIO_URL``,
+``…_TOKEN`` and ``PHRASECLICK_WEBHOOK_SECRET`` come first. Without a secret, ``/webhook`` accepts
+anything.
+
+Label Studio's ``/setup`` announces a token too, but new installations refuse that one, and without
+a valid token no uploaded picture can be fetched.
 """
 
 import json
 import os
+import secrets
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from backend.settings import Settings
 
-FILE_NAME = "label-studio-access.json"
+CREDENTIALS_FILE = "label-studio-access.json"
+SECRET_FILE = "webhook-secret"
+SECRET_HEADER = "X-PhraseClick-Secret"
 
 
 @dataclass(frozen=True)
-class KeptAccess:
-    """Where a project's Label Studio answers, with which token, and how it sees this backend."""
+class Credentials:
+    """Where a project's Label Studio is, its token, and this backend's address as it sees it."""
 
     url: str
     token: str = field(repr=False)
     backend_url: str
 
 
-def kept_access(settings: Settings) -> dict[int, KeptAccess]:
-    """What is kept, by project id."""
+def load_credentials(settings: Settings) -> dict[int, Credentials]:
+    """Credentials by project id."""
     try:
-        rows = json.loads(_path(settings).read_text(encoding="utf-8"))
+        rows = json.loads((settings.data / CREDENTIALS_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    return {int(project): KeptAccess(**row) for project, row in rows.items()}
+    return {int(project): Credentials(**row) for project, row in rows.items()}
 
 
-def keep_access(settings: Settings, project: int, access: KeptAccess) -> Path:
-    """Keep a project's access, for the eyes of the data folder's owner alone."""
-    kept = kept_access(settings) | {project: access}
-    rows = {
-        str(number): {"url": one.url, "token": one.token, "backend_url": one.backend_url}
-        for number, one in sorted(kept.items())
-    }
-    path = _path(settings)
+def save_credentials(settings: Settings, project: int, credentials: Credentials) -> Path:
+    """Save a project's credentials in a file that only its owner can read."""
+    known = load_credentials(settings) | {project: credentials}
+    rows = {str(number): asdict(one) for number, one in sorted(known.items())}
+    path = settings.data / CREDENTIALS_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(dir=path.parent)  # mkstemp: for its owner's eyes alone
+    handle, draft = tempfile.mkstemp(dir=path.parent)  # mkstemp: readable by its owner only
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         json.dump(rows, file, indent=1)
     os.replace(draft, path)
     return path
 
 
-def _path(settings: Settings) -> Path:
-    return settings.data / FILE_NAME
+def webhook_secret(settings: Settings) -> str:
+    """The secret that ``/webhook`` requires; '' if none is set. Reads one small file."""
+    chosen = settings.webhook_secret.get_secret_value()
+    if chosen:
+        return chosen
+    try:
+        return (settings.data / SECRET_FILE).read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return ""
+
+
+def make_webhook_secret(settings: Settings) -> str:
+    """The webhook's secret; creates one if there is none."""
+    if not webhook_secret(settings):
+        settings.data.mkdir(parents=True, exist_ok=True)
+        write_once(settings.data / SECRET_FILE, secrets.token_urlsafe(32))
+    return webhook_secret(settings)
+
+
+def write_once(path: Path, secret: str) -> None:
+    """Write a file atomically, and never over the one of a command that was faster."""
+    handle, draft = tempfile.mkstemp(dir=path.parent)  # mkstemp: readable by its owner only
+    try:
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(secret)
+        os.link(draft, path)
+    except FileExistsError:
+        return
+    finally:
+        os.unlink(draft)
+
+
+def backend_login(settings: Settings) -> dict[str, Any]:
+    """User and password of this backend, as fields of Label Studio's connection; {} without one.
+
+    Label Studio tests a changed connection with the fields of the request, not with those it has,
+    so every change must contain them.
+    """
+    password = settings.basic_auth_password.get_secret_value()
+    if not (settings.basic_auth_user and password):
+        return {}
+    return {
+        "auth_method": "BASIC_AUTH",
+        "basic_auth_user": settings.basic_auth_user,
+        "basic_auth_pass": password,
+    }

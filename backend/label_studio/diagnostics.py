@@ -1,8 +1,8 @@
-"""Whether one project of one Label Studio and this backend work together, step by step.
+"""Checks, step by step, whether a project of Label Studio and this backend work together.
 
-``phraseclick connect`` runs these steps putting right what it may; ``phraseclick doctor`` runs them
-looking only. Label Studio hides most of what goes wrong here (a webhook that it did not make, an
-event that it could not send, a backend that answered 500), so each step ends in a sentence.
+``phraseclick connect`` runs the steps and repairs what it can; ``phraseclick doctor`` only checks.
+Label Studio hides most failures (a webhook that it did not create, an event that it could not send,
+a backend that answered 500), so each step ends with a sentence.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -10,11 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from backend.errors import LabelConfigError, LabelStudioError
-from backend.label_studio.backend_probe import BackendSeen
-from backend.label_studio.client import LabelStudio, backend_login
+from backend.label_studio.client import LabelStudio
 from backend.label_studio.config import LabelConfig
-from backend.label_studio.trial_click import PROBE, read_answer, trial_prompt
-from backend.label_studio.webhook_secret import SECRET_HEADER, make_webhook_secret, webhook_secret
+from backend.label_studio.credentials import (
+    SECRET_HEADER,
+    backend_login,
+    make_webhook_secret,
+    webhook_secret,
+)
+from backend.label_studio.probe import PROBE, BackendProbe, read_answer, trial_prompt
 from backend.settings import Settings
 
 PRIVATE_ADDRESS = (
@@ -27,15 +31,15 @@ _RUN_CONNECT = "Run phraseclick connect for this project again."
 
 @dataclass(frozen=True)
 class Finding:
-    """What one step found. ``good`` is None for what is worth knowing, yet stops nothing."""
+    """The result of one step. ``good`` is None for a note that does not stop anything."""
 
     about: str
     good: bool | None
     sentence: str
 
 
-class Checkup:
-    """The steps, on one project. ``backend_url`` is where Label Studio reaches this backend."""
+class Diagnostics:
+    """The steps for one project. ``backend_url``: this backend, as Label Studio reaches it."""
 
     def __init__(
         self,
@@ -43,22 +47,22 @@ class Checkup:
         project: int,
         backend_url: str,
         settings: Settings,
-        seen: BackendSeen,
+        probe: BackendProbe,
     ) -> None:
         self._label_studio = label_studio
         self._number = project
         self._url = backend_url.rstrip("/")
         self._settings = settings
-        self._seen = seen
+        self._probe = probe
         self._project: dict[str, Any] = {}
         self._config: LabelConfig | None = None
         self._backend: dict[str, Any] = {}
 
     def connect(self, new_config: str | None = None) -> Iterator[Finding]:
-        """Connect, set what has to be set, then check; ends at the first step that bars the rest.
+        """Connect the project, then check it. Stops if the following steps cannot work.
 
         Args:
-            new_config: labeling config to write first; None leaves the project's own.
+            new_config: labeling config to write first; None keeps the project's own.
         """
         yield from self._steps(
             self._check_token,
@@ -73,8 +77,8 @@ class Checkup:
             self._check_click,
         )
 
-    def examine(self) -> Iterator[Finding]:
-        """Check a connected project. Changes nothing."""
+    def check(self) -> Iterator[Finding]:
+        """Check a connected project without changing anything."""
         yield from self._steps(
             self._check_token,
             self._check_project,
@@ -91,8 +95,8 @@ class Checkup:
         for step in steps:
             try:
                 yield from step()
-            except _BarredError as barred:
-                yield barred.finding
+            except _StopError as stop:
+                yield stop.finding
                 return
             except LabelStudioError as error:
                 yield Finding("Label Studio", False, str(error))
@@ -110,8 +114,8 @@ class Checkup:
             self._project = self._label_studio.project(self._number)
         except LabelStudioError as error:
             if error.answered in (403, 404):
-                sentence = f"There is no project {self._number} that this token may open."
-                raise _BarredError("project", sentence) from error
+                sentence = f"There is no project {self._number} that this token can open."
+                raise _StopError("project", sentence) from error
             raise
         yield Finding("project", True, f"Project {self._number}: {self._project['title']}")
 
@@ -121,8 +125,8 @@ class Checkup:
         except LabelStudioError as error:
             if error.answered != 400:
                 raise
-            sentence = f"Label Studio did not take the labeling config. {error}"
-            raise _BarredError("labeling config", sentence) from error
+            sentence = f"Label Studio did not accept the labeling config. {error}"
+            raise _StopError("labeling config", sentence) from error
         self._project = self._label_studio.project(self._number)
         yield Finding("labeling config", True, "Written to the project.")
 
@@ -135,7 +139,7 @@ class Checkup:
             )
         except LabelConfigError as error:
             sentence = f"{error} Or write a ready config with phraseclick connect --write-config."
-            raise _BarredError("labeling config", sentence) from error
+            raise _StopError("labeling config", sentence) from error
         masks = ", ".join(brush.name for image in self._config.images for brush in image.brushes)
         yield Finding("labeling config", True, f"Masks go to: {masks}.")
         for warning in self._config.warnings:
@@ -144,21 +148,21 @@ class Checkup:
     # -- the backend, as seen from here and from Label Studio
 
     def _check_running(self) -> Iterator[Finding]:
-        if self._seen.version:
-            sentence = f"Answers at {self._seen.url}, model {self._seen.version}."
+        if self._probe.version:
+            sentence = f"Answers at {self._probe.url}, model {self._probe.version}."
             yield Finding("backend", True, sentence)
         else:
             yield Finding(
                 "backend",
                 None,
-                f"Does not answer this machine at {self._seen.url} ({self._seen.why}). "
+                f"Does not answer this machine at {self._probe.url} ({self._probe.why}). "
                 "If Label Studio does not reach it either, start it with make run.",
             )
 
     def _register(self) -> Iterator[Finding]:
-        # Label Studio takes a project's model version only where it is a backend's title, and
-        # serves uncertain tasks first only where it equals the version of the predictions.
-        fields = {"title": self._seen.version or "PhraseClick", **backend_login(self._settings)}
+        # Label Studio accepts a project's model version only if it is a backend's title, and serves
+        # uncertain tasks first only if it equals the version of the predictions.
+        fields = {"title": self._probe.version or "PhraseClick", **backend_login(self._settings)}
         known = self._registered()
         try:
             if known is None:
@@ -172,21 +176,21 @@ class Checkup:
                     **fields,
                 )
         except LabelStudioError as error:
-            raise _BarredError("connection", self._refusal(error)) from error
+            raise _StopError("connection", self._refusal(error)) from error
         yield from self._check_registered()
 
     def _check_registered(self) -> Iterator[Finding]:
         backend = self._registered()
         if backend is None:
             sentence = f"No backend at {self._url} is connected to this project. {_RUN_CONNECT}"
-            raise _BarredError("connection", sentence)
+            raise _StopError("connection", sentence)
         if backend["state"] != "CO":
             why = backend.get("error_message") or backend.get("readable_state") or "no answer"
-            sentence = f"Label Studio does not get on with the backend at {self._url}: {why}. "
-            raise _BarredError("connection", sentence + self._unreachable())
+            sentence = f"Label Studio cannot use the backend at {self._url}: {why}. "
+            raise _StopError("connection", sentence + self._unreachable())
         if not backend["is_interactive"]:
             sentence = f"The backend is connected, but not for interactive use. {_RUN_CONNECT}"
-            raise _BarredError("connection", sentence)
+            raise _StopError("connection", sentence)
         self._backend = backend
         yield Finding("connection", True, f"Label Studio reaches the backend at {self._url}.")
 
@@ -208,8 +212,8 @@ class Checkup:
         return said
 
     def _unreachable(self) -> str:
-        if not self._seen.version:
-            return "Nor does this machine: is the backend running (make run)?"
+        if not self._probe.version:
+            return "This machine does not reach it either: is the backend running (make run)?"
         return (
             "This machine does: give --backend-url as Label Studio sees it (in Docker "
             "http://host.docker.internal:9090), and start the backend with --host 0.0.0.0 where "
@@ -221,7 +225,7 @@ class Checkup:
     def _set_model_version(self) -> Iterator[Finding]:
         version = self._backend.get("model_version")
         if version and self._backend["title"] != version:
-            # The project has a champion of its own; or this machine could not ask the backend.
+            # The project has its own champion, or this machine could not reach the backend.
             self._label_studio.patch_ml_backend(
                 self._backend["id"],
                 url=self._url,
@@ -243,7 +247,7 @@ class Checkup:
                 "model version",
                 False,
                 f"The backend serves {served or 'no version'}, the project uses "
-                f"{set_ or 'none'}: the tasks' order by uncertainty is not right. {_RUN_CONNECT}",
+                f"{set_ or 'none'}: the tasks' order by uncertainty is wrong. {_RUN_CONNECT}",
             )
 
     # -- webhook
@@ -269,7 +273,7 @@ class Checkup:
         if not known:
             sentence = (
                 "The project has no webhook to the backend, so no label ever arrives. "
-                "Where Label Studio refused it: " + PRIVATE_ADDRESS.format(url=self._url)
+                "If Label Studio refused it: " + PRIVATE_ADDRESS.format(url=self._url)
             )
             yield Finding("webhook", False, f"{sentence} Then: {_RUN_CONNECT}")
         elif not all(h["is_active"] and h["send_payload"] for h in known):
@@ -278,7 +282,7 @@ class Checkup:
         elif secret and any(h["headers"].get(SECRET_HEADER) != secret for h in known):
             sentence = f"The webhook does not carry this data folder's secret. {_RUN_CONNECT}"
             yield Finding("webhook", False, sentence)
-        elif secret and self._seen.guards_webhook(secret) is False:
+        elif secret and self._probe.guards_webhook(secret) is False:
             yield Finding(
                 "webhook",
                 False,
@@ -287,20 +291,20 @@ class Checkup:
                 "PHRASECLICK_WEBHOOK_SECRET for both.",
             )
         elif not secret:
-            sentence = f"It is there, but carries no secret: anybody may send. {_RUN_CONNECT}"
+            sentence = f"It works, but carries no secret: anyone can send events. {_RUN_CONNECT}"
             yield Finding("webhook", None, sentence)
         else:
             yield Finding("webhook", True, f"Sends every event to {self._hook_url}, with secret.")
 
     def _check_arrival(self) -> Iterator[Finding]:
-        before = self._seen.deliveries("PROJECT_UPDATED")
+        before = self._probe.deliveries("PROJECT_UPDATED")
         if before is None:
-            sentence = "Whether events arrive cannot be seen from this machine."
+            sentence = "This machine cannot see whether events arrive."
             yield Finding("events", None, sentence)
             return
-        # The title it has already: nothing changes, and Label Studio sends the event all the same.
+        # Setting the same title changes nothing, but Label Studio sends the event.
         self._label_studio.patch_project(self._number, title=self._project["title"])
-        if self._seen.arrived("PROJECT_UPDATED", more_than=before):
+        if self._probe.arrived("PROJECT_UPDATED", more_than=before):
             yield Finding("events", True, "An event sent by Label Studio arrived.")
         else:
             yield Finding(
@@ -317,7 +321,7 @@ class Checkup:
     def _webhooks(self) -> Sequence[dict[str, Any]]:
         return [h for h in self._label_studio.webhooks(self._number) if h["url"] == self._hook_url]
 
-    # -- one click, all the way
+    # -- one click from end to end
 
     def _check_click(self) -> Iterator[Finding]:
         assert self._config is not None, "the config was read in an earlier step"
@@ -334,8 +338,8 @@ class Checkup:
         yield Finding("click", gave_mask, f"Tried on task {task['id']}: {sentence}")
 
 
-class _BarredError(Exception):
-    """A step found what makes the following ones pointless."""
+class _StopError(Exception):
+    """A step failed, and the following ones cannot work."""
 
     def __init__(self, about: str, sentence: str) -> None:
         super().__init__(sentence)

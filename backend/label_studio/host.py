@@ -1,8 +1,8 @@
-"""One Label Studio host and its token: who may see the token, and sentences where it refuses.
+"""One Label Studio host and its token: authenticated requests, and a clear sentence per refusal.
 
-The token is the point of this file. It goes to the scheme, host and port it was made for and to
-no other, it is renewed where it is a personal access token (Label Studio takes those only in
-exchange for an access token of five minutes), and it is in no text that this file makes.
+The token is sent only to the scheme, host and port it was created for. A personal access token is
+exchanged for an access token (Label Studio accepts nothing else), which lives five minutes. No
+message or log line of this module contains a token.
 """
 
 import base64
@@ -15,21 +15,28 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
-from urllib3.exceptions import LocationParseError
-from urllib3.util import parse_url
+from urllib3.exceptions import LocationParseError, MaxRetryError, ReadTimeoutError
+from urllib3.util import Retry, parse_url
 
 from backend.errors import LabelStudioError, TokenError
+from backend.label_studio.payloads import is_token
 
-# Connecting is quick or never; Label Studio may think long over an import.
+# Connect and read. An import can take Label Studio long.
 _TIMEOUT_S = (5.0, 60.0)
-# Reading again, or setting the same field again, changes nothing: these may be repeated.
-_REPEATABLE = frozenset({"GET", "PATCH"})
-_BUSY = frozenset({502, 503, 504})
-_PAUSES_S = (0.3, 1.0)
-# In the way of every click where the host is gone: an annotator waits.
+# Reading again, or setting the same field again, changes nothing. POST and DELETE are sent once.
+_RETRIES = Retry(
+    total=2,
+    backoff_factor=0.5,
+    status_forcelist=(502, 503, 504),
+    allowed_methods=("GET", "PATCH"),
+    raise_on_status=False,
+)
+_REFRESH = "/api/token/refresh/"
+# An annotator waits for this one when the host is down.
 _REFRESH_TIMEOUT_S = (5.0, 10.0)
-# A new access token before the old one dies on the way.
+# Renew the access token early, so that it does not expire on its way.
 _RENEW_BEFORE_S = 30.0
 _ACCESS_TOKEN_LIFE_S = 300.0
 _PAGE = 100
@@ -44,8 +51,9 @@ Origin = tuple[str, str, int]
 
 
 def origin_of(url: str) -> Origin | None:
-    """Scheme, host and port of ``url`` as the connection will take them; None: no web address."""
-    # The parser of the library that connects: a second opinion on what the host is leaks tokens.
+    """Scheme, host and port that a request to ``url`` connects to; None: no web address."""
+    # The parser of the library that connects. Another one could see another host in the URL, and
+    # the token would go there.
     try:
         parts = parse_url(url)
     except (LocationParseError, ValueError):
@@ -57,9 +65,9 @@ def origin_of(url: str) -> Origin | None:
 
 
 class Host:
-    """Label Studio at ``url``, spoken to with ``token`` (legacy or personal); safe in threads.
+    """Label Studio at ``url``, accessed with ``token`` (legacy or personal). Thread-safe.
 
-    ``also_at`` is what Label Studio believes its own address to be, as it stands in its tasks.
+    ``also_at`` is Label Studio's own idea of its address, which the addresses in tasks start with.
     """
 
     def __init__(self, url: str, token: str, *, also_at: str = "") -> None:
@@ -73,25 +81,35 @@ class Host:
             )
         self._also_at = origin_of(also_at.strip())
         self._token = token.strip()
+        if not is_token(self._token):
+            raise TokenError(
+                "The Label Studio token contains blanks, line breaks or other characters that no "
+                f"token has. {_MAKE_TOKEN}"
+            )
         self._access = ""
         self._access_ends = 0.0
         self._lock = threading.Lock()
         self._session = requests.Session()
         self._session.headers["User-Agent"] = "phraseclick"
+        for prefix in ("http://", "https://"):
+            self._session.mount(prefix, HTTPAdapter(max_retries=_RETRIES))
+        # Any access token will do, so this POST may be repeated.
+        refresh = HTTPAdapter(max_retries=_RETRIES.new(allowed_methods=None))
+        self._session.mount(f"{self.url}{_REFRESH}", refresh)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"
 
-    # -- whose address is it
+    # -- addresses
 
     def owns(self, url: str) -> bool:
-        """Whether ``url`` lies on this very scheme, host and port."""
+        """Whether ``url`` has this scheme, host and port."""
         return origin_of(url) == self._origin
 
     def place(self, address: str) -> str | None:
-        """``address`` as a URL of this host, if it is one of its pages; None: it lies elsewhere.
+        """``address`` as a URL of this host; None if it is on another host.
 
-        Takes paths, URLs of this host, and URLs with the name that Label Studio has for itself.
+        Accepts paths, URLs of this host, and URLs that start with Label Studio's own address.
         """
         root = f"{self.url}/"
         parts = urlsplit(address)
@@ -102,7 +120,7 @@ class Host:
                 return None
         base = urlsplit(self.url).path
         path = parts.path.lstrip("/")
-        # A Label Studio below a path says so in some addresses and leaves it out in others.
+        # Where Label Studio is served below a path, some addresses contain the path, others do not.
         if base and f"/{path}".startswith(f"{base}/"):
             path = path[len(base) :]
         return root + path + (f"?{parts.query}" if parts.query else "")
@@ -111,11 +129,11 @@ class Host:
 
     @property
     def personal(self) -> bool:
-        """Whether the token is a personal access token (a JWT) and not a legacy one."""
+        """Whether the token is a personal access token (a JWT), not a legacy token."""
         return self._token.count(".") == 2
 
     def authorization_for(self, url: str) -> dict[str, str]:
-        """Headers that show the token, where ``url`` is on this host; else none."""
+        """The authorization header if ``url`` is on this host, else no header."""
         if not self._token or not self.owns(url):
             return {}
         if not self.personal:
@@ -127,13 +145,13 @@ class Host:
             return {"Authorization": f"Bearer {self._access}"}
 
     def renew(self) -> bool:
-        """After a 401: whether another try with a new access token makes sense."""
+        """Drop the access token after a 401; whether a retry with a new one makes sense."""
         with self._lock:
             self._access = ""
         return self.personal
 
     def refusal(self) -> str:
-        """What a 401 means for the kind of token in use, and what to do."""
+        """What a 401 means for this kind of token, and what to do."""
         if not self._token:
             return f"Label Studio at {self.url} asks for a token and none is known. {_MAKE_TOKEN}"
         if self.personal:
@@ -147,7 +165,7 @@ class Host:
         )
 
     def _refresh(self) -> tuple[str, float]:
-        """A new access token and how many seconds it lives."""
+        """A new access token and its lifetime in seconds."""
         if _claims(self._token).get("token_type") == "access":
             raise TokenError(
                 "The Label Studio token is an access token, which lives five minutes only. "
@@ -155,10 +173,9 @@ class Host:
             )
         answer = self._send(
             "POST",
-            f"{self.url}/api/token/refresh/",
+            f"{self.url}{_REFRESH}",
             json={"refresh": self._token},
             timeout=_REFRESH_TIMEOUT_S,
-            repeat=True,  # each answer is as good as another
         )
         if answer.status_code in (400, 401, 403, 404):
             raise TokenError(self.refusal(), answered=answer.status_code)
@@ -166,7 +183,7 @@ class Host:
         if not isinstance(access, dict) or not isinstance(access.get("access"), str):
             raise TokenError(f"Label Studio at {self.url} gave no access token. {_MAKE_TOKEN}")
         claims = _claims(access["access"])
-        try:  # both times are the server's, so that a wrong clock here does not matter
+        try:  # both times are the server's, so a wrong clock here does not matter
             life = float(claims["exp"]) - float(claims["iat"])
         except (KeyError, TypeError, ValueError):
             life = _ACCESS_TOKEN_LIFE_S
@@ -191,16 +208,15 @@ class Host:
         self.call("DELETE", path)
 
     def call(self, method: str, path: str, **options: Any) -> Any:
-        """JSON of one call (None: an empty answer), with a living token."""
+        """JSON of one call (None for an empty answer), with a valid token."""
         url = f"{self.url}{path}"
-        repeat = method in _REPEATABLE
-        answer = self._send(method, url, repeat=repeat, signed=True, **options)
+        answer = self._send(method, url, signed=True, **options)
         if answer.status_code == 401 and self.renew():
-            answer = self._send(method, url, repeat=repeat, signed=True, **options)
+            answer = self._send(method, url, signed=True, **options)
         return _body(self, answer)
 
     def pages(self, path: str, items: str = "results", **params: Any) -> Iterator[Json]:
-        """Every item of a list that Label Studio gives out in pages, under the name ``items``."""
+        """Every item of a paginated list; ``items`` is the list's name in each page."""
         page = 1
         while True:
             body = self.get(path, page=page, page_size=_PAGE, **params)
@@ -216,37 +232,27 @@ class Host:
             page += 1
 
     def _send(
-        self, method: str, url: str, *, repeat: bool, signed: bool = False, **options: Any
+        self, method: str, url: str, *, signed: bool = False, **options: Any
     ) -> requests.Response:
         options.setdefault("timeout", _TIMEOUT_S)
-        pauses = [*_PAUSES_S, None] if repeat else [None]
-        for pause in pauses:
-            try:
-                answer = self._session.request(
-                    method,
-                    url,
-                    auth=_Headers(self.authorization_for(url) if signed else {}),
-                    # A followed POST turns into a GET, and a token must not go elsewhere.
-                    allow_redirects=False,
-                    **options,
-                )
-            except requests.RequestException as error:
-                if pause is None or not isinstance(
-                    error, (requests.ConnectionError, requests.Timeout)
-                ):
-                    raise LabelStudioError(
-                        f"Label Studio at {self.url} could not be reached ({_why(error)}). "
-                        "Is it running, and can this machine reach it there?"
-                    ) from None
-            else:
-                if pause is None or answer.status_code not in _BUSY:
-                    return answer
-            time.sleep(pause)
-        raise AssertionError("the last try returns or raises")
+        try:
+            return self._session.request(
+                method,
+                url,
+                auth=_Headers(self.authorization_for(url) if signed else {}),
+                # A redirected POST becomes a GET, and the token must not go to another host.
+                allow_redirects=False,
+                **options,
+            )
+        except requests.RequestException as error:
+            raise LabelStudioError(
+                f"Label Studio at {self.url} could not be reached ({_why(error)}). "
+                "Is it running, and can this machine reach it there?"
+            ) from None
 
 
 class _Headers(AuthBase):
-    """Sets the given headers. Given as ``auth`` so that no .netrc replaces the token."""
+    """Sets the given headers. Passed as ``auth``, so that a .netrc does not replace the token."""
 
     def __init__(self, headers: Mapping[str, str]) -> None:
         self._headers = headers
@@ -257,7 +263,7 @@ class _Headers(AuthBase):
 
 
 def _body(host: Host, answer: requests.Response) -> Any:
-    """The JSON of an answer, or the error it stands for."""
+    """The JSON of an answer. Raises LabelStudioError for anything else."""
     status = answer.status_code
     where = f"Label Studio at {host.url}"
     location = answer.headers.get("Location", "")
@@ -267,8 +273,8 @@ def _body(host: Host, answer: requests.Response) -> Any:
         target = origin_of(location)
         there = "{}://{}:{}".format(*target) if target else "another place"
         raise LabelStudioError(
-            f"{where} sends callers on to {there}. Set PHRASECLICK_LABEL_STUDIO_URL to the address "
-            "that it really answers at.",
+            f"{where} redirects to {there}. Set PHRASECLICK_LABEL_STUDIO_URL to the address that "
+            "answers without a redirect.",
             answered=status,
         )
     if not answer.ok:
@@ -283,13 +289,13 @@ def _body(host: Host, answer: requests.Response) -> Any:
         return answer.json()
     except requests.JSONDecodeError:
         raise LabelStudioError(
-            f"{where} answered with a page instead of data. Is it a Label Studio's address?",
+            f"{where} answered with a page instead of data. Is this Label Studio's address?",
             answered=status,
         ) from None
 
 
 def _detail(answer: requests.Response) -> str:
-    """What Label Studio says about its refusal, short; empty where it says nothing readable."""
+    """The reason in a refusal, short; '' if there is none."""
     try:
         body = answer.json()
     except requests.JSONDecodeError:
@@ -303,7 +309,9 @@ def _detail(answer: requests.Response) -> str:
 def _why(error: requests.RequestException) -> str:
     if isinstance(error, requests.exceptions.SSLError):
         return "its certificate is not trusted"
-    if isinstance(error, requests.Timeout):
+    cause = error.args[0] if error.args else None
+    late = isinstance(cause, MaxRetryError) and isinstance(cause.reason, ReadTimeoutError)
+    if late or isinstance(error, requests.Timeout):
         return "it did not answer in time"
     if isinstance(error, requests.ConnectionError):
         return "no connection"
@@ -311,7 +319,7 @@ def _why(error: requests.RequestException) -> str:
 
 
 def _claims(token: str) -> Json:
-    """What a JWT says about itself; the signature is the server's business."""
+    """The claims of a JWT; the server checks the signature."""
     try:
         payload = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))

@@ -129,19 +129,33 @@ class WebhookRequest:
 
 
 def parse_setup(body: object) -> SetupRequest:
-    """Read a ``/setup`` body. Raises RequestError with a sentence."""
+    """Read a ``/setup`` body. Raises RequestError."""
     setup = _validated(_Setup, body)
+    token = setup.access_token.strip()
+    if not is_token(token):
+        raise RequestError(
+            "The access token in the request contains blanks, line breaks or other characters that "
+            "no token of Label Studio has."
+        )
     return SetupRequest(
         project=Project.read(setup.project),
         label_config=setup.schema_ or setup.label_config,
         hostname=setup.hostname.strip().rstrip("/"),
-        access_token=setup.access_token,
+        access_token=token,
         extra_params=_parameters(setup.extra_params),
     )
 
 
+def is_token(text: str) -> bool:
+    """Whether this can be a token of Label Studio: printable ASCII without blanks, or nothing.
+
+    Anything else would break the header that carries it.
+    """
+    return re.fullmatch(r"[!-~]*", text) is not None
+
+
 def parse_predict(body: object) -> PredictRequest:
-    """Read a ``/predict`` body. Raises RequestError with a sentence."""
+    """Read a ``/predict`` body. Raises RequestError."""
     predict = _validated(_Predict, body)
     if len(predict.tasks) > MAX_TASKS:
         raise RequestError(f"More than {MAX_TASKS} tasks in one request; send fewer at once.")
@@ -162,7 +176,7 @@ def parse_predict(body: object) -> PredictRequest:
 
 
 def parse_webhook(body: object) -> WebhookRequest:
-    """Read a ``/webhook`` body. Raises RequestError with a sentence."""
+    """Read a ``/webhook`` body. Raises RequestError."""
     hook = _validated(_Webhook, body)
     annotation = hook.annotation if isinstance(hook.annotation, Mapping) else None
     several = hook.annotations if isinstance(hook.annotations, list) else []

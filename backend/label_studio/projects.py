@@ -1,15 +1,19 @@
-"""Connected projects, as ``/setup`` last described them: Label Studio, config, title."""
+"""Connected projects as ``/setup`` last described them, and the Label Studio that each is in."""
 
 import hashlib
+import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 
-from sqlalchemy import Table, select, update
+from sqlalchemy import select, update
 
 from backend.db.engine import Database, insert_of
 from backend.db.models.core import ProjectRow
+from backend.errors import LabelStudioError
+from backend.label_studio.client import LabelStudio
+from backend.label_studio.credentials import load_credentials
 from backend.label_studio.payloads import Project, SetupRequest
-
-_projects: Table = ProjectRow.__table__  # type: ignore[assignment]
+from backend.settings import Settings
 
 
 class Projects:
@@ -19,39 +23,39 @@ class Projects:
         self._database = database
 
     def remember(self, request: SetupRequest) -> None:
-        """Keep what ``/setup`` told. Label Studio asks often; an unchanged row is left alone."""
-        told = {
+        """Save a ``/setup`` request. Label Studio repeats it often; unchanged rows are left alone."""
+        values = {
             "hostname": request.hostname,
             "access_token": request.access_token,
             "label_config": request.label_config,
             "config_hash": hashlib.sha256(request.label_config.encode()).hexdigest(),
             "extra_params": dict(request.extra_params),
         }
-        columns = [getattr(ProjectRow, name) for name in told]
+        columns = [getattr(ProjectRow, name) for name in values]
         with self._database.read() as connection:
             known = connection.execute(
                 select(*columns).where(ProjectRow.key == request.project.key)
             ).one_or_none()
-        if known is not None and known._asdict() == told:
+        if known is not None and known._asdict() == values:
             return
         now = datetime.now(UTC)
         with self._database.write() as connection:
             connection.execute(
-                insert_of(connection, _projects)
+                insert_of(connection, ProjectRow)
                 .values(
                     key=request.project.key,
                     project_id=request.project.id,
-                    **told,
+                    **values,
                     created_at=now,
                     updated_at=now,
                 )
                 .on_conflict_do_update(
-                    index_elements=[ProjectRow.key], set_={**told, "updated_at": now}
+                    index_elements=[ProjectRow.key], set_={**values, "updated_at": now}
                 )
             )
 
-    def call(self, project: Project, title: str) -> None:
-        """Remember what a connected project is called in Label Studio."""
+    def rename(self, project: Project, title: str) -> None:
+        """Save a connected project's title in Label Studio."""
         renamed = (ProjectRow.key == project.key) & (ProjectRow.title != title)
         with self._database.read() as connection:
             if connection.execute(select(ProjectRow.key).where(renamed)).first() is None:
@@ -60,7 +64,7 @@ class Projects:
             connection.execute(update(ProjectRow).where(renamed).values(title=title))
 
     def announced(self, project_id: int) -> tuple[str, str] | None:
-        """Hostname and token that ``/setup`` told for a project, the newest."""
+        """Hostname and token of a project's newest ``/setup`` request."""
         with self._database.read() as connection:
             row = connection.execute(
                 select(ProjectRow.hostname, ProjectRow.access_token)
@@ -71,7 +75,7 @@ class Projects:
         return None if row is None else (row.hostname, row.access_token)
 
     def label_config(self, project: Project) -> str:
-        """The labeling config that ``/setup`` told; '' for a project that never connected."""
+        """The labeling config of ``/setup``; '' for a project that was never connected."""
         with self._database.read() as connection:
             found = connection.execute(
                 select(ProjectRow.label_config)
@@ -84,3 +88,45 @@ class Projects:
                 .limit(1)
             ).scalar_one_or_none()
         return found or ""
+
+
+class LabelStudioHosts:
+    """The Label Studio of each project: from the settings, else from ``phraseclick connect``, else
+    from ``/setup``.
+
+    The token of the settings is sent only to the address of the settings. Anyone who can reach
+    ``/setup`` could otherwise announce a host of their own and receive the token.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        announced: Callable[[int], tuple[str, str] | None] = lambda project: None,
+    ) -> None:
+        """``announced``: hostname and token of a project's ``/setup`` request."""
+        self._settings = settings
+        self._url = settings.label_studio_url
+        self._token = settings.label_studio_token
+        self._announced = announced
+        self._lock = threading.Lock()
+        # One client per host and token: projects share its access token and connections.
+        self._clients: dict[tuple[str, str, str], LabelStudio] = {}
+
+    def of(self, project_id: int) -> LabelStudio:
+        """The Label Studio of a project. Raises LabelStudioError if none is known."""
+        hostname, token = self._announced(project_id) or ("", "")
+        if self._url:
+            who = (self._url, self._token.get_secret_value() or token, hostname)
+        elif saved := load_credentials(self._settings).get(project_id):
+            who = (saved.url, saved.token, hostname)
+        elif hostname:
+            who = (hostname, token, "")
+        else:
+            raise LabelStudioError(
+                "The address of Label Studio is unknown. Ask the admin to set "
+                "PHRASECLICK_LABEL_STUDIO_URL, or to connect the backend to the project again."
+            )
+        with self._lock:
+            if who not in self._clients:
+                self._clients[who] = LabelStudio(who[0], who[1], also_at=who[2])
+            return self._clients[who]

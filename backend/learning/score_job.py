@@ -20,11 +20,10 @@ import numpy as np
 
 from backend.db.engine import Database
 from backend.errors import JobError, LabelStudioError
-from backend.label_studio.client import LabelStudioHosts
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.host import Json
 from backend.label_studio.payloads import Project, Task
-from backend.label_studio.projects import Projects
+from backend.label_studio.projects import LabelStudioHosts, Projects
 from backend.learning.predictions import Predictions
 from backend.learning.rank_keys import places
 from backend.learning.retry import patiently

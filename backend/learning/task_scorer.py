@@ -11,10 +11,10 @@ from backend.images.embeddings import Embeddings
 from backend.images.loader import Pictures
 from backend.interaction.click import place_of
 from backend.interaction.preannotate import Batch
-from backend.label_studio.client import LabelStudioHosts
 from backend.label_studio.config import ImageControls, LabelConfig
 from backend.label_studio.host import Json
 from backend.label_studio.payloads import PredictRequest, Project, Task
+from backend.label_studio.projects import LabelStudioHosts
 from backend.learning.scores import Found, Method
 from backend.metrics import Metrics
 from backend.settings import Settings

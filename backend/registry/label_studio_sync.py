@@ -19,9 +19,10 @@ from sqlalchemy import Table, insert, select, update
 from backend.db.models.core import ProjectRow
 from backend.db.models.registry import AnnouncementRow
 from backend.errors import LabelStudioError
-from backend.label_studio.client import LabelStudio, LabelStudioHosts, backend_login
-from backend.label_studio.credentials import kept_access
+from backend.label_studio.client import LabelStudio
+from backend.label_studio.credentials import backend_login, load_credentials
 from backend.label_studio.payloads import Project
+from backend.label_studio.projects import LabelStudioHosts
 from backend.registry.records import EVERYONE
 from backend.registry.versions import Registry
 from backend.settings import Settings
@@ -122,7 +123,7 @@ class Announcer:
     def _ours(self, label_studio: LabelStudio, due: _Due) -> dict[str, Any]:
         """This backend among those of the project: where connect put it, or by what it serves."""
         backends = label_studio.ml_backends(due.project_id)
-        kept = kept_access(self._settings).get(due.project_id)
+        kept = load_credentials(self._settings).get(due.project_id)
         names = {it.name for it in self._registry.all()} | {self._registry.base_name}
         for backend in backends:
             if kept is not None and backend["url"].rstrip("/") == kept.backend_url.rstrip("/"):

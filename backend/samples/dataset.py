@@ -18,9 +18,8 @@ from backend.db.engine import Database
 from backend.db.packed_mask import PackedMask
 from backend.errors import PictureError
 from backend.images.loader import Pictures
-from backend.label_studio.client import LabelStudioHosts
 from backend.label_studio.payloads import number_of
-from backend.label_studio.projects import Projects
+from backend.label_studio.projects import LabelStudioHosts, Projects
 from backend.samples.image_check import Place, Sight
 from backend.samples.rules import Labeled, Split, labeled
 from backend.settings import Settings

@@ -24,9 +24,10 @@ from backend.db.engine import Database
 from backend.db.models.core import ProjectRow
 from backend.errors import LabelConfigError, LabelStudioError
 from backend.label_studio.annotations import Annotation, read_annotation
-from backend.label_studio.client import LabelStudio, LabelStudioHosts
+from backend.label_studio.client import LabelStudio
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.payloads import Project, moment
+from backend.label_studio.projects import LabelStudioHosts
 from backend.samples.ingest import SampleStore
 
 _log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from backend.errors import ForgeryError
-from backend.label_studio.webhook_secret import write_once
+from backend.label_studio.credentials import write_once
 from backend.settings import Settings
 
 COOKIE = "phraseclick-dashboard"

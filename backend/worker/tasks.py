@@ -17,10 +17,9 @@ from backend.jobs.queue import Jobs
 from backend.jobs.records import SCORING, TRAINING, Job, Trigger
 from backend.jobs.scheduler import Clockwork
 from backend.label_studio.annotations import LabelChange, read_label_change
-from backend.label_studio.client import LabelStudioHosts
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.payloads import WebhookRequest, parse_json, parse_webhook
-from backend.label_studio.projects import Projects
+from backend.label_studio.projects import LabelStudioHosts, Projects
 from backend.learning import gate_pictures, work_dir
 from backend.registry.label_studio_sync import Announcer
 from backend.registry.store import open_store
@@ -126,7 +125,7 @@ class Upkeep:
             _log.info("Project %s: %s", hook.project.id, error)
             config = None
         if hook.title:
-            self._projects.call(hook.project, hook.title)
+            self._projects.rename(hook.project, hook.title)
         if hook.action == "START_TRAINING":
             self._train(hook.project.key, delivery.id)
         change = read_label_change(hook, body, config)

@@ -14,7 +14,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from backend.api.middleware import guard
-from backend.label_studio.webhook_secret import make_webhook_secret
+from backend.label_studio.credentials import make_webhook_secret
 from backend.logs import DiscreetFormatter, hidden, hide
 from backend.settings import Settings
 

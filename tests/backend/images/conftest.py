@@ -14,7 +14,7 @@ from PIL import Image
 from pydantic import SecretStr
 
 from backend.images.loader import Pictures
-from backend.label_studio.client import LabelStudioHosts
+from backend.label_studio.projects import LabelStudioHosts
 from backend.settings import Settings
 
 TOKEN = "0123456789abcdef0123456789abcdef01234567"

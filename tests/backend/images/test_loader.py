@@ -17,7 +17,7 @@ from PIL import Image
 
 from backend.errors import PictureAddressError, PictureError, PictureFetchError, PictureFormatError
 from backend.images.loader import Pictures
-from backend.label_studio.client import LabelStudioHosts
+from backend.label_studio.projects import LabelStudioHosts
 from backend.settings import Settings
 
 UPLOAD = "/data/upload/3/1bbdc4ff-a.png"

@@ -13,7 +13,8 @@ import pytest
 from pydantic import SecretStr
 
 from backend.errors import LabelStudioError, TokenError
-from backend.label_studio.client import LabelStudio, LabelStudioHosts
+from backend.label_studio.client import LabelStudio
+from backend.label_studio.projects import LabelStudioHosts
 from backend.settings import Settings
 
 LEGACY = "0123456789abcdef0123456789abcdef01234567"

@@ -1,29 +1,67 @@
-"""What connect keeps for the server: per project, for its owner alone, tokens out of sight."""
+"""Credentials per project and the webhook's secret: files that only their owner can read."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from backend.label_studio.credentials import KeptAccess, keep_access, kept_access
+from pydantic import SecretStr
+
+from backend.label_studio.credentials import (
+    SECRET_FILE,
+    Credentials,
+    load_credentials,
+    make_webhook_secret,
+    save_credentials,
+    webhook_secret,
+)
 from backend.settings import Settings
 
 
 def test_nothing_is_kept_before_connect_ran(tmp_path: Path) -> None:
-    assert kept_access(Settings(data=tmp_path / "not-yet")) == {}
+    assert load_credentials(Settings(data=tmp_path / "not-yet")) == {}
 
 
 def test_projects_are_kept_side_by_side_and_replaced_by_their_own(tmp_path: Path) -> None:
     # given
     settings = Settings(data=tmp_path / "fresh")
-    first = KeptAccess("http://one:8080", "token-1", "http://me:9090")
-    second = KeptAccess("http://two:8080", "token-2", "http://me:9090")
-    keep_access(settings, 1, first)
+    first = Credentials("http://one:8080", "token-1", "http://me:9090")
+    second = Credentials("http://two:8080", "token-2", "http://me:9090")
+    save_credentials(settings, 1, first)
     # when
-    keep_access(settings, 2, first)
-    path = keep_access(settings, 2, second)
+    save_credentials(settings, 2, first)
+    path = save_credentials(settings, 2, second)
     # then
-    assert kept_access(settings) == {1: first, 2: second}
+    assert load_credentials(settings) == {1: first, 2: second}
     assert path.stat().st_mode & 0o077 == 0
     assert [file.name for file in (tmp_path / "fresh").iterdir()] == [path.name]
 
 
 def test_a_token_does_not_show_where_the_access_is_printed() -> None:
-    assert "secret" not in repr(KeptAccess("http://one:8080", "secret", "http://me:9090"))
+    assert "secret" not in repr(Credentials("http://one:8080", "secret", "http://me:9090"))
+
+
+def test_a_fresh_data_folder_asks_for_no_secret(tmp_path: Path) -> None:
+    assert webhook_secret(Settings(data=tmp_path / "not-yet")) == ""
+
+
+def test_a_made_secret_is_kept_and_seen_by_the_owner_alone(tmp_path: Path) -> None:
+    # given
+    settings = Settings(data=tmp_path / "fresh")
+    # when
+    made = make_webhook_secret(settings)
+    # then
+    assert len(made) >= 32
+    assert webhook_secret(settings) == made == make_webhook_secret(settings)
+    assert (tmp_path / "fresh" / SECRET_FILE).stat().st_mode & 0o077 == 0
+    assert [path.name for path in (tmp_path / "fresh").iterdir()] == [SECRET_FILE]
+
+
+def test_commands_at_the_same_time_agree_on_one_secret(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: make_webhook_secret(Settings(data=tmp_path)), range(16)))
+    assert len(set(made)) == 1
+
+
+def test_the_setting_comes_first_and_writes_no_file(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path, webhook_secret=SecretStr("chosen by the admin"))
+    assert make_webhook_secret(settings) == "chosen by the admin"
+    assert not (tmp_path / SECRET_FILE).exists()

@@ -32,7 +32,7 @@ from backend.jobs.lease import Leases
 from backend.jobs.queue import Jobs
 from backend.jobs.records import Job
 from backend.jobs.scheduler import Clockwork
-from backend.label_studio.client import LabelStudioHosts
+from backend.label_studio.projects import LabelStudioHosts
 from backend.registry.records import Promotion, Version
 from backend.registry.store import open_store
 from backend.registry.versions import Registry

@@ -14,8 +14,8 @@ from sqlalchemy import insert, select
 
 from backend.db.models.core import ProjectRow
 from backend.db.models.registry import AnnouncementRow
-from backend.label_studio.client import LabelStudioHosts
-from backend.label_studio.credentials import KeptAccess, keep_access
+from backend.label_studio.credentials import Credentials, save_credentials
+from backend.label_studio.projects import LabelStudioHosts
 from backend.registry.label_studio_sync import Announcer
 from backend.registry.versions import Registry
 from backend.settings import Settings
@@ -222,7 +222,7 @@ def test_of_several_backends_the_one_that_was_connected_is_changed(
 ) -> None:
     studio.backends[6][0].update(url="http://theirs:9091", id=99)
     studio.connect(6, "http://ours:9090", "PhraseClick")
-    keep_access(settings, 6, KeptAccess(studio.url, TOKEN, "http://ours:9090/"))
+    save_credentials(settings, 6, Credentials(studio.url, TOKEN, "http://ours:9090/"))
 
     announcer.announce()
 

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from backend.cli.main import app
 from backend.demo.label_studio_server import LabelStudioServer, label_studio
-from backend.label_studio.client import LabelStudio, LabelStudioHosts
-from backend.label_studio.projects import Projects
+from backend.label_studio.client import LabelStudio
+from backend.label_studio.projects import LabelStudioHosts, Projects
 from backend.registry.label_studio_sync import Announcer
 from backend.registry.versions import Registry
 from backend.settings import Settings

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from backend.db.engine import Database
 from backend.images.loader import Pictures
-from backend.label_studio.client import LabelStudioHosts
+from backend.label_studio.projects import LabelStudioHosts
 from backend.samples.dataset import AcceptedSamples
 from backend.samples.image_check import Sight
 from backend.samples.ingest import SampleStore

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from backend.cli.main import app
 from backend.demo.label_studio_server import LabelStudioServer, label_studio
 from backend.demo.photographs import CAT
-from backend.label_studio.backend_probe import BackendSeen
 from backend.label_studio.client import LabelStudio
+from backend.label_studio.probe import BackendProbe
 from backend.settings import Settings
 from backend.worker.child_process import Child, free_port
 
@@ -61,7 +61,7 @@ def backend(
         environment=environment,
     ) as child:
         running = RunningBackend(f"http://127.0.0.1:{port}", folder / "data", child)
-        seen = BackendSeen(running.url, running.settings)
+        seen = BackendProbe(running.url, running.settings)
         child.wait_until(
             lambda: bool(seen.ask_version()), seconds=120, progress=print, doing="backend starts"
         )

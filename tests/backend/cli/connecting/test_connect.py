@@ -10,8 +10,7 @@ from click.testing import Result
 
 from backend.demo.label_studio_server import label_studio
 from backend.label_studio.client import LabelStudio
-from backend.label_studio.credentials import kept_access
-from backend.label_studio.webhook_secret import webhook_secret
+from backend.label_studio.credentials import load_credentials, webhook_secret
 from backend.worker.child_process import free_port
 
 pytestmark = pytest.mark.slow
@@ -182,5 +181,5 @@ def test_a_personal_token_reads_pictures_where_legacy_tokens_are_dead(
     # then
     assert result.exit_code == 0, result.output
     assert "a mask came back" in result.output
-    assert kept_access(backend.settings)[project].token == personal
+    assert load_credentials(backend.settings)[project].token == personal
     assert personal not in result.output
