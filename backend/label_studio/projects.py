@@ -23,7 +23,7 @@ class Projects:
         self._database = database
 
     def remember(self, request: SetupRequest) -> None:
-        """Save a ``/setup`` request. Label Studio repeats it often; unchanged rows are left alone."""
+        """Save a ``/setup`` request. Label Studio repeats it often; it is written if it differs."""
         values = {
             "hostname": request.hostname,
             "access_token": request.access_token,

@@ -320,6 +320,26 @@ def test_a_host_that_is_not_there_is_said(host: Host) -> None:
         LabelStudio("http://127.0.0.1:1", LEGACY).post("/api/x")
 
 
+def test_a_host_that_does_not_answer_in_time_is_named(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backend.label_studio.host._TIMEOUT_S", (1.0, 0.05))
+    answered = threading.Event()
+    host.pages["/api/x"] = lambda method, query, sent: (answered.wait(5), (200, {}))[1]
+
+    try:
+        with pytest.raises(LabelStudioError, match="did not answer in time"):
+            LabelStudio(host.url, LEGACY).get("/api/x")
+    finally:
+        answered.set()
+
+
+@pytest.mark.parametrize("token", ["abc\ndef", "abc def", "äbc", "abc\x7f"])
+def test_a_token_that_no_header_can_carry_is_refused(host: Host, token: str) -> None:
+    with pytest.raises(TokenError, match="line breaks"):
+        LabelStudio(host.url, token)
+
+
 def test_a_redirect_is_not_followed_but_named(host: Host) -> None:
     # given a proxy that sends http callers to https: a followed POST would turn into a GET
     host.give("/api/projects/3/", b"https://studio.example/api/projects/3/", 301)

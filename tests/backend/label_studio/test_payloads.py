@@ -317,6 +317,12 @@ def test_extra_params_come_in_any_shape(raw, read_as):
     assert parse_setup({"project": "1.2", "extra_params": raw}).extra_params == read_as
 
 
+def test_a_token_with_a_line_break_is_refused_at_setup():
+    with pytest.raises(RequestError, match="access token"):
+        parse_setup({"project": "1.2", "access_token": "abc\ndef"})
+    assert parse_setup({"project": "1.2", "access_token": "abc\n"}).access_token == "abc"
+
+
 def test_setup_with_nulls():
     setup = parse_setup({"project": "1", "schema": None, "hostname": None, "access_token": None})
     assert (setup.label_config, setup.hostname, setup.access_token) == ("", "", "")
