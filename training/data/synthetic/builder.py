@@ -14,6 +14,8 @@ from training.data.synthetic.shapes import SHAPES, STANDING, Shape
 
 # A thing whose pattern repeats fewer than this many times is not called by it.
 REPEATS = 2.5
+# Different shapes of one kind in a scene.
+STOCK = 12
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Builder:
         self.rng = rng
         self.canvas = Canvas(height, width)
         self.things: list[Thing] = []
+        self._stock: dict[str, list[Shape]] = {}
         # What the nuclei of cells look like; None where cells show none.
         self.nuclei: Look | None = None
 
@@ -73,10 +76,18 @@ class Builder:
         else:
             if turn is None:
                 turn = float(rng.normal(0, 0.15) if kind in STANDING else rng.uniform(0, 2 * np.pi))
-            drawn = shape if shape is not None else SHAPES[kind](rng)
+            drawn = shape if shape is not None else self._shape(kind)
             number = self.canvas.shape(drawn, centre, (size, size * flat), turn)
         self.things.append(Thing(kind, Body(look, *centre, size), whole))
         return number
+
+    def _shape(self, kind: str) -> Shape:
+        """A random shape of the kind; of a crowd, one of the first few, turned and scaled."""
+        stock = self._stock.setdefault(kind, [])
+        if len(stock) < STOCK:
+            stock.append(SHAPES[kind](self.rng))
+            return stock[-1]
+        return stock[int(self.rng.integers(STOCK))]
 
     def resized(self, size: float) -> None:
         """Say how large the last thing is, where its shape was given in pixels."""

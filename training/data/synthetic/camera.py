@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,24 +67,28 @@ class Camera:
         kept = levels * (self.high - self.low) / 255 * np.exp(-((2.2 * self.blur / period) ** 2))
         return bool(kept > max(32.0, 2.5 * self.noise))
 
-    def develop(self, light: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.uint8]:
-        """The photograph, H,W,3 uint8, of 3,H,W levels from 0 to 255."""
-        size = light.shape[1], light.shape[2]
+    def gain(self, size: tuple[int, int], rng: np.random.Generator) -> Plane:
+        """H,W: by how much light counts at each pixel."""
+        contrast = np.float32((self.high - self.low) / 255)
+        if not self.uneven:
+            return np.full(size, contrast)
+        return _unevenness(size, self.uneven, rng) * contrast
+
+    def develop(self, planes: Iterable[Plane], rng: np.random.Generator) -> NDArray[np.uint8]:
+        """The photograph, H,W,3 uint8, of a red, a green and a blue plane, H,W, of levels."""
         if self.grey:
-            light = np.tensordot(GREY, light, 1)[None]
-        if self.uneven:
-            light *= _unevenness(size, self.uneven, rng)
-        light *= np.float32((self.high - self.low) / 255)
-        light += np.float32(self.low)
-        if self.blur <= SHARP:
-            _soften(light, self.blur)
-        exposed = np.clip(light, 0, 255, out=light).astype(np.uint8)
-        planes = [Image.fromarray(plane) for plane in exposed]
-        picture = planes[0] if self.grey else Image.merge("RGB", planes)
+            first, *others = (share * plane for share, plane in zip(GREY, planes, strict=True))
+            planes = [sum(others, first)]
+        exposed = [Image.fromarray(self._exposed(plane)) for plane in planes]
+        picture = exposed[0] if self.grey else Image.merge("RGB", exposed)
+        size = picture.height, picture.width
         if self.blur > SHARP:
-            picture = picture.filter(ImageFilter.GaussianBlur(self.blur))
+            # A box of the same deviation, as lenses out of focus blur; three times as quick.
+            radius = (math.sqrt(12 * self.blur**2 + 1) - 1) / 2
+            picture = picture.filter(ImageFilter.BoxBlur(radius))
         if self.glow:
-            spread = picture.reduce(4).filter(ImageFilter.BoxBlur(3)).resize(picture.size)
+            spread = picture.reduce(4).filter(ImageFilter.BoxBlur(3))
+            spread = spread.resize(picture.size, Image.Resampling.BILINEAR)
             picture = Image.blend(picture, spread, self.glow / 2)
         if self.noise >= 0.5:
             picture = ImageChops.add(picture, self._grain(size, rng), 1.0, -128)
@@ -91,6 +97,12 @@ class Camera:
             picture.save(file, "JPEG", quality=self.quality)
             picture = Image.open(file)
         return np.asarray(picture.convert("RGB"))
+
+    def _exposed(self, plane: Plane) -> NDArray[np.uint8]:
+        plane += np.float32(self.low)
+        if self.blur <= SHARP:
+            _soften(plane, self.blur)
+        return np.clip(plane, 0, 255, out=plane).astype(np.uint8)
 
     def _grain(self, size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
         """Noise around 128, of one colour where there is little of it."""
@@ -104,17 +116,20 @@ class Camera:
         return Image.merge("RGB", grain if len(grain) == 3 else 3 * grain)
 
 
-def _soften(light: NDArray[np.float32], blur: float) -> None:
-    """Blur C,H,W levels in place, by weighted means of neighbours: quicker than a Gaussian."""
+def _soften(plane: Plane, blur: float) -> None:
+    """Blur levels in place, by weighted means of neighbours: quicker than a Gaussian."""
     passes = 1 if blur <= 0.7 else 2
     weight = np.float32(min(blur**2 / (2 * passes), 0.25))
-    for _ in range(passes):
-        for axis in (1, 2):
-            lines = np.moveaxis(light, axis, 0)
-            steps = lines[1:] - lines[:-1]
-            steps *= weight
-            lines[:-1] += steps
-            lines[1:] -= steps
+    width = plane.shape[1]
+    # As one line of pixels it is worked through at once; only the sides must not leak around.
+    line = plane.reshape(-1)
+    sides = plane[:, [0, -1]]
+    for away in (1, width) * passes:
+        steps = line[away:] - line[:-away]
+        steps *= weight
+        line[:-away] += steps
+        line[away:] -= steps
+    plane[:, [0, -1]] = sides
 
 
 def _unevenness(size: tuple[int, int], much: float, rng: np.random.Generator) -> Plane:

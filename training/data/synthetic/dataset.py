@@ -25,8 +25,10 @@ SIZES = ((288, 224), (224, 288), (256, 256))
 # A thing of which less is seen than this share, or this many pixels, is not asked for.
 LEAST_SEEN = 0.3
 LEAST_PIXELS = 6
-# Photographs that patches are cut from: decoded once, kept in memory.
-KEPT = 160
+# Photographs that patches are cut from: decoded once, enlarged to this longest side or to 60 % of
+# it, since a patch is a part of one, and kept in memory.
+KEPT = 96
+LARGEST = 560
 # How often the ground, and how often what fills some things, is a patch of a photograph.
 PHOTOGRAPHED = 0.2, 0.25
 
@@ -92,10 +94,11 @@ class SyntheticDataset:
             float(rng.uniform(0.2, 0.6)) * (rng.random() < style.shadows),
             float(rng.uniform(2, 9)),
         )
-        picture = painted(ids, [thing.body for thing in builder.things], palette, light, ground)
+        bodies = [thing.body for thing in builder.things]
+        planes = painted(ids, bodies, palette, light, ground, camera.gain(size, rng))
         source = SOURCE if ground is None else ON_PHOTOGRAPHS
         key = f"synthetic-{self.seed}-{number}"
-        return _sample(key, source, camera.develop(picture, rng), ids, builder)
+        return _sample(key, source, camera.develop(planes, rng), ids, builder)
 
     def _by_index(self, index: int) -> Sample:
         width, height = self.size(index)
@@ -103,23 +106,28 @@ class SyntheticDataset:
 
     def _patch(self, size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32] | None:
         """3,H,W levels: a random part of a photograph."""
-        place, share = int(rng.integers(KEPT)), float(rng.uniform(0.3, 0.9))
-        corner = rng.random(2)
+        place, corner = int(rng.integers(KEPT)), rng.random(2)
         if self._patches is None:
             return None
         photograph = self._photograph(place)
-        high, wide = photograph.shape[0] * share, photograph.shape[1] * share
-        left, top = corner * (photograph.shape[1] - wide, photograph.shape[0] - high)
-        part = Image.fromarray(photograph).resize(
-            size[::-1], Image.Resampling.BILINEAR, (left, top, left + wide, top + high)
-        )
-        return np.asarray(part).transpose(2, 0, 1).astype(np.float32)
+        if photograph.shape[1] < size[0] or photograph.shape[2] < size[1]:
+            repeats = (1, -(-size[0] // photograph.shape[1]), -(-size[1] // photograph.shape[2]))
+            photograph = np.tile(photograph, repeats)
+        room = np.array(photograph.shape[1:]) - size + 1
+        top, left = (int(place) for place in corner * room)
+        part = photograph[:, top : top + size[0], left : left + size[1]]
+        return part.astype(np.float32)
 
     def _photograph(self, place: int) -> NDArray[np.uint8]:
+        """3,H,W."""
         assert self._patches is not None
         if place not in self._kept:
-            chosen = np.random.default_rng([self.seed, place, 7]).integers(len(self._patches))
-            self._kept[place] = self._patches[int(chosen)].image
+            rng = np.random.default_rng([self.seed, place, 7])
+            picture = Image.fromarray(self._patches[int(rng.integers(len(self._patches)))].image)
+            scale = LARGEST / max(picture.size) * float(rng.uniform(0.6, 1.0))
+            size = round(picture.width * scale), round(picture.height * scale)
+            enlarged = np.asarray(picture.resize(size, Image.Resampling.BICUBIC))
+            self._kept[place] = np.ascontiguousarray(enlarged.transpose(2, 0, 1))
         return self._kept[place]
 
 
@@ -128,7 +136,7 @@ def _sample(
 ) -> Sample:
     """The scene with its visible parts as masks. Of wholes, the parts belong to the mask."""
     drawn = builder.canvas.areas()
-    seen = np.bincount(ids.ravel(), minlength=len(drawn))
+    seen = builder.canvas.seen()
     instances = ids.astype(np.int16)
     whole = seen.copy()
     parts: dict[int, list[int]] = {}

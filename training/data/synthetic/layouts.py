@@ -143,7 +143,7 @@ def crowd(builder: Builder, among: Sequence[str] = CROWDED) -> None:
     """A dozen to a hundred of a kind: apart, touching, in clusters; at times of two kinds."""
     rng, side = builder.rng, builder.side
     kinds = _kinds(builder, among, int(rng.choice([1, 1, 2])))
-    count = int(_log(rng, 10, MOST))
+    count = int(_log(rng, 10, MOST if rng.random() < 0.5 else 40))
     room = np.sqrt(builder.width * builder.height / count)
     size = float(np.clip(rng.uniform(0.22, 0.55) * room, 2.5, 0.2 * side))
     looks = builder.looks(int(rng.choice([1, 1, 2, 3])), size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -57,7 +58,9 @@ class Palette:
         self.style, self.camera, self.size = style, camera, size
         self._rng = rng
         self.photograph = photograph
-        self.planes: list[Plane] = [np.zeros(size, np.float32)]
+        # Whether things of this scene may look solid: one in two scenes of a style that has such.
+        self._solid = rng.random() < math.sqrt(style.shaded) - 0.15
+        self.planes: list[Plane] = [np.zeros((1, 1), np.float32)]
         self._patterns: list[tuple[Pattern, float, int]] = []
         self._irregular = 0
         self.busy = "photograph" if ground is not None else ""
@@ -75,9 +78,10 @@ class Palette:
         """
         style, rng = self.style, self._rng
         first = self._colour([self.ground, *unlike])
-        slope = float(rng.uniform(0.05, 0.3)) if rng.random() < style.shaded else 0.0
+        solid = 0.8 if self._solid else 0.0
+        slope = float(rng.uniform(0.05, 0.3)) if rng.random() < solid else 0.0
         dome = 0.0
-        if rng.random() < style.shaded:
+        if rng.random() < solid:
             dome = float(rng.uniform(0.1, 0.5)) * (1 if rng.random() < 0.75 else -1)
         chance = rng.random()
         if self.photograph is not None and rng.random() < FROM_PHOTOGRAPH:
@@ -96,7 +100,7 @@ class Palette:
         """What is seen through a hole: the dark."""
         depth = float(self._rng.uniform(60, 140))
         first = shade(self.ground.first, -depth)
-        return Look(first, first, dome=-float(self._rng.uniform(0.0, 0.5)))
+        return Look(first, first, dome=-float(self._rng.uniform(0.0, 0.5)) * self._solid)
 
     def _ground(self, colour: Colour) -> Look:
         style, rng = self.style, self._rng
