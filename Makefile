@@ -1,37 +1,32 @@
-# Every target sets up what it needs first, and does nothing where that is done already.
+# Each target sets up what it needs first; what is set up already is not repeated.
+# `make help` prints the text after "##" of each target and variable.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-# Python 3.11 or 3.12; the lock is made for both, the tests run on 3.11.
-PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || echo python3)
-# Another package index for torch and torchvision alone, such as PyTorch's own one of CPU builds.
-TORCH_INDEX ?=
-# Where `make run` keeps its state, and further arguments for run, bench, test and demo.
-DATA ?= phraseclick-data
-ARGS ?=
-# How many processes test; each may have a Label Studio, databases and a browser of its own.
-WORKERS ?= 2
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || echo python3)## Python 3.11 or 3.12 for the virtual environments
+TORCH_INDEX ?=## package index for torch alone, such as PyTorch's CPU builds
+DATA ?= phraseclick-data## folder in which `make run` keeps its state
+ARGS ?=## more arguments for demo, run, bench, test and test-quick
+ONCE ?=## 1: `make demo` exits instead of staying up
+WORKERS ?= 2## parallel processes of test and test-quick
 
 PIP = .venv/bin/python -m pip --disable-pip-version-check --no-input
-# Python compiles what it imports; compiling all that is installed takes a minute more.
+# Python compiles what it imports; compiling everything at once would take another minute.
 LOCKED = install --quiet --no-deps --no-compile --require-hashes
 
-.PHONY: help setup setup-dev setup-label-studio system-packages demo run bench test lint lock clean
+.PHONY: help setup setup-dev setup-label-studio system-packages demo run bench test test-quick lint lock clean
 
-help:
-	@echo "make setup    .venv with the command phraseclick"
-	@echo "make demo     the whole product in a Label Studio of its own, until Ctrl-C (ONCE=1: ends by itself)"
-	@echo "make run      backend, workers and scheduler for a Label Studio that you have (ARGS='--port 9090')"
-	@echo "make test     every check and test there is, and what they need"
-	@echo "make lint     ruff, mypy and import-linter alone"
-	@echo "make bench    the speed of clicks, phrases and pictures on this machine"
-	@echo "make lock     resolve the locked dependencies anew"
+help:  ## show this text
+	@echo "Targets:"
+	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 28
+	@echo "Variables (make TARGET NAME=value):"
+	@sed -nE 's/^([A-Z_]+) \?=.*## ?(.*)/  \1\t\2/p' Makefile | expand -t 28
 
 # -- environments -----------------------------------------------------------------------------
 
-setup: .venv/.package
+setup: .venv/.package  ## .venv with the command phraseclick
 
 .venv/.created:
 	@$(call venv,.venv)
@@ -50,16 +45,16 @@ setup: .venv/.package
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-setup-dev: .venv/.dev
+setup-dev: .venv/.dev  ## … with everything that the tests need
 
 .venv/.dev: requirements-dev.lock .venv/.package
 	@echo "Installing what the tests need"
 	@$(PIP) $(LOCKED) -r requirements-dev.lock
 	@touch $@
 
-setup-label-studio: .venv-label-studio/.installed
+setup-label-studio: .venv-label-studio/.installed  ## Label Studio in an environment of its own
 
-# Its pins clash with ours, so Label Studio has an environment of its own.
+# Label Studio pins other versions of our dependencies.
 .venv-label-studio/.installed: requirements-label-studio.lock
 	@$(call venv,.venv-label-studio)
 	@echo "Installing Label Studio: one to three minutes"
@@ -67,10 +62,10 @@ setup-label-studio: .venv-label-studio/.installed
 		$(LOCKED) -r requirements-label-studio.lock
 	@touch $@
 
-# $(call venv,FOLDER): Debian keeps the module that makes environments in a package of its own.
+# $(call venv,FOLDER): on Debian, venv is in a package of its own.
 define venv
 $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null || { \
-	echo "Python 3.11 or 3.12 is needed: install it, or name it with PYTHON=…"; exit 1; }; \
+	echo "Python 3.11 or 3.12 is needed: install it, or set PYTHON=…"; exit 1; }; \
 if ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
 	package="python$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')-venv"; \
 	$(call debian,$$package); \
@@ -81,7 +76,7 @@ endef
 
 # -- Debian packages --------------------------------------------------------------------------
 
-# $(call debian,PACKAGES): installed when root, named when not.
+# $(call debian,PACKAGES): install them if run as root, otherwise say which are missing.
 debian = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		echo "Installing Debian packages: $(1)"; \
 		apt-get update -qq && \
@@ -90,8 +85,8 @@ debian = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		echo "Missing: $(1). Install with: sudo apt-get install $(1)"; exit 1; \
 	fi
 
-# The end-to-end tests drive Chromium; queue and database are tested on the real servers too.
-system-packages:
+# Tests use Chromium, real brokers, PostgreSQL, and libfaketime for clock changes.
+system-packages:  ## Debian packages for the tests (as root)
 	@missing=""; \
 	command -v chromium >/dev/null || missing="$$missing chromium"; \
 	command -v redis-server >/dev/null || missing="$$missing redis-server"; \
@@ -100,31 +95,41 @@ system-packages:
 	compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || missing="$$missing libfaketime"; \
 	if [ -n "$$missing" ]; then $(call debian,$$missing); fi
 
-# -- what it is for ---------------------------------------------------------------------------
+# -- programs ---------------------------------------------------------------------------------
 
-demo: setup setup-label-studio
+demo: setup setup-label-studio  ## the whole product in a Label Studio of its own, until Ctrl-C
 	@.venv/bin/phraseclick demo $(if $(ONCE),--once) $(ARGS)
 
-run: setup
+run: setup  ## server, workers and scheduler for your Label Studio (ARGS='--port 9090')
 	@.venv/bin/phraseclick up --data $(DATA) $(ARGS)
 
-bench: setup
+bench: setup  ## measure clicks, phrases, webhooks and memory on this machine
 	@.venv/bin/phraseclick bench $(ARGS)
 
-lint: setup-dev
+# -- checks -----------------------------------------------------------------------------------
+
+lint: setup-dev  ## ruff, mypy and import-linter
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-# Two at a time; what measures time, alone. (5: none of the tests that ARGS names are of that kind.)
-test: setup-dev setup-label-studio system-packages lint
-	.venv/bin/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder -m "not timed" $(ARGS) || test $$? = 5
-	.venv/bin/pytest -m timed $(ARGS) || test $$? = 5
+PYTEST = .venv/bin/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+# pytest exits with 5 if ARGS selects no test of this kind.
+NONE_OK = || test $$? = 5
 
-# Needs uv, which resolves for every platform at once and writes hashes; nobody else needs it.
+test-quick: setup-dev  ## the tests that need no servers: some minutes
+	$(PYTEST) -m "not slow and not timed" $(ARGS)
+
+test: setup-dev setup-label-studio system-packages lint  ## all checks and tests, with real servers and a browser
+	$(PYTEST) -m "not timed" $(ARGS) $(NONE_OK)
+	.venv/bin/pytest -m timed $(ARGS) $(NONE_OK)
+
+# -- maintenance ------------------------------------------------------------------------------
+
+# uv resolves for all platforms at once and writes hashes. Only this target needs it.
 UV_COMPILE = uv pip compile --quiet --upgrade --universal --generate-hashes --no-annotate --no-header
-lock:
+lock:  ## resolve the locked dependencies again (needs uv)
 	$(UV_COMPILE) --python-version 3.11 --no-emit-package torch --no-emit-package torchvision \
 		-c requirements-torch.txt --extra dev pyproject.toml -o requirements-dev.lock
 	$(UV_COMPILE) --python-version 3.11 --no-emit-package torch --no-emit-package torchvision \
@@ -132,5 +137,5 @@ lock:
 	echo "label-studio==1.23.2" | $(UV_COMPILE) --no-config --python-version 3.11 - \
 		-o requirements-label-studio.lock
 
-clean:
+clean:  ## remove environments, demo and build
 	rm -rf .venv .venv-label-studio demo build *.egg-info
