@@ -4,9 +4,9 @@ from sqlalchemy import case, func, select
 
 from backend.db.engine import Database
 from backend.db.models.core import Delivery, ProjectRow
+from backend.db.models.jobs import ENDS, REPLAY, SCORING, TRAINING
 from backend.jobs.presence import processes
 from backend.jobs.queue import Jobs
-from backend.jobs.records import ENDS, REPLAY, SCORING, TRAINING
 from backend.label_studio.payloads import Project
 from backend.metrics import Gauges
 from backend.registry import promotion_log

@@ -1,4 +1,4 @@
-"""Jobs as programs read them over HTTP. Times are UTC; ``records`` says what each field means."""
+"""Jobs as programs read them over HTTP. Times are UTC; see ``backend.db.models.jobs``."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from backend.jobs.records import State, Trigger
+from backend.db.models.jobs import State, Trigger
 
 
 class _Form(BaseModel):

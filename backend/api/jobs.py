@@ -12,10 +12,9 @@ from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Res
 from backend.api import job_schema
 from backend.api.openapi import refusals
 from backend.api.service import Service
+from backend.db.models.jobs import Job, State
 from backend.errors import JobError
-from backend.jobs import records
 from backend.jobs.queue import Jobs
-from backend.jobs.records import State
 
 LARGEST_PAGE = 200
 # The largest number that a database keeps.
@@ -99,7 +98,7 @@ def start(
     One that waits already is joined, not doubled.
     """
     key = service.reports.key(str(asked.project))
-    made = Jobs(service.database).ask(key, asked.kind, trigger="hand", by=_who(service))
+    made = Jobs(service.database).enqueue(key, asked.kind, trigger="hand", by=_who(service))
     service.job_asked()
     response.headers["Location"] = f"{request.url.path}/{made.id}"
     return job_schema.Job.model_validate(made)
@@ -117,7 +116,7 @@ def cancel(service: Served, number: Number) -> job_schema.Job:
     return job_schema.Job.model_validate(store.cancel(number, _who(service)))
 
 
-def _found(store: Jobs, number: int) -> records.Job:
+def _found(store: Jobs, number: int) -> Job:
     try:
         return store.get(number)
     except JobError as error:

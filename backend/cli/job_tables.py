@@ -13,10 +13,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from backend.jobs import process_id
+from backend.db.models.jobs import Job, LogLine, Schedule
+from backend.jobs.lease import short_process_id
 from backend.jobs.new_labels import NewLabels
 from backend.jobs.queue import Jobs
-from backend.jobs.records import Job, LogLine, Plan
 from backend.label_studio.payloads import number_of
 from backend.settings import Settings
 
@@ -96,19 +96,19 @@ def show_line(console: Console, line: LogLine) -> None:
     )
 
 
-def show_plan(console: Console, plan: Plan, new: NewLabels, settings: Settings) -> None:
+def show_schedule(console: Console, schedule: Schedule, new: NewLabels, settings: Settings) -> None:
     """When a project trains, and how many labels are new."""
-    number = number_of(plan.project)
-    enough = plan.after_labels or settings.learn_after_labels
+    number = number_of(schedule.project)
+    enough = schedule.after_labels or settings.learn_after_labels
     if not settings.learn:
         how = "only on request (PHRASECLICK_LEARN is off)"
-    elif plan.paused:
+    elif schedule.paused:
         how = "only on request (paused)"
     else:
         how = f"after {enough} new labels"
-        if plan.cron:
-            how += f", and on the schedule {plan.cron} (UTC)"
-            how += f", next at {_time(plan.due_at)}" if plan.due_at else ""
+        if schedule.cron:
+            how += f", and on the schedule {schedule.cron} (UTC)"
+            how += f", next at {_time(schedule.due_at)}" if schedule.due_at else ""
     console.print(f"Project {number} trains {how}.", highlight=False)
     tried = new.new - new.untried
     rest = f"; {tried} of them were in a training that failed or was cancelled" if tried else ""
@@ -120,12 +120,12 @@ def as_json(record: Job | LogLine) -> dict[str, Any]:
     return {name: _plain(value) for name, value in asdict(record).items()}
 
 
-def plan_as_json(plan: Plan, new: NewLabels, settings: Settings) -> dict[str, Any]:
+def schedule_as_json(schedule: Schedule, new: NewLabels, settings: Settings) -> dict[str, Any]:
     """When a project trains, with the defaults of the settings filled in."""
     return {
-        **{name: _plain(value) for name, value in asdict(plan).items()},
-        "after_labels": plan.after_labels or settings.learn_after_labels,
-        "by_itself": settings.learn and not plan.paused,
+        **{name: _plain(value) for name, value in asdict(schedule).items()},
+        "after_labels": schedule.after_labels or settings.learn_after_labels,
+        "by_itself": settings.learn and not schedule.paused,
         **asdict(new),
     }
 
@@ -140,7 +140,7 @@ def _facts(job: Job) -> list[tuple[str, str]]:
     if job.started_at:
         facts.append(("started", f"{_time(job.started_at)}, took {_took(job)}"))
         facts.append(("attempts", str(job.attempts)))
-        facts.append(("worker", process_id.short(job.worker)))
+        facts.append(("worker", short_process_id(job.worker)))
     if job.cancel_asked_at and not job.ended:
         facts.append(("cancelled by", f"{job.cancel_asked_by}, {_time(job.cancel_asked_at)}"))
     for name, value in (("doing", job.message), ("reason", job.error)):

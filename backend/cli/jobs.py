@@ -22,8 +22,8 @@ from backend.cli.common import (
 
 if TYPE_CHECKING:
     from backend.db.engine import Database
+    from backend.db.models.jobs import Job
     from backend.jobs.queue import Jobs
-    from backend.jobs.records import Job
     from backend.settings import Settings
 
 Number = Annotated[int, typer.Argument(help="Number of the job, from phraseclick jobs.")]
@@ -120,17 +120,17 @@ def learn(
 ) -> None:
     """Show or change when a project trains, or start a training now."""
     from backend.cli import job_tables
+    from backend.db.models.jobs import TRAINING
     from backend.jobs.new_labels import new_labels
     from backend.jobs.queue import Jobs
-    from backend.jobs.records import TRAINING
-    from backend.jobs.schedules import UNCHANGED, Plans
+    from backend.jobs.schedules import UNCHANGED, Schedules
     from backend.worker.celery_app import RUN_JOB
 
     with _database(data) as (settings, database):
         key = _key(database, project)
-        plans = Plans(database)
+        schedules = Schedules(database)
         if after_labels is not None or schedule or pause is not None:
-            plans.change(
+            schedules.change(
                 key,
                 user(),
                 paused=pause,
@@ -139,17 +139,17 @@ def learn(
             )
         queued = None
         if now:
-            queued = Jobs(database).ask(key, TRAINING, trigger="hand", by=user())
+            queued = Jobs(database).enqueue(key, TRAINING, trigger="hand", by=user())
             enqueue(settings, RUN_JOB, queued.id)
-        plan, new = plans.get(key), new_labels(database, key)
+        current, new = schedules.get(key), new_labels(database, key)
         if json:
-            shown = job_tables.plan_as_json(plan, new, settings)
+            shown = job_tables.schedule_as_json(current, new, settings)
             job = job_tables.as_json(queued) if queued else None
             console().print_json(data={**shown, "job": job})
             return
         if queued is not None:
             _say_queued(queued)
-        job_tables.show_plan(console(), plan, new, settings)
+        job_tables.show_schedule(console(), current, new, settings)
 
 
 def score(
@@ -173,9 +173,9 @@ def score(
     data: Data = None,
 ) -> None:
     """Score the remaining tasks, so that Label Studio serves the most useful ones first."""
+    from backend.db.models.jobs import SCORING
     from backend.errors import JobError
     from backend.jobs.queue import Jobs
-    from backend.jobs.records import SCORING
     from backend.learning.scores import METHODS
 
     if method and method not in METHODS:
@@ -187,7 +187,7 @@ def score(
         options = {"method": method, "masks": masks}
         request = {name: value for name, value in options.items() if value}
         store = Jobs(database)
-        job = store.ask(key, SCORING, trigger="hand", by=user(), request=request)
+        job = store.enqueue(key, SCORING, trigger="hand", by=user(), request=request)
         if now:
             _show_scores(_run_here(settings, database, store, job))
         else:
@@ -202,7 +202,7 @@ def _database(data: Path | None) -> "Iterator[tuple[Settings, Database]]":
 
 
 def _key(database: "Database", written: str) -> str:
-    from backend.jobs.project_lookup import project_key
+    from backend.label_studio.projects import project_key
 
     return project_key(database, written)
 

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from backend.db.engine import insert_of
-from backend.db.models import JobRow, LeaseRow, SampledProjectRow
+from backend.db.models import Job, LeaseRow, SampledProjectRow
 
 # Before every time that is ever compared with it.
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -20,7 +20,7 @@ def lease_name(kind: str, project: str) -> str:
     return f"{kind}:{project}"
 
 
-def lock_lease(connection: Connection, name: str) -> Row[Any]:
+def lock_lease(connection: Connection, name: str) -> LeaseRow:
     """Lock a lease's row, creating it if needed, and return it."""
     query = select(LeaseRow).where(LeaseRow.name == name).with_for_update()
     row = connection.execute(query).first()
@@ -29,13 +29,14 @@ def lock_lease(connection: Connection, name: str) -> Row[Any]:
             insert_of(connection, LeaseRow).values(name=name).on_conflict_do_nothing()
         )
         row = connection.execute(query).one()
-    return row
+    return LeaseRow(**row._mapping)
 
 
-def lock_job(connection: Connection, number: int) -> Row[Any] | None:
+def lock_job(connection: Connection, number: int) -> Job | None:
     """Lock a job's row and return it; None if there is no such job."""
-    query = select(JobRow).where(JobRow.id == number).with_for_update()
-    return connection.execute(query).first()
+    query = select(Job).where(Job.id == number).with_for_update()
+    row = connection.execute(query).first()
+    return None if row is None else Job(**row._mapping)
 
 
 def lock_samples(connection: Connection, key: str) -> Row[Any]:

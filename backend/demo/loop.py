@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from backend.db.engine import Database
+from backend.db.models.jobs import TRAINING, Job
 from backend.demo.team import Labeled, Team
 from backend.demo.workshop import LABEL, bench
 from backend.errors import DemoError
 from backend.jobs.queue import Jobs
-from backend.jobs.records import TRAINING, Job
 from backend.label_studio.client import LabelStudio
 from backend.label_studio.config import LabelConfig
 from backend.registry.versions import Registry

@@ -1,25 +1,31 @@
-"""The kinds of jobs, and what does them. Imported when the first of a kind runs, and not before."""
+"""The kinds of jobs, the function that runs each, and the resources they may use.
 
+The functions are named by module, so that torch loads only in the process that needs it.
+"""
+
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 from backend.db.engine import Database
+from backend.db.models.jobs import REPLAY, SCORING, TRAINING, Job
 from backend.errors import JobError
 from backend.jobs.progress import Progress
-from backend.jobs.records import REPLAY, SCORING, TRAINING, Job
 from backend.settings import Settings
 
-# Gives the job's result, any JSON. Raises JobError for what another attempt would not mend (the
-# job fails with that sentence); after any other error it is tried again.
+# Returns the job's result, any JSON. JobError means that a retry cannot help: the job fails with
+# that message. Any other error is retried.
 Work = Callable[[Job, Settings, Database, Progress], Mapping[str, Any]]
+
+_MATH_LIBRARIES = ("OMP", "OPENBLAS", "MKL", "NUMEXPR")
 
 
 @dataclass(frozen=True)
 class _Kind:
-    work: Work | tuple[str, str]  # or module and function
-    network: bool  # whether it computes with torch, whose threads and memory are then bounded
+    work: Work | tuple[str, str]  # a function, or its module and name
+    uses_torch: bool  # its threads and GPU memory are limited
 
 
 _kinds: dict[str, _Kind] = {
@@ -29,18 +35,26 @@ _kinds: dict[str, _Kind] = {
 }
 
 
-def register(name: str, work: Work, *, network: bool = False) -> None:
-    """Have jobs of this name (16 characters at most) done so, in this process, from now on.
+def register(name: str, work: Work, *, uses_torch: bool = False) -> None:
+    """Add or replace a kind of job in this process.
 
-    A program that has kinds of its own, or a test, registers them and then calls
-    ``backend.worker.celery_app.run_worker``.
+    A program with its own kinds registers them before it calls ``celery_app.run_worker``.
+
+    name: 16 characters at most.
     """
-    _kinds[name] = _Kind(work, network)
+    _kinds[name] = _Kind(work, uses_torch)
 
 
-def work_of(name: str) -> Work:
-    """What does jobs of this kind. Raises JobError where nothing does."""
-    kind = _known(name)
+def load(name: str, settings: Settings) -> Work:
+    """The function that runs this kind of job, with the limits of the calling thread set.
+
+    Raises JobError for an unknown kind.
+    """
+    if name not in _kinds:
+        raise JobError(f"This worker does not know the job kind {name!r}.")
+    kind = _kinds[name]
+    if kind.uses_torch:
+        limit_thread(settings)
     if not isinstance(kind.work, tuple):
         return kind.work
     module, function = kind.work
@@ -48,12 +62,25 @@ def work_of(name: str) -> Work:
     return work
 
 
-def computes(name: str) -> bool:
-    """Whether jobs of this kind compute with torch."""
-    return _known(name).network
+# -- resource limits: on a machine that also serves, clicks stay fast while a network trains
 
 
-def _known(name: str) -> _Kind:
-    if name not in _kinds:
-        raise JobError(f"This worker knows no jobs called {name!r}.")
-    return _kinds[name]
+def limit_process(settings: Settings) -> None:
+    """Limit priority and threads of this process. Call it before torch and numpy are imported."""
+    # Threads that wait must sleep instead of spinning: a click needs the core.
+    os.environ["OMP_WAIT_POLICY"] = "passive"
+    for library in _MATH_LIBRARIES:
+        os.environ[f"{library}_NUM_THREADS"] = str(settings.training_threads)
+    if settings.training_device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    # Threads started later inherit it.
+    os.nice(settings.training_nice)
+
+
+def limit_thread(settings: Settings) -> None:
+    """Limit torch in the thread that computes; torch counts its workers per thread."""
+    import torch
+
+    torch.set_num_threads(settings.training_threads)
+    if settings.training_device != "cpu" and torch.cuda.is_available():
+        torch.cuda.set_per_process_memory_fraction(settings.training_gpu_share)

@@ -1,77 +1,88 @@
-"""How an attempt at a job ends: with a result, with a reason, or with another attempt."""
+"""How an attempt at a job ends: done, failed, cancelled, or back in the queue.
 
-import logging
+Each function takes the job as ``lock_job`` read it in the same transaction.
+"""
+
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, update
+from sqlalchemy import Connection, update
 
-from backend.db import job_tables
-from backend.jobs import lease
-from backend.jobs.queue import cancelled_by, note_line
-from backend.jobs.records import State
+from backend.db.locks import lease_name
+from backend.db.models.jobs import Job, State
+from backend.jobs.lease import release, short_process_id
+from backend.jobs.queue import add_line, cancelled_by
 
-_log = logging.getLogger(__name__)
-
-ATTEMPTS = 3
-# Time for what was in the way (a full disk, a Label Studio that restarts) to go.
-_PAUSES = (timedelta(seconds=30), timedelta(minutes=3))
-LONGEST_PAUSE = max(_PAUSES)
+MAX_ATTEMPTS = 3
+# Before the second and the third attempt: time for a full disk or a restarting Label Studio.
+_RETRY_DELAYS = (timedelta(seconds=30), timedelta(minutes=3))
+LONGEST_RETRY_DELAY = max(_RETRY_DELAYS)
 
 
-def done(connection: Connection, row: Row[Any], result: Mapping[str, Any]) -> None:
-    """It is done."""
-    _end(connection, row, "done", result=dict(result), progress=1.0, message="", error="")
+def done(connection: Connection, job: Job, result: Mapping[str, Any]) -> None:
+    """The job has succeeded."""
+    _end(connection, job, "done", result=dict(result), progress=1.0, message="", error="")
 
 
-def failed(connection: Connection, row: Row[Any], why: str) -> None:
-    """It is given up."""
-    note_line(connection, row, why, "error")
-    _end(connection, row, "failed", error=why)
+def failed(connection: Connection, job: Job, why: str) -> None:
+    """The job has failed for good."""
+    add_line(connection, job, why, "error")
+    _end(connection, job, "failed", error=why)
 
 
-def cancelled(connection: Connection, row: Row[Any], why: str) -> None:
-    """Somebody asked for its end."""
-    note_line(connection, row, why, "warning")
-    _end(connection, row, "cancelled", error=why)
+def cancelled(connection: Connection, job: Job, why: str) -> None:
+    """Somebody cancelled the job."""
+    add_line(connection, job, why, "warning")
+    _end(connection, job, "cancelled", error=why)
 
 
-def again(connection: Connection, row: Row[Any], why: str, *, pause: bool) -> State:
-    """It failed this time, and goes back to the queue unless it has often enough.
+def retry(connection: Connection, job: Job, why: str, *, delay: bool) -> State:
+    """The attempt failed: queue the next one, or fail after the last. Returns the new state.
 
-    pause: what was in the way needs time to go. Gives the state that it has now.
+    delay: wait before the next attempt, so that the cause can go away.
     """
-    if row.cancel_asked_at is not None:
-        cancelled(connection, row, cancelled_by(row.cancel_asked_by))
+    if job.cancel_asked_at is not None:
+        cancelled(connection, job, cancelled_by(job.cancel_asked_by))
         return "cancelled"
-    if row.attempts >= ATTEMPTS:
-        failed(connection, row, f"Given up after {row.attempts} attempts. The last: {why}")
+    if job.attempts >= MAX_ATTEMPTS:
+        failed(connection, job, f"Gave up after {job.attempts} attempts. The last error: {why}")
         return "failed"
-    wait = _PAUSES[min(row.attempts, len(_PAUSES)) - 1] if pause else timedelta()
-    note_line(connection, row, f"{why} It is tried again.", "warning")
-    _requeue(connection, row, wait=wait, error=why)
+    wait = _RETRY_DELAYS[min(job.attempts, len(_RETRY_DELAYS)) - 1] if delay else timedelta()
+    add_line(connection, job, f"{why} It will be retried.", "warning")
+    _requeue(connection, job, wait=wait, error=why)
     return "queued"
 
 
-def set_aside(connection: Connection, row: Row[Any], why: str) -> None:
-    """It goes on later, through no fault of its own: this was no attempt."""
-    if row.cancel_asked_at is not None:
-        cancelled(connection, row, cancelled_by(row.cancel_asked_by))
+def interrupted(connection: Connection, job: Job, why: str) -> None:
+    """The job gave way, to a training or a shutdown; this does not count as an attempt."""
+    if job.cancel_asked_at is not None:
+        cancelled(connection, job, cancelled_by(job.cancel_asked_by))
         return
-    note_line(connection, row, why)
-    _requeue(connection, row, attempts=max(0, row.attempts - 1))
+    add_line(connection, job, why)
+    _requeue(connection, job, attempts=max(0, job.attempts - 1))
+
+
+def worker_died(connection: Connection, job: Job) -> State:
+    """The worker of a running job is gone: retry at once, or fail. Returns the new state."""
+    phase = f" in phase {job.phase}" if job.phase else ""
+    worker = short_process_id(job.worker)
+    return retry(
+        connection, job, f"Its worker ({worker}) died{phase} or stopped responding.", delay=False
+    )
 
 
 def _requeue(
-    connection: Connection, row: Row[Any], wait: timedelta = timedelta(), **values: Any
+    connection: Connection, job: Job, wait: timedelta = timedelta(), **values: Any
 ) -> None:
-    told = {"state": "queued", "due_at": datetime.now(UTC) + wait, "message": "", **values}
-    connection.execute(update(job_tables.jobs).where(job_tables.jobs.c.id == row.id).values(told))
-    lease.release(connection, job_tables.lease_name(row.kind, row.project))
+    values |= {"state": "queued", "due_at": datetime.now(UTC) + wait, "message": ""}
+    _write(connection, job, values)
 
 
-def _end(connection: Connection, row: Row[Any], state: State, **values: Any) -> None:
-    told = {"state": state, "ended_at": datetime.now(UTC), **values}
-    connection.execute(update(job_tables.jobs).where(job_tables.jobs.c.id == row.id).values(told))
-    lease.release(connection, job_tables.lease_name(row.kind, row.project))
+def _end(connection: Connection, job: Job, state: State, **values: Any) -> None:
+    _write(connection, job, values | {"state": state, "ended_at": datetime.now(UTC)})
+
+
+def _write(connection: Connection, job: Job, values: Mapping[str, Any]) -> None:
+    connection.execute(update(Job).where(Job.id == job.id).values(**values))
+    release(connection, lease_name(job.kind, job.project))

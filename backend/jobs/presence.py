@@ -1,49 +1,35 @@
-"""Servers, workers and schedulers say every few seconds that they live, and what they do."""
+"""Which processes run, and the recent errors: what the health page shows.
+
+Servers, workers and schedulers update their row every few seconds.
+"""
 
 import logging
 import os
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version as version_of
 from typing import Any, Self
 
-from sqlalchemy import Table, delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from backend.db.engine import Database
-from backend.db.models.reports import ProcessRow
+from backend.db.models.jobs import Process, RecentError
 from backend.errors import DatabaseError
 
 _log = logging.getLogger(__name__)
 
-_processes: Table = ProcessRow.__table__  # type: ignore[assignment]
-
 _EVERY_S = 10.0
-# Three times silent: it is gone, or the machine is too busy to be of use.
-_SILENT = timedelta(seconds=35)
-# What died without a word is shown for a day, so that somebody may notice.
-_FORGOTTEN = timedelta(days=1)
+# Processes that died without removing their row are shown for a day.
+_KEPT = timedelta(days=1)
 
-
-@dataclass(frozen=True)
-class Process:
-    """A process as it last spoke. ``kind``: server, worker, training, scheduler."""
-
-    name: str
-    kind: str
-    started_at: datetime
-    seen_at: datetime
-    about: Mapping[str, Any]
-
-    def lives(self, now: datetime | None = None) -> bool:
-        """Whether it has spoken lately."""
-        return (now or datetime.now(UTC)) - self.seen_at < _SILENT
+ERRORS_KEPT = 500
+_LONGEST_ERROR = 4_000
 
 
 class Presence:
-    """This process's row, kept fresh by a thread until it is closed."""
+    """The row of this process, updated by a thread until it is closed."""
 
     def __init__(
         self,
@@ -53,7 +39,12 @@ class Presence:
         every_s: float = _EVERY_S,
         migrate: bool = False,
     ) -> None:
-        """about: any JSON, asked for each time. migrate: this process may be the first to speak."""
+        """
+        Args:
+            kind: server, worker, training or scheduler.
+            about: returns any JSON to show; called before each update.
+            migrate: create or upgrade the tables first.
+        """
         self._database = database
         self._kind = kind
         self._about = about
@@ -65,12 +56,12 @@ class Presence:
         self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
 
     def start(self) -> Self:
-        """Speak now and from now on."""
+        """Write the row now, and keep it up to date."""
         self._thread.start()
         return self
 
     def close(self) -> None:
-        """Say good-bye."""
+        """Remove the row."""
         self._ended.set()
         if self._thread.ident is not None:
             self._thread.join(timeout=15)
@@ -81,20 +72,20 @@ class Presence:
                 if self._migrate:
                     self._database.migrate()
                     self._migrate = False
-                self._speak()
+                self._update()
             except DatabaseError as error:
-                _log.warning("This process could not say that it lives: %s", error)
+                _log.warning("This process could not update its status: %s", error)
             except Exception:
-                _log.exception("This process could not say what it does")
+                _log.exception("This process could not update its status")
             if self._ended.wait(self._every_s):
                 break
         try:
             with self._database.write() as connection:
-                connection.execute(delete(_processes).where(_processes.c.name == self._name))
+                connection.execute(delete(Process).where(Process.name == self._name))
         except DatabaseError as error:
-            _log.warning("This process could not say good-bye: %s", error)
+            _log.warning("This process could not remove its status: %s", error)
 
-    def _speak(self) -> None:
+    def _update(self) -> None:
         now = datetime.now(UTC)
         about = {
             "version": version_of("phraseclick-label-studio"),
@@ -102,20 +93,43 @@ class Presence:
             "process": os.getpid(),
             **self._about(),
         }
-        told = {"kind": self._kind, "seen_at": now, "about": about}
+        values = {"kind": self._kind, "seen_at": now, "about": about}
         with self._database.write() as connection:
-            here = _processes.c.name == self._name
-            told_before = connection.execute(update(_processes).where(here).values(told))
-            if not told_before.rowcount:
-                row = {"name": self._name, "started_at": self._started_at, **told}
-                connection.execute(insert(_processes).values(row))
-                old = _processes.c.seen_at < now - _FORGOTTEN
-                connection.execute(delete(_processes).where(old))
+            here = update(Process).where(Process.name == self._name)
+            if not connection.execute(here.values(**values)).rowcount:
+                row = {"name": self._name, "started_at": self._started_at, **values}
+                connection.execute(insert(Process).values(row))
+                connection.execute(delete(Process).where(Process.seen_at < now - _KEPT))
 
 
 def processes(database: Database) -> list[Process]:
-    """All that spoke within a day, servers first."""
+    """All processes that were seen within a day, servers first."""
     order = {"server": 0, "worker": 1, "training": 2, "scheduler": 3}
     with database.read() as connection:
-        found = [Process(**row) for row in connection.execute(select(_processes)).mappings()]
-    return sorted(found, key=lambda it: (order.get(it.kind, 9), it.started_at))
+        found = [Process(**row) for row in connection.execute(select(Process)).mappings()]
+    return sorted(found, key=lambda process: (order.get(process.kind, 9), process.started_at))
+
+
+def note_error(database: Database, where: str, sentence: str) -> None:
+    """Keep an error for the health page. Never raises.
+
+    where: server, worker, or the kind of job.
+    """
+    try:
+        with database.write() as connection:
+            connection.execute(
+                insert(RecentError).values(
+                    at=datetime.now(UTC), where=where[:64], sentence=sentence[:_LONGEST_ERROR]
+                )
+            )
+            newest = select(func.max(RecentError.id)).scalar_subquery()
+            connection.execute(delete(RecentError).where(RecentError.id <= newest - ERRORS_KEPT))
+    except Exception as error:
+        _log.warning("%s: %s (not stored: %s)", where, sentence, error)
+
+
+def recent_errors(database: Database, limit: int = 50) -> list[RecentError]:
+    """The newest first."""
+    query = select(RecentError).order_by(RecentError.id.desc()).limit(limit)
+    with database.read() as connection:
+        return [RecentError(**row) for row in connection.execute(query).mappings()]

@@ -1,8 +1,7 @@
-"""What a running job is given: to tell how far it is, to hear that it shall stop, and to be certain
-that it may still write.
+"""What a running job receives: report progress, learn whether to stop, and guard its writes.
 
-Telling is cheap: a thread writes it down about once a second, with the heartbeat. So a step of a
-training can tell and ask every time.
+Reporting is cheap: a thread writes it about once a second, with the heartbeat. So a training can
+report and check at every step.
 """
 
 import logging
@@ -14,8 +13,9 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from backend.db import job_tables
 from backend.db.engine import Database
+from backend.db.locks import lock_job
+from backend.db.models.jobs import TRAINING, Job, LogLine
 from backend.errors import (
     CancelledError,
     DatabaseError,
@@ -25,25 +25,23 @@ from backend.errors import (
 )
 from backend.jobs import lease
 from backend.jobs.lease import Lease
-from backend.jobs.priority import training_waits
-from backend.jobs.queue import cancelled_by
-from backend.jobs.records import TRAINING, Job
+from backend.jobs.queue import cancelled_by, training_waits
 
 _log = logging.getLogger(__name__)
 
-# How often the database is asked whether to stop: well within a step of a training.
-_LOOK_S = 0.2
-# What was told is written so often, and shown about as soon.
+# How often ``check`` asks the database: more often than a training steps.
+_CHECK_S = 0.2
+# How often reports are written to the database.
 _WRITE_S = 1.0
-# A lease is beaten so many times in the silence after which it would be given up.
+# Heartbeats within the time after which the lease would be taken over.
 _BEATS = 9
-# A training that waits longer than this finds no worker free: what is less urgent gives way.
-_WAITED = timedelta(seconds=15)
+# A training that waits longer than this found no free worker: other jobs give way.
+_TRAINING_WAITS = timedelta(seconds=15)
 _LONGEST_LINE = 8_000
 
 
 class Progress:
-    """Of one attempt at a job. Thread-safe."""
+    """Progress of one attempt at a job. Thread-safe."""
 
     def __init__(
         self,
@@ -58,8 +56,13 @@ class Progress:
         hangs_s: float = float("inf"),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """stopping: whether this worker is told to end. hung: called where the job still runs so
-        many seconds after it had to end."""
+        """
+        Args:
+            lease_s: seconds without a heartbeat after which the lease is lost.
+            longest_s: seconds that the attempt may take.
+            stopping: whether this worker is shutting down.
+            hung: called if the job still runs ``hangs_s`` seconds after ``longest_s``.
+        """
         self.job = job
         self._database = database
         self._lease = lease
@@ -69,162 +72,158 @@ class Progress:
         self._hung = hung
         self._hangs_s = hangs_s
         self._clock = clock
-        self._began = clock()
-        self._looked = clock()
+        self._started = clock()
+        self._checked = clock()
         self._reason: CancelledError | None = None
         self._lock = threading.Lock()
         self._before, self._share = 0.0, 1.0
-        self._told: dict[str, Any] = {}
+        self._values: dict[str, Any] = {}
         self._lines: list[dict[str, Any]] = []
         self._ended = threading.Event()
         self._thread = threading.Thread(
-            target=self._beating, name=f"beat of job {job.id}", daemon=True
+            target=self._run_heartbeat, name=f"heartbeat of job {job.id}", daemon=True
         )
 
     # -- for the job
 
     def phase(self, name: str, share: float) -> None:
-        """A part of the job begins; ``share`` is its part of the whole (all together: 1)."""
+        """Begin a phase. ``share`` is its part of the whole job; all shares add up to 1."""
         with self._lock:
-            self._before = min(1.0, self._before + self._share if self._told.get("phase") else 0.0)
+            started = self._values.get("phase")
+            self._before = min(1.0, self._before + self._share) if started else 0.0
             self._share = share
-            self._told |= {"phase": name[:24], "progress": self._before, "message": ""}
+            self._values |= {"phase": name[:24], "progress": self._before, "message": ""}
         self.line(f"Phase: {name}")
 
     def at(self, progress: float, message: str = "") -> None:
-        """How far the phase is, 0 to 1, and what is being done, in a sentence."""
+        """Report how much of the phase is done, 0 to 1, and the current step in a sentence."""
         with self._lock:
             whole = self._before + self._share * min(1.0, max(0.0, progress))
-            self._told["progress"] = min(1.0, whole)
+            self._values["progress"] = min(1.0, whole)
             if message:
-                self._told["message"] = message
+                self._values["message"] = message
 
     def line(self, text: str, level: str = "info") -> None:
-        """A line of the job's log. level: info, warning or error."""
-        self._note(level, text[:_LONGEST_LINE], None)
+        """Add a line to the job's log. level: info, warning or error."""
+        self._add_line(level, text[:_LONGEST_LINE], None)
 
     def point(self, figures: Mapping[str, Any]) -> None:
-        """A point of the job's curves: any JSON, such as a step and its loss."""
-        self._note("info", "", dict(figures))
+        """Add a point to the job's curves: any JSON, for example a step and its loss."""
+        self._add_line("info", "", dict(figures))
 
     def check(self) -> None:
-        """Raise CancelledError where the job shall stop; to be called at least at every step.
+        """Raise CancelledError if the job must stop. Call it at least once a step.
 
-        Asks the database a few times a second at most.
+        It asks the database a few times a second at most.
         """
-        if self._reason is None and self._clock() - self._looked >= _LOOK_S:
-            self._look()
+        if self._reason is None and self._clock() - self._checked >= _CHECK_S:
+            self._check_database()
         if self._reason is not None:
             raise self._reason
 
     def fenced(self, connection: Connection) -> None:
-        """Be certain, until this writing transaction ends, that this worker still has the job and
-        that nobody asked for its end. To be called in every transaction whose effect must not come
-        from a worker that was given up: promotion above all.
+        """Make sure that this worker still has the job and nobody cancelled it, until this write
+        transaction ends. Call it in each transaction that a worker that lost its lease must not
+        make, such as a promotion.
 
         Raises CancelledError; then nothing may be written.
         """
         self.held(connection)
-        asked = job_tables.locked_job(connection, self.job.id)
-        if asked is not None and asked.cancel_asked_at is not None:
-            raise self._stop(CancelledError(cancelled_by(asked.cancel_asked_by)))
+        job = lock_job(connection, self.job.id)
+        if job is not None and job.cancel_asked_at is not None:
+            raise self._stop(CancelledError(cancelled_by(job.cancel_asked_by)))
 
-    # -- for whoever runs the job
+    # -- for the runner
 
     def held(self, connection: Connection) -> None:
-        """Raise LostLeaseError unless this worker still has the job, until the transaction ends."""
+        """Raise LostLeaseError unless this worker has the job until the transaction ends."""
         if not lease.holds(connection, self._lease):
             raise self._stop(_lost())
 
     def start(self) -> None:
-        """Let the heart beat."""
+        """Start the heartbeat."""
         self._thread.start()
 
     def close(self) -> None:
-        """End the heartbeat. What was told last is written by ``write``."""
+        """Stop the heartbeat. Call ``write`` for the last reports."""
         self._ended.set()
         if self._thread.ident is not None:
             self._thread.join()
 
     def write(self, connection: Connection) -> int:
-        """Write down what was told since, in a transaction that knows the job is this worker's;
-        to be followed by ``written`` with this number of lines, once that has been committed."""
+        """Write what was reported, in a transaction that has checked the lease. After the commit,
+        pass the returned number of lines to ``written``."""
         with self._lock:
-            told, lines = dict(self._told), list(self._lines)
-        here = job_tables.jobs.c.id == self.job.id
-        told["heartbeat_at"] = datetime.now(UTC)
-        connection.execute(update(job_tables.jobs).where(here).values(told))
+            values, lines = dict(self._values), list(self._lines)
+        values["heartbeat_at"] = datetime.now(UTC)
+        connection.execute(update(Job).where(Job.id == self.job.id).values(**values))
         if lines:
-            connection.execute(insert(job_tables.log), lines)
+            connection.execute(insert(LogLine), lines)
         return len(lines)
 
     def written(self, number: int) -> None:
-        """So many lines are in the database."""
+        """Forget this number of lines: they are in the database."""
         with self._lock:
             del self._lines[:number]
 
     def overdue_for(self) -> float:
-        """Seconds since this attempt should have ended; negative before."""
-        return self._clock() - self._began - self._longest_s
+        """Seconds since the attempt should have ended; negative before."""
+        return self._clock() - self._started - self._longest_s
 
     def beat(self) -> None:
-        """One heartbeat: it lives, this is how far it is, and is it to go on?"""
+        """Write one heartbeat with the reports, and check whether to stop."""
         with self._database.write() as connection:
-            lives = lease.beat(connection, self._lease)
-            number = self.write(connection) if lives else 0
-        if not lives:
+            held = lease.beat(connection, self._lease)
+            number = self.write(connection) if held else 0
+        if not held:
             self._stop(_lost())
             return
         self.written(number)
-        self._look()
+        self._check_database()
 
     # -- inside
 
-    def _beating(self) -> None:
-        beaten = written = self._clock()
+    def _run_heartbeat(self) -> None:
+        last = self._clock()
         while not self._ended.wait(_WRITE_S / 4):
-            now = self._clock()
+            silent = self._clock() - last
             if self.overdue_for() > self._hangs_s:
                 self._hung()
                 return
-            due = now - beaten >= self._beat_s or (self._lines and now - written >= _WRITE_S)
-            if not due:
+            if silent < self._beat_s and not (self._lines and silent >= _WRITE_S):
                 continue
             try:
                 self.beat()
-            except Exception as error:  # the database is away: whoever looks on cannot look either
-                _log.warning("Job %d could not say that it lives: %s", self.job.id, error)
-            beaten = written = self._clock()
+            except Exception as error:  # the database is down: nobody can take the lease either
+                _log.warning("Job %d could not write its heartbeat: %s", self.job.id, error)
+            last = self._clock()
             if isinstance(self._reason, LostLeaseError):
                 return
 
-    def _look(self) -> None:
-        self._looked = self._clock()
+    def _check_database(self) -> None:
+        self._checked = self._clock()
         if self.overdue_for() > 0:
             hours = self._longest_s / 3600
-            self._stop(OverdueError(f"It was ended: it took longer than {hours:.3g} hours."))
+            self._stop(OverdueError(f"Stopped: it took longer than {hours:.3g} hours."))
             return
         if self._stopping():
-            self._stop(GiveWayError("Its worker is told to end; it goes on in the next one."))
+            self._stop(GiveWayError("Its worker is shutting down; another one continues."))
             return
         try:
             with self._database.read() as connection:
-                if not lease.looks_held(connection, self._lease):
+                if not lease.holds_now(connection, self._lease):
                     self._stop(_lost())
                     return
-                asked = connection.execute(
-                    select(
-                        job_tables.jobs.c.cancel_asked_at, job_tables.jobs.c.cancel_asked_by
-                    ).where(job_tables.jobs.c.id == self.job.id)
-                ).first()
-                if asked is not None and asked.cancel_asked_at is not None:
-                    self._stop(CancelledError(cancelled_by(asked.cancel_asked_by)))
-                elif self.job.kind != TRAINING and training_waits(connection, _WAITED):
-                    self._stop(GiveWayError("It lets a training pass, and goes on afterwards."))
+                query = select(Job.cancel_asked_at, Job.cancel_asked_by)
+                row = connection.execute(query.where(Job.id == self.job.id)).first()
+                if row is not None and row.cancel_asked_at is not None:
+                    self._stop(CancelledError(cancelled_by(row.cancel_asked_by)))
+                elif self.job.kind != TRAINING and training_waits(connection, _TRAINING_WAITS):
+                    self._stop(GiveWayError("Paused for a training; it continues afterwards."))
         except DatabaseError as error:
-            _log.warning("Job %d could not ask whether to go on: %s", self.job.id, error)
+            _log.warning("Job %d could not check whether to stop: %s", self.job.id, error)
 
-    def _note(self, level: str, text: str, figures: dict[str, Any] | None) -> None:
+    def _add_line(self, level: str, text: str, figures: dict[str, Any] | None) -> None:
         line = {
             "job_id": self.job.id,
             "at": datetime.now(UTC),
@@ -237,11 +236,11 @@ class Progress:
             self._lines.append(line)
 
     def _stop(self, reason: CancelledError) -> CancelledError:
-        # A lease that is lost outweighs every other reason: then nothing may be written at all.
+        # A lost lease outranks all other reasons: nothing at all may be written then.
         if self._reason is None or isinstance(reason, LostLeaseError):
             self._reason = reason
         return self._reason
 
 
 def _lost() -> LostLeaseError:
-    return LostLeaseError("Another worker has this job by now; this one leaves it.")
+    return LostLeaseError("Another worker has taken over this job.")

@@ -1,22 +1,23 @@
-"""The jobs in the database: asked for, joined, listed, cancelled.
+"""The job queue in the database: enqueue, list, cancel, and the priority of trainings.
 
-Whoever wants work done asks; whoever asks for what waits already joins it. So a burst of labels is
-one training, and a button that is pressed twice starts one.
+A request for a job that already waits joins it. So a burst of labels is one training, and pressing
+a button twice starts one.
 """
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
+from sqlalchemy.orm import aliased
 
-from backend.db import job_tables
 from backend.db.engine import Database
+from backend.db.locks import lease_name, lock_job, lock_lease
+from backend.db.models.jobs import AUTOMATIC, TRAINING, Job, LogLine, Schedule, Trigger
 from backend.errors import JobError
-from backend.jobs.records import ENDS, Job, LogLine, Trigger
 
-# However long labels keep coming: so many times the quiet that is waited for, and it starts.
-_PUSHED_AT_MOST = 10
+# Labels that keep coming delay their training by at most this many debounce periods.
+_MAX_DELAYS = 10
 
 
 class Jobs:
@@ -25,7 +26,7 @@ class Jobs:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def ask(
+    def enqueue(
         self,
         project: str,
         kind: str,
@@ -36,12 +37,16 @@ class Jobs:
         request: Mapping[str, Any] | None = None,
         now: datetime | None = None,
     ) -> Job:
-        """Have a job done, not before ``due_at``; the one that waits already, where one does.
+        """Enqueue a job, or join the one of this kind that already waits for this project.
 
-        project: its key. request: options of this kind of job; what waits takes them over.
+        Args:
+            project: its key.
+            by: who asked for it.
+            due_at: the job starts no earlier; default now.
+            request: options of this kind of job; a waiting job takes them over.
         """
         with self.database.write() as connection:
-            return ask(
+            return enqueue(
                 connection,
                 project,
                 kind,
@@ -52,14 +57,12 @@ class Jobs:
                 now=now,
             )
 
-    def get(self, number: int) -> Job:
-        """Raises JobError where there is none."""
+    def get(self, job_id: int) -> Job:
+        """Raises JobError if there is no such job."""
         with self.database.read() as connection:
-            row = connection.execute(
-                select(job_tables.jobs).where(job_tables.jobs.c.id == number)
-            ).first()
+            row = connection.execute(select(Job).where(Job.id == job_id)).first()
         if row is None:
-            raise JobError(f"There is no job {number}. phraseclick jobs lists those there are.")
+            raise _unknown(job_id)
         return job_of(row)
 
     def listed(
@@ -70,54 +73,49 @@ class Jobs:
         limit: int = 50,
         before: int | None = None,
     ) -> list[Job]:
-        """The newest first; ``before``: only those with a lower number, for the next page."""
-        query = select(job_tables.jobs).order_by(job_tables.jobs.c.id.desc()).limit(limit)
-        for column, wanted in (("project", project), ("kind", kind), ("state", state)):
+        """Jobs, the newest first. ``before``: only lower ids, for the next page."""
+        query = select(Job).order_by(Job.id.desc()).limit(limit)
+        for column, wanted in ((Job.project, project), (Job.kind, kind), (Job.state, state)):
             if wanted is not None:
-                query = query.where(job_tables.jobs.c[column] == wanted)
+                query = query.where(column == wanted)
         if before is not None:
-            query = query.where(job_tables.jobs.c.id < before)
+            query = query.where(Job.id < before)
         with self.database.read() as connection:
             return [job_of(row) for row in connection.execute(query)]
 
-    def cancel(self, number: int, by: str, now: datetime | None = None) -> Job:
-        """End a job: at once where it waits, within a step where it runs.
+    def cancel(self, job_id: int, by: str, now: datetime | None = None) -> Job:
+        """Cancel a job: at once if it waits, within one step if it runs.
 
-        Raises JobError where there is none, or where it has ended.
+        Raises JobError if there is no such job, or if it has ended.
         """
         now = now or datetime.now(UTC)
         with self.database.write() as connection:
-            row = job_tables.locked_job(connection, number)
-            if row is None:
-                raise JobError(f"There is no job {number}. phraseclick jobs lists those there are.")
-            if row.state in ENDS:
-                raise JobError(f"Job {number} has ended already: it is {row.state}.")
-            asked: dict[str, Any] = {"cancel_asked_at": now, "cancel_asked_by": by[:254]}
-            if row.state == "queued":
-                asked |= {"state": "cancelled", "ended_at": now, "error": cancelled_by(by)}
-            here = job_tables.jobs.c.id == number
-            connection.execute(update(job_tables.jobs).where(here).values(asked))
-            return job_of(connection.execute(select(job_tables.jobs).where(here)).one())
+            job = lock_job(connection, job_id)
+            if job is None:
+                raise _unknown(job_id)
+            if job.ended:
+                raise JobError(f"Job {job_id} has already ended: it is {job.state}.")
+            changes: dict[str, Any] = {"cancel_asked_at": now, "cancel_asked_by": by[:254]}
+            if job.state == "queued":
+                changes |= {"state": "cancelled", "ended_at": now, "error": cancelled_by(by)}
+            return _updated(connection, job_id, changes)
 
-    def log(self, number: int, after: int = 0) -> list[LogLine]:
-        """A job's log, oldest first; ``after``: only lines with a higher ``id``."""
+    def log(self, job_id: int, after: int = 0) -> list[LogLine]:
+        """The log of a job, oldest line first. ``after``: only lines with a higher id."""
         query = (
-            select(job_tables.log)
-            .where(job_tables.log.c.job_id == number, job_tables.log.c.id > after)
-            .order_by(job_tables.log.c.id)
+            select(LogLine).where(LogLine.job_id == job_id, LogLine.id > after).order_by(LogLine.id)
         )
         with self.database.read() as connection:
             return [LogLine(**row) for row in connection.execute(query).mappings()]
 
     def counts(self) -> dict[tuple[str, str], int]:
         """(kind, state) -> number of jobs."""
-        by = (job_tables.jobs.c.kind, job_tables.jobs.c.state)
+        query = select(Job.kind, Job.state, func.count()).group_by(Job.kind, Job.state)
         with self.database.read() as connection:
-            found = connection.execute(select(*by, func.count()).group_by(*by))
-            return {(kind, state): number for kind, state, number in found}
+            return {(kind, state): n for kind, state, n in connection.execute(query)}
 
 
-def ask(
+def enqueue(
     connection: Connection,
     project: str,
     kind: str,
@@ -128,24 +126,19 @@ def ask(
     request: Mapping[str, Any] | None = None,
     now: datetime | None = None,
 ) -> Job:
-    """As ``Jobs.ask``, inside a writing transaction."""
+    """Like ``Jobs.enqueue``, inside a write transaction."""
     now = now or datetime.now(UTC)
-    job_tables.lock(connection, job_tables.lease_name(kind, project))
-    waits = connection.execute(
-        select(job_tables.jobs)
-        .where(
-            job_tables.jobs.c.project == project,
-            job_tables.jobs.c.kind == kind,
-            job_tables.jobs.c.state == "queued",
-        )
-        .order_by(job_tables.jobs.c.id)
+    lock_lease(connection, lease_name(kind, project))
+    row = connection.execute(
+        select(Job)
+        .where(Job.project == project, Job.kind == kind, Job.state == "queued")
+        .order_by(Job.id)
         .with_for_update()
     ).first()
-    if waits is not None:
-        changes = _joined(waits, trigger, by, due_at or now, request or {}, now)
-        here = job_tables.jobs.c.id == waits.id
-        connection.execute(update(job_tables.jobs).where(here).values(changes))
-        return job_of(connection.execute(select(job_tables.jobs).where(here)).one())
+    if row is not None:
+        waiting = job_of(row)
+        changes = _joined(waiting, trigger, by, due_at or now, request or {}, now)
+        return _updated(connection, waiting.id, changes)
     values: dict[str, Any] = {
         "project": project,
         "kind": kind,
@@ -155,17 +148,19 @@ def ask(
         "request": dict(request or {}),
         "created_at": now,
         "due_at": due_at or now,
-        "attempts": 0,
     }
-    made = connection.execute(insert(job_tables.jobs).values(values)).inserted_primary_key
-    assert made is not None
-    return job_of(
-        connection.execute(select(job_tables.jobs).where(job_tables.jobs.c.id == made[0])).one()
-    )
+    added = connection.execute(insert(Job).values(values)).inserted_primary_key
+    assert added is not None
+    return job_of(connection.execute(select(Job).where(Job.id == added[0])).one())
 
 
-def note_line(connection: Connection, job: Job | Row[Any], line: str, level: str = "info") -> None:
-    """One more line of a job's log."""
+def job_of(row: Row[Any]) -> Job:
+    """The record of a row of ``select(Job)``."""
+    return Job(**row._mapping)
+
+
+def add_line(connection: Connection, job: Job, line: str, level: str = "info") -> None:
+    """Append a line to a job's log."""
     values = {
         "job_id": job.id,
         "at": datetime.now(UTC),
@@ -173,35 +168,68 @@ def note_line(connection: Connection, job: Job | Row[Any], line: str, level: str
         "level": level,
         "line": line,
     }
-    connection.execute(insert(job_tables.log).values(values))
-
-
-def job_of(row: Row[Any]) -> Job:
-    """A row as a record."""
-    return Job(**row._mapping)
+    connection.execute(insert(LogLine).values(values))
 
 
 def cancelled_by(name: str) -> str:
-    """The sentence of a job's end."""
+    """The reason that a cancelled job shows."""
     return f"Cancelled by {name}." if name else "Cancelled."
 
 
+# -- priority: trainings run before other jobs
+
+
+def runnable() -> ColumnElement[bool]:
+    """The jobs that wait only for a worker: not for another job of their kind and project, and not
+    for a paused project, unless a person asked for them."""
+    other = aliased(Job)
+    same_kind_runs = select(other.id).where(
+        other.project == Job.project, other.kind == Job.kind, other.state == "running"
+    )
+    paused_projects = select(Schedule.project).where(Schedule.paused.is_(True))
+    return (
+        (Job.state == "queued")
+        & ~same_kind_runs.exists()
+        & ~(Job.trigger.in_(AUTOMATIC) & Job.project.in_(paused_projects))
+    )
+
+
+def training_waits(connection: Connection, at_least: timedelta = timedelta()) -> bool:
+    """Whether a training has waited for a worker for at least this long."""
+    query = select(Job.id).where(
+        Job.kind == TRAINING, Job.due_at <= datetime.now(UTC) - at_least, runnable()
+    )
+    return connection.execute(query.limit(1)).first() is not None
+
+
+# -- inside
+
+
+def _unknown(job_id: int) -> JobError:
+    return JobError(f"There is no job {job_id}. List the jobs with: phraseclick jobs")
+
+
+def _updated(connection: Connection, job_id: int, changes: Mapping[str, Any]) -> Job:
+    connection.execute(update(Job).where(Job.id == job_id).values(**changes))
+    return job_of(connection.execute(select(Job).where(Job.id == job_id)).one())
+
+
 def _joined(
-    waits: Row[Any],
+    waiting: Job,
     trigger: Trigger,
     by: str,
     due_at: datetime,
     request: Mapping[str, Any],
     now: datetime,
 ) -> dict[str, Any]:
-    """How one that waits changes when it is asked for again."""
-    changes: dict[str, Any] = {"request": {**waits.request, **request}}
+    """How a waiting job changes when it is requested again."""
+    changes: dict[str, Any] = {"request": {**waiting.request, **request}}
     if trigger != "labels":
-        # Whoever asks in person does not wait for the quiet after a burst.
-        changes["due_at"] = min(waits.due_at, due_at)
-        if waits.trigger == "labels":
+        # A person who asks does not wait for a burst of labels to end.
+        changes["due_at"] = min(waiting.due_at, due_at)
+        if waiting.trigger == "labels":
             changes |= {"trigger": trigger, "asked_by": by[:254]}
-    elif waits.trigger == "labels" and waits.attempts == 0:
-        quiet = max(due_at - now, timedelta())
-        changes["due_at"] = min(due_at, waits.created_at + _PUSHED_AT_MOST * quiet)
+    elif waiting.trigger == "labels" and waiting.attempts == 0:
+        debounce = max(due_at - now, timedelta())
+        changes["due_at"] = min(due_at, waiting.created_at + _MAX_DELAYS * debounce)
     return changes

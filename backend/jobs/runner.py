@@ -1,22 +1,21 @@
-"""Doing a job: the lease is taken, the heart beats, the work is done, its end is written down.
+"""Runs a job: take the lease, write heartbeats, do the work, record how it ended.
 
-A message may come twice, to two workers, or long after its job has ended: each of them reads the
-row, and one at most gets the lease. Whatever is written afterwards is written in one transaction
-with a look at the lease's token.
+A message may arrive twice, at two workers, or after its job has ended. Each worker reads the row,
+and at most one gets the lease. All later writes check the lease's token in their transaction.
 """
 
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Self
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, func, select, update
 
-from backend.db import job_tables
 from backend.db.engine import Database
+from backend.db.locks import lease_name, lock_job, lock_lease
+from backend.db.models.jobs import AUTOMATIC, TRAINING, Job
 from backend.errors import (
     CancelledError,
     DatabaseError,
@@ -25,34 +24,28 @@ from backend.errors import (
     LostLeaseError,
     OverdueError,
 )
-from backend.jobs import kinds, new_labels, outcome, process_id, recent_errors, resource_limits
-from backend.jobs.lease import Lease, Leases, holds
-from backend.jobs.priority import paused, training_waits
+from backend.jobs import kinds, new_labels, outcome
+from backend.jobs.lease import Lease, Leases, holds, this_process
+from backend.jobs.presence import note_error
 from backend.jobs.progress import Progress
-from backend.jobs.queue import job_of
-from backend.jobs.records import TRAINING, Job
+from backend.jobs.queue import job_of, training_waits
+from backend.jobs.schedules import read_schedule
 from backend.settings import Settings
 from model.errors import PhraseClickError
 
 _log = logging.getLogger(__name__)
 
-# A database that restarts is back within a minute or two.
-_INSISTS_S = 600.0
-# Work that does not ask whether to go on, so long after it had to end, hangs: its process goes.
+# How long to retry writing the outcome: a database restarts within a minute or two.
+_WRITE_FOR_S = 600.0
+# A job that runs this long after it should have ended hangs: its process exits.
 _HANGS_S = 300.0
 
-# What an attempt came to, to be written; given the job's row, locked.
-_Ending = Callable[[Connection, Row[Any]], object]
-
-
-@dataclass(frozen=True)
-class _Claim:
-    job: Job
-    lease: Lease
+# Records an outcome in the job's locked row.
+_Outcome = Callable[[Connection, Job], object]
 
 
 class Runner:
-    """Does jobs, for one process. Thread-safe."""
+    """Runs jobs in this process. Thread-safe."""
 
     def __init__(
         self,
@@ -64,7 +57,12 @@ class Runner:
         die: Callable[[], None] = lambda: os._exit(70),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """stopping: whether this worker is told to end. die: end a process whose job hangs."""
+        """
+        Args:
+            stopping: whether this worker is shutting down.
+            die: end this process, because its job hangs.
+            clock: monotonic seconds.
+        """
         self._settings = settings
         self._database = database
         self._leases = leases
@@ -74,81 +72,76 @@ class Runner:
 
     @classmethod
     def open(cls, settings: Settings, *, stopping: Callable[[], bool]) -> Self:
-        """With a database connection of its own."""
+        """A runner with its own database connections."""
         database = Database(settings.resolved_database_url)
         database.migrate()
         return cls(settings, database, Leases(settings.lease_s), stopping=stopping)
 
-    def run(self, number: int) -> None:
-        """Do a job, where it is to be done now and nobody else does it."""
-        claim = self._claim(number)
+    def run(self, job_id: int) -> None:
+        """Run a job if it is due and no other worker runs it."""
+        claim = self._claim(job_id)
         if claim is None:
             return
-        job = claim.job
+        job, lease = claim
         progress = Progress(
             self._database,
             job,
-            claim.lease,
+            lease,
             lease_s=self._settings.lease_s,
             longest_s=self._settings.longest_job_hours * 3600,
             stopping=self._stopping,
-            hung=lambda: self._hung(job, claim.lease),
+            hung=lambda: self._hung(job, lease),
             hangs_s=_HANGS_S,
             clock=self._clock,
         )
-        _log.info("Job %d (%s of project %s) begins", job.id, job.kind, job.project)
+        _log.info("Job %d (%s of project %s) starts", job.id, job.kind, job.project)
         progress.start()
         try:
-            ending = self._do(job, progress)
+            ended = self._work(job, progress)
         finally:
             progress.close()
-        if ending is not None:
-            self._write(job, progress, ending)
+        if ended is not None:
+            self._write(job, progress, ended)
 
     # -- inside
 
-    def _claim(self, number: int) -> _Claim | None:
+    def _claim(self, job_id: int) -> tuple[Job, Lease] | None:
         with self._database.write() as connection:
-            query = select(job_tables.jobs.c.kind, job_tables.jobs.c.project).where(
-                job_tables.jobs.c.id == number
-            )
+            query = select(Job.kind, Job.project).where(Job.id == job_id)
             known = connection.execute(query).first()
             if known is None:
-                _log.error("There is no job %d, which a message named", number)
+                _log.error("A message names job %d, which does not exist", job_id)
                 return None
-            name = job_tables.lease_name(known.kind, known.project)
-            held = job_tables.lock(connection, name)
-            if not self._is_to_be_done(connection, number) or not self._leases.free(held):
+            name = lease_name(known.kind, known.project)
+            row = lock_lease(connection, name)
+            if not self._may_run(connection, job_id) or not self._leases.free(row):
                 return None
-            # The lease is free: whatever still seems to run under its name does not.
+            # The lease is free, so the workers of jobs that seem to run under it are dead.
             for other in _running(connection, known.kind, known.project):
-                end_of_the_dead(connection, other)
-            row = _row(connection, number)
-            if row.state != "queued":
+                outcome.worker_died(connection, other)
+            if _locked(connection, job_id).state != "queued":
                 return None
-            lease = self._leases.take(connection, name, process_id.this_process())
+            lease = self._leases.take(connection, name, this_process())
             assert lease is not None, "it is free, and locked"
-            _begin(connection, row)
+            _mark_running(connection, job_id)
             if known.kind == TRAINING:
-                new_labels.read(connection, known.project, number)
-            return _Claim(job_of(_row(connection, number)), lease)
+                new_labels.mark_read(connection, known.project, job_id)
+            return _locked(connection, job_id), lease
 
-    def _is_to_be_done(self, connection: Connection, number: int) -> bool:
-        row = _row(connection, number)
-        if row.state == "running":
-            return True  # unless its holder lives, which the lease tells
-        if row.state != "queued" or row.due_at > datetime.now(UTC):
+    def _may_run(self, connection: Connection, job_id: int) -> bool:
+        job = _locked(connection, job_id)
+        if job.state == "running":
+            return True  # if its worker is dead, which the lease shows
+        if job.state != "queued" or job.due_at > datetime.now(UTC):
             return False
-        if row.trigger in ("labels", "schedule") and paused(connection, row.project):
+        if job.trigger in AUTOMATIC and read_schedule(connection, job.project).paused:
             return False
-        return row.kind == TRAINING or not training_waits(connection)
+        return job.kind == TRAINING or not training_waits(connection)
 
-    def _do(self, job: Job, progress: Progress) -> _Ending | None:
-        """Do the work; what is to be written of its end."""
+    def _work(self, job: Job, progress: Progress) -> _Outcome | None:
+        """Do the work. Returns how to record its outcome; None if the lease was lost."""
         try:
-            if kinds.computes(job.kind):
-                resource_limits.of_thread(self._settings)
-            work = kinds.work_of(job.kind)
+            work = kinds.load(job.kind, self._settings)
             result = work(job, self._settings, self._database, progress)
         except LostLeaseError as error:
             _log.warning("Job %d: %s", job.id, error)
@@ -156,50 +149,46 @@ class Runner:
         except GiveWayError as error:
             why = str(error)
             _log.info("Job %d: %s", job.id, why)
-            return lambda connection, row: outcome.set_aside(connection, row, why)
+            return lambda connection, job: outcome.interrupted(connection, job, why)
         except OverdueError as error:
             return self._failure(job, str(error))
         except CancelledError as error:
             why = str(error)
             _log.info("Job %d: %s", job.id, why)
-            return lambda connection, row: outcome.cancelled(connection, row, why)
+            return lambda connection, job: outcome.cancelled(connection, job, why)
         except JobError as error:
             return self._failure(job, str(error))
         except PhraseClickError as error:
-            return self._failure(job, str(error), again=True)
+            return self._failure(job, str(error), retry=True)
         except Exception as error:
             _log.exception("Job %d failed", job.id)
-            return self._failure(job, f"{type(error).__name__}: {error}", again=True)
-        return self._success(job, result)
-
-    @staticmethod
-    def _success(job: Job, result: Mapping[str, Any]) -> _Ending:
+            return self._failure(job, f"{type(error).__name__}: {error}", retry=True)
         _log.info("Job %d is done", job.id)
-        return lambda connection, row: outcome.done(connection, row, result)
+        return lambda connection, job: outcome.done(connection, job, result)
 
-    def _failure(self, job: Job, why: str, *, again: bool = False) -> _Ending:
+    def _failure(self, job: Job, why: str, *, retry: bool = False) -> _Outcome:
         _log.error("Job %d: %s", job.id, why)
-        recent_errors.note(self._database, job.kind, f"Job {job.id}: {why}")
-        if again:
-            return lambda connection, row: outcome.again(connection, row, why, pause=True)
-        return lambda connection, row: outcome.failed(connection, row, why)
+        note_error(self._database, job.kind, f"Job {job.id}: {why}")
+        if retry:
+            return lambda connection, job: outcome.retry(connection, job, why, delay=True)
+        return lambda connection, job: outcome.failed(connection, job, why)
 
-    def _write(self, job: Job, progress: Progress, ending: _Ending) -> None:
-        """Write the end down, however long the database is away; unless the lease was lost."""
-        until = self._clock() + _INSISTS_S
+    def _write(self, job: Job, progress: Progress, ended: _Outcome) -> None:
+        """Record the outcome, waiting for the database if it is down; not if the lease is lost."""
+        until = self._clock() + _WRITE_FOR_S
         while True:
             try:
                 with self._database.write() as connection:
                     progress.held(connection)
                     progress.write(connection)
-                    ending(connection, _row(connection, job.id))
+                    ended(connection, _locked(connection, job.id))
             except LostLeaseError as error:
                 _log.warning("Job %d: %s", job.id, error)
                 return
             except DatabaseError as error:
                 if self._clock() > until:
-                    # Its lease falls silent, and it is done once more.
-                    _log.error("The end of job %d could not be written: %s", job.id, error)
+                    # Its heartbeats have stopped, so it will run again.
+                    _log.error("The outcome of job %d could not be written: %s", job.id, error)
                     return
                 time.sleep(1.0)
             else:
@@ -207,50 +196,38 @@ class Runner:
 
     def _hung(self, job: Job, lease: Lease) -> None:
         why = (
-            f"It was ended: it took longer than {self._settings.longest_job_hours:.3g} hours and "
-            "did not heed that; its worker was started anew."
+            f"Stopped: it took longer than {self._settings.longest_job_hours:.3g} hours and did "
+            "not react; its worker was restarted."
         )
-        ending = self._failure(job, why)
+        ended = self._failure(job, why)
         with self._database.write() as connection:
             if holds(connection, lease):
-                ending(connection, _row(connection, job.id))
+                ended(connection, _locked(connection, job.id))
         self._die()
 
 
-def end_of_the_dead(connection: Connection, row: Row[Any]) -> str:
-    """A job whose worker is gone goes back to the queue, or is given up; its state by then."""
-    where = f" in phase {row.phase}" if row.phase else ""
-    why = f"Its worker ({process_id.short(row.worker)}) died{where}, or was silent for too long."
-    return outcome.again(connection, row, why, pause=False)
+def _running(connection: Connection, kind: str, project: str) -> list[Job]:
+    query = select(Job).where(Job.kind == kind, Job.project == project, Job.state == "running")
+    return [job_of(row) for row in connection.execute(query.with_for_update())]
 
 
-def _running(connection: Connection, kind: str, project: str) -> list[Row[Any]]:
-    query = select(job_tables.jobs).where(
-        job_tables.jobs.c.kind == kind,
-        job_tables.jobs.c.project == project,
-        job_tables.jobs.c.state == "running",
-    )
-    return list(connection.execute(query.with_for_update()))
+def _locked(connection: Connection, job_id: int) -> Job:
+    job = lock_job(connection, job_id)
+    assert job is not None, "jobs are never deleted"
+    return job
 
 
-def _row(connection: Connection, number: int) -> Row[Any]:
-    """A job's row, locked. Jobs are never deleted."""
-    row = job_tables.locked_job(connection, number)
-    assert row is not None
-    return row
-
-
-def _begin(connection: Connection, row: Row[Any]) -> None:
+def _mark_running(connection: Connection, job_id: int) -> None:
     now = datetime.now(UTC)
     values = {
         "state": "running",
-        "attempts": row.attempts + 1,
-        "started_at": func.coalesce(job_tables.jobs.c.started_at, now),
+        "attempts": Job.attempts + 1,
+        "started_at": func.coalesce(Job.started_at, now),
         "heartbeat_at": now,
-        "worker": process_id.this_process()[:254],
+        "worker": this_process()[:254],
         "phase": "",
         "progress": 0.0,
         "message": "",
         "error": "",
     }
-    connection.execute(update(job_tables.jobs).where(job_tables.jobs.c.id == row.id).values(values))
+    connection.execute(update(Job).where(Job.id == job_id).values(**values))

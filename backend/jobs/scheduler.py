@@ -1,8 +1,7 @@
-"""What the clock does with jobs every few seconds: start what is due, and mend what broke.
+"""The scheduler: every few seconds it starts due jobs, enqueues trainings and requeues lost jobs.
 
-All of it rests on rows, so any number of workers may do it, at the same time too. A message that
-was lost is sent again, a job whose worker died goes back to the queue, a clock that jumped makes
-nothing wait for years.
+It works only on rows, so any number of processes may run it at the same time. Lost messages are
+sent again, and jobs of dead workers go back to the queue.
 """
 
 import logging
@@ -13,160 +12,193 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, select, update
 
-from backend.db import job_tables
 from backend.db.engine import Database
-from backend.jobs import outcome, recent_errors, triggers
+from backend.db.locks import lease_name, lock_job, lock_lease
+from backend.db.models.jobs import TRAINING, Job, LeaseRow, Schedule
+from backend.jobs import new_labels, presence
 from backend.jobs.lease import Leases
-from backend.jobs.queue import job_of
-from backend.jobs.records import Job
-from backend.jobs.runner import end_of_the_dead
+from backend.jobs.new_labels import NewLabels
+from backend.jobs.outcome import LONGEST_RETRY_DELAY, worker_died
+from backend.jobs.queue import enqueue, job_of, runnable
+from backend.jobs.schedules import locked_schedule, next_run, read_schedule
 from backend.settings import Settings
 
 _log = logging.getLogger(__name__)
 
-# A message that nobody took yet lies in the broker: it is sent again in case it was lost.
-_RING_AGAIN_S = 60.0
-# New labels are counted at each settling; this is for those whose settling was not seen.
+# A message that no worker took yet may be lost: send it again.
+_RESEND_S = 60.0
+# New labels are counted when a webhook arrives; this catches the ones without a webhook.
 _COUNT_S = 30.0
 
-_NAME = job_tables.jobs.c.kind + ":" + job_tables.jobs.c.project
 
-
-class Clockwork:
-    """The jobs' side of a worker's clock. Thread-safe."""
+class Scheduler:
+    """Starts and requeues jobs. Thread-safe."""
 
     def __init__(
         self,
         settings: Settings,
         database: Database,
         leases: Leases,
-        ring: Callable[[Job], None],
+        send: Callable[[Job], None],
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """ring: have a worker do a job. Whatever it raises is logged; it is rung again later."""
+        """
+        Args:
+            send: send a job to a worker. Errors are logged, and it is sent again later.
+            clock: monotonic seconds.
+        """
         self._settings = settings
         self._database = database
         self._leases = leases
-        self._ring = ring
+        self._send = send
         self._clock = clock
         self._lock = threading.Lock()
-        self._rung: dict[tuple[int, int], float] = {}
+        self._sent: dict[tuple[int, int], float] = {}  # (job, attempts) -> when
         self._counted = float("-inf")
 
     def tick(self, now: datetime | None = None) -> None:
-        """One round."""
+        """Run once; returns at once if another thread is at it."""
         if not self._lock.acquire(blocking=False):
-            return  # one is under way
+            return
         try:
             now = now or datetime.now(UTC)
-            self._bury_the_dead()
-            self._mend_times(now)
-            triggers.by_schedule(self._database, self._settings, now)
+            self._requeue_lost_jobs()
+            self._bound_waits(now)
+            self._run_schedules(now)
             if self._clock() - self._counted >= _COUNT_S:
-                self.labels_came(now)
-            self._ring_due(now)
+                self.labels_changed(now)
+            self._send_due(now)
         finally:
             self._lock.release()
 
-    def labels_came(self, now: datetime | None = None) -> None:
-        """There may be new labels: ask for the trainings that they start."""
+    def labels_changed(self, now: datetime | None = None) -> None:
+        """Enqueue a training for each project with enough new labels."""
         self._counted = self._clock()
+        if not self._settings.learn:
+            return
         now = now or datetime.now(UTC)
-        for job in triggers.by_labels(self._database, self._settings, now):
-            _log.info("Job %d: project %s has new labels", job.id, job.project)
-
-    # -- inside
-
-    def _bury_the_dead(self) -> None:
         with self._database.read() as connection:
-            found = connection.execute(
-                select(job_tables.jobs.c.id, job_tables.leases)
-                .join(job_tables.leases, job_tables.leases.c.name == _NAME)
-                .where(job_tables.jobs.c.state == "running")
-            ).all()
-            dead = [row for row in found if self._leases.free(row)]
-        for each in dead:
-            state = self._bury(each.id, each.name)
-            if state is None:
-                continue
-            _log.warning("Job %d: its worker is gone; it is %s", each.id, state)
-            if state == "failed":
-                why = f"Job {each.id} was given up: its worker died again and again."
-                recent_errors.note(self._database, "worker", why)
+            counts = new_labels.count(connection)
+        for project, labels in counts.items():
+            job = self._after_labels(project, labels.untried, now)
+            if job is not None:
+                _log.info("Job %d: project %s has new labels", job.id, project)
 
-    def _bury(self, number: int, lease: str) -> str | None:
+    # -- lost jobs and clocks
+
+    def _requeue_lost_jobs(self) -> None:
+        same = LeaseRow.name == Job.kind + ":" + Job.project
+        query = select(Job.id, *LeaseRow.__table__.columns).join(LeaseRow, same)
+        with self._database.read() as connection:
+            running = connection.execute(query.where(Job.state == "running")).mappings().all()
+        for values in running:
+            job_id, lease = values["id"], LeaseRow(**{k: v for k, v in values.items() if k != "id"})
+            if self._leases.free(lease) and (state := self._requeue(job_id, lease.name)):
+                _log.warning("Job %d: its worker died; it is %s", job_id, state)
+                if state == "failed":
+                    why = f"Job {job_id} failed: its worker died several times."
+                    presence.note_error(self._database, "worker", why)
+
+    def _requeue(self, job_id: int, name: str) -> str | None:
         with self._database.write() as connection:
-            held = job_tables.lock(connection, lease)
-            row = job_tables.locked_job(connection, number)
-            if row is None or row.state != "running" or not self._leases.free(held):
+            lease = lock_lease(connection, name)
+            job = lock_job(connection, job_id)
+            if job is None or job.state != "running" or not self._leases.free(lease):
                 return None
-            return end_of_the_dead(connection, row)
+            return worker_died(connection, job)
 
-    def _mend_times(self, now: datetime) -> None:
-        """Where the clock went back, what waits would wait as much longer."""
+    def _bound_waits(self, now: datetime) -> None:
+        """Start jobs whose wait is longer than any real one: the wall clock was set back."""
+        longest = max(LONGEST_RETRY_DELAY, timedelta(seconds=self._settings.learn_debounce_s))
+        late = (Job.state == "queued") & (Job.due_at > now + longest)
         with self._database.read() as connection:
-            query = select(job_tables.jobs).where(
-                job_tables.jobs.c.state == "queued", job_tables.jobs.c.due_at > now
-            )
-            late = [job for row in connection.execute(query) if self._late(job := job_of(row), now)]
-        for job in late:
+            if connection.execute(select(Job.id).where(late).limit(1)).first() is None:
+                return
+        with self._database.write() as connection:
+            connection.execute(update(Job).where(late).values(due_at=now))
+
+    # -- what starts a training
+
+    def _run_schedules(self, now: datetime) -> None:
+        with self._database.read() as connection:
+            query = select(Schedule.project).where(Schedule.cron != "")
+            projects = list(connection.execute(query).scalars())
+        for project in projects:
             with self._database.write() as connection:
-                here = (job_tables.jobs.c.id == job.id) & (job_tables.jobs.c.due_at == job.due_at)
-                due_at = now + self._wait(job)
-                connection.execute(update(job_tables.jobs).where(here).values(due_at=due_at))
+                self._run_schedule(connection, project, now)
 
-    def _late(self, job: Job, now: datetime) -> bool:
-        if job.attempts == 0 and job.trigger != "labels":
-            return now < job.created_at <= job.due_at
-        return job.due_at > now + self._wait(job)
+    def _run_schedule(self, connection: Connection, project: str, now: datetime) -> None:
+        lock_lease(connection, lease_name(TRAINING, project))
+        schedule = locked_schedule(connection, project)
+        if not schedule.cron:
+            return
+        here = update(Schedule).where(Schedule.project == project)
+        if schedule.due_at is None or schedule.due_at > now:
+            due_at = next_run(schedule.cron, now, schedule.due_at)
+            if due_at != schedule.due_at:
+                connection.execute(here.values(due_at=due_at))
+            return
+        connection.execute(here.values(due_at=next_run(schedule.cron, now), ran_at=now))
+        if schedule.paused or not self._settings.learn:
+            return
+        if new_labels.count(connection, project).get(project, NewLabels()).new:
+            enqueue(connection, project, TRAINING, trigger="schedule", by=schedule.cron, now=now)
+        else:
+            _log.info("Project %s: its schedule is due, but it has no new labels.", project)
 
-    def _wait(self, job: Job) -> timedelta:
-        """The longest that it can have to wait from any moment on."""
-        if job.attempts:
-            return outcome.LONGEST_PAUSE
-        if job.trigger == "labels":
-            return timedelta(seconds=self._settings.learn_debounce_s)
-        return job.due_at - job.created_at
-
-    def _ring_due(self, now: datetime) -> None:
+    def _after_labels(self, project: str, untried: int, now: datetime) -> Job | None:
         with self._database.read() as connection:
-            due = _due(connection, now)
-        present = self._clock()
-        fresh = {}
-        for job in due:
-            mark = (job.id, job.attempts)
-            rung = self._rung.get(mark)
-            if rung is None or present - rung >= _RING_AGAIN_S:
-                try:
-                    self._ring(job)
-                except Exception as error:  # whatever the broker's client raises
-                    _log.warning("Job %d could not be rung for: %s", job.id, error)
-                    continue
-                rung = present
-            fresh[mark] = rung
-        self._rung = fresh
+            schedule = read_schedule(connection, project)
+        enough = schedule.after_labels or self._settings.learn_after_labels
+        if schedule.paused or untried < enough:
+            return None
+        with self._database.write() as connection:
+            lock_lease(connection, lease_name(TRAINING, project))
+            waiting = connection.execute(
+                select(Job.trigger, Job.request).where(
+                    Job.project == project, Job.kind == TRAINING, Job.state == "queued"
+                )
+            ).first()
+            if waiting is None:
+                # Count again under the lock: a training may just have started and read them.
+                untried = new_labels.count(connection, project).get(project, NewLabels()).untried
+                if untried < enough:
+                    return None
+            elif waiting.trigger != "labels" or waiting.request.get("labels", 0) >= untried:
+                return None  # a training waits, and no label is newer than its last delay
+            return enqueue(
+                connection,
+                project,
+                TRAINING,
+                trigger="labels",
+                due_at=now + timedelta(seconds=self._settings.learn_debounce_s),
+                request={"labels": untried},
+                now=now,
+            )
 
+    # -- messages
 
-def _due(connection: Connection, now: datetime) -> list[Job]:
-    """Trainings first, then the oldest. Those of a project that pauses wait with it; those behind
-    another one of their kind are rung for once that has ended."""
-    other = job_tables.jobs.alias()
-    behind = select(other.c.id).where(
-        other.c.project == job_tables.jobs.c.project,
-        other.c.kind == job_tables.jobs.c.kind,
-        other.c.state == "running",
-    )
-    pauses = select(job_tables.plans.c.project).where(job_tables.plans.c.paused.is_(True))
-    by_itself = job_tables.jobs.c.trigger.in_(("labels", "schedule"))
-    query = (
-        select(job_tables.jobs)
-        .where(
-            job_tables.jobs.c.state == "queued",
-            job_tables.jobs.c.due_at <= now,
-            ~behind.exists(),
-            ~(by_itself & job_tables.jobs.c.project.in_(pauses)),
+    def _send_due(self, now: datetime) -> None:
+        """Send due jobs to workers: trainings first, then the oldest."""
+        query = (
+            select(Job)
+            .where(Job.due_at <= now, runnable())
+            .order_by((Job.kind != TRAINING), Job.id)
         )
-        .order_by((job_tables.jobs.c.kind != "training"), job_tables.jobs.c.id)
-    )
-    return [job_of(row) for row in connection.execute(query)]
+        with self._database.read() as connection:
+            due = [job_of(row) for row in connection.execute(query)]
+        present = self._clock()
+        sent = {}
+        for job in due:
+            key = (job.id, job.attempts)
+            last = self._sent.get(key)
+            if last is None or present - last >= _RESEND_S:
+                try:
+                    self._send(job)
+                except Exception as error:  # any error of the broker's client
+                    _log.warning("Job %d could not be sent: %s", job.id, error)
+                    continue
+                last = present
+            sent[key] = last
+        self._sent = sent

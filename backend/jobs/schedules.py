@@ -1,42 +1,44 @@
-"""How projects learn: after how many labels, on which days, or not by themselves at all."""
+"""When each project trains: after how many new labels, on which schedule, or only by hand.
 
+A schedule is a cron expression and one time in the database, its next run. If the wall clock jumps,
+at most one run is early or late (``next_run``).
+"""
+
+import re
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, select, update
+from croniter import CroniterError, croniter
+from sqlalchemy import Connection, select, update
 
-from backend.db import job_tables
 from backend.db.engine import Database, insert_of
+from backend.db.models.jobs import Schedule
 from backend.errors import JobError
-from backend.jobs.cron import check, next_time
-from backend.jobs.records import Plan
 
 
 class _Unchanged:
-    """Where None says something."""
+    """A default where None has a meaning."""
 
 
 UNCHANGED: Final = _Unchanged()
 
 
-class Plans:
-    """The table of how projects learn. Thread-safe; processes share the database."""
+class Schedules:
+    """The table of schedules. Thread-safe; processes share the database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def get(self, project: str) -> Plan:
-        """Of a project, by its key; as the settings say where nobody said anything."""
+    def get(self, project: str) -> Schedule:
+        """The schedule of a project key; the default if it was never changed."""
         with self._database.read() as connection:
-            return plan(connection, project)
+            return read_schedule(connection, project)
 
-    def all(self) -> list[Plan]:
-        """Of every project about which somebody said something."""
+    def all(self) -> list[Schedule]:
+        """The schedules that were ever changed."""
         with self._database.read() as connection:
-            found = connection.execute(
-                select(job_tables.plans).order_by(job_tables.plans.c.project)
-            )
-            return [plan_of(row) for row in found]
+            rows = connection.execute(select(Schedule).order_by(Schedule.project))
+            return [Schedule(**row) for row in rows.mappings()]
 
     def change(
         self,
@@ -47,50 +49,76 @@ class Plans:
         after_labels: int | _Unchanged | None = UNCHANGED,
         cron: str | None = None,
         now: datetime | None = None,
-    ) -> Plan:
-        """Change what is named. after_labels None: as the settings say. cron: five fields, in UTC;
-        '' for no schedule. Raises JobError for a cron that cannot be read."""
+    ) -> Schedule:
+        """Change what is given.
+
+        Args:
+            by: who changes it.
+            after_labels: new labels that start a training; None: the number in the settings.
+            cron: five fields, UTC; '' for no schedule.
+
+        Raises JobError for an invalid cron expression or number.
+        """
         now = now or datetime.now(UTC)
-        told: dict[str, Any] = {"changed_by": by[:254], "changed_at": now}
+        changes: dict[str, Any] = {"changed_by": by[:254], "changed_at": now}
         if paused is not None:
-            told["paused"] = paused
+            changes["paused"] = paused
         if not isinstance(after_labels, _Unchanged):
             if after_labels is not None and after_labels < 1:
-                raise JobError("A training needs at least one new label to start after.")
-            told["after_labels"] = after_labels
+                raise JobError("A training needs at least one new label.")
+            changes["after_labels"] = after_labels
         if cron is not None:
             cron = " ".join(cron.split())
             if cron:
-                check(cron)
-            told |= {"cron": cron, "due_at": next_time(cron, now) if cron else None}
+                check_cron(cron)
+            changes |= {"cron": cron, "due_at": next_run(cron, now) if cron else None}
         with self._database.write() as connection:
-            locked(connection, project)
-            here = job_tables.plans.c.project == project
-            connection.execute(update(job_tables.plans).where(here).values(told))
-            return plan(connection, project)
+            locked_schedule(connection, project)
+            here = Schedule.project == project
+            connection.execute(update(Schedule).where(here).values(**changes))
+            return read_schedule(connection, project)
 
 
-def plan(connection: Connection, project: str) -> Plan:
-    """How a project learns."""
-    row = connection.execute(
-        select(job_tables.plans).where(job_tables.plans.c.project == project)
-    ).first()
-    return Plan(project) if row is None else plan_of(row)
+def read_schedule(connection: Connection, project: str) -> Schedule:
+    """The schedule of a project key; the default if it was never changed."""
+    row = connection.execute(select(Schedule).where(Schedule.project == project)).first()
+    return Schedule(project=project) if row is None else Schedule(**row._mapping)
 
 
-def locked(connection: Connection, project: str) -> Plan:
-    """Nobody else changes it until this transaction ends; made where it is missing."""
-    query = select(job_tables.plans).where(job_tables.plans.c.project == project).with_for_update()
+def locked_schedule(connection: Connection, project: str) -> Schedule:
+    """A schedule that no other transaction changes until this one ends; created if missing."""
+    query = select(Schedule).where(Schedule.project == project).with_for_update()
     row = connection.execute(query).first()
     if row is None:
-        values = {"project": project, "paused": False, "cron": "", "changed_by": ""}
-        connection.execute(
-            insert_of(connection, job_tables.plans).values(**values).on_conflict_do_nothing()
-        )
+        statement = insert_of(connection, Schedule).values(project=project)
+        connection.execute(statement.on_conflict_do_nothing())
         row = connection.execute(query).one()
-    return plan_of(row)
+    return Schedule(**row._mapping)
 
 
-def plan_of(row: Row[Any]) -> Plan:
-    """A row as a record."""
-    return Plan(**row._mapping)
+def check_cron(cron: str) -> None:
+    """Raise JobError unless it is a cron expression with a future run."""
+    try:
+        if len(cron.split(" ")) != 5 or len(cron) > 100:
+            raise ValueError("five fields, at most 100 characters")
+        if re.search(r"(?<![a-z])[hr](?![a-z])", cron, re.IGNORECASE):
+            raise ValueError("no random fields")  # croniter's H and R
+        next_run(cron, datetime.fromisoformat("2026-01-01T00:00:00Z"))
+    except (CroniterError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise JobError(
+            f"Cannot read the schedule {cron!r} ({error}). Write minute, hour, day, month and day "
+            "of the week, for example '0 3 * * *' for every night at 3 (UTC)."
+        ) from None
+
+
+def next_run(cron: str, now: datetime, planned: datetime | None = None) -> datetime:
+    """The next run (UTC): as planned, but no later than the second time from now.
+
+    If the wall clock was set forward, a planned run may be far in the future; this bound brings it
+    back. It is the second time and not the first, so that setting the clock back over a run does
+    not repeat it. So a jump of the clock makes at most one run early or late.
+    """
+    times = croniter(cron, now)
+    first: datetime = times.get_next(datetime)
+    second: datetime = times.get_next(datetime)
+    return first if planned is None else min(planned, second)

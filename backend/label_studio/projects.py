@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from sqlalchemy import select, update
 
 from backend.db.engine import Database, insert_of
-from backend.db.models.core import ProjectRow
-from backend.errors import LabelStudioError
+from backend.db.models import ProjectRow, SampledProjectRow
+from backend.errors import JobError, LabelStudioError
 from backend.label_studio.client import LabelStudio
 from backend.label_studio.credentials import load_credentials
 from backend.label_studio.payloads import Project, SetupRequest
@@ -130,3 +130,22 @@ class LabelStudioHosts:
             if who not in self._clients:
                 self._clients[who] = LabelStudio(who[0], who[1], also_at=who[2])
             return self._clients[who]
+
+
+def project_key(database: Database, written: str | int) -> str:
+    """The key of a project that connected or sent labels, from its number or the key itself.
+
+    Raises JobError for an unknown project, or a number that several projects have.
+    """
+    project = Project.read(written)
+    with database.read() as connection:
+        known: set[str] = {
+            *connection.execute(select(ProjectRow.key)).scalars(),
+            *connection.execute(select(SampledProjectRow.key)).scalars(),
+        }
+    found = sorted(filter(project.may_be, known))
+    if not found:
+        raise JobError(f"Project {written} has neither connected to this backend nor sent labels.")
+    if len(found) > 1:
+        raise JobError(f"Several projects have the number {written}: choose {' or '.join(found)}.")
+    return found[0]

@@ -19,9 +19,9 @@ from typing import Any
 from sqlalchemy import Connection
 
 from backend.db.engine import Database
+from backend.db.models.jobs import Job
 from backend.errors import JobError, StorageError, VersionError
 from backend.jobs.progress import Progress
-from backend.jobs.records import Job
 from backend.label_studio.payloads import Project
 from backend.learning import gate_pictures
 from backend.learning.outage import away

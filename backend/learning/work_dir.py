@@ -16,9 +16,8 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from backend.db import job_tables
 from backend.db.engine import Database
-from backend.jobs.records import ENDS
+from backend.db.models.jobs import ENDS, Job
 
 _log = logging.getLogger(__name__)
 
@@ -58,9 +57,7 @@ def sweep(data: Path, database: Database) -> int:
     if not found:
         return 0
     with database.read() as connection:
-        query = select(job_tables.jobs.c.id, job_tables.jobs.c.state).where(
-            job_tables.jobs.c.id.in_(list(found))
-        )
+        query = select(Job.id, Job.state).where(Job.id.in_(list(found)))
         states = {row.id: row.state for row in connection.execute(query)}
     swept = 0
     for number, folders in found.items():

@@ -13,8 +13,7 @@ from backend.db import sample_tables as sampled
 from backend.db.models.core import Delivery
 from backend.db.models.registry import AnnouncementRow
 from backend.errors import StorageError
-from backend.jobs.presence import processes
-from backend.jobs.recent_errors import recent
+from backend.jobs.presence import processes, recent_errors
 from backend.label_studio.payloads import number_of
 from backend.reports.wording import counted
 from backend.web.board import Board, Dashboard, router
@@ -147,7 +146,7 @@ def _jobs(board: Dashboard) -> list[tuple[str, dict[str, int]]]:
 def _failures(board: Dashboard) -> list[Failure]:
     """The newest sentences; one that was said again and again stands once."""
     found: dict[tuple[str, str], Failure] = {}
-    for it in recent(board.database, _LOOKED_AT):
+    for it in recent_errors(board.database, _LOOKED_AT):
         before = found.get((it.where, it.sentence))
         at, times = (before.at, before.times + 1) if before else (it.at, 1)
         found[it.where, it.sentence] = Failure(it.sentence, it.where, at, times)

@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from backend.jobs import process_id
+from backend.jobs.lease import short_process_id
 from backend.reports import wording
 from backend.settings import Settings
 from backend.web import charts
@@ -84,7 +84,7 @@ class Renderer:
             "size": size,
             "segment": segment,
             "short": short,
-            "holder": process_id.short,
+            "holder": short_process_id,
         }
 
     def compile(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from fastapi import Request, Response
 
-from backend.jobs.records import REPLAY, Job
+from backend.db.models.jobs import REPLAY, Job
 from backend.reports.records import Interval
 from backend.web import charts
 from backend.web.board import GENUINE, Board, router
@@ -64,7 +64,7 @@ class Replays:
 def start(request: Request, board: Board, project: str) -> Response:
     """Hold the champion against what it took the place of, on the objects that were labeled."""
     key = board.reports.key(project)
-    asked = board.jobs.ask(key, REPLAY, trigger="hand", by=board.render.who)
+    asked = board.jobs.enqueue(key, REPLAY, trigger="hand", by=board.render.who)
     board.service.job_asked()
     said = f"Replay {asked.id} of project {key.partition('.')[0]} is asked for."
     return board.render.sent_on(request, f"/training/{asked.id}", said)

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 from fastapi import Form, Request, Response
 from fastapi.responses import JSONResponse
 
+from backend.db.models.jobs import REPLAY, SCORING, TRAINING, Job, LogLine
 from backend.errors import JobError
-from backend.jobs.records import REPLAY, SCORING, TRAINING, Job, LogLine
-from backend.jobs.schedules import Plans
+from backend.jobs.schedules import Schedules
 from backend.web import charts
 from backend.web.board import GENUINE, Board, router
 from backend.web.rendering import HEADERS, asked_of, number_in
@@ -116,7 +116,7 @@ def live(request: Request, board: Board, job: int, after: int = 0) -> Response:
 def start(request: Request, board: Board, project: Annotated[str, Form()] = "") -> Response:
     """Train now, whatever is new."""
     key = board.reports.key(project)
-    asked = board.jobs.ask(key, TRAINING, trigger="hand", by=board.render.who)
+    asked = board.jobs.enqueue(key, TRAINING, trigger="hand", by=board.render.who)
     board.service.job_asked()
     said = f"Training {asked.id} of project {key.partition('.')[0]} is asked for."
     return board.render.sent_on(request, f"/training/{asked.id}", said)
@@ -135,7 +135,7 @@ def plan(
     key = board.reports.key(project)
     back = f"/training?project={key}"
     try:
-        Plans(board.database).change(
+        Schedules(board.database).change(
             key,
             board.render.who,
             paused=bool(paused),

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 
 from sqlalchemy import func, select
 
-from backend.db import job_tables
 from backend.db.engine import Database
+from backend.db.models.jobs import TRAINING, Job, Schedule
 from backend.jobs import new_labels
 from backend.jobs.new_labels import NewLabels
 from backend.jobs.queue import job_of
-from backend.jobs.records import TRAINING, Job, Plan
-from backend.jobs.schedules import Plans
+from backend.jobs.schedules import Schedules
 from backend.settings import Settings
 
 
@@ -19,7 +18,7 @@ from backend.settings import Settings
 class Standing:
     """One project. ``after``: so many new labels start a training; None: none do."""
 
-    plan: Plan
+    plan: Schedule
     labels: NewLabels
     after: int | None
     training: Job | None  # the newest
@@ -40,28 +39,22 @@ def standings(
     database: Database, settings: Settings, projects: Sequence[str]
 ) -> dict[str, Standing]:
     """Of these projects, by their keys."""
-    plans = {it.project: it for it in Plans(database).all()}
-    newest = select(job_tables.jobs.c.project, func.max(job_tables.jobs.c.id).label("id"))
-    any_kind = newest.group_by(job_tables.jobs.c.project).subquery()
-    trained = (
-        newest.where(job_tables.jobs.c.kind == TRAINING)
-        .group_by(job_tables.jobs.c.project)
-        .subquery()
-    )
+    plans = {it.project: it for it in Schedules(database).all()}
+    newest = select(Job.project, func.max(Job.id).label("id")).group_by(Job.project)
+    any_kind = newest.subquery()
+    trained = newest.where(Job.kind == TRAINING).subquery()
     with database.read() as connection:
         new = new_labels.count(connection)
         last, training = (
             {
                 row.project: job_of(row)
-                for row in connection.execute(
-                    select(job_tables.jobs).where(job_tables.jobs.c.id.in_(select(each.c.id)))
-                )
+                for row in connection.execute(select(Job).where(Job.id.in_(select(each.c.id))))
             }
             for each in (any_kind, trained)
         )
     found = {}
     for key in projects:
-        plan = plans.get(key, Plan(key))
+        plan = plans.get(key, Schedule(project=key))
         starts = settings.learn and not plan.paused
         found[key] = Standing(
             plan,

@@ -23,7 +23,7 @@ from backend.worker import broker
 from backend.worker.broker import SUPPORT_QUEUE, TRAINING_QUEUE
 
 if TYPE_CHECKING:
-    from backend.jobs.records import Job
+    from backend.db.models.jobs import Job
     from backend.jobs.runner import Runner
     from backend.worker.tasks import Upkeep
 
@@ -170,9 +170,9 @@ def run_worker(settings: Settings, queue: QueueName = "support") -> None:
     """Work until told to end: what waits in the database first, then what the bell announces."""
     settings.data.mkdir(parents=True, exist_ok=True)
     if queue == "training":
-        from backend.jobs import resource_limits
+        from backend.jobs import kinds
 
-        resource_limits.before_torch(settings)
+        kinds.limit_process(settings)
     station = Station()
     app = build(settings, station)
     _quiet()

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from backend.db.engine import Database
+from backend.db.models.jobs import SCORING, TRAINING, Job, Trigger
 from backend.errors import LabelConfigError
 from backend.images.loader import Pictures
 from backend.interaction.policy import Policy
 from backend.interaction.store import InteractionMemory
 from backend.jobs.lease import Leases
 from backend.jobs.queue import Jobs
-from backend.jobs.records import SCORING, TRAINING, Job, Trigger
-from backend.jobs.scheduler import Clockwork
+from backend.jobs.scheduler import Scheduler
 from backend.label_studio.annotations import LabelChange, read_label_change
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.payloads import WebhookRequest, parse_json, parse_webhook
@@ -57,18 +57,18 @@ class Upkeep:
         self._announcer = Announcer(self._registry, hosts, settings, told=self._score_anew)
         self._reconciliation = Reconciliation(self._database, hosts, self._config)
         self._sight = Sight(self._database, Pictures(settings, hosts))
-        self._clockwork = Clockwork(settings, self._database, Leases(settings.lease_s), ring)
+        self._scheduler = Scheduler(settings, self._database, Leases(settings.lease_s), ring)
 
     def settle(self) -> int:
         """Take in every delivery that waits; how many there were."""
         settled = self._deliveries.settle(self._take_in)
         if settled:
-            self._clockwork.labels_came()
+            self._scheduler.labels_changed()
         return settled
 
     def tick(self) -> None:
         """Start the jobs that are due, and mend those that broke off."""
-        self._clockwork.tick()
+        self._scheduler.tick()
 
     def reconcile(self) -> None:
         """Ask Label Studio for all accepted annotations of every project."""
@@ -82,7 +82,7 @@ class Upkeep:
         looked = self._sight.look(_LOOK_S)
         if looked:
             # Only now does a label count whose picture had not been seen.
-            self._clockwork.labels_came()
+            self._scheduler.labels_changed()
         return looked
 
     def draw(self) -> int:
@@ -142,13 +142,13 @@ class Upkeep:
 
     def _score(self, project: str, trigger: Trigger, due_at: datetime) -> None:
         if self._settings.acquisition != "off":
-            self._jobs.ask(project, SCORING, trigger=trigger, due_at=due_at)
+            self._jobs.enqueue(project, SCORING, trigger=trigger, due_at=due_at)
 
     def _train(self, project: str, delivery: int) -> None:
         """Somebody pressed the button in Label Studio. A delivery that is settled twice is one."""
         known = self._jobs.listed(project, TRAINING, limit=20)
         if all(job.request.get("delivery") != delivery for job in known):
-            self._jobs.ask(
+            self._jobs.enqueue(
                 project,
                 TRAINING,
                 trigger="label_studio",

@@ -1,7 +1,7 @@
 """All tables as mapped classes, by subject. Import them from here.
 
-Other packages pass ``Version`` and ``Promotion`` around as records; the classes whose names end in
-``Row`` appear in statements only. ``select(EventRow)`` works on ``Database.read()`` and
+Other packages pass classes such as ``Version`` and ``Job`` around as records; those whose names end
+in ``Row`` appear in statements only. ``select(EventRow)`` works on ``Database.read()`` and
 ``Database.write()``, where it gives rows with the columns as attributes, and in a
 ``Database.session()``, where it gives objects.
 """
@@ -19,13 +19,13 @@ from backend.db.models.interaction import (
 )
 from backend.db.models.jobs import (
     Delivery,
-    ErrorRow,
-    JobLogRow,
-    JobRow,
-    LearnedLabelRow,
-    LearningRow,
+    Job,
+    LearnedLabel,
     LeaseRow,
-    ProcessRow,
+    LogLine,
+    Process,
+    RecentError,
+    Schedule,
     ScoreRow,
 )
 from backend.db.models.registry import AnnouncementRow, GatePictureRow, Promotion, Version
@@ -48,21 +48,21 @@ __all__ = [
     "AnswerRow",
     "Base",
     "Delivery",
-    "ErrorRow",
     "EventKind",
     "EventRow",
     "GatePictureRow",
-    "JobLogRow",
-    "JobRow",
-    "LearnedLabelRow",
-    "LearningRow",
+    "Job",
+    "LearnedLabel",
     "LeaseRow",
-    "ProcessRow",
+    "LogLine",
+    "Process",
     "ProjectRow",
     "Promotion",
+    "RecentError",
     "RegionCostRow",
     "SampleRow",
     "SampledProjectRow",
+    "Schedule",
     "ScoreRow",
     "ServedMaskRow",
     "TargetRow",

@@ -1,21 +1,23 @@
-"""Jobs with their logs and leases, how projects learn, scores of tasks; webhook deliveries,
-processes and errors.
+"""Jobs with their logs and leases, schedules, scores of tasks; webhook deliveries, processes and
+errors.
 
-A Celery message carries a job's number; everything else is here.
+A Celery message carries a job's number; everything else is here. The classes that are dataclasses
+are also the records that other packages pass around, made from rows: ``Job(**row._mapping)``. To
+change a row, write an UPDATE.
 """
 
-from datetime import datetime
-from typing import Any
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
 
-from sqlalchemy import Index, String
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import JSON, Index, String
+from sqlalchemy.orm import Mapped, MappedAsDataclass, mapped_column
 
 from backend.db.models.base import (
     AutoId,
     Base,
     BigInt,
     LabelStudioId,
-    OptionalJson,
     ProjectId,
     ProjectKey,
     Str16,
@@ -24,8 +26,19 @@ from backend.db.models.base import (
     Str254,
 )
 
+# queued: waits for its time or for a worker. The last three are final: the row never changes again.
+State = Literal["queued", "running", "done", "failed", "cancelled"]
+ENDS: tuple[State, ...] = ("done", "failed", "cancelled")
 
-class JobRow(Base):
+TRAINING, SCORING, REPLAY = "training", "scoring", "replay"
+
+# label_studio: the "Start training" button. promotion: a new champion re-scores the tasks.
+Trigger = Literal["labels", "label_studio", "schedule", "hand", "promotion"]
+# These wait while a project is paused; the others were asked for by a person or a promotion.
+AUTOMATIC: tuple[Trigger, ...] = ("labels", "schedule")
+
+
+class Job(MappedAsDataclass, Base, kw_only=True):
     """One piece of work: who requested it, its progress, its result. Never deleted."""
 
     __tablename__ = "jobs"
@@ -33,12 +46,12 @@ class JobRow(Base):
     id: Mapped[AutoId]
     project: Mapped[ProjectKey] = mapped_column(index=True)
     kind: Mapped[Str16]  # training, scoring, replay
-    state: Mapped[Str16] = mapped_column(index=True)  # queued, running, done, failed, …
-    trigger: Mapped[Str16]  # labels, label_studio, schedule, hand, …
+    state: Mapped[State] = mapped_column(String(16), index=True)
+    trigger: Mapped[Trigger] = mapped_column(String(16))
     asked_by: Mapped[Str254] = mapped_column(default="")
-    request: Mapped[dict[str, Any]]  # options of this kind of job
+    request: Mapped[Mapping[str, Any]] = mapped_column(JSON)  # options of this kind of job
     created_at: Mapped[datetime]
-    due_at: Mapped[datetime] = mapped_column(index=True)  # not before
+    due_at: Mapped[datetime] = mapped_column(index=True)  # starts no earlier
     started_at: Mapped[datetime | None]  # its first attempt
     ended_at: Mapped[datetime | None]
     attempts: Mapped[int] = mapped_column(default=0)
@@ -49,14 +62,19 @@ class JobRow(Base):
     worker: Mapped[Str254] = mapped_column(default="")
     cancel_asked_at: Mapped[datetime | None]
     cancel_asked_by: Mapped[Str254] = mapped_column(default="")
-    result: Mapped[OptionalJson]
+    result: Mapped[Mapping[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     error: Mapped[str] = mapped_column(default="")
 
     __table_args__ = ({"sqlite_autoincrement": True},)
 
+    @property
+    def ended(self) -> bool:
+        """Whether the job is final."""
+        return self.state in ENDS
 
-class JobLogRow(Base):
-    """A line of a job's log: text for people, or a point of its curves."""
+
+class LogLine(MappedAsDataclass, Base, kw_only=True):
+    """A line of a job's log: text for people, or a point of its curves (``figures``)."""
 
     __tablename__ = "job_log"
 
@@ -66,39 +84,39 @@ class JobLogRow(Base):
     attempt: Mapped[int] = mapped_column(default=1)
     level: Mapped[str] = mapped_column(String(8), default="info")  # info, warning, error
     line: Mapped[str] = mapped_column(default="")
-    figures: Mapped[OptionalJson]  # step, loss, …
+    figures: Mapped[Mapping[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
     __table_args__ = (Index(None, "job_id", "id"), {"sqlite_autoincrement": True})
 
 
-class LeaseRow(Base):
-    """Who holds a lock that outlasts a transaction, such as the right to run a project's job."""
+class LeaseRow(MappedAsDataclass, Base, kw_only=True):
+    """Which process may do work that must not run twice at once (``backend.jobs.lease``)."""
 
     __tablename__ = "leases"
 
     name: Mapped[str] = mapped_column(String(80), primary_key=True)  # training:6.1795384361
-    holder: Mapped[Str254] = mapped_column(default="")  # '': free
+    holder: Mapped[Str254] = mapped_column(default="")  # process id; '': free
     token: Mapped[BigInt] = mapped_column(default=0)  # fencing token: counts holders
     beat: Mapped[BigInt] = mapped_column(default=0)  # counts heartbeats
 
 
-class LearningRow(Base):
-    """How a project learns where that differs from the settings, and when its schedule is due."""
+class Schedule(MappedAsDataclass, Base, kw_only=True):
+    """When a project trains. Projects without a row follow the settings."""
 
     __tablename__ = "learning"
 
     project: Mapped[ProjectId]
     paused: Mapped[bool] = mapped_column(default=False)
-    after_labels: Mapped[int | None]  # None: as in the settings
-    cron: Mapped[str] = mapped_column(String(100), default="")  # '': no schedule
-    due_at: Mapped[datetime | None]  # next by the schedule
-    ran_at: Mapped[datetime | None]  # last by the schedule
+    after_labels: Mapped[int | None] = mapped_column(default=None)  # None: as in the settings
+    cron: Mapped[str] = mapped_column(String(100), default="")  # five fields, UTC; '': none
+    due_at: Mapped[datetime | None] = mapped_column(default=None)  # next run
+    ran_at: Mapped[datetime | None] = mapped_column(default=None)  # last run
     changed_by: Mapped[Str254] = mapped_column(default="")
-    changed_at: Mapped[datetime | None]
+    changed_at: Mapped[datetime | None] = mapped_column(default=None)
 
 
-class LearnedLabelRow(Base):
-    """A label that a training has used, in the version it used; any other label is new."""
+class LearnedLabel(Base):
+    """The version of a label that a training last read. Labels without a row are new."""
 
     __tablename__ = "learned_labels"
 
@@ -142,8 +160,8 @@ class Delivery(Base):
     error: Mapped[str | None]
 
 
-class ErrorRow(Base):
-    """A recent failure, for the admin's dashboard."""
+class RecentError(MappedAsDataclass, Base, kw_only=True):
+    """A recent error, for the admin's dashboard."""
 
     __tablename__ = "recent_errors"
 
@@ -155,13 +173,17 @@ class ErrorRow(Base):
     __table_args__ = ({"sqlite_autoincrement": True},)
 
 
-class ProcessRow(Base):
+class Process(MappedAsDataclass, Base, kw_only=True):
     """A server, worker or scheduler of this backend, as it last reported itself."""
 
     __tablename__ = "processes"
 
     name: Mapped[Str254] = mapped_column(primary_key=True)  # host:pid:kind
-    kind: Mapped[Str16]
+    kind: Mapped[Str16]  # server, worker, training, scheduler
     started_at: Mapped[datetime]
     seen_at: Mapped[datetime]
     about: Mapped[dict[str, Any]]  # version, cache, queue, …
+
+    def lives(self, now: datetime | None = None) -> bool:
+        """Whether it reported lately; it does so every ten seconds."""
+        return (now or datetime.now(UTC)) - self.seen_at < timedelta(seconds=35)

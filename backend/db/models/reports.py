@@ -18,8 +18,6 @@ from backend.db.models.base import (
 
 # Old import names, until every package imports from ``backend.db.models``.
 from backend.db.models.interaction import ServedMaskRow as ServedMaskRow
-from backend.db.models.jobs import ErrorRow as ErrorRow
-from backend.db.models.jobs import ProcessRow as ProcessRow
 
 
 class RegionCostRow(Base):

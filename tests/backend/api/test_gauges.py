@@ -7,8 +7,8 @@ from sqlalchemy import insert, update
 from backend.api.gauges import read_gauges
 from backend.db.engine import Database
 from backend.db.models.core import Delivery
+from backend.db.models.jobs import Process
 from backend.db.models.registry import PromotionRow
-from backend.db.models.reports import ProcessRow
 from backend.jobs.queue import Jobs
 from backend.label_studio.payloads import parse_setup
 from backend.label_studio.projects import Projects
@@ -41,9 +41,9 @@ def test_deliveries_wait_or_were_given_up(database: Database) -> None:
 
 def test_jobs_are_counted_by_kind_and_state(database: Database) -> None:
     jobs = Jobs(database)
-    jobs.ask(KEY, "training", trigger="hand")
-    jobs.ask("7.1", "training", trigger="hand")
-    jobs.cancel(jobs.ask(KEY, "scoring", trigger="hand").id, "ann")
+    jobs.enqueue(KEY, "training", trigger="hand")
+    jobs.enqueue("7.1", "training", trigger="hand")
+    jobs.cancel(jobs.enqueue(KEY, "scoring", trigger="hand").id, "ann")
 
     found = read_gauges(database).jobs
 
@@ -59,7 +59,7 @@ def test_only_processes_that_spoke_lately_live(database: Database) -> None:
         for name, seconds in spoke.items():
             values = {"kind": name.split(":")[2], "started_at": now, "about": {}}
             seen_at = now - timedelta(seconds=seconds)
-            connection.execute(insert(ProcessRow).values(name=name, seen_at=seen_at, **values))
+            connection.execute(insert(Process).values(name=name, seen_at=seen_at, **values))
 
     assert read_gauges(database).processes == {
         "server": 1,

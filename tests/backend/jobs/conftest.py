@@ -10,11 +10,11 @@ from sqlalchemy import insert, update
 
 from backend.db import sample_tables
 from backend.db.engine import Database
+from backend.db.models.jobs import Job
 from backend.jobs.kinds import _kinds, register
 from backend.jobs.lease import Leases
 from backend.jobs.progress import Progress
 from backend.jobs.queue import Jobs
-from backend.jobs.records import Job
 from backend.jobs.runner import Runner
 from backend.settings import Settings
 
@@ -29,7 +29,7 @@ def jobs(database: Database) -> Jobs:
 
 @dataclass
 class SteadyClock:
-    """A monotonic clock that goes on when it is told to."""
+    """A monotonic clock that the test moves."""
 
     now: float = 1000.0
 
@@ -44,15 +44,15 @@ def steady() -> SteadyClock:
 
 @dataclass
 class Team:
-    """Accepts labels, as rows that the worker has taken in and whose pictures were looked at."""
+    """Accepts labels, as rows whose pictures have been checked."""
 
     database: Database
     labels: int = 0
 
-    def accept(self, number: int = 1, *, project: str = PROJECT, **told: Any) -> None:
+    def accept(self, number: int = 1, *, project: str = PROJECT, **values: Any) -> None:
         for _ in range(number):
             self.labels += 1
-            self.annotation(self.labels, project=project, **told)
+            self.annotation(self.labels, project=project, **values)
 
     def annotation(
         self,
@@ -73,7 +73,7 @@ class Team:
             "ground_truth": ground_truth,
             "left_out": {},
         }
-        looked = {
+        checked = {
             "project": project,
             "annotation_id": number,
             "image": "image",
@@ -86,14 +86,14 @@ class Team:
         with self.database.write() as connection:
             sample_tables.lock(connection, project)
             connection.execute(insert(sample_tables.annotations).values(row))
-            connection.execute(insert(sample_tables.pictures).values(looked))
+            connection.execute(insert(sample_tables.pictures).values(checked))
 
-    def change(self, number: int, **told: Any) -> None:
-        """Of an annotation: by default it is edited once more."""
-        told = told or {"updated_at": NOON + timedelta(hours=1)}
+    def change(self, number: int, **values: Any) -> None:
+        """Change an annotation; by default it is edited once more."""
+        values = values or {"updated_at": NOON + timedelta(hours=1)}
         with self.database.write() as connection:
             here = sample_tables.this(PROJECT, number)
-            connection.execute(update(sample_tables.annotations).where(here).values(told))
+            connection.execute(update(sample_tables.annotations).where(here).values(values))
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def team(database: Database) -> Team:
 
 @pytest.fixture
 def learning() -> Settings:
-    """Settings of learning with small numbers."""
+    """Settings with small numbers."""
     return Settings(learn_after_labels=3, learn_debounce_s=60, lease_s=9)
 
 
@@ -112,7 +112,7 @@ Does = Callable[[Callable[[Job, Progress], dict[str, Any]]], None]
 
 @pytest.fixture
 def trainings_do(monkeypatch: pytest.MonkeyPatch) -> Does:
-    """Have trainings do something else, without torch."""
+    """Replace the work of trainings and re-scorings, without torch."""
 
     def does(work: Callable[[Job, Progress], dict[str, Any]]) -> None:
         for name in ("training", "scoring"):
@@ -129,12 +129,11 @@ def runner(database: Database, learning: Settings) -> Runner:
 
 @pytest.fixture
 def due_again(database: Database) -> Callable[[int], None]:
-    """What waits for its next attempt waits no longer."""
-    from backend.db import job_tables as of_jobs
+    """Make a job due now that waits for its next attempt."""
 
     def at_once(number: int) -> None:
         with database.write() as connection:
-            here = of_jobs.jobs.c.id == number
-            connection.execute(update(of_jobs.jobs).where(here).values(due_at=datetime.now(UTC)))
+            here = Job.id == number
+            connection.execute(update(Job).where(here).values(due_at=datetime.now(UTC)))
 
     return at_once

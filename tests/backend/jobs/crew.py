@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from backend.db.engine import Database
+from backend.db.models.jobs import Job
 from backend.jobs.progress import Progress
 from backend.jobs.queue import Jobs
-from backend.jobs.records import Job
 from backend.settings import Settings
 
 ROOT = Path(__file__).parents[3]
@@ -141,7 +141,7 @@ def main(what: str) -> None:
     kinds.register("training", work)
     # What a tick or a second message brings is not waited for so long.
     of_backend._JOBS_S = 1.0
-    scheduler._RING_AGAIN_S = 12.0
+    scheduler._RESEND_S = 12.0
     settings = Settings()
     logs.log_to_stderr(settings)
     if what == "scheduler":

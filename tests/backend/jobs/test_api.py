@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from backend.app import create_app
 from backend.db.engine import Database
-from backend.jobs.queue import Jobs, note_line
+from backend.jobs.queue import Jobs, add_line
 from backend.label_studio.payloads import parse_setup
 from backend.label_studio.projects import Projects
 from backend.metrics import Metrics
@@ -78,7 +78,7 @@ def test_one_that_waits_is_joined(ask: Asking, jobs: Jobs) -> None:
 
 
 def test_one_that_waits_is_ended_at_once(ask: Asking, jobs: Jobs) -> None:
-    number = jobs.ask(KEY, "training", trigger="hand").id
+    number = jobs.enqueue(KEY, "training", trigger="hand").id
     headers = {"Content-Type": "application/json"}
 
     answer = ask(f"/api/jobs/{number}/cancel", "POST", headers=headers)
@@ -86,7 +86,7 @@ def test_one_that_waits_is_ended_at_once(ask: Asking, jobs: Jobs) -> None:
     assert answer.json()["state"] == jobs.get(number).state == "cancelled"
     again = ask(f"/api/jobs/{number}/cancel", "POST", headers=headers)
     assert again.status_code == 409
-    assert "ended already" in again.json()["detail"]
+    assert "already ended" in again.json()["detail"]
 
 
 def test_who_asked_is_kept(database: Database, jobs: Jobs, settings: Settings) -> None:
@@ -99,7 +99,7 @@ def test_who_asked_is_kept(database: Database, jobs: Jobs, settings: Settings) -
 
 
 def test_the_newest_come_first_and_a_link_leads_on(ask: Asking, jobs: Jobs) -> None:
-    numbers = [jobs.ask(f"{n}.1", "training", trigger="hand").id for n in range(1, 6)]
+    numbers = [jobs.enqueue(f"{n}.1", "training", trigger="hand").id for n in range(1, 6)]
     path, found = "/api/jobs?limit=2&kind=training", []
     while path:
         page = ask(path).json()
@@ -111,8 +111,8 @@ def test_the_newest_come_first_and_a_link_leads_on(ask: Asking, jobs: Jobs) -> N
 
 
 def test_filters(ask: Asking, jobs: Jobs) -> None:
-    mine = jobs.ask(KEY, "scoring", trigger="hand").id
-    jobs.ask("7.1", "training", trigger="hand")
+    mine = jobs.enqueue(KEY, "scoring", trigger="hand").id
+    jobs.enqueue("7.1", "training", trigger="hand")
 
     for filters in ("project=6", f"project={KEY}", "kind=scoring"):
         assert [it["id"] for it in ask(f"/api/jobs?{filters}").json()["jobs"]] == [mine], filters
@@ -123,10 +123,10 @@ def test_filters(ask: Asking, jobs: Jobs) -> None:
 def test_the_log_goes_on_after_the_line_that_is_known(
     ask: Asking, jobs: Jobs, database: Database
 ) -> None:
-    job = jobs.ask(KEY, "training", trigger="hand")
+    job = jobs.enqueue(KEY, "training", trigger="hand")
     with database.write() as connection:
         for line in ("one", "<script>two</script>"):
-            note_line(connection, job, line)
+            add_line(connection, job, line)
 
     first, second = ask(f"/api/jobs/{job.id}").json()["log"]
 
@@ -148,7 +148,7 @@ def test_the_log_goes_on_after_the_line_that_is_known(
 def test_what_a_form_of_any_page_could_send_is_refused(
     ask: Asking, jobs: Jobs, headers: dict[str, str]
 ) -> None:
-    number = jobs.ask("7.1", "training", trigger="hand").id
+    number = jobs.enqueue("7.1", "training", trigger="hand").id
     for path in ("/api/jobs", f"/api/jobs/{number}/cancel"):
         answer = ask(path, "POST", content=b'{"project": 6}', headers=headers)
 

@@ -46,7 +46,7 @@ def crew(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Crew]:
 def test_a_job_goes_from_its_row_to_a_worker_and_back(crew: Crew) -> None:
     for what in ("support", "training", "scheduler"):
         crew.start(what)
-    asked = crew.jobs.ask(PROJECT, "training", trigger="hand")
+    asked = crew.jobs.enqueue(PROJECT, "training", trigger="hand")
 
     job = crew.done(asked.id)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from backend.db import job_tables
-from backend.jobs.schedules import Plans
+from backend.db.models.jobs import Schedule
+from backend.jobs.schedules import Schedules
 from tests.backend.databases import _run_sql
 from tests.backend.jobs.brokers import Redis, redis_server
 from tests.backend.jobs.conftest import PROJECT, Team
@@ -81,12 +81,12 @@ def test_a_clock_that_jumps_stops_nothing_and_starts_nothing_twice(
     crew: Crew, clock: Clock
 ) -> None:
     # given: a job at work, and a schedule whose next time is half an hour away
-    runs = crew.jobs.ask("1.1", "training", trigger="hand", request={"seconds": 15})
+    runs = crew.jobs.enqueue("1.1", "training", trigger="hand", request={"seconds": 15})
     crew.does(runs.id)
     Team(crew.database).accept(2)
     minute = (datetime.now(UTC).minute + 30) % 60
-    Plans(crew.database).change(PROJECT, "ann", cron=f"{minute} * * * *")
-    plan = select(job_tables.plans.c.due_at).where(job_tables.plans.c.project == PROJECT)
+    Schedules(crew.database).change(PROJECT, "ann", cron=f"{minute} * * * *")
+    plan = select(Schedule.due_at).where(Schedule.project == PROJECT)
 
     def planned() -> bool:
         with crew.database.read() as connection:
@@ -102,7 +102,7 @@ def test_a_clock_that_jumps_stops_nothing_and_starts_nothing_twice(
     # when: back, and farther than that
     Team(crew.database, labels=10).accept(2)
     clock.jump("-2h")
-    late = crew.jobs.ask("2.1", "training", trigger="hand")
+    late = crew.jobs.enqueue("2.1", "training", trigger="hand")
     asked = time.monotonic()
     assert crew.done(late.id).attempts == 1
     # then: nobody waited for hours, nothing is due again, and what ran went on undisturbed
@@ -115,7 +115,7 @@ def test_a_clock_that_jumps_stops_nothing_and_starts_nothing_twice(
     # when: to the true time, past two times of the schedule; those are one run
     clock.jump("+0")
     crew.until(lambda: len(by_schedule(crew)) > 1)
-    last = crew.jobs.ask("3.1", "training", trigger="hand")
+    last = crew.jobs.enqueue("3.1", "training", trigger="hand")
     for number in (last.id, *by_schedule(crew)):
         assert crew.done(number).attempts == 1
     time.sleep(2)  # the clock has ticked once more

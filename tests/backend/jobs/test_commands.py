@@ -10,11 +10,11 @@ from typer.testing import CliRunner, Result
 
 from backend.cli.main import app
 from backend.db.engine import Database
+from backend.db.models.jobs import Job
 from backend.errors import JobError
 from backend.jobs.lease import Leases
 from backend.jobs.progress import Progress
 from backend.jobs.queue import Jobs
-from backend.jobs.records import Job
 from backend.jobs.runner import Runner
 from backend.label_studio.payloads import Project as LabelStudioProject
 from backend.label_studio.payloads import SetupRequest
@@ -55,9 +55,9 @@ def call(*arguments: str) -> Result:
 
 
 def test_jobs_are_listed(store: Jobs) -> None:
-    store.ask(PROJECT, "training", trigger="hand", by="ann")
+    store.enqueue(PROJECT, "training", trigger="hand", by="ann")
     store.cancel(1, "ben")
-    store.ask("7.1", "scoring", trigger="promotion")
+    store.enqueue("7.1", "scoring", trigger="promotion")
 
     shown = call("jobs").output
     assert "by hand (ann)" in shown
@@ -76,7 +76,7 @@ def test_one_job_is_shown_with_its_log(store: Jobs, trainings_do: Does) -> None:
         return {"version": "v2", "report": {"long": ["list"]}}
 
     trainings_do(work)
-    store.ask(PROJECT, "training", trigger="hand", by="ann")
+    store.enqueue(PROJECT, "training", trigger="hand", by="ann")
     Runner(Settings(), store.database, Leases(9)).run(1)
 
     shown = call("job", "1").output
@@ -98,7 +98,7 @@ def test_a_job_is_followed_to_its_end(ends_well: bool, store: Jobs, trainings_do
         return {"version": "v2"}
 
     trainings_do(work)
-    store.ask(PROJECT, "training", trigger="hand")
+    store.enqueue(PROJECT, "training", trigger="hand")
     runner = Runner(Settings(), store.database, Leases(9))
     thread = threading.Thread(target=runner.run, args=(1,))
     thread.start()
@@ -111,13 +111,13 @@ def test_a_job_is_followed_to_its_end(ends_well: bool, store: Jobs, trainings_do
 
 
 def test_cancelling_says_what_happens(store: Jobs) -> None:
-    store.ask(PROJECT, "training", trigger="hand")
+    store.enqueue(PROJECT, "training", trigger="hand")
 
     assert "Job 1 is cancelled." in call("cancel", "1").output
     assert store.get(1).state == "cancelled"
     again = call("cancel", "1")
     assert isinstance(again.exception, JobError)
-    assert "has ended already" in str(again.exception)
+    assert "has already ended" in str(again.exception)
 
 
 def test_learning_now_asks_and_rings(store: Jobs, data: Path) -> None:
@@ -151,8 +151,8 @@ def test_learning_is_shown_and_changed(store: Jobs) -> None:
     ("arguments", "sentence"),
     [
         (("job", "9"), "There is no job 9"),
-        (("learn", "--project", "8"), "No project 8 has connected"),
-        (("jobs", "--project", "8"), "No project 8 has connected"),
+        (("learn", "--project", "8"), "Project 8 has neither connected"),
+        (("jobs", "--project", "8"), "Project 8 has neither connected"),
         (("learn", "--project", "6", "--schedule", "nightly"), "minute, hour, day, month"),
     ],
 )

@@ -10,9 +10,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import update
 
-from backend.db import job_tables
-from backend.jobs.records import Job
-from backend.jobs.schedules import Plans
+from backend.db.models.jobs import Job, Schedule
+from backend.jobs.schedules import Schedules
 from tests.backend.databases import _run_sql
 from tests.backend.jobs.brokers import Redis, redis_server
 from tests.backend.jobs.conftest import PROJECT, Team
@@ -44,7 +43,7 @@ AWAY_S = 22.0
 
 
 def ask(crew: Crew, project: str, **request: object) -> Job:
-    return crew.jobs.ask(project, "training", trigger="hand", request=request)
+    return crew.jobs.enqueue(project, "training", trigger="hand", request=request)
 
 
 def test_two_workers_never_do_two_trainings_of_one_project(crew: Crew) -> None:
@@ -63,10 +62,10 @@ def test_two_workers_never_do_two_trainings_of_one_project(crew: Crew) -> None:
 
 def test_two_schedulers_start_what_is_due_once(crew: Crew) -> None:
     Team(crew.database).accept(2)
-    Plans(crew.database).change(PROJECT, "ann", cron="0 3 * * *")
+    Schedules(crew.database).change(PROJECT, "ann", cron="0 3 * * *")
     with crew.database.write() as connection:
         due = {"due_at": datetime.now(UTC) - timedelta(days=3)}
-        connection.execute(update(job_tables.plans).values(due))
+        connection.execute(update(Schedule).values(due))
 
     crew.until(lambda: bool(crew.jobs.listed(PROJECT)))
     crew.done(crew.jobs.listed(PROJECT)[0].id)

@@ -1,4 +1,4 @@
-"""Leases: one holder at a time, and how a dead one is told from a slow one."""
+"""Leases: one holder at a time, and how a dead holder differs from a slow one."""
 
 import subprocess
 import sys
@@ -6,10 +6,17 @@ from collections.abc import Callable
 
 import pytest
 
-from backend.db import job_tables
 from backend.db.engine import Database
-from backend.jobs import process_id
-from backend.jobs.lease import Lease, Leases, beat, holds, release
+from backend.db.locks import lock_lease
+from backend.jobs.lease import (
+    Lease,
+    Leases,
+    beat,
+    holds,
+    process_gone,
+    release,
+    this_process,
+)
 from tests.backend.jobs.conftest import SteadyClock
 
 NAME = "training:6.1"
@@ -34,7 +41,7 @@ def leases(steady: SteadyClock) -> Leases:
     return Leases(45, steady, here)
 
 
-def test_one_holds_it_until_it_is_given_back(database: Database, leases: Leases) -> None:
+def test_one_process_holds_a_lease_until_it_is_released(database: Database, leases: Leases) -> None:
     first = take(database, leases)
     assert first is not None
     assert take(database, leases) is None
@@ -47,7 +54,7 @@ def test_one_holds_it_until_it_is_given_back(database: Database, leases: Leases)
     assert second.token > first.token
 
 
-def test_a_holder_that_beats_is_never_given_up(
+def test_a_holder_with_heartbeats_keeps_its_lease(
     database: Database, leases: Leases, steady: SteadyClock
 ) -> None:
     held = take(database, leases)
@@ -58,24 +65,24 @@ def test_a_holder_that_beats_is_never_given_up(
         assert take(database, leases) is None
 
 
-def test_a_silent_holder_is_given_up_by_the_onlookers_own_clock(
+def test_a_silent_holder_loses_its_lease_by_the_observers_clock(
     database: Database, leases: Leases, steady: SteadyClock
 ) -> None:
     held = take(database, leases)
     assert held is not None
-    taken, began = None, steady.now
+    taken, started = None, steady.now
     while taken is None:
         taken = take(database, leases)
         steady.now += 5
 
-    assert 45 <= steady.now - began <= 55
+    assert 45 <= steady.now - started <= 55
     assert taken.token > held.token
 
 
-def test_a_long_pause_between_two_looks_is_no_proof(
+def test_a_long_gap_between_observations_counts_as_a_short_one(
     database: Database, leases: Leases, steady: SteadyClock
 ) -> None:
-    """A database that was away for an hour kept the holder from speaking as well."""
+    """While the database was down for an hour, the holder could not write heartbeats either."""
     held = take(database, leases)
     assert held is not None
     assert take(database, leases) is None
@@ -86,7 +93,7 @@ def test_a_long_pause_between_two_looks_is_no_proof(
     assert take(database, leases) is None
 
 
-def test_who_was_given_up_can_neither_beat_nor_hold(
+def test_a_process_that_lost_its_lease_can_neither_beat_nor_hold(
     database: Database, leases: Leases, steady: SteadyClock
 ) -> None:
     held = take(database, leases)
@@ -101,7 +108,7 @@ def test_who_was_given_up_can_neither_beat_nor_hold(
         assert holds(connection, taken)
 
 
-def test_what_was_released_is_held_by_nobody(database: Database, leases: Leases) -> None:
+def test_a_released_lease_is_free(database: Database, leases: Leases) -> None:
     held = take(database, leases)
     assert held is not None
     with database.write() as connection:
@@ -110,18 +117,18 @@ def test_what_was_released_is_held_by_nobody(database: Database, leases: Leases)
         assert not beat(connection, held)
 
 
-def test_a_process_of_this_machine_that_ended_is_gone_at_once(database: Database) -> None:
-    script = "from backend.jobs.process_id import this_process; print(this_process())"
+def test_an_ended_process_of_this_machine_loses_its_lease_at_once(database: Database) -> None:
+    script = "from backend.jobs.lease import this_process; print(this_process())"
     asked = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     ended = asked.stdout.strip()
 
-    assert process_id.gone(ended)
-    assert not process_id.gone(process_id.this_process())
+    assert process_gone(ended)
+    assert not process_gone(this_process())
 
     leases = Leases(1e9)
     assert take(database, leases, ended) is not None
-    assert take(database, leases, process_id.this_process()) is not None
-    assert take(database, leases, process_id.this_process()) is None
+    assert take(database, leases, this_process()) is not None
+    assert take(database, leases, this_process()) is None
 
 
 @pytest.mark.parametrize(
@@ -133,19 +140,19 @@ def test_a_process_of_this_machine_that_ended_is_gone_at_once(database: Database
         lambda me: "somebody",
     ],
 )
-def test_of_processes_elsewhere_nothing_is_known(other: Callable[[str], str]) -> None:
-    """A container on this machine may have the same host name, but its own numbers."""
-    machine, _, _ = process_id.this_process().rsplit(" ", 2)
-    assert not process_id.gone(other(f"{machine} 999999 1"))
+def test_processes_of_other_machines_are_never_gone(other: Callable[[str], str]) -> None:
+    """A container on this machine may share the host name, but has its own PIDs."""
+    machine, _, _ = this_process().rsplit(" ", 2)
+    assert not process_gone(other(f"{machine} 999999 1"))
 
 
-def test_a_number_that_was_given_again_is_another_process() -> None:
-    machine, number, _ = process_id.this_process().rsplit(" ", 2)
-    assert process_id.gone(f"{machine} {number} 1")
+def test_a_reused_pid_is_another_process() -> None:
+    machine, number, _ = this_process().rsplit(" ", 2)
+    assert process_gone(f"{machine} {number} 1")
 
 
-def test_a_lease_is_a_row_of_its_name(database: Database, leases: Leases) -> None:
+def test_each_name_has_its_own_row(database: Database, leases: Leases) -> None:
     take(database, leases)
     with database.write() as connection:
-        assert job_tables.lock(connection, "training:7.1").holder == ""
-        assert job_tables.lock(connection, NAME).holder == "somewhere else"
+        assert lock_lease(connection, "training:7.1").holder == ""
+        assert lock_lease(connection, NAME).holder == "somewhere else"

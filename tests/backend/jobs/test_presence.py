@@ -1,4 +1,4 @@
-"""Processes that say that they live, and failures that are kept for an admin."""
+"""The status of processes and the recent errors, for the health page."""
 
 import time
 from collections.abc import Callable
@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import update
 
 from backend.db.engine import Database
-from backend.jobs import recent_errors
-from backend.jobs.presence import Presence, _processes, processes
+from backend.db.models.jobs import Process
+from backend.jobs import presence
+from backend.jobs.presence import Presence, note_error, processes, recent_errors
 
 
 def until(true: Callable[[], bool]) -> None:
@@ -20,7 +21,7 @@ def until(true: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_a_process_speaks_until_it_says_good_bye(database: Database) -> None:
+def test_a_process_is_listed_until_it_closes(database: Database) -> None:
     jobs: list[int] = []
     worker = Presence(database, "worker", lambda: {"jobs": list(jobs)}, every_s=0.02).start()
     server = Presence(database, "server", every_s=0.02).start()
@@ -36,20 +37,20 @@ def test_a_process_speaks_until_it_says_good_bye(database: Database) -> None:
     server.close()
 
 
-def test_what_is_silent_lives_no_more_and_is_forgotten_in_the_end(database: Database) -> None:
-    Presence(database, "server", every_s=1000)._speak()
+def test_a_silent_process_is_not_alive_and_is_removed_after_a_day(database: Database) -> None:
+    Presence(database, "server", every_s=1000)._update()
     now = datetime.now(UTC)
     (found,) = processes(database)
     assert found.lives(now)
     assert not found.lives(now + timedelta(minutes=1))
 
     with database.write() as connection:
-        connection.execute(update(_processes).values(seen_at=now - timedelta(days=2)))
-    Presence(database, "worker", every_s=1000)._speak()
+        connection.execute(update(Process).values(seen_at=now - timedelta(days=2)))
+    Presence(database, "worker", every_s=1000)._update()
     assert [it.kind for it in processes(database)] == ["worker"]
 
 
-def test_the_first_to_speak_makes_the_tables(tmp_path: Path) -> None:
+def test_the_first_process_creates_the_tables(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'fresh.db'}")
     scheduler = Presence(database, "scheduler", every_s=0.02, migrate=True).start()
     database.migrate()
@@ -57,17 +58,17 @@ def test_the_first_to_speak_makes_the_tables(tmp_path: Path) -> None:
     scheduler.close()
 
 
-def test_the_newest_failures_are_kept(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recent_errors, "KEPT", 3)
+def test_the_newest_errors_are_kept(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presence, "ERRORS_KEPT", 3)
     for number in range(10):
-        recent_errors.note(database, "worker", f"Failure {number}.")
+        note_error(database, "worker", f"Failure {number}.")
 
-    found = recent_errors.recent(database)
+    found = recent_errors(database)
     assert [it.sentence for it in found] == ["Failure 9.", "Failure 8.", "Failure 7."]
-    assert recent_errors.recent(database, limit=1) == found[:1]
+    assert recent_errors(database, limit=1) == found[:1]
 
 
-def test_noting_a_failure_never_fails(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_storing_an_error_never_raises(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     without_tables = Database(f"sqlite:///{tmp_path / 'empty.db'}")
-    recent_errors.note(without_tables, "worker", "The disk is full.")
-    assert "The disk is full. (could not be kept" in caplog.text
+    note_error(without_tables, "worker", "The disk is full.")
+    assert "The disk is full. (not stored" in caplog.text

@@ -1,4 +1,4 @@
-"""Jobs as rows: asked for, joined, listed page by page, cancelled."""
+"""The queue: jobs are enqueued, joined, listed page by page, cancelled."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -10,8 +10,8 @@ from backend.jobs.queue import Jobs
 from tests.backend.jobs.conftest import NOON, PROJECT
 
 
-def test_what_is_asked_for_waits_and_is_due_at_once(jobs: Jobs) -> None:
-    job = jobs.ask(PROJECT, "training", trigger="hand", by="ann", now=NOON)
+def test_an_enqueued_job_waits_and_is_due_at_once(jobs: Jobs) -> None:
+    job = jobs.enqueue(PROJECT, "training", trigger="hand", by="ann", now=NOON)
 
     assert (job.state, job.trigger, job.asked_by) == ("queued", "hand", "ann")
     assert job.due_at == job.created_at == NOON
@@ -19,20 +19,20 @@ def test_what_is_asked_for_waits_and_is_due_at_once(jobs: Jobs) -> None:
     assert jobs.get(job.id) == job
 
 
-def test_asking_for_what_waits_joins_it(jobs: Jobs) -> None:
-    first = jobs.ask(PROJECT, "training", trigger="hand", request={"a": 1})
-    again = jobs.ask(PROJECT, "training", trigger="hand", request={"b": 2})
-    other = jobs.ask("7.1", "training", trigger="hand")
-    scoring = jobs.ask(PROJECT, "scoring", trigger="promotion")
+def test_a_request_joins_the_job_that_waits(jobs: Jobs) -> None:
+    first = jobs.enqueue(PROJECT, "training", trigger="hand", request={"a": 1})
+    again = jobs.enqueue(PROJECT, "training", trigger="hand", request={"b": 2})
+    other = jobs.enqueue("7.1", "training", trigger="hand")
+    scoring = jobs.enqueue(PROJECT, "scoring", trigger="promotion")
 
     assert again.id == first.id
     assert again.request == {"a": 1, "b": 2}
     assert len({first.id, other.id, scoring.id}) == 3
 
 
-def test_ten_who_ask_at_once_get_one_job(jobs: Jobs) -> None:
+def test_ten_requests_at_once_make_one_job(jobs: Jobs) -> None:
     def ask(number: int) -> int:
-        return jobs.ask(PROJECT, "training", trigger="hand", by=str(number)).id
+        return jobs.enqueue(PROJECT, "training", trigger="hand", by=str(number)).id
 
     with ThreadPoolExecutor(10) as pool:
         numbers = set(pool.map(ask, range(10)))
@@ -40,28 +40,28 @@ def test_ten_who_ask_at_once_get_one_job(jobs: Jobs) -> None:
     assert len(numbers) == 1
 
 
-def test_each_label_of_a_burst_puts_its_training_off_but_not_for_ever(jobs: Jobs) -> None:
+def test_each_label_of_a_burst_delays_its_training_up_to_a_limit(jobs: Jobs) -> None:
     quiet = timedelta(seconds=60)
     for second in range(0, 3600, 30):
         now = NOON + timedelta(seconds=second)
-        job = jobs.ask(PROJECT, "training", trigger="labels", due_at=now + quiet, now=now)
+        job = jobs.enqueue(PROJECT, "training", trigger="labels", due_at=now + quiet, now=now)
         assert job.due_at == min(now + quiet, NOON + 10 * quiet)
 
     assert len(jobs.listed()) == 1
 
 
-def test_whoever_asks_in_person_does_not_wait_for_the_burst(jobs: Jobs) -> None:
+def test_a_person_does_not_wait_for_a_burst_of_labels(jobs: Jobs) -> None:
     later = NOON + timedelta(minutes=1)
-    waits = jobs.ask(PROJECT, "training", trigger="labels", due_at=later, now=NOON)
-    asked = jobs.ask(PROJECT, "training", trigger="hand", by="ann", now=NOON)
-    labels = jobs.ask(PROJECT, "training", trigger="labels", due_at=later, now=NOON)
+    waits = jobs.enqueue(PROJECT, "training", trigger="labels", due_at=later, now=NOON)
+    asked = jobs.enqueue(PROJECT, "training", trigger="hand", by="ann", now=NOON)
+    labels = jobs.enqueue(PROJECT, "training", trigger="labels", due_at=later, now=NOON)
 
     assert waits.id == asked.id == labels.id
     assert (labels.trigger, labels.asked_by, labels.due_at) == ("hand", "ann", NOON)
 
 
 def test_lists_are_paged_newest_first(jobs: Jobs) -> None:
-    made = [jobs.ask(f"{n}.1", "training", trigger="hand").id for n in range(5)]
+    made = [jobs.enqueue(f"{n}.1", "training", trigger="hand").id for n in range(5)]
     jobs.cancel(made[1], "ann")
 
     first = jobs.listed(limit=2)
@@ -74,19 +74,19 @@ def test_lists_are_paged_newest_first(jobs: Jobs) -> None:
     assert jobs.counts() == {("training", "queued"): 4, ("training", "cancelled"): 1}
 
 
-def test_cancelled_while_it_waits_it_ends_at_once(jobs: Jobs) -> None:
-    job = jobs.ask(PROJECT, "training", trigger="hand")
+def test_a_waiting_job_is_cancelled_at_once(jobs: Jobs) -> None:
+    job = jobs.enqueue(PROJECT, "training", trigger="hand")
 
     ended = jobs.cancel(job.id, "ann")
 
     assert (ended.state, ended.error) == ("cancelled", "Cancelled by ann.")
     assert ended.ended
-    with pytest.raises(JobError, match=f"Job {job.id} has ended already: it is cancelled"):
+    with pytest.raises(JobError, match=f"Job {job.id} has already ended: it is cancelled"):
         jobs.cancel(job.id, "ann")
-    assert jobs.ask(PROJECT, "training", trigger="hand").id != job.id
+    assert jobs.enqueue(PROJECT, "training", trigger="hand").id != job.id
 
 
-def test_an_unknown_job_is_a_sentence(jobs: Jobs) -> None:
+def test_an_unknown_job_is_an_error(jobs: Jobs) -> None:
     for call in (lambda: jobs.get(99), lambda: jobs.cancel(99, "ann")):
         with pytest.raises(JobError, match="There is no job 99"):
             call()

@@ -27,11 +27,11 @@ from sqlalchemy import func, select
 
 from backend.db import sample_tables as sampled
 from backend.db.engine import Database
+from backend.db.models.jobs import Job
 from backend.images.loader import Pictures
 from backend.jobs.lease import Leases
 from backend.jobs.queue import Jobs
-from backend.jobs.records import Job
-from backend.jobs.scheduler import Clockwork
+from backend.jobs.scheduler import Scheduler
 from backend.label_studio.projects import LabelStudioHosts
 from backend.registry.records import Promotion, Version
 from backend.registry.store import open_store
@@ -262,12 +262,12 @@ class Site:
     def ask(self, **recipe: Any) -> Job:
         """A training, by hand."""
         request = {"recipe": {**RECIPE, **recipe}}
-        return self.jobs.ask(PROJECT.key, "training", trigger="hand", by="ann", request=request)
+        return self.jobs.enqueue(PROJECT.key, "training", trigger="hand", by="ann", request=request)
 
-    def new_clock(self) -> Clockwork:
+    def new_clock(self) -> Scheduler:
         """As a scheduler that has just been started has it."""
         app = celery_app.build(self.settings)
-        return Clockwork(
+        return Scheduler(
             self.settings,
             self.database,
             Leases(self.settings.lease_s),

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from backend.api.service import Service
 from backend.cli.main import app
 from backend.db.engine import Database
+from backend.db.models.jobs import SCORING, Job
 from backend.jobs.queue import Jobs
-from backend.jobs.records import SCORING, Job
 from backend.label_studio.payloads import Project, SetupRequest
 from backend.label_studio.projects import Projects
 from backend.learning import retry, score_job, task_scorer

@@ -69,7 +69,7 @@ def test_a_click_stays_within_twice_its_usual_time(
     for attempt in ("first", "once more"):  # something else may take the cores in between
         usual = median(clicked(page, url, next(number)) for _ in range(CLICKS))
         # when: a training of the usual size runs
-        job = site.jobs.ask(
+        job = site.jobs.enqueue(
             PROJECT.key,
             "training",
             trigger="hand",

@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from backend.db import job_tables
-from backend.jobs.records import Job
+from backend.db.models.jobs import Job
 from tests.backend.learning.label_studio import host
 from tests.backend.learning.site import Site, phases, settings_for
 from tests.backend.learning.small_disk import SmallDisk, small_disk
@@ -83,8 +82,7 @@ def failed_attempt(site: Site, number: int, attempt: int) -> Job:
 def wait_no_longer(site: Site, number: int) -> None:
     """The pause before the next attempt is over."""
     with site.database.write() as connection:
-        here = job_tables.jobs.c.id == number
-        connection.execute(update(job_tables.jobs).where(here).values(due_at=datetime.now(UTC)))
+        connection.execute(update(Job).where(Job.id == number).values(due_at=datetime.now(UTC)))
 
 
 def test_full_disks_are_said_and_nobody_sees_half_a_version(machine: Machine) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from backend.errors import CancelledError, JobError
-from backend.jobs.kinds import work_of
+from backend.jobs.kinds import load
 from backend.jobs.queue import Jobs
 from backend.registry.store import open_store
 from backend.registry.versions import Registry
@@ -55,8 +55,8 @@ def team(database, picture_host, settings, tmp_path):
 
 
 def run(team: Team, told: Told | None = None, **request):
-    job = Jobs(team.database).ask(PROJECT.key, "replay", trigger="hand", request=request)
-    return work_of("replay")(job, team.settings, team.database, told or Told())
+    job = Jobs(team.database).enqueue(PROJECT.key, "replay", trigger="hand", request=request)
+    return load("replay", team.settings)(job, team.settings, team.database, told or Told())
 
 
 def test_the_champion_is_held_against_what_it_took_the_place_of(team):

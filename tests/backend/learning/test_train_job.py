@@ -15,9 +15,9 @@ import torch
 from PIL import Image
 
 from backend.db.engine import Database
+from backend.db.models.jobs import Job
 from backend.errors import CancelledError, JobError, LostLeaseError, StorageError
 from backend.jobs.queue import Jobs
-from backend.jobs.records import Job
 from backend.learning import gate_pictures, train_job
 from backend.learning.snapshot import copy_labels
 from backend.learning.work_dir import sweep, workplace

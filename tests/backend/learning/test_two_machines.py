@@ -173,7 +173,7 @@ def test_one_machine_trains_and_the_others_serve_what_it_made(
     # then
     assert median(took) < ROLLBACK_S, took
     # when: the worker asks both versions for what was labeled, one object after the other
-    replay = site.jobs.ask(PROJECT.key, "replay", trigger="hand", by="ann")
+    replay = site.jobs.enqueue(PROJECT.key, "replay", trigger="hand", by="ann")
     told = site.done(replay.id).result
     # then
     assert told is not None

@@ -15,6 +15,7 @@ from sqlalchemy import delete, insert, update
 
 from backend.api.service import Service
 from backend.db.engine import Database
+from backend.db.models import Process, RegionCostRow, ServedMaskRow
 from backend.db.models.core import (
     AnnotatedPictureRow,
     AnnotationRow,
@@ -24,11 +25,10 @@ from backend.db.models.core import (
     SampledProjectRow,
     SampleRow,
 )
-from backend.db.models.jobs import JobLogRow, JobRow
+from backend.db.models.jobs import Job, LogLine
 from backend.db.models.registry import AnnouncementRow
-from backend.db.models.reports import ProcessRow, RegionCostRow, ServedMaskRow
 from backend.db.packed_mask import PackedMask
-from backend.jobs.recent_errors import note
+from backend.jobs.presence import note_error
 from backend.learning import gate_pictures
 from tests.backend.reports import filled
 
@@ -303,7 +303,7 @@ def _jobs(database: Database, now: datetime) -> tuple[int, int, int, int]:
                 figures |= {"clicks@1": 0.6 + 0.01 * step, "phrase@1": 0.5 + 0.012 * step}
             lines.append({**_line(running, began, ""), "figures": figures})
         lines.append(_line(running, now, f"Label {SCRIPT} is new.", "warning"))
-        connection.execute(insert(JobLogRow), lines)
+        connection.execute(insert(LogLine), lines)
     queued = _job(database, "queued", now, kind="scoring", trigger="promotion")
     done = _job(
         database,
@@ -344,7 +344,7 @@ def _job(database: Database, state: str, at: datetime, **values: Any) -> int:
         **values,
     }
     with database.write() as connection:
-        made = connection.execute(insert(JobRow).values(row)).inserted_primary_key
+        made = connection.execute(insert(Job).values(row)).inserted_primary_key
     assert made is not None
     return int(made[0])
 
@@ -355,18 +355,18 @@ def _line(job: int, at: datetime, text: str, level: str = "info") -> dict[str, A
 
 def _trouble(database: Database, now: datetime) -> None:
     """A worker that is gone, deliveries that nobody takes in, a Label Studio that is away."""
-    note(database, "worker", f"The picture {SCRIPT} could not be had.")
-    note(database, "worker", f"The picture {SCRIPT} could not be had.")
+    note_error(database, "worker", f"The picture {SCRIPT} could not be had.")
+    note_error(database, "worker", f"The picture {SCRIPT} could not be had.")
     long_ago = now - timedelta(minutes=30)
     with database.write() as connection:
-        connection.execute(delete(ProcessRow))
+        connection.execute(delete(Process))
         for name, kind, seen in (
             ("vm:7:server", "server", now),
             ("vm:8:worker", "worker", long_ago),
         ):
             values = {"name": name, "kind": kind, "started_at": long_ago, "seen_at": seen}
             about = {"version": "0.1.0", "cache_bytes": 123_000_000}
-            connection.execute(insert(ProcessRow).values({**values, "about": about}))
+            connection.execute(insert(Process).values({**values, "about": about}))
         connection.execute(
             insert(Delivery).values(
                 received_at=long_ago,

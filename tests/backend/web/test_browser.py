@@ -22,7 +22,7 @@ from sqlalchemy import insert, update
 
 from backend.api.service import Service
 from backend.db.engine import Database
-from backend.db.models.jobs import JobLogRow, JobRow
+from backend.db.models.jobs import Job, LogLine
 from backend.db.models.reports import RegionCostRow
 from backend.jobs.queue import Jobs
 from backend.settings import Settings
@@ -251,9 +251,9 @@ def test_a_running_job_moves_without_a_reload(look: Callable[..., Window], small
     # when the worker goes on
     with database.write() as connection:
         told = {"progress": 0.6, "message": "Step 30 of 50", "heartbeat_at": datetime.now(UTC)}
-        connection.execute(update(JobRow).where(JobRow.id == job).values(told))
+        connection.execute(update(Job).where(Job.id == job).values(told))
         point = {**_line(job, ""), "figures": {"step": 30, "loss": 0.2}}
-        connection.execute(insert(JobLogRow), [_line(job, f"Saw {SCRIPT}."), point])
+        connection.execute(insert(LogLine), [_line(job, f"Saw {SCRIPT}."), point])
 
     # then the page says so by itself
     expect(page.locator("#head progress")).to_have_js_property("value", 0.6)
@@ -535,7 +535,7 @@ def _waiting_job(site: Filled, **values: Any) -> int:
 
 def _change(site: Filled, job: int, **values: Any) -> None:
     with site.service.database.write() as connection:
-        connection.execute(update(JobRow).where(JobRow.id == job).values(values))
+        connection.execute(update(Job).where(Job.id == job).values(values))
 
 
 def _luminance(seen: Window, what: str) -> float:

@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 from backend.api.service import Service
 from backend.app import create_app
 from backend.jobs.queue import Jobs
-from backend.jobs.schedules import Plans
+from backend.jobs.schedules import Schedules
 from backend.registry.records import EVERYONE
 from backend.settings import Settings
 from tests.backend.web import scene
@@ -62,7 +62,7 @@ def test_a_change_without_our_token_is_refused_with_a_sentence(
     assert "nothing was changed" in words or "Open it again and repeat" in words
     assert service.registry.last_promotion() == before
     assert Jobs(service.database).get(filled.running).cancel_asked_at is None
-    assert not Plans(service.database).get(KEY).paused
+    assert not Schedules(service.database).get(KEY).paused
     assert not Jobs(service.database).listed(state="queued", kind="training")
     assert not Jobs(service.database).listed(state="queued", kind="replay")
 
@@ -196,14 +196,14 @@ def test_cancel_ends_what_waits_and_asks_what_runs(
     assert f"Job {filled.queued} is cancelled." in Page(waits.text).words
     assert jobs.get(filled.running).cancel_asked_by == "dashboard"
     assert "dashboard asked for its end" in Page(runs.text).words
-    assert "has ended already" in Page(ended.text).words
+    assert "has already ended" in Page(ended.text).words
 
 
 def test_a_plan_is_kept_and_nonsense_is_not(
     browse: TestClient, service: Service, filled: Scene
 ) -> None:
     form = {"project": KEY, "token": token(browse)}
-    plans = Plans(service.database)
+    plans = Schedules(service.database)
 
     good = {**form, "after_labels": "7", "cron": "0 3 * * *", "paused": "1"}
     kept = browse.post("/dashboard/training/plan", data=good)
