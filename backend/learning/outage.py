@@ -8,14 +8,14 @@ from sqlalchemy import select, tuple_, update
 
 from backend.db import sample_tables
 from backend.db.engine import Database
-from backend.samples.image_check import Place
+from backend.samples.image_check import LabeledPicture
 
 # Where more than this share cannot be fetched, something is away that will be back.
 _MOST = 0.25
 _AT_ONCE = 200
 
 
-def away(database: Database, places: Sequence[Place], unreached: int) -> int:
+def away(database: Database, places: Sequence[LabeledPicture], unreached: int) -> int:
     """Of pictures that were good a moment ago, how many cannot be fetched, where these are so many
     that something is away; else 0. They count as good again then, for the next attempt to read.
 

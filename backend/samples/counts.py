@@ -1,4 +1,4 @@
-"""How many accepted labels there are, and what became of each: the figures behind the rules."""
+"""Numbers of accepted labels: used, and left out by reason."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from typing import Any
 
 from sqlalchemy import case, func, select
 
-from backend.db import sample_tables
 from backend.db.engine import Database
+from backend.db.models import AnnotatedPictureRow, AnnotationRow, SampledProjectRow, SampleRow
 from backend.samples.rules import labeled
 
 SKIPPED = "skipped"
@@ -16,7 +16,7 @@ NO_MASK = "without a mask"
 
 @dataclass(frozen=True)
 class Counts:
-    """The figures of one project. ``asked_at``: when Label Studio was last asked for all of it."""
+    """The figures of one project. ``asked_at``: when it was last read in full from Label Studio."""
 
     project: str
     annotations: dict[str, int]  # accepted, skipped, without a mask, deleted
@@ -29,7 +29,7 @@ class Counts:
     error: str
 
     def rows(self) -> list[tuple[str, str, int]]:
-        """Group, name, figure: to be shown as a table."""
+        """Rows of a table: group, name, number."""
         found = [("annotations", name, number) for name, number in self.annotations.items()]
         found += [("pictures", name, number) for name, number in self.pictures.items()]
         found += [("regions", name, number) for name, number in self.regions.items()]
@@ -39,26 +39,26 @@ class Counts:
 
 
 def count(database: Database, project: str) -> Counts:
-    """Of a project, by its key."""
+    """Counts of a project (its key)."""
     with database.read() as connection:
         row = connection.execute(
-            select(sample_tables.projects.c.asked_at, sample_tables.projects.c.error).where(
-                sample_tables.projects.c.key == project
+            select(SampledProjectRow.asked_at, SampledProjectRow.error).where(
+                SampledProjectRow.key == project
             )
         ).one_or_none()
-        told = connection.execute(
+        annotation_rows = connection.execute(
             select(
-                sample_tables.annotations.c.annotation_id,
-                sample_tables.annotations.c.skipped,
-                sample_tables.annotations.c.left_out,
-                sample_tables.annotations.c.gone_at,
-            ).where(sample_tables.annotations.c.project == project)
+                AnnotationRow.annotation_id,
+                AnnotationRow.skipped,
+                AnnotationRow.left_out,
+                AnnotationRow.gone_at,
+            ).where(AnnotationRow.project == project)
         ).all()
     everything = labeled(database, project)
     with_masks = {each.place.annotation_id for each in everything}
     annotations = Counter({"accepted": 0, SKIPPED: 0, NO_MASK: 0, "deleted": 0})
     left_out: Counter[str] = Counter()
-    for each in told:
+    for each in annotation_rows:
         if each.gone_at is not None:
             annotations["deleted"] += 1
             continue
@@ -95,25 +95,27 @@ def count(database: Database, project: str) -> Counts:
 
 
 def gauges(database: Database) -> dict[tuple[str, str], int]:
-    """A few of these figures for all projects, cheap enough to be asked for every few seconds:
-    (project, name) -> number. Regions stand by the state of their picture."""
+    """Some of these figures for all projects, cheap enough for every few seconds.
+
+    Returns (project, name) -> number. Regions are counted by the state of their picture.
+    """
     label = case(
-        (sample_tables.annotations.c.gone_at.is_not(None), "annotations deleted"),
-        (sample_tables.annotations.c.skipped, "annotations skipped"),
+        (AnnotationRow.gone_at.is_not(None), "annotations deleted"),
+        (AnnotationRow.skipped, "annotations skipped"),
         else_="annotations accepted",
     )
-    project = sample_tables.annotations.c.project
+    project = AnnotationRow.project
     of_annotations = select(project, label, func.count()).group_by(project, label)
-    state = sample_tables.pictures.c.state
+    state = AnnotatedPictureRow.state
     of_regions = (
-        select(sample_tables.samples.c.project, state, func.count())
+        select(SampleRow.project, state, func.count())
         .join(
-            sample_tables.pictures,
-            (sample_tables.pictures.c.project == sample_tables.samples.c.project)
-            & (sample_tables.pictures.c.annotation_id == sample_tables.samples.c.annotation_id)
-            & (sample_tables.pictures.c.image == sample_tables.samples.c.image),
+            AnnotatedPictureRow,
+            (AnnotatedPictureRow.project == SampleRow.project)
+            & (AnnotatedPictureRow.annotation_id == SampleRow.annotation_id)
+            & (AnnotatedPictureRow.image == SampleRow.image),
         )
-        .group_by(sample_tables.samples.c.project, state)
+        .group_by(SampleRow.project, state)
     )
     with database.read() as connection:
         found = {(key, name): number for key, name, number in connection.execute(of_annotations)}

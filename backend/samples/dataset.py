@@ -1,8 +1,7 @@
-"""A project's accepted samples in the shape of any other data set, to train and to measure on.
+"""A project's accepted samples as a data set for training and evaluation.
 
-Pictures come through the backend's picture cache, masks out of the database when they are asked
-for. The label is an object's category, the phrase that somebody typed to make it is its phrase, and
-the clicks that people really made are there beside it, for whoever wants to train with them.
+Pictures come from the picture cache, masks from the database, each when it is needed. An object's
+label is its category, the typed phrase its phrase, and its real clicks are included.
 """
 
 from collections.abc import Sequence
@@ -13,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import select
 
-from backend.db import sample_tables
 from backend.db.engine import Database
+from backend.db.models import SampleRow
 from backend.db.packed_mask import PackedMask
 from backend.errors import PictureError
 from backend.images.loader import Pictures
 from backend.label_studio.payloads import number_of
 from backend.label_studio.projects import LabelStudioHosts, Projects
-from backend.samples.image_check import Place, Sight
+from backend.samples.image_check import ImageCheck, LabeledPicture
 from backend.samples.rules import Labeled, Split, labeled
 from backend.settings import Settings
 from training.data.layers import layered
@@ -32,7 +31,7 @@ SOURCE = "team"
 
 @dataclass(frozen=True)
 class Click:
-    """A click that somebody made: x, y in pixels of the upright picture."""
+    """A click of an annotator: x, y in pixels of the upright picture."""
 
     x: float
     y: float
@@ -40,20 +39,20 @@ class Click:
 
 
 class AcceptedSamples:
-    """Samples of one project, or of one side of its split, as they are when this is made.
+    """The samples of a project, or of one side of its split, as of now.
 
-    Objects are numbered from 1 in the order of the annotation. What is trained on does not change
-    under a run: only reading the masks and pictures goes to database and cache, and a sample that
-    was deleted or changed since raises DataError, as does a picture that is gone.
+    Objects are numbered from 1 in the order of the annotation. The list does not change during a
+    run: only masks and pictures are read later, and a sample that was deleted or changed since
+    raises DataError, as does a picture that cannot be read.
     """
 
     def __init__(
-        self, database: Database, sight: Sight, project: str, split: Split | None = None
+        self, database: Database, image_check: ImageCheck, project: str, split: Split | None = None
     ) -> None:
         """``project`` is a key; ``split`` None: both sides."""
         self.project = project
         self._database = database
-        self._sight = sight
+        self._image_check = image_check
         self._labeled = tuple(
             each
             for each in labeled(database, project)
@@ -67,8 +66,8 @@ class AcceptedSamples:
 
     @property
     def unreached(self) -> int:
-        """Of how many pictures the host was away when they were last read."""
-        return self._sight.unreached
+        """Number of pictures whose host was down when they were last read."""
+        return self._image_check.unreached
 
     def __len__(self) -> int:
         return len(self._labeled)
@@ -77,7 +76,7 @@ class AcceptedSamples:
         each = self._labeled[index]
         key = self.key(index)
         try:
-            image = self._sight.read(each.place).array
+            image = self._image_check.read(each.place).array
         except PictureError as error:
             raise DataError(f"{key}: {error}") from error
         masks = self._masks(each)
@@ -87,7 +86,7 @@ class AcceptedSamples:
         return Sample(key, SOURCE, image, instances, self.objects(index), masks=covered)
 
     def key(self, index: int) -> str:
-        """The name of a sample, the same for ever."""
+        """The name of a sample; it never changes."""
         place = self._labeled[index].place
         annotation = f"task-{place.task_id}-annotation-{place.annotation_id}"
         return f"project-{number_of(self.project)}-{annotation}-{place.image}"
@@ -115,7 +114,7 @@ class AcceptedSamples:
         return ()
 
     def clicks(self, index: int) -> dict[int, tuple[Click, ...]]:
-        """By object id, the clicks that made it, oldest first; none where it was drawn by hand."""
+        """By object id, the clicks that made it, oldest first; none if it was drawn by hand."""
         return {
             number: tuple(
                 Click(x / 100 * region.width, y / 100 * region.height, positive)
@@ -124,32 +123,32 @@ class AcceptedSamples:
             for number, region in enumerate(self._labeled[index].regions, 1)
         }
 
-    def place(self, index: int) -> Place:
-        """Which picture of which annotation it is."""
+    def place(self, index: int) -> LabeledPicture:
+        """The picture, with its annotation and task."""
         return self._labeled[index].place
 
     def updated_at(self, index: int) -> datetime:
-        """Of its annotation, on Label Studio's clock: the version that is read here."""
+        """When its annotation was updated, on Label Studio's clock."""
         return self._labeled[index].updated_at
 
     def split(self, index: int) -> Split:
         """The side that the picture is on."""
         split = self._labeled[index].split
-        assert split is not None, "only pictures that were looked at are here"
+        assert split is not None, "unchecked pictures are left out"
         return split
 
     def _masks(self, each: Labeled) -> dict[int, NDArray[np.bool_]]:
         place = each.place
         columns = (
-            sample_tables.samples.c.number,
-            sample_tables.samples.c.region_id,
-            sample_tables.samples.c.width,
-            sample_tables.samples.c.height,
+            SampleRow.number,
+            SampleRow.region_id,
+            SampleRow.width,
+            SampleRow.height,
         )
-        query = select(*columns, sample_tables.samples.c.mask).where(
-            sample_tables.samples.c.project == place.project,
-            sample_tables.samples.c.annotation_id == place.annotation_id,
-            sample_tables.samples.c.image == place.image,
+        query = select(*columns, SampleRow.mask).where(
+            SampleRow.project == place.project,
+            SampleRow.annotation_id == place.annotation_id,
+            SampleRow.image == place.image,
         )
         with self._database.read() as connection:
             kept = {(row.number, row.region_id): row for row in connection.execute(query)}
@@ -170,4 +169,6 @@ def open_samples(
 ) -> AcceptedSamples:
     """The accepted samples of a project (its key), reading pictures as the server does."""
     hosts = LabelStudioHosts(settings, Projects(database).announced)
-    return AcceptedSamples(database, Sight(database, Pictures(settings, hosts)), project, split)
+    return AcceptedSamples(
+        database, ImageCheck(database, Pictures(settings, hosts)), project, split
+    )

@@ -1,8 +1,8 @@
-"""Accepted samples as a shard of the pack's format, to train elsewhere with a team's own labels.
+"""Exports accepted samples as a shard of the pack's format, to train with them elsewhere.
 
-A shard is a WebDataset tar (see ``training.data.pack``): picture, map of object ids, JSON. The
-map holds one id a pixel, so objects that really overlap go into records of their own, with the
-picture again; a few border pixels that two masks share go to the smaller one.
+A shard is a WebDataset tar (see ``training.data.pack``): picture, map of object ids, JSON. The map
+has one id per pixel, so overlapping objects get records of their own, with the picture again. A few
+border pixels that two masks share go to the smaller one.
 """
 
 import io
@@ -24,13 +24,13 @@ from training.data.sample import Sample
 from training.data.shrunk import shrunk
 from training.errors import DataError
 
-# Of the smaller of two masks: brush strokes of neighbours meet in a few pixels.
+# Share of the smaller mask: the strokes of neighbours may meet in a few pixels.
 _SHARED = 0.05
 # 255 is void in the pack's format.
 _MOST_OBJECTS = 254
-# WebP's own limit; what is larger is written as PNG.
+# WebP's own limit; larger pictures are written as PNG.
 _WEBP_SIDE = 16383
-# Visibly the same; lossless would be ten times as large.
+# Looks the same; lossless would be ten times as large.
 _QUALITY = 95
 
 Mask = NDArray[np.bool_]
@@ -44,11 +44,14 @@ def export(
     only: Sequence[int] | None = None,
     longest: int | None = None,
 ) -> tuple[int, list[str]]:
-    """Write all samples to ``path``; gives the number of objects written and, in sentences, what
-    could not be read. The file is there as a whole or not at all.
+    """Write samples to ``path``, atomically.
 
-    only: indices, where not all are wanted. longest: the side, in pixels, of what is written; None:
-    pictures as large as they are.
+    Args:
+        only: indices of the samples to write; None: all.
+        longest: shrink pictures to this side, in pixels; None: keep their size.
+
+    Returns:
+        The number of objects written, and a sentence for each sample that could not be read.
     """
     wanted = range(len(dataset)) if only is None else only
     missing: list[str] = []
@@ -86,7 +89,7 @@ def _add(archive: tarfile.TarFile, sample: Sample, split: Split) -> int:
     written = 0
     alone = len(masks) <= _MOST_OBJECTS and not sample.masks
     for number, layer in enumerate([set(masks)] if alone else _layers(masks)):
-        # Dots part a name from its suffix in the format.
+        # In the format, the first dot ends the name.
         name = f"{sample.key}-{number}".replace(".", "_").replace("/", "_")
         about = {
             "source": sample.source,
@@ -112,7 +115,7 @@ def _add(archive: tarfile.TarFile, sample: Sample, split: Split) -> int:
 
 
 def _layers(masks: Mapping[int, Mask]) -> Iterator[set[int]]:
-    """The objects in groups without overlap, as few as come by themselves."""
+    """Groups of objects that do not overlap, greedily."""
     left = dict(masks)
     while left:
         layer: set[int] = set()

@@ -1,11 +1,11 @@
-"""Looks at the pictures under accepted masks: what they are, and whether they still are that.
+"""Checks the pictures under accepted masks: whether they can be read and are still the same.
 
-A sample names its picture by address, and what lies there may be replaced or go. So the first look
-after an annotation notes the SHA-256 of the file, which also decides on which side of the split the
-picture falls; from then on only that content counts. Looking is apart from taking in the news,
-which must not wait for anybody's slow storage.
+A sample names its picture by address, and the file there may be replaced or deleted. So the first
+check after an annotation saves the SHA-256 of the file, which also decides which side of the split
+the picture is on; from then on only that content counts. Checks run apart from webhooks, which must
+not wait for slow storage.
 
-A host that is away tells nothing of its pictures: those are left as they were, and looked at later.
+If a host is down, nothing is known about its pictures: they keep their state and are checked later.
 """
 
 import logging
@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import RowMapping, select, update
 
-from backend.db import sample_tables
 from backend.db.engine import Database
+from backend.db.models import AnnotatedPictureRow, AnnotationRow, SampleRow
 from backend.errors import PictureAwayError, PictureError, PictureFormatError
 from backend.images.loader import Picture, Pictures
 from backend.label_studio.payloads import Project
@@ -28,10 +28,10 @@ _log = logging.getLogger(__name__)
 
 State = Literal["unseen", "good", "gone", "changed"]
 
-# A picture that was not to be had is tried again after this, and after twice as long each time.
+# A picture that failed is checked again after this, and then after twice as long each time.
 _FIRST_PAUSE = timedelta(minutes=5)
 _LONGEST_PAUSE = timedelta(days=1)
-# A host that so often in a row let wait in vain, longer than this, is asked for nothing for a time.
+# A host with this many failures in a row, each slower than this, is left alone for a while.
 _SLOW_S = 1.0
 _FAILURES = 2
 _REST_S = 60.0
@@ -39,8 +39,8 @@ _AT_ONCE = 50
 
 
 @dataclass(frozen=True)
-class Place:
-    """A picture under masks. ``key`` is what they were drawn on, '' until it is looked at."""
+class LabeledPicture:
+    """A picture under masks. ``key``: SHA-256 of the file they were drawn on, '' if unchecked."""
 
     project: str
     annotation_id: int
@@ -51,32 +51,32 @@ class Place:
     attempts: int = 0
 
     @classmethod
-    def of(cls, row: RowMapping) -> "Place":
+    def of(cls, row: RowMapping) -> "LabeledPicture":
         """From a row of the database."""
         return cls(**{each.name: row[each.name] for each in fields(cls)})
 
 
 _NAME = (
-    sample_tables.pictures.c.project,
-    sample_tables.pictures.c.annotation_id,
-    sample_tables.pictures.c.image,
+    AnnotatedPictureRow.project,
+    AnnotatedPictureRow.annotation_id,
+    AnnotatedPictureRow.image,
 )
 
 
 class _RestingError(PictureAwayError):
-    """Nobody asked: the host let wait in vain a moment ago."""
+    """The host was not asked, because it failed slowly a moment ago."""
 
 
 @dataclass
 class _Host:
-    """What came of asking one: waits in vain in a row, when the last ended, what was said of it."""
+    """Slow failures of a host in a row, when the last one ended, and its error."""
 
     failures: int = 0
     at: float = 0.0
     sentence: str = ""
 
     def check(self) -> None:
-        """Raises _RestingError where it is not to be asked yet."""
+        """Raises _RestingError if the host must not be asked yet."""
         if self.failures >= _FAILURES and time.monotonic() - self.at < _REST_S:
             raise _RestingError(self.sentence)
 
@@ -88,8 +88,8 @@ class _Host:
         self.failures = 0
 
 
-class Sight:
-    """Reads the pictures of samples and keeps the book on them. Thread-safe."""
+class ImageCheck:
+    """Reads the pictures of samples and saves their state. Thread-safe."""
 
     def __init__(
         self,
@@ -101,53 +101,53 @@ class Sight:
         self._pictures = pictures
         self._now = clock
         self._hosts: dict[tuple[str, str], _Host] = {}
-        self._unreached: set[Place] = set()
+        self._unreached: set[LabeledPicture] = set()
 
     @property
     def unreached(self) -> int:
-        """Of how many pictures the host was away when they were last read."""
+        """Number of pictures whose host was down when they were last read."""
         return len(self._unreached)
 
-    def look(self, seconds: float) -> int:
-        """Look at those not seen yet, and again at those that failed; how many were looked at."""
+    def run(self, seconds: float) -> int:
+        """Check new pictures, and failed ones again; returns how many were checked."""
         ends = time.monotonic() + seconds
-        looked = 0
+        checked = 0
         while places := self._due():
             for place in places:
                 if time.monotonic() > ends:
-                    return looked
-                self._look(place)
-                looked += 1
-        return looked
+                    return checked
+                self._check(place)
+                checked += 1
+        return checked
 
-    def read(self, place: Place) -> Picture:
-        """The picture as it was when its masks were drawn. While the cache has it, it does not
-        matter what lies at its address by now.
+    def read(self, place: LabeledPicture) -> Picture:
+        """The picture as it was when its masks were drawn. While it is in the cache, its address is
+        not read.
 
-        Raises PictureError, and notes the picture as gone or changed, where it is not to be had;
-        notes nothing where that is PictureAwayError.
+        Raises PictureError and saves the picture's state as gone or changed; raises
+        PictureAwayError and leaves the state alone if the host is down.
         """
-        kept = self._pictures.kept(place.key) if place.key else None
-        if kept is not None:
-            return kept
+        cached = self._pictures.kept(place.key) if place.key else None
+        if cached is not None:
+            return cached
         try:
             picture = self._fetch(place)
         except PictureAwayError:
             self._unreached.add(place)
             raise
         except PictureError as error:
-            self._failed(place, "gone", str(error))
+            self._save_failure(place, "gone", str(error))
             raise
         self._unreached.discard(place)
         if place.key and picture.key != place.key:
             raise self._changed(
-                place, "Another picture lies at its address than the one that was labeled."
+                place, "The picture at its address is not the one that was labeled."
             )
         return picture
 
     # -- inside
 
-    def _fetch(self, place: Place) -> Picture:
+    def _fetch(self, place: LabeledPicture) -> Picture:
         host = self._hosts.setdefault((place.project, urlsplit(place.address).netloc), _Host())
         host.check()
         began = time.monotonic()
@@ -164,35 +164,32 @@ class Sight:
         host.answered()
         return picture
 
-    def _due(self) -> list[Place]:
-        again = sample_tables.pictures.c.look_after.is_(None) | (
-            sample_tables.pictures.c.look_after <= self._now()
+    def _due(self) -> list[LabeledPicture]:
+        again = AnnotatedPictureRow.look_after.is_(None) | (
+            AnnotatedPictureRow.look_after <= self._now()
         )
         query = (
-            select(sample_tables.pictures, sample_tables.annotations.c.task_id)
+            select(AnnotatedPictureRow, AnnotationRow.task_id)
             .join(
-                sample_tables.annotations,
-                (sample_tables.annotations.c.project == sample_tables.pictures.c.project)
-                & (
-                    sample_tables.annotations.c.annotation_id
-                    == sample_tables.pictures.c.annotation_id
-                ),
+                AnnotationRow,
+                (AnnotationRow.project == AnnotatedPictureRow.project)
+                & (AnnotationRow.annotation_id == AnnotatedPictureRow.annotation_id),
             )
-            .where(sample_tables.pictures.c.state.in_(("unseen", "gone", "changed")), again)
-            .order_by(sample_tables.pictures.c.attempts, *_NAME)
+            .where(AnnotatedPictureRow.state.in_(("unseen", "gone", "changed")), again)
+            .order_by(AnnotatedPictureRow.attempts, *_NAME)
             .limit(_AT_ONCE)
         )
         with self._database.read() as connection:
-            return [Place.of(row) for row in connection.execute(query).mappings()]
+            return [LabeledPicture.of(row) for row in connection.execute(query).mappings()]
 
-    def _look(self, place: Place) -> None:
+    def _check(self, place: LabeledPicture) -> None:
         try:
             picture = self.read(place)
-            self._fits(place, picture)
+            self._check_size(place, picture)
         except PictureError as error:
             if isinstance(error, PictureAwayError):
                 asked = not isinstance(error, _RestingError)
-                self._note(
+                self._save(
                     place,
                     look_after=self._now() + _FIRST_PAUSE,
                     attempts=place.attempts + asked,
@@ -206,14 +203,14 @@ class Sight:
                 error,
             )
             return
-        self._note(place, state="good", key=picture.key, look_after=None, attempts=0, error="")
+        self._save(place, state="good", key=picture.key, look_after=None, attempts=0, error="")
 
-    def _fits(self, place: Place, picture: Picture) -> None:
-        """Masks of another size were drawn on another picture."""
-        query = select(sample_tables.samples.c.width, sample_tables.samples.c.height).where(
-            sample_tables.samples.c.project == place.project,
-            sample_tables.samples.c.annotation_id == place.annotation_id,
-            sample_tables.samples.c.image == place.image,
+    def _check_size(self, place: LabeledPicture, picture: Picture) -> None:
+        """Raises PictureError if the masks have another size, so were drawn on another picture."""
+        query = select(SampleRow.width, SampleRow.height).where(
+            SampleRow.project == place.project,
+            SampleRow.annotation_id == place.annotation_id,
+            SampleRow.image == place.image,
         )
         with self._database.read() as connection:
             sizes = {(row.width, row.height) for row in connection.execute(query.distinct())}
@@ -225,13 +222,13 @@ class Sight:
                 f"that was labeled {width}x{height}.",
             )
 
-    def _changed(self, place: Place, sentence: str) -> PictureError:
-        self._failed(place, "changed", sentence)
+    def _changed(self, place: LabeledPicture, sentence: str) -> PictureError:
+        self._save_failure(place, "changed", sentence)
         return PictureFormatError(sentence)
 
-    def _failed(self, place: Place, state: State, sentence: str) -> None:
+    def _save_failure(self, place: LabeledPicture, state: State, sentence: str) -> None:
         pause = min(_FIRST_PAUSE * 2 ** min(place.attempts, 10), _LONGEST_PAUSE)
-        self._note(
+        self._save(
             place,
             state=state,
             look_after=self._now() + pause,
@@ -239,13 +236,13 @@ class Sight:
             error=sentence,
         )
 
-    def _note(self, place: Place, **values: Any) -> None:
-        """Unless the annotation has another picture by now."""
+    def _save(self, place: LabeledPicture, **values: Any) -> None:
+        """Save values, unless the annotation has another picture by now."""
         here = (
-            (sample_tables.pictures.c.project == place.project)
-            & (sample_tables.pictures.c.annotation_id == place.annotation_id)
-            & (sample_tables.pictures.c.image == place.image)
-            & (sample_tables.pictures.c.address == place.address)
+            (AnnotatedPictureRow.project == place.project)
+            & (AnnotatedPictureRow.annotation_id == place.annotation_id)
+            & (AnnotatedPictureRow.image == place.image)
+            & (AnnotatedPictureRow.address == place.address)
         )
         with self._database.write() as connection:
-            connection.execute(update(sample_tables.pictures).where(here).values(**values))
+            connection.execute(update(AnnotatedPictureRow).where(here).values(**values))

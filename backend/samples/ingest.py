@@ -1,9 +1,9 @@
-"""The samples of accepted labels: the same rows, whatever comes, in whatever order, however often.
+"""Saves accepted labels as samples: always the same rows, in any order and with any repetition.
 
-Of each annotation the newest version counts, by Label Studio's own ``updated_at``; between two
-tellings of one version the later answer of Label Studio's API does, and a webhook's digest decides
-the rest. A deletion leaves a gravestone, which only an answer of Label Studio's asked for after it
-can lift. So every fact is a maximum over all that was heard, and a maximum knows no order.
+The newest version of an annotation counts, by Label Studio's own ``updated_at``. If one version is
+reported twice, the later answer of Label Studio's API counts; between two webhooks the digest
+decides. A deletion leaves a tombstone, which only a later answer of the API removes. So every fact
+is a maximum over all reports, and a maximum does not depend on the order.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -13,23 +13,31 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
-from backend.db import sample_tables
 from backend.db.engine import Database, insert_of
-from backend.db.models.core import ProjectRow
+from backend.db.locks import NEVER, lock_samples
+from backend.db.models import (
+    AnnotatedPictureRow,
+    AnnotatedTaskRow,
+    AnnotationRow,
+    ProjectRow,
+    SampledProjectRow,
+    SampleRow,
+)
 from backend.db.packed_mask import PackedMask
 from backend.label_studio.annotations import Annotation, LabelChange, Region
 from backend.label_studio.payloads import Project
-from backend.reports import annotation_metadata as making
+from backend.reports import annotation_metadata
 from backend.samples import tombstones
 from backend.samples.prompts import Prompts, prompts_of
+from backend.samples.tombstones import annotation_is, task_is
 
-# What a webhook told so shortly before Label Studio was asked may have come in between.
+# A webhook this shortly before a question to Label Studio may be newer than the answer.
 _JUST_BEFORE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
-class _Made:
-    """An annotation with its masks read and its prompts found, ready to be written."""
+class _Decoded:
+    """An annotation with its masks decoded and its prompts found, ready to be saved."""
 
     regions: list[tuple[Region, PackedMask, int]]
     left_out: dict[str, int]
@@ -42,24 +50,24 @@ class SampleStore:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def settle(self, change: LabelChange, now: datetime | None = None) -> None:
-        """Take in what a webhook said."""
+    def apply(self, change: LabelChange, now: datetime | None = None) -> None:
+        """Save what a webhook reported."""
         now = now or datetime.now(UTC)
-        made = self._make(change.project, change.annotations, None)
+        decoded = self._decode(change.project, change.annotations, None)
         with self.database.write() as connection:
             for key in self._keys(connection, change):
-                sample_tables.lock(connection, key)
+                lock_samples(connection, key)
                 if change.project_gone:
-                    tombstones.bury_project(connection, key, now)
+                    tombstones.delete_project(connection, key, now)
                     continue
-                _note_config(connection, key, change.label_config, change.config_at)
+                _save_config(connection, key, change.label_config, change.config_at)
                 for annotation in change.annotations:
-                    _take(connection, key, annotation, made.get(annotation.id), None, now)
+                    _save(connection, key, annotation, decoded.get(annotation.id), None, now)
                 for task_id in change.gone_tasks:
-                    tombstones.bury_task(connection, key, task_id, now)
-                tombstones.bury(connection, key, change.gone_annotations, now)
+                    tombstones.delete_task(connection, key, task_id, now)
+                tombstones.delete_annotations(connection, key, change.gone_annotations, now)
 
-    def told(
+    def replace_task(
         self,
         project: Project,
         task_id: int,
@@ -68,44 +76,47 @@ class SampleStore:
         asked_at: datetime,
         mark: str = "",
     ) -> None:
-        """Take in all annotations of a task as Label Studio's API gave them: what it did not give
-        is gone. ``mark``: how the task looked in the list before it was asked for."""
-        made = self._make(project, annotations, asked_at)
-        given = {annotation.id for annotation in annotations}
+        """Save the annotations of a task as Label Studio's API returned them; delete all others.
+
+        Args:
+            asked_at: when the request was sent.
+            mark: what the task looked like in the list of tasks before that.
+        """
+        key = project.key
+        decoded = self._decode(project, annotations, asked_at)
+        returned = {annotation.id for annotation in annotations}
         with self.database.write() as connection:
-            sample_tables.lock(connection, project.key)
-            tombstones.stands_again(connection, project.key, task_id, asked_at)
+            lock_samples(connection, key)
+            tombstones.restore_task(connection, key, task_id, asked_at)
             for annotation in annotations:
-                found = made.get(annotation.id)
-                _take(connection, project.key, annotation, found, asked_at, asked_at)
-            of_task = sample_tables.annotations.c.task_id == task_id
-            before = sample_tables.annotations.c.asked_at.is_not(None) | (
-                sample_tables.annotations.c.seen_at < asked_at - _JUST_BEFORE
+                _save(connection, key, annotation, decoded.get(annotation.id), asked_at, asked_at)
+            of_task = AnnotationRow.task_id == task_id
+            before = AnnotationRow.asked_at.is_not(None) | (
+                AnnotationRow.seen_at < asked_at - _JUST_BEFORE
             )
-            missing = set(tombstones.living(connection, project.key, of_task, before)) - given
-            tombstones.bury(connection, project.key, sorted(missing), asked_at)
-            # Where something came in between, this is to be asked again next time.
-            agreed = set(tombstones.living(connection, project.key, of_task)) == given
-            _mark(connection, project.key, task_id, mark if agreed else "", asked_at)
+            missing = set(tombstones.live_annotations(connection, key, of_task, before)) - returned
+            tombstones.delete_annotations(connection, key, sorted(missing), asked_at)
+            # If something arrived in between, the next round reads the task again.
+            agreed = set(tombstones.live_annotations(connection, key, of_task)) == returned
+            _save_mark(connection, key, task_id, mark if agreed else "", asked_at)
 
-    def tasks_gone(self, project: Project, tasks: Iterable[int], *, asked_at: datetime) -> None:
-        """Label Studio was asked for these tasks and has them no more."""
+    def delete_tasks(self, project: Project, tasks: Iterable[int], *, asked_at: datetime) -> None:
+        """Delete tasks that Label Studio does not have any more."""
         with self.database.write() as connection:
-            sample_tables.lock(connection, project.key)
+            lock_samples(connection, project.key)
             for task_id in tasks:
-                tombstones.bury_task(connection, project.key, task_id, asked_at)
+                tombstones.delete_task(connection, project.key, task_id, asked_at)
 
-    def config(self, project: Project, label_config: str, at: datetime | None) -> None:
-        """Note the project's labeling config, unless a newer one is known."""
+    def save_config(self, project: Project, label_config: str, at: datetime | None) -> None:
+        """Save the project's labeling config, unless a newer one is known."""
         with self.database.write() as connection:
-            sample_tables.lock(connection, project.key)
-            _note_config(connection, project.key, label_config, at)
+            lock_samples(connection, project.key)
+            _save_config(connection, project.key, label_config, at)
 
     def live_tasks(self, project: Project) -> set[int]:
         """The tasks that have an annotation, as far as is known."""
-        query = select(sample_tables.annotations.c.task_id).where(
-            sample_tables.annotations.c.project == project.key,
-            sample_tables.annotations.c.gone_at.is_(None),
+        query = select(AnnotationRow.task_id).where(
+            AnnotationRow.project == project.key, AnnotationRow.gone_at.is_(None)
         )
         with self.database.read() as connection:
             return {number for number in connection.execute(query).scalars() if number is not None}
@@ -113,25 +124,20 @@ class SampleStore:
     def marks(
         self, project: Project, tasks: Collection[int]
     ) -> dict[int, tuple[str, datetime | None]]:
-        """Of those tasks that were asked for: how they looked in the list, and when."""
+        """Mark and time of the last read, of those tasks that were ever read."""
         query = select(
-            sample_tables.tasks.c.task_id,
-            sample_tables.tasks.c.mark,
-            sample_tables.tasks.c.asked_at,
-        ).where(
-            sample_tables.tasks.c.project == project.key,
-            sample_tables.tasks.c.task_id.in_(list(tasks)),
-        )
+            AnnotatedTaskRow.task_id, AnnotatedTaskRow.mark, AnnotatedTaskRow.asked_at
+        ).where(AnnotatedTaskRow.project == project.key, AnnotatedTaskRow.task_id.in_(list(tasks)))
         with self.database.read() as connection:
             return {row.task_id: (row.mark, row.asked_at) for row in connection.execute(query)}
 
     # -- inside
 
-    def _make(
+    def _decode(
         self, project: Project, annotations: Sequence[Annotation], asked_at: datetime | None
-    ) -> dict[int, _Made]:
-        """Read the masks of those that would be written, before anything is locked."""
-        made = {}
+    ) -> dict[int, _Decoded]:
+        """Decode the masks of new versions, before anything is locked."""
+        decoded = {}
         for annotation in annotations:
             with self.database.read() as connection:
                 row = _row(connection, project.key, annotation.id)
@@ -141,13 +147,13 @@ class SampleStore:
             masks = {region.id: mask for region, mask, _ in regions}
             with self.database.read() as connection:
                 prompts = prompts_of(connection, project, annotation.task_id, annotation.id, masks)
-            made[annotation.id] = _Made(regions, left_out, prompts)
-        return made
+            decoded[annotation.id] = _Decoded(regions, left_out, prompts)
+        return decoded
 
     @staticmethod
     def _keys(connection: Connection, change: LabelChange) -> list[str]:
-        """The project's key. A deleted project is named by its number alone, which must be that of
-        one connected project: on two Label Studios there can be two of them."""
+        """The project's key. The deletion of a project contains only its number, and two Label
+        Studios may each have a project of that number; then nothing is deleted."""
         if not change.project_gone or change.project.created:
             return [change.project.key]
         query = select(ProjectRow.key).where(ProjectRow.project_id == change.project.id)
@@ -155,27 +161,25 @@ class SampleStore:
         return known if len(known) == 1 else []
 
 
-def _take(
+def _save(
     connection: Connection,
     key: str,
     annotation: Annotation,
-    made: _Made | None,
+    decoded: _Decoded | None,
     asked_at: datetime | None,
     now: datetime,
 ) -> None:
-    """Write a version where it is the newest; ``made`` is None where it was old or known."""
+    """Save a version if it is the newest; ``decoded`` is None if it was old or known."""
     row = _row(connection, key, annotation.id)
     if not _newer(annotation, asked_at, row):
         return
-    if tombstones.buried(connection, key, annotation.task_id, row, asked_at):
+    if tombstones.is_deleted(connection, key, annotation.task_id, row, asked_at):
         return
     if asked_at is None:
-        # Late news may be of what is gone since; Label Studio is asked about this task next time.
-        here = (sample_tables.tasks.c.project == key) & (
-            sample_tables.tasks.c.task_id == annotation.task_id
-        )
-        connection.execute(update(sample_tables.tasks).where(here).values(mark=""))
-    told = {
+        # A late webhook may report what was deleted since, so the next round reads this task.
+        here = task_is(key, annotation.task_id)
+        connection.execute(update(AnnotatedTaskRow).where(here).values(mark=""))
+    values = {
         "task_id": annotation.task_id,
         "updated_at": annotation.updated_at,
         "asked_at": asked_at,
@@ -184,96 +188,91 @@ def _take(
         "gone_at": None,
     }
     if _same(annotation, row):
-        this = sample_tables.this(key, annotation.id)
-        connection.execute(update(sample_tables.annotations).where(this).values(**told))
-        making.note(connection, key, annotation)
+        here = annotation_is(key, annotation.id)
+        connection.execute(update(AnnotationRow).where(here).values(**values))
+        annotation_metadata.note(connection, key, annotation)
         return
-    if made is None:
+    if decoded is None:
         return
-    making.note(connection, key, annotation)
-    told |= {
+    annotation_metadata.note(connection, key, annotation)
+    values |= {
         "created_at": annotation.created_at,
         "annotator": annotation.annotator,
         "skipped": annotation.skipped,
         "ground_truth": annotation.ground_truth,
-        "left_out": made.left_out,
+        "left_out": decoded.left_out,
     }
-    values = {"project": key, "annotation_id": annotation.id, **told}
     connection.execute(
-        insert_of(connection, sample_tables.annotations)
-        .values(**values)
+        insert_of(connection, AnnotationRow)
+        .values(project=key, annotation_id=annotation.id, **values)
         .on_conflict_do_update(
-            index_elements=[
-                sample_tables.annotations.c.project,
-                sample_tables.annotations.c.annotation_id,
-            ],
-            set_=told,
+            index_elements=[AnnotationRow.project, AnnotationRow.annotation_id], set_=values
         )
     )
-    _write_pictures(connection, key, annotation, made, row)
-    _write_samples(connection, key, annotation, made)
+    _save_pictures(connection, key, annotation, decoded, row)
+    _save_samples(connection, key, annotation, decoded)
 
 
-def _write_pictures(
-    connection: Connection, key: str, annotation: Annotation, made: _Made, before: Row[Any] | None
+def _save_pictures(
+    connection: Connection,
+    key: str,
+    annotation: Annotation,
+    decoded: _Decoded,
+    before: Row[Any] | None,
 ) -> None:
-    """A new version was drawn on the picture of its own day, so that is looked at anew."""
-    here = (sample_tables.pictures.c.project == key) & (
-        sample_tables.pictures.c.annotation_id == annotation.id
+    """A new version was drawn on the picture of its own day, so that must be checked again."""
+    here = (AnnotatedPictureRow.project == key) & (
+        AnnotatedPictureRow.annotation_id == annotation.id
     )
-    looked: dict[tuple[str, str], Mapping[str, Any]] = {}
+    checked: dict[tuple[str, str], Mapping[str, Any]] = {}
     if before is not None and before.updated_at == annotation.updated_at:
-        for row in connection.execute(select(sample_tables.pictures).where(here)).mappings():
-            looked[row["image"], row["address"]] = dict(row)
-    connection.execute(delete(sample_tables.pictures).where(here))
-    for image in sorted({region.image for region, _, _ in made.regions}):
+        for row in connection.execute(select(AnnotatedPictureRow).where(here)).mappings():
+            checked[row["image"], row["address"]] = dict(row)
+    connection.execute(delete(AnnotatedPictureRow).where(here))
+    for image in sorted({region.image for region, _, _ in decoded.regions}):
         address = annotation.addresses.get(image, "")
-        fresh = {
+        unseen = {
             "project": key,
             "annotation_id": annotation.id,
             "image": image,
             "address": address,
-            "state": "unseen",
-            "key": "",
-            "attempts": 0,
-            "error": "",
         }
-        connection.execute(
-            insert(sample_tables.pictures).values(looked.get((image, address), fresh))
+        values = checked.get((image, address), unseen)
+        connection.execute(insert(AnnotatedPictureRow).values(values))
+
+
+def _save_samples(
+    connection: Connection, key: str, annotation: Annotation, decoded: _Decoded
+) -> None:
+    here = (SampleRow.project == key) & (SampleRow.annotation_id == annotation.id)
+    connection.execute(delete(SampleRow).where(here))
+    rows = []
+    for number, (region, mask, area) in enumerate(decoded.regions):
+        prompts = decoded.prompts.get(region.id, Prompts())
+        rows.append(
+            {
+                "project": key,
+                "annotation_id": annotation.id,
+                "number": number,
+                "region_id": region.id,
+                "image": region.image,
+                "brush": region.control,
+                "label": region.label,
+                "origin": region.origin,
+                "phrase": prompts.phrase,
+                "clicks": [list(click) for click in prompts.clicks],
+                "width": mask.width,
+                "height": mask.height,
+                "area": area,
+                "mask": mask.data,
+            }
         )
-
-
-def _write_samples(connection: Connection, key: str, annotation: Annotation, made: _Made) -> None:
-    here = (sample_tables.samples.c.project == key) & (
-        sample_tables.samples.c.annotation_id == annotation.id
-    )
-    connection.execute(delete(sample_tables.samples).where(here))
-    written = []
-    for number, (region, mask, area) in enumerate(made.regions):
-        prompts = made.prompts.get(region.id, Prompts())
-        row = {
-            "project": key,
-            "annotation_id": annotation.id,
-            "number": number,
-            "region_id": region.id,
-            "image": region.image,
-            "brush": region.control,
-            "label": region.label,
-            "origin": region.origin,
-            "phrase": prompts.phrase,
-            "clicks": [list(click) for click in prompts.clicks],
-            "width": mask.width,
-            "height": mask.height,
-            "area": area,
-            "mask": mask.data,
-        }
-        written.append(row)
-    if written:
-        connection.execute(insert(sample_tables.samples), written)
+    if rows:
+        connection.execute(insert(SampleRow), rows)
 
 
 def _same(annotation: Annotation, row: Row[Any] | None) -> bool:
-    """Whether this very version is there already, and stands."""
+    """Whether exactly this version is saved and not deleted."""
     if row is None or row.gone_at is not None:
         return False
     known: tuple[datetime, str] = (row.updated_at, row.digest)
@@ -283,41 +282,34 @@ def _same(annotation: Annotation, row: Row[Any] | None) -> bool:
 def _newer(annotation: Annotation, asked_at: datetime | None, row: Row[Any] | None) -> bool:
     if row is None or row.updated_at is None:
         return True
-    ours = (annotation.updated_at, asked_at or sample_tables.NEVER, annotation.digest)
-    theirs: tuple[datetime, datetime, str] = (
-        row.updated_at,
-        row.asked_at or sample_tables.NEVER,
-        row.digest,
-    )
-    return ours > theirs
+    this = (annotation.updated_at, asked_at or NEVER, annotation.digest)
+    known: tuple[datetime, datetime, str] = (row.updated_at, row.asked_at or NEVER, row.digest)
+    return this > known
 
 
-def _mark(connection: Connection, key: str, task_id: int, mark: str, asked_at: datetime) -> None:
-    told = {"mark": mark[:80], "asked_at": asked_at}
-    values = {"project": key, "task_id": task_id, **told}
+def _save_mark(
+    connection: Connection, key: str, task_id: int, mark: str, asked_at: datetime
+) -> None:
+    values = {"mark": mark[:80], "asked_at": asked_at}
     connection.execute(
-        insert_of(connection, sample_tables.tasks)
-        .values(**values)
+        insert_of(connection, AnnotatedTaskRow)
+        .values(project=key, task_id=task_id, **values)
         .on_conflict_do_update(
-            index_elements=[sample_tables.tasks.c.project, sample_tables.tasks.c.task_id], set_=told
+            index_elements=[AnnotatedTaskRow.project, AnnotatedTaskRow.task_id], set_=values
         )
     )
 
 
-def _note_config(connection: Connection, key: str, label_config: str, at: datetime | None) -> None:
+def _save_config(connection: Connection, key: str, label_config: str, at: datetime | None) -> None:
     if not label_config:
         return
-    newer = sample_tables.projects.c.config_at.is_(None) | (
-        sample_tables.projects.c.config_at < (at or sample_tables.NEVER)
-    )
+    newer = SampledProjectRow.config_at.is_(None) | (SampledProjectRow.config_at < (at or NEVER))
     connection.execute(
-        update(sample_tables.projects)
-        .where(sample_tables.projects.c.key == key, newer)
-        .values(label_config=label_config, config_at=at or sample_tables.NEVER)
+        update(SampledProjectRow)
+        .where(SampledProjectRow.key == key, newer)
+        .values(label_config=label_config, config_at=at or NEVER)
     )
 
 
 def _row(connection: Connection, key: str, number: int) -> Row[Any] | None:
-    return connection.execute(
-        select(sample_tables.annotations).where(sample_tables.this(key, number))
-    ).first()
+    return connection.execute(select(AnnotationRow).where(annotation_is(key, number))).first()

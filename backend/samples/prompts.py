@@ -1,27 +1,23 @@
-"""The clicks and the phrase that made a region, found by its id.
+"""Finds the clicks and the phrase that made a region, by the region's id.
 
-Label Studio deletes prompts once they have done their work, so an accepted region comes without
-them. The memory knows its targets for two weeks, with what was undone and what went on to another
-object taken into account; where one of its last answers is the very mask that was accepted, the
-prompts behind that answer are the ones. After that the event log tells. A region that neither of
-them knows was drawn by hand, or accepted from a prediction: it has no prompts.
+Label Studio deletes prompts after their answer, so an accepted region comes without them. The
+database keeps its object for two weeks, including what was undone. If one of the last answers is
+exactly the accepted mask, the prompts of that answer count. Later the event log is replayed. A
+region in neither was drawn by hand or accepted from a prediction: it has no prompts.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, RowMapping, Table, select
+from sqlalchemy import Connection, RowMapping, select
 
-from backend.db.models.core import EventRow, TargetRow
+from backend.db.models import EventRow, TargetRow
 from backend.db.packed_mask import PackedMask
 from backend.interaction import mask_history
 from backend.interaction.objects import Click, Target
 from backend.label_studio.payloads import Project
 
-_events: Table = EventRow.__table__  # type: ignore[assignment]
-_targets: Table = TargetRow.__table__  # type: ignore[assignment]
-
-# SQLite takes some ten thousands of values in one statement, some builds only a thousand.
+# Some builds of SQLite allow only a thousand values in one statement.
 _AT_ONCE = 500
 
 
@@ -40,7 +36,7 @@ def prompts_of(
     annotation_id: int,
     masks: Mapping[str, PackedMask],
 ) -> dict[str, Prompts]:
-    """The prompts of these regions (id -> accepted mask); those without any are left out."""
+    """The prompts of regions (id -> accepted mask); regions without prompts are left out."""
     found: dict[str, Prompts] = {}
     saved = f"annotation:{annotation_id}"
     for region_id, targets in _remembered(connection, project, task_id, list(masks)).items():
@@ -54,12 +50,12 @@ def prompts_of(
 def _remembered(
     connection: Connection, project: Project, task_id: int, regions: list[str]
 ) -> dict[str, list[Target]]:
-    """The targets of these regions, newest first. Two annotators who began with the same prediction
-    have one each."""
+    """The objects of these regions, newest first. Two annotators who started with the same
+    prediction have one each."""
     query = (
-        select(_targets)
-        .where(_targets.c.project == project.key, _targets.c.task_id == task_id)
-        .order_by(_targets.c.sequence.desc(), _targets.c.id.desc())
+        select(TargetRow)
+        .where(TargetRow.project == project.key, TargetRow.task_id == task_id)
+        .order_by(TargetRow.sequence.desc(), TargetRow.id.desc())
     )
     found: dict[str, list[Target]] = {}
     wanted = set(regions)
@@ -80,7 +76,7 @@ def _of_targets(
             behind = dict(answer.clicks)
             clicks = [click for click in target.clicks if click.id in behind]
             return Prompts(tuple(_place(c, behind[c.id]) for c in clicks), answer.phrase)
-    # Drawn on by hand afterwards: what counts for the target made most of it.
+    # Edited by hand afterwards: the prompts that count made most of it.
     target = next((each for each in targets if each.saved == saved), targets[0])
     return Prompts(tuple(_place(c, c.positive) for c in target.counting), target.phrase)
 
@@ -93,24 +89,24 @@ def _logged(
     connection: Connection, project: Project, task_id: int, regions: list[str]
 ) -> dict[str, list[RowMapping]]:
     columns = (
-        _events.c.region_id,
-        _events.c.kind,
-        _events.c.click_id,
-        _events.c.phrase_id,
-        _events.c.x_percent,
-        _events.c.y_percent,
-        _events.c.text,
+        EventRow.region_id,
+        EventRow.kind,
+        EventRow.click_id,
+        EventRow.phrase_id,
+        EventRow.x_percent,
+        EventRow.y_percent,
+        EventRow.text,
     )
     found: dict[str, list[RowMapping]] = {}
     for start in range(0, len(regions), _AT_ONCE):
         query = (
             select(*columns)
             .where(
-                _events.c.project == project.key,
-                _events.c.task_id == task_id,
-                _events.c.region_id.in_(regions[start : start + _AT_ONCE]),
+                EventRow.project == project.key,
+                EventRow.task_id == task_id,
+                EventRow.region_id.in_(regions[start : start + _AT_ONCE]),
             )
-            .order_by(_events.c.id)
+            .order_by(EventRow.id)
         )
         for row in connection.execute(query).mappings():
             found.setdefault(row["region_id"], []).append(row)
@@ -118,7 +114,7 @@ def _logged(
 
 
 def _replayed(rows: Sequence[RowMapping]) -> Prompts:
-    """What the log of one region comes to."""
+    """The prompts that remain after replaying the log of one region."""
     clicks: dict[str, tuple[float, float, bool]] = {}
     undone: set[str] = set()
     phrase = ""

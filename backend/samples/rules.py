@@ -1,19 +1,18 @@
-"""Which accepted regions train and measure, and why the others do not.
+"""Which accepted regions are used for training and validation, and why the others are not.
 
 The rules, in this order:
 
-- Skipped annotations and those without a mask hold no samples. Empty and unreadable masks, masks on
-  rotated pictures and other shapes than brush masks are left out of an annotation when it is read.
-- Of several annotations of one picture in one task the ground truth counts, where none is marked as
-  such the newest. The others say the same of the same objects: with them a picture would train and
-  be measured as often as it has annotators.
-- The picture must be what it was when the masks were drawn (``image_check``).
-- A label that the project's config no longer has names no category, but its mask is as good as any.
+- Skipped annotations and those without a mask have no samples. Empty and unreadable masks, and
+  shapes other than brush masks, are left out when an annotation is read.
+- If a picture of a task has several annotations, the ground truth counts, else the newest. With all
+  of them, a picture would count once per annotator.
+- The picture must be the one that the masks were drawn on (``image_check``).
+- A label that the project's config no longer has names no category, but its mask is used.
 - A region without clicks and phrase (drawn by hand, or accepted from a prediction) is a sample like
-  the others: its prompts are simulated, as those of any data set are.
+  the others: its prompts are simulated, as for any data set.
 
-A fifth of the pictures, told by the hash of their content, is held out for validation: two tasks
-with one picture fall on one side, and no picture ever changes sides.
+A fifth of the pictures, chosen by the hash of their content, is held out for validation. So two
+tasks with the same picture are on the same side, and no picture ever changes sides.
 """
 
 from dataclasses import dataclass, replace
@@ -22,16 +21,16 @@ from typing import Any, Literal
 
 from sqlalchemy import RowMapping, Select, select
 
-from backend.db import sample_tables
 from backend.db.engine import Database
+from backend.db.models import AnnotatedPictureRow, AnnotationRow, SampledProjectRow, SampleRow
 from backend.errors import LabelConfigError
 from backend.label_studio.config import LabelConfig
-from backend.samples.image_check import Place
+from backend.samples.image_check import LabeledPicture
 
 Split = Literal["train", "validation"]
 
 OTHER_ANNOTATION = "another annotation of the task counts"
-UNSEEN = "picture not looked at yet"
+UNSEEN = "picture not checked yet"
 GONE = "picture gone"
 CHANGED = "picture changed"
 _STATES = {"unseen": UNSEEN, "gone": GONE, "changed": CHANGED}
@@ -41,7 +40,7 @@ _HELD_OUT = 0.2
 
 @dataclass(frozen=True)
 class Region:
-    """An accepted region, without its mask. ``category``: None for a label that is not known."""
+    """An accepted region, without its mask. ``category``: None if the label is unknown."""
 
     number: int
     region_id: str
@@ -57,9 +56,9 @@ class Region:
 
 @dataclass(frozen=True)
 class Labeled:
-    """A picture and what one annotation says of it. ``reason``: why it does not count, '' if so."""
+    """A picture with one annotation's regions. ``reason``: why it does not count, '' if it does."""
 
-    place: Place
+    place: LabeledPicture
     annotator: int | None
     updated_at: datetime
     ground_truth: bool
@@ -68,22 +67,20 @@ class Labeled:
 
     @property
     def split(self) -> Split | None:
-        """The side of its picture; None before that was looked at."""
+        """The side of its picture; None before that was checked."""
         return side(self.place.key) if self.place.key else None
 
 
 def side(key: str) -> Split:
-    """Of a picture's content hash (hex): always the same."""
+    """The side of a picture, by the hash of its content (hex)."""
     return "validation" if int(key[:8], 16) < _HELD_OUT * 2**32 else "train"
 
 
 def labeled(database: Database, project: str) -> list[Labeled]:
-    """Everything accepted in a project (its key), task by task, each with its reason or none."""
+    """Everything accepted in a project (its key), task by task."""
     with database.read() as connection:
         xml = connection.execute(
-            select(sample_tables.projects.c.label_config).where(
-                sample_tables.projects.c.key == project
-            )
+            select(SampledProjectRow.label_config).where(SampledProjectRow.key == project)
         ).scalar()
         pictures = connection.execute(_picture_rows(project)).mappings().all()
         samples = connection.execute(_sample_rows(project)).mappings().all()
@@ -94,7 +91,7 @@ def labeled(database: Database, project: str) -> list[Labeled]:
         regions.setdefault((row["annotation_id"], row["image"]), []).append(region)
     found = [
         Labeled(
-            Place.of(row),
+            LabeledPicture.of(row),
             row["annotator"],
             row["updated_at"],
             row["ground_truth"],
@@ -107,53 +104,49 @@ def labeled(database: Database, project: str) -> list[Labeled]:
 
 
 def projects(database: Database) -> list[str]:
-    """The keys of all projects that ever had a label, or could have."""
+    """The keys of all projects that have, or had, labels."""
     with database.read() as connection:
         return list(
             connection.execute(
-                select(sample_tables.projects.c.key).order_by(sample_tables.projects.c.key)
+                select(SampledProjectRow.key).order_by(SampledProjectRow.key)
             ).scalars()
         )
 
 
-def _picture_rows(project: str) -> Select[Any]:
-    """Newest annotation of a task first, ground truth before all."""
-    told = (
-        sample_tables.annotations.c.annotator,
-        sample_tables.annotations.c.updated_at,
-        sample_tables.annotations.c.ground_truth,
+def _picture_rows(project: str) -> Any:
+    """By task: ground truth first, then the newest annotation."""
+    about = (
+        AnnotationRow.annotator,
+        AnnotationRow.updated_at,
+        AnnotationRow.ground_truth,
     )
     return (
-        select(sample_tables.pictures, sample_tables.annotations.c.task_id, *told)
+        select(AnnotatedPictureRow, AnnotationRow.task_id, *about)
         .join(
-            sample_tables.annotations,
-            (sample_tables.annotations.c.project == sample_tables.pictures.c.project)
-            & (sample_tables.annotations.c.annotation_id == sample_tables.pictures.c.annotation_id),
+            AnnotationRow,
+            (AnnotationRow.project == AnnotatedPictureRow.project)
+            & (AnnotationRow.annotation_id == AnnotatedPictureRow.annotation_id),
         )
-        .where(sample_tables.pictures.c.project == project)
+        .where(AnnotatedPictureRow.project == project)
         .order_by(
-            sample_tables.annotations.c.task_id,
-            sample_tables.pictures.c.image,
-            sample_tables.annotations.c.ground_truth.desc(),
-            sample_tables.annotations.c.updated_at.desc(),
-            sample_tables.annotations.c.annotation_id.desc(),
+            AnnotationRow.task_id,
+            AnnotatedPictureRow.image,
+            AnnotationRow.ground_truth.desc(),
+            AnnotationRow.updated_at.desc(),
+            AnnotationRow.annotation_id.desc(),
         )
     )
 
 
-def _sample_rows(project: str) -> Select[Any]:
+def _sample_rows(project: str) -> Select[*tuple[Any, ...]]:
     """Without the masks."""
-    columns = [column for column in sample_tables.samples.c if column.name != "mask"]
-    here = sample_tables.samples.c.project == project
-    return (
-        select(*columns)
-        .where(here)
-        .order_by(sample_tables.samples.c.annotation_id, sample_tables.samples.c.number)
-    )
+    columns = [column for column in SampleRow.__table__.c if column.name != "mask"]
+    here = SampleRow.project == project
+    return select(*columns).where(here).order_by(SampleRow.annotation_id, SampleRow.number)
 
 
 def _one_of_each(found: list[Labeled]) -> list[Labeled]:
-    """Only the first of each picture of each task counts."""
+    """Only the first annotation of each picture of each task counts."""
     seen: set[tuple[int, str]] = set()
     counted = []
     for each in found:
@@ -180,7 +173,7 @@ def _region(row: RowMapping, config: LabelConfig | None) -> Region:
 
 
 def _category(brush: str, label: str, config: LabelConfig | None) -> tuple[str | None, bool]:
-    """The label's name, and whether the config knows none such. An alias is read as its label."""
+    """The label's name, and whether the config lacks it. An alias is read as its label."""
     if not label:
         return None, False
     if config is None:

@@ -25,7 +25,7 @@ from backend.registry.label_studio_sync import Announcer
 from backend.registry.store import open_store
 from backend.registry.versions import Registry
 from backend.reports.costs import Costs
-from backend.samples.image_check import Sight
+from backend.samples.image_check import ImageCheck
 from backend.samples.ingest import SampleStore
 from backend.samples.sync import Reconciliation
 from backend.settings import Settings
@@ -56,7 +56,7 @@ class Upkeep:
         self._registry = Registry(self._database, open_store(settings), settings)
         self._announcer = Announcer(self._registry, hosts, settings, told=self._score_anew)
         self._reconciliation = Reconciliation(self._database, hosts, self._config)
-        self._sight = Sight(self._database, Pictures(settings, hosts))
+        self._image_check = ImageCheck(self._database, Pictures(settings, hosts))
         self._scheduler = Scheduler(settings, self._database, Leases(settings.lease_s), ring)
 
     def settle(self) -> int:
@@ -79,7 +79,7 @@ class Upkeep:
 
     def look(self) -> int:
         """Look at the pictures under labels that are new; how many."""
-        looked = self._sight.look(_LOOK_S)
+        looked = self._image_check.run(_LOOK_S)
         if looked:
             # Only now does a label count whose picture had not been seen.
             self._scheduler.labels_changed()
@@ -129,7 +129,7 @@ class Upkeep:
         if hook.action == "START_TRAINING":
             self._train(hook.project.key, delivery.id)
         change = read_label_change(hook, body, config)
-        self._samples.settle(change)
+        self._samples.apply(change)
         self._remember(hook, change, config)
         self._costs.take_in(change)
         if hook.action == "TASKS_CREATED" and config is not None:

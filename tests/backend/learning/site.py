@@ -36,7 +36,7 @@ from backend.label_studio.projects import LabelStudioHosts
 from backend.registry.records import Promotion, Version
 from backend.registry.store import open_store
 from backend.registry.versions import Registry
-from backend.samples.image_check import Sight
+from backend.samples.image_check import ImageCheck
 from backend.samples.ingest import SampleStore
 from backend.samples.rules import side
 from backend.settings import Settings
@@ -191,7 +191,7 @@ class Site:
             result = [region(f"{seed}-{n}", mask) for n, mask in enumerate(masks)]
             settle(store, studio.submit(seed, seed, result))
         hosts = LabelStudioHosts(self.settings)
-        Sight(self.database, Pictures(self.settings, hosts)).look(60)
+        ImageCheck(self.database, Pictures(self.settings, hosts)).run(60)
 
     def forget_pictures(self) -> None:
         """So that they are fetched anew, at the host's pace."""

@@ -207,7 +207,7 @@ def settle(store: SampleStore, body: Body, now: datetime = START) -> None:
         config = LabelConfig.parse(hook.label_config)
     except LabelConfigError:
         config = None
-    store.settle(read_label_change(hook, body, config), now)
+    store.apply(read_label_change(hook, body, config), now)
 
 
 def connected(database: Database, project: Project = PROJECT) -> None:

@@ -11,7 +11,7 @@ from backend.db.engine import Database
 from backend.images.loader import Pictures
 from backend.label_studio.projects import LabelStudioHosts
 from backend.samples.dataset import AcceptedSamples
-from backend.samples.image_check import Sight
+from backend.samples.image_check import ImageCheck
 from backend.samples.ingest import SampleStore
 from backend.samples.rules import Split
 from backend.settings import Settings
@@ -46,17 +46,17 @@ class Team:
         """As a process that has just started has them."""
         return Pictures(self.settings, LabelStudioHosts(self.settings))
 
-    def sight(self) -> Sight:
-        return Sight(self.database, self.pictures(), lambda: self.now)
+    def image_check(self) -> ImageCheck:
+        return ImageCheck(self.database, self.pictures(), lambda: self.now)
 
     def look(self) -> int:
-        return self.sight().look(seconds=60)
+        return self.image_check().look(seconds=60)
 
     def wait(self, **time: float) -> None:
         self.now += timedelta(**time)
 
     def dataset(self, split: Split | None = None) -> AcceptedSamples:
-        return AcceptedSamples(self.database, self.sight(), PROJECT.key, split)
+        return AcceptedSamples(self.database, self.image_check(), PROJECT.key, split)
 
     def empty_cache(self) -> None:
         """All pictures must be fetched anew."""

@@ -130,7 +130,7 @@ def test_what_was_labeled_counts_while_the_cache_has_it_and_no_other_picture(tea
     assert np.array_equal(team.sight().read(each.place).array, before)
     # and without it, it is said and counted
     team.empty_cache()
-    with pytest.raises(PictureError, match="Another picture"):
+    with pytest.raises(PictureError, match="not the one that was labeled"):
         team.sight().read(each.place)
     assert noted(team)[0].state == "changed"
     # until the old one is back
@@ -159,5 +159,5 @@ def test_looking_ends_in_time(team: Team) -> None:
     for number in range(1, 4):
         team.label(number, [region()])
 
-    assert team.sight().look(seconds=-1) == 0
+    assert team.image_check().run(seconds=-1) == 0
     assert [row.state for row in noted(team)] == ["unseen"] * 3

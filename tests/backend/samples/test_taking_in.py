@@ -206,9 +206,9 @@ def test_the_command_counts_and_exports(
     region = page.region(service.predict(page.request([page.click(1, 30, 40)])))
     send(service, accepted(page, [region]))
     upkeep.settle()
-    # when: not looked at yet
+    # when: not checked yet
     shown = cli(settings, "--project", 6)
-    assert "picture not looked at yet" in shown.stdout, shown.stderr
+    assert "picture not checked yet" in shown.stdout, shown.stderr
     refused = cli(settings, "--export", tmp_path / "team.tar")
     assert "There are no samples to export yet" in refused.stderr
     # when: looked at
