@@ -50,7 +50,7 @@ class Team:
         return ImageCheck(self.database, self.pictures(), lambda: self.now)
 
     def look(self) -> int:
-        return self.image_check().look(seconds=60)
+        return self.image_check().run(seconds=60)
 
     def wait(self, **time: float) -> None:
         self.now += timedelta(**time)

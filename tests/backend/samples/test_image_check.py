@@ -65,11 +65,11 @@ def test_a_host_that_is_away_says_nothing_of_its_pictures(team: Team, status: in
         team.settings = settings_for(team.settings.data, f"http://127.0.0.1:{port}")
     # when
     assert team.look() == 1
-    sight = team.sight()
+    image_check = team.image_check()
     with pytest.raises(PictureAwayError):
-        sight.read(labeled(team.database, PROJECT.key)[0].place)
+        image_check.read(labeled(team.database, PROJECT.key)[0].place)
     # then: nothing is told of the one, the other waits, and is asked for when it may be back
-    assert sight.unreached == 1
+    assert image_check.unreached == 1
     assert [row.state for row in noted(team)] == ["good", "unseen"]
     assert noted(team)[1].error.startswith("The picture could not be read")
     assert team.look() == 0
@@ -124,14 +124,14 @@ def test_what_was_labeled_counts_while_the_cache_has_it_and_no_other_picture(tea
     address = team.label(1, [region()])
     team.look()
     (each,) = labeled(team.database, PROJECT.key)
-    before = team.sight().read(each.place).array
+    before = team.image_check().read(each.place).array
     team.host.pictures[address] = photograph(SIZE, seed=99)
     # then: with the old one in the cache all is well
-    assert np.array_equal(team.sight().read(each.place).array, before)
+    assert np.array_equal(team.image_check().read(each.place).array, before)
     # and without it, it is said and counted
     team.empty_cache()
     with pytest.raises(PictureError, match="not the one that was labeled"):
-        team.sight().read(each.place)
+        team.image_check().read(each.place)
     assert noted(team)[0].state == "changed"
     # until the old one is back
     team.host.pictures[address] = photograph(SIZE, seed=1)

@@ -180,6 +180,37 @@ def test_another_project_of_that_number_is_left_alone(studio: Studio, database: 
     assert samples(database) == [1]
 
 
+def test_one_projects_trouble_is_its_own(team: Studio, database: Database) -> None:
+    # given: another project, first in line, whose Label Studio answers with nonsense
+    other = Project(5, "1")
+    connected(database, other)
+    rounds = reconciliation(database, team)
+    hosts: Any = rounds.hosts
+
+    class Nonsense:
+        def of(self, project: int) -> Any:
+            if project == other.id:
+                raise ValueError("Invalid header value")
+            return hosts.of(project)
+
+    rounds.hosts = Nonsense()  # type: ignore[assignment]
+    # when
+    first, second = rounds.run()
+    # then: it is reported with that project, and the other one is read
+    assert (first.project, first.complete) == (other.key, False)
+    assert "unexpected error" in first.error
+    assert second.complete
+    assert samples(database) == list(range(1, 10))
+
+
+def test_the_project_that_was_read_longest_ago_is_first(team: Studio, database: Database) -> None:
+    connected(database, Project(5, "1"))
+    reconciliation(database, team).run()
+
+    rounds = reconciliation(database, team, lambda: team.now + timedelta(hours=2)).run()
+    assert [done.project for done in rounds] == ["5.1", PROJECT.key]
+
+
 def test_what_a_webhook_tells_while_it_is_asked_is_not_taken_for_deleted(
     team: Studio, database: Database
 ) -> None:
@@ -264,7 +295,7 @@ def test_over_the_wire_it_asks_page_by_page(team: Studio, database: Database, wi
         def of(self, project: int) -> LabelStudio:
             return LabelStudio(wire, "0123456789abcdef0123456789abcdef01234567")
 
-    rounds._hosts = Wired()  # type: ignore[assignment]
+    rounds.hosts = Wired()  # type: ignore[assignment]
     (done,) = rounds.run()
 
     assert done.complete, done.error

@@ -223,7 +223,7 @@ def test_the_command_counts_and_exports(
     assert len(PackDataset([tmp_path / "team.tar"])) == 1
 
     assert "Project 5 has not sent any labels" in cli(settings, "--project", 5).stderr
-    assert "--split is" in cli(settings, "--split", "half").stderr
+    assert "'half' is not one of" in cli(settings, "--split", "half").stderr
 
 
 # -- the worker itself
