@@ -9,8 +9,8 @@ from backend.jobs.presence import processes
 from backend.jobs.queue import Jobs
 from backend.label_studio.payloads import Project
 from backend.metrics import Gauges
-from backend.registry import promotion_log
-from backend.registry.records import Champions
+from backend.registry import champions as promotion_log
+from backend.registry.champions import Champions
 from backend.samples.counts import gauges
 from backend.worker.deliveries import ATTEMPTS
 

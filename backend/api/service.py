@@ -29,7 +29,7 @@ from backend.label_studio.payloads import (
 )
 from backend.label_studio.projects import LabelStudioHosts, Projects
 from backend.metrics import Metrics
-from backend.registry.records import EVERYONE
+from backend.registry.champions import EVERYONE
 from backend.registry.serving import Predictors
 from backend.registry.store import open_store
 from backend.registry.versions import Registry

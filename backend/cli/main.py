@@ -61,7 +61,7 @@ def main() -> None:
 
 def _folder_of_version(name: str) -> Path:
     """The checkpoint folder of a version: training's commands, such as evaluate, take names too."""
-    from backend.registry import resolve
+    from backend.registry.versions import resolve
     from backend.settings import get_settings
 
     return resolve(name, get_settings())

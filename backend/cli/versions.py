@@ -12,7 +12,7 @@ import typer
 from backend.cli.common import AnyProject, Data, Json, console, enqueue, settings_of, user
 
 if TYPE_CHECKING:
-    from backend.registry.records import Promotion
+    from backend.db.models import Promotion
     from backend.registry.versions import Registry
 
 Name = Annotated[str, typer.Argument(help="A version, an unambiguous prefix of one, or 'base'.")]

@@ -1,1 +1,1 @@
-"""Images of tasks: found, downloaded, decoded, cached and encoded."""
+"""Pictures of tasks: fetched, decoded, cached and encoded."""

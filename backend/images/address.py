@@ -1,8 +1,10 @@
-"""What the address in a task means: where its picture lies and by what name the cache knows it."""
+"""Parses the address in a task: where its picture is, and under which key it is cached."""
 
 import base64
 import hashlib
-from dataclasses import dataclass
+import posixpath
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -14,34 +16,35 @@ Kind = Literal["upload", "local", "file", "cloud", "host", "web", "inline"]
 _CLOUD = frozenset({"s3", "gs", "azure-blob"})
 _UPLOADS = "/data/upload/"
 _LOCAL_FILES = "/data/local-files/"
-# Nothing that Label Studio or a browser would write into an address, and food for the kind of
-# trick where two readers of an address see two hosts in it.
+# Characters that neither Label Studio nor a browser writes into an address. They could make two
+# parsers of one address see two different hosts.
 _FORBIDDEN = frozenset(chr(code) for code in (*range(33), 127)) | {"\\"}
 
 
 @dataclass(frozen=True)
 class Address:
-    """A picture's address, understood."""
+    """A parsed address of a picture."""
 
     kind: Kind
-    # URLs to try, in this order; of an inline picture the data itself.
+    # URLs to try in this order; for an inline picture, its data.
     routes: tuple[str, ...]
     # Below Label Studio's document root for the kind "local", on this machine for "file".
     local_path: str = ""
-    # Uploads get a new name each; what lies behind other addresses may be replaced.
+    # Whether the address always means the same picture: each upload gets a new name, but the
+    # pictures at other addresses may be replaced.
     fixed: bool = False
-    # Short and without query, user or password, which may hold secrets: for people to read.
+    # For messages: short, and without query, user and password, which may be secret.
     shown: str = ""
-    # Different for different pictures, whoever asks; hashed before it names a file.
+    # The cache key, the same for all projects and tasks; hashed before it names a file.
     identity: str = ""
 
 
 def parse(address: object, label_studio: LabelStudio | None, task_id: int | None) -> Address:
-    """Understand ``address``, as it stands in a task's data; raises PictureAddressError."""
+    """Parse ``address``, as it is in a task's data. Raises PictureAddressError."""
     if not isinstance(address, str) or not address.strip():
         raise PictureAddressError(
-            "The task has no picture: its data holds no address where the labeling config "
-            "looks for one."
+            "The task has no picture: its data has no address where the labeling config "
+            "expects one."
         )
     address = address.strip()
     scheme = address.partition(":")[0].lower() if ":" in address else ""
@@ -52,12 +55,12 @@ def parse(address: object, label_studio: LabelStudio | None, task_id: int | None
         return _cloud(address, label_studio, task_id)
     address = address.replace(" ", "%20")
     if not _FORBIDDEN.isdisjoint(address):
-        raise PictureAddressError("The picture's address has characters that no address may have.")
+        raise PictureAddressError("The picture's address contains characters that are not allowed.")
 
     try:
         urlsplit(address)
     except ValueError:
-        raise PictureAddressError("The picture's address is not a valid one.") from None
+        raise PictureAddressError("The picture's address is not valid.") from None
 
     url = label_studio.place(address) if label_studio else None
     if url is not None and label_studio is not None:
@@ -66,19 +69,44 @@ def parse(address: object, label_studio: LabelStudio | None, task_id: int | None
         return Address("web", (address,), shown=shown(address), identity=address)
     if scheme and "/" not in address.partition(":")[0]:
         raise PictureAddressError(
-            f"Pictures cannot be read from {scheme}: addresses. Use http, https, s3, gs, "
+            f"Pictures at {scheme}: addresses are not supported. Use http, https, s3, gs, "
             "azure-blob, or files that Label Studio serves."
         )
     _host(label_studio, address)
-    raise PictureAddressError(f"The picture's address {shown(address)} is not one of a picture.")
+    raise PictureAddressError(f"The address {shown(address)} is not that of a picture.")
+
+
+def local_file(place: Address, root: Path) -> Address:
+    """An address of the kind "local" as a file below ``root``, or unchanged if there is none.
+
+    root: Label Studio's LOCAL_FILES_DOCUMENT_ROOT. Raises PictureAddressError for a path that leads
+    out of it.
+    """
+    relative = posixpath.normpath(place.local_path.lstrip("/")) if place.local_path else ""
+    if relative in ("", ".", "..") or relative.startswith("../") or "\0" in relative:
+        raise PictureAddressError(
+            "The picture's address leads out of the folder that Label Studio shares."
+        )
+    try:
+        root = root.resolve()
+        path = (root / relative).resolve()
+        state = path.stat()
+    except OSError:
+        return place
+    # A link out of the folder may be intended; Label Studio decides who may follow it.
+    if not path.is_relative_to(root) or not path.is_file():
+        return place
+    # Keyed by time and size too, so that a replaced file is another picture.
+    identity = f"file {path} {state.st_mtime_ns} {state.st_size}"
+    return replace(place, kind="file", local_path=str(path), fixed=True, identity=identity)
 
 
 def shown(address: str) -> str:
-    """``address`` as a sentence may show it: short, without user, password, query and fragment."""
+    """``address`` for messages: shortened, without user, password, query and fragment."""
     try:
         parts = urlsplit(address)
-    except ValueError:  # half an IPv6 address, say
-        return "(not readable)"
+    except ValueError:  # such as half an IPv6 address
+        return "(not valid)"
     host = parts.netloc.rpartition("@")[2]
     text = f"{parts.scheme}://{host}{parts.path}" if host else parts.path
     return text if len(text) <= 120 else f"{text[:60]}…{text[-50:]}"
@@ -87,8 +115,8 @@ def shown(address: str) -> str:
 def _host(label_studio: LabelStudio | None, address: str) -> LabelStudio:
     if label_studio is None:
         raise PictureAddressError(
-            f"The picture {shown(address)} lies in Label Studio, and it is not known where that "
-            "is. Ask the admin to set PHRASECLICK_LABEL_STUDIO_URL."
+            f"The picture {shown(address)} is in Label Studio, whose address is not known. "
+            "Ask the admin to set PHRASECLICK_LABEL_STUDIO_URL."
         )
     return label_studio
 
@@ -97,25 +125,25 @@ def _on_host(url: str, label_studio: LabelStudio) -> Address:
     parts = urlsplit(url)
     base = urlsplit(label_studio.url).path
     path = parts.path.removeprefix(base)
-    seen = shown(url)
+    display = shown(url)
     if path.startswith(_UPLOADS):
-        # Uploads kept in a bucket are handed out at the first address only, those on disk (unless
-        # a setting of Label Studio's says so) at the second only.
+        # Label Studio serves uploads in a bucket at the first URL only, and those on disk at the
+        # second only, unless it is configured otherwise.
         name = quote(f"upload/{path.removeprefix(_UPLOADS)}", safe="/%")
         stored = f"{label_studio.url}/storage-data/uploaded/?filepath={name}"
-        return Address("upload", (stored, url), "", True, seen, f"host {url}")
+        return Address("upload", (stored, url), "", True, display, f"host {url}")
     if path.rstrip("/") == _LOCAL_FILES.rstrip("/"):
         local = parse_qs(parts.query).get("d", [""])[0]
-        return Address("local", (url,), local, False, seen, f"host {url}")
-    return Address("host", (url,), "", False, seen, f"host {url}")
+        return Address("local", (url,), local, False, display, f"host {url}")
+    return Address("host", (url,), "", False, display, f"host {url}")
 
 
 def _cloud(address: str, label_studio: LabelStudio | None, task_id: int | None) -> Address:
     label_studio = _host(label_studio, address)
     if task_id is None:
         raise PictureAddressError(
-            f"The picture {shown(address)} lies in cloud storage, which Label Studio opens for a "
-            "task of its own only, and this one has no id."
+            f"The picture {shown(address)} is in cloud storage, which Label Studio opens only for "
+            "its own tasks, and this task has no id."
         )
     encoded = base64.urlsafe_b64encode(address.encode()).decode()
     route = f"{label_studio.url}/tasks/{task_id}/presign/?fileuri={quote(encoded)}"

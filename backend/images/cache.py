@@ -1,12 +1,12 @@
-"""Pictures on disk: downloaded once, bounded in bytes, safe with several processes at once.
+"""Pictures on disk: downloaded once, limited in bytes, safe with several processes.
 
-Two folders. ``content`` holds files as they were downloaded, named by their SHA-256. ``index``
-tells for each address, by a hash of it, which content that is and how large the picture is: enough
-to answer a further click without opening the picture. No name and no entry holds an address, since
-addresses may hold signatures.
+There are two folders. ``content`` holds files as they were downloaded, named by their SHA-256.
+``index`` holds an entry for each address, named by its hash: which content it is, and the size of
+the picture, which is enough to answer a further click without opening it. No name and no entry
+contains an address, since addresses may contain signatures.
 
-Every file is written under another name, flushed to the disk and then renamed, so nobody ever sees
-half of one, and two who write the same write the same thing.
+Every file is written under another name and then renamed, so that no reader sees half of one; two
+processes that write the same file write the same content.
 """
 
 import contextlib
@@ -20,23 +20,23 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
-# Pictures behind addresses that may be given a new picture are asked for anew after this time:
-# long enough for the clicks on a picture, short enough for a bucket that is being tidied up.
+# Pictures that may be replaced at their address are downloaded again after this time: long enough
+# for the clicks on a picture, short enough to notice a new one.
 FRESH_S = 3600.0
-# Another process may have forgotten or replaced an entry: memory alone is believed this long.
+# Another process may delete or replace an entry, so memory is trusted for this long only.
 _REMEMBER_S = 60.0
 _REMEMBER = 4096
-# Above the first part of its limit the cache is cut to the second at once, so that the next
-# pictures need not cut again. Each process counts anew after it wrote the third: what several
-# write between two counts has room in what is left.
+# Above the first share of its limit the cache is trimmed to the second, so that the next pictures
+# need no trimming. Each process counts again after writing the third; what several processes write
+# between two counts fits into the rest.
 _FULL, _KEEP, _RECOUNT = 0.9, 0.8, 0.02
-# A file that nobody finished in an hour was left by a process that died.
+# A file that is unfinished after an hour was left by a process that died.
 _ABANDONED_S = 3600.0
 
 
 @dataclass(frozen=True)
 class CachedPicture:
-    """What is known of a picture without opening it."""
+    """What the cache knows of a picture without opening it; sizes in pixels."""
 
     key: str  # SHA-256 of the file's bytes
     width: int
@@ -44,24 +44,22 @@ class CachedPicture:
 
 
 class PictureCache:
-    """The two folders below ``root``, kept below ``max_bytes``; safe in threads and processes."""
+    """The two folders in ``root``, limited to ``max_bytes``. Safe in threads and processes."""
 
     def __init__(self, root: Path, max_bytes: int) -> None:
         self._content = root / "content"
         self._index = root / "index"
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
-        # Identity -> what it is, until when it holds, until when memory is believed.
+        # Identity -> picture, time until the entry is valid, time until memory is trusted.
         self._memory: OrderedDict[str, tuple[CachedPicture, float, float]] = OrderedDict()
         self._trim_lock = threading.Lock()
-        self._unseen = max_bytes  # bytes written since the folder was last counted
+        self._unseen = max_bytes  # bytes written since the last count
         for folder in (self._content, self._index):
             folder.mkdir(parents=True, exist_ok=True)
 
-    # -- what an address is
-
     def find(self, identity: str) -> CachedPicture | None:
-        """What is known of the picture at ``identity``, while it may be believed."""
+        """The picture at ``identity``, as long as its entry is valid."""
         now = time.time()
         with self._lock:
             known = self._memory.get(identity)
@@ -80,7 +78,7 @@ class PictureCache:
         return picture
 
     def note(self, identity: str, picture: CachedPicture, *, fixed: bool) -> None:
-        """Keep what the picture at ``identity`` is: for good where it is ``fixed``."""
+        """Store which picture is at ``identity``: without a time limit if it is ``fixed``."""
         until = None if fixed else time.time() + FRESH_S
         entry = {
             "key": picture.key,
@@ -92,7 +90,7 @@ class PictureCache:
         self._remember(identity, picture, float("inf") if until is None else until)
 
     def forget(self, identity: str) -> None:
-        """Ask for the picture at ``identity`` anew next time."""
+        """Delete the entry of ``identity``."""
         with self._lock:
             self._memory.pop(identity, None)
         self._entry(identity).unlink(missing_ok=True)
@@ -104,20 +102,18 @@ class PictureCache:
             while len(self._memory) > _REMEMBER:
                 self._memory.popitem(last=False)
 
-    # -- what lies there
-
     def read(self, key: str) -> bytes | None:
-        """The file's bytes, None where they are not kept (any more)."""
+        """The bytes of a file; None if it is not cached."""
         path = self._file(key)
         try:
             content = path.read_bytes()
-            os.utime(path)  # what was used last goes last
+            os.utime(path)  # so that the most recently used is deleted last
         except OSError:
             return None
         return content
 
     def keep(self, key: str, content: bytes) -> None:
-        """Keep a file's bytes, and let the longest unused go where there are too many."""
+        """Store a file's bytes, and delete the least recently used files if there are too many."""
         if len(content) > self._max_bytes * _KEEP:
             return
         path = self._file(key)
@@ -132,7 +128,7 @@ class PictureCache:
     def _trim(self) -> None:
         files = []
         for path in self._content.glob("*/*"):
-            with contextlib.suppress(FileNotFoundError):  # another process trims too
+            with contextlib.suppress(FileNotFoundError):  # another process may be trimming
                 state = path.stat()
                 if path.suffix == ".part" and time.time() - state.st_mtime > _ABANDONED_S:
                     path.unlink()
@@ -149,7 +145,7 @@ class PictureCache:
         self._sweep_index()
 
     def _sweep_index(self) -> None:
-        """Drop entries without content and files left by the dead, so the index stays small too."""
+        """Delete entries without content and unfinished files, so that the index stays small."""
         for path in self._index.glob("*/*"):
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 if time.time() - path.stat().st_mtime < _ABANDONED_S:
@@ -169,7 +165,7 @@ class PictureCache:
 
 
 def _write(path: Path, content: bytes, *, durable: bool) -> None:
-    """Put ``content`` at ``path``, all of it or nothing, whoever else does the same."""
+    """Write ``content`` to ``path`` in full or not at all, also with several writers."""
     path.parent.mkdir(exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
     try:

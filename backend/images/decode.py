@@ -1,8 +1,8 @@
 """From a file's bytes to an upright RGB picture, as the annotator's browser shows it.
 
-Masks are drawn over what the page shows, so what Chromium does is right: EXIF orientation counts in
-JPEG and PNG and is passed over in WebP and AVIF (seen in Chromium, with Pillow's own files);
-transparent places show the page's white; of an animation the first frame is labeled.
+Masks are drawn over what the page shows, so this follows Chromium: EXIF orientation is applied in
+JPEG and PNG and ignored in WebP and AVIF (observed in Chromium, with files by Pillow); transparent
+pixels show the page's white; of an animation the first frame is labeled.
 """
 
 import io
@@ -15,12 +15,12 @@ from PIL import Image
 
 from backend.errors import PictureFormatError
 
-# What annotators label. No PostScript, PDF or the like: those are programs, run by other programs.
+# Formats that annotators label. Not PostScript or PDF, which run programs.
 _FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "TIFF", "BMP", "DIB", "AVIF", "JPEG2000", "PPM")
 _IGNORE_ORIENTATION = frozenset({"WEBP", "AVIF"})
 _ORIENTATION = 0x0112
 _WHITE = (255, 255, 255, 255)
-_TURNS = {
+_TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -35,7 +35,7 @@ _known: list[str] = []
 
 
 def decode(content: bytes, max_pixels: int) -> NDArray[np.uint8]:
-    """The picture (H,W,3, RGB) in ``content``; raises PictureFormatError."""
+    """The picture in ``content``, H,W,3 uint8 RGB, read-only. Raises PictureFormatError."""
     try:
         with _open(io.BytesIO(content), max_pixels) as image:
             image.load()
@@ -43,23 +43,23 @@ def decode(content: bytes, max_pixels: int) -> NDArray[np.uint8]:
     except PictureFormatError:
         raise
     except Exception as error:
-        # Decoders meet damaged files with every kind of error there is.
+        # Decoders raise all kinds of errors on damaged files.
         raise _unreadable(content) from error
-    # Shared by all who ask for this picture at once.
+    # Shared by all threads that need this picture at the same time.
     array.flags.writeable = False
     return array
 
 
 def _open(file: IO[bytes], max_pixels: int) -> Image.Image:
     # Pillow's own limit would refuse what an admin allowed. It only warns up to twice its limit,
-    # so it stays in force as a second line.
+    # so it stays on as a second check.
     if (Image.MAX_IMAGE_PIXELS or 0) < max_pixels:
         Image.MAX_IMAGE_PIXELS = max_pixels
     try:
         image = Image.open(file, formats=_formats())
     except Image.DecompressionBombError:
         raise _too_large(max_pixels) from None
-    # Known from the header, before any pixel takes memory.
+    # Read from the header, before pixels take memory.
     if image.width * image.height > max_pixels:
         size = image.size
         image.close()
@@ -76,22 +76,22 @@ def _formats() -> list[str]:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """``image`` turned as its EXIF orientation says; XMP, which browsers pass over, is not read."""
+    """``image`` rotated by its EXIF orientation; XMP is ignored, as in browsers."""
     method = None
     exif = Image.Exif()
     raw = image.info.get("exif")
     if raw and image.format not in _IGNORE_ORIENTATION:
         try:
             exif.load(raw)
-            method = _TURNS.get(exif.get(_ORIENTATION, 1))
+            method = _TRANSPOSES.get(exif.get(_ORIENTATION, 1))
         except Exception:
-            # Damaged EXIF: a browser shows the picture as it lies in the file.
+            # Damaged EXIF: a browser shows the picture unrotated.
             method = None
     return image.transpose(method) if method is not None else image
 
 
 def _rgb(image: Image.Image, file_format: str | None) -> Image.Image:
-    """``image`` in RGB: deep values scaled, transparent places white."""
+    """``image`` in RGB: deep values scaled, transparent pixels white."""
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode.startswith("I") or image.mode == "F":
@@ -103,11 +103,11 @@ def _rgb(image: Image.Image, file_format: str | None) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image, file_format: str | None) -> NDArray[np.uint8]:
-    """Grey values deeper than a byte, scaled to 0..255 (Pillow alone would cut them off at 255).
+    """Grey values of more than 8 bits, scaled to 0..255 (Pillow alone would clip them at 255).
 
-    A 16-bit PNG is shown over its whole range by browsers. In TIFF, which they do not show, 16
-    bits often hold 10 or 12: there the smallest usual depth that holds the brightest pixel counts.
-    Floats are 0..1 or 0..255 where they fit, else stretched from darkest to brightest.
+    Browsers show a 16-bit PNG over its whole range. TIFF, which they do not show, often has 10 or
+    12 bits in 16, so the smallest usual depth that fits the brightest pixel is used. Floats are
+    taken as 0..1 or 0..255 if they fit, and otherwise stretched from darkest to brightest.
     """
     values = np.asarray(image)
     if values.dtype.kind == "f":
@@ -131,7 +131,7 @@ def _too_large(max_pixels: int, size: tuple[int, int] | None = None) -> PictureF
     dimensions = f" of {size[0]}x{size[1]} pixels" if size else ""
     return PictureFormatError(
         f"The picture{dimensions} is larger than the {max_pixels // 1_000_000} megapixels that are "
-        "read. The admin can set PHRASECLICK_PICTURE_MAX_PIXELS."
+        "allowed. The admin can raise PHRASECLICK_PICTURE_MAX_PIXELS."
     )
 
 
@@ -139,10 +139,10 @@ def _unreadable(content: bytes) -> PictureFormatError:
     start = content[:512].lstrip().lower()
     if start.startswith((b"<!doctype", b"<html", b"{")):
         return PictureFormatError(
-            "The picture could not be read: a web page or message came instead of a picture. "
+            "The picture could not be read: its address returned a web page or a message. "
             "Ask the admin to run phraseclick doctor."
         )
     return PictureFormatError(
-        "The picture could not be read: its file is damaged, or of a kind that is not supported "
+        "The picture could not be read: its file is damaged, or its format is not supported "
         "(JPEG, PNG, WebP, AVIF, GIF, TIFF and BMP are)."
     )

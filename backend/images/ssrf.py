@@ -1,8 +1,9 @@
-"""Connections for pictures: only to addresses that are allowed, and not for longer than allowed.
+"""Connections for pictures: to allowed addresses only, and within a time limit.
 
-A task's address is written by whoever imports tasks, so it must not make this server reach into
-the private network around it. Names are looked up once, the answer is checked, and the connection
-goes to that very answer: a name that means another machine a moment later gains nothing.
+Anyone who imports tasks writes their addresses, so an address must not make this server reach into
+the private network around it (SSRF). A host name is resolved once, the result is checked, and the
+connection goes to that result, so that a name which resolves differently a moment later (DNS
+rebinding) gains nothing.
 """
 
 import contextlib
@@ -24,14 +25,14 @@ from backend.errors import PictureAddressError
 _IP = ipaddress.IPv4Address | ipaddress.IPv6Address
 _AddressInfo = tuple[Any, Any, int, str, Any]
 
-# IPv6 forms that lead to an IPv4 address: what counts is where they lead.
+# IPv6 forms of an IPv4 address: the IPv4 address is what is checked.
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _COMPATIBLE = ipaddress.IPv6Network("::/96")
 _LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
 
 
 def is_public(address: str) -> bool:
-    """Whether the IP ``address`` belongs to the public internet and to one machine there."""
+    """Whether the IP ``address`` is that of one machine on the public internet."""
     ip: _IP = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
@@ -45,17 +46,17 @@ def is_public(address: str) -> bool:
 
 
 def is_link_local(address: str) -> bool:
-    """Whether the IP ``address`` is of one cable only, where clouds keep their credentials."""
+    """Whether the IP ``address`` is link-local, where clouds serve their credentials."""
     ip: _IP = ipaddress.ip_address(address.partition("%")[0])
     inner = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
     return (inner or ip).is_link_local
 
 
 class Deadline:
-    """A time limit on everything in the ``with`` block, however slowly the bytes drip.
+    """A time limit on everything in the ``with`` block, also on bodies that arrive byte by byte.
 
-    A socket's own timeout starts anew with every byte. Here the sockets are shut when time is up,
-    whatever they are in the middle of.
+    A socket's own timeout restarts with every byte. Here the sockets are shut down when the time
+    is up, whatever they are doing.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -88,7 +89,7 @@ class Deadline:
         return self.left == 0
 
     def watch(self, sock: socket.socket) -> None:
-        """Shut ``sock`` when time is up. TLS takes it over under another object: so a twin."""
+        """Shut ``sock`` down when time is up. Keeps a duplicate, since TLS takes the object."""
         with self._lock:
             self._sockets.append(sock.dup())
         if self.passed:
@@ -102,10 +103,10 @@ class Deadline:
 
 
 class Gate:
-    """Opens connections within a deadline; to public addresses alone unless ``private``.
+    """Opens connections within a deadline, to public addresses only unless ``private``.
 
-    ``at_home`` is Label Studio's own host, mostly a private one. But /setup may have been sent by
-    anyone, and no Label Studio lives at a link-local address: those stay closed.
+    at_home: the connection goes to Label Studio's own host, which is usually private. Since anyone
+    may have sent its address to /setup, link-local addresses stay forbidden.
     """
 
     def __init__(self, deadline: Deadline, *, private: bool, at_home: bool = False) -> None:
@@ -114,11 +115,11 @@ class Gate:
         self._at_home = at_home
 
     def connect(self, connection: HTTPConnection) -> socket.socket:
-        """A socket to where ``connection`` wants to go; raises PictureAddressError if refused."""
+        """A socket to the host of ``connection``. Raises PictureAddressError if forbidden."""
         host, port = connection.host, connection.port
         failure: OSError | None = None
         refused = False
-        for family, kind, protocol, _, where in self._look_up(connection, host, port):
+        for family, kind, protocol, _, where in self._resolve(connection, host, port):
             if not self._allows(where[0]):
                 refused = True
                 continue
@@ -140,7 +141,7 @@ class Gate:
         if refused:
             raise PictureAddressError(
                 f"The picture's address leads to {host}, which lies in a private network. If that "
-                "is meant, ask the admin to set PHRASECLICK_ALLOW_PRIVATE_ADDRESSES=true."
+                "is intended, ask the admin to set PHRASECLICK_ALLOW_PRIVATE_ADDRESSES=true."
             )
         raise NewConnectionError(connection, "no address")
 
@@ -149,21 +150,21 @@ class Gate:
             return True
         return self._at_home and not is_link_local(address)
 
-    def _look_up(self, connection: HTTPConnection, host: str, port: int) -> list[_AddressInfo]:
-        # The system's look-up takes no time limit, and a dead name server holds it for long.
+    def _resolve(self, connection: HTTPConnection, host: str, port: int) -> list[_AddressInfo]:
+        # The system's resolver takes no time limit, and a dead name server blocks it for long.
         answers: queue.SimpleQueue[list[_AddressInfo] | OSError] = queue.SimpleQueue()
 
-        def ask() -> None:
+        def resolve() -> None:
             try:
                 answers.put(socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM))
             except (OSError, UnicodeError) as error:
                 answers.put(error if isinstance(error, OSError) else OSError(str(error)))
 
-        threading.Thread(target=ask, name="look-up", daemon=True).start()
+        threading.Thread(target=resolve, name="resolver", daemon=True).start()
         try:
             answer = answers.get(timeout=self._deadline.left)
         except queue.Empty:
-            raise ConnectTimeoutError(connection, "no answer of the name server") from None
+            raise ConnectTimeoutError(connection, "no answer from the name server") from None
         if isinstance(answer, socket.gaierror):
             raise NameResolutionError(host, connection, answer)
         if isinstance(answer, OSError):
@@ -172,7 +173,7 @@ class Gate:
 
 
 def adapter_for(gate: Gate) -> HTTPAdapter:
-    """A requests adapter, all of whose connections go through ``gate``, and through no proxy."""
+    """A requests adapter whose connections all go through ``gate``, and through no proxy."""
 
     class Connection(HTTPConnection):
         def _new_conn(self) -> socket.socket:
@@ -194,9 +195,9 @@ def adapter_for(gate: Gate) -> HTTPAdapter:
 
 
 def trusted_certificates() -> str | bool:
-    """The certificates that an admin named for requests, else those that come with it.
+    """The certificates that an admin set for requests, or those that come with it.
 
-    Requests reads these variables itself, but only together with the proxies' variables, which
-    must not count here.
+    Requests reads these variables itself, but only together with those of proxies, which must be
+    ignored here.
     """
     return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Literal
 
 from backend.label_studio.annotations import DRAFT_MARGIN
-from backend.registry.records import GOES_ON_FOR
+from backend.registry.versions import STICKY_FOR
 from backend.settings import Settings
 
 
@@ -17,7 +17,7 @@ class Policy:
     carry_phrase: Literal["none", "target", "task"] = "none"
     label_as_phrase: bool = True
     forget_after: timedelta = timedelta(days=14)
-    goes_on_for: timedelta = GOES_ON_FOR
+    goes_on_for: timedelta = STICKY_FOR
     draft_margin: timedelta = DRAFT_MARGIN
     # Drafts are saved within seconds of a click. Who shows none this long after is someone else.
     unknown_for: timedelta = timedelta(minutes=10)

@@ -18,11 +18,10 @@ from sqlalchemy import select
 
 from backend.db import sample_tables
 from backend.db.engine import Database
-from backend.db.models.jobs import Job
+from backend.db.models import Job, Version
 from backend.db.models.reports import RegionCostRow
 from backend.errors import JobError, VersionError
 from backend.label_studio.payloads import Project
-from backend.registry.records import Version
 from backend.registry.store import open_store
 from backend.registry.versions import Registry
 from backend.reports.click_curve import GOOD

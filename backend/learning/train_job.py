@@ -19,7 +19,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from backend.db.engine import Database
-from backend.db.models.jobs import Job
+from backend.db.models import Job, Promotion, Version
 from backend.errors import JobError, StorageError, VersionError
 from backend.jobs.progress import Progress
 from backend.label_studio.payloads import Project
@@ -27,7 +27,6 @@ from backend.learning import gate_pictures
 from backend.learning.outage import away
 from backend.learning.snapshot import LabelCopy, copy_labels
 from backend.learning.work_dir import remove, sweep, workplace
-from backend.registry.records import Promotion, Version
 from backend.registry.store import open_store
 from backend.registry.versions import Registry
 from backend.samples.dataset import open_samples
@@ -133,10 +132,11 @@ class _Training:
             if champion == candidate.name:
                 self._progress.line("It was promoted by hand meanwhile.", "warning")
                 return self._result(candidate, verdict)
-            verdict = self._registry.get(candidate.name).gate
-            if verdict is None or verdict["champion"] != champion:
+            gate = self._registry.get(candidate.name).gate
+            if gate is None or gate["champion"] != champion:
                 with self._phase("evaluating"):
-                    verdict = self._measure(candidate, champion, labels)
+                    gate = dict(self._measure(candidate, champion, labels))
+            verdict = gate
             if not verdict["passed"]:
                 return self._result(candidate, verdict)
             with self._phase("promoting"):

@@ -1,9 +1,9 @@
-"""Telling Label Studio which version serves a project, whenever that has changed.
+"""Keeps Label Studio's ``model_version`` of each project equal to the version that serves it.
 
-Label Studio orders tasks by uncertainty only where its project's ``model_version`` is that of the
-predictions, and takes only a version that is the title of a connected backend, so both are set.
-What was told is a row for each project; where it differs from the champion it is told, by a task of
-the worker now and then: a Label Studio that is away is told when it is back.
+Label Studio orders tasks by uncertainty only if its project's ``model_version`` is that of the
+predictions, and accepts only the title of a connected backend, so both are set. One row for each
+project holds what was last set. A periodic task of the worker compares it with the champion, so a
+Label Studio that is unreachable is updated when it is back.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Table, insert, select, update
+from sqlalchemy import select
 
-from backend.db.models.core import ProjectRow
-from backend.db.models.registry import AnnouncementRow
+from backend.db.engine import insert_of
+from backend.db.models import AnnouncementRow, ProjectRow
 from backend.errors import LabelStudioError
 from backend.label_studio.client import LabelStudio
 from backend.label_studio.credentials import backend_login, load_credentials
 from backend.label_studio.payloads import Project
 from backend.label_studio.projects import LabelStudioHosts
-from backend.registry.records import EVERYONE
+from backend.registry.champions import EVERYONE
 from backend.registry.versions import Registry
 from backend.settings import Settings
 from model.errors import PhraseClickError
@@ -33,12 +33,10 @@ _log = logging.getLogger(__name__)
 _FIRST_PAUSE = timedelta(seconds=10)
 _LONGEST_PAUSE = timedelta(minutes=5)
 
-_announcements: Table = AnnouncementRow.__table__  # type: ignore[assignment]
-
 
 @dataclass(frozen=True)
 class _Due:
-    """A project whose Label Studio is to be told."""
+    """A project whose Label Studio has to be updated."""
 
     key: str
     project_id: int
@@ -46,73 +44,73 @@ class _Due:
     attempts: int
 
 
-class Announcer:
-    """See the module. Two at once tell the same twice, which does no harm."""
+class LabelStudioSync:
+    """Updates Label Studio. Running it twice at the same time does no harm."""
 
     def __init__(
         self,
         registry: Registry,
         hosts: LabelStudioHosts,
         settings: Settings,
-        told: Callable[[str], None] = lambda project: None,
+        synced: Callable[[str], None] = lambda project: None,
     ) -> None:
-        """told: is called with the key of each project whose Label Studio was told."""
+        """synced: called with the key of each project whose Label Studio was updated."""
         self._registry = registry
-        self._told = told
         self._hosts = hosts
         self._settings = settings
+        self._synced = synced
 
-    def announce(self, now: datetime | None = None) -> int:
-        """Tell what is to be told by now; to how many projects that went well."""
+    def run(self, now: datetime | None = None) -> int:
+        """Update every project that is due; returns how many succeeded."""
         now = now or datetime.now(UTC)
-        told = 0
+        succeeded = 0
         for due in self._due(now):
             try:
-                self._tell(due)
-            except Exception as error:  # one Label Studio must not keep the others from theirs
-                foreseen = isinstance(error, PhraseClickError)
+                self._update(due)
+            except Exception as error:  # one Label Studio must not block the others
+                expected = isinstance(error, PhraseClickError)
                 _log.warning(
-                    "Label Studio was not told that %s serves project %s: %s",
+                    "Label Studio could not be told that %s serves project %s: %s",
                     due.version,
                     due.key,
                     error,
-                    exc_info=not foreseen,
+                    exc_info=not expected,
                 )
-                self._note_failure(due, str(error), now)
+                pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(due.attempts, 10))
+                attempts = due.attempts + 1
+                self._save(due, attempts=attempts, try_at=now + pause, error=str(error))
             else:
                 _log.info("Label Studio knows that %s serves project %s", due.version, due.key)
-                self._note(due, version=due.version, told_at=now, attempts=0, try_at=None, error="")
-                self._told(due.key)
-                told += 1
-        return told
+                self._save(due, version=due.version, told_at=now, attempts=0, try_at=None, error="")
+                self._synced(due.key)
+                succeeded += 1
+        return succeeded
 
     def _due(self, now: datetime) -> list[_Due]:
         champions = self._registry.champions()
-        with self._registry.database.read() as connection:
-            projects = connection.execute(select(ProjectRow.key, ProjectRow.project_id)).all()
-            rows = connection.execute(select(_announcements)).all()
-        noted = {row.project: row for row in rows}
+        with self._registry.database.session() as session:
+            projects = session.execute(select(ProjectRow.key, ProjectRow.project_id)).all()
+            rows = {row.project: row for row in session.scalars(select(AnnouncementRow))}
         due = []
         for key, project_id in projects:
-            row = noted.get(key)
-            # One that has never had a champion was told its version when it was connected.
+            row = rows.get(key)
+            # Without any champion so far, Label Studio has the version from when it was connected.
             if row is None and not {key, EVERYONE} & set(champions.by_project):
                 continue
             version = champions.of(Project.read(key)) or self._registry.base_name
-            told = row is not None and row.version == version
-            later = row is not None and row.try_at is not None and row.try_at > now
-            if not told and not later:
-                attempts = row.attempts if row is not None else 0
-                due.append(_Due(key, project_id, version, attempts))
+            if row is None:
+                due.append(_Due(key, project_id, version, 0))
+            elif row.version != version and (row.try_at is None or row.try_at <= now):
+                due.append(_Due(key, project_id, version, row.attempts))
         return due
 
-    def _tell(self, due: _Due) -> None:
+    def _update(self, due: _Due) -> None:
         label_studio = self._hosts.of(due.project_id)
-        ours = self._ours(label_studio, due)
-        if ours.get("title") != due.version:
+        backend = self._our_backend(label_studio, due)
+        if backend.get("title") != due.version:
             label_studio.patch_ml_backend(
-                ours["id"],
-                url=ours["url"],
+                backend["id"],
+                url=backend["url"],
                 project=due.project_id,
                 title=due.version,
                 **backend_login(self._settings),
@@ -120,30 +118,25 @@ class Announcer:
         if label_studio.project(due.project_id).get("model_version") != due.version:
             label_studio.patch_project(due.project_id, model_version=due.version)
 
-    def _ours(self, label_studio: LabelStudio, due: _Due) -> dict[str, Any]:
-        """This backend among those of the project: where connect put it, or by what it serves."""
+    def _our_backend(self, label_studio: LabelStudio, due: _Due) -> dict[str, Any]:
+        """This backend among the project's: by its connected URL, else by the version it serves."""
         backends = label_studio.ml_backends(due.project_id)
-        kept = load_credentials(self._settings).get(due.project_id)
-        names = {it.name for it in self._registry.all()} | {self._registry.base_name}
+        connected = load_credentials(self._settings).get(due.project_id)
+        names = {version.name for version in self._registry.all()} | {self._registry.base_name}
         for backend in backends:
-            if kept is not None and backend["url"].rstrip("/") == kept.backend_url.rstrip("/"):
+            if connected and backend["url"].rstrip("/") == connected.backend_url.rstrip("/"):
                 return backend
         for backend in backends:
             if names & {backend.get("model_version"), backend.get("title")}:
                 return backend
         raise LabelStudioError(
-            f"Project {due.project_id} has no backend that serves a version of ours. "
+            f"None of the backends of project {due.project_id} serves a version of this one. "
             f"Run phraseclick connect --project {due.project_id}."
         )
 
-    def _note_failure(self, due: _Due, error: str, now: datetime) -> None:
-        pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(due.attempts, 10))
-        self._note(due, attempts=due.attempts + 1, try_at=now + pause, error=error)
-
-    def _note(self, due: _Due, **values: Any) -> None:
+    def _save(self, due: _Due, **values: Any) -> None:
         with self._registry.database.write() as connection:
-            here = _announcements.c.project == due.key
-            changed = connection.execute(update(_announcements).where(here).values(**values))
-            if not changed.rowcount:
-                row = {"version": "", "attempts": 0, "error": "", **values}
-                connection.execute(insert(_announcements).values(project=due.key, **row))
+            added = insert_of(connection, AnnouncementRow).values(project=due.key, **values)
+            connection.execute(
+                added.on_conflict_do_update(index_elements=[AnnouncementRow.project], set_=values)
+            )

@@ -1,4 +1,4 @@
-"""Versions as people read them: the list, the log of promotions, two side by side."""
+"""Versions for people and programs: the list, the log of promotions, two side by side."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -8,15 +8,17 @@ from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from sqlalchemy.orm import class_mapper
 
-from backend.registry.records import BASE, EVERYONE, Champions, Version
+from backend.db.models import Promotion, Version
+from backend.registry.champions import BASE, EVERYONE, Champions
 from backend.registry.versions import Registry
 
 _LOG_LINES = 10
 
 
 def show(console: Console, registry: Registry, project: str | None) -> None:
-    """A table of versions, and below it the last promotions."""
+    """Print a table of versions, and below it the last promotions."""
     champions, base = registry.champions(), registry.base_name
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for head in ("version", "of", "state", "parent", "labels", "since", "serves"):
@@ -32,16 +34,16 @@ def show(console: Console, registry: Registry, project: str | None) -> None:
             _serves(version, champions, base),
         )
     console.print(table)
-    log = registry.history(project)[-_LOG_LINES:]
-    for it in log:
-        whom = f"project {it.project}" if it.project else "all projects"
-        became = it.version or "what serves all" if it.project else it.version or base
-        why = f": {it.why}" if it.why else ""
-        console.print(escape(f"{_minute(it.at)} {it.kind} for {whom} to {became} by {it.who}{why}"))
+    for promotion in registry.history(project)[-_LOG_LINES:]:
+        scope = f"project {promotion.project}" if promotion.project else "all projects"
+        default = "what serves all" if promotion.project else base
+        change = f"{promotion.kind} for {scope} to {promotion.version or default}"
+        why = f": {promotion.why}" if promotion.why else ""
+        console.print(escape(f"{_minute(promotion.at)} {change} by {promotion.who}{why}"))
 
 
 def as_json(registry: Registry, project: str | None) -> dict[str, Any]:
-    """Everything that is recorded, for programs."""
+    """The same for programs, with every column."""
     champions, base = registry.champions(), registry.base_name
     serves = champions.of_owner(EVERYONE) or base
     return {
@@ -52,15 +54,13 @@ def as_json(registry: Registry, project: str | None) -> dict[str, Any]:
             for key in sorted(champions.by_project)
             if key != EVERYONE and project in (None, key)
         },
-        "versions": [
-            {**vars(it), "created_at": it.created_at.isoformat()} for it in registry.all(project)
-        ],
-        "promotions": [{**vars(it), "at": it.at.isoformat()} for it in registry.history(project)],
+        "versions": [_columns(version) for version in registry.all(project)],
+        "promotions": [_columns(promotion) for promotion in registry.history(project)],
     }
 
 
 def side_by_side(console: Console, one: Version, other: Version) -> None:
-    """Metrics that both or either have, with the difference; then where each came from."""
+    """Print the metrics of two versions with their difference, then the origin of each."""
     table = Table(box=box.SIMPLE_HEAD)
     for head in ("", one.name, other.name, "difference"):
         table.add_column(head, overflow="fold", justify="left" if not head else "right")
@@ -77,35 +77,46 @@ def side_by_side(console: Console, one: Version, other: Version) -> None:
     console.print(table)
     if not set(mine) & set(theirs):
         console.print(
-            "No metric is recorded of both: measure them with --measure, or with "
+            "The two have no metric in common. Measure them with --measure, or with "
             "phraseclick evaluate."
         )
 
 
 def figures(metrics: Mapping[str, Any], path: Sequence[str] = ()) -> Iterator[tuple[str, float]]:
-    """Every number that was measured, by its path; not the recipe of the training."""
+    """Every measured number by its dotted path; without the training's recipe."""
     for name, value in metrics.items():
-        here = (*path, str(name))
+        full = (*path, str(name))
         if isinstance(value, Mapping):
             if name != "recipe":
-                yield from figures(value, here)
+                yield from figures(value, full)
         elif isinstance(value, int | float) and not isinstance(value, bool):
-            yield ".".join(here), float(value)
+            yield ".".join(full), float(value)
 
 
 def freed(versions: Sequence[Version]) -> str:
-    """How much a prune gives back."""
-    megabytes = sum(it.size_bytes for it in versions) / 1e6
+    """What a prune frees, in words."""
+    megabytes = sum(version.size_bytes for version in versions) / 1e6
     return f"{len(versions)} version{'s' * (len(versions) != 1)}, {megabytes:.1f} MB."
 
 
 def _serves(version: Version, champions: Champions, base: str) -> str:
     owners = [
-        key or "all" for key, it in champions.by_project.items() if it.version == version.name
+        key or "all"
+        for key, champion in champions.by_project.items()
+        if champion.version == version.name
     ]
     if version.name == base and champions.of_owner(EVERYONE) == BASE:
         owners.append("all")
     return ", ".join(sorted(owners))
+
+
+def _columns(row: Version | Promotion) -> dict[str, Any]:
+    columns = class_mapper(type(row)).column_attrs
+    values = {column.key: getattr(row, column.key) for column in columns}
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in values.items()
+    }
 
 
 def _figure(value: float | None) -> str:

@@ -1,7 +1,7 @@
-"""Model versions in memory: loaded once, in the background, dropped when memory or time is up.
+"""Model versions in memory: loaded in the background, dropped when unused or out of memory.
 
-Whoever needs a version that is not there waits a moment for it; the loading itself runs on threads
-of its own, so that a store that hangs holds up no click for longer than that moment.
+A request that needs a version waits for it for a few seconds at most. Loading runs on threads of
+its own, so that a store that hangs delays no click for longer.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from model.predictor import Predictor
 
 _log = logging.getLogger(__name__)
 
-# A store that hangs holds some of them up; a promotion that leads away from it needs another one.
+# A store that hangs blocks some of them; a promotion away from its version needs another one.
 _THREADS = 4
-# A version that cannot be loaded is tried again after a pause that doubles.
+# A version that cannot be loaded is retried after a pause that doubles.
 _FIRST_PAUSE_S = 5.0
 _LONGEST_PAUSE_S = 300.0
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a version could not be loaded, and when it is tried again (on the monotonic clock)."""
+    """Why a version could not be loaded, and when it is retried (on the monotonic clock)."""
 
     sentence: str
     attempts: int
-    again_at: float
+    retry_at: float
 
 
 @dataclass
@@ -39,35 +39,35 @@ class _Entry:
     used_at: float = field(default_factory=time.monotonic)
 
 
-class Loaded:
+class ModelCache:
     """Predictors by version. Thread-safe."""
 
     def __init__(self, load: Callable[[str], Predictor], max_bytes: int) -> None:
-        """load: brings a version up, ready to answer. max_bytes: of all of them."""
+        """load: returns a version ready to answer. max_bytes: of all versions together."""
         self._load = load
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
         self._entries: dict[str, _Entry] = {}
         self._loading: dict[str, Future[Predictor | None]] = {}
         self._failures: dict[str, Failure] = {}
-        self._slow: set[str] = set()  # being loaded, and somebody waited in vain
+        self._slow: set[str] = set()  # still loading after a request gave up on it
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="versions")
 
     def nbytes_of(self, versions: Collection[str]) -> int:
-        """Memory that those of these versions take that are loaded."""
+        """Bytes of those of these versions that are loaded."""
         with self._lock:
-            return sum(it.predictor.nbytes for v, it in self._entries.items() if v in versions)
+            return sum(e.predictor.nbytes for v, e in self._entries.items() if v in versions)
 
     @property
     def busy(self) -> bool:
-        """Whether something is being loaded."""
+        """Whether any version is being loaded."""
         return bool(self._loading)
 
     def __contains__(self, version: str) -> bool:
         return version in self._entries
 
     def get(self, version: str) -> Predictor | None:
-        """The version if it is loaded; counts as use."""
+        """The version if it is loaded; this counts as use."""
         with self._lock:
             entry = self._entries.get(version)
             if entry is None:
@@ -76,24 +76,24 @@ class Loaded:
             return entry.predictor
 
     def failure(self, version: str) -> Failure | None:
-        """Why it could not be loaded, until it is."""
+        """Why it could not be loaded, until it can."""
         return self._failures.get(version)
 
     def may_load(self, version: str) -> bool:
-        """Whether it is neither loaded nor being loaded, nor failed a moment ago."""
+        """Whether it is neither loaded nor being loaded, and did not just fail."""
         failed = self._failures.get(version)
         with self._lock:
-            there = version in self._entries or version in self._loading
-        return not there and (failed is None or time.monotonic() >= failed.again_at)
+            known = version in self._entries or version in self._loading
+        return not known and (failed is None or time.monotonic() >= failed.retry_at)
 
     def start(
         self,
         version: str,
         needed: Collection[str] = (),
     ) -> Future[Predictor | None]:
-        """Load it in the background, once whoever asks; None in the future: it failed.
+        """Load it in the background, once for all callers. The future holds None if that failed.
 
-        needed: these are the last to make room for it.
+        needed: versions to evict last.
         """
         with self._lock:
             known = self._loading.get(version)
@@ -109,13 +109,13 @@ class Loaded:
         return future
 
     def wait(self, version: str, seconds: float) -> Predictor | None:
-        """Load it if need be, and give it; None: it fails, or takes longer.
+        """The version, loaded if needed; None if that fails, or takes longer.
 
-        One that failed or took too long before is tried again, but waited for no more.
+        After a failure or a timeout it is retried, but not waited for.
         """
-        found = self.get(version)
-        if found is not None:
-            return found
+        predictor = self.get(version)
+        if predictor is not None:
+            return predictor
         given_up = version in self._failures or version in self._slow
         if not self.may_load(version) and version not in self._loading:
             return self.get(version)
@@ -127,19 +127,19 @@ class Loaded:
             return None
 
     def drop(self, *, but: Collection[str], unused_for_s: float) -> None:
-        """Drop what nobody has used for so long, but for some."""
+        """Drop versions that were not used for this long, except ``but``."""
         limit = time.monotonic() - unused_for_s
         with self._lock:
-            old = [v for v, it in self._entries.items() if v not in but and it.used_at < limit]
+            old = [v for v, e in self._entries.items() if v not in but and e.used_at < limit]
             for version in old:
                 del self._entries[version]
             for version in [v for v in self._failures if v not in but]:
                 del self._failures[version]
         for version in old:
-            _log.info("Version %s is not needed any more", version)
+            _log.info("Version %s is no longer used; it was dropped from memory", version)
 
     def close(self) -> None:
-        """Drop what waits; what is being loaded may take its time and is forgotten."""
+        """Cancel what waits. A load that is running ends by itself, and its result is dropped."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _run(
@@ -151,7 +151,7 @@ class Loaded:
         predictor = None
         try:
             predictor = self._load(version)
-        except Exception as error:  # the version that serves goes on, whatever happened to this
+        except Exception as error:  # the version that serves stays, whatever the error
             before = self._failures.get(version)
             attempts = before.attempts + 1 if before else 1
             pause = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** (attempts - 1))
@@ -167,12 +167,12 @@ class Loaded:
         future.set_result(predictor)
 
     def _make_room(self, needed: Collection[str], newest: str) -> None:
-        """Within the lock: those unused for longest go, never the one just loaded."""
-        total = sum(it.predictor.nbytes for it in self._entries.values())
+        """Evict the least recently used, under the lock; never the one just loaded."""
+        total = sum(entry.predictor.nbytes for entry in self._entries.values())
         entries = self._entries
-        for version in sorted(entries, key=lambda it: (it in needed, entries[it].used_at)):
+        for version in sorted(entries, key=lambda v: (v in needed, entries[v].used_at)):
             if total <= self._max_bytes:
                 return
             if version != newest:
                 total -= self._entries.pop(version).predictor.nbytes
-                _log.info("Version %s makes room for %s", version, newest)
+                _log.info("Version %s was dropped from memory for %s", version, newest)

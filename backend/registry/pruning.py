@@ -1,16 +1,17 @@
-"""Which versions may go: the rule, apart from the doing.
+"""Which versions may be deleted.
 
-Kept are, whatever their age: what serves, its parent, what any rollback would lead to, versions of
-objects in the making, the base; of each project the newest few; and what is younger than a day, for
-a job may be at work on it.
+Kept at any age: those that serve, their parents, those that a rollback would lead to, those of
+objects in progress, and the base; of each project the newest few; and any less than a day old,
+since a job may be using it.
 """
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
-from backend.registry.records import Champions, Version
+from backend.db.models import Version
+from backend.registry.champions import Champions
 
-# Of each project, so that one can look back a little and compare.
+# Of each project, to look back at and compare with.
 KEEP = 5
 _YOUNG = timedelta(days=1)
 
@@ -23,17 +24,17 @@ def prunable(
     keep: int,
     now: datetime,
 ) -> list[Version]:
-    """Those whose files nobody needs, oldest first."""
-    by_name = {it.name: it for it in versions}
+    """Versions whose files are no longer needed, oldest first."""
+    by_name = {version.name: version for version in versions}
     serving = champions.names()
     needed = set(serving) | set(in_progress)
     needed |= {by_name[name].parent for name in serving if name in by_name}
-    goes: list[Version] = []
-    for project in {it.project for it in versions}:
-        there = [it for it in versions if it.project == project and it.in_store]
-        # A rejected one is never the better choice of what to keep.
-        there.sort(key=lambda it: (it.state != "rejected", it.created_at), reverse=True)
-        goes += [
-            it for it in there[keep:] if it.name not in needed and now - it.created_at >= _YOUNG
+    prunable: list[Version] = []
+    for project in {version.project for version in versions}:
+        stored = [v for v in versions if v.project == project and v.in_store]
+        # Rejected versions are the last to keep.
+        stored.sort(key=lambda v: (v.state != "rejected", v.created_at), reverse=True)
+        prunable += [
+            v for v in stored[keep:] if v.name not in needed and now - v.created_at >= _YOUNG
         ]
-    return sorted(goes, key=lambda it: it.created_at)
+    return sorted(prunable, key=lambda version: version.created_at)

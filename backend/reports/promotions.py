@@ -10,9 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 from sqlalchemy import Connection
 
+from backend.db.models import Promotion
 from backend.label_studio.payloads import Project
-from backend.registry import promotion_log
-from backend.registry.records import EVERYONE, Champions, Promotion
+from backend.registry import champions as promotion_log
+from backend.registry.champions import EVERYONE, Champions
 from backend.reports.cost_frame import Flags, Ledger
 from backend.reports.estimate import around
 from backend.reports.event_totals import Ints

@@ -10,10 +10,11 @@ from typing import Annotated, Any
 
 from fastapi import Form, Request, Response
 
+from backend.db.models import Version
 from backend.errors import VersionError
 from backend.learning import gate_pictures
+from backend.registry.champions import BASE, EVERYONE, Champions
 from backend.registry.listing import figures
-from backend.registry.records import BASE, EVERYONE, Champions, Version
 from backend.reports.records import Interval
 from backend.web import charts
 from backend.web.board import GENUINE, Board, router

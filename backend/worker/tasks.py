@@ -21,7 +21,7 @@ from backend.label_studio.config import LabelConfig
 from backend.label_studio.payloads import WebhookRequest, parse_json, parse_webhook
 from backend.label_studio.projects import LabelStudioHosts, Projects
 from backend.learning import gate_pictures, work_dir
-from backend.registry.label_studio_sync import Announcer
+from backend.registry.label_studio_sync import LabelStudioSync
 from backend.registry.store import open_store
 from backend.registry.versions import Registry
 from backend.reports.costs import Costs
@@ -54,7 +54,9 @@ class Upkeep:
         self._projects = Projects(self._database)
         hosts = LabelStudioHosts(settings, self._projects.announced)
         self._registry = Registry(self._database, open_store(settings), settings)
-        self._announcer = Announcer(self._registry, hosts, settings, told=self._score_anew)
+        self._label_studio_sync = LabelStudioSync(
+            self._registry, hosts, settings, synced=self._score_anew
+        )
         self._reconciliation = Reconciliation(self._database, hosts, self._config)
         self._image_check = ImageCheck(self._database, Pictures(settings, hosts))
         self._scheduler = Scheduler(settings, self._database, Leases(settings.lease_s), ring)
@@ -91,7 +93,7 @@ class Upkeep:
 
     def announce(self) -> int:
         """Tell Label Studio of champions that it has not heard of; how many."""
-        return self._announcer.announce()
+        return self._label_studio_sync.run()
 
     def tidy(self) -> None:
         """Forget old targets, masks, deliveries, versions, and what ended jobs had needed. (Caches

@@ -28,7 +28,13 @@ from backend.db.models.jobs import (
     Schedule,
     ScoreRow,
 )
-from backend.db.models.registry import AnnouncementRow, GatePictureRow, Promotion, Version
+from backend.db.models.registry import (
+    AnnouncementRow,
+    GatePictureRow,
+    Promotion,
+    Version,
+    VersionState,
+)
 from backend.db.models.reports import AnnotationTimeRow, RegionCostRow
 from backend.db.models.samples import (
     AnnotatedPictureRow,
@@ -68,4 +74,5 @@ __all__ = [
     "TargetRow",
     "TaskRow",
     "Version",
+    "VersionState",
 ]

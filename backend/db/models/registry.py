@@ -4,8 +4,9 @@ Promotions are only ever appended: a project's champion follows from them.
 """
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
+from sqlalchemy import String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from backend.db.models.base import (
@@ -15,11 +16,14 @@ from backend.db.models.base import (
     OptionalJson,
     ProjectId,
     ProjectKey,
-    Str16,
     Str64,
     Str128,
     Str254,
 )
+
+# base: shipped or named by the settings, and not in the store. candidate: not judged yet. accepted,
+# rejected: by the gate. pruned: the files are deleted, the row stays.
+VersionState = Literal["base", "candidate", "accepted", "rejected", "pruned"]
 
 
 class Version(Base):
@@ -30,7 +34,7 @@ class Version(Base):
     name: Mapped[Str128] = mapped_column(primary_key=True)
     project: Mapped[ProjectKey] = mapped_column(default="", index=True)  # '': for all
     parent: Mapped[Str128] = mapped_column(default="")
-    state: Mapped[Str16]  # base, candidate, accepted, rejected, pruned
+    state: Mapped[VersionState] = mapped_column(String(16))
     location: Mapped[str] = mapped_column(default="")  # of a base; '': in the store
     sums: Mapped[dict[str, Any]]  # SHA-256 by file
     size_bytes: Mapped[BigInt]
@@ -54,7 +58,7 @@ class Promotion(Base):
     # Counts up in the order of the commits, which the registry's lock guarantees.
     id: Mapped[AutoId]
     project: Mapped[ProjectKey] = mapped_column(index=True)  # '': all without a champion
-    kind: Mapped[Str16]  # promotion, rollback
+    kind: Mapped[Literal["promotion", "rollback"]] = mapped_column(String(16))
     version: Mapped[Str128]  # '': the base
     before: Mapped[Str128]  # the version that it replaced; '': the base
     who: Mapped[Str254]

@@ -289,7 +289,7 @@ def test_damaged_files_are_refused_or_read_but_raise_nothing_else() -> None:
     [b"", b"\0", b"hello", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"<svg/>"],
 )
 def test_what_is_no_picture_is_refused(content: bytes) -> None:
-    with pytest.raises(PictureFormatError, match="damaged, or of a kind that is not supported"):
+    with pytest.raises(PictureFormatError, match="damaged, or its format is not supported"):
         decode(content, MEGAPIXEL)
 
 

@@ -437,7 +437,7 @@ def test_five_redirects_and_no_more(
 @pytest.mark.parametrize(
     ("status", "words"),
     [
-        (403, "answered 403. It refuses"),
+        (403, "answered 403. It does not allow"),
         (404, "answered 404. There is no picture"),
         (500, "answered 500. Ask the admin to run phraseclick doctor."),
     ],

@@ -27,13 +27,12 @@ from sqlalchemy import func, select
 
 from backend.db import sample_tables as sampled
 from backend.db.engine import Database
-from backend.db.models.jobs import Job
+from backend.db.models import Job, Promotion, Version
 from backend.images.loader import Pictures
 from backend.jobs.lease import Leases
 from backend.jobs.queue import Jobs
 from backend.jobs.scheduler import Scheduler
 from backend.label_studio.projects import LabelStudioHosts
-from backend.registry.records import Promotion, Version
 from backend.registry.store import open_store
 from backend.registry.versions import Registry
 from backend.samples.image_check import ImageCheck

@@ -18,7 +18,7 @@ from backend.jobs.queue import Jobs
 from backend.label_studio.payloads import Project, SetupRequest
 from backend.label_studio.projects import Projects
 from backend.learning import retry, score_job, task_scorer
-from backend.registry.label_studio_sync import Announcer
+from backend.registry.label_studio_sync import LabelStudioSync
 from backend.settings import Settings
 from backend.worker.tasks import Upkeep
 from tests.backend.conftest import TRIED_CONFIG
@@ -79,11 +79,11 @@ def test_nobody_asks_where_it_is_off(
 def test_a_version_that_label_studio_was_told_of_scores_anew(
     own: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def announce(self: Announcer, now: datetime | None = None) -> int:
-        self._told(PROJECT)
+    def announce(self: LabelStudioSync, now: datetime | None = None) -> int:
+        self._synced(PROJECT)
         return 1
 
-    monkeypatch.setattr(Announcer, "announce", announce)
+    monkeypatch.setattr(LabelStudioSync, "run", announce)
     upkeep = Upkeep(settings)
     upkeep.announce()
     upkeep.close()

@@ -83,7 +83,7 @@ def test_import_promote_and_roll_back(
     assert listed(run)["champions"] == {SIX: names[0]}
     run("rollback", "--project", "6")
     assert listed(run)["champions"] == {SIX: base}
-    with pytest.raises(VersionError, match="left to take back"):
+    with pytest.raises(VersionError, match="to roll back"):
         run("rollback", "--project", "6")
     assert [it.why for it in here.history()] == ["better", "by hand", "by hand", "by hand"]
     assert all(it.who for it in here.history())

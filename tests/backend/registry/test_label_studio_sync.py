@@ -16,7 +16,7 @@ from backend.db.models.core import ProjectRow
 from backend.db.models.registry import AnnouncementRow
 from backend.label_studio.credentials import Credentials, save_credentials
 from backend.label_studio.projects import LabelStudioHosts
-from backend.registry.label_studio_sync import Announcer
+from backend.registry.label_studio_sync import LabelStudioSync
 from backend.registry.versions import Registry
 from backend.settings import Settings
 from backend.worker import celery_app
@@ -116,8 +116,8 @@ def here(settings: Settings, studio: LabelStudio) -> Iterator[Registry]:
 
 
 @pytest.fixture
-def announcer(here: Registry, settings: Settings) -> Announcer:
-    return Announcer(here, LabelStudioHosts(settings), settings)
+def sync(here: Registry, settings: Settings) -> LabelStudioSync:
+    return LabelStudioSync(here, LabelStudioHosts(settings), settings)
 
 
 @pytest.fixture
@@ -135,10 +135,10 @@ def noted(registry: Registry, project: str = SIX) -> Any:
 
 
 def test_a_promotion_is_told_once(
-    announcer: Announcer, here: Registry, studio: LabelStudio, promoted: str
+    sync: LabelStudioSync, here: Registry, studio: LabelStudio, promoted: str
 ) -> None:
-    assert announcer.announce() == 1
-    assert announcer.announce() == 0
+    assert sync.run() == 1
+    assert sync.run() == 0
 
     assert studio.projects[6]["model_version"] == promoted
     assert studio.projects[7]["model_version"] == here.base_name
@@ -152,17 +152,17 @@ def test_a_promotion_is_told_once(
 
 
 def test_a_rollback_is_told_too(
-    announcer: Announcer, here: Registry, studio: LabelStudio, promoted: str
+    sync: LabelStudioSync, here: Registry, studio: LabelStudio, promoted: str
 ) -> None:
-    announcer.announce()
+    sync.run()
     here.rollback(SIX, who="ann")
 
-    assert announcer.announce() == 1
+    assert sync.run() == 1
     assert studio.projects[6]["model_version"] == here.base_name
 
 
 def test_a_version_for_all_is_told_to_all_without_one_of_their_own(
-    announcer: Announcer,
+    sync: LabelStudioSync,
     here: Registry,
     studio: LabelStudio,
     promoted: str,
@@ -171,37 +171,37 @@ def test_a_version_for_all_is_told_to_all_without_one_of_their_own(
     general = here.add(make_checkpoint(2)).name
     here.promote(general, who="ann")
 
-    assert announcer.announce() == 2
+    assert sync.run() == 2
     assert studio.projects[6]["model_version"] == promoted
     assert studio.projects[7]["model_version"] == general
 
 
-def test_without_promotions_nobody_is_bothered(announcer: Announcer, studio: LabelStudio) -> None:
-    assert announcer.announce() == 0
+def test_without_promotions_nobody_is_bothered(sync: LabelStudioSync, studio: LabelStudio) -> None:
+    assert sync.run() == 0
     assert studio.changes == []
 
 
 def test_a_label_studio_that_is_away_is_told_when_it_is_back(
-    announcer: Announcer, here: Registry, studio: LabelStudio, promoted: str
+    sync: LabelStudioSync, here: Registry, studio: LabelStudio, promoted: str
 ) -> None:
     studio.away = True
-    assert announcer.announce(NOW) == 0
+    assert sync.run(NOW) == 0
     assert "503" in noted(here).error
     # Not again at once; the pause doubles.
-    assert announcer.announce(NOW + timedelta(seconds=5)) == 0
+    assert sync.run(NOW + timedelta(seconds=5)) == 0
     assert noted(here).attempts == 1
-    assert announcer.announce(NOW + timedelta(seconds=11)) == 0
+    assert sync.run(NOW + timedelta(seconds=11)) == 0
     assert noted(here).attempts == 2
     assert noted(here).try_at == NOW + timedelta(seconds=31)
 
     studio.away = False
-    assert announcer.announce(NOW + timedelta(seconds=32)) == 1
+    assert sync.run(NOW + timedelta(seconds=32)) == 1
     assert studio.projects[6]["model_version"] == promoted
     assert (noted(here).attempts, noted(here).error) == (0, "")
 
 
 def test_one_project_that_fails_does_not_keep_others_from_theirs(
-    announcer: Announcer,
+    sync: LabelStudioSync,
     here: Registry,
     studio: LabelStudio,
     promoted: str,
@@ -210,12 +210,12 @@ def test_one_project_that_fails_does_not_keep_others_from_theirs(
     here.promote(here.add(make_checkpoint(2)).name, who="ann")
     studio.backends[6][0].update(title="another firm's", model_version="theirs")
 
-    assert announcer.announce() == 1
+    assert sync.run() == 1
     assert "phraseclick connect --project 6" in noted(here).error
 
 
 def test_of_several_backends_the_one_that_was_connected_is_changed(
-    announcer: Announcer,
+    sync: LabelStudioSync,
     settings: Settings,
     studio: LabelStudio,
     promoted: str,
@@ -224,7 +224,7 @@ def test_of_several_backends_the_one_that_was_connected_is_changed(
     studio.connect(6, "http://ours:9090", "PhraseClick")
     save_credentials(settings, 6, Credentials(studio.url, TOKEN, "http://ours:9090/"))
 
-    announcer.announce()
+    sync.run()
 
     assert [it["title"] == promoted for it in studio.backends[6]] == [False, True]
 
@@ -236,7 +236,7 @@ def test_a_guarded_backend_hands_its_password_on(
         update={"basic_auth_user": "ls", "basic_auth_password": SecretStr("sesame")}
     )
 
-    Announcer(here, LabelStudioHosts(guarded), guarded).announce()
+    LabelStudioSync(here, LabelStudioHosts(guarded), guarded).run()
 
     assert studio.changes[0][1]["basic_auth_pass"] == "sesame"
 

@@ -14,7 +14,7 @@ from backend.cli.main import app
 from backend.demo.label_studio_server import LabelStudioServer, label_studio
 from backend.label_studio.client import LabelStudio
 from backend.label_studio.projects import LabelStudioHosts, Projects
-from backend.registry.label_studio_sync import Announcer
+from backend.registry.label_studio_sync import LabelStudioSync
 from backend.registry.versions import Registry
 from backend.settings import Settings
 from tests.backend.conftest import photograph
@@ -83,11 +83,11 @@ def test_title_and_model_version_follow_the_champion(
 ) -> None:
     registry = Registry.open(connected)
     hosts = LabelStudioHosts(connected, Projects(registry.database).announced)
-    announcer = Announcer(registry, hosts, connected)
+    sync = LabelStudioSync(registry, hosts, connected)
     key = registry.project_key(1)
     base = registry.base_name
     name = registry.add(make_checkpoint(1), project=key).name
-    assert announcer.announce() == 0
+    assert sync.run() == 0
 
     for decide, serves in (
         (lambda: registry.promote(name, who="test"), name),
@@ -95,7 +95,7 @@ def test_title_and_model_version_follow_the_champion(
     ):
         decide()
         time.sleep(1)
-        assert announcer.announce() == 1, registry.history()
+        assert sync.run() == 1, registry.history()
 
         project, (backend,) = studio.project(1), studio.ml_backends(1)
         assert project["model_version"] == serves

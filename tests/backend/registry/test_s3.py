@@ -9,11 +9,9 @@ import pytest
 
 from backend.errors import StorageError
 from backend.label_studio.payloads import Project
-from backend.registry import resolve
-from backend.registry.remote_store import RemoteStore
 from backend.registry.serving import Predictors
-from backend.registry.store import open_store
-from backend.registry.versions import Registry
+from backend.registry.store import VersionStore, open_store
+from backend.registry.versions import Registry, resolve
 from backend.settings import MIB, Settings
 from model import checkpoint_files as files
 from model.predictor import Predictor
@@ -72,7 +70,7 @@ def test_one_machine_trains_and_another_serves(
 
     name = worker.add(path, project=SIX.key).name
     worker.promote(name, who="job")
-    predictors.look()
+    predictors.poll()
 
     deadline = time.monotonic() + 30
     while predictors.champion(SIX).version != name:
@@ -141,7 +139,7 @@ def test_another_machine_sees_at_once_what_one_has_written(
 
 
 def test_a_bucket_that_is_not_there_is_said_in_a_sentence(s3: str, tmp_path: Path) -> None:
-    store = RemoteStore("s3://nobodys-bucket/versions", tmp_path)
+    store = VersionStore("s3://nobodys-bucket/versions", tmp_path)
 
     with pytest.raises(StorageError, match=r"s3://nobodys-bucket/versions could not be written"):
         store.put("one", {**dict.fromkeys(files.FILES, b""), files.SUMS: b"00  config.json\n"})

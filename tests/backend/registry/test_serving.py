@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from backend.label_studio.payloads import Project
-from backend.registry.model_cache import Loaded
+from backend.registry.model_cache import ModelCache
 from backend.registry.serving import Predictors
 from backend.registry.store import open_store
 from backend.registry.versions import Registry
@@ -35,7 +35,7 @@ def base(settings: Settings) -> Predictor:
 
 @pytest.fixture
 def opened(here: Registry, base: Predictor, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
-    """``opened()``: predictors that look by themselves; ``opened(look_s=60)``: when told to.
+    """``opened()``: predictors that look by themselves; ``opened(poll_s=60)``: when told to.
 
     Only ``opened(candidates=True)`` loads versions that were not promoted yet.
     """
@@ -43,14 +43,14 @@ def opened(here: Registry, base: Predictor, monkeypatch: pytest.MonkeyPatch) -> 
 
     def opening(
         *,
-        look_s: float = 0.02,
+        poll_s: float = 0.02,
         max_bytes: int = 64 * MIB,
         candidates: bool = False,
         changed: Callable[[], None] = lambda: None,
     ) -> Predictors:
         if not candidates:
             monkeypatch.setattr(here, "candidates", list)
-        predictors = Predictors(here, base, look_s=look_s, max_bytes=max_bytes, changed=changed)
+        predictors = Predictors(here, base, poll_s=poll_s, max_bytes=max_bytes, changed=changed)
         predictors.start()
         every.append(predictors)
         return predictors
@@ -208,7 +208,7 @@ def test_a_failing_promotion_keeps_what_served(
     assert predictors.champion(SIX).version == two[0]
     status = predictors.status(SIX)
     assert status["model_version"] == two[0]
-    assert "what served before serves on. the disk is on fire" in status["problems"][0]
+    assert "the previous one keeps serving. the disk is on fire" in status["problems"][0]
     # And away from it again, as if nothing had been.
     here.rollback(SIX.key, who="ann")
     until(lambda: "problems" not in predictors.status(SIX))
@@ -219,7 +219,7 @@ def test_a_server_that_starts_waits_for_its_champions_only(
     opened: Open, here: Registry, base: Predictor, two: tuple[str, str]
 ) -> None:
     here.promote(two[1], who="ann")
-    predictors = opened(look_s=60)
+    predictors = opened(poll_s=60)
 
     assert predictors.champion(SEVEN) is base
     assert predictors.champion(SIX).version == two[1]
@@ -318,7 +318,7 @@ def test_changes_are_announced_within_the_process(
     until(lambda: two[0] not in seen[-1])
 
 
-def test_a_database_that_is_away_changes_nothing(
+def test_a_database_failure_changes_nothing_and_is_logged_once(
     opened: Open,
     here: Registry,
     two: tuple[str, str],
@@ -336,18 +336,18 @@ def test_a_database_that_is_away_changes_nothing(
 
     with monkeypatch.context() as patched:
         patched.setattr(here, "last_promotion", away)
-        until(lambda: "cannot be seen" in caplog.text)
+        until(lambda: "cannot be read" in caplog.text)
         assert predictors.champion(SIX).version == two[0]
     here.promote(two[1], who="ann")
     until(serves(predictors, two[1]))
-    assert caplog.text.count("cannot be seen") == 1
+    assert caplog.text.count("cannot be read") == 1
 
 
 # -- what is kept in memory
 
 
 def test_what_nobody_uses_is_dropped(base: Predictor) -> None:
-    loaded = Loaded(lambda version: base, 100 * MIB)
+    loaded = ModelCache(lambda version: base, 100 * MIB)
     for version in ("champion", "used", "unused"):
         loaded.start(version).result(5)
     time.sleep(0.05)
@@ -367,7 +367,7 @@ def test_who_ask_at_once_cause_one_loading(base: Predictor) -> None:
         time.sleep(0.05)
         return base
 
-    loaded = Loaded(load, 100 * MIB)
+    loaded = ModelCache(load, 100 * MIB)
     got: list[Predictor | None] = []
     threads = [threading.Thread(target=lambda: got.append(loaded.wait("a", 5))) for _ in range(8)]
     for thread in threads:
@@ -390,7 +390,7 @@ def test_the_store_may_be_remote(
     predictors = Predictors(registry, base, max_bytes=64 * MIB)
 
     registry.promote(name, who="ann")
-    predictors.look()
+    predictors.poll()
 
     until(serves(predictors, name))
     assert (settings.data / "versions-cache" / name).is_dir()

@@ -11,9 +11,7 @@ import fsspec
 import pytest
 
 from backend.errors import StorageError
-from backend.registry.folder_store import FolderStore, Store
-from backend.registry.remote_store import RemoteStore
-from backend.registry.store import open_store
+from backend.registry.store import FolderStore, VersionStore, open_store
 from backend.settings import Settings
 from model import checkpoint_files as files
 
@@ -31,17 +29,17 @@ def sums(contents: Contents) -> dict[str, str]:
 
 
 @pytest.fixture(params=["folder", "memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VersionStore]:
     if request.param == "folder":
         yield FolderStore(tmp_path / "versions")
         return
-    yield RemoteStore("memory://bucket/versions/", tmp_path / "cache")
+    yield VersionStore("memory://bucket/versions/", tmp_path / "cache")
     memory = fsspec.filesystem("memory")
     if memory.exists("/bucket"):
         memory.rm("/bucket", recursive=True)
 
 
-def kept_by(store: Store) -> list[str]:
+def kept_by(store: VersionStore) -> list[str]:
     """Everything there is in the store, however hidden."""
     if isinstance(store, FolderStore):
         return sorted(str(it.relative_to(store.root)) for it in store.root.rglob("*"))
@@ -49,7 +47,7 @@ def kept_by(store: Store) -> list[str]:
     return sorted(found)
 
 
-def test_what_was_put_comes_back(store: Store) -> None:
+def test_what_was_put_comes_back(store: VersionStore) -> None:
     contents = contents_of("one")
     store.put("one-1", contents)
 
@@ -60,7 +58,7 @@ def test_what_was_put_comes_back(store: Store) -> None:
     assert not store.has("other")
 
 
-def test_putting_the_same_again_is_fine_and_other_files_are_refused(store: Store) -> None:
+def test_putting_the_same_again_is_fine_and_other_files_are_refused(store: VersionStore) -> None:
     store.put("one-1", contents_of("one"))
     before = kept_by(store)
     store.put("one-1", contents_of("one"))
@@ -72,13 +70,13 @@ def test_putting_the_same_again_is_fine_and_other_files_are_refused(store: Store
     store.fetch("one-1", sums(contents_of("one")))
 
 
-def test_what_is_not_there_is_said(store: Store) -> None:
+def test_what_is_not_there_is_said(store: VersionStore) -> None:
     with pytest.raises(StorageError):
         store.fetch("nowhere", sums(contents_of("one")))
     store.delete("nowhere")
 
 
-def test_deleted_is_gone_to_the_last_file(store: Store) -> None:
+def test_deleted_is_gone_to_the_last_file(store: VersionStore) -> None:
     store.put("one-1", contents_of("one"))
     store.put("two-2", contents_of("two"))
 
@@ -89,7 +87,7 @@ def test_deleted_is_gone_to_the_last_file(store: Store) -> None:
     store.fetch("two-2", sums(contents_of("two")))
 
 
-def test_files_other_than_registered_are_refused(store: Store) -> None:
+def test_files_other_than_registered_are_refused(store: VersionStore) -> None:
     store.put("one-1", contents_of("one"))
 
     with pytest.raises(StorageError):
@@ -97,7 +95,7 @@ def test_files_other_than_registered_are_refused(store: Store) -> None:
 
 
 def test_the_settings_name_the_store(tmp_path: Path) -> None:
-    def opened(where: str) -> Store:
+    def opened(where: str) -> VersionStore:
         return open_store(Settings(data=tmp_path, checkpoint_store=where))
 
     inside, folder, url = opened(""), opened(f"{tmp_path}/x"), opened(f"file://{tmp_path}/x")
@@ -106,7 +104,7 @@ def test_the_settings_name_the_store(tmp_path: Path) -> None:
     assert isinstance(folder, FolderStore)
     assert isinstance(url, FolderStore)
     assert folder.root == url.root == tmp_path / "x"
-    assert isinstance(opened("memory://bucket"), RemoteStore)
+    assert isinstance(opened("memory://bucket"), VersionStore)
 
 
 # -- in a folder
@@ -170,7 +168,7 @@ def test_what_a_killed_process_left_is_swept_after_a_day(tmp_path: Path) -> None
 _WRITER = """
 import sys
 from pathlib import Path
-from backend.registry.folder_store import FolderStore
+from backend.registry.store import FolderStore
 from model import checkpoint_files as files
 store = FolderStore(Path(sys.argv[1]))
 for number in range(100_000):
@@ -208,15 +206,15 @@ def test_a_writer_that_is_killed_leaves_nothing_half(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def remote(tmp_path: Path) -> Iterator[RemoteStore]:
-    yield RemoteStore("memory://bucket/versions", tmp_path / "cache")
+def remote(tmp_path: Path) -> Iterator[VersionStore]:
+    yield VersionStore("memory://bucket/versions", tmp_path / "cache")
     memory = fsspec.filesystem("memory")
     if memory.exists("/bucket"):
         memory.rm("/bucket", recursive=True)
 
 
 def test_an_upload_that_ended_early_is_not_seen_and_can_be_done_again(
-    remote: RemoteStore, monkeypatch: pytest.MonkeyPatch
+    remote: VersionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     memory = fsspec.filesystem("memory")
     sending = type(memory).pipe_file
@@ -240,7 +238,7 @@ def test_an_upload_that_ended_early_is_not_seen_and_can_be_done_again(
     remote.fetch("one-1", sums(contents_of("one")))
 
 
-def test_an_upload_that_ended_early_is_swept_after_a_day(remote: RemoteStore) -> None:
+def test_an_upload_that_ended_early_is_swept_after_a_day(remote: VersionStore) -> None:
     memory = fsspec.filesystem("memory")
     remote.put("one-1", contents_of("one"))
     memory.pipe_file("/bucket/versions/two-2/weights.safetensors", b"half")
@@ -252,7 +250,7 @@ def test_an_upload_that_ended_early_is_swept_after_a_day(remote: RemoteStore) ->
 
 
 def test_what_was_fetched_is_served_while_the_store_is_away(
-    remote: RemoteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    remote: VersionStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     contents = contents_of("one")
     remote.put("one-1", contents)
@@ -267,7 +265,7 @@ def test_what_was_fetched_is_served_while_the_store_is_away(
         remote.fetch("two-2", sums(contents))
 
 
-def test_a_damaged_copy_is_fetched_again(remote: RemoteStore) -> None:
+def test_a_damaged_copy_is_fetched_again(remote: VersionStore) -> None:
     contents = contents_of("one")
     remote.put("one-1", contents)
     folder = remote.fetch("one-1", sums(contents))
@@ -278,7 +276,7 @@ def test_a_damaged_copy_is_fetched_again(remote: RemoteStore) -> None:
     assert (folder / files.WEIGHTS).read_bytes() == contents[files.WEIGHTS]
 
 
-def test_damage_in_the_store_itself_is_said_and_not_kept(remote: RemoteStore) -> None:
+def test_damage_in_the_store_itself_is_said_and_not_kept(remote: VersionStore) -> None:
     contents = contents_of("one")
     remote.put("one-1", contents)
     fsspec.filesystem("memory").pipe_file("/bucket/versions/one-1/weights.safetensors", b"rotten")
@@ -289,9 +287,9 @@ def test_damage_in_the_store_itself_is_said_and_not_kept(remote: RemoteStore) ->
 
 
 def test_the_cache_keeps_those_used_last(
-    remote: RemoteStore, monkeypatch: pytest.MonkeyPatch
+    remote: VersionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backend.registry.remote_store._CACHED", 2)
+    monkeypatch.setattr("backend.registry.store._CACHED", 2)
     for age, name in ((30, "a"), (20, "b"), (10, "c")):
         remote.put(name, contents_of(name))
         folder = remote.fetch(name, sums(contents_of(name)))
@@ -307,7 +305,7 @@ def test_a_store_with_real_folders_gets_one_for_each_version_but_none_for_itself
     tmp_path: Path,
 ) -> None:
     # fsspec's own view of a folder, which like sftp makes none by itself.
-    remote = RemoteStore(f"local://{tmp_path}/server", tmp_path / "cache")
+    remote = VersionStore(f"local://{tmp_path}/server", tmp_path / "cache")
     with pytest.raises(StorageError, match="could not be written"):
         remote.put("one-1", contents_of("one"))
     assert not (tmp_path / "server").exists()
@@ -327,7 +325,7 @@ def test_a_store_whose_library_is_missing_says_what_to_install(
 
     monkeypatch.setattr(fsspec.core, "url_to_fs", missing)
     with pytest.raises(StorageError, match=r"phraseclick-label-studio\[s3\]"):
-        RemoteStore("s3://bucket", tmp_path)
+        VersionStore("s3://bucket", tmp_path)
 
 
 def test_a_password_in_the_url_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -336,6 +334,6 @@ def test_a_password_in_the_url_is_not_told(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(fsspec.core, "url_to_fs", refused)
     with pytest.raises(StorageError) as said:
-        RemoteStore("sftp://me:sesame@host/versions", tmp_path)
+        VersionStore("sftp://me:sesame@host/versions", tmp_path)
     assert "sftp://host/versions" in str(said.value)
     assert "sesame" not in str(said.value)

@@ -10,7 +10,7 @@ from backend.api.service import Service
 from backend.app import create_app
 from backend.jobs.queue import Jobs
 from backend.jobs.schedules import Schedules
-from backend.registry.records import EVERYONE
+from backend.registry.champions import EVERYONE
 from backend.settings import Settings
 from tests.backend.web import scene
 from tests.backend.web.conftest import Page, token
@@ -97,7 +97,7 @@ def test_promote_refuses_where_another_serves_by_now(
 
     answer = browse.post(path, data=form)
 
-    assert "serves by now" in Page(answer.text).words
+    assert "serves now" in Page(answer.text).words
     assert champion() == other
 
 
