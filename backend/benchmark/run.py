@@ -1,9 +1,8 @@
-"""``phraseclick bench``: how quickly a real server answers, measured from outside over HTTP.
+"""``phraseclick bench``: how fast a real server answers, measured over HTTP.
 
-A server of its own is started on a fresh data folder with real photographs on disk; then an
-annotator opens pictures one after the other, clicks and types; then twenty do so at once. What is
-timed is what Label Studio waits for: from the request's first byte to the answer's last, on a new
-connection each time, as Label Studio makes one.
+A new server is started on an empty data folder with real photographs on disk. One annotator opens
+pictures, clicks and types; then twenty do so at the same time. The time is what Label Studio waits:
+from the first byte of the request to the last of the answer, on a new connection each time.
 """
 
 import json
@@ -35,7 +34,7 @@ from backend.errors import BenchError
 
 SIZES = ((640, 480), (3000, 2000))
 
-# Limits of the project's own goal, on two cores, in milliseconds of the median.
+# The project's goals on two cores: median in milliseconds; p95 may be twice that.
 GOALS = {
     ("first_click", "640x480"): 250,
     ("first_click", "3000x2000"): 500,
@@ -59,7 +58,7 @@ def run(
     pictures: int = 500,
     load_seconds: float = 30.0,
 ) -> dict[str, Any]:
-    """Measure, print the table, write the file. Raises BenchError where nothing can be measured."""
+    """Measure, print the table, write the file. Raises BenchError if the server does not answer."""
     console = Console(stderr=True)
     with working_folder(folder) as place:
         photographs = Photographs(place / "pictures")
@@ -73,7 +72,7 @@ def run(
             _open_pictures(server, photographs, pictures, console)
             rows += webhooks(server, place, rounds * 10, console)
             report = {"rows": rows, "rss_mb": round(server.rss_mb()), "cpu": _cpu()}
-    # Into a file the table is as wide as it needs to be.
+    # In a file the table must not be as narrow as the default terminal.
     Console(width=None if sys.stdout.isatty() else 110).print(_table(report, pictures))
     if json_file is not None:
         json_file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
@@ -98,7 +97,7 @@ def _request(task: int, address: str, context: list[dict[str, Any]] | None) -> b
 
 
 def _click(number: int, label: str, size: tuple[int, int], chance: random.Random) -> dict[str, Any]:
-    # Around the middle, where the thing is on every one of the photographs.
+    # Near the middle, where all the photographs have their object.
     x, y = chance.gauss(50, 8), chance.gauss(50, 8)
     return {
         "id": f"k{number}",
@@ -137,7 +136,7 @@ def _one_annotator(
     rounds: int,
     console: Console,
 ) -> list[dict[str, Any]]:
-    """One person, one picture after the other: a click, three more, a phrase, another."""
+    """One annotator, picture by picture: a click, three more, a phrase, another one."""
     named = f"{size[0]}x{size[1]}"
     first, further, phrase = (Times(n, named) for n in ("first_click", "further_click", "phrase"))
     chance = random.Random(size[0])
@@ -145,9 +144,9 @@ def _one_annotator(
     for picture in track(range(rounds + 2), description=doing, console=console):
         address, thing = photographs.new(size)
         task = size[0] * 1000 + picture
-        # The first two warm the server up: code is loaded and memory taken once in its life.
+        # The first two pictures warm up the server and are not measured.
         warm = picture < 2
-        marks = [Times(it.name, named) for it in (first, further, phrase)] if warm else None
+        marks = [Times(times.name, named) for times in (first, further, phrase)] if warm else None
         times = marks or [first, further, phrase]
         click = _click(1, "Thing", size, chance)
         server.measure(times[0], _request(task, address, [click]))
@@ -156,13 +155,13 @@ def _one_annotator(
             server.measure(times[1], _request(task, address, [click]))
         for number, text in ((5, thing), (6, f"the {thing} in the middle")):
             server.measure(times[2], _request(task, address, [_phrase(number, text)]))
-    return [it.row() for it in (first, further, phrase)]
+    return [times.row() for times in (first, further, phrase)]
 
 
 def _many_annotators(
     server: Server, photographs: Photographs, seconds: float, console: Console
 ) -> dict[str, Any]:
-    """Twenty people, each with a task of their own open, a click every two seconds."""
+    """Twenty annotators, each with their own task, one click every two seconds."""
     size = SIZES[0]
     all_times = [Times("load_20", "640x480") for _ in range(ANNOTATORS)]
     addresses = [photographs.new(size)[0] for _ in range(ANNOTATORS)]
@@ -170,9 +169,9 @@ def _many_annotators(
 
     def annotate(person: int) -> None:
         chance = random.Random(person)
-        # Label Studio asks so when a task is opened; the click comes once a person has looked.
+        # Label Studio sends this request when a task is opened, some time before the first click.
         server.post("/predict", _request(9_000_000 + person, addresses[person], None))
-        # Nobody clicks in step with the others.
+        # Each annotator starts at another moment.
         due = begin + chance.uniform(0, CLICK_EVERY_S)
         number = 0
         while due < begin + seconds:
@@ -194,14 +193,14 @@ def _many_annotators(
     for times in all_times:
         together.milliseconds += times.milliseconds
         together.errors += times.errors
-        together.said = together.said or times.said
+        together.first_error = together.first_error or times.first_error
     return together.row()
 
 
 def _open_pictures(
     server: Server, photographs: Photographs, pictures: int, console: Console
 ) -> None:
-    """Go through many pictures with a click on each, most small, some large, as projects have."""
+    """Open many pictures, most small, some large, with one click on each."""
     chance = random.Random(3)
     for number in track(range(pictures), description=f"{pictures} pictures", console=console):
         size = SIZES[1] if number % 25 == 24 else SIZES[0]

@@ -1,4 +1,4 @@
-"""A server to be measured, its photographs, and the clock."""
+"""The measured server, its photographs, and the measured times."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from rich.console import Console
 from backend.errors import BenchError
 from backend.worker.child_process import Child, free_port
 
-# Photographs that come inside scikit-image's wheel, and a thing that is on each of them.
+# Photographs of scikit-image's package, and an object on each of them.
 PHOTOGRAPHS = {
     "astronaut.png": "woman",
     "chelsea.png": "cat",
@@ -31,8 +31,8 @@ PHOTOGRAPHS = {
     "rocket.jpg": "rocket",
 }
 
-# Settings of the caller that the measured server has too; its data and doors are its own.
-_SETTINGS_KEPT = frozenset(
+# Settings of the caller that also apply to the measured server.
+_INHERITED_SETTINGS = frozenset(
     f"PHRASECLICK_{name}"
     for name in ("CHECKPOINT", "DEVICE", "TORCH_THREADS", "EMBEDDING_CACHE_BYTES")
 )
@@ -50,24 +50,24 @@ CONFIG = """<View>
 
 @dataclass
 class Times:
-    """The answers to one kind of request."""
+    """Times and errors of one kind of request."""
 
     name: str
     size: str
     milliseconds: list[float] = field(default_factory=list)
     errors: int = 0
-    said: str = ""  # what the first error said
+    first_error: str = ""
 
-    def failed(self, said: str) -> None:
+    def failed(self, reason: str) -> None:
         """Count an error."""
         self.errors += 1
-        self.said = self.said or said
+        self.first_error = self.first_error or reason
 
     def row(self) -> dict[str, Any]:
-        """As it is written to the file."""
+        """Statistics as in the JSON file. Raises BenchError if there are no times."""
         times = sorted(self.milliseconds)
         if not times:
-            raise BenchError(f"No {self.name} at {self.size} was answered with a mask: {self.said}")
+            raise BenchError(f"No {self.name} at {self.size} got a mask: {self.first_error}")
         return {
             "name": self.name,
             "size": self.size,
@@ -80,19 +80,19 @@ class Times:
 
 
 def _percentile(times: list[float], share: float) -> float:
-    """Of times in order."""
+    """A percentile of sorted times; share in 0..1."""
     return round(times[min(len(times) - 1, int(share * len(times)))], 1)
 
 
 class Server:
-    """The server under test, spoken to as Label Studio does."""
+    """Sends requests to the measured server like Label Studio."""
 
     def __init__(self, port: int, pid: int) -> None:
         self._port = port
         self._pid = pid
 
     def post(self, path: str, body: bytes) -> tuple[float, int, bytes]:
-        """Milliseconds, status and body of the answer."""
+        """Send JSON; returns milliseconds, status and body of the answer."""
         started = time.perf_counter()
         connection = HTTPConnection("127.0.0.1", self._port, timeout=100)
         try:
@@ -104,7 +104,7 @@ class Server:
         return (time.perf_counter() - started) * 1000, answer.status, content
 
     def measure(self, times: Times, body: bytes) -> None:
-        """Time one interactive request; an answer without a mask is an error."""
+        """Measure one interactive request; an answer without a mask counts as an error."""
         try:
             milliseconds, status, content = self.post("/predict", body)
         except (OSError, HTTPException) as error:
@@ -116,7 +116,7 @@ class Server:
             times.failed(f"{status} {content[:500]!r}")
 
     def up(self) -> bool:
-        """Whether it answers."""
+        """Whether the server answers."""
         connection = HTTPConnection("127.0.0.1", self._port, timeout=2)
         try:
             connection.request("GET", "/health")
@@ -131,14 +131,14 @@ class Server:
         status = Path(f"/proc/{self._pid}/status").read_text()
         match = re.search(r"VmRSS:\s+(\d+) kB", status)
         if match is None:
-            raise BenchError("The server's memory cannot be read on this system.")
+            raise BenchError("The server's memory use cannot be read on this system.")
         return int(match[1]) / 1024
 
 
 class Photographs:
-    """Ever new pictures of the same photographs: mirrored, turned in hue and cropped by chance.
+    """New pictures from a few photographs: cropped, mirrored, brighter or darker at random.
 
-    No two have the same content, so that none is ever answered from a cache it did not fill.
+    All of them differ, so that none is answered from the cache of another.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -154,8 +154,8 @@ class Photographs:
         self._made = 0
 
     def new(self, size: tuple[int, int]) -> tuple[str, str]:
-        """Write one more as JPEG; the address a task would hold, and the thing on it."""
-        photograph, thing = self._sources[self._made % len(self._sources)]
+        """Write one more JPEG file; returns its address as in a task, and the object on it."""
+        photograph, name_of_object = self._sources[self._made % len(self._sources)]
         chance = self._chance
         cut = [chance.uniform(0, 0.06), chance.uniform(0, 0.06), chance.uniform(0.94, 1)]
         width, height = photograph.size
@@ -167,11 +167,12 @@ class Photographs:
         name = f"{self._made:05d}.jpg"
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(self.folder / name, quality=90)
         self._made += 1
-        return f"/data/local-files/?d={name}", thing
+        return f"/data/local-files/?d={name}", name_of_object
 
 
 @contextmanager
 def working_folder(chosen: Path | None) -> Iterator[Path]:
+    """A temporary folder inside ``chosen``, deleted afterwards."""
     place = Path(tempfile.mkdtemp(prefix="phraseclick-bench-", dir=chosen))
     try:
         yield place
@@ -181,16 +182,17 @@ def working_folder(chosen: Path | None) -> Iterator[Path]:
 
 @contextmanager
 def running_server(place: Path, pictures: Path) -> Iterator[Server]:
+    """A server with its state in ``place`` that may read files in ``pictures``."""
     port = free_port()
     pid_file = place / "pid"
     environment = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("PHRASECLICK_") or name in _SETTINGS_KEPT
+        if not name.startswith("PHRASECLICK_") or name in _INHERITED_SETTINGS
     }
     environment["PHRASECLICK_DATA"] = str(place / "data")
     environment["PHRASECLICK_LOCAL_FILES_ROOT"] = str(pictures)
-    # The process writes down its own id, since the child is held by a leash with another.
+    # The process writes its id to a file: the child that is started here is its watcher.
     script = (
         "import os,pathlib,sys;pathlib.Path(sys.argv.pop(1)).write_text(str(os.getpid()));"
         "from backend.cli.main import main;main()"
@@ -207,5 +209,5 @@ def running_server(place: Path, pictures: Path) -> Iterator[Server]:
         setup = {"project": PROJECT, "schema": CONFIG, "hostname": "http://127.0.0.1:8080"}
         _, status, content = server.post("/setup", json.dumps(setup).encode())
         if status != 200:
-            raise BenchError(f"The server refused its set-up: {status} {content[:300]!r}")
+            raise BenchError(f"The server refused /setup: {status} {content[:300]!r}")
         yield server

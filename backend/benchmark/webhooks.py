@@ -1,5 +1,6 @@
-"""How quickly webhooks are answered: annotations with masks, sent one after the other while a
-worker takes them in and while another process keeps the database locked for a second at a time."""
+"""How fast webhooks are answered: annotations with masks, sent one by one while a worker processes
+them, first with the database free, then with another process that locks it a second at a time.
+"""
 
 import json
 import os
@@ -19,29 +20,29 @@ from backend.worker.child_process import Child
 
 GOAL_P99_MS = 50
 _LOCKED_S = 1.0
+_SIZES = ((640, 480), (3000, 2000))
 
 
 def webhooks(server: Server, place: Path, count: int, console: Console) -> list[dict[str, Any]]:
-    """Rows for the table: with the database free, and with somebody who locks it."""
+    """Rows of the table: with the database free, and with another process that locks it."""
     environment = {n: v for n, v in os.environ.items() if not n.startswith("PHRASECLICK_")}
     command = [sys.executable, "-m", "backend.cli", "worker", f"--data={place / 'data'}"]
     rows = []
     with Child("The worker", command, log=place / "worker.log", environment=environment):
         for name in ("webhook", "webhook_locked"):
             ended = threading.Event()
-            rival = threading.Thread(target=_rival, args=(place / "data/phraseclick.db", ended))
+            writer = threading.Thread(
+                target=_lock_repeatedly, args=(place / "data/phraseclick.db", ended)
+            )
             if name == "webhook_locked":
-                rival.start()
+                writer.start()
             try:
                 rows += [_sent(server, name, size, count, console) for size in _SIZES]
             finally:
                 ended.set()
-                if rival.ident is not None:
-                    rival.join()
+                if writer.ident is not None:
+                    writer.join()
     return rows
-
-
-_SIZES = ((640, 480), (3000, 2000))
 
 
 def _sent(
@@ -56,13 +57,13 @@ def _sent(
         milliseconds, status, content = server.post("/webhook", body)
         if status != 200:
             times.failed(f"{status} {content[:300]!r}")
-        elif number >= 5:  # the first few load code, once in the server's life
+        elif number >= 5:  # the first ones warm up the server
             times.milliseconds.append(milliseconds)
     return times.row()
 
 
 def _blob(size: tuple[int, int]) -> np.ndarray[Any, Any]:
-    """An uneven round mask, as objects have."""
+    """A round mask with an uneven border, H,W bool."""
     rows, columns = np.ogrid[: size[1], : size[0]]
     angle = np.arctan2(rows - size[1] / 2, columns - size[0] / 2)
     radius = min(size) / 3 * (1 + 0.2 * np.sin(7 * angle) + 0.05 * np.sin(61 * angle))
@@ -101,8 +102,8 @@ def _created(number: int, size: tuple[int, int], rle: list[int]) -> dict[str, An
     }
 
 
-def _rival(database: Path, ended: threading.Event) -> None:
-    """A process that writes for a second, again and again."""
+def _lock_repeatedly(database: Path, ended: threading.Event) -> None:
+    """Lock the database for a second, again and again."""
     connection = sqlite3.connect(database, isolation_level=None, timeout=30)
     while not ended.wait(0.5):
         connection.execute("BEGIN IMMEDIATE")

@@ -1,1 +1,1 @@
-"""``make demo``: the whole product on one machine, shown in a real Label Studio."""
+"""``make demo``: the whole product on one machine, in a real Label Studio."""

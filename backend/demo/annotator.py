@@ -1,7 +1,7 @@
-"""An annotator without a page: sends what Label Studio's page would send, and sees what it shows.
+"""A simulated annotator: sends the requests of Label Studio's page and receives its answers.
 
-With Auto-Accept off the page keeps the clicks of one label and sends all of them with every new
-one; a phrase goes by itself. What comes back replaces the suggestion on the canvas.
+With Auto-Accept off, the page sends all clicks of one label with each new one, and a phrase alone.
+The answer replaces the suggestion on the canvas.
 """
 
 import secrets
@@ -31,7 +31,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Shown:
-    """What the page shows after an answer."""
+    """What the page shows after an answer. region: as received; mask: H,W bool."""
 
     region: dict[str, Any] = field(repr=False)
     mask: NDArray[np.bool_] = field(repr=False)
@@ -40,7 +40,7 @@ class Shown:
 
 
 class Annotator:
-    """At one task, with one label chosen."""
+    """Works on one task with one label."""
 
     def __init__(
         self,
@@ -76,9 +76,9 @@ class Annotator:
 
     @property
     def shown(self) -> Shown:
-        """What is on the canvas; raises DemoError before the first mask."""
+        """What is on the canvas. Raises DemoError before the first mask."""
         if self._shown is None:
-            raise DemoError("No mask was shown yet.")
+            raise DemoError("No mask has been shown yet.")
         return self._shown
 
     def click(self, point: Point) -> Shown:
@@ -105,11 +105,11 @@ class Annotator:
         return self._ask(self._clicks)
 
     def type(self, phrase: str) -> Shown:
-        """Type a phrase and press Enter; typing again edits it."""
-        known = self._phrases[0]["id"] if self._phrases else _region_id()
+        """Type a phrase and press Enter; a second phrase edits the first."""
+        region_id = self._phrases[0]["id"] if self._phrases else _region_id()
         self._phrases = [
             {
-                "id": known,
+                "id": region_id,
                 "type": "textarea",
                 "from_name": self._image.phrase,
                 "to_name": self._image.name,
@@ -120,7 +120,7 @@ class Annotator:
         return self._ask(self._phrases)
 
     def submit(self) -> dict[str, Any]:
-        """Accept what is shown and submit; gives the annotation."""
+        """Accept the mask and submit; returns the annotation."""
         accepted = {**self.shown.region, "origin": "manual"}
         return self._label_studio.create_annotation(self._task, [accepted, *self._phrases])
 
@@ -130,16 +130,16 @@ class Annotator:
             self._backend, self._task, {"result": list(items)}
         )
         milliseconds = (time.perf_counter() - started) * 1000
-        gave_mask, sentence = read_answer(answer)
-        if not gave_mask:
+        has_mask, sentence = read_answer(answer)
+        if not has_mask:
             raise DemoError(sentence)
         result = answer["data"]["result"]
         region = next(item for item in result if "rle" in item["value"])
         mask = rle.decode(
             region["value"]["rle"], region["original_width"], region["original_height"]
         )
-        said = " ".join(item["value"]["text"][0] for item in result if item["type"] == "textarea")
-        self._shown = Shown(region, mask, said, milliseconds)
+        status = " ".join(item["value"]["text"][0] for item in result if item["type"] == "textarea")
+        self._shown = Shown(region, mask, status, milliseconds)
         return self._shown
 
 
@@ -151,5 +151,5 @@ def _control_of(image: ImageControls, label: str) -> ClickControl:
 
 
 def _region_id() -> str:
-    """As the page makes them: ten letters."""
+    """Ten letters, like the page's ids."""
     return secrets.token_urlsafe(8)[:10]

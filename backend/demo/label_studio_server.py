@@ -1,8 +1,8 @@
-"""A real Label Studio without a person at it: for the demonstration and for the tests.
+"""Starts a real Label Studio, for the demonstration and the tests.
 
-Label Studio lives in an environment of its own, since its pins clash with ours. The first start
-on a fresh data folder spends most of a minute on database migrations; so a migrated, empty
-database is kept beside the program, per version, and every later fresh folder begins with a copy.
+Label Studio has its own virtual environment, since it pins other versions of our dependencies. Its
+first start on a new data folder takes most of a minute for database migrations. So an empty,
+migrated database is kept next to the program, per version, and copied into each new folder.
 """
 
 import fcntl
@@ -22,13 +22,13 @@ from backend.worker.child_process import Child, Progress, free_port
 
 ENVIRONMENT = ".venv-label-studio"
 DATABASE = "label_studio.sqlite3"
-# The first start on a slow machine migrates for minutes; a machine at rest needs 55 s.
+# The first start takes 55 s on an idle machine, minutes on a busy one.
 START_SECONDS = 420.0
 
 
 @dataclass(frozen=True)
 class Account:
-    """Who logs in; the token is a legacy one, which Label Studio takes as ``Token …``."""
+    """The user of this Label Studio. token: a legacy one, sent as ``Token …``."""
 
     user: str = "annotator@example.com"
     password: str = "click-and-phrase"
@@ -70,15 +70,15 @@ def label_studio(
     protected: bool = False,
     variables: Mapping[str, str] | None = None,
 ) -> Iterator[LabelStudioServer]:
-    """Start Label Studio on a free port of 127.0.0.1, wait until it answers, end it afterwards.
+    """Start Label Studio on a free port of 127.0.0.1, wait until it answers, stop it afterwards.
 
     Args:
-        data: folder of all its state; made when missing, gone on with when it holds a database.
-        program: the ``label-studio`` command; found by ``find_program`` when None.
-        account: who logs in; made up when None.
-        progress: is told one line at a time what takes long.
-        protected: leave Label Studio's ban on private addresses on, as a fresh install has it.
-        variables: further environment variables of Label Studio.
+        data: folder of all its state; created if missing, reused if it has a database.
+        program: the ``label-studio`` program; None: from ``find_program``.
+        account: its user; None: a new one.
+        progress: called with a line of text while something takes long.
+        protected: refuse private addresses, as Label Studio does by default.
+        variables: more environment variables for Label Studio.
     """
     program = program or find_program()
     account = account or Account()
@@ -99,10 +99,10 @@ def label_studio(
 
 
 def find_program() -> Path:
-    """The ``label-studio`` command: of this checkout's own environment, else the one on PATH.
+    """The ``label-studio`` program of this checkout's environment, else the one on PATH.
 
     Raises:
-        DemoError: there is none.
+        DemoError: Label Studio is not installed.
     """
     checkout = Path(__file__).resolve().parents[2]
     for folder in (Path.cwd(), checkout):
@@ -131,12 +131,12 @@ def _run(
 
 
 def _environment(data: Path, account: Account | None, *, protected: bool = True) -> dict[str, str]:
-    kept = {
+    inherited = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("LABEL_STUDIO_", "DJANGO_", "ML_", "SSRF_", "PYTHON", "POSTGRE"))
     }
-    environment = kept | {
+    environment = inherited | {
         "LABEL_STUDIO_BASE_DATA_DIR": str(data),
         "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",
         "LABEL_STUDIO_DISABLE_SIGNUP_WITHOUT_LINK": "true",
@@ -146,14 +146,14 @@ def _environment(data: Path, account: Account | None, *, protected: bool = True)
         "LATEST_VERSION_CHECK": "false",
         "SENTRY_DSN": "",
         "FRONTEND_SENTRY_DSN": "",
-        # A proxy for the outside must not come between Label Studio and a backend beside it.
+        # Requests to a backend on this machine must not go through a proxy.
         "NO_PROXY": "127.0.0.1,localhost",
         "no_proxy": "127.0.0.1,localhost",
         "PYTHONUNBUFFERED": "1",
     }
     if not protected:
-        # Without the first, connecting a backend on this machine answers 403; without the
-        # second, it is connected without its webhook.
+        # Without the first, a backend on this machine is refused (403); without the second, it
+        # is connected without a webhook.
         environment |= {"ML_BLOCK_LOCAL_IP": "false", "SSRF_PROTECTION_ENABLED": "false"}
     if account:
         environment |= {
@@ -165,28 +165,28 @@ def _environment(data: Path, account: Account | None, *, protected: bool = True)
 
 
 def _migrated_database(program: Path, progress: Progress) -> Path:
-    """An empty database with all migrations done, made once per version of Label Studio."""
-    kept = program.resolve().parent.parent / "phraseclick" / _version(program)
-    database = kept / DATABASE
+    """An empty, migrated database, created once per version of Label Studio."""
+    folder = program.resolve().parent.parent / "phraseclick" / _version(program)
+    database = folder / DATABASE
     if database.exists():
         return database
-    kept.mkdir(parents=True, exist_ok=True)
-    with (kept / "lock").open("w") as lock:
-        # Tests that run side by side wait for the first of them.
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        # Parallel tests wait for the first one.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if database.exists():
             return database
-        progress("Label Studio makes its database, once: about a minute")
-        making = kept / "making"
+        progress("Label Studio creates its database (once, about a minute)")
+        making = folder / "making"
         shutil.rmtree(making, ignore_errors=True)
         making.mkdir()
-        # No account: the copies must have no user but their own.
+        # Without an account, since each copy gets its own user.
         with _run(program, making, Account(), _environment(making, None)) as server:
             server.child.wait_until(
                 lambda: _answers(f"{server.url}/health"),
                 seconds=START_SECONDS,
                 progress=progress,
-                doing="Label Studio makes its database",
+                doing="Label Studio creates its database",
             )
         (making / DATABASE).rename(database)
         shutil.rmtree(making)

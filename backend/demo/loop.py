@@ -1,6 +1,5 @@
-"""The learning loop, shown: a team labels things of its own, a training starts by itself, the gate
-judges, Label Studio learns of the new version, the next pictures cost less, and it is all taken
-back by one rollback.
+"""One round of learning: a team labels new objects, a training starts, the gate judges, Label
+Studio gets the new version, the next pictures need fewer clicks, and a rollback undoes it.
 """
 
 import time
@@ -14,8 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from backend.db.engine import Database
 from backend.db.models.jobs import TRAINING, Job
-from backend.demo.team import Labeled, Team
-from backend.demo.workshop import LABEL, bench
+from backend.demo.team import LABEL, Labeled, Team, ring_picture
 from backend.errors import DemoError
 from backend.jobs.queue import Jobs
 from backend.label_studio.client import LabelStudio
@@ -29,15 +27,15 @@ from backend.reports.report import gather
 from backend.reports.source import Reports
 from backend.settings import Settings
 
-# What is labeled before the training, and after it. About a third of the first is held out.
+# Pictures labeled before the training (about a third is held out), and after it.
 BEFORE = 24
 AFTER = 12
-# The training that the labels start waits for so long a quiet; then a team would have paused.
+# Seconds without a new label after which the training starts.
 DEBOUNCE_S = 4.0
-# Its steps take a minute or two on two cores; only a very busy machine meets this bound.
+# The training takes a minute or two on two cores; this limits very busy machines only.
 LEARN_MINUTES = 20.0
-_LONGEST_S = 1500.0
-_TOLD_S = 90.0
+_TRAINING_TIMEOUT_S = 1500.0
+_SWITCH_TIMEOUT_S = 90.0
 
 Say = Callable[[str], None]
 Serves = Callable[[], str]
@@ -45,16 +43,16 @@ Serves = Callable[[], str]
 
 @dataclass(frozen=True)
 class Shown:
-    """What the loop came to. ``wrong``: what was not as it should be, '' where all was well."""
+    """The new version, clicks per ring before and after it, and the problem if there is one."""
 
     version: str
-    before: float  # clicks for a ring
+    before: float
     after: float
     wrong: str = ""
 
 
 class Loop:
-    """One run of it, in a project of its own."""
+    """One round, in its own project."""
 
     def __init__(
         self,
@@ -66,7 +64,7 @@ class Loop:
         console: Console,
         say: Say,
     ) -> None:
-        """project: connected already. serves: the version that answers its requests now."""
+        """project: a connected one. serves: returns the version that answers its requests."""
         self._studio = studio
         self._project = project
         self._settings = settings
@@ -79,52 +77,52 @@ class Loop:
         self._team = Team(studio, int(studio.ml_backends(project)[0]["id"]), image)
 
     def close(self) -> None:
-        """Give the databases back."""
+        """Close the databases."""
         self._registry.close()
         self._database.close()
 
     def run(self, folder: Path) -> Shown:
-        """Show it; the report of the project lies in ``folder`` afterwards."""
+        """Run the round and save the project's report in ``folder``."""
         key = self._registry.project_key(self._project)
         old = self._serves()
         before = self._label(range(BEFORE), "rings that the model has never seen")
-        job = self._trained(key)
+        job = self._await_training(key)
         version = str((job.result or {}).get("version") or "")
         if job.state != "done" or not version:
             return Shown("", before, before, f"the training ended as {job.state}: {job.error}")
         self._show_gate(version)
         if not (job.result or {}).get("promoted"):
-            return Shown(version, before, before, "the gate kept the champion")
-        wrong = self._wait_for(version, "serves and is known to Label Studio")
+            return Shown(version, before, before, "the gate rejected the new version")
+        wrong = self._wait_for(version, "serves, and Label Studio knows it")
         after = self._label(range(BEFORE, BEFORE + AFTER), f"more with {version}")
-        self._say(f"  Clicks for a ring: {before:.2f} before, {after:.2f} after the training")
-        wrong = wrong or self._taken_back(key, old, version)
+        self._say(f"  Clicks per ring: {before:.2f} before, {after:.2f} after the training")
+        wrong = wrong or self._roll_back(key, old, version)
         self._save_report(key, folder)
         if not wrong and after >= before:
-            wrong = "the new version needs no fewer clicks"
+            wrong = "the new version does not need fewer clicks"
         return Shown(version, before, after, wrong)
 
     # -- steps
 
     def _label(self, numbers: range, what: str) -> float:
-        """Label these pictures; clicks for a ring."""
+        """Label these pictures; returns clicks per ring."""
         labeled: list[Labeled] = []
         with self._bar() as bar:
             doing = bar.add_task(f"The team labels {len(numbers)} pictures of {what}", total=None)
             bar.update(doing, total=len(numbers))
             for number in numbers:
-                picture = bench(number)
+                picture = ring_picture(number)
                 (task,) = self._studio.upload(self._project, picture.name, picture.content())
                 labeled.append(self._team.label(task, picture))
                 bar.advance(doing)
         return mean(clicks for each in labeled for clicks in each.clicks)
 
-    def _trained(self, key: str) -> Job:
-        """The training that the labels start: waited for, with its progress."""
+    def _await_training(self, key: str) -> Job:
+        """Wait for the training that the labels start, and show its progress."""
         jobs = Jobs(self._database)
-        ends = time.monotonic() + _LONGEST_S
+        ends = time.monotonic() + _TRAINING_TIMEOUT_S
         with self._bar() as bar:
-            doing = bar.add_task("Waiting for the training that the labels start", total=1.0)
+            doing = bar.add_task("Waiting for the training to start", total=1.0)
             while True:
                 found = jobs.listed(project=key, kind=TRAINING, limit=1)
                 if found:
@@ -134,7 +132,9 @@ class Loop:
                     if job.ended:
                         return job
                 if time.monotonic() > ends:
-                    raise DemoError(f"No training ended within {_LONGEST_S / 60:.0f} minutes.")
+                    raise DemoError(
+                        f"No training ended within {_TRAINING_TIMEOUT_S / 60:.0f} minutes."
+                    )
                 time.sleep(0.3)
 
     def _show_gate(self, version: str) -> None:
@@ -142,33 +142,33 @@ class Loop:
 
         gate = self._registry.get(version).gate
         if gate is None:
-            raise DemoError(f"The gate said nothing of {version}.")
+            raise DemoError(f"There is no verdict of the gate on {version}.")
         for part in tables(gate):
             self._console.print(part)
 
     def _wait_for(self, version: str, what: str) -> str:
-        """Until the servers and Label Studio have it; what is wrong, '' where nothing is."""
-        ends = time.monotonic() + _TOLD_S
-        told = ""
+        """Wait until the servers and Label Studio use ``version``; returns the problem, or ''."""
+        ends = time.monotonic() + _SWITCH_TIMEOUT_S
+        known = ""
         while time.monotonic() < ends:
-            told = str(self._studio.project(self._project).get("model_version"))
-            if self._serves() == version == told:
-                self._say(f"  {version} {what}: its model version is {told}")
+            known = str(self._studio.project(self._project).get("model_version"))
+            if self._serves() == version == known:
+                self._say(f"  {version} {what}: its model version is {known}")
                 return ""
             time.sleep(0.3)
-        return f"Label Studio has {told} as model version, not {version}"
+        return f"Label Studio has {known} as model version, not {version}"
 
-    def _taken_back(self, key: str, old: str, version: str) -> str:
-        """Roll back, see it everywhere, and promote again."""
+    def _roll_back(self, key: str, old: str, version: str) -> str:
+        """Roll back, check that everything follows, promote again; returns the problem, or ''."""
         started = time.perf_counter()
-        self._registry.rollback(key, who="demo", why="to show it")
+        self._registry.rollback(key, who="demo", why="demonstration")
         while self._serves() != old:
-            if time.perf_counter() - started > _TOLD_S:
+            if time.perf_counter() - started > _SWITCH_TIMEOUT_S:
                 return "the rollback did not reach the server"
             time.sleep(0.02)
         seconds = time.perf_counter() - started
         self._say(f"  Rolled back: {old} serves again after {seconds:.2f} s")
-        wrong = self._wait_for(old, "is known to Label Studio again")
+        wrong = self._wait_for(old, "serves again, and Label Studio knows it")
         self._registry.promote(version, key, who="demo", why="after the rollback")
         return wrong or self._wait_for(version, "was promoted again")
 
@@ -189,5 +189,5 @@ class Loop:
 
 
 def labeling_config(ready: str) -> str:
-    """A ready labeling config with the label of the rings in place of one that is not needed."""
+    """A ready labeling config with the rings' label instead of one that is not needed."""
     return ready.replace('"Motorcycle"', f'"{LABEL}"')

@@ -1,5 +1,6 @@
-"""The demonstration from start to end: servers up, projects connected, scenes played, the learning
-loop shown, all down."""
+"""The demonstration: start the servers, connect a project, label photographs, run one round of
+learning, and stop everything.
+"""
 
 import os
 import shutil
@@ -22,9 +23,7 @@ from rich.table import Table
 from backend.demo import loop
 from backend.demo.annotator import Annotator
 from backend.demo.label_studio_server import LabelStudioServer, label_studio
-from backend.demo.overlay import save_overlay
-from backend.demo.photographs import PHOTOGRAPHS, Photograph
-from backend.demo.story import SCENES, Step, overlap, play
+from backend.demo.scenes import PHOTOGRAPHS, SCENES, Photograph, Step, overlap, play, save_overlay
 from backend.errors import DemoError
 from backend.label_studio import rle
 from backend.label_studio.client import LabelStudio
@@ -37,41 +36,41 @@ from backend.worker.child_process import Child, free_port
 from model.errors import PhraseClickError
 
 _CONFIG = Path(__file__).resolve().parents[2] / "plugin_config" / "click_and_phrase.xml"
-# The model is loaded before the first answer: some seconds, on a slow disk many.
+# The server answers once its model is loaded: some seconds, more on a slow disk.
 _BACKEND_SECONDS = 120.0
 
 
 class Show:
-    """One run. All state lies in a fresh folder that goes when the run ends well."""
+    """One run. Its state is in a temporary folder, which is deleted at the end."""
 
     def __init__(self, folder: Path, program: Path | None = None, *, learns: bool = True) -> None:
-        """learns: show the learning loop, too."""
+        """learns: also show the learning loop."""
         self._folder = folder
         self._learns = learns
         self._program = program
-        # Into a file or a pipe the table is as wide as it needs to be, not as a terminal of old.
+        # In a file or a pipe the table must not be as narrow as the default terminal.
         self._console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
         self._steps: list[Step] = []
         self._learned: loop.Shown | None = None
 
     def run(self, *, stay: bool) -> bool:
-        """Show everything; whether all of it went as it should."""
-        with _ended_by_signals(), ExitStack() as open_:
+        """Run the demonstration; whether all steps succeeded."""
+        with _signals_as_interrupts(), ExitStack() as open_:
             try:
                 good = self._perform(open_, stay=stay)
             except KeyboardInterrupt:
-                self._say("Ending Label Studio and the backend …")
+                self._say("Stopping Label Studio and the backend …")
                 open_.close()
-                self._say("Ended.")
-                # Ctrl-C after the table is how a visitor leaves; before it, the show was cut short.
-                good = bool(self._steps) and self._all_well()
+                self._say("Stopped.")
+                # Ctrl-C after the table is the normal end; before it, the run is incomplete.
+                good = bool(self._steps) and self._succeeded()
         return good
 
     def _perform(self, open_: ExitStack, *, stay: bool) -> bool:
         self._folder.mkdir(parents=True, exist_ok=True)
         state = Path(tempfile.mkdtemp(prefix="state-", dir=self._folder)).resolve()
         open_.callback(shutil.rmtree, state, ignore_errors=True)
-        # Both need some seconds, so both start at once.
+        # Both need some seconds, so they start at the same time.
         port = free_port()
         backend = open_.enter_context(self._start_backend(state / "backend", port))
         self._say("Starting Label Studio and the backend")
@@ -93,8 +92,8 @@ class Show:
         self._play(studio, project, tasks, seen)
         if self._learns:
             self._learn(studio, seen, settings, server)
-        good = self._all_well()
-        self._say_where(server, project, seen, good=good)
+        good = self._succeeded()
+        self._show_addresses(server, project, seen, good=good)
         if stay:
             self._stay(server, backend)
         return good
@@ -103,31 +102,31 @@ class Show:
 
     @contextmanager
     def _start_backend(self, data: Path, port: int) -> Iterator[Child]:
-        mine = {
+        environment = {
             name: value
             for name, value in os.environ.items()
-            # Embedded defaults, whatever a user has set for a backend of theirs.
+            # The defaults, not the settings of the user's own backend.
             if not name.startswith("PHRASECLICK_")
             or name in ("PHRASECLICK_CHECKPOINT", "PHRASECLICK_DEVICE")
         }
-        mine["PHRASECLICK_LEARN_DEBOUNCE_S"] = str(loop.DEBOUNCE_S)
-        mine["PHRASECLICK_LEARN_MINUTES"] = str(loop.LEARN_MINUTES)
+        environment["PHRASECLICK_LEARN_DEBOUNCE_S"] = str(loop.DEBOUNCE_S)
+        environment["PHRASECLICK_LEARN_MINUTES"] = str(loop.LEARN_MINUTES)
         command = [sys.executable, "-m", "backend.cli", "up", "--port", str(port)]
         with Child(
             "The backend",
             [*command, "--data", str(data)],
             log=data / "backend.log",
-            environment=mine,
+            environment=environment,
         ) as child:
             yield child
 
     def _stay(self, server: LabelStudioServer, backend: Child) -> None:
-        self._say("Both stay up until you press Ctrl-C.")
+        self._say("Press Ctrl-C to stop.")
         while True:
             time.sleep(0.5)
             for child in (server.child, backend):
                 if not child.running:
-                    raise DemoError(f"{child.name} has ended by itself.\n{child.last_lines()}")
+                    raise DemoError(f"{child.name} stopped unexpectedly.\n{child.last_lines()}")
 
     # -- project
 
@@ -136,7 +135,7 @@ class Show:
     ) -> int:
         config = config or _CONFIG.read_text(encoding="utf-8")
         project = int(studio.create_project(title, config)["id"])
-        self._say(f"Made project {project}, {title}, with {_CONFIG.name}")
+        self._say(f"Created project {project}, {title}, with {_CONFIG.name}")
         return project
 
     def _import(self, studio: LabelStudio, project: int) -> dict[Photograph, int]:
@@ -174,10 +173,10 @@ class Show:
             size = (pixels.shape[1], pixels.shape[0])
             annotator = Annotator(studio, backend, tasks[photograph], image, photograph.label, size)
             for step in play(scene, annotator):
-                self._note(step)
+                self._record(step)
                 name = f"{len(self._steps):02}-{step.photograph}-{step.name.replace(' ', '-')}.png"
                 save_overlay(self._folder / name, pixels, step)
-            self._note(_submitted(studio, annotator, tasks[photograph], photograph, seen))
+            self._record(_submitted(studio, annotator, tasks[photograph], photograph, seen))
         self._console.print(table(self._steps))
 
     # -- learning
@@ -190,7 +189,7 @@ class Show:
         server: LabelStudioServer,
     ) -> None:
         config = loop.labeling_config(_CONFIG.read_text(encoding="utf-8"))
-        project = self._make_project(studio, "A team with things of its own", config)
+        project = self._make_project(studio, "A team with new objects", config)
         self._connect(studio, project, seen, settings, server)
         learning = loop.Loop(
             studio,
@@ -207,20 +206,20 @@ class Show:
         if self._learned.wrong:
             self._say(f"The learning loop: {self._learned.wrong}.")
 
-    def _note(self, step: Step) -> None:
+    def _record(self, step: Step) -> None:
         self._steps.append(step)
         self._say(f"  {step.photograph}: {step.name} ({step.milliseconds:.0f} ms)")
 
-    def _all_well(self) -> bool:
+    def _succeeded(self) -> bool:
         learned = self._learned is not None and not self._learned.wrong
         return (learned or not self._learns) and not any(step.wrong for step in self._steps)
 
-    def _say_where(
+    def _show_addresses(
         self, server: LabelStudioServer, project: int, seen: BackendProbe, *, good: bool
     ) -> None:
         if not good:
-            self._say("Not every step went as it should: see the last column.")
-        self._say(f"Pictures with the masks: {self._folder}/*.png")
+            self._say("Not all steps succeeded: see the last column.")
+        self._say(f"Pictures with masks: {self._folder}/*.png")
         self._say(f"Dashboard:    {seen.url}/dashboard")
         self._say(f"Label Studio: {server.url}/projects/{project}/data")
         self._say(f"Log in as:    {server.user}   password: {server.password}")
@@ -230,8 +229,8 @@ class Show:
 
 
 def table(steps: list[Step]) -> Table:
-    """What was done, and what came of it."""
-    drawn = Table(title="Labelled through Label Studio", title_justify="left")
+    """The steps and their results."""
+    drawn = Table(title="Labeled through Label Studio", title_justify="left")
     drawn.add_column("photograph", no_wrap=True)
     drawn.add_column("step", no_wrap=True)
     drawn.add_column("sent")
@@ -240,7 +239,7 @@ def table(steps: list[Step]) -> Table:
     drawn.add_column("answer")
     for step in steps:
         iou = "" if step.iou is None else f"{step.iou:.3f}"
-        # The first clause says what was understood; the pictures carry the whole sentence.
+        # The first clause says what was understood; the saved pictures show the whole sentence.
         answer = escape(step.answer.partition(";")[0])
         if step.wrong:
             answer = f"[red]{escape(step.wrong)}[/]"
@@ -258,22 +257,22 @@ def table(steps: list[Step]) -> Table:
 def _submitted(
     studio: LabelStudio, annotator: Annotator, task: int, photograph: Photograph, seen: BackendProbe
 ) -> Step:
-    """Submit what is shown: it must stand in Label Studio, and its event must reach the backend."""
+    """Submit the mask: Label Studio must have stored it, and its event must reach the backend."""
     before = seen.deliveries("ANNOTATION_CREATED") or 0.0
     started = time.perf_counter()
     try:
         annotation = annotator.submit()
         milliseconds = (time.perf_counter() - started) * 1000
-        kept = _masks(studio.task(task)["annotations"], annotation["id"])
+        stored = _masks(studio.task(task)["annotations"], annotation["id"])
     except PhraseClickError as error:
         return Step(photograph.name, "submit", "annotation", None, 0.0, "", str(error))
     arrived = seen.arrived("ANNOTATION_CREATED", more_than=before)
     shown = annotator.shown.mask
-    iou = overlap(shown, kept[0]) if len(kept) == 1 else 0.0
-    wrong = "" if arrived else "the backend was not told of the annotation"
+    iou = overlap(shown, stored[0]) if len(stored) == 1 else 0.0
+    wrong = "" if arrived else "the backend received no event for the annotation"
     if iou < 0.99:
-        wrong = "Label Studio does not hold the mask that was shown"
-    answer = "kept by Label Studio, told by webhook"
+        wrong = "Label Studio stored another mask than the one shown"
+    answer = "stored by Label Studio, received by webhook"
     return Step(photograph.name, "submit", "annotation", iou, milliseconds, answer, wrong)
 
 
@@ -288,8 +287,8 @@ def _masks(annotations: list[dict[str, Any]], wanted: int) -> list[np.ndarray[An
 
 
 @contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the show as Ctrl-C does: in order."""
+def _signals_as_interrupts() -> Iterator[None]:
+    """SIGTERM and SIGHUP stop the demonstration like Ctrl-C."""
 
     def end(signum: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt

@@ -1,32 +1,75 @@
-"""A team at work on pictures whose truth is known: clicks until a mask is good, mends it, submits.
+"""A simulated team that labels objects which the model has never seen: sealing rings on a bench.
 
-What is sent is what Label Studio's page would send; where to click next is the protocol's answer
-(``training.evaluation.protocol``), as a careful annotator would.
+The pictures are drawn on textures of scikit-image's package; the same number gives the same
+picture, and no two rings are alike. A ring has two colours, often lies half under another, and is
+labeled with its hole. The shipped model needs several clicks for one, so what it learns from a few
+dozen labels shows at once. The team sends what Label Studio's page would send, clicks where the
+evaluation protocol does (``training.evaluation.protocol``), and paints what is still wrong.
 """
 
+import io
 import time
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 import numpy as np
+import skimage
 from numpy.typing import NDArray
+from PIL import Image, ImageFilter
 
 from backend.demo.annotator import Annotator, Point
-from backend.demo.story import overlap
-from backend.demo.workshop import LABEL, Bench
+from backend.demo.scenes import overlap
 from backend.label_studio import rle
 from backend.label_studio.client import LabelStudio
 from backend.label_studio.config import ImageControls
 from backend.label_studio.host import Json
 from training.evaluation.protocol import Target, next_click
 
-# Good enough to be mended by hand rather than clicked on.
-GOOD_ENOUGH = 0.85
-_MOST_CLICKS = 6
+LABEL = "Ring"
+SIZE = (320, 240)
+_TEXTURES = ("gravel.png", "brick.png", "grass.png")
+_MIN_VISIBLE = 400  # pixels of a ring that is worth a label
+_GOOD_ENOUGH = 0.85  # IoU from which painting is quicker than clicking
+_MAX_CLICKS = 6
+
+
+@dataclass(frozen=True)
+class RingPicture:
+    """One picture: ``pixels`` H,W,3 uint8; ``masks`` H,W bool, the visible part of each ring."""
+
+    name: str
+    pixels: NDArray[np.uint8]
+    masks: tuple[NDArray[np.bool_], ...]
+
+    def content(self) -> bytes:
+        """A PNG file."""
+        stream = io.BytesIO()
+        Image.fromarray(self.pixels).save(stream, "PNG")
+        return stream.getvalue()
+
+
+def ring_picture(number: int) -> RingPicture:
+    """Picture ``number``, always the same."""
+    rng = np.random.default_rng([20, 26, number])
+    width, height = SIZE
+    canvas = _background(rng)
+    owner = np.zeros((height, width), int)
+    count = int(rng.integers(2, 4))
+    for ring in range(1, count + 1):
+        _draw_ring(canvas, owner, ring, rng)
+    light = 1 + 0.25 * np.linspace(-1, 1, width) * rng.uniform(-1, 1)
+    noisy = canvas * light[None, :, None] + rng.normal(0, 5, canvas.shape)
+    pixels = Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
+    blurred = np.asarray(pixels.filter(ImageFilter.GaussianBlur(0.7)))
+    masks = [owner == ring for ring in range(1, count + 1)]
+    visible = tuple(mask for mask in masks if mask.sum() >= _MIN_VISIBLE)
+    return RingPicture(f"bench-{number:03}.png", blurred, visible)
 
 
 @dataclass(frozen=True)
 class Labeled:
-    """One submitted picture: clicks for each ring, and how good the first and last masks were."""
+    """One submitted picture: for each ring the clicks, and the IoU of its first and last mask."""
 
     clicks: tuple[int, ...]
     first_ious: tuple[float, ...]
@@ -34,19 +77,19 @@ class Labeled:
 
 
 class Team:
-    """At work in one project."""
+    """Labels pictures of one project."""
 
     def __init__(self, studio: LabelStudio, backend: int, image: ImageControls) -> None:
         self._studio = studio
         self._backend = backend
         self._image = image
 
-    def label(self, task: int, bench: Bench) -> Labeled:
+    def label(self, task: int, picture: RingPicture) -> Labeled:
         """Label every ring of a picture and submit it."""
         started = time.monotonic()
         results, clicks, first, last = [], [], [], []
-        for mask in bench.masks:
-            region, ious = self._ring(task, bench, mask)
+        for mask in picture.masks:
+            region, ious = self._ring(task, picture, mask)
             results.append(region)
             clicks.append(len(ious))
             first.append(ious[0])
@@ -55,8 +98,10 @@ class Team:
         self._studio.create_annotation(task, results, lead_time=round(seconds, 3))
         return Labeled(tuple(clicks), tuple(first), tuple(last))
 
-    def _ring(self, task: int, bench: Bench, mask: NDArray[np.bool_]) -> tuple[Json, list[float]]:
-        """Click until the mask is good; then draw what is still wrong by hand."""
+    def _ring(
+        self, task: int, picture: RingPicture, mask: NDArray[np.bool_]
+    ) -> tuple[Json, list[float]]:
+        """Click until the mask is good enough, then paint the rest; region and IoU per click."""
         height, width = mask.shape
         annotator = Annotator(
             self._studio, self._backend, task, self._image, LABEL, (width, height)
@@ -65,9 +110,9 @@ class Team:
         shown = np.zeros_like(mask)
         ious: list[float] = []
         spots: list[tuple[float, float, bool]] = []
-        while len(ious) < _MOST_CLICKS and (not ious or ious[-1] < GOOD_ENOUGH):
+        while len(ious) < _MAX_CLICKS and (not ious or ious[-1] < _GOOD_ENOUGH):
             spot = next_click(target, shown, spots)
-            assert spot is not None, "a mask that is not good has something to click on"
+            assert spot is not None, "a wrong mask has a wrong pixel"
             spots.append(spot)
             x, y, positive = spot
             shown = annotator.click(Point(int(x), int(y), positive=positive)).mask
@@ -75,3 +120,42 @@ class Team:
         region = annotator.shown.region
         value = {**region["value"], "rle": rle.encode(mask)}
         return {**region, "value": value, "origin": "manual"}, ious
+
+
+def _draw_ring(
+    canvas: NDArray[np.float64], owner: NDArray[np.int_], ring: int, rng: np.random.Generator
+) -> None:
+    """Draw one more ring on top, with its shadow; mark its pixels in ``owner``."""
+    height, width = owner.shape
+    radius = rng.uniform(0.14, 0.27) * height
+    x, y = rng.uniform(radius, width - radius), rng.uniform(radius, height - radius)
+    stretch, turn = rng.uniform(0.75, 1.0), rng.uniform(0, np.pi)
+    rows, columns = np.mgrid[:height, :width]
+    across = (columns - x) * np.cos(turn) + (rows - y) * np.sin(turn)
+    down = ((rows - y) * np.cos(turn) - (columns - x) * np.sin(turn)) / stretch
+    distance = np.hypot(across, down) / radius
+    shadow = np.roll(distance < 1.04, (4, 5), (0, 1))
+    canvas[shadow] *= 0.62
+    # Outer ring, inner ring; the background is visible through the hole.
+    outer, inner = rng.uniform(50, 220, 3), rng.uniform(50, 220, 3)
+    middle, hole = rng.uniform(0.62, 0.8), rng.uniform(0.3, 0.48)
+    shade = 1 + 0.3 * (across + down) / radius / 2
+    for edge, colour in ((1.0, outer), (middle, inner)):
+        part = (distance < edge) & (distance >= hole)
+        canvas[part] = colour * shade[part][:, None]
+    owner[distance < 1.0] = ring
+
+
+def _background(rng: np.random.Generator) -> NDArray[np.float64]:
+    """A random piece of a texture in a random tint."""
+    width, height = SIZE
+    texture = _texture(_TEXTURES[int(rng.integers(len(_TEXTURES)))])
+    top = int(rng.integers(texture.shape[0] - height))
+    left = int(rng.integers(texture.shape[1] - width))
+    piece = texture[top : top + height, left : left + width].astype(float)
+    return 0.8 * piece[..., None] * rng.uniform(0.85, 1.1, 3)
+
+
+@cache
+def _texture(name: str) -> NDArray[np.uint8]:
+    return np.asarray(Image.open(Path(skimage.__file__).parent / "data" / name).convert("L"))

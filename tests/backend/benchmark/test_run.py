@@ -32,7 +32,7 @@ def test_a_single_answer_is_its_own_median() -> None:
     assert Times("phrase", "640x480", [7.0]).row()["p95_ms"] == 7.0
 
 
-def test_where_nothing_was_answered_the_reason_is_told() -> None:
+def test_without_any_answer_the_first_error_is_reported() -> None:
     times = Times("phrase", "640x480")
     times.failed("503 busy")
     times.failed("something later")

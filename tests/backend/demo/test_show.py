@@ -43,7 +43,7 @@ def test_once_shows_every_step_and_ends_by_itself(tmp_path: Path) -> None:
     assert show.returncode == 0, output
     for step in ("positive click", "second click", "negative click", "phrase first", "submit"):
         assert step in output
-    for step in ("Passed.", "is known to Label Studio", "Rolled back:", "/dashboard"):
+    for step in ("Passed.", "Label Studio knows it", "Rolled back:", "/dashboard"):
         assert step in output
     pictures = sorted((tmp_path / "demo").glob("*.png"))
     assert len(pictures) == 8
@@ -61,7 +61,7 @@ def test_it_stays_up_until_ctrl_c_and_ends_its_children(tmp_path: Path) -> None:
     lines: list[str] = []
     for line in show.stdout:
         lines.append(line)
-        if "until you press Ctrl-C" in line:
+        if "Press Ctrl-C to stop" in line:
             break
     output = "".join(lines)
     address = re.search(r"Label Studio: (http\S+)", output)
@@ -73,7 +73,7 @@ def test_it_stays_up_until_ctrl_c_and_ends_its_children(tmp_path: Path) -> None:
     # then
     rest, _ = show.communicate(timeout=60)
     assert show.returncode == 0, rest
-    assert "Ended." in rest
+    assert "Stopped." in rest
     deadline = time.monotonic() + 5
     while _running_in(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from backend.cli.main import app
 from backend.demo.label_studio_server import LabelStudioServer, label_studio
-from backend.demo.photographs import CAT
+from backend.demo.scenes import CAT
 from backend.label_studio.client import LabelStudio
 from backend.label_studio.probe import BackendProbe
 from backend.settings import Settings

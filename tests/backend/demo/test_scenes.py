@@ -1,4 +1,4 @@
-"""How the demonstration judges its steps, and the config and pictures it is played with."""
+"""How the demonstration judges and shows its steps, and that config and photographs fit them."""
 
 from pathlib import Path
 from typing import Any
@@ -8,10 +8,8 @@ import pytest
 from PIL import Image
 
 from backend.demo.annotator import Point, Shown
-from backend.demo.overlay import save_overlay
-from backend.demo.photographs import PHOTOGRAPHS
+from backend.demo.scenes import PHOTOGRAPHS, SCENES, Scene, Step, overlap, play, save_overlay
 from backend.demo.show import table
-from backend.demo.story import SCENES, Scene, Step, overlap, play
 from backend.errors import DemoError
 from backend.label_studio.config import LabelConfig
 
@@ -19,7 +17,7 @@ CONFIG = Path(__file__).parents[3] / "plugin_config" / "click_and_phrase.xml"
 
 
 class Replay:
-    """Shows the same mask after every action, or fails."""
+    """An annotator that gets the same mask after each action, or an error."""
 
     def __init__(self, mask: np.ndarray[Any, Any], error: str = "") -> None:
         self.points: list[Point] = []

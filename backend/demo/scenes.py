@@ -1,0 +1,157 @@
+"""What the demonstration does with each photograph, how each step is judged, and its picture.
+
+The photographs are part of scikit-image's package: nothing is downloaded.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import skimage
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from skimage.color import label2rgb
+from skimage.io import imread
+from skimage.segmentation import mark_boundaries
+
+from backend.demo.annotator import Annotator, Point
+from model.errors import PhraseClickError
+
+Action = Point | str  # a click, or a phrase
+
+_BLUE = (0.05, 0.45, 1.0)  # seldom the colour of an object
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """One picture of ``skimage.data`` and the label of its main object."""
+
+    name: str
+    file: str
+    label: str
+
+    def content(self) -> bytes:
+        """The file's bytes, for an upload."""
+        return self._path.read_bytes()
+
+    def pixels(self) -> NDArray[np.uint8]:
+        """H x W x 3."""
+        return np.asarray(imread(self._path))[..., :3]
+
+    @property
+    def _path(self) -> Path:
+        return Path(skimage.__file__).parent / "data" / self.file
+
+
+ASTRONAUT = Photograph("astronaut", "astronaut.png", "Person")
+CAT = Photograph("cat", "chelsea.png", "Cat")
+MOTORCYCLE = Photograph("motorcycle", "motorcycle_left.png", "Motorcycle")
+COFFEE = Photograph("coffee", "coffee.png", "Cup")
+
+PHOTOGRAPHS = (ASTRONAUT, CAT, MOTORCYCLE, COFFEE)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One photograph and the actions on it, in order."""
+
+    photograph: Photograph
+    actions: tuple[tuple[str, Action], ...]  # what the table calls it, and what is sent
+
+
+@dataclass(frozen=True)
+class Step:
+    """One row of the table. ``wrong`` is the problem, or ''; ``iou`` is with the step before."""
+
+    photograph: str
+    name: str
+    sent: str
+    iou: float | None
+    milliseconds: float
+    answer: str
+    wrong: str = ""
+    mask: NDArray[np.bool_] | None = None
+    points: tuple[Point, ...] = ()
+
+
+SCENES = (
+    Scene(
+        ASTRONAUT,
+        (
+            ("positive click", Point(150, 400)),
+            ("second click", Point(225, 85)),
+            ("negative click", Point(420, 440, positive=False)),
+            ("phrase", "the woman in the orange suit"),
+        ),
+    ),
+    Scene(CAT, (("phrase first", "cat"), ("then click", Point(110, 200)))),
+    Scene(MOTORCYCLE, (("phrase first", "red motorcycle"), ("then click", Point(384, 198)))),
+)
+
+
+def play(scene: Scene, annotator: Annotator) -> Iterator[Step]:
+    """Do the actions one by one; the error of a failed step is in its ``wrong``."""
+    before: NDArray[np.bool_] | None = None
+    for name, action in scene.actions:
+        sent = _words(action)
+        try:
+            shown = annotator.type(action) if isinstance(action, str) else annotator.click(action)
+        except PhraseClickError as error:
+            yield Step(scene.photograph.name, name, sent, None, 0.0, "", str(error))
+            continue
+        iou = None if before is None else overlap(before, shown.mask)
+        yield Step(
+            scene.photograph.name,
+            name,
+            sent,
+            iou,
+            shown.milliseconds,
+            shown.status,
+            _wrong(annotator.points, shown.mask),
+            shown.mask,
+            tuple(annotator.points),
+        )
+        before = shown.mask
+
+
+def overlap(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+    """Intersection over union; 1 for two empty masks."""
+    union = np.count_nonzero(one | other)
+    return np.count_nonzero(one & other) / union if union else 1.0
+
+
+def _wrong(points: list[Point], mask: NDArray[np.bool_]) -> str:
+    """A click that the mask does not follow, or ''."""
+    for point in points:
+        if bool(mask[point.y, point.x]) != point.positive:
+            position = "positive click is outside" if point.positive else "negative click is inside"
+            return f"the {position} the mask"
+    return ""
+
+
+def _words(action: Action) -> str:
+    if isinstance(action, str):
+        return f"'{action}'"
+    return f"{'' if action.positive else 'Alt-'}click at ({action.x}, {action.y})"
+
+
+def save_overlay(path: Path, pixels: NDArray[np.uint8], step: Step) -> None:
+    """Save a step as an image: mask and clicks over the photograph, request and answer as title."""
+    height, width = pixels.shape[:2]
+    figure = Figure(figsize=(8, 8 * height / width + 0.6), dpi=100)
+    axes = figure.add_axes((0.02, 0.02, 0.96, 0.96 - 0.6 / figure.get_figheight()))
+    axes.set_axis_off()
+    axes.imshow(pixels if step.mask is None else _tinted(pixels, step.mask))
+    for point in step.points:
+        colour = "#00c853" if point.positive else "#d50000"
+        axes.plot(point.x, point.y, "o", ms=11, mfc=colour, mec="white", mew=2)
+    figure.suptitle(f"{step.name}: {step.sent}\n{step.wrong or step.answer}", fontsize=9, wrap=True)
+    figure.savefig(path)
+
+
+def _tinted(pixels: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    tinted = label2rgb(
+        mask.astype(np.uint8), pixels, colors=[_BLUE], alpha=0.4, bg_label=0, saturation=1
+    )
+    return np.asarray(mark_boundaries(tinted, mask, color=(1.0, 1.0, 0.0)))
