@@ -1,7 +1,7 @@
-"""The routes that Label Studio calls, and the metrics that Prometheus reads.
+"""The routes that Label Studio calls, and the metrics for Prometheus.
 
-Each handler reads raw bytes and hands them to the service in a thread of a bounded pool; the JSON
-is parsed once and written once, by orjson, since a mask is a list of some ten thousand numbers.
+Each handler passes raw bytes to the service in a thread of a bounded pool. JSON is parsed and
+written once, by orjson, since a mask is a list of some ten thousand numbers.
 """
 
 from typing import Annotated, Any
@@ -10,18 +10,31 @@ import orjson
 from fastapi import APIRouter, Depends, Request, Response
 
 from backend import metrics
-from backend.api import openapi
+from backend.api.openapi import (
+    HealthAnswer,
+    PredictAnswer,
+    PredictBody,
+    SetupAnswer,
+    SetupBody,
+    VersionsAnswer,
+    WebhookAnswer,
+    WebhookBody,
+    answer,
+    body,
+    refusals,
+)
 from backend.api.service import Service
 from backend.label_studio.payloads import Project, parse_json
 
 router = APIRouter()
+_REFUSALS = refusals(400, 401, 413, 422)
 
 
 async def _body(request: Request) -> bytes:
     return await request.body()
 
 
-# Not a plain function: those go to the thread pool, where /health would wait for a free thread.
+# Async, since plain functions run in the thread pool, where /health would wait for a free thread.
 async def _service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
@@ -33,45 +46,45 @@ Served = Annotated[Service, Depends(_service)]
 
 @router.get(
     "/health",
-    responses={200: openapi.HEALTH_ANSWER, 422: openapi.REFUSALS[422]},
+    responses={**answer(HealthAnswer), **refusals(422)},
     response_class=Response,
 )
 async def health(request: Request, service: Served, project: str = "") -> Response:
-    """Whether the server answers, with which model; open to all, never behind a busy thread."""
-    told = service.health(project)
-    return _json({"status": "UP", "model_loaded": True, "version": request.app.version, **told})
+    """Whether the server answers, and with which model; needs no password and no free thread."""
+    health = service.health(project)
+    return _json({"status": "UP", "model_loaded": True, "version": request.app.version, **health})
 
 
 @router.post(
     "/setup",
-    responses={200: openapi.SETUP_ANSWER, **openapi.REFUSALS},
-    openapi_extra=openapi.SETUP,
+    responses={**answer(SetupAnswer), **_REFUSALS},
+    openapi_extra=body(SetupBody),
     response_class=Response,
 )
 def setup(body: Body, service: Served) -> Response:
-    """A project connects. A labeling config that cannot work is refused with a sentence."""
+    """Connect a project. A labeling config that cannot work is refused, with the reason."""
     return _json(service.setup(parse_json(body)))
 
 
 @router.post(
     "/predict",
-    responses={200: openapi.PREDICT_ANSWER, **openapi.REFUSALS},
-    openapi_extra=openapi.PREDICT,
+    responses={**answer(PredictAnswer), **_REFUSALS},
+    openapi_extra=body(PredictBody),
     response_class=Response,
 )
 def predict(body: Body, service: Served) -> Response:
-    """Masks for a click or a phrase (context filled) or for many tasks (context null)."""
+    """Masks for a click or a phrase (with a context), or for several tasks (context null)."""
     return _json(service.predict(parse_json(body)))
 
 
 @router.post(
     "/webhook",
-    responses={200: openapi.WEBHOOK_ANSWER, **openapi.REFUSALS},
-    openapi_extra=openapi.WEBHOOK,
+    responses={**answer(WebhookAnswer), **_REFUSALS},
+    openapi_extra=body(WebhookBody),
     response_class=Response,
 )
 def webhook(body: Body, service: Served) -> Response:
-    """Something happened in Label Studio: kept at once, taken in by the worker."""
+    """Store an event of Label Studio; the worker processes it."""
     return _json(service.webhook(body, parse_json(body)))
 
 
@@ -85,19 +98,19 @@ def figures(service: Served) -> Response:
     return Response(service.figures(), media_type=metrics.CONTENT_TYPE)
 
 
-@router.get("/versions", responses={200: openapi.VERSIONS_ANSWER}, response_class=Response)
+@router.get("/versions", responses=answer(VersionsAnswer), response_class=Response)
 def versions(body: Body, service: Served) -> Response:
-    """The model versions that a project can have, and the one that serves it."""
-    asked = parse_json(body) if body else None
-    named = asked.get("project") if isinstance(asked, dict) else None
-    return _json(service.versions(Project.read(named) if named else None))
+    """The available model versions, and the one that serves the project."""
+    request = parse_json(body) if body else None
+    project = request.get("project") if isinstance(request, dict) else None
+    return _json(service.versions(Project.read(project) if project else None))
 
 
-# Label Studio itself asks this way.
+# Label Studio sends POST.
 router.post(
     "/versions",
     operation_id="versions_as_label_studio_asks",
-    responses={200: openapi.VERSIONS_ANSWER},
+    responses=answer(VersionsAnswer),
     response_class=Response,
 )(versions)
 

@@ -1,23 +1,25 @@
-"""What ``/openapi.json`` says about the bodies that Label Studio sends.
+"""What ``/openapi.json`` says about requests that the routes read as raw bytes.
 
-Written by hand: the requests are read as raw bytes, once and quickly, so FastAPI has no model to
-draw this from; and as wide as Label Studio is, whose fields come, go and may be null.
+Label Studio's requests are parsed once, by orjson, so FastAPI does not see their form. The models
+here only describe it: as wide as Label Studio is, whose fields come, go and may be null.
 """
 
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, TypeAdapter
 
 Schema = dict[str, Any]
 
-_PROJECT: Schema = {
+ProjectKey = (
+    Annotated[str, Field(pattern=r"^[0-9]{1,18}(\.[0-9]{1,18})?$")]
+    | Annotated[int, Field(ge=0, lt=10**18, strict=True)]
+)
+_KEY_SCHEMA = TypeAdapter(ProjectKey).json_schema()
+_KEY: dict[str, Any] = {
     "description": "Label Studio's '<id>.<created>'.",
-    "anyOf": [
-        {"type": "string", "pattern": r"^[0-9]{1,18}(\.[0-9]{1,18})?$"},
-        {"type": "integer", "minimum": 0, "maximum": 10**18 - 1},
-    ],
     "examples": ["6.1795384361"],
 }
-_CONFIG: Schema = {
-    "type": ["string", "null"],
+_CONFIG: dict[str, Any] = {
     "description": "The project's labeling config.",
     "examples": [
         '<View><Image name="image" value="$image"/>'
@@ -26,8 +28,8 @@ _CONFIG: Schema = {
         '</KeyPointLabels><TextArea name="phrase" toName="image"/></View>'
     ],
 }
-_REGION: Schema = {"type": "object", "description": "A region as the page draws it."}
-# No types within a task: what cannot be used is left out, never refused, for the other tasks' sake.
+# Inside a task nothing has a type: what cannot be used is ignored, so that it does not refuse the
+# other tasks of the request.
 _TASK: Schema = {
     "type": "object",
     "properties": {
@@ -35,179 +37,134 @@ _TASK: Schema = {
         "data": {"examples": [{"image": "/data/upload/6/cat.png"}]},
     },
 }
+# A context that is not an object counts as none.
+_PARAMS: Schema = {
+    "properties": {
+        "context": {
+            "description": "Null: several tasks, or a task that is being opened. Otherwise the "
+            "regions that were just clicked or typed.",
+            "type": ["object", "null"],
+            "properties": {"result": {"type": ["array", "null"]}},
+        }
+    }
+}
 
 
-def body(schema: Schema) -> Schema:
-    """The ``openapi_extra`` of a route that reads this JSON body itself."""
+class SetupBody(BaseModel):
+    """A project connects."""
+
+    project: ProjectKey = Field(**_KEY)
+    config: str | None = Field(None, alias="schema", **_CONFIG)
+    hostname: str | None = Field(None, examples=["http://localhost:8080"])
+    access_token: str | None = None
+    extra_params: Any = Field(None, description="An object, its JSON text, or null.")
+
+
+class PredictBody(BaseModel):
+    """Tasks that need a mask."""
+
+    tasks: list[Any] = Field(json_schema_extra={"items": _TASK})
+    project: ProjectKey = Field(**_KEY)
+    label_config: str | None = Field(None, **_CONFIG)
+    params: Any = Field(None, json_schema_extra=_PARAMS)
+
+
+class WebhookBody(BaseModel):
+    """An event. Its other fields are stored without being read."""
+
+    action: str = Field(examples=["ANNOTATION_CREATED"])
+    project: Any = Field(
+        json_schema_extra={
+            "anyOf": [
+                {
+                    "type": "object",
+                    "required": ["id"],
+                    "properties": {"id": _KEY_SCHEMA},
+                },
+                _KEY_SCHEMA,
+            ]
+        }
+    )
+    annotation: Any = Field(None, description="The annotation that was created or updated.")
+    annotations: Any = Field(None, description="Ids of deleted annotations.")
+    task: Any = Field(None, description="The task of the annotation.")
+    tasks: Any = Field(None, description="The tasks that were created.")
+
+
+class SetupAnswer(BaseModel):
+    """The version that serves the project."""
+
+    model_version: str
+
+
+class PredictResult(BaseModel):
+    """The result for one task."""
+
+    result: list[dict[str, Any]] = Field(description="Regions as the page draws them.")
+    score: float | None = None
+    model_version: str = ""
+
+
+class PredictAnswer(BaseModel):
+    """One result for each task. An interactive call that fails says so in the status line."""
+
+    results: list[PredictResult]
+
+
+class WebhookAnswer(BaseModel):
+    """The event is stored; the worker processes it."""
+
+    status: str
+
+
+class VersionsAnswer(BaseModel):
+    """The available model versions, and the one that serves."""
+
+    versions: list[str]
+    model_version: str
+
+
+class HealthAnswer(BaseModel):
+    """The server answers and its model is loaded."""
+
+    status: str = Field(examples=["UP"])
+    model_loaded: bool
+    model_version: str
+    version: str = Field(description="Version of this program.")
+    champions: dict[str, str] = Field({}, description="Projects with their own version.")
+    problems: list[str] = Field([], description="Promoted versions that cannot be loaded, and why.")
+
+
+class Refusal(BaseModel):
+    """Why a request was refused."""
+
+    detail: str = Field(description="What is wrong and what to do.")
+
+
+def body(model: type[BaseModel]) -> Schema:
+    """``openapi_extra`` of a route that parses this body itself."""
+    schema = model.model_json_schema()
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-SETUP = body(
-    {
-        "type": "object",
-        "required": ["project"],
-        "properties": {
-            "project": _PROJECT,
-            "schema": _CONFIG,
-            "hostname": {"type": ["string", "null"], "examples": ["http://localhost:8080"]},
-            "access_token": {"type": ["string", "null"]},
-            "extra_params": {"description": "An object, its JSON text, or null."},
-        },
-    }
-)
-
-PREDICT = body(
-    {
-        "type": "object",
-        "required": ["tasks", "project"],
-        "properties": {
-            "tasks": {"type": "array", "items": _TASK},
-            "project": _PROJECT,
-            "label_config": _CONFIG,
-            # Anything else than an object counts as no context.
-            "params": {
-                "properties": {
-                    "context": {
-                        "description": "Null: a batch, or a task being opened. "
-                        "Else what was just clicked or typed.",
-                        "type": ["object", "null"],
-                        "properties": {"result": {"type": ["array", "null"]}},
-                    }
-                },
-            },
-        },
-    }
-)
-
-WEBHOOK = body(
-    {
-        "type": "object",
-        "required": ["action", "project"],
-        "properties": {
-            "action": {"type": "string", "examples": ["ANNOTATION_CREATED"]},
-            "project": {
-                "anyOf": [
-                    {"type": "object", "required": ["id"], "properties": {"id": _PROJECT}},
-                    _PROJECT,
-                ]
-            },
-            # Whatever else is in it is kept unread.
-            "annotation": {"description": "The annotation that was created or updated."},
-            "annotations": {"description": "Ids of those deleted."},
-            "task": {"description": "The annotation's task."},
-            "tasks": {"description": "The tasks that were created."},
-        },
-    }
-)
-
-
-def answer(description: str, schema: Schema) -> Schema:
-    """A JSON answer for ``responses``."""
-    return {"description": description, "content": {"application/json": {"schema": schema}}}
-
-
-_SENTENCE: Schema = {
-    "type": "object",
-    "required": ["detail"],
-    "properties": {"detail": {"type": "string", "description": "What is wrong and what to do."}},
-}
-
-REFUSALS: dict[int | str, Schema] = {
-    400: answer("The body is not JSON.", _SENTENCE),
-    401: answer("User and password, or the webhook's secret, are missing or wrong.", _SENTENCE),
-    413: answer("The body is too large.", _SENTENCE),
-    422: answer("The body is none that Label Studio sends.", _SENTENCE),
-}
-
-_OF_THE_API = {
-    400: "The body is not text in UTF-8.",
-    401: "User and password are missing or wrong.",
-    403: "A page of another host asked for it.",
-    404: "There is no such project, task or job.",
-    409: "It cannot be done now.",
-    413: "The body is too large.",
-    415: "The body is not announced as JSON.",
-    422: "Something that was asked for cannot be read.",
-}
+def answer(model: type[BaseModel]) -> dict[int | str, Schema]:
+    """``responses`` of a route that returns this as raw JSON."""
+    return {200: {"model": model, "description": model.__doc__}}
 
 
 def refusals(*codes: int) -> dict[int | str, Schema]:
-    """The ``responses`` of a route under ``/api`` that may be refused with these."""
-    return {code: answer(_OF_THE_API[code], _SENTENCE) for code in codes}
+    """``responses`` of a route that may refuse requests with these status codes."""
+    content = {"application/json": {"schema": Refusal.model_json_schema()}}
+    return {code: {"description": _REASONS[code], "content": content} for code in codes}
 
 
-SETUP_ANSWER = answer(
-    "The project can be served.",
-    {
-        "type": "object",
-        "required": ["model_version"],
-        "properties": {"model_version": {"type": "string"}},
-    },
-)
-
-PREDICT_ANSWER = answer(
-    "One result for each task. Failures of an interactive call are told in the status line.",
-    {
-        "type": "object",
-        "required": ["results"],
-        "properties": {
-            "results": {
-                "type": "array",
-                "items": {
-                    "type": "object",
-                    "required": ["result"],
-                    "properties": {
-                        "result": {"type": "array", "items": _REGION},
-                        "score": {"type": ["number", "null"]},
-                        "model_version": {"type": "string"},
-                    },
-                },
-            }
-        },
-    },
-)
-
-WEBHOOK_ANSWER = answer(
-    "Kept; it is taken in by the worker.",
-    {
-        "type": "object",
-        "required": ["status"],
-        "properties": {"status": {"type": "string"}},
-    },
-)
-
-VERSIONS_ANSWER = answer(
-    "The model versions that can be had, and the one that serves.",
-    {
-        "type": "object",
-        "required": ["versions", "model_version"],
-        "properties": {
-            "versions": {"type": "array", "items": {"type": "string"}},
-            "model_version": {"type": "string"},
-        },
-    },
-)
-
-HEALTH_ANSWER = answer(
-    "The server answers and its model is loaded.",
-    {
-        "type": "object",
-        "required": ["status", "model_loaded", "model_version", "version"],
-        "properties": {
-            "status": {"type": "string", "examples": ["UP"]},
-            "model_loaded": {"type": "boolean"},
-            "model_version": {"type": "string"},
-            "version": {"type": "string", "description": "Of this program."},
-            "champions": {
-                "type": "object",
-                "description": "Projects with a version of their own.",
-                "additionalProperties": {"type": "string"},
-            },
-            "problems": {
-                "type": "array",
-                "description": "Promoted versions that cannot be loaded, and why.",
-                "items": {"type": "string"},
-            },
-        },
-    },
-)
+_REASONS = {
+    400: "The body is not JSON in UTF-8.",
+    401: "User and password, or the webhook's secret, are missing or wrong.",
+    403: "The request came from a page of another host.",
+    404: "There is no such project, task or job.",
+    409: "It cannot be done now.",
+    413: "The body is too large.",
+    415: "The Content-Type is not application/json.",
+    422: "The request is not valid.",
+}
