@@ -13,12 +13,13 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
+
+from model.files import PARTIAL_SUFFIX, atomic_write
 
 # Pictures that may be replaced at their address are downloaded again after this time: long enough
 # for the clicks on a picture, short enough to notice a new one.
@@ -130,7 +131,7 @@ class PictureCache:
         for path in self._content.glob("*/*"):
             with contextlib.suppress(FileNotFoundError):  # another process may be trimming
                 state = path.stat()
-                if path.suffix == ".part" and time.time() - state.st_mtime > _ABANDONED_S:
+                if path.suffix == PARTIAL_SUFFIX and time.time() - state.st_mtime > _ABANDONED_S:
                     path.unlink()
                 else:
                     files.append((state.st_mtime, state.st_size, path))
@@ -151,7 +152,7 @@ class PictureCache:
                 if time.time() - path.stat().st_mtime < _ABANDONED_S:
                     continue
                 if (
-                    path.suffix == ".part"
+                    path.suffix == PARTIAL_SUFFIX
                     or not self._file(str(json.loads(path.read_bytes())["key"])).exists()
                 ):
                     path.unlink()
@@ -167,15 +168,4 @@ class PictureCache:
 def _write(path: Path, content: bytes, *, durable: bool) -> None:
     """Write ``content`` to ``path`` in full or not at all, also with several writers."""
     path.parent.mkdir(exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise
+    atomic_write(path, content, durable=durable)

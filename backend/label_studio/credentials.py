@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from backend.settings import Settings
+from model.files import atomic_write
 
 CREDENTIALS_FILE = "label-studio-access.json"
 SECRET_FILE = "webhook-secret"
@@ -48,10 +49,7 @@ def save_credentials(settings: Settings, project: int, credentials: Credentials)
     rows = {str(number): asdict(one) for number, one in sorted(known.items())}
     path = settings.data / CREDENTIALS_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(dir=path.parent)  # mkstemp: readable by its owner only
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(rows, file, indent=1)
-    os.replace(draft, path)
+    atomic_write(path, json.dumps(rows, indent=1), private=True)
     return path
 
 

@@ -7,7 +7,6 @@ a note of what is in them; a copy without its note is made anew.
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 from backend.samples.dataset import AcceptedSamples
 from backend.samples.export import export
 from backend.samples.rules import Split
+from model.files import atomic_write
 from training.data import Dataset, PackDataset, Without
 from training.data.shrunk import LONGEST
 
@@ -167,6 +167,4 @@ def _made(folder: Path) -> LabelCopy | None:
 
 def _note(copy: LabelCopy) -> None:
     told = {name: value for name, value in asdict(copy).items() if name != "folder"}
-    partial = copy.folder / f"{_NOTE}.partial"
-    partial.write_text(json.dumps(told), encoding="utf-8")
-    os.replace(partial, copy.folder / _NOTE)
+    atomic_write(copy.folder / _NOTE, json.dumps(told))

@@ -31,6 +31,7 @@ from backend.registry.store import open_store
 from backend.registry.versions import Registry
 from backend.samples.dataset import open_samples
 from backend.settings import Settings
+from model.files import atomic_write
 from training.data import Dataset, open_dataset
 from training.errors import DataError
 from training.finetune.fine_tune import FineTuned, FineTuneRecipe, fine_tune
@@ -342,7 +343,7 @@ class _Training:
         began = time.monotonic()
         yield
         self._seconds[name] = round(self._seconds.get(name, 0.0) + time.monotonic() - began, 1)
-        (self._folder / _SECONDS).write_text(json.dumps(self._seconds), encoding="utf-8")
+        atomic_write(self._folder / _SECONDS, json.dumps(self._seconds), durable=False)
 
 
 _SECONDS = "seconds.json"

@@ -7,9 +7,7 @@ border pixels that two masks share go to the smaller one.
 
 import io
 import json
-import os
 import tarfile
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from PIL import Image
 
 from backend.samples.dataset import AcceptedSamples
 from backend.samples.rules import Split
+from model.files import atomic_file
 from training.data.layers import layered
 from training.data.sample import Sample
 from training.data.shrunk import shrunk
@@ -57,29 +56,17 @@ def export(
     missing: list[str] = []
     written = 0
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            with tarfile.open(fileobj=file, mode="w") as archive:
-                for done, index in enumerate(wanted, 1):
-                    try:
-                        sample = dataset[index]
-                    except DataError as error:
-                        missing.append(str(error))
-                    else:
-                        if longest is not None:
-                            sample = shrunk(sample, longest)
-                        written += _add(archive, sample, dataset.split(index))
-                    progress(done, len(wanted))
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(draft, 0o666 & ~umask)
-        os.replace(draft, path)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
+    with atomic_file(path) as file, tarfile.open(fileobj=file, mode="w") as archive:
+        for done, index in enumerate(wanted, 1):
+            try:
+                sample = dataset[index]
+            except DataError as error:
+                missing.append(str(error))
+            else:
+                if longest is not None:
+                    sample = shrunk(sample, longest)
+                written += _add(archive, sample, dataset.split(index))
+            progress(done, len(wanted))
     return written, missing
 
 

@@ -17,6 +17,8 @@ from kombu.transport import TRANSPORT_ALIASES, filesystem
 from kombu.transport.virtual import BrokerState
 from kombu.utils.json import dumps, loads
 
+from model.files import atomic_write
+
 SCHEME = "phraseclick-files"
 TRANSPORT_ALIASES[SCHEME] = "backend.worker.file_transport:Transport"
 
@@ -44,7 +46,7 @@ class Channel(filesystem.Channel):  # type: ignore[misc]
         folder = Path(self.data_folder_out)
         # Read in the order of names. The wall clock, unlike kombu's, goes on over a reboot.
         name = f"{time.time_ns() // 1_000_000}_{uuid.uuid4()}.{queue}.msg"
-        _write_whole(folder / name, dumps(payload))
+        atomic_write(folder / name, dumps(payload), durable=False)
 
     def _get(self, queue: str) -> Any:
         taken = Path(self.processed_folder)
@@ -68,7 +70,7 @@ class Channel(filesystem.Channel):  # type: ignore[misc]
             fcntl.flock(guard, fcntl.LOCK_EX)
             table = self.get_table(exchange)
             if entry not in table:
-                _write_whole(table_file, dumps([entry, *table]))
+                atomic_write(table_file, dumps([entry, *table]), durable=False)
 
 
 class Transport(filesystem.Transport):  # type: ignore[misc]
@@ -81,10 +83,3 @@ class Transport(filesystem.Transport):  # type: ignore[misc]
         # Kombu remembers for the whole process which queues are declared, whatever their folder:
         # in a second folder, or in one that was emptied, messages would go nowhere.
         self.state = BrokerState()
-
-
-def _write_whole(path: Path, text: str) -> None:
-    # A name without ".msg" at its end, so that no reader takes it before its time.
-    aside = path.with_name(f"{path.name}.{uuid.uuid4().hex}.new")
-    aside.write_text(text, encoding="utf-8")
-    os.replace(aside, path)

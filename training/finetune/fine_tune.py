@@ -18,7 +18,6 @@ import dataclasses
 import hashlib
 import json
 import logging
-import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -31,6 +30,7 @@ from torch import Tensor
 
 from model import checkpoint
 from model.checkpoint import Checkpoint
+from model.files import atomic_write
 from model.network.phraseclick import PhraseClick
 from training.data import Dataset, Joined
 from training.data.joined import Renamed
@@ -421,9 +421,7 @@ def _clear(out: Path) -> None:
 
 
 def _write(path: Path, value: Mapping[str, Any]) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(value), encoding="utf-8")
-    os.replace(partial, path)
+    atomic_write(path, json.dumps(value))
 
 
 def _finished(folder: Path) -> FineTuned:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,7 @@ from typing import Any, Literal
 import numpy as np
 
 from model import checkpoint
+from model.files import atomic_write
 from training.acquisition import acquisition, diversity
 from training.data import Dataset, open_dataset
 from training.errors import DataError, RecipeError
@@ -299,6 +299,4 @@ def _claim(out: Path, version: str, recipe: SimulationRecipe) -> None:
 
 
 def _write(path: Path, value: Any) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(value, indent=1), encoding="utf-8")
-    os.replace(partial, path)
+    atomic_write(path, json.dumps(value, indent=1))

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from model import checkpoint
+from model.files import atomic_file, atomic_write
 from model.network.phraseclick import PhraseClick
 from model.tokenizer import Tokenizer
 from training.errors import TrainingError
@@ -33,12 +34,8 @@ KEPT = 2
 
 def write_state(folder: Path, state: Mapping[str, Any]) -> None:
     """Replace the folder's state."""
-    partial = folder / (STATE + ".partial")
-    with partial.open("wb") as file:
+    with atomic_file(folder / STATE, single_writer=True) as file:
         torch.save(dict(state), file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, folder / STATE)
 
 
 def read_state(folder: Path) -> dict[str, Any] | None:
@@ -75,9 +72,7 @@ def rewind_history(folder: Path, step: int) -> None:
     if not path.exists():
         return
     kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _within(line, step)]
-    partial = folder / (HISTORY + ".partial")
-    partial.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-    os.replace(partial, path)
+    atomic_write(path, "".join(line + "\n" for line in kept))
 
 
 def export(
