@@ -68,7 +68,7 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
     app.add_exception_handler(PhraseClickError, _refused)
     app.add_exception_handler(RequestValidationError, _not_readable)
     app.add_exception_handler(405, _wrong_method)
-    app.add_middleware(middleware.Measured, metrics=lambda: app.state.service.metrics)
+    app.add_middleware(middleware.Measured)
     middleware.guard(app, settings)
     return app
 

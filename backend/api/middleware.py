@@ -9,7 +9,6 @@ import binascii
 import hmac
 import logging
 import time
-from collections.abc import Callable
 
 import orjson
 from starlette.applications import Starlette
@@ -205,17 +204,16 @@ def _of_the_api(scope: Scope) -> str:
 
 
 class Measured:
-    """Times every request; what nobody foresaw becomes a sentence, and a traceback in the log."""
+    """Times every request; an unexpected error becomes a sentence, and a traceback in the log."""
 
-    def __init__(self, app: ASGIApp, metrics: Callable[[], Metrics]) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        figures = self._metrics()
+        figures: Metrics = scope["app"].state.service.metrics
         started = time.perf_counter()
         status = 0
 

@@ -11,19 +11,16 @@ from typing import Any, Self
 from backend import logs
 from backend.api.gauges import read_gauges
 from backend.db.engine import Database
-from backend.errors import DatabaseError, LabelConfigError, RequestError
+from backend.errors import DatabaseError
 from backend.images.embeddings import Embeddings
 from backend.images.loader import Pictures
-from backend.interaction.click import Interactive
-from backend.interaction.policy import Policy
-from backend.interaction.preannotate import Batch
-from backend.interaction.store import InteractionMemory
+from backend.interaction.click import Predict
+from backend.interaction.rules import Policy
+from backend.interaction.store import InteractionStore
 from backend.jobs.presence import Presence
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.payloads import (
-    PredictRequest,
     Project,
-    parse_predict,
     parse_setup,
     parse_webhook,
 )
@@ -86,11 +83,13 @@ class Service:
             max_bytes=settings.versions_bytes,
             changed=self._another_serves,
         )
-        self._memory = InteractionMemory(
-            self.database, Policy.of(settings), knows=self._predictors.knows
-        )
-        self._interactive = Interactive(
-            self._memory, self._embeddings, self._predictors, self.metrics
+        self.predict = Predict(
+            settings,
+            self._projects,
+            InteractionStore(self.database, Policy.of(settings), knows=self._predictors.knows),
+            self._embeddings,
+            self._predictors,
+            self.metrics,
         )
         self.reports = Reports(self.database)
         self._presence: Presence | None = None
@@ -154,20 +153,15 @@ class Service:
         """
         request = parse_setup(body)
         logs.hide(request.access_token)
-        config = self._config(request.label_config, request.project)
+        config = LabelConfig.parse(
+            request.label_config or self._projects.label_config(request.project),
+            add_label=self.settings.refine_positive_label,
+            remove_label=self.settings.refine_negative_label,
+        )
         for warning in config.warnings:
             _log.warning("Project %s: %s", request.project.id, warning)
         self._projects.remember(request)
         return {"model_version": self.version_for(request.project)}
-
-    def predict(self, body: object) -> Answer:
-        """Masks: for one click or phrase, or for many tasks.
-
-        Raises:
-            RequestError, LabelConfigError: the body is none that Label Studio sends.
-        """
-        request = parse_predict(body)
-        return {"results": self._results(request)}
 
     def webhook(self, raw: bytes, body: object) -> Answer:
         """Keep what happened as it came; the worker takes it in."""
@@ -216,34 +210,6 @@ class Service:
 
     # -- parts
 
-    def _results(self, request: PredictRequest) -> list[Answer]:
-        if not request.tasks:
-            return []
-        if request.interactive and len(request.tasks) > 1:
-            raise RequestError("An interactive request holds one task; this one holds more.")
-        try:
-            config = self._config(request.label_config, request.project)
-        except LabelConfigError as error:
-            if not request.interactive:
-                raise
-            # Refused at /setup already; here there is no text area that could say it again.
-            _log.warning("Project %s: %s", request.project.id, error)
-            self.metrics.failure(error)
-            version = self.version_for(request.project)
-            return [{"result": [], "score": 0.0, "model_version": version}]
-        if request.interactive:
-            return [self._interactive.answer(request, config)]
-        champion = self._predictors.champion(request.project)
-        batch = Batch(self._embeddings, champion, self.metrics, self.settings.label_masks)
-        return batch.answers(request, config)
-
     def _another_serves(self) -> None:
         self.metrics.models(self._predictors.serving())
         self._embeddings.renew(self._predictors.serves)
-
-    def _config(self, xml: str, project: Project) -> LabelConfig:
-        return LabelConfig.parse(
-            xml or self._projects.label_config(project),
-            add_label=self.settings.refine_positive_label,
-            remove_label=self.settings.refine_negative_label,
-        )

@@ -1,7 +1,7 @@
 """From a task's picture to its embedding: cached after the first click, and often before it.
 
-A further click reads no picture: the picture cache knows the content hash of the address, and the
-predictor holds the embedding of that hash. Each version of the model has embeddings of its own;
+A further click reads no picture, no file and no database: the picture's content hash is known from
+the click before, and the predictor holds the embedding of that hash. Each version of the model has embeddings of its own;
 when another one takes over, the pictures on people's screens are encoded for it at once.
 """
 
@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 from backend.errors import PictureAddressError, PictureFormatError
 from backend.images.loader import Pictures
-from backend.label_studio.payloads import Project
+from backend.label_studio.config import ImageControls
+from backend.label_studio.payloads import Project, Task
 from backend.metrics import Metrics
 from model.errors import PhraseClickError
 from model.predictor import Embedding, Predictor
@@ -29,6 +30,10 @@ _AHEAD_WAITING = 32
 # Pictures that annotators may have on their screens.
 _ON_SCREEN = 16
 _ON_SCREEN_S = 600.0
+# How long a picture's content hash is used without asking the picture cache again: another process
+# may have found another picture at the address.
+_KNOWN_S = 60.0
+_KNOWN = 4096
 
 # Measures the time of a step, by its name.
 Timed = Callable[[str], AbstractContextManager[None]]
@@ -42,6 +47,11 @@ class Place:
     project: Project
     task_id: int | None
 
+    @classmethod
+    def of(cls, task: Task, image: ImageControls, project: Project) -> "Place":
+        """The picture of this image control, for this task."""
+        return cls(image.address(task.data), project, task.id)
+
 
 class Embeddings:
     """Embeddings of tasks' pictures. Thread-safe; no picture is encoded twice at the same time."""
@@ -52,6 +62,7 @@ class Embeddings:
         self._ahead = ThreadPoolExecutor(_AHEAD_AT_ONCE, thread_name_prefix="ahead")
         self._waiting: set[tuple[Place, str]] = set()
         self._on_screen: OrderedDict[Place, float] = OrderedDict()
+        self._known: dict[Place, tuple[str, float]] = {}  # content hash, and until when
         self._lock = threading.Lock()
 
     def of(
@@ -83,6 +94,8 @@ class Embeddings:
         self._metrics.embedding(at_hand=embedding is not None)
         embedding = embedding or self._encode(place, predictor, timed)
         if shown is not None and shown != (embedding.width, embedding.height):
+            with self._lock:
+                self._known.pop(place, None)
             self._pictures.forget(place.address, place.project.id, place.task_id)
             embedding = self._encode(place, predictor, timed)
             if shown != (embedding.width, embedding.height):
@@ -102,8 +115,19 @@ class Embeddings:
 
     def at_hand(self, place: Place, predictor: Predictor) -> Embedding | None:
         """The embedding if it is cached; reads no picture."""
-        known = self._pictures.key_of(place.address, place.project.id, place.task_id)
-        return None if known is None else predictor.cached(known.key)
+        now = time.monotonic()
+        with self._lock:
+            key, until = self._known.get(place, ("", 0.0))
+        if now >= until:
+            picture = self._pictures.key_of(place.address, place.project.id, place.task_id)
+            if picture is None:
+                return None
+            key = picture.key
+            with self._lock:
+                if len(self._known) >= _KNOWN:
+                    self._known.clear()
+                self._known[place] = key, now + _KNOWN_S
+        return predictor.cached(key)
 
     def ahead(self, place: Place, predictor: Predictor) -> None:
         """Encode in the background, so that the first click is as fast as the next."""

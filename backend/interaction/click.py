@@ -1,7 +1,9 @@
-"""The journey of a click: what it belongs to, its picture, the mask, the answer, one log entry.
+"""The way of a click, from Label Studio's request to the answer. Start reading here.
 
-Whatever fails on the way, the answer is HTTP 200 with a sentence in the status line: Label Studio
-shows an annotator nothing else.
+    payload -> config -> object (rules) -> embedding -> predictor -> RLE -> response
+
+and one event appended to the log. A phrase takes the same way. Whatever fails, the answer is HTTP
+200 with a sentence in the status line: Label Studio shows an annotator nothing else.
 """
 
 import logging
@@ -12,24 +14,220 @@ from typing import Any
 
 import numpy as np
 
+from backend.errors import LabelConfigError, RequestError
 from backend.images.embeddings import Embeddings, Place
-from backend.interaction.decision import Outcome, TargetView, Turn
-from backend.interaction.probe import probe_turn
-from backend.interaction.request import ClickPrompt, Interaction
+from backend.interaction.objects import Click, Outcome, Prompts, Turn
+from backend.interaction.preannotate import Preannotation
+from backend.interaction.request import Interaction
 from backend.interaction.status_line import Understood, failed, noted, status_item, understood
-from backend.interaction.store import InteractionMemory
+from backend.interaction.store import InteractionStore
 from backend.label_studio import rle
 from backend.label_studio.annotations import brush_items
 from backend.label_studio.config import ImageControls, LabelConfig
-from backend.label_studio.payloads import PredictRequest, Project, Task
+from backend.label_studio.payloads import PredictRequest, parse_predict
+from backend.label_studio.projects import Projects
 from backend.metrics import Metrics
 from backend.registry.serving import Predictors
+from backend.settings import Settings
 from model.errors import PhraseClickError
-from model.predictor import Click, Embedding, Prediction, Predictor
+from model.predictor import Click as PixelClick
+from model.predictor import Embedding, Prediction, Predictor
 
 _log = logging.getLogger(__name__)
 
 Answer = dict[str, Any]
+
+
+class Predict:
+    """Answers ``POST /predict``: one click or phrase, or a batch of tasks. Thread-safe."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        projects: Projects,
+        store: InteractionStore,
+        embeddings: Embeddings,
+        predictors: Predictors,
+        metrics: Metrics,
+    ) -> None:
+        self._settings = settings
+        self._projects = projects
+        self._store = store
+        self._embeddings = embeddings
+        self._predictors = predictors
+        self._metrics = metrics
+
+    def __call__(self, body: object) -> Answer:
+        """Label Studio's answer to the JSON body of a request.
+
+        Raises:
+            RequestError, LabelConfigError: Label Studio does not send bodies like this.
+        """
+        request = parse_predict(body)
+        if not request.tasks:
+            return {"results": []}
+        if request.interactive and len(request.tasks) > 1:
+            raise RequestError("An interactive request holds one task; this one holds more.")
+        try:
+            config = LabelConfig.parse(
+                request.label_config or self._projects.label_config(request.project),
+                add_label=self._settings.refine_positive_label,
+                remove_label=self._settings.refine_negative_label,
+            )
+        except LabelConfigError as error:
+            if not request.interactive:
+                raise
+            # /setup refused it already, and without a config there is no status line.
+            _log.warning("Project %s: %s", request.project.id, error)
+            self._metrics.failure(error)
+            version = self._predictors.serves(request.project).version
+            return {"results": [{"result": [], "score": 0.0, "model_version": version}]}
+        if request.interactive:
+            return {"results": [self._click(request, config)]}
+        champion = self._predictors.champion(request.project)
+        batch = Preannotation(self._embeddings, champion, self._metrics, self._settings.label_masks)
+        return {"results": batch.answers(request, config)}
+
+    # -- one click or phrase
+
+    def _click(self, request: PredictRequest, config: LabelConfig) -> Answer:
+        """The mask's region and the status line, or the status line alone."""
+        steps = Steps(self._metrics)
+        interaction = Interaction.read(request, config)
+        image = interaction.image or config.images[0]
+        predictor = self._predictors.champion(request.project)
+        turn: Turn | None = None
+        try:
+            with steps.timed("memory"):
+                turn = self._assign(request, interaction, predictor)
+            self._metrics.prompts(turn.new)
+            if turn.target is None:
+                return _remark(interaction, turn, predictor)
+            predictor = self._predictor_of(turn.target, request, predictor)
+            answer, outcome = self._answer(
+                request, interaction, turn, turn.target, predictor, steps
+            )
+        except Exception as error:
+            if not isinstance(error, PhraseClickError):
+                _log.exception("An interactive request failed")
+            self._metrics.failure(error)
+            if not request.probe:
+                self._metrics.interaction(interaction.kind, "failed")
+                self._record_failure(turn, failed(error), predictor, steps)
+            return _response(predictor, _status(image, failed(error)), 0.0)
+        if not request.probe:
+            with steps.timed("record"):
+                self._store.record(turn, outcome)
+            outcome_name = "empty" if outcome.rle is None else "mask"
+            self._metrics.interaction(interaction.kind, outcome_name)
+        return answer
+
+    def _assign(
+        self, request: PredictRequest, interaction: Interaction, champion: Predictor
+    ) -> Turn:
+        """Decide which object is meant, and log the click before the model runs."""
+
+        def touches(click: Click, target: Prompts) -> bool:
+            return self._touches(request, click, target, champion)
+
+        return self._store.receive(
+            interaction, touches=touches, champion=champion.version, keep=not request.probe
+        )
+
+    def _predictor_of(
+        self, target: Prompts, request: PredictRequest, champion: Predictor
+    ) -> Predictor:
+        """An object finishes on the version that it began with, even after a promotion."""
+        if target.model_version in ("", champion.version):
+            return champion
+        return self._predictors.begun_with(target.model_version, request.project)
+
+    def _answer(
+        self,
+        request: PredictRequest,
+        interaction: Interaction,
+        turn: Turn,
+        target: Prompts,
+        predictor: Predictor,
+        steps: "Steps",
+    ) -> tuple[Answer, Outcome]:
+        place = Place.of(request.tasks[0], target.image, request.project)
+        # The size that a probe sends is made up.
+        shown = None if request.probe else interaction.size
+        embedding = self._embeddings.of(place, predictor, shown=shown, timed=steps.timed)
+        self._embeddings.on_screen(place)
+        with steps.timed("predict"):
+            prediction = predictor.predict(
+                embedding,
+                [_in_pixels(click, embedding) for click in target.clicks],
+                target.phrase,
+                _fitting(target.previous_mask, embedding),
+            )
+            mask = prediction.mask()
+        with steps.timed("brush"):
+            encoded = rle.encode(mask) if mask.any() else None
+        result = _status(target.image, understood(_understood(turn, target, prediction, encoded)))
+        if encoded is not None:
+            region = brush_items(
+                target.region_id,
+                brush=target.brush,
+                to_name=target.image.name,
+                label=target.label,
+                rle=encoded,
+                size=(embedding.width, embedding.height),
+                score=prediction.confidence,
+            )
+            result = [*region, *result]
+        outcome = Outcome(
+            mask=mask,
+            confidence=prediction.confidence,
+            model_version=predictor.version,
+            milliseconds=steps.total(),
+            steps=steps.milliseconds,
+            rle=encoded,
+        )
+        return _response(predictor, result, prediction.confidence), outcome
+
+    def _touches(
+        self, request: PredictRequest, click: Click, target: Prompts, champion: Predictor
+    ) -> bool:
+        """Whether a click lies in an object's mask, or its own mask would share a pixel with it.
+
+        A picture that cannot be read fails in the prediction that follows, which says why.
+        """
+        previous = target.previous_mask
+        if previous is None:
+            return False
+        predictor = self._predictor_of(target, request, champion)
+        place = Place.of(request.tasks[0], target.image, request.project)
+        try:
+            embedding = self._embeddings.of(place, predictor)
+            column, row = click.pixel(previous.shape[1], previous.shape[0])
+            if previous[min(int(row), previous.shape[0] - 1)][
+                min(int(column), previous.shape[1] - 1)
+            ]:
+                return True
+            alone = [_in_pixels(click, embedding)]
+            mask = predictor.predict(embedding, alone, target.phrase).mask()
+        except PhraseClickError:
+            return False
+        return previous.shape == mask.shape and bool((previous & mask).any())
+
+    def _record_failure(
+        self, turn: Turn | None, sentence: str, predictor: Predictor, steps: "Steps"
+    ) -> None:
+        if turn is None:
+            return
+        outcome = Outcome(
+            model_version=predictor.version,
+            milliseconds=steps.total(),
+            steps=steps.milliseconds,
+            error=sentence,
+        )
+        try:
+            self._store.record(turn, outcome)
+        except Exception:  # the database may be what failed; the annotator is answered anyway
+            _log.exception("A failure could not be recorded")
 
 
 class Steps:
@@ -56,202 +254,10 @@ class Steps:
         return round((time.perf_counter() - self._started) * 1000, 2)
 
 
-class Interactive:
-    """Answers clicks and phrases."""
-
-    def __init__(
-        self,
-        memory: InteractionMemory,
-        embeddings: Embeddings,
-        predictors: Predictors,
-        metrics: Metrics,
-    ) -> None:
-        self._memory = memory
-        self._embeddings = embeddings
-        self._predictors = predictors
-        self._metrics = metrics
-
-    def answer(self, request: PredictRequest, config: LabelConfig) -> Answer:
-        """One result: the mask's region and the status line, or the status line alone."""
-        steps = Steps(self._metrics)
-        interaction = Interaction.read(request, config)
-        kind = "phrase" if interaction.phrase and not interaction.clicks else "click"
-        image = interaction.image or config.images[0]
-        turn: Turn | None = None
-        predictor = self._predictors.champion(request.project)
-        try:
-            with steps.timed("memory"):
-                turn = self._turn(request, interaction, predictor)
-            self._metrics.prompts(turn.counts.kinds)
-            image = turn.image or image
-            if turn.action == "nothing":
-                return self._remark(predictor, turn.image, turn.notes)
-            predictor = self._predictor_of(turn.target, request.project, predictor)
-            answer, outcome = self._predicted(request, interaction, turn, predictor, steps)
-            if request.probe:
-                return answer
-        except Exception as error:
-            if not isinstance(error, PhraseClickError):
-                _log.exception("An interactive request failed")
-            self._metrics.failure(error)
-            if not request.probe:
-                self._metrics.interaction(kind, "failed")
-                self._record_failure(turn, failed(error), predictor, steps)
-            return self._answer(predictor, self._status(image, failed(error)), 0.0)
-        with steps.timed("record"):
-            self._memory.record(turn, outcome)
-        self._metrics.interaction(kind, "empty" if outcome.rle is None else "mask")
-        return answer
-
-    # -- steps
-
-    def _turn(self, request: PredictRequest, interaction: Interaction, champion: Predictor) -> Turn:
-        if request.probe:
-            return probe_turn(interaction)
-        return self._memory.receive(
-            interaction,
-            touches=lambda click, target: self._touches(request, click, target, champion),
-            champion=champion.version,
-        )
-
-    def _predictor_of(
-        self, target: TargetView | None, project: Project, champion: Predictor
-    ) -> Predictor:
-        """What was begun with a version finishes on it, whatever was promoted since."""
-        began = target.model_version if target else ""
-        if began in ("", champion.version):
-            return champion
-        return self._predictors.begun_with(began, project)
-
-    def _predicted(
-        self,
-        request: PredictRequest,
-        interaction: Interaction,
-        turn: Turn,
-        predictor: Predictor,
-        steps: Steps,
-    ) -> tuple[Answer, Outcome]:
-        target = turn.target
-        assert target is not None, "the memory names a target for every prediction"
-        place = _place(request, target.image)
-        embedding = self._embeddings.of(
-            place,
-            predictor,
-            shown=None if request.probe else _shown_size(interaction),
-            timed=steps.timed,
-        )
-        self._embeddings.on_screen(place)
-        with steps.timed("predict"):
-            prediction = predictor.predict(
-                embedding,
-                [_click(c.x_percent, c.y_percent, c.positive, embedding) for c in target.clicks],
-                target.phrase or "",
-                _fitting(target.previous_mask, embedding),
-            )
-            mask = prediction.mask()
-        with steps.timed("brush"):
-            found = bool(mask.any())
-            encoded = rle.encode(mask) if found else None
-        result: list[dict[str, Any]] = []
-        if encoded is not None:
-            result += brush_items(
-                target.region_id,
-                brush=target.brush,
-                to_name=target.image.name,
-                label=target.label,
-                rle=encoded,
-                size=(embedding.width, embedding.height),
-                score=prediction.confidence,
-            )
-        result += self._status(target.image, understood(_said(turn, target, prediction, found)))
-        outcome = Outcome(
-            mask=mask,
-            confidence=prediction.confidence,
-            model_version=predictor.version,
-            milliseconds=steps.total(),
-            steps=steps.milliseconds,
-            rle=encoded,
-        )
-        return self._answer(predictor, result, prediction.confidence), outcome
-
-    def _touches(
-        self, request: PredictRequest, click: ClickPrompt, target: TargetView, champion: Predictor
-    ) -> bool:
-        """Whether the click lies in the target's mask, or its own mask would share a pixel with it.
-
-        A picture that cannot be read fails in the prediction that follows, and says so there.
-        """
-        previous = target.previous_mask
-        if previous is None:
-            return False
-        predictor = self._predictor_of(target, request.project, champion)
-        try:
-            embedding = self._embeddings.of(_place(request, target.image), predictor)
-            alone = _click(click.x_percent, click.y_percent, True, embedding)
-            column = min(int(alone.x), previous.shape[1] - 1)
-            if previous[min(int(alone.y), previous.shape[0] - 1), column]:
-                return True
-            mask = predictor.predict(embedding, [alone], target.phrase or "").mask()
-        except PhraseClickError:
-            return False
-        return previous.shape == mask.shape and bool((previous & mask).any())
-
-    def _record_failure(
-        self, turn: Turn | None, sentence: str, predictor: Predictor, steps: Steps
-    ) -> None:
-        if turn is None:
-            return
-        outcome = Outcome(
-            model_version=predictor.version,
-            milliseconds=steps.total(),
-            steps=steps.milliseconds,
-            error=sentence,
-        )
-        try:
-            self._memory.record(turn, outcome)
-        except Exception:  # the database may be what failed; the annotator is told in any case
-            _log.exception("A failure could not be recorded")
-
-    def _remark(
-        self, predictor: Predictor, image: ImageControls | None, notes: tuple[str, ...]
-    ) -> Answer:
-        if image is None or not notes:
-            return {"result": []}
-        return self._answer(predictor, self._status(image, noted(notes)), 0.0)
-
-    @staticmethod
-    def _answer(predictor: Predictor, result: list[dict[str, Any]], score: float) -> Answer:
-        return {"result": result, "score": round(score, 4), "model_version": predictor.version}
-
-    @staticmethod
-    def _status(image: ImageControls, sentence: str) -> list[dict[str, Any]]:
-        return [status_item(image.status, image.name, sentence)] if image.status else []
-
-
-def place_of(task: Task, image: ImageControls, project: Project) -> Place:
-    """Where the picture of this image control lies, for this task."""
-    return Place(image.address(task.data), project, task.id)
-
-
-def _place(request: PredictRequest, image: ImageControls) -> Place:
-    return place_of(request.tasks[0], image, request.project)
-
-
-def _click(x_percent: float, y_percent: float, positive: bool, embedding: Embedding) -> Click:
-    """From percents to pixels of the picture as it really is, never as the page announced it."""
-    return Click(
-        x=x_percent / 100 * embedding.width,
-        y=y_percent / 100 * embedding.height,
-        positive=positive,
-    )
-
-
-def _shown_size(interaction: Interaction) -> tuple[int, int] | None:
-    """Width and height of the picture as the page shows it; a phrase does not tell."""
-    for click in interaction.clicks:
-        if click.original_width and click.original_height:
-            return click.original_width, click.original_height
-    return None
+def _in_pixels(click: Click, embedding: Embedding) -> PixelClick:
+    """In pixels of the picture as it really is, not as the page announced it."""
+    x, y = click.pixel(embedding.width, embedding.height)
+    return PixelClick(x, y, click.positive)
 
 
 def _fitting(previous: np.ndarray | None, embedding: Embedding) -> np.ndarray | None:
@@ -261,15 +267,33 @@ def _fitting(previous: np.ndarray | None, embedding: Embedding) -> np.ndarray | 
     return previous
 
 
-def _said(turn: Turn, target: TargetView, prediction: Prediction, found: bool) -> Understood:
+def _remark(interaction: Interaction, turn: Turn, predictor: Predictor) -> Answer:
+    """Notes alone, where there is nothing to predict."""
+    if interaction.image is None or not turn.notes:
+        return {"result": []}
+    return _response(predictor, _status(interaction.image, noted(turn.notes)), 0.0)
+
+
+def _response(predictor: Predictor, result: list[dict[str, Any]], score: float) -> Answer:
+    return {"result": result, "score": round(score, 4), "model_version": predictor.version}
+
+
+def _status(image: ImageControls, sentence: str) -> list[dict[str, Any]]:
+    return [status_item(image.status, image.name, sentence)] if image.status else []
+
+
+def _understood(
+    turn: Turn, target: Prompts, prediction: Prediction, encoded: list[int] | None
+) -> Understood:
     typed = target.phrase_source == "typed"
+    positives = sum(click.positive for click in target.clicks)
     return Understood(
-        positives=turn.counts.positives,
-        negatives=turn.counts.negatives,
+        positives=positives,
+        negatives=len(target.clicks) - positives,
         label=target.label.value if target.label is not None else "mask",
         confidence=prediction.confidence,
-        found=found,
-        phrase=(target.phrase or "") if typed else "",
+        found=encoded is not None,
+        phrase=target.phrase if typed else "",
         known=not typed or bool(prediction.tokens.words),
         corrected=tuple(prediction.tokens.corrected) if typed else (),
         ignored=tuple(prediction.tokens.ignored) if typed else (),

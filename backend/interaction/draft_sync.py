@@ -1,36 +1,35 @@
-"""What drafts and annotations show of the targets: accepted, undone, gone.
+"""Brings objects up to date with drafts and annotations: accepted, undone, gone.
 
 A draft is saved seconds late and may be stale, and its times are Label Studio's, not ours. So what
-it shows is believed at once (our region ids are ours alone), while what it lacks is believed only
+it shows counts at once (region ids are ours), while what it lacks counts only
 - where an earlier version of the same draft showed it (both times are Label Studio's), or
-- where it was saved well after the answer, with Label Studio's clock set against ours.
+- where it was saved well after the answer, by Label Studio's clock compared with ours.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from backend.db.models.core import Kind
+from backend.db.models import EventKind
 from backend.interaction.events import Event
-from backend.interaction.objects import Target
+from backend.interaction.objects import Target, TaskObjects
 from backend.interaction.request import Saved
-from backend.interaction.task_state import TaskMemory
 from backend.label_studio.config import ImageControls
 
 
 @dataclass
-class Sightings:
-    """One request's drafts and annotations, held against what is remembered."""
+class DraftSync:
+    """One request's drafts and annotations, compared with the objects as they are known."""
 
-    task: TaskMemory
+    task: TaskObjects
     saved: Sequence[Saved]
     user: str
     margin: timedelta
     now: datetime
     events: list[Event] = field(default_factory=list)
 
-    def believe(self) -> None:
-        """Bring the remembered targets up to date."""
+    def apply(self) -> None:
+        """Bring the objects up to date."""
         self._set_clock()
         for target in self.task.targets:
             self._claim(target)
@@ -45,11 +44,11 @@ class Sightings:
             self._phrase(target)
 
     def newer(self, saved: Saved, at: datetime) -> bool:
-        """Whether it was saved so long after this time of ours that it must show what was then."""
+        """Whether it was saved long enough after this time of ours to show what was there then."""
         return saved.updated_at - self.task.clock_ahead > at + self.margin
 
     def showing(self, target: Target) -> Saved | None:
-        """The newest draft or annotation with the target's mask."""
+        """The newest draft or annotation with the object's mask."""
         # Two annotators who began with the same prediction have its region ids in both drafts.
         theirs = target.owner not in ("", self.user)
         holding = [
@@ -60,23 +59,23 @@ class Sightings:
         return max(holding, key=lambda saved: saved.updated_at, default=None)
 
     def contradict(self, target: Target) -> bool:
-        """Whether the asking user's own drafts show that an unowned target cannot be theirs: one
-        lacks all of it, or was there already when the target was begun without any draft."""
+        """Whether the asking user's own drafts show that an unowned object cannot be theirs: one
+        lacks all of it, or was there already when the object was begun without any draft."""
         newest = self._newest_draft()
-        if newest is None or any(target.shown_in(saved) for saved in self.saved):
+        if newest is None or any(saved.shows(target) for saved in self.saved):
             return False
         first = min(draft.created_at or draft.updated_at for draft in self._drafts())
         begun_before = first - self.task.clock_ahead + self.margin < target.created_at
         return begun_before or self.newer(newest, target.answered_at or target.updated_at)
 
-    def in_the_making(self, target: Target) -> bool:
-        """Whether an accepted target was refined since, by key points that still stand there."""
+    def in_progress(self, target: Target) -> bool:
+        """Whether an accepted object was refined since, by key points that are still there."""
         if target.accepted_at is None or target.updated_at < target.accepted_at:
             return False
         newest = self._newest_draft()
-        tells = newest is not None and self.newer(newest, target.updated_at)
+        recent = newest is not None and self.newer(newest, target.updated_at)
         return any(
-            click.on_page and not (tells and newest and click.id not in newest.clicks)
+            click.on_page and not (recent and newest and click.id not in newest.clicks)
             for click in target.clicks
         )
 
@@ -94,7 +93,7 @@ class Sightings:
     def _claim(self, target: Target) -> None:
         """Label Studio sends only the asking user's drafts: what they show is that user's."""
         unowned = bool(self.user) and not target.owner
-        if unowned and any(target.shown_in(saved) for saved in self._drafts()):
+        if unowned and any(saved.shows(target) for saved in self._drafts()):
             target.owner = self.user
 
     def _kept(self, target: Target, shown: Saved) -> None:
@@ -109,7 +108,7 @@ class Sightings:
         region = shown.regions[target.region_id]
         known_label = bool(region.label) or not target.label
         if known_label and self.newer(shown, target.updated_at):
-            target.label, target.brush = region.label, region.from_name
+            target.label, target.brush = region.label, region.control
         target.state = state  # type: ignore[assignment]
         target.saved, target.seen_at = shown.key, shown.updated_at
         target.saved_created_at = shown.created_at
@@ -117,7 +116,7 @@ class Sightings:
     def _gone_from_where_it_was(self, target: Target) -> None:
         """It was in a draft; a newer version, or the annotation made of it, lacks it.
 
-        Where its key points stand there still, its answer does too, as a suggestion.
+        Where its key points are still there, its answer is too, as a suggestion.
         """
         if target.state == "gone" or target.seen_at is None:
             return
@@ -135,13 +134,13 @@ class Sightings:
         mine = target.owner and target.owner == self.user
         if target.state != "open" or not mine or newest is None:
             return
-        lacking = not any(target.shown_in(saved) for saved in self.saved)
+        lacking = not any(saved.shows(target) for saved in self.saved)
         if lacking and self.newer(newest, target.answered_at or target.updated_at):
             target.seen_at = newest.updated_at
             self._gone(target)
 
     def _undone_clicks(self, target: Target) -> None:
-        """With Auto-Accept off key points outlive an answer, so those that lack are undone."""
+        """With Auto-Accept off key points outlive an answer, so missing ones were undone."""
         newest = self._newest_draft()
         if newest is None or target.owner != self.user or target.state != "open":
             return
@@ -158,7 +157,7 @@ class Sightings:
                 self._log("undo", target, click_id=click.id)
 
     def _phrase(self, target: Target) -> None:
-        """A phrase that a newer draft lacks was taken back, or others replaced it."""
+        """A phrase that a newer draft lacks was removed, or replaced by another one."""
         if not target.phrase_id:
             return
         holding = [saved for saved in self.saved if target.phrase_id in saved.phrases]
@@ -172,13 +171,13 @@ class Sightings:
         if not lacking.phrases:
             self._log("undo", target, phrase_id=target.phrase_id, text=target.phrase)
             target.phrase = ""
-        # Words that others replaced on the page were said all the same, of this target.
+        # Words that were replaced on the page still describe this object.
         target.phrase_id, target.phrase_saved = "", ""
 
     def _lacking_phrase(self, target: Target) -> Saved | None:
         """A newer version of what showed the phrase, without it; or a draft well after its typing.
 
-        The newest, since what stands there now tells whether it was taken back or replaced.
+        The newest one, since its text shows whether the phrase was removed or replaced.
         """
         if target.phrase_saved and target.phrase_seen_at is not None:
             newer = [
@@ -189,7 +188,7 @@ class Sightings:
             ]
             return max(newer, key=lambda saved: saved.updated_at, default=None)
         newest = self._newest_draft()
-        if newest is None or target.owner != self.user or not target.shown_in(newest):
+        if newest is None or target.owner != self.user or not newest.shows(target):
             return None
         return newest if self.newer(newest, target.updated_at) else None
 
@@ -204,22 +203,21 @@ class Sightings:
         target.state = "gone"
         self._log("delete", target)
 
-    def _log(self, kind: Kind, target: Target, **values: str) -> None:
+    def _log(self, kind: EventKind, target: Target, **values: str) -> None:
         self.events.append(
             Event(kind, target.id, target.region_id, label=target.label, **values)  # type: ignore[arg-type]
         )
 
 
-def eligible(sightings: Sightings, image: ImageControls, unknown_for: timedelta) -> list[Target]:
-    """Targets on this image that may be the asking user's "last object", newest turn first.
+def eligible(drafts: DraftSync, image: ImageControls, unknown_for: timedelta) -> list[Target]:
+    """Objects on this image that may be the asking user's "last object", newest first.
 
-    The user is known once a draft of theirs was saved; before that, whatever nobody else has been
-    seen to own counts as theirs for some minutes. Gone targets are among them: the caller says
-    whether it wants them.
+    The user is known once a draft of theirs was saved; before that, objects that no one is known
+    to own count as theirs for some minutes. Gone objects are included; callers leave them out.
     """
-    task, user, now = sightings.task, sightings.user, sightings.now
+    task, user, now = drafts.task, drafts.user, drafts.now
     owners = {target.owner for target in task.targets if target.owner}
-    found = []
+    candidates = []
     for target in task.targets:
         recent = now - target.updated_at <= unknown_for
         if target.owner:
@@ -227,7 +225,7 @@ def eligible(sightings: Sightings, image: ImageControls, unknown_for: timedelta)
             alone = not user and len(owners) == 1 and target.state == "submitted" and recent
             mine = target.owner == user or alone
         else:
-            mine = recent and not (user and sightings.contradict(target))
+            mine = recent and not (user and drafts.contradict(target))
         if mine and target.image == image.name:
-            found.append(target)
-    return found
+            candidates.append(target)
+    return candidates

@@ -1,50 +1,48 @@
 """The event log: one row for each interaction, appended when it comes, completed when answered.
 
-Label Studio deletes prompts once they have done their work, so what was clicked and typed is known
-only here. A row is written in the same transaction that decides what the click belongs to: a
-process that dies while the model runs leaves the row behind, without an answer.
+Label Studio deletes prompts after use, so this is the only record of what was clicked and typed. A
+row is written with the decision about its object: if the process crashes while the model runs, the
+row stays, without an answer.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Boolean, Connection, Table, bindparam, func, insert, select, update
+from sqlalchemy import Boolean, Connection, bindparam, func, insert, select, update
 
-from backend.db.models.core import EventRow, Kind
+from backend.db.models import EventKind, EventRow
 from backend.label_studio.payloads import Project
 
-_events: Table = EventRow.__table__  # type: ignore[assignment]
-
 # Built once: building a statement costs more than running it.
-_APPEND = insert(_events)
+_APPEND = insert(EventRow)
 _COMPLETE = (
-    update(_events)
-    .where(_events.c.request_id == bindparam("of_request"))
+    update(EventRow)
+    .where(EventRow.request_id == bindparam("of_request"))
     .values(
-        x_pixel=func.coalesce(_events.c.x_pixel, _events.c.x_percent * bindparam("x_scale")),
-        y_pixel=func.coalesce(_events.c.y_pixel, _events.c.y_percent * bindparam("y_scale")),
+        x_pixel=func.coalesce(EventRow.x_pixel, EventRow.x_percent * bindparam("x_scale")),
+        y_pixel=func.coalesce(EventRow.y_pixel, EventRow.y_percent * bindparam("y_scale")),
     )
 )
 _LOGGED = (
-    select(_events.c.click_id, _events.c.kind)
+    select(EventRow.click_id, EventRow.kind)
     .where(
-        _events.c.project == bindparam("of_project"),
-        _events.c.task_id == bindparam("of_task"),
-        _events.c.click_id.in_(bindparam("ids", expanding=True)),
-        _events.c.kind.in_(("positive_click", "negative_click")),
-        _events.c.owner.in_(bindparam("owners", expanding=True))
+        EventRow.project == bindparam("of_project"),
+        EventRow.task_id == bindparam("of_task"),
+        EventRow.click_id.in_(bindparam("ids", expanding=True)),
+        EventRow.kind.in_(("positive_click", "negative_click")),
+        EventRow.owner.in_(bindparam("owners", expanding=True))
         | bindparam("anybody", type_=Boolean),
     )
-    .order_by(_events.c.id)
+    .order_by(EventRow.id)
 )
 
 
 @dataclass(frozen=True)
 class Event:
-    """One interaction. ``request_id`` is '' for what was inferred, which nothing answers."""
+    """One interaction. ``request_id`` is '' for what was inferred and needs no answer."""
 
-    kind: Kind
+    kind: EventKind
     target_id: int | None = None
     region_id: str = ""
     request_id: str = ""
@@ -82,7 +80,7 @@ def append(
     events: Sequence[tuple[Event, str]],
     at: datetime,
 ) -> None:
-    """Write events, each with who caused it, at the time they come."""
+    """Write events, each with the user who caused it, when they come."""
     if not events:
         return
     shared = {"project": project.key, "task_id": task_id, "created_at": at}
@@ -91,7 +89,7 @@ def append(
 
 
 def complete(connection: Connection, request_id: str, answered: Answered) -> None:
-    """Add to a request's rows how it went. Places in pixels are filled in where they lacked."""
+    """Complete a request's rows with its answer. Missing places in pixels are filled in."""
     values = {
         "of_request": request_id,
         "answered_at": answered.at,
@@ -110,7 +108,7 @@ def complete(connection: Connection, request_id: str, answered: Answered) -> Non
 def logged_clicks(
     connection: Connection, project: Project, task_id: int, ids: Sequence[str], user: str
 ) -> dict[str, bool]:
-    """Signs of those of these clicks that were logged before, by the same annotator."""
+    """Which of these clicks the same annotator made before: id -> positive."""
     if not ids:
         return {}
     values = {

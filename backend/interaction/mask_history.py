@@ -1,151 +1,240 @@
-"""The masks that were answered for a target: the last few, each with the prompts it rests on.
+"""The masks that were answered for an object: the last few, each with the prompts behind it.
 
-They give the model its previous mask, and they tell what a Ctrl+Z has brought back: when a draft
-shows an earlier mask again, the clicks behind the later ones are undone.
+They give the predictor its previous mask, and they show what the page did without telling anyone.
+Ctrl+Z after an answer brings the mask before it back; brush and eraser change it. A draft that was
+saved well after the answer shows which: with an earlier mask its prompts are back too, and later
+clicks count no more; any other mask was edited by hand, and the next answer builds on it.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Table, bindparam, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, insert, select
 
-from backend.db.models.core import AnswerRow
+from backend.db.models import AnswerRow, ServedMaskRow
 from backend.db.packed_mask import PackedMask
+from backend.errors import BackendError
+from backend.interaction.events import Event
 from backend.interaction.objects import Target
+from backend.interaction.request import Interaction
+from backend.label_studio import rle
+from backend.label_studio.annotations import Region
 
 # The page re-encodes a mask when it saves: a few border pixels may differ, more is another mask.
 SAME_IOU = 0.99
 
-_answers: Table = AnswerRow.__table__  # type: ignore[assignment]
-
 # Built once: building a statement costs more than running it.
-_mine = _answers.c.target_id == bindparam("of_target")
-_LIST = (
+_OF_TARGET = AnswerRow.target_id == bindparam("of_target")
+_READ = (
     select(
-        _answers.c.turn, _answers.c.clicks, _answers.c.phrase, _answers.c.by_hand, _answers.c.digest
+        AnswerRow.turn,
+        AnswerRow.clicks,
+        AnswerRow.phrase,
+        AnswerRow.by_hand,
+        AnswerRow.digest,
+        AnswerRow.width,
+        AnswerRow.height,
+        AnswerRow.mask,
     )
-    .where(_mine)
-    .order_by(_answers.c.turn.desc())
+    .where(_OF_TARGET)
+    .order_by(AnswerRow.turn.desc())
 )
-_MASK = select(_answers.c.width, _answers.c.height, _answers.c.mask).where(
-    _mine, _answers.c.turn == bindparam("of_turn")
+_MAKE_ROOM = delete(AnswerRow).where(
+    _OF_TARGET,
+    (AnswerRow.turn == bindparam("of_turn")) | (AnswerRow.turn < bindparam("before")),
 )
-_MAKE_ROOM = delete(_answers).where(
-    _mine,
-    (_answers.c.turn == bindparam("of_turn")) | (_answers.c.turn < bindparam("before")),
-)
-_STORE = insert(_answers)
-_DROP_NEWER = delete(_answers).where(_mine, _answers.c.turn > bindparam("after"))
+_STORE = insert(AnswerRow)
+_DROP_NEWER = delete(AnswerRow).where(_OF_TARGET, AnswerRow.turn > bindparam("after"))
+_KEEP_SERVED = insert(ServedMaskRow)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer's prompts; its mask is read when it is wanted."""
+    """One mask and the prompts behind it."""
 
     turn: int
-    clicks: list[Any]
+    clicks: Sequence[Any]  # [id, positive] of the clicks behind it, sorted
     phrase: str
-    by_hand: bool
-    digest: str
+    by_hand: bool  # edited on the page
+    digest: str  # of the RLE as answered
+    mask: PackedMask
 
 
-@dataclass(frozen=True)
-class Shown:
-    """What a draft's mask turned out to be: an answer of ours, or drawn on by hand."""
+@dataclass
+class History:
+    """The masks of one object, newest first, and what is to be changed in the database."""
 
-    turn: int | None
-    mask: PackedMask | None
+    answers: list[Answer]
+    edited: Answer | None = None  # to be stored
+    undone_after: int | None = None  # later turns are to be dropped
+
+    def at(self, turn: int) -> PackedMask | None:
+        """The mask of a turn."""
+        return next((answer.mask for answer in self.answers if answer.turn == turn), None)
+
+    def shown(self) -> PackedMask | None:
+        """The mask that the page shows."""
+        return self.answers[0].mask if self.answers else None
+
+    def previous(self, target: Target) -> PackedMask | None:
+        """The newest mask that rests on prompts that still count, and not on all of them.
+
+        So an undone click leaves no trace, a replaced phrase does not hold its object back, and a
+        request that comes twice is answered twice the same.
+        """
+        now = {(click.id, click.positive) for click in target.counting}
+        for answer in self.answers:
+            then = {(identity, positive) for identity, positive in answer.clicks}
+            if not then <= now or answer.phrase not in ("", target.phrase):
+                continue
+            if answer.by_hand or then != now or answer.phrase != target.phrase:
+                return answer.mask
+        return None
+
+    def follow_page(
+        self, target: Target, region: Region, ask: Interaction, seen: "PageMasks"
+    ) -> list[Event]:
+        """Take over the mask that the page shows; gives the events that this implies."""
+        name = digest(region.rle)
+        if not name or name == target.shown_digest:
+            return []
+        target.shown_digest = name
+        if self.answers and self.answers[0].digest == name:
+            return []
+        mask = seen.decoded(name, region)
+        if mask is None:
+            return []
+        back = recognise(mask, self.answers)
+        if back is None:
+            newest = self.answers[0] if self.answers else None
+            # In the place before this turn's, whose own answer is still to come.
+            self.edited = Answer(
+                turn=target.turn - 1,
+                clicks=newest.clicks if newest else (),
+                phrase=newest.phrase if newest else "",
+                by_hand=True,
+                digest=name,
+                mask=mask,
+            )
+            rest = [answer for answer in self.answers if answer.turn != self.edited.turn]
+            self.answers = sorted([*rest, self.edited], key=lambda answer: -answer.turn)
+            return []
+        if back is self.answers[0]:
+            return []
+        self.undone_after = back.turn
+        self.answers = [answer for answer in self.answers if answer.turn <= back.turn]
+        return _restored(target, back, ask)
+
+    def write(self, connection: Connection, target_id: int, at: datetime) -> None:
+        """Write what ``follow_page`` changed."""
+        if self.edited is not None:
+            store(connection, target_id, self.edited, at)
+        if self.undone_after is not None:
+            values = {"of_target": target_id, "after": self.undone_after}
+            connection.execute(_DROP_NEWER, values)
 
 
-def digest(rle: Sequence[int] | None) -> str:
+@dataclass
+class PageMasks:
+    """Masks of drafts, decoded once for all attempts to assign a request."""
+
+    _masks: dict[tuple[str, str], PackedMask | None] = field(default_factory=dict)
+
+    def decoded(self, name: str, region: Region) -> PackedMask | None:
+        """The mask; None where it cannot be read."""
+        key = region.id, name
+        if key not in self._masks:
+            try:
+                mask = rle.decode(region.rle, region.width or 0, region.height or 0)
+                self._masks[key] = PackedMask.pack(mask)
+            except BackendError:
+                self._masks[key] = None
+        return self._masks[key]
+
+
+def digest(numbers: Sequence[int] | None) -> str:
     """A short name for a run-length encoded mask; '' where there is none or it is nonsense."""
-    if rle is None:
+    if numbers is None:
         return ""
     try:
-        numbers = np.asarray(rle, dtype=np.uint8)
+        octets = np.asarray(numbers, dtype=np.uint8)
     except (ValueError, TypeError, OverflowError):
         return ""
-    return blake2b(numbers.tobytes(), digest_size=16).hexdigest()
+    return blake2b(octets.tobytes(), digest_size=16).hexdigest()
 
 
-def of_target(connection: Connection, target_id: int) -> list[Answer]:
-    """A target's answers, newest first."""
-    return [Answer(*row) for row in connection.execute(_LIST, {"of_target": target_id})]
+def read(connection: Connection, target_id: int) -> list[Answer]:
+    """An object's masks, newest first."""
+    return [
+        Answer(
+            row.turn,
+            row.clicks,
+            row.phrase,
+            row.by_hand,
+            row.digest,
+            PackedMask(row.width, row.height, bytes(row.mask)),
+        )
+        for row in connection.execute(_READ, {"of_target": target_id})
+    ]
 
 
-def mask(connection: Connection, target_id: int, turn: int) -> PackedMask | None:
-    """One answer's mask."""
-    row = connection.execute(_MASK, {"of_target": target_id, "of_turn": turn}).first()
-    return None if row is None else PackedMask(row.width, row.height, bytes(row.mask))
-
-
-def previous(answers: Sequence[Answer], target: Target) -> Answer | None:
-    """The newest answer that rests on nothing but prompts that still count, and not on all of them.
-
-    So an undone click leaves no trace, a replaced phrase does not hold its object, and a request
-    that comes twice is answered twice the same.
-    """
-    now = {tuple(click) for click in target.fingerprint}
-    for answer in answers:
-        then = {tuple(click) for click in answer.clicks}
-        if not then <= now or answer.phrase not in ("", target.phrase):
-            continue
-        if answer.by_hand or then != now or answer.phrase != target.phrase:
-            return answer
-    return None
-
-
-def recognise(
-    connection: Connection, target: Target, shown: PackedMask, answers: Sequence[Answer]
-) -> Shown:
-    """Which answer a draft's mask is, the newest first."""
-    for answer in answers:
-        kept = mask(connection, target.id, answer.turn)
-        if kept is not None and kept.iou(shown) >= SAME_IOU:
-            return Shown(answer.turn, None)
-    return Shown(None, shown)
+def recognise(mask: PackedMask, answers: Iterable[Answer]) -> Answer | None:
+    """Which answer a mask is."""
+    return next((answer for answer in answers if answer.mask.iou(mask) >= SAME_IOU), None)
 
 
 def store(
-    connection: Connection,
-    target_id: int,
-    turn: int,
-    packed: PackedMask,
-    *,
-    clicks: Sequence[Any],
-    phrase: str,
-    at: datetime,
-    rle_digest: str = "",
-    by_hand: bool = False,
-    keep: int | None = None,
+    connection: Connection, target_id: int, answer: Answer, at: datetime, keep: int | None = None
 ) -> None:
-    """Keep an answer's mask, and of those before it only so many that ``keep`` are left."""
-    before = turn - keep + 1 if keep is not None else 0
-    connection.execute(_MAKE_ROOM, {"of_target": target_id, "of_turn": turn, "before": before})
+    """Keep an answer, and of those before it only as many that ``keep`` are left."""
+    before = answer.turn - keep + 1 if keep is not None else 0
+    connection.execute(
+        _MAKE_ROOM, {"of_target": target_id, "of_turn": answer.turn, "before": before}
+    )
     values = {
         "target_id": target_id,
-        "turn": turn,
-        "clicks": list(clicks),
-        "phrase": phrase,
-        "by_hand": by_hand,
-        "digest": rle_digest,
-        "width": packed.width,
-        "height": packed.height,
-        "mask": packed.data,
+        "turn": answer.turn,
+        "clicks": list(answer.clicks),
+        "phrase": answer.phrase,
+        "by_hand": answer.by_hand,
+        "digest": answer.digest,
+        "width": answer.mask.width,
+        "height": answer.mask.height,
+        "mask": answer.mask.data,
         "created_at": at,
     }
     connection.execute(_STORE, values)
 
 
+def keep_served(connection: Connection, mask: PackedMask, values: Mapping[str, Any]) -> None:
+    """Keep a mask as it was served; reports compare it with the one that was accepted."""
+    connection.execute(
+        _KEEP_SERVED,
+        {**values, "width": mask.width, "height": mask.height, "mask": mask.data},
+    )
+
+
 def drop_older(connection: Connection, target_id: int, before_turn: int) -> None:
-    """Forget what lies further back than anyone presses Ctrl+Z."""
+    """Drop masks that are further back than anyone presses Ctrl+Z."""
     connection.execute(_MAKE_ROOM, {"of_target": target_id, "of_turn": -1, "before": before_turn})
 
 
-def drop_newer(connection: Connection, target_id: int, after_turn: int) -> None:
-    """Forget what was undone."""
-    connection.execute(_DROP_NEWER, {"of_target": target_id, "after": after_turn})
+def _restored(target: Target, back: Answer, ask: Interaction) -> list[Event]:
+    """Let only those prompts count that made the mask which is back."""
+    came = {click.id for click in ask.clicks}
+    then = {identity for identity, _ in back.clicks}
+    events = []
+    event = Event("undo", target.id, target.region_id, label=target.label)
+    for click in target.clicks:
+        if click.id in came or click.counts == (click.id in then):
+            continue
+        events.append(replace(event, kind="undo" if click.counts else "redo", click_id=click.id))
+        target.change(click.id, counts=not click.counts)
+    if ask.phrase is None and target.phrase != back.phrase:
+        events.append(replace(event, phrase_id=target.phrase_id, text=target.phrase))
+        target.phrase = back.phrase
+    return events

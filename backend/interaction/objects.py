@@ -1,47 +1,55 @@
-"""A target while a decision is made: a row of the database, read, changed and written back."""
+"""What clicking is about: clicks, the objects they make, and what a request was taken to mean.
 
-from dataclasses import dataclass, fields, replace
-from datetime import datetime
+The code calls an object a target, as the database does: one brush region and the prompts behind it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime, timedelta
+from secrets import token_hex
 from typing import Any, Literal, cast
 
+import numpy as np
 from sqlalchemy import RowMapping
 
-from backend.interaction.decision import RememberedClick
-from backend.interaction.request import Saved
+from backend.db.packed_mask import PackedMask
+from backend.label_studio.config import BrushControl, ImageControls, Label
+from backend.label_studio.payloads import Project
 
-# open: answered at most, accepted nowhere yet. kept: a draft shows its mask. submitted: an
-# annotation does. gone: its mask or its prompts were taken off the page.
+# open: answered at most, not accepted yet. kept: a draft shows its mask. submitted: an annotation
+# does. gone: its mask or its prompts were removed from the page.
 State = Literal["open", "kept", "submitted", "gone"]
+PhraseSource = Literal["typed", "label", "none"]
 
 
 @dataclass(frozen=True)
 class Click:
-    """A click of a target, counted or not."""
+    """A click, from the request to the predictor. Places are percents of the upright picture."""
 
     id: str
-    x_percent: float
+    x_percent: float  # 0 to 100 of the width
     y_percent: float
     positive: bool
-    label: str
+    label: str  # the click label's text as the config has it; '' for a plain key point
     from_name: str
     counts: bool = True  # False: it was undone
-    on_page: bool = True  # its key point was there in the last request of its label
+    on_page: bool = True  # its key point was in the last request of its label
+    signed: bool = True  # False: the page has lost the sign, and ``positive`` is a guess
 
     @property
     def kind(self) -> tuple[str, str]:
         """The page sends all clicks of one kind together, and no others."""
         return self.from_name, self.label
 
-    def remembered(self) -> RememberedClick:
-        """As a turn hands it out."""
-        return RememberedClick(
-            self.id, self.x_percent, self.y_percent, self.positive, self.label, self.from_name
-        )
+    def pixel(self, width: int, height: int) -> tuple[float, float]:
+        """Its place in pixels of a picture of this size."""
+        return self.x_percent / 100 * width, self.y_percent / 100 * height
 
 
 @dataclass
 class Target:
-    """One row of ``targets``; ``id`` is 0 until it is written for the first time."""
+    """An object, as its row of ``targets`` describes it. ``id`` is 0 until it is written."""
 
     id: int
     owner: str
@@ -68,23 +76,26 @@ class Target:
     accepted_at: datetime | None = None
     shown_digest: str = ""
     stays: bool = False
-    model_version: str = ""  # the one that it finishes on
+    model_version: str = ""  # the one that finishes it
 
     @classmethod
     def of_row(cls, row: RowMapping) -> "Target":
         """From the database."""
-        values = {name: row[name] for name in _COLUMNS}
+        values = {name: row[name] for name in COLUMNS}
         values["clicks"] = tuple(Click(*entry) for entry in row["clicks"])
         return cls(**values)
 
-    def row(self) -> dict[str, Any]:
-        """For the database, without the id."""
-        values = dict(vars(self))
-        del values["id"]
-        values["clicks"] = [
-            [c.id, c.x_percent, c.y_percent, c.positive, c.label, c.from_name, c.counts, c.on_page]
-            for c in self.clicks
-        ]
+    def changes(self, before: "Target | None") -> dict[str, Any]:
+        """The columns that differ from ``before``, as the database takes them; None: all."""
+        values = {
+            name: value
+            for name, value in vars(self).items()
+            if name != "id" and (before is None or value != getattr(before, name))
+        }
+        if "clicks" in values:
+            values["clicks"] = [
+                [*(getattr(click, name) for name in _STORED_OF_CLICK)] for click in self.clicks
+            ]
         return values
 
     @property
@@ -102,11 +113,6 @@ class Target:
         """A draft or an annotation has shown its mask."""
         return self.accepted_at is not None
 
-    @property
-    def fingerprint(self) -> list[list[Any]]:
-        """The clicks behind an answer: ids and signs, in a fixed order."""
-        return sorted([c.id, c.positive] for c in self.counting)
-
     def click(self, identity: str) -> Click | None:
         """The click of this id, counted or not."""
         return next((click for click in self.clicks if click.id == identity), None)
@@ -118,13 +124,100 @@ class Target:
             for click in self.clicks
         )
 
-    def shown_in(self, saved: Saved) -> bool:
-        """Whether a draft or annotation shows anything of it."""
-        return (
-            self.region_id in saved.regions
-            or any(click.id in saved.clicks for click in self.clicks)
-            or (bool(self.phrase_id) and self.phrase_id in saved.phrases)
-        )
+
+COLUMNS = tuple(f.name for f in fields(Target))
+# A click's sign is certain when it is stored.
+_STORED_OF_CLICK = tuple(f.name for f in fields(Click) if f.name != "signed")
 
 
-_COLUMNS = tuple(f.name for f in fields(Target))
+@dataclass
+class TaskObjects:
+    """The objects of one task, newest first, as read at one revision and changed since."""
+
+    project: Project
+    task_id: int
+    revision: int = 0
+    known: bool = False  # whether the task has a row
+    clock_ahead: timedelta = timedelta()  # of Label Studio's clock against ours
+    targets: list[Target] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._before = {target.id: copy(target) for target in self.targets}
+        self._ahead_before = self.clock_ahead
+
+    def start(self, **values: Any) -> Target:
+        """A new object, in front of the others."""
+        target = Target(id=0, region_id=f"pc-{token_hex(6)}", **values)
+        self.targets.insert(0, target)
+        return target
+
+    def with_click(self, identity: str, user: str) -> Target | None:
+        """The newest object with this click that may be the asking user's."""
+        for target in self.targets:
+            if (not user or target.owner in ("", user)) and target.click(identity):
+                return target
+        return None
+
+    def changed(self) -> Iterable[tuple[Target, dict[str, Any]]]:
+        """New objects, and those that differ from what was read, each with its changes."""
+        for target in self.targets:
+            changes = target.changes(self._before.get(target.id))
+            if changes:
+                yield target, changes
+
+    @property
+    def clock_changed(self) -> bool:
+        """Whether Label Studio's clock was seen further ahead than before."""
+        return self.clock_ahead != self._ahead_before
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """An object as the predictor and the answer need it."""
+
+    id: int
+    region_id: str  # the region to answer with: Label Studio replaces the one of the same id
+    label: Label | None  # None for a plain <Brush>
+    brush: BrushControl
+    image: ImageControls
+    clicks: tuple[Click, ...]
+    phrase: str  # what the model reads; '': nothing
+    phrase_source: PhraseSource
+    packed_mask: PackedMask | None = None
+    model_version: str = ""  # what it began with and finishes on; '': the project's champion
+
+    @property
+    def previous_mask(self) -> np.ndarray | None:
+        """H,W bool: the mask before this request that fits its prompts; None for a new object."""
+        return None if self.packed_mask is None else self.packed_mask.unpack()
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What to do with a request. Pass it to ``record`` with the outcome, failures too."""
+
+    request_id: str
+    project: Project
+    task_id: int
+    image: ImageControls | None
+    target: Prompts | None = None  # None: there is nothing to predict
+    started: bool = False  # the object is new with this request
+    new: tuple[str, ...] = ()  # kinds of the interactions that this request added to the log
+    notes: tuple[str, ...] = ()  # for the status line, plain sentences without a full stop
+    number: int = 0  # the object's turn; a late answer never overwrites a later one
+    shown_mask: PackedMask | None = None  # what the page showed last, to measure the change
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a request was answered. ``mask`` is None where there is none; ``error`` says why."""
+
+    mask: np.ndarray | None = None  # H,W bool at the upright picture's size
+    confidence: float | None = None
+    model_version: str = ""
+    milliseconds: float = 0.0
+    steps: Mapping[str, float] = field(default_factory=dict)  # milliseconds by step
+    error: str = ""
+    rle: Sequence[int] | None = None  # as answered: saves decoding it when a draft shows it again
+    width: int | None = None  # of the picture, where there is no mask to tell
+    height: int | None = None

@@ -1,9 +1,9 @@
-"""Masks for tasks that nobody is clicking on: exactly one result for each, and a score.
+"""Masks for tasks before anyone clicks on them: exactly one result for each task, with a score.
 
-The phrase comes from the task's own data, else the label names are tried one by one. The score says
-how sure the model is of the least certain mask; Label Studio's uncertainty sampling serves the
-lowest first. A task that cannot be predicted gets an empty result and score 0, so that it comes
-first and a person sees it. The status line never goes into a batch: it would be saved as a label.
+The phrase comes from the task's own data; without one the label names are tried in turn. The score
+is the confidence of the least certain mask; Label Studio's uncertainty sampling serves the lowest
+first. A task that cannot be predicted gets an empty result and score 0, so that it comes first and
+a person sees it. The status line is never part of a batch: it would be saved as a label.
 """
 
 import hashlib
@@ -14,8 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from backend.images.embeddings import Embeddings
-from backend.interaction.click import place_of
+from backend.images.embeddings import Embeddings, Place
 from backend.interaction.label_words import labels_named
 from backend.label_studio import rle
 from backend.label_studio.annotations import brush_items
@@ -41,10 +40,10 @@ _LEAST_CONFIDENCE = 0.5
 _SAME_OBJECT_IOU = 0.5
 
 
-class Batch:
+class Preannotation:
     """Answers a call without a context: "retrieve predictions", or the opening of a task.
 
-    One for each call, so that all its tasks are predicted by the same version.
+    One for each request, so that all its tasks are predicted by the same version.
     """
 
     def __init__(
@@ -76,7 +75,7 @@ class Batch:
     def _task(self, task: Task, config: LabelConfig, project: Project, *, alone: bool) -> Answer:
         try:
             masks = [self._image(task, image, project, alone=alone) for image in config.images]
-        except Exception as error:  # one broken picture must not cost the other tasks theirs
+        except Exception as error:  # a broken picture must not empty the other tasks
             self._metrics.failure(error)
             self._metrics.task("failed")
             if isinstance(error, PhraseClickError):
@@ -90,13 +89,14 @@ class Batch:
         return self._answer(result, min(scores) if scores else None)
 
     def _image(self, task: Task, image: ImageControls, project: Project, *, alone: bool) -> Masks:
-        place = place_of(task, image, project)
+        place = Place.of(task, image, project)
         phrase = image.batch_phrase(task.data)
         if phrase:
             return self._of_phrase(task, image, phrase, self._embeddings.of(place, self._predictor))
         if alone and self._label_masks != "always":
-            # This is also how a task is opened. The page waits for the answer, and a mask on it
-            # would swallow plain clicks: so it stays empty, and the picture is encoded meanwhile.
+            # This is also the request when a task is opened. The page waits for the answer, and
+            # clicks inside a mask would select it: so there is none, and the picture is encoded in
+            # the background.
             self._embeddings.on_screen(place)
             embedding = self._embeddings.at_hand(place, self._predictor)
             if embedding is None:
@@ -119,18 +119,22 @@ class Batch:
 
     def _of_labels(self, task: Task, image: ImageControls, embedding: Embedding) -> Masks:
         """A mask for every label that the model finds on the picture, the surest first."""
-        known = [it for it in image.labels if self._predictor.tokenizer.knows(it[1].value)]
-        found = sorted(
+        known = [
+            (control, label)
+            for control, label in image.labels
+            if self._predictor.tokenizer.knows(label.value)
+        ]
+        predictions = sorted(
             (
                 (self._predictor.predict(embedding, [], label.value), control, label)
                 for control, label in known[:_MOST_LABELS]
             ),
-            key=lambda it: -it[0].confidence,
+            key=lambda entry: -entry[0].confidence,
         )
         taken: list[np.ndarray] = []
         regions: list[dict[str, Any]] = []
         sure = []
-        for prediction, control, label in found:
+        for prediction, control, label in predictions:
             if prediction.confidence < _LEAST_CONFIDENCE:
                 break
             mask = prediction.mask()
@@ -143,7 +147,7 @@ class Batch:
                 sure.append(prediction.confidence)
         if sure:
             return regions, min(sure)
-        return [], (found[0][0].confidence if found else None)
+        return [], (predictions[0][0].confidence if predictions else None)
 
     def _region(
         self,
@@ -182,7 +186,7 @@ def _label_for(phrase: str, image: ImageControls) -> tuple[BrushControl, Label |
 
 
 def _region_id(*what: object) -> str:
-    """The same task, label and model make the same region again."""
+    """The same for the same task, label and model."""
     return hashlib.blake2b(repr(what).encode(), digest_size=6).hexdigest()
 
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from backend.interaction.objects import Click, Target
 from backend.label_studio.annotations import Annotation, Region, finite_number, parse_result
-from backend.label_studio.config import ClickControl, ClickLabel, ImageControls, LabelConfig
+from backend.label_studio.config import ClickControl, ImageControls, LabelConfig
 from backend.label_studio.payloads import PredictRequest, Project, clean, moment, whole_number
 
 MAX_CLICKS = 500  # in one request; nobody clicks that often on one object
@@ -18,40 +19,11 @@ MAX_TEXT = 10_000  # characters of a phrase that are kept
 
 
 @dataclass(frozen=True)
-class ClickPrompt:
-    """A click as it came. ``positive`` is None where the page has lost its sign."""
-
-    id: str
-    x_percent: float  # 0..100 of the upright picture's width
-    y_percent: float
-    positive: bool | None
-    label: str  # the click label's text as the config has it; '' for a plain key point
-    from_name: str
-    to_name: str
-    original_width: int | None = None
-    original_height: int | None = None
-
-
-@dataclass(frozen=True)
-class PhrasePrompt:
-    """A phrase as it came; empty text means that it was taken back."""
+class Phrase:
+    """A phrase as it came; an empty text means that it was removed."""
 
     id: str
     text: str
-    from_name: str
-    to_name: str
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A brush region that a draft or annotation shows."""
-
-    id: str
-    from_name: str
-    label: str
-    rle: Sequence[int]  # as it came, unread
-    width: int
-    height: int
 
 
 @dataclass(frozen=True)
@@ -63,7 +35,7 @@ class Saved:
     user: str  # of a draft; '' for annotations, which name a number only
     created_at: datetime | None  # of an annotation: that of the draft it came from
     updated_at: datetime
-    regions: Mapping[str, Shown] = field(default_factory=dict)
+    regions: Mapping[str, Region] = field(default_factory=dict)  # masks, by id
     clicks: Mapping[str, bool | None] = field(default_factory=dict)  # id -> sign
     phrases: Mapping[str, str] = field(default_factory=dict)  # id -> text
 
@@ -72,24 +44,33 @@ class Saved:
         """Its name in the database."""
         return f"{self.kind}:{self.id}"
 
+    def shows(self, target: Target) -> bool:
+        """Whether it shows anything of an object: its mask, a click or its phrase."""
+        return (
+            target.region_id in self.regions
+            or any(click.id in self.clicks for click in target.clicks)
+            or (bool(target.phrase_id) and target.phrase_id in self.phrases)
+        )
+
 
 @dataclass(frozen=True)
 class Interaction:
-    """What one interactive request says. Empty where it holds neither click nor phrase."""
+    """What one interactive request holds: clicks, a phrase, or neither."""
 
     project: Project
     task_id: int
-    image: ImageControls | None  # None where nothing could be understood
-    clicks: tuple[ClickPrompt, ...]
-    phrase: PhrasePrompt | None
+    image: ImageControls | None  # that of clicks and phrase; None where there are none
+    clicks: tuple[Click, ...]
+    size: tuple[int, int] | None  # width and height of the picture as the page shows it
+    phrase: Phrase | None
     saved: tuple[Saved, ...]
     received_at: datetime
-    ignored: tuple[str, ...] = ()  # a sentence for each kind of item that was left out
+    ignored: tuple[str, ...] = ()  # a sentence for each kind of region that was left out
 
     @property
-    def empty(self) -> bool:
-        """Nothing to answer and nothing to count."""
-        return not self.clicks and self.phrase is None
+    def kind(self) -> Literal["click", "phrase"]:
+        """As the metrics count it."""
+        return "phrase" if self.phrase and not self.clicks else "click"
 
     @property
     def user(self) -> str:
@@ -100,17 +81,19 @@ class Interaction:
     def read(
         cls, request: PredictRequest, config: LabelConfig, received_at: datetime | None = None
     ) -> "Interaction":
-        """Understand a request with one task. Items that make no sense are left out."""
+        """Read a request with one task. Regions that make no sense are left out."""
         task = request.tasks[0] if request.tasks else None
         reader = _Reader(config)
         for region in parse_result(request.context):
             reader.add(region)
+        image = reader.image
         saved = [] if task is None else read_saved(task.drafts, task.annotations, config)
         return cls(
             project=request.project,
             task_id=task.key if task else 0,
-            image=reader.image,
-            clicks=reader.together(),
+            image=image,
+            clicks=reader.clicks(),
+            size=reader.sizes.get(image.name) if image else None,
             phrase=reader.phrase,
             saved=tuple(saved),
             received_at=received_at or datetime.now(UTC),
@@ -124,91 +107,89 @@ class _Reader:
     def __init__(self, config: LabelConfig) -> None:
         self.config = config
         self.image: ImageControls | None = None
-        self.clicks: dict[str, ClickPrompt] = {}
-        self.phrase: PhrasePrompt | None = None
+        self.sizes: dict[str, tuple[int, int]] = {}  # of the pictures, by image
+        self.phrase: Phrase | None = None
         self.ignored: dict[str, None] = {}
+        self._clicks: dict[str, tuple[str, Click]] = {}  # by id, with the image
 
     def add(self, region: Region) -> None:
         if not region.control:
             return
         image = self.config.image_of(region.control, region.image or None)
         if image is None:
-            self.ignored["That tool is not known to this backend; use key points or the phrase"] = (
-                None
-            )
+            note = "This backend does not know that tool; use key points or the phrase"
+            self.ignored[note] = None
             return
         control = image.click(region.control)
         if control is not None:
-            click = read_click(region, control, image)
+            click = read_click(region, control)
             if click is not None:
-                self._image(image)
-                self.clicks[click.id] = click
+                self._turn_to(image)
+                self._clicks[click.id] = image.name, click
+                if region.width and region.height:
+                    self.sizes[image.name] = region.width, region.height
             elif "x" in region.value and region.rle is None:
                 self.ignored["A click off the picture was left out"] = None
         elif region.control == image.phrase:
-            phrase = read_phrase(region, image)
+            phrase = read_phrase(region)
             if phrase is not None:
-                self._image(image)
+                self._turn_to(image)
                 self.phrase = phrase
 
-    def together(self) -> tuple[ClickPrompt, ...]:
-        """The clicks on the image at hand, the newest where there are too many."""
-        clicks = [c for c in self.clicks.values() if self.image and c.to_name == self.image.name]
+    def clicks(self) -> tuple[Click, ...]:
+        """Those on the image that is meant; the newest ones, where there are too many."""
+        here = self.image.name if self.image else ""
+        clicks = tuple(click for image, click in self._clicks.values() if image == here)
         if len(clicks) > MAX_CLICKS:
             self.ignored[f"Only the newest {MAX_CLICKS} clicks were read"] = None
-        return tuple(clicks[-MAX_CLICKS:])
+        return clicks[-MAX_CLICKS:]
 
-    def _image(self, image: ImageControls) -> None:
-        """The last item decides: the page sends what was made last at the end."""
+    def _turn_to(self, image: ImageControls) -> None:
+        """The last region decides which image is meant: the page sends the newest one last."""
         if self.image is not None and self.image.name != image.name:
             self.phrase = None
         self.image = image
 
 
-def read_click(region: Region, control: ClickControl, image: ImageControls) -> ClickPrompt | None:
-    """A key point that is a click; None for ghosts, for nonsense and for places off the picture."""
+def read_click(region: Region, control: ClickControl) -> Click | None:
+    """A key point that is a click; None for ghosts, nonsense and places off the picture."""
     x, y = finite_number(region.value.get("x")), finite_number(region.value.get("y"))
     if "rle" in region.value or x is None or y is None or not region.id:
         return None
     if not (0 <= x <= 100 and 0 <= y <= 100):
         return None
-    label = next((found for text in region.labels if (found := control.label(text))), None)
-    return ClickPrompt(
+    label = next((known for text in region.labels if (known := control.label(text))), None)
+    # A click with the label that removes is negative, whatever the page says.
+    removes = label is not None and label.role == "remove"
+    return Click(
         id=region.id,
         x_percent=x,
         y_percent=y,
-        positive=_sign(region.positive, label),
+        positive=region.positive is not False and not removes,
         label=label.label.value if label else "",
         from_name=control.name,
-        to_name=image.name,
-        original_width=region.width,
-        original_height=region.height,
+        signed=removes or region.positive is not None,
     )
 
 
-def _sign(positive: bool | None, label: ClickLabel | None) -> bool | None:
-    """A label that takes away is negative however one clicks."""
-    return False if label is not None and label.role == "remove" else positive
-
-
-def read_phrase(region: Region, image: ImageControls) -> PhrasePrompt | None:
-    """The text of the phrase's text area; of several entries the last one that is not blank."""
+def read_phrase(region: Region) -> Phrase | None:
+    """What a text area holds; of several entries the last one that is not blank."""
     text = region.value.get("text")
     entries = text if isinstance(text, list) else [text]
     cleaned = [clean(entry).strip() for entry in entries if isinstance(entry, str)]
     if "rle" in region.value or not region.id:
         return None
     last = next((entry for entry in reversed(cleaned) if entry), "")
-    return PhrasePrompt(region.id, last[:MAX_TEXT], image.phrase, image.name)
+    return Phrase(region.id, last[:MAX_TEXT])
 
 
 def read_saved(
     drafts: Sequence[Any], annotations: Sequence[Any], config: LabelConfig
 ) -> list[Saved]:
     """Drafts and annotations of a task, with their masks still encoded. Nonsense is left out."""
-    found = [read_one(raw, "draft", config) for raw in drafts]
-    found += [read_one(raw, "annotation", config) for raw in annotations]
-    return [saved for saved in found if saved is not None]
+    read = [read_one(raw, "draft", config) for raw in drafts]
+    read += [read_one(raw, "annotation", config) for raw in annotations]
+    return [saved for saved in read if saved is not None]
 
 
 def read_one(
@@ -237,7 +218,7 @@ def saved_annotation(annotation: Annotation, config: LabelConfig) -> Saved | Non
 
 def _saved(saved: Saved, regions: Sequence[Region], config: LabelConfig) -> Saved:
     """``saved`` with what the config says its regions are."""
-    shown: dict[str, Shown] = {}
+    shown: dict[str, Region] = {}
     clicks: dict[str, bool | None] = {}
     phrases: dict[str, str] = {}
     for region in regions:
@@ -246,11 +227,11 @@ def _saved(saved: Saved, regions: Sequence[Region], config: LabelConfig) -> Save
             continue
         control = image.click(region.control)
         if control is not None:
-            click = read_click(region, control, image)
+            click = read_click(region, control)
             if click is not None:
-                clicks[click.id] = click.positive
+                clicks[click.id] = click.positive if click.signed else None
         elif region.control == image.phrase:
-            phrase = read_phrase(region, image)
+            phrase = read_phrase(region)
             if phrase is not None:
                 phrases[phrase.id] = phrase.text
         else:
@@ -260,13 +241,12 @@ def _saved(saved: Saved, regions: Sequence[Region], config: LabelConfig) -> Save
     return replace(saved, regions=shown, clicks=clicks, phrases=phrases)
 
 
-def _shown(region: Region, image: ImageControls) -> Shown | None:
-    brush, rle = image.brush(region.control), region.rle
-    if brush is None or not isinstance(rle, list) or not region.id:
+def _shown(region: Region, image: ImageControls) -> Region | None:
+    """A brush mask, with the label that the config knows, if any."""
+    brush = image.brush(region.control)
+    if brush is None or not isinstance(region.rle, list) or not region.id:
         return None
     if region.width is None or region.height is None:
         return None
-    label = next((found for text in region.labels if (found := brush.label(text))), None)
-    return Shown(
-        region.id, brush.name, label.value if label else "", rle, region.width, region.height
-    )
+    label = next((known for text in region.labels if (known := brush.label(text))), None)
+    return replace(region, labels=(label.value,) if label else ())

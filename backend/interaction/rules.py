@@ -1,46 +1,76 @@
-"""The rules: which target a click or phrase belongs to. ANNOTATORS.md tells them to people.
+"""The rules: which object a click or phrase belongs to. ANNOTATORS.md explains them to people.
 
-Nothing here touches the database. Where a rule needs the model's eye ("would its mask touch the
-last object?"), the question is raised as ``Unknown`` and the whole decision is made again with the
-answer, because the model must not run while the task is locked.
+Nothing here touches the database. One rule needs the model ("would this click's own mask touch the
+last object?"), which is asked through ``touches``.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Literal
 
-from backend.db.models.core import Kind
-from backend.interaction.draft_sync import Sightings, eligible
+from backend.db.models import EventKind
+from backend.interaction.draft_sync import DraftSync, eligible
 from backend.interaction.events import Event
 from backend.interaction.label_words import labels_named
-from backend.interaction.objects import Click, Target
-from backend.interaction.policy import Policy
-from backend.interaction.request import ClickPrompt, Interaction, Saved, Shown
-from backend.interaction.task_state import TaskMemory
+from backend.interaction.objects import Click, Target, TaskObjects
+from backend.interaction.request import Interaction, Saved
+from backend.label_studio.annotations import DRAFT_MARGIN, Region
 from backend.label_studio.config import BrushControl, ClickLabel, ImageControls, Label
+from backend.registry.records import GOES_ON_FOR
+from backend.settings import Settings
 
-# A target keeps so many clicks; beyond it the oldest no longer count.
+# Clicks kept for one object; beyond that the oldest no longer count.
 _MAX_CLICKS = 500
 
-NO_OBJECT_TO_TAKE_FROM = "There is no object yet to take away from: click on one first"
+NO_OBJECT_TO_REMOVE_FROM = "There is no object yet to remove a part from: click on one first"
 NO_LAST_OBJECT = "There is no last object to refine: choose a label and click on one first"
-PHRASE_TAKEN_BACK = "The phrase was taken back"
+PHRASE_REMOVED = "The phrase was removed"
 
-Touch = Callable[[ClickPrompt, Target], bool]
+Class = tuple[BrushControl, Label | None]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the rules leave to settings, and the times that they rest on."""
+
+    new_object: Literal["auto", "refine", "new"] = "auto"
+    carry_phrase: Literal["none", "target", "task"] = "none"
+    label_as_phrase: bool = True
+    forget_after: timedelta = timedelta(days=14)
+    goes_on_for: timedelta = GOES_ON_FOR
+    draft_margin: timedelta = DRAFT_MARGIN
+    # Drafts are saved within seconds of a click. Someone who shows none this long after did not
+    # make it.
+    unknown_for: timedelta = timedelta(minutes=10)
+    # Masks kept for each object: enough to follow a few Ctrl+Z.
+    answers_kept: int = 5
+    # Beyond this number the oldest objects are dropped early: about 2 GB of masks at the most.
+    targets_kept: int = 100_000
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Policy":
+        """From the settings of this process."""
+        return cls(
+            new_object=settings.new_object,
+            carry_phrase=settings.carry_phrase,
+            label_as_phrase=settings.label_as_phrase,
+            forget_after=timedelta(days=settings.forget_after_days),
+        )
 
 
 @dataclass
-class Assignment:
-    """One request being assigned: what it says, what is remembered, and what follows."""
+class Rules:
+    """Assigns one request: ``decide`` finds the object and applies clicks and phrase to it."""
 
     ask: Interaction
     image: ImageControls
-    task: TaskMemory
-    sightings: Sightings
+    task: TaskObjects
+    drafts: DraftSync
     policy: Policy
     request_id: str
-    logged: Mapping[str, bool]  # signs of clicks that were logged before
-    touch: Touch
+    logged: Mapping[str, bool]  # signs of clicks that were logged before, by id
+    touches: Callable[[Click, Target], bool]  # may run the model
     carried: str  # a phrase from another task, by setting
     champion: str  # the model version that a new object begins with
     events: list[Event] = field(default_factory=list)
@@ -54,44 +84,42 @@ class Assignment:
         return self.ask.received_at
 
     def decide(self) -> None:
-        """Find the target, apply clicks and phrase to it, and note what is to be logged."""
-        self.lane = eligible(self.sightings, self.image, self.policy.unknown_for)
+        """Find the object, apply clicks and phrase to it, and collect what is to be logged."""
+        self.lane = eligible(self.drafts, self.image, self.policy.unknown_for)
         if self.ask.clicks:
-            self._clicks(self.ask.clicks)
+            self._clicks(tuple(self._signed(click) for click in self.ask.clicks))
         if self.ask.phrase is not None and (self.target is not None or not self.ask.clicks):
             self._phrase()
 
     # -- clicks
 
-    def _clicks(self, prompts: tuple[ClickPrompt, ...]) -> None:
-        label = self._class_of(prompts)
-        target, shared = self._sharing(prompts), True
+    def _clicks(self, clicks: tuple[Click, ...]) -> None:
+        label = self._class_of(clicks)
+        target, shared = self._sharing(clicks), True
         if target is None:
-            target, shared = self._unshared(prompts, label), False
+            target, shared = self._unshared(clicks, label), False
         if target is None:
-            self._log_homeless(prompts)
+            self._log_unassigned(clicks)
             return
         self.target = target
         if label is not None:
             target.brush, target.label = label[0].name, label[1].value if label[1] else ""
-        self._apply(target, prompts, shared)
+        self._apply(target, clicks, shared)
 
-    def _sharing(self, prompts: tuple[ClickPrompt, ...]) -> Target | None:
-        """Clicks that share an id with a target belong to it: to the newest, if there are two."""
+    def _sharing(self, clicks: tuple[Click, ...]) -> Target | None:
+        """Clicks that share an id with an object belong to it: to the newest, if there are two."""
         for target in self.task.targets:
             theirs = self.ask.user and target.owner not in ("", self.ask.user)
             if target.image != self.image.name or theirs:
                 continue
-            if any(target.click(prompt.id) for prompt in prompts):
+            if any(target.click(click.id) for click in clicks):
                 return target
         return None
 
-    def _unshared(
-        self, prompts: tuple[ClickPrompt, ...], label: "tuple[BrushControl, Label | None] | None"
-    ) -> Target | None:
-        """Rules for clicks that no target knows."""
+    def _unshared(self, clicks: tuple[Click, ...], label: Class | None) -> Target | None:
+        """Rules for clicks that no object knows."""
         here = [target for target in self.lane if target.state != "gone"]
-        if all(self._role(prompt) != "object" for prompt in prompts):
+        if all(self._role(click) != "object" for click in clicks):
             last = here[0] if here else self._adopt(None)
             if last is None:
                 self.notes.append(NO_LAST_OBJECT)
@@ -99,26 +127,26 @@ class Assignment:
         brush, of_class = label or self._fallback_label()
         name = of_class.value if of_class else ""
         same = [t for t in here if (t.brush, t.label) == (brush.name, name)]
-        if not any(self._sign(prompt) for prompt in prompts):
+        if not any(click.positive for click in clicks):
             last = same[0] if same else self._adopt((brush.name, name))
             if last is None:
-                self.notes.append(NO_OBJECT_TO_TAKE_FROM)
+                self.notes.append(NO_OBJECT_TO_REMOVE_FROM)
             return last
         waiting = self._waiting_for_a_click(brush, name)
         if waiting is not None:
             return waiting
-        if len(prompts) == 1 and not self.image.refines and same:
+        if len(clicks) == 1 and not self.image.refines and same:
             if same[0].stays and same[0].state == "open":
                 self._emptied(same[0])
             elif self.policy.new_object == "refine" or (
-                self.policy.new_object == "auto" and self.touch(prompts[0], same[0])
+                self.policy.new_object == "auto" and self.touches(clicks[0], same[0])
             ):
                 return same[0]
         return self._start(brush, name)
 
     def _adopt(self, of_class: tuple[str, str] | None) -> Target | None:
-        """Nothing is remembered, but the page has a mask (drawn by hand, or predicted in a batch):
-        the last one saved of this class, or of any, becomes a target under its own id."""
+        """Nothing is known, but the page has a mask (drawn by hand, or predicted in a batch): the
+        last one saved of this class, or of any, becomes an object under its own id."""
         drafts = [saved for saved in self.ask.saved if saved.kind == "draft"]
         sources = sorted(drafts, key=lambda saved: saved.updated_at, reverse=True)
         if not drafts and len(self.ask.saved) == 1:
@@ -127,13 +155,13 @@ class Assignment:
         known = {target.region_id for target in mine}
         for saved in sources:
             for region in reversed(list(saved.regions.values())):
-                brush = self.image.brush(region.from_name)
-                fits = of_class in (None, (region.from_name, region.label))
+                brush = self.image.brush(region.control)
+                fits = of_class in (None, (region.control, region.label))
                 if brush is not None and fits and region.id not in known:
                     return self._adopted(saved, region, brush)
         return None
 
-    def _adopted(self, saved: Saved, region: Shown, brush: BrushControl) -> Target:
+    def _adopted(self, saved: Saved, region: Region, brush: BrushControl) -> Target:
         target = self._start(brush, region.label, phrase="")
         self.started = False
         target.region_id = region.id
@@ -144,7 +172,7 @@ class Assignment:
         return target
 
     def _waiting_for_a_click(self, brush: BrushControl, name: str) -> Target | None:
-        """A phrase came first and its mask is not accepted: the click says which one is meant."""
+        """A phrase came first and its mask is not accepted: the click shows which one is meant."""
         last = self.lane[0] if self.lane else None
         if last is None or not last.by_phrase_alone or last.state == "gone" or last.accepted:
             return None
@@ -153,16 +181,16 @@ class Assignment:
         return last if same_class or not named or name in named else None
 
     def _emptied(self, target: Target) -> None:
-        """Its key points stay on the page (Auto-Accept off) and none came: all were undone."""
+        """Its key points stay on the page (Auto-Accept off), but none came: all were undone."""
         for click in target.counting:
             target.change(click.id, counts=False, on_page=False)
             self._log("undo", target, click_id=click.id)
         target.state = "gone"
 
-    def _apply(self, target: Target, prompts: tuple[ClickPrompt, ...], shared: bool) -> None:
-        """Add what is new, take out what was undone, retire what the page has used up."""
-        came = {prompt.id for prompt in prompts}
-        kinds = {(prompt.from_name, prompt.label) for prompt in prompts}
+    def _apply(self, target: Target, clicks: tuple[Click, ...], shared: bool) -> None:
+        """Add what is new, and take out what was undone or used up by the page."""
+        came = {click.id for click in clicks}
+        kinds = {click.kind for click in clicks}
         self._notice_staying(target, came)
         for click in target.clicks:
             if click.id in came or click.kind not in kinds or not click.on_page:
@@ -173,8 +201,8 @@ class Assignment:
             else:
                 # With Auto-Accept on the page deletes a key point once it is answered.
                 target.change(click.id, on_page=False)
-        for prompt in prompts:
-            self._add(target, prompt)
+        for click in clicks:
+            self._add(target, click)
         for other in self.task.targets:
             if other is not target:
                 for moved in (c.id for c in other.counting if c.id in came):
@@ -192,36 +220,16 @@ class Assignment:
         if any(click.id in came and click.on_page for click in target.clicks):
             target.stays = True
 
-    def _add(self, target: Target, prompt: ClickPrompt) -> None:
-        known = target.click(prompt.id)
-        positive = self._sign(prompt)
+    def _add(self, target: Target, click: Click) -> None:
+        known = target.click(click.id)
         if known is not None:
-            target.change(
-                prompt.id,
-                x_percent=prompt.x_percent,
-                y_percent=prompt.y_percent,
-                positive=positive,
-                label=prompt.label,
-                from_name=prompt.from_name,
-                counts=True,
-                on_page=True,
-            )
+            target.clicks = tuple(click if c.id == click.id else c for c in target.clicks)
             if not known.counts:
-                self._log("redo", target, click_id=prompt.id)
+                self._log("redo", target, click_id=click.id)
             return
-        target.clicks = (
-            *target.clicks,
-            Click(
-                prompt.id,
-                prompt.x_percent,
-                prompt.y_percent,
-                positive,
-                prompt.label,
-                prompt.from_name,
-            ),
-        )
-        if prompt.id not in self.logged:
-            self._log_click(prompt, positive, target)
+        target.clicks = (*target.clicks, click)
+        if click.id not in self.logged:
+            self._log_click(click, target)
 
     # -- phrase
 
@@ -230,7 +238,7 @@ class Assignment:
         assert phrase is not None
         target = self.target or self._target_of_phrase(phrase.id, phrase.text)
         if target is None:
-            self.notes.append(PHRASE_TAKEN_BACK)
+            self.notes.append(PHRASE_REMOVED)
             return
         self.target = target
         repeated = target.phrase_id == phrase.id and target.phrase == phrase.text
@@ -244,10 +252,10 @@ class Assignment:
         target.phrase_sequence = target.sequence
         if not phrase.text and not target.counting:
             self.target = None
-            self.notes.append(PHRASE_TAKEN_BACK)
+            self.notes.append(PHRASE_REMOVED)
 
     def _target_of_phrase(self, identity: str, text: str) -> Target | None:
-        """The target at hand, unless the words or the page say that another one is meant."""
+        """The last object, unless the words or the page show that another one is meant."""
         last = self.lane[0] if self.lane else None
         before = next((t for t in self.lane if t.phrase_id == identity), None)
         if not text:
@@ -267,11 +275,11 @@ class Assignment:
         before: Target | None,
         named: tuple[tuple[BrushControl, Label], ...],
     ) -> bool:
-        """Whether the target at hand is what the phrase refines."""
+        """Whether the last object is what the phrase refines."""
         if before is last and not last.accepted:
             return True
         fits = not named or self._names(named, last)
-        ticked = last.state == "kept" and last.stays and not self.sightings.in_the_making(last)
+        ticked = last.state == "kept" and last.stays and not self.drafts.in_progress(last)
         closed = last.state == "submitted" or ticked
         return fits and (before is last or not closed)
 
@@ -280,7 +288,7 @@ class Assignment:
         return any((b.name, lab.value) == (target.brush, target.label) for b, lab in named)
 
     def _rename(self, target: Target, text: str) -> None:
-        """A target made of words alone takes its class from them."""
+        """An object made of words alone takes its class from them."""
         named = labels_named(text, self.image.labels)
         if named and not self._names(named, target):
             target.brush, target.label = named[0][0].name, named[0][1].value
@@ -297,13 +305,13 @@ class Assignment:
             text = self.carried
         named = labels_named(text, self.image.labels)
         if named and all((b.name, lab.value) != (brush.name, label) for b, lab in named):
-            return "", ""  # "red cat" is not said of a click for Dog
+            return "", ""  # "red cat" does not describe a click for Dog
         return identity, text
 
     # -- shared
 
     def _start(self, brush: BrushControl, label: str, phrase: str | None = None) -> Target:
-        """A new target; ``phrase`` None: with the phrase that still holds."""
+        """A new object; ``phrase`` None: with the phrase that still holds."""
         self.started = True
         identity, text = self._held_phrase(brush, label) if phrase is None else ("", phrase)
         return self.task.start(
@@ -335,23 +343,21 @@ class Assignment:
             target.state = "open"
 
     def _goes_on(self, target: Target) -> bool:
-        """Whether it is still in the making, and so finishes on the version it began with."""
+        """Whether it is still in progress, and so finishes on the version it began with."""
         fresh = self.now - target.updated_at <= self.policy.goes_on_for
         return bool(target.model_version) and target.state in ("open", "kept") and fresh
 
-    def _class_of(
-        self, prompts: tuple[ClickPrompt, ...]
-    ) -> "tuple[BrushControl, Label | None] | None":
-        """The class of the newest click that is not a wish to refine; None: keep what is."""
-        for prompt in reversed(prompts):
-            label = self._click_label(prompt)
+    def _class_of(self, clicks: tuple[Click, ...]) -> Class | None:
+        """The class of the newest click whose label is a class; None: keep the object's."""
+        for click in reversed(clicks):
+            label = self._click_label(click)
             if label is not None and label.role == "object" and label.brush_label is not None:
                 brush = self.image.brush(label.brush)
                 if brush is not None:
                     return brush, label.brush_label
         return None
 
-    def _fallback_label(self) -> "tuple[BrushControl, Label | None]":
+    def _fallback_label(self) -> Class:
         """The label used last, else the first one of the config."""
         for target in self.lane:
             brush = self.image.brush(target.brush)
@@ -361,57 +367,59 @@ class Assignment:
         first = self.image.brushes[0]
         return first, first.labels[0] if first.labels else None
 
-    def _click_label(self, prompt: ClickPrompt) -> ClickLabel | None:
-        control = self.image.click(prompt.from_name)
-        return control.label(prompt.label) if control else None
+    def _click_label(self, click: Click) -> ClickLabel | None:
+        control = self.image.click(click.from_name)
+        return control.label(click.label) if control else None
 
-    def _role(self, prompt: ClickPrompt) -> str:
-        label = self._click_label(prompt)
+    def _role(self, click: Click) -> str:
+        label = self._click_label(click)
         return label.role if label else "object"
 
-    def _sign(self, prompt: ClickPrompt) -> bool:
-        """As the page says; where it has lost the sign, as logged; else positive."""
-        if prompt.positive is not None:
-            return prompt.positive
-        target = self.task.with_click(prompt.id, self.ask.user)
-        known = target.click(prompt.id) if target else None
+    def _signed(self, click: Click) -> Click:
+        """With the sign that the page sent; where it has lost it, the one that is logged."""
+        if click.signed:
+            return click
+        target = self.task.with_click(click.id, self.ask.user)
+        known = target.click(click.id) if target else None
         if known is not None:
-            return known.positive
-        if prompt.id in self.logged:
-            return self.logged[prompt.id]
-        signs = (saved.clicks.get(prompt.id) for saved in self.ask.saved)
-        return next((sign for sign in signs if sign is not None), True)
+            positive = known.positive
+        elif click.id in self.logged:
+            positive = self.logged[click.id]
+        else:
+            signs = (saved.clicks.get(click.id) for saved in self.ask.saved)
+            positive = next((sign for sign in signs if sign is not None), True)
+        return replace(click, positive=positive, signed=True)
 
     def _first(self) -> bool:
-        """The event that begins a target is the first that its request writes."""
+        """The event that begins an object is the first that its request writes."""
         return self.started and not any(event.starts for event in self.events)
 
-    def _log_homeless(self, prompts: tuple[ClickPrompt, ...]) -> None:
-        for prompt in prompts:
-            if prompt.id not in self.logged:
-                self._log_click(prompt, self._sign(prompt), None)
+    def _log_unassigned(self, clicks: tuple[Click, ...]) -> None:
+        for click in clicks:
+            if click.id not in self.logged:
+                self._log_click(click, None)
 
-    def _log_click(self, prompt: ClickPrompt, positive: bool, target: Target | None) -> None:
-        width, height = prompt.original_width, prompt.original_height
+    def _log_click(self, click: Click, target: Target | None) -> None:
+        x, y = click.pixel(*self.ask.size) if self.ask.size else (None, None)
         self.events.append(
             Event(
-                "positive_click" if positive else "negative_click",
+                "positive_click" if click.positive else "negative_click",
                 target_id=target.id if target else None,
                 region_id=target.region_id if target else "",
                 request_id=self.request_id,
                 starts=self._first(),
-                click_id=prompt.id,
-                x_percent=prompt.x_percent,
-                y_percent=prompt.y_percent,
-                x_pixel=prompt.x_percent / 100 * width if width else None,
-                y_pixel=prompt.y_percent / 100 * height if height else None,
-                label=prompt.label,
+                click_id=click.id,
+                x_percent=click.x_percent,
+                y_percent=click.y_percent,
+                x_pixel=x,
+                y_pixel=y,
+                label=click.label,
             )
         )
 
     def _log(
         self,
-        kind: Kind,
+        kind: EventKind,
         target: Target,
         *,
         request: bool = False,

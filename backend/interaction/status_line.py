@@ -1,8 +1,8 @@
-"""The one sentence an annotator sees with every answer.
+"""The one sentence that an annotator sees with every answer.
 
-Label Studio shows no error and no message of a backend; a text area that the config names for it is
-the only place to say what was understood, or what went wrong and what to do. It is 64 px high, so a
-sentence is cut to what fits, the least needed part first.
+Label Studio shows no errors or messages of a backend. A text area in the labeling config is the
+only place for what was understood, or what went wrong and what to do. It is 64 px high, so the
+sentence is cut to fit: the advice goes first.
 """
 
 from collections.abc import Sequence
@@ -29,25 +29,25 @@ class Understood:
     label: str
     confidence: float
     found: bool  # whether the mask holds a pixel at all
-    phrase: str = ""  # as typed; empty where none was or the label's name stood in
+    phrase: str = ""  # as typed; empty where none was or the label's name was used
     known: bool = True  # whether a word of the phrase was understood
     corrected: tuple[tuple[str, str], ...] = ()
     ignored: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
-def understood(it: Understood) -> str:
-    """What was understood, what was read otherwise than typed, and what to do next."""
-    prompts = ", ".join(part for part in (_clicks(it.positives, it.negatives), _quoted(it)) if part)
-    if not it.known and not it.positives and not it.negatives:
-        return _fitting([f"{prompts}: no word of this is known"], "type others or click")
-    if it.found:
-        said = f"{prompts} → {it.label}, {_percent(it.confidence)}"
+def understood(answer: Understood) -> str:
+    """What was understood, which words were read differently, and what to do next."""
+    clicks = _clicks(answer.positives, answer.negatives)
+    prompts = ", ".join(part for part in (clicks, _quoted(answer)) if part)
+    if not answer.known and not clicks:
+        return _fitting([f"{prompts}: I don't know these words"], "try others or click")
+    if answer.found:
+        summary = f"{prompts} → {answer.label}, {_percent(answer.confidence)}"
     else:
-        said = f"{prompts} → {it.label}: nothing found here"
-    said = said.removeprefix(" → ")
-    parts = [said, *(_words(it)), *(note.rstrip(".") for note in it.notes if note)]
-    return _fitting(parts, _advice(it))
+        summary = f"{prompts} → {answer.label}: nothing found here"
+    notes = (note.rstrip(".") for note in answer.notes if note)
+    return _fitting([summary.removeprefix(" → "), *_words(answer), *notes], _advice(answer))
 
 
 def failed(error: BaseException) -> str:
@@ -57,7 +57,7 @@ def failed(error: BaseException) -> str:
     else:
         sentence = (
             f"The backend failed on this request ({type(error).__name__}). "
-            "Try again; the admin finds the cause in the backend's log."
+            "Try again; the cause is in the backend's log."
         )
     if sentence[-1] not in ".!?…":
         sentence += "."
@@ -65,7 +65,7 @@ def failed(error: BaseException) -> str:
 
 
 def noted(notes: Sequence[str]) -> str:
-    """Only remarks, where a request holds nothing to answer with a mask."""
+    """Notes alone, where a request holds nothing to answer with a mask."""
     return _cut(". ".join(note.rstrip(".") for note in notes) + ".")
 
 
@@ -93,8 +93,8 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _quoted(it: Understood) -> str:
-    return f"'{_cut(it.phrase, 60)}'" if it.phrase else ""
+def _quoted(answer: Understood) -> str:
+    return f"'{_cut(answer.phrase, 60)}'" if answer.phrase else ""
 
 
 def _percent(confidence: float) -> str:
@@ -102,14 +102,14 @@ def _percent(confidence: float) -> str:
     return f"{min(99, max(0, round(confidence * 100)))} %"
 
 
-def _words(it: Understood) -> list[str]:
-    said = []
-    if it.corrected:
-        said.append(_listed([f"'{typed}' read as '{known}'" for typed, known in it.corrected]))
-    if it.ignored:
-        verb = "is" if len(it.ignored) == 1 else "are"
-        said.append(f"{_listed([_quote_word(word) for word in it.ignored])} {verb} not known")
-    return said
+def _words(answer: Understood) -> list[str]:
+    parts = []
+    if answer.corrected:
+        parts.append(_listed([f"'{typed}' read as '{known}'" for typed, known in answer.corrected]))
+    if answer.ignored:
+        verb = "is" if len(answer.ignored) == 1 else "are"
+        parts.append(f"{_listed([_quote_word(word) for word in answer.ignored])} {verb} not known")
+    return parts
 
 
 def _quote_word(word: str) -> str:
@@ -126,22 +126,25 @@ def _listed(items: Sequence[str], at_most: int = 3) -> str:
     return f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
-def _advice(it: Understood) -> str:
-    if not it.found:
+def _advice(answer: Understood) -> str:
+    if not answer.found:
         return (
-            "click on the object" if not it.positives else "click elsewhere on it or type a phrase"
+            "click on the object"
+            if not answer.positives
+            else "click elsewhere on it or type a phrase"
         )
-    if not it.positives and not it.negatives:
-        return "click on the object if it is another one"
-    if it.confidence < _UNSURE:
-        return "not sure: another click or a phrase helps"
-    return "Ctrl+Alt-click inside the mask takes away"
+    if not answer.positives and not answer.negatives:
+        return "click on the object if it is a different one"
+    if answer.confidence < _UNSURE:
+        return "not sure: add a click or a phrase"
+    # Label Studio selects an accepted mask on a click inside it, unless Ctrl is held.
+    return "Alt-click to remove a part (Ctrl+Alt once accepted)"
 
 
 def _fitting(parts: Sequence[str], advice: str) -> str:
-    said = "; ".join(parts)
-    whole = f"{said}; {advice}"
-    return whole if len(whole) <= MAX_CHARACTERS else _cut(said)
+    summary = "; ".join(parts)
+    whole = f"{summary}; {advice}"
+    return whole if len(whole) <= MAX_CHARACTERS else _cut(summary)
 
 
 def _cut(text: str, at_most: int = MAX_CHARACTERS) -> str:

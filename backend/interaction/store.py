@@ -1,66 +1,83 @@
-"""What was clicked and typed, remembered in the database alone.
+"""Keeps clicks, phrases and their objects in the database, and nowhere else.
 
-``receive`` decides in one short transaction what a request belongs to and writes it down before the
-model runs; ``record`` adds the mask and how it went. So nothing is lost with a process, every
-process sees the same, and two requests for one task are decided one after the other.
+``receive`` decides what a request belongs to and logs it before the model runs; ``record`` adds the
+mask and how it was answered. So a crash loses nothing, and all processes see the same.
+
+Decisions use optimistic concurrency on the task's ``revision``: read the task's objects, decide
+without any lock (a rule may need the model), and write only if the revision is still the one that
+was read. Otherwise another request for the same task was faster, and the decision is repeated.
 """
 
-import secrets
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from secrets import token_hex
 
-from sqlalchemy import Connection, Table, bindparam, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select, update
 
-from backend.db.engine import Database
-from backend.db.models.core import TargetRow
+from backend.db.engine import Database, insert_of
+from backend.db.models import TargetRow, TaskRow
 from backend.db.packed_mask import PackedMask
-from backend.interaction import events, manual_edits, mask_history, retention
-from backend.interaction.decision import Counts, Outcome, TargetView, Touches, Turn
-from backend.interaction.draft_sync import Sightings
+from backend.errors import DatabaseError
+from backend.interaction import events, mask_history
+from backend.interaction.draft_sync import DraftSync
 from backend.interaction.events import Event
-from backend.interaction.object_view import Viewer
-from backend.interaction.objects import Target
-from backend.interaction.policy import Policy
-from backend.interaction.request import ClickPrompt, Interaction, Saved, saved_annotation
-from backend.interaction.rules import Assignment
-from backend.interaction.task_state import ALL, NEWEST, TaskMemory
-from backend.label_studio.annotations import Annotation
-from backend.label_studio.config import ImageControls, LabelConfig
-from backend.label_studio.payloads import Project
-from backend.reports import served_masks
-
-# A decision is made anew with each fact it lacked. Two are the most that one request can lack, so
-# more attempts mean that other requests keep changing the same task in between.
-_ATTEMPTS = 6
-# Until a draft tells who asks, a phrase is carried to the next task only from so far back.
-_CARRIED_FROM = timedelta(hours=1)
-
-_targets: Table = TargetRow.__table__  # type: ignore[assignment]
-_ANSWERED = update(_targets).where(
-    _targets.c.id == bindparam("of_id"), _targets.c.answered_turn < bindparam("of_turn")
+from backend.interaction.mask_history import Answer, History, PageMasks
+from backend.interaction.objects import (
+    COLUMNS,
+    Click,
+    Outcome,
+    PhraseSource,
+    Prompts,
+    Target,
+    TaskObjects,
+    Turn,
 )
+from backend.interaction.request import Interaction, saved_annotation
+from backend.interaction.rules import Policy, Rules
+from backend.label_studio.annotations import Annotation
+from backend.label_studio.config import ImageControls, Label, LabelConfig
+from backend.label_studio.payloads import Project
+
+# Whether a lone positive click's own mask would touch an object's mask. May run the model.
+Touches = Callable[[Click, Prompts], bool]
+
+# Each repetition means that another request for the same task was written in between.
+_ATTEMPTS = 50
+# The model is asked about a click and an object again when the object has a new mask, but no more
+# often than this: then its last answer holds.
+_MODEL_ATTEMPTS = 3
+# A click looks at the newest objects only, so a task with a thousand masks is as quick as one with
+# two. Submits and webhooks are in no hurry and look at many more.
+_NEWEST = 24
+_ALL = 1_000
+# Until a draft shows who asks, a phrase is carried to the next task only for this long.
+_CARRIED_FROM = timedelta(hours=1)
+# Older objects of a task keep their last mask only.
+_WITH_HISTORY = 20
+
+# Built once: building a statement costs more than running it.
+_THIS_TASK = (TaskRow.project == bindparam("of_project")) & (
+    TaskRow.task_id == bindparam("of_task")
+)
+_READ = (
+    select(TaskRow.revision, TaskRow.clock_ahead_s, *(getattr(TargetRow, name) for name in COLUMNS))
+    .outerjoin(
+        TargetRow,
+        (TargetRow.project == TaskRow.project) & (TargetRow.task_id == TaskRow.task_id),
+    )
+    .where(_THIS_TASK)
+    .order_by(TargetRow.sequence.desc())
+    .limit(bindparam("newest"))
+)
+_ADVANCE = update(TaskRow).where(_THIS_TASK, TaskRow.revision == bindparam("read_at"))
+_START = insert(TargetRow).returning(TargetRow.id)
+_CHANGE = update(TargetRow).where(TargetRow.id == bindparam("of_id"))
+_ANSWERED = _CHANGE.where(TargetRow.answered_turn < bindparam("of_turn"))
 
 
-@dataclass
-class _Facts:
-    """What had to be found out without the lock."""
-
-    touches: dict[tuple[int, int, str], bool] = field(default_factory=dict)
-    shown: dict[tuple[str, str], mask_history.Shown] = field(default_factory=dict)
-    last_attempt: bool = False  # decide with what is known
-
-
-class _Unknown(Exception):  # noqa: N818 - not an error: a question the transaction cannot answer
-    """Leaves the transaction; ``find_out`` then runs without any lock."""
-
-    def __init__(self, find_out: Callable[[_Facts], None]) -> None:
-        super().__init__()
-        self.find_out = find_out
-
-
-class InteractionMemory:
-    """See the module. Threads may share it; processes share the database."""
+class InteractionStore:
+    """Clicks and objects of all tasks. Threads may share it; processes share the database."""
 
     def __init__(
         self,
@@ -68,51 +85,62 @@ class InteractionMemory:
         policy: Policy,
         knows: Callable[[str, str], bool] = lambda name, version: False,
     ) -> None:
-        """``knows`` says whether a model version's reader knows the words of a label's name."""
+        """knows: whether a model version knows the words of a label's name."""
         self.database = database
         self.policy = policy
-        self.viewer = Viewer(policy.label_as_phrase, knows)
+        self._knows = knows
 
     def receive(
-        self, interaction: Interaction, *, touches: Touches | None = None, champion: str = ""
+        self,
+        ask: Interaction,
+        *,
+        touches: Touches = lambda click, target: False,
+        champion: str = "",
+        keep: bool = True,
     ) -> Turn:
         """Decide what a request belongs to, and write it down.
 
-        touches: may run the model. champion: the model version that a new object begins with.
+        champion: the model version that a new object begins with. keep: False decides as for a
+        first click on the task and writes nothing.
+
+        Raises:
+            DatabaseError: the database fails, or never stops changing.
         """
-        facts = _Facts()
+        if ask.image is None and not ask.saved:
+            return Turn("", ask.project, ask.task_id, None, notes=ask.ignored)
+        decision = _Decision(self, ask, touches, champion)
+        if not keep:
+            return decision.make(TaskObjects(ask.project, ask.task_id), {}, {})
         for _ in range(_ATTEMPTS):
-            try:
-                return self._receive(interaction, facts, touches, champion)
-            except _Unknown as question:
-                question.find_out(facts)
-        facts.last_attempt = True
-        return self._receive(interaction, facts, touches, champion)
+            task, histories, logged = self._read(ask)
+            turn = decision.make(task, histories, logged)
+            if self._write(task, decision.events, ask.user, ask.received_at, decision.histories):
+                return replace(turn, target=_numbered(turn.target, task))
+        raise DatabaseError("Too many requests for this task at the same time. Click again.")
 
     def record(self, turn: Turn, outcome: Outcome, now: datetime | None = None) -> None:
         """Keep the answer's mask and complete the log, in one transaction; failures too."""
         now = now or datetime.now(UTC)
         packed = None if outcome.mask is None else PackedMask.pack(outcome.mask)
-        answered = events.Answered(
-            at=now,
-            milliseconds=outcome.milliseconds,
-            steps=outcome.steps,
-            model_version=outcome.model_version,
-            confidence=outcome.confidence,
-            changed=_changed(turn.shown_mask, packed),
-            error=outcome.error,
-            width=packed.width if packed else outcome.width,
-            height=packed.height if packed else outcome.height,
-        )
-        digest = mask_history.digest(outcome.rle)
-        # An empty mask is not shown: the page keeps the one before, and so does the memory.
+        # An empty mask is not shown: the page keeps the one before, and so does the history.
         kept = packed if outcome.mask is not None and outcome.mask.any() else None
-        if not turn.counts.new and (turn.target is None or kept is None):
+        if not turn.new and (turn.target is None or kept is None):
             return
         with self.database.write() as connection:
             if turn.target is not None and kept is not None:
-                self._keep(connection, turn, turn.target, kept, digest, outcome, now)
-            if turn.counts.new:
+                self._keep_answer(connection, turn, turn.target, kept, outcome, now)
+            if turn.new:
+                answered = events.Answered(
+                    at=now,
+                    milliseconds=outcome.milliseconds,
+                    steps=outcome.steps,
+                    model_version=outcome.model_version,
+                    confidence=outcome.confidence,
+                    changed=_changed(turn.shown_mask, packed),
+                    error=outcome.error,
+                    width=packed.width if packed else outcome.width,
+                    height=packed.height if packed else outcome.height,
+                )
                 events.complete(connection, turn.request_id, answered)
 
     def settle(
@@ -123,240 +151,340 @@ class InteractionMemory:
         config: LabelConfig,
         now: datetime | None = None,
     ) -> None:
-        """Believe an annotation that was created or updated."""
+        """Take in an annotation that was created or updated."""
         saved = saved_annotation(annotation, config)
         if saved is None:
             return
         now = now or datetime.now(UTC)
-        with self.database.write() as connection:
-            task = TaskMemory.lock(connection, project, task_id, now, create=False, newest=ALL)
-            if task is not None:
-                seen = self._believe(task, [saved], "", now)
-                self._write(connection, task, seen.events, "", now, turn=False)
+        for _ in range(_ATTEMPTS):
+            with self.database.read() as connection:
+                task = _read_task(connection, project, task_id, _ALL)
+            drafts = DraftSync(task, [saved], "", self.policy.draft_margin, now)
+            drafts.apply()
+            if self._write(task, drafts.events, "", now):
+                return
+        raise DatabaseError("Too many requests for this task at the same time.")
 
     def deleted(
         self, project: Project, annotation_ids: Sequence[int], now: datetime | None = None
     ) -> None:
-        """Annotations were deleted, and the masks in them with them."""
-        keys = [f"annotation:{number}" for number in annotation_ids]
+        """Annotations were deleted, and their masks with them."""
         now = now or datetime.now(UTC)
-        here = (_targets.c.project == project.key) & _targets.c.saved.in_(keys)
-        here &= _targets.c.state != "gone"
+        keys = [f"annotation:{number}" for number in annotation_ids]
+        here = (TargetRow.project == project.key) & TargetRow.saved.in_(keys)
+        here &= TargetRow.state != "gone"
+        tasks = select(TargetRow.task_id).where(here)
         with self.database.write() as connection:
-            for row in connection.execute(select(_targets).where(here)).mappings().all():
-                event = Event("delete", row["id"], row["region_id"], label=row["label"])
-                logged = [(event, row["owner"])]
-                events.append(connection, project, row["task_id"], logged, now)
-            connection.execute(update(_targets).where(here).values(state="gone"))
+            connection.execute(
+                update(TaskRow)
+                .where(TaskRow.project == project.key, TaskRow.task_id.in_(tasks))
+                .values(revision=TaskRow.revision + 1)
+            )
+            columns = (TargetRow.id, TargetRow.region_id, TargetRow.label)
+            gone = select(TargetRow.task_id, TargetRow.owner, *columns).where(here)
+            for row in connection.execute(gone).all():
+                event = Event("delete", row.id, row.region_id, label=row.label)
+                events.append(connection, project, row.task_id, [(event, row.owner)], now)
+            connection.execute(update(TargetRow).where(here).values(state="gone"))
 
     def forget(self, now: datetime | None = None) -> int:
-        """Drop targets nobody has worked on for long; gives their number. To be called hourly."""
+        """Drop objects that are too old or too many; gives their number. The event log stays."""
+        limit = (now or datetime.now(UTC)) - self.policy.forget_after
         with self.database.write() as connection:
-            return retention.forget(connection, self.policy, now or datetime.now(UTC))
-
-    # -- inside
-
-    def _receive(
-        self, ask: Interaction, facts: _Facts, touches: Touches | None, champion: str
-    ) -> Turn:
-        request_id = secrets.token_hex(16)
-        nothing = Turn(
-            request_id, "nothing", ask.project, ask.task_id, ask.image, notes=ask.ignored
-        )
-        image = None if ask.empty else ask.image
-        if image is None and not ask.saved:
-            return nothing
-        now = ask.received_at
-        with self.database.write() as connection:
-            click = image is not None
-            newest = NEWEST if click else ALL
-            task = TaskMemory.lock(
-                connection, ask.project, ask.task_id, now, create=click, newest=newest
+            old = delete(TargetRow).where(TargetRow.updated_at < limit)
+            dropped = connection.execute(old).rowcount
+            count = connection.execute(select(func.count()).select_from(TargetRow)).scalar_one()
+            surplus = max(0, count - self.policy.targets_kept)
+            if surplus:
+                oldest = select(TargetRow.id).order_by(TargetRow.updated_at).limit(surplus)
+                connection.execute(delete(TargetRow).where(TargetRow.id.in_(oldest)))
+            of_task = (TargetRow.project == TaskRow.project) & (
+                TargetRow.task_id == TaskRow.task_id
             )
-            if task is None:
-                return nothing
-            seen = self._believe(task, ask.saved, ask.user, now)
-            if image is None:
-                self._write(connection, task, seen.events, ask.user, now, turn=False)
-                return replace(nothing, user=ask.user)
-            assigned = self._assign(
-                connection, ask, image, seen, facts, touches, request_id, champion
+            connection.execute(
+                delete(TaskRow).where(TaskRow.updated_at < limit, ~exists().where(of_task))
             )
-            task.save(connection, now, turn=False)  # a new target needs its number from here on
-            undone = self._page_mask(connection, assigned, facts)
-            logged = [*seen.events, *undone, *assigned.events]
-            task.revision += 1
-            self._write(connection, task, logged, ask.user, now, turn=True)
-            if assigned.started:
-                retention.thin_out(connection, task)
-            new = tuple(event.kind for event in assigned.events if event.request_id)
-            notes = (*assigned.notes, *ask.ignored)
-            target = assigned.target
-            if target is None:
-                return replace(nothing, notes=notes, user=ask.user, counts=Counts(kinds=new))
-            view, shown = self.viewer.view(connection, target, image)
-        positives = sum(click.positive for click in view.clicks)
-        return Turn(
-            request_id=request_id,
-            action="predict",
-            project=ask.project,
-            task_id=ask.task_id,
-            image=image,
-            target=view,
-            started=assigned.started,
-            counts=Counts(positives, len(view.clicks) - positives, new),
-            notes=notes,
-            user=ask.user or target.owner,
-            number=target.turn,
-            shown_mask=shown,
-        )
+        return dropped + surplus
 
-    def _believe(
-        self, task: TaskMemory, saved: Sequence[Saved], user: str, now: datetime
-    ) -> Sightings:
-        seen = Sightings(task, saved, user, self.policy.draft_margin, now)
-        seen.believe()
-        return seen
+    # -- reading
 
-    def _assign(
-        self,
-        connection: Connection,
-        ask: Interaction,
-        image: ImageControls,
-        seen: Sightings,
-        facts: _Facts,
-        touches: Touches | None,
-        request_id: str,
-        champion: str,
-    ) -> Assignment:
-        def touch(click: ClickPrompt, target: Target) -> bool:
-            if touches is None or not target.answered_turn:
-                return False
-            key = (target.id, target.answered_turn, click.id)
-            if key not in facts.touches and not facts.last_attempt:
-                model = touches
-                raise _Unknown(lambda facts: self._ask(facts, key, model, click, target, image))
-            return facts.touches.get(key, False)
-
-        unknown = [c.id for c in ask.clicks if seen.task.with_click(c.id, ask.user) is None]
-        assignment = Assignment(
-            ask=ask,
-            image=image,
-            task=seen.task,
-            sightings=seen,
-            policy=self.policy,
-            request_id=request_id,
-            logged=events.logged_clicks(connection, ask.project, ask.task_id, unknown, ask.user),
-            touch=touch,
-            carried=self._carried(connection, ask) if self.policy.carry_phrase == "task" else "",
-            champion=champion,
-        )
-        assignment.decide()
-        return assignment
-
-    def _ask(
-        self,
-        facts: _Facts,
-        key: tuple[int, int, str],
-        model: Callable[[ClickPrompt, TargetView], bool],
-        click: ClickPrompt,
-        target: Target,
-        image: ImageControls,
-    ) -> None:
-        """Let the model say whether a click's own mask touches the target's."""
+    def _read(self, ask: Interaction) -> tuple[TaskObjects, dict[int, History], Mapping[str, bool]]:
+        """All that a decision usually needs, in one transaction: the task's objects, the masks of
+        the newest one, and which of the clicks were logged before."""
+        newest = _NEWEST if ask.image else _ALL
         with self.database.read() as connection:
-            shown = mask_history.mask(connection, target.id, target.answered_turn)
-        facts.touches[key] = model(click, self.viewer.look(target, image, shown))
+            task = _read_task(connection, ask.project, ask.task_id, newest)
+            if ask.image is None:
+                return task, {}, {}
+            histories = {
+                target.id: History(mask_history.read(connection, target.id))
+                for target in task.targets[:1]
+            }
+            new = [c.id for c in ask.clicks if task.with_click(c.id, ask.user) is None]
+            logged = events.logged_clicks(connection, ask.project, ask.task_id, new, ask.user)
+        return task, histories, logged
 
-    def _page_mask(
-        self, connection: Connection, assigned: Assignment, facts: _Facts
-    ) -> list[Event]:
-        """What the page shows of the target, where it is another mask than the last answer."""
-        asked = manual_edits.question(connection, assigned)
-        if asked is None:
-            return []
-        if facts.last_attempt and asked.key not in facts.shown:
-            return []
-        if asked.key not in facts.shown:
-            raise _Unknown(lambda facts: facts.shown.update({asked.key: asked.look(self.database)}))
-        return manual_edits.believe(connection, assigned, asked, facts.shown[asked.key])
+    def history(self, target: Target) -> History:
+        """The masks of an object that is not the newest one."""
+        if not target.id:
+            return History([])
+        with self.database.read() as connection:
+            return History(mask_history.read(connection, target.id))
 
-    def _carried(self, connection: Connection, ask: Interaction) -> str:
-        """By setting, the phrase typed last in the project by the same annotator. Before a first
-        draft tells who asks, only while no more than one is at work."""
-        here = _targets.c.project == ask.project.key
-        query = select(_targets.c.phrase).where(here, _targets.c.phrase != "")
-        if ask.user:
-            query = query.where(_targets.c.owner == ask.user)
-        else:
-            here &= _targets.c.updated_at > ask.received_at - _CARRIED_FROM
-            owners = select(_targets.c.owner).where(here, _targets.c.owner != "").distinct()
-            if len(connection.execute(owners.limit(2)).all()) > 1:
-                return ""
-            query = query.where(here)
-        latest = query.order_by(_targets.c.updated_at.desc()).limit(1)
-        return connection.execute(latest).scalar() or ""
+    def carried_phrase(self, ask: Interaction) -> str:
+        """The phrase that the same annotator typed last in the project. Before a first draft shows
+        who asks, only while no more than one is at work."""
+        here = TargetRow.project == ask.project.key
+        query = select(TargetRow.phrase).where(here, TargetRow.phrase != "")
+        with self.database.read() as connection:
+            if ask.user:
+                query = query.where(TargetRow.owner == ask.user)
+            else:
+                here &= TargetRow.updated_at > ask.received_at - _CARRIED_FROM
+                owners = select(TargetRow.owner).where(here, TargetRow.owner != "").distinct()
+                if len(connection.execute(owners.limit(2)).all()) > 1:
+                    return ""
+                query = query.where(here)
+            latest = query.order_by(TargetRow.updated_at.desc()).limit(1)
+            return connection.execute(latest).scalar() or ""
 
-    @staticmethod
+    def prompts(self, target: Target, image: ImageControls, mask: PackedMask | None) -> Prompts:
+        """An object as the predictor needs it, with the mask before."""
+        brush = image.brush(target.brush) or image.brushes[0]
+        label = brush.label(target.label)
+        phrase, source = self._phrase(target, label)
+        return Prompts(
+            id=target.id,
+            region_id=target.region_id,
+            label=label,
+            brush=brush,
+            image=image,
+            clicks=target.counting,
+            phrase=phrase,
+            phrase_source=source,
+            packed_mask=mask,
+            model_version=target.model_version,
+        )
+
+    def _phrase(self, target: Target, label: Label | None) -> tuple[str, PhraseSource]:
+        """What was typed; else the label's own name where the model knows its words."""
+        if target.phrase:
+            return target.phrase, "typed"
+        if label is not None and self.policy.label_as_phrase:
+            for name in (label.value, label.alias):
+                if name and self._knows(name, target.model_version):
+                    return name, "label"
+        return "", "none"
+
+    # -- writing
+
     def _write(
-        connection: Connection,
-        task: TaskMemory,
+        self,
+        task: TaskObjects,
         logged: Sequence[Event],
         user: str,
         now: datetime,
-        *,
-        turn: bool,
-    ) -> None:
-        """Targets first: only then has a new one the number that the log refers to."""
-        task.save(connection, now, turn=turn)
-        by_region = {target.region_id: target for target in reversed(task.targets)}
-        rows = []
-        for event in logged:
-            target = by_region.get(event.region_id)
-            if target is not None and not event.target_id:
-                event = replace(event, target_id=target.id)
-            rows.append((event, user or (target.owner if target else "")))
-        events.append(connection, task.project, task.task_id, rows, now)
+        histories: Sequence[tuple[Target, History]] = (),
+    ) -> bool:
+        """Write a decision, unless the task has changed since it was read."""
+        changed = list(task.changed())
+        if not (changed or logged or (task.known and task.clock_changed)):
+            return True
+        with self.database.write() as connection:
+            if not _advance(connection, task, now):
+                return False
+            for target, changes in changed:
+                if target.id:
+                    connection.execute(_CHANGE, {**changes, "of_id": target.id})
+                else:
+                    key = {"project": task.project.key, "task_id": task.task_id}
+                    target.id = connection.execute(_START, {**changes, **key}).scalar_one()
+                    # It pushes another one out of those that keep all their masks.
+                    for old in task.targets[_WITH_HISTORY : _WITH_HISTORY + 1]:
+                        mask_history.drop_older(connection, old.id, old.answered_turn)
+            by_region = {target.region_id: target for target in reversed(task.targets)}
+            for target, history in histories:
+                history.write(connection, target.id, now)
+            rows = []
+            for event in logged:
+                of = by_region.get(event.region_id)
+                if of is not None and not event.target_id:
+                    event = replace(event, target_id=of.id)
+                rows.append((event, user or (of.owner if of else "")))
+            events.append(connection, task.project, task.task_id, rows, now)
+        return True
 
-    def _keep(
+    def _keep_answer(
         self,
         connection: Connection,
         turn: Turn,
-        target: TargetView,
-        packed: PackedMask,
-        digest: str,
+        target: Prompts,
+        mask: PackedMask,
         outcome: Outcome,
         now: datetime,
     ) -> None:
-        """Keep a mask as served; and for the next one, unless a later turn was answered first."""
-        this = (target.id, target.region_id, turn.number)
-        served_masks.keep(
-            connection, turn.project, turn.task_id, this, turn.request_id, packed, now
-        )
-        found = connection.execute(
+        """Keep a mask as served; and for the next click, unless a later turn was answered first."""
+        served = {
+            "request_id": turn.request_id,
+            "project": turn.project.key,
+            "task_id": turn.task_id,
+            "target_id": target.id,
+            "region_id": target.region_id,
+            "turn": turn.number,
+            "created_at": now,
+        }
+        mask_history.keep_served(connection, mask, served)
+        written = connection.execute(
             _ANSWERED,
             {
                 "of_id": target.id,
                 "of_turn": turn.number,
                 "answered_turn": turn.number,
                 "answered_at": now,
-                # Another one than it began with, where that could not be had any more.
+                # Another version than it began with, if that one is not available any more.
                 "model_version": outcome.model_version or target.model_version,
             },
         )
-        if not found.rowcount:
+        if not written.rowcount:
             return
-        mask_history.store(
-            connection,
-            target.id,
-            turn.number,
-            packed,
+        answer = Answer(
+            turn=turn.number,
             clicks=sorted([click.id, click.positive] for click in target.clicks),
-            phrase=(target.phrase or "") if target.phrase_source == "typed" else "",
-            at=now,
-            rle_digest=digest,
-            keep=self.policy.answers_kept,
+            phrase=target.phrase if target.phrase_source == "typed" else "",
+            by_hand=False,
+            digest=mask_history.digest(outcome.rle),
+            mask=mask,
         )
+        mask_history.store(connection, target.id, answer, now, keep=self.policy.answers_kept)
+
+
+class _Decision:
+    """What one request belongs to; made again for each state of the task that it meets."""
+
+    def __init__(
+        self, store: InteractionStore, ask: Interaction, touches: Touches, champion: str
+    ) -> None:
+        self._store = store
+        self._ask = ask
+        self._ask_model = touches
+        self._champion = champion
+        self._request_id = token_hex(16)
+        self._carried = store.carried_phrase(ask) if store.policy.carry_phrase == "task" else ""
+        self._touched: dict[tuple[int, str], dict[int, bool]] = {}  # by turn of the mask
+        self._page_masks = PageMasks()
+        self.events: list[Event] = []
+        self.histories: list[tuple[Target, History]] = []  # changed ones
+
+    def make(
+        self, task: TaskObjects, histories: Mapping[int, History], logged: Mapping[str, bool]
+    ) -> Turn:
+        """Decide on this state of the task. Changes its objects; nothing is written."""
+        ask, policy = self._ask, self._store.policy
+        self._read = dict(histories)
+        self.histories = []
+        drafts = DraftSync(task, ask.saved, ask.user, policy.draft_margin, ask.received_at)
+        drafts.apply()
+        self.events = drafts.events
+        turn = Turn(self._request_id, ask.project, ask.task_id, ask.image, notes=ask.ignored)
+        if ask.image is None:
+            return turn
+        rules = Rules(
+            ask=ask,
+            image=ask.image,
+            task=task,
+            drafts=drafts,
+            policy=policy,
+            request_id=self._request_id,
+            logged=logged,
+            touches=self._touches,
+            carried=self._carried,
+            champion=self._champion,
+        )
+        rules.decide()
+        target = rules.target
+        new = tuple(event.kind for event in rules.events if event.request_id)
+        turn = replace(turn, new=new, notes=(*rules.notes, *ask.ignored))
+        if target is None:
+            self.events = [*drafts.events, *rules.events]
+            return turn
+        history = self._history(target)
+        undone = self._follow_page(target, history, drafts)
+        self.events = [*drafts.events, *undone, *rules.events]
+        return replace(
+            turn,
+            target=self._store.prompts(target, ask.image, history.previous(target)),
+            started=rules.started,
+            number=target.turn,
+            shown_mask=history.shown(),
+        )
+
+    def _history(self, target: Target) -> History:
+        if target.id not in self._read:
+            self._read[target.id] = self._store.history(target)
+        return self._read[target.id]
+
+    def _follow_page(self, target: Target, history: History, drafts: DraftSync) -> list[Event]:
+        """Take over the mask that the page shows, where that is another one than was answered."""
+        showing = drafts.showing(target)
+        # An object without an answer was made from the page's mask; else the page must be newer.
+        answered = target.answered_at
+        if showing is None or (answered is not None and not drafts.newer(showing, answered)):
+            return []
+        self.histories.append((target, history))
+        region = showing.regions[target.region_id]
+        return history.follow_page(target, region, self._ask, self._page_masks)
+
+    def _touches(self, click: Click, target: Target) -> bool:
+        if not target.answered_turn or self._ask.image is None:
+            return False
+        turn = target.answered_turn
+        known = self._touched.setdefault((target.id, click.id), {})
+        if turn not in known:
+            if len(known) >= _MODEL_ATTEMPTS:
+                return known[max(known)]
+            prompts = self._store.prompts(target, self._ask.image, self._history(target).at(turn))
+            known[turn] = self._ask_model(click, prompts)
+        return known[turn]
+
+
+def _read_task(connection: Connection, project: Project, task_id: int, newest: int) -> TaskObjects:
+    key = {"of_project": project.key, "of_task": task_id, "newest": newest}
+    rows = connection.execute(_READ, key).mappings().all()
+    if not rows:
+        return TaskObjects(project, task_id)
+    return TaskObjects(
+        project,
+        task_id,
+        revision=rows[0]["revision"],
+        known=True,
+        clock_ahead=timedelta(seconds=rows[0]["clock_ahead_s"]),
+        targets=[Target.of_row(row) for row in rows if row["id"] is not None],
+    )
+
+
+def _advance(connection: Connection, task: TaskObjects, now: datetime) -> bool:
+    """Move the task from the revision that was read to the next one; False if it has moved on."""
+    state = {
+        "revision": task.revision + 1,
+        "clock_ahead_s": task.clock_ahead.total_seconds(),
+        "updated_at": now,
+    }
+    key = {"project": task.project.key, "task_id": task.task_id}
+    if task.known:
+        where = {"of_project": task.project.key, "of_task": task.task_id}
+        moved = connection.execute(_ADVANCE, {**state, **where, "read_at": task.revision})
+    else:
+        row = insert_of(connection, TaskRow).values(**key, **state)
+        moved = connection.execute(row.on_conflict_do_nothing())
+    return moved.rowcount == 1
+
+
+def _numbered(prompts: Prompts | None, task: TaskObjects) -> Prompts | None:
+    """With the number that a new object was given when it was written."""
+    if prompts is None or prompts.id:
+        return prompts
+    target = next(each for each in task.targets if each.region_id == prompts.region_id)
+    return replace(prompts, id=target.id)
 
 
 def _changed(before: PackedMask | None, after: PackedMask | None) -> float | None:

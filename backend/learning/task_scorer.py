@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from backend.images.embeddings import Embeddings
+from backend.images.embeddings import Embeddings, Place
 from backend.images.loader import Pictures
-from backend.interaction.click import place_of
-from backend.interaction.preannotate import Batch
+from backend.interaction.preannotate import Preannotation
 from backend.label_studio.config import ImageControls, LabelConfig
 from backend.label_studio.host import Json
 from backend.label_studio.payloads import PredictRequest, Project, Task
@@ -52,7 +51,7 @@ class Looking:
         self._pictures = Pictures(settings, hosts)
         metrics = Metrics()
         self._embeddings = Embeddings(self._pictures, metrics)
-        self._batch = Batch(self._embeddings, self._predictor, metrics, "always")
+        self._batch = Preannotation(self._embeddings, self._predictor, metrics, "always")
 
     def close(self) -> None:
         """Let go of its threads."""
@@ -80,7 +79,7 @@ class Looking:
 
     def _image(self, task: Task, image: ImageControls) -> tuple[float, float, np.ndarray]:
         """What is expected of one picture, how unsure the network is of it, and what is on it."""
-        place = place_of(task, image, self._project)
+        place = Place.of(task, image, self._project)
         picture = self._pictures.read(place.address, self._project.id, place.task_id)
         phrase = image.batch_phrase(task.data)
         names = (phrase,) if phrase else tuple(label.value for _, label in image.labels)

@@ -69,9 +69,7 @@ def _of_targets(
     connection: Connection, targets: Sequence[Target], accepted: PackedMask, saved: str
 ) -> Prompts:
     for target in targets:
-        kept = mask_history.of_target(connection, target.id)
-        turn = mask_history.recognise(connection, target, accepted, kept).turn
-        answer = next((each for each in kept if each.turn == turn), None)
+        answer = mask_history.recognise(accepted, mask_history.read(connection, target.id))
         if answer is not None and not answer.by_hand:
             behind = dict(answer.clicks)
             clicks = [click for click in target.clicks if click.id in behind]

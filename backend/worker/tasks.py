@@ -11,8 +11,8 @@ from backend.db.engine import Database
 from backend.db.models.jobs import SCORING, TRAINING, Job, Trigger
 from backend.errors import LabelConfigError
 from backend.images.loader import Pictures
-from backend.interaction.policy import Policy
-from backend.interaction.store import InteractionMemory
+from backend.interaction.rules import Policy
+from backend.interaction.store import InteractionStore
 from backend.jobs.lease import Leases
 from backend.jobs.queue import Jobs
 from backend.jobs.scheduler import Scheduler
@@ -47,7 +47,7 @@ class Upkeep:
         self._database = Database(settings.resolved_database_url)
         self._database.migrate()
         self._deliveries = Deliveries(self._database)
-        self._memory = InteractionMemory(self._database, Policy.of(settings))
+        self._memory = InteractionStore(self._database, Policy.of(settings))
         self._samples = SampleStore(self._database)
         self._costs = Costs(self._database)
         self._jobs = Jobs(self._database)

@@ -82,5 +82,5 @@ def test_a_prompt_that_finds_nothing_is_said_too(studio: Studio, page: Annotator
     # when something is said that no word of is known
     page.say("zqxv wkrj")
     # then the annotator reads which words counted for nothing
-    assert page.status.startswith("'zqxv wkrj': no word of this is known")
+    assert page.status.startswith("'zqxv wkrj': I don't know these words")
     assert page.regions() == []

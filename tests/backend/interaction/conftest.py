@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from backend.db.engine import Database
-from backend.interaction.decision import Outcome, Turn
-from backend.interaction.policy import Policy
+from backend.interaction.objects import Outcome, Turn
 from backend.interaction.request import Interaction
-from backend.interaction.store import InteractionMemory
+from backend.interaction.rules import Policy
+from backend.interaction.store import InteractionStore
 from backend.label_studio import rle
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.payloads import parse_predict
@@ -52,7 +52,7 @@ class Clock:
 class Page:
     """One annotator's page on one task. Every method does what the page does, no more."""
 
-    memory: InteractionMemory
+    memory: InteractionStore
     clock: Clock
     config: str = REFINE
     auto_accept: bool = False
@@ -215,7 +215,7 @@ class Page:
             champion=self.champion,
         )
         self.last = turn
-        if turn.action != "predict" or turn.target is None:
+        if turn.target is None:
             self.memory.record(turn, Outcome(milliseconds=1.0), self.clock.now)
             return turn
         self.clock.wait(0.1)
@@ -300,7 +300,7 @@ def open_page(database: Database, clock: Clock) -> OpenPage:
     """Open a page: ``open_page(auto_accept=True, config=PLAIN, policy=Policy(…))``."""
 
     def opened(policy: Policy | None = None, **values: Any) -> Page:
-        memory = InteractionMemory(
+        memory = InteractionStore(
             database, policy or Policy(), knows=lambda text, version: text != "Dog"
         )
         return Page(memory, clock, **values)

@@ -66,7 +66,7 @@ def test_the_only_object_deleted_leaves_nothing_to_refine(open_page):
     page.send([])
     page.delete_region(turn.target.region_id)
     page.work()
-    assert page.click(25, "+ last object").action == "nothing"
+    assert page.click(25, "+ last object").target is None
 
 
 def test_a_stale_draft_takes_nothing_away(open_page):
@@ -293,5 +293,5 @@ def test_the_ghost_twin_of_a_mask_is_neither_click_nor_region(open_page):
     twin.update({"type": "keypointlabels", "from_name": "kp"})
     page.draft["result"].append(twin)
     turn = page.send([twin, *[]])
-    assert turn.action == "nothing"
-    assert turn.counts.new == 0
+    assert turn.target is None
+    assert len(turn.new) == 0

@@ -9,10 +9,10 @@ from sqlalchemy import func, select
 
 from backend.db.models.core import AnswerRow, EventRow, TargetRow, TaskRow
 from backend.db.packed_mask import PackedMask
-from backend.interaction.decision import Outcome
-from backend.interaction.policy import Policy
+from backend.interaction.objects import Outcome
 from backend.interaction.request import Interaction
-from backend.interaction.store import InteractionMemory
+from backend.interaction.rules import Policy
+from backend.interaction.store import InteractionStore
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.payloads import parse_predict
 
@@ -157,7 +157,7 @@ def test_an_empty_mask_leaves_the_one_that_the_page_shows(open_page, database):
 def test_memory_survives_a_restart(open_page, database):
     page = open_page(auto_accept=True)
     first = page.click(20)
-    page.memory = InteractionMemory(database, Policy())
+    page.memory = InteractionStore(database, Policy())
     turn = page.click(30, "+ last object")
     assert turn.target.region_id == first.target.region_id
     assert turn.target.previous_mask[24, 12]

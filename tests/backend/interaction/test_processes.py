@@ -13,10 +13,10 @@ from sqlalchemy import select
 
 from backend.db.engine import Database
 from backend.db.models.core import EventRow, TargetRow, TaskRow
-from backend.interaction.decision import Outcome
-from backend.interaction.policy import Policy
+from backend.interaction.objects import Outcome
 from backend.interaction.request import Interaction
-from backend.interaction.store import InteractionMemory
+from backend.interaction.rules import Policy
+from backend.interaction.store import InteractionStore
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.payloads import parse_predict
 
@@ -42,7 +42,7 @@ def body(points, config):
 
 def click_many(url, name, config, go):
     """In a process of its own: forty clicks that accumulate, as with Auto-Accept off."""
-    memory = InteractionMemory(Database(url), Policy())
+    memory = InteractionStore(Database(url), Policy())
     parsed, points = LabelConfig.parse(config), []
     go.wait()
     for number in range(40):
@@ -94,7 +94,7 @@ def test_processes_that_start_together_migrate_once(tmp_path):
 
 def receive_and_hang(url, config, ready):
     """In a process of its own: receives a click and never answers it."""
-    memory = InteractionMemory(Database(url), Policy())
+    memory = InteractionStore(Database(url), Policy())
     request = parse_predict(body([point("k1", 20)], config))
     memory.receive(Interaction.read(request, LabelConfig.parse(config)))
     ready.set()
@@ -115,7 +115,7 @@ def test_what_was_received_survives_kill_9(database, open_page):
     with database.read() as connection:
         (row,) = connection.execute(select(EventRow.__table__)).all()
     assert (row.click_id, row.answered_at) == ("k1", None)
-    memory = InteractionMemory(database, Policy())
+    memory = InteractionStore(database, Policy())
     request = parse_predict(body([point("k1", 20), point("k2", 30)], config))
     turn = memory.receive(Interaction.read(request, LabelConfig.parse(config)))
     assert not turn.started

@@ -23,8 +23,8 @@ from sqlalchemy import func, select
 
 from backend.db.engine import Database
 from backend.db.models.core import EventRow
-from backend.interaction.policy import Policy
-from backend.interaction.store import InteractionMemory
+from backend.interaction.rules import Policy
+from backend.interaction.store import InteractionStore
 
 PLACES = st.integers(min_value=1, max_value=99)
 LABELS = st.sampled_from(["Cat", "Dog"])
@@ -65,7 +65,7 @@ def machine(page_on: Callable, folder: Path, migrated: Path) -> type[RuleBasedSt
             self.auto_accept = auto_accept
             self.pages, self.truths, self.logged = {}, {}, 0
             for name in ("ann", "bob"):
-                memory = InteractionMemory(self.database, Policy())
+                memory = InteractionStore(self.database, Policy())
                 page = page_on(memory, user=f"{name}@example.com", auto_accept=auto_accept)
                 # Each has been here for a while, so that Label Studio knows a draft of theirs.
                 page.save_draft()
@@ -80,9 +80,9 @@ def machine(page_on: Callable, folder: Path, migrated: Path) -> type[RuleBasedSt
             """The target is the object that was meant, and exactly its clicks count."""
             self.logged += logged
             if thing is None:
-                assert turn.action == "nothing"
+                assert turn.target is None
                 return
-            assert turn.action == "predict"
+            assert turn.target is not None
             if thing["region"] is None:
                 assert turn.started
                 everyone = [o for t in self.truths.values() for o in t.objects]
@@ -93,7 +93,7 @@ def machine(page_on: Callable, folder: Path, migrated: Path) -> type[RuleBasedSt
             assert turn.target.label.value == thing["label"]
             typed = turn.target.phrase if turn.target.phrase_source == "typed" else ""
             assert typed == thing["phrase"]
-            assert turn.counts.new == logged
+            assert len(turn.new) == logged
             self.truths[name].use(thing)
             thing["answered"] = self.pages[name].clock.now
 
@@ -201,7 +201,7 @@ def machine(page_on: Callable, folder: Path, migrated: Path) -> type[RuleBasedSt
         def say_it_again(self, name: str) -> None:
             """A request delivered twice counts nothing and changes nothing."""
             page, truth = self.pages[name], self.truths[name]
-            if page.sent and page.last.action == "predict" and not self.auto_accept:
+            if page.sent and page.last.target is not None and not self.auto_accept:
                 thing = next(o for o in truth.objects if o["region"] == page.last.target.region_id)
                 if all(i["id"] in page.points for i in page.sent if "x" in i["value"]):
                     self.stays(name, {i["id"] for i in page.sent})
@@ -278,7 +278,7 @@ def machine(page_on: Callable, folder: Path, migrated: Path) -> type[RuleBasedSt
             self.database.close()
             self.database = Database(f"sqlite:///{self.path}")
             for page in self.pages.values():
-                page.memory = InteractionMemory(self.database, Policy())
+                page.memory = InteractionStore(self.database, Policy())
 
         @invariant()
         def every_interaction_is_logged_once(self) -> None:

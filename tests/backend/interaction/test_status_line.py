@@ -22,7 +22,8 @@ def of(**changes: object) -> str:
 
 def test_clicks_signs_phrase_label_and_certainty_are_said_with_the_way_on() -> None:
     assert of(positives=2, negatives=1, phrase="red cat") == (
-        "3 clicks, 1 negative, 'red cat' → Cat, 91 %; Ctrl+Alt-click inside the mask takes away"
+        "3 clicks, 1 negative, 'red cat' → Cat, 91 %; "
+        "Alt-click to remove a part (Ctrl+Alt once accepted)"
     )
 
 
@@ -43,7 +44,7 @@ def test_numbers_and_plurals_are_right(positives: int, negatives: int, beginning
 
 def test_a_phrase_alone_offers_a_click() -> None:
     assert of(positives=0, phrase="the red cat") == (
-        "'the red cat' → Cat, 91 %; click on the object if it is another one"
+        "'the red cat' → Cat, 91 %; click on the object if it is a different one"
     )
 
 
@@ -68,7 +69,7 @@ def test_two_words_are_joined_by_and() -> None:
 
 
 def test_remarks_of_the_memory_stand_between() -> None:
-    assert "; starts a new object; Ctrl" in of(notes=("starts a new object.",))
+    assert "; starts a new object; Alt" in of(notes=("starts a new object.",))
 
 
 def test_an_empty_mask_says_so_and_what_to_do() -> None:
@@ -83,7 +84,7 @@ def test_an_empty_mask_says_so_and_what_to_do() -> None:
 def test_a_phrase_of_unknown_words_alone_names_no_label() -> None:
     said = of(positives=0, phrase="zqxv wkrj", known=False, found=False, ignored=("zqxv", "wkrj"))
 
-    assert said == "'zqxv wkrj': no word of this is known; type others or click"
+    assert said == "'zqxv wkrj': I don't know these words; try others or click"
 
 
 def test_unknown_words_beside_clicks_are_only_remarked() -> None:
@@ -93,7 +94,7 @@ def test_unknown_words_beside_clicks_are_only_remarked() -> None:
 
 
 def test_an_unsure_answer_asks_for_more() -> None:
-    assert of(confidence=0.31).endswith("31 %; not sure: another click or a phrase helps")
+    assert of(confidence=0.31).endswith("31 %; not sure: add a click or a phrase")
 
 
 @pytest.mark.parametrize(
@@ -121,7 +122,7 @@ def test_the_advice_goes_first_when_there_is_no_room() -> None:
     said = of(phrase="w" * 60, ignored=("x" * 24, "y" * 24, "z" * 24))
 
     assert "not known" in said
-    assert "Ctrl+Alt" not in said
+    assert "Alt-click" not in said
 
 
 def test_a_failure_of_the_family_speaks_for_itself() -> None:

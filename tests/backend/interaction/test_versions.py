@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from backend.db.engine import Database
 from backend.db.models.core import TargetRow
-from backend.interaction.policy import Policy
+from backend.interaction.rules import Policy
 
 
 def versions(database: Database) -> list[str]:

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from backend.db.engine import Database
-from backend.interaction.policy import Policy
-from backend.interaction.store import InteractionMemory
+from backend.interaction.rules import Policy
+from backend.interaction.store import InteractionStore
 from backend.label_studio import rle
 from backend.reports.source import Reports
 from backend.settings import Settings
@@ -60,7 +60,7 @@ class Team:
     def __post_init__(self) -> None:
         connected(self.database, self.studio.project)
         self.upkeep = Upkeep(self.settings)
-        self.memory = InteractionMemory(self.database, Policy())
+        self.memory = InteractionStore(self.database, Policy())
         self.reports = Reports(self.database)
         for task in (1, 2, 3):
             self.studio.task(task)
@@ -226,7 +226,7 @@ class Team:
 
     def restart(self) -> None:
         """New processes on the same database."""
-        self.memory = InteractionMemory(self.database, Policy())
+        self.memory = InteractionStore(self.database, Policy())
         for desk in self.desks.values():
             desk.page.memory = self.memory
 
@@ -338,7 +338,7 @@ class Team:
         return self.desks[task, number]
 
     def _sent(self, desk: Desk, turn: Any, kind: str) -> None:
-        mask = drawn(turn) if turn.action == "predict" else None
+        mask = drawn(turn) if turn.target is not None else None
         self._count(desk, turn, kind, mask)
 
     def _count(self, desk: Desk, turn: Any, kind: str, mask: np.ndarray | None) -> None:
