@@ -94,14 +94,13 @@ def test_signs_places_and_size_of_a_recorded_click():
     assert [c.positive for c in it.clicks] == [True, True, False]
     last = it.clicks[-1]
     assert (last.x_percent, last.y_percent) == (33.90875462392109, 45.31442663378546)
-    assert (last.original_width, last.original_height) == (640, 480)
-    upright = read(payload("page_predict_exif6_upright")).clicks[0]
-    assert (upright.original_width, upright.original_height) == (480, 640)
+    assert it.size == (640, 480)
+    assert read(payload("page_predict_exif6_upright")).size == (480, 640)
 
 
 def test_a_restored_key_point_has_no_sign():
     clicks = read(payload("predict_interactive_ui_keypoints_pos_neg")).clicks
-    assert [c.positive for c in clicks] == [None, True, False, True]
+    assert [c.positive if c.signed else None for c in clicks] == [None, True, False, True]
 
 
 def test_ghosts_in_drafts_are_neither_clicks_nor_regions_twice():
@@ -194,7 +193,7 @@ def test_the_ghost_twin_of_the_status_line_is_nothing(control, key):
     ghost = click(id="status", from_name=control, value={key: ["Cat"]})
     draft = {"id": 1, "user": "a", "updated_at": "2026-11-22T21:00:00Z", "result": [ghost]}
     it = read(asked(ghost, drafts=[draft]))
-    assert (it.empty, it.ignored) == (True, ())
+    assert (it.image, it.ignored) == (None, ())
     assert (it.saved[0].clicks, it.saved[0].regions) == ({}, {})
 
 
@@ -228,7 +227,7 @@ def test_text_that_no_database_takes_is_cleaned():
 
 def test_the_status_is_never_read_as_a_phrase():
     status = {"id": "s", "from_name": "status", "to_name": "image", "value": {"text": ["3 clicks"]}}
-    assert read(asked(status)).empty
+    assert read(asked(status)).image is None
 
 
 @pytest.mark.parametrize(
