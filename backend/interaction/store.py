@@ -464,19 +464,18 @@ def _read_task(connection: Connection, project: Project, task_id: int, newest: i
 
 def _advance(connection: Connection, task: TaskObjects, now: datetime) -> bool:
     """Move the task from the revision that was read to the next one; False if it has moved on."""
+    key = {"project": task.project.key, "task_id": task.task_id}
     state = {
         "revision": task.revision + 1,
         "clock_ahead_s": task.clock_ahead.total_seconds(),
         "updated_at": now,
     }
-    key = {"project": task.project.key, "task_id": task.task_id}
     if task.known:
         where = {"of_project": task.project.key, "of_task": task.task_id}
         moved = connection.execute(_ADVANCE, {**state, **where, "read_at": task.revision})
-    else:
-        row = insert_of(connection, TaskRow).values(**key, **state)
-        moved = connection.execute(row.on_conflict_do_nothing())
-    return moved.rowcount == 1
+        return moved.rowcount == 1
+    row = insert_of(connection, TaskRow).values(**key, **state).on_conflict_do_nothing()
+    return connection.execute(row.returning(TaskRow.task_id)).first() is not None
 
 
 def _numbered(prompts: Prompts | None, task: TaskObjects) -> Prompts | None:
