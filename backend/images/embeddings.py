@@ -1,8 +1,9 @@
 """From a task's picture to its embedding: cached after the first click, and often before it.
 
 A further click reads no picture, no file and no database: the picture's content hash is known from
-the click before, and the predictor holds the embedding of that hash. Each version of the model has embeddings of its own;
-when another one takes over, the pictures on people's screens are encoded for it at once.
+the click before, and the predictor holds the embedding of that hash. Each version of the model has
+embeddings of its own; when another one takes over, the pictures on people's screens are encoded for
+it at once.
 """
 
 import logging

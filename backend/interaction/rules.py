@@ -17,7 +17,7 @@ from backend.interaction.objects import Click, Target, TaskObjects
 from backend.interaction.request import Interaction, Saved
 from backend.label_studio.annotations import DRAFT_MARGIN, Region
 from backend.label_studio.config import BrushControl, ClickLabel, ImageControls, Label
-from backend.registry.records import GOES_ON_FOR
+from backend.registry.versions import STICKY_FOR
 from backend.settings import Settings
 
 # Clicks kept for one object; beyond that the oldest no longer count.
@@ -38,7 +38,7 @@ class Policy:
     carry_phrase: Literal["none", "target", "task"] = "none"
     label_as_phrase: bool = True
     forget_after: timedelta = timedelta(days=14)
-    goes_on_for: timedelta = GOES_ON_FOR
+    goes_on_for: timedelta = STICKY_FOR
     draft_margin: timedelta = DRAFT_MARGIN
     # Drafts are saved within seconds of a click. Someone who shows none this long after did not
     # make it.
