@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from backend.db.models.jobs import Job, LogLine, Schedule
+from backend.db.models import Job, LogLine, Schedule
 from backend.jobs.lease import short_process_id
 from backend.jobs.new_labels import NewLabels
 from backend.jobs.queue import Jobs

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Select, Subquery, func, literal, select
 
-from backend.db import sample_tables as sampled
 from backend.db.engine import Database, insert_of
-from backend.db.models.jobs import Job, LearnedLabel
+from backend.db.models import AnnotatedPictureRow, AnnotationRow, Job, LearnedLabel
 
 _UNSUCCESSFUL = ("failed", "cancelled")
 
@@ -73,30 +72,30 @@ def mark_read(connection: Connection, project: str, job_id: int) -> None:
 def _labels(project: str | None) -> Subquery:
     """Annotations to train on: not deleted, the one that counts for each picture of a task, and
     with an unchanged picture (the rules of ``backend.samples.rules``)."""
-    annotations, pictures = sampled.annotations, sampled.pictures
+    annotations, pictures = AnnotationRow, AnnotatedPictureRow
     rank = func.row_number().over(
-        partition_by=[annotations.c.project, annotations.c.task_id, pictures.c.image],
+        partition_by=[annotations.project, annotations.task_id, pictures.image],
         order_by=[
-            annotations.c.ground_truth.desc(),
-            annotations.c.updated_at.desc(),
-            annotations.c.annotation_id.desc(),
+            annotations.ground_truth.desc(),
+            annotations.updated_at.desc(),
+            annotations.annotation_id.desc(),
         ],
     )
     columns = (
-        annotations.c.project,
-        annotations.c.annotation_id,
-        annotations.c.updated_at,
-        pictures.c.state,
+        annotations.project,
+        annotations.annotation_id,
+        annotations.updated_at,
+        pictures.state,
         rank.label("rank"),
     )
-    join = (pictures.c.project == annotations.c.project) & (
-        pictures.c.annotation_id == annotations.c.annotation_id
+    join = (pictures.project == annotations.project) & (
+        pictures.annotation_id == annotations.annotation_id
     )
     query: Select[tuple[object, ...]] = (
-        select(*columns).join(pictures, join).where(annotations.c.gone_at.is_(None))
+        select(*columns).join(pictures, join).where(annotations.gone_at.is_(None))
     )
     if project is not None:
-        query = query.where(annotations.c.project == project)
+        query = query.where(annotations.project == project)
     ranked = query.subquery()
     return (
         select(ranked.c.project, ranked.c.annotation_id, ranked.c.updated_at)

@@ -15,7 +15,7 @@ from typing import Any, Self
 from sqlalchemy import delete, func, insert, select, update
 
 from backend.db.engine import Database
-from backend.db.models.jobs import Process, RecentError
+from backend.db.models import Process, RecentError
 from backend.errors import DatabaseError
 
 _log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from croniter import CroniterError, croniter
 from sqlalchemy import Connection, select, update
 
 from backend.db.engine import Database, insert_of
-from backend.db.models.jobs import Schedule
+from backend.db.models import Schedule
 from backend.errors import JobError
 
 

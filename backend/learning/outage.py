@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from sqlalchemy import select, tuple_, update
 
-from backend.db import sample_tables
 from backend.db.engine import Database
+from backend.db.models import AnnotatedPictureRow
 from backend.samples.image_check import LabeledPicture
 
 # Where more than this share cannot be fetched, something is away that will be back.
@@ -21,17 +21,17 @@ def away(database: Database, places: Sequence[LabeledPicture], unreached: int) -
 
     unreached: of how many the host was not reached; the database does not tell.
     """
-    project, pictures = places[0].project if places else "", sample_tables.pictures
+    project, pictures = places[0].project if places else "", AnnotatedPictureRow
     keys = [(place.annotation_id, place.image) for place in places]
     found = []
     for first in range(0, len(keys), _AT_ONCE):
         here = (
-            (pictures.c.project == project)
-            & tuple_(pictures.c.annotation_id, pictures.c.image).in_(keys[first : first + _AT_ONCE])
-            & (pictures.c.state == "gone")
+            (pictures.project == project)
+            & tuple_(pictures.annotation_id, pictures.image).in_(keys[first : first + _AT_ONCE])
+            & (pictures.state == "gone")
         )
         with database.read() as connection:
-            gone = connection.execute(select(pictures.c.annotation_id).where(here)).all()
+            gone = connection.execute(select(pictures.annotation_id).where(here)).all()
         found.append((here, len(gone)))
     total = unreached + sum(number for _, number in found)
     if total <= len(keys) * _MOST:

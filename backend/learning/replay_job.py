@@ -16,10 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sqlalchemy import select
 
-from backend.db import sample_tables
 from backend.db.engine import Database
-from backend.db.models import Job, Version
-from backend.db.models.reports import RegionCostRow
+from backend.db.models import Job, RegionCostRow, SampleRow, Version
 from backend.errors import JobError, VersionError
 from backend.label_studio.payloads import Project
 from backend.registry.store import open_store
@@ -172,19 +170,19 @@ def _took(
     database: Database, project: str, annotation: int, image: str
 ) -> list[tuple[str, int | None]]:
     """Regions in the order of the annotation, and the interactions that each really took."""
-    it, cost = sample_tables.samples.c, RegionCostRow
+    sample, cost = SampleRow, RegionCostRow
     same = (
-        (cost.project == it.project)
-        & (cost.annotation_id == it.annotation_id)
-        & (cost.brush == it.brush)
-        & (cost.region_id == it.region_id)
+        (cost.project == sample.project)
+        & (cost.annotation_id == sample.annotation_id)
+        & (cost.brush == sample.brush)
+        & (cost.region_id == sample.region_id)
         & cost.known
     )
     query = (
-        select(it.region_id, cost.interactions)
+        select(sample.region_id, cost.interactions)
         .join(cost, same, isouter=True)
-        .where(it.project == project, it.annotation_id == annotation, it.image == image)
-        .order_by(it.number)
+        .where(sample.project == project, sample.annotation_id == annotation, sample.image == image)
+        .order_by(sample.number)
     )
     with database.read() as connection:
         return [(row.region_id, row.interactions) for row in connection.execute(query)]

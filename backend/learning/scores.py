@@ -11,15 +11,13 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Table, select, update
+from sqlalchemy import select, update
 
 from backend.db.engine import Database, insert_of
-from backend.db.models.jobs import ScoreRow
+from backend.db.models import ScoreRow
 
 Method = Literal["clicks", "saving", "uncertainty", "random"]
 METHODS: tuple[Method, ...] = ("clicks", "saving", "uncertainty", "random")
-
-_scores: Table = ScoreRow.__table__  # type: ignore[assignment]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,10 +47,10 @@ class Scores:
 
     def all(self) -> dict[int, Found]:
         """By task."""
-        query = select(_scores).where(
-            _scores.c.project == self._project,
-            _scores.c.version == self._version,
-            _scores.c.method == self._method,
+        query = select(ScoreRow).where(
+            ScoreRow.project == self._project,
+            ScoreRow.version == self._version,
+            ScoreRow.method == self._method,
         )
         with self._database.read() as connection:
             return {
@@ -86,10 +84,10 @@ class Scores:
                 }
                 row = {"project": self._project, "task_id": it.task, **values}
                 statement = (
-                    insert_of(connection, _scores)
+                    insert_of(connection, ScoreRow)
                     .values(**row)
                     .on_conflict_do_update(
-                        index_elements=[_scores.c.project, _scores.c.task_id], set_=values
+                        index_elements=[ScoreRow.project, ScoreRow.task_id], set_=values
                     )
                 )
                 connection.execute(statement)
@@ -98,21 +96,21 @@ class Scores:
         """Write down where tasks stand, 1 for the one that is served first."""
         with self._database.write() as connection:
             for task, rank in ranks.items():
-                connection.execute(update(_scores).where(self._row(task)).values(rank=rank))
+                connection.execute(update(ScoreRow).where(self._row(task)).values(rank=rank))
 
     def written(self, task: int, score: float | None) -> None:
         """Label Studio has this score of a task by now; None: it has none."""
         at = None if score is None else datetime.now(UTC)
         with self._database.write() as connection:
-            here = update(_scores).where(self._row(task))
+            here = update(ScoreRow).where(self._row(task))
             connection.execute(here.values(score=score, written_at=at))
 
     def _row(self, task: int) -> Any:
         return (
-            (_scores.c.project == self._project)
-            & (_scores.c.task_id == task)
-            & (_scores.c.version == self._version)
-            & (_scores.c.method == self._method)
+            (ScoreRow.project == self._project)
+            & (ScoreRow.task_id == task)
+            & (ScoreRow.version == self._version)
+            & (ScoreRow.method == self._method)
         )
 
 

@@ -23,7 +23,7 @@ from backend.worker import broker
 from backend.worker.broker import SUPPORT_QUEUE, TRAINING_QUEUE
 
 if TYPE_CHECKING:
-    from backend.db.models.jobs import Job
+    from backend.db.models import Job
     from backend.jobs.runner import Runner
     from backend.worker.tasks import Upkeep
 

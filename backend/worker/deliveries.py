@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import delete, insert, select, update
 
 from backend.db.engine import Database
-from backend.db.models.core import Delivery
+from backend.db.models import Delivery
 
 _log = logging.getLogger(__name__)
 

@@ -6,9 +6,7 @@ from sqlalchemy import insert, update
 
 from backend.api.gauges import read_gauges
 from backend.db.engine import Database
-from backend.db.models.core import Delivery
-from backend.db.models.jobs import Process
-from backend.db.models.registry import PromotionRow
+from backend.db.models import Delivery, Process, Promotion
 from backend.jobs.queue import Jobs
 from backend.label_studio.payloads import parse_setup
 from backend.label_studio.projects import Projects
@@ -76,7 +74,7 @@ def test_each_connected_project_has_its_version(database: Database) -> None:
     promotion = {"kind": "promotion", "before": "", "who": "ann", "why": ""}
     with database.write() as connection:
         connection.execute(
-            insert(PromotionRow).values(
+            insert(Promotion).values(
                 project=KEY, version="cats-2", at=datetime.now(UTC), **promotion
             )
         )

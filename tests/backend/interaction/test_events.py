@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select
 
 from backend.db.engine import Database
-from backend.db.models.core import EventRow
+from backend.db.models import EventRow
 from backend.interaction import events
 from backend.interaction.events import Answered, Event
 from backend.label_studio.payloads import Project

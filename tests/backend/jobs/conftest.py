@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, update
 
-from backend.db import sample_tables
 from backend.db.engine import Database
-from backend.db.models.jobs import Job
+from backend.db.locks import lock_samples
+from backend.db.models import AnnotatedPictureRow, AnnotationRow, Job
 from backend.jobs.kinds import _kinds, register
 from backend.jobs.lease import Leases
 from backend.jobs.progress import Progress
@@ -84,16 +84,18 @@ class Team:
             "error": "",
         }
         with self.database.write() as connection:
-            sample_tables.lock(connection, project)
-            connection.execute(insert(sample_tables.annotations).values(row))
-            connection.execute(insert(sample_tables.pictures).values(checked))
+            lock_samples(connection, project)
+            connection.execute(insert(AnnotationRow).values(row))
+            connection.execute(insert(AnnotatedPictureRow).values(checked))
 
     def change(self, number: int, **values: Any) -> None:
         """Change an annotation; by default it is edited once more."""
         values = values or {"updated_at": NOON + timedelta(hours=1)}
         with self.database.write() as connection:
-            here = sample_tables.this(PROJECT, number)
-            connection.execute(update(sample_tables.annotations).where(here).values(values))
+            query = update(AnnotationRow).where(
+                AnnotationRow.project == PROJECT, AnnotationRow.annotation_id == number
+            )
+            connection.execute(query.values(values))
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from backend.db.engine import Database
-from backend.db.models.jobs import Job
+from backend.db.models import Job
 from backend.jobs.progress import Progress
 from backend.jobs.queue import Jobs
 from backend.settings import Settings

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from backend.db.models.jobs import Schedule
+from backend.db.models import Schedule
 from backend.jobs.schedules import Schedules
 from tests.backend.databases import _run_sql
 from tests.backend.jobs.brokers import Redis, redis_server

@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from backend.cli.main import app
 from backend.db.engine import Database
-from backend.db.models.jobs import Job
+from backend.db.models import Job
 from backend.errors import JobError
 from backend.jobs.lease import Leases
 from backend.jobs.progress import Progress

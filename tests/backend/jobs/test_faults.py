@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import update
 
-from backend.db.models.jobs import Job, Schedule
+from backend.db.models import Job, Schedule
 from backend.jobs.schedules import Schedules
 from tests.backend.databases import _run_sql
 from tests.backend.jobs.brokers import Redis, redis_server

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import update
 
 from backend.db.engine import Database
-from backend.db.models.jobs import Process
+from backend.db.models import Process
 from backend.jobs import presence
 from backend.jobs.presence import Presence, note_error, processes, recent_errors
 

@@ -11,7 +11,7 @@ from sqlalchemy import update
 
 from backend.db.engine import Database
 from backend.db.locks import lease_name, lock_lease
-from backend.db.models.jobs import Job, LeaseRow
+from backend.db.models import Job, LeaseRow
 from backend.errors import (
     CancelledError,
     GiveWayError,

@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 
 from backend.db.engine import Database
 from backend.db.locks import lease_name, lock_lease
-from backend.db.models.jobs import Job, LeaseRow
+from backend.db.models import Job, LeaseRow
 from backend.errors import JobError
 from backend.jobs.lease import Leases
 from backend.jobs.new_labels import NewLabels, new_labels

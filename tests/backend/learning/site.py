@@ -25,9 +25,8 @@ from PIL import Image
 from pydantic import SecretStr
 from sqlalchemy import func, select
 
-from backend.db import sample_tables as sampled
 from backend.db.engine import Database
-from backend.db.models import Job, Promotion, Version
+from backend.db.models import Job, Promotion, SampleRow, Version
 from backend.images.loader import Pictures
 from backend.jobs.lease import Leases
 from backend.jobs.queue import Jobs
@@ -200,7 +199,7 @@ class Site:
     def labels(self) -> int:
         """Accepted regions, as rows."""
         with self.database.read() as connection:
-            query = select(func.count()).select_from(sampled.samples)
+            query = select(func.count()).select_from(SampleRow)
             return int(connection.execute(query).scalar_one())
 
     # -- processes

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from backend.db.models.jobs import Job
+from backend.db.models import Job
 from tests.backend.learning.label_studio import host
 from tests.backend.learning.site import Site, phases, settings_for
 from tests.backend.learning.small_disk import SmallDisk, small_disk

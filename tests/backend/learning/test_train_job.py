@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from backend.db.engine import Database
-from backend.db.models.jobs import Job
+from backend.db.models import Job
 from backend.errors import CancelledError, JobError, LostLeaseError, StorageError
 from backend.jobs.queue import Jobs
 from backend.learning import gate_pictures, train_job

@@ -17,8 +17,7 @@ import pytest
 import requests
 from sqlalchemy import select, update
 
-from backend.db.models.core import AnnotationRow
-from backend.db.models.registry import AnnouncementRow
+from backend.db.models import AnnotationRow, AnnouncementRow
 from backend.settings import Settings
 from backend.worker import celery_app
 from backend.worker.child_process import free_port

@@ -13,7 +13,7 @@ from sqlalchemy import insert
 from typer.testing import CliRunner
 
 from backend.cli.main import app
-from backend.db.models.core import ProjectRow
+from backend.db.models import ProjectRow
 from backend.errors import VersionError
 from backend.registry.versions import Registry
 from backend.settings import Settings, get_settings

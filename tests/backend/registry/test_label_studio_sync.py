@@ -12,8 +12,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import insert, select
 
-from backend.db.models.core import ProjectRow
-from backend.db.models.registry import AnnouncementRow
+from backend.db.models import AnnouncementRow, ProjectRow
 from backend.label_studio.credentials import Credentials, save_credentials
 from backend.label_studio.projects import LabelStudioHosts
 from backend.registry.label_studio_sync import LabelStudioSync

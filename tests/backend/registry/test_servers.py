@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from backend.db.engine import Database
-from backend.db.models.core import EventRow
+from backend.db.models import EventRow
 from backend.registry.versions import Registry
 from backend.settings import Settings
 from tests.backend.servers import Server

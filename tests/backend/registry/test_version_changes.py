@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from backend.api.service import Service
-from backend.db.models.core import EventRow
+from backend.db.models import EventRow
 from backend.registry.versions import Registry
 from backend.settings import Settings
 from model.predictor import Predictor

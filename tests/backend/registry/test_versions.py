@@ -10,9 +10,7 @@ import pytest
 from sqlalchemy import insert, text, update
 
 from backend.db.engine import Database
-from backend.db.models import Promotion
-from backend.db.models.core import ProjectRow, TargetRow
-from backend.db.models.registry import VersionRow
+from backend.db.models import ProjectRow, Promotion, TargetRow, Version
 from backend.errors import StorageError, VersionError
 from backend.label_studio.payloads import Project
 from backend.registry.champions import BASE, EVERYONE, Champions
@@ -32,7 +30,7 @@ def grow_old(registry: Registry, *names: str, days: float = 2) -> None:
     with registry.database.write() as connection:
         for place, name in enumerate(names):
             then = NOW - timedelta(days=days) + timedelta(seconds=place)
-            here = update(VersionRow).where(VersionRow.name == name)
+            here = update(Version).where(Version.name == name)
             connection.execute(here.values(created_at=then))
 
 

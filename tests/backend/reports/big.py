@@ -14,17 +14,20 @@ import numpy as np
 from sqlalchemy import Connection, insert
 
 from backend.db.engine import Database
-from backend.db.models.core import (
+from backend.db.models import (
     AnnotatedPictureRow,
     AnnotationRow,
+    AnnotationTimeRow,
     EventRow,
     ProjectRow,
+    Promotion,
+    RegionCostRow,
     SampledProjectRow,
     SampleRow,
+    ServedMaskRow,
     TaskRow,
+    Version,
 )
-from backend.db.models.registry import PromotionRow, VersionRow
-from backend.db.models.reports import AnnotationTimeRow, RegionCostRow, ServedMaskRow
 from backend.db.packed_mask import PackedMask
 from backend.reports.costs import Costs
 
@@ -119,7 +122,7 @@ class _Writer:
 def _versions(connection: Connection) -> None:
     for number, name in enumerate(VERSIONS):
         connection.execute(
-            insert(VersionRow).values(
+            insert(Version).values(
                 name=name,
                 project=PROJECT if number else "",
                 parent=VERSIONS[number - 1] if number else "",
@@ -136,7 +139,7 @@ def _versions(connection: Connection) -> None:
         )
         if number:
             connection.execute(
-                insert(PromotionRow).values(
+                insert(Promotion).values(
                     project=PROJECT,
                     kind="promotion",
                     version=name,

@@ -8,9 +8,15 @@ import numpy as np
 from sqlalchemy import insert
 
 from backend.db.engine import Database
-from backend.db.models.core import AnnotationRow, EventRow, ProjectRow, SampleRow
-from backend.db.models.registry import PromotionRow
-from backend.db.models.reports import AnnotationTimeRow, RegionCostRow
+from backend.db.models import (
+    AnnotationRow,
+    AnnotationTimeRow,
+    EventRow,
+    ProjectRow,
+    Promotion,
+    RegionCostRow,
+    SampleRow,
+)
 
 KEY = "6.1795384361"
 BEGAN = datetime(2026, 9, 7, 8, tzinfo=UTC)  # a Monday
@@ -91,7 +97,7 @@ def fill(
         ):
             connection.execute(insert(table), found)
         connection.execute(
-            insert(PromotionRow),
+            insert(Promotion),
             [
                 _promotion(key, OLD, "", BEGAN - timedelta(days=1)),
                 _promotion(key, NEW, OLD, BEGAN + timedelta(weeks=4)),

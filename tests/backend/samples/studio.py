@@ -11,7 +11,7 @@ import numpy as np
 from sqlalchemy import Table, insert, select
 
 from backend.db.engine import Database
-from backend.db.models.core import AnnotatedPictureRow, AnnotationRow, ProjectRow, SampleRow
+from backend.db.models import AnnotatedPictureRow, AnnotationRow, ProjectRow, SampleRow
 from backend.errors import LabelConfigError, LabelStudioError
 from backend.label_studio import rle
 from backend.label_studio.annotations import read_label_change

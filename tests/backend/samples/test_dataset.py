@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sqlalchemy import update
 
-from backend.db.models.core import SampleRow
+from backend.db.models import SampleRow
 from backend.samples.counts import count
 from backend.samples.dataset import Click
 from backend.samples.rules import (

@@ -71,7 +71,7 @@ def test_more_objects_than_a_map_has_numbers_go_into_several_records() -> None:
 def test_clicks_phrase_and_side_go_along(team: Team, tmp_path: Path) -> None:
     from sqlalchemy import update
 
-    from backend.db.models.core import SampleRow
+    from backend.db.models import SampleRow
 
     team.label(1, [region()])
     with team.database.write() as connection:

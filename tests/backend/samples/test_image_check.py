@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from backend.db.models.core import AnnotatedPictureRow
+from backend.db.models import AnnotatedPictureRow
 from backend.errors import PictureAwayError, PictureError
 from backend.samples.rules import labeled
 from tests.backend.conftest import photograph

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select, update
 
 from backend.db.engine import Database
-from backend.db.models.core import AnnotatedPictureRow, AnnotationRow, SampledProjectRow, SampleRow
+from backend.db.models import AnnotatedPictureRow, AnnotationRow, SampledProjectRow, SampleRow
 from backend.db.packed_mask import PackedMask
 from backend.label_studio.annotations import EMPTY
 from backend.samples.ingest import SampleStore

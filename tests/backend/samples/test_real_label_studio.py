@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import select
 
 from backend.db.engine import Database
-from backend.db.models.core import AnnotationRow
+from backend.db.models import AnnotationRow
 from backend.demo.label_studio_server import label_studio
 from backend.label_studio.client import LabelStudio
 from backend.label_studio.config import LabelConfig

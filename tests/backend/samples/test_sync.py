@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import select, update
 
 from backend.db.engine import Database
-from backend.db.models.core import AnnotationRow, SampledProjectRow, SampleRow
+from backend.db.models import AnnotationRow, SampledProjectRow, SampleRow
 from backend.label_studio.client import LabelStudio
 from backend.label_studio.payloads import Project
 from backend.samples.ingest import SampleStore

@@ -15,18 +15,21 @@ from sqlalchemy import delete, insert, update
 
 from backend.api.service import Service
 from backend.db.engine import Database
-from backend.db.models import Process, RegionCostRow, ServedMaskRow
-from backend.db.models.core import (
+from backend.db.models import (
     AnnotatedPictureRow,
     AnnotationRow,
+    AnnouncementRow,
     Delivery,
     EventRow,
+    Job,
+    LogLine,
+    Process,
     ProjectRow,
+    RegionCostRow,
     SampledProjectRow,
     SampleRow,
+    ServedMaskRow,
 )
-from backend.db.models.jobs import Job, LogLine
-from backend.db.models.registry import AnnouncementRow
 from backend.db.packed_mask import PackedMask
 from backend.jobs.presence import note_error
 from backend.learning import gate_pictures
