@@ -98,7 +98,7 @@ class TestCommand:
     def studio(self, own: Database, monkeypatch: pytest.MonkeyPatch) -> Studio:
         found = Studio(sampling="Sequential sampling")
         monkeypatch.setattr(score_job, "LabelStudioHosts", lambda *_: found)
-        monkeypatch.setattr("backend.label_studio.client.LabelStudioHosts", lambda *_: found)
+        monkeypatch.setattr("backend.label_studio.projects.LabelStudioHosts", lambda *_: found)
         monkeypatch.setattr(retry, "PAUSES_S", ())
         monkeypatch.setattr(task_scorer, "_CACHE_BYTES", 2**20)
         return found
