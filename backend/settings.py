@@ -1,4 +1,4 @@
-"""Every setting in one place, with the prefix ``PHRASECLICK_``, each default with its why."""
+"""All settings, with the prefix ``PHRASECLICK_``. Comments explain the defaults."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -15,18 +15,13 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="PHRASECLICK_", extra="ignore")
 
-    # -- where things are
+    # -- state
     data: Path = Field(Path("phraseclick-data"), description="Folder that holds all state.")
-    database_url: str = Field(
-        "", description="SQLAlchemy URL; empty: SQLite inside the data folder."
-    )
+    database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite in the data folder.")
     broker_url: str = Field(
         "", description="Celery broker; empty: a queue of files in the data folder."
     )
-    checkpoint: str = Field(
-        "shipped", description="'shipped' or the path of a checkpoint directory."
-    )
-
+    checkpoint: str = Field("shipped", description="Base model: 'shipped' or a checkpoint folder.")
     checkpoint_store: str = Field(
         "",
         description="Folder or fsspec URL (s3://…) of trained versions; empty: in the data folder.",
@@ -34,124 +29,126 @@ class Settings(BaseSettings):
 
     # -- Label Studio
     label_studio_url: str = Field(
-        "", description="Empty: the one given to connect, else the one that /setup announces."
+        "", description="Empty: as given to connect, else as announced by /setup."
     )
     label_studio_token: SecretStr = Field(
-        SecretStr(""), description="Personal access or legacy token; empty: as for the address."
+        SecretStr(""),
+        description="Personal access or legacy token; empty: as for the address.",
     )
     local_files_root: Path | None = Field(
-        None, description="LOCAL_FILES_DOCUMENT_ROOT of Label Studio, where this machine shares it."
+        None, description="LOCAL_FILES_DOCUMENT_ROOT of Label Studio, if readable on this machine."
     )
 
     # -- access
-    basic_auth_user: str = Field("", description="With the password: guards all but /health.")
-    basic_auth_password: SecretStr = Field(
-        SecretStr(""), description="Password that goes with the user."
+    basic_auth_user: str = Field(
+        "", description="User name that everything except /health requires."
     )
+    basic_auth_password: SecretStr = Field(SecretStr(""), description="Password of that user.")
     webhook_secret: SecretStr = Field(
         SecretStr(""),
-        description="What /webhook asks for in X-PhraseClick-Secret; empty: the one connect made.",
+        description="X-PhraseClick-Secret that /webhook requires; empty: created by connect.",
     )
     # A context holds clicks and drafts with masks: some MB on large pictures, never hundreds.
-    max_request_bytes: int = Field(64 * MIB, description="Largest request that is read.")
+    max_request_bytes: int = Field(64 * MIB, description="Maximum size of a request.")
 
     # -- pictures
     allow_private_addresses: bool = Field(
-        False, description="Fetch pictures from private and link-local addresses too."
+        False, description="Also fetch pictures from private and link-local addresses."
     )
-    # Label Studio gives up on a prediction after 100 s; an annotator long before.
-    picture_timeout_s: float = Field(20.0, description="Seconds that a picture may take to come.")
-    picture_max_bytes: int = Field(100 * MIB, description="Largest picture file that is fetched.")
+    # Label Studio waits 100 s for a prediction, annotators much less.
+    picture_timeout_s: float = Field(20.0, description="Time limit of a picture's download.")
+    picture_max_bytes: int = Field(100 * MIB, description="Maximum size of a picture file.")
     # Above this a decoded RGB picture needs more than 300 MB: a decompression bomb or a mistake.
-    picture_max_pixels: int = Field(100_000_000, description="Largest picture that is decoded.")
-    picture_cache_bytes: int = Field(2048 * MIB, description="Disk for pictures fetched before.")
+    picture_max_pixels: int = Field(
+        100_000_000, description="Maximum number of pixels of a picture."
+    )
+    picture_cache_bytes: int = Field(2048 * MIB, description="Disk space for downloaded pictures.")
 
-    # -- interaction memory
+    # -- interaction
     new_object: Literal["auto", "refine", "new"] = Field(
         "auto",
-        description="What a lone positive click does where no '+ last object' label is.",
+        description="What a single click does in configs without a '+ last object' label.",
     )
-    # Found in the config without regard to case; first match wins.
+    # Compared with the config's labels ignoring case; the first match counts.
     refine_positive_label: str = Field(
         "+ last object", description="Key point label that adds to the last object."
     )
     refine_negative_label: str = Field(
-        "- last object", description="Key point label that takes away from the last object."
+        "- last object", description="Key point label that removes from the last object."
     )
     carry_phrase: Literal["none", "target", "task"] = Field(
         "none",
-        description="Whether a typed phrase outlives its object: no, within the task, or on.",
+        description="How long a phrase holds: for its object, its task, or also the next task.",
     )
     label_as_phrase: bool = Field(
-        True, description="With no phrase typed, read the label's name as the phrase."
+        True, description="Use the label's name as the phrase if none is typed."
     )
-    # A mask on the page before the first click swallows plain clicks (they select it), so a task
-    # that is merely opened stays empty; whoever asks for many tasks at once wants masks to start
-    # from. A phrase in the task's own data always gives a mask: somebody asked for that very thing.
+    # Plain clicks select a mask that is on the page already, so a task that is only opened stays
+    # empty. A request for several tasks wants masks. A phrase in the task's data always gives one.
     label_masks: Literal["never", "batch", "always"] = Field(
         "batch",
-        description="Masks from label names alone: never, for several tasks at once, or always.",
+        description="When to predict masks from label names; batch: for several tasks at once.",
     )
-    # A draft can lie for a weekend and a public holiday; after that nobody clicks on.
-    forget_after_days: float = Field(
-        14.0, description="Days until untouched objects are forgotten."
-    )
+    # Longer than a weekend with public holidays.
+    forget_after_days: float = Field(14.0, description="Days until unused objects are forgotten.")
 
     # -- model
     device: str = Field("auto", description="'auto', 'cpu', 'cuda' or 'cuda:N'.")
-    # Two cores answer a click quickest; more threads than cores fight each other.
-    torch_threads: int = Field(0, description="0: as torch likes, one a core.")
-    # About 3.5 MB for a picture and as much for each crop of it: twice twenty annotators' pictures
-    # at hand, and the server stays at about 1 GB.
+    # More threads than cores are slower.
+    torch_threads: int = Field(0, description="CPU threads per click; 0: one per core.")
+    # About 3.5 MB per picture and per crop: 40 annotators, and a server of about 1 GB.
     embedding_cache_bytes: int = Field(256 * MIB, description="Memory for encoded pictures.")
-
-    # About 10 MB each: the champions of some twenty projects, and what a rollback would lead to.
-    versions_bytes: int = Field(256 * MIB, description="Memory for model versions at hand.")
+    # About 10 MB each: the champions of twenty projects, and their predecessors for rollbacks.
+    versions_bytes: int = Field(256 * MIB, description="Memory for loaded model versions.")
 
     # -- learning from accepted labels
-    learn: bool = Field(True, description="Fine-tune by itself when enough labels are new.")
-    # A day's work of one annotator is some hundred; below twenty nothing can be proved better.
+    learn: bool = Field(True, description="Start trainings automatically.")
+    # An annotator makes about a hundred a day; with fewer than 20 no gain can be proved.
     learn_after_labels: int = Field(20, ge=1, description="New labels that start a training.")
-    # A burst of submits is one training, and the last label of a burst is in it.
-    learn_debounce_s: float = Field(60.0, ge=0, description="Quiet seconds before it starts.")
+    # So that a series of submits starts one training, which includes the last label.
+    learn_debounce_s: float = Field(
+        60.0, ge=0, description="Seconds without a new label before it starts."
+    )
     learn_minutes: float = Field(
-        6.0, gt=0, description="Longest time that a training learns, evaluation not counted."
+        6.0, gt=0, description="Time limit of a training, without evaluation."
     )
     replay: str = Field(
-        "", description="Data set of the base to rehearse; empty: hold on to the base's answers."
+        "", description="Data set to rehearse in trainings; empty: distill the base model instead."
     )
-    gate_set: str = Field(
-        "", description="Data set that guards what was known; empty: the one that ships."
-    )
-    # Two threads would take both cores of a small machine from whoever clicks.
+    gate_set: str = Field("", description="General data set of the gate; empty: the shipped one.")
+    # Two threads would slow down clicks on a machine with two cores.
     training_threads: int = Field(1, ge=1, description="CPU threads of a training.")
-    training_nice: int = Field(10, ge=0, le=19, description="How far a training stands back.")
-    training_device: str = Field("auto", description="As device; 'cpu' leaves a GPU to serving.")
+    training_nice: int = Field(10, ge=0, le=19, description="Niceness of the training process.")
+    training_device: str = Field(
+        "auto", description="Like device; 'cpu' keeps the GPU free for clicks."
+    )
     training_gpu_share: float = Field(
-        0.5, gt=0, le=1, description="Part of the GPU's memory that a training may take."
+        0.5, gt=0, le=1, description="Share of the GPU's memory that a training may use."
     )
-    # On two cores a training takes some minutes and a large re-scoring an hour or two.
-    longest_job_hours: float = Field(6.0, gt=0, description="A job that takes longer is ended.")
-    # A worker that is busy beats every few seconds; three times as long it is taken for dead.
-    lease_s: float = Field(45.0, gt=0, description="Silence after which a worker is given up.")
+    # On two cores a training takes minutes, scoring a large project an hour or two.
+    longest_job_hours: float = Field(6.0, gt=0, description="Time limit of a job.")
+    # A busy worker sends a heartbeat every few seconds.
+    lease_s: float = Field(
+        45.0,
+        gt=0,
+        description="Seconds without a heartbeat after which another worker takes over a job.",
+    )
     acquisition: Literal["clicks", "saving", "uncertainty", "off"] = Field(
-        "saving", description="What orders the tasks that are left, or 'off'."
+        "saving", description="Score by which remaining tasks are ordered, or 'off'."
     )
-    score_masks: bool = Field(False, description="Write masks into the re-scored predictions, too.")
+    score_masks: bool = Field(False, description="Also write masks into scored predictions.")
 
     # -- reports
-    # About 3 KB a mask: 100,000 interactions are 300 MB.
-    keep_masks_days: float = Field(
-        90.0, ge=0, description="Days for which served masks are kept to be looked at."
-    )
+    # About 3 KB per mask: 300 MB for 100,000 interactions.
+    keep_masks_days: float = Field(90.0, ge=0, description="Days for which served masks are kept.")
 
     @property
     def resolved_database_url(self) -> str:
-        """The database's URL, SQLite in the data folder unless told otherwise."""
+        """The database URL: as set, else SQLite in the data folder."""
         return self.database_url or f"sqlite:///{self.data.resolve() / 'phraseclick.db'}"
 
 
 @lru_cache(maxsize=1)
 def get_settings() -> Settings:
-    """Settings of this process, read once."""
+    """The settings of this process, read once."""
     return Settings()
