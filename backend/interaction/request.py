@@ -16,6 +16,7 @@ from backend.label_studio.payloads import PredictRequest, Project, clean, moment
 
 MAX_CLICKS = 500  # in one request; nobody clicks that often on one object
 MAX_TEXT = 10_000  # characters of a phrase that are kept
+_ROUNDING = 1e-6  # percent
 
 
 @dataclass(frozen=True)
@@ -156,15 +157,16 @@ def read_click(region: Region, control: ClickControl) -> Click | None:
     x, y = finite_number(region.value.get("x")), finite_number(region.value.get("y"))
     if "rle" in region.value or x is None or y is None or not region.id:
         return None
-    if not (0 <= x <= 100 and 0 <= y <= 100):
+    # The page computes 100.00000000000001 % for a click on the edge.
+    if not (-_ROUNDING <= x <= 100 + _ROUNDING and -_ROUNDING <= y <= 100 + _ROUNDING):
         return None
     label = next((known for text in region.labels if (known := control.label(text))), None)
     # A click with the label that removes is negative, whatever the page says.
     removes = label is not None and label.role == "remove"
     return Click(
         id=region.id,
-        x_percent=x,
-        y_percent=y,
+        x_percent=min(max(x, 0.0), 100.0),
+        y_percent=min(max(y, 0.0), 100.0),
         positive=region.positive is not False and not removes,
         label=label.label.value if label else "",
         from_name=control.name,

@@ -126,15 +126,15 @@ class ImageControls:
         """The picture's address in a task's data; '' if the task has none."""
         if not self.data_key:
             return self.value
-        found = data.get(self.data_key)
-        return found if isinstance(found, str) else ""
+        value = data.get(self.data_key)
+        return value if isinstance(value, str) else ""
 
     def batch_phrase(self, data: Mapping[str, Any]) -> str:
         """The phrase in a task's data; '' if there is none."""
-        found = data.get(self.phrase_key)
-        if isinstance(found, list):
-            found = next((part for part in found if isinstance(part, str)), "")
-        return found.strip() if isinstance(found, str) else ""
+        value = data.get(self.phrase_key)
+        if isinstance(value, list):
+            value = next((part for part in value if isinstance(part, str)), "")
+        return value.strip() if isinstance(value, str) else ""
 
 
 @dataclass(frozen=True)
@@ -292,22 +292,22 @@ def _click_labels(
         if role != "object":
             read.append(ClickLabel(label, role))
             continue
-        found = _counterpart(label, classes)
-        if found is None and len(objects) == len(classes):
-            found = classes[objects.index(label)]
+        counterpart = _counterpart(label, classes)
+        if counterpart is None and len(objects) == len(classes):
+            counterpart = classes[objects.index(label)]
             warnings.append(
                 f"The key point label '{label.value}' has no brush label of that name; "
-                f"'{found[1].value}' at the same place is taken."
+                f"'{counterpart[1].value}' at the same place is taken."
             )
-        if found is None and len(classes) == 1:
-            found = classes[0]
-        if found is None and classes:
+        if counterpart is None and len(classes) == 1:
+            counterpart = classes[0]
+        if counterpart is None and classes:
             warnings.append(
                 f"The key point label '{label.value}' has no brush label of that name: "
                 "its masks get the label used last."
             )
-        brush = found[0] if found else brushes[0]
-        read.append(ClickLabel(label, role, brush.name, found[1] if found else None))
+        brush = counterpart[0] if counterpart else brushes[0]
+        read.append(ClickLabel(label, role, brush.name, counterpart[1] if counterpart else None))
     return tuple(read)
 
 
@@ -375,7 +375,7 @@ def _phrase(mine: list[Element], status: str, warnings: list[str]) -> tuple[str,
 
 def _labels(tag: Element) -> tuple[Label, ...]:
     """The labels of a control, each once; those without a value are left out."""
-    found: dict[str, Label] = {}
+    labels: dict[str, Label] = {}
     for child in tag.iter("Label"):
         value, alias = child.get("value", ""), child.get("alias", "")
         written = alias if alias.strip() else value
@@ -383,8 +383,8 @@ def _labels(tag: Element) -> tuple[Label, ...]:
             label = Label(
                 value.strip(), alias.strip(), written if written != written.strip() else ""
             )
-            found.setdefault(label.value, label)
-    return tuple(found.values())
+            labels.setdefault(label.value, label)
+    return tuple(labels.values())
 
 
 def _targets(tag: Element) -> tuple[str, ...]:

@@ -65,8 +65,8 @@ class BackendProbe:
         if answer is None or not answer.ok:
             return None
         pattern = rf'^phraseclick_deliveries_total{{action="{re.escape(action)}"}} (\S+)$'
-        found = re.search(pattern, answer.text, re.MULTILINE)
-        return float(found[1]) if found else 0.0
+        match = re.search(pattern, answer.text, re.MULTILINE)
+        return float(match[1]) if match else 0.0
 
     def arrived(self, action: str, *, more_than: float) -> bool:
         """Whether more events of an action are stored within a few seconds."""

@@ -1,8 +1,7 @@
-"""Label Studio's brush masks: the run-length code between a mask and a list of bytes.
+"""Label Studio's brush masks: run-length encoding and decoding.
 
-Every click ends in an encoded mask and many begin with a decoded one, so this lies on the path
-that must be quick. Both ways work on runs of pixels and never build the RGBA picture that the
-format describes.
+Every click encodes a mask and many decode one, so this must be fast. Both directions work on runs
+of pixels and never build the RGBA picture that the format describes.
 
 The stream, bits from the highest down: 32 bits number of values, 5 bits word size - 1, four times
 4 bits run size - 1; then, until all values are there, tokens of
@@ -22,15 +21,15 @@ from numpy.typing import NDArray
 
 from backend.errors import RequestError
 
-# What Label Studio's page and its SDK both write; a reader takes any from the header.
+# As Label Studio's page and its SDK write them; the reader takes them from the header.
 _WORD_SIZE = 8
 _RUN_SIZES = (3, 4, 8, 16)
 _LONGEST = 1 << _RUN_SIZES[-1]
 _CHANNELS = 4
 
-# 16k x 16k: far above any picture that is served, far below what would hurt this process.
+# 16k x 16k: far above any picture that is served, far below what would exhaust memory.
 _MAX_PIXELS = 1 << 28
-# Bytes of the stream unpacked at a time: a token never costs more memory than this allows.
+# Bytes of the stream unpacked at once, which bounds memory.
 _BLOCK = 1 << 16
 _WINDOW_BITS = (1 << 64) - 1
 
@@ -63,8 +62,8 @@ def encode(mask: NDArray[np.bool_]) -> list[int]:
 def decode(rle: Sequence[int], width: int, height: int) -> NDArray[np.bool_]:
     """The mask (H,W bool) in ``rle``, a brush region of a ``width`` x ``height`` picture.
 
-    Soft edges, which some brushes draw, count as inside from half opacity on, as they look on the
-    page. Streams of any word size and any run sizes are read.
+    Soft edges, which some brushes draw, count as inside from half opacity on. Any word size and run
+    sizes are read. Raises RequestError.
     """
     if width < 1 or height < 1 or width * height > _MAX_PIXELS:
         raise RequestError(f"A brush mask of {width}x{height} pixels cannot be read.")
@@ -80,7 +79,7 @@ def decode(rle: Sequence[int], width: int, height: int) -> NDArray[np.bool_]:
             f"A brush mask in the request is not one of a {width}x{height} picture: "
             f"its code holds {count} values instead of {width * height * _CHANNELS}."
         )
-    # Even runs of the greatest length need this much: a header that lies is found out here.
+    # Even runs of the greatest length need this much, so this rejects a wrong header.
     shortest = -(-count // (1 << max(sizes))) * (4 + min(sizes))
     if shortest > len(stream) * 8:
         raise RequestError("A brush mask in the request is cut off: its code is too short.")
@@ -113,7 +112,7 @@ def _changes(flat: NDArray[np.bool_]) -> NDArray[np.int64]:
 def _split(
     lengths: NDArray[np.int64], values: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Runs that are longer than a token can say, as several full ones and a rest."""
+    """Runs longer than a token allows, as several full ones and a rest."""
     parts = -(-lengths // _LONGEST)
     last = np.cumsum(parts) - 1
     split = np.full(int(parts.sum()), _LONGEST, dtype=np.int64)
@@ -122,7 +121,7 @@ def _split(
 
 
 def _pack(codes: NDArray[np.int64], bits: NDArray[np.int64]) -> list[int]:
-    """``codes`` one after the other, each in as many ``bits`` (at most 32), as bytes."""
+    """``codes`` in sequence, each of the given number of ``bits`` (at most 32), as bytes."""
     ends = np.cumsum(bits)
     starts = ends - bits
     # Each code falls into one 32-bit word and at most the next one. Codes do not overlap, so

@@ -30,12 +30,12 @@ class Counts:
 
     def rows(self) -> list[tuple[str, str, int]]:
         """Rows of a table: group, name, number."""
-        found = [("annotations", name, number) for name, number in self.annotations.items()]
-        found += [("pictures", name, number) for name, number in self.pictures.items()]
-        found += [("regions", name, number) for name, number in self.regions.items()]
-        found += [("regions that count", name, n) for name, n in self.prompts.items()]
-        found.append(("regions that count", "label unknown to the config", self.unknown_labels))
-        return found + [("regions left out", name, n) for name, n in sorted(self.left_out.items())]
+        rows = [("annotations", name, number) for name, number in self.annotations.items()]
+        rows += [("pictures", name, number) for name, number in self.pictures.items()]
+        rows += [("regions", name, number) for name, number in self.regions.items()]
+        rows += [("regions that count", name, n) for name, n in self.prompts.items()]
+        rows.append(("regions that count", "label unknown to the config", self.unknown_labels))
+        return rows + [("regions left out", name, n) for name, n in sorted(self.left_out.items())]
 
 
 def count(database: Database, project: str) -> Counts:
@@ -55,18 +55,18 @@ def count(database: Database, project: str) -> Counts:
             ).where(AnnotationRow.project == project)
         ).all()
     everything = labeled(database, project)
-    with_masks = {each.place.annotation_id for each in everything}
+    with_masks = {one.place.annotation_id for one in everything}
     annotations = Counter({"accepted": 0, SKIPPED: 0, NO_MASK: 0, "deleted": 0})
     left_out: Counter[str] = Counter()
-    for each in annotation_rows:
-        if each.gone_at is not None:
+    for annotation in annotation_rows:
+        if annotation.gone_at is not None:
             annotations["deleted"] += 1
             continue
-        left_out.update(each.left_out)
-        if each.skipped:
+        left_out.update(annotation.left_out)
+        if annotation.skipped:
             annotations[SKIPPED] += 1
         else:
-            annotations["accepted" if each.annotation_id in with_masks else NO_MASK] += 1
+            annotations["accepted" if annotation.annotation_id in with_masks else NO_MASK] += 1
     pictures, regions = Counter(train=0, validation=0), Counter(train=0, validation=0)
     prompts = Counter({"with clicks": 0, "with a phrase": 0, "with neither": 0})
     unknown = 0
@@ -118,7 +118,7 @@ def gauges(database: Database) -> dict[tuple[str, str], int]:
         .group_by(SampleRow.project, state)
     )
     with database.read() as connection:
-        found = {(key, name): number for key, name, number in connection.execute(of_annotations)}
+        numbers = {(key, name): number for key, name, number in connection.execute(of_annotations)}
         for key, name, number in connection.execute(of_regions):
-            found[key, f"regions, picture {name}"] = number
-    return found
+            numbers[key, f"regions, picture {name}"] = number
+    return numbers

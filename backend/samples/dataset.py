@@ -54,9 +54,9 @@ class AcceptedSamples:
         self._database = database
         self._image_check = image_check
         self._labeled = tuple(
-            each
-            for each in labeled(database, project)
-            if not each.reason and each.split is not None and split in (None, each.split)
+            image
+            for image in labeled(database, project)
+            if not image.reason and image.split is not None and split in (None, image.split)
         )
         self._sources = [SOURCE] * len(self._labeled)
 
@@ -73,13 +73,13 @@ class AcceptedSamples:
         return len(self._labeled)
 
     def __getitem__(self, index: int) -> Sample:
-        each = self._labeled[index]
+        labeled_image = self._labeled[index]
         key = self.key(index)
         try:
-            image = self._image_check.read(each.place).array
+            image = self._image_check.read(labeled_image.place).array
         except PictureError as error:
             raise DataError(f"{key}: {error}") from error
-        masks = self._masks(each)
+        masks = self._masks(labeled_image)
         if any(mask.shape != image.shape[:2] for mask in masks.values()):
             raise DataError(f"{key}: the picture has another size than its masks.")
         instances, covered = layered(masks, image.shape[:2])
@@ -104,7 +104,7 @@ class AcceptedSamples:
                 id=number,
                 category=region.category,
                 phrases=(region.phrase,) if region.phrase else (),
-                clicks=tuple((each.x, each.y, each.positive) for each in clicks[number]),
+                clicks=tuple((click.x, click.y, click.positive) for click in clicks[number]),
             )
             for number, region in enumerate(self._labeled[index].regions, 1)
         )
@@ -137,8 +137,8 @@ class AcceptedSamples:
         assert split is not None, "unchecked pictures are left out"
         return split
 
-    def _masks(self, each: Labeled) -> dict[int, NDArray[np.bool_]]:
-        place = each.place
+    def _masks(self, labeled_image: Labeled) -> dict[int, NDArray[np.bool_]]:
+        place = labeled_image.place
         columns = (
             SampleRow.number,
             SampleRow.region_id,
@@ -153,7 +153,7 @@ class AcceptedSamples:
         with self._database.read() as connection:
             kept = {(row.number, row.region_id): row for row in connection.execute(query)}
         masks = {}
-        for number, region in enumerate(each.regions, 1):
+        for number, region in enumerate(labeled_image.regions, 1):
             row = kept.get((region.number, region.region_id))
             if row is None:
                 raise DataError(

@@ -71,7 +71,7 @@ def export(
 
 
 def _add(archive: tarfile.TarFile, sample: Sample, split: Split) -> int:
-    masks = {each.id: sample.mask(each.id) for each in sample.objects}
+    masks = {one.id: sample.mask(one.id) for one in sample.objects}
     suffix, picture = _picture(sample.image)
     written = 0
     alone = len(masks) <= _MOST_OBJECTS and not sample.masks
@@ -84,15 +84,15 @@ def _add(archive: tarfile.TarFile, sample: Sample, split: Split) -> int:
             "objects": [
                 {
                     "id": order,
-                    "category": each.category,
-                    "semantic": each.semantic,
-                    "phrases": list(each.phrases),
-                    "clicks": [[round(x, 2), round(y, 2), good] for x, y, good in each.clicks],
+                    "category": one.category,
+                    "semantic": one.semantic,
+                    "phrases": list(one.phrases),
+                    "clicks": [[round(x, 2), round(y, 2), good] for x, y, good in one.clicks],
                 }
-                for order, each in enumerate((o for o in sample.objects if o.id in layer), 1)
+                for order, one in enumerate((o for o in sample.objects if o.id in layer), 1)
             ],
         }
-        ordered = {order: masks[each] for order, each in enumerate(sorted(layer), 1)}
+        ordered = {order: masks[one] for order, one in enumerate(sorted(layer), 1)}
         instances, _ = layered(ordered, sample.instances.shape)
         _member(archive, f"{name}.{suffix}", picture)
         _member(archive, f"{name}.inst.png", _png(instances.astype(np.uint8)))

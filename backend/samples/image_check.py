@@ -53,7 +53,7 @@ class LabeledPicture:
     @classmethod
     def of(cls, row: RowMapping) -> "LabeledPicture":
         """From a row of the database."""
-        return cls(**{each.name: row[each.name] for each in fields(cls)})
+        return cls(**{field.name: row[field.name] for field in fields(cls)})
 
 
 _NAME = (

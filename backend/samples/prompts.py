@@ -37,14 +37,14 @@ def prompts_of(
     masks: Mapping[str, PackedMask],
 ) -> dict[str, Prompts]:
     """The prompts of regions (id -> accepted mask); regions without prompts are left out."""
-    found: dict[str, Prompts] = {}
+    prompts: dict[str, Prompts] = {}
     saved = f"annotation:{annotation_id}"
     for region_id, targets in _remembered(connection, project, task_id, list(masks)).items():
-        found[region_id] = _of_targets(connection, targets, masks[region_id], saved)
-    missing = [region_id for region_id in masks if region_id not in found]
+        prompts[region_id] = _of_targets(connection, targets, masks[region_id], saved)
+    missing = [region_id for region_id in masks if region_id not in prompts]
     for region_id, rows in _logged(connection, project, task_id, missing).items():
-        found[region_id] = _replayed(rows)
-    return {name: prompts for name, prompts in found.items() if prompts != Prompts()}
+        prompts[region_id] = _replayed(rows)
+    return {name: one for name, one in prompts.items() if one != Prompts()}
 
 
 def _remembered(
@@ -57,12 +57,12 @@ def _remembered(
         .where(TargetRow.project == project.key, TargetRow.task_id == task_id)
         .order_by(TargetRow.sequence.desc(), TargetRow.id.desc())
     )
-    found: dict[str, list[Target]] = {}
+    by_region: dict[str, list[Target]] = {}
     wanted = set(regions)
     for row in connection.execute(query).mappings():
         if row["region_id"] in wanted:
-            found.setdefault(row["region_id"], []).append(Target.of_row(row))
-    return found
+            by_region.setdefault(row["region_id"], []).append(Target.of_row(row))
+    return by_region
 
 
 def _of_targets(
@@ -75,7 +75,7 @@ def _of_targets(
             clicks = [click for click in target.clicks if click.id in behind]
             return Prompts(tuple(_place(c, behind[c.id]) for c in clicks), answer.phrase)
     # Edited by hand afterwards: the prompts that count made most of it.
-    target = next((each for each in targets if each.saved == saved), targets[0])
+    target = next((target for target in targets if target.saved == saved), targets[0])
     return Prompts(tuple(_place(c, c.positive) for c in target.counting), target.phrase)
 
 
@@ -95,7 +95,7 @@ def _logged(
         EventRow.y_percent,
         EventRow.text,
     )
-    found: dict[str, list[RowMapping]] = {}
+    by_region: dict[str, list[RowMapping]] = {}
     for start in range(0, len(regions), _AT_ONCE):
         query = (
             select(*columns)
@@ -107,8 +107,8 @@ def _logged(
             .order_by(EventRow.id)
         )
         for row in connection.execute(query).mappings():
-            found.setdefault(row["region_id"], []).append(row)
-    return found
+            by_region.setdefault(row["region_id"], []).append(row)
+    return by_region
 
 
 def _replayed(rows: Sequence[RowMapping]) -> Prompts:

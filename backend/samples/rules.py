@@ -89,7 +89,7 @@ def labeled(database: Database, project: str) -> list[Labeled]:
     for row in samples:
         region = _region(row, config)
         regions.setdefault((row["annotation_id"], row["image"]), []).append(region)
-    found = [
+    images = [
         Labeled(
             LabeledPicture.of(row),
             row["annotator"],
@@ -100,7 +100,7 @@ def labeled(database: Database, project: str) -> list[Labeled]:
         )
         for row in pictures
     ]
-    return _one_of_each(found)
+    return _one_of_each(images)
 
 
 def projects(database: Database) -> list[str]:
@@ -145,13 +145,13 @@ def _sample_rows(project: str) -> Select[*tuple[Any, ...]]:
     return select(*columns).where(here).order_by(SampleRow.annotation_id, SampleRow.number)
 
 
-def _one_of_each(found: list[Labeled]) -> list[Labeled]:
+def _one_of_each(images: list[Labeled]) -> list[Labeled]:
     """Only the first annotation of each picture of each task counts."""
     seen: set[tuple[int, str]] = set()
     counted = []
-    for each in found:
-        name = (each.place.task_id, each.place.image)
-        counted.append(replace(each, reason=OTHER_ANNOTATION) if name in seen else each)
+    for image in images:
+        name = (image.place.task_id, image.place.image)
+        counted.append(replace(image, reason=OTHER_ANNOTATION) if name in seen else image)
         seen.add(name)
     return counted
 
@@ -179,7 +179,7 @@ def _category(brush: str, label: str, config: LabelConfig | None) -> tuple[str |
     if config is None:
         return label, False
     controls = [control for image in config.images for control in image.brushes]
-    for control in sorted(controls, key=lambda each: each.name != brush):
+    for control in sorted(controls, key=lambda control: control.name != brush):
         known = control.label(label)
         if known is not None:
             return known.value, False

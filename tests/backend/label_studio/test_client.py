@@ -284,7 +284,7 @@ def test_nothing_secret_is_printed_or_logged(
 # -- calls
 
 
-def test_an_answer_that_refuses_is_told_in_its_own_words(host: Host) -> None:
+def test_a_refusal_keeps_label_studios_reason(host: Host) -> None:
     refusal = {"validation_errors": {"url": ["Can't connect to a private address."]}}
     host.give("/api/ml/", refusal, 403)
 

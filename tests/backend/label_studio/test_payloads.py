@@ -122,7 +122,7 @@ def test_what_drafts_and_annotations_show():
     assert annotation.created_at == datetime(2026, 11, 22, 21, 53, 22, 445968, tzinfo=UTC)
 
 
-def test_batch_opening_and_submit_are_told_apart():
+def test_batch_opening_and_submit_are_distinguished():
     opened = parse_predict(payload("page_predict_batch_on_task_open"))
     assert (opened.interactive, opened.empty, len(opened.tasks)) == (False, False, 1)
     batch = parse_predict(payload("predict_batch"))
@@ -179,6 +179,11 @@ def test_a_hundred_thousand_regions_are_refused():
 def test_a_click_that_makes_no_sense_is_left_out(changes):
     it = read(asked(click(**changes), click(id="good")))
     assert [c.id for c in it.clicks] == ["good"]
+
+
+def test_a_click_on_the_edge_may_be_off_by_rounding():
+    (one,) = read(asked(click(value={"x": 100.00000000000001, "y": -1e-14}))).clicks
+    assert (one.x_percent, one.y_percent) == (100, 0)
 
 
 def test_what_was_left_out_is_said():

@@ -22,7 +22,7 @@ def noted(team: Team) -> list[Any]:
         return list(connection.execute(query).all())
 
 
-def test_the_first_look_notes_what_the_picture_is(team: Team) -> None:
+def test_the_first_check_saves_what_the_picture_is(team: Team) -> None:
     address = team.label(1, [region()])
 
     assert team.look() == 1
@@ -80,7 +80,7 @@ def test_a_host_that_is_away_says_nothing_of_its_pictures(team: Team, status: in
     assert [(row.state, row.error) for row in noted(team)] == [("good", "")] * 2
 
 
-def test_a_host_that_lets_wait_in_vain_is_asked_twice_and_not_for_each_picture(
+def test_a_slow_failing_host_is_asked_twice_and_not_for_each_picture(
     team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # given: a host that takes connections and never answers
@@ -155,7 +155,7 @@ def test_a_new_version_belongs_to_the_picture_of_its_day(team: Team) -> None:
     assert row.key == hashlib.sha256(photograph(SIZE, seed=99)).hexdigest()
 
 
-def test_looking_ends_in_time(team: Team) -> None:
+def test_a_check_ends_in_time(team: Team) -> None:
     for number in range(1, 4):
         team.label(number, [region()])
 

@@ -131,7 +131,7 @@ def test_a_deleted_project_of_an_unknown_label_studio_takes_nothing_along(
     assert len(rows(database, SampleRow)) == 1
 
 
-def test_what_label_studio_has_again_is_dug_up(
+def test_what_label_studio_has_again_is_restored(
     store: SampleStore, studio: Studio, database: Database
 ) -> None:
     # given: a deletion, and then a Label Studio that was set back to a backup
@@ -199,7 +199,7 @@ def test_a_picture_keeps_its_hash_until_a_newer_version_comes(
     assert rows(database, AnnotatedPictureRow)[0].state == "unseen"
 
 
-def test_telling_the_same_again_changes_nothing(
+def test_the_same_report_twice_changes_nothing(
     store: SampleStore, studio: Studio, database: Database
 ) -> None:
     body = studio.submit(7, studio.task(3), [region("a"), region("b", label="d")])

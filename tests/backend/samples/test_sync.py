@@ -49,7 +49,7 @@ def team(studio: Studio, database: Database) -> Studio:
     return studio
 
 
-def test_what_no_webhook_told_is_found(team: Studio, database: Database) -> None:
+def test_what_no_webhook_reported_is_read(team: Studio, database: Database) -> None:
     (done,) = reconciliation(database, team).run()
 
     assert samples(database) == list(range(1, 10))
@@ -211,7 +211,7 @@ def test_the_project_that_was_read_longest_ago_is_first(team: Studio, database: 
     assert [done.project for done in rounds] == ["5.1", PROJECT.key]
 
 
-def test_what_a_webhook_tells_while_it_is_asked_is_not_taken_for_deleted(
+def test_what_a_webhook_reports_during_a_round_is_not_deleted(
     team: Studio, database: Database
 ) -> None:
     # given: an annotation that Label Studio's answer does not hold yet

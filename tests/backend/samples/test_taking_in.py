@@ -139,7 +139,9 @@ def test_the_webhook_itself_does_no_work(
         assert connection.execute(text("SELECT count(*) FROM deliveries")).scalar() == 1
 
 
-def test_the_worker_asks_and_looks_by_the_clock_and_asks_at_its_start(settings: Settings) -> None:
+def test_the_worker_reconciles_and_checks_pictures_by_schedule(
+    settings: Settings,
+) -> None:
     app = celery_app.build(settings)
 
     assert {celery_app.RECONCILE, celery_app.LOOK} <= set(app.tasks)
@@ -230,7 +232,7 @@ def test_the_command_counts_and_exports(
 
 
 @pytest.mark.slow
-def test_a_worker_takes_in_and_looks(
+def test_a_worker_saves_labels_and_checks_pictures(
     service: Service,
     settings: Settings,
     own: Database,
