@@ -17,8 +17,7 @@ from backend.api import jobs, label_studio, middleware, reports
 from backend.api.service import Service
 from backend.errors import BackendError
 from backend.settings import MIB, Settings, get_settings
-from backend.web.mounting import add_dashboard
-from backend.web.warming import warm
+from backend.web.app import add_dashboard, warm
 from model.errors import PhraseClickError
 
 _log = logging.getLogger(__name__)

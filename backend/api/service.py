@@ -30,7 +30,7 @@ from backend.registry.champions import EVERYONE
 from backend.registry.serving import Predictors
 from backend.registry.store import open_store
 from backend.registry.versions import Registry
-from backend.reports.source import Reports
+from backend.reports.queries import Reports
 from backend.settings import Settings
 from backend.worker import celery_app
 from backend.worker.deliveries import Deliveries

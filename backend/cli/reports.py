@@ -12,9 +12,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from backend.db.engine import Database
+    from backend.reports.queries import Report, Reports
     from backend.reports.records import Where
-    from backend.reports.report import Report
-    from backend.reports.source import Reports
     from backend.settings import Settings
 
 _FILE = "- prints it."
@@ -96,17 +95,14 @@ def report(
     Times are UTC. If an output file is given, the tables are not printed.
     """
     from backend.errors import ReportError
-    from backend.reports.filters import read_where
-    from backend.reports.report import gather
-    from backend.reports.source import Reports
+    from backend.reports.queries import Report, Reports
 
     if rows not in ("tasks", "regions"):
         raise ReportError(f"--rows is tasks or regions, not {rows!r}.")
     with open_database(settings_of(data)) as database:
         reports = Reports(database)
         key = _project(reports, project)
-        where = read_where(
-            reports,
+        where = reports.where(
             key,
             since=since,
             until=until,
@@ -116,9 +112,9 @@ def report(
             phrase=phrase,
         )
         if json or html or not (csv or parquet):
-            made = gather(reports, key, where)
+            made = Report.of(reports, key, where)
             if json:
-                from backend.reports.document import json_text
+                from backend.reports.files import json_text
 
                 _write(json, json_text(made))
             if html:
@@ -166,33 +162,33 @@ def _write_tables(
 ) -> None:
     from datetime import UTC, datetime
 
-    from backend.reports.columns import REGION_COLUMNS, TASK_COLUMNS
-    from backend.reports.report import every_task
+    from backend.reports.files import (
+        REGION_COLUMNS,
+        TASK_COLUMNS,
+        csv_text,
+        replacing,
+        write_parquet,
+    )
 
     columns = TASK_COLUMNS if rows == "tasks" else REGION_COLUMNS
 
     def records() -> "Iterator[object]":
         if rows == "tasks":
-            return every_task(reports, project, where)
+            return reports.every_task(project, where)
         return reports.regions(project, where)
 
     if csv:
-        from backend.reports.csv_table import csv_text
-
         _write(csv, csv_text(records(), columns))
     if parquet:
-        from backend.reports.output import written
-        from backend.reports.parquet import write_parquet
-
         made_at = datetime.now(UTC).isoformat(timespec="seconds")
-        with written(parquet) as aside:
-            about = {"project": project, "rows": rows, "made_at": made_at}
-            write_parquet(aside, records(), columns, about)
+        with replacing(parquet) as aside:
+            metadata = {"project": project, "rows": rows, "made_at": made_at}
+            write_parquet(aside, records(), columns, metadata)
         typer.echo(f"Wrote {parquet}", err=True)
 
 
 def _write(path: Path, pieces: "list[str] | Iterator[str]") -> None:
-    from backend.reports.output import write_text
+    from backend.reports.files import write_text
 
     if str(path) == "-":
         for piece in pieces:

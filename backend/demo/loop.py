@@ -19,12 +19,10 @@ from backend.jobs.queue import Jobs
 from backend.label_studio.client import LabelStudio
 from backend.label_studio.config import LabelConfig
 from backend.registry.versions import Registry
-from backend.reports.document import json_text
-from backend.reports.output import write_text
+from backend.reports.files import json_text, write_text
 from backend.reports.page import render
+from backend.reports.queries import Report, Reports
 from backend.reports.records import Where
-from backend.reports.report import gather
-from backend.reports.source import Reports
 from backend.settings import Settings
 
 # Pictures labeled before the training (about a third is held out), and after it.
@@ -173,7 +171,7 @@ class Loop:
         return wrong or self._wait_for(version, "was promoted again")
 
     def _save_report(self, key: str, folder: Path) -> None:
-        made = gather(Reports(self._database), key, Where())
+        made = Report.of(Reports(self._database), key, Where())
         for name, pieces in (("report.html", [render(made)]), ("report.json", json_text(made))):
             write_text(folder / name, pieces)
         self._say(f"Report: {folder}/report.html and report.json")

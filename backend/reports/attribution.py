@@ -1,9 +1,8 @@
-"""Whose interactions are whose: every target's events belong to one accepted region, or to none.
+"""Assigns the events of every target to one accepted region, or to none.
 
-A target has a region id, and mostly one living annotation holds that region. But annotators who
-began with the same prediction share its region ids, and an annotation can be copied. Then it
-counts who asked; where nobody can tell, the target belongs to no region and its interactions are
-the task's alone.
+A target has a region id, and mostly one annotation contains that region. But annotators who begin
+with the same prediction share its region ids, and an annotation can be copied. Then the user who
+asked decides; if that is ambiguous, the target's interactions count for the task only.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,7 +13,7 @@ Key = tuple[int, str, str]  # annotation, brush, region id
 
 @dataclass(frozen=True)
 class Holder:
-    """A region in a living annotation. ``owner``: who made the annotation, '' if untold."""
+    """A region in an annotation. ``owner``: who made the annotation, '' if unknown."""
 
     annotation: int
     brush: str
@@ -23,14 +22,14 @@ class Holder:
 
     @property
     def key(self) -> Key:
-        """Its name in the table."""
+        """Its primary key."""
         return self.annotation, self.brush, self.region
 
 
 @dataclass(frozen=True)
 class Made:
-    """A target with events. ``started``: its region id was given here, so nobody else began with
-    it. ``brush``: '' where the target is forgotten by now."""
+    """A target with events. ``started``: this backend created its region id, so it is unique.
+    ``brush``: '' if the target has expired."""
 
     target: int
     region: str
@@ -40,35 +39,32 @@ class Made:
 
 
 def share_out(holders: Iterable[Holder], made: Iterable[Made]) -> dict[Key, tuple[int, ...]]:
-    """The targets of each region, by number; regions that none of them made are left out."""
+    """The sorted targets of each region that has any."""
     by_region: dict[str, list[Holder]] = {}
     for holder in holders:
         by_region.setdefault(holder.region, []).append(holder)
-    found: dict[Key, list[int]] = {}
+    shares: dict[Key, list[int]] = {}
     for target in made:
-        theirs = _holder(target, by_region.get(target.region, ()))
-        if theirs is not None:
-            found.setdefault(theirs.key, []).append(target.target)
-    return {key: tuple(sorted(targets)) for key, targets in found.items()}
+        holder_of_target = _holder(target, by_region.get(target.region, ()))
+        if holder_of_target is not None:
+            shares.setdefault(holder_of_target.key, []).append(target.target)
+    return {key: tuple(sorted(targets)) for key, targets in shares.items()}
 
 
 def _holder(target: Made, holders: Sequence[Holder]) -> Holder | None:
-    """The region that a target made; None where it is in none, or nobody can tell."""
+    """The region of a target; None if there is none or several are possible."""
     if not holders:
         return None
-    theirs = [it for it in holders if target.owner and it.owner == target.owner]
-    if theirs:
-        return _first(theirs, target)
+    same_owner = [holder for holder in holders if target.owner and holder.owner == target.owner]
+    if same_owner:
+        return _first(same_owner, target)
     if target.started:
-        # The others are copies, or the work of whoever went on with it.
+        # The others are copies, or were continued by someone else.
         return _first(holders, target)
-    if len({it.annotation for it in holders}) == 1 and _may_be(target, holders[0]):
+    one_annotation = len({holder.annotation for holder in holders}) == 1
+    if one_annotation and not (target.owner and holders[0].owner):
         return _first(holders, target)
     return None
-
-
-def _may_be(target: Made, holder: Holder) -> bool:
-    return not (target.owner and holder.owner)
 
 
 def _first(holders: Sequence[Holder], target: Made) -> Holder:

@@ -1,225 +1,443 @@
-"""The geometry of the report's charts, in SVG units; how they look is the template's business.
+"""The geometry of all charts in SVG units, for the dashboard and for the HTML report.
 
-Each says in words and shapes what it says in colours: marks carry numbers, bars their counts.
+``templates/charts.html`` draws it. Nothing is shown by colour alone: each series has its own mark
+and dash, promotions carry numbers, bars their shares. A chart whose text must be readable on a
+phone is laid out twice, for a wide and for a narrow screen, and the style sheet shows one of them.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
-from backend.reports.records import BeforeAfter, GroupCost, Interval
-from backend.reports.wording import counted
+from backend.reports.records import Interval, Mark, Week
 
-WIDTH = 620.0
-_HEIGHT = 260.0
+WIDE, NARROW = 1100.0, 344.0
+
 _WEEK = timedelta(weeks=1)
-# A day written below the axis is about as wide.
-_ROOM_FOR_DAY = 46.0
-_ROOM_FOR_NUMBER = 14.0
+# Promotions closer together than this share one flag.
+_FLAG = 20.0
+# Width of a date below the axis.
+_DATE = 58.0
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The size of a drawing, and the plot area in it."""
+
+    width: float
+    height: float
+    left: float
+    right: float
+    top: float
+    bottom: float
+
+    def x(self, share: float) -> float:
+        """0 is the left edge of the plot, 1 the right one."""
+        return round(self.left + (self.right - self.left) * share, 1)
+
+    def y(self, share: float) -> float:
+        """0 is the bottom of the plot, 1 the top; cut off there."""
+        return round(self.bottom - (self.bottom - self.top) * min(max(share, 0.0), 1.0), 1)
 
 
 @dataclass(frozen=True)
 class Tick:
-    """A place on an axis and what is written there; '' for a line alone."""
+    """A position on an axis and its text."""
 
     at: float
     text: str
 
 
 @dataclass(frozen=True)
-class Point:
-    """A mean, its interval, and what it says when pointed at."""
+class Spot:
+    """A mean with the ends of its interval, and its tooltip."""
 
     x: float
     y: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     text: str
-
-
-@dataclass(frozen=True)
-class Weeks:
-    """Interactions an object, week by week, with the promotions in between."""
-
-    left: float
-    right: float
-    top: float
-    bottom: float
-    across: tuple[Tick, ...]
-    up: tuple[Tick, ...]
-    points: tuple[Point, ...]
-    line: str
-    promotions: tuple[Tick, ...]
-    said: str
 
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar, and what it says when pointed at."""
+    """A bar with its tooltip; ``share``: the text above it."""
 
-    left: float
+    x: float
     top: float
     width: float
     height: float
     text: str
+    share: str = ""
 
 
 @dataclass(frozen=True)
-class Histogram:
-    """Objects by the number of interactions that they took."""
+class WeeksChart:
+    """Interactions per object, week by week.
 
-    left: float
-    right: float
-    bottom: float
-    bars: tuple[Bar, ...]
+    ``pillars``: objects of each week, standing on ``floor`` below the axis. ``flags``: numbers of
+    the promotions, as in the list below the chart.
+    """
+
+    frame: Frame
+    floor: float
+    up: tuple[Tick, ...]
     across: tuple[Tick, ...]
-    labels: tuple[tuple[float, float, str], ...]  # x, y, share of the higher bars
-    said: str
+    line: str
+    bands: tuple[str, ...]
+    spots: tuple[Spot, ...]
+    flags: tuple[Tick, ...]
+    pillars: tuple[Bar, ...]
+
+
+@dataclass(frozen=True)
+class Series:
+    """A curve, its marks, the height of its name, and its last value."""
+
+    name: str
+    line: str
+    marks: tuple[Point, ...]
+    name_at: float
+    last: str
+
+
+@dataclass(frozen=True)
+class CurvesChart:
+    """Figures of a training over its steps."""
+
+    frame: Frame
+    up: tuple[Tick, ...]
+    across: tuple[Tick, ...]
+    series: tuple[Series, ...]
+
+
+@dataclass(frozen=True)
+class BarsChart:
+    """Shares of objects by interactions; each named series has its own bars."""
+
+    frame: Frame
+    ticks: tuple[Tick, ...]
+    series: tuple[tuple[str, tuple[Bar, ...]], ...]
 
 
 @dataclass(frozen=True)
 class Whisker:
-    """A mean with its interval on a small scale, and where zero lies on it."""
+    """A mean with its interval on a small scale; ``zero`` is None if the scale does not cross 0."""
 
-    low: float
+    low: float | None
     mean: float
-    high: float
-    zero: float
+    high: float | None
+    zero: float | None
 
 
-def weeks(groups: Sequence[GroupCost], promotions: Sequence[BeforeAfter]) -> Weeks | None:
-    """None of fewer than two weeks, which make no line. ``groups``: by week, oldest first."""
-    told = [(_monday(it.name), it, it.clicks.mean) for it in groups if it.clicks is not None]
-    if len(told) < 2:
+@dataclass(frozen=True)
+class Sparkline:
+    """A line without an axis: its last value is written beside it."""
+
+    width: float
+    height: float
+    line: str
+    end: Point
+    flags: tuple[float, ...]
+
+
+def weeks(found: Sequence[Week], marks: Sequence[Mark], width: float) -> WeeksChart | None:
+    """None if there are no weeks. ``marks`` are numbered from 1 in their order."""
+    if not found:
         return None
-    left, right, top, bottom = 34.0, WIDTH - 8.0, 22.0, _HEIGHT
-    begins, ends = told[0][0], told[-1][0] + _WEEK
-    highest = max(mean.high or mean.mean for _, _, mean in told)
-    step = _step(highest)
+    frame = Frame(width, 272.0, left=30.0, right=width - 10.0, top=30.0, bottom=206.0)
+    floor = 268.0
+    begins, ends = found[0].begins, max(found[-1].begins + _WEEK, found[0].begins + 4 * _WEEK)
+    highest = max(week.clicks.mean for week in found)
+    highest = max([highest, *(min(week.clicks.high or 0.0, 2 * highest) for week in found)])
+    step = nice_step(highest, 4)
     most = step * math.ceil(highest / step)
 
     def across(moment: datetime) -> float:
-        return round(left + (right - left) * ((moment - begins) / (ends - begins)), 1)
+        return frame.x((moment - begins) / (ends - begins))
 
-    def up(value: float) -> float:
-        return round(bottom - (bottom - top) * min(max(value, 0.0), most) / most, 1)
+    def up(value: float | None) -> float | None:
+        return None if value is None else frame.y(value / most)
 
-    points = []
-    for monday, group, mean in told:
-        low, high = (it if it is not None else mean.mean for it in (mean.low, mean.high))
-        text = (
-            f"Week of {group.name}: {mean.mean:.2f} clicks an object, {counted(group.n, 'object')}"
+    spots = tuple(
+        Spot(
+            across(week.begins + _WEEK / 2),
+            frame.y(week.clicks.mean / most),
+            up(week.clicks.low),
+            up(week.clicks.high),
+            f"Week of {week.begins:%-d %b %Y}: {_mean(week.clicks)} from {week.n:,} objects",
         )
-        at = across(monday + _WEEK / 2)
-        points.append(Point(at, up(mean.mean), up(low), up(high), text))
-    days = [Tick(across(monday), f"{monday:%b} {monday.day}") for monday, _, _ in told]
-    first, last = told[0][2].mean, told[-1][2].mean
-    return Weeks(
-        left,
-        right,
-        top,
-        bottom,
-        across=_with_room(days, _ROOM_FOR_DAY),
-        up=tuple(
-            Tick(up(number * step), f"{number * step:g}")
-            for number in range(round(most / step) + 1)
-        ),
-        points=tuple(points),
-        line="M" + "L".join(f"{point.x} {point.y}" for point in points),
-        promotions=_with_room(
+        for week in found
+    )
+    runs = _runs(found)
+    deepest = max(week.n for week in found)
+    pillar = max(1.0, min((frame.right - frame.left) * (_WEEK / (ends - begins)) * 0.6, 26.0))
+    pillars = []
+    for spot, week in zip(spots, found, strict=True):
+        tall = round(max(1.0, 30.0 * week.n / deepest), 1)
+        x = round(spot.x - pillar / 2, 1)
+        pillars.append(
+            Bar(x, round(floor - tall, 1), round(pillar, 1), tall, f"{week.n:,} objects")
+        )
+    return WeeksChart(
+        frame,
+        floor,
+        up=_grid(0.0, most, step, frame),
+        across=_dates(begins, ends, across, frame.right),
+        line=" ".join(path([(spots[i].x, spots[i].y) for i in run]) for run in runs),
+        bands=tuple(band for run in runs if (band := _band([spots[i] for i in run]))),
+        spots=spots,
+        flags=_flags(
             [
-                Tick(across(it.promotion.at), str(number))
-                for number, it in enumerate(promotions, 1)
-                if begins <= it.promotion.at <= ends
-            ],
-            _ROOM_FOR_NUMBER,
+                (across(mark.at), number)
+                for number, mark in enumerate(marks, 1)
+                if begins <= mark.at <= ends
+            ]
         ),
-        said=f"Clicks an object by week: {first:.2f} in the first, {last:.2f} in the last of "
-        f"{len(told)} weeks.",
+        pillars=tuple(pillars),
     )
 
 
-def histogram(total: GroupCost) -> Histogram | None:
-    """Of the known objects; None where there is none."""
-    counts = total.histogram
-    if not total.n or not sum(counts):
+def weeks_text(found: Sequence[Week]) -> str:
+    """What the chart shows, for screen readers."""
+    first, last = found[0].clicks.mean, found[-1].clicks.mean
+    return (
+        f"Clicks per object by week: {first:.2f} in the first, {last:.2f} in the last "
+        f"of {len(found)} weeks."
+    )
+
+
+def sparkline(found: Sequence[Week], marks: Sequence[Mark]) -> Sparkline | None:
+    """None for fewer than two weeks, which make no line."""
+    if len(found) < 2:
         return None
-    left, right, top, bottom = 2.0, 418.0, 22.0, _HEIGHT
-    most = len(counts) - 1
-    # Without the empty end; the last bar is open and stands for itself.
-    shown = max(number for number, count in enumerate(counts) if count)
-    shown = min(max(shown, 8), most)
-    first = 0 if counts[0] else 1
-    slots = shown - first + 1
-    step = (right - left) / slots
-    highest = max(counts)
-    bars, ticks, labels = [], [], []
-    for place, number in enumerate(range(first, shown + 1)):
-        count = counts[number]
-        x = left + step * place
-        height = (bottom - top) * count / highest
-        part = 100 * count / sum(counts)
-        name = f"{number} or more" if number == most else str(number)
-        clicks = "interaction" if name == "1" else "interactions"
-        text = f"{counted(count, 'object')} ({part:.1f} %): {name} {clicks}"
-        bars.append(Bar(x + step * 0.1, bottom - height, step * 0.8, height, text))
-        if slots <= 12 or number in (first, 5, 10, 15, most):
-            ticks.append(Tick(x + step / 2, f"{number}+" if number == most else str(number)))
-        if part >= 4:
-            labels.append((x + step / 2, bottom - height - 6, f"{part:.0f} %"))
-    one = 100 * sum(counts[:2]) / sum(counts)
-    return Histogram(
-        left,
-        right,
-        bottom,
-        tuple(bars),
-        tuple(ticks),
-        tuple(labels),
-        said=f"{one:.0f} % of {counted(sum(counts), 'object')} were done in one interaction.",
+    frame = Frame(240.0, 48.0, left=5.0, right=235.0, top=5.0, bottom=43.0)
+    # Weeks are drawn at their beginning, so promotions move by half a week too.
+    begins, ends, half = found[0].begins, found[-1].begins, _WEEK / 2
+    most = max(week.clicks.mean for week in found) or 1.0
+
+    def across(moment: datetime) -> float:
+        return frame.x((moment - begins) / (ends - begins))
+
+    points = [(across(week.begins), frame.y(week.clicks.mean / most)) for week in found]
+    flags = [across(mark.at - half) for mark in marks if begins <= mark.at - half <= ends]
+    return Sparkline(frame.width, frame.height, path(points), points[-1], tuple(flags))
+
+
+def bars(groups: Sequence[tuple[str, Sequence[int]]], width: float) -> BarsChart | None:
+    """Histograms side by side, each as shares of its own objects; None if there are no objects.
+
+    groups: a name, and how many objects took 0, 1, … interactions; the last bin is open.
+    """
+    groups = [(name, counts) for name, counts in groups if sum(counts)]
+    if not groups:
+        return None
+    frame = Frame(width, 212.0, left=6.0, right=width - 6.0, top=22.0, bottom=184.0)
+    open_bin = len(groups[0][1]) - 1
+    last = max(max(n for n, count in enumerate(counts) if count) for _, counts in groups)
+    first = 0 if any(counts[0] for _, counts in groups) else 1
+    last = min(max(last, first + 7), open_bin)
+    slot = (frame.right - frame.left) / (last - first + 1)
+    highest = max(count / sum(counts) for _, counts in groups for count in counts)
+    each = slot * 0.78 / len(groups)
+    series = []
+    for place, (name, counts) in enumerate(groups):
+        drawn = []
+        for number in range(first, last + 1):
+            share = counts[number] / sum(counts)
+            top = frame.y(share / highest)
+            x = round(frame.left + slot * (number - first) + slot * 0.11 + each * place, 1)
+            what = _interactions(number, open_bin)
+            text = f"{counts[number]:,} objects ({100 * share:.1f} %) took {what}"
+            written = f"{100 * share:.0f}" if share >= 0.02 and each >= 15 else ""
+            tall = round(frame.bottom - top, 1)
+            drawn.append(Bar(x, top, round(each - 1, 1), tall, text, written))
+        series.append((name, tuple(drawn)))
+    every = 1 if slot >= 18 else 2 if slot >= 9 else 5
+    ticks = [
+        Tick(
+            round(frame.left + slot * (number - first + 0.5), 1),
+            f"{number}+" if number == open_bin else str(number),
+        )
+        for number in range(first, last + 1)
+        if number % every == (1 % every) or number == open_bin
+    ]
+    return BarsChart(frame, tuple(ticks), tuple(series))
+
+
+def curves(
+    found: Mapping[str, Sequence[Point]], width: float, *, share: bool = False
+) -> CurvesChart | None:
+    """Named curves of (step, value); None for fewer than two points. share: values are 0 to 1."""
+    found = {name: points for name, points in found.items() if len(points) > 1}
+    if not found:
+        return None
+    named = max(len(name) for name in found) * 6.6 + 14 if len(found) > 1 else 44.0
+    right = width - min(named, width / 3)
+    frame = Frame(width, 220.0, left=40.0, right=right, top=14.0, bottom=186.0)
+    everything = [point for points in found.values() for point in points]
+    first, last = min(x for x, _ in everything), max(x for x, _ in everything)
+    least, most = min(y for _, y in everything), max(y for _, y in everything)
+    step = nice_step(max(most - least, 1e-3), 4)
+    floor, ceiling = step * math.floor(least / step), step * math.ceil(most / step)
+    if share:
+        ceiling = min(ceiling, 1.0)
+    ceiling = max(ceiling, floor + step)
+
+    def across(at: float) -> float:
+        return frame.x((at - first) / ((last - first) or 1.0))
+
+    series = []
+    for name, points in found.items():
+        placed = [(across(x), frame.y((y - floor) / (ceiling - floor))) for x, y in points]
+        marked = tuple(placed[:: max(1, len(placed) // 8)])
+        series.append(Series(name, path(placed), marked, placed[-1][1], f"{points[-1][1]:.3g}"))
+    along = nice_step(last - first or 1.0, 5 if width > 400 else 3)
+    starts = along * math.ceil(first / along)
+    ticks = (starts + n * along for n in range(int((last - starts) / along) + 1))
+    return CurvesChart(
+        frame,
+        up=_grid(floor, ceiling, step, frame),
+        across=tuple(Tick(across(at), f"{at:g}") for at in ticks),
+        series=_apart(series, frame.bottom),
     )
 
 
-def whisker(it: Interval | None, low: float, high: float, width: float) -> Whisker | None:
-    """An estimate on a scale from low to high, 0 among them, that is ``width`` wide."""
-    if it is None:
+def whisker(interval: Interval | None, low: float, high: float, width: float) -> Whisker | None:
+    """An estimate on a scale from low to high that is ``width`` wide; cut off at its ends."""
+    if interval is None:
         return None
 
     def place(value: float) -> float:
         return round(width * (min(max(value, low), high) - low) / ((high - low) or 1.0), 1)
 
-    ends = [it.mean if end is None else end for end in (it.low, it.high)]
     return Whisker(
-        place(ends[0]),
-        place(it.mean),
-        place(ends[1]),
-        place(0.0),
+        None if interval.low is None else place(interval.low),
+        place(interval.mean),
+        None if interval.high is None else place(interval.high),
+        place(0.0) if low < 0.0 < high else None,
     )
 
 
-def scale(groups: Sequence[GroupCost]) -> float:
-    """The end of a scale, from 0, that all their clicks are drawn on."""
-    found = [it.clicks.mean for it in groups if it.clicks is not None]
-    return max((it.mean if it.high is None else it.high for it in found), default=1.0)
+def scale(found: Sequence[Interval]) -> tuple[float, float]:
+    """Round ends of a scale on which these means can be told apart."""
+    means = [interval.mean for interval in found]
+    if not means:
+        return 0.0, 1.0
+    # The interval of two objects must not press all others together.
+    reach = max(max(means) - min(means), 0.25 * max(means), 0.1)
+    lows = [max(interval.low or interval.mean, interval.mean - reach) for interval in found]
+    highs = [min(interval.high or interval.mean, interval.mean + reach) for interval in found]
+    step = nice_step(max(highs) - min(lows), 3)
+    return max(0.0, step * math.floor(min(lows) / step)), step * math.ceil(max(highs) / step)
 
 
-def _monday(name: str) -> datetime:
-    return datetime.fromisoformat(name).replace(tzinfo=UTC)
+def reach_of(differences: Iterable[Interval | None], least: float = 0.2) -> float:
+    """Where a scale around zero ends on which these differences are drawn.
+
+    A very wide interval is cut off, so that it does not press all others together.
+    """
+    reach = least
+    for change in differences:
+        if change is not None:
+            mean = abs(change.mean)
+            ends = max(abs(change.low or 0.0), abs(change.high or 0.0), mean)
+            reach = max(reach, min(ends, max(3 * mean, 1.0)))
+    return reach
 
 
-def _step(highest: float) -> float:
-    """Between two lines of a grid: 1, 2 or 5 of a power of ten, three to six of them."""
-    rough = max(highest, 0.1) / 5
-    power = 10.0 ** math.floor(math.log10(rough))
-    return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
+def nice_step(reach: float, about: int) -> float:
+    """Distance of about ``about`` grid lines over ``reach``: 1, 2 or 5 times a power of ten."""
+    rough = max(reach, 1e-6) / about
+    power: float = 10.0 ** math.floor(math.log10(rough))
+    return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
 
 
-def _with_room(ticks: Sequence[Tick], room: float) -> tuple[Tick, ...]:
-    """What is written closer than that to the one before it is left out, not its line."""
-    found: list[Tick] = []
-    last = -math.inf
-    for tick in ticks:
-        fits = tick.at - last >= room
-        found.append(tick if fits else Tick(tick.at, ""))
-        last = tick.at if fits else last
-    return tuple(found)
+def path(points: Sequence[Point]) -> str:
+    """An SVG path through these points."""
+    return "M" + "L".join(f"{x} {y}" for x, y in points)
+
+
+def _grid(floor: float, ceiling: float, step: float, frame: Frame) -> tuple[Tick, ...]:
+    count = round((ceiling - floor) / step)
+    return tuple(
+        Tick(frame.y(n * step / (ceiling - floor)), f"{floor + n * step:.3g}")
+        for n in range(count + 1)
+    )
+
+
+def _mean(interval: Interval) -> str:
+    said = f"{interval.mean:.2f}"
+    if interval.low is None or interval.high is None:
+        return said
+    return f"{said} ({interval.low:.2f} to {interval.high:.2f})"
+
+
+def _interactions(number: int, open_bin: int) -> str:
+    if number == open_bin:
+        return f"{number} interactions or more"
+    return f"{number} interaction{'s' * (number != 1)}"
+
+
+def _runs(found: Sequence[Week]) -> list[list[int]]:
+    """Weeks that follow each other: a line over a gap would show what is not known."""
+    runs: list[list[int]] = []
+    for number, week in enumerate(found):
+        if runs and week.begins - found[runs[-1][-1]].begins <= _WEEK:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return runs
+
+
+def _band(spots: Sequence[Spot]) -> str:
+    above = [(spot.x, spot.high) for spot in spots if spot.high is not None]
+    below = [(spot.x, spot.low) for spot in spots if spot.low is not None]
+    if len(above) < 2 or len(above) != len(below):
+        return ""
+    return path([*above, *reversed(below)]) + "Z"
+
+
+def _dates(
+    begins: datetime, ends: datetime, across: Callable[[datetime], float], right: float
+) -> tuple[Tick, ...]:
+    """Mondays with room between them."""
+    count = max(1, round((ends - begins) / _WEEK))
+    every = max(1, math.ceil(_DATE / (across(begins + _WEEK) - across(begins))))
+    ticks: list[Tick] = []
+    for number in range(0, count, every):
+        monday = begins + number * _WEEK
+        at = across(monday)
+        if at + _DATE / 2 > right + 12:
+            break
+        # The first one has its year and is aligned at its start.
+        if len(ticks) == 1 and at - ticks[0].at < 1.7 * _DATE:
+            continue
+        year = f" ’{monday:%y}" if number == 0 or monday.year != begins.year else ""
+        ticks.append(Tick(at, f"{monday:%-d %b}{year}"))
+    return tuple(ticks)
+
+
+def _flags(marks: Sequence[tuple[float, int]]) -> tuple[Tick, ...]:
+    found: list[tuple[float, int, int]] = []
+    for x, number in marks:
+        if found and x - found[-1][0] < _FLAG:
+            found[-1] = (found[-1][0], found[-1][1], number)
+        else:
+            found.append((x, number, number))
+    return tuple(
+        Tick(x, str(first) if first == last else f"{first}–{last}") for x, first, last in found
+    )
+
+
+def _apart(series: Sequence[Series], bottom: float) -> tuple[Series, ...]:
+    """In their order, their names moved until none covers another."""
+    at: dict[str, float] = {}
+    lowest = -math.inf
+    for curve in sorted(series, key=lambda curve: curve.name_at):
+        lowest = at[curve.name] = max(curve.name_at, lowest + 15.0)
+    beyond = max(0.0, lowest - bottom)
+    return tuple(replace(curve, name_at=round(at[curve.name] - beyond, 1)) for curve in series)

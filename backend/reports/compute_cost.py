@@ -1,136 +1,136 @@
-"""One task's costs, worked out: from its living annotations, its log and its served masks.
+"""The costs of one task, computed from its annotations, its log and its served masks.
 
-A function of what lies in the tables, and of nothing else: whenever and however often it is worked
-out, in whatever order webhooks came, the same rows come out. What is read here is written by
-``costs``.
+A pure function of the tables: whenever and however often it is computed, in whatever order webhooks
+came, the result is the same. ``costs`` writes what is read here.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Table, select
+from sqlalchemy import Connection, RowMapping, select
 
-from backend.db import sample_tables
-from backend.db.models.core import EventRow, TargetRow, TaskRow
-from backend.db.models.reports import AnnotationTimeRow, RegionCostRow, ServedMaskRow
+from backend.db.models.core import AnnotationRow, Base, EventRow, SampleRow, TargetRow, TaskRow
+from backend.db.models.reports import AnnotationTimeRow, RegionCostRow
 from backend.db.packed_mask import PackedMask
 from backend.label_studio.annotations import DRAFT_MARGIN
+from backend.reports import served_masks
 from backend.reports.attribution import Holder, Key, Made, share_out
-from backend.reports.click_curve import NOTHING, Logged, Quality, Served, quality
+from backend.reports.click_curve import UNKNOWN, Logged, Quality, quality
+from backend.reports.served_masks import Served
 
-costs: Table = RegionCostRow.__table__  # type: ignore[assignment]
-times: Table = AnnotationTimeRow.__table__  # type: ignore[assignment]
-served_masks: Table = ServedMaskRow.__table__  # type: ignore[assignment]
-_events: Table = EventRow.__table__  # type: ignore[assignment]
-_targets: Table = TargetRow.__table__  # type: ignore[assignment]
-_tasks: Table = TaskRow.__table__  # type: ignore[assignment]
+# Characters of a control's name that are part of a row's key.
+BRUSH_CHARACTERS = 128
 
-# Statements with more values are refused by some builds of SQLite.
-_AT_ONCE = 500
-# So much of a control's name is part of a row's key.
-BRUSH = 128
-# Two clocks are never quite the same.
+# Columns of samples that are large and needed for changed annotations only.
+_LARGE = ("mask", "clicks")
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """What is to be written: the rows of those annotations that are not as they should be."""
+class TaskCosts:
+    """What to write: the rows of the annotations whose costs are missing or outdated.
+
+    ``versions``: the digest of each annotation as it was read. ``through``: the newest event read.
+    ``changed``: rows by annotation.
+    """
 
     project: str
     task: int
-    versions: Mapping[int, str]  # living annotation -> digest, as it was read
-    through: int  # the newest event that was read
-    anew: Mapping[int, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    versions: Mapping[int, str]
+    through: int
+    changed: Mapping[int, Sequence[Mapping[str, Any]]]
 
 
-def living(connection: Connection, project: str, task: int) -> dict[int, str]:
-    """The task's annotations that are not gone, and the digest of each."""
-    query = select(
-        sample_tables.annotations.c.annotation_id, sample_tables.annotations.c.digest
-    ).where(
-        sample_tables.annotations.c.project == project,
-        sample_tables.annotations.c.task_id == task,
-        sample_tables.annotations.c.gone_at.is_(None),
+def current_versions(connection: Connection, project: str, task: int) -> dict[int, str]:
+    """The annotations of a task that exist, and the digest of each."""
+    query = select(AnnotationRow.annotation_id, AnnotationRow.digest).where(
+        AnnotationRow.project == project,
+        AnnotationRow.task_id == task,
+        AnnotationRow.gone_at.is_(None),
     )
     return {row.annotation_id: row.digest for row in connection.execute(query)}
 
 
-def draw(connection: Connection, project: str, task: int, now: datetime) -> Drawing:
-    """Work out a task, leaving alone what is drawn already."""
-    versions = living(connection, project, task)
+def compute(connection: Connection, project: str, task: int, now: datetime) -> TaskCosts:
+    """Compute what is missing or outdated of a task."""
+    versions = current_versions(connection, project, task)
     facts = _Facts.read(connection, project, task, list(versions))
-    through = max((event.id for event in facts.events), default=0)
     targets = share_out(facts.holders(), facts.made())
-    anew = {
-        number: facts.rows(connection, number, targets, now)
-        for number, digest in versions.items()
-        if not facts.is_drawn(number, digest, targets)
-    }
-    return Drawing(project, task, versions, through, anew)
+    return TaskCosts(
+        project,
+        task,
+        versions,
+        through=max((event.id for event in facts.events), default=0),
+        changed={
+            number: facts.rows(connection, number, targets, now)
+            for number, digest in versions.items()
+            if not facts.is_current(number, digest, targets)
+        },
+    )
 
 
 @dataclass(frozen=True)
 class _Facts:
-    """All that is known of a task, but for the masks."""
+    """All that is known of a task, except the masks. ``ahead``: Label Studio's clock minus ours."""
 
     project: str
     task: int
     annotations: Mapping[int, RowMapping]
     times: Mapping[int, RowMapping]
     samples: Mapping[int, Sequence[RowMapping]]
-    drawn: Mapping[int, Mapping[Key, RowMapping]]
+    costs: Mapping[int, Mapping[Key, RowMapping]]
     events: Sequence[Logged]
-    remembered: Mapping[int, RowMapping]
+    targets: Mapping[int, RowMapping]
     ahead: timedelta
 
     @classmethod
     def read(
-        cls, connection: Connection, project: str, task: int, living: Sequence[int]
+        cls, connection: Connection, project: str, task: int, numbers: Sequence[int]
     ) -> "_Facts":
-        def of(table: Table, *columns: Any) -> Iterable[RowMapping]:
-            query = select(*(columns or table.c)).where(
-                table.c.project == project, table.c.annotation_id.in_(living)
+        def rows(model: type[Base], without: tuple[str, ...] = ()) -> Iterable[RowMapping]:
+            columns = model.__table__.c
+            query = select(*(c for c in columns if c.name not in without)).where(
+                columns.project == project, columns.annotation_id.in_(numbers)
             )
             return connection.execute(query).mappings()
 
         samples: dict[int, list[RowMapping]] = {}
-        for row in of(
-            sample_tables.samples, *(c for c in sample_tables.samples.c if c.name not in _UNREAD)
-        ):
+        for row in rows(SampleRow, _LARGE):
             samples.setdefault(row["annotation_id"], []).append(row)
-        drawn: dict[int, dict[Key, RowMapping]] = {}
-        for row in of(costs):
+        costs: dict[int, dict[Key, RowMapping]] = {}
+        for row in rows(RegionCostRow):
             key = (row["annotation_id"], row["brush"], row["region_id"])
-            drawn.setdefault(row["annotation_id"], {})[key] = row
-        ahead = select(_tasks.c.clock_ahead_s).where(
-            _tasks.c.project == project, _tasks.c.task_id == task
+            costs.setdefault(row["annotation_id"], {})[key] = row
+        ahead = select(TaskRow.clock_ahead_s).where(
+            TaskRow.project == project, TaskRow.task_id == task
         )
         return cls(
             project=project,
             task=task,
-            annotations={row["annotation_id"]: row for row in of(sample_tables.annotations)},
-            times={row["annotation_id"]: row for row in of(times)},
+            annotations={row["annotation_id"]: row for row in rows(AnnotationRow)},
+            times={row["annotation_id"]: row for row in rows(AnnotationTimeRow)},
             samples=samples,
-            drawn=drawn,
-            events=_logged(connection, project, task),
-            remembered=_remembered(connection, project, task),
+            costs=costs,
+            events=_events(connection, project, task),
+            targets=_targets(connection, project, task),
             ahead=timedelta(seconds=connection.execute(ahead).scalar() or 0.0),
         )
 
     def holders(self) -> list[Holder]:
-        """The regions of all living annotations."""
+        """The regions of all annotations."""
         owners = self._owners()
         return [
-            Holder(number, row["brush"][:BRUSH], row["region_id"], owners.get(number, ""))
+            Holder(
+                number, row["brush"][:BRUSH_CHARACTERS], row["region_id"], owners.get(number, "")
+            )
             for number, samples in self.samples.items()
             for row in samples
         ]
 
     def made(self) -> list[Made]:
-        """All targets that somebody did something with."""
+        """All targets with an interaction."""
         by_target: dict[int, list[Logged]] = {}
         for event in self.events:
             by_target.setdefault(event.target, []).append(event)
@@ -138,29 +138,28 @@ class _Facts:
         for target, events in by_target.items():
             if not any(event.interaction for event in events):
                 continue
-            row = self.remembered.get(target)
-            # That a region was submitted is logged under whoever looked at the task next.
+            row = self.targets.get(target)
+            # The submit of a region is logged under the user who opened the task next.
             owners = [event.owner for event in events if event.owner and event.interaction]
-            remembered = row["owner"] if row else ""
             found.append(
                 Made(
                     target=target,
                     region=events[-1].region,
-                    owner=remembered or (owners[-1] if owners else ""),
+                    owner=(row["owner"] if row else "") or (owners[-1] if owners else ""),
                     started=any(event.starts for event in events),
                     brush=row["brush"] if row else "",
                 )
             )
         return found
 
-    def is_drawn(self, number: int, digest: str, targets: Mapping[Key, tuple[int, ...]]) -> bool:
-        """Whether this version's rows are there, with the same targets, and nothing came since."""
+    def is_current(self, number: int, digest: str, targets: Mapping[Key, tuple[int, ...]]) -> bool:
+        """Whether this version has its rows, with the same targets, and no newer event."""
         time = self.times.get(number)
         if time is None or time["drawn"] != digest:
             return False
-        known = self.drawn.get(number, {})
         mine = {key: list(them) for key, them in targets.items() if key[0] == number}
-        if {key: row["targets"] for key, row in known.items() if row["targets"]} != mine:
+        costs = self.costs.get(number, {})
+        if {key: row["targets"] for key, row in costs.items() if row["targets"]} != mine:
             return False
         of_mine = {target for them in mine.values() for target in them}
         return all(e.id <= time["through"] for e in self.events if e.target in of_mine)
@@ -172,15 +171,20 @@ class _Facts:
         targets: Mapping[Key, tuple[int, ...]],
         now: datetime,
     ) -> list[dict[str, Any]]:
-        """An annotation's rows, its masks read."""
-        masks = _accepted(connection, self.project, number)
+        """The rows of an annotation; reads its masks."""
+        query = select(SampleRow.number, SampleRow.width, SampleRow.height, SampleRow.mask).where(
+            SampleRow.project == self.project, SampleRow.annotation_id == number
+        )
+        masks = {
+            row.number: PackedMask(row.width, row.height, bytes(row.mask))
+            for row in connection.execute(query)
+        }
         mine = [target for key, them in targets.items() if key[0] == number for target in them]
-        served = _served(connection, mine)
+        served = served_masks.of_targets(connection, mine)
         found: dict[Key, dict[str, Any]] = {}
         for sample in self.samples.get(number, ()):
-            key = (number, sample["brush"][:BRUSH], sample["region_id"])
-            mask = masks.get(sample["number"])
-            if mask is not None:
+            key = (number, sample["brush"][:BRUSH_CHARACTERS], sample["region_id"])
+            if (mask := masks.get(sample["number"])) is not None:
                 theirs = targets.get(key, ())
                 of_them = [each for each in served if each.target in theirs]
                 found[key] = self._row(key, sample, mask, theirs, of_them, now)
@@ -198,17 +202,17 @@ class _Facts:
         annotation = self.annotations[key[0]]
         events = [event for event in self.events if event.target in targets]
         done = [event for event in events if event.interaction]
-        shape = _shape(mask)
-        before = self.drawn.get(key[0], {}).get(key)
+        shape = _digest(mask)
+        before = self.costs.get(key[0], {}).get(key)
         if before is not None and (before["shape"], before["targets"]) != (shape, list(targets)):
             before = None
-        seen = quality(events, served, mask, _quality(before)) if done else NOTHING
+        seen = quality(events, served, mask, _quality(before)) if done else UNKNOWN
         first_at = done[0].at if done else None
-        submitted_at = self._submitted(annotation, events, first_at)
+        submitted_at = self._submitted_at(annotation, events, first_at)
         seconds = None
         if first_at is not None and submitted_at is not None:
             seconds = max(0.0, (submitted_at - first_at).total_seconds())
-        counts = {kind: sum(event.kind == kind for event in events) for kind in _KINDS}
+        counts = {kind: sum(event.kind == kind for event in events) for kind in _COUNTED}
         versions = [event.version for event in events if event.version]
         return {
             "project": self.project,
@@ -217,39 +221,33 @@ class _Facts:
             "region_id": key[2],
             "task_id": self.task,
             "digest": annotation["digest"],
-            "label": sample["label"],
             "annotator": annotation["annotator"],
+            **{name: sample[name] for name in ("label", "origin", "area", "phrase")},
             "model_version": versions[-1] if versions else "",
             "known": bool(done),
-            "origin": sample["origin"],
-            "positive": counts["positive_click"],
-            "negative": counts["negative_click"],
-            "phrases": counts["phrase"],
-            "undos": counts["undo"],
+            **{name: counts[kind] for kind, name in _COUNTED.items()},
             "predictions": seen.predictions,
             "interactions": len(done),
             "first_at": first_at,
             "accepted_at": next((e.at for e in events if e.kind == "accept"), None),
             "submitted_at": submitted_at,
             "seconds": seconds,
-            "area": sample["area"],
             "pixels": sample["width"] * sample["height"],
             "ious": list(seen.ious),
             "first_iou": seen.first,
             "last_iou": seen.last,
             "needed_85": seen.needed,
             "corrected": seen.corrected,
-            "phrase": sample["phrase"],
             "targets": list(targets),
             "shape": shape,
             "drawn_at": now,
         }
 
-    def _submitted(
+    def _submitted_at(
         self, annotation: RowMapping, events: Sequence[Logged], first_at: datetime | None
     ) -> datetime | None:
-        """On our clock: when the annotation was made; for a region that came into it later, when
-        that was first seen there."""
+        """By our clock: when the annotation was created; for a region added to it later, when it
+        was first seen there."""
         created, updated = (
             None if annotation[name] is None else annotation[name] - self.ahead
             for name in ("created_at", "updated_at")
@@ -262,27 +260,32 @@ class _Facts:
         return min((moment for moment in later if moment >= first_at), default=max(later))
 
     def _owners(self) -> dict[int, str]:
-        """Who made each annotation. One that does not say is by whoever made the others under the
-        same number."""
-        told = {number: row["owner"] for number, row in self.times.items() if row["owner"]}
-        by_number = {
+        """Who made each annotation; one without an owner belongs to the owner of others with the
+        same annotator number. '' if unknown."""
+        owners = {number: row["owner"] for number, row in self.times.items() if row["owner"]}
+        by_annotator = {
             self.annotations[number]["annotator"]: owner
-            for number, owner in told.items()
+            for number, owner in owners.items()
             if self.annotations[number]["annotator"] is not None
         }
         return {
-            number: told.get(number) or by_number.get(row["annotator"], "")
+            number: owners.get(number) or by_annotator.get(row["annotator"], "")
             for number, row in self.annotations.items()
         }
 
 
-_KINDS = ("positive_click", "negative_click", "phrase", "undo")
-_UNREAD = ("mask", "clicks")
+# Kinds of events, and the columns that count them.
+_COUNTED = {
+    "positive_click": "positive",
+    "negative_click": "negative",
+    "phrase": "phrases",
+    "undo": "undos",
+}
 
 
 def _quality(row: RowMapping | None) -> Quality:
     if row is None:
-        return NOTHING
+        return UNKNOWN
     return Quality(
         ious=tuple(row["ious"]),
         first=row["first_iou"],
@@ -293,64 +296,28 @@ def _quality(row: RowMapping | None) -> Quality:
     )
 
 
-def _shape(mask: PackedMask) -> str:
-    name = blake2b(f"{mask.width} {mask.height} ".encode(), digest_size=16)
-    name.update(mask.bits().tobytes())
-    return name.hexdigest()
+def _digest(mask: PackedMask) -> str:
+    digest = blake2b(f"{mask.width} {mask.height} ".encode(), digest_size=16)
+    digest.update(mask.bits().tobytes())
+    return digest.hexdigest()
 
 
-def _logged(connection: Connection, project: str, task: int) -> list[Logged]:
-    it = _events.c
-    columns = (
-        it.id,
-        it.kind,
-        it.target_id,
-        it.region_id,
-        it.owner,
-        it.request_id,
-        it.starts,
-        it.created_at,
-        it.answered_at,
-        it.error,
-        it.model_version,
-    )
+def _events(connection: Connection, project: str, task: int) -> list[Logged]:
+    row = EventRow
     query = (
-        select(*columns)
-        .where(it.project == project, it.task_id == task, it.target_id.is_not(None))
-        .order_by(it.id)
+        select(
+            *(row.id, row.kind, row.target_id, row.region_id, row.owner, row.request_id),
+            *(row.starts, row.created_at, row.answered_at, row.error, row.model_version),
+        )
+        .where(row.project == project, row.task_id == task, row.target_id.is_not(None))
+        .order_by(row.id)
     )
-    return [Logged(*row) for row in connection.execute(query)]
+    rows: Iterable[Any] = connection.execute(query)
+    return [Logged(*found) for found in rows]
 
 
-def _remembered(connection: Connection, project: str, task: int) -> dict[int, RowMapping]:
-    query = select(_targets.c.id, _targets.c.owner, _targets.c.brush).where(
-        _targets.c.project == project, _targets.c.task_id == task
+def _targets(connection: Connection, project: str, task: int) -> dict[int, RowMapping]:
+    query = select(TargetRow.id, TargetRow.owner, TargetRow.brush).where(
+        TargetRow.project == project, TargetRow.task_id == task
     )
     return {row["id"]: row for row in connection.execute(query).mappings()}
-
-
-def _accepted(connection: Connection, project: str, number: int) -> dict[int, PackedMask]:
-    """The masks of an annotation, by their number in it."""
-    it = sample_tables.samples.c
-    query = select(it.number, it.width, it.height, it.mask).where(
-        it.project == project, it.annotation_id == number
-    )
-    return {
-        row.number: PackedMask(row.width, row.height, bytes(row.mask))
-        for row in connection.execute(query)
-    }
-
-
-def _served(connection: Connection, targets: Sequence[int]) -> list[Served]:
-    """The served masks of these targets, oldest first."""
-    it = served_masks.c
-    found: list[Any] = []
-    for start in range(0, len(targets), _AT_ONCE):
-        query = select(it.id, it.request_id, it.target_id, it.width, it.height, it.mask).where(
-            it.target_id.in_(targets[start : start + _AT_ONCE])
-        )
-        found += connection.execute(query).all()
-    return [
-        Served(row.request_id, row.target_id, PackedMask(row.width, row.height, bytes(row.mask)))
-        for row in sorted(found, key=lambda row: row.id)
-    ]

@@ -1,8 +1,8 @@
-"""A project's costs as columns, read at once: what lists, groups and charts are added up from.
+"""A project's costs as columns in memory: what lists, groups and charts are summed from.
 
-A page asks for several sums over the same some ten thousand rows. Read once they take some tenths
-of a second, and adding them up some milliseconds; so a ledger is kept until something new is
-written. It holds no masks and no curves.
+A page asks for several sums over the same 10,000 rows or more. Reading them takes some tenths of a
+second, summing them some milliseconds, so a frame is kept until something new is written. It holds
+no masks and no click curves.
 """
 
 from collections.abc import Sequence
@@ -12,29 +12,26 @@ from typing import Any
 import numpy as np
 import orjson
 from numpy.typing import NDArray
-from sqlalchemy import Connection, String, Table, cast, func, select
+from sqlalchemy import Connection, String, cast, func, select
 
-from backend.db import sample_tables
+from backend.db.models.core import AnnotationRow
 from backend.db.models.reports import AnnotationTimeRow, RegionCostRow
 from backend.reports import event_totals
-from backend.reports.event_totals import COUNTS, Floats, Ints, LogSums, columns, seconds_of
+from backend.reports.event_totals import COUNTS, EventTotals, Floats, Ints, epoch, transposed
 from backend.reports.records import Where
-
-_costs: Table = RegionCostRow.__table__  # type: ignore[assignment]
-_times: Table = AnnotationTimeRow.__table__  # type: ignore[assignment]
 
 Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
 class Regions:
-    """Accepted regions, one entry each; nan or -1 where a figure is not known. Times in seconds."""
+    """Accepted regions, one entry each; nan or -1 where a figure is unknown. Times in seconds."""
 
     task: Ints
     annotation: Ints
     annotator: Ints
-    version: Ints  # place in ``Ledger.versions``
-    label: Ints  # place in ``Ledger.labels``
+    version: Ints  # index in ``CostFrame.versions``
+    label: Ints  # index in ``CostFrame.labels``
     known: Flags
     phrase: Flags
     counts: Ints  # COUNTS,N
@@ -53,10 +50,15 @@ class Regions:
         """Clicks and phrases."""
         return clicks_and_phrases(self.counts)
 
+    @property
+    def at(self) -> Floats:
+        """Time of the submit, else of the first interaction."""
+        return np.where(np.isnan(self.submitted_at), self.first_at, self.submitted_at)
+
 
 @dataclass(frozen=True, eq=False)
-class Loose:
-    """Interactions that are in no accepted region, by the target they were said of."""
+class Unused:
+    """Interactions that are in no accepted region, by their target."""
 
     task: Ints
     counts: Ints  # COUNTS,N
@@ -64,8 +66,8 @@ class Loose:
 
 
 @dataclass(frozen=True, eq=False)
-class Leads:
-    """Label Studio's own times, by annotation; nan where it told none."""
+class LeadTimes:
+    """Label Studio's own times by annotation; nan where it gave none."""
 
     task: Ints
     annotation: Ints
@@ -73,77 +75,79 @@ class Leads:
 
 
 @dataclass(frozen=True, eq=False)
-class Ledger:
-    """See the module."""
+class CostFrame:
+    """All columns of a project. ``stamp`` changes with the tables they are read from.
+
+    ``targets`` (of each region, as JSON) and ``log`` serve the next incremental read.
+    """
 
     project: str
     stamp: tuple[Any, ...]
     versions: tuple[str, ...]
     labels: tuple[str, ...]
     regions: Regions
-    loose: Loose
-    leads: Leads
-    # For the next reading: the targets of each region, and the log that will not change any more.
+    unused: Unused
+    lead_times: LeadTimes
     targets: Sequence[str]
-    log: LogSums
+    log: EventTotals
 
     def chosen(self, where: Where) -> Flags:
-        """The regions that count."""
-        it = self.regions
-        flags = np.ones(len(it.task), bool)
+        """The regions that pass the filters."""
+        regions = self.regions
+        flags = _within(regions.at, where)
         if where.version is not None:
-            flags &= it.version == _place(self.versions, where.version)
+            flags &= regions.version == _index(self.versions, where.version)
         if where.label is not None:
-            flags &= it.label == _place(self.labels, where.label)
+            flags &= regions.label == _index(self.labels, where.label)
         if where.annotator is not None:
-            flags &= it.annotator == where.annotator
+            flags &= regions.annotator == where.annotator
         if where.phrase is not None:
-            flags &= (it.phrase == where.phrase) & it.known
+            flags &= (regions.phrase == where.phrase) & regions.known
         if where.tasks is not None:
-            flags &= np.isin(it.task, where.tasks)
-        when = np.where(np.isnan(it.submitted_at), it.first_at, it.submitted_at)
-        return flags & _within(when, where)
+            flags &= np.isin(regions.task, where.tasks)
+        return flags
 
-    def chosen_loose(self, where: Where) -> Flags:
-        """Interactions beside them; none where something is asked for that only regions have."""
-        it = self.loose
+    def chosen_unused(self, where: Where) -> Flags:
+        """The unused interactions that pass; none if a filter applies to regions only."""
         if where.picks_regions:
-            return np.zeros(len(it.task), bool)
-        flags = np.ones(len(it.task), bool)
+            return np.zeros(len(self.unused.task), bool)
+        flags = _within(self.unused.last_at, where)
         if where.tasks is not None:
-            flags &= np.isin(it.task, where.tasks)
-        return flags & _within(it.last_at, where)
+            flags &= np.isin(self.unused.task, where.tasks)
+        return flags
 
 
 def clicks_and_phrases(counts: Ints) -> Ints:
-    """Interactions, of COUNTS,N."""
+    """Interactions, from COUNTS,N."""
     return np.asarray(counts[:3].sum(axis=0), np.int64)
 
 
 def stamp(connection: Connection, project: str) -> tuple[Any, ...]:
-    """Changes with everything that a ledger is read from; cheap. First that of the costs."""
-    drawn = select(func.count(), func.max(cast(_costs.c.drawn_at, String))).where(
-        _costs.c.project == project
+    """Changes with everything that a frame is read from; cheap. Its first part covers the costs."""
+    computed = select(func.count(), func.max(cast(RegionCostRow.drawn_at, String))).where(
+        RegionCostRow.project == project
     )
-    told = select(func.count(_times.c.lead_time)).where(_times.c.project == project)
-    costs = (*connection.execute(drawn).one(), connection.execute(told).scalar())
+    timed = select(func.count(AnnotationTimeRow.lead_time)).where(
+        AnnotationTimeRow.project == project
+    )
+    costs = (*connection.execute(computed).one(), connection.execute(timed).scalar())
     return costs, event_totals.stamp(connection)
 
 
-def read(connection: Connection, project: str, before: Ledger | None = None) -> Ledger:
-    """Read a project; what has not changed is taken from an earlier ledger of it."""
+def read(connection: Connection, project: str, before: CostFrame | None = None) -> CostFrame:
+    """Read a project; what has not changed is taken from an earlier frame of it."""
     now = stamp(connection, project)
-    log, whole = event_totals.read(connection, project, before.log if before else None)
+    log, totals = event_totals.read(connection, project, before.log if before else None)
     if before is not None and before.stamp[0] == now[0]:
-        loose = _loose(whole, before.targets, before.regions.counts)
-        return replace(before, stamp=now, loose=loose, log=log)
-    found = columns(connection.execute(_region_query(connection, project)), len(_REGION))
+        unused = _unused(totals, before.targets, before.regions.counts)
+        return replace(before, stamp=now, unused=unused, log=log)
+    found = transposed(connection.execute(_region_query(connection, project)), len(_REGION))
     column = dict(zip(_REGION, found, strict=True))
-    versions, version = _coded(column["model_version"])
-    labels, label = _coded(column["label"])
+    versions, version = _encoded(column["model_version"])
+    labels, label = _encoded(column["label"])
     counts = np.array([column[name] for name in COUNTS], np.int64)
-    leads = columns(connection.execute(_lead_query(project)), 3)
-    return Ledger(
+    task, annotation, seconds = transposed(connection.execute(_lead_time_query(project)), 3)
+    return CostFrame(
         project=project,
         stamp=now,
         versions=versions,
@@ -155,13 +159,13 @@ def read(connection: Connection, project: str, before: Ledger | None = None) -> 
             version=version,
             label=label,
             known=np.array(column["known"], bool),
-            phrase=np.array(column["worded"], bool),
+            phrase=np.array(column["has_phrase"], bool),
             counts=counts,
             **{name: np.array(column[name], np.float64) for name in (*_TIMES, *_FIGURES)},
         ),
-        loose=_loose(whole, column["targets"], counts),
-        leads=Leads(
-            np.array(leads[0], np.int64), np.array(leads[1], np.int64), np.array(leads[2], float)
+        unused=_unused(totals, column["targets"], counts),
+        lead_times=LeadTimes(
+            np.array(task, np.int64), np.array(annotation, np.int64), np.array(seconds, float)
         ),
         targets=column["targets"],
         log=log,
@@ -171,71 +175,68 @@ def read(connection: Connection, project: str, before: Ledger | None = None) -> 
 _TIMES = ("first_at", "submitted_at")
 _FIGURES = ("seconds", "area", "pixels", "first_iou", "last_iou", "needed_85", "corrected")
 _PLAIN = ("task_id", "annotation_id", "label", "model_version", "known", *COUNTS, *_FIGURES)
-_REGION = (*_PLAIN, *_TIMES, "annotator", "worded", "targets")
+_REGION = (*_PLAIN, *_TIMES, "annotator", "has_phrase", "targets")
 
 
 def _region_query(connection: Connection, project: str) -> Any:
+    row = RegionCostRow
     return (
         select(
-            *(_costs.c[name] for name in _PLAIN),
-            *(seconds_of(connection, _costs.c[name]).label(name) for name in _TIMES),
-            func.coalesce(_costs.c.annotator, -1).label("annotator"),
-            (_costs.c.phrase != "").label("worded"),
-            cast(_costs.c.targets, String).label("targets"),
+            *(getattr(row, name) for name in _PLAIN),
+            *(epoch(connection, getattr(row, name)) for name in _TIMES),
+            func.coalesce(row.annotator, -1),
+            row.phrase != "",
+            cast(row.targets, String),
         )
-        .where(_costs.c.project == project)
-        .order_by(_costs.c.annotation_id, _costs.c.brush, _costs.c.region_id)
+        .where(row.project == project)
+        .order_by(row.annotation_id, row.brush, row.region_id)
     )
 
 
-def _lead_query(project: str) -> Any:
-    same = (_times.c.project == sample_tables.annotations.c.project) & (
-        _times.c.annotation_id == sample_tables.annotations.c.annotation_id
+def _lead_time_query(project: str) -> Any:
+    same = (AnnotationTimeRow.project == AnnotationRow.project) & (
+        AnnotationTimeRow.annotation_id == AnnotationRow.annotation_id
     )
     return (
-        select(
-            sample_tables.annotations.c.task_id,
-            sample_tables.annotations.c.annotation_id,
-            _times.c.lead_time,
-        )
-        .join(_times, same)
+        select(AnnotationRow.task_id, AnnotationRow.annotation_id, AnnotationTimeRow.lead_time)
+        .join(AnnotationTimeRow, same)
         .where(
-            sample_tables.annotations.c.project == project,
-            sample_tables.annotations.c.gone_at.is_(None),
-            sample_tables.annotations.c.task_id.is_not(None),
+            AnnotationRow.project == project,
+            AnnotationRow.gone_at.is_(None),
+            AnnotationRow.task_id.is_not(None),
         )
     )
 
 
-def _loose(log: LogSums, targets: Sequence[str], counts: Ints) -> Loose:
-    """What the log has of each target, less what its region holds already."""
-    held: dict[int, int] = {}
+def _unused(log: EventTotals, targets: Sequence[str], counts: Ints) -> Unused:
+    """What the log has of each target, minus what its region includes already."""
+    region_of: dict[int, int] = {}
     for number, written in enumerate(targets):
         for target in orjson.loads(written):
-            held[target] = number
-    place = np.array([held.get(target, -1) for target in log.target.tolist()], np.int64)
-    # A region may be worked on since it was drawn: the last of its entries stands for the rest.
+            region_of[target] = number
+    place = np.array([region_of.get(target, -1) for target in log.target.tolist()], np.int64)
+    # A region may have new events since its costs were computed: its last entry takes the rest.
     mine = np.flatnonzero(place >= 0)
     table, rest = log.counts.copy(), np.zeros_like(counts)
     for count in range(len(COUNTS)):
         sums = np.bincount(place[mine], table[count][mine], len(targets))
         rest[count] = np.maximum(sums.astype(np.int64) - counts[count], 0)
-    # Some answer no interaction, an undone click's for one: they are the region's own.
+    # Some predictions answer no interaction, such as an undone click: they belong to the region.
     rest[COUNTS.index("predictions")] = 0
     regions, last = np.unique(place[mine][::-1], return_index=True)
     table[:, mine] = 0
     table[:, mine[::-1][last]] = rest[:, regions]
-    open_ = table.any(axis=0)
-    return Loose(log.task[open_], table[:, open_], log.last_at[open_])
+    left = table.any(axis=0)
+    return Unused(log.task[left], table[:, left], log.last_at[left])
 
 
-def _coded(values: Sequence[str]) -> tuple[tuple[str, ...], Ints]:
+def _encoded(values: Sequence[str]) -> tuple[tuple[str, ...], Ints]:
     names = tuple(dict.fromkeys(values))
-    places = {name: place for place, name in enumerate(names)}
-    return names, np.array([places[value] for value in values], np.int64)
+    index = {name: place for place, name in enumerate(names)}
+    return names, np.array([index[value] for value in values], np.int64)
 
 
-def _place(names: tuple[str, ...], name: str) -> int:
+def _index(names: tuple[str, ...], name: str) -> int:
     return names.index(name) if name in names else -1
 
 

@@ -1,8 +1,8 @@
-"""Means with 95 % intervals that are quick enough for a web page.
+"""Means with 95 % intervals, quick enough for a web page.
 
-Objects of one task share its picture and its annotator's day, so they are no independent values:
-the interval rests on the tasks' sums (the sandwich estimate of a ratio, with Student's t for few
-tasks). A bootstrap over tasks gives the same for many of them and takes a thousand times as long.
+Objects of one task share an image and an annotator's day, so they are not independent: the interval
+is based on the tasks' sums (the cluster-robust sandwich estimate of a ratio, with Student's t for
+few tasks). A bootstrap over tasks gives the same for many tasks and takes a thousand times as long.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ Numbers = NDArray[np.float64]
 
 
 def mean_of(values: Numbers, tasks: NDArray[np.int64]) -> Interval | None:
-    """Mean of N values, each of a task (N numbers); None of nothing."""
+    """Mean of N values, each of a task (N numbers); None if there are none."""
     if not len(values):
         return None
     mean = float(values.mean())
@@ -24,13 +24,13 @@ def mean_of(values: Numbers, tasks: NDArray[np.int64]) -> Interval | None:
 
 
 def spread_of(values: Numbers, tasks: NDArray[np.int64]) -> Spread | None:
-    """Median and mean of N values; None of nothing."""
+    """Median and mean of N values; None if there are none."""
     mean = mean_of(values, tasks)
     return None if mean is None else Spread(float(np.median(values)), mean)
 
 
 def around(center: float, pulls: Numbers, tasks: NDArray[np.int64], n: int) -> Interval:
-    """The interval of an estimate, from how far each of the values behind it pulls it."""
+    """The interval of an estimate. pulls: the influence of each of its n values on it."""
     _, place = np.unique(tasks, return_inverse=True)
     sums = np.bincount(place, weights=pulls)
     count = len(sums)
@@ -42,14 +42,17 @@ def around(center: float, pulls: Numbers, tasks: NDArray[np.int64], n: int) -> I
 
 
 def histogram_of(values: Sequence[int] | NDArray[np.int64], most: int) -> tuple[int, ...]:
-    """How many are 0, 1, … and ``most`` or more."""
+    """How many values are 0, 1, … and ``most`` or more."""
     counts = np.bincount(np.minimum(np.asarray(values, np.int64), most), minlength=most + 1)
     return tuple(int(count) for count in counts)
 
 
 def _quantile(freedom: int) -> float:
-    """Of Student's t at 97.5 %: exact for one and two, else from the normal one's by the expansion
-    of Cornish and Fisher, within 0.1 %. (scipy has it, but takes longer to import than a page.)"""
+    """The 97.5 % quantile of Student's t.
+
+    Exact for one and two degrees of freedom, else from the normal quantile by the Cornish-Fisher
+    expansion, within 0.1 %. scipy has it, but importing scipy takes longer than a page.
+    """
     if freedom <= 2:
         return (12.7062, 4.3027)[freedom - 1]
     z = 1.959964

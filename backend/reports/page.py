@@ -1,100 +1,119 @@
-"""The report as one HTML page that needs nothing but itself: tiles, charts, tables."""
+"""The report as one self-contained HTML page: tiles, charts, tables."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from backend.reports import charts, wording
-from backend.reports.records import BeforeAfter, GroupCost
-from backend.reports.report import Report
+from backend.reports.queries import Report
+from backend.reports.records import BeforeAfter, GroupCost, Week
 
-WHISKER_WIDTH = 150.0
+TEMPLATES = Path(__file__).parent / "templates"
+
+_WHISKER = 150.0
+_WEEKS, _BARS = 620.0, 420.0
 # More would make the page slow to open; --csv has all of them.
-MOST_TASKS = 200
+_MOST_TASKS = 200
+
+FILTERS = {
+    "number": wording.number,
+    "signed": wording.signed,
+    "share": wording.share,
+    "duration": wording.duration,
+    "day": wording.day,
+    "minute": wording.minute,
+    "serves": wording.serves,
+    "verdict": wording.verdict,
+}
 
 
 @dataclass(frozen=True)
-class Row:
-    """A group and where its clicks lie among the others."""
+class GroupRow:
+    """A group, with its clicks on the scale of its table."""
 
     group: GroupCost
     whisker: charts.Whisker | None
 
 
 @dataclass(frozen=True)
+class GroupTable:
+    """Groups of one kind. ``total``: how many exist, shown or not. low, high: of the scale."""
+
+    title: str
+    rows: tuple[GroupRow, ...]
+    total: int
+    low: str
+    high: str
+
+    @classmethod
+    def of(cls, title: str, groups: Sequence[GroupCost], most: int, width: float) -> "GroupTable":
+        """The first ``most`` groups."""
+        means = [group.clicks.mean if group.clicks else None for group in groups]
+        low, high = charts.scale([mean for mean in means if mean])
+        rows = [
+            GroupRow(group, charts.whisker(mean, low, high, width))
+            for group, mean in zip(groups, means, strict=True)
+        ]
+        return cls(title, tuple(rows[:most]), len(rows), f"{low:g}", f"{high:g}")
+
+
+@dataclass(frozen=True)
 class PromotionRow:
-    """A promotion, its number in the chart, what came of it."""
+    """A promotion with its number, and its difference on a scale around zero."""
 
     number: int
-    it: BeforeAfter
+    change: BeforeAfter
     whisker: charts.Whisker | None
-    verdict: str
+
+
+def promotion_rows(found: Sequence[BeforeAfter], width: float) -> list[PromotionRow]:
+    """Promotions numbered from 1, all on one scale."""
+    reach = charts.reach_of(change.difference for change in found)
+    return [
+        PromotionRow(number, change, charts.whisker(change.difference, -reach, reach, width))
+        for number, change in enumerate(found, 1)
+    ]
 
 
 def render(report: Report) -> str:
     """The whole page."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=select_autoescape(),
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "number": wording.number,
-        "signed": wording.signed,
-        "share": wording.share,
-        "duration": wording.duration,
-        "day": wording.day,
-        "minute": wording.minute,
-        "serves": wording.serves,
-    }
-    shown = report.costliest(MOST_TASKS)
-    return environment.get_template("page.html").render(
+    environment.filters |= FILTERS
+    weeks = _weeks(report.groups["week"])
+    total = report.total
+    return environment.get_template("report.html").render(
         report=report,
         facts=wording.facts(report.summary),
         empty=wording.empty(report),
-        narrowed=wording.narrowed(report.where),
-        not_known=wording.not_known(report.total.unknown) if report.total else "",
+        filters=wording.filters(report.where),
+        not_known=wording.not_known(total.unknown) if total else "",
         agreement=list(wording.agreement(report.reconciliation)),
-        weeks=charts.weeks(report.groups["week"], report.promotions),
-        histogram=charts.histogram(report.total) if report.total else None,
-        chart_width=charts.WIDTH,
-        whisker_width=WHISKER_WIDTH,
-        tables=[(wording.BY[by], _rows(found)) for by, found in report.groups.items() if found],
-        promotions=_promotions(report.promotions),
-        tasks=shown,
+        weeks=charts.weeks(weeks, [change.promotion for change in report.promotions], _WEEKS),
+        weeks_text=charts.weeks_text(weeks) if weeks else "",
+        bars=charts.bars([("Objects", total.histogram)], _BARS) if total else None,
+        whisker_width=_WHISKER,
+        tables=[
+            GroupTable.of(wording.BY[by], groups, len(groups), _WHISKER)
+            for by, groups in report.groups.items()
+            if groups
+        ],
+        promotions=promotion_rows(report.promotions, _WHISKER),
+        tasks=report.costliest(_MOST_TASKS),
     )
 
 
-def _rows(groups: Sequence[GroupCost]) -> list[Row]:
-    end = charts.scale(groups)
+def _weeks(groups: Sequence[GroupCost]) -> list[Week]:
     return [
-        Row(it, charts.whisker(it.clicks.mean if it.clicks else None, 0.0, end, WHISKER_WIDTH))
-        for it in groups
-    ]
-
-
-def _promotions(found: Sequence[BeforeAfter]) -> list[PromotionRow]:
-    reach = max(
-        (
-            abs(end)
-            for it in found
-            if it.difference is not None
-            for end in (it.difference.low, it.difference.high, it.difference.mean)
-            if end is not None
-        ),
-        default=1.0,
-    )
-    reach = max(reach, 0.1)
-    return [
-        PromotionRow(
-            number,
-            it,
-            charts.whisker(it.difference, -reach, reach, WHISKER_WIDTH),
-            wording.verdict(it),
-        )
-        for number, it in enumerate(found, 1)
+        Week(datetime.fromisoformat(week.name).replace(tzinfo=UTC), week.n, week.clicks.mean)
+        for week in groups
+        if week.clicks
     ]

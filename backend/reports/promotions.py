@@ -1,122 +1,136 @@
-"""Did clicks fall? Objects begun before and after a promotion, like with like.
+"""Did clicks fall? Objects begun before and after a promotion, compared like with like.
 
-Weeks differ in what is labeled: more cats than cables, larger ones than before. So objects are
-compared within one label and size, and the differences of these are put together, each with the
-weight that its numbers give it.
+Weeks differ in what is labeled: more cats than cables, larger objects than before. So objects are
+compared within one label and size class, and the differences of these strata are averaged, each
+weighted by its numbers.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from sqlalchemy import Connection
 
-from backend.db.models import Promotion
 from backend.label_studio.payloads import Project
 from backend.registry import champions as promotion_log
 from backend.registry.champions import EVERYONE, Champions
-from backend.reports.cost_frame import Flags, Ledger
+from backend.reports.cost_frame import CostFrame, Flags
 from backend.reports.estimate import around
-from backend.reports.event_totals import Ints
 from backend.reports.records import BeforeAfter, Interval, Mark, SizeClass, Stratum, size_class
 
 
 def champion(connection: Connection, project: str) -> str:
-    """The version that serves a project; '' for the checkpoint of the settings."""
+    """The version that serves a project; '' for the configured checkpoint."""
     return Champions.after(promotion_log.history(connection)).of(Project.read(project))
 
 
 def marks(connection: Connection, project: str) -> list[Mark]:
-    """Promotions and rollbacks that changed what serves the project, oldest first."""
+    """Promotions and rollbacks that changed which version serves the project, oldest first."""
     history = promotion_log.history(connection)
     owner = Project.read(project)
     found = []
     served = Champions.after([]).of(owner)
-    for number, it in enumerate(history, 1):
-        if it.project not in (EVERYONE, project):
+    for number, change in enumerate(history, 1):
+        if change.project not in (EVERYONE, project):
             continue
         serves = Champions.after(history[:number]).of(owner)
         if serves != served:
-            found.append(_mark(it, serves, served))
+            found.append(
+                Mark(change.id, change.at, change.kind, serves, served, change.who, change.why)
+            )
         served = serves
     return found
 
 
-def before_and_after(ledger: Ledger, promotions: Sequence[Mark]) -> list[BeforeAfter]:
-    """For each promotion: did clicks an object fall?"""
-    begun = ledger.regions.first_at
-    usable = ledger.regions.known & ~np.isnan(begun)
-    times = [it.at.timestamp() for it in promotions]
-    found = []
-    for number, it in enumerate(promotions):
-        since = times[number - 1] if number else -np.inf
-        until = times[number + 1] if number + 1 < len(times) else np.inf
-        before = usable & (begun >= since) & (begun < times[number])
-        after = usable & (begun >= times[number]) & (begun < until)
-        found.append(_compare(ledger, it, before, after))
-    return found
-
-
-def _compare(ledger: Ledger, mark: Mark, before: Flags, after: Flags) -> BeforeAfter:
-    it = ledger.regions
-    kinds = np.array([_ORDER.index(size) for size in _sizes(ledger)], np.int64)
-    stratum = it.label * len(_ORDER) + kinds
-    both = np.intersect1d(stratum[before], stratum[after])
-    strata, weights, parts = [], [], []
-    for key in both:
-        one, other = before & (stratum == key), after & (stratum == key)
-        x, y = it.interactions[one], it.interactions[other]
-        label, size = ledger.labels[key // len(_ORDER)], _ORDER[key % len(_ORDER)]
-        strata.append(Stratum(label, size, len(x), len(y), float(x.mean()), float(y.mean())))
-        # What a difference of two means can tell grows with the smaller number of the two.
-        weights.append(len(x) * len(y) / (len(x) + len(y)))
-        parts.append((one, other))
-    share = np.array(weights) / (sum(weights) or 1)
-    means = [
-        float(sum(w * getattr(s, side) for w, s in zip(share, strata, strict=True)))
-        for side in ("before", "after")
+def before_and_after(frame: CostFrame, promotions: Sequence[Mark]) -> list[BeforeAfter]:
+    """What each promotion changed in the clicks per object."""
+    begun = frame.regions.first_at
+    usable = frame.regions.known & ~np.isnan(begun)
+    times = [-np.inf, *(mark.at.timestamp() for mark in promotions), np.inf]
+    return [
+        _compare(
+            frame,
+            mark,
+            usable & (begun >= since) & (begun < at),
+            usable & (begun >= at) & (begun < until),
+        )
+        for mark, since, at, until in zip(promotions, times, times[1:], times[2:], strict=False)
     ]
-    difference = _difference(ledger, strata, share, parts) if strata else None
+
+
+_ORDER: tuple[SizeClass, ...] = ("small", "medium", "large", "unknown")
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A stratum, its regions on both sides, and its weight before the weights are normalized."""
+
+    stratum: Stratum
+    before: Flags
+    after: Flags
+
+    @property
+    def weight(self) -> float:
+        # The inverse variance of a difference of two means, for equal variances.
+        one, other = self.stratum.n_before, self.stratum.n_after
+        return one * other / (one + other)
+
+
+def _compare(frame: CostFrame, mark: Mark, before: Flags, after: Flags) -> BeforeAfter:
+    parts = _parts(frame, before, after)
+    total = sum(part.weight for part in parts)
+    strata = sorted((p.stratum for p in parts), key=lambda s: (s.label, _ORDER.index(s.size)))
     return BeforeAfter(
         promotion=mark,
         n_before=int(before.sum()),
         n_after=int(after.sum()),
         matched_before=sum(s.n_before for s in strata),
         matched_after=sum(s.n_after for s in strata),
-        before=means[0] if strata else None,
-        after=means[1] if strata else None,
-        difference=difference,
-        strata=tuple(sorted(strata, key=lambda s: (s.label, _ORDER.index(s.size)))),
+        before=sum(p.weight * p.stratum.before for p in parts) / total if parts else None,
+        after=sum(p.weight * p.stratum.after for p in parts) / total if parts else None,
+        difference=_difference(frame, parts, total) if parts else None,
+        strata=tuple(strata),
     )
 
 
-def _difference(
-    ledger: Ledger,
-    strata: Sequence[Stratum],
-    share: np.ndarray,
-    parts: Sequence[tuple[Flags, Flags]],
-) -> Interval:
-    it = ledger.regions
-    pulls: list[np.ndarray] = []
-    tasks: list[Ints] = []
-    for weight, stratum, (one, other) in zip(share, strata, parts, strict=True):
-        for flags, mean, sign in ((one, stratum.before, -1.0), (other, stratum.after, 1.0)):
-            values = it.interactions[flags]
+def _parts(frame: CostFrame, before: Flags, after: Flags) -> list[_Part]:
+    regions = frame.regions
+    key = regions.label * len(_ORDER) + np.array(_sizes(frame), np.int64)
+    parts = []
+    for number in np.intersect1d(key[before], key[after]):
+        sides = before & (key == number), after & (key == number)
+        one, other = (regions.interactions[side] for side in sides)
+        label, size = divmod(int(number), len(_ORDER))
+        stratum = Stratum(
+            frame.labels[label],
+            _ORDER[size],
+            len(one),
+            len(other),
+            float(one.mean()),
+            float(other.mean()),
+        )
+        parts.append(_Part(stratum, *sides))
+    return parts
+
+
+def _difference(frame: CostFrame, parts: Sequence[_Part], total: float) -> Interval:
+    regions = frame.regions
+    pulls, tasks, center = [], [], 0.0
+    for part in parts:
+        weight, stratum = part.weight / total, part.stratum
+        center += weight * (stratum.after - stratum.before)
+        for flags, mean, sign in (
+            (part.before, stratum.before, -1.0),
+            (part.after, stratum.after, 1.0),
+        ):
+            values = regions.interactions[flags]
             pulls.append(sign * weight * (values - mean) / len(values))
-            tasks.append(it.task[flags])
-    center = sum(w * (s.after - s.before) for w, s in zip(share, strata, strict=True))
-    n = sum(s.n_before + s.n_after for s in strata)
-    return around(float(center), np.concatenate(pulls), np.concatenate(tasks), n)
+            tasks.append(regions.task[flags])
+    n = sum(part.stratum.n_before + part.stratum.n_after for part in parts)
+    return around(center, np.concatenate(pulls), np.concatenate(tasks), n)
 
 
-_ORDER: tuple[SizeClass, ...] = ("small", "medium", "large", "unknown")
-
-
-def _sizes(ledger: Ledger) -> list[SizeClass]:
-    it = ledger.regions
-    areas = np.nan_to_num(it.area).astype(np.int64)
-    pixels = np.nan_to_num(it.pixels).astype(np.int64)
-    return [size_class(int(a), int(p)) for a, p in zip(areas, pixels, strict=True)]
-
-
-def _mark(it: Promotion, serves: str, served: str) -> Mark:
-    return Mark(it.id, it.at, it.kind, serves, served, it.who, it.why)
+def _sizes(frame: CostFrame) -> list[int]:
+    areas = np.nan_to_num(frame.regions.area).astype(np.int64)
+    pixels = np.nan_to_num(frame.regions.pixels).astype(np.int64)
+    return [_ORDER.index(size_class(int(a), int(p))) for a, p in zip(areas, pixels, strict=True)]

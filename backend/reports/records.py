@@ -1,13 +1,21 @@
-"""What reports tell: what an object, a task or a group of objects had cost, and how well it went.
+"""What reports contain: the cost of an object, a task or a group of objects, and mask quality.
 
-Counts of a task are the event log's, so they are always numbers. What rests on an accepted mask, or
-on a log that did not see a region being made, is None: unknown, never a guess.
+These classes are the only definition of each record. The JSON of the API and of files, the OpenAPI
+schema and the columns of CSV and Parquet are derived from them, so their field names are a public
+contract.
+
+Counts of a task come from the event log, so they are always numbers. Figures that need an accepted
+mask, or a log that recorded how a region was made, are None where they are unknown, never a guess.
+Times are UTC.
 """
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Generic, Literal, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
+
+from pydantic import Field, computed_field
+from pydantic.dataclasses import dataclass
 
 from backend.db.packed_mask import PackedMask
 
@@ -16,26 +24,26 @@ T = TypeVar("T")
 By = Literal["project", "version", "label", "annotator", "week", "phrase"]
 BYS: tuple[By, ...] = ("project", "version", "label", "annotator", "week", "phrase")
 
-# Bins of a distribution: 0, 1, … 19 interactions, and 20 or more.
+# Bins of a histogram: 0, 1, … 19 interactions, and 20 or more.
 MOST = 20
 
-# Of the picture's pixels: below the first an object is small, below the second middling.
-_SMALL, _MIDDLING = 0.01, 0.1
+# Upper bounds of small and medium objects, as a share of the image's pixels. *choice*
+_SMALL, _MEDIUM = 0.01, 0.1
 
 SizeClass = Literal["small", "medium", "large", "unknown"]
 
 
 def size_class(area: int | None, pixels: int | None) -> SizeClass:
-    """How large an object is on its picture."""
+    """How large an object is in its image. area, pixels: of the object and of the image."""
     if not area or not pixels:
         return "unknown"
     share = area / pixels
-    return "small" if share < _SMALL else "medium" if share < _MIDDLING else "large"
+    return "small" if share < _SMALL else "medium" if share < _MEDIUM else "large"
 
 
 @dataclass(frozen=True)
 class Where:
-    """Which objects count. ``since`` and ``until`` (that moment itself not) look at the submit."""
+    """Filters of a report. ``since`` (inclusive) and ``until`` (exclusive) apply to the submit."""
 
     since: datetime | None = None
     until: datetime | None = None
@@ -43,17 +51,17 @@ class Where:
     label: str | None = None
     annotator: int | None = None
     phrase: bool | None = None
-    tasks: tuple[int, ...] | None = None
+    tasks: Annotated[tuple[int, ...] | None, Field(exclude=True)] = None
 
     @property
     def picks_regions(self) -> bool:
-        """Whether it asks for something that only an accepted region has."""
+        """Whether a filter applies to something that only accepted regions have."""
         return (self.version, self.label, self.annotator, self.phrase) != (None,) * 4
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Page(Generic[T]):
-    """A part of a list; pages count from 1."""
+    """One page of a list; pages count from 1."""
 
     items: tuple[T, ...]
     total: int
@@ -62,13 +70,13 @@ class Page(Generic[T]):
 
     @property
     def pages(self) -> int:
-        """How many there are; at least one."""
+        """Number of pages; at least one."""
         return max(1, -(-self.total // self.size))
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean of n values and its 95 % interval; without bounds where one task is all there is."""
+    """A mean of n values with its 95 % interval; no bounds if all values come from one task."""
 
     mean: float
     low: float | None
@@ -78,7 +86,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Spread:
-    """How values lie."""
+    """Median and mean of some values."""
 
     median: float
     mean: Interval
@@ -86,11 +94,13 @@ class Spread:
 
 @dataclass(frozen=True)
 class RegionCost:
-    """An accepted region. Where ``known`` is False the log did not see it being made (drawn by
-    hand, accepted from a prediction, or before this backend was there): all that rests on the log
-    is None then."""
+    """An accepted region: what it cost, and how well the model did.
 
-    project: str
+    ``known`` is false if the log did not record how the region was made: it was drawn by hand,
+    accepted from a prediction, or is older than this backend. All figures from the log are null
+    then.
+    """
+
     task: int
     annotation: int
     region: str
@@ -98,43 +108,46 @@ class RegionCost:
     label: str
     annotator: int | None
     annotator_name: str
-    version: str
+    version: Annotated[str, Field(description="Model version it was made with.")]
     known: bool
-    origin: str
+    origin: Annotated[
+        str, Field(description="From Label Studio: manual, prediction, prediction-changed.")
+    ]
     positive: int | None
     negative: int | None
     phrases: int | None
     undos: int | None
-    predictions: int | None
-    interactions: int | None
-    phrase: str  # that it was made with; '' for none
+    predictions: Annotated[int | None, Field(description="Masks that were served.")]
+    interactions: Annotated[
+        int | None, Field(description="Clicks and phrases until it was accepted.")
+    ]
+    phrase: Annotated[str, Field(description="The phrase it was made with; empty for none.")]
     first_at: datetime | None
     accepted_at: datetime | None
     submitted_at: datetime | None
-    seconds: float | None  # first interaction to submit
-    area: int | None
-    pixels: int | None  # of the picture
-    ious: tuple[float | None, ...]  # with the accepted mask, after each interaction
-    first_iou: float | None
+    seconds: Annotated[float | None, Field(description="From the first interaction to the submit.")]
+    area: Annotated[int | None, Field(description="Pixels of the accepted mask.")]
+    pixels: Annotated[int | None, Field(description="Pixels of the image.")]
+    size: SizeClass
+    first_iou: Annotated[
+        float | None, Field(description="IoU of the first served mask with the accepted mask.")
+    ]
     last_iou: float | None
-    needed_85: int | None  # interactions to 85 %; None: never, or unknown
-    corrected: int | None  # pixels changed by hand afterwards
-
-    @property
-    def size(self) -> SizeClass:
-        """Small, medium or large on its picture."""
-        return size_class(self.area, self.pixels)
+    ious: Annotated[tuple[float | None, ...], Field(description="IoU after each interaction.")]
+    needed_85: Annotated[
+        int | None, Field(description="Interactions to 85 % IoU; null: never, or unknown.")
+    ]
+    corrected: Annotated[int | None, Field(description="Pixels edited by hand afterwards.")]
 
 
 @dataclass(frozen=True)
 class TaskCost:
-    """A task: all its interactions, those of accepted regions and the others.
+    """A task: all its interactions, those on accepted regions and the unused ones.
 
-    Means over regions are over the known ones. ``known``: there are regions, and the log knows how
+    Means over regions use the known ones. ``known``: the task has regions, and the log recorded how
     each of them was made.
     """
 
-    project: str
     task: int
     positive: int
     negative: int
@@ -142,51 +155,72 @@ class TaskCost:
     undos: int
     predictions: int
     interactions: int
-    abandoned: int  # of the interactions: on objects that are in no annotation
-    seconds: float | None  # first interaction to submit, the annotators' added up
-    lead_time: float | None  # Label Studio's own, the annotations' added up
-    first_iou: float | None  # mean
-    last_iou: float | None  # mean
-    needed_85: float | None  # mean; None where any known region never got there
-    corrected: int | None  # pixels, added up
-    objects: int  # accepted regions
-    unknown: int  # of these: not known how they were made
+    abandoned: Annotated[
+        int, Field(description="Of the interactions: on objects that nobody accepted.")
+    ]
+    per_object: Annotated[
+        float | None, Field(description="Interactions per accepted region, unused ones included.")
+    ]
+    seconds: Annotated[
+        float | None,
+        Field(description="First interaction to submit, summed over the annotations."),
+    ]
+    lead_time: Annotated[
+        float | None, Field(description="Seconds as Label Studio measured them, summed.")
+    ]
+    first_iou: float | None
+    last_iou: float | None
+    needed_85: Annotated[
+        float | None, Field(description="Mean; null if any known region never reached 85 %.")
+    ]
+    corrected: int | None
+    objects: Annotated[int, Field(description="Accepted regions.")]
+    unknown: Annotated[int, Field(description="Of these: not known how they were made.")]
     known: bool
     versions: tuple[str, ...]
     labels: tuple[str, ...]
     annotators: tuple[int, ...]
-    phrase: bool  # whether any of its regions was made with words
-    last_at: datetime | None  # last interaction or submit
-    regions: tuple[RegionCost, ...] = ()  # only where one task was asked for
+    phrase: Annotated[bool, Field(description="Whether any region was made with a phrase.")]
+    last_at: Annotated[datetime | None, Field(description="Last interaction or submit.")]
 
-    @property
-    def per_object(self) -> float | None:
-        """Interactions for each accepted region, the abandoned ones included."""
-        return self.interactions / self.objects if self.objects else None
+
+@dataclass(frozen=True)
+class TaskWithRegions(TaskCost):
+    """One task and its accepted regions."""
+
+    regions: tuple[RegionCost, ...]
 
 
 @dataclass(frozen=True)
 class GroupCost:
-    """Accepted regions that have something in common. All but ``unknown`` is of the known ones."""
+    """Accepted regions with something in common. All but ``unknown`` is about the known ones."""
 
-    name: str  # version, label, week's Monday (2026-11-23), annotator's number, "phrase", …
-    title: str  # as people read it
+    name: Annotated[
+        str,
+        Field(description="Version, label, week's Monday, annotator's number, phrase or clicks."),
+    ]
+    title: str
     n: int
-    unknown: int  # regions of the group whose making the log does not know
+    unknown: Annotated[int, Field(description="Regions not known how they were made.")]
     tasks: int
-    clicks: Spread | None  # of interactions until accept, phrases included
+    clicks: Annotated[
+        Spread | None, Field(description="Interactions per region, phrases included.")
+    ]
     seconds: Spread | None
-    one: Interval | None  # share of regions done in one interaction
+    one: Annotated[Interval | None, Field(description="Share of regions done in one interaction.")]
     first_iou: Interval | None
     last_iou: Interval | None
-    needed_85: Interval | None  # of those that got there
-    corrected: Spread | None  # pixels changed by hand
-    histogram: tuple[int, ...] = (0,) * (MOST + 1)  # regions by interactions: 0, 1, … 20 or more
+    needed_85: Annotated[Interval | None, Field(description="Of those that reached 85 %.")]
+    corrected: Spread | None
+    histogram: Annotated[
+        tuple[int, ...],
+        Field(description="Number of regions by interactions: 0, 1, … and 20 or more."),
+    ] = (0,) * (MOST + 1)
 
 
 @dataclass(frozen=True)
 class Week:
-    """Interactions an object in one week (Monday first, UTC)."""
+    """Interactions per object in one week (from Monday, UTC)."""
 
     begins: datetime
     n: int
@@ -195,12 +229,14 @@ class Week:
 
 @dataclass(frozen=True)
 class Mark:
-    """A promotion or rollback, to be drawn into a chart."""
+    """A promotion or a rollback."""
 
     id: int
     at: datetime
     kind: Literal["promotion", "rollback"]
-    version: str
+    version: Annotated[
+        str, Field(description="The version that serves since; empty: the configured checkpoint.")
+    ]
     before: str
     who: str
     why: str
@@ -216,23 +252,23 @@ class OverTime:
 
 @dataclass(frozen=True)
 class Stratum:
-    """Objects of one label and size, before and after a promotion."""
+    """Objects of one label and size class before and after a promotion; mean interactions."""
 
     label: str
     size: SizeClass
     n_before: int
     n_after: int
-    before: float  # mean interactions
+    before: float
     after: float
 
 
 @dataclass(frozen=True)
 class BeforeAfter:
-    """What a promotion changed: objects begun between the promotion before it and it, against those
-    begun until the next one, like with like.
+    """What a promotion changed, within the same label and size class.
 
-    ``difference`` is after minus before, over strata that both have, each weighed by what it can
-    tell; None where none is in both. Below zero with its whole interval: clicks fell.
+    Compares objects begun between the previous promotion and this one with objects begun before the
+    next one. ``difference`` is after minus before over the strata that both have, each weighted by
+    its numbers; null if there is none.
     """
 
     promotion: Mark
@@ -240,27 +276,34 @@ class BeforeAfter:
     n_after: int
     matched_before: int
     matched_after: int
-    before: float | None  # means over the matched ones, weighed alike
+    before: float | None
     after: float | None
     difference: Interval | None
     strata: tuple[Stratum, ...]
 
+    @computed_field(  # type: ignore[prop-decorator]
+        description="Whether clicks fell; null where that is not significant."
+    )
     @property
     def fell(self) -> bool | None:
-        """Whether clicks fell; None where that cannot be said."""
-        it = self.difference
-        if it is None or it.low is None or it.high is None or it.low <= 0 <= it.high:
+        """Whether the whole interval lies below zero; None if it contains zero."""
+        change = self.difference
+        if change is None or change.low is None or change.high is None:
             return None
-        return it.high < 0
+        return None if change.low <= 0 <= change.high else change.high < 0
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class ServedStep:
-    """One event of a region's making, and the mask that it led to."""
+    """One event in the making of a region, and the mask it led to.
+
+    ``kind`` is the log's: positive_click, negative_click, phrase, undo, redo, accept, … ``iou`` is
+    that of the mask with the accepted one. ``mask`` is None if none was served or it has expired.
+    """
 
     event: int
     at: datetime
-    kind: str  # as in the log: positive_click, negative_click, phrase, undo, redo, accept, …
+    kind: str
     x_percent: float | None
     y_percent: float | None
     text: str
@@ -268,8 +311,8 @@ class ServedStep:
     milliseconds: float | None
     version: str
     error: str
-    iou: float | None  # of the mask with the accepted one
-    mask: PackedMask | None  # None: none was served, or it is kept no more
+    iou: float | None
+    mask: PackedMask | None
 
 
 @dataclass(frozen=True)
@@ -279,29 +322,32 @@ class ProjectSummary:
     key: str
     project_id: int
     title: str
-    champion: str  # '': the checkpoint of the settings
+    champion: Annotated[str, Field(description="Empty: the configured checkpoint serves.")]
     labels: tuple[str, ...]
     tasks: int
     regions: int
     unknown: int
-    interactions: int  # all in the log
+    interactions: Annotated[int, Field(description="All in the event log.")]
     abandoned: int
-    clicks: Interval | None  # interactions for each known region
+    clicks: Annotated[Interval | None, Field(description="Interactions per known region.")]
     last_at: datetime | None
 
 
 @dataclass(frozen=True)
 class Reconciliation:
-    """Whether the figures agree: tasks, event log, annotations. ``differences`` are sentences."""
+    """Whether the figures agree: sums over tasks, event log, annotations."""
 
-    project: str
-    tasks: Mapping[str, int]  # sums over tasks, by positive, negative, phrases, undos
+    tasks: Annotated[
+        Mapping[str, int],
+        Field(description="Sums over tasks of positive, negative, phrases and undos."),
+    ]
     log: Mapping[str, int]
-    regions: int  # that costs were drawn of
-    annotations: int  # regions that the living annotations hold
-    differences: tuple[str, ...] = field(default=())
+    regions: Annotated[int, Field(description="Regions with costs.")]
+    annotations: Annotated[int, Field(description="Regions in annotations.")]
+    differences: Annotated[tuple[str, ...], Field(description="What differs, in sentences.")] = ()
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def agrees(self) -> bool:
-        """Nothing differs."""
+        """Whether nothing differs."""
         return not self.differences

@@ -1,46 +1,59 @@
-"""Accepted regions as they lie in the table, one after the other."""
+"""Accepted regions one by one, and how each of them was made, step by step."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, Table, func, literal, select, tuple_
+from sqlalchemy import Connection, RowMapping, Select, func, literal, select, tuple_
 
-from backend.db import sample_tables
 from backend.db.engine import Database
+from backend.db.models.core import AnnotationRow, EventRow, SampleRow
 from backend.db.models.reports import AnnotationTimeRow, RegionCostRow
-from backend.reports.records import Page, RegionCost, Where
+from backend.db.packed_mask import PackedMask
+from backend.reports import served_masks
+from backend.reports.records import Page, RegionCost, ServedStep, Where, size_class
 
-_costs: Table = RegionCostRow.__table__  # type: ignore[assignment]
-_times: Table = AnnotationTimeRow.__table__  # type: ignore[assignment]
-
-# Read at once: a few MB, whatever the project's size.
+# Rows read at once: a few MB.
 _AT_ONCE = 2_000
+# Steps of one object: nobody clicks that often, but a script must not fill the memory.
+_MOST_STEPS = 1_000
 
-_ORDER = (_costs.c.task_id, _costs.c.annotation_id, _costs.c.brush, _costs.c.region_id)
+_ORDER = (
+    RegionCostRow.task_id,
+    RegionCostRow.annotation_id,
+    RegionCostRow.brush,
+    RegionCostRow.region_id,
+)
+_FROM_LOG = ("positive", "negative", "phrases", "undos", "predictions", "interactions")
+_AS_THEY_ARE = (
+    *("brush", "label", "annotator", "known", "origin", "phrase", "first_at", "accepted_at"),
+    *("submitted_at", "seconds", "area", "pixels", "first_iou", "last_iou", "needed_85"),
+    "corrected",
+)
 
 
 def read(database: Database, project: str, where: Where) -> Iterator[RegionCost]:
-    """Task by task. Each part is a transaction of its own: whoever reads slowly holds up nobody."""
+    """All regions by task, read in short transactions, so that a slow reader blocks no one."""
     with database.read() as connection:
         names = people(connection, project)
     after: tuple[Any, ...] | None = None
     while True:
         query = _query(project, where).order_by(*_ORDER).limit(_AT_ONCE)
         if after is not None:
-            query = query.where(_behind(after))
+            here = (literal(v, column.type) for v, column in zip(after, _ORDER, strict=True))
+            query = query.where(tuple_(*_ORDER) > tuple_(*here))
         with database.read() as connection:
             found = connection.execute(query).mappings().all()
         for row in found:
             yield _region(row, names)
         if len(found) < _AT_ONCE:
             return
-        after = tuple(found[-1][column.name] for column in _ORDER)
+        after = tuple(found[-1][column.key] for column in _ORDER)
 
 
 def page(
     database: Database, project: str, where: Where, number: int, size: int
 ) -> Page[RegionCost]:
-    """A part of what ``read`` gives, and how much that is."""
+    """One page of all regions."""
     query = _query(project, where)
     with database.read() as connection:
         names = people(connection, project)
@@ -51,84 +64,122 @@ def page(
 
 
 def people(connection: Connection, project: str) -> dict[int, str]:
-    """Names of annotators by number, as far as Label Studio told them."""
-    same = (_times.c.project == sample_tables.annotations.c.project) & (
-        _times.c.annotation_id == sample_tables.annotations.c.annotation_id
+    """Names of annotators by number, as far as Label Studio sent them."""
+    same = (AnnotationTimeRow.project == AnnotationRow.project) & (
+        AnnotationTimeRow.annotation_id == AnnotationRow.annotation_id
     )
     query = (
-        select(sample_tables.annotations.c.annotator, func.max(_times.c.owner))
-        .join(_times, same)
+        select(AnnotationRow.annotator, func.max(AnnotationTimeRow.owner))
+        .join(AnnotationTimeRow, same)
         .where(
-            sample_tables.annotations.c.project == project,
-            sample_tables.annotations.c.annotator.is_not(None),
-            _times.c.owner != "",
+            AnnotationRow.project == project,
+            AnnotationRow.annotator.is_not(None),
+            AnnotationTimeRow.owner != "",
         )
-        .group_by(sample_tables.annotations.c.annotator)
+        .group_by(AnnotationRow.annotator)
     )
-    return {row[0]: row[1] for row in connection.execute(query)}
+    rows: Iterable[Any] = connection.execute(query).all()
+    return dict(rows)
+
+
+def history(
+    connection: Connection,
+    project: str,
+    task_id: int,
+    region_id: str,
+    annotation_id: int | None = None,
+) -> list[ServedStep]:
+    """See ``Reports.history``. Steps of an object that was never accepted have no IoU."""
+    query = select(RegionCostRow.annotation_id, RegionCostRow.targets).where(
+        RegionCostRow.project == project,
+        RegionCostRow.task_id == task_id,
+        RegionCostRow.region_id == region_id,
+    )
+    if annotation_id is not None:
+        query = query.where(RegionCostRow.annotation_id == annotation_id)
+    # If several annotations hold the region, prefer one that knows how it was made.
+    best = query.order_by(RegionCostRow.known.desc(), RegionCostRow.annotation_id).limit(1)
+    region = connection.execute(best).first()
+    accepted, targets = None, []
+    if region is not None:
+        accepted = accepted_mask(connection, project, region.annotation_id, region_id)
+        targets = region.targets
+    events = select(EventRow.__table__).where(
+        EventRow.project == project,
+        EventRow.task_id == task_id,
+        EventRow.target_id.in_(targets) if targets else EventRow.region_id == region_id,
+    )
+    found = connection.execute(events.order_by(EventRow.id).limit(_MOST_STEPS)).mappings().all()
+    numbers = sorted({row["target_id"] for row in found} - {None})
+    masks = {each.request: each.mask for each in served_masks.of_targets(connection, numbers)}
+    last = {row["request_id"]: row["id"] for row in found if row["request_id"]}
+    steps = []
+    for row in found:
+        # Two clicks of one request are answered by one mask: it belongs to the second.
+        mask = masks.get(row["request_id"]) if last.get(row["request_id"]) == row["id"] else None
+        steps.append(
+            ServedStep(
+                event=row["id"],
+                at=row["created_at"],
+                kind=row["kind"],
+                x_percent=row["x_percent"],
+                y_percent=row["y_percent"],
+                text=row["text"],
+                owner=row["owner"],
+                milliseconds=row["milliseconds"],
+                version=row["model_version"],
+                error=row["error"],
+                iou=mask.iou(accepted) if mask is not None and accepted is not None else None,
+                mask=mask,
+            )
+        )
+    return steps
+
+
+def accepted_mask(
+    connection: Connection, project: str, annotation_id: int, region_id: str
+) -> PackedMask | None:
+    """The mask of a region in an annotation."""
+    query = select(SampleRow.width, SampleRow.height, SampleRow.mask).where(
+        SampleRow.project == project,
+        SampleRow.annotation_id == annotation_id,
+        SampleRow.region_id == region_id,
+    )
+    row = connection.execute(query.limit(1)).first()
+    return None if row is None else PackedMask(row.width, row.height, bytes(row.mask))
 
 
 def _query(project: str, where: Where) -> Select[Any]:
-    query = select(_costs).where(_costs.c.project == project)
-    when = func.coalesce(_costs.c.submitted_at, _costs.c.first_at)
+    row = RegionCostRow
+    when = func.coalesce(row.submitted_at, row.first_at)
+    query = select(row.__table__).where(row.project == project)
     if where.since is not None:
         query = query.where(when >= where.since)
     if where.until is not None:
         query = query.where(when < where.until)
     if where.version is not None:
-        query = query.where(_costs.c.model_version == where.version)
+        query = query.where(row.model_version == where.version)
     if where.label is not None:
-        query = query.where(_costs.c.label == where.label)
+        query = query.where(row.label == where.label)
     if where.annotator is not None:
-        query = query.where(_costs.c.annotator == where.annotator)
+        query = query.where(row.annotator == where.annotator)
     if where.phrase is not None:
-        worded = _costs.c.phrase != "" if where.phrase else _costs.c.phrase == ""
-        query = query.where(worded, _costs.c.known)
+        query = query.where((row.phrase != "") == where.phrase, row.known)
     if where.tasks is not None:
-        query = query.where(_costs.c.task_id.in_(where.tasks))
+        query = query.where(row.task_id.in_(where.tasks))
     return query
 
 
-def _behind(after: tuple[Any, ...]) -> Any:
-    """Rows that come later in the order."""
-    here = (literal(value, column.type) for value, column in zip(after, _ORDER, strict=True))
-    return tuple_(*_ORDER) > tuple_(*here)
-
-
 def _region(row: RowMapping, names: dict[int, str]) -> RegionCost:
-    known = row["known"]
-
-    def told(name: str) -> Any:
-        return row[name] if known else None
-
+    figures: dict[str, Any] = {name: row[name] for name in _AS_THEY_ARE}
+    figures |= {name: row[name] if row["known"] else None for name in _FROM_LOG}
     return RegionCost(
-        project=row["project"],
         task=row["task_id"],
         annotation=row["annotation_id"],
         region=row["region_id"],
-        brush=row["brush"],
-        label=row["label"],
-        annotator=row["annotator"],
         annotator_name=names.get(row["annotator"], ""),
         version=row["model_version"],
-        known=known,
-        origin=row["origin"],
-        positive=told("positive"),
-        negative=told("negative"),
-        phrases=told("phrases"),
-        undos=told("undos"),
-        predictions=told("predictions"),
-        interactions=told("interactions"),
-        phrase=row["phrase"],
-        first_at=row["first_at"],
-        accepted_at=row["accepted_at"],
-        submitted_at=row["submitted_at"],
-        seconds=row["seconds"],
-        area=row["area"],
-        pixels=row["pixels"],
+        size=size_class(row["area"], row["pixels"]),
         ious=tuple(row["ious"]),
-        first_iou=row["first_iou"],
-        last_iou=row["last_iou"],
-        needed_85=row["needed_85"],
-        corrected=row["corrected"],
+        **figures,
     )

@@ -1,8 +1,9 @@
-"""How figures are said: the same words on the terminal and on the page."""
+"""How figures are written: the same words in the terminal, in the report and on the dashboard."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from backend.reports.queries import Report
 from backend.reports.records import (
     BeforeAfter,
     By,
@@ -11,7 +12,6 @@ from backend.reports.records import (
     Reconciliation,
     Where,
 )
-from backend.reports.report import Report
 
 UNKNOWN = "–"
 
@@ -21,17 +21,17 @@ BY: dict[By, str] = {
     "label": "Label",
     "annotator": "Annotator",
     "week": "Week",
-    "phrase": "With and without words",
+    "phrase": "With and without a phrase",
 }
 
 
 def number(value: float | None, digits: int = 0) -> str:
-    """With thousands apart; a dash where it is not known."""
+    """With thousands separators; a dash if unknown."""
     return UNKNOWN if value is None else f"{value:,.{digits}f}"
 
 
 def signed(value: float, digits: int = 2) -> str:
-    """With its sign, a true minus, and no sign before nothing."""
+    """With its sign, a true minus, and no sign for zero."""
     text = f"{value:+.{digits}f}"
     return text.lstrip("+-") if float(text) == 0 else text.replace("-", "−")
 
@@ -50,7 +50,7 @@ def share(interval: Interval | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """As people say it: 8.4 s, 2 min 05 s, 3 h 10 min."""
+    """8.4 s, 2 min 05 s, 3 h 10 min."""
     if seconds is None:
         return UNKNOWN
     if seconds < 60:
@@ -77,12 +77,12 @@ def counted(n: int, one: str, many: str = "") -> str:
 
 
 def serves(version: str) -> str:
-    """A model version, or what stands for it."""
-    return version or "the base"
+    """A model version; the configured checkpoint has no name."""
+    return version or "the base model"
 
 
 def facts(summary: ProjectSummary) -> str:
-    """What there is of a project, in a sentence."""
+    """A project's size in one sentence."""
     said = (
         f"{counted(summary.tasks, 'task')}, {counted(summary.regions, 'accepted object')}, "
         f"{counted(summary.interactions, 'interaction')}"
@@ -93,18 +93,18 @@ def facts(summary: ProjectSummary) -> str:
 
 
 def not_known(n: int) -> str:
-    """What is said of objects that the log did not see being made."""
+    """About objects that the log did not record; '' if there are none."""
     if not n:
         return ""
-    were = "was" if n == 1 else "were"
     return (
-        f"{counted(n, 'object')} {were} drawn by hand, accepted from a prediction or made before "
-        "this backend listened: how much work that took is not known, and no mean holds a guess."
+        f"{counted(n, 'object')} {'was' if n == 1 else 'were'} drawn by hand, accepted from a "
+        "prediction, or made before this backend was connected. Their cost is unknown, so they "
+        "are left out of all means."
     )
 
 
-def narrowed(where: Where) -> list[str]:
-    """What was left out, filter by filter."""
+def filters(where: Where) -> list[str]:
+    """The filters of a report, one text each."""
     said = []
     if where.since is not None:
         said.append(f"since {minute(where.since)} UTC")
@@ -117,37 +117,37 @@ def narrowed(where: Where) -> list[str]:
     if where.annotator is not None:
         said.append(f"annotator {where.annotator}")
     if where.phrase is not None:
-        said.append("made with words" if where.phrase else "made without words")
+        said.append("made with a phrase" if where.phrase else "made without a phrase")
     return said
 
 
-def verdict(it: BeforeAfter) -> str:
-    """Whether a promotion was worth it, in a sentence."""
-    if it.difference is None:
-        missing = "after" if it.n_before else "before"
-        if it.n_before and it.n_after:
-            return "No label and size was worked on both before and after: nothing to compare."
+def verdict(change: BeforeAfter) -> str:
+    """Whether a promotion paid off, in one sentence."""
+    if change.difference is None:
+        if change.n_before and change.n_after:
+            return "No label and size was labeled both before and after: nothing to compare."
+        missing = "after" if change.n_before else "before"
         return f"No object was begun {missing} it: nothing to compare."
-    if it.fell is None:
-        return "No difference that these numbers could prove."
-    amount = f"{abs(it.difference.mean):.2f}"
-    return f"{amount} clicks an object {'fewer' if it.fell else 'more'}."
+    if change.fell is None:
+        return "No significant difference."
+    amount = f"{abs(change.difference.mean):.2f}"
+    return f"{amount} {'fewer' if change.fell else 'more'} clicks per object."
 
 
-def agreement(it: Reconciliation) -> Iterator[str]:
-    """What holding the figures against each other found."""
-    if it.agrees:
+def agreement(found: Reconciliation) -> Iterator[str]:
+    """Whether the figures agree, in sentences."""
+    if found.agrees:
         yield (
-            f"The sums over tasks, the event log and the {counted(it.annotations, 'region')} of "
-            "the annotations agree."
+            "The sums over tasks, the event log and the "
+            f"{counted(found.annotations, 'region')} of the annotations agree."
         )
-    yield from it.differences
+    yield from found.differences
 
 
 def empty(report: Report) -> str:
-    """Why a report shows nothing; '' where it shows something."""
+    """Why a report shows nothing; '' if it shows something."""
     if report.number_of_tasks:
         return ""
-    if report.narrowed:
-        return "Nothing in this project fits these filters."
+    if report.filtered:
+        return "Nothing in this project matches these filters."
     return "Nobody has clicked, typed or submitted in this project yet."

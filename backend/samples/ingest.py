@@ -26,7 +26,7 @@ from backend.db.models import (
 from backend.db.packed_mask import PackedMask
 from backend.label_studio.annotations import Annotation, LabelChange, Region
 from backend.label_studio.payloads import Project
-from backend.reports import annotation_metadata
+from backend.reports.costs import note_annotation
 from backend.samples import tombstones
 from backend.samples.prompts import Prompts, prompts_of
 from backend.samples.tombstones import annotation_is, task_is
@@ -190,11 +190,11 @@ def _save(
     if _same(annotation, row):
         here = annotation_is(key, annotation.id)
         connection.execute(update(AnnotationRow).where(here).values(**values))
-        annotation_metadata.note(connection, key, annotation)
+        note_annotation(connection, key, annotation)
         return
     if decoded is None:
         return
-    annotation_metadata.note(connection, key, annotation)
+    note_annotation(connection, key, annotation)
     values |= {
         "created_at": annotation.created_at,
         "annotator": annotation.annotator,

@@ -1,4 +1,4 @@
-"""What the pages' handlers have at hand, and how errors become pages instead of JSON."""
+"""What the handlers of all pages share, and how errors become pages instead of JSON."""
 
 import logging
 from collections.abc import Callable, Coroutine
@@ -13,25 +13,24 @@ from starlette.exceptions import HTTPException
 from backend.api.service import Service
 from backend.db.engine import Database
 from backend.errors import BackendError, JobError
-from backend.images.loader import Pictures
 from backend.jobs.queue import Jobs
 from backend.label_studio.payloads import Project
 from backend.registry.versions import Registry
-from backend.reports.source import Reports
+from backend.reports.queries import Reports
 from backend.settings import Settings
-from backend.web.mask_images import MaskPictures
+from backend.web.mask_images import MaskImages
 from backend.web.rendering import Renderer
 from model.errors import PhraseClickError
 
 _log = logging.getLogger(__name__)
 
-NOWHERE = "There is no such page. It may have been moved, or the address cut off."
-_UNFORESEEN = "This page could not be made; the backend's log holds the cause."
+NOT_FOUND = "This page does not exist. It may have moved, or the address is incomplete."
+_UNEXPECTED = "This page could not be shown. See the backend's log for the cause."
 
 
 @dataclass(frozen=True)
 class Dashboard:
-    """Everything that a page is made of."""
+    """Everything that pages are made from."""
 
     service: Service
     render: Renderer
@@ -39,11 +38,11 @@ class Dashboard:
     reports: Reports
     jobs: Jobs
     registry: Registry
-    masks: MaskPictures
+    masks: MaskImages
 
     @classmethod
     def of(cls, service: Service) -> Self:
-        """For the service that this server answers with."""
+        """The dashboard of a server's service."""
         database = service.database
         return cls(
             service=service,
@@ -52,33 +51,28 @@ class Dashboard:
             reports=service.reports,
             jobs=Jobs(database),
             registry=service.registry,
-            masks=MaskPictures(database, service.pictures),
+            masks=MaskImages(database, service.pictures),
         )
 
     @property
     def settings(self) -> Settings:
-        """Of this server."""
+        """The server's settings."""
         return self.service.settings
 
     @property
-    def pictures(self) -> Pictures:
-        """Of the tasks."""
-        return self.service.pictures
-
-    @property
     def base(self) -> str:
-        """The version of the checkpoint that the settings name."""
+        """The version of the configured checkpoint."""
         return self.registry.base_name
 
     def serves(self, project: str) -> str:
-        """The version that serves a project; '' as the key: all without one of their own."""
+        """The version that serves a project; with '' as key: projects without their own."""
         champions = self.registry.champions()
         named = champions.of(Project.read(project)) if project else champions.of_owner("")
         return named or self.base
 
 
 def dashboard_of(app: FastAPI) -> Dashboard:
-    """One for each server."""
+    """The app's dashboard."""
     state = app.state
     kept: Dashboard | None = getattr(state, "dashboard", None)
     if kept is None or kept.service is not state.service:
@@ -86,7 +80,7 @@ def dashboard_of(app: FastAPI) -> Dashboard:
     return kept
 
 
-# Not a plain function: those go to the thread pool.
+# A plain function would run in the thread pool.
 async def _dashboard(request: Request) -> Dashboard:
     return dashboard_of(request.app)
 
@@ -94,13 +88,12 @@ async def _dashboard(request: Request) -> Dashboard:
 Board = Annotated[Dashboard, Depends(_dashboard)]
 
 
-def _genuine(request: Request, board: Board, token: Annotated[str, Form()] = "") -> None:
-    """Lets only the dashboard's own forms through."""
+def _check_token(request: Request, board: Board, token: Annotated[str, Form()] = "") -> None:
     board.render.tokens.check(request, token)
 
 
-# For every handler that changes something.
-GENUINE = Depends(_genuine)
+# Required of every handler that changes something: the form must be ours (see csrf).
+OWN_FORM = Depends(_check_token)
 
 
 class PageRoute(APIRoute):
@@ -116,24 +109,27 @@ class PageRoute(APIRoute):
             except HTTPException:
                 raise
             except Exception as error:
-                board = await _dashboard(request)
-                foreseen = isinstance(error, PhraseClickError)
-                status = error.status if isinstance(error, BackendError) else 500
-                if isinstance(error, JobError) and request.method == "GET":
-                    # Elsewhere it is something that cannot be done with a job; here there is none.
-                    status = 404
-                if isinstance(error, RequestValidationError):
-                    # A number of a task or job that is none: no page of ours leads there.
-                    return board.render.page(request, "error.html", status=404, sentence=NOWHERE)
-                if not foreseen:
-                    _log.exception("%s %s failed", request.method, request.url.path)
-                    board.service.metrics.failure(error)
-                elif status >= 500:
-                    _log.error("%s %s: %s", request.method, request.url.path, error)
-                sentence = str(error) if foreseen else _UNFORESEEN
-                return board.render.page(request, "error.html", status=status, sentence=sentence)
+                return _error_page(request, error)
 
         return page
+
+
+def _error_page(request: Request, error: Exception) -> Response:
+    board = dashboard_of(request.app)
+    expected = isinstance(error, PhraseClickError)
+    status = error.status if isinstance(error, BackendError) else 500
+    sentence = str(error) if expected else _UNEXPECTED
+    if isinstance(error, JobError) and request.method == "GET":
+        status = 404  # a job that does not exist; on a POST, something it cannot do
+    if isinstance(error, RequestValidationError):
+        # The number of a task or job is malformed: none of our links.
+        status, sentence = 404, NOT_FOUND
+    elif not expected:
+        _log.exception("%s %s failed", request.method, request.url.path)
+        board.service.metrics.failure(error)
+    elif status >= 500:
+        _log.error("%s %s: %s", request.method, request.url.path, error)
+    return board.render.page(request, "error.html", status=status, sentence=sentence)
 
 
 def router() -> APIRouter:

@@ -1,9 +1,9 @@
-"""What keeps a stranger's page from changing something here with the admin's own password.
+"""Protection against cross-site request forgery.
 
-A browser adds the password of basic auth to whatever any page sends to this host. So a change needs
-a token that only a page of the dashboard can know: it is signed with a key of this backend and
-bound to a cookie that other sites' requests never carry. Where the browser says from which page a
-request comes, that is looked at as well.
+A browser adds the basic auth password to whatever any page sends to this host. So a change needs a
+token that only a page of the dashboard knows: it is signed with a key of this backend and bound to
+a cookie that requests from other sites never carry. If the browser says which page a request comes
+from, that is checked as well.
 """
 
 import hashlib
@@ -22,29 +22,28 @@ from backend.settings import Settings
 
 COOKIE = "phraseclick-dashboard"
 _KEY_FILE = "dashboard-key"
-# Enough that nobody guesses one.
 _BYTES = 24
 
-_STALE = "This page was open too long, or its cookie was not sent. Open it again and repeat."
-_ELSEWHERE = "This came from another site's page, so nothing was changed."
+_STALE = "This page was open too long, or its cookie is missing. Reload it and try again."
+_ELSEWHERE = "This request came from another site's page, so nothing was changed."
 
 
 class Tokens:
-    """Makes and checks the tokens of forms. The key is shared by all servers of a data folder."""
+    """Creates and checks the tokens of forms. All servers of a data folder share the key."""
 
     def __init__(self, settings: Settings) -> None:
         self._path = settings.data / _KEY_FILE
         self._key = b""
 
     def token(self, cookie: str) -> str:
-        """What a form sends along, for the browser that has this cookie."""
+        """The token of forms for the browser with this cookie."""
         if not self._key:
-            self._key = _kept_key(self._path)
+            self._key = _stored_key(self._path)
         return hmac.new(self._key, cookie.encode(), hashlib.sha256).hexdigest()
 
     def check(self, request: Request, token: str) -> None:
-        """Raise ForgeryError unless the form was one of ours."""
-        if not _from_here(request.headers):
+        """Raise ForgeryError unless the form came from the dashboard."""
+        if not _same_site(request.headers):
             raise ForgeryError(_ELSEWHERE)
         cookie = request.cookies.get(COOKIE, "")
         if not cookie or not hmac.compare_digest(self.token(cookie).encode(), token.encode()):
@@ -52,12 +51,12 @@ class Tokens:
 
 
 def cookie_of(request: Request) -> str:
-    """The browser's cookie; a new one where it has none yet."""
+    """The browser's cookie, or a new one."""
     return request.cookies.get(COOKIE) or secrets.token_urlsafe(_BYTES)
 
 
 def keep_cookie(request: Request, response: Response, cookie: str) -> None:
-    """Have the browser keep it, for as long as it is open."""
+    """Set the cookie for the browser session."""
     if request.cookies.get(COOKIE) != cookie:
         response.set_cookie(
             COOKIE,
@@ -69,18 +68,18 @@ def keep_cookie(request: Request, response: Response, cookie: str) -> None:
         )
 
 
-def _from_here(headers: Headers) -> bool:
-    """Whether the page that sent this is ours, as far as the browser tells."""
+def _same_site(headers: Headers) -> bool:
+    """Whether the request comes from our page, as far as the browser says."""
     origin = headers.get("origin")
     if origin is None:
         return True
-    # A proxy in between may have given the request another host; no other page can say so.
+    # A proxy may have changed the host of the request; no other page can set these headers.
     hosts = {headers.get("host", ""), headers.get("x-forwarded-host", "")} - {""}
     return urlsplit(origin).netloc in hosts
 
 
-def _kept_key(path: Path) -> bytes:
-    """The key of this data folder, made when it is first needed."""
+def _stored_key(path: Path) -> bytes:
+    """The key of this data folder, created at the first call."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_once(path, secrets.token_urlsafe(32))

@@ -1,5 +1,5 @@
-"""From figures to a page: the templates, how numbers and times are written in them, and what every
-answer says to the browser: no other host, no inline script, no frame, no guessing.
+"""From figures to a page: templates, how numbers and times are written in them, and the headers of
+every answer: no other host, no inline script, no frame, no content sniffing.
 """
 
 import hashlib
@@ -12,20 +12,19 @@ from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse
 
 from backend.jobs.lease import short_process_id
-from backend.reports import wording
+from backend.reports import charts, page, wording
 from backend.settings import Settings
-from backend.web import charts
 from backend.web.csrf import Tokens, cookie_of, keep_cookie
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
 
-# What was done is said on the page that comes next, once.
-_SAID = "phraseclick-said"
-_SAID_MOST = 1_000
+# A message for the next page, shown once.
+_MESSAGE = "phraseclick-said"
+_MESSAGE_LENGTH = 1_000
 
 _POLICY = "; ".join(
     [
@@ -49,15 +48,15 @@ HEADERS = {
 
 
 class Renderer:
-    """Thread-safe. ``who``: in whose name changes are made."""
+    """Thread-safe. ``who``: the name under which changes are made."""
 
     def __init__(self, settings: Settings) -> None:
         self.tokens = Tokens(settings)
         guarded = settings.basic_auth_user and settings.basic_auth_password.get_secret_value()
         self.who = settings.basic_auth_user if guarded else "dashboard"
         self._templates = Environment(
-            loader=FileSystemLoader(HERE / "templates"),
-            # Labels, phrases, titles and file names are strangers' words: always escaped.
+            loader=FileSystemLoader([HERE / "templates", page.TEMPLATES]),
+            # Labels, phrases, titles and file names come from users: always escaped.
             autoescape=True,
             undefined=StrictUndefined,
             trim_blocks=True,
@@ -69,119 +68,117 @@ class Renderer:
             "stamp": _stamp(),
             "query": query,
         }
-        self._templates.filters |= {
-            "number": wording.number,
-            "signed": wording.signed,
+        self._templates.filters |= page.FILTERS | {
             "mean": wording.mean,
-            "share": wording.share,
-            "duration": wording.duration,
-            "minute": wording.minute,
             "counted": wording.counted,
-            "serves": wording.serves,
-            "verdict": wording.verdict,
             "ago": ago,
             "iso": lambda moment: moment.astimezone(UTC).isoformat(),
             "size": size,
             "segment": segment,
             "short": short,
-            "holder": short_process_id,
+            "process": short_process_id,
         }
 
     def compile(self) -> None:
-        """Have every template at hand, rather than when it is first asked for."""
+        """Load every template now, rather than at its first use."""
         for name in self._templates.list_templates():
             self._templates.get_template(name)
 
     def page(
-        self, request: Request, template: str, *, status: int = 200, **told: Any
+        self, request: Request, template: str, *, status: int = 200, **values: Any
     ) -> HTMLResponse:
         """A whole page; ``here`` in the templates is the prefix of all addresses."""
         cookie = cookie_of(request)
-        kind, _, said = _read_said(request).partition(":")
+        kind, _, message = _read_message(request).partition(":")
         html = self._templates.get_template(template).render(
             here=prefix(request),
             root=request.scope.get("root_path", ""),
             path=request.url.path,
             token=self.tokens.token(cookie),
             who=self.who,
-            status=status,
-            said=said,
-            said_kind=kind,
+            status_code=status,
+            message=message,
+            message_kind=kind,
             now=datetime.now(UTC),
-            **told,
+            **values,
         )
         response = HTMLResponse(html, status, headers=HEADERS)
         keep_cookie(request, response, cookie)
-        if said:
-            response.delete_cookie(_SAID, path=prefix(request))
+        if message:
+            response.delete_cookie(_MESSAGE, path=prefix(request))
         return response
 
-    def fragment(self, request: Request, template: str, **told: Any) -> str:
-        """A part of a page, for a script to put in place of the one that is shown."""
+    def fragment(self, request: Request, template: str, **values: Any) -> str:
+        """A part of a page, with which a script replaces the one that is shown."""
         found = self._templates.get_template(template)
-        return found.render(here=prefix(request), now=datetime.now(UTC), **told)
+        return found.render(here=prefix(request), now=datetime.now(UTC), **values)
 
-    def sent_on(
-        self, request: Request, to: str, said: str = "", *, good: bool = True
+    def redirect(
+        self, request: Request, to: str, message: str = "", *, good: bool = True
     ) -> RedirectResponse:
-        """To another page, which says it. So a reload repeats no change."""
+        """Redirect to a page that shows the message, so that a reload repeats no change."""
         response = RedirectResponse(prefix(request) + to, 303, headers=HEADERS)
-        if said:
-            _write_said(request, response, f"{'good' if good else 'bad'}:{said[:_SAID_MOST]}")
+        if message:
+            said = f"{'good' if good else 'bad'}:{message[:_MESSAGE_LENGTH]}"
+            response.set_cookie(
+                _MESSAGE,
+                said.encode().hex(),
+                max_age=60,
+                path=prefix(request),
+                httponly=True,
+                samesite="strict",
+                secure=request.url.scheme == "https",
+            )
         return response
 
 
 def prefix(request: Request) -> str:
-    """Before every address of the dashboard: where it is mounted, a proxy's path included."""
+    """The start of every address of the dashboard, including a proxy's path."""
     return f"{request.scope.get('root_path', '')}/dashboard"
 
 
-def asked_of(request: Request) -> defaultdict[str, str]:
-    """The address' query; '' for what it does not name."""
+def query_of(request: Request) -> defaultdict[str, str]:
+    """The query of a URL; '' for missing parameters."""
     return defaultdict(str, request.query_params)
 
 
 def number_in(text: str | None) -> int | None:
-    """A number out of an address; None for anything else, and for what no database counts to."""
+    """A number from a URL; None for anything else, and for numbers too large for a database."""
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 16 else None
 
 
 def query(asked: Mapping[str, Any], **changed: Any) -> str:
-    """The address' query with some of it changed; what is None or '' is left out."""
+    """A URL's query with changes; None and '' remove a parameter."""
     kept = {name: value for name, value in {**asked, **changed}.items() if value not in (None, "")}
     return f"?{urlencode(kept)}" if kept else "?"
 
 
 def segment(name: object) -> str:
-    """A name as one part of an address' path."""
+    """A name as one segment of a URL's path."""
     return quote(str(name), safe="")
 
 
 def ago(moment: datetime | None, now: datetime | None = None) -> str:
-    """How long since, or until, in the coarsest unit that tells."""
+    """Relative time in one unit: 5 min ago, in 3 h."""
     if moment is None:
         return "never"
     seconds = ((now or datetime.now(UTC)) - moment).total_seconds()
-    said = _span(abs(seconds))
-    if said == "now":
+    span = abs(seconds)
+    if span < 5:
         return "just now" if seconds >= 0 else "in a moment"
+    if span < 90:
+        said = f"{span:.0f} s"
+    elif span < 90 * 60:
+        said = f"{span / 60:.0f} min"
+    elif span < 36 * 3600:
+        said = f"{span / 3600:.0f} h"
+    else:
+        said = f"{span / 86400:.0f} days"
     return f"{said} ago" if seconds >= 0 else f"in {said}"
 
 
-def _span(seconds: float) -> str:
-    if seconds < 5:
-        return "now"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} min"
-    if seconds < 36 * 3600:
-        return f"{seconds / 3600:.0f} h"
-    return f"{seconds / 86400:.0f} days"
-
-
 def size(count: float | None) -> str:
-    """Bytes as people say them."""
+    """Bytes as kB, MB or GB."""
     if count is None:
         return wording.UNKNOWN
     if count < 1_000_000:
@@ -190,33 +187,21 @@ def size(count: float | None) -> str:
 
 
 def short(text: object, most: int = 60) -> str:
-    """Its beginning, with three dots where something is missing."""
+    """The beginning of a text, with an ellipsis if it is cut."""
     text = str(text)
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _stamp() -> str:
-    """Changes with every file that browsers keep."""
+    """Changes with every file that browsers cache."""
     digest = hashlib.sha256()
     for file in sorted(STATIC.iterdir()):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:12]
 
 
-def _read_said(request: Request) -> str:
+def _read_message(request: Request) -> str:
     try:
-        return bytes.fromhex(request.cookies.get(_SAID, "")).decode()
+        return bytes.fromhex(request.cookies.get(_MESSAGE, "")).decode()
     except ValueError:
         return ""
-
-
-def _write_said(request: Request, response: Response, said: str) -> None:
-    response.set_cookie(
-        _SAID,
-        said.encode().hex(),
-        max_age=60,
-        path=prefix(request),
-        httponly=True,
-        samesite="strict",
-        secure=request.url.scheme == "https",
-    )

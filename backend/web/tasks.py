@@ -1,4 +1,4 @@
-"""A project's tasks as a table, and one task: each object's making, click by click."""
+"""A project's tasks as a table, and one task: how each object was made, click by click."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,29 +9,27 @@ from fastapi import Request, Response
 
 from backend.db.models.core import INTERACTIONS
 from backend.reports.records import RegionCost, ServedStep, Where
-from backend.web import project as projects
-from backend.web.board import Board, router
-from backend.web.rendering import asked_of, number_in
+from backend.web.board import Board, Dashboard, router
+from backend.web.projects import label_studio_url
+from backend.web.rendering import number_in, query_of
 
 pages = router()
 
 _SIZE = 50
-# Steps of one object that are shown; a script's hundreds are not a story.
-_MOST_STEPS = 40
-# Of objects in a task, as many are told in full.
-_MOST_OBJECTS = 30
-
+# Steps of one object, and objects of one task, that are shown.
+_MOST_STEPS, _MOST_OBJECTS = 40, 30
 _WEEKS = (1, 4, 12, 52)
-# A mask that was served never changes; whoever looks again need not ask again.
-_KEEP_IT = {"Cache-Control": "private, max-age=86400", "X-Content-Type-Options": "nosniff"}
-_ASK_AGAIN = {**_KEEP_IT, "Cache-Control": "private, max-age=30"}
 
-_SAID = {
-    "positive_click": "Click: more",
-    "negative_click": "Click: less",
+# A served mask never changes; the accepted one may be edited.
+_CACHE_LONG = {"Cache-Control": "private, max-age=86400", "X-Content-Type-Options": "nosniff"}
+_CACHE_SHORT = {**_CACHE_LONG, "Cache-Control": "private, max-age=30"}
+
+_KINDS = {
+    "positive_click": "Click: add",
+    "negative_click": "Click: remove",
     "phrase": "Phrase",
-    "undo": "Undone",
-    "redo": "Done again",
+    "undo": "Undo",
+    "redo": "Redo",
     "accept": "Accepted",
     "submit": "Submitted",
     "delete": "Deleted",
@@ -40,38 +38,39 @@ _SAID = {
 
 @dataclass(frozen=True)
 class Step:
-    """One event of an object's making, in words; ``shows``: a picture of its mask is to be had."""
+    """One event in the making of an object. ``number``: among clicks and phrases. ``shows``: its
+    mask is available."""
 
-    it: ServedStep
-    said: str
-    number: int | None  # among clicks and phrases
+    event: ServedStep
+    title: str
+    number: int | None
     shows: bool
 
 
 @dataclass(frozen=True)
 class Object:
-    """An accepted region and its story."""
+    """An accepted region and its steps. ``left_out``: steps that are not shown. ``masks_expired``:
+    answers were served, but none of their masks is left."""
 
-    it: RegionCost
+    region: RegionCost
     steps: tuple[Step, ...]
-    left_out: int  # steps that are not shown
-    masks_gone: bool  # answers were served, yet no mask of them is kept
+    left_out: int
+    masks_expired: bool
     photograph: bool
 
 
 @pages.get("/projects/{project}/tasks")
 def tasks(request: Request, board: Board, project: str) -> Response:
-    """The table, as the address' query narrows and sorts it."""
+    """The table, filtered and sorted by the query."""
     key = board.reports.key(project)
-    asked = asked_of(request)
-    sort, order = asked.get("sort") or "last_at", asked.get("order") or "desc"
-    descending = order != "asc"
+    asked = query_of(request)
+    sort, descending = asked["sort"] or "last_at", asked["order"] != "asc"
     found = board.reports.tasks(
         key,
         _where(asked),
         sort=sort,
         descending=descending,
-        page=number_in(asked.get("page")) or 1,
+        page=number_in(asked["page"]) or 1,
         size=_SIZE,
     )
     return board.render.page(
@@ -88,16 +87,16 @@ def tasks(request: Request, board: Board, project: str) -> Response:
         sortable=True,
         choices=_choices(board, key),
         weeks=_WEEKS,
-        studio=projects.label_studio(board.database, board.settings, key),
+        studio=label_studio_url(board, key),
     )
 
 
 @pages.get("/projects/{project}/tasks/{task}")
-def task(request: Request, board: Board, project: str, task: int) -> Response:
-    """One task with the making of its objects."""
+def task_page(request: Request, board: Board, project: str, task: int) -> Response:
+    """One task and the making of its objects."""
     key = board.reports.key(project)
     found = board.reports.task(key, task)
-    studio = projects.label_studio(board.database, board.settings, key)
+    studio = label_studio_url(board, key)
     return board.render.page(
         request,
         "task.html",
@@ -105,7 +104,7 @@ def task(request: Request, board: Board, project: str, task: int) -> Response:
         it=board.reports.project(key),
         key=key,
         task=found,
-        objects=[_told(board, key, task, each) for each in found.regions[:_MOST_OBJECTS]],
+        objects=[_object(board, key, region) for region in found.regions[:_MOST_OBJECTS]],
         most=_MOST_OBJECTS,
         studio=f"{studio}/data?task={task}" if studio else "",
         days=board.settings.keep_masks_days,
@@ -114,52 +113,53 @@ def task(request: Request, board: Board, project: str, task: int) -> Response:
 
 @pages.get("/projects/{project}/masks/{annotation}/{region:path}/{event}.jpg")
 def mask(board: Board, project: str, annotation: int, region: str, event: str) -> Response:
-    """The photograph with the mask of one step, or with the one that was submitted."""
+    """The photograph with the mask of one step, or with the submitted one."""
     if event == "accepted":
         picture = board.masks.accepted(project, annotation, region)
-        return Response(picture, media_type="image/jpeg", headers=_ASK_AGAIN)
+        return Response(picture, media_type="image/jpeg", headers=_CACHE_SHORT)
     picture = board.masks.after(project, annotation, region, number_in(event) or 0)
-    return Response(picture, media_type="image/jpeg", headers=_KEEP_IT)
+    return Response(picture, media_type="image/jpeg", headers=_CACHE_LONG)
 
 
-def _told(board: Board, project: str, task: int, region: RegionCost) -> Object:
-    history = board.reports.history(project, task, region.region, region.annotation)
+def _object(board: Dashboard, project: str, region: RegionCost) -> Object:
+    history = board.reports.history(project, region.task, region.region, region.annotation)
     steps, number = [], 0
-    for it in history:
-        if it.kind in ("accept", "submit") and region.area:
-            continue  # the mask that was submitted stands at the end
-        counts = it.kind in INTERACTIONS
+    for event in history:
+        if event.kind in ("accept", "submit") and region.area:
+            continue  # the submitted mask is shown at the end
+        counts = event.kind in INTERACTIONS
         number += counts
-        said = _SAID.get(it.kind, it.kind.replace("_", " ").capitalize())
-        steps.append(Step(it, said, number if counts else None, it.mask is not None))
-    answered = any(it.kind in INTERACTIONS and not it.error for it in history)
+        title = _KINDS.get(event.kind, event.kind.replace("_", " ").capitalize())
+        steps.append(Step(event, title, number if counts else None, event.mask is not None))
+    answered = any(event.kind in INTERACTIONS and not event.error for event in history)
     return Object(
         region,
         tuple(steps[:_MOST_STEPS]),
         max(0, len(steps) - _MOST_STEPS),
-        masks_gone=answered and not any(step.shows for step in steps),
+        masks_expired=answered and not any(step.shows for step in steps),
         photograph=board.masks.has_photograph(project, region.annotation),
     )
 
 
-def _choices(board: Board, project: str) -> dict[str, Sequence[tuple[str, str]]]:
-    """What the table can be narrowed to: (value, name)."""
+def _choices(board: Dashboard, project: str) -> dict[str, Sequence[tuple[str, str]]]:
+    """Values and titles of each filter."""
     return {
-        by: sorted({(it.name, it.title) for it in board.reports.groups(project, by) if it.name})
+        by: sorted(
+            {(group.name, group.title) for group in board.reports.groups(project, by) if group.name}
+        )
         for by in ("label", "version", "annotator")
     }
 
 
 def _where(asked: Mapping[str, str]) -> Where:
-    words: dict[str, bool] = {"with": True, "without": False}
-    weeks = number_in(asked.get("weeks"))
-    number = number_in(asked.get("task"))
-    told: dict[str, Any] = {
-        "label": asked.get("label") or None,
-        "version": asked.get("version") or None,
-        "annotator": number_in(asked.get("annotator")),
-        "phrase": words.get(asked.get("words", "")),
+    phrase: dict[str, bool] = {"with": True, "without": False}
+    weeks, number = number_in(asked["weeks"]), number_in(asked["task"])
+    values: dict[str, Any] = {
+        "label": asked["label"] or None,
+        "version": asked["version"] or None,
+        "annotator": number_in(asked["annotator"]),
+        "phrase": phrase.get(asked["words"]),
         "since": datetime.now(UTC) - timedelta(weeks=weeks) if weeks else None,
         "tasks": (number,) if number is not None else None,
     }
-    return Where(**told)
+    return Where(**values)

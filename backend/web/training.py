@@ -1,7 +1,7 @@
-"""Jobs: what runs and how far it is, what ran, and what starts the next training."""
+"""Jobs: what is running and its progress, what ran, and what starts the next training."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -12,81 +12,81 @@ from fastapi.responses import JSONResponse
 from backend.db.models.jobs import REPLAY, SCORING, TRAINING, Job, LogLine
 from backend.errors import JobError
 from backend.jobs.schedules import Schedules
-from backend.web import charts
-from backend.web.board import GENUINE, Board, router
-from backend.web.rendering import HEADERS, asked_of, number_in
-from backend.web.replays import replay_of
-from backend.web.training_status import standings
+from backend.reports import charts
+from backend.web.board import OWN_FORM, Board, Dashboard, router
+from backend.web.learning import replay_of, training_status
+from backend.web.rendering import HEADERS, number_in, query_of
 
 pages = router()
 
 _SIZE = 30
-# Lines of a log that a page holds; the command line shows them all.
+# Lines of a log on a page; the command line shows all.
 _LINES = 400
-# A curve is as clear with so many points, and quicker to draw.
-_POINTS = 240
-_STEP = ("step", "asked", "done")
+# Points of a curve, and rows of its table: more would not be visible.
+_POINTS, _ROWS = 240, 25
+_STEP_NAMES = ("step", "asked", "done")
+
+Points = Sequence[charts.Point]
 
 
 @dataclass(frozen=True)
 class Curves:
-    """One chart of a job, for wide and for narrow screens, and its figures for a table."""
+    """One chart of a job, for wide and narrow screens, and its figures for a table."""
 
     title: str
     wide: charts.CurvesChart
     narrow: charts.CurvesChart
     names: tuple[str, ...]
     rows: tuple[tuple[float, tuple[float | None, ...]], ...]
-    said: str
+    text: str
 
 
 @pages.get("/training")
 def training(request: Request, board: Board) -> Response:
     """All jobs, or those of one project; what starts the next."""
-    told = _listed(request, board)
-    summaries = board.reports.projects()
-    shown = [it for it in summaries if told["key"] in (None, it.key)]
+    listed = _listed(request, board)
+    shown = [it for it in board.reports.projects() if listed["key"] in (None, it.key)]
     return board.render.page(
         request,
         "training.html",
         section="Training",
         projects=shown,
-        standings=standings(board.database, board.settings, [it.key for it in shown]),
+        statuses=training_status(board, [project.key for project in shown]),
         settings=board.settings,
         kinds=(TRAINING, SCORING, REPLAY),
         states=("queued", "running", "done", "failed", "cancelled"),
-        **told,
+        **listed,
     )
 
 
 @pages.get("/training/now")
 def now(request: Request, board: Board) -> Response:
-    """What the list's script asks for: the jobs anew."""
-    told = _listed(request, board)
+    """The current jobs, for the list's script."""
+    listed = _listed(request, board)
     answer = {
-        "busy": bool(told["running"]),
-        "running": board.render.fragment(request, "running.html", **told),
-        "table": board.render.fragment(request, "job_table.html", **told),
+        "busy": bool(listed["running"]),
+        "running": board.render.fragment(request, "running.html", **listed),
+        "table": board.render.fragment(request, "job_table.html", **listed),
     }
     return JSONResponse(answer, headers=HEADERS)
 
 
 @pages.get("/training/{job}")
-def job(request: Request, board: Board, job: int) -> Response:
+def job_page(request: Request, board: Board, job: int) -> Response:
     """One job: its progress, curves and log."""
-    it = board.jobs.get(job)
+    found = board.jobs.get(job)
     log = board.jobs.log(job)
-    words = _words(log)
+    lines = _lines(log)
     return board.render.page(
         request,
         "job.html",
         section="Training",
-        job=it,
-        replay=replay_of(it),
-        late=_late(it),
+        job=found,
+        replay=replay_of(found),
+        late=_late(found),
         curves=_curves(log),
-        lines=words[-_LINES:],
-        cut=len(words) > _LINES,
+        lines=lines[-_LINES:],
+        cut=len(lines) > _LINES,
         last=log[-1].id if log else 0,
         phases=_phases(log),
     )
@@ -94,35 +94,35 @@ def job(request: Request, board: Board, job: int) -> Response:
 
 @pages.get("/training/{job}/live")
 def live(request: Request, board: Board, job: int, after: int = 0) -> Response:
-    """What the page's script asks for every second: the head anew, the curves where a point came,
-    and the lines since ``after``."""
-    it = board.jobs.get(job)
+    """What changed, for the page's script: the head, the lines after ``after``, and the curves if
+    there is a new point."""
+    found = board.jobs.get(job)
     new = board.jobs.log(job, after)
-    points = any(line.figures is not None for line in new)
-    log = board.jobs.log(job) if points else new
+    curves = None
+    if any(line.figures is not None for line in new):
+        drawn = _curves(board.jobs.log(job))
+        curves = board.render.fragment(request, "job_curves.html", curves=drawn)
     answer: dict[str, Any] = {
-        "ended": it.ended,
+        "ended": found.ended,
         "last": new[-1].id if new else after,
-        "head": board.render.fragment(request, "job_head.html", job=it, late=_late(it)),
-        "lines": board.render.fragment(request, "job_lines.html", lines=_words(new)),
-        "curves": board.render.fragment(request, "job_curves.html", curves=_curves(log))
-        if points
-        else None,
+        "head": board.render.fragment(request, "job_head.html", job=found, late=_late(found)),
+        "lines": board.render.fragment(request, "job_lines.html", lines=_lines(new)),
+        "curves": curves,
     }
     return JSONResponse(answer, headers=HEADERS)
 
 
-@pages.post("/training/start", dependencies=[GENUINE])
+@pages.post("/training/start", dependencies=[OWN_FORM])
 def start(request: Request, board: Board, project: Annotated[str, Form()] = "") -> Response:
-    """Train now, whatever is new."""
+    """Train now."""
     key = board.reports.key(project)
     asked = board.jobs.enqueue(key, TRAINING, trigger="hand", by=board.render.who)
     board.service.job_asked()
-    said = f"Training {asked.id} of project {key.partition('.')[0]} is asked for."
-    return board.render.sent_on(request, f"/training/{asked.id}", said)
+    said = f"Training {asked.id} of project {key.partition('.')[0]} was requested."
+    return board.render.redirect(request, f"/training/{asked.id}", said)
 
 
-@pages.post("/training/plan", dependencies=[GENUINE])
+@pages.post("/training/plan", dependencies=[OWN_FORM])
 def plan(
     request: Request,
     board: Board,
@@ -143,31 +143,31 @@ def plan(
             cron=cron,
         )
     except JobError as error:
-        return board.render.sent_on(request, back, str(error), good=False)
-    return board.render.sent_on(request, back, "The plan is kept.")
+        return board.render.redirect(request, back, str(error), good=False)
+    return board.render.redirect(request, back, "The plan was saved.")
 
 
-@pages.post("/training/{job}/cancel", dependencies=[GENUINE])
+@pages.post("/training/{job}/cancel", dependencies=[OWN_FORM])
 def cancel(request: Request, board: Board, job: int) -> Response:
-    """End a job: at once where it waits, within a step where it runs."""
+    """Cancel a job: at once if it waits, after the current step if it runs."""
     try:
-        it = board.jobs.cancel(job, board.render.who)
+        ended = board.jobs.cancel(job, board.render.who).ended
     except JobError as error:
-        return board.render.sent_on(request, f"/training/{job}", str(error), good=False)
-    said = f"Job {job} is cancelled." if it.ended else f"Job {job} ends within a step."
-    return board.render.sent_on(request, f"/training/{job}", said)
+        return board.render.redirect(request, f"/training/{job}", str(error), good=False)
+    said = f"Job {job} was cancelled." if ended else f"Job {job} stops after the current step."
+    return board.render.redirect(request, f"/training/{job}", said)
 
 
-def _listed(request: Request, board: Board) -> dict[str, Any]:
-    """Jobs, as the address' query narrows them."""
-    asked = asked_of(request)
-    key = board.reports.key(asked["project"]) if asked.get("project") else None
+def _listed(request: Request, board: Dashboard) -> dict[str, Any]:
+    """Jobs, filtered by the query."""
+    asked = query_of(request)
+    key = board.reports.key(asked["project"]) if asked["project"] else None
     found = board.jobs.listed(
         project=key,
-        kind=asked.get("kind") or None,
-        state=asked.get("state") or None,
+        kind=asked["kind"] or None,
+        state=asked["state"] or None,
         limit=_SIZE + 1,
-        before=number_in(asked.get("before")),
+        before=number_in(asked["before"]),
     )
     return {
         "asked": asked,
@@ -180,64 +180,64 @@ def _listed(request: Request, board: Board) -> dict[str, Any]:
 
 
 def _labels(text: str) -> int | None:
-    """None: as the settings say."""
+    """A number of labels; None: as in the settings."""
     text = text.strip()
     if not text:
         return None
     if not (text.isascii() and text.isdigit() and int(text[:9]) > 0 and len(text) < 9):
-        raise JobError(f"{text!r} is no number of labels: write 1 or more, or leave it empty.")
+        raise JobError(f"{text!r} is not a number of labels: write 1 or more, or leave it empty.")
     return int(text)
 
 
-def _outcome(it: Job) -> str:
-    """In a few words: why it ended, what it made, how far it is."""
-    told = it.result or {}
-    if it.error or not told:
-        return it.error or it.message
-    if (replay := replay_of(it)) is not None and replay.outcomes:
+def _outcome(job: Job) -> str:
+    """A short summary: why the job failed, what it made, or its progress."""
+    result = job.result or {}
+    if job.error or not result:
+        return job.error or job.message
+    if (replay := replay_of(job)) is not None and replay.outcomes:
         first = replay.outcomes[0]
-        return f"Simulated: {first.before:.2f} to {first.after:.2f} interactions an object."
-    if it.kind == TRAINING and told.get("version"):
-        became = "promoted" if told.get("promoted") else "not promoted"
-        return f"{told['version']}, {became}."
-    return str(told.get("reason") or told.get("stopped") or it.message)
+        return f"Simulated: {first.before:.2f} to {first.after:.2f} interactions per object."
+    if job.kind == TRAINING and result.get("version"):
+        return f"{result['version']}, {'promoted' if result.get('promoted') else 'not promoted'}."
+    return str(result.get("reason") or result.get("stopped") or job.message)
 
 
-def _late(it: Job) -> float | None:
-    """Seconds since a running job was heard of."""
-    if it.state != "running" or it.heartbeat_at is None:
+def _late(job: Job) -> float | None:
+    """Seconds since the last heartbeat of a running job."""
+    if job.state != "running" or job.heartbeat_at is None:
         return None
-    return (datetime.now(UTC) - it.heartbeat_at).total_seconds()
+    return (datetime.now(UTC) - job.heartbeat_at).total_seconds()
 
 
-def _words(log: Sequence[LogLine]) -> list[LogLine]:
+def _lines(log: Sequence[LogLine]) -> list[LogLine]:
     return [line for line in log if line.line]
 
 
 def _phases(log: Sequence[LogLine]) -> list[tuple[str, datetime]]:
-    """Names and beginnings, as the job told them."""
+    """Names and beginnings of a job's phases."""
     start = "Phase: "
-    return [(it.line.removeprefix(start), it.at) for it in log if it.line.startswith(start)]
+    return [(line.line.removeprefix(start), line.at) for line in log if line.line.startswith(start)]
 
 
 def _curves(log: Sequence[LogLine]) -> list[Curves]:
-    """Charts of what the last attempt told: losses in one, IoUs in the other."""
+    """Charts of the last attempt: one of losses, one of IoUs."""
     attempt = max((line.attempt for line in log), default=1)
-    told = [line.figures for line in log if line.figures and line.attempt == attempt]
-    series: dict[str, dict[str, list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
-    for number, figures in enumerate(told, 1):
-        step = next((float(figures[name]) for name in _STEP if _is_number(figures, name)), number)
+    points = [line.figures for line in log if line.figures and line.attempt == attempt]
+    series: dict[str, dict[str, list[charts.Point]]] = {"Loss": {}, "IoU": {}}
+    for number, figures in enumerate(points, 1):
+        step = next((float(figures[n]) for n in _STEP_NAMES if _is_number(figures, n)), number)
         for name in figures:
-            if _is_number(figures, name) and (kind := _kind(name)):
-                series[kind][name].append((float(step), float(figures[name])))
-    return [made for title in ("Loss", "IoU") if (made := _chart(title, series[title]))]
+            if _is_number(figures, name) and (title := _chart_of(name)):
+                series[title].setdefault(name, []).append((float(step), float(figures[name])))
+    return [made for title, found in series.items() if (made := _chart(title, found))]
 
 
-def _chart(title: str, found: dict[str, list[tuple[float, float]]]) -> Curves | None:
+def _chart(title: str, found: Mapping[str, Points]) -> Curves | None:
     thinned = {name: points[:: len(points) // _POINTS + 1] for name, points in found.items()}
-    share = title == "IoU"
-    wide = charts.curves(thinned, 0.48 * charts.WIDE, share=share)
-    narrow = charts.curves(thinned, charts.NARROW, share=share)
+    wide, narrow = (
+        charts.curves(thinned, width, share=title == "IoU")
+        for width in (0.48 * charts.WIDE, charts.NARROW)
+    )
     if wide is None or narrow is None:
         return None
     names = tuple(series.name for series in wide.series)
@@ -245,24 +245,23 @@ def _chart(title: str, found: dict[str, list[tuple[float, float]]]) -> Curves | 
     for name in names:
         for step, value in thinned[name]:
             values[step][name] = value
-    every = len(values) // 25 + 1
     steps = sorted(values)
     rows = tuple(
         (step, tuple(values[step].get(name) for name in names))
-        for step in [*steps[:-1:every], steps[-1]]
+        for step in [*steps[: -1 : len(values) // _ROWS + 1], steps[-1]]
     )
     ends = ", ".join(f"{name} {found[name][-1][1]:.3g}" for name in names)
-    return Curves(title, wide, narrow, names, rows, f"{title} by step; at the last: {ends}.")
+    return Curves(title, wide, narrow, names, rows, f"{title} by step; last values: {ends}.")
 
 
-def _kind(name: str) -> str:
+def _chart_of(name: str) -> str:
     lower = name.lower()
     if "loss" in lower:
         return "Loss"
-    # "clicks@1" and the like: IoU after so many.
+    # "clicks@1" and the like: IoU after that many.
     return "IoU" if "iou" in lower or "@" in lower else ""
 
 
-def _is_number(figures: Any, name: str) -> bool:
+def _is_number(figures: Mapping[str, Any], name: str) -> bool:
     value = figures.get(name)
     return isinstance(value, int | float) and not isinstance(value, bool) and value == value

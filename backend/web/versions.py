@@ -1,7 +1,7 @@
-"""Model versions: what each reached, why the gate let it in or not, and who serves.
+"""Model versions: their metrics, the gate's verdict, and which project each of them serves.
 
-Promotion and rollback are asked twice: a page says what will change, and its button does it, unless
-another version began to serve in between.
+Promotion and rollback need a confirmation: a page says what will change, and its button does it,
+unless another version was promoted in the meantime.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,10 +15,10 @@ from backend.errors import VersionError
 from backend.learning import gate_pictures
 from backend.registry.champions import BASE, EVERYONE, Champions
 from backend.registry.listing import figures
+from backend.reports import charts
 from backend.reports.records import Interval
-from backend.web import charts
-from backend.web.board import GENUINE, Board, router
-from backend.web.rendering import asked_of
+from backend.web.board import OWN_FORM, Board, router
+from backend.web.rendering import query_of
 
 pages = router()
 
@@ -31,8 +31,8 @@ _MEASURES = {
     "iou3": ("IoU after 3", 3),
     "iou1to3": ("IoU after 1 to 3", 3),
 }
-_MODES = {"clicks": "clicks alone", "phrase+clicks": "phrase and clicks", "all": "both ways"}
-# Figures of two versions side by side; a checkpoint's history can hold thousands.
+_MODES = {"clicks": "clicks only", "phrase+clicks": "phrase and clicks", "all": "both"}
+# Figures shown of a version; a checkpoint's history can hold thousands.
 _MOST_FIGURES = 120
 
 
@@ -52,7 +52,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Part:
-    """One set that the gate asked, with its measures."""
+    """One set of the gate, with its measures."""
 
     name: str
     about: str
@@ -61,16 +61,16 @@ class Part:
 
 @dataclass(frozen=True)
 class Entry:
-    """A version in the list."""
+    """A version in the list. ``serves``: keys of projects; EVERYONE: all without their own."""
 
     it: Version
-    serves: tuple[str, ...]  # keys of projects, EVERYONE for those without one of their own
+    serves: tuple[str, ...]
 
 
 @pages.get("/versions")
 def versions(request: Request, board: Board) -> Response:
-    """All versions, or those that a project can have; the log of promotions."""
-    asked = asked_of(request)
+    """All versions, or those available to a project; the log of promotions."""
+    asked = query_of(request)
     board.registry.base()
     key = board.reports.key(asked["project"]) if asked.get("project") else None
     champions, base = board.registry.champions(), board.base
@@ -94,7 +94,7 @@ def versions(request: Request, board: Board) -> Response:
 def compare(request: Request, board: Board, one: str = "", other: str = "") -> Response:
     """Two versions side by side."""
     if not one or not other:
-        raise VersionError("Choose two versions to hold against each other.")
+        raise VersionError("Choose two versions to compare.")
     left, right = board.registry.get(one), board.registry.get(other)
     mine, theirs = dict(figures(left.metrics)), dict(figures(right.metrics))
     both = [(name, mine[name], theirs[name]) for name in mine if name in theirs]
@@ -137,17 +137,17 @@ def version(request: Request, board: Board, name: str) -> Response:
 
 @pages.get("/versions/{name}/examples/{file}")
 def example(board: Board, name: str, file: str) -> Response:
-    """A picture that the gate kept."""
+    """An example image of the gate."""
     found = gate_pictures.picture(board.database, name, file)
     if found is None:
-        raise VersionError(f"No picture {file!r} of version {name} is kept.")
+        raise VersionError(f"Version {name} has no image {file!r}.")
     headers = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff"}
     return Response(found, media_type="image/jpeg", headers=headers)
 
 
 @pages.get("/versions/{name}/promote")
 def ask_to_promote(request: Request, board: Board, name: str, project: str = "") -> Response:
-    """What promoting it would change."""
+    """What the promotion would change."""
     it = board.registry.get(name)
     key = board.reports.key(project) if project else it.project
     champion = board.serves(key)
@@ -163,7 +163,7 @@ def ask_to_promote(request: Request, board: Board, name: str, project: str = "")
     )
 
 
-@pages.post("/versions/{name}/promote", dependencies=[GENUINE])
+@pages.post("/versions/{name}/promote", dependencies=[OWN_FORM])
 def promote(
     request: Request,
     board: Board,
@@ -173,7 +173,7 @@ def promote(
     why: Annotated[str, Form()] = "",
     anyway: Annotated[str, Form()] = "",
 ) -> Response:
-    """Let it serve."""
+    """Promote a version."""
     it = board.registry.get(name)
     key = board.reports.key(project) if project else EVERYONE
     back = f"/versions/{it.name}"
@@ -187,16 +187,16 @@ def promote(
             anyway=bool(anyway),
         )
     except VersionError as error:
-        return board.render.sent_on(request, back, str(error), good=False)
+        return board.render.redirect(request, back, str(error), good=False)
     board.service.promoted()
     serves, before = done.version or board.base, done.before or board.base
-    said = f"{serves} serves {_whom(key)} now, in place of {before}."
-    return board.render.sent_on(request, back, said)
+    said = f"{serves} now serves {_whom(key)}, replacing {before}."
+    return board.render.redirect(request, back, said)
 
 
 @pages.get("/rollback")
 def ask_to_roll_back(request: Request, board: Board, project: str = "") -> Response:
-    """What taking the last promotion back would change."""
+    """What the rollback would change."""
     key = board.reports.key(project) if project else EVERYONE
     champions = board.registry.champions()
     return board.render.page(
@@ -210,7 +210,7 @@ def ask_to_roll_back(request: Request, board: Board, project: str = "") -> Respo
     )
 
 
-@pages.post("/rollback", dependencies=[GENUINE])
+@pages.post("/rollback", dependencies=[OWN_FORM])
 def roll_back(
     request: Request,
     board: Board,
@@ -218,26 +218,26 @@ def roll_back(
     last: Annotated[str, Form()] = "",
     why: Annotated[str, Form()] = "",
 ) -> Response:
-    """Take the last promotion back."""
+    """Undo the last promotion."""
     key = board.reports.key(project) if project else EVERYONE
     back = f"/versions?project={key}" if key else "/versions"
-    stands = board.registry.champions().by_project.get(key)
-    if stands is not None and last != str(stands.promotion):
-        said = "Somebody promoted or rolled back in between: look again before you do."
-        return board.render.sent_on(request, back, said, good=False)
+    current = board.registry.champions().by_project.get(key)
+    if current is not None and last != str(current.promotion):
+        said = "Another promotion or rollback happened in the meantime. Check before you repeat."
+        return board.render.redirect(request, back, said, good=False)
     reason = why.strip()[:1000] or "on the dashboard"
     try:
         done = board.registry.rollback(key, who=board.render.who, why=reason)
     except VersionError as error:
-        return board.render.sent_on(request, back, str(error), good=False)
+        return board.render.redirect(request, back, str(error), good=False)
     board.service.promoted()
     serves = done.version or board.serves(key)
-    said = f"{serves} serves {_whom(key)} again, in place of {done.before}."
-    return board.render.sent_on(request, back, said)
+    said = f"{serves} serves {_whom(key)} again, replacing {done.before}."
+    return board.render.redirect(request, back, said)
 
 
 def _whom(key: str) -> str:
-    return f"project {key.partition('.')[0]}" if key else "all projects without one of their own"
+    return f"project {key.partition('.')[0]}" if key else "all projects without their own version"
 
 
 def _served(it: Version, champions: Champions, base: str) -> tuple[str, ...]:
@@ -248,15 +248,15 @@ def _served(it: Version, champions: Champions, base: str) -> tuple[str, ...]:
 
 
 def _back(champions: Champions, key: str, everyone: str) -> str:
-    """What a rollback leads to; '' where there is none to take back."""
-    stands = champions.by_project.get(key)
-    if stands is None or not stands.line:
+    """The version that a rollback restores; '' if there is no promotion to undo."""
+    current = champions.by_project.get(key)
+    if current is None or not current.line:
         return ""
-    return stands.before or everyone
+    return current.before or everyone
 
 
 def _headlines(it: Version) -> list[tuple[str, str]]:
-    """What the gate measured, in a few words; nothing for who was never judged."""
+    """Clicks to 85 % in the gate, by set."""
     found = []
     for part in _parts(it.gate or {}):
         for line in part.lines:
@@ -266,44 +266,49 @@ def _headlines(it: Version) -> list[tuple[str, str]]:
 
 
 def _parts(gate: Mapping[str, Any] | None) -> list[Part]:
-    """The gate's figures, set by set, as far as they are there."""
+    """The gate's figures, as far as they exist."""
     sets = (gate or {}).get("sets")
     if not isinstance(sets, Mapping):
         return []
     parts = []
-    for name, told in sets.items():
-        lines = tuple(_lines(told.get("comparisons") or []))
-        about = f"{told['objects']:,} objects" if isinstance(told.get("objects"), int) else ""
-        if isinstance(told.get("pictures"), int):
-            about += f" on {told['pictures']:,} pictures"
-        parts.append(Part(str(told.get("called") or name), about, lines))
+    for name, found in sets.items():
+        lines = tuple(_lines(found.get("comparisons") or []))
+        about = f"{found['objects']:,} objects" if isinstance(found.get("objects"), int) else ""
+        if isinstance(found.get("pictures"), int):
+            about += f" in {found['pictures']:,} images"
+        parts.append(Part(str(found.get("called") or name), about, lines))
     return parts
 
 
 def _lines(comparisons: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
-    """Differences that are of one kind share one scale."""
-    reach: dict[bool, float] = {}
-    for it in comparisons:
-        fewer = str(it["measure"]).startswith("noc")
-        ends = max(abs(it["low"]), abs(it["high"]), abs(it["difference"]))
-        reach[fewer] = max(reach.get(fewer, 0.0), ends)
-    for it in comparisons:
-        name, digits = _MEASURES.get(it["measure"], (str(it["measure"]), 3))
-        difference = Interval(it["difference"], it["low"], it["high"], it["n"])
-        ends = reach[str(it["measure"]).startswith("noc")] or 1.0
+    """Differences of clicks share one scale, differences of IoU another."""
+    differences = [
+        Interval(found["difference"], found["low"], found["high"], found["n"])
+        for found in comparisons
+    ]
+    of_clicks = [str(found["measure"]).startswith("noc") for found in comparisons]
+    reach = {
+        kind: charts.reach_of(
+            (it for it, is_clicks in zip(differences, of_clicks, strict=True) if is_clicks == kind),
+            least=1e-6,
+        )
+        for kind in (True, False)
+    }
+    for found, difference, kind in zip(comparisons, differences, of_clicks, strict=True):
+        name, digits = _MEASURES.get(found["measure"], (str(found["measure"]), 3))
         yield Line(
             name,
-            _MODES.get(it["mode"], str(it["mode"])),
+            _MODES.get(found["mode"], str(found["mode"])),
             digits,
-            it["candidate"],
-            it["champion"],
+            found["candidate"],
+            found["champion"],
             difference,
-            str(it.get("says", "")),
-            charts.whisker(difference, -ends, ends, WHISKER),
+            str(found.get("says", "")),
+            charts.whisker(difference, -reach[kind], reach[kind], WHISKER),
         )
 
 
 def _examples(gate: Mapping[str, Any], kept: set[str]) -> dict[str, list[Mapping[str, Any]]]:
-    """Where the candidate beat the champion and where it lost, as far as pictures are kept."""
-    told = [it for it in gate.get("examples") or [] if it.get("picture") in kept]
-    return {kind: [it for it in told if it.get("kind") == kind] for kind in ("won", "lost")}
+    """Examples where the candidate won and where it lost, if their images still exist."""
+    there = [it for it in gate.get("examples") or [] if it.get("picture") in kept]
+    return {kind: [it for it in there if it.get("kind") == kind] for kind in ("won", "lost")}

@@ -1,5 +1,5 @@
-// A running job's page: asks each second how far it is, and puts the answer in place. What the
-// server sends is its own HTML with everything escaped; nothing is made into HTML here.
+// Updates the page of a running job every second. The server sends its own escaped HTML; nothing is
+// turned into HTML here.
 const head = document.getElementById("head");
 const lines = document.getElementById("lines");
 const charts = document.getElementById("charts");
@@ -7,29 +7,29 @@ const spoken = document.getElementById("spoken");
 let last = head.dataset.last;
 let phase = "";
 
-async function look() {
+async function update() {
   let pause = 1000;
   try {
     const answer = await fetch(`${head.dataset.live}?after=${last}`, { cache: "no-store" });
     if (!answer.ok) throw new Error(String(answer.status));
-    const told = await answer.json();
-    head.innerHTML = told.head;
+    const job = await answer.json();
+    head.innerHTML = job.head;
     const atEnd = lines.scrollTop + lines.clientHeight >= lines.scrollHeight - 8;
-    lines.insertAdjacentHTML("beforeend", told.lines);
+    lines.insertAdjacentHTML("beforeend", job.lines);
     if (atEnd) lines.scrollTop = lines.scrollHeight;
-    // Somebody may be reading the table below a chart.
-    if (told.curves && charts && !charts.querySelector("details[open]")) charts.innerHTML = told.curves;
-    last = told.last;
+    // Keep an open table below a chart.
+    if (job.curves && charts && !charts.querySelector("details[open]")) charts.innerHTML = job.curves;
+    last = job.last;
     const state = head.querySelector(".now")?.textContent.trim() ?? "";
     const now = (head.querySelector("progress + p")?.textContent ?? state).split("·")[1] ?? state;
-    // A screen reader hears of each phase, not of each second.
+    // Screen readers announce each phase, not each second.
     if (now !== phase) spoken.textContent = phase = now;
-    if (told.ended) { location.reload(); return; }
+    if (job.ended) { location.reload(); return; }
   } catch {
-    pause = 5000; // the server is away or starts anew
+    pause = 5000; // the server is away or restarts
   }
-  setTimeout(look, document.hidden ? 5000 : pause);
+  setTimeout(update, document.hidden ? 5000 : pause);
 }
 
 lines.scrollTop = lines.scrollHeight;
-setTimeout(look, 1000);
+setTimeout(update, 1000);

@@ -1,5 +1,5 @@
-// Light or dark, as the system has it until somebody chooses. Runs before the page is drawn, so that
-// a dark page does not flash.
+// Light or dark as the system is set, until the user chooses. Runs before the page is drawn, so that a
+// dark page does not flash.
 const root = document.documentElement;
 const chosen = (() => {
   try { return localStorage.getItem("phraseclick-theme"); } catch { return null; }
@@ -13,6 +13,6 @@ addEventListener("DOMContentLoaded", () => {
       ? root.dataset.theme === "dark"
       : matchMedia("(prefers-color-scheme: dark)").matches;
     root.dataset.theme = dark ? "light" : "dark";
-    try { localStorage.setItem("phraseclick-theme", root.dataset.theme); } catch { /* not kept */ }
+    try { localStorage.setItem("phraseclick-theme", root.dataset.theme); } catch { /* storage is disabled */ }
   });
 });

@@ -14,7 +14,7 @@ from backend.jobs.queue import Jobs, add_line
 from backend.label_studio.payloads import parse_setup
 from backend.label_studio.projects import Projects
 from backend.metrics import Metrics
-from backend.reports.source import Reports
+from backend.reports.queries import Reports
 from backend.settings import Settings
 
 KEY = "6.1795384361"

@@ -10,7 +10,7 @@ import pytest
 from backend.db.engine import Database
 from backend.label_studio.payloads import parse_setup
 from backend.label_studio.projects import Projects
-from backend.reports.source import Reports
+from backend.reports.queries import Reports
 from tests.backend.reports import big
 from tests.backend.reports.big import Story
 

@@ -17,7 +17,7 @@ from backend.db.engine import Database
 from backend.interaction.rules import Policy
 from backend.interaction.store import InteractionStore
 from backend.label_studio import rle
-from backend.reports.source import Reports
+from backend.reports.queries import Reports
 from backend.settings import Settings
 from backend.worker.deliveries import Deliveries
 from backend.worker.tasks import Upkeep

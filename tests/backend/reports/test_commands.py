@@ -56,12 +56,12 @@ def test_a_narrow_terminal_loses_no_figure(run: Run) -> None:
 def test_filters_narrow_it(run: Run) -> None:
     said = run("--label", "=Bus", "--annotator", "bob@example.com", "--phrase", width=200).stdout
 
-    assert "Only: label =Bus, annotator 2, made with words." in said
+    assert "Filters: label =Bus, annotator 2, made with a phrase." in said
     assert "Ampel" not in said
 
 
 def test_a_filter_that_leaves_nothing_says_so(run: Run) -> None:
-    assert "Nothing in this project fits these filters." in run("--since", "2027-01-01").stdout
+    assert "Nothing in this project matches these filters." in run("--since", "2027-01-01").stdout
 
 
 def test_json(run: Run, team: Any, tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_a_file_before_stays_as_it_was_where_the_new_one_fails(
     def broken(*_: object) -> str:
         raise RuntimeError("in the middle")
 
-    monkeypatch.setattr("backend.reports.csv_table.cell", broken)
+    monkeypatch.setattr("backend.reports.files.cell", broken)
 
     assert isinstance(run("--csv", str(file)).exception, RuntimeError)
     assert file.read_text() == "before"

@@ -8,8 +8,8 @@ from sqlalchemy import delete, func, select, text
 
 from backend.db.models.reports import AnnotationTimeRow, RegionCostRow, ServedMaskRow
 from backend.reports.costs import Costs
+from backend.reports.queries import Reports
 from backend.reports.records import Where
-from backend.reports.source import Reports
 from tests.backend.reports.team import Desk, Team
 
 FIGURES = [

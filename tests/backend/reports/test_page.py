@@ -1,22 +1,17 @@
-"""The page of a report: whole by itself, everything escaped, the figures in it; and its charts."""
+"""The HTML report: self-contained, everything escaped, with the report's figures."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
-from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from backend.db.engine import Database
-from backend.reports import charts
-from backend.reports.page import render
-from backend.reports.records import GroupCost, Interval, Spread, Where
-from backend.reports.report import Report, gather
-from backend.reports.source import Reports
+from backend.reports.page import TEMPLATES, render
+from backend.reports.queries import Report, Reports
+from backend.reports.records import Where
 from tests.backend.reports import big
 from tests.backend.reports.conftest import connect
 
@@ -53,7 +48,7 @@ class Read(HTMLParser):
 
 @pytest.fixture(scope="module")
 def report(team: Any) -> Report:
-    return gather(team.reports, team.key, Where())
+    return Report.of(team.reports, team.key, Where())
 
 
 @pytest.fixture(scope="module")
@@ -94,15 +89,15 @@ def test_charts_say_in_words_what_they_draw(report: Report) -> None:
 def test_what_was_left_out_is_said(team: Any) -> None:
     where = Where(label="Cat", since=datetime(2026, 6, 1, tzinfo=UTC), phrase=False)
 
-    said = " ".join(Read(render(gather(team.reports, team.key, where))).texts)
+    said = " ".join(Read(render(Report.of(team.reports, team.key, where))).texts)
 
-    assert "since 2026-06-01 00:00 UTC, label Cat, made without words" in said
+    assert "since 2026-06-01 00:00 UTC, label Cat, made without a phrase" in said
 
 
 def test_a_filter_that_leaves_nothing_says_so(team: Any) -> None:
-    said = Read(render(gather(team.reports, team.key, Where(label="Unicorn")))).texts
+    said = Read(render(Report.of(team.reports, team.key, Where(label="Unicorn")))).texts
 
-    assert "Nothing in this project fits these filters." in said
+    assert "Nothing in this project matches these filters." in said
 
 
 def test_disagreement_is_shown(report: Report) -> None:
@@ -116,95 +111,10 @@ def test_disagreement_is_shown(report: Report) -> None:
 def test_a_project_nobody_worked_in_has_a_page(database: Database) -> None:
     connect(database, big.PROJECT)
 
-    said = Read(render(gather(Reports(database), big.PROJECT, Where()))).texts
+    said = Read(render(Report.of(Reports(database), big.PROJECT, Where()))).texts
 
     assert any("Nobody has clicked" in text for text in said)
 
 
-def test_it_ships(tmp_path: Path) -> None:
-    assert (Path(charts.__file__).parent / "page.html").is_file()
-
-
-# -- charts
-
-
-def group(name: str, mean: float, n: int = 10, histogram: tuple[int, ...] = ()) -> GroupCost:
-    interval = Interval(mean, mean - 0.5, mean + 0.5, n)
-    return GroupCost(
-        name=name,
-        title=name,
-        n=n,
-        unknown=0,
-        tasks=n,
-        clicks=Spread(mean, interval),
-        seconds=None,
-        one=None,
-        first_iou=None,
-        last_iou=None,
-        needed_85=None,
-        corrected=None,
-        histogram=histogram or (0,) * 21,
-    )
-
-
-def test_weeks_lie_in_their_frame_and_higher_is_more() -> None:
-    drawn = charts.weeks([group("2026-11-02", 4.0), group("2026-11-16", 2.0)], [])
-
-    assert drawn is not None
-    first, last = drawn.points
-    assert drawn.left < first.x < last.x < drawn.right
-    assert drawn.top <= first.high < first.y < first.low <= drawn.bottom
-    assert first.y < last.y
-    # The week between, in which nobody worked, takes its place.
-    assert last.x - first.x == pytest.approx((drawn.right - drawn.left) * 2 / 3, abs=0.2)
-
-
-def test_one_week_makes_no_line() -> None:
-    assert charts.weeks([group("2026-11-02", 4.0)], []) is None
-
-
-def many_weeks(number: int) -> Iterator[GroupCost]:
-    for week in range(number):
-        yield group(
-            datetime.fromordinal(739_000 - 739_000 % 7 + 1 + 7 * week).date().isoformat(), 2.0
-        )
-
-
-def test_days_below_the_axis_never_touch() -> None:
-    drawn = charts.weeks(list(many_weeks(60)), [])
-
-    assert drawn is not None
-    places = [tick.at for tick in drawn.across if tick.text]
-    assert len(places) > 5
-    assert all(b - a >= 46 for a, b in pairwise(places))
-
-
-def test_bars_are_as_high_as_there_are_objects() -> None:
-    drawn = charts.histogram(group("all", 2.0, 30, (0, 20, 10, *(0,) * 18)))
-
-    assert drawn is not None
-    one, two, *rest = drawn.bars
-    assert one.height == pytest.approx(2 * two.height)
-    assert all(bar.height == 0 for bar in rest)
-    assert one.text == "20 objects (66.7 %): 1 interaction"
-    assert "67 %" in drawn.said
-
-
-def test_those_who_took_twenty_or_more_stand_in_the_last_bar() -> None:
-    drawn = charts.histogram(group("all", 2.0, 3, (0, 2, *(0,) * 18, 1)))
-
-    assert drawn is not None
-    assert drawn.bars[-1].text == "1 object (33.3 %): 20 or more interactions"
-    assert drawn.across[-1].text == "20+"
-
-
-def test_no_object_no_histogram() -> None:
-    assert charts.histogram(group("none", 0.0, 0)) is None
-
-
-def test_a_whisker_is_cut_off_at_its_scale() -> None:
-    drawn = charts.whisker(Interval(1.0, None, None, 1), -2.0, 2.0, 100.0)
-    assert drawn == charts.Whisker(75.0, 75.0, 75.0, 50.0)
-    wide = charts.whisker(Interval(0.0, -9.0, 9.0, 2), -2.0, 2.0, 100.0)
-    assert wide == charts.Whisker(0.0, 50.0, 100.0, 50.0)
-    assert charts.whisker(None, 0.0, 1.0, 100.0) is None
+def test_its_templates_ship() -> None:
+    assert {"report.html", "charts.html"} <= {file.name for file in TEMPLATES.iterdir()}

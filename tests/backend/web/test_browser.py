@@ -208,7 +208,7 @@ def test_every_page_is_quick_on_100_000_interactions(
 ) -> None:
     # when the server has just started and read its history, as it does by itself
     seen = look(long, PHONE)
-    _expect_line(long.server.log, "figures of 2 projects at hand")
+    _expect_line(long.server.log, "figures of 2 projects")
 
     # then the first look at each page is as quick as the second, and as that after a new label:
     # each computes no longer than the bound, and the middle one has loaded within it, none far
@@ -294,14 +294,14 @@ def test_start_and_cancel_do_what_they_say(look: Callable[..., Window], small: F
 
     (asked,) = small.jobs.listed(kind="training", state="queued")
     expect(seen.page.get_by_role("status").first).to_have_text(
-        f"Training {asked.id} of project 6 is asked for."
+        f"Training {asked.id} of project 6 was requested."
     )
     assert seen.page.url.endswith(f"/training/{asked.id}")
     assert (asked.trigger, asked.asked_by, asked.project) == ("hand", "dashboard", KEY)
 
     seen.page.get_by_role("button", name="Cancel this job").click()
 
-    expect(seen.page.get_by_role("status").first).to_have_text(f"Job {asked.id} is cancelled.")
+    expect(seen.page.get_by_role("status").first).to_have_text(f"Job {asked.id} was cancelled.")
     assert small.jobs.get(asked.id).state == "cancelled"
     expect(seen.page.get_by_role("button", name="Cancel this job")).to_have_count(0)
 
@@ -314,8 +314,8 @@ def test_what_runs_is_asked_to_end(look: Callable[..., Window], small: Filled) -
     seen.page.get_by_role("button", name="Cancel this job").click()
 
     expect(seen.page.get_by_role("button", name="Cancel this job")).to_be_disabled()
-    assert f"Job {job} ends within a step." in seen.words
-    assert "dashboard asked for its end" in seen.words
+    assert f"Job {job} stops after the current step." in seen.words
+    assert "dashboard cancelled it" in seen.words
     assert small.jobs.get(job).cancel_asked_by == "dashboard"
     _change(small, job, state="cancelled", ended_at=datetime.now(UTC))
 
@@ -327,24 +327,24 @@ def test_promote_and_rollback_do_what_they_say(look: Callable[..., Window], smal
     seen.go(f"/versions/{name}")
 
     seen.page.get_by_role("button", name="Promote…").click()
-    assert f"{name} will serve project 6, in place of {before}." in seen.words
-    assert "A rollback takes it back at once." in seen.words
+    assert f"{name} will serve project 6, replacing {before}." in seen.words
+    assert "A rollback undoes it at once." in seen.words
     assert champion() == before, "nothing happens before it is confirmed"
     seen.page.get_by_label("Why").fill(f"better at cats {SCRIPT}")
     seen.page.get_by_role("button", name=f"Promote {name}").click()
 
-    said = f"{name} serves project 6 now, in place of {before}."
+    said = f"{name} now serves project 6, replacing {before}."
     expect(seen.page.get_by_role("status").first).to_have_text(said)
     assert champion() == name
 
     seen.go(f"/versions?project={KEY}")
     assert f"better at cats {SCRIPT}" in seen.words
     seen.page.get_by_role("link", name="Roll back project 6").click()
-    assert f"{before} will serve project 6 again, in place of {name}." in seen.words
+    assert f"{before} will serve project 6 again, replacing {name}." in seen.words
     assert champion() == name, "nothing happens before it is confirmed"
     seen.page.get_by_role("button", name=f"Roll back to {before}").click()
 
-    said = f"{before} serves project 6 again, in place of {name}."
+    said = f"{before} serves project 6 again, replacing {name}."
     expect(seen.page.get_by_role("status").first).to_have_text(said)
     assert champion() == before
 
@@ -354,7 +354,7 @@ def test_what_the_gate_held_back_takes_a_tick(look: Callable[..., Window], small
     before = registry.last_promotion()
     seen = look(small)
     seen.go(f"/versions/{name}/promote?project={KEY}")
-    assert "The gate held it back: Much worse on the general set." in seen.words
+    assert "The gate rejected it: Much worse on the general set." in seen.words
 
     seen.page.get_by_role("button", name=f"Promote {name}").click()
 

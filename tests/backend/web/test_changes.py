@@ -59,7 +59,7 @@ def test_a_change_without_our_token_is_refused_with_a_sentence(
 
     assert answer.status_code == 403
     words = Page(answer.text).words
-    assert "nothing was changed" in words or "Open it again and repeat" in words
+    assert "nothing was changed" in words or "Reload it and try again" in words
     assert service.registry.last_promotion() == before
     assert Jobs(service.database).get(filled.running).cancel_asked_at is None
     assert not Schedules(service.database).get(KEY).paused
@@ -79,12 +79,12 @@ def test_promote_does_what_it_says(
     answer = browse.post(path, data={**form, "why": "it is better"})
 
     assert answer.history[0].status_code == 303
-    assert f"{name} serves project 6 now, in place of" in Page(answer.text).words
+    assert f"{name} now serves project 6, replacing" in Page(answer.text).words
     assert champion() == name
     done = service.registry.history(KEY)[-1]
     assert (done.kind, done.who, done.why) == ("promotion", "dashboard", "it is better")
     again = Page(browse.get(answer.url.path).text)
-    assert "now, in place of" not in again.words, "it is said once"
+    assert "now serves" not in again.words, "it is said once"
 
 
 def test_promote_refuses_where_another_serves_by_now(
@@ -107,7 +107,7 @@ def test_what_the_gate_held_back_is_promoted_only_on_purpose(
     name, before = version(1, state="rejected", gate=scene.gate(passed=False)), champion()
     path = f"/dashboard/versions/{name}/promote?project={KEY}"
     asked = Page(browse.get(path).text)
-    assert "The gate held it back: Much worse on the general set." in asked.words
+    assert "The gate rejected it: Much worse on the general set." in asked.words
     form = _form(asked)
 
     refused = browse.post(path, data=form)
@@ -125,11 +125,11 @@ def test_rollback_does_what_it_says(
         service.registry.promote(name, KEY, who="ada")
     path = f"/dashboard/rollback?project={KEY}"
     asked = Page(browse.get(path).text)
-    assert f"{one} will serve project 6 again, in place of {other}" in asked.words
+    assert f"{one} will serve project 6 again, replacing {other}" in asked.words
 
     answer = browse.post(path, data=_form(asked))
 
-    assert f"{one} serves project 6 again, in place of {other}." in Page(answer.text).words
+    assert f"{one} serves project 6 again, replacing {other}." in Page(answer.text).words
     assert champion() == one
     assert service.registry.history(KEY)[-1].who == "dashboard"
 
@@ -144,7 +144,7 @@ def test_rollback_refuses_where_something_happened_in_between(
 
     answer = browse.post("/dashboard/rollback", data=form)
 
-    assert "look again" in Page(answer.text).words
+    assert "Check before you repeat" in Page(answer.text).words
     assert champion() == other
 
 
@@ -164,7 +164,7 @@ def test_a_training_is_asked_for_by_hand(
 ) -> None:
     answer = browse.post("/dashboard/training/start", data={"project": KEY, "token": token(browse)})
 
-    assert "is asked for." in Page(answer.text).words
+    assert "was requested." in Page(answer.text).words
     newest = Jobs(service.database).listed(kind="training")[0]
     assert (newest.state, newest.trigger, newest.asked_by) == ("queued", "hand", "dashboard")
 
@@ -174,7 +174,7 @@ def test_a_replay_is_asked_for_by_hand(browse: TestClient, service: Service, fil
 
     answer = browse.post(f"{path}/replay", data={"token": token(browse, path)})
 
-    assert "is asked for." in Page(answer.text).words
+    assert "was requested." in Page(answer.text).words
     newest = Jobs(service.database).listed(kind="replay")[0]
     assert (newest.state, newest.trigger, newest.project) == ("queued", "hand", KEY)
     again = browse.get(path).text
@@ -193,9 +193,9 @@ def test_cancel_ends_what_waits_and_asks_what_runs(
     ended = browse.post(f"/dashboard/training/{filled.done}/cancel", data=form)
 
     assert jobs.get(filled.queued).state == "cancelled"
-    assert f"Job {filled.queued} is cancelled." in Page(waits.text).words
+    assert f"Job {filled.queued} was cancelled." in Page(waits.text).words
     assert jobs.get(filled.running).cancel_asked_by == "dashboard"
-    assert "dashboard asked for its end" in Page(runs.text).words
+    assert "dashboard cancelled it" in Page(runs.text).words
     assert "has already ended" in Page(ended.text).words
 
 
@@ -207,12 +207,12 @@ def test_a_plan_is_kept_and_nonsense_is_not(
 
     good = {**form, "after_labels": "7", "cron": "0 3 * * *", "paused": "1"}
     kept = browse.post("/dashboard/training/plan", data=good)
-    assert "The plan is kept." in Page(kept.text).words
+    assert "The plan was saved." in Page(kept.text).words
     plan = plans.get(KEY)
     assert (plan.after_labels, plan.cron, plan.paused) == (7, "0 3 * * *", True)
     for nonsense in ({"cron": "every day"}, {"after_labels": "0"}, {"after_labels": "some"}):
         refused = browse.post("/dashboard/training/plan", data={**good, **nonsense})
-        assert "said bad" in refused.text
+        assert "message bad" in refused.text
     assert plans.get(KEY) == plan
     browse.post("/dashboard/training/plan", data=form)
     assert not plans.get(KEY).paused

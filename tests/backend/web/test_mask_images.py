@@ -64,7 +64,7 @@ def test_without_the_photograph_masks_stand_on_plain_ground(
     page = Page(browse.get(f"/dashboard/projects/{KEY}/tasks/{TASK}").text)
     picture = _picture(browse, _addresses(browse)[0])
 
-    assert "The photograph is not at hand" in page.words
+    assert "The photograph is no longer in the image cache" in page.words
     assert np.abs(picture[0, 0] - 125).max() < 6
 
 
@@ -83,7 +83,7 @@ def test_masks_that_are_kept_no_more_are_told(
         f"/dashboard/projects/{KEY}/masks/{ANNOTATION}/region%2F9%20%3Ci%3E/{filled.events[0]}.jpg"
     )
 
-    assert "kept no more (90 days)" in page.words
+    assert "expired (after 90 days)" in page.words
     assert len(page.all("img")) == 1, "the submitted mask is there still"
     assert gone.status_code == 404
 

@@ -1,4 +1,4 @@
-"""A server reads its history when it starts, and starts whatever becomes of that."""
+"""A server reads its history when it starts, and starts even if that fails."""
 
 import logging
 
@@ -6,8 +6,8 @@ import pytest
 from fastapi import FastAPI
 
 from backend.api.service import Service
+from backend.web.app import warm
 from backend.web.board import dashboard_of
-from backend.web.warming import warm
 from tests.backend.reports import filled
 from tests.backend.web.scene import KEY
 
@@ -44,4 +44,4 @@ def test_what_cannot_be_read_is_left_to_the_page(
     with caplog.at_level(logging.WARNING):
         warm(app).join(60)
 
-    assert "could not be read ahead: the disk is gone" in caplog.text
+    assert "could not be read in advance: the disk is gone" in caplog.text

@@ -1,0 +1,174 @@
+"""Do the figures agree? Compares sums over tasks, the event log, and what annotations hold.
+
+Each side is summed on its own, from its own table. Each difference is reported as a sentence, so
+that an admin sees whether it is a short delay (the worker has not computed something yet) or a bug.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from backend.db.models.core import INTERACTIONS, AnnotationRow, EventRow, SampleRow
+from backend.db.models.reports import AnnotationTimeRow, RegionCostRow
+from backend.reports import cost_frame
+from backend.reports.compute_cost import BRUSH_CHARACTERS
+from backend.reports.event_totals import COUNTS
+from backend.reports.group_by import by_task
+from backend.reports.records import Reconciliation, Where
+
+# Differences of one kind that are listed.
+_LISTED = 20
+
+# The kinds of events that are counted, and the names of their counts.
+_KINDS: dict[str, str] = dict(zip((*INTERACTIONS, "undo"), COUNTS, strict=False))
+_WORDS = {
+    "positive": "positive clicks",
+    "negative": "negative clicks",
+    "phrases": "phrases",
+    "undos": "undone prompts",
+}
+_Key = tuple[int, str, str]  # annotation, brush, region
+
+
+def reconcile(connection: Connection, project: str) -> Reconciliation:
+    """Compare all sides of a project."""
+    summed = by_task(cost_frame.read(connection, project), Where()).columns
+    tasks = {name: int(summed[name].sum()) for name in _KINDS.values()}
+    log = _log(connection, project)
+    computed, held = _computed(connection, project), _held(connection, project)
+    differences = [
+        *(
+            f"The tasks sum to {tasks[name]} {_WORDS[name]}, the event log to {log[name]}."
+            for name in tasks
+            if tasks[name] != log[name]
+        ),
+        *_first(_between_regions(computed, held)),
+        *_first(_within_regions(connection, project)),
+        *_first(_changed(connection, project)),
+    ]
+    if (summed["abandoned"] < 0).any():
+        differences.append("A region has more interactions than its task's event log.")
+    return Reconciliation(tasks, log, len(computed), len(held), tuple(differences))
+
+
+def _log(connection: Connection, project: str) -> dict[str, int]:
+    query = (
+        select(EventRow.kind, func.count())
+        .where(EventRow.project == project, EventRow.kind.in_(list(_KINDS)))
+        .group_by(EventRow.kind)
+    )
+    counted = {_KINDS[kind]: number for kind, number in connection.execute(query)}
+    return {name: counted.get(name, 0) for name in _KINDS.values()}
+
+
+def _computed(connection: Connection, project: str) -> set[_Key]:
+    row = RegionCostRow
+    query = select(row.annotation_id, row.brush, row.region_id).where(row.project == project)
+    return {
+        (found.annotation_id, found.brush, found.region_id) for found in connection.execute(query)
+    }
+
+
+def _held(connection: Connection, project: str) -> set[_Key]:
+    """The brush regions of the annotations that exist."""
+    same = (AnnotationRow.project == SampleRow.project) & (
+        AnnotationRow.annotation_id == SampleRow.annotation_id
+    )
+    query = (
+        select(SampleRow.annotation_id, SampleRow.brush, SampleRow.region_id)
+        .join(AnnotationRow, same)
+        .where(
+            SampleRow.project == project,
+            AnnotationRow.gone_at.is_(None),
+            AnnotationRow.task_id.is_not(None),
+        )
+    )
+    return {
+        (number, brush[:BRUSH_CHARACTERS], region)
+        for number, brush, region in connection.execute(query)
+    }
+
+
+def _between_regions(computed: set[_Key], held: set[_Key]) -> Iterator[str]:
+    for annotation, _, region in sorted(held - computed):
+        yield (
+            f"Region {region} of annotation {annotation} has no costs yet; "
+            "the worker computes them within a minute."
+        )
+    for annotation, _, region in sorted(computed - held):
+        yield f"Region {region} has costs, but annotation {annotation} no longer contains it."
+
+
+def _within_regions(connection: Connection, project: str) -> Iterator[str]:
+    """Each region's figures against the events of its targets, and no target in two regions."""
+    row = RegionCostRow
+    counted = (getattr(row, name) for name in ("interactions", *_KINDS.values()))
+    same = (AnnotationTimeRow.project == row.project) & (
+        AnnotationTimeRow.annotation_id == row.annotation_id
+    )
+    query = (
+        select(row.annotation_id, row.region_id, row.targets, AnnotationTimeRow.through, *counted)
+        .join(AnnotationTimeRow, same, isouter=True)
+        .where(row.project == project)
+    )
+    events = _by_target(connection, project)
+    claimed: dict[int, str] = {}
+    for region in connection.execute(query).mappings():
+        name = f"Region {region['region_id']} of annotation {region['annotation_id']}"
+        found: Counter[str] = Counter()
+        for target in region["targets"]:
+            if target in claimed:
+                yield f"{name} and {claimed[target]} both count the same interactions."
+            claimed[target] = name
+            for number, kind in events.get(target, ()):
+                found[kind] += number <= (region["through"] or 0)
+        for kind in _KINDS.values():
+            if found[kind] != region[kind]:
+                yield f"{name} has {region[kind]} {_WORDS[kind]}, the event log {found[kind]}."
+        if region["interactions"] != region["positive"] + region["negative"] + region["phrases"]:
+            yield f"The interactions of {name[0].lower()}{name[1:]} do not add up."
+
+
+def _by_target(connection: Connection, project: str) -> Mapping[int, list[tuple[int, str]]]:
+    query = select(EventRow.target_id, EventRow.id, EventRow.kind).where(
+        EventRow.project == project,
+        EventRow.target_id.is_not(None),
+        EventRow.kind.in_(list(_KINDS)),
+    )
+    found: dict[int, list[tuple[int, str]]] = {}
+    rows: Iterable[Any] = connection.execute(query)
+    for target, number, kind in rows:
+        found.setdefault(target, []).append((number, _KINDS[kind]))
+    return found
+
+
+def _changed(connection: Connection, project: str) -> Iterator[str]:
+    """Annotations that changed since their costs were computed."""
+    same = (AnnotationTimeRow.project == AnnotationRow.project) & (
+        AnnotationTimeRow.annotation_id == AnnotationRow.annotation_id
+    )
+    query = (
+        select(AnnotationRow.annotation_id, AnnotationTimeRow.drawn, AnnotationRow.digest)
+        .join(AnnotationTimeRow, same, isouter=True)
+        .where(
+            AnnotationRow.project == project,
+            AnnotationRow.gone_at.is_(None),
+            AnnotationRow.task_id.is_not(None),
+        )
+        .order_by(AnnotationRow.annotation_id)
+    )
+    for row in connection.execute(query):
+        if row.drawn != row.digest:
+            yield (
+                f"Annotation {row.annotation_id} changed since its costs were computed; "
+                "the worker updates them within a minute."
+            )
+
+
+def _first(sentences: Iterator[str]) -> list[str]:
+    found = list(sentences)
+    if len(found) > _LISTED:
+        return [*found[:_LISTED], f"And {len(found) - _LISTED} more like these."]
+    return found

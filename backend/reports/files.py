@@ -1,0 +1,226 @@
+"""Reports as files: CSV for spreadsheets, JSON, Parquet. Each file is complete or not there.
+
+Everything is written as it is read, so a long history needs no memory. Columns are the fields of a
+record (``records``), by name and type.
+
+A cell that begins with =, +, - or @ is a formula to a spreadsheet, and labels and phrases may be
+anyone's words. Such a text gets an apostrophe before it; so does a text that begins with one, so
+that removing one restores every text (``as_written``). The same is done after semicolons, tabs and
+line breaks: a spreadsheet set up for another separator starts a new cell there, quoted or not.
+"""
+
+import csv
+import io
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+
+from pydantic import TypeAdapter
+
+from backend.errors import ReportError
+from backend.reports.records import RegionCost, TaskCost
+
+if TYPE_CHECKING:
+    import pyarrow
+
+    from backend.reports.queries import Report
+
+Kind = Literal["text", "integer", "number", "flag", "time"]
+_KINDS: dict[Any, Kind] = {
+    str: "text",
+    int: "integer",
+    float: "number",
+    bool: "flag",
+    datetime: "time",
+}
+
+# Lets spreadsheets recognize UTF-8.
+BYTE_ORDER_MARK = "\ufeff"
+# Between the values in one cell.
+_BETWEEN = " | "
+# Full-width signs too: some spreadsheets treat them as the plain ones.
+_OPENS_FORMULA = re.compile(r"(^|[;\t\r\n])(?=\s*['=+\-@＝＋－＠]|[\t\r\n])")
+_GUARD = re.compile(r"(^|[;\t\r\n])'")
+_DIGITS = 4
+
+# Written at once: some 10 kB of text, and groups of Parquet that fit into memory and pack well.
+_CSV_LINES, _JSON_LINES, _PARQUET_ROWS = 200, 50, 20_000
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table; ``several``: a list in each cell."""
+
+    name: str
+    kind: Kind
+    several: bool = False
+
+
+def columns(record: type) -> tuple[Column, ...]:
+    """A column for each field, in their order."""
+    return tuple(_column(name, hint) for name, hint in get_type_hints(record).items())
+
+
+def _column(name: str, hint: Any) -> Column:
+    several = get_origin(_without_none(hint)) is tuple
+    plain = _without_none(get_args(hint)[0] if several else hint)
+    return Column(name, "text" if get_origin(plain) is Literal else _KINDS[plain], several)
+
+
+def _without_none(hint: Any) -> Any:
+    if NoneType in get_args(hint):
+        (hint,) = (option for option in get_args(hint) if option is not NoneType)
+    return hint
+
+
+TASK_COLUMNS = columns(TaskCost)
+REGION_COLUMNS = columns(RegionCost)
+
+
+def csv_text(records: Iterable[object], of: tuple[Column, ...]) -> Iterator[str]:
+    """A CSV file in pieces."""
+    piece = io.StringIO()
+    piece.write(BYTE_ORDER_MARK)
+    writer = csv.writer(piece, lineterminator="\r\n")
+    writer.writerow([column.name for column in of])
+    for number, row in enumerate(_rows(records, of), 1):
+        writer.writerow([cell(value) for value in row])
+        if number % _CSV_LINES == 0:
+            yield piece.getvalue()
+            piece.seek(0)
+            piece.truncate()
+    yield piece.getvalue()
+
+
+def cell(value: Any) -> str:
+    """A value as a spreadsheet reads it; empty if unknown. Times are UTC."""
+    if isinstance(value, str):
+        return _guarded(value)
+    if isinstance(value, tuple):
+        return _guarded(_BETWEEN.join(_plain(part) for part in value))
+    return _plain(value)
+
+
+def as_written(text: str) -> str:
+    """The original text of a cell."""
+    return _GUARD.sub(r"\1", text)
+
+
+def _guarded(text: str) -> str:
+    return _OPENS_FORMULA.sub(r"\1'", text)
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "TRUE" if value else "FALSE"
+    if isinstance(value, float):
+        return repr(round(value, _DIGITS))
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return str(value)
+
+
+def json_text(report: "Report") -> Iterator[str]:
+    """A JSON document in pieces; its parts have the form of the API's answers."""
+    yield f'{{\n"project": {_json(report.summary)},\n'
+    yield f'"made_at": "{report.made_at.isoformat(timespec="seconds")}",\n'
+    yield f'"filters": {_json(report.where)},\n'
+    yield f'"total": {"null" if report.total is None else _json(report.total)},\n'
+    yield '"tasks": '
+    yield from _json_list(report.tasks())
+    yield ',\n"regions": '
+    yield from _json_list(report.regions())
+    yield ',\n"groups": {'
+    for number, (by, found) in enumerate(report.groups.items()):
+        yield f'{"," if number else ""}\n"{by}": '
+        yield from _json_list(found)
+    yield '},\n"promotions": '
+    yield from _json_list(report.promotions)
+    yield f',\n"reconciliation": {_json(report.reconciliation)}\n}}\n'
+
+
+def _json(record: object) -> str:
+    return TypeAdapter(type(record)).dump_json(record).decode()
+
+
+def _json_list(records: Iterable[object]) -> Iterator[str]:
+    """One record per line."""
+    remaining = iter(records)
+    before = "[\n"
+    while some := list(islice(remaining, _JSON_LINES)):
+        form = TypeAdapter(type(some[0]))
+        yield before + ",\n".join(form.dump_json(record).decode() for record in some)
+        before = ",\n"
+    yield "[]" if before == "[\n" else "\n]"
+
+
+def write_parquet(
+    path: Path,
+    records: Iterable[object],
+    of: tuple[Column, ...],
+    metadata: Mapping[str, str],
+) -> None:
+    """A Parquet file, each column with its type, for pandas, Polars and DuckDB."""
+    import pyarrow
+    from pyarrow.parquet import ParquetWriter
+
+    schema = pyarrow.schema([(it.name, _arrow_type(it)) for it in of], metadata=dict(metadata))
+    rows = _rows(records, of)
+    with ParquetWriter(path, schema, compression="zstd") as writer:
+        while group := list(islice(rows, _PARQUET_ROWS)):
+            arrays = [
+                pyarrow.array(values, field.type)
+                for values, field in zip(zip(*group, strict=True), schema, strict=True)
+            ]
+            writer.write_table(pyarrow.Table.from_arrays(arrays, schema=schema))
+
+
+def _arrow_type(column: Column) -> "pyarrow.DataType":
+    import pyarrow
+
+    plain = {
+        "text": pyarrow.string(),
+        "integer": pyarrow.int64(),
+        "number": pyarrow.float64(),
+        "flag": pyarrow.bool_(),
+        "time": pyarrow.timestamp("us", tz="UTC"),
+    }[column.kind]
+    return pyarrow.list_(plain) if column.several else plain
+
+
+def _rows(records: Iterable[object], of: tuple[Column, ...]) -> Iterator[list[Any]]:
+    for record in records:
+        yield [getattr(record, column.name) for column in of]
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file to write to, which replaces ``path`` at the end; on an error nothing is left of it.
+
+    Raises ReportError if the file cannot be written.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        yield aside
+        os.replace(aside, path)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise ReportError(f"{path} cannot be written: {why}. Name another file.") from None
+    finally:
+        with suppress(OSError):
+            aside.unlink()
+
+
+def write_text(path: Path, pieces: Iterable[str]) -> None:
+    """Write a text file."""
+    with replacing(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
+        file.writelines(pieces)

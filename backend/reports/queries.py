@@ -1,0 +1,332 @@
+"""All questions about costs: the command line, the API and the dashboard ask here.
+
+Nothing here needs the model or changes a row. A project's columns stay in memory until something
+new is written (``cost_frame``); single tasks and histories are read on request.
+"""
+
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+from sqlalchemy import Connection, select
+
+from backend.db.engine import Database
+from backend.db.models.core import EventRow, ProjectRow, SampledProjectRow
+from backend.errors import FilterError, ReportError
+from backend.label_studio.payloads import number_of
+from backend.reports import check, cost_frame, promotions, regions
+from backend.reports.cost_frame import CostFrame
+from backend.reports.estimate import mean_of
+from backend.reports.group_by import by_group, by_task, by_week
+from backend.reports.records import (
+    BYS,
+    BeforeAfter,
+    By,
+    GroupCost,
+    OverTime,
+    Page,
+    ProjectSummary,
+    Reconciliation,
+    RegionCost,
+    ServedStep,
+    TaskCost,
+    TaskWithRegions,
+    Where,
+)
+
+EVERYTHING = Where()
+
+# Cost frames in memory; each takes some MB for 100,000 interactions. *choice*
+_FRAMES = 16
+# Tasks read at once.
+_TASKS_AT_ONCE = 10_000
+
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+# The largest number that a database stores.
+_LARGEST = 2**63 - 1
+
+
+class Reports:
+    """Thread-safe; processes share the database."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._frames: OrderedDict[str, CostFrame] = OrderedDict()
+        self._reading: dict[str, threading.Lock] = {}
+        self._lock = threading.Lock()
+
+    def keys(self) -> list[str]:
+        """All projects that were connected, clicked in or labeled."""
+        with self.database.read() as connection:
+            return _keys(connection)
+
+    def key(self, written: str) -> str:
+        """A project's key, from the key or its number. Raises ReportError."""
+        keys = [key for key in self.keys() if written in (key, str(number_of(key)))]
+        if len(keys) == 1 or written in keys:
+            return written if written in keys else keys[0]
+        if keys:
+            raise ReportError(f"There are several projects {written}: use {' or '.join(keys)}.")
+        raise ReportError(f"No project {written} is known to this backend.")
+
+    def projects(self) -> list[ProjectSummary]:
+        """All projects at a glance, in the order of their numbers."""
+        summaries = [self.project(key) for key in self.keys()]
+        return sorted(summaries, key=lambda summary: (summary.project_id, summary.key))
+
+    def project(self, project: str) -> ProjectSummary:
+        """One project at a glance."""
+        frame = self._frame(project)
+        found, tasks = frame.regions, by_task(frame, EVERYTHING)
+        with self.database.read() as connection:
+            champion = promotions.champion(connection, project)
+            title = connection.execute(
+                select(ProjectRow.title).where(ProjectRow.key == project)
+            ).scalar_one_or_none()
+        last = tasks.order("last_at", descending=True)[:1]
+        number = number_of(project)
+        return ProjectSummary(
+            key=project,
+            project_id=number,
+            title=f"{title} (project {number})" if title else f"Project {number}",
+            champion=champion,
+            labels=tuple(sorted(set(frame.labels) - {""})),
+            tasks=len(tasks),
+            regions=len(found.task),
+            unknown=int((~found.known).sum()),
+            interactions=int(tasks.columns["interactions"].sum()),
+            abandoned=int(tasks.columns["abandoned"].sum()),
+            clicks=mean_of(found.interactions[found.known].astype(float), found.task[found.known]),
+            last_at=tasks.cost(int(last[0])).last_at if len(last) else None,
+        )
+
+    def tasks(
+        self,
+        project: str,
+        where: Where = EVERYTHING,
+        *,
+        sort: str = "task",
+        descending: bool = False,
+        page: int = 1,
+        size: int = 50,
+    ) -> Page[TaskCost]:
+        """A page of the tasks that have an interaction or an accepted region.
+
+        Tasks without the figure come last. Raises ReportError for an unknown ``sort``.
+        """
+        table = by_task(self._frame(project), where)
+        order = table.order(sort, descending=descending)
+        page, size = max(1, page), max(1, size)
+        shown = order[(page - 1) * size : page * size]
+        return Page(tuple(table.cost(int(index)) for index in shown), len(table), page, size)
+
+    def every_task(self, project: str, where: Where = EVERYTHING) -> Iterator[TaskCost]:
+        """All tasks in the order of their numbers."""
+        page = 1
+        while True:
+            found = self.tasks(project, where, page=page, size=_TASKS_AT_ONCE)
+            yield from found.items
+            if page >= found.pages:
+                return
+            page += 1
+
+    def task(self, project: str, task_id: int) -> TaskWithRegions:
+        """One task with its regions. Raises ReportError if nothing is known of it."""
+        only = Where(tasks=(task_id,))
+        table = by_task(self._frame(project), only)
+        if not len(table):
+            raise ReportError(f"Task {task_id} of project {project} has no interactions yet.")
+        return TaskWithRegions(**vars(table.cost(0)), regions=tuple(self.regions(project, only)))
+
+    def regions(self, project: str, where: Where = EVERYTHING) -> Iterator[RegionCost]:
+        """Accepted regions by task; never all of them in memory."""
+        return regions.read(self.database, project, where)
+
+    def region_page(
+        self, project: str, where: Where = EVERYTHING, *, page: int = 1, size: int = 50
+    ) -> Page[RegionCost]:
+        """A page of the accepted regions."""
+        return regions.page(self.database, project, where, max(1, page), max(1, size))
+
+    def groups(self, project: str, by: By, where: Where = EVERYTHING) -> list[GroupCost]:
+        """Regions with something in common. Raises ReportError for an unknown ``by``."""
+        with self.database.read() as connection:
+            people = regions.people(connection, project)
+        return by_group(self._frame(project), by, where, people)
+
+    def over_time(self, project: str) -> OverTime:
+        """Clicks per object week by week, and the promotions in between."""
+        with self.database.read() as connection:
+            marks = promotions.marks(connection, project)
+        return OverTime(tuple(by_week(self._frame(project))), tuple(marks))
+
+    def promotions(self, project: str) -> list[BeforeAfter]:
+        """For each promotion and rollback, oldest first: did clicks per object fall?"""
+        with self.database.read() as connection:
+            marks = promotions.marks(connection, project)
+        return promotions.before_and_after(self._frame(project), marks)
+
+    def history(
+        self, project: str, task_id: int, region_id: str, annotation_id: int | None = None
+    ) -> list[ServedStep]:
+        """How a region was made, step by step. ``annotation_id`` selects one of the annotations
+        that share a region's id because they began with the same prediction."""
+        with self.database.read() as connection:
+            return regions.history(connection, project, task_id, region_id, annotation_id)
+
+    def reconcile(self, project: str) -> Reconciliation:
+        """Compare the sums over tasks, the event log and the annotations."""
+        with self.database.read() as connection:
+            return check.reconcile(connection, project)
+
+    def where(
+        self,
+        project: str,
+        *,
+        since: str | None = None,
+        until: str | None = None,
+        version: str | None = None,
+        label: str | None = None,
+        annotator: str | None = None,
+        phrase: bool | None = None,
+    ) -> Where:
+        """Filters from the text of a command line or a URL.
+
+        Empty texts do not filter, except for the label: '' selects regions without a label. since,
+        until: a day (2026-11-25, included) or a time (2026-11-25T14:30), UTC unless a zone is
+        given. annotator: Label Studio's number or the e-mail address of the user.
+
+        Raises FilterError for what cannot be read.
+        """
+        for name, text in (("version", version), ("label", label), ("annotator", annotator)):
+            if text and "\x00" in text:
+                raise FilterError(f"The {name} contains a character that no {name} can have.")
+        return Where(
+            since=_moment("since", since) if since else None,
+            until=_moment("until", until, end=True) if until else None,
+            version=version or None,
+            label=label,
+            annotator=self._annotator(project, annotator) if annotator else None,
+            phrase=phrase,
+        )
+
+    def _annotator(self, project: str, written: str) -> int:
+        if written.isascii() and written.isdigit() and int(written) <= _LARGEST:
+            return int(written)
+        people = [person for person in self.groups(project, "annotator") if person.name]
+        for person in people:
+            if person.title.casefold() == written.casefold():
+                return int(person.name)
+        known = ", ".join(
+            f"{it.name} ({it.title})" if it.title != f"user {it.name}" else it.name for it in people
+        )
+        raise FilterError(
+            f"No annotator {written!r} has submitted a region in project {project}"
+            + (f"; these have: {known}." if known else ".")
+        )
+
+    def _frame(self, project: str) -> CostFrame:
+        # Concurrent requests wait for one reader, rather than read the same history too.
+        with self._lock:
+            reading = self._reading.setdefault(project, threading.Lock())
+        with reading:
+            with self._lock:
+                kept = self._frames.get(project)
+            with self.database.read() as connection:
+                if kept is not None and kept.stamp == cost_frame.stamp(connection, project):
+                    return kept
+                fresh = cost_frame.read(connection, project, kept)
+            with self._lock:
+                self._frames[project] = fresh
+                self._frames.move_to_end(project)
+                while len(self._frames) > _FRAMES:
+                    self._frames.popitem(last=False)
+            return fresh
+
+
+@dataclass(frozen=True)
+class Report:
+    """A project's whole report, from which all outputs are made.
+
+    ``total``: all regions that pass ``where``, as one group; None if there are none. Summary,
+    promotions and reconciliation cover the whole project. Tasks and regions are read on demand.
+    """
+
+    reports: Reports
+    summary: ProjectSummary
+    where: Where
+    made_at: datetime
+    total: GroupCost | None
+    groups: Mapping[By, Sequence[GroupCost]]
+    promotions: Sequence[BeforeAfter]
+    reconciliation: Reconciliation
+    number_of_tasks: int
+
+    @classmethod
+    def of(cls, reports: Reports, project: str, where: Where) -> "Report":
+        """The report of a project, by its key."""
+        total = reports.groups(project, "project", where)
+        return cls(
+            reports=reports,
+            summary=reports.project(project),
+            where=where,
+            made_at=datetime.now(UTC),
+            total=total[0] if total else None,
+            groups={by: reports.groups(project, by, where) for by in BYS if by != "project"},
+            promotions=reports.promotions(project),
+            reconciliation=reports.reconcile(project),
+            number_of_tasks=reports.tasks(project, where, size=1).total,
+        )
+
+    @property
+    def filtered(self) -> bool:
+        """Whether part of the project is left out."""
+        return self.where != EVERYTHING
+
+    def tasks(self) -> Iterator[TaskCost]:
+        """All tasks in the order of their numbers."""
+        return self.reports.every_task(self.summary.key, self.where)
+
+    def regions(self) -> Iterator[RegionCost]:
+        """All accepted regions."""
+        return self.reports.regions(self.summary.key, self.where)
+
+    def costliest(self, number: int) -> Sequence[TaskCost]:
+        """The tasks with the most interactions."""
+        if number <= 0:
+            return ()
+        return self.reports.tasks(
+            self.summary.key, self.where, sort="interactions", descending=True, size=number
+        ).items
+
+
+def _moment(name: str, text: str, *, end: bool = False) -> datetime:
+    try:
+        if _DAY.fullmatch(text):
+            day = datetime.combine(date.fromisoformat(text), datetime.min.time(), UTC)
+            return day + timedelta(days=1) if end else day
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise FilterError(
+            f"{text!r} is not a time for {name}: write a day, 2026-11-25, or 2026-11-25T14:30."
+        ) from None
+
+
+def _keys(connection: Connection) -> list[str]:
+    found: set[str] = set()
+    for column in (ProjectRow.key, SampledProjectRow.key):
+        found.update(connection.execute(select(column)).scalars())
+    # A project that was never connected may have been clicked in. Going from key to key along the
+    # index is fast, however long the log is.
+    here = ""
+    while True:
+        query = select(EventRow.project).where(EventRow.project > here)
+        after = connection.execute(query.order_by(EventRow.project).limit(1)).scalar()
+        if after is None:
+            return sorted(found)
+        found.add(after)
+        here = after

@@ -1,0 +1,152 @@
+"""What the pages show about learning in a project: its training status, and replays.
+
+A replay repeats labeled objects with two versions by simulated clicks. Wherever its figures are
+shown, the word "simulated" is shown with them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, select
+
+from backend.db.models.jobs import REPLAY, TRAINING, Job, Schedule
+from backend.jobs import new_labels
+from backend.jobs.new_labels import NewLabels
+from backend.jobs.queue import job_of
+from backend.jobs.schedules import Schedules
+from backend.reports import charts
+from backend.reports.records import Interval
+from backend.web.board import Dashboard
+
+WHISKER = 150.0
+# Older replays are in the list of jobs.
+_REPLAYS_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class TrainingStatus:
+    """Learning in one project.
+
+    ``after``: number of new labels that starts a training; None: labels start none. ``training``:
+    the newest one. ``job``: the newest job of any kind.
+    """
+
+    plan: Schedule
+    labels: NewLabels
+    after: int | None
+    training: Job | None
+    job: Job | None
+
+    @property
+    def missing(self) -> int | None:
+        """New labels until the next training; None if labels start none."""
+        return None if self.after is None else max(0, self.after - self.labels.untried)
+
+    @property
+    def active(self) -> Job | None:
+        """Its training that waits or runs."""
+        return None if self.training is None or self.training.ended else self.training
+
+
+def training_status(board: Dashboard, projects: Sequence[str]) -> dict[str, TrainingStatus]:
+    """The status of these projects, by their keys."""
+    plans = {plan.project: plan for plan in Schedules(board.database).all()}
+    newest = select(func.max(Job.id)).group_by(Job.project)
+    with board.database.read() as connection:
+        new = new_labels.count(connection)
+        last, training = (
+            {
+                row.project: job_of(row)
+                for row in connection.execute(select(Job).where(Job.id.in_(ids)))
+            }
+            for ids in (newest, newest.where(Job.kind == TRAINING))
+        )
+    found = {}
+    for key in projects:
+        plan = plans.get(key, Schedule(project=key))
+        starts = board.settings.learn and not plan.paused
+        found[key] = TrainingStatus(
+            plan,
+            new.get(key, NewLabels()),
+            (plan.after_labels or board.settings.learn_after_labels) if starts else None,
+            training.get(key),
+            last.get(key),
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Interactions per object with both versions, over some of the objects (``over``)."""
+
+    over: str
+    before: float
+    after: float
+    difference: Interval
+    whisker: charts.Whisker | None
+
+    @property
+    def verdict(self) -> str:
+        """As the gate says it: better, worse, or '' if the difference is not significant."""
+        low, high = self.difference.low, self.difference.high
+        if low is None or high is None or low <= 0 <= high:
+            return ""
+        return "better" if high < 0 else "worse"
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A replay that is done. ``goal``: the IoU that ends an object."""
+
+    job: int
+    at: datetime | None
+    before: str
+    version: str
+    goal: float
+    outcomes: tuple[Outcome, ...]
+
+
+@dataclass(frozen=True)
+class Replays:
+    """The replays of a project, newest first; ``active``: the one that waits or runs."""
+
+    done: tuple[Replay, ...]
+    active: Job | None
+
+
+def replays(board: Dashboard, project: str) -> Replays:
+    """The newest replays of a project."""
+    done = board.jobs.listed(project=project, kind=REPLAY, state="done", limit=_REPLAYS_SHOWN)
+    found = tuple(replay for job in done if (replay := replay_of(job)) is not None)
+    newest = board.jobs.listed(project=project, kind=REPLAY, limit=1)
+    return Replays(found, next((job for job in newest if not job.ended), None))
+
+
+def replay_of(job: Job) -> Replay | None:
+    """The result of a replay; None for any other job, and for one that is not done."""
+    result = job.result
+    if job.kind != REPLAY or job.state != "done" or not result or not result.get("simulated"):
+        return None
+    parts = (("all", "All labeled objects"), ("held_out", "Held-out images only"))
+    summaries = [(name, result[key]) for key, name in parts if result.get(key)]
+    differences = [Interval(**summary["difference"]) for _, summary in summaries]
+    reach = charts.reach_of(differences)
+    outcomes = (
+        Outcome(
+            name,
+            summary["before"],
+            summary["after"],
+            difference,
+            charts.whisker(difference, -reach, reach, WHISKER),
+        )
+        for (name, summary), difference in zip(summaries, differences, strict=True)
+    )
+    return Replay(
+        job.id,
+        job.ended_at,
+        str(result.get("before", "")),
+        str(result.get("version", "")),
+        float(result.get("goal", 0.85)),
+        tuple(outcomes),
+    )

@@ -1,0 +1,151 @@
+"""The overview of all projects, and the page of one project: costs, trend, breakdown."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fastapi import Request, Response
+from sqlalchemy import select
+
+from backend.db.models.core import ProjectRow
+from backend.db.models.jobs import REPLAY
+from backend.reports import charts
+from backend.reports.page import GroupTable, promotion_rows
+from backend.reports.records import By, GroupCost, Mark, ProjectSummary
+from backend.web import health
+from backend.web.board import OWN_FORM, Board, Dashboard, router
+from backend.web.learning import WHISKER, TrainingStatus, replays, training_status
+
+pages = router()
+
+_TABLES: tuple[tuple[By, str], ...] = (
+    ("version", "Model version"),
+    ("label", "Label"),
+    ("annotator", "Annotator"),
+)
+# Rows of a table; the report has the rest.
+_ROWS = 12
+_NEWEST_TASKS = 8
+
+
+@dataclass(frozen=True)
+class Card:
+    """A project on the overview. ``week``: interactions per object in the newest week."""
+
+    summary: ProjectSummary
+    status: TrainingStatus
+    spark: charts.Sparkline | None
+    spark_text: str
+    week: float | None
+    serves: str
+
+
+@pages.get("")
+@pages.get("/")
+def overview(request: Request, board: Board) -> Response:
+    """All projects, and what needs attention."""
+    summaries = board.reports.projects()
+    status = training_status(board, [summary.key for summary in summaries])
+    cards = [_card(board, summary, status[summary.key]) for summary in summaries]
+    # The most recently used first.
+    cards.sort(key=lambda card: card.summary.last_at.timestamp() if card.summary.last_at else 0.0)
+    return board.render.page(
+        request,
+        "overview.html",
+        section="Overview",
+        cards=cards[::-1],
+        problems=health.problems(board),
+        interactions=sum(summary.interactions for summary in summaries),
+        objects=sum(summary.regions for summary in summaries),
+        tasks=sum(summary.tasks for summary in summaries),
+        base=board.base,
+        learns=board.settings.learn,
+    )
+
+
+def _card(board: Dashboard, summary: ProjectSummary, status: TrainingStatus) -> Card:
+    over = board.reports.over_time(summary.key)
+    return Card(
+        summary=summary,
+        status=status,
+        spark=charts.sparkline(over.weeks, over.promotions),
+        spark_text=charts.weeks_text(over.weeks) if over.weeks else "",
+        week=over.weeks[-1].clicks.mean if over.weeks else None,
+        serves=summary.champion or board.serves(""),
+    )
+
+
+@pages.get("/projects/{project}")
+def project_page(request: Request, board: Board, project: str) -> Response:
+    """One project."""
+    key = board.reports.key(project)
+    over = board.reports.over_time(key)
+    total = board.reports.groups(key, "project")
+    by_phrase = board.reports.groups(key, "phrase")
+    return board.render.page(
+        request,
+        "project.html",
+        section="Overview",
+        tab="Costs",
+        it=board.reports.project(key),
+        key=key,
+        total=total[0] if total else None,
+        over=over,
+        weeks=[
+            charts.weeks(over.weeks, over.promotions, width)
+            for width in (charts.WIDE, charts.NARROW)
+        ],
+        weeks_text=charts.weeks_text(over.weeks) if over.weeks else "",
+        bars=[
+            charts.bars([(group.title, group.histogram) for group in by_phrase[:2]], width)
+            for width in (charts.WIDE, charts.NARROW)
+        ],
+        tables=[
+            GroupTable.of(
+                title,
+                _by_age(groups, over.promotions) if by == "version" else groups,
+                _ROWS,
+                WHISKER,
+            )
+            for by, title in _TABLES
+            if (groups := board.reports.groups(key, by))
+        ],
+        phrase_table=GroupTable.of("Phrase", by_phrase, _ROWS, WHISKER),
+        promotions=promotion_rows(board.reports.promotions(key), WHISKER)[::-1],
+        replays=replays(board, key),
+        newest=board.reports.tasks(key, sort="last_at", descending=True, size=_NEWEST_TASKS),
+        learning=training_status(board, [key])[key],
+        serves=board.serves(key),
+        studio=label_studio_url(board, key),
+        whisker_width=WHISKER,
+        base=board.base,
+    )
+
+
+@pages.post("/projects/{project}/replay", dependencies=[OWN_FORM])
+def start_replay(request: Request, board: Board, project: str) -> Response:
+    """Compare the champion with its predecessor on the labeled objects."""
+    key = board.reports.key(project)
+    asked = board.jobs.enqueue(key, REPLAY, trigger="hand", by=board.render.who)
+    board.service.job_asked()
+    said = f"Replay {asked.id} of project {key.partition('.')[0]} was requested."
+    return board.render.redirect(request, f"/training/{asked.id}", said)
+
+
+def label_studio_url(board: Dashboard, project: str) -> str:
+    """The project's address in Label Studio; '' if it is unknown or not a web address.
+
+    Anyone who may call ``/setup`` can set it, so it is checked before it becomes a link.
+    """
+    with board.database.read() as connection:
+        query = select(ProjectRow.hostname).where(ProjectRow.key == project)
+        announced = connection.execute(query).scalar() or ""
+    host = board.settings.label_studio_url or announced
+    if not host.lower().startswith(("http://", "https://")):
+        return ""
+    return f"{host.rstrip('/')}/projects/{project.partition('.')[0]}"
+
+
+def _by_age(groups: Sequence[GroupCost], marks: Sequence[Mark]) -> list[GroupCost]:
+    """Versions, the latest to be promoted first."""
+    since = {mark.version: number for number, mark in enumerate(marks)}
+    return sorted(groups, key=lambda group: -since.get(group.name, -1))

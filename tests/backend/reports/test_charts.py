@@ -1,0 +1,114 @@
+"""The geometry of charts."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+
+from backend.reports import charts
+from backend.reports.records import Interval, Mark, Week
+
+MONDAY = datetime(2026, 11, 2, tzinfo=UTC)
+
+
+def week(number: int, mean: float, n: int = 10) -> Week:
+    return Week(MONDAY + timedelta(weeks=number), n, Interval(mean, mean - 0.5, mean + 0.5, n))
+
+
+def promotion(day: int) -> Mark:
+    return Mark(day, MONDAY + timedelta(days=day), "promotion", "new", "old", "ann", "")
+
+
+def test_weeks_stay_in_their_frame_and_higher_means_more() -> None:
+    chart = charts.weeks([week(0, 4.0), week(2, 2.0)], [], charts.WIDE)
+
+    assert chart is not None
+    frame, (first, last) = chart.frame, chart.spots
+    assert frame.left < first.x < last.x < frame.right
+    assert first.high is not None
+    assert first.low is not None
+    assert frame.top <= first.high < first.y < first.low <= frame.bottom
+    assert first.y < last.y
+
+
+def test_a_week_without_objects_keeps_its_place_and_interrupts_the_line() -> None:
+    chart = charts.weeks([week(0, 4.0), week(2, 2.0), week(3, 2.0)], [], charts.WIDE)
+
+    assert chart is not None
+    gap, step = (b.x - a.x for a, b in pairwise(chart.spots))
+    assert gap == pytest.approx(2 * step, abs=0.2)
+    assert chart.line.count("M") == 2
+
+
+def test_no_weeks_make_no_chart() -> None:
+    assert charts.weeks([], [], charts.WIDE) is None
+    assert charts.sparkline([week(0, 4.0)], []) is None, "one week makes no line"
+
+
+@pytest.mark.parametrize("width", [charts.WIDE, charts.NARROW])
+def test_days_below_the_axis_never_touch(width: float) -> None:
+    chart = charts.weeks([week(number, 2.0) for number in range(60)], [], width)
+
+    assert chart is not None
+    places = [tick.at for tick in chart.across]
+    assert len(places) > 3
+    assert all(b - a >= 46 for a, b in pairwise(places))
+
+
+def test_promotions_close_together_share_a_flag() -> None:
+    weeks = [week(number, 2.0) for number in range(10)]
+
+    chart = charts.weeks(weeks, [promotion(1), promotion(2), promotion(40)], charts.WIDE)
+
+    assert chart is not None
+    assert [flag.text for flag in chart.flags] == ["1–2", "3"]
+
+
+def test_bars_are_as_high_as_their_shares() -> None:
+    chart = charts.bars([("Objects", (0, 20, 10, *(0,) * 18))], 420.0)
+
+    assert chart is not None
+    one, two, *rest = chart.series[0][1]
+    assert one.height == pytest.approx(2 * two.height, abs=0.1)
+    assert all(bar.height == 0 for bar in rest)
+    assert one.text == "20 objects (66.7 %) took 1 interaction"
+    assert one.share == "67"
+
+
+def test_the_last_bar_is_open() -> None:
+    chart = charts.bars([("Objects", (0, 2, *(0,) * 18, 1))], 420.0)
+
+    assert chart is not None
+    assert chart.series[0][1][-1].text == "1 objects (33.3 %) took 20 interactions or more"
+    assert chart.ticks[-1].text == "20+"
+
+
+def test_no_objects_make_no_bars() -> None:
+    assert charts.bars([("Objects", (0,) * 21)], 420.0) is None
+
+
+def test_a_whisker_is_cut_off_at_its_scale() -> None:
+    alone = charts.whisker(Interval(1.0, None, None, 1), -2.0, 2.0, 100.0)
+    assert alone == charts.Whisker(None, 75.0, None, 50.0)
+    wide = charts.whisker(Interval(0.0, -9.0, 9.0, 2), -2.0, 2.0, 100.0)
+    assert wide == charts.Whisker(0.0, 50.0, 100.0, 50.0)
+    assert charts.whisker(None, 0.0, 1.0, 100.0) is None
+
+
+def test_one_wide_interval_does_not_press_the_others_together() -> None:
+    narrow, wide = Interval(-0.5, -0.6, -0.4, 900), Interval(-0.5, -40.0, 39.0, 2)
+
+    assert charts.reach_of([narrow, wide, None]) == 1.5
+    assert charts.reach_of([]) == 0.2
+
+
+def test_names_of_curves_do_not_cover_each_other() -> None:
+    found = {name: [(0.0, 1.0), (10.0, 0.5)] for name in ("loss", "loss_val", "loss_aux")}
+
+    chart = charts.curves(found, charts.WIDE)
+
+    assert chart is not None
+    heights = sorted(series.name_at for series in chart.series)
+    assert all(b - a >= 15 for a, b in pairwise(heights))
+    assert heights[-1] <= chart.frame.bottom
+    assert charts.curves({"loss": [(0.0, 1.0)]}, charts.WIDE) is None

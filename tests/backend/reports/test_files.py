@@ -1,0 +1,218 @@
+"""CSV that spreadsheets open correctly without running anything in it, and the JSON document."""
+
+import csv
+import io
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backend.reports import files
+from backend.reports.files import REGION_COLUMNS, TASK_COLUMNS, Column, json_text
+from backend.reports.queries import Report
+from backend.reports.records import BYS, Where
+from tests.backend.reports import big
+
+DANGEROUS = tuple("=+-@\t\r＝＋－＠")
+
+
+@dataclass(frozen=True)
+class Row:
+    label: str
+    phrase: str = ""
+
+
+COLUMNS = (Column("label", "text"), Column("phrase", "text"))
+
+
+def opened(text: str) -> list[dict[str, str]]:
+    """As a spreadsheet that keeps to the rules reads it."""
+    raw = text.encode().decode("utf-8-sig")
+    return list(csv.DictReader(io.StringIO(raw, newline="")))
+
+
+def table(*rows: Row) -> str:
+    return "".join(files.csv_text(rows, COLUMNS))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'Traffic light, "red"',
+        "two\nlines",
+        "two\r\nlines",
+        "=1+1",
+        "+41 79",
+        "-1",
+        "@SUM(A1)",
+        "\t=1",
+        "\r=1",
+        " =1+1",
+        "＝1+1",
+        "'quoted'",
+        "''",
+        "cat;=1+1",
+        "cat\n=1+1",
+        "Straße ✓ 猫 🐈",
+        "",
+        " ",
+    ],
+)
+def test_a_label_comes_back_as_it_was(text: str) -> None:
+    (row,) = opened(table(Row(text, text)))
+
+    assert files.as_written(row["label"]) == text
+    assert files.as_written(row["phrase"]) == text
+
+
+@given(
+    st.lists(
+        st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("=+-@;'\",\t\r\n "))
+    )
+)
+def test_any_text_comes_back_and_no_cell_is_a_formula(texts: list[str]) -> None:
+    rows = opened(table(*(Row(text, text) for text in texts)))
+
+    assert [files.as_written(row["label"]) for row in rows] == texts
+    for row in rows:
+        for cell in row.values():
+            assert not cell.lstrip(" ").startswith(DANGEROUS)
+
+
+@given(st.text(st.sampled_from("=+-@;'\",\t\r\n ab")))
+def test_nor_where_another_character_separates_cells(text: str) -> None:
+    # given: a spreadsheet that is set up for semicolons or tabs, and knows no quotes
+    written = table(Row(text, text)).removeprefix(files.BYTE_ORDER_MARK)
+
+    for separator in ";\t":
+        for line in written.splitlines():
+            for cell in line.split(separator)[1:]:
+                assert not cell.startswith(DANGEROUS)
+
+
+def test_it_begins_as_spreadsheets_need_it_to_read_utf_8() -> None:
+    assert table(Row("Straße")).encode().startswith(b"\xef\xbb\xbflabel,phrase\r\n")
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (None, ""),
+        (0, "0"),
+        (True, "TRUE"),
+        (False, "FALSE"),
+        (0.123456, "0.1235"),
+        (40.0, "40.0"),
+        (datetime(2026, 11, 25, 9, 5, tzinfo=UTC), "2026-11-25 09:05:00"),
+        (("Cat", "Dog"), "Cat | Dog"),
+        ((0.5, None, 0.75), "0.5 |  | 0.75"),
+        (("=1", "Dog"), "'=1 | Dog"),
+        ((), ""),
+    ],
+)
+def test_figures_are_said_as_spreadsheets_read_them(value: Any, said: str) -> None:
+    assert files.cell(value) == said
+
+
+def test_the_teams_tasks_are_all_there_with_their_figures(team: Any) -> None:
+    tasks = team.reports.tasks(team.key, size=10_000).items
+
+    rows = opened("".join(files.csv_text(tasks, TASK_COLUMNS)))
+
+    assert len(rows) == len(tasks) > 50
+    written = sum(int(row["interactions"]) for row in rows)
+    assert written == team.story.interactions[team.key]
+    assert any("'=Bus" in row["labels"] for row in rows)
+    assert "project" not in rows[0]
+
+
+def test_the_teams_regions_keep_labels_and_words(team: Any) -> None:
+    regions = list(team.reports.regions(team.key))
+
+    rows = opened("".join(files.csv_text(regions, REGION_COLUMNS)))
+
+    assert len(rows) == team.story.regions[team.key]
+    assert {files.as_written(row["label"]) for row in rows} == set(big.LABELS)
+    assert [files.as_written(row["phrase"]) for row in rows] == [it.phrase for it in regions]
+    by_hand = [row for row in rows if row["known"] == "FALSE"]
+    assert len(by_hand) == team.story.by_hand[team.key]
+    assert {row["interactions"] for row in by_hand} == {""}
+
+
+def test_columns_are_a_contract() -> None:
+    assert [column.name for column in TASK_COLUMNS] == [
+        *("task", "positive", "negative", "phrases", "undos", "predictions", "interactions"),
+        *("abandoned", "per_object", "seconds", "lead_time", "first_iou", "last_iou"),
+        *("needed_85", "corrected", "objects", "unknown", "known", "versions", "labels"),
+        *("annotators", "phrase", "last_at"),
+    ]
+    assert [column.name for column in REGION_COLUMNS] == [
+        *("task", "annotation", "region", "brush", "label", "annotator", "annotator_name"),
+        *("version", "known", "origin", "positive", "negative", "phrases", "undos"),
+        *("predictions", "interactions", "phrase", "first_at", "accepted_at", "submitted_at"),
+        *("seconds", "area", "pixels", "size", "first_iou", "last_iou", "ious", "needed_85"),
+        "corrected",
+    ]
+
+
+def document(team: Any, where: Where | None = None) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(
+        "".join(json_text(Report.of(team.reports, team.key, where or Where())))
+    )
+    return found
+
+
+def test_it_holds_every_task_with_its_counts(team: Any) -> None:
+    found = document(team)
+
+    tasks = found["tasks"]
+    assert len(tasks) == team.reports.project(team.key).tasks
+    wanted = {
+        *("task", "positive", "negative", "phrases", "interactions", "seconds"),
+        *("first_iou", "last_iou", "versions"),
+    }
+    assert wanted <= set(tasks[0])
+    assert sum(it["interactions"] for it in tasks) == team.story.interactions[team.key]
+    assert [it["task"] for it in tasks] == sorted(it["task"] for it in tasks)
+
+
+def test_it_holds_regions_groups_promotions_and_how_they_agree(team: Any) -> None:
+    found = document(team)
+
+    assert len(found["regions"]) == team.story.regions[team.key]
+    assert set(found["groups"]) == set(BYS) - {"project"}
+    by_label = sum(it["n"] + it["unknown"] for it in found["groups"]["label"])
+    assert (
+        by_label == team.story.regions[team.key] == found["total"]["n"] + found["total"]["unknown"]
+    )
+    assert [it["promotion"]["version"] for it in found["promotions"]]
+    assert found["reconciliation"]["agrees"] is True
+    assert found["project"]["key"] == team.key
+
+
+def test_unknown_is_null_and_not_nought(team: Any) -> None:
+    by_hand = [it for it in document(team)["regions"] if not it["known"]]
+
+    assert len(by_hand) == team.story.by_hand[team.key]
+    for name in ("positive", "interactions", "seconds", "first_iou", "needed_85", "corrected"):
+        assert {it[name] for it in by_hand} == {None}
+
+
+def test_filters_are_told_and_hold(team: Any) -> None:
+    found = document(team, Where(label="=Bus", annotator=2))
+
+    assert found["filters"]["label"] == "=Bus"
+    assert {it["label"] for it in found["regions"]} == {"=Bus"}
+    assert {it["annotator"] for it in found["regions"]} == {2}
+    assert all(it["labels"] == ["=Bus"] for it in found["tasks"])
+
+
+def test_nothing_found_is_a_whole_document_too(team: Any) -> None:
+    found = document(team, Where(label="Unicorn"))
+
+    assert found["tasks"] == found["regions"] == found["groups"]["week"] == []
+    assert found["total"] is None
