@@ -3,24 +3,22 @@
 The photographs are part of scikit-image's package: nothing is downloaded.
 """
 
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import skimage
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from skimage.color import label2rgb
+from PIL import Image, ImageDraw, ImageFont
 from skimage.io import imread
-from skimage.segmentation import mark_boundaries
 
 from backend.demo.annotator import Annotator, Point
 from model.errors import PhraseClickError
+from training.evaluation.overlay import overlay
 
 Action = Point | str  # a click, or a phrase
-
-_BLUE = (0.05, 0.45, 1.0)  # seldom the colour of an object
 
 
 @dataclass(frozen=True)
@@ -137,21 +135,12 @@ def _words(action: Action) -> str:
 
 
 def save_overlay(path: Path, pixels: NDArray[np.uint8], step: Step) -> None:
-    """Save a step as an image: mask and clicks over the photograph, request and answer as title."""
-    height, width = pixels.shape[:2]
-    figure = Figure(figsize=(8, 8 * height / width + 0.6), dpi=100)
-    axes = figure.add_axes((0.02, 0.02, 0.96, 0.96 - 0.6 / figure.get_figheight()))
-    axes.set_axis_off()
-    axes.imshow(pixels if step.mask is None else _tinted(pixels, step.mask))
-    for point in step.points:
-        colour = "#00c853" if point.positive else "#d50000"
-        axes.plot(point.x, point.y, "o", ms=11, mfc=colour, mec="white", mew=2)
-    figure.suptitle(f"{step.name}: {step.sent}\n{step.wrong or step.answer}", fontsize=9, wrap=True)
-    figure.savefig(path)
-
-
-def _tinted(pixels: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    tinted = label2rgb(
-        mask.astype(np.uint8), pixels, colors=[_BLUE], alpha=0.4, bg_label=0, saturation=1
-    )
-    return np.asarray(mark_boundaries(tinted, mask, color=(1.0, 1.0, 0.0)))
+    """Save one step on its photograph, below a caption of what was sent and answered."""
+    drawn = overlay(pixels, step.mask, [(p.x, p.y, p.positive) for p in step.points])
+    said = (f"{step.name}: {step.sent}", step.wrong or step.answer)
+    lines = [line for text in said for line in textwrap.wrap(text, drawn.width // 7)]
+    height = 10 + 17 * len(lines)
+    image = Image.new("RGB", (drawn.width, height + drawn.height), "white")
+    ImageDraw.Draw(image).text((8, 5), "\n".join(lines), "black", ImageFont.load_default(13))
+    image.paste(drawn, (0, height))
+    image.save(path)

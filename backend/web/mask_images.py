@@ -8,13 +8,10 @@ drawn on a plain background.
 
 import io
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from sqlalchemy import select
 
 from backend.db.engine import Database
@@ -23,32 +20,24 @@ from backend.db.models.reports import RegionCostRow, ServedMaskRow
 from backend.db.packed_mask import PackedMask
 from backend.errors import PictureError, ReportError
 from backend.images.loader import Pictures
-from backend.images.overlay import Click, overlay
 from backend.label_studio.payloads import Project
 from backend.reports.regions import accepted_mask
+from training.evaluation.overlay import (
+    Click,
+    View,
+    around,
+    crop,
+    crop_clicks,
+    crop_mask,
+    overlay,
+)
 
 _WIDTH = 480
-# The smallest share of the photograph's sides that is shown, and the margin around the masks.
-_LEAST_SHARE = 0.28
-_MARGIN = 0.3
 _BACKGROUND = (126, 126, 122)
 # Views in memory, about half a MB each; and masks that a view makes room for.
 _VIEWS, _MASKS = 24, 50
 
 Rgb = NDArray[np.uint8]
-Box = tuple[int, int, int, int]
-
-
-@dataclass(frozen=True)
-class _View:
-    """The part of a photograph that an object's images show.
-
-    ``box``: left, top, right, bottom in the photograph's pixels. ``pixels``: that part at the size
-    it is shown, H,W,3.
-    """
-
-    box: Box
-    pixels: Rgb
 
 
 class MaskImages:
@@ -85,11 +74,11 @@ class MaskImages:
         if row is None:
             raise ReportError("The mask of this step has expired, or none was served.")
         mask = PackedMask(row.width, row.height, bytes(row.mask))
-        click = None
+        clicks: list[Click] = []
         if row.kind in ("positive_click", "negative_click") and row.x_percent is not None:
             x, y = row.x_percent * mask.width / 100, row.y_percent * mask.height / 100
-            click = x, y, row.kind == "positive_click"
-        return self._draw(project, annotation, region, mask, click)
+            clicks = [(x, y, row.kind == "positive_click")]
+        return self._draw(project, annotation, region, mask, clicks)
 
     def accepted(self, project: str, annotation: int, region: str) -> bytes:
         """A JPEG of the mask that was submitted. Raises ReportError if there is none."""
@@ -97,40 +86,38 @@ class MaskImages:
             mask = accepted_mask(connection, project, annotation, region)
         if mask is None:
             raise ReportError("The submitted mask no longer exists.")
-        return self._draw(project, annotation, region, mask, None)
+        return self._draw(project, annotation, region, mask, [])
 
     def _draw(
-        self, project: str, annotation: int, region: str, mask: PackedMask, click: Click | None
+        self, project: str, annotation: int, region: str, mask: PackedMask, clicks: list[Click]
     ) -> bytes:
-        """click: in the photograph's pixels."""
+        """clicks: in the photograph's pixels."""
         with self._making:
-            view = self._view(project, annotation, region, mask.width, mask.height)
-        left, top, right, bottom = view.box
-        tall, wide = view.pixels.shape[:2]
-        part = Image.fromarray(mask.unpack()[top:bottom, left:right].astype(np.uint8) * 255)
-        inside = np.asarray(part.resize((wide, tall), Image.Resampling.BILINEAR)) > 127
-        clicks: list[Click] = []
-        if click is not None:
-            x, y, positive = click
-            clicks = [
-                ((x - left) * wide / (right - left), (y - top) * tall / (bottom - top), positive)
-            ]
+            view, pixels = self._view(project, annotation, region, mask.width, mask.height)
+        image = overlay(
+            pixels,
+            crop_mask(mask.unpack(), view, pixels.shape),
+            crop_clicks(clicks, view, pixels.shape),
+        )
         stream = io.BytesIO()
-        overlay(view.pixels, inside, clicks).save(stream, "JPEG", quality=82, optimize=True)
+        image.save(stream, "JPEG", quality=82, optimize=True)
         return stream.getvalue()
 
     def _make_view(
         self, project: str, annotation: int, region: str, width: int, height: int
-    ) -> _View:
-        box = _around(self._masks(project, annotation, region), width, height)
-        left, top, right, bottom = box
-        size = _WIDTH, max(1, round(_WIDTH * (bottom - top) / (right - left)))
+    ) -> tuple[View, Rgb]:
+        """The part of the photograph that all images of an object show, and its pixels."""
+        together = np.zeros((height, width), bool)
+        for mask in self._masks(project, annotation, region):
+            if (mask.width, mask.height) == (width, height):
+                together |= mask.unpack()
+        view = around([together], [])
         photograph = self._photograph(project, annotation)
         # A photograph of another size is another one.
         if photograph is None or photograph.shape[:2] != (height, width):
-            return _View(box, np.full((size[1], size[0], 3), _BACKGROUND, np.uint8))
-        part = Image.fromarray(photograph[top:bottom, left:right])
-        return _View(box, np.asarray(part.resize(size, Image.Resampling.LANCZOS)))
+            size = max(1, round(_WIDTH * view[3] / view[2])), _WIDTH, 3
+            return view, np.full(size, _BACKGROUND, np.uint8)
+        return view, crop(photograph, view, _WIDTH)
 
     def _masks(self, project: str, annotation: int, region: str) -> list[PackedMask]:
         """The served masks of an object and the submitted one."""
@@ -175,23 +162,3 @@ class MaskImages:
         except PictureError:
             return None
         return None if picture is None else picture.array
-
-
-def _around(masks: Sequence[PackedMask], width: int, height: int) -> Box:
-    """The part with all masks and a margin, in the photograph's aspect ratio."""
-    together = np.zeros((height, width), bool)
-    for mask in masks:
-        if (mask.width, mask.height) == (width, height):
-            together |= mask.unpack()
-    columns, lines = np.flatnonzero(together.any(axis=0)), np.flatnonzero(together.any(axis=1))
-    if not len(columns):
-        return 0, 0, width, height
-    left, right, top, bottom = columns[0], columns[-1] + 1, lines[0], lines[-1] + 1
-    share = (1 + 2 * _MARGIN) * max((right - left) / width, (bottom - top) / height)
-    share = max(share, _LEAST_SHARE)
-    if share > 0.9:
-        return 0, 0, width, height
-    wide, tall = max(1, round(share * width)), max(1, round(share * height))
-    x = int(min(max((left + right - wide) // 2, 0), width - wide))
-    y = int(min(max((top + bottom - tall) // 2, 0), height - tall))
-    return x, y, x + wide, y + tall

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from training.evaluation.cases import target_of
+from training.evaluation.overlay import around
 from training.evaluation.protocol import Mask, Spot
 from training.evaluation.run import Measurement, Result, Run
 
@@ -20,9 +21,6 @@ EACH = 4
 MOST_RUNS = 4
 # Interactions after which a case is shown and ranked: later the best and the middle look alike.
 AFTER = 3
-# A closer view shows at least this share of each side, and this much around what is in it.
-SMALLEST_VIEW = 0.33
-MARGIN = 0.25
 # Pictures are shown this many pixels long at most.
 LONGEST = 480
 
@@ -140,29 +138,6 @@ def _panel(run: Run, result: Result, masks: Sequence[Mask]) -> Panel:
         needed=course.needed(0.90),
         failed=course.failed(0.90),
     )
-
-
-def around(masks: Sequence[Mask], clicks: Sequence[Spot]) -> tuple[int, int, int, int]:
-    """Left, top, width, height of what is worth seeing: small objects are looked at closely.
-
-    It holds every mask and click with a margin, is at least a third of the picture, and has the
-    picture's shape.
-    """
-    height, width = masks[0].shape
-    rows, columns = np.nonzero(np.logical_or.reduce(masks))
-    xs = [*columns, *(int(x) for x, _, _ in clicks)]
-    ys = [*rows, *(int(y) for _, y, _ in clicks)]
-    share = max(
-        SMALLEST_VIEW,
-        (max(xs) - min(xs)) * (1 + 2 * MARGIN) / width,
-        (max(ys) - min(ys)) * (1 + 2 * MARGIN) / height,
-    )
-    if share > 0.9:
-        return 0, 0, width, height
-    size = max(1, round(share * width)), max(1, round(share * height))
-    left = round((max(xs) + min(xs) - size[0]) / 2)
-    top = round((max(ys) + min(ys) - size[1]) / 2)
-    return min(max(left, 0), width - size[0]), min(max(top, 0), height - size[1]), *size
 
 
 def outline(mask: Mask) -> str:

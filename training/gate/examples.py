@@ -14,11 +14,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
-from skimage.segmentation import find_boundaries
+from PIL import Image
 
 from training.evaluation.cases import target_of
-from training.evaluation.gallery import around
+from training.evaluation.overlay import (
+    WHITE,
+    around,
+    crop,
+    crop_clicks,
+    crop_mask,
+    overlay,
+)
 from training.evaluation.protocol import Mask, Spot
 from training.evaluation.run import Measurement, Result, Run
 from training.gate.rules import Which
@@ -26,12 +32,10 @@ from training.gate.rules import Which
 # Of each set so many won and so many lost ones.
 EACH = 3
 AFTER = 3
-# Of one half of a picture, and the share of it that an answer is tinted.
+# Of one half of an image, and of the gap between both; of a click's dot.
 WIDTH = 360
 GAP = 8
-RADIUS = 5
-TINT = 0.45
-BLUE, GREEN, RED, WHITE = (30, 110, 255), (40, 210, 80), (235, 50, 50), (255, 255, 255)
+RADIUS = 7
 QUALITY = 80
 
 
@@ -145,25 +149,11 @@ def _half(
     view: tuple[int, int, int, int],
 ) -> Image.Image:
     """One answer, in the part of the picture that ``view`` is: left, top, width, height."""
-    left, top, width, height = view
-    part = np.s_[top : top + height, left : left + width]
-    scale = WIDTH / width
-    size = WIDTH, max(1, round(height * scale))
-    picture = np.asarray(
-        Image.fromarray(image[part]).resize(size, Image.Resampling.BICUBIC), np.float32
+    pixels = crop(image, view, WIDTH)
+    return overlay(
+        pixels,
+        crop_mask(answer, view, pixels.shape),
+        crop_clicks(clicks, view, pixels.shape),
+        target=crop_mask(wanted, view, pixels.shape),
+        radius=RADIUS,
     )
-    tinted = _enlarged(answer[part], size)
-    drawn = np.where(tinted[..., None], (1 - TINT) * picture + TINT * np.array(BLUE), picture)
-    drawn[find_boundaries(_enlarged(wanted[part], size), mode="thick")] = WHITE
-    found = Image.fromarray(drawn.round().astype(np.uint8))
-    canvas = ImageDraw.Draw(found)
-    for x, y, positive in clicks:
-        centre = (x - left) * scale, (y - top) * scale
-        canvas.circle(centre, RADIUS, fill=GREEN if positive else RED, outline=WHITE, width=2)
-    return found
-
-
-def _enlarged(mask: Mask, size: tuple[int, int]) -> Mask:
-    """With soft corners instead of steps."""
-    soft = Image.fromarray(mask.astype(np.uint8) * 255).resize(size, Image.Resampling.BILINEAR)
-    return np.asarray(soft) > 127
