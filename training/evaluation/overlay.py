@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
-from torchvision.utils import draw_segmentation_masks
+
+from model.torchvision_operators import torchvision
 
 Mask = NDArray[np.bool_]
 Rgb = NDArray[np.uint8]
@@ -89,7 +90,9 @@ def overlay(
     planes = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)
     if mask is not None and mask.any():
         inside = torch.from_numpy(np.array(mask))
-        planes = draw_segmentation_masks(planes, inside, alpha=_OPACITY, colors=[BLUE])
+        planes = torchvision.utils.draw_segmentation_masks(
+            planes, inside, alpha=_OPACITY, colors=[BLUE]
+        )
     drawn = planes.permute(1, 2, 0).numpy()
     outlined = mask if target is None else target
     if outlined is not None:
