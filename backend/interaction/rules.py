@@ -11,7 +11,7 @@ from typing import Literal
 
 from backend.db.models import EventKind
 from backend.interaction.draft_sync import DraftSync, eligible
-from backend.interaction.events import Event
+from backend.interaction.history import Event
 from backend.interaction.label_words import labels_named
 from backend.interaction.objects import Click, Target, TaskObjects
 from backend.interaction.request import Interaction, Saved

@@ -19,10 +19,9 @@ from backend.db.engine import Database, insert_of
 from backend.db.models import TargetRow, TaskRow
 from backend.db.packed_mask import PackedMask
 from backend.errors import DatabaseError
-from backend.interaction import events, mask_history
+from backend.interaction import history as log
 from backend.interaction.draft_sync import DraftSync
-from backend.interaction.events import Event
-from backend.interaction.mask_history import Answer, History, PageMasks
+from backend.interaction.history import Answer, Event, MaskHistory, PageMasks
 from backend.interaction.objects import (
     COLUMNS,
     Click,
@@ -130,7 +129,7 @@ class InteractionStore:
             if turn.target is not None and kept is not None:
                 self._keep_answer(connection, turn, turn.target, kept, outcome, now)
             if turn.new:
-                answered = events.Answered(
+                answered = log.Answered(
                     at=now,
                     milliseconds=outcome.milliseconds,
                     steps=outcome.steps,
@@ -141,7 +140,7 @@ class InteractionStore:
                     width=packed.width if packed else outcome.width,
                     height=packed.height if packed else outcome.height,
                 )
-                events.complete(connection, turn.request_id, answered)
+                log.complete_events(connection, turn.request_id, answered)
 
     def settle(
         self,
@@ -184,7 +183,7 @@ class InteractionStore:
             gone = select(TargetRow.task_id, TargetRow.owner, *columns).where(here)
             for row in connection.execute(gone).all():
                 event = Event("delete", row.id, row.region_id, label=row.label)
-                events.append(connection, project, row.task_id, [(event, row.owner)], now)
+                log.append_events(connection, project, row.task_id, [(event, row.owner)], now)
             connection.execute(update(TargetRow).where(here).values(state="gone"))
 
     def forget(self, now: datetime | None = None) -> int:
@@ -208,7 +207,9 @@ class InteractionStore:
 
     # -- reading
 
-    def _read(self, ask: Interaction) -> tuple[TaskObjects, dict[int, History], Mapping[str, bool]]:
+    def _read(
+        self, ask: Interaction
+    ) -> tuple[TaskObjects, dict[int, MaskHistory], Mapping[str, bool]]:
         """All that a decision usually needs, in one transaction: the task's objects, the masks of
         the newest one, and which of the clicks were logged before."""
         newest = _NEWEST if ask.image else _ALL
@@ -217,19 +218,19 @@ class InteractionStore:
             if ask.image is None:
                 return task, {}, {}
             histories = {
-                target.id: History(mask_history.read(connection, target.id))
+                target.id: MaskHistory(log.read_answers(connection, target.id))
                 for target in task.targets[:1]
             }
             new = [c.id for c in ask.clicks if task.with_click(c.id, ask.user) is None]
-            logged = events.logged_clicks(connection, ask.project, ask.task_id, new, ask.user)
+            logged = log.logged_clicks(connection, ask.project, ask.task_id, new, ask.user)
         return task, histories, logged
 
-    def history(self, target: Target) -> History:
+    def history(self, target: Target) -> MaskHistory:
         """The masks of an object that is not the newest one."""
         if not target.id:
-            return History([])
+            return MaskHistory([])
         with self.database.read() as connection:
-            return History(mask_history.read(connection, target.id))
+            return MaskHistory(log.read_answers(connection, target.id))
 
     def carried_phrase(self, ask: Interaction) -> str:
         """The phrase that the same annotator typed last in the project. Before a first draft shows
@@ -284,7 +285,7 @@ class InteractionStore:
         logged: Sequence[Event],
         user: str,
         now: datetime,
-        histories: Sequence[tuple[Target, History]] = (),
+        histories: Sequence[tuple[Target, MaskHistory]] = (),
     ) -> bool:
         """Write a decision, unless the task has changed since it was read."""
         changed = list(task.changed())
@@ -301,7 +302,7 @@ class InteractionStore:
                     target.id = connection.execute(_START, {**changes, **key}).scalar_one()
                     # It pushes another one out of those that keep all their masks.
                     for old in task.targets[_WITH_HISTORY : _WITH_HISTORY + 1]:
-                        mask_history.drop_older(connection, old.id, old.answered_turn)
+                        log.drop_older(connection, old.id, old.answered_turn)
             by_region = {target.region_id: target for target in reversed(task.targets)}
             for target, history in histories:
                 history.write(connection, target.id, now)
@@ -311,7 +312,7 @@ class InteractionStore:
                 if of is not None and not event.target_id:
                     event = replace(event, target_id=of.id)
                 rows.append((event, user or (of.owner if of else "")))
-            events.append(connection, task.project, task.task_id, rows, now)
+            log.append_events(connection, task.project, task.task_id, rows, now)
         return True
 
     def _keep_answer(
@@ -333,7 +334,7 @@ class InteractionStore:
             "turn": turn.number,
             "created_at": now,
         }
-        mask_history.keep_served(connection, mask, served)
+        log.keep_served(connection, mask, served)
         written = connection.execute(
             _ANSWERED,
             {
@@ -352,10 +353,10 @@ class InteractionStore:
             clicks=sorted([click.id, click.positive] for click in target.clicks),
             phrase=target.phrase if target.phrase_source == "typed" else "",
             by_hand=False,
-            digest=mask_history.digest(outcome.rle),
+            digest=log.digest(outcome.rle),
             mask=mask,
         )
-        mask_history.store(connection, target.id, answer, now, keep=self.policy.answers_kept)
+        log.store_answer(connection, target.id, answer, now, keep=self.policy.answers_kept)
 
 
 class _Decision:
@@ -373,10 +374,10 @@ class _Decision:
         self._touched: dict[tuple[int, str], dict[int, bool]] = {}  # by turn of the mask
         self._page_masks = PageMasks()
         self.events: list[Event] = []
-        self.histories: list[tuple[Target, History]] = []  # changed ones
+        self.histories: list[tuple[Target, MaskHistory]] = []  # changed ones
 
     def make(
-        self, task: TaskObjects, histories: Mapping[int, History], logged: Mapping[str, bool]
+        self, task: TaskObjects, histories: Mapping[int, MaskHistory], logged: Mapping[str, bool]
     ) -> Turn:
         """Decide on this state of the task. Changes its objects; nothing is written."""
         ask, policy = self._ask, self._store.policy
@@ -418,12 +419,12 @@ class _Decision:
             shown_mask=history.shown(),
         )
 
-    def _history(self, target: Target) -> History:
+    def _history(self, target: Target) -> MaskHistory:
         if target.id not in self._read:
             self._read[target.id] = self._store.history(target)
         return self._read[target.id]
 
-    def _follow_page(self, target: Target, history: History, drafts: DraftSync) -> list[Event]:
+    def _follow_page(self, target: Target, history: MaskHistory, drafts: DraftSync) -> list[Event]:
         """Take over the mask that the page shows, where that is another one than was answered."""
         showing = drafts.showing(target)
         # An object without an answer was made from the page's mask; else the page must be newer.

@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from backend.errors import DatabaseError
@@ -43,6 +43,15 @@ class _State:
     champions: Champions
     # By owner whose champion is being loaded: the version that serves until then.
     meanwhile: dict[str, str]
+    # Owner and version of the projects that were asked for: each click asks.
+    resolved: dict[Project, tuple[str, str]] = field(default_factory=dict)
+
+    def resolve(self, project: Project) -> tuple[str, str]:
+        """Whose champion serves a project, and which version that is."""
+        if project not in self.resolved:
+            owner = self.champions.owner(project)
+            self.resolved[project] = owner, self.champions.of_owner(owner)
+        return self.resolved[project]
 
 
 class Predictors:
@@ -87,8 +96,7 @@ class Predictors:
     def champion(self, project: Project) -> Predictor:
         """The predictor that serves the project. Never fails; waits a few seconds at most."""
         state = self._state
-        owner = state.champions.owner(project)
-        wanted = state.champions.of_owner(owner)
+        owner, wanted = state.resolve(project)
         predictor = self._ready(wanted)
         if predictor is None and owner in state.meanwhile:
             predictor = self._ready(state.meanwhile[owner])

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, RowMapping, select
 
 from backend.db.models import EventRow, TargetRow
 from backend.db.packed_mask import PackedMask
-from backend.interaction import mask_history
+from backend.interaction.history import read_answers, recognise
 from backend.interaction.objects import Click, Target
 from backend.label_studio.payloads import Project
 
@@ -69,7 +69,7 @@ def _of_targets(
     connection: Connection, targets: Sequence[Target], accepted: PackedMask, saved: str
 ) -> Prompts:
     for target in targets:
-        answer = mask_history.recognise(accepted, mask_history.read(connection, target.id))
+        answer = recognise(accepted, read_answers(connection, target.id))
         if answer is not None and not answer.by_hand:
             behind = dict(answer.clicks)
             clicks = [click for click in target.clicks if click.id in behind]

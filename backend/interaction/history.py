@@ -1,9 +1,15 @@
-"""The masks that were answered for an object: the last few, each with the prompts behind it.
+"""What happened: the event log, and the last masks that were answered for each object.
 
-They give the predictor its previous mask, and they show what the page did without telling anyone.
-Ctrl+Z after an answer brings the mask before it back; brush and eraser change it. A draft that was
-saved well after the answer shows which: with an earlier mask its prompts are back too, and later
-clicks count no more; any other mask was edited by hand, and the next answer builds on it.
+The log has one row for each interaction, appended when it comes and completed when it is answered.
+Label Studio deletes prompts after use, so this is the only record of what was clicked and typed. A
+row is written with the decision about its object: if the process crashes while the model runs, the
+row stays, without an answer.
+
+The masks, each with the prompts behind it, give the predictor its previous mask. They also show
+what the page did without telling anyone. Ctrl+Z after an answer brings the mask before it back;
+brush and eraser change it. A draft that was saved well after the answer shows which: with an
+earlier mask its prompts are back too, and later clicks count no more; any other mask was edited by
+hand, and the next answer builds on it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,21 +19,42 @@ from hashlib import blake2b
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, bindparam, delete, insert, select
+from sqlalchemy import Boolean, Connection, bindparam, delete, func, insert, select, update
 
-from backend.db.models import AnswerRow, ServedMaskRow
+from backend.db.models import AnswerRow, EventKind, EventRow, ServedMaskRow
 from backend.db.packed_mask import PackedMask
 from backend.errors import BackendError
-from backend.interaction.events import Event
 from backend.interaction.objects import Target
 from backend.interaction.request import Interaction
 from backend.label_studio import rle
 from backend.label_studio.annotations import Region
+from backend.label_studio.payloads import Project
 
 # The page re-encodes a mask when it saves: a few border pixels may differ, more is another mask.
 SAME_IOU = 0.99
 
 # Built once: building a statement costs more than running it.
+_APPEND = insert(EventRow)
+_COMPLETE = (
+    update(EventRow)
+    .where(EventRow.request_id == bindparam("of_request"))
+    .values(
+        x_pixel=func.coalesce(EventRow.x_pixel, EventRow.x_percent * bindparam("x_scale")),
+        y_pixel=func.coalesce(EventRow.y_pixel, EventRow.y_percent * bindparam("y_scale")),
+    )
+)
+_LOGGED = (
+    select(EventRow.click_id, EventRow.kind)
+    .where(
+        EventRow.project == bindparam("of_project"),
+        EventRow.task_id == bindparam("of_task"),
+        EventRow.click_id.in_(bindparam("ids", expanding=True)),
+        EventRow.kind.in_(("positive_click", "negative_click")),
+        EventRow.owner.in_(bindparam("owners", expanding=True))
+        | bindparam("anybody", type_=Boolean),
+    )
+    .order_by(EventRow.id)
+)
 _OF_TARGET = AnswerRow.target_id == bindparam("of_target")
 _READ = (
     select(
@@ -53,6 +80,90 @@ _KEEP_SERVED = insert(ServedMaskRow)
 
 
 @dataclass(frozen=True)
+class Event:
+    """One interaction. ``request_id`` is '' for what was inferred and needs no answer."""
+
+    kind: EventKind
+    target_id: int | None = None
+    region_id: str = ""
+    request_id: str = ""
+    starts: bool = False
+    click_id: str = ""
+    phrase_id: str = ""
+    x_percent: float | None = None
+    y_percent: float | None = None
+    x_pixel: float | None = None
+    y_pixel: float | None = None
+    text: str = ""
+    label: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """How a request was answered, for all rows that it wrote."""
+
+    at: datetime
+    milliseconds: float
+    steps: Mapping[str, float]
+    model_version: str = ""
+    confidence: float | None = None
+    changed: float | None = None
+    error: str = ""
+    width: int | None = None
+    height: int | None = None
+
+
+def append_events(
+    connection: Connection,
+    project: Project,
+    task_id: int,
+    events: Sequence[tuple[Event, str]],
+    at: datetime,
+) -> None:
+    """Write events, each with the user who caused it, when they come."""
+    if not events:
+        return
+    shared = {"project": project.key, "task_id": task_id, "created_at": at}
+    rows = [{**vars(event), **shared, "owner": owner} for event, owner in events]
+    connection.execute(_APPEND, rows)
+
+
+def complete_events(connection: Connection, request_id: str, answered: Answered) -> None:
+    """Complete a request's rows with its answer. Missing places in pixels are filled in."""
+    values = {
+        "of_request": request_id,
+        "answered_at": answered.at,
+        "milliseconds": answered.milliseconds,
+        "steps": dict(answered.steps),
+        "model_version": answered.model_version[:128],
+        "confidence": answered.confidence,
+        "changed": answered.changed,
+        "error": answered.error,
+        "x_scale": answered.width / 100 if answered.width else None,
+        "y_scale": answered.height / 100 if answered.height else None,
+    }
+    connection.execute(_COMPLETE, values)
+
+
+def logged_clicks(
+    connection: Connection, project: Project, task_id: int, ids: Sequence[str], user: str
+) -> dict[str, bool]:
+    """Which of these clicks the same annotator made before: id -> positive."""
+    if not ids:
+        return {}
+    values = {
+        "of_project": project.key,
+        "of_task": task_id,
+        "ids": list(ids),
+        "owners": ["", user],
+        "anybody": not user,
+    }
+    rows = connection.execute(_LOGGED, values)
+    return {row.click_id: row.kind == "positive_click" for row in rows}
+
+
+@dataclass(frozen=True)
 class Answer:
     """One mask and the prompts behind it."""
 
@@ -65,7 +176,7 @@ class Answer:
 
 
 @dataclass
-class History:
+class MaskHistory:
     """The masks of one object, newest first, and what is to be changed in the database."""
 
     answers: list[Answer]
@@ -132,7 +243,7 @@ class History:
     def write(self, connection: Connection, target_id: int, at: datetime) -> None:
         """Write what ``follow_page`` changed."""
         if self.edited is not None:
-            store(connection, target_id, self.edited, at)
+            store_answer(connection, target_id, self.edited, at)
         if self.undone_after is not None:
             values = {"of_target": target_id, "after": self.undone_after}
             connection.execute(_DROP_NEWER, values)
@@ -167,7 +278,7 @@ def digest(numbers: Sequence[int] | None) -> str:
     return blake2b(octets.tobytes(), digest_size=16).hexdigest()
 
 
-def read(connection: Connection, target_id: int) -> list[Answer]:
+def read_answers(connection: Connection, target_id: int) -> list[Answer]:
     """An object's masks, newest first."""
     return [
         Answer(
@@ -187,7 +298,7 @@ def recognise(mask: PackedMask, answers: Iterable[Answer]) -> Answer | None:
     return next((answer for answer in answers if answer.mask.iou(mask) >= SAME_IOU), None)
 
 
-def store(
+def store_answer(
     connection: Connection, target_id: int, answer: Answer, at: datetime, keep: int | None = None
 ) -> None:
     """Keep an answer, and of those before it only as many that ``keep`` are left."""
