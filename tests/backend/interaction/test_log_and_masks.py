@@ -234,6 +234,7 @@ def test_masks_of_different_sizes_have_nothing_in_common():
     assert PackedMask.pack(one).iou(PackedMask.pack(two)) == 0.0
 
 
+@pytest.mark.timed
 def test_six_megapixels_are_packed_and_unpacked_within_milliseconds():
     yy, xx = np.mgrid[:2000, :3000]
     mask = (yy - 1000) ** 2 + (xx - 1400) ** 2 < 700**2
@@ -250,6 +251,7 @@ def test_six_megapixels_are_packed_and_unpacked_within_milliseconds():
     assert min(unpacking) < 0.010
 
 
+@pytest.mark.timed
 def test_speed_does_not_depend_on_the_masks_already_there(open_page):
     page = open_page(auto_accept=True)
 

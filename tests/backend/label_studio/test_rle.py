@@ -275,6 +275,7 @@ def best_ms(call: Callable[[], object], times: int) -> float:
     return min(taken) * 1000
 
 
+@pytest.mark.timed
 def test_encoding_and_decoding_are_five_times_as_fast_as_the_sdk() -> None:
     # given an object in a picture of six megapixels
     mask = blob(2000, 3000)
