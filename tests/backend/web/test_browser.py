@@ -394,15 +394,15 @@ def test_a_form_of_another_visit_changes_nothing_and_says_so(
 
     assert refused.value is not None
     assert refused.value.status == 403
-    assert "This page was open too long, or its cookie was not sent." in seen.words
-    assert "Open it again and repeat." in seen.words
+    assert "This page was open too long, or its cookie is missing." in seen.words
+    assert "Reload it and try again." in seen.words
     assert len(small.jobs.listed(kind="training")) == before
 
 
 @pytest.mark.parametrize(
     ("path", "sentence"),
     [
-        ("/nothing", "There is no such page."),
+        ("/nothing", "This page does not exist."),
         ("/projects/77", "No project 77 is known"),
         (f"{PROJECT}/tasks/123456", "Task 123456"),
         ("/training/4711", "There is no job 4711."),
