@@ -141,4 +141,4 @@ class TestCommand:
         nobody = run("--project", "77")
 
         assert "--method is one of" in str(unknown.exception)
-        assert "No project 77" in str(nobody.exception)
+        assert "Project 77 has neither connected" in str(nobody.exception)
