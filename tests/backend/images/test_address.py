@@ -22,7 +22,7 @@ addresses = st.one_of(st.text(max_size=60), st.lists(pieces, max_size=12).map(""
 
 @settings(deadline=None, max_examples=500)
 @given(addresses)
-def test_any_text_is_an_address_or_refused(address: str) -> None:
+def test_any_text_is_parsed_or_refused(address: str) -> None:
     try:
         place = parse(address, STUDIO, 7)
     except PictureAddressError:
@@ -36,7 +36,7 @@ def test_any_text_is_an_address_or_refused(address: str) -> None:
 
 @settings(deadline=None)
 @given(addresses)
-def test_what_is_shown_has_no_query_and_no_password(address: str) -> None:
+def test_a_shown_address_has_no_query_and_no_password(address: str) -> None:
     text = shown(f"http://user:hunter2@host/a?sig=abcdef{address.replace('/', '')}")
 
     assert "hunter2" not in text

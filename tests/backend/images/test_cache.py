@@ -23,7 +23,7 @@ def kept(root: Path) -> int:
     return sum(path.stat().st_size for path in (root / "content").glob("*/*"))
 
 
-def test_what_is_kept_is_found_again_by_another_process(tmp_path: Path) -> None:
+def test_another_process_finds_a_cached_picture(tmp_path: Path) -> None:
     content = b"picture"
     facts = CachedPicture(key_of(content), 40, 24)
     first = PictureCache(tmp_path, 1000 * KB)
@@ -51,7 +51,7 @@ def test_the_cache_never_outgrows_its_limit(tmp_path: Path) -> None:
     assert kept(tmp_path) >= 700 * KB
 
 
-def test_what_was_used_last_stays_longest(tmp_path: Path) -> None:
+def test_the_least_recently_used_is_deleted_first(tmp_path: Path) -> None:
     cache = PictureCache(tmp_path, 1000 * KB)
     contents = [bytes([number]) * (10 * KB) for number in range(80)]
     past = time.time() - 10_000
@@ -70,7 +70,7 @@ def test_what_was_used_last_stays_longest(tmp_path: Path) -> None:
     assert cache.read(key_of(contents[1])) is None
 
 
-def test_a_picture_that_does_not_fit_is_not_kept_and_drives_nothing_out(tmp_path: Path) -> None:
+def test_a_picture_that_does_not_fit_is_not_cached_and_evicts_nothing(tmp_path: Path) -> None:
     cache = PictureCache(tmp_path, 100 * KB)
     cache.keep(key_of(b"small"), b"small")
 
@@ -80,7 +80,7 @@ def test_a_picture_that_does_not_fit_is_not_kept_and_drives_nothing_out(tmp_path
     assert cache.read(key_of(b"small")) == b"small"
 
 
-def test_addresses_that_may_change_are_believed_for_a_while(
+def test_an_address_that_may_change_is_cached_for_a_while(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = PictureCache(tmp_path, 100 * KB)
@@ -97,7 +97,7 @@ def test_addresses_that_may_change_are_believed_for_a_while(
     assert cache.find("fixed") == facts
 
 
-def test_what_is_forgotten_is_gone_here_at_once_and_elsewhere_soon(
+def test_a_deleted_entry_is_gone_at_once_here_and_soon_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here, there = PictureCache(tmp_path, 100 * KB), PictureCache(tmp_path, 100 * KB)
@@ -113,7 +113,7 @@ def test_what_is_forgotten_is_gone_here_at_once_and_elsewhere_soon(
 
 
 @pytest.mark.parametrize("rubbish", [b"", b"{", b"[]", b'{"key": "a"}', b"\xff", b"null"])
-def test_a_damaged_entry_is_as_none(tmp_path: Path, rubbish: bytes) -> None:
+def test_a_damaged_entry_is_ignored(tmp_path: Path, rubbish: bytes) -> None:
     PictureCache(tmp_path, 100 * KB).note("address", CachedPicture("a" * 64, 1, 1), fixed=True)
     (entry,) = (tmp_path / "index").glob("*/*")
     entry.write_bytes(rubbish)
@@ -134,7 +134,7 @@ def test_no_name_and_no_file_holds_an_address(tmp_path: Path) -> None:
             assert b"hunter2" not in path.read_bytes()
 
 
-def test_what_dead_processes_left_is_cleared_away(tmp_path: Path) -> None:
+def test_files_of_dead_processes_are_deleted(tmp_path: Path) -> None:
     # given a file that a process wrote half, two hours ago, and an entry whose picture is gone
     cache = PictureCache(tmp_path, 100 * KB)
     cache.note("gone", CachedPicture("a" * 64, 1, 1), fixed=True)

@@ -95,7 +95,7 @@ def test_exif_orientation_is_applied(file_format: str, orientation: int) -> None
 
 
 @pytest.mark.parametrize("file_format", ["WEBP", "AVIF"])
-def test_exif_orientation_is_passed_over_where_browsers_pass_over_it(file_format: str) -> None:
+def test_exif_orientation_is_ignored_where_browsers_ignore_it(file_format: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     content = file_of(Image.fromarray(quarters()), file_format, exif=exif)
@@ -104,7 +104,7 @@ def test_exif_orientation_is_passed_over_where_browsers_pass_over_it(file_format
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
-def test_damaged_exif_does_not_matter() -> None:
+def test_damaged_exif_is_ignored() -> None:
     content = file_of(
         Image.fromarray(quarters()), "JPEG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff\x01"
     )
@@ -138,7 +138,7 @@ def test_palette_pictures(file_format: str) -> None:
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "WEBP", "TIFF"])
-def test_transparent_places_are_white_as_the_page(file_format: str) -> None:
+def test_transparent_pixels_are_white(file_format: str) -> None:
     alpha = np.tile(np.linspace(0, 255, 40).astype(np.uint8), (24, 1))
     rgba = np.dstack((quarters(), alpha))
     options = {"lossless": True, "exact": True} if file_format == "WEBP" else {}
@@ -172,7 +172,7 @@ def test_other_kinds_of_transparency(kind: str) -> None:
     assert array[3, 37].tolist() != [255, 255, 255]
 
 
-def test_sixteen_bits_in_png_are_scaled_not_cut_off() -> None:
+def test_sixteen_bits_in_png_are_scaled_not_clipped() -> None:
     deep = (np.arange(24 * 40).reshape(24, 40) * 68).astype(np.uint16)
 
     array = decode(file_of(Image.fromarray(deep), "PNG"), MEGAPIXEL)
@@ -184,7 +184,7 @@ def test_sixteen_bits_in_png_are_scaled_not_cut_off() -> None:
 @pytest.mark.parametrize(
     ("bits", "dtype"), [(8, "u2"), (10, "u2"), (12, "u2"), (14, "u2"), (16, "u2"), (24, "i4")]
 )
-def test_sixteen_bits_in_tiff_use_the_depth_that_is_in_them(bits: int, dtype: str) -> None:
+def test_sixteen_bits_in_tiff_use_their_actual_depth(bits: int, dtype: str) -> None:
     deep = np.linspace(0, 2**bits - 1, 24 * 40).reshape(24, 40).astype(dtype)
     file = io.BytesIO()
     tifffile.imwrite(file, deep)
@@ -225,7 +225,7 @@ def test_floats_are_scaled(low: float, high: float) -> None:
     assert np.abs(array[:, :, 0].astype(int) - expected).max() <= 1
 
 
-def test_floats_that_are_no_numbers_or_all_alike() -> None:
+def test_floats_that_are_not_finite_or_all_equal() -> None:
     for values in (np.full((4, 4), np.nan), np.full((4, 4), np.inf), np.full((4, 4), -7.0)):
         file = io.BytesIO()
         tifffile.imwrite(file, values.astype(np.float32))
@@ -234,7 +234,7 @@ def test_floats_that_are_no_numbers_or_all_alike() -> None:
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "TIFF"])
-def test_print_colours(file_format: str) -> None:
+def test_cmyk_pictures(file_format: str) -> None:
     # given CMYK: a JPEG of it is inverted, as Adobe's are
     image = Image.fromarray(quarters()).convert("CMYK")
     options = {"quality": 95} if file_format == "JPEG" else {}
@@ -245,7 +245,7 @@ def test_print_colours(file_format: str) -> None:
 
 
 @pytest.mark.parametrize("file_format", ["GIF", "WEBP", "PNG", "TIFF", "AVIF"])
-def test_the_first_frame_of_many(file_format: str) -> None:
+def test_the_first_frame_of_an_animation(file_format: str) -> None:
     first, second = Image.fromarray(quarters()), Image.new("RGB", (40, 24), (255, 255, 0))
     options = {"lossless": True} if file_format == "WEBP" else {}
     content = file_of(first, file_format, save_all=True, append_images=[second], **options)
@@ -257,7 +257,7 @@ def test_the_first_frame_of_many(file_format: str) -> None:
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "AVIF"])
-def test_a_file_that_is_cut_off_is_refused(file_format: str) -> None:
+def test_a_truncated_file_is_refused(file_format: str) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (60, 90, 3), np.uint8)
     content = file_of(Image.fromarray(noise), file_format)
 
@@ -288,13 +288,13 @@ def test_damaged_files_are_refused_or_read_but_raise_nothing_else() -> None:
     "content",
     [b"", b"\0", b"hello", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"<svg/>"],
 )
-def test_what_is_no_picture_is_refused(content: bytes) -> None:
+def test_a_file_that_is_not_a_picture_is_refused(content: bytes) -> None:
     with pytest.raises(PictureFormatError, match="damaged, or its format is not supported"):
         decode(content, MEGAPIXEL)
 
 
 @pytest.mark.parametrize("content", [b"<!DOCTYPE html><html>", b'\n {"detail": "no"}'])
-def test_a_page_instead_of_a_picture_is_named(content: bytes) -> None:
+def test_a_web_page_instead_of_a_picture_is_reported(content: bytes) -> None:
     with pytest.raises(PictureFormatError, match="web page"):
         decode(content, MEGAPIXEL)
 
@@ -316,7 +316,7 @@ def png_of_zeros(width: int, height: int) -> bytes:
 
 @pytest.mark.timed
 @pytest.mark.parametrize(("width", "height"), [(30_000, 30_000), (1001, 1000), (60_000, 60_000)])
-def test_a_decompression_bomb_is_refused_before_it_unpacks(width: int, height: int) -> None:
+def test_a_decompression_bomb_is_refused_before_it_is_decoded(width: int, height: int) -> None:
     content = png_of_zeros(width, height)
     start = time.perf_counter()
 

@@ -77,9 +77,7 @@ def test_no_spelling_of_this_machine_is_connected_to(
     "address",
     ["http://169.254.169.254/latest/meta-data/", "http://10.0.0.1/a", "http://[fd00::1]/"],
 )
-def test_private_networks_are_refused_at_once_and_with_what_to_do(
-    address: str, pictures: Pictures
-) -> None:
+def test_private_networks_are_refused_with_advice(address: str, pictures: Pictures) -> None:
     start = time.monotonic()
 
     with pytest.raises(PictureAddressError, match="PHRASECLICK_ALLOW_PRIVATE_ADDRESSES"):
@@ -129,7 +127,7 @@ def test_a_redirect_to_another_kind_of_address_is_refused(
         pictures.read("/api/picture", 1, 1)
 
 
-def test_private_addresses_are_read_where_the_setting_allows_them(
+def test_private_addresses_are_read_if_the_setting_allows_them(
     new_pictures: Callable[..., Pictures], new_site: Callable[[], Any], png: bytes
 ) -> None:
     site = new_site()
@@ -140,7 +138,7 @@ def test_private_addresses_are_read_where_the_setting_allows_them(
     assert (picture.width, picture.height) == (40, 24)
 
 
-def test_a_name_that_means_a_private_address_is_refused(
+def test_a_name_that_resolves_to_a_private_address_is_refused(
     pictures: Pictures, new_site: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, png: bytes
 ) -> None:
     # given a name server that leads a harmless name to this machine
@@ -156,7 +154,7 @@ def test_a_name_that_means_a_private_address_is_refused(
     assert site.seen == []
 
 
-def test_a_name_that_changes_its_meaning_gains_nothing(
+def test_dns_rebinding_gains_nothing(
     new_pictures: Callable[..., Pictures],
     new_site: Callable[[], Any],
     monkeypatch: pytest.MonkeyPatch,
@@ -211,7 +209,7 @@ def test_proxies_of_the_environment_are_not_used(
 # -- the token
 
 
-def test_the_token_goes_to_label_studio_and_no_further(
+def test_the_token_goes_to_label_studio_only(
     new_pictures: Callable[..., Pictures],
     label_studio: Any,
     new_site: Callable[[], Any],
@@ -249,7 +247,7 @@ def test_the_token_goes_to_label_studio_and_no_further(
         "https://127.0.0.1:{port}/a.png",  # another scheme
     ],
 )
-def test_no_trick_in_an_address_brings_the_token_elsewhere(
+def test_no_trick_in_an_address_sends_the_token_elsewhere(
     address: str,
     new_pictures: Callable[..., Pictures],
     label_studio: Any,
@@ -271,7 +269,7 @@ def test_no_trick_in_an_address_brings_the_token_elsewhere(
         assert all("Authorization" not in headers for _, headers in label_studio.seen)
 
 
-def test_nothing_secret_is_in_a_sentence(
+def test_messages_contain_no_secrets(
     new_pictures: Callable[..., Pictures],
     label_studio: Any,
     new_site: Callable[[], Any],
@@ -305,7 +303,7 @@ def test_nothing_secret_is_in_a_sentence(
 # -- limits
 
 
-def test_a_file_that_says_it_is_too_large_is_not_downloaded(
+def test_a_file_announced_as_too_large_is_not_downloaded(
     new_pictures: Callable[..., Pictures], label_studio: Any
 ) -> None:
     sent = []
@@ -329,7 +327,7 @@ def test_a_file_that_says_it_is_too_large_is_not_downloaded(
     assert len(sent) < 1000
 
 
-def test_a_file_that_does_not_say_its_size_is_cut_off_at_the_limit(
+def test_a_download_of_unknown_size_stops_at_the_limit(
     new_pictures: Callable[..., Pictures], label_studio: Any
 ) -> None:
     sent = []
@@ -354,7 +352,7 @@ def test_a_file_that_does_not_say_its_size_is_cut_off_at_the_limit(
 
 @pytest.mark.timed
 @pytest.mark.parametrize("part", ["headers", "body", "body without length", "silence"])
-def test_the_time_limit_is_for_the_whole(
+def test_the_time_limit_covers_the_whole_download(
     part: str, new_pictures: Callable[..., Pictures], label_studio: Any
 ) -> None:
     # given a server that sends a byte now and then, for seven seconds
@@ -380,7 +378,7 @@ def test_the_time_limit_is_for_the_whole(
 
 
 @pytest.mark.timed
-def test_the_time_limit_is_one_for_all_redirects(
+def test_the_time_limit_covers_all_redirects(
     new_pictures: Callable[..., Pictures], label_studio: Any
 ) -> None:
     # given hops that each are quick enough
@@ -401,7 +399,7 @@ def test_the_time_limit_is_one_for_all_redirects(
 
 
 @pytest.mark.timed
-def test_a_name_server_that_never_answers_does_not_hold_up(
+def test_the_time_limit_covers_a_dead_name_server(
     new_pictures: Callable[..., Pictures], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asleep = threading.Event()
@@ -442,7 +440,7 @@ def test_five_redirects_and_no_more(
         (500, "answered 500. Ask the admin to run phraseclick doctor."),
     ],
 )
-def test_what_a_host_answers_is_said(
+def test_the_status_of_a_host_is_reported(
     status: int, words: str, pictures: Pictures, label_studio: Any
 ) -> None:
     label_studio.give("/a.png", b"no", status)
@@ -455,7 +453,7 @@ def test_what_a_host_answers_is_said(
 
 
 @pytest.mark.parametrize("dead", ["401", "log-in page"])
-def test_a_dead_token_is_named_as_the_cause(
+def test_an_invalid_token_is_reported_as_the_cause(
     dead: str, pictures: Pictures, label_studio: Any, png: bytes
 ) -> None:
     # given Label Studio as it treats strangers: in its API, and on its pages
@@ -469,7 +467,7 @@ def test_a_dead_token_is_named_as_the_cause(
         pictures.read("/a.png", 1, 1)
 
 
-def test_a_host_that_is_not_there_is_said(new_pictures: Callable[..., Pictures]) -> None:
+def test_an_unreachable_host_is_reported(new_pictures: Callable[..., Pictures]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
 
@@ -477,7 +475,7 @@ def test_a_host_that_is_not_there_is_said(new_pictures: Callable[..., Pictures])
         new_pictures(label_studio_url=f"http://127.0.0.1:{port}").read("/a.png", 1, 1)
 
 
-def test_a_download_that_breaks_off_is_said_and_not_kept(
+def test_a_broken_download_is_reported_and_not_cached(
     pictures: Pictures, label_studio: Any, png: bytes
 ) -> None:
     def answer(handler: BaseHTTPRequestHandler) -> None:

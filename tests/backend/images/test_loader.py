@@ -23,7 +23,7 @@ from backend.settings import Settings
 UPLOAD = "/data/upload/3/1bbdc4ff-a.png"
 
 
-def test_an_upload_is_asked_for_where_buckets_hand_it_out_first(
+def test_an_upload_is_requested_at_the_address_of_buckets_first(
     pictures: Pictures, label_studio: Any, png: bytes, token: str
 ) -> None:
     label_studio.give("/storage-data/uploaded/", png)
@@ -72,7 +72,7 @@ def test_uploads_by_other_spellings(
     assert query == {"filepath": ["upload/3/a b.png"]}
 
 
-def test_the_name_that_label_studio_has_for_itself_is_understood(
+def test_label_studios_own_name_for_itself_is_recognised(
     label_studio: Any, tmp_path: Path, png: bytes
 ) -> None:
     # given a Label Studio that calls itself localhost:8080, which it is not for this backend
@@ -170,7 +170,7 @@ def test_inline_pictures_have_the_size_limit_too(new_pictures: Callable[..., Pic
         "//host/a.png",
     ],
 )
-def test_what_is_no_address_is_refused_in_words(
+def test_a_value_that_is_no_address_is_refused_with_a_sentence(
     address: Any, pictures: Pictures, label_studio: Any
 ) -> None:
     with pytest.raises(PictureAddressError) as caught:
@@ -180,7 +180,7 @@ def test_what_is_no_address_is_refused_in_words(
     assert label_studio.seen == []
 
 
-def test_an_address_in_label_studio_needs_to_know_where_that_is(tmp_path: Path) -> None:
+def test_an_address_in_label_studio_needs_its_url(tmp_path: Path) -> None:
     settings = Settings(data=tmp_path)
     pictures = Pictures(settings, LabelStudioHosts(settings))
 
@@ -256,7 +256,7 @@ def test_no_path_leads_out_of_the_shared_folder(
 
 
 @pytest.mark.parametrize("d", ["link.png", "not-here.png", "sub%20dir"])
-def test_what_is_no_file_of_the_shared_folder_is_left_to_label_studio(
+def test_a_file_that_is_not_in_the_shared_folder_is_left_to_label_studio(
     d: str, shared: Path, new_pictures: Callable[..., Pictures], label_studio: Any, png: bytes
 ) -> None:
     label_studio.give("/data/local-files/", png)
@@ -265,7 +265,7 @@ def test_what_is_no_file_of_the_shared_folder_is_left_to_label_studio(
     assert label_studio.paths == [f"/data/local-files/?d={d}"]
 
 
-def test_a_shared_pipe_does_not_hold_up(
+def test_a_shared_pipe_does_not_block(
     shared: Path, new_pictures: Callable[..., Pictures], label_studio: Any
 ) -> None:
     os.mkfifo(shared / "pipe.png")
@@ -296,7 +296,7 @@ def test_a_picture_is_downloaded_once_and_known_after_a_restart(
 
 
 @pytest.mark.timed
-def test_a_known_picture_is_named_in_less_than_a_millisecond(
+def test_a_cached_key_takes_less_than_a_millisecond(
     pictures: Pictures, label_studio: Any, png: bytes
 ) -> None:
     label_studio.give("/storage-data/uploaded/", png)
@@ -309,7 +309,7 @@ def test_a_known_picture_is_named_in_less_than_a_millisecond(
     assert (time.perf_counter() - start) / 100 < 0.001
 
 
-def test_a_forgotten_picture_is_fetched_anew(
+def test_a_picture_whose_entry_was_deleted_is_fetched_again(
     pictures: Pictures, label_studio: Any, png: bytes
 ) -> None:
     label_studio.give("/a.png", png)
@@ -322,7 +322,7 @@ def test_a_forgotten_picture_is_fetched_anew(
     assert len(label_studio.seen) == 2
 
 
-def test_a_picture_whose_file_was_driven_out_is_fetched_anew(
+def test_a_picture_whose_file_was_evicted_is_fetched_again(
     pictures: Pictures, label_studio: Any, png: bytes, tmp_path: Path
 ) -> None:
     label_studio.give("/a.png", png)
@@ -334,7 +334,7 @@ def test_a_picture_whose_file_was_driven_out_is_fetched_anew(
     assert len(label_studio.seen) == 2
 
 
-def test_what_cannot_be_decoded_is_not_kept(
+def test_a_picture_that_cannot_be_decoded_is_not_cached(
     pictures: Pictures, label_studio: Any, png: bytes
 ) -> None:
     label_studio.give("/a.png", b"<html>please log in</html>")
@@ -346,7 +346,7 @@ def test_what_cannot_be_decoded_is_not_kept(
     assert pictures.read("/a.png", 1, 1).width == 40
 
 
-def test_a_disk_that_is_full_makes_clicks_slow_not_wrong(
+def test_a_full_disk_does_not_fail_clicks(
     pictures: Pictures, label_studio: Any, png: bytes, tmp_path: Path
 ) -> None:
     # given a cache folder that is gone and cannot come back
@@ -360,7 +360,7 @@ def test_a_disk_that_is_full_makes_clicks_slow_not_wrong(
     assert pictures.read("/a.png", 1, 1).width == 40
 
 
-def test_who_asks_for_the_same_picture_at_once_shares_one_download(
+def test_concurrent_reads_share_one_download(
     pictures: Pictures, label_studio: Any, png: bytes
 ) -> None:
     # given a slow host, and eight annotators who open the task together
@@ -386,7 +386,7 @@ def test_who_asks_for_the_same_picture_at_once_shares_one_download(
     assert [picture.width for picture in found] == [40] * 8
 
 
-def test_who_asks_at_once_shares_a_failure_but_not_the_next_try(
+def test_concurrent_reads_share_a_failure_but_not_the_next_try(
     pictures: Pictures, label_studio: Any, png: bytes
 ) -> None:
     def answer(handler: BaseHTTPRequestHandler) -> None:

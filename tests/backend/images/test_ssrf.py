@@ -48,7 +48,7 @@ from backend.images.ssrf import Deadline, is_public
         "2001:db8::1",
     ],
 )
-def test_addresses_off_the_public_internet_are_known(address: str) -> None:
+def test_addresses_that_are_not_public(address: str) -> None:
     assert not is_public(address)
 
 
@@ -64,12 +64,12 @@ def test_addresses_off_the_public_internet_are_known(address: str) -> None:
         "64:ff9b::8.8.8.8",
     ],
 )
-def test_public_addresses_are_known(address: str) -> None:
+def test_public_addresses(address: str) -> None:
     assert is_public(address)
 
 
 @pytest.mark.timed
-def test_a_deadline_wakes_who_waits_for_a_socket() -> None:
+def test_a_deadline_wakes_a_blocked_socket() -> None:
     # given a connection on which nothing ever comes
     here, there = socket.socketpair()
     start = time.monotonic()
@@ -83,7 +83,7 @@ def test_a_deadline_wakes_who_waits_for_a_socket() -> None:
     assert time.monotonic() - start < 2
 
 
-def test_a_deadline_shuts_what_it_is_shown_too_late() -> None:
+def test_a_deadline_shuts_a_socket_that_is_added_too_late() -> None:
     here, there = socket.socketpair()
 
     with here, there, Deadline(0.01) as deadline:

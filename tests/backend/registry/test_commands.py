@@ -89,7 +89,7 @@ def test_import_promote_and_roll_back(
     assert all(it.who for it in here.history())
 
 
-def test_a_promotion_rings_for_the_worker(
+def test_a_promotion_wakes_the_worker(
     run: Run, here: Registry, settings: Settings, make_checkpoint: MakeCheckpoint
 ) -> None:
     name = here.add(make_checkpoint(1), project=SIX).name
@@ -100,7 +100,7 @@ def test_a_promotion_rings_for_the_worker(
     assert celery_app.ANNOUNCE in message.read_text()
 
 
-def test_a_broker_that_is_away_does_not_stop_a_rollback(
+def test_a_rollback_works_without_a_broker(
     run: Run, here: Registry, make_checkpoint: MakeCheckpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here.promote(here.add(make_checkpoint(1), project=SIX).name, who="ann")
@@ -114,7 +114,7 @@ def test_a_broker_that_is_away_does_not_stop_a_rollback(
     assert here.champions().by_project[SIX].version == ""
 
 
-def test_the_list_tells_who_serves_and_why(
+def test_the_list_shows_who_serves_and_why(
     run: Run, here: Registry, make_checkpoint: MakeCheckpoint
 ) -> None:
     name = here.add(make_checkpoint(1), project=SIX, data={"labels": 52}).name
@@ -173,7 +173,7 @@ def test_compare_measures_both_on_the_general_set(
     assert here.history() == []
 
 
-def test_compare_measures_no_version_against_itself(
+def test_compare_refuses_to_measure_a_version_against_itself(
     run: Run, here: Registry, make_checkpoint: MakeCheckpoint
 ) -> None:
     name = here.add(make_checkpoint(1)).name
@@ -182,7 +182,7 @@ def test_compare_measures_no_version_against_itself(
         run("compare", name, name, "--measure")
 
 
-def test_a_project_counts_where_something_is_measured_alone(run: Run, here: Registry) -> None:
+def test_compare_accepts_a_project_only_with_measure(run: Run, here: Registry) -> None:
     assert run("compare", "a", "b", "--project", "6").exit_code == 2
 
 
@@ -194,7 +194,7 @@ def test_compare_says_when_there_is_nothing_to_compare(
     assert "phraseclick evaluate" in run("compare", name, "base").stdout
 
 
-def test_prune_says_what_goes_and_dry_run_only_says(
+def test_prune_lists_what_it_deletes_and_dry_run_only_lists(
     run: Run, here: Registry, make_checkpoint: MakeCheckpoint
 ) -> None:
     name = here.add(make_checkpoint(1), project=SIX).name

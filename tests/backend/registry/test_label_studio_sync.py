@@ -133,7 +133,7 @@ def noted(registry: Registry, project: str = SIX) -> Any:
         return connection.execute(query).one_or_none()
 
 
-def test_a_promotion_is_told_once(
+def test_label_studio_is_updated_once_for_a_promotion(
     sync: LabelStudioSync, here: Registry, studio: LabelStudio, promoted: str
 ) -> None:
     assert sync.run() == 1
@@ -150,7 +150,7 @@ def test_a_promotion_is_told_once(
     assert noted(here).version == promoted
 
 
-def test_a_rollback_is_told_too(
+def test_label_studio_is_updated_after_a_rollback(
     sync: LabelStudioSync, here: Registry, studio: LabelStudio, promoted: str
 ) -> None:
     sync.run()
@@ -160,7 +160,7 @@ def test_a_rollback_is_told_too(
     assert studio.projects[6]["model_version"] == here.base_name
 
 
-def test_a_version_for_all_is_told_to_all_without_one_of_their_own(
+def test_a_version_for_all_updates_every_project_without_its_own(
     sync: LabelStudioSync,
     here: Registry,
     studio: LabelStudio,
@@ -175,12 +175,12 @@ def test_a_version_for_all_is_told_to_all_without_one_of_their_own(
     assert studio.projects[7]["model_version"] == general
 
 
-def test_without_promotions_nobody_is_bothered(sync: LabelStudioSync, studio: LabelStudio) -> None:
+def test_without_promotions_nothing_is_updated(sync: LabelStudioSync, studio: LabelStudio) -> None:
     assert sync.run() == 0
     assert studio.changes == []
 
 
-def test_a_label_studio_that_is_away_is_told_when_it_is_back(
+def test_an_unreachable_label_studio_is_updated_when_it_is_back(
     sync: LabelStudioSync, here: Registry, studio: LabelStudio, promoted: str
 ) -> None:
     studio.away = True
@@ -199,7 +199,7 @@ def test_a_label_studio_that_is_away_is_told_when_it_is_back(
     assert (noted(here).attempts, noted(here).error) == (0, "")
 
 
-def test_one_project_that_fails_does_not_keep_others_from_theirs(
+def test_a_project_that_fails_does_not_block_the_others(
     sync: LabelStudioSync,
     here: Registry,
     studio: LabelStudio,
@@ -213,7 +213,7 @@ def test_one_project_that_fails_does_not_keep_others_from_theirs(
     assert "phraseclick connect --project 6" in noted(here).error
 
 
-def test_of_several_backends_the_one_that_was_connected_is_changed(
+def test_only_the_connected_backend_of_several_is_updated(
     sync: LabelStudioSync,
     settings: Settings,
     studio: LabelStudio,
@@ -228,7 +228,7 @@ def test_of_several_backends_the_one_that_was_connected_is_changed(
     assert [it["title"] == promoted for it in studio.backends[6]] == [False, True]
 
 
-def test_a_guarded_backend_hands_its_password_on(
+def test_the_backends_password_is_sent_along(
     here: Registry, settings: Settings, studio: LabelStudio, promoted: str
 ) -> None:
     guarded = settings.model_copy(
@@ -240,7 +240,7 @@ def test_a_guarded_backend_hands_its_password_on(
     assert studio.changes[0][1]["basic_auth_pass"] == "sesame"
 
 
-def test_the_worker_has_a_task_for_it(
+def test_the_worker_has_a_task_for_updates(
     here: Registry, settings: Settings, studio: LabelStudio, promoted: str
 ) -> None:
     app = celery_app.build(settings)

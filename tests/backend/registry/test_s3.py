@@ -86,7 +86,7 @@ def test_one_machine_trains_and_another_serves(
     server.close()
 
 
-def test_half_an_upload_is_never_seen_and_mended_by_the_next(
+def test_a_partial_upload_is_invisible_and_completed_by_the_next(
     machine: Callable[[str], Settings], make_checkpoint: MakeCheckpoint, bucket: str
 ) -> None:
     contents = files.read(make_checkpoint(1))
@@ -106,7 +106,7 @@ def test_half_an_upload_is_never_seen_and_mended_by_the_next(
     assert files.read(folder) == contents
 
 
-def test_delete_and_sweep_leave_only_what_is_whole(
+def test_delete_and_sweep_leave_only_complete_versions(
     machine: Callable[[str], Settings], make_checkpoint: MakeCheckpoint, bucket: str
 ) -> None:
     contents = files.read(make_checkpoint(1))
@@ -125,7 +125,7 @@ def test_delete_and_sweep_leave_only_what_is_whole(
     assert store.has("kept")
 
 
-def test_another_machine_sees_at_once_what_one_has_written(
+def test_another_machine_sees_a_new_version_at_once(
     machine: Callable[[str], Settings], make_checkpoint: MakeCheckpoint
 ) -> None:
     contents = files.read(make_checkpoint(1))
@@ -138,7 +138,7 @@ def test_another_machine_sees_at_once_what_one_has_written(
     assert not other.has("new")
 
 
-def test_a_bucket_that_is_not_there_is_said_in_a_sentence(s3: str, tmp_path: Path) -> None:
+def test_a_missing_bucket_is_a_sentence(s3: str, tmp_path: Path) -> None:
     store = VersionStore("s3://nobodys-bucket/versions", tmp_path)
 
     with pytest.raises(StorageError, match=r"s3://nobodys-bucket/versions could not be written"):

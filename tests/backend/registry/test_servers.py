@@ -139,7 +139,7 @@ def test_promotion_and_rollback_reach_every_process_while_people_click(
     assert all(len(many) == 1 for many in versions.values()), "an object changed its model"
 
 
-def test_a_server_says_when_it_cannot_load_what_was_promoted(
+def test_health_reports_a_champion_that_cannot_be_loaded(
     servers: list[Server], here: Registry, make_checkpoint: MakeCheckpoint, page: Any,
     picture_host: Any,
 ) -> None:  # fmt: skip

@@ -85,7 +85,7 @@ def test_without_promotions_the_base_answers(opened: Open, base: Predictor) -> N
     assert predictors.status() == {"model_version": base.version}
 
 
-def test_a_promotion_and_its_rollback_are_taken_up_without_a_restart(
+def test_a_promotion_and_a_rollback_take_effect_without_a_restart(
     opened: Open, here: Registry, base: Predictor, two: tuple[str, str]
 ) -> None:
     predictors = opened()
@@ -161,7 +161,7 @@ def test_a_candidate_is_loaded_while_the_gate_judges_it(
     until(serves(predictors, two[1]), seconds=1)
 
 
-def test_a_version_that_cannot_be_loaded_leaves_the_old_one_and_is_told(
+def test_a_version_that_cannot_be_loaded_leaves_the_old_one_and_is_reported(
     opened: Open, here: Registry, two: tuple[str, str]
 ) -> None:
     here.promote(two[0], who="ann")
@@ -191,7 +191,7 @@ def test_a_version_that_cannot_be_loaded_leaves_the_old_one_and_is_told(
     assert "problems" not in again.status(SIX)
 
 
-def test_a_failing_promotion_keeps_what_served(
+def test_a_failed_promotion_keeps_the_previous_version(
     opened: Open, here: Registry, two: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here.promote(two[0], who="ann")
@@ -225,7 +225,7 @@ def test_a_server_that_starts_waits_for_its_champions_only(
     assert predictors.champion(SIX).version == two[1]
 
 
-def test_what_was_begun_finishes_on_its_version(
+def test_an_object_is_finished_on_its_version(
     opened: Open, here: Registry, base: Predictor, two: tuple[str, str]
 ) -> None:
     here.promote(two[1], who="ann")
@@ -236,7 +236,7 @@ def test_what_was_begun_finishes_on_its_version(
     assert predictors.begun_with("", SIX).version == two[1]
 
 
-def test_a_version_that_is_gone_gives_way_to_the_champion(
+def test_the_champion_replaces_a_deleted_version(
     opened: Open, here: Registry, two: tuple[str, str]
 ) -> None:
     here.promote(two[1], who="ann")
@@ -251,7 +251,7 @@ def test_a_version_that_is_gone_gives_way_to_the_champion(
 
 
 @pytest.mark.timed
-def test_a_store_that_hangs_holds_up_one_click_at_most(
+def test_a_store_that_hangs_delays_one_click_at_most(
     opened: Open, here: Registry, two: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here.promote(two[1], who="ann")
@@ -285,7 +285,7 @@ def test_all_versions_share_one_cache_and_one_thread(
     assert champion._queue is base._queue
 
 
-def test_memory_is_bounded_and_the_new_champion_is_what_stays(
+def test_memory_is_limited_and_the_new_champion_stays(
     opened: Open, here: Registry, base: Predictor, make_checkpoint: MakeCheckpoint
 ) -> None:
     predictors = opened(max_bytes=int(2.5 * base.nbytes))
@@ -306,7 +306,7 @@ def test_memory_is_bounded_and_the_new_champion_is_what_stays(
     assert predictors.champion(projects[0]).version == names[0]
 
 
-def test_changes_are_announced_within_the_process(
+def test_a_change_of_champion_calls_back(
     opened: Open, here: Registry, two: tuple[str, str]
 ) -> None:
     seen: list[set[str]] = []
@@ -346,7 +346,7 @@ def test_a_database_failure_changes_nothing_and_is_logged_once(
 # -- what is kept in memory
 
 
-def test_what_nobody_uses_is_dropped(base: Predictor) -> None:
+def test_unused_versions_are_dropped(base: Predictor) -> None:
     loaded = ModelCache(lambda version: base, 100 * MIB)
     for version in ("champion", "used", "unused"):
         loaded.start(version).result(5)
@@ -359,7 +359,7 @@ def test_what_nobody_uses_is_dropped(base: Predictor) -> None:
     loaded.close()
 
 
-def test_who_ask_at_once_cause_one_loading(base: Predictor) -> None:
+def test_concurrent_requests_load_a_version_once(base: Predictor) -> None:
     calls = []
 
     def load(version: str) -> Predictor:

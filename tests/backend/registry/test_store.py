@@ -47,7 +47,7 @@ def kept_by(store: VersionStore) -> list[str]:
     return sorted(found)
 
 
-def test_what_was_put_comes_back(store: VersionStore) -> None:
+def test_a_version_is_read_back_as_written(store: VersionStore) -> None:
     contents = contents_of("one")
     store.put("one-1", contents)
 
@@ -58,7 +58,7 @@ def test_what_was_put_comes_back(store: VersionStore) -> None:
     assert not store.has("other")
 
 
-def test_putting_the_same_again_is_fine_and_other_files_are_refused(store: VersionStore) -> None:
+def test_writing_again_is_fine_but_other_content_is_refused(store: VersionStore) -> None:
     store.put("one-1", contents_of("one"))
     before = kept_by(store)
     store.put("one-1", contents_of("one"))
@@ -70,13 +70,13 @@ def test_putting_the_same_again_is_fine_and_other_files_are_refused(store: Versi
     store.fetch("one-1", sums(contents_of("one")))
 
 
-def test_what_is_not_there_is_said(store: VersionStore) -> None:
+def test_a_missing_version_is_an_error_to_fetch_but_not_to_delete(store: VersionStore) -> None:
     with pytest.raises(StorageError):
         store.fetch("nowhere", sums(contents_of("one")))
     store.delete("nowhere")
 
 
-def test_deleted_is_gone_to_the_last_file(store: VersionStore) -> None:
+def test_delete_leaves_no_file(store: VersionStore) -> None:
     store.put("one-1", contents_of("one"))
     store.put("two-2", contents_of("two"))
 
@@ -87,7 +87,7 @@ def test_deleted_is_gone_to_the_last_file(store: VersionStore) -> None:
     store.fetch("two-2", sums(contents_of("two")))
 
 
-def test_files_other_than_registered_are_refused(store: VersionStore) -> None:
+def test_files_that_differ_from_the_registered_sums_are_refused(store: VersionStore) -> None:
     store.put("one-1", contents_of("one"))
 
     with pytest.raises(StorageError):
@@ -127,7 +127,7 @@ def test_a_folder_shows_no_half_written_version(
     assert store.has("one-1")
 
 
-def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = FolderStore(tmp_path / "versions")
 
     def full(path: Path, data: bytes) -> None:
@@ -142,7 +142,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert kept_by(store) == []
 
 
-def test_one_changed_byte_is_found(tmp_path: Path) -> None:
+def test_one_changed_byte_is_detected(tmp_path: Path) -> None:
     store = FolderStore(tmp_path / "versions")
     store.put("one-1", contents_of("one"))
     path = store.root / "one-1" / files.WEIGHTS
@@ -182,7 +182,7 @@ for number in range(100_000):
 
 
 @pytest.mark.slow
-def test_a_writer_that_is_killed_leaves_nothing_half(tmp_path: Path) -> None:
+def test_a_killed_writer_leaves_no_partial_version(tmp_path: Path) -> None:
     store = FolderStore(tmp_path / "versions")
     seen = set()
     for life in range(6):
@@ -213,7 +213,7 @@ def remote(tmp_path: Path) -> Iterator[VersionStore]:
         memory.rm("/bucket", recursive=True)
 
 
-def test_an_upload_that_ended_early_is_not_seen_and_can_be_done_again(
+def test_an_interrupted_upload_is_invisible_and_can_be_repeated(
     remote: VersionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     memory = fsspec.filesystem("memory")
@@ -238,7 +238,7 @@ def test_an_upload_that_ended_early_is_not_seen_and_can_be_done_again(
     remote.fetch("one-1", sums(contents_of("one")))
 
 
-def test_an_upload_that_ended_early_is_swept_after_a_day(remote: VersionStore) -> None:
+def test_an_interrupted_upload_is_swept_after_a_day(remote: VersionStore) -> None:
     memory = fsspec.filesystem("memory")
     remote.put("one-1", contents_of("one"))
     memory.pipe_file("/bucket/versions/two-2/weights.safetensors", b"half")
@@ -249,7 +249,7 @@ def test_an_upload_that_ended_early_is_swept_after_a_day(remote: VersionStore) -
     assert not memory.exists("/bucket/versions/two-2")
 
 
-def test_what_was_fetched_is_served_while_the_store_is_away(
+def test_a_fetched_version_is_available_without_the_store(
     remote: VersionStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     contents = contents_of("one")
@@ -276,7 +276,7 @@ def test_a_damaged_copy_is_fetched_again(remote: VersionStore) -> None:
     assert (folder / files.WEIGHTS).read_bytes() == contents[files.WEIGHTS]
 
 
-def test_damage_in_the_store_itself_is_said_and_not_kept(remote: VersionStore) -> None:
+def test_damage_in_the_store_is_reported_and_not_cached(remote: VersionStore) -> None:
     contents = contents_of("one")
     remote.put("one-1", contents)
     fsspec.filesystem("memory").pipe_file("/bucket/versions/one-1/weights.safetensors", b"rotten")
@@ -286,7 +286,7 @@ def test_damage_in_the_store_itself_is_said_and_not_kept(remote: VersionStore) -
     assert list(remote._cache.iterdir()) == []
 
 
-def test_the_cache_keeps_those_used_last(
+def test_the_cache_keeps_the_most_recently_used(
     remote: VersionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("backend.registry.store._CACHED", 2)
@@ -328,7 +328,9 @@ def test_a_store_whose_library_is_missing_says_what_to_install(
         VersionStore("s3://bucket", tmp_path)
 
 
-def test_a_password_in_the_url_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_password_in_the_url_is_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refused(*_: object, **__: object) -> None:
         raise PermissionError("denied")
 

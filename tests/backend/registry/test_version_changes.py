@@ -66,7 +66,7 @@ def version_of(answer: dict[str, Any]) -> Any:
     return result["model_version"]
 
 
-def test_an_object_finishes_on_its_version_and_the_next_meets_the_champion(
+def test_an_object_is_finished_on_its_version_and_the_next_gets_the_champion(
     service: Service, here: Registry, page: Any, promote: Callable[..., str]
 ) -> None:
     base = service.version
@@ -91,7 +91,7 @@ def test_an_object_finishes_on_its_version_and_the_next_meets_the_champion(
     assert logged == [base, base, base, name, name]
 
 
-def test_setup_versions_and_batches_tell_the_projects_champion(
+def test_setup_versions_and_batches_report_the_projects_champion(
     service: Service, page: Any, promote: Callable[..., str]
 ) -> None:
     base, name = service.version, promote(1)
@@ -111,9 +111,7 @@ def test_setup_versions_and_batches_tell_the_projects_champion(
     until(lambda: counted in service.metrics.exposition().decode())
 
 
-def test_health_is_that_of_a_project_or_of_all(
-    service: Service, promote: Callable[..., str]
-) -> None:
+def test_health_reports_one_project_or_all(service: Service, promote: Callable[..., str]) -> None:
     base, name = service.version, promote(1)
 
     assert service.health() == {"model_version": base, "champions": {SIX: name}}
@@ -121,7 +119,7 @@ def test_health_is_that_of_a_project_or_of_all(
     assert service.health("7")["model_version"] == base
 
 
-def test_what_is_on_a_screen_is_encoded_for_the_new_version_at_once(
+def test_pictures_on_screens_are_encoded_for_the_new_version(
     service: Service, page: Any, promote: Callable[..., str]
 ) -> None:
     service.predict(page.request([page.click(1, 30, 40)]))
@@ -141,7 +139,7 @@ def test_what_is_on_a_screen_is_encoded_for_the_new_version_at_once(
     assert misses() == before, hits
 
 
-def test_figures_forget_who_served_before(
+def test_metrics_drop_the_previous_version(
     service: Service, here: Registry, promote: Callable[..., str]
 ) -> None:
     base, name = service.version, promote(1, project="")

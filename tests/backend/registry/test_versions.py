@@ -126,7 +126,7 @@ def test_an_unsafe_name_is_refused(
         registry.add(path)
 
 
-def test_a_store_that_fails_leaves_no_row(
+def test_a_failing_store_leaves_no_row(
     registry: Registry, make_checkpoint: MakeCheckpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
@@ -138,7 +138,7 @@ def test_a_store_that_fails_leaves_no_row(
     assert registry.all() == []
 
 
-def test_names_may_be_cut_short_while_they_are_clear(registry: Registry, three: list[str]) -> None:
+def test_a_unique_prefix_of_a_name_is_enough(registry: Registry, three: list[str]) -> None:
     assert registry.get(three[0][:9]).name == three[0]
     assert registry.get("base").name == registry.base_name
     assert registry.get("shipped").name == files.about(files.SHIPPED_FOLDER)["version"]
@@ -148,7 +148,7 @@ def test_names_may_be_cut_short_while_they_are_clear(registry: Registry, three: 
         registry.get("other")
 
 
-def test_the_gates_word_is_kept(registry: Registry, three: list[str]) -> None:
+def test_the_gates_decision_is_recorded(registry: Registry, three: list[str]) -> None:
     registry.judge(three[0], {"noc85": [4.0, 3.1]}, passed=True)
     registry.judge(three[1], {"why": "worse"}, passed=False)
 
@@ -214,7 +214,7 @@ def test_after_a_rollback_a_promotion_starts_from_there(
     assert (champion.version, champion.before) == (three[2], three[0])
 
 
-def test_a_version_for_everyone_serves_who_has_none(
+def test_a_version_for_everyone_serves_projects_without_their_own(
     registry: Registry, make_checkpoint: MakeCheckpoint, three: list[str]
 ) -> None:
     general = registry.add(make_checkpoint(9, name="general"), state="accepted").name
@@ -297,7 +297,7 @@ def test_concurrent_promotions_are_made_one_after_the_other(
     assert [promotion.id for promotion in registry.history()] == [done[0].id]
 
 
-def test_champions_are_what_the_log_says() -> None:
+def test_champions_follow_from_the_log() -> None:
     def row(number: int, kind: Any, version: str, project: str = SIX) -> Promotion:
         return Promotion(id=number, project=project, kind=kind, version=version)
 
@@ -345,7 +345,7 @@ def test_what_serves_and_its_parent_are_never_pruned(
         registry.folder(three[1])
 
 
-def test_versions_of_objects_in_the_making_stay(registry: Registry, three: list[str]) -> None:
+def test_versions_of_objects_in_progress_stay(registry: Registry, three: list[str]) -> None:
     grow_old(registry, *three)
     target = {
         "project": SIX, "task_id": 1, "region_id": "r", "image": "image", "brush": "brush",
@@ -377,14 +377,14 @@ def test_the_newest_few_of_each_project_and_the_young_stay(
     assert pruned(registry, keep=0) == [other]
 
 
-def test_rejected_ones_go_first(registry: Registry, three: list[str]) -> None:
+def test_rejected_versions_are_pruned_first(registry: Registry, three: list[str]) -> None:
     registry.judge(three[2], {}, passed=False)
     grow_old(registry, *three)
 
     assert pruned(registry, keep=2) == [three[2]]
 
 
-def test_a_prune_that_died_half_way_is_ended_by_the_next(
+def test_an_interrupted_prune_is_completed_by_the_next(
     registry: Registry, three: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     grow_old(registry, *three)
@@ -402,7 +402,7 @@ def test_a_prune_that_died_half_way_is_ended_by_the_next(
     assert not any(registry.store.has(name) for name in three)
 
 
-def test_a_pruned_version_can_be_taken_in_again(
+def test_a_pruned_version_can_be_added_again(
     registry: Registry, make_checkpoint: MakeCheckpoint
 ) -> None:
     path = make_checkpoint(1)
@@ -414,7 +414,7 @@ def test_a_pruned_version_can_be_taken_in_again(
     registry.promote(name, who="ann")
 
 
-def test_a_rollback_steps_over_what_was_pruned(registry: Registry, three: list[str]) -> None:
+def test_a_rollback_skips_pruned_versions(registry: Registry, three: list[str]) -> None:
     for name in three:
         registry.promote(name, who="job")
     grow_old(registry, *three)
@@ -449,7 +449,7 @@ def here(settings: Settings) -> Registry:
     return opened
 
 
-def test_resolve_finds_every_way_to_write_a_version(
+def test_resolve_accepts_every_way_to_name_a_version(
     here: Registry, settings: Settings, make_checkpoint: MakeCheckpoint
 ) -> None:
     path = make_checkpoint(1)
