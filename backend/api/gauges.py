@@ -3,7 +3,7 @@
 from sqlalchemy import case, func, select
 
 from backend.db.engine import Database
-from backend.db.models.core import Delivery, ProjectRow
+from backend.db.models import Delivery, ProjectRow
 from backend.db.models.jobs import ENDS, REPLAY, SCORING, TRAINING
 from backend.jobs.presence import processes
 from backend.jobs.queue import Jobs

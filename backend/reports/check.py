@@ -10,8 +10,14 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from backend.db.models.core import INTERACTIONS, AnnotationRow, EventRow, SampleRow
-from backend.db.models.reports import AnnotationTimeRow, RegionCostRow
+from backend.db.models import (
+    INTERACTIONS,
+    AnnotationRow,
+    AnnotationTimeRow,
+    EventRow,
+    RegionCostRow,
+    SampleRow,
+)
 from backend.reports import cost_frame
 from backend.reports.compute_cost import BRUSH_CHARACTERS
 from backend.reports.event_totals import COUNTS

@@ -13,7 +13,7 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.db.models.core import INTERACTIONS
+from backend.db.models import INTERACTIONS
 from backend.db.packed_mask import PackedMask
 from backend.reports.served_masks import Served
 

@@ -12,8 +12,16 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, select
 
-from backend.db.models.core import AnnotationRow, Base, EventRow, SampleRow, TargetRow, TaskRow
-from backend.db.models.reports import AnnotationTimeRow, RegionCostRow
+from backend.db.models import (
+    AnnotationRow,
+    AnnotationTimeRow,
+    Base,
+    EventRow,
+    RegionCostRow,
+    SampleRow,
+    TargetRow,
+    TaskRow,
+)
 from backend.db.packed_mask import PackedMask
 from backend.label_studio.annotations import DRAFT_MARGIN
 from backend.reports import served_masks

@@ -14,8 +14,7 @@ import orjson
 from numpy.typing import NDArray
 from sqlalchemy import Connection, String, cast, func, select
 
-from backend.db.models.core import AnnotationRow
-from backend.db.models.reports import AnnotationTimeRow, RegionCostRow
+from backend.db.models import AnnotationRow, AnnotationTimeRow, RegionCostRow
 from backend.reports import event_totals
 from backend.reports.event_totals import COUNTS, EventTotals, Floats, Ints, epoch, transposed
 from backend.reports.records import Where

@@ -13,10 +13,16 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, exists, func, insert, or_, select
 
-from backend.db import sample_tables
 from backend.db.engine import Database, insert_of
-from backend.db.models.core import AnnotationRow, EventRow, TargetRow
-from backend.db.models.reports import AnnotationTimeRow, RegionCostRow, ServedMaskRow
+from backend.db.locks import lock_samples
+from backend.db.models import (
+    AnnotationRow,
+    AnnotationTimeRow,
+    EventRow,
+    RegionCostRow,
+    ServedMaskRow,
+    TargetRow,
+)
 from backend.label_studio.annotations import Annotation, LabelChange
 from backend.reports.compute_cost import TaskCosts, compute, current_versions
 
@@ -61,7 +67,7 @@ class Costs:
             with self._database.read() as connection:
                 costs = compute(connection, project, task, now)
             with self._database.write() as connection:
-                sample_tables.lock(connection, project)
+                lock_samples(connection, project)
                 if current_versions(connection, project, task) == costs.versions:
                     _write(connection, costs)
                     return

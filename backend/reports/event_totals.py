@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, CursorResult, Select, case, distinct, func, select
 from sqlalchemy.sql import ColumnElement
 
-from backend.db.models.core import INTERACTIONS, EventRow
+from backend.db.models import INTERACTIONS, EventRow
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

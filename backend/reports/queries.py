@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from sqlalchemy import Connection, select
 
 from backend.db.engine import Database
-from backend.db.models.core import EventRow, ProjectRow, SampledProjectRow
+from backend.db.models import EventRow, ProjectRow, SampledProjectRow
 from backend.errors import FilterError, ReportError
 from backend.label_studio.payloads import number_of
 from backend.reports import check, cost_frame, promotions, regions

@@ -6,8 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, Select, func, literal, select, tuple_
 
 from backend.db.engine import Database
-from backend.db.models.core import AnnotationRow, EventRow, SampleRow
-from backend.db.models.reports import AnnotationTimeRow, RegionCostRow
+from backend.db.models import AnnotationRow, AnnotationTimeRow, EventRow, RegionCostRow, SampleRow
 from backend.db.packed_mask import PackedMask
 from backend.reports import served_masks
 from backend.reports.records import Page, RegionCost, ServedStep, Where, size_class
@@ -104,7 +103,7 @@ def history(
     if region is not None:
         accepted = accepted_mask(connection, project, region.annotation_id, region_id)
         targets = region.targets
-    events = select(EventRow.__table__).where(
+    events = select(EventRow).where(
         EventRow.project == project,
         EventRow.task_id == task_id,
         EventRow.target_id.in_(targets) if targets else EventRow.region_id == region_id,
@@ -152,7 +151,7 @@ def accepted_mask(
 def _query(project: str, where: Where) -> Select[Any]:
     row = RegionCostRow
     when = func.coalesce(row.submitted_at, row.first_at)
-    query = select(row.__table__).where(row.project == project)
+    query = select(row).where(row.project == project)
     if where.since is not None:
         query = query.where(when >= where.since)
     if where.until is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from backend.db.models.reports import ServedMaskRow
+from backend.db.models import ServedMaskRow
 from backend.db.packed_mask import PackedMask
 
 # Some builds of SQLite refuse statements with more values.

@@ -9,8 +9,7 @@ from typing import Any
 from fastapi import Request, Response
 from sqlalchemy import func, select
 
-from backend.db.models.core import Delivery, SampledProjectRow
-from backend.db.models.registry import AnnouncementRow
+from backend.db.models import AnnouncementRow, Delivery, SampledProjectRow
 from backend.errors import StorageError
 from backend.jobs.presence import processes, recent_errors
 from backend.label_studio.payloads import number_of

@@ -15,8 +15,13 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 
 from backend.db.engine import Database
-from backend.db.models.core import AnnotatedPictureRow, AnnotationRow, EventRow
-from backend.db.models.reports import RegionCostRow, ServedMaskRow
+from backend.db.models import (
+    AnnotatedPictureRow,
+    AnnotationRow,
+    EventRow,
+    RegionCostRow,
+    ServedMaskRow,
+)
 from backend.db.packed_mask import PackedMask
 from backend.errors import PictureError, ReportError
 from backend.images.loader import Pictures

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fastapi import Request, Response
 from sqlalchemy import select
 
-from backend.db.models.core import ProjectRow
+from backend.db.models import ProjectRow
 from backend.db.models.jobs import REPLAY
 from backend.reports import charts
 from backend.reports.page import GroupTable, promotion_rows

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import Request, Response
 
-from backend.db.models.core import INTERACTIONS
+from backend.db.models import INTERACTIONS
 from backend.reports.records import RegionCost, ServedStep, Where
 from backend.web.board import Board, Dashboard, router
 from backend.web.projects import label_studio_url

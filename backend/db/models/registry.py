@@ -90,8 +90,3 @@ class GatePictureRow(Base):
     name: Mapped[Str64] = mapped_column(primary_key=True)
     created_at: Mapped[datetime] = mapped_column(index=True)
     content: Mapped[bytes]
-
-
-# Old names, until every package uses the new ones.
-VersionRow = Version
-PromotionRow = Promotion

@@ -16,9 +16,6 @@ from backend.db.models.base import (
     Str254,
 )
 
-# Old import names, until every package imports from ``backend.db.models``.
-from backend.db.models.interaction import ServedMaskRow as ServedMaskRow
-
 
 class RegionCostRow(Base):
     """What an accepted region cost, computed from the log when the annotation was ingested."""

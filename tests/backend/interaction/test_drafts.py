@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from backend.db.models.core import EventRow, TargetRow
+from backend.db.models import EventRow, TargetRow
 from backend.label_studio.annotations import read_annotation
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.payloads import Project

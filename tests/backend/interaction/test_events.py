@@ -28,7 +28,7 @@ def click(identity, request="r1", kind="positive_click", **values):
 
 
 def rows(connection):
-    return connection.execute(select(EventRow.__table__).order_by(EventRow.id)).all()
+    return connection.execute(select(EventRow).order_by(EventRow.id)).all()
 
 
 def test_rows_come_back_as_they_were_written(database):

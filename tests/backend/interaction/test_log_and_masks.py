@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sqlalchemy import func, select
 
-from backend.db.models.core import AnswerRow, EventRow, TargetRow, TaskRow
+from backend.db.models import AnswerRow, EventRow, TargetRow, TaskRow
 from backend.db.packed_mask import PackedMask
 from backend.interaction.objects import Outcome
 from backend.interaction.request import Interaction
@@ -19,7 +19,7 @@ from backend.label_studio.payloads import parse_predict
 
 def rows(database):
     with database.read() as connection:
-        return connection.execute(select(EventRow.__table__).order_by(EventRow.id)).all()
+        return connection.execute(select(EventRow).order_by(EventRow.id)).all()
 
 
 def count(database, table):

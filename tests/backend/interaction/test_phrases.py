@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import select
 
-from backend.db.models.core import EventRow, TargetRow
+from backend.db.models import EventRow, TargetRow
 from backend.interaction.rules import Policy
 
 

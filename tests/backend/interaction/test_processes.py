@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import select
 
 from backend.db.engine import Database
-from backend.db.models.core import EventRow, TargetRow, TaskRow
+from backend.db.models import EventRow, TargetRow, TaskRow
 from backend.interaction.objects import Outcome
 from backend.interaction.request import Interaction
 from backend.interaction.rules import Policy
@@ -67,7 +67,7 @@ def test_processes_that_click_on_one_task_lose_and_mix_nothing(database, open_pa
         worker.join(120)
         assert worker.exitcode == 0
     with database.read() as connection:
-        targets = connection.execute(select(TargetRow.__table__)).all()
+        targets = connection.execute(select(TargetRow)).all()
         clicks = connection.execute(select(EventRow.click_id)).scalars().all()
         revision = connection.execute(select(TaskRow.revision)).scalar_one()
     assert sorted(len(target.clicks) for target in targets) == [40, 40]
@@ -113,7 +113,7 @@ def test_what_was_received_survives_kill_9(database, open_page):
     os.kill(worker.pid, signal.SIGKILL)
     worker.join(30)
     with database.read() as connection:
-        (row,) = connection.execute(select(EventRow.__table__)).all()
+        (row,) = connection.execute(select(EventRow)).all()
     assert (row.click_id, row.answered_at) == ("k1", None)
     memory = InteractionStore(database, Policy())
     request = parse_predict(body([point("k1", 20), point("k2", 30)], config))

@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 from sqlalchemy import func, select
 
 from backend.db.engine import Database
-from backend.db.models.core import EventRow
+from backend.db.models import EventRow
 from backend.interaction.rules import Policy
 from backend.interaction.store import InteractionStore
 

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from backend.db.engine import Database
-from backend.db.models.core import TargetRow
+from backend.db.models import TargetRow
 from backend.interaction.rules import Policy
 
 

@@ -111,7 +111,7 @@ def fronts(site: Site, page: Any) -> list[Front]:
 
 def announcement(site: Site) -> Any:
     with site.database.read() as connection:
-        return connection.execute(select(AnnouncementRow.__table__)).first()
+        return connection.execute(select(AnnouncementRow)).first()
 
 
 def announce(site: Site) -> None:

@@ -129,7 +129,7 @@ def promoted(here: Registry, make_checkpoint: MakeCheckpoint) -> str:
 
 def noted(registry: Registry, project: str = SIX) -> Any:
     with registry.database.read() as connection:
-        query = select(AnnouncementRow.__table__).where(AnnouncementRow.project == project)
+        query = select(AnnouncementRow).where(AnnouncementRow.project == project)
         return connection.execute(query).one_or_none()
 
 

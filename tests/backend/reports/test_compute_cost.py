@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import delete, func, select, text
 
-from backend.db.models.reports import AnnotationTimeRow, RegionCostRow, ServedMaskRow
+from backend.db.models import AnnotationTimeRow, RegionCostRow, ServedMaskRow
 from backend.reports.costs import Costs
 from backend.reports.queries import Reports
 from backend.reports.records import Where

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select, text
 
 from backend.db.engine import Database
-from backend.db.models.core import SampleRow
+from backend.db.models import SampleRow
 from backend.interaction.rules import Policy
 from backend.interaction.store import InteractionStore
 from backend.samples.ingest import SampleStore

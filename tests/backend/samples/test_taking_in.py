@@ -15,7 +15,7 @@ from sqlalchemy import select, text
 
 from backend.api.service import Service
 from backend.db.engine import Database
-from backend.db.models.core import SampleRow
+from backend.db.models import SampleRow
 from backend.reports.queries import Reports
 from backend.samples.counts import count
 from backend.settings import Settings

@@ -22,8 +22,8 @@ from sqlalchemy import insert, update
 
 from backend.api.service import Service
 from backend.db.engine import Database
+from backend.db.models import RegionCostRow
 from backend.db.models.jobs import Job, LogLine
-from backend.db.models.reports import RegionCostRow
 from backend.jobs.queue import Jobs
 from backend.settings import Settings
 from model.predictor import Predictor

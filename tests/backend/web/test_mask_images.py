@@ -8,6 +8,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from backend.api.service import Service
+from backend.db.models import SampleRow, ServedMaskRow
 from tests.backend.web import scene
 from tests.backend.web.conftest import Page
 from tests.backend.web.scene import ANNOTATION, KEY, TASK, Scene
@@ -73,8 +74,6 @@ def test_masks_that_are_kept_no_more_are_told(
 ) -> None:
     from sqlalchemy import delete
 
-    from backend.db.models.reports import ServedMaskRow
-
     with service.database.write() as connection:
         connection.execute(delete(ServedMaskRow))
 
@@ -97,8 +96,6 @@ def test_a_step_that_is_none(browse: TestClient, filled: Scene, event: str) -> N
 
 def test_an_edited_mask_is_drawn_anew(browse: TestClient, service: Service, filled: Scene) -> None:
     from sqlalchemy import update
-
-    from backend.db.models.core import SampleRow
 
     address = _addresses(browse)[-1]
     before = _picture(browse, address)

@@ -158,7 +158,7 @@ def test_an_announced_address_that_is_a_script_is_no_link(
 ) -> None:
     from sqlalchemy import update
 
-    from backend.db.models.core import ProjectRow
+    from backend.db.models import ProjectRow
 
     with service.database.write() as connection:
         connection.execute(update(ProjectRow).values(hostname="javascript:alert(1)//"))
