@@ -431,7 +431,7 @@ def test_a_replay_says_that_it_is_a_simulation(look: Callable[..., Window], smal
     seen = look(small)
     seen.go(PROJECT)
 
-    section = seen.page.get_by_role("region", name="Replayed simulated")
+    section = seen.page.get_by_role("region", name="Replays simulated")
     expect(section.get_by_role("heading")).to_contain_text("simulated")
     for row in section.locator("tbody tr").all():
         expect(row.get_by_text("simulated")).to_be_visible()
@@ -445,7 +445,7 @@ def test_an_empty_dashboard_says_what_to_do(look: Callable[..., Window], nothing
         seen.go(path)
         assert "phraseclick connect --project N" in seen.words
     seen.go("/versions")
-    assert "A training makes a version" in seen.words
+    assert "A training creates a version" in seen.words
 
 
 def test_light_and_dark_follow_the_system_until_somebody_chooses(
@@ -485,9 +485,9 @@ def test_everything_is_reached_by_keyboard_and_seen_to_be(
         assert here["outlined"], here
         reached.append(here["name"])
 
-    assert reached[0] == "Skip to the content"
+    assert reached[0] == "Skip to content"
     assert reached[1:6] == ["PhraseClick", "Overview", "Training", "Versions", "Health"]
-    for name in ("Switch between light and dark", "after_labels", "cron", "paused", "Keep"):
+    for name in ("Switch between light and dark", "after_labels", "cron", "paused", "Save"):
         assert name in reached
     assert "Train now for Project 6" in reached
     assert "Jobs" in reached, "a table that may have to be scrolled"
