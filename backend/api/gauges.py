@@ -12,7 +12,7 @@ from backend.metrics import Gauges
 from backend.registry import champions as promotion_log
 from backend.registry.champions import Champions
 from backend.samples.counts import gauges
-from backend.worker.deliveries import ATTEMPTS
+from backend.worker.webhook_inbox import ATTEMPTS
 
 # Told even where there is none: a graph without a line says nothing.
 _KINDS = (TRAINING, SCORING, REPLAY)

@@ -33,8 +33,7 @@ from backend.registry.versions import Registry
 from backend.reports.queries import Reports
 from backend.settings import Settings
 from backend.worker import celery_app
-from backend.worker.deliveries import Deliveries
-from backend.worker.webhook_inbox import Letterbox
+from backend.worker.webhook_inbox import Deliveries, WebhookInbox
 from model.predictor import Predictor
 
 _log = logging.getLogger(__name__)
@@ -94,9 +93,9 @@ class Service:
         self.reports = Reports(self.database)
         self._presence: Presence | None = None
         self._count_again = 0.0
-        self._bell = celery_app.Bell(celery_app.build(settings))
-        self._letterbox = Letterbox(
-            settings.data / "letterbox", Deliveries(self.database), self._bell.ring
+        self._enqueuer = celery_app.Enqueuer(celery_app.build(settings))
+        self._inbox = WebhookInbox(
+            settings.data / "webhooks", Deliveries(self.database), self._enqueuer.enqueue
         )
         self.metrics.models(self._predictors.serving())
         self._predictors.start()
@@ -166,7 +165,7 @@ class Service:
     def webhook(self, raw: bytes, body: object) -> Answer:
         """Keep what happened as it came; the worker takes it in."""
         hook = parse_webhook(body)
-        self._letterbox.drop(hook.action, hook.project.id, raw)
+        self._inbox.add(hook.action, hook.project.id, raw)
         self.metrics.delivery(hook.action if hook.action in _ACTIONS else "other")
         return {"status": "stored"}
 
@@ -192,11 +191,11 @@ class Service:
 
     def job_asked(self) -> None:
         """Somebody asked for a job: have a worker look for it now rather than at its next tick."""
-        self._bell.ring(celery_app.TICK)
+        self._enqueuer.enqueue(celery_app.TICK)
 
     def promoted(self) -> None:
         """Somebody promoted or took back: have Label Studio told now."""
-        self._bell.ring(celery_app.ANNOUNCE)
+        self._enqueuer.enqueue(celery_app.ANNOUNCE)
 
     def close(self) -> None:
         """Finish what runs and let go of everything."""
@@ -204,8 +203,8 @@ class Service:
             self._presence.close()
         self._predictors.close()
         self._embeddings.close()
-        self._letterbox.close()
-        self._bell.close()
+        self._inbox.close()
+        self._enqueuer.close()
         self.database.close()
 
     # -- parts

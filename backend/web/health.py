@@ -15,7 +15,7 @@ from backend.jobs.presence import processes, recent_errors
 from backend.label_studio.payloads import number_of
 from backend.reports.wording import counted
 from backend.web.board import Board, Dashboard, router
-from backend.worker.deliveries import ATTEMPTS
+from backend.worker.webhook_inbox import ATTEMPTS
 
 pages = router()
 

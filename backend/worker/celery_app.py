@@ -1,8 +1,8 @@
-"""Background work: the Celery application, its workers, its clock, and the bell that wakes it.
+"""Background work: the Celery application, its workers, and its periodic tasks.
 
-The database is the truth and the broker only rings the bell: a message carries no news, it says
-that there may be some, or names a job. Lost or doubled, it changes nothing, for the worker also
-looks at its start and at every tick of the clock.
+The database is the truth; the broker only rings the bell. A message carries no data: it says that
+there may be work, or names a job. Lost or duplicate messages are harmless, because the workers also
+check the database when they start and periodically.
 """
 
 import logging
@@ -25,25 +25,25 @@ from backend.worker.broker import SUPPORT_QUEUE, TRAINING_QUEUE
 if TYPE_CHECKING:
     from backend.db.models import Job
     from backend.jobs.runner import Runner
-    from backend.worker.tasks import Upkeep
+    from backend.worker.tasks import Tasks
 
 _log = logging.getLogger(__name__)
 
-SETTLE = "phraseclick.settle_deliveries"
+PROCESS_DELIVERIES = "phraseclick.process_deliveries"
 TICK = "phraseclick.tick_jobs"
 TIDY = "phraseclick.tidy"
 RECONCILE = "phraseclick.reconcile"
-LOOK = "phraseclick.look_at_pictures"
+CHECK_PICTURES = "phraseclick.check_pictures"
 ANNOUNCE = "phraseclick.announce_champions"
-DRAW = "phraseclick.draw_costs"
+COMPUTE_COSTS = "phraseclick.compute_costs"
 RUN_JOB = "phraseclick.run_job"
 
 _TICK_S = 15.0
-# So late at most a job starts that is due, or goes on whose worker died on this machine.
+# A due job starts within this time, and so does one whose worker died on this machine.
 _JOBS_S = 5.0
-# So late at most is known what a lost webhook would have told.
+# The changes of lost webhooks are found within this time.
 _RECONCILE_S = 900.0
-_LOOK_S = 60.0
+_MINUTE_S = 60.0
 _TIDY_S = 3600.0
 
 _T = TypeVar("_T")
@@ -52,65 +52,65 @@ QueueName = Literal["support", "training"]
 
 
 @dataclass(frozen=True)
-class Station:
-    """What a worker is told, and what it tells."""
+class WorkerState:
+    """State of a worker process: whether it shuts down, and which jobs it runs."""
 
-    ending: threading.Event = field(default_factory=threading.Event)
-    jobs: list[int] = field(default_factory=list)  # done just now
+    stopping: threading.Event = field(default_factory=threading.Event)
+    jobs: list[int] = field(default_factory=list)
 
 
-def build(settings: Settings, station: Station | None = None) -> Celery:
+def build(settings: Settings, state: WorkerState | None = None) -> Celery:
     """The Celery application for these settings; nothing is connected until it is used."""
-    here = station or Station()
+    here = state or WorkerState()
     app = Celery("phraseclick", set_as_current=False)
     app.conf.update(configuration(settings))
 
-    def ring(job: "Job") -> None:
+    def send(job: "Job") -> None:
         call(app, RUN_JOB, job.id)
 
-    # Both are made at the first task: the web server, which only rings, never needs them.
-    @_made_once
-    def upkeep() -> "Upkeep":
-        from backend.worker.tasks import Upkeep
+    # Both are created by the first task: the web server only sends messages and needs neither.
+    @_once
+    def tasks() -> "Tasks":
+        from backend.worker.tasks import Tasks
 
-        return Upkeep(settings, ring)
+        return Tasks(settings, send)
 
-    @_made_once
+    @_once
     def runner() -> "Runner":
         from backend.jobs.runner import Runner
 
-        return Runner.open(settings, stopping=here.ending.is_set)
+        return Runner.open(settings, stopping=here.stopping.is_set)
 
-    @app.task(name=SETTLE, shared=False)  # type: ignore[untyped-decorator]
-    def settle_deliveries() -> int:
-        settled = upkeep().settle()
-        if settled:
-            app.send_task(LOOK, expires=_LOOK_S)
-        return settled
+    @app.task(name=PROCESS_DELIVERIES, shared=False)  # type: ignore[untyped-decorator]
+    def process_deliveries() -> int:
+        processed = tasks().process_deliveries()
+        if processed:
+            app.send_task(CHECK_PICTURES, expires=_MINUTE_S)
+        return processed
 
     @app.task(name=TICK, shared=False)  # type: ignore[untyped-decorator]
     def tick_jobs() -> None:
-        upkeep().tick()
+        tasks().tick()
 
     @app.task(name=RECONCILE, shared=False)  # type: ignore[untyped-decorator]
     def reconcile() -> None:
-        upkeep().reconcile()
+        tasks().reconcile()
 
-    @app.task(name=LOOK, shared=False)  # type: ignore[untyped-decorator]
-    def look_at_pictures() -> int:
-        return upkeep().look()
+    @app.task(name=CHECK_PICTURES, shared=False)  # type: ignore[untyped-decorator]
+    def check_pictures() -> int:
+        return tasks().check_pictures()
 
-    @app.task(name=DRAW, shared=False)  # type: ignore[untyped-decorator]
-    def draw_costs() -> int:
-        return upkeep().draw()
+    @app.task(name=COMPUTE_COSTS, shared=False)  # type: ignore[untyped-decorator]
+    def compute_costs() -> int:
+        return tasks().compute_costs()
 
     @app.task(name=ANNOUNCE, shared=False)  # type: ignore[untyped-decorator]
     def announce_champions() -> int:
-        return upkeep().announce()
+        return tasks().announce()
 
     @app.task(name=TIDY, shared=False)  # type: ignore[untyped-decorator]
     def tidy() -> None:
-        upkeep().tidy()
+        tasks().tidy()
 
     @app.task(name=RUN_JOB, shared=False)  # type: ignore[untyped-decorator]
     def run_job(number: int) -> None:
@@ -124,78 +124,78 @@ def build(settings: Settings, station: Station | None = None) -> Celery:
 
 
 def configuration(settings: Settings) -> dict[str, Any]:
-    """Celery's settings, each that is not its default with its why."""
+    """Celery's settings. Each that is not the default has its reason."""
 
-    def every(seconds: float, task: str, worth_s: float | None = None) -> dict[str, Any]:
-        # A tick that nobody took in time is worth nothing: the next one comes.
-        return {"task": task, "schedule": seconds, "options": {"expires": worth_s or seconds}}
+    def every(seconds: float, task: str, expires_s: float | None = None) -> dict[str, Any]:
+        # Messages that no worker took in time expire: the next one comes.
+        return {"task": task, "schedule": seconds, "options": {"expires": expires_s or seconds}}
 
     return {
         **broker.connection(settings),
-        # A broker that is away at the start may come, and one that goes may come back.
+        # The broker may start later, and restart.
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "task_default_queue": SUPPORT_QUEUE,
         "task_queues": broker.queues(settings),
         "task_routes": {RUN_JOB: {"queue": TRAINING_QUEUE}},
-        # Results lie in the database's own rows; nobody reads Celery's.
+        # Results are in the database; nothing reads Celery's.
         "task_ignore_result": True,
-        # Acknowledged when done: a task whose worker died is given to the next one.
+        # Acknowledged when done: the task of a dead worker goes to another one.
         "task_acks_late": True,
-        # One at a time: what waits in a busy worker's hands cannot be done by an idle one.
+        # One at a time: an idle worker cannot take messages that a busy one has fetched.
         "worker_prefetch_multiplier": 1,
-        # A job goes on while its broker is away. Its message may come again: its row tells.
+        # A job continues without its broker. If its message comes again, its row decides.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
-        # Our own log format hides secrets; Celery would put its own in place of it.
+        # Keep our log format, which hides secrets.
         "worker_hijack_root_logger": False,
-        # Events would keep the file queue busy, and nobody listens.
+        # Nothing reads events, and they would keep the file queue busy.
         "worker_send_task_events": False,
         "timezone": "UTC",
-        # In memory: what is done every minute needs no file, over which two schedulers would fight.
+        # In memory: a file of its state would be a conflict between two schedulers.
         "beat_scheduler": "celery.beat:Scheduler",
         "beat_schedule": {
-            "settle": every(_TICK_S, SETTLE),
-            # Worth more than one tick: the clocks of two machines differ by some seconds.
+            "deliveries": every(_TICK_S, PROCESS_DELIVERIES),
+            # Valid for several ticks: the clocks of two machines differ by some seconds.
             "jobs": every(_JOBS_S, TICK, 6 * _JOBS_S),
             "reconcile": every(_RECONCILE_S, RECONCILE),
             "announce": every(_TICK_S, ANNOUNCE),
-            "draw": every(_LOOK_S, DRAW),
-            "look": every(_LOOK_S, LOOK),
+            "costs": every(_MINUTE_S, COMPUTE_COSTS),
+            "pictures": every(_MINUTE_S, CHECK_PICTURES),
             "tidy": every(_TIDY_S, TIDY),
         },
     }
 
 
 def run_worker(settings: Settings, queue: QueueName = "support") -> None:
-    """Work until told to end: what waits in the database first, then what the bell announces."""
+    """Run a worker until SIGTERM. It starts with the work that waits in the database."""
     settings.data.mkdir(parents=True, exist_ok=True)
     if queue == "training":
         from backend.jobs import kinds
 
         kinds.limit_process(settings)
-    station = Station()
-    app = build(settings, station)
-    _quiet()
+    state = WorkerState()
+    app = build(settings, state)
+    _quiet_logs()
 
-    def look_at_once(**_: Any) -> None:
+    def check_database(**_: Any) -> None:
         if queue == "support":
-            app.send_task(SETTLE)
+            app.send_task(PROCESS_DELIVERIES)
             app.send_task(RECONCILE, expires=_RECONCILE_S)
             app.send_task(TIDY, expires=_TIDY_S)
 
-    def told_to_end(**_: Any) -> None:
-        station.ending.set()
+    def stop(**_: Any) -> None:
+        state.stopping.set()
 
-    worker_ready.connect(look_at_once, weak=False)
-    worker_shutting_down.connect(told_to_end, weak=False)
+    worker_ready.connect(check_database, weak=False)
+    worker_shutting_down.connect(stop, weak=False)
     kind, name, threads = _WORKERS[queue]
-    with _present(settings, kind, lambda: {"queue": name, "jobs": list(station.jobs)}):
+    with _present(settings, kind, lambda: {"queue": name, "jobs": list(state.jobs)}):
         app.worker_main(
             [
                 "worker",
                 f"--queues={name}",
-                # Threads, so that the heart of job and broker beats on while a network computes,
-                # and nothing that holds a GPU is ever forked.
+                # Threads: heartbeats of job and broker continue while a network computes, and a
+                # process that uses a GPU is never forked.
                 "--pool=threads",
                 f"--concurrency={threads}",
                 "--without-mingle",
@@ -206,8 +206,8 @@ def run_worker(settings: Settings, queue: QueueName = "support") -> None:
         )
 
 
-# Of the support worker's threads one asks Label Studio, one waits for pictures, and one is for
-# what is urgent. Trainings come one at a time: two would only take twice as long each.
+# The support worker's threads: one for Label Studio, one for pictures, one for urgent tasks. The
+# training worker has one: two trainings at once would each take twice as long.
 _WORKERS: dict[QueueName, tuple[str, str, int]] = {
     "support": ("worker", SUPPORT_QUEUE, 3),
     "training": ("training", TRAINING_QUEUE, 1),
@@ -215,20 +215,20 @@ _WORKERS: dict[QueueName, tuple[str, str, int]] = {
 
 
 def run_scheduler(settings: Settings) -> None:
-    """Ring for what is done every so often, until told to end. Any number of them may run."""
+    """Send the periodic tasks until SIGTERM. Any number of schedulers may run."""
     settings.data.mkdir(parents=True, exist_ok=True)
     app = build(settings)
     app.conf.beat_schedule = {
-        name: {**entry, "schedule": schedule(entry["schedule"], nowfun=_steadily(), app=app)}
+        name: {**entry, "schedule": schedule(entry["schedule"], nowfun=_monotonic_now(), app=app)}
         for name, entry in app.conf.beat_schedule.items()
     }
-    _quiet()
+    _quiet_logs()
     with _present(settings, "scheduler"):
         app.Beat(loglevel="WARNING", quiet=True).run()
 
 
-def _made_once(make: Callable[[], _T]) -> Callable[[], _T]:
-    """As functools.cache, where threads come for the first one at the same time."""
+def _once(make: Callable[[], _T]) -> Callable[[], _T]:
+    """Like functools.cache, but safe if several threads make the first call."""
     lock = threading.Lock()
     made: list[_T] = []
 
@@ -241,18 +241,17 @@ def _made_once(make: Callable[[], _T]) -> Callable[[], _T]:
     return get
 
 
-def _steadily() -> Callable[[], datetime]:
-    """A clock that goes on evenly: with the wall's, which jumps, a day back would be a day's
-    silence."""
-    start, began = datetime.now(UTC), time.monotonic()
-    return lambda: start + timedelta(seconds=time.monotonic() - began)
+def _monotonic_now() -> Callable[[], datetime]:
+    """A clock that does not jump: Celery's would stop for a day if the wall clock were set back."""
+    start, started = datetime.now(UTC), time.monotonic()
+    return lambda: start + timedelta(seconds=time.monotonic() - started)
 
 
 @contextmanager
 def _present(
     settings: Settings, kind: str, about: Callable[[], Mapping[str, Any]] = dict
 ) -> Iterator[None]:
-    """Say in the database that this process lives."""
+    """Show this process on the health page."""
     from backend.db.engine import Database
     from backend.jobs.presence import Presence
 
@@ -265,56 +264,59 @@ def _present(
         database.close()
 
 
-def _quiet() -> None:
-    """A line for every tick would hide the lines that tell something."""
+def _quiet_logs() -> None:
+    """A line for each periodic task would hide the others."""
     for name in ("celery.beat", "celery.worker.strategy", "celery.app.trace"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def call(app: Celery, task: str, *arguments: Any) -> None:
-    """Have a worker do a task soon. Raises whatever the broker's client raises."""
-    # By itself Celery would try for ever to reach a broker that is away.
+    """Send a task to a worker. Raises any error of the broker's client."""
+    # By default, Celery retries forever if the broker is down.
     with app.connection_for_write(connect_timeout=2) as connection:
         connection.ensure_connection(max_retries=1, timeout=5)
         app.send_task(task, arguments, connection=connection, retry=False)
 
 
-class Bell:
-    """Wakes the worker from the web server, never making a request wait for the broker.
+class Enqueuer:
+    """Sends tasks from the web server, without making a request wait for the broker.
 
-    Rings that come while one is on its way are one ring. A broker that is away is logged and left:
-    the worker's clock makes up for it.
+    The same task requested again before it is sent is sent once. If the broker is down, that is
+    only logged: the periodic tasks do the work later.
     """
 
     def __init__(self, app: Celery) -> None:
         self._app = app
         self._wake = threading.Event()
-        self._rung: set[str] = set()
+        self._tasks: set[str] = set()
         self._lock = threading.Lock()
-        self._ended = False
-        self._thread = threading.Thread(target=self._run, name="bell", daemon=True)
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="enqueuer", daemon=True)
         self._thread.start()
 
-    def ring(self, task: str = SETTLE) -> None:
-        """There is something to do; returns at once."""
+    def enqueue(self, task: str = PROCESS_DELIVERIES) -> None:
+        """Send a task soon; returns at once."""
         with self._lock:
-            self._rung.add(task)
+            self._tasks.add(task)
         self._wake.set()
 
     def close(self) -> None:
-        """Send what is still to be sent, and end."""
-        self._ended = True
+        """Send the remaining tasks, and stop."""
+        self._closed = True
         self._wake.set()
         self._thread.join(timeout=5)
 
     def _run(self) -> None:
-        while not self._ended:
+        while not self._closed:
             self._wake.wait()
             self._wake.clear()
             with self._lock:
-                rung, self._rung = self._rung, set()
-            for task in sorted(rung):
+                tasks, self._tasks = self._tasks, set()
+            for task in sorted(tasks):
                 try:
                     call(self._app, task)
-                except Exception as error:  # whatever the broker's client raises
-                    _log.warning("The worker could not be called (%s); it looks by itself.", error)
+                except Exception as error:  # any error of the broker's client
+                    _log.warning(
+                        "The worker could not be notified (%s); it checks the database by itself.",
+                        error,
+                    )

@@ -1,6 +1,5 @@
-"""What the worker does: takes the news of the webhooks into memory and samples, asks Label Studio
-for what they lost, looks at the pictures under new labels, draws what they cost, and forgets what
-is old.
+"""What the worker does: process webhooks, fetch from Label Studio what they missed, check the
+pictures of new labels, compute their costs, and delete old data.
 """
 
 import logging
@@ -29,20 +28,20 @@ from backend.samples.image_check import ImageCheck
 from backend.samples.ingest import SampleStore
 from backend.samples.sync import Reconciliation
 from backend.settings import Settings
-from backend.worker.deliveries import Deliveries, Stored
+from backend.worker.webhook_inbox import Deliveries, Stored
 
 _log = logging.getLogger(__name__)
 
 _DELETED = ("ANNOTATIONS_DELETED", "ANNOTATION_DELETED")
-# Ends before the next tick of the clock brings the same task again.
-_LOOK_S = 45.0
+# Less than the minute after which the same task comes again.
+_BATCH_S = 45.0
 
 
-class Upkeep:
-    """The worker's side of the memory. Needs no model."""
+class Tasks:
+    """The worker's tasks. They need no model."""
 
-    def __init__(self, settings: Settings, ring: Callable[[Job], None] = lambda job: None) -> None:
-        """ring: have a worker do a job that is due."""
+    def __init__(self, settings: Settings, send: Callable[[Job], None] = lambda job: None) -> None:
+        """send: send a due job to a worker."""
         self._settings = settings
         self._database = Database(settings.resolved_database_url)
         self._database.migrate()
@@ -55,59 +54,61 @@ class Upkeep:
         hosts = LabelStudioHosts(settings, self._projects.announced)
         self._registry = Registry(self._database, open_store(settings), settings)
         self._label_studio_sync = LabelStudioSync(
-            self._registry, hosts, settings, synced=self._score_anew
+            self._registry, hosts, settings, synced=self._score_again
         )
         self._reconciliation = Reconciliation(self._database, hosts, self._config)
         self._image_check = ImageCheck(self._database, Pictures(settings, hosts))
-        self._scheduler = Scheduler(settings, self._database, Leases(settings.lease_s), ring)
+        self._scheduler = Scheduler(settings, self._database, Leases(settings.lease_s), send)
 
-    def settle(self) -> int:
-        """Take in every delivery that waits; how many there were."""
-        settled = self._deliveries.settle(self._take_in)
-        if settled:
+    def process_deliveries(self) -> int:
+        """Process the waiting webhook deliveries. Returns how many."""
+        processed = self._deliveries.process(self._process)
+        if processed:
             self._scheduler.labels_changed()
-        return settled
+        return processed
 
     def tick(self) -> None:
-        """Start the jobs that are due, and mend those that broke off."""
+        """Start due jobs, and requeue those of dead workers."""
         self._scheduler.tick()
 
     def reconcile(self) -> None:
-        """Ask Label Studio for all accepted annotations of every project."""
-        # What waits is older than any answer, and most of what would be asked for.
-        self.settle()
+        """Fetch the accepted annotations of every project from Label Studio."""
+        # Process the waiting deliveries first: most of the annotations are in them.
+        self.process_deliveries()
         self._reconciliation.run()
-        self.draw()
+        self.compute_costs()
 
-    def look(self) -> int:
-        """Look at the pictures under labels that are new; how many."""
-        looked = self._image_check.run(_LOOK_S)
-        if looked:
-            # Only now does a label count whose picture had not been seen.
+    def check_pictures(self) -> int:
+        """Check the pictures of new labels. Returns how many."""
+        checked = self._image_check.run(_BATCH_S)
+        if checked:
+            # A label counts only once its picture was checked.
             self._scheduler.labels_changed()
-        return looked
+        return checked
 
-    def draw(self) -> int:
-        """Draw what accepted regions had cost, where that is missing or old; how many tasks."""
-        return self._costs.catch_up(_LOOK_S)
+    def compute_costs(self) -> int:
+        """Compute missing and outdated costs of accepted regions. Returns the number of tasks."""
+        return self._costs.catch_up(_BATCH_S)
 
     def announce(self) -> int:
-        """Tell Label Studio of champions that it has not heard of; how many."""
+        """Report new champions to Label Studio. Returns how many."""
         return self._label_studio_sync.run()
 
     def tidy(self) -> None:
-        """Forget old targets, masks, deliveries, versions, and what ended jobs had needed. (Caches
-        bound themselves.)"""
+        """Delete old objects, masks, deliveries, versions, and the folders of ended jobs.
+
+        Caches limit their own size.
+        """
         self._memory.forget(datetime.now(UTC))
         self._costs.forget_masks(timedelta(days=self._settings.keep_masks_days))
-        self._deliveries.forget_old()
+        self._deliveries.delete_old()
         gate_pictures.forget(self._database, self._settings.keep_masks_days)
         work_dir.sweep(self._settings.data, self._database)
         for version in self._registry.prune():
             _log.info("Model version %s of %s was pruned", version.name, version.project or "all")
 
     def close(self) -> None:
-        """Give the database back."""
+        """Close the database connections."""
         self._database.close()
 
     def _config(self, xml: str) -> LabelConfig:
@@ -117,13 +118,13 @@ class Upkeep:
             remove_label=self._settings.refine_negative_label,
         )
 
-    def _take_in(self, delivery: Stored) -> None:
+    def _process(self, delivery: Stored) -> None:
         body = parse_json(delivery.body)
         hook = parse_webhook(body)
         try:
             config = self._config(hook.label_config)
         except LabelConfigError as error:
-            # A project that this backend cannot serve has nothing in the memory to settle.
+            # This backend cannot serve the project, so it has no objects of it.
             _log.info("Project %s: %s", hook.project.id, error)
             config = None
         if hook.title:
@@ -135,11 +136,11 @@ class Upkeep:
         self._remember(hook, change, config)
         self._costs.take_in(change)
         if hook.action == "TASKS_CREATED" and config is not None:
-            # An import comes in many pieces: one job scores them all.
-            quiet = timedelta(seconds=self._settings.learn_debounce_s)
-            self._score(hook.project.key, "label_studio", datetime.now(UTC) + quiet)
+            # An import comes in many webhooks; one job scores all of its tasks.
+            debounce = timedelta(seconds=self._settings.learn_debounce_s)
+            self._score(hook.project.key, "label_studio", datetime.now(UTC) + debounce)
 
-    def _score_anew(self, project: str) -> None:
+    def _score_again(self, project: str) -> None:
         self._score(project, "promotion", datetime.now(UTC))
 
     def _score(self, project: str, trigger: Trigger, due_at: datetime) -> None:
@@ -147,7 +148,7 @@ class Upkeep:
             self._jobs.enqueue(project, SCORING, trigger=trigger, due_at=due_at)
 
     def _train(self, project: str, delivery: int) -> None:
-        """Somebody pressed the button in Label Studio. A delivery that is settled twice is one."""
+        """Start a training for the button in Label Studio; once, if the delivery comes twice."""
         known = self._jobs.listed(project, TRAINING, limit=20)
         if all(job.request.get("delivery") != delivery for job in known):
             self._jobs.enqueue(

@@ -1,11 +1,10 @@
-"""Webhooks on their way into the database: a moment in memory, and on disk where it takes longer.
+"""The webhook inbox: a webhook's body is stored within milliseconds, and processed by a worker.
 
-Label Studio waits one second and never sends again, while a row may have to wait: for another
-process that writes, for a database that restarts. So one thread writes the rows, and who handed a
-letter in waits for a few milliseconds only; then the letter is put into a file, which a kill -9
-survives, and the row follows when it can. What a process left behind when it died, the next one
-that starts takes up. A letter may become two rows then, which changes nothing: settling is
-idempotent.
+Label Studio waits one second and sends each webhook once. But a row may have to wait, for another
+process that writes or a database that restarts. So one thread writes the rows, and a request waits
+for it only a few milliseconds. After that the body goes into a file, which survives kill -9, and
+the row is written later. Files of a process that died are taken over by the next one that starts.
+A body may then become two rows, which is harmless: processing is idempotent.
 """
 
 import base64
@@ -18,38 +17,132 @@ import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO
 
 import orjson
+from sqlalchemy import delete, insert, select, update
 
+from backend.db.engine import Database
+from backend.db.models import Delivery
 from backend.errors import DatabaseError
-from backend.worker.deliveries import Deliveries
+from model.files import atomic_write
 
 _log = logging.getLogger(__name__)
 
-# Of the 50 ms that a webhook may take; a row takes 1 to 5 where nobody is in the way.
-PATIENCE_S = 0.012
-_FIRST_PAUSE_S = 0.2
-_LONGEST_PAUSE_S = 5.0
-_SUFFIX = ".letter"
+# A webhook may take 50 ms; writing a row takes 1 to 5 ms if nothing is in the way.
+WAIT_S = 0.012
+_FIRST_RETRY_S = 0.2
+_LONGEST_RETRY_S = 5.0
+_SUFFIX = ".webhook"
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError)
+
+# Attempts to process a delivery.
+ATTEMPTS = 3
+# Long enough to look into a failure after a long weekend.
+_KEPT = timedelta(days=14)
+# Deliveries read at a time; each may have some MB.
+_BATCH = 20
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A delivery that waits to be processed."""
+
+    id: int
+    action: str
+    body: bytes
+
+
+class Deliveries:
+    """The table of deliveries. Thread-safe.
+
+    A delivery that cannot be processed is retried a few times, then kept with its error.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def store(
+        self,
+        action: str,
+        project_id: int | None,
+        body: bytes,
+        received_at: datetime | None = None,
+    ) -> None:
+        """Store a webhook as received. received_at: default now."""
+        with self._database.write() as connection:
+            connection.execute(
+                insert(Delivery).values(
+                    received_at=received_at or datetime.now(UTC),
+                    action=action[:64],
+                    project_id=project_id,
+                    body=body,
+                )
+            )
+
+    def waiting(self) -> list[Stored]:
+        """The oldest deliveries that are not processed."""
+        query = (
+            select(Delivery.id, Delivery.action, Delivery.body)
+            .where(Delivery.processed_at.is_(None), Delivery.attempts < ATTEMPTS)
+            .order_by(Delivery.attempts, Delivery.id)
+            .limit(_BATCH)
+        )
+        with self._database.read() as connection:
+            return [Stored(*row) for row in connection.execute(query)]
+
+    def process(self, one: Callable[[Stored], None]) -> int:
+        """Pass all waiting deliveries to ``one``, oldest first. Returns how many it processed.
+
+        ``one`` may see a delivery twice, in two workers or after a crash: it must be idempotent.
+        """
+        processed = 0
+        tried: set[int] = set()
+        # Failed ones are retried at the next call, not at once: the cause needs time to go away.
+        while waiting := [delivery for delivery in self.waiting() if delivery.id not in tried]:
+            for delivery in waiting:
+                tried.add(delivery.id)
+                processed += self._process(delivery, one)
+        return processed
+
+    def delete_old(self) -> None:
+        """Delete deliveries that were processed, or failed, long ago."""
+        with self._database.write() as connection:
+            connection.execute(
+                delete(Delivery).where(
+                    Delivery.received_at < datetime.now(UTC) - _KEPT,
+                    Delivery.processed_at.is_not(None) | (Delivery.attempts >= ATTEMPTS),
+                )
+            )
+
+    def _process(self, delivery: Stored, one: Callable[[Stored], None]) -> int:
+        changes: dict[str, object] = {"processed_at": datetime.now(UTC), "error": None}
+        try:
+            one(delivery)
+        except Exception as error:
+            _log.exception("Delivery %d (%s) could not be processed", delivery.id, delivery.action)
+            reason = f"{type(error).__name__}: {error}"
+            changes = {"attempts": Delivery.attempts + 1, "error": reason}
+        with self._database.write() as connection:
+            connection.execute(update(Delivery).where(Delivery.id == delivery.id).values(**changes))
+        return int("processed_at" in changes)
 
 
 @dataclass(eq=False)
-class _Letter:
+class _Webhook:
     action: str
     project_id: int | None
     received_at: datetime
-    body: bytes | None  # None: it lies in the file
+    body: bytes | None  # None: in the file
     file: Path | None = None
     written: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
-class Letterbox:
-    """See the module. Thread-safe; every process has a folder of its own in ``folder``."""
+class WebhookInbox:
+    """Stores webhooks. Thread-safe; each process has its own folder inside ``folder``."""
 
     def __init__(
         self,
@@ -57,133 +150,130 @@ class Letterbox:
         deliveries: Deliveries,
         written: Callable[[], None] = lambda: None,
     ) -> None:
-        """``written`` is called after each row."""
+        """written: called after each new row."""
         self._root = folder
         self._deliveries = deliveries
         self._written = written
-        self._mine = folder / uuid.uuid4().hex
-        self._lock = _made(self._mine)
-        self._waiting: queue.SimpleQueue[_Letter | None] = queue.SimpleQueue()
+        self._own = folder / uuid.uuid4().hex
+        self._own.mkdir(parents=True)
+        self._lock = _lock_folder(self._own)
+        self._waiting: queue.SimpleQueue[_Webhook | None] = queue.SimpleQueue()
         self._ended = threading.Event()
-        self._take_up()
-        self._writer = threading.Thread(target=self._run, name="letterbox", daemon=True)
+        self._take_over()
+        self._writer = threading.Thread(target=self._run, name="webhook inbox", daemon=True)
         self._writer.start()
 
-    def drop(self, action: str, project_id: int | None, body: bytes) -> None:
-        """Keep a webhook's body, within some milliseconds, whatever the database does.
+    def add(self, action: str, project_id: int | None, body: bytes) -> None:
+        """Store a webhook's body within a few milliseconds, even if the database is down.
 
-        Raises OSError where there is neither a row nor room for a file.
+        Raises OSError if neither a row nor a file can be written.
         """
-        letter = _Letter(action, project_id, datetime.now(UTC), body)
-        self._waiting.put(letter)
-        if letter.written.wait(PATIENCE_S):
+        webhook = _Webhook(action, project_id, datetime.now(UTC), body)
+        self._waiting.put(webhook)
+        if webhook.written.wait(WAIT_S):
             return
-        with letter.lock:
-            if not letter.written.is_set():
-                letter.file = self._filed(letter)
-                letter.body = None
+        with webhook.lock:
+            if not webhook.written.is_set():
+                webhook.file = self._write_file(webhook)
+                webhook.body = None
 
     def close(self) -> None:
-        """Write what can be written at once; the rest lies in files for the next start."""
+        """Write what can be written at once; the rest stays in files for the next start."""
         self._ended.set()
         self._waiting.put(None)
         self._writer.join(timeout=5)
         self._lock.close()
-        if not any(self._mine.glob(f"*{_SUFFIX}")):
-            _remove(self._mine)
+        if not any(self._own.glob(f"*{_SUFFIX}")):
+            _remove(self._own)
 
     # -- inside
 
     def _run(self) -> None:
-        while (letter := self._waiting.get()) is not None:
-            pause = _FIRST_PAUSE_S
-            while not self._write(letter):
+        while (webhook := self._waiting.get()) is not None:
+            pause = _FIRST_RETRY_S
+            while not self._write_row(webhook):
                 if self._ended.wait(pause):
-                    self._file_the_rest(letter)
+                    self._write_files(webhook)
                     return
-                pause = min(_LONGEST_PAUSE_S, pause * 2)
+                pause = min(_LONGEST_RETRY_S, pause * 2)
 
-    def _write(self, letter: _Letter) -> bool:
-        """Make the row; False where the database cannot be written now."""
+    def _write_row(self, webhook: _Webhook) -> bool:
+        """False: the database cannot be written now."""
         try:
-            body = letter.body
+            body = webhook.body
             if body is None:
-                assert letter.file is not None, "a letter is in memory or in a file"
-                body = _read(letter.file).body
+                assert webhook.file is not None, "a webhook is in memory or in a file"
+                body = _read(webhook.file).body
             if body is not None:
-                self._deliveries.store(letter.action, letter.project_id, body, letter.received_at)
+                self._deliveries.store(
+                    webhook.action, webhook.project_id, body, webhook.received_at
+                )
         except DatabaseError as error:
             _log.warning("A webhook waits for the database: %s", error)
             return False
         except _UNREADABLE as error:
-            _log.error("A webhook's file cannot be read again and is lost: %s", error)
-        with letter.lock:
-            letter.written.set()
-            if letter.file is not None:
-                letter.file.unlink(missing_ok=True)
+            _log.error("The file of a webhook cannot be read, so the webhook is lost: %s", error)
+        with webhook.lock:
+            webhook.written.set()
+            if webhook.file is not None:
+                webhook.file.unlink(missing_ok=True)
         self._written()
         return True
 
-    def _file_the_rest(self, letter: _Letter | None) -> None:
-        while letter is not None:
-            with letter.lock:
-                if letter.file is None:
-                    letter.file = self._filed(letter)
+    def _write_files(self, webhook: _Webhook | None) -> None:
+        while webhook is not None:
+            with webhook.lock:
+                if webhook.file is None:
+                    webhook.file = self._write_file(webhook)
             try:
-                letter = self._waiting.get_nowait()
+                webhook = self._waiting.get_nowait()
             except queue.Empty:
                 return
 
-    def _filed(self, letter: _Letter) -> Path:
-        """Whole or not there at all. Names sort by time."""
-        name = f"{letter.received_at.timestamp():.6f}-{uuid.uuid4().hex}{_SUFFIX}"
-        told = {
-            "action": letter.action,
-            "project_id": letter.project_id,
-            "received_at": letter.received_at,
-            "body": base64.b64encode(letter.body or b"").decode(),
+    def _write_file(self, webhook: _Webhook) -> Path:
+        # Names sort by time.
+        name = f"{webhook.received_at.timestamp():.6f}-{uuid.uuid4().hex}{_SUFFIX}"
+        content = {
+            "action": webhook.action,
+            "project_id": webhook.project_id,
+            "received_at": webhook.received_at,
+            "body": base64.b64encode(webhook.body or b"").decode(),
         }
-        aside = self._mine / f"{name}.new"
-        aside.write_bytes(orjson.dumps(told))
-        return aside.rename(self._mine / name)
+        atomic_write(self._own / name, orjson.dumps(content), durable=False)
+        return self._own / name
 
-    def _take_up(self) -> None:
-        """Letters of processes that are no more, oldest first."""
+    def _take_over(self) -> None:
+        """Queue the files of processes that ended, oldest first."""
         for folder in sorted(self._root.iterdir()):
-            if folder == self._mine or not folder.is_dir():
+            if folder == self._own or not folder.is_dir():
                 continue
             try:
-                lock = _locked(folder)
-            except OSError:  # its process lives, or another one takes it up
+                lock = _lock_folder(folder)
+            except OSError:  # its process runs, or another process takes it over
                 continue
             with lock:
                 for file in sorted(folder.glob(f"*{_SUFFIX}")):
-                    moved = file.rename(self._mine / file.name)
+                    moved = file.rename(self._own / file.name)
                     try:
                         self._waiting.put(_read(moved))
                     except _UNREADABLE as error:
-                        _log.error("The kept webhook %s cannot be read: %s", moved, error)
+                        _log.error("The stored webhook %s cannot be read: %s", moved, error)
                 _remove(folder)
 
 
-def _read(file: Path) -> _Letter:
-    told = orjson.loads(file.read_bytes())
-    return _Letter(
-        action=told["action"],
-        project_id=told["project_id"],
-        received_at=datetime.fromisoformat(told["received_at"]),
-        body=base64.b64decode(told["body"]),
+def _read(file: Path) -> _Webhook:
+    content = orjson.loads(file.read_bytes())
+    return _Webhook(
+        action=content["action"],
+        project_id=content["project_id"],
+        received_at=datetime.fromisoformat(content["received_at"]),
+        body=base64.b64decode(content["body"]),
         file=file,
     )
 
 
-def _made(folder: Path) -> IO[bytes]:
-    folder.mkdir(parents=True)
-    return _locked(folder)
-
-
-def _locked(folder: Path) -> IO[bytes]:
-    """The folder's lock, held while its process lives. Raises OSError where somebody holds it."""
+def _lock_folder(folder: Path) -> IO[bytes]:
+    """Lock the folder for as long as this process runs. Raises OSError if it is locked."""
     handle = (folder / "lock").open("ab")
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -195,6 +285,6 @@ def _locked(folder: Path) -> IO[bytes]:
 
 def _remove(folder: Path) -> None:
     with contextlib.suppress(OSError):
-        for left in folder.iterdir():
-            os.unlink(left)
+        for leftover in folder.iterdir():
+            os.unlink(leftover)
         folder.rmdir()

@@ -133,7 +133,7 @@ def picture_host(_running_host: PictureHost) -> PictureHost:
 @pytest.fixture(autouse=True)
 def _patient_webhooks(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a busy machine, too, a webhook's row is there when the call returns."""
-    monkeypatch.setattr(webhook_inbox, "PATIENCE_S", 20.0)
+    monkeypatch.setattr(webhook_inbox, "WAIT_S", 20.0)
 
 
 @pytest.fixture

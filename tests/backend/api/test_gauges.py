@@ -10,7 +10,7 @@ from backend.db.models import Delivery, Process, Promotion
 from backend.jobs.queue import Jobs
 from backend.label_studio.payloads import parse_setup
 from backend.label_studio.projects import Projects
-from backend.worker.deliveries import ATTEMPTS, Deliveries
+from backend.worker.webhook_inbox import ATTEMPTS, Deliveries
 
 KEY = "6.1795384361"
 

@@ -20,7 +20,7 @@ from backend.label_studio.projects import Projects
 from backend.learning import retry, score_job, task_scorer
 from backend.registry.label_studio_sync import LabelStudioSync
 from backend.settings import Settings
-from backend.worker.tasks import Upkeep
+from backend.worker.tasks import Tasks
 from tests.backend.conftest import TRIED_CONFIG
 from tests.backend.learning.studio import PROJECT, Studio
 
@@ -51,11 +51,11 @@ def test_new_tasks_ask_for_one_job_after_a_quiet_while(
     own: Database, service: Service, settings: Settings, page: Any
 ) -> None:
     body = tasks_created(page)
-    upkeep = Upkeep(settings)
+    tasks = Tasks(settings)
     for _ in range(3):
         service.webhook(orjson.dumps(body), body)
-    upkeep.settle()
-    upkeep.close()
+    tasks.process_deliveries()
+    tasks.close()
 
     (job,) = asked(own)
     assert (job.project, job.state, job.trigger) == (PROJECT, "queued", "label_studio")
@@ -68,10 +68,10 @@ def test_nobody_asks_where_it_is_off(
 ) -> None:
     body = tasks_created(page)
     service.webhook(orjson.dumps(body), body)
-    upkeep = Upkeep(settings.model_copy(update={"acquisition": "off"}))
-    upkeep.settle()
-    upkeep._score_anew(PROJECT)
-    upkeep.close()
+    tasks = Tasks(settings.model_copy(update={"acquisition": "off"}))
+    tasks.process_deliveries()
+    tasks._score_again(PROJECT)
+    tasks.close()
 
     assert asked(own) == []
 
@@ -84,9 +84,9 @@ def test_a_version_that_label_studio_was_told_of_scores_anew(
         return 1
 
     monkeypatch.setattr(LabelStudioSync, "run", announce)
-    upkeep = Upkeep(settings)
-    upkeep.announce()
-    upkeep.close()
+    tasks = Tasks(settings)
+    tasks.announce()
+    tasks.close()
 
     (job,) = asked(own)
     assert (job.project, job.trigger) == (PROJECT, "promotion")

@@ -19,7 +19,7 @@ from backend.registry.label_studio_sync import LabelStudioSync
 from backend.registry.versions import Registry
 from backend.settings import Settings
 from backend.worker import celery_app
-from backend.worker.tasks import Upkeep
+from backend.worker.tasks import Tasks
 
 MakeCheckpoint = Callable[..., Path]
 NOW = datetime.now(UTC)
@@ -256,9 +256,9 @@ def test_tidying_up_prunes(
     names = [here.add(make_checkpoint(number), project=SIX).name for number in range(1, 7)]
     with here.database.write() as connection:
         connection.exec_driver_sql("update versions set created_at = '2026-01-01 00:00:00.000000'")
-    upkeep = Upkeep(settings)
+    tasks = Tasks(settings)
 
-    upkeep.tidy()
-    upkeep.close()
+    tasks.tidy()
+    tasks.close()
 
     assert [here.store.has(name) for name in names].count(False) == 1

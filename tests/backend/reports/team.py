@@ -19,8 +19,8 @@ from backend.interaction.store import InteractionStore
 from backend.label_studio import rle
 from backend.reports.queries import Reports
 from backend.settings import Settings
-from backend.worker.deliveries import Deliveries
-from backend.worker.tasks import Upkeep
+from backend.worker.tasks import Tasks
+from backend.worker.webhook_inbox import Deliveries
 from tests.backend.interaction.conftest import HEIGHT, REFINE, WIDTH, Clock, Page, drawn
 from tests.backend.samples.studio import Studio, connected, reconciliation, region
 
@@ -59,7 +59,7 @@ class Team:
 
     def __post_init__(self) -> None:
         connected(self.database, self.studio.project)
-        self.upkeep = Upkeep(self.settings)
+        self.tasks = Tasks(self.settings)
         self.memory = InteractionStore(self.database, Policy())
         self.reports = Reports(self.database)
         for task in (1, 2, 3):
@@ -72,7 +72,7 @@ class Team:
         return self.studio.project.key
 
     def close(self) -> None:
-        self.upkeep.close()
+        self.tasks.close()
 
     # -- what annotators do
 
@@ -222,7 +222,7 @@ class Team:
             for _ in range(self.rng.choice([1, 1, 1, 2])):
                 Deliveries(self.database).store("", 6, body)
         self.waiting = self.waiting[self.rng.randrange(1, 4) :]  # the others were lost
-        self.upkeep.settle()
+        self.tasks.process_deliveries()
 
     def restart(self) -> None:
         """New processes on the same database."""
@@ -242,7 +242,7 @@ class Team:
         self.waiting.clear()
         at = max(self.clock.now, self.studio.now) + timedelta(hours=1)
         reconciliation(self.database, self.studio, clock=lambda: at).run()
-        self.upkeep.draw()
+        self.tasks.compute_costs()
         self.clock.wait(2 * 3600.0)
 
     # -- what must be true

@@ -47,9 +47,9 @@ def label(team: Team, desk: Desk) -> None:
 
 def arrive(team: Team) -> None:
     for body in team.waiting:
-        team.upkeep._deliveries.store("", 6, body)
+        team.tasks._deliveries.store("", 6, body)
     team.waiting.clear()
-    team.upkeep.settle()
+    team.tasks.process_deliveries()
 
 
 def the_one(team: Team):
@@ -112,10 +112,10 @@ def test_clicks_after_the_submit_count_once_the_worker_looks(team, desk):
 
     before = reports.task(team.key, 1)
     assert (before.interactions, before.abandoned) == (4, 1)
-    team.upkeep.draw()
+    team.tasks.compute_costs()
     after = reports.task(team.key, 1)
     assert (after.interactions, after.abandoned) == (4, 0)
-    assert team.upkeep.draw() == 0
+    assert team.tasks.compute_costs() == 0
 
 
 def test_a_deleted_annotation_leaves_its_clicks_to_the_task(team, desk):
@@ -161,7 +161,7 @@ def test_the_order_of_webhooks_changes_nothing(team, seed):
         team.act()
     sent = list(team.waiting)
     arrive(team)
-    team.upkeep.draw()
+    team.tasks.compute_costs()
     in_order = table(team)
 
     with team.database.write() as connection:
@@ -170,7 +170,7 @@ def test_the_order_of_webhooks_changes_nothing(team, seed):
     team.waiting = sent + random.Random(seed).sample(sent, len(sent) // 2)
     team.rng.shuffle(team.waiting)
     arrive(team)
-    team.upkeep.draw()
+    team.tasks.compute_costs()
     assert table(team) == in_order
     team.check()
 
@@ -182,7 +182,7 @@ def test_masks_go_after_their_time_and_the_figures_stay(team, desk):
     assert Costs(team.database).forget_masks(timedelta(days=90), now) == 3
     # when: all is drawn anew, since the region is worked on
     team.refine(desk)
-    team.upkeep.draw()
+    team.tasks.compute_costs()
     anew = the_one(team)
 
     assert anew.interactions == 4
@@ -200,7 +200,7 @@ def test_masks_of_what_is_not_drawn_or_still_in_work_stay(team, desk):
     now = team.clock.now + timedelta(days=100)
 
     assert Costs(team.database).forget_masks(timedelta(days=90), now) == 0
-    team.upkeep.draw()
+    team.tasks.compute_costs()
     assert Costs(team.database).forget_masks(timedelta(days=90), now) == 3
     team.memory.forget(now)
     Costs(team.database).forget_masks(timedelta(days=90), now)

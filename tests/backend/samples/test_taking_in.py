@@ -20,17 +20,17 @@ from backend.reports.queries import Reports
 from backend.samples.counts import count
 from backend.settings import Settings
 from backend.worker import celery_app
-from backend.worker.tasks import Upkeep
+from backend.worker.tasks import Tasks
 from training.data import PackDataset
 
 KEY = "6.1795384361"
 
 
 @pytest.fixture
-def upkeep(service: Service, settings: Settings) -> Iterator[Upkeep]:
-    upkeep = Upkeep(settings)
-    yield upkeep
-    upkeep.close()
+def tasks(service: Service, settings: Settings) -> Iterator[Tasks]:
+    tasks = Tasks(settings)
+    yield tasks
+    tasks.close()
 
 
 @pytest.fixture
@@ -76,15 +76,15 @@ def cli(settings: Settings, *arguments: object) -> "subprocess.CompletedProcess[
 
 
 def test_an_accepted_click_is_a_sample_with_that_click(
-    service: Service, upkeep: Upkeep, own: Database, page: Any, picture_host: Any
+    service: Service, tasks: Tasks, own: Database, page: Any, picture_host: Any
 ) -> None:
     # given
     picture_host.add("/data/upload/6/a.png")
     answer = service.predict(page.request([page.click(1, 30, 40)]))
     # when
     send(service, accepted(page, [page.region(answer)]))
-    assert upkeep.settle() == 1
-    assert upkeep.look() == 1
+    assert tasks.process_deliveries() == 1
+    assert tasks.check_pictures() == 1
     # then
     with own.read() as connection:
         (sample,) = connection.execute(select(SampleRow)).all()
@@ -96,7 +96,7 @@ def test_an_accepted_click_is_a_sample_with_that_click(
 
 
 def test_a_project_is_called_as_label_studio_calls_it(
-    service: Service, upkeep: Upkeep, own: Database, page: Any
+    service: Service, tasks: Tasks, own: Database, page: Any
 ) -> None:
     service.setup({"project": KEY, "schema": page.tried_config})
     reports = Reports(own)
@@ -106,13 +106,13 @@ def test_a_project_is_called_as_label_studio_calls_it(
         body = accepted(page, [])
         body["project"]["title"] = title
         send(service, body)
-        upkeep.settle()
+        tasks.process_deliveries()
 
         assert reports.project(KEY).title == f"{title} (project 6)"
 
 
 def test_a_delivery_that_makes_no_sense_is_settled_and_stops_nothing(
-    service: Service, upkeep: Upkeep, own: Database, page: Any
+    service: Service, tasks: Tasks, own: Database, page: Any
 ) -> None:
     body = accepted(page, [{"id": 1, "type": "brushlabels", "value": {"rle": "x"}}])
     send(service, body)
@@ -120,7 +120,7 @@ def test_a_delivery_that_makes_no_sense_is_settled_and_stops_nothing(
     send(service, {"action": "TASKS_DELETED", "tasks": [{"id": "x"}, {}], "project": {"id": 6}})
     send(service, {"action": "PROJECT_DELETED", "project": {"id": 999}})
 
-    assert upkeep.settle() == 4
+    assert tasks.process_deliveries() == 4
     assert count(own, KEY).left_out == {"unreadable mask": 1}
 
 
@@ -144,19 +144,19 @@ def test_the_worker_reconciles_and_checks_pictures_by_schedule(
 ) -> None:
     app = celery_app.build(settings)
 
-    assert {celery_app.RECONCILE, celery_app.LOOK} <= set(app.tasks)
+    assert {celery_app.RECONCILE, celery_app.CHECK_PICTURES} <= set(app.tasks)
     schedule = app.conf.beat_schedule
     assert schedule["reconcile"]["schedule"] <= 3600
     assert schedule["look"]["schedule"] <= 60
 
 
 def test_prometheus_sees_the_labels(
-    service: Service, upkeep: Upkeep, page: Any, picture_host: Any
+    service: Service, tasks: Tasks, page: Any, picture_host: Any
 ) -> None:
     picture_host.add("/data/upload/6/a.png")
     region = page.region(service.predict(page.request([page.click(1, 30, 40)])))
     send(service, accepted(page, [region, {**region, "id": "other"}]))
-    upkeep.settle()
+    tasks.process_deliveries()
 
     def figure(what: str) -> str:
         said = service.figures().decode()
@@ -168,7 +168,7 @@ def test_prometheus_sees_the_labels(
     assert figure("annotations accepted") == "1.0"
     assert figure("regions, picture unseen") == "2.0"
 
-    upkeep.look()
+    tasks.check_pictures()
     deadline = time.monotonic() + 30
     while figure("regions, picture good") != "2.0":
         assert time.monotonic() < deadline
@@ -177,10 +177,10 @@ def test_prometheus_sees_the_labels(
 
 
 def test_asking_settles_what_waits_first(
-    service: Service, upkeep: Upkeep, own: Database, page: Any, picture_host: Any
+    service: Service, tasks: Tasks, own: Database, page: Any, picture_host: Any
 ) -> None:
     send(service, page.recorded("webhook_ANNOTATION_UPDATED"))
-    upkeep.reconcile()
+    tasks.reconcile()
 
     assert count(own, "1.1795380093").annotations["accepted"] == 1
 
@@ -197,7 +197,7 @@ def test_the_command_says_where_there_is_nothing(service: Service, settings: Set
 
 def test_the_command_counts_and_exports(
     service: Service,
-    upkeep: Upkeep,
+    tasks: Tasks,
     settings: Settings,
     page: Any,
     picture_host: Any,
@@ -207,14 +207,14 @@ def test_the_command_counts_and_exports(
     picture_host.add("/data/upload/6/a.png")
     region = page.region(service.predict(page.request([page.click(1, 30, 40)])))
     send(service, accepted(page, [region]))
-    upkeep.settle()
+    tasks.process_deliveries()
     # when: not checked yet
     shown = cli(settings, "--project", 6)
     assert "picture not checked yet" in shown.stdout, shown.stderr
     refused = cli(settings, "--export", tmp_path / "team.tar")
     assert "There are no samples to export yet" in refused.stderr
     # when: looked at
-    upkeep.look()
+    tasks.check_pictures()
     shown = cli(settings)
     assert "Project 6" in shown.stdout
     assert "with clicks" in shown.stdout

@@ -1,4 +1,4 @@
-"""Background work: the file queue, the bell, deliveries that are never lost, a real worker."""
+"""Background work: the file queue, messages, deliveries that are never lost, a real worker."""
 
 import os
 import signal
@@ -22,8 +22,8 @@ from backend.db.engine import Database
 from backend.jobs.queue import Jobs
 from backend.settings import Settings
 from backend.worker import celery_app, file_transport
-from backend.worker.deliveries import ATTEMPTS, Deliveries, Stored
-from backend.worker.tasks import Upkeep
+from backend.worker.tasks import Tasks
+from backend.worker.webhook_inbox import ATTEMPTS, Deliveries, Stored
 
 
 @pytest.fixture
@@ -104,60 +104,60 @@ def test_a_reader_never_sees_half_a_message(tmp_path: Path) -> None:
     assert sorted(got) == sorted(list(range(40)) * 3)
 
 
-# -- the bell
+# -- messages from the web server
 
 
-def test_ringing_puts_one_message_into_the_queue(settings: Settings) -> None:
+def test_enqueueing_puts_one_message_into_the_queue(settings: Settings) -> None:
     settings.data.mkdir(parents=True)
-    bell = celery_app.Bell(celery_app.build(settings))
-    bell.ring()
-    bell.close()
+    enqueuer = celery_app.Enqueuer(celery_app.build(settings))
+    enqueuer.enqueue()
+    enqueuer.close()
 
     (message,) = (settings.data / "queue" / "messages").iterdir()
-    assert celery_app.SETTLE in message.read_text()
+    assert celery_app.PROCESS_DELIVERIES in message.read_text()
 
 
-def test_a_bell_that_was_not_rung_sends_nothing(settings: Settings) -> None:
+def test_nothing_enqueued_sends_nothing(settings: Settings) -> None:
     settings.data.mkdir(parents=True)
-    celery_app.Bell(celery_app.build(settings)).close()
+    celery_app.Enqueuer(celery_app.build(settings)).close()
 
     assert list((settings.data / "queue" / "messages").iterdir()) == []
 
 
 @pytest.mark.timed
-def test_a_broker_that_is_away_holds_nobody_up(
+def test_a_broker_that_is_down_delays_nobody(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     away = settings.model_copy(update={"broker_url": "redis://127.0.0.1:1/0"})
-    bell = celery_app.Bell(celery_app.build(away))
+    enqueuer = celery_app.Enqueuer(celery_app.build(away))
 
     started = time.perf_counter()
     for _ in range(100):
-        bell.ring()
+        enqueuer.enqueue()
     seconds = time.perf_counter() - started
-    bell.close()
+    enqueuer.close()
 
     assert seconds < 0.05
-    assert "it looks by itself" in caplog.text
+    assert "it checks the database by itself" in caplog.text
 
 
 # -- deliveries
 
 
-def test_what_is_settled_is_settled_once(database: Database) -> None:
+def test_a_delivery_is_processed_once(database: Database) -> None:
     deliveries = Deliveries(database)
     for number in range(50):
         deliveries.store("ANNOTATION_CREATED", 1, b"%d" % number)
     seen: list[bytes] = []
 
-    first = deliveries.settle(lambda it: seen.append(it.body))
-    again = deliveries.settle(lambda it: seen.append(it.body))
+    first = deliveries.process(lambda it: seen.append(it.body))
+    again = deliveries.process(lambda it: seen.append(it.body))
 
     assert (first, again) == (50, 0)
     assert seen == [b"%d" % number for number in range(50)]
 
 
-def test_a_delivery_that_fails_is_tried_again_a_few_times_and_kept(database: Database) -> None:
+def test_a_failing_delivery_is_retried_a_few_times_and_kept(database: Database) -> None:
     deliveries = Deliveries(database)
     deliveries.store("ANNOTATION_CREATED", 1, b"bad")
     deliveries.store("ANNOTATION_CREATED", 1, b"good")
@@ -169,7 +169,7 @@ def test_a_delivery_that_fails_is_tried_again_a_few_times_and_kept(database: Dat
             raise ValueError("no good")
 
     for _ in range(ATTEMPTS + 2):
-        deliveries.settle(one)
+        deliveries.process(one)
 
     assert tried.count(b"bad") == ATTEMPTS
     assert tried.count(b"good") == 1
@@ -178,10 +178,10 @@ def test_a_delivery_that_fails_is_tried_again_a_few_times_and_kept(database: Dat
         assert "no good" in str(error.scalar_one_or_none() or "no good")
 
 
-def test_old_deliveries_are_forgotten_but_none_that_waits(database: Database) -> None:
+def test_old_deliveries_are_deleted_unless_they_wait(database: Database) -> None:
     deliveries = Deliveries(database)
     deliveries.store("A", 1, b"settled long ago")
-    deliveries.settle(lambda it: None)
+    deliveries.process(lambda it: None)
     deliveries.store("A", 1, b"still waiting")
     long_ago = datetime.now(UTC) - timedelta(days=30)
     with database.write() as connection:
@@ -190,7 +190,7 @@ def test_old_deliveries_are_forgotten_but_none_that_waits(database: Database) ->
             {"then": long_ago.replace(tzinfo=None).isoformat(sep=" ")},
         )
 
-    deliveries.forget_old()
+    deliveries.delete_old()
 
     assert [it.body for it in deliveries.waiting()] == [b"still waiting"]
     with database.read() as connection:
@@ -198,7 +198,7 @@ def test_old_deliveries_are_forgotten_but_none_that_waits(database: Database) ->
     assert count == 1
 
 
-# -- what the worker takes in
+# -- processing
 
 
 def accepted(page: Any, region: dict[str, Any], annotation: int = 7) -> dict[str, Any]:
@@ -225,11 +225,11 @@ def test_accepting_and_deleting_reach_the_memory(
 ) -> None:
     picture_host.add("/data/upload/6/a.png")
     region = page.region(service.predict(page.request([page.click(1, 30, 40)])))
-    upkeep = Upkeep(settings)
+    tasks = Tasks(settings)
 
     created = accepted(page, region)
     service.webhook(orjson.dumps(created), created)
-    assert upkeep.settle() == 1
+    assert tasks.process_deliveries() == 1
     assert state_of(database, region["id"]) == "submitted"
 
     gone = {
@@ -238,9 +238,9 @@ def test_accepting_and_deleting_reach_the_memory(
         "project": created["project"],
     }
     service.webhook(orjson.dumps(gone), gone)
-    assert upkeep.settle() == 1
+    assert tasks.process_deliveries() == 1
     assert state_of(database, region["id"]) == "gone"
-    upkeep.close()
+    tasks.close()
 
 
 @pytest.mark.parametrize(
@@ -252,33 +252,33 @@ def test_every_recorded_delivery_can_be_taken_in(
 ) -> None:
     body = page.recorded(name)
     service.webhook(orjson.dumps(body), body)
-    upkeep = Upkeep(settings)
+    tasks = Tasks(settings)
 
-    assert upkeep.settle() == 1
+    assert tasks.process_deliveries() == 1
     assert waiting_in(database) == 0
-    upkeep.tidy()
-    upkeep.close()
+    tasks.tidy()
+    tasks.close()
 
 
-def test_the_button_of_label_studio_asks_for_one_training(
+def test_the_button_of_label_studio_starts_one_training(
     service: Service, settings: Settings, database: Database, page: Any
 ) -> None:
     body = page.recorded("webhook_START_TRAINING")
     service.webhook(orjson.dumps(body), body)
-    upkeep = Upkeep(settings)
+    tasks = Tasks(settings)
     (delivery,) = Deliveries(database).waiting()
     # Taken in twice, as after a crash, when the first training has ended already.
-    upkeep._take_in(delivery)
+    tasks._process(delivery)
     Jobs(database).cancel(1, "ann")
-    upkeep.settle()
-    upkeep.close()
+    tasks.process_deliveries()
+    tasks.close()
 
     (job,) = Jobs(database).listed()
     assert (job.kind, job.trigger, job.asked_by) == ("training", "label_studio", "Label Studio")
     assert job.project.startswith("1.")
 
 
-def test_the_clock_goes_on_evenly_whatever_the_wall_s_does(
+def test_periodic_tasks_continue_when_the_wall_clock_jumps(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Jumping(datetime):
@@ -289,7 +289,7 @@ def test_the_clock_goes_on_evenly_whatever_the_wall_s_does(
             return datetime.now(tz) + cls.ahead
 
     monkeypatch.setattr(celery_app, "datetime", Jumping)
-    every = celery_app.schedule(0.2, nowfun=celery_app._steadily())
+    every = celery_app.schedule(0.2, nowfun=celery_app._monotonic_now())
     began = every.now()
     Jumping.ahead = timedelta(days=-2)
 
@@ -308,8 +308,8 @@ def worker(settings: Settings, log: Path) -> Iterator["subprocess.Popen[bytes]"]
         "PHRASECLICK_DATA": str(settings.data),
         "PHRASECLICK_BROKER_URL": settings.broker_url,
     }
-    script = "from backend import work; from backend.settings import Settings; "
-    script += "work.run_worker(Settings())"
+    script = "from backend.worker import celery_app; from backend.settings import Settings; "
+    script += "celery_app.run_worker(Settings())"
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-c", script],
@@ -337,12 +337,12 @@ def until(true: Callable[[], bool], log: Path, seconds: float = 60) -> None:
 
 
 @pytest.mark.slow
-def test_the_worker_takes_in_what_waits_and_what_the_bell_announces(
+def test_the_worker_processes_waiting_and_new_deliveries(
     service: Service, settings: Settings, database: Database, page: Any, tmp_path: Path
 ) -> None:
     body = page.recorded("webhook_ANNOTATION_CREATED_ui")
     log = tmp_path / "worker.log"
-    # Stored by a server that died before it could ring.
+    # Stored by a server that died before it could send a message.
     Deliveries(database).store("ANNOTATION_CREATED", 1, orjson.dumps(body))
     with worker(settings, log):
         until(lambda: waiting_in(database) == 0, log)
@@ -350,7 +350,7 @@ def test_the_worker_takes_in_what_waits_and_what_the_bell_announces(
         started = time.monotonic()
         service.webhook(orjson.dumps(body), body)
         until(lambda: waiting_in(database) == 0, log)
-        # Sooner than its clock would have made it look.
+        # Sooner than by the periodic task.
         assert time.monotonic() - started < celery_app._TICK_S - 3
     said = log.read_text()
     assert "Traceback" not in said, said[-4000:]
@@ -374,12 +374,12 @@ def test_a_killed_worker_loses_nothing(
         until(lambda: waiting_in(database) == 0, log)
 
 
-def test_rings_for_different_things_are_all_sent(settings: Settings) -> None:
+def test_different_tasks_are_all_sent(settings: Settings) -> None:
     settings.data.mkdir(parents=True)
-    bell = celery_app.Bell(celery_app.build(settings))
-    bell.ring(celery_app.TICK)
-    bell.ring(celery_app.ANNOUNCE)
-    bell.close()
+    enqueuer = celery_app.Enqueuer(celery_app.build(settings))
+    enqueuer.enqueue(celery_app.TICK)
+    enqueuer.enqueue(celery_app.ANNOUNCE)
+    enqueuer.close()
 
     sent = "".join(it.read_text() for it in (settings.data / "queue" / "messages").iterdir())
     assert celery_app.TICK in sent

@@ -17,26 +17,25 @@ from sqlalchemy import text
 from backend.db.engine import Database
 from backend.errors import DatabaseError
 from backend.worker import webhook_inbox
-from backend.worker.deliveries import Deliveries
-from backend.worker.webhook_inbox import Letterbox
+from backend.worker.webhook_inbox import Deliveries, WebhookInbox
 
 
 @pytest.fixture(autouse=True)
 def _as_served(monkeypatch: pytest.MonkeyPatch, _patient_webhooks: None) -> None:
-    monkeypatch.setattr(webhook_inbox, "PATIENCE_S", 0.025)
+    monkeypatch.setattr(webhook_inbox, "WAIT_S", 0.025)
 
 
 @pytest.fixture
-def opened(tmp_path: Path) -> Iterator[Callable[[Deliveries], Letterbox]]:
-    boxes: list[Letterbox] = []
+def opened(tmp_path: Path) -> Iterator[Callable[[Deliveries], WebhookInbox]]:
+    inboxes: list[WebhookInbox] = []
 
-    def opening(deliveries: Any) -> Letterbox:
-        boxes.append(Letterbox(tmp_path / "letterbox", deliveries))
-        return boxes[-1]
+    def opening(deliveries: Any) -> WebhookInbox:
+        inboxes.append(WebhookInbox(tmp_path / "webhooks", deliveries))
+        return inboxes[-1]
 
     yield opening
-    for box in boxes:
-        box.close()
+    for inbox in inboxes:
+        inbox.close()
 
 
 def bodies(database: Database) -> list[bytes]:
@@ -48,12 +47,12 @@ def bodies(database: Database) -> list[bytes]:
 def until(true: Callable[[], bool], seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < deadline, "it never came true"
+        assert time.monotonic() < deadline, "timed out"
         time.sleep(0.02)
 
 
 def files(folder: Path) -> list[Path]:
-    return sorted((folder / "letterbox").rglob("*.letter"))
+    return sorted((folder / "webhooks").rglob("*.webhook"))
 
 
 @contextmanager
@@ -67,12 +66,12 @@ def locked(database: Database) -> Iterator[None]:
     other.close()
 
 
-def test_a_letter_becomes_a_row(
-    database: Database, opened: Callable[[Deliveries], Letterbox], tmp_path: Path
+def test_a_webhook_becomes_a_row(
+    database: Database, opened: Callable[[Deliveries], WebhookInbox], tmp_path: Path
 ) -> None:
-    box = opened(Deliveries(database))
+    inbox = opened(Deliveries(database))
     for number in range(20):
-        box.drop("ANNOTATION_CREATED", 6, b"%d" % number)
+        inbox.add("ANNOTATION_CREATED", 6, b"%d" % number)
 
     until(lambda: len(bodies(database)) == 20)
     assert bodies(database) == [b"%d" % number for number in range(20)]
@@ -80,16 +79,16 @@ def test_a_letter_becomes_a_row(
 
 
 @pytest.mark.timed
-def test_a_locked_database_holds_nobody_up_and_loses_nothing(
-    database: Database, opened: Callable[[Deliveries], Letterbox], tmp_path: Path
+def test_a_locked_database_delays_nobody_and_loses_nothing(
+    database: Database, opened: Callable[[Deliveries], WebhookInbox], tmp_path: Path
 ) -> None:
     # given
-    box = opened(Deliveries(database))
+    inbox = opened(Deliveries(database))
     with locked(database):
         # when
         started = time.monotonic()
         for number in range(10):
-            box.drop("ANNOTATION_CREATED", 6, b"%d" % number)
+            inbox.add("ANNOTATION_CREATED", 6, b"%d" % number)
         spent = time.monotonic() - started
         # then: none waited for the lock, and each is safe
         assert spent < 5
@@ -112,13 +111,13 @@ class Away:
         self.deliveries.store(*what)
 
 
-def test_what_could_not_be_written_before_the_end_is_written_after_the_next_start(
-    database: Database, opened: Callable[[Any], Letterbox], tmp_path: Path
+def test_webhooks_not_written_before_the_end_are_written_after_the_next_start(
+    database: Database, opened: Callable[[Any], WebhookInbox], tmp_path: Path
 ) -> None:
     # given: a server that ended while the database was away
     first = opened(Away(Deliveries(database)))
     for number in range(3):
-        first.drop("ANNOTATION_CREATED", 6, b"%d" % number)
+        first.add("ANNOTATION_CREATED", 6, b"%d" % number)
     first.close()
     assert bodies(database) == []
     # when
@@ -129,12 +128,12 @@ def test_what_could_not_be_written_before_the_end_is_written_after_the_next_star
     until(lambda: files(tmp_path) == [])
 
 
-def test_the_letters_of_a_living_process_are_left_to_it(
-    database: Database, opened: Callable[[Any], Letterbox], tmp_path: Path
+def test_the_files_of_a_running_process_are_left_to_it(
+    database: Database, opened: Callable[[Any], WebhookInbox], tmp_path: Path
 ) -> None:
     away = Away(Deliveries(database))
     first = opened(away)
-    first.drop("ANNOTATION_CREATED", 6, b"mine")
+    first.add("ANNOTATION_CREATED", 6, b"mine")
 
     opened(Deliveries(database))
     time.sleep(0.3)
@@ -145,38 +144,38 @@ def test_the_letters_of_a_living_process_are_left_to_it(
 
 
 def test_a_damaged_file_is_named_and_the_others_go_on(
-    database: Database, opened: Callable[[Any], Letterbox], tmp_path: Path, caplog: Any
+    database: Database, opened: Callable[[Any], WebhookInbox], tmp_path: Path, caplog: Any
 ) -> None:
     first = opened(Away(Deliveries(database)))
-    first.drop("ANNOTATION_CREATED", 6, b"whole")
+    first.add("ANNOTATION_CREATED", 6, b"whole")
     first.close()
     (folder,) = {file.parent for file in files(tmp_path)}
-    (folder / "0.letter").write_bytes(b"{half")
+    (folder / "0.webhook").write_bytes(b"{half")
 
     opened(Deliveries(database))
     until(lambda: bodies(database) == [b"whole"])
-    assert "0.letter cannot be read" in caplog.text
+    assert "0.webhook cannot be read" in caplog.text
 
 
 @pytest.mark.slow
-def test_kill_9_loses_no_letter(
-    database: Database, opened: Callable[[Any], Letterbox], tmp_path: Path
+def test_kill_9_loses_no_webhook(
+    database: Database, opened: Callable[[Any], WebhookInbox], tmp_path: Path
 ) -> None:
-    # given: a process that was told of three while the database was locked, and then killed
+    # given: a process that received three while the database was locked, and was then killed
     script = (
         "import sys, time\n"
         "from pathlib import Path\n"
         "from backend.db.engine import Database\n"
-        "from backend.worker.deliveries import Deliveries\n"
-        "from backend.worker.webhook_inbox import Letterbox\n"
-        "box = Letterbox(Path(sys.argv[1]), Deliveries(Database(sys.argv[2])))\n"
+        "from backend.worker.webhook_inbox import Deliveries\n"
+        "from backend.worker.webhook_inbox import WebhookInbox\n"
+        "inbox = WebhookInbox(Path(sys.argv[1]), Deliveries(Database(sys.argv[2])))\n"
         "for number in range(3):\n"
-        "    box.drop('ANNOTATION_CREATED', 6, b'%d' % number)\n"
+        "    inbox.add('ANNOTATION_CREATED', 6, b'%d' % number)\n"
         "print('told', flush=True)\n"
         "time.sleep(600)\n"
     )
     url = database.url.render_as_string(hide_password=False)
-    folder = str(tmp_path / "letterbox")
+    folder = str(tmp_path / "webhooks")
     with locked(database):
         process = subprocess.Popen(
             [sys.executable, "-c", script, folder, url], stdout=subprocess.PIPE
