@@ -302,16 +302,18 @@ class Enqueuer:
 
     def close(self) -> None:
         """Send the remaining tasks, and stop."""
-        self._closed = True
+        with self._lock:
+            self._closed = True
         self._wake.set()
         self._thread.join(timeout=5)
 
     def _run(self) -> None:
-        while not self._closed:
+        closed = False
+        while not closed:
             self._wake.wait()
             self._wake.clear()
             with self._lock:
-                tasks, self._tasks = self._tasks, set()
+                tasks, self._tasks, closed = self._tasks, set(), self._closed
             for task in sorted(tasks):
                 try:
                     call(self._app, task)
