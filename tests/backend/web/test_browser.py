@@ -435,7 +435,7 @@ def test_a_replay_says_that_it_is_a_simulation(look: Callable[..., Window], smal
     expect(section.get_by_role("heading")).to_contain_text("simulated")
     for row in section.locator("tbody tr").all():
         expect(row.get_by_text("simulated")).to_be_visible()
-    expect(section).to_contain_text("and not by people's")
+    expect(section).to_contain_text("with simulated clicks")
 
 
 def test_an_empty_dashboard_says_what_to_do(look: Callable[..., Window], nothing: Site) -> None:
