@@ -6,6 +6,7 @@ real.
 
 import io
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -306,7 +307,7 @@ def test_a_recipe_comes_along_with_the_request(labeled: Site) -> None:
     recipe = train_job.recipe_of(labeled.settings, job)
     assert (recipe.steps, recipe.crop, recipe.minutes, recipe.threads) == (7, 64, 6.0, 1)
 
-    odd = Job(**{**vars(job), "request": {"recipe": {"stepps": 1}}})
+    odd = replace(job, request={"recipe": {"stepps": 1}})
     with pytest.raises(JobError, match=r"not .'stepps': 1"):
         train_job.recipe_of(labeled.settings, odd)
 
