@@ -5,8 +5,10 @@ The functions are named by module, so that torch loads only in the process that 
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from backend.db.engine import Database
@@ -19,6 +21,7 @@ from backend.settings import Settings
 # that message. Any other error is retried.
 Work = Callable[[Job, Settings, Database, Progress], Mapping[str, Any]]
 
+_AUTOGROUP = Path("/proc/self/autogroup")
 _MATH_LIBRARIES = ("OMP", "OPENBLAS", "MKL", "NUMEXPR")
 
 
@@ -75,6 +78,20 @@ def limit_process(settings: Settings) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     # Threads started later inherit it.
     os.nice(settings.training_nice)
+    _lower_session(settings.training_nice)
+
+
+def _lower_session(niceness: int) -> None:
+    """Give the session that this process leads the same niceness.
+
+    With autogroups (sched(7), the default of most distributions), Linux shares the cores between
+    sessions first: a process with a session of its own gets as much as the server, however nice it
+    is. A session with another leader is left alone, since the server may be part of it.
+    """
+    if os.getsid(0) != os.getpid():
+        return
+    with suppress(OSError):  # no Linux, a kernel without autogroups, or /proc is not writable
+        _AUTOGROUP.write_text(str(niceness))
 
 
 def limit_thread(settings: Settings) -> None:
