@@ -1,7 +1,7 @@
-"""Who answers: a checkpoint as it serves, or a method that learned nothing.
+"""What is measured: a checkpoint as it serves, or a method without learning.
 
-All are asked through one narrow door, a picture in and then masks for clicks and a phrase, so
-that nobody is measured by another protocol than the rest.
+All have the same small interface (a picture, then masks for clicks and a phrase), so that all are
+measured by the same protocol.
 """
 
 from __future__ import annotations
@@ -14,12 +14,16 @@ from typing import Protocol
 from model import checkpoint as checkpoints
 from model.predictor import Click, Predictor
 from training.data.sample import Sample
+from training.evaluation.interactions import Region
 from training.evaluation.protocol import MODES, Answer, Mask, Mode, Spot
 from training.prompts.vocabulary import concept_of
 
+# The pre-annotation shows no region below this confidence.
+LEAST_CONFIDENCE = 0.5
+
 
 class Contestant(Protocol):
-    """Somebody to measure. categories: what it was trained on, None where that means nothing."""
+    """A method to measure. categories: what it was trained on; None for an untrained method."""
 
     name: str
     modes: tuple[Mode, ...]
@@ -27,12 +31,12 @@ class Contestant(Protocol):
     milliseconds_to_open: list[float]
 
     def look_at(self, sample: Sample, key: str) -> Answer:
-        """Whatever is done once a picture. key: names the picture's content."""
+        """Prepare for a picture. key: names the picture's content."""
         ...
 
 
 class Checkpoint:
-    """A checkpoint behind the predictor, close look and all, as an annotator gets it."""
+    """A checkpoint behind the predictor, as an annotator gets it."""
 
     modes = MODES
 
@@ -55,6 +59,16 @@ class Checkpoint:
             return self.predictor.predict(embedding, spots, phrase, before).mask()
 
         return answer
+
+    def suggest(self, sample: Sample, key: str, labels: Sequence[str]) -> list[Region]:
+        """The regions of the pre-annotation, for a project with these labels."""
+        embedding = self.predictor.encode(sample.image, key)
+        found = []
+        for label in labels:
+            prediction = self.predictor.predict(embedding, [], label)
+            if prediction.confidence >= LEAST_CONFIDENCE:
+                found.append(Region(prediction.mask(), label, prediction.confidence))
+        return found
 
 
 def trained_categories(where: Path | str) -> frozenset[str]:

@@ -122,10 +122,12 @@ def follow(
     jitter: float = 0.0,
     rng: np.random.Generator | None = None,
     watch: Callable[[Mask], None] | None = None,
+    start: Mask | None = None,
 ) -> Course:
     """Interact until the IoU reaches ``goal`` (after ``at_least`` interactions) or ``most``.
 
-    The target needs a pixel that is not void. ``watch`` is shown every answer.
+    The target needs a pixel that is not void. ``watch`` is called with every answer. ``start``: a
+    mask that is there already and is refined; by default the canvas is empty.
     """
     rng = rng or np.random.default_rng(0)
     phrase = "" if mode == "clicks" else target.phrase
@@ -133,7 +135,7 @@ def follow(
     ious: list[float] = []
     milliseconds: list[float] = []
     obeyed: list[bool] = []
-    mask: Mask | None = None
+    mask: Mask | None = start
     for interaction in range(1, (1 if mode == "phrase" else most) + 1):
         if mode == "clicks" or interaction > 1:
             before = np.zeros_like(target.mask) if mask is None else mask
@@ -141,9 +143,9 @@ def follow(
             if spot is None:
                 break
             clicks.append(spot)
-        start = time.perf_counter()
+        began = time.perf_counter()
         mask = answer(clicks, phrase, mask)
-        milliseconds.append(1000.0 * (time.perf_counter() - start))
+        milliseconds.append(1000.0 * (time.perf_counter() - began))
         ious.append(overlap(mask, target.mask, target.void))
         if clicks:
             x, y, positive = clicks[-1]

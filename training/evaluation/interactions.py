@@ -1,0 +1,293 @@
+"""Interactions per accepted object: what a picture costs an annotator who starts from suggestions.
+
+The picture comes with the regions of the pre-annotation. The simulated annotator
+
+- keeps a region that matches an object at an IoU of 85 % or more: no interaction;
+- refines one that matches from 50 % on, by the protocol's clicks (`protocol.follow`);
+- clicks an object that no region matches from an empty canvas;
+- deletes a region that matches nothing: one interaction;
+- gives a kept or refined region the object's label where it has another: one interaction. *choice*
+
+Regions and objects are matched one to one, by IoU. NoC, which counts clicks on an empty canvas, is
+the special case without suggestions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from training.data import Dataset, Sample, Tolerant
+from training.errors import DataError
+from training.evaluation.cases import FEWEST_PIXELS
+from training.evaluation.protocol import MOST, Answer, Mask, Target, follow, overlap
+from training.evaluation.statistics import Estimate, estimate
+
+GOAL = 0.85
+"""IoU from which a mask is accepted."""
+REFINABLE = 0.5
+"""IoU from which a region is refined instead of deleted."""
+
+# The right label decides between two regions that match an object almost equally well.
+_LABEL_BONUS = 0.01
+
+Way = Literal["accepted", "refined", "missed"]
+
+
+@dataclass(frozen=True)
+class Region:
+    """A suggested region: its H,W bool mask, its label, and how sure the model is (0 to 1)."""
+
+    mask: Mask
+    label: str
+    confidence: float
+
+
+class Suggesting(Protocol):
+    """A model that suggests regions and answers clicks (`methods.Checkpoint`)."""
+
+    def look_at(self, sample: Sample, key: str) -> Answer:
+        """Answers clicks on this picture. key: names the picture's content."""
+        ...
+
+    def suggest(self, sample: Sample, key: str, labels: Sequence[str]) -> Sequence[Region]:
+        """The regions of the pre-annotation, for a project with these labels."""
+        ...
+
+
+@dataclass(frozen=True)
+class ObjectCost:
+    """One object. start: IoU of the region that it began with, 0 without one."""
+
+    id: int
+    label: str
+    way: Way
+    start: float
+    interactions: int
+
+
+@dataclass(frozen=True)
+class PictureCost:
+    """One picture. present: its objects, of which ``objects`` were annotated.
+
+    regions: suggested ones; deletions: of them, those that match no object.
+    """
+
+    index: int
+    key: str
+    objects: tuple[ObjectCost, ...]
+    present: int
+    regions: int
+    deletions: int
+
+    @property
+    def per_object(self) -> tuple[float, ...]:
+        """Interactions of each annotated object, with its share of the picture's deletions."""
+        share = self.deletions / self.present
+        return tuple(each.interactions + share for each in self.objects)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Interactions per accepted object, and the share of objects that took none.
+
+    Means with 95 % intervals, resampled by picture. An object's figure includes its share of the
+    picture's deletions; ``zero_share`` does not.
+    """
+
+    interactions: Estimate
+    zero_share: Estimate
+    objects: int
+    pictures: int
+
+    @classmethod
+    def of(cls, costs: Sequence[PictureCost]) -> Figures:
+        """Raises DataError without an object."""
+        groups = [cost.index for cost in costs for _ in cost.objects]
+        if not groups:
+            raise DataError("There is no object to annotate: check the data.")
+        values = [value for cost in costs for value in cost.per_object]
+        zero = [float(each.interactions == 0) for cost in costs for each in cost.objects]
+        return cls(
+            estimate(values, groups, few=True),
+            estimate(zero, groups, few=True),
+            len(groups),
+            len(set(groups)),
+        )
+
+    def json(self) -> dict[str, Any]:
+        """As it is kept in reports."""
+        return asdict(self)
+
+
+def interactions(
+    model: Suggesting,
+    examples: Dataset,
+    *,
+    labels: Sequence[str] | None = None,
+    most_pictures: int = 20,
+    most_objects: int = 5,
+    most_clicks: int = MOST,
+    seed: int = 0,
+    check: Callable[[], None] | None = None,
+) -> Figures:
+    """Measure a model on labeled pictures.
+
+    labels: of the project, by default those of the examples. At most ``most_pictures`` pictures,
+    and in each of them ``most_objects`` objects, drawn by the seed; matching regards them all.
+    check: called before each picture; what it raises ends the measurement. Raises DataError
+    without an object.
+    """
+    labels = labels_of(examples) if labels is None else labels
+    order = np.random.default_rng(seed).permutation(len(examples))
+    samples = Tolerant(examples)
+    costs: list[PictureCost] = []
+    for index in (int(i) for i in order):
+        if len(costs) == most_pictures:
+            break
+        if check:
+            check()
+        sample = samples.get(index)
+        if sample is None:
+            continue
+        cost = annotate(
+            model,
+            sample,
+            index,
+            labels,
+            most_objects=most_objects,
+            most_clicks=most_clicks,
+            seed=seed,
+        )
+        if cost.objects:
+            costs.append(cost)
+    return Figures.of(costs)
+
+
+def annotate(
+    model: Suggesting,
+    sample: Sample,
+    index: int,
+    labels: Sequence[str],
+    *,
+    most_objects: int = 0,
+    most_clicks: int = MOST,
+    seed: int = 0,
+    from_nothing: Callable[[int], int] | None = None,
+) -> PictureCost:
+    """Annotate one picture, starting from the model's regions.
+
+    most_objects: annotate at most as many, drawn by the seed; 0: all. from_nothing: clicks that an
+    object (its id) takes on an empty canvas, where they are known already.
+    """
+    key = f"{sample.source}:{sample.key}:{index}"
+    wanted = [
+        each
+        for each in sample.objects
+        if not each.semantic and _area(sample, each.id) >= FEWEST_PIXELS
+    ]
+    regions = [it for it in model.suggest(sample, key, labels) if it.mask.any()]
+    wanted_masks = [sample.mask(each.id) for each in wanted]
+    names = [each.category or "" for each in wanted]
+    matches = _matches(regions, wanted_masks, names, sample.void)
+    matched = {region for region, _ in matches.values()}
+    deletions = sum(
+        number not in matched and not _undecided(region.mask, sample)
+        for number, region in enumerate(regions)
+    )
+    answer: Answer | None = None
+    costs: list[ObjectCost] = []
+    for place in _drawn(len(wanted), most_objects, [seed, index]):
+        about, target = wanted[place], Target(wanted_masks[place], sample.void, "")
+        region, start = matches.get(place, (-1, 0.0))
+        if start >= GOAL:
+            way: Way = "accepted"
+            count = 0
+        elif region < 0 and from_nothing is not None:
+            way, count = "missed", from_nothing(about.id)
+        else:
+            way = "missed" if region < 0 else "refined"
+            answer = answer or model.look_at(sample, key)
+            course = follow(
+                answer,
+                target,
+                "clicks",
+                goal=GOAL,
+                at_least=1,
+                most=most_clicks,
+                start=None if region < 0 else regions[region].mask,
+            )
+            count = min(course.needed(GOAL), most_clicks)
+        # A click on a region that is there does not change its label.
+        if region >= 0 and regions[region].label != names[place]:
+            count += 1
+        costs.append(ObjectCost(about.id, names[place], way, round(start, 4), count))
+    return PictureCost(index, sample.key, tuple(costs), len(wanted), len(regions), deletions)
+
+
+def labels_of(examples: Dataset) -> list[str]:
+    """The labels of all objects, the most frequent first."""
+    counts: dict[str, int] = {}
+    for index in range(len(examples)):
+        for each in examples.objects(index):
+            if each.category:
+                counts[each.category] = counts.get(each.category, 0) + 1
+    return sorted(counts, key=lambda name: (-counts[name], name))
+
+
+def _matches(
+    regions: Sequence[Region], wanted: Sequence[Mask], names: Sequence[str], void: Mask
+) -> dict[int, tuple[int, float]]:
+    """For each object that has one: its region and their IoU, `REFINABLE` or more."""
+    if not regions or not wanted:
+        return {}
+    ious = np.array(list(_ious(regions, wanted, void)), float).reshape(len(regions), len(wanted))
+    same = np.array([[region.label == name for name in names] for region in regions])
+    gain = np.where(ious >= REFINABLE, ious + _LABEL_BONUS * same, 0.0)
+    rows, columns = linear_sum_assignment(gain, maximize=True)
+    return {
+        int(column): (int(row), float(ious[row, column]))
+        for row, column in zip(rows, columns, strict=True)
+        if ious[row, column] >= REFINABLE
+    }
+
+
+def _ious(regions: Sequence[Region], wanted: Sequence[Mask], void: Mask) -> Iterator[float]:
+    """Row by row. Pairs whose bounding boxes do not meet are 0 without a look at their pixels."""
+    boxes = [_box(mask) for mask in wanted]
+    for region in regions:
+        top, bottom, left, right = _box(region.mask)
+        for mask, (t, b, l, r) in zip(wanted, boxes, strict=True):  # noqa: E741
+            meet = t < bottom and top < b and l < right and left < r
+            yield overlap(region.mask, mask, void) if meet else 0.0
+
+
+def _box(mask: Mask) -> tuple[int, int, int, int]:
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+
+
+def _undecided(mask: Mask, sample: Sample) -> bool:
+    """Whether a region lies mostly where the annotation says nothing about single objects: in void,
+    in a region of several objects, or on a speck. It is no error then."""
+    others = [
+        each.id
+        for each in sample.objects
+        if each.semantic or _area(sample, each.id) < FEWEST_PIXELS
+    ]
+    open_ = sample.void | sample.mask(*others) if others else sample.void
+    return int(np.count_nonzero(mask & open_)) > 0.5 * int(np.count_nonzero(mask))
+
+
+def _area(sample: Sample, number: int) -> int:
+    return int(np.count_nonzero(sample.mask(number) & ~sample.void))
+
+
+def _drawn(count: int, most: int, seed: Sequence[int]) -> list[int]:
+    if not most or count <= most:
+        return list(range(count))
+    return sorted(int(i) for i in np.random.default_rng(seed).permutation(count)[:most])
