@@ -7,10 +7,11 @@ recently used picture goes first. Two threads that want the same picture encode 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from typing import Generic, Protocol, TypeVar
+
+from cachetools import LRUCache
 
 
 class Sized(Protocol):
@@ -28,16 +29,19 @@ class EmbeddingCache(Generic[Value]):
     """Least recently used first out, thread-safe. Values are shared: never change one."""
 
     def __init__(self, max_bytes: int) -> None:
-        self.max_bytes = max_bytes
         self._lock = threading.Lock()
-        self._values: OrderedDict[Hashable, Value] = OrderedDict()
+        self._values: LRUCache[Hashable, Value] = LRUCache(max_bytes, lambda value: value.nbytes)
         self._making: dict[Hashable, Future[Value]] = {}
-        self._nbytes = 0
+
+    @property
+    def max_bytes(self) -> int:
+        """The most that the cache holds."""
+        return int(self._values.maxsize)
 
     @property
     def nbytes(self) -> int:
         """Bytes held now; never more than ``max_bytes``."""
-        return self._nbytes
+        return int(self._values.currsize)
 
     def __len__(self) -> int:
         return len(self._values)
@@ -45,10 +49,7 @@ class EmbeddingCache(Generic[Value]):
     def get(self, key: Hashable) -> Value | None:
         """The value, which then counts as just used, or None."""
         with self._lock:
-            value = self._values.get(key)
-            if value is not None:
-                self._values.move_to_end(key)
-            return value
+            return self._values.get(key)
 
     def get_or_make(self, key: Hashable, make: Callable[[], Value]) -> Value:
         """The cached value, or the result of ``make``.
@@ -59,7 +60,6 @@ class EmbeddingCache(Generic[Value]):
         with self._lock:
             value = self._values.get(key)
             if value is not None:
-                self._values.move_to_end(key)
                 return value
             promise = self._making.get(key)
             mine = promise is None
@@ -76,16 +76,7 @@ class EmbeddingCache(Generic[Value]):
             raise
         with self._lock:
             del self._making[key]
-            self._keep(key, value)
+            if value.nbytes <= self.max_bytes:
+                self._values[key] = value
         promise.set_result(value)
         return value
-
-    def _keep(self, key: Hashable, value: Value) -> None:
-        size = value.nbytes
-        if size > self.max_bytes:
-            return
-        self._values[key] = value
-        self._nbytes += size
-        while self._nbytes > self.max_bytes:
-            _, dropped = self._values.popitem(last=False)
-            self._nbytes -= dropped.nbytes

@@ -59,14 +59,14 @@ def up(
     """Start server, workers and scheduler, and restart any that stop. Ctrl-C ends all of them."""
     from backend import logs
     from backend.api import server
-    from backend.worker import supervisor
+    from backend.worker.child_process import supervise
 
     settings = settings_of(data)
     logs.log_to_stderr(settings)
     server.check_address(host, port)
     program = [sys.executable, "-m", "backend.cli"]
     address = [f"--host={host}", f"--port={port}", f"--processes={processes}"]
-    supervisor.supervise(
+    supervise(
         {
             "server": [*program, "serve", *address],
             "worker": [*program, "worker"],

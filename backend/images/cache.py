@@ -15,9 +15,10 @@ import json
 import os
 import threading
 import time
-from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
+
+from cachetools import TLRUCache
 
 from model.files import PARTIAL_SUFFIX, atomic_write
 
@@ -52,8 +53,12 @@ class PictureCache:
         self._index = root / "index"
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
-        # Identity -> picture, time until the entry is valid, time until memory is trusted.
-        self._memory: OrderedDict[str, tuple[CachedPicture, float, float]] = OrderedDict()
+        # By identity: the picture, and the time until which its entry is valid.
+        self._memory: TLRUCache[str, tuple[CachedPicture, float]] = TLRUCache(
+            _REMEMBER,
+            ttu=lambda identity, known, now: min(known[1], now + _REMEMBER_S),
+            timer=lambda: time.time(),
+        )
         self._trim_lock = threading.Lock()
         self._unseen = max_bytes  # bytes written since the last count
         for folder in (self._content, self._index):
@@ -61,11 +66,8 @@ class PictureCache:
 
     def find(self, identity: str) -> CachedPicture | None:
         """The picture at ``identity``, as long as its entry is valid."""
-        now = time.time()
         with self._lock:
-            known = self._memory.get(identity)
-            if known and now < min(known[1], known[2]):
-                self._memory.move_to_end(identity)
+            if known := self._memory.get(identity):
                 return known[0]
         try:
             entry = json.loads(self._entry(identity).read_bytes())
@@ -73,7 +75,7 @@ class PictureCache:
             until = float("inf") if entry["until"] is None else float(entry["until"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        if now >= until:
+        if time.time() >= until:
             return None
         self._remember(identity, picture, until)
         return picture
@@ -98,10 +100,7 @@ class PictureCache:
 
     def _remember(self, identity: str, picture: CachedPicture, until: float) -> None:
         with self._lock:
-            self._memory[identity] = (picture, until, time.time() + _REMEMBER_S)
-            self._memory.move_to_end(identity)
-            while len(self._memory) > _REMEMBER:
-                self._memory.popitem(last=False)
+            self._memory[identity] = (picture, until)
 
     def read(self, key: str) -> bytes | None:
         """The bytes of a file; None if it is not cached."""

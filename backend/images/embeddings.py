@@ -9,11 +9,12 @@ it at once.
 import logging
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+
+from cachetools import TTLCache
 
 from backend.errors import PictureAddressError, PictureFormatError
 from backend.images.loader import Pictures
@@ -62,8 +63,8 @@ class Embeddings:
         self._metrics = metrics
         self._ahead = ThreadPoolExecutor(_AHEAD_AT_ONCE, thread_name_prefix="ahead")
         self._waiting: set[tuple[Place, str]] = set()
-        self._on_screen: OrderedDict[Place, float] = OrderedDict()
-        self._known: dict[Place, tuple[str, float]] = {}  # content hash, and until when
+        self._on_screen: TTLCache[Place, None] = TTLCache(_ON_SCREEN, _ON_SCREEN_S, time.monotonic)
+        self._known: TTLCache[Place, str] = TTLCache(_KNOWN, _KNOWN_S, time.monotonic)  # hashes
         self._lock = threading.Lock()
 
     def of(
@@ -116,18 +117,15 @@ class Embeddings:
 
     def at_hand(self, place: Place, predictor: Predictor) -> Embedding | None:
         """The embedding if it is cached; reads no picture."""
-        now = time.monotonic()
         with self._lock:
-            key, until = self._known.get(place, ("", 0.0))
-        if now >= until:
+            key = self._known.get(place)
+        if key is None:
             picture = self._pictures.key_of(place.address, place.project.id, place.task_id)
             if picture is None:
                 return None
             key = picture.key
             with self._lock:
-                if len(self._known) >= _KNOWN:
-                    self._known.clear()
-                self._known[place] = key, now + _KNOWN_S
+                self._known[place] = key
         return predictor.cached(key)
 
     def ahead(self, place: Place, predictor: Predictor) -> None:
@@ -142,16 +140,12 @@ class Embeddings:
     def on_screen(self, place: Place) -> None:
         """Note that an annotator has this picture on the screen."""
         with self._lock:
-            self._on_screen[place] = time.monotonic()
-            self._on_screen.move_to_end(place)
-            if len(self._on_screen) > _ON_SCREEN:
-                self._on_screen.popitem(last=False)
+            self._on_screen[place] = None
 
     def renew(self, serves: Callable[[Project], Predictor]) -> None:
         """After a promotion, encode the pictures on people's screens, the newest first."""
-        limit = time.monotonic() - _ON_SCREEN_S
         with self._lock:
-            places = [place for place, at in self._on_screen.items() if at > limit]
+            places = list(self._on_screen)
         for place in reversed(places):
             predictor = serves(place.project)
             if self.at_hand(place, predictor) is None:

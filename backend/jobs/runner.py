@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Self
 
 from sqlalchemy import Connection, func, select, update
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from backend.db.engine import Database
 from backend.db.locks import lease_name, lock_job, lock_lease
@@ -175,24 +176,22 @@ class Runner:
 
     def _write(self, job: Job, progress: Progress, ended: _Outcome) -> None:
         """Record the outcome, waiting for the database if it is down; not if the lease is lost."""
-        until = self._clock() + _WRITE_FOR_S
-        while True:
-            try:
-                with self._database.write() as connection:
+        try:
+            for attempt in Retrying(
+                retry=retry_if_exception_type(DatabaseError),
+                stop=stop_after_delay(_WRITE_FOR_S),
+                wait=wait_fixed(1.0),
+                reraise=True,
+            ):
+                with attempt, self._database.write() as connection:
                     progress.held(connection)
                     progress.write(connection)
                     ended(connection, _locked(connection, job.id))
-            except LostLeaseError as error:
-                _log.warning("Job %d: %s", job.id, error)
-                return
-            except DatabaseError as error:
-                if self._clock() > until:
-                    # Its heartbeats have stopped, so it will run again.
-                    _log.error("The outcome of job %d could not be written: %s", job.id, error)
-                    return
-                time.sleep(1.0)
-            else:
-                return
+        except LostLeaseError as error:
+            _log.warning("Job %d: %s", job.id, error)
+        except DatabaseError as error:
+            # Its heartbeats have stopped, so it will run again.
+            _log.error("The outcome of job %d could not be written: %s", job.id, error)
 
     def _hung(self, job: Job, lease: Lease) -> None:
         why = (

@@ -6,11 +6,11 @@ new is written (``cost_frame``); single tasks and histories are read on request.
 
 import re
 import threading
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
+from cachetools import LRUCache
 from sqlalchemy import Connection, select
 
 from backend.db.engine import Database
@@ -54,7 +54,7 @@ class Reports:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self._frames: OrderedDict[str, CostFrame] = OrderedDict()
+        self._frames: LRUCache[str, CostFrame] = LRUCache(_FRAMES)
         self._reading: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
 
@@ -241,9 +241,6 @@ class Reports:
                 fresh = cost_frame.read(connection, project, kept)
             with self._lock:
                 self._frames[project] = fresh
-                self._frames.move_to_end(project)
-                while len(self._frames) > _FRAMES:
-                    self._frames.popitem(last=False)
             return fresh
 
 

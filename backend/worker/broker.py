@@ -1,62 +1,135 @@
-"""The broker, whichever it is: queues, and how long a message may be in a worker's hands.
+"""The message broker: two queues, and a broker of files for installations without a server.
 
-A message is acknowledged when its work is done, so a worker that dies gives it to the next. Brokers
-take a worker for dead by time, and a training takes long: the time is set in each broker's own way,
-longer than any job may take, and from one setting.
+A message is acknowledged after its task has run, so the task of a worker that died goes to another
+one. Brokers decide by time that a worker died, and a training takes long. So one setting, the
+longest time of a job, sets that limit in each broker's own way.
+
+Kombu has a transport of files too, but its readers may see half of a message, and fail. Here files
+are written under another name and renamed, and a worker takes a message by renaming it.
 """
 
+import fcntl
+import os
+import time
+import uuid
+from pathlib import Path
+from queue import Empty
 from typing import Any
 
 from kombu import Exchange, Queue
+from kombu.transport import TRANSPORT_ALIASES, filesystem
+from kombu.transport.virtual import BrokerState
+from kombu.utils.json import dumps, loads
 
 from backend.settings import Settings
-from backend.worker import file_transport
+from model.files import atomic_write
 
-# What must be done soon, for clicks depend on it.
+# Short tasks that clicks depend on.
 SUPPORT_QUEUE = "interactive-support"
-# What takes long. Re-scorings, too: an hour of them must not hold up samples, and must not compute
-# beside a training either, where two cores also serve clicks.
+# Trainings and other jobs. Scoring takes up to an hour: it must not delay new samples, nor compute
+# beside a training on two cores that also serve clicks.
 TRAINING_QUEUE = "training"
 
-# After the longest job: to write its end down where the database is away.
-_SPARE_S = 3600.0
-_BY_VISIBILITY = ("redis", "rediss", "sentinel", "valkey", "valkeys", "sqs")
+# Added to the longest job: time to write its outcome while the database is down.
+_MARGIN_S = 3600.0
+_WITH_VISIBILITY_TIMEOUT = ("redis", "rediss", "sentinel", "valkey", "valkeys", "sqs")
+
+_FILE_SCHEME = "phraseclick-files"
+TRANSPORT_ALIASES[_FILE_SCHEME] = f"{__name__}:FileTransport"
 
 
-def held_s(settings: Settings) -> int:
-    """Seconds that a message may be in a worker's hands before it is given to another."""
-    return int(settings.longest_job_hours * 3600 + _SPARE_S)
+def redelivery_s(settings: Settings) -> int:
+    """Seconds after which an unacknowledged message goes to another worker."""
+    return int(settings.longest_job_hours * 3600 + _MARGIN_S)
 
 
 def queues(settings: Settings) -> list[Queue]:
-    """Both queues. The argument is RabbitMQ's (3.12 and later read it), others pass it over."""
-    milliseconds = held_s(settings) * 1000
+    """Both queues. Only RabbitMQ reads the argument, from 3.12 on."""
+    arguments = {"x-consumer-timeout": redelivery_s(settings) * 1000}
     return [
-        Queue(
-            name,
-            Exchange(name),
-            routing_key=name,
-            queue_arguments={"x-consumer-timeout": milliseconds},
-        )
+        Queue(name, Exchange(name), routing_key=name, queue_arguments=arguments)
         for name in (SUPPORT_QUEUE, TRAINING_QUEUE)
     ]
 
 
 def connection(settings: Settings) -> dict[str, Any]:
-    """Celery's settings of where the broker is and how it is spoken to."""
+    """Celery's settings for the connection to the broker."""
     if not settings.broker_url:
         return {
-            "broker_url": f"{file_transport.SCHEME}://localhost",
-            "broker_transport_options": file_transport.transport_options(settings.data / "queue"),
-            # Control messages would keep the file queue busy, and nobody sends any.
+            **file_connection(settings.data / "queue"),
+            # Nothing sends control messages, and they would keep the files busy.
             "worker_enable_remote_control": False,
         }
-    found: dict[str, Any] = {"broker_url": settings.broker_url}
-    by_visibility = settings.broker_url.partition(":")[0].partition("+")[0] in _BY_VISIBILITY
-    if by_visibility:
-        found["broker_transport_options"] = {"visibility_timeout": held_s(settings)}
-    # Nobody sends control messages there either. But a worker that has its job asks Redis for
-    # nothing else: only by listening for them does it notice that the connection broke. Otherwise
-    # it could not say that the message is done, and would wait for ever for being allowed another.
-    found["worker_enable_remote_control"] = by_visibility
-    return found
+    scheme = settings.broker_url.partition(":")[0].partition("+")[0]
+    by_visibility = scheme in _WITH_VISIBILITY_TIMEOUT
+    options = {"visibility_timeout": redelivery_s(settings)} if by_visibility else {}
+    return {
+        "broker_url": settings.broker_url,
+        "broker_transport_options": options,
+        # While a job runs, the worker reads nothing else from Redis. By listening for control
+        # messages it notices a broken connection, without which it could never acknowledge.
+        "worker_enable_remote_control": by_visibility,
+    }
+
+
+def file_connection(folder: Path) -> dict[str, Any]:
+    """Celery's settings for a broker of files in this folder, which is created if missing."""
+    for name in ("messages", "taken", "queues"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    return {
+        "broker_url": f"{_FILE_SCHEME}://localhost",
+        "broker_transport_options": {
+            "data_folder_in": str(folder / "messages"),
+            "data_folder_out": str(folder / "messages"),
+            # On the same disk, so that a message is taken by a plain rename.
+            "processed_folder": str(folder / "taken"),
+            "control_folder": str(folder / "queues"),
+            "store_processed": False,
+            # Seconds between two reads of the folder.
+            "polling_interval": 0.25,
+        },
+    }
+
+
+class _FileChannel(filesystem.Channel):  # type: ignore[misc]
+    """Kombu's, with atomic writes."""
+
+    def _put(self, queue: str, payload: object, **options: object) -> None:
+        # Read in the order of names. Unlike kombu's clock, this one continues after a reboot.
+        name = f"{time.time_ns() // 1_000_000}_{uuid.uuid4()}.{queue}.msg"
+        atomic_write(Path(self.data_folder_out) / name, dumps(payload), durable=False)
+
+    def _get(self, queue: str) -> Any:
+        for message in sorted(Path(self.data_folder_in).glob(f"*.{queue}.msg")):
+            if message.name.partition(".")[2] != f"{queue}.msg":
+                continue  # of a queue whose name ends with this one's
+            taken = Path(self.processed_folder) / message.name
+            try:
+                os.rename(message, taken)
+            except FileNotFoundError:
+                continue  # another worker was faster
+            payload = loads(taken.read_text(encoding="utf-8"))
+            taken.unlink()
+            return payload
+        raise Empty
+
+    def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
+        entry = filesystem.exchange_queue_t(routing_key or "", pattern or "", queue or "")
+        with (Path(self.control_folder) / "lock").open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            table = self.get_table(exchange)
+            if entry not in table:
+                content = dumps([entry, *table])
+                atomic_write(self._exchange_file(exchange), content, durable=False)
+
+
+class FileTransport(filesystem.Transport):  # type: ignore[misc]
+    """``phraseclick-files://`` for kombu and Celery."""
+
+    Channel = _FileChannel
+
+    def __init__(self, client: Any, **options: Any) -> None:
+        super().__init__(client, **options)
+        # Kombu shares the declared queues in the whole process. With a second folder, or one that
+        # was emptied, messages would be lost.
+        self.state = BrokerState()

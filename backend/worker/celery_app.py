@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from cachetools import cached
 from celery import Celery
 from celery.schedules import schedule
 from celery.signals import worker_ready, worker_shutting_down
@@ -46,7 +47,7 @@ _RECONCILE_S = 900.0
 _MINUTE_S = 60.0
 _TIDY_S = 3600.0
 
-_T = TypeVar("_T")
+_Function = TypeVar("_Function", bound=Callable[..., object])
 
 QueueName = Literal["support", "training"]
 
@@ -69,50 +70,54 @@ def build(settings: Settings, state: WorkerState | None = None) -> Celery:
         call(app, RUN_JOB, job.id)
 
     # Both are created by the first task: the web server only sends messages and needs neither.
-    @_once
+    @cached({}, condition=threading.Condition())
     def tasks() -> "Tasks":
         from backend.worker.tasks import Tasks
 
         return Tasks(settings, send)
 
-    @_once
+    @cached({}, condition=threading.Condition())
     def runner() -> "Runner":
         from backend.jobs.runner import Runner
 
         return Runner.open(settings, stopping=here.stopping.is_set)
 
-    @app.task(name=PROCESS_DELIVERIES, shared=False)  # type: ignore[untyped-decorator]
+    def task(name: str) -> Callable[[_Function], _Function]:
+        decorate: Callable[[_Function], _Function] = app.task(name=name, shared=False)
+        return decorate
+
+    @task(PROCESS_DELIVERIES)
     def process_deliveries() -> int:
         processed = tasks().process_deliveries()
         if processed:
             app.send_task(CHECK_PICTURES, expires=_MINUTE_S)
         return processed
 
-    @app.task(name=TICK, shared=False)  # type: ignore[untyped-decorator]
+    @task(TICK)
     def tick_jobs() -> None:
         tasks().tick()
 
-    @app.task(name=RECONCILE, shared=False)  # type: ignore[untyped-decorator]
+    @task(RECONCILE)
     def reconcile() -> None:
         tasks().reconcile()
 
-    @app.task(name=CHECK_PICTURES, shared=False)  # type: ignore[untyped-decorator]
+    @task(CHECK_PICTURES)
     def check_pictures() -> int:
         return tasks().check_pictures()
 
-    @app.task(name=COMPUTE_COSTS, shared=False)  # type: ignore[untyped-decorator]
+    @task(COMPUTE_COSTS)
     def compute_costs() -> int:
         return tasks().compute_costs()
 
-    @app.task(name=ANNOUNCE, shared=False)  # type: ignore[untyped-decorator]
+    @task(ANNOUNCE)
     def announce_champions() -> int:
         return tasks().announce()
 
-    @app.task(name=TIDY, shared=False)  # type: ignore[untyped-decorator]
+    @task(TIDY)
     def tidy() -> None:
         tasks().tidy()
 
-    @app.task(name=RUN_JOB, shared=False)  # type: ignore[untyped-decorator]
+    @task(RUN_JOB)
     def run_job(number: int) -> None:
         here.jobs.append(number)
         try:
@@ -225,20 +230,6 @@ def run_scheduler(settings: Settings) -> None:
     _quiet_logs()
     with _present(settings, "scheduler"):
         app.Beat(loglevel="WARNING", quiet=True).run()
-
-
-def _once(make: Callable[[], _T]) -> Callable[[], _T]:
-    """Like functools.cache, but safe if several threads make the first call."""
-    lock = threading.Lock()
-    made: list[_T] = []
-
-    def get() -> _T:
-        with lock:
-            if not made:
-                made.append(make())
-            return made[0]
-
-    return get
 
 
 def _monotonic_now() -> Callable[[], datetime]:

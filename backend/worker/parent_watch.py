@@ -1,8 +1,8 @@
-"""Runs one command and ends it, with all its children, as soon as whoever started it is gone.
+"""Runs one command, and ends it with all its children when the process that started this ends.
 
-``python parent_watch.py COMMAND …`` holds its standard input open. When that ends, because
-the starter closed it or was killed in whatever way (kill -9 too), the command's whole process
-group is told to end and, should it not, killed. Standard library only, so that it starts at once.
+``python parent_watch.py COMMAND …`` watches its standard input. It ends when the parent closes it
+or dies, even by kill -9. Then the command's process group gets SIGTERM, and SIGKILL if it does not
+end. Uses the standard library only, so that it starts quickly.
 """
 
 import os
@@ -13,30 +13,30 @@ import sys
 import time
 from types import FrameType
 
-# Label Studio and uvicorn end within a second or two; a Celery worker may finish its job first.
+# Label Studio and uvicorn end within two seconds; a Celery worker finishes its current step first.
 GRACE_S = 10.0
 
 
 def main(command: list[str]) -> int:
-    """Run the command on the leash; its exit status."""
+    """Run the command while the parent lives; returns its exit status."""
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
 
-    def told_to_end(signum: int, frame: FrameType | None) -> None:
+    def stop(signum: int, frame: FrameType | None) -> None:
         end(process)
         sys.exit(128 + signum)
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, told_to_end)
+        signal.signal(number, stop)
     while process.poll() is None:
         readable, _, _ = select.select([sys.stdin.buffer], [], [], 0.2)
         if readable and not os.read(sys.stdin.fileno(), 1):
             break
-    # The command may have ended by itself and left children behind: end the group in any case.
+    # A command that ended by itself may have left children, so end the group in any case.
     return end(process)
 
 
 def end(process: "subprocess.Popen[bytes]") -> int:
-    """End the command's process group: politely, then for certain."""
+    """End the command's process group; returns the command's exit status."""
     _signal_group(process.pid, signal.SIGTERM)
     deadline = time.monotonic() + GRACE_S
     while process.poll() is None and time.monotonic() < deadline:

@@ -2,17 +2,17 @@
 
 Fine-tuning looks at the same few dozen pictures again and again, and teams label photographs of
 many megapixels, which come through a cache on disk and masks out of a database. So each is read
-once and kept smaller; what is drawn more often than memory allows is read anew.
+once and kept smaller; what is evicted is read again.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 
 import numpy as np
+from cachetools import LRUCache
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -31,9 +31,7 @@ class Shrunk:
     ) -> None:
         self.dataset = dataset
         self._longest = longest
-        self._room = kept_bytes
-        self._kept: OrderedDict[int, Sample] = OrderedDict()
-        self._bytes = 0
+        self._kept: LRUCache[int, Sample] = LRUCache(kept_bytes, _bytes)
         self._lock = threading.Lock()
 
     @property
@@ -45,17 +43,12 @@ class Shrunk:
 
     def __getitem__(self, index: int) -> Sample:
         with self._lock:
-            if index in self._kept:
-                self._kept.move_to_end(index)
-                return self._kept[index]
+            if (kept := self._kept.get(index)) is not None:
+                return kept
         sample = shrunk(self.dataset[index], self._longest)
         with self._lock:
-            if index not in self._kept:
+            if _bytes(sample) <= self._kept.maxsize:
                 self._kept[index] = sample
-                self._bytes += _bytes(sample)
-            while self._bytes > self._room and len(self._kept) > 1:
-                _, dropped = self._kept.popitem(last=False)
-                self._bytes -= _bytes(dropped)
         return sample
 
     def size(self, index: int) -> tuple[int, int]:

@@ -10,7 +10,7 @@ import pytest
 from backend.db.engine import Database
 from backend.jobs.presence import processes
 from backend.settings import Settings
-from backend.worker.broker import held_s
+from backend.worker.broker import redelivery_s
 from backend.worker.celery_app import configuration
 from tests.backend.databases import _run_sql
 from tests.backend.jobs.brokers import rabbitmq, redis
@@ -50,23 +50,23 @@ def test_a_job_goes_from_its_row_to_a_worker_and_back(crew: Crew) -> None:
 
     job = crew.done(asked.id)
 
-    stands_back = min(19, os.nice(0) + crew.settings.training_nice)
-    assert job.result == {"attempt": 1, "nice": stands_back, "threads": "1"}
+    priority = min(19, os.nice(0) + crew.settings.training_nice)
+    assert job.result == {"attempt": 1, "nice": priority, "threads": "1"}
     assert [it["what"] for it in crew.entries(job.id)] == ["begins", "promotes"]
     assert [it.kind for it in processes(crew.database)] == ["worker", "training", "scheduler"]
     assert all(it.lives() for it in processes(crew.database))
     crew.end()
-    assert processes(Database(crew.settings.resolved_database_url)) == [], "all said good-bye"
+    assert processes(Database(crew.settings.resolved_database_url)) == [], "each removed its row"
 
 
-def test_messages_stay_in_a_worker_s_hands_longer_than_any_job_takes() -> None:
+def test_no_broker_redelivers_a_message_before_the_longest_job_ends() -> None:
     settings = Settings(longest_job_hours=2.5, broker_url="redis://127.0.0.1:1/0")
     longest = 2.5 * 3600
 
-    assert held_s(settings) > longest
+    assert redelivery_s(settings) > longest
     by_redis = configuration(settings)
-    assert by_redis["broker_transport_options"]["visibility_timeout"] == held_s(settings)
+    assert by_redis["broker_transport_options"]["visibility_timeout"] == redelivery_s(settings)
     for queue in by_redis["task_queues"]:
-        assert queue.queue_arguments["x-consumer-timeout"] == held_s(settings) * 1000
+        assert queue.queue_arguments["x-consumer-timeout"] == redelivery_s(settings) * 1000
     rabbit = configuration(settings.model_copy(update={"broker_url": "amqp://127.0.0.1:1//"}))
-    assert "broker_transport_options" not in rabbit, "its client takes no such option"
+    assert rabbit["broker_transport_options"] == {}, "its client has no such option"

@@ -21,7 +21,7 @@ from backend.api.service import Service
 from backend.db.engine import Database
 from backend.jobs.queue import Jobs
 from backend.settings import Settings
-from backend.worker import celery_app, file_transport
+from backend.worker import broker, celery_app
 from backend.worker.tasks import Tasks
 from backend.worker.webhook_inbox import ATTEMPTS, Deliveries, Stored
 
@@ -40,68 +40,72 @@ def waiting_in(database: Database) -> int:
         return int(connection.execute(query).scalar_one())
 
 
-# -- the file queue
+# -- the broker of files
+
+
+def file_broker(folder: Path) -> Connection:
+    options = broker.file_connection(folder)
+    return Connection(options["broker_url"], transport_options=options["broker_transport_options"])
+
+
+JOBS = Queue("jobs", Exchange("jobs"), routing_key="jobs")
 
 
 def test_messages_pass_through_the_folder_in_order(tmp_path: Path) -> None:
-    options = file_transport.transport_options(tmp_path)
-    queue = Queue("jobs", Exchange("jobs"), routing_key="jobs")
-    with Connection(
-        f"{file_transport.SCHEME}://localhost", transport_options=options
-    ) as connection:
-        sender = connection.SimpleQueue(queue)
+    # given
+    with file_broker(tmp_path) as connection:
+        queue = connection.SimpleQueue(JOBS)
         for number in range(5):
-            sender.put({"number": number})
+            queue.put({"number": number})
             time.sleep(0.002)
-        got = [sender.get(timeout=5) for _ in range(5)]
-        for message in got:
+        # when
+        received = [queue.get(timeout=5) for _ in range(5)]
+        for message in received:
             message.ack()
-
-    assert [message.payload["number"] for message in got] == [0, 1, 2, 3, 4]
+    # then
+    assert [message.payload["number"] for message in received] == [0, 1, 2, 3, 4]
     assert list((tmp_path / "messages").iterdir()) == []
 
 
 def test_a_reader_never_sees_half_a_message(tmp_path: Path) -> None:
     """Kombu's own transport fails here within a second."""
-    options = file_transport.transport_options(tmp_path)
-    queue = Queue("jobs", Exchange("jobs"), routing_key="jobs")
-    url = f"{file_transport.SCHEME}://localhost"
     errors: list[BaseException] = []
-    got: list[int] = []
+    received: list[int] = []
     deadline = time.monotonic() + 200
 
     def send() -> None:
         try:
-            with Connection(url, transport_options=options) as connection:
-                simple = connection.SimpleQueue(queue)
+            with file_broker(tmp_path) as connection:
+                queue = connection.SimpleQueue(JOBS)
                 for number in range(40):
-                    simple.put({"number": number, "padding": "x" * 20_000})
+                    queue.put({"number": number, "padding": "x" * 20_000})
         except BaseException as error:
             errors.append(error)
 
     def receive() -> None:
         try:
-            with Connection(url, transport_options=options) as connection:
-                simple = connection.SimpleQueue(queue)
-                while len(got) < 120 and time.monotonic() < deadline:
+            with file_broker(tmp_path) as connection:
+                queue = connection.SimpleQueue(JOBS)
+                while len(received) < 120 and time.monotonic() < deadline:
                     try:
-                        message = simple.get(timeout=1)
-                    except simple.Empty:
+                        message = queue.get(timeout=1)
+                    except queue.Empty:
                         continue
                     message.ack()
-                    got.append(message.payload["number"])
+                    received.append(message.payload["number"])
         except BaseException as error:
             errors.append(error)
 
+    # when
     threads = [threading.Thread(target=send) for _ in range(3)]
     threads += [threading.Thread(target=receive) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-
+    # then
     assert errors == []
-    assert sorted(got) == sorted(list(range(40)) * 3)
+    assert sorted(received) == sorted(list(range(40)) * 3)
 
 
 # -- messages from the web server

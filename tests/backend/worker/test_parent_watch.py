@@ -1,4 +1,4 @@
-"""Servers of the demonstration never outlive it, however it ends."""
+"""Child processes never outlive the process that started them, however it ends."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from backend.errors import DemoError
 from backend.worker import parent_watch
 from backend.worker.child_process import Child
 
-# Starts a child of its own, says both process ids, and waits.
+# Starts a child of its own, prints both process ids, and waits.
 _FAMILY = """
 import os, subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
@@ -62,19 +62,19 @@ def test_stopping_ends_the_command_and_its_children(tmp_path: Path) -> None:
     assert not child.running
 
 
-def test_a_starter_that_is_killed_takes_its_servers_along(tmp_path: Path) -> None:
-    # given a starter that can do nothing more
+def test_a_killed_parent_ends_its_children(tmp_path: Path) -> None:
     program = (
         "import os, sys, time; from pathlib import Path; "
         "from backend.worker.child_process import Child; "
         f"Child('x', [sys.executable, '-c', {_FAMILY!r}], log=Path({str(tmp_path / 'log')!r}), "
         "environment=os.environ); time.sleep(600)"
     )
-    starter = subprocess.Popen([sys.executable, "-c", program])
+    # given
+    parent = subprocess.Popen([sys.executable, "-c", program])
     pids = _family(tmp_path / "log")
     # when
-    starter.kill()
-    starter.wait()
+    parent.kill()
+    parent.wait()
     # then
     assert _soon(lambda: not any(map(_alive, pids)))
 
@@ -82,7 +82,7 @@ def test_a_starter_that_is_killed_takes_its_servers_along(tmp_path: Path) -> Non
 def test_a_command_that_will_not_end_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # given a leash that is told to be short of patience, by the same environment
+    # given: a command that ignores SIGTERM, and a short grace period
     short = tmp_path / "short.py"
     short.write_text(
         Path(parent_watch.__file__).read_text().replace("GRACE_S = 10.0", "GRACE_S = 0.5")
@@ -97,7 +97,7 @@ def test_a_command_that_will_not_end_is_killed(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_leash_told_to_end_ends_its_command(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_to_the_watcher_ends_its_command(tmp_path: Path, number: signal.Signals) -> None:
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-I", parent_watch.__file__, sys.executable, "-c", _FAMILY],
@@ -110,7 +110,7 @@ def test_a_leash_told_to_end_ends_its_command(tmp_path: Path, number: signal.Sig
     assert not any(map(_alive, pids))
 
 
-def test_a_server_that_ends_early_is_reported_with_its_last_words(tmp_path: Path) -> None:
+def test_a_server_that_ends_early_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
     child = _start(tmp_path, "print('no such database'); raise SystemExit(3)")
     with pytest.raises(DemoError, match=r"ended before it was ready.*\n(.*\n)*.*no such database"):
         child.wait_until(lambda: False, seconds=30, progress=print, doing="starting")
@@ -124,7 +124,7 @@ def test_a_server_that_is_never_ready_is_reported_in_time(tmp_path: Path) -> Non
         child.wait_until(lambda: False, seconds=0.5, progress=print, doing="starting")
 
 
-def test_long_starts_say_that_they_go_on(tmp_path: Path) -> None:
+def test_a_long_start_reports_progress(tmp_path: Path) -> None:
     said: list[str] = []
     began = time.monotonic()
     with _start(tmp_path) as child:
