@@ -1,5 +1,5 @@
-# Two images from the locked packages: "backend" (server and worker) and "label-studio".
-# plugin_config/compose.yaml builds and joins them.
+# Two images with the locked packages: "backend" (server and workers) and "label-studio".
+# plugin_config/compose.yaml builds and connects them.
 FROM python:3.11-slim-bookworm AS base
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONUNBUFFERED=1
 RUN useradd --create-home --uid 1001 app && mkdir /data && chown app /data
@@ -15,7 +15,7 @@ EXPOSE 8080
 CMD ["label-studio", "start", "--no-browser", "--internal-host", "0.0.0.0", "--port", "8080"]
 
 FROM base AS backend
-# Another index for torch alone, such as PyTorch's own one of CPU builds: a smaller image.
+# Package index for torch alone. PyTorch's index of CPU builds makes a smaller image.
 ARG TORCH_INDEX=""
 COPY requirements-torch.txt requirements.lock ./
 RUN pip install ${TORCH_INDEX:+--index-url $TORCH_INDEX} -r requirements-torch.txt

@@ -1,7 +1,6 @@
 """The Label Studio side: routes, interaction, samples, learning, reports, dashboard, command line.
 
-Packages from top to bottom; each imports only what stands below it (pyproject.toml holds them to
-it)::
+Packages from top to bottom; each imports only packages below it (checked by import-linter)::
 
     cli             one file for each group of commands; only it starts demo and benchmark
     demo benchmark  the demonstration and the speed test

@@ -22,19 +22,19 @@ from model.errors import PhraseClickError
 
 _log = logging.getLogger(__name__)
 
-# Requests worked on at once: enough that those who wait for pictures do not hold up the others, and
-# few enough that twenty annotators' large pictures do not lie in memory at the same time.
+# Requests handled at once: enough that those waiting for pictures do not block others, few enough
+# that the large pictures of twenty annotators fit into memory.
 _THREADS = 16
 
 
 def serving_app() -> FastAPI:
-    """What the server processes run, with the settings of the environment."""
-    tame_malloc()
+    """The application of a server process, with the settings of the environment."""
+    tune_malloc()
     return create_app(get_settings())
 
 
 def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
-    """The application. With no service given, one is opened before anything is answered."""
+    """The application. service: default a new one, opened before the first request."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -56,7 +56,7 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
         description="Click and phrase segmentation as a Label Studio ML backend.",
         lifespan=lifespan,
         redoc_url=None,
-        # The page is whole without any other host; its checker would ask one.
+        # The validator would load a badge from another host.
         swagger_ui_parameters={"validatorUrl": None},
     )
     app.state.service = service
@@ -64,26 +64,26 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
     app.include_router(reports.router)
     app.include_router(jobs.router)
     add_dashboard(app)
-    app.add_exception_handler(PhraseClickError, _refused)
-    app.add_exception_handler(RequestValidationError, _not_readable)
+    app.add_exception_handler(PhraseClickError, _known_error)
+    app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(405, _wrong_method)
     app.add_middleware(middleware.Measured)
     middleware.guard(app, settings)
     return app
 
 
-def tame_malloc() -> None:
-    """Have large pictures and masks given back to the system as soon as they are done with.
+def tune_malloc() -> None:
+    """Return the memory of large pictures and masks to the system as soon as they are freed.
 
-    With one arena per thread, and with thresholds that grow with what was ever freed, glibc keeps
-    the free memory of every thread that once decoded a large picture: 400 MB after an hour.
+    By default, glibc has an arena per thread and raises its thresholds with each freed block, so
+    each thread that decoded a large picture keeps that memory: 400 MB after an hour.
     """
     if sys.platform != "linux":
         return
     import ctypes
 
     libc = ctypes.CDLL(None)
-    if not hasattr(libc, "mallopt"):  # musl, which has no such habits
+    if not hasattr(libc, "mallopt"):  # musl needs no tuning
         return
     m_arena_max, m_mmap_threshold, m_trim_threshold = -8, -3, -1
     libc.mallopt(m_arena_max, 2)
@@ -91,15 +91,15 @@ def tame_malloc() -> None:
     libc.mallopt(m_trim_threshold, 8 * MIB)
 
 
-async def _refused(request: Request, error: Exception) -> Response:
+async def _known_error(request: Request, error: Exception) -> Response:
     status = error.status if isinstance(error, BackendError) else 500
     if isinstance(error, PhraseClickError) and status >= 500:
         _log.error("%s %s: %s", request.method, request.url.path, error)
     return _sentence(str(error), status)
 
 
-async def _not_readable(request: Request, error: Exception) -> Response:
-    """What does not fit a route's parameters or body, as a sentence."""
+async def _invalid(request: Request, error: Exception) -> Response:
+    """A validation error of parameters or body, as one sentence."""
     assert isinstance(error, RequestValidationError)
     wrong = error.errors()[0]
     name = ".".join(str(part) for part in wrong["loc"][1:]) or "The body"
@@ -107,7 +107,7 @@ async def _not_readable(request: Request, error: Exception) -> Response:
 
 
 async def _wrong_method(request: Request, error: Exception) -> Response:
-    """Name all methods of the path; by itself only its first route would be asked."""
+    """List all methods of the path; Starlette only lists those of its first route."""
     allowed = sorted(
         method
         for method in ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")

@@ -25,7 +25,7 @@ def hide(*secrets: str) -> None:
 
 
 def hidden(text: str) -> str:
-    """The text with every known secret, and whatever looks like one, blotted out."""
+    """The text with every known secret, and all that looks like one, replaced by ***."""
     for secret in tuple(_known):
         text = text.replace(secret, "***")
     for shape in _SHAPES:

@@ -1,7 +1,7 @@
-"""What Prometheus reads at ``/metrics``: counts and times of this server, all its processes.
+"""Metrics for Prometheus at ``/metrics``, of all processes of this server.
 
-Reports for people come from the event log in the database; these figures are for alarms and graphs
-and start at zero with the server.
+They are for alerts and graphs, and start at zero with the server. Reports on labeling come from the
+event log in the database.
 """
 
 import os
@@ -53,17 +53,17 @@ _SIGNS = {"positive_click": "positive", "negative_click": "negative", "phrase": 
 
 @dataclass(frozen=True)
 class Gauges:
-    """What waits and runs at one moment, as the database has it."""
+    """The state of the database at one moment."""
 
     labels: Mapping[tuple[str, str], int] = field(default_factory=dict)  # (project, what)
     deliveries: Mapping[str, int] = field(default_factory=dict)  # waiting, given up
     jobs: Mapping[tuple[str, str], int] = field(default_factory=dict)  # (kind, state)
-    processes: Mapping[str, int] = field(default_factory=dict)  # that live, by kind
+    processes: Mapping[str, int] = field(default_factory=dict)  # running, by kind
     champions: Mapping[str, str] = field(default_factory=dict)  # project -> version
 
 
 class Metrics:
-    """The figures of one server. Built once; every method is thread-safe."""
+    """The metrics of one server. Thread-safe."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -82,13 +82,13 @@ class Metrics:
         )
         self._interactions = Counter(
             "phraseclick_interactions_total",
-            "Clicks and phrases by kind and by what came of them (mask, empty, failed).",
+            "Clicks and phrases by kind and outcome (mask, empty, failed).",
             ("kind", "outcome"),
             registry=self._registry,
         )
         self._prompts = Counter(
             "phraseclick_prompts_total",
-            "What annotators told the model, by sign: positive, negative, phrase.",
+            "Prompts by sign: positive, negative, phrase.",
             ("sign",),
             registry=self._registry,
         )
@@ -109,13 +109,13 @@ class Metrics:
         )
         self._cache = Counter(
             "phraseclick_embedding_cache_total",
-            "Whether a picture's embedding was at hand (hit) or had to be made (miss).",
+            "Embeddings that were cached (hit) or computed (miss).",
             ("result",),
             registry=self._registry,
         )
         self._cached = Gauge(
             "phraseclick_embedding_cache_bytes",
-            "Memory that encoded pictures take, all server processes together.",
+            "Memory used by encoded pictures in all server processes.",
             registry=self._registry,
             multiprocess_mode="livesum",
         )
@@ -139,8 +139,8 @@ class Metrics:
             multiprocess_mode="max",
         )
         self._models: set[str] = set()
-        # Whoever is asked has just read these, so they are no matter of several processes.
-        self._now = _Now()
+        # Read from the database for each request, so not collected from several processes.
+        self._now = _DatabaseGauges()
         self._here = CollectorRegistry()
         self._here.register(self._now)
 
@@ -169,7 +169,7 @@ class Metrics:
                 self._prompts.labels(_SIGNS[kind]).inc()
 
     def failure(self, error: BaseException) -> None:
-        """An error that ended a request or emptied a task's answer."""
+        """An error that failed a request, or a task in a batch."""
         self._failures.labels(type(error).__name__).inc()
 
     def embedding(self, *, at_hand: bool) -> None:
@@ -177,7 +177,7 @@ class Metrics:
         self._cache.labels("hit" if at_hand else "miss").inc()
 
     def cached(self, nbytes: int) -> None:
-        """What the embeddings of this process take."""
+        """Bytes of the embeddings in this process."""
         self._cached.set(nbytes)
 
     def task(self, outcome: str) -> None:
@@ -189,7 +189,7 @@ class Metrics:
         self._deliveries.labels(action).inc()
 
     def models(self, versions: Collection[str]) -> None:
-        """The versions that serve, one for each project or for all."""
+        """The versions that serve now."""
         for version in self._models - set(versions):
             self._model.labels(version).set(0)
         self._models |= set(versions)
@@ -197,43 +197,43 @@ class Metrics:
             self._model.labels(version).set(1)
 
     def gauges(self, now: Gauges) -> None:
-        """What the database holds at this moment."""
-        self._now.told(now)
+        """The current state of the database."""
+        self._now.update(now)
 
     def exposition(self) -> bytes:
-        """Everything in Prometheus' text format; of all server processes where there are more."""
+        """All metrics in Prometheus' text format, of all server processes if there are several."""
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
             return generate_latest(self._registry) + generate_latest(self._here)
-        _forget_the_dead(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
+        _forget_ended_processes(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
         everyone = CollectorRegistry()
         MultiProcessCollector(everyone)  # type: ignore[no-untyped-call]
         return generate_latest(everyone) + generate_latest(self._here)
 
 
-class _Now(Collector):
-    """What the database held when it was last looked at."""
+class _DatabaseGauges(Collector):
+    """The state of the database when it was last read."""
 
     def __init__(self) -> None:
         self.gauges = Gauges()
         self._labels: dict[tuple[str, str], int] = {}
 
-    def told(self, now: Gauges) -> None:
-        """What it holds now. What was counted of labels before and is no more becomes 0."""
+    def update(self, now: Gauges) -> None:
+        """Set the state. Labels that no longer exist become 0."""
         self._labels = {**dict.fromkeys(self._labels, 0), **now.labels}
         self.gauges = now
 
     def collect(self) -> Iterator[Metric]:
-        """As gauges; but for labels, what is no more has none."""
+        """As gauges. Except for labels, series that no longer exist are left out."""
         now = self.gauges
         yield _gauge(
             "labels",
-            "Accepted labels in the database, by project and by what became of them.",
+            "Accepted labels in the database, by project and state.",
             ("project", "what"),
             self._labels,
         )
         yield _gauge(
             "deliveries_open",
-            "Webhook deliveries in the database that are not settled: waiting, or given up.",
+            "Webhook deliveries that are not processed: waiting, or given up.",
             ("state",),
             {(state,): number for state, number in now.deliveries.items()},
         )
@@ -245,13 +245,13 @@ class _Now(Collector):
         )
         yield _gauge(
             "processes",
-            "Processes that spoke within half a minute: server, worker, training, scheduler.",
+            "Processes seen within half a minute: server, worker, training, scheduler.",
             ("kind",),
             {(kind,): number for kind, number in now.processes.items()},
         )
         yield _gauge(
             "champion_info",
-            "1 for the model version that a project is to be served by.",
+            "1 for the model version that a project is configured to use.",
             ("project", "version"),
             dict.fromkeys(now.champions.items(), 1),
         )
@@ -264,15 +264,15 @@ def _gauge(name: str, about: str, labels: Sequence[str], figures: Mapping[Any, i
     return family
 
 
-def _forget_the_dead(folder: Path) -> None:
-    """What a process held at its end, it holds no more."""
+def _forget_ended_processes(folder: Path) -> None:
+    """Delete the gauges of processes that have ended."""
     for file in folder.glob("gauge_live*.db"):
         named = re.search(r"_(\d+)\.db$", file.name)
-        if named and not _lives(int(named[1])):
+        if named and not _runs(int(named[1])):
             mark_process_dead(int(named[1]))  # type: ignore[no-untyped-call]
 
 
-def _lives(process: int) -> bool:
+def _runs(process: int) -> bool:
     try:
         os.kill(process, 0)
     except ProcessLookupError:

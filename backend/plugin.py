@@ -1,11 +1,11 @@
-"""The same backend as a ``LabelStudioMLBase`` subclass, for those who run label-studio-ml's server.
+"""The backend as a ``LabelStudioMLBase`` subclass, for users of label-studio-ml's own server.
 
-Written for both of its APIs: 1.0.9 (on PyPI) and 2.x (on GitHub). The server of 1.0.9 has habits
-that would undo what this backend promises, so its manager is replaced by one without them:
+Supports both of its APIs: 1.0.9 (on PyPI) and 2.x (on GitHub). The manager of 1.0.9 is replaced,
+because it
 
-- it forgets which project a prediction is for, and the labeling config that came with it;
-- it calls every model version INITIAL, so that Label Studio predicts the same tasks for ever;
-- it forks a process for each webhook, which loads everything anew, and keeps a folder of each.
+- drops the project and the labeling config of a prediction request;
+- reports every model version as INITIAL, so Label Studio predicts the same tasks again and again;
+- forks a process for each webhook, which loads the model again and leaves a folder behind.
 """
 
 import logging
@@ -31,7 +31,7 @@ _service: Service | None = None
 def shared_service(
     opening: Callable[[], Service] = lambda: Service.open(get_settings()),
 ) -> Service:
-    """One service for all instances: label-studio-ml makes a new instance whenever it likes."""
+    """The service that all instances share, since label-studio-ml creates many instances."""
     global _service
     with _guard:
         if _service is None:
@@ -40,7 +40,7 @@ def shared_service(
 
 
 def close() -> None:
-    """Let go of the shared service; the next call opens it again."""
+    """Close the shared service; the next call opens it again."""
     global _service
     with _guard:
         if _service is not None:
@@ -49,7 +49,7 @@ def close() -> None:
 
 
 class PhraseClickBackend(LabelStudioMLBase):  # type: ignore[misc]
-    """Click and phrase segmentation under label-studio-ml's own server."""
+    """Click and phrase segmentation in label-studio-ml's server."""
 
     def __init__(
         self,
@@ -58,8 +58,8 @@ class PhraseClickBackend(LabelStudioMLBase):  # type: ignore[misc]
         train_output: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        # Not super().__init__(): it parses the config with a parser of its own, which refuses some
-        # that Label Studio takes; ours has the last word, in the service.
+        # Not super().__init__(): its parser rejects some configs that Label Studio accepts. The
+        # service parses the config.
         self.project_id = project_id
         self.label_config = label_config
         self.train_output = train_output or {}
@@ -68,7 +68,7 @@ class PhraseClickBackend(LabelStudioMLBase):  # type: ignore[misc]
 
     @property
     def model_version(self) -> str:
-        """The version that answers."""
+        """The version that serves the project."""
         service = shared_service()
         if self.project_id in (None, ""):
             return service.version
@@ -80,7 +80,7 @@ class PhraseClickBackend(LabelStudioMLBase):  # type: ignore[misc]
         context: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> list[dict[str, Any]]:
-        """One prediction for each task. ``context`` is None for a batch."""
+        """One prediction per task. ``context`` is None for a batch."""
         project = kwargs.get("project") or self.project_id
         if not project and tasks:
             project = tasks[0].get("project")
@@ -98,10 +98,10 @@ class PhraseClickBackend(LabelStudioMLBase):  # type: ignore[misc]
     def fit(
         self, event: Any, data: Mapping[str, Any] | None = None, **kwargs: Any
     ) -> dict[str, Any]:
-        """Take in an event. Quick: it is stored, and the worker does the rest.
+        """Store an event for the worker; returns at once.
 
-        1.0.9's ``/train`` passes annotations in place of an event's name; they are asked of Label
-        Studio when they are needed, so there is nothing to do.
+        1.0.9's ``/train`` passes annotations instead of an event's name. They are ignored, since
+        the worker reads annotations from Label Studio.
         """
         if isinstance(event, str) and data is not None:
             body = {**data, "action": event}
@@ -111,11 +111,11 @@ class PhraseClickBackend(LabelStudioMLBase):  # type: ignore[misc]
     def process_event(
         self, event: str, data: Mapping[str, Any], job_id: Any, additional_params: Any
     ) -> None:
-        """1.0.9's way to hand on a webhook. No result: one would become a model version."""
+        """Called by 1.0.9 for each webhook. Returns nothing: 1.0.9 would store it as a version."""
         self.fit(event, data)
 
     def setup_project(self, project: Any, label_config: Any) -> str:
-        """What ``/setup`` told; the version that answers. Raises where the config cannot work."""
+        """Handle ``/setup``; returns the version. Raises LabelConfigError."""
         answer = shared_service().setup(
             {
                 "project": project,
@@ -128,7 +128,7 @@ class PhraseClickBackend(LabelStudioMLBase):  # type: ignore[misc]
 
 
 class Manager(stock.LabelStudioMLManager):  # type: ignore[misc]
-    """1.0.9's manager without the habits named above; other model classes keep the stock ways."""
+    """1.0.9's manager without the problems above. Other model classes use the original code."""
 
     @classmethod
     def fetch(
@@ -156,7 +156,7 @@ class Manager(stock.LabelStudioMLManager):  # type: ignore[misc]
         try_fetch: bool = True,
         **kwargs: Any,
     ) -> Any:
-        """Called by ``/predict``, whether or not ``/setup`` came before in this process."""
+        """Called by ``/predict``, also without an earlier ``/setup`` in this process."""
         if not _ours(cls.model_class):
             return super().predict(tasks, project, label_config, force_reload, try_fetch, **kwargs)
         model = cls.model_class(project_id=project, label_config=label_config)
@@ -166,7 +166,7 @@ class Manager(stock.LabelStudioMLManager):  # type: ignore[misc]
 
     @classmethod
     def webhook(cls, event: Any, data: Any) -> Any:
-        """Called by ``/webhook``: in this process, which has everything loaded."""
+        """Called by ``/webhook``. Runs in this process, which has the model loaded."""
         if not _ours(cls.model_class):
             return super().webhook(event, data)
         cls.model_class().process_event(event, data, None, None)
@@ -177,7 +177,7 @@ def _ours(model_class: Any) -> bool:
     return isinstance(model_class, type) and issubclass(model_class, PhraseClickBackend)
 
 
-# Its routes look the manager up in their module at each call, so that this one is used by
-# label_studio_ml.api.init_app(PhraseClickBackend, …) as everybody calls it.
+# label-studio-ml's routes look up the manager in their module at each call, so
+# label_studio_ml.api.init_app(PhraseClickBackend, …) uses this one.
 if not isinstance(api._manager, Manager):
     api._manager = Manager()

@@ -47,7 +47,7 @@ def test_every_variable_that_the_page_names_is_a_setting() -> None:
         "The picture could not be read",
         "its host cannot be reached",
         "it did not come within ",
-        "which lies in a private network",
+        "which is in a private network",
         "its file is larger than ",
         "megapixels that are ",
         "The address of Label Studio is unknown",

@@ -1,6 +1,6 @@
 """The commands ``phraseclick train``, ``evaluate``, ``simulate`` and ``acquisition``.
 
-Nothing heavy is imported before a command runs, so that ``phraseclick --help`` answers at once.
+Each imports heavy packages when it runs, so that ``phraseclick --help`` stays fast.
 """
 
 from pathlib import Path
@@ -11,9 +11,9 @@ import typer
 
 def train(
     config: Annotated[Path, typer.Argument(help="Recipe, a TOML file (see training/configs).")],
-    out: Annotated[Path, typer.Option(help="Folder of the run; a stopped run goes on in it.")],
-    data: Annotated[Path, typer.Option(help="Folder that the recipe's paths start from.")] = Path(),
-    fresh: Annotated[bool, typer.Option(help="Refuse a folder that holds a run already.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder of the run; an interrupted run continues.")],
+    data: Annotated[Path, typer.Option(help="Folder of the recipe's relative paths.")] = Path(),
+    fresh: Annotated[bool, typer.Option(help="Fail if the folder already has a run.")] = False,
 ) -> None:
     """Train a network; its newest checkpoint is always OUT/latest.
 
@@ -33,14 +33,14 @@ def train(
     from training.train.log_lines import line
     from training.train.loop import main
 
-    # Of several processes the first one speaks.
+    # Only the first of several processes prints.
     console = Console(quiet=os.environ.get("RANK", "0") != "0")
     columns = (
         TextColumn("training"),
         BarColumn(),
         TextColumn("{task.percentage:.1f} %  loss {task.fields[loss]}  IoU {task.fields[iou]}"),
         TimeElapsedColumn(),
-        TextColumn("to go"),
+        TextColumn("left"),
         TimeRemainingColumn(),
     )
     parts = 100_000
@@ -52,7 +52,7 @@ def train(
 
         def tick(done: float, figures: dict[str, float]) -> None:
             if not bar.tasks[0].started:
-                # A run that goes on does not begin at nothing; what was done before is no speed.
+                # A resumed run starts where it stopped; earlier steps must not count as speed.
                 bar.reset(task, completed=round(done * parts))
             loss, iou = f"{figures['loss']:.3f}", f"{figures['iou']:.3f}"
             bar.update(task, completed=done * parts, loss=loss, iou=iou)
@@ -83,18 +83,22 @@ def evaluate(
         typer.Option(help="grabcut or random_walker, by the same clicks; repeatable."),
     ] = None,
     source: Annotated[list[str] | None, typer.Option(help="Only this source; repeatable.")] = None,
-    limit: Annotated[int, typer.Option(min=0, help="At most so many objects a source.")] = 0,
+    limit: Annotated[int, typer.Option(min=0, help="Objects per source at most; 0: all.")] = 0,
     jitter: Annotated[
         list[float] | None,
         typer.Option(
-            min=0, max=1, help="How far clicks miss, as a share of the depth; repeatable."
+            min=0, max=1, help="Click noise, as a share of the object's depth; repeatable."
         ),
     ] = None,
     at_least: Annotated[
-        int, typer.Option(min=1, max=20, help="Interactions that every object gets.")
+        int, typer.Option(min=1, max=20, help="Interactions on each object at least.")
     ] = 10,
     probes: Annotated[
-        bool, typer.Option("--probes", help="Ask in pairs too: is it heard what it is told?")
+        bool,
+        typer.Option(
+            "--probes",
+            help="Also run the behaviour tests of prompts.",
+        ),
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     json: Annotated[Path | None, typer.Option(help="Write all figures here.")] = None,
@@ -103,7 +107,7 @@ def evaluate(
 ) -> None:
     """Measure checkpoints: interactions needed (NoC) and IoU reached, as served.
 
-    Ctrl-C ends it early; what was measured so far is shown and written all the same.
+    Ctrl-C stops early; the results so far are shown and written.
     """
     from rich.console import Console
     from rich.progress import (
@@ -120,7 +124,7 @@ def evaluate(
     from training.evaluation.wording import remarks
 
     def place(name: str) -> str:
-        """Names of versions are the business of whoever keeps them, and handed in with the app."""
+        """A folder of a checkpoint; the backend passes a function that finds versions by name."""
         known = name == "shipped" or Path(name).is_dir() or context.obj is None
         return name if known else str(context.obj(name))
 
@@ -130,7 +134,7 @@ def evaluate(
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("to go"),
+        TextColumn("left"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, speed_estimate_period=120) as bar:
@@ -158,50 +162,51 @@ def evaluate(
         console.print(remark, style="yellow", highlight=False)
     for file in (json, csv, html):
         if file is not None:
-            console.print(f"Written: {file}", highlight=False)
+            console.print(f"Wrote {file}", highlight=False)
     if not figures["complete"]:
-        # What a shell expects of a program that Ctrl-C ended.
+        # The exit status of a program that Ctrl-C ended.
         raise typer.Exit(130)
 
 
 def simulate(
     data: Annotated[
         list[str],
-        typer.Option(help="Pictures the model never saw: [FORMAT:]PATH[?OPTIONS]; repeatable."),
+        typer.Option(help="Unseen pictures: [FORMAT:]PATH[?OPTIONS]; repeatable."),
     ],
-    out: Annotated[Path, typer.Option(help="Folder of the simulation; a stopped one goes on.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run; an interrupted run continues.")],
     start: Annotated[
         str, typer.Option(help="The first model: a folder, or 'shipped'.")
     ] = "shipped",
     seed: Annotated[
         list[int] | None,
-        typer.Option(help="Which seeds to simulate (1, 2 and 3); processes may share them out."),
+        typer.Option(help="Seeds to simulate (1, 2 and 3); several processes can share them."),
     ] = None,
     strategy: Annotated[
         list[str] | None,
         typer.Option(help="clicks, saving, uncertainty, random (all); repeatable."),
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Trainings of each seed and strategy.")] = 3,
-    pictures: Annotated[int, typer.Option(min=1, help="Pictures labeled a round.")] = 8,
-    candidates: Annotated[int, typer.Option(min=0, help="Pictures scored a round; 0: all.")] = 24,
-    tests: Annotated[int, typer.Option(min=1, help="Held-out objects, one a picture.")] = 60,
+    pictures: Annotated[int, typer.Option(min=1, help="Pictures labeled in each round.")] = 8,
+    candidates: Annotated[int, typer.Option(min=0, help="Pictures scored per round; 0: all.")] = 24,
+    tests: Annotated[int, typer.Option(min=1, help="Held-out objects, one per picture.")] = 60,
     per_source: Annotated[int, typer.Option(min=1, help="Pictures of each source at most.")] = 150,
     mixture: Annotated[
         list[str] | None,
-        typer.Option(help="SOURCE=N: of these sources alone, N pictures at most; repeatable."),
+        typer.Option(help="SOURCE=N: only these sources, N pictures at most; repeatable."),
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps of a training.")] = 30,
     whole_persons: Annotated[
-        bool, typer.Option(help="The team labels people whole where the data take them apart.")
+        bool,
+        typer.Option(help="Label people as one object where the data splits them."),
     ] = True,
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 is torch's choice.")] = 1,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: as torch chooses.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     json: Annotated[Path | None, typer.Option(help="Write all figures here.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Draw the curves here (.png, .svg).")] = None,
 ) -> None:
-    """Simulate a team that labels and a model that learns: does it pay, and what to label first?
+    """Simulate labeling and training in turns: what it saves, and what to label first.
 
-    Figures cover the seeds that are finished. Takes hours at large settings; Ctrl-C loses a round.
+    Results cover the finished seeds. Large settings take hours; Ctrl-C loses the current round.
     """
     import dataclasses
 
@@ -214,7 +219,7 @@ def simulate(
 
     unknown = sorted(set(strategy or ()) - set(STRATEGIES))
     if unknown:
-        raise RecipeError(f"Strategy '{unknown[0]}' is none of {', '.join(STRATEGIES)}.")
+        raise RecipeError(f"Unknown strategy '{unknown[0]}': use {', '.join(STRATEGIES)}.")
     chosen = tuple(each for each in STRATEGIES if not strategy or each in strategy)
     recipe = SimulationRecipe(
         strategies=chosen,
@@ -246,14 +251,14 @@ def simulate(
         console.print(sentence, highlight=False)
     for file in (json, picture):
         if file is not None:
-            console.print(f"Written: {file}", highlight=False)
+            console.print(f"Wrote {file}", highlight=False)
 
 
 def _amount(text: str) -> tuple[str, int]:
-    """SOURCE=N, read."""
+    """Parse SOURCE=N."""
     source, _, amount = text.partition("=")
     if not source or not amount.isdigit() or not int(amount):
-        raise typer.BadParameter(f"'{text}' is no SOURCE=N with N above 0, as in voc=250.")
+        raise typer.BadParameter(f"'{text}' is not SOURCE=N with N above 0, such as voc=250.")
     return source, int(amount)
 
 
@@ -266,15 +271,15 @@ def acquisition(
         list[str],
         typer.Option(help="Shard, folder or other data set: [FORMAT:]PATH[?OPTIONS]; repeatable."),
     ],
-    pictures: Annotated[int, typer.Option(min=3, help="So many pictures, drawn at random.")] = 60,
+    pictures: Annotated[int, typer.Option(min=3, help="Number of pictures, drawn at random.")] = 60,
     unnamed: Annotated[
-        bool, typer.Option("--unnamed", help="Tell the network no labels: it clicks on a grid.")
+        bool, typer.Option("--unnamed", help="Without labels: the network is clicked on a grid.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Of what is drawn at random.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     json: Annotated[Path | None, typer.Option(help="Write all figures here.")] = None,
 ) -> None:
-    """Measure whether the interactions expected of pictures foretell what they really take."""
+    """Compare the expected interactions of pictures with the ones they really need."""
     from rich.console import Console
 
     from training.acquisition.acquisition_evaluation import main
@@ -306,4 +311,4 @@ def acquisition(
         console.print(f"{words:18} {it['correlation']:+.2f} [{it['low']:+.2f}, {it['high']:+.2f}]")
     if json is not None:
         write_json(json, figures)
-        console.print(f"Written: {json}", highlight=False)
+        console.print(f"Wrote {json}", highlight=False)

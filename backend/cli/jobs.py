@@ -101,9 +101,7 @@ def cancel(number: Number, data: Data = None) -> None:
 
 def learn(
     project: Project,
-    now: Annotated[
-        bool, typer.Option("--now", help="Start a training, however few labels are new.")
-    ] = False,
+    now: Annotated[bool, typer.Option("--now", help="Start a training now.")] = False,
     after_labels: Annotated[
         int | None,
         typer.Option(min=0, help="New labels that start a training; 0: as in the settings."),

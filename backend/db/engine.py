@@ -1,7 +1,8 @@
 """The backend's database: SQLite in the data folder by default, PostgreSQL by URL.
 
 Each decision is one short transaction that takes a lock before it reads, so that threads and
-processes decide one after the other: BEGIN IMMEDIATE on SQLite, a locked row on PostgreSQL.
+processes decide one after the other: BEGIN IMMEDIATE on SQLite, a locked row on PostgreSQL. To
+avoid deadlocks, lock a lease before a job.
 """
 
 import fcntl
@@ -11,27 +12,32 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
 from alembic.script.revision import ResolutionError
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, Table, create_engine, event, text
+from sqlalchemy import Connection, Engine, Row, Table, create_engine, event, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from backend.db.models.base import Base
+from backend.db.models import Base, Job, LeaseRow, SampledProjectRow
 from backend.errors import DatabaseError
 
 # A writer holds the lock for a few milliseconds; after ten seconds something is broken.
 _BUSY_S = 10
 # An arbitrary number that names the advisory lock under which the schema is changed.
 _MIGRATION_LOCK = 7_272_384_361
+
+# Before every time that is ever compared with it.
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -73,13 +79,17 @@ class Database:
             yield session
 
     def migrate(self) -> None:
-        """Bring the schema up to date. One process does it while the others wait."""
+        """Create or upgrade the tables. One process does it while the others wait."""
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
         with _database_errors(), self._migration_lock(), self.engine.connect() as connection:
             config.attributes["connection"] = connection
             try:
-                command.upgrade(config, "head")
+                if MigrationContext.configure(connection).get_current_heads():
+                    command.upgrade(config, "head")
+                else:
+                    Base.metadata.create_all(connection)
+                    command.stamp(config, "head")
             except (CommandError, ResolutionError) as error:
                 raise DatabaseError(
                     "The database was made by a newer version of this backend. Install that "
@@ -192,3 +202,41 @@ def insert_of(connection: Connection, table: type[Base] | Table) -> Any:
     """An INSERT of the connection's dialect, which supports ON CONFLICT clauses."""
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     return dialect.insert(table)
+
+
+# -- locks on rows; each lasts until the transaction ends
+
+
+def lease_name(kind: str, project: str) -> str:
+    """The lease that all jobs of a kind of one project share: one of them runs at a time."""
+    return f"{kind}:{project}"
+
+
+def lock_lease(connection: Connection, name: str) -> LeaseRow:
+    """Lock a lease's row, creating it if needed, and return it."""
+    query = select(LeaseRow).where(LeaseRow.name == name).with_for_update()
+    row = connection.execute(query).first()
+    if row is None:
+        connection.execute(
+            insert_of(connection, LeaseRow).values(name=name).on_conflict_do_nothing()
+        )
+        row = connection.execute(query).one()
+    return LeaseRow(**row._mapping)
+
+
+def lock_job(connection: Connection, number: int) -> Job | None:
+    """Lock a job's row and return it; None if there is no such job."""
+    query = select(Job).where(Job.id == number).with_for_update()
+    row = connection.execute(query).first()
+    return None if row is None else Job(**row._mapping)
+
+
+def lock_samples(connection: Connection, key: str) -> Row[Any]:
+    """Lock a project's samples by its row, creating that if needed, and return the row."""
+    query = select(SampledProjectRow).where(SampledProjectRow.key == key).with_for_update()
+    row = connection.execute(query).first()
+    if row is None:
+        row_of = insert_of(connection, SampledProjectRow).values(key=key)
+        connection.execute(row_of.on_conflict_do_nothing())
+        row = connection.execute(query).one()
+    return row

@@ -1,9 +1,9 @@
 """A simulated team that labels objects which the model has never seen: sealing rings on a bench.
 
 The pictures are drawn on textures of scikit-image's package; the same number gives the same
-picture, and no two rings are alike. A ring has two colours, often lies half under another, and is
-labeled with its hole. The shipped model needs several clicks for one, so what it learns from a few
-dozen labels shows at once. The team sends what Label Studio's page would send, clicks where the
+picture, and no two rings are alike. A ring has two colours, is often half covered by another, and
+is labeled with its hole. The shipped model needs several clicks for one, so what it learns from a
+few dozen labels shows at once. The team sends what Label Studio's page would send, clicks where the
 evaluation protocol does (``training.evaluation.protocol``), and paints what is still wrong.
 """
 

@@ -140,7 +140,7 @@ class Gate:
             raise NewConnectionError(connection, str(failure))
         if refused:
             raise PictureAddressError(
-                f"The picture's address leads to {host}, which lies in a private network. If that "
+                f"The picture's address leads to {host}, which is in a private network. If that "
                 "is intended, ask the admin to set PHRASECLICK_ALLOW_PRIVATE_ADDRESSES=true."
             )
         raise NewConnectionError(connection, "no address")

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, select, update
 
-from backend.db.locks import lock_lease
+from backend.db.engine import lock_lease
 from backend.db.models import LeaseRow
 
 _PROC = Path("/proc")

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, update
 
-from backend.db.locks import lease_name
+from backend.db.engine import lease_name
 from backend.db.models.jobs import Job, State
 from backend.jobs.lease import release, short_process_id
 from backend.jobs.queue import add_line, cancelled_by

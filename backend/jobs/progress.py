@@ -13,8 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from backend.db.engine import Database
-from backend.db.locks import lock_job
+from backend.db.engine import Database, lock_job
 from backend.db.models.jobs import TRAINING, Job, LogLine
 from backend.errors import (
     CancelledError,
@@ -194,7 +193,7 @@ class Progress:
                 continue
             try:
                 self.beat()
-            except Exception as error:  # the database is down: nobody can take the lease either
+            except Exception as error:  # the database is down: so no one can take the lease either
                 _log.warning("Job %d could not write its heartbeat: %s", self.job.id, error)
             last = self._clock()
             if isinstance(self._reason, LostLeaseError):

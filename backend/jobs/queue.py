@@ -11,8 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
 from sqlalchemy.orm import aliased
 
-from backend.db.engine import Database
-from backend.db.locks import lease_name, lock_job, lock_lease
+from backend.db.engine import Database, lease_name, lock_job, lock_lease
 from backend.db.models.jobs import AUTOMATIC, TRAINING, Job, LogLine, Schedule, Trigger
 from backend.errors import JobError
 

@@ -14,8 +14,7 @@ from typing import Self
 from sqlalchemy import Connection, func, select, update
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from backend.db.engine import Database
-from backend.db.locks import lease_name, lock_job, lock_lease
+from backend.db.engine import Database, lease_name, lock_job, lock_lease
 from backend.db.models.jobs import AUTOMATIC, TRAINING, Job
 from backend.errors import (
     CancelledError,

@@ -12,8 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, select, update
 
-from backend.db.engine import Database
-from backend.db.locks import lease_name, lock_job, lock_lease
+from backend.db.engine import Database, lease_name, lock_job, lock_lease
 from backend.db.models.jobs import TRAINING, Job, LeaseRow, Schedule
 from backend.jobs import new_labels, presence
 from backend.jobs.lease import Leases

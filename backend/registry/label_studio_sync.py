@@ -2,7 +2,7 @@
 
 Label Studio orders tasks by uncertainty only if its project's ``model_version`` is that of the
 predictions, and accepts only the title of a connected backend, so both are set. One row for each
-project holds what was last set. A periodic task of the worker compares it with the champion, so a
+project records what was last set. A periodic task of the worker compares it with the champion, so a
 Label Studio that is unreachable is updated when it is back.
 """
 
@@ -70,7 +70,7 @@ class LabelStudioSync:
             except Exception as error:  # one Label Studio must not block the others
                 expected = isinstance(error, PhraseClickError)
                 _log.warning(
-                    "Label Studio could not be told that %s serves project %s: %s",
+                    "Label Studio could not be updated: version %s serves project %s: %s",
                     due.version,
                     due.key,
                     error,
@@ -80,7 +80,7 @@ class LabelStudioSync:
                 attempts = due.attempts + 1
                 self._save(due, attempts=attempts, try_at=now + pause, error=str(error))
             else:
-                _log.info("Label Studio knows that %s serves project %s", due.version, due.key)
+                _log.info("Label Studio shows that %s serves project %s", due.version, due.key)
                 self._save(due, version=due.version, told_at=now, attempts=0, try_at=None, error="")
                 self._synced(due.key)
                 succeeded += 1
@@ -94,7 +94,7 @@ class LabelStudioSync:
         due = []
         for key, project_id in projects:
             row = rows.get(key)
-            # Without any champion so far, Label Studio has the version from when it was connected.
+            # Without any champion so far, connect has set the version.
             if row is None and not {key, EVERYONE} & set(champions.by_project):
                 continue
             version = champions.of(Project.read(key)) or self._registry.base_name

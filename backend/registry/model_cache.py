@@ -151,7 +151,7 @@ class ModelCache:
         predictor = None
         try:
             predictor = self._load(version)
-        except Exception as error:  # the version that serves stays, whatever the error
+        except Exception as error:  # any error: the version that serves stays
             before = self._failures.get(version)
             attempts = before.attempts + 1 if before else 1
             pause = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** (attempts - 1))

@@ -1,8 +1,9 @@
 """The geometry of all charts in SVG units, for the dashboard and for the HTML report.
 
 ``templates/charts.html`` draws it. Nothing is shown by colour alone: each series has its own mark
-and dash, promotions carry numbers, bars their shares. A chart whose text must be readable on a
-phone is laid out twice, for a wide and for a narrow screen, and the style sheet shows one of them.
+and dash, promotions are numbered, and bars have their shares. A chart
+whose text must be readable on a phone is laid out for a wide and for a narrow screen; the style
+sheet shows one of them.
 """
 
 import math
@@ -323,7 +324,7 @@ def whisker(interval: Interval | None, low: float, high: float, width: float) ->
 
 
 def scale(found: Sequence[Interval]) -> tuple[float, float]:
-    """Round ends of a scale on which these means can be told apart."""
+    """Round ends of a scale on which these means are distinct."""
     means = [interval.mean for interval in found]
     if not means:
         return 0.0, 1.0

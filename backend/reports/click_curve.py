@@ -21,7 +21,7 @@ Mask = NDArray[np.bool_]
 
 # The IoU of NoC@85: the number of clicks until a mask is good.
 GOOD = 0.85
-# Below this IoU a mask is no re-encoding of the same mask, whatever its size. *choice*
+# Below this IoU a mask is no re-encoding of the same mask. *choice*
 _SAME = 0.8
 
 

@@ -1,7 +1,7 @@
 """The costs of one task, computed from its annotations, its log and its served masks.
 
-A pure function of the tables: whenever and however often it is computed, in whatever order webhooks
-came, the result is the same. ``costs`` writes what is read here.
+A pure function of the tables, so neither the time nor the order of webhooks changes the result.
+``costs`` writes it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -13,8 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, exists, func, insert, or_, select
 
-from backend.db.engine import Database, insert_of
-from backend.db.locks import lock_samples
+from backend.db.engine import Database, insert_of, lock_samples
 from backend.db.models import (
     AnnotationRow,
     AnnotationTimeRow,

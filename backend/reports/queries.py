@@ -318,7 +318,7 @@ def _keys(connection: Connection) -> list[str]:
     for column in (ProjectRow.key, SampledProjectRow.key):
         found.update(connection.execute(select(column)).scalars())
     # A project that was never connected may have been clicked in. Going from key to key along the
-    # index is fast, however long the log is.
+    # index is fast even for a long log.
     here = ""
     while True:
         query = select(EventRow.project).where(EventRow.project > here)

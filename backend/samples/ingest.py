@@ -13,8 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
-from backend.db.engine import Database, insert_of
-from backend.db.locks import NEVER, lock_samples
+from backend.db.engine import NEVER, Database, insert_of, lock_samples
 from backend.db.models import (
     AnnotatedPictureRow,
     AnnotatedTaskRow,

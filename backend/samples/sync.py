@@ -20,8 +20,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, select, update
 
-from backend.db.engine import Database
-from backend.db.locks import lock_samples
+from backend.db.engine import Database, lock_samples
 from backend.db.models import ProjectRow, SampledProjectRow
 from backend.errors import LabelConfigError, LabelStudioError
 from backend.label_studio.annotations import Annotation, read_annotation

@@ -11,8 +11,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, select, update
 
-from backend.db.engine import insert_of
-from backend.db.locks import NEVER
+from backend.db.engine import NEVER, insert_of
 from backend.db.models import (
     AnnotatedPictureRow,
     AnnotatedTaskRow,

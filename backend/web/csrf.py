@@ -1,6 +1,6 @@
 """Protection against cross-site request forgery.
 
-A browser adds the basic auth password to whatever any page sends to this host. So a change needs a
+A browser adds the basic auth password to requests from any site's page. So a change needs a
 token that only a page of the dashboard knows: it is signed with a key of this backend and bound to
 a cookie that requests from other sites never carry. If the browser says which page a request comes
 from, that is checked as well.

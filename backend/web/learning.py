@@ -32,7 +32,7 @@ class TrainingStatus:
     the newest one. ``job``: the newest job of any kind.
     """
 
-    plan: Schedule
+    schedule: Schedule
     labels: NewLabels
     after: int | None
     training: Job | None
@@ -51,7 +51,7 @@ class TrainingStatus:
 
 def training_status(board: Dashboard, projects: Sequence[str]) -> dict[str, TrainingStatus]:
     """The status of these projects, by their keys."""
-    plans = {plan.project: plan for plan in Schedules(board.database).all()}
+    schedules = {it.project: it for it in Schedules(board.database).all()}
     newest = select(func.max(Job.id)).group_by(Job.project)
     with board.database.read() as connection:
         new = new_labels.count(connection)
@@ -64,12 +64,12 @@ def training_status(board: Dashboard, projects: Sequence[str]) -> dict[str, Trai
         )
     found = {}
     for key in projects:
-        plan = plans.get(key, Schedule(project=key))
-        starts = board.settings.learn and not plan.paused
+        schedule = schedules.get(key, Schedule(project=key))
+        starts = board.settings.learn and not schedule.paused
         found[key] = TrainingStatus(
-            plan,
+            schedule,
             new.get(key, NewLabels()),
-            (plan.after_labels or board.settings.learn_after_labels) if starts else None,
+            (schedule.after_labels or board.settings.learn_after_labels) if starts else None,
             training.get(key),
             last.get(key),
         )

@@ -123,7 +123,7 @@ def start(request: Request, board: Board, project: Annotated[str, Form()] = "") 
 
 
 @pages.post("/training/plan", dependencies=[OWN_FORM])
-def plan(
+def change_schedule(
     request: Request,
     board: Board,
     project: Annotated[str, Form()] = "",
@@ -144,7 +144,7 @@ def plan(
         )
     except JobError as error:
         return board.render.redirect(request, back, str(error), good=False)
-    return board.render.redirect(request, back, "The plan was saved.")
+    return board.render.redirect(request, back, "The schedule was saved.")
 
 
 @pages.post("/training/{job}/cancel", dependencies=[OWN_FORM])

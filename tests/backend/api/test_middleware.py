@@ -181,7 +181,7 @@ async def test_a_streamed_body_is_stopped_as_soon_as_it_is_too_large() -> None:
         ("postgresql://user:hunter22@db/phraseclick", "hunter22"),
     ],
 )
-def test_what_looks_like_a_secret_is_blotted_out(line: str, secret: str) -> None:
+def test_what_looks_like_a_secret_is_masked(line: str, secret: str) -> None:
     assert secret not in hidden(line)
     assert "***" in hidden(line)
 

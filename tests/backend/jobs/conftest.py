@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, update
 
-from backend.db.engine import Database
-from backend.db.locks import lock_samples
+from backend.db.engine import Database, lock_samples
 from backend.db.models import AnnotatedPictureRow, AnnotationRow, Job
 from backend.jobs.kinds import _kinds, register
 from backend.jobs.lease import Leases

@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from backend.db.engine import Database
-from backend.db.locks import lock_lease
+from backend.db.engine import Database, lock_lease
 from backend.jobs.lease import (
     Lease,
     Leases,

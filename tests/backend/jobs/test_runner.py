@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from backend.db.engine import Database
-from backend.db.locks import lease_name, lock_lease
+from backend.db.engine import Database, lease_name, lock_lease
 from backend.db.models import Job, LeaseRow
 from backend.errors import (
     CancelledError,

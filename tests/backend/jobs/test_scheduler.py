@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select, update
 
-from backend.db.engine import Database
-from backend.db.locks import lease_name, lock_lease
+from backend.db.engine import Database, lease_name, lock_lease
 from backend.db.models import Job, LeaseRow
 from backend.errors import JobError
 from backend.jobs.lease import Leases

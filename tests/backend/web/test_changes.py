@@ -203,20 +203,20 @@ def test_a_plan_is_kept_and_nonsense_is_not(
     browse: TestClient, service: Service, filled: Scene
 ) -> None:
     form = {"project": KEY, "token": token(browse)}
-    plans = Schedules(service.database)
+    schedules = Schedules(service.database)
 
     good = {**form, "after_labels": "7", "cron": "0 3 * * *", "paused": "1"}
     kept = browse.post("/dashboard/training/plan", data=good)
-    assert "The plan was saved." in Page(kept.text).words
-    plan = plans.get(KEY)
-    assert (plan.after_labels, plan.cron, plan.paused) == (7, "0 3 * * *", True)
+    assert "The schedule was saved." in Page(kept.text).words
+    saved = schedules.get(KEY)
+    assert (saved.after_labels, saved.cron, saved.paused) == (7, "0 3 * * *", True)
     for nonsense in ({"cron": "every day"}, {"after_labels": "0"}, {"after_labels": "some"}):
         refused = browse.post("/dashboard/training/plan", data={**good, **nonsense})
         assert "message bad" in refused.text
-    assert plans.get(KEY) == plan
+    assert schedules.get(KEY) == saved
     browse.post("/dashboard/training/plan", data=form)
-    assert not plans.get(KEY).paused
-    assert plans.get(KEY).after_labels is None
+    assert not schedules.get(KEY).paused
+    assert schedules.get(KEY).after_labels is None
 
 
 @pytest.fixture
