@@ -18,6 +18,7 @@ from backend.db.models import AnnotationRow, AnnotationTimeRow, RegionCostRow
 from backend.reports import event_totals
 from backend.reports.event_totals import COUNTS, EventTotals, Floats, Ints, epoch, transposed
 from backend.reports.records import Where
+from backend.reports.regions import WITHOUT_CLICK
 
 Flags = NDArray[np.bool_]
 
@@ -43,6 +44,7 @@ class Regions:
     last_iou: Floats
     needed_85: Floats
     corrected: Floats
+    without_click: Floats  # 1 or 0
 
     @property
     def interactions(self) -> Ints:
@@ -160,7 +162,10 @@ def read(connection: Connection, project: str, before: CostFrame | None = None) 
             known=np.array(column["known"], bool),
             phrase=np.array(column["has_phrase"], bool),
             counts=counts,
-            **{name: np.array(column[name], np.float64) for name in (*_TIMES, *_FIGURES)},
+            **{
+                name: np.array(column[name], np.float64)
+                for name in (*_TIMES, *_FIGURES, _WITHOUT_CLICK)
+            },
         ),
         unused=_unused(totals, column["targets"], counts),
         lead_times=LeadTimes(
@@ -173,8 +178,10 @@ def read(connection: Connection, project: str, before: CostFrame | None = None) 
 
 _TIMES = ("first_at", "submitted_at")
 _FIGURES = ("seconds", "area", "pixels", "first_iou", "last_iou", "needed_85", "corrected")
+_WITHOUT_CLICK = "without_click"
 _PLAIN = ("task_id", "annotation_id", "label", "model_version", "known", *COUNTS, *_FIGURES)
-_REGION = (*_PLAIN, *_TIMES, "annotator", "has_phrase", "targets")
+_MEASURES = (*_TIMES, *_FIGURES, _WITHOUT_CLICK)
+_REGION = (*_PLAIN, *_TIMES, "annotator", "has_phrase", "targets", _WITHOUT_CLICK)
 
 
 def _region_query(connection: Connection, project: str) -> Any:
@@ -186,6 +193,7 @@ def _region_query(connection: Connection, project: str) -> Any:
             func.coalesce(row.annotator, -1),
             row.phrase != "",
             cast(row.targets, String),
+            WITHOUT_CLICK,
         )
         .where(row.project == project)
         .order_by(row.annotation_id, row.brush, row.region_id)

@@ -12,7 +12,7 @@ from backend.errors import ReportError
 from backend.reports.cost_frame import CostFrame, Flags, clicks_and_phrases
 from backend.reports.estimate import histogram_of, mean_of, spread_of
 from backend.reports.event_totals import COUNTS, Floats, Ints
-from backend.reports.records import BYS, MOST, By, GroupCost, TaskCost, Week, Where
+from backend.reports.records import BYS, MOST, By, GroupCost, Interval, TaskCost, Week, Where
 
 _NOT_SORTED_BY = {"versions", "labels", "annotators"}
 SORTS = tuple(f.name for f in fields(TaskCost) if f.name not in _NOT_SORTED_BY)
@@ -193,12 +193,18 @@ def _group(frame: CostFrame, flags: Flags, name: str, title: str) -> GroupCost:
         clicks=spread_of(clicks.astype(np.float64), task),
         seconds=spread_of(*where_known(regions.seconds)),
         one=mean_of((clicks <= 1).astype(np.float64), task),
+        without_click=_mean_where_known(regions.without_click, flags, regions.task),
         first_iou=mean_of(*where_known(regions.first_iou)),
         last_iou=mean_of(*where_known(regions.last_iou)),
         needed_85=mean_of(*where_known(regions.needed_85)),
         corrected=spread_of(*where_known(regions.corrected)),
         histogram=histogram_of(clicks, MOST),
     )
+
+
+def _mean_where_known(values: Floats, flags: Flags, task: Ints) -> Interval | None:
+    there = flags & ~np.isnan(values)
+    return mean_of(values[there], task[there])
 
 
 def _weeks(frame: CostFrame) -> Ints:

@@ -138,6 +138,13 @@ class RegionCost:
         int | None, Field(description="Interactions to 85 % IoU; null: never, or unknown.")
     ]
     corrected: Annotated[int | None, Field(description="Pixels edited by hand afterwards.")]
+    without_click: Annotated[
+        bool | None,
+        Field(
+            description="Whether it was accepted without a click: a prediction as it was, or words "
+            "alone. null: not known how it was made."
+        ),
+    ]
 
 
 @dataclass(frozen=True)
@@ -193,7 +200,8 @@ class TaskWithRegions(TaskCost):
 
 @dataclass(frozen=True)
 class GroupCost:
-    """Accepted regions with something in common. All but ``unknown`` is about the known ones."""
+    """Accepted regions with something in common. All but ``unknown`` and ``without_click`` is about
+    the known ones."""
 
     name: Annotated[
         str,
@@ -208,6 +216,13 @@ class GroupCost:
     ]
     seconds: Spread | None
     one: Annotated[Interval | None, Field(description="Share of regions done in one interaction.")]
+    without_click: Annotated[
+        Interval | None,
+        Field(
+            description="Share of regions accepted without a click: predictions as they were, or "
+            "made by words alone. Of all known regions, and of those that began as a prediction."
+        ),
+    ]
     first_iou: Interval | None
     last_iou: Interval | None
     needed_85: Annotated[Interval | None, Field(description="Of those that reached 85 %.")]

@@ -3,7 +3,19 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, func, literal, select, tuple_
+from sqlalchemy import (
+    Connection,
+    RowMapping,
+    Select,
+    case,
+    false,
+    func,
+    literal,
+    null,
+    select,
+    true,
+    tuple_,
+)
 
 from backend.db.engine import Database
 from backend.db.models import AnnotationRow, AnnotationTimeRow, EventRow, RegionCostRow, SampleRow
@@ -26,8 +38,21 @@ _FROM_LOG = ("positive", "negative", "phrases", "undos", "predictions", "interac
 _AS_THEY_ARE = (
     *("brush", "label", "annotator", "known", "origin", "phrase", "first_at", "accepted_at"),
     *("submitted_at", "seconds", "area", "pixels", "first_iou", "last_iou", "needed_85"),
-    "corrected",
+    *("corrected", "without_click"),
 )
+
+
+WITHOUT_CLICK = case(
+    (RegionCostRow.known, RegionCostRow.positive + RegionCostRow.negative == 0),
+    (RegionCostRow.origin == "prediction", true()),
+    (RegionCostRow.origin == "prediction-changed", false()),
+    else_=null(),
+)
+"""Whether a region was accepted without a click; NULL if it is not known how it was made.
+
+Label Studio keeps the origin of a region that came with a prediction: "prediction" as it was,
+"prediction-changed" after an edit by hand. One that was clicked on has events, whatever its origin.
+"""
 
 
 def read(database: Database, project: str, where: Where) -> Iterator[RegionCost]:
@@ -151,7 +176,7 @@ def accepted_mask(
 def _query(project: str, where: Where) -> Select[Any]:
     row = RegionCostRow
     when = func.coalesce(row.submitted_at, row.first_at)
-    query = select(row).where(row.project == project)
+    query = select(row, WITHOUT_CLICK.label("without_click")).where(row.project == project)
     if where.since is not None:
         query = query.where(when >= where.since)
     if where.until is not None:

@@ -32,6 +32,9 @@ def tables(report: Report, tasks: int) -> Iterator[RenderableType]:
         for by, found in report.groups.items():
             if found and (len(found) > 1 or by in ("version", "annotator")):
                 yield _groups(found, wording.BY[by].lower())
+        if without := wording.without_click(report.total):
+            yield Text(without)
+            yield Text()
         if report.total.unknown:
             yield Text(wording.not_known(report.total.unknown))
             yield Text()

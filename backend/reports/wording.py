@@ -7,6 +7,7 @@ from backend.reports.queries import Report
 from backend.reports.records import (
     BeforeAfter,
     By,
+    GroupCost,
     Interval,
     ProjectSummary,
     Reconciliation,
@@ -90,6 +91,14 @@ def facts(summary: ProjectSummary) -> str:
     if summary.abandoned:
         said += f" ({number(summary.abandoned)} of them on objects that nobody accepted)"
     return said + "."
+
+
+def without_click(total: GroupCost | None) -> str:
+    """How many objects were accepted without a click, in a sentence; '' if none was."""
+    if total is None or total.without_click is None or not total.without_click.mean:
+        return ""
+    found = total.without_click
+    return f"{share(found)} of {counted(found.n, 'object')} accepted without a click."
 
 
 def not_known(n: int) -> str:

@@ -14,14 +14,14 @@ the special case without suggestions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from training.data import Dataset, Sample, Tolerant
+from training.data import Dataset, Sample, SampleObject, Tolerant
 from training.errors import DataError
 from training.evaluation.cases import FEWEST_PIXELS
 from training.evaluation.protocol import MOST, Answer, Mask, Target, follow, overlap
@@ -154,15 +154,10 @@ def interactions(
         sample = samples.get(index)
         if sample is None:
             continue
-        cost = annotate(
-            model,
-            sample,
-            index,
-            labels,
-            most_objects=most_objects,
-            most_clicks=most_clicks,
-            seed=seed,
-        )
+        ids = [each.id for each in annotatable(sample)]
+        if len(ids) > most_objects:
+            ids = sorted(np.random.default_rng([seed, index]).permutation(ids)[:most_objects])
+        cost = annotate(model, sample, index, labels, ids=ids, most_clicks=most_clicks)
         if cost.objects:
             costs.append(cost)
     return Figures.of(costs)
@@ -174,41 +169,42 @@ def annotate(
     index: int,
     labels: Sequence[str],
     *,
-    most_objects: int = 0,
+    ids: Collection[int] | None = None,
     most_clicks: int = MOST,
-    seed: int = 0,
-    from_nothing: Callable[[int], int] | None = None,
+    from_nothing: Mapping[int, int] | None = None,
 ) -> PictureCost:
     """Annotate one picture, starting from the model's regions.
 
-    most_objects: annotate at most as many, drawn by the seed; 0: all. from_nothing: clicks that an
-    object (its id) takes on an empty canvas, where they are known already.
+    ids: the objects to annotate, by default all; matching always regards all. from_nothing: by
+    object, the clicks that it takes on an empty canvas, as far as they are known already.
     """
     key = f"{sample.source}:{sample.key}:{index}"
-    wanted = [
-        each
-        for each in sample.objects
-        if not each.semantic and _area(sample, each.id) >= FEWEST_PIXELS
-    ]
+    wanted = annotatable(sample)
     regions = [it for it in model.suggest(sample, key, labels) if it.mask.any()]
     wanted_masks = [sample.mask(each.id) for each in wanted]
     names = [each.category or "" for each in wanted]
     matches = _matches(regions, wanted_masks, names, sample.void)
     matched = {region for region, _ in matches.values()}
+    # A region is no error where the annotation says nothing about single objects: in void, in a
+    # region of several objects, or on a speck.
+    others = [each.id for each in sample.objects if each not in wanted]
+    undecided = sample.void | sample.mask(*others) if others else sample.void
     deletions = sum(
-        number not in matched and not _undecided(region.mask, sample)
+        number not in matched and _share(region.mask, undecided) <= 0.5
         for number, region in enumerate(regions)
     )
     answer: Answer | None = None
     costs: list[ObjectCost] = []
-    for place in _drawn(len(wanted), most_objects, [seed, index]):
-        about, target = wanted[place], Target(wanted_masks[place], sample.void, "")
+    for place, about in enumerate(wanted):
+        if ids is not None and about.id not in ids:
+            continue
+        target = Target(wanted_masks[place], sample.void, "")
         region, start = matches.get(place, (-1, 0.0))
         if start >= GOAL:
             way: Way = "accepted"
             count = 0
-        elif region < 0 and from_nothing is not None:
-            way, count = "missed", from_nothing(about.id)
+        elif region < 0 and from_nothing is not None and about.id in from_nothing:
+            way, count = "missed", from_nothing[about.id]
         else:
             way = "missed" if region < 0 else "refined"
             answer = answer or model.look_at(sample, key)
@@ -227,6 +223,15 @@ def annotate(
             count += 1
         costs.append(ObjectCost(about.id, names[place], way, round(start, 4), count))
     return PictureCost(index, sample.key, tuple(costs), len(wanted), len(regions), deletions)
+
+
+def annotatable(sample: Sample) -> list[SampleObject]:
+    """The objects that are one thing and large enough to measure (`FEWEST_PIXELS`)."""
+    return [
+        each
+        for each in sample.objects
+        if not each.semantic and _area(sample, each.id) >= FEWEST_PIXELS
+    ]
 
 
 def labels_of(examples: Dataset) -> list[str]:
@@ -271,23 +276,9 @@ def _box(mask: Mask) -> tuple[int, int, int, int]:
     return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
 
 
-def _undecided(mask: Mask, sample: Sample) -> bool:
-    """Whether a region lies mostly where the annotation says nothing about single objects: in void,
-    in a region of several objects, or on a speck. It is no error then."""
-    others = [
-        each.id
-        for each in sample.objects
-        if each.semantic or _area(sample, each.id) < FEWEST_PIXELS
-    ]
-    open_ = sample.void | sample.mask(*others) if others else sample.void
-    return int(np.count_nonzero(mask & open_)) > 0.5 * int(np.count_nonzero(mask))
+def _share(mask: Mask, within: Mask) -> float:
+    return int(np.count_nonzero(mask & within)) / int(np.count_nonzero(mask))
 
 
 def _area(sample: Sample, number: int) -> int:
     return int(np.count_nonzero(sample.mask(number) & ~sample.void))
-
-
-def _drawn(count: int, most: int, seed: Sequence[int]) -> list[int]:
-    if not most or count <= most:
-        return list(range(count))
-    return sorted(int(i) for i in np.random.default_rng(seed).permutation(count)[:most])

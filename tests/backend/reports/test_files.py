@@ -155,7 +155,7 @@ def test_columns_are_a_contract() -> None:
         *("version", "known", "origin", "positive", "negative", "phrases", "undos"),
         *("predictions", "interactions", "phrase", "first_at", "accepted_at", "submitted_at"),
         *("seconds", "area", "pixels", "size", "first_iou", "last_iou", "ious", "needed_85"),
-        "corrected",
+        *("corrected", "without_click"),
     ]
 
 

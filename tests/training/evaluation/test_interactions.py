@@ -118,8 +118,8 @@ def test_without_suggestions_it_is_the_number_of_clicks(sample: Sample) -> None:
     cost = annotate(Model(lambda it: [], clicks=2), sample, 0, LABELS)
     assert cost.per_object == (2.0, 2.0, 2.0)
     # and known numbers are not measured again
-    known = annotate(Model(lambda it: []), sample, 0, LABELS, from_nothing=lambda number: number)
-    assert known.per_object == (1.0, 2.0, 3.0)
+    known = annotate(Model(lambda it: []), sample, 0, LABELS, from_nothing={LEFT: 1, RIGHT: 2})
+    assert known.per_object == (1.0, 2.0, 3.0)  # the cat is clicked
 
 
 def test_what_never_gets_good_enough_costs_the_most(sample: Sample) -> None:
