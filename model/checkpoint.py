@@ -27,7 +27,6 @@ from model.checkpoint_files import CONFIG, METRICS, SHIPPED, SUMS, VOCABULARY, W
 from model.config import ModelConfig
 from model.errors import CheckpointError
 from model.network.phraseclick import PhraseClick
-from model.quantisation import dequantise, quantise
 from model.tokenizer import Tokenizer
 from model.word_geometry import EXTRA
 
@@ -177,3 +176,24 @@ def _full(tensor: Tensor) -> Tensor:
 
 def _json(value: object) -> bytes:
     return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+_STEPS = 127
+
+
+def quantise(vectors: NDArray[np.floating]) -> tuple[NDArray[np.int8], NDArray[np.float16]]:
+    """V,D vectors as V,D int8 and V float16 scales; their product is the vector.
+
+    Vectors that were quantised before come out the same.
+    """
+    exact = np.asarray(vectors, np.float32)
+    largest = np.abs(exact).max(1, initial=0.0)
+    scales = (largest / _STEPS).astype(np.float16)
+    divisors = np.where(scales > 0, scales, 1).astype(np.float32)[:, None]
+    rounded = np.clip(np.rint(exact / divisors), -_STEPS, _STEPS)
+    return rounded.astype(np.int8), scales
+
+
+def dequantise(values: NDArray[np.int8], scales: NDArray[np.float16]) -> NDArray[np.float32]:
+    """Inverse of `quantise`, float32."""
+    return values.astype(np.float32) * scales.astype(np.float32)[:, None]

@@ -1,7 +1,10 @@
-"""What of a new answer is taken over into the mask before it.
+"""Which changes of a new answer enter the mask before it, and how the result is cleaned.
 
 After FocalClick's progressive merge (Chen et al. 2022): of all cells that differ from the mask
-before, only those that are connected to a click that asks for a change.
+before, only those connected to a click that asks for a change are taken. Cleaning removes parts
+that were not asked for and pinholes. It works on the network's own grid, where a mask has about ten
+thousand cells however large the picture is. All of it is a *choice*; the numbers were chosen on
+validation pictures.
 """
 
 from __future__ import annotations
@@ -12,13 +15,56 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from model import mask_cleaning
 from model.inference import CERTAIN, Answer, clicked_cells
 from model.mask_upsampling import LIMIT, Layer, LogitGrid
 from model.prompt import Click, Prompt
 
-Mask = NDArray[np.bool_]
 Cells = NDArray[np.bool_]
+
+# Cells that touch at a corner belong to one part; a hole is closed by cells that touch at one.
+TOUCHING = np.ones((3, 3), bool)
+# A phrase alone may mean several things. Parts smaller than this share of the largest are specks.
+SPECK = 0.05
+# Holes smaller than this share of the mask are pinholes.
+PINHOLE = 0.02
+
+
+def part_at(mask: Cells, seeds: Cells) -> Cells:
+    """The connected parts of a mask that contain a seed."""
+    labels, count = ndimage.label(mask, TOUCHING)
+    chosen = np.zeros(count + 1, np.bool_)
+    chosen[labels[seeds]] = True
+    chosen[0] = False
+    kept: Cells = chosen[labels]
+    return kept
+
+
+def without_specks(mask: Cells) -> Cells:
+    """The connected parts that are no specks beside the largest one."""
+    labels, count = ndimage.label(mask, TOUCHING)
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    sizes[0] = 0
+    kept: Cells = (sizes >= max(SPECK * sizes.max(), 1))[labels]
+    return kept
+
+
+def pinholes(mask: Cells, negatives: Cells) -> Cells:
+    """Small holes without a negative click in them."""
+    labels, count = ndimage.label(~mask)
+    if count < 2:
+        return np.zeros_like(mask)
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    small = sizes < PINHOLE * np.count_nonzero(mask)
+    # What reaches the edge of the grid is no hole, and neither is the mask (label 0).
+    for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+        small[edge] = False
+    small[labels[negatives]] = False
+    small[0] = False
+    holes: Cells = small[labels]
+    return holes
+
+
+Mask = NDArray[np.bool_]
 
 # To this logit the clicked pixel is lifted, and surroundings of this part of the object's size.
 FOLLOWED = 1.0
@@ -69,13 +115,13 @@ def changed_cells(grid: LogitGrid, before: Cells, clicks: Iterable[Click]) -> Ce
     for positive in (True, False):
         asked = cells_of([click for click in chosen if click.positive == positive], grid)
         differs = inside & ~before if positive else before & ~inside
-        changed |= mask_cleaning.part_at(differs | asked, asked)
+        changed |= part_at(differs | asked, asked)
     return changed
 
 
 def widened(cells: Cells) -> Cells:
     """The cells and their neighbours, so that the border between them is the new answer's."""
-    wider: Cells = ndimage.binary_dilation(cells, mask_cleaning.TOUCHING)
+    wider: Cells = ndimage.binary_dilation(cells, TOUCHING)
     return wider
 
 
@@ -113,14 +159,11 @@ def cleaned(grid: LogitGrid, prompt: Prompt, before: Cells | None = None) -> Log
     if before is not None:
         wanted |= before
     wanted &= inside
-    if wanted.any():
-        kept = mask_cleaning.part_at(inside, wanted)
-    else:
-        kept = mask_cleaning.without_specks(inside)
+    kept = part_at(inside, wanted) if wanted.any() else without_specks(inside)
     closed = cells_of([click for click in prompt.clicks if not click.positive], grid)
-    holes = mask_cleaning.pinholes(kept, closed)
+    holes = pinholes(kept, closed)
     if before is not None:
-        holes &= ~mask_cleaning.pinholes(before, closed)
+        holes &= ~pinholes(before, closed)
     logits = grid.logits.copy()
     logits[inside & ~kept] = -CERTAIN
     logits[holes] = CERTAIN

@@ -21,12 +21,18 @@ from model import checkpoint as checkpoints
 from model import checkpoint_files as files
 from model.confidence import Calibration, implied_score
 from model.config import ModelConfig
-from model.crop import Box
+from model.crop import Box, ImageTiles
 from model.embedding_cache import EmbeddingCache
 from model.errors import PromptError
-from model.image_tiles import ImageTiles
-from model.inference import STRIDE, Answer, Inference, coverage, input_size
-from model.inference_queue import InferenceQueue, Priority
+from model.inference import (
+    STRIDE,
+    Answer,
+    Inference,
+    InferenceQueue,
+    Priority,
+    coverage,
+    input_size,
+)
 from model.mask_upsampling import MaskLayers
 from model.network.phraseclick import Features
 from model.prompt import Click, Prompt

@@ -1,14 +1,21 @@
-"""From prompts to masks: where the network looks, and what of its answers makes the mask.
+"""From prompts to masks: where the network looks, and which of its answers make the mask.
 
-A first answer looks at the whole picture, and once more at the object where it is small. A
-correction looks at the object as it is known, and at full detail at what the newest click changes.
-Of both only what is connected to the click is taken over: everything else of the mask before stays
-as it was, whether the network made it or a person. Only the first few clicks, which say what the
-object is, may change all of it. The numbers are a *choice*, made on the validation pictures.
+A first answer looks at the whole picture, and again at the object if it is small. A correction
+looks at the object as it is known, and at full detail at what the newest click changes. Of both,
+only what is connected to the click is used; everything else of the mask before stays, whether the
+network or a person made it. Only the first few clicks, which say what the object is, may change all
+of it.
+
+A network that was not trained with boxes gets clicks instead: a positive one at the box's centre
+and four negative ones beyond the middles of its sides. Whatever it finds outside the box is cut
+off.
+
+The numbers are a *choice*, made on validation pictures.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -16,11 +23,63 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from model import box_prompt, crop, merging
+from model import crop, merging
 from model.crop import Box
-from model.inference import Answer
+from model.inference import CERTAIN, Answer
 from model.mask_upsampling import Layer, LogitGrid, MaskLayers
-from model.prompt import Prompt
+from model.prompt import Click, Prompt
+
+# How far beyond a side its negative click is, in the box's size in that direction.
+BEYOND = 0.1
+# The mask may reach this far out of the box, in the same measure: boxes are drawn by hand.
+SLACK = 0.02
+
+
+def box_as_clicks(prompt: Prompt, width: int, height: int) -> Prompt:
+    """The prompt with clicks for its box, older than its own clicks, which therefore prevail."""
+    if prompt.box is None:
+        return prompt
+    x1, y1, x2, y2 = prompt.box
+    x, y = (x1 + x2) / 2, (y1 + y2) / 2
+    right, down = max((x2 - x1) * BEYOND, 2.0), max((y2 - y1) * BEYOND, 2.0)
+    outside = [(x1 - right, y), (x2 + right, y), (x, y1 - down), (x, y2 + down)]
+    whole = Box(0, 0, width, height)
+    clicks = [Click(*point, positive=False) for point in outside if whole.holds(*point)]
+    # A positive click of one's own says better than the centre where the object is.
+    if not prompt.positives:
+        clicks.append(Click(x, y))
+    return dataclasses.replace(prompt, clicks=(*clicks, *prompt.clicks), box_by_clicks=True)
+
+
+def cut_to_box(grid: LogitGrid, prompt: Prompt) -> LogitGrid:
+    """The logits with nothing outside the box and the positive clicks, if clicks stand for it."""
+    allowed = prompt.extent()
+    if not prompt.box_by_clicks or allowed is None:
+        return grid
+    across, down = allowed.width * SLACK, allowed.height * SLACK
+    rows = _between(
+        grid.box.top,
+        grid.box.bottom,
+        grid.logits.shape[0],
+        allowed.top - down,
+        allowed.bottom + down,
+    )
+    columns = _between(
+        grid.box.left,
+        grid.box.right,
+        grid.logits.shape[1],
+        allowed.left - across,
+        allowed.right + across,
+    )
+    inside = rows[:, None] & columns
+    return LogitGrid(np.where(inside, grid.logits, np.minimum(grid.logits, -CERTAIN)), grid.box)
+
+
+def _between(start: int, end: int, cells: int, low: float, high: float) -> NDArray[np.bool_]:
+    """Which of the cells that divide start..end have their centre between low and high."""
+    centres = start + (np.arange(cells) + 0.5) * ((end - start) / cells)
+    return (centres >= low) & (centres < high)
+
 
 Mask = NDArray[np.bool_]
 
@@ -73,7 +132,7 @@ class Session:
         if previous is not None and previous.any() and self.prompt.clicks:
             return self._correction(previous)
         if self.prompt.box is not None and not self.box_prompts:
-            prompt = box_prompt.as_clicks(self.prompt, self.width, self.height)
+            prompt = box_as_clicks(self.prompt, self.width, self.height)
             return replace(self, prompt=prompt, box_prompts=True)._object(previous)
         return self._object(previous)
 
@@ -81,14 +140,14 @@ class Session:
         """All of the object: from the whole picture or the prompt's box, then closer."""
         start = self._start()
         coarse = self.look(self.prompt, start, previous_in(previous, start))
-        grids = [box_prompt.cut(merging.cleaned(coarse.grid, self.prompt), self.prompt)]
+        grids = [cut_to_box(merging.cleaned(coarse.grid, self.prompt), self.prompt)]
         found = Layer(grids[0], grids[0].logits > 0).extent(grids[0].box)
         box = crop.focus(self.prompt.around(found), self.width, self.height)
         if box is None or coarse.grid.box != self._whole:
             return Result(self._layers(grids), coarse)
         seen = MaskLayers(self.width, self.height, (Layer(coarse.grid),)).mask(box)
         fine = self.look(self.prompt, box, seen)
-        grids.append(box_prompt.cut(merging.cleaned(fine.grid, self.prompt), self.prompt))
+        grids.append(cut_to_box(merging.cleaned(fine.grid, self.prompt), self.prompt))
         return Result(self._layers(grids), fine)
 
     def _correction(self, previous: Mask) -> Result:

@@ -30,8 +30,8 @@ def train(
         TimeRemainingColumn,
     )
 
-    from training.train.log_lines import line
     from training.train.loop import main
+    from training.train.reporting import line
 
     # Only the first of several processes prints.
     console = Console(quiet=os.environ.get("RANK", "0") != "0")
@@ -120,8 +120,7 @@ def evaluate(
     )
 
     from training.evaluation.evaluation import main
-    from training.evaluation.terminal import tables
-    from training.evaluation.wording import remarks
+    from training.evaluation.output import remarks, tables
 
     def place(name: str) -> str:
         """A folder of a checkpoint; the backend passes a function that finds versions by name."""
@@ -283,7 +282,7 @@ def acquisition(
     from rich.console import Console
 
     from training.acquisition.acquisition_evaluation import main
-    from training.evaluation.files import write_json
+    from training.evaluation.output import write_json
 
     known = checkpoint == "shipped" or Path(checkpoint).is_dir() or context.obj is None
     place = checkpoint if known else str(context.obj(checkpoint))

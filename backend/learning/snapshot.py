@@ -17,7 +17,7 @@ from backend.samples.export import export
 from backend.samples.rules import Split
 from model.files import atomic_write
 from training.data import Dataset, PackDataset, Without
-from training.data.shrunk import LONGEST
+from training.data.wrappers import LONGEST
 
 # A fine-tuning sees each picture of so many once or twice; a copy of more would only take time.
 MOST_TRAIN = 600

@@ -22,7 +22,7 @@ from backend.label_studio.projects import LabelStudioHosts, Projects
 from backend.samples.image_check import ImageCheck, LabeledPicture
 from backend.samples.rules import Labeled, Split, labeled
 from backend.settings import Settings
-from training.data.layers import layered
+from training.data.masks import layered
 from training.data.sample import Expression, Sample, SampleObject
 from training.errors import DataError
 

@@ -18,9 +18,9 @@ from PIL import Image
 from backend.samples.dataset import AcceptedSamples
 from backend.samples.rules import Split
 from model.files import atomic_file
-from training.data.layers import layered
+from training.data.masks import layered
 from training.data.sample import Sample
-from training.data.shrunk import shrunk
+from training.data.wrappers import shrunk
 from training.errors import DataError
 
 # Share of the smaller mask: the strokes of neighbours may meet in a few pixels.

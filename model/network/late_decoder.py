@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.config import ModelConfig
-from model.network.attention import AttributeAttention
-from model.network.blocks import ConvNorm, Residual, Separable
+from model.network.attention import AttributeAttention, SelfAttention
+from model.network.blocks import ConvNorm, IoUHead, Residual, Separable
 from model.network.click_maps import (
     ClickBatch,
     box_map,
@@ -26,8 +26,6 @@ from model.network.click_maps import (
     newest_click_map,
 )
 from model.network.image_encoder import ImageFeatures, Widths, coordinates, upsample2
-from model.network.iou_head import IoUHead
-from model.network.self_attention import SelfAttention
 
 # Distances at two scales: near the border of an object a step of 20 px matters, across the picture
 # one of 200 does.

@@ -1,4 +1,4 @@
-"""A checkpoint comes back as it was saved, or not at all."""
+"""Checkpoints on disk, and word vectors in eight bits."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 
 from model import checkpoint
 from model import checkpoint_files as files
+from model.checkpoint import dequantise, quantise
 from model.errors import CheckpointError
 from model.network.phraseclick import PhraseClick
 
@@ -163,3 +164,14 @@ def test_configuration_is_readable_json(checkpoint_path: Path) -> None:
 
     assert config["form"] == "late"
     assert config["attributes"] == ["red", "dog", "left"]
+
+
+def test_the_rounding_is_small_and_happens_once() -> None:
+    vectors = np.random.default_rng(0).normal(size=(50, 20)).astype(np.float32)
+    vectors[3] = 0
+
+    stored = dequantise(*quantise(vectors))
+
+    largest = np.abs(vectors).max(1, keepdims=True)
+    assert (np.abs(stored - vectors) <= largest / 250).all()
+    assert np.array_equal(dequantise(*quantise(stored)), stored)

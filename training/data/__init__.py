@@ -1,12 +1,11 @@
 """Data sets, each read in its own well-known format into the same plain samples."""
 
 from training.data.folder import FolderDataset
-from training.data.joined import Joined, Without
 from training.data.opening import open_dataset
 from training.data.overlap import overlapping
 from training.data.pack import PackDataset
 from training.data.sample import VOID, Dataset, Expression, Sample, SampleObject
-from training.data.tolerant import Tolerant
+from training.data.wrappers import Joined, Tolerant, Without
 
 __all__ = [
     "VOID",

@@ -13,8 +13,8 @@ from torch import Tensor
 from model.network.click_maps import ClickBatch
 from model.network.phrase_encoder import WordBatch
 from model.tokenizer import Tokenizer
-from training.prompts.boxes import Box
-from training.prompts.click_noise import ClickNoise
+from training.prompts.boxes_and_masks import Box
+from training.prompts.clicks import ClickNoise
 from training.prompts.prompts import GivenMask
 
 

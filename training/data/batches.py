@@ -24,14 +24,14 @@ from torch import Tensor
 from training.data import Dataset, Sample, Tolerant
 from training.data.batch import Batch, Question
 from training.data.compose import Composer
-from training.data.endless import categories_by_source, endless, whole_view
-from training.data.transforms import Tint, ViewShares, random_view
+from training.data.transforms import Tint, ViewShares, random_view, whole_view
+from training.data.wrappers import categories_by_source, endless
 from training.errors import DataError, RecipeError
-from training.prompts.attributes import AttributeWords
-from training.prompts.click_noise import ClickNoise
+from training.prompts.clicks import ClickNoise
 from training.prompts.picture_scene import PictureScene
 from training.prompts.prompts import Prompt, annotated_concepts, make_prompts
 from training.prompts.vocabulary import concept_of
+from training.prompts.written_phrases import AttributeWords
 from training.train.recipe import Recipe
 
 # Wide, upright, square: pictures of one shape make a batch, so that none is padded or squeezed.

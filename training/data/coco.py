@@ -17,11 +17,9 @@ from typing import Any
 
 import orjson
 
-from training.data.layers import layered
-from training.data.pictures import decode_picture, picture_size
+from training.data.masks import Segmentation, layered, read_segmentation
+from training.data.reading import Skipping, decode_picture, picture_size
 from training.data.sample import Expression, Sample, SampleObject
-from training.data.segmentation import Segmentation, read_segmentation
-from training.data.skipping import Skipping
 from training.errors import DataError
 
 # Where pictures lie beside the JSON: as COCO unpacks, as RefCOCO's tools want it, as exports do.

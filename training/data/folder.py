@@ -16,15 +16,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.pictures import (
+from training.data.reading import (
     PICTURE_SUFFIXES,
+    Skipping,
     decode_picture,
     picture_size,
     pictures_in,
     same_size,
 )
 from training.data.sample import VOID, Expression, Sample, SampleObject
-from training.data.skipping import Skipping
 from training.errors import DataError
 
 SIBLINGS = (

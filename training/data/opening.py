@@ -26,12 +26,12 @@ from pathlib import Path
 
 from training.data.coco import open_coco
 from training.data.folder import FolderDataset, is_folder_of_masks
-from training.data.joined import Joined, Renamed
 from training.data.pack import PackDataset
 from training.data.refcoco import open_refcoco, refs_file
 from training.data.sample import Dataset
 from training.data.synthetic import SyntheticDataset
 from training.data.voc import VocDataset, sbd_layout, voc_layout
+from training.data.wrappers import Joined, Renamed
 from training.errors import DataError
 
 

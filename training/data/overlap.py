@@ -19,7 +19,7 @@ from PIL import Image
 from scipy.fft import dctn
 
 from training.data.sample import Dataset
-from training.data.tolerant import Tolerant
+from training.data.wrappers import Tolerant
 
 Hash = NDArray[np.bool_]
 Progress = Callable[[int, int], None]

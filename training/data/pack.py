@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data.pictures import decode_labels, decode_picture, picture_size, same_size
+from training.data.reading import decode_labels, decode_picture, picture_size, same_size
 from training.data.sample import VOID, Expression, Sample, SampleObject
 from training.errors import DataError
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +23,8 @@ from typing import Any
 import orjson
 
 from training.data.coco import CocoDataset, Record, read_records, refer_folders, with_pictures
-from training.data.plain_pickle import read_plain_pickle
+from training.data.reading import Skipping
 from training.data.sample import Expression, SampleObject
-from training.data.skipping import Skipping
 from training.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -143,3 +143,25 @@ def _read_json(file: Path) -> Any:
         raise DataError(f"{file} cannot be read: {error.strerror}.") from error
     except orjson.JSONDecodeError as error:
         raise DataError(f"{file} is no JSON: {error}.") from error
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        raise DataError(
+            f"the pickle asks for {module}.{name}. Only plain lists, dicts, text and numbers are "
+            "read, since anything else could run code"
+        )
+
+
+def read_plain_pickle(path: Path) -> Any:
+    """What a pickle of any protocol holds; text of Python 2 becomes str. Raises DataError."""
+    try:
+        with path.open("rb") as file:
+            return _PlainUnpickler(file, encoding="utf-8", errors="replace").load()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+    except DataError as error:
+        raise DataError(f"{path} is refused: {error}.") from error
+    except Exception as error:
+        # Broken bytes make the unpickler raise nearly anything.
+        raise DataError(f"{path} is no whole pickle: {error}.") from error

@@ -82,7 +82,7 @@ class Sample:
 class Dataset(Protocol):
     """Random access to samples, and what a sampler must know of them without reading pictures.
 
-    A picture that cannot be read raises DataError with its name: see `training.data.tolerant`.
+    A picture that cannot be read raises DataError with its name: see `training.data.wrappers`.
     """
 
     @property

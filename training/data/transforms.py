@@ -166,6 +166,13 @@ def cut(
     )
 
 
+def whole_view(sample: Sample) -> View:
+    """A picture that was made at the size of its view, as it is."""
+    height, width = sample.instances.shape
+    box = (0.0, 0.0, float(width), float(height))
+    return View(sample, sample.image, sample.instances, box, mirrored=False, kind="whole")
+
+
 @dataclass(frozen=True)
 class Tint:
     """Brightness, contrast and saturation a little off; never the hue, or "red" would lie.

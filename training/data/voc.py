@@ -23,9 +23,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.pictures import decode_labels, decode_picture, picture_size, same_size
+from training.data.reading import Skipping, decode_labels, decode_picture, picture_size, same_size
 from training.data.sample import VOID, Expression, Sample, SampleObject
-from training.data.skipping import Skipping
 from training.errors import DataError
 
 log = logging.getLogger(__name__)

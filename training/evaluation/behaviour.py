@@ -1,15 +1,14 @@
-"""Does the network do what it is told? Pairs of questions about the same place, compared.
+"""Behaviour tests: does the network follow phrases and clicks? Pairs of questions, compared.
 
-NoC does not say whether a phrase is heard at all. Each probe asks twice and differs in one thing:
-with and without the phrase, the right word and a wrong one, "left" and "right", before and after a
-negative click. A gain is a difference of IoU, everything that is "named", "in" or "out" is a share
-of questions. What each probe asks stands with its function; `training.evaluation.aims` says what is
-wanted of it.
+NoC does not show whether the phrase has any effect. Each test asks two questions that differ in one
+thing: with and without the phrase, the right word and a wrong one, "left" and "right", before and
+after a negative click. A gain is a difference of IoU. "Named", "in" and "out" are shares of
+questions. Each function describes its question; `AIMS` holds the targets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,12 +16,14 @@ import numpy as np
 
 from training.data import Dataset, Sample, Tolerant
 from training.evaluation.cases import FEWEST_PIXELS, Case, ids_of_kind, target_of, word_of
+from training.evaluation.figures import shown
 from training.evaluation.methods import Contestant
 from training.evaluation.protocol import Answer, Mask, Spot, Target, next_click, overlap
 from training.evaluation.run import Result, key_of
+from training.evaluation.statistics import estimate, estimates
 from training.prompts.scenes import Scene
+from training.prompts.sources import DISSECTED
 from training.prompts.vocabulary import CARRIED, COLOURS, WORN, concept_of, related
-from training.prompts.wholes import DISSECTED
 
 # A second object smaller than this share of the picture is neither clicked nor named as a sibling.
 SMALLEST = 0.005
@@ -279,3 +280,121 @@ def _kind_of(attribute: str) -> str:
     if attribute in ("top", "bottom"):
         return "height"
     return "colour" if attribute in COLOURS else "size"
+
+
+STEPS = 10
+LEAST_STEP = f"one more click, the least of the gains from 1 to {STEPS}"
+EVERYWHERE = "all"
+ORDER = (
+    GAIN,
+    GAIN_GARMENTS,
+    GAIN_SEVERAL,
+    RIGHT_WORD,
+    RIGHT_WORD_ALONE,
+    ALONE,
+    ALONE_GARMENTS,
+    ONE_OF_TWO_WORDS,
+    BOTH_WORDS,
+    SIDE_OR_COLOUR,
+    *(NAMED_BY + kind for kind in ("side", "height", "colour", "size")),
+    NEGATIVE_OUT,
+    NEGATIVE_BESIDE,
+    REMOVED,
+    KEPT,
+    EVERY_NEGATIVE,
+    EVERY_POSITIVE,
+    LEAST_STEP,
+)
+"""In which they are told: words first, clicks last."""
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What is wanted of a probe. sources: () for every one. certain: of the interval's low end."""
+
+    probe: str
+    at_least: float
+    sources: tuple[str, ...] = ()
+    certain: bool = False
+
+    def reached(self, found: Mapping[str, Any]) -> bool:
+        """Whether an estimate with "mean" and "interval" is as good as wanted."""
+        if self.certain:
+            return bool(found["interval"][0] > self.at_least)
+        return bool(found["mean"] >= self.at_least)
+
+
+AIMS = (
+    Aim(GAIN, 0.0, ("voc", "coco", "ccp"), certain=True),
+    Aim(GAIN_GARMENTS, 0.06, ("ccp",)),
+    Aim(GAIN_SEVERAL, 0.0),
+    Aim(RIGHT_WORD, 0.12, ("voc",)),
+    Aim(ONE_OF_TWO_WORDS, 0.95, ("ccp",)),
+    Aim(SIDE_OR_COLOUR, 0.75),
+    Aim(ALONE, 0.72, ("voc",)),
+    Aim(ALONE_GARMENTS, 0.30, ("ccp",)),
+    Aim(NEGATIVE_OUT, 0.98),
+    Aim(EVERY_NEGATIVE, 0.98),
+    Aim(EVERY_POSITIVE, 0.99),
+    Aim(LEAST_STEP, 0.0),
+)
+
+
+def least_step(results: Sequence[Result]) -> dict[str, dict[str, Any]]:
+    """By source and over all: of the mean gains of a second to a tenth click, the least one.
+
+    Every case must have been given ten clicks (or have been found whole before).
+    """
+    parts: dict[str, list[Result]] = {}
+    for result in results:
+        parts.setdefault(result.case.source, []).append(result)
+    if len(parts) > 1:
+        parts[EVERYWHERE] = list(results)
+    least = {}
+    for source, part in parts.items():
+        ious = np.array([[r.course.iou(k) for k in range(1, STEPS + 1)] for r in part])
+        gains = estimates(np.diff(ious), [r.case.index for r in part])
+        least[source] = shown(min(gains, key=lambda gain: gain.mean))
+    return least
+
+
+def tally(findings: Sequence[Finding]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Mean, number and 95 % interval of each probe by source, and over all where there are two."""
+    groups: dict[str, dict[str, list[Finding]]] = {}
+    for each in findings:
+        by_source = groups.setdefault(each.probe, {})
+        by_source.setdefault(each.source, []).append(each)
+    for by_source in groups.values():
+        if len(by_source) > 1:
+            by_source[EVERYWHERE] = [each for part in by_source.values() for each in part]
+    return {
+        name: {
+            source: shown(estimate([e.value for e in part], [e.picture for e in part]))
+            for source, part in sorted(by_source.items(), key=_all_last)
+        }
+        for name, by_source in groups.items()
+    }
+
+
+def judged(
+    tallied: Mapping[str, Mapping[str, Mapping[str, Any]]],
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """The tally, with what was wanted where something was: "aim", "certain" and "reached"."""
+    result: dict[str, dict[str, dict[str, Any]]] = {}
+    for name, by_source in sorted(tallied.items(), key=lambda each: ORDER.index(each[0])):
+        for source, found in by_source.items():
+            entry = dict(found)
+            for aim in AIMS:
+                anywhere = not aim.sources and source != EVERYWHERE
+                if aim.probe == name and (anywhere or source in aim.sources):
+                    entry |= {
+                        "aim": aim.at_least,
+                        "certain": aim.certain,
+                        "reached": aim.reached(found),
+                    }
+            result.setdefault(name, {})[source] = entry
+    return result
+
+
+def _all_last(part: tuple[str, Any]) -> tuple[bool, str]:
+    return part[0] == EVERYWHERE, part[0]

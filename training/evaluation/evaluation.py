@@ -13,13 +13,12 @@ from typing import Any
 
 from training.data import open_dataset
 from training.errors import DataError
-from training.evaluation import aims, files
 from training.evaluation import behaviour as probing
-from training.evaluation.baselines import Baseline
+from training.evaluation import output
 from training.evaluation.cases import cases_of
 from training.evaluation.figures import comparisons, report
 from training.evaluation.gallery import choose
-from training.evaluation.methods import Checkpoint, Contestant
+from training.evaluation.methods import Baseline, Checkpoint, Contestant
 from training.evaluation.page import render
 from training.evaluation.protocol import MODES, MOST, Mode
 from training.evaluation.run import Measurement, Run
@@ -94,9 +93,9 @@ def main(
         },
     }
     if json_file:
-        files.write_json(json_file, figures)
+        output.write_json(json_file, figures)
     if csv_file:
-        files.write_csv(csv_file, figures)
+        output.write_csv(csv_file, figures)
     if html_file:
         html_file.write_text(render(figures, choose(measurement)), encoding="utf-8")
     return figures
@@ -146,9 +145,9 @@ def _probed(measurement: Measurement, pairs: probing.Probes) -> dict[str, Any]:
         exact = run.mode == "clicks" and not run.jitter
         if run.contestant is first and exact and results:
             findings.extend(probing.from_courses(results))
-            if measurement.at_least >= aims.STEPS:
-                found[aims.LEAST_STEP] = aims.least_step(results)
-    return aims.judged({**aims.tally(findings), **found})
+            if measurement.at_least >= probing.STEPS:
+                found[probing.LEAST_STEP] = probing.least_step(results)
+    return probing.judged({**probing.tally(findings), **found})
 
 
 def _runs(contestant: Contestant, modes: Sequence[Mode], jitters: Sequence[float]) -> list[Run]:

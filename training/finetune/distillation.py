@@ -20,7 +20,7 @@ from model.checkpoint import Checkpoint
 from model.network.phraseclick import Features, PhraseClick
 from model.tokenizer import Tokenizer
 from training.data.batch import Batch, Question, prompt_inputs
-from training.prompts.click_noise import EXACT
+from training.prompts.clicks import EXACT
 from training.prompts.vocabulary import concept_of, every_word_for
 from training.train.initialisation import trained_on
 

@@ -33,12 +33,11 @@ from model.checkpoint import Checkpoint
 from model.files import atomic_write
 from model.network.phraseclick import PhraseClick
 from training.data import Dataset, Joined
-from training.data.joined import Renamed
-from training.data.shrunk import Shrunk
+from training.data.wrappers import Renamed, Shrunk
 from training.errors import DataError, RecipeError
 from training.finetune.distillation import Distillation
-from training.prompts.new_words import with_new_words
 from training.prompts.prompts import PromptRecipe
+from training.prompts.word_vectors import with_new_words
 from training.train import state
 from training.train.distributed import device_for
 from training.train.loop import Run, Tick

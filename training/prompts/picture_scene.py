@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 
 from training.data.sample import SampleObject
 from training.data.transforms import Tint, View
-from training.prompts.attributes import AttributeWords
-from training.prompts.mirrored import mirrored, names_place
 from training.prompts.phrases import Phrase
 from training.prompts.scenes import Scene
 from training.prompts.sources import INCOMPLETE
 from training.prompts.vocabulary import COLOURS
+from training.prompts.written_phrases import AttributeWords, mirrored, names_place
 
 # Scenes are measured at about this many pixels a side: enough for colour, place and size.
 MEASURED = 160

@@ -21,23 +21,21 @@ from numpy.typing import NDArray
 
 from training.data.sample import VOID, SampleObject
 from training.data.transforms import View
-from training.prompts import annotator
-from training.prompts.boxes import Box, jittered_box
-from training.prompts.first_clicks import (
+from training.prompts.boxes_and_masks import Box, imperfect_mask, jittered_box
+from training.prompts.clicks import (
     FEWEST_PIXELS,
     Click,
     FirstClickShares,
     clicks_of_people,
+    correction,
     first_clicks,
     others_in_view,
 )
-from training.prompts.given_masks import imperfect_mask
 from training.prompts.phrases import Phrase, describe, name_absent, name_several
 from training.prompts.picture_scene import PictureScene
 from training.prompts.scenes import Scene, Seen
-from training.prompts.sources import CLICKABLE_REGIONS, COMPLETE, INCOMPLETE
+from training.prompts.sources import CLICKABLE_REGIONS, COMPLETE, INCOMPLETE, WHOLES, Whole
 from training.prompts.vocabulary import concept_of, every_word_for
-from training.prompts.wholes import WHOLES, Whole
 
 # Share of the picture that is enough to be asked for by a phrase alone.
 LARGE_ENOUGH = 0.003
@@ -184,7 +182,7 @@ def _give_mask(prompt: Prompt, view: View, rng: np.random.Generator) -> None:
     if mask is None:
         return
     jitter = float(rng.uniform(0.0, 0.6))
-    spot = annotator.correction(prompt.mask, mask, prompt.void, rng, jitter=jitter, stride=2)
+    spot = correction(prompt.mask, mask, prompt.void, rng, jitter=jitter, stride=2)
     if spot is None:
         return
     x, y, positive = spot

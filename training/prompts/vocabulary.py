@@ -11,8 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from training.prompts import kinds
-
 CONCEPT_OF_CATEGORY = {
     "aeroplane": "airplane",
     "body": "body",
@@ -83,7 +81,54 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "wedges": ("wedges", "shoes"),
     "sunglasses": ("sunglasses", "shades", "glasses"),
     "glasses": ("glasses", "eyeglasses"),
-    **kinds.SYNONYMS,
+    # Shapes.
+    "ball": ("ball", "sphere"),
+    "blob": ("blob", "blotch"),
+    "circle": ("circle", "disc", "disk"),
+    "crescent": ("crescent", "moon"),
+    "cross": ("cross", "plus"),
+    "diamond": ("diamond", "rhombus"),
+    "dot": ("dot", "spot", "speck"),
+    "drop": ("drop", "droplet"),
+    "flower": ("flower", "blossom"),
+    "frame": ("frame", "border"),
+    "gear": ("gear", "cog"),
+    "grass tuft": ("grass tuft", "grass", "tuft"),
+    "hole": ("hole", "pit"),
+    "mushroom cap": ("mushroom cap", "mushroom", "cap"),
+    "ring": ("ring", "hoop"),
+    "rod": ("rod", "capsule", "pill"),
+    "splatter": ("splatter", "splash"),
+    "sprout": ("sprout", "seedling", "plant"),
+    "stain": ("stain", "smudge"),
+    "stone": ("stone", "rock", "pebble"),
+    "stroke": ("stroke", "brush stroke"),
+    "thread": ("thread", "fiber", "fibre"),
+    "crack": ("crack", "fissure"),
+    "patch": ("patch", "area"),
+    "wheel": ("wheel", "wheel", "tire", "tyre"),
+    # Parts of cars: the whole name, and the bare noun, which is true of all of its kind.
+    "front left door": ("front left door", "left front door", "door", "car door"),
+    "front right door": ("front right door", "right front door", "door", "car door"),
+    "back left door": ("back left door", "rear left door", "door", "car door"),
+    "back right door": ("back right door", "rear right door", "door", "car door"),
+    "front left light": ("front left light", "left headlight", "headlight", "light"),
+    "front right light": ("front right light", "right headlight", "headlight", "light"),
+    "back left light": ("back left light", "left taillight", "taillight", "light"),
+    "back right light": ("back right light", "right taillight", "taillight", "light"),
+    "left mirror": ("left mirror", "left side mirror", "mirror"),
+    "right mirror": ("right mirror", "right side mirror", "mirror"),
+    "front glass": ("front glass", "windshield", "windscreen", "front window"),
+    "back glass": ("back glass", "rear window", "back window"),
+    "front bumper": ("front bumper", "bumper"),
+    "back bumper": ("back bumper", "rear bumper", "bumper"),
+    "hood": ("hood", "bonnet"),
+    # Facades.
+    "balcony fence": ("balcony fence", "balcony", "railing"),
+    "facade": ("facade", "building front"),
+    "shop": ("shop", "store"),
+    "vegetation": ("vegetation", "greenery", "plants"),
+    "traffic infrastructure": ("traffic infrastructure", "street furniture"),
 }
 """Words that are true of everything the concept is true of, the plainest first."""
 
@@ -120,7 +165,8 @@ NARROWER: dict[str, tuple[str, ...]] = {
     "shoes": ("shoe",),
     "hat": ("cap",),
     "bra": ("bikini top",),
-    **kinds.NARROWER,
+    "facade": ("building", "house"),
+    "vegetation": ("tree", "bush"),
 }
 """Words that people use for some of them; no annotation says for which."""
 
@@ -145,68 +191,63 @@ RELATED = (
     {"chair", "sofa", "bench"},
     {"dining table", "bench"},
     {"tv", "laptop"},
-    *kinds.RELATED,
+    {"circle", "ball", "bubble", "dot", "button"},
+    {"ring", "wheel", "button"},
+    {"dot", "hole", "stain"},
+    {"blob", "stain", "splatter", "patch", "cell", "stone"},
+    {"square", "rectangle", "tile", "panel", "frame"},
+    {"square", "diamond"},
+    {"rectangle", "brick", "panel", "stroke"},
+    {"tile", "panel", "brick", "hexagon"},
+    {"window", "panel", "front glass", "back glass", "shop"},
+    {"line", "scratch", "thread", "stroke", "crack"},
+    {"worm", "thread", "stroke", "rod"},
+    {"leaf", "sprout", "flower", "pottedplant", "vegetation", "grass tuft", "tree"},
+    {"grass", "grass tuft", "vegetation"},
+    {"mushroom", "mushroom cap"},
+    {"drop", "leaf"},
+    {"rod", "cell"},
+    {"ball", "sports ball"},
+    {"star", "flower", "splatter"},
+    {"cross", "star"},
+    {"wall", "facade", "building", "patch"},
+    {"fence", "balcony fence"},
+    {"trunk", "tailgate", "back bumper"},
+    {"door", "front left door", "front right door", "back left door", "back right door"},
+    {"traffic infrastructure", "sign", "pole", "non building infrastructure"},
+    {"road", "street", "pavement"},
 )
 """Concepts that one may say for another: never told apart by name alone, never "absent"."""
 
 WORN = frozenset(
-    {
-        "accessories",
-        "bag",
-        "belt",
-        "blazer",
-        "blouse",
-        "bodysuit",
-        "boots",
-        "bra",
-        "bracelet",
-        "cape",
-        "cardigan",
-        "coat",
-        "dress",
-        "earrings",
-        "flats",
-        "glasses",
-        "gloves",
-        "hair",
-        "hat",
-        "heels",
-        "hoodie",
-        "jacket",
-        "jeans",
-        "jumper",
-        "leggings",
-        "loafers",
-        "necklace",
-        "pants",
-        "pumps",
-        "purse",
-        "romper",
-        "sandals",
-        "scarf",
-        "shirt",
-        "shoes",
-        "shorts",
-        "skin",
-        "skirt",
-        "sneakers",
-        "socks",
-        "stockings",
-        "suit",
-        "sunglasses",
-        "sweater",
-        "sweatshirt",
-        "t-shirt",
-        "tie",
-        "tights",
-        "top",
-        "vest",
-        "wallet",
-        "watch",
-        "wedges",
-    }
+    re.findall(
+        r"[\w-]+",
+        "accessories bag belt blazer blouse bodysuit boots bra bracelet cape cardigan coat "
+        "dress earrings flats glasses gloves hair hat heels hoodie jacket jeans jumper "
+        "leggings loafers necklace pants pumps purse romper sandals scarf shirt shoes shorts "
+        "skin skirt sneakers socks stockings suit sunglasses sweater sweatshirt t-shirt tie "
+        "tights top vest wallet watch wedges",
+    )
 )
 """What a person wears or is made of, in data sets that take one person apart."""
+
+PARTS: dict[str, frozenset[str]] = {
+    "cell": frozenset({"nucleus"}),
+    "wall": frozenset({"window", "door"}),
+    "facade": frozenset({"window", "door", "balcony fence", "shop"}),
+    "building": frozenset({"window", "door", "balcony fence", "shop", "facade"}),
+    "car": frozenset(
+        {
+            "wheel",
+            "hood",
+            "trunk",
+            "tailgate",
+            *(n for n in SYNONYMS if n.startswith(("front ", "back ", "left ", "right "))),
+        }
+    ),
+    "flower": frozenset({"leaf"}),
+}
+"""Things that are outlined on their own but may be meant as parts of the whole."""
 
 CARRIED = frozenset({"bag", "purse", "wallet", "accessories", "handbag", "backpack"})
 """Worn things of which nobody can say whether they are part of "the person"."""
@@ -215,18 +256,8 @@ PARTS_OF_PERSON = frozenset({"face", "body", "skin", "hair"})
 """What a person is made of, in data sets that name it by itself."""
 
 COLOURS = (
-    "black",
-    "white",
-    "grey",
-    "red",
-    "orange",
-    "yellow",
-    "green",
-    "blue",
-    "purple",
-    "pink",
-    "brown",
-)
+    "black", "white", "grey", "red", "orange", "yellow", "green", "blue", "purple", "pink", "brown",
+)  # fmt: skip
 PLACES = ("left", "right", "middle", "top", "bottom")
 SIZES = ("big", "small")
 TRAITS = ("striped", "dotted", "checkered", "plain", "dark", "bright")
@@ -239,6 +270,23 @@ SAID = tuple(
     )
 )
 """Further words of phrases.py; words of order, side and size are trained with their likes."""
+
+
+IRREGULAR_PLURALS = {
+    "person": "people",
+    "man": "men",
+    "woman": "women",
+    "sheep": "sheep",
+    "people": "people",
+    "mouse": "mice",
+    "knife": "knives",
+    "nucleus": "nuclei",
+    "leaf": "leaves",
+    "vegetation": "vegetation",
+    "greenery": "greenery",
+    "infrastructure": "infrastructure",
+    "furniture": "furniture",
+}
 
 
 def concept_of(category: str) -> str:
@@ -272,18 +320,8 @@ def may_be_called(concept: str, word: str) -> bool:
 def plural_of(words: str) -> str:
     """The plural of an English noun phrase, by the rules that cover the categories here."""
     head, space, noun = words.rpartition(" ")
-    irregular = {
-        "person": "people",
-        "man": "men",
-        "woman": "women",
-        "sheep": "sheep",
-        "people": "people",
-        "mouse": "mice",
-        "knife": "knives",
-        **kinds.IRREGULAR_PLURALS,
-    }
-    if noun in irregular:
-        noun = irregular[noun]
+    if noun in IRREGULAR_PLURALS:
+        noun = IRREGULAR_PLURALS[noun]
     elif noun.endswith(("s", "x", "ch", "sh")):
         # "pants" and "glasses" are plurals already, "dress" and "bus" are not.
         plural = noun.endswith("s") and not noun.endswith(("ss", "us"))
@@ -306,7 +344,7 @@ def related(one: str, other: str) -> bool:
 
 def is_part(one: str, whole: str) -> bool:
     """Whether ``one`` is, or is worn as, a part of ``whole``."""
-    if one in kinds.PARTS.get(whole, ()):
+    if one in PARTS.get(whole, ()):
         return True
     return whole in ("person", "bicyclist") and one in WORN | PARTS_OF_PERSON
 

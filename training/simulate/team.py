@@ -18,8 +18,8 @@ import numpy as np
 from training.data import VOID, Dataset, Expression, Sample, SampleObject
 from training.evaluation.methods import Checkpoint
 from training.evaluation.protocol import Course, Target, follow
+from training.prompts.sources import DISSECTED
 from training.prompts.vocabulary import CARRIED, WORN
-from training.prompts.wholes import DISSECTED
 
 GOAL = 0.85
 PERSON = "person"

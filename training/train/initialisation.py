@@ -1,25 +1,33 @@
-"""What a run starts with: the words it knows, and a network for what its data show.
+"""What a run starts with: its pictures, its words and a network that fits them.
 
-A new network takes its backbone's trained weights; one that goes on from a checkpoint takes all of
-it, and may have grown: new fields of [model], new categories of the data.
+A new network takes a backbone's pretrained weights. A network that continues from a checkpoint
+takes all of its weights and may have grown: new fields of [model], new categories. Where a tensor
+has grown, the old numbers fill its leading part; new inputs start without influence, new outputs as
+in a new network.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
 from model.checkpoint import Checkpoint
 from model.config import ModelConfig
+from model.network.phrase_encoder import PhraseEncoder, WordBatch
 from model.network.phraseclick import PhraseClick
 from model.tokenizer import Tokenizer
 from training.data import Dataset, Without, open_dataset, overlapping
-from training.data.endless import categories_by_source
+from training.data.batch import word_batch
+from training.data.wrappers import categories_by_source
+from training.errors import RecipeError
 from training.prompts.vocabulary import (
     COLOURS,
     PLACES,
@@ -32,12 +40,6 @@ from training.prompts.vocabulary import (
 from training.prompts.word_vectors import framed
 from training.train.distributed import Ranks
 from training.train.recipe import Recipe
-from training.train.weight_expansion import (
-    fit_phrases,
-    grow_from,
-    remap_words,
-    with_other_words,
-)
 
 log = logging.getLogger(__name__)
 
@@ -139,3 +141,117 @@ def grown_network(
 
 def _word_fields(tokenizer: Tokenizer) -> dict[str, Any]:
     return {"word_dim": tokenizer.dim, "word_geometry": tokenizer.geometry}
+
+
+# The weights that word vectors enter by, forward and backward.
+WORD_INPUTS = "phrase.lstm.weight_ih"
+# How much more the map of words must fit a trained word.
+TRAINED_WEIGHT = 100.0
+# The most frequent words count alike; those beyond, the less the rarer they are.
+FLAT_RANKS = 300
+FEWEST_COMMON = 2
+# Distillation of the phrase encoder, see `fit_phrases`.
+FIT_STEPS = 1000
+FIT_BATCH = 128
+FIT_RATE = 5e-3
+
+
+@torch.no_grad()
+def grow_from(network: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
+    """Fill the network in place; returns the names of tensors that ``state`` does not have.
+
+    Raises RecipeError where a tensor of the smaller network is larger, or has no place.
+    """
+    held = network.state_dict()
+    lost = sorted(set(state) - set(held))
+    if lost:
+        raise RecipeError(f"The network to start from has {lost[0]}, which the new one lacks.")
+    for name, old in state.items():
+        new = held[name]
+        if new.ndim != old.ndim or any(n < o for n, o in zip(new.shape, old.shape, strict=True)):
+            raise RecipeError(
+                f"{name} is {tuple(old.shape)} in the network to start from and cannot become "
+                f"{tuple(new.shape)}: a network may only grow."
+            )
+        if new.ndim > 1 and new.shape[1] > old.shape[1]:
+            new[: old.shape[0], old.shape[1] :] = 0.0
+        new[tuple(slice(size) for size in old.shape)] = old
+    return sorted(set(held) - set(state))
+
+
+def remap_words(old: Tokenizer, new: Tokenizer) -> Tensor:
+    """New,old: the linear map from the new word vectors to the old ones, by least squares.
+
+    It is fitted to the words of the old vocabulary that the new one holds as well; those that were
+    trained count most, and of the others the frequent ones. Raises RecipeError where there are too
+    few for a map.
+    """
+    wanted, given, weights = [], [], []
+    for rank, word in enumerate(old.words):
+        before, after = old.read(word), new.read(word)
+        if len(before.words) != 1 or len(after.words) != 1 or after.corrected:
+            continue
+        wanted.append(before.vectors[0])
+        given.append(after.vectors[0])
+        trained = new.trained is not None and not after.near
+        weights.append((TRAINED_WEIGHT if trained else 1.0) / (rank + FLAT_RANKS))
+    if len(wanted) < FEWEST_COMMON:
+        raise RecipeError(
+            f"The words to start from and those of the recipe have {len(wanted)} in common: too "
+            f"few to carry over what was learned, which needs {FEWEST_COMMON}."
+        )
+    root = np.sqrt(np.array(weights) / np.mean(weights))[:, None]
+    inputs, targets = root * np.array(given), root * np.array(wanted)
+    # A small ridge: coordinates that no common word uses get no weight.
+    ridge = 1e-3 * len(inputs) * np.eye(inputs.shape[1])
+    solved = np.linalg.solve(inputs.T @ inputs + ridge, inputs.T @ targets)
+    return torch.from_numpy(solved.astype(np.float32))
+
+
+def with_other_words(state: Mapping[str, Tensor], word_map: Tensor) -> dict[str, Tensor]:
+    """A network's state whose LSTM reads other word vectors; word_map as of `remap_words`."""
+    return {
+        name: tensor @ word_map.T.to(tensor) if name.startswith(WORD_INPUTS) else tensor
+        for name, tensor in state.items()
+    }
+
+
+def fit_phrases(
+    student: PhraseEncoder,
+    teacher: PhraseEncoder,
+    new: Tokenizer,
+    old: Tokenizer,
+    phrases: Sequence[str],
+    seed: int,
+) -> float:
+    """Let the LSTM of the new words say of phrases what that of the old words says.
+
+    A linear map of words cannot place each of some hundred names where it was; a few seconds of
+    distillation can. The student is changed in place; returns the mean squared difference that is
+    left, as a share of the teacher's variance.
+    """
+    known = [text for text in phrases if _understood(old, text) and _understood(new, text)]
+    if not known:
+        return 1.0
+    given = word_batch(known, new)
+    with torch.no_grad():
+        wanted = teacher(word_batch(known, old))
+    rng = np.random.default_rng(seed)
+    optimizer = torch.optim.AdamW(student.parameters(), FIT_RATE)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, FIT_RATE, total_steps=FIT_STEPS)
+    for _ in range(FIT_STEPS):
+        rows = torch.from_numpy(rng.integers(len(known), size=FIT_BATCH))
+        words = WordBatch(given.vectors[rows], given.length[rows])
+        loss = (student(words) - wanted[rows]).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    with torch.no_grad():
+        left = (student(given) - wanted).square().mean() / wanted.var().clamp_min(1e-6)
+    return float(left)
+
+
+def _understood(tokenizer: Tokenizer, text: str) -> bool:
+    tokens = tokenizer.read(text)
+    return bool(tokens.words) and not tokens.ignored and not tokens.corrected

@@ -39,7 +39,6 @@ from training.train import state
 from training.train.amp import Precision, in_full
 from training.train.distributed import Ranks, device_for, joined
 from training.train.ema import Average
-from training.train.failures import check_finite, out_of_memory_explained
 from training.train.initialisation import (
     categories_of,
     grown_network,
@@ -47,11 +46,10 @@ from training.train.initialisation import (
     trained_on,
     training_data,
 )
-from training.train.log_lines import printed
 from training.train.losses import AttributeLoss, mean_iou, sampled, total_loss
 from training.train.recipe import Recipe, read_stages
+from training.train.reporting import Board, check_finite, out_of_memory_explained, printed
 from training.train.schedule import make_optimizer, set_rates
-from training.train.tensorboard import Board
 from training.train.validation import choose_cases, quick_look, sources_of
 from training.train.words import choose_words, read_words
 

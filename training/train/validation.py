@@ -25,7 +25,7 @@ from training.data.regions import bounds
 from training.data.sample import Dataset, Sample, SampleObject
 from training.errors import DataError
 from training.evaluation.protocol import overlap
-from training.prompts.annotator import correction
+from training.prompts.clicks import correction
 from training.prompts.vocabulary import concept_of, words_for
 
 

@@ -16,14 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model import keyed_vectors
-from model.checkpoint import Checkpoint
-from model.quantisation import dequantise, quantise
+from model.checkpoint import Checkpoint, dequantise, quantise
 from model.tokenizer import Tokenizer
 from training.data import Dataset
-from training.data.endless import endless
-from training.prompts.new_words import composed_words
+from training.data.wrappers import endless
 from training.prompts.vocabulary import phrase_words
-from training.prompts.word_vectors import DIM, train_word_vectors
+from training.prompts.word_vectors import DIM, composed_words, train_word_vectors
 from training.train.initialisation import categories_of, trained_on
 from training.train.recipe import Recipe
 

@@ -7,7 +7,7 @@ import pytest
 
 from training.data.sample import VOID, Sample, SampleObject
 from training.data.transforms import Tint, ViewShares, cut, random_view
-from training.prompts.colours import colour_names
+from training.prompts.scenes import colour_names
 from training.prompts.vocabulary import COLOURS
 
 

@@ -11,8 +11,17 @@ from numpy.typing import NDArray
 
 from training.data import PackDataset, Sample
 from training.evaluation import behaviour
-from training.evaluation.aims import AIMS, EVERYWHERE, Aim, judged, least_step, tally
-from training.evaluation.behaviour import Finding, Probes, from_courses
+from training.evaluation.behaviour import (
+    AIMS,
+    EVERYWHERE,
+    Aim,
+    Finding,
+    Probes,
+    from_courses,
+    judged,
+    least_step,
+    tally,
+)
 from training.evaluation.cases import Case, cases_of
 from training.evaluation.protocol import MODES, Answer, Course, Mask, Spot
 from training.evaluation.run import Result

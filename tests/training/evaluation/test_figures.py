@@ -10,7 +10,7 @@ import pytest
 from training.errors import DataError
 from training.evaluation.cases import Case, cases_of
 from training.evaluation.figures import comparisons, report, summary
-from training.evaluation.files import write_csv, write_json
+from training.evaluation.output import write_csv, write_json
 from training.evaluation.protocol import Course
 from training.evaluation.run import Measurement, Result, Run
 

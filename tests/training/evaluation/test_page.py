@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from training.evaluation.cases import cases_of
-from training.evaluation.charts import curves, histogram, whisker
 from training.evaluation.gallery import choose, outline
 from training.evaluation.overlay import SMALLEST_VIEW, around
+from training.evaluation.page import curves, histogram, whisker
 from training.evaluation.run import Measurement, Run
 
 

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from training.data.sample import SampleObject
 from training.data.synthetic import SyntheticDataset
-from training.prompts.colours import colour_names
 from training.prompts.phrases import name_all, name_some
-from training.prompts.scenes import Scene
+from training.prompts.scenes import Scene, colour_names
 from training.prompts.vocabulary import COLOURS, concept_of
 
 RED, BLUE = (215, 25, 25), (25, 45, 215)

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from training.data.sample import SampleObject
-from training.prompts.colours import colour_names
 from training.prompts.phrases import describe, name_absent, name_all
-from training.prompts.scenes import Scene
+from training.prompts.scenes import Scene, colour_names
 from training.prompts.vocabulary import (
     COLOURS,
     attributes_for,

@@ -11,7 +11,6 @@ from training.data import VOID, Expression, PackDataset, Sample, SampleObject
 from training.data.batches import Batches, view_size
 from training.data.transforms import Kind, Tint, ViewShares, cut, random_view
 from training.errors import DataError, RecipeError
-from training.prompts.attributes import AttributeWords
 from training.prompts.picture_scene import PictureScene
 from training.prompts.prompts import (
     Prompt,
@@ -20,6 +19,7 @@ from training.prompts.prompts import (
     make_prompt,
     make_prompts,
 )
+from training.prompts.written_phrases import AttributeWords
 from training.train.recipe import Recipe, TrainRecipe, read_recipe
 
 KNOWN: dict[str, tuple[str, ...]] = {"voc": ("boat", "bus", "cat", "dog", "sheep", "train")}

@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from training.data.sample import VOID, Dataset, Expression, Sample, SampleObject
-from training.data.synthetic.builder import Builder
 from training.data.synthetic.camera import Camera
 from training.data.synthetic.layouts import KINDS, LAYOUTS
-from training.data.synthetic.looks import Palette
 from training.data.synthetic.painting import Light, painted
-from training.data.synthetic.styles import STYLES
+from training.data.synthetic.palette import STYLES, Palette
+from training.data.synthetic.scene import Builder
 
 SOURCE = "synthetic"
 # On a part of a photograph there may be things that nobody outlined, so nothing is called absent.
@@ -34,7 +33,7 @@ PHOTOGRAPHED = 0.2, 0.25
 
 
 class SyntheticDataset:
-    """Scenes without end, determined by the seed: see `training.data.endless`.
+    """Scenes without end, determined by the seed: see `training.data.wrappers`.
 
     seed: of the sequence. count: how many scenes are read by their index. patches: photographs to
     cut grounds and fillings from.

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.data.synthetic.builder import Builder
-from training.data.synthetic.looks import Look
-from training.data.synthetic.paths import RUNS
-from training.data.synthetic.shapes import Points, box, polar, wavy
+from training.data.synthetic.palette import Look
+from training.data.synthetic.scene import Builder
+from training.data.synthetic.shapes import RUNS, Points, box, polar, wavy
 from training.prompts.vocabulary import related
 
 ABSTRACT = (

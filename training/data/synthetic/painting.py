@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from training.data.synthetic.looks import Look, Palette
+from training.data.synthetic.palette import Look, Palette
 from training.data.synthetic.textures import Plane
 
 Byte = TypeVar("Byte", np.uint8, np.bool_)

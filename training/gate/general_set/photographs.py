@@ -16,7 +16,7 @@ import numpy as np
 import skimage.data
 from numpy.typing import NDArray
 
-from training.data.segmentation import Outline
+from training.data.masks import Outline
 
 OUTLINES = Path(__file__).with_name("outlines.json")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
-from training.data.segmentation import Outline
+from training.data.masks import Outline
 from training.gate.general_set.photographs import SOURCES, mask_of
 from training.gate.general_set.scene import Scene
 

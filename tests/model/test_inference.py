@@ -1,0 +1,130 @@
+"""Passes run one at a time, clicks before pictures, on a thread that ends with its owner."""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from model.inference import InferenceQueue, Priority
+
+
+def test_what_the_work_gives_or_raises_comes_back() -> None:
+    queue = InferenceQueue()
+
+    assert queue.run(Priority.PROMPT, lambda: 7) == 7
+    with pytest.raises(ZeroDivisionError):
+        queue.run(Priority.PROMPT, lambda: 1 // 0)
+    assert queue.run(Priority.PICTURE, lambda: 8) == 8
+
+
+def test_all_run_on_one_thread_and_never_two_at_once() -> None:
+    queue = InferenceQueue()
+    threads: set[int] = set()
+    running = 0
+    most = 0
+
+    def work() -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        threads.add(threading.get_ident())
+        time.sleep(0.002)
+        running -= 1
+
+    askers = [threading.Thread(target=queue.run, args=(Priority.PROMPT, work)) for _ in range(20)]
+    for asker in askers:
+        asker.start()
+    for asker in askers:
+        asker.join()
+
+    assert most == 1
+    assert len(threads) == 1
+    assert threading.get_ident() not in threads
+
+
+def test_clicks_pass_pictures_and_equals_keep_their_order() -> None:
+    queue = InferenceQueue()
+    busy, go = threading.Event(), threading.Event()
+    order: list[str] = []
+
+    def first() -> None:
+        busy.set()
+        go.wait(10)
+
+    askers = [threading.Thread(target=queue.run, args=(Priority.PICTURE, first))]
+    askers[0].start()
+    busy.wait(10)
+    for name in ("picture 1", "picture 2", "click 1", "click 2"):
+        priority = Priority.PROMPT if name.startswith("click") else Priority.PICTURE
+        askers.append(
+            threading.Thread(
+                target=queue.run, args=(priority, lambda name=name: order.append(name))
+            )
+        )
+        askers[-1].start()
+        time.sleep(0.05)
+    go.set()
+    for asker in askers:
+        asker.join()
+
+    assert order == ["click 1", "click 2", "picture 1", "picture 2"]
+
+
+def test_the_thread_ends_with_its_owner() -> None:
+    queue = InferenceQueue()
+    where = queue.run(Priority.PROMPT, threading.current_thread)
+    assert where.is_alive()
+
+    del queue
+    gc.collect()
+    where.join(10)
+
+    assert not where.is_alive()
+
+
+# One process imports torch; each of its forks lives for another while and then ends normally.
+LEAVING = """
+import os, sys, threading, time
+import numpy as np
+from model.predictor import Click, Predictor
+
+def ask():
+    try:
+        embedding = predictor.encode(np.zeros((64, 96, 3), np.uint8))
+        while True:
+            predictor.predict(embedding, [Click(5, 5)])
+    except RuntimeError:
+        pass  # The interpreter shuts down.
+
+ends = []
+for number in range(24):
+    child = os.fork()
+    if child == 0:
+        predictor = Predictor(sys.argv[1], device="cpu", threads=1)
+        if number % 4:
+            threading.Thread(target=ask, daemon=True).start()
+        time.sleep(0.013 * (number % 8))
+        sys.exit(0)
+    ends.append(os.waitpid(child, 0)[1])
+print(ends)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_script_that_ends_in_the_middle_of_a_pass_ends_in_order(checkpoint_path: Path) -> None:
+    left = subprocess.run(
+        [sys.executable, "-c", LEAVING, str(checkpoint_path)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    assert left.stderr == ""
+    assert left.stdout.strip() == str([0] * 24)

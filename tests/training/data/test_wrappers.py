@@ -1,0 +1,182 @@
+"""Data sets made from other data sets."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from training.data import FolderDataset, Joined, Tolerant, Without
+from training.data.sample import VOID, Expression, Sample, SampleObject
+from training.data.transforms import whole_view
+from training.data.wrappers import Renamed, Shrunk, categories_by_source, endless, shrunk
+
+
+class Read:
+    """Two pictures of dogs that are read."""
+
+    sources: Sequence[str] = ("voc", "voc")
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> Sample:
+        image, instances = np.zeros((8, 9, 3), np.uint8), np.zeros((8, 9), np.int16)
+        return Sample(f"{index}", self.sources[index], image, instances, self.objects(index))
+
+    def size(self, index: int) -> tuple[int, int]:
+        return 9, 8
+
+    def objects(self, index: int) -> tuple[SampleObject, ...]:
+        return (SampleObject(1, "dog"), SampleObject(2, None))
+
+    def expressions(self, index: int) -> tuple[Expression, ...]:
+        return ()
+
+
+class Made(Read):
+    """Pictures that are made."""
+
+    sources = ("made", "made")
+    categories = ("ring", "dot")
+
+    def made(self, number: int, height: int, width: int) -> Sample:
+        image, instances = (
+            np.zeros((height, width, 3), np.uint8),
+            np.ones((height, width), np.int16),
+        )
+        return Sample(f"{number}", "made", image, instances, (SampleObject(1, "ring"),))
+
+
+def test_the_maker_is_found_under_whatever_data_sets_are_joined_to() -> None:
+    made = Made()
+    dataset = Without(Joined([Read(), Renamed(made, "synthetic")]), [0])
+
+    assert [endless(dataset, index) for index in range(len(dataset))] == [None, made, made]
+
+
+def test_all_that_may_be_made_counts_as_a_category_of_its_source() -> None:
+    dataset = Joined([Read(), Renamed(Made(), "synthetic")])
+
+    assert categories_by_source(dataset) == {"voc": {"dog"}, "synthetic": {"ring", "dot"}}
+
+
+def test_a_picture_made_at_the_size_of_its_view_is_shown_as_it_is() -> None:
+    sample = Made().made(3, 32, 64)
+    view = whole_view(sample)
+
+    assert view.image is sample.image
+    assert view.soft_mask((1,)).shape == (32, 64)
+    assert view.place(10.5, 3.5) == (10.5, 3.5)
+
+
+Write = Callable[..., NDArray[np.uint8]]
+
+
+def test_a_broken_picture_is_none_and_is_named_once(
+    tmp_path: Path, write_picture: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    # given: two pictures, of which one is torn after the set was opened
+    for name in ("a", "b"):
+        write_picture(tmp_path / f"{name}.jpg")
+        Image.new("L", (60, 40), 255).save(tmp_path / f"{name}.png")
+    samples = Tolerant(FolderDataset(tmp_path))
+    whole = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "a.jpg").write_bytes(whole[:400])
+    # when
+    with caplog.at_level(logging.WARNING):
+        seen = [samples.get(index) for index in (0, 1, 0, 0)]
+    # then
+    assert [sample is None for sample in seen] == [True, False, True, True]
+    assert list(samples.broken) == [0]
+    assert len(caplog.records) == 1
+    assert "a.jpg" in caplog.text
+    # and: it counts again when it is back
+    (tmp_path / "a.jpg").write_bytes(whole)
+    assert samples.get(0) is not None
+
+
+def test_an_index_that_is_none_is_still_an_error(tmp_path: Path, write_picture: Write) -> None:
+    write_picture(tmp_path / "a.jpg")
+    Image.new("L", (60, 40), 255).save(tmp_path / "a.png")
+    with pytest.raises(IndexError):
+        Tolerant(FolderDataset(tmp_path)).get(5)
+
+
+def large(number: int = 0) -> Sample:
+    """400 x 200, an object on the left half's middle, clicked in two places, partly covered."""
+    instances = np.zeros((200, 400), np.int16)
+    instances[50:150, 100:200] = 1
+    instances[:10] = VOID
+    whole = np.zeros((200, 400), bool)
+    whole[50:150, 100:250] = True
+    image = np.full((200, 400, 3), 60 + number, np.uint8)
+    image[whole] = 200
+    about = SampleObject(1, "dog", clicks=((150.0, 100.0, True), (300.0, 20.0, False)))
+    return Sample(f"picture-{number}", "team", image, instances, (about,), masks={1: whole})
+
+
+class Counted:
+    """A data set that counts how often its pictures are read."""
+
+    def __init__(self, count: int) -> None:
+        self.sources = ["team"] * count
+        self.read: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def __getitem__(self, index: int) -> Sample:
+        self.read.append(index)
+        return large(index)
+
+    def size(self, index: int) -> tuple[int, int]:
+        return 400, 200
+
+    def objects(self, index: int) -> tuple[SampleObject, ...]:
+        return large(index).objects
+
+    def expressions(self, index: int) -> tuple[Expression, ...]:
+        return ()
+
+
+def test_masks_and_clicks_shrink_with_the_picture() -> None:
+    # given / when
+    sample = large()
+    small = shrunk(sample, 100)
+    # then
+    assert small.image.shape == (50, 100, 3)
+    assert small.instances.shape == (50, 100)
+    assert small.objects[0].clicks == ((37.5, 25.0, True), (75.0, 5.0, False))
+    assert small.mask(1).sum() == pytest.approx(sample.mask(1).sum() / 16, rel=0.03)
+    assert small.void.sum() == pytest.approx(sample.void.sum() / 16, rel=0.3)
+    x, y, _ = small.objects[0].clicks[0]
+    assert small.mask(1)[int(y), int(x)]
+    assert small.image[int(y), int(x)].tolist() == [200, 200, 200]
+
+
+def test_a_small_picture_stays_as_it_is() -> None:
+    sample = large()
+    assert shrunk(sample, 400) is sample
+
+
+def test_pictures_are_read_once_while_there_is_room() -> None:
+    # given room for two of them
+    counted = Counted(3)
+    one = shrunk(large(), 100)
+    room = 2 * (one.image.nbytes + one.instances.nbytes + one.masks[1].nbytes)
+    kept = Shrunk(counted, longest=100, kept_bytes=room)
+    # when / then
+    for index in (0, 1, 0, 1):
+        assert kept[index].key == f"picture-{index}"
+    assert counted.read == [0, 1]
+    # and the one that was not asked for the longest goes first
+    assert [kept[index].key for index in (0, 2, 0, 1)] == [
+        "picture-0", "picture-2", "picture-0", "picture-1",
+    ]  # fmt: skip
+    assert counted.read == [0, 1, 2, 1]

@@ -1,0 +1,142 @@
+"""COCO's mask encodings, and overlapping masks in one instance map.
+
+COCO writes a mask as polygons, run lengths or compressed run lengths. A pixel belongs to a polygon
+if its centre (x + 0.5, y + 0.5) is inside by the even-odd rule, as in COCO's own code. Run lengths
+go down the columns and start with background. The compressed ones hold 5 bits a character from "0"
+on: 0x20 marks that more follows, the last character has a sign, and from the third run on the
+number is the difference to the run two before (https://github.com/cocodataset/cocoapi,
+common/maskApi.c).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """Polygons, each N,2 float32 (x, y) in pixels; together they are the mask."""
+
+    polygons: tuple[NDArray[np.float32], ...]
+
+    def draw(self, height: int, width: int) -> Mask:
+        mask = np.zeros((height, width), bool)
+        for polygon in self.polygons:
+            fill(mask, polygon)
+        return mask
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """Run lengths: uint32 numbers, or compressed text, which takes less memory."""
+
+    counts: NDArray[np.uint32] | bytes
+
+    def draw(self, height: int, width: int) -> Mask:
+        """Raises ValueError where the runs do not fill height x width exactly."""
+        counts = decompressed(self.counts) if isinstance(self.counts, bytes) else self.counts
+        if int(counts.sum(dtype=np.int64)) != height * width:
+            raise ValueError(f"the runs do not fill {width}x{height} pixels")
+        flat = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
+        return np.ascontiguousarray(flat.reshape(width, height).T)
+
+
+Segmentation = Outline | Runs
+
+
+def read_segmentation(raw: Any, height: int, width: int) -> Segmentation:
+    """An annotation's "segmentation", compact. Raises ValueError that says what is wrong.
+
+    height, width: of the picture; 0 where they are not known yet.
+    """
+    if isinstance(raw, Mapping):
+        size, counts = raw.get("size"), raw.get("counts")
+        if size is not None and height and list(size) != [height, width]:
+            raise ValueError(f"the mask measures {size[1]}x{size[0]}, not {width}x{height}")
+        if isinstance(counts, str | bytes):
+            return Runs(counts.encode("ascii") if isinstance(counts, str) else counts)
+        if not isinstance(counts, Sequence) or not all(isinstance(n, int) for n in counts):
+            raise ValueError("run lengths without counts")
+        if min(counts, default=0) < 0:
+            raise ValueError("a run is shorter than nothing")
+        return Runs(np.array(counts, np.uint32))
+    if not isinstance(raw, Sequence) or isinstance(raw, str):
+        raise ValueError("no segmentation")
+    # Flat numbers instead of a list of lists: one polygon, as some tools write it.
+    listed = [raw] if raw and isinstance(raw[0], int | float) else raw
+    polygons = tuple(np.array(each, np.float32).reshape(-1, 2) for each in listed)
+    polygons = tuple(each for each in polygons if len(each) >= 3 and np.isfinite(each).all())
+    if not polygons:
+        raise ValueError("no polygon of three corners or more")
+    return Outline(polygons)
+
+
+def fill(mask: Mask, polygon: NDArray[np.float32]) -> None:
+    """Set the pixels of the H,W mask whose centres lie inside the N,2 (x, y) polygon."""
+    height, width = mask.shape
+    # With centres at whole numbers, an edge crosses the rows from its upper end (included) on.
+    start = polygon.astype(np.float64) - 0.5
+    end = np.roll(start, -1, axis=0)
+    upper = np.where((start[:, 1] <= end[:, 1])[:, None], start, end)
+    lower = np.where((start[:, 1] <= end[:, 1])[:, None], end, start)
+    first = np.ceil(upper[:, 1]).clip(0, height).astype(np.int64)
+    last = np.ceil(lower[:, 1]).clip(0, height).astype(np.int64)
+    count = last - first
+    edge = np.repeat(np.arange(len(count)), count)
+    row = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count) + first[edge]
+    slope = (lower[edge, 0] - upper[edge, 0]) / (lower[edge, 1] - upper[edge, 1])
+    x = upper[edge, 0] + (row - upper[edge, 1]) * slope
+    column = np.ceil(x).clip(0, width).astype(np.int64)
+    if not len(row):
+        return
+    # Right of every crossing, inside and outside change places. What lies beyond the picture was
+    # moved to the column behind its last one, which is cut off.
+    top, bottom, left, right = row.min(), row.max() + 1, column.min(), column.max() + 1
+    flat = (row - top) * (right - left) + column - left
+    crossings = np.bincount(flat, minlength=(bottom - top) * (right - left))
+    inside = crossings.reshape(bottom - top, right - left).cumsum(1) % 2 == 1
+    mask[top:bottom, left:right] |= inside[:, : min(right, width) - left]
+
+
+def decompressed(text: bytes) -> NDArray[np.uint32]:
+    """The run lengths in compressed text. Raises ValueError for text that is none."""
+    counts: list[int] = []
+    value = shift = 0
+    for character in text:
+        bits = character - 48
+        if not 0 <= bits < 64:
+            raise ValueError("characters that are no run lengths")
+        value |= (bits & 0x1F) << shift
+        shift += 5
+        if bits & 0x20:
+            continue
+        if bits & 0x10:
+            value -= 1 << shift
+        counts.append(value + counts[-2] if len(counts) > 2 else value)
+        value = shift = 0
+    if shift or min(counts, default=-1) < 0:
+        raise ValueError("run lengths that break off")
+    return np.array(counts, np.uint32)
+
+
+def layered(
+    masks: Mapping[int, Mask], shape: tuple[int, int], beneath: Collection[int] = ()
+) -> tuple[NDArray[np.int16], dict[int, Mask]]:
+    """The H,W id map of these H,W masks, and the masks of those that are covered in it.
+
+    beneath: ids that lie under all others, whatever their size (regions of several objects).
+    """
+    areas = {number: int(mask.sum()) for number, mask in masks.items()}
+    order = sorted(masks, key=lambda number: (number not in beneath, -areas[number], number))
+    instances = np.zeros(shape, np.int16)
+    for number in order:
+        instances[masks[number]] = number
+    shown = np.bincount(instances.ravel(), minlength=max(masks, default=0) + 1)
+    return instances, {n: mask for n, mask in masks.items() if shown[n] < areas[n]}

@@ -1,0 +1,100 @@
+"""Decode picture files, and report what a reader has to skip.
+
+Every way to fail becomes a DataError that names the file. Pictures and masks are read as stored:
+masks are drawn over the stored rows and columns, so EXIF orientation is ignored for both.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from training.errors import DataError
+
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+
+
+def decode_picture(source: Path | str | bytes, name: str) -> NDArray[np.uint8]:
+    """H,W,3 uint8, RGB. Raises DataError with the name where this is no whole picture."""
+    with _opened(source, name) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def decode_labels(source: Path | str | bytes, name: str) -> NDArray[np.uint8]:
+    """H,W uint8: the stored numbers of a label map, palette or grey. Raises DataError."""
+    with _opened(source, name) as picture:
+        if picture.mode not in ("L", "P"):
+            raise DataError(f"{name}: a label map has one number a pixel, this is {picture.mode}.")
+        return np.asarray(picture)
+
+
+def picture_size(source: Path | str | bytes, name: str) -> tuple[int, int]:
+    """Width and height, from the header alone. Raises DataError."""
+    with _opened(source, name) as picture:
+        width, height = picture.size
+    return width, height
+
+
+def same_size(mask: NDArray[np.generic], image: NDArray[np.uint8], name: str) -> None:
+    """Raises DataError with both sizes unless the H,W mask fits the H,W,3 picture."""
+    if mask.shape[:2] != image.shape[:2]:
+        raise DataError(
+            f"{name}: the masks measure {mask.shape[1]}x{mask.shape[0]}, "
+            f"the picture {image.shape[1]}x{image.shape[0]}."
+        )
+
+
+def pictures_in(folder: Path) -> dict[str, Path]:
+    """All pictures below a folder: path without suffix, relative to the folder, to the file."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith("."):
+            found[path.relative_to(folder).with_suffix("").as_posix()] = path
+    return found
+
+
+@contextmanager
+def _opened(source: Path | str | bytes, name: str) -> Iterator[Image.Image]:
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
+            yield picture
+    except DataError:
+        raise
+    except FileNotFoundError as error:
+        raise DataError(f"{name} is missing.") from error
+    except Exception as error:
+        # Decoders raise OSError, SyntaxError, struct.error and more at what others wrote.
+        raise DataError(f"{name} cannot be decoded: {error}") from error
+
+
+log = logging.getLogger(__name__)
+
+# A set with a folder missing has thousands of gaps: the first ones say what is wrong.
+NAMED = 20
+
+
+class Skipping:
+    """Counts what is left out of one data set."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.count = 0
+
+    def add(self, reason: object) -> None:
+        """Leave one thing out: ``reason`` is a sentence that names it."""
+        self.count += 1
+        if self.count <= NAMED:
+            log.warning("%s: left out: %s", self.name, reason)
+
+    def finish(self) -> int:
+        """How many were left out; the log says so where not all of them were named."""
+        if self.count > NAMED:
+            log.warning("%s: left out %d in all.", self.name, self.count)
+        return self.count

@@ -1,0 +1,234 @@
+"""A synthetic scene under construction: which pixel shows which thing, and what each thing is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from training.data.synthetic.painting import Body
+from training.data.synthetic.palette import Look, Palette
+from training.data.synthetic.shapes import RUNS, SHAPES, STANDING, Shape, Trace, trace
+
+# The most things in a scene: ids fit into a byte, where 255 is void in stored samples.
+MOST = 250
+
+
+class Canvas:
+    """The map of ids while it is drawn. Nothing is smoothed: a pixel shows one thing."""
+
+    def __init__(self, height: int, width: int) -> None:
+        self.size = height, width
+        self._ids = Image.new("L", (width, height))
+        self._draw = ImageDraw.Draw(self._ids)
+        self._areas: list[int] = [0]
+
+    @property
+    def count(self) -> int:
+        """How many things were drawn; the last one's id."""
+        return len(self._areas) - 1
+
+    @property
+    def full(self) -> bool:
+        return self.count >= MOST
+
+    def ids(self) -> NDArray[np.uint8]:
+        """H,W: the id of each pixel, 0 where nothing was drawn."""
+        return np.asarray(self._ids)
+
+    def seen(self) -> NDArray[np.int64]:
+        """By id, how many pixels show each thing."""
+        return np.array(self._ids.histogram()[: len(self._areas)])
+
+    def areas(self) -> NDArray[np.int64]:
+        """By id, how many pixels each thing covered when it was drawn."""
+        return np.array(self._areas)
+
+    def shape(
+        self,
+        shape: Shape,
+        centre: tuple[float, float],
+        size: tuple[float, float],
+        turn: float,
+    ) -> int:
+        """Draw a shape of these radii, across and down before it is turned; its id."""
+        across, down = math.cos(turn), math.sin(turn)
+        axes = np.array([(size[0] * across, size[0] * down), (-size[1] * down, size[1] * across)])
+        middle = np.array(centre)
+        placed = [(points @ axes + middle, fills) for points, fills in shape]
+        if len(placed) == 1:
+            points = placed[0][0]
+            (left, top), (right, bottom) = points.min(0), points.max(0)
+            if left >= 0 and top >= 0 and right < self.size[1] - 1 and bottom < self.size[0] - 1:
+                return self._polygon(points)
+        every = np.concatenate([points for points, fills in placed if fills])
+        box = self._box(every.min(0), every.max(0))
+        if box is None:
+            return self._added(None, (0, 0))
+        low, stencil = box
+        draw = ImageDraw.Draw(stencil)
+        for points, fills in placed:
+            draw.polygon((points - low).ravel().tolist(), fill=255 if fills else 0)
+        return self._added(stencil, low)
+
+    def trace(self, trace: Trace) -> int:
+        """Draw what is long and thin; its id."""
+        reach = max(width for _, width in trace.paths) / 2 + 1
+        every = np.concatenate([path for path, _ in trace.paths])
+        box = self._box(every.min(0) - reach, every.max(0) + reach)
+        if box is None:
+            return self._added(None, (0, 0))
+        low, stencil = box
+        draw = ImageDraw.Draw(stencil)
+        for path, width in trace.paths:
+            points = (path - low).ravel().tolist()
+            draw.line(points, fill=255, width=width, joint="curve" if width > 2 else None)
+            if width > 4:
+                for x, y in (points[:2], points[-2:]):
+                    draw.circle((x, y), width / 2, fill=255)
+        return self._added(stencil, low)
+
+    def _polygon(self, points: NDArray[np.float64]) -> int:
+        """Draw what is one polygon and wholly in the picture: most things, and most quickly."""
+        number = self.count + 1
+        self._draw.polygon(points.ravel().tolist(), fill=number)
+        x, y = np.concatenate([points, points[:1]]).T
+        area = 0.5 * abs(float(x[1:] @ y[:-1] - y[1:] @ x[:-1]))
+        self._areas.append(round(area))
+        return number
+
+    def _box(
+        self, low: NDArray[np.float64], high: NDArray[np.float64]
+    ) -> tuple[tuple[int, int], Image.Image] | None:
+        """The corner and an empty stencil of what is visible of a box; None where nothing is."""
+        left, top = max(int(low[0]), 0), max(int(low[1]), 0)
+        right = min(int(high[0]) + 2, self.size[1])
+        bottom = min(int(high[1]) + 2, self.size[0])
+        if right <= left or bottom <= top:
+            return None
+        return (left, top), Image.new("L", (right - left, bottom - top))
+
+    def _added(self, stencil: Image.Image | None, corner: tuple[int, int]) -> int:
+        covered = 0
+        number = self.count + 1
+        if stencil is not None:
+            self._ids.paste(number, corner, stencil)
+            covered = int(np.count_nonzero(np.asarray(stencil)))
+        self._areas.append(covered)
+        return number
+
+
+# A thing whose pattern repeats fewer than this many times is not called by it.
+REPEATS = 2.5
+# Different shapes of one kind in a scene.
+STOCK = 12
+
+
+@dataclass(frozen=True)
+class Thing:
+    """A thing of a scene. kind: its category. whole: the id of what it is a part of, 0 of none."""
+
+    kind: str
+    body: Body
+    whole: int = 0
+
+    @property
+    def pattern(self) -> str:
+        """What phrases may call its surface: "plain", "striped", ...; "" where that is unsure."""
+        look = self.body.look
+        if look.period and 2 * self.body.size < REPEATS * look.period:
+            return ""
+        return look.pattern
+
+
+class Builder:
+    """Draws things, one over the other, and keeps what they are."""
+
+    def __init__(self, height: int, width: int, palette: Palette, rng: np.random.Generator) -> None:
+        self.height, self.width = height, width
+        self.side = min(height, width)
+        self.palette = palette
+        self.rng = rng
+        self.canvas = Canvas(height, width)
+        self.things: list[Thing] = []
+        self._stock: dict[str, list[Shape]] = {}
+        # What the nuclei of cells look like; None where cells show none.
+        self.nuclei: Look | None = None
+
+    def put(
+        self,
+        kind: str,
+        centre: tuple[float, float],
+        size: float,
+        look: Look,
+        *,
+        turn: float | None = None,
+        shape: Shape | None = None,
+        flat: float = 1.0,
+        whole: int = 0,
+    ) -> int:
+        """Draw one thing of this radius in pixels; its id. What runs long chooses its own size.
+
+        turn: in radians, by default at random. shape: instead of a random one of the kind. flat:
+        its height in terms of its width.
+        """
+        if self.canvas.full:
+            return 0
+        rng = self.rng
+        if kind == "hole":
+            look = self.palette.hole()
+        if kind in RUNS:
+            number = self.canvas.trace(trace(kind, centre, self.side, rng))
+        else:
+            if turn is None:
+                turn = float(rng.normal(0, 0.15) if kind in STANDING else rng.uniform(0, 2 * np.pi))
+            drawn = shape if shape is not None else self._shape(kind)
+            number = self.canvas.shape(drawn, centre, (size, size * flat), turn)
+        self.things.append(Thing(kind, Body(look, *centre, size), whole))
+        return number
+
+    def _shape(self, kind: str) -> Shape:
+        """A random shape of the kind; of a crowd, one of the first few, turned and scaled."""
+        stock = self._stock.setdefault(kind, [])
+        if len(stock) < STOCK:
+            stock.append(SHAPES[kind](self.rng))
+            return stock[-1]
+        return stock[int(self.rng.integers(STOCK))]
+
+    def resized(self, size: float) -> None:
+        """Say how large the last thing is, where its shape was given in pixels."""
+        last = self.things[-1]
+        self.things[-1] = replace(last, body=replace(last.body, size=size))
+
+    def looks(self, count: int, size: float) -> list[Look]:
+        """So many surfaces that differ, for things of about this radius."""
+        looks: list[Look] = []
+        for _ in range(count):
+            period = float(np.clip(size * self.rng.uniform(0.3, 0.8), 4.0, 24.0))
+            looks.append(self.palette.look(period, unlike=looks[-3:]))
+        return looks
+
+    def pick(self, looks: list[Look]) -> Look:
+        return looks[int(self.rng.integers(len(looks)))]
+
+    def anywhere(self, margin: float = 0.0) -> tuple[float, float]:
+        """A random place, at least so many pixels from the border."""
+        x = self.rng.uniform(margin, max(self.width - margin, margin + 1))
+        y = self.rng.uniform(margin, max(self.height - margin, margin + 1))
+        return float(x), float(y)
+
+    def apart(self, count: int, distance: float) -> list[tuple[float, float]]:
+        """Up to so many random places, each at least so many pixels from the others."""
+        tries = self.rng.uniform((0, 0), (self.width, self.height), (8 * count, 2))
+        chosen = np.empty((count, 2))
+        made = 0
+        for place in tries:
+            if not made or ((chosen[:made] - place) ** 2).sum(1).min() >= distance**2:
+                chosen[made] = place
+                made += 1
+                if made == count:
+                    break
+        return [(float(x), float(y)) for x, y in chosen[:made]]

@@ -1,0 +1,268 @@
+"""Data sets made from other data sets: joined, filtered, renamed, shrunk, or safe to read.
+
+A data set that makes its pictures (`Endless`) has a length like any other, so it can be joined,
+measured and used for validation. Training asks it for new pictures instead.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import threading
+from bisect import bisect_right
+from collections.abc import Collection, Sequence
+from itertools import accumulate
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from cachetools import LRUCache
+from numpy.typing import NDArray
+from PIL import Image
+
+from training.data.sample import Dataset, Expression, Sample, SampleObject
+from training.errors import DataError
+
+
+class Joined:
+    """Data sets one after the other."""
+
+    def __init__(self, parts: Sequence[Dataset]) -> None:
+        self.parts = tuple(parts)
+        self._ends = list(accumulate(len(part) for part in parts))
+        self._sources = [source for part in parts for source in part.sources]
+
+    @property
+    def sources(self) -> list[str]:
+        return self._sources
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+    def __getitem__(self, index: int) -> Sample:
+        part, inner = self._find(index)
+        return part[inner]
+
+    def size(self, index: int) -> tuple[int, int]:
+        part, inner = self._find(index)
+        return part.size(inner)
+
+    def objects(self, index: int) -> tuple[SampleObject, ...]:
+        part, inner = self._find(index)
+        return part.objects(inner)
+
+    def expressions(self, index: int) -> tuple[Expression, ...]:
+        part, inner = self._find(index)
+        return part.expressions(inner)
+
+    def origin(self, index: int) -> tuple[Dataset, int]:
+        """The part that holds this picture, and the picture's index there."""
+        return self._find(index)
+
+    def _find(self, index: int) -> tuple[Dataset, int]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"Sample {index} of {len(self)}")
+        place = bisect_right(self._ends, index)
+        return self.parts[place], index - (self._ends[place - 1] if place else 0)
+
+
+class Without:
+    """A data set without the pictures of these indices, such as those that a test set holds."""
+
+    def __init__(self, dataset: Dataset, indices: Collection[int]) -> None:
+        left_out = set(indices)
+        self.dataset = dataset
+        self._kept = [index for index in range(len(dataset)) if index not in left_out]
+        self._sources = [source for i, source in enumerate(dataset.sources) if i not in left_out]
+
+    @property
+    def sources(self) -> list[str]:
+        return self._sources
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.dataset[self._kept[index]]
+
+    def size(self, index: int) -> tuple[int, int]:
+        return self.dataset.size(self._kept[index])
+
+    def objects(self, index: int) -> tuple[SampleObject, ...]:
+        return self.dataset.objects(self._kept[index])
+
+    def expressions(self, index: int) -> tuple[Expression, ...]:
+        return self.dataset.expressions(self._kept[index])
+
+    def origin(self, index: int) -> tuple[Dataset, int]:
+        """The whole data set, and the picture's index there."""
+        return self.dataset, self._kept[index]
+
+
+class Renamed:
+    """A data set whose pictures all count as one source: recipes weigh and reports group by it."""
+
+    def __init__(self, dataset: Dataset, source: str) -> None:
+        self.dataset = dataset
+        self._sources = [source] * len(dataset)
+
+    @property
+    def sources(self) -> list[str]:
+        return self._sources
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+    def __getitem__(self, index: int) -> Sample:
+        return dataclasses.replace(self.dataset[index], source=self._sources[index])
+
+    def size(self, index: int) -> tuple[int, int]:
+        return self.dataset.size(index)
+
+    def objects(self, index: int) -> tuple[SampleObject, ...]:
+        return self.dataset.objects(index)
+
+    def expressions(self, index: int) -> tuple[Expression, ...]:
+        return self.dataset.expressions(index)
+
+    def origin(self, index: int) -> tuple[Dataset, int]:
+        """The data set under its first name, and the picture's index there."""
+        return self.dataset, index
+
+
+@runtime_checkable
+class Endless(Dataset, Protocol):
+    """A data set that makes picture after picture, each determined by its number."""
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Every category that may occur."""
+        ...
+
+    def made(self, number: int, height: int, width: int) -> Sample:
+        """The picture of this number, from 0 to 2**63, with H,W pixels."""
+        ...
+
+
+def endless(dataset: Dataset, index: int) -> Endless | None:
+    """The data set that makes pictures like the one of this index; None where it is read."""
+    while isinstance(dataset, Joined | Without | Renamed):
+        dataset, index = dataset.origin(index)
+    return dataset if isinstance(dataset, Endless) else None
+
+
+def categories_by_source(dataset: Dataset) -> dict[str, set[str]]:
+    """Every category that each source shows; of endless ones, all that they may show."""
+    categories: dict[str, set[str]] = {}
+    for index, source in enumerate(dataset.sources):
+        names = categories.setdefault(source, set())
+        maker = endless(dataset, index)
+        if maker is None:
+            names.update(o.category for o in dataset.objects(index) if o.category is not None)
+        else:
+            names.update(maker.categories)
+    return categories
+
+
+log = logging.getLogger(__name__)
+
+
+class Tolerant:
+    """Samples of a data set, None for those that cannot be read.
+
+    ``broken`` holds the index and the error of each. It is tried again whenever it is asked for: a
+    network drive that was away comes back.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+        self.broken: dict[int, str] = {}
+
+    def get(self, index: int) -> Sample | None:
+        """The sample, or None; the first time that one is broken, the log says which and why."""
+        try:
+            return self.dataset[index]
+        except DataError as error:
+            if index not in self.broken:
+                log.warning("Passed over from now on: %s", error)
+                self.broken[index] = str(error)
+            return None
+
+
+# Longest side kept: views have some 200 to 300 pixels, close ones are never enlarged threefold.
+LONGEST = 1024
+KEPT_BYTES = 384 * 2**20
+
+
+class Shrunk:
+    """The same samples with a longest side of at most ``longest`` pixels. Thread-safe."""
+
+    def __init__(
+        self, dataset: Dataset, *, longest: int = LONGEST, kept_bytes: int = KEPT_BYTES
+    ) -> None:
+        self.dataset = dataset
+        self._longest = longest
+        self._kept: LRUCache[int, Sample] = LRUCache(kept_bytes, _bytes)
+        self._lock = threading.Lock()
+
+    @property
+    def sources(self) -> Sequence[str]:
+        return self.dataset.sources
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Sample:
+        with self._lock:
+            if (kept := self._kept.get(index)) is not None:
+                return kept
+        sample = shrunk(self.dataset[index], self._longest)
+        with self._lock:
+            if _bytes(sample) <= self._kept.maxsize:
+                self._kept[index] = sample
+        return sample
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Of the picture as it is; its shape, which batches go by, is the same."""
+        return self.dataset.size(index)
+
+    def objects(self, index: int) -> tuple[SampleObject, ...]:
+        return self.dataset.objects(index)
+
+    def expressions(self, index: int) -> tuple[Expression, ...]:
+        return self.dataset.expressions(index)
+
+
+def shrunk(sample: Sample, longest: int) -> Sample:
+    """The sample, its clicks too, with at most so many pixels along its longest side."""
+    height, width = sample.instances.shape
+    factor = longest / max(height, width)
+    if factor >= 1.0:
+        return sample
+    size = (max(round(width * factor), 1), max(round(height * factor), 1))
+    picture = Image.fromarray(sample.image)
+    across, down = size[0] / width, size[1] / height
+    return dataclasses.replace(
+        sample,
+        image=np.asarray(picture.resize(size, Image.Resampling.BOX, reducing_gap=2.0)),
+        instances=_nearest(sample.instances, size),
+        objects=tuple(
+            dataclasses.replace(
+                each, clicks=tuple((x * across, y * down, good) for x, y, good in each.clicks)
+            )
+            for each in sample.objects
+        ),
+        masks={i: _nearest(mask.astype(np.uint8), size) > 0 for i, mask in sample.masks.items()},
+    )
+
+
+def _nearest(labels: NDArray[np.generic], size: tuple[int, int]) -> NDArray[np.int16]:
+    """H,W ids at another size (width, height): each pixel that of the place in its middle."""
+    height, width = labels.shape
+    rows = ((np.arange(size[1]) + 0.5) * height / size[1]).astype(np.int64)
+    columns = ((np.arange(size[0]) + 0.5) * width / size[0]).astype(np.int64)
+    return np.ascontiguousarray(labels[np.ix_(rows, columns)]).astype(np.int16)
+
+
+def _bytes(sample: Sample) -> int:
+    masks = sum(mask.nbytes for mask in sample.masks.values())
+    return sample.image.nbytes + sample.instances.nbytes + masks

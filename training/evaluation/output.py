@@ -1,0 +1,176 @@
+"""The evaluation report as terminal tables, JSON and CSV."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from training.evaluation.protocol import MOST
+
+MEASURES = {
+    "noc85": "NoC@85",
+    "noc90": "NoC@90",
+    "iou1": "IoU@1",
+    "iou2": "IoU@2",
+    "iou3": "IoU@3",
+    "iou5": "IoU@5",
+    "iou10": "IoU@10",
+}
+"""Short names of what is compared."""
+
+
+def remarks(figures: Mapping[str, Any]) -> Iterator[str]:
+    """What a reader of the tables must know beside them."""
+    settings, left_out = figures["settings"], figures["left_out"]
+    if not figures["complete"]:
+        yield "Stopped before the end: these are the figures of what was asked till then."
+    if settings["at_least"] < 10:
+        yield (
+            f"An object found after {settings['at_least']} interactions got no more, so IoU@10 is "
+            "a lower bound (--at-least 10)."
+        )
+    if left_out["specks"]:
+        yield f"{left_out['specks']} questions about specks under 50 pixels were left out."
+    if left_out["unreadable"]:
+        yield (
+            f"{len(left_out['unreadable'])} pictures could not be read, the first: "
+            + (left_out["unreadable"][0])
+        )
+
+
+def write_json(path: Path, figures: Mapping[str, Any]) -> None:
+    """The whole report. Nothing in it is NaN or infinite, which JSON does not know."""
+    path.write_text(json.dumps(figures, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def write_csv(path: Path, figures: Mapping[str, Any]) -> None:
+    """One row for each case of each run; iou1 to iou20, empty from where the case ended."""
+    rows = list(_rows(figures))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _rows(figures: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for run in (figures, *figures["further"]):
+        for case in run["per_case"]:
+            row = {"version": run["version"], "mode": run["mode"], "jitter": run["jitter"], **case}
+            row["objects"] = " ".join(str(number) for number in case["objects"])
+            del row["ious"], row["clicks"], row["milliseconds"]
+            ious = case["ious"]
+            row |= {f"iou{k + 1}": ious[k] if k < len(ious) else "" for k in range(MOST)}
+            yield row
+
+
+def tables(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """Each run by source, size and training; then what differs, then the probes."""
+    for run in (figures, *figures["further"]):
+        pace = f"{run['ms_per_click']:.0f} ms a click"
+        yield _title(f"{run['label']} (± half the 95 % interval; {pace})")
+        yield _run(run)
+    for (of, against), found in _pairs(figures).items():
+        yield _title(f"{of} − {against}, on the same cases")
+        yield _comparison(found)
+    if figures["probes"]:
+        yield _title("Asked in pairs (95 % interval)")
+        yield _probes(figures)
+
+
+def _table() -> Table:
+    # Close columns: all figures of a run fit into eighty characters.
+    return Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+
+
+def _title(text: str) -> Text:
+    # Tables wrap a title of their own to their width.
+    return Text(text, style="bold")
+
+
+def _run(run: Mapping[str, Any]) -> Table:
+    alone = run["mode"] == "phrase"
+    counts = ["1"] if alone else list(run["iou"])
+    thresholds = [] if alone else ["85", "90"]
+    table = _table()
+    table.add_column("")
+    for name in ("n", *(f"NoC@{t}" for t in thresholds), *(f"IoU@{k}" for k in counts), "failed"):
+        table.add_column(name, justify="right")
+    sections = [run["by_source"], run["by_size"], run.get("by_seen", {}), {"all": run}]
+    for section in sections:
+        if len(section) < 2 and "all" not in section and section is not run["by_source"]:
+            continue
+        for name, part in section.items():
+            table.add_row(
+                name,
+                str(part["cases"]),
+                *(_cell(part["noc"][t], part["noc_interval"][t], 2) for t in thresholds),
+                *(_cell(part["iou"][k], part["iou_interval"][k], 3) for k in counts),
+                str(part["failures"]["90"]),
+            )
+        table.add_section()
+    return table
+
+
+def _pairs(figures: Mapping[str, Any]) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
+    """What was compared, by who with whom."""
+    found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for each in figures["comparisons"]:
+        found.setdefault((each["of"], each["against"]), []).append(each)
+    return found
+
+
+def _comparison(found: Sequence[Mapping[str, Any]]) -> Table:
+    rows: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for each in found:
+        rows.setdefault(each["source"], {})[each["measure"]] = each
+    measures = [name for name in MEASURES if name in next(iter(rows.values()))]
+    table = _table()
+    table.add_column("")
+    for name in ("pairs", *(MEASURES[each] for each in measures)):
+        table.add_column(name, justify="right")
+    for source, row in rows.items():
+        cells = [
+            _cell(row[m]["mean"], row[m]["interval"], 2 if m.startswith("noc") else 3, sign="+")
+            for m in measures
+        ]
+        table.add_row(source, str(row[measures[0]]["n"]), *cells)
+    return table
+
+
+def _probes(figures: Mapping[str, Any]) -> Table:
+    table = _table()
+    table.add_column("question")
+    table.add_column("source")
+    for name in ("n", "mean", "wanted"):
+        table.add_column(name, justify="right")
+    for name, by_source in figures["probes"].items():
+        for number, (source, found) in enumerate(by_source.items()):
+            wanted = Text("")
+            if "aim" in found:
+                reached = found["reached"]
+                mark, style = ("✓", "green") if reached else ("✗", "red")
+                relation = "surely >" if found["certain"] else "≥"
+                wanted = Text(f"{relation} {found['aim']:.2f} {mark}", style=style)
+            mean = _in_full(found["mean"], found["interval"])
+            table.add_row("" if number else name, source, str(found["n"]), mean, wanted)
+        table.add_section()
+    return table
+
+
+def _cell(mean: float, interval: tuple[float, float], digits: int, *, sign: str = "") -> Text:
+    """The mean over half its interval, which is shorter than its two ends."""
+    half = f"{(interval[1] - interval[0]) / 2:.{digits}f}"
+    return Text.assemble(f"{mean:{sign}.{digits}f}\n", (f"±{half.removeprefix('0')}", "dim"))
+
+
+def _in_full(mean: float, interval: tuple[float, float]) -> Text:
+    low, high = interval
+    return Text.assemble(f"{mean:.3f} ", (f"({low:.3f} to {high:.3f})", "dim"))

@@ -1,0 +1,406 @@
+"""Where a simulated annotator clicks, given a mask and what is wrong with it.
+
+First clicks are one good or poor click, the paper's random points (three strategies for negative
+ones; `ClickRecipe` holds the usual counts), or many at once. Further clicks follow the evaluation
+protocol: the deepest point of the largest error, with jitter (`simulation.corrections` does this
+for a whole batch). Everything random comes from one generator, so a seed gives the same pixels.
+Points are (x, y) at pixel centres (column + 0.5, row + 0.5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from training.data.regions import SAMPLES, Depths, bounds, depths_inside
+from training.data.sample import SampleObject
+from training.data.transforms import View
+
+Mask = NDArray[np.bool_]
+Points = NDArray[np.float32]
+NO_POINTS: Points = np.zeros((0, 2), np.float32)
+
+
+@dataclass(frozen=True)
+class ClickRecipe:
+    """Counts and distances in pixels. Defaults: Xu et al. 2016 and its reimplementations."""
+
+    most_positive: int = 5
+    most_band: int = 10
+    most_other: int = 5
+    most_spread: int = 10
+    band: float = 40.0
+    margin: float = 5.0
+    step: float = 10.0
+
+
+# Of many clicks drawn at once, positive ones keep this far from the border and from each other.
+CLOSE_MARGIN, CLOSE_STEP = 2.0, 5.0
+# Negative ones lie at most this far outside: where corrections lie.
+NEAR_BAND = 24.0
+
+
+def sample_positive(
+    mask: Mask, count: int, rng: np.random.Generator, recipe: ClickRecipe = ClickRecipe()
+) -> Points:
+    """Up to ``count`` points inside, off the border and apart where there is room."""
+    depths = depths_inside(mask)
+    if depths.deepest == 0:
+        return NO_POINTS
+    # A thin object has no pixel five from its border: then the deeper half of it will do.
+    allowed = depths.values > min(recipe.margin, depths.deepest * 0.5)
+    return _scatter(depths, allowed, count, rng, recipe.step)
+
+
+def central_click(mask: Mask, rng: np.random.Generator, *, jitter: float = 0.0) -> Points:
+    """One point at the deepest place; with ``jitter`` in (0, 1], somewhere nearly as deep."""
+    depths = depths_inside(mask)
+    cell = _near_deepest(depths.values, rng, jitter)
+    return NO_POINTS if cell is None else depths.points(np.array([cell]))
+
+
+def poor_click(mask: Mask, rng: np.random.Generator) -> Points:
+    """One point as a hurried annotator clicks: anywhere inside, or close to the border."""
+    depths = depths_inside(mask)
+    allowed = depths.values > 0
+    if rng.random() < 0.4:
+        shallow = allowed & (depths.values <= max(0.25 * depths.deepest, 3.0))
+        allowed = shallow if shallow.any() else allowed
+    return _scatter(depths, allowed, 1, rng, 0.0)
+
+
+def many_clicks(
+    mask: Mask, free: Mask, count: int, rng: np.random.Generator
+) -> list[tuple[float, float, int]]:
+    """Up to ``count`` clicks (x, y, sign), as after a long correction: many of them near borders.
+
+    Positive ones lie inside, the first of all in any case; negative ones in a band just outside.
+    ``free`` excludes void pixels from it.
+    """
+    inside = depths_inside(mask)
+    positive = int(rng.integers(1, count + 1))
+    margin = min(CLOSE_MARGIN, inside.deepest * 0.5)
+    found = _scatter(inside, inside.values > margin, positive, rng, CLOSE_STEP)
+    near = ClickRecipe(band=NEAR_BAND, margin=CLOSE_MARGIN + 1.0)
+    outside, band = _band(mask, free, near)
+    excluded = _scatter(outside, band, count - positive, rng, CLOSE_STEP)
+    clicks = [(float(x), float(y), 1) for x, y in found]
+    clicks += [(float(x), float(y), -1) for x, y in excluded]
+    first, rest = clicks[:1], clicks[1:]
+    return first + [rest[place] for place in rng.permutation(len(rest))]
+
+
+def negative_in_band(
+    mask: Mask,
+    free: Mask,
+    count: int,
+    rng: np.random.Generator,
+    recipe: ClickRecipe = ClickRecipe(),
+) -> Points:
+    """Strategy 1: random points in the band around the object. ``free`` excludes void pixels."""
+    outside, band = _band(mask, free, recipe)
+    return _scatter(outside, band, count, rng, recipe.step)
+
+
+def negative_in_others(
+    others: Sequence[Mask],
+    count: int,
+    rng: np.random.Generator,
+    recipe: ClickRecipe = ClickRecipe(),
+) -> Points:
+    """Strategy 2: up to ``count`` points inside each other object."""
+    points = [sample_positive(other, count, rng, recipe) for other in others]
+    return np.concatenate(points) if points else NO_POINTS
+
+
+def negative_spread(
+    mask: Mask,
+    free: Mask,
+    count: int,
+    rng: np.random.Generator,
+    recipe: ClickRecipe = ClickRecipe(),
+) -> Points:
+    """Strategy 3: along the band, the first at random, each next the farthest from all before."""
+    outside, band = _band(mask, free, recipe)
+    candidates = outside.points(np.flatnonzero(band))
+    if not len(candidates) or count == 0:
+        return NO_POINTS
+    if len(candidates) > 2000:
+        candidates = candidates[rng.choice(len(candidates), 2000, replace=False)]
+    chosen = [int(rng.integers(len(candidates)))]
+    nearest = np.full(len(candidates), np.inf, np.float32)
+    while len(chosen) < count:
+        away = ((candidates - candidates[chosen[-1]]) ** 2).sum(1)
+        nearest = np.minimum(nearest, away)
+        farthest = int(nearest.argmax())
+        if nearest[farthest] < recipe.step**2:
+            break
+        chosen.append(farthest)
+    return candidates[chosen]
+
+
+def correction(
+    target: Mask,
+    prediction: Mask,
+    void: Mask,
+    rng: np.random.Generator,
+    *,
+    jitter: float = 0.0,
+    clicked: Points = NO_POINTS,
+    border: bool = False,
+    stride: int = 1,
+) -> tuple[float, float, bool] | None:
+    """The next click: (x, y, positive) deep inside the largest error; None where nothing is wrong.
+
+    ``border`` counts the picture's border as a border of the error (the protocol of evaluation).
+    ``stride`` measures depth on every n-th pixel only: four times as quick at 2, off by a pixel.
+    Pixels already ``clicked`` are not clicked again.
+    """
+    view = (slice(stride // 2, None, stride), slice(stride // 2, None, stride))
+    free = ~void[view]
+    missing = target[view] & ~prediction[view] & free
+    excess = ~target[view] & prediction[view] & free
+    depths = [_depth(missing, border=border), _depth(excess, border=border)]
+    for x, y in clicked:
+        row, column = int(y) // stride, int(x) // stride
+        for depth in depths:
+            if row < depth.shape[0] and column < depth.shape[1]:
+                depth[row, column] = 0.0
+    positive = depths[0].max(initial=0.0) >= depths[1].max(initial=0.0)
+    chosen = depths[0 if positive else 1]
+    cell = _near_deepest(chosen, rng, jitter)
+    if cell is None:
+        return None
+    row, column = divmod(cell, chosen.shape[1])
+    x, y = (each * stride + stride // 2 + 0.5 for each in (column, row))
+    return float(x), float(y), bool(positive)
+
+
+def _near_deepest(
+    depth: NDArray[np.float32], rng: np.random.Generator, jitter: float
+) -> int | None:
+    """The flat index of the deepest place, or of one nearly as deep; None where all is 0."""
+    deepest = float(depth.max(initial=0.0))
+    if deepest <= 0:
+        return None
+    if jitter > 0:
+        places = np.flatnonzero((depth >= (1.0 - jitter) * deepest) & (depth > 0))
+        return int(places[int(rng.integers(len(places)))])
+    return int(depth.argmax())
+
+
+def _depth(mask: Mask, *, border: bool = True) -> NDArray[np.float32]:
+    """Distance to the nearest pixel outside the mask, 0 outside; looks at the mask's box only."""
+    depth = np.zeros(mask.shape, np.float32)
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return depth
+    box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+    inside = mask[box]
+    # Around the box lies "outside" (the next pixel is none of the mask's), except at the
+    # picture's border when that is not to count: there the edge is repeated.
+    sides = (
+        (rows[0] > 0, rows[-1] < mask.shape[0] - 1),
+        (columns[0] > 0, columns[-1] < mask.shape[1] - 1),
+    )
+    widths = [(int(border or low), int(border or high)) for low, high in sides]
+    padded = np.pad(inside, widths)
+    if padded.all():
+        depth[box] = float(max(mask.shape))
+        return depth
+    measured = ndimage.distance_transform_edt(padded)
+    core = tuple(slice(low, measured.shape[axis] - high) for axis, (low, high) in enumerate(widths))
+    depth[box] = measured[core]
+    return depth
+
+
+def _band(mask: Mask, free: Mask, recipe: ClickRecipe) -> tuple[Depths, Mask]:
+    """Distances outside the object, and where they are in the band and free: h,w both."""
+    box = bounds(mask)
+    if box is None:
+        return depths_inside(mask), np.zeros((0, 0), bool)
+    reach = int(recipe.band) + 2
+    left, top = max(box[0] - reach, 0), max(box[1] - reach, 0)
+    size = max(box[2] - box[0], box[3] - box[1])
+    stride = 1 if size < SAMPLES else 2
+    lattice = (
+        slice(top, box[3] + reach, stride),
+        slice(left, box[2] + reach, stride),
+    )
+    inside = mask[lattice]
+    if inside.all() or not inside.any():
+        return depths_inside(np.zeros((0, 0), bool)), np.zeros((0, 0), bool)
+    away = ndimage.distance_transform_edt(~inside).astype(np.float32)
+    # At least this far at a straight border, and at most that far: the lattice skips pixels.
+    band = ((away - 1.0) * stride + 1.0 >= recipe.margin) & (away * stride <= recipe.band)
+    return Depths(away * stride, top, left, stride), band & free[lattice]
+
+
+def _scatter(
+    depths: Depths, allowed: Mask, count: int, rng: np.random.Generator, step: float
+) -> Points:
+    """Random allowed cells' points, each at least ``step`` from those before; fewer if need be."""
+    cells = np.flatnonzero(allowed)
+    if not len(cells) or count <= 0:
+        return NO_POINTS
+    candidates = depths.points(rng.permutation(cells)[: 40 * count])
+    if count == 1:
+        return candidates[:1]
+    chosen = np.empty((count, 2), np.float32)
+    number = 0
+    for point in candidates:
+        if number == 0 or ((chosen[:number] - point) ** 2).sum(1).min() >= step * step:
+            chosen[number] = point
+            number += 1
+            if number == count:
+                break
+    return chosen[:number]
+
+
+Click = tuple[float, float, int]
+
+# The most clicks that a prompt begins with.
+MOST_CLICKS = 20
+# Random points fall into other objects of which at least this many pixels are in view.
+FEWEST_PIXELS = 60
+
+
+@dataclass(frozen=True)
+class FirstClickShares:
+    """How often the first clicks are poor, the paper's random points, or many; else one good one.
+
+    Used by `first_clicks`; the shares of many and scattered are taken first.
+    """
+
+    many: float
+    scattered: float
+    poor: float
+
+
+def first_clicks(
+    target: Mask,
+    clickable: Mask,
+    void: Mask,
+    view: View,
+    shares: FirstClickShares,
+    rng: np.random.Generator,
+) -> list[Click]:
+    """Random first clicks (x, y, sign) on a target. All masks: H,W bool.
+
+    clickable: where one click falls that has to mean the target.
+    """
+    inside = clickable if clickable.any() else target
+    chance = rng.random()
+    if chance < shares.many:
+        count = int(rng.integers(3, MOST_CLICKS + 1))
+        return many_clicks(target, ~void, count, rng)
+    if chance < shares.many + shares.scattered:
+        return _scattered(target, void, view, rng)
+    if rng.random() < shares.poor:
+        points = poor_click(inside, rng)
+    else:
+        points = central_click(inside, rng, jitter=float(rng.uniform(0.0, 0.7)))
+    return [(float(x), float(y), 1) for x, y in points]
+
+
+def clicks_of_people(view: View, about: SampleObject, target: Mask, void: Mask) -> list[Click]:
+    """The clicks (x, y, sign) by which somebody made this object, as they lie in the view.
+
+    Clicks that contradict the mask which was accepted in the end are left out (the annotator who
+    drew the rest by hand meant something else by them), and so are all where no positive one is
+    left.
+    """
+    clicks = []
+    for x, y, positive in about.clicks:
+        place = view.place(x, y)
+        if place is None:
+            continue
+        row, column = (min(int(place[1 - a]), view.instances.shape[a] - 1) for a in (0, 1))
+        if bool(target[row, column]) == positive and not void[row, column]:
+            clicks.append((*place, 1 if positive else -1))
+    return clicks if any(sign > 0 for _, _, sign in clicks) else []
+
+
+def _scattered(target: Mask, void: Mask, view: View, rng: np.random.Generator) -> list[Click]:
+    """Positive points and one of the paper's three strategies for negative ones, or none."""
+    ways = ClickRecipe()
+    count = int(rng.integers(1, ways.most_positive + 1))
+    positive = sample_positive(target, count, rng, ways)
+    strategy = int(rng.integers(4))
+    negative = NO_POINTS
+    if strategy == 1:
+        count = int(rng.integers(1, ways.most_band + 1))
+        negative = negative_in_band(target, ~void, count, rng, ways)
+    elif strategy == 2:
+        picked = rng.permutation(np.array(others_in_view(view), int))[:6]
+        masks = [(view.instances == i) & ~target & ~void for i in picked]
+        masks = [mask for mask in masks if mask.sum() >= FEWEST_PIXELS][:3]
+        count = int(rng.integers(1, ways.most_other + 1))
+        negative = negative_in_others(masks, count, rng, ways)
+    elif strategy == 3:
+        count = int(rng.integers(1, ways.most_spread + 1))
+        negative = negative_spread(target, ~void, count, rng, ways)
+    return [
+        *((float(x), float(y), 1) for x, y in positive),
+        *((float(x), float(y), -1) for x, y in negative),
+    ]
+
+
+def others_in_view(view: View) -> list[int]:
+    """The ids of all objects of which enough is in view to be asked for or clicked."""
+    return [i for i in range(1, len(view.areas) - 1) if view.areas[i + 1] >= FEWEST_PIXELS]
+
+
+# A simulated annotator sometimes lets an answer pass without a click.
+SKIPPED_ROUND = 0.15
+# How often the answer that is learned from is made without the previous mask.
+FORGOTTEN_MASK = 0.12
+# How often a previous mask keeps its probabilities; the predictor shows the network 0 and 1.
+SOFT_MASK = 0.25
+# How often a phrase without clicks is answered a second time, with its first answer shown.
+SECOND_LOOK = 0.3
+# The least exact annotator clicks anywhere that is at most this much less deep than the deepest
+# point, as a share of its depth.
+LARGEST_JITTER = 0.6
+
+
+@dataclass(frozen=True)
+class ClickNoise:
+    """The noise of one prompt, drawn before anything is answered.
+
+    So what happens to a prompt does not depend on the other prompts in its batch.
+
+    jitter: how much less deep than the deepest point a click may be, 0 to 1. looks_again: a phrase
+    without clicks is answered twice. soft: previous masks keep their probabilities. forgets: the
+    last answer is made without the previous mask. skips: in which rounds nothing is clicked.
+    places: for each round, which of the possible points, 0 to 1.
+    """
+
+    jitter: float
+    looks_again: bool
+    soft: bool
+    forgets: bool
+    skips: tuple[bool, ...]
+    places: tuple[float, ...]
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, rounds: int) -> ClickNoise:
+        """Random noise for at most this many rounds of corrections (and a first click)."""
+        again, soft, forgets = rng.random(3) < (SECOND_LOOK, SOFT_MASK, FORGOTTEN_MASK)
+        count = rounds + 1
+        return cls(
+            float(rng.uniform(0.0, LARGEST_JITTER)),
+            bool(again),
+            bool(soft),
+            bool(forgets),
+            tuple((rng.random(count) < SKIPPED_ROUND).tolist()),
+            tuple(rng.random(count).tolist()),
+        )
+
+
+EXACT = ClickNoise(0.0, False, False, False, (), ())
+"""No noise and no rounds."""
