@@ -1,5 +1,4 @@
-"""Parts of a picture: boxes, where to look closer, and tiles that keep full detail in little
-memory.
+"""Parts of a picture: boxes, crops to look closer, and tiles that keep detail in little memory.
 
 At 384 px an object a tenth of the picture wide is 38 px: its border is a guess. Encoded from its
 own crop it fills the network's input. Crops are snapped to a coarse grid, so the next click on the

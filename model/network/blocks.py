@@ -1,4 +1,4 @@
-"""Building blocks of the decoders: convolutions with their folding for serving, and the IoU head."""
+"""Building blocks of the decoders: convolutions, their folding for serving, the IoU head."""
 
 from __future__ import annotations
 
