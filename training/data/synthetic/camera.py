@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageFilter
 
-from training.data.synthetic.palette import Style
+from training.data.synthetic.styles import Style
 from training.data.synthetic.textures import NOISE_LEVELS, Plane, noise
 
 # How bright each colour looks (ITU-R 601).

@@ -13,8 +13,9 @@ from training.data.sample import VOID, Dataset, Expression, Sample, SampleObject
 from training.data.synthetic.camera import Camera
 from training.data.synthetic.layouts import KINDS, LAYOUTS
 from training.data.synthetic.painting import Light, painted
-from training.data.synthetic.palette import STYLES, Palette
+from training.data.synthetic.palette import Palette
 from training.data.synthetic.scene import Builder
+from training.data.synthetic.styles import STYLES
 
 SOURCE = "synthetic"
 # On a part of a photograph there may be things that nobody outlined, so nothing is called absent.
