@@ -19,6 +19,7 @@ from model.network.phraseclick import PhraseClick
 from training.data import PackDataset
 from training.data.batch import Batch, Question, prompt_inputs
 from training.data.batches import Batches
+from training.prompts.clicks import correction
 from training.prompts.simulation import corrections, depths, simulate_corrections
 from training.train.amp import in_full
 from training.train.loop import Run
@@ -307,7 +308,7 @@ def test_each_click_lies_as_deep_in_the_largest_error_as_the_annotators(
     assert clicks[0, 2] == 0
     for row, (x, y, sign) in enumerate(clicks.tolist()):
         one = [each[row].numpy() for each in (target, prediction, void)]
-        spot = clicks.correction(*one, rng, stride=stride)
+        spot = correction(*one, rng, stride=stride)
         if spot is None:
             assert sign == 0
             continue

@@ -1,0 +1,137 @@
+"""How a scene looks as a whole: its ground, the colours of its things, and how it is photographed.
+
+A style is a kind of picture (things on a table, a fluorescence micrograph, a steel surface, ink on
+paper), with wide ranges: a scene never repeats. Ranges are a choice, set by eye.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+Colour = tuple[float, float, float]
+Range = tuple[float, float]
+
+NAMED: Mapping[str, tuple[Colour, ...]] = {
+    "black": ((22, 22, 24),),
+    "white": ((242, 242, 240), (232, 230, 222)),
+    "grey": ((130, 130, 130), (165, 167, 170), (95, 96, 98)),
+    "red": ((205, 30, 35), (170, 25, 30)),
+    "orange": ((240, 135, 20),),
+    "yellow": ((240, 215, 45), (225, 205, 90)),
+    "green": ((40, 150, 55), (95, 175, 60), (45, 105, 60)),
+    "blue": ((35, 75, 205), (60, 140, 215), (30, 45, 120)),
+    "purple": ((125, 50, 175), (95, 55, 130)),
+    "pink": ((240, 130, 175), (225, 60, 150)),
+    "brown": ((125, 78, 42), (90, 58, 35), (165, 120, 75)),
+}
+"""Colours that people have a name for (as `training.prompts.scenes` gives them), 0 to 255."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """One kind of picture.
+
+    ground: colours to choose from. ground_spread: how far the two colours of the ground's texture
+    are apart. textures: of the ground. things: names of colours, or none for shades of the ground.
+    step: how far a thing's shade is from the ground's, where it is a shade. textured: how often a
+    thing has an irregular texture; patterned: how often a regular one. shaded: how often things
+    look solid, not flat. contrast, blur, noise, glow, uneven: of the photograph, from and to.
+    grey, jpeg, outlined, shadows: how often.
+    """
+
+    name: str
+    ground: Sequence[Colour]
+    ground_spread: Range
+    textures: Sequence[str]
+    things: Sequence[str] = ()
+    step: Range = (20, 90)
+    textured: float = 0.4
+    patterned: float = 0.0
+    shaded: float = 0.5
+    contrast: Range = (0.7, 1.0)
+    blur: Range = (0.4, 1.0)
+    noise: Range = (0.0, 8.0)
+    glow: Range = (0.0, 0.0)
+    uneven: Range = (0.0, 0.3)
+    grey: float = 0.0
+    jpeg: float = 0.25
+    outlined: float = 0.1
+    shadows: float = 0.0
+
+
+ALL = tuple(NAMED)
+EARTH = ((120, 92, 66), (92, 74, 58), (140, 122, 98), (70, 60, 52))
+MUTED = (*EARTH, (150, 150, 145), (104, 128, 84), (196, 190, 176), (120, 134, 148))
+
+STYLES = {
+    style.name: style
+    for style in (
+        Style(
+            "vivid", (*MUTED, (235, 235, 230), (30, 32, 38), (70, 110, 170), (200, 170, 190)),
+            (0, 50), ("clouds", "grain", "waves", "lumps"), ALL,
+            textured=0.25, patterned=0.45, shadows=0.4, outlined=0.2,
+        ),
+        Style(
+            "natural", MUTED, (20, 90), ("clouds", "soil", "waves", "lumps", "veins", "speckles"),
+            ("brown", "grey", "green", "white", "red", "orange", "yellow", "black"),
+            textured=0.8, patterned=0.15, shaded=0.8, contrast=(0.5, 1.0), uneven=(0.1, 0.5),
+            jpeg=0.5, shadows=0.6,
+        ),
+        Style(
+            "soil", EARTH, (40, 110), ("soil", "lumps", "speckles"),
+            ("green", "green", "green", "yellow", "brown"), textured=0.8, shaded=0.4,
+            contrast=(0.5, 1.0), uneven=(0.1, 0.5), blur=(0.3, 0.9), jpeg=0.5, shadows=0.5,
+        ),
+        Style(
+            "glowing", ((4, 4, 6), (10, 12, 12), (2, 6, 14)), (0, 14), ("clouds", "grain"),
+            ("green", "blue", "red", "white", "grey", "purple"), textured=0.6, shaded=0.7,
+            contrast=(0.25, 1.0), blur=(0.6, 2.2), noise=(1.0, 16.0), glow=(0.2, 0.9), grey=0.4,
+        ),
+        Style(
+            "stained", ((236, 226, 232), (240, 238, 235), (225, 205, 220), (214, 200, 190)),
+            (4, 40), ("clouds", "veins", "lumps"), ("purple", "blue", "pink", "brown", "red"),
+            textured=0.7, shaded=0.3, contrast=(0.4, 0.95), blur=(0.5, 1.4), grey=0.15,
+            outlined=0.4,
+        ),
+        Style(
+            "metal", ((120, 120, 120), (90, 92, 95), (160, 160, 158), (60, 62, 64)),
+            (8, 60), ("brushed", "grain", "clouds", "soil", "waves"), step=(18, 90), textured=0.7,
+            shaded=0.2, contrast=(0.4, 0.95), blur=(0.5, 1.5), noise=(1.0, 12.0),
+            uneven=(0.1, 0.6), grey=0.8,
+        ),
+        Style(
+            "paper", ((244, 242, 236), (228, 220, 200), (250, 250, 250), (40, 60, 48)),
+            (0, 16), ("grain", "clouds", "veins"), ("black", "blue", "red", "grey", "green"),
+            textured=0.15, patterned=0.25, shaded=0.0, blur=(0.3, 0.8), jpeg=0.4, grey=0.3,
+            outlined=0.1,
+        ),
+        Style(
+            "wall",
+            ((176, 98, 80), (196, 190, 176), (225, 214, 190), (150, 150, 150), (110, 90, 80)),
+            (10, 60), ("soil", "grain", "clouds", "lumps"),
+            ("white", "brown", "grey", "blue", "black", "green"), textured=0.5, patterned=0.1,
+            shaded=0.3, uneven=(0.1, 0.5), jpeg=0.5, outlined=0.5, shadows=0.2,
+        ),
+        Style(
+            "panel", ((22, 34, 66), (30, 36, 44), (18, 26, 40), (60, 72, 92)),
+            (2, 24), ("grain", "clouds", "brushed"), ("white", "grey", "brown", "black"),
+            textured=0.7, shaded=0.1, contrast=(0.5, 1.0), uneven=(0.1, 0.6), jpeg=0.4,
+        ),
+    )
+}  # fmt: skip
+
+
+def near(colour: Sequence[float], rng: np.random.Generator, spread: float = 14.0) -> Colour:
+    """A colour near this one; its channels move together more than apart."""
+    light = rng.normal(0, spread)
+    moved = (np.asarray(colour) + light + rng.normal(0, spread / 3, 3)).clip(0, 255)
+    return float(moved[0]), float(moved[1]), float(moved[2])
+
+
+def shade(colour: Sequence[float], step: float) -> Colour:
+    """The colour, lighter by this many levels or, below 0, darker."""
+    moved = (np.asarray(colour) + step).clip(0, 255)
+    return float(moved[0]), float(moved[1]), float(moved[2])
