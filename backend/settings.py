@@ -110,10 +110,10 @@ class Settings(BaseSettings):
         60.0, ge=0, description="Seconds without a new label before it starts."
     )
     learn_minutes: float = Field(
-        6.0, gt=0, description="Time limit of a training, without evaluation."
+        25.0, gt=0, description="Time limit of a scheduled training; others get 4 minutes at most."
     )
     replay: str = Field(
-        "", description="Data set to rehearse in trainings; empty: distill the base model instead."
+        "", description="Data set to rehearse in trainings; empty: rehearse the base's answers."
     )
     gate_set: str = Field("", description="General data set of the gate; empty: the shipped one.")
     # Two threads would slow down clicks on a machine with two cores.

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -118,12 +119,11 @@ class Predictor:
         self.version: str = loaded.version
         self.config: ModelConfig = loaded.config
         self.tokenizer: Tokenizer = loaded.tokenizer()
+        self.metrics: Mapping[str, Any] = loaded.metrics.get("metrics", {})
         self._device: torch.device = beside._device if beside else torch.device(device)
         self._network = loaded.network().to(self._device).for_serving()
         self._queue: InferenceQueue = beside._queue if beside else InferenceQueue()
-        self._calibration = Calibration.of(
-            loaded.metrics.get("metrics", {}), iou_head=self.config.iou_head
-        )
+        self._calibration = Calibration.of(self.metrics, iou_head=self.config.iou_head)
         self._inference = Inference(self._network, self._device, self._queue)
         self._cache: EmbeddingCache[Embedding | Features] = (
             beside._cache if beside else EmbeddingCache(cache_bytes)

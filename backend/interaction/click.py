@@ -130,8 +130,11 @@ class Predict:
         def touches(click: Click, target: Prompts) -> bool:
             return self._touches(request, click, target, champion)
 
+        def version_for(label: str) -> str:
+            return self._predictors.for_label(request.project, label).version
+
         return self._store.receive(
-            interaction, touches=touches, champion=champion.version, keep=not request.probe
+            interaction, touches=touches, version_for=version_for, keep=not request.probe
         )
 
     def _predictor_of(

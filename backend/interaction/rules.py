@@ -72,7 +72,7 @@ class Rules:
     logged: Mapping[str, bool]  # signs of clicks that were logged before, by id
     touches: Callable[[Click, Target], bool]  # may run the model
     carried: str  # a phrase from another task, by setting
-    champion: str  # the model version that a new object begins with
+    version_for: Callable[[str], str]  # label -> the model version that a new object begins with
     events: list[Event] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     target: Target | None = None
@@ -335,7 +335,7 @@ class Rules:
         if target.sequence != self.task.revision + 1:
             target.turn += 1
             if not self._goes_on(target):
-                target.model_version = self.champion
+                target.model_version = self.version_for(target.label)
         target.sequence = self.task.revision + 1
         target.updated_at = self.now
         target.owner = target.owner or self.ask.user

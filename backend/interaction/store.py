@@ -94,20 +94,20 @@ class InteractionStore:
         ask: Interaction,
         *,
         touches: Touches = lambda click, target: False,
-        champion: str = "",
+        version_for: Callable[[str], str] = lambda label: "",
         keep: bool = True,
     ) -> Turn:
         """Decide what a request belongs to, and write it down.
 
-        champion: the model version that a new object begins with. keep: False decides as for a
-        first click on the task and writes nothing.
+        version_for: the model version that a new object of a label begins with. keep: False decides
+        as for a first click on the task and writes nothing.
 
         Raises:
             DatabaseError: the database fails, or never stops changing.
         """
         if ask.image is None and not ask.saved:
             return Turn("", ask.project, ask.task_id, None, notes=ask.ignored)
-        decision = _Decision(self, ask, touches, champion)
+        decision = _Decision(self, ask, touches, version_for)
         if not keep:
             return decision.make(TaskObjects(ask.project, ask.task_id), {}, {})
         for _ in range(_ATTEMPTS):
@@ -363,12 +363,16 @@ class _Decision:
     """What one request belongs to; made again for each state of the task that it meets."""
 
     def __init__(
-        self, store: InteractionStore, ask: Interaction, touches: Touches, champion: str
+        self,
+        store: InteractionStore,
+        ask: Interaction,
+        touches: Touches,
+        version_for: Callable[[str], str],
     ) -> None:
         self._store = store
         self._ask = ask
         self._ask_model = touches
-        self._champion = champion
+        self._version_for = version_for
         self._request_id = token_hex(16)
         self._carried = store.carried_phrase(ask) if store.policy.carry_phrase == "task" else ""
         self._touched: dict[tuple[int, str], dict[int, bool]] = {}  # by turn of the mask
@@ -399,7 +403,7 @@ class _Decision:
             logged=logged,
             touches=self._touches,
             carried=self._carried,
-            champion=self._champion,
+            version_for=self._version_for,
         )
         rules.decide()
         target = rules.target

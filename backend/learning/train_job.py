@@ -34,7 +34,8 @@ from backend.settings import Settings
 from model.files import atomic_write
 from training.data import Dataset, open_dataset
 from training.errors import DataError
-from training.finetune.fine_tune import FineTuned, FineTuneRecipe, fine_tune
+from training.finetune.fine_tune import FineTuned, fine_tune
+from training.finetune.recipe import BUDGETS, Budget, FineTuneRecipe
 from training.gate.gate import judge
 from training.gate.general_set import open_general_set
 from training.gate.rules import GateRules
@@ -349,21 +350,37 @@ class _Training:
 _SECONDS = "seconds.json"
 
 
+def budget_of(job: Job) -> Budget:
+    """The job's budget: the one of its request, else "thorough" on schedule and "quick" otherwise.
+
+    Raises JobError if there is no such budget.
+    """
+    requested = job.request.get("budget") or ("thorough" if job.trigger == "schedule" else "quick")
+    for name in BUDGETS:
+        if requested == name:
+            return name
+    raise JobError(f"A training's budget is {' or '.join(BUDGETS)}, not {requested}.")
+
+
 def recipe_of(settings: Settings, job: Job) -> FineTuneRecipe:
-    """How a job learns: by the settings of the machine that does it, and by what was asked for with
-    it under ``recipe``. Raises JobError where that is no recipe."""
-    recipe = FineTuneRecipe(
+    """The recipe of a job: its budget, this machine's settings, and the request's ``recipe``.
+
+    Raises JobError if the request has no valid recipe.
+    """
+    budget = BUDGETS[budget_of(job)]
+    recipe = replace(
+        budget,
         seed=job.id,
-        minutes=settings.learn_minutes,
+        minutes=min(budget.minutes, settings.learn_minutes),
         threads=settings.training_threads,
         device=settings.training_device,
         gpu_share=settings.training_gpu_share,
     )
-    asked = job.request.get("recipe") or {}
-    known = {each.name for each in fields(FineTuneRecipe)}
-    if not isinstance(asked, Mapping) or set(asked) - known:
-        raise JobError(f"A training's recipe knows {', '.join(sorted(known))}, not {asked}.")
-    return replace(recipe, **asked)
+    requested = job.request.get("recipe") or {}
+    known = {field.name for field in fields(FineTuneRecipe)}
+    if not isinstance(requested, Mapping) or set(requested) - known:
+        raise JobError(f"A training's recipe has {', '.join(sorted(known))}, not {requested}.")
+    return replace(recipe, **requested)
 
 
 def _read_seconds(folder: Path) -> dict[str, float]:

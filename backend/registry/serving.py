@@ -1,4 +1,5 @@
 """Which predictor answers: each project's champion, or the version that an object was begun with.
+Labels that the champion has not learned are answered by the base model.
 
 Every server process polls one number in the database a few times a second. When it changes, the new
 champion is loaded beside the one that serves, and takes over once it is ready, so that no request
@@ -22,6 +23,7 @@ from backend.registry.champions import BASE, EVERYONE, Champions
 from backend.registry.model_cache import ModelCache
 from backend.registry.versions import Registry
 from model.predictor import USUAL_SHAPES, Predictor
+from training.finetune.labels import has_learned, labels_of
 
 _log = logging.getLogger(__name__)
 
@@ -101,6 +103,17 @@ class Predictors:
         if predictor is None and owner in state.meanwhile:
             predictor = self._ready(state.meanwhile[owner])
         return predictor or self._loaded.wait(wanted, _WAIT_S) or self.base
+
+    def for_label(self, project: Project, label: str) -> Predictor:
+        """The predictor for objects of a label: the champion, if it has learned the label.
+
+        A champion forgets part of what its project did not label, so the base model serves the
+        other labels. Never fails; waits a few seconds at most.
+        """
+        for predictor in (self.champion(project), self.serves(None)):
+            if has_learned(labels_of(predictor.metrics), label):
+                return predictor
+        return self.base
 
     def serves(self, project: Project | None) -> Predictor:
         """As ``champion``, without waiting; None: a project without a champion of its own."""

@@ -1,9 +1,9 @@
-"""What a network knew is kept: beside a team's labels it goes on answering as the base model does.
+"""Rehearsal without base data: on a team's pictures the network also learns the base's answers.
 
-A team's pictures show much that the team never labels. There, at random places and by the base
-model's own words, the base model's answers are the right ones; the network is asked the same and
-pulled towards them (Li and Hoiem 2016 call it learning without forgetting). Where base data are at
-hand, they teach this better (`replay` in fine_tune.py).
+A team's pictures show much that the team never labels. There, at random places and with the base
+model's own words, the network is pulled towards the base model's answers ("learning without
+forgetting", Li and Hoiem 2016). Base data, if there are any, teach this better (`replay` in
+fine_tune.py). It is light: much of it keeps the team's own kinds from being learned (RUNS.md).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from training.prompts.clicks import EXACT
 from training.prompts.vocabulary import concept_of, every_word_for
 from training.train.initialisation import trained_on
 
-# Of the questions: a click alone, a phrase alone; the rest are a click with a phrase.
+# Shares of the questions: a click alone, a phrase alone; the rest are a click with a phrase.
 CLICK_ALONE, PHRASE_ALONE = 0.4, 0.3
 # How often a second click, of either sign, corrects the base model's first answer.
 SECOND_CLICK = 0.4
@@ -34,13 +34,15 @@ SECOND_CLICK = 0.4
 class Distillation:
     """Questions about a batch's pictures, and how far the answers are from the base model's.
 
-    weight: of its loss. seed: of the questions, which depend on it and on the step's number alone.
+    weight: of its loss. every: in which steps; the loss of the others is 0. seed: of the questions,
+    which depend on it and on the step's number alone.
     """
 
     base: Checkpoint
     tokenizer: Tokenizer
     device: torch.device
     weight: float = 1.0
+    every: int = 1
     seed: int = 1
     _teacher: PhraseClick = field(init=False)
     _teacher_tokenizer: Tokenizer = field(init=False)
@@ -49,30 +51,32 @@ class Distillation:
     def __post_init__(self) -> None:
         self._teacher = self.base.network().to(self.device).for_serving()
         self._teacher_tokenizer = self.base.tokenizer()
-        concepts = sorted({concept_of(each) for each in trained_on(self.base)})
-        self._words = tuple(word for each in concepts for word in every_word_for(each))
+        concepts = sorted({concept_of(name) for name in trained_on(self.base)})
+        self._words = tuple(word for concept in concepts for word in every_word_for(concept))
 
     def __call__(self, network: PhraseClick, features: Features, batch: Batch, step: int) -> Tensor:
-        """The loss of one question a picture; features: the batch's pictures, encoded."""
+        """The loss of one question per picture; features: the batch's pictures, encoded."""
+        if step % self.every:
+            return torch.zeros((), device=batch.image.device)
         rng = np.random.default_rng([self.seed, step, 7])
         questions = [self._question(place, batch, rng) for place in range(len(batch.image))]
         previous: Tensor | None = None
         with torch.no_grad():
-            seen = self._teacher.encode(batch.image)
-            wanted = self._asked(self._teacher, seen, questions, None)
+            known = self._teacher.encode(batch.image)
+            wanted = self._answers(self._teacher, known, questions, None)
             if rng.random() < SECOND_CLICK:
                 previous = (wanted > 0).to(wanted.dtype)
                 previous = functional.interpolate(previous, size=batch.image.shape[2:])
                 for place, question in enumerate(questions):
                     question.clicks.append(_anywhere(batch, place, rng, int(rng.choice((-1, 1)))))
-                wanted = self._asked(self._teacher, seen, questions, previous)
+                wanted = self._answers(self._teacher, known, questions, previous)
             wanted = torch.sigmoid(wanted.float())
-        found = self._asked(network, features, questions, previous).float()
-        # Cross-entropy less what the base model itself is unsure of: 0 where both agree.
-        loss = functional.binary_cross_entropy_with_logits(found, wanted)
+        answers = self._answers(network, features, questions, previous).float()
+        # Cross-entropy minus the base model's own entropy: 0 where both agree.
+        loss = functional.binary_cross_entropy_with_logits(answers, wanted)
         return self.weight * (loss - functional.binary_cross_entropy(wanted, wanted))
 
-    def _asked(
+    def _answers(
         self,
         network: PhraseClick,
         features: Features,
@@ -80,9 +84,9 @@ class Distillation:
         previous: Tensor | None,
     ) -> Tensor:
         texts = [question.text for question in questions]
-        # The base model may read other word vectors than the model that learns.
-        teacher = network is self._teacher
-        tokenizer = self._teacher_tokenizer if teacher else self.tokenizer
+        # The base model may use other word vectors than the network that learns.
+        is_teacher = network is self._teacher
+        tokenizer = self._teacher_tokenizer if is_teacher else self.tokenizer
         clicks, words, _ = prompt_inputs(questions, texts, tokenizer, self.device)
         return network.decode(features, clicks, words, previous).mask_logits
 
@@ -99,9 +103,9 @@ class Distillation:
 def _anywhere(
     batch: Batch, place: int, rng: np.random.Generator, sign: int
 ) -> tuple[float, float, int]:
-    """A click on a random pixel of this picture, off what the batch asks for in it if there is one.
+    """A click on a random pixel of this picture, outside of what the batch asks for if possible.
 
-    On what the team labeled its masks are right, and not the base model's.
+    On what the team labeled, the team's masks are right, not the base model's.
     """
     labeled = (batch.target[batch.picture_index == place, 0] > 0.25).any(0)
     height, width = batch.image.shape[2:]

@@ -1,14 +1,12 @@
-"""Fine-tuning: from the champion and a team's few labels to a candidate, in minutes.
+"""Fine-tuning: from the champion and a team's labels to a candidate, in minutes.
 
-It is the loop of loop.py with what few labels of one kind ask for: a short schedule at low rates,
-norms that keep their statistics, the clicks that people really made among the simulated ones, and
-something that keeps what the champion knew (a share of base data, else distillation against the
-base model). On the team's validation part it is looked at a few times on the way, and the weights
-that did best there are handed on.
+It runs the loop of training/train/loop.py with a short schedule, norms that keep their statistics,
+and the clicks of people among the simulated ones (training/finetune/recipe.py). The averaged
+weights are measured on the team's validation part a few times, and the best become the candidate.
 
-Everything lies in one folder: the state to go on from, the log, and in the end `checkpoint`. The
-same call in the same folder goes on after a kill as if nothing had happened; a call that asks for
-something else (another champion, other labels, another recipe) begins anew there.
+Everything is in one folder: the state to resume from, the log, and in the end `checkpoint`. The
+same call in the same folder resumes after a kill and ends as the undisturbed run would have. A call
+for something else (another champion, other labels, another recipe) starts from the beginning.
 """
 
 from __future__ import annotations
@@ -26,74 +24,31 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from model import checkpoint
 from model.checkpoint import Checkpoint
 from model.files import atomic_write
-from model.network.phraseclick import PhraseClick
 from training.data import Dataset, Joined
 from training.data.wrappers import Renamed, Shrunk
-from training.errors import DataError, RecipeError
+from training.errors import DataError
 from training.finetune.distillation import Distillation
-from training.prompts.prompts import PromptRecipe
+from training.finetune.labels import labels_of, learned_labels
+from training.finetune.recipe import TEAM, THOROUGH, FineTuneRecipe, as_replay, loop_recipe
 from training.prompts.word_vectors import with_new_words
 from training.train import state
 from training.train.distributed import device_for
 from training.train.loop import Run, Tick
-from training.train.recipe import DataRecipe, Recipe, TrainRecipe
 from training.train.validation import Case, quick_look, spread_cases
 
 log = logging.getLogger(__name__)
 
-TEAM = "team"
 CHECKPOINT = "checkpoint"
-ASKED = "asked.json"
-# Measures of a look whose mean is the score: what an annotator sees first.
-SCORED = ("clicks@1", "clicks@2", "clicks@3", "phrase@1")
-# Sources of the pack and of VOC whose borders are drawn coarsely.
-COARSE = ("voc", "sbd")
+REQUEST = "request.json"
+# Figures of a measurement whose mean is its score: what an annotator sees first.
+SCORED = ("clicks@1", "clicks@2", "clicks@3", "phrase@1", "phrase only")
 
 Check = Callable[[], None]
-"""Is called before each step; whatever it raises ends the run, which can be gone on with."""
-
-
-@dataclass(frozen=True)
-class FineTuneRecipe:
-    """How much is learned from a team's labels, and how carefully."""
-
-    seed: int = 1
-    # The schedule ends after so many steps (0: by the number of labels, see `steps_for`) or so many
-    # minutes, whichever comes first. Only where the minutes end it does the clock matter.
-    steps: int = 0
-    minutes: float = 6.0
-    # Few pictures with many questions, nearly as large as they are served: most for its seconds.
-    pictures: int = 2
-    prompts: int = 4
-    crop: int = 320
-    rate: float = 3e-4
-    backbone_rate: float = 3e-5
-    ema: float = 0.95
-    # Of the pictures of a step, how many are base data, where there are such.
-    replay_share: float = 0.5
-    # Weight of the distillation's loss, where there are none; 0: nothing is distilled.
-    distillation: float = 10.0
-    # How far the candidate lies on the way from the champion's weights to those that were learned:
-    # two thirds hold most of what was gained and less of what was lost (Wortsman et al. 2022).
-    blend: float = 0.7
-    # Of first clicks on what people clicked: how often theirs, not simulated ones.
-    people: float = 0.5
-    # How often the team's validation part is looked at, how many of its objects, and after how many
-    # looks without a better one the rest is not worth its time.
-    looks: int = 4
-    look_objects: int = 24
-    patience: int = 2
-    # Threads of the network on a CPU; 0 leaves it to torch.
-    threads: int = 1
-    device: str = "auto"
-    # The most of a GPU's memory that may be taken, as a share; 0: no bound.
-    gpu_share: float = 0.0
-    save_seconds: float = 60.0
+"""Called before each step; an exception ends the run, which can be resumed."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +56,7 @@ class FineTuned:
     """A candidate. folder: its checkpoint. stopped: "steps", "minutes" or "validation".
 
     before, after: mean IoU on the validation part (train/validation.py), empty without one.
-    curve: the log, an entry a look.
+    curve: the log, one entry for each measurement.
     """
 
     folder: Path
@@ -120,7 +75,7 @@ def fine_tune(
     validation: Dataset | None,
     *,
     out: Path,
-    recipe: FineTuneRecipe = FineTuneRecipe(),
+    recipe: FineTuneRecipe = THOROUGH,
     base: Path | None = None,
     replay: Dataset | None = None,
     name: str = "phraseclick",
@@ -129,39 +84,37 @@ def fine_tune(
 ) -> FineTuned:
     """Make a candidate from the champion and the team's labels; the champion is only read.
 
-    base: the model whose knowledge is kept by distillation, by default the champion. replay: base
-    data to keep it by instead. name: first part of the candidate's version. tick: told after each
-    step how much is done, 0 to 1, and the step's figures. Raises DataError where nothing is
-    labeled, DivergedError, TooLargeError, and whatever ``check`` raises.
+    Args:
+        base: the model whose answers are rehearsed beside the labels, by default the champion.
+        replay: base data to rehearse instead.
+        name: first part of the candidate's version.
+        tick: called after each step with how much is done, 0 to 1, and the step's figures.
+
+    Raises DataError if nothing is labeled, DivergedError, TooLargeError, and what ``check`` raises.
     """
     if not sum(len(train.objects(index)) for index in range(len(train))):
         raise DataError("There is no labeled object to learn from: accept some labels first.")
     start = checkpoint.load(champion)
-    kept = start if base is None else checkpoint.load(base)
-    asked = _asked(start, kept, train, validation, replay, recipe)
+    teacher = start if base is None else checkpoint.load(base)
+    request = _request(start, teacher, train, validation, replay, recipe)
     out.mkdir(parents=True, exist_ok=True)
-    if _begun(out) != asked:
+    if _earlier_request(out) != request:
         _clear(out)
-        _write(out / ASKED, asked)
+        atomic_write(out / REQUEST, json.dumps(request))
     elif (out / CHECKPOINT).exists():
         return _finished(out / CHECKPOINT)
-    training = _Training(start, kept, train, validation, replay, out, recipe)
-    stopped = training.go_on(tick, check)
-    return training.finish(name, stopped, asked)
-
-
-def steps_for(labels: int) -> int:
-    """Steps for so many labeled objects: enough to see each a few times, and never very many."""
-    return max(60, min(200, labels + 20))
+    training = _Training(start, teacher, train, validation, replay, out, recipe)
+    stopped = training.resume(tick, check)
+    return training.finish(name, stopped, request)
 
 
 class _Training:
-    """A fine-tuning as it stands: the run, the looks at it, and the best weights so far."""
+    """A fine-tuning: the run, its measurements, and the best weights so far."""
 
     def __init__(
         self,
         start: Checkpoint,
-        kept: Checkpoint,
+        teacher: Checkpoint,
         train: Dataset,
         validation: Dataset | None,
         replay: Dataset | None,
@@ -173,6 +126,7 @@ class _Training:
         self.start = start
         self.validation = None if validation is None else Shrunk(validation)
         self.counts = _counts(train, validation, replay)
+        self.labels = learned_labels(labels_of(start.metrics.get("metrics", {})), train)
         device = device_for(recipe.device)
         if device.type == "cuda" and recipe.gpu_share > 0:
             torch.cuda.set_per_process_memory_fraction(recipe.gpu_share, device)
@@ -180,13 +134,20 @@ class _Training:
         team: Dataset = Renamed(Shrunk(train), TEAM)
         beside = None
         if replay is None and recipe.distillation > 0:
-            beside = Distillation(kept, tokenizer, device, recipe.distillation, recipe.seed)
+            beside = Distillation(
+                teacher,
+                tokenizer,
+                device,
+                weight=recipe.distillation,
+                every=recipe.distill_every,
+                seed=recipe.seed,
+            )
         self.run = Run(
-            _recipe(recipe, self.counts["labels"], replay),
+            loop_recipe(recipe, self.counts["labels"], replay),
             out,
             out,
             start=start.path,
-            dataset=team if replay is None else Joined([team, _as_replay(replay)]),
+            dataset=team if replay is None else Joined([team, as_replay(replay)]),
             tokenizer=tokenizer,
             beside=beside,
         )
@@ -195,18 +156,18 @@ class _Training:
             self.cases = spread_cases(self.validation, recipe.look_objects)
         self.looks: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {}
-        found = state.read_state(out)
-        if found is not None:
-            self.looks, self.best = found.pop("looks"), found.pop("best")
-            self.run.restore(found)
-            log.info("Going on with the fine-tuning at step %d.", self.run.step)
+        saved = state.read_state(out)
+        if saved is not None:
+            self.looks, self.best = saved.pop("looks"), saved.pop("best")
+            self.run.restore(saved)
+            log.info("Resuming the fine-tuning at step %d.", self.run.step)
 
     @property
     def before(self) -> dict[str, float]:
         """The champion's figures."""
         return dict(self.looks[0]["validation"]) if self.looks and self.cases else {}
 
-    def go_on(self, tick: Tick | None, check: Check | None) -> str:
+    def resume(self, tick: Tick | None, check: Check | None) -> str:
         """Learn to the end; returns what ended it."""
         saved = time.monotonic()
         if not self.looks:
@@ -231,10 +192,10 @@ class _Training:
             return "validation"
         return "steps" if self.run.step >= self.run.recipe.train.steps else "minutes"
 
-    def finish(self, name: str, stopped: str, asked: Mapping[str, Any]) -> FineTuned:
-        """Write the candidate, and what became of it."""
+    def finish(self, name: str, stopped: str, request: Mapping[str, Any]) -> FineTuned:
+        """Write the candidate with its metrics."""
         run = self.run
-        network = self._candidate()
+        network = self.run.average.network
         after: Mapping[str, float] = {}
         if self.best:
             network.load_state_dict(self.best)
@@ -245,8 +206,9 @@ class _Training:
             "stopped": stopped,
             "categories": run.categories,
             "recipe": dataclasses.asdict(self.recipe),
-            "base": asked["base"],
+            "base": request["base"],
             "data": self.counts,
+            "labels": self.labels,
             "new_words": list(run.tokenizer.words[len(self.start.words) :]),
             "before": self.before,
             "after": dict(after),
@@ -268,14 +230,14 @@ class _Training:
         return _finished(folder)
 
     def _look(self) -> None:
-        """Look at the validation part, keep the weights if none did better, and log the figures."""
+        """Measure on the validation part, keep the best weights, and log the figures."""
         run = self.run
         entry: dict[str, Any] = {"step": run.step, "progress": round(run.progress, 4)}
         steps = {name: sum(values) / len(values) for name, values in run.figures.items()}
         entry.update({name: round(value, 5) for name, value in steps.items()})
         run.figures = {}
         if self.cases and self.validation is not None:
-            network = self._candidate()
+            network = run.average.network
             figures = quick_look(network, run.tokenizer, self.validation, self.cases, most=3)
             measured = [figures[name] for name in SCORED if name in figures]
             entry["validation"] = {key: round(value, 4) for key, value in figures.items()}
@@ -287,21 +249,8 @@ class _Training:
         self.looks.append(entry)
         state.append_history(self.out, entry)
 
-    def _candidate(self) -> PhraseClick:
-        """The network as it would be handed on now."""
-        network = PhraseClick(self.run.network.config).to(self.run.device)
-        learned = self.run.average.network.state_dict()
-        share = self.recipe.blend
-        network.load_state_dict(
-            {
-                name: _blended(self.start.state.get(name), each, share)
-                for name, each in learned.items()
-            }
-        )
-        return network.eval()
-
     def _stale(self) -> bool:
-        """Whether the last looks all were no better than one before."""
+        """Whether the last measurements brought no improvement."""
         scores = [float(look["score"]) for look in self.looks if "score" in look]
         patience = self.recipe.patience
         if not patience or len(scores) <= patience + 1:
@@ -311,56 +260,6 @@ class _Training:
     def _save(self) -> None:
         saved = {**self.run.snapshot(), "looks": self.looks, "best": self.best}
         state.write_state(self.out, saved)
-
-
-def _blended(old: Tensor | None, learned: Tensor, share: float) -> Tensor:
-    """So far from the old numbers to the learned ones; what has grown is as it was learned."""
-    if old is None or old.shape != learned.shape or not learned.is_floating_point():
-        return learned
-    return torch.lerp(old.to(learned), learned, share)
-
-
-def _recipe(recipe: FineTuneRecipe, labels: int, replay: Dataset | None) -> Recipe:
-    """The loop's recipe."""
-    if recipe.looks < 1 or not 0.0 <= recipe.replay_share < 1.0:
-        raise RecipeError("looks must be 1 or more, and replay_share from 0 to below 1.")
-    share = 0.0 if replay is None else recipe.replay_share
-    sources = () if replay is None else tuple(_as_replay(replay).sources)
-    weights = {source: share * sources.count(source) / len(sources) for source in set(sources)}
-    return Recipe(
-        data=DataRecipe(weights={**weights, TEAM: 1.0 - share}, several=2, coarse_sources=COARSE),
-        train=TrainRecipe(
-            seed=recipe.seed,
-            steps=recipe.steps or steps_for(labels),
-            minutes=recipe.minutes,
-            pictures=recipe.pictures,
-            prompts=recipe.prompts,
-            crop=recipe.crop,
-            rounds=(0.5, 0.25, 0.15, 0.1),
-            many=0.05,
-            rate=recipe.rate,
-            backbone_rate=recipe.backbone_rate,
-            warmup=10,
-            ema=recipe.ema,
-            frozen_norms=True,
-            device=recipe.device,
-            threads=recipe.threads,
-            workers=0,
-        ),
-        prompts=PromptRecipe(
-            both=0.4,
-            phrase_only=0.15,
-            absent=0.02,
-            phrase_first=0.1,
-            phrase_late=0.08,
-            people=recipe.people,
-        ),
-    )
-
-
-def _as_replay(replay: Dataset) -> Dataset:
-    """Base data under names of their own: a source that is called as the team's is not the team."""
-    return Renamed(replay, "replay") if TEAM in replay.sources else replay
 
 
 def _counts(train: Dataset, validation: Dataset | None, replay: Dataset | None) -> dict[str, int]:
@@ -375,56 +274,52 @@ def _counts(train: Dataset, validation: Dataset | None, replay: Dataset | None) 
     }
 
 
-def _asked(
+def _request(
     start: Checkpoint,
-    kept: Checkpoint,
+    teacher: Checkpoint,
     train: Dataset,
     validation: Dataset | None,
     replay: Dataset | None,
     recipe: FineTuneRecipe,
 ) -> dict[str, Any]:
-    """What a folder's run is about: only a call that asks for the same may go on with it."""
-    lasting = {"minutes", "threads", "device", "gpu_share", "save_seconds"}
+    """What a folder's run is about: only a call for the same may resume it."""
+    changeable = {"minutes", "threads", "device", "gpu_share", "save_seconds"}
     values = dataclasses.asdict(recipe)
     return {
         "champion": start.version,
-        "base": kept.version,
+        "base": teacher.version,
         "train": _digest(train),
         "validation": "" if validation is None else _digest(validation),
         "replay": "" if replay is None else f"{len(replay)} pictures",
-        "recipe": {key: value for key, value in values.items() if key not in lasting},
+        "recipe": {key: value for key, value in values.items() if key not in changeable},
     }
 
 
 def _digest(dataset: Dataset) -> str:
-    """Of everything that is known of a data set without decoding it."""
-    found = hashlib.sha256()
+    """A hash of everything that is known of a data set without decoding it."""
+    digest = hashlib.sha256()
     for index in range(len(dataset)):
-        found.update(repr((dataset.size(index), dataset.objects(index))).encode())
-    return found.hexdigest()
+        digest.update(repr((dataset.size(index), dataset.objects(index))).encode())
+    return digest.hexdigest()
 
 
-def _begun(out: Path) -> Any:
+def _earlier_request(out: Path) -> Any:
     try:
-        return json.loads((out / ASKED).read_text(encoding="utf-8"))
+        return json.loads((out / REQUEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 
 
 def _clear(out: Path) -> None:
-    """Remove what another call left, the claim to it first."""
-    for each in (ASKED, state.STATE, state.HISTORY):
-        (out / each).unlink(missing_ok=True)
+    """Remove what another call left, its request first."""
+    for name in (REQUEST, state.STATE, state.HISTORY):
+        (out / name).unlink(missing_ok=True)
     if (out / CHECKPOINT).exists():
         shutil.rmtree(out / CHECKPOINT)
 
 
-def _write(path: Path, value: Mapping[str, Any]) -> None:
-    atomic_write(path, json.dumps(value))
-
-
 def _finished(folder: Path) -> FineTuned:
-    """What a written candidate says of itself."""
+    """The result, from the metrics of a written candidate."""
     loaded = checkpoint.load(folder)
     metrics = loaded.metrics["metrics"]
     return FineTuned(

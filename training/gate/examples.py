@@ -1,8 +1,7 @@
-"""What a candidate won and lost most, as pictures that a person can judge at one glance.
+"""The largest gains and losses of a candidate, as pictures that a person can judge at a glance.
 
-Champion on the left, candidate on the right: the picture, what was wanted as a white line, what was
-answered in blue, positive clicks green and negative ones red. All after the same number of
-interactions.
+Champion on the left, candidate on the right: the picture, the target as a white line, the answer in
+blue, positive clicks green and negative ones red. All after the same number of interactions.
 """
 
 from __future__ import annotations
@@ -29,10 +28,10 @@ from training.evaluation.protocol import Mask, Spot
 from training.evaluation.run import Measurement, Result, Run
 from training.gate.rules import Which
 
-# Of each set so many won and so many lost ones.
+# Gains of each set, and losses.
 EACH = 3
 AFTER = 3
-# Of one half of an image, and of the gap between both; of a click's dot.
+# Pixels: one half of an image, the gap between both, and a click's dot.
 WIDTH = 360
 GAP = 8
 RADIUS = 7
@@ -43,6 +42,7 @@ QUALITY = 80
 class _Duel:
     """One question, as both answered it: run and result of the candidate, then the champion's."""
 
+    measurement: Measurement
     candidate: tuple[Run, Result]
     champion: tuple[Run, Result]
 
@@ -53,21 +53,24 @@ class _Duel:
 
 def examples(
     which: Which,
-    measurement: Measurement,
+    measurements: Sequence[Measurement],
     folder: Path | None,
     check: Callable[[], None] | None = None,
 ) -> list[dict[str, Any]]:
     """The questions with the largest gains and losses of mean IoU after 1 to 3 interactions.
 
     A picture is shown once for each. With a folder, "picture" is the name of a file in it, else
-    "". check: called before two are asked once more, for their masks.
+    "". check: called before each question is asked again for its masks.
     """
-    duels = sorted(_duels(measurement), key=lambda duel: -duel.gain)
+    duels = sorted(
+        (duel for measurement in measurements for duel in _duels(measurement)),
+        key=lambda duel: -duel.gain,
+    )
     kinds = {
         "won": _once_a_picture([duel for duel in duels if duel.gain > 0]),
         "lost": _once_a_picture([duel for duel in reversed(duels) if duel.gain < 0]),
     }
-    found = []
+    shown = []
     for kind, chosen in kinds.items():
         for number, duel in enumerate(chosen, 1):
             name = ""
@@ -76,18 +79,18 @@ def examples(
                     check()
                 name = f"{which}-{kind}-{number}.jpg"
                 folder.mkdir(parents=True, exist_ok=True)
-                picture = _side_by_side(measurement, duel)
+                picture = _side_by_side(duel)
                 picture.save(folder / name, quality=QUALITY, optimize=True)
-            found.append({"set": which, "kind": kind, **_told(duel), "picture": name})
-    return found
+            shown.append({"set": which, "kind": kind, **_described(duel), "picture": name})
+    return shown
 
 
 def _duels(measurement: Measurement) -> Iterator[_Duel]:
-    """Runs stand in pairs of one mode, the candidate's first."""
+    """Runs come in pairs of one mode, the candidate's first."""
     for mine, theirs in zip(measurement.runs[::2], measurement.runs[1::2], strict=True):
         results = measurement.results[mine], measurement.results[theirs]
         for one, other in zip(*results, strict=True):
-            yield _Duel((mine, one), (theirs, other))
+            yield _Duel(measurement, (mine, one), (theirs, other))
 
 
 def _score(result: Result) -> float:
@@ -101,7 +104,7 @@ def _once_a_picture(duels: Iterable[_Duel]) -> list[_Duel]:
     return list(first.values())[:EACH]
 
 
-def _told(duel: _Duel) -> dict[str, Any]:
+def _described(duel: _Duel) -> dict[str, Any]:
     run, result = duel.candidate
     case = result.case
     return {
@@ -117,17 +120,17 @@ def _told(duel: _Duel) -> dict[str, Any]:
 
 
 def _course(result: Result) -> dict[str, Any]:
-    """IoU after each interaction, and where was clicked."""
+    """IoU after each interaction, and the clicks."""
     return {
         "ious": [round(value, 4) for value in result.course.ious],
         "clicks": [[x, y, int(positive)] for x, y, positive in result.course.clicks],
     }
 
 
-def _side_by_side(measurement: Measurement, duel: _Duel) -> Image.Image:
+def _side_by_side(duel: _Duel) -> Image.Image:
     answers: list[tuple[Mask, Sequence[Spot]]] = []
     for run, result in (duel.champion, duel.candidate):
-        sample, masks = measurement.again(run, result)
+        sample, masks = duel.measurement.again(run, result)
         shown = min(AFTER, len(masks))
         clicks = shown if run.mode == "clicks" else shown - 1
         answers.append((masks[shown - 1], result.course.clicks[:clicks]))

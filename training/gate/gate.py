@@ -1,13 +1,14 @@
-"""The gate: whether a candidate may take the champion's place, measured as annotators will feel it.
+"""The gate: does a candidate make the project's next picture cheaper than what serves it now?
 
-Both are asked the same questions through the predictor as it serves: about the objects that the
-project's people labeled and no training saw, and about a frozen general set, so that what was
-known is kept. `training.gate.rules` says by which rules the figures decide.
+Both sides are asked the same questions through the predictor: about objects that the project's
+people labeled and no training saw, and about a frozen general set. On the project's objects both
+sides answer as they would serve: for a label that a version has not learned, the base model
+answers. `training.gate.rules` decides by the figures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,18 +20,19 @@ from training.evaluation.cases import Case, cases_of
 from training.evaluation.methods import Checkpoint
 from training.evaluation.protocol import Mode
 from training.evaluation.run import Measurement, Result, Run
+from training.finetune.labels import has_learned
 from training.gate.examples import examples
 from training.gate.rules import SETS, STANDARD, GateRules, Outcome, Which, rule
 
 MODES: tuple[Mode, ...] = ("clicks", "phrase+clicks")
 GOAL = 0.85
-# IoU is compared after so many interactions, so every question gets them.
+# IoU is compared after these interactions, so every question gets them.
 COUNTS = (1, 2, 3)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """passed: may serve. reason: why, or why not, in a sentence. report: all figures, for JSON."""
+    """passed: the candidate may serve. reason: a sentence. report: all figures, for JSON."""
 
     passed: bool
     reason: str
@@ -43,24 +45,36 @@ def judge(
     own: Dataset,
     general: Dataset,
     *,
+    base: Path | None = None,
     rules: GateRules = STANDARD,
     device: str = "cpu",
     tick: Callable[[float, dict[str, float]], None] | None = None,
     check: Callable[[], None] | None = None,
     pictures: Path | None = None,
 ) -> Verdict:
-    """Hold two checkpoints against each other; the same for the same rules, whenever it is asked.
+    """Compare two checkpoints; the verdict depends on the arguments alone.
 
-    own: the project's labels that neither trained on. tick: told how far it is (0 to 1) before
-    each question; check: called there too, and may raise to end it. pictures: a folder for
-    pictures of what was won and lost most. Raises CheckpointError and DataError.
+    Args:
+        own: the project's labels that neither was trained on.
+        base: what serves labels that a version has not learned; by default the champion.
+        tick: called with the progress (0 to 1) before each question.
+        check: called there, too; an exception ends the comparison.
+        pictures: a folder for pictures of the largest gains and losses.
+
+    Raises CheckpointError and DataError.
     """
-    contestants = Checkpoint(candidate, device=device), Checkpoint(champion, device=device)
-    measurements: dict[Which, Measurement] = {
-        "own": _prepared(own, contestants, rules.most_own, rules),
-        "general": _prepared(general, contestants, rules.most_general, rules),
-    }
-    total = sum(each.asked for each in measurements.values())
+    new, old = Checkpoint(candidate, device=device), Checkpoint(champion, device=device)
+    fallback = old if base in (None, champion) else Checkpoint(base, device=device)
+    served = _Served(new, old, fallback)
+    measurements: dict[Which, list[Measurement]] = {
+        "own": served.measurements(own, _questions(own, rules.most_own, rules.seed), rules),
+        "general": [
+            _measurement(general, (new, old), _questions(general, rules.most_general, rules.seed),
+                         rules)
+        ],
+    }  # fmt: skip
+    every = [measurement for part in measurements.values() for measurement in part]
+    total = sum(measurement.asked for measurement in every)
     before = 0
 
     def forward(done: int, _: int = 0) -> None:
@@ -71,47 +85,87 @@ def judge(
             both = {"asked": (before + done) / 2, "of": total / 2}
             tick((before + done) / max(total, 1), both)
 
-    for measurement in measurements.values():
+    for measurement in every:
         forward(0)
         measurement.ask_all(forward)
         before += measurement.asked
     outcomes: dict[Which, Sequence[Outcome]] = {
-        which: _outcomes(each, rules) for which, each in measurements.items()
+        which: [outcome for each in part for outcome in _outcomes(each, rules)]
+        for which, part in measurements.items()
     }
-    ruling = rule(outcomes, rules, contestants[1].name)
+    ruling = rule(outcomes, rules, old.name)
     report = {
         "passed": ruling.passed,
         "reason": ruling.reason,
         "reasons": list(ruling.reasons),
-        "candidate": contestants[0].name,
-        "champion": contestants[1].name,
+        "warnings": list(ruling.warnings),
+        "candidate": new.name,
+        "champion": old.name,
         "sets": {
             which: {
                 "called": name,
-                **_asked(measurements[which]),
+                **_counts(measurements[which]),
                 "comparisons": [asdict(each) for each in ruling.comparisons[which]],
             }
             for which, name in SETS.items()
         },
+        "labels": {
+            label: [asdict(each) for each in comparisons]
+            for label, comparisons in ruling.labels.items()
+        },
         "examples": [
-            each
-            for which, measurement in measurements.items()
-            for each in examples(which, measurement, pictures, check)
+            example
+            for which, part in measurements.items()
+            for example in examples(which, part, pictures, check)
         ],
         "rules": asdict(rules),
     }
     return Verdict(ruling.passed, ruling.reason, report)
 
 
-def _prepared(
-    dataset: Dataset, contestants: Sequence[Checkpoint], most: int, rules: GateRules
+@dataclass(frozen=True)
+class _Served:
+    """Who answers for a label: a version that has learned it, else the base model."""
+
+    candidate: Checkpoint
+    champion: Checkpoint
+    base: Checkpoint
+
+    def measurements(
+        self, dataset: Dataset, questions: Mapping[Mode, Sequence[Case]], rules: GateRules
+    ) -> list[Measurement]:
+        """The questions, grouped by the two checkpoints that answer them."""
+        groups: dict[tuple[int, int], dict[Mode, list[Case]]] = {}
+        pairs: dict[tuple[int, int], tuple[Checkpoint, Checkpoint]] = {}
+        for mode, cases in questions.items():
+            for case in cases:
+                pair = self._pair(case.category or "")
+                key = id(pair[0]), id(pair[1])
+                pairs[key] = pair
+                groups.setdefault(key, {name: [] for name in MODES})[mode].append(case)
+        if not groups:
+            return [_measurement(dataset, (self.candidate, self.champion), questions, rules)]
+        return [_measurement(dataset, pairs[key], cases, rules) for key, cases in groups.items()]
+
+    def _pair(self, label: str) -> tuple[Checkpoint, Checkpoint]:
+        new, old = (
+            version if has_learned(version.labels, label) else self.base
+            for version in (self.candidate, self.champion)
+        )
+        return new, old
+
+
+def _measurement(
+    dataset: Dataset,
+    pair: tuple[Checkpoint, Checkpoint],
+    questions: Mapping[Mode, Sequence[Case]],
+    rules: GateRules,
 ) -> Measurement:
-    """Everybody in every mode, the candidate first in each."""
-    runs = [Run(each, mode) for mode in MODES for each in contestants]
+    """Both in every mode, the candidate's side first in each."""
     return Measurement(
         dataset,
-        runs,
-        _questions(dataset, most, rules.seed),
+        [Run(contestant, mode) for mode in MODES for contestant in pair],
+        questions,
         max(COUNTS),
         goal=GOAL,
         most=rules.most_interactions,
@@ -119,30 +173,30 @@ def _prepared(
 
 
 def _questions(dataset: Dataset, most: int, seed: int) -> dict[Mode, list[Case]]:
-    """At most so many objects, chosen at random and once; each by one phrase where it has any."""
+    """At most this many random objects, each once, and by one phrase if it has any."""
     by_clicks = cases_of(dataset, "clicks")
     order = np.random.default_rng(seed).permutation(len(by_clicks))[:most]
     chosen = {(by_clicks[i].index, by_clicks[i].ids) for i in order}
-    found: dict[Mode, list[Case]] = {}
+    questions: dict[Mode, list[Case]] = {}
     for mode in MODES:
         first: dict[tuple[int, tuple[int, ...]], Case] = {}
         for case in cases_of(dataset, mode):
             if (case.index, case.ids) in chosen:
                 first.setdefault((case.index, case.ids), case)
-        found[mode] = list(first.values())
-    return found
+        questions[mode] = list(first.values())
+    return questions
 
 
 def _outcomes(measurement: Measurement, rules: GateRules) -> list[Outcome]:
-    """What both made of each question."""
-    found: list[Outcome] = []
+    """How both sides answered each question."""
+    outcomes: list[Outcome] = []
     for mode in MODES:
         mine, theirs = (measurement.results[run] for run in measurement.runs if run.mode == mode)
-        found.extend(
-            Outcome(mode, a.case.index, _values(a, rules), _values(b, rules))
+        outcomes.extend(
+            Outcome(mode, a.case.index, _values(a, rules), _values(b, rules), a.case.category or "")
             for a, b in zip(mine, theirs, strict=True)
         )
-    return found
+    return outcomes
 
 
 def _values(result: Result, rules: GateRules) -> tuple[float, float, float, float]:
@@ -151,16 +205,16 @@ def _values(result: Result, rules: GateRules) -> tuple[float, float, float, floa
     return float(needed), first, second, third
 
 
-def _asked(measurement: Measurement) -> dict[str, Any]:
-    """How much was asked about, and what could not be."""
-    results = measurement.results[measurement.runs[0]]
-    chosen = measurement.cases["clicks"]
-    lost = sum(case.index in measurement.unreadable for case in chosen)
-    dataset = measurement.dataset.dataset
+def _counts(measurements: Sequence[Measurement]) -> dict[str, Any]:
+    """How much was asked, and what could not be."""
+    results = [result for each in measurements for result in each.results[each.runs[0]]]
+    chosen = [(each, case) for each in measurements for case in each.cases["clicks"]]
+    lost = sum(case.index in each.unreadable for each, case in chosen)
+    dataset = measurements[0].dataset.dataset
     return {
         "objects": len(results),
         "pictures": len({result.case.index for result in results}),
         "specks": len(chosen) - lost - len(results),
         "empty": sum(not dataset.objects(index) for index in range(len(dataset))),
-        "unreadable": sorted(measurement.unreadable.values()),
+        "unreadable": sorted({said for each in measurements for said in each.unreadable.values()}),
     }

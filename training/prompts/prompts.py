@@ -51,6 +51,8 @@ class PromptRecipe:
 
     both: float = 0.42
     phrase_only: float = 0.18
+    # Of phrases alone that no person wrote: the bare name, which asks for all that bear it.
+    bare_name: float = 0.4
     absent: float = 0.03
     # Where people wrote phrases for the object: how often one is used, not a made phrase.
     human: float = 0.8
@@ -279,7 +281,7 @@ def _phrase_only(
     if said and rng.random() < recipe.human:
         phrase = said[int(rng.integers(len(said)))]
         return _prompt(scene.view, phrase.ids, phrase, clickable=False)
-    if rng.random() < 0.6 and not one.about.semantic:
+    if rng.random() < 1.0 - recipe.bare_name and not one.about.semantic:
         telling = describe(shown, one, rng, unique=True)
         if telling is not None:
             return _prompt(scene.view, telling.ids, telling, clickable=False)

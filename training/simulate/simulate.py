@@ -28,7 +28,8 @@ from training.acquisition import acquisition, diversity
 from training.data import Dataset, open_dataset
 from training.errors import DataError, RecipeError
 from training.evaluation.methods import Checkpoint
-from training.finetune.fine_tune import CHECKPOINT, FineTuneRecipe, fine_tune
+from training.finetune.fine_tune import CHECKPOINT, fine_tune
+from training.finetune.recipe import FineTuneRecipe
 from training.simulate.team import (
     GOAL,
     Labeled,

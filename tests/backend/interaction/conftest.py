@@ -62,6 +62,7 @@ class Page:
     touching: bool = False  # what the model says of a lone click
     broken: bool = False  # the model fails
     champion: str = "v1"  # what serves
+    others: dict[str, str] = field(default_factory=dict)  # label -> version that serves instead
     answers_with: str = ""  # another version than the object's, where that cannot be had
     regions: dict[str, dict[str, Any]] = field(default_factory=dict)
     suggestion: dict[str, Any] | None = None
@@ -212,7 +213,7 @@ class Page:
         turn = self.memory.receive(
             Interaction.read(request, config, self.clock.now),
             touches=self._touches,
-            champion=self.champion,
+            version_for=lambda label: self.others.get(label, self.champion),
         )
         self.last = turn
         if turn.target is None:

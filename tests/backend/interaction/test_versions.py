@@ -33,6 +33,17 @@ def test_further_clicks_keep_the_version_and_a_new_object_takes_the_champion(
     assert versions(database) == ["old", "new"]
 
 
+def test_an_object_begins_with_the_version_that_serves_its_label(open_page: Any) -> None:
+    # given a champion that has not learned "Dog"
+    page = open_page(champion="tuned", others={"Dog": "base"})
+    # when / then
+    assert page.click(10, "Cat").target.model_version == "tuned"
+    page.accept()
+    page.save_draft()
+    assert page.click(80, "Dog").target.model_version == "base"
+    assert page.click(81, "Dog").target.model_version == "base"
+
+
 def test_a_phrase_and_its_click_are_one_object(open_page: Any) -> None:
     page = open_page(champion="old")
     page.type("the red cat")

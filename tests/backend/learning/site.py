@@ -61,7 +61,8 @@ RECIPE = {
     "backbone_rate": 0.01,
     "ema": 0.8,
     "distillation": 0.0,
-    "blend": 1.0,
+    "large_share": 0.0,
+    "many": 0.05,
     "save_seconds": 1.0,
 }
 Mask = np.ndarray

@@ -8,6 +8,7 @@ import io
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -305,7 +306,7 @@ def test_another_machine_begins_anew_but_makes_no_second_version(
 def test_a_recipe_comes_along_with_the_request(labeled: Site) -> None:
     job = labeled.ask(steps=7)
     recipe = train_job.recipe_of(labeled.settings, job)
-    assert (recipe.steps, recipe.crop, recipe.minutes, recipe.threads) == (7, 64, 6.0, 1)
+    assert (recipe.steps, recipe.crop, recipe.minutes, recipe.threads) == (7, 64, 4.0, 1)
 
     odd = replace(job, request={"recipe": {"stepps": 1}})
     with pytest.raises(JobError, match=r"not .'stepps': 1"):
@@ -431,10 +432,30 @@ def test_pictures_of_verdicts_are_forgotten_after_a_while(labeled: Site, stand: 
     assert gate_pictures.forget(labeled.database, days=0) == 1
 
 
-def test_settings_say_how_it_learns(tmp_path: Path) -> None:
-    settings = Settings(learn_minutes=2.5, training_threads=3, training_device="cpu")
-    job: Any = type("Job", (), {"id": 4, "request": {}})()
-
+@pytest.mark.parametrize(
+    ("trigger", "request_", "minutes"),
+    [
+        ("labels", {}, 4.0),
+        ("hand", {}, 4.0),
+        ("schedule", {}, 20.0),
+        ("hand", {"budget": "thorough"}, 20.0),
+        ("schedule", {"budget": "quick"}, 4.0),
+    ],
+)
+def test_a_scheduled_training_is_thorough_and_any_other_quick(
+    trigger: str, request_: dict[str, Any], minutes: float
+) -> None:
+    # given
+    settings = Settings(learn_minutes=20.0, training_threads=3, training_device="cpu")
+    job: Any = SimpleNamespace(id=4, trigger=trigger, request=request_)
+    # when
     recipe = train_job.recipe_of(settings, job)
+    # then
+    assert recipe.minutes == minutes
+    assert (recipe.threads, recipe.device, recipe.seed) == (3, "cpu", 4)
 
-    assert (recipe.minutes, recipe.threads, recipe.device, recipe.seed) == (2.5, 3, "cpu", 4)
+
+def test_an_unknown_budget_is_refused() -> None:
+    job: Any = SimpleNamespace(id=4, trigger="hand", request={"budget": "lavish"})
+    with pytest.raises(JobError, match="quick or thorough, not lavish"):
+        train_job.recipe_of(Settings(), job)

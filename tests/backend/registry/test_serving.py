@@ -15,6 +15,7 @@ from backend.registry.store import open_store
 from backend.registry.versions import Registry
 from backend.settings import MIB, Settings
 from model.predictor import Predictor
+from training.finetune.labels import LEAST_OBJECTS
 
 MakeCheckpoint = Callable[..., Path]
 Open = Callable[..., Predictors]
@@ -104,6 +105,29 @@ def test_a_promotion_and_a_rollback_take_effect_without_a_restart(
     here.rollback(SIX.key, who="ann")
     until(serves(predictors, base.version))
     assert predictors.status(SIX) == {"model_version": base.version}
+
+
+@pytest.mark.parametrize(
+    ("label", "by_champion"),
+    [("Cat", True), ("cat", True), ("", True), ("Dog", False), ("Hull_Scratch", False)],
+)
+def test_a_label_that_the_champion_has_not_learned_is_served_by_the_base(
+    opened: Open,
+    here: Registry,
+    base: Predictor,
+    make_checkpoint: MakeCheckpoint,
+    label: str,
+    by_champion: bool,
+) -> None:
+    # given a champion that saw twenty cats and too few dogs
+    folder = make_checkpoint(1, labels={"cat": 20, "dog": LEAST_OBJECTS - 1})
+    champion = here.promote(here.add(folder, project=SIX.key).name, who="ann").version
+    predictors = opened()
+    until(serves(predictors, champion))
+    # when / then
+    served = predictors.for_label(SIX, label).version
+    assert served == (champion if by_champion else base.version)
+    assert predictors.for_label(SEVEN, label) is base
 
 
 @pytest.mark.timed

@@ -1,4 +1,4 @@
-"""A team's few labels make a candidate; the champion stays as it was, whatever happens."""
+"""A team's labels make a candidate; the champion is never changed."""
 
 import dataclasses
 import json
@@ -17,13 +17,16 @@ from model import checkpoint
 from training.data import Dataset, PackDataset, Without
 from training.errors import DataError
 from training.finetune import fine_tune as module
-from training.finetune.fine_tune import TEAM, FineTuned, FineTuneRecipe, fine_tune, steps_for
+from training.finetune.fine_tune import FineTuned, fine_tune
+from training.finetune.labels import has_learned
+from training.finetune.recipe import BUDGETS, FineTuneRecipe, loop_recipe, steps_for
 
 TINY = FineTuneRecipe(
-    steps=4, pictures=2, prompts=2, crop=64, looks=2, look_objects=2, device="cpu"
-)
+    steps=4, pictures=2, prompts=2, crop=64, large_share=0.0, many=0.0, looks=2, look_objects=2,
+    device="cpu",
+)  # fmt: skip
 
-# As it is for runs that will be stopped: everything is kept after every step.
+# For runs that will be stopped: everything is saved after every step.
 CAREFUL = dataclasses.replace(TINY, save_seconds=0.0)
 
 
@@ -89,11 +92,12 @@ def test_a_candidate_says_where_it_comes_from_and_leaves_the_champion_alone(
     assert made.version.startswith("harbour-")
     assert any(not torch.equal(loaded.state[n], champion.state[n]) for n in champion.state
                if loaded.state[n].shape == champion.state[n].shape)  # fmt: skip
-    # and it knows what it learned from, and how far it came
+    # and its metrics say what it learned from, and how far it came
     metrics = loaded.metrics["metrics"]
     assert metrics["data"]["pictures"] == 4
     assert metrics["data"]["labels"] == 12
     assert metrics["data"]["validation_pictures"] == 2
+    assert metrics["labels"] == {"cat": 8, "dog": 4}
     assert metrics["categories"] == ["cat", "dog"]
     assert set(loaded.config.attributes) >= {"cat", "dog"}
     assert (made.steps, made.stopped) == (4, "steps")
@@ -147,13 +151,13 @@ def test_it_stops_before_the_next_step_and_goes_on_as_if_nothing_had_happened(
     ) == stopped  # fmt: skip
 
 
-def test_a_folder_of_other_labels_begins_anew(
+def test_other_labels_start_from_the_beginning(
     unlearned: Path, team: Dataset, tmp_path: Path
 ) -> None:
     # given a run that was stopped
     with pytest.raises(StopError):
         fine_tune(unlearned, team, None, out=tmp_path / "a", recipe=TINY, check=stop_after(2))
-    # when there are fewer labels by now
+    # when there are fewer labels
     fewer = Without(team, [0])
     ticks: list[float] = []
     made = fine_tune(
@@ -165,7 +169,7 @@ def test_a_folder_of_other_labels_begins_anew(
     assert same(made, fine_tune(unlearned, fewer, None, out=tmp_path / "b", recipe=TINY))
 
 
-def test_the_best_look_is_what_is_handed_on(
+def test_the_best_measured_weights_become_the_candidate(
     unlearned: Path,
     team: Dataset,
     held_out: Dataset,
@@ -184,15 +188,15 @@ def test_the_best_look_is_what_is_handed_on(
     recipe = dataclasses.replace(TINY, steps=8, looks=8, patience=2)
     # when
     made = fine_tune(unlearned, team, held_out, out=tmp_path / "out", recipe=recipe)
-    # then it gave up after two that were no better, and kept the best
+    # then it ended after two that were no better, and kept the best
     assert (made.steps, made.stopped) == (3, "validation")
     assert made.after == {"clicks@1": 0.8}
-    found, best = weights(made), seen[1]
-    assert all(torch.allclose(found[name], best[name], atol=1e-3) for name in best)
-    assert any(not torch.allclose(found[name], seen[3][name], atol=1e-5) for name in best)
+    learned, best = weights(made), seen[1]
+    assert all(torch.allclose(learned[name], best[name], atol=1e-3) for name in best)
+    assert any(not torch.allclose(learned[name], seen[3][name], atol=1e-5) for name in best)
 
 
-def test_minutes_end_it_too(unlearned: Path, team: Dataset, tmp_path: Path) -> None:
+def test_the_minutes_end_it(unlearned: Path, team: Dataset, tmp_path: Path) -> None:
     recipe = dataclasses.replace(TINY, steps=1000, minutes=1e-6)
     made = fine_tune(unlearned, team, None, out=tmp_path / "out", recipe=recipe)
     assert (made.steps, made.stopped) == (1, "minutes")
@@ -213,7 +217,7 @@ def test_base_data_have_their_share_of_every_step(
     keys = [key for step in range(30) for key in training.run.batches.make(step, 64).keys]
     replayed = sum(key in ("picture-4", "picture-5") for key in keys) / len(keys)
     assert 0.3 < replayed < 0.7
-    # and what is replayed need not be distilled
+    # and with base data nothing is distilled
     assert training.run.beside is None
 
 
@@ -263,9 +267,36 @@ def test_nothing_labeled_is_said(unlearned: Path, team: Dataset, tmp_path: Path)
         fine_tune(unlearned, nothing, None, out=tmp_path / "out", recipe=TINY)
 
 
+def test_labels_of_earlier_trainings_stay_learned(
+    unlearned: Path, team: Dataset, held_out: Dataset, tmp_path: Path
+) -> None:
+    # given a version that was trained on cats and dogs
+    first = fine_tune(unlearned, team, None, out=tmp_path / "first", recipe=TINY)
+    # when it learns from fewer of them
+    made = fine_tune(first.folder, held_out, None, out=tmp_path / "second", recipe=TINY)
+    # then
+    labels = checkpoint.load(made.folder).metrics["metrics"]["labels"]
+    assert labels == {"cat": 8, "dog": 4}
+    assert has_learned(labels, "Cat")
+    assert not has_learned(labels, "dog")
+    assert not has_learned(labels, "horse")
+
+
 def test_more_labels_make_more_steps_within_bounds() -> None:
-    assert steps_for(1) < steps_for(100) < steps_for(1000) == steps_for(10_000)
-    assert TEAM == "team"
+    # given / when
+    most = {name: recipe.most_steps for name, recipe in BUDGETS.items()}
+    # then
+    assert steps_for(1, 500) < steps_for(50, 500) < steps_for(1000, 500) == 500
+    assert most["quick"] < most["thorough"]
+    assert all(recipe.minutes < 30 for recipe in BUDGETS.values())
+
+
+def test_the_last_part_of_the_schedule_sees_large_views(team: Dataset) -> None:
+    # given / when
+    train = loop_recipe(dataclasses.replace(TINY, large_share=0.25), 12, None).train
+    # then
+    assert (train.first_crop, train.first_share, train.crop) == (64, 0.75, 320)
+    assert loop_recipe(TINY, 12, None).train.crop == 64
 
 
 @pytest.mark.slow
@@ -279,7 +310,8 @@ def test_killed_at_any_time_it_ends_as_if_it_had_not_been(
     code = (
         "import sys, json, dataclasses; from pathlib import Path\n"
         "from training.data import PackDataset, Without\n"
-        "from training.finetune.fine_tune import FineTuneRecipe, fine_tune\n"
+        "from training.finetune.fine_tune import fine_tune\n"
+        "from training.finetune.recipe import FineTuneRecipe\n"
         "recipe = FineTuneRecipe(**json.loads(sys.argv[4]))\n"
         "fine_tune(Path(sys.argv[1]), Without(PackDataset([sys.argv[2]]), [4, 5]), None,\n"
         "          out=Path(sys.argv[3]), recipe=recipe,\n"

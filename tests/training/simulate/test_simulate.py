@@ -11,7 +11,8 @@ import torch
 from training.acquisition.acquisition import Budget
 from training.data import VOID, Expression, PackDataset, Sample, SampleObject
 from training.errors import DataError, RecipeError
-from training.finetune.fine_tune import FineTuneRecipe, fine_tune
+from training.finetune.fine_tune import fine_tune
+from training.finetune.recipe import FineTuneRecipe
 from training.simulate import simulate as module
 from training.simulate.curves import draw, sentences, summary, write
 from training.simulate.simulate import Round, SimulationRecipe, read_rounds, simulate

@@ -1,0 +1,50 @@
+"""Which labels a version has learned. What it has not learned, the base model answers better.
+
+A fine-tuned version forgets part of what its team did not show it. So each version records the
+labels that it was trained on, with the number of objects (`labels` in its metrics), and a label
+that is not among them is served by the base model.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from training.prompts.vocabulary import concept_of
+
+if TYPE_CHECKING:
+    from training.data import Dataset
+
+# Fewer objects of a kind do not show what the kind looks like. A *choice*.
+LEAST_OBJECTS = 5
+
+
+def learned_labels(before: Mapping[str, int], train: Dataset) -> dict[str, int]:
+    """On how many objects of each label a version is trained that starts from one with ``before``.
+
+    Labels under their common name (`concept_of`). Those of earlier trainings are not lost.
+    """
+    now = Counter(
+        concept_of(about.category)
+        for index in range(len(train))
+        for about in train.objects(index)
+        if about.category
+    )
+    return {name: max(before.get(name, 0), now[name]) for name in sorted({*before, *now})}
+
+
+def labels_of(metrics: Mapping[str, Any]) -> dict[str, int]:
+    """The labels in a checkpoint's metrics; empty for a version that no team's labels made."""
+    labels: Mapping[str, Any] = metrics.get("labels") or {}
+    return {str(name): int(count) for name, count in labels.items()}
+
+
+def has_learned(labels: Mapping[str, int], label: str) -> bool:
+    """Whether a version with these labels is to answer for ``label``; "" is no label in particular.
+
+    A version without labels is a base model, which answers for all.
+    """
+    if not labels or not label:
+        return True
+    return labels.get(concept_of(label), 0) >= LEAST_OBJECTS

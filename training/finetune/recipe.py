@@ -1,0 +1,144 @@
+"""How much a fine-tuning learns, and how: the two budgets, and the training loop's recipe for each.
+
+The rates are high, and nothing pulls the weights back to the champion's: the version serves the
+project whose labels it learned, and labels that it did not learn are served by the base model
+(backend/registry/learned.py). On the team kinds of RUNS.md this halved the clicks, where low rates
+with distillation hardly changed them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from training.data import Dataset
+from training.data.wrappers import Renamed
+from training.errors import RecipeError
+from training.prompts.prompts import PromptRecipe
+from training.train.amp import cpu_computes_bf16
+from training.train.distributed import device_for
+from training.train.recipe import DataRecipe, Recipe, TrainRecipe
+
+TEAM = "team"
+"""Name of the team's own pictures among the sources of a step."""
+
+Budget = Literal["quick", "thorough"]
+
+# Sources of the pack and of VOC whose borders are drawn coarsely.
+COARSE = ("voc", "sbd")
+
+
+@dataclass(frozen=True)
+class FineTuneRecipe:
+    """How much is learned from a team's labels, and at which rates.
+
+    The defaults are the thorough budget. All of it is a *choice*, measured in RUNS.md.
+    """
+
+    seed: int = 1
+    # The schedule ends after this many steps (0: by the number of labels, see `steps_for`) or this
+    # many minutes, whichever comes first. Only if the minutes end it does the clock matter.
+    steps: int = 0
+    most_steps: int = 500
+    minutes: float = 25.0
+    # Pictures in a step, and questions about each.
+    pictures: int = 4
+    prompts: int = 4
+    # Views have about crop x crop pixels. The last part of the schedule sees large ones, nearly as
+    # large as pictures are served.
+    crop: int = 224
+    large_crop: int = 320
+    large_share: float = 0.2
+    rate: float = 1e-3
+    backbone_rate: float = 2e-4
+    # The backbone's stages at strides 2 and 4 keep their weights: a step costs a third less.
+    frozen_stages: int = 2
+    ema: float = 0.98
+    # How often one question of each picture gets 5 to 16 corrections, so that clicks keep helping.
+    many: float = 0.25
+    # Share of the pictures of a step that are rehearsed from a base data set, if there is one.
+    replay_share: float = 0.15
+    # Weight of the base model's answers beside the labels, if there is none; every so many steps.
+    distillation: float = 1.0
+    distill_every: int = 8
+    # Of first clicks on objects that people clicked: how often theirs, not simulated ones.
+    people: float = 0.5
+    # How often the validation part is measured, on how many of its objects, and after how many
+    # measurements without an improvement the training ends; patience 0: never.
+    looks: int = 4
+    look_objects: int = 24
+    patience: int = 0
+    # Threads of the network on a CPU; 0 leaves it to torch.
+    threads: int = 1
+    device: str = "auto"
+    # The most of a GPU's memory that may be taken, as a share; 0: no limit.
+    gpu_share: float = 0.0
+    save_seconds: float = 60.0
+
+
+THOROUGH = FineTuneRecipe()
+
+BUDGETS: Mapping[Budget, FineTuneRecipe] = {
+    # At most five minutes on two cores, the measurements on the way included.
+    "quick": FineTuneRecipe(most_steps=150, minutes=4.0, looks=2, look_objects=16),
+    # At most half an hour.
+    "thorough": THOROUGH,
+}
+
+
+def steps_for(labels: int, most: int) -> int:
+    """Steps for this many labeled objects: few for few, which would be learned by heart."""
+    return min(most, 60 + 4 * labels)
+
+
+def loop_recipe(recipe: FineTuneRecipe, labels: int, replay: Dataset | None) -> Recipe:
+    """The training loop's recipe. Raises RecipeError for impossible values."""
+    if recipe.looks < 1 or not 0.0 <= recipe.replay_share < 1.0:
+        raise RecipeError("looks must be 1 or more, and replay_share from 0 to below 1.")
+    share = 0.0 if replay is None else recipe.replay_share
+    sources = () if replay is None else tuple(as_replay(replay).sources)
+    weights = {source: share * sources.count(source) / len(sources) for source in set(sources)}
+    on_cpu = device_for(recipe.device).type == "cpu"
+    return Recipe(
+        data=DataRecipe(weights={**weights, TEAM: 1.0 - share}, several=2, coarse_sources=COARSE),
+        train=TrainRecipe(
+            seed=recipe.seed,
+            steps=recipe.steps or steps_for(labels, recipe.most_steps),
+            minutes=recipe.minutes,
+            pictures=recipe.pictures,
+            prompts=recipe.prompts,
+            crop=recipe.large_crop if recipe.large_share > 0 else recipe.crop,
+            first_crop=recipe.crop,
+            first_share=1.0 - recipe.large_share,
+            whole=0.4,
+            close=0.3,
+            detail=0.1,
+            rounds=(0.5, 0.25, 0.15, 0.1),
+            many=recipe.many,
+            rate=recipe.rate,
+            backbone_rate=recipe.backbone_rate,
+            warmup=10,
+            ema=recipe.ema,
+            frozen_stages=recipe.frozen_stages,
+            frozen_norms=True,
+            device=recipe.device,
+            amp="bf16" if on_cpu and cpu_computes_bf16() else "auto",
+            threads=recipe.threads,
+            workers=0,
+        ),
+        prompts=PromptRecipe(
+            both=0.35,
+            phrase_only=0.25,
+            bare_name=0.75,
+            absent=0.02,
+            phrase_first=0.1,
+            phrase_late=0.08,
+            people=recipe.people,
+        ),
+    )
+
+
+def as_replay(replay: Dataset) -> Dataset:
+    """The base data under another name if one of its sources has the team's."""
+    return Renamed(replay, "replay") if TEAM in replay.sources else replay
