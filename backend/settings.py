@@ -115,6 +115,9 @@ class Settings(BaseSettings):
     replay: str = Field(
         "", description="Data set to rehearse in trainings; empty: rehearse the base's answers."
     )
+    gate_general: Literal["warn", "veto"] = Field(
+        "warn", description="What a loss on the general set does to a project's candidate."
+    )
     gate_set: str = Field("", description="General data set of the gate; empty: the shipped one.")
     # Two threads would slow down clicks on a machine with two cores.
     training_threads: int = Field(1, ge=1, description="CPU threads of a training.")

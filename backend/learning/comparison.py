@@ -1,11 +1,7 @@
-"""Two versions measured against each other by hand, as the gate measures them, and nothing more.
-
-An admin wants to know before a promotion, or after one that people complain about. What comes out
-is what a training's gate would say today; nothing is kept, and nothing is promoted.
-"""
+"""The gate with the server's settings: in a training, and by hand before a promotion."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -13,7 +9,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from backend.db.models import Version
 from backend.errors import VersionError
-from backend.learning.snapshot import copy_labels
+from backend.learning.snapshot import take_snapshot
+from backend.registry.champions import EVERYONE
 from backend.registry.versions import Registry
 from backend.samples.dataset import open_samples
 from backend.settings import Settings
@@ -24,8 +21,48 @@ from training.gate.rules import GateRules
 from training.gate.table import set_tables, tables
 from training.train.distributed import device_for
 
-_RULES = GateRules()
-Tell = Callable[[float, str], None]
+
+def gate_rules(settings: Settings, project: str) -> GateRules:
+    """The gate's rules for a version of this project.
+
+    A version for all projects has to be as good as before everywhere.
+    """
+    return GateRules(general="veto" if project == EVERYONE else settings.gate_general)
+
+
+def compare(
+    registry: Registry,
+    settings: Settings,
+    candidate: str,
+    champion: str,
+    own: Dataset | None,
+    rules: GateRules,
+    *,
+    progress: Callable[[float, str], None],
+    check: Callable[[], None] | None = None,
+    pictures: Path | None = None,
+) -> Verdict:
+    """The gate's verdict on two versions. own: held-out labels of a project.
+
+    Raises VersionError if a version has no files.
+    """
+    general = open_dataset([settings.gate_set]) if settings.gate_set else open_general_set()
+
+    def tick(done: float, figures: dict[str, float]) -> None:
+        progress(done, f"Question {figures['asked']:.0f} of {figures['of']:.0f} to both")
+
+    return judge(
+        registry.folder(candidate),
+        registry.folder(champion),
+        own=Without(general, range(len(general))) if own is None else own,
+        general=general,
+        base=registry.folder(registry.base_name),
+        rules=rules,
+        device=str(device_for(settings.training_device)),
+        tick=tick,
+        check=check,
+        pictures=pictures,
+    )
 
 
 def measure(
@@ -34,15 +71,15 @@ def measure(
     registry: Registry,
     champion: Version,
     candidate: Version,
-    project: str = "",
+    project: str = EVERYONE,
 ) -> None:
-    """Measure and print. project: its key; without one the general set alone is asked about.
+    """Compare two versions and print the result. Nothing is stored or promoted.
 
-    Raises VersionError where there is nothing to measure.
+    project: its key; without one only the general set is used. Raises VersionError if the two are
+    the same.
     """
     if champion.name == candidate.name:
         raise VersionError(f"Both are {champion.name}: name two versions.")
-    folders = registry.folder(candidate.name), registry.folder(champion.name)
     console.print(f"Champion: {champion.name}\nCandidate: {candidate.name}")
     columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()
     with (
@@ -51,66 +88,38 @@ def measure(
     ):
         task = bar.add_task("Measuring", total=1.0)
 
-        def tell(done: float, what: str) -> None:
+        def progress(done: float, what: str) -> None:
             bar.update(task, completed=done, description=what)
 
-        general = general_set(settings)
-        own = _held_out(settings, registry, project, Path(folder), tell) if project else None
-        verdict = _judged(folders, own, general, settings, tell)
-    _show(console, verdict, project, own)
+        def read(done: int, total: int) -> None:
+            progress(done / max(total, 1), f"Reading held-out picture {done} of {total}")
 
-
-def general_set(settings: Settings) -> Dataset:
-    """The one of the settings, or the one that ships."""
-    return open_dataset([settings.gate_set]) if settings.gate_set else open_general_set()
-
-
-def _held_out(
-    settings: Settings, registry: Registry, project: str, folder: Path, tell: Tell
-) -> Dataset | None:
-    """What a training's gate would ask about; None where the project has no such label."""
-    samples = open_samples(settings, registry.database, project)
-
-    def read(done: int, total: int) -> None:
-        tell(done / max(total, 1), f"Reading held-out picture {done} of {total}")
-
-    return copy_labels(samples, folder, read, only="validation").to_measure()
-
-
-def _judged(
-    folders: tuple[Path, Path],
-    own: Dataset | None,
-    general: Dataset,
-    settings: Settings,
-    tell: Tell,
-) -> Verdict:
-    def tick(done: float, figures: dict[str, float]) -> None:
-        tell(done, f"Question {figures['asked']:.0f} of {figures['of']:.0f} to both")
-
-    nothing = Without(general, range(len(general)))
-    return judge(
-        folders[0],
-        folders[1],
-        own=nothing if own is None else own,
-        general=general,
-        rules=_RULES,
-        device=str(device_for(settings.training_device)),
-        tick=tick,
-    )
-
-
-def _show(console: Console, verdict: Verdict, project: str, own: Dataset | None) -> None:
-    """With labels of its own what the gate would say, else the general set's figures alone."""
-    if own is not None:
-        for part in tables(verdict.report):
-            console.print(part)
-    else:
-        for part in set_tables(verdict.report["sets"]["general"]):
-            console.print(part)
-        console.print(
-            f"Project {project} has no held-out label yet, so the gate could not decide. About one "
-            "picture in five is held out: label more of them."
-            if project
-            else "The gate decides by a project's own labels, too: name one with --project."
+        own: Dataset | None = None
+        if project != EVERYONE:
+            samples = open_samples(settings, registry.database, project)
+            own = take_snapshot(samples, Path(folder), read, held_out_only=True).gate_part()
+        verdict = compare(
+            registry,
+            settings,
+            candidate.name,
+            champion.name,
+            own,
+            gate_rules(settings, project),
+            progress=progress,
         )
+    for line in _lines(verdict, project, own):
+        console.print(line)
     console.print("Nothing was promoted: this only measures.")
+
+
+def _lines(verdict: Verdict, project: str, own: Dataset | None) -> Sequence[object]:
+    """What the gate would decide; without labels of the project only the general set's figures."""
+    if own is not None:
+        return list(tables(verdict.report))
+    why = (
+        f"Project {project} has no held-out label yet, so the gate could not decide. About one "
+        "picture in five is held out: label more of them."
+        if project
+        else "The gate also needs a project's own labels: name one with --project."
+    )
+    return [*set_tables(verdict.report["sets"]["general"]), why]

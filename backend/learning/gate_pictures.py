@@ -1,4 +1,4 @@
-"""Pictures of what a candidate won and lost: kept with its verdict, shown by any server."""
+"""Pictures of a candidate's largest gains and losses: stored with its verdict, for any server."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -10,7 +10,7 @@ from backend.db.models import GatePictureRow
 
 
 def keep(connection: Connection, version: str, pictures: Mapping[str, bytes]) -> None:
-    """The pictures of a version's verdict, in place of those of an earlier one."""
+    """Store the pictures of a version's verdict; they replace those of an earlier one."""
     connection.execute(delete(GatePictureRow).where(GatePictureRow.version == version))
     now = datetime.now(UTC)
     for name, content in pictures.items():
@@ -19,21 +19,23 @@ def keep(connection: Connection, version: str, pictures: Mapping[str, bytes]) ->
 
 
 def picture(database: Database, version: str, name: str) -> bytes | None:
-    """A JPEG by the name that the report has for it; None where it is gone."""
-    here = (GatePictureRow.version == version) & (GatePictureRow.name == name)
+    """A JPEG by its name in the report; None if it is no longer stored."""
+    query = select(GatePictureRow.content).where(
+        GatePictureRow.version == version, GatePictureRow.name == name
+    )
     with database.read() as connection:
-        return connection.execute(select(GatePictureRow.content).where(here)).scalar()
+        return connection.execute(query).scalar()
 
 
 def names(database: Database, version: str) -> list[str]:
-    """Those that are kept of a version."""
+    """The stored pictures of a version."""
     query = select(GatePictureRow.name).where(GatePictureRow.version == version)
     with database.read() as connection:
         return list(connection.execute(query.order_by(GatePictureRow.name)).scalars())
 
 
 def forget(database: Database, days: float, now: datetime | None = None) -> int:
-    """Drop those that are older; how many."""
+    """Delete pictures older than this; returns their number."""
     before = (now or datetime.now(UTC)) - timedelta(days=days)
     with database.write() as connection:
         return connection.execute(

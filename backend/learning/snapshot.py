@@ -1,8 +1,8 @@
-"""A training's own copy of the labels that it learns from and is measured on.
+"""A training's snapshot of the labels that it learns from and is measured on.
 
-Annotators go on labeling while a network learns. With a copy every attempt at a job sees the same
-labels, and needs neither pictures nor database while it learns. It is written once, two shards and
-a note of what is in them; a copy without its note is made anew.
+Annotators continue to label while a network learns. With a snapshot every attempt at a job sees the
+same labels, and needs neither pictures nor database while it learns. It consists of two shards and
+a note of what they hold; a snapshot without its note is made again.
 """
 
 import hashlib
@@ -12,39 +12,51 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import select, tuple_, update
+
+from backend.db.engine import Database
+from backend.db.models import AnnotatedPictureRow
 from backend.samples.dataset import AcceptedSamples
 from backend.samples.export import export
+from backend.samples.image_check import LabeledPicture
 from backend.samples.rules import Split
 from model.files import atomic_write
 from training.data import Dataset, PackDataset, Without
 from training.data.wrappers import LONGEST
 
-# A fine-tuning sees each picture of so many once or twice; a copy of more would only take time.
-MOST_TRAIN = 600
-# The gate asks about some sixty objects.
-MOST_HELD_OUT = 120
-# From so many held-out pictures on, every third is looked at on the way and asked by no gate: so
-# that the weights that did best there are not measured by what they were chosen by. With fewer the
+# Most pictures of each side. A fine-tuning sees each of 600 pictures once or twice, and the gate
+# asks about some sixty objects: more would only take time.
+_MOST: dict[Split, int] = {"train": 600, "validation": 120}
+# The gate needs this many pictures. If the split holds out fewer, a part of the others is held out
+# as well: without it a project could not be measured before some thirty pictures.
+_FEWEST_HELD_OUT = 6
+_MOST_SET_ASIDE = 1 / 3
+# From this many held-out pictures on, every third is measured during the training and not used by
+# the gate, so that the best weights are not judged by what they were chosen with. With fewer the
 # gate needs them all.
 _DIVIDED_FROM = 45
+# If more than this share of the pictures cannot be fetched, their host is down.
+_MOST_UNAVAILABLE = 0.25
 
 _NOTE = "labels.json"
 _SHARDS: dict[Split, str] = {"train": "train.tar", "validation": "held-out.tar"}
+_ROWS_AT_ONCE = 200
 
 
 @dataclass(frozen=True)
 class Part:
-    """Numbers of one side of the split."""
+    """Counts of one side of the split."""
 
     pictures: int = 0
     labels: int = 0
 
 
 @dataclass(frozen=True)
-class LabelCopy:
-    """A copy. digest: of the annotations in it and their versions; newest: when one changed last.
+class Snapshot:
+    """The labels in a folder.
 
-    missing: sentences, one for each picture that could not be read.
+    digest: of its annotations and their versions. newest: when one changed last. missing: a
+    sentence for each picture that could not be read.
     """
 
     folder: Path
@@ -57,7 +69,7 @@ class LabelCopy:
 
     @property
     def counts(self) -> dict[str, Any]:
-        """What is in it, as the registry keeps it."""
+        """What it holds, as the registry records it."""
         return {
             "labels": self.train.labels + self.held_out.labels,
             "train": asdict(self.train),
@@ -67,18 +79,18 @@ class LabelCopy:
             "digest": self.digest,
         }
 
-    def to_learn_from(self) -> Dataset:
-        """The side that trains. Raises DataError where nothing is on it."""
+    def training_part(self) -> Dataset:
+        """What the network learns from. Raises DataError if it is empty."""
         return PackDataset([self.folder / _SHARDS["train"]])
 
-    def to_look_at(self) -> Dataset | None:
-        """What is looked at while the network learns."""
+    def validation_part(self) -> Dataset | None:
+        """What is measured while the network learns."""
         held_out = self._held_out()
         if held_out is None or len(held_out) < _DIVIDED_FROM:
             return held_out
         return Without(held_out, [n for n in range(len(held_out)) if n % 3])
 
-    def to_measure(self) -> Dataset | None:
+    def gate_part(self) -> Dataset | None:
         """What the gate asks about."""
         held_out = self._held_out()
         if held_out is None or len(held_out) < _DIVIDED_FROM:
@@ -89,45 +101,47 @@ class LabelCopy:
         return PackDataset([self.folder / _SHARDS["validation"]]) if self.held_out.labels else None
 
 
-def copy_labels(
+def take_snapshot(
     samples: AcceptedSamples,
     folder: Path,
-    tell: Callable[[int, int], None],
-    only: Split | None = None,
-    made: Callable[[], None] = lambda: None,
-) -> LabelCopy:
-    """The copy in this folder, made where it is not there. ``tell`` hears how many pictures of how
-    many are read, and may raise to end it. only: leave the other side empty. made: is called when
-    all was read, and may raise to have it read anew another time."""
-    kept = _made(folder)
-    if kept is not None:
-        return kept
-    chosen = {
-        split: _chosen(samples, split, most) if only in (None, split) else []
-        for split, most in _MOST.items()
-    }
-    total = sum(map(len, chosen.values()))
+    progress: Callable[[int, int], None],
+    *,
+    held_out_only: bool = False,
+    complete: Callable[[], None] = lambda: None,
+) -> Snapshot:
+    """The snapshot in this folder, taken if there is none yet.
+
+    Args:
+        progress: called with the number of pictures read, and of all; an exception ends it.
+        held_out_only: leave the training side empty.
+        complete: called once all is read; an exception discards the snapshot.
+    """
+    taken = _taken(folder)
+    if taken is not None:
+        return taken
+    sides = _sides(samples, held_out_only=held_out_only)
+    total = sum(map(len, sides.values()))
     parts: dict[Split, Part] = {}
     missing: list[str] = []
     done = 0
-    for split, indices in chosen.items():
+    for split, indices in sides.items():
         written, unread = export(
             samples,
             folder / _SHARDS[split],
-            lambda number, _, before=done: tell(before + number, total),  # type: ignore[misc]
+            lambda number, _, before=done: progress(before + number, total),  # type: ignore[misc]
             only=indices,
-            # Steps see no more than that; the gate asks about pictures as they are.
+            # Training steps see no more than that; the gate asks about pictures as they are.
             longest=LONGEST if split == "train" else None,
         )
         done += len(indices)
         missing += unread
         parts[split] = Part(len(indices) - len(unread), written)
-    made()
-    read = [index for indices in chosen.values() for index in indices]
+    complete()
+    read = [index for indices in sides.values() for index in indices]
     versions = sorted(
         {(samples.place(n).annotation_id, samples.updated_at(n).isoformat()) for n in read}
     )
-    copy = LabelCopy(
+    snapshot = Snapshot(
         folder,
         parts["train"],
         parts["validation"],
@@ -136,17 +150,69 @@ def copy_labels(
         hashlib.sha256(json.dumps(versions).encode()).hexdigest(),
         tuple(missing),
     )
-    _note(copy)
-    return copy
+    _write_note(snapshot)
+    return snapshot
 
 
-_MOST: dict[Split, int] = {"train": MOST_TRAIN, "validation": MOST_HELD_OUT}
+def unavailable(samples: AcceptedSamples, database: Database) -> int:
+    """How many of the pictures cannot be fetched because their host is down; 0 if it is not.
+
+    A single picture may be gone. If many are at once, the host is down, even if it answers that
+    there are no such pictures. They are marked as good again, for the next attempt.
+    """
+    places = [samples.place(index) for index in range(len(samples))]
+    gone = {place: _gone(places[place : place + _ROWS_AT_ONCE], database)
+            for place in range(0, len(places), _ROWS_AT_ONCE)}  # fmt: skip
+    total = samples.unreached + sum(gone.values())
+    if total <= len(places) * _MOST_UNAVAILABLE:
+        return 0
+    good = {"state": "good", "look_after": None, "attempts": 0, "error": ""}
+    with database.write() as connection:
+        for place, number in gone.items():
+            if number:
+                rows = _are_gone(places[place : place + _ROWS_AT_ONCE])
+                connection.execute(update(AnnotatedPictureRow).where(rows).values(good))
+    return total
 
 
-def _chosen(samples: AcceptedSamples, split: Split, most: int) -> list[int]:
-    """The pictures of a side; of too many the newest, and others by the hash of their content, so
-    that what was labeled long ago is not forgotten."""
-    here = [index for index in range(len(samples)) if samples.split(index) == split]
+def _gone(places: Sequence[LabeledPicture], database: Database) -> int:
+    with database.read() as connection:
+        query = select(AnnotatedPictureRow.annotation_id).where(_are_gone(places))
+        return len(connection.execute(query).all())
+
+
+def _are_gone(places: Sequence[LabeledPicture]) -> Any:
+    """The rows of those of the pictures that could not be fetched."""
+    picture = AnnotatedPictureRow
+    keys = [(place.annotation_id, place.image) for place in places]
+    return (
+        (picture.project == places[0].project)
+        & tuple_(picture.annotation_id, picture.image).in_(keys)
+        & (picture.state == "gone")
+    )
+
+
+def _sides(samples: AcceptedSamples, *, held_out_only: bool) -> dict[Split, list[int]]:
+    """The pictures of each side."""
+    train, held_out = (
+        [index for index in range(len(samples)) if samples.split(index) == split]
+        for split in _SHARDS
+    )
+    if held_out_only:
+        return {"train": [], "validation": _bounded(samples, held_out, "validation")}
+    lacking = min(max(0, _FEWEST_HELD_OUT - len(held_out)), int(len(train) * _MOST_SET_ASIDE))
+    set_aside = sorted(train, key=lambda index: (samples.place(index).key, index))[:lacking]
+    train = [index for index in train if index not in set_aside]
+    return {
+        "train": _bounded(samples, train, "train"),
+        "validation": _bounded(samples, sorted([*held_out, *set_aside]), "validation"),
+    }
+
+
+def _bounded(samples: AcceptedSamples, here: list[int], split: Split) -> list[int]:
+    """The pictures of a side; if there are too many, the newest, and others by the hash of their
+    content, so that what was labeled long ago is not forgotten."""
+    most = _MOST[split]
     if len(here) <= most:
         return here
     newest: Sequence[int] = ()
@@ -156,15 +222,15 @@ def _chosen(samples: AcceptedSamples, split: Split, most: int) -> list[int]:
     return sorted([*newest, *left[: most - len(newest)]])
 
 
-def _made(folder: Path) -> LabelCopy | None:
+def _taken(folder: Path) -> Snapshot | None:
     try:
-        told = json.loads((folder / _NOTE).read_text(encoding="utf-8"))
+        note = json.loads((folder / _NOTE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    train, held_out = Part(**told.pop("train")), Part(**told.pop("held_out"))
-    return LabelCopy(folder, train, held_out, missing=tuple(told.pop("missing")), **told)
+    train, held_out = Part(**note.pop("train")), Part(**note.pop("held_out"))
+    return Snapshot(folder, train, held_out, missing=tuple(note.pop("missing")), **note)
 
 
-def _note(copy: LabelCopy) -> None:
-    told = {name: value for name, value in asdict(copy).items() if name != "folder"}
-    atomic_write(copy.folder / _NOTE, json.dumps(told))
+def _write_note(snapshot: Snapshot) -> None:
+    note = {name: value for name, value in asdict(snapshot).items() if name != "folder"}
+    atomic_write(snapshot.folder / _NOTE, json.dumps(note))

@@ -1,10 +1,10 @@
-"""The training job, from accepted labels to a champion: read, learn, write, measure, promote.
+"""The training job, from accepted labels to a champion: read, train, write, evaluate, promote.
 
-A worker may die anywhere, be given up while it still runs, or be told to end. So each step leaves
-something behind that the next attempt finds: the copy of the labels and the state of the network in
-this machine's folder of the job; the candidate, its verdict and its promotion in the registry,
-where any machine sees them. What cannot be undone is written in one transaction with a look at
-whether the job is still this worker's.
+A worker may die anywhere, lose its lease while it runs, or be stopped. So each step leaves
+something for the next attempt: the snapshot of the labels and the state of the network in this
+machine's work dir; the candidate, its verdict and its promotion in the registry, for any machine.
+What cannot be undone is written in one transaction with a check that the job is still this
+worker's.
 """
 
 import json
@@ -24,24 +24,22 @@ from backend.errors import JobError, StorageError, VersionError
 from backend.jobs.progress import Progress
 from backend.label_studio.payloads import Project
 from backend.learning import gate_pictures
-from backend.learning.outage import away
-from backend.learning.snapshot import LabelCopy, copy_labels
-from backend.learning.work_dir import remove, sweep, workplace
+from backend.learning.comparison import compare, gate_rules
+from backend.learning.snapshot import Snapshot, take_snapshot, unavailable
+from backend.learning.work_dir import remove, sweep, work_dir
 from backend.registry.store import open_store
 from backend.registry.versions import Registry
 from backend.samples.dataset import open_samples
 from backend.settings import Settings
 from model.files import atomic_write
-from training.data import Dataset, open_dataset
+from training.data import open_dataset
 from training.errors import DataError
 from training.finetune.fine_tune import FineTuned, fine_tune
+from training.finetune.labels import LEAST_OBJECTS, labels_of
 from training.finetune.recipe import BUDGETS, Budget, FineTuneRecipe
-from training.gate.gate import judge
-from training.gate.general_set import open_general_set
 from training.gate.rules import GateRules
-from training.train.distributed import device_for
 
-# The phases and their shares of the time, as two cores need it for some fifty labels.
+# The phases' shares of the time, measured on two cores with fifty labels.
 _SHARES = {
     "reading": 0.05,
     "training": 0.60,
@@ -49,11 +47,11 @@ _SHARES = {
     "evaluating": 0.33,
     "promoting": 0.01,
 }
-_RULES = GateRules()
-# Somebody may promote by hand while a candidate is measured; then it is measured against that one.
-_MEASURED_AT_MOST = 3
-# So little room left means that it ran out a moment ago.
-_NO_ROOM_BYTES = 4 * 2**20
+# Someone may promote another version during the evaluation. Then it is repeated against that one.
+_MOST_EVALUATIONS = 3
+# With this little free space a failed write means that the disk is full.
+_FULL_BYTES = 4 * 2**20
+_SECONDS = "seconds.json"
 
 
 def train(
@@ -63,25 +61,28 @@ def train(
     progress: Progress,
     *,
     recipe: FineTuneRecipe | None = None,
-    rules: GateRules = _RULES,
+    rules: GateRules | None = None,
 ) -> dict[str, Any]:
-    """Learn from what the job's project has accepted, and promote what proves better.
+    """Train on what the job's project has accepted, and promote the candidate if it is better.
 
-    recipe: by default as the settings say. Gives what came of it: ``version`` (the candidate, ''
-    where none was made), ``promoted``, ``reason`` in a sentence, ``champion`` (what it was held
-    against), ``labels``, ``gate`` (the report without its examples), ``seconds`` by phase.
+    recipe, rules: by default as the settings and the request say. Returns ``version`` (the
+    candidate; '' if none was made), ``promoted``, ``reason`` in a sentence, ``champion`` (what it
+    was compared with), ``labels``, ``gate`` (the report without its examples), and ``seconds`` by
+    phase.
     """
     sweep(settings.data, database)
-    with workplace(settings.data, job.id) as folder:
+    recipe = recipe or recipe_of(settings, job)
+    rules = rules or gate_rules(settings, job.project)
+    with work_dir(settings.data, job.id) as folder:
         training = _Training(job, settings, database, progress, folder, recipe, rules)
         try:
             result = training.run()
         except OSError as error:
             raise StorageError(_cannot_write(settings.data, str(error))) from error
         except RuntimeError as error:
-            # What torch raises where a file cannot be written says nothing of the reason.
+            # torch's error for a file that cannot be written does not give the reason.
             cannot_write = "PytorchStreamWriter" in str(error)
-            if not cannot_write and shutil.disk_usage(folder).free > _NO_ROOM_BYTES:
+            if not cannot_write and shutil.disk_usage(folder).free > _FULL_BYTES:
                 raise
             raise StorageError(_cannot_write(settings.data, "no space left")) from error
         remove(folder)
@@ -98,7 +99,7 @@ class _Training:
         database: Database,
         progress: Progress,
         folder: Path,
-        recipe: FineTuneRecipe | None,
+        recipe: FineTuneRecipe,
         rules: GateRules,
     ) -> None:
         self._job = job
@@ -106,14 +107,14 @@ class _Training:
         self._database = database
         self._progress = progress
         self._folder = folder
-        self._recipe = recipe or recipe_of(settings, job)
+        self._recipe = recipe
         self._rules = rules
         self._registry = Registry(database, open_store(settings), settings)
         self._seconds = _read_seconds(folder)
 
     def run(self) -> dict[str, Any]:
-        """From wherever the last attempt came to."""
-        self._registry.base()  # so that it has a row, as everybody's ancestor
+        """Continue from where the last attempt ended."""
+        self._registry.base()  # registers it, as the ancestor of all versions
         candidate = self._candidate()
         verdict = candidate.gate if candidate is not None else None
         if candidate is not None and (candidate.state == "rejected" or self._promotion(candidate)):
@@ -121,15 +122,15 @@ class _Training:
         with self._phase("reading"):
             labels = self._read()
         if candidate is None:
-            short = self._too_few(labels)
-            if short:
-                self._progress.line(short)
-                return self._nothing(labels, short)
+            too_few = self._too_few(labels)
+            if too_few:
+                self._progress.line(too_few)
+                return self._no_candidate(labels, too_few)
             with self._phase("training"):
                 tuned = self._learn(labels)
             with self._phase("writing"):
                 candidate = self._write(tuned, labels)
-        for _ in range(_MEASURED_AT_MOST):
+        for _ in range(_MOST_EVALUATIONS):
             champion = self._champion()
             if champion == candidate.name:
                 self._progress.line("It was promoted by hand meanwhile.", "warning")
@@ -137,7 +138,7 @@ class _Training:
             gate = self._registry.get(candidate.name).gate
             if gate is None or gate["champion"] != champion:
                 with self._phase("evaluating"):
-                    gate = dict(self._measure(candidate, champion, labels))
+                    gate = dict(self._evaluate(candidate, champion, labels))
             verdict = gate
             if not verdict["passed"]:
                 return self._result(candidate, verdict)
@@ -145,68 +146,67 @@ class _Training:
                 if self._promote(candidate, champion, str(verdict["reason"])):
                     return self._result(candidate, verdict)
         raise VersionError(
-            f"While {candidate.name} was measured another version was promoted, again and again. "
-            "It is measured anew later."
+            f"During each evaluation of {candidate.name} another version was promoted. "
+            "It is evaluated again later."
         )
 
     # -- the phases
 
-    def _read(self) -> LabelCopy:
+    def _read(self) -> Snapshot:
         samples = open_samples(self._settings, self._database, self._job.project)
 
-        def tell(done: int, total: int) -> None:
+        def progress(done: int, total: int) -> None:
             self._progress.check()
             self._progress.at(done / max(total, 1), f"Reading picture {done} of {total}")
 
-        def made() -> None:
-            places = [samples.place(n) for n in range(len(samples))]
-            gone = away(self._database, places, samples.unreached)
+        def complete() -> None:
+            gone = unavailable(samples, self._database)
             if gone:
                 raise DataError(
-                    f"The pictures of {gone} of {len(places)} labels cannot be fetched: Label "
-                    "Studio, or where they lie, is away. The job is tried again rather than learn "
-                    "from what is left."
+                    f"The pictures of {gone} of {len(samples)} labels cannot be fetched: Label "
+                    "Studio, or the storage of its pictures, is down. The job is tried again, "
+                    "instead of training on the rest."
                 )
 
-        labels = copy_labels(samples, self._folder, tell, made=made)
+        labels = take_snapshot(samples, self._folder, progress, complete=complete)
         self._progress.line(
-            f"{labels.train.labels} labels on {labels.train.pictures} pictures to learn from, "
+            f"{labels.train.labels} labels on {labels.train.pictures} pictures to train on, "
             f"{labels.held_out.labels} on {labels.held_out.pictures} held out."
         )
         for sentence in labels.missing[:20]:
             self._progress.line(sentence, "warning")
         return labels
 
-    def _too_few(self, labels: LabelCopy) -> str:
-        """Why a training would be in vain; '' where it would not."""
+    def _too_few(self, labels: Snapshot) -> str:
+        """Why a training would be useless; '' if it would not."""
         if not labels.train.labels:
-            return "There is no label to learn from yet."
-        measured = labels.to_measure()
-        pictures = 0 if measured is None else len(measured)
-        objects = sum(len(measured.objects(n)) for n in range(pictures)) if measured else 0
+            return "There is no label to train on yet."
+        held_out = labels.gate_part()
+        pictures = 0 if held_out is None else len(held_out)
+        objects = sum(len(held_out.objects(n)) for n in range(pictures)) if held_out else 0
         least = self._rules
         if objects >= least.least_objects and pictures >= least.least_pictures:
             return ""
         return (
             f"Too few held-out labels to tell better from luck: {objects} on {pictures} pictures, "
-            f"where {least.least_objects} on {least.least_pictures} are needed. A fifth of the "
+            f"where {least.least_objects} on {least.least_pictures} are needed. A part of the "
             "pictures is held out: it is tried again when more are labeled."
         )
 
-    def _learn(self, labels: LabelCopy) -> FineTuned:
+    def _learn(self, labels: Snapshot) -> FineTuned:
         champion = self._champion()
-        self._progress.line(f"{champion} learns from {labels.train.labels} labels.")
+        self._progress.line(f"{champion} is trained on {labels.train.labels} labels.")
 
         def tick(done: float, figures: Mapping[str, float]) -> None:
-            self._progress.at(done, f"Learning, {done:.0%}")
+            self._progress.at(done, f"Training, {done:.0%}")
             self._progress.point({"progress": round(done, 4), **figures})
 
         replay = self._settings.replay
         project = Project.read(self._job.project)
         tuned = fine_tune(
             self._registry.folder(champion),
-            labels.to_learn_from(),
-            labels.to_look_at(),
+            labels.training_part(),
+            labels.validation_part(),
             out=self._folder / "run",
             recipe=self._recipe,
             base=self._registry.folder(self._registry.base_name),
@@ -223,58 +223,56 @@ class _Training:
         )
         return tuned
 
-    def _write(self, tuned: FineTuned, labels: LabelCopy) -> Version:
+    def _write(self, tuned: FineTuned, labels: Snapshot) -> Version:
         self._progress.check()
-        return self._registry.add(
+        version = self._registry.add(
             tuned.folder,
             project=self._job.project,
             data={"job": self._job.id, **labels.counts},
             by=f"job {self._job.id}",
             alongside=self._progress.fenced,
         )
+        few = [name for name, count in labels_of(version.metrics).items() if count < LEAST_OBJECTS]
+        if few:
+            self._progress.line(
+                f"Fewer than {LEAST_OBJECTS} objects to train on, so still served by the base "
+                f"model: {', '.join(few[:20])}."
+            )
+        return version
 
-    def _measure(self, candidate: Version, champion: str, labels: LabelCopy) -> Mapping[str, Any]:
-        own = labels.to_measure()
+    def _evaluate(self, candidate: Version, champion: str, labels: Snapshot) -> Mapping[str, Any]:
+        own = labels.gate_part()
         if own is None:
-            # Read anew by this attempt, and what was held out has gone meanwhile.
-            raise VersionError(f"No held-out label is left to measure {candidate.name} by.")
-
-        def tick(done: float, figures: Mapping[str, float]) -> None:
-            asked, of = figures.get("asked", 0), figures.get("of", 0)
-            self._progress.at(done, f"Question {asked:.0f} of {of:.0f} to both")
-
-        shown = self._folder / "pictures"
-        verdict = judge(
-            self._registry.folder(candidate.name),
-            self._registry.folder(champion),
+            # This attempt took a new snapshot, and the held-out labels are gone.
+            raise VersionError(f"There is no held-out label left to evaluate {candidate.name}.")
+        folder = self._folder / "pictures"
+        verdict = compare(
+            self._registry,
+            self._settings,
+            candidate.name,
+            champion,
             own,
-            self._general_set(),
-            rules=self._rules,
-            device=str(device_for(self._settings.training_device)),
-            tick=tick,
+            self._rules,
+            progress=self._progress.at,
             check=self._progress.check,
-            pictures=shown,
+            pictures=folder,
         )
         report = verdict.report
-        named = {str(each["picture"]) for each in report["examples"] if each["picture"]}
+        shown = {str(example["picture"]) for example in report["examples"] if example["picture"]}
 
         def alongside(connection: Connection) -> None:
             self._progress.fenced(connection)
-            pictures = {name: (shown / name).read_bytes() for name in sorted(named)}
+            pictures = {name: (folder / name).read_bytes() for name in sorted(shown)}
             gate_pictures.keep(connection, candidate.name, pictures)
 
         self._registry.judge(candidate.name, report, passed=verdict.passed, alongside=alongside)
         self._progress.line(f"{'Passed' if verdict.passed else 'Rejected'}: {verdict.reason}")
         return report
 
-    def _general_set(self) -> Dataset:
-        path = self._settings.gate_set
-        return open_dataset([path]) if path else open_general_set()
-
     def _promote(self, candidate: Version, champion: str, why: str) -> bool:
-        """Once, if ever. False: another version serves by now.
+        """Promote it, once. False: meanwhile another version serves.
 
-        The worker's clock tells Label Studio of it, and then has the tasks scored anew.
+        The worker's scheduler then announces it to Label Studio and has the tasks re-scored.
         """
         try:
             self._registry.promote(
@@ -293,7 +291,7 @@ class _Training:
         self._progress.line(f"{candidate.name} serves from now on.")
         return True
 
-    # -- what earlier attempts left, and what this one tells
+    # -- what earlier attempts left, and the result
 
     def _candidate(self) -> Version | None:
         """The version that this job has made."""
@@ -303,7 +301,7 @@ class _Training:
         return None
 
     def _promotion(self, candidate: Version) -> Promotion | None:
-        """The one that this job made; it stands as made, though it may have been taken back."""
+        """The promotion that this job made, even if it was rolled back since."""
         for promotion in self._registry.history(self._job.project):
             if promotion.version == candidate.name and promotion.who == f"job {self._job.id}":
                 return promotion
@@ -326,7 +324,7 @@ class _Training:
             "seconds": self._seconds,
         }
 
-    def _nothing(self, labels: LabelCopy, why: str) -> dict[str, Any]:
+    def _no_candidate(self, labels: Snapshot, why: str) -> dict[str, Any]:
         return {
             "version": "",
             "promoted": False,
@@ -345,9 +343,6 @@ class _Training:
         yield
         self._seconds[name] = round(self._seconds.get(name, 0.0) + time.monotonic() - began, 1)
         atomic_write(self._folder / _SECONDS, json.dumps(self._seconds), durable=False)
-
-
-_SECONDS = "seconds.json"
 
 
 def budget_of(job: Job) -> Budget:
@@ -384,15 +379,15 @@ def recipe_of(settings: Settings, job: Job) -> FineTuneRecipe:
 
 
 def _read_seconds(folder: Path) -> dict[str, float]:
-    """By phase, of the attempts that worked in this folder."""
+    """By phase, of the attempts in this folder."""
     with suppress(OSError, ValueError):
-        found: dict[str, float] = json.loads((folder / _SECONDS).read_text(encoding="utf-8"))
-        return found
+        seconds: dict[str, float] = json.loads((folder / _SECONDS).read_text(encoding="utf-8"))
+        return seconds
     return {}
 
 
 def _cannot_write(data: Path, cause: str) -> str:
     return (
         f"The training could not write to the data folder {data} ({cause}). "
-        "Make room or mend it; the job is tried again."
+        "Free disk space; the job is tried again."
     )

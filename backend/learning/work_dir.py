@@ -1,8 +1,7 @@
-"""Where a training keeps what it needs on this machine: one folder a job, swept once it has ended.
+"""Where a training keeps its files on this machine: one folder per job, removed once it has ended.
 
-A second attempt on the same machine goes on in the folder of the first. Only one process at a time
-is in a folder: where the first still hangs there, taken for dead but not gone, the second works
-beside it.
+A second attempt on the same machine resumes in the folder of the first. Only one process at a time
+uses a folder: if the first one hangs, taken for dead but still there, the second gets another.
 """
 
 import fcntl
@@ -22,57 +21,58 @@ from backend.db.models.jobs import ENDS, Job
 _log = logging.getLogger(__name__)
 
 _FOLDER = "jobs"
-# A folder of a job that the database does not know: another database's, or one that was restored.
+# Age at which the folder of an unknown job is removed: of another database, or a restored one.
 _UNKNOWN_S = 24 * 3600.0
 
 
 @contextmanager
-def workplace(data: Path, job_id: int) -> Iterator[Path]:
-    """A folder of the job's, this process's alone until the block ends. data: the data folder."""
+def work_dir(data: Path, job_id: int) -> Iterator[Path]:
+    """A folder in the data folder that only this process uses for the job until the block ends."""
     root = data / _FOLDER
     root.mkdir(parents=True, exist_ok=True)
     for attempt in count():
         folder = root / f"{job_id}-{attempt}"
-        with _locked(folder) as mine:
-            if mine:
+        with _locked(folder) as locked:
+            if locked:
                 folder.mkdir(exist_ok=True)
                 yield folder
                 return
 
 
 def remove(folder: Path) -> None:
-    """The folder of a job that needs it no more, by whoever works in it."""
+    """Remove the folder of a job; only for the process that uses it."""
     shutil.rmtree(folder, ignore_errors=True)
-    _lock_of(folder).unlink(missing_ok=True)
+    _lock_file(folder).unlink(missing_ok=True)
 
 
 def sweep(data: Path, database: Database) -> int:
-    """Remove the folders of jobs that have ended; how many."""
+    """Remove the folders of jobs that have ended; returns their number."""
     root = data / _FOLDER
-    found: dict[int, list[Path]] = {}
+    folders: dict[int, list[Path]] = {}
     for folder in root.glob("*-*") if root.is_dir() else ():
         name = folder.name.partition("-")[0]
         if name.isdigit() and folder.is_dir():
-            found.setdefault(int(name), []).append(folder)
-    if not found:
+            folders.setdefault(int(name), []).append(folder)
+    if not folders:
         return 0
     with database.read() as connection:
-        query = select(Job.id, Job.state).where(Job.id.in_(list(found)))
+        query = select(Job.id, Job.state).where(Job.id.in_(list(folders)))
         states = {row.id: row.state for row in connection.execute(query)}
-    swept = 0
-    for number, folders in found.items():
-        for folder in folders:
-            if states.get(number) in ENDS or (number not in states and _old(folder)):
-                swept += _swept(folder)
-    return swept
+    return sum(
+        _removed(folder)
+        for job_id, of_job in folders.items()
+        for folder in of_job
+        if states.get(job_id) in ENDS or (job_id not in states and _old(folder))
+    )
 
 
-def _swept(folder: Path) -> bool:
-    with _locked(folder) as mine:
-        if mine:
-            _log.info("Removing what job %s needed", folder.name.partition("-")[0])
+def _removed(folder: Path) -> bool:
+    """Remove a folder unless a process uses it."""
+    with _locked(folder) as locked:
+        if locked:
+            _log.info("Removing the files of job %s", folder.name.partition("-")[0])
             remove(folder)
-        return mine
+        return locked
 
 
 def _old(folder: Path) -> bool:
@@ -82,14 +82,14 @@ def _old(folder: Path) -> bool:
         return False
 
 
-def _lock_of(folder: Path) -> Path:
+def _lock_file(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.lock")
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[bool]:
-    """Whether the folder is free, and then this process's; a kill frees it."""
-    with _lock_of(folder).open("a") as handle:
+    """Whether the folder was free, and is now locked by this process; a kill frees it."""
+    with _lock_file(folder).open("a") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -23,6 +23,7 @@ from training.data.sample import Sample
 from training.errors import DataError
 from training.evaluation.interactions import Region
 from training.evaluation.protocol import MODES, Answer, Mask, Mode, Spot
+from training.finetune.labels import labels_of
 from training.prompts.vocabulary import concept_of
 
 # The pre-annotation shows no region below this confidence.
@@ -52,6 +53,8 @@ class Checkpoint:
         self.predictor = Predictor(where, device=device)
         self.name = name or self.predictor.version
         self.categories: frozenset[str] | None = trained_categories(where)
+        # On how many objects of each label it was fine-tuned.
+        self.labels = labels_of(self.predictor.metrics)
         self.milliseconds_to_open: list[float] = []
 
     def look_at(self, sample: Sample, key: str) -> Answer:

@@ -1,7 +1,7 @@
-"""The training job from attempt to attempt: whatever broke off, the next one finds it.
+"""The training job from attempt to attempt: each continues where the last one broke off.
 
-Learning and measuring are stood in for by what takes no time; what is read, written and promoted is
-real.
+Training and evaluation are replaced by fakes that take no time; what is read, written and promoted
+is real.
 """
 
 import io
@@ -20,9 +20,9 @@ from backend.db.engine import Database
 from backend.db.models import Job
 from backend.errors import CancelledError, JobError, LostLeaseError, StorageError
 from backend.jobs.queue import Jobs
-from backend.learning import gate_pictures, train_job
-from backend.learning.snapshot import copy_labels
-from backend.learning.work_dir import sweep, workplace
+from backend.learning import comparison, gate_pictures, train_job
+from backend.learning.snapshot import take_snapshot
+from backend.learning.work_dir import sweep, work_dir
 from backend.registry.store import open_store
 from backend.registry.versions import Registry
 from backend.samples.dataset import open_samples
@@ -118,7 +118,7 @@ def stand(monkeypatch: pytest.MonkeyPatch) -> Stand:
     torch.manual_seed(0)
     stand = Stand()
     monkeypatch.setattr(train_job, "fine_tune", stand.fine_tune)
-    monkeypatch.setattr(train_job, "judge", stand.judge)
+    monkeypatch.setattr(comparison, "judge", stand.judge)
     return stand
 
 
@@ -320,7 +320,7 @@ def test_a_full_disk_is_a_sentence(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(train_job, "fine_tune", full)
-    with pytest.raises(StorageError, match=r"No space left on device\). Make room"):
+    with pytest.raises(StorageError, match=r"No space left on device\). Free disk space"):
         attempt(labeled, labeled.ask())
 
 
@@ -349,36 +349,57 @@ def test_a_picture_that_is_gone_is_left_out(labeled: Site, stand: Stand) -> None
     assert sum("-annotation-" in line for line in story.lines) == 1
 
 
-# -- the copy of the labels, the folder
+# -- the snapshot and the work dir
 
 
-def test_a_copy_stays_as_it_is_while_people_label_on(labeled: Site, tmp_path: Path) -> None:
+def test_a_snapshot_stays_the_same_while_people_continue_to_label(
+    labeled: Site, tmp_path: Path
+) -> None:
     samples = open_samples(labeled.settings, labeled.database, PROJECT.key)
     read: list[tuple[int, int]] = []
     folder = tmp_path / "copy"
     folder.mkdir()
 
-    first = copy_labels(samples, folder, lambda *it: read.append(it))
+    first = take_snapshot(samples, folder, lambda *it: read.append(it))
     labeled.host.pictures.clear()
     labeled.forget_pictures()
-    again = copy_labels(samples, folder, lambda *it: read.append(it))
+    again = take_snapshot(samples, folder, lambda *it: read.append(it))
 
     assert first == again
     assert read == [(n, 9) for n in range(1, 10)]
-    assert len(first.to_learn_from()) == 3
-    assert [len(it) for it in (first.to_look_at(), first.to_measure()) if it is not None] == [6, 6]
+    assert len(first.training_part()) == 3
+    assert [len(it) for it in (first.validation_part(), first.gate_part()) if it is not None] == [
+        6,
+        6,
+    ]
 
 
-def test_with_many_held_out_the_gate_asks_what_no_look_chose_by(
+@pytest.mark.parametrize(
+    ("train", "held_out", "expected"),
+    [(9, 1, (6, 4)), (12, 0, (8, 4)), (18, 2, (14, 6)), (9, 6, (9, 6)), (2, 0, (2, 0))],
+)
+def test_with_few_held_out_up_to_a_third_of_the_others_is_held_out_too(
+    site: Site, tmp_path: Path, train: int, held_out: int, expected: tuple[int, int]
+) -> None:
+    # given
+    site.label(train=train, held_out=held_out)
+    samples = open_samples(site.settings, site.database, PROJECT.key)
+    # when
+    snapshot = take_snapshot(samples, tmp_path, lambda *_: None)
+    # then
+    assert (snapshot.train.pictures, snapshot.held_out.pictures) == expected
+
+
+def test_with_many_held_out_the_gate_has_pictures_of_its_own(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("backend.learning.snapshot._DIVIDED_FROM", 6)
     site.label(train=1, held_out=7)
     samples = open_samples(site.settings, site.database, PROJECT.key)
 
-    copy = copy_labels(samples, tmp_path, lambda *_: None)
+    copy = take_snapshot(samples, tmp_path, lambda *_: None)
 
-    looked, measured = copy.to_look_at(), copy.to_measure()
+    looked, measured = copy.validation_part(), copy.gate_part()
     assert looked is not None
     assert measured is not None
     keys = [{each[n].key for n in range(len(each))} for each in (looked, measured)]
@@ -386,17 +407,17 @@ def test_with_many_held_out_the_gate_asks_what_no_look_chose_by(
     assert keys[0].isdisjoint(keys[1])
 
 
-def test_of_too_many_the_newest_are_among_the_copied(
+def test_a_snapshot_of_too_many_has_the_newest(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("backend.learning.snapshot._MOST", {"train": 4, "validation": 2})
     site.label(train=8, held_out=3)
     samples = open_samples(site.settings, site.database, PROJECT.key)
 
-    copy = copy_labels(samples, tmp_path, lambda *_: None)
+    copy = take_snapshot(samples, tmp_path, lambda *_: None)
 
     assert (copy.train.pictures, copy.held_out.pictures) == (4, 2)
-    learned = {copy.to_learn_from()[n].key.rpartition("-")[0] for n in range(4)}
+    learned = {copy.training_part()[n].key.rpartition("-")[0] for n in range(4)}
     here = [n for n in range(len(samples)) if samples.split(n) == "train"]
     newest = sorted(here, key=samples.updated_at)[-2:]
     assert {samples.key(n) for n in newest} <= learned
@@ -405,12 +426,12 @@ def test_of_too_many_the_newest_are_among_the_copied(
 def test_two_at_once_have_a_folder_each_and_a_swept_one_is_of_an_ended_job(site: Site) -> None:
     data, jobs = site.settings.data, Jobs(site.database)
     job = site.ask()
-    with workplace(data, job.id) as one, workplace(data, job.id) as other:
+    with work_dir(data, job.id) as one, work_dir(data, job.id) as other:
         assert one != other
         (one / "state").write_text("x")
         jobs.cancel(job.id, "ann")
         assert sweep(data, site.database) == 0, "somebody is in it"
-    with workplace(data, job.id) as again:
+    with work_dir(data, job.id) as again:
         assert (again / "state").exists()
 
     assert sweep(data, site.database) == 2

@@ -97,7 +97,7 @@ def test_a_candidate_says_where_it_comes_from_and_leaves_the_champion_alone(
     assert metrics["data"]["pictures"] == 4
     assert metrics["data"]["labels"] == 12
     assert metrics["data"]["validation_pictures"] == 2
-    assert metrics["labels"] == {"cat": 8, "dog": 4}
+    assert metrics["labels"] == {"cat": 4, "dog": 8}
     assert metrics["categories"] == ["cat", "dog"]
     assert set(loaded.config.attributes) >= {"cat", "dog"}
     assert (made.steps, made.stopped) == (4, "steps")
@@ -276,9 +276,9 @@ def test_labels_of_earlier_trainings_stay_learned(
     made = fine_tune(first.folder, held_out, None, out=tmp_path / "second", recipe=TINY)
     # then
     labels = checkpoint.load(made.folder).metrics["metrics"]["labels"]
-    assert labels == {"cat": 8, "dog": 4}
-    assert has_learned(labels, "Cat")
-    assert not has_learned(labels, "dog")
+    assert labels == {"cat": 4, "dog": 8}
+    assert has_learned(labels, "Dog")
+    assert not has_learned(labels, "cat")
     assert not has_learned(labels, "horse")
 
 
