@@ -1,1 +1,1 @@
-"""Learning from accepted labels: trainings, and scores that say which task comes next."""
+"""Learning from accepted labels: training jobs, and scores for the order of the tasks."""

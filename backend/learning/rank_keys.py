@@ -1,8 +1,8 @@
-"""Numbers between 0 and 1 that put tasks into an order, changing as few as can be.
+"""Numbers between 0 and 1 that put tasks into an order, with as few changes as possible.
 
-Label Studio serves the lowest score first. When a handful of tasks joins ten thousand that are in
-order already, only the new ones need a number; so the longest run of old numbers that still rises
-in the new order is kept, and the others are spread over the gaps between them.
+Label Studio serves the lowest score first. When a few tasks join ten thousand that are already in
+order, only the new ones need a number: the longest run of old numbers that still rises in the new
+order is kept, and the others are spread over the gaps between them.
 """
 
 from __future__ import annotations
@@ -10,25 +10,25 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 
-# Numbers nearer than this are too near to be told apart once they were written as text and read.
-_NEAREST = 1e-9
+# Numbers closer than this may become equal when they are written as text and read again.
+_CLOSEST = 1e-9
 
 
-def places(order: Sequence[int], held: Mapping[int, float]) -> dict[int, float]:
+def rank_keys(order: Sequence[int], current: Mapping[int, float]) -> dict[int, float]:
     """A number for each task of ``order``, rising, each strictly between 0 and 1.
 
-    held: numbers that tasks have already; kept where that is possible.
+    current: numbers that tasks already have; kept where possible.
     """
-    kept = _rising([(task, held[task]) for task in order if 0.0 < held.get(task, 0.0) < 1.0])
-    found = _between(order, kept)
-    if any(later - earlier < _NEAREST for earlier, later in _pairs(list(found.values()))):
-        # The gaps are used up, after thousands of changes: number all anew.
-        found = _between(order, {})
-    return found
+    kept = _rising([(task, current[task]) for task in order if 0.0 < current.get(task, 0.0) < 1.0])
+    keys = _between(order, kept)
+    if any(later - earlier < _CLOSEST for earlier, later in _pairs(list(keys.values()))):
+        # After thousands of changes the gaps are used up: number all of them again.
+        keys = _between(order, {})
+    return keys
 
 
 def _between(order: Sequence[int], kept: Mapping[int, float]) -> dict[int, float]:
-    found: dict[int, float] = {}
+    keys: dict[int, float] = {}
     waiting: list[int] = []
     low = 0.0
     for task in [*order, None]:
@@ -37,16 +37,16 @@ def _between(order: Sequence[int], kept: Mapping[int, float]) -> dict[int, float
             continue
         high = 1.0 if task is None else kept[task]
         step = (high - low) / (len(waiting) + 1)
-        found.update({each: low + step * place for place, each in enumerate(waiting, 1)})
+        keys.update({other: low + step * place for place, other in enumerate(waiting, 1)})
         waiting = []
         if task is not None:
-            found[task] = low = high
-    return found
+            keys[task] = low = high
+    return keys
 
 
 def _rising(numbers: Sequence[tuple[int, float]]) -> dict[int, float]:
-    """The longest part of them, in their order, whose numbers rise."""
-    ends: list[float] = []  # the lowest end of a rising part of each length
+    """The longest subsequence whose numbers rise (patience sorting)."""
+    ends: list[float] = []  # the lowest end of a rising subsequence of each length
     at: list[int] = []
     before: list[int] = []
     for place, (_, number) in enumerate(numbers):

@@ -1,10 +1,9 @@
-"""The objects that were really labeled, asked for again from two versions: a simulation, marked so.
+"""Simulated clicks on the accepted objects, with two versions: what would an older one have cost?
 
-People never label the same object twice, so what an older version would have cost is only known by
-doing it: the standard protocol clicks on every accepted object until 85 %, once with each version.
-Its clicks are a machine's, better placed than a tired annotator's, so only the two versions are
-held against each other, never a simulated number against a real one. What a version learned from
-is easy for it: the objects of held-out pictures are told apart.
+People never label the same object twice. So the standard protocol clicks on every accepted object
+until 85 % IoU, once with each version. Simulated clicks are better placed than people's, so the two
+versions are compared only with each other, never with real clicks. Objects of held-out pictures are
+counted apart: a version does better on what it was trained on.
 """
 
 from __future__ import annotations
@@ -33,8 +32,7 @@ if TYPE_CHECKING:
     from training.data import Sample
     from training.evaluation.methods import Checkpoint
 
-# Objects that are asked for where nobody says otherwise: a few minutes on two cores, and as many
-# rows as a page can show.
+# The default number of objects: a few minutes on two cores, and as many rows as a page can show.
 OBJECTS = 200
 _MOST_OBJECTS = 2_000
 # An object of fewer pixels cannot be clicked on.
@@ -43,7 +41,7 @@ _FEWEST_PIXELS = 4
 
 @dataclass(frozen=True)
 class Replayed:
-    """An object and what it took: simulated with each version, and really, where that is known."""
+    """An object and its interactions: simulated with each version, and real ones if known."""
 
     task: int
     annotation: int
@@ -57,8 +55,8 @@ class Replayed:
 
 
 def replay(job: Job, settings: Settings, database: Database, progress: Progress) -> dict[str, Any]:
-    """The job. Its request may name ``version``, ``before`` and ``objects``; else the champion is
-    held against what it took the place of. Raises JobError where there is nothing to hold."""
+    """The job. Its request may name ``version``, ``before`` and ``objects``; by default the
+    champion is compared with its predecessor. Raises JobError if there is nothing to compare."""
     registry = Registry(database, open_store(settings), settings)
     before, version = _versions(job, registry)
     most = min(_MOST_OBJECTS, max(1, int(job.request.get("objects") or OBJECTS)))
@@ -68,32 +66,32 @@ def replay(job: Job, settings: Settings, database: Database, progress: Progress)
     progress.line(f"{before} against {version} on the accepted objects of project {job.project}.")
     progress.phase("replaying", 0.95)
     device = settings.training_device
-    one, other = (_contestant(registry, name, device) for name in (before, version))
-    found: list[Replayed] = []
+    older, newer = (_contestant(registry, name, device) for name in (before, version))
+    replayed: list[Replayed] = []
     left_out: list[str] = []
     for done, entry in enumerate(_objects(dataset, database, left_out), 1):
         progress.check()
-        found.append(_replayed(entry, one, other))
+        replayed.append(_replayed(entry, older, newer))
         progress.at(done / total, f"{done} of {total} objects")
         if done >= most:
             break
-    if not found:
+    if not replayed:
         why = left_out[0] if left_out else "No accepted label has a picture that can be read yet."
         raise JobError(f"There is nothing to replay. {why}")
     result = {"simulated": True, "project": job.project, "version": version, "before": before}
     return {
         **result,
         "goal": GOOD,
-        "all": _summary(found),
-        "held_out": _summary([it for it in found if it.held_out]),
-        "rows": [asdict(it) for it in found],
+        "all": _summary(replayed),
+        "held_out": _summary([row for row in replayed if row.held_out]),
+        "rows": [asdict(row) for row in replayed],
         "left_out": left_out,
     }
 
 
 @dataclass(frozen=True)
 class _Object:
-    """An accepted object in its picture, before anybody is asked for it."""
+    """An accepted object in its picture."""
 
     sample: Sample
     picture: str
@@ -108,18 +106,18 @@ def _versions(job: Job, registry: Registry) -> tuple[str, str]:
     before = registry.get(str(job.request.get("before") or _predecessor(version, registry)))
     if before.name == version.name:
         raise JobError(
-            f"{version.name} took no other version's place yet, so there is nothing to hold it "
-            "against. Name a version to compare it with."
+            f"{version.name} has no predecessor to compare it with. Name a version to compare it "
+            "with."
         )
     return before.name, version.name
 
 
 def _predecessor(version: Version, registry: Registry) -> str:
-    """What it took the place of when it was promoted last; else what it was trained from."""
-    for it in reversed(registry.history()):
-        if it.kind == "promotion" and it.version == version.name:
-            return it.before or registry.base_name
-    known = {it.name for it in registry.all()}
+    """The version that it replaced when it was last promoted; else its parent."""
+    for promotion in reversed(registry.history()):
+        if promotion.kind == "promotion" and promotion.version == version.name:
+            return promotion.before or registry.base_name
+    known = {registered.name for registered in registry.all()}
     return version.parent if version.parent in known else registry.base_name
 
 
@@ -141,7 +139,7 @@ def _contestant(registry: Registry, name: str, device: str) -> Checkpoint:
 def _objects(
     dataset: AcceptedSamples, database: Database, left_out: list[str]
 ) -> Iterator[_Object]:
-    """Picture by picture, the newest first: those that people remember."""
+    """Picture by picture, the newest first."""
     order = sorted(range(len(dataset)), key=dataset.updated_at, reverse=True)
     for index in order:
         place = dataset.place(index)
@@ -150,8 +148,8 @@ def _objects(
         except DataError as error:
             left_out.append(str(error))
             continue
-        took = _took(database, place.project, place.annotation_id, place.image)
-        for about, (region, clicks) in zip(sample.objects, took, strict=False):
+        real = _interactions(database, place.project, place.annotation_id, place.image)
+        for about, (region, clicks) in zip(sample.objects, real, strict=False):
             if np.count_nonzero(sample.mask(about.id) & ~sample.void) < _FEWEST_PIXELS:
                 continue
             facts = {
@@ -166,10 +164,10 @@ def _objects(
             yield _Object(sample, f"{place.key}:{place.image}", about.id, facts)
 
 
-def _took(
+def _interactions(
     database: Database, project: str, annotation: int, image: str
 ) -> list[tuple[str, int | None]]:
-    """Regions in the order of the annotation, and the interactions that each really took."""
+    """The annotation's regions in their order, with their real interactions."""
     sample, cost = SampleRow, RegionCostRow
     same = (
         (cost.project == sample.project)
@@ -188,16 +186,12 @@ def _took(
         return [(row.region_id, row.interactions) for row in connection.execute(query)]
 
 
-def _replayed(entry: _Object, one: Checkpoint, other: Checkpoint) -> Replayed:
-    return Replayed(
-        **entry.facts,
-        before=_needed(entry, one),
-        after=_needed(entry, other),
-    )
+def _replayed(entry: _Object, older: Checkpoint, newer: Checkpoint) -> Replayed:
+    return Replayed(**entry.facts, before=_needed(entry, older), after=_needed(entry, newer))
 
 
 def _needed(entry: _Object, contestant: Checkpoint) -> int:
-    """Interactions to the goal; the protocol's most where it is never reached."""
+    """Interactions to the goal; the protocol's maximum if it is never reached."""
     from training.evaluation.protocol import Target, follow
 
     sample, phrase = entry.sample, entry.facts["phrase"]
@@ -207,18 +201,18 @@ def _needed(entry: _Object, contestant: Checkpoint) -> int:
     return course.needed(GOOD)
 
 
-def _summary(found: list[Replayed]) -> dict[str, Any] | None:
+def _summary(rows: list[Replayed]) -> dict[str, Any] | None:
     """Means and their paired difference, after minus before, with its 95 % interval."""
-    if not found:
+    if not rows:
         return None
-    tasks = np.array([it.task for it in found], np.int64)
-    before = np.array([it.before for it in found], np.float64)
-    after = np.array([it.after for it in found], np.float64)
+    tasks = np.array([row.task for row in rows], np.int64)
+    before = np.array([row.before for row in rows], np.float64)
+    after = np.array([row.after for row in rows], np.float64)
     difference = mean_of(after - before, tasks)
-    assert difference is not None, "of nothing there is no summary"
+    assert difference is not None, "there are rows"
     return {
         "before": float(before.mean()),
         "after": float(after.mean()),
         "difference": asdict(difference),
-        "n": len(found),
+        "n": len(rows),
     }

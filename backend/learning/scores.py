@@ -1,10 +1,14 @@
-"""What the re-scoring found of each task, in the database: the reason that it can be stopped and
-goes on where it stopped.
+"""The scores of a project's tasks: in the database, and as predictions in Label Studio.
+
+What is stored in the database lets a scoring job resume. Label Studio keeps a task's score as the
+``score`` of a prediction of the serving version. A task gets one prediction of ours: with several,
+Label Studio would take the lowest score, and nobody sees those of earlier versions. Predictions by
+others are left alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -15,17 +19,19 @@ from sqlalchemy import select, update
 
 from backend.db.engine import Database, insert_of
 from backend.db.models import ScoreRow
+from backend.label_studio.client import LabelStudio
+from backend.label_studio.host import Json
 
 Method = Literal["clicks", "saving", "uncertainty", "random"]
 METHODS: tuple[Method, ...] = ("clicks", "saving", "uncertainty", "random")
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
-    """Of one task.
+class TaskScore:
+    """What is known of one task.
 
-    expected: what the method looks for, the more the sooner. error: why it could not be looked at;
-    then the others are None.
+    expected: the method's value; tasks with more of it come first. error: why the task could not be
+    scored; then the others are None. written: the score that Label Studio has, None without one.
     """
 
     task: int
@@ -33,11 +39,11 @@ class Found:
     uncertainty: float | None = None
     descriptor: NDArray[np.float32] | None = None
     error: str = ""
-    written: float | None = None  # the score that Label Studio has; None: none of this version
+    written: float | None = None
 
 
 class Scores:
-    """The scores of one project under one version by one method; others count for nothing."""
+    """The stored scores of one project, by one version and one method."""
 
     def __init__(self, database: Database, project: str, version: str, method: Method) -> None:
         self._database = database
@@ -45,7 +51,7 @@ class Scores:
         self._version = version
         self._method = method
 
-    def all(self) -> dict[int, Found]:
+    def all(self) -> dict[int, TaskScore]:
         """By task."""
         query = select(ScoreRow).where(
             ScoreRow.project == self._project,
@@ -54,7 +60,7 @@ class Scores:
         )
         with self._database.read() as connection:
             return {
-                row["task_id"]: Found(
+                row["task_id"]: TaskScore(
                     row["task_id"],
                     row["expected"],
                     row["uncertainty"],
@@ -65,24 +71,24 @@ class Scores:
                 for row in connection.execute(query).mappings()
             }
 
-    def keep(self, found: Iterable[Found]) -> None:
-        """Write down what was found; what another version or method found there gives way."""
+    def keep(self, scores: Iterable[TaskScore]) -> None:
+        """Store scores; they replace those of other versions and methods."""
         now = datetime.now(UTC)
         with self._database.write() as connection:
-            for it in found:
+            for score in scores:
                 values: dict[str, Any] = {
                     "version": self._version,
                     "method": self._method,
-                    "expected": it.expected,
-                    "uncertainty": it.uncertainty,
-                    "descriptor": None if it.descriptor is None else _packed(it.descriptor),
+                    "expected": score.expected,
+                    "uncertainty": score.uncertainty,
+                    "descriptor": None if score.descriptor is None else _packed(score.descriptor),
                     "score": None,
                     "rank": None,
-                    "error": it.error[:1000],
+                    "error": score.error[:1000],
                     "scored_at": now,
                     "written_at": None,
                 }
-                row = {"project": self._project, "task_id": it.task, **values}
+                row = {"project": self._project, "task_id": score.task, **values}
                 statement = (
                     insert_of(connection, ScoreRow)
                     .values(**row)
@@ -93,17 +99,17 @@ class Scores:
                 connection.execute(statement)
 
     def ranked(self, ranks: Mapping[int, int]) -> None:
-        """Write down where tasks stand, 1 for the one that is served first."""
+        """Store the tasks' ranks; 1 is served first."""
         with self._database.write() as connection:
             for task, rank in ranks.items():
                 connection.execute(update(ScoreRow).where(self._row(task)).values(rank=rank))
 
     def written(self, task: int, score: float | None) -> None:
-        """Label Studio has this score of a task by now; None: it has none."""
+        """Store that Label Studio has this score of a task; None: it has none."""
         at = None if score is None else datetime.now(UTC)
         with self._database.write() as connection:
-            here = update(ScoreRow).where(self._row(task))
-            connection.execute(here.values(score=score, written_at=at))
+            row = update(ScoreRow).where(self._row(task))
+            connection.execute(row.values(score=score, written_at=at))
 
     def _row(self, task: int) -> Any:
         return (
@@ -112,6 +118,41 @@ class Scores:
             & (ScoreRow.version == self._version)
             & (ScoreRow.method == self._method)
         )
+
+
+class Predictions:
+    """Writes one version's scores to Label Studio. Repeating a call is harmless."""
+
+    def __init__(self, label_studio: LabelStudio, version: str, ours: Collection[str]) -> None:
+        """ours: names of all versions whose predictions this backend may replace."""
+        self._label_studio = label_studio
+        self._version = version
+        self._ours = frozenset(ours) | {version}
+
+    def put(self, task: int, score: float, result: Sequence[Json] | None) -> None:
+        """Write a task's score, and its masks; a ``result`` of None keeps those it has.
+
+        Raises LabelStudioError.
+        """
+        ours = [
+            prediction
+            for prediction in self._label_studio.predictions(task)
+            if prediction.get("model_version") in self._ours
+        ]
+        current = next((p for p in ours if p.get("model_version") == self._version), None)
+        fields: dict[str, Any] = {"score": score}
+        if result is not None:
+            fields["result"] = list(result)
+        if current is None:
+            # The new one first, so that the task is never without.
+            self._label_studio.create_prediction(
+                task, {"result": [], "model_version": self._version, **fields}
+            )
+        else:
+            self._label_studio.patch_prediction(current["id"], **fields)
+        for prediction in ours:
+            if prediction is not current:
+                self._label_studio.delete_prediction(prediction["id"])
 
 
 def _packed(descriptor: NDArray[np.float32]) -> bytes:

@@ -1,4 +1,4 @@
-"""What a task's pictures would cost an annotator, as the serving version sees them."""
+"""What a task's pictures would cost an annotator, as the serving version expects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from backend.label_studio.config import ImageControls, LabelConfig
 from backend.label_studio.host import Json
 from backend.label_studio.payloads import PredictRequest, Project, Task
 from backend.label_studio.projects import LabelStudioHosts
-from backend.learning.scores import Found, Method
+from backend.learning.scores import Method, TaskScore
 from backend.metrics import Metrics
 from backend.settings import Settings
 from model.errors import PhraseClickError
@@ -23,12 +23,12 @@ from training.acquisition import acquisition
 
 _log = logging.getLogger(__name__)
 
-# A picture is looked at once: only what belongs to it and a few others is kept.
+# Each picture is scored once: only what belongs to it and a few others is kept.
 _CACHE_BYTES = 64 * 2**20
 
 
-class Looking:
-    """One version looking at one project's tasks; a closed one looks no more."""
+class TaskScorer:
+    """Scores one project's tasks with one version. Close it when done."""
 
     def __init__(
         self,
@@ -51,49 +51,52 @@ class Looking:
         self._pictures = Pictures(settings, hosts)
         metrics = Metrics()
         self._embeddings = Embeddings(self._pictures, metrics)
-        self._batch = Preannotation(self._embeddings, self._predictor, metrics, "always")
+        self._preannotation = Preannotation(self._embeddings, self._predictor, metrics, "always")
 
     def close(self) -> None:
-        """Let go of its threads."""
+        """Stop its threads."""
         self._embeddings.close()
 
-    def look(self, task: Task) -> Found:
-        """What the task would cost; one that cannot be looked at says why."""
+    def score(self, task: Task) -> TaskScore:
+        """The task's score, or why it has none."""
         number = task.id or 0
         try:
-            looks = [self._image(task, image) for image in self._config.images]
+            images = [self._image(task, image) for image in self._config.images]
         except Exception as error:  # one broken picture must not cost the others their scores
             if not isinstance(error, PhraseClickError):
                 _log.exception("Task %s of project %s", number, self._project.key)
-            return Found(number, error=str(error) or type(error).__name__)
-        costs, doubts, descriptors = zip(*looks, strict=True)
-        # As exact as it is kept: what is read again must not change the order.
-        shows = np.mean(descriptors, axis=0).astype(np.float16).astype(np.float32)
-        return Found(number, float(np.mean(costs)), float(np.mean(doubts)), shows)
+            return TaskScore(number, error=str(error) or type(error).__name__)
+        costs, uncertainties, descriptors = zip(*images, strict=True)
+        # As exact as it is stored, so that the order is the same after it is read again.
+        descriptor = np.mean(descriptors, axis=0).astype(np.float16).astype(np.float32)
+        cost, uncertainty = float(np.mean(costs)), float(np.mean(uncertainties))
+        return TaskScore(number, cost, uncertainty, descriptor)
 
     def masks(self, task: Task) -> list[Json]:
         """Regions by the task's phrase or the label names, as for "Retrieve predictions"."""
         request = PredictRequest(self._project, (task,), "", interactive=False)
-        (answer,) = self._batch.answers(request, self._config)
+        (answer,) = self._preannotation.answers(request, self._config)
         return list(answer["result"])
 
     def _image(self, task: Task, image: ImageControls) -> tuple[float, float, np.ndarray]:
-        """What is expected of one picture, how unsure the network is of it, and what is on it."""
+        """One picture's expected cost, the network's uncertainty, and its descriptor."""
         place = Place.of(task, image, self._project)
         picture = self._pictures.read(place.address, self._project.id, place.task_id)
         phrase = image.batch_phrase(task.data)
         names = (phrase,) if phrase else tuple(label.value for _, label in image.labels)
         seed = task.id or 0
         if self._method in ("clicks", "saving"):
-            told = acquisition.expected_clicks(
+            expectation = acquisition.expected_clicks(
                 self._predictor, picture.array, picture.key, names, seed=seed
             )
-            cost = told.clicks if self._method == "clicks" else told.saving
-            doubt = told.uncertainty
+            cost = expectation.clicks if self._method == "clicks" else expectation.saving
+            uncertainty = expectation.uncertainty
         elif self._method == "uncertainty":
-            doubt = acquisition.uncertainty(self._predictor, picture.array, picture.key, names)
-            cost = doubt
+            uncertainty = acquisition.uncertainty(
+                self._predictor, picture.array, picture.key, names
+            )
+            cost = uncertainty
         else:
-            cost, doubt = float(np.random.default_rng(seed).random()), 0.0
-        shows = acquisition.descriptor(self._predictor, picture.array, picture.key)
-        return cost, doubt, shows
+            cost, uncertainty = float(np.random.default_rng(seed).random()), 0.0
+        descriptor = acquisition.descriptor(self._predictor, picture.array, picture.key)
+        return cost, uncertainty, descriptor

@@ -91,9 +91,8 @@ def test_full_disks_are_said_and_nobody_sees_half_a_version(machine: Machine) ->
     machine.data.fill()
     job = site.ask()
     first = failed_attempt(site, job.id, 1)
-    assert re.search(r"could not write to the data folder .+ Free disk space", first.error), (
-        first.error
-    )
+    expected = r"could not write to the data folder .+ Free disk space"
+    assert re.search(expected, first.error), first.error
     machine.data.make_room()
     # when: there is room for that, but not for the version
     machine.store.fill()

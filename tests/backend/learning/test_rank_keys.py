@@ -7,30 +7,30 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.learning.rank_keys import places
+from backend.learning.rank_keys import rank_keys
 
 
 @given(st.permutations(range(12)), st.dictionaries(st.integers(0, 11), st.floats(-0.5, 1.5)))
 def test_numbers_rise_in_the_order_wished(order: list[int], held: dict[int, float]) -> None:
-    found = places(order, held)
+    found = rank_keys(order, held)
 
     numbers = [found[task] for task in order]
     assert all(one < other for one, other in pairwise([0.0, *numbers, 1.0]))
 
 
 def test_what_stands_right_keeps_its_number() -> None:
-    held = places([1, 2, 3, 4, 5], {})
+    held = rank_keys([1, 2, 3, 4, 5], {})
 
-    found = places([1, 2, 9, 3, 4, 5], held)
+    found = rank_keys([1, 2, 9, 3, 4, 5], held)
 
     assert {task: found[task] for task in held} == held
     assert held[2] < found[9] < held[3]
 
 
 def test_one_that_moves_moves_alone() -> None:
-    held = places(list(range(100)), {})
+    held = rank_keys(list(range(100)), {})
 
-    found = places([99, *range(99)], held)
+    found = rank_keys([99, *range(99)], held)
 
     assert [task for task in held if held[task] != found[task]] == [99]
 
@@ -39,12 +39,12 @@ def test_gaps_that_are_used_up_are_numbered_anew() -> None:
     held: dict[int, float] = {}
     for newest in range(200):
         # Always before all others: each halves the gap.
-        held = places([newest, *sorted(held, reverse=True)], held)
+        held = rank_keys([newest, *sorted(held, reverse=True)], held)
 
     numbers = [held[task] for task in sorted(held, reverse=True)]
     assert all(other - one > 1e-10 for one, other in pairwise([0.0, *numbers, 1.0]))
 
 
 def test_no_task_and_one_task() -> None:
-    assert places([], {}) == {}
-    assert places([7], {}) == {7: 0.5}
+    assert rank_keys([], {}) == {}
+    assert rank_keys([7], {}) == {7: 0.5}

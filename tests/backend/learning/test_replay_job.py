@@ -80,7 +80,7 @@ def test_the_champion_is_held_against_what_it_took_the_place_of(team):
 
 
 def test_a_version_held_against_itself_is_refused(team):
-    with pytest.raises(JobError, match="took no other version's place"):
+    with pytest.raises(JobError, match="has no predecessor"):
         run(team, version="base", before="base")
 
 

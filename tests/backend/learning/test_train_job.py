@@ -39,8 +39,8 @@ from training.finetune.fine_tune import FineTuned
 from training.gate.gate import Verdict
 
 
-class Story:
-    """What a job tells; ``dies_at``: so many lines, phases and steps, and it breaks off."""
+class FakeProgress:
+    """Records what a job reports. ``dies_at``: the phase, or the fenced write, that raises."""
 
     def __init__(self, error: Exception | None = None, dies_at: str = "") -> None:
         self.lines: list[str] = []
@@ -69,8 +69,8 @@ class Story:
             raise self.error
 
 
-class Stand:
-    """Stands in for the learning and the measuring, and counts them."""
+class FakeTraining:
+    """Replaces training and evaluation, and counts them."""
 
     def __init__(self) -> None:
         self.learned = self.measured = 0
@@ -81,45 +81,45 @@ class Stand:
         ).eval()
         self.train: Dataset | None = None
 
-    def fine_tune(self, champion: Path, train: Dataset, *_: Any, **told: Any) -> FineTuned:
-        told["check"]()
+    def fine_tune(self, champion: Path, train: Dataset, *_: Any, **options: Any) -> FineTuned:
+        options["check"]()
         self.learned += 1
         self.train = train
-        folder = told["out"] / "checkpoint"
+        folder = options["out"] / "checkpoint"
         if not folder.exists():
             vectors = np.random.default_rng(self.learned).normal(size=(len(WORDS), 8))
-            checkpoint.save(folder, self.network, WORDS, vectors, name=told["name"])
+            checkpoint.save(folder, self.network, WORDS, vectors, name=options["name"])
         version = checkpoint.load(folder).version
-        told["tick"](1.0, {"loss": 0.5})
+        options["tick"](1.0, {"loss": 0.5})
         return FineTuned(folder, version, 1, 0.1, "steps", {}, {}, ({"step": 1},))
 
-    def judge(self, candidate: Path, champion: Path, *_: Any, **told: Any) -> Verdict:
-        told["check"]()
+    def judge(self, candidate: Path, champion: Path, *_: Any, **options: Any) -> Verdict:
+        options["check"]()
         self.measured += 1
         self.while_measured()
         names = [checkpoint.load(path).version for path in (candidate, champion)]
-        told["pictures"].mkdir(exist_ok=True)
+        options["pictures"].mkdir(exist_ok=True)
         stream = io.BytesIO()
         Image.new("RGB", (8, 8)).save(stream, "JPEG")
-        (told["pictures"] / "own-won-1.jpg").write_bytes(stream.getvalue())
+        (options["pictures"] / "own-won-1.jpg").write_bytes(stream.getvalue())
         report = {
             "passed": self.passes,
-            "reason": "So it is.",
+            "reason": "Better.",
             "candidate": names[0],
             "champion": names[1],
             "examples": [{"picture": "own-won-1.jpg"}],
             "sets": {},
         }
-        return Verdict(self.passes, "So it is.", report)
+        return Verdict(self.passes, "Better.", report)
 
 
 @pytest.fixture
-def stand(monkeypatch: pytest.MonkeyPatch) -> Stand:
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeTraining:
     torch.manual_seed(0)
-    stand = Stand()
-    monkeypatch.setattr(train_job, "fine_tune", stand.fine_tune)
-    monkeypatch.setattr(comparison, "judge", stand.judge)
-    return stand
+    fake = FakeTraining()
+    monkeypatch.setattr(train_job, "fine_tune", fake.fine_tune)
+    monkeypatch.setattr(comparison, "judge", fake.judge)
+    return fake
 
 
 @pytest.fixture
@@ -139,55 +139,60 @@ def labeled(site: Site) -> Site:
     return site
 
 
-def attempt(site: Site, job: Job, story: Story | None = None) -> dict[str, Any]:
-    told: Any = story or Story()
-    return train_job.train(job, site.settings, site.database, told)
+def attempt(site: Site, job: Job, progress: FakeProgress | None = None) -> dict[str, Any]:
+    reporting: Any = progress or FakeProgress()
+    return train_job.train(job, site.settings, site.database, reporting)
 
 
-def test_what_is_better_is_promoted_and_told(labeled: Site, stand: Stand) -> None:
+def test_a_better_candidate_is_promoted(labeled: Site, fake: FakeTraining) -> None:
     # given
-    site, job, story = labeled, labeled.ask(), Story()
+    site, job, progress = labeled, labeled.ask(), FakeProgress()
     # when
-    result = attempt(site, job, story)
+    result = attempt(site, job, progress)
     # then
     (version,) = site.versions_of(job.id)
     assert site.champion() == version.name == result["version"]
     assert version.name.startswith(f"phraseclick-project6-job{job.id}-")
-    assert (result["promoted"], result["reason"]) == (True, "So it is.")
+    assert (result["promoted"], result["reason"]) == (True, "Better.")
     assert result["champion"] == site.registry.base_name == version.parent or not version.parent
-    assert story.phases == ["reading", "training", "writing", "evaluating", "promoting"]
-    assert set(result["seconds"]) == set(story.phases)
+    assert progress.phases == ["reading", "training", "writing", "evaluating", "promoting"]
+    assert set(result["seconds"]) == set(progress.phases)
     assert version.data["labels"] == result["labels"]["labels"] == 18
     assert version.data["train"] == {"pictures": 3, "labels": 6}
     assert version.data["held_out"] == {"pictures": 6, "labels": 12}
     assert version.data["annotations"] == 9
     (promotion,) = site.promotions_of(job.id)
-    assert promotion.why == "So it is."
+    assert promotion.why == "Better."
     shown = gate_pictures.picture(site.database, version.name, "own-won-1.jpg")
     assert shown is not None
     assert shown.startswith(b"\xff\xd8")
     assert list((site.settings.data / "jobs").iterdir()) == []
 
 
-def test_what_is_not_better_is_kept_but_never_serves(labeled: Site, stand: Stand) -> None:
-    stand.passes = False
+def test_a_rejected_candidate_is_kept_but_never_serves(labeled: Site, fake: FakeTraining) -> None:
+    # given
+    fake.passes = False
     job = labeled.ask()
+    # when
     result = attempt(labeled, job)
-
-    assert (result["promoted"], result["reason"]) == (False, "So it is.")
+    # then
+    assert (result["promoted"], result["reason"]) == (False, "Better.")
     assert labeled.champion() == labeled.registry.base_name
-    assert [it.state for it in labeled.versions_of(job.id)] == ["rejected"]
+    assert [version.state for version in labeled.versions_of(job.id)] == ["rejected"]
+    # and another attempt does not evaluate it again
     assert attempt(labeled, job) == {**result, "seconds": {}}
-    assert stand.measured == 1
+    assert fake.measured == 1
 
 
-def test_too_few_labels_cost_no_training(site: Site, stand: Stand) -> None:
+def test_too_few_labels_cost_no_training(site: Site, fake: FakeTraining) -> None:
+    # given
     site.label(train=3, held_out=2)
+    # when
     result = attempt(site, site.ask())
-
-    assert stand.learned == 0
+    # then
+    assert fake.learned == 0
     assert (result["version"], result["promoted"]) == ("", False)
-    assert "4 on 2 pictures, where 10 on 6 are needed" in result["reason"]
+    assert "6 on 3 pictures, where 6 on 6 are needed" in result["reason"]
     assert site.champion() == result["champion"] == site.registry.base_name
 
 
@@ -204,13 +209,13 @@ def test_too_few_labels_cost_no_training(site: Site, stand: Stand) -> None:
         ("fence in promoting", 1, 1),
     ],
 )
-def test_the_next_attempt_goes_on_where_one_broke_off(
-    labeled: Site, stand: Stand, dies_at: str, learned: int, measured: int
+def test_the_next_attempt_resumes(
+    labeled: Site, fake: FakeTraining, dies_at: str, learned: int, measured: int
 ) -> None:
     # given
     job = labeled.ask()
     with pytest.raises(LostLeaseError):
-        attempt(labeled, job, Story(LostLeaseError("Another has it."), dies_at))
+        attempt(labeled, job, FakeProgress(LostLeaseError("Another has it."), dies_at))
     assert labeled.champion() == labeled.registry.base_name
     # when
     result = attempt(labeled, job)
@@ -218,92 +223,103 @@ def test_the_next_attempt_goes_on_where_one_broke_off(
     assert result["promoted"] is True
     assert labeled.champion() == result["version"]
     assert len(labeled.versions_of(job.id)) == len(labeled.promotions_of(job.id)) == 1
-    assert (stand.learned, stand.measured) == (learned, measured)
+    assert (fake.learned, fake.measured) == (learned, measured)
 
 
-def test_once_more_after_the_end_changes_nothing(labeled: Site, stand: Stand) -> None:
+def test_another_attempt_after_the_end_changes_nothing(labeled: Site, fake: FakeTraining) -> None:
+    # given
     job = labeled.ask()
     first = attempt(labeled, job)
+    # when
     second = attempt(labeled, job)
-
+    # then
     assert second == {**first, "seconds": {}}
-    assert (stand.learned, stand.measured) == (1, 1)
+    assert (fake.learned, fake.measured) == (1, 1)
     assert len(labeled.promotions_of(job.id)) == 1
 
 
-def test_what_a_person_took_back_meanwhile_is_not_promoted_again(
-    labeled: Site, stand: Stand
+def test_a_candidate_that_was_rolled_back_is_not_promoted_again(
+    labeled: Site, fake: FakeTraining
 ) -> None:
+    # given
     job = labeled.ask()
     attempt(labeled, job)
     labeled.registry.rollback(PROJECT.key, who="ann")
-
+    # when / then
     assert attempt(labeled, job)["promoted"] is True
     assert labeled.champion() == labeled.registry.base_name
 
 
-def test_a_champion_of_somebody_elses_is_measured_against_first(
-    labeled: Site, stand: Stand, tmp_path: Path
+def test_the_evaluation_is_repeated_against_a_new_champion(
+    labeled: Site, fake: FakeTraining, tmp_path: Path
 ) -> None:
-    # given: while the candidate is measured, somebody promotes another version
+    # given: during the evaluation someone promotes another version
     vectors = np.random.default_rng(77).normal(size=(len(WORDS), 8))
-    checkpoint.save(tmp_path / "by-hand", stand.network, WORDS, vectors, name="by-hand")
+    checkpoint.save(tmp_path / "by-hand", fake.network, WORDS, vectors, name="by-hand")
     other = labeled.registry.add(tmp_path / "by-hand", project=PROJECT.key).name
 
     def promote() -> None:
-        if stand.measured == 1:
+        if fake.measured == 1:
             labeled.registry.promote(other, who="ann")
 
-    stand.while_measured = promote
+    fake.while_measured = promote
     # when
     result = attempt(labeled, labeled.ask())
     # then
-    assert stand.measured == 2
+    assert fake.measured == 2
     assert result["champion"] == other
     assert labeled.champion() == result["version"]
 
 
-def test_a_candidate_that_was_promoted_by_hand_is_left_at_that(labeled: Site, stand: Stand) -> None:
+def test_a_candidate_that_was_promoted_by_hand_is_not_promoted_again(
+    labeled: Site, fake: FakeTraining
+) -> None:
+    # given
     job = labeled.ask()
 
     def promote() -> None:
         (version,) = labeled.versions_of(job.id)
         labeled.registry.promote(version.name, who="ann")
 
-    stand.while_measured = promote
+    fake.while_measured = promote
+    # when
     attempt(labeled, job)
+    # then
+    assert [entry.who for entry in labeled.registry.history(PROJECT.key)] == ["ann"]
 
-    assert [it.who for it in labeled.registry.history(PROJECT.key)] == ["ann"]
 
-
-def test_cancelled_it_leaves_the_champion(labeled: Site, stand: Stand) -> None:
+def test_a_cancelled_job_leaves_the_champion(labeled: Site, fake: FakeTraining) -> None:
+    # given
     job = labeled.ask()
+    # when
     with pytest.raises(CancelledError):
-        attempt(labeled, job, Story(CancelledError("Cancelled by ann."), "training"))
-
+        attempt(labeled, job, FakeProgress(CancelledError("Cancelled by ann."), "training"))
+    # then
     assert labeled.champion() == labeled.registry.base_name
     assert labeled.versions_of(job.id) == []
 
 
-def test_another_machine_begins_anew_but_makes_no_second_version(
-    labeled: Site, stand: Stand, tmp_path: Path
+def test_another_machine_resumes_without_a_second_version(
+    labeled: Site, fake: FakeTraining, tmp_path: Path
 ) -> None:
+    # given
     job = labeled.ask()
     with pytest.raises(LostLeaseError):
-        attempt(labeled, job, Story(LostLeaseError("Another has it."), "evaluating"))
+        attempt(labeled, job, FakeProgress(LostLeaseError("Another has it."), "evaluating"))
     store = str(labeled.settings.data / "versions")
     elsewhere = labeled.settings.model_copy(
         update={"data": tmp_path / "elsewhere", "checkpoint_store": store}
     )
-    told: Any = Story()
-    result = train_job.train(job, elsewhere, labeled.database, told)
-
+    progress: Any = FakeProgress()
+    # when
+    result = train_job.train(job, elsewhere, labeled.database, progress)
+    # then
     assert result["promoted"] is True
-    assert stand.learned == 1
+    assert fake.learned == 1
     assert len(labeled.versions_of(job.id)) == 1
 
 
-def test_a_recipe_comes_along_with_the_request(labeled: Site) -> None:
+def test_the_request_may_change_the_recipe(labeled: Site) -> None:
     job = labeled.ask(steps=7)
     recipe = train_job.recipe_of(labeled.settings, job)
     assert (recipe.steps, recipe.crop, recipe.minutes, recipe.threads) == (7, 64, 4.0, 1)
@@ -313,8 +329,8 @@ def test_a_recipe_comes_along_with_the_request(labeled: Site) -> None:
         train_job.recipe_of(labeled.settings, odd)
 
 
-def test_a_full_disk_is_a_sentence(
-    labeled: Site, stand: Stand, monkeypatch: pytest.MonkeyPatch
+def test_a_full_disk_is_reported_in_a_sentence(
+    labeled: Site, fake: FakeTraining, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: Any, **__: Any) -> FineTuned:
         raise OSError(28, "No space left on device")
@@ -324,9 +340,7 @@ def test_a_full_disk_is_a_sentence(
         attempt(labeled, labeled.ask())
 
 
-def test_while_the_pictures_are_away_it_does_not_learn_from_what_is_left(
-    labeled: Site, stand: Stand
-) -> None:
+def test_an_outage_of_the_pictures_ends_the_attempt(labeled: Site, fake: FakeTraining) -> None:
     labeled.forget_pictures()
     labeled.host.go()
     job = labeled.ask()
@@ -338,23 +352,21 @@ def test_while_the_pictures_are_away_it_does_not_learn_from_what_is_left(
     assert attempt(labeled, job)["labels"]["annotations"] == 9
 
 
-def test_a_picture_that_is_gone_is_left_out(labeled: Site, stand: Stand) -> None:
+def test_a_picture_that_is_gone_is_left_out(labeled: Site, fake: FakeTraining) -> None:
     labeled.forget_pictures()
     labeled.host.pictures.popitem()
-    story = Story()
+    progress = FakeProgress()
 
-    result = attempt(labeled, labeled.ask(), story)
+    result = attempt(labeled, labeled.ask(), progress)
 
     assert result["labels"]["labels"] == 16
-    assert sum("-annotation-" in line for line in story.lines) == 1
+    assert sum("-annotation-" in line for line in progress.lines) == 1
 
 
 # -- the snapshot and the work dir
 
 
-def test_a_snapshot_stays_the_same_while_people_continue_to_label(
-    labeled: Site, tmp_path: Path
-) -> None:
+def test_a_snapshot_stays_the_same_while_people_label(labeled: Site, tmp_path: Path) -> None:
     samples = open_samples(labeled.settings, labeled.database, PROJECT.key)
     read: list[tuple[int, int]] = []
     folder = tmp_path / "copy"
@@ -368,10 +380,8 @@ def test_a_snapshot_stays_the_same_while_people_continue_to_label(
     assert first == again
     assert read == [(n, 9) for n in range(1, 10)]
     assert len(first.training_part()) == 3
-    assert [len(it) for it in (first.validation_part(), first.gate_part()) if it is not None] == [
-        6,
-        6,
-    ]
+    parts = first.validation_part(), first.gate_part()
+    assert [len(part) for part in parts if part is not None] == [6, 6]
 
 
 @pytest.mark.parametrize(
@@ -423,7 +433,7 @@ def test_a_snapshot_of_too_many_has_the_newest(
     assert {samples.key(n) for n in newest} <= learned
 
 
-def test_two_at_once_have_a_folder_each_and_a_swept_one_is_of_an_ended_job(site: Site) -> None:
+def test_each_process_has_a_work_dir_that_is_removed_when_the_job_has_ended(site: Site) -> None:
     data, jobs = site.settings.data, Jobs(site.database)
     job = site.ask()
     with work_dir(data, job.id) as one, work_dir(data, job.id) as other:
@@ -438,14 +448,16 @@ def test_two_at_once_have_a_folder_each_and_a_swept_one_is_of_an_ended_job(site:
     assert list((data / "jobs").iterdir()) == []
 
 
-def test_a_registry_of_its_own_is_not_needed_to_see_it(labeled: Site, stand: Stand) -> None:
+def test_any_registry_sees_the_promotion(labeled: Site, fake: FakeTraining) -> None:
     attempt(labeled, labeled.ask())
     fresh = Registry(labeled.database, open_store(labeled.settings), labeled.settings)
 
     assert fresh.champions().of(PROJECT) == labeled.champion()
 
 
-def test_pictures_of_verdicts_are_forgotten_after_a_while(labeled: Site, stand: Stand) -> None:
+def test_pictures_of_verdicts_are_forgotten_after_a_while(
+    labeled: Site, fake: FakeTraining
+) -> None:
     result = attempt(labeled, labeled.ask())
 
     assert gate_pictures.names(labeled.database, result["version"]) == ["own-won-1.jpg"]
