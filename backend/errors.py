@@ -29,6 +29,8 @@ PhraseClickError (model/errors.py)
     └── DemoError               make demo lacks a program, or a server of it did not start
 """
 
+from datetime import timedelta
+
 from model.errors import PhraseClickError
 
 
@@ -122,7 +124,14 @@ class LostLeaseError(CancelledError):
 
 
 class GiveWayError(CancelledError):
-    """The job goes back to the queue, for another one or for the end of its worker."""
+    """The job goes back to the queue: for people, for another job, or because its worker ends.
+
+    wait: how long it stays there at least.
+    """
+
+    def __init__(self, sentence: str, wait: timedelta = timedelta()) -> None:
+        super().__init__(sentence)
+        self.wait = wait
 
 
 class OverdueError(CancelledError):

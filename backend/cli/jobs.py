@@ -102,6 +102,9 @@ def cancel(number: Number, data: Data = None) -> None:
 def learn(
     project: Project,
     now: Annotated[bool, typer.Option("--now", help="Start a training now.")] = False,
+    budget: Annotated[
+        str, typer.Option(help="With --now: quick, or thorough (pauses while people click).")
+    ] = "quick",
     after_labels: Annotated[
         int | None,
         typer.Option(min=0, help="New labels that start a training; 0: as in the settings."),
@@ -124,6 +127,8 @@ def learn(
     from backend.jobs.schedules import UNCHANGED, Schedules
     from backend.worker.celery_app import RUN_JOB
 
+    if budget not in ("quick", "thorough"):
+        raise typer.BadParameter("--budget is quick or thorough.")
     with _database(data) as (settings, database):
         key = _key(database, project)
         schedules = Schedules(database)
@@ -137,7 +142,9 @@ def learn(
             )
         queued = None
         if now:
-            queued = Jobs(database).enqueue(key, TRAINING, trigger="hand", by=user())
+            queued = Jobs(database).enqueue(
+                key, TRAINING, trigger="hand", by=user(), request={"budget": budget}
+            )
             enqueue(settings, RUN_JOB, queued.id)
         current, new = schedules.get(key), new_labels(database, key)
         if json:

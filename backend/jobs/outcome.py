@@ -54,13 +54,13 @@ def retry(connection: Connection, job: Job, why: str, *, delay: bool) -> State:
     return "queued"
 
 
-def interrupted(connection: Connection, job: Job, why: str) -> None:
-    """The job gave way, to a training or a shutdown; this does not count as an attempt."""
+def interrupted(connection: Connection, job: Job, why: str, wait: timedelta = timedelta()) -> None:
+    """The job gave way: to people, a training or a shutdown. It does not count as an attempt."""
     if job.cancel_asked_at is not None:
         cancelled(connection, job, cancelled_by(job.cancel_asked_by))
         return
     add_line(connection, job, why)
-    _requeue(connection, job, attempts=max(0, job.attempts - 1))
+    _requeue(connection, job, wait, attempts=max(0, job.attempts - 1))
 
 
 def worker_died(connection: Connection, job: Job) -> State:

@@ -147,9 +147,9 @@ class Runner:
             _log.warning("Job %d: %s", job.id, error)
             return None
         except GiveWayError as error:
-            why = str(error)
+            why, wait = str(error), error.wait
             _log.info("Job %d: %s", job.id, why)
-            return lambda connection, job: outcome.interrupted(connection, job, why)
+            return lambda connection, job: outcome.interrupted(connection, job, why, wait)
         except OverdueError as error:
             return self._failure(job, str(error))
         except CancelledError as error:

@@ -13,14 +13,15 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from backend.db.engine import Database
-from backend.db.models import Job, Promotion, Version
-from backend.errors import JobError, StorageError, VersionError
+from backend.db.models import EventRow, Job, Promotion, Version
+from backend.errors import GiveWayError, JobError, StorageError, VersionError
 from backend.jobs.progress import Progress
 from backend.label_studio.payloads import Project
 from backend.learning import gate_pictures
@@ -49,6 +50,12 @@ _SHARES = {
 }
 # Someone may promote another version during the evaluation. Then it is repeated against that one.
 _MOST_EVALUATIONS = 3
+# A thorough training pauses if someone clicked this recently, and tries again after the pause.
+_QUIET = timedelta(minutes=2)
+_PAUSE = timedelta(minutes=5)
+# Where people never stop clicking, it waits no longer than this.
+_LONGEST_WAIT = timedelta(hours=12)
+_LOOK_FOR_PEOPLE_S = 5.0
 # With this little free space a failed write means that the disk is full.
 _FULL_BYTES = 4 * 2**20
 _SECONDS = "seconds.json"
@@ -111,6 +118,9 @@ class _Training:
         self._rules = rules
         self._registry = Registry(database, open_store(settings), settings)
         self._seconds = _read_seconds(folder)
+        waited = datetime.now(UTC) - job.created_at
+        self._gives_way = budget_of(job) == "thorough" and waited < _LONGEST_WAIT
+        self._looked_at = 0.0
 
     def run(self) -> dict[str, Any]:
         """Continue from where the last attempt ended."""
@@ -213,7 +223,7 @@ class _Training:
             replay=open_dataset([replay]) if replay else None,
             name=f"phraseclick-project{project.id}-job{self._job.id}",
             tick=tick,
-            check=self._progress.check,
+            check=self._check,
         )
         for look in tuned.curve:
             self._progress.point({"look": dict(look)})
@@ -222,6 +232,16 @@ class _Training:
             f"{tuned.stopped}."
         )
         return tuned
+
+    def _check(self) -> None:
+        """Called before each step: raises if the training is to stop, or to pause for people."""
+        self._progress.check()
+        now = time.monotonic()
+        if not self._gives_way or now - self._looked_at < _LOOK_FOR_PEOPLE_S:
+            return
+        self._looked_at = now
+        if people_click(self._database):
+            raise GiveWayError("Paused while people click; it continues afterwards.", _PAUSE)
 
     def _write(self, tuned: FineTuned, labels: Snapshot) -> Version:
         self._progress.check()
@@ -343,6 +363,13 @@ class _Training:
         yield
         self._seconds[name] = round(self._seconds.get(name, 0.0) + time.monotonic() - began, 1)
         atomic_write(self._folder / _SECONDS, json.dumps(self._seconds), durable=False)
+
+
+def people_click(database: Database) -> bool:
+    """Whether someone clicked or typed a moment ago, in any project."""
+    recent = EventRow.created_at > datetime.now(UTC) - _QUIET
+    with database.read() as connection:
+        return connection.execute(select(EventRow.id).where(recent).limit(1)).first() is not None
 
 
 def budget_of(job: Job) -> Budget:

@@ -175,7 +175,11 @@ class _Training:
         with contextlib.closing(self.run.steps()) as steps:
             while not self._stale():
                 if check:
-                    check()
+                    try:
+                        check()
+                    except Exception:
+                        self._save()
+                        raise
                 figures = next(steps, None)
                 if figures is None:
                     break

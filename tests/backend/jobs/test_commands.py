@@ -130,6 +130,14 @@ def test_learning_now_asks_and_rings(store: Jobs, data: Path) -> None:
     assert message.name.endswith(f"{celery_app.TRAINING_QUEUE}.msg")
 
 
+def test_a_training_may_be_thorough(store: Jobs) -> None:
+    call("learn", "--project", "6", "--now", "--budget", "thorough")
+    unknown = call("learn", "--project", "6", "--now", "--budget", "lavish")
+
+    assert store.get(1).request == {"budget": "thorough"}
+    assert unknown.exit_code == 2
+
+
 def test_learning_is_shown_and_changed(store: Jobs) -> None:
     Team(store.database).accept(2)
     assert "after 20 new labels" in call("learn", "--project", "6").output

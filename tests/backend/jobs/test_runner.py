@@ -354,6 +354,22 @@ def test_a_re_scoring_gives_way_to_a_training(
     assert jobs.get(scoring.id).state == "done"
 
 
+def test_a_job_that_pauses_is_due_after_the_pause(
+    jobs: Jobs, runner: Runner, trainings_do: Does
+) -> None:
+    # given
+    def work(job: Job, progress: Progress) -> dict[str, Any]:
+        raise GiveWayError("Paused.", timedelta(minutes=5))
+
+    trainings_do(work)
+    # when
+    runner.run(jobs.enqueue(PROJECT, "training", trigger="schedule").id)
+    # then
+    (job,) = jobs.listed()
+    assert (job.state, job.attempts) == ("queued", 0)
+    assert job.due_at > datetime.now(UTC) + timedelta(minutes=4)
+
+
 def test_the_outcome_is_written_once_the_database_is_back(
     database: Database,
     jobs: Jobs,

@@ -7,6 +7,7 @@ is real.
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,10 +16,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sqlalchemy import insert
 
 from backend.db.engine import Database
-from backend.db.models import Job
-from backend.errors import CancelledError, JobError, LostLeaseError, StorageError
+from backend.db.models import EventRow, Job
+from backend.errors import CancelledError, GiveWayError, JobError, LostLeaseError, StorageError
 from backend.jobs.queue import Jobs
 from backend.learning import comparison, gate_pictures, train_job
 from backend.learning.snapshot import take_snapshot
@@ -463,6 +465,41 @@ def test_pictures_of_verdicts_are_forgotten_after_a_while(
     assert gate_pictures.names(labeled.database, result["version"]) == ["own-won-1.jpg"]
     assert gate_pictures.forget(labeled.database, days=1) == 0
     assert gate_pictures.forget(labeled.database, days=0) == 1
+
+
+@pytest.mark.parametrize(("budget", "pauses"), [("thorough", True), ("quick", False)])
+def test_a_thorough_training_pauses_while_people_click(
+    labeled: Site,
+    fake: FakeTraining,
+    monkeypatch: pytest.MonkeyPatch,
+    budget: str,
+    pauses: bool,
+) -> None:
+    # given
+    clicking = [True]
+    monkeypatch.setattr(train_job, "people_click", lambda _: clicking[0])
+    job = replace(labeled.ask(), request={"budget": budget})
+    # when
+    if pauses:
+        with pytest.raises(GiveWayError) as paused:
+            attempt(labeled, job)
+        assert paused.value.wait > timedelta(0)
+        clicking[0] = False
+    # then
+    assert attempt(labeled, job)["promoted"]
+
+
+@pytest.mark.parametrize(("minutes_ago", "expected"), [(1, True), (10, False)])
+def test_people_click_if_an_event_is_recent(
+    database: Database, minutes_ago: int, expected: bool
+) -> None:
+    # given
+    created_at = datetime.now(UTC) - timedelta(minutes=minutes_ago)
+    event = {"project": PROJECT.key, "task_id": 1, "request_id": "", "kind": "click"}
+    with database.write() as connection:
+        connection.execute(insert(EventRow).values(**event, created_at=created_at))
+    # when / then
+    assert train_job.people_click(database) is expected
 
 
 @pytest.mark.parametrize(
