@@ -168,97 +168,100 @@ def evaluate(
 
 
 def simulate(
-    data: Annotated[
-        list[str],
-        typer.Option(help="Unseen pictures: [FORMAT:]PATH[?OPTIONS]; repeatable."),
+    context: typer.Context,
+    team: Annotated[
+        str,
+        typer.Option(help="The team's pictures, unknown to the model: [FORMAT:]PATH[?OPTIONS]."),
     ],
-    out: Annotated[Path, typer.Option(help="Folder of the run; an interrupted run continues.")],
+    labels: Annotated[
+        str, typer.Option(help="Numbers of labeled pictures, separated by commas.")
+    ] = "20,50",
+    budget: Annotated[str, typer.Option(help="Of the trainings: quick or thorough.")] = "thorough",
+    seed: Annotated[int, typer.Option(help="Of the split, the trainings and the tests.")] = 1,
     start: Annotated[
-        str, typer.Option(help="The first model: a folder, or 'shipped'.")
+        str, typer.Option(help="The first version: a folder, 'shipped', or a version's name.")
     ] = "shipped",
-    seed: Annotated[
-        list[int] | None,
-        typer.Option(help="Seeds to simulate (1, 2 and 3); several processes can share them."),
-    ] = None,
     strategy: Annotated[
-        list[str] | None,
-        typer.Option(help="clicks, saving, uncertainty, random (all); repeatable."),
-    ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Trainings of each seed and strategy.")] = 3,
-    pictures: Annotated[int, typer.Option(min=1, help="Pictures labeled in each round.")] = 8,
-    candidates: Annotated[int, typer.Option(min=0, help="Pictures scored per round; 0: all.")] = 24,
-    tests: Annotated[int, typer.Option(min=1, help="Held-out objects, one per picture.")] = 60,
-    per_source: Annotated[int, typer.Option(min=1, help="Pictures of each source at most.")] = 150,
-    mixture: Annotated[
-        list[str] | None,
-        typer.Option(help="SOURCE=N: only these sources, N pictures at most; repeatable."),
-    ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of a training.")] = 30,
-    whole_persons: Annotated[
-        bool,
-        typer.Option(help="Label people as one object where the data splits them."),
-    ] = True,
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: as torch chooses.")] = 1,
+        str, typer.Option(help="How pictures are chosen: random, saving, clicks, uncertainty.")
+    ] = "random",
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 is torch's choice.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    json: Annotated[Path | None, typer.Option(help="Write all figures here.")] = None,
-    picture: Annotated[Path | None, typer.Option(help="Draw the curves here (.png, .svg).")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Keep rows and versions here; the same command resumes in it."),
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw the curve here (.png, .svg).")] = None,
 ) -> None:
-    """Simulate labeling and training in turns: what it saves, and what to label first.
+    """Simulate a team: what do its labels save?
 
-    Results cover the finished seeds. Large settings take hours; Ctrl-C loses the current round.
+    Pictures are divided by a hash: at most half may be labeled, objects of the others are tested.
     """
     import dataclasses
+    import tempfile
 
     from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from training.errors import RecipeError
-    from training.simulate import curves
-    from training.simulate.simulate import STRATEGIES, SimulationRecipe
+    from training.evaluation.files import write_json
+    from training.finetune.recipe import BUDGETS
+    from training.simulate import curve
+    from training.simulate.simulate import STRATEGIES, Plan
     from training.simulate.simulate import simulate as run
 
-    unknown = sorted(set(strategy or ()) - set(STRATEGIES))
-    if unknown:
-        raise RecipeError(f"Unknown strategy '{unknown[0]}': use {', '.join(STRATEGIES)}.")
-    chosen = tuple(each for each in STRATEGIES if not strategy or each in strategy)
-    recipe = SimulationRecipe(
-        strategies=chosen,
-        rounds=rounds,
-        pictures=pictures,
-        candidates=candidates,
-        tests=tests,
-        per_source=per_source,
-        mixture=tuple(_amount(each) for each in mixture or ()),
-        whole_persons=whole_persons,
+    if budget not in BUDGETS:
+        raise RecipeError(f"Budget '{budget}' is none of {', '.join(BUDGETS)}.")
+    if strategy not in STRATEGIES:
+        raise RecipeError(f"Strategy '{strategy}' is none of {', '.join(STRATEGIES)}.")
+    plan = Plan(
+        labels=_numbers(labels),
+        seed=seed,
+        strategy=next(each for each in STRATEGIES if each == strategy),
+        recipe=dataclasses.replace(
+            next(recipe for name, recipe in BUDGETS.items() if name == budget),
+            threads=threads,
+            device=device,
+        ),
     )
-    tuning = dataclasses.replace(recipe.fine_tune, steps=steps, threads=threads, device=device)
-    recipe = dataclasses.replace(recipe, fine_tune=tuning)
+    known = start == "shipped" or Path(start).is_dir() or context.obj is None
     console = Console()
-    done = run(
-        data,
-        out=out,
-        start=start,
-        seeds=seed or (1, 2, 3),
-        recipe=recipe,
-        say=lambda text: console.print(text, highlight=False),
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:.0f} %"),
+        TimeElapsedColumn(),
     )
-    figures = curves.summary(done)
-    if json:
-        curves.write(figures, json)
-    if picture:
-        curves.draw(figures, picture)
-    for sentence in curves.sentences(figures):
+    with (
+        tempfile.TemporaryDirectory(prefix="phraseclick-") as temporary,
+        Progress(*columns, console=console) as bar,
+    ):
+        task = bar.add_task("Reading the pictures", total=1.0)
+        done = run(
+            team,
+            out or Path(temporary),
+            plan,
+            start=start if known else str(context.obj(start)),
+            tell=lambda share, what: bar.update(task, completed=share, description=what),
+        )
+    console.print(curve.table(done))
+    for sentence in curve.sentences(done):
         console.print(sentence, highlight=False)
+    if json is not None:
+        write_json(json, curve.as_json(done))
+    if picture is not None:
+        curve.draw(done, picture)
     for file in (json, picture):
         if file is not None:
-            console.print(f"Wrote {file}", highlight=False)
+            console.print(f"Written: {file}", highlight=False)
 
 
-def _amount(text: str) -> tuple[str, int]:
-    """Parse SOURCE=N."""
-    source, _, amount = text.partition("=")
-    if not source or not amount.isdigit() or not int(amount):
-        raise typer.BadParameter(f"'{text}' is not SOURCE=N with N above 0, such as voc=250.")
-    return source, int(amount)
+def _numbers(text: str) -> tuple[int, ...]:
+    """20,50, read."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() for part in parts):
+        raise typer.BadParameter(f"'{text}' are no numbers of labels: write them as in 20,50.")
+    return tuple(int(part) for part in parts)
 
 
 def acquisition(

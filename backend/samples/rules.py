@@ -17,7 +17,7 @@ tasks with the same picture are on the same side, and no picture ever changes si
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import RowMapping, Select, select
 
@@ -26,16 +26,15 @@ from backend.db.models import AnnotatedPictureRow, AnnotationRow, SampledProject
 from backend.errors import LabelConfigError
 from backend.label_studio.config import LabelConfig
 from backend.samples.image_check import LabeledPicture
+from training.data.side import Side, side
 
-Split = Literal["train", "validation"]
+Split = Side
 
 OTHER_ANNOTATION = "another annotation of the task counts"
 UNSEEN = "picture not checked yet"
 GONE = "picture gone"
 CHANGED = "picture changed"
 _STATES = {"unseen": UNSEEN, "gone": GONE, "changed": CHANGED}
-
-_HELD_OUT = 0.2
 
 
 @dataclass(frozen=True)
@@ -69,11 +68,6 @@ class Labeled:
     def split(self) -> Split | None:
         """The side of its picture; None before that was checked."""
         return side(self.place.key) if self.place.key else None
-
-
-def side(key: str) -> Split:
-    """The side of a picture, by the hash of its content (hex)."""
-    return "validation" if int(key[:8], 16) < _HELD_OUT * 2**32 else "train"
 
 
 def labeled(database: Database, project: str) -> list[Labeled]:

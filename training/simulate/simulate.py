@@ -1,21 +1,20 @@
-"""Does the learning loop pay? A simulated team labels, the model is trained again, and so on.
+"""What labels save: a simulated team labels pictures, a version learns, the gate decides.
 
-Each strategy chooses which pictures of the pool are labeled next: by the clicks that are expected
-(`Expectation.clicks`), by those of them that a training may save (`Expectation.saving`, what the
-product orders tasks by), by uncertainty, or at random. The team labels them with the model of
-the day, the model is fine-tuned on all labels so far, and the same held-out objects are asked for
-again. Every round is a file, so that a simulation which was killed goes on where it was, and
-several processes may share its folder, a seed each.
+For each number of labels: the team labels pictures with the version that serves it, the product's
+own fine-tuning makes a candidate from that version, the product's own gate decides which of both
+serves, and that one is measured on objects of other pictures (`measure`). So a row shows what the
+team would have, not what was learned. The row with 0 labels is the version that the team starts
+from.
 
-Not simulated: the gate (every candidate is promoted) and base data (what was known is kept by
-distillation alone).
+A finished row is a file in the folder; the same call in the same folder does what is missing.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -25,279 +24,262 @@ import numpy as np
 from model import checkpoint
 from model.files import atomic_write
 from training.acquisition import acquisition, diversity
-from training.data import Dataset, open_dataset
-from training.errors import DataError, RecipeError
+from training.data import Dataset, Without, open_dataset
+from training.data.side import side
+from training.errors import RecipeError
+from training.evaluation.interactions import labels_of
 from training.evaluation.methods import Checkpoint
-from training.finetune.fine_tune import CHECKPOINT, fine_tune
-from training.finetune.recipe import FineTuneRecipe
-from training.simulate.team import (
-    GOAL,
-    Labeled,
-    Split,
-    WholePersons,
-    label,
-    names_of,
-    split,
-    tried,
-)
+from training.finetune.fine_tune import CHECKPOINT, FineTuneRecipe, fine_tune
+from training.gate.gate import judge
+from training.gate.general_set import open_general_set
+from training.gate.rules import STANDARD, GateRules
+from training.simulate.measure import LabelResult, Measured, ObjectResult, measure
+from training.simulate.team import Clicks, Labeled, Split, label, name_of, split
 
-Strategy = Literal["clicks", "saving", "uncertainty", "random"]
-STRATEGIES: tuple[Strategy, ...] = ("clicks", "saving", "uncertainty", "random")
-ASKED = "simulation.json"
-Say = Callable[[str], None]
+Strategy = Literal["random", "saving", "clicks", "uncertainty"]
+STRATEGIES: tuple[Strategy, ...] = ("random", "saving", "clicks", "uncertainty")
 
+REQUEST = "simulation.json"
 
-@dataclass(frozen=True)
-class SimulationRecipe:
-    """How much is simulated; the defaults take some twenty minutes of one quiet CPU core a seed."""
+# Pictures scored for each one that is chosen. *choice*
+_CANDIDATES = 3
+# What the scoring of a picture may cost: less than in the product, where it runs overnight.
+_SCORING = acquisition.Budget(names=6, grid=3, objects=1, clicks=3, side=320)
 
-    strategies: tuple[Strategy, ...] = STRATEGIES
-    rounds: int = 3
-    # Pictures labeled a round, and at most so many objects of each.
-    pictures: int = 8
-    objects: int = 3
-    # Of the pool, so many pictures (by chance) are scored each round; 0: all.
-    candidates: int = 24
-    per_source: int = 150
-    # A stream of these sources alone, so many pictures of each at most; none: of every source.
-    mixture: tuple[tuple[str, int], ...] = ()
-    tests: int = 60
-    # Clicks on an object at most, in labeling and in testing; a failure counts as so many.
-    most: int = 8
-    whole_persons: bool = True
-    names: int = 6
-    fine_tune: FineTuneRecipe = field(
-        default_factory=lambda: FineTuneRecipe(steps=30, looks=1, minutes=60.0)
-    )
-    budget: acquisition.Budget = field(
-        default_factory=lambda: acquisition.Budget(names=6, grid=3, objects=1, clicks=3, side=320)
-    )
+Tell = Callable[[float, str], None]
+"""Called with how much of the simulation is done (0 to 1), and what it does now."""
 
 
 @dataclass(frozen=True)
-class Round:
-    """What stands in a round's file. clicks, first: of each tested object, in the split's order.
+class Plan:
+    """What is simulated. labels: numbers of labeled pictures, ascending. strategy: how the pictures
+    are chosen: in the order of their hash (random), or by what the product orders tasks by."""
 
-    clicks: interactions to an IoU of 85 %. first: IoU after the first. spent: clicks with which the
-    pictures of this round were labeled, of each label.
+    labels: tuple[int, ...] = (20, 50)
+    seed: int = 1
+    strategy: Strategy = "random"
+    recipe: FineTuneRecipe = field(default_factory=FineTuneRecipe)
+    rules: GateRules = STANDARD
+
+    def __post_init__(self) -> None:
+        if list(self.labels) != sorted(set(self.labels)) or min(self.labels, default=0) < 1:
+            raise RecipeError(
+                f"Numbers of labels must be ascending and above 0, not {self.labels}."
+            )
+
+
+@dataclass(frozen=True)
+class Row:
+    """One number of labels. labels: as asked; pictures, objects: labeled indeed, fewer where half
+    of the team's pictures are fewer.
+
+    version: that serves and was measured. passed: whether the gate let the candidate serve; None
+    without a candidate. reason: the gate's sentence. seconds, gate_seconds: of the fine-tuning and
+    of the gate.
     """
 
-    seed: int
-    strategy: str
-    number: int
     labels: int
-    pictures: tuple[int, ...]
-    sources: tuple[str, ...]
-    spent: tuple[int, ...]
-    keys: tuple[str, ...]
-    tested: tuple[str, ...]
-    clicks: tuple[int, ...]
-    first: tuple[float, ...]
+    pictures: int
+    objects: int
+    seconds: float
+    gate_seconds: float
+    passed: bool | None
+    reason: str
+    version: str
+    measured: Measured
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """A finished simulation; rows by number of labels, from 0."""
+
+    team: str
+    plan: Plan
+    rows: tuple[Row, ...]
 
 
 def simulate(
-    data: Sequence[Path | str],
-    *,
+    team: Path | str,
     out: Path,
+    plan: Plan,
+    *,
     start: Path | str = "shipped",
-    seeds: Sequence[int] = (1, 2, 3),
-    recipe: SimulationRecipe = SimulationRecipe(),
-    say: Say = lambda text: None,
-) -> list[Round]:
-    """Simulate what ``out`` does not hold yet, and return every round that it holds.
+    tell: Tell = lambda done, what: None,
+) -> Simulation:
+    """Simulate what ``out`` does not hold yet.
 
-    data: places as `open_dataset` takes them, which the start was not trained on. say: is told each
-    round in a line. Raises RecipeError where the folder holds another simulation.
+    team: a shard or another data set that ``start`` was not trained on, as `open_dataset` takes it.
+    Raises RecipeError if the folder holds another simulation, DataError for too little data.
     """
-    dataset: Dataset = open_dataset(list(data))
-    if recipe.whole_persons:
-        dataset = WholePersons(dataset)
-    first = checkpoint.load(start)
-    _claim(out, first.version, recipe)
-    for seed in seeds:
-        parts = split(
-            dataset,
-            seed,
-            per_source=recipe.per_source,
-            tests=recipe.tests,
-            mixture=dict(recipe.mixture),
-        )
-        if len(parts.pool) < recipe.rounds * recipe.pictures:
-            raise DataError(
-                f"{len(parts.pool)} pictures are left to choose from, but {recipe.rounds} rounds "
-                f"need {recipe.rounds * recipe.pictures}: lower tests, rounds or pictures."
-            )
-        _Seed(dataset, parts, first.path, out / f"seed-{seed}", seed, recipe, say).go_on()
-    return read_rounds(out)
+    dataset = open_dataset([team])
+    begin = checkpoint.load(start)
+    parts = split(dataset, plan.seed)
+    _claim(out, str(team), begin.version, plan)
+    running = _Running(dataset, parts, begin.path, out, plan, tell)
+    rows = [running.row(number) for number in range(len(plan.labels) + 1)]
+    tell(1.0, "Done")
+    return Simulation(Path(str(team).partition("?")[0]).stem, plan, tuple(rows))
 
 
-def read_rounds(out: Path) -> list[Round]:
-    """Every finished round in the folder, in the order of seeds, strategies and numbers."""
-    found = []
-    for path in out.glob("seed-*/*.json"):
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        found.append(Round(*(_frozen(values[each.name]) for each in dataclasses.fields(Round))))
-    return sorted(found, key=lambda each: (each.seed, each.strategy, each.number))
-
-
-class _Seed:
-    """The simulation of one seed: all strategies, from the same start and on the same objects."""
+class _Running:
+    """The simulation of one team in its folder."""
 
     def __init__(
-        self,
-        dataset: Dataset,
-        parts: Split,
-        start: Path,
-        folder: Path,
-        seed: int,
-        recipe: SimulationRecipe,
-        say: Say,
+        self, dataset: Dataset, parts: Split, start: Path, out: Path, plan: Plan, tell: Tell
     ) -> None:
-        self.dataset, self.parts, self.start, self.folder = dataset, parts, start, folder
-        self.seed, self.recipe, self.say = seed, recipe, say
-        self.names = names_of(dataset, parts.pool, recipe.names)
-        folder.mkdir(parents=True, exist_ok=True)
+        self.dataset, self.parts, self.start, self.out, self.plan = dataset, parts, start, out, plan
+        self.labels = labels_of(dataset)
+        self._tell = tell
+        self._number = 0
 
-    def go_on(self) -> None:
-        begin = self._before()
-        for number in range(1, self.recipe.rounds + 1):
-            for strategy in self.recipe.strategies:
-                path = self.folder / f"{strategy}-{number}.json"
-                if not path.exists():
-                    made = self._round(strategy, number)
-                    _write(path, dataclasses.asdict(made))
-                    gain = np.mean(begin.clicks) - np.mean(made.clicks)
-                    self.say(
-                        f"seed {self.seed}, {strategy}, round {number}: {made.labels} labels, "
-                        f"{np.mean(made.clicks):.3f} clicks an object ({gain:+.3f} saved)"
-                    )
-
-    def _before(self) -> Round:
-        """How the start does, which is every strategy's round 0."""
-        path = self.folder / "start-0.json"
+    def row(self, number: int) -> Row:
+        """The row of this number, read or made; those before it are made already."""
+        self._number = number
+        path = self.out / f"row-{number}.json"
         if not path.exists():
-            made = self._tested("start", 0, Labeled(self.dataset), (), (), self.start)
-            _write(path, dataclasses.asdict(made))
-        return next(r for r in read_rounds(self.folder.parent)
-                    if (r.seed, r.strategy) == (self.seed, "start"))  # fmt: skip
+            row, labeled, serving = self._begin() if number == 0 else self._next(number)
+            values = {
+                "row": dataclasses.asdict(row),
+                "clicks": [[i, list(made.items())] for i, made in labeled.clicks.items()],
+                "serving": str(serving.resolve()),
+            }
+            atomic_write(path, json.dumps(values))
+        return _row(json.loads(path.read_text(encoding="utf-8"))["row"])
 
-    def _round(self, strategy: Strategy, number: int) -> Round:
-        recipe = self.recipe
-        labeled, model_path = self._so_far(strategy, number)
-        model = Checkpoint(model_path, device=recipe.fine_tune.device)
-        new = self._chosen(strategy, number, labeled, model)
-        spent: list[int] = []
-        for index in new:
-            made = label(
-                self.dataset, index, model, most_objects=recipe.objects, most_clicks=recipe.most
-            )
-            labeled.clicks[index] = made
-            spent.extend(len(each) for each in made.values())
-        work = self.folder / f"{strategy}-{number}"
+    def _begin(self) -> tuple[Row, Labeled, Path]:
+        version = checkpoint.load(self.start).version
+        measured = self._measured(self.start)
+        row = Row(0, 0, 0, 0.0, 0.0, None, "", version, measured)
+        return row, Labeled(self.dataset), self.start
+
+    def _next(self, number: int) -> tuple[Row, Labeled, Path]:
+        labels = self.plan.labels[number - 1]
+        labeled, champion = self._after(number - 1)
+        before = self.row(number - 1)
+        self._number = number
+        self._label(labeled, min(labels, len(self.parts.pool)), champion)
+        train, held_out = self._sides(labeled)
         tuned = fine_tune(
-            model_path,
-            labeled,
-            None,
-            out=work,
-            recipe=dataclasses.replace(recipe.fine_tune, seed=100 * self.seed + number),
+            champion,
+            train,
+            held_out if len(held_out) else None,
+            out=self.out / f"labels-{labels}",
+            recipe=dataclasses.replace(self.plan.recipe, seed=self.plan.seed),
             base=self.start,
+            tick=lambda done, _: self._at(0.1 + 0.5 * done, "learning"),
         )
-        _write(self.folder / f"{strategy}-{number}.labels", _plain(labeled))
-        made_round = self._tested(strategy, number, labeled, new, spent, tuned.folder)
-        # The state to go on from is of no use any more, and large.
-        for path in work.iterdir():
+        began = time.monotonic()
+        verdict = judge(
+            tuned.folder,
+            champion,
+            held_out,
+            open_general_set(),
+            rules=self.plan.rules,
+            device=self.plan.recipe.device,
+            tick=lambda done, _: self._at(0.6 + 0.2 * done, "the gate measures"),
+        )
+        gate_seconds = time.monotonic() - began
+        serving = tuned.folder if verdict.passed else champion
+        row = Row(
+            labels,
+            len(labeled),
+            labeled.count(),
+            tuned.seconds,
+            round(gate_seconds, 1),
+            verdict.passed,
+            verdict.reason,
+            checkpoint.load(serving).version,
+            self._measured(serving) if verdict.passed else before.measured,
+        )
+        # The state to resume from is large and no longer needed.
+        for path in tuned.folder.parent.iterdir():
             if path.name != CHECKPOINT:
                 path.unlink()
-        return made_round
+        return row, labeled, serving
 
-    def _so_far(self, strategy: Strategy, number: int) -> tuple[Labeled, Path]:
-        """The labels and the model with which a round begins."""
-        labeled = Labeled(self.dataset)
-        if number == 1:
-            return labeled, self.start
-        kept = json.loads((self.folder / f"{strategy}-{number - 1}.labels").read_text("utf-8"))
-        for index, made in kept:
-            labeled.clicks[index] = {
-                about: tuple((x, y, positive) for x, y, positive in clicks)
-                for about, clicks in made
-            }
-        return labeled, self.folder / f"{strategy}-{number - 1}" / CHECKPOINT
+    def _after(self, number: int) -> tuple[Labeled, Path]:
+        """The labels and the serving version after a row."""
+        kept = json.loads((self.out / f"row-{number}.json").read_text(encoding="utf-8"))
+        clicks = {index: {n: _clicks(made) for n, made in each} for index, each in kept["clicks"]}
+        return Labeled(self.dataset, clicks), Path(kept["serving"])
 
-    def _chosen(
-        self, strategy: Strategy, number: int, labeled: Labeled, model: Checkpoint
-    ) -> tuple[int, ...]:
-        """The pictures to label next; every strategy may choose of the same candidates."""
-        recipe = self.recipe
-        rng = np.random.default_rng([self.seed, number, 2])
-        left = [int(i) for i in rng.permutation(self.parts.pool) if i not in labeled.clicks]
-        if strategy == "random":
-            return tuple(left[: recipe.pictures])
-        candidates = left[: max(recipe.candidates, recipe.pictures) if recipe.candidates else None]
-        scores, seen = [], []
+    def _label(self, labeled: Labeled, pictures: int, champion: Path) -> None:
+        """Label more pictures, until there are this many."""
+        model = Checkpoint(champion, device=self.plan.recipe.device)
+        chosen = self._chosen(labeled, pictures - len(labeled), model)
+        for done, index in enumerate(chosen):
+            self._at(0.1 * done / len(chosen), "the team labels")
+            labeled.clicks[index] = label(self.dataset, index, model)
+
+    def _chosen(self, labeled: Labeled, count: int, model: Checkpoint) -> Sequence[int]:
+        """The pictures to label next, out of the first that are not labeled."""
+        left = [index for index in self.parts.pool if index not in labeled.clicks]
+        if self.plan.strategy == "random" or count <= 0:
+            return left[: max(count, 0)]
+        candidates = left[: _CANDIDATES * count]
+        scores, descriptors = [], []
         for index in candidates:
             sample = self.dataset[index]
-            key = f"{sample.source}:{sample.key}:{index}"
-            asked = (model.predictor, sample.image, key)
-            if strategy in ("clicks", "saving"):
-                told = acquisition.expected_clicks(*asked, self.names, budget=recipe.budget)
-                scores.append(told.clicks if strategy == "clicks" else told.saving)
-                seen.append(acquisition.descriptor(*asked, budget=recipe.budget))
-            else:
-                told_plainly = acquisition.uncertainty(*asked, self.names, budget=recipe.budget)
-                scores.append(told_plainly)
-        if seen:
-            places: Sequence[int] = diversity.order(scores, np.stack(seen), weight=diversity.MILD)
+            asked = model.predictor, sample.image, f"{sample.source}:{sample.key}:{index}"
+            if self.plan.strategy == "uncertainty":
+                scores.append(acquisition.uncertainty(*asked, self.labels, budget=_SCORING))
+                continue
+            expected = acquisition.expected_clicks(*asked, self.labels, budget=_SCORING)
+            by_saving = self.plan.strategy == "saving"
+            scores.append(expected.saving if by_saving else expected.clicks)
+            descriptors.append(acquisition.descriptor(*asked, budget=_SCORING))
+        if descriptors:
+            order = diversity.order(scores, np.stack(descriptors), weight=diversity.MILD)
         else:
-            places = [int(place) for place in np.argsort(-np.array(scores), kind="stable")]
-        return tuple(candidates[place] for place in places[: recipe.pictures])
+            order = [int(place) for place in np.argsort(-np.array(scores), kind="stable")]
+        return [candidates[place] for place in order[:count]]
 
-    def _tested(
-        self,
-        strategy: str,
-        number: int,
-        labeled: Labeled,
-        new: Sequence[int],
-        spent: Sequence[int],
-        model_path: Path,
-    ) -> Round:
-        model = Checkpoint(model_path, device=self.recipe.fine_tune.device)
-        clicks, first, keys, tested = [], [], [], []
-        for index, about in self.parts.tested:
-            sample = self.dataset[index]
-            course = tried(sample, about, model, index, self.recipe.most)
-            clicks.append(min(course.needed(GOAL), self.recipe.most))
-            first.append(round(course.iou(1), 4))
-            keys.append(sample.key)
-            tested.append(sample.source)
-        sources = tuple(self.dataset.sources[index] for index in new)
-        return Round(
-            self.seed, strategy, number, labeled.count(), tuple(new), sources, tuple(spent),
-            tuple(keys), tuple(tested), tuple(clicks), tuple(first),
-        )  # fmt: skip
+    def _sides(self, labeled: Labeled) -> tuple[Dataset, Dataset]:
+        """What trains and what is held out, by the product's rule."""
+        away: dict[str, list[int]] = {"train": [], "validation": []}
+        for place in range(len(labeled)):
+            here = side(name_of(labeled[place]))
+            away["train" if here == "validation" else "validation"].append(place)
+        return Without(labeled, away["train"]), Without(labeled, away["validation"])
 
-
-def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _plain(labeled: Labeled) -> list[Any]:
-    """As JSON, whose keys could not be numbers."""
-    return [[index, [[i, c] for i, c in made.items()]] for index, made in labeled.clicks.items()]
-
-
-def _claim(out: Path, version: str, recipe: SimulationRecipe) -> None:
-    """Remember in the folder what is simulated there. Raises RecipeError where it is another."""
-    out.mkdir(parents=True, exist_ok=True)
-    asked = json.loads(json.dumps({"start": version, "recipe": dataclasses.asdict(recipe)}))
-    path = out / ASKED
-    if not path.exists():
-        _write(path, asked)
-    elif json.loads(path.read_text(encoding="utf-8")) != asked:
-        raise RecipeError(
-            f"{out} holds another simulation: go on with the options that it was begun with (they "
-            f"stand in {path}), or name another folder."
+    def _measured(self, version: Path) -> Measured:
+        return measure(
+            Checkpoint(version, device=self.plan.recipe.device),
+            self.dataset,
+            self.parts.tested,
+            self.labels,
+            lambda done: self._at(0.8 + 0.2 * done, "measuring"),
         )
 
+    def _at(self, done: float, what: str) -> None:
+        labels = (0, *self.plan.labels)[self._number]
+        share = (self._number + done) / (len(self.plan.labels) + 1)
+        self._tell(share, f"{labels} labels, {what}" if labels else f"The start, {what}")
 
-def _write(path: Path, value: Any) -> None:
-    atomic_write(path, json.dumps(value, indent=1))
+
+def _row(values: Mapping[str, Any]) -> Row:
+    measured = values["measured"]
+    objects = tuple(
+        ObjectResult(**{**each, "noc": tuple(each["noc"]), "iou": tuple(each["iou"])})
+        for each in measured["objects"]
+    )
+    labels = tuple(LabelResult(**each) for each in measured["labels"])
+    return Row(**{**values, "measured": Measured(objects, labels)})
+
+
+def _clicks(made: Sequence[Sequence[Any]]) -> Clicks:
+    return tuple((float(x), float(y), bool(positive)) for x, y, positive in made)
+
+
+def _claim(out: Path, team: str, version: str, plan: Plan) -> None:
+    """Note in the folder what is simulated there. Raises RecipeError if it is something else."""
+    out.mkdir(parents=True, exist_ok=True)
+    request = {"team": team, "start": version, "plan": dataclasses.asdict(plan)}
+    request = json.loads(json.dumps(request))
+    path = out / REQUEST
+    if not path.exists():
+        atomic_write(path, json.dumps(request, indent=1))
+    elif json.loads(path.read_text(encoding="utf-8")) != request:
+        raise RecipeError(
+            f"{out} holds another simulation: use the options in {path}, or another folder."
+        )

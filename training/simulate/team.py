@@ -1,85 +1,94 @@
-"""The simulated team: which pictures it has, what it calls an object, and how it labels one.
+"""A simulated team: the pictures that it labels, those that it is tested on, and how it labels.
 
-It labels what the data set annotates, whole: where a source takes a dressed person apart, the team
-means the person. That is what makes it a team of its own, since the shipped model learned on such
-pictures that a click means the garment. It labels as an annotator would, with the model of the
-day: the clicks that it needed are the people's clicks of the next training.
+Pictures are ordered by a hash of their names and the seed. The first half may be labeled; the team
+is tested on pictures of the other half. So a picture that is tested was never labeled, and more
+labels never change what is tested.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 import numpy as np
 
-from training.data import VOID, Dataset, Expression, Sample, SampleObject
+from training.data import Dataset, Expression, Sample, SampleObject, Tolerant
+from training.errors import DataError
+from training.evaluation.interactions import GOAL, annotatable
 from training.evaluation.methods import Checkpoint
 from training.evaluation.protocol import Course, Target, follow
-from training.prompts.sources import DISSECTED
-from training.prompts.vocabulary import CARRIED, WORN
 
-GOAL = 0.85
-PERSON = "person"
-# The id that a person gets who was taken apart; parts are numbered from 1 on.
-WHOLE = 1000
-# Smaller objects are not labeled: a team asks for what can be seen.
-SMALLEST = 0.004
+LEAST_TESTED = 40
+"""With fewer tested objects the figures would say little."""
+
+# Objects tested, on at least as many pictures as there are, up to this many. *choice*
+TESTED = 60
+TESTED_PICTURES = 30
+
+# Of a labeled picture: objects whose clicks are simulated, and the most clicks on each. The others
+# count as accepted without a click. *choice*
+CLICKED = 3
+MOST_CLICKS = 8
+
+Clicks = tuple[tuple[float, float, bool], ...]
 
 
 @dataclass(frozen=True)
-class WholePersons:
-    """A data set in which nobody is taken apart. What a person carries may belong or not: void."""
+class Tested:
+    """The objects of one picture that are tested: index of the picture, ids in it."""
 
-    dataset: Dataset
+    index: int
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Split:
+    """pool: indices of the pictures that may be labeled, in the order of their hash."""
+
+    pool: tuple[int, ...]
+    tested: tuple[Tested, ...]
 
     @property
-    def sources(self) -> Sequence[str]:
-        return self.dataset.sources
+    def objects(self) -> int:
+        """Number of tested objects."""
+        return sum(len(each.ids) for each in self.tested)
 
-    def __len__(self) -> int:
-        return len(self.dataset)
 
-    def __getitem__(self, index: int) -> Sample:
-        sample = self.dataset[index]
-        if sample.source not in DISSECTED:
-            return sample
-        worn, carried = _parts(sample.objects)
-        instances = sample.instances.copy()
-        instances[np.isin(instances, worn)] = WHOLE
-        instances[np.isin(instances, carried)] = VOID
-        return dataclasses.replace(sample, instances=instances, objects=self.objects(index))
-
-    def size(self, index: int) -> tuple[int, int]:
-        return self.dataset.size(index)
-
-    def objects(self, index: int) -> tuple[SampleObject, ...]:
-        found = self.dataset.objects(index)
-        if self.sources[index] not in DISSECTED:
-            return found
-        worn, _ = _parts(found)
-        return (SampleObject(WHOLE, PERSON),) if worn else ()
-
-    def expressions(self, index: int) -> tuple[Expression, ...]:
-        return self.dataset.expressions(index)
+def split(dataset: Dataset, seed: int) -> Split:
+    """Divide the pictures. Raises DataError if fewer than `LEAST_TESTED` objects can be tested."""
+    samples = Tolerant(dataset)
+    keys: dict[int, str] = {}
+    objects: dict[int, list[int]] = {}
+    for index in range(len(dataset)):
+        sample = samples.get(index)
+        if sample is not None and (here := annotatable(sample)):
+            keys[index] = sample.key
+            objects[index] = [each.id for each in here]
+    order = sorted(keys, key=lambda index: (_digest(f"{seed}:{keys[index]}"), index))
+    half = len(order) // 2
+    tested = _tested(order[half:], objects, seed)
+    found = Split(tuple(order[:half]), tested)
+    if found.objects < LEAST_TESTED:
+        raise DataError(
+            f"Only {found.objects} objects can be tested, on the {len(order) - half} pictures that "
+            f"are not labeled; at least {LEAST_TESTED} are needed."
+        )
+    return found
 
 
 @dataclass
 class Labeled:
-    """What the team has labeled so far, as a data set. Everything else in a picture is not there.
-
-    clicks: of each picture's index and object's id, by which it was made.
-    """
+    """What the team has labeled, as a data set. clicks: by picture's index and object's id; an
+    object without clicks was accepted as suggested."""
 
     dataset: Dataset
-    clicks: dict[int, dict[int, tuple[tuple[float, float, bool], ...]]] = field(
-        default_factory=dict
-    )
+    clicks: dict[int, dict[int, Clicks]] = field(default_factory=dict)
 
     @property
     def indices(self) -> tuple[int, ...]:
+        """The labeled pictures in the order in which they were labeled."""
         return tuple(self.clicks)
 
     @property
@@ -99,93 +108,62 @@ class Labeled:
     def objects(self, place: int) -> tuple[SampleObject, ...]:
         made = self.clicks[self.indices[place]]
         return tuple(
-            dataclasses.replace(each, clicks=made[each.id])
+            dataclasses.replace(each, clicks=made.get(each.id, ()))
             for each in self.dataset.objects(self.indices[place])
-            if each.id in made
         )
 
     def expressions(self, place: int) -> tuple[Expression, ...]:
         return ()
 
     def count(self) -> int:
-        """Labels given."""
-        return sum(len(made) for made in self.clicks.values())
+        """Labeled objects."""
+        return sum(len(self.objects(place)) for place in range(len(self)))
 
 
-@dataclass(frozen=True)
-class Split:
-    """Indices of the pictures to choose from and of those to test on: no picture is in both.
-
-    tested: one object (index, id) of each picture to test on.
-    """
-
-    pool: tuple[int, ...]
-    tested: tuple[tuple[int, int], ...]
-
-
-def split(
-    dataset: Dataset,
-    seed: int,
-    *,
-    per_source: int,
-    tests: int,
-    mixture: Mapping[str, int] | None = None,
-) -> Split:
-    """At most ``per_source`` pictures of each source, divided by chance.
-
-    mixture: of these sources alone, and so many of each at most.
-    """
-    rng = np.random.default_rng([seed, 1])
-    left: Counter[str] = Counter()
-    usable = []
-    for index in (int(i) for i in rng.permutation(len(dataset))):
-        source = dataset.sources[index]
-        most = mixture.get(source, 0) if mixture else per_source
-        if left[source] < most and things(dataset, index):
-            left[source] += 1
-            usable.append(index)
-    tested = []
-    for index in sorted(usable[:tests]):
-        ids = [each.id for each in things(dataset, index)]
-        tested.append((index, ids[int(rng.integers(len(ids)))]))
-    return Split(tuple(sorted(usable[tests:])), tuple(tested))
-
-
-def things(dataset: Dataset, index: int) -> list[SampleObject]:
-    """What a team would label in a picture."""
-    return [each for each in dataset.objects(index) if not each.semantic and each.category]
-
-
-def label(
-    dataset: Dataset, index: int, model: Checkpoint, *, most_objects: int, most_clicks: int
-) -> dict[int, tuple[tuple[float, float, bool], ...]]:
-    """Label the largest objects of a picture with a model's help: the clicks of each."""
+def label(dataset: Dataset, index: int, model: Checkpoint) -> dict[int, Clicks]:
+    """Label a picture with a model's help: the clicks on its largest objects."""
     sample = dataset[index]
-    areas: Mapping[int, int] = {
-        each.id: int(sample.mask(each.id).sum()) for each in things(dataset, index)
-    }
-    large = sorted(areas, key=lambda i: (-areas[i], i))[:most_objects]
-    # The largest is labeled even where it is small, so that no picture was chosen for nothing.
-    seen = [i for i in large if areas[i] >= SMALLEST * sample.instances.size] or large[:1]
-    return {i: tried(sample, i, model, index, most_clicks).clicks for i in seen}
+    areas = {each.id: int(sample.mask(each.id).sum()) for each in annotatable(sample)}
+    large = sorted(areas, key=lambda number: (-areas[number], number))[:CLICKED]
+    return {number: clicked(sample, index, number, model).clicks for number in large}
 
 
-def tried(sample: Sample, about: int, model: Checkpoint, index: int, most: int) -> Course:
-    """Click on an object until it is good enough, at most so often."""
-    target = Target(sample.mask(about), sample.void, "")
-    answer = model.look_at(sample, f"{sample.source}:{sample.key}:{index}")
-    return follow(answer, target, "clicks", goal=GOAL, at_least=1, most=most)
+def clicked(sample: Sample, index: int, number: int, model: Checkpoint) -> Course:
+    """Click on an object until its mask is accepted, at most `MOST_CLICKS` times."""
+    target = Target(sample.mask(number), sample.void, "")
+    answer = model.look_at(sample, key_of(sample, index))
+    return follow(answer, target, "clicks", goal=GOAL, at_least=1, most=MOST_CLICKS)
 
 
-def names_of(dataset: Dataset, pool: Sequence[int], most: int) -> list[str]:
-    """The labels of the team's project, the most frequent first."""
-    counted = Counter(
-        each.category for index in pool for each in things(dataset, index) if each.category
+def name_of(sample: Sample) -> str:
+    """A hash (hex) by which the picture is on the training's or the gate's side (`data.side`)."""
+    return _digest(sample.key)
+
+
+def key_of(sample: Sample, index: int) -> str:
+    """Names a picture's content to the predictor's cache."""
+    return f"{sample.source}:{sample.key}:{index}"
+
+
+def _tested(
+    order: Sequence[int], objects: Mapping[int, Sequence[int]], seed: int
+) -> tuple[Tested, ...]:
+    """As few objects of each picture as reach `TESTED` together, drawn by the seed."""
+    chosen = list(order[:TESTED_PICTURES])
+    for index in order[TESTED_PICTURES:]:
+        if sum(min(2, len(objects[each])) for each in chosen) >= TESTED:
+            break
+        chosen.append(index)
+    most = max((len(objects[index]) for index in chosen), default=0)
+    a_picture = next(
+        (n for n in range(1, most) if sum(min(n, len(objects[i])) for i in chosen) >= TESTED), most
     )
-    return [name for name, _ in counted.most_common(most)]
+    found = []
+    for index in sorted(chosen):
+        drawn = np.random.default_rng([seed, index]).permutation(objects[index])[:a_picture]
+        found.append(Tested(index, tuple(sorted(int(number) for number in drawn))))
+    return tuple(found)
 
 
-def _parts(objects: Sequence[SampleObject]) -> tuple[list[int], list[int]]:
-    """Ids of what one is made of or wears, and of what one carries."""
-    worn = [each.id for each in objects if each.category in WORN - CARRIED]
-    return worn, [each.id for each in objects if each.category in CARRIED]
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()

@@ -36,7 +36,6 @@ from backend.registry.store import open_store
 from backend.registry.versions import Registry
 from backend.samples.image_check import ImageCheck
 from backend.samples.ingest import SampleStore
-from backend.samples.rules import side
 from backend.settings import Settings
 from backend.worker import celery_app
 from model import checkpoint
@@ -44,6 +43,7 @@ from model.config import ModelConfig
 from model.network.phraseclick import PhraseClick
 from tests.backend.learning.label_studio import Host
 from tests.backend.samples.studio import PROJECT, Studio, connected, region, settle
+from training.data.side import side
 
 ROOT = Path(__file__).parents[3]
 SIZE = (96, 72)

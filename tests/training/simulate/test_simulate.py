@@ -1,214 +1,185 @@
-"""A simulated team labels and a model learns: every round is kept, and what it shows is counted."""
+"""A team labels and a version learns: what each row holds, and how a simulation resumes."""
 
-import dataclasses
-from collections.abc import Sequence
+import json
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
-from training.acquisition.acquisition import Budget
-from training.data import VOID, Expression, PackDataset, Sample, SampleObject
-from training.errors import DataError, RecipeError
-from training.finetune.fine_tune import fine_tune
-from training.finetune.recipe import FineTuneRecipe
+from training.data import PackDataset
+from training.errors import RecipeError
+from training.evaluation.statistics import Estimate
+from training.finetune.fine_tune import FineTuneRecipe, fine_tune
+from training.gate.gate import Verdict
 from training.simulate import simulate as module
-from training.simulate.curves import draw, sentences, summary, write
-from training.simulate.simulate import Round, SimulationRecipe, read_rounds, simulate
-from training.simulate.team import WHOLE, Labeled, WholePersons, names_of, split
+from training.simulate import team as module_team
+from training.simulate.curve import as_json, draw, sentences, table
+from training.simulate.measure import LabelResult, Measured, ObjectResult
+from training.simulate.simulate import Plan, Row, Simulation, simulate
 
-SMALL = SimulationRecipe(
-    rounds=2,
-    pictures=1,
-    objects=2,
-    candidates=2,
-    tests=2,
-    most=2,
-    fine_tune=FineTuneRecipe(
+SMALL = Plan(
+    labels=(3, 5),
+    recipe=FineTuneRecipe(
         steps=1, looks=1, minutes=60.0, crop=64, pictures=1, prompts=2, distillation=0.0
     ),
-    budget=Budget(names=1, grid=1, objects=1, clicks=1, side=160),
 )
 
 
-class Dressed:
-    """One picture of a person taken apart: a dress (1), hair (2) and a bag (3)."""
-
-    sources: Sequence[str] = ("ccp",)
-
-    def __len__(self) -> int:
-        return 1
-
-    def __getitem__(self, index: int) -> Sample:
-        instances = np.zeros((40, 30), np.int16)
-        instances[10:35, 5:20] = 1
-        instances[4:10, 8:16] = 2
-        instances[20:30, 20:26] = 3
-        image = np.zeros((40, 30, 3), np.uint8)
-        return Sample("one", "ccp", image, instances, self.objects(index))
-
-    def size(self, index: int) -> tuple[int, int]:
-        return 30, 40
-
-    def objects(self, index: int) -> tuple[SampleObject, ...]:
-        return SampleObject(1, "dress"), SampleObject(2, "hair"), SampleObject(3, "bag")
-
-    def expressions(self, index: int) -> tuple[Expression, ...]:
-        return ()
-
-
-def test_a_team_that_means_whole_persons_gets_them_whole() -> None:
-    # given / when
-    whole = WholePersons(Dressed())
-    sample = whole[0]
-    # then
-    assert [(each.id, each.category) for each in whole.objects(0)] == [(WHOLE, "person")]
-    taken_apart = Dressed()[0]
-    assert np.array_equal(sample.mask(WHOLE), taken_apart.mask(1, 2))
-    # and what is carried is neither right nor wrong
-    assert np.array_equal(sample.instances == VOID, taken_apart.mask(3))
-
-
-def test_no_picture_is_both_chosen_from_and_tested_on(shard: Path) -> None:
-    # given / when
-    dataset = PackDataset([shard])
-    found = split(dataset, 1, per_source=5, tests=2)
-    # then
-    assert len(found.pool) == 3
-    assert len(found.tested) == 2
-    assert not set(found.pool) & {index for index, _ in found.tested}
-    assert found == split(dataset, 1, per_source=5, tests=2)
-    assert found != split(dataset, 2, per_source=5, tests=2)
-    assert names_of(dataset, found.pool, 1) == ["dog"]
-
-
-def test_a_stream_is_mixed_as_asked(shard: Path) -> None:
-    # given / when
-    dataset = PackDataset([shard])
-    (source,) = set(dataset.sources)
-    found = split(dataset, 1, per_source=5, tests=1, mixture={source: 3})
-    # then
-    assert len(found.pool) + len(found.tested) == 3
-    # and what it does not name is left out
-    none = split(dataset, 1, per_source=5, tests=1, mixture={"another": 3})
-    assert not none.pool
-    assert not none.tested
-
-
-def test_what_was_not_labeled_is_not_there(shard: Path) -> None:
-    # given a picture of which one of three things was labeled, by one click
-    labeled = Labeled(PackDataset([shard]))
-    labeled.clicks[4] = {2: ((120.0, 40.0, True),)}
-    # when / then
-    (about,) = labeled.objects(0)
-    assert (about.id, about.clicks) == (2, ((120.0, 40.0, True),))
-    assert labeled[0].objects == (about,)
-    assert labeled[0].key == "picture-4"
-    assert (len(labeled), labeled.count()) == (1, 1)
-
-
-def test_a_simulation_goes_on_where_it_was(
-    unlearned: Path, shard: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(autouse=True)
+def _few_questions(monkeypatch: pytest.MonkeyPatch, team: Path) -> None:
+    """One thread, a few tested objects and clicks; the team's pictures are the general set."""
     torch.set_num_threads(1)
-    # given a simulation that breaks off in its third training
-    told: list[str] = []
+    monkeypatch.setattr(module_team, "LEAST_TESTED", 3)
+    monkeypatch.setattr(module_team, "TESTED", 3)
+    monkeypatch.setattr(module_team, "TESTED_PICTURES", 2)
+    monkeypatch.setattr(module_team, "CLICKED", 1)
+    monkeypatch.setattr(module_team, "MOST_CLICKS", 2)
+    monkeypatch.setattr(module, "open_general_set", lambda: PackDataset([team]))
+
+
+def verdicts(monkeypatch: pytest.MonkeyPatch, *passed: bool) -> list[tuple[Path, Path, int, int]]:
+    """The gate decides like this, and notes what it was asked."""
+    asked: list[tuple[Path, Path, int, int]] = []
+
+    def judge(candidate: Path, champion: Path, own: Any, general: Any, **_: Any) -> Verdict:
+        asked.append((candidate, champion, len(own), len(general)))
+        return Verdict(passed[len(asked) - 1], "Because.", {})
+
+    monkeypatch.setattr(module, "judge", judge)
+    return asked
+
+
+def test_rows_show_the_version_that_serves(
+    unlearned: Path, team: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a gate that refuses the first candidate
+    asked = verdicts(monkeypatch, False, True)
+    told: list[float] = []
+    # when
+    found = simulate(
+        team,
+        tmp_path / "out",
+        SMALL,
+        start=unlearned,
+        tell=lambda done, what: told.append(done),
+    )
+    # then
+    assert found.team == "rings"
+    first, second, third = found.rows
+    assert [(row.labels, row.pictures, row.objects) for row in found.rows] == [
+        (0, 0, 0), (3, 3, 9), (5, 5, 15),
+    ]  # fmt: skip
+    assert [row.passed for row in found.rows] == [None, False, True]
+    # and the refused candidate is not what is measured, and nothing learns from it
+    assert second.version == first.version != third.version
+    assert second.measured == first.measured
+    assert {champion for _, champion, _, _ in asked} == {asked[0][1]}
+    # and all rows are about the same objects, which were never labeled
+    objects = [[(each.picture, each.id) for each in row.measured.objects] for row in found.rows]
+    assert objects[0] == objects[1] == objects[2]
+    assert len(objects[0]) == 4
+    assert told == sorted(told)
+    assert told[-1] == 1.0
+
+
+def test_a_simulation_resumes(
+    unlearned: Path, team: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given one that is interrupted in its second training
+    verdicts(monkeypatch, True, True)
     trained: list[Path] = []
 
-    def broken(champion: Path, *rest: object, **more: object) -> object:
+    def interrupted(champion: Path, *rest: Any, **more: Any) -> Any:
+        trained.append(champion)
         if len(trained) == 2:
             raise KeyboardInterrupt
-        trained.append(champion)
-        return fine_tune(champion, *rest, **more)  # type: ignore[arg-type]
+        return fine_tune(champion, *rest, **more)
 
-    recipe = dataclasses.replace(SMALL, strategies=("clicks", "random"))
-    monkeypatch.setattr(module, "fine_tune", broken)
+    monkeypatch.setattr(module, "fine_tune", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        simulate([shard], out=tmp_path, start=unlearned, seeds=(1,), recipe=recipe)
-    monkeypatch.setattr(module, "fine_tune", fine_tune)
-    half = read_rounds(tmp_path)
-    assert [(each.strategy, each.number) for each in half] == [
-        ("clicks", 1), ("random", 1), ("start", 0),
-    ]  # fmt: skip
-    # when it is started again
-    found = simulate(
-        [shard], out=tmp_path, start=unlearned, seeds=(1,), recipe=recipe, say=told.append
-    )
-    # then only what was missing was done
-    assert len(told) == 2
-    assert {(each.strategy, each.number) for each in found} == {
-        ("start", 0), ("clicks", 1), ("clicks", 2), ("random", 1), ("random", 2),
-    }  # fmt: skip
-    # and a second round knows the labels of the first, begins with its model, chooses others
-    by_name = {(each.strategy, each.number): each for each in found}
-    for strategy in recipe.strategies:
-        first, second = by_name[strategy, 1], by_name[strategy, 2]
-        assert (first.labels, second.labels) == (2, 4)
-        assert not set(first.pictures) & set(second.pictures)
-        assert first.keys == second.keys == by_name["start", 0].keys
-    # and another simulation does not mix with it
+        simulate(team, tmp_path / "out", SMALL, start=unlearned)
+    # when
+    found = simulate(team, tmp_path / "out", SMALL, start=unlearned)
+    # then only the rest was done, from the version of the first training
+    assert len(trained) == 3
+    assert trained[1] == trained[2] != trained[0]
+    assert [row.pictures for row in found.rows] == [0, 3, 5]
+    # and another simulation is refused
     with pytest.raises(RecipeError, match="another simulation"):
-        simulate([shard], out=tmp_path, start=unlearned, seeds=(1,), recipe=SMALL)
+        simulate(team, tmp_path / "out", Plan(labels=(3,)), start=unlearned)
 
 
-def test_too_few_pictures_are_said(unlearned: Path, shard: Path, tmp_path: Path) -> None:
-    recipe = dataclasses.replace(SMALL, tests=5)
-    with pytest.raises(DataError, match="1 pictures are left"):
-        simulate([shard], out=tmp_path, start=unlearned, seeds=(1,), recipe=recipe)
+def test_more_labels_than_half_of_the_pictures_are_not_given(
+    unlearned: Path, team: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verdicts(monkeypatch, False)
+    plan = Plan(labels=(99,), strategy="saving", recipe=SMALL.recipe)
+    (_, row) = simulate(team, tmp_path / "out", plan, start=unlearned).rows
+    assert (row.labels, row.pictures) == (99, 15)
 
 
-def made(seed: int, strategy: str, number: int, clicks: Sequence[int]) -> Round:
-    keys = tuple(f"{seed}-{i}" for i in range(len(clicks)))
-    first = tuple(1.0 / each for each in clicks)
-    tested = tuple("voc" if i % 2 else "ccp" for i in range(len(clicks)))
-    labels = 10 * number
-    return Round(
-        seed, strategy, number, labels, (1,), ("voc",), (2,), keys, tested, tuple(clicks), first
+@pytest.mark.parametrize("labels", [(), (0,), (20, 20), (50, 20)])
+def test_numbers_of_labels_ascend(labels: tuple[int, ...]) -> None:
+    with pytest.raises(RecipeError, match="ascending"):
+        Plan(labels=labels)
+
+
+def result(picture: str, noc: int, interactions: int, share: float = 0.5) -> ObjectResult:
+    return ObjectResult(
+        picture, 1, "ring", (noc, noc, 20), (0.5, 0.75, 0.9), "missed", interactions, share
     )
 
 
 @pytest.fixture
-def rounds() -> list[Round]:
-    """Two seeds in which expected clicks save more than chance, and one that is not finished."""
-    start, chance, better = [4, 3, 5, 4, 2, 4], [3, 3, 4, 4, 2, 3], [2, 1, 2, 3, 1, 2]
-    found = []
-    for seed in (1, 2):
-        found += [made(seed, "start", 0, start), made(seed, "random", 1, chance)]
-        found.append(made(seed, "clicks", 1, better))
-    return [*found, made(3, "start", 0, [1] * 6)]
+def simulation() -> Simulation:
+    """Four clicks before; a click and a half with three labeled pictures."""
+    alone = (LabelResult("a", "ring", 0.25), LabelResult("b", "ring", 0.5))
+    before = Measured((result("a", 4, 4), result("b", 4, 4)), alone)
+    after = Measured((result("a", 2, 0, 0.0), result("b", 1, 3, 0.0)), alone)
+    return Simulation(
+        "rings",
+        Plan(labels=(3,)),
+        (
+            Row(0, 0, 0, 0.0, 0.0, None, "", "start", before),
+            Row(3, 3, 9, 61.25, 12.0, False, "Worse on the general set.", "start", after),
+        ),
+    )
 
 
-def test_strategies_are_held_against_chance_object_by_object(rounds: list[Round]) -> None:
-    # given / when
-    figures = summary(rounds)
-    # then
-    assert figures["seeds"] == [1, 2]
-    assert figures["curves"]["clicks"][0]["clicks"]["mean"] == pytest.approx(22 / 6)
-    assert figures["saved"]["random"]["mean"] == pytest.approx(3 / 6)
-    assert figures["saved"]["clicks"]["mean"] == pytest.approx(11 / 6)
-    against = figures["against_chance"]["clicks"]["all rounds"]
-    assert against["mean"] == pytest.approx(8 / 6)
-    by_source = figures["against_chance"]["clicks"]["by source"]
-    assert [(each, by_source[each]["n"]) for each in by_source] == [("ccp", 6), ("voc", 6)]
-    assert by_source["ccp"]["mean"] == pytest.approx(4 / 3)
-    assert 0 < against["interval"][0] < against["mean"] < against["interval"][1]
-    assert figures["saved_by_source"]["clicks"]["ccp"]["before"] == pytest.approx(11 / 3)
-    assert figures["chosen"]["clicks"] == {"voc": 2}
-    assert any("better than chance" in each for each in sentences(figures))
+def test_the_json_has_one_row_for_each_number_of_labels(simulation: Simulation) -> None:
+    assert json.loads(json.dumps(as_json(simulation))) == {
+        "team": "rings",
+        "rows": [
+            {
+                "labels": 0, "pictures": 0, "objects": 0, "seconds": 0.0, "tested": 2,
+                "iou": {"1": 0.5, "3": 0.75, "10": 0.9},
+                "noc": {"80": 4.0, "85": 4.0, "90": 20.0},
+                "iou_label_alone": 0.375,
+                "interactions_per_object": 4.5, "zero_interaction_share": 0.0,
+            },
+            {
+                "labels": 3, "pictures": 3, "objects": 9, "seconds": 61.2, "tested": 2,
+                "iou": {"1": 0.5, "3": 0.75, "10": 0.9},
+                "noc": {"80": 1.5, "85": 1.5, "90": 20.0},
+                "iou_label_alone": 0.375,
+                "interactions_per_object": 1.5, "zero_interaction_share": 0.5,
+            },
+        ],
+    }  # fmt: skip
 
 
-def test_no_finished_seed_is_said() -> None:
-    with pytest.raises(DataError, match="finished"):
-        summary([made(1, "start", 0, [1, 2])])
+def test_figures_have_intervals_by_picture(simulation: Simulation) -> None:
+    assert simulation.rows[1].measured.interactions == Estimate(1.5, 0.0, 3.0, 2)
+    # and the table and the sentences show them
+    assert [str(cell) for cell in table(simulation).columns[4].cells] == ["", "rejected"]
+    said = sentences(simulation)
+    assert said[0].startswith("4.0 clicks per object before; with 3 labeled pictures 1.5 clicks")
+    assert said[1] == "3 labels: the gate kept start. Worse on the general set."
 
 
-def test_the_curves_are_drawn(rounds: list[Round], tmp_path: Path) -> None:
-    figures = summary(rounds)
+def test_the_curve_is_drawn(simulation: Simulation, tmp_path: Path) -> None:
     for name in ("a.png", "b.png", "c.svg"):
-        draw(figures, tmp_path / name)
-    write(figures, tmp_path / "figures.json")
-    assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
+        draw(simulation, tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert "<svg" in (tmp_path / "c.svg").read_text()
-    assert '"against_chance"' in (tmp_path / "figures.json").read_text()
