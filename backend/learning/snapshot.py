@@ -22,15 +22,12 @@ from backend.samples.image_check import LabeledPicture
 from backend.samples.rules import Split
 from model.files import atomic_write
 from training.data import Dataset, PackDataset, Without
+from training.data.side import side, sides
 from training.data.wrappers import LONGEST
 
 # Most pictures of each side. A fine-tuning sees each of 600 pictures once or twice, and the gate
 # asks about some sixty objects: more would only take time.
 _MOST: dict[Split, int] = {"train": 600, "validation": 120}
-# The gate needs this many pictures. If the split holds out fewer, a part of the others is held out
-# as well: without it a project could not be measured before some thirty pictures.
-_FEWEST_HELD_OUT = 6
-_MOST_SET_ASIDE = 1 / 3
 # From this many held-out pictures on, every third is measured during the training and not used by
 # the gate, so that the best weights are not judged by what they were chosen with. With fewer the
 # gate needs them all.
@@ -194,19 +191,11 @@ def _are_gone(places: Sequence[LabeledPicture]) -> Any:
 
 def _sides(samples: AcceptedSamples, *, held_out_only: bool) -> dict[Split, list[int]]:
     """The pictures of each side."""
-    train, held_out = (
-        [index for index in range(len(samples)) if samples.split(index) == split]
-        for split in _SHARDS
-    )
+    keys = [samples.place(index).key for index in range(len(samples))]
     if held_out_only:
+        held_out = [index for index, key in enumerate(keys) if side(key) == "validation"]
         return {"train": [], "validation": _bounded(samples, held_out, "validation")}
-    lacking = min(max(0, _FEWEST_HELD_OUT - len(held_out)), int(len(train) * _MOST_SET_ASIDE))
-    set_aside = sorted(train, key=lambda index: (samples.place(index).key, index))[:lacking]
-    train = [index for index in train if index not in set_aside]
-    return {
-        "train": _bounded(samples, train, "train"),
-        "validation": _bounded(samples, sorted([*held_out, *set_aside]), "validation"),
-    }
+    return {split: _bounded(samples, here, split) for split, here in sides(keys).items()}
 
 
 def _bounded(samples: AcceptedSamples, here: list[int], split: Split) -> list[int]:

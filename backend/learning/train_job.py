@@ -278,7 +278,8 @@ class _Training:
             pictures=folder,
         )
         report = verdict.report
-        shown = {str(example["picture"]) for example in report["examples"] if example["picture"]}
+        suggested = (report.get("suggestions") or {}).get("examples", [])
+        shown = {str(it["picture"]) for it in (*report["examples"], *suggested) if it["picture"]}
 
         def alongside(connection: Connection) -> None:
             self._progress.fenced(connection)

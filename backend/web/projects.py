@@ -13,6 +13,7 @@ from backend.reports.page import GroupTable, promotion_rows
 from backend.reports.records import By, GroupCost, Mark, ProjectSummary
 from backend.web import health
 from backend.web.board import OWN_FORM, Board, Dashboard, router
+from backend.web.last_training import last_training
 from backend.web.learning import WHISKER, TrainingStatus, replays, training_status
 
 pages = router()
@@ -114,6 +115,7 @@ def project_page(request: Request, board: Board, project: str) -> Response:
         replays=replays(board, key),
         newest=board.reports.tasks(key, sort="last_at", descending=True, size=_NEWEST_TASKS),
         learning=training_status(board, [key])[key],
+        last=last_training(board, key),
         serves=board.serves(key),
         studio=label_studio_url(board, key),
         whisker_width=WHISKER,

@@ -48,10 +48,10 @@ class Region:
 
 
 class Suggesting(Protocol):
-    """A model that suggests regions and answers clicks (`methods.Checkpoint`)."""
+    """What a project is served: suggested regions, and answers to clicks (`methods.Served`)."""
 
-    def look_at(self, sample: Sample, key: str) -> Answer:
-        """Answers clicks on this picture. key: names the picture's content."""
+    def answer(self, sample: Sample, key: str, label: str) -> Answer:
+        """Answers clicks on objects of a label. key: names the picture's content."""
         ...
 
     def suggest(self, sample: Sample, key: str, labels: Sequence[str]) -> Sequence[Region]:
@@ -193,7 +193,6 @@ def annotate(
         number not in matched and _share(region.mask, undecided) <= 0.5
         for number, region in enumerate(regions)
     )
-    answer: Answer | None = None
     costs: list[ObjectCost] = []
     for place, about in enumerate(wanted):
         if ids is not None and about.id not in ids:
@@ -207,9 +206,8 @@ def annotate(
             way, count = "missed", from_nothing[about.id]
         else:
             way = "missed" if region < 0 else "refined"
-            answer = answer or model.look_at(sample, key)
             course = follow(
-                answer,
+                model.answer(sample, key, names[place]),
                 target,
                 "clicks",
                 goal=GOAL,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,7 +24,7 @@ from training.data.sample import Sample
 from training.errors import DataError
 from training.evaluation.interactions import Region
 from training.evaluation.protocol import MODES, Answer, Mask, Mode, Spot
-from training.finetune.labels import labels_of
+from training.finetune.labels import has_learned, labels_of
 from training.prompts.vocabulary import concept_of
 
 # The pre-annotation shows no region below this confidence.
@@ -79,6 +80,27 @@ class Checkpoint:
             if prediction.confidence >= LEAST_CONFIDENCE:
                 found.append(Region(prediction.mask(), label, prediction.confidence))
         return found
+
+
+@dataclass(frozen=True)
+class Served:
+    """What a project gets: its champion, and the base for labels that the champion has not learned
+    (`training.finetune.labels`). Suggestions come from the champion."""
+
+    champion: Checkpoint
+    base: Checkpoint
+
+    def for_label(self, label: str) -> Checkpoint:
+        """The version that answers clicks on objects of this label."""
+        return self.champion if has_learned(self.champion.labels, label) else self.base
+
+    def answer(self, sample: Sample, key: str, label: str) -> Answer:
+        """Answers clicks on objects of this label."""
+        return self.for_label(label).look_at(sample, key)
+
+    def suggest(self, sample: Sample, key: str, labels: Sequence[str]) -> list[Region]:
+        """The regions of the pre-annotation, for a project with these labels."""
+        return self.champion.suggest(sample, key, labels)
 
 
 def trained_categories(where: Path | str) -> frozenset[str]:

@@ -17,12 +17,13 @@ import numpy as np
 
 from training.data.sample import Dataset
 from training.evaluation.cases import Case, cases_of
-from training.evaluation.methods import Checkpoint
+from training.evaluation.methods import Checkpoint, Served
 from training.evaluation.protocol import Mode
 from training.evaluation.run import Measurement, Result, Run
 from training.finetune.labels import has_learned
 from training.gate.examples import examples
 from training.gate.rules import SETS, STANDARD, GateRules, Outcome, Which, rule
+from training.gate.suggestions import compare_suggestions
 
 MODES: tuple[Mode, ...] = ("clicks", "phrase+clicks")
 GOAL = 0.85
@@ -113,6 +114,15 @@ def judge(
             label: [asdict(each) for each in comparisons]
             for label, comparisons in ruling.labels.items()
         },
+        "suggestions": compare_suggestions(
+            Served(new, fallback),
+            Served(old, fallback),
+            own,
+            most_clicks=rules.most_interactions,
+            seed=rules.seed,
+            folder=pictures,
+            check=check,
+        ),
         "examples": [
             example
             for which, part in measurements.items()

@@ -19,10 +19,25 @@ def tables(report: Mapping[str, Any]) -> Iterator[RenderableType]:
     """Each set with its comparisons, then the verdict."""
     for part in report["sets"].values():
         yield from set_tables(part)
+    if report.get("suggestions"):
+        yield Text(cost_of_next(report["suggestions"]))
     passed = report["passed"]
     yield Text.assemble(
         ("Passed. " if passed else "Rejected. ", "bold green" if passed else "bold red"),
         report["reason"],
+    )
+
+
+def cost_of_next(found: Mapping[str, Any]) -> str:
+    """What the next picture costs before and after, in a sentence; from a report's suggestions."""
+    before, after, difference = found["champion"], found["candidate"], found["difference"]
+    return (
+        "Interactions per object, starting from the suggested regions: "
+        f"{before['interactions']['mean']:.2f} with the champion, "
+        f"{after['interactions']['mean']:.2f} with the candidate (difference "
+        f"{difference['mean']:+.2f}, {difference['low']:+.2f} to {difference['high']:+.2f}; "
+        f"{after['objects']} objects on {after['pictures']} pictures). Without any interaction: "
+        f"{before['zero_share']['mean']:.0%} and {after['zero_share']['mean']:.0%}."
     )
 
 

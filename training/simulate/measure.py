@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from training.data import Dataset, Sample
 from training.evaluation.cases import ids_of_kind
 from training.evaluation.interactions import GOAL, annotate
-from training.evaluation.methods import Checkpoint
-from training.evaluation.protocol import Answer, Target, follow, overlap
+from training.evaluation.methods import Served
+from training.evaluation.protocol import Target, follow, overlap
 from training.evaluation.statistics import Estimate, estimate
 from training.simulate.team import Tested, key_of
 
@@ -79,39 +79,40 @@ class Measured:
 
 
 def measure(
-    model: Checkpoint,
+    served: Served,
     dataset: Dataset,
     tested: Sequence[Tested],
     labels: Sequence[str],
     tick: Callable[[float], None] = lambda done: None,
 ) -> Measured:
-    """Measure a version on the tested objects. labels: of the team. tick: called with 0 to 1."""
+    """Measure what serves on the tested objects. labels: of the team. tick: called with 0 to 1."""
     objects: list[ObjectResult] = []
     names: list[LabelResult] = []
     for done, each in enumerate(tested):
         tick(done / len(tested))
         sample = dataset[each.index]
-        objects.extend(_objects(model, sample, each, labels))
-        names.extend(_label_names(model, sample, each))
+        objects.extend(_objects(served, sample, each, labels))
+        names.extend(_label_names(served, sample, each))
     return Measured(tuple(objects), tuple(names))
 
 
 def _objects(
-    model: Checkpoint, sample: Sample, tested: Tested, labels: Sequence[str]
+    served: Served, sample: Sample, tested: Tested, labels: Sequence[str]
 ) -> list[ObjectResult]:
-    answer = model.look_at(sample, key_of(sample, tested.index))
+    key = key_of(sample, tested.index)
     courses = {
-        number: follow(
-            answer,
-            Target(sample.mask(number), sample.void, ""),
+        each.id: follow(
+            served.answer(sample, key, each.category or ""),
+            Target(sample.mask(each.id), sample.void, ""),
             "clicks",
             goal=max(THRESHOLDS),
             at_least=max(COUNTS),
         )
-        for number in tested.ids
+        for each in sample.objects
+        if each.id in tested.ids
     }
     cost = annotate(
-        model,
+        served,
         sample,
         tested.index,
         labels,
@@ -133,12 +134,13 @@ def _objects(
     ]
 
 
-def _label_names(model: Checkpoint, sample: Sample, tested: Tested) -> list[LabelResult]:
-    answer: Answer = model.look_at(sample, key_of(sample, tested.index))
+def _label_names(served: Served, sample: Sample, tested: Tested) -> list[LabelResult]:
+    key = key_of(sample, tested.index)
     labels = {each.category for each in sample.objects if each.id in tested.ids and each.category}
     found = []
     for label in sorted(labels):
         wanted = sample.mask(*ids_of_kind(sample.objects, label))
+        answer = served.answer(sample, key, label)
         iou = overlap(answer([], label, None), wanted, sample.void)
         found.append(LabelResult(sample.key, label, round(iou, 4)))
     return found

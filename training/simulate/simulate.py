@@ -25,11 +25,12 @@ from model import checkpoint
 from model.files import atomic_write
 from training.acquisition import acquisition, diversity
 from training.data import Dataset, Without, open_dataset
-from training.data.side import side
+from training.data.side import sides
 from training.errors import RecipeError
 from training.evaluation.interactions import labels_of
-from training.evaluation.methods import Checkpoint
-from training.finetune.fine_tune import CHECKPOINT, FineTuneRecipe, fine_tune
+from training.evaluation.methods import Checkpoint, Served
+from training.finetune.fine_tune import CHECKPOINT, fine_tune
+from training.finetune.recipe import FineTuneRecipe
 from training.gate.gate import judge
 from training.gate.general_set import open_general_set
 from training.gate.rules import STANDARD, GateRules
@@ -174,6 +175,7 @@ class _Running:
             champion,
             held_out,
             open_general_set(),
+            base=self.start,
             rules=self.plan.rules,
             device=self.plan.recipe.device,
             tick=lambda done, _: self._at(0.6 + 0.2 * done, "the gate measures"),
@@ -205,11 +207,11 @@ class _Running:
 
     def _label(self, labeled: Labeled, pictures: int, champion: Path) -> None:
         """Label more pictures, until there are this many."""
-        model = Checkpoint(champion, device=self.plan.recipe.device)
-        chosen = self._chosen(labeled, pictures - len(labeled), model)
+        served = self._served(champion)
+        chosen = self._chosen(labeled, pictures - len(labeled), served.champion)
         for done, index in enumerate(chosen):
             self._at(0.1 * done / len(chosen), "the team labels")
-            labeled.clicks[index] = label(self.dataset, index, model)
+            labeled.clicks[index] = label(self.dataset, index, served)
 
     def _chosen(self, labeled: Labeled, count: int, model: Checkpoint) -> Sequence[int]:
         """The pictures to label next, out of the first that are not labeled."""
@@ -236,20 +238,22 @@ class _Running:
 
     def _sides(self, labeled: Labeled) -> tuple[Dataset, Dataset]:
         """What trains and what is held out, by the product's rule."""
-        away: dict[str, list[int]] = {"train": [], "validation": []}
-        for place in range(len(labeled)):
-            here = side(name_of(labeled[place]))
-            away["train" if here == "validation" else "validation"].append(place)
-        return Without(labeled, away["train"]), Without(labeled, away["validation"])
+        found = sides([name_of(labeled[place]) for place in range(len(labeled))])
+        return Without(labeled, found["validation"]), Without(labeled, found["train"])
 
     def _measured(self, version: Path) -> Measured:
         return measure(
-            Checkpoint(version, device=self.plan.recipe.device),
+            self._served(version),
             self.dataset,
             self.parts.tested,
             self.labels,
             lambda done: self._at(0.8 + 0.2 * done, "measuring"),
         )
+
+    def _served(self, version: Path) -> Served:
+        device = self.plan.recipe.device
+        base = Checkpoint(self.start, device=device)
+        return Served(base if version == self.start else Checkpoint(version, device=device), base)
 
     def _at(self, done: float, what: str) -> None:
         labels = (0, *self.plan.labels)[self._number]

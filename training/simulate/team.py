@@ -17,8 +17,8 @@ import numpy as np
 from training.data import Dataset, Expression, Sample, SampleObject, Tolerant
 from training.errors import DataError
 from training.evaluation.interactions import GOAL, annotatable
-from training.evaluation.methods import Checkpoint
-from training.evaluation.protocol import Course, Target, follow
+from training.evaluation.methods import Served
+from training.evaluation.protocol import Target, follow
 
 LEAST_TESTED = 40
 """With fewer tested objects the figures would say little."""
@@ -120,23 +120,23 @@ class Labeled:
         return sum(len(self.objects(place)) for place in range(len(self)))
 
 
-def label(dataset: Dataset, index: int, model: Checkpoint) -> dict[int, Clicks]:
+def label(dataset: Dataset, index: int, served: Served) -> dict[int, Clicks]:
     """Label a picture with a model's help: the clicks on its largest objects."""
     sample = dataset[index]
     areas = {each.id: int(sample.mask(each.id).sum()) for each in annotatable(sample)}
     large = sorted(areas, key=lambda number: (-areas[number], number))[:CLICKED]
-    return {number: clicked(sample, index, number, model).clicks for number in large}
-
-
-def clicked(sample: Sample, index: int, number: int, model: Checkpoint) -> Course:
-    """Click on an object until its mask is accepted, at most `MOST_CLICKS` times."""
-    target = Target(sample.mask(number), sample.void, "")
-    answer = model.look_at(sample, key_of(sample, index))
-    return follow(answer, target, "clicks", goal=GOAL, at_least=1, most=MOST_CLICKS)
+    labels = {each.id: each.category or "" for each in sample.objects}
+    found = {}
+    for number in large:
+        target = Target(sample.mask(number), sample.void, "")
+        answer = served.answer(sample, key_of(sample, index), labels[number])
+        course = follow(answer, target, "clicks", goal=GOAL, at_least=1, most=MOST_CLICKS)
+        found[number] = course.clicks
+    return found
 
 
 def name_of(sample: Sample) -> str:
-    """A hash (hex) by which the picture is on the training's or the gate's side (`data.side`)."""
+    """A hash (hex) that decides whether the picture trains or is held out (`data.side`)."""
     return _digest(sample.key)
 
 

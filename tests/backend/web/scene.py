@@ -139,6 +139,35 @@ def gate(*, passed: bool = True) -> dict[str, Any]:
     }
 
 
+def suggestions() -> dict[str, Any]:
+    """What training.gate.suggestions reports of a candidate."""
+
+    def side(interactions: float, zero: float) -> dict[str, Any]:
+        around = {"low": interactions - 0.5, "high": interactions + 0.5}
+        return {
+            "interactions": {"mean": interactions, **around, "n": 24},
+            "zero_share": {"mean": zero, "low": zero, "high": zero, "n": 24},
+            "objects": 24,
+            "pictures": 8,
+        }
+
+    example = {"gain": 2.5, "key": SCRIPT, "objects": 3}
+    return {
+        "candidate": side(1.5, 0.46),
+        "champion": side(4.25, 0.04),
+        "difference": {"mean": -2.75, "low": -3.5, "high": -2.0, "n": 24},
+        "examples": [
+            {
+                **example,
+                "candidate": {"interactions": 0.5, "regions": 3, "deletions": 0},
+                "champion": {"interactions": 3.0, "regions": 1, "deletions": 1},
+                "picture": picture,
+            }
+            for picture in ("suggested-1.jpg", "no-longer-there.jpg")
+        ],
+    }
+
+
 def replayed() -> dict[str, Any]:
     """What backend.learning.replay_job reports."""
 
@@ -164,7 +193,9 @@ def keep_gate_pictures(database: Database, version: str) -> None:
     stream = io.BytesIO()
     Image.new("RGB", (728, 270), (90, 120, 160)).save(stream, "JPEG")
     with database.write() as connection:
-        pictures = dict.fromkeys(("own-won-1.jpg", "own-lost-1.jpg"), stream.getvalue())
+        pictures = dict.fromkeys(
+            ("own-won-1.jpg", "own-lost-1.jpg", "suggested-1.jpg"), stream.getvalue()
+        )
         gate_pictures.keep(connection, version, pictures)
 
 
@@ -323,7 +354,7 @@ def _jobs(database: Database, now: datetime) -> tuple[int, int, int, int]:
             "champion": "",
             "labels": {"train": 20, "held_out": 4},
             "seconds": {"training": 240.0, "evaluating": 72.5},
-            "gate": {},
+            "gate": {"suggestions": suggestions()},
         },
     )
     ended = {"started_at": began, "ended_at": now, "attempts": 1}

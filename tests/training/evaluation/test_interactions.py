@@ -34,7 +34,7 @@ class Model:
     def suggest(self, sample: Sample, key: str, labels: Sequence[str]) -> Sequence[Region]:
         return self.make(sample)
 
-    def look_at(self, sample: Sample, key: str) -> Answer:
+    def answer(self, sample: Sample, key: str, label: str) -> Answer:
         def answer(clicks: Sequence[Spot], phrase: str, before: Mask | None) -> Mask:
             x, y, _ = clicks[0]
             if len(clicks) < self.clicks:

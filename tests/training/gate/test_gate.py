@@ -17,6 +17,7 @@ from scipy import ndimage
 
 from model import checkpoint
 from training.data import PackDataset, Sample, Without
+from training.evaluation.interactions import Region
 from training.evaluation.protocol import Answer, Mask, Spot
 from training.finetune.labels import LEAST_OBJECTS
 from training.gate import gate
@@ -53,6 +54,20 @@ class Painter:
             return ndimage.binary_dilation(found, iterations=more) if more else found
 
         return answer
+
+    def suggest(self, sample: Sample, key: str, labels: Sequence[str]) -> list[Region]:
+        """Every object, as large as it would be after three clicks."""
+        grown = max(0, self.beyond - 6)
+        return [
+            Region(
+                ndimage.binary_dilation(sample.mask(about.id), iterations=grown)
+                if grown
+                else sample.mask(about.id),
+                about.category or "",
+                0.9,
+            )
+            for about in sample.objects
+        ]
 
 
 @pytest.fixture
@@ -128,6 +143,17 @@ def test_the_report_is_json_holds_all_figures_and_is_the_same_every_time(
                 assert each["low"] <= each["difference"] <= each["high"]
                 assert each["difference"] == pytest.approx(each["candidate"] - each["champion"])
                 assert each["n"] == 18
+    # it has the cost of the next picture, with images of the suggestions of both
+    found = report["suggestions"]
+    assert found["candidate"]["interactions"]["mean"] == 0
+    assert found["candidate"]["zero_share"]["mean"] == 1
+    assert found["champion"]["interactions"]["mean"] > 1
+    assert found["difference"]["high"] < 0
+    assert (found["candidate"]["objects"], found["candidate"]["pictures"]) == (18, 6)
+    assert len(found["examples"]) == 3
+    for each in found["examples"]:
+        with Image.open(tmp_path / each["picture"]) as picture:
+            assert picture.width > 2 * 300
     assert report["rules"]["least_objects"] == GateRules().least_objects
     # what was won is there as pictures, side by side
     won = [each for each in report["examples"] if each["set"] == "own"]

@@ -10,7 +10,8 @@ import torch
 from training.data import PackDataset
 from training.errors import RecipeError
 from training.evaluation.statistics import Estimate
-from training.finetune.fine_tune import FineTuneRecipe, fine_tune
+from training.finetune.fine_tune import fine_tune
+from training.finetune.recipe import FineTuneRecipe
 from training.gate.gate import Verdict
 from training.simulate import simulate as module
 from training.simulate import team as module_team
@@ -21,7 +22,7 @@ from training.simulate.simulate import Plan, Row, Simulation, simulate
 SMALL = Plan(
     labels=(3, 5),
     recipe=FineTuneRecipe(
-        steps=1, looks=1, minutes=60.0, crop=64, pictures=1, prompts=2, distillation=0.0
+        steps=1, looks=1, minutes=60.0, crop=64, large_share=0.0, pictures=1, distillation=0.0
     ),
 )
 
