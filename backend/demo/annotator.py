@@ -30,13 +30,30 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What the page shows after an answer. region: as received; mask: H,W bool."""
+class Suggested:
+    """One region of an answer. region: as received; mask: H,W bool."""
 
     region: dict[str, Any] = field(repr=False)
     mask: NDArray[np.bool_] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the page shows after an answer: one region, or one for each object of a kind."""
+
+    regions: tuple[Suggested, ...]
     status: str
     milliseconds: float
+
+    @property
+    def region(self) -> dict[str, Any]:
+        """The first region as received."""
+        return self.regions[0].region
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """The first region's mask, H,W."""
+        return self.regions[0].mask
 
 
 class Annotator:
@@ -134,12 +151,16 @@ class Annotator:
         if not has_mask:
             raise DemoError(sentence)
         result = answer["data"]["result"]
-        region = next(item for item in result if "rle" in item["value"])
-        mask = rle.decode(
-            region["value"]["rle"], region["original_width"], region["original_height"]
+        regions = tuple(
+            Suggested(
+                item,
+                rle.decode(item["value"]["rle"], item["original_width"], item["original_height"]),
+            )
+            for item in result
+            if "rle" in item["value"]
         )
         status = " ".join(item["value"]["text"][0] for item in result if item["type"] == "textarea")
-        self._shown = Shown(region, mask, status, milliseconds)
+        self._shown = Shown(regions, status, milliseconds)
         return self._shown
 
 

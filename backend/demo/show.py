@@ -110,7 +110,7 @@ class Show:
             or name in ("PHRASECLICK_CHECKPOINT", "PHRASECLICK_DEVICE")
         }
         environment["PHRASECLICK_LEARN_DEBOUNCE_S"] = str(loop.DEBOUNCE_S)
-        environment["PHRASECLICK_LEARN_MINUTES"] = str(loop.LEARN_MINUTES)
+        environment["PHRASECLICK_TRAINING_THREADS"] = str(loop.TRAINING_THREADS)
         command = [sys.executable, "-m", "backend.cli", "up", "--port", str(port)]
         with Child(
             "The backend",

@@ -20,6 +20,7 @@ from PIL import Image, ImageFilter
 
 from backend.demo.annotator import Annotator, Point
 from backend.demo.scenes import overlap
+from backend.errors import DemoError
 from backend.label_studio import rle
 from backend.label_studio.client import LabelStudio
 from backend.label_studio.config import ImageControls
@@ -76,6 +77,26 @@ class Labeled:
     last_ious: tuple[float, ...]
 
 
+@dataclass(frozen=True)
+class ByWord:
+    """One picture labeled from one word. suggested: H,W bool masks of the answer.
+
+    rings, kept: all of them, and those whose suggested mask was accepted as it was. interactions:
+    the word, clicks on the other rings, and deleted regions.
+    """
+
+    picture: RingPicture
+    suggested: tuple[NDArray[np.bool_], ...]
+    rings: int
+    kept: int
+    interactions: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether the word alone labeled the whole picture."""
+        return self.interactions == 1
+
+
 class Team:
     """Labels pictures of one project."""
 
@@ -97,6 +118,31 @@ class Team:
         seconds = time.monotonic() - started
         self._studio.create_annotation(task, results, lead_time=round(seconds, 3))
         return Labeled(tuple(clicks), tuple(first), tuple(last))
+
+    def label_by_word(self, task: int, picture: RingPicture) -> ByWord:
+        """Type the label's name, accept what is right, click on the other rings, and submit."""
+        started = time.monotonic()
+        asking = Annotator(self._studio, self._backend, task, self._image, LABEL, SIZE)
+        try:
+            left = list(asking.type(LABEL).regions)
+        except DemoError:  # nothing was suggested
+            left = []
+        suggested = tuple(each.mask for each in left)
+        results: list[Json] = []
+        clicks = 0
+        for mask in picture.masks:
+            best = max(left, key=lambda each: overlap(each.mask, mask), default=None)
+            if best is not None and overlap(best.mask, mask) >= _GOOD_ENOUGH:
+                left.remove(best)
+                results.append({**best.region, "origin": "manual"})
+            else:
+                region, ious = self._ring(task, picture, mask)
+                results.append(region)
+                clicks += len(ious)
+        kept = len(suggested) - len(left)
+        seconds = time.monotonic() - started
+        self._studio.create_annotation(task, results, lead_time=round(seconds, 3))
+        return ByWord(picture, suggested, len(picture.masks), kept, 1 + clicks + len(left))
 
     def _ring(
         self, task: int, picture: RingPicture, mask: NDArray[np.bool_]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from backend.demo.annotator import Point, Shown
+from backend.demo.annotator import Point, Shown, Suggested
 from backend.demo.scenes import PHOTOGRAPHS, SCENES, Scene, Step, overlap, play, save_overlay
 from backend.demo.show import table
 from backend.errors import DemoError
@@ -31,7 +31,7 @@ class Replay:
     def type(self, phrase: str) -> Shown:
         if self._error:
             raise DemoError(self._error)
-        return Shown({}, self._mask, "understood", 12.0)
+        return Shown((Suggested({}, self._mask),), "understood", 12.0)
 
 
 def _played(actor: Replay, *points: Point) -> list[Step]:

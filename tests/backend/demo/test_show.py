@@ -46,7 +46,9 @@ def test_once_shows_every_step_and_ends_by_itself(tmp_path: Path) -> None:
     for step in ("Passed.", "Label Studio knows it", "Rolled back:", "/dashboard"):
         assert step in output
     pictures = sorted((tmp_path / "demo").glob("*.png"))
-    assert len(pictures) == 8
+    assert len(pictures) == 9
+    assert tmp_path / "demo" / "by-one-word.png" in pictures
+    assert re.search(r"The word 'Ring' alone: \d+ of \d+ rings right without a click", output)
     reports = [tmp_path / "demo" / name for name in ("report.html", "report.json")]
     left = sorted((tmp_path / "demo").iterdir())
     assert left == sorted(pictures + reports), "no state is left behind"
