@@ -204,7 +204,7 @@ def simulate(
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from training.errors import RecipeError
-    from training.evaluation.files import write_json
+    from training.evaluation.output import write_json
     from training.finetune.recipe import BUDGETS
     from training.simulate import curve
     from training.simulate.simulate import STRATEGIES, Plan
