@@ -1,11 +1,13 @@
 """Logs: one format for every process, and no secret in any line."""
 
+import json
 import logging
 import logging.config
 import re
+from datetime import UTC, datetime
 from typing import Any
 
-from backend.settings import Settings
+from backend.settings import LogFormat, Settings
 
 _SHAPES = (
     re.compile(r"(?i)\b((?:bearer|token|basic)\s+)[\w.+/=~-]{8,}"),
@@ -49,30 +51,64 @@ def hide_settings(settings: Settings) -> None:
     )
 
 
-def log_config() -> dict[str, Any]:
-    """One format for every line, through the formatter that hides secrets."""
+class JsonFormatter(logging.Formatter):
+    """One JSON object per line, without secrets: time, level, logger, process, message, error."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See logging.Formatter."""
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "process": record.process,
+            "message": hidden(record.getMessage()),
+        }
+        if record.exc_info:
+            line["error"] = hidden(logging.Formatter.formatException(self, record.exc_info))
+        return json.dumps(line, ensure_ascii=False)
+
+
+_FORMATTERS: dict[LogFormat, dict[str, Any]] = {
+    "text": {
+        "()": "backend.logs.DiscreetFormatter",
+        "fmt": "%(asctime)s %(levelname)s %(name)s: %(message)s",
+    },
+    "json": {"()": "backend.logs.JsonFormatter"},
+}
+
+
+def log_config(settings: Settings) -> dict[str, Any]:
+    """Every line in the format of the settings, through a formatter that hides secrets."""
+    level = settings.log_level.upper()
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {
-            "discreet": {
-                "()": "backend.logs.DiscreetFormatter",
-                "fmt": "%(asctime)s %(levelname)s %(name)s: %(message)s",
-            }
-        },
+        "formatters": {"line": _FORMATTERS[settings.log_format]},
         "handlers": {
             "stderr": {
                 "class": "logging.StreamHandler",
-                "formatter": "discreet",
+                "formatter": "line",
                 "stream": "ext://sys.stderr",
             }
         },
-        "root": {"handlers": ["stderr"], "level": "INFO"},
-        "loggers": {name: {"level": "INFO"} for name in ("uvicorn", "uvicorn.access")},
+        "root": {"handlers": ["stderr"], "level": level},
+        # Libraries that log every step at the level debug would hide this project's lines.
+        "loggers": {
+            **{name: {"level": level} for name in ("uvicorn", "uvicorn.access")},
+            **{name: {"level": _at_least_info(level)} for name in _TALKATIVE},
+        },
     }
 
 
+_TALKATIVE = ("amqp", "asyncio", "botocore", "celery", "fsspec", "kombu", "matplotlib", "PIL")
+
+
+def _at_least_info(level: str) -> str:
+    return "INFO" if level == "DEBUG" else level
+
+
 def log_to_stderr(settings: Settings) -> None:
-    """The same log for the other commands that run long."""
+    """Set up the log of this process."""
     hide_settings(settings)
-    logging.config.dictConfig(log_config())
+    logging.config.dictConfig(log_config(settings))
+    logging.captureWarnings(True)

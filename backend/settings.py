@@ -9,6 +9,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1024 * 1024
 
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["text", "json"]
+
 
 class Settings(BaseSettings):
     """Read from the environment (``PHRASECLICK_DATA`` …); the command line overrides some."""
@@ -141,7 +144,20 @@ class Settings(BaseSettings):
     )
     score_masks: bool = Field(False, description="Also write masks into scored predictions.")
 
+    # -- logs
+    # An admin who starts everything in a terminal wants to see problems only.
+    log_level: LogLevel = Field(
+        "info",
+        description="debug, info, warning or error; without this setting, `phraseclick up` logs "
+        "warnings and errors only.",
+    )
+    log_format: LogFormat = Field("text", description="'text', or 'json': one object per line.")
+
     # -- reports
+    # Longer than anyone looks at one object; a lunch break must not count as work.
+    idle_minutes: float = Field(
+        5.0, gt=0, description="Pauses longer than this count as this long in reports."
+    )
     # About 3 KB per mask: 300 MB for 100,000 interactions.
     keep_masks_days: float = Field(90.0, ge=0, description="Days for which served masks are kept.")
 

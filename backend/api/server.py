@@ -32,7 +32,7 @@ def serve(settings: Settings, *, host: str, port: int, processes: int = 1) -> No
         host=host,
         port=port,
         workers=processes,
-        log_config=log_config(),
+        log_config=log_config(settings),
         # Each line costs a click nothing that matters, and shows an admin that requests arrive.
         access_log=True,
         server_header=False,

@@ -1,6 +1,9 @@
 """Start programs: ``up``, ``serve``, ``worker``, ``scheduler``, ``demo``, ``bench``."""
 
+import os
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -56,14 +59,22 @@ def scheduler(data: Data = None) -> None:
 def up(
     host: Host = "127.0.0.1", port: Port = 9090, data: Data = None, processes: Processes = 1
 ) -> None:
-    """Start server, workers and scheduler, and restart any that stop. Ctrl-C ends all of them."""
+    """Start server, workers and scheduler, and restart any that stop. Ctrl-C ends all of them.
+
+    Prints one line once all is ready. After that, only warnings and errors are logged unless
+    PHRASECLICK_LOG_LEVEL says otherwise.
+    """
     from backend import logs
     from backend.api import server
     from backend.worker.child_process import supervise
 
     settings = settings_of(data)
+    if "log_level" not in settings.model_fields_set:
+        os.environ["PHRASECLICK_LOG_LEVEL"] = "warning"
+        settings = settings.model_copy(update={"log_level": "warning"})
     logs.log_to_stderr(settings)
     server.check_address(host, port)
+    threading.Thread(target=_announce, args=(host, port, data), daemon=True).start()
     program = [sys.executable, "-m", "backend.cli"]
     address = [f"--host={host}", f"--port={port}", f"--processes={processes}"]
     supervise(
@@ -74,6 +85,35 @@ def up(
             "scheduler": [*program, "scheduler"],
         }
     )
+
+
+def _announce(host: str, port: int, data: Path | None) -> None:
+    """Print one line once the server answers: its address, the dashboard, the next command."""
+    from backend.label_studio.credentials import load_credentials
+
+    # A server that listens on every network is on this machine too.
+    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    url = f"http://{name}:{port}"
+    while not _answers(f"{url}/health"):
+        time.sleep(0.3)
+    program = sys.argv[0] if Path(sys.argv[0]).name == "phraseclick" else "phraseclick"
+    command = f"{program} doctor"
+    if not load_credentials(settings_of(data)):
+        command = f"{program} connect --url http://localhost:8080 --token … --project 1"
+        if port != 9090:
+            command += f" --backend-url {url}"
+    if data is not None:
+        command += f" --data {data}"
+    typer.echo(f"Ready at {url} · dashboard: {url}/dashboard · next: {command}")
+
+
+def _answers(url: str) -> bool:
+    import requests
+
+    try:
+        return requests.get(url, timeout=5).ok
+    except requests.RequestException:
+        return False
 
 
 def demo(

@@ -197,6 +197,7 @@ def run_worker(settings: Settings, queue: QueueName = "support") -> None:
     with _present(settings, kind, lambda: {"queue": name, "jobs": list(state.jobs)}):
         app.worker_main(
             [
+                "--quiet",  # no banner
                 "worker",
                 f"--queues={name}",
                 # Threads: heartbeats of job and broker continue while a network computes, and a
@@ -206,7 +207,7 @@ def run_worker(settings: Settings, queue: QueueName = "support") -> None:
                 "--without-mingle",
                 "--without-gossip",
                 "--without-heartbeat",
-                "--loglevel=INFO",
+                f"--loglevel={settings.log_level.upper()}",
             ]
         )
 
@@ -229,7 +230,7 @@ def run_scheduler(settings: Settings) -> None:
     }
     _quiet_logs()
     with _present(settings, "scheduler"):
-        app.Beat(loglevel="WARNING", quiet=True).run()
+        app.Beat(loglevel=settings.log_level.upper(), quiet=True).run()
 
 
 def _monotonic_now() -> Callable[[], datetime]:

@@ -165,9 +165,14 @@ def test_up_restarts_its_processes_and_ends_them_with_itself(
     try:
         healthy(port, log)
         deadline = time.monotonic() + 60
-        while "celery" not in log.read_text() or "ready" not in log.read_text():
+        while "Ready" not in log.read_text():
             assert time.monotonic() < deadline, log.read_text()[-3000:]
             time.sleep(0.1)
+        # then one line says where it is and what comes next
+        (line,) = log.read_text().splitlines()
+        address = f"http://127.0.0.1:{port}"
+        assert line.startswith(f"Ready at {address} · dashboard: {address}/dashboard · next: ")
+        assert "phraseclick connect --url http://localhost:8080 --token … --project 1" in line
         server = next(
             pid
             for pid in children_of(process.pid)
