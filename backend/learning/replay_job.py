@@ -208,7 +208,7 @@ def _summary(rows: list[Replayed]) -> dict[str, Any] | None:
     tasks = np.array([row.task for row in rows], np.int64)
     before = np.array([row.before for row in rows], np.float64)
     after = np.array([row.after for row in rows], np.float64)
-    difference = mean_of(after - before, tasks)
+    difference = mean_of(after - before, tasks, least=-np.inf)
     assert difference is not None, "there are rows"
     return {
         "before": float(before.mean()),

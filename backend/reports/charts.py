@@ -145,13 +145,18 @@ class Sparkline:
     flags: tuple[float, ...]
 
 
-def weeks(found: Sequence[Week], marks: Sequence[Mark], width: float) -> WeeksChart | None:
-    """None if there are no weeks. ``marks`` are numbered from 1 in their order."""
+def weeks(
+    found: Sequence[Week], marks: Sequence[Mark], width: float, now: datetime
+) -> WeeksChart | None:
+    """Weeks up to ``now``, where the axis ends; None if there are none.
+
+    ``marks`` are numbered from 1 in their order.
+    """
     if not found:
         return None
     frame = Frame(width, 272.0, left=30.0, right=width - 10.0, top=30.0, bottom=206.0)
     floor = 268.0
-    begins, ends = found[0].begins, max(found[-1].begins + _WEEK, found[0].begins + 4 * _WEEK)
+    begins, ends = _axis(found, now)
     highest = max(week.clicks.mean for week in found)
     highest = max([highest, *(min(week.clicks.high or 0.0, 2 * highest) for week in found)])
     step = nice_step(highest, 4)
@@ -165,7 +170,7 @@ def weeks(found: Sequence[Week], marks: Sequence[Mark], width: float) -> WeeksCh
 
     spots = tuple(
         Spot(
-            across(week.begins + _WEEK / 2),
+            across(_middle(week, ends)),
             frame.y(week.clicks.mean / most),
             up(week.clicks.low),
             up(week.clicks.high),
@@ -175,7 +180,7 @@ def weeks(found: Sequence[Week], marks: Sequence[Mark], width: float) -> WeeksCh
     )
     runs = _runs(found)
     deepest = max(week.n for week in found)
-    pillar = max(1.0, min((frame.right - frame.left) * (_WEEK / (ends - begins)) * 0.6, 26.0))
+    pillar = max(1.0, min((frame.right - frame.left) * (_WEEK / (ends - begins)) * 0.5, 26.0))
     pillars = []
     for spot, week in zip(spots, found, strict=True):
         tall = round(max(1.0, 30.0 * week.n / deepest), 1)
@@ -187,7 +192,7 @@ def weeks(found: Sequence[Week], marks: Sequence[Mark], width: float) -> WeeksCh
         frame,
         floor,
         up=_grid(0.0, most, step, frame),
-        across=_dates(begins, ends, across, frame.right),
+        across=_dates(begins, ends, across, frame),
         line=" ".join(path([(spots[i].x, spots[i].y) for i in run]) for run in runs),
         bands=tuple(band for run in runs if (band := _band([spots[i] for i in run]))),
         spots=spots,
@@ -211,20 +216,19 @@ def weeks_text(found: Sequence[Week]) -> str:
     )
 
 
-def sparkline(found: Sequence[Week], marks: Sequence[Mark]) -> Sparkline | None:
-    """None for fewer than two weeks, which make no line."""
+def sparkline(found: Sequence[Week], marks: Sequence[Mark], now: datetime) -> Sparkline | None:
+    """Weeks up to ``now``; None for fewer than two weeks, which make no line."""
     if len(found) < 2:
         return None
     frame = Frame(240.0, 48.0, left=5.0, right=235.0, top=5.0, bottom=43.0)
-    # Weeks are drawn at their beginning, so promotions move by half a week too.
-    begins, ends, half = found[0].begins, found[-1].begins, _WEEK / 2
+    begins, ends = found[0].begins, max(now, found[-1].begins)
     most = max(week.clicks.mean for week in found) or 1.0
 
     def across(moment: datetime) -> float:
         return frame.x((moment - begins) / (ends - begins))
 
-    points = [(across(week.begins), frame.y(week.clicks.mean / most)) for week in found]
-    flags = [across(mark.at - half) for mark in marks if begins <= mark.at - half <= ends]
+    points = [(across(_middle(week, ends)), frame.y(week.clicks.mean / most)) for week in found]
+    flags = [across(mark.at) for mark in marks if begins <= mark.at <= ends]
     return Sparkline(frame.width, frame.height, path(points), points[-1], tuple(flags))
 
 
@@ -402,24 +406,36 @@ def _band(spots: Sequence[Spot]) -> str:
     return path([*above, *reversed(below)]) + "Z"
 
 
+def _axis(found: Sequence[Week], now: datetime) -> tuple[datetime, datetime]:
+    """From the first week to now, at least four weeks."""
+    ends = max(now, found[-1].begins + timedelta(days=1))
+    short = found[0].begins + 4 * _WEEK - ends
+    return found[0].begins - _WEEK * max(0, math.ceil(short / _WEEK)), ends
+
+
+def _middle(week: Week, ends: datetime) -> datetime:
+    """The middle of a week; of the present one, of the part that is over."""
+    return week.begins + (min(week.begins + _WEEK, ends) - week.begins) / 2
+
+
 def _dates(
-    begins: datetime, ends: datetime, across: Callable[[datetime], float], right: float
+    begins: datetime, ends: datetime, across: Callable[[datetime], float], frame: Frame
 ) -> tuple[Tick, ...]:
-    """Mondays with room between them."""
-    count = max(1, round((ends - begins) / _WEEK))
+    """Mondays with room between them, and the end of the axis."""
+    count = max(1, math.ceil((ends - begins) / _WEEK))
     every = max(1, math.ceil(_DATE / (across(begins + _WEEK) - across(begins))))
     ticks: list[Tick] = []
     for number in range(0, count, every):
         monday = begins + number * _WEEK
         at = across(monday)
-        if at + _DATE / 2 > right + 12:
+        if at + 1.5 * _DATE > frame.right:
             break
         # The first one has its year and is aligned at its start.
         if len(ticks) == 1 and at - ticks[0].at < 1.7 * _DATE:
             continue
         year = f" ’{monday:%y}" if number == 0 or monday.year != begins.year else ""
         ticks.append(Tick(at, f"{monday:%-d %b}{year}"))
-    return tuple(ticks)
+    return (*ticks, Tick(frame.right, f"{ends:%-d %b}"))
 
 
 def _flags(marks: Sequence[tuple[float, int]]) -> tuple[Tick, ...]:

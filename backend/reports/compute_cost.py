@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import blake2b
+from itertools import pairwise
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, select
@@ -61,10 +62,12 @@ def current_versions(connection: Connection, project: str, task: int) -> dict[in
     return {row.annotation_id: row.digest for row in connection.execute(query)}
 
 
-def compute(connection: Connection, project: str, task: int, now: datetime) -> TaskCosts:
-    """Compute what is missing or outdated of a task."""
+def compute(
+    connection: Connection, project: str, task: int, now: datetime, idle: timedelta
+) -> TaskCosts:
+    """Compute what is missing or outdated of a task. idle: longer pauses count as this long."""
     versions = current_versions(connection, project, task)
-    facts = _Facts.read(connection, project, task, list(versions))
+    facts = _Facts.read(connection, project, task, list(versions), idle)
     targets = share_out(facts.holders(), facts.made())
     return TaskCosts(
         project,
@@ -81,7 +84,8 @@ def compute(connection: Connection, project: str, task: int, now: datetime) -> T
 
 @dataclass(frozen=True)
 class _Facts:
-    """All that is known of a task, except the masks. ``ahead``: Label Studio's clock minus ours."""
+    """All that is known of a task, except the masks. ``ahead``: Label Studio's clock minus ours.
+    ``idle``: longer pauses count as this long."""
 
     project: str
     task: int
@@ -92,10 +96,16 @@ class _Facts:
     events: Sequence[Logged]
     targets: Mapping[int, RowMapping]
     ahead: timedelta
+    idle: timedelta
 
     @classmethod
     def read(
-        cls, connection: Connection, project: str, task: int, numbers: Sequence[int]
+        cls,
+        connection: Connection,
+        project: str,
+        task: int,
+        numbers: Sequence[int],
+        idle: timedelta,
     ) -> "_Facts":
         def rows(model: type[Base], without: tuple[str, ...] = ()) -> Iterable[RowMapping]:
             columns = model.__table__.c
@@ -124,6 +134,7 @@ class _Facts:
             events=_events(connection, project, task),
             targets=_targets(connection, project, task),
             ahead=timedelta(seconds=connection.execute(ahead).scalar() or 0.0),
+            idle=idle,
         )
 
     def holders(self) -> list[Holder]:
@@ -219,7 +230,7 @@ class _Facts:
         submitted_at = self._submitted_at(annotation, events, first_at)
         seconds = None
         if first_at is not None and submitted_at is not None:
-            seconds = max(0.0, (submitted_at - first_at).total_seconds())
+            seconds = self._seconds(first_at, submitted_at, {event.owner for event in done})
         counts = {kind: sum(event.kind == kind for event in events) for kind in _COUNTED}
         versions = [event.version for event in events if event.version]
         return {
@@ -266,6 +277,13 @@ class _Facts:
         seen = [event.at for event in events if event.kind == "submit" and event.at >= first_at]
         later = [moment for moment in (updated, *seen) if moment is not None]
         return min((moment for moment in later if moment >= first_at), default=max(later))
+
+    def _seconds(self, begin: datetime, end: datetime, owners: set[str]) -> float:
+        """Time from begin to end in which these owners worked on the task: each pause between
+        two of their events, on any object, counts up to ``idle``."""
+        between = [e.at for e in self.events if begin < e.at < end and e.owner in owners]
+        pauses = (later - earlier for earlier, later in pairwise([begin, *sorted(between), end]))
+        return sum(max(0.0, min(pause, self.idle).total_seconds()) for pause in pauses)
 
     def _owners(self) -> dict[int, str]:
         """Who made each annotation; one without an owner belongs to the owner of others with the

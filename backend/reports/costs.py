@@ -32,6 +32,9 @@ _ATTEMPTS = 5
 # Masks deleted in one transaction, so that no click waits for it. *choice*
 _DELETED_AT_ONCE = 500
 
+# The default of PHRASECLICK_IDLE_MINUTES.
+_IDLE = timedelta(minutes=5)
+
 Place = tuple[str, int]  # project key, task
 
 _SAME_ANNOTATION = (AnnotationTimeRow.project == AnnotationRow.project) & (
@@ -48,8 +51,10 @@ def note_annotation(connection: Connection, key: str, annotation: Annotation) ->
 class Costs:
     """The tables of costs. Thread-safe; processes share the database."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, idle: timedelta = _IDLE) -> None:
+        """idle: pauses longer than this count as this long."""
         self._database = database
+        self._idle = idle
 
     def take_in(self, change: LabelChange) -> None:
         """Update the tasks of a webhook. A failure is logged: ``catch_up`` repeats it."""
@@ -64,7 +69,7 @@ class Costs:
         now = now or datetime.now(UTC)
         for _ in range(_ATTEMPTS):
             with self._database.read() as connection:
-                costs = compute(connection, project, task, now)
+                costs = compute(connection, project, task, now, self._idle)
             with self._database.write() as connection:
                 lock_samples(connection, project)
                 if current_versions(connection, project, task) == costs.versions:

@@ -3,6 +3,7 @@
 Objects of one task share an image and an annotator's day, so they are not independent: the interval
 is based on the tasks' sums (the cluster-robust sandwich estimate of a ratio, with Student's t for
 few tasks). A bootstrap over tasks gives the same for many tasks and takes a thousand times as long.
+Fewer than five tasks give no interval: it would span the whole scale, or be narrow by chance.
 """
 
 from collections.abc import Sequence
@@ -14,13 +15,24 @@ from backend.reports.records import Interval, Spread
 
 Numbers = NDArray[np.float64]
 
+# *choice*
+FEWEST_TASKS = 5
 
-def mean_of(values: Numbers, tasks: NDArray[np.int64]) -> Interval | None:
-    """Mean of N values, each of a task (N numbers); None if there are none."""
+
+def mean_of(
+    values: Numbers, tasks: NDArray[np.int64], most: float = np.inf, *, least: float = 0.0
+) -> Interval | None:
+    """Mean of N values, each of a task (N numbers); None if there are none.
+
+    least, most: possible values; the interval ends there.
+    """
     if not len(values):
         return None
     mean = float(values.mean())
-    return around(mean, (values - mean) / len(values), tasks, len(values))
+    found = around(mean, (values - mean) / len(values), tasks, len(values))
+    if found.low is None or found.high is None:
+        return found
+    return Interval(mean, max(found.low, least), min(found.high, most), found.n)
 
 
 def spread_of(values: Numbers, tasks: NDArray[np.int64]) -> Spread | None:
@@ -34,7 +46,7 @@ def around(center: float, pulls: Numbers, tasks: NDArray[np.int64], n: int) -> I
     _, place = np.unique(tasks, return_inverse=True)
     sums = np.bincount(place, weights=pulls)
     count = len(sums)
-    if count < 2:
+    if count < FEWEST_TASKS:
         return Interval(center, None, None, n)
     error = float(np.sqrt(count / (count - 1) * np.square(sums).sum()))
     reach = _quantile(count - 1) * error
@@ -48,13 +60,11 @@ def histogram_of(values: Sequence[int] | NDArray[np.int64], most: int) -> tuple[
 
 
 def _quantile(freedom: int) -> float:
-    """The 97.5 % quantile of Student's t.
+    """The 97.5 % quantile of Student's t, for at least four degrees of freedom.
 
-    Exact for one and two degrees of freedom, else from the normal quantile by the Cornish-Fisher
-    expansion, within 0.1 %. scipy has it, but importing scipy takes longer than a page.
+    From the normal quantile by the Cornish-Fisher expansion, within 0.1 %. scipy has it, but
+    importing scipy takes longer than a page.
     """
-    if freedom <= 2:
-        return (12.7062, 4.3027)[freedom - 1]
     z = 1.959964
     terms = (
         (z**3 + z) / 4,

@@ -97,7 +97,9 @@ def render(report: Report) -> str:
         filters=wording.filters(report.where),
         not_known=wording.not_known(total.unknown) if total else "",
         agreement=list(wording.agreement(report.reconciliation)),
-        weeks=charts.weeks(weeks, [change.promotion for change in report.promotions], _WEEKS),
+        weeks=charts.weeks(
+            weeks, [change.promotion for change in report.promotions], _WEEKS, report.made_at
+        ),
         weeks_text=charts.weeks_text(weeks) if weeks else "",
         bars=charts.bars([("Objects", total.histogram)], _BARS) if total else None,
         whisker_width=_WHISKER,

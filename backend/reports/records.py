@@ -76,7 +76,7 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean of n values with its 95 % interval; no bounds if all values come from one task."""
+    """A mean of n values with its 95 % interval; no bounds for values from fewer than 5 tasks."""
 
     mean: float
     low: float | None
@@ -125,7 +125,10 @@ class RegionCost:
     first_at: datetime | None
     accepted_at: datetime | None
     submitted_at: datetime | None
-    seconds: Annotated[float | None, Field(description="From the first interaction to the submit.")]
+    seconds: Annotated[
+        float | None,
+        Field(description="From the first interaction to the submit; long pauses are cut."),
+    ]
     area: Annotated[int | None, Field(description="Pixels of the accepted mask.")]
     pixels: Annotated[int | None, Field(description="Pixels of the image.")]
     size: SizeClass

@@ -38,11 +38,15 @@ def signed(value: float, digits: int = 2) -> str:
 
 
 def mean(interval: Interval | None, digits: int = 2) -> str:
-    """A mean and half the width of its interval."""
+    """A mean and half the width of its interval; both ends of one that is cut off at zero."""
     if interval is None:
         return UNKNOWN
     said = f"{interval.mean:.{digits}f}"
-    return said if interval.high is None else f"{said} ± {interval.high - interval.mean:.{digits}f}"
+    if interval.low is None or interval.high is None:
+        return said
+    if interval.low <= 0.0:
+        return f"{said} ({interval.low:.{digits}f}–{interval.high:.{digits}f})"
+    return f"{said} ± {interval.high - interval.mean:.{digits}f}"
 
 
 def share(interval: Interval | None) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from fastapi import Request, Response
 from sqlalchemy import select
@@ -68,7 +69,7 @@ def _card(board: Dashboard, summary: ProjectSummary, status: TrainingStatus) -> 
     return Card(
         summary=summary,
         status=status,
-        spark=charts.sparkline(over.weeks, over.promotions),
+        spark=charts.sparkline(over.weeks, over.promotions, datetime.now(UTC)),
         spark_text=charts.weeks_text(over.weeks) if over.weeks else "",
         week=over.weeks[-1].clicks.mean if over.weeks else None,
         serves=summary.champion or board.serves(""),
@@ -92,7 +93,7 @@ def project_page(request: Request, board: Board, project: str) -> Response:
         total=total[0] if total else None,
         over=over,
         weeks=[
-            charts.weeks(over.weeks, over.promotions, width)
+            charts.weeks(over.weeks, over.promotions, width, datetime.now(UTC))
             for width in (charts.WIDE, charts.NARROW)
         ],
         weeks_text=charts.weeks_text(over.weeks) if over.weeks else "",

@@ -48,7 +48,7 @@ class Tasks:
         self._deliveries = Deliveries(self._database)
         self._memory = InteractionStore(self._database, Policy.of(settings))
         self._samples = SampleStore(self._database)
-        self._costs = Costs(self._database)
+        self._costs = Costs(self._database, timedelta(minutes=settings.idle_minutes))
         self._jobs = Jobs(self._database)
         self._projects = Projects(self._database)
         hosts = LabelStudioHosts(settings, self._projects.announced)

@@ -4,9 +4,9 @@ import random
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import delete, func, select, text
+from sqlalchemy import delete, func, select, text, update
 
-from backend.db.models import AnnotationTimeRow, RegionCostRow, ServedMaskRow
+from backend.db.models import AnnotationTimeRow, EventRow, RegionCostRow, ServedMaskRow
 from backend.reports.costs import Costs
 from backend.reports.queries import Reports
 from backend.reports.records import Where
@@ -55,6 +55,30 @@ def arrive(team: Team) -> None:
 def the_one(team: Team):
     (cost,) = Reports(team.database).regions(team.key)
     return cost
+
+
+@pytest.mark.parametrize("idle_minutes", [5.0, 30.0])
+def test_a_pause_counts_as_idle_time_up_to_a_limit(team, desk, idle_minutes):
+    # given three clicks with an hour after the first, and 20 s after the second
+    label(team, desk)
+    clicks = (EventRow.kind.in_(("positive_click", "negative_click"))) & (
+        EventRow.target_id.is_not(None)
+    )
+    with team.database.write() as connection:
+        numbers = connection.execute(select(EventRow.id).where(clicks).order_by(EventRow.id))
+        first, second, third = numbers.scalars()
+        at = connection.execute(select(EventRow.created_at).where(EventRow.id == third)).scalar()
+        for number, before in ((first, 3620), (second, 20)):
+            moved = {"created_at": at - timedelta(seconds=before)}
+            connection.execute(update(EventRow).where(EventRow.id == number).values(**moved))
+        connection.execute(update(AnnotationTimeRow).values(drawn=""))
+    # when
+    Costs(team.database, timedelta(minutes=idle_minutes)).catch_up()
+    # then
+    submit = (the_one(team).submitted_at - at).total_seconds()
+    assert submit < 60
+    expected = 60 * idle_minutes + 20 + max(submit, 0.0)
+    assert the_one(team).seconds == pytest.approx(expected, abs=0.01)
 
 
 def table(team: Team):
