@@ -8,6 +8,7 @@ check the database when they start and periodically.
 import logging
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from cachetools import cached
 from celery import Celery
+from celery.exceptions import SecurityWarning
 from celery.schedules import schedule
 from celery.signals import worker_ready, worker_shutting_down
 
@@ -257,7 +259,9 @@ def _present(
 
 
 def _quiet_logs() -> None:
-    """A line for each periodic task would hide the others."""
+    """A line for each periodic task would hide the others. Messages are JSON with ids, so a worker
+    that runs as root is no risk to warn of."""
+    warnings.simplefilter("ignore", SecurityWarning)
     for name in ("celery.beat", "celery.worker.strategy", "celery.app.trace"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
