@@ -204,7 +204,7 @@ def _group(frame: CostFrame, flags: Flags, name: str, title: str) -> GroupCost:
 
 def _mean_where_known(values: Floats, flags: Flags, task: Ints) -> Interval | None:
     there = flags & ~np.isnan(values)
-    return mean_of(values[there], task[there])
+    return mean_of(values[there], task[there], 1.0)
 
 
 def _weeks(frame: CostFrame) -> Ints:
