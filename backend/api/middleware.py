@@ -152,8 +152,12 @@ def _knows_password(headers: Headers, settings: Settings) -> bool:
         sent = base64.b64decode(given.strip(), validate=True)
     except (binascii.Error, ValueError):
         return False
-    password = settings.basic_auth_password.get_secret_value()
-    return hmac.compare_digest(sent, f"{settings.basic_auth_user}:{password}".encode())
+    expected = f"{settings.basic_auth_user}:{settings.basic_auth_password.get_secret_value()}"
+    # Browsers and curl send UTF-8; requests, and so Label Studio, Latin-1.
+    forms = [expected.encode()]
+    if all(ord(character) < 256 for character in expected):
+        forms.append(expected.encode("latin-1"))
+    return any(hmac.compare_digest(sent, form) for form in forms)
 
 
 def _refusal(sentence: str) -> JSONResponse:

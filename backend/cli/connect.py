@@ -1,4 +1,4 @@
-"""Commands that connect and check Label Studio projects: ``connect`` and ``doctor``.
+"""Commands that connect and check Label Studio projects: ``connect``, ``doctor``, ``disconnect``.
 
 The checks themselves are in ``backend.label_studio.diagnostics``.
 """
@@ -71,8 +71,8 @@ def connect(
 
     def findings() -> Iterator["Finding"]:
         for finding in diagnostics.connect(config):
-            # Stored before the trial click, which needs the token to fetch its picture.
-            if finding.about == "token" and finding.good:
+            # Stored once Label Studio uses the backend, which then needs the token for pictures.
+            if finding.connected:
                 save_credentials(
                     settings, project, Credentials(label_studio.url, token, backend_url)
                 )
@@ -121,6 +121,47 @@ def doctor(
         bad += 1
     _finish(bad)
     typer.echo("No problems found.")
+
+
+def disconnect(
+    project: Annotated[int, typer.Option(help="Project number, as in its address.")],
+    url: Url = "",
+    token: Token = "",
+    backend_url: Annotated[
+        str,
+        typer.Option(
+            help="Address of this backend, as seen from Label Studio.",
+            show_default="as given to connect",
+        ),
+    ] = "",
+    here_only: Annotated[
+        bool,
+        typer.Option("--here-only", help="Only forget the token; Label Studio is not asked."),
+    ] = False,
+    data: Data = None,
+) -> None:
+    """Take this backend off a Label Studio project. Labels, samples and versions stay."""
+    from backend.label_studio.client import LabelStudio
+    from backend.label_studio.credentials import (
+        Credentials,
+        forget_credentials,
+        load_credentials,
+    )
+    from backend.label_studio.diagnostics import Diagnostics
+    from backend.label_studio.probe import BackendProbe
+
+    settings = _settings(data)
+    if not here_only:
+        known = load_credentials(settings).get(project, Credentials("", "", _DEFAULT_BACKEND))
+        address, key = _access(settings, url, token, known)
+        backend = backend_url or known.backend_url
+        probe = BackendProbe(backend, settings)
+        typer.echo(f"Disconnecting project {project} of {address}")
+        label_studio = LabelStudio(address, key)
+        # The token is kept until Label Studio agreed: without it, nothing can be removed there.
+        _finish(_show(Diagnostics(label_studio, project, backend, settings, probe).disconnect()))
+    forgotten = forget_credentials(settings, project)
+    typer.echo("Disconnected." if forgotten or not here_only else "No token was stored here.")
 
 
 def _settings(data: Path | None) -> "Settings":

@@ -22,6 +22,7 @@ COMMANDS = (
     processes.bench,
     connect.connect,
     connect.doctor,
+    connect.disconnect,
     reports.samples,
     reports.report,
     jobs.learn,

@@ -51,6 +51,10 @@ class LabelStudio(Host):
         """Change fields of a connected backend."""
         return _object(self.patch(f"/api/ml/{backend}", fields))
 
+    def delete_ml_backend(self, backend: int) -> None:
+        """Take a connected backend off its project."""
+        self.delete(f"/api/ml/{backend}")
+
     def webhooks(self, project: int) -> list[Json]:
         """The webhooks of a project."""
         return list(self.pages("/api/webhooks/", project=project))
@@ -62,6 +66,10 @@ class LabelStudio(Host):
     def update_webhook(self, webhook: int, url: str, headers: Mapping[str, str]) -> Json:
         """Change a webhook's address and headers, and switch it on."""
         return _object(self.patch(f"/api/webhooks/{webhook}/", _webhook(url, headers)))
+
+    def delete_webhook(self, webhook: int) -> None:
+        """Remove a webhook."""
+        self.delete(f"/api/webhooks/{webhook}/")
 
     def import_tasks(self, project: int, tasks: Sequence[Json]) -> list[int]:
         """Add tasks (``{"data": {…}}``); returns their ids."""

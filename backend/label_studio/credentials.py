@@ -99,3 +99,22 @@ def backend_login(settings: Settings) -> dict[str, Any]:
         "basic_auth_user": settings.basic_auth_user,
         "basic_auth_pass": password,
     }
+
+
+def is_sendable(settings: Settings) -> bool:
+    """Whether Label Studio can send this backend's user and password, as ``requests`` does."""
+    try:
+        "".join(str(value) for value in backend_login(settings).values()).encode("latin-1")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def forget_credentials(settings: Settings, project: int) -> bool:
+    """Remove a project's credentials; whether there were any."""
+    known = load_credentials(settings)
+    if known.pop(project, None) is None:
+        return False
+    rows = {str(number): asdict(one) for number, one in sorted(known.items())}
+    atomic_write(settings.data / CREDENTIALS_FILE, json.dumps(rows, indent=1), private=True)
+    return True

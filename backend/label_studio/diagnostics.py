@@ -5,9 +5,12 @@ Label Studio hides most failures (a webhook that it did not create, an event tha
 a backend that answered 500), so each step ends with a sentence.
 """
 
+import ipaddress
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from backend.errors import LabelConfigError, LabelStudioError
 from backend.label_studio.client import LabelStudio
@@ -15,6 +18,7 @@ from backend.label_studio.config import LabelConfig
 from backend.label_studio.credentials import (
     SECRET_HEADER,
     backend_login,
+    is_sendable,
     make_webhook_secret,
     webhook_secret,
 )
@@ -26,6 +30,10 @@ PRIVATE_ADDRESS = (
     "ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false: with the first alone the backend "
     "is connected without its webhook, and no label ever arrives."
 )
+_NOT_SENDABLE = (
+    "Label Studio cannot send the backend's user and password: they contain characters outside of "
+    "Latin-1. Choose others."
+)
 _RUN_CONNECT = "Run phraseclick connect for this project again."
 
 
@@ -36,6 +44,11 @@ class Finding:
     about: str
     good: bool | None
     sentence: str
+
+    @property
+    def connected(self) -> bool:
+        """Whether this is the step after which Label Studio uses the backend."""
+        return self.about == "connection" and self.good is True
 
 
 class Diagnostics:
@@ -57,14 +70,17 @@ class Diagnostics:
         self._project: dict[str, Any] = {}
         self._config: LabelConfig | None = None
         self._backend: dict[str, Any] = {}
+        self._replaced_config: str | None = None
 
     def connect(self, new_config: str | None = None) -> Iterator[Finding]:
         """Connect the project, then check it. Stops if the following steps cannot work.
 
         Args:
-            new_config: labeling config to write first; None keeps the project's own.
+            new_config: labeling config to write first; None keeps the project's own. It is taken
+                back if the backend cannot be connected.
         """
-        yield from self._steps(
+        connected = False
+        for finding in self._steps(
             self._check_token,
             self._check_project,
             *([lambda: self._write_config(new_config)] if new_config is not None else []),
@@ -75,6 +91,16 @@ class Diagnostics:
             self._set_model_version,
             self._check_arrival,
             self._check_click,
+        ):
+            connected |= finding.connected
+            yield finding
+        if not connected:
+            yield from self._steps(self._restore_config)
+
+    def disconnect(self) -> Iterator[Finding]:
+        """Remove the webhook and the backend from the project; its labels stay."""
+        yield from self._steps(
+            self._check_token, self._check_project, self._remove_webhooks, self._remove_backend
         )
 
     def check(self) -> Iterator[Finding]:
@@ -119,7 +145,14 @@ class Diagnostics:
             raise
         yield Finding("project", True, f"Project {self._number}: {self._project['title']}")
 
+    def _restore_config(self) -> Iterator[Finding]:
+        if self._replaced_config is None:
+            return
+        self._label_studio.patch_project(self._number, label_config=self._replaced_config)
+        yield Finding("labeling config", None, "The project has its former one again.")
+
     def _write_config(self, xml: str) -> Iterator[Finding]:
+        before = self._project.get("label_config", "")
         try:
             self._label_studio.patch_project(self._number, label_config=xml)
         except LabelStudioError as error:
@@ -127,6 +160,7 @@ class Diagnostics:
                 raise
             sentence = f"Label Studio did not accept the labeling config. {error}"
             raise _StopError("labeling config", sentence) from error
+        self._replaced_config = before
         self._project = self._label_studio.project(self._number)
         yield Finding("labeling config", True, "Written to the project.")
 
@@ -160,6 +194,8 @@ class Diagnostics:
             )
 
     def _register(self) -> Iterator[Finding]:
+        if not is_sendable(self._settings):
+            raise _StopError("connection", _NOT_SENDABLE)
         # Label Studio accepts a project's model version only if it is a backend's title, and serves
         # uncertain tasks first only if it equals the version of the predictions.
         fields = {"title": self._probe.version or "PhraseClick", **backend_login(self._settings)}
@@ -187,7 +223,9 @@ class Diagnostics:
         if backend["state"] != "CO":
             why = backend.get("error_message") or backend.get("readable_state") or "no answer"
             sentence = f"Label Studio cannot use the backend at {self._url}: {why}. "
-            raise _StopError("connection", sentence + self._unreachable())
+            # With an HTTP status, it reached the backend, which refused.
+            reached = "Client Error" in why or "Server Error" in why
+            raise _StopError("connection", sentence + ("" if reached else self._unreachable()))
         if not backend["is_interactive"]:
             sentence = f"The backend is connected, but not for interactive use. {_RUN_CONNECT}"
             raise _StopError("connection", sentence)
@@ -200,7 +238,7 @@ class Diagnostics:
 
     def _refusal(self, error: LabelStudioError) -> str:
         said = str(error)
-        if error.answered == 403 and "permission" not in said:
+        if error.answered == 403 and "permission" not in said and is_private(self._url):
             return PRIVATE_ADDRESS.format(url=self._url)
         if "authentication parameters" in said:
             return (
@@ -213,7 +251,10 @@ class Diagnostics:
 
     def _unreachable(self) -> str:
         if not self._probe.version:
-            return "This machine does not reach it either: is the backend running (make run)?"
+            return (
+                f"This machine does not reach it either ({self._probe.why}): is the backend "
+                "running (make run)?"
+            )
         return (
             "This machine does: give --backend-url as Label Studio sees it (in Docker "
             "http://host.docker.internal:9090), and start the backend with --host 0.0.0.0 where "
@@ -263,7 +304,7 @@ class Diagnostics:
         except LabelStudioError as error:
             if error.answered != 403:
                 raise
-            yield Finding("webhook", False, PRIVATE_ADDRESS.format(url=self._url))
+            yield Finding("webhook", False, self._refusal(error))
             return
         yield from self._check_webhook()
 
@@ -271,11 +312,8 @@ class Diagnostics:
         known = self._webhooks()
         secret = webhook_secret(self._settings)
         if not known:
-            sentence = (
-                "The project has no webhook to the backend, so no label ever arrives. "
-                "If Label Studio refused it: " + PRIVATE_ADDRESS.format(url=self._url)
-            )
-            yield Finding("webhook", False, f"{sentence} Then: {_RUN_CONNECT}")
+            sentence = "The project has no webhook to the backend, so no label ever arrives."
+            yield Finding("webhook", False, f"{sentence} {_RUN_CONNECT}")
         elif not all(h["is_active"] and h["send_payload"] for h in known):
             sentence = f"The webhook is switched off or sends no payload. {_RUN_CONNECT}"
             yield Finding("webhook", False, sentence)
@@ -299,20 +337,50 @@ class Diagnostics:
     def _check_arrival(self) -> Iterator[Finding]:
         before = self._probe.deliveries("PROJECT_UPDATED")
         if before is None:
-            sentence = "This machine cannot see whether events arrive."
+            sentence = f"This machine cannot see whether events arrive ({self._probe.why})."
             yield Finding("events", None, sentence)
             return
+        if not any(hook["is_active"] for hook in self._webhooks()):
+            return  # nothing would be sent, as the step before said
         # Setting the same title changes nothing, but Label Studio sends the event.
         self._label_studio.patch_project(self._number, title=self._project["title"])
         if self._probe.arrived("PROJECT_UPDATED", more_than=before):
             yield Finding("events", True, "An event sent by Label Studio arrived.")
         else:
-            yield Finding(
-                "events",
-                False,
-                "Label Studio sent an event and it did not arrive, so labels will not either. "
-                + PRIVATE_ADDRESS.format(url=self._url),
+            sentence = (
+                "Label Studio sent an event and it did not arrive, so labels will not either."
             )
+            yield Finding("events", False, f"{sentence} {self._why_lost()}")
+
+    def _why_lost(self) -> str:
+        """Why an event did not arrive, as far as it shows."""
+        secret = webhook_secret(self._settings)
+        if secret and self._probe.guards_webhook(secret) is False:
+            return "The backend refused it: it expects another webhook secret."
+        if is_private(self._url) is False:
+            return (
+                f"{self._url} is not a private address, so Label Studio does not refuse it. It may "
+                "send later if it has a queue: run phraseclick doctor again. Its log shows "
+                "webhooks that failed."
+            )
+        return PRIVATE_ADDRESS.format(url=self._url)
+
+    def _remove_webhooks(self) -> Iterator[Finding]:
+        known = self._webhooks()
+        for webhook in known:
+            self._label_studio.delete_webhook(webhook["id"])
+        yield Finding("webhook", True, "Removed." if known else "There is none to this backend.")
+
+    def _remove_backend(self) -> Iterator[Finding]:
+        backend = self._registered()
+        if backend is None:
+            sentence = f"No backend at {self._url} is connected to this project."
+            yield Finding("connection", True, sentence)
+            return
+        self._label_studio.delete_ml_backend(backend["id"])
+        if self._project.get("model_version") in (backend["title"], backend.get("model_version")):
+            self._label_studio.patch_project(self._number, model_version="")
+        yield Finding("connection", True, f"The backend at {self._url} is removed.")
 
     @property
     def _hook_url(self) -> str:
@@ -336,6 +404,15 @@ class Diagnostics:
         )
         gave_mask, sentence = read_answer(answer)
         yield Finding("click", gave_mask, f"Tried on task {task['id']}: {sentence}")
+
+
+def is_private(url: str) -> bool | None:
+    """Whether the host of a URL has a private address; None if its name is unknown here."""
+    try:
+        found = socket.getaddrinfo(urlsplit(url).hostname, None)
+    except (OSError, ValueError):
+        return None
+    return any(not ipaddress.ip_address(str(entry[4][0])).is_global for entry in found)
 
 
 class _StopError(Exception):

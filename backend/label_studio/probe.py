@@ -30,7 +30,8 @@ class BackendProbe:
         self._session = requests.Session()
         password = settings.basic_auth_password.get_secret_value()
         if settings.basic_auth_user and password:
-            self._session.auth = (settings.basic_auth_user, password)
+            # As bytes, since requests refuses text that is not Latin-1.
+            self._session.auth = (settings.basic_auth_user.encode(), password.encode())
 
     @cached_property
     def version(self) -> str:
@@ -44,8 +45,9 @@ class BackendProbe:
         if answer is None:
             return ""
         try:
-            body = answer.json()
-            return str(body["model_version"]) if answer.ok else ""
+            if not answer.ok:
+                return ""
+            return str(answer.json()["model_version"])
         except (requests.JSONDecodeError, KeyError, TypeError):
             self.why = "something else than PhraseClick answers there"
             return ""
@@ -80,12 +82,34 @@ class BackendProbe:
     def _get(self, path: str, secret: str = "") -> requests.Response | None:
         headers = {SECRET_HEADER: secret} if secret else {}
         try:
-            return self._session.get(f"{self.url}{path}", headers=headers, timeout=_TIMEOUT_S)
+            answer = self._session.get(f"{self.url}{path}", headers=headers, timeout=_TIMEOUT_S)
         except requests.RequestException as error:
-            self.why = (
-                "no answer in time" if isinstance(error, requests.Timeout) else "no connection"
-            )
+            self.why = reason(error)
             return None
+        self.why = "" if answer.ok else _refusal(answer)
+        return answer
+
+
+def reason(error: requests.RequestException) -> str:
+    """Why there was no answer, in a few words."""
+    if isinstance(error, requests.exceptions.SSLError):
+        return "its certificate is not trusted"
+    if isinstance(error, requests.Timeout):
+        return "no answer in time"
+    if isinstance(error, requests.ConnectionError):
+        said = str(error)
+        if "NameResolutionError" in said:
+            return "its name is unknown"
+        if "Connection refused" in said:
+            return "nothing listens there"
+        return "no connection"
+    return "not a web address" if isinstance(error, ValueError) else type(error).__name__
+
+
+def _refusal(answer: requests.Response) -> str:
+    if answer.status_code == 401:
+        return "it asks for another user and password: run this with those of the backend"
+    return f"it answered {answer.status_code}"
 
 
 def trial_prompt(image: ImageControls) -> dict[str, Any] | None:

@@ -9,11 +9,12 @@ import httpx
 import pytest
 from pydantic import SecretStr
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from backend.api.middleware import guard
+from backend.api.middleware import _knows_password, guard
 from backend.label_studio.credentials import make_webhook_secret
 from backend.logs import DiscreetFormatter, hidden, hide
 from backend.settings import Settings
@@ -207,3 +208,15 @@ def test_ordinary_lines_stay_as_they_are() -> None:
     line = "POST /predict 200 in 43 ms: 3 clicks on http://127.0.0.1:8080/data/upload/1/a.png"
 
     assert hidden(line) == line
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_a_password_with_umlauts_is_known_as_browsers_and_as_requests_send_it(
+    encoding: str,
+) -> None:
+    settings = Settings(basic_auth_user="jörg", basic_auth_password="geheim-ä")
+    sent = base64.b64encode("jörg:geheim-ä".encode(encoding)).decode()
+
+    assert _knows_password(Headers({"authorization": f"Basic {sent}"}), settings)
+    wrong = base64.b64encode("jörg:geheim-a".encode(encoding)).decode()
+    assert not _knows_password(Headers({"authorization": f"Basic {wrong}"}), settings)
