@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import requests
+from requests.auth import HTTPBasicAuth
 
 from backend.label_studio.config import ImageControls
 from backend.label_studio.credentials import SECRET_HEADER
@@ -31,7 +32,7 @@ class BackendProbe:
         password = settings.basic_auth_password.get_secret_value()
         if settings.basic_auth_user and password:
             # As bytes, since requests refuses text that is not Latin-1.
-            self._session.auth = (settings.basic_auth_user.encode(), password.encode())
+            self._session.auth = HTTPBasicAuth(settings.basic_auth_user.encode(), password.encode())
 
     @cached_property
     def version(self) -> str:
