@@ -76,7 +76,7 @@ class TaskScorer:
         """Regions by the task's phrase or the label names, as for "Retrieve predictions"."""
         request = PredictRequest(self._project, (task,), "", interactive=False)
         (answer,) = self._preannotation.answers(request, self._config)
-        return list(answer["result"])
+        return list(answer["result"]) if isinstance(answer, dict) else []
 
     def _image(self, task: Task, image: ImageControls) -> tuple[float, float, np.ndarray]:
         """One picture's expected cost, the network's uncertainty, and its descriptor."""
