@@ -59,12 +59,24 @@ QUOTES_AND_DASHES = str.maketrans(
 )
 
 
+# From this cosine on, an untrained word is understood as its nearest trained one. *choice*
+UNDERSTOOD_COSINE = 0.5
+
+
 class NearWord(NamedTuple):
-    """A word that was in no training phrase, and the trained word whose vector is nearest."""
+    """A word that was in no training phrase, and the trained word with the nearest vector.
+
+    cosine: of the two vectors, -1 to 1; 0 and "" if there is no trained word.
+    """
 
     word: str
     trained: str
     cosine: float
+
+    @property
+    def understood(self) -> bool:
+        """Whether the word is near enough to be understood as the trained one."""
+        return self.cosine >= UNDERSTOOD_COSINE
 
 
 @dataclass(frozen=True)
@@ -83,6 +95,16 @@ class Tokens:
     vectors: NDArray[np.float32]
     truncated: bool = False
     near: tuple[NearWord, ...] = ()
+
+    @property
+    def understood_as(self) -> tuple[tuple[str, str], ...]:
+        """(word, trained word) for each untrained word that was understood as a trained one."""
+        return tuple((each.word, each.trained) for each in self.near if each.understood)
+
+    @property
+    def unfamiliar(self) -> tuple[str, ...]:
+        """Untrained words without a trained one near them: read, but of little effect."""
+        return tuple(each.word for each in self.near if not each.understood)
 
 
 class _Piece(NamedTuple):

@@ -1,4 +1,4 @@
-"""The commands ``phraseclick train``, ``evaluate``, ``simulate`` and ``acquisition``.
+"""The commands for training and measuring: ``phraseclick train``, ``evaluate``, ``calibrate``, ...
 
 Each imports heavy packages when it runs, so that ``phraseclick --help`` stays fast.
 """
@@ -15,7 +15,7 @@ def train(
     data: Annotated[Path, typer.Option(help="Folder of the recipe's relative paths.")] = Path(),
     fresh: Annotated[bool, typer.Option(help="Fail if the folder already has a run.")] = False,
 ) -> None:
-    """Train a network; its newest checkpoint is always OUT/latest.
+    """Train a network; OUT/latest is its newest checkpoint.
 
     On several GPUs: torchrun --nproc-per-node 4 --no-python phraseclick train CONFIG --out OUT
     """
@@ -139,10 +139,10 @@ def evaluate(
     with Progress(*columns, console=console, speed_estimate_period=120) as bar:
         task = bar.add_task("evaluating", total=None)
         figures = main(
-            place(checkpoint),
+            _folder(context, checkpoint),
             data=data,
             mode=mode or "clicks",
-            compare=[place(each) for each in compare or ()],
+            compare=[_folder(context, each) for each in compare or ()],
             baselines=baseline or (),
             sources=source or (),
             limit=limit,
@@ -165,6 +165,54 @@ def evaluate(
     if not figures["complete"]:
         # The exit status of a program that Ctrl-C ended.
         raise typer.Exit(130)
+
+
+def calibrate(
+    context: typer.Context,
+    checkpoint: Annotated[
+        str, typer.Argument(help="A checkpoint's folder, 'shipped', or a version's name.")
+    ],
+    data: Annotated[
+        list[str],
+        typer.Option(help="Validation data: [FORMAT:]PATH[?OPTIONS]; repeatable."),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the new checkpoint; must not exist.")],
+    limit: Annotated[int, typer.Option(min=1, help="Objects of each source at most.")] = 100,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+) -> None:
+    """Fit a checkpoint's confidence to measured IoU and write the result as a new checkpoint."""
+    from rich.console import Console
+
+    from training.data import open_dataset
+    from training.evaluation.calibration import write_calibrated
+
+    console = Console()
+    version, report = write_calibrated(
+        _folder(context, checkpoint),
+        out,
+        open_dataset(list(data)),
+        limit=limit,
+        device=device,
+        progress=lambda done, total: console.print(f"{done} of {total} objects", end="\r"),
+    )
+    console.print(
+        f"{version}: expected calibration error {report.error:.3f}, correlation with IoU "
+        f"{report.correlation:.2f}, on {report.count} objects (cross-validated)."
+    )
+    console.print(f"Written: {out}", highlight=False)
+
+
+def reencode(
+    shards: Annotated[list[Path], typer.Argument(help="Shards of a pack (.tar).")],
+    out: Annotated[Path, typer.Option(help="Folder for shards of the same names.")],
+    longest: Annotated[int, typer.Option(min=64, help="Longest side in pixels.")] = 448,
+    mebibytes: Annotated[float, typer.Option(min=0.1, help="Size of all shards together.")] = 60.0,
+) -> None:
+    """Make a pack smaller: shrink its pictures and lower their quality until it fits."""
+    from training.data.pack import reencode as run
+
+    quality, size = run(shards, out, longest=longest, most_bytes=round(mebibytes * 2**20))
+    typer.echo(f"{len(shards)} shards, {size / 2**20:.1f} MiB at WebP quality {quality}: {out}")
 
 
 def simulate(
@@ -224,7 +272,6 @@ def simulate(
             device=device,
         ),
     )
-    known = start == "shipped" or Path(start).is_dir() or context.obj is None
     console = Console()
     columns = (
         TextColumn("{task.description}"),
@@ -241,7 +288,7 @@ def simulate(
             team,
             out or Path(temporary),
             plan,
-            start=start if known else str(context.obj(start)),
+            start=_folder(context, start),
             tell=lambda share, what: bar.update(task, completed=share, description=what),
         )
     console.print(curve.table(done))
@@ -254,6 +301,12 @@ def simulate(
     for file in (json, picture):
         if file is not None:
             console.print(f"Written: {file}", highlight=False)
+
+
+def _folder(context: typer.Context, checkpoint: str) -> str:
+    """The checkpoint's folder; the app that runs the command looks up names of versions."""
+    known = checkpoint == "shipped" or Path(checkpoint).is_dir() or context.obj is None
+    return checkpoint if known else str(context.obj(checkpoint))
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -287,11 +340,9 @@ def acquisition(
     from training.acquisition.acquisition_evaluation import main
     from training.evaluation.output import write_json
 
-    known = checkpoint == "shipped" or Path(checkpoint).is_dir() or context.obj is None
-    place = checkpoint if known else str(context.obj(checkpoint))
     console = Console()
     figures = main(
-        place,
+        _folder(context, checkpoint),
         data=data,
         pictures=pictures,
         named=not unnamed,

@@ -37,6 +37,8 @@ COMMANDS = (
     versions.import_version,
     training.train,
     training.evaluate,
+    training.calibrate,
+    training.reencode,
     training.simulate,
     training.acquisition,
 )

@@ -190,15 +190,16 @@ def _replayed(entry: _Object, older: Checkpoint, newer: Checkpoint) -> Replayed:
     return Replayed(**entry.facts, before=_needed(entry, older), after=_needed(entry, newer))
 
 
-def _needed(entry: _Object, contestant: Checkpoint) -> int:
+def _needed(entry: _Object, method: Checkpoint) -> int:
     """Interactions to the goal; the protocol's maximum if it is never reached."""
-    from training.evaluation.protocol import Target, follow
+    from training.evaluation.protocol import Mode, Target, follow
 
     sample, phrase = entry.sample, entry.facts["phrase"]
     target = Target(sample.mask(entry.number), sample.void, phrase)
-    answer = contestant.look_at(sample, entry.picture)
-    course = follow(answer, target, "phrase+clicks" if phrase else "clicks", goal=GOOD, at_least=1)
-    return course.needed(GOOD)
+    answer = method.look_at(sample, entry.picture)
+    mode: Mode = "phrase+clicks" if phrase else "clicks"
+    trajectory = follow(answer, target, mode, goal=GOOD, at_least=1)
+    return trajectory.needed(GOOD)
 
 
 def _summary(rows: list[Replayed]) -> dict[str, Any] | None:

@@ -245,6 +245,13 @@ def test_an_untrained_word_names_its_nearest_trained_one(large: Tokenizer) -> No
     assert large.read("sofa").near == ()
 
 
+def test_near_words_are_told_from_unfamiliar_ones(large: Tokenizer) -> None:
+    tokens = large.read("chat on the couch")
+
+    assert tokens.understood_as == (("couch", "sofa"),)
+    assert tokens.unfamiliar == ("chat",)
+
+
 def test_typos_are_of_trained_words_first(large: Tokenizer) -> None:
     # "grove" is nearer than nothing, but it is short and was not trained.
     assert large.read("grov").ignored == ("grov",)

@@ -165,12 +165,12 @@ def _cost(
     target = Target(wanted.mask, np.zeros_like(wanted.mask), wanted.name)
     total = 0.0
     for answer in (_plain(predictor, views[0]), _mirrored(predictor, views[1])):
-        course = follow(
+        trajectory = follow(
             answer, target, "clicks", goal=GOAL, at_least=1, most=most, jitter=JITTER, rng=rng
         )
-        reached = max(course.ious) >= GOAL
+        reached = max(trajectory.ious) >= GOAL
         # The first answer's IoU settles ties: most objects need one click, or the same number.
-        total += (len(course.ious) if reached else most + 1) + (1.0 - course.ious[0])
+        total += (len(trajectory.ious) if reached else most + 1) + (1.0 - trajectory.ious[0])
     return total / len(views)
 
 

@@ -1,32 +1,38 @@
-"""WebDataset shards: tar files whose neighbouring members with one stem make a sample.
+"""WebDataset shards: tar files in which adjacent members with the same stem make a sample.
 
-A sample is ``<key>.webp`` (or .jpg, .png), ``<key>.inst.png`` (object id per pixel, 0 background,
-255 void) and ``<key>.json``: ``source``, ``objects: [{id, category, semantic, phrases, clicks}]``,
-``expressions: [{text, ids}]`` (``semantic``, ``phrases``, ``clicks`` and ``expressions`` may be
-left out; a click is x, y, positive in pixels). The compressed bytes stay in memory (the whole pack
-is smaller than one decoded thousandth of COCO); pictures are decoded when asked for, which costs a
-few milliseconds.
+A sample is ``<key>.webp`` (or .jpg, .png), ``<key>.inst.png`` (object id of each pixel, 0
+background, 255 void) and ``<key>.json``: ``source``, ``objects: [{id, category, semantic, phrases,
+clicks}]``, ``expressions: [{text, ids}]`` (``semantic``, ``phrases``, ``clicks`` and
+``expressions`` are optional; a click is x, y, positive in pixels). The compressed bytes stay in
+memory; pictures are decoded on request, which takes a few milliseconds.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from training.data.reading import decode_labels, decode_picture, picture_size, same_size
 from training.data.sample import VOID, Expression, Sample, SampleObject
+from training.data.wrappers import shrunk
 from training.errors import DataError
 
 log = logging.getLogger(__name__)
 
 PICTURE_SUFFIXES = ("webp", "jpg", "jpeg", "png")
 PACK_VOID = 255
+# WebP qualities that are tried when a pack is made smaller, and every how many samples they are
+# tried on.
+QUALITIES = (85, 75, 65, 55, 45, 35)
+PROBED = 20
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,7 @@ class _Record:
 
 
 class PackDataset:
-    """All samples of some shards. Broken members are skipped, counted in `skipped` and logged."""
+    """All samples of some shards. Broken samples are skipped, counted in `skipped` and logged."""
 
     def __init__(self, shards: Sequence[Path | str]) -> None:
         if not shards:
@@ -129,3 +135,72 @@ class PackDataset:
             log.warning("Sample %s is skipped: %s", key, error)
             return
         yield _Record(key, source, objects, expressions, picture, members["inst.png"])
+
+
+def reencode(
+    shards: Sequence[Path], out: Path, *, longest: int, most_bytes: int
+) -> tuple[int, int]:
+    """Write the shards again, smaller, into a folder; returns the WebP quality and bytes written.
+
+    longest: of each picture's sides, in pixels. most_bytes: of all shards together; the highest of
+    QUALITIES that fits is used, judged by every PROBED-th sample. Raises DataError if none fits or
+    if a target exists.
+    """
+    targets = [out / shard.name for shard in shards]
+    for target in targets:
+        if target.exists():
+            raise DataError(f"{target} exists; name another folder.")
+    packs = [PackDataset([shard]) for shard in shards]
+    probed = [shrunk(pack[i], longest) for pack in packs for i in range(0, len(pack), PROBED)]
+    count = sum(len(pack) for pack in packs)
+    for quality in QUALITIES:
+        size = sum(_size(_members(sample, quality)) for sample in probed)
+        if size * count / len(probed) <= 0.97 * most_bytes:
+            break
+    else:
+        raise DataError(
+            f"{count} pictures of {longest} px do not fit into {most_bytes} bytes: lower the "
+            "longest side, or name fewer shards."
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    for pack, target in zip(packs, targets, strict=True):
+        with tarfile.open(target, "w") as archive:
+            for index in range(len(pack)):
+                sample = shrunk(pack[index], longest)
+                for suffix, data in _members(sample, quality).items():
+                    member = tarfile.TarInfo(f"{sample.key}.{suffix}")
+                    member.size = len(data)
+                    archive.addfile(member, io.BytesIO(data))
+    return quality, sum(target.stat().st_size for target in targets)
+
+
+def _members(sample: Sample, quality: int) -> dict[str, bytes]:
+    """A sample's files by suffix."""
+    instances = np.where(sample.instances == VOID, PACK_VOID, sample.instances).astype(np.uint8)
+    about: dict[str, object] = {
+        "source": sample.source,
+        "objects": [
+            {
+                "id": each.id,
+                "category": each.category,
+                "semantic": each.semantic,
+                "phrases": each.phrases,
+                "clicks": each.clicks,
+            }
+            for each in sample.objects
+        ],
+        "expressions": [{"text": each.text, "ids": each.ids} for each in sample.expressions],
+    }
+    picture, masks = io.BytesIO(), io.BytesIO()
+    Image.fromarray(sample.image).save(picture, "WEBP", quality=quality, method=4)
+    Image.fromarray(instances).save(masks, "PNG", optimize=True)
+    return {
+        "webp": picture.getvalue(),
+        "inst.png": masks.getvalue(),
+        "json": json.dumps(about, separators=(",", ":")).encode(),
+    }
+
+
+def _size(members: Mapping[str, bytes]) -> int:
+    """Bytes of these files in a tar archive: a header each, and blocks of 512."""
+    return sum(512 + -(-len(data) // 512) * 512 for data in members.values())

@@ -17,7 +17,7 @@ import numpy as np
 from training.data import Dataset, Sample, Tolerant
 from training.evaluation.cases import FEWEST_PIXELS, Case, ids_of_kind, target_of, word_of
 from training.evaluation.figures import shown
-from training.evaluation.methods import Contestant
+from training.evaluation.methods import Method
 from training.evaluation.protocol import Answer, Mask, Spot, Target, next_click, overlap
 from training.evaluation.run import Result, key_of
 from training.evaluation.statistics import estimate, estimates
@@ -77,13 +77,13 @@ class _Asked:
         return overlap(mask, self.target.mask if target is None else target, self.target.void)
 
 
-class Probes:
-    """All probes of one contestant; what was found so far stays when it is stopped."""
+class BehaviourTests:
+    """All probes of one method; what was found so far stays when it is stopped."""
 
-    def __init__(self, contestant: Contestant, dataset: Dataset, cases: Sequence[Case]) -> None:
+    def __init__(self, method: Method, dataset: Dataset, cases: Sequence[Case]) -> None:
         """cases: objects, one each, as `cases_of` gives them for "clicks"."""
         self.findings: list[Finding] = []
-        self._contestant = contestant
+        self._method = method
         self._dataset = Tolerant(dataset)
         self._cases = cases
         self._asked: set[tuple[Any, ...]] = set()
@@ -99,7 +99,7 @@ class Probes:
             if sample is not None:
                 target = target_of(sample, case)
                 if np.count_nonzero(target.mask & ~target.void) >= FEWEST_PIXELS:
-                    answer = answer or self._contestant.look_at(sample, key_of(sample, case))
+                    answer = answer or self._method.look_at(sample, key_of(sample, case))
                     self._ask(answer, sample, case, target)
             if progress:
                 progress(number, len(self._cases))
@@ -245,11 +245,11 @@ def _negative(asked: _Asked) -> Iterator[tuple[str, float]]:
         yield NEGATIVE_BESIDE, float(not after[int(y), int(x) + 2])
 
 
-def from_courses(results: Sequence[Result]) -> Iterator[Finding]:
+def from_trajectories(results: Sequence[Result]) -> Iterator[Finding]:
     """What every click of the protocol shows by itself: is the clicked pixel as it was asked?"""
     for result in results:
-        course, case = result.course, result.case
-        for spot, held in zip(course.clicks, course.obeyed, strict=True):
+        trajectory, case = result.trajectory, result.case
+        for spot, held in zip(trajectory.clicks, trajectory.obeyed, strict=True):
             name = EVERY_POSITIVE if spot[2] else EVERY_NEGATIVE
             yield Finding(name, case.source, float(held), case.index)
 
@@ -352,7 +352,7 @@ def least_step(results: Sequence[Result]) -> dict[str, dict[str, Any]]:
         parts[EVERYWHERE] = list(results)
     least = {}
     for source, part in parts.items():
-        ious = np.array([[r.course.iou(k) for k in range(1, STEPS + 1)] for r in part])
+        ious = np.array([[r.trajectory.iou(k) for k in range(1, STEPS + 1)] for r in part])
         gains = estimates(np.diff(ious), [r.case.index for r in part])
         least[source] = shown(min(gains, key=lambda gain: gain.mean))
     return least

@@ -1,39 +1,47 @@
-"""Confidence that can be believed: fitted on validation objects, and how well it holds there.
+"""Calibrated confidence: fitted on validation objects, measured on those left out of the fit.
 
-Run it when a checkpoint is exported, and keep ``Report.metrics`` under "confidence" in the
-checkpoint's metrics: `model.predictor` reads the scale and the bias there.
+A checkpoint keeps `Report.metrics` under "confidence" in its metrics, where `model.confidence`
+reads scale and bias. A training calibrates its last checkpoint; ``phraseclick calibrate`` does so
+for any.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
-from model.confidence import Calibration
+from model import checkpoint
+from model.confidence import METRIC, Calibration
 from model.predictor import Click, Predictor
-from training.data import Dataset
+from training.data import Dataset, Tolerant
 from training.errors import DataError
 from training.evaluation.cases import FEWEST_PIXELS, cases_of, target_of
 from training.evaluation.protocol import next_click, overlap
 
 BINS = 10
-# Every other object is left out of the fit, and what is reported comes from those.
+# Cross-validation: figures come from objects that the line was not fitted on.
 FOLDS = 2
 Values = NDArray[np.float64]
+Progress = Callable[[int, int], None]
+"""Called with the number of objects done and their total."""
 
 
 @dataclass(frozen=True)
 class Report:
     """A calibration and its figures.
 
-    error: expected calibration error, the mean over objects of |confidence - IoU| between the means
-    of BINS equal bins. correlation: Pearson's, of confidence and IoU. Both come from objects that
-    the line was not fitted on. count: objects.
+    error: expected calibration error, the mean distance of confidence and IoU over BINS equal bins,
+    weighted by their objects. correlation: Pearson's, of confidence and IoU. Both come from objects
+    that the line was not fitted on. count: number of objects.
     """
 
     calibration: Calibration
@@ -43,7 +51,7 @@ class Report:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """What a checkpoint keeps."""
+        """The entry "confidence" of a checkpoint's metrics."""
         return {
             "scale": self.calibration.scale,
             "bias": self.calibration.bias,
@@ -53,12 +61,18 @@ class Report:
         }
 
 
-def calibrate(predictor: Predictor, dataset: Dataset, *, limit: int = 100) -> Report:
-    """Ask for up to ``limit`` objects of each source by the protocol's first click, and fit.
+def calibrate(
+    predictor: Predictor,
+    dataset: Dataset,
+    *,
+    limit: int = 100,
+    progress: Progress | None = None,
+) -> Report:
+    """Predict up to ``limit`` objects of each source from the protocol's first click, and fit.
 
-    Raises DataError where there are fewer than 2 * BINS objects.
+    Raises DataError if there are fewer than 2 * BINS objects.
     """
-    scores, ious = first_clicks(predictor, dataset, limit=limit)
+    scores, ious = first_clicks(predictor, dataset, limit=limit, progress=progress)
     if len(scores) < 2 * BINS:
         raise DataError(f"Calibration needs {2 * BINS} objects with a mask, not {len(scores)}.")
     held_out = np.zeros(len(scores))
@@ -74,12 +88,59 @@ def calibrate(predictor: Predictor, dataset: Dataset, *, limit: int = 100) -> Re
     )
 
 
-def first_clicks(predictor: Predictor, dataset: Dataset, *, limit: int) -> tuple[Values, Values]:
-    """Scores before calibration and true IoUs of the first click's masks; empty ones left out."""
+def write_calibrated(
+    source: Path | str,
+    target: Path,
+    dataset: Dataset,
+    *,
+    limit: int = 100,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> tuple[str, Report]:
+    """Calibrate a checkpoint and write the result as a new one; returns its version and figures.
+
+    source: a checkpoint's directory, or "shipped". target: a directory that does not exist yet. A
+    version never changes, so the copy has a name of its own ("<name>-cal<4 hex digits of the
+    figures>") and the source as its parent. Weights and words are the same. limit: objects of each
+    source at most. Raises DataError for too few objects, CheckpointError.
+    """
+    loaded = checkpoint.load(source)
+    report = calibrate(Predictor(source, device=device), dataset, limit=limit, progress=progress)
+    digest = hashlib.sha256(json.dumps(report.metrics, sort_keys=True).encode()).hexdigest()
+    name = re.sub(r"-cal[0-9a-f]{4}$", "", loaded.version.rpartition("-")[0])
+    version = checkpoint.save(
+        target,
+        loaded.network(),
+        loaded.words,
+        loaded.vectors,
+        {**loaded.metrics.get("metrics", {}), METRIC: report.metrics},
+        trained=loaded.trained,
+        name=f"{name}-cal{digest[:4]}",
+        parent=loaded.version,
+    )
+    return version, report
+
+
+def first_clicks(
+    predictor: Predictor, dataset: Dataset, *, limit: int, progress: Progress | None = None
+) -> tuple[Values, Values]:
+    """Scores before calibration and true IoUs of the first click's masks; N each.
+
+    Empty masks and pictures that cannot be read are left out. Raises DataError for fewer than
+    2 * BINS objects, before anything is predicted.
+    """
+    cases = cases_of(dataset, "clicks", limit=limit)
+    if len(cases) < 2 * BINS:
+        raise DataError(f"Calibration needs {2 * BINS} objects with a mask, not {len(cases)}.")
+    samples = Tolerant(dataset)
     scores: list[float] = []
     ious: list[float] = []
-    for case in cases_of(dataset, "clicks", limit=limit):
-        sample = dataset[case.index]
+    for number, case in enumerate(cases, 1):
+        if progress:
+            progress(number, len(cases))
+        sample = samples.get(case.index)
+        if sample is None:
+            continue
         target = target_of(sample, case)
         if np.count_nonzero(target.mask & ~target.void) < FEWEST_PIXELS:
             continue
@@ -94,7 +155,7 @@ def first_clicks(predictor: Predictor, dataset: Dataset, *, limit: int) -> tuple
 
 
 def fit(scores: Sequence[float] | Values, ious: Sequence[float] | Values) -> Calibration:
-    """The line in logit space with the least cross entropy between confidence and IoU."""
+    """The line in logit space with the least cross-entropy between confidence and IoU (N each)."""
     x, y = np.asarray(scores, np.float64), np.asarray(ious, np.float64)
 
     def loss(line: Values) -> float:

@@ -18,7 +18,7 @@ from training.evaluation import output
 from training.evaluation.cases import cases_of
 from training.evaluation.figures import comparisons, report
 from training.evaluation.gallery import choose
-from training.evaluation.methods import Baseline, Checkpoint, Contestant
+from training.evaluation.methods import Baseline, Checkpoint, Method
 from training.evaluation.page import render
 from training.evaluation.protocol import MODES, MOST, Mode
 from training.evaluation.run import Measurement, Run
@@ -61,15 +61,15 @@ def main(
     modes = _modes([mode] if isinstance(mode, str) else mode)
     if not 1 <= at_least <= MOST:
         raise DataError(f"at_least is {at_least}; the protocol has 1 to {MOST} interactions.")
-    contestants = _contestants(checkpoint, compare, baselines, device)
+    methods = _methods(checkpoint, compare, baselines, device)
     jitters = list(dict.fromkeys([jitter] if isinstance(jitter, int | float) else jitter))
-    runs = [run for each in contestants for run in _runs(each, modes, jitters)]
+    runs = [run for each in methods for run in _runs(each, modes, jitters)]
     if baselines and "clicks" not in modes:
         raise DataError("Baselines know clicks only: add --mode clicks.")
     cases = {m: cases_of(dataset, m, sources=sources, limit=limit) for m in modes}
     measurement = Measurement(dataset, runs, cases, at_least)
     asked = cases_of(dataset, "clicks", sources=sources, limit=limit) if probes else []
-    pairs = probing.Probes(contestants[0], dataset, asked)
+    pairs = probing.BehaviourTests(methods[0], dataset, asked)
     complete = _ask(measurement, pairs, len(asked), progress)
     figures = {
         **_figures(measurement, runs[0]),
@@ -102,7 +102,10 @@ def main(
 
 
 def _ask(
-    measurement: Measurement, pairs: probing.Probes, pair_count: int, progress: Progress | None
+    measurement: Measurement,
+    pairs: probing.BehaviourTests,
+    pair_count: int,
+    progress: Progress | None,
 ) -> bool:
     """Ask everything; false where an interrupt ended it."""
     total = measurement.asked + pair_count
@@ -119,43 +122,43 @@ def _ask(
 
 
 def _figures(measurement: Measurement, run: Run) -> dict[str, Any]:
-    opened = run.contestant.milliseconds_to_open
+    opened = run.method.milliseconds_to_open
     return {
-        "version": run.contestant.name,
+        "version": run.method.name,
         "label": run.label,
         "way": run.way,
         "jitter": run.jitter,
         **report(
             measurement.results[run],
             run.mode,
-            trained_on=run.contestant.categories,
+            trained_on=run.method.categories,
             at_least=measurement.at_least,
         ),
         **({"ms_per_picture": float(sorted(opened)[len(opened) // 2])} if opened else {}),
     }
 
 
-def _probed(measurement: Measurement, pairs: probing.Probes) -> dict[str, Any]:
+def _probed(measurement: Measurement, pairs: probing.BehaviourTests) -> dict[str, Any]:
     """The probes' tally, with what the clicks of the protocol show by themselves."""
     findings = list(pairs.findings)
     found: dict[str, Any] = {}
-    first = measurement.runs[0].contestant
+    first = measurement.runs[0].method
     for run in measurement.runs:
         results = measurement.results[run]
         exact = run.mode == "clicks" and not run.jitter
-        if run.contestant is first and exact and results:
-            findings.extend(probing.from_courses(results))
+        if run.method is first and exact and results:
+            findings.extend(probing.from_trajectories(results))
             if measurement.at_least >= probing.STEPS:
                 found[probing.LEAST_STEP] = probing.least_step(results)
     return probing.judged({**probing.tally(findings), **found})
 
 
-def _runs(contestant: Contestant, modes: Sequence[Mode], jitters: Sequence[float]) -> list[Run]:
+def _runs(method: Method, modes: Sequence[Mode], jitters: Sequence[float]) -> list[Run]:
     """All ways to ask one; where there are no clicks, none can miss."""
     return [
-        Run(contestant, mode, jitter)
+        Run(method, mode, jitter)
         for mode in modes
-        if mode in contestant.modes
+        if mode in method.modes
         for jitter in (jitters if mode != "phrase" else [0.0])
     ]
 
@@ -170,11 +173,11 @@ def _modes(names: Sequence[str]) -> list[Mode]:
     return chosen
 
 
-def _contestants(
+def _methods(
     checkpoint: Path | str, compare: Sequence[Path | str], baselines: Sequence[str], device: str
-) -> list[Contestant]:
+) -> list[Method]:
     """Everybody who is measured, under names that tell them apart."""
-    found: list[Contestant] = [Checkpoint(where, device=device) for where in (checkpoint, *compare)]
+    found: list[Method] = [Checkpoint(where, device=device) for where in (checkpoint, *compare)]
     found.extend(Baseline(name) for name in dict.fromkeys(baselines))
     taken: dict[str, int] = {}
     for each in found:

@@ -1,4 +1,4 @@
-"""From courses to figures: means with intervals, by group, and runs compared pair by pair."""
+"""From trajectories to figures: means with intervals, by group, and runs compared pair by pair."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def summary(results: Sequence[Result], mode: Mode) -> dict[str, Any]:
     """
     if not results:
         raise DataError("No object was left to evaluate: check the sources, the mode and the data.")
-    courses = [result.course for result in results]
+    trajectories = [result.trajectory for result in results]
     names = [_percent(t) for t in THRESHOLDS] + [str(k) for k in COUNTS]
-    columns = [[float(c.needed(t)) for c in courses] for t in THRESHOLDS]
-    columns += [[c.iou(k) for c in courses] for k in COUNTS]
+    columns = [[float(c.needed(t)) for c in trajectories] for t in THRESHOLDS]
+    columns += [[c.iou(k) for c in trajectories] for k in COUNTS]
     found = estimates(np.array(columns, float).T, [result.case.index for result in results])
     split = len(THRESHOLDS)
     noc = dict(zip(names[:split], found[:split], strict=True))
@@ -43,8 +43,8 @@ def summary(results: Sequence[Result], mode: Mode) -> dict[str, Any]:
         "noc_interval": {name: each.interval for name, each in noc.items()},
         "iou": {name: each.mean for name, each in iou.items()},
         "iou_interval": {name: each.interval for name, each in iou.items()},
-        "failures": {_percent(t): sum(c.failed(t) for c in courses) for t in THRESHOLDS},
-        "ms_per_click": float(np.median([ms for c in courses for ms in c.milliseconds])),
+        "failures": {_percent(t): sum(c.failed(t) for c in trajectories) for t in THRESHOLDS},
+        "ms_per_click": float(np.median([ms for c in trajectories for ms in c.milliseconds])),
     }
 
 
@@ -76,7 +76,7 @@ def report(
 
 
 def comparisons(measurement: Measurement) -> list[dict[str, Any]]:
-    """Every run against the first one: of those asked alike, and of the same contestant.
+    """Every run against the first one: of those asked alike, and of the same method.
 
     Paired: only cases with the same target, so a phrase alone, which asks for all of a kind, is
     compared where there is one of the kind. A difference is "of" minus "against", over all and by
@@ -114,7 +114,7 @@ def _each_interaction(results: Sequence[Result], most: int) -> dict[str, Any]:
 
     No further than every case was followed: beyond that the easy ones would stand still.
     """
-    ious = np.array([[r.course.iou(k) for k in range(1, most + 1)] for r in results])
+    ious = np.array([[r.trajectory.iou(k) for k in range(1, most + 1)] for r in results])
     pictures = [result.case.index for result in results]
     curve = estimates(ious, pictures)
     steps = estimates(np.diff(ious), pictures) if most > 1 else []
@@ -130,7 +130,7 @@ def _obeyed(results: Sequence[Result]) -> dict[str, dict[str, Any]]:
     for name, kind in (("positive", True), ("negative", False)):
         values, pictures = [], []
         for result in results:
-            for spot, held in zip(result.course.clicks, result.course.obeyed, strict=True):
+            for spot, held in zip(result.trajectory.clicks, result.trajectory.obeyed, strict=True):
                 if spot[2] == kind:
                     values.append(float(held))
                     pictures.append(result.case.index)
@@ -154,8 +154,8 @@ def _seen(result: Result, trained_on: frozenset[str]) -> str:
 
 def _opponents(run: Run, runs: Sequence[Run]) -> list[Run]:
     asked_alike = next(each for each in runs if each.way == run.way)
-    of_contestant = next(each for each in runs if each.contestant is run.contestant)
-    return [each for each in dict.fromkeys((asked_alike, of_contestant)) if each is not run]
+    of_method = next(each for each in runs if each.method is run.method)
+    return [each for each in dict.fromkeys((asked_alike, of_method)) if each is not run]
 
 
 def _pairs(results: Sequence[Result], others: Sequence[Result]) -> list[tuple[Result, Result]]:
@@ -176,16 +176,16 @@ def _pairs(results: Sequence[Result], others: Sequence[Result]) -> list[tuple[Re
 
 def _measures(run: Run, against: Run) -> dict[str, Callable[[Result], float]]:
     if "phrase" in (run.mode, against.mode):
-        return {"iou1": lambda result: result.course.iou(1)}
+        return {"iou1": lambda result: result.trajectory.iou(1)}
     return {
-        "noc85": lambda result: result.course.needed(0.85),
-        "noc90": lambda result: result.course.needed(0.90),
+        "noc85": lambda result: result.trajectory.needed(0.85),
+        "noc90": lambda result: result.trajectory.needed(0.90),
         **{f"iou{k}": _iou_after(k) for k in COUNTS},
     }
 
 
 def _iou_after(interactions: int) -> Callable[[Result], float]:
-    return lambda result: result.course.iou(interactions)
+    return lambda result: result.trajectory.iou(interactions)
 
 
 def _difference(
@@ -200,7 +200,7 @@ def _percent(threshold: float) -> str:
 
 
 def _row(result: Result) -> dict[str, Any]:
-    course, case = result.course, result.case
+    trajectory, case = result.trajectory, result.case
     return {
         "key": result.key,
         "objects": list(case.ids),
@@ -209,8 +209,8 @@ def _row(result: Result) -> dict[str, Any]:
         "size": size_of(result.area),
         "area": round(result.area, 5),
         "phrase": case.phrase,
-        **{f"noc{_percent(t)}": course.needed(t) for t in THRESHOLDS},
-        "ious": [round(value, 4) for value in course.ious],
-        "milliseconds": [round(value, 1) for value in course.milliseconds],
-        "clicks": [[x, y, int(positive)] for x, y, positive in course.clicks],
+        **{f"noc{_percent(t)}": trajectory.needed(t) for t in THRESHOLDS},
+        "ious": [round(value, 4) for value in trajectory.ious],
+        "milliseconds": [round(value, 1) for value in trajectory.milliseconds],
+        "clicks": [[x, y, int(positive)] for x, y, positive in trajectory.clicks],
     }

@@ -87,8 +87,8 @@ def choose(measurement: Measurement) -> dict[str, list[Exhibit]]:
 
 
 def _score(result: Result) -> float:
-    course = result.course
-    return float(np.mean([course.iou(k) for k in range(1, AFTER + 1)]))
+    trajectory = result.trajectory
+    return float(np.mean([trajectory.iou(k) for k in range(1, AFTER + 1)]))
 
 
 def _exhibit(measurement: Measurement, result: Result) -> Exhibit:
@@ -127,16 +127,16 @@ def _same_case(result: Result, others: Sequence[Result]) -> Result | None:
 
 
 def _panel(run: Run, result: Result, masks: Sequence[Mask]) -> Panel:
-    course = result.course
+    trajectory = result.trajectory
     shown = min(AFTER, len(masks))
     clicks = shown if run.mode == "clicks" else shown - 1
     return Panel(
         label=run.label,
         outline=outline(masks[shown - 1]),
-        clicks=course.clicks[:clicks],
-        iou=course.iou(shown),
-        needed=course.needed(0.90),
-        failed=course.failed(0.90),
+        clicks=trajectory.clicks[:clicks],
+        iou=trajectory.iou(shown),
+        needed=trajectory.needed(0.90),
+        failed=trajectory.failed(0.90),
     )
 
 

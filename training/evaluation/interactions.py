@@ -206,7 +206,7 @@ def annotate(
             way, count = "missed", from_nothing[about.id]
         else:
             way = "missed" if region < 0 else "refined"
-            course = follow(
+            trajectory = follow(
                 model.answer(sample, key, names[place]),
                 target,
                 "clicks",
@@ -215,7 +215,7 @@ def annotate(
                 most=most_clicks,
                 start=None if region < 0 else regions[region].mask,
             )
-            count = min(course.needed(GOAL), most_clicks)
+            count = min(trajectory.needed(GOAL), most_clicks)
         # A click on a region that is there does not change its label.
         if region >= 0 and regions[region].label != names[place]:
             count += 1

@@ -31,7 +31,7 @@ from training.prompts.vocabulary import concept_of
 LEAST_CONFIDENCE = 0.5
 
 
-class Contestant(Protocol):
+class Method(Protocol):
     """A method to measure. categories: what it was trained on; None for an untrained method."""
 
     name: str

@@ -47,7 +47,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Course:
+class Trajectory:
     """How it went. ious[k - 1]: after k interactions. milliseconds: of each answer.
 
     clicks, and for each whether its own pixel was as it asked in the answer that followed.
@@ -123,7 +123,7 @@ def follow(
     rng: np.random.Generator | None = None,
     watch: Callable[[Mask], None] | None = None,
     start: Mask | None = None,
-) -> Course:
+) -> Trajectory:
     """Interact until the IoU reaches ``goal`` (after ``at_least`` interactions) or ``most``.
 
     The target needs a pixel that is not void. ``watch`` is called with every answer. ``start``: a
@@ -154,7 +154,7 @@ def follow(
             watch(mask)
         if ious[-1] >= goal and interaction >= at_least:
             break
-    return Course(tuple(ious), tuple(milliseconds), tuple(clicks), tuple(obeyed))
+    return Trajectory(tuple(ious), tuple(milliseconds), tuple(clicks), tuple(obeyed))
 
 
 @dataclass(frozen=True, eq=False)

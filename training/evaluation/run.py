@@ -14,15 +14,15 @@ import numpy as np
 from training.data import Dataset, Sample, Tolerant
 from training.errors import DataError
 from training.evaluation.cases import FEWEST_PIXELS, Case, target_of
-from training.evaluation.methods import Contestant
-from training.evaluation.protocol import MOST, Course, Mask, Mode, Target, follow
+from training.evaluation.methods import Method
+from training.evaluation.protocol import MOST, Mask, Mode, Target, Trajectory, follow
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One contestant in one mode. jitter: how far clicks miss, see `next_click`."""
+    """One method in one mode. jitter: how far clicks miss, see `next_click`."""
 
-    contestant: Contestant
+    method: Method
     mode: Mode
     jitter: float = 0.0
 
@@ -33,7 +33,7 @@ class Run:
 
     @property
     def label(self) -> str:
-        return f"{self.contestant.name}, {self.way}"
+        return f"{self.method.name}, {self.way}"
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Result:
     case: Case
     key: str
     area: float
-    course: Course
+    trajectory: Trajectory
 
 
 class Measurement:
@@ -100,7 +100,7 @@ class Measurement:
     def again(self, run: Run, result: Result) -> tuple[Sample, list[Mask]]:
         """Follow a case once more, as it went before: its picture, and the mask of each answer."""
         sample = self.dataset.dataset[result.case.index]
-        answer = run.contestant.look_at(sample, key_of(sample, result.case))
+        answer = run.method.look_at(sample, key_of(sample, result.case))
         masks: list[Mask] = []
         self._follow(run, answer, target_of(sample, result.case), result.case, masks)
         return sample, masks
@@ -122,9 +122,9 @@ class Measurement:
                 continue
             self._check(target, case, run.mode)
             if answer is None:
-                answer = run.contestant.look_at(sample, key_of(sample, case))
-            course = self._follow(run, answer, target, case)
-            yield Result(case, sample.key, area / target.mask.size, course)
+                answer = run.method.look_at(sample, key_of(sample, case))
+            trajectory = self._follow(run, answer, target, case)
+            yield Result(case, sample.key, area / target.mask.size, trajectory)
 
     def _follow(
         self,
@@ -133,7 +133,7 @@ class Measurement:
         target: Target,
         case: Case,
         masks: list[Mask] | None = None,
-    ) -> Course:
+    ) -> Trajectory:
         return follow(
             answer,
             target,
@@ -151,11 +151,11 @@ class Measurement:
 
         Once a case, which costs a hundredth of the network's time. Raises DataError.
         """
-        course = follow(perfect(target), target, mode, at_least=1)
-        if course.ious != (1.0,):
+        trajectory = follow(perfect(target), target, mode, at_least=1)
+        if trajectory.ious != (1.0,):
             raise DataError(
                 f"Self-check failed for objects {case.ids} of picture {case.index}: their own mask "
-                f"as answer reached {course.ious}. The data set's reader or the protocol is wrong."
+                f"as answer reached {trajectory.ious}. The reader or the protocol is wrong."
             )
         self.checked += 1
 

@@ -94,7 +94,7 @@ def _duels(measurement: Measurement) -> Iterator[_Duel]:
 
 
 def _score(result: Result) -> float:
-    return sum(result.course.iou(count) for count in range(1, AFTER + 1)) / AFTER
+    return sum(result.trajectory.iou(count) for count in range(1, AFTER + 1)) / AFTER
 
 
 def _once_a_picture(duels: Iterable[_Duel]) -> list[_Duel]:
@@ -122,8 +122,8 @@ def _described(duel: _Duel) -> dict[str, Any]:
 def _course(result: Result) -> dict[str, Any]:
     """IoU after each interaction, and the clicks."""
     return {
-        "ious": [round(value, 4) for value in result.course.ious],
-        "clicks": [[x, y, int(positive)] for x, y, positive in result.course.clicks],
+        "ious": [round(value, 4) for value in result.trajectory.ious],
+        "clicks": [[x, y, int(positive)] for x, y, positive in result.trajectory.clicks],
     }
 
 
@@ -133,7 +133,7 @@ def _side_by_side(duel: _Duel) -> Image.Image:
         sample, masks = duel.measurement.again(run, result)
         shown = min(AFTER, len(masks))
         clicks = shown if run.mode == "clicks" else shown - 1
-        answers.append((masks[shown - 1], result.course.clicks[:clicks]))
+        answers.append((masks[shown - 1], result.trajectory.clicks[:clicks]))
     wanted = target_of(sample, duel.candidate[1].case).mask
     spots = [spot for _, clicks in answers for spot in clicks]
     view = around([wanted, *(mask for mask, _ in answers)], spots)

@@ -174,7 +174,7 @@ def _measurement(
     """Both in every mode, the candidate's side first in each."""
     return Measurement(
         dataset,
-        [Run(contestant, mode) for mode in MODES for contestant in pair],
+        [Run(method, mode) for mode in MODES for method in pair],
         questions,
         max(COUNTS),
         goal=GOAL,
@@ -210,8 +210,8 @@ def _outcomes(measurement: Measurement, rules: GateRules) -> list[Outcome]:
 
 
 def _values(result: Result, rules: GateRules) -> tuple[float, float, float, float]:
-    needed = min(result.course.needed(GOAL), rules.most_interactions)
-    first, second, third = (result.course.iou(count) for count in COUNTS)
+    needed = min(result.trajectory.needed(GOAL), rules.most_interactions)
+    first, second, third = (result.trajectory.iou(count) for count in COUNTS)
     return float(needed), first, second, third
 
 

@@ -19,19 +19,20 @@ from training.data.regions import bounds, thin_parts
 
 Box = tuple[float, float, float, float]
 
-# Each side is moved by up to this share of the box's width or height (*choice*; SAM: 10 %).
+# Each side moves by up to this share of the box's width or height (*choice*; SAM: 10 %).
 JITTER = 0.1
-# Chances of a loose and of a tight box, and by how much of its size each side is then moved.
+# Chances of a loose and of a tight box, and how far each side then moves, in the box's size.
 LOOSE, TIGHT = 0.15, 0.1
 LOOSEST, TIGHTEST = 0.25, 0.12
-# No box is narrower than this many pixels.
+# Least width and height of a box in pixels.
 NARROWEST = 4.0
 
 
 def jittered_box(mask: NDArray[np.bool_], rng: np.random.Generator) -> Box | None:
-    """A box around the H,W mask as somebody may draw it, inside the picture; None without pixels.
+    """A box (x1, y1, x2, y2) around the H,W mask as a person may draw it; None for an empty mask.
 
-    A loose or tight box moves all sides outwards or inwards instead of each at random.
+    In pixels of the network's input, within the picture, x2 and y2 past the last pixel. The sides
+    of a loose or tight box all move outwards or inwards; otherwise each moves at random.
     """
     exact = bounds(mask)
     if exact is None:
@@ -55,18 +56,18 @@ def jittered_box(mask: NDArray[np.bool_], rng: np.random.Generator) -> Box | Non
 
 Mask = NDArray[np.bool_]
 
-# A given mask agrees with the true one at least and at most this much (IoU).
+# Least and largest IoU of a given mask with the true one.
 WORST, BEST = 0.2, 0.97
-# Pixels between samples where only rough shapes count.
+# Pixels between samples where a rough shape is enough.
 COARSE = 4
-# How often strokes are added to a mask of another kind, too.
+# How often strokes are added to a mask of another kind.
 ALSO_STROKES = 0.25
 
 
 def imperfect_mask(target: Mask, others: Sequence[Mask], rng: np.random.Generator) -> Mask | None:
-    """A mask H,W with errors in it, made from the true one; None where none came out usable.
+    """A mask H,W with errors, made from the true one; None if three tries gave no usable mask.
 
-    others: H,W masks of other objects in the picture, onto which a mask may leak.
+    others: H,W masks of other objects in the picture, which a mask may leak into.
     """
     box = bounds(target)
     if box is None:
@@ -84,7 +85,7 @@ def imperfect_mask(target: Mask, others: Sequence[Mask], rng: np.random.Generato
 
 
 def _painted(target: Mask, _: Sequence[Mask], size: float, rng: np.random.Generator) -> Mask:
-    """As a wide brush paints: the border is off by a smoothly changing amount, in or out."""
+    """Painted with a wide brush: the border is off, in or out, by a smoothly changing amount."""
     height, width = target.shape
     small = target[COARSE // 2 :: COARSE, COARSE // 2 :: COARSE]
     if not small.any() or small.all():
@@ -118,7 +119,7 @@ def _polygon(target: Mask, _: Sequence[Mask], size: float, rng: np.random.Genera
 
 
 def _old_answer(target: Mask, _: Sequence[Mask], size: float, rng: np.random.Generator) -> Mask:
-    """As a coarser network answers, or a crop's coarse answer is enlarged: without detail."""
+    """Without detail, like the answer of a coarser network or an enlarged answer."""
     height, width = target.shape
     factor = float(np.clip(rng.uniform(0.08, 0.3) * size, 4.0, 48.0))
     cells = (max(round(height / factor), 2), max(round(width / factor), 2))
@@ -130,7 +131,7 @@ def _old_answer(target: Mask, _: Sequence[Mask], size: float, rng: np.random.Gen
 
 
 def _without_limb(target: Mask, _: Sequence[Mask], size: float, rng: np.random.Generator) -> Mask:
-    """Without one of the thin parts, or all of them; of a plain shape, without one side."""
+    """Without one or all of the thin parts; a plain shape loses one side."""
     thin = thin_parts(target, float(rng.uniform(0.3, 0.7)))
     labels, count = ndimage.label(thin)
     if count:
@@ -150,7 +151,7 @@ def _without_limb(target: Mask, _: Sequence[Mask], size: float, rng: np.random.G
 
 
 def _leaked(target: Mask, others: Sequence[Mask], size: float, rng: np.random.Generator) -> Mask:
-    """With another object, or one side of it, taken along."""
+    """With another object, or one side of it, added."""
     if not others:
         return _strokes(target, others, size, rng)
     other = others[int(rng.integers(len(others)))] & ~target
@@ -160,7 +161,7 @@ def _leaked(target: Mask, others: Sequence[Mask], size: float, rng: np.random.Ge
 
 
 def _strokes(target: Mask, _: Sequence[Mask], size: float, rng: np.random.Generator) -> Mask:
-    """One to three strokes of a brush, added or erased, each of them across the border."""
+    """One to three brush strokes across the border, each added or erased."""
     height, width = target.shape
     border = target ^ ndimage.binary_erosion(target)
     places = np.flatnonzero(border)

@@ -38,9 +38,9 @@ class ClickRecipe:
     step: float = 10.0
 
 
-# Of many clicks drawn at once, positive ones keep this far from the border and from each other.
+# Distances in pixels of many clicks drawn at once: from the border, and from each other.
 CLOSE_MARGIN, CLOSE_STEP = 2.0, 5.0
-# Negative ones lie at most this far outside: where corrections lie.
+# Negative ones are at most this far outside, where corrections usually are.
 NEAR_BAND = 24.0
 
 
@@ -51,7 +51,7 @@ def sample_positive(
     depths = depths_inside(mask)
     if depths.deepest == 0:
         return NO_POINTS
-    # A thin object has no pixel five from its border: then the deeper half of it will do.
+    # A thin object has no pixel five from its border; its deeper half is used then.
     allowed = depths.values > min(recipe.margin, depths.deepest * 0.5)
     return _scatter(depths, allowed, count, rng, recipe.step)
 
@@ -64,7 +64,7 @@ def central_click(mask: Mask, rng: np.random.Generator, *, jitter: float = 0.0) 
 
 
 def poor_click(mask: Mask, rng: np.random.Generator) -> Points:
-    """One point as a hurried annotator clicks: anywhere inside, or close to the border."""
+    """One careless point: anywhere inside, or close to the border."""
     depths = depths_inside(mask)
     allowed = depths.values > 0
     if rng.random() < 0.4:
@@ -78,8 +78,8 @@ def many_clicks(
 ) -> list[tuple[float, float, int]]:
     """Up to ``count`` clicks (x, y, sign), as after a long correction: many of them near borders.
 
-    Positive ones lie inside, the first of all in any case; negative ones in a band just outside.
-    ``free`` excludes void pixels from it.
+    Positive ones are inside, negative ones in a band just outside; the first click is positive.
+    ``free`` (H,W) excludes void pixels from the band.
     """
     inside = depths_inside(mask)
     positive = int(rng.integers(1, count + 1))
@@ -124,7 +124,7 @@ def negative_spread(
     rng: np.random.Generator,
     recipe: ClickRecipe = ClickRecipe(),
 ) -> Points:
-    """Strategy 3: along the band, the first at random, each next the farthest from all before."""
+    """Strategy 3: in the band, the first at random, each next one farthest from all before."""
     outside, band = _band(mask, free, recipe)
     candidates = outside.points(np.flatnonzero(band))
     if not len(candidates) or count == 0:
@@ -154,11 +154,12 @@ def correction(
     border: bool = False,
     stride: int = 1,
 ) -> tuple[float, float, bool] | None:
-    """The next click: (x, y, positive) deep inside the largest error; None where nothing is wrong.
+    """The next click (x, y, positive), deep inside the largest error; None if nothing is wrong.
 
-    ``border`` counts the picture's border as a border of the error (the protocol of evaluation).
-    ``stride`` measures depth on every n-th pixel only: four times as quick at 2, off by a pixel.
-    Pixels already ``clicked`` are not clicked again.
+    target, prediction, void: H,W. jitter: how much shallower than the deepest point the click may
+    be, 0 to 1. clicked: N,2 pixels that are not clicked again. border: whether the picture's border
+    counts as a border of the error (the evaluation protocol). stride: measure depth on every n-th
+    pixel only; 2 is four times as fast and off by at most a pixel.
     """
     view = (slice(stride // 2, None, stride), slice(stride // 2, None, stride))
     free = ~void[view]
@@ -183,7 +184,7 @@ def correction(
 def _near_deepest(
     depth: NDArray[np.float32], rng: np.random.Generator, jitter: float
 ) -> int | None:
-    """The flat index of the deepest place, or of one nearly as deep; None where all is 0."""
+    """The flat index of the deepest place, or of one nearly as deep; None if all are 0."""
     deepest = float(depth.max(initial=0.0))
     if deepest <= 0:
         return None
@@ -194,15 +195,14 @@ def _near_deepest(
 
 
 def _depth(mask: Mask, *, border: bool = True) -> NDArray[np.float32]:
-    """Distance to the nearest pixel outside the mask, 0 outside; looks at the mask's box only."""
+    """H,W: distance to the nearest pixel outside the mask, 0 outside."""
     depth = np.zeros(mask.shape, np.float32)
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(rows):
         return depth
     box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
     inside = mask[box]
-    # Around the box lies "outside" (the next pixel is none of the mask's), except at the
-    # picture's border when that is not to count: there the edge is repeated.
+    # The box is padded with "outside", except at the picture's border if that does not count.
     sides = (
         (rows[0] > 0, rows[-1] < mask.shape[0] - 1),
         (columns[0] > 0, columns[-1] < mask.shape[1] - 1),
@@ -219,7 +219,7 @@ def _depth(mask: Mask, *, border: bool = True) -> NDArray[np.float32]:
 
 
 def _band(mask: Mask, free: Mask, recipe: ClickRecipe) -> tuple[Depths, Mask]:
-    """Distances outside the object, and where they are in the band and free: h,w both."""
+    """Distances outside the object, and which places are in the band and free; h,w both."""
     box = bounds(mask)
     if box is None:
         return depths_inside(mask), np.zeros((0, 0), bool)
@@ -235,7 +235,7 @@ def _band(mask: Mask, free: Mask, recipe: ClickRecipe) -> tuple[Depths, Mask]:
     if inside.all() or not inside.any():
         return depths_inside(np.zeros((0, 0), bool)), np.zeros((0, 0), bool)
     away = ndimage.distance_transform_edt(~inside).astype(np.float32)
-    # At least this far at a straight border, and at most that far: the lattice skips pixels.
+    # The lattice skips pixels, so these are a lower and an upper bound at a straight border.
     band = ((away - 1.0) * stride + 1.0 >= recipe.margin) & (away * stride <= recipe.band)
     return Depths(away * stride, top, left, stride), band & free[lattice]
 
@@ -243,7 +243,7 @@ def _band(mask: Mask, free: Mask, recipe: ClickRecipe) -> tuple[Depths, Mask]:
 def _scatter(
     depths: Depths, allowed: Mask, count: int, rng: np.random.Generator, step: float
 ) -> Points:
-    """Random allowed cells' points, each at least ``step`` from those before; fewer if need be."""
+    """Random points of allowed cells, each at least ``step`` from those before; maybe fewer."""
     cells = np.flatnonzero(allowed)
     if not len(cells) or count <= 0:
         return NO_POINTS
@@ -265,15 +265,14 @@ Click = tuple[float, float, int]
 
 # The most clicks that a prompt begins with.
 MOST_CLICKS = 20
-# Random points fall into other objects of which at least this many pixels are in view.
+# Objects with fewer pixels in view are neither asked for nor clicked.
 FEWEST_PIXELS = 60
 
 
 @dataclass(frozen=True)
 class FirstClickShares:
-    """How often the first clicks are poor, the paper's random points, or many; else one good one.
-
-    Used by `first_clicks`; the shares of many and scattered are taken first.
+    """Shares of first clicks that are many, the paper's random points, or poor; the rest is one
+    good click. "poor" is a share of what the other two leave.
     """
 
     many: float
@@ -291,7 +290,7 @@ def first_clicks(
 ) -> list[Click]:
     """Random first clicks (x, y, sign) on a target. All masks: H,W bool.
 
-    clickable: where one click falls that has to mean the target.
+    clickable: where a single click must be to mean the target.
     """
     inside = clickable if clickable.any() else target
     chance = rng.random()
@@ -308,11 +307,10 @@ def first_clicks(
 
 
 def clicks_of_people(view: View, about: SampleObject, target: Mask, void: Mask) -> list[Click]:
-    """The clicks (x, y, sign) by which somebody made this object, as they lie in the view.
+    """The clicks (x, y, sign) with which a person made this object, in the view's pixels.
 
-    Clicks that contradict the mask which was accepted in the end are left out (the annotator who
-    drew the rest by hand meant something else by them), and so are all where no positive one is
-    left.
+    Clicks that contradict the accepted mask are left out, since the annotator then edited it by
+    hand. Without a positive click left, the list is empty.
     """
     clicks = []
     for x, y, positive in about.clicks:
@@ -326,7 +324,7 @@ def clicks_of_people(view: View, about: SampleObject, target: Mask, void: Mask) 
 
 
 def _scattered(target: Mask, void: Mask, view: View, rng: np.random.Generator) -> list[Click]:
-    """Positive points and one of the paper's three strategies for negative ones, or none."""
+    """Positive points, and negative ones by one of the paper's three strategies or none."""
     ways = ClickRecipe()
     count = int(rng.integers(1, ways.most_positive + 1))
     positive = sample_positive(target, count, rng, ways)
@@ -351,33 +349,30 @@ def _scattered(target: Mask, void: Mask, view: View, rng: np.random.Generator) -
 
 
 def others_in_view(view: View) -> list[int]:
-    """The ids of all objects of which enough is in view to be asked for or clicked."""
+    """The ids of the objects with FEWEST_PIXELS or more in view."""
     return [i for i in range(1, len(view.areas) - 1) if view.areas[i + 1] >= FEWEST_PIXELS]
 
 
-# A simulated annotator sometimes lets an answer pass without a click.
+# How often a simulated annotator does not click in a round.
 SKIPPED_ROUND = 0.15
-# How often the answer that is learned from is made without the previous mask.
+# How often the answer that enters the loss is made without the previous mask.
 FORGOTTEN_MASK = 0.12
-# How often a previous mask keeps its probabilities; the predictor shows the network 0 and 1.
+# How often a previous mask keeps its probabilities; the predictor passes 0 and 1.
 SOFT_MASK = 0.25
-# How often a phrase without clicks is answered a second time, with its first answer shown.
+# How often a phrase without clicks is answered again, with its first answer as previous mask.
 SECOND_LOOK = 0.3
-# The least exact annotator clicks anywhere that is at most this much less deep than the deepest
-# point, as a share of its depth.
+# The least exact annotator clicks anywhere up to this share shallower than the deepest point.
 LARGEST_JITTER = 0.6
 
 
 @dataclass(frozen=True)
 class ClickNoise:
-    """The noise of one prompt, drawn before anything is answered.
+    """The noise of one prompt, drawn in advance and so independent of the rest of its batch.
 
-    So what happens to a prompt does not depend on the other prompts in its batch.
-
-    jitter: how much less deep than the deepest point a click may be, 0 to 1. looks_again: a phrase
+    jitter: how much shallower than the deepest point a click may be, 0 to 1. looks_again: a phrase
     without clicks is answered twice. soft: previous masks keep their probabilities. forgets: the
-    last answer is made without the previous mask. skips: in which rounds nothing is clicked.
-    places: for each round, which of the possible points, 0 to 1.
+    last answer is made without the previous mask. skips: the rounds without a click. places: for
+    each round, which of the possible points, 0 to 1.
     """
 
     jitter: float
@@ -389,7 +384,7 @@ class ClickNoise:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, rounds: int) -> ClickNoise:
-        """Random noise for at most this many rounds of corrections (and a first click)."""
+        """Random noise for up to ``rounds`` rounds of corrections and a first click."""
         again, soft, forgets = rng.random(3) < (SECOND_LOOK, SOFT_MASK, FORGOTTEN_MASK)
         count = rounds + 1
         return cls(

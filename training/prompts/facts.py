@@ -1,8 +1,8 @@
-"""What may be said of one object beside its name: colour, place, size, light and pattern.
+"""What can be said of an object besides its name: colour, place, size, light and pattern.
 
-A fact is unique where it holds for its object and clearly fails for everything else that might be
-meant. Between clearly true and clearly false lies a wide band in which nothing is said: people
-disagree there, and a phrase that misleads costs more than one that is not made.
+A fact is unique if it holds for its object and clearly fails for everything else that might be
+meant. Between clearly true and clearly false is a wide margin in which nothing is said: people
+disagree there, and a misleading phrase costs more than a missing one.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from numpy.typing import NDArray
 from training.data.sample import SampleObject
 from training.prompts.vocabulary import COLOURS
 
-# Below this share of the picture an object is not compared with by size.
+# Objects below this share of the picture are not compared by size.
 VISIBLE = 0.002
-# How far apart (share of width) two centres must be before "left" tells them apart; of height,
-# twice as far, since things that stand on one floor differ in height by their distance alone.
+# How far apart two centres must be (share of width) before "left" tells them apart. Twice as far
+# for height, since things on the same floor differ in height just by their distance.
 APART = 0.08
-# A colour is claimed from this share of the mask on, and denied to a rival below the other.
+# A colour is said from this share of the mask on; a rival below the other share does not have it.
 COLOUR_SHOWN = 0.5
 COLOUR_ABSENT = 0.2
 SIZE_RATIO = 1.7
-# Whoever calls a person "white" rarely means the shirt.
+# Concepts whose colour is not said: "white person" rarely means the shirt.
 COLOURLESS = frozenset({"person", "face", "skin", "body", "human", "bicyclist", "tv", "sign"})
 ORDINALS = ("second", "third", "fourth", "fifth")
-# Boxes with at least this between them (share of the picture) are in order, however near.
+# Boxes with at least this gap (share of the picture) are in order, however near their centres.
 GAP = 0.02
 SIDED = frozenset({"left", "right", "front", "back"})
-# Levels by which something is darker or brighter than the others.
+# Least difference in mean level between something darker or brighter and the others.
 LIGHT_APART = 40.0
-# Where a corner is clearly meant, and where it clearly is not (share of width and height).
+# Up to where something is in a corner, and from where it clearly is not (share of width, height).
 CORNER, NO_CORNER = 0.4, 0.55
 PATTERN_WORDS = {
     "striped": (("striped", "striped", "stripy"), ("with stripes",)),
@@ -42,16 +42,16 @@ PATTERN_WORDS = {
     "checkered": (("checkered", "checked"), ()),
     "plain": (("plain",), ()),
 }
-"""Words before and after the noun for each trait of a surface that data sets may state."""
+"""Words before and after the noun for each surface trait of a data set."""
 
 
 @dataclass(frozen=True)
 class Fact:
     """Something true of one object, and the words for it.
 
-    before, after: words before or after the noun. around: words on both its sides. unique: of
-    nothing else that was compared. counted: it counts among the others ("second"), so that a
-    further word, which might leave some of them out, would change what is counted.
+    before, after: words before or after the noun. around: words on both sides of it. unique: true
+    of nothing else that was compared. counted: it counts among the others ("second"), so adding
+    another word could change what is counted.
     """
 
     kind: Literal["colour", "place", "size", "light", "pattern"]
@@ -65,9 +65,11 @@ class Fact:
 
 @dataclass(frozen=True)
 class Seen:
-    """What is visible of one object. x, y: centre; x0, x1, y0, y1: box; shares of the picture.
+    """The visible part of one object. x, y: centre; x0, x1, y0, y1: box; all as shares of the
+    picture.
 
-    colours: the share of its pixels that has each colour. light: mean level, 0 to 255.
+    area: share of the picture. colours: the share of its pixels of each of `COLOURS`. light: mean
+    level, 0 to 255.
     """
 
     about: SampleObject
@@ -84,14 +86,14 @@ class Seen:
 
 
 def facts_of(one: Seen, rivals: Sequence[Seen], *, comparable: bool) -> list[Fact]:
-    """Everything that may be said of an object beside its name.
+    """Everything that can be said of an object besides its name.
 
-    rivals: what it is told apart from. comparable: whether all of them are known, have names and
-    are single things, so that place and size can be compared.
+    rivals: the objects it is told apart from. comparable: whether all rivals are annotated, named
+    and single things, so that place and size can be compared.
     """
     found = _colours(one, rivals)
     if comparable:
-        # Of what has a side in its name ("left mirror"), another one would only confuse.
+        # A name with a side in it ("left mirror") gets no second one.
         if not set((one.concept or "").split()) & SIDED:
             found += _places(one, rivals)
         found += _patterns(one, rivals)
@@ -104,7 +106,7 @@ def facts_of(one: Seen, rivals: Sequence[Seen], *, comparable: bool) -> list[Fac
 def _colours(one: Seen, rivals: Sequence[Seen]) -> list[Fact]:
     if one.concept in COLOURLESS:
         return []
-    # A region of several may hold one of any colour.
+    # A region of several objects may contain one of any colour.
     tellable = bool(rivals) and not any(each.about.semantic for each in rivals)
     first, second = (int(i) for i in np.argsort(one.colours)[::-1][:2])
     absent = [each.colours < COLOUR_ABSENT for each in rivals]
@@ -158,7 +160,7 @@ def _places(one: Seen, rivals: Sequence[Seen]) -> list[Fact]:
 
 
 def _corners(one: Seen, rivals: Sequence[Seen]) -> list[Fact]:
-    """In a corner of the picture, where nothing else is near that corner."""
+    """The corner of the picture that the object is in, if no rival is near that corner."""
     for down, y in (("top", one.y), ("bottom", 1 - one.y)):
         for across, x in (("left", one.x), ("right", 1 - one.x)):
             if x >= CORNER or y >= CORNER:
@@ -212,9 +214,9 @@ def _counted(ordinal: str, side: str) -> Fact:
 
 
 def _across(one: Seen, other: Seen) -> int:
-    """-1 where one is clearly left of the other, by centre and by both edges; 1 right; 0 neither.
+    """-1 if ``one`` is clearly left of the other, by centre and both edges; 1 right; 0 neither.
 
-    Centres alone would call a dog in front of a longer dog "the left one".
+    By centres alone, a dog in front of a longer dog would be "the left one".
     """
     if other.x0 - one.x1 >= GAP:
         return -1
@@ -226,7 +228,7 @@ def _across(one: Seen, other: Seen) -> int:
 
 
 def _down(one: Seen, other: Seen) -> int:
-    """-1 where one is clearly above the other, 1 below, 0 neither."""
+    """-1 if ``one`` is clearly above the other, 1 below, 0 neither."""
     if other.y0 - one.y1 >= GAP:
         return -1
     if one.y0 - other.y1 >= GAP:
@@ -250,7 +252,7 @@ def _sizes(one: Seen, rivals: Sequence[Seen]) -> list[Fact]:
 
 
 def _lights(one: Seen, rivals: Sequence[Seen]) -> list[Fact]:
-    """Darker or brighter than all others; what is black is not called bright, nor white dark."""
+    """Darker or brighter than all rivals; "bright" is never black, "dark" never white."""
     if not rivals or one.concept in COLOURLESS:
         return []
     plain = len(rivals) == 1
@@ -265,7 +267,7 @@ def _lights(one: Seen, rivals: Sequence[Seen]) -> list[Fact]:
 
 
 def _patterns(one: Seen, rivals: Sequence[Seen]) -> list[Fact]:
-    """What the data set states of surfaces; unique where it states another one of all others."""
+    """Surface traits from the data set; unique if all rivals have another known trait."""
     found = []
     for trait in one.about.traits:
         if trait not in PATTERN_WORDS:

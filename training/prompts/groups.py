@@ -1,7 +1,7 @@
-"""What some of a kind have in common and the others have not: "the red ones", "the top row".
+"""What some objects of a kind have in common and the others lack: "the red ones", "the top row".
 
-As with facts of one object, whatever is neither clearly in nor clearly out is left open: it is
-`unsure`, and neither answer is wrong there.
+As with facts of one object, anything neither clearly in nor clearly out is `unsure`: neither answer
+is wrong there.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from training.prompts.facts import (
 )
 from training.prompts.vocabulary import COLOURS
 
-# Centres up to here are on the left (or at the top), and from 1 less this on the right.
+# Centres up to here are on the left (or at the top), and from 1 - SIDE on the right.
 SIDE = 0.4
 SIDE_WORDS = {
     "left": ("on the left", "on the left side"),
@@ -34,15 +34,15 @@ SIDE_WORDS = {
     "top": ("at the top", "in the top half"),
     "bottom": ("at the bottom", "in the bottom half"),
 }
-# Things of one size differ in area by no more than this.
+# Largest ratio of areas among things of one size.
 SAME_SIZE = 3.0
-# Rows are told apart where gaps between them are this many times as large as what is within one.
+# Rows are clear if the gaps between them are this many times the spread within a row.
 ROW_APART = 2.0
 
 
 @dataclass(frozen=True)
 class Group:
-    """Several things by their ids, and words before and after the noun; unsure: perhaps in it."""
+    """Several things by their ids, and words before and after the noun. unsure: perhaps in it."""
 
     kind: Literal["colour", "pattern", "size", "light", "side", "row"]
     ids: tuple[int, ...]
@@ -52,7 +52,7 @@ class Group:
     after: tuple[str, ...] = ()
 
     def said(self, noun: str, rng: np.random.Generator) -> str:
-        """The noun, a plural, with the group's words."""
+        """The plural noun with the group's words."""
         if self.before and (not self.after or rng.random() < 0.6):
             return f"{self.before[int(rng.integers(len(self.before)))]} {noun}"
         after = self.after[int(rng.integers(len(self.after)))]
@@ -60,7 +60,7 @@ class Group:
         return after.format(noun) if "{}" in after else f"{noun} {after}"
 
     def joined(self, other: Group) -> Group | None:
-        """What is in both, in the words of both; None where these do not go together."""
+        """The intersection, with the words of both; None if the words do not go together."""
         if not self.before or set(self.attributes) & set(other.attributes):
             return None
         first, second = set(self.ids), set(other.ids)
@@ -77,7 +77,7 @@ class Group:
 
 
 def groups_of(these: Sequence[Seen]) -> list[Group]:
-    """Every group of two or more of these things, which all go by one noun, that is not all."""
+    """Every group of two or more, but not all, of these things, which share a noun."""
     if len(these) < 3 or any(each.about.semantic for each in these):
         return []
     groups = [*_colours(these), *_patterns(these), *_sides(these), *_rows(these)]
@@ -114,7 +114,7 @@ def _patterns(these: Sequence[Seen]) -> list[Group]:
 
 
 def _sizes(these: Sequence[Seen]) -> list[Group]:
-    """Small and big ones, where nothing is of a size between."""
+    """Small and big ones, if nothing has a size in between."""
     order = sorted(these, key=lambda each: each.area)
     ratios = [after.area / before.area for before, after in itertools.pairwise(order)]
     cut = int(np.argmax(ratios)) + 1
@@ -154,7 +154,7 @@ def _sides(these: Sequence[Seen]) -> list[Group]:
 
 
 def _rows(these: Sequence[Seen]) -> list[Group]:
-    """Rows and columns, where the things stand in such."""
+    """Rows and columns, if the things form a grid or lines."""
     groups = []
     for name, ends, at in (("row", ("top", "bottom"), "y"), ("column", ("left", "right"), "x")):
         lines = _lines(these, at)
@@ -176,7 +176,7 @@ def _rows(these: Sequence[Seen]) -> list[Group]:
 
 
 def _lines(these: Sequence[Seen], at: Literal["x", "y"] | str) -> list[list[Seen]]:
-    """The things, by row or column; none where these are not clear."""
+    """The things by row or column, in order; empty if the lines are not clear."""
     order = sorted(these, key=lambda each: float(getattr(each, at)))
     places = np.array([getattr(each, at) for each in order])
     steps = np.diff(places)

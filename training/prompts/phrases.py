@@ -1,12 +1,12 @@
-"""Phrases for pictures that have none: true of the mask, its category and its siblings.
+"""Generated phrases for pictures without any: true of the mask, its category and its siblings.
 
 `Scene` (scenes.py) measures what can be said; the functions here put such facts into varied words.
-The noun is chosen first, since it decides who else may be meant: two dogs are told apart as dogs,
-a handbag is told apart from a backpack once it is called "bag". A phrase that is to denote one
-thing alone is made from facts that single it out, or not at all.
+The noun is chosen first, since it decides what else may be meant: two dogs are told apart as dogs,
+a handbag from a backpack once it is called "bag". A phrase for one thing alone is made from facts
+that single it out, or not at all.
 
-Words that are narrower than the annotation ("woman" where it says person) cannot be checked. They
-are used only where nothing else could be meant, so that at least they never point elsewhere.
+Words narrower than the annotation ("woman" for a person) cannot be checked. They are used only if
+nothing else could be meant, so they never point elsewhere.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ from training.prompts.vocabulary import (
 NAMELESS = ("object", "thing", "one", "part")
 # How often a narrower word is used where it may be.
 NARROWED = 0.4
-# How often several are named by what some of them have in common, where they have.
+# How often a phrase for several names what some of them have in common, if anything.
 SOME = 0.45
-# How often what is absent is a thing in a colour that its kind does not have here; up to this share
-# of pixels a colour is not there.
+# How often an absent thing is one in a colour that its kind does not have in this picture; a colour
+# with at most this share of pixels is absent.
 OTHER_COLOUR = 0.35
 NO_COLOUR = 0.02
 NUMBERS = {3: "three", 4: "four", 5: "five", 6: "six"}
-# How often the noun is left out ("biggest") where the picture shows nothing of another kind.
+# How often the noun is left out ("biggest") if the picture shows nothing of another kind.
 NO_NOUN = 0.25
 
 
 @dataclass(frozen=True)
 class Phrase:
-    """A phrase, the ids it denotes (none: it names what is not there), and what it holds.
+    """A phrase, the ids it denotes (none: something absent), and the attributes it names.
 
-    unsure: ids of what some would count in and others not; neither answer is wrong there.
+    unsure: ids of objects that some people would include and others not; both answers are right.
     """
 
     text: str
@@ -57,7 +57,7 @@ class Phrase:
 
 
 def describe(scene: Scene, one: Seen, rng: np.random.Generator, *, unique: bool) -> Phrase | None:
-    """A phrase for one object. ``unique``: None where nothing singles it out."""
+    """A phrase for one object. unique: it must single the object out; None if nothing does."""
     noun, rivals = _noun_and_rivals(scene, one, rng)
     facts = scene.facts(one, rivals)
     alone = one.concept is not None and not rivals and not one.about.semantic and scene.siblings
@@ -82,10 +82,10 @@ def describe(scene: Scene, one: Seen, rng: np.random.Generator, *, unique: bool)
 
 
 def name_all(scene: Scene, concept: str, rng: np.random.Generator) -> Phrase:
-    """The bare category: it denotes every object in the picture that is rightly called so."""
+    """The bare category name, which denotes every object in the picture with that name."""
     noun = ""
     for _ in range(4):
-        # A noun under which nothing is in doubt, where there is one.
+        # Prefer a noun that leaves nothing in doubt.
         noun = _pick(words_for(concept), rng)
         if not scene.perhaps_called(noun):
             break
@@ -116,7 +116,7 @@ def name_several(scene: Scene, concept: str, rng: np.random.Generator) -> Phrase
 
 
 def name_some(scene: Scene, concept: str, rng: np.random.Generator) -> Phrase | None:
-    """Several of a concept, by what they have in common and others have not; None without such."""
+    """Several of a concept, by what they have in common and others lack; None without a group."""
     noun = _pick(words_for(concept), rng)
     these = scene.called(noun)
     groups = groups_of(these)
@@ -139,8 +139,8 @@ def name_some(scene: Scene, concept: str, rng: np.random.Generator) -> Phrase | 
 
 
 def name_absent(scene: Scene, known: Sequence[str], rng: np.random.Generator) -> Phrase | None:
-    """What nothing in the picture could be called by: a concept out of ``known``, or one with a
-    colour that none of its kind has.
+    """A phrase for something absent: a concept out of ``known``, or a colour that no object of a
+    kind has. None if anything in the picture has no category, or nothing was found.
     """
     if any(each.concept is None for each in scene.seen):
         return None
@@ -159,7 +159,7 @@ def name_absent(scene: Scene, known: Sequence[str], rng: np.random.Generator) ->
 
 
 def _of_no_such_colour(scene: Scene, concept: str, rng: np.random.Generator) -> Phrase | None:
-    """ "Red ring" where there are rings, and nothing that may be one is even partly red."""
+    """ "Red ring" if there are rings and nothing that may be one is even partly red."""
     noun = _pick(words_for(concept), rng)
     meant = scene.called(noun) + scene.perhaps_called(noun) + scene.parts(concept)
     if concept in COLOURLESS or any(each.about.semantic for each in meant):
@@ -173,7 +173,7 @@ def _of_no_such_colour(scene: Scene, concept: str, rng: np.random.Generator) -> 
 
 
 def _determiner(count: int, rng: np.random.Generator) -> str:
-    """What stands before a plural; with the number of things where that is known and small."""
+    """The determiner of a plural. count: the number of things, used if small; 0: unknown."""
     choices = ["", "", "the ", "all ", "all the "]
     if count == 2:
         choices += ["both ", "both ", "the two ", "two "]
@@ -183,7 +183,7 @@ def _determiner(count: int, rng: np.random.Generator) -> str:
 
 
 def _noun_and_rivals(scene: Scene, one: Seen, rng: np.random.Generator) -> tuple[str, list[Seen]]:
-    """A word for the object, and everything else in the picture that might be meant by it."""
+    """A noun for the object, and all other objects in the picture that it might mean."""
     others = [each for each in scene.seen if each is not one]
     if one.concept is None:
         return _pick(NAMELESS, rng), others
@@ -203,7 +203,7 @@ def _may_be(concept: str, words: Sequence[str]) -> bool:
 
 
 def _clash(fact: Fact, chosen: Sequence[Fact]) -> bool:
-    """Whether the fact says the same again, or would change what another one counts."""
+    """Whether the fact repeats a chosen one, or would change what one of them counts."""
     return any(
         fact is other
         or fact.counted
@@ -216,7 +216,7 @@ def _clash(fact: Fact, chosen: Sequence[Fact]) -> bool:
 def _article(
     noun: str, facts: Sequence[Fact], rng: np.random.Generator, *, singled_out: bool
 ) -> str:
-    """Mostly none, as people type; "the" only where one thing is singled out."""
+    """Mostly none, as people type; "the" only if one thing is singled out."""
     choices = ["", "", ""]
     if singled_out:
         choices += ["the ", "the "]
@@ -226,7 +226,7 @@ def _article(
 
 
 def _wording(noun: str, facts: Sequence[Fact], rng: np.random.Generator) -> str:
-    """Noun and facts in one of the orders in which people say them."""
+    """Noun and facts in one of the usual orders."""
     said = [_said(fact, rng) for fact in facts]
     if rng.random() < 0.5:
         said.reverse()

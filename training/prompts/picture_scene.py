@@ -1,7 +1,7 @@
-"""A view and all that can be said of it: measured when first asked for, or said by people.
+"""A view and everything that can be said of it: measured on first use, or written by people.
 
-Phrases that people wrote are used where they are still true: mirrored with a mirrored picture,
-without place words in a part of it, without colours where it is shown grey.
+Written phrases are used as long as they are true: mirrored with a mirrored picture, without place
+words in a part of it, without colours in a grey version of it.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from training.prompts.sources import INCOMPLETE
 from training.prompts.vocabulary import COLOURS
 from training.prompts.written_phrases import AttributeWords, mirrored, names_place
 
-# Scenes are measured at about this many pixels a side: enough for colour, place and size.
+# Scenes are measured at about this many pixels per side, enough for colour, place and size.
 MEASURED = 160
 
 
 class PictureScene:
-    """The scenes of one view, measured when first asked for, and what people said of them.
+    """The scenes of one view, measured on first use, and the phrases that people wrote of them.
 
-    tint: what the view's picture has been through already.
+    tint: the tint that the view's picture already has.
     """
 
     def __init__(
@@ -43,12 +43,12 @@ class PictureScene:
 
     @cached_property
     def shown(self) -> Scene:
-        """What is in view."""
+        """The objects in view."""
         return self._measured(self.view.image, self.view.instances)
 
     @cached_property
     def whole(self) -> Scene:
-        """What is in the picture. A close view keeps the words that were typed for the picture."""
+        """The objects in the whole picture, of which a close view keeps the phrases."""
         sample = self.view.sample
         if self.view.kind == "whole":
             return self.shown
@@ -58,16 +58,16 @@ class PictureScene:
         return self._measured(image, instances, self._tint)
 
     def human(self, about: SampleObject, *, of_picture: bool = False) -> list[Phrase]:
-        """What people said of this object alone, as far as it holds in this view.
+        """Written phrases for this object alone that are true in this view.
 
-        of_picture: places in the whole picture are meant, although a part of it is shown.
+        of_picture: place words may refer to the whole picture although a part of it is shown.
         """
         places = of_picture or self.view.kind == "whole"
         texts = [self._still_true(text, places=places) for text in about.phrases]
         return [Phrase(text, (about.id,), self._words.held(text)) for text in texts if text]
 
     def expressions(self) -> list[Phrase]:
-        """What people said of several objects or of none; of the whole picture only."""
+        """Written phrases for several objects or none; for views of the whole picture only."""
         if self.view.kind != "whole":
             return []
         said = self.view.sample.expressions
@@ -84,7 +84,7 @@ class PictureScene:
     def _measured(
         self, image: NDArray[np.uint8], instances: NDArray[np.int16], tint: Tint | None = None
     ) -> Scene:
-        """The scene of every n-th pixel of a picture, tinted first if it was not before."""
+        """The scene of every n-th pixel of a picture, with this tint applied first."""
         step = max(max(instances.shape) // MEASURED, 1)
         lattice = (slice(step // 2, None, step), slice(step // 2, None, step))
         pixels = np.ascontiguousarray(image[lattice])

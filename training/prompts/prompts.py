@@ -1,13 +1,13 @@
-"""What one training prompt asks and what the right answer is.
+"""Training prompts: what the network is given, and the right answer.
 
-The kinds differ in what the network is given, and so in what it must answer: clicks alone mean the
-clicked object; clicks with a phrase mean the clicked object even where several have its name; a
-phrase alone means all that it denotes; a phrase for what is not there means nothing. Mixing up the
-last two targets taught a first prototype to answer phrase + click with every such object.
+Clicks alone mean the clicked object. Clicks with a phrase mean the clicked object, even if several
+have its name. A phrase alone means everything that it denotes; a phrase for something absent means
+nothing. (A first prototype confused these targets and answered phrase + click with every such
+object.)
 
-Where one click has two right answers (a part and the whole, a garment and the person), the phrase
-decides. Such clicks come in twins: the same click asked about twice, by both names. What a phrase
-means beside a click on something that it does not denote is not defined, and never trained on.
+If one click has two right answers (a part and the whole, a garment and the person), the phrase
+decides. Such clicks come in twins: the same click twice, once with each name. A phrase together
+with a click on something else has no defined meaning and is never trained on.
 """
 
 from __future__ import annotations
@@ -37,70 +37,69 @@ from training.prompts.scenes import Scene, Seen
 from training.prompts.sources import CLICKABLE_REGIONS, COMPLETE, INCOMPLETE, WHOLES, Whole
 from training.prompts.vocabulary import concept_of, every_word_for
 
-# Share of the picture that is enough to be asked for by a phrase alone.
+# Least share of the picture of an object that a phrase alone asks for.
 LARGE_ENOUGH = 0.003
 
 GivenMask = Literal["", "first", "last"]
-"""When a previous mask that the network did not make is shown: before its first answer, or as the
-answer before the last one; "" is never."""
+"""When a given previous mask enters: before the first answer, as the answer before the last one, or
+never ("")."""
 
 
 @dataclass(frozen=True)
 class PromptRecipe:
-    """Shares of the kinds (clicks alone is the rest) and of the ways to begin."""
+    """Shares of the kinds of prompts (the rest is clicks alone) and of the ways to start."""
 
     both: float = 0.42
     phrase_only: float = 0.18
     # Of phrases alone that no person wrote: the bare name, which asks for all that bear it.
     bare_name: float = 0.4
     absent: float = 0.03
-    # Where people wrote phrases for the object: how often one is used, not a made phrase.
+    # If people wrote phrases for the object: how often one is used instead of a generated one.
     human: float = 0.8
-    # Of prompts with clicks and a phrase: the phrase comes first, the first click corrects it.
+    # Of prompts with clicks and a phrase: the phrase comes first, and the first click corrects it.
     phrase_first: float = 0.25
-    # Of prompts with clicks and a phrase: the phrase is typed after the first clicks, in any round.
+    # Of prompts with clicks and a phrase: the phrase comes after the first clicks, in any round.
     phrase_late: float = 0.2
     # Of first clicks: the paper's random points instead of one central click.
     scattered: float = 0.25
     # Of first clicks: 3 to 20 at once, as after a long correction.
     many_clicks: float = 0.08
-    # Of first clicks beside a phrase, and of those alone: anywhere inside, or near the border.
+    # Of first clicks with a phrase, and of those without: anywhere inside, or near the border.
     poor_click: float = 0.35
     poor_click_alone: float = 0.1
-    # Of prompts with clicks and a phrase: the same click is asked about once more, by another name,
-    # where two objects lie under it.
+    # Of prompts with clicks and a phrase: the same click again with another name, if two objects
+    # are under it.
     twins: float = 0.5
-    # How much likelier an object with parts on it is asked for by clicks and a phrase.
+    # How many times as often an object with parts on it is asked for by clicks and a phrase.
     two_answers: float = 2.0
-    # Of first clicks on an object that people clicked: theirs, or the first few of them.
+    # Of first clicks on an object that people clicked: their clicks, or the first few of them.
     people: float = 0.0
     # Of prompts with clicks and a phrase on a dissected whole (a person's garments, a house's
     # windows): the whole, not the part.
     whole: float = 0.25
-    # Of all prompts for something in view: how often a box is drawn around it, and how many of
-    # those begin without a click.
+    # Of all prompts for something in view: with a box around it; of those, without a click.
     boxed: float = 0.12
     box_only: float = 0.5
-    # Of prompts with clicks: a previous mask that the network did not make, which the first click
-    # corrects; in views of details more often, since there the predictor always has one.
+    # Of prompts with clicks: a given previous mask that the first click corrects. More often in
+    # details, since there the predictor always has a previous mask.
     given_mask: float = 0.12
     given_mask_detail: float = 0.6
-    # Prompts with a phrase whose previous mask is another object's: the phrase was just changed.
+    # Of prompts with a phrase: the previous mask is another object's, as after changing the phrase.
     stale_phrase_only: float = 0.25
     stale_clicked: float = 0.06
-    # How much likelier an object among others of its kind is asked for by a phrase: there a phrase
-    # alone, a telling phrase and a phrase with a click have three different answers.
+    # How many times as often an object among others of its kind is asked for by a phrase. There a
+    # bare name, a unique phrase and a phrase with a click have three different answers.
     among_several: float = 3.0
 
 
 @dataclass
 class Prompt:
-    """One question. target: H,W in [0, 1]; void: H,W bool, does not count.
+    """One prompt. target: H,W in [0, 1]; void: H,W bool, ignored by loss and clicks.
 
-    The simulated annotator appends to ``clicks`` (x, y, sign) while the network answers.
-    ``phrase_late``: after this share of the rounds of corrections the phrase is typed; 0: it is
-    there from the start. ``given``: H,W in [0, 1], a previous mask that the network did not make,
-    shown as ``given_when`` says. ``box``: there from the start.
+    clicks: (x, y, sign); the simulated annotator appends more while the network answers. clickable:
+    whether it does. phrase_late: the share of the rounds after which the phrase is known; 0: from
+    the start. given: H,W in [0, 1], a previous mask that the network did not make, used as
+    ``given_when`` says. box: known from the start.
     """
 
     target: NDArray[np.float32]
@@ -125,10 +124,9 @@ def make_prompts(
     rng: np.random.Generator,
     count: int,
 ) -> list[Prompt]:
-    """At most ``count`` random prompts about this view; none where it shows nothing to ask for.
+    """Up to ``count`` random prompts about this view; none if it shows nothing to ask for.
 
-    known: for each source, the concepts it annotates wherever they occur ("absent" is said only of
-    those).
+    known: by source, the concepts that it annotates wherever they occur; only those can be absent.
     """
     prompts: list[Prompt] = []
     for _ in range(count):
@@ -149,7 +147,7 @@ def make_prompt(
     recipe: PromptRecipe,
     rng: np.random.Generator,
 ) -> Prompt | None:
-    """A random prompt about this view, None where it shows nothing to ask for."""
+    """A random prompt about this view; None if it shows nothing to ask for. known: as above."""
     prompt = _make_prompt(scene, known, recipe, rng)
     if prompt is None:
         return None
@@ -173,7 +171,7 @@ def make_prompt(
 
 
 def _give_mask(prompt: Prompt, view: View, rng: np.random.Generator) -> None:
-    """Begin with a mask that somebody else made, and a click in its largest error."""
+    """Start from a mask with errors, and a click in its largest error."""
     shown = rng.permutation(np.array(others_in_view(view), int))[:4]
     others = [
         mask
@@ -188,7 +186,7 @@ def _give_mask(prompt: Prompt, view: View, rng: np.random.Generator) -> None:
     if spot is None:
         return
     x, y, positive = spot
-    # Some of these masks began with clicks, and were painted over.
+    # Some of these masks started with clicks before they were painted.
     earlier = prompt.clicks[:3] if rng.random() < 0.4 else []
     kept = [c for c in earlier if bool(mask[int(c[1]), int(c[0])]) == (c[2] > 0)]
     prompt.clicks[:] = [*kept, (x, y, 1 if positive else -1)]
@@ -199,7 +197,7 @@ def _give_mask(prompt: Prompt, view: View, rng: np.random.Generator) -> None:
 def _twin(
     scene: PictureScene, prompt: Prompt, recipe: PromptRecipe, rng: np.random.Generator
 ) -> list[Prompt]:
-    """The prompt's first click again with the name of something else that lies under it, if any."""
+    """The prompt's first click again, with the name of something else under it, if any."""
     phrase = prompt.phrase
     if not prompt.clickable or not prompt.clicks or phrase is None or prompt.given_when:
         return []
@@ -275,7 +273,7 @@ def _phrase_only(
             return prompt
     said = scene.human(one.about)
     if len(shown.named(one.concept)) > 1:
-        # Typed beside a click a bare name meant this one; alone it means all of its kind.
+        # With a click a bare name meant this one; alone it means all of its kind.
         names = every_word_for(one.concept)
         said = [phrase for phrase in said if phrase.text.casefold().strip() not in names]
     if said and rng.random() < recipe.human:
@@ -290,7 +288,7 @@ def _phrase_only(
 
 
 def _worth_naming(each: Seen, shown: Scene) -> bool:
-    """Whether it is large enough for a phrase alone, or one of many that are."""
+    """Whether it is large enough for a phrase alone, or one of many that together are."""
     if each.area > LARGE_ENOUGH:
         return True
     return sum(other.area for other in shown.named(each.concept or "")) > 2 * LARGE_ENOUGH
@@ -306,10 +304,10 @@ def _clicked(
     chosen = _chosen(candidates, view, recipe, rng, with_phrase=with_phrase)
     whole = WHOLES.get(view.sample.source)
     prompt: Prompt | None = None
-    # Where a click falls that has to mean the target: on what is seen of it.
+    # A click that means the target must be on its visible part.
     clicked = view.instances == chosen.id
     if with_phrase and whole is not None and rng.random() < recipe.whole:
-        # The click falls on the part: the same place that means the part under its name.
+        # The click is on the part, where the part's own name would mean the part.
         prompt = _whole(view, whole, rng)
         if prompt is not None and not (clicked & prompt.mask).any():
             prompt = None
@@ -320,7 +318,7 @@ def _clicked(
         prompt = _prompt(view, (chosen.id,), phrase, clickable=True)
         covered = prompt.mask & ~clicked & (view.instances > 0)
         if phrase is not None and covered.sum() >= FEWEST_PIXELS and rng.random() < 0.5:
-            # On something smaller that lies on it, which the click alone would mean.
+            # Click on something smaller on top of it, which a click alone would mean.
             clicked = covered
     prompt.clickable = True
     if prompt.mask.sum() < FEWEST_PIXELS:
@@ -349,7 +347,7 @@ def _chosen(
     *,
     with_phrase: bool,
 ) -> SampleObject:
-    """The object to click: of a detail mostly its own, beside a phrase mostly an ambiguous one."""
+    """The object to click: in a detail mostly its own; with a phrase mostly an ambiguous one."""
     own = [each for each in candidates if view.kind == "detail" and each.id == view.about]
     if own and rng.random() < 0.8:
         return own[0]
@@ -366,21 +364,21 @@ def _chosen(
 def _beside_a_click(
     scene: PictureScene, about: SampleObject, recipe: PromptRecipe, rng: np.random.Generator
 ) -> Phrase | None:
-    """What somebody might type who has clicked, or will click, on this object."""
+    """A phrase that an annotator might type for an object that is also clicked; maybe None."""
     close = scene.view.kind in ("close", "detail")
     said = scene.human(about, of_picture=close)
     if said and rng.random() < recipe.human:
         return said[int(rng.integers(len(said)))]
     facts = scene.whole if close else scene.shown
     seen: Seen | None = facts.of(about.id)
-    # What has no category is mostly left unnamed: "red thing" is all that can be said.
+    # Objects without a category mostly get no phrase: "red thing" is all that can be said.
     if seen is None or (seen.concept is None and rng.random() > 0.3):
         return None
     return describe(facts, seen, rng, unique=False)
 
 
 def _whole(view: View, whole: Whole, rng: np.random.Generator) -> Prompt | None:
-    """All parts of the one whole in view; what may or may not belong to it is void."""
+    """A prompt for all parts of the one whole in view; parts that may not belong to it are void."""
     parts = [each for each in view.sample.objects if each.category in whole.parts]
     if whole.single and sum(each.category == whole.single for each in parts) != 1:
         return None
@@ -403,7 +401,7 @@ def _prompt(view: View, ids: tuple[int, ...], phrase: Phrase | None, *, clickabl
 
 
 def _favoured(which: NDArray[np.bool_], factor: float, rng: np.random.Generator) -> int:
-    """A random index, those marked ``factor`` times as likely as the others."""
+    """A random index; marked ones are ``factor`` times as likely as others."""
     weights = np.where(which, factor, 1.0)
     return int(rng.choice(len(weights), p=weights / weights.sum()))
 
@@ -415,9 +413,9 @@ def _may_be_clicked(each: SampleObject, view: View) -> bool:
 
 
 def annotated_concepts(objects: dict[str, set[str]]) -> dict[str, tuple[str, ...]]:
-    """For each source, its concepts in a fixed order; sources that leave things out say nothing.
+    """By source, its concepts in a fixed order; only sources that annotate all of their objects.
 
-    objects: the categories that occur in each source.
+    objects: by source, the categories that occur.
     """
     return {
         source: tuple(sorted({concept_of(each) for each in categories}))

@@ -17,7 +17,7 @@ from training.prompts.vocabulary import COLOURS, concept_of, is_part, may_be_cal
 
 
 def colour_names(image: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """H,W indices into `COLOURS`, by a table over the upper five bits of each channel."""
+    """H,W indices into `COLOURS` of an H,W,3 picture, by a table of five bits per channel."""
     bits = (image >> 3).astype(np.int64)
     names: NDArray[np.int64] = _colour_table()[
         (bits[..., 0] << 10) | (bits[..., 1] << 5) | bits[..., 2]
@@ -84,8 +84,7 @@ __all__ = ["Fact", "Scene", "Seen"]
 class Scene:
     """All objects visible in a picture, and what is true of them.
 
-    siblings: whether others of the same kinds are annotated, too, so that one can be compared with
-    all of them.
+    siblings: whether all others of the same kinds are annotated, so that objects can be compared.
     """
 
     def __init__(
@@ -135,7 +134,7 @@ class Scene:
         self.seen = tuple(seen)
 
     def of(self, object_id: int) -> Seen | None:
-        """What is visible of this object, if anything is."""
+        """The visible part of this object, or None."""
         return next((each for each in self.seen if each.about.id == object_id), None)
 
     def named(self, concept: str) -> list[Seen]:
@@ -143,11 +142,11 @@ class Scene:
         return [each for each in self.seen if each.concept == concept]
 
     def called(self, word: str) -> list[Seen]:
-        """Every visible object that is rightly called so."""
+        """Every visible object that the word is right for."""
         return [each for each in self.seen if _is_called(each, word)]
 
     def perhaps_called(self, word: str) -> list[Seen]:
-        """Those that somebody might call so: kin by category, and things without a name."""
+        """Visible objects that people might call so: related categories, unnamed things."""
         return [
             each
             for each in self.seen
@@ -156,16 +155,16 @@ class Scene:
         ]
 
     def parts(self, concept: str) -> list[Seen]:
-        """What is annotated by itself but belongs to things of this concept."""
+        """Visible objects that are annotated separately but are parts of this concept."""
         return [each for each in self.seen if each.concept and is_part(each.concept, concept)]
 
     def concepts(self) -> set[str]:
         return {each.concept for each in self.seen if each.concept is not None}
 
     def facts(self, one: Seen, rivals: Sequence[Seen] | None = None) -> list[Fact]:
-        """Everything that may be said of this object beside its name.
+        """Everything that can be said of this object besides its name.
 
-        rivals: what it is told apart from, by default all others of its concept.
+        rivals: the objects it is told apart from, by default all others of its concept.
         """
         if rivals is None:
             rivals = [] if one.concept is None else self.named(one.concept)

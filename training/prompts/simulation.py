@@ -20,11 +20,10 @@ from model.network.phraseclick import Features, PhraseClick
 from model.tokenizer import Tokenizer
 from training.data.batch import Batch, Question, prompt_inputs
 
-# In inputs of at least this many pixels errors are measured on every fourth pixel, in smaller ones
-# on every second.
+# Errors are measured on every second pixel, and on every fourth in inputs of at least this size.
 LARGE_INPUT = 224 * 224
-# Decoded prompts are padded to a multiple of this: a CPU prepares its convolutions for each new
-# shape, which takes longer than to decode a few prompts twice.
+# Decoded prompts are padded to a multiple of this. A CPU prepares its convolutions for each new
+# shape, which takes longer than decoding a few prompts twice.
 ROWS = 4
 
 
@@ -32,9 +31,10 @@ ROWS = 4
 def simulate_corrections(
     network: PhraseClick, tokenizer: Tokenizer, features: Features, batch: Batch
 ) -> Tensor | None:
-    """Let the annotator click in each question's rounds; B,1,H,W of the last answers, None without.
+    """Run each question's rounds of corrections, and add the clicks to the batch's questions.
 
-    The clicks are added to the batch's questions.
+    Returns the previous masks B,1,H,W for the answer that enters the loss, or None if no question
+    has one.
     """
     questions = batch.questions
     _click_unprompted(batch)
@@ -44,7 +44,7 @@ def simulate_corrections(
     if batch.given is not None:
         opening = [row for row, question in enumerate(questions) if question.given == "first"]
         previous[opening] = batch.given[opening]
-    # Norms neither learn from these answers nor count them.
+    # These answers must not change the norms' statistics.
     learning = network.training
     network.eval()
     held = Features(tuple(each.detach() for each in features.maps), *features[1:])
@@ -71,9 +71,9 @@ def simulate_corrections(
 
 
 def _rounds(question: Question) -> int:
-    """How often the question is answered before the answer that is learned from.
+    """How often the question is answered before the answer that enters the loss.
 
-    A phrase alone is mostly answered at once, sometimes looked at again (a closer look).
+    A phrase alone mostly has no such round; sometimes it gets a closer look.
     """
     if question.clickable:
         return question.rounds
@@ -81,13 +81,13 @@ def _rounds(question: Question) -> int:
 
 
 def _is_clicked(question: Question, number: int) -> bool:
-    """Whether the annotator corrects this round's answer; what has no prompt yet is not skipped."""
+    """Whether the annotator clicks in this round; a question without a prompt is not skipped."""
     skips = question.noise.skips[number] and bool(question.clicks or question.box)
     return question.clickable and not skips
 
 
 def _click_unprompted(batch: Batch) -> None:
-    """A first click where the phrase was to come first but no round is left for the click."""
+    """A first click for questions that start with a phrase but have no round left for the click."""
     rows = [
         row
         for row, question in enumerate(batch.questions)
@@ -105,7 +105,7 @@ def _answers(
     previous: Tensor,
     number: int,
 ) -> Tensor:
-    """N,1,H,W: the logits of these questions in this round."""
+    """N,1,H,W logits of these questions in this round."""
     device = batch.target.device
     padded = [*rows, *[rows[0]] * (-len(rows) % ROWS)]
     questions = [batch.questions[row] for row in padded]
@@ -118,7 +118,7 @@ def _answers(
 
 
 def _click(batch: Batch, rows: Sequence[int], answers: Tensor, number: int) -> None:
-    """One click each on these questions, whose answers N,1,H,W are what is to be corrected."""
+    """Add one click to each of these questions, correcting their answers N,1,H,W."""
     if not rows:
         return
     device = batch.target.device
@@ -138,7 +138,7 @@ def _click(batch: Batch, rows: Sequence[int], answers: Tensor, number: int) -> N
             question.clicks.append((x, y, int(sign)))
 
 
-# Between two looks at whether a further row can still matter: each look waits for the device.
+# Rows between two checks whether more rows can matter; each check waits for the device.
 LOOK_EVERY = 4
 
 
@@ -151,11 +151,11 @@ def corrections(
     *,
     stride: int = 2,
 ) -> Tensor:
-    """B,3: x, y in pixels and the sign of each next click; sign 0 where nothing is wrong.
+    """B,3: x, y in pixels and the sign of each next click; sign 0 if nothing is wrong.
 
-    target, prediction, void: B,H,W bool. jitter: B in [0, 1), how much less deep than the deepest
+    target, prediction, void: B,H,W bool. jitter: B in [0, 1), how much shallower than the deepest
     point a click may be. place: B in [0, 1), which of the points that are deep enough. stride:
-    depth is measured on every n-th pixel only: four times as quick at 2, off by a pixel.
+    measure depth on every n-th pixel only; 2 is four times as fast and off by at most a pixel.
     """
     view = slice(stride // 2, None, stride)
     target, prediction, void = (each[:, view, view] for each in (target, prediction, void))
@@ -179,16 +179,16 @@ def corrections(
 def depths(mask: Tensor) -> Tensor:
     """B,H,W: exact distance of each pixel to the nearest one outside the mask, 0 outside.
 
-    The picture's border is no border of the mask; a mask without any is H + W deep.
+    The picture's border does not count as outside; a mask of the whole picture is H + W deep.
     """
     _, height, width = mask.shape
     far = float(height + width)
     columns = torch.arange(width, dtype=torch.float32, device=mask.device)
-    # Along the rows: how far is the last column outside, how far the next one?
+    # Along the rows: distance to the last and to the next column outside.
     before = torch.where(mask, -far, columns).cummax(2).values
     after = torch.where(mask, far + width, columns).flip(2).cummin(2).values.flip(2)
     along = torch.minimum(columns - before, after - columns).clamp_(max=far).square_()
-    # Across them: a pixel k rows away adds k squared, until no row so far away can matter.
+    # Across rows: a pixel k rows away adds k squared, until no row that far can matter.
     squared = along.clone()
     for away in range(1, height):
         if away % LOOK_EVERY == 1 and float(squared.max()) <= away * away:

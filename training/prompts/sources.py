@@ -11,24 +11,25 @@ from dataclasses import dataclass
 from training.prompts.vocabulary import CARRIED, WORN
 
 CLICKABLE_REGIONS = frozenset({"msrc", "camvid", "ecssd", "bsds", "human"})
-"""Sources whose semantic regions are one stuff or one thing, fit to be clicked as they are."""
+"""Sources whose semantic regions are one thing or one kind of stuff, so a click can mean them."""
 
 COMPLETE = frozenset(
     {"voc", "sbd", "coco", "refcoco", "refcoco+", "refcocog", "grefcoco", "synthetic"}
 )
-"""Sources that annotate all of their categories wherever those occur: what else is absent."""
+"""Sources that annotate every object of their categories, so that a category can be absent."""
 
 INCOMPLETE = frozenset({"coco_persons", "persons"})
-"""Sources that annotate one object and leave others of its kind out: no phrase alone can be
-answered, and nothing is said that compares it with the others."""
+"""Sources that annotate one object and leave out others of its kind. A phrase alone has no right
+answer there, and nothing that compares the object with others may be said."""
 
 
 @dataclass(frozen=True)
 class Whole:
-    """A thing that a data set annotates by its parts only.
+    """A thing that a data set annotates by its parts only, such as a person by garments.
 
-    parts: categories of its parts, ``unsure`` ones of them may or may not belong to it. single: a
-    category that must occur exactly once, or the parts may belong to several wholes; "" is none.
+    One click then has two right answers, and the phrase decides. parts: categories of its parts, of
+    which the ``unsure`` ones may or may not belong to it. single: a category that must occur
+    exactly once, since otherwise the parts may belong to several wholes; "" for none.
     """
 
     concept: str

@@ -1,9 +1,9 @@
 """What the categories of the data sets are called, and which of them are the same thing.
 
-Data sets disagree about names ("sofa", "couch"; "tvmonitor", "tv"), people more so. A *concept* is
-one thing under one name; every category maps to one, every concept has the words people use for
-it. Attributes (what the attribute head must tell from a phrase) are concepts, colours, places and
-sizes.
+Data sets disagree about names ("sofa", "couch"; "tvmonitor", "tv"), and people even more. A
+*concept* is one thing under one name: each category maps to a concept, and each concept has the
+words that people use for it. Attributes, which the attribute head predicts from a phrase, are
+concepts, colours, places and sizes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CONCEPT_OF_CATEGORY = {
     "tvmonitor": "tv",
     "tights": "stockings",
 }
-"""Categories that are another one under a second name. All others are their own concept."""
+"""Categories that are second names of another one. All others are their own concept."""
 
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "person": ("person", "person", "human"),
@@ -130,7 +130,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "vegetation": ("vegetation", "greenery", "plants"),
     "traffic infrastructure": ("traffic infrastructure", "street furniture"),
 }
-"""Words that are true of everything the concept is true of, the plainest first."""
+"""Words that are true of everything the concept is true of, the most common first."""
 
 NARROWER: dict[str, tuple[str, ...]] = {
     "person": ("man", "woman", "guy", "girl", "boy"),
@@ -168,7 +168,7 @@ NARROWER: dict[str, tuple[str, ...]] = {
     "facade": ("building", "house"),
     "vegetation": ("tree", "bush"),
 }
-"""Words that people use for some of them; no annotation says for which."""
+"""Words that people use for some members of a concept; no annotation says for which."""
 
 RELATED = (
     {"shirt", "t-shirt", "blouse", "top", "bodysuit", "vest"},
@@ -217,7 +217,7 @@ RELATED = (
     {"traffic infrastructure", "sign", "pole", "non building infrastructure"},
     {"road", "street", "pavement"},
 )
-"""Concepts that one may say for another: never told apart by name alone, never "absent"."""
+"""Groups of concepts that people confuse: never told apart by name alone, never "absent"."""
 
 WORN = frozenset(
     re.findall(
@@ -250,10 +250,10 @@ PARTS: dict[str, frozenset[str]] = {
 """Things that are outlined on their own but may be meant as parts of the whole."""
 
 CARRIED = frozenset({"bag", "purse", "wallet", "accessories", "handbag", "backpack"})
-"""Worn things of which nobody can say whether they are part of "the person"."""
+"""Worn things that may or may not be part of "the person"."""
 
 PARTS_OF_PERSON = frozenset({"face", "body", "skin", "hair"})
-"""What a person is made of, in data sets that name it by itself."""
+"""What a person is made of, in data sets that annotate it separately."""
 
 COLOURS = (
     "black", "white", "grey", "red", "orange", "yellow", "green", "blue", "purple", "pink", "brown",
@@ -265,11 +265,12 @@ SAID = tuple(
     re.findall(
         "[a-z]+",
         "object thing one ones part all both most far center gray and with of from two three four "
-        "five six row column half side corner first upper lower highest lowest stripes stripy dots "
-        "spots spotted checked darker darkest brighter brightest",
+        "five six row column half side corner first second third fourth fifth upper lower highest "
+        "lowest big bigger biggest large larger largest small smaller smallest little tiniest "
+        "stripes stripy dots spots spotted checked darker darkest brighter brightest whole",
     )
 )
-"""Further words of phrases.py; words of order, side and size are trained with their likes."""
+"""The other words of the phrase templates in facts.py, groups.py, phrases.py and sources.py."""
 
 
 IRREGULAR_PLURALS = {
@@ -290,23 +291,23 @@ IRREGULAR_PLURALS = {
 
 
 def concept_of(category: str) -> str:
-    """The one name of what this category means; "Traffic_Light" is a traffic light."""
+    """The concept of a category: "Traffic_Light" is "traffic light"."""
     name = " ".join(category.casefold().replace("_", " ").split())
     return CONCEPT_OF_CATEGORY.get(name, name)
 
 
 def words_for(concept: str) -> tuple[str, ...]:
-    """What it may always be called; the first is the plainest."""
+    """The words that are always right for a concept, the most common first."""
     return SYNONYMS.get(concept, (concept,))
 
 
 def every_word_for(concept: str) -> tuple[str, ...]:
-    """What it may always be called, then what some of it is called."""
+    """The words that are always right for a concept, then those for some of its members."""
     return words_for(concept) + NARROWER.get(concept, ())
 
 
 def may_be_called(concept: str, word: str) -> bool:
-    """Whether something of this concept might go by the word, be it in loose speech."""
+    """Whether people might use the word for something of this concept, even loosely."""
     if word == concept or word in every_word_for(concept):
         return True
     return any(
@@ -318,7 +319,7 @@ def may_be_called(concept: str, word: str) -> bool:
 
 
 def plural_of(words: str) -> str:
-    """The plural of an English noun phrase, by the rules that cover the categories here."""
+    """The plural of an English noun phrase, by rules that cover these categories."""
     head, space, noun = words.rpartition(" ")
     if noun in IRREGULAR_PLURALS:
         noun = IRREGULAR_PLURALS[noun]
@@ -334,7 +335,7 @@ def plural_of(words: str) -> str:
 
 
 def related(one: str, other: str) -> bool:
-    """Whether the two concepts may go by the same word, or one is a part of the other."""
+    """Whether two concepts may share a word, or one is a part of the other."""
     if one == other or set(every_word_for(one)) & set(every_word_for(other)):
         return True
     if is_part(one, other) or is_part(other, one) or {one, other} <= PARTS_OF_PERSON:
@@ -350,15 +351,15 @@ def is_part(one: str, whole: str) -> bool:
 
 
 def phrase_words(categories: Iterable[str]) -> list[str]:
-    """What made phrases can say of these categories: names and their plurals, and words of fact."""
+    """All words of generated phrases about these categories: names, plurals, words of facts."""
     concepts = sorted({concept_of(category) for category in categories})
     names = [name for concept in concepts for name in (concept, *every_word_for(concept))]
     return [*names, *(plural_of(name) for name in names), *COLOURS, *PLACES, *SIZES, *TRAITS, *SAID]
 
 
 def attributes_for(concepts: Iterable[str]) -> tuple[str, ...]:
-    """All attribute names for data with these concepts, in a fixed order, each once.
+    """All attribute names for data with these concepts, in a fixed order.
 
-    "orange" is a fruit and a colour, "top" a garment and a place: one word, one attribute.
+    A word is one attribute: "orange" is a fruit and a colour, "top" a garment and a place.
     """
     return tuple(dict.fromkeys((*sorted(set(concepts)), *COLOURS, *PLACES, *SIZES, *TRAITS)))

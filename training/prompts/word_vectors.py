@@ -35,11 +35,11 @@ from training.prompts.vocabulary import (
 )
 
 DIM = 100
-# A word seen less often is most likely a typo, and a typo must not become a known word.
+# Rarer words are most likely typos, which must not become known words.
 FEWEST = 5
-# How often the made sentences are repeated, so that a word known from them alone is learned.
+# Repetitions of the generated sentences, so that words that occur only in them are learned.
 REPEATS = 12
-# Length of every vector after scaling: one per coordinate is what the LSTM likes, a half is plenty.
+# Length of every vector after scaling: a half per coordinate suits the LSTM. *choice*
 LENGTH = 5.0
 FRAMES = (
     "{0} {1}",
@@ -58,12 +58,12 @@ FRAMES = (
 
 
 def tokens(text: str) -> list[str]:
-    """Words of an expression, as the phrase reader would look them up."""
+    """Words of an expression, as the tokenizer looks them up."""
     return re.findall(r"[a-z]+", text.lower().replace("-", "").replace("'", ""))
 
 
 def made_sentences(categories: Iterable[str], rng: np.random.Generator) -> list[list[str]]:
-    """Sentences that place every name of every category."""
+    """Sentences with every name of every category in the places of nouns."""
     sentences = []
     concepts = sorted({concept_of(each) for each in categories})
     for concept in concepts:
@@ -85,7 +85,7 @@ def made_sentences(categories: Iterable[str], rng: np.random.Generator) -> list[
 
 
 def framed(names: Sequence[str], rng: np.random.Generator) -> list[str]:
-    """Each name in four of the phrases in which people say it."""
+    """Each name in four typical phrases."""
     return [
         str(rng.choice(FRAMES)).format(rng.choice(COLOURS), name)
         for name in names
@@ -101,7 +101,11 @@ def train_word_vectors(
     epochs: int = 12,
     seed: int = 1,
 ) -> tuple[list[str], NDArray[np.float32]]:
-    """Words, the most frequent first, and their V,D vectors, all of one length."""
+    """Train word2vec; returns V words, most frequent first, and V,D vectors of equal length.
+
+    expressions: a text file with one expression a line, or the lines. The result depends on the
+    arguments only. Raises DataError if the file is missing.
+    """
     from gensim.models import Word2Vec
 
     if isinstance(expressions, Path):
@@ -112,7 +116,7 @@ def train_word_vectors(
     made = made_sentences(categories, rng)
     sentences = [tokens(line) for line in expressions] + made
     sentences = [sentences[i] for i in rng.permutation(len(sentences)) if sentences[i]]
-    # One worker: more would make the result depend on the scheduler.
+    # More workers would make the result depend on the scheduler.
     learned = Word2Vec(
         sentences, vector_size=dim, window=4, min_count=1, sg=1, negative=8, epochs=epochs,
         sample=1e-3, workers=1, seed=seed,
@@ -124,22 +128,22 @@ def train_word_vectors(
         if word in kept_always or learned.get_vecattr(word, "count") >= FEWEST
     ]
     vectors = np.stack([learned[word] for word in words]).astype(np.float32)
-    # The mean is shared by all words and tells none apart.
+    # The mean is shared by all words and carries no meaning.
     vectors -= vectors.mean(0)
     vectors *= LENGTH / np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-6)
     return words, vectors
 
 
-# A word in a typed phrase is no slip once it was typed for this many objects; a label is no slip.
+# A word in typed phrases is not a typo once it was typed for this many objects. Labels never are.
 FEWEST_TYPED = 3
-# Labels are few; a team that types serial numbers is not to fill the vocabulary with them.
+# Most new words of a data set, so that typed serial numbers do not fill the vocabulary.
 MOST = 200
 
 
 def with_new_words(tokenizer: Tokenizer, dataset: Dataset) -> Tokenizer:
-    """The tokenizer, or one that also knows the labels and repeated words of this data set.
+    """The tokenizer extended by the labels and repeated words of this data set, if any are new.
 
-    Words of the vocabulary become trained ones; words that it lacks get a vector.
+    Words in the vocabulary become trained words; others get a vector.
     """
     new = new_words(tokenizer, dataset)
     if new:
@@ -159,9 +163,9 @@ def new_words(tokenizer: Tokenizer, dataset: Dataset) -> list[str]:
 def composed_words(
     tokenizer: Tokenizer, categories: Iterable[str]
 ) -> tuple[list[str], NDArray[np.float32]]:
-    """Words N that these categories go by and that are not in the vocabulary, and N,S vectors.
+    """N words for these categories that are not in the vocabulary, and their N,S vectors.
 
-    The vector is the mean of what else the thing is called, or of what is called much the same.
+    A vector is the mean of the category's other names, else of related names, else random.
     """
     length = float(np.median(np.linalg.norm(tokenizer.vectors, axis=1)))
     made: dict[str, NDArray[np.float32]] = {}
@@ -180,7 +184,7 @@ def composed_words(
 
 
 def _mean(tokenizer: Tokenizer, names: Iterable[str]) -> NDArray[np.float32] | None:
-    """The mean vector of those of the names that are understood."""
+    """The mean vector of the known names; None if none is known."""
     vectors = []
     for name in names:
         tokens = tokenizer.read(name)
@@ -191,7 +195,7 @@ def _mean(tokenizer: Tokenizer, names: Iterable[str]) -> NDArray[np.float32] | N
 
 
 def _counted(dataset: Dataset, chosen: Callable[[Iterable[str]], set[str]]) -> list[str]:
-    """Of the words that ``chosen`` picks from texts, those of labels and those typed often."""
+    """The words that ``chosen`` picks from labels, and from phrases for several objects."""
     labels: Counter[str] = Counter()
     typed: Counter[str] = Counter()
     for index in range(len(dataset)):
@@ -204,14 +208,14 @@ def _counted(dataset: Dataset, chosen: Callable[[Iterable[str]], set[str]]) -> l
 
 
 def _untrained(tokenizer: Tokenizer, dataset: Dataset) -> list[str]:
-    """Words of the vocabulary that labels or repeated phrases use and that were not trained."""
+    """Untrained words of the vocabulary in labels or repeated phrases."""
     return _counted(
         dataset, lambda texts: {near.word for text in texts for near in tokenizer.read(text).near}
     )
 
 
 def _unknown(tokenizer: Tokenizer, texts: Iterable[str]) -> set[str]:
-    """Ignored words, and those that only a guess at a typo could read."""
+    """Ignored words, and those read only by correcting a supposed typo."""
     found: set[str] = set()
     for text in texts:
         reading = tokenizer.read(text)
@@ -225,7 +229,7 @@ def _is_word(token: str) -> bool:
 
 
 def _direction(word: str, dim: int) -> NDArray[np.float32]:
-    """A random unit vector that depends on the word alone."""
+    """A random unit vector that depends on the word only."""
     seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:8], "big")
     vector = np.random.default_rng(seed).normal(size=dim)
     return (vector / np.linalg.norm(vector)).astype(np.float32)

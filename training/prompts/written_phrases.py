@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from model.word_forms import singulars
 from training.prompts.vocabulary import COLOURS, PLACES, every_word_for, words_for
 
-# Spellings that people use; those of letters in the wrong order are the frequent ones of ReferIt.
+# Spellings that people use, with the frequent typos of ReferIt.
 LEFT = ("left", "lft", "lt", "lef", "elft", "leftt", "lefft", "lfet")
 RIGHT = ("right", "rt", "rgt", "righ", "rght", "rigth", "rigt", "riht", "rihgt", "rightt")
-# "far left" is often typed as one word; "upright" and "bright" are other words.
+# "far left" is often typed as one word, but "upright" and "bright" are different words.
 JOINED_BEFORE = "top|bottom|upper|lower|far|mid|middle|center|centre|front|back|on|to|from|the"
 JOINED_AFTER = "most|hand|handed|side|ish|er|est|ward|wards|y|s"
 SIDE = re.compile(
@@ -24,7 +24,7 @@ SIDE = re.compile(
 )
 WORD = re.compile(r"[^\W_]+(?:'[^\W\d_]+)?")
 
-# "Right behind the cart" is no side, "on the right behind the cart" is one.
+# "Right behind the cart" names no side; "on the right behind the cart" does.
 CLOSELY = frozenset(
     re.findall(
         "[a-z]+",
@@ -44,7 +44,7 @@ PLACED_BY = frozenset(
 ORDINALS = frozenset(
     re.findall(r"\w+", "first second third fourth fifth sixth last 1st 2nd 3rd 4th 5th 6th")
 )
-# What is counted other than from left to right, as "second row", "third from the top".
+# Counts that do not go from left to right: "second row", "third from the top".
 COUNTED_OTHERWISE = re.compile(
     r"\b(?:row|floor|level|shelf|story|storey|base|place|class|from (?:the )?"
     r"(?:top|bottom|front|back|end)|\w+est)\b"
@@ -61,7 +61,7 @@ PLACE = re.compile(
 
 
 def mirrored(phrase: str) -> str | None:
-    """The phrase that is true of the mirrored picture; None where that cannot be told."""
+    """The phrase that is true of the mirrored picture; None if that is unclear."""
     low = phrase.casefold()
     if UNTOLD.search(low):
         return None
@@ -79,7 +79,7 @@ def mirrored(phrase: str) -> str | None:
 
 
 def names_place(phrase: str) -> bool:
-    """Whether it says where something is, which a part of the picture may make untrue."""
+    """Whether the phrase says where something is, which may be untrue in a part of the picture."""
     words = list(WORD.finditer(phrase))
     if any(_side(words, place) is not None for place in range(len(words))):
         return True
@@ -88,7 +88,7 @@ def names_place(phrase: str) -> bool:
 
 
 def _side(words: list[re.Match[str]], place: int) -> re.Match[str] | None:
-    """The match of a word that means a side, None where it means something else."""
+    """The match of a word that means a side; None if it means something else."""
     found = SIDE.fullmatch(_bare(words[place][0]))
     if found is None or found["left"] or found["before"] or found["after"]:
         return found
@@ -104,12 +104,12 @@ def _side(words: list[re.Match[str]], place: int) -> re.Match[str] | None:
 
 
 def _adjoining(one: re.Match[str], other: re.Match[str]) -> bool:
-    """Whether nothing but space is between two words: "tree, right, under" goes on anew."""
+    """Whether only space is between two words; a comma starts something new."""
     return one.string[one.end() : other.start()].isspace()
 
 
 def _other(word: str) -> str:
-    """The same word with the other side in it, capitals kept."""
+    """The same word with the other side, in the same case."""
     found = SIDE.fullmatch(_bare(word))
     assert found is not None
     kept = "left" if found["left"] else "right"
@@ -144,19 +144,19 @@ LONGEST = 3
 
 
 class AttributeWords:
-    """Words to attributes, for data that know these concepts."""
+    """Maps words of a phrase to attributes, for data with these concepts."""
 
     def __init__(self, concepts: Iterable[str] = ()) -> None:
         self._attribute: dict[tuple[str, ...], str] = {(word,): name for word, name in SAID.items()}
         known = sorted(set(concepts))
-        # A word of several concepts ("bag") is that of the one it names, else of the first.
+        # A word of several concepts ("bag") belongs to the one with this name, else to the first.
         for names in (lambda c: (c, words_for(c)[0]), every_word_for):
             for concept in known:
                 for name in names(concept):
                     self._attribute.setdefault(tuple(_tokens(name)), concept)
 
     def held(self, phrase: str) -> tuple[str, ...]:
-        """The attributes that the phrase names, each once, in the order of its words."""
+        """The attributes that the phrase names, in the order of its words, without repetition."""
         tokens = _tokens(phrase)
         found: dict[str, None] = {}
         place = 0

@@ -100,7 +100,7 @@ def _objects(
     served: Served, sample: Sample, tested: Tested, labels: Sequence[str]
 ) -> list[ObjectResult]:
     key = key_of(sample, tested.index)
-    courses = {
+    trajectories = {
         each.id: follow(
             served.answer(sample, key, each.category or ""),
             Target(sample.mask(each.id), sample.void, ""),
@@ -117,15 +117,17 @@ def _objects(
         tested.index,
         labels,
         ids=tested.ids,
-        from_nothing={number: course.needed(GOAL) for number, course in courses.items()},
+        from_nothing={
+            number: trajectory.needed(GOAL) for number, trajectory in trajectories.items()
+        },
     )
     return [
         ObjectResult(
             sample.key,
             each.id,
             each.label,
-            tuple(courses[each.id].needed(threshold) for threshold in THRESHOLDS),
-            tuple(round(courses[each.id].iou(count), 4) for count in COUNTS),
+            tuple(trajectories[each.id].needed(threshold) for threshold in THRESHOLDS),
+            tuple(round(trajectories[each.id].iou(count), 4) for count in COUNTS),
             each.way,
             each.interactions,
             cost.deletions / cost.present,

@@ -130,8 +130,8 @@ def label(dataset: Dataset, index: int, served: Served) -> dict[int, Clicks]:
     for number in large:
         target = Target(sample.mask(number), sample.void, "")
         answer = served.answer(sample, key_of(sample, index), labels[number])
-        course = follow(answer, target, "clicks", goal=GOAL, at_least=1, most=MOST_CLICKS)
-        found[number] = course.clicks
+        trajectory = follow(answer, target, "clicks", goal=GOAL, at_least=1, most=MOST_CLICKS)
+        found[number] = trajectory.clicks
     return found
 
 

@@ -1,14 +1,14 @@
 """The training loop, readable from top to bottom.
 
-One step: a batch of views is encoded once; the simulated annotator looks at the network's own
-answers for a few rounds and corrects them (nothing is learned from those); then all prompts, with
-the clicks gathered and the last answer as previous mask, are answered once more, and that answer
-is learned from. Everything random in a step comes from the seed and the step's number, so a run
-that was killed goes on as if it had not been.
+One step encodes a batch of views once. For a few rounds the simulated annotator corrects the
+network's own answers, without gradients. Then all prompts are answered once more, with the clicks
+gathered and the last answer as previous mask; the loss uses this answer only. Everything random in
+a step comes from the seed and the step's number, so a killed run continues as if it had not been
+interrupted.
 
-What else a run needs has a file each: batches made ahead (ahead.py), several processes (ranks.py),
-mixed precision (precision.py), rates (schedule.py), the averaged weights (average.py), what is
-kept in its folder (state.py), what can go wrong (failures.py), curves (board.py).
+The other parts of a run have a file each: prefetching batches (data/prefetch.py), several processes
+(distributed.py), mixed precision (amp.py), learning rates (schedule.py), averaged weights (ema.py),
+the run's folder (state.py), log lines, curves and errors (reporting.py).
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ from training.data import Dataset, open_dataset
 from training.data.batch import Batch, held_attributes, prompt_inputs
 from training.data.batches import Batches
 from training.data.prefetch import Order, made_ahead, workers_for
-from training.errors import RecipeError
+from training.errors import DataError, RecipeError
+from training.evaluation.calibration import write_calibrated
 from training.prompts.simulation import simulate_corrections
 from training.train import state
 from training.train.amp import Precision, in_full
@@ -56,11 +57,11 @@ from training.train.words import choose_words, read_words
 log = logging.getLogger(__name__)
 
 Report = Callable[[dict[str, Any]], None]
-"""Is told each entry of the log."""
+"""Called with each entry of the log."""
 Tick = Callable[[float, dict[str, float]], None]
-"""Is told after each step how much is done, 0 to 1, and the step's figures."""
+"""Called after each step with the progress, 0 to 1, and the step's figures."""
 Beside = Callable[[PhraseClick, Features, Batch, int], Tensor]
-"""Something else to learn in the same step, from the same pictures: its loss."""
+"""An additional loss of a step on the same pictures."""
 
 
 class Run:
@@ -163,6 +164,7 @@ class Run:
                     validated = self.seconds
             self.save()
             self.validate(report, board)
+            self.calibrate()
             self.ranks.wait()
 
     def steps(self) -> Generator[dict[str, float]]:
@@ -261,8 +263,35 @@ class Run:
             self.folder, self.step, self.average.network, self.tokenizer, metrics, self.parent
         )
 
+    def calibrate(self) -> None:
+        """Calibrate the newest checkpoint's confidence on validation objects, as a new checkpoint.
+
+        Without validation data, or with too few objects, the checkpoint stays as it is.
+        """
+        if self.val is None or not self.ranks.first:
+            return
+        target = state.calibrated_export(self.folder, self.step)
+        if target.exists():
+            return
+        try:
+            version, found = write_calibrated(
+                self.folder / state.LATEST,
+                target,
+                self.val,
+                limit=self.recipe.train.validate_objects,
+                device=str(self.device),
+            )
+        except DataError as error:
+            log.warning("The confidence is not calibrated: %s", error)
+            return
+        state.point(self.folder / state.LATEST, target)
+        log.info(
+            "%s: confidence calibrated on %d objects; calibration error %.3f, correlation %.2f.",
+            version, found.count, found.error, found.correlation,
+        )  # fmt: skip
+
     def snapshot(self) -> dict[str, Any]:
-        """Everything to go on from."""
+        """The state to continue from."""
         return {
             **{name: part.state_dict() for name, part in self._parts().items()},
             "step": self.step,

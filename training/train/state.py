@@ -102,8 +102,13 @@ def export(
         shutil.rmtree(old)
 
 
+def calibrated_export(folder: Path, step: int) -> Path:
+    """The directory of the checkpoint of this step with calibrated confidence."""
+    return folder / EXPORTS / f"step-{step:06d}-calibrated"
+
+
 def point(link: Path, target: Path) -> None:
-    """Let a link point to a folder beside or below it, in one step."""
+    """Let a link point to a folder next to it or below, in one step."""
     partial = link.with_name(link.name + ".partial")
     partial.unlink(missing_ok=True)
     partial.symlink_to(target.relative_to(link.parent))

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from training.data import VOID, PackDataset
+from training.data.pack import QUALITIES, reencode
 from training.errors import DataError
 
 Members = Callable[..., dict[str, bytes]]
@@ -97,3 +98,27 @@ def test_says_which_shard_is_missing_or_broken(tmp_path: Path, content: bytes | 
         path.write_bytes(content)
     with pytest.raises(DataError, match=r"gone\.tar"):
         PackDataset([path])
+
+
+class TestReencode:
+    def test_pictures_shrink_and_annotations_stay(self, shard: Path, tmp_path: Path) -> None:
+        # given
+        before = PackDataset([shard])
+        # when
+        quality, size = reencode([shard], tmp_path / "small", longest=80, most_bytes=200_000)
+        # then
+        after = PackDataset([tmp_path / "small" / shard.name])
+        assert quality == QUALITIES[0]
+        assert size == (tmp_path / "small" / shard.name).stat().st_size <= 200_000
+        assert len(after) == len(before)
+        assert [after.size(i) for i in range(len(after))] == [(80, 60)] * len(before)
+        assert [after.objects(i) for i in range(6)] == [before.objects(i) for i in range(6)]
+        assert set(np.unique(after[0].instances)) == set(np.unique(before[0].instances))
+
+    def test_what_cannot_fit_is_refused(self, shard: Path, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match="lower the longest side"):
+            reencode([shard], tmp_path / "small", longest=80, most_bytes=2_000)
+
+    def test_no_shard_is_overwritten(self, shard: Path) -> None:
+        with pytest.raises(DataError, match="exists"):
+            reencode([shard], shard.parent, longest=80, most_bytes=200_000)

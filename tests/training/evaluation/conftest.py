@@ -1,4 +1,4 @@
-"""Pictures in memory, and contestants of whom it is known what they answer."""
+"""Pictures in memory, and methods of whom it is known what they answer."""
 
 from __future__ import annotations
 

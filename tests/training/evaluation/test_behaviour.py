@@ -15,15 +15,15 @@ from training.evaluation.behaviour import (
     AIMS,
     EVERYWHERE,
     Aim,
+    BehaviourTests,
     Finding,
-    Probes,
-    from_courses,
+    from_trajectories,
     judged,
     least_step,
     tally,
 )
 from training.evaluation.cases import Case, cases_of
-from training.evaluation.protocol import MODES, Answer, Course, Mask, Spot
+from training.evaluation.protocol import MODES, Answer, Mask, Spot, Trajectory
 from training.evaluation.run import Result
 from training.prompts.vocabulary import COLOURS
 
@@ -79,7 +79,7 @@ def _singled_out(sample: Sample, ids: list[int], word: str) -> int:
 
 
 def found(listener: Listener, dataset: Any) -> dict[str, dict[str, dict[str, Any]]]:
-    asked = Probes(listener, dataset, cases_of(dataset))
+    asked = BehaviourTests(listener, dataset, cases_of(dataset))
     asked.ask_all()
     return tally(asked.findings)
 
@@ -170,7 +170,7 @@ def test_negative_clicks_remove_or_do_not(dogs: PackDataset) -> None:
 
 
 def test_an_interrupt_keeps_what_was_found(dogs: PackDataset) -> None:
-    asked = Probes(Listener(), dogs, cases_of(dogs))
+    asked = BehaviourTests(Listener(), dogs, cases_of(dogs))
 
     def stop(done: int, total: int) -> None:
         if done == 7:
@@ -181,14 +181,18 @@ def test_an_interrupt_keeps_what_was_found(dogs: PackDataset) -> None:
     assert {each.picture for each in asked.findings} == {0, 1, 2}
 
 
-def course(*ious: float, source: str = "voc", obeyed: bool = True, index: int = 0) -> Result:
+def trajectory(*ious: float, source: str = "voc", obeyed: bool = True, index: int = 0) -> Result:
     clicks = tuple((float(n), 1.0, n % 2 == 0) for n in range(len(ious)))
     held = tuple(obeyed for _ in ious)
-    return Result(Case(index, source, (1,), None, ""), "key", 0.1, Course(ious, ious, clicks, held))
+    return Result(
+        Case(index, source, (1,), None, ""), "key", 0.1, Trajectory(ious, ious, clicks, held)
+    )
 
 
 def test_every_click_of_the_protocol_is_counted() -> None:
-    findings = list(from_courses([course(0.5, 0.6, 0.7), course(0.2, 0.3, obeyed=False, index=1)]))
+    findings = list(
+        from_trajectories([trajectory(0.5, 0.6, 0.7), trajectory(0.2, 0.3, obeyed=False, index=1)])
+    )
     table = tally(findings)
     assert table[behaviour.EVERY_POSITIVE]["voc"]["n"] == 3
     assert mean(table, behaviour.EVERY_POSITIVE) == pytest.approx(2 / 3)
@@ -198,7 +202,7 @@ def test_every_click_of_the_protocol_is_counted() -> None:
 def test_the_least_gain_of_ten_clicks_is_found() -> None:
     rising = tuple(0.5 + 0.04 * k for k in range(10))
     falling_once = (*rising[:5], rising[4] - 0.02, *rising[6:])
-    found_all = least_step([course(*rising), course(*falling_once, source="coco", index=1)])
+    found_all = least_step([trajectory(*rising), trajectory(*falling_once, source="coco", index=1)])
     assert found_all["voc"]["mean"] == pytest.approx(0.04)
     assert found_all["coco"]["mean"] == pytest.approx(-0.02)
     assert found_all[EVERYWHERE]["mean"] == pytest.approx(0.01)
@@ -221,7 +225,7 @@ def test_aims_are_held_against_mean_or_interval() -> None:
 
 def test_every_aim_is_of_a_probe_that_is_put(dogs: PackDataset, dressed: PackDataset) -> None:
     names = {*found(Listener(), dogs), *found(Listener(), dressed)}
-    names |= {each.probe for each in from_courses([course(0.5, 0.6)])}
+    names |= {each.probe for each in from_trajectories([trajectory(0.5, 0.6)])}
     assert {aim.probe for aim in AIMS[:-1]} <= names
     assert Aim("x", 0.5).reached({"mean": 0.5, "interval": (0.4, 0.6)})
     assert not Aim("x", 0.0, certain=True).reached({"mean": 0.5, "interval": (0.0, 0.6)})

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 
+from model import checkpoint
 from model.confidence import Calibration
-from model.predictor import Predictor
 from tests.training.evaluation.conftest import Pictures, sample
 from training.errors import DataError
 from training.evaluation import calibration
@@ -30,21 +33,27 @@ def test_the_error_is_the_mean_distance_over_bins() -> None:
     assert error == pytest.approx((0.0 + 0.2) / 4)
 
 
-@pytest.fixture(scope="module")
-def shipped() -> Predictor:
-    return Predictor(device="cpu")
-
-
-def test_it_reports_on_objects_that_the_fit_did_not_see(shipped: Predictor) -> None:
-    report = calibration.calibrate(shipped, Pictures([sample(str(n)) for n in range(8)]))
-
+def test_a_calibrated_checkpoint_is_a_new_version_with_the_same_weights(tmp_path: Path) -> None:
+    # given
+    pictures = Pictures([sample(str(number)) for number in range(8)])
+    # when
+    version, report = calibration.write_calibrated(
+        "shipped", tmp_path / "copy", pictures, device="cpu"
+    )
+    # then
+    before, after = checkpoint.load(), checkpoint.load(tmp_path / "copy")
+    assert after.version == version != before.version
+    assert after.metrics["parent"] == before.version
+    assert all(torch.equal(after.state[name], tensor) for name, tensor in before.state.items())
+    assert Calibration.of(after.metrics["metrics"], iou_head=False) == report.calibration
     assert report.count == 24
     assert 0 <= report.error <= 1
     assert -1 <= report.correlation <= 1
-    assert report.metrics["scale"] == report.calibration.scale
-    assert Calibration.of({"confidence": report.metrics}, iou_head=False) == report.calibration
 
 
-def test_few_objects_are_refused(shipped: Predictor) -> None:
+def test_too_few_objects_are_refused_before_anything_is_written(
+    unlearned: Path, tmp_path: Path
+) -> None:
     with pytest.raises(DataError, match="20 objects"):
-        calibration.calibrate(shipped, Pictures([sample("one")]))
+        calibration.write_calibrated(unlearned, tmp_path / "copy", Pictures([sample("one")]))
+    assert not (tmp_path / "copy").exists()

@@ -11,7 +11,7 @@ from training.errors import DataError
 from training.evaluation.cases import Case, cases_of
 from training.evaluation.figures import comparisons, report, summary
 from training.evaluation.output import write_csv, write_json
-from training.evaluation.protocol import Course
+from training.evaluation.protocol import Trajectory
 from training.evaluation.run import Measurement, Result, Run
 
 
@@ -24,8 +24,8 @@ def result(
     index: int = 0,
 ) -> Result:
     clicks = tuple((0.5, 0.5, number == 0) for number in range(len(ious)))
-    course = Course(ious, tuple(5.0 for _ in ious), clicks, tuple(True for _ in ious))
-    return Result(Case(index, source, (1,), category, category or ""), "key", area, course)
+    trajectory = Trajectory(ious, tuple(5.0 for _ in ious), clicks, tuple(True for _ in ious))
+    return Result(Case(index, source, (1,), category, category or ""), "key", area, trajectory)
 
 
 def test_figures_of_known_courses() -> None:
@@ -75,13 +75,13 @@ def test_each_interaction_has_its_mean_and_what_it_brings() -> None:
 
 
 def test_obedience_is_told_for_both_kinds_of_click() -> None:
-    course = Course(
+    trajectory = Trajectory(
         (0.5, 0.6, 0.7, 0.8),
         (1.0,) * 4,
         ((1.5, 1.5, True), (2.5, 1.5, False), (3.5, 1.5, False), (4.5, 1.5, True)),
         (True, False, True, True),
     )
-    figures = report([Result(Case(0, "voc", (1,), None, ""), "a", 0.1, course)], "clicks")
+    figures = report([Result(Case(0, "voc", (1,), None, ""), "a", 0.1, trajectory)], "clicks")
     assert figures["obeyed"]["positive"]["mean"] == 1.0
     assert figures["obeyed"]["negative"] == {"mean": 0.5, "n": 2, "interval": (0.5, 0.5)}
 

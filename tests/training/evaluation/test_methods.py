@@ -21,9 +21,9 @@ def test_a_plain_object_is_found_by_few_clicks(name: str, make_sample: Any) -> N
     answer = Baseline(name).look_at(sample, "one")
     # when
     target = Target(sample.mask(3), sample.void, "")
-    course = follow(answer, target, "clicks")
+    trajectory = follow(answer, target, "clicks")
     # then
-    assert course.needed(0.90) <= 3
+    assert trajectory.needed(0.90) <= 3
 
 
 @pytest.mark.parametrize("name", list(BASELINES))

@@ -1,4 +1,4 @@
-"""The protocol is checked against answers whose course is known beforehand."""
+"""The protocol is checked against answers whose trajectory is known beforehand."""
 
 from collections.abc import Sequence
 
@@ -24,22 +24,22 @@ def test_masks_as_answers_need_one_click() -> None:
     # given an oracle
     mask = two_squares()
     # when
-    course = follow(lambda *_: mask, target(mask), "clicks")
+    trajectory = follow(lambda *_: mask, target(mask), "clicks")
     # then
-    assert course.needed(0.85) == course.needed(0.90) == 1
-    assert course.ious == (1.0,)
+    assert trajectory.needed(0.85) == trajectory.needed(0.90) == 1
+    assert trajectory.ious == (1.0,)
     # a square of even sides has four deepest pixels; the first one is taken
-    assert course.clicks == ((24.5, 24.5, True),)
-    assert course.obeyed == (True,)
+    assert trajectory.clicks == ((24.5, 24.5, True),)
+    assert trajectory.obeyed == (True,)
 
 
 def test_an_answer_that_never_comes_counts_as_twenty() -> None:
     mask = two_squares()
-    course = follow(lambda *_: np.zeros_like(mask), target(mask), "clicks")
-    assert len(course.ious) == 20
-    assert course.needed(0.85) == 20
-    assert course.failed(0.85)
-    assert len({spot[:2] for spot in course.clicks}) == 20
+    trajectory = follow(lambda *_: np.zeros_like(mask), target(mask), "clicks")
+    assert len(trajectory.ious) == 20
+    assert trajectory.needed(0.85) == 20
+    assert trajectory.failed(0.85)
+    assert len({spot[:2] for spot in trajectory.clicks}) == 20
 
 
 def test_each_square_is_clicked_in_turn_and_the_mask_before_is_handed_on() -> None:
@@ -59,10 +59,10 @@ def test_each_square_is_clicked_in_turn_and_the_mask_before_is_handed_on() -> No
             assert mask[int(y), int(x)]
         return answer
 
-    course = follow(square_by_square, target(mask), "clicks", goal=0.95, at_least=1)
-    assert course.ious == (0.9, 1.0)
-    assert course.needed(0.85) == 1
-    assert course.needed(0.95) == 2
+    trajectory = follow(square_by_square, target(mask), "clicks", goal=0.95, at_least=1)
+    assert trajectory.ious == (0.9, 1.0)
+    assert trajectory.needed(0.85) == 1
+    assert trajectory.needed(0.95) == 2
     assert befores[0] is None
     assert befores[1] is not None
     assert befores[1].sum() == 900
@@ -70,9 +70,9 @@ def test_each_square_is_clicked_in_turn_and_the_mask_before_is_handed_on() -> No
 
 def test_too_much_is_clicked_away() -> None:
     mask = two_squares()
-    course = follow(lambda *_: np.ones_like(mask), target(mask), "clicks", most=2)
-    assert course.clicks[0][2]
-    x, y, positive = course.clicks[1]
+    trajectory = follow(lambda *_: np.ones_like(mask), target(mask), "clicks", most=2)
+    assert trajectory.clicks[0][2]
+    x, y, positive = trajectory.clicks[1]
     assert not positive
     assert not mask[int(y), int(x)]
 
@@ -83,8 +83,8 @@ def test_void_is_neither_error_nor_clicked() -> None:
     void[:, 50:] = True
     shown = mask.copy()
     shown[:, 55:] = True
-    course = follow(lambda *_: shown, Target(mask, void, ""), "clicks")
-    assert course.ious == (1.0,)
+    trajectory = follow(lambda *_: shown, Target(mask, void, ""), "clicks")
+    assert trajectory.ious == (1.0,)
 
 
 def test_a_phrase_is_one_interaction_and_comes_first() -> None:
@@ -95,9 +95,9 @@ def test_a_phrase_is_one_interaction_and_comes_first() -> None:
         asked.append((len(clicks), phrase))
         return mask if len(clicks) == 2 else np.zeros_like(mask)
 
-    course = follow(deaf, target(mask, "red square"), "phrase+clicks")
+    trajectory = follow(deaf, target(mask, "red square"), "phrase+clicks")
     assert asked == [(0, "red square"), (1, "red square"), (2, "red square")]
-    assert course.needed(0.9) == 3
+    assert trajectory.needed(0.9) == 3
     alone = follow(deaf, target(mask, "red square"), "phrase")
     assert len(alone.ious) == 1
     assert alone.clicks == ()
@@ -219,9 +219,9 @@ def test_the_border_of_the_picture_is_a_border() -> None:
 
 def test_clicks_that_are_not_obeyed_are_noted() -> None:
     mask = two_squares()
-    course = follow(lambda *_: np.ones_like(mask), target(mask), "clicks", most=3)
-    assert [spot[2] for spot in course.clicks] == [True, False, False]
-    assert course.obeyed == (True, False, False)
+    trajectory = follow(lambda *_: np.ones_like(mask), target(mask), "clicks", most=3)
+    assert [spot[2] for spot in trajectory.clicks] == [True, False, False]
+    assert trajectory.obeyed == (True, False, False)
 
 
 def test_jitter_stays_in_the_region_of_the_deepest_point() -> None:

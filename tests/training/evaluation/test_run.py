@@ -28,10 +28,10 @@ def test_masks_used_as_answers_need_one_interaction(two_pictures: Any, oracle: A
     # then
     for run in runs:
         for result in measurement.results[run]:
-            assert result.course.iou(3) == 1.0
+            assert result.trajectory.iou(3) == 1.0
     clicks, alone, _ = runs
-    assert {r.course.needed(0.90) for r in measurement.results[clicks]} == {1}
-    assert {r.course.needed(0.90) for r in measurement.results[alone]} == {1}
+    assert {r.trajectory.needed(0.90) for r in measurement.results[clicks]} == {1}
+    assert {r.trajectory.needed(0.90) for r in measurement.results[alone]} == {1}
     assert len(measurement.results[clicks]) == 6
     assert len(measurement.results[alone]) == 4
     assert measurement.checked == 6 + 4 + 6
@@ -56,7 +56,7 @@ def test_every_object_gets_its_interactions(two_pictures: Any, make_scripted: An
     run = Run(make_scripted("nearly", nearly), "clicks")
     for at_least in (1, 4):
         measurement = measured(two_pictures, run, at_least=at_least)
-        lengths = {len(result.course.ious) for result in measurement.results[run]}
+        lengths = {len(result.trajectory.ious) for result in measurement.results[run]}
         # the one wrong pixel is clicked, then there is nothing more to click
         assert lengths == {min(at_least, 2)}
 
@@ -92,13 +92,13 @@ def test_a_phrase_for_what_is_not_there_wants_an_empty_mask(
     picture = make_sample("one", [SampleObject(1, None)], expressions=[Expression("zebra", ())])
     run = Run(oracle, "phrase")
     measurement = measured(make_pictures([picture]), run)
-    assert [result.course.ious for result in measurement.results[run]] == [(1.0,)]
+    assert [result.trajectory.ious for result in measurement.results[run]] == [(1.0,)]
 
 
 def test_jitter_moves_clicks_alike_for_everybody(two_pictures: Any, oracle: Any, slow: Any) -> None:
     runs = [Run(oracle, "clicks"), Run(oracle, "clicks", 0.6), Run(slow, "clicks", 0.6)]
     measurement = measured(two_pictures, *runs)
-    firsts = [[r.course.clicks[0] for r in measurement.results[run]] for run in runs]
+    firsts = [[r.trajectory.clicks[0] for r in measurement.results[run]] for run in runs]
     assert firsts[1] == firsts[2]
     assert firsts[0] != firsts[1]
     assert runs[1].label == "oracle, clicks, jitter 0.6"
@@ -129,8 +129,8 @@ def test_a_case_followed_again_goes_as_before(two_pictures: Any, slow: Any) -> N
         sample, masks = measurement.again(run, result)
         assert sample.key == result.key
         wanted = sample.mask(*result.case.ids)
-        assert len(masks) == len(result.course.ious)
-        assert np.array_equal(masks[-1], wanted) == (result.course.ious[-1] == 1.0)
+        assert len(masks) == len(result.trajectory.ious)
+        assert np.array_equal(masks[-1], wanted) == (result.trajectory.ious[-1] == 1.0)
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -1,4 +1,4 @@
-"""The gate from end to end: by contestants whose truth is known, and by the shipped network."""
+"""The gate from end to end: by methods whose truth is known, and by the shipped network."""
 
 from __future__ import annotations
 

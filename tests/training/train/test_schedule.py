@@ -22,10 +22,10 @@ def network() -> PhraseClick:
 @pytest.mark.parametrize("schedule", ["cosine", "poly"])
 def test_a_schedule_goes_from_one_to_nothing_and_never_up(schedule: str) -> None:
     train = replace(TRAIN, schedule=schedule)
-    course = [decay(train, step / 50) for step in range(51)]
-    assert course[0] == 1.0
-    assert course[-1] == pytest.approx(0.0, abs=1e-12)
-    assert all(later < earlier for earlier, later in itertools.pairwise(course))
+    trajectory = [decay(train, step / 50) for step in range(51)]
+    assert trajectory[0] == 1.0
+    assert trajectory[-1] == pytest.approx(0.0, abs=1e-12)
+    assert all(later < earlier for earlier, later in itertools.pairwise(trajectory))
 
 
 def test_poly_is_the_power_of_what_is_left_and_cosine_half_way_in_the_middle() -> None:
