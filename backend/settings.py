@@ -92,6 +92,9 @@ class Settings(BaseSettings):
         "batch",
         description="When to predict masks from label names; batch: for several tasks at once.",
     )
+    outline_tolerance: float = Field(
+        0.5, description="Pixels by which the corners of a polygon may be off."
+    )
     # Longer than a weekend with public holidays.
     forget_after_days: float = Field(14.0, description="Days until unused objects are forgotten.")
 

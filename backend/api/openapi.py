@@ -106,9 +106,12 @@ class PredictResult(BaseModel):
 
 
 class PredictAnswer(BaseModel):
-    """One result for each task. An interactive call that fails says so in the status line."""
+    """One entry for each task. An interactive call that fails says so in the status line.
 
-    results: list[PredictResult]
+    In a batch, an empty list in a task's place means: not now, ask again.
+    """
+
+    results: list[PredictResult | list[PredictResult]]
 
 
 class WebhookAnswer(BaseModel):

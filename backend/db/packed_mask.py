@@ -25,6 +25,11 @@ class PackedMask:
         bits = np.packbits(mask.astype(bool, copy=False))
         return cls(width, height, zlib.compress(bits.tobytes(), 1))
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width, pixels."""
+        return self.height, self.width
+
     def bits(self) -> np.ndarray:
         """The packed bits, uint8."""
         return np.frombuffer(zlib.decompress(self.data), dtype=np.uint8)

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import posixpath
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -13,7 +14,11 @@ from backend.label_studio.client import LabelStudio
 
 Kind = Literal["upload", "local", "file", "cloud", "host", "web", "inline"]
 
-_CLOUD = frozenset({"s3", "gs", "azure-blob"})
+# Read here. Of all other schemes, as "s3:" or "azure-spi:", Label Studio knows where files are.
+_OWN_SCHEMES = frozenset({"http", "https", "data"})
+# No page shows a picture from these, and no storage of Label Studio has them.
+_REFUSED_SCHEMES = frozenset({"file", "ftp", "javascript", "blob", "about"})
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):", re.IGNORECASE)
 _UPLOADS = "/data/upload/"
 _LOCAL_FILES = "/data/local-files/"
 # Characters that neither Label Studio nor a browser writes into an address. They could make two
@@ -47,18 +52,24 @@ def parse(address: object, label_studio: LabelStudio | None, task_id: int | None
             "expects one."
         )
     address = address.strip()
-    scheme = address.partition(":")[0].lower() if ":" in address else ""
+    named = _SCHEME.match(address)
+    scheme = named[1].lower() if named else ""
     if scheme == "data":
         digest = hashlib.sha256(address.encode()).hexdigest()
         return Address("inline", (address,), "", True, "the picture in the task", f"data:{digest}")
-    if scheme in _CLOUD:
+    if scheme in _REFUSED_SCHEMES:
+        raise PictureAddressError(
+            f"Pictures at {scheme}: addresses are not supported. Use http, https, a storage of "
+            "Label Studio such as s3, gs or azure-blob, or files that Label Studio serves."
+        )
+    if scheme and scheme not in _OWN_SCHEMES:
         return _cloud(address, label_studio, task_id)
-    address = address.replace(" ", "%20")
+    address = _as_browsers_read(address, label_studio)
     if not _FORBIDDEN.isdisjoint(address):
         raise PictureAddressError("The picture's address contains characters that are not allowed.")
 
     try:
-        urlsplit(address)
+        scheme = urlsplit(address).scheme
     except ValueError:
         raise PictureAddressError("The picture's address is not valid.") from None
 
@@ -67,13 +78,18 @@ def parse(address: object, label_studio: LabelStudio | None, task_id: int | None
         return _on_host(url, label_studio)
     if scheme in ("http", "https"):
         return Address("web", (address,), shown=shown(address), identity=address)
-    if scheme and "/" not in address.partition(":")[0]:
-        raise PictureAddressError(
-            f"Pictures at {scheme}: addresses are not supported. Use http, https, s3, gs, "
-            "azure-blob, or files that Label Studio serves."
-        )
     _host(label_studio, address)
     raise PictureAddressError(f"The address {shown(address)} is not that of a picture.")
+
+
+def _as_browsers_read(address: str, label_studio: LabelStudio | None) -> str:
+    """A backslash is a slash in front of the query and a character of it behind; "//host" has the
+    page's scheme."""
+    path, mark, query = address.partition("?")
+    address = path.replace("\\", "/") + mark + query.replace("\\", "%5C")
+    if address.startswith("//"):
+        address = f"{urlsplit(label_studio.url).scheme if label_studio else 'http'}:{address}"
+    return address.replace(" ", "%20")
 
 
 def local_file(place: Address, root: Path) -> Address:

@@ -2,7 +2,8 @@
 
 Masks are drawn over what the page shows, so this follows Chromium: EXIF orientation is applied in
 JPEG and PNG and ignored in WebP and AVIF (observed in Chromium, with files by Pillow); transparent
-pixels show the page's white; of an animation the first frame is labeled.
+pixels show the page's white; of an animation the first frame is labeled. A JPEG or PNG that ends
+early is shown as far as it goes, the rest grey; side blocks that are broken or huge are skipped.
 """
 
 import io
@@ -11,7 +12,7 @@ from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFile
 
 from backend.errors import PictureFormatError
 
@@ -20,6 +21,15 @@ _FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "TIFF", "BMP", "DIB", "AVIF", "
 _IGNORE_ORIENTATION = frozenset({"WEBP", "AVIF"})
 _ORIENTATION = 0x0112
 _WHITE = (255, 255, 255, 255)
+# For what a file that ends early lacks, by mode.
+_GREY: dict[str, int | tuple[int, ...]] = {
+    "L": 128,
+    "RGB": (128, 128, 128),
+    "RGBA": (128, 128, 128, 255),
+}
+# For the whole process: what is missing at a file's end, or too large beside the picture, is no
+# error.
+ImageFile.LOAD_TRUNCATED_IMAGES = True
 _TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -38,7 +48,7 @@ def decode(content: bytes, max_pixels: int) -> NDArray[np.uint8]:
     """The picture in ``content``, H,W,3 uint8 RGB, read-only. Raises PictureFormatError."""
     try:
         with _open(io.BytesIO(content), max_pixels) as image:
-            image.load()
+            _load(image)
             array = np.asarray(_rgb(_upright(image), image.format))
     except PictureFormatError:
         raise
@@ -48,6 +58,14 @@ def decode(content: bytes, max_pixels: int) -> NDArray[np.uint8]:
     # Shared by all threads that need this picture at the same time.
     array.flags.writeable = False
     return array
+
+
+def _load(image: Image.Image) -> None:
+    """Decode the pixels. Those that a JPEG or PNG lacks stay grey."""
+    grey = _GREY.get(image.mode)
+    if image.format in ("JPEG", "MPO", "PNG") and grey is not None:
+        image.im = Image.new(image.mode, image.size, grey).im  # the decoder writes into it
+    image.load()
 
 
 def _open(file: IO[bytes], max_pixels: int) -> Image.Image:

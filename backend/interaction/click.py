@@ -16,14 +16,14 @@ import numpy as np
 
 from backend.errors import LabelConfigError, RequestError
 from backend.images.embeddings import Embeddings, Place
+from backend.interaction.history import digest
 from backend.interaction.objects import Click, Outcome, Prompts, Turn
 from backend.interaction.preannotate import Preannotation
 from backend.interaction.request import Interaction
 from backend.interaction.status_line import Understood, failed, noted, status_item, understood
 from backend.interaction.store import InteractionStore
-from backend.label_studio import rle
-from backend.label_studio.annotations import brush_items
-from backend.label_studio.config import ImageControls, LabelConfig
+from backend.label_studio.annotations import Drawn, drawn_mask, parse_result
+from backend.label_studio.config import ImageControls, LabelConfig, status_control
 from backend.label_studio.payloads import PredictRequest, parse_predict
 from backend.label_studio.projects import Projects
 from backend.metrics import Metrics
@@ -68,24 +68,34 @@ class Predict:
             return {"results": []}
         if request.interactive and len(request.tasks) > 1:
             raise RequestError("An interactive request holds one task; this one holds more.")
+        xml = request.label_config or self._projects.label_config(request.project)
         try:
             config = LabelConfig.parse(
-                request.label_config or self._projects.label_config(request.project),
+                xml,
                 add_label=self._settings.refine_positive_label,
                 remove_label=self._settings.refine_negative_label,
             )
         except LabelConfigError as error:
             if not request.interactive:
                 raise
-            # /setup refused it already, and without a config there is no status line.
+            # /setup refused it already.
             _log.warning("Project %s: %s", request.project.id, error)
             self._metrics.failure(error)
             version = self._predictors.serves(request.project).version
-            return {"results": [{"result": [], "score": 0.0, "model_version": version}]}
+            status, image = status_control(xml) if request.context else ("", "")
+            result = [status_item(status, image, failed(error))] if status else []
+            return {"results": [{"result": result, "score": 0.0, "model_version": version}]}
         if request.interactive:
+            config = config.of(request.tasks[0].data)
             return {"results": [self._click(request, config)]}
         champion = self._predictors.champion(request.project)
-        batch = Preannotation(self._embeddings, champion, self._metrics, self._settings.label_masks)
+        batch = Preannotation(
+            self._embeddings,
+            champion,
+            self._metrics,
+            self._settings.label_masks,
+            self._settings.outline_tolerance,
+        )
         return {"results": batch.answers(request, config)}
 
     # -- one click or phrase
@@ -118,7 +128,7 @@ class Predict:
         if not request.probe:
             with steps.timed("record"):
                 self._store.record(turn, outcome)
-            outcome_name = "empty" if outcome.rle is None else "mask"
+            outcome_name = "mask" if outcome.digest else "empty"
             self._metrics.interaction(interaction.kind, outcome_name)
         return answer
 
@@ -162,34 +172,42 @@ class Predict:
         with steps.timed("predict"):
             prediction = predictor.predict(
                 embedding,
-                [_in_pixels(click, embedding) for click in target.clicks],
+                [_in_pixels(click, embedding) for click in target.points],
                 target.phrase,
                 _fitting(target.previous_mask, embedding),
+                _box_in_pixels(target.box, embedding),
             )
             mask = prediction.mask()
+            if target.edits is not None:
+                mask = target.edits.applied(mask)
         with steps.timed("brush"):
-            encoded = rle.encode(mask) if mask.any() else None
-        result = _status(target.image, understood(_understood(turn, target, prediction, encoded)))
-        if encoded is not None:
-            region = brush_items(
-                target.region_id,
-                brush=target.brush,
-                to_name=target.image.name,
-                label=target.label,
-                rle=encoded,
-                size=(embedding.width, embedding.height),
-                score=prediction.confidence,
-            )
-            result = [*region, *result]
+            drawn = self._drawn(target, mask, prediction)
+        result = [
+            *drawn.items,
+            *_status(target.image, understood(_understood(turn, target, prediction, drawn))),
+        ]
         outcome = Outcome(
-            mask=mask,
+            mask=drawn.mask,
             confidence=prediction.confidence,
             model_version=predictor.version,
             milliseconds=steps.total(),
             steps=steps.milliseconds,
-            rle=encoded,
+            digest=digest(parse_result(drawn.items)[0]) if drawn.items else "",
         )
         return _response(predictor, result, prediction.confidence), outcome
+
+    def _drawn(self, target: Prompts, mask: np.ndarray, prediction: Prediction) -> Drawn:
+        if not mask.any():
+            return Drawn([], mask)
+        return drawn_mask(
+            target.region_id,
+            mask,
+            brush=target.brush,
+            to_name=target.image.name,
+            label=target.label,
+            score=prediction.confidence,
+            tolerance=self._settings.outline_tolerance,
+        )
 
     def _touches(
         self, request: PredictRequest, click: Click, target: Prompts, champion: Predictor
@@ -263,6 +281,17 @@ def _in_pixels(click: Click, embedding: Embedding) -> PixelClick:
     return PixelClick(x, y, click.positive)
 
 
+def _box_in_pixels(
+    box: Click | None, embedding: Embedding
+) -> tuple[float, float, float, float] | None:
+    """Left, top, right and bottom."""
+    if box is None or box.box is None:
+        return None
+    left, top, right, bottom = (part / 100 for part in box.box)
+    width, height = embedding.width, embedding.height
+    return left * width, top * height, right * width, bottom * height
+
+
 def _fitting(previous: np.ndarray | None, embedding: Embedding) -> np.ndarray | None:
     """The mask before, unless the picture at this address has been replaced since."""
     if previous is None or previous.shape != (embedding.height, embedding.width):
@@ -285,17 +314,17 @@ def _status(image: ImageControls, sentence: str) -> list[dict[str, Any]]:
     return [status_item(image.status, image.name, sentence)] if image.status else []
 
 
-def _understood(
-    turn: Turn, target: Prompts, prediction: Prediction, encoded: list[int] | None
-) -> Understood:
+def _understood(turn: Turn, target: Prompts, prediction: Prediction, drawn: Drawn) -> Understood:
     typed = target.phrase_source == "typed"
-    positives = sum(click.positive for click in target.clicks)
+    positives = sum(click.positive for click in target.points)
     return Understood(
         positives=positives,
-        negatives=len(target.clicks) - positives,
+        negatives=len(target.points) - positives,
+        boxed=target.box is not None,
         label=target.label.value if target.label is not None else "mask",
         confidence=prediction.confidence,
-        found=encoded is not None,
+        found=bool(drawn.items),
+        holes=drawn.holes,
         phrase=target.phrase if typed else "",
         known=not typed or bool(prediction.tokens.words),
         corrected=tuple(prediction.tokens.corrected) if typed else (),

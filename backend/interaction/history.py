@@ -9,9 +9,10 @@ The masks, each with the prompts behind it, give the predictor its previous mask
 what the page did without telling anyone. Ctrl+Z after an answer brings the mask before it back;
 brush and eraser change it. A draft that was saved well after the answer shows which: with an
 earlier mask its prompts are back too, and later clicks count no more; any other mask was edited by
-hand, and the next answer builds on it.
+hand. The next answer builds on it and keeps what was painted and erased (``manual_edits``).
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -24,13 +25,15 @@ from sqlalchemy import Boolean, Connection, bindparam, delete, func, insert, sel
 from backend.db.models import AnswerRow, EventKind, EventRow, ServedMaskRow
 from backend.db.packed_mask import PackedMask
 from backend.errors import BackendError
+from backend.interaction.manual_edits import NO_EDITS, ManualEdits
 from backend.interaction.objects import Target
 from backend.interaction.request import Interaction
-from backend.label_studio import rle
 from backend.label_studio.annotations import Region
 from backend.label_studio.payloads import Project
+from backend.label_studio.strokes import drawn_over, thick
 
-# The page re-encodes a mask when it saves: a few border pixels may differ, more is another mask.
+# The page re-encodes a mask when it saves: a few border pixels may differ. More, or a patch that is
+# as thick as a stroke, makes it another mask.
 SAME_IOU = 0.99
 
 # Built once: building a statement costs more than running it.
@@ -49,7 +52,7 @@ _LOGGED = (
         EventRow.project == bindparam("of_project"),
         EventRow.task_id == bindparam("of_task"),
         EventRow.click_id.in_(bindparam("ids", expanding=True)),
-        EventRow.kind.in_(("positive_click", "negative_click")),
+        EventRow.kind.in_(("positive_click", "negative_click", "box")),
         EventRow.owner.in_(bindparam("owners", expanding=True))
         | bindparam("anybody", type_=Boolean),
     )
@@ -62,6 +65,8 @@ _READ = (
         AnswerRow.clicks,
         AnswerRow.phrase,
         AnswerRow.by_hand,
+        AnswerRow.painted,
+        AnswerRow.erased,
         AnswerRow.digest,
         AnswerRow.width,
         AnswerRow.height,
@@ -94,9 +99,13 @@ class Event:
     y_percent: float | None = None
     x_pixel: float | None = None
     y_pixel: float | None = None
+    x2_percent: float | None = None
+    y2_percent: float | None = None
     text: str = ""
     label: str = ""
     note: str = ""
+    changed: float | None = None
+    edited: int | None = None
 
 
 @dataclass(frozen=True)
@@ -160,7 +169,7 @@ def logged_clicks(
         "anybody": not user,
     }
     rows = connection.execute(_LOGGED, values)
-    return {row.click_id: row.kind == "positive_click" for row in rows}
+    return {row.click_id: row.kind != "negative_click" for row in rows}
 
 
 @dataclass(frozen=True)
@@ -173,6 +182,12 @@ class Answer:
     by_hand: bool  # edited on the page
     digest: str  # of the RLE as answered
     mask: PackedMask
+    edits: ManualEdits = NO_EDITS  # those that hold in it
+
+    def edits_before(self, target: Target) -> ManualEdits:
+        """What a hand drew, as far as the object's newer clicks leave it."""
+        then = {identity for identity, _ in self.clicks}
+        return self.edits.after([click for click in target.counting if click.id not in then])
 
 
 @dataclass
@@ -191,8 +206,8 @@ class MaskHistory:
         """The mask that the page shows."""
         return self.answers[0].mask if self.answers else None
 
-    def previous(self, target: Target) -> PackedMask | None:
-        """The newest mask that rests on prompts that still count, and not on all of them.
+    def previous(self, target: Target) -> Answer | None:
+        """The newest answer that rests on prompts that still count, and not on all of them.
 
         So an undone click leaves no trace, a replaced phrase does not hold its object back, and a
         request that comes twice is answered twice the same.
@@ -203,71 +218,107 @@ class MaskHistory:
             if not then <= now or answer.phrase not in ("", target.phrase):
                 continue
             if answer.by_hand or then != now or answer.phrase != target.phrase:
-                return answer.mask
+                return answer
         return None
 
     def follow_page(
         self, target: Target, region: Region, ask: Interaction, seen: "PageMasks"
     ) -> list[Event]:
         """Take over the mask that the page shows; gives the events that this implies."""
-        name = digest(region.rle)
+        name = digest(region)
         if not name or name == target.shown_digest:
             return []
         target.shown_digest = name
         if self.answers and self.answers[0].digest == name:
             return []
-        mask = seen.decoded(name, region)
-        if mask is None:
+        masks = seen.decoded(name, region)
+        if masks is None:
             return []
-        back = recognise(mask, self.answers)
-        if back is None:
-            newest = self.answers[0] if self.answers else None
-            # In the place before this turn's, whose own answer is still to come.
-            self.edited = Answer(
-                turn=target.turn - 1,
-                clicks=newest.clicks if newest else (),
-                phrase=newest.phrase if newest else "",
-                by_hand=True,
-                digest=name,
-                mask=mask,
-            )
-            rest = [answer for answer in self.answers if answer.turn != self.edited.turn]
-            self.answers = sorted([*rest, self.edited], key=lambda answer: -answer.turn)
-            return []
-        if back is self.answers[0]:
-            return []
-        self.undone_after = back.turn
-        self.answers = [answer for answer in self.answers if answer.turn <= back.turn]
-        return _restored(target, back, ask)
+        saved, drawn = masks
+        back = recognise(saved, self.answers)
+        events: list[Event] = []
+        if back is not None and back is not self.answers[0]:
+            self.undone_after = back.turn
+            self.answers = [answer for answer in self.answers if answer.turn <= back.turn]
+            events = _restored(target, back, ask)
+        if back is None or drawn != saved:
+            events.append(self._edited(target, region, name, drawn))
+        return events
+
+    def _edited(self, target: Target, region: Region, name: str, drawn: PackedMask) -> Event:
+        """The page's mask as the newest one, in a turn of its own before the present one."""
+        newest = self.answers[0] if self.answers else None
+        before, edits = None, ManualEdits()
+        if newest is not None and newest.mask.shape == drawn.shape:
+            before = newest.mask
+            edits = ManualEdits.between(before.unpack(), drawn.unpack())
+        elif newest is None and region.drawn_by_hand:
+            edits = ManualEdits(painted=drawn.unpack())
+        self.edited = Answer(
+            turn=target.turn,
+            clicks=newest.clicks if newest else (),
+            phrase=newest.phrase if newest else "",
+            by_hand=True,
+            digest=name,
+            mask=drawn,
+            edits=newest.edits.then(edits) if newest else edits,
+        )
+        target.turn += 1
+        self.answers = [self.edited, *self.answers]
+        return Event(
+            "edit",
+            target.id,
+            target.region_id,
+            label=target.label,
+            changed=1.0 if before is None else 1.0 - before.iou(drawn),
+            edited=edits.pixels,
+        )
 
     def write(self, connection: Connection, target_id: int, at: datetime) -> None:
         """Write what ``follow_page`` changed."""
-        if self.edited is not None:
-            store_answer(connection, target_id, self.edited, at)
         if self.undone_after is not None:
             values = {"of_target": target_id, "after": self.undone_after}
             connection.execute(_DROP_NEWER, values)
+        if self.edited is not None:
+            store_answer(connection, target_id, self.edited, at)
 
 
 @dataclass
 class PageMasks:
     """Masks of drafts, decoded once for all attempts to assign a request."""
 
-    _masks: dict[tuple[str, str], PackedMask | None] = field(default_factory=dict)
+    _masks: dict[tuple[str, str], tuple[PackedMask, PackedMask] | None] = field(
+        default_factory=dict
+    )
 
-    def decoded(self, name: str, region: Region) -> PackedMask | None:
-        """The mask; None where it cannot be read."""
+    def decoded(self, name: str, region: Region) -> tuple[PackedMask, PackedMask] | None:
+        """The mask without and with the strokes over it; None where it cannot be read."""
         key = region.id, name
         if key not in self._masks:
             try:
-                mask = rle.decode(region.rle, region.width or 0, region.height or 0)
-                self._masks[key] = PackedMask.pack(mask)
+                saved = region.saved_mask()
             except BackendError:
                 self._masks[key] = None
+            else:
+                packed = PackedMask.pack(saved)
+                drawn = drawn_over(saved, region.touches) if region.touches else saved
+                self._masks[key] = packed, PackedMask.pack(drawn) if region.touches else packed
         return self._masks[key]
 
 
-def digest(numbers: Sequence[int] | None) -> str:
+def digest(region: Region) -> str:
+    """A short name for a region's mask and strokes; '' where there is neither, or nonsense."""
+    if region.outlines:
+        corners = json.dumps(region.outlines, default=str)
+        return blake2b(corners.encode(), digest_size=16).hexdigest()
+    name = digest_rle(region.rle)
+    if not region.touches:
+        return name
+    strokes = json.dumps(region.touches, sort_keys=True, default=str)
+    return blake2b((name + strokes).encode(), digest_size=16).hexdigest()
+
+
+def digest_rle(numbers: Sequence[int] | None) -> str:
     """A short name for a run-length encoded mask; '' where there is none or it is nonsense."""
     if numbers is None:
         return ""
@@ -288,6 +339,7 @@ def read_answers(connection: Connection, target_id: int) -> list[Answer]:
             row.by_hand,
             row.digest,
             PackedMask(row.width, row.height, bytes(row.mask)),
+            ManualEdits.unpack(row.width, row.height, row.painted, row.erased),
         )
         for row in connection.execute(_READ, {"of_target": target_id})
     ]
@@ -295,7 +347,15 @@ def read_answers(connection: Connection, target_id: int) -> list[Answer]:
 
 def recognise(mask: PackedMask, answers: Iterable[Answer]) -> Answer | None:
     """Which answer a mask is."""
-    return next((answer for answer in answers if answer.mask.iou(mask) >= SAME_IOU), None)
+    return next((answer for answer in answers if _same(answer.mask, mask)), None)
+
+
+def _same(one: PackedMask, other: PackedMask) -> bool:
+    if one.data == other.data and one.shape == other.shape:
+        return True
+    if one.iou(other) < SAME_IOU:
+        return False
+    return not thick(one.unpack() ^ other.unpack()).any()
 
 
 def store_answer(
@@ -316,6 +376,7 @@ def store_answer(
         "width": answer.mask.width,
         "height": answer.mask.height,
         "mask": answer.mask.data,
+        **answer.edits.packed,
         "created_at": at,
     }
     connection.execute(_STORE, values)

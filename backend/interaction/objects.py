@@ -3,7 +3,7 @@
 The code calls an object a target, as the database does: one brush region and the prompts behind it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
@@ -14,18 +14,25 @@ import numpy as np
 from sqlalchemy import RowMapping
 
 from backend.db.packed_mask import PackedMask
+from backend.interaction.manual_edits import ManualEdits
 from backend.label_studio.config import BrushControl, ImageControls, Label
 from backend.label_studio.payloads import Project
 
 # open: answered at most, not accepted yet. kept: a draft shows its mask. submitted: an annotation
 # does. gone: its mask or its prompts were removed from the page.
+# A click this far out of a box, in its size, may still be meant for it. *choice*
+_BESIDE = 0.1
+
 State = Literal["open", "kept", "submitted", "gone"]
 PhraseSource = Literal["typed", "label", "none"]
 
 
 @dataclass(frozen=True)
 class Click:
-    """A click, from the request to the predictor. Places are percents of the upright picture."""
+    """A click, or a box as its two corners, from the request to the predictor.
+
+    Places are percents of the upright picture.
+    """
 
     id: str
     x_percent: float  # 0 to 100 of the width
@@ -35,7 +42,27 @@ class Click:
     from_name: str
     counts: bool = True  # False: it was undone
     on_page: bool = True  # its key point was in the last request of its label
+    x2_percent: float | None = None  # the opposite corner of a box
+    y2_percent: float | None = None
     signed: bool = True  # False: the page has lost the sign, and ``positive`` is a guess
+
+    @property
+    def box(self) -> tuple[float, float, float, float] | None:
+        """Left, top, right and bottom in percent; None for a click."""
+        if self.x2_percent is None or self.y2_percent is None:
+            return None
+        return self.x_percent, self.y_percent, self.x2_percent, self.y2_percent
+
+    def surrounds(self, other: "Click") -> bool:
+        """Whether a click lies in this box, or just beside it."""
+        if self.box is None:
+            return False
+        left, top, right, bottom = self.box
+        across, down = (right - left) * _BESIDE, (bottom - top) * _BESIDE
+        return (
+            left - across <= other.x_percent <= right + across
+            and top - down <= other.y_percent <= bottom + down
+        )
 
     @property
     def kind(self) -> tuple[str, str]:
@@ -184,7 +211,18 @@ class Prompts:
     phrase: str  # what the model reads; '': nothing
     phrase_source: PhraseSource
     packed_mask: PackedMask | None = None
+    edits: ManualEdits | None = None  # by hand, to be kept in the answer
     model_version: str = ""  # what it began with and finishes on; '': the project's champion
+
+    @property
+    def points(self) -> tuple[Click, ...]:
+        """Its clicks without the boxes."""
+        return tuple(click for click in self.clicks if click.box is None)
+
+    @property
+    def box(self) -> Click | None:
+        """Its newest box."""
+        return next((click for click in reversed(self.clicks) if click.box is not None), None)
 
     @property
     def previous_mask(self) -> np.ndarray | None:
@@ -218,6 +256,6 @@ class Outcome:
     milliseconds: float = 0.0
     steps: Mapping[str, float] = field(default_factory=dict)  # milliseconds by step
     error: str = ""
-    rle: Sequence[int] | None = None  # as answered: saves decoding it when a draft shows it again
+    digest: str = ""  # of the region as answered: tells when a draft shows it again
     width: int | None = None  # of the picture, where there is no mask to tell
     height: int | None = None

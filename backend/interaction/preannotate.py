@@ -1,9 +1,13 @@
-"""Masks for tasks before anyone clicks on them: exactly one result for each task, with a score.
+"""Masks for tasks before anyone clicks on them: exactly one answer for each task, with a score.
 
 The phrase comes from the task's own data; without one the label names are tried in turn. The score
 is the confidence of the least certain mask; Label Studio's uncertainty sampling serves the lowest
 first. A task that cannot be predicted gets an empty result and score 0, so that it comes first and
 a person sees it. The status line is never part of a batch: it would be saved as a label.
+
+Where there is no answer for now (the picture's host is away, the time is up, or a task was merely
+opened) the answer is an empty list. Label Studio stores nothing then, and asks again: an empty
+result would be stored, and the task never asked about again for this version.
 """
 
 import hashlib
@@ -15,10 +19,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from backend.errors import DatabaseError, LabelStudioError, PictureError, PictureFormatError
 from backend.images.embeddings import Embeddings, Place
 from backend.interaction.label_words import labels_named
-from backend.label_studio import rle
-from backend.label_studio.annotations import brush_items
+from backend.label_studio.annotations import drawn_mask
 from backend.label_studio.config import BrushControl, ImageControls, Label, LabelConfig
 from backend.label_studio.payloads import PredictRequest, Project, Task
 from backend.metrics import Metrics
@@ -59,11 +63,13 @@ class Preannotation:
         predictor: Predictor,
         metrics: Metrics,
         label_masks: LabelMasks = "batch",
+        outline_tolerance: float = 0.5,
     ) -> None:
         self._embeddings = embeddings
         self._predictor = predictor
         self._metrics = metrics
         self._label_masks = label_masks
+        self._tolerance = outline_tolerance
 
     def answers(self, request: PredictRequest, config: LabelConfig) -> list[Answer]:
         """One for each task, in their order; an empty list for those that time did not allow."""
@@ -108,8 +114,9 @@ class Preannotation:
         return answers
 
     def _task(self, task: Task, config: LabelConfig, project: Project, *, alone: bool) -> Answer:
+        images = config.of(task.data).images
         try:
-            masks = [self._image(task, image, project, alone=alone) for image in config.images]
+            found = [self._image(task, image, project, alone=alone) for image in images]
         except Exception as error:  # a broken picture must not empty the other tasks
             self._metrics.failure(error)
             self._metrics.task("failed")
@@ -117,13 +124,20 @@ class Preannotation:
                 _log.warning("Task %s of project %s: %s", task.id, project.id, error)
             else:
                 _log.exception("Task %s of project %s could not be predicted", task.id, project.id)
-            return self._answer([], 0.0)
+            addressed = all(image.address(task.data) for image in images)
+            return [] if addressed and _may_pass(error) else self._answer([], 0.0)
+        masks = [one for one in found if one is not None]
+        if len(masks) < len(found):
+            return []
         result = [region for regions, _ in masks for region in regions]
         scores = [score for _, score in masks if score is not None]
         self._metrics.task("mask" if result else "empty")
         return self._answer(result, min(scores) if scores else None)
 
-    def _image(self, task: Task, image: ImageControls, project: Project, *, alone: bool) -> Masks:
+    def _image(
+        self, task: Task, image: ImageControls, project: Project, *, alone: bool
+    ) -> Masks | None:
+        """Regions and score of one picture; None where the task was merely opened."""
         place = Place.of(task, image, project)
         phrase = image.batch_phrase(task.data)
         if phrase:
@@ -133,11 +147,9 @@ class Preannotation:
             # clicks inside a mask would select it: so there is none, and the picture is encoded in
             # the background.
             self._embeddings.on_screen(place)
-            embedding = self._embeddings.at_hand(place, self._predictor)
-            if embedding is None:
+            if self._embeddings.at_hand(place, self._predictor) is None:
                 self._embeddings.ahead(place, self._predictor)
-                return [], None
-            return [], self._of_labels(task, image, embedding)[1]
+            return None
         if self._label_masks == "never":
             return [], self._of_labels(task, image, self._embeddings.of(place, self._predictor))[1]
         return self._of_labels(task, image, self._embeddings.of(place, self._predictor))
@@ -195,16 +207,15 @@ class Preannotation:
     ) -> list[dict[str, Any]]:
         if not mask.any():
             return []
-        height, width = mask.shape
-        return brush_items(
+        return drawn_mask(
             _region_id(self._predictor.version, task.key, image.name, control.name, label),
+            mask,
             brush=control,
             to_name=image.name,
             label=label,
-            rle=rle.encode(mask),
-            size=(width, height),
             score=confidence,
-        )
+            tolerance=self._tolerance,
+        ).items
 
     def _answer(self, result: Sequence[dict[str, Any]], score: float | None) -> Answer:
         return {
@@ -212,6 +223,13 @@ class Preannotation:
             "score": None if score is None else round(score, 4),
             "model_version": self._predictor.version,
         }
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the next request may find it over: a host that is away, or that an admin allows."""
+    if isinstance(error, PictureFormatError):
+        return False
+    return isinstance(error, PictureError | LabelStudioError | DatabaseError)
 
 
 def _label_for(phrase: str, image: ImageControls) -> tuple[BrushControl, Label | None]:

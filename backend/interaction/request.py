@@ -4,6 +4,7 @@ the task so far.
 ``backend.label_studio.annotations`` parses the regions; the labeling config says what they are.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from backend.label_studio.payloads import PredictRequest, Project, clean, moment
 MAX_CLICKS = 500  # in one request; nobody clicks that often on one object
 MAX_TEXT = 10_000  # characters of a phrase that are kept
 _ROUNDING = 1e-6  # percent
+_LEAST_BOX = 0.05  # percent; less is a slip of the mouse
 
 
 @dataclass(frozen=True)
@@ -118,17 +120,21 @@ class _Reader:
             return
         image = self.config.image_of(region.control, region.image or None)
         if image is None:
-            note = "This backend does not know that tool; use key points or the phrase"
+            note = "This backend does not know that tool; use clicks, a box or the phrase"
             self.ignored[note] = None
             return
         control = image.click(region.control)
         if control is not None:
-            click = read_click(region, control)
+            click = read_prompt(region, control)
             if click is not None:
                 self._turn_to(image)
                 self._clicks[click.id] = image.name, click
                 if region.width and region.height:
                     self.sizes[image.name] = region.width, region.height
+            elif not region.id:
+                self.ignored["A click without an id was left out: click again"] = None
+            elif control.draws_boxes:
+                self.ignored["A box without an area was left out: draw it around the object"] = None
             elif "x" in region.value and region.rle is None:
                 self.ignored["A click off the picture was left out"] = None
         elif region.control == image.phrase:
@@ -150,6 +156,54 @@ class _Reader:
         if self.image is not None and self.image.name != image.name:
             self.phrase = None
         self.image = image
+
+
+def read_prompt(region: Region, control: ClickControl) -> Click | None:
+    """A region of a click or box control as a prompt; None where it makes no sense."""
+    return read_box(region, control) if control.draws_boxes else read_click(region, control)
+
+
+def read_box(region: Region, control: ClickControl) -> Click | None:
+    """A rectangle that is a box prompt, cut off at the picture's edge, if it is rotated the upright
+    box around it; None for ghosts, nonsense and boxes without an area."""
+    names = ("x", "y", "width", "height")
+    numbers = [finite_number(region.value.get(name)) for name in names]
+    if "rle" in region.value or not region.id or None in numbers:
+        return None
+    x, y, width, height = (number or 0.0 for number in numbers)
+    corners = _corners(x, y, width, height, finite_number(region.value.get("rotation")), region)
+    xs, ys = ([min(max(corner[axis], 0.0), 100.0) for corner in corners] for axis in (0, 1))
+    if max(xs) - min(xs) < _LEAST_BOX or max(ys) - min(ys) < _LEAST_BOX:
+        return None
+    label = next((known for text in region.labels if (known := control.label(text))), None)
+    return Click(
+        id=region.id,
+        x_percent=min(xs),
+        y_percent=min(ys),
+        positive=True,
+        label=label.label.value if label else "",
+        from_name=control.name,
+        x2_percent=max(xs),
+        y2_percent=max(ys),
+    )
+
+
+def _corners(
+    x: float, y: float, width: float, height: float, degrees: float | None, region: Region
+) -> list[tuple[float, float]]:
+    """Corners in percent. The page turns a rectangle clockwise about its first corner."""
+    across, down = region.width or 1, region.height or 1
+    turn = math.radians(degrees or 0.0)
+    corners = []
+    for right, below in ((0.0, 0.0), (width, 0.0), (0.0, height), (width, height)):
+        right, below = right * across, below * down
+        corners.append(
+            (
+                x + (right * math.cos(turn) - below * math.sin(turn)) / across,
+                y + (right * math.sin(turn) + below * math.cos(turn)) / down,
+            )
+        )
+    return corners
 
 
 def read_click(region: Region, control: ClickControl) -> Click | None:
@@ -229,7 +283,7 @@ def _saved(saved: Saved, regions: Sequence[Region], config: LabelConfig) -> Save
             continue
         control = image.click(region.control)
         if control is not None:
-            click = read_click(region, control)
+            click = read_prompt(region, control)
             if click is not None:
                 clicks[click.id] = click.positive if click.signed else None
         elif region.control == image.phrase:
@@ -244,9 +298,10 @@ def _saved(saved: Saved, regions: Sequence[Region], config: LabelConfig) -> Save
 
 
 def _shown(region: Region, image: ImageControls) -> Region | None:
-    """A brush mask, with the label that the config knows, if any."""
+    """A brush mask or polygon, with the label that the config knows, if any."""
     brush = image.brush(region.control)
-    if brush is None or not isinstance(region.rle, list) or not region.id:
+    drawn = isinstance(region.rle, list) or region.touches or region.outlines
+    if brush is None or not region.id or not drawn:
         return None
     if region.width is None or region.height is None:
         return None

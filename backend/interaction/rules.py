@@ -26,6 +26,7 @@ _MAX_CLICKS = 500
 NO_OBJECT_TO_REMOVE_FROM = "There is no object yet to remove a part from: click on one first"
 NO_LAST_OBJECT = "There is no last object to refine: choose a label and click on one first"
 PHRASE_REMOVED = "The phrase was removed"
+LABEL_UNKNOWN = "The brush has no label of that name: choose one for this mask"
 
 Class = tuple[BrushControl, Label | None]
 
@@ -87,7 +88,7 @@ class Rules:
         """Find the object, apply clicks and phrase to it, and collect what is to be logged."""
         self.lane = eligible(self.drafts, self.image, self.policy.unknown_for)
         if self.ask.clicks:
-            self._clicks(tuple(self._signed(click) for click in self.ask.clicks))
+            self._clicks(self._newest_box(tuple(self._signed(c) for c in self.ask.clicks)))
         if self.ask.phrase is not None and (self.target is not None or not self.ask.clicks):
             self._phrase()
 
@@ -106,6 +107,21 @@ class Rules:
             target.brush, target.label = label[0].name, label[1].value if label[1] else ""
         self._apply(target, clicks, shared)
 
+    def _newest_box(self, clicks: tuple[Click, ...]) -> tuple[Click, ...]:
+        """All clicks; of several boxes, which are an object each, the one that was just drawn or
+        moved."""
+        boxes = [click for click in clicks if click.box is not None]
+        if not boxes:
+            return clicks
+        known = {box.id: self._known(box) for box in boxes}
+        drawn = [box for box in boxes if known[box.id] is None]
+        moved = [box for box in boxes if (was := known[box.id]) and was.box != box.box]
+        return ((drawn or moved or boxes)[-1],)
+
+    def _known(self, click: Click) -> Click | None:
+        target = self.task.with_click(click.id, self.ask.user)
+        return target.click(click.id) if target else None
+
     def _sharing(self, clicks: tuple[Click, ...]) -> Target | None:
         """Clicks that share an id with an object belong to it: to the newest, if there are two."""
         for target in self.task.targets:
@@ -120,22 +136,23 @@ class Rules:
         """Rules for clicks that no object knows."""
         here = [target for target in self.lane if target.state != "gone"]
         if all(self._role(click) != "object" for click in clicks):
-            last = here[0] if here else self._adopt(None)
+            last = self._painted_after(here, None) if here else self._adopt(None)
             if last is None:
                 self.notes.append(NO_LAST_OBJECT)
             return last
-        brush, of_class = label or self._fallback_label()
+        brush, of_class = label or self._fallback_label(guess=self._unlabelled(clicks))
         name = of_class.value if of_class else ""
         same = [t for t in here if (t.brush, t.label) == (brush.name, name)]
         if not any(click.positive for click in clicks):
-            last = same[0] if same else self._adopt((brush.name, name))
+            of_this = (brush.name, name)
+            last = self._painted_after(same, of_this) if same else self._adopt(of_this)
             if last is None:
                 self.notes.append(NO_OBJECT_TO_REMOVE_FROM)
             return last
-        waiting = self._waiting_for_a_click(brush, name)
+        waiting = self._waiting_for_a_click(brush, name) or self._boxed(clicks, same)
         if waiting is not None:
             return waiting
-        if len(clicks) == 1 and not self.image.refines and same:
+        if len(clicks) == 1 and clicks[0].box is None and not self.image.refines and same:
             if same[0].stays and same[0].state == "open":
                 self._emptied(same[0])
             elif self.policy.new_object == "refine" or (
@@ -161,6 +178,22 @@ class Rules:
                     return self._adopted(saved, region, brush)
         return None
 
+    def _painted_after(self, known: list[Target], of_class: tuple[str, str] | None) -> Target:
+        """The newest of the known objects; or a region that the annotator painted after it."""
+        newest = known[0]
+        shown = self.drafts.showing(newest)
+        if newest.state != "kept" or shown is None or shown.kind != "draft":
+            return newest
+        ids = {target.region_id for target in self.task.targets}
+        for region in reversed(list(shown.regions.values())):
+            if region.id == newest.region_id:
+                break
+            brush = self.image.brush(region.control)
+            fits = of_class in (None, (region.control, region.label))
+            if brush is not None and fits and region.drawn_by_hand and region.id not in ids:
+                return self._adopted(shown, region, brush)
+        return newest
+
     def _adopted(self, saved: Saved, region: Region, brush: BrushControl) -> Target:
         target = self._start(brush, region.label, phrase="")
         self.started = False
@@ -179,6 +212,21 @@ class Rules:
         named = [label.value for _, label in labels_named(last.phrase, self.image.labels)]
         same_class = (last.brush, last.label) == (brush.name, name)
         return last if same_class or not named or name in named else None
+
+    @staticmethod
+    def _boxed(clicks: tuple[Click, ...], same: list[Target]) -> Target | None:
+        """A click in the box of a mask that is not accepted yet, or a box around its clicks."""
+        last = same[0] if same else None
+        if last is None or last.accepted or last.state != "open":
+            return None
+        theirs = [click for click in last.counting if click.positive]
+        pairs = [(box, point) for box in theirs for point in clicks]
+        if any(click.box for click in clicks):
+            pairs = [(box, point) for box in clicks for point in theirs]
+            if any(click.box for click in theirs):
+                return None  # it has a box already: the new one is around another object
+        inside = [box.surrounds(point) for box, point in pairs if box.box and not point.box]
+        return last if inside and all(inside) else None
 
     def _emptied(self, target: Target) -> None:
         """Its key points stay on the page (Auto-Accept off), but none came: all were undone."""
@@ -227,6 +275,9 @@ class Rules:
             if not known.counts:
                 self._log("redo", target, click_id=click.id)
             return
+        if click.box is not None:
+            for box in (c for c in target.counting if c.box is not None):
+                target.change(box.id, counts=False, on_page=False)
         target.clicks = (*target.clicks, click)
         if click.id not in self.logged:
             self._log_click(click, target)
@@ -294,13 +345,14 @@ class Rules:
             target.brush, target.label = named[0][0].name, named[0][1].value
 
     def _held_phrase(self, brush: BrushControl, label: str) -> tuple[str, str]:
-        """The typed phrase (id, text) that a new object begins with."""
+        """The typed phrase (id, text) that a new object begins with: none, but by setting."""
+        if self.policy.carry_phrase == "none":
+            return "", ""
         typed = [t for t in self.lane if t.phrase]
         holder = max(typed, key=lambda t: t.phrase_sequence, default=None)
         identity, text = "", ""
         if holder is not None:
-            if not holder.accepted or self.policy.carry_phrase != "none":
-                identity, text = holder.phrase_id, holder.phrase
+            identity, text = holder.phrase_id, holder.phrase
         elif self.policy.carry_phrase == "task":
             text = self.carried
         named = labels_named(text, self.image.labels)
@@ -357,15 +409,21 @@ class Rules:
                     return brush, label.brush_label
         return None
 
-    def _fallback_label(self) -> Class:
-        """The label used last, else the first one of the config."""
+    def _unlabelled(self, clicks: tuple[Click, ...]) -> bool:
+        """Whether the key points have no labels that could say what is meant."""
+        return not any(self._click_label(click) for click in clicks)
+
+    def _fallback_label(self, *, guess: bool = True) -> Class:
+        """The label used last; else, where one is to be guessed, the first one of the config."""
         for target in self.lane:
             brush = self.image.brush(target.brush)
             label = brush.label(target.label) if brush else None
             if brush is not None and (label is not None or not brush.labels):
                 return brush, label
         first = self.image.brushes[0]
-        return first, first.labels[0] if first.labels else None
+        if not guess and first.labels:
+            self.notes.append(LABEL_UNKNOWN)
+        return first, first.labels[0] if guess and first.labels else None
 
     def _click_label(self, click: Click) -> ClickLabel | None:
         control = self.image.click(click.from_name)
@@ -401,9 +459,10 @@ class Rules:
 
     def _log_click(self, click: Click, target: Target | None) -> None:
         x, y = click.pixel(*self.ask.size) if self.ask.size else (None, None)
+        kind: EventKind = "positive_click" if click.positive else "negative_click"
         self.events.append(
             Event(
-                "positive_click" if click.positive else "negative_click",
+                kind if click.box is None else "box",
                 target_id=target.id if target else None,
                 region_id=target.region_id if target else "",
                 request_id=self.request_id,
@@ -413,6 +472,8 @@ class Rules:
                 y_percent=click.y_percent,
                 x_pixel=x,
                 y_pixel=y,
+                x2_percent=click.x2_percent,
+                y2_percent=click.y2_percent,
                 label=click.label,
             )
         )

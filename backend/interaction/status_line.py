@@ -29,6 +29,8 @@ class Understood:
     label: str
     confidence: float
     found: bool  # whether the mask holds a pixel at all
+    boxed: bool = False  # whether a box was drawn around it
+    holes: int = 0  # of the mask, which its outline covers
     phrase: str = ""  # as typed; empty where none was or the label's name was used
     known: bool = True  # whether a word of the phrase was understood
     corrected: tuple[tuple[str, str], ...] = ()
@@ -39,15 +41,18 @@ class Understood:
 def understood(answer: Understood) -> str:
     """What was understood, which words were read differently, and what to do next."""
     clicks = _clicks(answer.positives, answer.negatives)
-    prompts = ", ".join(part for part in (clicks, _quoted(answer)) if part)
-    if not answer.known and not clicks:
+    box = "1 box" if answer.boxed else ""
+    prompts = ", ".join(part for part in (box, clicks, _quoted(answer)) if part)
+    if not answer.known and not clicks and not box:
         return _fitting([f"{prompts}: I don't know these words"], "try others or click")
     if answer.found:
         summary = f"{prompts} → {answer.label}, {_percent(answer.confidence)}"
     else:
         summary = f"{prompts} → {answer.label}: nothing found here"
     notes = (note.rstrip(".") for note in answer.notes if note)
-    return _fitting([summary.removeprefix(" → "), *_words(answer), *notes], _advice(answer))
+    holes = [f"{_count(answer.holes, 'hole')} filled: a polygon has none"] if answer.holes else []
+    parts = [summary.removeprefix(" → "), *_words(answer), *notes, *holes]
+    return _fitting(parts, _advice(answer))
 
 
 def failed(error: BaseException) -> str:
@@ -133,7 +138,7 @@ def _advice(answer: Understood) -> str:
             if not answer.positives
             else "click elsewhere on it or type a phrase"
         )
-    if not answer.positives and not answer.negatives:
+    if not answer.positives and not answer.negatives and not answer.boxed:
         return "click on the object if it is a different one"
     if answer.confidence < _UNSURE:
         return "not sure: add a click or a phrase"

@@ -22,6 +22,7 @@ from backend.errors import DatabaseError
 from backend.interaction import history as log
 from backend.interaction.draft_sync import DraftSync
 from backend.interaction.history import Answer, Event, MaskHistory, PageMasks
+from backend.interaction.manual_edits import NO_EDITS, ManualEdits
 from backend.interaction.objects import (
     COLUMNS,
     Click,
@@ -151,7 +152,7 @@ class InteractionStore:
         now: datetime | None = None,
     ) -> None:
         """Take in an annotation that was created or updated."""
-        saved = saved_annotation(annotation, config)
+        saved = saved_annotation(annotation, config.of(annotation.data))
         if saved is None:
             return
         now = now or datetime.now(UTC)
@@ -249,8 +250,14 @@ class InteractionStore:
             latest = query.order_by(TargetRow.updated_at.desc()).limit(1)
             return connection.execute(latest).scalar() or ""
 
-    def prompts(self, target: Target, image: ImageControls, mask: PackedMask | None) -> Prompts:
-        """An object as the predictor needs it, with the mask before."""
+    def prompts(
+        self,
+        target: Target,
+        image: ImageControls,
+        mask: PackedMask | None,
+        edits: ManualEdits | None = None,
+    ) -> Prompts:
+        """An object as the predictor needs it, with the mask before and what a hand drew in it."""
         brush = image.brush(target.brush) or image.brushes[0]
         label = brush.label(target.label)
         phrase, source = self._phrase(target, label)
@@ -264,6 +271,7 @@ class InteractionStore:
             phrase=phrase,
             phrase_source=source,
             packed_mask=mask,
+            edits=edits or None,
             model_version=target.model_version,
         )
 
@@ -353,8 +361,9 @@ class InteractionStore:
             clicks=sorted([click.id, click.positive] for click in target.clicks),
             phrase=target.phrase if target.phrase_source == "typed" else "",
             by_hand=False,
-            digest=log.digest(outcome.rle),
+            digest=outcome.digest,
             mask=mask,
+            edits=target.edits or NO_EDITS,
         )
         log.store_answer(connection, target.id, answer, now, keep=self.policy.answers_kept)
 
@@ -415,9 +424,11 @@ class _Decision:
         history = self._history(target)
         undone = self._follow_page(target, history, drafts)
         self.events = [*drafts.events, *undone, *rules.events]
+        previous = history.previous(target)
+        mask, edits = (previous.mask, previous.edits_before(target)) if previous else (None, None)
         return replace(
             turn,
-            target=self._store.prompts(target, ask.image, history.previous(target)),
+            target=self._store.prompts(target, ask.image, mask, edits),
             started=rules.started,
             number=target.turn,
             shown_mask=history.shown(),

@@ -17,10 +17,14 @@ from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from backend.db.packed_mask import PackedMask
 from backend.errors import RequestError
 from backend.label_studio import rle
 from backend.label_studio.config import BrushControl, Label, LabelConfig
+from backend.label_studio.outlines import Outline, mask_of, outline_of
 from backend.label_studio.payloads import (
     MAX_ITEMS,
     Project,
@@ -30,6 +34,7 @@ from backend.label_studio.payloads import (
     task_number,
     whole_number,
 )
+from backend.label_studio.strokes import drawn_over
 
 # A draft says something about an object only if it was saved this long after the answer: the page
 # needs up to 0.7 s for each large mask to draw an answer, and clocks of two machines differ.
@@ -38,7 +43,7 @@ DRAFT_MARGIN = timedelta(seconds=5)
 # Why a region is no sample. Counted, and shown by ``phraseclick samples``.
 EMPTY = "empty mask"
 UNREADABLE = "unreadable mask"
-OTHER_SHAPE = "other shape than a brush mask"
+OTHER_SHAPE = "other shape than a brush mask or polygon"
 
 Shape = Literal["brush", "keypoint", "rectangle", "ellipse", "polygon", "textarea", "other", ""]
 
@@ -49,6 +54,8 @@ _OTHER_SHAPES = frozenset(
 )
 _SAVED = frozenset({"ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_CREATED"})
 _MAX_ID = 128
+# Between the id of an object and the number of a further polygon of its mask.
+_PART = "~"
 _MAX_SIDE = 100_000
 _MAX_OWNER = 254
 _MAX_SECONDS = 1e9
@@ -75,6 +82,7 @@ class Region:
     positive: bool | None = None  # of a key point; None where the page lost it
     score: float | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
+    parts: tuple[Any, ...] = ()  # polygons of the same mask, which are regions of their own
 
     @property
     def label(self) -> str:
@@ -94,8 +102,37 @@ class Region:
 
     @property
     def has_mask(self) -> bool:
-        """Whether it is a brush region with an encoded mask."""
-        return self.shape == "brush" and "rle" in self.value
+        """Whether it is a brush region with an encoded mask or strokes, or a polygon."""
+        if self.shape == "polygon":
+            return True
+        return self.shape == "brush" and ("rle" in self.value or bool(self.touches))
+
+    @property
+    def outlines(self) -> Sequence[Any]:
+        """The polygons of a region: its own, and those of its other parts."""
+        if self.shape != "polygon":
+            return ()
+        return [self.value.get("points"), *self.parts]
+
+    @property
+    def drawn_by_hand(self) -> bool:
+        """Whether no model made its mask: those have a score, which the page keeps."""
+        return self.origin in ("", "manual") and self.score is None
+
+    def saved_mask(self) -> NDArray[np.bool_]:
+        """The mask as encoded or outlined, H,W, without the strokes over it; empty where a region
+        was painted from nothing. Raises RequestError."""
+        width, height = self.width or 0, self.height or 0
+        if self.shape != "polygon" and (self.rle or not self.touches):
+            return rle.decode(self.rle, width, height)
+        if not 0 < width * height <= rle.MAX_PIXELS:
+            raise RequestError(f"A brush mask of {width}x{height} pixels cannot be read.")
+        return mask_of(self.outlines, width, height)
+
+    def mask(self) -> NDArray[np.bool_]:
+        """The mask as the page shows it, H,W, with the strokes. Raises RequestError."""
+        saved = self.saved_mask()
+        return drawn_over(saved, self.touches) if self.touches else saved
 
 
 @dataclass(frozen=True)
@@ -116,6 +153,7 @@ class Annotation:
     lead_time: float | None = field(default=None, compare=False)  # Label Studio's own seconds
     owner: str = field(default="", compare=False)  # the annotator as drafts name a user
     draft_created_at: datetime | None = field(default=None, compare=False)
+    data: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)  # the task's
 
     @property
     def masks(self) -> tuple[Region, ...]:
@@ -127,7 +165,7 @@ class Annotation:
         """Reason -> regions that cannot be samples, as far as is known without decoding."""
         counts: Counter[str] = Counter()
         for region in self.regions:
-            if region.type in _OTHER_SHAPES:
+            if region.type in _OTHER_SHAPES and not region.has_mask:
                 counts[OTHER_SHAPE] += 1
             elif region.has_mask and not _complete(region):
                 counts[UNREADABLE] += 1
@@ -138,7 +176,7 @@ class Annotation:
         decoded, left_out = [], Counter(self.left_out)
         for region in self.masks:
             try:
-                mask = rle.decode(region.rle, region.width or 0, region.height or 0)
+                mask = region.mask()
             except RequestError:
                 left_out[UNREADABLE] += 1
                 continue
@@ -185,7 +223,7 @@ def brush_items(
     """
     written = [] if label is None else [label.written]
     if not (written and brush.labels_control):
-        drawn = {"brushlabels": written} if written else {}
+        drawn = {brush.type: written} if written else {}
         tools = [(brush.name, brush.type, drawn)]
     else:
         tools = [
@@ -208,6 +246,75 @@ def brush_items(
     ]
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """A mask as regions of the page. ``mask`` (H,W) is what they show: an outline has no holes and
+    is not exact. ``holes``: how many it covers."""
+
+    items: list[dict[str, Any]]
+    mask: NDArray[np.bool_]
+    holes: int = 0
+
+
+def drawn_mask(
+    region_id: str,
+    mask: NDArray[np.bool_],
+    *,
+    brush: BrushControl,
+    to_name: str,
+    label: Label | None,
+    score: float,
+    tolerance: float,
+) -> Drawn:
+    """A mask, H,W, that is not empty, as the items that the page would write for it.
+
+    Args:
+        region_id: the id of a region on the page replaces that region.
+        tolerance: of an outline, in pixels.
+    """
+    size = (mask.shape[1], mask.shape[0])
+    if not brush.outline:
+        items = brush_items(
+            region_id,
+            brush=brush,
+            to_name=to_name,
+            label=label,
+            rle=rle.encode(mask),
+            size=size,
+            score=score,
+        )
+        return Drawn(items, mask)
+    outline = outline_of(mask, tolerance)
+    items = outline_items(
+        region_id, outline, brush=brush, to_name=to_name, label=label, size=size, score=score
+    )
+    return Drawn(items, mask_of(outline.parts, *size), outline.holes)
+
+
+def outline_items(
+    region_id: str,
+    outline: Outline,
+    *,
+    brush: BrushControl,
+    to_name: str,
+    label: Label | None,
+    size: tuple[int, int],
+    score: float,
+) -> list[dict[str, Any]]:
+    """A mask as the polygons that the page would write for it: one region for each part, the first
+    under the object's own id. The other arguments are those of :func:`brush_items`."""
+    items = []
+    for number, points in enumerate(outline.parts, 1):
+        identity = region_id if number == 1 else f"{region_id}{_PART}{number}"
+        drawn = brush_items(
+            identity, brush=brush, to_name=to_name, label=label, rle=(), size=size, score=score
+        )
+        for item in drawn:
+            labels = {k: v for k, v in item["value"].items() if k not in ("format", "rle")}
+            items.append({**item, "value": {"points": points, "closed": True, **labels}})
+    return items
+
+
 def parse_result(items: object) -> tuple[Region, ...]:
     """The regions of a result, in order; nonsense is left out.
 
@@ -225,9 +332,28 @@ def parse_result(items: object) -> tuple[Region, ...]:
             anonymous += 1
         key = (identity or f"\0{anonymous}", image)
         groups.setdefault(key, {})[clean(item.get("from_name"))] = item
-    return tuple(
+    regions = (
         _region("" if identity.startswith("\0") else identity, image, list(group.values()))
         for (identity, image), group in groups.items()
+    )
+    return _with_parts(tuple(regions))
+
+
+def _with_parts(regions: tuple[Region, ...]) -> tuple[Region, ...]:
+    """Polygons that are parts of one mask as one region, unless the first of them is gone."""
+    polygons = {region.id: region for region in regions if region.shape == "polygon"}
+    parts: dict[str, list[Region]] = {}
+    for identity, region in polygons.items():
+        whole, mark, number = identity.rpartition(_PART)
+        if mark and number.isdecimal() and whole in polygons:
+            parts.setdefault(whole, []).append(region)
+    if not parts:
+        return regions
+    joined = {part.id for several in parts.values() for part in several}
+    return tuple(
+        replace(region, parts=tuple(p.value.get("points") for p in parts.get(region.id, ())))
+        for region in regions
+        if region.id not in joined
     )
 
 
@@ -310,6 +436,7 @@ def read_annotation(
     if number is None or task is None or updated is None:
         return None
     skipped = raw.get("was_cancelled") is True
+    config = config.of(data) if config is not None else None
     annotation = Annotation(
         id=number,
         task_id=task,
@@ -323,6 +450,7 @@ def read_annotation(
         digest="",
         lead_time=_seconds(raw.get("lead_time")),
         draft_created_at=moment(raw.get("draft_created_at")),
+        data=data if isinstance(data, Mapping) else {},
     )
     images = {region.image for region in annotation.masks}
     annotation = replace(
@@ -392,6 +520,8 @@ def _digest(annotation: Annotation) -> str:
     }
     content["regions"] = [
         [r.id, r.control, r.image, r.labels, r.origin, r.width, r.height, r.rle]
+        + ([r.touches] if r.touches else [])
+        + ([r.outlines] if r.outlines else [])
         for r in annotation.masks
     ]
     text = json.dumps(content, sort_keys=True, default=str)

@@ -13,12 +13,17 @@ from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers.expat import ExpatError, ParserCreate
 
 from backend.errors import LabelConfigError
+from backend.label_studio.task_data import repeat_lengths, repeated, resolved, text_of
 
 Role = Literal["object", "add", "remove"]
 
 ADD_LABEL = "+ last object"
 REMOVE_LABEL = "- last object"
 DEFAULT_PHRASE_KEY = "phrase"
+
+# Controls that take a mask. Where a label is in both, the brush gets it.
+_BRUSHES = ("BrushLabels", "Brush")
+_POLYGONS = ("PolygonLabels", "Polygon")
 
 _MAX_CHARACTERS = 1_000_000
 _MAX_DEPTH = 200
@@ -47,16 +52,19 @@ class Label:
 
 @dataclass(frozen=True)
 class BrushControl:
-    """Takes the mask. ``labels`` is empty for a plain ``<Brush>`` without ``<Labels>``."""
+    """Takes the mask: a brush, or polygons. ``labels`` is empty for a plain ``<Brush>`` or
+    ``<Polygon>`` without ``<Labels>``."""
 
     name: str
     labels: tuple[Label, ...]
     labels_control: str = ""  # the <Labels> that name a plain <Brush>; they are items of their own
+    outline: bool = False  # whether it is answered by polygons
 
     @property
     def type(self) -> str:
-        """The result's type and the key of its labels: ``brushlabels`` or ``brush``."""
-        return "brushlabels" if self.labels and not self.labels_control else "brush"
+        """The result's type and the key of its labels: ``brushlabels``, ``polygon``, …"""
+        tool = "polygon" if self.outline else "brush"
+        return f"{tool}labels" if self.labels and not self.labels_control else tool
 
     def label(self, text: str | None) -> Label | None:
         """The label that a result's text means."""
@@ -75,12 +83,18 @@ class ClickLabel:
 
 @dataclass(frozen=True)
 class ClickControl:
-    """Key points that are clicks. ``labels`` is empty for a plain ``<KeyPoint>``."""
+    """Key points that are clicks, or rectangles that are box prompts. ``labels`` is empty for a
+    plain ``<KeyPoint>`` or ``<Rectangle>``."""
 
     name: str
     labels: tuple[ClickLabel, ...]
     smart: bool
-    type: Literal["keypointlabels", "keypoint"] = "keypointlabels"
+    type: Literal["keypointlabels", "keypoint", "rectanglelabels", "rectangle"] = "keypointlabels"
+
+    @property
+    def draws_boxes(self) -> bool:
+        """Whether its regions are boxes."""
+        return self.type.startswith("rectangle")
 
     def label(self, text: str | None) -> ClickLabel | None:
         """The click label that a result's text means."""
@@ -92,46 +106,41 @@ class ImageControls:
     """One image of the config and everything that points to it."""
 
     name: str
-    value: str  # the tag's value as written: "$image" or an address
+    value: str  # the tag's value as written: "$image", "$pic.url", an address
     brushes: tuple[BrushControl, ...]
     clicks: tuple[ClickControl, ...]
     phrase: str = ""  # name of the text area for the phrase; '' if there is none
     status: str = ""  # name of the text area for the status line; '' if there is none
     phrase_key: str = DEFAULT_PHRASE_KEY  # key of a task's data with a phrase for the batch
-
-    @property
-    def data_key(self) -> str:
-        """``image`` for ``$image``; '' for a fixed address."""
-        return self.value[1:] if self.value.startswith("$") else ""
+    boxes: tuple[ClickControl, ...] = ()
 
     @property
     def refines(self) -> bool:
         """Whether the config has labels that refine the last object."""
-        return any(lab.role != "object" for control in self.clicks for lab in control.labels)
+        controls = (*self.clicks, *self.boxes)
+        return any(lab.role != "object" for control in controls for lab in control.labels)
 
     @property
     def labels(self) -> tuple[tuple[BrushControl, Label], ...]:
-        """Every class that a mask on this image can have, in the config's order."""
-        return tuple((brush, label) for brush in self.brushes for label in brush.labels)
+        """Every class that a mask on this image can have, each once, brushes first."""
+        return _classes(self.brushes)
 
     def brush(self, name: str) -> BrushControl | None:
         """The brush control of this name."""
         return next((brush for brush in self.brushes if brush.name == name), None)
 
     def click(self, name: object) -> ClickControl | None:
-        """The key point control of this name."""
-        return next((control for control in self.clicks if control.name == name), None)
+        """The key point or box control of this name."""
+        controls = (*self.clicks, *self.boxes)
+        return next((control for control in controls if control.name == name), None)
 
     def address(self, data: Mapping[str, Any]) -> str:
         """The picture's address in a task's data; '' if the task has none."""
-        if not self.data_key:
-            return self.value
-        value = data.get(self.data_key)
-        return value if isinstance(value, str) else ""
+        return text_of(self.value, data)
 
     def batch_phrase(self, data: Mapping[str, Any]) -> str:
         """The phrase in a task's data; '' if there is none."""
-        value = data.get(self.phrase_key)
+        value = resolved(f"${self.phrase_key}", data)
         if isinstance(value, list):
             value = next((part for part in value if isinstance(part, str)), "")
         return value.strip() if isinstance(value, str) else ""
@@ -143,26 +152,61 @@ class LabelConfig:
 
     images: tuple[ImageControls, ...]
     warnings: tuple[str, ...] = ()  # shown by ``phraseclick doctor``
+    # What it was parsed from, where a Repeater makes its controls depend on a task's data.
+    template: tuple[str, str, str] | None = None
 
     @classmethod
     def parse(
         cls, xml: str, *, add_label: str = ADD_LABEL, remove_label: str = REMOVE_LABEL
     ) -> "LabelConfig":
-        """Read a config, with a cache. Raises LabelConfigError."""
-        return _parse(xml, add_label, remove_label)
+        """Read a config, with a cache; of a Repeater, the first repetition.
+
+        Raises:
+            LabelConfigError: it cannot work, with a sentence for the admin.
+        """
+        return _parse(xml, add_label, remove_label, None)
+
+    def of(self, data: object) -> "LabelConfig":
+        """The config for a task with this data: itself, unless it has a Repeater."""
+        if self.template is None or not isinstance(data, Mapping):
+            return self
+        xml, add_label, remove_label = self.template
+        lengths = repeat_lengths(_tree(xml), data)
+        return _parse(xml, add_label, remove_label, lengths) if any(lengths) else self
 
     def image_of(self, control: object, to_name: object = None) -> ImageControls | None:
         """The image that a control works on."""
         for image in self.images:
-            named = (*(b.name for b in image.brushes), *(c.name for c in image.clicks))
+            clicks = (*image.clicks, *image.boxes)
+            named = (*(b.name for b in image.brushes), *(c.name for c in clicks))
             if control in (*named, image.phrase, image.status) and to_name in (None, image.name):
                 return image
         return None
 
 
+def status_control(xml: str) -> tuple[str, str]:
+    """Names of the status line and its image in a config that this backend refuses, to say why;
+    two empty ones where it has none."""
+    try:
+        tags = list(_tree(xml).iter())
+    except LabelConfigError:
+        return "", ""
+    for tag in tags:
+        name = tag.get("name", "")
+        if tag.tag == "Image" and name:
+            status = _status([one for one in tags if name in _targets(one)])
+            if status:
+                return status, name
+    return "", ""
+
+
 @lru_cache(maxsize=256)
-def _parse(xml: str, add_label: str, remove_label: str) -> LabelConfig:
-    tags = list(_tree(xml).iter())
+def _parse(
+    xml: str, add_label: str, remove_label: str, lengths: tuple[int, ...] | None
+) -> LabelConfig:
+    root = _tree(xml)
+    repeats = sum(1 for _ in root.iter("Repeater"))
+    tags = list(repeated(root, lengths or (1,) * repeats).iter())
     warnings: list[str] = []
     pictures = {tag.get("name", ""): tag for tag in tags if tag.tag == "Image"}
     if not pictures:
@@ -176,11 +220,39 @@ def _parse(xml: str, add_label: str, remove_label: str) -> LabelConfig:
         if image is not None:
             images.append(image)
     if not images:
-        raise LabelConfigError(
-            "No <BrushLabels> or <Brush> points to an image, so a mask has nowhere to go. "
-            'Add <BrushLabels name="brush" toName="…"> with the project\'s labels.'
-        )
-    return LabelConfig(tuple(images), tuple(warnings))
+        raise LabelConfigError(_refusal(tags, pictures))
+    template = (xml, add_label, remove_label) if repeats else None
+    return LabelConfig(tuple(images), tuple(warnings), template)
+
+
+def _refusal(tags: list[Element], pictures: Mapping[str, Element]) -> str:
+    """Why no image gets a mask."""
+    for name, tag in pictures.items():
+        if tag.get("valueList") and not tag.get("value", "").strip():
+            return (
+                f"The image '{name}' shows several pictures of a task by valueList, which this "
+                'backend does not support: use value="$…" with one picture, or a <Repeater>.'
+            )
+    for tag in tags:
+        if (
+            tag.tag in ("BrushLabels", "PolygonLabels", "Labels")
+            and _from_data(tag)
+            and not _labels(tag)
+        ):
+            return (
+                f"The labels of '{tag.get('name')}' come from the task's data "
+                f"({tag.get('value', '').strip()}), which this backend does not support: "
+                "write them into the labeling config as <Label>."
+            )
+    return (
+        "No <BrushLabels>, <Brush> or <PolygonLabels> points to an image, so a mask has nowhere to "
+        "go. "
+        'Add <BrushLabels name="brush" toName="…"> with the project\'s labels.'
+    )
+
+
+def _from_data(tag: Element) -> bool:
+    return tag.get("value", "").strip().startswith("$")
 
 
 def _image(
@@ -194,14 +266,15 @@ def _image(
     mine = [t for t in tags if name in _targets(t) and t.get("name")]
     brushes = _brushes(mine, warnings)
     if not brushes:
-        warnings.append(f"No brush control points to the image '{name}': it gets no masks.")
+        warnings.append(f"No brush or polygons point to the image '{name}': it gets no masks.")
         return None
     clicks = _clicks(mine, brushes, refine, warnings)
+    boxes = _boxes(mine, brushes, refine)
     status = _status(mine)
     phrase, phrase_key = _phrase(mine, status, warnings)
-    if not any(control.smart for control in clicks) and not phrase:
+    if not any(control.smart for control in clicks) and not phrase and not boxes:
         warnings.append(
-            f"The image '{name}' has neither smart key points nor a phrase: only batch "
+            f"The image '{name}' has neither smart key points or boxes nor a phrase: only batch "
             "predictions will arrive."
         )
     if not status:
@@ -209,16 +282,16 @@ def _image(
             f"The image '{name}' has no text area 'status': annotators see no message, "
             "not even if something fails."
         )
-    return ImageControls(name, value, brushes, clicks, phrase, status, phrase_key)
+    return ImageControls(name, value, brushes, clicks, phrase, status, phrase_key, boxes)
 
 
 def _check_brush_targets(tags: list[Element], pictures: Mapping[str, Element]) -> None:
     for tag in tags:
-        if tag.tag in ("BrushLabels", "Brush") and tag.get("name"):
+        if tag.tag in (*_BRUSHES, *_POLYGONS) and tag.get("name"):
             for target in _targets(tag):
                 if target not in pictures:
                     raise LabelConfigError(
-                        f"The brush control '{tag.get('name')}' points to '{target}', "
+                        f"The control '{tag.get('name')}' points to '{target}', "
                         "which is no <Image>. Set its toName to the name of the image."
                     )
 
@@ -226,18 +299,21 @@ def _check_brush_targets(tags: list[Element], pictures: Mapping[str, Element]) -
 def _brushes(mine: list[Element], warnings: list[str]) -> tuple[BrushControl, ...]:
     brushes = []
     shared = _shared_labels(mine)
-    for tag in mine:
-        if tag.tag == "Brush":
+    drawn = [tag for kind in (_BRUSHES, _POLYGONS) for tag in mine if tag.tag in kind]
+    for tag in drawn:
+        name, outline = tag.get("name", ""), tag.tag in _POLYGONS
+        if not tag.tag.endswith("Labels"):
             labels_control, labels = shared
-            brushes.append(BrushControl(tag.get("name", ""), labels, labels_control))
-        elif tag.tag == "BrushLabels":
+            brushes.append(BrushControl(name, labels, labels_control, outline))
+        else:
             labels = _labels(tag)
             if labels:
-                brushes.append(BrushControl(tag.get("name", ""), labels))
+                brushes.append(BrushControl(name, labels, outline=outline))
             else:
                 warnings.append(
-                    f"The brush control '{tag.get('name')}' has no <Label> in the config "
-                    "(labels from a task's data are not read); it gets no masks."
+                    f"The control '{tag.get('name')}' has no <Label> in the config"
+                    + (" (labels from a task's data are not supported)" * _from_data(tag))
+                    + "; it gets no masks."
                 )
     return tuple(brushes)
 
@@ -252,10 +328,12 @@ def _clicks(
     for tag in mine:
         if tag.tag not in ("KeyPointLabels", "KeyPoint"):
             continue
-        name, smart = tag.get("name", ""), _true(tag.get("smart"), False)
+        # As in the page: smart unless the config says otherwise, and always where smartOnly is set.
+        name = tag.get("name", "")
+        smart = _true(tag.get("smart"), True) or _true(tag.get("smartOnly"), False)
         if not smart:
             warnings.append(
-                f"The key points '{name}' lack smart=\"true\": clicking sends no request."
+                f"The key points '{name}' have smart=\"false\": clicking sends no request."
             )
         labelled = tag.tag == "KeyPointLabels"
         labels = _labels(tag) if labelled else _shared_labels(mine)[1]
@@ -267,6 +345,29 @@ def _clicks(
                 "keypointlabels" if labelled else "keypoint",
             )
         )
+    return tuple(controls)
+
+
+def _boxes(
+    mine: list[Element], brushes: tuple[BrushControl, ...], refine: tuple[str, str]
+) -> tuple[ClickControl, ...]:
+    """Smart rectangles. Rectangles are smart without saying so; those whose labels no brush has
+    are labels of their own, and no prompts."""
+    controls = []
+    for tag in mine:
+        if tag.tag not in ("RectangleLabels", "Rectangle"):
+            continue
+        if not (_true(tag.get("smart"), True) or _true(tag.get("smartOnly"), False)):
+            continue
+        labelled = tag.tag == "RectangleLabels"
+        labels = _labels(tag) if labelled else _shared_labels(mine)[1]
+        read = _click_labels(labels, brushes, refine, [])
+        if not tag.get("smart") and not any(lab.brush_label for lab in read):
+            continue
+        kind: Literal["rectanglelabels", "rectangle"] = (
+            "rectanglelabels" if labelled else "rectangle"
+        )
+        controls.append(ClickControl(tag.get("name", ""), read, True, kind))
     return tuple(controls)
 
 
@@ -286,29 +387,37 @@ def _click_labels(
 ) -> tuple[ClickLabel, ...]:
     roles = [_role(label, refine) for label in labels]
     objects = [label for label, role in zip(labels, roles, strict=True) if role == "object"]
-    classes = [(brush, label) for brush in brushes for label in brush.labels]
+    classes = list(_classes(brushes))
     read = []
     for label, role in zip(labels, roles, strict=True):
         if role != "object":
             read.append(ClickLabel(label, role))
             continue
         counterpart = _counterpart(label, classes)
-        if counterpart is None and len(objects) == len(classes):
+        # One label beside one other says nothing: a label is not taken for being the only one.
+        if counterpart is None and len(objects) == len(classes) > 1:
             counterpart = classes[objects.index(label)]
             warnings.append(
                 f"The key point label '{label.value}' has no brush label of that name; "
                 f"'{counterpart[1].value}' at the same place is taken."
             )
-        if counterpart is None and len(classes) == 1:
-            counterpart = classes[0]
         if counterpart is None and classes:
             warnings.append(
                 f"The key point label '{label.value}' has no brush label of that name: "
-                "its masks get the label used last."
+                "its masks get the label used last, or none."
             )
         brush = counterpart[0] if counterpart else brushes[0]
         read.append(ClickLabel(label, role, brush.name, counterpart[1] if counterpart else None))
     return tuple(read)
+
+
+def _classes(brushes: tuple[BrushControl, ...]) -> tuple[tuple[BrushControl, Label], ...]:
+    """Labels, each at the first control that has it."""
+    first: dict[str, tuple[BrushControl, Label]] = {}
+    for brush in brushes:
+        for label in brush.labels:
+            first.setdefault(label.value, (brush, label))
+    return tuple(first.values())
 
 
 def _counterpart(

@@ -28,7 +28,7 @@ _LONGEST = 1 << _RUN_SIZES[-1]
 _CHANNELS = 4
 
 # 16k x 16k: far above any picture that is served, far below what would exhaust memory.
-_MAX_PIXELS = 1 << 28
+MAX_PIXELS = 1 << 28
 # Bytes of the stream unpacked at once, which bounds memory.
 _BLOCK = 1 << 16
 _WINDOW_BITS = (1 << 64) - 1
@@ -65,7 +65,7 @@ def decode(rle: Sequence[int], width: int, height: int) -> NDArray[np.bool_]:
     Soft edges, which some brushes draw, count as inside from half opacity on. Any word size and run
     sizes are read. Raises RequestError.
     """
-    if width < 1 or height < 1 or width * height > _MAX_PIXELS:
+    if width < 1 or height < 1 or width * height > MAX_PIXELS:
         raise RequestError(f"A brush mask of {width}x{height} pixels cannot be read.")
     stream = _bytes(rle)
     if len(stream) * 8 < 53:

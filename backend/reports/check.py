@@ -33,6 +33,7 @@ _WORDS = {
     "positive": "positive clicks",
     "negative": "negative clicks",
     "phrases": "phrases",
+    "boxes": "boxes",
     "undos": "undone prompts",
 }
 _Key = tuple[int, str, str]  # annotation, brush, region
@@ -133,7 +134,7 @@ def _within_regions(connection: Connection, project: str) -> Iterator[str]:
         for kind in _KINDS.values():
             if found[kind] != region[kind]:
                 yield f"{name} has {region[kind]} {_WORDS[kind]}, the event log {found[kind]}."
-        if region["interactions"] != region["positive"] + region["negative"] + region["phrases"]:
+        if region["interactions"] != sum(region[_KINDS[kind]] for kind in INTERACTIONS):
             yield f"The interactions of {name[0].lower()}{name[1:]} do not add up."
 
 

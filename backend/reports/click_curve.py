@@ -1,9 +1,8 @@
 """How one region was made: its events in order, and the IoU of each served mask with the accepted
 one.
 
-Manual edits: the page re-encodes a mask when it saves, which moves single pixels along its border,
-while a stroke of brush or eraser is several pixels thick. So a difference counts only where it can
-hold a square of three pixels; then the whole patch joined to that square counts.
+Manual edits count wherever they were made: after the last answer, and between two answers, where
+the log has an event with the pixels that brush and eraser changed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,13 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
-from numpy.typing import NDArray
 
 from backend.db.models import INTERACTIONS
 from backend.db.packed_mask import PackedMask
+from backend.label_studio.strokes import thick
 from backend.reports.served_masks import Served
-
-Mask = NDArray[np.bool_]
 
 # The IoU of NoC@85: the number of clicks until a mask is good.
 GOOD = 0.85
@@ -40,6 +37,7 @@ class Logged:
     answered_at: datetime | None
     error: str
     version: str
+    edited: int | None = None  # pixels that brush and eraser changed, for an edit
 
     @property
     def interaction(self) -> bool:
@@ -91,7 +89,7 @@ def quality(
         ious=tuple(ious),
         first=_first(events, ious),
         last=by_request[served[-1].request] if served else before.last,
-        corrected=_corrected(served, accepted) if served else before.corrected,
+        corrected=_corrected(events, served, accepted) if served else before.corrected,
         needed=_needed(events, ious),
         predictions=max(before.predictions, len(requests | set(by_request))),
     )
@@ -103,7 +101,7 @@ def edited_pixels(accepted: PackedMask, served: PackedMask) -> int | None:
         return None
     if accepted.data == served.data:
         return 0
-    return int(np.count_nonzero(_thick(accepted.unpack() ^ served.unpack())))
+    return int(np.count_nonzero(thick(accepted.unpack() ^ served.unpack())))
 
 
 def _after_each(events: Sequence[Logged], by_request: Mapping[str, float]) -> list[float | None]:
@@ -148,27 +146,17 @@ def _needed(events: Sequence[Logged], ious: Sequence[float | None]) -> int | Non
     return None
 
 
-def _corrected(served: Sequence[Served], accepted: PackedMask) -> int | None:
-    """If Ctrl+Z brought an earlier answer back, nothing was edited."""
+def _corrected(
+    events: Sequence[Logged], served: Sequence[Served], accepted: PackedMask
+) -> int | None:
+    """Pixels edited between answers, and after the last one unless Ctrl+Z brought an earlier answer
+    back."""
     last = edited_pixels(accepted, served[-1].mask)
-    if not last:
-        return last
+    if last is None:
+        return None
     alike = (each for each in reversed(served[:-1]) if each.mask.iou(accepted) > _SAME)
-    return 0 if any(edited_pixels(accepted, each.mask) == 0 for each in alike) else last
-
-
-def _thick(changed: Mask) -> Mask:
-    """Without the parts that no square of three pixels fits into: a morphological opening by
-    reconstruction of one step. (scipy.ndimage has it, but is slow to import.)"""
-    rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
-    if not len(rows):
-        return changed
-    box = changed[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return _neighbours(_neighbours(box, np.logical_and), np.logical_or) & box
-
-
-def _neighbours(mask: Mask, join: np.ufunc) -> Mask:
-    """Each pixel joined with its eight neighbours; the outside is False."""
-    padded = np.pad(mask, 1)
-    lines = join(join(padded[:-2], padded[1:-1]), padded[2:])
-    return np.asarray(join(join(lines[:, :-2], lines[:, 1:-1]), lines[:, 2:]), bool)
+    if last and any(edited_pixels(accepted, each.mask) == 0 for each in alike):
+        last = 0
+    places = [place for place, event in enumerate(events) if event.request == served[-1].request]
+    before = events[: places[-1]] if places else events
+    return last + sum(event.edited or 0 for event in before)

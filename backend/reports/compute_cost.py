@@ -305,6 +305,7 @@ _COUNTED = {
     "positive_click": "positive",
     "negative_click": "negative",
     "phrase": "phrases",
+    "box": "boxes",
     "undo": "undos",
 }
 
@@ -334,6 +335,7 @@ def _events(connection: Connection, project: str, task: int) -> list[Logged]:
         select(
             *(row.id, row.kind, row.target_id, row.region_id, row.owner, row.request_id),
             *(row.starts, row.created_at, row.answered_at, row.error, row.model_version),
+            row.edited,
         )
         .where(row.project == project, row.task_id == task, row.target_id.is_not(None))
         .order_by(row.id)

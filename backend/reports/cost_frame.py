@@ -120,7 +120,7 @@ class CostFrame:
 
 def clicks_and_phrases(counts: Ints) -> Ints:
     """Interactions, from COUNTS,N."""
-    return np.asarray(counts[:3].sum(axis=0), np.int64)
+    return np.asarray(counts[:4].sum(axis=0), np.int64)
 
 
 def stamp(connection: Connection, project: str) -> tuple[Any, ...]:

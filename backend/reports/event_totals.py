@@ -21,7 +21,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 # What is counted for every target, in this order.
-COUNTS = ("positive", "negative", "phrases", "undos", "predictions")
+COUNTS = ("positive", "negative", "phrases", "boxes", "undos", "predictions")
 
 # Longer than a model takes to answer, or a transaction to write an event. *choice*
 _OPEN_FOR = timedelta(minutes=10)

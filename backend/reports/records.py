@@ -116,10 +116,11 @@ class RegionCost:
     positive: int | None
     negative: int | None
     phrases: int | None
+    boxes: int | None
     undos: int | None
     predictions: Annotated[int | None, Field(description="Masks that were served.")]
     interactions: Annotated[
-        int | None, Field(description="Clicks and phrases until it was accepted.")
+        int | None, Field(description="Clicks, phrases and boxes until it was accepted.")
     ]
     phrase: Annotated[str, Field(description="The phrase it was made with; empty for none.")]
     first_at: datetime | None
@@ -162,6 +163,7 @@ class TaskCost:
     positive: int
     negative: int
     phrases: int
+    boxes: int
     undos: int
     predictions: int
     interactions: int
@@ -357,7 +359,7 @@ class Reconciliation:
 
     tasks: Annotated[
         Mapping[str, int],
-        Field(description="Sums over tasks of positive, negative, phrases and undos."),
+        Field(description="Sums over tasks of positive, negative, phrases, boxes and undos."),
     ]
     log: Mapping[str, int]
     regions: Annotated[int, Field(description="Regions with costs.")]

@@ -34,7 +34,7 @@ _ORDER = (
     RegionCostRow.brush,
     RegionCostRow.region_id,
 )
-_FROM_LOG = ("positive", "negative", "phrases", "undos", "predictions", "interactions")
+_FROM_LOG = ("positive", "negative", "phrases", "boxes", "undos", "predictions", "interactions")
 _AS_THEY_ARE = (
     *("brush", "label", "annotator", "known", "origin", "phrase", "first_at", "accepted_at"),
     *("submitted_at", "seconds", "area", "pixels", "first_iou", "last_iou", "needed_85"),

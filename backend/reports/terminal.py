@@ -106,12 +106,25 @@ def _promotions(found: Sequence[BeforeAfter]) -> Table:
 
 def _tasks(found: Sequence[TaskCost]) -> Table:
     table = _table(
-        "task", "+", "−", "words", "all", "objects", "each", "seconds", "first IoU", "last IoU"
+        "task",
+        "+",
+        "−",
+        "words",
+        "boxes",
+        "all",
+        "objects",
+        "each",
+        "seconds",
+        "first IoU",
+        "last IoU",
     )
     for task in found:
         table.add_row(
             str(task.task),
-            *(f"{n:,}" for n in (task.positive, task.negative, task.phrases, task.interactions)),
+            *(
+                f"{n:,}"
+                for n in (task.positive, task.negative, task.phrases, task.boxes, task.interactions)
+            ),
             f"{task.objects:,}" + (f" ({task.unknown}?)" if task.unknown else ""),
             wording.number(task.per_object, 1),
             wording.number(task.seconds, 1),

@@ -20,7 +20,7 @@ from backend.images.loader import Pictures
 from backend.label_studio.payloads import number_of
 from backend.label_studio.projects import LabelStudioHosts, Projects
 from backend.samples.image_check import ImageCheck, LabeledPicture
-from backend.samples.rules import Labeled, Split, labeled
+from backend.samples.rules import Labeled, Region, Split, labeled
 from backend.settings import Settings
 from training.data.masks import layered
 from training.data.sample import Expression, Sample, SampleObject
@@ -105,6 +105,7 @@ class AcceptedSamples:
                 category=region.category,
                 phrases=(region.phrase,) if region.phrase else (),
                 clicks=tuple((click.x, click.y, click.positive) for click in clicks[number]),
+                box=_pixels(region),
             )
             for number, region in enumerate(self._labeled[index].regions, 1)
         )
@@ -162,6 +163,14 @@ class AcceptedSamples:
                 )
             masks[number] = PackedMask(row.width, row.height, bytes(row.mask)).unpack()
         return masks
+
+
+def _pixels(region: Region) -> tuple[float, float, float, float] | None:
+    """The box that an annotator drew, in pixels."""
+    if region.box is None:
+        return None
+    left, top, right, bottom = (part / 100 for part in region.box)
+    return left * region.width, top * region.height, right * region.width, bottom * region.height
 
 
 def open_samples(

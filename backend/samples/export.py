@@ -88,6 +88,7 @@ def _add(archive: tarfile.TarFile, sample: Sample, split: Split) -> int:
                     "semantic": one.semantic,
                     "phrases": list(one.phrases),
                     "clicks": [[round(x, 2), round(y, 2), good] for x, y, good in one.clicks],
+                    "box": [round(side, 2) for side in one.box] if one.box else None,
                 }
                 for order, one in enumerate((o for o in sample.objects if o.id in layer), 1)
             ],

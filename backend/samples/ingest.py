@@ -260,6 +260,7 @@ def _save_samples(
                 "origin": region.origin,
                 "phrase": prompts.phrase,
                 "clicks": [list(click) for click in prompts.clicks],
+                "box": None if prompts.box is None else list(prompts.box),
                 "width": mask.width,
                 "height": mask.height,
                 "area": area,

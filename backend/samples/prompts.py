@@ -7,7 +7,7 @@ region in neither was drawn by hand or accepted from a prediction: it has no pro
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, RowMapping, select
 
@@ -23,10 +23,12 @@ _AT_ONCE = 500
 
 @dataclass(frozen=True)
 class Prompts:
-    """``clicks`` are (x percent, y percent, positive), oldest first; ``phrase`` as it was typed."""
+    """``clicks`` are (x percent, y percent, positive), oldest first; ``phrase`` as it was typed;
+    ``box`` is left, top, right and bottom in percent."""
 
     clicks: tuple[tuple[float, float, bool], ...] = ()
     phrase: str = ""
+    box: tuple[float, float, float, float] | None = None
 
 
 def prompts_of(
@@ -73,14 +75,16 @@ def _of_targets(
         if answer is not None and not answer.by_hand:
             behind = dict(answer.clicks)
             clicks = [click for click in target.clicks if click.id in behind]
-            return Prompts(tuple(_place(c, behind[c.id]) for c in clicks), answer.phrase)
+            return _prompts([replace(c, positive=behind[c.id]) for c in clicks], answer.phrase)
     # Edited by hand afterwards: the prompts that count made most of it.
     target = next((target for target in targets if target.saved == saved), targets[0])
-    return Prompts(tuple(_place(c, c.positive) for c in target.counting), target.phrase)
+    return _prompts(target.counting, target.phrase)
 
 
-def _place(click: Click, positive: bool) -> tuple[float, float, bool]:
-    return click.x_percent, click.y_percent, positive
+def _prompts(clicks: Sequence[Click], phrase: str) -> Prompts:
+    boxes = [click.box for click in clicks if click.box is not None]
+    places = ((c.x_percent, c.y_percent, c.positive) for c in clicks if c.box is None)
+    return Prompts(tuple(places), phrase, boxes[-1] if boxes else None)
 
 
 def _logged(
@@ -93,6 +97,8 @@ def _logged(
         EventRow.phrase_id,
         EventRow.x_percent,
         EventRow.y_percent,
+        EventRow.x2_percent,
+        EventRow.y2_percent,
         EventRow.text,
     )
     by_region: dict[str, list[RowMapping]] = {}
@@ -116,6 +122,7 @@ def _replayed(rows: Sequence[RowMapping]) -> Prompts:
     clicks: dict[str, tuple[float, float, bool]] = {}
     undone: set[str] = set()
     phrase = ""
+    boxes: dict[str, tuple[float, float, float, float]] = {}
     for row in rows:
         kind, click_id = row["kind"], row["click_id"]
         if kind in ("positive_click", "negative_click"):
@@ -123,6 +130,10 @@ def _replayed(rows: Sequence[RowMapping]) -> Prompts:
             if x is not None and y is not None:
                 clicks[click_id] = (x, y, kind == "positive_click")
                 undone.discard(click_id)
+        elif kind == "box" and row["x2_percent"] is not None:
+            names = ("x_percent", "y_percent", "x2_percent", "y2_percent")
+            boxes[click_id] = tuple(row[name] for name in names)
+            undone.discard(click_id)
         elif kind == "undo" and click_id:
             undone.add(click_id)
         elif kind == "redo":
@@ -132,4 +143,5 @@ def _replayed(rows: Sequence[RowMapping]) -> Prompts:
         elif kind == "undo" and row["phrase_id"]:
             phrase = ""
     kept = tuple(place for name, place in clicks.items() if name not in undone)
-    return Prompts(kept, phrase)
+    drawn = [box for name, box in boxes.items() if name not in undone]
+    return Prompts(kept, phrase, drawn[-1] if drawn else None)

@@ -51,6 +51,7 @@ class Region:
     width: int
     height: int
     area: int
+    box: tuple[float, float, float, float] | None = None  # left, top, right, bottom, percent
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,7 @@ def _region(row: RowMapping, config: LabelConfig | None) -> Region:
         width=row["width"],
         height=row["height"],
         area=row["area"],
+        box=tuple(row["box"]) if row["box"] else None,
     )
 
 

@@ -2,9 +2,9 @@
 
 A sample is ``<key>.webp`` (or .jpg, .png), ``<key>.inst.png`` (object id of each pixel, 0
 background, 255 void) and ``<key>.json``: ``source``, ``objects: [{id, category, semantic, phrases,
-clicks}]``, ``expressions: [{text, ids}]`` (``semantic``, ``phrases``, ``clicks`` and
-``expressions`` are optional; a click is x, y, positive in pixels). The compressed bytes stay in
-memory; pictures are decoded on request, which takes a few milliseconds.
+clicks, box}]``, ``expressions: [{text, ids}]`` (``semantic``, ``phrases``, ``clicks``, ``box`` and
+``expressions`` are optional; a click is x, y, positive, a box x1, y1, x2, y2, in pixels). The
+compressed bytes stay in memory; pictures are decoded on request, which takes a few milliseconds.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -122,6 +123,7 @@ class PackDataset:
                     bool(each.get("semantic", False)),
                     tuple(each.get("phrases", ())),
                     tuple((float(x), float(y), bool(p)) for x, y, p in each.get("clicks", ())),
+                    box=_box(each.get("box")),
                 )
                 for each in about["objects"]
             )
@@ -204,3 +206,11 @@ def _members(sample: Sample, quality: int) -> dict[str, bytes]:
 def _size(members: Mapping[str, bytes]) -> int:
     """Bytes of these files in a tar archive: a header each, and blocks of 512."""
     return sum(512 + -(-len(data) // 512) * 512 for data in members.values())
+
+
+def _box(raw: Any) -> tuple[float, float, float, float] | None:
+    """The box of an object; raises ValueError unless it has four sides."""
+    if raw is None:
+        return None
+    left, top, right, bottom = (float(side) for side in raw)
+    return left, top, right, bottom

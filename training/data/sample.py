@@ -22,8 +22,9 @@ class SampleObject:
     """One annotated object. ``semantic``: the region may hold several objects of its category.
 
     clicks: those by which people really made it, oldest first: (x, y, positive) in pixels of the
-    picture. traits: words that are known to be true of how it looks ("striped"), where the data set
-    knows; none says nothing.
+    picture. box: the one that somebody drew around it, (x1, y1, x2, y2) in pixels. traits: words
+    that are known to be true of how it looks ("striped"), where the data set knows; none says
+    nothing.
     """
 
     id: int
@@ -32,6 +33,7 @@ class SampleObject:
     phrases: tuple[str, ...] = ()
     clicks: tuple[tuple[float, float, bool], ...] = ()
     traits: tuple[str, ...] = ()
+    box: tuple[float, float, float, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -247,12 +247,20 @@ def shrunk(sample: Sample, longest: int) -> Sample:
         instances=_nearest(sample.instances, size),
         objects=tuple(
             dataclasses.replace(
-                each, clicks=tuple((x * across, y * down, good) for x, y, good in each.clicks)
+                each,
+                clicks=tuple((x * across, y * down, good) for x, y, good in each.clicks),
+                box=_scaled(each.box, across, down),
             )
             for each in sample.objects
         ),
         masks={i: _nearest(mask.astype(np.uint8), size) > 0 for i, mask in sample.masks.items()},
     )
+
+
+def _scaled(
+    box: tuple[float, float, float, float] | None, across: float, down: float
+) -> tuple[float, float, float, float] | None:
+    return box and (box[0] * across, box[1] * down, box[2] * across, box[3] * down)
 
 
 def _nearest(labels: NDArray[np.generic], size: tuple[int, int]) -> NDArray[np.int16]:

@@ -16,6 +16,8 @@ from scipy import ndimage
 from skimage import measure
 
 from training.data.regions import bounds, thin_parts
+from training.data.sample import SampleObject
+from training.data.transforms import View
 
 Box = tuple[float, float, float, float]
 
@@ -26,6 +28,22 @@ LOOSE, TIGHT = 0.15, 0.1
 LOOSEST, TIGHTEST = 0.25, 0.12
 # Least width and height of a box in pixels.
 NARROWEST = 4.0
+
+
+def box_of_people(view: View, about: SampleObject) -> Box | None:
+    """The box that somebody drew around this object, as far as the view shows it; None where there
+    is none or next to nothing of it is in view."""
+    if about.box is None:
+        return None
+    height, width = view.instances.shape
+    left, top, right, bottom = view.box
+    x1, x2 = ((x - left) * width / (right - left) for x in (about.box[0], about.box[2]))
+    y1, y2 = ((y - top) * height / (bottom - top) for y in (about.box[1], about.box[3]))
+    if view.mirrored:
+        x1, x2 = width - x2, width - x1
+    x1, x2 = (min(max(x, 0.0), float(width)) for x in (x1, x2))
+    y1, y2 = (min(max(y, 0.0), float(height)) for y in (y1, y2))
+    return (x1, y1, x2, y2) if min(x2 - x1, y2 - y1) >= NARROWEST else None
 
 
 def jittered_box(mask: NDArray[np.bool_], rng: np.random.Generator) -> Box | None:

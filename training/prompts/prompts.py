@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from training.data.sample import VOID, SampleObject
 from training.data.transforms import View
-from training.prompts.boxes_and_masks import Box, imperfect_mask, jittered_box
+from training.prompts.boxes_and_masks import Box, box_of_people, imperfect_mask, jittered_box
 from training.prompts.clicks import (
     FEWEST_PIXELS,
     Click,
@@ -99,7 +99,8 @@ class Prompt:
     clicks: (x, y, sign); the simulated annotator appends more while the network answers. clickable:
     whether it does. phrase_late: the share of the rounds after which the phrase is known; 0: from
     the start. given: H,W in [0, 1], a previous mask that the network did not make, used as
-    ``given_when`` says. box: known from the start.
+    ``given_when`` says. box: known from the start. drawn: the one that an annotator drew around
+    this object, used in place of a simulated one.
     """
 
     target: NDArray[np.float32]
@@ -109,6 +110,7 @@ class Prompt:
     clickable: bool = True
     phrase_late: float = 0.0
     box: Box | None = None
+    drawn: Box | None = None
     given: NDArray[np.float32] | None = None
     given_when: GivenMask = ""
 
@@ -152,7 +154,7 @@ def make_prompt(
     if prompt is None:
         return None
     if rng.random() < recipe.boxed:
-        prompt.box = jittered_box(prompt.mask & ~prompt.void, rng)
+        prompt.box = prompt.drawn or jittered_box(prompt.mask & ~prompt.void, rng)
         if prompt.box is not None and prompt.clickable and rng.random() < recipe.box_only:
             prompt.clicks.clear()
     if prompt.clickable and prompt.clicks:
@@ -316,6 +318,7 @@ def _clicked(
         if with_phrase:
             phrase = _beside_a_click(scene, chosen, recipe, rng)
         prompt = _prompt(view, (chosen.id,), phrase, clickable=True)
+        prompt.drawn = box_of_people(view, chosen)
         covered = prompt.mask & ~clicked & (view.instances > 0)
         if phrase is not None and covered.sum() >= FEWEST_PIXELS and rng.random() < 0.5:
             # Click on something smaller on top of it, which a click alone would mean.

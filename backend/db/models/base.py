@@ -41,6 +41,7 @@ Str128 = Annotated[str, mapped_column(String(128))]
 Str254 = Annotated[str, mapped_column(String(254))]
 
 # None is SQL's NULL, not JSON's null.
+OptionalList = Annotated[list[Any] | None, mapped_column(JSON(none_as_null=True))]
 OptionalJson = Annotated[dict[str, Any] | None, mapped_column(JSON(none_as_null=True))]
 
 

@@ -29,15 +29,17 @@ EventKind = Literal[
     "positive_click",
     "negative_click",
     "phrase",
+    "box",
     "undo",  # inferred: a click or phrase is no longer there
     "redo",  # inferred: an undone click is back
+    "edit",  # inferred: brush or eraser changed the mask
     "accept",  # a draft shows the mask
     "submit",  # an annotation shows it
     "delete",  # inferred: the mask, or all its prompts, were removed from the page
 ]
 
 # What a person does; the other kinds follow from it.
-INTERACTIONS: tuple[EventKind, ...] = ("positive_click", "negative_click", "phrase")
+INTERACTIONS: tuple[EventKind, ...] = ("positive_click", "negative_click", "phrase", "box")
 
 
 class ProjectRow(Base):
@@ -123,6 +125,9 @@ class AnswerRow(Base):
     clicks: Mapped[list[Any]]  # ids and signs of the clicks behind it
     phrase: Mapped[str] = mapped_column(default="")
     by_hand: Mapped[bool] = mapped_column(default=False)  # edited by the annotator
+    # What brush and eraser added and removed, and no later click has taken back.
+    painted: Mapped[bytes | None]
+    erased: Mapped[bytes | None]
     digest: Mapped[Str32] = mapped_column(default="")  # of the RLE as answered
     width: Mapped[int]
     height: Mapped[int]
@@ -151,6 +156,9 @@ class EventRow(Base):
     y_percent: Mapped[float | None]
     x_pixel: Mapped[float | None]
     y_pixel: Mapped[float | None]
+    # The opposite corner of a box.
+    x2_percent: Mapped[float | None]
+    y2_percent: Mapped[float | None]
     text: Mapped[str] = mapped_column(default="")
     label: Mapped[str] = mapped_column(default="")
     note: Mapped[str] = mapped_column(default="")
@@ -160,6 +168,7 @@ class EventRow(Base):
     steps: Mapped[dict[str, Any] | None]
     confidence: Mapped[float | None]
     changed: Mapped[float | None]  # 1 - IoU with the mask that the page showed before
+    edited: Mapped[BigInt | None]  # pixels that brush and eraser changed
     error: Mapped[str] = mapped_column(default="")
 
     __table_args__ = (Index(None, "project", "task_id", "click_id"),)

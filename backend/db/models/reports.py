@@ -37,6 +37,7 @@ class RegionCostRow(Base):
     positive: Mapped[int] = mapped_column(default=0)
     negative: Mapped[int] = mapped_column(default=0)
     phrases: Mapped[int] = mapped_column(default=0)
+    boxes: Mapped[int] = mapped_column(default=0)
     undos: Mapped[int] = mapped_column(default=0)
     predictions: Mapped[int] = mapped_column(default=0)
     interactions: Mapped[int] = mapped_column(default=0)  # until accept

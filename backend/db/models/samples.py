@@ -6,7 +6,16 @@ from typing import Any
 from sqlalchemy import ForeignKeyConstraint, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from backend.db.models.base import Base, BigInt, LabelStudioId, ProjectId, Str32, Str64, Str128
+from backend.db.models.base import (
+    Base,
+    BigInt,
+    LabelStudioId,
+    OptionalList,
+    ProjectId,
+    Str32,
+    Str64,
+    Str128,
+)
 
 
 class SampledProjectRow(Base):
@@ -98,6 +107,7 @@ class SampleRow(Base):
     origin: Mapped[Str32]  # manual, prediction, prediction-changed
     phrase: Mapped[str]  # typed for it; '' if there was none
     clicks: Mapped[list[Any]]  # [x percent, y percent, positive], oldest first
+    box: Mapped[OptionalList]  # left, top, right, bottom in percent
     width: Mapped[int]
     height: Mapped[int]
     area: Mapped[int]  # pixels of the mask, at least 1

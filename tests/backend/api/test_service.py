@@ -156,8 +156,6 @@ def test_every_recorded_interactive_request_is_answered(
     masks = [item for item in result["result"] if "rle" in item["value"]]
     if body["params"]["context"]["result"] == []:
         assert result["result"] == []
-    elif name == "predict_interactive_ui_rect":
-        assert masks == []
     else:
         # A network that learned nothing may see nothing but what was clicked, and with no object
         # made before there is none to refine; the status line says so.
@@ -261,13 +259,10 @@ def test_opening_a_task_encodes_its_picture_ahead(
     answer = service.predict(page.request(None))
     seconds = time.perf_counter() - started
 
-    assert [it["result"] for it in answer["results"]] == [[]]
+    assert answer["results"] == [[]]
     assert seconds < 1
     deadline = time.monotonic() + 20
     while 'result="miss"} 1.0' not in figures(service) or not picture_host.asked:
-        assert time.monotonic() < deadline, "the picture was not encoded ahead"
-        time.sleep(0.02)
-    while service.predict(page.request(None))["results"][0]["score"] is None:
         assert time.monotonic() < deadline, "the picture was not encoded ahead"
         time.sleep(0.02)
     service.predict(page.request([page.click(1, 30, 40)]))

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 from backend.db.engine import Database
+from backend.interaction.history import digest_rle
 from backend.interaction.objects import Outcome, Turn
 from backend.interaction.request import Interaction
 from backend.interaction.rules import Policy
 from backend.interaction.store import InteractionStore
 from backend.label_studio import rle
+from backend.label_studio.annotations import parse_result
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.payloads import parse_predict
 
@@ -155,6 +157,28 @@ class Page:
         """Brush or eraser on an accepted region."""
         self.regions[identity] = _region(identity, self.regions[identity]["value"], mask)
 
+    def stroke(self, identity: str, *strokes: dict[str, Any]) -> None:
+        """Brush or eraser, as a draft keeps it: beside the mask."""
+        value = self.regions[identity]["value"]
+        touches = [*value.get("touches", ()), *strokes]
+        self.regions[identity] = {
+            **self.regions[identity],
+            "value": {**value, "touches": touches},
+        }
+
+    def paint(self, identity: str, *strokes: dict[str, Any]) -> None:
+        """A new region, painted from nothing."""
+        region = _region(identity, {"brushlabels": ["Cat"]}, np.zeros((HEIGHT, WIDTH), bool))
+        region["value"] = {"format": "rle", "brushlabels": ["Cat"]}
+        del region["score"]
+        self.regions[identity] = region
+        self.stroke(identity, *strokes)
+
+    def mask(self, identity: str) -> np.ndarray:
+        """The mask of an accepted region."""
+        (region,) = parse_result([self.regions[identity]])
+        return region.mask()
+
     def save_draft(self) -> None:
         """The page saves by itself, some seconds late."""
         if self.draft is None:
@@ -225,8 +249,12 @@ class Page:
             self.memory.record(turn, outcome, self.clock.now)
             return turn
         mask = drawn(turn)
+        if turn.target.edits is not None:
+            mask = turn.target.edits.applied(mask)
         version = self.answers_with or turn.target.model_version
-        outcome = Outcome(mask, 0.9, version, 12.5, {"decode": 8.0}, rle=rle.encode(mask))
+        outcome = Outcome(
+            mask, 0.9, version, 12.5, {"decode": 8.0}, digest=digest_rle(rle.encode(mask))
+        )
         self.memory.record(turn, outcome, self.clock.now)
         if not lost:
             self._show(turn, mask)
@@ -238,6 +266,7 @@ class Page:
         region = _region(turn.target.region_id, value, mask)
         self.before.append(dict(self.regions))
         if self.auto_accept:
+            self.regions.pop(region["id"], None)  # replaced regions come last
             self.regions[region["id"]] = region
             self.points.clear()
         else:

@@ -111,7 +111,7 @@ def test_a_single_task_is_prefilled_only_where_the_setting_says_so(
     always = open_service(settings.model_copy(update={"label_masks": "always"}))
     filled = always.predict(body(page, tasks[:1]))["results"]
 
-    assert [answer["result"] for answer in opened] == [[]]
+    assert opened == [[]]
     assert filled[0]["result"]
 
 
@@ -188,6 +188,19 @@ def test_a_thousand_tasks_in_one_request_are_all_answered_in_their_order(
     assert scores[1::3] == [0.0] * 333
     assert len(set(scores[0::3])) == 1
     assert "500 of 1000 tasks" in caplog.text
+
+
+def test_a_task_whose_picture_is_away_for_now_is_asked_for_again(
+    service: Service, page: Any, tasks: list[dict[str, Any]]
+) -> None:
+    # given a task whose picture's host does not answer
+    tasks[1]["data"]["image"] = "http://127.0.0.1:9/a.png"
+    for task in tasks:
+        task["data"]["phrase"] = "cat"
+    # when all are predicted
+    answers = service.predict(body(page, tasks))["results"]
+    # then only that one gets an empty list
+    assert [answer == [] for answer in answers] == [False, True, False]
 
 
 def test_the_status_line_is_never_in_a_batch(

@@ -138,15 +138,7 @@ def machine(page_on: Callable, folder: Path, migrated: Path) -> type[RuleBasedSt
             by_words = waiting and waiting["phrase"] and not waiting["clicks"] and waiting["alive"]
             if by_words and not waiting["accepted"] and waiting["label"] == label:
                 return waiting
-            return self.holding(truth, label)
-
-        def holding(self, truth: Truth, label: str) -> dict:
-            thing = truth.new(label)
-            if truth.phrase:
-                text, of = truth.phrase
-                if not of["accepted"] and label.lower() in text:
-                    thing["phrase"], truth.phrase = text, (text, thing)
-            return thing
+            return truth.new(label)
 
         @precondition(lambda self: self.auto_accept)
         @rule(name=ANNOTATORS, first=PLACES, second=PLACES, label=LABELS)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.errors import LabelConfigError
-from backend.label_studio.config import LabelConfig
+from backend.label_studio.config import LabelConfig, status_control
 
 PAYLOADS = Path(__file__).parents[2] / "payloads"
 
@@ -37,9 +37,9 @@ STATUS = '<TextArea name="status" toName="image" editable="false" smart="false"/
 def test_the_tried_config():
     config = LabelConfig.parse((PAYLOADS / "tried_label_config.xml").read_text())
     (image,) = config.images
-    assert (image.name, image.data_key, image.phrase, image.status) == (
+    assert (image.name, image.value, image.phrase, image.status) == (
         "image",
-        "image",
+        "$image",
         "phrase",
         "status",
     )
@@ -65,8 +65,8 @@ def test_any_names_will_do():
         '<TextArea name="meldung" toName="bild" editable="false" smart="false"/>',
     )
     (image,) = config.images
-    assert (image.data_key, image.brushes[0].name, image.clicks[0].name) == (
-        "foto",
+    assert (image.value, image.brushes[0].name, image.clicks[0].name) == (
+        "$foto",
         "maske",
         "klick",
     )
@@ -95,7 +95,8 @@ def test_aliases_are_written_and_understood():
         ('<Label value="x" alias="Dog"/>', '<Label value="Cat"/><Label value="Dog"/>', "Dog"),
         ('<Label value="dog"/>', '<Label value="Cat"/><Label value="Dog"/>', "Dog"),
         ('<Label value="a"/><Label value="b"/>', '<Label value="Cat"/><Label value="Dog"/>', "Cat"),
-        ('<Label value="here"/><Label value="there"/>', '<Label value="Cat"/>', "Cat"),
+        ('<Label value="here"/><Label value="there"/>', '<Label value="Cat"/>', None),
+        ('<Label value="here"/>', '<Label value="Cat"/>', None),
         ('<Label value="New"/>', '<Label value="Cat"/><Label value="Dog"/>', None),
     ],
 )
@@ -130,7 +131,7 @@ def test_several_images_keep_their_controls_apart():
         PHRASE.replace('"image"', '"right"'),
     )
     left, right = config.images
-    assert (left.data_key, left.phrase, right.phrase) == ("a", "", "phrase")
+    assert (left.value, left.phrase, right.phrase) == ("$a", "", "phrase")
     assert config.image_of("kp").name == "left"
     assert config.image_of("phrase").name == "right"
     assert config.image_of("kp", "right") is None
@@ -206,7 +207,7 @@ def test_the_phrase_that_a_task_brings(area, data, phrase):
     [
         ("$image", {"image": "a.png"}, "a.png"),
         ("$image", {}, ""),
-        ("$image", {"image": ["a.png"]}, ""),
+        ("$image", {"image": ["a.png", "b.png"]}, "a.png"),
         ("http://host/a.png", {"image": "b.png"}, "http://host/a.png"),
     ],
 )
@@ -263,9 +264,9 @@ def test_a_declaration_and_other_scripts_are_fine():
 
 
 def test_key_points_that_send_nothing_are_warned_of():
-    config = parse(IMAGE, BRUSH, POINTS.replace(' smart="true"', ""), STATUS)
+    config = parse(IMAGE, BRUSH, POINTS.replace('smart="true"', 'smart="false"'), STATUS)
     assert not config.images[0].clicks[0].smart
-    assert any('smart="true"' in warning for warning in config.warnings)
+    assert any('smart="false"' in warning for warning in config.warnings)
     assert any("only batch" in warning for warning in config.warnings)
 
 
@@ -309,3 +310,65 @@ def test_blanks_around_a_label_are_written_but_do_not_count():
     assert cat.named("Cat")
     assert cat.named("  Cat")
     assert not cat.named(" ")
+
+
+REPEATER = """<View><Repeater on="$doc" indexFlag="{{idx}}">
+  <Image name="page_{{idx}}" value="$doc[{{idx}}].page"/>
+  <BrushLabels name="mask_{{idx}}" toName="page_{{idx}}"><Label value="Cat"/></BrushLabels>
+  <KeyPointLabels name="dots_{{idx}}" toName="page_{{idx}}"><Label value="Cat"/></KeyPointLabels>
+</Repeater></View>"""
+
+
+def test_a_repeater_gives_each_entry_of_the_data_its_controls():
+    # given a config that repeats an image for each page of a document
+    config = LabelConfig.parse(REPEATER)
+    # when it is read for a task with two pages
+    data = {"doc": [{"page": "/a.png"}, {"page": "/b.png"}]}
+    images = config.of(data).images
+    # then each page has its picture and controls
+    assert [image.address(data) for image in images] == ["/a.png", "/b.png"]
+    assert config.of(data).image_of("dots_1", "page_1") is images[1]
+    # and without such data there is still a config to check
+    assert [image.name for image in config.images] == ["page_0"]
+    assert config.of({"doc": "none"}) is config
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        f'<Repeater on="$a">{IMAGE}<Repeater on="$b">{BRUSH}</Repeater></Repeater>',
+        f'<Repeater on="all">{IMAGE}{BRUSH}</Repeater>',
+    ],
+)
+def test_a_repeater_that_cannot_be_read_is_refused(inside):
+    with pytest.raises(LabelConfigError, match="Repeater"):
+        parse(inside)
+
+
+@pytest.mark.parametrize(
+    ("tags", "reason"),
+    [
+        ((IMAGE.replace("value", "valueList"), BRUSH), "valueList"),
+        ((IMAGE, '<BrushLabels name="b" toName="image" value="$labels"/>'), "task's data"),
+        ((IMAGE, POINTS), "nowhere to go"),
+    ],
+)
+def test_a_refusal_names_the_true_reason(tags, reason):
+    with pytest.raises(LabelConfigError, match=reason):
+        parse(*tags)
+
+
+def test_a_refused_config_may_still_have_a_status_line():
+    points = f"<View>{IMAGE}{POINTS}{STATUS}</View>"
+    assert status_control(points) == ("status", "image")
+    assert status_control(f"<View>{IMAGE}{POINTS}</View>") == ("", "")
+    assert status_control("<View") == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("more", "smart"),
+    [("", True), (' smart="false"', False), (' smart="false" smartOnly="true"', True)],
+)
+def test_key_points_are_smart_unless_the_config_says_otherwise(more, smart):
+    points = f'<KeyPointLabels name="kp" toName="image"{more}><Label value="Cat"/></KeyPointLabels>'
+    assert parse(IMAGE, BRUSH, points).images[0].clicks[0].smart is smart

@@ -145,14 +145,15 @@ def test_the_teams_regions_keep_labels_and_words(team: Any) -> None:
 
 def test_columns_are_a_contract() -> None:
     assert [column.name for column in TASK_COLUMNS] == [
-        *("task", "positive", "negative", "phrases", "undos", "predictions", "interactions"),
+        *("task", "positive", "negative", "phrases", "boxes", "undos", "predictions"),
+        "interactions",
         *("abandoned", "per_object", "seconds", "lead_time", "first_iou", "last_iou"),
         *("needed_85", "corrected", "objects", "unknown", "known", "versions", "labels"),
         *("annotators", "phrase", "last_at"),
     ]
     assert [column.name for column in REGION_COLUMNS] == [
         *("task", "annotation", "region", "brush", "label", "annotator", "annotator_name"),
-        *("version", "known", "origin", "positive", "negative", "phrases", "undos"),
+        *("version", "known", "origin", "positive", "negative", "phrases", "boxes", "undos"),
         *("predictions", "interactions", "phrase", "first_at", "accepted_at", "submitted_at"),
         *("seconds", "area", "pixels", "size", "first_iou", "last_iou", "ious", "needed_85"),
         *("corrected", "without_click"),

@@ -1,0 +1,120 @@
+"""Strokes of brush and eraser are drawn as the page's canvas draws them."""
+
+import itertools
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from backend.label_studio.annotations import parse_result
+from backend.label_studio.strokes import drawn_over, thick
+
+PAYLOADS = Path(__file__).parents[2] / "payloads"
+
+Mask = NDArray[np.bool_]
+
+
+def stroke(points: list[float], width: float, kind: str = "add") -> dict[str, Any]:
+    return {"type": kind, "relativePoints": points, "relativeStrokeWidth": width}
+
+
+def within(shape: tuple[int, int], points: list[float], thickness: float) -> Mask:
+    """Pixels whose centre is within half the thickness (pixels) of the line: the definition."""
+    height, width = shape
+    y, x = np.mgrid[:height, :width] + 0.5
+    path = np.asarray(points).reshape(-1, 2) * (width / 100, height / 100)
+    pieces = itertools.pairwise(path) if len(path) > 1 else [(path[0], path[0])]
+    near = np.full(shape, np.inf)
+    for (x1, y1), (x2, y2) in pieces:
+        length = (x2 - x1) ** 2 + (y2 - y1) ** 2
+        along = ((x - x1) * (x2 - x1) + (y - y1) * (y2 - y1)) / length if length else 0.0
+        part = np.clip(along, 0, 1)
+        near = np.minimum(near, np.hypot(x - x1 - part * (x2 - x1), y - y1 - part * (y2 - y1)))
+    return np.asarray(near <= thickness / 2)
+
+
+percent = st.floats(-20, 120, allow_nan=False).map(lambda value: round(value, 2))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(percent, percent), min_size=1, max_size=6), st.floats(1, 60).map(round))
+def test_a_stroke_holds_the_pixels_near_its_line(
+    corners: list[tuple[float, float]], width: float
+) -> None:
+    # given a line with any corners, on the picture or beside it
+    points = [number for corner in corners for number in corner]
+    # when it is drawn
+    mask = drawn_over(np.zeros((37, 53), bool), [stroke(points, width)])
+    # then it holds what is within half its width, but for rounding at exactly that distance
+    thickness = width / 100 * 53
+    assert not (mask & ~within((37, 53), points, thickness + 1e-6)).any()
+    assert not (~mask & within((37, 53), points, thickness - 1e-6)).any()
+
+
+def test_strokes_are_drawn_in_order_over_the_mask() -> None:
+    # given a mask, and an eraser between two brush strokes at the same place
+    mask = np.ones((40, 40), bool)
+    strokes = [stroke([50, 50], 90), stroke([50, 50], 60, "eraser"), stroke([50, 50], 20)]
+    # when they are drawn
+    drawn = drawn_over(mask, strokes)
+    # then the later one decides, and the mask itself is unchanged
+    assert drawn[20, 20]
+    assert not drawn[20, 11]
+    assert drawn[0, 0]
+    assert mask.all()
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        None,
+        {},
+        {"type": "add", "relativePoints": [1], "relativeStrokeWidth": 3},
+        {"type": "add", "relativePoints": "12", "relativeStrokeWidth": 3},
+        {"type": "add", "relativePoints": [1, None], "relativeStrokeWidth": 3},
+        {"type": "add", "relativePoints": [1, 1], "relativeStrokeWidth": float("inf")},
+        {"type": "add", "relativePoints": [1, 1], "relativeStrokeWidth": 0},
+        {"type": "add", "relativePoints": [1e300, 1], "relativeStrokeWidth": 3},
+    ],
+)
+def test_a_stroke_that_makes_no_sense_is_left_out(nonsense: Any) -> None:
+    drawn = drawn_over(np.zeros((10, 10), bool), [nonsense, stroke([50, 50], 40)])
+    assert drawn.sum() == 12
+
+
+@pytest.mark.parametrize(("name", "adds"), [("erased", False), ("painted", True)])
+def test_a_recorded_draft_shows_its_strokes(name: str, adds: bool) -> None:
+    # given a region of a draft that was edited by hand in the page
+    item = json.loads((PAYLOADS / f"draft_region_{name}_touches.json").read_text())
+    (region,) = parse_result([item])
+    # when its mask is read
+    before, mask = region.saved_mask(), region.mask()
+    # then the stroke is in it, and nothing else has changed
+    (touch,) = item["value"]["touches"]
+    thickness = touch["relativeStrokeWidth"] / 100 * item["original_width"]
+    line = within(mask.shape, touch["relativePoints"], thickness)
+    assert (mask == (before | line if adds else before & ~line)).all()
+    assert before.any() != adds
+
+
+def test_what_a_person_drew_is_thicker_than_what_encoding_moves() -> None:
+    changed = np.zeros((20, 20), bool)
+    changed[3, 2:18] = True
+    changed[10:13, 5:9] = True
+    assert (np.argwhere(thick(changed)).min(0) == (10, 5)).all()
+    assert not thick(np.zeros((4, 4), bool)).any()
+
+
+@pytest.mark.timed
+def test_a_long_stroke_on_a_large_picture_is_drawn_at_once() -> None:
+    points = np.random.default_rng(1).random(2_000) * 100
+    strokes = [stroke(np.sort(points).tolist(), 2.0)]
+    started = time.perf_counter()
+    drawn_over(np.zeros((2000, 3000), bool), strokes)
+    assert time.perf_counter() - started < 1.0

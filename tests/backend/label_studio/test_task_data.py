@@ -1,0 +1,42 @@
+"""Variables of a labeling config, as the page fills them in."""
+
+import pytest
+
+from backend.label_studio.task_data import resolved, text_of
+
+DATA = {
+    "image": "/a.png",
+    "pic": {"url": "/b.png", "sizes": [1, 2]},
+    "pics": ["/c.png", {"url": "/d.png"}],
+    "pic.dotted": "/e.png",
+    "number": 7,
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("$image", "/a.png"),
+        ("$pic.url", "/b.png"),
+        ("$pics[0]", "/c.png"),
+        ("$pics[1].url", "/d.png"),
+        ("$pic.dotted", "/e.png"),
+        ("$pic.sizes", [1, 2]),
+        ("$pics[9]", ""),
+        ("$image.url", ""),
+        ("$missing", ""),
+        ("https://host/x.png", "https://host/x.png"),
+        ("https://host$image?n=$number", "https://host/a.png?n=7"),
+        ("https://host/$missing.png", "https://host/"),
+        ("", ""),
+    ],
+)
+def test_a_variable_is_the_tasks_own_key_or_a_path(text: str, value: object) -> None:
+    assert resolved(text, DATA) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("$pics", "/c.png"), ("$pic", ""), ("$number", ""), ("$image", "/a.png")]
+)
+def test_where_a_text_is_expected_a_list_gives_its_first(text: str, value: str) -> None:
+    assert text_of(text, DATA) == value
