@@ -149,17 +149,17 @@ class _Facts:
         ]
 
     def made(self) -> list[Made]:
-        """All targets with an interaction."""
+        """All targets with an interaction, and those that a phrase suggested beside its own."""
         by_target: dict[int, list[Logged]] = {}
         for event in self.events:
             by_target.setdefault(event.target, []).append(event)
         found = []
         for target, events in by_target.items():
-            if not any(event.interaction for event in events):
+            if not any(_begins(event) for event in events):
                 continue
             row = self.targets.get(target)
             # The submit of a region is logged under the user who opened the task next.
-            owners = [event.owner for event in events if event.owner and event.interaction]
+            owners = [event.owner for event in events if event.owner and _begins(event)]
             found.append(
                 Made(
                     target=target,
@@ -220,17 +220,18 @@ class _Facts:
     ) -> dict[str, Any]:
         annotation = self.annotations[key[0]]
         events = [event for event in self.events if event.target in targets]
-        done = [event for event in events if event.interaction]
+        begun = [event for event in events if _begins(event)]
+        done = [event for event in begun if event.interaction]
         shape = _digest(mask)
         before = self.costs.get(key[0], {}).get(key)
         if before is not None and (before["shape"], before["targets"]) != (shape, list(targets)):
             before = None
         seen = quality(events, served, mask, _quality(before)) if done else UNKNOWN
-        first_at = done[0].at if done else None
+        first_at = begun[0].at if begun else None
         submitted_at = self._submitted_at(annotation, events, first_at)
         seconds = None
         if first_at is not None and submitted_at is not None:
-            seconds = self._seconds(first_at, submitted_at, {event.owner for event in done})
+            seconds = self._seconds(first_at, submitted_at, {event.owner for event in begun})
         counts = {kind: sum(event.kind == kind for event in events) for kind in _COUNTED}
         versions = [event.version for event in events if event.version]
         return {
@@ -243,7 +244,7 @@ class _Facts:
             "annotator": annotation["annotator"],
             **{name: sample[name] for name in ("label", "origin", "area", "phrase")},
             "model_version": versions[-1] if versions else "",
-            "known": bool(done),
+            "known": bool(begun),
             **{name: counts[kind] for kind, name in _COUNTED.items()},
             "predictions": seen.predictions,
             "interactions": len(done),
@@ -308,6 +309,12 @@ _COUNTED = {
     "box": "boxes",
     "undo": "undos",
 }
+
+
+def _begins(event: Logged) -> bool:
+    """Whether an object is made by it: by an interaction, or as one of those that a phrase for all
+    of a kind suggested. Such an object is known to have taken no interaction of its own."""
+    return event.interaction or event.kind == "suggest"
 
 
 def _quality(row: RowMapping | None) -> Quality:

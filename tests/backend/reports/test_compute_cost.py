@@ -104,6 +104,22 @@ def test_an_accepted_object_has_its_figures_at_once(team, desk):
     team.check()
 
 
+def test_an_object_that_a_phrase_suggested_is_known_to_have_taken_no_click(team, desk):
+    # given an object that came with the answer to another one's phrase
+    label(team, desk)
+    clicks = EventRow.kind.in_(("positive_click", "negative_click"))
+    with team.database.write() as connection:
+        connection.execute(update(EventRow).where(clicks).values(kind="suggest"))
+        connection.execute(update(AnnotationTimeRow).values(drawn=""))
+    # when
+    Costs(team.database).catch_up()
+    # then
+    cost = the_one(team)
+    assert cost.known
+    assert (cost.interactions, cost.without_click) == (0, True)
+    assert cost.seconds is not None
+
+
 def test_each_step_of_it_can_be_looked_at(team, desk):
     label(team, desk)
     cost = the_one(team)
