@@ -72,6 +72,8 @@ class FineTuneRecipe:
     # Threads of the network on a CPU; 0 leaves it to torch.
     threads: int = 1
     device: str = "auto"
+    # Mixed precision as in TrainRecipe; "auto" is bfloat16 on processors that compute with it.
+    amp: str = "auto"
     # The most of a GPU's memory that may be taken, as a share; 0: no limit.
     gpu_share: float = 0.0
     save_seconds: float = 60.0
@@ -99,7 +101,9 @@ def loop_recipe(recipe: FineTuneRecipe, labels: int, replay: Dataset | None) -> 
     share = 0.0 if replay is None else recipe.replay_share
     sources = () if replay is None else tuple(as_replay(replay).sources)
     weights = {source: share * sources.count(source) / len(sources) for source in set(sources)}
-    on_cpu = device_for(recipe.device).type == "cpu"
+    amp = recipe.amp
+    if amp == "auto" and device_for(recipe.device).type == "cpu" and cpu_computes_bf16():
+        amp = "bf16"
     return Recipe(
         data=DataRecipe(weights={**weights, TEAM: 1.0 - share}, several=2, coarse_sources=COARSE),
         train=TrainRecipe(
@@ -123,7 +127,7 @@ def loop_recipe(recipe: FineTuneRecipe, labels: int, replay: Dataset | None) -> 
             frozen_stages=recipe.frozen_stages,
             frozen_norms=True,
             device=recipe.device,
-            amp="bf16" if on_cpu and cpu_computes_bf16() else "auto",
+            amp=amp,
             threads=recipe.threads,
             workers=0,
         ),

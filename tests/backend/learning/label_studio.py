@@ -1,4 +1,4 @@
-"""A Label Studio over HTTP that hands pictures out, knows one project, and can go away."""
+"""A fake Label Studio over HTTP that serves pictures, has one project, and can go down."""
 
 import json
 import threading
@@ -14,7 +14,7 @@ from tests.backend.samples.studio import PROJECT
 
 @dataclass
 class Host:
-    """delay_s: so long a picture takes. project, backend: as its API tells and changes them."""
+    """delay_s: seconds that a picture takes. project, backend: what its API shows and changes."""
 
     url: str = ""
     pictures: dict[str, bytes] = field(default_factory=dict)
@@ -26,7 +26,7 @@ class Host:
     _server: ThreadingHTTPServer | None = None
 
     def come(self) -> None:
-        """Be there, where it was before."""
+        """Start, at the same port as before."""
         port = int(self.url.rpartition(":")[2]) if self.url else 0
         server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
         self.url = f"http://127.0.0.1:{server.server_port}"
@@ -34,14 +34,14 @@ class Host:
         self._server = server
 
     def go(self) -> None:
-        """Nobody listens any more."""
+        """Stop listening."""
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
             self._server = None
 
     def answer(self, method: str, path: str, body: dict[str, Any]) -> Any:
-        """Of its API, None where it has none."""
+        """The API's object at a path, None if there is none."""
         known = {f"/api/projects/{self.project['id']}/": self.project, "/api/ml/1": self.backend}
         if method == "PATCH" and path in known:
             known[path].update(body)

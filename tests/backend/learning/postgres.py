@@ -1,4 +1,4 @@
-"""A PostgreSQL that tests may stop and start again, and in which they can hold a worker up."""
+"""A PostgreSQL server that tests can restart, and in which they can block a worker."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ _GATE = 4_711
 
 
 class Postgres:
-    """One server with one database, at the same port each time it is started."""
+    """One server with one database, at the same port after each start."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
@@ -51,7 +51,7 @@ class Postgres:
                 return
 
     def stop(self) -> None:
-        """At once, whatever anybody is doing; what was committed is there afterwards."""
+        """Stop at once, without waiting for transactions; what was committed is kept."""
         number = int((self._home / "data" / "postmaster.pid").read_text().split()[0])
         os.kill(number, signal.SIGQUIT)
         assert self._server is not None
@@ -64,9 +64,9 @@ class Postgres:
 
     @contextmanager
     def held_up(self, when: str) -> Iterator[Callable[[], bool]]:
-        """Whoever comes to ``when`` (of a trigger: "BEFORE INSERT ON promotions ...") waits there,
-        in the middle of its transaction; gives whether somebody does. In the end those who still
-        wait are thrown out, as the server does once it sees that they died."""
+        """Block every process at ``when`` (a trigger's: "BEFORE INSERT ON promotions ..."), in the
+        middle of its transaction. Yields a function that says whether one is blocked. In the end
+        their connections are closed, as the server does when it notices that a client died."""
         self.sql(
             "CREATE OR REPLACE FUNCTION held_up() RETURNS trigger AS $$ BEGIN "
             f"PERFORM pg_advisory_xact_lock({_GATE}); RETURN NEW; END $$ LANGUAGE plpgsql"

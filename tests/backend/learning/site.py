@@ -48,7 +48,7 @@ from training.data.side import side
 ROOT = Path(__file__).parents[3]
 SIZE = (96, 72)
 WORDS = ["the", "red", "cat", "dog"]
-# Rates that would ruin a network that has learned something.
+# Rates for an untrained network; they would ruin a trained one.
 RECIPE = {
     "steps": 16,
     "looks": 1,
@@ -62,6 +62,8 @@ RECIPE = {
     "ema": 0.8,
     "distillation": 0.0,
     "large_share": 0.0,
+    "frozen_stages": 0,
+    "amp": "off",
     "many": 0.05,
     "save_seconds": 1.0,
 }
@@ -86,7 +88,7 @@ def discs(seed: int) -> tuple[bytes, list[Mask]]:
 
 
 def base_checkpoint(folder: Path) -> Path:
-    """A small network that learned nothing."""
+    """A small untrained network."""
     torch.manual_seed(0)
     config = ModelConfig(
         input_size=96, channels=32, word_dim=8, phrase_dim=4, attributes=("red", "dog")
@@ -97,7 +99,7 @@ def base_checkpoint(folder: Path) -> Path:
 
 
 def general_set(folder: Path) -> Path:
-    """A small one of the same kind, no larger than a gate wants it: so that one takes seconds."""
+    """A general set of such pictures, small, so that an evaluation takes seconds."""
     path = folder / "general.tar"
     with tarfile.open(path, "w") as archive:
         for seed in range(900, 906):
@@ -120,13 +122,13 @@ def general_set(folder: Path) -> Path:
 
 @cache
 def _made() -> tuple[tempfile.TemporaryDirectory[str], Path, Path]:
-    """The base and the general set, once for all tests: nobody writes there."""
+    """The base and the general set, made once for all tests, which only read them."""
     kept = tempfile.TemporaryDirectory()
     return kept, base_checkpoint(Path(kept.name)), general_set(Path(kept.name))
 
 
 def settings_for(folder: Path, url: str, **told: Any) -> Settings:
-    """Of a machine with this data folder."""
+    """Settings of a machine with this data folder."""
     _, base, general = _made()
     return Settings(
         data=folder / "data",
@@ -172,7 +174,7 @@ class Site:
     # -- labels
 
     def label(self, train: int = 16, held_out: int = 6) -> None:
-        """Accept labels on so many pictures of each side; they have been looked at."""
+        """Accept labels on this many pictures of each side of the split, and check them."""
         connected(self.database)
         store, studio = SampleStore(self.database), Studio()
         wanted = {"train": train, "validation": held_out}
@@ -193,12 +195,12 @@ class Site:
         ImageCheck(self.database, Pictures(self.settings, hosts)).run(60)
 
     def forget_pictures(self) -> None:
-        """So that they are fetched anew, at the host's pace."""
+        """Empty the cache, so that pictures are fetched again."""
         for path in (self.settings.data / "pictures").glob("*/*/*"):
             path.unlink()
 
     def labels(self) -> int:
-        """Accepted regions, as rows."""
+        """The number of accepted regions."""
         with self.database.read() as connection:
             query = select(func.count()).select_from(SampleRow)
             return int(connection.execute(query).scalar_one())
@@ -232,11 +234,11 @@ class Site:
         return process
 
     def worker(self, settings: Settings | None = None) -> "subprocess.Popen[bytes]":
-        """One that trains."""
+        """Start a training worker."""
         return self.start("worker", "--queue=training", settings=settings)
 
     def kill_worker_of(self, number: int) -> None:
-        """kill -9 of the process that does a job."""
+        """kill -9 the process that runs a job."""
         told = self.jobs.get(number).worker.split(" ")
         (process,) = [it for it in self.processes if str(it.pid) in told]
         os.killpg(process.pid, signal.SIGKILL)
@@ -259,12 +261,12 @@ class Site:
     # -- jobs
 
     def ask(self, **recipe: Any) -> Job:
-        """A training, by hand."""
+        """Enqueue a training, by hand."""
         request = {"recipe": {**RECIPE, **recipe}}
         return self.jobs.enqueue(PROJECT.key, "training", trigger="hand", by="ann", request=request)
 
     def new_clock(self) -> Scheduler:
-        """As a scheduler that has just been started has it."""
+        """A scheduler as after its start."""
         app = celery_app.build(self.settings)
         return Scheduler(
             self.settings,
@@ -274,7 +276,7 @@ class Site:
         )
 
     def until(self, true: Callable[[], bool], *, seconds: float = 180, ticks: bool = True) -> None:
-        """Wait; with ticks this is the scheduler, too, where there is no other."""
+        """Wait; with ticks this runs the scheduler, too, if there is no other."""
         ticks = ticks and not self.has_scheduler
         deadline, ticked = time.monotonic() + seconds, 0.0
         while not true():
@@ -288,7 +290,7 @@ class Site:
             time.sleep(0.03)
 
     def until_phase(self, number: int, phase: str, attempt: int) -> None:
-        """Wait until an attempt at a job is there."""
+        """Wait until an attempt at a job has reached a phase."""
 
         def there() -> bool:
             job = self.jobs.get(number)
@@ -298,7 +300,7 @@ class Site:
         self.until(there)
 
     def done(self, number: int) -> Job:
-        """Wait for a job's end; it must be a good one."""
+        """Wait until a job has ended; it must be done."""
         self.until(lambda: self.jobs.get(number).ended)
         job = self.jobs.get(number)
         assert job.state == "done", (job, [line.line for line in self.jobs.log(number)])
@@ -317,7 +319,7 @@ class Site:
         return champions.of(PROJECT) or self.registry.base_name
 
     def promoted_once(self, number: int) -> Mapping[str, Any]:
-        """The job's result, once it is certain that all is as it should be."""
+        """The job's result, after checking that it made and promoted exactly one version."""
         job = self.done(number)
         assert job.result is not None
         (version,) = self.versions_of(number)

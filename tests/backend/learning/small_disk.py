@@ -1,5 +1,5 @@
-"""Disks that are full: small ones of their own where they may be mounted, else a bound to what the
-processes may write, which the kernel holds them to as well.
+"""Full disks: small file systems where they can be mounted, else the kernel's limit on file sizes
+for the processes that write.
 """
 
 import os
@@ -28,7 +28,7 @@ class SmallDisk:
         )
 
     def fill(self) -> None:
-        """Little can be written from now on."""
+        """Leave room for small files only."""
         if self._mounted:
             about = os.statvfs(self.folder)
             with self._ballast.open("wb") as file:
@@ -37,7 +37,7 @@ class SmallDisk:
         self._bound(_LEFT)
 
     def make_room(self) -> None:
-        """As it was before."""
+        """Undo ``fill``."""
         self._ballast.unlink(missing_ok=True)
         if not self._mounted:
             self._bound(resource.RLIM_INFINITY)
@@ -54,7 +54,7 @@ class SmallDisk:
 
 @contextmanager
 def small_disk(folder: Path, processes: Callable[[], Sequence[int]]) -> Iterator[SmallDisk]:
-    """processes: who writes there."""
+    """processes: those that write there."""
     disk = SmallDisk(folder, processes)
     try:
         yield disk

@@ -1,4 +1,4 @@
-"""A Label Studio in memory, as far as scoring asks it, and what a job tells on its way."""
+"""A fake Label Studio in memory, with what scoring needs, and a fake of a job's progress."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PROJECT = "6.1795384361"
 
 @dataclass
 class Studio:
-    """One project with its tasks and predictions. ``away``: so many calls find nobody."""
+    """One project with its tasks and predictions. ``away``: the number of calls that fail."""
 
     sampling: str = "Uncertainty sampling"
     label_config: str = TRIED_CONFIG
@@ -28,7 +28,7 @@ class Studio:
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def add(self, *seeds: int, **data: Any) -> list[int]:
-        """Tasks with a picture of their own each; gives their numbers."""
+        """Add tasks with a picture each; returns their ids."""
         added = []
         for seed in seeds:
             content = base64.b64encode(photograph((160, 120), seed)).decode()
@@ -39,7 +39,7 @@ class Studio:
         return added
 
     def order(self, version: str) -> list[int]:
-        """What it would serve: the lowest score of that version first."""
+        """The order in which it would serve the tasks: the version's lowest score first."""
         scores: dict[int, float] = {}
         for it in self.made.values():
             if it["model_version"] == version and not self.held[it["task"]]["is_labeled"]:
@@ -105,7 +105,7 @@ class Studio:
 
 @dataclass
 class Told:
-    """What a job told."""
+    """Records what a job reports."""
 
     phases: list[str] = field(default_factory=list)
     done: list[float] = field(default_factory=list)
@@ -126,7 +126,7 @@ class Told:
 
 @dataclass(frozen=True)
 class Ask:
-    """A job, as far as scoring reads it."""
+    """A job with what scoring reads."""
 
     project: str = PROJECT
     trigger: str = "hand"

@@ -1,6 +1,5 @@
-"""kill -9 of the worker in each phase of a training, and the end of the database under it: real
-workers, the real pipeline, a network that learns. Another worker stands by each time and takes the
-job over.
+"""kill -9 of the worker in each phase of a training, and a restart of its database: real workers,
+the real pipeline, a network that learns. Each time another worker takes the job over.
 """
 
 from collections.abc import Iterator
@@ -36,13 +35,13 @@ def _site(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> Itera
 
 @pytest.fixture
 def site(_site: Site) -> Site:
-    """With two workers, and served by a base that has learned nothing."""
+    """With two workers, and served by an untrained base."""
     _site.start_over()
     return _site
 
 
 def kill(site: Site, number: int) -> None:
-    """The next one is being started while the other takes over."""
+    """Kill the job's worker and start another, while the second one takes over."""
     site.kill_worker_of(number)
     site.worker()
 
@@ -65,7 +64,7 @@ def test_killed_while_it_reads_and_while_it_learns(site: Site) -> None:
     assert site.labels() == labels == result["labels"]["labels"]
     last = [it.figures for it in site.jobs.log(job.id) if it.attempt == 3 and it.figures]
     begun = [it["progress"] for it in last if "progress" in it]
-    assert begun[0] > 0.1, "it began to learn anew"
+    assert begun[0] > 0.1, "it started from the beginning"
 
 
 def test_killed_while_it_writes_and_while_it_measures(site: Site, postgres: Postgres) -> None:

@@ -1,5 +1,5 @@
-"""One machine with SQLite, by real processes: its disks are full, its database is locked, its Label
-Studio is away. What is in the way is said, waited for, and costs nothing but time.
+"""One machine with SQLite and real processes: its disks are full, its database is locked, its Label
+Studio is down. Each problem is reported, waited for, and costs nothing but time.
 """
 
 import re
@@ -21,13 +21,13 @@ from tests.backend.learning.small_disk import SmallDisk, small_disk
 
 pytestmark = pytest.mark.slow
 
-# Longer than anybody waits for a lock of SQLite.
+# Longer than the time-out for a lock of SQLite.
 LOCKED_S = 12.0
 
 
 @dataclass(frozen=True)
 class Machine:
-    """data: where it keeps what it works on; store: where versions are kept."""
+    """data: the disk of the data folder; store: that of the versions."""
 
     site: Site
     data: SmallDisk
@@ -62,13 +62,13 @@ def _machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 
 @pytest.fixture
 def machine(_machine: Machine) -> Machine:
-    """Served by a base that has learned nothing."""
+    """Served by an untrained base."""
     _machine.site.start_over()
     return _machine
 
 
 def failed_attempt(site: Site, number: int, attempt: int) -> Job:
-    """Wait until an attempt came to nothing and the job waits for the next."""
+    """Wait until an attempt has failed and the job waits for the next."""
 
     def there() -> bool:
         job = site.jobs.get(number)
@@ -80,7 +80,7 @@ def failed_attempt(site: Site, number: int, attempt: int) -> Job:
 
 
 def wait_no_longer(site: Site, number: int) -> None:
-    """The pause before the next attempt is over."""
+    """End the pause before the next attempt."""
     with site.database.write() as connection:
         connection.execute(update(Job).where(Job.id == number).values(due_at=datetime.now(UTC)))
 
@@ -153,9 +153,9 @@ def test_while_label_studio_is_away_nothing_is_learned_from_what_is_left(machine
     wait_no_longer(site, job.id)
     site.until_phase(job.id, "training", attempt=2)
     read = [it.line for it in site.jobs.log(job.id) if it.attempt == 2]
-    assert "32 labels on 16 pictures to learn from, 12 on 6 held out." in read
+    assert "32 labels on 16 pictures to train on, 12 on 6 held out." in read
     assert site.labels() == labels
-    # What follows is as ever; somebody ends it here.
+    # The rest is as in the other tests, so the job is cancelled.
     site.jobs.cancel(job.id, "ann")
     site.until(lambda: site.jobs.get(job.id).ended)
     assert site.jobs.get(job.id).error == "Cancelled by ann."

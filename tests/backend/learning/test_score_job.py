@@ -1,5 +1,5 @@
-"""The scoring job: every task that is left gets one score, in one order, by the version that serves
-now; and it can be stopped, goes on, gives way, and waits."""
+"""The scoring job: every remaining task gets one score, in one order, by the serving version; the
+job can be stopped, resumes, gives way, and waits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Versions that learned nothing: the machinery of scores is real, what is expected is any."""
+"""Untrained versions: scoring is real, the scores themselves mean nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.backend.conftest import WORDS
 
 
 def make_version(folder: Path, number: int) -> Path:
-    """A small checkpoint, another one for each number."""
+    """A small checkpoint, a different one for each number."""
     torch.manual_seed(number)
     config = ModelConfig(input_size=64, channels=16, word_dim=8, phrase_dim=4, attributes=("red",))
     vectors = np.random.default_rng(number).normal(size=(len(WORDS), 8)).astype(np.float32)

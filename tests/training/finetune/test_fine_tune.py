@@ -23,7 +23,7 @@ from training.finetune.recipe import BUDGETS, FineTuneRecipe, loop_recipe, steps
 
 TINY = FineTuneRecipe(
     steps=4, pictures=2, prompts=2, crop=64, large_share=0.0, many=0.0, looks=2, look_objects=2,
-    device="cpu",
+    device="cpu", amp="off",
 )  # fmt: skip
 
 # For runs that will be stopped: everything is saved after every step.
