@@ -29,5 +29,6 @@ RUN pip install --no-deps --no-build-isolation .
 USER app
 ENV PHRASECLICK_DATA=/data
 EXPOSE 9090
+# Of the server; the compose file has one for each program.
 HEALTHCHECK --start-period=60s CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:9090/health', timeout=3)"]
 CMD ["phraseclick", "serve", "--host", "0.0.0.0", "--port", "9090"]

@@ -70,15 +70,6 @@ class Buildah:
         finally:
             self("rm", name)
 
-    def layers(self, image: str) -> dict[str, int]:
-        """Bytes that each step of the Dockerfile added to an image, the largest first."""
-        archive = self.folder / f"{image}.tar"
-        self("push", f"localhost/{image}", f"docker-archive:{archive}")
-        try:
-            return _sizes(archive)
-        finally:
-            archive.unlink()
-
     def delete(self) -> None:
         """Delete everything."""
         self("rm", "--all")
@@ -97,7 +88,8 @@ class Buildah:
 
     def _build(self, context: Path, *options: str) -> None:
         network = ("--isolation=chroot", "--network=host", "--pull-never")
-        self("bud", "--layers", "--format=docker", *network, *options, str(context))
+        # One layer for all steps: this storage copies the whole image for each layer.
+        self("bud", "--format=docker", *network, *options, str(context))
 
     def _pip(self) -> dict[str, str]:
         """Files and folders that pip's configuration on this machine needs, and their places."""
@@ -140,28 +132,20 @@ class Container:
         inside = ["run", "--isolation=chroot", "--network=host", *options, self.name, "--"]
         return [*self.buildah.command, *inside, *command]
 
+    def path(self) -> Path:
+        """Its files, as this machine sees them."""
+        return Path(self.buildah("mount", self.name).strip())
+
     def config(self) -> Any:
         """The image's configuration: command, user, environment."""
         return json.loads(self.buildah("inspect", self.name))["Docker"]["config"]
 
 
-def _sizes(archive: Path) -> dict[str, int]:
-    import tarfile
-
-    with tarfile.open(archive) as tar:
-
-        def read(name: str) -> Any:
-            file = tar.extractfile(name)
-            assert file
-            return json.load(file)
-
-        (manifest,) = read("manifest.json")
-        history = read(manifest["Config"])["history"]
-        steps = [step["created_by"] for step in history if not step.get("empty_layer")]
-        sizes: dict[str, int] = defaultdict(int)
-        for step, layer in zip(steps, manifest["Layers"], strict=True):
-            sizes[step] += tar.getmember(layer).size
-    return dict(sorted(sizes.items(), key=lambda item: -item[1]))
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    if path.is_symlink() or not path.is_dir():
+        return path.lstat().st_size
+    return sum(size_of(child) for child in path.iterdir())
 
 
 def _run(command: list[str]) -> str:

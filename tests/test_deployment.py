@@ -46,6 +46,20 @@ def test_every_command_of_the_compose_file_exists(compose: Any) -> None:
     assert all(map(_is_a_command, commands))
 
 
+def test_every_service_has_a_memory_limit_and_a_health_check_of_its_own(compose: Any) -> None:
+    checks = {}
+    for name, service in compose["services"].items():
+        assert re.fullmatch(r"\d+[mg]", service["mem_limit"]), name
+        checks[name] = service["healthcheck"]["test"]
+    assert len({str(check) for check in checks.values()}) == len(checks)
+    for name in OURS - {"backend"}:
+        assert _is_a_command(checks[name][1:])
+
+
+def test_the_dashboard_is_reachable_from_this_machine_only(compose: Any) -> None:
+    assert compose["services"]["backend"]["ports"] == ["127.0.0.1:9090:9090"]
+
+
 def test_the_connect_command_of_its_comment_exists() -> None:
     said = re.search(r"phraseclick connect .*", COMPOSE.read_text())
     assert said

@@ -5,6 +5,9 @@ All lists take the same filters. Tasks and regions come page by page with links,
 """
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path as FilePath
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
@@ -14,9 +17,17 @@ from starlette.responses import Response, StreamingResponse
 
 from backend.api.openapi import refusals
 from backend.reports import records
-from backend.reports.files import REGION_COLUMNS, TASK_COLUMNS, Column, csv_text
+from backend.reports.files import (
+    REGION_COLUMNS,
+    TASK_COLUMNS,
+    Column,
+    csv_text,
+    json_text,
+    write_parquet,
+)
 from backend.reports.group_by import SORTS
-from backend.reports.queries import Reports
+from backend.reports.page import render
+from backend.reports.queries import Report, Reports
 from backend.reports.records import By, Where
 
 LARGEST_PAGE = 500
@@ -74,6 +85,12 @@ class Groups(BaseModel):
     groups: list[records.GroupCost]
 
 
+class WithoutMask(BaseModel):
+    """Annotations by task."""
+
+    annotations: list[records.WithoutMask]
+
+
 class Promotions(BaseModel):
     """Promotions and rollbacks, the oldest first."""
 
@@ -99,8 +116,12 @@ ProjectName = Annotated[
 PageNumber = Annotated[int, Query(ge=1, le=_LAST_PAGE, description="Pages count from 1.")]
 Size = Annotated[int, Query(ge=1, le=LARGEST_PAGE, description="Entries per page.")]
 Format = Annotated[
-    Literal["json", "csv"],
-    Query(alias="format", description="csv: all entries at once, as a spreadsheet opens them."),
+    Literal["json", "csv", "parquet"],
+    Query(
+        alias="format",
+        description="csv: all entries at once, as a spreadsheet opens them. parquet: the same with "
+        "types.",
+    ),
 ]
 
 
@@ -147,9 +168,31 @@ def _where(
 
 Filters = Annotated[Where, Depends(_where)]
 
+_PARQUET = "application/vnd.apache.parquet"
 _TABLE: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/csv": {"schema": {"type": "string"}}}}
+    200: {
+        "content": {
+            "text/csv": {"schema": {"type": "string"}},
+            _PARQUET: {"schema": {"type": "string", "format": "binary"}},
+        }
+    }
 }
+_WHOLE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/html": {"schema": {"type": "string"}}}}
+}
+
+
+def query_of(where: Where) -> str:
+    """The filters as a URL's query: ``_where`` reads the same ones from it."""
+    values = {
+        "since": where.since and where.since.isoformat(),
+        "until": where.until and where.until.isoformat(),
+        "version": where.version,
+        "label": where.label,
+        "annotator": where.annotator,
+        "phrase": None if where.phrase is None else str(where.phrase).lower(),
+    }
+    return urlencode({name: value for name, value in values.items() if value is not None})
 
 
 @router.get("/projects")
@@ -173,6 +216,8 @@ def tasks(
     """Tasks with an interaction or an accepted region."""
     if form == "csv":
         return _csv(f"project-{key}-tasks.csv", reports.every_task(key, where), TASK_COLUMNS)
+    if form == "parquet":
+        return _parquet(key, "tasks", reports.every_task(key, where), TASK_COLUMNS)
     found = reports.tasks(
         key, where, sort=sort, descending=order == "descending", page=page, size=size
     )
@@ -200,6 +245,8 @@ def regions(
     """Accepted regions by task."""
     if form == "csv":
         return _csv(f"project-{key}-regions.csv", reports.regions(key, where), REGION_COLUMNS)
+    if form == "parquet":
+        return _parquet(key, "regions", reports.regions(key, where), REGION_COLUMNS)
     found = reports.region_page(key, where, page=page, size=size)
     return RegionPage(items=found.items, **_paging(request, found))
 
@@ -208,6 +255,26 @@ def regions(
 def groups(reports: ReportsOf, key: Key, where: Filters, by: By = "version") -> Groups:
     """Accepted regions with something in common: medians, means with intervals, shares."""
     return Groups(by=by, groups=reports.groups(key, by, where))
+
+
+@router.get("/{project}/without-mask")
+def without_mask(reports: ReportsOf, key: Key, where: Filters) -> WithoutMask:
+    """Annotations that were submitted without any region."""
+    return WithoutMask(annotations=reports.without_mask(key, where))
+
+
+@router.get("/{project}/report", responses=_WHOLE, response_class=Response)
+def report(
+    reports: ReportsOf,
+    key: Key,
+    where: Filters,
+    form: Annotated[Literal["html", "json"], Query(alias="format")] = "html",
+) -> Response:
+    """The whole report in one file, as ``phraseclick report`` writes it."""
+    made = Report.of(reports, key, where)
+    if form == "json":
+        return _file(f"project-{key}.json", "application/json", json_text(made))
+    return _file(f"project-{key}.html", "text/html; charset=utf-8", iter([render(made)]))
 
 
 @router.get("/{project}/promotions")
@@ -243,16 +310,28 @@ def _paging(request: Request, found: records.Page[Any]) -> dict[str, Any]:
 
 
 def _csv(name: str, rows: Iterator[object], columns: tuple[Column, ...]) -> Response:
+    return _file(name, "text/csv; charset=utf-8", csv_text(rows, columns))
+
+
+def _parquet(key: str, rows: str, found: Iterator[object], columns: tuple[Column, ...]) -> Response:
+    with TemporaryDirectory() as folder:
+        path = FilePath(folder) / "table"
+        made_at = datetime.now(UTC).isoformat(timespec="seconds")
+        metadata = {"project": key, "rows": rows, "made_at": made_at}
+        write_parquet(path, found, columns, metadata)
+        return _file(f"project-{key}-{rows}.parquet", _PARQUET, iter([path.read_bytes()]))
+
+
+def _file(name: str, media_type: str, pieces: Iterator[str] | Iterator[bytes]) -> Response:
     # The first piece is made at once: an error up to there is still answered with a sentence.
-    pieces = csv_text(rows, columns)
     first = next(pieces, "")
 
-    def whole() -> Iterator[str]:
+    def whole() -> Iterator[str | bytes]:
         yield first
         yield from pieces
 
     return StreamingResponse(
         whole(),
-        media_type="text/csv; charset=utf-8",
+        media_type=media_type,
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )

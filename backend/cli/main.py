@@ -15,6 +15,7 @@ from training import commands as training
 
 COMMANDS = (
     processes.up,
+    processes.alive,
     processes.serve,
     processes.worker,
     processes.scheduler,

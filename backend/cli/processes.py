@@ -56,6 +56,32 @@ def scheduler(data: Data = None) -> None:
     celery_app.run_scheduler(settings)
 
 
+def alive(
+    kind: Annotated[
+        Literal["server", "worker", "training", "scheduler"], typer.Argument(help="Which program.")
+    ],
+    data: Data = None,
+) -> None:
+    """Exit with 0 if such a program of this machine reported itself in the last half minute.
+
+    For health checks of containers and services; asks the database only.
+    """
+    import socket
+
+    from backend.db.engine import Database
+    from backend.jobs.presence import processes
+
+    database = Database(settings_of(data).resolved_database_url)
+    try:
+        here = socket.gethostname()
+        mine = [it for it in processes(database) if (it.kind, it.about.get("host")) == (kind, here)]
+    finally:
+        database.close()
+    if not any(process.lives() for process in mine):
+        typer.echo(f"No {kind} of this machine has reported itself lately.", err=True)
+        raise typer.Exit(1)
+
+
 def up(
     host: Host = "127.0.0.1", port: Port = 9090, data: Data = None, processes: Processes = 1
 ) -> None:

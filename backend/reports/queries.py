@@ -35,6 +35,7 @@ from backend.reports.records import (
     TaskCost,
     TaskWithRegions,
     Where,
+    WithoutMask,
 )
 
 EVERYTHING = Where()
@@ -156,6 +157,11 @@ class Reports:
         with self.database.read() as connection:
             people = regions.people(connection, project)
         return by_group(self._frame(project), by, where, people)
+
+    def without_mask(self, project: str, where: Where = EVERYTHING) -> list[WithoutMask]:
+        """Submitted annotations without any region."""
+        with self.database.read() as connection:
+            return regions.without_mask(connection, project, where)
 
     def over_time(self, project: str) -> OverTime:
         """Clicks per object week by week, and the promotions in between."""

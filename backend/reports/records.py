@@ -12,10 +12,11 @@ Times are UTC.
 import dataclasses
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar, get_args, get_type_hints
 
 from pydantic import Field, computed_field
 from pydantic.dataclasses import dataclass
+from pydantic.fields import FieldInfo
 
 from backend.db.packed_mask import PackedMask
 
@@ -92,6 +93,16 @@ class Spread:
     mean: Interval
 
 
+def about(record: type) -> dict[str, str]:
+    """The descriptions of a record's fields, which the dashboard shows at its columns."""
+    hints = get_type_hints(record, include_extras=True)
+    fields = (
+        (name, next((extra for extra in get_args(hint)[1:] if isinstance(extra, FieldInfo)), None))
+        for name, hint in hints.items()
+    )
+    return {name: (field.description or "") if field else "" for name, field in fields}
+
+
 @dataclass(frozen=True)
 class RegionCost:
     """An accepted region: what it cost, and how well the model did.
@@ -159,14 +170,16 @@ class TaskCost:
     each of them was made.
     """
 
-    task: int
-    positive: int
-    negative: int
-    phrases: int
-    boxes: int
-    undos: int
-    predictions: int
-    interactions: int
+    task: Annotated[int, Field(description="Number of the task in Label Studio.")]
+    positive: Annotated[int, Field(description="Clicks that add to an object.")]
+    negative: Annotated[int, Field(description="Clicks that remove a part.")]
+    phrases: Annotated[int, Field(description="Phrases that were typed.")]
+    boxes: Annotated[int, Field(description="Boxes that were drawn as prompts.")]
+    undos: Annotated[int, Field(description="Clicks that were taken back.")]
+    predictions: Annotated[int, Field(description="Masks that were served.")]
+    interactions: Annotated[
+        int, Field(description="Clicks, phrases and boxes, on unused objects too.")
+    ]
     abandoned: Annotated[
         int, Field(description="Of the interactions: on objects that nobody accepted.")
     ]
@@ -175,17 +188,28 @@ class TaskCost:
     ]
     seconds: Annotated[
         float | None,
-        Field(description="First interaction to submit, summed over the annotations."),
+        Field(
+            description="First interaction to submit without long pauses, summed over the "
+            "annotations."
+        ),
     ]
     lead_time: Annotated[
         float | None, Field(description="Seconds as Label Studio measured them, summed.")
     ]
-    first_iou: float | None
-    last_iou: float | None
-    needed_85: Annotated[
-        float | None, Field(description="Mean; null if any known region never reached 85 %.")
+    first_iou: Annotated[
+        float | None, Field(description="IoU of the first mask with the accepted one; mean.")
     ]
-    corrected: int | None
+    last_iou: Annotated[
+        float | None,
+        Field(description="IoU of the last mask, before edits by hand, with the accepted one."),
+    ]
+    needed_85: Annotated[
+        float | None,
+        Field(
+            description="Interactions to 85 % IoU: mean; null if any known region never reached it."
+        ),
+    ]
+    corrected: Annotated[int | None, Field(description="Pixels edited by hand afterwards.")]
     objects: Annotated[int, Field(description="Accepted regions.")]
     unknown: Annotated[int, Field(description="Of these: not known how they were made.")]
     known: bool
@@ -213,13 +237,16 @@ class GroupCost:
         Field(description="Version, label, week's Monday, annotator's number, phrase or clicks."),
     ]
     title: str
-    n: int
+    n: Annotated[int, Field(description="Accepted regions that are known how they were made.")]
     unknown: Annotated[int, Field(description="Regions not known how they were made.")]
-    tasks: int
+    tasks: Annotated[int, Field(description="Tasks that these regions are in.")]
     clicks: Annotated[
         Spread | None, Field(description="Interactions per region, phrases included.")
     ]
-    seconds: Spread | None
+    seconds: Annotated[
+        Spread | None,
+        Field(description="First interaction to submit, in seconds, without long pauses."),
+    ]
     one: Annotated[Interval | None, Field(description="Share of regions done in one interaction.")]
     without_click: Annotated[
         Interval | None,
@@ -228,14 +255,36 @@ class GroupCost:
             "made by words alone. Of all known regions, and of those that began as a prediction."
         ),
     ]
-    first_iou: Interval | None
-    last_iou: Interval | None
-    needed_85: Annotated[Interval | None, Field(description="Of those that reached 85 %.")]
-    corrected: Spread | None
+    first_iou: Annotated[
+        Interval | None, Field(description="IoU of the first mask with the accepted one.")
+    ]
+    last_iou: Annotated[
+        Interval | None,
+        Field(description="IoU of the last mask, before edits by hand, with the accepted one."),
+    ]
+    needed_85: Annotated[
+        Interval | None,
+        Field(description="Interactions to 85 % IoU, of the regions that reached it."),
+    ]
+    corrected: Annotated[Spread | None, Field(description="Pixels edited by hand afterwards.")]
     histogram: Annotated[
         tuple[int, ...],
         Field(description="Number of regions by interactions: 0, 1, … and 20 or more."),
     ] = (0,) * (MOST + 1)
+
+
+@dataclass(frozen=True)
+class WithoutMask:
+    """An annotation that was submitted, not skipped, and has no region of any kind.
+
+    Label Studio stores a submit even if a suggestion on the page was not accepted.
+    """
+
+    task: int
+    annotation: int
+    annotator: int | None
+    annotator_name: str
+    submitted_at: datetime | None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from sqlalchemy import (
     RowMapping,
     Select,
     case,
+    exists,
     false,
     func,
     literal,
@@ -21,7 +22,14 @@ from backend.db.engine import Database
 from backend.db.models import AnnotationRow, AnnotationTimeRow, EventRow, RegionCostRow, SampleRow
 from backend.db.packed_mask import PackedMask
 from backend.reports import served_masks
-from backend.reports.records import Page, RegionCost, ServedStep, Where, size_class
+from backend.reports.records import (
+    Page,
+    RegionCost,
+    ServedStep,
+    Where,
+    WithoutMask,
+    size_class,
+)
 
 # Rows read at once: a few MB.
 _AT_ONCE = 2_000
@@ -85,6 +93,41 @@ def page(
         part = query.order_by(*_ORDER).offset((number - 1) * size).limit(size)
         found = connection.execute(part).mappings().all()
     return Page(tuple(_region(row, names) for row in found), total, number, size)
+
+
+def without_mask(connection: Connection, project: str, where: Where) -> list[WithoutMask]:
+    """Submitted annotations without any region, by task. None where a filter picks regions by
+    version, label or phrase, which these do not have."""
+    if (where.version, where.label, where.phrase) != (None,) * 3:
+        return []
+    row = AnnotationRow
+    has_region = exists().where(
+        SampleRow.project == row.project, SampleRow.annotation_id == row.annotation_id
+    )
+    query = select(
+        row.task_id, row.annotation_id, row.annotator, row.created_at, row.left_out
+    ).where(
+        row.project == project,
+        row.task_id.is_not(None),
+        row.gone_at.is_(None),
+        row.skipped.is_(False),
+        ~has_region,
+    )
+    if where.since is not None:
+        query = query.where(row.created_at >= where.since)
+    if where.until is not None:
+        query = query.where(row.created_at < where.until)
+    if where.annotator is not None:
+        query = query.where(row.annotator == where.annotator)
+    if where.tasks is not None:
+        query = query.where(row.task_id.in_(where.tasks))
+    names = people(connection, project)
+    rows: Iterable[Any] = connection.execute(query.order_by(row.task_id, row.annotation_id))
+    return [
+        WithoutMask(task, number, annotator, names.get(annotator, ""), created_at)
+        for task, number, annotator, created_at, left_out in rows
+        if not left_out
+    ]
 
 
 def people(connection: Connection, project: str) -> dict[int, str]:

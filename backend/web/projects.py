@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from fastapi import Request, Response
 from sqlalchemy import select
 
-from backend.db.models import ProjectRow
+from backend.db.models import ProjectRow, SampledProjectRow
 from backend.db.models.jobs import REPLAY
 from backend.reports import charts
 from backend.reports.page import GroupTable, promotion_rows
-from backend.reports.records import By, GroupCost, Mark, ProjectSummary
+from backend.reports.records import By, GroupCost, Mark, ProjectSummary, TaskCost, about
 from backend.web import health
 from backend.web.board import OWN_FORM, Board, Dashboard, router
 from backend.web.last_training import last_training
@@ -114,6 +114,10 @@ def project_page(request: Request, board: Board, project: str) -> Response:
         phrase_table=GroupTable.of("Phrase", by_phrase, _ROWS, WHISKER),
         promotions=promotion_rows(board.reports.promotions(key), WHISKER)[::-1],
         replays=replays(board, key),
+        about=about(GroupCost),
+        about_tasks=about(TaskCost),
+        without_mask=len(board.reports.without_mask(key)),
+        trouble=_trouble(board, key),
         newest=board.reports.tasks(key, sort="last_at", descending=True, size=_NEWEST_TASKS),
         learning=training_status(board, [key])[key],
         last=last_training(board, key),
@@ -132,6 +136,13 @@ def start_replay(request: Request, board: Board, project: str) -> Response:
     board.service.job_asked()
     said = f"Replay {asked.id} of project {key.partition('.')[0]} was requested."
     return board.render.redirect(request, f"/training/{asked.id}", said)
+
+
+def _trouble(board: Dashboard, project: str) -> str:
+    """Why this project's labels cannot be read from Label Studio at the moment; '' if they can."""
+    query = select(SampledProjectRow.error).where(SampledProjectRow.key == project)
+    with board.database.read() as connection:
+        return connection.execute(query).scalar() or ""
 
 
 def label_studio_url(board: Dashboard, project: str) -> str:

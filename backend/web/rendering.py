@@ -77,6 +77,7 @@ class Renderer:
             "segment": segment,
             "short": short,
             "process": short_process_id,
+            "merged": lambda one, other: {**one, **other},
         }
 
     def compile(self) -> None:

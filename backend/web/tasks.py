@@ -1,14 +1,12 @@
 """A project's tasks as a table, and one task: how each object was made, click by click."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from fastapi import Request, Response
 
 from backend.db.models import INTERACTIONS
-from backend.reports.records import RegionCost, ServedStep, Where
+from backend.reports.records import RegionCost, ServedStep, TaskCost, about
+from backend.web import filters
 from backend.web.board import Board, Dashboard, router
 from backend.web.projects import label_studio_url
 from backend.web.rendering import number_in, query_of
@@ -18,7 +16,6 @@ pages = router()
 _SIZE = 50
 # Steps of one object, and objects of one task, that are shown.
 _MOST_STEPS, _MOST_OBJECTS = 40, 30
-_WEEKS = (1, 4, 12, 52)
 
 # A served mask never changes; the accepted one may be edited.
 _CACHE_LONG = {"Cache-Control": "private, max-age=86400", "X-Content-Type-Options": "nosniff"}
@@ -69,7 +66,7 @@ def tasks(request: Request, board: Board, project: str) -> Response:
     sort, descending = asked["sort"] or "last_at", asked["order"] != "asc"
     found = board.reports.tasks(
         key,
-        _where(asked),
+        filters.where(board, key, asked),
         sort=sort,
         descending=descending,
         page=number_in(asked["page"]) or 1,
@@ -87,8 +84,9 @@ def tasks(request: Request, board: Board, project: str) -> Response:
         sort=sort,
         descending=descending,
         sortable=True,
-        choices=_choices(board, key),
-        weeks=_WEEKS,
+        choices=filters.choices(board, key),
+        weeks=filters.WEEKS,
+        about=about(TaskCost),
         studio=label_studio_url(board, key),
     )
 
@@ -141,27 +139,3 @@ def _object(board: Dashboard, project: str, region: RegionCost) -> Object:
         masks_expired=answered and not any(step.shows for step in steps),
         photograph=board.masks.has_photograph(project, region.annotation),
     )
-
-
-def _choices(board: Dashboard, project: str) -> dict[str, Sequence[tuple[str, str]]]:
-    """Values and titles of each filter."""
-    return {
-        by: sorted(
-            {(group.name, group.title) for group in board.reports.groups(project, by) if group.name}
-        )
-        for by in ("label", "version", "annotator")
-    }
-
-
-def _where(asked: Mapping[str, str]) -> Where:
-    phrase: dict[str, bool] = {"with": True, "without": False}
-    weeks, number = number_in(asked["weeks"]), number_in(asked["task"])
-    values: dict[str, Any] = {
-        "label": asked["label"] or None,
-        "version": asked["version"] or None,
-        "annotator": number_in(asked["annotator"]),
-        "phrase": phrase.get(asked["words"]),
-        "since": datetime.now(UTC) - timedelta(weeks=weeks) if weeks else None,
-        "tasks": (number,) if number is not None else None,
-    }
-    return Where(**values)

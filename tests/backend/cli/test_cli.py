@@ -16,6 +16,8 @@ import pytest
 from typer.testing import CliRunner
 
 from backend.cli.main import COMMANDS, app
+from backend.db.engine import Database
+from backend.jobs.presence import Presence
 from backend.worker.child_process import free_port
 
 
@@ -85,6 +87,22 @@ def test_versions_shows_what_serves(random_checkpoint: Path, tmp_path: Path) -> 
     done = run("versions", "--json", CHECKPOINT=random_checkpoint, DATA=tmp_path / "data")
 
     assert json.loads(done.stdout)["serves"].startswith("random-")
+
+
+def test_alive_says_whether_a_program_of_this_machine_runs(tmp_path: Path) -> None:
+    # given a worker here, and a scheduler of another machine
+    database = Database(f"sqlite:///{tmp_path / 'phraseclick.db'}")
+    database.migrate()
+    Presence(database, "worker")._update()
+    Presence(database, "scheduler", lambda: {"host": "elsewhere"})._update()
+    database.close()
+    # when
+    answers = {
+        kind: CliRunner().invoke(app, ["alive", kind, f"--data={tmp_path}"]).exit_code
+        for kind in ("worker", "scheduler", "server")
+    }
+    # then
+    assert answers == {"worker": 0, "scheduler": 1, "server": 1}
 
 
 def started(tmp_path: Path, *arguments: str, **settings: object) -> "subprocess.Popen[bytes]":

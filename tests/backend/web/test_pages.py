@@ -3,14 +3,18 @@
 import itertools
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import insert, update
 from starlette.testclient import TestClient
 
 from backend.api.service import Service
 from backend.app import create_app
+from backend.db.engine import lock_samples
+from backend.db.models import AnnotationRow, SampledProjectRow
 from backend.settings import Settings
 from tests.backend.reports.conftest import connect
 from tests.backend.web import scene
@@ -24,6 +28,8 @@ FILLED = (
     PROJECT,
     f"{PROJECT}/tasks",
     f"{PROJECT}/tasks?sort=per_object&order=asc&words=with&weeks=52&page=2",
+    f"{PROJECT}/groups",
+    f"{PROJECT}/groups?sort=seconds&order=asc&since=2020-01-01&until=2100-01-01&words=with",
     f"{PROJECT}/tasks/{TASK}",
     f"/dashboard/training?project={KEY}&kind=training&state=failed",
     "/dashboard/training/1",
@@ -145,6 +151,83 @@ def test_filters_narrow_the_tasks_and_stay_chosen(browse: TestClient, filled: Sc
     assert "41 tasks" in everything.words
     assert "1 task." in one.words
     assert "selected" in next(it for it in one.all("option") if it.get("value") == "with")
+
+
+def test_annotators_and_labels_can_be_sorted(browse: TestClient, filled: Scene) -> None:
+    up, down = (
+        Page(browse.get(f"{PROJECT}/groups?sort=n&order={order}").text) for order in ("asc", "desc")
+    )
+
+    assert [it["aria-sort"] for it in up.all("th") if "aria-sort" in it] == ["ascending"] * 2
+    assert "?sort=n&order=desc" in [it["href"] for it in up.all("a")]
+    first, last = (page.words.partition("By label")[2].index("Cat") for page in (up, down))
+    assert first != last
+
+
+def test_every_column_is_explained(browse: TestClient, filled: Scene) -> None:
+    for path in (f"{PROJECT}/groups", f"{PROJECT}/tasks", PROJECT):
+        page = Page(browse.get(path).text)
+
+        assert "What the columns mean" in page.words
+        titles = [it["title"] for it in page.all("th") if it.get("title")]
+        assert any("IoU of the first mask" in title for title in titles)
+
+
+def test_files_hold_what_the_filter_leaves(browse: TestClient, filled: Scene) -> None:
+    # given
+    page = Page(browse.get(f"{PROJECT}/groups?label=Cat&words=with&since=2020-01-01").text)
+    links = [it["href"] for it in page.all("a") if "download" in it]
+    assert len(links) == 6
+    # when
+    answers = {link: browse.get(link) for link in links}
+    # then
+    assert all("label=Cat" in link and "phrase=true" in link for link in links)
+    assert all(answer.status_code == 200 for answer in answers.values())
+    regions = next(a.text for link, a in answers.items() if "regions?format=csv" in link)
+    assert set(re.findall(r"^[^,]+,[^,]+,[^,]+,[^,]+,([^,]*),", regions, re.M)[1:]) == {"Cat"}
+    whole = next(a.json() for link, a in answers.items() if "format=json" in link)
+    assert len(whole["regions"]) == len(regions.splitlines()) - 1
+    parquet = next(a.content for link, a in answers.items() if "tasks?format=parquet" in link)
+    assert parquet.startswith(b"PAR1")
+
+
+def test_a_submit_without_a_mask_is_listed(
+    browse: TestClient, service: Service, filled: Scene
+) -> None:
+    # given one with no region, one skipped, and one with another shape
+    rows = [
+        {"annotation_id": 9001, "skipped": False, "left_out": {}},
+        {"annotation_id": 9002, "skipped": True, "left_out": {}},
+        {"annotation_id": 9003, "skipped": False, "left_out": {"another shape": 1}},
+    ]
+    created = datetime(2026, 11, 2, 12, tzinfo=UTC)
+    same = {"project": KEY, "task_id": TASK, "annotator": 77, "created_at": created, "digest": ""}
+    before = len(service.reports.without_mask(KEY))
+    with service.database.write() as connection:
+        connection.execute(insert(AnnotationRow), [{**same, **row} for row in rows])
+    # when
+    found = browse.get(f"/api/reports/{KEY}/without-mask?annotator=77").json()["annotations"]
+    costs, groups = (Page(browse.get(path).text).words for path in (PROJECT, f"{PROJECT}/groups"))
+    # then
+    assert [one["annotation"] for one in found] == [9001]
+    assert len(service.reports.without_mask(KEY)) == before + 1
+    assert "submitted without a mask" in costs
+    assert "user 77" in groups
+    assert "2026-11-02 12:00" in groups
+    assert browse.get(f"/api/reports/{KEY}/without-mask?label=Cat").json()["annotations"] == []
+
+
+def test_the_trouble_of_a_project_stands_on_its_page(
+    browse: TestClient, service: Service, filled: Scene
+) -> None:
+    with service.database.write() as connection:
+        lock_samples(connection, KEY)
+        here = update(SampledProjectRow).where(SampledProjectRow.key == KEY)
+        connection.execute(here.values(error="The Label Studio token contains blanks."))
+
+    page = Page(browse.get(PROJECT).text)
+
+    assert "cannot be read from Label Studio: The Label Studio token contains" in page.words
 
 
 def test_a_task_leads_into_label_studio(browse: TestClient, filled: Scene) -> None:

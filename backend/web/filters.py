@@ -1,0 +1,43 @@
+"""The filter of a project's pages: one form, one meaning, for tables and for files."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from backend.reports.records import Where
+from backend.web.board import Dashboard
+from backend.web.rendering import number_in
+
+WEEKS = (1, 4, 12, 52)
+_PHRASE = {"with": True, "without": False}
+
+
+def where(board: Dashboard, project: str, asked: Mapping[str, str]) -> Where:
+    """The filters that a page's query names. Raises FilterError for a day that is none."""
+    found = board.reports.where(
+        project,
+        since=asked["since"],
+        until=asked["until"],
+        version=asked["version"],
+        label=asked["label"] or None,
+        phrase=_PHRASE.get(asked["words"]),
+    )
+    weeks, task = number_in(asked["weeks"]), number_in(asked["task"])
+    if weeks and found.since is None:
+        today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        found = replace(found, since=today - timedelta(weeks=weeks))
+    return replace(
+        found,
+        annotator=number_in(asked["annotator"]),
+        tasks=None if task is None else (task,),
+    )
+
+
+def choices(board: Dashboard, project: str) -> dict[str, Sequence[tuple[str, str]]]:
+    """Values and titles of each filter."""
+    return {
+        by: sorted(
+            {(group.name, group.title) for group in board.reports.groups(project, by) if group.name}
+        )
+        for by in ("label", "version", "annotator")
+    }

@@ -1,0 +1,114 @@
+"""Annotators and labels of a project as tables that can be sorted, what was submitted without a
+mask, and the same figures as files."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from fastapi import Request, Response
+
+from backend.api.reports import query_of
+from backend.reports.page import GroupTable
+from backend.reports.records import By, GroupCost, Interval, Spread, Where, about
+from backend.web import filters
+from backend.web.board import Board, router
+from backend.web.learning import WHISKER
+from backend.web.projects import label_studio_url
+from backend.web.rendering import query_of as asked_of
+
+pages = router()
+
+_TABLES: tuple[tuple[By, str], ...] = (("annotator", "Annotator"), ("label", "Label"))
+# Rows of a table, and submits without a mask; the files have all of them.
+_MOST_ROWS = 200
+_MOST_WITHOUT_MASK = 50
+
+
+def _mean(value: Interval | Spread | None) -> float | None:
+    interval = value.mean if isinstance(value, Spread) else value
+    return None if interval is None else interval.mean
+
+
+def _median(value: Spread | None) -> float | None:
+    return None if value is None else value.median
+
+
+# The columns that groups can be sorted by.
+_SORTS: dict[str, Callable[[GroupCost], float | str | None]] = {
+    "name": lambda group: group.title.casefold(),
+    "n": lambda group: group.n,
+    "clicks": lambda group: _mean(group.clicks),
+    "median": lambda group: _median(group.clicks),
+    "one": lambda group: _mean(group.one),
+    "without_click": lambda group: _mean(group.without_click),
+    "seconds": lambda group: _median(group.seconds),
+    "first_iou": lambda group: _mean(group.first_iou),
+    "last_iou": lambda group: _mean(group.last_iou),
+    "needed_85": lambda group: _mean(group.needed_85),
+    "corrected": lambda group: _mean(group.corrected),
+}
+
+
+@dataclass(frozen=True)
+class File:
+    """A download: its name on the page, and its address below ``/api/reports``."""
+
+    name: str
+    path: str
+
+
+@pages.get("/projects/{project}/groups")
+def groups(request: Request, board: Board, project: str) -> Response:
+    """Annotators and labels, filtered and sorted by the query."""
+    key = board.reports.key(project)
+    asked = asked_of(request)
+    where = filters.where(board, key, asked)
+    sort = asked["sort"] if asked["sort"] in _SORTS else "n"
+    descending = asked["order"] != "asc"
+    missing = board.reports.without_mask(key, where)
+    return board.render.page(
+        request,
+        "groups.html",
+        section="Overview",
+        tab="Annotators and labels",
+        it=board.reports.project(key),
+        key=key,
+        tables=[
+            (by, GroupTable.of(title, _sorted(found, sort, descending), _MOST_ROWS, WHISKER))
+            for by, title in _TABLES
+            if (found := board.reports.groups(key, by, where))
+        ],
+        about=about(GroupCost),
+        without_mask=missing[:_MOST_WITHOUT_MASK],
+        without_mask_total=len(missing),
+        asked=asked,
+        sort=sort,
+        descending=descending,
+        choices=filters.choices(board, key),
+        weeks=filters.WEEKS,
+        files=files(key, where),
+        studio=label_studio_url(board, key),
+        whisker_width=WHISKER,
+    )
+
+
+def files(key: str, where: Where) -> list[File]:
+    """What this filter leaves, in every form that a report has."""
+    query = query_of(where)
+    found = [
+        File("Report (HTML)", "report?format=html"),
+        File("Everything (JSON)", "report?format=json"),
+        *(
+            File(f"{rows.capitalize()} ({form})", f"{rows}?format={form.lower()}")
+            for rows in ("tasks", "regions")
+            for form in ("CSV", "Parquet")
+        ),
+    ]
+    return [File(f.name, f"{key}/{f.path}{'&' if query else ''}{query}") for f in found]
+
+
+def _sorted(found: Sequence[GroupCost], sort: str, descending: bool) -> list[GroupCost]:
+    """Groups without the figure come last."""
+    figure = _SORTS[sort]
+    known = [group for group in found if figure(group) is not None]
+    unknown = [group for group in found if figure(group) is None]
+    return sorted(known, key=figure, reverse=descending) + unknown  # type: ignore[arg-type]
