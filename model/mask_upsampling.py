@@ -66,8 +66,10 @@ class LogitGrid:
                 result[first:last, start + mixed] = logits > 0
         return result
 
-    def smoothed(self) -> LogitGrid:
+    def smoothed(self, part: tuple[slice, slice] | None = None) -> LogitGrid:
         """Finer logits along a smooth curve, where a cell is larger than a pixel.
+
+        part: rows and columns of cells that matter; outside of them all is -LIMIT then.
 
         The network is sure of most cells, so its logits jump from far below zero to far above and
         bilinear interpolation shows the cells as stairs. Cut at LIMIT and interpolated by a
@@ -79,6 +81,11 @@ class LogitGrid:
             return self
         rows, columns = _spline(height, finer), _spline(width, finer)
         cut = np.clip(self.logits, -LIMIT, LIMIT)
+        if part is not None:
+            down, across = (slice(side.start * finer, side.stop * finer) for side in part)
+            whole = np.full((height * finer, width * finer), -LIMIT, np.float32)
+            whole[down, across] = rows[down] @ cut @ columns[across].T
+            return LogitGrid(whole, self.box)
         return LogitGrid((rows @ cut @ columns.T).astype(np.float32, copy=False), self.box)
 
     def _places(self, box: Box, height: int, width: int) -> tuple[_Places, _Places]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from PIL import Image
 
 from model import checkpoint as checkpoints
 from model import checkpoint_files as files
+from model import word_forms
 from model.confidence import Calibration, implied_score
 from model.config import ModelConfig
 from model.crop import Box, ImageTiles
@@ -34,13 +35,23 @@ from model.inference import (
     coverage,
     input_size,
 )
+from model.instances import LIMITS, Instance, at_picture_size, find
 from model.mask_upsampling import MaskLayers
 from model.network.phraseclick import Features
+from model.point_decoder import PointDecoder
 from model.prompt import Click, Prompt
 from model.refinement import Look, Session
-from model.tokenizer import Tokenizer, Tokens
+from model.tokenizer import Tokenizer, Tokens, split
 
-__all__ = ["USUAL_SHAPES", "Click", "Embedding", "Prediction", "Predictor"]
+__all__ = [
+    "USUAL_SHAPES",
+    "Click",
+    "Embedding",
+    "Instance",
+    "Instances",
+    "Prediction",
+    "Predictor",
+]
 
 # Room for about fifty pictures with a crop each.
 CACHE_BYTES = 320 * 2**20
@@ -89,6 +100,19 @@ class Prediction:
     def mask(self) -> NDArray[np.bool_]:
         """H,W bool, ``probability() > 0.5``; takes time only where the mask is."""
         return self.layers.mask()
+
+
+@dataclass(frozen=True, eq=False)
+class Instances:
+    """All that a phrase means, one by one, and how the phrase was read.
+
+    objects: the best first; no pixel is in two of them. confidence: that of the first; of the
+    phrase's answer as a whole where no object is sure enough.
+    """
+
+    objects: tuple[Instance, ...]
+    tokens: Tokens
+    confidence: float
 
 
 class Predictor:
@@ -229,6 +253,58 @@ class Predictor:
         if score is None or not (result.answer.grid.logits > 0).any():
             score = implied_score(result.answer.grid.logits)
         return Prediction(self._calibration.confidence(score), tokens, result.layers, score)
+
+    def instances(
+        self, embedding: Embedding, phrase: str, least: float = LIMITS.confidence
+    ) -> Instances:
+        """One mask for each thing that a phrase means: "cups", "all nuclei", "Nucleus".
+
+        phrase: in either number, any text. least: objects of less confidence are left out. See
+        `model.instances` for how. Raises PromptError.
+        """
+        if embedding.version != self.version:
+            raise PromptError(
+                f"The picture was encoded by {embedding.version}, which {self.version} cannot read."
+            )
+        tokens = self.tokenizer.read(phrase)
+        if not tokens.words:
+            return Instances((), tokens, 0.0)
+        features = embedding.features
+        whole = Box(0, 0, embedding.width, embedding.height)
+        answer = self._inference.decode(features, whole, Prompt((), tokens), None)
+        one = " ".join(word_forms.as_singular(split(phrase)))
+        decode = PointDecoder(
+            self._network, features, self.tokenizer.read(one).vectors, self._device, self._queue
+        )
+        logits = answer.grid.logits
+        limits = replace(LIMITS, confidence=least)
+        found = find(logits, decode, self._calibration.confidence, limits)
+        objects = at_picture_size(found, logits.shape, embedding.width, embedding.height)
+        if objects:
+            return Instances(tuple(objects), tokens, objects[0].confidence)
+        score = implied_score(logits) if answer.iou_logit is None else answer.iou_logit
+        empty = not (logits > 0).any()
+        return Instances((), tokens, 0.0 if empty else self._calibration.confidence(score))
+
+    def instances_by_name(
+        self,
+        embedding: Embedding,
+        names: Sequence[str],
+        least: float = LIMITS.confidence,
+    ) -> list[tuple[str, Instance]]:
+        """Every object that one of these names is about, the surest first, each once.
+
+        As a batch prediction suggests them for a project's labels. Raises PromptError.
+        """
+        found = [
+            (name, it) for name in names for it in self.instances(embedding, name, least).objects
+        ]
+        found.sort(key=lambda entry: -entry[1].confidence)
+        kept: list[tuple[str, Instance]] = []
+        for name, it in found:
+            if all(it.iou(other) <= LIMITS.same for _, other in kept):
+                kept.append((name, it))
+        return kept
 
     def descriptor(self, embedding: Embedding) -> NDArray[np.float32]:
         """D numbers, of length 1 together, that say what a picture shows as a whole.

@@ -277,7 +277,7 @@ class Tokenizer:
         """A plural noun of the vocabulary as its singular, where they mean the same."""
         if piece.plural or word_geometry.entry(piece.word) is not None:
             return piece
-        if piece.word in word_geometry.ONE_THING:
+        if piece.word in word_forms.ONE_THING:
             return piece
         for form in word_forms.singulars(piece.word):
             if form in self._index and self._agree(form, piece.word):

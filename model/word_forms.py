@@ -7,10 +7,11 @@ A tokenizer with a small vocabulary knows "dog" and "tshirt"; annotators type "d
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 
 IRREGULAR = {
     "cacti": "cactus",
+    "calves": "calf",
     "children": "child",
     "feet": "foot",
     "fungi": "fungus",
@@ -27,6 +28,14 @@ IRREGULAR = {
     "wolves": "wolf",
     "women": "woman",
 }
+# Plurals of scientific words, which "singulars" need not know: their vectors are their own.
+LEARNED_PLURALS = frozenset(
+    re.findall(
+        "[a-z]+",
+        "algae alveoli antennae axes bacteria crystallites follicles hyphae larvae mitochondria "
+        "nucleoli ova pupae radii schemata spermatozoa stamina stomata strata vertebrae villi",
+    )
+)
 PLURALS = {singular: plural for plural, singular in IRREGULAR.items()}
 # A part of a compound shorter than this is more often chance than a word ("is", "ha").
 SHORTEST_PART = 3
@@ -40,6 +49,55 @@ FUNCTION_WORDS = frozenset(
     )
 )
 
+# Nouns that end like a plural and are one thing; "glasses" are not many a glass.
+ONE_THING = frozenset(
+    re.findall(
+        "[a-z]+",
+        "accessories boxers clothes flats glasses goods headphones heels jeans leggings loafers "
+        "news pants pliers pumps scissors shades shorts slacks stairs sunglasses tights trousers "
+        "wedges woods",
+    )
+)
+# Plurals of words that end in a hiss: "boxes" -> "box".
+WITH_E = ("ches", "shes", "sses", "xes", "zes", "buses", "gases", "lenses")
+# Singular words that end in a single s.
+ENDING_IN_S = frozenset(
+    re.findall(
+        "[a-z]+",
+        "alias always atlas bias canvas christmas series species gas lens pancreas pampas",
+    )
+)
+# What asks for more than one thing whatever follows.
+ALL_WORDS = frozenset(
+    re.findall(
+        "[a-z]+",
+        "all both each every few many multiple ones several these those",
+    )
+)
+NUMBERS = frozenset(
+    re.findall(
+        "[a-z]+",
+        "two three four five six seven eight nine ten eleven twelve dozen dozens hundred",
+    )
+)
+ONE_WORDS = frozenset(["a", "an", "one", "this", "that", "another"])
+# "A row of windows" are windows.
+COLLECTIVES = frozenset(
+    re.findall(
+        "[a-z]+",
+        "row rows column columns group groups pair pairs set line cluster bunch pile rest most",
+    )
+)
+SIDES = frozenset(["left", "right", "top", "bottom", "middle", "here", "there"])
+# What follows these says where the thing is or what it has, not what it is.
+AFTER_NOUN = frozenset(
+    re.findall(
+        "[a-z]+",
+        "above against around at behind below beside between by from holding in inside near next "
+        "nearest not of on outside over that to touching under wearing which who with without",
+    )
+)
+
 
 def without_possessive(word: str) -> str:
     """ "dog's" -> "dog", "dogs'" -> "dogs"; other words as they are."""
@@ -50,10 +108,10 @@ def singulars(word: str) -> Iterator[str]:
     """What "word" may be the plural of, the likeliest first."""
     if word in IRREGULAR:
         yield IRREGULAR[word]
-    for plural, singular in IRREGULAR.items():
+    for plural, one in IRREGULAR.items():
         # "policemen", "grandchildren"
         if len(word) > len(plural) + 1 and word.endswith(plural):
-            yield word.removesuffix(plural) + singular
+            yield word.removesuffix(plural) + one
     if len(word) > 4 and word.endswith("ies"):
         yield word[:-3] + "y"
     if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
@@ -79,3 +137,66 @@ def compound_parts(word: str, known: Container[str]) -> tuple[str, str] | None:
         if word[:cut] in known and word[cut:] in known:
             return word[:cut], word[cut:]
     return None
+
+
+def singular(word: str) -> str:
+    """The likeliest singular of a word in lower case; the word itself where it is no plural."""
+    if word in ONE_THING or word in ENDING_IN_S:
+        return word
+    if len(word) > 4 and word.endswith(WITH_E):
+        return word[:-2]
+    return next(singulars(word), word)
+
+
+def is_plural(words: Sequence[str]) -> bool:
+    """Whether a phrase, in lower case words, asks for several things: "all nuclei", "3 red cups".
+
+    The noun decides, not what is said of its place: "the dog between two cups" is one dog. Where
+    a noun is the same in both numbers ("sheep") only "all", "both" or a number tells.
+    """
+    first = words[1:2] if words[:1] == ["the"] else words[:1]
+    if set(words[:2]) & ALL_WORDS or (first and _is_number(first[0])):
+        return True
+    if words and words[0] in ONE_WORDS and not set(words[1:2]) & COLLECTIVES:
+        return False
+    place = _noun(words)
+    return place is not None and _is_plural_noun(words[place])
+
+
+def as_singular(words: Sequence[str]) -> list[str]:
+    """The phrase about one of those that a plural phrase asks for: "two cups" -> "cup"."""
+    place = _noun(words)
+    said = list(words)
+    if place is not None and _is_plural_noun(said[place]):
+        said[place] = singular(said[place])
+    start = 0
+    while start < len(said) - 1 and (
+        said[start] in ALL_WORDS or said[start] in ("the", "of") or _is_number(said[start])
+    ):
+        start += 1
+    return said[start:]
+
+
+def _noun(words: Sequence[str]) -> int | None:
+    """Where the noun is that the phrase is about."""
+    start = 0
+    for place, word in enumerate(words):
+        if word == "of" and place and words[place - 1] in COLLECTIVES | ALL_WORDS:
+            start = place + 1
+    end = start
+    while end < len(words) and (words[end] not in AFTER_NOUN or end == start):
+        end += 1
+    # "dogs sitting on the grass", "cups left"
+    while end - 1 > start and (words[end - 1].endswith(("ing", "ed")) or words[end - 1] in SIDES):
+        end -= 1
+    return end - 1 if end > start else None
+
+
+def _is_plural_noun(word: str) -> bool:
+    if word.endswith(("'s", "s'")):
+        return False
+    return word in LEARNED_PLURALS or word == "ones" or singular(word) != word
+
+
+def _is_number(word: str) -> bool:
+    return word in NUMBERS or (word.isdecimal() and int(word) > 1)

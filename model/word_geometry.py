@@ -55,15 +55,6 @@ AMBIGUOUS = frozenset(
         "sand over under above below between a an the this that",
     )
 )
-# Nouns that end like a plural and are one thing; "glasses" are not many a glass.
-ONE_THING = frozenset(
-    re.findall(
-        "[a-z]+",
-        "accessories boxers clothes flats glasses goods headphones heels jeans leggings loafers "
-        "news pants pliers pumps scissors shades shorts slacks stairs sunglasses tights trousers "
-        "wedges woods",
-    )
-)
 
 # x, y, depth, degree
 _SIDES: dict[str, tuple[float, float, float, float]] = {

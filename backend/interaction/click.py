@@ -10,19 +10,29 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from backend.errors import LabelConfigError, RequestError
 from backend.images.embeddings import Embeddings, Place
+from backend.interaction import suggestions
 from backend.interaction.history import digest
+from backend.interaction.label_words import about_one
 from backend.interaction.objects import Click, Outcome, Prompts, Turn
 from backend.interaction.preannotate import Preannotation
 from backend.interaction.request import Interaction
-from backend.interaction.status_line import Understood, failed, noted, status_item, understood
+from backend.interaction.status_line import (
+    Understood,
+    failed,
+    noted,
+    said_of_several,
+    status_item,
+    understood,
+)
 from backend.interaction.store import InteractionStore
-from backend.label_studio.annotations import Drawn, drawn_mask, parse_result
+from backend.label_studio.annotations import parse_result
 from backend.label_studio.config import ImageControls, LabelConfig, status_control
 from backend.label_studio.payloads import PredictRequest, parse_predict
 from backend.label_studio.projects import Projects
@@ -31,7 +41,7 @@ from backend.registry.serving import Predictors
 from backend.settings import Settings
 from model.errors import PhraseClickError
 from model.predictor import Click as PixelClick
-from model.predictor import Embedding, Prediction, Predictor
+from model.predictor import Embedding, Instances, Prediction, Predictor
 
 _log = logging.getLogger(__name__)
 
@@ -169,23 +179,34 @@ class Predict:
         shown = None if request.probe else interaction.size
         embedding = self._embeddings.of(place, predictor, shown=shown, timed=steps.timed)
         self._embeddings.on_screen(place)
+        if target.every:
+            return self._every(interaction, turn, target, predictor, embedding, steps)
         with steps.timed("predict"):
             prediction = predictor.predict(
                 embedding,
                 [_in_pixels(click, embedding) for click in target.points],
-                target.phrase,
+                about_one(target.phrase) if target.clicks else target.phrase,
                 _fitting(target.previous_mask, embedding),
                 _box_in_pixels(target.box, embedding),
             )
             mask = prediction.mask()
             if target.edits is not None:
                 mask = target.edits.applied(mask)
+            unsure = (
+                not target.clicks
+                and bool(mask.any())
+                and prediction.confidence < suggestions.LEAST_CONFIDENCE
+            )
+            if unsure:
+                mask = np.zeros_like(mask)
         with steps.timed("brush"):
-            drawn = self._drawn(target, mask, prediction)
-        result = [
-            *drawn.items,
-            *_status(target.image, understood(_understood(turn, target, prediction, drawn))),
-        ]
+            tolerance = self._settings.outline_tolerance
+            drawn = suggestions.region(target, mask, prediction.confidence, tolerance)
+            items = list(drawn.items)
+            if target.clicks:
+                items += suggestions.shown_again(turn.suggestions, target.image, tolerance)
+        answer = _understood(turn, target, prediction, found=bool(drawn.items), holes=drawn.holes)
+        result = [*items, *_status(target.image, understood(replace(answer, unsure=unsure)))]
         outcome = Outcome(
             mask=drawn.mask,
             confidence=prediction.confidence,
@@ -193,21 +214,45 @@ class Predict:
             milliseconds=steps.total(),
             steps=steps.milliseconds,
             digest=digest(parse_result(drawn.items)[0]) if drawn.items else "",
+            suggestions=None if target.clicks else (),
         )
         return _response(predictor, result, prediction.confidence), outcome
 
-    def _drawn(self, target: Prompts, mask: np.ndarray, prediction: Prediction) -> Drawn:
-        if not mask.any():
-            return Drawn([], mask)
-        return drawn_mask(
-            target.region_id,
-            mask,
-            brush=target.brush,
-            to_name=target.image.name,
-            label=target.label,
-            score=prediction.confidence,
-            tolerance=self._settings.outline_tolerance,
+    def _every(
+        self,
+        interaction: Interaction,
+        turn: Turn,
+        target: Prompts,
+        predictor: Predictor,
+        embedding: Embedding,
+        steps: "Steps",
+    ) -> tuple[Answer, Outcome]:
+        """One region for each object that the phrase means."""
+        with steps.timed("predict"):
+            found = predictor.instances(embedding, target.phrase, suggestions.LEAST_CONFIDENCE)
+        with steps.timed("brush"):
+            objects = suggestions.unlabeled(found.objects, interaction.saved)
+            size = embedding.width, embedding.height
+            several = suggestions.drawn(
+                objects, turn, target, size, self._settings.outline_tolerance
+            )
+        said = said_of_several(
+            _understood(turn, target, found, found=bool(several.items)),
+            found=len(found.objects),
+            confidences=several.confidences,
         )
+        outcome = Outcome(
+            mask=several.mask,
+            confidence=found.confidence,
+            model_version=predictor.version,
+            milliseconds=steps.total(),
+            steps=steps.milliseconds,
+            digest=several.digest,
+            suggestions=several.others,
+        )
+        result = [*several.items, *_status(target.image, said)]
+        score = min(several.confidences, default=found.confidence)
+        return _response(predictor, result, score), outcome
 
     def _touches(
         self, request: PredictRequest, click: Click, target: Prompts, champion: Predictor
@@ -229,7 +274,7 @@ class Predict:
             ]:
                 return True
             alone = [_in_pixels(click, embedding)]
-            mask = predictor.predict(embedding, alone, target.phrase).mask()
+            mask = predictor.predict(embedding, alone, about_one(target.phrase)).mask()
         except PhraseClickError:
             return False
         return previous.shape == mask.shape and bool((previous & mask).any())
@@ -314,7 +359,14 @@ def _status(image: ImageControls, sentence: str) -> list[dict[str, Any]]:
     return [status_item(image.status, image.name, sentence)] if image.status else []
 
 
-def _understood(turn: Turn, target: Prompts, prediction: Prediction, drawn: Drawn) -> Understood:
+def _understood(
+    turn: Turn,
+    target: Prompts,
+    prediction: Prediction | Instances,
+    *,
+    found: bool,
+    holes: int = 0,
+) -> Understood:
     typed = target.phrase_source == "typed"
     positives = sum(click.positive for click in target.points)
     return Understood(
@@ -323,8 +375,8 @@ def _understood(turn: Turn, target: Prompts, prediction: Prediction, drawn: Draw
         boxed=target.box is not None,
         label=target.label.value if target.label is not None else "mask",
         confidence=prediction.confidence,
-        found=bool(drawn.items),
-        holes=drawn.holes,
+        found=found,
+        holes=holes,
         phrase=target.phrase if typed else "",
         known=not typed or bool(prediction.tokens.words),
         corrected=tuple(prediction.tokens.corrected) if typed else (),

@@ -169,7 +169,9 @@ class DraftSync:
         if lacking is None:
             return
         if not lacking.phrases:
-            self._log("undo", target, phrase_id=target.phrase_id, text=target.phrase)
+            # Objects that one phrase made share it.
+            if all(event.phrase_id != target.phrase_id for event in self.events):
+                self._log("undo", target, phrase_id=target.phrase_id, text=target.phrase)
             target.phrase = ""
         # Words that were replaced on the page still describe this object.
         target.phrase_id, target.phrase_saved = "", ""

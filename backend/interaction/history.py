@@ -59,22 +59,21 @@ _LOGGED = (
     .order_by(EventRow.id)
 )
 _OF_TARGET = AnswerRow.target_id == bindparam("of_target")
-_READ = (
-    select(
-        AnswerRow.turn,
-        AnswerRow.clicks,
-        AnswerRow.phrase,
-        AnswerRow.by_hand,
-        AnswerRow.painted,
-        AnswerRow.erased,
-        AnswerRow.digest,
-        AnswerRow.width,
-        AnswerRow.height,
-        AnswerRow.mask,
-    )
-    .where(_OF_TARGET)
-    .order_by(AnswerRow.turn.desc())
-)
+_COLUMNS = select(
+    AnswerRow.target_id,
+    AnswerRow.turn,
+    AnswerRow.clicks,
+    AnswerRow.phrase,
+    AnswerRow.by_hand,
+    AnswerRow.painted,
+    AnswerRow.erased,
+    AnswerRow.digest,
+    AnswerRow.width,
+    AnswerRow.height,
+    AnswerRow.mask,
+).order_by(AnswerRow.turn.desc())
+_READ = _COLUMNS.where(_OF_TARGET)
+_READ_SEVERAL = _COLUMNS.where(AnswerRow.target_id.in_(bindparam("ids", expanding=True)))
 _MAKE_ROOM = delete(AnswerRow).where(
     _OF_TARGET,
     (AnswerRow.turn == bindparam("of_turn")) | (AnswerRow.turn < bindparam("before")),
@@ -206,6 +205,13 @@ class MaskHistory:
         """The mask that the page shows."""
         return self.answers[0].mask if self.answers else None
 
+    def fitting(self, target: Target) -> PackedMask | None:
+        """The newest mask that rests on exactly the clicks that count; else on some of them."""
+        now = {click.id for click in target.counting}
+        then = [({identity for identity, _ in answer.clicks}, answer) for answer in self.answers]
+        exact = (answer.mask for clicks, answer in then if clicks == now)
+        return next(exact, next((a.mask for clicks, a in then if clicks <= now), None))
+
     def previous(self, target: Target) -> Answer | None:
         """The newest answer that rests on prompts that still count, and not on all of them.
 
@@ -331,18 +337,27 @@ def digest_rle(numbers: Sequence[int] | None) -> str:
 
 def read_answers(connection: Connection, target_id: int) -> list[Answer]:
     """An object's masks, newest first."""
-    return [
-        Answer(
-            row.turn,
-            row.clicks,
-            row.phrase,
-            row.by_hand,
-            row.digest,
-            PackedMask(row.width, row.height, bytes(row.mask)),
-            ManualEdits.unpack(row.width, row.height, row.painted, row.erased),
-        )
-        for row in connection.execute(_READ, {"of_target": target_id})
-    ]
+    return [_answer(row) for row in connection.execute(_READ, {"of_target": target_id})]
+
+
+def read_answers_of(connection: Connection, ids: Sequence[int]) -> dict[int, list[Answer]]:
+    """The masks of several objects, by the object's number, newest first."""
+    answers: dict[int, list[Answer]] = {number: [] for number in ids}
+    for row in connection.execute(_READ_SEVERAL, {"ids": list(ids)}):
+        answers[row.target_id].append(_answer(row))
+    return answers
+
+
+def _answer(row: Any) -> Answer:
+    return Answer(
+        row.turn,
+        row.clicks,
+        row.phrase,
+        row.by_hand,
+        row.digest,
+        PackedMask(row.width, row.height, bytes(row.mask)),
+        ManualEdits.unpack(row.width, row.height, row.painted, row.erased),
+    )
 
 
 def recognise(mask: PackedMask, answers: Iterable[Answer]) -> Answer | None:

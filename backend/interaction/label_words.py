@@ -8,25 +8,8 @@ import re
 from collections.abc import Sequence
 
 from backend.label_studio.config import BrushControl, Label
+from model.word_forms import as_singular, is_plural, singular
 
-_IRREGULAR = {
-    "men": "man",
-    "women": "woman",
-    "people": "person",
-    "persons": "person",
-    "children": "child",
-    "mice": "mouse",
-    "geese": "goose",
-    "feet": "foot",
-    "teeth": "tooth",
-    "oxen": "ox",
-    "leaves": "leaf",
-    "knives": "knife",
-    "wolves": "wolf",
-    "calves": "calf",
-    "shelves": "shelf",
-    "buses": "bus",
-}
 # Each group means the same class wherever a project has only one of its words as a label.
 _SAME = (
     ("person", "man", "woman", "boy", "girl", "kid", "child", "guy", "lady", "human", "pedestrian"),
@@ -66,7 +49,7 @@ def labels_named(
     owners ("the dog's ear") last, and longer names before shorter ones in the same place."""
     words = _WORD.findall(phrase)
     possessive = [word.endswith(("'s", "’s")) for word in words]
-    said = [_singular(re.sub(r"['’]s$", "", word).casefold()) for word in words]
+    said = [singular(re.sub(r"['’]s$", "", word).casefold()) for word in words]
     turn = next((at for at, word in enumerate(said) if word in _AFTER and at), len(said))
     found = []
     for order, (brush, label) in enumerate(labels):
@@ -80,6 +63,31 @@ def labels_named(
         if best is not None:
             found.append((best, order, (brush, label)))
     return tuple(entry for _, _, entry in sorted(found, key=lambda item: item[:2]))
+
+
+def plural(phrase: str) -> bool:
+    """Whether a phrase asks for several things: "two small dogs"."""
+    return is_plural(_words(phrase))
+
+
+def asks_for_all(phrase: str, labels: Sequence[tuple[BrushControl, Label]]) -> bool:
+    """Whether a phrase means every one of a kind: it is in the plural, or a label's bare name."""
+    return plural(phrase) or any(
+        _split(name) == _split(phrase)
+        for _, label in labels
+        for name in (label.value, label.alias)
+        if _split(name)
+    )
+
+
+def about_one(phrase: str) -> str:
+    """What a phrase says about one of those that it asks for: "all nuclei" -> "nucleus"."""
+    words = _words(phrase)
+    return " ".join(as_singular(words)) if is_plural(words) else phrase
+
+
+def _words(phrase: str) -> list[str]:
+    return [word.casefold().replace("’", "'") for word in _WORD.findall(phrase)]
 
 
 def _names(
@@ -97,16 +105,4 @@ def _names(
 
 
 def _split(text: str) -> list[str]:
-    return [_singular(word.casefold()) for word in _WORD.findall(_CAMEL.sub(" ", text))]
-
-
-def _singular(word: str) -> str:
-    if word in _IRREGULAR:
-        return _IRREGULAR[word]
-    if len(word) > 4 and word.endswith("ies"):
-        return word[:-3] + "y"
-    if len(word) > 4 and word.endswith(("ches", "shes", "sses", "xes", "zes")):
-        return word[:-2]
-    if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
-        return word[:-1]
-    return word
+    return [singular(word.casefold()) for word in _WORD.findall(_CAMEL.sub(" ", text))]

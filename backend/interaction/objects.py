@@ -92,9 +92,11 @@ class Target:
     updated_at: datetime
     answered_turn: int = 0
     answered_at: datetime | None = None
+    confidence: float | None = None
     phrase_id: str = ""
     phrase: str = ""
     phrase_sequence: int = 0
+    phrase_group: str = ""  # region id of the first object that its phrase made; '': made alone
     phrase_saved: str = ""
     phrase_seen_at: datetime | None = None
     saved: str = ""
@@ -136,6 +138,11 @@ class Target:
         return bool(self.phrase) and not self.clicks
 
     @property
+    def untouched(self) -> bool:
+        """One of several that a phrase made, and not clicked since."""
+        return bool(self.phrase_group) and not self.clicks
+
+    @property
     def accepted(self) -> bool:
         """A draft or an annotation has shown its mask."""
         return self.accepted_at is not None
@@ -157,6 +164,11 @@ COLUMNS = tuple(f.name for f in fields(Target))
 _STORED_OF_CLICK = tuple(f.name for f in fields(Click) if f.name != "signed")
 
 
+def new_region_id() -> str:
+    """A region id that no other object has."""
+    return f"pc-{token_hex(6)}"
+
+
 @dataclass
 class TaskObjects:
     """The objects of one task, newest first, as read at one revision and changed since."""
@@ -174,7 +186,7 @@ class TaskObjects:
 
     def start(self, **values: Any) -> Target:
         """A new object, in front of the others."""
-        target = Target(id=0, region_id=f"pc-{token_hex(6)}", **values)
+        target = Target(id=0, region_id=new_region_id(), **values)
         self.targets.insert(0, target)
         return target
 
@@ -213,6 +225,7 @@ class Prompts:
     packed_mask: PackedMask | None = None
     edits: ManualEdits | None = None  # by hand, to be kept in the answer
     model_version: str = ""  # what it began with and finishes on; '': the project's champion
+    every: bool = False  # the phrase alone asks, and it means every one of a kind
 
     @property
     def points(self) -> tuple[Click, ...]:
@@ -231,6 +244,19 @@ class Prompts:
 
 
 @dataclass(frozen=True)
+class Suggestion:
+    """Another object of a phrase that made several, while nobody has accepted it."""
+
+    region_id: str
+    label: Label | None
+    brush: BrushControl
+    packed_mask: PackedMask
+    confidence: float
+    same_phrase: bool  # as the object that the request is about
+    id: int = 0  # 0 until it is written
+
+
+@dataclass(frozen=True)
 class Turn:
     """What to do with a request. Pass it to ``record`` with the outcome, failures too."""
 
@@ -244,6 +270,7 @@ class Turn:
     notes: tuple[str, ...] = ()  # for the status line, plain sentences without a full stop
     number: int = 0  # the object's turn; a late answer never overwrites a later one
     shown_mask: PackedMask | None = None  # what the page showed last, to measure the change
+    suggestions: tuple[Suggestion, ...] = ()  # other objects that the page shows, not accepted yet
 
 
 @dataclass(frozen=True)
@@ -259,3 +286,5 @@ class Outcome:
     digest: str = ""  # of the region as answered: tells when a draft shows it again
     width: int | None = None  # of the picture, where there is no mask to tell
     height: int | None = None
+    # What else the page shows now; None: the turn's suggestions, as they were.
+    suggestions: tuple[Suggestion, ...] | None = None

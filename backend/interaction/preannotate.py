@@ -1,9 +1,11 @@
 """Masks for tasks before anyone clicks on them: exactly one answer for each task, with a score.
 
-The phrase comes from the task's own data; without one the label names are tried in turn. The score
-is the confidence of the least certain mask; Label Studio's uncertainty sampling serves the lowest
-first. A task that cannot be predicted gets an empty result and score 0, so that it comes first and
-a person sees it. The status line is never part of a batch: it would be saved as a label.
+The phrase comes from the task's own data; without one the label names are tried in turn. A phrase
+in the plural and a label's name give one region for each object, which annotators keep, refine or
+delete one by one. The score is the confidence of the least certain mask; Label Studio's uncertainty
+sampling serves the lowest first. A task that cannot be predicted gets an empty result and score 0,
+so that it comes first and a person sees it. The status line is never part of a batch: it would be
+saved as a label.
 
 Where there is no answer for now (the picture's host is away, the time is up, or a task was merely
 opened) the answer is an empty list. Label Studio stores nothing then, and asks again: an empty
@@ -21,19 +23,21 @@ import numpy as np
 
 from backend.errors import DatabaseError, LabelStudioError, PictureError, PictureFormatError
 from backend.images.embeddings import Embeddings, Place
-from backend.interaction.label_words import labels_named
+from backend.interaction.label_words import asks_for_all, labels_named
+from backend.interaction.suggestions import LEAST_CONFIDENCE
 from backend.label_studio.annotations import drawn_mask
 from backend.label_studio.config import BrushControl, ImageControls, Label, LabelConfig
 from backend.label_studio.payloads import PredictRequest, Project, Task
 from backend.metrics import Metrics
 from model.errors import PhraseClickError
-from model.predictor import Embedding, Predictor
+from model.predictor import Embedding, Instance, Predictor
 
 _log = logging.getLogger(__name__)
 
 # One prediction. An empty list: none for now, so Label Studio stores nothing and asks again.
 Answer = dict[str, Any] | list[Any]
 Masks = tuple[list[dict[str, Any]], float | None]
+_Labelled = tuple[Instance, BrushControl, Label | None]
 
 LabelMasks = Literal["never", "batch", "always"]
 
@@ -46,9 +50,8 @@ _AT_ONCE = 4
 _REPORT_S = 10.0
 # A config with a hundred classes would take seconds a task; a picture holds few of them.
 _MOST_LABELS = 20
-# A label's mask is shown if it is more likely right than wrong, and not another label's again.
+# An object that nobody asked for is shown if its mask is more likely right than wrong.
 _LEAST_CONFIDENCE = 0.5
-_SAME_OBJECT_IOU = 0.5
 
 
 class Preannotation:
@@ -150,51 +153,57 @@ class Preannotation:
             if self._embeddings.at_hand(place, self._predictor) is None:
                 self._embeddings.ahead(place, self._predictor)
             return None
-        if self._label_masks == "never":
-            return [], self._of_labels(task, image, self._embeddings.of(place, self._predictor))[1]
-        return self._of_labels(task, image, self._embeddings.of(place, self._predictor))
+        embedding = self._embeddings.of(place, self._predictor)
+        found = [] if self._label_masks == "never" else self._of_labels(image, embedding)
+        if not found:
+            return [], self._doubt(image, embedding)
+        return self._regions(task, image, found), found[-1][0].confidence
 
     def _of_phrase(
         self, task: Task, image: ImageControls, phrase: str, embedding: Embedding
     ) -> Masks:
+        control, label = _label_for(phrase, image)
+        if asks_for_all(phrase, image.labels):
+            found = self._predictor.instances(embedding, phrase, LEAST_CONFIDENCE)
+            regions = self._regions(task, image, [(it, control, label) for it in found.objects])
+            return regions, min((it.confidence for it in found.objects), default=found.confidence)
         prediction = self._predictor.predict(embedding, [], phrase)
-        brush_control, label = _label_for(phrase, image)
-        region = self._region(
-            task, image, brush_control, label, prediction.mask(), prediction.confidence
-        )
-        return region, prediction.confidence
+        confidence = prediction.confidence
+        if confidence < LEAST_CONFIDENCE:
+            return [], confidence
+        return self._region(task, image, control, label, prediction.mask(), confidence), confidence
 
-    def _of_labels(self, task: Task, image: ImageControls, embedding: Embedding) -> Masks:
-        """A mask for every label that the model finds on the picture, the surest first."""
+    def _of_labels(self, image: ImageControls, embedding: Embedding) -> list[_Labelled]:
+        """Every object that the model finds by a label's name, the surest first."""
+        named = self._known_labels(image)
+        found = self._predictor.instances_by_name(embedding, list(named), _LEAST_CONFIDENCE)
+        return [(it, *named[name]) for name, it in found]
+
+    def _doubt(self, image: ImageControls, embedding: Embedding) -> float | None:
+        """The confidence of the least certain label on the picture, without drawing any."""
+        sure = [
+            self._predictor.predict(embedding, [], name).confidence
+            for name in self._known_labels(image)
+        ]
+        there = [confidence for confidence in sure if confidence >= _LEAST_CONFIDENCE]
+        return min(there) if there else max(sure, default=None)
+
+    def _known_labels(self, image: ImageControls) -> dict[str, tuple[BrushControl, Label]]:
         known = [
             (control, label)
             for control, label in image.labels
             if self._predictor.tokenizer.knows(label.value)
         ]
-        predictions = sorted(
-            (
-                (self._predictor.predict(embedding, [], label.value), control, label)
-                for control, label in known[:_MOST_LABELS]
-            ),
-            key=lambda entry: -entry[0].confidence,
-        )
-        taken: list[np.ndarray] = []
-        regions: list[dict[str, Any]] = []
-        sure = []
-        for prediction, control, label in predictions:
-            if prediction.confidence < _LEAST_CONFIDENCE:
-                break
-            mask = prediction.mask()
-            if any(_iou(mask, other) > _SAME_OBJECT_IOU for other in taken):
-                continue
-            region = self._region(task, image, control, label, mask, prediction.confidence)
-            if region:
-                taken.append(mask)
-                regions += region
-                sure.append(prediction.confidence)
-        if sure:
-            return regions, min(sure)
-        return [], (predictions[0][0].confidence if predictions else None)
+        return {label.value: (control, label) for control, label in reversed(known[:_MOST_LABELS])}
+
+    def _regions(
+        self, task: Task, image: ImageControls, objects: Sequence[_Labelled]
+    ) -> list[dict[str, Any]]:
+        return [
+            item
+            for number, (it, control, label) in enumerate(objects)
+            for item in self._region(task, image, control, label, it.mask(), it.confidence, number)
+        ]
 
     def _region(
         self,
@@ -204,11 +213,12 @@ class Preannotation:
         label: Label | None,
         mask: np.ndarray,
         confidence: float,
+        number: int = 0,
     ) -> list[dict[str, Any]]:
         if not mask.any():
             return []
         return drawn_mask(
-            _region_id(self._predictor.version, task.key, image.name, control.name, label),
+            _region_id(self._predictor.version, task.key, image.name, control.name, label, number),
             mask,
             brush=control,
             to_name=image.name,
@@ -239,10 +249,5 @@ def _label_for(phrase: str, image: ImageControls) -> tuple[BrushControl, Label |
 
 
 def _region_id(*what: object) -> str:
-    """The same for the same task, label and model."""
+    """The same for the same task, label and model, with a number for each of several objects."""
     return hashlib.blake2b(repr(what).encode(), digest_size=6).hexdigest()
-
-
-def _iou(one: np.ndarray, other: np.ndarray) -> float:
-    union = np.count_nonzero(one | other)
-    return np.count_nonzero(one & other) / union if union else 0.0

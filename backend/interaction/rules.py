@@ -4,7 +4,7 @@ Nothing here touches the database. One rule needs the model ("would this click's
 last object?"), which is asked through ``touches``.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
@@ -12,7 +12,7 @@ from typing import Literal
 from backend.db.models import EventKind
 from backend.interaction.draft_sync import DraftSync, eligible
 from backend.interaction.history import Event
-from backend.interaction.label_words import labels_named
+from backend.interaction.label_words import asks_for_all, labels_named, plural
 from backend.interaction.objects import Click, Target, TaskObjects
 from backend.interaction.request import Interaction, Saved
 from backend.label_studio.annotations import DRAFT_MARGIN, Region
@@ -72,6 +72,7 @@ class Rules:
     request_id: str
     logged: Mapping[str, bool]  # signs of clicks that were logged before, by id
     touches: Callable[[Click, Target], bool]  # may run the model
+    holding: Callable[[Click, Sequence[Target], bool], Target | None]
     carried: str  # a phrase from another task, by setting
     version_for: Callable[[str], str]  # label -> the model version that a new object begins with
     events: list[Event] = field(default_factory=list)
@@ -96,7 +97,10 @@ class Rules:
 
     def _clicks(self, clicks: tuple[Click, ...]) -> None:
         label = self._class_of(clicks)
-        target, shared = self._sharing(clicks), True
+        target, clicks = self._among_several(clicks)
+        shared = target is not None and any(target.click(click.id) for click in clicks)
+        if target is None:
+            target, shared = self._sharing(clicks), True
         if target is None:
             target, shared = self._unshared(clicks, label), False
         if target is None:
@@ -122,6 +126,50 @@ class Rules:
         target = self.task.with_click(click.id, self.ask.user)
         return target.click(click.id) if target else None
 
+    def _among_several(self, clicks: tuple[Click, ...]) -> tuple[Target | None, tuple[Click, ...]]:
+        """A click inside one of the objects that a phrase made belongs to that one, with those of
+        the request that are its own; None and the clicks as they are where none is meant.
+
+        The page sends the key points of all of them together while none is accepted.
+        """
+        several = [
+            target
+            for target in self.lane
+            if target.phrase_group and target.answered_turn and target.state != "gone"
+        ]
+        if not several:
+            return None, clicks
+        owners = {c.id: target for c in clicks for target in several if target.click(c.id)}
+        new = [c for c in clicks if c.id not in owners and not self._known(c)]
+        meant = self._meant(new[-1], several) if new else None
+        if meant is None and owners:
+            meant = next(target for target in several if target in owners.values())
+        if meant is None:
+            return None, clicks
+        if owners:
+            self._undone(several, meant, clicks)
+        return meant, tuple(c for c in clicks if c in new or owners.get(c.id) is meant)
+
+    def _meant(self, click: Click, several: Sequence[Target]) -> Target | None:
+        """Which of several objects a new click is about."""
+        role = self._role(click)
+        if role == "add":
+            # It joins the last object, also where that is next to another one. Without a last one
+            # it joins the nearest.
+            last = next((target for target in self.lane if target.state != "gone"), None)
+            if last is not None and not last.untouched:
+                return None
+        return self.holding(click, several, role == "add")
+
+    def _undone(self, several: Sequence[Target], meant: Target, clicks: Sequence[Click]) -> None:
+        """Key points of the other objects that are no longer on the page were removed."""
+        came, kinds = {click.id for click in clicks}, {click.kind for click in clicks}
+        for target in several:
+            for click in target.counting if target is not meant else ():
+                if click.on_page and click.kind in kinds and click.id not in came:
+                    target.change(click.id, counts=False, on_page=False)
+                    self._log("undo", target, click_id=click.id)
+
     def _sharing(self, clicks: tuple[Click, ...]) -> Target | None:
         """Clicks that share an id with an object belong to it: to the newest, if there are two."""
         for target in self.task.targets:
@@ -134,7 +182,7 @@ class Rules:
 
     def _unshared(self, clicks: tuple[Click, ...], label: Class | None) -> Target | None:
         """Rules for clicks that no object knows."""
-        here = [target for target in self.lane if target.state != "gone"]
+        here = [t for t in self.lane if t.state != "gone" and not t.untouched]
         if all(self._role(click) != "object" for click in clicks):
             last = self._painted_after(here, None) if here else self._adopt(None)
             if last is None:
@@ -209,6 +257,8 @@ class Rules:
         last = self.lane[0] if self.lane else None
         if last is None or not last.by_phrase_alone or last.state == "gone" or last.accepted:
             return None
+        if last.untouched:
+            return None  # the click is beside all objects that the phrase made
         named = [label.value for _, label in labels_named(last.phrase, self.image.labels)]
         same_class = (last.brush, last.label) == (brush.name, name)
         return last if same_class or not named or name in named else None
@@ -312,13 +362,40 @@ class Rules:
         if not text:
             return before or (last if last is not None and last.state != "gone" else None)
         named = labels_named(text, self.image.labels)
+        if self._means_all(text, last):
+            first = self._first_of_group(identity, named)
+            return first or self._start_named(named)
         if last is not None and last.state != "gone" and self._takes(last, before, named):
             return last
         older = before is not None and before is not last and before.state == "open"
         if before is not None and older and self._names(named, before):
             return before
+        return self._start_named(named)
+
+    def _start_named(self, named: tuple[tuple[BrushControl, Label], ...]) -> Target:
         brush, label = named[0] if named else self._fallback_label()
         return self._start(brush, label.value if label else "", phrase="")
+
+    def _means_all(self, text: str, last: Target | None) -> bool:
+        """Whether the words ask for every one of a kind, rather than name the last object.
+
+        A label's bare name says what an object is that was clicked on and not accepted yet.
+        """
+        in_progress = last is not None and last.state == "open" and bool(last.counting)
+        return plural(text) or (asks_for_all(text, self.image.labels) and not in_progress)
+
+    def _first_of_group(
+        self, identity: str, named: tuple[tuple[BrushControl, Label], ...]
+    ) -> Target | None:
+        """What a phrase for all of a kind found before, as long as nobody has accepted it."""
+        for target in self.lane:
+            fits = target.phrase_id == identity or (
+                target is self.lane[0] and (not named or self._names(named, target))
+            )
+            first = target.phrase_group in ("", target.region_id)
+            if fits and first and target.by_phrase_alone and target.state == "open":
+                return target
+        return None
 
     def _takes(
         self,

@@ -6,7 +6,7 @@ sentence is cut to fit: the advice goes first.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from model.errors import PhraseClickError
@@ -36,6 +36,7 @@ class Understood:
     corrected: tuple[tuple[str, str], ...] = ()
     ignored: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    unsure: bool = False  # too little confidence to draw anything
 
 
 def understood(answer: Understood) -> str:
@@ -47,12 +48,39 @@ def understood(answer: Understood) -> str:
         return _fitting([f"{prompts}: I don't know these words"], "try others or click")
     if answer.found:
         summary = f"{prompts} → {answer.label}, {_percent(answer.confidence)}"
+    elif answer.unsure:
+        sure = _percent(answer.confidence)
+        summary = f"{prompts} → {answer.label}: not sure ({sure}), so nothing is drawn"
     else:
         summary = f"{prompts} → {answer.label}: nothing found here"
     notes = (note.rstrip(".") for note in answer.notes if note)
     holes = [f"{_count(answer.holes, 'hole')} filled: a polygon has none"] if answer.holes else []
     parts = [summary.removeprefix(" → "), *_words(answer), *notes, *holes]
     return _fitting(parts, _advice(answer))
+
+
+def said_of_several(answer: Understood, *, found: int, confidences: Sequence[float]) -> str:
+    """What a phrase that means all of a kind has found.
+
+    found: objects in the picture. confidences: of those that are suggested now, since nobody has
+    labeled them.
+    """
+    if not found or not answer.known:
+        return understood(replace(answer, unsure=answer.confidence > 0))
+    summary = f"{_quoted(answer)} → {answer.label}"
+    if not confidences:
+        labeled = "it is" if found == 1 else f"all {found} are"
+        parts = [f"{summary}: {labeled} labeled already"]
+        advice = "click on an object that is missing"
+    else:
+        low, high = _percent(min(confidences)), _percent(max(confidences))
+        sure = high if low == high else f"{low.removesuffix(' %')} to {high}"
+        parts = [f"{summary}: {_count(len(confidences), 'object')}, {sure}"]
+        if found > len(confidences):
+            parts.append(f"{found - len(confidences)} more are labeled already")
+        advice = "click inside one to refine it, elsewhere to add one"
+    notes = (note.rstrip(".") for note in answer.notes if note)
+    return _fitting([*parts, *_words(answer), *notes], advice)
 
 
 def failed(error: BaseException) -> str:

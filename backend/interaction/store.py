@@ -8,11 +8,12 @@ without any lock (a rule may need the model), and write only if the revision is 
 was read. Otherwise another request for the same task was faster, and the decision is repeated.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from secrets import token_hex
 
+import numpy as np
 from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select, update
 
 from backend.db.engine import Database, insert_of
@@ -22,6 +23,7 @@ from backend.errors import DatabaseError
 from backend.interaction import history as log
 from backend.interaction.draft_sync import DraftSync
 from backend.interaction.history import Answer, Event, MaskHistory, PageMasks
+from backend.interaction.label_words import asks_for_all
 from backend.interaction.manual_edits import NO_EDITS, ManualEdits
 from backend.interaction.objects import (
     COLUMNS,
@@ -29,6 +31,7 @@ from backend.interaction.objects import (
     Outcome,
     PhraseSource,
     Prompts,
+    Suggestion,
     Target,
     TaskObjects,
     Turn,
@@ -60,15 +63,27 @@ _WITH_HISTORY = 20
 _THIS_TASK = (TaskRow.project == bindparam("of_project")) & (
     TaskRow.task_id == bindparam("of_task")
 )
+_REQUESTS = (
+    select(TargetRow.sequence)
+    .where(TargetRow.project == bindparam("of_project"), TargetRow.task_id == bindparam("of_task"))
+    .distinct()
+    .order_by(TargetRow.sequence.desc())
+    .limit(bindparam("newest"))
+    .subquery()
+)
+_OLDEST = select(func.min(_REQUESTS.c.sequence)).scalar_subquery()
 _READ = (
     select(TaskRow.revision, TaskRow.clock_ahead_s, *(getattr(TargetRow, name) for name in COLUMNS))
     .outerjoin(
         TargetRow,
         (TargetRow.project == TaskRow.project) & (TargetRow.task_id == TaskRow.task_id),
     )
-    .where(_THIS_TASK)
-    .order_by(TargetRow.sequence.desc())
-    .limit(bindparam("newest"))
+    .where(
+        _THIS_TASK,
+        # Objects that one phrase made came with one request and count as one.
+        TargetRow.sequence.is_(None) | (TargetRow.sequence >= _OLDEST),
+    )
+    .order_by(TargetRow.sequence.desc(), TargetRow.id)
 )
 _ADVANCE = update(TaskRow).where(_THIS_TASK, TaskRow.revision == bindparam("read_at"))
 _START = insert(TargetRow).returning(TargetRow.id)
@@ -124,11 +139,20 @@ class InteractionStore:
         packed = None if outcome.mask is None else PackedMask.pack(outcome.mask)
         # An empty mask is not shown: the page keeps the one before, and so does the history.
         kept = packed if outcome.mask is not None and outcome.mask.any() else None
-        if not turn.new and (turn.target is None or kept is None):
+        replaced = outcome.suggestions is not None and turn.suggestions
+        if not turn.new and not replaced and (turn.target is None or kept is None):
             return
         with self.database.write() as connection:
             if turn.target is not None and kept is not None:
-                self._keep_answer(connection, turn, turn.target, kept, outcome, now)
+                current = self._keep_answer(connection, turn, turn.target, kept, outcome, now)
+                if current and outcome.suggestions:
+                    self._keep_suggestions(connection, turn, turn.target, outcome, now)
+            if outcome.suggestions is not None:
+                shown = {it.id for it in outcome.suggestions}
+                gone = [it.id for it in turn.suggestions if it.id not in shown]
+                connection.execute(
+                    update(TargetRow).where(TargetRow.id.in_(gone)).values(state="gone")
+                )
             if turn.new:
                 answered = log.Answered(
                     at=now,
@@ -250,6 +274,12 @@ class InteractionStore:
             latest = query.order_by(TargetRow.updated_at.desc()).limit(1)
             return connection.execute(latest).scalar() or ""
 
+    def histories(self, targets: Sequence[Target]) -> dict[int, MaskHistory]:
+        """The masks of several objects, by the object's number."""
+        with self.database.read() as connection:
+            found = log.read_answers_of(connection, [target.id for target in targets])
+        return {number: MaskHistory(answers) for number, answers in found.items()}
+
     def prompts(
         self,
         target: Target,
@@ -273,6 +303,7 @@ class InteractionStore:
             packed_mask=mask,
             edits=edits or None,
             model_version=target.model_version,
+            every=source == "typed" and not target.counting and asks_for_all(phrase, image.labels),
         )
 
     def _phrase(self, target: Target, label: Label | None) -> tuple[str, PhraseSource]:
@@ -331,8 +362,11 @@ class InteractionStore:
         mask: PackedMask,
         outcome: Outcome,
         now: datetime,
-    ) -> None:
-        """Keep a mask as served; and for the next click, unless a later turn was answered first."""
+    ) -> bool:
+        """Keep a mask as served; and for the next click, unless a later turn was answered first.
+
+        False if one was.
+        """
         served = {
             "request_id": turn.request_id,
             "project": turn.project.key,
@@ -352,10 +386,12 @@ class InteractionStore:
                 "answered_at": now,
                 # Another version than it began with, if that one is not available any more.
                 "model_version": outcome.model_version or target.model_version,
+                "confidence": outcome.confidence,
+                **({"phrase_group": target.region_id} if target.every else {}),
             },
         )
         if not written.rowcount:
-            return
+            return False
         answer = Answer(
             turn=turn.number,
             clicks=sorted([click.id, click.positive] for click in target.clicks),
@@ -366,6 +402,45 @@ class InteractionStore:
             edits=target.edits or NO_EDITS,
         )
         log.store_answer(connection, target.id, answer, now, keep=self.policy.answers_kept)
+        return True
+
+    def _keep_suggestions(
+        self, connection: Connection, turn: Turn, first: Prompts, outcome: Outcome, now: datetime
+    ) -> None:
+        """Each further object of a phrase becomes one of its own, with its mask."""
+        query = select(*(getattr(TargetRow, name) for name in COLUMNS))
+        row = connection.execute(query.where(TargetRow.id == first.id)).mappings().one()
+        shared = {name: row[name] for name in COLUMNS if name != "id"}
+        shared |= {"project": turn.project.key, "task_id": turn.task_id, "state": "open"}
+        events = []
+        for it in outcome.suggestions or ():
+            values = {
+                "region_id": it.region_id,
+                "brush": it.brush.name,
+                "label": it.label.value if it.label else "",
+                "confidence": it.confidence,
+                "phrase_group": first.region_id,
+            }
+            number = it.id
+            if number:
+                connection.execute(_CHANGE, {**values, "of_id": number, "updated_at": now})
+            else:
+                number = connection.execute(_START, {**shared, **values}).scalar_one()
+                event = Event("suggest", number, it.region_id, starts=True, text=first.phrase)
+                events.append((replace(event, label=str(values["label"])), str(row["owner"])))
+            served = {
+                "request_id": turn.request_id,
+                "project": turn.project.key,
+                "task_id": turn.task_id,
+                "target_id": number,
+                "region_id": it.region_id,
+                "turn": row["turn"],
+                "created_at": now,
+            }
+            log.keep_served(connection, it.packed_mask, served)
+            answer = Answer(row["turn"], [], first.phrase, False, "", it.packed_mask)
+            log.store_answer(connection, number, answer, now, keep=1)
+        log.append_events(connection, turn.project, turn.task_id, events, now)
 
 
 class _Decision:
@@ -411,6 +486,7 @@ class _Decision:
             request_id=self._request_id,
             logged=logged,
             touches=self._touches,
+            holding=self._holding,
             carried=self._carried,
             version_for=self._version_for,
         )
@@ -432,7 +508,62 @@ class _Decision:
             started=rules.started,
             number=target.turn,
             shown_mask=history.shown(),
+            suggestions=tuple(self._suggestions(task, target, ask.image)),
         )
+
+    def _suggestions(
+        self, task: TaskObjects, target: Target, image: ImageControls
+    ) -> Iterator[Suggestion]:
+        """Objects of a phrase that nobody has accepted: the page takes them away with an answer
+        that lacks them."""
+        others = [
+            other
+            for other in task.targets
+            if other.phrase_group
+            and other.answered_turn
+            and other.state == "open"
+            and not other.accepted
+            and other is not target
+            and other.image == image.name
+            and other.owner in ("", self._ask.user)
+        ]
+        self._read_histories(others)
+        for other in others:
+            mask = self._history(other).fitting(other)
+            brush = image.brush(other.brush)
+            if mask is not None and brush is not None:
+                yield Suggestion(
+                    region_id=other.region_id,
+                    label=brush.label(other.label),
+                    brush=brush,
+                    packed_mask=mask,
+                    confidence=other.confidence or 0.0,
+                    same_phrase=other.phrase_group == target.region_id and other.untouched,
+                    id=other.id,
+                )
+
+    def _holding(self, click: Click, targets: Sequence[Target], near: bool) -> Target | None:
+        """The first of these objects whose mask holds the click; ``near``: else the nearest one."""
+        self._read_histories(targets)
+        boxes: list[tuple[float, int]] = []
+        for place, target in enumerate(targets):
+            packed = self._history(target).fitting(target)
+            if packed is None:
+                continue
+            x, y = click.pixel(packed.width, packed.height)
+            column, row = min(int(x), packed.width - 1), min(int(y), packed.height - 1)
+            mask = packed.unpack()
+            if mask[row, column]:
+                return target
+            if near:
+                rows, columns = np.nonzero(mask)
+                boxes.append((float(((rows - row) ** 2 + (columns - column) ** 2).min()), place))
+        return targets[min(boxes)[1]] if boxes else None
+
+    def _read_histories(self, targets: Sequence[Target]) -> None:
+        missing = [target for target in targets if target.id and target.id not in self._read]
+        if missing:
+            self._read |= self._store.histories(missing)
 
     def _history(self, target: Target) -> MaskHistory:
         if target.id not in self._read:

@@ -33,6 +33,11 @@ NEAR = 40.0
 # Far and near distances, disks (each for both signs), and the previous mask.
 CLICK_CHANNELS = 7
 SIMILARITIES = 2
+# Cells of stride 8 from a window's edge that its cut neighbourhood reaches: the kernels and
+# interpolations at strides 4 and 2 look at most this far.
+MARGIN = 3
+# Logit of what lies outside a window.
+OUTSIDE = -10.0
 
 
 class Prompts(NamedTuple):
@@ -53,6 +58,34 @@ class LateOutput(NamedTuple):
     coarse: Tensor
     attributes: Tensor
     iou: Tensor | None
+
+
+class Guess(NamedTuple):
+    """The decoder's state after stride 8; ``coarse`` are its mask logits B,1,H/8,W/8."""
+
+    coarse: Tensor
+    x8: Tensor  # B,C,H/8,W/8
+    bias4: Tensor
+    conditions: Tensor
+    attributes: Tensor
+
+    def of(self, rows: Tensor, x8: Tensor) -> Guess:
+        """Some of the guesses, with their features cut to windows."""
+        return Guess(
+            self.coarse[rows], x8, self.bias4[rows], self.conditions[rows], self.attributes[rows]
+        )
+
+
+class Windows(NamedTuple):
+    """R windows of one size in the grid of stride 8, each about one of B guesses.
+
+    rows: R int64, the guesses. corners: R,2 int64, (top, left) cell. size: height and width in
+    cells.
+    """
+
+    rows: Tensor
+    corners: Tensor
+    size: tuple[int, int]
 
 
 class LateDecoder(nn.Module):
@@ -108,7 +141,22 @@ class LateDecoder(nn.Module):
 
     def forward(self, features: ImageFeatures, prompts: Prompts) -> LateOutput:
         """B masks; see ``LateOutput``."""
-        features = ImageFeatures(*(_of(f, prompts.picture_index) for f in features))
+        guess = self.guess(features, prompts)
+        mask = self._mask(
+            guess,
+            prompts,
+            _of(features.p4, prompts.picture_index),
+            _of(features.p2, prompts.picture_index),
+        )
+        iou = self.iou_head(guess.x8, mask, guess.conditions) if self.iou_head else None
+        return LateOutput(mask, guess.coarse, guess.attributes, iou)
+
+    def guess(self, features: ImageFeatures, prompts: Prompts) -> Guess:
+        """The part of ``forward`` at strides 16 and 8: where things are, without fine borders."""
+        index = prompts.picture_index
+        at16_and_8 = (features.p16, features.p8, *features[4:])
+        p16, p8, embedding, key16, key8 = (_of(feature, index) for feature in at16_and_8)
+        features = ImageFeatures(p16, p8, features.p4, features.p2, embedding, key16, key8)
         conditions = self._conditions(prompts)
         state = torch.cat([prompts.phrase, conditions], 1)
         gates = 2.0 * torch.sigmoid(self.phrase_gate(state))[:, :, None, None]
@@ -131,18 +179,44 @@ class LateDecoder(nn.Module):
         x = (features.p8 + upsample2(self.down16(x)) + self.prompt8(maps8) + bias8).relu_()
         x = self.first8(self.attend8(x, prompts.phrase, prompts.has_phrase))
         x8 = self.second8(x)
-        coarse = self.coarse(x8)
+        return Guess(self.coarse(x8), x8, bias4, conditions, attributes)
 
-        maps4 = torch.cat(self._prompt_maps(prompts, features.p4, 4), 1)
-        x = (features.p4 + upsample2(self.down8(x8)) + self.prompt4(maps4) + bias4).relu_()
+    def refine(
+        self, features: ImageFeatures, prompts: Prompts, guess: Guess, windows: Windows
+    ) -> tuple[Tensor, Tensor | None]:
+        """Masks of some of the guesses, each within a window of its own.
+
+        Windows make many small objects cheap: strides 4 and 2 take most of the time of
+        ``forward``. Logits nearer than MARGIN cells to a window's edge differ from those of
+        ``forward``, unless the edge is the picture's; so callers choose windows with a margin.
+        The prompts must have clicks alone, no previous mask and no box.
+
+        Returns R,1,4h,4w logits for R windows of h,w cells, and R IoU logits or None.
+        """
+        rows, (height, width) = windows.rows, windows.size
+        kept = guess.of(rows, _cut(guess.x8[rows], windows, 8))
+        origin = windows.corners.to(prompts.clicks.xy.dtype).flip(1) * 8.0
+        clicks = ClickBatch(prompts.clicks.xy[rows] - origin[:, None], prompts.clicks.sign[rows])
+        local = prompts._replace(clicks=clicks, previous=None, boxes=None)
+        mask = self._mask(kept, local, _cut(features.p4, windows, 4), _cut(features.p2, windows, 2))
+        if self.iou_head is None:
+            return mask, None
+        whole = mask.new_full((len(rows), 1, *features.p2.shape[2:]), OUTSIDE)
+        for place, (top, left) in enumerate((windows.corners * 4).tolist()):
+            whole[place, :, top : top + 4 * height, left : left + 4 * width] = mask[place]
+        return mask, self.iou_head(guess.x8[rows], whole, guess.conditions[rows])
+
+    def _mask(self, guess: Guess, prompts: Prompts, p4: Tensor, p2: Tensor) -> Tensor:
+        """B,1,h,w mask logits: strides 4 and 2."""
+        maps4 = torch.cat(self._prompt_maps(prompts, p4, 4), 1)
+        x = (p4 + upsample2(self.down8(guess.x8)) + self.prompt4(maps4) + guess.bias4).relu_()
         x = self.second4(self.first4(x))
 
-        x = features.p2 + upsample2(self.down4(x))
+        x = p2 + upsample2(self.down4(x))
         if self.prompt2 is not None:
-            x = x + self.prompt2(torch.cat(self._prompt_maps(prompts, features.p2, 2), 1))
-        mask = self.mask(self.first2(x.relu_()))
-        iou = self.iou_head(x8, mask, conditions) if self.iou_head is not None else None
-        return LateOutput(mask, coarse, attributes, iou)
+            x = x + self.prompt2(torch.cat(self._prompt_maps(prompts, p2, 2), 1))
+        mask: Tensor = self.mask(self.first2(x.relu_()))
+        return mask
 
     def _phrase_maps(
         self, features: ImageFeatures, prompts: Prompts, gates: Tensor, similar: Tensor
@@ -248,6 +322,19 @@ def _phrase_gate(phrase_dim: int, conditions: int, gates: int) -> nn.Linear:
     with torch.no_grad():
         gate.weight[:, phrase_dim].fill_(-1.1)
     return gate
+
+
+def _cut(feature: Tensor, windows: Windows, stride: int) -> Tensor:
+    """R,C,h,w: the windows of a feature of R rows, or of one row that all share."""
+    finer = 8 // stride
+    height, width = (side * finer for side in windows.size)
+    corners = (windows.corners * finer).tolist()
+    rows = range(len(corners)) if feature.shape[0] > 1 else [0] * len(corners)
+    parts = [
+        feature[row, :, top : top + height, left : left + width]
+        for row, (top, left) in zip(rows, corners, strict=True)
+    ]
+    return torch.stack(parts)
 
 
 def _of(feature: Tensor, picture_index: Tensor | None) -> Tensor:

@@ -19,7 +19,7 @@ from model.network.blocks import fold_norms
 from model.network.click_maps import ClickBatch, distance_maps
 from model.network.early_decoder import EarlyDecoder
 from model.network.image_encoder import ImageEncoder, ImageFeatures
-from model.network.late_decoder import LateDecoder, Prompts
+from model.network.late_decoder import Guess, LateDecoder, Prompts, Windows
 from model.network.phrase_encoder import PhraseEncoder, WordBatch
 
 
@@ -124,6 +124,32 @@ class PhraseClick(nn.Module):
         x = torch.cat([image, maps.to(image.dtype)], 1).contiguous(memory_format=CHANNELS_LAST)
         mask, attributes = self.decoder(self.backbone(x), phrase, has_phrase)
         return Output(mask, attributes, None, height, width)
+
+    def guess(
+        self, features: Features, clicks: ClickBatch, words: WordBatch, picture_index: Tensor
+    ) -> Guess:
+        """The coarse half of ``decode`` for B clicks on P pictures; late form only."""
+        prompts = self._prompts(clicks, words, picture_index)
+        decoder = cast(LateDecoder, self.decoder)
+        return decoder.guess(ImageFeatures(*features.maps), prompts)
+
+    def refine(
+        self,
+        features: Features,
+        clicks: ClickBatch,
+        words: WordBatch,
+        guess: Guess,
+        windows: Windows,
+    ) -> tuple[Tensor, Tensor | None]:
+        """The fine half of ``decode`` within windows; see ``LateDecoder.refine``. One picture."""
+        prompts = self._prompts(clicks, words, None)
+        decoder = cast(LateDecoder, self.decoder)
+        return decoder.refine(ImageFeatures(*features.maps), prompts, guess, windows)
+
+    def _prompts(
+        self, clicks: ClickBatch, words: WordBatch, picture_index: Tensor | None
+    ) -> Prompts:
+        return Prompts(clicks, self.phrase(words), words.length > 0, None, picture_index)
 
     def forward(
         self,

@@ -30,6 +30,7 @@ EventKind = Literal[
     "negative_click",
     "phrase",
     "box",
+    "suggest",  # a phrase that means all of a kind made this object, too, without a click
     "undo",  # inferred: a click or phrase is no longer there
     "redo",  # inferred: an undone click is back
     "edit",  # inferred: brush or eraser changed the mask
@@ -93,9 +94,12 @@ class TargetRow(Base):
     updated_at: Mapped[datetime]
     answered_turn: Mapped[int] = mapped_column(default=0)
     answered_at: Mapped[datetime | None]
+    confidence: Mapped[float | None]  # of the last answer
     phrase_id: Mapped[Str128] = mapped_column(default="")
     phrase: Mapped[str] = mapped_column(default="")
     phrase_sequence: Mapped[int] = mapped_column(default=0)  # revision when it was typed
+    # Objects that one phrase made share the region id of the first; '' for all others.
+    phrase_group: Mapped[Str128] = mapped_column(default="")
     phrase_saved: Mapped[ProjectKey] = mapped_column(default="")  # draft that showed it
     phrase_seen_at: Mapped[datetime | None]
     saved: Mapped[ProjectKey] = mapped_column(default="")  # draft or annotation with its mask

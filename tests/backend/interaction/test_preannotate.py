@@ -6,12 +6,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 from backend.api.service import Service
 from backend.interaction import preannotate
 from backend.label_studio import rle
 from backend.settings import Settings
+from model.crop import Box
+from model.predictor import Embedding, Instance, Instances, Predictor
 
 
 @pytest.fixture
@@ -20,13 +23,31 @@ def tasks(picture_host: Any) -> list[dict[str, Any]]:
     return [{"id": n, "data": {"image": address}} for n, address in enumerate(addresses)]
 
 
+@pytest.fixture
+def two_cats(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every picture shows two cats and no dog."""
+
+    def cats(_: object, embedding: Embedding, words: str, least: float = 0.0) -> Instances:
+        pixels = np.ones((50, 40), np.bool_)
+        boxes = [Box(100, 100, 140, 150), Box(300, 100, 340, 150)]
+        objects = tuple(
+            Instance(embedding.width, embedding.height, box, pixels, confidence)
+            for box, confidence in zip(boxes, (0.9, 0.6), strict=True)
+        )
+        tokens = predictor.tokenizer.read(words)
+        return Instances(objects if "cat" in words.lower() else (), tokens, 0.9)
+
+    monkeypatch.setattr(Predictor, "instances", cats)
+
+
 def body(page: Any, tasks: list[dict[str, Any]], config: str = "") -> dict[str, Any]:
     return {**page.request(None, config=config or page.tried_config), "tasks": tasks}
 
 
 def test_the_phrase_of_the_tasks_data_makes_the_mask(
-    service: Service, page: Any, tasks: list[dict[str, Any]]
+    service: Service, page: Any, tasks: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(preannotate, "LEAST_CONFIDENCE", 0.0)
     for task in tasks:
         task["data"]["phrase"] = "the dog on the bench"
 
@@ -41,6 +62,47 @@ def test_the_phrase_of_the_tasks_data_makes_the_mask(
             assert region["score"] == answer["score"]
             mask = rle.decode(region["value"]["rle"], 640, 480)
             assert mask.any()
+
+
+@pytest.mark.parametrize("phrase", ["cats", "Cat", ""])
+def test_each_object_of_a_plural_or_a_label_is_a_region(
+    service: Service,
+    page: Any,
+    tasks: list[dict[str, Any]],
+    two_cats: None,
+    phrase: str,
+) -> None:
+    for task in tasks:
+        task["data"]["phrase"] = phrase
+
+    # when
+    answers = service.predict(body(page, tasks))["results"]
+
+    # then
+    for answer in answers:
+        regions = answer["result"]
+        assert [region["value"]["brushlabels"] for region in regions] == [["Cat"], ["Cat"]]
+        assert [region["score"] for region in regions] == [0.9, 0.6]
+        assert answer["score"] == 0.6
+        masks = [rle.decode(region["value"]["rle"], 640, 480) for region in regions]
+        assert masks[0][120, 120]
+        assert masks[1][120, 320]
+        assert not (masks[0] & masks[1]).any()
+    ids = [region["id"] for answer in answers for region in answer["result"]]
+    assert len(set(ids)) == 6
+    assert service.predict(body(page, tasks))["results"] == answers
+
+
+def test_a_phrase_that_finds_nothing_sure_draws_nothing(
+    service: Service, page: Any, tasks: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preannotate, "LEAST_CONFIDENCE", 1.1)
+    tasks[0]["data"]["phrase"] = "the dog on the bench"
+
+    (answer,) = service.predict(body(page, tasks[:1]))["results"]
+
+    assert answer["result"] == []
+    assert 0 < answer["score"] <= 1
 
 
 def test_a_phrase_counts_for_a_single_task_too(
@@ -58,10 +120,8 @@ def test_with_no_phrase_the_known_label_names_are_tried(
     open_service: Callable[[Settings], Service],
     page: Any,
     tasks: list[dict[str, Any]],
-    monkeypatch: pytest.MonkeyPatch,
+    two_cats: None,
 ) -> None:
-    # The random network is sure of nothing; what it finds must be shown all the same here.
-    monkeypatch.setattr(preannotate, "_LEAST_CONFIDENCE", 0.0)
     service = open_service(settings)
 
     answers = service.predict(body(page, tasks))["results"]
@@ -88,9 +148,8 @@ def test_no_masks_from_label_names_where_the_setting_says_so(
     open_service: Callable[[Settings], Service],
     page: Any,
     tasks: list[dict[str, Any]],
-    monkeypatch: pytest.MonkeyPatch,
+    two_cats: None,
 ) -> None:
-    monkeypatch.setattr(preannotate, "_LEAST_CONFIDENCE", 0.0)
     service = open_service(settings.model_copy(update={"label_masks": "never"}))
 
     answers = service.predict(body(page, tasks))["results"]
@@ -104,9 +163,8 @@ def test_a_single_task_is_prefilled_only_where_the_setting_says_so(
     open_service: Callable[[Settings], Service],
     page: Any,
     tasks: list[dict[str, Any]],
-    monkeypatch: pytest.MonkeyPatch,
+    two_cats: None,
 ) -> None:
-    monkeypatch.setattr(preannotate, "_LEAST_CONFIDENCE", 0.0)
     opened = open_service(settings).predict(body(page, tasks[:1]))["results"]
     always = open_service(settings.model_copy(update={"label_masks": "always"}))
     filled = always.predict(body(page, tasks[:1]))["results"]

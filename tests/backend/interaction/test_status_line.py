@@ -10,6 +10,7 @@ from backend.interaction.status_line import (
     Understood,
     failed,
     noted,
+    said_of_several,
     status_item,
     understood,
 )
@@ -160,3 +161,27 @@ def test_the_item_is_what_label_studio_takes() -> None:
         "type": "textarea",
         "value": {"text": ["1 click"]},
     }
+
+
+@pytest.mark.parametrize(
+    ("found", "confidences", "said"),
+    [
+        (3, (0.9, 0.8, 0.62), "'cups' → Cup: 3 objects, 62 to 90 %; click inside one to refine it"),
+        (1, (0.9,), "'cups' → Cup: 1 object, 90 %; click inside one"),
+        (5, (0.9, 0.8), "'cups' → Cup: 2 objects, 80 to 90 %; 3 more are labeled already"),
+        (4, (), "'cups' → Cup: all 4 are labeled already; click on an object that is missing"),
+        (1, (), "'cups' → Cup: it is labeled already"),
+        (0, (), "'cups' → Cup: not sure (31 %), so nothing is drawn; click on the object"),
+    ],
+)
+def test_what_a_phrase_for_all_of_a_kind_found(
+    found: int, confidences: tuple[float, ...], said: str
+) -> None:
+    answer = Understood(0, 0, "Cup", 0.31, bool(found), phrase="cups")
+    assert said_of_several(answer, found=found, confidences=confidences).startswith(said)
+
+
+def test_too_little_confidence_draws_nothing_and_says_so() -> None:
+    assert of(positives=0, phrase="the red cat", found=False, confidence=0.2, unsure=True) == (
+        "'the red cat' → Cat: not sure (20 %), so nothing is drawn; click on the object"
+    )

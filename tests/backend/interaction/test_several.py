@@ -1,0 +1,275 @@
+"""A phrase that means all of a kind: several objects, each of which a click refines on its own."""
+
+import json
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import select
+
+from backend.db.models import EventRow, TargetRow
+from backend.interaction import suggestions
+from backend.interaction.objects import Outcome, Turn
+from backend.interaction.request import Interaction
+from backend.interaction.rules import NO_LAST_OBJECT, Policy
+from backend.interaction.store import InteractionStore
+from backend.label_studio import rle
+from backend.label_studio.config import LabelConfig
+from backend.label_studio.payloads import parse_predict
+from model.crop import Box
+from model.instances import Instance
+from tests.backend.interaction.conftest import HEIGHT, REFINE, WIDTH, Clock, Page, drawn
+
+# Columns of three cats, from left to right, in percent of the width: 10 to 20, 40 to 50, 70 to 80.
+CATS = [(0.1, 0.9), (0.4, 0.8), (0.7, 0.7)]
+
+
+def cat(left: float, confidence: float) -> Instance:
+    box = Box(round(left * WIDTH), 10, round((left + 0.1) * WIDTH), 40)
+    pixels = np.ones((box.height, box.width), np.bool_)
+    return Instance(WIDTH, HEIGHT, box, pixels, confidence)
+
+
+@dataclass
+class CatsPage(Page):
+    """A page whose model finds the cats for a phrase that means all of them."""
+
+    cats: list[Instance] = field(default_factory=lambda: [cat(*each) for each in CATS])
+    shown: dict[str, dict[str, Any]] = field(default_factory=dict)  # suggestions or new regions
+
+    def send(self, items: list[dict[str, Any]], *, lost: bool = False) -> Turn:
+        request = parse_predict(json.loads(json.dumps(self.body(items))))
+        ask = Interaction.read(request, LabelConfig.parse(request.label_config), self.clock.now)
+        turn = self.memory.receive(ask, champion="v1")
+        self.last = turn
+        target = turn.target
+        if target is None:
+            self.memory.record(turn, Outcome(), self.clock.now)
+            return turn
+        self.clock.wait(0.1)
+        if target.every:
+            objects = suggestions.unlabeled(self.cats, ask.saved)
+            answer = suggestions.drawn(objects, turn, target, (WIDTH, HEIGHT), 0.5)
+            answered, mask, others = answer.items, answer.mask, answer.others
+        else:
+            mask, others = drawn(turn), ()
+            answered = suggestions.region(target, mask, 0.9, 0.5).items
+            if target.clicks:
+                answered += suggestions.shown_again(turn.suggestions, target.image, 0.5)
+        outcome = Outcome(mask, 0.9, "v1", 12.5, suggestions=None if target.clicks else others)
+        self.memory.record(turn, outcome, self.clock.now)
+        self.shown = {item["id"]: item for item in answered}
+        if self.auto_accept:
+            self.regions |= self.shown
+            self.points.clear()
+        return turn
+
+    def accept(self) -> None:
+        self.regions |= self.shown
+        self.shown = {}
+        self.points.clear()
+
+    def at(self, percent: float) -> str:
+        """The id of the suggestion or region that covers a place."""
+        for identity, region in (self.regions | self.shown).items():
+            mask = rle.decode(region["value"]["rle"], WIDTH, HEIGHT)
+            if mask[HEIGHT // 2, int(percent / 100 * WIDTH)]:
+                return identity
+        raise AssertionError(f"nothing covers {percent} %")
+
+
+@pytest.fixture
+def page(database: Any, clock: Clock) -> CatsPage:
+    memory = InteractionStore(database, Policy(), knows=lambda text, version: True)
+    return CatsPage(memory, clock, REFINE)
+
+
+@pytest.fixture
+def accepting_page(page: CatsPage) -> CatsPage:
+    return replace(page, auto_accept=True)
+
+
+def rows(page: CatsPage, table: Any) -> list[Any]:
+    with page.memory.database.read() as connection:
+        return list(connection.execute(select(table).order_by(table.id)).all())
+
+
+@pytest.mark.parametrize("phrase", ["cats", "all the cats", "Cat"])
+def test_each_object_of_the_phrase_is_one_of_its_own(page: CatsPage, phrase: str) -> None:
+    turn = page.type(phrase)
+
+    assert turn.target.every
+    assert len(page.shown) == 3
+    assert turn.target.region_id in page.shown
+    found = rows(page, TargetRow)
+    assert {row.region_id for row in found} == set(page.shown)
+    assert {row.label for row in found} == {"Cat"}
+    assert {row.phrase_group for row in found} == {turn.target.region_id}
+    assert sorted(row.confidence for row in found) == [0.7, 0.8, 0.9]
+
+
+def test_a_phrase_in_the_singular_is_about_one_object(page: CatsPage) -> None:
+    turn = page.type("the red cat")
+    assert not turn.target.every
+    assert len(page.shown) == 1
+
+
+def test_the_log_tells_objects_that_cost_no_click(accepting_page: CatsPage) -> None:
+    accepting_page.type("cats")
+    accepting_page.work()
+    accepting_page.submit()
+
+    events = [(row.kind, row.region_id) for row in rows(accepting_page, EventRow)]
+    first = accepting_page.at(15)
+    others = {accepting_page.at(45), accepting_page.at(75)}
+    assert ("phrase", first) in events
+    assert {region for kind, region in events if kind == "suggest"} == others
+    assert {region for kind, region in events if kind == "submit"} == {first, *others}
+
+
+def test_a_click_inside_one_refines_that_one_and_keeps_the_others(page: CatsPage) -> None:
+    page.type("cats")
+    before = dict(page.shown)
+    middle = page.at(45)
+
+    turn = page.click(45)
+
+    assert turn.target.region_id == middle
+    assert turn.target.previous_mask[24, 28]
+    assert turn.target.phrase == "cats"
+    assert set(page.shown) == set(before)
+    for identity in set(before) - {middle}:
+        assert page.shown[identity] == before[identity]
+
+
+def test_clicks_in_two_of_them_stay_apart(page: CatsPage) -> None:
+    page.type("cats")
+    left, right = page.at(15), page.at(75)
+
+    page.click(15)
+    turn = page.click(75)  # the page sends both key points
+
+    assert turn.target.region_id == right
+    assert len(turn.target.clicks) == 1
+    (kept,) = [row for row in rows(page, TargetRow) if row.region_id == left]
+    assert len(kept.clicks) == 1
+    assert len(page.shown) == 3
+
+
+def test_a_further_click_in_the_same_one_counts_with_the_first(page: CatsPage) -> None:
+    page.type("cats")
+    page.click(15)
+    turn = page.click(17)
+    assert len(turn.target.clicks) == 2
+
+
+def test_an_undone_click_of_another_one_no_longer_counts(page: CatsPage) -> None:
+    page.type("cats")
+    left = page.at(15)
+    page.click(15)
+    undone = next(iter(page.points))
+    page.click(45)
+    page.undo_click(undone)
+
+    page.click(47)
+
+    (row,) = [row for row in rows(page, TargetRow) if row.region_id == left]
+    assert [click[6] for click in row.clicks] == [False]
+    assert rle.decode(page.shown[left]["value"]["rle"], WIDTH, HEIGHT)[12, 7]
+
+
+def test_an_alt_click_inside_one_removes_from_that_one(page: CatsPage) -> None:
+    page.type("cats")
+    right = page.at(75)
+    turn = page.click(75, negative=True)
+    assert turn.target.region_id == right
+
+
+def test_a_click_beside_them_is_an_object_of_its_own(page: CatsPage) -> None:
+    page.type("cats")
+    turn = page.click(60)
+    assert turn.started
+    assert turn.target.phrase == "cats"
+    assert len(page.shown) == 4
+
+
+def test_adding_to_the_last_object_reaches_the_nearest_one(page: CatsPage) -> None:
+    page.type("cats")
+    right = page.at(75)
+    turn = page.click(84, "+ last object")
+    assert turn.target.region_id == right
+
+
+def test_removing_beside_all_of_them_needs_an_object(page: CatsPage) -> None:
+    page.type("cats")
+    turn = page.click(60, "- last object")
+    assert turn.target is None
+    assert NO_LAST_OBJECT in turn.notes
+
+
+def test_an_accepted_one_is_refined_under_its_id(accepting_page: CatsPage) -> None:
+    accepting_page.type("cats")
+    middle = accepting_page.at(45)
+    accepting_page.work()
+
+    turn = accepting_page.click(45)  # Ctrl-click: a plain one selects the region
+
+    assert turn.target.region_id == middle
+    assert turn.suggestions == ()
+
+
+def test_asking_again_keeps_the_ids_of_what_is_found_again(page: CatsPage) -> None:
+    page.type("cats")
+    before = {place: page.at(place) for place in (15, 45, 75)}
+    del page.cats[1]
+
+    page.type("all cats")
+
+    assert {place: page.at(place) for place in (15, 75)} == {15: before[15], 75: before[75]}
+    (gone,) = [row for row in rows(page, TargetRow) if row.state == "gone"]
+    assert gone.region_id == before[45]
+
+
+def test_what_is_labeled_already_is_not_suggested_again(accepting_page: CatsPage) -> None:
+    accepting_page.type("cats")
+    accepting_page.work()
+    accepting_page.delete_region(accepting_page.at(45))
+    accepting_page.work()
+
+    turn = accepting_page.type("all cats")
+
+    assert turn.started
+    assert len(accepting_page.shown) == 1
+    assert accepting_page.at(45) == turn.target.region_id
+
+
+def test_editing_the_phrase_to_one_object_drops_the_others(page: CatsPage) -> None:
+    page.type("cats")
+    turn = page.type("the red cat")
+    states = {row.region_id: row.state for row in rows(page, TargetRow)}
+    assert states.pop(turn.target.region_id) == "open"
+    assert set(states.values()) == {"gone"}
+
+
+def test_a_labels_name_says_what_a_clicked_object_is(page: CatsPage) -> None:
+    clicked = page.click(60)
+    turn = page.type("Cat")
+    assert not turn.target.every
+    assert turn.target.region_id == clicked.target.region_id
+
+
+def test_a_plural_leaves_the_clicked_object_alone(page: CatsPage) -> None:
+    clicked = page.click(60)
+    turn = page.type("cats")
+    assert turn.target.every
+    assert turn.target.region_id != clicked.target.region_id
+
+
+def test_a_removed_phrase_is_one_event_for_all_its_objects(accepting_page: CatsPage) -> None:
+    accepting_page.type("cats")
+    accepting_page.work()
+    accepting_page.remove_phrase()
+    accepting_page.work()
+    accepting_page.click(60)
+    assert [row.kind for row in rows(accepting_page, EventRow)].count("undo") == 1

@@ -1,0 +1,152 @@
+"""All of a kind: from a phrase's answer to one mask for each object."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from model.confidence import logit
+from model.instances import Found, Instance, at_picture_size, find, seeds, settled
+from model.point_decoder import Cell, Patch
+from model.predictor import Predictor
+
+SHAPE = (60, 80)
+# (row, column, radius) of touching and lone discs.
+DISCS = [(15, 12, 8), (15, 29, 8), (42, 60, 10), (45, 20, 4)]
+
+
+def disc(row: int, column: int, radius: float) -> NDArray[np.bool_]:
+    rows, columns = np.ogrid[: SHAPE[0], : SHAPE[1]]
+    inside: NDArray[np.bool_] = (rows - row) ** 2 + (columns - column) ** 2 <= radius**2
+    return inside
+
+
+def logits(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    return np.where(mask, 4.0, -4.0).astype(np.float32)
+
+
+def everywhere() -> NDArray[np.float32]:
+    """What a phrase about the discs answers: all of them at once."""
+    return logits(np.logical_or.reduce([disc(*each) for each in DISCS]))
+
+
+class Decoder:
+    """Answers a click with the disc that it is in; counts the clicks."""
+
+    def __init__(self, scores: Sequence[float] = (2.0, 2.0, 2.0, 2.0)) -> None:
+        self.scores = scores
+        self.asked: list[Cell] = []
+
+    def __call__(self, cells: Sequence[Cell]) -> list[Patch]:
+        self.asked += cells
+        return [self._answer(cell) for cell in cells]
+
+    def _answer(self, cell: Cell) -> Patch:
+        for each, score in zip(DISCS, self.scores, strict=True):
+            if disc(*each)[cell]:
+                top, left = max(each[0] - 12, 0), max(each[1] - 12, 0)
+                part = logits(disc(*each))[top : top + 25, left : left + 25]
+                return Patch(part, (top, left), score)
+        return Patch(np.full((3, 3), -4.0, np.float32), cell, -np.inf)
+
+
+def confidence(score: float) -> float:
+    return 1.0 / (1.0 + float(np.exp(-score)))
+
+
+def test_touching_objects_are_told_apart() -> None:
+    decode = Decoder()
+
+    found = find(everywhere(), decode, confidence)
+    objects = at_picture_size(found, SHAPE, width=160, height=120)
+
+    assert len(objects) == len(DISCS)
+    for each in DISCS:
+        best = max(_iou(it, disc(*each).repeat(2, 0).repeat(2, 1)) for it in objects)
+        assert best > 0.85
+    assert len(decode.asked) < 3 * len(DISCS)
+
+
+def test_no_pixel_is_in_two_objects() -> None:
+    found = find(everywhere(), Decoder(), confidence)
+    objects = at_picture_size(found, SHAPE, width=100, height=75)
+    assert np.sum([it.mask() for it in objects], axis=0).max() == 1
+
+
+def test_an_object_that_is_not_sure_enough_is_left_out() -> None:
+    found = find(everywhere(), Decoder((2.0, logit(0.2), 2.0, 2.0)), confidence)
+    assert len(found) == len(DISCS) - 1
+
+
+def test_a_phrase_that_finds_nothing_asks_for_nothing() -> None:
+    decode = Decoder()
+    assert find(np.full(SHAPE, -3.0, np.float32), decode, confidence) == []
+    assert decode.asked == []
+
+
+def test_what_the_first_clicks_leave_uncovered_is_asked_about_again() -> None:
+    # given a long thing, in which a first click finds one half
+    row, half = np.zeros(SHAPE, np.bool_), np.zeros(SHAPE, np.bool_)
+    row[28:33, 5:75], half[28:33, 5:40] = True, True
+
+    def decode(cells: Sequence[Cell]) -> list[Patch]:
+        return [Patch(logits(half if half[cell] else row & ~half), (0, 0), 2.0) for cell in cells]
+
+    # when
+    found = find(logits(row), decode, confidence)
+
+    # then
+    covered = np.zeros(SHAPE, np.bool_)
+    for it in found:
+        covered[it.patch.slices] |= it.inside
+    assert (covered == row).all()
+    assert len(found) == 2
+
+
+def test_seeds_are_deepest_points_with_room_between() -> None:
+    points = seeds(disc(15, 12, 8) | disc(15, 29, 8), deepest=1.5)
+    assert {(15, 12), (15, 29)} <= set(points)
+    assert len(points) <= 4
+
+
+def test_of_two_masks_of_one_object_the_better_one_stays() -> None:
+    def about(mask: NDArray[np.bool_], sure: float, agreement: float = 0.9) -> Found:
+        return Found(Patch(logits(mask), (0, 0), 0.0), mask, sure, agreement)
+
+    whole, part, other = disc(20, 20, 10), disc(20, 20, 6), disc(40, 60, 8)
+    kept = settled([about(part, 0.6), about(whole, 0.9), about(other, 0.7)], SHAPE)
+
+    assert [it.confidence for it in kept] == [0.9, 0.7]
+
+
+def test_a_mask_that_the_phrase_disagrees_with_is_left_out() -> None:
+    mask = disc(20, 20, 10)
+    assert settled([Found(Patch(logits(mask), (0, 0), 0.0), mask, 0.9, 0.3)], SHAPE) == []
+
+
+def test_a_network_without_training_answers_too(
+    predictor: Predictor, pictures: list[NDArray[np.uint8]]
+) -> None:
+    for picture in pictures[:3]:
+        found = predictor.instances(predictor.encode(picture), "dogs", least=0.0)
+        assert found.tokens.words == ("dog",) or found.tokens.words == ("dogs",)
+        masks = [it.mask() for it in found.objects]
+        assert all(mask.shape == picture.shape[:2] and mask.any() for mask in masks)
+        assert not masks or np.sum(masks, axis=0).max() == 1
+        assert all(0.0 <= it.confidence <= 1.0 for it in found.objects)
+
+
+@pytest.mark.parametrize("phrase", ["", "zebroids"])
+def test_words_that_are_not_known_find_nothing(
+    predictor: Predictor, pictures: list[NDArray[np.uint8]], phrase: str
+) -> None:
+    found = predictor.instances(predictor.encode(pictures[0]), phrase)
+    assert (found.objects, found.confidence) == ((), 0.0)
+
+
+def _iou(instance: Instance, wanted: NDArray[np.bool_]) -> float:
+    mask = instance.mask()
+    return float((mask & wanted).sum() / (mask | wanted).sum())
