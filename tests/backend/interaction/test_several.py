@@ -41,7 +41,7 @@ class CatsPage(Page):
     def send(self, items: list[dict[str, Any]], *, lost: bool = False) -> Turn:
         request = parse_predict(json.loads(json.dumps(self.body(items))))
         ask = Interaction.read(request, LabelConfig.parse(request.label_config), self.clock.now)
-        turn = self.memory.receive(ask, champion="v1")
+        turn = self.memory.receive(ask, version_for=lambda label: "v1")
         self.last = turn
         target = turn.target
         if target is None:
