@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from model import mask_cleaning
+from model import merging
 from model.crop import Box
 from model.inference import CERTAIN
 from model.mask_upsampling import LogitGrid, sigmoid
@@ -237,8 +237,8 @@ def _cleaned(patch: Patch, cell: Cell) -> Cells:
     """The part of a patch's mask that was clicked, without pinholes."""
     clicked = np.zeros(patch.logits.shape, np.bool_)
     clicked[cell[0] - patch.corner[0], cell[1] - patch.corner[1]] = True
-    inside = mask_cleaning.part_at(patch.logits > 0, clicked)
-    return inside | mask_cleaning.pinholes(inside, np.zeros_like(inside))
+    inside = merging.part_at(patch.logits > 0, clicked)
+    return inside | merging.pinholes(inside, np.zeros_like(inside))
 
 
 def _on_grid(found: Sequence[Found], shape: tuple[int, ...]) -> Cells:
