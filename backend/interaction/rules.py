@@ -103,6 +103,8 @@ class Rules:
             target, shared = self._sharing(clicks), True
         if target is None:
             target, shared = self._unshared(clicks, label), False
+            if target is not None and self.started:
+                target.phrase_group = self._shown_group()
         if target is None:
             self._log_unassigned(clicks)
             return
@@ -137,7 +139,7 @@ class Rules:
             for target in self.lane
             if target.phrase_group and target.answered_turn and target.state != "gone"
         ]
-        if not several:
+        if not several or any(click.box is not None for click in clicks):
             return None, clicks
         owners = {c.id: target for c in clicks for target in several if target.click(c.id)}
         new = [c for c in clicks if c.id not in owners and not self._known(c)]
@@ -149,6 +151,12 @@ class Rules:
         if owners:
             self._undone(several, meant, clicks)
         return meant, tuple(c for c in clicks if c in new or owners.get(c.id) is meant)
+
+    def _shown_group(self) -> str:
+        """What the page shows unaccepted of a phrase's objects. A new object joins them, since an
+        answer about one must show all of them again."""
+        shown = (t.phrase_group for t in self.lane if t.state == "open" and not t.accepted)
+        return next((group for group in shown if group), "")
 
     def _meant(self, click: Click, several: Sequence[Target]) -> Target | None:
         """Which of several objects a new click is about."""

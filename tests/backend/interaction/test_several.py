@@ -190,7 +190,9 @@ def test_a_click_beside_them_is_an_object_of_its_own(page: CatsPage) -> None:
     page.type("cats")
     turn = page.click(60)
     assert turn.started
-    assert turn.target.phrase == "cats"
+    assert turn.target.phrase_source == "label"
+    assert len(page.shown) == 4
+    page.click(15)
     assert len(page.shown) == 4
 
 
