@@ -1,4 +1,4 @@
-"""One step's pictures and questions, and how they become a network's input."""
+"""The pictures and questions of one step, and the network inputs made from them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from training.prompts.prompts import GivenMask
 
 @dataclass
 class Question:
-    """One prompt in a batch, beside its tensors. The annotator's clicks (x, y, sign) are added.
+    """One prompt of a batch, except its tensors. The annotator adds clicks (x, y, sign).
 
-    rounds: how often the annotator corrects before the answer that is learned from. phrase_from:
-    the round from which on the phrase is known.
+    rounds: corrections before the answer that enters the loss. phrase_from: the first round in
+    which the phrase is known.
     """
 
     text: str
@@ -41,10 +41,10 @@ class Question:
 class Batch:
     """P pictures and B questions about them.
 
-    image: P,3,H,W uint8, on the device float in [0, 1]. picture_index: B. target: B,1,H,W in
-    [0, 1]; void: B,1,H,W bool; given: B,1,H,W, previous masks that the network did not make, 0
-    where there is none (None: nowhere). keys: names of the pictures. passed_over: what is wrong
-    with pictures that could not be read.
+    image: P,3,H,W uint8; on the device float in [0, 1]. picture_index: B. target: B,1,H,W in [0,
+    1]. void: B,1,H,W bool. given: B,1,H,W previous masks that the network did not make, 0 for
+    questions without one; None if no question has one. coarse_source: B bool, coarsely drawn
+    borders. keys: names of the pictures. passed_over: errors of unreadable pictures.
     """
 
     image: Tensor
@@ -58,11 +58,11 @@ class Batch:
     passed_over: tuple[str, ...] = ()
 
     def pin_memory(self) -> Batch:
-        """In memory that a GPU reads by itself."""
+        """The batch in page-locked memory, for asynchronous copies to a GPU."""
         return self._changed(lambda tensor: tensor.pin_memory())
 
     def to(self, device: torch.device) -> Batch:
-        """The batch on the device, pictures as floats."""
+        """The batch on the device, with float pictures."""
         moved = self._changed(lambda tensor: tensor.to(device, non_blocking=True))
         return dataclasses.replace(moved, image=moved.image.float().div_(255.0))
 
@@ -102,7 +102,7 @@ def word_batch(texts: Sequence[str], tokenizer: Tokenizer) -> WordBatch:
 
 
 class PromptInputs(NamedTuple):
-    """What ``PhraseClick.decode`` is given of B prompts. boxes: B,4, or None where none has one."""
+    """Inputs of ``PhraseClick.decode`` for B prompts. boxes: B,4 corners; None without a box."""
 
     clicks: ClickBatch
     words: WordBatch
@@ -116,7 +116,7 @@ def prompt_inputs(
     clicks, words = click_batch(questions), word_batch(texts, tokenizer)
     boxes = None
     if any(question.box is not None for question in questions):
-        # A box without a size is no box.
+        # A box of size 0 means no box.
         sides = [question.box or (0.0, 0.0, 0.0, 0.0) for question in questions]
         boxes = torch.tensor(sides, device=device)
     return PromptInputs(
@@ -127,7 +127,7 @@ def prompt_inputs(
 
 
 def held_attributes(questions: Sequence[Question], attributes: Mapping[str, int]) -> Tensor:
-    """B,A of 0 and 1: which attributes each phrase holds."""
+    """B,A of 0 and 1: the attributes that each phrase names. attributes: index by name."""
     held = torch.zeros(len(questions), len(attributes))
     for row, question in enumerate(questions):
         for name in question.attributes:

@@ -1,12 +1,11 @@
-"""Batches: which pictures a step sees, and everything about them as tensors.
+"""Makes the batch of a step: draws pictures, cuts views, makes prompts, stacks tensors.
 
-In some steps one prompt of each picture is corrected many times, up to `TrainRecipe.many_rounds`;
-the others stay at a few rounds, so that such a step costs little more.
+In some steps one prompt of each picture is corrected many times, up to `TrainRecipe.many_rounds`.
+The other prompts keep a few rounds, so such a step costs little more.
 
-A batch is determined by the seed and the number of its step alone, and each picture in it by its
-place in the batch besides. So a run that was killed goes on with the very batches it would have
-seen, without any sampler state to save, and two processes that share a batch see together what one
-process would have seen.
+A batch depends only on the seed and the step's number, and each of its pictures also on its place
+in the batch. So a killed run continues with the same batches without any saved sampler state, and
+processes that share a batch see together what one process would have seen.
 """
 
 from __future__ import annotations
@@ -34,17 +33,18 @@ from training.prompts.vocabulary import concept_of
 from training.prompts.written_phrases import AttributeWords
 from training.train.recipe import Recipe
 
-# Wide, upright, square: pictures of one shape make a batch, so that none is padded or squeezed.
+# Aspect ratio from which a picture is wide or upright. Batches have pictures of one shape, so that
+# none is padded or distorted.
 WIDE = 1.12
-# So many pictures are tried for one place in the batch; some show nothing to ask for, some break.
+# Pictures tried for one place in the batch; some show nothing to ask for, some are unreadable.
 TRIES = 20
-# How often the prompts that a picture lacks are asked for again.
+# Tries to fill the prompts that a picture lacks.
 PROMPT_TRIES = 4
 
 
 @dataclass(frozen=True)
 class _Picture:
-    """One place of a batch, filled: the picture and its prompts, with the noise of their clicks."""
+    """One place of a batch: the picture, its prompts, and the noise of their clicks."""
 
     key: str
     source: str
@@ -53,7 +53,7 @@ class _Picture:
     noise: list[ClickNoise]
 
     def questions(self, rounds: int, many: int) -> list[Question]:
-        """The prompts as questions of so many rounds; ``many`` for the first that is clicked."""
+        """The prompts as questions of ``rounds`` rounds; ``many`` for the first clickable one."""
         clickable = [place for place, each in enumerate(self.prompts) if each.clickable]
         long = clickable[0] if many and clickable else None
         return [
@@ -63,7 +63,7 @@ class _Picture:
 
 
 class Batches:
-    """The batch of any step; of several processes each makes its share of it."""
+    """Makes the batch of any step; each of several processes makes its share."""
 
     def __init__(self, dataset: Dataset, recipe: Recipe, *, rank: int = 0, world: int = 1) -> None:
         if world > recipe.train.pictures:
@@ -84,7 +84,10 @@ class Batches:
         )
 
     def make(self, step: int, crop: int) -> Batch:
-        """The batch of a step, with views of about crop x crop pixels. Raises DataError."""
+        """The batch of a step, with views of about crop x crop pixels.
+
+        Raises DataError if no picture for a place can be read or asked about.
+        """
         train = self.recipe.train
         rng = np.random.default_rng([train.seed, step])
         shares = np.array([group.share for group in self._groups])
@@ -113,7 +116,7 @@ class Batches:
     def _picture(
         self, step: int, place: int, group: _Group, size: tuple[int, int], broken: list[str]
     ) -> _Picture:
-        """What stands in one place of a step's batch: the first picture drawn that shows enough."""
+        """One place of a step's batch: the first drawn picture that has something to ask for."""
         train = self.recipe.train
         most = max(len(train.rounds) - 1, *train.many_rounds)
         for attempt in range(TRIES):
@@ -122,7 +125,7 @@ class Batches:
             if scene is None:
                 continue
             prompts: list[Prompt] = []
-            # Batches of one size: a CPU prepares its convolutions for each new shape.
+            # A fixed number of prompts: a CPU prepares its convolutions for each new shape.
             for _ in range(PROMPT_TRIES):
                 missing = train.prompts - len(prompts)
                 if not missing:
@@ -133,19 +136,19 @@ class Batches:
                 sample = scene.view.sample
                 return _Picture(sample.key, sample.source, scene.view.image, prompts, noise)
         raise DataError(
-            "The data set shows hardly any object: nothing can be asked of it."
+            "The data set has hardly any object to ask for."
             if not broken
-            else f"{len(broken)} pictures in a row could not be read, such as: {broken[-1]}"
+            else f"{len(broken)} pictures in a row could not be read, the last: {broken[-1]}"
         )
 
     def _scene(
         self, group: _Group, size: tuple[int, int], rng: np.random.Generator, broken: list[str]
     ) -> PictureScene | None:
-        """A view of a random picture, read or made; None where it cannot be read."""
+        """A view of a random picture, read or made; None if it cannot be read."""
         index = group.draw(rng)
         maker = endless(self._dataset, index)
         if maker is not None:
-            # Made at the size of the view, with light and colours of its own.
+            # Made at the view's size, with its own light and colours.
             sample = maker.made(int(rng.integers(2**63)), *size)
             return PictureScene(whole_view(sample), words=self._words)
         drawn = self._draw(index, rng, broken)
@@ -159,7 +162,7 @@ class Batches:
         return PictureScene(view, tint, self._words)
 
     def _draw(self, index: int, rng: np.random.Generator, broken: list[str]) -> Sample | None:
-        """The sample, at times composed with another one; None where it cannot be read."""
+        """The sample, sometimes composed with another one; None if it cannot be read."""
         sample = self._samples.get(index)
         if sample is None:
             broken.append(self._samples.broken[index])
@@ -197,7 +200,7 @@ def _given(prompts: Sequence[Prompt], size: tuple[int, int]) -> Tensor | None:
 
 
 def _unspoken(sample: Sample) -> Sample:
-    """Without what people said: of two pictures in one it is no longer true."""
+    """Without written phrases, which may be untrue of two pictures in one."""
     objects = tuple(dataclasses.replace(each, phrases=()) for each in sample.objects)
     return dataclasses.replace(sample, objects=objects, expressions=())
 
@@ -210,7 +213,7 @@ def view_size(crop: int, shape: str) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class _Group:
-    """Pictures of one shape: how often it is drawn, and by source how often and which."""
+    """Pictures of one shape: its share of steps, and by source its weight and indices."""
 
     shape: str
     share: float
@@ -223,7 +226,7 @@ class _Group:
 
 
 def _several(dataset: Dataset, index: int) -> bool:
-    """Whether two things of one kind are in the picture."""
+    """Whether the picture has two things of one kind."""
     kinds = [
         concept_of(each.category)
         for each in dataset.objects(index)
@@ -255,5 +258,5 @@ def _groups(dataset: Dataset, recipe: Recipe) -> list[_Group]:
             share = float(shares.sum())
             groups.append(_Group(shape, share, shares / share, tuple(members)))
     if not groups:
-        raise RecipeError("No source of the data has a weight above 0: see [data] in the recipe.")
+        raise RecipeError("No source has a weight above 0: set data.weights or data.other.")
     return groups

@@ -1,8 +1,8 @@
-"""COCO's instances JSON, of COCO itself or of any tool that exports it.
+"""COCO's instances JSON, from COCO itself or any tool that exports it.
 
-Annotations are kept compact (float32 corners, run lengths) and drawn when a picture is asked for:
-COCO's 118,000 pictures fit into memory as outlines, and in no other way. Pictures are read as they
-are stored. ``iscrowd`` marks a region of several objects: it becomes a semantic object.
+Annotations are kept in compact form (float32 corners, run lengths) and drawn on request, so that
+COCO's 118,000 pictures fit into memory. A region with ``iscrowd`` holds several objects and becomes
+a semantic object.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from training.data.reading import Skipping, decode_picture, picture_size
 from training.data.sample import Expression, Sample, SampleObject
 from training.errors import DataError
 
-# Where pictures lie beside the JSON: as COCO unpacks, as RefCOCO's tools want it, as exports do.
+# Where pictures are, relative to the JSON: COCO's layout, that of RefCOCO's tools, exports.
 BESIDE = (".", "images", "..", "../images")
 REFER_BESIDE = ("../images/mscoco/images/train2014", "../images/train2014", "../train2014")
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One picture. ``segmentations`` and ``annotations`` (COCO's ids) go with ``objects``."""
+    """One picture. segmentations, annotations (COCO's ids): one for each of ``objects``."""
 
     key: str
     picture: str
@@ -41,7 +41,7 @@ class Record:
 
 
 class CocoDataset:
-    """Pictures with outlines or run lengths. ``skipped``: what was left out when it was opened."""
+    """Pictures with outlines or run lengths. skipped: number of things left out on opening."""
 
     def __init__(self, source: str, records: Sequence[Record], skipped: int = 0) -> None:
         self.skipped = skipped
@@ -92,8 +92,8 @@ def open_coco(path: Path, *, pictures: Path | None = None, split: str = "") -> C
     """Every picture with an object in an instances JSON.
 
     path: the JSON, or a folder with ``annotations/instances_SPLIT.json``. pictures: their folder,
-    where it is not beside the JSON. The source is "coco" for COCO's own files, else the name of the
-    folder that the set lies in. Raises DataError.
+    if it is not near the JSON. The source is "coco" for COCO's own files, else the name of the data
+    set's folder. Raises DataError.
     """
     file = path if path.suffix == ".json" else _instances_file(path, split)
     home = file.resolve().parent
@@ -112,7 +112,7 @@ def open_coco(path: Path, *, pictures: Path | None = None, split: str = "") -> C
 
 
 def read_records(file: Path, skipping: Skipping) -> dict[int, Record]:
-    """The pictures in an instances JSON by their id, not looked for yet. Raises DataError."""
+    """The pictures in an instances JSON by id, without looking for their files. Raises DataError."""
     content = _content(file)
     try:
         names = {int(each["id"]): str(each["name"]) for each in content.get("categories", ())}
@@ -121,7 +121,7 @@ def read_records(file: Path, skipping: Skipping) -> dict[int, Record]:
         for annotation in content["annotations"]:
             of_image.setdefault(int(annotation["image_id"]), []).append(annotation)
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{file} is no instances JSON of COCO: {error!r} in it.") from error
+        raise DataError(f"{file} is not an instances JSON of COCO: {error!r}.") from error
     del content
     for number in sorted(set(of_image) - set(images)):
         for annotation in of_image.pop(number):
@@ -129,7 +129,7 @@ def read_records(file: Path, skipping: Skipping) -> dict[int, Record]:
     records = {}
     for number, image in images.items():
         try:
-            # Popped, so that the long lists of one picture go when its short ones are made.
+            # Popped, so that a picture's long lists are freed once its compact ones are made.
             records[number] = _record(image, of_image.pop(number, []), names, skipping)
         except (KeyError, TypeError, ValueError) as error:
             skipping.add(f"picture {number}: {error!r} in its entry")
@@ -139,15 +139,15 @@ def read_records(file: Path, skipping: Skipping) -> dict[int, Record]:
 def with_pictures(
     records: Iterable[Record], folders: Sequence[Path], skipping: Skipping
 ) -> list[Record]:
-    """The records whose picture is in the first of these folders that has any of them.
+    """The records whose picture exists, in the first of these folders that has any of them.
 
-    Raises DataError naming all folders where none has.
+    Raises DataError that names all folders if none has.
     """
     records = list(records)
     listed: dict[str, set[str]] = {}
 
     def present(path: str) -> bool:
-        # Asked of the folder once: 118,000 questions to a network drive take minutes.
+        # One listing per folder: 118,000 look-ups on a network drive take minutes.
         parent, _, name = path.rpartition("/")
         if parent not in listed:
             listed[parent] = set(os.listdir(parent)) if os.path.isdir(parent) else set()
@@ -174,7 +174,7 @@ def with_pictures(
 
 
 def refer_folders(folder: Path) -> list[Path]:
-    """Where COCO's pictures may lie, seen from a folder of RefCOCO."""
+    """Where COCO's pictures may be, relative to a folder of RefCOCO."""
     return _beside(folder / "instances.json", (*REFER_BESIDE, *BESIDE, "train2014"))
 
 
@@ -202,9 +202,9 @@ def _content(file: Path) -> dict[str, Any]:
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error.strerror}.") from error
     except orjson.JSONDecodeError as error:
-        raise DataError(f"{file} is no JSON: {error}.") from error
+        raise DataError(f"{file} is not JSON: {error}.") from error
     if not isinstance(content, dict):
-        raise DataError(f"{file} is no instances JSON of COCO: no images, no annotations in it.")
+        raise DataError(f"{file} is not an instances JSON of COCO: it has no images.")
     return content
 
 
@@ -214,7 +214,7 @@ def _record(
     names: Mapping[int, str],
     skipping: Skipping,
 ) -> Record:
-    # Some exports write the paths of Windows.
+    # Some exports contain Windows paths.
     path = str(image["file_name"]).replace("\\", "/")
     width, height = int(image.get("width") or 0), int(image.get("height") or 0)
     objects, drawn, ids = [], [], []

@@ -1,9 +1,9 @@
-"""Two samples made into one, so that pictures with several of a kind are no rarity.
+"""Combines two samples, so that pictures with several objects of a kind are common.
 
-Which of two dogs is the left one, and that a click means one of them only, can be learned from
-pictures with two dogs alone, and those are few. Here a second picture with something of the same
-kind is put beside the first, or its object is cut out and pasted in (Ghiasi et al. 2021, "Simple
-Copy-Paste"). Everything said of the result is measured on the result, so it stays true.
+Only pictures with two dogs teach which one is left, and that a click means one of them; such
+pictures are rare. So a second picture with something of the same kind is put beside the first, or
+its object is pasted into it (Ghiasi et al. 2021, "Simple Copy-Paste"). Phrases are made from the
+result, so they are true of it.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from training.prompts.vocabulary import concept_of
 COUNTED = frozenset(
     {"voc", "sbd", "coco", "refcoco", "refcoco+", "refcocog", "grefcoco", "pennfudan", "cats"}
 )
-# Share of the picture that an object needs before it is worth a second look.
+# Least share of the picture of an object that is combined.
 LARGE_ENOUGH = 0.02
-# A covered object of which less is left than this share is no longer asked for.
+# An object with less than this share left uncovered is dropped.
 LEFT_OVER = 0.35
 
 
 class Composer:
-    """Finds a second picture for a first one, and joins them."""
+    """Finds a second picture for a first one, and combines them."""
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
@@ -41,7 +41,7 @@ class Composer:
                     self._showing.setdefault((source, concept), []).append(index)
 
     def composed(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        """The sample with something of another one, or as it was where nothing fits."""
+        """The sample with something of another one, or unchanged if nothing fits."""
         concepts = sorted(_concepts(sample.objects))
         if sample.source not in COUNTED or not concepts:
             return sample
@@ -56,13 +56,16 @@ class Composer:
 
 
 def beside(first: Sample, second: Sample, concept: str, rng: np.random.Generator) -> Sample:
-    """A part of each picture around such an object, side by side or one above the other."""
+    """A part of each picture around an object of the concept, side by side or stacked.
+
+    Returns ``first`` unchanged if one of them has no large enough object.
+    """
     boxes = [_box(each, concept, rng) for each in (first, second)]
     if boxes[0] is None or boxes[1] is None:
         return first
     upright = rng.random() < 0.2
     height, width = first.instances.shape
-    # Where the one ends and the other begins is drawn too.
+    # The border between the two parts is random too.
     share = float(rng.uniform(0.38, 0.62))
     sizes = (
         [(round(height * share), width), (height - round(height * share), width)]
@@ -102,7 +105,7 @@ def beside(first: Sample, second: Sample, concept: str, rng: np.random.Generator
 
 
 def pasted(first: Sample, second: Sample, concept: str, rng: np.random.Generator) -> Sample:
-    """Such an object of the second picture, pasted somewhere into the first."""
+    """The first picture with an object of the concept from the second one pasted in."""
     found = _largest(second, concept, rng)
     if found is None:
         return first
@@ -111,7 +114,7 @@ def pasted(first: Sample, second: Sample, concept: str, rng: np.random.Generator
     height, width = first.instances.shape
     mask = second.mask(about.id)[top:bottom, left:right]
     high, wide = mask.shape
-    # As large as most things are: a sixth to two thirds of the picture's height or width.
+    # A typical size: a fifth to two thirds of the picture's height or width.
     scale = float(rng.uniform(0.2, 0.65)) * min(height / high, width / wide)
     size = max(round(wide * scale), 4), max(round(high * scale), 4)
     cut = Image.fromarray(second.image[top:bottom, left:right]).resize(size, _SMOOTH)
@@ -161,7 +164,7 @@ def _concepts(objects: Sequence[SampleObject]) -> set[str]:
 def _largest(
     sample: Sample, concept: str, rng: np.random.Generator
 ) -> tuple[SampleObject, Box] | None:
-    """One of the objects of this concept that are large enough, and its bounding box."""
+    """A random object of this concept that is large enough, and its bounding box."""
     fitting = []
     for each in sample.objects:
         if each.category and not each.semantic and concept_of(each.category) == concept:
@@ -179,7 +182,7 @@ def _box(sample: Sample, concept: str, rng: np.random.Generator) -> Box | None:
 
 
 def _shaped(box: Box, sample: Sample, size: tuple[int, int], rng: np.random.Generator) -> Box:
-    """A window of the shape of ``size`` (height, width) around the box, in the picture."""
+    """A window with the aspect ratio of ``size`` (height, width) around the box."""
     left, top, right, bottom = box
     height, width = sample.instances.shape
     aspect = size[1] / size[0]
@@ -199,7 +202,7 @@ def _shaped(box: Box, sample: Sample, size: tuple[int, int], rng: np.random.Gene
 
 
 def _cut(sample: Sample, box: Box, size: tuple[int, int]) -> Sample:
-    """The box of the sample at this height and width."""
+    """The box of the sample, resized to ``size`` (height, width)."""
     left, top, right, bottom = box
     place = (size[1], size[0])
 
@@ -214,7 +217,7 @@ def _cut(sample: Sample, box: Box, size: tuple[int, int]) -> Sample:
 
 
 def _renumbered(part: Sample, shift: int) -> Sample:
-    """Ids moved up by ``shift``; objects out of view are left out."""
+    """The sample with ids raised by ``shift``, without objects that are out of view."""
     instances = part.instances
     shown = set(np.unique(instances[instances > 0]).tolist())
     return replace(
@@ -238,7 +241,7 @@ def _sample(
     objects: Sequence[SampleObject],
     masks: Mapping[int, NDArray[np.bool_]],
 ) -> Sample:
-    # What people said of an object in the one picture need not be true in the other.
+    # Written phrases may be untrue in the combined picture.
     unspoken = tuple(SampleObject(o.id, o.category, o.semantic) for o in objects)
     return Sample(
         first.key, first.source, np.ascontiguousarray(image), instances, unspoken, masks=masks

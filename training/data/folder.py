@@ -1,11 +1,11 @@
-"""A folder of pictures with one mask each, as GrabCut, Berkeley and DAVIS are kept.
+"""A folder of pictures with one mask each, such as GrabCut, Berkeley and DAVIS.
 
-Either picture and mask lie side by side (``name.jpg`` + ``name.png``), or in two sibling folders
-under the same names: ``data_GT`` + ``boundary_GT`` (GrabCut), ``images`` + ``masks`` (Berkeley),
-``img`` + ``gt`` (DAVIS's 345 frames), as interactive segmentation work passes them around
+Picture and mask are next to each other (``name.jpg`` + ``name.png``), or in two folders under the
+same names: ``data_GT`` + ``boundary_GT`` (GrabCut), ``images`` + ``masks`` (Berkeley), ``img`` +
+``gt`` (345 frames of DAVIS), as distributed for interactive segmentation
 (https://github.com/SamsungLabs/fbrs_interactive_segmentation), or ``JPEGImages`` + ``Annotations``.
-A mask holds 0 (background), 255 (object) and 128 (void). ``name.txt`` beside a picture is its
-phrase, one a line.
+A mask holds 0 (background), 255 (object) and 128 (void). ``name.txt`` next to a picture holds its
+phrases, one per line.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ class _Record:
 
 
 class FolderDataset:
-    """One object a picture. Pairs that do not fit are skipped, counted in `skipped` and logged."""
+    """One object per picture. Pairs that do not fit are skipped, counted in `skipped` and logged."""
 
     def __init__(
         self, folder: Path, *, pictures: Path | None = None, masks: Path | None = None
     ) -> None:
-        """pictures, masks: two folders with the same names in them, where they are not found."""
+        """pictures, masks: two folders with equal file names, if they are not found by layout."""
         self.source = folder.resolve().name
         skipping = Skipping(self.source)
         self._records: list[_Record] = []
@@ -89,7 +89,7 @@ class FolderDataset:
 
 
 def is_folder_of_masks(folder: Path) -> bool:
-    """Whether pictures and masks lie here in one of the known ways."""
+    """Whether the folder has pictures and masks in a known layout."""
     if not folder.is_dir():
         return False
     if any((folder / a).is_dir() and (folder / b).is_dir() for a, b in SIBLINGS):
@@ -126,17 +126,17 @@ def _pairs(
 
 
 def _side_by_side(folder: Path) -> list[tuple[Path, Path | None]]:
-    """Every picture that is no .png, with the .png of its name."""
+    """Every picture that is not a .png, with the .png of the same name."""
     files = sorted(each for each in folder.iterdir() if each.suffix.lower() in PICTURE_SUFFIXES)
     masks = {each.stem: each for each in files if each.suffix.lower() == ".png"}
     return [(each, masks.get(each.stem)) for each in files if each.suffix.lower() != ".png"]
 
 
 def _instances(mask: NDArray[np.uint8]) -> NDArray[np.int16]:
-    """The id map of a mask's H,W,3 colours: grey 128 is void, what is brighter is the object."""
+    """The H,W id map of a mask's H,W,3 colours: grey 128 is void, brighter pixels are the object."""
     void = (mask == MASK_VOID).all(2)
     brightest = mask.max(2)
-    # Coloured label maps have components of 128; masks of 0 and 1 are drawn by careless tools.
+    # Coloured label maps have components of 128; some tools write masks of 0 and 1.
     threshold = 0 if brightest.max(initial=0) <= 1 else MASK_VOID - 1
     return np.where(void, VOID, brightest > threshold).astype(np.int16)
 

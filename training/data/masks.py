@@ -22,7 +22,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """Polygons, each N,2 float32 (x, y) in pixels; together they are the mask."""
+    """Polygons, each N,2 float32 (x, y) in pixels; the mask is their union."""
 
     polygons: tuple[NDArray[np.float32], ...]
 
@@ -35,12 +35,12 @@ class Outline:
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """Run lengths: uint32 numbers, or compressed text, which takes less memory."""
+    """Run lengths as uint32 numbers, or as compressed text, which takes less memory."""
 
     counts: NDArray[np.uint32] | bytes
 
     def draw(self, height: int, width: int) -> Mask:
-        """Raises ValueError where the runs do not fill height x width exactly."""
+        """H,W bool. Raises ValueError if the runs do not fill height x width exactly."""
         counts = decompressed(self.counts) if isinstance(self.counts, bytes) else self.counts
         if int(counts.sum(dtype=np.int64)) != height * width:
             raise ValueError(f"the runs do not fill {width}x{height} pixels")
@@ -52,9 +52,9 @@ Segmentation = Outline | Runs
 
 
 def read_segmentation(raw: Any, height: int, width: int) -> Segmentation:
-    """An annotation's "segmentation", compact. Raises ValueError that says what is wrong.
+    """An annotation's "segmentation" in compact form. Raises ValueError that says what is wrong.
 
-    height, width: of the picture; 0 where they are not known yet.
+    height, width: of the picture; 0 if unknown.
     """
     if isinstance(raw, Mapping):
         size, counts = raw.get("size"), raw.get("counts")
@@ -65,11 +65,11 @@ def read_segmentation(raw: Any, height: int, width: int) -> Segmentation:
         if not isinstance(counts, Sequence) or not all(isinstance(n, int) for n in counts):
             raise ValueError("run lengths without counts")
         if min(counts, default=0) < 0:
-            raise ValueError("a run is shorter than nothing")
+            raise ValueError("a run length is negative")
         return Runs(np.array(counts, np.uint32))
     if not isinstance(raw, Sequence) or isinstance(raw, str):
         raise ValueError("no segmentation")
-    # Flat numbers instead of a list of lists: one polygon, as some tools write it.
+    # Some tools write one polygon as flat numbers instead of a list of lists.
     listed = [raw] if raw and isinstance(raw[0], int | float) else raw
     polygons = tuple(np.array(each, np.float32).reshape(-1, 2) for each in listed)
     polygons = tuple(each for each in polygons if len(each) >= 3 and np.isfinite(each).all())
@@ -96,8 +96,8 @@ def fill(mask: Mask, polygon: NDArray[np.float32]) -> None:
     column = np.ceil(x).clip(0, width).astype(np.int64)
     if not len(row):
         return
-    # Right of every crossing, inside and outside change places. What lies beyond the picture was
-    # moved to the column behind its last one, which is cut off.
+    # Inside and outside swap right of each crossing. Crossings beyond the picture were moved to the
+    # column after its last one, which is cut off.
     top, bottom, left, right = row.min(), row.max() + 1, column.min(), column.max() + 1
     flat = (row - top) * (right - left) + column - left
     crossings = np.bincount(flat, minlength=(bottom - top) * (right - left))
@@ -106,13 +106,13 @@ def fill(mask: Mask, polygon: NDArray[np.float32]) -> None:
 
 
 def decompressed(text: bytes) -> NDArray[np.uint32]:
-    """The run lengths in compressed text. Raises ValueError for text that is none."""
+    """The run lengths in compressed text. Raises ValueError for invalid text."""
     counts: list[int] = []
     value = shift = 0
     for character in text:
         bits = character - 48
         if not 0 <= bits < 64:
-            raise ValueError("characters that are no run lengths")
+            raise ValueError("characters that are not run lengths")
         value |= (bits & 0x1F) << shift
         shift += 5
         if bits & 0x20:
@@ -122,16 +122,17 @@ def decompressed(text: bytes) -> NDArray[np.uint32]:
         counts.append(value + counts[-2] if len(counts) > 2 else value)
         value = shift = 0
     if shift or min(counts, default=-1) < 0:
-        raise ValueError("run lengths that break off")
+        raise ValueError("run lengths that end too early")
     return np.array(counts, np.uint32)
 
 
 def layered(
     masks: Mapping[int, Mask], shape: tuple[int, int], beneath: Collection[int] = ()
 ) -> tuple[NDArray[np.int16], dict[int, Mask]]:
-    """The H,W id map of these H,W masks, and the masks of those that are covered in it.
+    """The H,W id map of overlapping H,W masks, and the full masks of partly covered objects.
 
-    beneath: ids that lie under all others, whatever their size (regions of several objects).
+    Masks are drawn from large to small, so that small objects stay clickable. beneath: ids that are
+    drawn first regardless of size (regions of several objects).
     """
     areas = {number: int(mask.sum()) for number, mask in masks.items()}
     order = sorted(masks, key=lambda number: (number not in beneath, -areas[number], number))

@@ -1,4 +1,4 @@
-"""From what an engineer types to a data set: the format is found by looking, or named.
+"""Opens data sets by what an engineer types: the format is recognised, or named.
 
     [FORMAT:]PATH[?KEY=VALUE&KEY=VALUE...]
 
@@ -9,10 +9,10 @@
 | voc | VOC2012, or the VOCdevkit above it | split |
 | sbd | the folder with inst/ and cls/ | split |
 | coco | an instances JSON, or the folder with annotations/instances_*.json | split, pictures |
-| synthetic | none: scenes are made | seed, count, patches |
+| synthetic | none: scenes are generated | seed, count, patches |
 | folder | name.jpg + name.png, or images/ + masks/ and the like | pictures, masks |
 
-``source=NAME`` goes with all of them. For example ``pack/val.tar``, ``refcoco+?split=testA``,
+``source=NAME`` works with all of them. Examples: ``pack/val.tar``, ``refcoco+?split=testA``,
 ``voc:VOCdevkit/VOC2012?split=val``, ``coco:annotations/instances_val2017.json?pictures=val2017``,
 ``synthetic:?seed=1&patches=pack/train-00.tar``.
 """
@@ -37,7 +37,7 @@ from training.errors import DataError
 
 @dataclass(frozen=True)
 class Place:
-    """Where a data set lies: its format ("" is to be found), its path, its options."""
+    """The location of a data set: its format ("": to be recognised), path and options."""
 
     format: str
     path: Path
@@ -48,7 +48,7 @@ class Place:
         return self.options.get(name, "")
 
     def folder(self, name: str) -> Path | None:
-        """An option that is a path, from the same start as the data set's own."""
+        """An option that is a path, relative to the same folder as the data set's own."""
         return self.root / self.options[name] if name in self.options else None
 
 
@@ -60,31 +60,29 @@ class Format:
     open: Callable[[Place], Dataset]
     expects: str
     options: tuple[str, ...] = ()
-    # Whether it is read from a path; what is made has none.
+    # Whether it is read from a path; generated data have none.
     has_path: bool = True
 
 
 def open_dataset(paths: Sequence[Path | str], root: Path | str = "") -> Dataset:
     """The data sets at these places, joined into one.
 
-    A place is a path, with a format before it where the format cannot be seen, and with options
-    behind it: ``[FORMAT:]PATH[?KEY=VALUE&KEY=VALUE...]``, see the head of this file. Relative
-    paths, those in options too, start from ``root``. Raises DataError with what was expected where
-    nothing fits, or where nothing of a data set can be read; single broken pictures are left out,
-    counted and logged.
+    A place is ``[FORMAT:]PATH[?KEY=VALUE&KEY=VALUE...]``; see the top of this file. Relative paths,
+    also in options, start from ``root``. Single broken pictures are left out, counted and logged.
+    Raises DataError, with what was expected, if no format fits or nothing can be read.
     """
     if not paths:
-        raise DataError("No data set was named: give a path, such as the .tar files of the pack.")
+        raise DataError("No data set was named: give a path, such as a .tar file.")
     parts = [_open(read_place(path, Path(root))) for path in paths]
     return parts[0] if len(parts) == 1 else Joined(parts)
 
 
 def read_place(text: Path | str, root: Path = Path()) -> Place:
-    """The parts of ``[FORMAT:]PATH[?KEY=VALUE&...]``. Raises DataError where it has others."""
-    # On a command line a place with format and options may have become a Path.
+    """Parse ``[FORMAT:]PATH[?KEY=VALUE&...]``. Raises DataError if it has another form."""
+    # A place from a command line may be a Path although it has a format and options.
     match = re.fullmatch(r"(?:([a-z+]{2,}):)?([^?]*)(?:\?(.*))?", str(text))
     if match is None or not (match[2] or match[1]):
-        raise DataError(f"'{text}' is no place of data: write [FORMAT:]PATH[?KEY=VALUE&...].")
+        raise DataError(f"'{text}' is not a data set: write [FORMAT:]PATH[?KEY=VALUE&...].")
     name, path, query = match[1] or "", match[2], match[3] or ""
     name = "refcoco" if name in REFER else name
     if name and name not in FORMATS:
@@ -95,7 +93,7 @@ def read_place(text: Path | str, root: Path = Path()) -> Place:
     for pair in query.split("&") if query else ():
         key, equals, value = pair.partition("=")
         if not equals or not value:
-            raise DataError(f"'{pair}' in '{text}' is no option: write KEY=VALUE.")
+            raise DataError(f"'{pair}' in '{text}' is not an option: write KEY=VALUE.")
         options[key] = value
     return Place(name, root / Path(path).expanduser(), options, root)
 
@@ -108,7 +106,7 @@ def _open(place: Place) -> Dataset:
     unknown = sorted(set(place.options) - set(known))
     if unknown:
         raise DataError(
-            f"{place.path}: a {name} data set knows no option {', '.join(unknown)}, "
+            f"{place.path}: a {name} data set has no option {', '.join(unknown)}, "
             f"only {', '.join(known)}."
         )
     dataset = FORMATS[name].open(place)
@@ -120,7 +118,7 @@ def _recognised(path: Path) -> str:
         if each.has_path and each.looks_like(path):
             return name
     expected = "; ".join(f"{name}: {each.expects}" for name, each in FORMATS.items())
-    raise DataError(f"{path} is no data set that is known. Expected one of {expected}.")
+    raise DataError(f"{path} is not a known data set. Expected one of {expected}.")
 
 
 def _open_refcoco(place: Place) -> Dataset:
@@ -168,7 +166,7 @@ def _open_synthetic(place: Place) -> Dataset:
 # Sets of one format under their own names.
 REFER = ("refcoco+", "refcocog", "grefcoco")
 
-# In the order in which they are tried: the plain folder last, for others are folders as well.
+# In the order in which they are tried. The plain folder is last, since others are folders too.
 FORMATS: Mapping[str, Format] = {
     "pack": Format(
         lambda path: path.suffix == ".tar",

@@ -1,9 +1,9 @@
-"""Pictures of one data set that are also in another: what is trained on must not be tested on.
+"""Pictures of one data set that are also in another, to keep test pictures out of training.
 
-Data sets are made of the same photographs under other names, sizes and compressions (VOC in SBD,
-BSDS in Berkeley, Flickr in everything), so both the name and the look are compared. The look is a
-perceptual hash: the signs of the lowest frequencies of the grey picture, 64 bits that stay when a
-picture is scaled, encoded anew or brightened (as in http://www.phash.org, Zauner 2010).
+Data sets share photographs under other names, sizes and compressions (VOC in SBD, BSDS in Berkeley,
+Flickr in many), so names and perceptual hashes are compared. The hash has the signs of the lowest
+frequencies of the grey picture: 64 bits that survive scaling, re-encoding and brightening (as in
+http://www.phash.org, Zauner 2010).
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from training.data.wrappers import Tolerant
 Hash = NDArray[np.bool_]
 Progress = Callable[[int, int], None]
 
-# Bits that may differ between two copies of one photograph. Of 900 photographs, scaled and
-# recompressed copies differ in 2 at most and crops by 5 % mostly in up to 10; of the 400,000 pairs
-# of different ones, only neighbouring frames of a video come below 12. Where the names agree as
-# well, a larger crop is believed too, but not every "0001" is the same picture.
+# Bits that may differ between two copies of one photograph. Measured on 900 photographs: scaled and
+# recompressed copies differ in at most 2 bits, crops by 5 % mostly in up to 10; of 400,000 pairs of
+# different photographs only neighbouring video frames are below 12. With equal names more bits may
+# differ, but not any number, since not every "0001" is the same picture.
 DISTANCE = 10
 NAMED_DISTANCE = 20
 SIDE = 32
@@ -36,7 +36,10 @@ LOW = 8
 
 @dataclass(frozen=True)
 class Fingerprints:
-    """What is compared of each picture that can be read. hashes, mirrored: N,64 bool."""
+    """What is compared of N readable pictures: index, name, hash, hash of the mirror image.
+
+    hashes, mirrored: N,64 bool.
+    """
 
     indices: NDArray[np.int64]
     names: list[str]
@@ -53,9 +56,9 @@ def overlapping(
 ) -> list[int]:
     """The indices of the pictures of ``train`` that also occur in ``test``.
 
-    Their hashes differ in at most ``distance`` of 64 bits, as they are or mirrored, or in at most
-    `NAMED_DISTANCE` where they bear the same name. Pictures that cannot be read are passed over.
-    progress: called with how many pictures of how many are done.
+    Their hashes, as they are or mirrored, differ in at most ``distance`` of 64 bits, or in at most
+    `NAMED_DISTANCE` for equal names. Unreadable pictures are skipped. progress: called with the
+    number of pictures done and their total.
     """
     known = fingerprints(test)
     ours = fingerprints(train, progress)
@@ -100,31 +103,31 @@ def fingerprints(dataset: Dataset, progress: Progress | None = None) -> Fingerpr
 
 
 def perceptual_hash(grey: NDArray[np.uint8]) -> Hash:
-    """64 bool of an H,W picture: which low frequencies lie above their median."""
+    """64 bool of an H,W picture: which low frequencies are above their median."""
     small = Image.fromarray(np.ascontiguousarray(grey)).resize(
         (SIDE, SIDE), Image.Resampling.LANCZOS
     )
     frequencies = dctn(np.asarray(small, np.float64), norm="ortho")[:LOW, :LOW].ravel()
-    # The first one is the brightness of the whole, which says nothing of the picture.
+    # The first one is the overall brightness, which is ignored.
     bits: Hash = frequencies > np.median(frequencies[1:])
     return bits
 
 
 def plain_name(key: str) -> str:
-    """What a photograph is known by: its number in VOC or COCO wherever that stands, else its key.
+    """The name of a photograph: its number in VOC or COCO if the key contains one, else the key.
 
-    "voc-2008_000123" and "2008_000123", "COCO_train2014_000000000009" and "000000000009" are one.
+    "voc-2008_000123" equals "2008_000123", "COCO_train2014_000000000009" equals "000000000009".
     """
     number = re.search(r"(?<!\d)((?:19|20)\d\d_\d{6}|\d{12})(?!\d)", key)
     return number[1] if number else key
 
 
 def _nearest(ours: Hash, others: Hash) -> NDArray[np.int64]:
-    """For each of our N hashes, the number of bits in which the nearest other one differs."""
+    """For each of our N hashes, the number of bits by which the nearest other one differs."""
     if not len(others):
         return np.full(len(ours), LOW * LOW + 1)
     a, b = ours.astype(np.float32), others.astype(np.float32)
-    # Differing bits = ones of both without twice the common ones; in parts, to bound memory.
+    # Differing bits = ones of both minus twice the common ones; in parts, to bound memory.
     parts = [
         (part.sum(1)[:, None] + b.sum(1)[None] - 2 * part @ b.T).min(1)
         for part in np.array_split(a, max(1, len(a) // 4096 + 1))

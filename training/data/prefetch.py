@@ -1,8 +1,8 @@
-"""Batches made ahead, so that the network never waits for pictures; always in the order asked for.
+"""Prefetching: batches are made in advance, in order, so that the network never waits for pictures.
 
-On a CPU one thread is enough, since the network leaves little time of it idle. A GPU eats batches
-faster than one Python can make them: there several processes make them (torch's DataLoader). What
-comes out is the same, for a batch depends on its step alone.
+On a CPU one thread is enough. A GPU needs batches faster than one Python process can make them, so
+several processes make them (torch's DataLoader). The batches are the same in both cases, since a
+batch depends only on its step.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from training.data.batch import Batch
 
 Make = Callable[[int, int], Batch]
 Order = tuple[int, int]  # the step, and the size of its views
-# Batches ready or in the making, for the thread and for each process.
+# Batches in advance, for the thread and for each process.
 THREAD_AHEAD = 2
 PROCESS_AHEAD = 3
 
@@ -28,9 +28,10 @@ PROCESS_AHEAD = 3
 def made_ahead(
     make: Make, orders: Iterator[Order], workers: int, *, pinned: bool = False
 ) -> Generator[Batch]:
-    """The batches of these orders. workers: processes that make them; 0 is a thread of this one.
+    """The batches of these orders, which are drawn a few batches in advance.
 
-    Orders are asked for a few batches before their batch is handed out.
+    workers: number of processes; 0: a thread of this process. pinned: page-locked memory, for a
+    GPU.
     """
     if workers > 0:
         return _by_processes(make, orders, workers, pinned=pinned)
@@ -38,7 +39,7 @@ def made_ahead(
 
 
 def workers_for(wanted: int, device: torch.device, cores: int, world: int) -> int:
-    """How many processes: as wanted, or -1 for as many as the machine has cores to spare."""
+    """The number of processes: ``wanted``, or for -1 as many as the machine has cores to spare."""
     if wanted >= 0:
         return wanted
     return 0 if device.type == "cpu" else max(1, min(16, cores // max(world, 1) - 1))
@@ -69,14 +70,14 @@ def _by_processes(
         prefetch_factor=PROCESS_AHEAD,
         collate_fn=_as_it_is,
         pin_memory=pinned,
-        # The loader draws a seed for its workers, which nothing here needs: not from the run's own.
+        # The loader draws a seed for its workers; this must not advance the run's own generator.
         generator=torch.Generator(),
     )
     yield from loader
 
 
 class _Made(MapDataset[Batch]):
-    """What a DataLoader asks for by "index": an order."""
+    """A map-style data set whose indices are orders."""
 
     def __init__(self, make: Make) -> None:
         self._make = make

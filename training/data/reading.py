@@ -22,7 +22,7 @@ PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 
 def decode_picture(source: Path | str | bytes, name: str) -> NDArray[np.uint8]:
-    """H,W,3 uint8, RGB. Raises DataError with the name where this is no whole picture."""
+    """H,W,3 uint8, RGB. Raises DataError with the name if the picture cannot be decoded."""
     with _opened(source, name) as picture:
         return np.asarray(picture.convert("RGB"))
 
@@ -31,7 +31,7 @@ def decode_labels(source: Path | str | bytes, name: str) -> NDArray[np.uint8]:
     """H,W uint8: the stored numbers of a label map, palette or grey. Raises DataError."""
     with _opened(source, name) as picture:
         if picture.mode not in ("L", "P"):
-            raise DataError(f"{name}: a label map has one number a pixel, this is {picture.mode}.")
+            raise DataError(f"{name}: a label map has one channel, but this is {picture.mode}.")
         return np.asarray(picture)
 
 
@@ -52,7 +52,7 @@ def same_size(mask: NDArray[np.generic], image: NDArray[np.uint8], name: str) ->
 
 
 def pictures_in(folder: Path) -> dict[str, Path]:
-    """All pictures below a folder: path without suffix, relative to the folder, to the file."""
+    """All pictures in a folder and below: relative path without suffix to file."""
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith("."):
@@ -70,31 +70,31 @@ def _opened(source: Path | str | bytes, name: str) -> Iterator[Image.Image]:
     except FileNotFoundError as error:
         raise DataError(f"{name} is missing.") from error
     except Exception as error:
-        # Decoders raise OSError, SyntaxError, struct.error and more at what others wrote.
+        # Decoders raise OSError, SyntaxError, struct.error and more for broken files.
         raise DataError(f"{name} cannot be decoded: {error}") from error
 
 
 log = logging.getLogger(__name__)
 
-# A set with a folder missing has thousands of gaps: the first ones say what is wrong.
+# Log entries of one data set; with a whole folder missing there would be thousands.
 NAMED = 20
 
 
 class Skipping:
-    """Counts what is left out of one data set."""
+    """Counts and logs what is left out of one data set."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.count = 0
 
     def add(self, reason: object) -> None:
-        """Leave one thing out: ``reason`` is a sentence that names it."""
+        """Leave one thing out. reason: a sentence that names it."""
         self.count += 1
         if self.count <= NAMED:
             log.warning("%s: left out: %s", self.name, reason)
 
     def finish(self) -> int:
-        """How many were left out; the log says so where not all of them were named."""
+        """The number left out; logged if not all of them were."""
         if self.count > NAMED:
             log.warning("%s: left out %d in all.", self.name, self.count)
         return self.count

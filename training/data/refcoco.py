@@ -1,13 +1,15 @@
-"""RefCOCO, RefCOCO+, RefCOCOg and gRefCOCO: what people say to point at things in COCO's pictures.
+"""RefCOCO, RefCOCO+, RefCOCOg and gRefCOCO: referring expressions for COCO's pictures.
 
-A folder holds ``instances.json`` (COCO's annotations of the pictures used) and what was said:
+A folder holds ``instances.json`` (COCO's annotations of the pictures used) and the expressions:
 ``refs(unc).p``, ``refs(google).p`` or ``refs(umd).p``, a pickle of
 ``[{ann_id, image_id, split, sentences: [{sent}]}]`` (https://github.com/lichengunc/refer), or
-gRefCOCO's ``grefs(unc).json`` of the same shape, whose ``ann_id`` is a list: several objects, or
-``[-1]`` for words that fit nothing in the picture (https://github.com/henghuiding/gRefCOCO).
+gRefCOCO's ``grefs(unc).json`` of the same shape, in which ``ann_id`` is a list: several objects, or
+``[-1]`` for none (https://github.com/henghuiding/gRefCOCO).
 
-All annotated objects of a picture come along, since a phrase singles one out among them; words for
-one object stand with it, words for several or none are expressions of the picture.
+All annotated objects of a picture are read, since a phrase singles out one of them. Phrases for one
+object are the object's, phrases for several or none are expressions of the picture. Pickles are
+read without allowing any name, since a pickle can name any Python function and have it called;
+lists, dicts, text and numbers need no names.
 """
 
 from __future__ import annotations
@@ -29,14 +31,14 @@ from training.errors import DataError
 
 log = logging.getLogger(__name__)
 
-# Whose division is read where a folder holds several: the one that papers report.
+# The divisions in order of preference: first the one that papers report.
 PARTITIONS = ("unc", "umd", "google")
 NOTHING = -1
 
 
 @dataclass(frozen=True)
 class Ref:
-    """One thing pointed at: COCO's ids of the objects (none: nothing there), and the words."""
+    """The expressions for one or more objects. annotations: COCO's ids; empty for none."""
 
     image: int
     annotations: tuple[int, ...]
@@ -56,10 +58,10 @@ def refs_file(folder: Path, by: str = "") -> Path | None:
 def open_refcoco(
     folder: Path, *, split: str = "", by: str = "", pictures: Path | None = None
 ) -> CocoDataset:
-    """The pictures of one split, with all their objects and what was said of them.
+    """The pictures of one split, with all their objects and expressions.
 
-    split: "train" where it is not said. by: "unc", "google" or "umd", whose division. pictures: the
-    folder of COCO's train2014. The source is the folder's name. Raises DataError.
+    split: by default "train". by: whose division, "unc", "google" or "umd". pictures: the folder of
+    COCO's train2014. The source is the folder's name. Raises DataError.
     """
     file = refs_file(folder, by)
     if file is None:
@@ -69,7 +71,7 @@ def open_refcoco(
     refs = list(_read_refs(file, skipping))
     splits = sorted({ref.split for ref in refs})
     if not split:
-        log.warning("%s: no split is named, 'train' is read out of %s.", source, ", ".join(splits))
+        log.warning("%s: no split was named; 'train' is used, of %s.", source, ", ".join(splits))
         split = "train"
     chosen: dict[int, list[Ref]] = {}
     for ref in refs:
@@ -83,7 +85,7 @@ def open_refcoco(
         if image in records:
             spoken.append(_spoken(records[image], said, skipping))
         else:
-            skipping.add(f"what was said of picture {image}, which instances.json does not have")
+            skipping.add(f"expressions for picture {image}, which is not in instances.json")
     folders = [pictures] if pictures else refer_folders(folder)
     found = with_pictures(spoken, folders, skipping)
     return CocoDataset(source, found, skipping.finish())
@@ -97,7 +99,7 @@ def _spoken(record: Record, said: Sequence[Ref], skipping: Skipping) -> Record:
     for ref in said:
         lost = [each for each in ref.annotations if each not in number]
         if lost:
-            skipping.add(f"'{ref.texts[0]}' of {record.picture}, for its object {lost[0]} is gone")
+            skipping.add(f"'{ref.texts[0]}' of {record.picture}: object {lost[0]} is missing")
         elif len(ref.annotations) == 1:
             phrases.setdefault(number[ref.annotations[0]].id, []).extend(ref.texts)
         else:
@@ -163,5 +165,5 @@ def read_plain_pickle(path: Path) -> Any:
     except DataError as error:
         raise DataError(f"{path} is refused: {error}.") from error
     except Exception as error:
-        # Broken bytes make the unpickler raise nearly anything.
-        raise DataError(f"{path} is no whole pickle: {error}.") from error
+        # The unpickler raises nearly any error for broken bytes.
+        raise DataError(f"{path} is not a complete pickle: {error}.") from error

@@ -1,9 +1,8 @@
 """Distances inside regions, and their thin parts, at a resolution that is cheap to measure.
 
-A distance transform of a whole mask costs milliseconds, and a batch needs dozens. Prompts need
-no more than the place where a region is about deepest, so large regions are measured on every
-second, third or fourth pixel only. A sampled pixel is a pixel of the mask, so a click on it is
-always inside.
+A distance transform of a whole mask costs milliseconds, and a batch needs dozens. Prompts only need
+a place where a region is about deepest, so large regions are measured on every second, third or
+fourth pixel. Sampled pixels are pixels of the mask, so a click on one is always inside.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from scipy import ndimage
 
 Mask = NDArray[np.bool_]
 
-# Regions are measured at about this many samples a side.
+# Regions are measured at about this many samples per side.
 SAMPLES = 80
-# The coarsest measure: distances are off by less than this many pixels.
+# The coarsest stride; distances are off by less than this many pixels.
 LARGEST_STRIDE = 4
 
 
@@ -26,8 +25,8 @@ LARGEST_STRIDE = 4
 class Depths:
     """Distances on a lattice of pixels. values: h,w float32, in pixels, 0 outside the region.
 
-    A cell (r, c) is the pixel (top + r * stride, left + c * stride). ``values`` is a lower bound
-    at straight borders, exact at stride 1.
+    Cell (r, c) is the pixel (top + r * stride, left + c * stride). ``values`` are exact at stride
+    1, otherwise a lower bound at straight borders.
     """
 
     values: NDArray[np.float32]
@@ -48,7 +47,7 @@ class Depths:
 
 
 def bounds(mask: Mask) -> tuple[int, int, int, int] | None:
-    """Left, top, right, bottom of the True pixels (right and bottom past the end), if any."""
+    """Left, top, right, bottom of the true pixels, the last two past the end; None if empty."""
     rows = np.flatnonzero(mask.any(1))
     if not len(rows):
         return None
@@ -58,9 +57,9 @@ def bounds(mask: Mask) -> tuple[int, int, int, int] | None:
 
 
 def depths_inside(mask: Mask, *, stride: int | None = None) -> Depths:
-    """How far each pixel of the mask is from the nearest one outside it or the picture.
+    """Distance of each pixel of the mask to the nearest one outside the mask or the picture.
 
-    stride: None chooses it by the size of the region.
+    stride: in pixels; None chooses it by the size of the region.
     """
     box = bounds(mask)
     if box is None:
@@ -68,7 +67,7 @@ def depths_inside(mask: Mask, *, stride: int | None = None) -> Depths:
     left, top, right, bottom = box
     if stride is None:
         stride = min(max(max(right - left, bottom - top) // SAMPLES, 1), LARGEST_STRIDE)
-    # The lattice must hit something: a region thinner than the stride is measured in full.
+    # A region thinner than the stride may fall between the samples; then it is measured in full.
     for step in (stride, 1):
         inside = mask[top:bottom:step, left:right:step]
         if inside.any():
@@ -79,10 +78,10 @@ def depths_inside(mask: Mask, *, stride: int | None = None) -> Depths:
 
 
 def thin_parts(mask: Mask, share: float) -> Mask:
-    """H,W: what a disc of ``share`` of the largest depth does not reach from inside.
+    """H,W: the parts of a mask that a disc inside it does not reach: limbs, handles, tips, corners.
 
-    These are limbs, handles, tips and corners: what is left of a morphological opening. Measured
-    on a lattice, so its border is coarse by up to `LARGEST_STRIDE` pixels.
+    share: the disc's radius as a share of the largest depth. This is the mask without its
+    morphological opening, with a border that is coarse by up to `LARGEST_STRIDE` pixels.
     """
     thin = np.zeros_like(mask)
     box = bounds(mask)

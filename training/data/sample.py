@@ -1,7 +1,7 @@
-"""The one shape in which every data set hands over a picture and its objects.
+"""The common record of a picture and its objects.
 
-Readers differ in files and formats; what trains and what measures sees only `Sample`, so a new
-format is one new reader and nothing else.
+Readers differ in files and formats. Training and evaluation see only `Sample`, so a new format
+needs one new reader and nothing else.
 """
 
 from __future__ import annotations
@@ -14,17 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 VOID = -1
-"""Id in the instance map of pixels that neither train nor count (undecided borders)."""
+"""Id in the instance map of ignored pixels, such as undecided borders."""
 
 
 @dataclass(frozen=True)
 class SampleObject:
-    """One annotated object. ``semantic``: the region may hold several objects of its category.
+    """One annotated object. semantic: the region may contain several objects of its category.
 
-    clicks: those by which people really made it, oldest first: (x, y, positive) in pixels of the
-    picture. box: the one that somebody drew around it, (x1, y1, x2, y2) in pixels. traits: words
-    that are known to be true of how it looks ("striped"), where the data set knows; none says
-    nothing.
+    clicks: (x, y, positive) in pixels of the picture, with which a person made it, oldest first.
+    box: drawn around it by a person, (x1, y1, x2, y2) in pixels. traits: words known to be true of
+    its surface ("striped"); empty means unknown.
     """
 
     id: int
@@ -38,9 +37,9 @@ class SampleObject:
 
 @dataclass(frozen=True)
 class Expression:
-    """What people said of a picture, and the ids it denotes: several, or none that is there.
+    """A written phrase and the ids it denotes: several objects, or none.
 
-    Words for exactly one object stand with the object (`SampleObject.phrases`).
+    Phrases for exactly one object are in `SampleObject.phrases`.
     """
 
     text: str
@@ -51,9 +50,9 @@ class Expression:
 class Sample:
     """One picture: H,W,3 uint8, its H,W int16 instance map (0 background, `VOID`), its objects.
 
-    Where objects overlap, the map shows the smallest on top, since a click there most likely means
-    it and the map can hold one id a pixel. ``masks`` keeps the whole H,W bool mask of each object
-    that is covered in the map, so that what is learned and measured is what was annotated.
+    The map holds one id per pixel. Where objects overlap it shows the smallest, since a click there
+    most likely means it. ``masks`` keeps the full H,W bool mask of each object that is partly
+    covered in the map.
     """
 
     key: str
@@ -76,15 +75,15 @@ class Sample:
 
     @property
     def void(self) -> NDArray[np.bool_]:
-        """H,W bool: where the annotation says nothing."""
+        """H,W bool: the ignored pixels."""
         undecided: NDArray[np.bool_] = self.instances == VOID
         return undecided
 
 
 class Dataset(Protocol):
-    """Random access to samples, and what a sampler must know of them without reading pictures.
+    """Random access to samples, and what a sampler needs to know without reading pictures.
 
-    A picture that cannot be read raises DataError with its name: see `training.data.wrappers`.
+    An unreadable picture raises DataError with its name; see `training.data.wrappers.Tolerant`.
     """
 
     @property
@@ -103,5 +102,5 @@ class Dataset(Protocol):
         ...
 
     def expressions(self, index: int) -> tuple[Expression, ...]:
-        """What people said of several objects or of none, without decoding the picture."""
+        """Written phrases for several objects or none, without decoding the picture."""
         ...

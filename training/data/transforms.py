@@ -1,9 +1,9 @@
 """From a sample to a network input: a box of the picture, flipped and tinted at random.
 
 Boxes are whole pictures, parts of pictures, close views of one object, and details of an object
-that the view cuts off, since the predictor shows the network all four. The box is stretched to the
-input like the predictor stretches a picture; nothing is padded. Left and right stay true because
-phrases are made, or mirrored, after the flip; colours because they are measured after the tint.
+that the view cuts off, since the predictor uses all four. A box is stretched to the input as in the
+predictor, without padding. Left and right stay true because phrases are made, or mirrored, after
+the flip; colours because they are measured after the tint.
 """
 
 from __future__ import annotations
@@ -26,15 +26,12 @@ Kind = Literal["whole", "part", "close", "detail"]
 # A detail is this share of its object's size, at least `SMALLEST_DETAIL` pixels of the picture.
 DETAIL = (0.3, 1.0)
 SMALLEST_DETAIL = 72.0
-# How often a detail is around a thin part, and not at any place of the border.
+# How often a detail is around a thin part instead of anywhere on the border.
 AT_THIN_PART = 0.5
 
 
 class ViewShares(NamedTuple):
-    """How often a view is the whole picture, close around one object, and a detail of one.
-
-    The rest are parts of the picture.
-    """
+    """Shares of whole pictures, close views of an object and details; the rest are parts."""
 
     whole: float
     close: float
@@ -43,9 +40,9 @@ class ViewShares(NamedTuple):
 
 @dataclass(frozen=True)
 class View:
-    """One input: image H,W,3 uint8, instance map H,W int16, and how it came out of the sample.
+    """One input: image H,W,3 uint8, instance map H,W int16, and how it was cut from the sample.
 
-    about: the id of the object that a close view or a detail was made for.
+    box: in pixels of the sample. about: the id of the object of a close view or a detail.
     """
 
     sample: Sample
@@ -61,16 +58,16 @@ class View:
 
     @cached_property
     def areas(self) -> NDArray[np.int64]:
-        """Pixels in view by id + 1, so that those of `VOID` come first."""
+        """Pixels in view by id + 1; index 0 is `VOID`."""
         most = max((each.id for each in self.sample.objects), default=0)
         labels = self.instances.ravel().astype(np.intp) + 1
         return np.bincount(labels, minlength=most + 2)
 
     def soft_mask(self, ids: tuple[int, ...]) -> NDArray[np.float32]:
-        """H,W in [0, 1]: the union of these objects, smooth where the sample was enlarged.
+        """H,W in [0, 1]: the union of these objects, with a smooth border if enlarged.
 
-        Resized as one mask, not taken from the instance map, so that its border has no stairs.
-        Read-only, since it is kept for the next prompt about the same objects.
+        Resized as one mask, since the instance map would give stairs. Read-only, since it is kept
+        for the next prompt about the same objects.
         """
         if ids not in self._soft:
             self._soft[ids] = self._resized(ids)
@@ -85,7 +82,7 @@ class View:
         return soft[:, ::-1].copy() if self.mirrored else soft
 
     def place(self, x: float, y: float) -> tuple[float, float] | None:
-        """Where a point (x, y) of the sample, in pixels, lies in this view; None outside it."""
+        """The position in this view of a point (x, y) of the sample, in pixels; None outside it."""
         height, width = self.instances.shape
         left, top, right, bottom = self.box
         if not (left <= x < right and top <= y < bottom):
@@ -123,7 +120,7 @@ def _kind(chance: float, shares: ViewShares) -> Kind:
 
 
 def _sided(sample: Sample) -> bool:
-    """Whether a category has a side in its name: no mirrored picture shows a "left mirror"."""
+    """Whether a category has a side in its name ("left mirror"), which a flip would make wrong."""
     words = {word for each in sample.objects if each.category for word in each.category.split()}
     return not words.isdisjoint(("left", "right"))
 
@@ -138,7 +135,7 @@ def cut(
     kind: Kind,
     about: int | None = None,
 ) -> View:
-    """This box of the sample at H,W pixels."""
+    """A view of this box of the sample at height x width pixels."""
     image = np.asarray(
         Image.fromarray(sample.image).resize(
             (width, height), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0
@@ -167,7 +164,7 @@ def cut(
 
 
 def whole_view(sample: Sample) -> View:
-    """A picture that was made at the size of its view, as it is."""
+    """The view of a picture that was made at the view's size."""
     height, width = sample.instances.shape
     box = (0.0, 0.0, float(width), float(height))
     return View(sample, sample.image, sample.instances, box, mirrored=False, kind="whole")
@@ -175,9 +172,9 @@ def whole_view(sample: Sample) -> View:
 
 @dataclass(frozen=True)
 class Tint:
-    """Brightness, contrast and saturation a little off; never the hue, or "red" would lie.
+    """A change of brightness, contrast and saturation; not of hue, so that "red" stays true.
 
-    levels: 256, what each level of a channel becomes. saturation: 1 as it was, 0 grey.
+    levels: 256 new levels of a channel. saturation: 1 unchanged, 0 grey.
     """
 
     levels: NDArray[np.uint8]
@@ -185,7 +182,7 @@ class Tint:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Tint:
-        """A random tint, as lighting and cameras make them."""
+        """A random tint, in the range of lighting and cameras."""
         table = np.arange(256, dtype=np.float32)
         contrast, brightness = np.exp(rng.normal(0.0, 0.15)), rng.normal(0.0, 14.0)
         gamma = np.exp(rng.normal(0.0, 0.12))
@@ -225,7 +222,7 @@ def _focus(sample: Sample, rng: np.random.Generator) -> _Focus | None:
 
 
 def _whole(sample: Sample, aspect: float, rng: np.random.Generator) -> Box:
-    """The picture, its longer side trimmed only where the stretch would exceed a sixth."""
+    """The picture; its longer side is trimmed only if it would be stretched by over a sixth."""
     height, width = sample.instances.shape
     most = 1.17
     wide, high = float(width), float(height)
@@ -242,7 +239,7 @@ def _whole(sample: Sample, aspect: float, rng: np.random.Generator) -> Box:
 def _part(
     sample: Sample, focus: tuple[int, int, int, int], aspect: float, rng: np.random.Generator
 ) -> Box:
-    """45 to 90 % of the picture, with a random place of the object in it."""
+    """45 to 90 % of the picture, containing a random place of the object."""
     height, width = sample.instances.shape
     high = min(float(height), width / aspect) * float(rng.uniform(0.45, 0.9))
     x, y = rng.uniform(focus[0], focus[2]), rng.uniform(focus[1], focus[3])
@@ -252,9 +249,9 @@ def _part(
 
 
 def _detail(sample: Sample, focus: _Focus, aspect: float, rng: np.random.Generator) -> Box:
-    """A crop around a random place of the object's border or a thin part, smaller than the object.
+    """A crop, smaller than the object, around a random place of its border or a thin part.
 
-    The predictor encodes such crops around the newest click, to answer in full detail.
+    The predictor encodes such crops around the newest click for full detail.
     """
     left, top, right, bottom = focus.box
     shape = focus.mask.shape
@@ -269,7 +266,7 @@ def _detail(sample: Sample, focus: _Focus, aspect: float, rng: np.random.Generat
     y, x = divmod(int(cells[int(rng.integers(len(cells)))]), shape[1])
     size = float(max(right - left, bottom - top)) * float(rng.uniform(*DETAIL))
     size = max(size, SMALLEST_DETAIL)
-    # The longer side of the view has this size.
+    # This is the size of the view's longer side.
     high = size / max(aspect, 1.0)
     wide = high * aspect
     return _placed(
@@ -278,7 +275,7 @@ def _detail(sample: Sample, focus: _Focus, aspect: float, rng: np.random.Generat
 
 
 def _close(sample: Sample, focus: _Focus, aspect: float, rng: np.random.Generator) -> Box:
-    """The object with a margin; never enlarged more than about threefold."""
+    """The object with a margin, enlarged about threefold at most."""
     left, top, right, bottom = focus.box
     height, width = sample.instances.shape
     margin = float(np.exp(rng.uniform(np.log(1.15), np.log(2.4))))

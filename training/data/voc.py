@@ -1,14 +1,14 @@
-"""PASCAL VOC's segmentation part, and SBD's, which draws 11,355 of its pictures more coarsely.
+"""PASCAL VOC's segmentations, and SBD's, which annotate 11,355 of its pictures more coarsely.
 
 VOC (http://host.robots.ox.ac.uk/pascal/VOC/voc2012/): ``SegmentationObject/NAME.png`` numbers the
 objects, ``SegmentationClass/NAME.png`` their categories, 255 is the undecided border;
 ``ImageSets/Segmentation/SPLIT.txt`` lists names. SBD (Hariharan et al., ICCV 2011):
-``inst/NAME.mat`` and ``cls/NAME.mat`` hold the same two maps, without a border, and ``SPLIT.txt``
-lies beside them. torchvision's VOCSegmentation and SBDataset hand over the map of categories alone,
-so they serve the tests as a second opinion and not the reading.
+``inst/NAME.mat`` and ``cls/NAME.mat`` hold the same two maps without a border, next to
+``SPLIT.txt``. torchvision's VOCSegmentation and SBDataset only return the map of categories, so the
+tests compare with them but the reader does not use them.
 
-The objects of a picture are known only by decoding its maps. That is done once, when the set is
-opened (some milliseconds each, several at a time); so everything broken shows then, too.
+A picture's objects are known only after decoding its maps. This is done once on opening (a few
+milliseconds each, several at a time), so broken files are found then.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ BORDER = 255
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a set keeps pictures, maps and lists of names, and how it reads a map."""
+    """The folders of pictures, maps and lists of names, and the function that reads a map."""
 
     pictures: Path
     objects: Path
@@ -62,7 +62,7 @@ class VocDataset:
     """One split. Pictures with a broken or missing file are skipped, counted and logged."""
 
     def __init__(self, layout: Layout, source: str, split: str = "") -> None:
-        """split: a list of names in the set, "train" where it is not said. Raises DataError."""
+        """split: the name of a list, by default "train". Raises DataError."""
         skipping = Skipping(source)
         self.source = source
         self._layout = layout
@@ -126,7 +126,7 @@ class VocDataset:
 
 
 def voc_layout(path: Path) -> Layout | None:
-    """VOC's folders at a path, or in the one year of a VOCdevkit; None where there are none."""
+    """VOC's folders at a path, or in VOC2012 of a VOCdevkit there; None if there are none."""
     for root in (path, path / "VOC2012", path / "VOCdevkit" / "VOC2012"):
         maps = root / "SegmentationObject", root / "SegmentationClass"
         if all(folder.is_dir() for folder in maps):
@@ -136,7 +136,7 @@ def voc_layout(path: Path) -> Layout | None:
 
 
 def sbd_layout(path: Path) -> Layout | None:
-    """SBD's folders at a path, or in the release unpacked there; None where there are none."""
+    """SBD's folders at a path, or in the release unpacked there; None if there are none."""
     for root in (path, path / "dataset", path / "benchmark_RELEASE" / "dataset"):
         maps = root / "inst", root / "cls"
         if all(folder.is_dir() for folder in maps):
@@ -165,7 +165,7 @@ def _names(folder: Path, source: str, split: str) -> list[str]:
     if not known:
         raise DataError(f"{folder}: expected lists of names such as train.txt in it.")
     if not split:
-        log.warning("%s: no split is named, 'train' is read out of %s.", source, ", ".join(known))
+        log.warning("%s: no split was named; 'train' is used, of %s.", source, ", ".join(known))
         split = "train"
     if split not in known:
         raise DataError(f"{folder} has no split '{split}', only {', '.join(known)}.")
@@ -181,7 +181,7 @@ def _read_png(path: Path) -> Labels:
 
 def _read_mat(path: Path) -> Labels:
     """The one map in a .mat of SBD, the field Segmentation of GTinst or GTcls."""
-    from scipy.io import loadmat  # nobody else needs it
+    from scipy.io import loadmat  # only needed here
 
     try:
         content = loadmat(str(path), struct_as_record=False, squeeze_me=False)
@@ -190,5 +190,5 @@ def _read_mat(path: Path) -> Labels:
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing.") from error
     except Exception as error:
-        # Broken bytes make scipy raise nearly anything.
-        raise DataError(f"{path} is no map of SBD: {error!r}.") from error
+        # scipy raises nearly any error for broken bytes.
+        raise DataError(f"{path} is not a map of SBD: {error!r}.") from error

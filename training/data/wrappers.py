@@ -24,7 +24,7 @@ from training.errors import DataError
 
 
 class Joined:
-    """Data sets one after the other."""
+    """Several data sets, one after the other."""
 
     def __init__(self, parts: Sequence[Dataset]) -> None:
         self.parts = tuple(parts)
@@ -66,7 +66,7 @@ class Joined:
 
 
 class Without:
-    """A data set without the pictures of these indices, such as those that a test set holds."""
+    """A data set without the pictures of these indices, such as those of a test set."""
 
     def __init__(self, dataset: Dataset, indices: Collection[int]) -> None:
         left_out = set(indices)
@@ -99,7 +99,7 @@ class Without:
 
 
 class Renamed:
-    """A data set whose pictures all count as one source: recipes weigh and reports group by it."""
+    """A data set with another source name, by which recipes weigh and reports group pictures."""
 
     def __init__(self, dataset: Dataset, source: str) -> None:
         self.dataset = dataset
@@ -125,33 +125,33 @@ class Renamed:
         return self.dataset.expressions(index)
 
     def origin(self, index: int) -> tuple[Dataset, int]:
-        """The data set under its first name, and the picture's index there."""
+        """The data set under its original name, and the picture's index there."""
         return self.dataset, index
 
 
 @runtime_checkable
 class Endless(Dataset, Protocol):
-    """A data set that makes picture after picture, each determined by its number."""
+    """A data set that makes any number of pictures, each determined by its number."""
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """Every category that may occur."""
+        """Every category that can occur."""
         ...
 
     def made(self, number: int, height: int, width: int) -> Sample:
-        """The picture of this number, from 0 to 2**63, with H,W pixels."""
+        """The picture of this number, 0 to 2**63 - 1, with height x width pixels."""
         ...
 
 
 def endless(dataset: Dataset, index: int) -> Endless | None:
-    """The data set that makes pictures like the one of this index; None where it is read."""
+    """The data set that makes pictures like the one at this index; None if it is read."""
     while isinstance(dataset, Joined | Without | Renamed):
         dataset, index = dataset.origin(index)
     return dataset if isinstance(dataset, Endless) else None
 
 
 def categories_by_source(dataset: Dataset) -> dict[str, set[str]]:
-    """Every category that each source shows; of endless ones, all that they may show."""
+    """By source, every category that occurs; for endless data sets, every one that can occur."""
     categories: dict[str, set[str]] = {}
     for index, source in enumerate(dataset.sources):
         names = categories.setdefault(source, set())
@@ -167,10 +167,10 @@ log = logging.getLogger(__name__)
 
 
 class Tolerant:
-    """Samples of a data set, None for those that cannot be read.
+    """Samples of a data set, None for unreadable ones, so that one picture cannot end a long run.
 
-    ``broken`` holds the index and the error of each. It is tried again whenever it is asked for: a
-    network drive that was away comes back.
+    ``broken``: error by index. A broken picture is tried again each time, since a network drive may
+    come back.
     """
 
     def __init__(self, dataset: Dataset) -> None:
@@ -178,23 +178,27 @@ class Tolerant:
         self.broken: dict[int, str] = {}
 
     def get(self, index: int) -> Sample | None:
-        """The sample, or None; the first time that one is broken, the log says which and why."""
+        """The sample, or None. The first failure of each is logged."""
         try:
             return self.dataset[index]
         except DataError as error:
             if index not in self.broken:
-                log.warning("Passed over from now on: %s", error)
+                log.warning("Skipped: %s", error)
                 self.broken[index] = str(error)
             return None
 
 
-# Longest side kept: views have some 200 to 300 pixels, close ones are never enlarged threefold.
+# Longest side in pixels: views have 200 to 300 pixels, and close views enlarge less than threefold.
 LONGEST = 1024
 KEPT_BYTES = 384 * 2**20
 
 
 class Shrunk:
-    """The same samples with a longest side of at most ``longest`` pixels. Thread-safe."""
+    """Samples shrunk to a longest side of ``longest`` pixels and kept in memory. Thread-safe.
+
+    For teams' data: fine-tuning reads the same few dozen large pictures again and again, through a
+    cache on disk and masks in a database. What is evicted is read again.
+    """
 
     def __init__(
         self, dataset: Dataset, *, longest: int = LONGEST, kept_bytes: int = KEPT_BYTES
@@ -222,7 +226,7 @@ class Shrunk:
         return sample
 
     def size(self, index: int) -> tuple[int, int]:
-        """Of the picture as it is; its shape, which batches go by, is the same."""
+        """Width and height of the original picture; batches only use the aspect ratio."""
         return self.dataset.size(index)
 
     def objects(self, index: int) -> tuple[SampleObject, ...]:
@@ -233,7 +237,7 @@ class Shrunk:
 
 
 def shrunk(sample: Sample, longest: int) -> Sample:
-    """The sample, its clicks too, with at most so many pixels along its longest side."""
+    """The sample, clicks included, with a longest side of at most ``longest`` pixels."""
     height, width = sample.instances.shape
     factor = longest / max(height, width)
     if factor >= 1.0:
@@ -264,7 +268,7 @@ def _scaled(
 
 
 def _nearest(labels: NDArray[np.generic], size: tuple[int, int]) -> NDArray[np.int16]:
-    """H,W ids at another size (width, height): each pixel that of the place in its middle."""
+    """H,W ids resized to (width, height): each pixel takes the id at its centre."""
     height, width = labels.shape
     rows = ((np.arange(size[1]) + 0.5) * height / size[1]).astype(np.int64)
     columns = ((np.arange(size[0]) + 0.5) * width / size[0]).astype(np.int64)

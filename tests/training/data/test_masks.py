@@ -109,10 +109,10 @@ def test_compressed_run_lengths_are_those_of_cocos_own_code(kind: type) -> None:
         ([[1, 2, 3, 4, 5]], "reshape"),
         ({"size": [HEIGHT, 9], "counts": [360]}, "9x40, not 60x40"),
         ({"size": [HEIGHT, WIDTH], "counts": [HEIGHT * WIDTH - 1]}, "do not fill"),
-        ({"size": [HEIGHT, WIDTH], "counts": [-1, HEIGHT * WIDTH + 1]}, "shorter than nothing"),
+        ({"size": [HEIGHT, WIDTH], "counts": [-1, HEIGHT * WIDTH + 1]}, "run length is negative"),
         ({"size": [HEIGHT, WIDTH], "counts": ";5"}, "do not fill"),
-        ({"size": [HEIGHT, WIDTH], "counts": "P"}, "break off"),
-        ({"size": [HEIGHT, WIDTH], "counts": "\x01"}, "no run lengths"),
+        ({"size": [HEIGHT, WIDTH], "counts": "P"}, "end too early"),
+        ({"size": [HEIGHT, WIDTH], "counts": "\x01"}, "not run lengths"),
         ({"size": [HEIGHT, WIDTH]}, "without counts"),
     ],
 )

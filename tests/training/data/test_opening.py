@@ -86,9 +86,9 @@ def test_all_sets_of_referring_expressions_are_one_format(name: str) -> None:
     [
         ("gone.tar", r"gone\.tar is missing"),
         ("vot:somewhere", "'vot' in 'vot:somewhere' is none of the formats pack, refcoco, voc"),
-        ("davis?split=", "'split=' in 'davis.split=' is no option"),
-        ("davis?split=val", "a folder data set knows no option split, only pictures, masks"),
-        ("", "is no place of data"),
+        ("davis?split=", "'split=' in 'davis.split=' is not an option"),
+        ("davis?split=val", "a folder data set has no option split, only pictures, masks"),
+        ("", "is not a data set"),
         ("empty", "known. Expected one of pack: a WebDataset shard"),
     ],
 )

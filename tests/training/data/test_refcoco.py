@@ -277,7 +277,7 @@ def test_a_pickle_of_arrays_is_refused_too(tmp_path: Path) -> None:
 def test_a_torn_pickle_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "refs.p"
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"refs\.p is no whole pickle"):
+    with pytest.raises(DataError, match=r"refs\.p is not a complete pickle"):
         read_plain_pickle(path)
 
 
