@@ -1,10 +1,10 @@
-"""Errors of the training room: what an engineer reads when data, recipe or numbers are wrong.
+"""Errors of training and evaluation.
 
 PhraseClickError (model.errors)
 └── TrainingError
-    ├── DataError        a data set is missing, broken, or of another shape
-    ├── RecipeError      a configuration names something unknown or impossible
-    ├── DivergedError    the loss is no number any more
+    ├── DataError        a data set is missing, broken, or has another shape
+    ├── RecipeError      a configuration has an unknown key or an impossible value
+    ├── DivergedError    the loss is not finite
     └── TooLargeError    a step does not fit into memory
 """
 
@@ -24,7 +24,7 @@ class RecipeError(TrainingError):
 
 
 class DivergedError(TrainingError):
-    """The loss became infinite or no number: the run stopped before it spoiled its weights."""
+    """The loss is not finite; the run stopped before it changed its weights."""
 
 
 class TooLargeError(TrainingError):

@@ -112,7 +112,7 @@ def open_coco(path: Path, *, pictures: Path | None = None, split: str = "") -> C
 
 
 def read_records(file: Path, skipping: Skipping) -> dict[int, Record]:
-    """The pictures in an instances JSON by id, without looking for their files. Raises DataError."""
+    """The pictures in an instances JSON by id; files are not looked for. Raises DataError."""
     content = _content(file)
     try:
         names = {int(each["id"]): str(each["name"]) for each in content.get("categories", ())}

@@ -46,7 +46,7 @@ class _Record:
 
 
 class FolderDataset:
-    """One object per picture. Pairs that do not fit are skipped, counted in `skipped` and logged."""
+    """One object per picture. Pairs that do not fit are skipped, counted and logged."""
 
     def __init__(
         self, folder: Path, *, pictures: Path | None = None, masks: Path | None = None
@@ -133,7 +133,7 @@ def _side_by_side(folder: Path) -> list[tuple[Path, Path | None]]:
 
 
 def _instances(mask: NDArray[np.uint8]) -> NDArray[np.int16]:
-    """The H,W id map of a mask's H,W,3 colours: grey 128 is void, brighter pixels are the object."""
+    """The H,W id map of a mask's H,W,3 colours: grey 128 is void, brighter is the object."""
     void = (mask == MASK_VOID).all(2)
     brightest = mask.max(2)
     # Coloured label maps have components of 128; some tools write masks of 0 and 1.

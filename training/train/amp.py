@@ -1,7 +1,7 @@
-"""Automatic mixed precision: convolutions in 16 bits, what needs more in 32 (torch.amp).
+"""Automatic mixed precision (torch.amp): convolutions in 16 bits, sensitive operations in 32.
 
-bfloat16 has the range of float32 and needs no care. float16 has not: small gradients would vanish,
-so losses are scaled up before the backward pass and gradients down after it (GradScaler).
+bfloat16 has the range of float32. With float16 small gradients would vanish, so the loss is scaled
+up before the backward pass and gradients are scaled down after it (GradScaler).
 """
 
 from __future__ import annotations
@@ -20,44 +20,44 @@ Amp = Literal["auto", "off", "bf16", "fp16"]
 
 
 class Precision:
-    """In which numbers a network computes on a device.
+    """The precision of a network on a device.
 
-    kind: "auto" is 16 bits on a GPU (bfloat16 where it has them) and 32 on a CPU, where bfloat16
-    pays only on processors with instructions for it.
+    kind: "auto" is 16 bits on a GPU (bfloat16 if supported) and 32 on a CPU, where bfloat16 is
+    faster only on processors with instructions for it.
     """
 
     def __init__(self, kind: str, device: torch.device) -> None:
         if kind == "auto":
             kind = "off" if device.type == "cpu" else _best_of_gpu()
         if kind == "fp16" and device.type == "cpu":
-            raise RecipeError('train.amp = "fp16" needs a GPU; on a CPU take "bf16" or "off".')
+            raise RecipeError('train.amp = "fp16" needs a GPU; on a CPU use "bf16" or "off".')
         self.kind = kind
         self._device = device
         self._dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(kind)
         self._scaler = torch.amp.GradScaler(device.type, enabled=kind == "fp16")
 
     def cast(self) -> AbstractContextManager[Any]:
-        """Within it the network computes in this precision."""
+        """A context in which the network computes in this precision."""
         if self._dtype is None:
             return contextlib.nullcontext()
         return torch.autocast(self._device.type, self._dtype)
 
     def backward(self, loss: Tensor) -> None:
-        """Gradients of the loss, scaled where float16 needs it."""
+        """Compute the gradients of the loss, scaled for float16."""
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
 
     def unscale(self, optimizer: torch.optim.Optimizer) -> None:
-        """Gradients as they are, to be looked at and clipped."""
+        """Undo the scale of the gradients, so that they can be checked and clipped."""
         self._scaler.unscale_(optimizer)
 
     def step(self, optimizer: torch.optim.Optimizer) -> None:
-        """One step of the optimizer, left out where a scaled gradient overflowed."""
+        """One step of the optimizer, skipped if a scaled gradient overflowed."""
         self._scaler.step(optimizer)
         self._scaler.update()
 
     @property
     def may_overflow(self) -> bool:
-        """Whether a gradient that is no number is a matter of scale, which mends itself."""
+        """Whether an infinite gradient may be due to the scale, which then adapts."""
         return self.kind == "fp16"
 
     def state_dict(self) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def cpu_computes_bf16() -> bool:
 
 
 def in_full(output: Output) -> Output:
-    """The answers in 32 bits: losses are sums over many pixels."""
+    """The output in 32 bits, since losses are sums over many pixels."""
     coarse = output.coarse_logits
     return output._replace(
         mask_logits=output.mask_logits.float(),

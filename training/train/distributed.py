@@ -1,13 +1,13 @@
-"""One process, or several that share each batch (`torchrun`), seen from one of them.
+"""Distributed training: one process, or several that share each batch (`torchrun`).
 
-torch's DistributedDataParallel wraps a network that is called as one function; here a step encodes
-once and decodes several times, so gradients are averaged by hand after the backward pass: one
-all-reduce of one flat tensor. The meaning is the same: each process works on its pictures of the
-batch, gradients are the mean over processes, all take the same step.
+torch's DistributedDataParallel wraps a network with a single forward call. Here a step encodes once
+and decodes several times, so gradients are averaged explicitly after the backward pass, by one
+all-reduce of a flat tensor. Each process works on its pictures of the batch, gradients are the mean
+over processes, and all take the same step.
 
-Batch norms take the statistics of all processes on GPUs (SyncBatchNorm). On CPUs, for which torch
-has none, each process normalises by its own pictures, and the running statistics are averaged
-after each step, so that all processes hold the same network throughout.
+On GPUs batch norms use the statistics of all processes (SyncBatchNorm). On CPUs, where torch has no
+such norm, each process normalises by its own pictures, and running statistics are averaged after
+each step, so all processes keep the same network.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from torch import distributed, nn
 from model.network.phraseclick import PhraseClick
 from training.errors import RecipeError
 
-# The others wait while the first one validates or writes.
+# The other processes wait this long while the first one validates or writes.
 PATIENCE = timedelta(hours=2)
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process's number among ``world``, and where it computes."""
+    """This process's rank among ``world`` processes, and its device."""
 
     device: torch.device
     rank: int = 0
@@ -38,16 +38,16 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether it is this process that writes files and reports."""
+        """Whether this process writes files and reports."""
         return self.rank == 0
 
     def place(self, network: PhraseClick) -> PhraseClick:
-        """The network on the device, its weights laid out channels last, as convolutions like."""
+        """The network on the device, with weights in channels-last layout for convolutions."""
         placed: PhraseClick = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return placed
 
     def prepare(self, network: PhraseClick) -> PhraseClick:
-        """The network placed, with norms that see all processes, where torch has such."""
+        """The network on the device, with norms synchronised over processes if torch has them."""
         network = self.place(network)
         if self.world == 1 or self.device.type != "cuda":
             return network
@@ -55,7 +55,7 @@ class Ranks:
         return convert(network)
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replace each gradient by its mean; what has none anywhere keeps none."""
+        """Replace each gradient by its mean over processes; None stays if no process has one."""
         if self.world == 1:
             return
         learned = [each for each in parameters if each.requires_grad]
@@ -65,11 +65,11 @@ class Ranks:
         distributed.all_reduce(flat)
         found, *means = torch.split(flat, [len(learned), *(part.numel() for part in parts)])
         for parameter, part, mean, count in zip(learned, parts, means, found.tolist(), strict=True):
-            # Copied, so that a gradient keeps its parameter's layout in memory.
+            # Copied, so that a gradient keeps its parameter's memory layout.
             parameter.grad = part.copy_(mean.view_as(part) / self.world) if count else None
 
     def average_buffers(self, *modules: nn.Module) -> None:
-        """Replace running statistics and counts by their means."""
+        """Replace running statistics by their means over processes."""
         if self.world == 1:
             return
         buffers = [b for module in modules for b in module.buffers() if b.is_floating_point()]
@@ -81,7 +81,7 @@ class Ranks:
             buffer.copy_(mean.view_as(buffer) / self.world)
 
     def mean(self, values: Sequence[float]) -> list[float]:
-        """The mean of each over all processes, the same number to the bit in each of them."""
+        """The mean of each value over all processes, bit for bit the same in each."""
         if self.world == 1:
             return list(values)
         total = torch.tensor(values, dtype=torch.float64, device=self.device)
@@ -90,16 +90,16 @@ class Ranks:
         return means
 
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Wait until all processes are here."""
         if self.world > 1:
             distributed.barrier()
 
 
 def device_for(name: str) -> torch.device:
-    """The device that a recipe names; "auto" is a GPU where there is one."""
+    """The device that a recipe names; "auto" is a GPU if there is one. Raises RecipeError."""
     if name == "cuda" and not torch.cuda.is_available():
         raise RecipeError(
-            'train.device is "cuda", but torch sees no GPU here; "auto" takes what is.'
+            'train.device is "cuda", but torch finds no GPU; "auto" uses what is available.'
         )
     on_gpu = name != "cpu" and torch.cuda.is_available()
     return torch.device("cuda" if on_gpu else "cpu")
@@ -107,7 +107,7 @@ def device_for(name: str) -> torch.device:
 
 @contextlib.contextmanager
 def joined(device: torch.device) -> Iterator[Ranks]:
-    """Join the processes that torchrun started; alone where it did not."""
+    """Join the processes that torchrun started, if it did."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         yield Ranks(device)

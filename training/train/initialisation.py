@@ -47,10 +47,9 @@ LEFT_OUT = "left_out.json"
 
 
 def training_data(recipe: Recipe, folder: Path, data: Path, ranks: Ranks) -> Dataset:
-    """The recipe's pictures, without those of the data sets that it is to be kept apart from.
+    """The recipe's pictures, without those that also occur in the data sets of ``apart_from``.
 
-    Which ones these are is found out once, since every picture has to be looked at, and kept in the
-    run's folder; how many they are is in the log.
+    Finding these means looking at every picture, so it is done once and kept in the run's folder.
     """
     dataset = open_dataset(recipe.data.train, data)
     if recipe.data.at_most:
@@ -69,7 +68,7 @@ def training_data(recipe: Recipe, folder: Path, data: Path, ranks: Ranks) -> Dat
 
 
 def _left_out(path: Path, of: int) -> list[int] | None:
-    """What was found out before, of a data set of this size."""
+    """The indices to leave out that were found before for a data set of this size, or None."""
     if not path.exists():
         return None
     found = json.loads(path.read_text(encoding="utf-8"))
@@ -82,7 +81,7 @@ def categories_of(dataset: Dataset) -> list[str]:
 
 
 def trained_on(start: Checkpoint) -> list[str]:
-    """The categories a checkpoint says it has seen; of an older one, the things it can name."""
+    """The categories that a checkpoint was trained on; for older ones, the things it can name."""
     listed = start.metrics.get("metrics", {}).get("categories")
     if listed is not None:
         return [str(each) for each in listed]
@@ -94,7 +93,7 @@ def trained_on(start: Checkpoint) -> list[str]:
 def new_network(
     recipe: Recipe, categories: list[str], tokenizer: Tokenizer, data: Path
 ) -> PhraseClick:
-    """A new network with its backbone's trained weights, where the recipe names some."""
+    """A new network, with pretrained backbone weights if the recipe names some."""
     attributes = attributes_for(concept_of(each) for each in categories)
     config = ModelConfig.from_dict(dict(recipe.model))
     network = PhraseClick(replace(config, attributes=attributes, **_word_fields(tokenizer)))
@@ -113,11 +112,10 @@ def grown_network(
     *,
     fitted: bool = True,
 ) -> PhraseClick:
-    """The checkpoint's network, with what the recipe and the data ask for beyond it.
+    """The checkpoint's network, grown by what the recipe and the data add.
 
-    tokenizer: the run's words; where the recipe names word vectors of its own, what the network
-    learned of the checkpoint's words is carried over to them. fitted: take the seconds that this
-    needs to be exact; a run that goes on has no use for them.
+    tokenizer: the run's words. If the recipe names other word vectors, the phrase encoder is fitted
+    to them. fitted: take the seconds for an exact fit; a resumed run does not need it.
     """
     config = ModelConfig.from_dict({**start.config.to_dict(), **recipe.model})
     asked = attributes_for(concept_of(each) for each in categories)
@@ -143,11 +141,11 @@ def _word_fields(tokenizer: Tokenizer) -> dict[str, Any]:
     return {"word_dim": tokenizer.dim, "word_geometry": tokenizer.geometry}
 
 
-# The weights that word vectors enter by, forward and backward.
+# The weights that multiply word vectors, forward and backward.
 WORD_INPUTS = "phrase.lstm.weight_ih"
-# How much more the map of words must fit a trained word.
+# Weight of a trained word in the fit of the word map.
 TRAINED_WEIGHT = 100.0
-# The most frequent words count alike; those beyond, the less the rarer they are.
+# The most frequent words have equal weights; rarer ones have less.
 FLAT_RANKS = 300
 FEWEST_COMMON = 2
 # Distillation of the phrase encoder, see `fit_phrases`.
@@ -160,7 +158,7 @@ FIT_RATE = 5e-3
 def grow_from(network: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
     """Fill the network in place; returns the names of tensors that ``state`` does not have.
 
-    Raises RecipeError where a tensor of the smaller network is larger, or has no place.
+    Raises RecipeError if a tensor of ``state`` is larger than the network's, or missing there.
     """
     held = network.state_dict()
     lost = sorted(set(state) - set(held))
@@ -180,11 +178,10 @@ def grow_from(network: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
 
 
 def remap_words(old: Tokenizer, new: Tokenizer) -> Tensor:
-    """New,old: the linear map from the new word vectors to the old ones, by least squares.
+    """new,old: the linear map from the new word vectors to the old ones, by least squares.
 
-    It is fitted to the words of the old vocabulary that the new one holds as well; those that were
-    trained count most, and of the others the frequent ones. Raises RecipeError where there are too
-    few for a map.
+    It is fitted to the words that both vocabularies have; trained words weigh most, then frequent
+    ones. Raises RecipeError if there are too few.
     """
     wanted, given, weights = [], [], []
     for rank, word in enumerate(old.words):
@@ -202,14 +199,14 @@ def remap_words(old: Tokenizer, new: Tokenizer) -> Tensor:
         )
     root = np.sqrt(np.array(weights) / np.mean(weights))[:, None]
     inputs, targets = root * np.array(given), root * np.array(wanted)
-    # A small ridge: coordinates that no common word uses get no weight.
+    # A small ridge, so that coordinates that no common word uses get no weight.
     ridge = 1e-3 * len(inputs) * np.eye(inputs.shape[1])
     solved = np.linalg.solve(inputs.T @ inputs + ridge, inputs.T @ targets)
     return torch.from_numpy(solved.astype(np.float32))
 
 
 def with_other_words(state: Mapping[str, Tensor], word_map: Tensor) -> dict[str, Tensor]:
-    """A network's state whose LSTM reads other word vectors; word_map as of `remap_words`."""
+    """The state of a network whose LSTM takes other word vectors. word_map: see `remap_words`."""
     return {
         name: tensor @ word_map.T.to(tensor) if name.startswith(WORD_INPUTS) else tensor
         for name, tensor in state.items()
@@ -224,11 +221,11 @@ def fit_phrases(
     phrases: Sequence[str],
     seed: int,
 ) -> float:
-    """Let the LSTM of the new words say of phrases what that of the old words says.
+    """Train the phrase encoder of the new words to match that of the old words on these phrases.
 
-    A linear map of words cannot place each of some hundred names where it was; a few seconds of
-    distillation can. The student is changed in place; returns the mean squared difference that is
-    left, as a share of the teacher's variance.
+    A linear word map cannot place each of some hundred names exactly; a few seconds of distillation
+    can. The student is changed in place. Returns the remaining mean squared difference as a share
+    of the teacher's variance.
     """
     known = [text for text in phrases if _understood(old, text) and _understood(new, text)]
     if not known:

@@ -65,7 +65,7 @@ Beside = Callable[[PhraseClick, Features, Batch, int], Tensor]
 
 
 class Run:
-    """One training run in a folder; of several processes, this one's part in it."""
+    """One training run in a folder, or this process's part in it."""
 
     def __init__(
         self,
@@ -81,8 +81,8 @@ class Run:
     ) -> None:
         """start: a checkpoint to start from, instead of the recipe's.
 
-        dataset: what to train on, opened already, instead of the recipe's. tokenizer: the start's
-        words and perhaps more of them. beside: what else is learned in each step.
+        dataset: training data, instead of the recipe's. tokenizer: the start's words, perhaps
+        extended. beside: an additional loss of each step.
         """
         train = recipe.train
         self.recipe = recipe
@@ -106,7 +106,7 @@ class Run:
             start = data / recipe.data.start
         origin = checkpoint.load(start) if start else None
         self.parent = origin.version if origin else None
-        # What the network has been trained on, here or before: evaluation tells it from the unseen.
+        # All categories the network was trained on, so that evaluation can tell unseen ones.
         self.categories = sorted({*categories, *(trained_on(origin) if origin else ())})
         if tokenizer is None:
             if self.ranks.first:
@@ -131,13 +131,13 @@ class Run:
         self.precision = Precision(train.amp, self.device)
         self.step = 0
         self.seconds = 0.0
-        # Figures of the steps since the last entry of the log.
+        # Figures of the steps since the last log entry.
         self.figures: dict[str, list[float]] = {}
         self.passed_over: set[str] = set()
 
     @property
     def progress(self) -> float:
-        """How much of the schedule is done, 0 to 1."""
+        """The progress of the schedule, 0 to 1."""
         train = self.recipe.train
         of_steps = self.step / train.steps if train.steps else 0.0
         return max(of_steps, self.seconds / (60.0 * train.minutes) if train.minutes else 0.0)
@@ -168,7 +168,7 @@ class Run:
             self.ranks.wait()
 
     def steps(self) -> Generator[dict[str, float]]:
-        """Step after step to the end of the schedule; gives each one's figures once it is done."""
+        """Run the steps to the end of the schedule; yields the figures of each."""
         with contextlib.closing(self._batches_ahead()) as batches:
             while self.progress < 1.0:
                 start = time.monotonic()
@@ -185,7 +185,7 @@ class Run:
                 yield figures
 
     def learn(self, batch: Batch) -> dict[str, float]:
-        """One step on one batch, which lies on the device; returns the figures for the log."""
+        """One step on a batch on the device; returns the figures for the log."""
         train, questions = self.recipe.train, batch.questions
         self.network.train(not train.frozen_norms)
         rate = set_rates(self.optimizer, train, self.step, self.progress)
@@ -237,7 +237,7 @@ class Run:
         }
 
     def validate(self, report: Report, board: Board | None = None) -> None:
-        """Log a quick look at fixed objects, by source."""
+        """Log a quick evaluation on fixed objects, by source."""
         if self.val is None or not self.ranks.first:
             return
         train = self.recipe.train
@@ -249,7 +249,7 @@ class Run:
         self._record(report, looks, board)
 
     def save(self) -> None:
-        """Write the state to go on from, and the averaged network as a checkpoint."""
+        """Write the state to resume from, and the averaged network as a checkpoint."""
         if not self.ranks.first:
             return
         state.write_state(self.folder, self.snapshot())
@@ -301,7 +301,7 @@ class Run:
         }
 
     def resume(self) -> bool:
-        """Go on from the folder's state, if there is one. Raises RecipeError if it is another's."""
+        """Resume from the folder's state, if any. Raises RecipeError if it does not fit."""
         found = state.read_state(self.folder)
         if found is None:
             return False
@@ -309,14 +309,14 @@ class Run:
         return True
 
     def restore(self, found: Mapping[str, Any]) -> None:
-        """Go on from this state. Raises RecipeError if it is another network's."""
+        """Resume from this state. Raises RecipeError if it is another network's."""
         try:
             for name, part in self._parts().items():
                 part.load_state_dict(found[name])
         except (KeyError, ValueError, RuntimeError) as error:
             raise RecipeError(
-                f"The state in {self.folder} is of another network than the recipe asks for: go on "
-                f"with the recipe it was made with, or name another folder. ({error})"
+                f"The state in {self.folder} belongs to another network than the recipe's: use the "
+                f"recipe it was made with, or name another folder. ({error})"
             ) from error
         self.step, self.seconds = int(found["step"]), float(found["seconds"])
         self.figures = found["figures"]
@@ -325,7 +325,7 @@ class Run:
             state.rewind_history(self.folder, self.step)
 
     def _parts(self) -> dict[str, Any]:
-        """Everything that changes with a step and has a state."""
+        """The parts that change with a step and have a state."""
         return {
             "network": self.network,
             "average": self.average.network,
@@ -342,10 +342,10 @@ class Run:
         )
 
     def _orders(self) -> Iterator[Order]:
-        """Each step from here on, and the size of its views."""
+        """Each remaining step, and the size of its views."""
         train = self.recipe.train
         for step in itertools.count(self.step):
-            # Of a schedule by time it is the size of when the batch is made.
+            # In a schedule by time the size depends on when the batch is made.
             done = step / train.steps if train.steps else self.progress
             small = train.first_crop and done < train.first_share
             yield step, train.first_crop if small else train.crop
@@ -383,23 +383,23 @@ def main(
     report: Report | None = None,
     tick: Tick | None = None,
 ) -> Path:
-    """Train as a TOML recipe says and return the folder of the last checkpoint.
+    """Train by a TOML recipe and return the folder of the last checkpoint.
 
-    out: the run's folder; of a recipe with stages each has a folder of its own in it. data: the
-    folder that the recipe's paths are relative to. resume: go on where the folder's last run was
-    stopped; without it a folder with a state is refused.
+    out: the run's folder; each stage has its own folder in it. data: the folder that the recipe's
+    paths are relative to. resume: continue a stopped run in the folder; otherwise a folder with a
+    state raises RecipeError.
     """
     out, data = Path(out), Path(data)
     stages = read_stages(config)
     folders = [out / stage.name for stage in stages]
     if not resume and any((folder / state.STATE).exists() for folder in folders):
-        raise RecipeError(f"{out} holds a run already: go on with it, or name another folder.")
+        raise RecipeError(f"{out} already has a run: resume it, or name another folder.")
     with joined(device_for(stages[0].recipe.train.device)) as ranks:
         start: Path | None = None
         for number, (stage, folder) in enumerate(zip(stages, folders, strict=True)):
             run = Run(stage.recipe, folder, data, ranks=ranks, start=start)
             if run.resume():
-                log.info("Going on at step %d.", run.step)
+                log.info("Resuming at step %d.", run.step)
             if run.progress < 1.0:
                 run.train(
                     _of_stage(stage.name, report or printed),

@@ -1,7 +1,7 @@
-"""The losses: is each pixel right, and does the fused feature still hold the phrase's attributes?
+"""The losses: pixels of the mask, and attributes of the phrase in the fused feature.
 
-The paper's mask loss is binary cross-entropy. Dice is added by choice, since in a picture full of
-background cross-entropy alone hardly notices a small object; focal may take its place.
+The paper's mask loss is binary cross-entropy. Dice is added (*choice*), since with much background
+cross-entropy hardly notices a small object.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ class LossRecipe:
     # Exponent of the focal factor (1 - p)^gamma in the cross-entropy; 0 is plain cross-entropy.
     focal_gamma: float = 0.0
     dice: float = 1.0
-    # The late form's first guess at stride 8.
+    # The late form's coarse mask at stride 8.
     coarse: float = 0.4
     attributes: float = 0.1
-    # The IoU head's cross-entropy against the IoU that the mask has reached.
+    # The IoU head's cross-entropy with the IoU of the mask.
     iou: float = 0.2
-    # Added to the weight of pixels within a few of the border, where the last IoU points are.
+    # Added to the weight of pixels near the border, which decide the last points of IoU.
     border: float = 1.5
-    # Weight of the outermost pixels of masks whose annotation is known to be coarse.
+    # Weight of the outermost pixels of coarsely annotated masks.
     coarse_border: float = 0.5
 
 
 def pixel_weights(target: Tensor, void: Tensor, coarse: Tensor, recipe: LossRecipe) -> Tensor:
-    """B,1,H,W: 0 in void, more near the border, less on it where it is coarsely drawn.
+    """B,1,H,W weights: 0 in void, higher near the border, lower on coarsely drawn borders.
 
     target: B,1,H,W in [0, 1]. void: B,1,H,W bool. coarse: B bool.
     """
@@ -65,14 +65,14 @@ def mask_loss(logits: Tensor, target: Tensor, weight: Tensor, recipe: LossRecipe
         guess = torch.sigmoid(logits)
         both = (guess * target * weight).sum((1, 2, 3))
         either = ((guess + target) * weight).sum((1, 2, 3))
-        # The constant makes an empty answer to an empty question right, and a full one wrong.
+        # With this constant an empty mask is right, and a full one wrong, for an empty target.
         room = 0.002 * total
         loss = loss + recipe.dice * (1.0 - (2.0 * both + room) / (either + room))
     return loss
 
 
 class AttributeLoss(nn.Module):
-    """Weighted binary cross-entropy; w_i grows with the rarity of attribute i so far."""
+    """Weighted binary cross-entropy; the weight of an attribute grows with its rarity so far."""
 
     seen: Tensor
     held: Tensor
@@ -103,10 +103,10 @@ def total_loss(
     attribute_loss: AttributeLoss,
     recipe: LossRecipe,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The sum to minimise and its parts for the log, still on the device.
+    """The total loss and its parts for the log, on the device.
 
-    The mask is compared at the resolution of its logits with the target's means over their cells:
-    a quarter of the work of comparing stretched logits, and a soft border says as much.
+    The mask is compared at the resolution of its logits with the target's means over their cells: a
+    quarter of the work of upsampling the logits, with soft borders as targets.
     """
     logits = output.mask_logits
     stride = output.height // logits.shape[2]
@@ -137,12 +137,12 @@ def _means(maps: Tensor, stride: int) -> Tensor:
 
 
 def sampled(target: Tensor, void: Tensor, stride: int) -> tuple[Tensor, Tensor]:
-    """Target and void for logits at this stride: a cell is void where most of it is."""
+    """Target and void for logits at this stride; a cell is void if most of it is."""
     return _means(target, stride), _means(void.to(target.dtype), stride) > 0.5
 
 
 def ious(logits: Tensor, target: Tensor, void: Tensor) -> Tensor:
-    """B: IoU of each answer, void left out; 1 where nothing was asked for and nothing found."""
+    """B: IoU of each answer without void; 1 if target and answer are both empty."""
     found, wanted, counts = logits > 0, target > 0.5, ~void
     either = ((found | wanted) & counts).sum((1, 2, 3))
     wrong = ((found != wanted) & counts).sum((1, 2, 3))

@@ -1,4 +1,4 @@
-"""A training run's every choice, read from TOML and saved with what it made."""
+"""The recipe of a training run: read from TOML and saved in its checkpoints."""
 
 from __future__ import annotations
 
@@ -17,34 +17,33 @@ from training.train.losses import LossRecipe
 
 @dataclass(frozen=True)
 class DataRecipe:
-    """Where pictures and words come from. Paths are relative to the folder given on the way.
+    """Pictures and words. Paths are relative to the data folder of the command.
 
-    Data sets are named as `training.data.open_dataset` takes them: [FORMAT:]PATH[?KEY=VALUE].
+    Data sets are named as in `training.data.open_dataset`: [FORMAT:]PATH[?KEY=VALUE].
     """
 
     train: tuple[str, ...] = ()
     val: tuple[str, ...] = ()
-    # Data sets to test on: a picture of theirs is taken out of `train`, be it cropped or scaled.
+    # Data sets to test on: their pictures are removed from `train`, even if cropped or scaled.
     apart_from: tuple[str, ...] = ()
-    # Only so many pictures of `train`, the first ones, to try something out; 0: all.
+    # Use only the first pictures of `train`, to try something out; 0: all.
     at_most: int = 0
     # Word vectors: a file that model/keyed_vectors.py reads, or a gensim-downloader name. Empty:
     # those of `start`, else learned from `text`.
     words: str = ""
-    # One expression a line, to learn word vectors from; empty: only sentences made from category
-    # names.
+    # A file to learn word vectors from, one expression per line; empty: only generated sentences.
     text: str = ""
     # Starting weights of the backbone: a file, or a torchvision weights name; empty: none.
     backbone_weights: str = ""
-    # A checkpoint to start from, network and words; empty: a new network. Fields of [model] that
-    # make the network larger are allowed: what is new starts as it would in a new network.
+    # A checkpoint to start from, network and words; empty: a new network. Fields of [model] may
+    # make the network larger: new parts start as in a new network.
     start: str = ""
-    # How often each source is drawn; sources that are not named share `other`.
+    # How often each source is drawn; sources without a weight have `other`.
     weights: Mapping[str, float] = field(default_factory=dict)
     other: float = 0.0
-    # How much likelier a picture is drawn that shows several of a kind.
+    # How many times as often a picture with several of a kind is drawn.
     several: int = 1
-    # Sources whose borders are drawn coarsely: their outermost pixels count less.
+    # Sources with coarsely drawn borders, whose outermost pixels count less.
     coarse_sources: tuple[str, ...] = ()
 
 
@@ -53,62 +52,61 @@ class TrainRecipe:
     """Steps, sizes and rates."""
 
     seed: int = 1
-    # The schedule ends after so many steps, or so many minutes of training, whichever is set; where
-    # code sets both, with whichever is reached first.
+    # The schedule ends after this many steps or minutes of training, whichever is set; if code sets
+    # both, at the first of them.
     steps: int = 0
     minutes: float = 0.0
     pictures: int = 8
     prompts: int = 3
     # Views have about crop x crop pixels, wide ones for wide pictures; a multiple of 32.
     crop: int = 256
-    # Smaller views for the first part of the schedule: more steps while there is most to learn.
+    # Smaller views in the first share of the schedule allow more steps.
     first_crop: int = 0
     first_share: float = 0.0
-    # How often a view is the whole picture, close around one object, and a detail of one; the rest
-    # are parts of the picture.
+    # Shares of whole pictures, close views of an object and details; the rest are parts.
     whole: float = 0.4
     close: float = 0.25
     detail: float = 0.1
-    # How often a second picture of the same kind of thing is put beside or into the first.
+    # How often a second picture with the same kind of thing is combined with the first.
     composed: float = 0.0
-    # Chances of 0, 1, 2, ... rounds of simulated corrections before the answer that is learned.
+    # Chances of 0, 1, 2, ... rounds of simulated corrections before the answer in the loss.
     rounds: tuple[float, ...] = (0.3, 0.3, 0.25, 0.15)
-    # How often one prompt of each picture is corrected one of so many times instead.
+    # How often one prompt of each picture has one of these numbers of rounds instead.
     many: float = 0.15
     many_rounds: tuple[int, ...] = (5, 8, 12, 16)
     # "adamw", or "sgd" with momentum.
     optimizer: str = "adamw"
     momentum: float = 0.9
-    # "cosine", or "poly" with its power (DeepLab's), down to 0 at the end; "constant" for a run of
-    # unknown length, whose averaged weights take the place of a falling rate.
+    # "cosine", or "poly" with its power (DeepLab), down to 0 at the end; "constant" for a run of
+    # unknown length, in which averaged weights replace a falling rate.
     schedule: str = "cosine"
     power: float = 0.9
     rate: float = 1e-3
     backbone_rate: float = 2e-4
     warmup: int = 100
     weight_decay: float = 1e-4
-    # Gradients longer than this are shortened to it.
+    # Largest norm of the gradient; longer ones are scaled down.
     clip: float = 1.0
     ema: float = 0.999
-    # The backbone's first stages (strides 2, 4, 8, 16, 32) that are not trained: edges and textures
-    # are known from pretraining, and learning them costs as much as all the rest of the backbone.
+    # Number of the backbone's first stages (strides 2, 4, 8, 16, 32) that are not trained: they
+    # know edges and textures from pretraining and cost as much as the rest of the backbone.
     frozen_stages: int = 0
-    # Norms keep the statistics that they start with: few pictures of one kind would spoil them.
+    # Norms keep their statistics, which few pictures of one kind would spoil.
     frozen_norms: bool = False
-    # "auto" is a GPU where there is one; "cpu", "cuda".
+    # "auto" (a GPU if there is one), "cpu" or "cuda".
     device: str = "auto"
-    # Mixed precision: "auto" (on GPUs), "off", "bf16" (also on CPUs that have it), "fp16".
+    # Mixed precision: "auto" (on GPUs), "off", "bf16" (also on CPUs with support), "fp16".
     amp: str = "auto"
-    # Threads of the network on a CPU; 0 leaves it to torch.
+    # CPU threads of the network; 0: torch's default.
     threads: int = 0
-    # Processes that make batches: 0 is one thread, -1 as many as a GPU wants and the machine has.
+    # Processes that make batches; 0: a thread; -1: chosen by device and cores.
     workers: int = -1
     tensorboard: bool = False
     log_every: int = 20
     save_minutes: float = 5.0
     validate_minutes: float = 10.0
     validate_objects: int = 60
-    # Whose objects are looked at; empty: the sources of the validation data, the largest first.
+    # Sources of validation objects; empty: the largest sources of the validation data.
     validate_sources: tuple[str, ...] = ()
 
 
@@ -122,7 +120,7 @@ CHOICES = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """One run. ``model`` holds fields of ModelConfig; attributes are filled in from data."""
+    """One run. model: fields of ModelConfig; its attributes come from the data."""
 
     model: Mapping[str, Any] = field(default_factory=dict)
     data: DataRecipe = field(default_factory=DataRecipe)
@@ -136,7 +134,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Stage:
-    """One of the runs that a recipe asks for, each of which starts from the one before."""
+    """One of the consecutive runs of a recipe; each starts from the previous one."""
 
     name: str
     recipe: Recipe
@@ -152,18 +150,18 @@ PARTS: Mapping[str, type[Any]] = {
 
 
 def read_recipe(path: Path | str) -> Recipe:
-    """The recipe of one run in a TOML file. Raises RecipeError where it has stages, too."""
+    """The recipe of one run in a TOML file. Raises RecipeError, also if the file has stages."""
     stages = read_stages(path)
     if len(stages) > 1 or stages[0].name:
-        raise RecipeError(f"The recipe {path} has stages; this needs a recipe of one run.")
+        raise RecipeError(f"The recipe {path} has stages; a recipe of one run is needed.")
     return stages[0].recipe
 
 
 def read_stages(path: Path | str) -> list[Stage]:
-    """The stages in a TOML file: one without a name, or each of its ``[[stages]]``.
+    """The stages in a TOML file: each of its ``[[stages]]``, or one without a name.
 
-    A stage has a name and its own keys of [data], [train], [prompts] and [loss]; all else is as it
-    stands outside. Raises RecipeError naming what is unknown or impossible.
+    A stage has a name and its own keys of [data], [train], [prompts] and [loss]; other keys are
+    those outside the stages. Raises RecipeError that names what is unknown or impossible.
     """
     path = Path(path)
     try:
@@ -177,7 +175,7 @@ def read_stages(path: Path | str) -> list[Stage]:
         return [Stage("", _recipe(values, path))]
     names = [str(stage.pop("name", "")) for stage in stages]
     if not all(re.fullmatch(r"[\w-]+", name) for name in names) or len(set(names)) < len(names):
-        raise RecipeError(f"{path}: each of [[stages]] needs a name of its own, a plain word.")
+        raise RecipeError(f"{path}: each of [[stages]] needs its own name, a plain word.")
     outside = [key for stage in stages for key in stage if key not in PARTS]
     if outside:
         raise RecipeError(f"{path}: a stage cannot change {outside[0]}, only {', '.join(PARTS)}.")
@@ -199,12 +197,12 @@ def _recipe(values: Mapping[str, Any], path: Path) -> Recipe:
     recipe = Recipe(model=values.get("model", {}), **parts)
     train = recipe.train
     if (train.steps > 0) == (train.minutes > 0):
-        raise RecipeError(f"{path}: set either train.steps or train.minutes, not both or none.")
+        raise RecipeError(f"{path}: set either train.steps or train.minutes.")
     for crop in (train.crop, train.first_crop or 64):
         if crop < 64 or crop % 32:
-            raise RecipeError(f"{path}: a crop of {crop} is no multiple of 32 from 64 on.")
+            raise RecipeError(f"{path}: a crop of {crop} is not a multiple of 32, 64 or more.")
     if not train.rounds or min(train.rounds) < 0 or sum(train.rounds) <= 0:
-        raise RecipeError(f"{path}: train.rounds needs chances of which at least one is above 0.")
+        raise RecipeError(f"{path}: train.rounds needs at least one chance above 0, none below.")
     if not train.many_rounds or min(train.many_rounds) < 1:
         raise RecipeError(f"{path}: train.many_rounds needs whole numbers from 1 on.")
     for key, choices in CHOICES.items():
@@ -233,7 +231,7 @@ def _said(default: object) -> str:
 
 
 def _fits(value: object, default: object) -> bool:
-    if default is dataclasses.MISSING:  # a table, made anew for each recipe
+    if default is dataclasses.MISSING:  # a table, which has a default factory
         return isinstance(value, Mapping)
     if isinstance(default, float):
         return isinstance(value, float | int) and not isinstance(value, bool)

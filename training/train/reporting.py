@@ -22,7 +22,7 @@ def line(entry: dict[str, Any]) -> str:
 
 
 def printed(entry: dict[str, Any]) -> None:
-    """Write the line at once, be it into a file."""
+    """Print the line without buffering."""
     print(line(entry), flush=True)
 
 
@@ -40,10 +40,10 @@ BOARD = "tensorboard"
 
 
 class Board:
-    """Scalars under a run's folder; ``tensorboard --logdir FOLDER`` shows them."""
+    """TensorBoard scalars in a run's folder; ``tensorboard --logdir FOLDER`` shows them."""
 
     def __init__(self, folder: Path, step: int) -> None:
-        """step: where the run goes on; what was written beyond it before a kill is dropped."""
+        """step: where the run continues; later scalars of a killed run are dropped."""
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
@@ -54,7 +54,7 @@ class Board:
         self._writer = SummaryWriter(str(folder / BOARD), purge_step=step + 1)
 
     def write(self, step: int, figures: Mapping[str, Any]) -> None:
-        """All numbers of one entry of the log: losses, or what was found of each source."""
+        """All numbers of one entry of the log: losses, or figures by source."""
         for name, value in figures.items():
             numbers = value if isinstance(value, dict) else {name: value}
             group = name if isinstance(value, dict) else "train"
@@ -66,15 +66,15 @@ class Board:
         self._writer.close()
 
 
-# What torch's allocator for CPUs says, on Linux and on Windows; it has no error of its own.
+# Messages of torch's CPU allocator on Linux and Windows; it has no error class of its own.
 CPU_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory")
 
 
 @contextlib.contextmanager
 def out_of_memory_explained(step: int, size: str, state: str) -> Iterator[None]:
-    """Turn any sign of exhausted memory into TooLargeError.
+    """Turn any error of exhausted memory into TooLargeError.
 
-    size: of what the step works on, in words. state: where the run can go on from, in words.
+    size: the size of the step's input, in words. state: where the run can continue, in words.
     """
     try:
         yield
@@ -90,7 +90,7 @@ def out_of_memory_explained(step: int, size: str, state: str) -> Iterator[None]:
 
 
 def check_finite(value: float, what: str, step: int, keys: Sequence[str], state: str) -> None:
-    """Raise DivergedError where a loss or gradient is no number, naming the step's pictures."""
+    """Raise DivergedError, naming the step's pictures, if a loss or gradient is not finite."""
     if not math.isfinite(value):
         raise DivergedError(
             f"The {what} became {value} in step {step}. Lower train.rate or train.clip, or look at "

@@ -1,4 +1,4 @@
-"""The optimizer of a run, and how fast it learns when."""
+"""The optimizer of a run and the schedule of its learning rates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from training.train.recipe import TrainRecipe
 def make_optimizer(network: PhraseClick, train: TrainRecipe) -> torch.optim.Optimizer:
     """The recipe's optimizer; each group keeps its full rate as "base"."""
     groups = _groups(network, train)
-    # On a GPU one kernel for all parameters; elsewhere as torch chooses.
+    # One kernel for all parameters on a GPU; otherwise torch chooses.
     fused = next(network.parameters()).is_cuda or None
     if train.optimizer == "sgd":
         return torch.optim.SGD(groups, momentum=train.momentum, fused=fused)
@@ -25,9 +25,9 @@ def make_optimizer(network: PhraseClick, train: TrainRecipe) -> torch.optim.Opti
 def set_rates(
     optimizer: torch.optim.Optimizer, train: TrainRecipe, step: int, progress: float
 ) -> float:
-    """Set every group's rate for this step; returns the rate of what is not pretrained.
+    """Set every group's rate for this step; returns the rate of parameters outside the backbone.
 
-    progress: how much of the schedule is done, 0 to 1.
+    progress: of the schedule, 0 to 1.
     """
     factor = min(1.0, (step + 1) / max(train.warmup, 1)) * decay(train, min(progress, 1.0))
     for group in optimizer.param_groups:
@@ -36,7 +36,7 @@ def set_rates(
 
 
 def decay(train: TrainRecipe, progress: float) -> float:
-    """From 1 at the beginning down to 0 at the end.
+    """The factor of the rates, from 1 at the start to 0 at the end.
 
     cosine: Loshchilov and Hutter 2017. poly: (1 - progress)^power, as DeepLab trains.
     """
@@ -48,7 +48,7 @@ def decay(train: TrainRecipe, progress: float) -> float:
 
 
 def _groups(network: PhraseClick, train: TrainRecipe) -> list[dict[str, Any]]:
-    """The pretrained backbone moves slowly; biases, norms and beta are not decayed."""
+    """Parameter groups: a lower rate for the backbone, no weight decay for biases and norms."""
     backbone = {id(parameter) for parameter in network.backbone.parameters()}
     groups: dict[tuple[bool, bool], list[Tensor]] = {}
     for parameter in network.parameters():

@@ -1,7 +1,7 @@
-"""What a run keeps in its folder: the state to go on from, the log, and checkpoints to be used.
+"""The folder of a run: the state to resume from, the log, and exported checkpoints.
 
-state.pt        written whole or not at all; a kill at any moment leaves the one before
-log.jsonl       losses and validation, one JSON object a line
+state.pt        replaced atomically; a killed run keeps the previous one
+log.jsonl       losses and validation, one JSON object per line
 exports/step-…  the last few checkpoints, of averaged weights
 latest          a link to the newest of them
 """
@@ -28,7 +28,7 @@ STATE = "state.pt"
 HISTORY = "log.jsonl"
 LATEST = "latest"
 EXPORTS = "exports"
-# How many exported checkpoints a run keeps beside the one `latest` points to.
+# Older exports that a run keeps besides the one that `latest` names.
 KEPT = 2
 
 
@@ -39,7 +39,7 @@ def write_state(folder: Path, state: Mapping[str, Any]) -> None:
 
 
 def read_state(folder: Path) -> dict[str, Any] | None:
-    """The folder's state, on the CPU; None where there is none. Raises TrainingError."""
+    """The folder's state, on the CPU, or None. Raises TrainingError if it cannot be read."""
     path = folder / STATE
     if not path.exists():
         return None
@@ -47,27 +47,27 @@ def read_state(folder: Path) -> dict[str, Any] | None:
         state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
     except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
         raise TrainingError(
-            f"{path} cannot be read ({error}): start anew in another folder, from the checkpoint "
-            f"{folder / LATEST} if you like (data.start)."
+            f"{path} cannot be read ({error}). Start again in another folder; data.start can name "
+            f"the checkpoint {folder / LATEST}."
         ) from error
     return state
 
 
 def about_state(folder: Path) -> str:
-    """Where the run can go on from, in a sentence."""
+    """Where the run can continue, as a sentence."""
     if (folder / STATE).exists():
-        return f"The last good state is in {folder / STATE}; the same command goes on from it."
-    return "No state had been saved yet."
+        return f"The last good state is in {folder / STATE}; the same command continues from it."
+    return "No state was saved yet."
 
 
 def append_history(folder: Path, entry: Mapping[str, Any]) -> None:
-    """One more line of the log."""
+    """Append a line to the log."""
     with (folder / HISTORY).open("a", encoding="utf-8") as file:
         file.write(json.dumps(entry) + "\n")
 
 
 def rewind_history(folder: Path, step: int) -> None:
-    """Drop what was logged after this step by a run that was then killed; it is done again."""
+    """Drop log entries after this step, which a killed run will repeat."""
     path = folder / HISTORY
     if not path.exists():
         return
@@ -83,7 +83,7 @@ def export(
     metrics: Mapping[str, Any],
     parent: str | None,
 ) -> None:
-    """Write the network as a checkpoint, point `latest` to it, and remove the oldest."""
+    """Write the network as a checkpoint, point `latest` to it, and remove the oldest exports."""
     exports = folder / EXPORTS
     target = exports / f"step-{step:06d}"
     if not target.exists():

@@ -1,8 +1,8 @@
-"""A quick look at a network while it trains: the same few objects, few clicks, no predictor.
+"""A quick evaluation during training: the same few objects, few clicks, no predictor.
 
-Full evaluation goes through the served predictor (training/evaluation); this one takes the
-network as it stands, one encoding and one decoding at a time, and is meant to take seconds.
-Clicking ends once the answer is about right, and its IoU counts for all further clicks.
+Full evaluation goes through the served predictor (training/evaluation). This one uses the network
+directly, one encoding and one decoding at a time, and takes seconds. Clicking stops once the answer
+is about right, and its IoU counts for all further clicks.
 """
 
 from __future__ import annotations
@@ -31,25 +31,28 @@ from training.prompts.vocabulary import concept_of, words_for
 
 @dataclass(frozen=True)
 class Case:
-    """One object to be found, and what it is called."""
+    """One object to segment."""
 
     index: int
     about: SampleObject
 
 
-# How many sources are looked at where the recipe names none.
+# The number of sources if the recipe names none.
 MOST_SOURCES = 4
 
 
 def sources_of(dataset: Dataset, named: Sequence[str]) -> tuple[str, ...]:
-    """The sources to look at: those named, else the largest."""
+    """The sources to evaluate: those named, else the largest."""
     if named:
         return tuple(named)
     return tuple(source for source, _ in Counter(dataset.sources).most_common(MOST_SOURCES))
 
 
 def choose_cases(dataset: Dataset, count: int, source: str, seed: int = 0) -> list[Case]:
-    """The same ``count`` objects of a source every time, semantic regions and specks left out."""
+    """Up to ``count`` objects of a source, one per picture, without semantic regions.
+
+    The same arguments give the same objects.
+    """
     cases: list[Case] = []
     order = np.random.default_rng(seed).permutation(len(dataset))
     for index in order:
@@ -62,7 +65,10 @@ def choose_cases(dataset: Dataset, count: int, source: str, seed: int = 0) -> li
 
 
 def spread_cases(dataset: Dataset, count: int, seed: int = 0) -> list[Case]:
-    """At most ``count`` objects of a team, the same every time: one a picture, then a second."""
+    """Up to ``count`` objects of a team: one of each picture, then a second of each, and so on.
+
+    The same arguments give the same objects.
+    """
     rng = np.random.default_rng(seed)
     things = [
         [each for each in dataset.objects(index) if not each.semantic]
@@ -79,9 +85,9 @@ def spread_cases(dataset: Dataset, count: int, seed: int = 0) -> list[Case]:
     return sorted(chosen[:count], key=lambda case: (case.index, case.about.id))
 
 
-# IoU after so many clicks is reported, as far as the last of them.
+# IoU is reported after these numbers of clicks.
 CLICKS = (1, 2, 3, 5, 10)
-# From this IoU on further clicks change next to nothing.
+# IoU from which further clicks change almost nothing.
 GOOD = 0.95
 # The IoU of "clicks to 90".
 GOAL = 0.90
@@ -96,19 +102,19 @@ def quick_look(
     *,
     most: int = CLICKS[-1],
 ) -> dict[str, float]:
-    """Means over these objects, by the name of the figure. most: at most so many clicks.
+    """Means over these objects, by the name of the figure. most: number of clicks at most.
 
-    "clicks@N" and "phrase@1": IoU after N clicks, and after one beside a phrase. "clicks to 90":
-    clicks until IoU .90, one more than the most where it is not reached. "box": IoU of an exact
-    box, for a network that takes boxes. "phrase only": IoU of the phrase alone. What has no
-    category is looked at without a phrase.
+    "clicks@N" and "phrase@1": IoU after N clicks, and after one click with a phrase. "clicks to
+    90": clicks until IoU .90, or ``most`` + 1 if it is not reached. "box": IoU of an exact box, for
+    a network with boxes. "phrase only": IoU of the phrase alone. Objects without a category get no
+    phrase.
     """
     network.eval()
     values: dict[str, list[float]] = {}
     for case in cases:
         try:
             sample = dataset[case.index]
-        except DataError:  # named when the data set was opened, or when first met in training
+        except DataError:  # logged when the data set was opened or in training
             continue
         for name, value in _Look(network, tokenizer, sample, case.about).figures(most).items():
             values.setdefault(name, []).append(value)
@@ -116,7 +122,7 @@ def quick_look(
 
 
 class _Look:
-    """One picture, encoded, and one object to be found in it."""
+    """An encoded picture and one object to segment in it."""
 
     def __init__(
         self, network: PhraseClick, tokenizer: Tokenizer, sample: Sample, about: SampleObject
@@ -197,7 +203,10 @@ class _Look:
 def network_input(
     image: NDArray[np.uint8], longest: int
 ) -> tuple[torch.Tensor, tuple[float, float]]:
-    """1,3,H,W stretched to multiples of 32 as the predictor does, and the scale in x and y."""
+    """1,3,H,W stretched to multiples of 32 as in the predictor, and the scales in x and y.
+
+    longest: the longest side of the input in pixels.
+    """
     height, width = image.shape[:2]
     factor = longest / max(height, width)
     new_width = max(32, round(width * factor / 32) * 32)

@@ -1,7 +1,8 @@
-"""The words of a run: vectors from a file, from the checkpoint it starts from, or from text.
+"""The words of a run: vectors from a file, from the checkpoint it starts from, or learned from
+text.
 
-They are chosen once, when the run first starts, and kept in its folder in the eight bits in which a
-checkpoint stores them, so that training sees what will be served.
+They are chosen when the run first starts and kept in its folder, quantised to eight bits as in a
+checkpoint, so that training uses the vectors that will be served.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ from training.train.initialisation import categories_of, trained_on
 from training.train.recipe import Recipe
 
 WORDS = "word_vectors.npz"
-# The most frequent words of a larger file are kept; every hundred thousand take 5 MB or more.
+# Words kept of a larger file, the most frequent ones; a hundred thousand take 5 MB or more.
 MOST_WORDS = 60_000
-# A half per coordinate is what the LSTM starts well with.
+# Length of a vector per square root of its dimension; the LSTM starts well with a half. *choice*
 PER_COORDINATE = 0.5
 # Words that people typed count as trained from this many phrases on.
 FEWEST = 3
@@ -39,8 +40,8 @@ def choose_words(
 ) -> None:
     """Write the run's words into its folder, unless they are there.
 
-    dataset: what is trained on; its names and phrases are the trained words. origin: the checkpoint
-    that the run starts from. Raises WordVectorsError, DataError.
+    dataset: the training data, whose names and phrases are the trained words. origin: the
+    checkpoint that the run starts from. Raises WordVectorsError, DataError.
     """
     if (folder / WORDS).exists():
         return
@@ -79,11 +80,10 @@ def read_words(folder: Path) -> Tokenizer:
 
 
 def standardised(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
-    """V,D vectors that differ by meaning alone: centred, and all of one length.
+    """V,D vectors that differ in meaning only: centred, of equal length.
 
-    What most vectors share, their mean and the directions in which they vary most, says how
-    frequent words are ("All-but-the-Top", Mu and Viswanath 2018: one direction per hundred
-    dimensions is removed).
+    The mean and the directions of largest variance encode word frequency; one direction per hundred
+    dimensions is removed ("All-but-the-Top", Mu and Viswanath 2018).
     """
     exact = np.asarray(vectors, np.float32)
     exact = exact - exact.mean(0)
@@ -99,9 +99,9 @@ def standardised(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def trained_words(tokenizer: Tokenizer, categories: Iterable[str], dataset: Dataset) -> set[str]:
-    """Words of the vocabulary that training phrases say: made ones, and those that people typed.
+    """Words of the vocabulary in training phrases, generated or typed at least FEWEST times.
 
-    Data sets that make their pictures have phrases of the first kind only.
+    Data sets that generate their pictures have only generated phrases.
     """
     said = {word for text in phrase_words(categories) for word in tokenizer.read(text).words}
     typed: Counter[str] = Counter()
@@ -118,7 +118,7 @@ def trained_words(tokenizer: Tokenizer, categories: Iterable[str], dataset: Data
 
 
 def trained_of(origin: Checkpoint) -> frozenset[str]:
-    """The trained words of a checkpoint; where it does not say, those of its categories."""
+    """The trained words of a checkpoint; if it does not list them, those of its categories."""
     if origin.trained is not None:
         return origin.trained
     tokenizer = origin.tokenizer()

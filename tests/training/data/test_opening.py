@@ -89,7 +89,7 @@ def test_all_sets_of_referring_expressions_are_one_format(name: str) -> None:
         ("davis?split=", "'split=' in 'davis.split=' is not an option"),
         ("davis?split=val", "a folder data set has no option split, only pictures, masks"),
         ("", "is not a data set"),
-        ("empty", "known. Expected one of pack: a WebDataset shard"),
+        ("empty", "a known data set. Expected one of pack: a WebDataset shard"),
     ],
 )
 def test_says_what_was_expected(folder: Path, place: str, complaint: str) -> None:

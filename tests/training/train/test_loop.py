@@ -171,7 +171,7 @@ def test_a_folder_with_a_run_is_not_overwritten(recipe_file: Path, tmp_path: Pat
     out = tmp_path / "run"
     run = Run(read_recipe(recipe_file), out, tmp_path)
     run.save()
-    with pytest.raises(RecipeError, match="holds a run already"):
+    with pytest.raises(RecipeError, match="already has a run"):
         main(recipe_file, out=out, data=tmp_path, resume=False)
 
 

@@ -89,7 +89,7 @@ def test_the_state_before_stays_and_the_run_goes_on_from_it(
 
     # when
     expected = TooLargeError if fault == "memory" else DivergedError
-    with pytest.raises(expected, match=r"[Ss]tep 2.*the same command goes on") as raised:
+    with pytest.raises(expected, match=r"[Ss]tep 2.*the same command continues") as raised:
         run.train(report)
     # then it is said which pictures it was
     if fault != "memory":

@@ -63,9 +63,9 @@ def test_a_stage_changes_what_it_names_and_nothing_else(staged: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[[stages]]\n[stages.train]\nsteps = 1", "name of its own"),
-        ('[[stages]]\nname = "a"\n[[stages]]\nname = "a"', "name of its own"),
-        ('[[stages]]\nname = "../a"', "name of its own"),
+        ("[[stages]]\n[stages.train]\nsteps = 1", "its own name"),
+        ('[[stages]]\nname = "a"\n[[stages]]\nname = "a"', "its own name"),
+        ('[[stages]]\nname = "../a"', "its own name"),
         ('[[stages]]\nname = "a"\n[stages.model]\nform = "late"', "cannot change model"),
         ('[[stages]]\nname = "a"\n[stages.train]\nstepz = 1', "stepz"),
     ],
