@@ -159,7 +159,7 @@ def test_without_a_split_it_is_train_and_the_log_says_so(
     with caplog.at_level(logging.WARNING):
         dataset = open_refcoco(refcoco)
     assert [dataset[i].key[-3:] for i in range(len(dataset))] == ["009"]
-    assert "'train' is read out of testA, train, val" in caplog.text
+    assert "'train' is used, of testA, train, val" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -219,7 +219,7 @@ def test_says_which_splits_there_are(voc: Path, caplog: pytest.LogCaptureFixture
         open_dataset([f"{voc}?split=test"])
     with caplog.at_level(logging.WARNING):
         assert len(open_dataset([voc])) == 2
-    assert "'train' is read out of train, trainval, val" in caplog.text
+    assert "'train' is used, of train, trainval, val" in caplog.text
 
 
 def test_says_what_a_devkit_must_hold(tmp_path: Path) -> None:
