@@ -1,7 +1,7 @@
-"""What a network itself takes for the objects of a picture that nobody has labeled.
+"""The objects that a network finds in a picture without labels.
 
-Where the project's labels are names that it knows, each is asked for by its name alone; where they
-are not, or none of them is found, clicks on a grid stand in for a person who points at things.
+If it knows the project's labels, it is asked for each by its name alone. If it does not, or finds
+none of them, it is asked by clicks on a grid instead.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from model.predictor import Click, Embedding, Prediction, Predictor
 
 Mask = NDArray[np.bool_]
 
-# A mask that is less likely right than wrong is no object to practise on, unless there is no other.
+# A mask with less confidence is more likely wrong than right.
 LEAST_CONFIDENCE = 0.4
-# Two masks that share more than this are one object found twice.
+# Two masks with a larger IoU are one object that was found twice.
 SAME_OBJECT = 0.6
-# A click's answer that covers more than this of the picture found the background, not a thing.
+# An answer to a click that covers more of the picture than this is the background.
 MOST_OF_PICTURE = 0.8
 FEWEST_PIXELS = 50
 
 
 @dataclass(frozen=True, eq=False)
 class PseudoObject:
-    """H,W bool, and what it was asked for by: a name, or a click ("")."""
+    """H,W bool. name: by which it was found; "" for a click."""
 
     mask: Mask
     name: str
@@ -37,31 +37,31 @@ class PseudoObject:
 def named_objects(
     predictor: Predictor, embedding: Embedding, names: Sequence[str]
 ) -> tuple[list[PseudoObject], float]:
-    """Those found by name, the surest first, each once; and the greatest confidence of any name.
+    """Objects found by these names, the most confident first, and the highest confidence.
 
-    The confidence is 0 where no name is known to the network.
+    The confidence is 0 if the network knows none of the names.
     """
     answers = [
         (name, predictor.predict(embedding, [], name))
         for name in names
         if predictor.tokenizer.knows(name)
     ]
-    answers.sort(key=lambda it: -it[1].confidence)
-    surest = answers[0][1].confidence if answers else 0.0
-    return _distinct(answers, 1.0), surest
+    answers.sort(key=lambda answer: -answer[1].confidence)
+    highest = answers[0][1].confidence if answers else 0.0
+    return _distinct(answers, 1.0), highest
 
 
 def clicked_objects(
     predictor: Predictor, embedding: Embedding, across: int
 ) -> tuple[list[PseudoObject], float]:
-    """Those found by one click each on a grid of ``across`` by ``across``, as `named_objects`."""
+    """Objects found by clicks on a grid of ``across`` by ``across``; as `named_objects`."""
     spots = [
         ((column + 0.5) * embedding.width / across, (row + 0.5) * embedding.height / across)
         for row in range(across)
         for column in range(across)
     ]
     answers = [("", predictor.predict(embedding, [Click(x, y)])) for x, y in spots]
-    answers.sort(key=lambda it: -it[1].confidence)
+    answers.sort(key=lambda answer: -answer[1].confidence)
     return _distinct(answers, MOST_OF_PICTURE), answers[0][1].confidence
 
 
@@ -72,8 +72,8 @@ def overlap(one: Mask, other: Mask) -> float:
 
 
 def _distinct(answers: Sequence[tuple[str, Prediction]], largest: float) -> list[PseudoObject]:
-    """The answers that are objects, given the surest first."""
-    found: list[PseudoObject] = []
+    """The answers that are different objects; answers: the most confident first."""
+    objects: list[PseudoObject] = []
     for name, answer in answers:
         if answer.confidence < LEAST_CONFIDENCE:
             break
@@ -81,6 +81,6 @@ def _distinct(answers: Sequence[tuple[str, Prediction]], largest: float) -> list
         pixels = int(np.count_nonzero(mask))
         if pixels < FEWEST_PIXELS or pixels > largest * mask.size:
             continue
-        if all(overlap(mask, other.mask) <= SAME_OBJECT for other in found):
-            found.append(PseudoObject(mask, name, answer.confidence))
-    return found
+        if all(overlap(mask, other.mask) <= SAME_OBJECT for other in objects):
+            objects.append(PseudoObject(mask, name, answer.confidence))
+    return objects

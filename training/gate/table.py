@@ -1,4 +1,4 @@
-"""A verdict as tables in a terminal, from its report alone: one that was kept can be shown too."""
+"""A verdict as tables in a terminal, made from its report, so that a stored one can be shown."""
 
 from __future__ import annotations
 
@@ -16,9 +16,14 @@ STYLES = {"better": "green", "same": "", "worse": "red", "much worse": "bold red
 
 
 def tables(report: Mapping[str, Any]) -> Iterator[RenderableType]:
-    """Each set with its comparisons, then the verdict."""
+    """Each set with its comparisons, the labels, the cost of the next picture, the verdict."""
     for part in report["sets"].values():
         yield from set_tables(part)
+    for label, comparisons in report.get("labels", {}).items():
+        yield Text(f"Label {label}", style="bold")
+        yield _comparisons(comparisons)
+    for warning in report.get("warnings", ()):
+        yield Text(f"Warning: {warning}", style="yellow")
     if report.get("suggestions"):
         yield Text(cost_of_next(report["suggestions"]))
     passed = report["passed"]
@@ -42,7 +47,7 @@ def cost_of_next(found: Mapping[str, Any]) -> str:
 
 
 def set_tables(part: Mapping[str, Any]) -> Iterator[RenderableType]:
-    """One set: how much was asked, its comparisons, and what could not be asked about."""
+    """One set: how much was asked, its comparisons, and what could not be asked."""
     called = part["called"][0].upper() + part["called"][1:]
     yield Text(f"{called}: {part['objects']} objects on {part['pictures']} pictures", style="bold")
     if part["comparisons"]:
@@ -52,7 +57,7 @@ def set_tables(part: Mapping[str, Any]) -> Iterator[RenderableType]:
 
 
 def remarks(part: Mapping[str, Any]) -> Iterator[str]:
-    """What of a set could not be asked about."""
+    """What could not be asked of a set."""
     if part["empty"]:
         yield f"{part['empty']} pictures without any object."
     if part["specks"]:
@@ -64,7 +69,7 @@ def remarks(part: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _comparisons(found: list[Mapping[str, Any]]) -> Table:
+def _comparisons(comparisons: list[Mapping[str, Any]]) -> Table:
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("asked by")
     table.add_column("")
@@ -72,7 +77,7 @@ def _comparisons(found: list[Mapping[str, Any]]) -> Table:
         table.add_column(name, justify="right")
     table.add_column("")
     mode = ""
-    for each in found:
+    for each in comparisons:
         if mode and each["mode"] != mode:
             table.add_section()
         first = each["mode"] != mode
@@ -95,7 +100,7 @@ def _asked_by(mode: str) -> str:
 
 
 def _says(each: Mapping[str, Any]) -> str:
-    """The finding; where luck alone keeps it from being one, that too."""
+    """The finding, or that the difference may be luck."""
     luck = each["chance"]
     beyond = each["low"] > 0 or each["high"] < 0
     if each["says"] == "same" and luck is not None and luck > CHANCE and beyond:

@@ -1,4 +1,4 @@
-"""Beside a team's labels the network is held to what the base model would have answered."""
+"""Beside a team's labels the network rehearses the base model's answers."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def loss(run: Run, distillation: Distillation, step: int) -> torch.Tensor:
     return distillation(run.network, features, batch, step)
 
 
-def test_who_answers_as_before_has_nothing_to_learn(run: Run, distillation: Distillation) -> None:
+def test_an_unchanged_network_has_no_loss(run: Run, distillation: Distillation) -> None:
     # given / when
     run.network.eval()
     found = [float(loss(run, distillation, step).detach()) for step in range(6)]
@@ -38,7 +38,7 @@ def test_who_answers_as_before_has_nothing_to_learn(run: Run, distillation: Dist
     assert max(found) < 1e-4
 
 
-def test_who_has_forgotten_is_pulled_back(run: Run, distillation: Distillation) -> None:
+def test_a_changed_network_is_pulled_back(run: Run, distillation: Distillation) -> None:
     # given a network that was changed
     run.network.eval()
     with torch.no_grad():
@@ -55,6 +55,19 @@ def test_who_has_forgotten_is_pulled_back(run: Run, distillation: Distillation) 
     # then its answers come near again
     after = [float(loss(run, distillation, step).detach()) for step in range(4)]
     assert sum(after) < 0.5 * sum(before)
+
+
+def test_only_every_nth_step_rehearses(run: Run, distillation: Distillation) -> None:
+    # given
+    distillation.every = 3
+    run.network.eval()
+    with torch.no_grad():
+        for parameter in run.network.decoder.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    # when
+    losses = [float(loss(run, distillation, step).detach()) for step in range(6)]
+    # then
+    assert [value > 0 for value in losses] == [True, False, False, True, False, False]
 
 
 def test_the_questions_depend_on_the_step_alone(run: Run, distillation: Distillation) -> None:
