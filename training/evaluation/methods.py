@@ -74,12 +74,9 @@ class Checkpoint:
     def suggest(self, sample: Sample, key: str, labels: Sequence[str]) -> list[Region]:
         """The regions of the pre-annotation, for a project with these labels."""
         embedding = self.predictor.encode(sample.image, key)
-        found = []
-        for label in labels:
-            prediction = self.predictor.predict(embedding, [], label)
-            if prediction.confidence >= LEAST_CONFIDENCE:
-                found.append(Region(prediction.mask(), label, prediction.confidence))
-        return found
+        known = [label for label in labels if self.predictor.tokenizer.knows(label)]
+        found = self.predictor.instances_by_name(embedding, known, LEAST_CONFIDENCE)
+        return [Region(it.mask(), label, it.confidence) for label, it in found]
 
 
 @dataclass(frozen=True)
