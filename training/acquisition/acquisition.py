@@ -1,15 +1,14 @@
-"""Which picture to label next: the one whose objects would cost an annotator most, as far as the
-network itself can tell.
+"""Which picture to label next: the one whose objects would cost an annotator most, as estimated by
+the network itself.
 
-Nobody has labeled the picture, so its objects are those that the network finds (pseudo_objects.py).
-For each, the annotator of the protocol is simulated, clicking less than exactly, until the answer
-agrees with it; once on the picture and once on its mirror image, where the network has to find by
-clicks alone what it has not seen so before. Where it knows a thing well, one click brings the same
-mask back in both views; where it guesses, the views disagree and corrections are needed.
+The picture has no labels, so its objects are those that the network finds (pseudo_objects.py). For
+each, the protocol's annotator is simulated with inexact clicks until the answer agrees with it:
+once on the picture and once on its mirror image. If the network knows a thing well, one click gives
+the same mask in both views; if it guesses, the views disagree and corrections are needed.
 
-But a network that sees nothing of what is there agrees with itself easily. So the cost holds only
-as far as it is sure of what it found; for the rest the protocol's most interactions are reckoned.
-The sum is brought to the scale of true interactions by a curve that was fitted once (`CURVE`).
+A network that sees nothing agrees with itself easily. So the cost counts only as far as the network
+is sure of what it found; the rest counts as the protocol's maximum. A curve that was fitted once
+(`CURVE`) maps the sum to true interactions.
 """
 
 from __future__ import annotations
@@ -26,20 +25,20 @@ from training.evaluation.protocol import MOST, Answer, Mask, Spot, Target, follo
 from training.finetune.pseudo_objects import PseudoObject, clicked_objects, named_objects
 
 GOAL = 0.85
-# A person does not click at the very deepest point.
+# People do not click exactly at the deepest point.
 JITTER = 0.4
-# From the reckoned cost of an object to the interactions that it really took: means of the shipped
-# network on 58 validation pictures (RUNS.md), the rest a line to where both are at their most.
+# From the estimated cost of an object to the interactions it took: means of the shipped network on
+# 58 validation pictures (RUNS.md), then a line to the maximum of both.
 CURVE = ((1.0, 1.0), (2.6, 1.2), (4.4, 3.2), (6.2, 6.2), (7.7, 8.6), (10.5, 11.1), (20.0, 20.0))
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What a picture may cost: one to two seconds of one CPU core, whatever its size.
+    """Limits per picture: one to two seconds of one CPU core for any size.
 
-    names: labels that are asked for. grid: clicks across and down where no label is found.
-    objects: so many of those found, the surest, are practised on. clicks: in each view of each
-    object at most. side: pixels of the longest side that is looked at.
+    names: number of labels that are asked for. grid: clicks across and down if no label is found.
+    objects: number of found objects, the surest, that are simulated. clicks: per view of an object
+    at most. side: longest side in pixels.
     """
 
     names: int = 20
@@ -51,14 +50,13 @@ class Budget:
 
 @dataclass(frozen=True)
 class Expectation:
-    """What a picture promises.
+    """The estimate of a picture.
 
-    clicks: interactions expected for one of its objects to reach an IoU of 85 %, 1 to 20, on the
-    average. uncertainty: 0 to 1, see `uncertainty`. objects: how many the network sees. named:
-    whether they were found by name. saving: interactions of the surest object that a training may
-    save: those beyond the first, as far as the network is surer than not that the object is there.
-    Much of what is expensive stays so whatever is learned (clutter, specks); but what the network
-    finds by name and not by clicks, or in one view and not in the other, it can learn.
+    clicks: mean interactions expected for one of its objects to reach an IoU of 85 %, 1 to 20.
+    uncertainty: 0 to 1, see `uncertainty`. objects: number found. named: whether they were found by
+    name. saving: interactions of the surest object that training may save: those beyond the first,
+    weighted by how sure the network is of the object. Clutter and specks stay expensive, but an
+    object found by name and not by clicks, or in one view only, can be learned.
     """
 
     clicks: float
@@ -77,10 +75,10 @@ def expected_clicks(
     seed: int = 0,
     budget: Budget = Budget(),
 ) -> Expectation:
-    """How many interactions the picture's objects are expected to take, without any truth.
+    """The interactions that the picture's objects are expected to take, without labels.
 
-    image: H,W,3 uint8 RGB. key: names its content. names: of the project's labels, or the phrase
-    that the task brings along. The same arguments give the same answer.
+    image: H,W,3 uint8 RGB. key: identifies its content. names: the project's labels, or the task's
+    phrase. The same arguments give the same result.
     """
     picture, name = _shrunk(image, key, budget.side)
     views = (
@@ -93,7 +91,7 @@ def expected_clicks(
         objects, clicked = clicked_objects(predictor, views[0], budget.grid)
         surest = surest or clicked
     rng = np.random.default_rng(seed)
-    # Most of what a grid of clicks finds is ground and wall: only the surest is worth a try.
+    # A grid of clicks mostly finds ground and walls, so only the surest object is simulated.
     chosen = objects[: budget.objects if named else 1]
     costs = [_cost(predictor, views, each, budget.clicks, rng) for each in chosen]
     cost = float(np.average(costs, weights=[it.confidence for it in chosen])) if costs else MOST
@@ -115,9 +113,9 @@ def uncertainty(
     *,
     budget: Budget = Budget(),
 ) -> float:
-    """The plain measure, 0 to 1: how unsure the network is of the name it is surest of.
+    """Plain uncertainty, 0 to 1: 1 - confidence of the surest name, or else click on a grid.
 
-    Where no name is known, of the click on a grid that it is surest of. Takes the same arguments.
+    Takes the arguments of `expected_clicks`.
     """
     picture, name = _shrunk(image, key, budget.side)
     embedding = predictor.encode(picture, name)
@@ -134,7 +132,7 @@ def descriptor(
     *,
     budget: Budget = Budget(),
 ) -> NDArray[np.float32]:
-    """What the picture shows as a whole (`Predictor.descriptor`), for diversity."""
+    """The descriptor of the whole picture (`Predictor.descriptor`), for diversity."""
     picture, name = _shrunk(image, key, budget.side)
     return predictor.descriptor(predictor.encode(picture, name))
 
@@ -142,7 +140,7 @@ def descriptor(
 def _shrunk(
     image: NDArray[np.uint8], key: str | None, side: int
 ) -> tuple[NDArray[np.uint8], str | None]:
-    """The picture with a longest side of at most ``side``, and a name of its own for the cache."""
+    """The picture with a longest side of at most ``side``, and a cache key of its own."""
     height, width = image.shape[:2]
     if max(height, width) <= side:
         return image, key
@@ -161,7 +159,7 @@ def _cost(
     most: int,
     rng: np.random.Generator,
 ) -> float:
-    """Interactions until the answers in both views agree with the object, on the average."""
+    """Mean interactions until the answers in both views agree with the object."""
     target = Target(wanted.mask, np.zeros_like(wanted.mask), wanted.name)
     total = 0.0
     for answer in (_plain(predictor, views[0]), _mirrored(predictor, views[1])):
@@ -169,7 +167,7 @@ def _cost(
             answer, target, "clicks", goal=GOAL, at_least=1, most=most, jitter=JITTER, rng=rng
         )
         reached = max(trajectory.ious) >= GOAL
-        # The first answer's IoU settles ties: most objects need one click, or the same number.
+        # The first answer's IoU breaks ties, since most objects need the same number of clicks.
         total += (len(trajectory.ious) if reached else most + 1) + (1.0 - trajectory.ious[0])
     return total / len(views)
 
@@ -182,7 +180,7 @@ def _plain(predictor: Predictor, embedding: Embedding) -> Answer:
 
 
 def _mirrored(predictor: Predictor, embedding: Embedding) -> Answer:
-    """Answers about a picture, by its mirror image."""
+    """Answers for a picture, from its mirror image."""
     plain = _plain(predictor, embedding)
 
     def answer(clicks: Sequence[Spot], phrase: str, before: Mask | None) -> Mask:

@@ -1,9 +1,9 @@
-"""In which order to label pictures that are worth it, so that none repeats the one before.
+"""The order in which to label pictures, by value and diversity.
 
-The most valuable pictures are often neighbours: frames of one film, shots of one scene. Labeling
-the second of them teaches little that the first did not. So the order is found greedily (maximal
-marginal relevance): the next picture is the one with the most value left after what it shares with
-those chosen before is taken off, and one that nearly repeats the last waits while there is another.
+The most valuable pictures are often neighbours: frames of one film, shots of one scene. The second
+one teaches little that the first did not. So the order is greedy (maximal marginal relevance): the
+next picture has the most value after subtracting its similarity to earlier ones, and a
+near-duplicate of the last one waits as long as there is another.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-# How much of its value a picture loses that repeats one chosen before entirely.
+# Share of its value that a picture loses if it repeats an earlier one entirely.
 WEIGHT = 0.5
-# The same where a whole kind of pictures is worth it, and only its near-duplicates are not.
+# The same if a whole kind of pictures is valuable except near-duplicates.
 MILD = 0.25
-# Nearer than so, two pictures count as the same scene.
+# From this similarity on, two pictures show the same scene.
 SAME_SCENE = 0.85
-# So many pictures are compared with all chosen before; beyond, time would grow with the square.
+# Pictures that are compared with all earlier ones; the time grows with their square.
 FRONT = 3000
 
 
@@ -31,12 +31,12 @@ def order(
     same: float = SAME_SCENE,
     front: int = FRONT,
 ) -> list[int]:
-    """The places of N pictures in the order in which to label them.
+    """The indices of N pictures in the order in which to label them.
 
-    scores: N, the higher the more valuable; only their ranks count. descriptors: N,D as
-    `Predictor.descriptor` gives them. weight: 0 for the scores alone, 1 for as much difference as
-    can be. The first ``front`` are found so; those behind follow by score. Ties are settled by
-    place, so the same arguments give the same order.
+    scores: N, higher is more valuable; only ranks count. descriptors: N,D from
+    `Predictor.descriptor`. weight: 0 for scores only, 1 for diversity only. same: similarity of a
+    near-duplicate. front: pictures that are ordered so; the others follow by score. Ties are broken
+    by index, so the same arguments give the same order.
     """
     values = np.asarray(scores, float)
     if not len(values):
@@ -47,7 +47,7 @@ def order(
 
 
 def similarities(descriptors: NDArray[np.floating]) -> NDArray[np.float64]:
-    """N,N: how alike pictures are among each other, -1 to 1."""
+    """N,N: similarities of pictures, -1 to 1."""
     unit = _centred(descriptors)
     products: NDArray[np.float64] = unit @ unit.T
     return products
@@ -62,7 +62,7 @@ def _greedy(
 ) -> list[int]:
     left = np.asarray(places)
     near = unit[left]
-    # Ranks, so that neither a few giant scores nor their scale decide.
+    # Ranks, so that neither single large scores nor the scale decide.
     worth = 1.0 - np.argsort(np.argsort(-values[left], kind="stable"), kind="stable") / len(left)
     repeated = np.zeros(len(left))
     last = np.full(len(left), -1.0)
@@ -81,7 +81,7 @@ def _greedy(
 
 
 def _centred(descriptors: NDArray[np.floating]) -> NDArray[np.float64]:
-    """What tells pictures of this very set apart: all that they share is taken off."""
+    """Unit descriptors without what all pictures of this set share."""
     table = np.asarray(descriptors, float)
     table = table - table.mean(0, keepdims=True) if len(table) > 2 else table
     unit: NDArray[np.float64] = table / np.maximum(

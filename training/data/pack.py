@@ -188,6 +188,7 @@ def _members(sample: Sample, quality: int) -> dict[str, bytes]:
                 "semantic": each.semantic,
                 "phrases": each.phrases,
                 "clicks": each.clicks,
+                "box": each.box,
             }
             for each in sample.objects
         ],

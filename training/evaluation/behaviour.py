@@ -25,13 +25,13 @@ from training.prompts.scenes import Scene
 from training.prompts.sources import DISSECTED
 from training.prompts.vocabulary import CARRIED, COLOURS, WORN, concept_of, related
 
-# A second object smaller than this share of the picture is neither clicked nor named as a sibling.
+# Smaller second objects (share of the picture) are neither clicked nor named as siblings.
 SMALLEST = 0.005
-# A sibling counts as taken in when at least this share of it is: then it can be removed.
+# From this share on, an unwanted object counts as included and can be removed.
 TAKEN_IN = 0.2
-# A garment that is more of the person than this cannot be told from the person by its mask.
+# A garment that covers more of the person than this cannot be told from the person by its mask.
 MOST_OF_A_PERSON = 0.6
-# What one wears, without what one is made of.
+# What a person wears, without hair and skin.
 GARMENTS = WORN - {"hair", "skin"}
 
 GAIN = "phrase + 1 click against 1 click"
@@ -55,7 +55,7 @@ EVERY_POSITIVE = "every positive click of the protocol: its pixel is in"
 
 @dataclass(frozen=True)
 class Finding:
-    """One number of one probe about one object."""
+    """One value of one test for one object."""
 
     probe: str
     source: str
@@ -65,7 +65,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class _Asked:
-    """A case of "clicks", opened: the question that all probes start from."""
+    """An opened case of "clicks", from which all tests start."""
 
     answer: Answer
     sample: Sample
@@ -78,10 +78,10 @@ class _Asked:
 
 
 class BehaviourTests:
-    """All probes of one method; what was found so far stays when it is stopped."""
+    """All behaviour tests of one method; findings stay if it is stopped."""
 
     def __init__(self, method: Method, dataset: Dataset, cases: Sequence[Case]) -> None:
-        """cases: objects, one each, as `cases_of` gives them for "clicks"."""
+        """cases: one per object, from `cases_of` for "clicks"."""
         self.findings: list[Finding] = []
         self._method = method
         self._dataset = Tolerant(dataset)
@@ -89,7 +89,7 @@ class BehaviourTests:
         self._asked: set[tuple[Any, ...]] = set()
 
     def ask_all(self, progress: Callable[[int, int], None] | None = None) -> None:
-        """Put every probe that applies to every case."""
+        """Run every test that applies to each case."""
         sample: Sample | None = None
         answer: Answer | None = None
         index = -1
@@ -113,10 +113,10 @@ class BehaviourTests:
                 self.findings.append(Finding(name, case.source, value, case.index))
 
     def _alone(self, asked: _Asked) -> Iterator[tuple[str, float]]:
-        """The phrase without a click, once for each question.
+        """The phrase without a click, once per question.
 
-        The bare name of a category asks for all of it in the picture, regions of several among
-        them; what a person wrote, for the object that it was written of.
+        A category's name asks for all of its objects in the picture, semantic regions included; a
+        written phrase for the object that it was written for.
         """
         case = asked.case
         ids = _denoted(asked)
@@ -135,7 +135,7 @@ class BehaviourTests:
         """Pictures with exactly two of a kind: does "left dog" find the left one?
 
         Each of the two is asked for by every word that singles it out (`Scene.facts`: side, height,
-        colour, size). Found is the one that the answer overlaps more; an empty answer finds none.
+        colour, size). The answer finds the object with the larger IoU; an empty one finds none.
         """
         sample, category = asked.sample, asked.case.category
         if category is None or not self._first((asked.case.index, category)):
@@ -157,7 +157,7 @@ class BehaviourTests:
                     yield SIDE_OR_COLOUR, float(found)
 
     def _first(self, question: tuple[Any, ...]) -> bool:
-        """Whether this question was not put before."""
+        """Whether this question is asked for the first time."""
         if question in self._asked:
             return False
         self._asked.add(question)
@@ -165,9 +165,9 @@ class BehaviourTests:
 
 
 def _phrase(asked: _Asked) -> Iterator[tuple[str, float]]:
-    """The same click in the object's middle: with its phrase, without one, with a wrong word.
+    """The same click at the object's centre: with its phrase, without one, with a wrong word.
 
-    The object alone is wanted, also where several bear the name.
+    The target is the object alone, even if several have the name.
     """
     case, answer = asked.case, asked.answer
     if not case.phrase:
@@ -188,11 +188,11 @@ def _phrase(asked: _Asked) -> Iterator[tuple[str, float]]:
 
 
 def _garment(asked: _Asked) -> Iterator[tuple[str, float]]:
-    """The same click on a garment means the garment or the person, as the word says.
+    """The same click on a garment means the garment or the person, depending on the word.
 
-    Where one person is taken apart, all that is worn and all that one is made of is the person;
-    bags and the like may or may not belong to it and do not count. Right is an answer nearer (by
-    IoU) to what was named than to the other. Garments of most of a person are left out.
+    In sources that annotate one person by parts, the person is everything worn, hair and skin; bags
+    and the like may or may not belong to it and are ignored. An answer is right if its IoU is
+    higher with what was named. Garments that cover most of a person are left out.
     """
     sample, category = asked.sample, asked.case.category
     if sample.source not in DISSECTED or category not in GARMENTS or category in CARRIED:
@@ -215,10 +215,10 @@ def _garment(asked: _Asked) -> Iterator[tuple[str, float]]:
 
 
 def _negative(asked: _Asked) -> Iterator[tuple[str, float]]:
-    """The picture's largest other object is clicked in as well, then clicked out.
+    """The picture's largest other object is added by a click and removed by a negative one.
 
-    Asked only where it was taken in. Once the negative click takes the positive one's place, once
-    it comes two pixels beside it.
+    Only if it was added. Once the negative click replaces the positive one, and once it is two
+    pixels next to it.
     """
     sample, answer, centre = asked.sample, asked.answer, asked.centre
     others = [o for o in sample.objects if o.id not in asked.case.ids and not o.semantic]
@@ -246,7 +246,7 @@ def _negative(asked: _Asked) -> Iterator[tuple[str, float]]:
 
 
 def from_trajectories(results: Sequence[Result]) -> Iterator[Finding]:
-    """What every click of the protocol shows by itself: is the clicked pixel as it was asked?"""
+    """Findings from the protocol's own clicks: does the clicked pixel have the click's sign?"""
     for result in results:
         trajectory, case = result.trajectory, result.case
         for spot, held in zip(trajectory.clicks, trajectory.obeyed, strict=True):
@@ -255,7 +255,7 @@ def from_trajectories(results: Sequence[Result]) -> Iterator[Finding]:
 
 
 def _denoted(asked: _Asked) -> tuple[int, ...]:
-    """The objects that the case's phrase denotes where nothing is clicked."""
+    """The objects that the case's phrase denotes without a click."""
     case = asked.case
     about = next(each for each in asked.sample.objects if each.id in case.ids)
     if about.phrases or case.category is None:
@@ -264,7 +264,7 @@ def _denoted(asked: _Asked) -> tuple[int, ...]:
 
 
 def _wrong_word(asked: _Asked) -> str:
-    """The name of something else in the picture that nobody could call this object; "" for none."""
+    """The name of another object in the picture that does not fit this one; "" for none."""
     category = asked.case.category
     if category is None:
         return ""
@@ -305,12 +305,12 @@ ORDER = (
     EVERY_POSITIVE,
     LEAST_STEP,
 )
-"""In which they are told: words first, clicks last."""
+"""The order of the tests in reports: words first, clicks last."""
 
 
 @dataclass(frozen=True)
 class Aim:
-    """What is wanted of a probe. sources: () for every one. certain: of the interval's low end."""
+    """The target of a test. sources: () for all. certain: the interval's low end must exceed it."""
 
     probe: str
     at_least: float
@@ -318,7 +318,7 @@ class Aim:
     certain: bool = False
 
     def reached(self, found: Mapping[str, Any]) -> bool:
-        """Whether an estimate with "mean" and "interval" is as good as wanted."""
+        """Whether an estimate with "mean" and "interval" reaches the target."""
         if self.certain:
             return bool(found["interval"][0] > self.at_least)
         return bool(found["mean"] >= self.at_least)
@@ -341,9 +341,9 @@ AIMS = (
 
 
 def least_step(results: Sequence[Result]) -> dict[str, dict[str, Any]]:
-    """By source and over all: of the mean gains of a second to a tenth click, the least one.
+    """By source and over all: the least of the mean gains of the second to tenth click.
 
-    Every case must have been given ten clicks (or have been found whole before).
+    Every case must have had ten clicks, or have ended earlier with nothing left to click.
     """
     parts: dict[str, list[Result]] = {}
     for result in results:
@@ -359,7 +359,7 @@ def least_step(results: Sequence[Result]) -> dict[str, dict[str, Any]]:
 
 
 def tally(findings: Sequence[Finding]) -> dict[str, dict[str, dict[str, Any]]]:
-    """Mean, number and 95 % interval of each probe by source, and over all where there are two."""
+    """Mean, number and 95 % interval of each test by source, and over all if there are several."""
     groups: dict[str, dict[str, list[Finding]]] = {}
     for each in findings:
         by_source = groups.setdefault(each.probe, {})
@@ -379,7 +379,7 @@ def tally(findings: Sequence[Finding]) -> dict[str, dict[str, dict[str, Any]]]:
 def judged(
     tallied: Mapping[str, Mapping[str, Mapping[str, Any]]],
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """The tally, with what was wanted where something was: "aim", "certain" and "reached"."""
+    """The tally, with "aim", "certain" and "reached" for tests that have a target."""
     result: dict[str, dict[str, dict[str, Any]]] = {}
     for name, by_source in sorted(tallied.items(), key=lambda each: ORDER.index(each[0])):
         for source, found in by_source.items():

@@ -1,9 +1,8 @@
-"""Which questions an evaluation asks: which objects of which pictures, and by what words.
+"""The cases of an evaluation: which objects of which pictures, and by what words.
 
-A case is one question. By clicks every object is asked for once. By a phrase, every phrase that a
-person wrote is a case of its own, and in a source with such phrases nothing else is. In all others
-the plain name of the category is the phrase, and alone it asks for all that bear it in the picture,
-once, however many there are.
+A case is one question. With clicks, each object is one case. With a phrase, each written phrase is
+a case, and a source with written phrases has no others. In other sources the category's name is the
+phrase; alone it asks for all objects with this name in the picture, as one case.
 """
 
 from __future__ import annotations
@@ -17,10 +16,9 @@ from training.data.sample import Dataset, Sample, SampleObject
 from training.evaluation.protocol import Mode, Target
 from training.prompts.vocabulary import concept_of, words_for
 
-# Specks of fewer pixels are left out: one pixel off at their border decides their IoU.
+# Smaller objects are left out: a single pixel at the border decides their IoU.
 FEWEST_PIXELS = 50
-# COCO calls objects below 32² pixels small and below 96² medium, in pictures of 640 x 480. As
-# shares of the picture these bounds hold for pictures of every size.
+# COCO's bounds (32² and 96² pixels) as shares of a picture of 640 x 480, for pictures of any size.
 SMALL = 32 * 32 / (640 * 480)
 MEDIUM = 96 * 96 / (640 * 480)
 
@@ -29,8 +27,8 @@ MEDIUM = 96 * 96 / (640 * 480)
 class Case:
     """One question.
 
-    ids: the wanted objects of the picture. category: under its one name (`concept_of`). phrase: ""
-    where nothing names them.
+    ids: the wanted objects of the picture. category: as a concept (`concept_of`). phrase: "" if
+    there is none.
     """
 
     index: int
@@ -41,7 +39,7 @@ class Case:
 
     @property
     def seed(self) -> list[int]:
-        """Of everything random about this case; the same whoever answers."""
+        """The seed of everything random about this case, equal for all methods."""
         return [self.index, *self.ids]
 
 
@@ -53,10 +51,10 @@ def cases_of(
     limit: int = 0,
     seed: int = 0,
 ) -> list[Case]:
-    """The questions of a mode about all objects that are one thing (no semantic regions).
+    """The cases of a mode for all objects that are single things (no semantic regions).
 
-    limit: about at most so many objects of each source, chosen at random and the same for a seed;
-    objects that suit two modes are chosen for both.
+    limit: number of objects of each source at most, chosen by the seed; 0: all. Objects that fit
+    two modes are chosen for both.
     """
     by_source: dict[str, list[tuple[int, SampleObject]]] = {}
     for index, source in enumerate(dataset.sources):
@@ -77,17 +75,17 @@ def cases_of(
 
 
 def target_of(sample: Sample, case: Case) -> Target:
-    """What a case wants to be found in its picture."""
+    """The target of a case in its picture."""
     return Target(sample.mask(*case.ids), sample.void, case.phrase)
 
 
 def word_of(category: str | None) -> str:
-    """The plainest word for a category; "" for none."""
+    """The most common word for a category; "" for none."""
     return "" if category is None else words_for(concept_of(category))[0]
 
 
 def ids_of_kind(objects: Sequence[SampleObject], category: str) -> tuple[int, ...]:
-    """All objects of a category under any of its names, regions of several among them."""
+    """The ids of all objects of a category under any of its names, semantic regions included."""
     concept = concept_of(category)
     return tuple(o.id for o in objects if o.category and concept_of(o.category) == concept)
 
@@ -98,7 +96,7 @@ def size_of(area: float) -> str:
 
 
 def _is_named(about: SampleObject, *, spoken: bool) -> bool:
-    """Whether there are words for it: a person's, where its source has such."""
+    """Whether there are words for the object: written ones if its source has such."""
     return bool(about.phrases if spoken else about.category)
 
 
@@ -119,7 +117,7 @@ def _questions(
 
 
 def _expressions(dataset: Dataset, source: str, limit: int, seed: int) -> Iterator[Case]:
-    """What people said of several objects at once, or of none that is there."""
+    """Cases of written phrases for several objects or none."""
     found = [
         Case(index, source, each.ids, None, each.text)
         for index, name in enumerate(dataset.sources)

@@ -1,7 +1,7 @@
-"""How good a checkpoint is: interactions needed and IoU reached, as served, with intervals.
+"""Evaluates checkpoints as they are served: interactions needed and IoU reached, with intervals.
 
-Every answer goes through `model.predictor`, close look and all, so what is measured is what an
-annotator gets. `main` is what ``phraseclick evaluate`` calls; its parts are in `training.measure`.
+Every answer goes through `model.predictor`, crops included, so this measures what an annotator
+gets. ``phraseclick evaluate`` calls `main`.
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ def main(
 ) -> dict[str, Any]:
     """Evaluate a checkpoint ("shipped" or a directory) and return the report.
 
-    data: places as `open_dataset` takes them. mode: one or several; the first one with the first
-    checkpoint fills the top level of the report, all others stand under "further". compare:
-    further checkpoints, baselines: methods that learned nothing, all on the same cases. sources:
-    only these. limit: about at most so many objects of each. jitter: how far clicks miss (see
-    `next_click`); of several values each makes a run. at_least: interactions that every
-    object gets even when it is found sooner; below 10, IoU after 10 is a lower bound. probes: ask
-    the first checkpoint in pairs as well (behaviour.py). progress: (done, of how many).
+    data: as in `open_dataset`. mode: one or several; the first one with the first checkpoint is the
+    top level of the report, all other runs are under "further". compare: more checkpoints;
+    baselines: methods without learning; all on the same cases. sources: only these. limit: objects
+    of each source at most; 0: all. jitter: of clicks (see `next_click`); each value makes a run.
+    at_least: interactions of every object even if it is found sooner; below 10, IoU after 10 is a
+    lower bound. probes: also run the behaviour tests (behaviour.py) on the first checkpoint.
+    progress: called with the number done and the total.
 
-    An interrupt (Ctrl-C) ends the asking, not the report: it covers what was asked till then, and
-    "complete" is false. The files are written where they are asked for. Raises DataError.
+    An interrupt (Ctrl-C) ends the measurement but not the report, which covers the cases until
+    then; "complete" is then false. Raises DataError.
     """
     dataset = open_dataset(list(data))
     modes = _modes([mode] if isinstance(mode, str) else mode)
@@ -65,7 +65,7 @@ def main(
     jitters = list(dict.fromkeys([jitter] if isinstance(jitter, int | float) else jitter))
     runs = [run for each in methods for run in _runs(each, modes, jitters)]
     if baselines and "clicks" not in modes:
-        raise DataError("Baselines know clicks only: add --mode clicks.")
+        raise DataError("Baselines only support clicks: add --mode clicks.")
     cases = {m: cases_of(dataset, m, sources=sources, limit=limit) for m in modes}
     measurement = Measurement(dataset, runs, cases, at_least)
     asked = cases_of(dataset, "clicks", sources=sources, limit=limit) if probes else []
@@ -107,7 +107,7 @@ def _ask(
     pair_count: int,
     progress: Progress | None,
 ) -> bool:
-    """Ask everything; false where an interrupt ended it."""
+    """Run all cases and behaviour tests; false if an interrupt ended them."""
     total = measurement.asked + pair_count
 
     def forward(before: int) -> Progress:
@@ -139,7 +139,7 @@ def _figures(measurement: Measurement, run: Run) -> dict[str, Any]:
 
 
 def _probed(measurement: Measurement, pairs: probing.BehaviourTests) -> dict[str, Any]:
-    """The probes' tally, with what the clicks of the protocol show by themselves."""
+    """The behaviour tests' tally, with those that the protocol's own clicks give."""
     findings = list(pairs.findings)
     found: dict[str, Any] = {}
     first = measurement.runs[0].method
@@ -154,7 +154,7 @@ def _probed(measurement: Measurement, pairs: probing.BehaviourTests) -> dict[str
 
 
 def _runs(method: Method, modes: Sequence[Mode], jitters: Sequence[float]) -> list[Run]:
-    """All ways to ask one; where there are no clicks, none can miss."""
+    """All runs of a method; jitter does not apply to a phrase alone."""
     return [
         Run(method, mode, jitter)
         for mode in modes
@@ -169,14 +169,14 @@ def _modes(names: Sequence[str]) -> list[Mode]:
             raise DataError(f"Mode '{name}' is none of {', '.join(MODES)}.")
     chosen: list[Mode] = [mode for name in dict.fromkeys(names) for mode in MODES if mode == name]
     if not chosen:
-        raise DataError(f"No mode was named: choose of {', '.join(MODES)}.")
+        raise DataError(f"No mode was named: choose from {', '.join(MODES)}.")
     return chosen
 
 
 def _methods(
     checkpoint: Path | str, compare: Sequence[Path | str], baselines: Sequence[str], device: str
 ) -> list[Method]:
-    """Everybody who is measured, under names that tell them apart."""
+    """All methods to measure, with unique names."""
     found: list[Method] = [Checkpoint(where, device=device) for where in (checkpoint, *compare)]
     found.extend(Baseline(name) for name in dict.fromkeys(baselines))
     taken: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""From trajectories to figures: means with intervals, by group, and runs compared pair by pair."""
+"""From trajectories to figures: means with intervals, by group, and paired comparisons of runs."""
 
 from __future__ import annotations
 
@@ -17,17 +17,16 @@ THRESHOLDS = (0.80, 0.85, 0.90)
 COUNTS = (1, 2, 3, 5, 10)
 SEEN, UNSEEN, UNNAMED = "seen", "unseen", "unnamed"
 ORDER = {name: n for n, name in enumerate(("small", "medium", "large", SEEN, UNSEEN, UNNAMED))}
-"""How parts are told that are not told by the alphabet."""
+"""The order of parts that are not in alphabetical order."""
 
 
 def summary(results: Sequence[Result], mode: Mode) -> dict[str, Any]:
     """The figures of some results, each mean with its bootstrap 95 % interval.
 
-    IoU after more interactions than a case was given is its last one: after a phrase alone nothing
-    follows.
+    IoU after more interactions than a case had is its last one. Raises DataError without results.
     """
     if not results:
-        raise DataError("No object was left to evaluate: check the sources, the mode and the data.")
+        raise DataError("There is no object to evaluate: check the sources, the mode and the data.")
     trajectories = [result.trajectory for result in results]
     names = [_percent(t) for t in THRESHOLDS] + [str(k) for k in COUNTS]
     columns = [[float(c.needed(t)) for c in trajectories] for t in THRESHOLDS]
@@ -55,7 +54,7 @@ def report(
     trained_on: frozenset[str] | None = None,
     at_least: int = 10,
 ) -> dict[str, Any]:
-    """The summary of all, by source, size, category and whether it was trained on; every case."""
+    """The summary of all results; by source, size, category, seen in training; and every case."""
     groups: dict[str, Callable[[Result], str]] = {
         "by_source": lambda result: result.case.source,
         "by_size": lambda result: size_of(result.area),
@@ -105,14 +104,14 @@ def comparisons(measurement: Measurement) -> list[dict[str, Any]]:
 
 
 def shown(found: Estimate) -> dict[str, Any]:
-    """An estimate as it stands in a report."""
+    """An estimate as in a report."""
     return {"mean": found.mean, "n": found.n, "interval": found.interval}
 
 
 def _each_interaction(results: Sequence[Result], most: int) -> dict[str, Any]:
-    """Mean IoU after 1 to ``most`` interactions, and what each one more brings, paired.
+    """Mean IoU after 1 to ``most`` interactions, and the paired gain of each further one.
 
-    No further than every case was followed: beyond that the easy ones would stand still.
+    Only as far as all cases went; beyond that, easy cases would not change.
     """
     ious = np.array([[r.trajectory.iou(k) for k in range(1, most + 1)] for r in results])
     pictures = [result.case.index for result in results]
@@ -159,7 +158,7 @@ def _opponents(run: Run, runs: Sequence[Run]) -> list[Run]:
 
 
 def _pairs(results: Sequence[Result], others: Sequence[Result]) -> list[tuple[Result, Result]]:
-    """Results about the same target; of several by words with one by clicks, each with that one."""
+    """Pairs of results for the same target; several phrases pair with one result by clicks."""
     by_words = {(r.case.index, r.case.ids, r.case.phrase): r for r in others}
     by_target: dict[tuple[int, tuple[int, ...]], Result] = {}
     for other in others:

@@ -1,4 +1,4 @@
-"""The best, the middle and the worst cases as pictures: what was wanted, clicked and answered."""
+"""The best, middle and worst cases as pictures: target, clicks and answers."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from training.evaluation.overlay import around
 from training.evaluation.protocol import Mask, Spot
 from training.evaluation.run import Measurement, Result, Run
 
-# Of each kind; and how many runs stand side by side.
+# Cases of each kind, and runs shown next to each other.
 EACH = 4
 MOST_RUNS = 4
-# Interactions after which a case is shown and ranked: later the best and the middle look alike.
+# Interactions after which a case is shown and ranked; later the best and the middle look alike.
 AFTER = 3
-# Pictures are shown this many pixels long at most.
+# Longest side of a picture in pixels.
 LONGEST = 480
 
 
@@ -39,10 +39,10 @@ class Panel:
 
 @dataclass(frozen=True)
 class Exhibit:
-    """One case as everybody answered it.
+    """One case with the answers of all runs.
 
-    wanted: an SVG path; picture: a data URI of the part of the picture that ``view`` is, left, top,
-    width and height in the picture's pixels.
+    wanted: the target as an SVG path. view: the part shown: left, top, width and height in the
+    picture's pixels. picture: that part as a data URI.
     """
 
     title: str
@@ -56,7 +56,7 @@ class Exhibit:
 def choose(measurement: Measurement) -> dict[str, list[Exhibit]]:
     """Cases of the first run by their mean IoU over its first interactions: "best" and so on.
 
-    Each picture is shown once. The chosen cases are followed once more for their masks.
+    Each picture is shown once. The chosen cases are repeated for their masks.
     """
     run = measurement.runs[0]
     ranked = sorted(measurement.results[run], key=_score, reverse=True)
@@ -64,7 +64,7 @@ def choose(measurement: Measurement) -> dict[str, list[Exhibit]]:
     for result in ranked:
         if result.case.ids:
             once.setdefault(result.case.index, result)
-    # The worst case of a picture is as telling as its best one.
+    # The worst case of each picture.
     last: dict[int, Result] = {}
     for result in reversed(ranked):
         if result.case.ids:
@@ -120,7 +120,7 @@ def _exhibit(measurement: Measurement, result: Result) -> Exhibit:
 
 
 def _same_case(result: Result, others: Sequence[Result]) -> Result | None:
-    """What another run made of the same target; of a phrase alone, perhaps nothing."""
+    """Another run's result for the same target, or None."""
     case = result.case
     same = [r for r in others if (r.case.index, r.case.ids) == (case.index, case.ids)]
     return next((r for r in same if r.case.phrase == case.phrase), same[0] if same else None)
@@ -141,8 +141,8 @@ def _panel(run: Run, result: Result, masks: Sequence[Mask]) -> Panel:
 
 
 def outline(mask: Mask) -> str:
-    """The borders of a mask as one SVG path, holes and all (fill rule evenodd)."""
-    # With it comes all of scipy.signal: a second or two that no worker should wait for.
+    """The borders of an H,W mask, holes included, as one SVG path (fill rule evenodd)."""
+    # Imports scipy.signal, which takes a second or two that workers should not wait for.
     from skimage.measure import approximate_polygon, find_contours
 
     parts = []

@@ -1,4 +1,4 @@
-"""What is measured: a checkpoint as it serves, or a method without learning.
+"""The methods to measure: checkpoints as they are served, and baselines without learning.
 
 All have the same small interface (a picture, then masks for clicks and a phrase), so that all are
 measured by the same protocol.
@@ -121,13 +121,13 @@ BETA = 1000.0
 
 
 class Baseline:
-    """A method by name; "clicks" is the only mode it knows."""
+    """A baseline by name; it only supports the mode "clicks"."""
 
     modes: tuple[Mode, ...] = ("clicks",)
     categories: frozenset[str] | None = None
 
     def __init__(self, name: str) -> None:
-        """Raises DataError where the name is unknown or its package is not installed."""
+        """Raises DataError if the name is unknown or its package is not installed."""
         if name not in BASELINES:
             raise DataError(f"Baseline '{name}' is none of {', '.join(BASELINES)}.")
         self.name = name
@@ -158,7 +158,7 @@ def grabcut(image: NDArray[np.uint8]) -> Answer:
         inside: Mask = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
         if inside.all() or not inside.any():
             return inside
-        # Its colour models start from clusters drawn at random.
+        # Its colour models start from random clusters.
         cv2.setRNGSeed(0)
         models = np.zeros((1, 65)), np.zeros((1, 65))
         cv2.grabCut(bgr, labels, None, *models, ITERATIONS, cv2.GC_INIT_WITH_MASK)
@@ -187,7 +187,7 @@ def random_walker(image: NDArray[np.uint8]) -> Answer:
         if not (seeds == 1).any():
             return np.zeros((height, width), np.bool_)
         with warnings.catch_warnings():
-            # It advises on faster solvers, and clips probabilities that rounding made negative.
+            # It warns about faster solvers, and about probabilities that rounding made negative.
             warnings.simplefilter("ignore")
             inside = walk(
                 pixels, seeds, beta=BETA, mode="cg_j", tol=1e-3, channel_axis=-1,
@@ -219,7 +219,7 @@ def _disks(
 
 
 def _obey(labels: NDArray[Any], clicks: Sequence[Spot], wanted: int, unwanted: int) -> None:
-    """Where disks of both kinds cover each other, the clicked pixel itself holds."""
+    """Give each clicked pixel its own label, even if a disk of the other kind covers it."""
     for x, y, positive in clicks:
         row = min(int(y), labels.shape[0] - 1)
         column = min(int(x), labels.shape[1] - 1)
@@ -235,7 +235,7 @@ def _with_border(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _distance_to(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """H,W: distance to the nearest pixel of the mask; infinite where it is empty."""
+    """H,W: distance to the nearest pixel of the mask; infinite for an empty mask."""
     if not mask.any():
         return np.full(mask.shape, np.inf)
     return np.asarray(ndimage.distance_transform_edt(~mask), np.float64)

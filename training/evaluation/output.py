@@ -24,21 +24,21 @@ MEASURES = {
     "iou5": "IoU@5",
     "iou10": "IoU@10",
 }
-"""Short names of what is compared."""
+"""Short names of measures."""
 
 
 def remarks(figures: Mapping[str, Any]) -> Iterator[str]:
-    """What a reader of the tables must know beside them."""
+    """Notes that a reader of the tables needs."""
     settings, left_out = figures["settings"], figures["left_out"]
     if not figures["complete"]:
-        yield "Stopped before the end: these are the figures of what was asked till then."
+        yield "Stopped before the end: figures cover the cases until then."
     if settings["at_least"] < 10:
         yield (
-            f"An object found after {settings['at_least']} interactions got no more, so IoU@10 is "
-            "a lower bound (--at-least 10)."
+            f"Objects found after {settings['at_least']} interactions got no more, so IoU@10 is a "
+            "lower bound (use --at-least 10)."
         )
     if left_out["specks"]:
-        yield f"{left_out['specks']} questions about specks under 50 pixels were left out."
+        yield f"{left_out['specks']} cases with objects under 50 pixels were left out."
     if left_out["unreadable"]:
         yield (
             f"{len(left_out['unreadable'])} pictures could not be read, the first: "
@@ -47,12 +47,12 @@ def remarks(figures: Mapping[str, Any]) -> Iterator[str]:
 
 
 def write_json(path: Path, figures: Mapping[str, Any]) -> None:
-    """The whole report. Nothing in it is NaN or infinite, which JSON does not know."""
+    """Write the report. It has no NaN or infinite values, which JSON does not allow."""
     path.write_text(json.dumps(figures, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def write_csv(path: Path, figures: Mapping[str, Any]) -> None:
-    """One row for each case of each run; iou1 to iou20, empty from where the case ended."""
+    """Write one row for each case of each run, with iou1 to iou20, empty after its end."""
     rows = list(_rows(figures))
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
@@ -72,26 +72,26 @@ def _rows(figures: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def tables(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
-    """Each run by source, size and training; then what differs, then the probes."""
+    """Tables of each run by source, size and training, of comparisons and behaviour tests."""
     for run in (figures, *figures["further"]):
-        pace = f"{run['ms_per_click']:.0f} ms a click"
+        pace = f"{run['ms_per_click']:.0f} ms per click"
         yield _title(f"{run['label']} (± half the 95 % interval; {pace})")
         yield _run(run)
     for (of, against), found in _pairs(figures).items():
         yield _title(f"{of} − {against}, on the same cases")
         yield _comparison(found)
     if figures["probes"]:
-        yield _title("Asked in pairs (95 % interval)")
+        yield _title("Behaviour tests (95 % interval)")
         yield _probes(figures)
 
 
 def _table() -> Table:
-    # Close columns: all figures of a run fit into eighty characters.
+    # Narrow columns, so that all figures of a run fit into eighty characters.
     return Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
 
 
 def _title(text: str) -> Text:
-    # Tables wrap a title of their own to their width.
+    # A table would wrap its own title to its width.
     return Text(text, style="bold")
 
 
@@ -120,7 +120,7 @@ def _run(run: Mapping[str, Any]) -> Table:
 
 
 def _pairs(figures: Mapping[str, Any]) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
-    """What was compared, by who with whom."""
+    """Comparisons by (of, against)."""
     found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for each in figures["comparisons"]:
         found.setdefault((each["of"], each["against"]), []).append(each)
@@ -157,7 +157,7 @@ def _probes(figures: Mapping[str, Any]) -> Table:
             if "aim" in found:
                 reached = found["reached"]
                 mark, style = ("✓", "green") if reached else ("✗", "red")
-                relation = "surely >" if found["certain"] else "≥"
+                relation = "interval >" if found["certain"] else "≥"
                 wanted = Text(f"{relation} {found['aim']:.2f} {mark}", style=style)
             mean = _in_full(found["mean"], found["interval"])
             table.add_row("" if number else name, source, str(found["n"]), mean, wanted)
@@ -166,7 +166,7 @@ def _probes(figures: Mapping[str, Any]) -> Table:
 
 
 def _cell(mean: float, interval: tuple[float, float], digits: int, *, sign: str = "") -> Text:
-    """The mean over half its interval, which is shorter than its two ends."""
+    """The mean above half its interval, which is shorter than both ends."""
     half = f"{(interval[1] - interval[0]) / 2:.{digits}f}"
     return Text.assemble(f"{mean:{sign}.{digits}f}\n", (f"±{half.removeprefix('0')}", "dim"))
 

@@ -14,7 +14,7 @@ from training.evaluation.gallery import AFTER, Exhibit
 from training.evaluation.output import MEASURES, remarks
 from training.evaluation.protocol import MOST
 
-# Lines that end closer together than this have their names moved apart.
+# Least distance of the names of lines in SVG units.
 LINE_HEIGHT = 15.0
 
 
@@ -36,7 +36,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Tick:
-    """A place on an axis and what is written there."""
+    """A position on an axis and its label."""
 
     at: float
     text: str
@@ -44,7 +44,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class Curve:
-    """A line with its band, and where its name stands."""
+    """A line with its band, and the position of its name."""
 
     name: str
     line: str
@@ -55,7 +55,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Curves:
-    """Mean IoU against interactions, a curve a run."""
+    """Mean IoU by interactions, one curve per run."""
 
     frame: Frame
     across: tuple[Tick, ...]
@@ -65,7 +65,7 @@ class Curves:
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar, and what it says when pointed at."""
+    """One bar and its tooltip."""
 
     left: float
     top: float
@@ -77,7 +77,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Histogram:
-    """How many interactions the cases of a run needed; the last bar never got there."""
+    """Interactions needed by the cases of a run; the last bar holds those that never got there."""
 
     name: str
     frame: Frame
@@ -87,7 +87,7 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Whisker:
-    """A mean with its interval on a small scale; zero and aim are None where they do not show."""
+    """A mean with its interval on a small scale; zero and aim are None if they are not shown."""
 
     low: float
     mean: float
@@ -97,7 +97,7 @@ class Whisker:
 
 
 def curves(runs: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Curves | None:
-    """None where every run has a single interaction, which makes no line."""
+    """The curves of these runs; None if every run has a single interaction."""
     most = max(len(run["curve"]) for run in runs)
     if most < 2:
         return None
@@ -131,7 +131,7 @@ def curves(runs: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Curves | 
 def histogram(
     run: Mapping[str, Any], name: str, height: float = 100.0, measure: str = "noc90"
 ) -> Histogram:
-    """Shares of cases by the interactions they needed, ``height`` high without the axis."""
+    """Cases by the interactions they needed; ``height`` in SVG units without the axis."""
     frame = Frame(8.0, 16.0, 412.0, 16.0 + height)
     counts = [0] * (MOST + 1)
     for case in run["per_case"]:
@@ -142,7 +142,7 @@ def histogram(
     bars, ticks = [], []
     for number, count in enumerate(counts):
         failed = number == MOST
-        # Those that never got there stand apart.
+        # The bar of failures is set apart.
         left = frame.left + step * (number + (0.5 if failed else 0.0))
         top = frame.up(count / highest)
         share = f"{100 * count / len(run['per_case']):.1f} %"
@@ -157,7 +157,7 @@ def histogram(
 def whisker(
     found: Mapping[str, Any], low: float, high: float, width: float, *, aim: float | None = None
 ) -> Whisker:
-    """An estimate on a scale from low to high that is ``width`` wide; cut off at its ends."""
+    """An estimate on a scale from low to high, ``width`` wide and cut off at its ends."""
 
     def place(value: float) -> float:
         return round(width * (min(max(value, low), high) - low) / (high - low), 1)
@@ -178,7 +178,7 @@ def path(points: Sequence[tuple[float, float]]) -> str:
 
 
 def _apart(drawn: Sequence[Curve], frame: Frame) -> list[Curve]:
-    """The curves in their order, their names moved up and down until none covers another."""
+    """The curves in their order, with names moved until none covers another."""
     order = sorted(range(len(drawn)), key=lambda i: drawn[i].name_at)
     at: dict[int, float] = {}
     lowest = -math.inf
@@ -198,17 +198,17 @@ GROUPS = {
     "by_seen": "Category in training",
     "by_category": "Category",
 }
-# Interactions are better saved, IoU is better gained.
+# Measures of which less is better.
 FEWER_IS_BETTER = ("noc85", "noc90")
 WHISKER_WIDTH = 150.0
-# What the histograms share, so that they end where the curves beside them do.
+# Height of all histograms together, equal to that of the curves next to them.
 CHART_HEIGHT = 330.0
-# The width of one in the names beside the curves.
+# Width of a letter in the names next to the curves.
 LETTER = 6.8
 
 
 def render(figures: Mapping[str, Any], gallery: Mapping[str, Sequence[Exhibit]]) -> str:
-    """The whole page."""
+    """The page as HTML."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=select_autoescape(),
@@ -247,7 +247,7 @@ def render(figures: Mapping[str, Any], gallery: Mapping[str, Sequence[Exhibit]])
 
 
 def _names(runs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What tells the runs apart, and no more: version, mode, or both."""
+    """Short names that distinguish the runs: version, mode, or both."""
     versions = [run["version"] for run in runs]
     in_modes = {version for version in versions if versions.count(version) > 1}
     names = []
@@ -260,12 +260,12 @@ def _names(runs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _counts(modes: Sequence[str]) -> list[str]:
-    """After how many interactions IoU is shown: a phrase alone is one."""
+    """The numbers of interactions with IoU in the tables; a phrase alone is one."""
     return ["1"] if set(modes) == {"phrase"} else ["1", "2", "3", "5", "10"]
 
 
 def _groups(figures: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, Any]]]]:
-    """Tables of the first run: a title, and each part under its name."""
+    """Tables of the first run: a title, and the parts by name."""
     found = []
     for key, title in GROUPS.items():
         parts = list(figures.get(key, {}).items())
@@ -301,7 +301,7 @@ def _probes(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Each question with its sources, every estimate with its whisker."""
     found = []
     for name, by_source in figures["probes"].items():
-        # Gains may be losses; shares may not.
+        # Gains may be negative; shares may not.
         gain = "against" in name or "gains" in name
         low, high = (-0.5, 0.5) if gain else (0.0, 1.0)
         rows = [
@@ -321,7 +321,7 @@ def _fixed(value: float, digits: int = 2) -> str:
 
 
 def _signed(value: float, digits: int = 2) -> str:
-    """With its sign, a true minus, and no sign before nothing."""
+    """With its sign, a real minus, and no sign for zero."""
     text = f"{value:+.{digits}f}"
     return text.lstrip("+-") if float(text) == 0 else text.replace("-", "−")
 

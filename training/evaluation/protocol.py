@@ -1,14 +1,14 @@
-"""The protocol by which interactive segmentation is measured, for one object at a time.
+"""The protocol of interactive segmentation, for one object at a time.
 
-First click at the centre of the object, each next one at the deepest point of all that is wrong,
-the picture's border counting as a border; void pixels count neither as error nor in the IoU; no
-pixel is clicked twice; at most 20 interactions. A phrase counts as one interaction and comes
-first. Whatever answers is asked as the server asks it: with its last mask, at the picture's size.
+The first click is at the object's centre, each next one at the deepest point of all errors; the
+picture's border counts as a border. Void pixels count neither as errors nor in the IoU. No pixel is
+clicked twice. There are at most 20 interactions; a phrase is one and comes first. A method is asked
+as the server asks it: with its last mask, at the picture's size.
 
-Ties are settled as the field's own code settles them (``isegm/inference/clicker.py`` of
-https://github.com/SamsungLabs/ritm_interactive_segmentation, which f-BRS, FocalClick and
-SimpleClick share): of equally deep points the topmost, then the leftmost; a missing and an excess
-region of equal depth get a negative click.
+Ties are broken as in the field's code (``isegm/inference/clicker.py`` of
+https://github.com/SamsungLabs/ritm_interactive_segmentation, shared by f-BRS, FocalClick and
+SimpleClick): of equally deep points the topmost, then the leftmost; if a missing and an excess
+region are equally deep, a negative click.
 """
 
 from __future__ import annotations
@@ -29,17 +29,16 @@ MOST = 20
 Mask = NDArray[np.bool_]
 Spot = tuple[float, float, bool]
 Answer = Callable[[Sequence[Spot], str, Mask | None], Mask]
-"""Clicks (x, y, positive), the phrase and the mask before, to the next mask; all of one picture."""
+"""From clicks (x, y, positive), phrase and last mask (H,W or None) to the next mask."""
 
-# Pixels that touch at a corner belong to one region. Only then is the distance to the region's
-# border the distance to the nearest pixel that is right: between two regions that do not even
-# touch at a corner lies a right pixel, nearer than the other region.
+# Pixels that touch at a corner belong to one region. Only then is the distance to a region's border
+# the distance to the nearest correct pixel: between regions that do not touch is a correct pixel.
 TOUCHING = np.ones((3, 3), bool)
 
 
 @dataclass(frozen=True)
 class Target:
-    """What is to be found: H,W bool masks, and what to call it ("" where it has no name)."""
+    """The object to segment: H,W bool mask and void, and its phrase ("" without a name)."""
 
     mask: Mask
     void: Mask
@@ -48,9 +47,9 @@ class Target:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """How it went. ious[k - 1]: after k interactions. milliseconds: of each answer.
+    """The course of one object. ious[k - 1]: after k interactions. milliseconds: per answer.
 
-    clicks, and for each whether its own pixel was as it asked in the answer that followed.
+    obeyed: for each click, whether its pixel had the click's sign in the answer that followed.
     """
 
     ious: tuple[float, ...]
@@ -59,11 +58,11 @@ class Trajectory:
     obeyed: tuple[bool, ...] = ()
 
     def iou(self, interactions: int) -> float:
-        """IoU after so many interactions; the last one where it ended earlier."""
+        """IoU after this many interactions; the last one if it ended earlier."""
         return self.ious[min(interactions, len(self.ious)) - 1]
 
     def needed(self, threshold: float) -> int:
-        """Interactions to reach the threshold; the protocol's most where it never did."""
+        """Interactions to reach the IoU threshold; MOST if it was never reached."""
         for count, value in enumerate(self.ious, 1):
             if value >= threshold:
                 return count
@@ -74,7 +73,7 @@ class Trajectory:
 
 
 def overlap(prediction: Mask, target: Mask, void: Mask) -> float:
-    """Intersection over union of what counts; 1 where both are empty."""
+    """IoU of H,W masks outside void; 1 if both are empty."""
     counts = ~void
     either = int(np.count_nonzero((prediction | target) & counts))
     both = int(np.count_nonzero(prediction & target & counts))
@@ -89,10 +88,9 @@ def next_click(
     jitter: float = 0.0,
     rng: np.random.Generator | None = None,
 ) -> Spot | None:
-    """The protocol's next click at a pixel's centre; None where nothing is left to click.
+    """The protocol's next click, at a pixel's centre; None if nothing is left to click.
 
-    ``jitter`` in (0, 1]: anywhere in the same region that is no shallower than 1 - jitter of its
-    deepest point.
+    jitter: in (0, 1], anywhere in the same region at 1 - jitter of its largest depth or deeper.
     """
     counts = ~target.void
     missing = _deepest_region(target.mask & ~prediction & counts, clicked)
@@ -124,10 +122,10 @@ def follow(
     watch: Callable[[Mask], None] | None = None,
     start: Mask | None = None,
 ) -> Trajectory:
-    """Interact until the IoU reaches ``goal`` (after ``at_least`` interactions) or ``most``.
+    """Interact until the IoU reaches ``goal``; at least ``at_least`` and at most ``most`` times.
 
-    The target needs a pixel that is not void. ``watch`` is called with every answer. ``start``: a
-    mask that is there already and is refined; by default the canvas is empty.
+    The target needs a pixel that is not void. watch: called with every answer. start: an existing
+    mask that is refined; by default the canvas is empty.
     """
     rng = rng or np.random.default_rng(0)
     phrase = "" if mode == "clicks" else target.phrase
@@ -159,7 +157,7 @@ def follow(
 
 @dataclass(frozen=True, eq=False)
 class _Region:
-    """A connected region of errors. depth: of its box, 0 outside it and where it was clicked."""
+    """A connected region of errors. depth: of its box, 0 outside it and at clicked pixels."""
 
     depth: NDArray[np.float64]
     top: int
@@ -169,16 +167,16 @@ class _Region:
 
     @property
     def order(self) -> tuple[int, int]:
-        """Row and column in the picture, by which ties are settled."""
+        """Row and column in the picture, which break ties."""
         row, column = divmod(self.first, self.depth.shape[1])
         return self.top + row, self.left + column
 
 
 def _deepest_region(error: Mask, clicked: Sequence[Spot]) -> _Region | None:
-    """The region with the pixel that is farthest from the errors' border and not clicked yet.
+    """The region with the deepest pixel that was not clicked yet.
 
-    Distances are measured region by region, the roomiest first: most specks are never looked at,
-    which is what makes the protocol cheap beside the network.
+    Distances are measured region by region, starting with those that may be deepest. Most specks
+    are never measured, so the protocol is cheap compared with the network.
     """
     labels, count = ndimage.label(error, TOUCHING)
     boxes = ndimage.find_objects(labels)
@@ -187,7 +185,7 @@ def _deepest_region(error: Mask, clicked: Sequence[Spot]) -> _Region | None:
     corners = [(box[0].start, box[1].start) for box in boxes]
     best: _Region | None = None
     for number in sorted(range(count), key=lambda i: (-reach[i], corners[i])):
-        # The best that is left can do is to be as deep, and to begin at its box's corner.
+        # At best, a remaining region is as deep and starts at its box's corner.
         if best is not None and (-reach[number], corners[number]) > (-best.deepest, best.order):
             if reach[number] < best.deepest:
                 break

@@ -1,7 +1,7 @@
-"""Every question put to everybody who is measured, picture by picture.
+"""Runs every method on every case, picture by picture.
 
-All are asked about a picture before the next one is opened: it is decoded and encoded once, and
-whoever stops halfway holds whole comparisons.
+All methods finish a picture before the next one is opened. So it is decoded and encoded once, and
+an interrupted measurement still holds complete comparisons.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from training.evaluation.protocol import MOST, Mask, Mode, Target, Trajectory, f
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One method in one mode. jitter: how far clicks miss, see `next_click`."""
+    """One method in one mode. jitter: of clicks, see `next_click`."""
 
     method: Method
     mode: Mode
@@ -28,7 +28,7 @@ class Run:
 
     @property
     def way(self) -> str:
-        """How it is asked."""
+        """Mode and jitter in words."""
         return f"{self.mode}, jitter {self.jitter:g}" if self.jitter else self.mode
 
     @property
@@ -38,7 +38,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Result:
-    """One case, followed through the protocol. area: share of the picture."""
+    """One case and its trajectory. area: of the target, as a share of the picture."""
 
     case: Case
     key: str
@@ -47,7 +47,7 @@ class Result:
 
 
 class Measurement:
-    """What was asked and what came out; complete up to wherever it was stopped."""
+    """The results of all runs; complete up to the point where it was stopped."""
 
     def __init__(
         self,
@@ -59,9 +59,9 @@ class Measurement:
         goal: float = 0.90,
         most: int = MOST,
     ) -> None:
-        """at_least: interactions that every case gets, even when it is found sooner.
+        """at_least: interactions of every case, even if it reaches the goal sooner.
 
-        Beyond them it is followed to the IoU ``goal`` or through ``most`` interactions.
+        Beyond them a case continues to the IoU ``goal`` or ``most`` interactions.
         """
         self.dataset = Tolerant(dataset)
         self.runs = tuple(runs)
@@ -76,11 +76,11 @@ class Measurement:
 
     @property
     def unreadable(self) -> Mapping[int, str]:
-        """Index and error of the pictures that were passed over."""
+        """Errors of unreadable pictures by index."""
         return self.dataset.broken
 
     def ask_all(self, progress: Callable[[int, int], None] | None = None) -> None:
-        """Follow every case. Stopped by an exception it keeps what it has."""
+        """Run every case. Results so far stay if an exception stops it."""
         done = 0
         by_picture: dict[int, dict[Mode, list[Case]]] = {}
         for mode in {run.mode for run in self.runs}:
@@ -98,7 +98,7 @@ class Measurement:
                         progress(done, self.asked)
 
     def again(self, run: Run, result: Result) -> tuple[Sample, list[Mask]]:
-        """Follow a case once more, as it went before: its picture, and the mask of each answer."""
+        """Repeat a case exactly: its picture, and the mask of each answer."""
         sample = self.dataset.dataset[result.case.index]
         answer = run.method.look_at(sample, key_of(sample, result.case))
         masks: list[Mask] = []
@@ -115,7 +115,7 @@ class Measurement:
                 yield None
                 continue
             area = int(np.count_nonzero(target.mask & ~target.void))
-            # Nothing to be found is a question too: the right answer to it is an empty mask.
+            # A phrase for something absent is a case too; its right answer is an empty mask.
             if (case.ids and area < FEWEST_PIXELS) or (not case.ids and run.mode != "phrase"):
                 self.specks += 1
                 yield None
@@ -147,9 +147,9 @@ class Measurement:
         )
 
     def _check(self, target: Target, case: Case, mode: Mode) -> None:
-        """The measurement checks itself: the mask itself as answer needs one interaction.
+        """Self-check: with the target's own mask as answer, a case needs one interaction.
 
-        Once a case, which costs a hundredth of the network's time. Raises DataError.
+        Costs about a hundredth of the network's time. Raises DataError if it fails.
         """
         trajectory = follow(perfect(target), target, mode, at_least=1)
         if trajectory.ious != (1.0,):
@@ -161,10 +161,10 @@ class Measurement:
 
 
 def perfect(target: Target) -> Callable[..., Mask]:
-    """Somebody who always answers with the very mask that is wanted."""
+    """A method that always answers with the target's mask."""
     return lambda *_: target.mask
 
 
 def key_of(sample: Sample, case: Case) -> str:
-    """Names the picture's content to the predictors' caches, across data sets."""
+    """The picture's key in the predictors' caches, unique across data sets."""
     return f"{case.source}:{sample.key}:{case.index}"

@@ -1,7 +1,7 @@
-"""Means with bootstrap 95 % intervals, and differences of what was measured on the same cases.
+"""Means with bootstrap 95 % intervals, and paired differences on the same cases.
 
-Objects of one picture share its light and its clutter, so pictures are drawn anew, with all their
-objects, not objects one by one: intervals of single objects would be too narrow.
+Objects of one picture share its light and clutter, so pictures are resampled with all their
+objects. Resampling single objects would give intervals that are too narrow.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from training.errors import DataError
 
 RESAMPLES = 2000
 FLIPS = 4000
-# Of the resamples: so many at a time, which bounds memory on data sets of many thousand pictures.
+# Resamples at a time, which bounds memory for many thousand pictures.
 AT_ONCE = 250
 
 
@@ -43,11 +43,11 @@ def estimates(
     *,
     few: bool = False,
 ) -> list[Estimate]:
-    """One estimate for each column of N,M values. groups: N, what each row is drawn with.
+    """One estimate for each column of N,M values. groups: N, rows resampled together.
 
-    Without groups every row is drawn on its own. All columns see the same resamples. few: widen
-    the intervals as Student's distribution does; of ten groups, plain ones hold the truth in some
-    90 of 100 cases only. Where something is decided by them, ask for that.
+    By default each row is its own group. All columns use the same resamples. few: widen the
+    intervals as Student's distribution does, for decisions with few groups; plain intervals of ten
+    groups contain the true value in only about 90 of 100 cases. Raises DataError without values.
     """
     table = np.asarray(values, float)
     if table.ndim != 2 or not len(table):
@@ -79,10 +79,10 @@ def paired_difference(
     groups: Sequence[Hashable] | None = None,
     seed: int = 0,
 ) -> Estimate:
-    """The mean of one - other with its 95 % interval; both measured on the same cases, in order.
+    """The mean of one - other with its 95 % interval; both N, measured on the same cases, in order.
 
-    What makes a case hard is hard for both and falls out, so the interval is far narrower than
-    those of the two means. Where it holds 0, the two may be equally good.
+    The difficulty of a case cancels out, so the interval is far narrower than those of the two
+    means. If it contains 0, both may be equally good.
     """
     if len(one) != len(other):
         raise DataError(f"{len(one)} and {len(other)} values are no pairs.")
@@ -92,16 +92,16 @@ def paired_difference(
 def chance(
     differences: ArrayLike, groups: Sequence[Hashable] | None = None, seed: int = 0
 ) -> float:
-    """How often chance alone gives a sum as high as that of these N differences, were there none.
+    """The p value of a one-sided permutation test: is the sum of N differences above chance?
 
-    A permutation test: were both the same, either could have been the better one of a picture, so
-    the signs of whole pictures are flipped at random. Unlike an interval it is not taken in by few
-    pictures, nor by many without any difference beside a few with one.
+    If both were equal, either could be better on a picture, so the signs of whole pictures are
+    flipped at random. Unlike an interval, the test holds for few pictures, and for many pictures
+    without any difference among a few with one.
     """
     sums, _ = _by_group(np.asarray(differences, float)[:, None], groups)
     flipped = np.random.default_rng(seed).integers(0, 2, (FLIPS, len(sums)), np.int8)
     signs = 1.0 - 2.0 * flipped
-    # Sums of the same numbers in another order differ in their last bits.
+    # Sums in another order differ in their last bits.
     as_high = int(np.count_nonzero(signs @ sums >= sums.sum() - 1e-9))
     return (1 + as_high) / (1 + FLIPS)
 
@@ -109,7 +109,7 @@ def chance(
 def _by_group(
     table: NDArray[np.float64], groups: Sequence[Hashable] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """G,M sums of the rows that go together, and G counts of them."""
+    """G,M sums of the rows of each group, and G numbers of rows."""
     number: dict[Hashable, int] = {}
     names = range(len(table)) if groups is None else groups
     places = np.array([number.setdefault(name, len(number)) for name in names])
@@ -119,10 +119,10 @@ def _by_group(
 
 
 def _wide_tail(groups: int) -> float:
-    """Percent of the resamples to leave out on either side, so that 95 % hold with few groups.
+    """Percent of resamples to cut off on each side for a 95 % interval with few groups.
 
-    Resamples spread too little, by sqrt((n - 1) / n), and as the normal distribution does where
-    Student's would be right: the "expanded percentile interval" of T. Hesterberg.
+    Resamples spread too little, by sqrt((n - 1) / n), and like the normal distribution instead of
+    Student's: the "expanded percentile interval" of T. Hesterberg.
     """
     reach = float(stdtrit(groups - 1, 0.975)) * math.sqrt(groups / (groups - 1))
     return 100.0 * float(ndtr(-reach))
@@ -131,7 +131,7 @@ def _wide_tail(groups: int) -> float:
 def _resampled(
     sums: NDArray[np.float64], counts: NDArray[np.float64], seed: int
 ) -> NDArray[np.float64]:
-    """RESAMPLES,M means of as many groups as there are, drawn with replacement."""
+    """RESAMPLES,M means over G groups drawn with replacement."""
     rng = np.random.default_rng(seed)
     even = np.full(len(counts), 1.0 / len(counts))
     parts = []

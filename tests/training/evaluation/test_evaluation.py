@@ -270,7 +270,7 @@ def test_the_command_prints_its_tables(unlearned: Path, shard: Path, tmp_path: P
     )
     assert done.returncode == 0, done.stderr
     assert "NoC@85" in done.stdout
-    assert "Asked in pairs" in done.stdout
+    assert "Behaviour tests" in done.stdout
     assert json.loads((tmp_path / "f.json").read_text())["cases"] == 2
 
 

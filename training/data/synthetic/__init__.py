@@ -1,10 +1,11 @@
-"""Synthetic scenes without end: shapes, textures, crowds, defects, with exact masks.
+"""Endless synthetic scenes: shapes, textures, crowds and defects, with exact masks.
 
-Photographs with masks show a few kinds of things; teams label cells, cracks, weeds and tiles too.
-Scenes teach what does not depend on the kind: that a click means the region under it, where such a
-region ends, and what words of side, order, colour, size, number and texture are about. `layouts`
-says what is where, `shapes` and `paths` how it is drawn, `styles`, `looks` and `painting` what its
-surface looks like, `camera` how it was photographed.
+Photographs with masks show a few kinds of things, but teams also label cells, cracks, weeds and
+tiles. Scenes teach what does not depend on the kind: that a click means the region under it, where
+a region ends, and words of side, order, colour, size, number and texture.
+
+layouts.py decides what is where, shapes.py draws it into a scene (scene.py), styles.py, palette.py,
+textures.py and painting.py give it a surface, camera.py photographs it, dataset.py is the data set.
 """
 
 from training.data.synthetic.dataset import SyntheticDataset

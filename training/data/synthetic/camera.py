@@ -16,15 +16,15 @@ from training.data.synthetic.textures import NOISE_LEVELS, Plane, noise
 
 # How bright each colour looks (ITU-R 601).
 GREY = np.array([0.299, 0.587, 0.114], np.float32)
-# Up to this radius pictures are blurred by means of neighbours.
+# Up to this radius pictures are blurred by averaging neighbours.
 SHARP = 1.0
-# How often a picture is blurred or grained more than its style asks for.
+# How often a picture has more blur, and more grain, than its style.
 SPOILED = 0.12
 
 
 @dataclass(frozen=True)
 class Camera:
-    """What is done to a picture.
+    """The settings of a photograph.
 
     low, high: the levels that black and white become. blur: radius in pixels. noise: deviation in
     levels. glow: share of light that spreads. uneven: how much light differs over the picture.
@@ -42,7 +42,7 @@ class Camera:
 
     @classmethod
     def draw(cls, style: Style, rng: np.random.Generator) -> Camera:
-        """A random one that fits the style."""
+        """Random settings that fit the style."""
         contrast = rng.uniform(*style.contrast)
         low = rng.uniform(0, 1 - contrast) * (0.3 if style.name == "glowing" else 1.0)
         blur, grain = rng.uniform(*style.blur), rng.uniform(*style.noise) * rng.random()
@@ -63,19 +63,19 @@ class Camera:
         )
 
     def shows(self, levels: float, period: float) -> bool:
-        """Whether a pattern of this contrast and period, in pixels, can still be seen."""
+        """Whether a pattern of this contrast (levels) and period (pixels) is still visible."""
         kept = levels * (self.high - self.low) / 255 * np.exp(-((2.2 * self.blur / period) ** 2))
         return bool(kept > max(32.0, 2.5 * self.noise))
 
     def gain(self, size: tuple[int, int], rng: np.random.Generator) -> Plane:
-        """H,W: by how much light counts at each pixel."""
+        """H,W: the factor of light at each pixel."""
         contrast = np.float32((self.high - self.low) / 255)
         if not self.uneven:
             return np.full(size, contrast)
         return _unevenness(size, self.uneven, rng) * contrast
 
     def develop(self, planes: Iterable[Plane], rng: np.random.Generator) -> NDArray[np.uint8]:
-        """The photograph, H,W,3 uint8, of a red, a green and a blue plane, H,W, of levels."""
+        """The photograph, H,W,3 uint8, from the H,W planes of red, green and blue levels."""
         if self.grey:
             first, *others = (share * plane for share, plane in zip(GREY, planes, strict=True))
             planes = [sum(others, first)]
@@ -83,7 +83,8 @@ class Camera:
         picture = exposed[0] if self.grey else Image.merge("RGB", exposed)
         size = picture.height, picture.width
         if self.blur > SHARP:
-            # A box of the same deviation, as lenses out of focus blur; three times as quick.
+            # A box filter of the same deviation is like a lens out of focus and three times as
+            # fast.
             radius = (math.sqrt(12 * self.blur**2 + 1) - 1) / 2
             picture = picture.filter(ImageFilter.BoxBlur(radius))
         if self.glow:
@@ -105,7 +106,7 @@ class Camera:
         return np.clip(plane, 0, 255, out=plane).astype(np.uint8)
 
     def _grain(self, size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
-        """Noise around 128, of one colour where there is little of it."""
+        """Noise around 128; grey if there is little of it."""
         share = self.noise / NOISE_LEVELS
         levels = [round(128 + share * (level - 128)) for level in range(256)]
         grain = [Image.fromarray(noise(size, rng)).point(levels)]
@@ -117,11 +118,11 @@ class Camera:
 
 
 def _soften(plane: Plane, blur: float) -> None:
-    """Blur levels in place, by weighted means of neighbours: quicker than a Gaussian."""
+    """Blur levels in place by weighted means of neighbours, faster than a Gaussian."""
     passes = 1 if blur <= 0.7 else 2
     weight = np.float32(min(blur**2 / (2 * passes), 0.25))
     width = plane.shape[1]
-    # As one line of pixels it is worked through at once; only the sides must not leak around.
+    # Process the plane as one line of pixels; the sides are restored, since they would wrap around.
     line = plane.reshape(-1)
     sides = plane[:, [0, -1]]
     for away in (1, width) * passes:

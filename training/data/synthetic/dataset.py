@@ -1,4 +1,4 @@
-"""The data set of synthetic scenes: picture number n of a seed is the same wherever it is made."""
+"""The data set of synthetic scenes; seed and number determine a picture."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from training.data.synthetic.scene import Builder
 from training.data.synthetic.styles import STYLES
 
 SOURCE = "synthetic"
-# On a part of a photograph there may be things that nobody outlined, so nothing is called absent.
+# The background photograph may show other things, so nothing can be called absent.
 ON_PHOTOGRAPHS = "synthetic on photographs"
-# Width and height of the pictures that are read by their index, in turn.
+# Widths and heights, in turn, of pictures that are read by index.
 SIZES = ((288, 224), (224, 288), (256, 256))
-# A thing of which less is seen than this share, or this many pixels, is not asked for.
+# A thing with a smaller visible share, or fewer visible pixels, is not asked for.
 LEAST_SEEN = 0.3
 LEAST_PIXELS = 6
-# Photographs that patches are cut from: decoded once, enlarged to this longest side or to 60 % of
-# it, since a patch is a part of one, and kept in memory.
+# The number of photographs for patches, which are kept in memory, and their longest side: between
+# 60 and 100 % of this, since a patch is a part of one.
 KEPT = 96
 LARGEST = 560
-# How often the ground, and how often what fills some things, is a patch of a photograph.
+# How often the ground, and how often the filling of some things, is a patch of a photograph.
 PHOTOGRAPHED = 0.2, 0.25
 
 
 class SyntheticDataset:
-    """Scenes without end, determined by the seed: see `training.data.wrappers`.
+    """Endless scenes, determined by the seed; see `training.data.wrappers.Endless`.
 
-    seed: of the sequence. count: how many scenes are read by their index. patches: photographs to
-    cut grounds and fillings from.
+    count: number of scenes that can be read by index. patches: photographs for grounds and
+    fillings.
     """
 
     def __init__(self, seed: int = 1, *, count: int = 60, patches: Dataset | None = None) -> None:
@@ -73,7 +73,7 @@ class SyntheticDataset:
         return ()
 
     def made(self, number: int, height: int, width: int) -> Sample:
-        """Scene ``number`` with H,W pixels. Raises DataError where a photograph cannot be read."""
+        """Scene ``number`` with height x width pixels. Raises DataError for a broken photograph."""
         rng = np.random.default_rng([self.seed, number])
         shares = np.array([layout.share for layout in LAYOUTS])
         layout = LAYOUTS[int(rng.choice(len(LAYOUTS), p=shares / shares.sum()))]
@@ -134,7 +134,7 @@ class SyntheticDataset:
 def _sample(
     key: str, source: str, image: NDArray[np.uint8], ids: NDArray[np.uint8], builder: Builder
 ) -> Sample:
-    """The scene with its visible parts as masks. Of wholes, the parts belong to the mask."""
+    """The scene as a sample: masks are visible parts; the mask of a whole includes its parts."""
     drawn = builder.canvas.areas()
     seen = builder.canvas.seen()
     instances = ids.astype(np.int16)

@@ -20,7 +20,7 @@ ROUNDED = 4
 
 
 class Canvas:
-    """The map of ids while it is drawn. Nothing is smoothed: a pixel shows one thing."""
+    """The id map while it is drawn, without smoothing: each pixel shows one thing."""
 
     def __init__(self, height: int, width: int) -> None:
         self.size = height, width
@@ -30,7 +30,7 @@ class Canvas:
 
     @property
     def count(self) -> int:
-        """How many things were drawn; the last one's id."""
+        """The number of things drawn, which is the last one's id."""
         return len(self._areas) - 1
 
     @property
@@ -42,11 +42,11 @@ class Canvas:
         return np.asarray(self._ids)
 
     def seen(self) -> NDArray[np.int64]:
-        """By id, how many pixels show each thing."""
+        """By id, the number of visible pixels."""
         return np.array(self._ids.histogram()[: len(self._areas)])
 
     def areas(self) -> NDArray[np.int64]:
-        """By id, how many pixels each thing covered when it was drawn."""
+        """By id, the number of pixels covered when drawn."""
         return np.array(self._areas)
 
     def shape(
@@ -56,7 +56,7 @@ class Canvas:
         size: tuple[float, float],
         turn: float,
     ) -> int:
-        """Draw a shape of these radii, across and down before it is turned; its id."""
+        """Draw a shape with these radii (across and down, before rotation); returns its id."""
         across, down = math.cos(turn), math.sin(turn)
         axes = np.array([(size[0] * across, size[0] * down), (-size[1] * down, size[1] * across)])
         middle = np.array(centre)
@@ -77,7 +77,7 @@ class Canvas:
         return self._added(stencil, low)
 
     def trace(self, trace: Trace) -> int:
-        """Draw what is long and thin; its id."""
+        """Draw long and thin paths; returns their id."""
         reach = max(width for _, width in trace.paths) / 2 + 1
         every = np.concatenate([path for path, _ in trace.paths])
         box = self._box(every.min(0) - reach, every.max(0) + reach)
@@ -94,7 +94,7 @@ class Canvas:
         return self._added(stencil, low)
 
     def _polygon(self, points: NDArray[np.float64]) -> int:
-        """Draw what is one polygon and wholly in the picture: most things, and most quickly."""
+        """Draw a single polygon that is entirely in the picture: the common, fastest case."""
         number = self.count + 1
         self._draw.polygon(points.ravel().tolist(), fill=number)
         x, y = np.concatenate([points, points[:1]]).T
@@ -105,7 +105,7 @@ class Canvas:
     def _box(
         self, low: NDArray[np.float64], high: NDArray[np.float64]
     ) -> tuple[tuple[int, int], Image.Image] | None:
-        """The corner and an empty stencil of what is visible of a box; None where nothing is."""
+        """The corner and an empty stencil of the visible part of a box; None if there is none."""
         left, top = max(int(low[0]), 0), max(int(low[1]), 0)
         right = min(int(high[0]) + 2, self.size[1])
         bottom = min(int(high[1]) + 2, self.size[0])
@@ -123,9 +123,9 @@ class Canvas:
         return number
 
 
-# A thing whose pattern repeats fewer than this many times is not called by it.
+# A thing whose pattern repeats less often than this is not named by it.
 REPEATS = 2.5
-# Different shapes of one kind in a scene.
+# Number of different shapes of one kind in a scene.
 STOCK = 12
 
 
@@ -139,7 +139,7 @@ class Thing:
 
     @property
     def pattern(self) -> str:
-        """What phrases may call its surface: "plain", "striped", ...; "" where that is unsure."""
+        """The word for its surface, such as "plain" or "striped"; "" if unsure."""
         look = self.body.look
         if look.period and 2 * self.body.size < REPEATS * look.period:
             return ""
@@ -147,7 +147,7 @@ class Thing:
 
 
 class Builder:
-    """Draws things, one over the other, and keeps what they are."""
+    """Draws things over each other and records what they are."""
 
     def __init__(self, height: int, width: int, palette: Palette, rng: np.random.Generator) -> None:
         self.height, self.width = height, width
@@ -157,7 +157,7 @@ class Builder:
         self.canvas = Canvas(height, width)
         self.things: list[Thing] = []
         self._stock: dict[str, list[Shape]] = {}
-        # What the nuclei of cells look like; None where cells show none.
+        # The surface of the nuclei of cells; None without nuclei.
         self.nuclei: Look | None = None
 
     def put(
@@ -172,10 +172,11 @@ class Builder:
         flat: float = 1.0,
         whole: int = 0,
     ) -> int:
-        """Draw one thing of this radius in pixels; its id. What runs long chooses its own size.
+        """Draw one thing and return its id; 0 if the scene is full.
 
-        turn: in radians, by default at random. shape: instead of a random one of the kind. flat:
-        its height in terms of its width.
+        size: radius in pixels; long and thin kinds choose their own. turn: in radians, by default
+        random. shape: instead of a random one of the kind. flat: height as a share of the width.
+        whole: the id of what it is a part of.
         """
         if self.canvas.full:
             return 0
@@ -193,7 +194,7 @@ class Builder:
         return number
 
     def _shape(self, kind: str) -> Shape:
-        """A random shape of the kind; of a crowd, one of the first few, turned and scaled."""
+        """A random shape of the kind; after STOCK shapes, one of them again."""
         stock = self._stock.setdefault(kind, [])
         if len(stock) < STOCK:
             stock.append(SHAPES[kind](self.rng))
@@ -201,12 +202,12 @@ class Builder:
         return stock[int(self.rng.integers(STOCK))]
 
     def resized(self, size: float) -> None:
-        """Say how large the last thing is, where its shape was given in pixels."""
+        """Set the size in pixels of the last thing, whose shape was given in pixels."""
         last = self.things[-1]
         self.things[-1] = replace(last, body=replace(last.body, size=size))
 
     def looks(self, count: int, size: float) -> list[Look]:
-        """So many surfaces that differ, for things of about this radius."""
+        """``count`` different surfaces for things of about this radius in pixels."""
         looks: list[Look] = []
         for _ in range(count):
             period = float(np.clip(size * self.rng.uniform(0.3, 0.8), 4.0, 24.0))
@@ -217,13 +218,13 @@ class Builder:
         return looks[int(self.rng.integers(len(looks)))]
 
     def anywhere(self, margin: float = 0.0) -> tuple[float, float]:
-        """A random place, at least so many pixels from the border."""
+        """A random place at least ``margin`` pixels from the border."""
         x = self.rng.uniform(margin, max(self.width - margin, margin + 1))
         y = self.rng.uniform(margin, max(self.height - margin, margin + 1))
         return float(x), float(y)
 
     def apart(self, count: int, distance: float) -> list[tuple[float, float]]:
-        """Up to so many random places, each at least so many pixels from the others."""
+        """Up to ``count`` random places at least ``distance`` pixels apart."""
         tries = self.rng.uniform((0, 0), (self.width, self.height), (8 * count, 2))
         chosen = np.empty((count, 2))
         made = 0
