@@ -93,7 +93,7 @@ def test_things_without_a_name_are_a_group_of_their_own() -> None:
 
 
 def test_nothing_to_evaluate_is_said() -> None:
-    with pytest.raises(DataError, match="No object"):
+    with pytest.raises(DataError, match="no object"):
         summary([], "clicks")
 
 
