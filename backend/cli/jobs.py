@@ -43,16 +43,16 @@ def jobs(
     data: Data = None,
 ) -> None:
     """List jobs, newest first: waiting, running and ended."""
-    from backend.cli import job_tables
+    from backend.cli import tables
     from backend.jobs.queue import Jobs
 
     with _database(data) as (_, database):
         key = _key(database, project) if project else None
         found = Jobs(database).listed(key, kind or None, state or None, limit)
         if json:
-            console().print_json(data=[job_tables.as_json(job) for job in found])
+            console().print_json(data=[tables.as_json(job) for job in found])
         elif found:
-            job_tables.show(console(), found)
+            tables.show_jobs(console(), found)
         else:
             console().print("No jobs found.")
 
@@ -68,20 +68,20 @@ def job(
     """Show one job and its log. With --follow, exit status 1 means that it was not done."""
     from rich.console import Console
 
-    from backend.cli import job_tables
+    from backend.cli import tables
     from backend.jobs.queue import Jobs
 
     with _database(data) as (_, database):
         store = Jobs(database)
         shown = store.get(number)
         if follow:
-            shown = job_tables.follow(Console(stderr=True) if json else console(), store, number)
+            shown = tables.follow(Console(stderr=True) if json else console(), store, number)
         log = [] if follow and not json else store.log(number)
         if json:
-            lines = [job_tables.as_json(line) for line in log]
-            console().print_json(data={**job_tables.as_json(shown), "log": lines})
+            lines = [tables.as_json(line) for line in log]
+            console().print_json(data={**tables.as_json(shown), "log": lines})
         else:
-            job_tables.show_one(console(), shown, log)
+            tables.show_job(console(), shown, log)
         if follow and shown.state != "done":
             raise typer.Exit(1)
 
@@ -120,7 +120,7 @@ def learn(
     data: Data = None,
 ) -> None:
     """Show or change when a project trains, or start a training now."""
-    from backend.cli import job_tables
+    from backend.cli import tables
     from backend.db.models.jobs import TRAINING
     from backend.jobs.new_labels import new_labels
     from backend.jobs.queue import Jobs
@@ -148,13 +148,13 @@ def learn(
             enqueue(settings, RUN_JOB, queued.id)
         current, new = schedules.get(key), new_labels(database, key)
         if json:
-            shown = job_tables.schedule_as_json(current, new, settings)
-            job = job_tables.as_json(queued) if queued else None
+            shown = tables.schedule_as_json(current, new, settings)
+            job = tables.as_json(queued) if queued else None
             console().print_json(data={**shown, "job": job})
             return
         if queued is not None:
             _say_queued(queued)
-        job_tables.show_schedule(console(), current, new, settings)
+        tables.show_schedule(console(), current, new, settings)
 
 
 def score(
@@ -229,7 +229,7 @@ def _serve_by_score(settings: "Settings", database: "Database", key: str) -> Non
 
 def _run_here(settings: "Settings", database: "Database", jobs: "Jobs", job: "Job") -> "Job":
     """Run a job in this process, unless a worker took it first. Ctrl-C cancels it."""
-    from backend.cli import job_tables
+    from backend.cli import tables
     from backend.jobs.lease import Leases
     from backend.jobs.runner import Runner
 
@@ -244,7 +244,7 @@ def _run_here(settings: "Settings", database: "Database", jobs: "Jobs", job: "Jo
     thread = threading.Thread(target=work, name="scoring", daemon=True)
     thread.start()
     try:
-        return job_tables.follow(console(), jobs, job.id)
+        return tables.follow(console(), jobs, job.id)
     except KeyboardInterrupt:
         if not jobs.get(job.id).ended:
             jobs.cancel(job.id, user())

@@ -21,7 +21,7 @@ Why = Annotated[str, typer.Option(help="Reason, kept in the log of promotions.")
 
 def versions(
     project: AnyProject = "",
-    prune: Annotated[
+    delete_unused: Annotated[
         bool, typer.Option("--prune", help="Delete the files of versions that are not in use.")
     ] = False,
     keep: Annotated[
@@ -34,21 +34,22 @@ def versions(
     data: Data = None,
 ) -> None:
     """List model versions: which one serves, where each came from, its metrics."""
-    from backend.registry import listing
+    from backend.cli import tables
+    from backend.registry.pruning import prune
 
     with _registry(data) as registry:
         registry.base()
-        if prune:
-            pruned = registry.prune(keep=keep, try_only=dry_run)
+        if delete_unused:
+            pruned = prune(registry, keep=keep, try_only=dry_run)
             for version in pruned:
                 console().print(f"{'Would prune' if dry_run else 'Pruned'} {version.name}")
-            console().print(listing.freed(pruned))
+            console().print(tables.freed(pruned))
             return
         key = registry.project_key(project) if project else None
         if json:
-            console().print_json(data=listing.as_json(registry, key))
+            console().print_json(data=tables.versions_as_json(registry, key))
         else:
-            listing.show(console(), registry, key)
+            tables.show_versions(console(), registry, key)
 
 
 def promote(
@@ -108,9 +109,9 @@ def compare(
             key = registry.project_key(project) if project else ""
             measure(console(), settings_of(data), registry, champion, candidate, key)
             return
-        from backend.registry import listing
+        from backend.cli import tables
 
-        listing.side_by_side(console(), champion, candidate)
+        tables.side_by_side(console(), champion, candidate)
 
 
 def import_version(

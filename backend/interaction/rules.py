@@ -17,7 +17,7 @@ from backend.interaction.objects import Click, Target, TaskObjects
 from backend.interaction.request import Interaction, Saved
 from backend.label_studio.annotations import DRAFT_MARGIN, Region
 from backend.label_studio.config import BrushControl, ClickLabel, ImageControls, Label
-from backend.registry.versions import STICKY_FOR
+from backend.registry.pruning import STICKY_FOR
 from backend.settings import Settings
 
 # Clicks kept for one object; beyond that the oldest no longer count.

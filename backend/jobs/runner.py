@@ -24,7 +24,7 @@ from backend.errors import (
     LostLeaseError,
     OverdueError,
 )
-from backend.jobs import kinds, new_labels, outcome
+from backend.jobs import kinds, new_labels, queue
 from backend.jobs.lease import Lease, Leases, holds, this_process
 from backend.jobs.presence import note_error
 from backend.jobs.progress import Progress
@@ -118,7 +118,7 @@ class Runner:
                 return None
             # The lease is free, so the workers of jobs that seem to run under it are dead.
             for other in _running(connection, known.kind, known.project):
-                outcome.worker_died(connection, other)
+                queue.worker_died(connection, other)
             if _locked(connection, job_id).state != "queued":
                 return None
             lease = self._leases.take(connection, name, this_process())
@@ -149,13 +149,13 @@ class Runner:
         except GiveWayError as error:
             why, wait = str(error), error.wait
             _log.info("Job %d: %s", job.id, why)
-            return lambda connection, job: outcome.interrupted(connection, job, why, wait)
+            return lambda connection, job: queue.interrupted(connection, job, why, wait)
         except OverdueError as error:
             return self._failure(job, str(error))
         except CancelledError as error:
             why = str(error)
             _log.info("Job %d: %s", job.id, why)
-            return lambda connection, job: outcome.cancelled(connection, job, why)
+            return lambda connection, job: queue.cancelled(connection, job, why)
         except JobError as error:
             return self._failure(job, str(error))
         except PhraseClickError as error:
@@ -164,14 +164,14 @@ class Runner:
             _log.exception("Job %d failed", job.id)
             return self._failure(job, f"{type(error).__name__}: {error}", retry=True)
         _log.info("Job %d is done", job.id)
-        return lambda connection, job: outcome.done(connection, job, result)
+        return lambda connection, job: queue.done(connection, job, result)
 
     def _failure(self, job: Job, why: str, *, retry: bool = False) -> _Outcome:
         _log.error("Job %d: %s", job.id, why)
         note_error(self._database, job.kind, f"Job {job.id}: {why}")
         if retry:
-            return lambda connection, job: outcome.retry(connection, job, why, delay=True)
-        return lambda connection, job: outcome.failed(connection, job, why)
+            return lambda connection, job: queue.retry(connection, job, why, delay=True)
+        return lambda connection, job: queue.failed(connection, job, why)
 
     def _write(self, job: Job, progress: Progress, ended: _Outcome) -> None:
         """Record the outcome, waiting for the database if it is down; not if the lease is lost."""

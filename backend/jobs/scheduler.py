@@ -17,8 +17,7 @@ from backend.db.models.jobs import TRAINING, Job, LeaseRow, Schedule
 from backend.jobs import new_labels, presence
 from backend.jobs.lease import Leases
 from backend.jobs.new_labels import NewLabels
-from backend.jobs.outcome import LONGEST_RETRY_DELAY, worker_died
-from backend.jobs.queue import enqueue, job_of, runnable
+from backend.jobs.queue import LONGEST_RETRY_DELAY, enqueue, job_of, runnable, worker_died
 from backend.jobs.schedules import locked_schedule, next_run, read_schedule
 from backend.settings import Settings
 

@@ -1,4 +1,4 @@
-"""Which versions may be deleted.
+"""Deletes the files of model versions that are no longer needed.
 
 Kept at any age: those that serve, their parents, those that a rollback would lead to, those of
 objects in progress, and the base; of each project the newest few; and any less than a day old,
@@ -6,13 +6,20 @@ since a job may be using it.
 """
 
 from collections.abc import Collection, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
-from backend.db.models import Version
+from sqlalchemy import select, update
+
+from backend.db.models import TargetRow, Version
+from backend.registry import champions as log
 from backend.registry.champions import Champions
+from backend.registry.versions import Registry
 
 # Of each project, to look back at and compare with.
 KEEP = 5
+# An object is finished on the version that it was begun with. One that is continued after a
+# night, or after it was submitted, is new work and gets the champion.
+STICKY_FOR = timedelta(hours=12)
 _YOUNG = timedelta(days=1)
 
 
@@ -38,3 +45,44 @@ def prunable(
             v for v in stored[keep:] if v.name not in needed and now - v.created_at >= _YOUNG
         ]
     return sorted(prunable, key=lambda version: version.created_at)
+
+
+def prune(
+    registry: Registry, *, keep: int = KEEP, now: datetime | None = None, try_only: bool = False
+) -> list[Version]:
+    """Delete the files of the versions that are no longer needed.
+
+    keep: versions of each project to keep at least. Returns the pruned versions; with ``try_only``
+    nothing is deleted.
+    """
+    now = now or datetime.now(UTC)
+    database = registry.database
+    in_progress = _in_progress(registry, now)
+    with log.locked(database) as connection:
+        versions = [Version(**row) for row in connection.execute(select(Version)).mappings()]
+        champions = Champions.after(log.history(connection))
+        pruned = prunable(versions, champions, in_progress, keep=keep, now=now)
+        if try_only:
+            return pruned
+        # Rows first: from here on these versions cannot be promoted.
+        names = [version.name for version in pruned]
+        connection.execute(update(Version).where(Version.name.in_(names)).values(state="pruned"))
+    unfinished = [v.name for v in versions if v.state == "pruned" and v.size_bytes]
+    for name in unfinished + names:
+        registry.store.delete(name)
+        with database.write() as connection:
+            query = update(Version).where(Version.name == name, Version.state == "pruned")
+            connection.execute(query.values(size_bytes=0))
+    registry.store.sweep()
+    return pruned
+
+
+def _in_progress(registry: Registry, now: datetime) -> set[str]:
+    """Versions that objects in progress were begun with."""
+    query = (
+        select(TargetRow.model_version)
+        .where(TargetRow.state.in_(("open", "kept")), TargetRow.updated_at >= now - STICKY_FOR)
+        .distinct()
+    )
+    with registry.database.read() as connection:
+        return set(connection.execute(query).scalars()) - {""}

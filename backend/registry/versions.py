@@ -11,19 +11,14 @@ from typing import Any, Self
 from sqlalchemy import Connection, select, update
 
 from backend.db.engine import Database, insert_of
-from backend.db.models import ProjectRow, Promotion, TargetRow, Version, VersionState
+from backend.db.models import ProjectRow, Promotion, Version, VersionState
 from backend.errors import VersionError
 from backend.label_studio.payloads import Project
 from backend.registry import champions as log
-from backend.registry import pruning
 from backend.registry.champions import BASE, EVERYONE, Champions
 from backend.registry.store import VersionStore, open_store
 from backend.settings import Settings
 from model import checkpoint_files as files
-
-# An object is finished on the version that it was begun with. One that is taken up again after a
-# night, or after it was submitted, is new work and gets the champion.
-STICKY_FOR = timedelta(hours=12)
 
 # Candidates are loaded ahead of their promotion. A gate takes less than this on two cores.
 _RECENT = timedelta(hours=1)
@@ -309,46 +304,6 @@ class Registry:
         if not keys:
             raise VersionError(f"No project {project.id} has connected to this backend.")
         return str(keys[0])
-
-    def in_progress(self, now: datetime | None = None) -> set[str]:
-        """Versions that objects in progress were begun with."""
-        since = (now or datetime.now(UTC)) - STICKY_FOR
-        query = (
-            select(TargetRow.model_version)
-            .where(TargetRow.state.in_(("open", "kept")), TargetRow.updated_at >= since)
-            .distinct()
-        )
-        with self.database.read() as connection:
-            return set(connection.execute(query).scalars()) - {""}
-
-    def prune(
-        self, *, keep: int = pruning.KEEP, now: datetime | None = None, try_only: bool = False
-    ) -> list[Version]:
-        """Delete the files of versions that are no longer needed (see ``pruning``).
-
-        Returns these versions; with ``try_only`` nothing is deleted.
-        """
-        now = now or datetime.now(UTC)
-        in_progress = self.in_progress(now)
-        with log.locked(self.database) as connection:
-            versions = [Version(**row) for row in connection.execute(select(Version)).mappings()]
-            champions = Champions.after(log.history(connection))
-            prunable = pruning.prunable(versions, champions, in_progress, keep=keep, now=now)
-            if try_only:
-                return prunable
-            # Rows first: from here on these versions cannot be promoted.
-            names = [version.name for version in prunable]
-            connection.execute(
-                update(Version).where(Version.name.in_(names)).values(state="pruned")
-            )
-        unfinished = [v.name for v in versions if v.state == "pruned" and v.size_bytes]
-        for name in unfinished + names:
-            self.store.delete(name)
-            with self.database.write() as connection:
-                query = update(Version).where(Version.name == name, Version.state == "pruned")
-                connection.execute(query.values(size_bytes=0))
-        self.store.sweep()
-        return prunable
 
     def _registered(self, location: str) -> Version:
         """The version of a base; its row is added when first used."""

@@ -20,7 +20,7 @@ from backend.db.models import (
 )
 from backend.reports import cost_frame
 from backend.reports.compute_cost import BRUSH_CHARACTERS
-from backend.reports.event_totals import COUNTS
+from backend.reports.cost_frame import COUNTS
 from backend.reports.group_by import by_task
 from backend.reports.records import Reconciliation, Where
 

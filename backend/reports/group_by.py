@@ -9,9 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.errors import ReportError
-from backend.reports.cost_frame import CostFrame, Flags, clicks_and_phrases
+from backend.reports.cost_frame import (
+    COUNTS,
+    CostFrame,
+    Flags,
+    Floats,
+    Ints,
+    clicks_and_phrases,
+)
 from backend.reports.estimate import histogram_of, mean_of, spread_of
-from backend.reports.event_totals import COUNTS, Floats, Ints
 from backend.reports.records import BYS, MOST, By, GroupCost, Interval, TaskCost, Week, Where
 
 _NOT_SORTED_BY = {"versions", "labels", "annotators"}

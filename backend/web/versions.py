@@ -14,7 +14,6 @@ from backend.db.models import Version
 from backend.errors import VersionError
 from backend.learning import gate_pictures
 from backend.registry.champions import BASE, EVERYONE, Champions
-from backend.registry.listing import figures
 from backend.reports import charts
 from backend.reports.records import Interval
 from backend.web.board import OWN_FORM, Board, router
@@ -96,7 +95,7 @@ def compare(request: Request, board: Board, one: str = "", other: str = "") -> R
     if not one or not other:
         raise VersionError("Choose two versions to compare.")
     left, right = board.registry.get(one), board.registry.get(other)
-    mine, theirs = dict(figures(left.metrics)), dict(figures(right.metrics))
+    mine, theirs = left.figures, right.figures
     both = [(name, mine[name], theirs[name]) for name in mine if name in theirs]
     return board.render.page(
         request,
@@ -128,7 +127,7 @@ def version(request: Request, board: Board, name: str) -> Response:
         gate=gate,
         parts_of_gate=_parts(gate),
         examples=_examples(gate, set(gate_pictures.names(board.database, it.name))),
-        figures=list(figures(it.metrics))[:_MOST_FIGURES],
+        figures=list(it.figures.items())[:_MOST_FIGURES],
         children=[each.name for each in board.registry.all() if each.parent == it.name],
         projects=[(each.key, each.title) for each in board.reports.projects()],
         whisker_width=WHISKER,

@@ -21,6 +21,7 @@ from backend.label_studio.payloads import WebhookRequest, parse_json, parse_webh
 from backend.label_studio.projects import LabelStudioHosts, Projects
 from backend.learning import gate_pictures, work_dir
 from backend.registry.label_studio_sync import LabelStudioSync
+from backend.registry.pruning import prune
 from backend.registry.store import open_store
 from backend.registry.versions import Registry
 from backend.reports.costs import Costs
@@ -104,7 +105,7 @@ class Tasks:
         self._deliveries.delete_old()
         gate_pictures.forget(self._database, self._settings.keep_masks_days)
         work_dir.sweep(self._settings.data, self._database)
-        for version in self._registry.prune():
+        for version in prune(self._registry):
             _log.info("Model version %s of %s was pruned", version.name, version.project or "all")
 
     def close(self) -> None:

@@ -28,20 +28,21 @@ from backend.db.models.jobs import (
     Schedule,
     ScoreRow,
 )
+from backend.db.models.labels import (
+    AnnotatedPictureRow,
+    AnnotatedTaskRow,
+    AnnotationRow,
+    AnnotationTimeRow,
+    RegionCostRow,
+    SampledProjectRow,
+    SampleRow,
+)
 from backend.db.models.registry import (
     AnnouncementRow,
     GatePictureRow,
     Promotion,
     Version,
     VersionState,
-)
-from backend.db.models.reports import AnnotationTimeRow, RegionCostRow
-from backend.db.models.samples import (
-    AnnotatedPictureRow,
-    AnnotatedTaskRow,
-    AnnotationRow,
-    SampledProjectRow,
-    SampleRow,
 )
 
 __all__ = [

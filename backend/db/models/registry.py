@@ -3,6 +3,7 @@
 Promotions are only ever appended: a project's champion follows from them.
 """
 
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Literal
 
@@ -48,6 +49,21 @@ class Version(Base):
     def in_store(self) -> bool:
         """Whether the store holds its files, and may delete them."""
         return self.state not in ("base", "pruned")
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """Every measured number by its dotted path; without the training's recipe."""
+        return dict(_figures(self.metrics, ()))
+
+
+def _figures(metrics: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple[str, float]]:
+    for name, value in metrics.items():
+        full = (*path, str(name))
+        if isinstance(value, Mapping):
+            if name != "recipe":
+                yield from _figures(value, full)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield ".".join(full), float(value)
 
 
 class Promotion(Base):

@@ -1,23 +1,27 @@
-"""Jobs in the terminal: a table of them, one with its log, and when a project trains."""
+"""Jobs, schedules and model versions in the terminal: tables, progress, JSON."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
+from sqlalchemy.orm import class_mapper
 
-from backend.db.models import Job, LogLine, Schedule
+from backend.db.models import Base, Job, LogLine, Schedule, Version
 from backend.jobs.lease import short_process_id
 from backend.jobs.new_labels import NewLabels
 from backend.jobs.queue import Jobs
 from backend.label_studio.payloads import number_of
+from backend.registry.champions import BASE, EVERYONE, Champions
+from backend.registry.versions import Registry
 from backend.settings import Settings
 
 _COLOURS = {
@@ -36,9 +40,14 @@ _TRIGGERS = {
     "promotion": "new champion",
 }
 _POLL_S = 0.5
+# Promotions below the table of versions.
+_PROMOTIONS = 10
 
 
-def show(console: Console, jobs: Iterable[Job]) -> None:
+# -- jobs
+
+
+def show_jobs(console: Console, jobs: Iterable[Job]) -> None:
     """A table with one row per job."""
     table = Table()
     for column in ("job", "project", "kind", "state", "done", "trigger", "started", "took", ""):
@@ -58,7 +67,7 @@ def show(console: Console, jobs: Iterable[Job]) -> None:
     console.print(table)
 
 
-def show_one(console: Console, job: Job, log: Iterable[LogLine]) -> None:
+def show_job(console: Console, job: Job, log: Iterable[LogLine]) -> None:
     """One job and its log."""
     table = Table(show_header=False, box=None)
     for name, value in _facts(job):
@@ -115,19 +124,97 @@ def show_schedule(console: Console, schedule: Schedule, new: NewLabels, settings
     console.print(f"New labels: {new.new}{rest}.", highlight=False)
 
 
-def as_json(record: Job | LogLine) -> dict[str, Any]:
+def as_json(record: Base) -> dict[str, Any]:
     """A record as JSON values: times in ISO 8601."""
-    return {name: _plain(value) for name, value in asdict(record).items()}
+    columns = (column.key for column in class_mapper(type(record)).column_attrs)
+    return {name: _plain(getattr(record, name)) for name in columns}
 
 
 def schedule_as_json(schedule: Schedule, new: NewLabels, settings: Settings) -> dict[str, Any]:
     """When a project trains, with the defaults of the settings filled in."""
     return {
-        **{name: _plain(value) for name, value in asdict(schedule).items()},
+        **as_json(schedule),
         "after_labels": schedule.after_labels or settings.learn_after_labels,
         "by_itself": settings.learn and not schedule.paused,
         **asdict(new),
     }
+
+
+# -- versions
+
+
+def show_versions(console: Console, registry: Registry, project: str | None) -> None:
+    """A table of versions, and below it the last promotions."""
+    champions, base = registry.champions(), registry.base_name
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for head in ("version", "of", "state", "parent", "labels", "since", "serves"):
+        table.add_column(head, no_wrap=head not in ("of", "parent", "serves"), overflow="fold")
+    for version in registry.all(project):
+        table.add_row(
+            version.name,
+            version.project or "all",
+            version.state,
+            version.parent or "-",
+            str(version.data.get("labels", "-")),
+            _minute(version.created_at),
+            _serves(version, champions, base),
+        )
+    console.print(table)
+    for promotion in registry.history(project)[-_PROMOTIONS:]:
+        scope = f"project {promotion.project}" if promotion.project else "all projects"
+        default = "what serves all" if promotion.project else base
+        change = f"{promotion.kind} for {scope} to {promotion.version or default}"
+        why = f": {promotion.why}" if promotion.why else ""
+        console.print(escape(f"{_minute(promotion.at)} {change} by {promotion.who}{why}"))
+
+
+def versions_as_json(registry: Registry, project: str | None) -> dict[str, Any]:
+    """Versions, champions and promotions as JSON values."""
+    champions, base = registry.champions(), registry.base_name
+    serves = champions.of_owner(EVERYONE) or base
+    return {
+        "base": base,
+        "serves": serves if project is None else champions.of_owner(project) or serves,
+        "champions": {
+            key: champions.of_owner(key) or serves
+            for key in sorted(champions.by_project)
+            if key != EVERYONE and project in (None, key)
+        },
+        "versions": [as_json(version) for version in registry.all(project)],
+        "promotions": [as_json(promotion) for promotion in registry.history(project)],
+    }
+
+
+def side_by_side(console: Console, one: Version, other: Version) -> None:
+    """The metrics of two versions with their difference, then the origin of each."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for head in ("", one.name, other.name, "difference"):
+        table.add_column(head, overflow="fold", justify="left" if not head else "right")
+    mine, theirs = one.figures, other.figures
+    for name in dict.fromkeys([*mine, *theirs]):
+        a, b = mine.get(name), theirs.get(name)
+        difference = f"{b - a:+.4g}" if a is not None and b is not None else ""
+        table.add_row(name, _number(a), _number(b), difference)
+    for what in ("state", "parent", "project", "created_by"):
+        table.add_row(what, str(getattr(one, what)) or "-", str(getattr(other, what)) or "-", "")
+    table.add_row("created", _minute(one.created_at), _minute(other.created_at), "")
+    for what in dict.fromkeys([*one.data, *other.data]):
+        table.add_row(f"data: {what}", _short(one.data.get(what)), _short(other.data.get(what)), "")
+    console.print(table)
+    if not set(mine) & set(theirs):
+        console.print(
+            "The two have no metric in common. Measure them with --measure, or with "
+            "phraseclick evaluate."
+        )
+
+
+def freed(versions: Sequence[Version]) -> str:
+    """What a prune frees, in words."""
+    megabytes = sum(version.size_bytes for version in versions) / 1e6
+    return f"{len(versions)} version{'s' * (len(versions) != 1)}, {megabytes:.1f} MB."
+
+
+# -- inside
 
 
 def _facts(job: Job) -> list[tuple[str, str]]:
@@ -192,3 +279,27 @@ def _figure(value: Any) -> str:
 
 def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else value
+
+
+def _serves(version: Version, champions: Champions, base: str) -> str:
+    owners = [
+        key or "all"
+        for key, champion in champions.by_project.items()
+        if champion.version == version.name
+    ]
+    if version.name == base and champions.of_owner(EVERYONE) == BASE:
+        owners.append("all")
+    return ", ".join(sorted(owners))
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def _short(value: Any) -> str:
+    text = "-" if value is None else str(value)
+    return text if len(text) <= 40 else f"{text[:39]}…"
+
+
+def _minute(moment: datetime) -> str:
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M")
