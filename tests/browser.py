@@ -1,4 +1,4 @@
-"""One Chromium for the tests of a file that look at pages.
+"""One Chromium for all tests of a file.
 
 Its driver cannot be started twice, and while it is there no other test in the process may run an
 event loop of its own: so it ends with the file.
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-# Quiet, and fit for a machine without a screen or a graphics card.
+# Without first-run pages, for a machine without a screen or graphics card.
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",

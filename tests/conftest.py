@@ -1,4 +1,4 @@
-"""In which order tests run, and which of them in one process."""
+"""The order of tests, and which of them share a process."""
 
 import signal
 
@@ -9,20 +9,19 @@ from tests.browser import browser
 # A fixture of another file.
 __all__ = ["browser"]
 
-# A shell that starts the tests in the background has its children ignore Ctrl-C, and so would every
-# program that a test interrupts.
+# A shell makes background processes ignore Ctrl-C, which programs that a test interrupts inherit.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# Tests that share a Label Studio, and those that take longest: they begin first.
+# Tests that share a Label Studio, and the longest ones, which start first.
 TOGETHER = ("tests/e2e", "tests/backend/cli/connecting")
 LONGEST = ("tests/e2e", "tests/backend/learning")
 
 
 @pytest.hookimpl(trylast=True)  # some folders mark their tests slow as a whole
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Quick ones first; each file, apart from what is slow in it, in one process."""
+    """Quick tests first. Each file runs in one process, its slow tests in another."""
     order = {}
     for item in items:
         slow = item.get_closest_marker("slow") is not None

@@ -14,7 +14,7 @@ CODE = "\n".join(path.read_text() for path in (ROOT / "backend").rglob("*.py"))
 
 
 def _shown(default: object) -> str:
-    """A default as the page writes it."""
+    """A default value as written on the page."""
     if isinstance(default, SecretStr):
         default = default.get_secret_value()
     if default in ("", None):

@@ -23,7 +23,7 @@ def compose() -> Any:
 
 
 def _is_a_command(words: list[str]) -> bool:
-    """Whether ``phraseclick`` takes these words."""
+    """Whether ``phraseclick`` accepts these arguments."""
     program, name, *arguments = words
     commands: Any = get_command(app)
     known = commands.commands[name]

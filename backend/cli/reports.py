@@ -162,13 +162,7 @@ def _write_tables(
 ) -> None:
     from datetime import UTC, datetime
 
-    from backend.reports.files import (
-        REGION_COLUMNS,
-        TASK_COLUMNS,
-        csv_text,
-        replacing,
-        write_parquet,
-    )
+    from backend.reports.files import REGION_COLUMNS, TASK_COLUMNS, csv_text, write_parquet
 
     columns = TASK_COLUMNS if rows == "tasks" else REGION_COLUMNS
 
@@ -181,9 +175,8 @@ def _write_tables(
         _write(csv, csv_text(records(), columns))
     if parquet:
         made_at = datetime.now(UTC).isoformat(timespec="seconds")
-        with replacing(parquet) as aside:
-            metadata = {"project": project, "rows": rows, "made_at": made_at}
-            write_parquet(aside, records(), columns, metadata)
+        metadata = {"project": project, "rows": rows, "made_at": made_at}
+        write_parquet(parquet, records(), columns, metadata)
         typer.echo(f"Wrote {parquet}", err=True)
 
 

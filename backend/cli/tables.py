@@ -20,7 +20,7 @@ from backend.jobs.lease import short_process_id
 from backend.jobs.new_labels import NewLabels
 from backend.jobs.queue import Jobs
 from backend.label_studio.payloads import number_of
-from backend.registry.champions import BASE, EVERYONE, Champions
+from backend.registry.champions import EVERYONE
 from backend.registry.versions import Registry
 from backend.settings import Settings
 
@@ -157,7 +157,7 @@ def show_versions(console: Console, registry: Registry, project: str | None) -> 
             version.parent or "-",
             str(version.data.get("labels", "-")),
             _minute(version.created_at),
-            _serves(version, champions, base),
+            ", ".join(key or "all" for key in champions.owners(version.name, base)),
         )
     console.print(table)
     for promotion in registry.history(project)[-_PROMOTIONS:]:
@@ -279,17 +279,6 @@ def _figure(value: Any) -> str:
 
 def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else value
-
-
-def _serves(version: Version, champions: Champions, base: str) -> str:
-    owners = [
-        key or "all"
-        for key, champion in champions.by_project.items()
-        if champion.version == version.name
-    ]
-    if version.name == base and champions.of_owner(EVERYONE) == BASE:
-        owners.append("all")
-    return ", ".join(sorted(owners))
 
 
 def _number(value: float | None) -> str:

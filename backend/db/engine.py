@@ -10,26 +10,29 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script.revision import ResolutionError
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, Row, Table, create_engine, event, select, text
+from sqlalchemy import Connection, Engine, Select, Table, create_engine, event, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.sql import ColumnElement
 
-from backend.db.models import Base, Job, LeaseRow, SampledProjectRow
+from backend.db.models import Base, Job, LeaseRow, SampledProjectRow, Schedule
 from backend.errors import DatabaseError
+
+_Row = TypeVar("_Row", bound=Base)
 
 # A writer holds the lock for a few milliseconds; after ten seconds something is broken.
 _BUSY_S = 10
@@ -198,6 +201,12 @@ def _reset_after_fork(database: Database) -> None:
     os.register_at_fork(after_in_child=in_child)
 
 
+def records(connection: Connection, query: Select[_Row]) -> list[_Row]:
+    """The objects that a SELECT of one mapped class gives; they stay usable afterwards."""
+    with Session(connection, expire_on_commit=False) as session:
+        return list(session.scalars(query))
+
+
 def insert_of(connection: Connection, table: type[Base] | Table) -> Any:
     """An INSERT of the connection's dialect, which supports ON CONFLICT clauses."""
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
@@ -214,29 +223,33 @@ def lease_name(kind: str, project: str) -> str:
 
 def lock_lease(connection: Connection, name: str) -> LeaseRow:
     """Lock a lease's row, creating it if needed, and return it."""
-    query = select(LeaseRow).where(LeaseRow.name == name).with_for_update()
-    row = connection.execute(query).first()
-    if row is None:
-        connection.execute(
-            insert_of(connection, LeaseRow).values(name=name).on_conflict_do_nothing()
-        )
-        row = connection.execute(query).one()
-    return LeaseRow(**row._mapping)
+    return _lock_or_create(connection, LeaseRow, LeaseRow.name == name, {"name": name})
 
 
 def lock_job(connection: Connection, number: int) -> Job | None:
     """Lock a job's row and return it; None if there is no such job."""
-    query = select(Job).where(Job.id == number).with_for_update()
-    row = connection.execute(query).first()
-    return None if row is None else Job(**row._mapping)
+    found = records(connection, select(Job).where(Job.id == number).with_for_update())
+    return found[0] if found else None
 
 
-def lock_samples(connection: Connection, key: str) -> Row[Any]:
+def lock_samples(connection: Connection, key: str) -> SampledProjectRow:
     """Lock a project's samples by its row, creating that if needed, and return the row."""
-    query = select(SampledProjectRow).where(SampledProjectRow.key == key).with_for_update()
-    row = connection.execute(query).first()
-    if row is None:
-        row_of = insert_of(connection, SampledProjectRow).values(key=key)
-        connection.execute(row_of.on_conflict_do_nothing())
-        row = connection.execute(query).one()
-    return row
+    here = SampledProjectRow.key == key
+    return _lock_or_create(connection, SampledProjectRow, here, {"key": key})
+
+
+def lock_schedule(connection: Connection, project: str) -> Schedule:
+    """Lock a project's schedule, creating it if needed, and return it."""
+    here = Schedule.project == project
+    return _lock_or_create(connection, Schedule, here, {"project": project})
+
+
+def _lock_or_create(
+    connection: Connection, model: type[_Row], here: ColumnElement[bool], new: Mapping[str, Any]
+) -> _Row:
+    query = select(model).where(here).with_for_update()
+    found = records(connection, query)
+    if not found:
+        connection.execute(insert_of(connection, model).values(**new).on_conflict_do_nothing())
+        found = records(connection, query)
+    return found[0]

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from sqlalchemy import delete, func, insert, select, update
 
-from backend.db.engine import Database
+from backend.db.engine import Database, records
 from backend.db.models import Process, RecentError
 from backend.errors import DatabaseError
 
@@ -106,7 +106,7 @@ def processes(database: Database) -> list[Process]:
     """All processes that were seen within a day, servers first."""
     order = {"server": 0, "worker": 1, "training": 2, "scheduler": 3}
     with database.read() as connection:
-        found = [Process(**row) for row in connection.execute(select(Process)).mappings()]
+        found = records(connection, select(Process))
     return sorted(found, key=lambda process: (order.get(process.kind, 9), process.started_at))
 
 
@@ -132,4 +132,4 @@ def recent_errors(database: Database, limit: int = 50) -> list[RecentError]:
     """The newest first."""
     query = select(RecentError).order_by(RecentError.id.desc()).limit(limit)
     with database.read() as connection:
-        return [RecentError(**row) for row in connection.execute(query).mappings()]
+        return records(connection, query)

@@ -6,12 +6,12 @@ a button twice starts one.
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Required, TypedDict, Unpack
 
-from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 from sqlalchemy.orm import aliased
 
-from backend.db.engine import Database, lease_name, lock_job, lock_lease
+from backend.db.engine import Database, lease_name, lock_job, lock_lease, records
 from backend.db.models.jobs import (
     AUTOMATIC,
     TRAINING,
@@ -33,50 +33,40 @@ _RETRY_DELAYS = (timedelta(seconds=30), timedelta(minutes=3))
 LONGEST_RETRY_DELAY = max(_RETRY_DELAYS)
 
 
+class Options(TypedDict, total=False):
+    """How a job is requested."""
+
+    trigger: Required[Trigger]
+    by: str
+    """Who asked for it."""
+    due_at: datetime
+    """The job starts no earlier; default now."""
+    request: Mapping[str, Any]
+    """Options of this kind of job; a waiting job takes them over."""
+    now: datetime
+
+
 class Jobs:
     """The table of jobs. Thread-safe; processes share the database."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def enqueue(
-        self,
-        project: str,
-        kind: str,
-        *,
-        trigger: Trigger,
-        by: str = "",
-        due_at: datetime | None = None,
-        request: Mapping[str, Any] | None = None,
-        now: datetime | None = None,
-    ) -> Job:
+    def enqueue(self, project: str, kind: str, **options: Unpack[Options]) -> Job:
         """Enqueue a job, or join the one of this kind that already waits for this project.
 
-        Args:
-            project: its key.
-            by: who asked for it.
-            due_at: the job starts no earlier; default now.
-            request: options of this kind of job; a waiting job takes them over.
+        project: its key.
         """
         with self.database.write() as connection:
-            return enqueue(
-                connection,
-                project,
-                kind,
-                trigger=trigger,
-                by=by,
-                due_at=due_at,
-                request=request,
-                now=now,
-            )
+            return enqueue(connection, project, kind, **options)
 
     def get(self, job_id: int) -> Job:
         """Raises JobError if there is no such job."""
         with self.database.read() as connection:
-            row = connection.execute(select(Job).where(Job.id == job_id)).first()
-        if row is None:
+            found = records(connection, select(Job).where(Job.id == job_id))
+        if not found:
             raise _unknown(job_id)
-        return job_of(row)
+        return found[0]
 
     def listed(
         self,
@@ -94,7 +84,7 @@ class Jobs:
         if before is not None:
             query = query.where(Job.id < before)
         with self.database.read() as connection:
-            return [job_of(row) for row in connection.execute(query)]
+            return records(connection, query)
 
     def cancel(self, job_id: int, by: str, now: datetime | None = None) -> Job:
         """Cancel a job: at once if it waits, within one step if it runs.
@@ -119,7 +109,7 @@ class Jobs:
             select(LogLine).where(LogLine.job_id == job_id, LogLine.id > after).order_by(LogLine.id)
         )
         with self.database.read() as connection:
-            return [LogLine(**row) for row in connection.execute(query).mappings()]
+            return records(connection, query)
 
     def counts(self) -> dict[tuple[str, str], int]:
         """(kind, state) -> number of jobs."""
@@ -128,48 +118,30 @@ class Jobs:
             return {(kind, state): n for kind, state, n in connection.execute(query)}
 
 
-def enqueue(
-    connection: Connection,
-    project: str,
-    kind: str,
-    *,
-    trigger: Trigger,
-    by: str = "",
-    due_at: datetime | None = None,
-    request: Mapping[str, Any] | None = None,
-    now: datetime | None = None,
-) -> Job:
+def enqueue(connection: Connection, project: str, kind: str, **options: Unpack[Options]) -> Job:
     """Like ``Jobs.enqueue``, inside a write transaction."""
-    now = now or datetime.now(UTC)
+    trigger, by = options["trigger"], options.get("by", "")
+    now = options.get("now") or datetime.now(UTC)
+    due_at = options.get("due_at") or now
+    request = options.get("request") or {}
     lock_lease(connection, lease_name(kind, project))
-    row = connection.execute(
-        select(Job)
-        .where(Job.project == project, Job.kind == kind, Job.state == "queued")
-        .order_by(Job.id)
-        .with_for_update()
-    ).first()
-    if row is not None:
-        waiting = job_of(row)
-        changes = _joined(waiting, trigger, by, due_at or now, request or {}, now)
-        return _updated(connection, waiting.id, changes)
+    query = select(Job).where(Job.project == project, Job.kind == kind, Job.state == "queued")
+    if waiting := records(connection, query.order_by(Job.id).limit(1).with_for_update()):
+        changes = _joined(waiting[0], trigger, by, due_at, request, now)
+        return _updated(connection, waiting[0].id, changes)
     values: dict[str, Any] = {
         "project": project,
         "kind": kind,
         "state": "queued",
         "trigger": trigger,
         "asked_by": by[:254],
-        "request": dict(request or {}),
+        "request": dict(request),
         "created_at": now,
-        "due_at": due_at or now,
+        "due_at": due_at,
     }
     added = connection.execute(insert(Job).values(values)).inserted_primary_key
     assert added is not None
-    return job_of(connection.execute(select(Job).where(Job.id == added[0])).one())
-
-
-def job_of(row: Row[Any]) -> Job:
-    """The record of a row of ``select(Job)``."""
-    return Job(**row._mapping)
+    return records(connection, select(Job).where(Job.id == added[0]))[0]
 
 
 def add_line(connection: Connection, job: Job, line: str, level: str = "info") -> None:
@@ -280,7 +252,7 @@ def _unknown(job_id: int) -> JobError:
 
 def _updated(connection: Connection, job_id: int, changes: Mapping[str, Any]) -> Job:
     connection.execute(update(Job).where(Job.id == job_id).values(**changes))
-    return job_of(connection.execute(select(Job).where(Job.id == job_id)).one())
+    return records(connection, select(Job).where(Job.id == job_id))[0]
 
 
 def _joined(

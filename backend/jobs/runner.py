@@ -14,7 +14,7 @@ from typing import Self
 from sqlalchemy import Connection, func, select, update
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from backend.db.engine import Database, lease_name, lock_job, lock_lease
+from backend.db.engine import Database, lease_name, lock_job, lock_lease, records
 from backend.db.models.jobs import AUTOMATIC, TRAINING, Job
 from backend.errors import (
     CancelledError,
@@ -28,7 +28,7 @@ from backend.jobs import kinds, new_labels, queue
 from backend.jobs.lease import Lease, Leases, holds, this_process
 from backend.jobs.presence import note_error
 from backend.jobs.progress import Progress
-from backend.jobs.queue import job_of, training_waits
+from backend.jobs.queue import training_waits
 from backend.jobs.schedules import read_schedule
 from backend.settings import Settings
 from model.errors import PhraseClickError
@@ -206,7 +206,7 @@ class Runner:
 
 def _running(connection: Connection, kind: str, project: str) -> list[Job]:
     query = select(Job).where(Job.kind == kind, Job.project == project, Job.state == "running")
-    return [job_of(row) for row in connection.execute(query.with_for_update())]
+    return records(connection, query.with_for_update())
 
 
 def _locked(connection: Connection, job_id: int) -> Job:

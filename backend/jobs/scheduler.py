@@ -12,13 +12,20 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, select, update
 
-from backend.db.engine import Database, lease_name, lock_job, lock_lease
+from backend.db.engine import (
+    Database,
+    lease_name,
+    lock_job,
+    lock_lease,
+    lock_schedule,
+    records,
+)
 from backend.db.models.jobs import TRAINING, Job, LeaseRow, Schedule
 from backend.jobs import new_labels, presence
 from backend.jobs.lease import Leases
 from backend.jobs.new_labels import NewLabels
-from backend.jobs.queue import LONGEST_RETRY_DELAY, enqueue, job_of, runnable, worker_died
-from backend.jobs.schedules import locked_schedule, next_run, read_schedule
+from backend.jobs.queue import LONGEST_RETRY_DELAY, enqueue, runnable, worker_died
+from backend.jobs.schedules import next_run, read_schedule
 from backend.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -87,11 +94,10 @@ class Scheduler:
 
     def _requeue_lost_jobs(self) -> None:
         same = LeaseRow.name == Job.kind + ":" + Job.project
-        query = select(Job.id, *LeaseRow.__table__.columns).join(LeaseRow, same)
-        with self._database.read() as connection:
-            running = connection.execute(query.where(Job.state == "running")).mappings().all()
-        for values in running:
-            job_id, lease = values["id"], LeaseRow(**{k: v for k, v in values.items() if k != "id"})
+        query = select(Job.id, LeaseRow).join(LeaseRow, same).where(Job.state == "running")
+        with self._database.session() as session:
+            running = session.execute(query).all()
+        for job_id, lease in running:
             if self._leases.free(lease) and (state := self._requeue(job_id, lease.name)):
                 _log.warning("Job %d: its worker died; it is %s", job_id, state)
                 if state == "failed":
@@ -128,7 +134,7 @@ class Scheduler:
 
     def _run_schedule(self, connection: Connection, project: str, now: datetime) -> None:
         lock_lease(connection, lease_name(TRAINING, project))
-        schedule = locked_schedule(connection, project)
+        schedule = lock_schedule(connection, project)
         if not schedule.cron:
             return
         here = update(Schedule).where(Schedule.project == project)
@@ -185,7 +191,7 @@ class Scheduler:
             .order_by((Job.kind != TRAINING), Job.id)
         )
         with self._database.read() as connection:
-            due = [job_of(row) for row in connection.execute(query)]
+            due = records(connection, query)
         present = self._clock()
         sent = {}
         for job in due:

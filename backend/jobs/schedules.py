@@ -11,7 +11,7 @@ from typing import Any, Final
 from croniter import CroniterError, croniter
 from sqlalchemy import Connection, select, update
 
-from backend.db.engine import Database, insert_of
+from backend.db.engine import Database, lock_schedule, records
 from backend.db.models import Schedule
 from backend.errors import JobError
 
@@ -37,8 +37,7 @@ class Schedules:
     def all(self) -> list[Schedule]:
         """The schedules that were ever changed."""
         with self._database.read() as connection:
-            rows = connection.execute(select(Schedule).order_by(Schedule.project))
-            return [Schedule(**row) for row in rows.mappings()]
+            return records(connection, select(Schedule).order_by(Schedule.project))
 
     def change(
         self,
@@ -73,7 +72,7 @@ class Schedules:
                 check_cron(cron)
             changes |= {"cron": cron, "due_at": next_run(cron, now) if cron else None}
         with self._database.write() as connection:
-            locked_schedule(connection, project)
+            lock_schedule(connection, project)
             here = Schedule.project == project
             connection.execute(update(Schedule).where(here).values(**changes))
             return read_schedule(connection, project)
@@ -81,19 +80,8 @@ class Schedules:
 
 def read_schedule(connection: Connection, project: str) -> Schedule:
     """The schedule of a project key; the default if it was never changed."""
-    row = connection.execute(select(Schedule).where(Schedule.project == project)).first()
-    return Schedule(project=project) if row is None else Schedule(**row._mapping)
-
-
-def locked_schedule(connection: Connection, project: str) -> Schedule:
-    """A schedule that no other transaction changes until this one ends; created if missing."""
-    query = select(Schedule).where(Schedule.project == project).with_for_update()
-    row = connection.execute(query).first()
-    if row is None:
-        statement = insert_of(connection, Schedule).values(project=project)
-        connection.execute(statement.on_conflict_do_nothing())
-        row = connection.execute(query).one()
-    return Schedule(**row._mapping)
+    found = records(connection, select(Schedule).where(Schedule.project == project))
+    return found[0] if found else Schedule(project=project)
 
 
 def check_cron(cron: str) -> None:

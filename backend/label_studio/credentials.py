@@ -10,9 +10,8 @@ a valid token no uploaded picture can be fetched.
 """
 
 import json
-import os
 import secrets
-import tempfile
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,16 +72,9 @@ def make_webhook_secret(settings: Settings) -> str:
 
 
 def write_once(path: Path, secret: str) -> None:
-    """Write a file atomically, and never over the one of a command that was faster."""
-    handle, draft = tempfile.mkstemp(dir=path.parent)  # mkstemp: readable by its owner only
-    try:
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(secret)
-        os.link(draft, path)
-    except FileExistsError:
-        return
-    finally:
-        os.unlink(draft)
+    """Create a file that only its owner can read, unless another process has just created it."""
+    with suppress(FileExistsError):
+        atomic_write(path, secret, private=True, only_new=True)
 
 
 def backend_login(settings: Settings) -> dict[str, Any]:

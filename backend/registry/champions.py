@@ -14,7 +14,7 @@ from typing import Literal
 
 from sqlalchemy import Connection, func, insert, select, text
 
-from backend.db.engine import Database
+from backend.db.engine import Database, records
 from backend.db.models import Promotion, Version
 from backend.label_studio.payloads import Project
 
@@ -93,6 +93,13 @@ class Champions:
         champion = self.by_project.get(owner)
         return champion.version if champion else BASE
 
+    def owners(self, version: str, base: str) -> list[str]:
+        """The keys whose champion is this version; EVERYONE for the base if nothing replaced it."""
+        owners = [key for key in self.by_project if self.of_owner(key) == version]
+        if version == base and self.of_owner(EVERYONE) == BASE:
+            owners.append(EVERYONE)
+        return sorted(owners)
+
     def names(self) -> list[str]:
         """Versions that serve, last promoted first; then those that a rollback would lead to."""
         newest = sorted(self.by_project.values(), key=lambda champion: -champion.promotion)
@@ -121,7 +128,7 @@ def history(connection: Connection, project: str | None = None) -> list[Promotio
     query = select(Promotion).order_by(Promotion.id)
     if project is not None:
         query = query.where(Promotion.project == project)
-    return [Promotion(**row) for row in connection.execute(query).mappings()]
+    return records(connection, query)
 
 
 def append(

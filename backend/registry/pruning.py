@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import select, update
 
+from backend.db.engine import records
 from backend.db.models import TargetRow, Version
 from backend.registry import champions as log
 from backend.registry.champions import Champions
@@ -59,7 +60,7 @@ def prune(
     database = registry.database
     in_progress = _in_progress(registry, now)
     with log.locked(database) as connection:
-        versions = [Version(**row) for row in connection.execute(select(Version)).mappings()]
+        versions = records(connection, select(Version))
         champions = Champions.after(log.history(connection))
         pruned = prunable(versions, champions, in_progress, keep=keep, now=now)
         if try_only:

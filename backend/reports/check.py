@@ -17,6 +17,8 @@ from backend.db.models import (
     EventRow,
     RegionCostRow,
     SampleRow,
+    exists_in_label_studio,
+    same_annotation,
 )
 from backend.reports import cost_frame
 from backend.reports.compute_cost import BRUSH_CHARACTERS
@@ -80,16 +82,12 @@ def _computed(connection: Connection, project: str) -> set[_Key]:
 
 def _held(connection: Connection, project: str) -> set[_Key]:
     """The brush regions of the annotations that exist."""
-    same = (AnnotationRow.project == SampleRow.project) & (
-        AnnotationRow.annotation_id == SampleRow.annotation_id
-    )
     query = (
         select(SampleRow.annotation_id, SampleRow.brush, SampleRow.region_id)
-        .join(AnnotationRow, same)
+        .join(AnnotationRow, same_annotation(AnnotationRow, SampleRow))
         .where(
             SampleRow.project == project,
-            AnnotationRow.gone_at.is_(None),
-            AnnotationRow.task_id.is_not(None),
+            exists_in_label_studio(),
         )
     )
     return {
@@ -112,9 +110,7 @@ def _within_regions(connection: Connection, project: str) -> Iterator[str]:
     """Each region's figures against the events of its targets, and no target in two regions."""
     row = RegionCostRow
     counted = (getattr(row, name) for name in ("interactions", *_KINDS.values()))
-    same = (AnnotationTimeRow.project == row.project) & (
-        AnnotationTimeRow.annotation_id == row.annotation_id
-    )
+    same = same_annotation(AnnotationTimeRow, row)
     query = (
         select(row.annotation_id, row.region_id, row.targets, AnnotationTimeRow.through, *counted)
         .join(AnnotationTimeRow, same, isouter=True)
@@ -153,16 +149,13 @@ def _by_target(connection: Connection, project: str) -> Mapping[int, list[tuple[
 
 def _changed(connection: Connection, project: str) -> Iterator[str]:
     """Annotations that changed since their costs were computed."""
-    same = (AnnotationTimeRow.project == AnnotationRow.project) & (
-        AnnotationTimeRow.annotation_id == AnnotationRow.annotation_id
-    )
+    same = same_annotation(AnnotationTimeRow, AnnotationRow)
     query = (
         select(AnnotationRow.annotation_id, AnnotationTimeRow.drawn, AnnotationRow.digest)
         .join(AnnotationTimeRow, same, isouter=True)
         .where(
             AnnotationRow.project == project,
-            AnnotationRow.gone_at.is_(None),
-            AnnotationRow.task_id.is_not(None),
+            exists_in_label_studio(),
         )
         .order_by(AnnotationRow.annotation_id)
     )

@@ -32,6 +32,8 @@ from backend.db.models import (
     AnnotationTimeRow,
     EventRow,
     RegionCostRow,
+    exists_in_label_studio,
+    same_annotation,
 )
 from backend.reports.records import Where
 from backend.reports.regions import WITHOUT_CLICK
@@ -256,16 +258,13 @@ def _region_query(connection: Connection, project: str) -> Any:
 
 
 def _lead_time_query(project: str) -> Any:
-    same = (AnnotationTimeRow.project == AnnotationRow.project) & (
-        AnnotationTimeRow.annotation_id == AnnotationRow.annotation_id
-    )
+    same = same_annotation(AnnotationTimeRow, AnnotationRow)
     return (
         select(AnnotationRow.task_id, AnnotationRow.annotation_id, AnnotationTimeRow.lead_time)
         .join(AnnotationTimeRow, same)
         .where(
             AnnotationRow.project == project,
-            AnnotationRow.gone_at.is_(None),
-            AnnotationRow.task_id.is_not(None),
+            exists_in_label_studio(),
         )
     )
 

@@ -21,6 +21,8 @@ from backend.db.models import (
     RegionCostRow,
     ServedMaskRow,
     TargetRow,
+    exists_in_label_studio,
+    same_annotation,
 )
 from backend.label_studio.annotations import Annotation, LabelChange
 from backend.reports.compute_cost import TaskCosts, compute, current_versions
@@ -37,9 +39,7 @@ _IDLE = timedelta(minutes=5)
 
 Place = tuple[str, int]  # project key, task
 
-_SAME_ANNOTATION = (AnnotationTimeRow.project == AnnotationRow.project) & (
-    AnnotationTimeRow.annotation_id == AnnotationRow.annotation_id
-)
+_SAME_ANNOTATION = same_annotation(AnnotationTimeRow, AnnotationRow)
 
 
 def note_annotation(connection: Connection, key: str, annotation: Annotation) -> None:
@@ -172,9 +172,8 @@ def _upsert(
     defaults: Mapping[str, object],
 ) -> None:
     """Write an annotation's times. defaults: for columns of a new row only."""
-    table = AnnotationTimeRow.__table__
     connection.execute(
-        insert_of(connection, table)  # type: ignore[arg-type]
+        insert_of(connection, AnnotationTimeRow)
         .values(project=project, annotation_id=number, **defaults, **values)
         .on_conflict_do_update(index_elements=["project", "annotation_id"], set_=dict(values))
     )
@@ -186,8 +185,7 @@ def _changed(connection: Connection) -> list[Place]:
         select(AnnotationRow.project, AnnotationRow.task_id)
         .join(AnnotationTimeRow, _SAME_ANNOTATION, isouter=True)
         .where(
-            AnnotationRow.gone_at.is_(None),
-            AnnotationRow.task_id.is_not(None),
+            exists_in_label_studio(),
             or_(AnnotationTimeRow.drawn.is_(None), AnnotationTimeRow.drawn != AnnotationRow.digest),
         )
     )
@@ -198,9 +196,7 @@ def _changed(connection: Connection) -> list[Place]:
 def _deleted(connection: Connection) -> list[Place]:
     """Costs of annotations that no longer exist."""
     there = exists().where(
-        AnnotationRow.project == RegionCostRow.project,
-        AnnotationRow.annotation_id == RegionCostRow.annotation_id,
-        AnnotationRow.gone_at.is_(None),
+        same_annotation(AnnotationRow, RegionCostRow), AnnotationRow.gone_at.is_(None)
     )
     query = select(RegionCostRow.project, RegionCostRow.task_id).where(~there).distinct()
     return [(project, task) for project, task in connection.execute(query)]
@@ -215,7 +211,7 @@ def _clicked(connection: Connection) -> list[Place]:
             func.min(AnnotationTimeRow.through).label("through"),
         )
         .join(AnnotationTimeRow, _SAME_ANNOTATION)
-        .where(AnnotationRow.gone_at.is_(None), AnnotationRow.task_id.is_not(None))
+        .where(exists_in_label_studio())
         .group_by(AnnotationRow.project, AnnotationRow.task_id)
         .subquery()
     )

@@ -11,21 +11,21 @@ line breaks: a spreadsheet set up for another separator starts a new cell there,
 
 import csv
 import io
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from types import NoneType
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter
 
 from backend.errors import ReportError
 from backend.reports.records import RegionCost, TaskCost
+from model.files import atomic_file
 
 if TYPE_CHECKING:
     import pyarrow
@@ -169,13 +169,16 @@ def write_parquet(
     of: tuple[Column, ...],
     metadata: Mapping[str, str],
 ) -> None:
-    """A Parquet file, each column with its type, for pandas, Polars and DuckDB."""
+    """Write a Parquet file, each column with its type, for pandas, Polars and DuckDB.
+
+    Raises ReportError if it cannot be written.
+    """
     import pyarrow
     from pyarrow.parquet import ParquetWriter
 
     schema = pyarrow.schema([(it.name, _arrow_type(it)) for it in of], metadata=dict(metadata))
     rows = _rows(records, of)
-    with ParquetWriter(path, schema, compression="zstd") as writer:
+    with _writing(path) as file, ParquetWriter(file, schema, compression="zstd") as writer:
         while group := list(islice(rows, _PARQUET_ROWS)):
             arrays = [
                 pyarrow.array(values, field.type)
@@ -202,25 +205,17 @@ def _rows(records: Iterable[object], of: tuple[Column, ...]) -> Iterator[list[An
         yield [getattr(record, column.name) for column in of]
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A file to write to, which replaces ``path`` at the end; on an error nothing is left of it.
+def write_text(path: Path, pieces: Iterable[str]) -> None:
+    """Write a text file. Raises ReportError if it cannot be written."""
+    with _writing(path) as file:
+        file.writelines(piece.encode() for piece in pieces)
 
-    Raises ReportError if the file cannot be written.
-    """
-    aside = path.with_name(f".{path.name}.{os.getpid()}.new")
+
+@contextmanager
+def _writing(path: Path) -> Iterator[BinaryIO]:
     try:
-        yield aside
-        os.replace(aside, path)
+        with atomic_file(path, durable=False) as file:
+            yield file
     except OSError as error:
         why = error.strerror or str(error)
         raise ReportError(f"{path} cannot be written: {why}. Name another file.") from None
-    finally:
-        with suppress(OSError):
-            aside.unlink()
-
-
-def write_text(path: Path, pieces: Iterable[str]) -> None:
-    """Write a text file."""
-    with replacing(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
-        file.writelines(pieces)

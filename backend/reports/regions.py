@@ -19,7 +19,14 @@ from sqlalchemy import (
 )
 
 from backend.db.engine import Database
-from backend.db.models import AnnotationRow, AnnotationTimeRow, EventRow, RegionCostRow, SampleRow
+from backend.db.models import (
+    AnnotationRow,
+    AnnotationTimeRow,
+    EventRow,
+    RegionCostRow,
+    SampleRow,
+    same_annotation,
+)
 from backend.db.packed_mask import PackedMask
 from backend.reports import served_masks
 from backend.reports.records import (
@@ -132,9 +139,7 @@ def without_mask(connection: Connection, project: str, where: Where) -> list[Wit
 
 def people(connection: Connection, project: str) -> dict[int, str]:
     """Names of annotators by number, as far as Label Studio sent them."""
-    same = (AnnotationTimeRow.project == AnnotationRow.project) & (
-        AnnotationTimeRow.annotation_id == AnnotationRow.annotation_id
-    )
+    same = same_annotation(AnnotationTimeRow, AnnotationRow)
     query = (
         select(AnnotationRow.annotator, func.max(AnnotationTimeRow.owner))
         .join(AnnotationTimeRow, same)

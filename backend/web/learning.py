@@ -10,10 +10,10 @@ from datetime import datetime
 
 from sqlalchemy import func, select
 
+from backend.db.engine import records
 from backend.db.models.jobs import REPLAY, TRAINING, Job, Schedule
 from backend.jobs import new_labels
 from backend.jobs.new_labels import NewLabels
-from backend.jobs.queue import job_of
 from backend.jobs.schedules import Schedules
 from backend.reports import charts
 from backend.reports.records import Interval
@@ -56,10 +56,7 @@ def training_status(board: Dashboard, projects: Sequence[str]) -> dict[str, Trai
     with board.database.read() as connection:
         new = new_labels.count(connection)
         last, training = (
-            {
-                row.project: job_of(row)
-                for row in connection.execute(select(Job).where(Job.id.in_(ids)))
-            }
+            {job.project: job for job in records(connection, select(Job).where(Job.id.in_(ids)))}
             for ids in (newest, newest.where(Job.kind == TRAINING))
         )
     found = {}

@@ -13,7 +13,7 @@ from fastapi import Form, Request, Response
 from backend.db.models import Version
 from backend.errors import VersionError
 from backend.learning import gate_pictures
-from backend.registry.champions import BASE, EVERYONE, Champions
+from backend.registry.champions import EVERYONE, Champions
 from backend.reports import charts
 from backend.reports.records import Interval
 from backend.web.board import OWN_FORM, Board, router
@@ -63,7 +63,7 @@ class Entry:
     """A version in the list. ``serves``: keys of projects; EVERYONE: all without their own."""
 
     it: Version
-    serves: tuple[str, ...]
+    serves: Sequence[str]
 
 
 @pages.get("/versions")
@@ -73,7 +73,7 @@ def versions(request: Request, board: Board) -> Response:
     board.registry.base()
     key = board.reports.key(asked["project"]) if asked.get("project") else None
     champions, base = board.registry.champions(), board.base
-    entries = [Entry(it, _served(it, champions, base)) for it in board.registry.all(key)]
+    entries = [Entry(it, champions.owners(it.name, base)) for it in board.registry.all(key)]
     history = board.registry.history(key)[::-1]
     return board.render.page(
         request,
@@ -122,7 +122,7 @@ def version(request: Request, board: Board, name: str) -> Response:
         "version.html",
         section="Versions",
         it=it,
-        serves=_served(it, champions, board.base),
+        serves=champions.owners(it.name, board.base),
         rival=rival if (rival := board.serves(it.project)) != it.name else "",
         gate=gate,
         parts_of_gate=_parts(gate),
@@ -237,13 +237,6 @@ def roll_back(
 
 def _whom(key: str) -> str:
     return f"project {key.partition('.')[0]}" if key else "all projects without their own version"
-
-
-def _served(it: Version, champions: Champions, base: str) -> tuple[str, ...]:
-    owners = [key for key, each in champions.by_project.items() if each.version == it.name]
-    if it.name == base and champions.of_owner(EVERYONE) == BASE:
-        owners.append(EVERYONE)
-    return tuple(sorted(owners))
 
 
 def _back(champions: Champions, key: str, everyone: str) -> str:

@@ -1,5 +1,5 @@
-"""Shared by the tests of the backend: a real predictor with random weights, a host of pictures,
-recorded requests, and requests as the page would make them."""
+"""Fixtures of the backend's tests: a predictor with random weights, a host of pictures, recorded
+requests, and requests as Label Studio's page makes them."""
 
 import io
 import json
@@ -25,22 +25,22 @@ from model.network.phraseclick import PhraseClick
 from model.predictor import Predictor
 from tests.backend.databases import database, migrated, postgres, spares
 
-# Fixtures of another file; tests with a database of their own have one of the same name.
+# Fixtures of another file, under the names that tests use.
 __all__ = ["database", "migrated", "postgres", "spares"]
 
 PAYLOADS = Path(__file__).parents[1] / "payloads"
 RECORDED_CONFIG = (PAYLOADS / "recorded_label_config.xml").read_text()
 TRIED_CONFIG = (PAYLOADS / "tried_label_config.xml").read_text()
 
-# Words of the recorded phrases and labels; "zebroid" is on purpose not among them.
+# Words of the recorded phrases and labels; "zebroid" is missing on purpose.
 WORDS = ["the", "red", "cat", "dog", "two", "cats", "left", "person", "on", "bench"]
 
 
 @pytest.fixture(scope="session")
 def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small network that learned nothing: the machinery is real, the masks are any.
+    """A small network with random weights, so its masks are arbitrary.
 
-    Of the random ones the first is taken that sees something when it is told of a cat or a dog.
+    The first seed whose masks for "cat" and "the dog" are neither empty nor full.
     """
     config = ModelConfig(
         input_size=96, channels=32, word_dim=8, phrase_dim=4, attributes=("red", "dog")
@@ -69,15 +69,15 @@ def predictor(random_checkpoint: Path) -> Predictor:
 
 @dataclass
 class PictureHost:
-    """Hands out pictures as Label Studio does; remembers what was asked for, with which token."""
+    """Serves pictures like Label Studio, and records each request and its token."""
 
     url: str = ""
     pictures: dict[str, bytes] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)
-    trouble: int | None = None  # the status that it answers to everybody
+    trouble: int | None = None  # a status with which it answers every request
 
     def add(self, path: str, size: tuple[int, int] = (640, 480), seed: int = 0) -> str:
-        """A picture of its own at this path; gives the path."""
+        """Add a picture at this path, and return the path."""
         self.pictures[path] = photograph(size, seed)
         return path
 
@@ -132,7 +132,7 @@ def picture_host(_running_host: PictureHost) -> PictureHost:
 
 @pytest.fixture(autouse=True)
 def _patient_webhooks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a busy machine, too, a webhook's row is there when the call returns."""
+    """A webhook is a row when the call returns, also on a busy machine."""
     monkeypatch.setattr(webhook_inbox, "WAIT_S", 20.0)
 
 
@@ -170,7 +170,7 @@ def service(settings: Settings, open_service: Callable[[Settings], Service]) -> 
 
 
 class Page:
-    """Makes requests as the page does, and reads the answers."""
+    """Makes requests as Label Studio's page does, and reads the answers."""
 
     recorded_config = RECORDED_CONFIG
     tried_config = TRIED_CONFIG
@@ -187,7 +187,7 @@ class Page:
         control: str = "kp",
         size: tuple[int, int] = (640, 480),
     ) -> dict[str, Any]:
-        """A key point as the page sends it; places in percent."""
+        """A key point as the page sends it; x and y in percent."""
         return {
             "original_width": size[0],
             "original_height": size[1],

@@ -1,4 +1,4 @@
-"""Databases for tests: SQLite and, where a test is slow, a PostgreSQL of the tests' own."""
+"""Databases for tests: SQLite and, in slow tests, PostgreSQL."""
 
 import itertools
 import os
@@ -20,7 +20,7 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty database with all tables, to be copied: migrating takes longer than a test."""
+    """An empty database with all tables; tests copy it, which is faster than creating one."""
     path = tmp_path_factory.mktemp("migrated") / "empty.db"
     database = Database(f"sqlite:///{path}")
     database.migrate()
@@ -30,10 +30,12 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A PostgreSQL of the tests' own on a free port, with the tables in ``template``; its URL
-    without the database's name."""
+    """The URL, without a database, of a PostgreSQL on a free port.
+
+    Its database ``template`` has all tables.
+    """
     tools = _postgres_tools()
-    # Not pytest's own folder: nobody but its owner may enter that, and PostgreSQL refuses root.
+    # Not pytest's folder, which only its owner may enter: PostgreSQL refuses to run as root.
     home = Path(tempfile.mkdtemp(prefix="phraseclick-postgres-"))
     user: list[str] = []
     if os.geteuid() == 0:
@@ -56,14 +58,14 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             template.migrate()
             template.close()
             yield url
-            # At the usual signal to end it would wait for everybody who is still connected.
+            # SIGTERM would wait for open connections.
             os.kill(int((data / "postmaster.pid").read_text().split()[0]), signal.SIGINT)
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
 
 def _postgres_tools() -> Path:
-    """Where initdb and postgres are; Debian keeps them out of the PATH."""
+    """The folder of initdb and postgres, which Debian does not put on the PATH."""
     for attempt in ("look", "install"):
         on_path = shutil.which("initdb")
         found = (
@@ -92,14 +94,14 @@ def _answers(url: str) -> bool:
 
 
 class Spares:
-    """Empty databases of a PostgreSQL: emptying one is many times quicker than making one."""
+    """Empty databases of a PostgreSQL. Emptying one is much faster than creating one."""
 
     def __init__(self, server: str) -> None:
         self._server = server
         self._empty: list[str] = []
 
     def take(self) -> str:
-        """The URL of an empty one."""
+        """The URL of an empty database."""
         if not self._empty:
             name = f"test{next(_numbers)}"
             _run_sql(self._server, f'CREATE DATABASE "{name}" TEMPLATE "template"')
@@ -107,7 +109,7 @@ class Spares:
         return self._empty.pop()
 
     def give_back(self, url: str) -> None:
-        """Empty it for another test, unless somebody is still connected to it."""
+        """Empty it for another test, unless it has other connections."""
         with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
             others = connection.execute(
                 "SELECT count(*) FROM pg_stat_activity"
@@ -121,7 +123,7 @@ class Spares:
             ).fetchall()
             counters = connection.execute("SELECT sequencename FROM pg_sequences").fetchall()
             empty = [
-                "SET session_replication_role = replica",  # in whatever order of foreign keys
+                "SET session_replication_role = replica",  # ignores foreign keys
                 *(f'DELETE FROM "{name}"' for (name,) in tables),
                 *(f'ALTER SEQUENCE "{name}" RESTART' for (name,) in counters),
             ]

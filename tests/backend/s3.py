@@ -1,4 +1,4 @@
-"""An S3 of the tests' own, as moto's server speaks it."""
+"""An S3 server for tests (moto)."""
 
 import sys
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ BUCKET = "versions"
 
 @contextmanager
 def s3_server(folder: Path) -> Iterator[str]:
-    """With an empty bucket, whose URL it gives; processes that are started meanwhile find it."""
+    """The URL of an empty bucket; processes started meanwhile have its address and credentials."""
     port = free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     with (
@@ -31,7 +31,7 @@ def s3_server(folder: Path) -> Iterator[str]:
         }.items():
             patched.setenv(name, value)
 
-        # Else one process goes on with the server of an earlier test.
+        # Otherwise a process would use the server of an earlier test.
         S3FileSystem.clear_instance_cache()
 
         def answers() -> bool:

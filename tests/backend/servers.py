@@ -59,7 +59,7 @@ class Server:
         return answer
 
     def kill(self) -> None:
-        """kill -9: no time to write anything down."""
+        """kill -9: it cannot write anything."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 

@@ -1,4 +1,4 @@
-"""The routes over HTTP: recorded payloads, nonsense, the OpenAPI page, locked doors."""
+"""The routes over HTTP: recorded payloads, invalid requests, the OpenAPI page, access."""
 
 import re
 import socket
@@ -26,7 +26,7 @@ WEBHOOKS = sorted(path.stem for path in PAYLOADS.glob("webhook_*.json"))
 
 @pytest.fixture
 def http(settings: Settings, service: Service) -> Iterator[httpx.Client]:
-    """A client of a real server on a port of its own."""
+    """A client of a real server on a free port."""
     yield from _client(settings, service)
 
 
@@ -169,7 +169,7 @@ def test_the_documentation_asks_no_other_host(http: httpx.Client) -> None:
     assets = re.findall(r'(?:src|href)="([^"]+)"', page.text)
     assert len(assets) >= 3
     for asset in assets:
-        assert asset.startswith("/"), f"{asset} lies on another host"
+        assert asset.startswith("/"), f"{asset} is on another host"
         assert http.get(asset).status_code == 200
     assert "https://" not in page.text
 
@@ -215,7 +215,7 @@ def test_guards_stand_in_front_of_every_route(
 def test_a_slow_click_does_not_hold_up_health(
     http: httpx.Client, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Label Studio gives up on /health after one second, and on the backend with it."""
+    """Label Studio disables a backend whose /health takes over one second."""
     let_go = threading.Event()
     monkeypatch.setattr(service, "predict", lambda body: let_go.wait(20) and {"results": []})
     waiting = [

@@ -1,4 +1,4 @@
-"""Figures for Prometheus: right names, bounded labels, all processes together."""
+"""Metrics for Prometheus: names, bounded labels, several processes."""
 
 import os
 import subprocess

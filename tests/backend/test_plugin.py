@@ -1,4 +1,4 @@
-"""The same backend under label-studio-ml's own server, and called as its 2.x API calls it."""
+"""The backend in label-studio-ml's server, and called like its 2.x API."""
 
 import json
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def _shared(service: Service) -> Iterator[None]:
 
 @pytest.fixture
 def stock(tmp_path: Path) -> FlaskClient:
-    """label-studio-ml's server, started the way its own documentation does."""
+    """label-studio-ml's server, started as in its documentation."""
     app = api.init_app(PhraseClickBackend, model_dir=str(tmp_path / "models"))
     return app.test_client()  # type: ignore[no-any-return]
 
@@ -67,7 +67,7 @@ def test_a_click_is_answered_with_mask_and_status(
 
 
 def test_two_projects_are_not_mixed_up(stock: FlaskClient, page: Any, picture_host: Any) -> None:
-    """1.0.9 by itself answers every project with the config that was set up last."""
+    """Without our manager, 1.0.9 answers every project with the last config that was set up."""
     picture_host.add("/data/upload/6/a.png")
     other = page.tried_config.replace('name="brush"', 'name="mask"')
     stock.post("/setup", json={"project": "6.1", "schema": page.tried_config})
@@ -112,7 +112,7 @@ def test_webhooks_are_kept_and_start_no_process(
     assert row.action == body["action"]
     assert row.project_id == 1
     assert json.loads(row.body) == body
-    # 1.0.9 by itself makes a folder and forks for each.
+    # Without our manager, 1.0.9 creates a folder and forks for each.
     assert list((tmp_path / "models").iterdir()) == []
 
 

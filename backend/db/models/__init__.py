@@ -36,6 +36,8 @@ from backend.db.models.labels import (
     RegionCostRow,
     SampledProjectRow,
     SampleRow,
+    exists_in_label_studio,
+    same_annotation,
 )
 from backend.db.models.registry import (
     AnnouncementRow,
@@ -76,4 +78,6 @@ __all__ = [
     "TaskRow",
     "Version",
     "VersionState",
+    "exists_in_label_studio",
+    "same_annotation",
 ]

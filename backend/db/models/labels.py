@@ -4,7 +4,7 @@ region cost."""
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKeyConstraint, Index, String
+from sqlalchemy import ColumnElement, ForeignKeyConstraint, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from backend.db.models.base import (
@@ -180,3 +180,18 @@ class AnnotationTimeRow(Base):
     # The version (its digest) whose costs were computed, and the newest event that they include.
     drawn: Mapped[Str32] = mapped_column(default="")
     through: Mapped[BigInt] = mapped_column(default=0)
+
+
+_OfAnnotation = type[
+    AnnotatedPictureRow | AnnotationRow | AnnotationTimeRow | RegionCostRow | SampleRow
+]
+
+
+def same_annotation(one: _OfAnnotation, other: _OfAnnotation) -> ColumnElement[bool]:
+    """The condition that joins two of these tables."""
+    return (one.project == other.project) & (one.annotation_id == other.annotation_id)
+
+
+def exists_in_label_studio() -> ColumnElement[bool]:
+    """Annotations that are not deleted, and of which more than a deletion is known."""
+    return AnnotationRow.gone_at.is_(None) & AnnotationRow.task_id.is_not(None)

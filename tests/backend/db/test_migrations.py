@@ -1,4 +1,4 @@
-"""The schema that migrations make, on SQLite and PostgreSQL."""
+"""The schema of a new database, on SQLite and PostgreSQL."""
 
 import shutil
 

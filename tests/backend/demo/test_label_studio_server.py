@@ -19,7 +19,7 @@ def test_it_answers_keeps_its_folder_and_is_gone_afterwards(tmp_path: Path) -> N
         studio = LabelStudio(server.url, server.token)
         assert studio.whoami()["email"] == server.user
         project = studio.create_project("kept", "<View></View>")["id"]
-        # and a log-in as a person does it
+        # and logging in works
         with requests.Session() as browser:
             page = browser.get(f"{server.url}/user/login/", timeout=30)
             form = {

@@ -1,4 +1,4 @@
-"""Real brokers for tests: each on free ports, in a folder of its own, ended with the test."""
+"""Real brokers for tests, on free ports and in their own folders."""
 
 import os
 import shutil
@@ -27,13 +27,13 @@ class Redis:
     def start(self) -> None:
         program = shutil.which("redis-server")
         assert program, "redis-server is not installed; on Debian: apt-get install redis-server"
-        # Nothing is kept: whoever kills it has lost every message.
+        # Not persistent: killing it loses every message.
         arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
         with (self._folder / "redis.log").open("ab") as log:
             self._process = subprocess.Popen([program, *arguments], stdout=log, cwd=self._folder)
 
     def waiting(self, queue: str) -> int:
-        """Messages that nobody has taken."""
+        """Messages that no worker has taken."""
         with Connection(self.url) as connection:
             return int(connection.default_channel.client.llen(queue))
 
@@ -55,8 +55,8 @@ def redis(folder: Path) -> Iterator[Redis]:
 
 @contextmanager
 def rabbitmq() -> Iterator[str]:
-    """Its URL. It has its own names, cookie and port mapper, so that no other one is in its way."""
-    # Debian's own start script would change to another user and its folders.
+    """The URL of a RabbitMQ with its own node name, cookie and port mapper."""
+    # Debian's start script would switch to another user and other folders.
     programs = [Path("/usr/lib/rabbitmq/bin/rabbitmq-server"), shutil.which("rabbitmq-server")]
     program = next((str(it) for it in programs if it and Path(it).is_file()), None)
     assert program, "RabbitMQ is not installed; on Debian: apt-get install rabbitmq-server"

@@ -1,4 +1,4 @@
-"""Real workers and schedulers as processes, whose trainings are told what to do by their request.
+"""Real workers and schedulers as processes; a job's request says what its training does.
 
 Run as a program it is one of them: the kind is registered first, then the worker is run as ever.
 """
@@ -75,7 +75,7 @@ class Crew:
             time.sleep(0.05)
 
     def done(self, number: int) -> Job:
-        """Wait for a job's end; it must be a good one."""
+        """Wait until a job is done."""
         self.until(lambda: self.jobs.get(number).ended)
         job = self.jobs.get(number)
         assert job.state == "done", job
@@ -87,7 +87,7 @@ class Crew:
         return [line for line in lines if line["job"] == number]
 
     def does(self, number: int) -> "subprocess.Popen[bytes]":
-        """The member that does a job, once one does."""
+        """Wait until a member runs the job, and return it."""
         self.until(lambda: any(it["what"] == "begins" for it in self.entries(number)))
         process = [it for it in self.entries(number) if it["what"] == "begins"][-1]["process"]
         return next(member for member in self.members if member.pid == process)
@@ -118,7 +118,7 @@ def work(job: Job, settings: Settings, database: Database, progress: Progress) -
     seconds = float(job.request.get("seconds", 0.2))
     progress.phase("learning", 1.0)
     began = time.monotonic()
-    # An attempt that slept does not notice by a check, so that the fence alone must hold it back.
+    # An attempt that slept does not check, so that only the fence can stop it.
     while time.monotonic() - began < seconds:
         if not job.request.get("heedless"):
             progress.check()
@@ -132,14 +132,14 @@ def work(job: Job, settings: Settings, database: Database, progress: Progress) -
 
 def main(what: str) -> None:
     if "FAKETIME_TIMESTAMP_FILE" in os.environ:
-        # libfaketime takes the steady time until which Python sleeps for one of the wall clock's.
+        # libfaketime treats the monotonic deadline of Python's sleep as a wall clock time.
         time.sleep = lambda seconds: select.select([], [], [], seconds) and None
     from backend import logs
     from backend.jobs import kinds, scheduler
     from backend.worker import celery_app as of_backend
 
     kinds.register("training", work)
-    # What a tick or a second message brings is not waited for so long.
+    # Shorter than in production, so that tests need not wait.
     of_backend._JOBS_S = 1.0
     scheduler._RESEND_S = 12.0
     settings = Settings()

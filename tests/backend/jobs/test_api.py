@@ -1,4 +1,4 @@
-"""Jobs over HTTP: scripts start, watch and end them; a stranger's page does not."""
+"""Jobs over HTTP: start, watch and cancel them; requests from other sites are rejected."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -63,7 +63,7 @@ def test_a_training_is_started(ask: Asking, jobs: Jobs, project: int | str) -> N
     answer = ask("/api/jobs", "POST", json={"project": project})
 
     assert answer.status_code == 202
-    assert ask.rung == 1, "a worker is told at once"
+    assert ask.rung == 1, "a worker is notified at once"
     (job,) = jobs.listed()
     assert (job.project, job.kind, job.trigger, job.state) == (KEY, "training", "hand", "queued")
     assert answer.headers["location"] == f"/api/jobs/{job.id}"

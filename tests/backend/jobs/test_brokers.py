@@ -1,4 +1,4 @@
-"""The same job by each kind of broker, on either database, done by real processes."""
+"""The same job with each broker and database, run by real processes."""
 
 import itertools
 import os

@@ -1,4 +1,4 @@
-"""Real workers and a real scheduler whose wall clock jumps, while time itself goes on evenly."""
+"""Real workers and a real scheduler whose wall clock jumps."""
 
 import time
 from collections.abc import Iterator
@@ -21,30 +21,30 @@ pytestmark = pytest.mark.slow
 
 
 class Clock:
-    """What the members of a crew take for the time of day."""
+    """The wall clock of a crew's processes."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self.jump("+0")
 
     def jump(self, to: str) -> None:
-        """To so far from the true time: "+26h", "-2h"."""
-        # An empty file, seen between opening and writing, would be the true time.
+        """Set the offset from the true time: "+26h", "-2h"."""
+        # Replaced atomically: an empty file would mean the true time.
         written = self._file.with_suffix(".new")
         written.write_text(to)
         written.replace(self._file)
-        time.sleep(2.5)  # who looked a moment ago looks again within two seconds
+        time.sleep(2.5)  # the processes read the file again within two seconds
 
     def environment(self) -> dict[str, str]:
-        """For processes that are to believe it."""
+        """The environment of processes that use this clock."""
         libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
         assert libraries, "libfaketime is not installed; on Debian: apt-get install libfaketime"
         return {
             "LD_PRELOAD": str(libraries[0]),
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
             "FAKETIME_CACHE_DURATION": "1",
-            "NO_FAKE_STAT": "1",  # files keep their times, and every import its pace
-            # A clock that somebody sets does not touch the one that counts from the boot on.
+            "NO_FAKE_STAT": "1",  # file times stay true, so imports stay fast
+            # Setting the wall clock does not change the monotonic one.
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "DONT_FAKE_MONOTONIC": "1",
         }
@@ -71,7 +71,7 @@ def by_schedule(crew: Crew) -> list[int]:
 
 
 def heartbeat(crew: Crew, number: int) -> datetime:
-    """As the worker's clock had it."""
+    """The last heartbeat, by the worker's clock."""
     found = crew.jobs.get(number).heartbeat_at
     assert found is not None
     return found
@@ -80,7 +80,7 @@ def heartbeat(crew: Crew, number: int) -> datetime:
 def test_a_clock_that_jumps_stops_nothing_and_starts_nothing_twice(
     crew: Crew, clock: Clock
 ) -> None:
-    # given: a job at work, and a schedule whose next time is half an hour away
+    # given: a running job, and a schedule that is due in half an hour
     runs = crew.jobs.enqueue("1.1", "training", trigger="hand", request={"seconds": 15})
     crew.does(runs.id)
     Team(crew.database).accept(2)
@@ -93,30 +93,30 @@ def test_a_clock_that_jumps_stops_nothing_and_starts_nothing_twice(
             return connection.execute(plan).scalar() is not None
 
     crew.until(planned)
-    # when: a day and two hours ahead; the broker takes its message for long forgotten, too
+    # when: a day and two hours ahead, beyond the broker's redelivery time too
     clock.jump("+26h")
     jumped = time.monotonic()
     crew.until(lambda: bool(by_schedule(crew)))
     crew.done(by_schedule(crew)[0])
     crew.until(lambda: (heartbeat(crew, runs.id) - datetime.now(UTC)).total_seconds() > 25 * 3600)
-    # when: back, and farther than that
+    # when: back, to before the true time
     Team(crew.database, labels=10).accept(2)
     clock.jump("-2h")
     late = crew.jobs.enqueue("2.1", "training", trigger="hand")
     asked = time.monotonic()
     assert crew.done(late.id).attempts == 1
-    # then: nobody waited for hours, nothing is due again, and what ran went on undisturbed
+    # then: no job waited for hours, nothing was due twice, and the running job continued
     assert time.monotonic() - asked < 30
     assert (datetime.now(UTC) - heartbeat(crew, late.id)).total_seconds() > 3600
     assert crew.done(runs.id).attempts == 1
     assert [it["what"] for it in crew.entries(runs.id)] == ["begins", "promotes"]
     assert crew.entries(runs.id)[0]["at"] < jumped < crew.entries(runs.id)[1]["at"]
     assert len(by_schedule(crew)) == 1
-    # when: to the true time, past two times of the schedule; those are one run
+    # when: to the true time, past two runs of the schedule; they become one
     clock.jump("+0")
     crew.until(lambda: len(by_schedule(crew)) > 1)
     last = crew.jobs.enqueue("3.1", "training", trigger="hand")
     for number in (last.id, *by_schedule(crew)):
         assert crew.done(number).attempts == 1
-    time.sleep(2)  # the clock has ticked once more
+    time.sleep(2)  # one more tick of the scheduler
     assert len(by_schedule(crew)) == 2

@@ -1,4 +1,4 @@
-"""The commands about jobs, as a person or a program meets them."""
+"""The commands about jobs."""
 
 import json
 import threading
@@ -28,7 +28,7 @@ from tests.backend.jobs.conftest import PROJECT, Does, Team
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("PHRASECLICK_DATABASE_URL", "PHRASECLICK_BROKER_URL"):
         monkeypatch.delenv(name, raising=False)
-    # The commands put the folder there; whatever was there comes back after the test.
+    # The commands set the folder; the old value is restored after the test.
     monkeypatch.setenv("PHRASECLICK_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("COLUMNS", "160")
     get_settings.cache_clear()
@@ -83,9 +83,9 @@ def test_one_job_is_shown_with_its_log(store: Jobs, trainings_do: Does) -> None:
     for said in ("training of project 6", "done, 100%", "[read] 3 labels", "loss 0.25", "v2"):
         assert said in shown
     assert "long" not in shown
-    told = json.loads(call("job", "1", "--json").output)
-    assert told["result"]["report"] == {"long": ["list"]}
-    assert [line["figures"] for line in told["log"]][-1] == {"step": 1, "loss": 0.25}
+    printed = json.loads(call("job", "1", "--json").output)
+    assert printed["result"]["report"] == {"long": ["list"]}
+    assert [line["figures"] for line in printed["log"]][-1] == {"step": 1, "loss": 0.25}
 
 
 @pytest.mark.parametrize("ends_well", [True, False])
@@ -148,10 +148,10 @@ def test_learning_is_shown_and_changed(store: Jobs) -> None:
     assert "after 5 new labels, and on the schedule 0 3 * * * (UTC), next at" in said
     assert "paused" in call("learn", "--project", "6", "--pause").output
     call("learn", "--project", "6", "--resume", "--after-labels", "0", "--schedule", "none")
-    told = json.loads(call("learn", "--project", "6", "--json").output)
-    assert (told["after_labels"], told["cron"], told["paused"]) == (20, "", False)
-    assert (told["new"], told["untried"], told["by_itself"]) == (2, 2, True)
-    assert told["job"] is None
+    printed = json.loads(call("learn", "--project", "6", "--json").output)
+    assert (printed["after_labels"], printed["cron"], printed["paused"]) == (20, "", False)
+    assert (printed["new"], printed["untried"], printed["by_itself"]) == (2, 2, True)
+    assert printed["job"] is None
     assert store.listed() == []
 
 

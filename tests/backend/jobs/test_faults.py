@@ -1,5 +1,7 @@
-"""What happens to real workers: killed, asleep, doubled, without their broker. No job is lost, none
-is done twice at once, and none by whoever was given up."""
+"""Real workers that are killed, suspended, started twice, or lose their broker.
+
+No job is lost, runs twice at once, or is finished by a worker that lost it.
+"""
 
 import os
 import signal
@@ -26,7 +28,7 @@ pytestmark = pytest.mark.slow
 def crew(
     tmp_path_factory: pytest.TempPathFactory, postgres: str, redis_server: Redis
 ) -> Iterator[Crew]:
-    """A worker for what is quick, two for trainings, two schedulers."""
+    """A support worker, two training workers, two schedulers."""
     _run_sql(postgres, 'CREATE DATABASE "faults" TEMPLATE "template"')
     crew = Crew(
         tmp_path_factory.mktemp("crew"),
@@ -47,14 +49,14 @@ def ask(crew: Crew, project: str, **request: object) -> Job:
 
 
 def test_two_workers_never_do_two_trainings_of_one_project(crew: Crew) -> None:
-    # Longer than the clock may take to ring for the others.
+    # Longer than a tick of the scheduler.
     first = ask(crew, "1.1", seconds=5)
     crew.does(first.id)
     second, elsewhere = ask(crew, "1.1", seconds=0.5), ask(crew, "2.1", seconds=0.5)
     for job in (first, second, elsewhere):
         crew.done(job.id)
 
-    # The other worker was free for another project meanwhile.
+    # Meanwhile the other worker ran a job of another project.
     began, ended = (crew.entries(first.id)[n]["at"] for n in (0, 1))
     assert began < crew.entries(elsewhere.id)[0]["at"] < ended
     assert crew.entries(second.id)[0]["at"] > ended
@@ -69,7 +71,7 @@ def test_two_schedulers_start_what_is_due_once(crew: Crew) -> None:
 
     crew.until(lambda: bool(crew.jobs.listed(PROJECT)))
     crew.done(crew.jobs.listed(PROJECT)[0].id)
-    time.sleep(3)  # every clock has ticked once more
+    time.sleep(3)  # one more tick of each scheduler
     assert [job.trigger for job in crew.jobs.listed(PROJECT)] == ["schedule"]
 
 
@@ -79,7 +81,7 @@ def test_a_killed_worker_s_job_is_taken_over(crew: Crew) -> None:
     crew.until(lambda: crew.jobs.get(job.id).phase == "learning")
     os.killpg(killed.pid, signal.SIGKILL)
     killed.wait()
-    crew.start("training")  # as its supervisor would
+    crew.start("training")  # as the supervisor does
 
     done = crew.done(job.id)
     assert done.attempts == 2
@@ -99,7 +101,7 @@ def test_a_worker_that_wakes_up_after_its_lease_can_neither_promote_nor_finish(c
         os.kill(asleep.pid, signal.SIGCONT)
     assert done.attempts == 2
 
-    # It goes on where it was, and is held back by the fence; then it is fit for the next job.
+    # It continues, and the fence stops it; then it can run the next job.
     ready = [ask(crew, f"{n}.1", seconds=3) for n in (5, 6)]
     for each in ready:
         crew.done(each.id)
@@ -111,13 +113,13 @@ def test_a_worker_that_wakes_up_after_its_lease_can_neither_promote_nor_finish(c
 
 
 def test_a_broker_that_loses_everything_loses_no_job(crew: Crew, redis_server: Redis) -> None:
-    # given: both workers at work, and a message that waits for one of them
+    # given: both workers are busy, and a message waits
     run = [ask(crew, f"7.{n}", seconds=AWAY_S - 2) for n in range(2)]
     waits = ask(crew, "8.1")
     for job in run:
         crew.does(job.id)
     crew.until(lambda: redis_server.waiting("training") > 0)
-    # when: it is killed, and away for longer than a client tries at once
+    # when: the broker is killed, for longer than a client retries
     redis_server.kill()
     gone = time.monotonic()
     late = ask(crew, "8.2")

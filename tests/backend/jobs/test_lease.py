@@ -136,7 +136,7 @@ def test_an_ended_process_of_this_machine_loses_its_lease_at_once(database: Data
         lambda me: me.replace(me.split(" ")[0], "elsewhere", 1),
         lambda me: me.replace(me.split(" ")[1], "another-boot", 1),
         lambda me: me.replace(me.split(" ")[2], "pid:[1]", 1),
-        lambda me: "somebody",
+        lambda me: "another",
     ],
 )
 def test_processes_of_other_machines_are_never_gone(other: Callable[[str], str]) -> None:

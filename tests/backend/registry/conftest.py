@@ -1,4 +1,4 @@
-"""Small checkpoints to register, and a registry over a database and a folder of its own."""
+"""Small checkpoints, and a registry with its own database and folder."""
 
 import shutil
 from collections.abc import Callable
@@ -23,7 +23,7 @@ MakeCheckpoint = Callable[..., Path]
 
 @pytest.fixture(scope="session")
 def network() -> PhraseClick:
-    """It learned nothing; versions differ in their word vectors alone."""
+    """Random weights; versions differ in their word vectors only."""
     torch.manual_seed(1000)
     config = ModelConfig(
         input_size=96, channels=32, word_dim=8, phrase_dim=4, attributes=("red", "dog")
@@ -33,7 +33,7 @@ def network() -> PhraseClick:
 
 @pytest.fixture(scope="session")
 def saved(tmp_path_factory: pytest.TempPathFactory, network: PhraseClick) -> MakeCheckpoint:
-    """A version as it was saved once; to be copied, since saving takes longer than a test."""
+    """Saves each version once; tests copy it, since saving is slow."""
     made: dict[str, Path] = {}
     folder = tmp_path_factory.mktemp("saved")
 
@@ -53,7 +53,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory, network: PhraseClick) -> Mak
 
 @pytest.fixture
 def make_checkpoint(tmp_path: Path, saved: MakeCheckpoint) -> MakeCheckpoint:
-    """``make_checkpoint(3, parent="x", noc=4.2)``: a version of its own for each number."""
+    """``make_checkpoint(3, parent="x", noc=4.2)``: each number is another version."""
 
     def make(
         number: int, *, name: str = "tuned", parent: str | None = None, **metrics: Any
@@ -66,7 +66,7 @@ def make_checkpoint(tmp_path: Path, saved: MakeCheckpoint) -> MakeCheckpoint:
 
 @pytest.fixture
 def settings(tmp_path: Path, make_checkpoint: MakeCheckpoint) -> Settings:
-    """With a base of its own."""
+    """With its own base version."""
     base = make_checkpoint(0, name="first")
     return Settings(data=tmp_path / "data", checkpoint=str(base), device="cpu")
 

@@ -1,4 +1,4 @@
-"""The commands about versions, as an admin types them."""
+"""The commands about versions."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ NOW = datetime.now(UTC)
 
 @pytest.fixture
 def run(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
-    """``run("promote", name)``; an error of the family is raised, as ``main`` gets it."""
+    """``run("promote", name)``; a PhraseClickError is raised, as ``main`` receives it."""
     monkeypatch.setenv("PHRASECLICK_DATA", str(settings.data))
     monkeypatch.setenv("PHRASECLICK_CHECKPOINT", settings.checkpoint)
     monkeypatch.setenv("COLUMNS", "200")
@@ -54,8 +54,8 @@ def here(settings: Settings) -> Registry:
 
 
 def listed(run: Run) -> dict[str, object]:
-    told: dict[str, object] = json.loads(run("versions", "--json").stdout)
-    return told
+    printed: dict[str, object] = json.loads(run("versions", "--json").stdout)
+    return printed
 
 
 def test_import_promote_and_roll_back(

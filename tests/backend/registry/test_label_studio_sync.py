@@ -1,4 +1,4 @@
-"""Label Studio is told who serves, once for each change, and later where it was away."""
+"""Label Studio is updated once for each change of the champion, and later if it was down."""
 
 import json
 import threading
@@ -28,8 +28,8 @@ TOKEN = "0123456789abcdef0123456789abcdef01234567"
 
 
 class LabelStudio:
-    """The doors that are knocked at, with the rule that 1.23.2 has for a project's model version:
-    it must be the title of one of its backends."""
+    """The requests of the sync. As in 1.23.2, a project's model version must be the title of one of
+    its backends."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -39,7 +39,7 @@ class LabelStudio:
         self.changes: list[tuple[str, dict[str, Any]]] = []
 
     def connect(self, project: int, url: str, serves: str) -> None:
-        """As ``phraseclick connect`` leaves it."""
+        """As after ``phraseclick connect``."""
         backend = {"id": 70 + project, "url": url, "title": serves, "model_version": serves}
         self.backends.setdefault(project, []).append(backend)
         self.projects[project] = {"id": project, "model_version": serves}

@@ -1,4 +1,4 @@
-"""A real Label Studio learns which version serves, and goes along with a rollback."""
+"""A real Label Studio shows which version serves, also after a rollback."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -66,7 +66,7 @@ def connect_again(
 def connected(
     studio: LabelStudio, settings: Settings, connect_again: Callable[[], Result]
 ) -> Settings:
-    """Of the backend that project 1 is connected to."""
+    """The title of the backend of project 1."""
     studio.create_project("versions", CONFIG.read_text())
     studio.upload(1, "picture.png", photograph((320, 240)))
     done = connect_again()
@@ -102,14 +102,14 @@ def test_title_and_model_version_follow_the_champion(
         assert (backend["title"], backend["model_version"]) == (serves, serves)
         assert backend["state"] == "CO"
         assert predicted(studio) == serves
-        # Whoever connects once more changes nothing of it.
+        # Connecting again changes none of this.
         assert connect_again().exit_code == 0
         assert studio.project(1)["model_version"] == serves
     registry.close()
 
 
 def predicted(studio: LabelStudio) -> Any:
-    """The version of the newest prediction that Label Studio gets when it asks for some."""
+    """The version of the newest prediction that Label Studio retrieves."""
     studio.retrieve_predictions(1)
     (task,) = studio.tasks(1, fields="all")
     return max(studio.task(task["id"])["predictions"], key=lambda it: it["id"])["model_version"]

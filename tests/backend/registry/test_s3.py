@@ -1,4 +1,4 @@
-"""Versions in S3, as moto's server speaks it: two machines that share nothing else."""
+"""Versions in S3 (moto's server), with two machines that share nothing else."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -46,7 +46,7 @@ def objects(bucket: str) -> list[str]:
 
 @pytest.fixture
 def machine(tmp_path: Path, settings: Settings, bucket: str) -> Iterator[Callable[[str], Settings]]:
-    """``machine("worker")``: the settings of one with a data folder of its own."""
+    """``machine("worker")``: settings with their own data folder."""
 
     def named(name: str) -> Settings:
         return settings.model_copy(

@@ -20,16 +20,16 @@ pytestmark = pytest.mark.slow
 
 MakeCheckpoint = Callable[..., Path]
 SIX = "6.1795384361"
-# What is promised for a rollback, whose version is at hand in every server.
+# The limit for a rollback, whose version every server has loaded.
 ROLLBACK_S = 1.0
-# A promotion's version is loaded first: 0.3 s where the cores are free, some seconds where they are
-# not. Nobody waits for it.
+# A promoted version must be loaded: 0.3 s on idle cores, seconds on busy ones. No request waits
+# for it.
 PROMOTION_S = 5.0
 
 
 @pytest.fixture
 def shared(settings: Settings, database: Database, picture_host: Any) -> Settings:
-    """One database, of either kind, and one folder."""
+    """One database (SQLite or PostgreSQL) and one folder."""
     url = database.url.render_as_string(hide_password=False)
     return settings.model_copy(update={"database_url": url, "label_studio_url": picture_host.url})
 
@@ -75,7 +75,7 @@ def test_promotion_and_rollback_reach_every_process_while_people_click(
     picture_host: Any,
     record_property: Callable[[str, object], None],
 ) -> None:
-    # given: a version in the store, and somebody at work on each server
+    # given: a version in the store, and an annotator on each server
     base = here.base_name
     names = [here.add(make_checkpoint(number), project=SIX).name for number in range(1, 5)]
     ended, waits, failures = threading.Event(), [], []

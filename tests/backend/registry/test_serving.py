@@ -1,4 +1,4 @@
-"""Who answers when versions come and go: never a wait, never the wrong one."""
+"""Which version answers while versions change: no request waits or gets a wrong one."""
 
 import threading
 import time
@@ -36,7 +36,7 @@ def base(settings: Settings) -> Predictor:
 
 @pytest.fixture
 def opened(here: Registry, base: Predictor, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
-    """``opened()``: predictors that look by themselves; ``opened(poll_s=60)``: when told to.
+    """``opened()``: predictors that poll; ``opened(poll_s=60)``: only on request.
 
     Only ``opened(candidates=True)`` loads versions that were not promoted yet.
     """
@@ -161,7 +161,7 @@ def test_the_old_version_serves_while_the_new_one_is_loaded(
 def test_a_rollback_needs_no_loading(
     opened: Open, here: Registry, two: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also in a server that was started after the promotion, and has never served what was."""
+    """Also in a server that started after the promotion and never served the version before."""
     here.promote(two[0], who="ann")
     here.promote(two[1], who="ann")
     predictors = opened()
@@ -195,7 +195,7 @@ def test_a_version_that_cannot_be_loaded_leaves_the_old_one_and_is_reported(
     damaged = here.folder(two[1]) / "weights.safetensors"
     whole = damaged.read_bytes()
     damaged.write_bytes(whole[:-1] + b"?")
-    # A fresh start of everything: what was loaded before the damage must not hide it.
+    # Opened again, so that nothing loaded before the damage hides it.
     predictors.close()
     again = opened()
     until(lambda: "problems" in again.status(SIX))
@@ -206,7 +206,7 @@ def test_a_version_that_cannot_be_loaded_leaves_the_old_one_and_is_reported(
     assert "damaged" in status["problems"][0]
     assert again.champion(SIX) is again.base
 
-    # Mended, it is tried again by itself.
+    # Once repaired, it is loaded automatically.
     damaged.write_bytes(whole)
     failed = again._loaded.failure(two[1])
     assert failed is not None
@@ -233,7 +233,7 @@ def test_a_failed_promotion_keeps_the_previous_version(
     status = predictors.status(SIX)
     assert status["model_version"] == two[0]
     assert "the previous one keeps serving. the disk is on fire" in status["problems"][0]
-    # And away from it again, as if nothing had been.
+    # And back again.
     here.rollback(SIX.key, who="ann")
     until(lambda: "problems" not in predictors.status(SIX))
     assert predictors.champion(SIX).version == two[0]
@@ -271,7 +271,7 @@ def test_the_champion_replaces_a_deleted_version(
         )
 
     assert predictors.begun_with(two[0], SIX).version == two[1]
-    assert predictors.begun_with("never-heard-of", SIX).version == two[1]
+    assert predictors.begun_with("unknown", SIX).version == two[1]
 
 
 @pytest.mark.timed
@@ -324,7 +324,7 @@ def test_memory_is_limited_and_the_new_champion_stays(
     loaded = [name for name in names if name in predictors._loaded]
     assert len(loaded) == 2
     assert names[-1] in loaded
-    # The others are loaded when they are asked for, not before: nothing is loaded to and fro.
+    # The others are loaded when they are requested, so that none is evicted and loaded in turns.
     time.sleep(0.3)
     assert [name for name in names if name in predictors._loaded] == loaded
     assert predictors.champion(projects[0]).version == names[0]

@@ -19,7 +19,7 @@ Contents = dict[str, bytes]
 
 
 def contents_of(text: str) -> Contents:
-    """Files that a store cannot tell from a checkpoint's."""
+    """Files that look like a checkpoint's to a store."""
     made = {file: f"{file} of {text}".encode() * 100 for file in files.FILES}
     return {**made, files.SUMS: files.sums_text(made).encode()}
 
@@ -40,7 +40,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VersionSto
 
 
 def kept_by(store: VersionStore) -> list[str]:
-    """Everything there is in the store, however hidden."""
+    """All files in the store, hidden ones too."""
     if isinstance(store, FolderStore):
         return sorted(str(it.relative_to(store.root)) for it in store.root.rglob("*"))
     found: list[str] = fsspec.filesystem("memory").find("/bucket")
@@ -304,7 +304,7 @@ def test_the_cache_keeps_the_most_recently_used(
 def test_a_store_with_real_folders_gets_one_for_each_version_but_none_for_itself(
     tmp_path: Path,
 ) -> None:
-    # fsspec's own view of a folder, which like sftp makes none by itself.
+    # fsspec's own view of a folder, which, like sftp, does not create folders.
     remote = VersionStore(f"local://{tmp_path}/server", tmp_path / "cache")
     with pytest.raises(StorageError, match="could not be written"):
         remote.put("one-1", contents_of("one"))

@@ -1,4 +1,4 @@
-"""Clicks, batches and /setup through the service while versions come and go."""
+"""Clicks, batches and /setup through the service while versions change."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -144,12 +144,12 @@ def test_metrics_drop_the_previous_version(
 ) -> None:
     base, name = service.version, promote(1, project="")
 
-    def told(version: str) -> str:
+    def metric(version: str) -> str:
         text = service.metrics.exposition().decode()
         lines = [line for line in text.splitlines() if f'version="{version}"' in line]
         return lines[0][-3:] if lines else ""
 
-    until(lambda: (told(base), told(name)) == ("0.0", "1.0"))
+    until(lambda: (metric(base), metric(name)) == ("0.0", "1.0"))
     here.rollback(who="test")
     until(lambda: service.version == base)
-    until(lambda: (told(base), told(name)) == ("1.0", "0.0"))
+    until(lambda: (metric(base), metric(name)) == ("1.0", "0.0"))

@@ -27,7 +27,7 @@ SIX = "6.1795384361"
 
 
 def grow_old(registry: Registry, *names: str, days: float = 2) -> None:
-    """As if these had been added so long ago, the first the longest."""
+    """Make these versions old, the first the oldest."""
     with registry.database.write() as connection:
         for place, name in enumerate(names):
             then = NOW - timedelta(days=days) + timedelta(seconds=place)
@@ -60,7 +60,7 @@ def three(registry: Registry, make_checkpoint: MakeCheckpoint) -> list[str]:
 def test_servers_that_start_together_register_their_base_once(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # given: another server was quicker, and this one had looked before
+    # given: another server registered it after this one had checked
     registry.base()
     monkeypatch.setattr(registry, "_known", lambda name: None)
 
@@ -118,8 +118,8 @@ def test_an_unsafe_name_is_refused(
     registry: Registry, make_checkpoint: MakeCheckpoint, name: str
 ) -> None:
     path = make_checkpoint(1)
-    told = (path / files.METRICS).read_text().replace("tuned-", name)
-    (path / files.METRICS).write_text(told)
+    content = (path / files.METRICS).read_text().replace("tuned-", name)
+    (path / files.METRICS).write_text(content)
     contents = {file: (path / file).read_bytes() for file in files.FILES}
     (path / files.SUMS).write_text(files.sums_text(contents))
 
@@ -157,7 +157,7 @@ def test_the_gates_decision_is_recorded(registry: Registry, three: list[str]) ->
     assert registry.get(three[0]).gate == {"noc85": [4.0, 3.1]}
     assert registry.get(three[1]).state == "rejected"
     with pytest.raises(VersionError):
-        registry.judge("nobody", {}, passed=True)
+        registry.judge("unknown", {}, passed=True)
 
 
 # -- promotions
@@ -443,7 +443,7 @@ def test_a_project_is_found_by_its_number(registry: Registry) -> None:
 
 @pytest.fixture
 def here(settings: Settings) -> Registry:
-    """In the database that the settings name."""
+    """A registry on the database of the settings."""
     opened = Registry(Database(settings.resolved_database_url), open_store(settings), settings)
     opened.database.migrate()
     return opened
@@ -468,7 +468,7 @@ def test_resolve_accepts_every_way_to_name_a_version(
     assert resolve(here.base_name, settings) == Path(settings.checkpoint)
 
     with pytest.raises(VersionError, match="no version"):
-        resolve("nobody-1234", settings)
+        resolve("unknown-1234", settings)
     with pytest.raises(CheckpointError, match="no checkpoint directory"):
         resolve(str(path / "nowhere"), settings)
     here.close()

@@ -1,4 +1,4 @@
-"""A team's half year, straight into the tables: 100,000 interactions that reports must be quick on.
+"""A team's half year, written straight into the tables: up to 100,000 interactions.
 
 Everything agrees with everything: events with targets, annotations with samples, costs with both.
 The newest tasks have served masks, too, and their costs are drawn by the real code. Labels and
@@ -46,14 +46,14 @@ CONFIG = """<View><Image name="image" value="$image"/>
 <KeyPointLabels name="kp" toName="image" smart="true"><Label value="Cat"/></KeyPointLabels>
 </View>"""
 
-# An object takes so many more clicks than with the newest version.
+# Clicks that an object takes more than with the newest version.
 _WORSE = (1.9, 1.6, 1.35, 1.1, 1.0)
 _AT_ONCE = 5_000
 
 
 @dataclass
 class Story:
-    """What was written, counted by hand."""
+    """Counts of what was written."""
 
     projects: tuple[str, ...] = (PROJECT, OTHER)
     interactions: dict[str, int] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class Story:
 def fill(
     database: Database, interactions: int = 100_000, *, masked_tasks: int = 20, seed: int = 0
 ) -> Story:
-    """Write about so many interactions: nine tenths of them in PROJECT, the rest in OTHER."""
+    """Write about this many interactions, nine tenths of them in PROJECT, the rest in OTHER."""
     story = Story()
     rng = np.random.default_rng(seed)
     counters = _Counters()
@@ -98,7 +98,7 @@ class _Counters:
 
 
 class _Writer:
-    """Rows by table, a few thousand at a time, in the order in which they must come."""
+    """Rows by table, a few thousand at a time, in the order of their foreign keys."""
 
     order = (AnnotationRow, AnnotatedPictureRow, SampleRow)
 
@@ -217,7 +217,7 @@ def _task(
     for target, region, label, *_ in made:
         if target:
             _event(writer, place, counters, submitted, "submit", target, region, annotator, label)
-    through = next(counters.event)  # a number that is given to nobody
+    through = next(counters.event)  # an id that no event has
     writer.add(
         AnnotationRow,
         project=project,
@@ -326,7 +326,7 @@ def _object(
     story: Story,
     made: list[Any],
 ) -> datetime:
-    """One object; what became of it is added to ``made`` unless it was given up."""
+    """One object; it is added to ``made`` unless it was abandoned."""
     project = place["project"]
     label = LABELS[int(rng.choice(len(LABELS), p=[0.3, 0.25, 0.15, 0.1, 0.1, 0.05, 0.05]))]
     area = int(rng.choice([40, 300, 1200], p=[0.5, 0.35, 0.15]))

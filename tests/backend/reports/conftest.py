@@ -26,14 +26,14 @@ class Team:
 
 
 def connect(database: Database, key: str) -> None:
-    """As ``/setup`` does: the project is known, and nothing has happened in it."""
+    """Register the project like ``/setup``, without any interaction."""
     body = {"project": key, "schema": "<View/>", "hostname": "http://x", "access_token": ""}
     Projects(database).remember(parse_setup(body))
 
 
 @pytest.fixture(scope="session")
 def team(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
-    """About 1,500 interactions in two projects. Not to be written to."""
+    """About 1,500 interactions in two projects. Read-only."""
     data = tmp_path_factory.mktemp("team")
     shutil.copy(migrated, data / "phraseclick.db")
     database = Database(f"sqlite:///{data / 'phraseclick.db'}")

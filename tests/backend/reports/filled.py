@@ -27,7 +27,7 @@ OLD, NEW = "cats-20260907-aaaa", "cats-20261005-bbbb"
 
 @dataclass(frozen=True)
 class Filled:
-    """What was written, to hold the reports against."""
+    """What was written, to compare the reports with."""
 
     tasks: int
     regions: int
@@ -45,7 +45,7 @@ def fill(
     seed: int = 7,
 ) -> Filled:
     """Two objects a task over ten weeks, cheaper since a promotion in the fifth; every tenth was
-    drawn by hand, and every seventh task has a click on what nobody accepted."""
+    drawn by hand, and every seventh task has a click on an object that was not accepted."""
     random = np.random.default_rng(seed)
     events: list[dict[str, object]] = []
     costs: list[dict[str, object]] = []

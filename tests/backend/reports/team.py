@@ -40,7 +40,7 @@ class Desk:
 
 @dataclass
 class Team:
-    """See the module."""
+    """Annotators, their Label Studio and this backend."""
 
     settings: Settings
     database: Database
@@ -77,7 +77,7 @@ class Team:
     # -- what annotators do
 
     def act(self) -> None:
-        """One thing, by chance."""
+        """A random action."""
         desk = self._desk(self.rng.choice([1, 2, 3]), self.rng.choice([1, 2, 3]))
         deeds = {
             self.click: 30,
@@ -140,7 +140,7 @@ class Team:
         self._count(desk, turn, "positive", None)
 
     def undo(self, desk: Desk) -> None:
-        """Ctrl+Z on a key point; it sends nothing."""
+        """Ctrl+Z on a key point, which sends nothing."""
         if desk.page.points:
             desk.page.undo_click(self.rng.choice(list(desk.page.points)))
 
@@ -174,7 +174,7 @@ class Team:
             desk.page.delete_region(self.rng.choice(list(desk.page.regions)))
 
     def submit(self, desk: Desk) -> None:
-        """Submit, or update what was submitted; the webhook goes its own way."""
+        """Submit, or update an annotation; its webhook is delivered later."""
         page = desk.page
         self.clock.wait(2.0)
         self.studio.now = self.clock.now
@@ -192,8 +192,8 @@ class Team:
             })  # fmt: skip
         else:
             kept = self.studio.annotations[desk.annotation]
-            told = ("completed_by", "lead_time", "created_username", "draft_created_at")
-            changes = {name: kept[name] for name in (*told, "created_at")}
+            kept_names = ("completed_by", "lead_time", "created_username", "draft_created_at")
+            changes = {name: kept[name] for name in (*kept_names, "created_at")}
             body = self.studio.update(desk.annotation, json.loads(json.dumps(result)), **changes)
         self._show(task)
         self._send(body)
@@ -213,7 +213,7 @@ class Team:
     # -- what happens to the backend
 
     def nothing(self) -> None:
-        """Mostly."""
+        """A webhook is sent, mostly."""
 
     def deliver(self) -> None:
         """Some webhooks arrive: in any order, some twice."""
@@ -238,28 +238,28 @@ class Team:
             desk.page.save_draft()
 
     def mend(self) -> None:
-        """Label Studio is asked for all that its webhooks did not bring."""
+        """Reconcile with Label Studio, for lost webhooks."""
         self.waiting.clear()
         at = max(self.clock.now, self.studio.now) + timedelta(hours=1)
         reconciliation(self.database, self.studio, clock=lambda: at).run()
         self.tasks.compute_costs()
         self.clock.wait(2 * 3600.0)
 
-    # -- what must be true
+    # -- invariants
 
     def check_log(self) -> None:
-        """At any time: the sums over tasks are what was done."""
+        """At any time, the sums over tasks are the actions done."""
         fresh = Reports(self.database).tasks(self.key, size=99).items
-        # A server that has been asked before knows the same as one that has just begun.
+        # A running server and a new one have the same figures.
         assert self.reports.tasks(self.key, size=99).items == fresh
         found = {task.task: task for task in fresh}
         for number, counts in self.counts.items():
-            told = found.get(number)
+            cost = found.get(number)
             for kind in ("positive", "negative", "phrases"):
-                assert (getattr(told, kind) if told else 0) == counts[kind], (number, kind)
+                assert (getattr(cost, kind) if cost else 0) == counts[kind], (number, kind)
 
     def check(self) -> None:
-        """All is settled: tasks, log, annotations and every single region agree."""
+        """Once all is processed, tasks, log, annotations and each region agree."""
         self.check_log()
         reports = Reports(self.database)
         agreed = reports.reconcile(self.key)
@@ -327,7 +327,7 @@ class Team:
                 annotations=self.shared[task],
             )
             if task == 3:
-                # All begin with the same prediction, and so with the same region id.
+                # All start with the same prediction, so with the same region id.
                 mask = np.zeros((HEIGHT, WIDTH), dtype=bool)
                 mask[30:40, 5:25] = True
                 page.regions["predicted"] = region("predicted", mask, origin="prediction")
@@ -354,7 +354,7 @@ class Team:
         self.waiting.append(json.dumps(body).encode())
 
     def _show(self, task: int) -> None:
-        """What every page of the task gets to see from here on."""
+        """The prediction that each page of the task shows from now on."""
         annotations = self.studio.annotations.values()
         self.shared[task][:] = [a for a in annotations if a["task"] == task]
 

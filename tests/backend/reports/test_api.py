@@ -1,4 +1,4 @@
-"""Reports over HTTP: filters, pages with links, tables, refusals as sentences, the locked door."""
+"""Reports over HTTP: filters, pages with links, tables, errors as sentences, access."""
 
 import csv
 import io

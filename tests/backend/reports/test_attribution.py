@@ -1,4 +1,4 @@
-"""Whose interactions are whose, where region ids are shared."""
+"""Which region an interaction belongs to if annotations share region ids."""
 
 from backend.reports.attribution import Holder, Made, share_out
 

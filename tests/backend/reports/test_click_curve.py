@@ -19,8 +19,8 @@ def mask(pixels: int) -> PackedMask:
 
 def event(number: int, request: str, kind: str = "positive_click", **changes) -> Logged:
     at = NOON + timedelta(seconds=number)
-    told = {"answered_at": at, "error": "", "version": "v1", **changes}
-    return Logged(number, kind, 1, "r", "", request, number == 1, at, **told)
+    values = {"answered_at": at, "error": "", "version": "v1", **changes}
+    return Logged(number, kind, 1, "r", "", request, number == 1, at, **values)
 
 
 def test_each_interaction_has_the_iou_of_what_it_led_to():

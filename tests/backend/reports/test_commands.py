@@ -1,4 +1,4 @@
-"""``phraseclick report`` as a person meets it: tables, four kinds of files, plain sentences."""
+"""``phraseclick report``: tables, four kinds of files, errors as sentences."""
 
 import csv
 import json
@@ -102,7 +102,7 @@ def test_parquet_has_types(run: Run, team: Any, tmp_path: Path) -> None:
     assert table.schema.field("submitted_at").type == pa.timestamp("us", tz="UTC")
     assert table.schema.field("ious").type == pa.list_(pa.float64())
     assert table.schema.metadata[b"project"] == team.key.encode()
-    # Nothing is guarded here: no program takes a text in it for a formula.
+    # JSON is unchanged: no program reads its text as a formula.
     assert set(table["label"].to_pylist()) == set(big.LABELS)
     unknown = table.filter(pa.compute.invert(table["known"]))
     assert unknown["interactions"].null_count == team.story.by_hand[team.key]

@@ -1,4 +1,4 @@
-"""What accepted regions had cost: drawn, drawn anew, mended, and what is left when masks go."""
+"""Costs of accepted regions: computed, updated, edited by hand, and after masks expire."""
 
 import random
 from datetime import timedelta
@@ -22,8 +22,8 @@ FIGURES = [
 @pytest.fixture
 def team(tmp_path, database, settings):
     url = database.url.render_as_string(hide_password=False)
-    told = {"data": tmp_path / "data", "database_url": url}
-    team = Team(settings.model_copy(update=told), database, random.Random(0))
+    values = {"data": tmp_path / "data", "database_url": url}
+    team = Team(settings.model_copy(update=values), database, random.Random(0))
     yield team
     team.close()
 
@@ -194,7 +194,7 @@ def test_no_time_no_drawing(team, desk):
 
 @pytest.mark.parametrize("seed", [4, 5])
 def test_the_order_of_webhooks_changes_nothing(team, seed):
-    """Drawn in any order, twice, or all at once at the end: the same rows."""
+    """Computed in any order, twice, or all at the end: the same rows."""
     team.rng = random.Random(seed)
     team.deliver = team.forget = team.mend = team.nothing
     for _ in range(40):
@@ -220,13 +220,13 @@ def test_masks_go_after_their_time_and_the_figures_stay(team, desk):
     cost = the_one(team)
     now = team.clock.now + timedelta(days=100)
     assert Costs(team.database).forget_masks(timedelta(days=90), now) == 3
-    # when: all is drawn anew, since the region is worked on
+    # when: the costs are computed again after another click
     team.refine(desk)
     team.tasks.compute_costs()
-    anew = the_one(team)
+    updated = the_one(team)
 
-    assert anew.interactions == 4
-    assert anew.first_iou == cost.first_iou
+    assert updated.interactions == 4
+    assert updated.first_iou == cost.first_iou
     steps = Reports(team.database).history(team.key, 1, cost.region)
     assert [step.mask for step in steps if step.kind.endswith("click")][:3] == [None] * 3
 

@@ -1,4 +1,4 @@
-"""Means and intervals, against the bootstrap over tasks that they stand for."""
+"""Means and intervals, compared with a bootstrap over tasks."""
 
 import numpy as np
 import pytest

@@ -21,7 +21,7 @@ MEASURED = """
 import re, sys, time
 from backend.cli.main import app
 app(sys.argv[1:], standalone_mode=False)
-# What resource calls the most memory includes that of the process that started this one.
+# The peak of ``resource`` includes that of the parent process.
 most = re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())
 print(time.process_time(), int(most[1]) * 1024)
 """

@@ -30,7 +30,7 @@ COLUMNS = (Column("label", "text"), Column("phrase", "text"))
 
 
 def opened(text: str) -> list[dict[str, str]]:
-    """As a spreadsheet that keeps to the rules reads it."""
+    """The cells as a spreadsheet reads them."""
     raw = text.encode().decode("utf-8-sig")
     return list(csv.DictReader(io.StringIO(raw, newline="")))
 

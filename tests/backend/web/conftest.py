@@ -1,4 +1,4 @@
-"""The dashboard over a small real service, with a project in it or without."""
+"""The dashboard of a small service, with or without a project."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -38,7 +38,7 @@ def service(settings: Settings, predictor: Predictor) -> Iterator[Service]:
 
 @pytest.fixture
 def browse(settings: Settings, service: Service) -> Iterator[TestClient]:
-    """A browser without scripts, that follows where it is sent."""
+    """A browser without scripts, which follows redirects."""
     with TestClient(create_app(settings, service), base_url="http://dashboard.test") as client:
         yield client
 
@@ -53,16 +53,16 @@ def filled(service: Service) -> Scene:
 def version(service: Service, make_checkpoint: MakeCheckpoint) -> Callable[..., str]:
     """``version(3, state="rejected", gate={…})``: one more version of the project; its name."""
 
-    def add(number: int, **told: Any) -> str:
-        told = {"project": scene.KEY, "data": {"labels": 20 * number}, **told}
-        added = service.registry.add(make_checkpoint(number, noc=4.0 - number / 10), **told)
+    def add(number: int, **values: Any) -> str:
+        values = {"project": scene.KEY, "data": {"labels": 20 * number}, **values}
+        added = service.registry.add(make_checkpoint(number, noc=4.0 - number / 10), **values)
         scene.keep_gate_pictures(service.database, added.name)
         return added.name
 
     return add
 
 
-# Their text stands apart from what is before them.
+# Elements whose text is separated from what precedes it.
 APART = frozenset(
     [
         "caption",
@@ -86,7 +86,7 @@ APART = frozenset(
 
 
 class Page(HTMLParser):
-    """What is on a page: its text without scripts, its elements with their attributes."""
+    """A page: its text without scripts, and its elements with their attributes."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -106,12 +106,12 @@ class Page(HTMLParser):
 
     @property
     def words(self) -> str:
-        """The text, every space a single one."""
+        """The text with single spaces."""
         return " ".join(self.text.split())
 
 
 def token(browse: TestClient, path: str = "/dashboard/training") -> str:
-    """That of a form on the page; the cookie that goes with it is the client's by now."""
+    """The token of the page's forms; the client has its cookie."""
     found = FORM.search(browse.get(path).text)
     assert found is not None, f"a form is on {path}"
     return found[1]

@@ -44,7 +44,7 @@ PHRASE = f"the cat {SCRIPT}"
 
 @dataclass(frozen=True)
 class Scene:
-    """What is to be found on the pages."""
+    """What the pages must show."""
 
     key: str
     events: tuple[int, ...]  # of the photographed task, in their order
@@ -55,7 +55,7 @@ class Scene:
 
 
 def fill(service: Service, photograph: bytes | None, now: datetime | None = None) -> Scene:
-    """Write it. photograph: put into the picture cache; None: it is not to be had."""
+    """Write it. photograph: put into the picture cache; None: not cached."""
     now = now or datetime.now(UTC)
     database = service.database
     filled.fill(database, tasks=40)
@@ -84,7 +84,7 @@ def disc(radius: float, x: float = 300, y: float = 220) -> PackedMask:
 
 
 def gate(*, passed: bool = True) -> dict[str, Any]:
-    """What training.gate.gate reports of a candidate."""
+    """The gate's report of a candidate."""
 
     def compared(mode: str, measure: str, mine: float, theirs: float, says: str) -> dict[str, Any]:
         return {
@@ -169,7 +169,7 @@ def suggestions() -> dict[str, Any]:
 
 
 def replayed() -> dict[str, Any]:
-    """What backend.learning.replay_job reports."""
+    """The result of a replay."""
 
     def summary(before: float, after: float, n: int) -> dict[str, Any]:
         difference = {"mean": after - before, "low": after - before - 0.2, "high": after - before}
@@ -200,7 +200,7 @@ def keep_gate_pictures(database: Database, version: str) -> None:
 
 
 def _photographed(service: Service, photograph: bytes | None, now: datetime) -> tuple[int, ...]:
-    """A phrase and two clicks, each answered with a mask that is nearer to the accepted one."""
+    """A phrase and two clicks, each answered with a better mask."""
     began = now - timedelta(days=1)
     steps = [
         ("phrase", disc(30), None, PHRASE),
@@ -315,7 +315,7 @@ def _photographed(service: Service, photograph: bytes | None, now: datetime) -> 
 
 
 def _jobs(database: Database, now: datetime) -> tuple[int, int, int, int]:
-    """One that runs, one that waits, two that are done; two more that ended otherwise."""
+    """A running job, a queued one, two done ones, a failed and a cancelled one."""
     began = now - timedelta(minutes=4)
     running = _job(
         database,
@@ -388,7 +388,7 @@ def _line(job: int, at: datetime, text: str, level: str = "info") -> dict[str, A
 
 
 def _trouble(database: Database, now: datetime) -> None:
-    """A worker that is gone, deliveries that nobody takes in, a Label Studio that is away."""
+    """A worker that died, deliveries that wait, a Label Studio that is down."""
     note_error(database, "worker", f"The picture {SCRIPT} could not be had.")
     note_error(database, "worker", f"The picture {SCRIPT} could not be had.")
     long_ago = now - timedelta(minutes=30)

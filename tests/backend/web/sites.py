@@ -1,4 +1,4 @@
-"""The dashboard on a port of its own, over a service of this process."""
+"""A dashboard on a free port, with a service of this process."""
 
 import threading
 import time
@@ -14,7 +14,7 @@ from backend.worker.child_process import free_port
 
 @contextmanager
 def served(service: Service) -> Iterator[str]:
-    """Its address, until the end."""
+    """The address, while the server runs."""
     port = free_port()
     config = uvicorn.Config(
         create_app(service.settings, service), port=port, log_level="error", lifespan="on"

@@ -1,4 +1,4 @@
-"""A server reads its history when it starts, and starts even if that fails."""
+"""A server reads the history when it starts, and starts even if that fails."""
 
 import logging
 

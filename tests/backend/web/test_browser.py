@@ -1,4 +1,4 @@
-"""The dashboard in Chromium: with nothing, with a team's weeks, with 100,000 interactions.
+"""The dashboard in Chromium: empty, with a team's weeks, with 100,000 interactions.
 
 What every page owes its readers is held on every page; what buttons say is held by pressing them.
 """
@@ -39,7 +39,7 @@ pytestmark = pytest.mark.slow
 
 ARTEFACTS = Path(__file__).parents[2] / "artefacts" / "dashboard"
 PROJECT = f"/projects/{KEY}"
-# For any page on two cores: of computing, and until it has loaded with all that is on it.
+# Limits of any page on two cores: seconds of CPU, and seconds until it has loaded.
 SECONDS = 1.0
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -94,7 +94,7 @@ def opened(
 
 @pytest.fixture(scope="module")
 def nothing(opened: Callable[[], tuple[Service, str]]) -> Site:
-    """As a team finds it on the first day."""
+    """An empty dashboard."""
     return Site("empty", opened()[1], EMPTY)
 
 
@@ -107,9 +107,9 @@ def small(opened: Callable[[], tuple[Service, str]], saved: MakeCheckpoint) -> F
     versions = {}
     for number, (state, passed) in enumerate(states.items(), 1):
         folder = saved(number, "tuned", None, {"noc": 4.0 - number / 10})
-        told: dict[str, Any] = {} if passed is None else {"gate": scene.gate(passed=passed)}
+        values: dict[str, Any] = {} if passed is None else {"gate": scene.gate(passed=passed)}
         data = {"labels": 20 * number}
-        added = service.registry.add(folder, project=KEY, data=data, state=state, **told)
+        added = service.registry.add(folder, project=KEY, data=data, state=state, **values)
         scene.keep_gate_pictures(service.database, added.name)
         versions[state] = added.name
     accepted, rejected = versions["accepted"], versions["rejected"]
@@ -131,13 +131,13 @@ def small(opened: Callable[[], tuple[Service, str]], saved: MakeCheckpoint) -> F
 
 @dataclass(frozen=True)
 class Long(Site):
-    """100,000 interactions, in a process whose computing can be told."""
+    """100,000 interactions, in another process, whose CPU time can be measured."""
 
     server: Server
     database: str
 
     def computed(self) -> float:
-        """Seconds of its processors, so far."""
+        """Its CPU seconds so far."""
         fields = Path(f"/proc/{self.server.process.pid}/stat").read_text().rpartition(")")[2]
         return sum(int(it) for it in fields.split()[11:13]) / TICKS
 
@@ -172,7 +172,7 @@ def long(
 
 @pytest.fixture
 def look(browser: Browser) -> Iterator[Callable[..., Window]]:
-    """``look(site, PHONE, "dark")``: a window, closed at the end and held to its duties."""
+    """``look(site, PHONE, "dark")``: a window, closed and checked at the end."""
     with ExitStack() as stack:
         yield lambda site, *how: stack.enter_context(window(browser, site.home, *how))
 
@@ -234,7 +234,7 @@ def test_every_page_is_quick_on_100_000_interactions(
     assert max(map(max, took.values())) < 2 * SECONDS, took
 
 
-# -- what moves
+# -- live updates
 
 
 def test_a_running_job_moves_without_a_reload(look: Callable[..., Window], small: Filled) -> None:
@@ -248,14 +248,14 @@ def test_a_running_job_moves_without_a_reload(look: Callable[..., Window], small
     before = loss.get_attribute("d")
     expect(page.locator("#charts figure h3")).to_have_text(["Loss", "IoU"])
 
-    # when the worker goes on
+    # when the worker continues
     with database.write() as connection:
-        told = {"progress": 0.6, "message": "Step 30 of 50", "heartbeat_at": datetime.now(UTC)}
-        connection.execute(update(Job).where(Job.id == job).values(told))
+        values = {"progress": 0.6, "message": "Step 30 of 50", "heartbeat_at": datetime.now(UTC)}
+        connection.execute(update(Job).where(Job.id == job).values(values))
         point = {**_line(job, ""), "figures": {"step": 30, "loss": 0.2}}
         connection.execute(insert(LogLine), [_line(job, f"Saw {SCRIPT}."), point])
 
-    # then the page says so by itself
+    # then the page updates itself
     expect(page.locator("#head progress")).to_have_js_property("value", 0.6)
     expect(page.locator("#head")).to_contain_text("60 % · training · Step 30 of 50")
     expect(page.locator("#lines")).to_contain_text(f"Saw {SCRIPT}.")
@@ -283,7 +283,7 @@ def test_the_list_of_jobs_moves_without_a_reload(
     assert seen.page.evaluate("window.stayed") is True
 
 
-# -- what buttons do
+# -- buttons
 
 
 def test_start_and_cancel_do_what_they_say(look: Callable[..., Window], small: Filled) -> None:
@@ -362,7 +362,7 @@ def test_what_the_gate_held_back_takes_a_tick(look: Callable[..., Window], small
     assert registry.last_promotion() == before
 
 
-# -- strangers
+# -- text from users, other sites
 
 
 def test_a_phrase_that_is_a_script_is_text(look: Callable[..., Window], small: Filled) -> None:
@@ -424,7 +424,7 @@ def test_what_is_not_there_is_a_page_that_leads_on(
     expect(seen.page.get_by_role("heading", level=1)).to_have_text("Overview")
 
 
-# -- what is seen
+# -- layout and accessibility
 
 
 def test_a_replay_says_that_it_is_a_simulation(look: Callable[..., Window], small: Filled) -> None:
@@ -504,7 +504,7 @@ def test_everything_is_reached_by_keyboard_and_seen_to_be(
 
 
 def _expect_line(log: Path, words: str) -> None:
-    """In a log, within a minute."""
+    """Wait up to a minute for a text in a log."""
     deadline = time.monotonic() + 60
     while words not in log.read_text():
         assert time.monotonic() < deadline, log.read_text()[-2000:]
@@ -512,7 +512,7 @@ def _expect_line(log: Path, words: str) -> None:
 
 
 def _relabel(url: str) -> None:
-    """Somebody changed an annotation: what an object cost was drawn anew."""
+    """An annotation changed, so an object's costs are computed again."""
     database = Database(url)
     with database.write() as connection:
         one = RegionCostRow.annotation_id == 5
@@ -523,14 +523,14 @@ def _relabel(url: str) -> None:
 
 def _line(job: int, text: str) -> dict[str, Any]:
     at = datetime.now(UTC)
-    told = {"job_id": job, "at": at, "attempt": 1, "level": "info", "line": text}
-    return {**told, "figures": None}
+    values = {"job_id": job, "at": at, "attempt": 1, "level": "info", "line": text}
+    return {**values, "figures": None}
 
 
 def _waiting_job(site: Filled, **values: Any) -> int:
     now = datetime.now(UTC)
-    told = {"kind": "scoring", "started_at": now, "attempts": 1, **values}
-    return scene._job(site.service.database, told.pop("state"), now, **told)
+    values = {"kind": "scoring", "started_at": now, "attempts": 1, **values}
+    return scene._job(site.service.database, values.pop("state"), now, **values)
 
 
 def _change(site: Filled, job: int, **values: Any) -> None:

@@ -1,4 +1,4 @@
-"""What the forms change, in whose name, and for whom they refuse to."""
+"""What forms change, under which name, and which requests they reject."""
 
 from collections.abc import Callable, Iterator
 
@@ -221,10 +221,10 @@ def test_a_plan_is_kept_and_nonsense_is_not(
 
 @pytest.fixture
 def guarded(settings: Settings, service: Service) -> Iterator[TestClient]:
-    """As a user with a name sees it, behind https."""
-    told = {"basic_auth_user": "ada", "basic_auth_password": SecretStr("correct horse")}
-    app = create_app(settings.model_copy(update=told), service)
-    service.settings = settings.model_copy(update=told)
+    """With basic auth, behind https."""
+    login = {"basic_auth_user": "ada", "basic_auth_password": SecretStr("correct horse")}
+    app = create_app(settings.model_copy(update=login), service)
+    service.settings = settings.model_copy(update=login)
     with TestClient(app, base_url="https://dashboard.test") as client:
         client.auth = ("ada", "correct horse")
         yield client

@@ -1,4 +1,4 @@
-"""Pictures of an object's making: right pixels in the right place, and plain ground without."""
+"""Images of an object's steps: the right pixels, and a plain background without a photograph."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""Each page over HTTP: empty and filled, what strangers wrote as text, doors and headers."""
+"""Each page over HTTP: empty and filled, escaped text of users, access and headers."""
 
 import csv
 import io

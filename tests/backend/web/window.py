@@ -1,4 +1,4 @@
-"""A browser's window on the dashboard: what it asked for, what popped up, how it is laid out."""
+"""A browser window on the dashboard: its requests, errors and layout."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ _FAULTS = """() => {
   const named = (it) => it.getAttribute('aria-label')
     || document.getElementById(it.getAttribute('aria-labelledby') ?? '')?.textContent.trim();
   must(all('h1').length === 1, 'there is not one h1');
-  must(document.documentElement.lang === 'en', 'the language is not told');
+  must(document.documentElement.lang === 'en', 'the language is not set');
   must(document.title.length > 14, 'no title');
   for (const tag of ['header', 'main', 'footer', 'nav'])
     must(all(tag).length, `no ${tag}`);
@@ -51,7 +51,7 @@ _FAULTS = """() => {
 
 @dataclass
 class Window:
-    """See the module."""
+    """One window."""
 
     page: Page
     home: str
@@ -60,7 +60,7 @@ class Window:
     complaints: list[str] = field(default_factory=list)  # of the console, and of scripts that fell
 
     def go(self, path: str = "") -> Response:
-        """To a page of the dashboard."""
+        """Open a page of the dashboard."""
         answer = self.page.goto(f"{self.home}/dashboard{path}")
         assert answer is not None
         return answer
@@ -74,16 +74,16 @@ class Window:
 
     @property
     def words(self) -> str:
-        """What can be read on it, every space a single one."""
+        """The visible text with single spaces."""
         return " ".join(self.page.locator("main").inner_text().split())
 
     def faults(self) -> list[str]:
-        """What a reader, a keyboard or a small screen would stumble over."""
+        """Problems for screen readers, keyboards and small screens."""
         found: list[str] = self.page.evaluate(_FAULTS)
         return found
 
     def strangers(self) -> list[str]:
-        """What was asked of another host."""
+        """Requests to other hosts."""
         here = urlsplit(self.home).netloc
         return [it for it in self.asked if urlsplit(it).netloc != here]
 
@@ -94,12 +94,12 @@ class Window:
             picture.evaluate("it => it.decode()")
 
     def picture(self, folder: Path, name: str) -> None:
-        """Keep what it looks like."""
+        """Save a screenshot."""
         folder.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=folder / f"{name}.png", full_page=True)
 
     def focused(self) -> dict[str, Any]:
-        """What has the focus: its name, and whether that can be seen."""
+        """The element with the focus: its name, and whether the focus is visible."""
         found: dict[str, Any] = self.page.evaluate(
             """() => {
               const it = document.activeElement, style = getComputedStyle(it);
@@ -123,7 +123,7 @@ def window(
     size: tuple[int, int] = LAPTOP,
     scheme: Scheme = "light",
 ) -> Iterator[Window]:
-    """A fresh one, with cookies of its own."""
+    """A new window with its own cookies."""
     context = browser.new_context(
         viewport={"width": size[0], "height": size[1]}, color_scheme=scheme
     )
@@ -132,7 +132,7 @@ def window(
     opened = Window(page, home)
     wire = context.new_cdp_session(page)
     wire.send("Network.enable")
-    wire.on("Network.requestWillBeSent", lambda told: opened.asked.append(told["request"]["url"]))
+    wire.on("Network.requestWillBeSent", lambda sent: opened.asked.append(sent["request"]["url"]))
 
     def complained(message: ConsoleMessage) -> None:
         # A refusal of the server's own is looked at by the tests that ask for one.

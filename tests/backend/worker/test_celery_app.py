@@ -1,4 +1,4 @@
-"""Background work: the file queue, messages, deliveries that are never lost, a real worker."""
+"""Background work: the broker of files, messages, deliveries, and a real worker."""
 
 import os
 import signal
@@ -128,6 +128,18 @@ def test_nothing_enqueued_sends_nothing(settings: Settings) -> None:
     assert list((settings.data / "queue" / "messages").iterdir()) == []
 
 
+def test_different_tasks_are_all_sent(settings: Settings) -> None:
+    settings.data.mkdir(parents=True)
+    enqueuer = celery_app.Enqueuer(celery_app.build(settings))
+    enqueuer.enqueue(celery_app.TICK)
+    enqueuer.enqueue(celery_app.ANNOUNCE)
+    enqueuer.close()
+
+    sent = "".join(it.read_text() for it in (settings.data / "queue" / "messages").iterdir())
+    assert celery_app.TICK in sent
+    assert celery_app.ANNOUNCE in sent
+
+
 @pytest.mark.timed
 def test_a_broker_that_is_down_delays_nobody(
     settings: Settings, caplog: pytest.LogCaptureFixture
@@ -251,7 +263,7 @@ def test_accepting_and_deleting_reach_the_memory(
     "name",
     sorted(p.stem for p in (Path(__file__).parents[2] / "payloads").glob("webhook_*.json")),
 )
-def test_every_recorded_delivery_can_be_taken_in(
+def test_every_recorded_delivery_can_be_processed(
     name: str, service: Service, settings: Settings, database: Database, page: Any
 ) -> None:
     body = page.recorded(name)
@@ -271,7 +283,7 @@ def test_the_button_of_label_studio_starts_one_training(
     service.webhook(orjson.dumps(body), body)
     tasks = Tasks(settings)
     (delivery,) = Deliveries(database).waiting()
-    # Taken in twice, as after a crash, when the first training has ended already.
+    # Processed twice, as after a crash, when the first training has already ended.
     tasks._process(delivery)
     Jobs(database).cancel(1, "ann")
     tasks.process_deliveries()
@@ -341,50 +353,28 @@ def until(true: Callable[[], bool], log: Path, seconds: float = 60) -> None:
 
 
 @pytest.mark.slow
-def test_the_worker_processes_waiting_and_new_deliveries(
+def test_a_worker_processes_all_deliveries_even_if_it_is_killed(
     service: Service, settings: Settings, database: Database, page: Any, tmp_path: Path
 ) -> None:
     body = page.recorded("webhook_ANNOTATION_CREATED_ui")
     log = tmp_path / "worker.log"
-    # Stored by a server that died before it could send a message.
+    # given: a delivery of a server that died before it could send a message
     Deliveries(database).store("ANNOTATION_CREATED", 1, orjson.dumps(body))
-    with worker(settings, log):
+    # when a worker starts, then it processes that one
+    with worker(settings, log) as first:
         until(lambda: waiting_in(database) == 0, log)
-
+        # when another one comes, then it is processed sooner than by the periodic task
         started = time.monotonic()
         service.webhook(orjson.dumps(body), body)
         until(lambda: waiting_in(database) == 0, log)
-        # Sooner than by the periodic task.
         assert time.monotonic() - started < celery_app._TICK_S - 3
-    said = log.read_text()
-    assert "Traceback" not in said, said[-4000:]
-
-
-@pytest.mark.slow
-def test_a_killed_worker_loses_nothing(
-    service: Service, settings: Settings, database: Database, page: Any, tmp_path: Path
-) -> None:
-    body = page.recorded("webhook_ANNOTATION_CREATED_ui")
-    log = tmp_path / "worker.log"
-    with worker(settings, log) as first:
-        until(lambda: "ready" in log.read_text(), log)
+        assert "Traceback" not in log.read_text(), log.read_text()[-4000:]
+        # when more come after the worker was killed
         os.killpg(first.pid, signal.SIGKILL)
         first.wait()
         for _ in range(5):
             service.webhook(orjson.dumps(body), body)
     assert waiting_in(database) == 5
-
+    # then the next worker processes them
     with worker(settings, log):
         until(lambda: waiting_in(database) == 0, log)
-
-
-def test_different_tasks_are_all_sent(settings: Settings) -> None:
-    settings.data.mkdir(parents=True)
-    enqueuer = celery_app.Enqueuer(celery_app.build(settings))
-    enqueuer.enqueue(celery_app.TICK)
-    enqueuer.enqueue(celery_app.ANNOUNCE)
-    enqueuer.close()
-
-    sent = "".join(it.read_text() for it in (settings.data / "queue" / "messages").iterdir())
-    assert celery_app.TICK in sent
-    assert celery_app.ANNOUNCE in sent

@@ -1,4 +1,4 @@
-"""Webhooks are kept within milliseconds, whatever the database does, and none is lost."""
+"""Webhooks are stored within milliseconds, whether or not the database answers; none is lost."""
 
 import os
 import signal
@@ -57,7 +57,7 @@ def files(folder: Path) -> list[Path]:
 
 @contextmanager
 def locked(database: Database) -> Iterator[None]:
-    """Another process writes for long."""
+    """Another process locks the database."""
     other = Database(database.url.render_as_string(hide_password=False))
     with other.write() as connection:
         if not database.is_sqlite:
@@ -90,7 +90,7 @@ def test_a_locked_database_delays_nobody_and_loses_nothing(
         for number in range(10):
             inbox.add("ANNOTATION_CREATED", 6, b"%d" % number)
         spent = time.monotonic() - started
-        # then: none waited for the lock, and each is safe
+        # then: none waited for the lock, and each is stored
         assert spent < 5
         assert len(files(tmp_path)) == 10
     until(lambda: len(bodies(database)) == 10)
@@ -99,7 +99,7 @@ def test_a_locked_database_delays_nobody_and_loses_nothing(
 
 
 class Away:
-    """A database that is not there until it is."""
+    """A database that is down at first."""
 
     def __init__(self, deliveries: Deliveries) -> None:
         self.deliveries = deliveries
@@ -114,7 +114,7 @@ class Away:
 def test_webhooks_not_written_before_the_end_are_written_after_the_next_start(
     database: Database, opened: Callable[[Any], WebhookInbox], tmp_path: Path
 ) -> None:
-    # given: a server that ended while the database was away
+    # given: a server that ended while the database was down
     first = opened(Away(Deliveries(database)))
     for number in range(3):
         first.add("ANNOTATION_CREATED", 6, b"%d" % number)
@@ -171,7 +171,7 @@ def test_kill_9_loses_no_webhook(
         "inbox = WebhookInbox(Path(sys.argv[1]), Deliveries(Database(sys.argv[2])))\n"
         "for number in range(3):\n"
         "    inbox.add('ANNOTATION_CREATED', 6, b'%d' % number)\n"
-        "print('told', flush=True)\n"
+        "print('stored', flush=True)\n"
         "time.sleep(600)\n"
     )
     url = database.url.render_as_string(hide_password=False)
@@ -181,7 +181,7 @@ def test_kill_9_loses_no_webhook(
             [sys.executable, "-c", script, folder, url], stdout=subprocess.PIPE
         )
         assert process.stdout is not None
-        assert process.stdout.readline() == b"told\n"
+        assert process.stdout.readline() == b"stored\n"
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     # when
