@@ -1,8 +1,8 @@
-"""Assigns the events of every target to one accepted region, or to none.
+"""Assigns the interactions of each prompted object to one accepted region, or to none.
 
-A target has a region id, and mostly one annotation contains that region. But annotators who begin
+An object has a region id, and usually one annotation contains that region. But annotators who start
 with the same prediction share its region ids, and an annotation can be copied. Then the user who
-asked decides; if that is ambiguous, the target's interactions count for the task only.
+made the request decides; if that is ambiguous, the interactions count for the task only.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ Key = tuple[int, str, str]  # annotation, brush, region id
 
 
 @dataclass(frozen=True)
-class Holder:
+class Region:
     """A region in an annotation. ``owner``: who made the annotation, '' if unknown."""
 
     annotation: int
@@ -27,46 +27,48 @@ class Holder:
 
 
 @dataclass(frozen=True)
-class Made:
-    """A target with events. ``started``: this backend created its region id, so it is unique.
-    ``brush``: '' if the target has expired."""
+class PromptedObject:
+    """An object with interactions. ``started``: this backend created its region id, so it is
+    unique. ``brush``: '' if the object has expired."""
 
-    target: int
+    id: int
     region: str
     owner: str
     started: bool
     brush: str = ""
 
 
-def share_out(holders: Iterable[Holder], made: Iterable[Made]) -> dict[Key, tuple[int, ...]]:
-    """The sorted targets of each region that has any."""
-    by_region: dict[str, list[Holder]] = {}
-    for holder in holders:
-        by_region.setdefault(holder.region, []).append(holder)
-    shares: dict[Key, list[int]] = {}
-    for target in made:
-        holder_of_target = _holder(target, by_region.get(target.region, ()))
-        if holder_of_target is not None:
-            shares.setdefault(holder_of_target.key, []).append(target.target)
-    return {key: tuple(sorted(targets)) for key, targets in shares.items()}
+def assign(
+    regions: Iterable[Region], objects: Iterable[PromptedObject]
+) -> dict[Key, tuple[int, ...]]:
+    """The sorted ids of the objects of each region that has any."""
+    by_id: dict[str, list[Region]] = {}
+    for region in regions:
+        by_id.setdefault(region.region, []).append(region)
+    assigned: dict[Key, list[int]] = {}
+    for prompted in objects:
+        region_of_it = _region_of(prompted, by_id.get(prompted.region, ()))
+        if region_of_it is not None:
+            assigned.setdefault(region_of_it.key, []).append(prompted.id)
+    return {key: tuple(sorted(ids)) for key, ids in assigned.items()}
 
 
-def _holder(target: Made, holders: Sequence[Holder]) -> Holder | None:
-    """The region of a target; None if there is none or several are possible."""
-    if not holders:
+def _region_of(prompted: PromptedObject, regions: Sequence[Region]) -> Region | None:
+    """The region of an object; None if there is none, or if several are possible."""
+    if not regions:
         return None
-    same_owner = [holder for holder in holders if target.owner and holder.owner == target.owner]
+    same_owner = [r for r in regions if prompted.owner and r.owner == prompted.owner]
     if same_owner:
-        return _first(same_owner, target)
-    if target.started:
-        # The others are copies, or were continued by someone else.
-        return _first(holders, target)
-    one_annotation = len({holder.annotation for holder in holders}) == 1
-    if one_annotation and not (target.owner and holders[0].owner):
-        return _first(holders, target)
+        return _first(same_owner, prompted)
+    if prompted.started:
+        # The others are copies, or were continued by another user.
+        return _first(regions, prompted)
+    one_annotation = len({region.annotation for region in regions}) == 1
+    if one_annotation and not (prompted.owner and regions[0].owner):
+        return _first(regions, prompted)
     return None
 
 
-def _first(holders: Sequence[Holder], target: Made) -> Holder:
-    """The oldest annotation, and in it the control that the target was drawn with."""
-    return min(holders, key=lambda it: (it.annotation, it.brush != target.brush, it.brush))
+def _first(regions: Sequence[Region], prompted: PromptedObject) -> Region:
+    """The oldest annotation, and in it the control that the object was made with."""
+    return min(regions, key=lambda r: (r.annotation, r.brush != prompted.brush, r.brush))

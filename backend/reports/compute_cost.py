@@ -26,7 +26,7 @@ from backend.db.models import (
 from backend.db.packed_mask import PackedMask
 from backend.label_studio.annotations import DRAFT_MARGIN
 from backend.reports import served_masks
-from backend.reports.attribution import Holder, Key, Made, share_out
+from backend.reports.attribution import Key, PromptedObject, Region, assign
 from backend.reports.click_curve import UNKNOWN, Logged, Quality, quality
 from backend.reports.served_masks import Served
 
@@ -68,7 +68,7 @@ def compute(
     """Compute what is missing or outdated of a task. idle: longer pauses count as this long."""
     versions = current_versions(connection, project, task)
     facts = _Facts.read(connection, project, task, list(versions), idle)
-    targets = share_out(facts.holders(), facts.made())
+    targets = assign(facts.regions(), facts.objects())
     return TaskCosts(
         project,
         task,
@@ -137,19 +137,19 @@ class _Facts:
             idle=idle,
         )
 
-    def holders(self) -> list[Holder]:
+    def regions(self) -> list[Region]:
         """The regions of all annotations."""
         owners = self._owners()
         return [
-            Holder(
+            Region(
                 number, row["brush"][:BRUSH_CHARACTERS], row["region_id"], owners.get(number, "")
             )
             for number, samples in self.samples.items()
             for row in samples
         ]
 
-    def made(self) -> list[Made]:
-        """All targets with an interaction, and those that a phrase suggested beside its own."""
+    def objects(self) -> list[PromptedObject]:
+        """All objects with an interaction, and those that a phrase suggested beside its own."""
         by_target: dict[int, list[Logged]] = {}
         for event in self.events:
             by_target.setdefault(event.target, []).append(event)
@@ -161,8 +161,8 @@ class _Facts:
             # The submit of a region is logged under the user who opened the task next.
             owners = [event.owner for event in events if event.owner and _begins(event)]
             found.append(
-                Made(
-                    target=target,
+                PromptedObject(
+                    id=target,
                     region=events[-1].region,
                     owner=(row["owner"] if row else "") or (owners[-1] if owners else ""),
                     started=any(event.starts for event in events),

@@ -11,18 +11,12 @@ from backend.db.models.base import (
     Base,
     BigInt,
     LabelStudioId,
-<<<<<<< HEAD:backend/db/models/samples.py
     OptionalList,
-=======
->>>>>>> d67b6a4 (Ends of attempts belong to the job queue, pruning is one module, tables of the command line one file; the event totals belong to the cost frame):backend/db/models/labels.py
     ProjectId,
     Str32,
     Str64,
     Str128,
-<<<<<<< HEAD:backend/db/models/samples.py
-=======
     Str254,
->>>>>>> d67b6a4 (Ends of attempts belong to the job queue, pruning is one module, tables of the command line one file; the event totals belong to the cost frame):backend/db/models/labels.py
 )
 
 
