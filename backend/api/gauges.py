@@ -28,7 +28,7 @@ def read_gauges(database: Database, *, base: str = "") -> Gauges:
     jobs = dict.fromkeys(((kind, state) for kind in _KINDS for state in _STATES), 0)
     living = dict.fromkeys(_PROCESSES, 0)
     for process in processes(database):
-        living[process.kind] = living.get(process.kind, 0) + process.lives()
+        living[process.kind] = living.get(process.kind, 0) + process.is_running()
     given_up = case((Delivery.attempts >= ATTEMPTS, "given up"), else_="waiting")
     with database.read() as connection:
         found = connection.execute(

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -78,19 +79,26 @@ def promotion_rows(found: Sequence[BeforeAfter], width: float) -> list[Promotion
     ]
 
 
-def render(report: Report) -> str:
-    """The whole page."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+@cache
+def environment(*folders: Path) -> Environment:
+    """Templates in these folders, else those of reports; texts of users are escaped."""
+    made = Environment(
+        loader=FileSystemLoader([*folders, TEMPLATES]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= FILTERS
+    made.filters |= FILTERS
+    return made
+
+
+def render(report: Report) -> str:
+    """The whole page."""
     weeks = _weeks(report.groups["week"])
     total = report.total
-    return environment.get_template("report.html").render(
+    template = environment().get_template("report.html")
+    return template.render(
         report=report,
         facts=wording.facts(report.summary),
         empty=wording.empty(report),

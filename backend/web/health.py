@@ -86,7 +86,7 @@ def problems(board: Dashboard) -> list[str]:
     known = processes(board.database)
     for kind in dict.fromkeys(process.kind for process in known):
         same = [process for process in known if process.kind == kind]
-        if not any(process.lives(now) for process in same):
+        if not any(process.is_running(now) for process in same):
             last = max(process.seen_at for process in same)
             name = _NAMES.get(kind, kind).lower()
             found.append(f"No {name} is running; the last was seen {last:%Y-%m-%d %H:%M} UTC.")

@@ -6,11 +6,12 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse
 
@@ -54,31 +55,7 @@ class Renderer:
         self.tokens = Tokens(settings)
         guarded = settings.basic_auth_user and settings.basic_auth_password.get_secret_value()
         self.who = settings.basic_auth_user if guarded else "dashboard"
-        self._templates = Environment(
-            loader=FileSystemLoader([HERE / "templates", page.TEMPLATES]),
-            # Labels, phrases, titles and file names come from users: always escaped.
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._templates.globals |= {
-            "WIDE": charts.WIDE,
-            "NARROW": charts.NARROW,
-            "stamp": _stamp(),
-            "query": query,
-        }
-        self._templates.filters |= page.FILTERS | {
-            "mean": wording.mean,
-            "counted": wording.counted,
-            "ago": ago,
-            "iso": lambda moment: moment.astimezone(UTC).isoformat(),
-            "size": size,
-            "segment": segment,
-            "short": short,
-            "process": short_process_id,
-            "merged": lambda one, other: {**one, **other},
-        }
+        self._templates = _templates()
 
     def compile(self) -> None:
         """Load every template now, rather than at its first use."""
@@ -131,6 +108,30 @@ class Renderer:
                 secure=request.url.scheme == "https",
             )
         return response
+
+
+@cache
+def _templates() -> Environment:
+    """All templates. Compiling them takes longer than rendering, so it is done once."""
+    environment = page.environment(HERE / "templates")
+    environment.globals |= {
+        "WIDE": charts.WIDE,
+        "NARROW": charts.NARROW,
+        "stamp": _stamp(),
+        "query": query,
+    }
+    environment.filters |= {
+        "mean": wording.mean,
+        "counted": wording.counted,
+        "ago": ago,
+        "iso": lambda moment: moment.astimezone(UTC).isoformat(),
+        "size": size,
+        "segment": segment,
+        "short": short,
+        "process": short_process_id,
+        "merged": lambda one, other: {**one, **other},
+    }
+    return environment
 
 
 def prefix(request: Request) -> str:

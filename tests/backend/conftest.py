@@ -23,7 +23,7 @@ from model import checkpoint
 from model.config import ModelConfig
 from model.network.phraseclick import PhraseClick
 from model.predictor import Predictor
-from tests.backend.databases import database, migrated, postgres, spares
+from tests.backend.databases import copy_tables, database, migrated, postgres, spares
 
 # Fixtures of another file, under the names that tests use.
 __all__ = ["database", "migrated", "postgres", "spares"]
@@ -148,11 +148,12 @@ def settings(tmp_path: Path, random_checkpoint: Path, picture_host: PictureHost)
 
 
 @pytest.fixture
-def open_service(predictor: Predictor) -> Iterator[Callable[[Settings], Service]]:
+def open_service(predictor: Predictor, migrated: Path) -> Iterator[Callable[[Settings], Service]]:
     """Opens services that are closed at the end of the test."""
     opened: list[Service] = []
 
     def opening(settings: Settings) -> Service:
+        copy_tables(migrated, settings)
         opened.append(Service(settings, predictor))
         return opened[-1]
 

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from backend.db.engine import Database
+from backend.settings import Settings
 from backend.worker.child_process import Child, free_port
 
 _numbers = itertools.count(1)
@@ -26,6 +27,14 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     database.migrate()
     database.close()
     return path
+
+
+def copy_tables(migrated: Path, settings: Settings) -> None:
+    """Give the settings' SQLite database its tables, if it does not exist yet."""
+    path = Path(settings.resolved_database_url.removeprefix("sqlite:///"))
+    if not settings.database_url and not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(migrated, path)
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,9 @@
 """All tables as mapped classes, by subject. Import them from here.
 
-Other packages pass classes such as ``Version`` and ``Job`` around as records; those whose names end
-in ``Row`` appear in statements only. ``select(EventRow)`` works on ``Database.read()`` and
-``Database.write()``, where it gives rows with the columns as attributes, and in a
-``Database.session()``, where it gives objects.
+Other packages pass classes such as ``Version`` and ``Job`` around as records, read with
+``backend.db.engine.records``; those whose names end in ``Row`` appear in statements only.
+``select(EventRow)`` on ``Database.read()`` and ``Database.write()`` gives rows with the columns as
+attributes, and in a ``Database.session()`` objects.
 """
 
 from backend.db.models.base import Base

@@ -39,7 +39,7 @@ EventKind = Literal[
     "delete",  # inferred: the mask, or all its prompts, were removed from the page
 ]
 
-# What a person does; the other kinds follow from it.
+# Actions of annotators; the other kinds follow from them.
 INTERACTIONS: tuple[EventKind, ...] = ("positive_click", "negative_click", "phrase", "box")
 
 

@@ -2,8 +2,8 @@
 errors.
 
 A Celery message carries a job's number; everything else is here. The classes that are dataclasses
-are also the records that other packages pass around, made from rows: ``Job(**row._mapping)``. To
-change a row, write an UPDATE.
+are also the records that other packages pass around (``backend.db.engine.records``). To change a
+row, write an UPDATE.
 """
 
 from collections.abc import Mapping
@@ -184,6 +184,6 @@ class Process(MappedAsDataclass, Base, kw_only=True):
     seen_at: Mapped[datetime]
     about: Mapped[dict[str, Any]]  # version, cache, queue, …
 
-    def lives(self, now: datetime | None = None) -> bool:
+    def is_running(self, now: datetime | None = None) -> bool:
         """Whether it reported lately; it does so every ten seconds."""
         return (now or datetime.now(UTC)) - self.seen_at < timedelta(seconds=35)

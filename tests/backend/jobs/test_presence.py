@@ -30,7 +30,7 @@ def test_a_process_is_listed_until_it_closes(database: Database) -> None:
     until(lambda: processes(database)[1].about["jobs"] == [7])
 
     assert [it.kind for it in processes(database)] == ["server", "worker"]
-    assert all(it.lives() for it in processes(database))
+    assert all(it.is_running() for it in processes(database))
     assert processes(database)[0].about["version"]
     worker.close()
     assert [it.kind for it in processes(database)] == ["server"]
@@ -41,8 +41,8 @@ def test_a_silent_process_is_not_alive_and_is_removed_after_a_day(database: Data
     Presence(database, "server", every_s=1000)._update()
     now = datetime.now(UTC)
     (found,) = processes(database)
-    assert found.lives(now)
-    assert not found.lives(now + timedelta(minutes=1))
+    assert found.is_running(now)
+    assert not found.is_running(now + timedelta(minutes=1))
 
     with database.write() as connection:
         connection.execute(update(Process).values(seen_at=now - timedelta(days=2)))

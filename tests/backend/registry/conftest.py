@@ -19,6 +19,7 @@ from model.network.phraseclick import PhraseClick
 
 WORDS = ["the", "red", "cat", "dog", "person", "left"]
 MakeCheckpoint = Callable[..., Path]
+SIX = "6.1795384361"
 
 
 @pytest.fixture(scope="session")
@@ -75,3 +76,13 @@ def settings(tmp_path: Path, make_checkpoint: MakeCheckpoint) -> Settings:
 def registry(database: Database, settings: Settings) -> Registry:
     """On SQLite and, where slow, on PostgreSQL."""
     return Registry(database, open_store(settings), settings)
+
+
+@pytest.fixture
+def three(registry: Registry, make_checkpoint: MakeCheckpoint) -> list[str]:
+    """Three versions of project 6, each a child of the one before."""
+    names: list[str] = []
+    for seed in range(3):
+        path = make_checkpoint(seed, parent=names[-1] if names else registry.base_name)
+        names.append(registry.add(path, project=SIX).name)
+    return names

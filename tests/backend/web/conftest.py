@@ -13,6 +13,7 @@ from backend.api.service import Service
 from backend.app import create_app
 from backend.settings import Settings
 from model.predictor import Predictor
+from tests.backend.databases import copy_tables
 from tests.backend.registry.conftest import MakeCheckpoint, make_checkpoint, network, saved
 from tests.backend.web import scene
 from tests.backend.web.scene import Scene
@@ -29,7 +30,8 @@ def settings(tmp_path: Path, random_checkpoint: Path) -> Settings:
 
 
 @pytest.fixture
-def service(settings: Settings, predictor: Predictor) -> Iterator[Service]:
+def service(settings: Settings, predictor: Predictor, migrated: Path) -> Iterator[Service]:
+    copy_tables(migrated, settings)
     opened = Service(settings, predictor)
     opened.registry.base()
     yield opened
