@@ -77,7 +77,7 @@ def alive(
         mine = [it for it in processes(database) if (it.kind, it.about.get("host")) == (kind, here)]
     finally:
         database.close()
-    if not any(process.lives() for process in mine):
+    if not any(process.is_running() for process in mine):
         typer.echo(f"No {kind} of this machine has reported itself lately.", err=True)
         raise typer.Exit(1)
 
