@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from backend.db.models import EventKind
+from backend.errors import BackendError
 from backend.interaction.draft_sync import DraftSync, eligible
 from backend.interaction.history import Event
 from backend.interaction.label_words import asks_for_all, labels_named, plural
@@ -191,6 +192,10 @@ class Rules:
     def _unshared(self, clicks: tuple[Click, ...], label: Class | None) -> Target | None:
         """Rules for clicks that no object knows."""
         here = [t for t in self.lane if t.state != "gone" and not t.untouched]
+        if not here or self._role(clicks[-1]) != "add":
+            predicted = self._predicted_at(clicks[-1])
+            if predicted is not None:
+                return predicted
         if all(self._role(click) != "object" for click in clicks):
             last = self._painted_after(here, None) if here else self._adopt(None)
             if last is None:
@@ -232,6 +237,29 @@ class Rules:
                 fits = of_class in (None, (region.control, region.label))
                 if brush is not None and fits and region.id not in known:
                     return self._adopted(saved, region, brush)
+        return None
+
+    def _predicted_at(self, click: Click) -> Target | None:
+        """The region of a batch prediction that holds a click becomes an object under its id."""
+        newest = max(
+            self.ask.saved,
+            key=lambda saved: (saved.kind == "draft", saved.updated_at),
+            default=None,
+        )
+        if newest is None or click.box is not None:
+            return None
+        known = {target.region_id for target in self.task.targets}
+        for region in reversed(list(newest.regions.values())):
+            brush = self.image.brush(region.control)
+            if brush is None or region.id in known or not region.origin.startswith("prediction"):
+                continue
+            try:
+                mask = region.saved_mask()
+            except BackendError:
+                continue
+            x, y = click.pixel(mask.shape[1], mask.shape[0])
+            if mask[min(int(y), mask.shape[0] - 1), min(int(x), mask.shape[1] - 1)]:
+                return self._adopted(newest, region, brush)
         return None
 
     def _painted_after(self, known: list[Target], of_class: tuple[str, str] | None) -> Target:

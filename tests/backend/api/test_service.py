@@ -14,6 +14,8 @@ from backend.api.service import Service
 from backend.errors import LabelConfigError, RequestError
 from backend.label_studio import rle
 from backend.settings import Settings
+from model.crop import Box
+from model.predictor import Embedding, Instance, Instances, Predictor
 
 INTERACTIVE = sorted(
     path.stem
@@ -79,6 +81,36 @@ def test_a_phrase_alone_is_answered_with_the_pictures_real_size(
     for item in answer["results"][0]["result"]:
         if "rle" in item["value"]:
             assert (item["original_width"], item["original_height"]) == (640, 480)
+
+
+def test_a_plural_is_answered_with_a_region_for_each_object(
+    service: Service, page: Any, picture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given two cats
+    def cats(self: Predictor, embedding: Embedding, phrase: str, least: float = 0.0) -> Instances:
+        boxes = [Box(100, 100, 200, 220), Box(400, 100, 500, 220)]
+        pixels = np.ones((120, 100), np.bool_)
+        objects = tuple(Instance(640, 480, box, pixels, 0.8) for box in boxes)
+        return Instances(objects, self.tokenizer.read(phrase), 0.8)
+
+    monkeypatch.setattr(Predictor, "instances", cats)
+
+    # when
+    answer = service.predict(page.request([page.phrase("cats")]))
+
+    # then
+    found = [item for item in answer["results"][0]["result"] if "rle" in item["value"]]
+    assert [item["value"]["brushlabels"] for item in found] == [["Cat"], ["Cat"]]
+    assert page.status(answer).startswith("'cats' → Cat: 2 objects, 80 %")
+
+    # when one of them is clicked
+    answer = service.predict(page.request([page.click(1, 70, 30)]))
+
+    # then it is refined, and the other one stays
+    again = [item for item in answer["results"][0]["result"] if "rle" in item["value"]]
+    assert [item["id"] for item in again] == [found[1]["id"], found[0]["id"]]
+    assert again[1]["value"] == found[0]["value"]
+    assert page.status(answer).startswith("1 click, 'cats' → Cat")
 
 
 def test_corrected_and_unknown_words_are_said(service: Service, page: Any, picture: str) -> None:

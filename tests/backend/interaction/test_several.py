@@ -275,3 +275,33 @@ def test_a_removed_phrase_is_one_event_for_all_its_objects(accepting_page: CatsP
     accepting_page.work()
     accepting_page.click(60)
     assert [row.kind for row in rows(accepting_page, EventRow)].count("undo") == 1
+
+
+@pytest.mark.parametrize("negative", [False, True])
+def test_a_click_inside_a_predicted_region_refines_that_region(
+    accepting_page: CatsPage, negative: bool
+) -> None:
+    # given the regions of a batch prediction, which the page copied
+    page = accepting_page
+    for number, (left, confidence) in enumerate(CATS):
+        mask = cat(left, confidence).mask()
+        page.regions[f"predicted{number}"] = {
+            "original_width": WIDTH,
+            "original_height": HEIGHT,
+            "image_rotation": 0,
+            "value": {"format": "rle", "rle": rle.encode(mask), "brushlabels": ["Cat"]},
+            "id": f"predicted{number}",
+            "from_name": "brush",
+            "to_name": "image",
+            "type": "brushlabels",
+            "origin": "prediction",
+        }
+    page.work()
+
+    # when
+    turn = page.click(45, negative=negative)
+
+    # then
+    assert turn.target.region_id == "predicted1"
+    assert turn.target.previous_mask[24, 28]
+    assert set(page.regions) == {"predicted0", "predicted1", "predicted2"}
