@@ -105,6 +105,7 @@ class Predict:
             self._metrics,
             self._settings.label_masks,
             self._settings.outline_tolerance,
+            lambda label: self._predictors.for_label(request.project, label),
         )
         return {"results": batch.answers(request, config)}
 

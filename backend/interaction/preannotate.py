@@ -15,7 +15,7 @@ result would be stored, and the task never asked about again for this version.
 import hashlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Literal
 
@@ -30,7 +30,7 @@ from backend.label_studio.config import BrushControl, ImageControls, Label, Labe
 from backend.label_studio.payloads import PredictRequest, Project, Task
 from backend.metrics import Metrics
 from model.errors import PhraseClickError
-from model.predictor import Embedding, Instance, Predictor
+from model.predictor import Instance, Predictor
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +38,7 @@ _log = logging.getLogger(__name__)
 Answer = dict[str, Any] | list[Any]
 Masks = tuple[list[dict[str, Any]], float | None]
 _Labelled = tuple[Instance, BrushControl, Label | None]
+_LabelGroup = tuple[Predictor, dict[str, tuple[BrushControl, Label]]]
 
 LabelMasks = Literal["never", "batch", "always"]
 
@@ -52,6 +53,8 @@ _REPORT_S = 10.0
 _MOST_LABELS = 20
 # An object that nobody asked for is shown if its mask is more likely right than wrong.
 _LEAST_CONFIDENCE = 0.5
+# Two versions that find the same object by different labels: the more confident one counts.
+_SAME_OBJECT = 0.5
 
 
 class Preannotation:
@@ -67,7 +70,10 @@ class Preannotation:
         metrics: Metrics,
         label_masks: LabelMasks = "batch",
         outline_tolerance: float = 0.5,
+        for_label: Callable[[str], Predictor] | None = None,
     ) -> None:
+        """for_label: the predictor that serves a label, if not ``predictor`` serves all."""
+        self._for_label = for_label or (lambda label: predictor)
         self._embeddings = embeddings
         self._predictor = predictor
         self._metrics = metrics
@@ -144,7 +150,7 @@ class Preannotation:
         place = Place.of(task, image, project)
         phrase = image.batch_phrase(task.data)
         if phrase:
-            return self._of_phrase(task, image, phrase, self._embeddings.of(place, self._predictor))
+            return self._of_phrase(task, image, phrase, place)
         if alone and self._label_masks != "always":
             # This is also the request when a task is opened. The page waits for the answer, and
             # clicks inside a mask would select it: so there is none, and the picture is encoded in
@@ -153,48 +159,65 @@ class Preannotation:
             if self._embeddings.at_hand(place, self._predictor) is None:
                 self._embeddings.ahead(place, self._predictor)
             return None
-        embedding = self._embeddings.of(place, self._predictor)
-        found = [] if self._label_masks == "never" else self._of_labels(image, embedding)
+        self._embeddings.of(place, self._predictor)
+        found = [] if self._label_masks == "never" else self._of_labels(image, place)
         if not found:
-            return [], self._doubt(image, embedding)
+            return [], self._doubt(image, place)
         return self._regions(task, image, found), found[-1][0].confidence
 
-    def _of_phrase(
-        self, task: Task, image: ImageControls, phrase: str, embedding: Embedding
-    ) -> Masks:
+    def _of_phrase(self, task: Task, image: ImageControls, phrase: str, place: Place) -> Masks:
         control, label = _label_for(phrase, image)
+        named = labels_named(phrase, image.labels)
+        predictor = self._for_label(named[0][1].value) if named else self._predictor
+        embedding = self._embeddings.of(place, predictor)
         if asks_for_all(phrase, image.labels):
-            found = self._predictor.instances(embedding, phrase, LEAST_CONFIDENCE)
+            found = predictor.instances(embedding, phrase, LEAST_CONFIDENCE)
             regions = self._regions(task, image, [(it, control, label) for it in found.objects])
             return regions, min((it.confidence for it in found.objects), default=found.confidence)
-        prediction = self._predictor.predict(embedding, [], phrase)
+        prediction = predictor.predict(embedding, [], phrase)
         confidence = prediction.confidence
         if confidence < LEAST_CONFIDENCE:
             return [], confidence
         return self._region(task, image, control, label, prediction.mask(), confidence), confidence
 
-    def _of_labels(self, image: ImageControls, embedding: Embedding) -> list[_Labelled]:
-        """Every object that the model finds by a label's name, the surest first."""
-        named = self._known_labels(image)
-        found = self._predictor.instances_by_name(embedding, list(named), _LEAST_CONFIDENCE)
-        return [(it, *named[name]) for name, it in found]
+    def _of_labels(self, image: ImageControls, place: Place) -> list[_Labelled]:
+        """Every object that a label's name finds, the most confident first."""
+        groups = self._known_labels(image)
+        found: list[_Labelled] = []
+        for predictor, labels in groups:
+            embedding = self._embeddings.of(place, predictor)
+            objects = predictor.instances_by_name(embedding, list(labels), _LEAST_CONFIDENCE)
+            found += [(instance, *labels[name]) for name, instance in objects]
+        if len(groups) < 2:
+            return found
+        distinct: list[_Labelled] = []
+        for one in sorted(found, key=lambda entry: -entry[0].confidence):
+            if all(_iou(one[0].mask(), other.mask()) <= _SAME_OBJECT for other, *_ in distinct):
+                distinct.append(one)
+        return distinct
 
-    def _doubt(self, image: ImageControls, embedding: Embedding) -> float | None:
+    def _doubt(self, image: ImageControls, place: Place) -> float | None:
         """The confidence of the least certain label on the picture, without drawing any."""
         sure = [
-            self._predictor.predict(embedding, [], name).confidence
-            for name in self._known_labels(image)
+            predictor.predict(self._embeddings.of(place, predictor), [], name).confidence
+            for predictor, labels in self._known_labels(image)
+            for name in labels
         ]
         there = [confidence for confidence in sure if confidence >= _LEAST_CONFIDENCE]
         return min(there) if there else max(sure, default=None)
 
-    def _known_labels(self, image: ImageControls) -> dict[str, tuple[BrushControl, Label]]:
+    def _known_labels(self, image: ImageControls) -> list[_LabelGroup]:
+        """The labels that can be asked for by name, by the predictor that serves them."""
         known = [
-            (control, label)
+            (predictor, control, label)
             for control, label in image.labels
-            if self._predictor.tokenizer.knows(label.value)
+            if (predictor := self._for_label(label.value)).tokenizer.knows(label.value)
         ]
-        return {label.value: (control, label) for control, label in reversed(known[:_MOST_LABELS])}
+        groups: dict[str, _LabelGroup] = {}
+        for predictor, control, label in reversed(known[:_MOST_LABELS]):
+            _, labels = groups.setdefault(predictor.version, (predictor, {}))
+            labels[label.value] = control, label
+        return list(groups.values())
 
     def _regions(
         self, task: Task, image: ImageControls, objects: Sequence[_Labelled]
@@ -251,3 +274,8 @@ def _label_for(phrase: str, image: ImageControls) -> tuple[BrushControl, Label |
 def _region_id(*what: object) -> str:
     """The same for the same task, label and model, with a number for each of several objects."""
     return hashlib.blake2b(repr(what).encode(), digest_size=6).hexdigest()
+
+
+def _iou(one: np.ndarray, other: np.ndarray) -> float:
+    union = np.count_nonzero(one | other)
+    return np.count_nonzero(one & other) / union if union else 0.0

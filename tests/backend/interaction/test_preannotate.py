@@ -1,9 +1,10 @@
 """Batches: one result each, whatever happens; the phrase from the data or the label names."""
 
+import copy
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from backend.api.service import Service
 from backend.interaction import preannotate
 from backend.label_studio import rle
+from backend.registry.serving import Predictors
 from backend.settings import Settings
 from model.crop import Box
 from model.predictor import Embedding, Instance, Instances, Predictor
@@ -131,6 +133,38 @@ def test_with_no_phrase_the_known_label_names_are_tried(
     assert set(labels) <= {"Cat", "Dog"}
     for answer in answers:
         assert answer["score"] == min(r["score"] for r in answer["result"])
+
+
+def test_a_label_is_asked_of_the_version_that_serves_it(
+    service: Service,
+    predictor: Predictor,
+    page: Any,
+    tasks: list[dict[str, Any]],
+    two_cats: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # given a champion that has not learned "Cat"
+    base = copy.copy(predictor)
+    base.version = "base"
+    asked: set[tuple[str, str, str]] = set()
+    by_name = Predictor.instances_by_name
+
+    def noted(self: Predictor, embedding: Embedding, names: Sequence[str], least: float) -> Any:
+        asked.update((self.version, embedding.version, name) for name in names)
+        return by_name(self, embedding, names, least)
+
+    monkeypatch.setattr(Predictor, "instances_by_name", noted)
+    monkeypatch.setattr(
+        Predictors,
+        "for_label",
+        lambda self, project, label: base if label == "Cat" else self.champion(project),
+    )
+    # when
+    answers = service.predict(body(page, tasks))["results"]
+    # then
+    version = answers[0]["model_version"]
+    assert asked == {("base", "base", "Cat"), (version, version, "Dog")}
+    assert all(len(answer["result"]) == 2 for answer in answers)
 
 
 def test_an_unsure_label_gives_no_mask_but_its_score(
