@@ -1,9 +1,13 @@
 """A model version on disk: a directory that is written once and never changes.
 
-``weights.safetensors`` holds the network and the word vectors, ``config.json`` the network's
-shape, ``vocabulary.json`` the words in the order of their vectors and which of them were trained,
-``metrics.json`` what was measured and where it came from. ``SHA256SUMS`` (in the format of
-sha256sum) names them all, and each is checked before it is used. Nothing is unpickled.
+``weights.safetensors`` holds the network and the word vectors, ``config.json`` the network's shape,
+``vocabulary.json`` the words in the order of their vectors and which of them were trained,
+``metrics.json`` measurements and the parent version. ``SHA256SUMS`` (in the format of sha256sum)
+lists all files, and each is checked before use. Nothing is unpickled.
+
+Word vectors are stored in eight bits: a scale for each row and an integer for each coordinate.
+60,000 words of 50 dimensions take 3 MB instead of 12. The rounding (a 254th of a row's largest
+coordinate) is far below the distance between any two words.
 """
 
 from __future__ import annotations
@@ -33,8 +37,8 @@ from model.word_geometry import EXTRA
 NETWORK_PREFIX = "network."
 VECTORS = "word_vectors"
 SCALES = "word_scales"
-# Stored in half precision: its rounding (2^-11) is far below what moves a mask. Small tensors
-# (norms, biases) stay as they are, they weigh nothing.
+# Tensors of this many numbers or more are stored in half precision, whose rounding (2^-11) does not
+# change masks. Small ones (norms, biases) stay as they are.
 HALF_FROM = 1024
 HALF_LIMIT = 60_000.0
 
@@ -58,7 +62,7 @@ class Checkpoint:
     path: Path
 
     def network(self) -> PhraseClick:
-        """A new network with these weights. Raises CheckpointError where they do not fit."""
+        """A new network with these weights. Raises CheckpointError if they do not fit."""
         network = PhraseClick(self.config)
         try:
             network.load_state_dict(dict(self.state))
@@ -93,10 +97,10 @@ def save(
     """Write a new checkpoint and return its version.
 
     words and vectors: V words, most frequent first, and V,S vectors, those of a tokenizer; they are
-    stored in eight bits. trained: the words that were in training, None for all. metrics: any JSON,
-    kept as it is. name: first part of the version, by default the directory's name. parent: the
-    version that training started from. The directory appears whole or not at all. Raises
-    CheckpointError where it exists already, since a version never changes.
+    stored in eight bits. trained: the words that were in training, None for all. metrics: any JSON.
+    name: first part of the version, by default the directory's name. parent: the version that
+    training started from. The directory appears complete or not at all. Raises CheckpointError if
+    it exists, since a version never changes.
     """
     target = Path(directory)
     if target.exists():
@@ -148,7 +152,7 @@ def load(source: Path | str = SHIPPED) -> Checkpoint:
 
 
 def _vocabulary(words: Sequence[str], trained: Iterable[str] | None) -> bytes:
-    """A word a line, so that two vocabularies can be compared by eye."""
+    """One word per line, so that two vocabularies can be compared."""
     parts: dict[str, object] = {"words": list(words)}
     if trained is not None:
         parts["trained"] = sorted(trained)
@@ -157,7 +161,7 @@ def _vocabulary(words: Sequence[str], trained: Iterable[str] | None) -> bytes:
 
 
 def _words(stored: Any) -> tuple[tuple[str, ...], frozenset[str] | None]:
-    """Words and trained words. Checkpoints of earlier versions hold a bare list: all trained."""
+    """Words and trained words. Older checkpoints have a plain list, all of it trained."""
     if isinstance(stored, list):
         return tuple(stored), None
     trained = stored.get("trained")
@@ -182,9 +186,9 @@ _STEPS = 127
 
 
 def quantise(vectors: NDArray[np.floating]) -> tuple[NDArray[np.int8], NDArray[np.float16]]:
-    """V,D vectors as V,D int8 and V float16 scales; their product is the vector.
+    """V,D vectors as V,D int8 and V float16 scales, whose product is the vector.
 
-    Vectors that were quantised before come out the same.
+    Vectors that were quantised before do not change.
     """
     exact = np.asarray(vectors, np.float32)
     largest = np.abs(exact).max(1, initial=0.0)

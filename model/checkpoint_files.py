@@ -1,7 +1,7 @@
-"""The files of a checkpoint, whatever is in them: their names, their sums, written whole or not.
+"""The files of a checkpoint: names, checksums and atomic writes.
 
-Apart from ``checkpoint.py``, so that what only moves checkpoints about (a registry, a command line)
-need not load torch.
+Separate from ``checkpoint.py``, so that code that only moves checkpoints (a registry, a command
+line) does not load torch.
 """
 
 from __future__ import annotations
@@ -53,35 +53,35 @@ def read(path: Path) -> dict[str, bytes]:
 
 
 def read_sums(path: Path) -> dict[str, str]:
-    """SHA-256 by file. Raises CheckpointError where there is no checkpoint."""
+    """SHA-256 by file. Raises CheckpointError if there is no checkpoint."""
     if not path.is_dir():
         raise CheckpointError(f"There is no checkpoint directory at {path}.")
     try:
         return parse_sums((path / SUMS).read_text())
     except (OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path} has no readable {SUMS}: it is no checkpoint.") from error
+        raise CheckpointError(f"{path} has no readable {SUMS}: it is not a checkpoint.") from error
 
 
 def parse_sums(text: str) -> dict[str, str]:
-    """SHA-256 by file, from the text of a SHA256SUMS."""
+    """SHA-256 by file, parsed from the text of a SHA256SUMS."""
     pairs = [line.split(maxsplit=1) for line in text.splitlines() if line.strip()]
     return {pair[1].strip().lstrip("*"): pair[0] for pair in pairs if len(pair) == 2}
 
 
 def about(path: Path) -> dict[str, Any]:
-    """Version, parent and metrics, as ``metrics.json`` has them. Raises CheckpointError."""
+    """Version, parent and metrics from ``metrics.json``. Raises CheckpointError."""
     read_sums(path)
     try:
-        told = json.loads((path / METRICS).read_bytes())
-        return {**told, "version": str(told["version"])}
+        stored = json.loads((path / METRICS).read_bytes())
+        return {**stored, "version": str(stored["version"])}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is not a checkpoint of this program: {error}") from error
 
 
 def write_whole(target: Path, contents: Mapping[str, bytes]) -> None:
-    """Write a folder of files that appears whole or not at all, whatever fails and whenever.
+    """Write a folder of files atomically: it appears complete or not at all.
 
-    Raises CheckpointError: the folder exists already, or cannot be written.
+    Raises CheckpointError if the folder exists or cannot be written.
     """
     if target.exists():
         raise CheckpointError(f"{target} exists already; a checkpoint is never overwritten.")
@@ -120,7 +120,7 @@ def _write_synced(path: Path, data: bytes) -> None:
 
 
 def _sync_directory(path: Path) -> None:
-    """Make a rename durable. Some file systems cannot; then it is as durable as they are."""
+    """Make a rename durable, if the file system supports it."""
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY)
         try:

@@ -1,9 +1,9 @@
-"""How good a mask is, by the network's own account, as the IoU to expect.
+"""The confidence of a mask: its expected IoU, estimated by the network.
 
-The score is the network's predicted IoU where it has an IoU head, else the IoU that its
-probabilities imply. Networks are too sure of themselves, so the score is calibrated by a line in
-logit space (Platt scaling, fitted by `training.evaluation.calibration`), kept in the checkpoint's
-metrics under "confidence".
+The score is the IoU predicted by the network's IoU head, or else the IoU that its probabilities
+imply. Networks are overconfident, so the score is calibrated by a line in logit space (Platt
+scaling, fitted by `training.evaluation.calibration`), which the checkpoint keeps in its metrics
+under "confidence".
 """
 
 from __future__ import annotations
@@ -39,18 +39,19 @@ class Calibration:
 
     @classmethod
     def of(cls, metrics: Mapping[str, Any], *, iou_head: bool) -> Calibration:
-        """As a checkpoint's metrics hold it; a default for checkpoints without one."""
+        """The calibration in a checkpoint's metrics, or a default."""
         kept = metrics.get(METRIC)
         if isinstance(kept, Mapping):
             return cls(float(kept["scale"]), float(kept["bias"]))
-        # Of the first checkpoint that shipped, on 130 validation objects (first click).
+        # From the first shipped checkpoint on 130 validation objects (first click).
         return cls() if iou_head else cls(1.21, -1.02)
 
 
 def implied_score(logits: NDArray[np.float32]) -> float:
-    """The logit of the IoU that is expected of the mask logits > 0, if its probabilities are true.
+    """The logit of the expected IoU of the mask ``logits > 0``, if its probabilities are true.
 
-    That is the sum of p inside over the size plus the sum of p outside. -inf for an empty mask.
+    That is the sum of p inside, divided by the size plus the sum of p outside. -inf for an empty
+    mask. logits: any shape.
     """
     inside = logits > 0
     probability = sigmoid(logits)

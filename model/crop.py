@@ -19,13 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-# The object may reach this far beyond what is known of it, on each side, in its own size.
+# Margin on each side, in the object's size, since the object may be larger than the known part.
 MARGIN = 0.3
-# A crop larger than this part of the picture's longest side gains too little to pay for itself.
+# Largest useful crop as a share of the picture's longest side; larger ones gain too little.
 LARGEST = 0.85
-# A crop is never smaller than this many pixels: below, there is no detail left to find.
+# Smallest crop in pixels; below, there is no more detail.
 SMALLEST = 96
-# The surroundings of a detail, on each side, in the detail's own size; at least so many pixels.
+# Margin of a detail on each side, in the detail's size, and its least side in pixels.
 DETAIL_MARGIN = 0.6
 DETAIL_SMALLEST = 48
 # Edges lie on a grid of this part of the crop's longest side.
@@ -51,7 +51,7 @@ class Box(NamedTuple):
         return self.bottom - self.top
 
     def union(self, other: Box) -> Box:
-        """The smallest box that holds both."""
+        """The smallest box that contains both."""
         return Box(
             min(self.left, other.left),
             min(self.top, other.top),
@@ -60,7 +60,7 @@ class Box(NamedTuple):
         )
 
     def intersection(self, other: Box) -> Box | None:
-        """What both boxes cover, or None."""
+        """The intersection of both boxes, or None."""
         box = Box(
             max(self.left, other.left),
             max(self.top, other.top),
@@ -70,7 +70,7 @@ class Box(NamedTuple):
         return box if box.width > 0 and box.height > 0 else None
 
     def moved(self, right: int, down: int) -> Box:
-        """The same box elsewhere."""
+        """The box, moved."""
         return Box(self.left + right, self.top + down, self.right + right, self.bottom + down)
 
     @property
@@ -84,7 +84,7 @@ class Box(NamedTuple):
 
 
 def mask_box(mask: NDArray[np.bool_]) -> Box | None:
-    """The smallest box around the true pixels of H,W, or None where there are none."""
+    """The smallest box around the true pixels of H,W, or None."""
     rows = np.flatnonzero(mask.any(axis=1))
     if not rows.size:
         return None
@@ -94,7 +94,7 @@ def mask_box(mask: NDArray[np.bool_]) -> Box | None:
 
 
 def points_box(points: list[tuple[float, float]]) -> Box | None:
-    """The smallest box around the pixels that the points lie in."""
+    """The smallest box around the pixels of these points, or None without points."""
     if not points:
         return None
     xs, ys = zip(*points, strict=True)
@@ -104,15 +104,15 @@ def points_box(points: list[tuple[float, float]]) -> Box | None:
 
 
 def focus(around: Box | None, width: int, height: int) -> Box | None:
-    """The crop for an object, or None where the whole picture shows it well enough.
+    """The crop for an object, or None if the whole picture shows it well enough.
 
-    around: what is known of the object: its mask's box and its positive clicks. The crop holds it
-    with MARGIN on every side, within the picture.
+    around: the known part of the object, from its mask and its positive clicks. The crop contains
+    it with MARGIN on every side, within the picture.
     """
     if around is None:
         return None
     longest = max(around.width, around.height)
-    # The same margin on all sides, by the longer side: a thin object's surroundings matter too.
+    # The same margin on all sides, from the longer side: a thin object's surroundings matter too.
     margin = max(longest * MARGIN, (SMALLEST - longest) / 2)
     side = longest + 2 * margin
     # A power of two, so that a slightly larger mask mostly keeps the grid.
@@ -129,10 +129,10 @@ def focus(around: Box | None, width: int, height: int) -> Box | None:
 
 
 def detail(around: Box, width: int, height: int) -> Box | None:
-    """A square crop for a detail of an object, or None where the picture is smaller than it.
+    """A square crop for a detail of an object, or None if the picture is smaller.
 
-    Squares are of one shape for the network. Their sides are powers of two or one and a half times
-    that, and they lie on a grid of an eighth of their side.
+    Squares have one shape for the network. Sides are powers of two or one and a half times that,
+    and positions are on a grid of an eighth of the side.
     """
     side = max(max(around.width, around.height) * (1 + 2 * DETAIL_MARGIN), DETAIL_SMALLEST)
     power = 2 ** math.floor(math.log2(side))
@@ -151,7 +151,7 @@ def detail(around: Box, width: int, height: int) -> Box | None:
 
 
 def reaches_edge(mask: NDArray[np.bool_], box: Box, width: int, height: int) -> bool:
-    """Whether a crop's mask (on any grid over the box) goes on beyond the crop's inner edges."""
+    """Whether a crop's mask (on any grid over the box) continues beyond the crop's inner edges."""
     return bool(
         (box.left > 0 and mask[:, 0].any())
         or (box.top > 0 and mask[0].any())

@@ -1,7 +1,7 @@
-"""The root of every error this project raises on purpose, and those of the model's own room.
+"""The base of all errors of this project, and the errors of the model package.
 
 PhraseClickError            a sentence for an annotator, an admin or an engineer, and what to do
-├── CheckpointError         a checkpoint is missing, damaged, or of another kind
+├── CheckpointError         a checkpoint is missing, damaged, or does not fit
 ├── WordVectorsError        word vectors could not be read or found
 ├── PromptError             clicks, phrase or mask that the network cannot take
 └── (training, backend)     see training/errors.py and backend/errors.py
@@ -9,7 +9,7 @@ PhraseClickError            a sentence for an annotator, an admin or an engineer
 
 
 class PhraseClickError(Exception):
-    """Base of the family. ``str(error)`` is one sentence that says what happened and what to do."""
+    """Base class. ``str(error)`` is a sentence that says what happened and what to do."""
 
 
 class CheckpointError(PhraseClickError):

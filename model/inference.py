@@ -62,7 +62,7 @@ class InferenceQueue:
         """
         future: Future[T] = Future()
         self._waiting.put((priority, next(self._numbers), work, future))
-        # One task for each job. It runs the job that is first by then, which may be another.
+        # One task per job. It runs the first job at that time, which may be another one.
         self._executor.submit(_run_first, self._waiting)
         return future.result()
 
@@ -86,10 +86,9 @@ CERTAIN = 4.0
 class Answer:
     """One decoder pass over a box.
 
-    before: h,w bool, which of the grid's cells were in the mask before; None without one.
-    iou_logit: the IoU that the network expects, before the sigmoid; None without an IoU head.
-    newest: the mean logit at the newest click before it was made to obey; None without a click in
-    the box.
+    before: h,w bool, the grid's cells that were in the mask before; None without one. iou_logit:
+    the predicted IoU before the sigmoid; None without an IoU head. newest: the mean logit at the
+    newest click before it was forced to obey; None without a click in the box.
     """
 
     grid: LogitGrid
@@ -109,11 +108,11 @@ class Inference:
     def encode(self, picture: Image.Image, size: tuple[int, int], priority: Priority) -> Features:
         """Encode a picture, stretched to ``size``: height and width of the network's input.
 
-        The picture is stretched to multiples of 32 rather than padded: the network has no border
-        to learn, and a point is scaled by one factor in each direction.
+        The picture is stretched to multiples of 32 instead of padded, so the network need not learn
+        a border, and a point is scaled by one factor in each direction.
         """
         height, width = size
-        # The gap lets Pillow shrink by whole pixels first: four times faster, no visible loss.
+        # The gap lets Pillow shrink by whole pixels first: four times as fast, no visible loss.
         small = picture.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
         pixels = torch.from_numpy(np.array(small)).permute(2, 0, 1)[None]
 
@@ -134,8 +133,8 @@ class Inference:
     ) -> Answer:
         """Answer a prompt over the box that was encoded.
 
-        previous: h,w in [0, 1] at the network's input size. words: whether the phrase is read.
-        Clicks outside the box are left out. The clicked pixels obey their clicks.
+        previous: h,w in [0, 1] at the network's input size. words: whether the phrase is used.
+        Clicks outside the box are ignored. Clicked pixels obey their clicks.
         """
         across, down = features.width / box.width, features.height / box.height
         clicks = [click for click in prompt.clicks if box.holds(click.x, click.y)]
@@ -212,8 +211,8 @@ def pooled(values: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.fl
 def obey(logits: NDArray[np.float32], clicks: Sequence[Click], box: Box) -> None:
     """Set, in place, the four cells around the centre of each clicked pixel to the click's sign.
 
-    Interpolated logits at the pixel then have this sign, whatever the network says. Of two clicks
-    on one spot the later one holds.
+    Interpolated logits at the pixel then have this sign. Of two clicks at one place the later one
+    wins.
     """
     for click in clicks:
         cells = logits[clicked_cells(click, box, logits.shape)]

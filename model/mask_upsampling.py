@@ -1,8 +1,8 @@
-"""The network's answer over the picture: coarse logits, interpolated to pixels when asked for.
+"""The network's coarse logits, interpolated to pixels of the picture on request.
 
-A mask at the picture's size is made where the logits are positive and nowhere else, so that a small
-object in a 6-megapixel picture costs a small object's time. ``mask`` and ``probability`` take the
-very same steps for a pixel, so they agree at every one of them.
+A mask at the picture's size is only computed where logits are positive, so a small object in a
+6-megapixel picture takes little time. ``mask`` and ``probability`` use the same steps for a pixel,
+so they agree everywhere.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from model.crop import Box, mask_box
 Logits = NDArray[np.float32]
 # The smallest float32 above one half.
 ABOVE_HALF = np.nextafter(np.float32(0.5), np.float32(1.0))
-# Probability of pixels that keep what the mask before them said.
+# Probability of pixels that keep the value of the mask before, inside and outside.
 BASE_IN, BASE_OUT = np.float32(0.9), np.float32(0.1)
-# Logits beyond this are as good as certain (0.98).
+# Logits beyond this are almost certain (0.98).
 LIMIT = 4.0
-# A cell is divided by at most this; between, bilinear interpolation shows no stairs any more.
+# Most parts per cell and direction; between them bilinear interpolation shows no stairs.
 FINEST = 3
 
 
@@ -67,13 +67,12 @@ class LogitGrid:
         return result
 
     def smoothed(self, part: tuple[slice, slice] | None = None) -> LogitGrid:
-        """Finer logits along a smooth curve, where a cell is larger than a pixel.
+        """Finer logits with a smooth border, if a cell is larger than a pixel.
 
-        part: rows and columns of cells that matter; outside of them all is -LIMIT then.
+        part: rows and columns of cells that matter; all others become -LIMIT.
 
-        The network is sure of most cells, so its logits jump from far below zero to far above and
-        bilinear interpolation shows the cells as stairs. Cut at LIMIT and interpolated by a
-        uniform cubic B-spline, the border is a curve without corners.
+        Most logits are far below or above zero, so bilinear interpolation shows cells as stairs.
+        Clipped to LIMIT and interpolated by a uniform cubic B-spline, the border is a smooth curve.
         """
         height, width = self.logits.shape
         finer = min(math.ceil(max(self.box.height / height, self.box.width / width)), FINEST)
@@ -99,13 +98,13 @@ class LogitGrid:
 
 @dataclass(frozen=True)
 class Layer:
-    """Logits that hold in some cells of their box: ``cells`` is h,w bool, None for all of it."""
+    """Logits that apply in some cells of their box: ``cells`` is h,w bool, None for all."""
 
     grid: LogitGrid
     cells: NDArray[np.bool_] | None = None
 
     def extent(self, within: Box) -> Box | None:
-        """The smallest box of pixels in which the layer holds, as far as it is in ``within``."""
+        """The smallest box of pixels in ``within`` in which the layer applies, or None."""
         box = self.grid.box
         if self.cells is not None:
             held = mask_box(self.cells)
@@ -121,7 +120,7 @@ class Layer:
         return box.intersection(within)
 
     def holds(self, box: Box) -> NDArray[np.bool_]:
-        """For each pixel of a box inside the grid's box: whether the layer holds there."""
+        """For each pixel of a box inside the grid's box: whether the layer applies."""
         if self.cells is None:
             return np.ones((box.height, box.width), np.bool_)
         own, (height, width) = self.grid.box, self.cells.shape
@@ -183,7 +182,7 @@ class MaskLayers:
 
 
 def sigmoid(logits: Logits) -> NDArray[np.float32]:
-    """Above one half where, and only where, the logit is above zero, in spite of rounding."""
+    """The sigmoid, above one half exactly if the logit is above zero, despite rounding."""
     probability = 1.0 / (1.0 + np.exp(-np.clip(logits, -80.0, 80.0)))
     bounded = np.where(
         logits > 0, np.maximum(probability, ABOVE_HALF), np.minimum(probability, np.float32(0.5))

@@ -21,7 +21,7 @@ from model.prompt import Click, Prompt
 
 Cells = NDArray[np.bool_]
 
-# Cells that touch at a corner belong to one part; a hole is closed by cells that touch at one.
+# Cells that touch at a corner belong to one part, and close a hole.
 TOUCHING = np.ones((3, 3), bool)
 # A phrase alone may mean several things. Parts smaller than this share of the largest are specks.
 SPECK = 0.05
@@ -40,7 +40,7 @@ def part_at(mask: Cells, seeds: Cells) -> Cells:
 
 
 def without_specks(mask: Cells) -> Cells:
-    """The connected parts that are no specks beside the largest one."""
+    """The connected parts that are not specks compared with the largest one."""
     labels, count = ndimage.label(mask, TOUCHING)
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
     sizes[0] = 0
@@ -55,7 +55,7 @@ def pinholes(mask: Cells, negatives: Cells) -> Cells:
         return np.zeros_like(mask)
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
     small = sizes < PINHOLE * np.count_nonzero(mask)
-    # What reaches the edge of the grid is no hole, and neither is the mask (label 0).
+    # Background that reaches the edge of the grid is not a hole, nor is the mask (label 0).
     for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
         small[edge] = False
     small[labels[negatives]] = False
@@ -66,7 +66,8 @@ def pinholes(mask: Cells, negatives: Cells) -> Cells:
 
 Mask = NDArray[np.bool_]
 
-# To this logit the clicked pixel is lifted, and surroundings of this part of the object's size.
+# The logit to which a clicked pixel is raised, and the radius of the surroundings that follow, as a
+# share of the object's size.
 FOLLOWED = 1.0
 REACH = 0.05
 # Logits of cells that keep what they were, where the network says otherwise.
@@ -83,11 +84,11 @@ def cells_of(clicks: Iterable[Click], grid: LogitGrid) -> Cells:
 
 
 def followed(answer: Answer, click: Click, size: float) -> LogitGrid:
-    """The logits, bent towards the newest click where the network does not follow it.
+    """The logits, raised towards the newest click if the network does not follow it.
 
-    Its logit is lifted to FOLLOWED, and its surroundings by less, the farther they are. So what the
-    network finds as likely as the clicked pixel comes along, and what it is surer of does not.
-    size: of the object, in pixels (the root of its area).
+    The click's logit is raised to FOLLOWED, its surroundings by less with distance. So pixels that
+    are as likely as the clicked one change with it, and those that the network is surer of do not.
+    size: of the object in pixels (the root of its area).
     """
     grid = answer.grid
     sign = 1.0 if click.positive else -1.0
@@ -105,9 +106,9 @@ def followed(answer: Answer, click: Click, size: float) -> LogitGrid:
 
 
 def changed_cells(grid: LogitGrid, before: Cells, clicks: Iterable[Click]) -> Cells:
-    """Connected cells that positive clicks add to the mask before, and negative ones remove.
+    """Connected cells that positive clicks add to the mask before and negative ones remove.
 
-    The clicks' own cells always count.
+    The clicks' own cells are always included.
     """
     chosen = list(clicks)
     inside = grid.logits > 0
@@ -120,26 +121,26 @@ def changed_cells(grid: LogitGrid, before: Cells, clicks: Iterable[Click]) -> Ce
 
 
 def widened(cells: Cells) -> Cells:
-    """The cells and their neighbours, so that the border between them is the new answer's."""
+    """The cells and their neighbours, so that the border comes from the new answer."""
     wider: Cells = ndimage.binary_dilation(cells, TOUCHING)
     return wider
 
 
 def disobeyed(clicks: Iterable[Click], previous: Mask) -> list[Click]:
-    """The clicks whose pixel is not as they ask in the mask before, H,W."""
+    """The clicks whose pixel in the mask before (H,W) contradicts them."""
     return [c for c in clicks if bool(previous[int(c.y), int(c.x)]) != c.positive]
 
 
 def merged(answer: Answer, prompt: Prompt, asked: Sequence[Click], size: float) -> Layer:
-    """What an answer changes of the mask before, cleaned. The layer holds there and next to it.
+    """The change of an answer to the mask before, cleaned. The layer covers it and its neighbours.
 
-    asked: the clicks that the mask before disobeys. size: of the object, in pixels.
+    asked: the clicks that the mask before contradicts. size: of the object in pixels.
     """
     assert answer.before is not None
     newest = prompt.clicks[-1]
     grid = followed(answer, newest, size) if newest in asked else answer.grid
     changed = changed_cells(grid, answer.before, asked)
-    # Next to the changed cells the mask before holds too, as logits, so that borders join.
+    # Next to the changed cells the mask before is kept as logits, so that borders join.
     kept = np.where(answer.before, np.maximum(grid.logits, FAINT), np.minimum(grid.logits, -FAINT))
     own = changed | cells_of(prompt.clicks, grid)
     composed = LogitGrid(np.where(own, grid.logits, kept), grid.box)
@@ -151,8 +152,8 @@ def merged(answer: Answer, prompt: Prompt, asked: Sequence[Click], size: float) 
 def cleaned(grid: LogitGrid, prompt: Prompt, before: Cells | None = None) -> LogitGrid:
     """The logits without parts that were not asked for and without pinholes.
 
-    A part needs a positive click or a share of the mask before. Where there is neither, only
-    specks go, since a phrase may mean several things. Holes of the mask before stay.
+    A part needs a positive click or must overlap the mask before. If there is neither, only specks
+    are removed, since a phrase may mean several things. Holes of the mask before stay.
     """
     inside = grid.logits > 0
     wanted = cells_of(prompt.positives, grid)

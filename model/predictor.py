@@ -1,7 +1,7 @@
 """The model's interface: encode a picture once, then ask for masks as often as needed.
 
-The only state that outlives a call is the cache of encoded pictures, and what is cached is a
-function of its key. So threads can share a predictor, and an answer depends on its arguments alone.
+The only state between calls is the cache of encoded pictures, whose values are functions of their
+keys. So threads can share a predictor, and an answer depends on its arguments only.
 """
 
 from __future__ import annotations
@@ -62,10 +62,7 @@ USUAL_SHAPES = ((4, 3), (3, 4), (3, 2), (2, 3), (16, 9), (9, 16), (1, 1))
 
 @dataclass(frozen=True, eq=False)
 class Embedding:
-    """An encoded picture: what ``predict`` needs of it. Opaque but for key, width and height.
-
-    It belongs to the version that encoded it.
-    """
+    """An encoded picture for ``predict`` of the same version; only key, width, height are public."""
 
     version: str
     key: str
@@ -82,7 +79,7 @@ class Embedding:
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """A mask, how sure the network is of it, and how the phrase was read.
+    """A mask, its confidence, and how the phrase was read.
 
     confidence: 0 to 1, the IoU to expect; 0 for an empty mask. score: the same in logit space,
     before calibration (see `model.confidence`); -inf for an empty mask.
@@ -186,10 +183,10 @@ class Predictor:
         self._inference.decode(features, square, prompt, np.zeros(size, np.float32))
 
     def encode(self, image: NDArray[np.uint8], key: str | None = None) -> Embedding:
-        """Encode a picture, or find it encoded.
+        """Encode a picture, or take it from the cache.
 
-        image: H,W,3 uint8 RGB, upright, any size from 1x1. key: names the picture's content, by
-        default its hash; equal keys must mean equal pictures. Raises PromptError on another shape
+        image: H,W,3 uint8 RGB, upright, any size from 1x1. key: identifies the picture's content, by
+        default its hash; equal keys must mean equal pictures. Raises PromptError for another shape
         or type.
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
@@ -201,13 +198,13 @@ class Predictor:
         assert isinstance(found, Embedding)
         if (found.height, found.width) != image.shape[:2]:
             raise PromptError(
-                f"The key '{name}' names a picture of {found.width}x{found.height} already, "
+                f"The key '{name}' already names a picture of {found.width}x{found.height}, "
                 f"but this one is {image.shape[1]}x{image.shape[0]}."
             )
         return found
 
     def cached(self, key: str) -> Embedding | None:
-        """The encoded picture of this key, if it is still in memory."""
+        """The encoded picture of this key if it is in the cache, or None."""
         found = self._cache.get(self._slot(key))
         return found if isinstance(found, Embedding) else None
 
@@ -307,16 +304,16 @@ class Predictor:
         return kept
 
     def descriptor(self, embedding: Embedding) -> NDArray[np.float32]:
-        """D numbers, of length 1 together, that say what a picture shows as a whole.
+        """A unit vector of D numbers that describes a whole picture.
 
-        Pictures that look alike have alike ones: their product is near 1. Comparable within one
-        version only. Raises PromptError.
+        Similar pictures have a dot product near 1. Only comparable within one version. Raises
+        PromptError.
         """
         if embedding.version != self.version:
             raise PromptError(
                 f"The picture was encoded by {embedding.version}, which {self.version} cannot read."
             )
-        # Late form: what is seen at stride 16. Early form: nothing but the picture's colours.
+        # Late form: features at stride 16. Early form: only the picture's colours.
         first = embedding.features.maps[0][0].float()
         cells = 1 if self.config.form == "late" else 8
         pooled = torch.nn.functional.adaptive_avg_pool2d(first, cells).flatten()

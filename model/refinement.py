@@ -36,7 +36,7 @@ SLACK = 0.02
 
 
 def box_as_clicks(prompt: Prompt, width: int, height: int) -> Prompt:
-    """The prompt with clicks for its box, older than its own clicks, which therefore prevail."""
+    """The prompt with clicks for its box before its own clicks, which therefore take precedence."""
     if prompt.box is None:
         return prompt
     x1, y1, x2, y2 = prompt.box
@@ -45,14 +45,14 @@ def box_as_clicks(prompt: Prompt, width: int, height: int) -> Prompt:
     outside = [(x1 - right, y), (x2 + right, y), (x, y1 - down), (x, y2 + down)]
     whole = Box(0, 0, width, height)
     clicks = [Click(*point, positive=False) for point in outside if whole.holds(*point)]
-    # A positive click of one's own says better than the centre where the object is.
+    # The prompt's own positive click is a better sign of the object than the centre.
     if not prompt.positives:
         clicks.append(Click(x, y))
     return dataclasses.replace(prompt, clicks=(*clicks, *prompt.clicks), box_by_clicks=True)
 
 
 def cut_to_box(grid: LogitGrid, prompt: Prompt) -> LogitGrid:
-    """The logits with nothing outside the box and the positive clicks, if clicks stand for it."""
+    """The logits, cut to the box and the positive clicks if clicks replace the box."""
     allowed = prompt.extent()
     if not prompt.box_by_clicks or allowed is None:
         return grid
@@ -76,7 +76,7 @@ def cut_to_box(grid: LogitGrid, prompt: Prompt) -> LogitGrid:
 
 
 def _between(start: int, end: int, cells: int, low: float, high: float) -> NDArray[np.bool_]:
-    """Which of the cells that divide start..end have their centre between low and high."""
+    """For each of the cells that divide start..end: whether its centre is between low and high."""
     centres = start + (np.arange(cells) + 0.5) * ((end - start) / cells)
     return (centres >= low) & (centres < high)
 
@@ -99,8 +99,8 @@ class Look(Protocol):
 
 # Up to this many clicks a correction may change the whole object.
 FREE_CLICKS = 3
-# A detail is looked at in a crop of its own if that is at most this part of the object's box: it
-# then shows the detail larger, though it is encoded at two thirds of the size.
+# A detail gets its own crop if that is at most this part of the object's box: it then shows the
+# detail larger, although it is encoded at two thirds of the size.
 SHARPER = 0.45
 
 
@@ -114,10 +114,10 @@ class Result:
 
 @dataclass(frozen=True)
 class Session:
-    """A prompt about a picture of this size, and the means to look at it.
+    """A prompt about a picture of this size, and the function that looks at the picture.
 
-    box_prompts: whether the network was trained with boxes; else a box is asked for by clicks.
-    details: whether it was trained on details of objects; else they are not looked at.
+    box_prompts: whether the network was trained with boxes; otherwise a box becomes clicks.
+    details: whether it was trained on details of objects; otherwise details are not looked at.
     """
 
     width: int
@@ -128,7 +128,7 @@ class Session:
     details: bool = True
 
     def answer(self, previous: Mask | None) -> Result:
-        """The mask that the prompt asks for, after the mask before (H,W) where there is one."""
+        """The mask that the prompt asks for. previous: H,W, the mask before, if any."""
         if previous is not None and previous.any() and self.prompt.clicks:
             return self._correction(previous)
         if self.prompt.box is not None and not self.box_prompts:
@@ -165,7 +165,7 @@ class Session:
         layer = merging.merged(answer, self.prompt, asked, size)
         detail = self._detail(layer)
         if detail is not None:
-            # It shows all that changed, so it decides about that instead.
+            # It shows everything that changed, so it decides instead.
             fine = self.look(self.prompt, detail, previous[detail.slices], detail=True)
             layer = merging.merged(fine, self.prompt, asked, size)
         return Result(MaskLayers(self.width, self.height, (layer,), previous), answer)
@@ -198,9 +198,9 @@ class Session:
         return answer
 
     def _may_change_all(self, previous: Mask) -> bool:
-        """Whether few clicks were made, and the mask before is an answer to all but the newest.
+        """Whether there are few clicks, and the mask before answers all but the newest.
 
-        A mask that somebody painted comes with its first click, or disobeys older ones.
+        A painted mask comes with its first click, or contradicts older ones.
         """
         *older, _ = self.prompt.clicks
         if len(older) >= FREE_CLICKS or merging.disobeyed(older, previous):

@@ -1,14 +1,14 @@
-"""Any wording to word vectors: what an annotator types is understood as well as it can be.
+"""From any text to word vectors.
 
-The paper feeds word2vec vectors to its LSTM and says nothing about words without one; all rules
-here are a *choice*. Each word is tried, in this order: as typed (in its normal form), without its
-possessive, accents or hyphen, joined with the next word ("surf board"), in its other number, as a
-compound of two common words, cut into known words where its script has no blanks, and at last as a
-typo of a common word. A word of the vocabulary is never taken for a typo. What is left is ignored,
-and the tokens say so, so that the annotator can be told.
+The paper feeds word2vec vectors to its LSTM and does not mention words without one; all rules here
+are a *choice*. Each word is tried in this order: as typed (in its normal form), without possessive,
+accents or hyphen, joined with the next word ("surf board"), in its other number, as a compound of
+two common words, split into known words if its script has no spaces, and finally as a typo of a
+common word. A word of the vocabulary is never treated as a typo. Other words are ignored, and the
+tokens list them, so that the annotator can be informed.
 
-A vocabulary of tens of thousands of words holds many that were in no training phrase. They are read
-all the same, since words near in meaning have near vectors, and the tokens name the nearest trained
+A vocabulary of tens of thousands of words has many that were in no training phrase. They are read
+too, since words of similar meaning have similar vectors, and the tokens name the nearest trained
 word of each.
 """
 
@@ -31,25 +31,25 @@ from rapidfuzz.distance import OSA
 from model import word_forms, word_geometry
 from model.errors import WordVectorsError
 
-# Longer phrases are cut: the LSTM was trained on a handful of words, and its time grows with them.
+# Longer phrases are cut: the LSTM was trained on a few words, and its time grows with them.
 MAX_WORDS = 32
-# The rest is not looked at, so that a pasted book costs no more than a paragraph.
+# Characters that are read, so that a pasted book costs no more than a paragraph.
 MAX_CHARACTERS = 4000
-# Typos are corrected to trained words and to the most frequent others, never to a rare one: of
-# 60,000 words, one is within a letter of almost anything.
+# Typos are corrected to trained words and the most frequent others only: of 60,000 words, one is
+# within a letter of almost anything.
 FREQUENT_WORDS = 10_000
-# Only a longer word can be a typo of one that was not trained, and only by one edit.
+# Least length of a typo of an untrained word, which may have one edit only.
 LONG = 6
-# Trained words looked at for a typo: three million of them would take a second.
+# Words that are compared with a typo; three million would take a second.
 CORRECTION_WORDS = 50_000
 CACHED_PHRASES = 1024
-# A word of the vocabulary may be several joined by blanks ("fire hydrant"), of at most this many.
+# Most parts of a vocabulary entry with spaces ("fire hydrant").
 MAX_JOINED = 4
-# Longest word looked for in a run of characters without blanks.
+# Longest word in a run of characters without spaces.
 MAX_UNSPACED = 8
 
 WORD = re.compile(r"[^\s'-]+(?:['-][^\s'-]+)*'?")
-# Scripts that put no blanks between words: Han, kana, Thai, Lao, Burmese, Khmer.
+# Scripts without spaces between words: Han, kana, Thai, Lao, Burmese, Khmer.
 UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
     "\U00020000-\U0003ffff]"
@@ -81,12 +81,11 @@ class NearWord(NamedTuple):
 
 @dataclass(frozen=True)
 class Tokens:
-    """What was understood of a phrase.
+    """The result of reading a phrase.
 
-    words: the vocabulary's words used, in order. corrected: (as typed, as read) for each typo.
-    ignored: the words not understood, as typed in lower case, and those beyond MAX_WORDS. vectors:
-    L,D float32, read-only. truncated: the phrase was longer than what is read. near: those of the
-    words that were not trained.
+    words: words of the vocabulary, in order. corrected: (as typed, as read) for each typo. ignored:
+    unknown words in lower case, and words beyond MAX_WORDS. vectors: L,D float32, read-only.
+    truncated: the phrase was too long. near: the untrained ones of the words.
     """
 
     words: tuple[str, ...]
@@ -115,7 +114,7 @@ class _Piece(NamedTuple):
 
 
 class Tokenizer:
-    """A vocabulary with its vectors. Thread-safe; what was read is cached."""
+    """A vocabulary with its vectors. Thread-safe; results are cached."""
 
     def __init__(
         self,
@@ -138,11 +137,11 @@ class Tokenizer:
         self.words = tuple(words)
         self.vectors = np.ascontiguousarray(vectors, dtype=np.float32)
         self.geometry = geometry
-        # "Dog" and "dog" of a cased vocabulary: the more frequent one stays.
+        # Of "Dog" and "dog" in a cased vocabulary the more frequent one stays.
         self._index: dict[str, int] = {}
         longest = 1
         for position, word in enumerate(self.words):
-            # Most words are their own key: this loop is a good part of a server's start.
+            # A fast path: this loop is a large part of a server's start.
             if word.isascii() and word.isalpha() and word.islower():
                 self._index.setdefault(word, position)
             else:
@@ -186,9 +185,9 @@ class Tokenizer:
         return self._read(cut, len(phrase) > MAX_CHARACTERS)
 
     def knows(self, phrase: str) -> bool:
-        """Whether every word with a meaning of its own was trained, and there is one.
+        """Whether the phrase has a word with a meaning, and all such words were trained.
 
-        Function words ("the", "of") and numbers do not count; a corrected word is not known.
+        Function words ("the", "of") and numbers do not count; corrected words are not known.
         """
         tokens = self.read(phrase)
         missed = [word for word in tokens.ignored if _means_something(word)]
@@ -202,12 +201,12 @@ class Tokenizer:
         return word in self._index or (self.geometry and word_geometry.entry(word) is not None)
 
     def source_vector(self, word: str) -> NDArray[np.float32] | None:
-        """The S numbers of a word of the vocabulary as they were given; None for other words."""
+        """The S numbers of a word as given to the constructor; None for unknown words."""
         row = self._index.get(word)
         return None if row is None else self.vectors[row]
 
     def was_trained(self, word: str) -> bool:
-        """Whether a word of the vocabulary was in training, in either number, or needs none."""
+        """Whether a word was in training in either number, or needs no training."""
         if self.trained is None or word in self.trained or not _means_something(word):
             return True
         if self.geometry and word_geometry.entry(word) is not None:
@@ -274,7 +273,7 @@ class Tokenizer:
         return np.concatenate([vectors, entries], 1)
 
     def _as_singular(self, piece: _Piece) -> _Piece:
-        """A plural noun of the vocabulary as its singular, where they mean the same."""
+        """A plural noun of the vocabulary as its singular, if they mean the same."""
         if piece.plural or word_geometry.entry(piece.word) is not None:
             return piece
         if piece.word in word_forms.ONE_THING:
@@ -285,7 +284,7 @@ class Tokenizer:
         return piece
 
     def _agree(self, one: str, other: str) -> bool:
-        """Whether two forms of a word mean the same, by their vectors where both have one."""
+        """Whether two forms of a word mean the same, by their vectors if both have one."""
         rows = [self._index[word] for word in (one, other) if word in self._index]
         if len(rows) < 2:
             return True
@@ -295,7 +294,7 @@ class Tokenizer:
         return product >= word_geometry.PLURAL_COSINE * lengths
 
     def _joined(self, tokens: Sequence[str]) -> str | None:
-        """The longest word of the vocabulary that these tokens begin with, of two or more."""
+        """The longest vocabulary entry of two or more words that these tokens start with."""
         for count in range(len(tokens), 1, -1):
             joined = " ".join(tokens[:count])
             if joined in self._index:
@@ -303,7 +302,7 @@ class Tokenizer:
         return None
 
     def _known_forms(self, token: str) -> list[_Piece]:
-        """The known word or words that the token is, without any guess at typos; may be none."""
+        """The known word or words of a token, without correcting typos; may be empty."""
         for form, plural in _spellings(token):
             if self.has(form):
                 return [_Piece(form, plural)]
@@ -320,7 +319,7 @@ class Tokenizer:
         return []
 
     def _parts(self, token: str) -> tuple[list[_Piece], list[str]]:
-        """Of a hyphenated unknown, the parts that are known, and those that are not."""
+        """The known and the unknown parts of an unknown hyphenated word."""
         parts = token.split("-")
         if len(parts) == 1:
             return [], [token]
@@ -334,7 +333,7 @@ class Tokenizer:
         return found, missed
 
     def _unspaced(self, token: str) -> tuple[list[_Piece], list[str]]:
-        """Words in a run without blanks, the longest first, and the stretches between them."""
+        """Words in a run without spaces, found greedily, and the unknown parts between them."""
         found: list[_Piece] = []
         missed: list[str] = []
         start = position = 0
@@ -354,7 +353,7 @@ class Tokenizer:
         return found, missed
 
     def _nearest_spelling(self, token: str) -> str | None:
-        """The common word nearest to a typo, or None where none is near enough to be meant."""
+        """The common word nearest to a typo, or None if none is near enough."""
         best: tuple[int, bool, int, str] | None = None
         for form in dict.fromkeys((token, *word_forms.singulars(token))):
             allowed = _allowed_edits(form)
@@ -365,8 +364,8 @@ class Tokenizer:
                 for word, distance, _ in process.extract_iter(
                     form, candidates, scorer=OSA.distance, score_cutoff=allowed
                 ):
-                    # Nearest, where a word that was not trained counts as one edit farther; then
-                    # same first letter (people rarely miss it), then most frequent.
+                    # First by distance, with one more edit for untrained words; then by first
+                    # letter, which people rarely miss; then by frequency.
                     rank = self._index.get(word, len(self.words))
                     trained = self.was_trained(word)
                     if not trained and (distance > 1 or len(form) < LONG):
@@ -405,7 +404,7 @@ class Tokenizer:
 
     @cached_property
     def _common(self) -> frozenset[str]:
-        """Words that a compound may be made of and a typo may mean."""
+        """Words that may be parts of a compound or corrections of a typo."""
         if self.trained is None:
             return frozenset(self._index)
         entries = word_geometry.entries() if self.geometry else {}
@@ -414,7 +413,7 @@ class Tokenizer:
 
     @cached_property
     def _by_length(self) -> dict[int, list[str]]:
-        """Words a typo may mean, by length: of letters only, three or more."""
+        """Corrections of typos by length: words of three or more letters only."""
         groups: dict[int, list[str]] = {}
         for word in self._common:
             rank = self._index.get(word, 0)
@@ -424,13 +423,13 @@ class Tokenizer:
 
 
 def split(text: str) -> list[str]:
-    """The words of a text in their normal form, with inner hyphens and apostrophes."""
+    """The words of a text in normal form, with inner hyphens and apostrophes."""
     folded = normal_form(text)
     if not folded.isascii():
         kept = []
         for character in folded:
             kind = unicodedata.category(character)
-            # Letters, numbers and the marks that belong to them; Cf are joiners without a width.
+            # Letters, numbers and their marks; Cf are joiners without width.
             if kind[0] in "LNM" or character in "'-":
                 kept.append(character)
             elif kind != "Cf":
@@ -442,7 +441,7 @@ def split(text: str) -> list[str]:
 
 
 def normal_form(text: str) -> str:
-    """One spelling for equal texts: Unicode NFKC, case, quotes and dashes."""
+    """One spelling of equivalent texts: Unicode NFKC, lower case, plain quotes and dashes."""
     if text.isascii():
         return text.lower().replace("`", "'")
     folded = unicodedata.normalize("NFKC", text).translate(QUOTES_AND_DASHES).casefold()
@@ -450,7 +449,7 @@ def normal_form(text: str) -> str:
 
 
 def _key(word: str) -> str:
-    """How a word of the vocabulary is looked up: "Fire_hydrant" as "fire hydrant"."""
+    """The look-up key of a vocabulary entry: "Fire_hydrant" gives "fire hydrant"."""
     if word.isascii() and word.isalpha():
         return word.lower()
     folded = normal_form(word)
@@ -463,7 +462,7 @@ def _without_accents(word: str) -> str:
 
 
 def _spellings(token: str) -> Iterator[tuple[str, bool]]:
-    """Spellings of one word, the likeliest first, and whether each is the singular of a plural."""
+    """Spellings of a word, most likely first, and whether each is the singular of a plural."""
     yield token, False
     bare = word_forms.without_possessive(token)
     for form in dict.fromkeys((bare, _without_accents(bare))):
@@ -475,7 +474,7 @@ def _spellings(token: str) -> Iterator[tuple[str, bool]]:
 
 
 def _allowed_edits(word: str) -> int:
-    """How many slips a word of this length may hold; none in short words, numbers and codes."""
+    """Edits that a typo of this length may have; none in short words, numbers and codes."""
     if not word.isalpha() or len(word) < 4:
         return 0
     return 1 if len(word) <= 6 else 2 if len(word) <= 9 else 3

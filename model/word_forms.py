@@ -1,7 +1,7 @@
 """Spellings of one English word that mean the same: plural and singular, possessive, compound.
 
 A tokenizer with a small vocabulary knows "dog" and "tshirt"; annotators type "dogs'" and
-"T-shirts". These are plain rules of the language, tried only where the word itself is unknown.
+"T-shirts". These simple rules are only used if the word itself is unknown.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ LEARNED_PLURALS = frozenset(
     )
 )
 PLURALS = {singular: plural for plural, singular in IRREGULAR.items()}
-# A part of a compound shorter than this is more often chance than a word ("is", "ha").
+# Least length of a part of a compound; shorter ones match by chance ("is", "ha").
 SHORTEST_PART = 3
 
-# Words without a thing of their own: a phrase is known when the others are.
+# Words without a meaning of their own: a phrase is known if its other words are.
 FUNCTION_WORDS = frozenset(
     re.findall(
         "[a-z]+",
@@ -105,7 +105,7 @@ def without_possessive(word: str) -> str:
 
 
 def singulars(word: str) -> Iterator[str]:
-    """What "word" may be the plural of, the likeliest first."""
+    """Possible singulars of a word, most likely first."""
     if word in IRREGULAR:
         yield IRREGULAR[word]
     for plural, one in IRREGULAR.items():
@@ -121,7 +121,7 @@ def singulars(word: str) -> Iterator[str]:
 
 
 def plurals(word: str) -> Iterator[str]:
-    """What "word" may be the singular of."""
+    """Possible plurals of a word."""
     if word in PLURALS:
         yield PLURALS[word]
     if len(word) > 2:
@@ -132,7 +132,7 @@ def plurals(word: str) -> Iterator[str]:
 
 
 def compound_parts(word: str, known: Container[str]) -> tuple[str, str] | None:
-    """Two known words that "word" is made of ("pottedplant"), the longest first part that does."""
+    """Two known words that make up a word ("pottedplant"), with the longest first part; or None."""
     for cut in range(len(word) - SHORTEST_PART, SHORTEST_PART - 1, -1):
         if word[:cut] in known and word[cut:] in known:
             return word[:cut], word[cut:]

@@ -1,12 +1,12 @@
-"""Dimensions of their own for words of side, order, size, colour and number.
+"""Extra dimensions for words of side, order, size, colour and number.
 
-Word vectors are learned from the company that words keep, and "left" and "right" keep the same:
-their cosine in GloVe is .78. What such words mean for a picture is geometry, so each gets an
-*entry*, a short code that says it in numbers and is appended to its word vector. All other words
-have zeros there. In front of an entry the word vector is damped, so that "left" and "right" differ
-clearly, and so that a colour which no training phrase held is read by its place among the others.
+Word vectors are learned from context, and "left" and "right" have the same contexts: their cosine
+in GloVe is .78. Their meaning in a picture is geometric, so each such word has an *entry*, a short
+numeric code that is appended to its word vector. Other words have zeros there. The word vector
+before an entry is damped, so that "left" and "right" differ clearly, and so that an untrained
+colour is understood by its place among the others.
 
-The codes are a *choice*, and independent of where the word vectors come from. All values are in
+The codes are a *choice* and do not depend on the source of the word vectors. All values are in
 about [-1, 1], before `SCALE`:
 
 ======================================  =========================================================
@@ -39,12 +39,12 @@ DIMENSIONS = (
     "plural", "count",
 )  # fmt: skip
 EXTRA = len(DIMENSIONS)
-# Word vectors have about a half per coordinate: an entry of a few ones must weigh as much.
+# Word vectors have about a half per coordinate; an entry with a few ones must weigh as much.
 SCALE = 2.0
-# What is left of the word vector in front of an entry; more where the word means other things too.
+# The factor of the word vector before an entry; larger for words with other meanings.
 DAMPING = 0.3
 AMBIGUOUS_DAMPING = 0.6
-# A plural noun is read as its singular where their vectors agree this much ("news", "new": .54).
+# Least cosine at which a plural noun is read as its singular ("news", "new": .54).
 PLURAL_COSINE = 0.6
 
 AMBIGUOUS = frozenset(
