@@ -62,7 +62,7 @@ USUAL_SHAPES = ((4, 3), (3, 4), (3, 2), (2, 3), (16, 9), (9, 16), (1, 1))
 
 @dataclass(frozen=True, eq=False)
 class Embedding:
-    """An encoded picture for ``predict`` of the same version; only key, width, height are public."""
+    """An encoded picture for ``predict`` of this version; only key, width, height are public."""
 
     version: str
     key: str
@@ -185,9 +185,9 @@ class Predictor:
     def encode(self, image: NDArray[np.uint8], key: str | None = None) -> Embedding:
         """Encode a picture, or take it from the cache.
 
-        image: H,W,3 uint8 RGB, upright, any size from 1x1. key: identifies the picture's content, by
-        default its hash; equal keys must mean equal pictures. Raises PromptError for another shape
-        or type.
+        image: H,W,3 uint8 RGB, upright, any size from 1x1. key: identifies the picture's content,
+        by default its hash; equal keys must mean equal pictures. Raises PromptError for another
+        shape or type.
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
             raise PromptError(
