@@ -383,4 +383,7 @@ def _understood(
         corrected=tuple(prediction.tokens.corrected) if typed else (),
         ignored=tuple(prediction.tokens.ignored) if typed else (),
         notes=turn.notes,
+        started=turn.started,
+        accepted=target.accepted,
+        adds=target.image.adds,
     )

@@ -226,6 +226,7 @@ class Prompts:
     edits: ManualEdits | None = None  # by hand, to be kept in the answer
     model_version: str = ""  # what it began with and finishes on; '': the project's champion
     every: bool = False  # the phrase alone asks, and it means every one of a kind
+    accepted: bool = False  # a draft or an annotation has shown its mask
 
     @property
     def points(self) -> tuple[Click, ...]:

@@ -200,6 +200,8 @@ class Rules:
             last = self._painted_after(here, None) if here else self._adopt(None)
             if last is None:
                 self.notes.append(NO_LAST_OBJECT)
+            else:
+                self._say_which(last, clicks)
             return last
         brush, of_class = label or self._fallback_label(guess=self._unlabelled(clicks))
         name = of_class.value if of_class else ""
@@ -209,6 +211,8 @@ class Rules:
             last = self._painted_after(same, of_this) if same else self._adopt(of_this)
             if last is None:
                 self.notes.append(NO_OBJECT_TO_REMOVE_FROM)
+            else:
+                self._say_which(last, clicks)
             return last
         waiting = self._waiting_for_a_click(brush, name) or self._boxed(clicks, same)
         if waiting is not None:
@@ -221,6 +225,19 @@ class Rules:
             ):
                 return same[0]
         return self._start(brush, name)
+
+    def _say_which(self, target: Target, clicks: tuple[Click, ...]) -> None:
+        """Name the object that was taken for the last one, where there are several of its label."""
+        alike = [
+            other
+            for other in self.lane
+            if other.state != "gone" and (other.brush, other.label) == (target.brush, target.label)
+        ]
+        if target not in alike or len(alike) < 2:
+            return
+        number = sorted(other.created_at for other in alike).index(target.created_at) + 1
+        does = "adding to" if any(click.positive for click in clicks) else "removing from"
+        self.notes.append(f"{does} {target.label or 'mask'} no. {number}")
 
     def _adopt(self, of_class: tuple[str, str] | None) -> Target | None:
         """Nothing is known, but the page has a mask (drawn by hand, or predicted in a batch): the

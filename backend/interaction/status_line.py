@@ -17,7 +17,7 @@ MAX_CHARACTERS = 190
 # One fixed id: each answer replaces the line before it.
 STATUS_ID = "status"
 
-_UNSURE = 0.5
+_UNSURE = 0.45
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,9 @@ class Understood:
     ignored: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     unsure: bool = False  # too little confidence to draw anything
+    started: bool = False  # whether it is a new object
+    accepted: bool = False  # whether the page is known to keep its mask
+    adds: str = ""  # the key or label that adds to it
 
 
 def understood(answer: Understood) -> str:
@@ -55,7 +58,8 @@ def understood(answer: Understood) -> str:
         summary = f"{prompts} → {answer.label}: nothing found here"
     notes = (note.rstrip(".") for note in answer.notes if note)
     holes = [f"{_count(answer.holes, 'hole')} filled: a polygon has none"] if answer.holes else []
-    parts = [summary.removeprefix(" → "), *_words(answer), *notes, *holes]
+    new = ["new object"] if answer.started else []
+    parts = [summary.removeprefix(" → "), *new, *_words(answer), *notes, *holes]
     return _fitting(parts, _advice(answer))
 
 
@@ -169,9 +173,12 @@ def _advice(answer: Understood) -> str:
     if not answer.positives and not answer.negatives and not answer.boxed:
         return "click on the object if it is a different one"
     if answer.confidence < _UNSURE:
-        return "not sure: add a click or a phrase"
+        return "not sure: click once more"
     # Label Studio selects an accepted mask on a click inside it, unless Ctrl is held.
-    return "Alt-click to remove a part (Ctrl+Alt once accepted)"
+    removes = "Ctrl+Alt-click" if answer.accepted else "Alt-click"
+    adds = f", {answer.adds} to add to it" if answer.adds else ""
+    keys = "" if answer.accepted else " (Ctrl+Alt once accepted)"
+    return f"{removes} to remove a part{keys}{adds}"
 
 
 def _fitting(parts: Sequence[str], advice: str) -> str:

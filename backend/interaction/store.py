@@ -304,6 +304,7 @@ class InteractionStore:
             edits=edits or None,
             model_version=target.model_version,
             every=source == "typed" and not target.counting and asks_for_all(phrase, image.labels),
+            accepted=target.accepted,
         )
 
     def _phrase(self, target: Target, label: Label | None) -> tuple[str, PhraseSource]:

@@ -6,7 +6,7 @@ The config comes over the network: it is parsed without entities and without a d
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal
 from xml.etree.ElementTree import Element, TreeBuilder
@@ -38,6 +38,7 @@ class Label:
     value: str  # without surrounding blanks, as the alias is
     alias: str = ""
     verbatim: str = ""  # alias or value with the blanks that the config has around it; '' if none
+    hotkey: str = field(default="", compare=False)
 
     @property
     def written(self) -> str:
@@ -119,6 +120,15 @@ class ImageControls:
         """Whether the config has labels that refine the last object."""
         controls = (*self.clicks, *self.boxes)
         return any(lab.role != "object" for control in controls for lab in control.labels)
+
+    @property
+    def adds(self) -> str:
+        """How to add to the last object: the key of the label for it, else its name; '' without."""
+        for control in (*self.clicks, *self.boxes):
+            for label in control.labels:
+                if label.role == "add":
+                    return label.label.hotkey.upper() or label.label.value
+        return ""
 
     @property
     def labels(self) -> tuple[tuple[BrushControl, Label], ...]:
@@ -490,7 +500,10 @@ def _labels(tag: Element) -> tuple[Label, ...]:
         written = alias if alias.strip() else value
         if value.strip():
             label = Label(
-                value.strip(), alias.strip(), written if written != written.strip() else ""
+                value.strip(),
+                alias.strip(),
+                written if written != written.strip() else "",
+                child.get("hotkey", "").strip(),
             )
             labels.setdefault(label.value, label)
     return tuple(labels.values())

@@ -51,6 +51,24 @@ _PAINTED = """([width, height, [x, y, w, h]]) => {
 }"""
 
 
+# One stroke over a region, by the same actions as the page's brush and eraser.
+_STROKE = """([id, kind, points, size]) => {
+  const annotation = Htx.annotationStore.selected;
+  const region = annotation.regions.find(region => region.cleanId === id);
+  const {stageWidth, stageHeight} = annotation.objects.find(object => object.type === 'image');
+  region.beginPath({type: kind, strokeWidth: size});
+  for (const [x, y] of points)
+    region.addPoint(Math.floor(x / 100 * stageWidth), Math.floor(y / 100 * stageHeight));
+  region.endPath();
+}"""
+# A region as a draft keeps it, and as it is submitted.
+_SERIALIZED = """id => {
+  const annotation = Htx.annotationStore.selected;
+  const one = items => items.find(item => item.id === id && item.type === 'brushlabels');
+  return [one(annotation.serializeAnnotation({fast: true})), one(annotation.serializeAnnotation())];
+}"""
+
+
 @dataclass(frozen=True)
 class Region:
     """A mask on the page: accepted, or still a suggestion."""
@@ -181,6 +199,34 @@ class AnnotatorPage:
             field.press("Enter")
         self.settled()
         self.page.evaluate("() => document.activeElement?.blur()")
+
+    def draw_box(self, x1: float, y1: float, x2: float, y2: float, label: str) -> None:
+        """Press the box label's hotkey and drag from one corner to the other, in percent; returns
+        when the answer is shown."""
+        self.page.keyboard.press(label)
+        left, top, width, height = self.box()
+        with self.page.expect_response(_is_answer, timeout=ANSWER_MS):
+            self.page.mouse.move(left + width * x1 / 100, top + height * y1 / 100)
+            self.page.mouse.down()
+            self.page.mouse.move(left + width * x2 / 100, top + height * y2 / 100, steps=8)
+            self.page.mouse.up()
+        self.settled()
+
+    def stroke(self, region: str, kind: Literal["add", "eraser"], points: Sequence[Any]) -> None:
+        """Paint or erase along a line of places in percent."""
+        self.page.evaluate(_STROKE, [region, kind, [list(point) for point in points], 12])
+        self.page.wait_for_timeout(200)
+
+    def serialized(self, region: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """A region as a draft keeps it, and as it is submitted."""
+        draft, submitted = self.page.evaluate(_SERIALIZED, region)
+        return draft, submitted
+
+    def draft_saved(self) -> None:
+        """Save the draft now, and wait until the backend's clock is well past it."""
+        self.page.evaluate("() => Htx.annotationStore.selected.saveDraftImmediately()")
+        self.page.wait_for_load_state("networkidle")
+        self.page.wait_for_timeout(6_000)
 
     def accept(self) -> None:
         """Take the suggestion over."""

@@ -43,6 +43,19 @@ def test_numbers_and_plurals_are_right(positives: int, negatives: int, beginning
     assert of(positives=positives, negatives=negatives).startswith(beginning)
 
 
+def test_the_keys_that_work_now_are_named() -> None:
+    assert of(started=True, adds="A") == (
+        "1 click → Cat, 91 %; new object; "
+        "Alt-click to remove a part (Ctrl+Alt once accepted), A to add to it"
+    )
+    assert of(accepted=True, adds="A").endswith("; Ctrl+Alt-click to remove a part, A to add to it")
+
+
+def test_a_box_and_the_holes_of_an_outline_are_said() -> None:
+    said = of(positives=0, boxed=True, holes=2)
+    assert said.startswith("1 box → Cat, 91 %; 2 holes filled: a polygon has none; Alt-click")
+
+
 def test_a_phrase_alone_offers_a_click() -> None:
     assert of(positives=0, phrase="the red cat") == (
         "'the red cat' → Cat, 91 %; click on the object if it is a different one"
@@ -95,7 +108,7 @@ def test_unknown_words_beside_clicks_are_only_remarked() -> None:
 
 
 def test_an_unsure_answer_asks_for_more() -> None:
-    assert of(confidence=0.31).endswith("31 %; not sure: add a click or a phrase")
+    assert of(confidence=0.31).endswith("31 %; not sure: click once more")
 
 
 @pytest.mark.parametrize(
