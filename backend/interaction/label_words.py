@@ -7,7 +7,7 @@ plural, or a common other word for them does. Everything finer is the model's bu
 import re
 from collections.abc import Sequence
 
-from backend.label_studio.config import BrushControl, Label
+from backend.label_studio.config import BrushControl, Label, normal_form
 from model.word_forms import as_singular, is_plural, singular
 
 # Each group means the same class wherever a project has only one of its words as a label.
@@ -47,7 +47,7 @@ def labels_named(
 ) -> tuple[tuple[BrushControl, Label], ...]:
     """The labels that a phrase names, the likeliest first: what stands before "on", "with" …,
     owners ("the dog's ear") last, and longer names before shorter ones in the same place."""
-    words = _WORD.findall(phrase)
+    words = _WORD.findall(normal_form(phrase))
     possessive = [word.endswith(("'s", "’s")) for word in words]
     said = [singular(re.sub(r"['’]s$", "", word).casefold()) for word in words]
     turn = next((at for at, word in enumerate(said) if word in _AFTER and at), len(said))
@@ -105,4 +105,5 @@ def _names(
 
 
 def _split(text: str) -> list[str]:
-    return [singular(word.casefold()) for word in _WORD.findall(_CAMEL.sub(" ", text))]
+    words = _WORD.findall(_CAMEL.sub(" ", normal_form(text)))
+    return [singular(word.casefold()) for word in words]

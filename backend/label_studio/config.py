@@ -5,6 +5,7 @@ The config comes over the network: it is parsed without entities and without a d
 """
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -31,6 +32,11 @@ _STATUS_NAMES = ("status",)
 _PHRASE_NAMES = ("phrase", "prompt", "text_prompt")
 
 
+def normal_form(text: str) -> str:
+    """Text in Unicode's form NFKC: one code for what looks the same."""
+    return unicodedata.normalize("NFKC", text)
+
+
 @dataclass(frozen=True)
 class Label:
     """A class of the project. Results carry the alias where there is one, else the value."""
@@ -46,9 +52,12 @@ class Label:
         return self.verbatim or self.alias or self.value
 
     def named(self, text: str) -> bool:
-        """Whether a result's text means this label; surrounding blanks do not count."""
+        """Whether a result's text means this label; surrounding blanks do not count, nor how an
+        accent or a wide letter is encoded."""
         text = text.strip()
-        return text in (self.value, self.alias) and bool(text)
+        if not text or text in (self.value, self.alias):
+            return bool(text)
+        return normal_form(text) in (normal_form(self.value), normal_form(self.alias))
 
 
 @dataclass(frozen=True)

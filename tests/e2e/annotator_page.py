@@ -201,8 +201,10 @@ class AnnotatorPage:
         self.page.evaluate("() => document.activeElement?.blur()")
 
     def draw_box(self, x1: float, y1: float, x2: float, y2: float, label: str) -> None:
-        """Press the box label's hotkey and drag from one corner to the other, in percent; returns
-        when the answer is shown."""
+        """From the click tool to the box tool, the box label's hotkey, and a drag from one corner
+        to the other, in percent; returns when the answer is shown."""
+        self.page.keyboard.press("m")
+        self.page.wait_for_timeout(300)
         self.page.keyboard.press(label)
         left, top, width, height = self.box()
         with self.page.expect_response(_is_answer, timeout=ANSWER_MS):

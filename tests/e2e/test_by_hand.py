@@ -7,7 +7,7 @@ from tests.e2e.annotator_page import AnnotatorPage, at, decode, iou
 from tests.e2e.photographs import CAT
 from tests.e2e.studio import Studio
 
-CAT_KEY, CAT_BOX, ADD = "2", "Shift+2", "a"
+CAT_KEY, CAT_BOX, ADD = "2", "Alt+2", "a"
 
 
 def test_strokes_are_drawn_as_the_page_draws_them(studio: Studio, page: AnnotatorPage) -> None:

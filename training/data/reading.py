@@ -1,7 +1,8 @@
 """Decode picture files, and report what a reader has to skip.
 
-Every way to fail becomes a DataError that names the file. Pictures and masks are read as stored:
-masks are drawn over the stored rows and columns, so EXIF orientation is ignored for both.
+Every way to fail becomes a DataError that names the file. Pictures are turned upright by their EXIF
+orientation where browsers do that, so that masks fit that were drawn over what a page showed: in
+JPEG and PNG, not in WebP.
 """
 
 from __future__ import annotations
@@ -14,17 +15,21 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from training.errors import DataError
+
+_ORIENTATION = 0x0112  # EXIF
+_SIDEWAYS = (5, 6, 7, 8)
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 
 def decode_picture(source: Path | str | bytes, name: str) -> NDArray[np.uint8]:
-    """H,W,3 uint8, RGB. Raises DataError with the name if the picture cannot be decoded."""
+    """H,W,3 uint8, RGB, upright. Raises DataError with the name if it cannot be decoded."""
     with _opened(source, name) as picture:
-        return np.asarray(picture.convert("RGB"))
+        upright = ImageOps.exif_transpose(picture) if _turns(picture) else picture
+        return np.asarray(upright.convert("RGB"))
 
 
 def decode_labels(source: Path | str | bytes, name: str) -> NDArray[np.uint8]:
@@ -36,10 +41,15 @@ def decode_labels(source: Path | str | bytes, name: str) -> NDArray[np.uint8]:
 
 
 def picture_size(source: Path | str | bytes, name: str) -> tuple[int, int]:
-    """Width and height, from the header alone. Raises DataError."""
+    """Width and height of the upright picture, from the header alone. Raises DataError."""
     with _opened(source, name) as picture:
         width, height = picture.size
-    return width, height
+        sideways = _turns(picture) and picture.getexif().get(_ORIENTATION) in _SIDEWAYS
+    return (height, width) if sideways else (width, height)
+
+
+def _turns(picture: Image.Image) -> bool:
+    return picture.format in ("JPEG", "MPO", "PNG")
 
 
 def same_size(mask: NDArray[np.generic], image: NDArray[np.uint8], name: str) -> None:

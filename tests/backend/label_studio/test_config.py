@@ -372,3 +372,9 @@ def test_a_refused_config_may_still_have_a_status_line():
 def test_key_points_are_smart_unless_the_config_says_otherwise(more, smart):
     points = f'<KeyPointLabels name="kp" toName="image"{more}><Label value="Cat"/></KeyPointLabels>'
     assert parse(IMAGE, BRUSH, points).images[0].clicks[0].smart is smart
+
+
+@pytest.mark.parametrize("text", ["Ke\u0301fir", "Kéfir", " Kéfir ", "Ｋéfir"])
+def test_a_label_is_known_however_its_letters_are_encoded(text):
+    config = parse(IMAGE, tag("BrushLabels", "brush", "Kéfir"))
+    assert config.images[0].brushes[0].label(text).value == "Kéfir"
