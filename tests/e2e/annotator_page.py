@@ -203,7 +203,7 @@ class AnnotatorPage:
     def draw_box(self, x1: float, y1: float, x2: float, y2: float, label: str) -> None:
         """From the click tool to the box tool, the box label's hotkey, and a drag from one corner
         to the other, in percent; returns when the answer is shown."""
-        self.page.keyboard.press("m")
+        self.page.locator(".lsf-tool_smart").first.click()
         self.page.wait_for_timeout(300)
         self.page.keyboard.press(label)
         left, top, width, height = self.box()
