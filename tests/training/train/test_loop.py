@@ -15,14 +15,17 @@ import torch
 from PIL import Image
 
 from model import checkpoint
+from model.confidence import Calibration
 from model.config import ModelConfig
 from model.predictor import Click, Predictor
 from training.data import PackDataset
 from training.errors import DivergedError, RecipeError, TrainingError
+from training.evaluation.calibration import Report
+from training.train import loop
 from training.train.initialisation import LEFT_OUT
 from training.train.loop import Run, main
 from training.train.recipe import read_recipe, read_stages
-from training.train.state import HISTORY, STATE, rewind_history
+from training.train.state import HISTORY, LATEST, STATE, rewind_history
 
 Entry = dict[str, Any]
 
@@ -69,6 +72,39 @@ def test_a_stopped_run_goes_on_with_the_same_losses(recipe_file: Path, tmp_path:
     assert losses(stopped) == {step: expected[step] for step in (3, 4, 5, 6)}
     one, other = checkpoint.load(whole / "latest"), checkpoint.load(latest)
     assert all(torch.equal(one.state[name], other.state[name]) for name in one.state)
+
+
+def test_a_calibrated_checkpoint_becomes_the_latest(
+    recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given
+    run = Run(read_recipe(recipe_file), tmp_path / "run", tmp_path)
+    run.save()
+    asked: dict[str, object] = {}
+
+    def write(source: Path, target: Path, dataset: object, **options: object) -> tuple[str, Report]:
+        asked.update(options, dataset=dataset)
+        target.mkdir()
+        return "run-cal0000-01234567", Report(Calibration(), 0.02, 0.9, 24)
+
+    monkeypatch.setattr(loop, "write_calibrated", write)
+    # when
+    run.calibrate()
+    # then
+    latest = tmp_path / "run" / LATEST
+    assert latest.resolve().name == "step-000000-calibrated"
+    assert asked == {"dataset": run.val, "limit": 2, "device": "cpu"}
+
+
+def test_with_few_validation_objects_the_checkpoint_stays(
+    recipe_file: Path, tmp_path: Path
+) -> None:
+    run = Run(read_recipe(recipe_file), tmp_path / "run", tmp_path)
+    run.save()
+
+    run.calibrate()
+
+    assert (tmp_path / "run" / LATEST).resolve().name == "step-000000"
 
 
 def test_the_checkpoint_of_a_run_answers(recipe_file: Path, tmp_path: Path) -> None:
