@@ -131,3 +131,28 @@ def test_another_label_makes_another_object(studio: Studio, page: AnnotatorPage)
     page.accept()
     # then there are two objects
     assert [region.label for region in page.regions()] == ["Cup", "Dog"]
+
+
+def test_a_plural_suggests_several_objects_and_a_click_refines_one(
+    studio: Studio, page: AnnotatorPage
+) -> None:
+    # given the suggestions for a plural, each an object of its own
+    task = studio.task(COFFEE)
+    page.open(studio.project(), task)
+    page.say("cups")
+    before = {region.id: region for region in page.regions()}
+    assert len(before) > 1
+    assert all(region.suggested and region.label == "Cup" for region in before.values())
+    assert page.status.startswith(f"'cups' → Cup: {len(before)} objects")
+    # when one of them is clicked
+    page.click(50, 35, CUP)
+    # then that one is refined, and the others stay as they were
+    after = {region.id: region for region in page.regions()}
+    assert set(after) == set(before)
+    (clicked,) = [name for name, region in before.items() if at(region.mask, 50, 35)]
+    assert at(after[clicked].mask, 50, 35)
+    for name in set(before) - {clicked}:
+        assert iou(after[name].mask, before[name].mask) == 1.0
+    # and all of them are accepted together
+    page.accept()
+    assert {region.id for region in page.regions() if not region.suggested} == set(before)
