@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from backend.db.engine import Database
@@ -16,6 +17,8 @@ from backend.learning.scores import Scores
 from backend.registry.store import open_store
 from backend.registry.versions import Registry
 from backend.settings import Settings
+from model.crop import Box
+from model.predictor import Embedding, Instance, Predictor
 from tests.backend.learning.studio import PROJECT, Ask, Studio, Told
 from tests.backend.learning.versions import make_version
 
@@ -298,7 +301,13 @@ def test_masks_are_written_where_they_are_asked_for(
     studio: Studio, settings: Settings, database: Database, registry: Registry,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("backend.interaction.preannotate._LEAST_CONFIDENCE", 0.0)
+    # given a version that finds an object by the first label's name
+    def found_objects(_: Any, embedding: Embedding, names: list[str], least: float) -> Any:
+        pixels = np.ones((8, 8), np.bool_)
+        size = embedding.width, embedding.height
+        return [(names[0], Instance(*size, Box(0, 0, 8, 8), pixels, 0.9))]
+
+    monkeypatch.setattr(Predictor, "instances_by_name", found_objects)
     studio.add(1, 2)
     run(settings, database)
     assert all(it["result"] == [] for it in studio.made.values())
