@@ -202,7 +202,7 @@ def test_the_schema_names_every_route_with_its_answer(ask: Asking) -> None:
     paths = ask("/openapi.json").json()["paths"]
 
     mine = {path: it["get"] for path, it in paths.items() if path.startswith("/api/reports")}
-    assert len(mine) == 7
+    assert len(mine) == 9
     for path, route in mine.items():
         schema = route["responses"]["200"]["content"]["application/json"]["schema"]
         assert schema.get("$ref"), path
