@@ -22,8 +22,7 @@ from model.errors import PhraseClickError
 
 _log = logging.getLogger(__name__)
 
-# Requests handled at once: enough that those waiting for pictures do not block others, few enough
-# that the large pictures of twenty annotators fit into memory.
+# Pages and reports made at the same time; clicks and webhooks have threads of their own.
 _THREADS = 16
 
 

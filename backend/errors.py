@@ -4,14 +4,16 @@ PhraseClickError (model/errors.py)
 └── BackendError
     ├── LabelConfigError        the labeling config cannot work with this backend
     ├── RequestError            a request's body is not what Label Studio sends
-    │   └── NotJsonError            it is not even JSON
+    │   ├── NotJsonError            it is not even JSON
+    │   └── TooManyError            the same was asked for too often
     ├── PictureError            a task's picture could not be had
     │   ├── PictureAddressError     its address is missing, of an unknown kind, or not allowed
     │   ├── PictureFetchError       the host that keeps it did not hand it out
     │   │   └── PictureAwayError        … and could not have, whichever picture it was asked for
     │   └── PictureFormatError      what came is not a picture that can be read, or is too large
     ├── LabelStudioError        Label Studio's API refused or could not be reached
-    │   └── TokenError              its token is dead, missing or of the wrong kind
+    │   ├── TokenError              its token is dead, missing or of the wrong kind
+    │   └── CredentialsError        a file of secrets in the data folder cannot be read
     ├── DatabaseError           the backend's own database is missing, locked or too old
     ├── VersionError            a model version is unknown, gone, or may not serve
     ├── StorageError            the store of model versions is away, full or damaged
@@ -25,6 +27,7 @@ PhraseClickError (model/errors.py)
     ├── ForgeryError            a change that no page of the dashboard asked for
     ├── SamplesError            phraseclick samples was asked for what is not there
     ├── AddressInUseError       the address to serve on is taken or not this machine's
+    ├── OpenToNetworkError      other machines would reach a backend without a password
     ├── BenchError              the benchmark's server did not start or answered wrongly
     └── DemoError               make demo lacks a program, or a server of it did not start
 """
@@ -56,6 +59,12 @@ class NotJsonError(RequestError):
     """A request's body is not JSON."""
 
     status = 400
+
+
+class TooManyError(RequestError):
+    """The same was asked for too often in a short time."""
+
+    status = 429
 
 
 class PictureError(BackendError):
@@ -93,6 +102,15 @@ class LabelStudioError(BackendError):
 
 class TokenError(LabelStudioError):
     """Label Studio's token is missing, dead, or of the wrong kind."""
+
+
+class CredentialsError(LabelStudioError):
+    """A file of secrets in the data folder is empty, damaged or not readable.
+
+    Nothing that the file guards is open meanwhile.
+    """
+
+    status = 503
 
 
 class DatabaseError(BackendError):
@@ -166,6 +184,10 @@ class DemoError(BackendError):
 
 class AddressInUseError(BackendError):
     """The address to serve on is taken by another program, or is not this machine's."""
+
+
+class OpenToNetworkError(BackendError):
+    """Other machines would reach the backend, and it has no password."""
 
 
 class BenchError(BackendError):

@@ -1,10 +1,18 @@
-"""Logs: one format for every process, and no secret in any line."""
+"""Logs: one format for every process, no secret in any line, and no line that a caller forged.
 
+Names, addresses and messages come from outside. A line break or an escape code in them would start
+a line of its own or repaint the terminal, so control characters are written as ``\\x1b``.
+"""
+
+import copy
 import json
 import logging
 import logging.config
 import re
+import threading
+from collections import OrderedDict
 from datetime import UTC, datetime
+from types import TracebackType
 from typing import Any
 
 from backend.settings import LogFormat, Settings
@@ -17,29 +25,74 @@ _SHAPES = (
     ),
     re.compile(r"(\w+://[^/\s:@]*:)[^@/\s]+(?=@)"),
 )
+# Tokens that callers announced: only what has the form of one, so that nobody blots out words of
+# later lines, and only the newest, since every line is searched for each of them.
+_TOKEN = re.compile(r"[0-9a-fA-F]{40}|[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,}")
+_MAX_TOKENS = 100
+_MAX_TOKEN = 4_000
+# C0 and C1 control characters, and the separators that some viewers break lines at.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_MAX_MESSAGE = 20_000
+
 _known: set[str] = set()
+_tokens: OrderedDict[str, None] = OrderedDict()
+_lock = threading.Lock()
 
 
 def hide(*secrets: str) -> None:
-    """Never let these values be seen in a log of this process."""
+    """Never let these values, which an admin chose, be seen in a log of this process."""
     # A value of a few letters would blacken half of every line and guards nothing anyway.
     _known.update(secret for secret in secrets if len(secret) >= 6)
 
 
+def hide_token(token: str) -> None:
+    """Hide a token that a caller announced, if it has the form of Label Studio's tokens."""
+    if len(token) > _MAX_TOKEN or _TOKEN.fullmatch(token) is None:
+        return
+    with _lock:
+        _tokens[token] = None
+        _tokens.move_to_end(token)
+        if len(_tokens) > _MAX_TOKENS:
+            _tokens.popitem(last=False)
+
+
 def hidden(text: str) -> str:
-    """The text with every known secret, and all that looks like one, replaced by ***."""
-    for secret in tuple(_known):
+    """The text with every known secret, and what looks like one, replaced by ``***``."""
+    with _lock:
+        tokens = tuple(_tokens)
+    for secret in (*_known, *tokens):
         text = text.replace(secret, "***")
     for shape in _SHAPES:
         text = shape.sub(r"\1***", text)
     return text
 
 
+def escaped(text: str) -> str:
+    """The text in one line: control characters as ``\\n`` or ``\\x1b``."""
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+
+
 class DiscreetFormatter(logging.Formatter):
-    """A log line without secrets; tracebacks too."""
+    """A log line without secrets and control characters; the lines of a traceback are indented."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return hidden(super().format(record))
+        """See logging.Formatter."""
+        own = copy.copy(record)
+        message = record.getMessage()
+        if len(message) > _MAX_MESSAGE:
+            message = f"{message[:_MAX_MESSAGE]}… ({len(message)} characters)"
+        own.msg, own.args = escaped(hidden(message)), None
+        own.exc_text = None  # another formatter's
+        return super().format(own)
+
+    def formatException(  # noqa: N802 - logging's name
+        self,
+        ei: tuple[type[BaseException], BaseException, TracebackType | None]
+        | tuple[None, None, None],
+    ) -> str:
+        """See logging.Formatter."""
+        lines = hidden(super().formatException(ei)).splitlines()
+        return "\n".join(f"  | {escaped(line)}" for line in lines)
 
 
 def hide_settings(settings: Settings) -> None:

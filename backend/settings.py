@@ -53,6 +53,14 @@ class Settings(BaseSettings):
     )
     # A context holds clicks and drafts with masks: some MB on large pictures, never hundreds.
     max_request_bytes: int = Field(64 * MIB, description="Maximum size of a request.")
+    # An annotation with forty masks of six megapixels has some 20 MB. What is larger is read from
+    # Label Studio's API later.
+    webhook_max_bytes: int = Field(32 * MIB, description="Maximum size of a webhook.")
+    allowed_hosts: str = Field(
+        "",
+        description="Host names of this backend, with commas; empty: local names, addresses and "
+        "the name given to connect, or any name if there is a password.",
+    )
 
     # -- pictures
     allow_private_addresses: bool = Field(
@@ -64,6 +72,10 @@ class Settings(BaseSettings):
     # Above this a decoded RGB picture needs more than 300 MB: a decompression bomb or a mistake.
     picture_max_pixels: int = Field(
         100_000_000, description="Maximum number of pixels of a picture."
+    )
+    # One of the largest pictures with transparency takes 1 GB while it is decoded.
+    picture_memory_bytes: int = Field(
+        1024 * MIB, description="Memory for decoding pictures, all threads of a process together."
     )
     picture_cache_bytes: int = Field(2048 * MIB, description="Disk space for downloaded pictures.")
 
@@ -163,6 +175,11 @@ class Settings(BaseSettings):
     )
     # About 3 KB per mask: 300 MB for 100,000 interactions.
     keep_masks_days: float = Field(90.0, ge=0, description="Days for which served masks are kept.")
+
+    @property
+    def has_password(self) -> bool:
+        """Whether every route but ``/health`` asks for a user and a password."""
+        return bool(self.basic_auth_user and self.basic_auth_password.get_secret_value())
 
     @property
     def resolved_database_url(self) -> str:

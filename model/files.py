@@ -60,7 +60,44 @@ def atomic_file(
             partial.unlink()
         else:
             os.replace(partial, path)
+        if durable:
+            sync_folder(path.parent)
     except BaseException:
         with suppress(OSError):
             partial.unlink()
         raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder survive a power cut, where the file system can."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def private_folder(folder: Path) -> Path:
+    """Create a folder that only its owner can open; an existing one is closed to others.
+
+    A folder that others need stays as it is: one that all may write to, such as /tmp, the working
+    and the home directory, what is above them, and a folder of another owner.
+
+    Returns the folder. Raises OSError if it cannot be created.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    mode = folder.stat().st_mode
+    if mode & 0o077 and not mode & 0o1002 and not _is_shared(folder):
+        with suppress(PermissionError):
+            folder.chmod(0o700)
+    return folder
+
+
+def _is_shared(folder: Path) -> bool:
+    """Whether the folder is, or holds, the working directory or the home directory."""
+    folder = folder.resolve()
+    places = [Path.cwd().resolve()]
+    with suppress(RuntimeError):  # a user without a home
+        places.append(Path.home().resolve())
+    return any(folder == place or folder in place.parents for place in places)

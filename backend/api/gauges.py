@@ -1,9 +1,12 @@
 """What waits and runs at this moment, as the database has it: for the graphs of an admin."""
 
+from collections import Counter
+from collections.abc import Mapping
+
 from sqlalchemy import case, func, select
 
 from backend.db.engine import Database
-from backend.db.models import Delivery, ProjectRow
+from backend.db.models import Delivery, ProjectRow, SampledProjectRow
 from backend.db.models.jobs import ENDS, REPLAY, SCORING, TRAINING
 from backend.jobs.presence import processes
 from backend.jobs.queue import Jobs
@@ -17,6 +20,7 @@ from backend.worker.webhook_inbox import ATTEMPTS
 # Told even where there is none: a graph without a line says nothing.
 _KINDS = (TRAINING, SCORING, REPLAY)
 _STATES = ("queued", "running", *ENDS)
+_PROJECTS = 200
 _PROCESSES = ("server", "worker", "training", "scheduler")
 
 
@@ -38,11 +42,34 @@ def read_gauges(database: Database, *, base: str = "") -> Gauges:
         for state, number in found:
             deliveries[state] = number
         champions = Champions.after(promotion_log.history(connection))
-        projects = connection.execute(select(ProjectRow.key)).scalars().all()
+        # Those with labels or a champion: anyone can announce a project, and each has its line.
+        projects = (
+            connection.execute(
+                select(ProjectRow.key)
+                .outerjoin(SampledProjectRow, SampledProjectRow.key == ProjectRow.key)
+                .where(
+                    SampledProjectRow.key.is_not(None)
+                    | ProjectRow.key.in_(list(champions.by_project))
+                )
+                .order_by(ProjectRow.created_at)
+                .limit(_PROJECTS)
+            )
+            .scalars()
+            .all()
+        )
     return Gauges(
-        labels=gauges(database),
+        labels=_of_most_projects(gauges(database)),
         deliveries=deliveries,
         jobs=jobs | Jobs(database).counts(),
         processes=living,
         champions={key: champions.of(Project.read(key)) or base for key in projects},
     )
+
+
+def _of_most_projects(labels: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], int]:
+    """The projects with the most labels; a graph of more could not be read."""
+    total: Counter[str] = Counter()
+    for (project, _), number in labels.items():
+        total[project] += number
+    kept = {project for project, _ in total.most_common(_PROJECTS)}
+    return {key: number for key, number in labels.items() if key[0] in kept}

@@ -5,12 +5,13 @@ which no form of a page can do, and must not come from a page of another host.
 """
 
 from typing import Annotated, Literal
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Response
 
 from backend.api import job_schema
 from backend.api.openapi import refusals
+from backend.api.origin import same_site
 from backend.api.service import Service
 from backend.db.models.jobs import Job, State
 from backend.errors import JobError
@@ -35,10 +36,7 @@ async def _meant(request: Request) -> None:
     """Refuse what a page of another site could have sent."""
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise HTTPException(415, _NOT_JSON)
-    origin = request.headers.get("origin")
-    # A proxy in between may have given the request another host; no other page can say so.
-    hosts = {request.headers.get(name, "") for name in ("host", "x-forwarded-host")} - {""}
-    if origin is not None and urlsplit(origin).netloc not in hosts:
+    if not same_site(request.headers):
         raise HTTPException(403, _ELSEWHERE)
 
 

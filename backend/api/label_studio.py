@@ -4,9 +4,11 @@ Each handler passes raw bytes to the service in a thread of a bounded pool. JSON
 written once, by orjson, since a mask is a list of some ten thousand numbers.
 """
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import orjson
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends, Request, Response
 
 from backend import metrics
@@ -26,8 +28,13 @@ from backend.api.openapi import (
 from backend.api.service import Service
 from backend.label_studio.payloads import Project, parse_json
 
+# Twice the pictures that may be waited for (images.loader), so that clicks on other pictures always
+# find a thread. Label Studio waits one second for a webhook, which takes milliseconds.
+_PREDICTIONS = 64
+_WEBHOOKS = 4
+
 router = APIRouter()
-_REFUSALS = refusals(400, 401, 413, 422)
+_REFUSALS = refusals(400, 401, 403, 408, 413, 415, 421, 422, 429, 503)
 
 
 async def _body(request: Request) -> bytes:
@@ -40,19 +47,41 @@ async def _service(request: Request) -> Service:
     return service
 
 
+@dataclass(frozen=True)
+class ThreadLimits:
+    """Threads for predictions and for webhooks: neither waits for the other, nor for pages.
+
+    Most threads of predictions wait for pictures or for the model, which take turns.
+    """
+
+    predictions: CapacityLimiter
+    webhooks: CapacityLimiter
+
+
+async def _threads(request: Request) -> ThreadLimits:
+    state = request.app.state
+    if not hasattr(state, "threads"):
+        state.threads = ThreadLimits(CapacityLimiter(_PREDICTIONS), CapacityLimiter(_WEBHOOKS))
+    threads: ThreadLimits = state.threads
+    return threads
+
+
+Threads = Annotated[ThreadLimits, Depends(_threads)]
 Body = Annotated[bytes, Depends(_body)]
 Served = Annotated[Service, Depends(_service)]
 
 
 @router.get(
     "/health",
-    responses={**answer(HealthAnswer), **refusals(422)},
+    responses={**answer(HealthAnswer), **refusals(421, 422, 503)},
     response_class=Response,
 )
 async def health(request: Request, service: Served, project: str = "") -> Response:
     """Whether the server answers, and with which model; needs no password and no free thread."""
     health = service.health(project)
-    return _json({"status": "UP", "model_loaded": True, "version": request.app.version, **health})
+    up = service.healthy
+    about = {"status": "UP" if up else "DOWN", "model_loaded": True}
+    return _json({**about, "version": request.app.version, **health}, 200 if up else 503)
 
 
 @router.post(
@@ -63,7 +92,9 @@ async def health(request: Request, service: Served, project: str = "") -> Respon
 )
 def setup(body: Body, service: Served) -> Response:
     """Connect a project. A labeling config that cannot work is refused, with the reason."""
-    return _json(service.setup(parse_json(body)))
+    # Where there is a password, no request without it comes this far.
+    logged_in = service.settings.has_password
+    return _json(service.setup(parse_json(body), logged_in=logged_in))
 
 
 @router.post(
@@ -72,9 +103,13 @@ def setup(body: Body, service: Served) -> Response:
     openapi_extra=body(PredictBody),
     response_class=Response,
 )
-def predict(body: Body, service: Served) -> Response:
+async def predict(body: Body, service: Served, threads: Threads) -> Response:
     """Masks for a click or a phrase (with a context), or for several tasks (context null)."""
-    return _json(service.predict(parse_json(body)))
+
+    def answer() -> Response:
+        return _json(service.predict(parse_json(body)))
+
+    return await to_thread.run_sync(answer, limiter=threads.predictions)
 
 
 @router.post(
@@ -83,9 +118,13 @@ def predict(body: Body, service: Served) -> Response:
     openapi_extra=body(WebhookBody),
     response_class=Response,
 )
-def webhook(body: Body, service: Served) -> Response:
+async def webhook(body: Body, service: Served, threads: Threads) -> Response:
     """Store an event of Label Studio; the worker processes it."""
-    return _json(service.webhook(body, parse_json(body)))
+
+    def answer() -> Response:
+        return _json(service.webhook(body, parse_json(body)))
+
+    return await to_thread.run_sync(answer, limiter=threads.webhooks)
 
 
 @router.get(

@@ -1,7 +1,8 @@
-"""Who may ask, how much they may send, and how long each request took.
+"""Who may ask, what every answer carries, and how long each request took.
 
-Plain ASGI around the whole application, so that a body too large or a caller unknown costs nothing
-but this file, and so that no route can forget it.
+Plain ASGI around the whole application, so that no route can forget it, and so that a request which
+is refused costs next to nothing. From the outside in: security headers, host names, the password,
+the site that a browser comes from, the size of the body, the webhook's secret.
 """
 
 import base64
@@ -12,12 +13,14 @@ import time
 
 import orjson
 from starlette.applications import Starlette
-from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend import logs
+from backend.api.bodies import BodyLimit, read_body, replay
+from backend.api.origin import AllowedHosts, SameSite
+from backend.errors import CredentialsError
 from backend.label_studio.credentials import SECRET_HEADER, webhook_secret
 from backend.metrics import Metrics
 from backend.settings import MIB, Settings
@@ -33,7 +36,44 @@ _WRONG_SECRET = (
 _UNFORESEEN = "The backend failed on this request; its log holds the cause."
 _ROUTES = frozenset({"/health", "/setup", "/predict", "/webhook", "/metrics", "/versions"})
 
+# Answers are data. The dashboard's pages set a policy of their own (web.rendering).
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'",
+    "X-Frame-Options": "DENY",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+}
+# The page of the API has an inline script that starts it, and styles of its own.
+_DOCS_POLICY = (
+    "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+
 _log = logging.getLogger(__name__)
+
+
+class SecurityHeaders:
+    """Adds headers that keep an answer out of frames, and what it holds from running."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                if scope["path"].startswith("/docs"):
+                    headers.setdefault("Content-Security-Policy", _DOCS_POLICY)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, with_headers)
 
 
 class BasicAuth:
@@ -48,6 +88,7 @@ class BasicAuth:
         self._settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
         if (
             scope["type"] != "http"
             or self._open(scope["path"])
@@ -58,14 +99,19 @@ class BasicAuth:
             await _refusal(_NOT_KNOWN)(scope, receive, send)
 
     def _open(self, path: str) -> bool:
-        return path == "/health" or (path == "/webhook" and bool(webhook_secret(self._settings)))
+        if path != "/webhook":
+            return path == "/health"
+        try:
+            return bool(webhook_secret(self._settings))
+        except CredentialsError:
+            return True  # WebhookSecret, which comes next, refuses with the reason
 
 
 class WebhookSecret:
     """Asks ``/webhook`` for the secret header as soon as there is a secret, without a restart.
 
     One delivery cannot carry it: Label Studio sends "Start training" with the backend's basic auth
-    but without the webhook's headers. It names a project and no more, so it passes on that alone.
+    but without the webhook's headers. The service takes no more from it than the project's number.
     """
 
     def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
@@ -73,10 +119,16 @@ class WebhookSecret:
         self._settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
         if scope["type"] != "http" or scope["path"] != "/webhook":
             await self._app(scope, receive, send)
             return
-        secret = webhook_secret(self._settings)
+        try:
+            secret = webhook_secret(self._settings)
+        except CredentialsError as error:
+            _log.error("%s", error)
+            await JSONResponse({"detail": str(error)}, error.status)(scope, receive, send)
+            return
         logs.hide(secret)
         headers = Headers(scope=scope)
         sent = headers.get(SECRET_HEADER, "").encode("latin-1")
@@ -84,127 +136,12 @@ class WebhookSecret:
             await self._app(scope, receive, send)
             return
         body = b""
-        if not _guarded_by_password(self._settings) or _knows_password(headers, self._settings):
-            body = await _body(receive, _START_TRAINING_MAX_BYTES)
+        if not self._settings.has_password or _knows_password(headers, self._settings):
+            body = await read_body(receive, _START_TRAINING_MAX_BYTES)
         if _starts_training(body):
-            await self._app(scope, _again(body, receive), send)
+            await self._app(scope, replay(body, receive), send)
         else:
             await _refusal(_WRONG_SECRET)(scope, receive, send)
-
-
-class RequestSizeLimit:
-    """Ends a request whose body is, or grows, larger than allowed: 413 with a sentence."""
-
-    def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
-        self._app = app
-        self._max = max_bytes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        announced = Headers(scope=scope).get("content-length", "")
-        if announced.isdigit() and int(announced) > self._max:
-            await self._read_on(receive)
-            refused = JSONResponse(
-                {"detail": self._sentence()}, 413, headers={"connection": "close"}
-            )
-            await refused(scope, receive, send)
-            return
-        received = 0
-
-        async def counted() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > self._max:
-                raise HTTPException(413, self._sentence(), headers={"connection": "close"})
-            return message
-
-        await self._app(scope, counted, send)
-
-    async def _read_on(self, receive: Receive) -> None:
-        """Throw away the rest, within bounds: a connection that is closed over unread bytes is
-        reset, and the sentence lost with it."""
-        left = self._max
-        while left > 0:
-            message = await receive()
-            if message["type"] != "http.request" or not message.get("more_body"):
-                return
-            left -= len(message.get("body", b""))
-
-    def _sentence(self) -> str:
-        return (
-            f"The request is larger than {self._max / MIB:.3g} MiB. "
-            "Set PHRASECLICK_MAX_REQUEST_BYTES higher if the task's masks really need it."
-        )
-
-
-def _guarded_by_password(settings: Settings) -> bool:
-    return bool(settings.basic_auth_user and settings.basic_auth_password.get_secret_value())
-
-
-def _knows_password(headers: Headers, settings: Settings) -> bool:
-    scheme, _, given = headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "basic":
-        return False
-    try:
-        sent = base64.b64decode(given.strip(), validate=True)
-    except (binascii.Error, ValueError):
-        return False
-    expected = f"{settings.basic_auth_user}:{settings.basic_auth_password.get_secret_value()}"
-    # Browsers and curl send UTF-8; requests, and so Label Studio, Latin-1.
-    forms = [expected.encode()]
-    if all(ord(character) < 256 for character in expected):
-        forms.append(expected.encode("latin-1"))
-    return any(hmac.compare_digest(sent, form) for form in forms)
-
-
-def _refusal(sentence: str) -> JSONResponse:
-    headers = {"WWW-Authenticate": 'Basic realm="PhraseClick"', "connection": "close"}
-    return JSONResponse({"detail": sentence}, 401, headers=headers)
-
-
-async def _body(receive: Receive, at_most: int) -> bytes:
-    """The request's body; empty where it is longer than ``at_most``."""
-    body = bytearray()
-    while True:
-        message = await receive()
-        body += message.get("body", b"")
-        if len(body) > at_most or message["type"] == "http.disconnect":
-            return b""
-        if not message.get("more_body", False):
-            return bytes(body)
-
-
-def _again(body: bytes, receive: Receive) -> Receive:
-    """Hands out a body that was read already."""
-    handed_out = False
-
-    async def replay() -> Message:
-        nonlocal handed_out
-        if handed_out:
-            return await receive()
-        handed_out = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return replay
-
-
-def _starts_training(body: bytes) -> bool:
-    try:
-        read = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return False
-    return isinstance(read, dict) and read.get("action") == "START_TRAINING"
-
-
-def _of_the_api(scope: Scope) -> str:
-    """The path as the route writes it, so that no project and no task has a figure of its own."""
-    path: str = getattr(scope.get("route"), "path", "")
-    if scope["path"].startswith("/dashboard"):
-        return "/dashboard"
-    return path if path.startswith("/api/") else "other"
 
 
 class Measured:
@@ -214,6 +151,7 @@ class Measured:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -241,7 +179,47 @@ class Measured:
 
 def guard(app: Starlette, settings: Settings) -> None:
     """Put every guard that the settings ask for around the application; the last is outermost."""
-    app.add_middleware(RequestSizeLimit, max_bytes=settings.max_request_bytes)
     app.add_middleware(WebhookSecret, settings=settings)
-    if _guarded_by_password(settings):
+    app.add_middleware(BodyLimit, settings=settings)
+    app.add_middleware(SameSite)
+    if settings.has_password:
         app.add_middleware(BasicAuth, settings=settings)
+    app.add_middleware(AllowedHosts, settings=settings)
+    app.add_middleware(SecurityHeaders)
+
+
+def _knows_password(headers: Headers, settings: Settings) -> bool:
+    scheme, _, given = headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return False
+    try:
+        sent = base64.b64decode(given.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    expected = f"{settings.basic_auth_user}:{settings.basic_auth_password.get_secret_value()}"
+    # Browsers and curl send UTF-8; requests, and so Label Studio, Latin-1.
+    forms = [expected.encode()]
+    if all(ord(character) < 256 for character in expected):
+        forms.append(expected.encode("latin-1"))
+    return any(hmac.compare_digest(sent, form) for form in forms)
+
+
+def _refusal(sentence: str) -> JSONResponse:
+    headers = {"WWW-Authenticate": 'Basic realm="PhraseClick"', "connection": "close"}
+    return JSONResponse({"detail": sentence}, 401, headers=headers)
+
+
+def _starts_training(body: bytes) -> bool:
+    try:
+        read = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(read, dict) and read.get("action") == "START_TRAINING"
+
+
+def _of_the_api(scope: Scope) -> str:
+    """The path as the route writes it, so that no project and no task has a figure of its own."""
+    path: str = getattr(scope.get("route"), "path", "")
+    if scope["path"].startswith("/dashboard"):
+        return "/dashboard"
+    return path if path.startswith("/api/") else "other"

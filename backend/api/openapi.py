@@ -166,8 +166,12 @@ _REASONS = {
     401: "User and password, or the webhook's secret, are missing or wrong.",
     403: "The request came from a page of another host.",
     404: "There is no such project, task or job.",
+    408: "The body did not arrive in time.",
     409: "It cannot be done now.",
     413: "The body is too large.",
     415: "The Content-Type is not application/json.",
+    421: "The request is for a host name that is not this backend's.",
     422: "The request is not valid.",
+    429: "The same was asked for too often.",
+    503: "Too many large requests at a time, or a file of secrets cannot be read.",
 }

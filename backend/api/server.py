@@ -4,13 +4,15 @@ One process with threads is the rule; more processes share everything through th
 """
 
 import errno
+import ipaddress
 import os
 import socket
 import tempfile
 
 import uvicorn
 
-from backend.errors import AddressInUseError
+from backend.api.connections import GuardedProtocol, raise_file_limit
+from backend.errors import AddressInUseError, OpenToNetworkError
 from backend.logs import log_config
 from backend.settings import Settings
 
@@ -22,6 +24,7 @@ def serve(settings: Settings, *, host: str, port: int, processes: int = 1) -> No
         AddressInUseError: another program listens there already.
     """
     listening = _bound(host, port)
+    raise_file_limit()
     if processes > 1:
         # Read by prometheus-client when a server process imports it; a fresh folder each time,
         # else the figures of processes long gone would be added up.
@@ -29,6 +32,8 @@ def serve(settings: Settings, *, host: str, port: int, processes: int = 1) -> No
     config = uvicorn.Config(
         "backend.app:serving_app",
         factory=True,
+        http=GuardedProtocol,
+        ws="none",
         host=host,
         port=port,
         workers=processes,
@@ -50,6 +55,25 @@ def serve(settings: Settings, *, host: str, port: int, processes: int = 1) -> No
 def check_address(host: str, port: int) -> None:
     """Raise AddressInUseError now, rather than in a child that is started again and again."""
     _bound(host, port).close()
+
+
+def check_guarded(settings: Settings, host: str, *, without_password: bool) -> None:
+    """Raise OpenToNetworkError for an address that other machines reach, without a password."""
+    if without_password or settings.has_password or is_loopback(host):
+        return
+    raise OpenToNetworkError(
+        f"On {host} other machines can reach the backend, and it has no password. Set "
+        "PHRASECLICK_BASIC_AUTH_USER and PHRASECLICK_BASIC_AUTH_PASSWORD, here and for phraseclick "
+        "connect. If something else keeps strangers out, add --without-password."
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches the address."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -5,13 +5,14 @@ Thin on purpose: each call is read by the contract, done by a room of its own, a
 
 import logging
 import time
-from pathlib import Path
 from typing import Any, Self
 
 from backend import logs
+from backend.api.database_watch import DatabaseWatch
 from backend.api.gauges import read_gauges
+from backend.api.rate_limit import RateLimit
 from backend.db.engine import Database
-from backend.errors import DatabaseError
+from backend.errors import DatabaseError, LabelStudioError, RequestError, TooManyError
 from backend.images.embeddings import Embeddings
 from backend.images.loader import Pictures
 from backend.interaction.click import Predict
@@ -19,8 +20,11 @@ from backend.interaction.rules import Policy
 from backend.interaction.store import InteractionStore
 from backend.jobs.presence import Presence
 from backend.label_studio.config import LabelConfig
+from backend.label_studio.host import read_address
 from backend.label_studio.payloads import (
+    START_TRAINING,
     Project,
+    bare_wish,
     parse_setup,
     parse_webhook,
 )
@@ -34,6 +38,7 @@ from backend.reports.queries import Reports
 from backend.settings import Settings
 from backend.worker import celery_app
 from backend.worker.webhook_inbox import Deliveries, WebhookInbox
+from model.files import private_folder
 from model.predictor import Predictor
 
 _log = logging.getLogger(__name__)
@@ -53,7 +58,7 @@ _ACTIONS = frozenset(
         "PROJECT_CREATED",
         "PROJECT_UPDATED",
         "PROJECT_DELETED",
-        "START_TRAINING",
+        START_TRAINING,
     }
 )
 
@@ -69,9 +74,10 @@ class Service:
         self.settings = settings
         self.metrics = Metrics()
         logs.hide_settings(settings)
-        Path(settings.data).mkdir(parents=True, exist_ok=True)
+        private_folder(settings.data)
         self.database = Database(settings.resolved_database_url)
         self.database.migrate()
+        self._database_watch = DatabaseWatch(self.database)
         self._projects = Projects(self.database)
         self.pictures = Pictures(settings, LabelStudioHosts(settings, self._projects.announced))
         self._embeddings = Embeddings(self.pictures, self.metrics)
@@ -93,6 +99,7 @@ class Service:
         self.reports = Reports(self.database)
         self._presence: Presence | None = None
         self._count_again = 0.0
+        self._wishes = RateLimit()
         self._enqueuer = celery_app.Enqueuer(celery_app.build(settings))
         self._inbox = WebhookInbox(
             settings.data / "webhooks", Deliveries(self.database), self._enqueuer.enqueue
@@ -142,16 +149,32 @@ class Service:
 
         project: number or key of the one meant; '' for those without a champion of their own.
         """
-        return self._predictors.status(Project.read(project) if project else None)
+        status = self._predictors.status(Project.read(project) if project else None)
+        trouble = self._database_watch.trouble
+        if trouble:
+            status = {**status, "problems": [*status.get("problems", []), trouble]}
+        return status
 
-    def setup(self, body: object) -> Answer:
+    @property
+    def healthy(self) -> bool:
+        """Whether requests can be answered: the model is loaded, and the database answers."""
+        return not self._database_watch.trouble
+
+    def setup(self, body: object, *, logged_in: bool = False) -> Answer:
         """A project connects: its config is checked, its Label Studio remembered.
+
+        logged_in: the request came with the backend's password.
 
         Raises:
             RequestError, LabelConfigError: with a sentence for the admin.
         """
         request = parse_setup(body)
-        logs.hide(request.access_token)
+        if request.hostname:
+            try:
+                read_address(request.hostname)
+            except LabelStudioError as error:
+                raise RequestError(str(error)) from None
+        logs.hide_token(request.access_token)
         config = LabelConfig.parse(
             request.label_config or self._projects.label_config(request.project),
             add_label=self.settings.refine_positive_label,
@@ -159,12 +182,17 @@ class Service:
         )
         for warning in config.warnings:
             _log.warning("Project %s: %s", request.project.id, warning)
-        self._projects.remember(request)
+        self._projects.remember(request, logged_in=logged_in)
         return {"model_version": self.version_for(request.project)}
 
     def webhook(self, raw: bytes, body: object) -> Answer:
         """Keep what happened as it came; the worker takes it in."""
         hook = parse_webhook(body)
+        if hook.action == START_TRAINING:
+            # It may come without the webhook's secret, so nothing else in it is believed.
+            if not self._wishes.take(hook.project.key):
+                raise TooManyError("A training was asked for a moment ago; wait a minute.")
+            raw = bare_wish(hook.project)
         self._inbox.add(hook.action, hook.project.id, raw)
         self.metrics.delivery(hook.action if hook.action in _ACTIONS else "other")
         return {"status": "stored"}
@@ -201,6 +229,7 @@ class Service:
         """Finish what runs and let go of everything."""
         if self._presence is not None:
             self._presence.close()
+        self._database_watch.close()
         self._predictors.close()
         self._embeddings.close()
         self._inbox.close()

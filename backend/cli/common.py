@@ -3,7 +3,7 @@
 import getpass
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,6 +37,36 @@ def settings_of(data: Path | None) -> "Settings":
     return get_settings()
 
 
+def keep_private(settings: "Settings") -> None:
+    """Close the data folder to other users, and all files that this process creates from now on."""
+    from model.files import private_folder
+
+    os.umask(0o077)
+    private_folder(settings.data)
+    # By name: the folder may hold files of others.
+    for name in _PRIVATE:
+        for path in settings.data.glob(name):
+            with suppress(PermissionError, FileNotFoundError):
+                if path.is_dir():
+                    private_folder(path)
+                elif not path.is_symlink() and path.stat().st_mode & 0o077:
+                    path.chmod(0o600)
+
+
+# What earlier versions left readable for others.
+_PRIVATE = (
+    "phraseclick.db*",
+    "label-studio-access.json*",
+    "webhook-secret",
+    "dashboard-key",
+    "*.log",
+    "webhooks",
+    "queue",
+    "pictures",
+    "versions",
+)
+
+
 @contextmanager
 def open_database(settings: "Settings") -> "Iterator[Database]":
     """The backend's database with its tables up to date; closed afterwards."""
@@ -68,8 +98,9 @@ def user() -> str:
 def enqueue(settings: "Settings", task: str, *arguments: object) -> None:
     """Send the worker a task. If the broker is away, the worker finds the work in the database."""
     from backend.worker import celery_app
+    from model.files import private_folder
 
-    settings.data.mkdir(parents=True, exist_ok=True)
+    private_folder(settings.data)
     try:
         celery_app.call(celery_app.build(settings), task, *arguments)
     except Exception as error:  # each broker's client raises its own

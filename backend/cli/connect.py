@@ -3,6 +3,7 @@
 The checks themselves are in ``backend.label_studio.diagnostics``.
 """
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -30,9 +31,15 @@ Url = Annotated[
 ]
 Token = Annotated[
     str,
+    # Kept for scripts that have it; everybody on the machine sees the arguments of a program.
+    typer.Option(hidden=True),
+]
+TokenFile = Annotated[
+    Path | None,
     typer.Option(
-        help="Personal access token (or legacy token) from Label Studio's Account & Settings.",
-        show_default="PHRASECLICK_LABEL_STUDIO_TOKEN",
+        help="File with the personal access token (or legacy token) from Label Studio's Account & "
+        "Settings; - reads it from standard input.",
+        show_default="PHRASECLICK_LABEL_STUDIO_TOKEN, else asked for",
     ),
 ]
 
@@ -41,6 +48,7 @@ def connect(
     project: Annotated[int, typer.Option(help="Project number, as in its address.")],
     url: Url = "",
     token: Token = "",
+    token_file: TokenFile = None,
     backend_url: Annotated[
         str, typer.Option(help="Address of this backend, as seen from Label Studio.")
     ] = _DEFAULT_BACKEND,
@@ -61,7 +69,7 @@ def connect(
     from backend.label_studio.probe import BackendProbe
 
     settings = _settings(data)
-    url, token = _access(settings, url, token)
+    url, token = _access(settings, url, _read_token(token, token_file), ask=True)
     label_studio = LabelStudio(url, token)
     config = _read_config(write_config) if write_config else None
     if config is not None and not yes:
@@ -74,8 +82,11 @@ def connect(
             # Stored once Label Studio uses the backend, which then needs the token for pictures.
             if finding.connected:
                 save_credentials(
-                    settings, project, Credentials(label_studio.url, token, backend_url)
+                    settings,
+                    project,
+                    Credentials(label_studio.url, token, backend_url, diagnostics.created),
                 )
+                _let_announce_again(settings, project)
             yield finding
 
     typer.echo(f"Connecting project {project} of {label_studio.url}")
@@ -90,6 +101,7 @@ def doctor(
     ] = None,
     url: Url = "",
     token: Token = "",
+    token_file: TokenFile = None,
     backend_url: Annotated[
         str,
         typer.Option(
@@ -97,6 +109,9 @@ def doctor(
             show_default="as given to connect",
         ),
     ] = "",
+    security: Annotated[
+        bool, typer.Option("--security", help="Only report weak settings of this installation.")
+    ] = False,
     data: Data = None,
 ) -> None:
     """Check connected projects end to end, without changing anything."""
@@ -106,8 +121,14 @@ def doctor(
     from backend.label_studio.probe import BackendProbe
 
     settings = _settings(data)
+    if security:
+        from backend.label_studio.security import findings
+
+        _finish(_show(findings(settings)))
+        return
+    bad = _show(_check_database(settings))
+    token = _read_token(token, token_file)
     saved = load_credentials(settings)
-    bad = 0
     for number in [project] if project is not None else list(saved):
         known = saved.get(number, Credentials("", "", _DEFAULT_BACKEND))
         address, key = _access(settings, url, token, known)
@@ -121,6 +142,25 @@ def doctor(
         bad += 1
     _finish(bad)
     typer.echo("No problems found.")
+
+
+def _check_database(settings: "Settings") -> Iterator["Finding"]:
+    """Whether the backend's database can be opened; the model is seen by its answer."""
+    from backend.db.engine import Database
+    from backend.errors import DatabaseError
+    from backend.label_studio.diagnostics import Finding
+
+    if not settings.database_url and not (settings.data / "phraseclick.db").exists():
+        yield Finding("database", None, "There is none yet: the backend has not run here.")
+        return
+    try:
+        database = Database(settings.resolved_database_url)
+        database.check()
+        database.close()
+    except DatabaseError as error:
+        yield Finding("database", False, str(error))
+    else:
+        yield Finding("database", True, "It answers.")
 
 
 def disconnect(
@@ -170,18 +210,57 @@ def _settings(data: Path | None) -> "Settings":
     return Settings() if data is None else Settings(data=data)
 
 
+def _read_token(token: str, file: Path | None) -> str:
+    """The token of the options; '' if there is none."""
+    if token:
+        typer.echo(
+            "--token shows the token to everybody on this machine. Use --token-file, "
+            "PHRASECLICK_LABEL_STUDIO_TOKEN, or leave it out to be asked for it.",
+            err=True,
+        )
+    if file is None:
+        return token
+    try:
+        return (sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")).strip()
+    except (OSError, ValueError) as error:
+        raise LabelStudioError(f"The token cannot be read from {file}: {error}.") from error
+
+
 def _access(
-    settings: "Settings", url: str, token: str, kept: "Credentials | None" = None
+    settings: "Settings",
+    url: str,
+    token: str,
+    kept: "Credentials | None" = None,
+    *,
+    ask: bool = False,
 ) -> tuple[str, str]:
-    """Address and token from the options, else from the settings, else as stored by connect."""
+    """Address and token from the options, else from the settings, else as stored by connect.
+
+    ask: ask for a missing token where a person sits in front of a terminal.
+    """
     url = url or settings.label_studio_url or (kept.url if kept else "")
     token = token or settings.label_studio_token.get_secret_value() or (kept.token if kept else "")
+    if url and not token and ask and sys.stdin.isatty():
+        token = typer.prompt("Label Studio's personal access token", hide_input=True).strip()
     if not url or not token:
         raise LabelStudioError(
             "Give the address of Label Studio with --url and a personal access token (Account & "
-            "Settings in Label Studio) with --token."
+            "Settings in Label Studio) with --token-file."
         )
     return url, token
+
+
+def _let_announce_again(settings: "Settings", project: int) -> None:
+    """Have the backend believe the next ``/setup`` of this project: an admin asked for it."""
+    from backend.cli.common import open_database
+    from backend.errors import DatabaseError
+    from backend.label_studio.projects import Projects
+
+    try:
+        with open_database(settings) as database:
+            Projects(database).forget_announced(project)
+    except DatabaseError as error:  # the backend may run elsewhere, with a database of its own
+        typer.echo(f"The backend's database was not reached from here: {error}", err=True)
 
 
 def _read_config(name: str) -> str:

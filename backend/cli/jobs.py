@@ -217,13 +217,13 @@ def _say_queued(job: "Job") -> None:
 
 
 def _serve_by_score(settings: "Settings", database: "Database", key: str) -> None:
-    from backend.label_studio.payloads import number_of
+    from backend.label_studio.payloads import Project, number_of
     from backend.label_studio.projects import LabelStudioHosts, Projects
     from backend.learning.score_job import BY_SCORE
 
     number = number_of(key)
     hosts = LabelStudioHosts(settings, Projects(database).announced)
-    hosts.of(number).patch_project(number, sampling=BY_SCORE)
+    hosts.of(Project.read(key)).patch_project(number, sampling=BY_SCORE)
     typer.echo(f"Label Studio now serves the tasks of project {number} by score.")
 
 

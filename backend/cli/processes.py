@@ -9,17 +9,29 @@ from typing import Annotated, Literal
 
 import typer
 
-from backend.cli.common import Data, settings_of
+from backend.cli.common import Data, keep_private, open_database, settings_of
 
 Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every network.")]
 Port = Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")]
 Processes = Annotated[
     int, typer.Option(min=1, max=64, help="Number of server processes; each is multi-threaded.")
 ]
+WithoutPassword = Annotated[
+    bool,
+    typer.Option(
+        "--without-password",
+        help="Listen beyond this machine without a password, because something else keeps "
+        "strangers out.",
+    ),
+]
 
 
 def serve(
-    host: Host = "127.0.0.1", port: Port = 9090, data: Data = None, processes: Processes = 1
+    host: Host = "127.0.0.1",
+    port: Port = 9090,
+    data: Data = None,
+    processes: Processes = 1,
+    without_password: WithoutPassword = False,
 ) -> None:
     """Start the server that Label Studio connects to."""
     from backend import logs
@@ -27,6 +39,10 @@ def serve(
 
     settings = settings_of(data)
     logs.log_to_stderr(settings)
+    server.check_guarded(settings, host, without_password=without_password)
+    keep_private(settings)
+    with open_database(settings):
+        pass  # a damaged or newer database is a sentence here, and a traceback later
     server.serve(settings, host=host, port=port, processes=processes)
 
 
@@ -43,6 +59,7 @@ def worker(
 
     settings = settings_of(data)
     logs.log_to_stderr(settings)
+    keep_private(settings)
     celery_app.run_worker(settings, queue)
 
 
@@ -53,6 +70,7 @@ def scheduler(data: Data = None) -> None:
 
     settings = settings_of(data)
     logs.log_to_stderr(settings)
+    keep_private(settings)
     celery_app.run_scheduler(settings)
 
 
@@ -83,7 +101,11 @@ def alive(
 
 
 def up(
-    host: Host = "127.0.0.1", port: Port = 9090, data: Data = None, processes: Processes = 1
+    host: Host = "127.0.0.1",
+    port: Port = 9090,
+    data: Data = None,
+    processes: Processes = 1,
+    without_password: WithoutPassword = False,
 ) -> None:
     """Start server, workers and scheduler, and restart any that stop. Ctrl-C ends all of them.
 
@@ -99,10 +121,14 @@ def up(
         os.environ["PHRASECLICK_LOG_LEVEL"] = "warning"
         settings = settings.model_copy(update={"log_level": "warning"})
     logs.log_to_stderr(settings)
+    server.check_guarded(settings, host, without_password=without_password)
     server.check_address(host, port)
+    keep_private(settings)
     threading.Thread(target=_announce, args=(host, port, data), daemon=True).start()
     program = [sys.executable, "-m", "backend.cli"]
     address = [f"--host={host}", f"--port={port}", f"--processes={processes}"]
+    if without_password:
+        address.append("--without-password")
     supervise(
         {
             "server": [*program, "serve", *address],

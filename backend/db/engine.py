@@ -55,6 +55,7 @@ class Database:
         # Threads queue here instead of polling SQLite's lock, which sleeps longer on each retry.
         self._queue = threading.Lock() if self.is_sqlite else None
         self.engine = _engine(self.url, self.is_sqlite)
+        self._inode = os.stat(str(self.url.database)).st_ino if self.is_sqlite else 0
         self._writer = self.engine.execution_options(writes=True)
         _reset_after_fork(self)
 
@@ -100,6 +101,24 @@ class Database:
                 ) from error
             connection.commit()
 
+    def check(self) -> None:
+        """Raise DatabaseError if the database does not answer, is damaged, or was replaced."""
+        if self.is_sqlite:
+            try:
+                here = os.stat(str(self.url.database)).st_ino
+            except OSError as error:
+                raise DatabaseError(
+                    f"The database {self.url.database} is gone ({error.strerror}). Stop the "
+                    "backend, restore the file from a backup, and start it again."
+                ) from error
+            if here != self._inode:
+                raise DatabaseError(
+                    f"The database {self.url.database} was replaced while the backend runs. "
+                    "Start the backend again."
+                )
+        with self.read() as connection:
+            connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
+
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
@@ -144,10 +163,18 @@ def _engine(url: URL, is_sqlite: bool) -> Engine:
         if not is_sqlite:
             # Connections break when the server restarts; a ping costs less than a failed click.
             return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=30)
+        path = Path(str(url.database)).resolve()
         try:
-            Path(str(url.database)).resolve().parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise DatabaseError(f"The database's folder cannot be created: {error}.") from error
+        try:
+            # SQLite gives its journals the permissions of the database, which holds tokens.
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        except OSError as error:
+            raise DatabaseError(
+                f"The database {path} cannot be opened: {error.strerror}."
+            ) from error
         engine = create_engine(
             url, connect_args={"timeout": _BUSY_S}, pool_size=10, max_overflow=30
         )
@@ -179,10 +206,17 @@ def _database_errors() -> Iterator[None]:
     """Turn a driver's error into a DatabaseError with a sentence."""
     try:
         yield
-    except DBAPIError as error:
-        cause = str(error.orig).strip().splitlines()
+    except (DBAPIError, sqlite3.Error) as error:
+        cause = getattr(error, "orig", None) or error
+        lines = str(cause).strip().splitlines()
+        said = lines[0] if lines else type(cause).__name__
+        if "malformed" in said or "not a database" in said:
+            raise DatabaseError(
+                f"The database is damaged: {said}. Stop the backend, restore the file from a "
+                "backup, and start it again."
+            ) from error
         raise DatabaseError(
-            f"The database failed: {cause[0] if cause else type(error.orig).__name__}. "
+            f"The database failed: {said}. "
             "Try again. If it keeps failing, ask the admin to run phraseclick doctor."
         ) from error
 

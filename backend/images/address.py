@@ -44,8 +44,13 @@ class Address:
     identity: str = ""
 
 
-def parse(address: object, label_studio: LabelStudio | None, task_id: int | None) -> Address:
-    """Parse ``address``, as it is in a task's data. Raises PictureAddressError."""
+def parse(
+    address: object, label_studio: LabelStudio | None, task_id: int | None, why: str = ""
+) -> Address:
+    """Parse ``address``, as it is in a task's data. Raises PictureAddressError.
+
+    why: the reason for which there is no Label Studio.
+    """
     if not isinstance(address, str) or not address.strip():
         raise PictureAddressError(
             "The task has no picture: its data has no address where the labeling config "
@@ -63,7 +68,7 @@ def parse(address: object, label_studio: LabelStudio | None, task_id: int | None
             "Label Studio such as s3, gs or azure-blob, or files that Label Studio serves."
         )
     if scheme and scheme not in _OWN_SCHEMES:
-        return _cloud(address, label_studio, task_id)
+        return _cloud(address, label_studio, task_id, why)
     address = _as_browsers_read(address, label_studio)
     if not _FORBIDDEN.isdisjoint(address):
         raise PictureAddressError("The picture's address contains characters that are not allowed.")
@@ -78,7 +83,7 @@ def parse(address: object, label_studio: LabelStudio | None, task_id: int | None
         return _on_host(url, label_studio)
     if scheme in ("http", "https"):
         return Address("web", (address,), shown=shown(address), identity=address)
-    _host(label_studio, address)
+    _host(label_studio, address, why)
     raise PictureAddressError(f"The address {shown(address)} is not that of a picture.")
 
 
@@ -128,12 +133,13 @@ def shown(address: str) -> str:
     return text if len(text) <= 120 else f"{text[:60]}…{text[-50:]}"
 
 
-def _host(label_studio: LabelStudio | None, address: str) -> LabelStudio:
+def _host(label_studio: LabelStudio | None, address: str, why: str) -> LabelStudio:
     if label_studio is None:
-        raise PictureAddressError(
-            f"The picture {shown(address)} is in Label Studio, whose address is not known. "
-            "Ask the admin to set PHRASECLICK_LABEL_STUDIO_URL."
+        reason = why or (
+            "The address of Label Studio is unknown. Ask the admin to set "
+            "PHRASECLICK_LABEL_STUDIO_URL."
         )
+        raise PictureAddressError(f"The picture {shown(address)} is in Label Studio. {reason}")
     return label_studio
 
 
@@ -154,8 +160,10 @@ def _on_host(url: str, label_studio: LabelStudio) -> Address:
     return Address("host", (url,), "", False, display, f"host {url}")
 
 
-def _cloud(address: str, label_studio: LabelStudio | None, task_id: int | None) -> Address:
-    label_studio = _host(label_studio, address)
+def _cloud(
+    address: str, label_studio: LabelStudio | None, task_id: int | None, why: str
+) -> Address:
+    label_studio = _host(label_studio, address, why)
     if task_id is None:
         raise PictureAddressError(
             f"The picture {shown(address)} is in cloud storage, which Label Studio opens only for "

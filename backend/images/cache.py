@@ -20,7 +20,7 @@ from pathlib import Path
 
 from cachetools import TLRUCache
 
-from model.files import PARTIAL_SUFFIX, atomic_write
+from model.files import PARTIAL_SUFFIX, atomic_write, private_folder
 
 # Pictures that may be replaced at their address are downloaded again after this time: long enough
 # for the clicks on a picture, short enough to notice a new one.
@@ -62,7 +62,7 @@ class PictureCache:
         self._trim_lock = threading.Lock()
         self._unseen = max_bytes  # bytes written since the last count
         for folder in (self._content, self._index):
-            folder.mkdir(parents=True, exist_ok=True)
+            private_folder(folder)
 
     def find(self, identity: str) -> CachedPicture | None:
         """The picture at ``identity``, as long as its entry is valid."""
@@ -166,5 +166,5 @@ class PictureCache:
 
 def _write(path: Path, content: bytes, *, durable: bool) -> None:
     """Write ``content`` to ``path`` in full or not at all, also with several writers."""
-    path.parent.mkdir(exist_ok=True)
-    atomic_write(path, content, durable=durable)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    atomic_write(path, content, private=True, durable=durable)

@@ -4,17 +4,27 @@ Masks are drawn over what the page shows, so this follows Chromium: EXIF orienta
 JPEG and PNG and ignored in WebP and AVIF (observed in Chromium, with files by Pillow); transparent
 pixels show the page's white; of an animation the first frame is labeled. A JPEG or PNG that ends
 early is shown as far as it goes, the rest grey; side blocks that are broken or huge are skipped.
+
+Anyone who imports a task chooses its picture, so a file may be made to do harm. Ordinary pictures
+are decoded in the thread that needs them. Large ones, JPEGs with many scans, and formats with
+decoders that can be kept busy for long are decoded in a process that can be ended
+(``backend.images.child``). All threads share one budget of memory.
 """
 
 import io
+import struct
 import threading
-from typing import IO
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from backend.errors import PictureFormatError
+from backend.images.budget import MemoryBudget
+from backend.images.child import decode_apart
 
 # Formats that annotators label. Not PostScript or PDF, which run programs.
 _FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "TIFF", "BMP", "DIB", "AVIF", "JPEG2000", "PPM")
@@ -40,24 +50,108 @@ _TRANSPOSES = {
     8: Image.Transpose.ROTATE_90,
 }
 
+# The progressive JPEGs of cameras and programs have about ten scans. Each scan passes over all
+# pixels once more, so that a file of 0.9 MB can take minutes.
+_MAX_SCANS = 100
+_MAX_SCANNED_PIXELS = 3_000_000_000
+# Above these, decoding takes more than about a second: in a process of its own, which takes a
+# quarter of a second more.
+_FEW_SCANS = 20
+_ORDINARY_PIXELS = 36_000_000
+_ORDINARY = frozenset({"JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "DIB"})
+# Rows are converted in bands of about this many pixels, so that a picture of another mode does not
+# need its memory several times.
+_BAND_PIXELS = 2_000_000
+# A decoder needs some memory however small the picture is.
+_LEAST_APART = 128 << 20
+# Bytes of a pixel in Pillow, by mode; all others take one.
+_DEEP = {"RGB": 4, "RGBA": 4, "RGBX": 4, "RGBa": 4, "CMYK": 4, "YCbCr": 4, "LAB": 4, "HSV": 4}
+_DEEP |= {"I": 4, "F": 4, "LA": 4, "PA": 4, "La": 4, "I;16": 2, "I;16B": 2, "I;16L": 2}
+
 _init_lock = threading.Lock()
 _known: list[str] = []
 
 
+@dataclass(frozen=True)
+class Decoder:
+    """Decodes pictures of at most ``max_pixels``, all threads together within ``budget``."""
+
+    max_pixels: int
+    budget: MemoryBudget = field(default_factory=lambda: MemoryBudget(1 << 30))
+
+    def __call__(self, content: bytes) -> NDArray[np.uint8]:
+        """The picture in ``content``, H,W,3 uint8 RGB, read-only.
+
+        Raises PictureFormatError, or PictureAwayError if the budget stays taken by others.
+        """
+        cost, ordinary = _survey(content, self.max_pixels)
+        with self.budget.take(cost):
+            if ordinary:
+                array = decode_here(content, self.max_pixels)
+            else:
+                array = decode_apart(content, self.max_pixels, max(cost, _LEAST_APART))
+        self.budget.keep(array)
+        # Shared by all threads that need this picture at the same time.
+        array.flags.writeable = False
+        return array
+
+
 def decode(content: bytes, max_pixels: int) -> NDArray[np.uint8]:
-    """The picture in ``content``, H,W,3 uint8 RGB, read-only. Raises PictureFormatError."""
+    """As a ``Decoder`` with a budget of its own."""
+    return Decoder(max_pixels)(content)
+
+
+def decode_here(content: bytes, max_pixels: int) -> NDArray[np.uint8]:
+    """The picture in ``content``, H,W,3 uint8 RGB, decoded in this thread without a limit of time.
+
+    Raises PictureFormatError.
+    """
     try:
         with _open(io.BytesIO(content), max_pixels) as image:
             _load(image)
-            array = np.asarray(_rgb(_upright(image), image.format))
-    except PictureFormatError:
+            return _upright(_rgb(image), _transpose_of(image))
+    except (PictureFormatError, MemoryError):
         raise
     except Exception as error:
         # Decoders raise all kinds of errors on damaged files.
         raise _unreadable(content) from error
-    # Shared by all threads that need this picture at the same time.
-    array.flags.writeable = False
-    return array
+
+
+def _survey(content: bytes, max_pixels: int) -> tuple[int, bool]:
+    """Bytes that decoding will take at most, and whether it is quick; reads the header only."""
+    try:
+        with _open(io.BytesIO(content), max_pixels) as image:
+            pixels = image.width * image.height
+            mode, file_format = image.mode, image.format
+    except PictureFormatError:
+        raise
+    except Exception as error:
+        raise _unreadable(content) from error
+    scans = _scans(content) if file_format in ("JPEG", "MPO") else 1
+    if scans > _MAX_SCANS or scans * pixels > _MAX_SCANNED_PIXELS:
+        raise PictureFormatError(
+            f"The picture is a progressive JPEG with {scans} scans, which would take minutes to "
+            "decode. Save it again in another program."
+        )
+    # Pillow's picture, ours, and a turned copy or some bands; a decoder's own buffers besides.
+    cost = pixels * (_DEEP.get(mode, 1) + 6) + 64 * _BAND_PIXELS
+    ordinary = file_format in _ORDINARY and pixels <= _ORDINARY_PIXELS and scans <= _FEW_SCANS
+    return (cost if pixels > _BAND_PIXELS else pixels * 64), ordinary
+
+
+def _scans(content: bytes) -> int:
+    """Number of scans of a JPEG; those of a preview inside its metadata do not count."""
+    at = 2
+    while at + 4 <= len(content) and content[at] == 0xFF:
+        marker = content[at + 1]
+        if marker == 0xDA:
+            # Inside a scan's data, 0xFF is always followed by 0 or a restart marker.
+            return content.count(b"\xff\xda", at)
+        if marker == 0xFF:
+            at += 1
+            continue
+        at += 2 + struct.unpack_from(">H", content, at + 2)[0]
+    return content.count(b"\xff\xda")
 
 
 def _load(image: Image.Image) -> None:
@@ -93,56 +187,107 @@ def _formats() -> list[str]:
     return _known
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """``image`` rotated by its EXIF orientation; XMP is ignored, as in browsers."""
-    method = None
-    exif = Image.Exif()
+def _transpose_of(image: Image.Image) -> Image.Transpose | None:
+    """What turns ``image`` upright, by its EXIF orientation; XMP is ignored, as in browsers."""
     raw = image.info.get("exif")
-    if raw and image.format not in _IGNORE_ORIENTATION:
-        try:
-            exif.load(raw)
-            method = _TRANSPOSES.get(exif.get(_ORIENTATION, 1))
-        except Exception:
-            # Damaged EXIF: a browser shows the picture unrotated.
-            method = None
-    return image.transpose(method) if method is not None else image
+    if not raw or image.format in _IGNORE_ORIENTATION:
+        return None
+    exif = Image.Exif()
+    try:
+        exif.load(raw)
+        return _TRANSPOSES.get(exif.get(_ORIENTATION, 1))
+    except Exception:
+        # Damaged EXIF: a browser shows the picture unrotated.
+        return None
 
 
-def _rgb(image: Image.Image, file_format: str | None) -> Image.Image:
+def _upright(array: NDArray[np.uint8], method: Image.Transpose | None) -> NDArray[np.uint8]:
+    if method is None:
+        return array
+    flipped = {
+        Image.Transpose.FLIP_LEFT_RIGHT: lambda: array[:, ::-1],
+        Image.Transpose.FLIP_TOP_BOTTOM: lambda: array[::-1],
+        Image.Transpose.ROTATE_180: lambda: array[::-1, ::-1],
+        Image.Transpose.ROTATE_90: lambda: array.transpose(1, 0, 2)[::-1],
+        Image.Transpose.ROTATE_270: lambda: array.transpose(1, 0, 2)[:, ::-1],
+        Image.Transpose.TRANSPOSE: lambda: array.transpose(1, 0, 2),
+        Image.Transpose.TRANSVERSE: lambda: array.transpose(1, 0, 2)[::-1, ::-1],
+    }
+    return np.ascontiguousarray(flipped[method]())
+
+
+def _rgb(image: Image.Image) -> NDArray[np.uint8]:
     """``image`` in RGB: deep values scaled, transparent pixels white."""
     if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(_eight_bits(image, file_format)).convert("RGB")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, _WHITE), image).convert("RGB")
-    return image.convert("RGB")
+        return np.array(image)
+    width, height = image.size
+    array = np.empty((height, width, 3), np.uint8)
+    deep = image.mode.startswith("I") or image.mode == "F"
+    scale = _scale_of(image) if deep else None
+    rows = max(1, _BAND_PIXELS // max(width, 1))
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        band = image.crop((0, top, width, bottom))
+        if scale is not None:
+            array[top:bottom] = scale(np.asarray(band))[:, :, None]
+            continue
+        if image.has_transparency_data:
+            # A crop keeps the palette and the transparent colour, which is in ``info``.
+            band.info = dict(image.info)
+            band = band.convert("RGBA")
+            white = Image.new("RGBA", band.size, _WHITE)
+            band = Image.alpha_composite(white, band)
+        array[top:bottom] = np.asarray(band.convert("RGB"))
+    return array
 
 
-def _eight_bits(image: Image.Image, file_format: str | None) -> NDArray[np.uint8]:
-    """Grey values of more than 8 bits, scaled to 0..255 (Pillow alone would clip them at 255).
+def _scale_of(image: Image.Image) -> Callable[[NDArray[Any]], NDArray[np.uint8]]:
+    """What scales grey values of more than 8 bits to 0..255 (Pillow alone would clip them at 255).
 
     Browsers show a 16-bit PNG over its whole range. TIFF, which they do not show, often has 10 or
     12 bits in 16, so the smallest usual depth that fits the brightest pixel is used. Floats are
     taken as 0..1 or 0..255 if they fit, and otherwise stretched from darkest to brightest.
     """
-    values = np.asarray(image)
-    if values.dtype.kind == "f":
-        values = np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)
-        low, high = float(values.min()), float(values.max())
-        if low < 0 or high > 255:
-            values = (values - low) / ((high - low) or 1.0) * 255
-        elif high <= 1:
-            values = values * 255
-        return np.rint(values).astype(np.uint8)
-    values = np.maximum(values, 0)
+    if image.mode == "F":
+        low, high = _range_of(image, _finite)
+
+        def scaled_float(values: NDArray[Any]) -> NDArray[np.uint8]:
+            values = _finite(values)
+            if low < 0 or high > 255:
+                values = (values - low) / ((high - low) or 1.0) * 255
+            elif high <= 1:
+                values = values * 255
+            scaled: NDArray[np.uint8] = np.rint(values).astype(np.uint8)
+            return scaled
+
+        return scaled_float
     bits = 16
-    if file_format == "TIFF":
-        used = int(values.max()).bit_length()
+    if image.format == "TIFF":
+        used = int(max(0, _range_of(image, np.asarray)[1])).bit_length()
         bits = next(depth for depth in (8, 10, 12, 14, 16, 24, 32) if used <= depth)
-    scaled: NDArray[np.uint8] = (values >> (bits - 8)).astype(np.uint8)
-    return scaled
+
+    def scaled_integer(values: NDArray[Any]) -> NDArray[np.uint8]:
+        scaled: NDArray[np.uint8] = (np.maximum(values, 0) >> (bits - 8)).astype(np.uint8)
+        return scaled
+
+    return scaled_integer
+
+
+def _range_of(
+    image: Image.Image, read: Callable[[NDArray[Any]], NDArray[Any]]
+) -> tuple[float, float]:
+    """The smallest and the largest value, found in bands."""
+    width, height = image.size
+    rows = max(1, _BAND_PIXELS // max(width, 1))
+    low, high = float("inf"), float("-inf")
+    for top in range(0, height, rows):
+        band = read(np.asarray(image.crop((0, top, width, min(top + rows, height)))))
+        low, high = min(low, float(band.min())), max(high, float(band.max()))
+    return low, high
+
+
+def _finite(values: NDArray[Any]) -> NDArray[Any]:
+    return np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)
 
 
 def _too_large(max_pixels: int, size: tuple[int, int] | None = None) -> PictureFormatError:

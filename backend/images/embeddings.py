@@ -98,7 +98,7 @@ class Embeddings:
         if shown is not None and shown != (embedding.width, embedding.height):
             with self._lock:
                 self._known.pop(place, None)
-            self._pictures.forget(place.address, place.project.id, place.task_id)
+            self._pictures.forget(place.address, place.project, place.task_id)
             embedding = self._encode(place, predictor, timed)
             if shown != (embedding.width, embedding.height):
                 raise PictureFormatError(
@@ -111,7 +111,7 @@ class Embeddings:
     def _encode(self, place: Place, predictor: Predictor, timed: Timed) -> Embedding:
         # Threads that need the same picture at the same time wait here and share the result.
         with timed("picture"):
-            picture = self._pictures.read(place.address, place.project.id, place.task_id)
+            picture = self._pictures.read(place.address, place.project, place.task_id)
         with timed("encode"):
             return predictor.encode(picture.array, picture.key)
 
@@ -120,7 +120,7 @@ class Embeddings:
         with self._lock:
             key = self._known.get(place)
         if key is None:
-            picture = self._pictures.key_of(place.address, place.project.id, place.task_id)
+            picture = self._pictures.key_of(place.address, place.project, place.task_id)
             if picture is None:
                 return None
             key = picture.key

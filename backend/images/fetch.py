@@ -22,9 +22,9 @@ from backend.errors import (
     PictureFormatError,
 )
 from backend.images.address import Address, shown
-from backend.images.ssrf import Deadline, Gate, adapter_for, trusted_certificates
 from backend.label_studio.client import LabelStudio
 from backend.label_studio.host import Origin, origin_of
+from backend.label_studio.ssrf import Deadline, Gate, adapter_for, trusted_certificates
 
 _MAX_REDIRECTS = 5
 # Where Label Studio redirects requests without a valid token.
@@ -101,7 +101,8 @@ class Fetcher:
             request = _request(url, label_studio)
             url = request.url or ""
             at_home = label_studio is not None and label_studio.owns(url)
-            gate = Gate(deadline, private=self._allow_private, at_home=at_home)
+            trusted = at_home and label_studio is not None and label_studio.trusted
+            gate = Gate(deadline, private=self._allow_private, at_home=trusted)
             with (
                 contextlib.closing(adapter_for(gate)) as adapter,
                 adapter.send(

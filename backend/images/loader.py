@@ -4,7 +4,6 @@
 which picture an address meant last time, so that a further click does not open it at all.
 """
 
-import contextlib
 import hashlib
 import logging
 import threading
@@ -15,16 +14,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.errors import LabelStudioError, PictureError
+from backend.errors import LabelStudioError, PictureAwayError, PictureError
 from backend.images.address import Address, local_file, parse
+from backend.images.budget import MemoryBudget
 from backend.images.cache import CachedPicture, PictureCache
-from backend.images.decode import decode
+from backend.images.decode import Decoder
 from backend.images.fetch import Fetcher
 from backend.label_studio.client import LabelStudio
+from backend.label_studio.payloads import Project
 from backend.label_studio.projects import LabelStudioHosts
 from backend.settings import Settings
 
 _log = logging.getLogger(__name__)
+
+# Twenty annotators who open a picture at the same time, and some to spare.
+_WAITING = 32
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,9 @@ class Pictures:
     def __init__(self, settings: Settings, label_studio: LabelStudioHosts) -> None:
         self._hosts = label_studio
         self._local_root = settings.local_files_root
-        self._max_pixels = settings.picture_max_pixels
+        self._decode = Decoder(
+            settings.picture_max_pixels, MemoryBudget(settings.picture_memory_bytes)
+        )
         self._fetcher = Fetcher(
             timeout_s=settings.picture_timeout_s,
             max_bytes=settings.picture_max_bytes,
@@ -51,19 +57,22 @@ class Pictures:
         )
         self._cache = PictureCache(settings.data / "pictures", settings.picture_cache_bytes)
         self._lock = threading.Lock()
+        self._waiting = threading.BoundedSemaphore(_WAITING)
         self._reading: dict[str, Future[Picture]] = {}
 
-    def read(self, address: object, project_id: int, task_id: int | None) -> Picture:
+    def read(self, address: object, project: Project | int, task_id: int | None) -> Picture:
         """The picture at ``address`` (as in the task's data). Raises PictureError."""
-        place, host = self._place(address, project_id, task_id)
+        place, host = self._place(address, project, task_id)
         return self._once(place.identity, lambda: self._read(place, host))
 
-    def key_of(self, address: object, project_id: int, task_id: int | None) -> CachedPicture | None:
+    def key_of(
+        self, address: object, project: Project | int, task_id: int | None
+    ) -> CachedPicture | None:
         """Which picture is at ``address``, if that is cached; opens and fetches nothing.
 
         Raises PictureAddressError for an address that ``read`` refuses.
         """
-        place, _ = self._place(address, project_id, task_id)
+        place, _ = self._place(address, project, task_id)
         return self._cache.find(place.identity)
 
     def kept(self, key: str) -> Picture | None:
@@ -71,29 +80,45 @@ class Pictures:
         content = self._cache.read(key)
         if content is None:
             return None
-        array = decode(content, self._max_pixels)
+        array = self._decode(content)
         height, width = array.shape[:2]
         return Picture(key, width, height, array)
 
-    def forget(self, address: object, project_id: int, task_id: int | None) -> None:
+    def forget(self, address: object, project: Project | int, task_id: int | None) -> None:
         """Fetch the picture at ``address`` again next time, since the page shows another."""
-        place, _ = self._place(address, project_id, task_id)
+        place, _ = self._place(address, project, task_id)
         self._cache.forget(place.identity)
 
     def _place(
-        self, address: object, project_id: int, task_id: int | None
+        self, address: object, project: Project | int, task_id: int | None
     ) -> tuple[Address, LabelStudio | None]:
-        host = None
-        # Addresses that need Label Studio are refused by ``parse``, with their own message.
-        with contextlib.suppress(LabelStudioError):
-            host = self._hosts.of(project_id)
-        place = parse(address, host, task_id)
+        host, why = None, ""
+        try:
+            host = self._hosts.of(project)
+        except LabelStudioError as error:
+            # A picture at another host does not need Label Studio.
+            why = str(error)
+        place = parse(address, host, task_id, why)
         if place.kind == "local" and self._local_root is not None:
             place = local_file(place, self._local_root)
         return place, host
 
     def _once(self, identity: str, work: Callable[[], Picture]) -> Picture:
-        """Run ``work`` once for all threads that need its picture at the same time."""
+        """Run ``work`` once for all threads that need its picture at the same time.
+
+        Only so many threads wait here at all: the others are for clicks on pictures at hand.
+        """
+        if not self._waiting.acquire(blocking=False):
+            raise PictureAwayError(
+                "Too many pictures are fetched at the same time, and their hosts are slow. Try "
+                "again in a moment."
+            )
+        try:
+            return self._shared(identity, work)
+        finally:
+            self._waiting.release()
+
+    def _shared(self, identity: str, work: Callable[[], Picture]) -> Picture:
         with self._lock:
             future = self._reading.get(identity)
             if future is None:
@@ -121,11 +146,11 @@ class Pictures:
         known = self._cache.find(place.identity)
         content = self._cache.read(known.key) if known else None
         if known and content is not None:
-            array = decode(content, self._max_pixels)
+            array = self._decode(content)
             return Picture(known.key, known.width, known.height, array)
 
         content = self._fetcher.read(place, host)
-        array = decode(content, self._max_pixels)
+        array = self._decode(content)
         height, width = array.shape[:2]
         picture = Picture(hashlib.sha256(content).hexdigest(), width, height, array)
         try:

@@ -6,6 +6,7 @@ plural, or a common other word for them does. Everything finer is the model's bu
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from backend.label_studio.config import BrushControl, Label, normal_form
 from model.word_forms import as_singular, is_plural, singular
@@ -52,9 +53,10 @@ def labels_named(
     said = [singular(re.sub(r"['’]s$", "", word).casefold()) for word in words]
     turn = next((at for at, word in enumerate(said) if word in _AFTER and at), len(said))
     found = []
+    own = frozenset(tuple(_split(label.value)) for _, label in labels)
     for order, (brush, label) in enumerate(labels):
         best: tuple[bool, bool, int, int, int] | None = None
-        for exact, name in _names(label, labels):
+        for exact, name in _names(label, own):
             for at in range(len(said) - len(name) + 1):
                 if said[at : at + len(name)] != name:
                     continue
@@ -90,13 +92,10 @@ def _words(phrase: str) -> list[str]:
     return [word.casefold().replace("’", "'") for word in _WORD.findall(phrase)]
 
 
-def _names(
-    label: Label, labels: Sequence[tuple[BrushControl, Label]]
-) -> list[tuple[bool, list[str]]]:
-    """How a label can be said: (its own words?, the words)."""
+def _names(label: Label, others: frozenset[tuple[str, ...]]) -> list[tuple[bool, list[str]]]:
+    """How a label can be said: (its own words?, the words). others: what the labels are called."""
     own = [_split(text) for text in (label.value, label.alias) if text]
     names = [(True, words) for words in own if words]
-    others = {tuple(_split(other.value)) for _, other in labels}
     for words in own:
         for group in _SAME if len(words) == 1 else ():
             if words[0] in group:
@@ -104,6 +103,12 @@ def _names(
     return names
 
 
+@lru_cache(maxsize=20_000)
+def _split_once(text: str) -> tuple[str, ...]:
+    # A name of a thousand characters is no name that a phrase can contain.
+    words = _WORD.findall(_CAMEL.sub(" ", normal_form(text[:200])))
+    return tuple(singular(word.casefold()) for word in words)
+
+
 def _split(text: str) -> list[str]:
-    words = _WORD.findall(_CAMEL.sub(" ", normal_form(text)))
-    return [singular(word.casefold()) for word in words]
+    return list(_split_once(text))

@@ -6,17 +6,19 @@ The config comes over the network: it is parsed without entities and without a d
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any, Literal
+from functools import cached_property, lru_cache
+from typing import Any, Literal, TypeVar
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers.expat import ExpatError, ParserCreate
 
 from backend.errors import LabelConfigError
+from backend.label_studio.payloads import MAX_CONFIG_CHARACTERS
 from backend.label_studio.task_data import repeat_lengths, repeated, resolved, text_of
 
 Role = Literal["object", "add", "remove"]
+_T = TypeVar("_T")
 
 ADD_LABEL = "+ last object"
 REMOVE_LABEL = "- last object"
@@ -26,8 +28,12 @@ DEFAULT_PHRASE_KEY = "phrase"
 _BRUSHES = ("BrushLabels", "Brush")
 _POLYGONS = ("PolygonLabels", "Polygon")
 
-_MAX_CHARACTERS = 1_000_000
 _MAX_DEPTH = 200
+# Some data sets have 1,200 classes; each class stands in the config for brushes and for key points.
+_MAX_TAGS = 12_000
+_MAX_CONTROLS = 500
+# A config without a match for any of its labels would otherwise have a warning for each.
+_MAX_WARNINGS = 20
 _STATUS_NAMES = ("status",)
 _PHRASE_NAMES = ("phrase", "prompt", "text_prompt")
 
@@ -78,7 +84,11 @@ class BrushControl:
 
     def label(self, text: str | None) -> Label | None:
         """The label that a result's text means."""
-        return next((lab for lab in self.labels if text and lab.named(text)), None)
+        return self._by_name.get(normal_form(text.strip())) if text else None
+
+    @cached_property
+    def _by_name(self) -> dict[str, Label]:
+        return _names_of((label, label) for label in self.labels)
 
 
 @dataclass(frozen=True)
@@ -108,7 +118,11 @@ class ClickControl:
 
     def label(self, text: str | None) -> ClickLabel | None:
         """The click label that a result's text means."""
-        return next((lab for lab in self.labels if text and lab.label.named(text)), None)
+        return self._by_name.get(normal_form(text.strip())) if text else None
+
+    @cached_property
+    def _by_name(self) -> dict[str, ClickLabel]:
+        return _names_of((label.label, label) for label in self.labels)
 
 
 @dataclass(frozen=True)
@@ -139,7 +153,7 @@ class ImageControls:
                     return label.label.hotkey.upper() or label.label.value
         return ""
 
-    @property
+    @cached_property
     def labels(self) -> tuple[tuple[BrushControl, Label], ...]:
         """Every class that a mask on this image can have, each once, brushes first."""
         return _classes(self.brushes)
@@ -203,6 +217,16 @@ class LabelConfig:
         return None
 
 
+def _names_of(labels: Iterable[tuple[Label, _T]]) -> dict[str, _T]:
+    """What results may call each label; the first label of a name counts."""
+    found: dict[str, _T] = {}
+    for label, meant in labels:
+        for name in (label.value, label.alias):
+            if name:
+                found.setdefault(normal_form(name), meant)
+    return found
+
+
 def status_control(xml: str) -> tuple[str, str]:
     """Names of the status line and its image in a config that this backend refuses, to say why;
     two empty ones where it has none."""
@@ -219,13 +243,17 @@ def status_control(xml: str) -> tuple[str, str]:
     return "", ""
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _parse(
     xml: str, add_label: str, remove_label: str, lengths: tuple[int, ...] | None
 ) -> LabelConfig:
     root = _tree(xml)
     repeats = sum(1 for _ in root.iter("Repeater"))
     tags = list(repeated(root, lengths or (1,) * repeats).iter())
+    if len(tags) > _MAX_TAGS or sum("toName" in tag.attrib for tag in tags) > _MAX_CONTROLS:
+        raise LabelConfigError(
+            f"The labeling config has more than {_MAX_TAGS:,} tags or {_MAX_CONTROLS} controls."
+        )
     warnings: list[str] = []
     pictures = {tag.get("name", ""): tag for tag in tags if tag.tag == "Image"}
     if not pictures:
@@ -240,6 +268,9 @@ def _parse(
             images.append(image)
     if not images:
         raise LabelConfigError(_refusal(tags, pictures))
+    if len(warnings) > _MAX_WARNINGS:
+        more = len(warnings) - _MAX_WARNINGS
+        warnings[_MAX_WARNINGS:] = [f"There are {more} further warnings."]
     template = (xml, add_label, remove_label) if repeats else None
     return LabelConfig(tuple(images), tuple(warnings), template)
 
@@ -405,17 +436,23 @@ def _click_labels(
     warnings: list[str],
 ) -> tuple[ClickLabel, ...]:
     roles = [_role(label, refine) for label in labels]
-    objects = [label for label, role in zip(labels, roles, strict=True) if role == "object"]
+    places = {
+        label.value: at
+        for at, label in enumerate(
+            label for label, role in zip(labels, roles, strict=True) if role == "object"
+        )
+    }
     classes = list(_classes(brushes))
+    counterparts = _Counterparts(classes)
     read = []
     for label, role in zip(labels, roles, strict=True):
         if role != "object":
             read.append(ClickLabel(label, role))
             continue
-        counterpart = _counterpart(label, classes)
+        counterpart = counterparts.of(label)
         # One label beside one other says nothing: a label is not taken for being the only one.
-        if counterpart is None and len(objects) == len(classes) > 1:
-            counterpart = classes[objects.index(label)]
+        if counterpart is None and len(places) == len(classes) > 1:
+            counterpart = classes[places[label.value]]
             warnings.append(
                 f"The key point label '{label.value}' has no brush label of that name; "
                 f"'{counterpart[1].value}' at the same place is taken."
@@ -439,21 +476,35 @@ def _classes(brushes: tuple[BrushControl, ...]) -> tuple[tuple[BrushControl, Lab
     return tuple(first.values())
 
 
-def _counterpart(
-    label: Label, classes: list[tuple[BrushControl, Label]]
-) -> tuple[BrushControl, Label] | None:
-    """The brush label that a key point label means: by value, by alias, then ignoring case."""
-    ways = (
-        lambda other: other.value == label.value,
-        lambda other: bool(other.alias) and other.alias in (label.alias, label.value),
-        lambda other: bool(label.alias) and other.value == label.alias,
-        lambda other: other.value.casefold() == label.value.casefold(),
-    )
-    for same in ways:
-        for brush, other in classes:
-            if same(other):
-                return brush, other
-    return None
+class _Counterparts:
+    """The brush label that a key point label means: by value, by alias, then ignoring case.
+
+    Of several the first counts, as they stand in the config.
+    """
+
+    def __init__(self, classes: list[tuple[BrushControl, Label]]) -> None:
+        self._values: dict[str, tuple[int, tuple[BrushControl, Label]]] = {}
+        self._aliases: dict[str, tuple[int, tuple[BrushControl, Label]]] = {}
+        self._folded: dict[str, tuple[int, tuple[BrushControl, Label]]] = {}
+        for at, (brush, label) in enumerate(classes):
+            entry = (at, (brush, label))
+            self._values.setdefault(label.value, entry)
+            self._folded.setdefault(label.value.casefold(), entry)
+            if label.alias:
+                self._aliases.setdefault(label.alias, entry)
+
+    def of(self, label: Label) -> tuple[BrushControl, Label] | None:
+        """The counterpart of a key point label."""
+        by_alias = [
+            self._aliases[name] for name in (label.alias, label.value) if name in self._aliases
+        ]
+        entry = (
+            self._values.get(label.value)
+            or min(by_alias, key=lambda found: found[0], default=None)
+            or (self._values.get(label.alias) if label.alias else None)
+            or self._folded.get(label.value.casefold())
+        )
+        return entry[1] if entry else None
 
 
 def _role(label: Label, refine: tuple[str, str]) -> Role:
@@ -528,8 +579,10 @@ def _true(raw: str | None, default: bool) -> bool:
 
 def _tree(xml: str) -> Element:
     """Parse without document type, entities and excessive depth."""
-    if len(xml) > _MAX_CHARACTERS:
-        raise LabelConfigError("The labeling config is longer than a million characters.")
+    if len(xml) > MAX_CONFIG_CHARACTERS:
+        raise LabelConfigError(
+            f"The labeling config is longer than {MAX_CONFIG_CHARACTERS:,} characters."
+        )
     if not xml.strip():
         raise LabelConfigError("The labeling config is empty.")
     builder, parser, depth = TreeBuilder(), ParserCreate("utf-8"), 0

@@ -2,8 +2,8 @@
 
 ``phraseclick connect`` writes both files, and the server reads them when it needs them, so neither
 a new project nor a new secret needs a restart. The settings ``PHRASECLICK_LABEL_STUDIO_URL``,
-``…_TOKEN`` and ``PHRASECLICK_WEBHOOK_SECRET`` come first. Without a secret, ``/webhook`` accepts
-anything.
+``…_TOKEN`` and ``PHRASECLICK_WEBHOOK_SECRET`` come first. As long as there is no secret,
+``/webhook`` accepts anything; a file that is there and cannot be read is an error, and closes it.
 
 Label Studio's ``/setup`` announces a token too, but new installations refuse that one, and without
 a valid token no uploaded picture can be fetched.
@@ -16,8 +16,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from backend.errors import CredentialsError
+from backend.label_studio.payloads import Project
 from backend.settings import Settings
-from model.files import atomic_write
+from model.files import atomic_write, private_folder
 
 CREDENTIALS_FILE = "label-studio-access.json"
 SECRET_FILE = "webhook-secret"
@@ -31,44 +33,91 @@ class Credentials:
     url: str
     token: str = field(repr=False)
     backend_url: str
+    created: str = ""  # second half of the project's key, once it is known
+
+    def belongs(self, project: Project) -> bool:
+        """Whether they are those of this project, not of one with its number on another host."""
+        return not self.created or not project.created or self.created == project.created
 
 
 def load_credentials(settings: Settings) -> dict[int, Credentials]:
-    """Credentials by project id."""
+    """Credentials by project id. Raises CredentialsError if the file cannot be read."""
+    path = settings.data / CREDENTIALS_FILE
     try:
-        rows = json.loads((settings.data / CREDENTIALS_FILE).read_text(encoding="utf-8"))
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        return {int(project): Credentials(**row) for project, row in rows.items()}
     except FileNotFoundError:
         return {}
-    return {int(project): Credentials(**row) for project, row in rows.items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise CredentialsError(
+            f"The stored access to Label Studio cannot be read ({path}: {_reason(error)}). Run "
+            "phraseclick connect for each project again."
+        ) from error
 
 
 def save_credentials(settings: Settings, project: int, credentials: Credentials) -> Path:
-    """Save a project's credentials in a file that only its owner can read."""
-    known = load_credentials(settings) | {project: credentials}
-    rows = {str(number): asdict(one) for number, one in sorted(known.items())}
+    """Save a project's credentials in a file that only its owner can read.
+
+    A damaged file is set aside first, as ``.damaged``.
+    """
     path = settings.data / CREDENTIALS_FILE
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        known = load_credentials(settings)
+    except CredentialsError:
+        path.replace(path.with_name(f"{path.name}.damaged"))
+        known = {}
+    rows = {str(n): asdict(one) for n, one in sorted((known | {project: credentials}).items())}
+    private_folder(path.parent)
     atomic_write(path, json.dumps(rows, indent=1), private=True)
     return path
 
 
 def webhook_secret(settings: Settings) -> str:
-    """The secret that ``/webhook`` requires; '' if none is set. Reads one small file."""
+    """The secret that ``/webhook`` requires; '' if none was made. Reads one small file.
+
+    Raises CredentialsError if there is a file, but no secret can be read from it.
+    """
     chosen = settings.webhook_secret.get_secret_value()
     if chosen:
         return chosen
-    try:
-        return (settings.data / SECRET_FILE).read_text(encoding="ascii").strip()
-    except FileNotFoundError:
-        return ""
+    return _read_secret(settings.data / SECRET_FILE)
 
 
 def make_webhook_secret(settings: Settings) -> str:
-    """The webhook's secret; creates one if there is none."""
-    if not webhook_secret(settings):
-        settings.data.mkdir(parents=True, exist_ok=True)
-        write_once(settings.data / SECRET_FILE, secrets.token_urlsafe(32))
-    return webhook_secret(settings)
+    """The webhook's secret; creates one if there is none, or if its file is damaged."""
+    path = settings.data / SECRET_FILE
+    try:
+        known = webhook_secret(settings)
+    except CredentialsError:
+        path.unlink(missing_ok=True)
+        known = ""
+    if not known:
+        private_folder(settings.data)
+        write_once(path, secrets.token_urlsafe(32))
+    return known or webhook_secret(settings)
+
+
+def _read_secret(path: Path) -> str:
+    try:
+        secret = path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError) as error:
+        raise _no_secret(path, _reason(error)) from error
+    if not secret:
+        raise _no_secret(path, "it is empty")
+    return secret
+
+
+def _no_secret(path: Path, why: str) -> CredentialsError:
+    return CredentialsError(
+        f"The webhook's secret cannot be read ({path}: {why}). Delete the file and run phraseclick "
+        "connect for each project again."
+    )
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror or "not readable") if isinstance(error, OSError) else "it is damaged"
 
 
 def write_once(path: Path, secret: str) -> None:

@@ -22,6 +22,7 @@ from backend.label_studio.credentials import (
     make_webhook_secret,
     webhook_secret,
 )
+from backend.label_studio.payloads import Project
 from backend.label_studio.probe import PROBE, BackendProbe, read_answer, trial_prompt
 from backend.settings import Settings
 
@@ -71,6 +72,11 @@ class Diagnostics:
         self._config: LabelConfig | None = None
         self._backend: dict[str, Any] = {}
         self._replaced_config: str | None = None
+
+    @property
+    def created(self) -> str:
+        """Second half of the project's key, once the project was read; '' before."""
+        return Project.read(self._project).created if self._project else ""
 
     def connect(self, new_config: str | None = None) -> Iterator[Finding]:
         """Connect the project, then check it. Stops if the following steps cannot work.

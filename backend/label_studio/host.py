@@ -1,13 +1,16 @@
 """One Label Studio host and its token: authenticated requests, and a clear sentence per refusal.
 
-The token is sent only to the scheme, host and port it was created for. A personal access token is
-exchanged for an access token (Label Studio accepts nothing else), which lives five minutes. No
-message or log line of this module contains a token.
+The token is sent only to the scheme, host and port it was created for. A host that an admin neither
+configured nor connected, but that only announced itself, is reached like the address of a picture:
+public addresses only, within one time limit, and its words are not repeated. A personal access
+token is exchanged for an access token (Label Studio accepts nothing else), which lives five
+minutes. No message or log line of this module contains a token.
 """
 
 import base64
 import binascii
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -22,6 +25,7 @@ from urllib3.util import Retry, parse_url
 
 from backend.errors import LabelStudioError, TokenError
 from backend.label_studio.payloads import is_token
+from backend.label_studio.ssrf import Deadline, Gate, adapter_for, trusted_certificates
 
 # Connect and read. An import can take Label Studio long.
 _TIMEOUT_S = (5.0, 60.0)
@@ -40,6 +44,12 @@ _REFRESH_TIMEOUT_S = (5.0, 10.0)
 _RENEW_BEFORE_S = 30.0
 _ACCESS_TOKEN_LIFE_S = 300.0
 _PAGE = 100
+# For a host that only announced itself: seconds and bytes of one answer. A page of a hundred tasks
+# without masks has less than a megabyte, four tasks with masks some ten.
+_ANNOUNCED_S = 20.0
+_ANNOUNCED_BYTES = 64 << 20
+_MAX_ADDRESS = 500
+_ADDRESS = re.compile(r"https?://[^/?#@\\\s\x00-\x1f\x7f]+(/[\w.~%/-]*)?", re.IGNORECASE)
 
 _MAKE_TOKEN = (
     "Create a personal access token in Label Studio under Account & Settings, and set "
@@ -64,21 +74,43 @@ def origin_of(url: str) -> Origin | None:
     return parts.scheme, parts.host.lower().rstrip("."), port
 
 
+def read_address(url: str) -> str:
+    """``url`` as ``http://host:8080/path`` without a slash at its end. Raises LabelStudioError.
+
+    A user, a query or a fragment is refused: what is appended to the address would otherwise not be
+    the path of the request.
+    """
+    url = url.strip()
+    url = (url if "://" in url or not url else f"http://{url}").rstrip("/")
+    if len(url) > _MAX_ADDRESS or not _ADDRESS.fullmatch(url) or origin_of(url) is None:
+        raise LabelStudioError(
+            "Label Studio's address must look like http://host:8080, without user, password or "
+            "query. Set PHRASECLICK_LABEL_STUDIO_URL to it."
+        )
+    return url
+
+
 class Host:
     """Label Studio at ``url``, accessed with ``token`` (legacy or personal). Thread-safe.
 
     ``also_at`` is Label Studio's own idea of its address, which the addresses in tasks start with.
+    ``trusted``: an admin configured or connected it. Otherwise it is only what a request announced,
+    and ``private`` says whether it may have a private address.
     """
 
-    def __init__(self, url: str, token: str, *, also_at: str = "") -> None:
-        url = url.strip()
-        self.url = (url if "://" in url or not url else f"http://{url}").rstrip("/")
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        also_at: str = "",
+        trusted: bool = True,
+        private: bool = False,
+    ) -> None:
+        self.url = read_address(url)
+        self.trusted = trusted
+        self._private = private
         self._origin = origin_of(self.url)
-        if self._origin is None or "@" in urlsplit(self.url).netloc:
-            raise LabelStudioError(
-                "Label Studio's address must look like http://host:8080, without user or password."
-                " Set PHRASECLICK_LABEL_STUDIO_URL to it."
-            )
         self._also_at = origin_of(also_at.strip())
         self._token = token.strip()
         if not is_token(self._token):
@@ -235,20 +267,46 @@ class Host:
         self, method: str, url: str, *, signed: bool = False, **options: Any
     ) -> requests.Response:
         options.setdefault("timeout", _TIMEOUT_S)
+        # A redirected POST becomes a GET, and the token must not go to another host.
+        options["allow_redirects"] = False
+        options["auth"] = _Headers(self.authorization_for(url) if signed else {})
         try:
-            return self._session.request(
-                method,
-                url,
-                auth=_Headers(self.authorization_for(url) if signed else {}),
-                # A redirected POST becomes a GET, and the token must not go to another host.
-                allow_redirects=False,
-                **options,
-            )
+            if not self.trusted:
+                return self._send_guarded(method, url, **options)
+            return self._session.request(method, url, **options)
         except requests.RequestException as error:
             raise LabelStudioError(
                 f"Label Studio at {self.url} could not be reached ({_why(error)}). "
                 "Is it running, and can this machine reach it there?"
             ) from None
+
+    def _send_guarded(self, method: str, url: str, **options: Any) -> requests.Response:
+        """Send through the guard of pictures, and read a bounded answer."""
+        with Deadline(_ANNOUNCED_S) as deadline, requests.Session() as session:
+            session.trust_env = False
+            session.headers["User-Agent"] = "phraseclick"
+            session.verify = trusted_certificates()
+            gate = Gate(deadline, private=self._private, refusal=self._private_host)
+            for prefix in ("http://", "https://"):
+                session.mount(prefix, adapter_for(gate))
+            options["timeout"] = _ANNOUNCED_S
+            answer = session.request(method, url, stream=True, **options)
+            content = bytearray()
+            for chunk in answer.iter_content(1 << 16):
+                content += chunk
+                if len(content) > _ANNOUNCED_BYTES:
+                    raise LabelStudioError(f"Label Studio at {self.url} answers with too much.")
+            if deadline.passed:
+                raise requests.Timeout
+            # As requests does itself where it is not told to stream.
+            answer._content = bytes(content)
+            return answer
+
+    def _private_host(self, host: str) -> Exception:
+        return LabelStudioError(
+            f"Label Studio announced itself at {self.url}, which is in a private network. An admin "
+            "has to confirm it: run phraseclick connect, or set PHRASECLICK_LABEL_STUDIO_URL."
+        )
 
 
 class _Headers(AuthBase):
@@ -280,7 +338,7 @@ def _body(host: Host, answer: requests.Response) -> Any:
     if not answer.ok:
         raise LabelStudioError(
             f"{where} answered {status} to {answer.request.method} "
-            f"{urlsplit(answer.request.url or '').path}{_detail(answer)}.",
+            f"{urlsplit(answer.request.url or '').path}{_detail(answer) if host.trusted else ''}.",
             answered=status,
         )
     if not answer.content:

@@ -23,12 +23,22 @@ from backend.errors import NotJsonError, RequestError
 MAX_ITEMS = 5_000
 # "Retrieve predictions" sends 100 tasks at once by default, some installations a few hundred.
 MAX_TASKS = 10_000
-MAX_CONFIG_CHARACTERS = 1_000_000
+# A thousand classes with colours, for brushes and for key points, have some 150,000.
+MAX_CONFIG_CHARACTERS = 500_000
+# Label Studio's tokens: 40 hex digits, or a JWT of some 300 characters.
+_MAX_TOKEN = 4_000
+_MAX_EXTRA = 100_000
+# Each object or list takes up to 300 bytes once it is parsed, however short its text is. Ten
+# thousand imported tasks have some 100,000; the numbers of a mask are in one list.
+_MAX_CONTAINERS = 1_000_000
+_LARGE = 1 << 20
 
 _PROJECT = re.compile(r"(\d{1,18})(?:\.(\d{1,18}))?")
 # Numbers in the database are signed, of 64 bits. Label Studio's own ids stay far below half of it.
 _MAX_NUMBER = 2**63
 _DERIVED = 2**62
+
+START_TRAINING = "START_TRAINING"
 
 
 @dataclass(frozen=True)
@@ -49,7 +59,9 @@ class Project:
         if isinstance(raw, Mapping):
             created = moment(raw.get("created_at"))
             inner = cls.read(raw.get("id"))
-            return cls(inner.id, str(int(created.timestamp())) if created else "")
+            # A key has no sign; no project is older than Label Studio.
+            seconds = int(created.timestamp()) if created else -1
+            return cls(inner.id, str(seconds) if seconds >= 0 else "")
         if isinstance(raw, bool) or not isinstance(raw, int | str):
             raise RequestError("The request names no project. Label Studio sends '<id>.<created>'.")
         match = _PROJECT.fullmatch(str(raw).strip())
@@ -137,12 +149,15 @@ def parse_setup(body: object) -> SetupRequest:
             "The access token in the request contains blanks, line breaks or other characters that "
             "no token of Label Studio has."
         )
+    extra = _parameters(setup.extra_params)
+    if len(token) > _MAX_TOKEN or len(json.dumps(extra, default=str)) > _MAX_EXTRA:
+        raise RequestError("The request's access token or extra parameters are too long.")
     return SetupRequest(
         project=Project.read(setup.project),
         label_config=setup.schema_ or setup.label_config,
         hostname=setup.hostname.strip().rstrip("/"),
         access_token=token,
-        extra_params=_parameters(setup.extra_params),
+        extra_params=extra,
     )
 
 
@@ -193,6 +208,13 @@ def parse_webhook(body: object) -> WebhookRequest:
     )
 
 
+def bare_wish(project: Project) -> bytes:
+    """A START_TRAINING with no more in it than its project."""
+    created = datetime.fromtimestamp(int(project.created), UTC) if project.created else None
+    about = {"id": project.id, "created_at": created.isoformat() if created else None}
+    return orjson.dumps({"action": START_TRAINING, "project": about})
+
+
 def read_task(raw: object) -> Task:
     """One task as Label Studio serializes it, or a script's ``{"data": …}``."""
     if not isinstance(raw, Mapping):
@@ -215,6 +237,8 @@ def parse_json(body: bytes) -> Any:
     JavaScript can cut an emoji in half. The rest is a lone surrogate, which orjson refuses and no
     database takes; it becomes "?" here.
     """
+    if len(body) > _LARGE and body.count(b"{") + body.count(b"[") > _MAX_CONTAINERS:
+        raise RequestError("The request's body holds too many objects and lists.")
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -358,5 +382,7 @@ def _validated(model: type[_B], body: object) -> _B:
         raise RequestError(f"The request's '{where}' cannot be read: {first['msg']}.") from None
     for config in (getattr(read, "label_config", ""), getattr(read, "schema_", "")):
         if len(config) > MAX_CONFIG_CHARACTERS:
-            raise RequestError("The labeling config is longer than a million characters.")
+            raise RequestError(
+                f"The labeling config is longer than {MAX_CONFIG_CHARACTERS:,} characters."
+            )
     return read

@@ -1,19 +1,28 @@
 """Connected projects as ``/setup`` last described them, and the Label Studio that each is in."""
 
 import hashlib
+import logging
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import Connection, delete, exists, select, update
 
 from backend.db.engine import Database, insert_of
-from backend.db.models import ProjectRow, SampledProjectRow
+from backend.db.models import EventRow, ProjectRow, SampledProjectRow
 from backend.errors import JobError, LabelStudioError
 from backend.label_studio.client import LabelStudio
 from backend.label_studio.credentials import load_credentials
 from backend.label_studio.payloads import Project, SetupRequest
 from backend.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+# Projects that announced themselves and have neither labels nor clicks yet. Label Studio repeats
+# its /setup, so one that is dropped by mistake comes back by itself.
+_MAX_UNUSED = 200
+_MAX_CLIENTS = 256
 
 
 class Projects:
@@ -22,8 +31,13 @@ class Projects:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def remember(self, request: SetupRequest) -> None:
-        """Save a ``/setup`` request. Label Studio repeats it often; it is written if it differs."""
+    def remember(self, request: SetupRequest, *, logged_in: bool = True) -> None:
+        """Save a ``/setup`` request. Label Studio repeats it often; it is written if it differs.
+
+        logged_in: the request came with the backend's password. Without it, the first host and
+        token that a project announced stay until an admin connects the project again: anyone who
+        reaches ``/setup`` could otherwise move a project to a host of their own.
+        """
         values = {
             "hostname": request.hostname,
             "access_token": request.access_token,
@@ -36,10 +50,21 @@ class Projects:
             known = connection.execute(
                 select(*columns).where(ProjectRow.key == request.project.key)
             ).one_or_none()
+        if known is not None and not logged_in and known.hostname:
+            if (known.hostname, known.access_token) != (request.hostname, request.access_token):
+                _log.warning(
+                    "Project %s: /setup without a password announced another address or token of "
+                    "Label Studio than %s. It is ignored. If it is right, run phraseclick connect.",
+                    request.project.key,
+                    known.hostname,
+                )
+            values |= {"hostname": known.hostname, "access_token": known.access_token}
         if known is not None and known._asdict() == values:
             return
         now = datetime.now(UTC)
         with self._database.write() as connection:
+            if known is None:
+                _drop_unused(connection)
             connection.execute(
                 insert_of(connection, ProjectRow)
                 .values(
@@ -54,6 +79,14 @@ class Projects:
                 )
             )
 
+    def knows(self, project: Project) -> bool:
+        """Whether the project connected, or sent labels."""
+        with self._database.read() as connection:
+            return any(
+                connection.execute(select(row.key).where(row.key == project.key)).first()
+                for row in (ProjectRow, SampledProjectRow)
+            )
+
     def rename(self, project: Project, title: str) -> None:
         """Save a connected project's title in Label Studio."""
         renamed = (ProjectRow.key == project.key) & (ProjectRow.title != title)
@@ -63,13 +96,27 @@ class Projects:
         with self._database.write() as connection:
             connection.execute(update(ProjectRow).where(renamed).values(title=title))
 
-    def announced(self, project_id: int) -> tuple[str, str] | None:
-        """Hostname and token of a project's newest ``/setup`` request."""
+    def forget_announced(self, number: int) -> None:
+        """Have the next ``/setup`` of the projects of this number announce host and token again."""
+        with self._database.write() as connection:
+            connection.execute(
+                update(ProjectRow)
+                .where(ProjectRow.project_id == number)
+                .values(hostname="", access_token="")
+            )
+
+    def announced(self, project: Project) -> tuple[str, str] | None:
+        """Hostname and token that a project announced; of those with a number, the first."""
+        here = (
+            (ProjectRow.key == project.key)
+            if project.created
+            else (ProjectRow.project_id == project.id)
+        )
         with self._database.read() as connection:
             row = connection.execute(
                 select(ProjectRow.hostname, ProjectRow.access_token)
-                .where(ProjectRow.project_id == project_id)
-                .order_by(ProjectRow.updated_at.desc())
+                .where(here)
+                .order_by(ProjectRow.created_at)
                 .limit(1)
             ).one_or_none()
         return None if row is None else (row.hostname, row.access_token)
@@ -90,9 +137,28 @@ class Projects:
         return found or ""
 
 
+def _drop_unused(connection: Connection) -> None:
+    """Keep the number of announced projects that nobody works on within bounds."""
+    used = exists().where(SampledProjectRow.key == ProjectRow.key) | exists().where(
+        EventRow.project == ProjectRow.key
+    )
+    unused = (
+        connection.execute(
+            select(ProjectRow.key)
+            .where(~used)
+            .order_by(ProjectRow.updated_at.desc())
+            .offset(_MAX_UNUSED - 1)
+        )
+        .scalars()
+        .all()
+    )
+    if unused:
+        connection.execute(delete(ProjectRow).where(ProjectRow.key.in_(unused)))
+
+
 class LabelStudioHosts:
     """The Label Studio of each project: from the settings, else from ``phraseclick connect``, else
-    from ``/setup``.
+    from ``/setup``. Only the first two are trusted: with a private address, and with secrets.
 
     The token of the settings is sent only to the address of the settings. Anyone who can reach
     ``/setup`` could otherwise announce a host of their own and receive the token.
@@ -101,7 +167,7 @@ class LabelStudioHosts:
     def __init__(
         self,
         settings: Settings,
-        announced: Callable[[int], tuple[str, str] | None] = lambda project: None,
+        announced: Callable[[Project], tuple[str, str] | None] = lambda project: None,
     ) -> None:
         """``announced``: hostname and token of a project's ``/setup`` request."""
         self._settings = settings
@@ -110,17 +176,21 @@ class LabelStudioHosts:
         self._announced = announced
         self._lock = threading.Lock()
         # One client per host and token: projects share its access token and connections.
-        self._clients: dict[tuple[str, str, str], LabelStudio] = {}
+        self._clients: OrderedDict[tuple[str, str, str, bool], LabelStudio] = OrderedDict()
 
-    def of(self, project_id: int) -> LabelStudio:
-        """The Label Studio of a project. Raises LabelStudioError if none is known."""
-        hostname, token = self._announced(project_id) or ("", "")
+    def of(self, project: Project | int) -> LabelStudio:
+        """The Label Studio of a project, or of the one with this number.
+
+        Raises LabelStudioError if none is known.
+        """
+        project = Project(project) if isinstance(project, int) else project
+        hostname, token = self._announced(project) or ("", "")
         if self._url:
-            who = (self._url, self._token.get_secret_value() or token, hostname)
-        elif saved := load_credentials(self._settings).get(project_id):
-            who = (saved.url, saved.token, hostname)
+            who = (self._url, self._token.get_secret_value() or token, hostname, True)
+        elif (saved := load_credentials(self._settings).get(project.id)) and saved.belongs(project):
+            who = (saved.url, saved.token, hostname, True)
         elif hostname:
-            who = (hostname, token, "")
+            who = (hostname, token, "", False)
         else:
             raise LabelStudioError(
                 "The address of Label Studio is unknown. Ask the admin to set "
@@ -128,7 +198,16 @@ class LabelStudioHosts:
             )
         with self._lock:
             if who not in self._clients:
-                self._clients[who] = LabelStudio(who[0], who[1], also_at=who[2])
+                self._clients[who] = LabelStudio(
+                    who[0],
+                    who[1],
+                    also_at=who[2],
+                    trusted=who[3],
+                    private=self._settings.allow_private_addresses,
+                )
+            self._clients.move_to_end(who)
+            if len(self._clients) > _MAX_CLIENTS:
+                self._clients.popitem(last=False)
             return self._clients[who]
 
 

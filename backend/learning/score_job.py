@@ -106,7 +106,7 @@ class _Run:
         self._all_masks = self._by_hand and bool(job.request.get("masks"))
         self._project = Project.read(job.project)
         self._hosts = LabelStudioHosts(settings, Projects(database).announced)
-        self._label_studio = self._hosts.of(self._project.id)
+        self._label_studio = self._hosts.of(self._project)
         self._registry = Registry(database, open_store(settings), settings)
         self._promotion = self._registry.last_promotion()
         self._version = self._serves()

@@ -9,7 +9,8 @@ Label Studio that is unreachable is updated when it is back.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -32,6 +33,7 @@ _log = logging.getLogger(__name__)
 
 _FIRST_PAUSE = timedelta(seconds=10)
 _LONGEST_PAUSE = timedelta(minutes=5)
+_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,17 @@ class LabelStudioSync:
     def run(self, now: datetime | None = None) -> int:
         """Update every project that is due; returns how many succeeded."""
         now = now or datetime.now(UTC)
+        due = self._due(now)
+        # Each project waits for its own Label Studio only; those that failed least come first.
+        due.sort(key=lambda one: one.attempts)
+        if len(due) < 2:
+            return self._run(due, now)
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="announce") as pool:
+            return sum(pool.map(lambda one: self._run([one], now), due))
+
+    def _run(self, projects: Sequence[_Due], now: datetime) -> int:
         succeeded = 0
-        for due in self._due(now):
+        for due in projects:
             try:
                 self._update(due)
             except Exception as error:  # one Label Studio must not block the others
@@ -105,7 +116,14 @@ class LabelStudioSync:
         return due
 
     def _update(self, due: _Due) -> None:
-        label_studio = self._hosts.of(due.project_id)
+        label_studio = self._hosts.of(Project.read(due.key))
+        login = backend_login(self._settings)
+        if login and not label_studio.trusted:
+            # The host only announced itself; the password is for one that an admin named.
+            raise LabelStudioError(
+                f"Label Studio at {label_studio.url} is not confirmed by an admin. Run phraseclick "
+                f"connect --project {due.project_id}, or set PHRASECLICK_LABEL_STUDIO_URL."
+            )
         backend = self._our_backend(label_studio, due)
         if backend.get("title") != due.version:
             label_studio.patch_ml_backend(
@@ -113,7 +131,7 @@ class LabelStudioSync:
                 url=backend["url"],
                 project=due.project_id,
                 title=due.version,
-                **backend_login(self._settings),
+                **login,
             )
         if label_studio.project(due.project_id).get("model_version") != due.version:
             label_studio.patch_project(due.project_id, model_version=due.version)

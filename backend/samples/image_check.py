@@ -152,9 +152,7 @@ class ImageCheck:
         host.check()
         began = time.monotonic()
         try:
-            picture = self._pictures.read(
-                place.address, Project.read(place.project).id, place.task_id
-            )
+            picture = self._pictures.read(place.address, Project.read(place.project), place.task_id)
         except PictureAwayError as error:
             host.failed(began, str(error))
             raise

@@ -74,12 +74,14 @@ class SampleStore:
         *,
         asked_at: datetime,
         mark: str = "",
+        complete: bool = True,
     ) -> None:
         """Save the annotations of a task as Label Studio's API returned them; delete all others.
 
         Args:
             asked_at: when the request was sent.
             mark: what the task looked like in the list of tasks before that.
+            complete: False: keep the others, and read the task again next time.
         """
         key = project.key
         decoded = self._decode(project, annotations, asked_at)
@@ -93,6 +95,9 @@ class SampleStore:
             before = AnnotationRow.asked_at.is_not(None) | (
                 AnnotationRow.seen_at < asked_at - _JUST_BEFORE
             )
+            if not complete:
+                _save_mark(connection, key, task_id, "", asked_at)
+                return
             missing = set(tombstones.live_annotations(connection, key, of_task, before)) - returned
             tombstones.delete_annotations(connection, key, sorted(missing), asked_at)
             # If something arrived in between, the next round reads the task again.
@@ -111,6 +116,19 @@ class SampleStore:
         with self.database.write() as connection:
             lock_samples(connection, project.key)
             _save_config(connection, project.key, label_config, at)
+
+    def live_annotations(self, project: Project) -> dict[int, set[int]]:
+        """The annotations that are known, by their task."""
+        query = select(AnnotationRow.task_id, AnnotationRow.annotation_id).where(
+            AnnotationRow.project == project.key,
+            AnnotationRow.gone_at.is_(None),
+            AnnotationRow.task_id.is_not(None),
+        )
+        found: dict[int, set[int]] = {}
+        with self.database.read() as connection:
+            for task, annotation in connection.execute(query):
+                found.setdefault(int(task or 0), set()).add(annotation)
+        return found
 
     def live_tasks(self, project: Project) -> set[int]:
         """The tasks that have an annotation, as far as is known."""

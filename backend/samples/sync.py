@@ -7,12 +7,18 @@ bounded by a few tasks, and a project without changes costs one page per hundred
 every task is read again.
 
 If Label Studio is down or the time is up, what was read stays saved, and the next round continues.
-A project that fails does not stop the others.
+Hosts are read at the same time, each with a limit, so that one which never answers delays only its
+own projects.
+
+An empty list may also come from a wrong host, or from a Label Studio that lost its database. So a
+round deletes a small share of a project's labels at once, but more only if a later round finds the
+same, and never on the word of a host that only announced itself.
 """
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -42,6 +48,12 @@ _ROUND_S = 600.0
 # A worker that died leaves its claim behind for this long.
 _CLAIM = timedelta(minutes=3)
 _READ_ANYWAY = timedelta(days=1)
+# Annotations that a round deletes without a second look: this share, and a few in any case.
+_SHARE, _FEW = 0.1, 10
+_SECOND_LOOK = timedelta(minutes=10)
+# Hosts read at the same time. One that cannot be reached is not asked for its other projects.
+_HOSTS_AT_ONCE = 8
+_HOST_S = 240.0
 
 _T = TypeVar("_T")
 
@@ -54,6 +66,7 @@ class Round:
     tasks: int = 0  # read in full
     complete: bool = False
     error: str = ""
+    unreached: bool = False  # its Label Studio did not answer at all
 
 
 class _TimeIsUp(Exception):  # noqa: N818 - not an error: the next round continues
@@ -83,16 +96,41 @@ class Reconciliation:
         self._round_s = round_s
 
     def run(self) -> list[Round]:
-        """One round over every connected project, the one read longest ago first."""
+        """One round over every connected project: those tried longest ago first, hosts at once."""
         ends = time.monotonic() + self._round_s
         query = (
             select(ProjectRow.key)
             .outerjoin(SampledProjectRow, SampledProjectRow.key == ProjectRow.key)
-            .order_by(SampledProjectRow.asked_at.asc().nulls_first(), ProjectRow.key)
+            .order_by(SampledProjectRow.tried_at.asc().nulls_first(), ProjectRow.key)
         )
         with self.database.read() as connection:
             keys = list(connection.execute(query).scalars())
-        return [done for key in keys if (done := self._claimed(key, ends)) is not None]
+        by_host: dict[str, list[str]] = {}
+        for key in keys:
+            by_host.setdefault(self._host_of(key), []).append(key)
+        if len(by_host) == 1:
+            return self._of_one_host(keys, ends)
+        # Projects without a known host fail at once, each with its reason.
+        with ThreadPoolExecutor(_HOSTS_AT_ONCE, thread_name_prefix="reconcile") as pool:
+            rounds = pool.map(lambda keys: self._of_one_host(keys, ends), by_host.values())
+            return [done for of_host in rounds for done in of_host]
+
+    def _host_of(self, key: str) -> str:
+        try:
+            return self.hosts.of(Project.read(key)).url
+        except Exception:  # its own round reports it
+            return ""
+
+    def _of_one_host(self, keys: Collection[str], ends: float) -> list[Round]:
+        rounds = []
+        ends = min(ends, time.monotonic() + max(_HOST_S, self._round_s / 2))
+        for key in keys:
+            done = self._claimed(key, ends)
+            if done is not None:
+                rounds.append(done)
+                if done.unreached and self._host_of(key):
+                    break
+        return rounds
 
     def claim(self, connection: Connection, key: str) -> None:
         """Keep other workers away from a project for some minutes."""
@@ -107,15 +145,18 @@ class Reconciliation:
             row = lock_samples(connection, key)
             if row.busy_until is not None and row.busy_until > now:
                 return None
+            here = SampledProjectRow.key == key
+            connection.execute(update(SampledProjectRow).where(here).values(tried_at=now))
             self.claim(connection, key)
-        done = _ProjectRound(self, key, ends).run()
+        project_round = _ProjectRound(self, key, ends, row.missing_since)
+        done = project_round.run()
         if done.error and done.error != row.error:
             _log.warning("Project %s could not be read in full: %s", key, done.error)
         elif done.error:
             _log.info("Project %s still cannot be read in full: %s", key, done.error)
         values: dict[str, Any] = {"busy_until": None, "error": done.error}
         if done.complete:
-            values["asked_at"] = now
+            values |= {"asked_at": now, "missing_since": project_round.missing_since}
         with self.database.write() as connection:
             here = SampledProjectRow.key == key
             connection.execute(update(SampledProjectRow).where(here).values(**values))
@@ -125,19 +166,33 @@ class Reconciliation:
 class _ProjectRound:
     """A round over one project."""
 
-    def __init__(self, rounds: Reconciliation, key: str, ends: float) -> None:
+    def __init__(
+        self, rounds: Reconciliation, key: str, ends: float, missing_since: datetime | None
+    ) -> None:
         self._rounds = rounds
         self._store = rounds.store
         self._ends = ends
         self._project = Project.read(key)
         self._config: LabelConfig | None = None
         self._read = 0
+        self.missing_since = missing_since
+        self._live: dict[int, set[int]] = {}
+        self._confirmed = False
+        self._may_delete = 0
+        self._held = 0  # annotations that are missing and were not deleted
 
     def run(self) -> Round:
-        error, complete = "", False
+        error, complete, unreached = "", False, False
         try:
-            host = self._rounds.hosts.of(self._project.id)
+            host = self._rounds.hosts.of(self._project)
             self._check_project(host)
+            self._live = self._store.live_annotations(self._project)
+            total = sum(map(len, self._live.values()))
+            self._may_delete = max(_FEW, int(total * _SHARE))
+            since = self.missing_since
+            self._confirmed = (
+                host.trusted and since is not None and since + _SECOND_LOOK <= self._rounds.now()
+            )
             listed: set[int] = set()
             for page in _batches(host.annotated_tasks(self._project.id), _PAGE):
                 self._pace()
@@ -150,20 +205,46 @@ class _ProjectRound:
             unlisted = self._store.live_tasks(self._project) - listed
             self._read_in_full(host, sorted(unlisted), {})
             complete = True
+            error = self._note_missing(host, total)
         except LabelStudioError as failed:
             error = str(failed)
+            unreached = failed.answered is None and not isinstance(failed, _OtherProjectError)
         except _TimeIsUp:
             _log.info("Project %s: the next round reads the rest", self._project.key)
         except Exception as failed:  # one project's trouble must not stop the others
             _log.exception("Project %s could not be read", self._project.key)
             error = f"An unexpected error occurred ({type(failed).__name__}); see the worker's log."
-        return Round(self._project.key, self._read, complete, error)
+        return Round(self._project.key, self._read, complete, error, unreached)
+
+    def _note_missing(self, host: LabelStudio, total: int) -> str:
+        """What to say of labels that were not deleted; '' if there are none."""
+        if not self._held:
+            self.missing_since = None
+            return ""
+        self.missing_since = self.missing_since or self._rounds.now()
+        return (
+            f"Label Studio at {host.url} lacks {self._held} more of the {total} labels that are "
+            "known. They are kept until "
+            + (
+                "another look confirms it."
+                if host.trusted
+                else f"an admin runs phraseclick connect --project {self._project.id}."
+            )
+        )
+
+    def _allows(self, missing: int) -> bool:
+        """Whether so many annotations may be deleted now; counts those that may not."""
+        if self._confirmed or missing <= self._may_delete:
+            self._may_delete -= missing
+            return True
+        self._held += missing
+        return False
 
     def _check_project(self, host: LabelStudio) -> None:
         """Save its current config. Refuses a project of the same number on another host."""
         about = host.project(self._project.id)
         if self._project.created and Project.read(about).key != self._project.key:
-            raise LabelStudioError(
+            raise _OtherProjectError(
                 f"Label Studio at {host.url} has another project {self._project.id} than the one "
                 "that was connected."
             )
@@ -177,13 +258,14 @@ class _ProjectRound:
             _log.info("Project %s: %s", self._project.key, error)
 
     def _due(self, marks: Mapping[int, str]) -> list[int]:
-        """Tasks that changed since they were last read, or were last read long ago."""
+        """Tasks that changed since they were last read, were last read long ago, or are back."""
         known = self._store.marks(self._project, marks)
         long_ago = self._rounds.now() - _READ_ANYWAY
         return [
             number
             for number, mark in marks.items()
             if known.get(number, ("", None))[0] != mark
+            or number not in self._live
             or (known[number][1] or long_ago) <= long_ago
         ]
 
@@ -198,12 +280,22 @@ class _ProjectRound:
             for number in numbers:
                 if number in returned:
                     annotations = list(self._annotations(returned[number]))
-                    mark = marks.get(number, "")
+                    kept = {annotation.id for annotation in annotations}
+                    complete = self._allows(len(self._live.get(number, set()) - kept))
                     self._store.replace_task(
-                        self._project, number, annotations, asked_at=asked_at, mark=mark
+                        self._project,
+                        number,
+                        annotations,
+                        asked_at=asked_at,
+                        mark=marks.get(number, ""),
+                        complete=complete,
                     )
                     self._read += 1
-            gone = [number for number in numbers if number not in returned]
+            gone = [
+                number
+                for number in numbers
+                if number not in returned and self._allows(len(self._live.get(number, ())))
+            ]
             if gone:
                 self._store.delete_tasks(self._project, gone, asked_at=asked_at)
 
@@ -221,6 +313,10 @@ class _ProjectRound:
         time.sleep(self._rounds.pause_s)
         with self._rounds.database.write() as connection:
             self._rounds.claim(connection, self._project.key)
+
+
+class _OtherProjectError(LabelStudioError):
+    """The host has another project of the same number."""
 
 
 def _batches(items: Iterable[_T], size: int) -> Iterator[tuple[_T, ...]]:

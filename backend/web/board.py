@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
-from fastapi import APIRouter, Depends, FastAPI, Form, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Form, Path, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
@@ -86,6 +86,8 @@ async def _dashboard(request: Request) -> Dashboard:
 
 
 Board = Annotated[Dashboard, Depends(_dashboard)]
+# A number in an address, as far as a database has such numbers.
+Number = Annotated[int, Path(ge=0, le=2**63 - 1)]
 
 
 def _check_token(request: Request, board: Board, token: Annotated[str, Form()] = "") -> None:

@@ -10,19 +10,20 @@ import hashlib
 import hmac
 import secrets
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 
-from backend.errors import ForgeryError
+from backend.api.origin import same_site
+from backend.errors import CredentialsError, ForgeryError
 from backend.label_studio.credentials import write_once
 from backend.settings import Settings
+from model.files import private_folder
 
 COOKIE = "phraseclick-dashboard"
 _KEY_FILE = "dashboard-key"
 _BYTES = 24
+_LEAST_KEY = 32
 
 _STALE = "This page was open too long, or its cookie is missing. Reload it and try again."
 _ELSEWHERE = "This request came from another site's page, so nothing was changed."
@@ -43,7 +44,7 @@ class Tokens:
 
     def check(self, request: Request, token: str) -> None:
         """Raise ForgeryError unless the form came from the dashboard."""
-        if not _same_site(request.headers):
+        if not same_site(request.headers):
             raise ForgeryError(_ELSEWHERE)
         cookie = request.cookies.get(COOKIE, "")
         if not cookie or not hmac.compare_digest(self.token(cookie).encode(), token.encode()):
@@ -68,19 +69,14 @@ def keep_cookie(request: Request, response: Response, cookie: str) -> None:
         )
 
 
-def _same_site(headers: Headers) -> bool:
-    """Whether the request comes from our page, as far as the browser says."""
-    origin = headers.get("origin")
-    if origin is None:
-        return True
-    # A proxy may have changed the host of the request; no other page can set these headers.
-    hosts = {headers.get("host", ""), headers.get("x-forwarded-host", "")} - {""}
-    return urlsplit(origin).netloc in hosts
-
-
 def _stored_key(path: Path) -> bytes:
-    """The key of this data folder, created at the first call."""
+    """The key of this data folder, created at the first call, or where its file is damaged."""
+    if path.exists() and len(path.read_bytes().strip()) < _LEAST_KEY:
+        path.unlink(missing_ok=True)  # with an empty key, anyone could make a token
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(path.parent)
         write_once(path, secrets.token_urlsafe(32))
-    return path.read_bytes().strip()
+    key = path.read_bytes().strip()
+    if len(key) < _LEAST_KEY:
+        raise CredentialsError(f"The dashboard's key cannot be read: delete {path} and try again.")
+    return key

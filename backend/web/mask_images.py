@@ -161,7 +161,7 @@ class MaskImages:
         try:
             key = row.key
             if not key:
-                known = self._pictures.key_of(row.address, Project.read(project).id, row.task_id)
+                known = self._pictures.key_of(row.address, Project.read(project), row.task_id)
                 key = known.key if known is not None else ""
             picture = self._pictures.kept(key) if key else None
         except PictureError:

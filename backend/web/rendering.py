@@ -42,6 +42,7 @@ _POLICY = "; ".join(
 HEADERS = {
     "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
     # Not "no-referrer": browsers would then send forms with the origin "null".
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
@@ -53,8 +54,7 @@ class Renderer:
 
     def __init__(self, settings: Settings) -> None:
         self.tokens = Tokens(settings)
-        guarded = settings.basic_auth_user and settings.basic_auth_password.get_secret_value()
-        self.who = settings.basic_auth_user if guarded else "dashboard"
+        self.who = settings.basic_auth_user if settings.has_password else "dashboard"
         self._templates = _templates()
 
     def compile(self) -> None:

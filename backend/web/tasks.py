@@ -7,7 +7,7 @@ from fastapi import Request, Response
 from backend.db.models import INTERACTIONS
 from backend.reports.records import RegionCost, ServedStep, TaskCost, about
 from backend.web import filters
-from backend.web.board import Board, Dashboard, router
+from backend.web.board import Board, Dashboard, Number, router
 from backend.web.projects import label_studio_url
 from backend.web.rendering import number_in, query_of
 
@@ -92,7 +92,7 @@ def tasks(request: Request, board: Board, project: str) -> Response:
 
 
 @pages.get("/projects/{project}/tasks/{task}")
-def task_page(request: Request, board: Board, project: str, task: int) -> Response:
+def task_page(request: Request, board: Board, project: str, task: Number) -> Response:
     """One task and the making of its objects."""
     key = board.reports.key(project)
     found = board.reports.task(key, task)
@@ -112,7 +112,7 @@ def task_page(request: Request, board: Board, project: str, task: int) -> Respon
 
 
 @pages.get("/projects/{project}/masks/{annotation}/{region:path}/{event}.jpg")
-def mask(board: Board, project: str, annotation: int, region: str, event: str) -> Response:
+def mask(board: Board, project: str, annotation: Number, region: str, event: str) -> Response:
     """The photograph with the mask of one step, or with the submitted one."""
     if event == "accepted":
         picture = board.masks.accepted(project, annotation, region)

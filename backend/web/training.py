@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import Form, Request, Response
+from fastapi import Form, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from backend.db.models.jobs import REPLAY, SCORING, TRAINING, Job, LogLine
 from backend.errors import JobError
 from backend.jobs.schedules import Schedules
 from backend.reports import charts
-from backend.web.board import OWN_FORM, Board, Dashboard, router
+from backend.web.board import OWN_FORM, Board, Dashboard, Number, router
 from backend.web.learning import replay_of, training_status
 from backend.web.rendering import HEADERS, number_in, query_of
 
@@ -72,7 +72,7 @@ def now(request: Request, board: Board) -> Response:
 
 
 @pages.get("/training/{job}")
-def job_page(request: Request, board: Board, job: int) -> Response:
+def job_page(request: Request, board: Board, job: Number) -> Response:
     """One job: its progress, curves and log."""
     found = board.jobs.get(job)
     log = board.jobs.log(job)
@@ -93,7 +93,12 @@ def job_page(request: Request, board: Board, job: int) -> Response:
 
 
 @pages.get("/training/{job}/live")
-def live(request: Request, board: Board, job: int, after: int = 0) -> Response:
+def live(
+    request: Request,
+    board: Board,
+    job: Number,
+    after: Annotated[int, Query(ge=0, le=2**63 - 1)] = 0,
+) -> Response:
     """What changed, for the page's script: the head, the lines after ``after``, and the curves if
     there is a new point."""
     found = board.jobs.get(job)
@@ -148,7 +153,7 @@ def change_schedule(
 
 
 @pages.post("/training/{job}/cancel", dependencies=[OWN_FORM])
-def cancel(request: Request, board: Board, job: int) -> Response:
+def cancel(request: Request, board: Board, job: Number) -> Response:
     """Cancel a job: at once if it waits, after the current step if it runs."""
     try:
         ended = board.jobs.cancel(job, board.render.who).ended

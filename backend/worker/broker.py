@@ -5,10 +5,13 @@ one. Brokers decide by time that a worker died, and a training takes long. So on
 longest time of a job, sets that limit in each broker's own way.
 
 Kombu has a transport of files too, but its readers may see half of a message, and fail. Here files
-are written under another name and renamed, and a worker takes a message by renaming it.
+are written under another name and renamed, and a worker takes a message by renaming it. A power cut
+may still leave an empty file, and a full disk a damaged one: such a message is dropped, which is
+harmless, because the workers also look into the database by themselves.
 """
 
 import fcntl
+import logging
 import os
 import time
 import uuid
@@ -22,7 +25,9 @@ from kombu.transport.virtual import BrokerState
 from kombu.utils.json import dumps, loads
 
 from backend.settings import Settings
-from model.files import atomic_write
+from model.files import atomic_write, private_folder
+
+_log = logging.getLogger(__name__)
 
 # Short tasks that clicks depend on.
 SUPPORT_QUEUE = "interactive-support"
@@ -75,7 +80,7 @@ def connection(settings: Settings) -> dict[str, Any]:
 def file_connection(folder: Path) -> dict[str, Any]:
     """Celery's settings for a broker of files in this folder, which is created if missing."""
     for name in ("messages", "taken", "queues"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
+        private_folder(folder / name)
     return {
         "broker_url": f"{_FILE_SCHEME}://localhost",
         "broker_transport_options": {
@@ -97,7 +102,7 @@ class _FileChannel(filesystem.Channel):  # type: ignore[misc]
     def _put(self, queue: str, payload: object, **options: object) -> None:
         # Read in the order of names. Unlike kombu's clock, this one continues after a reboot.
         name = f"{time.time_ns() // 1_000_000}_{uuid.uuid4()}.{queue}.msg"
-        atomic_write(Path(self.data_folder_out) / name, dumps(payload), durable=False)
+        atomic_write(Path(self.data_folder_out) / name, dumps(payload), private=True, durable=False)
 
     def _get(self, queue: str) -> Any:
         for message in sorted(Path(self.data_folder_in).glob(f"*.{queue}.msg")):
@@ -108,19 +113,43 @@ class _FileChannel(filesystem.Channel):  # type: ignore[misc]
                 os.rename(message, taken)
             except FileNotFoundError:
                 continue  # another worker was faster
-            payload = loads(taken.read_text(encoding="utf-8"))
+            try:
+                payload = loads(taken.read_text(encoding="utf-8"))
+            except ValueError as error:
+                _log.error("A message of the queue cannot be read and is dropped: %s", error)
+                payload = None
             taken.unlink()
-            return payload
+            if isinstance(payload, dict):
+                return payload
         raise Empty
+
+    def get_table(self, exchange: str) -> list[Any]:
+        """The queues of an exchange. In place of a damaged table, the one queue that each of our
+        exchanges has (see ``queues``), which has the same name."""
+        try:
+            table: list[Any] = super().get_table(exchange)
+        except (ValueError, TypeError) as error:
+            _log.error("The table of the queue %s cannot be read: %s", exchange, error)
+            return [filesystem.exchange_queue_t(exchange, "", exchange)]
+        return table
 
     def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
         entry = filesystem.exchange_queue_t(routing_key or "", pattern or "", queue or "")
         with (Path(self.control_folder) / "lock").open("ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             table = self.get_table(exchange)
-            if entry not in table:
-                content = dumps([entry, *table])
-                atomic_write(self._exchange_file(exchange), content, durable=False)
+            file = self._exchange_file(exchange)
+            if entry not in table or not _is_whole(file):
+                others = [other for other in table if other != entry]
+                atomic_write(file, dumps([entry, *others]), private=True)
+
+
+def _is_whole(file: Path) -> bool:
+    try:
+        loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 class FileTransport(filesystem.Transport):  # type: ignore[misc]

@@ -24,6 +24,7 @@ from celery.signals import worker_ready, worker_shutting_down
 from backend.settings import Settings
 from backend.worker import broker
 from backend.worker.broker import SUPPORT_QUEUE, TRAINING_QUEUE
+from model.files import private_folder
 
 if TYPE_CHECKING:
     from backend.db.models import Job
@@ -175,7 +176,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
 
 def run_worker(settings: Settings, queue: QueueName = "support") -> None:
     """Run a worker until SIGTERM. It starts with the work that waits in the database."""
-    settings.data.mkdir(parents=True, exist_ok=True)
+    private_folder(settings.data)
     if queue == "training":
         from backend.jobs import kinds
 
@@ -224,7 +225,7 @@ _WORKERS: dict[QueueName, tuple[str, str, int]] = {
 
 def run_scheduler(settings: Settings) -> None:
     """Send the periodic tasks until SIGTERM. Any number of schedulers may run."""
-    settings.data.mkdir(parents=True, exist_ok=True)
+    private_folder(settings.data)
     app = build(settings)
     app.conf.beat_schedule = {
         name: {**entry, "schedule": schedule(entry["schedule"], nowfun=_monotonic_now(), app=app)}

@@ -17,7 +17,13 @@ from backend.jobs.queue import Jobs
 from backend.jobs.scheduler import Scheduler
 from backend.label_studio.annotations import LabelChange, read_label_change
 from backend.label_studio.config import LabelConfig
-from backend.label_studio.payloads import WebhookRequest, parse_json, parse_webhook
+from backend.label_studio.payloads import (
+    START_TRAINING,
+    Project,
+    WebhookRequest,
+    parse_json,
+    parse_webhook,
+)
 from backend.label_studio.projects import LabelStudioHosts, Projects
 from backend.learning import gate_pictures, work_dir
 from backend.registry.label_studio_sync import LabelStudioSync
@@ -130,8 +136,9 @@ class Tasks:
             config = None
         if hook.title:
             self._projects.rename(hook.project, hook.title)
-        if hook.action == "START_TRAINING":
-            self._train(hook.project.key, delivery.id)
+        if hook.action == START_TRAINING:
+            self._train(hook.project, delivery.id)
+            return
         change = read_label_change(hook, body, config)
         self._samples.apply(change)
         self._remember(hook, change, config)
@@ -148,8 +155,12 @@ class Tasks:
         if self._settings.acquisition != "off":
             self._jobs.enqueue(project, SCORING, trigger=trigger, due_at=due_at)
 
-    def _train(self, project: str, delivery: int) -> None:
+    def _train(self, of: Project, delivery: int) -> None:
         """Start a training for the button in Label Studio; once, if the delivery comes twice."""
+        project = of.key
+        if not self._projects.knows(of):
+            _log.info("Project %s has neither connected nor sent labels: no training", project)
+            return
         known = self._jobs.listed(project, TRAINING, limit=20)
         if all(job.request.get("delivery") != delivery for job in known):
             self._jobs.enqueue(

@@ -27,7 +27,7 @@ from sqlalchemy import delete, insert, select, update
 from backend.db.engine import Database
 from backend.db.models import Delivery
 from backend.errors import DatabaseError
-from model.files import atomic_write
+from model.files import atomic_write, private_folder
 
 _log = logging.getLogger(__name__)
 
@@ -42,8 +42,9 @@ _UNREADABLE = (OSError, ValueError, KeyError, TypeError)
 ATTEMPTS = 3
 # Long enough to look into a failure after a long weekend.
 _KEPT = timedelta(days=14)
-# Deliveries read at a time; each may have some MB.
 _BATCH = 20
+# What remains of an attempt that killed the worker: a body too large for its memory, for example.
+_ENDED = "The worker ended while it processed this delivery."
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ class Stored:
 class Deliveries:
     """The table of deliveries. Thread-safe.
 
-    A delivery that cannot be processed is retried a few times, then kept with its error.
+    A delivery that cannot be processed is retried a few times, then kept with its error. An attempt
+    is counted before it begins, so that a delivery which kills the worker is set aside as well.
     """
 
     def __init__(self, database: Database) -> None:
@@ -82,16 +84,16 @@ class Deliveries:
                 )
             )
 
-    def waiting(self) -> list[Stored]:
-        """The oldest deliveries that are not processed."""
+    def waiting(self) -> list[int]:
+        """The ids of the oldest deliveries that are not processed."""
         query = (
-            select(Delivery.id, Delivery.action, Delivery.body)
+            select(Delivery.id)
             .where(Delivery.processed_at.is_(None), Delivery.attempts < ATTEMPTS)
             .order_by(Delivery.attempts, Delivery.id)
             .limit(_BATCH)
         )
         with self._database.read() as connection:
-            return [Stored(*row) for row in connection.execute(query)]
+            return list(connection.execute(query).scalars())
 
     def process(self, one: Callable[[Stored], None]) -> int:
         """Pass all waiting deliveries to ``one``, oldest first. Returns how many it processed.
@@ -101,10 +103,13 @@ class Deliveries:
         processed = 0
         tried: set[int] = set()
         # Failed ones are retried at the next call, not at once: the cause needs time to go away.
-        while waiting := [delivery for delivery in self.waiting() if delivery.id not in tried]:
-            for delivery in waiting:
-                tried.add(delivery.id)
-                processed += self._process(delivery, one)
+        while waiting := [number for number in self.waiting() if number not in tried]:
+            for number in waiting:
+                tried.add(number)
+                # One body at a time in memory: each may have some MB.
+                delivery = self._begin(number)
+                if delivery is not None:
+                    processed += self._process(delivery, one)
         return processed
 
     def delete_old(self) -> None:
@@ -117,6 +122,18 @@ class Deliveries:
                 )
             )
 
+    def _begin(self, number: int) -> Stored | None:
+        """Count an attempt, and read the delivery; None if another worker has processed it."""
+        is_open = (Delivery.id == number) & Delivery.processed_at.is_(None)
+        with self._database.write() as connection:
+            connection.execute(
+                update(Delivery).where(is_open).values(attempts=Delivery.attempts + 1, error=_ENDED)
+            )
+            row = connection.execute(
+                select(Delivery.id, Delivery.action, Delivery.body).where(is_open)
+            ).one_or_none()
+        return None if row is None else Stored(*row)
+
     def _process(self, delivery: Stored, one: Callable[[Stored], None]) -> int:
         changes: dict[str, object] = {"processed_at": datetime.now(UTC), "error": None}
         try:
@@ -124,7 +141,7 @@ class Deliveries:
         except Exception as error:
             _log.exception("Delivery %d (%s) could not be processed", delivery.id, delivery.action)
             reason = f"{type(error).__name__}: {error}"
-            changes = {"attempts": Delivery.attempts + 1, "error": reason}
+            changes = {"error": reason}
         with self._database.write() as connection:
             connection.execute(update(Delivery).where(Delivery.id == delivery.id).values(**changes))
         return int("processed_at" in changes)
@@ -155,7 +172,8 @@ class WebhookInbox:
         self._deliveries = deliveries
         self._written = written
         self._own = folder / uuid.uuid4().hex
-        self._own.mkdir(parents=True)
+        private_folder(folder)
+        private_folder(self._own)
         self._lock = _lock_folder(self._own)
         self._waiting: queue.SimpleQueue[_Webhook | None] = queue.SimpleQueue()
         self._ended = threading.Event()
@@ -239,7 +257,7 @@ class WebhookInbox:
             "received_at": webhook.received_at,
             "body": base64.b64encode(webhook.body or b"").decode(),
         }
-        atomic_write(self._own / name, orjson.dumps(content), durable=False)
+        atomic_write(self._own / name, orjson.dumps(content), private=True)
         return self._own / name
 
     def _take_over(self) -> None:

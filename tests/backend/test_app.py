@@ -21,6 +21,7 @@ from backend.settings import Settings
 from tests.backend.reports import big
 
 PAYLOADS = Path(__file__).parents[1] / "payloads"
+JSON = {"Content-Type": "application/json"}
 WEBHOOKS = sorted(path.stem for path in PAYLOADS.glob("webhook_*.json"))
 
 
@@ -142,7 +143,7 @@ def test_versions_by_get_and_as_label_studio_asks(http: httpx.Client, service: S
     ],
 )
 def test_nonsense_is_refused_with_a_sentence(http: httpx.Client, body: bytes, status: int) -> None:
-    answer = http.post("/predict", content=body)
+    answer = http.post("/predict", content=body, headers=JSON)
 
     assert answer.status_code == status
     assert answer.json()["detail"].endswith(".")
@@ -208,7 +209,7 @@ def test_guards_stand_in_front_of_every_route(
             assert client.post(path, json={}).status_code == 401
         client.auth = httpx.BasicAuth("admin", "password1")
         assert client.get("/versions").status_code == 200
-        assert client.post("/predict", content=b" " * 1001).status_code == 413
+        assert client.post("/predict", content=b" " * 1001, headers=JSON).status_code == 413
 
 
 @pytest.mark.timed

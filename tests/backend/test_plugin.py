@@ -111,7 +111,11 @@ def test_webhooks_are_kept_and_start_no_process(
     (row,) = deliveries(settings)
     assert row.action == body["action"]
     assert row.project_id == 1
-    assert json.loads(row.body) == body
+    stored = json.loads(row.body)
+    if name == "webhook_START_TRAINING":  # no more of it is kept than the project
+        assert stored["project"].keys() == {"id", "created_at"}
+    else:
+        assert stored == body
     # Without our manager, 1.0.9 creates a folder and forks for each.
     assert list((tmp_path / "models").iterdir()) == []
 

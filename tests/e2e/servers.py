@@ -27,6 +27,8 @@ class Backend:
     """``phraseclick serve`` on one port and one data folder, whatever happens to its process."""
 
     data: Path
+    # An admin names it: a private address that only announced itself is not trusted.
+    label_studio_url: str = ""
     port: int = field(default_factory=free_port)
     _child: Child | None = None
 
@@ -42,7 +44,12 @@ class Backend:
             "phraseclick serve",
             [*command, f"--data={self.data}"],
             log=self.data / "serve.log",
-            environment=os.environ | {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"},
+            environment=os.environ
+            | {
+                "PYTHONPATH": str(REPOSITORY),
+                "PYTHONUNBUFFERED": "1",
+                "PHRASECLICK_LABEL_STUDIO_URL": self.label_studio_url,
+            },
         )
         self._child.wait_until(
             self._ready, seconds=START_SECONDS, progress=print, doing="The backend starts"

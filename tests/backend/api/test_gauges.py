@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import insert, update
 
 from backend.api.gauges import read_gauges
-from backend.db.engine import Database
+from backend.db.engine import Database, lock_samples
 from backend.db.models import Delivery, Process, Promotion
 from backend.jobs.queue import Jobs
 from backend.label_studio.payloads import parse_setup
@@ -67,10 +67,14 @@ def test_only_processes_that_spoke_lately_live(database: Database) -> None:
     }
 
 
-def test_each_connected_project_has_its_version(database: Database) -> None:
-    for key in (KEY, "7.1"):
+def test_each_project_with_labels_has_its_version_and_a_strangers_has_none(
+    database: Database,
+) -> None:
+    for key in (KEY, "7.1", "8.1"):
         body = {"project": key, "schema": "<View/>", "hostname": "http://x", "access_token": ""}
         Projects(database).remember(parse_setup(body))
+    with database.write() as connection:
+        lock_samples(connection, "7.1")
     promotion = {"kind": "promotion", "before": "", "who": "ann", "why": ""}
     with database.write() as connection:
         connection.execute(

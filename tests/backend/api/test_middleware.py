@@ -34,7 +34,11 @@ def client(**settings: object) -> httpx.AsyncClient:
     paths = ("/health", "/predict", "/webhook", "/metrics")
     app = Starlette(routes=[Route(path, _echo, methods=methods) for path in paths])
     guard(app, Settings(**settings))  # type: ignore[arg-type]
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://backend")
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(app),
+        base_url="http://backend",
+        headers={"Content-Type": "application/json"},
+    )
 
 
 AUTH = {"basic_auth_user": "admin", "basic_auth_password": SecretStr("pässword")}

@@ -11,8 +11,9 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from backend.api.service import Service
-from backend.errors import LabelConfigError, RequestError
+from backend.errors import LabelConfigError, RequestError, TooManyError
 from backend.label_studio import rle
+from backend.label_studio.payloads import parse_webhook
 from backend.settings import Settings
 from model.crop import Box
 from model.predictor import Embedding, Instance, Instances, Predictor
@@ -356,3 +357,66 @@ def test_a_webhook_is_kept_as_it_came(service: Service, settings: Settings, page
     (row,) = rows(settings, "select action, project_id, body, processed_at from deliveries")
     assert (row.action, row.project_id, row.processed_at) == ("ANNOTATION_CREATED", 1, None)
     assert row.body == raw
+
+
+def test_an_anonymous_setup_does_not_move_a_known_project(
+    service: Service, settings: Settings, page: Any
+) -> None:
+    # given
+    body = page.recorded("setup")
+    service.setup(body)
+    # when a stranger announces another host, for the same key and for the number alone
+    service.setup({**body, "hostname": "https://evil.example", "access_token": "x" * 40})
+    service.setup({**body, "project": "1", "hostname": "https://evil.example"})
+    # then
+    kept = rows(settings, "select hostname, access_token from projects where key like '1.%'")
+    assert [(row.hostname, row.access_token) for row in kept] == [
+        (body["hostname"], body["access_token"])
+    ]
+
+
+@pytest.mark.parametrize(
+    "hostname", ["http://studio/?x=", "http://studio#", "http://user:pw@studio", "ftp://studio"]
+)
+def test_setup_refuses_a_host_name_with_more_in_it(
+    service: Service, settings: Settings, page: Any, hostname: str
+) -> None:
+    with pytest.raises(RequestError, match="must look like"):
+        service.setup({**page.recorded("setup"), "hostname": hostname})
+
+    assert rows(settings, "select * from projects") == []
+
+
+def test_start_training_is_a_wish_and_no_news(
+    service: Service, settings: Settings, page: Any
+) -> None:
+    # given one that would replace the labeling config for good
+    body = page.recorded("webhook_START_TRAINING")
+    body["project"] |= {"updated_at": "2999-01-01T00:00:00Z", "label_config": "<View/>" * 1000}
+
+    service.webhook(json.dumps(body).encode(), body)
+
+    (row,) = rows(settings, "select body from deliveries")
+    assert json.loads(row.body).keys() == {"action", "project"}
+    assert json.loads(row.body)["project"].keys() == {"id", "created_at"}
+
+
+def test_start_training_is_heard_now_and_then(
+    service: Service, settings: Settings, page: Any
+) -> None:
+    body = page.recorded("webhook_START_TRAINING")
+    service.webhook(b"", body)
+    for _ in range(20):
+        with pytest.raises(TooManyError):
+            service.webhook(b"", body)
+
+    assert len(rows(settings, "select * from deliveries")) == 1
+
+
+def test_a_creation_date_before_all_calendars_makes_no_key_that_stops_the_worker(
+    service: Service, settings: Settings, page: Any
+) -> None:
+    body = page.recorded("webhook_ANNOTATION_CREATED_ui")
+    body["project"]["created_at"] = "0001-01-01T00:00:00Z"
+
+    assert parse_webhook(body).project.key == "1"

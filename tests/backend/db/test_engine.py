@@ -145,3 +145,41 @@ def test_a_database_that_is_down_raises_a_sentence_without_the_password():
         pass
     assert "The database failed" in str(failed.value)
     assert "secret" not in str(failed.value)
+
+
+def test_the_database_is_for_its_owner_alone(tmp_path):
+    # given a usual umask, when a database is made and written
+    database = Database(f"sqlite:///{tmp_path / 'new' / 'phraseclick.db'}")
+    database.migrate()
+    with database.write() as connection:
+        connection.execute(text("SELECT 1"))
+        files = list((tmp_path / "new").glob("phraseclick.db*"))
+    # then neither it nor its journal can be read by others, nor its folder
+    assert all(file.stat().st_mode & 0o077 == 0 for file in files if file.suffix != ".lock")
+    assert (tmp_path / "new").stat().st_mode & 0o077 == 0
+    database.close()
+
+
+@pytest.mark.parametrize("content", [b"nothing " * 999, b"SQLite format 3\0" + b"\1" * 5000])
+def test_a_damaged_database_is_a_sentence(tmp_path, content):
+    (tmp_path / "phraseclick.db").write_bytes(content)
+    database = Database(f"sqlite:///{tmp_path / 'phraseclick.db'}")
+    with pytest.raises(DatabaseError, match=r"database (is damaged|failed)"):
+        database.migrate()
+
+
+def test_a_database_that_is_gone_replaced_or_damaged_is_noticed(tmp_path):
+    path = tmp_path / "phraseclick.db"
+    database = Database(f"sqlite:///{path}")
+    database.migrate()
+    database.check()
+    # when it is replaced, for example by an older copy
+    path.rename(tmp_path / "moved.db")
+    path.write_bytes(b"")
+    with pytest.raises(DatabaseError, match="was replaced"):
+        database.check()
+    # when it is gone
+    path.unlink()
+    with pytest.raises(DatabaseError, match="is gone"):
+        database.check()
+    database.close()

@@ -1,5 +1,6 @@
 """The labeling config decides; one that cannot work is refused with a sentence."""
 
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.errors import LabelConfigError
+from backend.interaction.label_words import labels_named
 from backend.label_studio.config import LabelConfig, status_control
 
 PAYLOADS = Path(__file__).parents[2] / "payloads"
@@ -378,3 +380,48 @@ def test_key_points_are_smart_unless_the_config_says_otherwise(more, smart):
 def test_a_label_is_known_however_its_letters_are_encoded(text):
     config = parse(IMAGE, tag("BrushLabels", "brush", "Kéfir"))
     assert config.images[0].brushes[0].label(text).value == "Kéfir"
+
+
+def _config_of(labels: int, *, same: bool) -> str:
+    """A config whose key point labels are those of the brush, or none of them."""
+    brushes = "".join(f'<Label value="Class {n}" background="#ffffff"/>' for n in range(labels))
+    other = "Class" if same else "Point"
+    points = "".join(f'<Label value="{other} {n}" alias="p{n}"/>' for n in range(labels + 1 - same))
+    return (
+        '<View><Image name="image" value="$image"/>'
+        f'<BrushLabels name="brush" toName="image">{brushes}</BrushLabels>'
+        f'<KeyPointLabels name="kp" toName="image" smart="true">{points}</KeyPointLabels></View>'
+    )
+
+
+@pytest.mark.timed
+@pytest.mark.parametrize("same", [True, False])
+def test_thousands_of_labels_are_matched_in_linear_time(same: bool) -> None:
+    # given: when each was compared with each, this took minutes and held up every click
+    xml = _config_of(4_000, same=same)
+    started = time.perf_counter()
+    config = LabelConfig.parse(xml)
+    (image,) = config.images
+    named = labels_named("the class 3999 on the left", image.labels)
+    for number in range(4_000):
+        assert image.brushes[0].label(f"Class {number}") is not None
+
+    assert time.perf_counter() - started < 15
+    assert len(config.warnings) <= 25
+    assert [label.value for _, label in named][:1] == ["Class 3999"]
+
+
+@pytest.mark.parametrize(
+    "xml",
+    [
+        _config_of(7_000, same=True),
+        '<View><Image name="image" value="$image"/>'
+        + '<BrushLabels name="brush" toName="image"><Label value="a"/></BrushLabels>' * 501
+        + "</View>",
+        f'<View><Image name="image" value="${"x" * 500_000}"/></View>',
+    ],
+    ids=["labels", "controls", "characters"],
+)
+def test_a_config_beyond_the_limits_is_refused(xml: str) -> None:
+    with pytest.raises(LabelConfigError, match=r"more than|longer than"):
+        LabelConfig.parse(xml)

@@ -240,6 +240,26 @@ def test_the_backends_password_is_sent_along(
     assert studio.changes[0][1]["basic_auth_pass"] == "sesame"
 
 
+def test_the_backends_password_goes_to_no_host_that_only_announced_itself(
+    here: Registry, settings: Settings, studio: LabelStudio, promoted: str
+) -> None:
+    # given a host that a /setup named, reachable as it is
+    guarded = settings.model_copy(
+        update={
+            "label_studio_url": "",
+            "allow_private_addresses": True,
+            "basic_auth_user": "ls",
+            "basic_auth_password": SecretStr("sesame"),
+        }
+    )
+    hosts = LabelStudioHosts(guarded, lambda project: (studio.url, TOKEN))
+
+    LabelStudioSync(here, hosts, guarded).run()
+
+    assert studio.changes == []
+    assert "phraseclick connect" in noted(here).error
+
+
 def test_the_worker_has_a_task_for_updates(
     here: Registry, settings: Settings, studio: LabelStudio, promoted: str
 ) -> None:

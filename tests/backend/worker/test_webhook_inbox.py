@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from sqlalchemy import text
 from backend.db.engine import Database
 from backend.errors import DatabaseError
 from backend.worker import webhook_inbox
-from backend.worker.webhook_inbox import Deliveries, WebhookInbox
+from backend.worker.webhook_inbox import Deliveries, Stored, WebhookInbox
 
 
 @pytest.fixture(autouse=True)
@@ -188,3 +188,34 @@ def test_kill_9_loses_no_webhook(
     opened(Deliveries(database))
     # then
     until(lambda: {b"0", b"1", b"2"} <= set(bodies(database)))
+
+
+class _KilledError(BaseException):
+    """Stands in for the kernel, which ends the worker in the middle of its work."""
+
+
+def test_a_delivery_that_kills_the_worker_is_set_aside_and_holds_up_nobody(
+    database: Database,
+) -> None:
+    # given a delivery too large for the worker's memory, and one behind it
+    deliveries = Deliveries(database)
+    deliveries.store("ANNOTATION_CREATED", 6, b"bomb")
+    deliveries.store("ANNOTATION_CREATED", 6, b"label")
+    seen: list[bytes] = []
+
+    def work(delivery: Stored) -> None:
+        seen.append(delivery.body)
+        if delivery.body == b"bomb":
+            raise _KilledError
+
+    # when the worker is started again each time
+    for _ in range(6):
+        with suppress(_KilledError):
+            deliveries.process(work)
+    # then
+    assert seen.count(b"bomb") == webhook_inbox.ATTEMPTS
+    assert seen[:2] == [b"bomb", b"label"]
+    assert deliveries.waiting() == []
+    with database.read() as connection:
+        query = text("select error from deliveries where processed_at is null")
+        assert "worker ended" in connection.execute(query).scalar_one()

@@ -1,7 +1,8 @@
-"""Connections for pictures: to allowed addresses only, and within a time limit.
+"""Connections to hosts that somebody else named: allowed addresses only, within a time limit.
 
-Anyone who imports tasks writes their addresses, so an address must not make this server reach into
-the private network around it (SSRF). A host name is resolved once, the result is checked, and the
+Anyone who imports tasks writes the addresses of pictures, and anyone who reaches ``/setup`` names a
+Label Studio. Neither may make this server reach into the private network around it (SSRF). A host
+name is resolved once, the result is checked, and the
 connection goes to that result, so that a name which resolves differently a moment later (DNS
 rebinding) gains nothing.
 """
@@ -13,6 +14,7 @@ import queue
 import socket
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from requests.adapters import HTTPAdapter
@@ -102,20 +104,36 @@ class Deadline:
                     sock.shutdown(socket.SHUT_RDWR)
 
 
+def _private_picture(host: str) -> Exception:
+    return PictureAddressError(
+        f"The picture's address leads to {host}, which is in a private network. If that "
+        "is intended, ask the admin to set PHRASECLICK_ALLOW_PRIVATE_ADDRESSES=true."
+    )
+
+
 class Gate:
     """Opens connections within a deadline, to public addresses only unless ``private``.
 
-    at_home: the connection goes to Label Studio's own host, which is usually private. Since anyone
-    may have sent its address to /setup, link-local addresses stay forbidden.
+    at_home: the connection goes to a Label Studio that an admin configured or connected, which is
+    usually private. Link-local addresses, where clouds serve credentials, stay forbidden.
+    refusal: makes the error for a forbidden host from its name.
     """
 
-    def __init__(self, deadline: Deadline, *, private: bool, at_home: bool = False) -> None:
+    def __init__(
+        self,
+        deadline: Deadline,
+        *,
+        private: bool,
+        at_home: bool = False,
+        refusal: Callable[[str], Exception] = _private_picture,
+    ) -> None:
         self._deadline = deadline
         self._private = private
         self._at_home = at_home
+        self._refusal = refusal
 
     def connect(self, connection: HTTPConnection) -> socket.socket:
-        """A socket to the host of ``connection``. Raises PictureAddressError if forbidden."""
+        """A socket to the host of ``connection``. Raises ``refusal`` if forbidden."""
         host, port = connection.host, connection.port
         failure: OSError | None = None
         refused = False
@@ -139,10 +157,7 @@ class Gate:
         if failure is not None:
             raise NewConnectionError(connection, str(failure))
         if refused:
-            raise PictureAddressError(
-                f"The picture's address leads to {host}, which is in a private network. If that "
-                "is intended, ask the admin to set PHRASECLICK_ALLOW_PRIVATE_ADDRESSES=true."
-            )
+            raise self._refusal(host)
         raise NewConnectionError(connection, "no address")
 
     def _allows(self, address: str) -> bool:

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from backend.images.ssrf import Deadline, is_public
+from backend.label_studio.ssrf import Deadline, is_public
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,82 @@
+"""Connections that ask nothing: a time limit for a request's header, and a limit of their number.
+
+A client that opens connections and sends half a request costs nothing and would otherwise hold a
+connection for good (slowloris). A reverse proxy does this better; without one, this is what keeps
+``/health`` and the annotators' clicks answered. The time limit of a body is in ``api.bodies``.
+"""
+
+import asyncio
+import resource
+from contextlib import suppress
+from typing import Any
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+# Label Studio sends a header at once, as every program does.
+HEADER_S = 10.0
+# Twenty annotators have some twenty requests at a time, a dashboard a few more.
+MAX_CONNECTIONS = 256
+_FILES = 4096
+
+
+class GuardedProtocol(H11Protocol):
+    """uvicorn's HTTP protocol with these limits. One object for each connection."""
+
+    _opened_at = 0.0
+    _header_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        """Start the time limit; where there are too many, end the one that asks nothing longest."""
+        super().connection_made(transport)
+        self._opened_at = self.loop.time()
+        self._await_header()
+        if len(self.connections) > MAX_CONNECTIONS:
+            idle = [it for it in self.connections if isinstance(it, GuardedProtocol) and it.idle]
+            oldest = min(idle, key=lambda it: it._opened_at, default=self)
+            oldest.transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """A part of a request; its header must be complete in time."""
+        super().data_received(data)
+        if self._asks:
+            self._end_timer()
+        elif self._header_timer is None:
+            self._await_header()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection has ended."""
+        self._end_timer()
+        super().connection_lost(exc)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no complete request is being worked on."""
+        return not self._asks or bool(self.cycle.more_body)
+
+    @property
+    def _asks(self) -> bool:
+        """Whether a request's header has arrived whose answer is not complete."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _await_header(self) -> None:
+        self._end_timer()
+        self._header_timer = self.loop.call_later(HEADER_S, self._too_late)
+
+    def _end_timer(self) -> None:
+        if self._header_timer is not None:
+            self._header_timer.cancel()
+            self._header_timer = None
+
+    def _too_late(self) -> None:
+        self._header_timer = None
+        if not self._asks:
+            self.transport.abort()
+
+
+def raise_file_limit() -> None:
+    """Allow as many open files as connections, pictures and the database may need."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

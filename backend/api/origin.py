@@ -1,0 +1,147 @@
+"""Which requests a web browser may make here, and under which name.
+
+A page on any site can have its visitor's browser send requests to this backend, with the password
+that the browser has stored. Three checks stop that, for every route that changes or computes
+something:
+
+- The body must be announced as JSON, which a form or a plain ``fetch`` of another site cannot do
+  without asking first (and nothing here answers that question).
+- A browser says which site a request comes from, in ``Origin`` and ``Sec-Fetch-Site``. It must be
+  this one. Label Studio and scripts send neither.
+- The name in ``Host`` must be one of this backend. A site could otherwise have its own name resolve
+  to this address (DNS rebinding), and its pages would count as pages of this backend.
+"""
+
+import ipaddress
+import logging
+import socket
+import time
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from backend.errors import CredentialsError
+from backend.label_studio.credentials import load_credentials
+from backend.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+_READS = frozenset({"GET", "HEAD", "OPTIONS"})
+# What Label Studio sends its JSON to. The dashboard's forms have a token of their own (web.csrf).
+_JSON_ROUTES = frozenset({"/setup", "/predict", "/webhook", "/versions"})
+
+_NOT_JSON = "Send it as application/json, with -H 'Content-Type: application/json'."
+_ELSEWHERE = "This came from another site's page, so nothing was done."
+_UNKNOWN_NAME = (
+    "This backend does not know itself under this host name. If the name is right, the admin can "
+    "add it to PHRASECLICK_ALLOWED_HOSTS, or set a password."
+)
+
+# Names that no stranger can register: local ones, and those of container networks.
+_LOCAL_ENDINGS = (".localhost", ".test", ".local", ".internal", ".lan", ".home.arpa")
+# The file of connect may change at any time, and is read for unusual names only.
+_RELOAD_S = 5.0
+
+
+class SameSite:
+    """Refuses what a page of another site sends (403), and bodies that are not JSON (415)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        refusal = None
+        if scope["type"] == "http" and scope["method"] not in _READS:
+            headers = Headers(scope=scope)
+            if not same_site(headers):
+                refusal = _refused(403, _ELSEWHERE)
+            elif scope["path"] in _JSON_ROUTES and not _is_json(headers):
+                refusal = _refused(415, _NOT_JSON)
+        await (refusal or self._app)(scope, receive, send)
+
+
+def same_site(headers: Headers) -> bool:
+    """Whether the request comes from our own page or from a program, as far as the browser says."""
+    if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        return False
+    origin = headers.get("origin")
+    if origin is None:
+        return True
+    # A proxy may have changed the host of the request; no other page can set these headers.
+    hosts = {headers.get("host", ""), headers.get("x-forwarded-host", "")} - {""}
+    return urlsplit(origin).netloc in hosts
+
+
+class AllowedHosts:
+    """Refuses requests for a host name that is not this backend's: 421 with a sentence.
+
+    With names in the settings: these, and this machine's own. Without: addresses, local names, and
+    the name that ``connect`` was given; and any name once there is a password, since a browser
+    keeps passwords by host name.
+    """
+
+    def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+        names = settings.allowed_hosts.replace(",", " ").split()
+        self._chosen = frozenset(name.casefold() for name in names)
+        self._own = frozenset({"localhost", socket.gethostname().casefold()})
+        self._connected: frozenset[str] = frozenset()
+        self._read_at = 0.0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        if scope["type"] == "http" and not self.allows(Headers(scope=scope).get("host", "")):
+            _log.warning("Refused a request for the host %.100s", Headers(scope=scope).get("host"))
+            await _refused(421, _UNKNOWN_NAME)(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    def allows(self, host: str) -> bool:
+        """Whether a ``Host`` header names this backend."""
+        name = _name(host)
+        if name in self._own or name in self._chosen or _is_address(name):
+            return True
+        if self._chosen:
+            return False
+        if self._settings.has_password or "." not in name or name.endswith(_LOCAL_ENDINGS):
+            return True
+        return name in self._of_connect()
+
+    def _of_connect(self) -> frozenset[str]:
+        if time.monotonic() - self._read_at > _RELOAD_S:
+            self._read_at = time.monotonic()
+            try:
+                known = load_credentials(self._settings).values()
+                self._connected = frozenset(_name(urlsplit(it.backend_url).netloc) for it in known)
+            except CredentialsError as error:
+                _log.error("%s", error)
+        return self._connected
+
+
+def _name(host: str) -> str:
+    """The name in a ``Host`` header: without its port, in lower case."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0].rstrip(".").casefold()
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name.partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+def _is_json(headers: Headers) -> bool:
+    kind = headers.get("content-type", "").partition(";")[0].strip().casefold()
+    no_body = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
+    return kind == "application/json" or (no_body and not kind)
+
+
+def _refused(status: int, sentence: str) -> JSONResponse:
+    return JSONResponse({"detail": sentence}, status, headers={"connection": "close"})

@@ -1,0 +1,107 @@
+"""A real server under connections that ask nothing, or only half."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from backend.api import connections
+from backend.api.connections import GuardedProtocol
+from backend.api.middleware import guard
+from backend.settings import Settings
+
+
+async def _health(request: Request) -> PlainTextResponse:
+    return PlainTextResponse("UP")
+
+
+async def _length(request: Request) -> PlainTextResponse:
+    return PlainTextResponse(str(len(await request.body())))
+
+
+@pytest.fixture
+def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 50)
+    app = Starlette(
+        routes=[Route("/health", _health), Route("/predict", _length, methods=["POST"])]
+    )
+    guard(app, Settings(data=tmp_path))
+    listening = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(app, http=GuardedProtocol, ws="none", log_level="warning")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    yield listening.getsockname()[1]
+    server.should_exit = True
+    thread.join(20)
+
+
+def opened(port: int, text: bytes) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", port), timeout=20)
+    connection.sendall(text)
+    return connection
+
+
+def ended(connection: socket.socket) -> bool:
+    """Whether the server has closed it."""
+    try:
+        return connection.recv(1000) == b""
+    except ConnectionError:
+        return True
+
+
+HALF_A_HEADER = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: "
+HALF_A_BODY = (
+    b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    b"Content-Length: 1000\r\n\r\n{"
+)
+
+
+@pytest.mark.parametrize("half", [b"", HALF_A_HEADER, HALF_A_BODY], ids=["empty", "header", "body"])
+def test_hundreds_of_half_requests_do_not_keep_others_out(port: int, half: bytes) -> None:
+    # given six times as many as the limit
+    held = [opened(port, half) for _ in range(300)]
+    # when
+    answers = [httpx.get(f"http://127.0.0.1:{port}/health", timeout=20).text for _ in range(3)]
+    posted = httpx.post(f"http://127.0.0.1:{port}/predict", json={}, timeout=20)
+    # then
+    assert answers == ["UP"] * 3
+    assert posted.text == "2"
+    assert ended(held[0]), "the oldest were ended first"
+    for connection in held:
+        connection.close()
+
+
+def test_a_header_that_does_not_end_is_ended(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "HEADER_S", 0.3)
+    started = time.monotonic()
+    silent, dripping = opened(port, b""), opened(port, HALF_A_HEADER)
+    while time.monotonic() < started + 0.2:
+        dripping.sendall(b"x")
+        time.sleep(0.05)
+
+    assert ended(silent)
+    assert ended(dripping)
+
+
+def test_several_requests_over_one_connection_are_answered(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a short limit, which counts from the first byte of each request
+    monkeypatch.setattr(connections, "HEADER_S", 0.5)
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as http:
+        for _ in range(4):
+            assert http.post("/predict", content=b"{}", headers=JSON).text == "2"
+            time.sleep(0.3)
+
+
+JSON = {"Content-Type": "application/json"}

@@ -1,0 +1,227 @@
+"""Which Label Studio a project belongs to, whoever announces another one."""
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import func, select
+
+from backend.db.engine import Database
+from backend.db.models import ProjectRow
+from backend.errors import LabelStudioError
+from backend.label_studio import host as host_module
+from backend.label_studio.credentials import Credentials, save_credentials
+from backend.label_studio.payloads import Project, SetupRequest
+from backend.label_studio.projects import LabelStudioHosts, Projects
+from backend.settings import Settings
+
+TOKEN = "0123456789abcdef0123456789abcdef01234567"
+OURS = Project(1, "1795380093")
+
+
+def announced(project: Project, hostname: str, token: str = TOKEN) -> SetupRequest:
+    return SetupRequest(project, "<View/>", hostname, token, {})
+
+
+@pytest.fixture
+def projects(database: Database) -> Projects:
+    return Projects(database)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data=tmp_path, label_studio_url="", label_studio_token=SecretStr(""))
+
+
+def test_without_the_password_a_known_project_keeps_its_host_and_token(projects: Projects) -> None:
+    # given
+    projects.remember(announced(OURS, "https://studio.example"), logged_in=False)
+    # when
+    projects.remember(announced(OURS, "https://evil.example"), logged_in=False)
+    projects.remember(announced(OURS, "https://studio.example", "a" * 40), logged_in=False)
+    # then
+    assert projects.announced(OURS) == ("https://studio.example", TOKEN)
+
+
+def test_with_the_password_it_moves_and_after_connect_it_may_announce_again(
+    projects: Projects,
+) -> None:
+    projects.remember(announced(OURS, "https://one.example"), logged_in=False)
+    projects.remember(announced(OURS, "https://two.example"), logged_in=True)
+    assert projects.announced(OURS) == ("https://two.example", TOKEN)
+
+    projects.forget_announced(1)
+    projects.remember(announced(OURS, "https://three.example"), logged_in=False)
+    assert projects.announced(OURS) == ("https://three.example", TOKEN)
+
+
+def test_another_key_with_the_number_does_not_take_over(projects: Projects) -> None:
+    projects.remember(announced(OURS, "https://studio.example"), logged_in=False)
+    projects.remember(announced(Project(1, "1"), "https://evil.example"), logged_in=False)
+
+    assert projects.announced(OURS) == ("https://studio.example", TOKEN)
+    assert projects.announced(Project(1)) == ("https://studio.example", TOKEN)
+
+
+def test_access_of_connect_goes_to_the_project_that_was_connected(
+    projects: Projects, settings: Settings
+) -> None:
+    # given
+    save_credentials(settings, 1, Credentials("http://studio", TOKEN, "http://me", OURS.created))
+    projects.remember(announced(Project(1, "1"), "https://evil.example", ""), logged_in=False)
+    hosts = LabelStudioHosts(settings, projects.announced)
+    # then
+    assert (hosts.of(OURS).url, hosts.of(OURS).trusted) == ("http://studio", True)
+    assert (hosts.of(1).url, hosts.of(1).trusted) == ("http://studio", True)
+    stranger = hosts.of(Project(1, "1"))
+    assert (stranger.url, stranger.trusted) == ("https://evil.example", False)
+    assert TOKEN not in str(stranger.authorization_for("https://evil.example/a"))
+
+
+def test_strangers_are_kept_within_bounds_and_used_projects_stay(
+    projects: Projects, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backend.label_studio.projects._MAX_UNUSED", 10)
+    # given a project with labels
+    projects.remember(announced(OURS, "https://studio.example"))
+    from backend.db.engine import lock_samples
+
+    with database.write() as connection:
+        lock_samples(connection, OURS.key)
+    # when
+    for number in range(30):
+        projects.remember(announced(Project(2, str(number)), "https://evil.example"))
+    # then
+    with database.read() as connection:
+        keys = connection.execute(select(ProjectRow.key)).scalars().all()
+        assert connection.execute(select(func.count(ProjectRow.key))).scalar_one() == 11
+    assert OURS.key in keys
+    assert "2.29" in keys
+
+
+# -- a host that only announced itself
+
+
+@pytest.fixture
+def inside() -> Iterator[tuple[str, list[str]]]:
+    """A server in the private network, and what it was asked."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(403)
+            self.send_header("Content-Length", "14")
+            self.end_headers()
+            self.wfile.write(b'{"key": "top"}')
+
+        do_PATCH = do_POST = do_GET  # noqa: N815
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", asked
+    server.shutdown()
+    server.server_close()
+
+
+def test_an_announced_private_host_is_not_asked_until_an_admin_names_it(
+    inside: tuple[str, list[str]], settings: Settings
+) -> None:
+    url, asked = inside
+    # when it only announced itself
+    client = LabelStudioHosts(settings, lambda project: (url, TOKEN)).of(OURS)
+    with pytest.raises(LabelStudioError, match=r"private network.*phraseclick connect"):
+        client.project(1)
+    assert asked == []
+    # when an admin connected it
+    save_credentials(settings, 1, Credentials(url, TOKEN, "http://me"))
+    client = LabelStudioHosts(settings, lambda project: (url, TOKEN)).of(OURS)
+    with pytest.raises(LabelStudioError, match="top"):
+        client.project(1)
+    assert asked == ["/api/projects/1/"]
+
+
+def test_the_words_of_an_announced_host_are_not_repeated(
+    inside: tuple[str, list[str]], settings: Settings
+) -> None:
+    url, asked = inside
+    open_settings = settings.model_copy(update={"allow_private_addresses": True})
+    client = LabelStudioHosts(open_settings, lambda project: (url, TOKEN)).of(OURS)
+
+    with pytest.raises(LabelStudioError) as caught:
+        client.project(1)
+
+    assert asked == ["/api/projects/1/"]
+    assert "top" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://studio/?a=",
+        "http://studio?next=/secret#",
+        "http://studio/#",
+        "http://user:password@studio",
+        "http://user@studio",
+        "http://evil.example\\@studio",
+        "http://studio/a b",
+        "http://studio/a\r\nX-Header: 1",
+        "file:///etc/passwd",
+        "gopher://studio",
+        "http://",
+        "http://" + "a" * 600,
+    ],
+)
+def test_an_address_with_more_than_a_host_and_a_path_is_refused(address: str) -> None:
+    with pytest.raises(LabelStudioError, match="must look like"):
+        host_module.read_address(address)
+
+
+@pytest.mark.parametrize(
+    ("address", "read"),
+    [
+        ("http://studio:8080/", "http://studio:8080"),
+        ("https://labels.example/studio", "https://labels.example/studio"),
+        ("studio:8080", "http://studio:8080"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+    ],
+)
+def test_addresses_as_label_studio_announces_them(address: str, read: str) -> None:
+    assert host_module.read_address(address) == read
+
+
+def test_an_answer_without_end_is_cut(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_module, "_ANNOUNCED_BYTES", 1000)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            while True:
+                try:
+                    self.wfile.write(b" " * 10_000)
+                except OSError:
+                    return
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    values: dict[str, Any] = {"allow_private_addresses": True}
+    hosts = LabelStudioHosts(settings.model_copy(update=values), lambda project: (url, TOKEN))
+
+    with pytest.raises(LabelStudioError, match="too much"):
+        hosts.of(OURS).project(1)
+
+    server.shutdown()
+    server.server_close()

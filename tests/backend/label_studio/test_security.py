@@ -1,0 +1,49 @@
+"""doctor --security names each weak setting, and none that is fine."""
+
+from pathlib import Path
+from typing import Any
+
+from backend.label_studio.credentials import SECRET_FILE, make_webhook_secret
+from backend.label_studio.security import findings
+from backend.settings import Settings
+
+
+def weak(settings: Settings) -> dict[str, bool | None]:
+    return {it.about: it.good for it in findings(settings) if it.good is not True}
+
+
+def guarded(tmp_path: Path, **changes: Any) -> Settings:
+    (tmp_path / "data").mkdir(mode=0o700, exist_ok=True)
+    values = {
+        "data": tmp_path / "data",
+        "basic_auth_user": "admin",
+        "basic_auth_password": "a long password",
+        "label_studio_url": "https://studio.example",
+        "database_url": "",
+        **changes,
+    }
+    settings = Settings(**values)
+    make_webhook_secret(settings)
+    return settings
+
+
+def test_an_installation_that_is_closed_has_no_finding(tmp_path: Path) -> None:
+    assert weak(guarded(tmp_path)) == {}
+
+
+def test_each_weakness_is_named(tmp_path: Path) -> None:
+    assert weak(guarded(tmp_path, basic_auth_password="")) == {"password": None}
+    assert weak(guarded(tmp_path, basic_auth_password="short")) == {"password": False}
+    assert weak(guarded(tmp_path, allow_private_addresses=True)) == {"pictures": False}
+    assert weak(guarded(tmp_path, label_studio_url="http://studio.example")) == {
+        "Label Studio": None
+    }
+    (tmp_path / "data").chmod(0o755)
+    assert weak(guarded(tmp_path)) == {"data folder": False}
+
+
+def test_an_emptied_secret_is_a_weakness_and_no_missing_one(tmp_path: Path) -> None:
+    settings = guarded(tmp_path)
+    (settings.data / SECRET_FILE).write_text("")
+
+    assert weak(settings) == {"webhook": False}
