@@ -178,7 +178,12 @@ _TABLE: dict[int | str, dict[str, Any]] = {
     }
 }
 _WHOLE: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/html": {"schema": {"type": "string"}}}}
+    200: {
+        "content": {
+            "text/html": {"schema": {"type": "string"}},
+            "application/json": {"schema": {"type": "object"}},
+        }
+    }
 }
 
 

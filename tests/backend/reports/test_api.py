@@ -203,6 +203,8 @@ def test_the_schema_names_every_route_with_its_answer(ask: Asking) -> None:
 
     mine = {path: it["get"] for path, it in paths.items() if path.startswith("/api/reports")}
     assert len(mine) == 9
+    file = mine.pop("/api/reports/{project}/report")["responses"]["200"]["content"]
+    assert set(file) == {"text/html", "application/json"}
     for path, route in mine.items():
         schema = route["responses"]["200"]["content"]["application/json"]["schema"]
         assert schema.get("$ref"), path
