@@ -33,12 +33,20 @@ def history(team: Team, acts: int) -> None:
         team.close()
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+# Each seed on one kind of database: a long history takes minutes.
+ON_POSTGRESQL = pytest.param("postgresql", 3, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(
+    ("database", "seed"), [("sqlite", 1), ("sqlite", 2), ON_POSTGRESQL], indirect=["database"]
+)
 def test_after_a_history_all_agrees(settings_of, database, seed):
     history(Team(settings_of, database, random.Random(seed)), 60)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [11, 12])
+@pytest.mark.parametrize(
+    ("database", "seed"), [("sqlite", 11), ("postgresql", 12)], indirect=["database"]
+)
 def test_after_a_long_history_all_agrees(settings_of, database, seed):
     history(Team(settings_of, database, random.Random(seed)), 700)
