@@ -21,32 +21,27 @@ def as_json(simulation: Simulation) -> dict[str, Any]:
 
 
 def table(simulation: Simulation) -> Table:
-    """One line for each number of labels; after ±, half of the 95 % interval."""
-    tested = len(simulation.rows[0].measured.objects)
+    """One column for each number of labels; after ±, half of the 95 % interval."""
+    rows = simulation.rows
+    tested = len(rows[0].measured.objects)
     drawn = Table(title=f"{simulation.team}: {tested} objects tested", title_justify="left")
-    for name in ("labels", "pictures", "objects", "seconds", "gate"):
-        drawn.add_column(name, justify="right")
-    for threshold in THRESHOLDS:
-        drawn.add_column(f"NoC@{threshold:.0%}".removesuffix("%"), justify="right")
-    for count in COUNTS:
-        drawn.add_column(f"IoU after {count}", justify="right")
-    for name in ("label alone", "interactions\nper object", "without\nany"):
-        drawn.add_column(name, justify="right")
-    for row in simulation.rows:
-        found = row.measured
-        gate = "" if row.passed is None else "passed" if row.passed else "rejected"
-        drawn.add_row(
-            str(row.labels),
-            str(row.pictures),
-            str(row.objects),
-            f"{row.seconds:.0f}",
-            gate,
-            *(_said(found.noc(n), 1) for n in range(len(THRESHOLDS))),
-            *(_said(found.iou(n), 2) for n in range(len(COUNTS))),
-            _said(found.label_alone, 2),
-            _said(found.interactions, 1),
-            f"{found.zero_share.mean:.0%}",
-        )
+    drawn.add_column("labels")
+    for row in rows:
+        drawn.add_column(str(row.labels), justify="right")
+    drawn.add_row("labeled pictures", *(str(row.pictures) for row in rows))
+    drawn.add_row("labeled objects", *(str(row.objects) for row in rows))
+    drawn.add_row("seconds of training", *(f"{row.seconds:.0f}" for row in rows))
+    gate = {None: "", True: "passed", False: "rejected"}
+    drawn.add_row("gate", *(gate[row.passed] for row in rows), end_section=True)
+    found = [row.measured for row in rows]
+    for n, threshold in enumerate(THRESHOLDS):
+        drawn.add_row(f"NoC@{100 * threshold:.0f}", *(_said(it.noc(n), 1) for it in found))
+    for n, count in enumerate(COUNTS):
+        after = f"IoU after {count} click{'s' if count > 1 else ''}"
+        drawn.add_row(after, *(_said(it.iou(n), 2) for it in found))
+    drawn.add_row("IoU of the label alone", *(_said(it.label_alone, 2) for it in found))
+    drawn.add_row("interactions per object", *(_said(it.interactions, 1) for it in found))
+    drawn.add_row("objects without any", *(f"{it.zero_share.mean:.0%}" for it in found))
     return drawn
 
 
