@@ -54,7 +54,7 @@ class SameSite:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
         refusal = None
-        if scope["type"] == "http" and scope["method"] not in _READS:
+        if scope["type"] == "http" and scope["method"] not in _READS and not _is_page(scope):
             headers = Headers(scope=scope)
             if not same_site(headers):
                 refusal = _refused(403, _ELSEWHERE)
@@ -135,6 +135,12 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_page(scope: Scope) -> bool:
+    """Whether the dashboard answers, which makes the same check and shows a page (web.csrf)."""
+    path: str = scope["path"]
+    return path.startswith("/dashboard/")
 
 
 def _is_json(headers: Headers) -> bool:

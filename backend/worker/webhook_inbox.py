@@ -107,7 +107,7 @@ class Deliveries:
             for number in waiting:
                 tried.add(number)
                 # One body at a time in memory: each may have some MB.
-                delivery = self._begin(number)
+                delivery = self.begin(number)
                 if delivery is not None:
                     processed += self._process(delivery, one)
         return processed
@@ -122,7 +122,7 @@ class Deliveries:
                 )
             )
 
-    def _begin(self, number: int) -> Stored | None:
+    def begin(self, number: int) -> Stored | None:
         """Count an attempt, and read the delivery; None if another worker has processed it."""
         is_open = (Delivery.id == number) & Delivery.processed_at.is_(None)
         with self._database.write() as connection:

@@ -208,7 +208,10 @@ def test_old_deliveries_are_deleted_unless_they_wait(database: Database) -> None
 
     deliveries.delete_old()
 
-    assert [it.body for it in deliveries.waiting()] == [b"still waiting"]
+    (waiting,) = deliveries.waiting()
+    delivery = deliveries.begin(waiting)
+    assert delivery is not None
+    assert delivery.body == b"still waiting"
     with database.read() as connection:
         count = connection.execute(text("select count(*) from deliveries")).scalar_one()
     assert count == 1
@@ -279,10 +282,13 @@ def test_every_recorded_delivery_can_be_processed(
 def test_the_button_of_label_studio_starts_one_training(
     service: Service, settings: Settings, database: Database, page: Any
 ) -> None:
+    service.setup(page.recorded("setup"))
     body = page.recorded("webhook_START_TRAINING")
     service.webhook(orjson.dumps(body), body)
     tasks = Tasks(settings)
-    (delivery,) = Deliveries(database).waiting()
+    (waiting,) = Deliveries(database).waiting()
+    delivery = Deliveries(database).begin(waiting)
+    assert delivery is not None
     # Processed twice, as after a crash, when the first training has already ended.
     tasks._process(delivery)
     Jobs(database).cancel(1, "ann")
@@ -292,6 +298,19 @@ def test_the_button_of_label_studio_starts_one_training(
     (job,) = Jobs(database).listed()
     assert (job.kind, job.trigger, job.asked_by) == ("training", "label_studio", "Label Studio")
     assert job.project.startswith("1.")
+
+
+def test_a_training_for_an_unknown_project_is_not_started(
+    service: Service, settings: Settings, database: Database, page: Any
+) -> None:
+    body = page.recorded("webhook_START_TRAINING")
+    service.webhook(orjson.dumps(body), body)
+    tasks = Tasks(settings)
+
+    assert tasks.process_deliveries() == 1
+    tasks.close()
+
+    assert Jobs(database).listed() == []
 
 
 def test_periodic_tasks_continue_when_the_wall_clock_jumps(
