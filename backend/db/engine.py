@@ -11,8 +11,9 @@ import sqlite3
 import threading
 import weakref
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
+from errno import EACCES
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -169,8 +170,7 @@ def _engine(url: URL, is_sqlite: bool) -> Engine:
         except OSError as error:
             raise DatabaseError(f"The database's folder cannot be created: {error}.") from error
         try:
-            # SQLite gives its journals the permissions of the database, which holds tokens.
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            _create_private(path)
         except OSError as error:
             raise DatabaseError(
                 f"The database {path} cannot be opened: {error.strerror}."
@@ -186,6 +186,20 @@ def _engine(url: URL, is_sqlite: bool) -> Engine:
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _create_private(path: Path) -> None:
+    """Create the file for its owner alone; SQLite gives its journals the same permissions.
+
+    A file that exists is never opened here: closing it would drop the locks that SQLite holds on
+    it in this process, and another process would delete the journal that is being written.
+    """
+    if path.exists():
+        if not os.access(path, os.R_OK | os.W_OK):
+            raise PermissionError(EACCES, os.strerror(EACCES))
+        return
+    with suppress(FileExistsError):  # by another process, since
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:

@@ -15,26 +15,29 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 from training.errors import DataError
 
 _ORIENTATION = 0x0112  # EXIF
 _SIDEWAYS = (5, 6, 7, 8)
 
+# What starts the last part of a complete file, and what ends that.
+_LAST = {"JPEG": (b"\xff\xda", b"\xff\xd9"), "PNG": (b"IDAT", b"IEND")}
+
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 
 def decode_picture(source: Path | str | bytes, name: str) -> NDArray[np.uint8]:
     """H,W,3 uint8, RGB, upright. Raises DataError with the name if it cannot be decoded."""
-    with _opened(source, name) as picture:
+    with _decoded(source, name) as picture:
         upright = ImageOps.exif_transpose(picture) if _turns(picture) else picture
         return np.asarray(upright.convert("RGB"))
 
 
 def decode_labels(source: Path | str | bytes, name: str) -> NDArray[np.uint8]:
     """H,W uint8: the stored numbers of a label map, palette or grey. Raises DataError."""
-    with _opened(source, name) as picture:
+    with _decoded(source, name) as picture:
         if picture.mode not in ("L", "P"):
             raise DataError(f"{name}: a label map has one channel, but this is {picture.mode}.")
         return np.asarray(picture)
@@ -71,7 +74,25 @@ def pictures_in(folder: Path) -> dict[str, Path]:
 
 
 @contextmanager
-def _opened(source: Path | str | bytes, name: str) -> Iterator[Image.Image]:
+def _decoded(source: Path | str | bytes, name: str) -> Iterator[ImageFile.ImageFile]:
+    """Opened, and known to be complete.
+
+    Pillow can be told to fill up files that end early, but only for the whole process, as a server
+    does that shows what browsers show. In a data set such a file is damaged.
+    """
+    with _opened(source, name) as picture:
+        fp = picture.fp
+        if fp is not None and picture.format in _LAST:
+            fp.seek(0)
+            content = fp.read()
+            start, end = _LAST[picture.format]
+            if content.rfind(end) < content.rfind(start):
+                raise DataError(f"{name} cannot be decoded: the file ends too early.")
+        yield picture
+
+
+@contextmanager
+def _opened(source: Path | str | bytes, name: str) -> Iterator[ImageFile.ImageFile]:
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
             yield picture

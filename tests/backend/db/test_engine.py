@@ -1,6 +1,8 @@
 """The database: transactions, locks, types, and a sentence for each failure."""
 
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta, timezone
@@ -34,6 +36,26 @@ def test_wal_and_foreign_keys_are_on(database):
             "journal_mode", "synchronous", "foreign_keys",
         )]  # fmt: skip
     assert modes == ["wal", 1, 1]
+
+
+_READ = "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute(sys.argv[2]).fetchall())"
+
+
+def test_writes_beside_a_second_database_object_are_seen_by_other_processes(database):
+    def read_elsewhere():
+        command = [sys.executable, "-c", _READ, database.url.database, "SELECT task_id FROM tasks"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    # given a second object for the same file in this process, which must not drop the locks
+    # of the first, and a process that opened and closed the file meanwhile
+    second = Database(database.url.render_as_string())
+    assert read_elsewhere() == "[]"
+    # when the first one writes
+    with database.write() as connection:
+        connection.execute(insert(TaskRow).values(**task()))
+    # then other processes see it: the journal was not deleted under it
+    assert read_elsewhere() == "[(1,)]"
+    second.close()
 
 
 def test_a_failing_transaction_leaves_nothing(database):

@@ -113,7 +113,7 @@ def test_what_is_left_out_is_counted_by_its_reason() -> None:
     decoded, left_out = annotation.decode_masks()
 
     assert [one.id for one, _, _ in decoded] == ["a"]
-    assert left_out == {EMPTY: 1, OTHER_SHAPE: 2, UNREADABLE: 2}
+    assert left_out == {EMPTY: 2, OTHER_SHAPE: 1, UNREADABLE: 2}
 
 
 def test_a_skipped_annotation_has_no_regions() -> None:
@@ -259,5 +259,5 @@ def test_strokes_of_a_draft_stay_with_their_region() -> None:
     painted = {**region(), "value": {"touches": [stroke], "brushlabels": ["Cat"]}}
 
     (one,) = parse_result([painted])
-    assert (one.shape, one.has_mask, list(one.touches)) == ("brush", False, [stroke])
-    assert the_one([painted]).decode_masks() == ([], {})
+    assert (one.shape, one.has_mask, list(one.touches)) == ("brush", True, [stroke])
+    assert the_one([painted]).decode_masks() == ([], {EMPTY: 1}), "a stroke without a width"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFile
 from scipy.io import savemat
 from scipy.sparse import csc_matrix
 
@@ -206,7 +206,11 @@ def test_maps_of_another_size_are_left_out_with_both_sizes(
     assert f"{NAMES[0]}.jpg measures 50x40, its maps 60x40" in caplog.text
 
 
-def test_a_picture_torn_inside_is_named_when_it_is_read(voc: Path) -> None:
+@pytest.mark.parametrize("filled_up", [False, True])  # a setting of the whole process
+def test_a_picture_torn_inside_is_named_when_it_is_read(
+    voc: Path, filled_up: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", filled_up)
     path = voc / "JPEGImages" / f"{NAMES[0]}.jpg"
     path.write_bytes(path.read_bytes()[:-200])
     dataset = open_dataset([f"{voc}?split=train"])

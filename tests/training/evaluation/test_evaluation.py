@@ -229,8 +229,8 @@ def test_an_interrupt_reports_what_was_asked_till_then(
         ({"mode": []}, "No mode"),
         ({"at_least": 0}, "1 to 20"),
         ({"baselines": ["watershed"]}, "watershed"),
-        ({"mode": "phrase", "baselines": ["grabcut"]}, "clicks only"),
-        ({"sources": ["coco"]}, "No object"),
+        ({"mode": "phrase", "baselines": ["grabcut"]}, "only support clicks"),
+        ({"sources": ["coco"]}, "no object"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(
