@@ -80,6 +80,9 @@ class Region:
     raw: dict[str, Any]
 
 
+_SMART_TOOL_IN_HAND = ".lsf-tool_smart.lsf-tool_active"
+
+
 class AnnotatorPage:
     """What an annotator does and sees. ``complaints`` holds what the page itself objected to."""
 
@@ -161,9 +164,10 @@ class AnnotatorPage:
         self._switch("autoAnnotation", "bottombar-auto-annotation-toggle", on)
 
     def take_click_tool(self) -> None:
-        """By its hotkey."""
-        self.page.keyboard.press("m")
-        self.page.wait_for_selector(".lsf-tool_smart.lsf-tool_active")
+        """By its hotkey, unless the page took it up again by itself: then M takes the box tool."""
+        if self.page.locator(_SMART_TOOL_IN_HAND).count() == 0:
+            self.page.keyboard.press("m")
+        self.page.wait_for_selector(_SMART_TOOL_IN_HAND)
 
     def click(
         self, x: float, y: float, label: str, *, keys: Sequence[Key] = (), wait: bool = True
