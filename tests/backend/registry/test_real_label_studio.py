@@ -68,7 +68,9 @@ def connected(
 ) -> Settings:
     """The title of the backend of project 1."""
     studio.create_project("versions", CONFIG.read_text())
-    studio.upload(1, "picture.png", photograph((320, 240)))
+    # Two tasks: Label Studio asks for one in the same way as when it is opened.
+    for number in range(2):
+        studio.upload(1, f"picture-{number}.png", photograph((320, 240)))
     done = connect_again()
     assert done.exit_code == 0, done.output
     guarded = {"basic_auth_user": "studio", "basic_auth_password": SecretStr("sesame")}
@@ -111,5 +113,5 @@ def test_title_and_model_version_follow_the_champion(
 def predicted(studio: LabelStudio) -> Any:
     """The version of the newest prediction that Label Studio retrieves."""
     studio.retrieve_predictions(1)
-    (task,) = studio.tasks(1, fields="all")
+    task, _ = studio.tasks(1, fields="all")
     return max(studio.task(task["id"])["predictions"], key=lambda it: it["id"])["model_version"]

@@ -83,9 +83,10 @@ class Window:
         return found
 
     def strangers(self) -> list[str]:
-        """Requests to other hosts."""
+        """Requests to other hosts. Chromium draws a date field's icon from an address that holds it."""
         here = urlsplit(self.home).netloc
-        return [it for it in self.asked if urlsplit(it).netloc != here]
+        addresses = [address for address in self.asked if not address.startswith("data:")]
+        return [address for address in addresses if urlsplit(address).netloc != here]
 
     def see_pictures(self) -> None:
         """Scroll to each, and hold that it is one."""
