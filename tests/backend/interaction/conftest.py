@@ -249,8 +249,6 @@ class Page:
             self.memory.record(turn, outcome, self.clock.now)
             return turn
         mask = drawn(turn)
-        if turn.target.edits is not None:
-            mask = turn.target.edits.applied(mask)
         version = self.answers_with or turn.target.model_version
         outcome = Outcome(
             mask, 0.9, version, 12.5, {"decode": 8.0}, digest=digest_rle(rle.encode(mask))
@@ -285,7 +283,8 @@ class Page:
 
 
 def drawn(turn: Turn) -> np.ndarray:
-    """A mask that shows its prompts: one square for each click, a bar for words."""
+    """A mask that shows its prompts: one square for each click, a bar for words; edited by hand as
+    the object is."""
     assert turn.target is not None
     mask = np.zeros((HEIGHT, WIDTH), dtype=bool)
     if turn.target.phrase_source == "typed" and turn.target.phrase:
@@ -297,7 +296,7 @@ def drawn(turn: Turn) -> np.ndarray:
                 y = int(click.y_percent / 100 * (HEIGHT - 1))
                 size = 3 if sign else 1
                 mask[max(0, y - size) : y + size + 1, max(0, x - size) : x + size + 1] = sign
-    return mask
+    return mask if turn.target.edits is None else turn.target.edits.applied(mask)
 
 
 def _region(identity: str, value: dict[str, Any], mask: np.ndarray) -> dict[str, Any]:

@@ -83,7 +83,7 @@ class Window:
         return found
 
     def strangers(self) -> list[str]:
-        """Requests to other hosts. Chromium draws a date field's icon from an address that holds it."""
+        """Requests to other hosts; a data: address, as of a date field's icon, asks none."""
         here = urlsplit(self.home).netloc
         addresses = [address for address in self.asked if not address.startswith("data:")]
         return [address for address in addresses if urlsplit(address).netloc != here]
