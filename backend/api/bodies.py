@@ -11,9 +11,9 @@ from contextlib import asynccontextmanager
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from backend.api.refusal import refusal
 from backend.settings import MIB, Settings
 
 # A labeling config and a token, in JSON that may write each character as six.
@@ -76,7 +76,7 @@ class BodyLimit:
             size = most
         elif size > most:
             await _read_on(receive, most)
-            await _refused(413, sentence)(scope, receive, send)
+            await refusal(413, sentence)(scope, receive, send)
             return
         if size <= _SMALL:
             await self._run(scope, receive, send, most, sentence)
@@ -85,7 +85,7 @@ class BodyLimit:
             async with self._budget.take(size):
                 await self._run(scope, receive, send, most, sentence)
         except TimeoutError:
-            await _refused(503, _BUSY)(scope, receive, send)
+            await refusal(503, _BUSY, retry_after="60")(scope, receive, send)
 
     async def _run(
         self, scope: Scope, receive: Receive, send: Send, most: int, sentence: str
@@ -121,7 +121,7 @@ class BodyLimit:
         except HTTPException as error:  # of a guard that reads the body before any route does
             if started:
                 raise
-            await _refused(error.status_code, error.detail)(scope, receive, send)
+            await refusal(error.status_code, error.detail)(scope, receive, send)
 
     def _limit(self, path: str) -> tuple[int, str]:
         """The largest body of a route, and the sentence for a larger one."""
@@ -179,10 +179,3 @@ async def _read_on(receive: Receive, at_most: int) -> None:
                 left -= len(message.get("body", b""))
     except TimeoutError:
         return
-
-
-def _refused(status: int, sentence: str) -> JSONResponse:
-    headers = {"connection": "close"}
-    if status == 503:
-        headers["retry-after"] = "60"
-    return JSONResponse({"detail": sentence}, status, headers=headers)

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from backend import logs
 from backend.api.bodies import BodyLimit, read_body, replay
 from backend.api.origin import AllowedHosts, SameSite
+from backend.api.refusal import refusal
 from backend.errors import CredentialsError
 from backend.label_studio.credentials import SECRET_HEADER, webhook_secret
 from backend.metrics import Metrics
@@ -96,7 +97,7 @@ class BasicAuth:
         ):
             await self._app(scope, receive, send)
         else:
-            await _refusal(_NOT_KNOWN)(scope, receive, send)
+            await _unauthorized(_NOT_KNOWN)(scope, receive, send)
 
     def _open(self, path: str) -> bool:
         if path != "/webhook":
@@ -141,7 +142,7 @@ class WebhookSecret:
         if _starts_training(body):
             await self._app(scope, replay(body, receive), send)
         else:
-            await _refusal(_WRONG_SECRET)(scope, receive, send)
+            await _unauthorized(_WRONG_SECRET)(scope, receive, send)
 
 
 class Measured:
@@ -204,9 +205,8 @@ def _knows_password(headers: Headers, settings: Settings) -> bool:
     return any(hmac.compare_digest(sent, form) for form in forms)
 
 
-def _refusal(sentence: str) -> JSONResponse:
-    headers = {"WWW-Authenticate": 'Basic realm="PhraseClick"', "connection": "close"}
-    return JSONResponse({"detail": sentence}, 401, headers=headers)
+def _unauthorized(sentence: str) -> JSONResponse:
+    return refusal(401, sentence, www_authenticate='Basic realm="PhraseClick"')
 
 
 def _starts_training(body: bytes) -> bool:

@@ -19,9 +19,9 @@ import time
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from backend.api.refusal import refusal
 from backend.errors import CredentialsError
 from backend.label_studio.credentials import load_credentials
 from backend.settings import Settings
@@ -53,14 +53,14 @@ class SameSite:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
-        refusal = None
+        refused = None
         if scope["type"] == "http" and scope["method"] not in _READS and not _is_page(scope):
             headers = Headers(scope=scope)
             if not same_site(headers):
-                refusal = _refused(403, _ELSEWHERE)
+                refused = refusal(403, _ELSEWHERE)
             elif scope["path"] in _JSON_ROUTES and not _is_json(headers):
-                refusal = _refused(415, _NOT_JSON)
-        await (refusal or self._app)(scope, receive, send)
+                refused = refusal(415, _NOT_JSON)
+        await (refused or self._app)(scope, receive, send)
 
 
 def same_site(headers: Headers) -> bool:
@@ -96,7 +96,7 @@ class AllowedHosts:
         """See ASGI."""
         if scope["type"] == "http" and not self.allows(Headers(scope=scope).get("host", "")):
             _log.warning("Refused a request for the host %.100s", Headers(scope=scope).get("host"))
-            await _refused(421, _UNKNOWN_NAME)(scope, receive, send)
+            await refusal(421, _UNKNOWN_NAME)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
@@ -147,7 +147,3 @@ def _is_json(headers: Headers) -> bool:
     kind = headers.get("content-type", "").partition(";")[0].strip().casefold()
     no_body = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
     return kind == "application/json" or (no_body and not kind)
-
-
-def _refused(status: int, sentence: str) -> JSONResponse:
-    return JSONResponse({"detail": sentence}, status, headers={"connection": "close"})
