@@ -78,7 +78,7 @@ def click(**changes):
         ("predict_interactive_ui_empty_after_submit", [], None),
         ("predict_interactive_ui_keypoint_after_text_draft", ["Cat"] * 5, None),
         ("predict_interactive_ui_keypoints_pos_neg", ["Cat"] * 4, None),
-        ("predict_interactive_ui_rect", [], None),
+        ("predict_interactive_ui_rect", ["Cat"], None),
         ("predict_interactive_ui_textarea", [], "the red cat"),
     ],
 )
