@@ -15,8 +15,9 @@ from backend.errors import BackendError
 from backend.interaction.history import digest
 from backend.interaction.objects import Prompts, Suggestion, Turn, new_region_id
 from backend.interaction.request import Saved
-from backend.label_studio.annotations import Drawn, drawn_mask, parse_result
+from backend.label_studio.annotations import parse_result
 from backend.label_studio.config import ImageControls
+from backend.label_studio.result_items import Drawn, drawn_mask
 from model.instances import LIMITS, Instance
 
 # A phrase alone draws nothing below this confidence, in the page and in batches.

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from backend.db.packed_mask import PackedMask
 from backend.errors import RequestError
 from backend.label_studio import rle
-from backend.label_studio.config import BrushControl, Label, LabelConfig
-from backend.label_studio.outlines import Outline, mask_of, outline_of
+from backend.label_studio.config import LabelConfig
+from backend.label_studio.outlines import PART, mask_of
 from backend.label_studio.payloads import (
     MAX_ITEMS,
     Project,
@@ -54,8 +54,6 @@ _OTHER_SHAPES = frozenset(
 )
 _SAVED = frozenset({"ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_CREATED"})
 _MAX_ID = 128
-# Between the id of an object and the number of a further polygon of its mask.
-_PART = "~"
 _MAX_SIDE = 100_000
 _MAX_OWNER = 254
 _MAX_SECONDS = 1e9
@@ -204,117 +202,6 @@ class LabelChange:
 # -- a result
 
 
-def brush_items(
-    region_id: str,
-    *,
-    brush: BrushControl,
-    to_name: str,
-    label: Label | None,
-    rle: Sequence[int],
-    size: tuple[int, int],
-    score: float,
-) -> list[dict[str, Any]]:
-    """A mask as the items that the page would write for it.
-
-    Args:
-        region_id: the id of a region on the page replaces that region.
-        rle: the mask, encoded (see ``rle``).
-        size: width and height of the upright picture, pixels.
-    """
-    written = [] if label is None else [label.written]
-    if not (written and brush.labels_control):
-        drawn = {brush.type: written} if written else {}
-        tools = [(brush.name, brush.type, drawn)]
-    else:
-        tools = [
-            (brush.name, brush.type, {}),
-            (brush.labels_control, "labels", {"labels": written}),
-        ]
-    return [
-        {
-            "id": region_id,
-            "from_name": name,
-            "to_name": to_name,
-            "type": kind,
-            "original_width": size[0],
-            "original_height": size[1],
-            "image_rotation": 0,
-            "value": {"format": "rle", "rle": rle, **labels},
-            "score": round(score, 4),
-        }
-        for name, kind, labels in tools
-    ]
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A mask as regions of the page. ``mask`` (H,W) is what they show: an outline has no holes and
-    is not exact. ``holes``: how many it covers."""
-
-    items: list[dict[str, Any]]
-    mask: NDArray[np.bool_]
-    holes: int = 0
-
-
-def drawn_mask(
-    region_id: str,
-    mask: NDArray[np.bool_],
-    *,
-    brush: BrushControl,
-    to_name: str,
-    label: Label | None,
-    score: float,
-    tolerance: float,
-) -> Drawn:
-    """A mask, H,W, that is not empty, as the items that the page would write for it.
-
-    Args:
-        region_id: the id of a region on the page replaces that region.
-        tolerance: of an outline, in pixels.
-    """
-    size = (mask.shape[1], mask.shape[0])
-    if not brush.outline:
-        items = brush_items(
-            region_id,
-            brush=brush,
-            to_name=to_name,
-            label=label,
-            rle=rle.encode(mask),
-            size=size,
-            score=score,
-        )
-        return Drawn(items, mask)
-    outline = outline_of(mask, tolerance)
-    items = outline_items(
-        region_id, outline, brush=brush, to_name=to_name, label=label, size=size, score=score
-    )
-    return Drawn(items, mask_of(outline.parts, *size), outline.holes)
-
-
-def outline_items(
-    region_id: str,
-    outline: Outline,
-    *,
-    brush: BrushControl,
-    to_name: str,
-    label: Label | None,
-    size: tuple[int, int],
-    score: float,
-) -> list[dict[str, Any]]:
-    """A mask as the polygons that the page would write for it: one region for each part, the first
-    under the object's own id. The other arguments are those of :func:`brush_items`."""
-    items = []
-    for number, points in enumerate(outline.parts, 1):
-        identity = region_id if number == 1 else f"{region_id}{_PART}{number}"
-        drawn = brush_items(
-            identity, brush=brush, to_name=to_name, label=label, rle=(), size=size, score=score
-        )
-        for item in drawn:
-            labels = {k: v for k, v in item["value"].items() if k not in ("format", "rle")}
-            items.append({**item, "value": {"points": points, "closed": True, **labels}})
-    return items
-
-
 def parse_result(items: object) -> tuple[Region, ...]:
     """The regions of a result, in order; nonsense is left out.
 
@@ -344,7 +231,7 @@ def _with_parts(regions: tuple[Region, ...]) -> tuple[Region, ...]:
     polygons = {region.id: region for region in regions if region.shape == "polygon"}
     parts: dict[str, list[Region]] = {}
     for identity, region in polygons.items():
-        whole, mark, number = identity.rpartition(_PART)
+        whole, mark, number = identity.rpartition(PART)
         if mark and number.isdecimal() and whole in polygons:
             parts.setdefault(whole, []).append(region)
     if not parts:

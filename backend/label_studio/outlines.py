@@ -19,6 +19,8 @@ Mask = NDArray[np.bool_]
 # Corners of a polygon, x and y in percent of the picture.
 Points = list[list[float]]
 
+# Between the id of an object and the number of a further polygon of its mask.
+PART = "~"
 # Parts of one mask; smaller ones than these are left out.
 MAX_PARTS = 20
 # A part of fewer pixels is a speck, unless it is all there is. *choice*

@@ -11,13 +11,13 @@ from backend.label_studio.annotations import (
     OTHER_SHAPE,
     UNREADABLE,
     Annotation,
-    brush_items,
     parse_result,
     read_annotation,
     read_label_change,
 )
 from backend.label_studio.config import BrushControl, Label, LabelConfig
 from backend.label_studio.payloads import parse_webhook
+from backend.label_studio.result_items import drawn_mask
 from tests.backend.samples.studio import CONFIG, START, Studio, region, square
 
 PICTURE = "/data/upload/1/5c0f86f3-up1.png"
@@ -204,15 +204,15 @@ def test_the_label_may_stand_in_a_second_item_of_the_region(order: int) -> None:
 
 
 def test_a_mask_is_written_as_it_is_read_with_its_label_in_a_second_item() -> None:
-    items = brush_items(
+    items = drawn_mask(
         "r1",
+        rle.decode(region()["value"]["rle"], 64, 48),
         brush=BrushControl("mask", (Label("Cat"),), labels_control="tag"),
         to_name="image",
         label=Label("Cat"),
-        rle=region()["value"]["rle"],
-        size=(64, 48),
         score=0.5,
-    )
+        tolerance=0.5,
+    ).items
 
     assert [(item["from_name"], item["type"]) for item in items] == [
         ("mask", "brush"),
