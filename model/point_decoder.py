@@ -48,7 +48,7 @@ class Patch:
 
     @property
     def slices(self) -> tuple[slice, slice]:
-        """Where it lies in the grid."""
+        """Its place in the grid."""
         (top, left), (height, width) = self.corner, self.logits.shape
         return slice(top, top + height), slice(left, left + width)
 

@@ -7,7 +7,7 @@ network or a person made it. Only the first few clicks, which say what the objec
 of it.
 
 A network that was not trained with boxes gets clicks instead: a positive one at the box's centre
-and four negative ones beyond the middles of its sides. Whatever it finds outside the box is cut
+and four negative ones beyond the middles of its sides. Everything outside the box is cut
 off.
 
 The numbers are a *choice*, made on validation pictures.

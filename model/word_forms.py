@@ -67,7 +67,7 @@ ENDING_IN_S = frozenset(
         "alias always atlas bias canvas christmas series species gas lens pancreas pampas",
     )
 )
-# What asks for more than one thing whatever follows.
+# Words that always ask for more than one thing.
 ALL_WORDS = frozenset(
     re.findall(
         "[a-z]+",

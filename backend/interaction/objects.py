@@ -54,7 +54,7 @@ class Click:
         return self.x_percent, self.y_percent, self.x2_percent, self.y2_percent
 
     def surrounds(self, other: "Click") -> bool:
-        """Whether a click lies in this box, or just beside it."""
+        """Whether a click is in this box, or just beside it."""
         if self.box is None:
             return False
         left, top, right, bottom = self.box

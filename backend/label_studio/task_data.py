@@ -21,8 +21,8 @@ _INDEX = "{{idx}}"
 
 
 def resolved(text: str, data: Mapping[str, Any]) -> Any:
-    """The value of an attribute: whatever the data holds for a lone variable, else a text with all
-    variables filled in; '' for what the data lacks."""
+    """The value of an attribute: the data's own value for a single variable, otherwise the text
+    with all variables filled in. Missing data reads as ''."""
     if _VARIABLE.fullmatch(text):
         value = _looked_up(text[1:], data)
         return "" if value is None else value

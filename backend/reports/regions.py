@@ -66,7 +66,7 @@ WITHOUT_CLICK = case(
 """Whether a region was accepted without a click; NULL if it is not known how it was made.
 
 Label Studio keeps the origin of a region that came with a prediction: "prediction" as it was,
-"prediction-changed" after an edit by hand. One that was clicked on has events, whatever its origin.
+"prediction-changed" after an edit by hand. A region that was clicked has events, with any origin.
 """
 
 

@@ -1,4 +1,4 @@
-"""Which Label Studio a project belongs to, whoever announces another one."""
+"""Which Label Studio a project belongs to, even if another one is announced."""
 
 import threading
 from collections.abc import Iterator

@@ -417,7 +417,7 @@ def test_hosts_that_never_answer_delay_only_their_own_projects(
     worker.join()
     # then
     assert read == [1]
-    # and next time those tried longest ago come first, whatever came of it
+    # and next time those tried longest ago come first, whether they succeeded or not
     with database.read() as connection:
         tried = connection.execute(select(SampledProjectRow.tried_at)).scalars().all()
     assert None not in tried

@@ -346,6 +346,6 @@ def test_the_same_chances_click_the_same_pixels() -> None:
     target, prediction, void = (blotches(rng, 4, 40, 40) for _ in range(3))
     chances = torch.tensor([0.3] * 4), torch.tensor([0.1, 0.5, 0.9, 0.99])
     one = corrections(target, prediction, void, *chances)
-    # whoever else is in the batch
+    # the others in the batch change nothing
     same = corrections(target[1:3], prediction[1:3], void[1:3], *(each[1:3] for each in chances))
     assert torch.equal(one[1:3], same)
