@@ -15,8 +15,8 @@ from backend.db.engine import Database
 from backend.errors import DatabaseError, LabelStudioError, RequestError, TooManyError
 from backend.images.embeddings import Embeddings
 from backend.images.loader import Pictures
+from backend.interaction.assignment import Policy
 from backend.interaction.click import Predict
-from backend.interaction.rules import Policy
 from backend.interaction.store import InteractionStore
 from backend.jobs.presence import Presence
 from backend.label_studio.config import LabelConfig

@@ -18,8 +18,8 @@ import numpy as np
 from backend.errors import LabelConfigError, RequestError
 from backend.images.embeddings import Embeddings, Place
 from backend.interaction import suggestions
-from backend.interaction.history import digest
 from backend.interaction.label_words import about_one
+from backend.interaction.mask_history import digest
 from backend.interaction.objects import Click, Outcome, Prompts, Turn
 from backend.interaction.preannotate import Preannotation
 from backend.interaction.request import Interaction

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from backend.db.models import EventKind
-from backend.interaction.history import Event
+from backend.interaction.events import Event
 from backend.interaction.objects import Target, TaskObjects
 from backend.interaction.request import Saved
 from backend.label_studio.config import ImageControls

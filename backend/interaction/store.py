@@ -8,48 +8,51 @@ without any lock (a rule may need the model), and write only if the revision is 
 was read. Otherwise another request for the same task was faster, and the decision is repeated.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from secrets import token_hex
 
-import numpy as np
 from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select, update
 
 from backend.db.engine import Database, insert_of
 from backend.db.models import TargetRow, TaskRow
 from backend.db.packed_mask import PackedMask
 from backend.errors import DatabaseError
-from backend.interaction import history as log
+from backend.interaction.assignment import Policy
+from backend.interaction.decision import Decision, Knows, Touches
 from backend.interaction.draft_sync import DraftSync
-from backend.interaction.history import Answer, Event, MaskHistory, PageMasks
-from backend.interaction.label_words import asks_for_all
-from backend.interaction.manual_edits import NO_EDITS, ManualEdits
+from backend.interaction.events import (
+    Answered,
+    Event,
+    append_events,
+    complete_events,
+    logged_clicks,
+)
+from backend.interaction.manual_edits import NO_EDITS
+from backend.interaction.mask_history import (
+    Answer,
+    MaskHistory,
+    drop_older,
+    keep_served,
+    read_answers,
+    read_answers_of,
+    store_answer,
+)
 from backend.interaction.objects import (
     COLUMNS,
-    Click,
     Outcome,
-    PhraseSource,
     Prompts,
-    Suggestion,
     Target,
     TaskObjects,
     Turn,
 )
 from backend.interaction.request import Interaction, saved_annotation
-from backend.interaction.rules import Policy, Rules
 from backend.label_studio.annotations import Annotation
-from backend.label_studio.config import ImageControls, Label, LabelConfig
+from backend.label_studio.config import LabelConfig
 from backend.label_studio.payloads import Project
-
-# Whether a lone positive click's own mask would touch an object's mask. May run the model.
-Touches = Callable[[Click, Prompts], bool]
 
 # Each repetition means that another request for the same task was written in between.
 _ATTEMPTS = 50
-# The model is asked about a click and an object again when the object has a new mask, but no more
-# often than this: then its last answer holds.
-_MODEL_ATTEMPTS = 3
 # A click looks at the newest objects only, so a task with a thousand masks is as quick as one with
 # two. Submits and webhooks are in no hurry and look at many more.
 _NEWEST = 24
@@ -98,7 +101,7 @@ class InteractionStore:
         self,
         database: Database,
         policy: Policy,
-        knows: Callable[[str, str], bool] = lambda name, version: False,
+        knows: Knows = lambda name, version: False,
     ) -> None:
         """knows: whether a model version knows the words of a label's name."""
         self.database = database
@@ -123,7 +126,15 @@ class InteractionStore:
         """
         if ask.image is None and not ask.saved:
             return Turn("", ask.project, ask.task_id, None, notes=ask.ignored)
-        decision = _Decision(self, ask, touches, version_for)
+        decision = Decision(
+            ask,
+            self.policy,
+            self.histories,
+            touches=touches,
+            knows=self._knows,
+            version_for=version_for,
+            carried=self.carried_phrase(ask) if self.policy.carry_phrase == "task" else "",
+        )
         if not keep:
             return decision.make(TaskObjects(ask.project, ask.task_id), {}, {})
         for _ in range(_ATTEMPTS):
@@ -154,7 +165,7 @@ class InteractionStore:
                     update(TargetRow).where(TargetRow.id.in_(gone)).values(state="gone")
                 )
             if turn.new:
-                answered = log.Answered(
+                answered = Answered(
                     at=now,
                     milliseconds=outcome.milliseconds,
                     steps=outcome.steps,
@@ -165,7 +176,7 @@ class InteractionStore:
                     width=packed.width if packed else outcome.width,
                     height=packed.height if packed else outcome.height,
                 )
-                log.complete_events(connection, turn.request_id, answered)
+                complete_events(connection, turn.request_id, answered)
 
     def settle(
         self,
@@ -208,7 +219,7 @@ class InteractionStore:
             gone = select(TargetRow.task_id, TargetRow.owner, *columns).where(here)
             for row in connection.execute(gone).all():
                 event = Event("delete", row.id, row.region_id, label=row.label)
-                log.append_events(connection, project, row.task_id, [(event, row.owner)], now)
+                append_events(connection, project, row.task_id, [(event, row.owner)], now)
             connection.execute(update(TargetRow).where(here).values(state="gone"))
 
     def forget(self, now: datetime | None = None) -> int:
@@ -243,19 +254,12 @@ class InteractionStore:
             if ask.image is None:
                 return task, {}, {}
             histories = {
-                target.id: MaskHistory(log.read_answers(connection, target.id))
+                target.id: MaskHistory(read_answers(connection, target.id))
                 for target in task.targets[:1]
             }
             new = [c.id for c in ask.clicks if task.with_click(c.id, ask.user) is None]
-            logged = log.logged_clicks(connection, ask.project, ask.task_id, new, ask.user)
+            logged = logged_clicks(connection, ask.project, ask.task_id, new, ask.user)
         return task, histories, logged
-
-    def history(self, target: Target) -> MaskHistory:
-        """The masks of an object that is not the newest one."""
-        if not target.id:
-            return MaskHistory([])
-        with self.database.read() as connection:
-            return MaskHistory(log.read_answers(connection, target.id))
 
     def carried_phrase(self, ask: Interaction) -> str:
         """The phrase that the same annotator typed last in the project. Before a first draft shows
@@ -277,45 +281,8 @@ class InteractionStore:
     def histories(self, targets: Sequence[Target]) -> dict[int, MaskHistory]:
         """The masks of several objects, by the object's number."""
         with self.database.read() as connection:
-            found = log.read_answers_of(connection, [target.id for target in targets])
+            found = read_answers_of(connection, [target.id for target in targets])
         return {number: MaskHistory(answers) for number, answers in found.items()}
-
-    def prompts(
-        self,
-        target: Target,
-        image: ImageControls,
-        mask: PackedMask | None,
-        edits: ManualEdits | None = None,
-    ) -> Prompts:
-        """An object as the predictor needs it, with the mask before and what a hand drew in it."""
-        brush = image.brush(target.brush) or image.brushes[0]
-        label = brush.label(target.label)
-        phrase, source = self._phrase(target, label)
-        return Prompts(
-            id=target.id,
-            region_id=target.region_id,
-            label=label,
-            brush=brush,
-            image=image,
-            clicks=target.counting,
-            phrase=phrase,
-            phrase_source=source,
-            packed_mask=mask,
-            edits=edits or None,
-            model_version=target.model_version,
-            every=source == "typed" and not target.counting and asks_for_all(phrase, image.labels),
-            accepted=target.accepted,
-        )
-
-    def _phrase(self, target: Target, label: Label | None) -> tuple[str, PhraseSource]:
-        """What was typed; else the label's own name where the model knows its words."""
-        if target.phrase:
-            return target.phrase, "typed"
-        if label is not None and self.policy.label_as_phrase:
-            for name in (label.value, label.alias):
-                if name and self._knows(name, target.model_version):
-                    return name, "label"
-        return "", "none"
 
     # -- writing
 
@@ -342,7 +309,7 @@ class InteractionStore:
                     target.id = connection.execute(_START, {**changes, **key}).scalar_one()
                     # It pushes another one out of those that keep all their masks.
                     for old in task.targets[_WITH_HISTORY : _WITH_HISTORY + 1]:
-                        log.drop_older(connection, old.id, old.answered_turn)
+                        drop_older(connection, old.id, old.answered_turn)
             by_region = {target.region_id: target for target in reversed(task.targets)}
             for target, history in histories:
                 history.write(connection, target.id, now)
@@ -352,7 +319,7 @@ class InteractionStore:
                 if of is not None and not event.target_id:
                     event = replace(event, target_id=of.id)
                 rows.append((event, user or (of.owner if of else "")))
-            log.append_events(connection, task.project, task.task_id, rows, now)
+            append_events(connection, task.project, task.task_id, rows, now)
         return True
 
     def _keep_answer(
@@ -368,16 +335,15 @@ class InteractionStore:
 
         False if one was.
         """
-        served = {
-            "request_id": turn.request_id,
-            "project": turn.project.key,
-            "task_id": turn.task_id,
-            "target_id": target.id,
-            "region_id": target.region_id,
-            "turn": turn.number,
-            "created_at": now,
-        }
-        log.keep_served(connection, mask, served)
+        keep_served(
+            connection,
+            turn,
+            mask,
+            now,
+            target_id=target.id,
+            region_id=target.region_id,
+            number=turn.number,
+        )
         written = connection.execute(
             _ANSWERED,
             {
@@ -402,7 +368,7 @@ class InteractionStore:
             mask=mask,
             edits=target.edits or NO_EDITS,
         )
-        log.store_answer(connection, target.id, answer, now, keep=self.policy.answers_kept)
+        store_answer(connection, target.id, answer, now, keep=self.policy.answers_kept)
         return True
 
     def _keep_suggestions(
@@ -429,170 +395,18 @@ class InteractionStore:
                 number = connection.execute(_START, {**shared, **values}).scalar_one()
                 event = Event("suggest", number, it.region_id, starts=True, text=first.phrase)
                 events.append((replace(event, label=str(values["label"])), str(row["owner"])))
-            served = {
-                "request_id": turn.request_id,
-                "project": turn.project.key,
-                "task_id": turn.task_id,
-                "target_id": number,
-                "region_id": it.region_id,
-                "turn": row["turn"],
-                "created_at": now,
-            }
-            log.keep_served(connection, it.packed_mask, served)
+            keep_served(
+                connection,
+                turn,
+                it.packed_mask,
+                now,
+                target_id=number,
+                region_id=it.region_id,
+                number=row["turn"],
+            )
             answer = Answer(row["turn"], [], first.phrase, False, "", it.packed_mask)
-            log.store_answer(connection, number, answer, now, keep=1)
-        log.append_events(connection, turn.project, turn.task_id, events, now)
-
-
-class _Decision:
-    """What one request belongs to; made again for each state of the task that it meets."""
-
-    def __init__(
-        self,
-        store: InteractionStore,
-        ask: Interaction,
-        touches: Touches,
-        version_for: Callable[[str], str],
-    ) -> None:
-        self._store = store
-        self._ask = ask
-        self._ask_model = touches
-        self._version_for = version_for
-        self._request_id = token_hex(16)
-        self._carried = store.carried_phrase(ask) if store.policy.carry_phrase == "task" else ""
-        self._touched: dict[tuple[int, str], dict[int, bool]] = {}  # by turn of the mask
-        self._page_masks = PageMasks()
-        self.events: list[Event] = []
-        self.histories: list[tuple[Target, MaskHistory]] = []  # changed ones
-
-    def make(
-        self, task: TaskObjects, histories: Mapping[int, MaskHistory], logged: Mapping[str, bool]
-    ) -> Turn:
-        """Decide on this state of the task. Changes its objects; nothing is written."""
-        ask, policy = self._ask, self._store.policy
-        self._read = dict(histories)
-        self.histories = []
-        drafts = DraftSync(task, ask.saved, ask.user, policy.draft_margin, ask.received_at)
-        drafts.apply()
-        self.events = drafts.events
-        turn = Turn(self._request_id, ask.project, ask.task_id, ask.image, notes=ask.ignored)
-        if ask.image is None:
-            return turn
-        rules = Rules(
-            ask=ask,
-            image=ask.image,
-            task=task,
-            drafts=drafts,
-            policy=policy,
-            request_id=self._request_id,
-            logged=logged,
-            touches=self._touches,
-            holding=self._holding,
-            carried=self._carried,
-            version_for=self._version_for,
-        )
-        rules.decide()
-        target = rules.target
-        new = tuple(event.kind for event in rules.events if event.request_id)
-        turn = replace(turn, new=new, notes=(*rules.notes, *ask.ignored))
-        if target is None:
-            self.events = [*drafts.events, *rules.events]
-            return turn
-        history = self._history(target)
-        undone = self._follow_page(target, history, drafts)
-        self.events = [*drafts.events, *undone, *rules.events]
-        previous = history.previous(target)
-        mask, edits = (previous.mask, previous.edits_before(target)) if previous else (None, None)
-        return replace(
-            turn,
-            target=self._store.prompts(target, ask.image, mask, edits),
-            started=rules.started,
-            number=target.turn,
-            shown_mask=history.shown(),
-            suggestions=tuple(self._suggestions(task, target, ask.image)),
-        )
-
-    def _suggestions(
-        self, task: TaskObjects, target: Target, image: ImageControls
-    ) -> Iterator[Suggestion]:
-        """Objects of a phrase that nobody has accepted: the page takes them away with an answer
-        that lacks them."""
-        others = [
-            other
-            for other in task.targets
-            if other.phrase_group
-            and other.answered_turn
-            and other.state == "open"
-            and not other.accepted
-            and other is not target
-            and other.image == image.name
-            and other.owner in ("", self._ask.user)
-        ]
-        self._read_histories(others)
-        for other in others:
-            mask = self._history(other).fitting(other)
-            brush = image.brush(other.brush)
-            if mask is not None and brush is not None:
-                yield Suggestion(
-                    region_id=other.region_id,
-                    label=brush.label(other.label),
-                    brush=brush,
-                    packed_mask=mask,
-                    confidence=other.confidence or 0.0,
-                    same_phrase=other.phrase_group == target.region_id and other.untouched,
-                    id=other.id,
-                )
-
-    def _holding(self, click: Click, targets: Sequence[Target], near: bool) -> Target | None:
-        """The first of these objects whose mask holds the click; ``near``: else the nearest one."""
-        self._read_histories(targets)
-        boxes: list[tuple[float, int]] = []
-        for place, target in enumerate(targets):
-            packed = self._history(target).fitting(target)
-            if packed is None:
-                continue
-            x, y = click.pixel(packed.width, packed.height)
-            column, row = min(int(x), packed.width - 1), min(int(y), packed.height - 1)
-            mask = packed.unpack()
-            if mask[row, column]:
-                return target
-            if near:
-                rows, columns = np.nonzero(mask)
-                boxes.append((float(((rows - row) ** 2 + (columns - column) ** 2).min()), place))
-        return targets[min(boxes)[1]] if boxes else None
-
-    def _read_histories(self, targets: Sequence[Target]) -> None:
-        missing = [target for target in targets if target.id and target.id not in self._read]
-        if missing:
-            self._read |= self._store.histories(missing)
-
-    def _history(self, target: Target) -> MaskHistory:
-        if target.id not in self._read:
-            self._read[target.id] = self._store.history(target)
-        return self._read[target.id]
-
-    def _follow_page(self, target: Target, history: MaskHistory, drafts: DraftSync) -> list[Event]:
-        """Take over the mask that the page shows, where that is another one than was answered."""
-        showing = drafts.showing(target)
-        # An object without an answer was made from the page's mask; else the page must be newer.
-        answered = target.answered_at
-        if showing is None or (answered is not None and not drafts.newer(showing, answered)):
-            return []
-        self.histories.append((target, history))
-        region = showing.regions[target.region_id]
-        return history.follow_page(target, region, self._ask, self._page_masks)
-
-    def _touches(self, click: Click, target: Target) -> bool:
-        if not target.answered_turn or self._ask.image is None:
-            return False
-        turn = target.answered_turn
-        known = self._touched.setdefault((target.id, click.id), {})
-        if turn not in known:
-            if len(known) >= _MODEL_ATTEMPTS:
-                return known[max(known)]
-            prompts = self._store.prompts(target, self._ask.image, self._history(target).at(turn))
-            known[turn] = self._ask_model(click, prompts)
-        return known[turn]
+            store_answer(connection, number, answer, now, keep=1)
+        append_events(connection, turn.project, turn.task_id, events, now)
 
 
 def _read_task(connection: Connection, project: Project, task_id: int, newest: int) -> TaskObjects:
@@ -630,8 +444,8 @@ def _numbered(prompts: Prompts | None, task: TaskObjects) -> Prompts | None:
     """With the number that a new object was given when it was written."""
     if prompts is None or prompts.id:
         return prompts
-    target = next(each for each in task.targets if each.region_id == prompts.region_id)
-    return replace(prompts, id=target.id)
+    number = next(t.id for t in task.targets if t.region_id == prompts.region_id)
+    return replace(prompts, id=number)
 
 
 def _changed(before: PackedMask | None, after: PackedMask | None) -> float | None:

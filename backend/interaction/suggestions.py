@@ -12,7 +12,7 @@ import numpy as np
 
 from backend.db.packed_mask import PackedMask
 from backend.errors import BackendError
-from backend.interaction.history import digest
+from backend.interaction.mask_history import digest
 from backend.interaction.objects import Prompts, Suggestion, Turn, new_region_id
 from backend.interaction.request import Saved
 from backend.label_studio.annotations import parse_result

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, RowMapping, select
 
 from backend.db.models import EventRow, TargetRow
 from backend.db.packed_mask import PackedMask
-from backend.interaction.history import read_answers, recognise
+from backend.interaction.mask_history import read_answers, recognise
 from backend.interaction.objects import Click, Target
 from backend.label_studio.payloads import Project
 

@@ -10,7 +10,7 @@ from backend.db.engine import Database
 from backend.db.models.jobs import SCORING, TRAINING, Job, Trigger
 from backend.errors import LabelConfigError
 from backend.images.loader import Pictures
-from backend.interaction.rules import Policy
+from backend.interaction.assignment import Policy
 from backend.interaction.store import InteractionStore
 from backend.jobs.lease import Leases
 from backend.jobs.queue import Jobs

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from backend.db.engine import Database
-from backend.interaction.history import digest_rle
+from backend.interaction.assignment import Policy
+from backend.interaction.mask_history import digest_rle
 from backend.interaction.objects import Outcome, Turn
 from backend.interaction.request import Interaction
-from backend.interaction.rules import Policy
 from backend.interaction.store import InteractionStore
 from backend.label_studio import rle
 from backend.label_studio.annotations import parse_result

@@ -2,7 +2,7 @@
 
 import pytest
 
-from backend.interaction.rules import Policy
+from backend.interaction.assignment import Policy
 
 
 def ids(turn):

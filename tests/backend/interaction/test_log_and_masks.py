@@ -9,9 +9,9 @@ from sqlalchemy import func, select
 
 from backend.db.models import AnswerRow, EventRow, TargetRow, TaskRow
 from backend.db.packed_mask import PackedMask
+from backend.interaction.assignment import Policy
 from backend.interaction.objects import Outcome
 from backend.interaction.request import Interaction
-from backend.interaction.rules import Policy
 from backend.interaction.store import InteractionStore
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.payloads import parse_predict

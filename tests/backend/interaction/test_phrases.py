@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import select
 
 from backend.db.models import EventRow, TargetRow
-from backend.interaction.rules import Policy
+from backend.interaction.assignment import Policy
 
 
 def test_a_phrase_refines_the_target_at_hand(open_page):

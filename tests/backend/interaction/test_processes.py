@@ -13,9 +13,9 @@ from sqlalchemy import select
 
 from backend.db.engine import Database
 from backend.db.models import EventRow, TargetRow, TaskRow
+from backend.interaction.assignment import Policy
 from backend.interaction.objects import Outcome
 from backend.interaction.request import Interaction
-from backend.interaction.rules import Policy
 from backend.interaction.store import InteractionStore
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.payloads import parse_predict

@@ -23,7 +23,7 @@ from sqlalchemy import func, select
 
 from backend.db.engine import Database
 from backend.db.models import EventRow
-from backend.interaction.rules import Policy
+from backend.interaction.assignment import Policy
 from backend.interaction.store import InteractionStore
 
 PLACES = st.integers(min_value=1, max_value=99)

@@ -10,9 +10,10 @@ from sqlalchemy import select
 
 from backend.db.models import EventRow, TargetRow
 from backend.interaction import suggestions
+from backend.interaction.assignment import Policy
 from backend.interaction.objects import Outcome, Turn
 from backend.interaction.request import Interaction
-from backend.interaction.rules import NO_LAST_OBJECT, Policy
+from backend.interaction.rules import NO_LAST_OBJECT
 from backend.interaction.store import InteractionStore
 from backend.label_studio import rle
 from backend.label_studio.config import LabelConfig

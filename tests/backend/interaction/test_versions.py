@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from backend.db.engine import Database
 from backend.db.models import TargetRow
-from backend.interaction.rules import Policy
+from backend.interaction.assignment import Policy
 
 
 def versions(database: Database) -> list[str]:

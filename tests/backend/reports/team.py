@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from backend.db.engine import Database
-from backend.interaction.rules import Policy
+from backend.interaction.assignment import Policy
 from backend.interaction.store import InteractionStore
 from backend.label_studio import rle
 from backend.reports.queries import Reports

@@ -9,7 +9,7 @@ from sqlalchemy import select, text
 
 from backend.db.engine import Database
 from backend.db.models import SampleRow
-from backend.interaction.rules import Policy
+from backend.interaction.assignment import Policy
 from backend.interaction.store import InteractionStore
 from backend.samples.ingest import SampleStore
 from tests.backend.interaction.conftest import REFINE, Clock, Page

@@ -1,35 +1,30 @@
-"""What happened: the event log, and the last masks that were answered for each object.
+"""The last masks that were answered for each object, each with the prompts behind it.
 
-The log has one row for each interaction, appended when it comes and completed when it is answered.
-Label Studio deletes prompts after use, so this is the only record of what was clicked and typed. A
-row is written with the decision about its object: if the process crashes while the model runs, the
-row stays, without an answer.
-
-The masks, each with the prompts behind it, give the predictor its previous mask. They also show
-what the page did without telling anyone. Ctrl+Z after an answer brings the mask before it back;
-brush and eraser change it. A draft that was saved well after the answer shows which: with an
-earlier mask its prompts are back too, and later clicks count no more; any other mask was edited by
-hand. The next answer builds on it and keeps what was painted and erased (``manual_edits``).
+They give the predictor its previous mask. They also show what the page did without a request.
+Ctrl+Z after an answer brings the mask before it back; brush and eraser change it. A draft that was
+saved well after the answer shows which: with an earlier mask its prompts are back too, and later
+clicks no longer count; any other mask was edited by hand. The next answer builds on it and keeps
+what was painted and erased (``manual_edits``).
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Boolean, Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select
 
-from backend.db.models import AnswerRow, EventKind, EventRow, ServedMaskRow
+from backend.db.models import AnswerRow, ServedMaskRow
 from backend.db.packed_mask import PackedMask
 from backend.errors import BackendError
+from backend.interaction.events import Event
 from backend.interaction.manual_edits import NO_EDITS, ManualEdits
-from backend.interaction.objects import Target
+from backend.interaction.objects import Target, Turn
 from backend.interaction.request import Interaction
 from backend.label_studio.annotations import Region
-from backend.label_studio.payloads import Project
 from backend.label_studio.strokes import drawn_over, thick
 
 # The page re-encodes a mask when it saves: a few border pixels may differ. More, or a patch that is
@@ -37,27 +32,6 @@ from backend.label_studio.strokes import drawn_over, thick
 SAME_IOU = 0.99
 
 # Built once: building a statement costs more than running it.
-_APPEND = insert(EventRow)
-_COMPLETE = (
-    update(EventRow)
-    .where(EventRow.request_id == bindparam("of_request"))
-    .values(
-        x_pixel=func.coalesce(EventRow.x_pixel, EventRow.x_percent * bindparam("x_scale")),
-        y_pixel=func.coalesce(EventRow.y_pixel, EventRow.y_percent * bindparam("y_scale")),
-    )
-)
-_LOGGED = (
-    select(EventRow.click_id, EventRow.kind)
-    .where(
-        EventRow.project == bindparam("of_project"),
-        EventRow.task_id == bindparam("of_task"),
-        EventRow.click_id.in_(bindparam("ids", expanding=True)),
-        EventRow.kind.in_(("positive_click", "negative_click", "box")),
-        EventRow.owner.in_(bindparam("owners", expanding=True))
-        | bindparam("anybody", type_=Boolean),
-    )
-    .order_by(EventRow.id)
-)
 _OF_TARGET = AnswerRow.target_id == bindparam("of_target")
 _COLUMNS = select(
     AnswerRow.target_id,
@@ -81,94 +55,6 @@ _MAKE_ROOM = delete(AnswerRow).where(
 _STORE = insert(AnswerRow)
 _DROP_NEWER = delete(AnswerRow).where(_OF_TARGET, AnswerRow.turn > bindparam("after"))
 _KEEP_SERVED = insert(ServedMaskRow)
-
-
-@dataclass(frozen=True)
-class Event:
-    """One interaction. ``request_id`` is '' for what was inferred and needs no answer."""
-
-    kind: EventKind
-    target_id: int | None = None
-    region_id: str = ""
-    request_id: str = ""
-    starts: bool = False
-    click_id: str = ""
-    phrase_id: str = ""
-    x_percent: float | None = None
-    y_percent: float | None = None
-    x_pixel: float | None = None
-    y_pixel: float | None = None
-    x2_percent: float | None = None
-    y2_percent: float | None = None
-    text: str = ""
-    label: str = ""
-    note: str = ""
-    changed: float | None = None
-    edited: int | None = None
-
-
-@dataclass(frozen=True)
-class Answered:
-    """How a request was answered, for all rows that it wrote."""
-
-    at: datetime
-    milliseconds: float
-    steps: Mapping[str, float]
-    model_version: str = ""
-    confidence: float | None = None
-    changed: float | None = None
-    error: str = ""
-    width: int | None = None
-    height: int | None = None
-
-
-def append_events(
-    connection: Connection,
-    project: Project,
-    task_id: int,
-    events: Sequence[tuple[Event, str]],
-    at: datetime,
-) -> None:
-    """Write events, each with the user who caused it, when they come."""
-    if not events:
-        return
-    shared = {"project": project.key, "task_id": task_id, "created_at": at}
-    rows = [{**vars(event), **shared, "owner": owner} for event, owner in events]
-    connection.execute(_APPEND, rows)
-
-
-def complete_events(connection: Connection, request_id: str, answered: Answered) -> None:
-    """Complete a request's rows with its answer. Missing places in pixels are filled in."""
-    values = {
-        "of_request": request_id,
-        "answered_at": answered.at,
-        "milliseconds": answered.milliseconds,
-        "steps": dict(answered.steps),
-        "model_version": answered.model_version[:128],
-        "confidence": answered.confidence,
-        "changed": answered.changed,
-        "error": answered.error,
-        "x_scale": answered.width / 100 if answered.width else None,
-        "y_scale": answered.height / 100 if answered.height else None,
-    }
-    connection.execute(_COMPLETE, values)
-
-
-def logged_clicks(
-    connection: Connection, project: Project, task_id: int, ids: Sequence[str], user: str
-) -> dict[str, bool]:
-    """Which of these clicks the same annotator made before: id -> positive."""
-    if not ids:
-        return {}
-    values = {
-        "of_project": project.key,
-        "of_task": task_id,
-        "ids": list(ids),
-        "owners": ["", user],
-        "anybody": not user,
-    }
-    rows = connection.execute(_LOGGED, values)
-    return {row.click_id: row.kind != "negative_click" for row in rows}
 
 
 @dataclass(frozen=True)
@@ -397,12 +283,31 @@ def store_answer(
     connection.execute(_STORE, values)
 
 
-def keep_served(connection: Connection, mask: PackedMask, values: Mapping[str, Any]) -> None:
-    """Keep a mask as it was served; reports compare it with the one that was accepted."""
-    connection.execute(
-        _KEEP_SERVED,
-        {**values, "width": mask.width, "height": mask.height, "mask": mask.data},
-    )
+def keep_served(
+    connection: Connection,
+    turn: Turn,
+    mask: PackedMask,
+    at: datetime,
+    *,
+    target_id: int,
+    region_id: str,
+    number: int,
+) -> None:
+    """Keep a mask as it was served in this turn of an object; reports compare it with the one that
+    was accepted."""
+    values = {
+        "request_id": turn.request_id,
+        "project": turn.project.key,
+        "task_id": turn.task_id,
+        "target_id": target_id,
+        "region_id": region_id,
+        "turn": number,
+        "created_at": at,
+        "width": mask.width,
+        "height": mask.height,
+        "mask": mask.data,
+    }
+    connection.execute(_KEEP_SERVED, values)
 
 
 def drop_older(connection: Connection, target_id: int, before_turn: int) -> None:
