@@ -40,14 +40,15 @@ WORDS = ["the", "red", "cat", "dog", "two", "cats", "left", "person", "on", "ben
 def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small network with random weights, so its masks are arbitrary.
 
-    The first seed whose masks for "cat" and "the dog" are neither empty nor full.
+    The first seed whose masks for "cat" and "the dog" are neither empty nor full: 21 with today's
+    torch.
     """
     config = ModelConfig(
         input_size=96, channels=32, word_dim=8, phrase_dim=4, attributes=("red", "dog")
     )
     vectors = np.random.default_rng(2).normal(size=(len(WORDS), 8)).astype(np.float32)
     picture = np.asarray(Image.open(io.BytesIO(photograph((640, 480)))))
-    for seed in range(100):
+    for seed in range(21, 121):
         torch.manual_seed(seed)
         path = tmp_path_factory.mktemp("checkpoints") / "random"
         checkpoint.save(path, PhraseClick(config).eval(), WORDS, vectors)
