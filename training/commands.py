@@ -72,7 +72,10 @@ def evaluate(
     ],
     mode: Annotated[
         list[str] | None,
-        typer.Option(help="clicks (default), phrase, or phrase+clicks; repeatable."),
+        typer.Option(
+            help="clicks (default), clicks+phrase (both at once), phrase, or phrase+clicks (the "
+            "phrase first); repeatable."
+        ),
     ] = None,
     compare: Annotated[
         list[str] | None,

@@ -30,7 +30,7 @@ _MEASURES = {
     "iou3": ("IoU after 3", 3),
     "iou1to3": ("IoU after 1 to 3", 3),
 }
-_MODES = {"clicks": "clicks only", "phrase+clicks": "phrase and clicks", "all": "both"}
+_MODES = {"clicks+phrase": "clicks", "phrase+clicks": "phrase, then clicks", "all": "both"}
 # Figures shown of a version; a checkpoint's history can hold thousands.
 _MOST_FIGURES = 120
 
@@ -252,7 +252,7 @@ def _headlines(it: Version) -> list[tuple[str, str]]:
     found = []
     for part in _parts(it.gate or {}):
         for line in part.lines:
-            if line.mode == _MODES["clicks"] and line.name == _MEASURES["noc85"][0]:
+            if line.mode == _MODES["clicks+phrase"] and line.name == _MEASURES["noc85"][0]:
                 found.append((part.name, f"{line.candidate:.2f}"))
     return found
 

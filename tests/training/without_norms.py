@@ -13,5 +13,7 @@ def without_norms(run: Run) -> None:
     fold_norms(run.network)
     for parameter in run.network.parameters():
         parameter.requires_grad_(True)
+    # Its checkpoints do not fit its configuration, so none is loaded to calibrate it.
+    run.val = None
     run.average = Average(run.network, copy.deepcopy(run.network), run.recipe.train.ema)
     run.optimizer = make_optimizer(run.network, run.recipe.train)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.data.sample import Dataset, Sample, SampleObject
-from training.evaluation.protocol import Mode, Target
+from training.evaluation.protocol import CLICKS_FIRST, Mode, Target
 from training.prompts.vocabulary import concept_of, words_for
 
 # Smaller objects are left out: a single pixel at the border decides their IoU.
@@ -65,7 +65,9 @@ def cases_of(
     for source, objects in sorted(by_source.items()):
         order = np.random.default_rng(seed).permutation(len(objects))
         spoken = any(each.phrases for _, each in objects)
-        asked = [i for i in order if mode == "clicks" or _is_named(objects[i][1], spoken=spoken)]
+        asked = [
+            i for i in order if mode in CLICKS_FIRST or _is_named(objects[i][1], spoken=spoken)
+        ]
         for i in asked[: limit or None]:
             index, about = objects[i]
             cases.update(dict.fromkeys(_questions(dataset, index, source, about, mode)))
@@ -105,7 +107,7 @@ def _questions(
 ) -> Iterator[Case]:
     concept = None if about.category is None else concept_of(about.category)
     word = word_of(about.category)
-    if mode == "clicks":
+    if mode in CLICKS_FIRST:
         first = about.phrases[0] if about.phrases else word
         yield Case(index, source, (about.id,), concept, first)
     elif about.phrases:

@@ -2,8 +2,9 @@
 
 The first click is at the object's centre, each next one at the deepest point of all errors; the
 picture's border counts as a border. Void pixels count neither as errors nor in the IoU. No pixel is
-clicked twice. There are at most 20 interactions; a phrase is one and comes first. A method is asked
-as the server asks it: with its last mask, at the picture's size.
+clicked twice. There are at most 20 interactions. A typed phrase is one and comes first; a phrase
+that comes with the clicks, as a label's name does, costs nothing. A method is asked as the server
+asks it: with its last mask, at the picture's size.
 
 Ties are broken as in the field's code (``isegm/inference/clicker.py`` of
 https://github.com/SamsungLabs/ritm_interactive_segmentation, shared by f-BRS, FocalClick and
@@ -22,8 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-Mode = Literal["clicks", "phrase", "phrase+clicks"]
-MODES: tuple[Mode, ...] = ("clicks", "phrase", "phrase+clicks")
+Mode = Literal["clicks", "clicks+phrase", "phrase", "phrase+clicks"]
+"""Clicks alone, clicks together with a phrase, a phrase alone, a phrase followed by clicks."""
+MODES: tuple[Mode, ...] = ("clicks", "clicks+phrase", "phrase", "phrase+clicks")
+CLICKS_FIRST: tuple[Mode, ...] = ("clicks", "clicks+phrase")
 MOST = 20
 
 Mask = NDArray[np.bool_]
@@ -135,7 +138,7 @@ def follow(
     obeyed: list[bool] = []
     mask: Mask | None = start
     for interaction in range(1, (1 if mode == "phrase" else most) + 1):
-        if mode == "clicks" or interaction > 1:
+        if mode in CLICKS_FIRST or interaction > 1:
             before = np.zeros_like(target.mask) if mask is None else mask
             spot = next_click(target, before, clicks, jitter=jitter, rng=rng)
             if spot is None:

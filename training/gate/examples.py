@@ -24,7 +24,7 @@ from training.evaluation.overlay import (
     crop_mask,
     overlay,
 )
-from training.evaluation.protocol import Mask, Spot
+from training.evaluation.protocol import CLICKS_FIRST, Mask, Spot
 from training.evaluation.run import Measurement, Result, Run
 from training.gate.rules import Which
 
@@ -132,7 +132,7 @@ def _side_by_side(duel: _Duel) -> Image.Image:
     for run, result in (duel.champion, duel.candidate):
         sample, masks = duel.measurement.again(run, result)
         shown = min(AFTER, len(masks))
-        clicks = shown if run.mode == "clicks" else shown - 1
+        clicks = shown if run.mode in CLICKS_FIRST else shown - 1
         answers.append((masks[shown - 1], result.trajectory.clicks[:clicks]))
     wanted = target_of(sample, duel.candidate[1].case).mask
     spots = [spot for _, clicks in answers for spot in clicks]

@@ -1,9 +1,10 @@
 """The gate: does a candidate make the project's next picture cheaper than what serves it now?
 
 Both sides are asked the same questions through the predictor: about objects that the project's
-people labeled and no training saw, and about a frozen general set. On the project's objects both
-sides answer as they would serve: for a label that a version has not learned, the base model
-answers. `training.gate.rules` decides by the figures.
+people labeled and no training saw, and about a frozen general set. Each object is clicked, and the
+clicks carry its phrase or its label's name, as they do in the page. Where a phrase means this
+object alone, it is also typed first. On the project's objects both sides answer as they would
+serve: for a label that a version has not learned, the base model answers. `training.gate.rules` decides by the figures.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from training.data.sample import Dataset
-from training.evaluation.cases import Case, cases_of
+from training.evaluation.cases import Case, cases_of, ids_of_kind
 from training.evaluation.methods import Checkpoint, Served
 from training.evaluation.protocol import Mode
 from training.evaluation.run import Measurement, Result, Run
@@ -25,7 +26,7 @@ from training.gate.examples import examples
 from training.gate.rules import SETS, STANDARD, GateRules, Outcome, Which, rule
 from training.gate.suggestions import compare_suggestions
 
-MODES: tuple[Mode, ...] = ("clicks", "phrase+clicks")
+MODES: tuple[Mode, ...] = ("clicks+phrase", "phrase+clicks")
 GOAL = 0.85
 # IoU is compared after these interactions, so every question gets them.
 COUNTS = (1, 2, 3)
@@ -183,18 +184,32 @@ def _measurement(
 
 
 def _questions(dataset: Dataset, most: int, seed: int) -> dict[Mode, list[Case]]:
-    """At most this many random objects, each once, and by one phrase if it has any."""
-    by_clicks = cases_of(dataset, "clicks")
+    """At most this many random objects, each once, and by one phrase if one means it alone."""
+    by_clicks = cases_of(dataset, MODES[0])
     order = np.random.default_rng(seed).permutation(len(by_clicks))[:most]
     chosen = {(by_clicks[i].index, by_clicks[i].ids) for i in order}
     questions: dict[Mode, list[Case]] = {}
     for mode in MODES:
         first: dict[tuple[int, tuple[int, ...]], Case] = {}
         for case in cases_of(dataset, mode):
+            if mode == "phrase+clicks" and not _means_one(dataset, case):
+                continue
             if (case.index, case.ids) in chosen:
                 first.setdefault((case.index, case.ids), case)
         questions[mode] = list(first.values())
     return questions
+
+
+def _means_one(dataset: Dataset, case: Case) -> bool:
+    """Whether the phrase was written for the object, or is the name of no other in the picture.
+
+    The name of several is the right way to ask for all of them (`compare_suggestions`), and the
+    longest way to one.
+    """
+    objects = dataset.objects(case.index)
+    if any(case.phrase in about.phrases for about in objects if about.id in case.ids):
+        return True
+    return case.category is not None and ids_of_kind(objects, case.category) == case.ids
 
 
 def _outcomes(measurement: Measurement, rules: GateRules) -> list[Outcome]:
@@ -218,7 +233,7 @@ def _values(result: Result, rules: GateRules) -> tuple[float, float, float, floa
 def _counts(measurements: Sequence[Measurement]) -> dict[str, Any]:
     """How much was asked, and what could not be."""
     results = [result for each in measurements for result in each.results[each.runs[0]]]
-    chosen = [(each, case) for each in measurements for case in each.cases["clicks"]]
+    chosen = [(each, case) for each in measurements for case in each.cases[MODES[0]]]
     lost = sum(case.index in each.unreadable for each, case in chosen)
     dataset = measurements[0].dataset.dataset
     return {

@@ -47,6 +47,9 @@ SETS: dict[Which, str] = {"own": "the project's held-out labels", "general": "th
 ALL = "all"
 """Both ways of asking together: this proves a gain."""
 
+WAYS = {"clicks+phrase": "by clicks", "phrase+clicks": "by a phrase, then clicks"}
+"""The ways of asking in messages."""
+
 MEASURES = {
     "noc85": "interactions to 85 %",
     "iou1": "IoU after 1 interaction",
@@ -126,7 +129,7 @@ class Comparison:
     def sentence(self) -> str:
         """For people: the measure, both values, and the difference with its interval."""
         digits = 2 if self.measure == "noc85" else 3
-        way = "" if self.mode == ALL else f", asked by {self.mode.replace('+', ' and ')}"
+        way = "" if self.mode == ALL else f", {WAYS.get(self.mode, self.mode)}"
         return (
             f"{MEASURES[self.measure]}{way}: {self.candidate:.{digits}f} instead of "
             f"{self.champion:.{digits}f} (difference {self.difference:+.{digits}f}, "
@@ -218,7 +221,7 @@ def _harm_of_labels(labels: Mapping[str, Sequence[Comparison]]) -> list[str]:
 def _too_few(which: Which, outcomes: Sequence[Outcome], rules: GateRules) -> str:
     """Why this set decides nothing; "" if it has enough cases."""
     # Every object is asked for once by clicks.
-    objects = sum(each.mode == "clicks" for each in outcomes)
+    objects = sum(each.mode == "clicks+phrase" for each in outcomes)
     pictures = len({each.picture for each in outcomes})
     if objects >= rules.least_objects and pictures >= rules.least_pictures:
         return ""

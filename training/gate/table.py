@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from training.gate.rules import ALL, CHANCE, MEASURES
+from training.gate.rules import ALL, CHANCE, MEASURES, WAYS
 
 STYLES = {"better": "green", "same": "", "worse": "red", "much worse": "bold red"}
 
@@ -96,7 +96,7 @@ def _comparisons(comparisons: list[Mapping[str, Any]]) -> Table:
 
 
 def _asked_by(mode: str) -> str:
-    return "either" if mode == ALL else mode.replace("+", ", ")
+    return "either" if mode == ALL else WAYS.get(mode, mode).removeprefix("by ")
 
 
 def _says(each: Mapping[str, Any]) -> str:

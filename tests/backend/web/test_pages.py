@@ -264,7 +264,7 @@ def test_a_gate_is_shown_with_its_figures_and_pictures(
 
     assert "Passed." in page.words
     assert "Interactions to 85 %" in page.words
-    assert "clicks only 2.10 3.40 −1.30 −1.57 to −1.03 better" in page.words
+    assert "clicks 2.10 3.40 −1.30 −1.57 to −1.03 better" in page.words
     assert "Better than the champion" in page.words
     pictures = [it["src"] for it in page.all("img")]
     assert len(pictures) == 2

@@ -29,12 +29,12 @@ def test_masks_used_as_answers_need_one_interaction(two_pictures: Any, oracle: A
     for run in runs:
         for result in measurement.results[run]:
             assert result.trajectory.iou(3) == 1.0
-    clicks, alone, _ = runs
+    clicks, _, alone, _ = runs
     assert {r.trajectory.needed(0.90) for r in measurement.results[clicks]} == {1}
     assert {r.trajectory.needed(0.90) for r in measurement.results[alone]} == {1}
     assert len(measurement.results[clicks]) == 6
     assert len(measurement.results[alone]) == 4
-    assert measurement.checked == 6 + 4 + 6
+    assert measurement.checked == 6 + 6 + 4 + 6
 
 
 def test_a_picture_is_opened_once_for_each_who_answers(

@@ -16,7 +16,7 @@ def outcomes(
     pictures: int,
     a_picture: int,
     gain: float = 0.0,
-    modes: tuple[Mode, ...] = ("clicks", "phrase+clicks"),
+    modes: tuple[Mode, ...] = ("clicks+phrase", "phrase+clicks"),
 ) -> list[Outcome]:
     """Objects as hard for both as they are, and both as lucky with each as they happen to be.
 
@@ -29,7 +29,7 @@ def outcomes(
         for _ in range(a_picture):
             own = np.clip(hard + rng.normal(0, 0.15), 0.03, 0.95)
             for mode in modes:
-                late = 0.0 if mode == "clicks" else 0.15
+                late = 0.0 if mode == "clicks+phrase" else 0.15
                 candidate, champion = (
                     _values(rng, own * (1 - better) + late, luck[side])
                     for side, better in enumerate((gain, 0.0))
@@ -42,7 +42,7 @@ def passes(rng: np.random.Generator, pictures: int, a_picture: int, gain: float 
     """Whether the gate lets a candidate pass that is just as good in general."""
     asked: dict[Which, list[Outcome]] = {
         "own": outcomes(rng, pictures, a_picture, gain),
-        "general": outcomes(rng, 10, 1, modes=("clicks",)),
+        "general": outcomes(rng, 10, 1, modes=("clicks+phrase",)),
     }
     return rule(asked, GateRules(general="veto"), "champion").passed
 

@@ -114,6 +114,23 @@ def test_what_a_version_has_not_learned_is_answered_by_the_base(dataset: PackDat
 
 
 @pytest.mark.usefixtures("painters")
+def test_only_what_a_phrase_means_alone_is_asked_for_by_the_phrase_first(
+    dataset: PackDataset,
+) -> None:
+    # when
+    questions = gate._questions(dataset, 60, 0)
+    # then every object is clicked
+    assert len(questions["clicks+phrase"]) == 18
+    # and of those without a written phrase, one that shares its name is not asked for by it
+    assert 0 < len(questions["phrase+clicks"]) < 18
+    for case in questions["phrase+clicks"]:
+        objects = dataset.objects(case.index)
+        written = {phrase for about in objects if about.id in case.ids for phrase in about.phrases}
+        named = [about for about in objects if about.category == case.category]
+        assert case.phrase in written or len(named) == 1
+
+
+@pytest.mark.usefixtures("painters")
 def test_a_candidate_that_is_the_champion_is_not_promoted(dataset: PackDataset) -> None:
     verdict = judge(GOOD, GOOD, dataset, dataset)
     assert not verdict.passed
@@ -142,7 +159,8 @@ def test_the_report_is_json_holds_all_figures_and_is_the_same_every_time(
             for each in of_mode:
                 assert each["low"] <= each["difference"] <= each["high"]
                 assert each["difference"] == pytest.approx(each["candidate"] - each["champion"])
-                assert each["n"] == 18
+        asked = {each["mode"]: each["n"] for each in part["comparisons"]}
+        assert asked["clicks+phrase"] == 18
     # it has the cost of the next picture, with images of the suggestions of both
     found = report["suggestions"]
     assert found["candidate"]["interactions"]["mean"] == 0

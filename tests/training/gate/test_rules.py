@@ -17,7 +17,7 @@ GOOD: Values = (3.0, 0.6, 0.75, 0.85)
 
 def same(pictures: int = 12, values: Values = GOOD) -> list[Outcome]:
     """Two objects a picture, in both modes, on which both do alike."""
-    modes: tuple[Mode, ...] = ("clicks", "phrase+clicks")
+    modes: tuple[Mode, ...] = ("clicks+phrase", "phrase+clicks")
     return [
         Outcome(mode, picture, values, values)
         for picture in range(pictures)
@@ -78,7 +78,7 @@ def test_worse_beyond_the_noise_in_one_way_of_asking_is_rejected() -> None:
     # given a candidate that is better by clicks and worse by a phrase
     slightly = plus(0.3, -0.02)
     own = [
-        Outcome(o.mode, o.picture, slightly(n, o), o.champion) if o.mode != "clicks" else o
+        Outcome(o.mode, o.picture, slightly(n, o), o.champion) if o.mode != "clicks+phrase" else o
         for n, o in enumerate(changed(same(), plus(-1.0, 0.05)))
     ]
     # when
@@ -115,8 +115,11 @@ def test_few_cases_do_not_hide_harm() -> None:
         return (8.0, 0.0, 0.0, 0.0) if each.picture == 0 else each.champion
 
     general = changed(same(10), one_lost)
-    lost = [o.candidate[1] - o.champion[1] for o in general if o.mode == "clicks"]
-    assert estimate(lost, [o.picture for o in general if o.mode == "clicks"], few=True).high >= 0
+    lost = [o.candidate[1] - o.champion[1] for o in general if o.mode == "clicks+phrase"]
+    assert (
+        estimate(lost, [o.picture for o in general if o.mode == "clicks+phrase"], few=True).high
+        >= 0
+    )
     # when
     ruling = ruled(changed(same(), plus(-1.0, 0.05)), general, VETO)
     # then
