@@ -4,7 +4,8 @@ Both sides are asked the same questions through the predictor: about objects tha
 people labeled and no training saw, and about a frozen general set. Each object is clicked, and the
 clicks carry its phrase or its label's name, as they do in the page. Where a phrase means this
 object alone, it is also typed first. On the project's objects both sides answer as they would
-serve: for a label that a version has not learned, the base model answers. `training.gate.rules` decides by the figures.
+serve: for a label that a version has not learned, the base model answers. `training.gate.rules`
+decides by the figures.
 """
 
 from __future__ import annotations
