@@ -118,7 +118,7 @@ def loop_recipe(recipe: FineTuneRecipe, labels: int, replay: Dataset | None) -> 
             whole=0.4,
             close=0.3,
             detail=0.1,
-            rounds=(0.5, 0.25, 0.15, 0.1),
+            rounds=(0.3, 0.3, 0.25, 0.15),
             many=recipe.many,
             rate=recipe.rate,
             backbone_rate=recipe.backbone_rate,
@@ -131,12 +131,14 @@ def loop_recipe(recipe: FineTuneRecipe, labels: int, replay: Dataset | None) -> 
             threads=recipe.threads,
             workers=0,
         ),
+        # A label's name alone is learned first, and then means all of its kind beside a click, too:
+        # so most phrases come with clicks, and many clicks correct the answer to a phrase.
         prompts=PromptRecipe(
-            both=0.35,
-            phrase_only=0.25,
+            both=0.45,
+            phrase_only=0.2,
             bare_name=0.75,
             absent=0.02,
-            phrase_first=0.1,
+            phrase_first=0.3,
             phrase_late=0.08,
             people=recipe.people,
         ),
