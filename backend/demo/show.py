@@ -168,13 +168,15 @@ class Show:
         backend = int(studio.ml_backends(project)[0]["id"])
         for old in self._folder.glob("*.png"):
             old.unlink()
+        saved = 0
         for scene in SCENES:
             photograph, pixels = scene.photograph, scene.photograph.pixels()
             size = (pixels.shape[1], pixels.shape[0])
             annotator = Annotator(studio, backend, tasks[photograph], image, photograph.label, size)
             for step in play(scene, annotator):
                 self._record(step)
-                name = f"{len(self._steps):02}-{step.photograph}-{step.name.replace(' ', '-')}.png"
+                saved += 1
+                name = f"{saved:02}-{step.photograph}-{step.name.replace(' ', '-')}.png"
                 save_overlay(self._folder / name, pixels, step)
             self._record(_submitted(studio, annotator, tasks[photograph], photograph, seen))
         self._console.print(table(self._steps))
