@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from backend.errors import DemoError
 from backend.label_studio import rle
 from backend.label_studio.client import LabelStudio
-from backend.label_studio.config import ClickControl, ImageControls
+from backend.label_studio.controls import ClickControl, ImageControls
 from backend.label_studio.probe import read_answer
 
 

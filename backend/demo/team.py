@@ -23,7 +23,7 @@ from backend.demo.scenes import overlap
 from backend.errors import DemoError
 from backend.label_studio import rle
 from backend.label_studio.client import LabelStudio
-from backend.label_studio.config import ImageControls
+from backend.label_studio.controls import ImageControls
 from backend.label_studio.host import Json
 from training.evaluation.protocol import Target, next_click
 

@@ -18,7 +18,7 @@ from cachetools import TTLCache
 
 from backend.errors import PictureAddressError, PictureFormatError
 from backend.images.loader import Pictures
-from backend.label_studio.config import ImageControls
+from backend.label_studio.controls import ImageControls
 from backend.label_studio.payloads import Project, Task
 from backend.metrics import Metrics
 from model.errors import PhraseClickError

@@ -12,7 +12,7 @@ from backend.interaction.label_words import labels_named
 from backend.interaction.objects import Click, Target, TaskObjects
 from backend.interaction.request import Interaction
 from backend.label_studio.annotations import DRAFT_MARGIN
-from backend.label_studio.config import BrushControl, ClickLabel, ImageControls, Label
+from backend.label_studio.controls import BrushControl, ClickLabel, ImageControls, Label
 from backend.registry.pruning import STICKY_FOR
 from backend.settings import Settings
 

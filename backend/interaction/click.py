@@ -32,10 +32,11 @@ from backend.interaction.status_line import (
     understood,
 )
 from backend.interaction.store import InteractionStore
-from backend.label_studio.annotations import parse_result
-from backend.label_studio.config import ImageControls, LabelConfig, status_control
+from backend.label_studio.config import LabelConfig, status_control
+from backend.label_studio.controls import ImageControls
 from backend.label_studio.payloads import PredictRequest, parse_predict
 from backend.label_studio.projects import Projects
+from backend.label_studio.regions import parse_result
 from backend.metrics import Metrics
 from backend.registry.serving import Predictors
 from backend.settings import Settings

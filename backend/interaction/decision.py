@@ -28,7 +28,7 @@ from backend.interaction.objects import (
 )
 from backend.interaction.request import Interaction
 from backend.interaction.rules import Rules
-from backend.label_studio.config import ImageControls, Label
+from backend.label_studio.controls import ImageControls, Label
 
 # Whether a lone positive click's own mask would touch an object's mask. May run the model.
 Touches = Callable[[Click, Prompts], bool]

@@ -14,7 +14,7 @@ from backend.db.models import EventKind
 from backend.interaction.events import Event
 from backend.interaction.objects import Target, TaskObjects
 from backend.interaction.request import Saved
-from backend.label_studio.config import ImageControls
+from backend.label_studio.controls import ImageControls
 
 
 @dataclass

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from backend.label_studio.config import BrushControl, Label, normal_form
+from backend.label_studio.controls import BrushControl, Label, normal_form
 from model.word_forms import as_singular, is_plural, singular
 
 # Each group means the same class wherever a project has only one of its words as a label.

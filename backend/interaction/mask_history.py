@@ -24,7 +24,7 @@ from backend.interaction.events import Event
 from backend.interaction.manual_edits import NO_EDITS, ManualEdits
 from backend.interaction.objects import Target, Turn
 from backend.interaction.request import Interaction
-from backend.label_studio.annotations import Region
+from backend.label_studio.regions import Region
 from backend.label_studio.strokes import drawn_over, thick
 
 # The page re-encodes a mask when it saves: a few border pixels may differ. More, or a patch that is

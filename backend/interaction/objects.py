@@ -15,7 +15,7 @@ from sqlalchemy import RowMapping
 
 from backend.db.packed_mask import PackedMask
 from backend.interaction.manual_edits import ManualEdits
-from backend.label_studio.config import BrushControl, ImageControls, Label
+from backend.label_studio.controls import BrushControl, ImageControls, Label
 from backend.label_studio.payloads import Project
 
 # open: answered at most, not accepted yet. kept: a draft shows its mask. submitted: an annotation

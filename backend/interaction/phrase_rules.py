@@ -3,7 +3,7 @@
 from backend.interaction.assignment import Assignment
 from backend.interaction.label_words import asks_for_all, labels_named, plural
 from backend.interaction.objects import Target
-from backend.label_studio.config import BrushControl, Label
+from backend.label_studio.controls import BrushControl, Label
 
 PHRASE_REMOVED = "The phrase was removed"
 

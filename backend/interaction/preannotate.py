@@ -25,7 +25,8 @@ from backend.errors import DatabaseError, LabelStudioError, PictureError, Pictur
 from backend.images.embeddings import Embeddings, Place
 from backend.interaction.label_words import asks_for_all, labels_named
 from backend.interaction.suggestions import LEAST_CONFIDENCE
-from backend.label_studio.config import BrushControl, ImageControls, Label, LabelConfig
+from backend.label_studio.config import LabelConfig
+from backend.label_studio.controls import BrushControl, ImageControls, Label
 from backend.label_studio.payloads import PredictRequest, Project, Task
 from backend.label_studio.result_items import drawn_mask
 from backend.metrics import Metrics

@@ -11,9 +11,11 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from backend.interaction.objects import Click, Target
-from backend.label_studio.annotations import Annotation, Region, finite_number, parse_result
-from backend.label_studio.config import ClickControl, ImageControls, LabelConfig
+from backend.label_studio.annotations import Annotation
+from backend.label_studio.config import LabelConfig
+from backend.label_studio.controls import ClickControl, ImageControls
 from backend.label_studio.payloads import PredictRequest, Project, clean, moment, whole_number
+from backend.label_studio.regions import Region, finite_number, parse_result
 
 MAX_CLICKS = 500  # in one request; nobody clicks that often on one object
 MAX_TEXT = 10_000  # characters of a phrase that are kept

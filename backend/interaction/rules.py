@@ -12,8 +12,8 @@ from backend.interaction.label_words import labels_named
 from backend.interaction.objects import Click, Target
 from backend.interaction.phrase_rules import PhraseRules
 from backend.interaction.request import Saved
-from backend.label_studio.annotations import Region
-from backend.label_studio.config import BrushControl
+from backend.label_studio.controls import BrushControl
+from backend.label_studio.regions import Region
 
 # Clicks kept for one object; beyond that the oldest no longer count.
 _MAX_CLICKS = 500

@@ -15,8 +15,8 @@ from backend.errors import BackendError
 from backend.interaction.mask_history import digest
 from backend.interaction.objects import Prompts, Suggestion, Turn, new_region_id
 from backend.interaction.request import Saved
-from backend.label_studio.annotations import parse_result
-from backend.label_studio.config import ImageControls
+from backend.label_studio.controls import ImageControls
+from backend.label_studio.regions import parse_result
 from backend.label_studio.result_items import Drawn, drawn_mask
 from model.instances import LIMITS, Instance
 

@@ -9,7 +9,7 @@ from typing import Any
 import requests
 from requests.auth import HTTPBasicAuth
 
-from backend.label_studio.config import ImageControls
+from backend.label_studio.controls import ImageControls
 from backend.label_studio.credentials import SECRET_HEADER
 from backend.settings import Settings
 

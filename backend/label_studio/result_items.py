@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.label_studio import rle
-from backend.label_studio.config import BrushControl, Label
+from backend.label_studio.controls import BrushControl, Label
 from backend.label_studio.outlines import PART, mask_of, outline_of
 
 

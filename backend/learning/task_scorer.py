@@ -10,7 +10,8 @@ import numpy as np
 from backend.images.embeddings import Embeddings, Place
 from backend.images.loader import Pictures
 from backend.interaction.preannotate import Preannotation
-from backend.label_studio.config import ImageControls, LabelConfig
+from backend.label_studio.config import LabelConfig
+from backend.label_studio.controls import ImageControls
 from backend.label_studio.host import Json
 from backend.label_studio.payloads import PredictRequest, Project, Task
 from backend.label_studio.projects import LabelStudioHosts

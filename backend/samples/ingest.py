@@ -23,8 +23,9 @@ from backend.db.models import (
     SampleRow,
 )
 from backend.db.packed_mask import PackedMask
-from backend.label_studio.annotations import Annotation, LabelChange, Region
+from backend.label_studio.annotations import Annotation, LabelChange
 from backend.label_studio.payloads import Project
+from backend.label_studio.regions import Region
 from backend.reports.costs import note_annotation
 from backend.samples import tombstones
 from backend.samples.prompts import Prompts, prompts_of

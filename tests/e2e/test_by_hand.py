@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from backend.label_studio.annotations import parse_result
+from backend.label_studio.regions import parse_result
 from tests.e2e.annotator_page import AnnotatorPage, at, decode, iou
 from tests.e2e.photographs import CAT
 from tests.e2e.studio import Studio

@@ -5,7 +5,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from backend.label_studio.config import ImageControls, LabelConfig
+from backend.label_studio.config import LabelConfig
+from backend.label_studio.controls import ImageControls
 
 CONFIGS = Path(__file__).resolve().parents[2] / "plugin_config"
 READY = sorted(CONFIGS.glob("*.xml"))

@@ -17,9 +17,9 @@ from backend.interaction.objects import Outcome, Turn
 from backend.interaction.request import Interaction
 from backend.interaction.store import InteractionStore
 from backend.label_studio import rle
-from backend.label_studio.annotations import parse_result
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.payloads import parse_predict
+from backend.label_studio.regions import parse_result
 
 WIDTH, HEIGHT = 64, 48
 START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

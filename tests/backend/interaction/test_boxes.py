@@ -7,8 +7,8 @@ from sqlalchemy import select
 
 from backend.db.models import EventRow
 from backend.interaction.request import read_box
-from backend.label_studio.annotations import parse_result
 from backend.label_studio.config import LabelConfig
+from backend.label_studio.regions import parse_result
 
 CONFIG = """<View>
   <TextArea name="status" toName="image" editable="false" smart="false"/>

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from backend.api.service import Service
-from backend.label_studio.annotations import parse_result, read_annotation
+from backend.label_studio.annotations import read_annotation
 from backend.label_studio.config import LabelConfig
+from backend.label_studio.regions import parse_result
 from backend.label_studio.result_items import drawn_mask
 
 CONFIG = """<View>

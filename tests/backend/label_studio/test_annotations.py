@@ -11,12 +11,13 @@ from backend.label_studio.annotations import (
     OTHER_SHAPE,
     UNREADABLE,
     Annotation,
-    parse_result,
     read_annotation,
     read_label_change,
 )
-from backend.label_studio.config import BrushControl, Label, LabelConfig
+from backend.label_studio.config import LabelConfig
+from backend.label_studio.controls import BrushControl, Label
 from backend.label_studio.payloads import parse_webhook
+from backend.label_studio.regions import parse_result
 from backend.label_studio.result_items import drawn_mask
 from tests.backend.samples.studio import CONFIG, START, Studio, region, square
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from backend.label_studio.annotations import parse_result
+from backend.label_studio.regions import parse_result
 from backend.label_studio.strokes import drawn_over, thick
 
 PAYLOADS = Path(__file__).parents[2] / "payloads"

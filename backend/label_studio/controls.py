@@ -1,0 +1,174 @@
+"""What a labeling config says about a picture: the controls that take masks, clicks and phrases."""
+
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal, TypeVar
+
+from backend.label_studio.task_data import resolved, text_of
+
+Role = Literal["object", "add", "remove"]
+_T = TypeVar("_T")
+
+DEFAULT_PHRASE_KEY = "phrase"
+
+
+def normal_form(text: str) -> str:
+    """Text in Unicode's form NFKC: one code for what looks the same."""
+    return unicodedata.normalize("NFKC", text)
+
+
+@dataclass(frozen=True)
+class Label:
+    """A class of the project. Results carry the alias where there is one, else the value."""
+
+    value: str  # without surrounding blanks, as the alias is
+    alias: str = ""
+    verbatim: str = ""  # alias or value with the blanks that the config has around it; '' if none
+    hotkey: str = field(default="", compare=False)
+
+    @property
+    def written(self) -> str:
+        """How Label Studio writes this label into a result."""
+        return self.verbatim or self.alias or self.value
+
+    def named(self, text: str) -> bool:
+        """Whether a result's text means this label; surrounding blanks do not count, nor how an
+        accent or a wide letter is encoded."""
+        text = text.strip()
+        if not text or text in (self.value, self.alias):
+            return bool(text)
+        return normal_form(text) in (normal_form(self.value), normal_form(self.alias))
+
+
+@dataclass(frozen=True)
+class BrushControl:
+    """Takes the mask: a brush, or polygons. ``labels`` is empty for a plain ``<Brush>`` or
+    ``<Polygon>`` without ``<Labels>``."""
+
+    name: str
+    labels: tuple[Label, ...]
+    labels_control: str = ""  # the <Labels> that name a plain <Brush>; they are items of their own
+    outline: bool = False  # whether it is answered by polygons
+
+    @property
+    def type(self) -> str:
+        """The result's type and the key of its labels: ``brushlabels``, ``polygon``, …"""
+        tool = "polygon" if self.outline else "brush"
+        return f"{tool}labels" if self.labels and not self.labels_control else tool
+
+    def label(self, text: str | None) -> Label | None:
+        """The label that a result's text means."""
+        return self._by_name.get(normal_form(text.strip())) if text else None
+
+    @cached_property
+    def _by_name(self) -> dict[str, Label]:
+        return _names_of((label, label) for label in self.labels)
+
+
+@dataclass(frozen=True)
+class ClickLabel:
+    """A key point label: a class, or a label that refines the last object."""
+
+    label: Label
+    role: Role
+    brush: str = ""  # name of the brush control that gets its mask; '' for refine labels
+    brush_label: Label | None = None  # None: plain brush, or a label without counterpart
+
+
+@dataclass(frozen=True)
+class ClickControl:
+    """Key points that are clicks, or rectangles that are box prompts. ``labels`` is empty for a
+    plain ``<KeyPoint>`` or ``<Rectangle>``."""
+
+    name: str
+    labels: tuple[ClickLabel, ...]
+    smart: bool
+    type: Literal["keypointlabels", "keypoint", "rectanglelabels", "rectangle"] = "keypointlabels"
+
+    @property
+    def draws_boxes(self) -> bool:
+        """Whether its regions are boxes."""
+        return self.type.startswith("rectangle")
+
+    def label(self, text: str | None) -> ClickLabel | None:
+        """The click label that a result's text means."""
+        return self._by_name.get(normal_form(text.strip())) if text else None
+
+    @cached_property
+    def _by_name(self) -> dict[str, ClickLabel]:
+        return _names_of((label.label, label) for label in self.labels)
+
+
+@dataclass(frozen=True)
+class ImageControls:
+    """One image of the config and everything that points to it."""
+
+    name: str
+    value: str  # the tag's value as written: "$image", "$pic.url", an address
+    brushes: tuple[BrushControl, ...]
+    clicks: tuple[ClickControl, ...]
+    phrase: str = ""  # name of the text area for the phrase; '' if there is none
+    status: str = ""  # name of the text area for the status line; '' if there is none
+    phrase_key: str = DEFAULT_PHRASE_KEY  # key of a task's data with a phrase for the batch
+    boxes: tuple[ClickControl, ...] = ()
+
+    @property
+    def refines(self) -> bool:
+        """Whether the config has labels that refine the last object."""
+        controls = (*self.clicks, *self.boxes)
+        return any(lab.role != "object" for control in controls for lab in control.labels)
+
+    @property
+    def adds(self) -> str:
+        """How to add to the last object: the key of the label for it, else its name; '' without."""
+        for control in (*self.clicks, *self.boxes):
+            for label in control.labels:
+                if label.role == "add":
+                    return label.label.hotkey.upper() or label.label.value
+        return ""
+
+    @cached_property
+    def labels(self) -> tuple[tuple[BrushControl, Label], ...]:
+        """Every class that a mask on this image can have, each once, brushes first."""
+        return object_classes(self.brushes)
+
+    def brush(self, name: str) -> BrushControl | None:
+        """The brush control of this name."""
+        return next((brush for brush in self.brushes if brush.name == name), None)
+
+    def click(self, name: object) -> ClickControl | None:
+        """The key point or box control of this name."""
+        controls = (*self.clicks, *self.boxes)
+        return next((control for control in controls if control.name == name), None)
+
+    def address(self, data: Mapping[str, Any]) -> str:
+        """The picture's address in a task's data; '' if the task has none."""
+        return text_of(self.value, data)
+
+    def batch_phrase(self, data: Mapping[str, Any]) -> str:
+        """The phrase in a task's data; '' if there is none."""
+        value = resolved(f"${self.phrase_key}", data)
+        if isinstance(value, list):
+            value = next((part for part in value if isinstance(part, str)), "")
+        return value.strip() if isinstance(value, str) else ""
+
+
+def object_classes(brushes: tuple[BrushControl, ...]) -> tuple[tuple[BrushControl, Label], ...]:
+    """Labels, each at the first control that has it."""
+    first: dict[str, tuple[BrushControl, Label]] = {}
+    for brush in brushes:
+        for label in brush.labels:
+            first.setdefault(label.value, (brush, label))
+    return tuple(first.values())
+
+
+def _names_of(labels: Iterable[tuple[Label, _T]]) -> dict[str, _T]:
+    """What results may call each label; the first label of a name counts."""
+    names: dict[str, _T] = {}
+    for label, meant in labels:
+        for name in (label.value, label.alias):
+            if name:
+                names.setdefault(normal_form(name), meant)
+    return names

@@ -1,0 +1,221 @@
+"""Regions of a ``result``, as annotations, drafts, predictions and requests hold it: the only place
+that reads one.
+
+A result is a flat list of items. Items with the same id are one region of the page: a mask with a
+plain ``<Brush>`` and its ``<Labels>``, for example, is two items. :func:`parse_result` gives one
+:class:`Region` per region, with the masks still encoded: most of them are never needed.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.errors import RequestError
+from backend.label_studio import rle
+from backend.label_studio.outlines import PART, mask_of
+from backend.label_studio.payloads import MAX_ITEMS, clean, whole_number
+from backend.label_studio.strokes import drawn_over
+
+Shape = Literal["brush", "keypoint", "rectangle", "ellipse", "polygon", "textarea", "other", ""]
+
+_MAX_ID = 128
+_MAX_SIDE = 100_000
+
+
+@dataclass(frozen=True)
+class Region:
+    """One region of the page.
+
+    Percentages and masks are those of the upright picture, also where ``rotation`` is not 0.
+    """
+
+    id: str
+    control: str  # name of the control that drew it (``from_name``)
+    image: str  # name of its <Image> (``to_name``)
+    type: str  # as Label Studio writes it: brushlabels, keypoint, textarea, …
+    shape: Shape  # what ``value`` holds; '' where that contradicts the type (the page's ghosts)
+    labels: tuple[str, ...]  # as written in the result, without surrounding blanks
+    value: Mapping[str, Any]  # geometry as sent: rle, touches, x, y, points, text, …
+    width: int | None  # pixels of the upright picture
+    height: int | None
+    rotation: float = 0.0  # degrees; how the page was turned when it saved
+    origin: str = ""  # manual, prediction, prediction-changed
+    positive: bool | None = None  # of a key point; None where the page lost it
+    score: float | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    parts: tuple[Any, ...] = ()  # polygons of the same mask, which are regions of their own
+
+    @property
+    def label(self) -> str:
+        """Its first label; '' for a region without one."""
+        return self.labels[0] if self.labels else ""
+
+    @property
+    def rle(self) -> Any:
+        """The encoded mask as sent, unchecked; None for a region without one."""
+        return self.value.get("rle")
+
+    @property
+    def touches(self) -> Sequence[Any]:
+        """Strokes of brush and eraser that a draft keeps beside the mask, oldest first."""
+        strokes = self.value.get("touches")
+        return strokes if isinstance(strokes, list) else ()
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether it is a brush region with an encoded mask or strokes, or a polygon."""
+        if self.shape == "polygon":
+            return True
+        return self.shape == "brush" and ("rle" in self.value or bool(self.touches))
+
+    @property
+    def complete(self) -> bool:
+        """Whether it has a mask that may be decoded."""
+        return self.has_mask and bool(self.id and self.image and self.width and self.height)
+
+    @property
+    def outlines(self) -> Sequence[Any]:
+        """The polygons of a region: its own, and those of its other parts."""
+        if self.shape != "polygon":
+            return ()
+        return [self.value.get("points"), *self.parts]
+
+    @property
+    def drawn_by_hand(self) -> bool:
+        """Whether no model made its mask: those have a score, which the page keeps."""
+        return self.origin in ("", "manual") and self.score is None
+
+    def saved_mask(self) -> NDArray[np.bool_]:
+        """The mask as encoded or outlined, H,W, without the strokes over it; empty where a region
+        was painted from nothing. Raises RequestError."""
+        width, height = self.width or 0, self.height or 0
+        if self.shape != "polygon" and (self.rle or not self.touches):
+            return rle.decode(self.rle, width, height)
+        if not 0 < width * height <= rle.MAX_PIXELS:
+            raise RequestError(f"A brush mask of {width}x{height} pixels cannot be read.")
+        return mask_of(self.outlines, width, height)
+
+    def mask(self) -> NDArray[np.bool_]:
+        """The mask as the page shows it, H,W, with the strokes. Raises RequestError."""
+        saved = self.saved_mask()
+        return drawn_over(saved, self.touches) if self.touches else saved
+
+
+def parse_result(items: object) -> tuple[Region, ...]:
+    """The regions of a result, in order; nonsense is left out.
+
+    Args:
+        items: ``result`` of an annotation, draft, prediction or request, as it was sent. Where an
+            item is repeated by the same control, the last one counts.
+    """
+    groups: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
+    anonymous = 0
+    for item in list(items)[:MAX_ITEMS] if isinstance(items, list | tuple) else ():
+        if not isinstance(item, Mapping) or not isinstance(item.get("value"), Mapping):
+            continue
+        identity, image = clean(item.get("id"))[:_MAX_ID], clean(item.get("to_name"))[:_MAX_ID]
+        if not identity:
+            anonymous += 1
+        key = (identity or f"\0{anonymous}", image)
+        groups.setdefault(key, {})[clean(item.get("from_name"))] = item
+    regions = (
+        _region("" if identity.startswith("\0") else identity, image, list(group.values()))
+        for (identity, image), group in groups.items()
+    )
+    return _with_parts(tuple(regions))
+
+
+def _with_parts(regions: tuple[Region, ...]) -> tuple[Region, ...]:
+    """Polygons that are parts of one mask as one region, unless the first of them is gone."""
+    polygons = {region.id: region for region in regions if region.shape == "polygon"}
+    parts: dict[str, list[Region]] = {}
+    for identity, region in polygons.items():
+        whole, mark, number = identity.rpartition(PART)
+        if mark and number.isdecimal() and whole in polygons:
+            parts.setdefault(whole, []).append(region)
+    if not parts:
+        return regions
+    joined = {part.id for several in parts.values() for part in several}
+    return tuple(
+        replace(region, parts=tuple(p.value.get("points") for p in parts.get(region.id, ())))
+        for region in regions
+        if region.id not in joined
+    )
+
+
+def _region(identity: str, image: str, items: list[Mapping[str, Any]]) -> Region:
+    """One region from its items. The item that drew it is the one whose type fits the geometry:
+    with "keep label selected" the page adds ghosts, such as a mask under a key point control."""
+    main = next((item for item in items if _shape(item)), items[0])
+    shape = _shape(main)
+    labels: dict[str, None] = {}
+    for item in [main, *items]:
+        # What another tool's label says on a ghost is not a label of this region.
+        if item is main or item.get("type") == "labels" or (shape and _shape(item) == shape):
+            labels.update(dict.fromkeys(_labels(item)))
+    positive, meta = main.get("is_positive"), main.get("meta")
+    return Region(
+        id=identity,
+        control=clean(main.get("from_name")),
+        image=image,
+        type=clean(main.get("type"))[:_MAX_ID],
+        shape=shape,
+        labels=tuple(labels),
+        value=main["value"],
+        width=_side(main.get("original_width")),
+        height=_side(main.get("original_height")),
+        rotation=finite_number(main.get("image_rotation")) or 0.0,
+        origin=clean(main.get("origin"))[:32],
+        positive=positive if isinstance(positive, bool) else None,
+        score=finite_number(main.get("score")),
+        meta=meta if isinstance(meta, Mapping) else {},
+    )
+
+
+def _shape(item: Mapping[str, Any]) -> Shape:
+    """What an item draws; '' where its type and its geometry do not agree."""
+    kind = item.get("type")
+    value = item["value"]
+    drawn: Shape = "other"
+    if "rle" in value or "touches" in value:
+        drawn = "brush"
+    elif "points" in value:
+        drawn = "polygon"
+    elif "radiusX" in value:
+        drawn = "ellipse"
+    elif "x" in value and "y" in value:
+        drawn = "rectangle" if "height" in value else "keypoint"
+    elif "text" in value:
+        drawn = "textarea"
+    return drawn if kind in (drawn, f"{drawn}labels") else ""
+
+
+def _labels(item: Mapping[str, Any]) -> Iterator[str]:
+    value = item["value"]
+    kind = item.get("type")
+    texts = value.get(kind) if isinstance(kind, str) and kind.endswith("labels") else None
+    for text in texts if isinstance(texts, list) else value.get("labels") or ():
+        label = clean(text).strip() if isinstance(text, str) else ""
+        if label:
+            yield label
+
+
+def finite_number(raw: object) -> float | None:
+    """A number of JSON; None for anything else, and for what no float can hold."""
+    if isinstance(raw, bool) or not isinstance(raw, int | float):
+        return None
+    try:
+        number = float(raw)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _side(raw: object) -> int | None:
+    """Pixels; some scripts write 320.0."""
+    number = whole_number(raw)
+    return number if number is not None and 0 < number <= _MAX_SIDE else None
