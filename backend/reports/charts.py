@@ -7,19 +7,12 @@ sheet shows one of them.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 
-from backend.reports.records import Interval, Mark, Week
+from backend.reports.records import Interval
 
 WIDE, NARROW = 1100.0, 344.0
-
-_WEEK = timedelta(weeks=1)
-# Promotions closer together than this share one flag.
-_FLAG = 20.0
-# Width of a date below the axis.
-_DATE = 58.0
 
 Point = tuple[float, float]
 
@@ -53,17 +46,6 @@ class Tick:
 
 
 @dataclass(frozen=True)
-class Spot:
-    """A mean with the ends of its interval, and its tooltip."""
-
-    x: float
-    y: float
-    low: float | None
-    high: float | None
-    text: str
-
-
-@dataclass(frozen=True)
 class Bar:
     """A bar with its tooltip; ``share``: the text above it."""
 
@@ -73,25 +55,6 @@ class Bar:
     height: float
     text: str
     share: str = ""
-
-
-@dataclass(frozen=True)
-class WeeksChart:
-    """Interactions per object, week by week.
-
-    ``pillars``: objects of each week, standing on ``floor`` below the axis. ``flags``: numbers of
-    the promotions, as in the list below the chart.
-    """
-
-    frame: Frame
-    floor: float
-    up: tuple[Tick, ...]
-    across: tuple[Tick, ...]
-    line: str
-    bands: tuple[str, ...]
-    spots: tuple[Spot, ...]
-    flags: tuple[Tick, ...]
-    pillars: tuple[Bar, ...]
 
 
 @dataclass(frozen=True)
@@ -134,104 +97,6 @@ class Whisker:
     zero: float | None
 
 
-@dataclass(frozen=True)
-class Sparkline:
-    """A line without an axis: its last value is written beside it."""
-
-    width: float
-    height: float
-    line: str
-    end: Point
-    flags: tuple[float, ...]
-
-
-def weeks(
-    found: Sequence[Week], marks: Sequence[Mark], width: float, now: datetime
-) -> WeeksChart | None:
-    """Weeks up to ``now``, where the axis ends; None if there are none.
-
-    ``marks`` are numbered from 1 in their order.
-    """
-    if not found:
-        return None
-    frame = Frame(width, 272.0, left=30.0, right=width - 10.0, top=30.0, bottom=206.0)
-    floor = 268.0
-    begins, ends = _axis(found, now)
-    highest = max(week.clicks.mean for week in found)
-    highest = max([highest, *(min(week.clicks.high or 0.0, 2 * highest) for week in found)])
-    step = nice_step(highest, 4)
-    most = step * math.ceil(highest / step)
-
-    def across(moment: datetime) -> float:
-        return frame.x((moment - begins) / (ends - begins))
-
-    def up(value: float | None) -> float | None:
-        return None if value is None else frame.y(value / most)
-
-    spots = tuple(
-        Spot(
-            across(_middle(week, ends)),
-            frame.y(week.clicks.mean / most),
-            up(week.clicks.low),
-            up(week.clicks.high),
-            f"Week of {week.begins:%-d %b %Y}: {_mean(week.clicks)} from {week.n:,} objects",
-        )
-        for week in found
-    )
-    runs = _runs(found)
-    deepest = max(week.n for week in found)
-    pillar = max(1.0, min((frame.right - frame.left) * (_WEEK / (ends - begins)) * 0.5, 26.0))
-    pillars = []
-    for spot, week in zip(spots, found, strict=True):
-        tall = round(max(1.0, 30.0 * week.n / deepest), 1)
-        x = round(spot.x - pillar / 2, 1)
-        pillars.append(
-            Bar(x, round(floor - tall, 1), round(pillar, 1), tall, f"{week.n:,} objects")
-        )
-    return WeeksChart(
-        frame,
-        floor,
-        up=_grid(0.0, most, step, frame),
-        across=_dates(begins, ends, across, frame),
-        line=" ".join(path([(spots[i].x, spots[i].y) for i in run]) for run in runs),
-        bands=tuple(band for run in runs if (band := _band([spots[i] for i in run]))),
-        spots=spots,
-        flags=_flags(
-            [
-                (across(mark.at), number)
-                for number, mark in enumerate(marks, 1)
-                if begins <= mark.at <= ends
-            ]
-        ),
-        pillars=tuple(pillars),
-    )
-
-
-def weeks_text(found: Sequence[Week]) -> str:
-    """What the chart shows, for screen readers."""
-    first, last = found[0].clicks.mean, found[-1].clicks.mean
-    return (
-        f"Clicks per object by week: {first:.2f} in the first, {last:.2f} in the last "
-        f"of {len(found)} weeks."
-    )
-
-
-def sparkline(found: Sequence[Week], marks: Sequence[Mark], now: datetime) -> Sparkline | None:
-    """Weeks up to ``now``; None for fewer than two weeks, which make no line."""
-    if len(found) < 2:
-        return None
-    frame = Frame(240.0, 48.0, left=5.0, right=235.0, top=5.0, bottom=43.0)
-    begins, ends = found[0].begins, max(now, found[-1].begins)
-    most = max(week.clicks.mean for week in found) or 1.0
-
-    def across(moment: datetime) -> float:
-        return frame.x((moment - begins) / (ends - begins))
-
-    points = [(across(_middle(week, ends)), frame.y(week.clicks.mean / most)) for week in found]
-    flags = [across(mark.at) for mark in marks if begins <= mark.at <= ends]
-    return Sparkline(frame.width, frame.height, path(points), points[-1], tuple(flags))
-
-
 def bars(groups: Sequence[tuple[str, Sequence[int]]], width: float) -> BarsChart | None:
     """Histograms side by side, each as shares of its own objects; None if there are no objects.
 
@@ -247,19 +112,19 @@ def bars(groups: Sequence[tuple[str, Sequence[int]]], width: float) -> BarsChart
     last = min(max(last, first + 7), open_bin)
     slot = (frame.right - frame.left) / (last - first + 1)
     highest = max(count / sum(counts) for _, counts in groups for count in counts)
-    each = slot * 0.78 / len(groups)
+    bar = slot * 0.78 / len(groups)
     series = []
     for place, (name, counts) in enumerate(groups):
         drawn = []
         for number in range(first, last + 1):
             share = counts[number] / sum(counts)
             top = frame.y(share / highest)
-            x = round(frame.left + slot * (number - first) + slot * 0.11 + each * place, 1)
+            x = round(frame.left + slot * (number - first) + slot * 0.11 + bar * place, 1)
             what = _interactions(number, open_bin)
             text = f"{counts[number]:,} objects ({100 * share:.1f} %) took {what}"
-            written = f"{100 * share:.0f}" if share >= 0.02 and each >= 15 else ""
+            written = f"{100 * share:.0f}" if share >= 0.02 and bar >= 15 else ""
             tall = round(frame.bottom - top, 1)
-            drawn.append(Bar(x, top, round(each - 1, 1), tall, text, written))
+            drawn.append(Bar(x, top, round(bar - 1, 1), tall, text, written))
         series.append((name, tuple(drawn)))
     every = 1 if slot >= 18 else 2 if slot >= 9 else 5
     ticks = [
@@ -274,16 +139,16 @@ def bars(groups: Sequence[tuple[str, Sequence[int]]], width: float) -> BarsChart
 
 
 def curves(
-    found: Mapping[str, Sequence[Point]], width: float, *, share: bool = False
+    named: Mapping[str, Sequence[Point]], width: float, *, share: bool = False
 ) -> CurvesChart | None:
     """Named curves of (step, value); None for fewer than two points. share: values are 0 to 1."""
-    found = {name: points for name, points in found.items() if len(points) > 1}
-    if not found:
+    drawn = {name: points for name, points in named.items() if len(points) > 1}
+    if not drawn:
         return None
-    named = max(len(name) for name in found) * 6.6 + 14 if len(found) > 1 else 44.0
-    right = width - min(named, width / 3)
+    beside = max(len(name) for name in drawn) * 6.6 + 14 if len(drawn) > 1 else 44.0
+    right = width - min(beside, width / 3)
     frame = Frame(width, 220.0, left=40.0, right=right, top=14.0, bottom=186.0)
-    everything = [point for points in found.values() for point in points]
+    everything = [point for points in drawn.values() for point in points]
     first, last = min(x for x, _ in everything), max(x for x, _ in everything)
     least, most = min(y for _, y in everything), max(y for _, y in everything)
     step = nice_step(max(most - least, 1e-3), 4)
@@ -296,7 +161,7 @@ def curves(
         return frame.x((at - first) / ((last - first) or 1.0))
 
     series = []
-    for name, points in found.items():
+    for name, points in drawn.items():
         placed = [(across(x), frame.y((y - floor) / (ceiling - floor))) for x, y in points]
         marked = tuple(placed[:: max(1, len(placed) // 8)])
         series.append(Series(name, path(placed), marked, placed[-1][1], f"{points[-1][1]:.3g}"))
@@ -305,7 +170,7 @@ def curves(
     ticks = (starts + n * along for n in range(int((last - starts) / along) + 1))
     return CurvesChart(
         frame,
-        up=_grid(floor, ceiling, step, frame),
+        up=grid(floor, ceiling, step, frame),
         across=tuple(Tick(across(at), f"{at:g}") for at in ticks),
         series=_apart(series, frame.bottom),
     )
@@ -327,15 +192,15 @@ def whisker(interval: Interval | None, low: float, high: float, width: float) ->
     )
 
 
-def scale(found: Sequence[Interval]) -> tuple[float, float]:
+def scale(intervals: Sequence[Interval]) -> tuple[float, float]:
     """Round ends of a scale on which these means are distinct."""
-    means = [interval.mean for interval in found]
+    means = [interval.mean for interval in intervals]
     if not means:
         return 0.0, 1.0
     # The interval of two objects must not press all others together.
     reach = max(max(means) - min(means), 0.25 * max(means), 0.1)
-    lows = [max(interval.low or interval.mean, interval.mean - reach) for interval in found]
-    highs = [min(interval.high or interval.mean, interval.mean + reach) for interval in found]
+    lows = [max(interval.low or interval.mean, interval.mean - reach) for interval in intervals]
+    highs = [min(interval.high or interval.mean, interval.mean + reach) for interval in intervals]
     step = nice_step(max(highs) - min(lows), 3)
     return max(0.0, step * math.floor(min(lows) / step)), step * math.ceil(max(highs) / step)
 
@@ -366,7 +231,8 @@ def path(points: Sequence[Point]) -> str:
     return "M" + "L".join(f"{x} {y}" for x, y in points)
 
 
-def _grid(floor: float, ceiling: float, step: float, frame: Frame) -> tuple[Tick, ...]:
+def grid(floor: float, ceiling: float, step: float, frame: Frame) -> tuple[Tick, ...]:
+    """Grid lines over the height of the plot, with their values."""
     count = round((ceiling - floor) / step)
     return tuple(
         Tick(frame.y(n * step / (ceiling - floor)), f"{floor + n * step:.3g}")
@@ -374,80 +240,10 @@ def _grid(floor: float, ceiling: float, step: float, frame: Frame) -> tuple[Tick
     )
 
 
-def _mean(interval: Interval) -> str:
-    said = f"{interval.mean:.2f}"
-    if interval.low is None or interval.high is None:
-        return said
-    return f"{said} ({interval.low:.2f} to {interval.high:.2f})"
-
-
 def _interactions(number: int, open_bin: int) -> str:
     if number == open_bin:
         return f"{number} interactions or more"
     return f"{number} interaction{'s' * (number != 1)}"
-
-
-def _runs(found: Sequence[Week]) -> list[list[int]]:
-    """Weeks that follow each other: a line over a gap would show what is not known."""
-    runs: list[list[int]] = []
-    for number, week in enumerate(found):
-        if runs and week.begins - found[runs[-1][-1]].begins <= _WEEK:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    return runs
-
-
-def _band(spots: Sequence[Spot]) -> str:
-    above = [(spot.x, spot.high) for spot in spots if spot.high is not None]
-    below = [(spot.x, spot.low) for spot in spots if spot.low is not None]
-    if len(above) < 2 or len(above) != len(below):
-        return ""
-    return path([*above, *reversed(below)]) + "Z"
-
-
-def _axis(found: Sequence[Week], now: datetime) -> tuple[datetime, datetime]:
-    """From the first week to now, at least four weeks."""
-    ends = max(now, found[-1].begins + timedelta(days=1))
-    short = found[0].begins + 4 * _WEEK - ends
-    return found[0].begins - _WEEK * max(0, math.ceil(short / _WEEK)), ends
-
-
-def _middle(week: Week, ends: datetime) -> datetime:
-    """The middle of a week; of the present one, of the part that is over."""
-    return week.begins + (min(week.begins + _WEEK, ends) - week.begins) / 2
-
-
-def _dates(
-    begins: datetime, ends: datetime, across: Callable[[datetime], float], frame: Frame
-) -> tuple[Tick, ...]:
-    """Mondays with room between them, and the end of the axis."""
-    count = max(1, math.ceil((ends - begins) / _WEEK))
-    every = max(1, math.ceil(_DATE / (across(begins + _WEEK) - across(begins))))
-    ticks: list[Tick] = []
-    for number in range(0, count, every):
-        monday = begins + number * _WEEK
-        at = across(monday)
-        if at + 1.5 * _DATE > frame.right:
-            break
-        # The first one has its year and is aligned at its start.
-        if len(ticks) == 1 and at - ticks[0].at < 1.7 * _DATE:
-            continue
-        year = f" ’{monday:%y}" if number == 0 or monday.year != begins.year else ""
-        ticks.append(Tick(at, f"{monday:%-d %b}{year}"))
-    return (*ticks, Tick(frame.right, f"{ends:%-d %b}"))
-
-
-def _flags(marks: Sequence[tuple[float, int]]) -> tuple[Tick, ...]:
-    found: list[tuple[float, int, int]] = []
-    for x, number in marks:
-        if found and x - found[-1][0] < _FLAG:
-            found[-1] = (found[-1][0], found[-1][1], number)
-        else:
-            found.append((x, number, number))
-    return tuple(
-        Tick(x, str(first) if first == last else f"{first}–{last}") for x, first, last in found
-    )
 
 
 def _apart(series: Sequence[Series], bottom: float) -> tuple[Series, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from backend.reports import charts, wording
+from backend.reports import charts, weeks_chart, wording
 from backend.reports.queries import Report
 from backend.reports.records import BeforeAfter, GroupCost, Week
 
@@ -105,10 +105,10 @@ def render(report: Report) -> str:
         filters=wording.filters(report.where),
         not_known=wording.not_known(total.unknown) if total else "",
         agreement=list(wording.agreement(report.reconciliation)),
-        weeks=charts.weeks(
+        weeks=weeks_chart.draw(
             weeks, [change.promotion for change in report.promotions], _WEEKS, report.made_at
         ),
-        weeks_text=charts.weeks_text(weeks) if weeks else "",
+        weeks_text=weeks_chart.text(weeks) if weeks else "",
         bars=charts.bars([("Objects", total.histogram)], _BARS) if total else None,
         whisker_width=_WHISKER,
         tables=[

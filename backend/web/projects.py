@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from backend.db.models import ProjectRow, SampledProjectRow
 from backend.db.models.jobs import REPLAY
-from backend.reports import charts
+from backend.reports import charts, weeks_chart
 from backend.reports.page import GroupTable, promotion_rows
 from backend.reports.records import By, GroupCost, Mark, ProjectSummary, TaskCost, about
 from backend.web import health
@@ -35,7 +35,7 @@ class Card:
 
     summary: ProjectSummary
     status: TrainingStatus
-    spark: charts.Sparkline | None
+    spark: weeks_chart.Sparkline | None
     spark_text: str
     week: float | None
     serves: str
@@ -69,8 +69,8 @@ def _card(board: Dashboard, summary: ProjectSummary, status: TrainingStatus) -> 
     return Card(
         summary=summary,
         status=status,
-        spark=charts.sparkline(over.weeks, over.promotions, datetime.now(UTC)),
-        spark_text=charts.weeks_text(over.weeks) if over.weeks else "",
+        spark=weeks_chart.sparkline(over.weeks, over.promotions, datetime.now(UTC)),
+        spark_text=weeks_chart.text(over.weeks) if over.weeks else "",
         week=over.weeks[-1].clicks.mean if over.weeks else None,
         serves=summary.champion or board.serves(""),
     )
@@ -93,10 +93,10 @@ def project_page(request: Request, board: Board, project: str) -> Response:
         total=total[0] if total else None,
         over=over,
         weeks=[
-            charts.weeks(over.weeks, over.promotions, width, datetime.now(UTC))
+            weeks_chart.draw(over.weeks, over.promotions, width, datetime.now(UTC))
             for width in (charts.WIDE, charts.NARROW)
         ],
-        weeks_text=charts.weeks_text(over.weeks) if over.weeks else "",
+        weeks_text=weeks_chart.text(over.weeks) if over.weeks else "",
         bars=[
             charts.bars([(group.title, group.histogram) for group in by_phrase[:2]], width)
             for width in (charts.WIDE, charts.NARROW)

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from backend.reports import charts
+from backend.reports import charts, weeks_chart
 from backend.reports.records import Interval, Mark, Week
 
 MONDAY = datetime(2026, 11, 2, tzinfo=UTC)
@@ -24,7 +24,7 @@ def promotion(day: int) -> Mark:
 
 
 def test_weeks_stay_in_their_frame_and_higher_means_more() -> None:
-    chart = charts.weeks([week(0, 4.0), week(2, 2.0)], [], charts.WIDE, after(3))
+    chart = weeks_chart.draw([week(0, 4.0), week(2, 2.0)], [], charts.WIDE, after(3))
 
     assert chart is not None
     frame, (first, last) = chart.frame, chart.spots
@@ -37,7 +37,7 @@ def test_weeks_stay_in_their_frame_and_higher_means_more() -> None:
 
 def test_a_week_without_objects_keeps_its_place_and_interrupts_the_line() -> None:
     found = [week(0, 4.0), week(2, 2.0), week(3, 2.0)]
-    chart = charts.weeks(found, [], charts.WIDE, after(4))
+    chart = weeks_chart.draw(found, [], charts.WIDE, after(4))
 
     assert chart is not None
     gap, step = (b.x - a.x for a, b in pairwise(chart.spots))
@@ -49,8 +49,8 @@ def test_the_axis_ends_today() -> None:
     # given weeks of which the newest is long ago, or has just begun
     old, new = [week(0, 4.0)], [week(0, 4.0), week(8, 4.0)]
     # when
-    long_ago = charts.weeks(old, [], charts.WIDE, after(8.5))
-    begun = charts.weeks(new, [], charts.WIDE, after(8.5))
+    long_ago = weeks_chart.draw(old, [], charts.WIDE, after(8.5))
+    begun = weeks_chart.draw(new, [], charts.WIDE, after(8.5))
     # then
     assert long_ago is not None
     assert begun is not None
@@ -61,20 +61,20 @@ def test_the_axis_ends_today() -> None:
 
 
 def test_a_small_line_ends_today_too() -> None:
-    line = charts.sparkline([week(0, 4.0), week(1, 4.0)], [], after(8))
+    line = weeks_chart.sparkline([week(0, 4.0), week(1, 4.0)], [], after(8))
 
     assert line is not None
     assert line.end[0] < line.width / 2
 
 
 def test_no_weeks_make_no_chart() -> None:
-    assert charts.weeks([], [], charts.WIDE, after(0)) is None
-    assert charts.sparkline([week(0, 4.0)], [], after(1)) is None, "one week makes no line"
+    assert weeks_chart.draw([], [], charts.WIDE, after(0)) is None
+    assert weeks_chart.sparkline([week(0, 4.0)], [], after(1)) is None, "one week makes no line"
 
 
 @pytest.mark.parametrize("width", [charts.WIDE, charts.NARROW])
 def test_days_below_the_axis_never_touch(width: float) -> None:
-    chart = charts.weeks([week(number, 2.0) for number in range(60)], [], width, after(60))
+    chart = weeks_chart.draw([week(number, 2.0) for number in range(60)], [], width, after(60))
 
     assert chart is not None
     places = [tick.at for tick in chart.across]
@@ -85,7 +85,9 @@ def test_days_below_the_axis_never_touch(width: float) -> None:
 def test_promotions_close_together_share_a_flag() -> None:
     weeks = [week(number, 2.0) for number in range(10)]
 
-    chart = charts.weeks(weeks, [promotion(1), promotion(2), promotion(40)], charts.WIDE, after(10))
+    chart = weeks_chart.draw(
+        weeks, [promotion(1), promotion(2), promotion(40)], charts.WIDE, after(10)
+    )
 
     assert chart is not None
     assert [flag.text for flag in chart.flags] == ["1–2", "3"]
