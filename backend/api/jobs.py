@@ -1,21 +1,24 @@
-"""Jobs over HTTP, for scripts: look at them, start one, end one.
+"""Jobs over HTTP, for scripts: look at them, start one, end one. Times are UTC.
 
 A browser adds the password to whatever any page sends here. So a change must be announced as JSON,
 which no form of a page can do, and must not come from a page of another host.
 """
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
 
-from backend.api import job_schema
 from backend.api.openapi import refusals
 from backend.api.origin import same_site
 from backend.api.service import Service
-from backend.db.models.jobs import Job, State
+from backend.db.models import Job as JobRow
+from backend.db.models.jobs import State, Trigger
 from backend.errors import JobError
-from backend.jobs.queue import Jobs
+from backend.jobs import queue
 
 LARGEST_PAGE = 200
 # The largest number that a database keeps.
@@ -23,6 +26,73 @@ _MOST = 2**63 - 1
 
 _NOT_JSON = "Send it as application/json, with -H 'Content-Type: application/json'."
 _ELSEWHERE = "This came from another site's page, so nothing was changed."
+
+
+class _Form(BaseModel):
+    """Read from a record of the same field names."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+class Job(_Form):
+    """One piece of background work."""
+
+    id: int
+    project: str = Field(description="Key of the project.")
+    kind: str = Field(examples=["training", "scoring", "replay"])
+    state: State
+    trigger: Trigger
+    asked_by: str
+    request: Mapping[str, Any] = Field(description="Options of this kind of job.")
+    created_at: datetime
+    due_at: datetime = Field(description="It starts no earlier.")
+    started_at: datetime | None
+    ended_at: datetime | None
+    attempts: int
+    phase: str
+    progress: float = Field(description="0 to 1, of the whole job.")
+    message: str = Field(description="What it is doing, in a sentence.")
+    cancel_asked_at: datetime | None
+    cancel_asked_by: str
+    result: Mapping[str, Any] | None
+    error: str
+
+
+class Line(_Form):
+    """A line of a job's log: words for people, or a point of its curves."""
+
+    id: int
+    at: datetime
+    attempt: int
+    level: str
+    line: str
+    figures: Mapping[str, Any] | None
+
+
+class JobWithLog(Job):
+    """One job and its log, oldest line first."""
+
+    log: list[Line]
+
+
+class Jobs(BaseModel):
+    """Jobs, the newest first; ``next`` leads to older ones, null where there are none."""
+
+    jobs: list[Job]
+    next: str | None
+
+
+class Asked(BaseModel):
+    """What a script wants done."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    project: (
+        Annotated[str, Field(pattern=r"^[0-9]{1,18}(\.[0-9]{1,18})?$")]
+        | Annotated[int, Field(ge=0, lt=10**18, strict=True)]
+    ) = Field(description="Number or key of the project.", examples=[6])
+    kind: Literal["training", "scoring"] = "training"
+
 
 router = APIRouter(prefix="/api/jobs", tags=["jobs"], responses=refusals(401, 404, 422))
 
@@ -55,16 +125,16 @@ def jobs(
     before: Annotated[
         int | None, Query(ge=1, le=_MOST, description="Only jobs with a lower number.")
     ] = None,
-) -> job_schema.Jobs:
+) -> Jobs:
     """Jobs, the newest first."""
     key = None if project is None else service.reports.key(project)
-    found = Jobs(service.database).listed(key, kind, state, limit + 1, before)
+    rows = queue.Jobs(service.database).listed(key, kind, state, limit + 1, before)
     more = None
-    if len(found) > limit:
-        found = found[:limit]
+    if len(rows) > limit:
+        rows = rows[:limit]
         asked = [(k, v) for k, v in request.query_params.multi_items() if k != "before"]
-        more = f"{request.url.path}?{urlencode([*asked, ('before', found[-1].id)])}"
-    return job_schema.Jobs(jobs=[job_schema.Job.model_validate(it) for it in found], next=more)
+        more = f"{request.url.path}?{urlencode([*asked, ('before', rows[-1].id)])}"
+    return Jobs(jobs=[Job.model_validate(row) for row in rows], next=more)
 
 
 @router.get("/{id}")
@@ -74,12 +144,12 @@ def job(
     after: Annotated[
         int, Query(ge=0, le=_MOST, description="Only lines of the log with a higher number.")
     ] = 0,
-) -> job_schema.JobWithLog:
+) -> JobWithLog:
     """One job, with its log."""
-    store = Jobs(service.database)
-    found = _found(store, number)
-    log = [job_schema.Line.model_validate(line) for line in store.log(number, after)]
-    return job_schema.JobWithLog(**job_schema.Job.model_validate(found).model_dump(), log=log)
+    store = queue.Jobs(service.database)
+    row = _stored(store, number)
+    log = [Line.model_validate(line) for line in store.log(number, after)]
+    return JobWithLog(**Job.model_validate(row).model_dump(), log=log)
 
 
 @router.post(
@@ -88,18 +158,16 @@ def job(
     responses=refusals(400, 403, 409, 413, 415),
     dependencies=[Depends(_meant)],
 )
-def start(
-    request: Request, response: Response, service: Served, asked: job_schema.Asked
-) -> job_schema.Job:
-    """Have a training or a re-scoring done, as soon as a worker is free.
+def start(request: Request, response: Response, service: Served, asked: Asked) -> Job:
+    """Start a training or a re-scoring as soon as a worker is free.
 
-    One that waits already is joined, not doubled.
+    If one waits already, it is returned instead of adding another.
     """
     key = service.reports.key(str(asked.project))
-    made = Jobs(service.database).enqueue(key, asked.kind, trigger="hand", by=_who(service))
+    made = queue.Jobs(service.database).enqueue(key, asked.kind, trigger="hand", by=_who(service))
     service.job_asked()
     response.headers["Location"] = f"{request.url.path}/{made.id}"
-    return job_schema.Job.model_validate(made)
+    return Job.model_validate(made)
 
 
 @router.post(
@@ -107,14 +175,14 @@ def start(
     responses=refusals(403, 409, 413, 415),
     dependencies=[Depends(_meant)],
 )
-def cancel(service: Served, number: Number) -> job_schema.Job:
-    """End a job: at once where it waits, within a step where it runs. It needs no body."""
-    store = Jobs(service.database)
-    _found(store, number)
-    return job_schema.Job.model_validate(store.cancel(number, _who(service)))
+def cancel(service: Served, number: Number) -> Job:
+    """End a job: at once if it waits, within a step if it runs. It needs no body."""
+    store = queue.Jobs(service.database)
+    _stored(store, number)
+    return Job.model_validate(store.cancel(number, _who(service)))
 
 
-def _found(store: Jobs, number: int) -> Job:
+def _stored(store: queue.Jobs, number: int) -> JobRow:
     try:
         return store.get(number)
     except JobError as error:

@@ -1,15 +1,17 @@
-"""How often the same may be asked for by callers who cannot be told apart."""
+"""How often unauthenticated callers, who all look the same, may ask for the same thing."""
 
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Hashable
+
+from cachetools import TTLCache
 
 _KEYS = 1_000
 
 
 class RateLimit:
-    """Once for each key in ``each_s`` seconds, and ``most`` times a minute for all. Thread-safe."""
+    """Once per key in ``each_s`` seconds, and ``most`` times a minute in all. Thread-safe."""
 
     def __init__(
         self,
@@ -17,10 +19,9 @@ class RateLimit:
         most: int = 30,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._each_s = each_s
         self._most = most
         self._clock = clock
-        self._last: OrderedDict[Hashable, float] = OrderedDict()
+        self._last: TTLCache[Hashable, bool] = TTLCache(_KEYS, each_s, clock)
         self._all: deque[float] = deque()
         self._lock = threading.Lock()
 
@@ -30,13 +31,8 @@ class RateLimit:
         with self._lock:
             while self._all and self._all[0] <= now - 60.0:
                 self._all.popleft()
-            if now - self._last.get(key, float("-inf")) < self._each_s:
-                return False
-            if len(self._all) >= self._most:
+            if key in self._last or len(self._all) >= self._most:
                 return False
             self._all.append(now)
-            self._last[key] = now
-            self._last.move_to_end(key)
-            if len(self._last) > _KEYS:
-                self._last.popitem(last=False)
+            self._last[key] = True
             return True

@@ -1,5 +1,5 @@
 """How one region was made: its events in order, and the IoU of each served mask with the accepted
-one.
+one. ``interaction.mask_history`` keeps each mask as it was served.
 
 Manual edits count wherever they were made: after the last answer, and between two answers, where
 the log has an event with the pixels that brush and eraser changed.
@@ -8,18 +8,21 @@ the log has an event with the pixels that brush and eraser changed.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import numpy as np
+from sqlalchemy import Connection, select
 
-from backend.db.models import INTERACTIONS
+from backend.db.models import INTERACTIONS, ServedMaskRow
 from backend.db.packed_mask import PackedMask
 from backend.label_studio.strokes import thick
-from backend.reports.served_masks import Served
 
 # The IoU of NoC@85: the number of clicks until a mask is good.
 GOOD = 0.85
 # Below this IoU a mask is no re-encoding of the same mask. *choice*
 _SAME = 0.8
+# Some builds of SQLite refuse statements with more values.
+_TARGETS_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,15 @@ class Logged:
 
 
 @dataclass(frozen=True)
+class Served:
+    """A mask that was served. ``request``: that of its events, or of none."""
+
+    request: str
+    target: int
+    mask: PackedMask
+
+
+@dataclass(frozen=True)
 class Quality:
     """How close the served masks were to the accepted one; None where that is unknown.
 
@@ -78,7 +90,7 @@ def quality(
 
     before: computed earlier for the same accepted mask; used for masks that have expired since.
     """
-    by_request = {each.request: each.mask.iou(accepted) for each in served}
+    by_request = {mask.request: mask.mask.iou(accepted) for mask in served}
     ious = _after_each(events, by_request)
     ious = [
         before.ious[place] if iou is None and place < len(before.ious) else iou
@@ -93,6 +105,20 @@ def quality(
         needed=_needed(events, ious),
         predictions=max(before.predictions, len(requests | set(by_request))),
     )
+
+
+def served_for(connection: Connection, targets: Sequence[int]) -> list[Served]:
+    """The masks served for these targets, oldest first."""
+    row = ServedMaskRow
+    columns = select(row.id, row.request_id, row.target_id, row.width, row.height, row.mask)
+    rows: list[Any] = []
+    for start in range(0, len(targets), _TARGETS_AT_ONCE):
+        some = targets[start : start + _TARGETS_AT_ONCE]
+        rows += connection.execute(columns.where(row.target_id.in_(some))).all()
+    return [
+        Served(request, target, PackedMask(width, height, bytes(mask)))
+        for _, request, target, width, height, mask in sorted(rows, key=lambda mask: mask.id)
+    ]
 
 
 def edited_pixels(accepted: PackedMask, served: PackedMask) -> int | None:
@@ -154,8 +180,8 @@ def _corrected(
     last = edited_pixels(accepted, served[-1].mask)
     if last is None:
         return None
-    alike = (each for each in reversed(served[:-1]) if each.mask.iou(accepted) > _SAME)
-    if last and any(edited_pixels(accepted, each.mask) == 0 for each in alike):
+    alike = (s.mask for s in reversed(served[:-1]) if s.mask.iou(accepted) > _SAME)
+    if last and any(edited_pixels(accepted, mask) == 0 for mask in alike):
         last = 0
     places = [place for place, event in enumerate(events) if event.request == served[-1].request]
     before = events[: places[-1]] if places else events

@@ -25,10 +25,8 @@ from backend.db.models import (
 )
 from backend.db.packed_mask import PackedMask
 from backend.label_studio.annotations import DRAFT_MARGIN
-from backend.reports import served_masks
 from backend.reports.attribution import Key, PromptedObject, Region, assign
-from backend.reports.click_curve import UNKNOWN, Logged, Quality, quality
-from backend.reports.served_masks import Served
+from backend.reports.click_curve import UNKNOWN, Logged, Quality, Served, quality, served_for
 
 # Characters of a control's name that are part of a row's key.
 BRUSH_CHARACTERS = 128
@@ -153,14 +151,14 @@ class _Facts:
         by_target: dict[int, list[Logged]] = {}
         for event in self.events:
             by_target.setdefault(event.target, []).append(event)
-        found = []
+        objects = []
         for target, events in by_target.items():
             if not any(_begins(event) for event in events):
                 continue
             row = self.targets.get(target)
             # The submit of a region is logged under the user who opened the task next.
             owners = [event.owner for event in events if event.owner and _begins(event)]
-            found.append(
+            objects.append(
                 PromptedObject(
                     id=target,
                     region=events[-1].region,
@@ -169,7 +167,7 @@ class _Facts:
                     brush=row["brush"] if row else "",
                 )
             )
-        return found
+        return objects
 
     def is_current(self, number: int, digest: str, targets: Mapping[Key, tuple[int, ...]]) -> bool:
         """Whether this version has its rows, with the same targets, and no newer event."""
@@ -199,15 +197,15 @@ class _Facts:
             for row in connection.execute(query)
         }
         mine = [target for key, them in targets.items() if key[0] == number for target in them]
-        served = served_masks.of_targets(connection, mine)
-        found: dict[Key, dict[str, Any]] = {}
+        served = served_for(connection, mine)
+        rows: dict[Key, dict[str, Any]] = {}
         for sample in self.samples.get(number, ()):
             key = (number, sample["brush"][:BRUSH_CHARACTERS], sample["region_id"])
             if (mask := masks.get(sample["number"])) is not None:
                 theirs = targets.get(key, ())
-                of_them = [each for each in served if each.target in theirs]
-                found[key] = self._row(key, sample, mask, theirs, of_them, now)
-        return list(found.values())
+                own = [one for one in served if one.target in theirs]
+                rows[key] = self._row(key, sample, mask, theirs, own, now)
+        return list(rows.values())
 
     def _row(
         self,
@@ -337,18 +335,18 @@ def _digest(mask: PackedMask) -> str:
 
 
 def _events(connection: Connection, project: str, task: int) -> list[Logged]:
-    row = EventRow
+    of = EventRow
     query = (
         select(
-            *(row.id, row.kind, row.target_id, row.region_id, row.owner, row.request_id),
-            *(row.starts, row.created_at, row.answered_at, row.error, row.model_version),
-            row.edited,
+            *(of.id, of.kind, of.target_id, of.region_id, of.owner, of.request_id),
+            *(of.starts, of.created_at, of.answered_at, of.error, of.model_version),
+            of.edited,
         )
-        .where(row.project == project, row.task_id == task, row.target_id.is_not(None))
-        .order_by(row.id)
+        .where(of.project == project, of.task_id == task, of.target_id.is_not(None))
+        .order_by(of.id)
     )
     rows: Iterable[Any] = connection.execute(query)
-    return [Logged(*found) for found in rows]
+    return [Logged(*row) for row in rows]
 
 
 def _targets(connection: Connection, project: str, task: int) -> dict[int, RowMapping]:

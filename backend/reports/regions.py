@@ -28,7 +28,7 @@ from backend.db.models import (
     same_annotation,
 )
 from backend.db.packed_mask import PackedMask
-from backend.reports import served_masks
+from backend.reports.click_curve import served_for
 from backend.reports.records import (
     Page,
     RegionCost,
@@ -81,12 +81,12 @@ def read(database: Database, project: str, where: Where) -> Iterator[RegionCost]
             here = (literal(v, column.type) for v, column in zip(after, _ORDER, strict=True))
             query = query.where(tuple_(*_ORDER) > tuple_(*here))
         with database.read() as connection:
-            found = connection.execute(query).mappings().all()
-        for row in found:
+            rows = connection.execute(query).mappings().all()
+        for row in rows:
             yield _region(row, names)
-        if len(found) < _AT_ONCE:
+        if len(rows) < _AT_ONCE:
             return
-        after = tuple(found[-1][column.key] for column in _ORDER)
+        after = tuple(rows[-1][column.key] for column in _ORDER)
 
 
 def page(
@@ -98,8 +98,8 @@ def page(
         names = people(connection, project)
         total = connection.execute(select(func.count()).select_from(query.subquery())).scalar_one()
         part = query.order_by(*_ORDER).offset((number - 1) * size).limit(size)
-        found = connection.execute(part).mappings().all()
-    return Page(tuple(_region(row, names) for row in found), total, number, size)
+        rows = connection.execute(part).mappings().all()
+    return Page(tuple(_region(row, names) for row in rows), total, number, size)
 
 
 def without_mask(connection: Connection, project: str, where: Where) -> list[WithoutMask]:
@@ -181,12 +181,12 @@ def history(
         EventRow.task_id == task_id,
         EventRow.target_id.in_(targets) if targets else EventRow.region_id == region_id,
     )
-    found = connection.execute(events.order_by(EventRow.id).limit(_MOST_STEPS)).mappings().all()
-    numbers = sorted({row["target_id"] for row in found} - {None})
-    masks = {each.request: each.mask for each in served_masks.of_targets(connection, numbers)}
-    last = {row["request_id"]: row["id"] for row in found if row["request_id"]}
+    rows = connection.execute(events.order_by(EventRow.id).limit(_MOST_STEPS)).mappings().all()
+    numbers = sorted({row["target_id"] for row in rows} - {None})
+    masks = {served.request: served.mask for served in served_for(connection, numbers)}
+    last = {row["request_id"]: row["id"] for row in rows if row["request_id"]}
     steps = []
-    for row in found:
+    for row in rows:
         # Two clicks of one request are answered by one mask: it belongs to the second.
         mask = masks.get(row["request_id"]) if last.get(row["request_id"]) == row["id"] else None
         steps.append(

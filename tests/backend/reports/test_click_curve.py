@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from backend.db.packed_mask import PackedMask
-from backend.reports.click_curve import Logged, edited_pixels, quality
-from backend.reports.served_masks import Served
+from backend.reports.click_curve import Logged, Served, edited_pixels, quality
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 ACCEPTED = PackedMask.pack(np.arange(400).reshape(20, 20) < 100)
