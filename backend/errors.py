@@ -1,31 +1,31 @@
-"""Every error of the Label Studio side, each with a sentence an annotator or admin can act on.
+"""All errors of the backend, each with a sentence that an annotator or admin can act on.
 
 PhraseClickError (model/errors.py)
 └── BackendError
     ├── LabelConfigError        the labeling config cannot work with this backend
     ├── RequestError            a request's body is not what Label Studio sends
-    │   ├── NotJsonError            it is not even JSON
-    │   └── TooManyError            the same was asked for too often
-    ├── PictureError            a task's picture could not be had
+    │   ├── NotJsonError            it is not JSON
+    │   └── TooManyError            the same request came too often
+    ├── PictureError            a task's picture is not available
     │   ├── PictureAddressError     its address is missing, of an unknown kind, or not allowed
-    │   ├── PictureFetchError       the host that keeps it did not hand it out
-    │   │   └── PictureAwayError        … and could not have, whichever picture it was asked for
-    │   └── PictureFormatError      what came is not a picture that can be read, or is too large
-    ├── LabelStudioError        Label Studio's API refused or could not be reached
-    │   ├── TokenError              its token is dead, missing or of the wrong kind
+    │   ├── PictureFetchError       its host did not return it
+    │   │   └── PictureAwayError        … because the host is down
+    │   └── PictureFormatError      the file is not a picture that can be read, or is too large
+    ├── LabelStudioError        Label Studio's API refused a call or could not be reached
+    │   ├── TokenError              its token is missing, expired or of the wrong kind
     │   └── CredentialsError        a file of secrets in the data folder cannot be read
     ├── DatabaseError           the backend's own database is missing, locked or too old
     ├── VersionError            a model version is unknown, gone, or may not serve
-    ├── StorageError            the store of model versions is away, full or damaged
-    ├── JobError                a job is unknown, ended already, or cannot be asked for
-    │   └── CancelledError          a job is to stop: somebody asked for its end
-    │       ├── LostLeaseError          … or another worker has it by now
-    │       ├── GiveWayError            … or it goes on later, from the queue
-    │       └── OverdueError            … or it has taken longer than any job may
-    ├── ReportError             a report was asked for what is not there, or in a form unknown
-    │   └── FilterError             what it is to be narrowed to cannot be read
-    ├── ForgeryError            a change that no page of the dashboard asked for
-    ├── SamplesError            phraseclick samples was asked for what is not there
+    ├── StorageError            the store of model versions is unreachable, full or damaged
+    ├── JobError                a job is unknown, has ended, or cannot be requested
+    │   └── CancelledError          a job must stop, because it was cancelled
+    │       ├── LostLeaseError          … because another worker has taken it over
+    │       ├── GiveWayError            … for now: it continues later, from the queue
+    │       └── OverdueError            … because it took longer than any job may
+    ├── ReportError             a report on something that does not exist, or in an unknown form
+    │   └── FilterError             a filter of a report that cannot be read
+    ├── ForgeryError            a change that did not come from a page of the dashboard
+    ├── SamplesError            phraseclick samples was called for something that does not exist
     ├── AddressInUseError       the address to serve on is taken or not this machine's
     ├── OpenToNetworkError      other machines would reach a backend without a password
     ├── BenchError              the benchmark's server did not start or answered wrongly
@@ -38,7 +38,7 @@ from model.errors import PhraseClickError
 
 
 class BackendError(PhraseClickError):
-    """Base of the Label Studio side. ``status``: the HTTP status where an error ends a request."""
+    """Base of the backend's errors. ``status``: the HTTP status of a request that it ends."""
 
     status = 500
 
@@ -62,13 +62,13 @@ class NotJsonError(RequestError):
 
 
 class TooManyError(RequestError):
-    """The same was asked for too often in a short time."""
+    """The same request came too often in a short time."""
 
     status = 429
 
 
 class PictureError(BackendError):
-    """A task's picture could not be had."""
+    """A task's picture is not available."""
 
     status = 422
 
@@ -78,16 +78,16 @@ class PictureAddressError(PictureError):
 
 
 class PictureFetchError(PictureError):
-    """The host that keeps the picture did not hand it out."""
+    """The picture's host did not return it."""
 
 
 class PictureAwayError(PictureFetchError):
-    """Whoever keeps the picture was not reached, or hands nothing out now. It says nothing of the
-    picture itself: it may be there as ever."""
+    """The picture's host could not be reached, or returns nothing for now. The picture itself may
+    be unchanged."""
 
 
 class PictureFormatError(PictureError):
-    """What came is not a picture that can be read, or it is larger than allowed."""
+    """The file is not a picture that can be read, or is larger than allowed."""
 
 
 class LabelStudioError(BackendError):
@@ -101,7 +101,7 @@ class LabelStudioError(BackendError):
 
 
 class TokenError(LabelStudioError):
-    """Label Studio's token is missing, dead, or of the wrong kind."""
+    """Label Studio's token is missing, expired, or of the wrong kind."""
 
 
 class CredentialsError(LabelStudioError):
@@ -118,7 +118,7 @@ class DatabaseError(BackendError):
 
 
 class VersionError(BackendError):
-    """A model version is unknown, its files are gone, or it may not be what is asked of it."""
+    """A model version is unknown, its files are gone, or it may not be used in this way."""
 
     status = 404
 
@@ -128,17 +128,17 @@ class StorageError(BackendError):
 
 
 class JobError(BackendError):
-    """A job is unknown, has ended already, or cannot be asked for."""
+    """A job is unknown, has ended, or cannot be requested."""
 
     status = 409
 
 
 class CancelledError(JobError):
-    """A job is to stop at once. Whoever cleans up on it raises it again."""
+    """A job must stop at once. Code that catches this to clean up raises it again."""
 
 
 class LostLeaseError(CancelledError):
-    """Another worker has the job by now: this one may write nothing more."""
+    """Another worker has taken the job over: this one may write nothing more."""
 
 
 class GiveWayError(CancelledError):
@@ -157,25 +157,25 @@ class OverdueError(CancelledError):
 
 
 class ReportError(BackendError):
-    """A report was asked for what is not there, or in a form that is unknown."""
+    """A report on something that does not exist, or in an unknown form."""
 
     status = 404
 
 
 class FilterError(ReportError):
-    """What a report is to be narrowed to cannot be read."""
+    """A filter of a report that cannot be read."""
 
     status = 422
 
 
 class ForgeryError(BackendError):
-    """A change was asked for, but not by a form of the dashboard that this browser was given."""
+    """A change that was not requested by a form of the dashboard in this browser."""
 
     status = 403
 
 
 class SamplesError(BackendError):
-    """``phraseclick samples`` was asked for what is not there."""
+    """``phraseclick samples`` was called for something that does not exist."""
 
 
 class DemoError(BackendError):

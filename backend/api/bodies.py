@@ -153,7 +153,7 @@ async def read_body(receive: Receive, at_most: int) -> bytes:
 
 
 def replay(body: bytes, receive: Receive) -> Receive:
-    """Hands out a body that was read already."""
+    """Returns a body that was read already."""
     handed_out = False
 
     async def again() -> Message:

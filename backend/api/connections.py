@@ -1,4 +1,4 @@
-"""Connections that ask nothing: a time limit for a request's header, and a limit of their number.
+"""Idle connections: a time limit for a request's header, and a limit on their number.
 
 A client that opens connections and sends half a request costs nothing and would otherwise hold a
 connection for good (slowloris). A reverse proxy does this better; without one, this is what keeps
@@ -31,8 +31,8 @@ class GuardedProtocol(H11Protocol):
         self._opened_at = self.loop.time()
         self._await_header()
         if len(self.connections) > MAX_CONNECTIONS:
-            idle = [it for it in self.connections if isinstance(it, GuardedProtocol) and it.idle]
-            oldest = min(idle, key=lambda it: it._opened_at, default=self)
+            idle = [c for c in self.connections if isinstance(c, GuardedProtocol) and c.idle]
+            oldest = min(idle, key=lambda c: c._opened_at, default=self)
             oldest.transport.abort()
 
     def data_received(self, data: bytes) -> None:

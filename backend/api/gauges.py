@@ -1,4 +1,4 @@
-"""What waits and runs at this moment, as the database has it: for the graphs of an admin."""
+"""The current state of the database, for an admin's graphs: what waits, runs and serves."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from backend.registry.champions import Champions
 from backend.samples.counts import gauges
 from backend.worker.webhook_inbox import ATTEMPTS
 
-# Told even where there is none: a graph without a line says nothing.
+# Reported even if it is 0: a graph without a line would be ambiguous.
 _KINDS = (TRAINING, SCORING, REPLAY)
 _STATES = ("queued", "running", *ENDS)
 _PROJECTS = 200
@@ -25,7 +25,7 @@ _PROCESSES = ("server", "worker", "training", "scheduler")
 
 
 def read_gauges(database: Database, *, base: str = "") -> Gauges:
-    """Some sums over indexed rows; whoever asks bounds how often.
+    """Sums over indexed rows; the caller limits how often.
 
     base: the name of what serves a project without a champion.
     """
@@ -35,14 +35,14 @@ def read_gauges(database: Database, *, base: str = "") -> Gauges:
         living[process.kind] = living.get(process.kind, 0) + process.is_running()
     given_up = case((Delivery.attempts >= ATTEMPTS, "given up"), else_="waiting")
     with database.read() as connection:
-        found = connection.execute(
+        counted = connection.execute(
             select(given_up, func.count()).where(Delivery.processed_at.is_(None)).group_by(given_up)
         )
         deliveries = {"waiting": 0, "given up": 0}
-        for state, number in found:
+        for state, number in counted:
             deliveries[state] = number
         champions = Champions.after(promotion_log.history(connection))
-        # Those with labels or a champion: anyone can announce a project, and each has its line.
+        # Only those with labels or a champion: anyone can announce a project.
         projects = (
             connection.execute(
                 select(ProjectRow.key)

@@ -1,7 +1,7 @@
 """Jobs over HTTP, for scripts: look at them, start one, end one. Times are UTC.
 
-A browser adds the password to whatever any page sends here. So a change must be announced as JSON,
-which no form of a page can do, and must not come from a page of another host.
+A browser adds the password to every request of every page. So a change must be sent as JSON, which
+no form can do, and must not come from a page of another host.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from backend.errors import JobError
 from backend.jobs import queue
 
 LARGEST_PAGE = 200
-# The largest number that a database keeps.
+# The largest number that a database stores.
 _MOST = 2**63 - 1
 
 _NOT_JSON = "Send it as application/json, with -H 'Content-Type: application/json'."
@@ -83,7 +83,7 @@ class Jobs(BaseModel):
 
 
 class Asked(BaseModel):
-    """What a script wants done."""
+    """What a script requests."""
 
     model_config = ConfigDict(extra="forbid")
 

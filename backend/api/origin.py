@@ -116,7 +116,9 @@ class AllowedHosts:
             self._read_at = time.monotonic()
             try:
                 known = load_credentials(self._settings).values()
-                self._connected = frozenset(_name(urlsplit(it.backend_url).netloc) for it in known)
+                self._connected = frozenset(
+                    _name(urlsplit(access.backend_url).netloc) for access in known
+                )
             except CredentialsError as error:
                 _log.error("%s", error)
         return self._connected

@@ -223,10 +223,10 @@ def tasks(
         return _csv(f"project-{key}-tasks.csv", reports.every_task(key, where), TASK_COLUMNS)
     if form == "parquet":
         return _parquet(key, "tasks", reports.every_task(key, where), TASK_COLUMNS)
-    found = reports.tasks(
+    listed = reports.tasks(
         key, where, sort=sort, descending=order == "descending", page=page, size=size
     )
-    return TaskPage(items=found.items, **_paging(request, found))
+    return TaskPage(items=listed.items, **_paging(request, listed))
 
 
 @router.get("/{project}/tasks/{task}")
@@ -252,8 +252,8 @@ def regions(
         return _csv(f"project-{key}-regions.csv", reports.regions(key, where), REGION_COLUMNS)
     if form == "parquet":
         return _parquet(key, "regions", reports.regions(key, where), REGION_COLUMNS)
-    found = reports.region_page(key, where, page=page, size=size)
-    return RegionPage(items=found.items, **_paging(request, found))
+    listed = reports.region_page(key, where, page=page, size=size)
+    return RegionPage(items=listed.items, **_paging(request, listed))
 
 
 @router.get("/{project}/groups")
@@ -294,22 +294,22 @@ def reconciliation(reports: ReportsOf, key: Key) -> records.Reconciliation:
     return reports.reconcile(key)
 
 
-def _paging(request: Request, found: records.Page[Any]) -> dict[str, Any]:
+def _paging(request: Request, of: records.Page[Any]) -> dict[str, Any]:
     def link(number: int) -> str:
         asked = [(k, v) for k, v in request.query_params.multi_items() if k not in ("page", "size")]
-        return f"{request.url.path}?{urlencode([*asked, ('page', number), ('size', found.size)])}"
+        return f"{request.url.path}?{urlencode([*asked, ('page', number), ('size', of.size)])}"
 
     return {
-        "total": found.total,
-        "page": found.page,
-        "pages": found.pages,
-        "size": found.size,
+        "total": of.total,
+        "page": of.page,
+        "pages": of.pages,
+        "size": of.size,
         "links": Links(
-            here=link(found.page),
+            here=link(of.page),
             first=link(1),
-            previous=link(min(found.page - 1, found.pages)) if found.page > 1 else None,
-            next=link(found.page + 1) if found.page < found.pages else None,
-            last=link(found.pages),
+            previous=link(min(of.page - 1, of.pages)) if of.page > 1 else None,
+            next=link(of.page + 1) if of.page < of.pages else None,
+            last=link(of.pages),
         ),
     }
 
@@ -318,12 +318,14 @@ def _csv(name: str, rows: Iterator[object], columns: tuple[Column, ...]) -> Resp
     return _file(name, "text/csv; charset=utf-8", csv_text(rows, columns))
 
 
-def _parquet(key: str, rows: str, found: Iterator[object], columns: tuple[Column, ...]) -> Response:
+def _parquet(
+    key: str, rows: str, entries: Iterator[object], columns: tuple[Column, ...]
+) -> Response:
     with TemporaryDirectory() as folder:
         path = FilePath(folder) / "table"
         made_at = datetime.now(UTC).isoformat(timespec="seconds")
         metadata = {"project": key, "rows": rows, "made_at": made_at}
-        write_parquet(path, found, columns, metadata)
+        write_parquet(path, entries, columns, metadata)
         return _file(f"project-{key}-{rows}.parquet", _PARQUET, iter([path.read_bytes()]))
 
 

@@ -18,7 +18,7 @@ from backend.settings import Settings
 
 
 def serve(settings: Settings, *, host: str, port: int, processes: int = 1) -> None:
-    """Serve until told to end. The address is taken before the model is loaded.
+    """Serve until SIGTERM. The address is taken before the model is loaded.
 
     Raises:
         AddressInUseError: another program listens there already.
@@ -38,10 +38,10 @@ def serve(settings: Settings, *, host: str, port: int, processes: int = 1) -> No
         port=port,
         workers=processes,
         log_config=log_config(settings),
-        # Each line costs a click nothing that matters, and shows an admin that requests arrive.
+        # A line per request costs little, and shows an admin that requests arrive.
         access_log=True,
         server_header=False,
-        # Clicks in flight are answered before the end; nobody waits longer for a restart.
+        # Clicks in flight are answered before the end, but a restart takes no longer than this.
         timeout_graceful_shutdown=10,
     )
     if processes == 1:

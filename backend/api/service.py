@@ -1,6 +1,6 @@
-"""What the backend answers, whoever asks: the web server here, label-studio-ml's, a test.
+"""The backend without HTTP: what the web server, label-studio-ml's server and tests call.
 
-Thin on purpose: each call is read by the contract, done by a room of its own, and handed back.
+It only connects the parts: each call is parsed by ``label_studio.payloads`` and passed on.
 """
 
 import logging
@@ -63,11 +63,11 @@ _ACTIONS = frozenset(
 )
 
 
-_TO_BE_HAD = ("base", "candidate", "accepted")
+_AVAILABLE = ("base", "candidate", "accepted")
 
 
 class Service:
-    """The backend without HTTP. Thread-safe; several processes may share one data folder."""
+    """All parts of one server process. Thread-safe; processes may share one data folder."""
 
     def __init__(self, settings: Settings, predictor: Predictor) -> None:
         """predictor: the base, which serves where no version was promoted."""
@@ -129,7 +129,7 @@ class Service:
             "server",
             lambda: {
                 "model_version": service.version,
-                # Encoded pictures at hand, of all versions together.
+                # Encoded pictures in memory, of all versions together.
                 "cache_bytes": predictor.cached_bytes,
             },
         ).start()
@@ -147,7 +147,7 @@ class Service:
     def health(self, project: str = "") -> Answer:
         """What serves, and what was promoted but cannot be loaded.
 
-        project: number or key of the one meant; '' for those without a champion of their own.
+        project: number or key; '' for projects without a champion of their own.
         """
         status = self._predictors.status(Project.read(project) if project else None)
         trouble = self._database_watch.trouble
@@ -161,7 +161,7 @@ class Service:
         return not self._database_watch.trouble
 
     def setup(self, body: object, *, logged_in: bool = False) -> Answer:
-        """A project connects: its config is checked, its Label Studio remembered.
+        """Connect a project: check its config, and save its Label Studio.
 
         logged_in: the request came with the backend's password.
 
@@ -186,47 +186,47 @@ class Service:
         return {"model_version": self.version_for(request.project)}
 
     def webhook(self, raw: bytes, body: object) -> Answer:
-        """Keep what happened as it came; the worker takes it in."""
+        """Store an event as it came; the worker processes it."""
         hook = parse_webhook(body)
         if hook.action == START_TRAINING:
             # It may come without the webhook's secret, so nothing else in it is believed.
             if not self._wishes.take(hook.project.key):
-                raise TooManyError("A training was asked for a moment ago; wait a minute.")
+                raise TooManyError("A training was requested a moment ago; wait a minute.")
             raw = bare_wish(hook.project)
         self._inbox.add(hook.action, hook.project.id, raw)
         self.metrics.delivery(hook.action if hook.action in _ACTIONS else "other")
         return {"status": "stored"}
 
     def figures(self) -> bytes:
-        """For Prometheus: what this server counted, and what the database holds and waits for."""
+        """For Prometheus: what this server counted, and the state of the database."""
         started = time.monotonic()
         if started >= self._count_again:
             try:
                 self.metrics.gauges(read_gauges(self.database, base=self._predictors.base.version))
             except DatabaseError as error:
-                # The other figures tell what is wrong; they must not be missing just then.
-                _log.warning("What waits and runs could not be counted: %s", error)
-            # However many there are, counting them takes no more than a twentieth of the time.
+                # The other figures show what is wrong, so they must not be missing just then.
+                _log.warning("The state of the database could not be read: %s", error)
+            # However many rows there are, counting them takes at most a twentieth of the time.
             self._count_again = time.monotonic() + 20 * (time.monotonic() - started)
         return self.metrics.exposition()
 
     def versions(self, project: Project | None = None) -> Answer:
-        """The model versions that can be had, and the one that serves."""
+        """The available model versions, and the one that serves."""
         serves = self.version_for(project) if project else self.version
         known = self.registry.all(project.key if project else EVERYONE)
-        names = [it.name for it in known if it.state in _TO_BE_HAD]
+        names = [v.name for v in known if v.state in _AVAILABLE]
         return {"versions": list(dict.fromkeys([*names, serves])), "model_version": serves}
 
     def job_asked(self) -> None:
-        """Somebody asked for a job: have a worker look for it now rather than at its next tick."""
+        """A job was requested: have a worker look for it now rather than at its next tick."""
         self._enqueuer.enqueue(celery_app.TICK)
 
     def promoted(self) -> None:
-        """Somebody promoted or took back: have Label Studio told now."""
+        """A version was promoted or rolled back: have Label Studio updated now."""
         self._enqueuer.enqueue(celery_app.ANNOUNCE)
 
     def close(self) -> None:
-        """Finish what runs and let go of everything."""
+        """Finish what runs, and close everything."""
         if self._presence is not None:
             self._presence.close()
         self._database_watch.close()
@@ -235,8 +235,6 @@ class Service:
         self._inbox.close()
         self._enqueuer.close()
         self.database.close()
-
-    # -- parts
 
     def _another_serves(self) -> None:
         self.metrics.models(self._predictors.serving())

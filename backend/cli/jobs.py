@@ -48,11 +48,11 @@ def jobs(
 
     with _database(data) as (_, database):
         key = _key(database, project) if project else None
-        found = Jobs(database).listed(key, kind or None, state or None, limit)
+        listed = Jobs(database).listed(key, kind or None, state or None, limit)
         if json:
-            console().print_json(data=[tables.as_json(job) for job in found])
-        elif found:
-            tables.show_jobs(console(), found)
+            console().print_json(data=[tables.as_json(job) for job in listed])
+        elif listed:
+            tables.show_jobs(console(), listed)
         else:
             console().print("No jobs found.")
 

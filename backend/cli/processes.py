@@ -92,7 +92,7 @@ def alive(
     database = Database(settings_of(data).resolved_database_url)
     try:
         here = socket.gethostname()
-        mine = [it for it in processes(database) if (it.kind, it.about.get("host")) == (kind, here)]
+        mine = [p for p in processes(database) if (p.kind, p.about.get("host")) == (kind, here)]
     finally:
         database.close()
     if not any(process.is_running() for process in mine):

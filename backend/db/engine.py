@@ -276,8 +276,8 @@ def lock_lease(connection: Connection, name: str) -> LeaseRow:
 
 def lock_job(connection: Connection, number: int) -> Job | None:
     """Lock a job's row and return it; None if there is no such job."""
-    found = records(connection, select(Job).where(Job.id == number).with_for_update())
-    return found[0] if found else None
+    jobs = records(connection, select(Job).where(Job.id == number).with_for_update())
+    return jobs[0] if jobs else None
 
 
 def lock_samples(connection: Connection, key: str) -> SampledProjectRow:
@@ -296,8 +296,8 @@ def _lock_or_create(
     connection: Connection, model: type[_Row], here: ColumnElement[bool], new: Mapping[str, Any]
 ) -> _Row:
     query = select(model).where(here).with_for_update()
-    found = records(connection, query)
-    if not found:
+    rows = records(connection, query)
+    if not rows:
         connection.execute(insert_of(connection, model).values(**new).on_conflict_do_nothing())
-        found = records(connection, query)
-    return found[0]
+        rows = records(connection, query)
+    return rows[0]

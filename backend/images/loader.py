@@ -106,7 +106,7 @@ class Pictures:
     def _once(self, identity: str, work: Callable[[], Picture]) -> Picture:
         """Run ``work`` once for all threads that need its picture at the same time.
 
-        Only so many threads wait here at all: the others are for clicks on pictures at hand.
+        Only a limited number of threads wait here: the others are for clicks on cached pictures.
         """
         if not self._waiting.acquire(blocking=False):
             raise PictureAwayError(

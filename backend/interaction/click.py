@@ -2,8 +2,8 @@
 
     payload -> config -> object (rules) -> embedding -> predictor -> RLE -> response
 
-and one event appended to the log. A phrase takes the same way. Whatever fails, the answer is HTTP
-200 with a sentence in the status line: Label Studio shows an annotator nothing else.
+and one event appended to the log. A phrase takes the same way. If anything fails, the answer is
+HTTP 200 with a sentence in the status line: Label Studio shows an annotator nothing else.
 """
 
 import logging
@@ -231,21 +231,21 @@ class Predict:
     ) -> tuple[Answer, Outcome]:
         """One region for each object that the phrase means."""
         with steps.timed("predict"):
-            found = predictor.instances(embedding, target.phrase, suggestions.LEAST_CONFIDENCE)
+            instances = predictor.instances(embedding, target.phrase, suggestions.LEAST_CONFIDENCE)
         with steps.timed("brush"):
-            objects = suggestions.unlabeled(found.objects, interaction.saved)
+            objects = suggestions.unlabeled(instances.objects, interaction.saved)
             size = embedding.width, embedding.height
             several = suggestions.drawn(
                 objects, turn, target, size, self._settings.outline_tolerance
             )
         said = said_of_several(
-            _understood(turn, target, found, found=bool(several.items)),
-            found=len(found.objects),
+            _understood(turn, target, instances, found=bool(several.items)),
+            found=len(instances.objects),
             confidences=several.confidences,
         )
         outcome = Outcome(
             mask=several.mask,
-            confidence=found.confidence,
+            confidence=instances.confidence,
             model_version=predictor.version,
             milliseconds=steps.total(),
             steps=steps.milliseconds,
@@ -253,7 +253,7 @@ class Predict:
             suggestions=several.others,
         )
         result = [*several.items, *_status(target.image, said)]
-        score = min(several.confidences, default=found.confidence)
+        score = min(several.confidences, default=instances.confidence)
         return _response(predictor, result, score), outcome
 
     def _touches(

@@ -52,7 +52,7 @@ def labels_named(
     possessive = [word.endswith(("'s", "’s")) for word in words]
     said = [singular(re.sub(r"['’]s$", "", word).casefold()) for word in words]
     turn = next((at for at, word in enumerate(said) if word in _AFTER and at), len(said))
-    found = []
+    ranked = []
     own = frozenset(tuple(_split(label.value)) for _, label in labels)
     for order, (brush, label) in enumerate(labels):
         best: tuple[bool, bool, int, int, int] | None = None
@@ -63,8 +63,8 @@ def labels_named(
                 rank = (at >= turn, possessive[at + len(name) - 1], -len(name), not exact, at)
                 best = min(best, rank) if best else rank
         if best is not None:
-            found.append((best, order, (brush, label)))
-    return tuple(entry for _, _, entry in sorted(found, key=lambda item: item[:2]))
+            ranked.append((best, order, (brush, label)))
+    return tuple(entry for _, _, entry in sorted(ranked, key=lambda item: item[:2]))
 
 
 def plural(phrase: str) -> bool:

@@ -126,7 +126,7 @@ class Preannotation:
     def _task(self, task: Task, config: LabelConfig, project: Project, *, alone: bool) -> Answer:
         images = config.of(task.data).images
         try:
-            found = [self._image(task, image, project, alone=alone) for image in images]
+            answers = [self._image(task, image, project, alone=alone) for image in images]
         except Exception as error:  # a broken picture must not empty the other tasks
             self._metrics.failure(error)
             self._metrics.task("failed")
@@ -136,8 +136,8 @@ class Preannotation:
                 _log.exception("Task %s of project %s could not be predicted", task.id, project.id)
             addressed = all(image.address(task.data) for image in images)
             return [] if addressed and _may_pass(error) else self._answer([], 0.0)
-        masks = [one for one in found if one is not None]
-        if len(masks) < len(found):
+        masks = [one for one in answers if one is not None]
+        if len(masks) < len(answers):
             return []
         result = [region for regions, _ in masks for region in regions]
         scores = [score for _, score in masks if score is not None]
@@ -161,10 +161,10 @@ class Preannotation:
                 self._embeddings.ahead(place, self._predictor)
             return None
         self._embeddings.of(place, self._predictor)
-        found = [] if self._label_masks == "never" else self._of_labels(image, place)
-        if not found:
+        objects = [] if self._label_masks == "never" else self._of_labels(image, place)
+        if not objects:
             return [], self._doubt(image, place)
-        return self._regions(task, image, found), found[-1][0].confidence
+        return self._regions(task, image, objects), objects[-1][0].confidence
 
     def _of_phrase(self, task: Task, image: ImageControls, phrase: str, place: Place) -> Masks:
         control, label = _label_for(phrase, image)
@@ -172,9 +172,11 @@ class Preannotation:
         predictor = self._for_label(named[0][1].value) if named else self._predictor
         embedding = self._embeddings.of(place, predictor)
         if asks_for_all(phrase, image.labels):
-            found = predictor.instances(embedding, phrase, LEAST_CONFIDENCE)
-            regions = self._regions(task, image, [(it, control, label) for it in found.objects])
-            return regions, min((it.confidence for it in found.objects), default=found.confidence)
+            instances = predictor.instances(embedding, phrase, LEAST_CONFIDENCE)
+            regions = self._regions(task, image, [(i, control, label) for i in instances.objects])
+            return regions, min(
+                (i.confidence for i in instances.objects), default=instances.confidence
+            )
         prediction = predictor.predict(embedding, [], phrase)
         confidence = prediction.confidence
         if confidence < LEAST_CONFIDENCE:
@@ -184,15 +186,15 @@ class Preannotation:
     def _of_labels(self, image: ImageControls, place: Place) -> list[_Labelled]:
         """Every object that a label's name finds, the most confident first."""
         groups = self._known_labels(image)
-        found: list[_Labelled] = []
+        objects: list[_Labelled] = []
         for predictor, labels in groups:
             embedding = self._embeddings.of(place, predictor)
-            objects = predictor.instances_by_name(embedding, list(labels), _LEAST_CONFIDENCE)
-            found += [(instance, *labels[name]) for name, instance in objects]
+            named = predictor.instances_by_name(embedding, list(labels), _LEAST_CONFIDENCE)
+            objects += [(instance, *labels[name]) for name, instance in named]
         if len(groups) < 2:
-            return found
+            return objects
         distinct: list[_Labelled] = []
-        for one in sorted(found, key=lambda entry: -entry[0].confidence):
+        for one in sorted(objects, key=lambda entry: -entry[0].confidence):
             if all(_iou(one[0].mask(), other.mask()) <= _SAME_OBJECT for other, *_ in distinct):
                 distinct.append(one)
         return distinct
@@ -225,8 +227,10 @@ class Preannotation:
     ) -> list[dict[str, Any]]:
         return [
             item
-            for number, (it, control, label) in enumerate(objects)
-            for item in self._region(task, image, control, label, it.mask(), it.confidence, number)
+            for number, (instance, control, label) in enumerate(objects)
+            for item in self._region(
+                task, image, control, label, instance.mask(), instance.confidence, number
+            )
         ]
 
     def _region(

@@ -217,7 +217,7 @@ def read_click(region: Region, control: ClickControl) -> Click | None:
     if not (-_ROUNDING <= x <= 100 + _ROUNDING and -_ROUNDING <= y <= 100 + _ROUNDING):
         return None
     label = next((known for text in region.labels if (known := control.label(text))), None)
-    # A click with the label that removes is negative, whatever the page says.
+    # A click with the label that removes is negative, also where the page says otherwise.
     removes = label is not None and label.role == "remove"
     return Click(
         id=region.id,

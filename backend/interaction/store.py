@@ -159,8 +159,8 @@ class InteractionStore:
                 if current and outcome.suggestions:
                     self._keep_suggestions(connection, turn, turn.target, outcome, now)
             if outcome.suggestions is not None:
-                shown = {it.id for it in outcome.suggestions}
-                gone = [it.id for it in turn.suggestions if it.id not in shown]
+                shown = {s.id for s in outcome.suggestions}
+                gone = [s.id for s in turn.suggestions if s.id not in shown]
                 connection.execute(
                     update(TargetRow).where(TargetRow.id.in_(gone)).values(state="gone")
                 )
@@ -281,8 +281,8 @@ class InteractionStore:
     def histories(self, targets: Sequence[Target]) -> dict[int, MaskHistory]:
         """The masks of several objects, by the object's number."""
         with self.database.read() as connection:
-            found = read_answers_of(connection, [target.id for target in targets])
-        return {number: MaskHistory(answers) for number, answers in found.items()}
+            answers_of = read_answers_of(connection, [target.id for target in targets])
+        return {number: MaskHistory(answers) for number, answers in answers_of.items()}
 
     # -- writing
 
@@ -380,31 +380,31 @@ class InteractionStore:
         shared = {name: row[name] for name in COLUMNS if name != "id"}
         shared |= {"project": turn.project.key, "task_id": turn.task_id, "state": "open"}
         events = []
-        for it in outcome.suggestions or ():
+        for other in outcome.suggestions or ():
             values = {
-                "region_id": it.region_id,
-                "brush": it.brush.name,
-                "label": it.label.value if it.label else "",
-                "confidence": it.confidence,
+                "region_id": other.region_id,
+                "brush": other.brush.name,
+                "label": other.label.value if other.label else "",
+                "confidence": other.confidence,
                 "phrase_group": first.region_id,
             }
-            number = it.id
+            number = other.id
             if number:
                 connection.execute(_CHANGE, {**values, "of_id": number, "updated_at": now})
             else:
                 number = connection.execute(_START, {**shared, **values}).scalar_one()
-                event = Event("suggest", number, it.region_id, starts=True, text=first.phrase)
+                event = Event("suggest", number, other.region_id, starts=True, text=first.phrase)
                 events.append((replace(event, label=str(values["label"])), str(row["owner"])))
             keep_served(
                 connection,
                 turn,
-                it.packed_mask,
+                other.packed_mask,
                 now,
                 target_id=number,
-                region_id=it.region_id,
+                region_id=other.region_id,
                 number=row["turn"],
             )
-            answer = Answer(row["turn"], [], first.phrase, False, "", it.packed_mask)
+            answer = Answer(row["turn"], [], first.phrase, False, "", other.packed_mask)
             store_answer(connection, number, answer, now, keep=1)
         append_events(connection, turn.project, turn.task_id, events, now)
 

@@ -44,7 +44,7 @@ def unlabeled(objects: Sequence[Instance], saved: Sequence[Saved]) -> list[Insta
             mask = shown.saved_mask()
         except BackendError:
             continue
-        left = [it for it in left if not _same(it, mask)]
+        left = [instance for instance in left if not _same(instance, mask)]
     return left
 
 
@@ -53,7 +53,7 @@ def named(
 ) -> list[tuple[Instance, str, int]]:
     """Each object with its region id and its number, 0 for a new one; the request's own first."""
     earlier: list[tuple[str, int, PackedMask]] = [
-        (it.region_id, it.id, it.packed_mask) for it in turn.suggestions if it.same_phrase
+        (one.region_id, one.id, one.packed_mask) for one in turn.suggestions if one.same_phrase
     ]
     if turn.shown_mask is not None:
         earlier.insert(0, (target.region_id, target.id, turn.shown_mask))
@@ -61,15 +61,15 @@ def named(
     for region_id, number, packed in earlier:
         mask = packed.unpack()
         again = next(
-            (at for at, it in enumerate(objects) if at not in ids and _same(it, mask)), None
+            (at for at, one in enumerate(objects) if at not in ids and _same(one, mask)), None
         )
         if again is not None:
             ids[again] = region_id, number
     if (target.region_id, target.id) not in ids.values():
         first = next((at for at in range(len(objects)) if at not in ids), 0)
         ids[first] = target.region_id, target.id
-    found = [(it, *ids.get(at, (new_region_id(), 0))) for at, it in enumerate(objects)]
-    return sorted(found, key=lambda entry: entry[1] != target.region_id)
+    labelled = [(one, *ids.get(at, (new_region_id(), 0))) for at, one in enumerate(objects)]
+    return sorted(labelled, key=lambda entry: entry[1] != target.region_id)
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,8 @@ def drawn(
     items: list[dict[str, Any]] = []
     mask, name = np.zeros(size[::-1], np.bool_), ""
     others = []
-    for it, region_id, number in named(objects, turn, target):
-        own = region(target, it.mask(), it.confidence, tolerance, region_id)
+    for instance, region_id, number in named(objects, turn, target):
+        own = region(target, instance.mask(), instance.confidence, tolerance, region_id)
         items += own.items
         if region_id == target.region_id:
             mask, name = own.mask, digest(parse_result(own.items)[0])
@@ -103,10 +103,12 @@ def drawn(
             packed = PackedMask.pack(own.mask)
             others.append(
                 Suggestion(
-                    region_id, target.label, target.brush, packed, it.confidence, True, number
+                    region_id, target.label, target.brush, packed, instance.confidence, True, number
                 )
             )
-    return Several(items, mask, name, tuple(it.confidence for it in objects), tuple(others))
+    return Several(
+        items, mask, name, tuple(instance.confidence for instance in objects), tuple(others)
+    )
 
 
 def shown_again(
@@ -115,14 +117,14 @@ def shown_again(
     """Suggestions as they were: the page keeps only what is answered again."""
     return [
         item
-        for it in others
+        for other in others
         for item in drawn_mask(
-            it.region_id,
-            it.packed_mask.unpack(),
-            brush=it.brush,
+            other.region_id,
+            other.packed_mask.unpack(),
+            brush=other.brush,
             to_name=image.name,
-            label=it.label,
-            score=it.confidence,
+            label=other.label,
+            score=other.confidence,
             tolerance=tolerance,
         ).items
     ]

@@ -106,8 +106,8 @@ def processes(database: Database) -> list[Process]:
     """All processes that were seen within a day, servers first."""
     order = {"server": 0, "worker": 1, "training": 2, "scheduler": 3}
     with database.read() as connection:
-        found = records(connection, select(Process))
-    return sorted(found, key=lambda process: (order.get(process.kind, 9), process.started_at))
+        known = records(connection, select(Process))
+    return sorted(known, key=lambda process: (order.get(process.kind, 9), process.started_at))
 
 
 def note_error(database: Database, where: str, sentence: str) -> None:

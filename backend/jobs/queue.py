@@ -63,10 +63,10 @@ class Jobs:
     def get(self, job_id: int) -> Job:
         """Raises JobError if there is no such job."""
         with self.database.read() as connection:
-            found = records(connection, select(Job).where(Job.id == job_id))
-        if not found:
+            jobs = records(connection, select(Job).where(Job.id == job_id))
+        if not jobs:
             raise _unknown(job_id)
-        return found[0]
+        return jobs[0]
 
     def listed(
         self,

@@ -80,8 +80,8 @@ class Schedules:
 
 def read_schedule(connection: Connection, project: str) -> Schedule:
     """The schedule of a project key; the default if it was never changed."""
-    found = records(connection, select(Schedule).where(Schedule.project == project))
-    return found[0] if found else Schedule(project=project)
+    schedules = records(connection, select(Schedule).where(Schedule.project == project))
+    return schedules[0] if schedules else Schedule(project=project)
 
 
 def check_cron(cron: str) -> None:

@@ -415,10 +415,10 @@ class Diagnostics:
 def is_private(url: str) -> bool | None:
     """Whether the host of a URL has a private address; None if its name is unknown here."""
     try:
-        found = socket.getaddrinfo(urlsplit(url).hostname, None)
+        addresses = socket.getaddrinfo(urlsplit(url).hostname, None)
     except (OSError, ValueError):
         return None
-    return any(not ipaddress.ip_address(str(entry[4][0])).is_global for entry in found)
+    return any(not ipaddress.ip_address(str(entry[4][0])).is_global for entry in addresses)
 
 
 class _StopError(Exception):

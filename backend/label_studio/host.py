@@ -298,7 +298,7 @@ class Host:
                     raise LabelStudioError(f"Label Studio at {self.url} answers with too much.")
             if deadline.passed:
                 raise requests.Timeout
-            # As requests does itself where it is not told to stream.
+            # As requests does itself without stream=True.
             answer._content = bytes(content)
             return answer
 

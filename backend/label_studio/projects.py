@@ -124,7 +124,7 @@ class Projects:
     def label_config(self, project: Project) -> str:
         """The labeling config of ``/setup``; '' for a project that was never connected."""
         with self._database.read() as connection:
-            found = connection.execute(
+            configs = connection.execute(
                 select(ProjectRow.label_config)
                 .where(
                     (ProjectRow.key == project.key)
@@ -134,7 +134,7 @@ class Projects:
                 .order_by(ProjectRow.updated_at.desc())
                 .limit(1)
             ).scalar_one_or_none()
-        return found or ""
+        return configs or ""
 
 
 def _drop_unused(connection: Connection) -> None:
@@ -222,9 +222,9 @@ def project_key(database: Database, written: str | int) -> str:
             *connection.execute(select(ProjectRow.key)).scalars(),
             *connection.execute(select(SampledProjectRow.key)).scalars(),
         }
-    found = sorted(filter(project.may_be, known))
-    if not found:
+    keys = sorted(filter(project.may_be, known))
+    if not keys:
         raise JobError(f"Project {written} has neither connected to this backend nor sent labels.")
-    if len(found) > 1:
-        raise JobError(f"Several projects have the number {written}: choose {' or '.join(found)}.")
-    return found[0]
+    if len(keys) > 1:
+        raise JobError(f"Several projects have the number {written}: choose {' or '.join(keys)}.")
+    return keys[0]

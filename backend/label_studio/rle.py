@@ -104,9 +104,9 @@ def _changes(flat: NDArray[np.bool_]) -> NDArray[np.int64]:
     at = np.flatnonzero(uneven)
     places = at[:, None] * 8 + np.arange(8)
     before = flat[np.maximum(places - 1, 0)]
-    found = places[flat[places] != before]
+    changes = places[flat[places] != before]
     tail = np.flatnonzero(flat[whole:] != flat[whole - 1 : -1]) + whole
-    return np.concatenate((found, tail))
+    return np.concatenate((changes, tail))
 
 
 def _split(

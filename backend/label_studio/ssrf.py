@@ -58,7 +58,7 @@ class Deadline:
     """A time limit on everything in the ``with`` block, also on bodies that arrive byte by byte.
 
     A socket's own timeout restarts with every byte. Here the sockets are shut down when the time
-    is up, whatever they are doing.
+    is up.
     """
 
     def __init__(self, seconds: float) -> None:

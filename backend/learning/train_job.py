@@ -279,7 +279,11 @@ class _Training:
         )
         report = verdict.report
         suggested = (report.get("suggestions") or {}).get("examples", [])
-        shown = {str(it["picture"]) for it in (*report["examples"], *suggested) if it["picture"]}
+        shown = {
+            str(example["picture"])
+            for example in (*report["examples"], *suggested)
+            if example["picture"]
+        }
 
         def alongside(connection: Connection) -> None:
             self._progress.fenced(connection)

@@ -76,7 +76,8 @@ def _computed(connection: Connection, project: str) -> set[_Key]:
     row = RegionCostRow
     query = select(row.annotation_id, row.brush, row.region_id).where(row.project == project)
     return {
-        (found.annotation_id, found.brush, found.region_id) for found in connection.execute(query)
+        (region.annotation_id, region.brush, region.region_id)
+        for region in connection.execute(query)
     }
 
 
@@ -120,16 +121,16 @@ def _within_regions(connection: Connection, project: str) -> Iterator[str]:
     claimed: dict[int, str] = {}
     for region in connection.execute(query).mappings():
         name = f"Region {region['region_id']} of annotation {region['annotation_id']}"
-        found: Counter[str] = Counter()
+        counts: Counter[str] = Counter()
         for target in region["targets"]:
             if target in claimed:
                 yield f"{name} and {claimed[target]} both count the same interactions."
             claimed[target] = name
             for number, kind in events.get(target, ()):
-                found[kind] += number <= (region["through"] or 0)
+                counts[kind] += number <= (region["through"] or 0)
         for kind in _KINDS.values():
-            if found[kind] != region[kind]:
-                yield f"{name} has {region[kind]} {_WORDS[kind]}, the event log {found[kind]}."
+            if counts[kind] != region[kind]:
+                yield f"{name} has {region[kind]} {_WORDS[kind]}, the event log {counts[kind]}."
         if region["interactions"] != sum(region[_KINDS[kind]] for kind in INTERACTIONS):
             yield f"The interactions of {name[0].lower()}{name[1:]} do not add up."
 
@@ -140,11 +141,11 @@ def _by_target(connection: Connection, project: str) -> Mapping[int, list[tuple[
         EventRow.target_id.is_not(None),
         EventRow.kind.in_(list(_KINDS)),
     )
-    found: dict[int, list[tuple[int, str]]] = {}
+    events: dict[int, list[tuple[int, str]]] = {}
     rows: Iterable[Any] = connection.execute(query)
     for target, number, kind in rows:
-        found.setdefault(target, []).append((number, _KINDS[kind]))
-    return found
+        events.setdefault(target, []).append((number, _KINDS[kind]))
+    return events
 
 
 def _changed(connection: Connection, project: str) -> Iterator[str]:
@@ -168,7 +169,7 @@ def _changed(connection: Connection, project: str) -> Iterator[str]:
 
 
 def _first(sentences: Iterator[str]) -> list[str]:
-    found = list(sentences)
-    if len(found) > _LISTED:
-        return [*found[:_LISTED], f"And {len(found) - _LISTED} more like these."]
-    return found
+    listed = list(sentences)
+    if len(listed) > _LISTED:
+        return [*listed[:_LISTED], f"And {len(listed) - _LISTED} more like these."]
+    return listed

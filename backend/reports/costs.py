@@ -1,6 +1,6 @@
 """Keeps the costs of accepted regions up to date in the database.
 
-The worker computes a task when a webhook reports a change. Whatever that missed (a worker that was
+The worker computes a task when a webhook reports a change. What that missed (a worker that was
 killed, an annotation found by reconciliation only, labels older than this table, a click on an
 object that was submitted already) is found by a query and computed then, for a bounded time each.
 """
@@ -124,18 +124,18 @@ class Costs:
     def _concerned(self, change: LabelChange) -> set[Place]:
         """The tasks that a webhook changed."""
         key = change.project.key
-        found = {(key, annotation.task_id) for annotation in change.annotations}
-        found |= {(key, task) for task in change.gone_tasks}
+        places = {(key, annotation.task_id) for annotation in change.annotations}
+        places |= {(key, task) for task in change.gone_tasks}
         if change.gone_annotations:
             query = select(RegionCostRow.task_id).where(
                 RegionCostRow.project == key,
                 RegionCostRow.annotation_id.in_(change.gone_annotations),
             )
             with self._database.read() as connection:
-                found |= {(key, task) for task in connection.execute(query.distinct()).scalars()}
+                places |= {(key, task) for task in connection.execute(query.distinct()).scalars()}
         if change.project_gone:
-            found |= {place for place in self.outdated() if change.project.may_be(place[0])}
-        return found
+            places |= {place for place in self.outdated() if change.project.may_be(place[0])}
+        return places
 
 
 def _write(connection: Connection, costs: TaskCosts) -> None:

@@ -29,10 +29,10 @@ def mean_of(
     if not len(values):
         return None
     mean = float(values.mean())
-    found = around(mean, (values - mean) / len(values), tasks, len(values))
-    if found.low is None or found.high is None:
-        return found
-    return Interval(mean, max(found.low, least), min(found.high, most), found.n)
+    interval = around(mean, (values - mean) / len(values), tasks, len(values))
+    if interval.low is None or interval.high is None:
+        return interval
+    return Interval(mean, max(interval.low, least), min(interval.high, most), interval.n)
 
 
 def spread_of(values: Numbers, tasks: NDArray[np.int64]) -> Spread | None:

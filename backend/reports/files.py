@@ -140,9 +140,9 @@ def json_text(report: "Report") -> Iterator[str]:
     yield ',\n"regions": '
     yield from _json_list(report.regions())
     yield ',\n"groups": {'
-    for number, (by, found) in enumerate(report.groups.items()):
+    for number, (by, groups) in enumerate(report.groups.items()):
         yield f'{"," if number else ""}\n"{by}": '
-        yield from _json_list(found)
+        yield from _json_list(groups)
     yield '},\n"promotions": '
     yield from _json_list(report.promotions)
     yield f',\n"reconciliation": {_json(report.reconciliation)}\n}}\n'
@@ -176,7 +176,9 @@ def write_parquet(
     import pyarrow
     from pyarrow.parquet import ParquetWriter
 
-    schema = pyarrow.schema([(it.name, _arrow_type(it)) for it in of], metadata=dict(metadata))
+    schema = pyarrow.schema(
+        [(column.name, _arrow_type(column)) for column in of], metadata=dict(metadata)
+    )
     rows = _rows(records, of)
     with _writing(path) as file, ParquetWriter(file, schema, compression="zstd") as writer:
         while group := list(islice(rows, _PARQUET_ROWS)):

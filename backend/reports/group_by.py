@@ -133,24 +133,24 @@ def by_group(frame: CostFrame, by: By, where: Where, people: dict[int, str]) -> 
     # A region that no model answered has no version, and an unknown making says nothing on phrases.
     if by in ("version", "phrase", "week"):
         chosen &= keys >= 0
-    found = [
+    groups = [
         _group(frame, chosen & (keys == key), *names[int(key)]) for key in np.unique(keys[chosen])
     ]
     if by == "week":
-        return found
-    return sorted(found, key=lambda group: (-group.n, -group.unknown, group.name))
+        return groups
+    return sorted(groups, key=lambda group: (-group.n, -group.unknown, group.name))
 
 
 def by_week(frame: CostFrame) -> list[Week]:
     """Interactions per object by the week of its submit, oldest first."""
     regions, week = frame.regions, _weeks(frame)
-    found = []
+    weeks = []
     for number in np.unique(week[regions.known & (week >= 0)]):
         flags = regions.known & (week == number)
         mean = mean_of(regions.interactions[flags].astype(np.float64), regions.task[flags])
         if mean is not None:
-            found.append(Week(_monday(int(number)), mean.n, mean))
-    return found
+            weeks.append(Week(_monday(int(number)), mean.n, mean))
+    return weeks
 
 
 def _keys(

@@ -70,12 +70,12 @@ class PromotionRow:
     whisker: charts.Whisker | None
 
 
-def promotion_rows(found: Sequence[BeforeAfter], width: float) -> list[PromotionRow]:
+def promotion_rows(changes: Sequence[BeforeAfter], width: float) -> list[PromotionRow]:
     """Promotions numbered from 1, all on one scale."""
-    reach = charts.reach_of(change.difference for change in found)
+    reach = charts.reach_of(change.difference for change in changes)
     return [
         PromotionRow(number, change, charts.whisker(change.difference, -reach, reach, width))
-        for number, change in enumerate(found, 1)
+        for number, change in enumerate(changes, 1)
     ]
 
 

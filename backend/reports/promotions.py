@@ -28,18 +28,18 @@ def marks(connection: Connection, project: str) -> list[Mark]:
     """Promotions and rollbacks that changed which version serves the project, oldest first."""
     history = promotion_log.history(connection)
     owner = Project.read(project)
-    found = []
+    marked = []
     served = Champions.after([]).of(owner)
     for number, change in enumerate(history, 1):
         if change.project not in (EVERYONE, project):
             continue
         serves = Champions.after(history[:number]).of(owner)
         if serves != served:
-            found.append(
+            marked.append(
                 Mark(change.id, change.at, change.kind, serves, served, change.who, change.why)
             )
         served = serves
-    return found
+    return marked
 
 
 def before_and_after(frame: CostFrame, promotions: Sequence[Mark]) -> list[BeforeAfter]:

@@ -81,7 +81,7 @@ class Reports:
     def project(self, project: str) -> ProjectSummary:
         """One project at a glance."""
         frame = self._frame(project)
-        found, tasks = frame.regions, by_task(frame, EVERYTHING)
+        costs, tasks = frame.regions, by_task(frame, EVERYTHING)
         with self.database.read() as connection:
             champion = promotions.champion(connection, project)
             title = connection.execute(
@@ -96,11 +96,14 @@ class Reports:
             champion=champion,
             labels=tuple(sorted(set(frame.labels) - {""})),
             tasks=len(tasks),
-            regions=len(found.task),
-            unknown=int((~found.known).sum()),
+            regions=len(costs.task),
+            unknown=int((~costs.known).sum()),
             interactions=int(tasks.columns["interactions"].sum()),
             abandoned=int(tasks.columns["abandoned"].sum()),
-            clicks=mean_of(found.interactions[found.known].astype(float), found.task[found.known]),
+            clicks=mean_of(
+                costs.interactions[costs.known].astype(float),
+                costs.task[costs.known],
+            ),
             last_at=tasks.cost(int(last[0])).last_at if len(last) else None,
         )
 
@@ -128,9 +131,9 @@ class Reports:
         """All tasks in the order of their numbers."""
         page = 1
         while True:
-            found = self.tasks(project, where, page=page, size=_TASKS_AT_ONCE)
-            yield from found.items
-            if page >= found.pages:
+            listed = self.tasks(project, where, page=page, size=_TASKS_AT_ONCE)
+            yield from listed.items
+            if page >= listed.pages:
                 return
             page += 1
 
@@ -227,7 +230,7 @@ class Reports:
             if person.title.casefold() == written.casefold():
                 return int(person.name)
         known = ", ".join(
-            f"{it.name} ({it.title})" if it.title != f"user {it.name}" else it.name for it in people
+            p.name if p.title == f"user {p.name}" else f"{p.name} ({p.title})" for p in people
         )
         raise FilterError(
             f"No annotator {written!r} has submitted a region in project {project}"
@@ -320,9 +323,9 @@ def _moment(name: str, text: str, *, end: bool = False) -> datetime:
 
 
 def _keys(connection: Connection) -> list[str]:
-    found: set[str] = set()
+    keys: set[str] = set()
     for column in (ProjectRow.key, SampledProjectRow.key):
-        found.update(connection.execute(select(column)).scalars())
+        keys.update(connection.execute(select(column)).scalars())
     # A project that was never connected may have been clicked in. Going from key to key along the
     # index is fast even for a long log.
     here = ""
@@ -330,6 +333,6 @@ def _keys(connection: Connection) -> list[str]:
         query = select(EventRow.project).where(EventRow.project > here)
         after = connection.execute(query.order_by(EventRow.project).limit(1)).scalar()
         if after is None:
-            return sorted(found)
-        found.add(after)
+            return sorted(keys)
+        keys.add(after)
         here = after

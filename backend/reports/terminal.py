@@ -29,9 +29,9 @@ def tables(report: Report, tasks: int) -> Iterator[RenderableType]:
         yield Text()
         yield _title("Objects (± half the 95 % interval)")
         yield _groups([report.total], "")
-        for by, found in report.groups.items():
-            if found and (len(found) > 1 or by in ("version", "annotator")):
-                yield _groups(found, wording.BY[by].lower())
+        for by, groups in report.groups.items():
+            if groups and (len(groups) > 1 or by in ("version", "annotator")):
+                yield _groups(groups, wording.BY[by].lower())
         if without := wording.without_click(report.total):
             yield Text(without)
             yield Text()
@@ -67,9 +67,9 @@ def _title(text: str) -> Text:
     return Text(text, style="bold")
 
 
-def _groups(found: Sequence[GroupCost], name: str) -> Table:
+def _groups(groups: Sequence[GroupCost], name: str) -> Table:
     table = _table(name, "n", "clicks", "median", "in one", "seconds", "first IoU", "last IoU")
-    for group in found:
+    for group in groups:
         table.add_row(
             Text(group.title.removeprefix("week of ")),
             f"{group.n:,}" + (f" +{group.unknown:,}?" if group.unknown else ""),
@@ -83,9 +83,9 @@ def _groups(found: Sequence[GroupCost], name: str) -> Table:
     return table
 
 
-def _promotions(found: Sequence[BeforeAfter]) -> Table:
+def _promotions(changes: Sequence[BeforeAfter]) -> Table:
     table = _table("version", "day", "before", "after", "difference", "")
-    for change in found:
+    for change in changes:
         kind = " (rollback)" if change.promotion.kind == "rollback" else ""
         difference = change.difference
         said = wording.UNKNOWN
@@ -104,7 +104,7 @@ def _promotions(found: Sequence[BeforeAfter]) -> Table:
     return table
 
 
-def _tasks(found: Sequence[TaskCost]) -> Table:
+def _tasks(costs: Sequence[TaskCost]) -> Table:
     table = _table(
         "task",
         "+",
@@ -118,7 +118,7 @@ def _tasks(found: Sequence[TaskCost]) -> Table:
         "first IoU",
         "last IoU",
     )
-    for task in found:
+    for task in costs:
         table.add_row(
             str(task.task),
             *(

@@ -101,8 +101,8 @@ def without_click(total: GroupCost | None) -> str:
     """How many objects were accepted without a click, in a sentence; '' if none was."""
     if total is None or total.without_click is None or not total.without_click.mean:
         return ""
-    found = total.without_click
-    return f"{share(found)} of {counted(found.n, 'object')} accepted without a click."
+    rate = total.without_click
+    return f"{share(rate)} of {counted(rate.n, 'object')} accepted without a click."
 
 
 def not_known(n: int) -> str:
@@ -147,14 +147,14 @@ def verdict(change: BeforeAfter) -> str:
     return f"{amount} {'fewer' if change.fell else 'more'} clicks per object."
 
 
-def agreement(found: Reconciliation) -> Iterator[str]:
+def agreement(compared: Reconciliation) -> Iterator[str]:
     """Whether the figures agree, in sentences."""
-    if found.agrees:
+    if compared.agrees:
         yield (
             "The sums over tasks, the event log and the "
-            f"{counted(found.annotations, 'region')} of the annotations agree."
+            f"{counted(compared.annotations, 'region')} of the annotations agree."
         )
-    yield from found.differences
+    yield from compared.differences
 
 
 def empty(report: Report) -> str:

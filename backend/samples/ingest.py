@@ -125,11 +125,11 @@ class SampleStore:
             AnnotationRow.gone_at.is_(None),
             AnnotationRow.task_id.is_not(None),
         )
-        found: dict[int, set[int]] = {}
+        known: dict[int, set[int]] = {}
         with self.database.read() as connection:
             for task, annotation in connection.execute(query):
-                found.setdefault(int(task or 0), set()).add(annotation)
-        return found
+                known.setdefault(int(task or 0), set()).add(annotation)
+        return known
 
     def live_tasks(self, project: Project) -> set[int]:
         """The tasks that have an annotation, as far as is known."""

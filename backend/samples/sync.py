@@ -233,7 +233,7 @@ class _ProjectRound:
         )
 
     def _allows(self, missing: int) -> bool:
-        """Whether so many annotations may be deleted now; counts those that may not."""
+        """Whether this number of annotations may be deleted now; counts those that may not."""
         if self._confirmed or missing <= self._may_delete:
             self._may_delete -= missing
             return True

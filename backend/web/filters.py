@@ -14,7 +14,7 @@ _PHRASE = {"with": True, "without": False}
 
 def where(board: Dashboard, project: str, asked: Mapping[str, str]) -> Where:
     """The filters that a page's query names. Raises FilterError for a day that is none."""
-    found = board.reports.where(
+    chosen = board.reports.where(
         project,
         since=asked["since"],
         until=asked["until"],
@@ -23,11 +23,11 @@ def where(board: Dashboard, project: str, asked: Mapping[str, str]) -> Where:
         phrase=_PHRASE.get(asked["words"]),
     )
     weeks, task = number_in(asked["weeks"]), number_in(asked["task"])
-    if weeks and found.since is None:
+    if weeks and chosen.since is None:
         today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        found = replace(found, since=today - timedelta(weeks=weeks))
+        chosen = replace(chosen, since=today - timedelta(weeks=weeks))
     return replace(
-        found,
+        chosen,
         annotator=number_in(asked["annotator"]),
         tasks=None if task is None else (task,),
     )

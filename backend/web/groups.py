@@ -73,9 +73,9 @@ def groups(request: Request, board: Board, project: str) -> Response:
         it=board.reports.project(key),
         key=key,
         tables=[
-            (by, GroupTable.of(title, _sorted(found, sort, descending), _MOST_ROWS, WHISKER))
+            (by, GroupTable.of(title, _sorted(costs, sort, descending), _MOST_ROWS, WHISKER))
             for by, title in _TABLES
-            if (found := board.reports.groups(key, by, where))
+            if (costs := board.reports.groups(key, by, where))
         ],
         about=about(GroupCost),
         without_mask=missing[:_MOST_WITHOUT_MASK],
@@ -94,7 +94,7 @@ def groups(request: Request, board: Board, project: str) -> Response:
 def files(key: str, where: Where) -> list[File]:
     """What this filter leaves, in every form that a report has."""
     query = query_of(where)
-    found = [
+    listed = [
         File("Report (HTML)", "report?format=html"),
         File("Everything (JSON)", "report?format=json"),
         *(
@@ -103,12 +103,12 @@ def files(key: str, where: Where) -> list[File]:
             for form in ("CSV", "Parquet")
         ),
     ]
-    return [File(f.name, f"{key}/{f.path}{'&' if query else ''}{query}") for f in found]
+    return [File(f.name, f"{key}/{f.path}{'&' if query else ''}{query}") for f in listed]
 
 
-def _sorted(found: Sequence[GroupCost], sort: str, descending: bool) -> list[GroupCost]:
+def _sorted(costs: Sequence[GroupCost], sort: str, descending: bool) -> list[GroupCost]:
     """Groups without the figure come last."""
     figure = _SORTS[sort]
-    known = [group for group in found if figure(group) is not None]
-    unknown = [group for group in found if figure(group) is None]
+    known = [group for group in costs if figure(group) is not None]
+    unknown = [group for group in costs if figure(group) is None]
     return sorted(known, key=figure, reverse=descending) + unknown  # type: ignore[arg-type]

@@ -82,34 +82,34 @@ def health(request: Request, board: Board) -> Response:
 def problems(board: Dashboard) -> list[str]:
     """What an admin should fix now, one sentence each."""
     now = datetime.now(UTC)
-    found = []
+    sentences = []
     known = processes(board.database)
     for kind in dict.fromkeys(process.kind for process in known):
         same = [process for process in known if process.kind == kind]
         if not any(process.is_running(now) for process in same):
             last = max(process.seen_at for process in same)
             name = _NAMES.get(kind, kind).lower()
-            found.append(f"No {name} is running; the last was seen {last:%Y-%m-%d %H:%M} UTC.")
-    found += board.service.health().get("problems", [])
+            sentences.append(f"No {name} is running; the last was seen {last:%Y-%m-%d %H:%M} UTC.")
+    sentences += board.service.health().get("problems", [])
     available, about = _store(board)
     if not available:
-        found.append(f"Storage of model versions: {about}.")
+        sentences.append(f"Storage of model versions: {about}.")
     inbox = _inbox(board)
     if inbox.oldest is not None and now - inbox.oldest > _WAITS:
         waiting = counted(inbox.waiting, "webhook delivery has", "webhook deliveries have")
-        found.append(
+        sentences.append(
             f"{waiting} been waiting since {inbox.oldest:%H:%M} UTC: "
             "the worker is not running, or behind."
         )
     if inbox.failed:
         failed = counted(inbox.failed, "webhook delivery", "webhook deliveries")
-        found.append(f"{failed} could not be processed; see the errors below.")
+        sentences.append(f"{failed} could not be processed; see the errors below.")
     with board.database.read() as connection:
         announcing = select(AnnouncementRow.project, AnnouncementRow.error).where(
             AnnouncementRow.error != ""
         )
         for project, error in connection.execute(announcing.order_by(AnnouncementRow.project)):
-            found.append(
+            sentences.append(
                 f"Label Studio does not know which version serves project "
                 f"{number_of(project)}: {error}"
             )
@@ -122,8 +122,8 @@ def problems(board: Dashboard) -> list[str]:
         ]
     for job in board.jobs.listed(state="failed", limit=5):
         if job.ended_at is not None and now - job.ended_at < _RECENT:
-            found.append(f"{job.kind.capitalize()} {job.id} failed: {job.error}")
-    return found + unread
+            sentences.append(f"{job.kind.capitalize()} {job.id} failed: {job.error}")
+    return sentences + unread
 
 
 def _inbox(board: Dashboard) -> Inbox:
@@ -139,20 +139,20 @@ def _inbox(board: Dashboard) -> Inbox:
 
 def _jobs(board: Dashboard) -> dict[str, dict[str, int]]:
     """Number of jobs by kind and state."""
-    found: dict[str, dict[str, int]] = {}
+    counts: dict[str, dict[str, int]] = {}
     for (kind, state), number in sorted(board.jobs.counts().items()):
-        found.setdefault(kind, {})[state] = number
-    return found
+        counts.setdefault(kind, {})[state] = number
+    return counts
 
 
 def _failures(board: Dashboard) -> list[Failure]:
     """The newest errors; repeated ones are listed once."""
-    found: dict[tuple[str, str], Failure] = {}
+    failures: dict[tuple[str, str], Failure] = {}
     for error in recent_errors(board.database, _ERRORS_READ):
-        before = found.get((error.where, error.sentence))
+        before = failures.get((error.where, error.sentence))
         at, times = (before.at, before.times + 1) if before else (error.at, 1)
-        found[error.where, error.sentence] = Failure(error.sentence, error.where, at, times)
-    return list(found.values())[:_ERRORS]
+        failures[error.where, error.sentence] = Failure(error.sentence, error.where, at, times)
+    return list(failures.values())[:_ERRORS]
 
 
 def _projects(board: Dashboard) -> Sequence[Any]:

@@ -51,7 +51,7 @@ class TrainingStatus:
 
 def training_status(board: Dashboard, projects: Sequence[str]) -> dict[str, TrainingStatus]:
     """The status of these projects, by their keys."""
-    schedules = {it.project: it for it in Schedules(board.database).all()}
+    schedules = {s.project: s for s in Schedules(board.database).all()}
     newest = select(func.max(Job.id)).group_by(Job.project)
     with board.database.read() as connection:
         new = new_labels.count(connection)
@@ -59,18 +59,18 @@ def training_status(board: Dashboard, projects: Sequence[str]) -> dict[str, Trai
             {job.project: job for job in records(connection, select(Job).where(Job.id.in_(ids)))}
             for ids in (newest, newest.where(Job.kind == TRAINING))
         )
-    found = {}
+    statuses = {}
     for key in projects:
         schedule = schedules.get(key, Schedule(project=key))
         starts = board.settings.learn and not schedule.paused
-        found[key] = TrainingStatus(
+        statuses[key] = TrainingStatus(
             schedule,
             new.get(key, NewLabels()),
             (schedule.after_labels or board.settings.learn_after_labels) if starts else None,
             training.get(key),
             last.get(key),
         )
-    return found
+    return statuses
 
 
 @dataclass(frozen=True)
@@ -115,9 +115,9 @@ class Replays:
 def replays(board: Dashboard, project: str) -> Replays:
     """The newest replays of a project."""
     done = board.jobs.listed(project=project, kind=REPLAY, state="done", limit=_REPLAYS_SHOWN)
-    found = tuple(replay for job in done if (replay := replay_of(job)) is not None)
+    made = tuple(replay for job in done if (replay := replay_of(job)) is not None)
     newest = board.jobs.listed(project=project, kind=REPLAY, limit=1)
-    return Replays(found, next((job for job in newest if not job.ended), None))
+    return Replays(made, next((job for job in newest if not job.ended), None))
 
 
 def replay_of(job: Job) -> Replay | None:

@@ -88,8 +88,8 @@ class Renderer:
 
     def fragment(self, request: Request, template: str, **values: Any) -> str:
         """A part of a page, with which a script replaces the one that is shown."""
-        found = self._templates.get_template(template)
-        return found.render(here=prefix(request), now=datetime.now(UTC), **values)
+        loaded = self._templates.get_template(template)
+        return loaded.render(here=prefix(request), now=datetime.now(UTC), **values)
 
     def redirect(
         self, request: Request, to: str, message: str = "", *, good: bool = True

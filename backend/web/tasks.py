@@ -64,7 +64,7 @@ def tasks(request: Request, board: Board, project: str) -> Response:
     key = board.reports.key(project)
     asked = query_of(request)
     sort, descending = asked["sort"] or "last_at", asked["order"] != "asc"
-    found = board.reports.tasks(
+    listed = board.reports.tasks(
         key,
         filters.where(board, key, asked),
         sort=sort,
@@ -79,7 +79,7 @@ def tasks(request: Request, board: Board, project: str) -> Response:
         tab="Tasks",
         it=board.reports.project(key),
         key=key,
-        newest=found,
+        newest=listed,
         asked=asked,
         sort=sort,
         descending=descending,
@@ -95,7 +95,7 @@ def tasks(request: Request, board: Board, project: str) -> Response:
 def task_page(request: Request, board: Board, project: str, task: Number) -> Response:
     """One task and the making of its objects."""
     key = board.reports.key(project)
-    found = board.reports.task(key, task)
+    cost = board.reports.task(key, task)
     studio = label_studio_url(board, key)
     return board.render.page(
         request,
@@ -103,8 +103,8 @@ def task_page(request: Request, board: Board, project: str, task: Number) -> Res
         section="Overview",
         it=board.reports.project(key),
         key=key,
-        task=found,
-        objects=[_object(board, key, region) for region in found.regions[:_MOST_OBJECTS]],
+        task=cost,
+        objects=[_object(board, key, region) for region in cost.regions[:_MOST_OBJECTS]],
         most=_MOST_OBJECTS,
         studio=f"{studio}/data?task={task}" if studio else "",
         days=board.settings.keep_masks_days,

@@ -45,7 +45,7 @@ class Curves:
 def training(request: Request, board: Board) -> Response:
     """All jobs, or those of one project; what starts the next."""
     listed = _listed(request, board)
-    shown = [it for it in board.reports.projects() if listed["key"] in (None, it.key)]
+    shown = [p for p in board.reports.projects() if listed["key"] in (None, p.key)]
     return board.render.page(
         request,
         "training.html",
@@ -74,16 +74,16 @@ def now(request: Request, board: Board) -> Response:
 @pages.get("/training/{job}")
 def job_page(request: Request, board: Board, job: Number) -> Response:
     """One job: its progress, curves and log."""
-    found = board.jobs.get(job)
+    job_row = board.jobs.get(job)
     log = board.jobs.log(job)
     lines = _lines(log)
     return board.render.page(
         request,
         "job.html",
         section="Training",
-        job=found,
-        replay=replay_of(found),
-        late=_late(found),
+        job=job_row,
+        replay=replay_of(job_row),
+        late=_late(job_row),
         curves=_curves(log),
         lines=lines[-_LINES:],
         cut=len(lines) > _LINES,
@@ -101,16 +101,16 @@ def live(
 ) -> Response:
     """What changed, for the page's script: the head, the lines after ``after``, and the curves if
     there is a new point."""
-    found = board.jobs.get(job)
+    job_row = board.jobs.get(job)
     new = board.jobs.log(job, after)
     curves = None
     if any(line.figures is not None for line in new):
         drawn = _curves(board.jobs.log(job))
         curves = board.render.fragment(request, "job_curves.html", curves=drawn)
     answer: dict[str, Any] = {
-        "ended": found.ended,
+        "ended": job_row.ended,
         "last": new[-1].id if new else after,
-        "head": board.render.fragment(request, "job_head.html", job=found, late=_late(found)),
+        "head": board.render.fragment(request, "job_head.html", job=job_row, late=_late(job_row)),
         "lines": board.render.fragment(request, "job_lines.html", lines=_lines(new)),
         "curves": curves,
     }
@@ -167,7 +167,7 @@ def _listed(request: Request, board: Dashboard) -> dict[str, Any]:
     """Jobs, filtered by the query."""
     asked = query_of(request)
     key = board.reports.key(asked["project"]) if asked["project"] else None
-    found = board.jobs.listed(
+    listed = board.jobs.listed(
         project=key,
         kind=asked["kind"] or None,
         state=asked["state"] or None,
@@ -177,8 +177,8 @@ def _listed(request: Request, board: Dashboard) -> dict[str, Any]:
     return {
         "asked": asked,
         "key": key,
-        "jobs": found[:_SIZE],
-        "older": found[_SIZE - 1].id if len(found) > _SIZE else None,
+        "jobs": listed[:_SIZE],
+        "older": listed[_SIZE - 1].id if len(listed) > _SIZE else None,
         "running": board.jobs.listed(project=key, state="running"),
         "outcome": _outcome,
     }
@@ -234,11 +234,11 @@ def _curves(log: Sequence[LogLine]) -> list[Curves]:
         for name in figures:
             if _is_number(figures, name) and (title := _chart_of(name)):
                 series[title].setdefault(name, []).append((float(step), float(figures[name])))
-    return [made for title, found in series.items() if (made := _chart(title, found))]
+    return [made for title, curves in series.items() if (made := _chart(title, curves))]
 
 
-def _chart(title: str, found: Mapping[str, Points]) -> Curves | None:
-    thinned = {name: points[:: len(points) // _POINTS + 1] for name, points in found.items()}
+def _chart(title: str, curves: Mapping[str, Points]) -> Curves | None:
+    thinned = {name: points[:: len(points) // _POINTS + 1] for name, points in curves.items()}
     wide, narrow = (
         charts.curves(thinned, width, share=title == "IoU")
         for width in (0.48 * charts.WIDE, charts.NARROW)
@@ -255,7 +255,7 @@ def _chart(title: str, found: Mapping[str, Points]) -> Curves | None:
         (step, tuple(values[step].get(name) for name in names))
         for step in [*steps[: -1 : len(values) // _ROWS + 1], steps[-1]]
     )
-    ends = ", ".join(f"{name} {found[name][-1][1]:.3g}" for name in names)
+    ends = ", ".join(f"{name} {curves[name][-1][1]:.3g}" for name in names)
     return Curves(title, wide, narrow, names, rows, f"{title} by step; last values: {ends}.")
 
 

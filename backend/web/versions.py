@@ -73,7 +73,7 @@ def versions(request: Request, board: Board) -> Response:
     board.registry.base()
     key = board.reports.key(asked["project"]) if asked.get("project") else None
     champions, base = board.registry.champions(), board.base
-    entries = [Entry(it, champions.owners(it.name, base)) for it in board.registry.all(key)]
+    entries = [Entry(v, champions.owners(v.name, base)) for v in board.registry.all(key)]
     history = board.registry.history(key)[::-1]
     return board.render.page(
         request,
@@ -105,7 +105,7 @@ def compare(request: Request, board: Board, one: str = "", other: str = "") -> R
         right=right,
         both=both[:_MOST_FIGURES],
         cut=len(both) > _MOST_FIGURES,
-        gates=[(it, _parts(it.gate)) for it in (left, right) if it.gate],
+        gates=[(side, _parts(side.gate)) for side in (left, right) if side.gate],
         learned=dict.fromkeys([*left.data, *right.data]),
         whisker_width=WHISKER,
     )
@@ -114,22 +114,22 @@ def compare(request: Request, board: Board, one: str = "", other: str = "") -> R
 @pages.get("/versions/{name}")
 def version(request: Request, board: Board, name: str) -> Response:
     """One version."""
-    it = board.registry.get(name)
+    shown = board.registry.get(name)
     champions = board.registry.champions()
-    gate = it.gate or {}
+    gate = shown.gate or {}
     return board.render.page(
         request,
         "version.html",
         section="Versions",
-        it=it,
-        serves=champions.owners(it.name, board.base),
-        rival=rival if (rival := board.serves(it.project)) != it.name else "",
+        it=shown,
+        serves=champions.owners(shown.name, board.base),
+        rival=rival if (rival := board.serves(shown.project)) != shown.name else "",
         gate=gate,
         parts_of_gate=_parts(gate),
-        examples=_examples(gate, set(gate_pictures.names(board.database, it.name))),
-        figures=list(it.figures.items())[:_MOST_FIGURES],
-        children=[each.name for each in board.registry.all() if each.parent == it.name],
-        projects=[(each.key, each.title) for each in board.reports.projects()],
+        examples=_examples(gate, set(gate_pictures.names(board.database, shown.name))),
+        figures=list(shown.figures.items())[:_MOST_FIGURES],
+        children=[other.name for other in board.registry.all() if other.parent == shown.name],
+        projects=[(other.key, other.title) for other in board.reports.projects()],
         whisker_width=WHISKER,
     )
 
@@ -137,28 +137,28 @@ def version(request: Request, board: Board, name: str) -> Response:
 @pages.get("/versions/{name}/examples/{file}")
 def example(board: Board, name: str, file: str) -> Response:
     """An example image of the gate."""
-    found = gate_pictures.picture(board.database, name, file)
-    if found is None:
+    content = gate_pictures.picture(board.database, name, file)
+    if content is None:
         raise VersionError(f"Version {name} has no image {file!r}.")
     headers = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff"}
-    return Response(found, media_type="image/jpeg", headers=headers)
+    return Response(content, media_type="image/jpeg", headers=headers)
 
 
 @pages.get("/versions/{name}/promote")
 def ask_to_promote(request: Request, board: Board, name: str, project: str = "") -> Response:
     """What the promotion would change."""
-    it = board.registry.get(name)
-    key = board.reports.key(project) if project else it.project
+    shown = board.registry.get(name)
+    key = board.reports.key(project) if project else shown.project
     champion = board.serves(key)
     return board.render.page(
         request,
         "promote.html",
         section="Versions",
-        it=it,
+        it=shown,
         key=key,
         champion=champion,
         base=board.base,
-        already=champion == it.name,
+        already=champion == shown.name,
     )
 
 
@@ -173,12 +173,12 @@ def promote(
     anyway: Annotated[str, Form()] = "",
 ) -> Response:
     """Promote a version."""
-    it = board.registry.get(name)
+    chosen = board.registry.get(name)
     key = board.reports.key(project) if project else EVERYONE
-    back = f"/versions/{it.name}"
+    back = f"/versions/{chosen.name}"
     try:
         done = board.registry.promote(
-            it.name,
+            chosen.name,
             key,
             who=board.render.who,
             why=why.strip()[:1000] or "on the dashboard",
@@ -247,14 +247,14 @@ def _back(champions: Champions, key: str, everyone: str) -> str:
     return current.before or everyone
 
 
-def _headlines(it: Version) -> list[tuple[str, str]]:
+def _headlines(of: Version) -> list[tuple[str, str]]:
     """Clicks to 85 % in the gate, by set."""
-    found = []
-    for part in _parts(it.gate or {}):
+    lines = []
+    for part in _parts(of.gate or {}):
         for line in part.lines:
             if line.mode == _MODES["clicks+phrase"] and line.name == _MEASURES["noc85"][0]:
-                found.append((part.name, f"{line.candidate:.2f}"))
-    return found
+                lines.append((part.name, f"{line.candidate:.2f}"))
+    return lines
 
 
 def _parts(gate: Mapping[str, Any] | None) -> list[Part]:
@@ -263,44 +263,48 @@ def _parts(gate: Mapping[str, Any] | None) -> list[Part]:
     if not isinstance(sets, Mapping):
         return []
     parts = []
-    for name, found in sets.items():
-        lines = tuple(_lines(found.get("comparisons") or []))
-        about = f"{found['objects']:,} objects" if isinstance(found.get("objects"), int) else ""
-        if isinstance(found.get("pictures"), int):
-            about += f" in {found['pictures']:,} images"
-        parts.append(Part(str(found.get("called") or name), about, lines))
+    for name, measured in sets.items():
+        lines = tuple(_lines(measured.get("comparisons") or []))
+        objects = measured.get("objects")
+        about = f"{objects:,} objects" if isinstance(objects, int) else ""
+        if isinstance(measured.get("pictures"), int):
+            about += f" in {measured['pictures']:,} images"
+        parts.append(Part(str(measured.get("called") or name), about, lines))
     return parts
 
 
 def _lines(comparisons: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
     """Differences of clicks share one scale, differences of IoU another."""
     differences = [
-        Interval(found["difference"], found["low"], found["high"], found["n"])
-        for found in comparisons
+        Interval(comparison["difference"], comparison["low"], comparison["high"], comparison["n"])
+        for comparison in comparisons
     ]
-    of_clicks = [str(found["measure"]).startswith("noc") for found in comparisons]
+    of_clicks = [str(comparison["measure"]).startswith("noc") for comparison in comparisons]
     reach = {
         kind: charts.reach_of(
-            (it for it, is_clicks in zip(differences, of_clicks, strict=True) if is_clicks == kind),
+            (d for d, is_clicks in zip(differences, of_clicks, strict=True) if is_clicks == kind),
             least=1e-6,
         )
         for kind in (True, False)
     }
-    for found, difference, kind in zip(comparisons, differences, of_clicks, strict=True):
-        name, digits = _MEASURES.get(found["measure"], (str(found["measure"]), 3))
+    for comparison, difference, kind in zip(comparisons, differences, of_clicks, strict=True):
+        name, digits = _MEASURES.get(comparison["measure"], (str(comparison["measure"]), 3))
         yield Line(
             name,
-            _MODES.get(found["mode"], str(found["mode"])),
+            _MODES.get(comparison["mode"], str(comparison["mode"])),
             digits,
-            found["candidate"],
-            found["champion"],
+            comparison["candidate"],
+            comparison["champion"],
             difference,
-            str(found.get("says", "")),
+            str(comparison.get("says", "")),
             charts.whisker(difference, -reach[kind], reach[kind], WHISKER),
         )
 
 
 def _examples(gate: Mapping[str, Any], kept: set[str]) -> dict[str, list[Mapping[str, Any]]]:
     """Examples where the candidate won and where it lost, if their images still exist."""
-    there = [it for it in gate.get("examples") or [] if it.get("picture") in kept]
-    return {kind: [it for it in there if it.get("kind") == kind] for kind in ("won", "lost")}
+    there = [example for example in gate.get("examples") or [] if example.get("picture") in kept]
+    return {
+        kind: [example for example in there if example.get("kind") == kind]
+        for kind in ("won", "lost")
+    }

@@ -32,7 +32,7 @@ class SampledProjectRow(Base):
     busy_until: Mapped[datetime | None]  # a worker is asking Label Studio about it
     asked_at: Mapped[datetime | None]  # when it was last read in full
     tried_at: Mapped[datetime | None]  # when a read was last begun
-    # Since when so many labels are missing in Label Studio that they are not deleted at once.
+    # Since when too many labels are missing in Label Studio to delete them at once.
     missing_since: Mapped[datetime | None]
     error: Mapped[str] = mapped_column(default="")  # why the last read ended early
 
