@@ -1,10 +1,11 @@
 """A team's half year, written straight into the tables: up to 100,000 interactions.
 
-Everything agrees with everything: events with targets, annotations with samples, costs with both.
-The newest tasks have served masks, too, and their costs are drawn by the real code. Labels and
-phrases are as awkward as people's can be.
+All tables agree: events with targets, annotations with samples, costs with both. The newest tasks
+have served masks, too, and the real code computes their costs. Labels and phrases are as awkward as
+people's can be.
 """
 
+import functools
 import itertools
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -162,14 +163,11 @@ def _project(writer: _Writer, project: str) -> None:
         key=project,
         project_id=number,
         hostname="http://studio.test",
-        access_token="",
         label_config=CONFIG,
-        config_hash="",
-        extra_params={},
         created_at=START,
         updated_at=START,
     )
-    writer.add(SampledProjectRow, key=project, label_config=CONFIG, config_at=START, error="")
+    writer.add(SampledProjectRow, key=project, label_config=CONFIG, config_at=START)
 
 
 def _fill(
@@ -208,41 +206,15 @@ def _task(
     for _ in range(int(rng.integers(1, 7))):
         clock = _object(writer, place, clock, annotator, version, rng, counters, story, made)
     submitted = clock + timedelta(seconds=5)
-    writer.add(TaskRow, **place, revision=1, clock_ahead_s=0.0, updated_at=submitted)
+    writer.add(TaskRow, **place, revision=1, updated_at=submitted)
     story.last_at = max(story.last_at, submitted)
-    through = 0
     if not made:
         return
-    digest = f"{number:032x}"
+    digest = _annotation(writer, place, number, submitted, annotator)
     for target, region, label, *_ in made:
         if target:
             _event(writer, place, counters, submitted, "submit", target, region, annotator, label)
     through = next(counters.event)  # an id that no event has
-    writer.add(
-        AnnotationRow,
-        project=project,
-        annotation_id=number,
-        task_id=task,
-        updated_at=submitted,
-        seen_at=submitted,
-        digest=digest,
-        created_at=submitted,
-        annotator=annotator,
-        skipped=False,
-        ground_truth=False,
-        left_out={},
-    )
-    writer.add(
-        AnnotatedPictureRow,
-        project=project,
-        annotation_id=number,
-        image="image",
-        address=f"/data/upload/6/{task}.png",
-        state="good",
-        key="",
-        attempts=0,
-        error="",
-    )
     writer.add(
         AnnotationTimeRow,
         project=project,
@@ -254,24 +226,7 @@ def _task(
     )
     for place_in, (target, region, label, phrase, counts, first_at, curve, area) in enumerate(made):
         positive, negative, phrases, undos = counts
-        mask = _square(area)
-        writer.add(
-            SampleRow,
-            project=project,
-            annotation_id=number,
-            number=place_in,
-            region_id=region,
-            image="image",
-            brush="brush",
-            label=label,
-            origin="manual",
-            phrase=phrase,
-            clicks=[],
-            width=WIDTH,
-            height=HEIGHT,
-            area=area,
-            mask=mask.data,
-        )
+        _sample(writer, project, number, place_in, region, label, phrase, area, _square(area))
         good = next((n for n, iou in enumerate(curve, 1) if iou >= 0.85), None)
         writer.add(
             RegionCostRow,
@@ -302,17 +257,16 @@ def _task(
             first_iou=curve[0] if curve else None,
             last_iou=curve[-1] if curve else None,
             needed_85=good,
-            corrected=int(rng.integers(0, 40))
-            if target and rng.random() < 0.2
-            else 0
-            if target
-            else None,
+            corrected=_corrected(rng) if target else None,
             phrase=phrase,
             targets=[target] if target else [],
-            shape="",
             drawn_at=submitted,
         )
         story.regions[project] += 1
+
+
+def _corrected(rng: np.random.Generator) -> int:
+    return int(rng.integers(0, 40)) if rng.random() < 0.2 else 0
 
 
 def _object(
@@ -402,18 +356,13 @@ def _event(
         phrase_id=f"tx{number}" if kind == "phrase" else "",
         x_percent=float(rng.uniform(1, 99)) if rng and kind.endswith("click") else None,
         y_percent=float(rng.uniform(1, 99)) if rng and kind.endswith("click") else None,
-        x_pixel=None,
-        y_pixel=None,
         text=text,
         label=label,
-        note="",
         answered_at=at + timedelta(milliseconds=180) if asked else None,
         model_version=version,
         milliseconds=float(rng.uniform(60, 240)) if rng else None,
         steps={"decode": 40.0, "encode": 20.0} if asked else None,
         confidence=0.9 if asked else None,
-        changed=None,
-        error="",
     )
     return request
 
@@ -443,63 +392,76 @@ def _masked_task(
         )
         clock += timedelta(seconds=4)
     _event(writer, place, counters, clock, "submit", target, region, 1, "Cat")
-    writer.add(TaskRow, **place, revision=3, clock_ahead_s=0.0, updated_at=clock)
-    writer.add(
-        AnnotationRow,
-        project=PROJECT,
-        annotation_id=number,
-        task_id=task,
-        updated_at=clock,
-        seen_at=clock,
-        digest=f"{number:032x}",
-        created_at=clock,
-        annotator=1,
-        skipped=False,
-        ground_truth=False,
-        left_out={},
-    )
-    writer.add(
-        SampleRow,
-        project=PROJECT,
-        annotation_id=number,
-        number=0,
-        region_id=region,
-        image="image",
-        brush="brush",
-        label="Cat",
-        origin="manual",
-        phrase="",
-        clicks=[],
-        width=WIDTH,
-        height=HEIGHT,
-        area=800,
-        mask=_box(40, 20).data,
-    )
-    writer.add(
-        AnnotatedPictureRow,
-        project=PROJECT,
-        annotation_id=number,
-        image="image",
-        address=f"/data/upload/6/{task}.png",
-        state="good",
-        key="",
-        attempts=0,
-        error="",
-    )
+    writer.add(TaskRow, **place, revision=3, updated_at=clock)
+    _annotation(writer, place, number, clock, 1)
+    _sample(writer, PROJECT, number, 0, region, "Cat", "", 800, _box(40, 20))
     story.interactions[PROJECT] += len(sides)
     story.regions[PROJECT] += 1
     story.last_at = max(story.last_at, clock)
 
 
+def _annotation(
+    writer: _Writer, place: dict[str, Any], number: int, at: datetime, annotator: int
+) -> str:
+    """An annotation and its picture; returns the digest."""
+    digest = f"{number:032x}"
+    writer.add(
+        AnnotationRow,
+        **place,
+        annotation_id=number,
+        updated_at=at,
+        seen_at=at,
+        digest=digest,
+        created_at=at,
+        annotator=annotator,
+        left_out={},
+    )
+    writer.add(
+        AnnotatedPictureRow,
+        project=place["project"],
+        annotation_id=number,
+        image="image",
+        address=f"/data/upload/6/{place['task_id']}.png",
+        state="good",
+    )
+    return digest
+
+
+def _sample(
+    writer: _Writer,
+    project: str,
+    annotation: int,
+    number: int,
+    region: str,
+    label: str,
+    phrase: str,
+    area: int,
+    mask: PackedMask,
+) -> None:
+    writer.add(
+        SampleRow,
+        project=project,
+        annotation_id=annotation,
+        number=number,
+        region_id=region,
+        image="image",
+        brush="brush",
+        label=label,
+        origin="manual",
+        phrase=phrase,
+        clicks=[],
+        width=mask.width,
+        height=mask.height,
+        area=area,
+        mask=mask.data,
+    )
+
+
+@functools.cache
 def _square(area: int) -> PackedMask:
-    if area not in _SQUARES:
-        flat = np.zeros(WIDTH * HEIGHT, dtype=bool)
-        flat[:area] = True
-        _SQUARES[area] = PackedMask.pack(flat.reshape(HEIGHT, WIDTH))
-    return _SQUARES[area]
-
-
-_SQUARES: dict[int, PackedMask] = {}
+    flat = np.zeros(WIDTH * HEIGHT, dtype=bool)
+    flat[:area] = True
+    return PackedMask.pack(flat.reshape(HEIGHT, WIDTH))
 
 
 def _box(width: int, height: int) -> PackedMask:
