@@ -303,51 +303,30 @@ def test_messages_contain_no_secrets(
 # -- limits
 
 
-def test_a_file_announced_as_too_large_is_not_downloaded(
-    new_pictures: Callable[..., Pictures], label_studio: Any
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_download_stops_at_the_limit(
+    announced: bool, new_pictures: Callable[..., Pictures], label_studio: Any
 ) -> None:
+    # given a server that sends a gigabyte, and may say so before
     sent = []
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)
-        handler.send_header("Content-Length", str(1 << 40))
+        if announced:
+            handler.send_header("Content-Length", str(1 << 30))
         handler.end_headers()
-        try:
-            for _ in range(1000):
+        with contextlib.suppress(OSError):
+            for _ in range(1 << 14):
                 handler.wfile.write(bytes(1 << 16))
                 sent.append(1)
-        except OSError:
-            pass
 
     label_studio.pages["/a.png"] = answer
 
     with pytest.raises(PictureFormatError, match="larger than 1 MB"):
         new_pictures(picture_max_bytes=1 << 20).read("/a.png", 1, 1)
 
-    assert len(sent) < 1000
-
-
-def test_a_download_of_unknown_size_stops_at_the_limit(
-    new_pictures: Callable[..., Pictures], label_studio: Any
-) -> None:
-    sent = []
-
-    def answer(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(200)
-        handler.end_headers()
-        try:
-            for _ in range(10_000):
-                handler.wfile.write(bytes(1 << 16))
-                sent.append(1)
-        except OSError:
-            pass
-
-    label_studio.pages["/a.png"] = answer
-
-    with pytest.raises(PictureFormatError, match="larger than 1 MB"):
-        new_pictures(picture_max_bytes=1 << 20).read("/a.png", 1, 1)
-
-    assert len(sent) < 10_000
+    # then most of it was never sent
+    assert len(sent) < (1000 if announced else 10_000)
 
 
 @pytest.mark.timed

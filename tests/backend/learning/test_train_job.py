@@ -5,7 +5,7 @@ is real.
 """
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,19 +21,14 @@ from sqlalchemy import insert
 from backend.db.engine import Database
 from backend.db.models import EventRow, Job
 from backend.errors import CancelledError, GiveWayError, JobError, LostLeaseError, StorageError
-from backend.jobs.queue import Jobs
 from backend.learning import comparison, gate_pictures, train_job
-from backend.learning.snapshot import take_snapshot
-from backend.learning.work_dir import sweep, work_dir
 from backend.registry.store import open_store
 from backend.registry.versions import Registry
-from backend.samples.dataset import open_samples
 from backend.settings import Settings
 from model import checkpoint
 from model.config import ModelConfig
 from model.network.phraseclick import PhraseClick
-from tests.backend.learning.label_studio import host
-from tests.backend.learning.site import WORDS, Site, settings_for
+from tests.backend.learning.site import WORDS, Site
 from tests.backend.samples.studio import PROJECT
 from training.data import Dataset
 from training.errors import DataError
@@ -122,23 +117,6 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeTraining:
     monkeypatch.setattr(train_job, "fine_tune", fake.fine_tune)
     monkeypatch.setattr(comparison, "judge", fake.judge)
     return fake
-
-
-@pytest.fixture
-def site(tmp_path: Path, database: Database) -> Iterator[Site]:
-    """On SQLite and, where slow, on PostgreSQL."""
-    url = database.url.render_as_string(hide_password=False)
-    with host() as pictures:
-        settings = settings_for(tmp_path, pictures.url, database_url=url)
-        site = Site(tmp_path, settings, pictures)
-        yield site
-        site.close()
-
-
-@pytest.fixture
-def labeled(site: Site) -> Site:
-    site.label(train=3, held_out=6)
-    return site
 
 
 def attempt(site: Site, job: Job, progress: FakeProgress | None = None) -> dict[str, Any]:
@@ -363,91 +341,6 @@ def test_a_picture_that_is_gone_is_left_out(labeled: Site, fake: FakeTraining) -
 
     assert result["labels"]["labels"] == 16
     assert sum("-annotation-" in line for line in progress.lines) == 1
-
-
-# -- the snapshot and the work dir
-
-
-def test_a_snapshot_stays_the_same_while_people_label(labeled: Site, tmp_path: Path) -> None:
-    samples = open_samples(labeled.settings, labeled.database, PROJECT.key)
-    read: list[tuple[int, int]] = []
-    folder = tmp_path / "copy"
-    folder.mkdir()
-
-    first = take_snapshot(samples, folder, lambda *it: read.append(it))
-    labeled.host.pictures.clear()
-    labeled.forget_pictures()
-    again = take_snapshot(samples, folder, lambda *it: read.append(it))
-
-    assert first == again
-    assert read == [(n, 9) for n in range(1, 10)]
-    assert len(first.training_part()) == 3
-    parts = first.validation_part(), first.gate_part()
-    assert [len(part) for part in parts if part is not None] == [6, 6]
-
-
-@pytest.mark.parametrize(
-    ("train", "held_out", "expected"),
-    [(9, 1, (6, 4)), (12, 0, (8, 4)), (18, 2, (14, 6)), (9, 6, (9, 6)), (2, 0, (2, 0))],
-)
-def test_with_few_held_out_up_to_a_third_of_the_others_is_held_out_too(
-    site: Site, tmp_path: Path, train: int, held_out: int, expected: tuple[int, int]
-) -> None:
-    # given
-    site.label(train=train, held_out=held_out)
-    samples = open_samples(site.settings, site.database, PROJECT.key)
-    # when
-    snapshot = take_snapshot(samples, tmp_path, lambda *_: None)
-    # then
-    assert (snapshot.train.pictures, snapshot.held_out.pictures) == expected
-
-
-def test_with_many_held_out_the_gate_has_pictures_of_its_own(
-    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("backend.learning.snapshot._DIVIDED_FROM", 6)
-    site.label(train=1, held_out=7)
-    samples = open_samples(site.settings, site.database, PROJECT.key)
-
-    copy = take_snapshot(samples, tmp_path, lambda *_: None)
-
-    looked, measured = copy.validation_part(), copy.gate_part()
-    assert looked is not None
-    assert measured is not None
-    keys = [{each[n].key for n in range(len(each))} for each in (looked, measured)]
-    assert [len(each) for each in keys] == [3, 4]
-    assert keys[0].isdisjoint(keys[1])
-
-
-def test_a_snapshot_of_too_many_has_the_newest(
-    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("backend.learning.snapshot._MOST", {"train": 4, "validation": 2})
-    site.label(train=8, held_out=3)
-    samples = open_samples(site.settings, site.database, PROJECT.key)
-
-    copy = take_snapshot(samples, tmp_path, lambda *_: None)
-
-    assert (copy.train.pictures, copy.held_out.pictures) == (4, 2)
-    learned = {copy.training_part()[n].key.rpartition("-")[0] for n in range(4)}
-    here = [n for n in range(len(samples)) if samples.split(n) == "train"]
-    newest = sorted(here, key=samples.updated_at)[-2:]
-    assert {samples.key(n) for n in newest} <= learned
-
-
-def test_each_process_has_a_work_dir_that_is_removed_when_the_job_has_ended(site: Site) -> None:
-    data, jobs = site.settings.data, Jobs(site.database)
-    job = site.ask()
-    with work_dir(data, job.id) as one, work_dir(data, job.id) as other:
-        assert one != other
-        (one / "state").write_text("x")
-        jobs.cancel(job.id, "ann")
-        assert sweep(data, site.database) == 0, "somebody is in it"
-    with work_dir(data, job.id) as again:
-        assert (again / "state").exists()
-
-    assert sweep(data, site.database) == 2
-    assert list((data / "jobs").iterdir()) == []
 
 
 def test_any_registry_sees_the_promotion(labeled: Site, fake: FakeTraining) -> None:
