@@ -209,7 +209,7 @@ def test_no_lock_is_held_while_the_model_is_asked(open_page, plain_config, datab
 
 
 def test_a_task_that_never_holds_still_is_decided_all_the_same(open_page, plain_config):
-    """While the model is asked, the object is answered anew, each time."""
+    """While the model is asked, the object gets another answer each time."""
     page = open_page(config=plain_config, auto_accept=True, touching=True)
     page.click(20)
     other = open_page(config=plain_config, auto_accept=True, regions=page.regions)

@@ -293,9 +293,9 @@ def test_words_replaced_on_the_page_stay_said_of_their_object(open_page, databas
     page.click(85)
     with database.read() as connection:
         rows = connection.execute(select(TargetRow.region_id, TargetRow.phrase))
-        told = dict(rows.all())
+        phrases = dict(rows.all())
         kinds = list(connection.execute(select(EventRow.kind)).scalars())
-    assert told[first.target.region_id] == "red cat"
+    assert phrases[first.target.region_id] == "red cat"
     assert "undo" not in kinds
 
 

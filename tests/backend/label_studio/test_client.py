@@ -443,7 +443,7 @@ def test_an_interactive_call_has_the_shape_that_the_page_sends(host: Host) -> No
 
 
 def hosts(announced: tuple[str, str] | None = None, **settings: Any) -> LabelStudioHosts:
-    # Told apart from what the environment of whoever runs this may hold.
+    # Distinct from anything in the environment of the person who runs this.
     values = {"label_studio_url": "", "label_studio_token": SecretStr(""), **settings}
     return LabelStudioHosts(Settings(**values), lambda project: announced)
 

@@ -42,7 +42,7 @@ def blob(height: int, width: int) -> Mask:
 
 
 def write(width: int, height: int, word: int, sizes: list[int], tokens: list[Token]) -> list[int]:
-    """A stream as the format's description has it, written bit by bit, by nobody's encoder."""
+    """A stream written bit by bit after the description of the format, without an encoder."""
     bits = f"{width * height * 4:032b}{word - 1:05b}" + "".join(f"{size - 1:04b}" for size in sizes)
     for which, repeated, values in tokens:
         bits += f"{repeated:b}{which:02b}{len(values) - 1:0{sizes[which]}b}"

@@ -76,7 +76,7 @@ def _handler(found: Host) -> type[BaseHTTPRequestHandler]:
             self._say(503 if answer is None else 200, json.dumps(answer or {}).encode())
 
         def _say(self, status: int, content: bytes) -> None:
-            with suppress(ConnectionError):  # whoever asked was killed meanwhile
+            with suppress(ConnectionError):  # the client was killed meanwhile
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()

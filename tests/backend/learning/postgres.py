@@ -16,7 +16,7 @@ import psycopg
 from backend.worker.child_process import free_port
 from tests.backend.databases import _postgres_tools
 
-# Any number: whoever waits for this lock is where the test wants it.
+# Any number: a process that waits for this lock is where the test wants it.
 _GATE = 4_711
 
 

@@ -127,7 +127,7 @@ def _made() -> tuple[tempfile.TemporaryDirectory[str], Path, Path]:
     return kept, base_checkpoint(Path(kept.name)), general_set(Path(kept.name))
 
 
-def settings_for(folder: Path, url: str, **told: Any) -> Settings:
+def settings_for(folder: Path, url: str, **overrides: Any) -> Settings:
     """Settings of a machine with this data folder."""
     _, base, general = _made()
     return Settings(
@@ -142,7 +142,7 @@ def settings_for(folder: Path, url: str, **told: Any) -> Settings:
         torch_threads=1,
         lease_s=9,
         learn=False,
-        **told,
+        **overrides,
     )
 
 
@@ -167,7 +167,7 @@ class Site:
         self.jobs = Jobs(self.database)
         self.registry = Registry(self.database, open_store(settings), settings)
         self.processes: list[subprocess.Popen[bytes]] = []
-        # Where a real scheduler runs, whoever waits is not another one.
+        # Where a real scheduler runs, waiting needs no second one.
         self.has_scheduler = False
         self._clock = self.new_clock()
 
@@ -211,11 +211,11 @@ class Site:
         self, *command: str, settings: Settings | None = None, **environment: str
     ) -> "subprocess.Popen[bytes]":
         """``start("worker", "--queue=training")``: a command of phraseclick."""
-        told = settings or self.settings
+        chosen = settings or self.settings
         values = {
             name: value.get_secret_value() if isinstance(value, SecretStr) else str(value)
             for name in Settings.model_fields
-            if (value := getattr(told, name)) is not None
+            if (value := getattr(chosen, name)) is not None
         }
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("PHRASECLICK")}
         ours = {f"PHRASECLICK_{name.upper()}": value for name, value in values.items()}
@@ -239,8 +239,8 @@ class Site:
 
     def kill_worker_of(self, number: int) -> None:
         """kill -9 the process that runs a job."""
-        told = self.jobs.get(number).worker.split(" ")
-        (process,) = [it for it in self.processes if str(it.pid) in told]
+        worker = self.jobs.get(number).worker.split(" ")
+        (process,) = [it for it in self.processes if str(it.pid) in worker]
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
@@ -282,8 +282,8 @@ class Site:
         while not true():
             if time.monotonic() > deadline:
                 logs = "\n".join(log.read_text()[-1500:] for log in self.folder.glob("*.log"))
-                told = "\n".join(map(str, self.jobs.listed()))
-                raise AssertionError(f"{logs}\n{told}")
+                jobs = "\n".join(map(str, self.jobs.listed()))
+                raise AssertionError(f"{logs}\n{jobs}")
             if ticks and time.monotonic() - ticked > 1:
                 self._clock.tick()
                 ticked = time.monotonic()

@@ -103,27 +103,6 @@ class Studio:
         self.calls.append(name)
 
 
-@dataclass
-class Told:
-    """Records what a job reports."""
-
-    phases: list[str] = field(default_factory=list)
-    done: list[float] = field(default_factory=list)
-    lines: list[str] = field(default_factory=list)
-    messages: list[str] = field(default_factory=list)
-    check: Callable[[], None] = lambda: None
-
-    def phase(self, name: str, share: float) -> None:
-        self.phases.append(name)
-
-    def at(self, progress: float, message: str = "") -> None:
-        self.done.append(progress)
-        self.messages.append(message)
-
-    def line(self, text: str, level: str = "info") -> None:
-        self.lines.append(text)
-
-
 @dataclass(frozen=True)
 class Ask:
     """A job with what scoring reads."""

@@ -1,4 +1,4 @@
-"""Who asks for scores: new tasks, a version that Label Studio was told of, and people."""
+"""Who asks for scores: new tasks, a version that Label Studio was given, and people."""
 
 from __future__ import annotations
 

@@ -27,8 +27,8 @@ MOST = 2.0
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     with host() as pictures:
-        told = settings_for(tmp_path, pictures.url)
-        settings = told.model_copy(
+        settings = settings_for(tmp_path, pictures.url)
+        settings = settings.model_copy(
             update={"checkpoint": "shipped", "torch_threads": 0, "gate_set": ""}
         )
         made = Site(tmp_path, settings, pictures)

@@ -78,9 +78,9 @@ def test_killed_while_it_writes_and_while_it_measures(site: Site, postgres: Post
     kill(site, job.id)
     # then
     site.promoted_once(job.id)
-    told = phases(site.jobs.log(job.id))
-    assert (3, "training") not in told
-    assert (3, "evaluating") in told
+    reported = phases(site.jobs.log(job.id))
+    assert (3, "training") not in reported
+    assert (3, "evaluating") in reported
 
 
 def test_killed_while_it_promotes_and_before_it_can_say_so(site: Site, postgres: Postgres) -> None:

@@ -18,7 +18,8 @@ from backend.registry.store import open_store
 from backend.registry.versions import Registry
 from backend.settings import Settings
 from tests.backend.conftest import photograph
-from tests.backend.learning.studio import Ask, Told
+from tests.backend.learning.progress import RecordedProgress
+from tests.backend.learning.studio import Ask
 from tests.backend.learning.versions import make_version
 
 CONFIG = Path(__file__).parents[3] / "plugin_config" / "click_and_phrase.xml"
@@ -66,11 +67,13 @@ def test_a_real_label_studio_serves_in_the_order_wished(
         registry = Registry(database, open_store(settings), settings)
         base = registry.base_name
 
-        def run(told: Told | None = None, trigger: str = "promotion") -> dict[str, object]:
+        def run(
+            progress: RecordedProgress | None = None, trigger: str = "promotion"
+        ) -> dict[str, object]:
             job = Ask(project.key, trigger)
-            return score_job.score(job, settings, database, told or Told())
+            return score_job.score(job, settings, database, progress or RecordedProgress())
 
-        # Nobody's computer works for a project that serves its tasks one after another.
+        # A project that serves its tasks one after another costs no scoring.
         assert "--sampling" in str(run()["stopped"])
         studio.patch_project(number, sampling=score_job.BY_SCORE)
 
@@ -94,19 +97,19 @@ def test_a_real_label_studio_serves_in_the_order_wished(
             if wished(Scores(database, project.key, first, "saving")):
                 registry.promote(second, who="test")
 
-        stopped = run(Told(check=promote))
+        stopped = run(RecordedProgress(check=promote))
         assert second in str(stopped["stopped"])
         assert 0 < len(wished(Scores(database, project.key, first, "saving"))) < 6
 
         again = run()
         assert (again["version"], again["left"], again["looked_at"]) == (second, 6, 6)
         studio.patch_project(number, model_version=second)
-        anew = wished(Scores(database, project.key, second, "saving"))
-        assert sorted(anew) == sorted(order[3:])
-        assert served(studio, number, 6) == anew
+        rescored = wished(Scores(database, project.key, second, "saving"))
+        assert sorted(rescored) == sorted(order[3:])
+        assert served(studio, number, 6) == rescored
 
         # and no prediction of a version that served before is left where tasks were
-        left = {it["model_version"] for task in anew for it in studio.predictions(task)}
+        left = {it["model_version"] for task in rescored for it in studio.predictions(task)}
         assert left == {second}
-        assert all(len(studio.predictions(task)) == 1 for task in anew)
+        assert all(len(studio.predictions(task)) == 1 for task in rescored)
     database.close()

@@ -1,4 +1,6 @@
-"""The labeled objects asked for again from two versions."""
+"""Simulated clicks on the labeled objects, with two versions."""
+
+import itertools
 
 import pytest
 
@@ -8,32 +10,10 @@ from backend.jobs.queue import Jobs
 from backend.registry.store import open_store
 from backend.registry.versions import Registry
 from backend.samples.ingest import SampleStore
+from tests.backend.learning.progress import RecordedProgress
 from tests.backend.learning.versions import make_version
 from tests.backend.samples.studio import PROJECT, Studio, connected, region, square
 from tests.backend.samples.studio_pictures import Team
-
-
-class Told:
-    """A job's progress, as far as a replay tells it."""
-
-    def __init__(self, stop_after: int | None = None) -> None:
-        self.shares: list[float] = []
-        self.checks = 0
-        self.stop_after = stop_after
-
-    def phase(self, name: str, share: float) -> None:
-        pass
-
-    def line(self, text: str, level: str = "info") -> None:
-        pass
-
-    def at(self, progress: float, message: str = "") -> None:
-        self.shares.append(progress)
-
-    def check(self) -> None:
-        self.checks += 1
-        if self.checks == self.stop_after:
-            raise CancelledError("Job 1 was cancelled by ann.")
 
 
 @pytest.fixture
@@ -54,14 +34,15 @@ def team(database, picture_host, settings, tmp_path):
     return team
 
 
-def run(team: Team, told: Told | None = None, **request):
+def run(team: Team, progress: RecordedProgress | None = None, **request):
     job = Jobs(team.database).enqueue(PROJECT.key, "replay", trigger="hand", request=request)
-    return load("replay", team.settings)(job, team.settings, team.database, told or Told())
+    progress = progress or RecordedProgress()
+    return load("replay", team.settings)(job, team.settings, team.database, progress)
 
 
-def test_the_champion_is_held_against_what_it_took_the_place_of(team):
-    told = Told()
-    result = run(team, told)
+def test_the_champion_is_compared_with_its_predecessor(team):
+    progress = RecordedProgress()
+    result = run(team, progress)
 
     assert result["simulated"] is True
     assert result["before"].startswith("v1")
@@ -76,21 +57,27 @@ def test_the_champion_is_held_against_what_it_took_the_place_of(team):
     means = result["all"]
     assert means["n"] == 3
     assert means["difference"]["mean"] == pytest.approx(means["after"] - means["before"])
-    assert told.shares[-1] == 1.0
+    assert progress.done[-1] == 1.0
 
 
-def test_a_version_held_against_itself_is_refused(team):
+def test_a_version_compared_with_itself_is_refused(team):
     with pytest.raises(JobError, match="has no predecessor"):
         run(team, version="base", before="base")
 
 
-def test_so_many_objects_as_were_asked_for(team):
+def test_the_request_limits_the_number_of_objects(team):
     assert len(run(team, objects=2)["rows"]) == 2
 
 
 def test_it_can_be_cancelled_between_two_objects(team):
+    checks = itertools.count(1)
+
+    def cancelled_at_the_second() -> None:
+        if next(checks) == 2:
+            raise CancelledError("Job 1 was cancelled by ann.")
+
     with pytest.raises(CancelledError):
-        run(team, Told(stop_after=2))
+        run(team, RecordedProgress(cancelled_at_the_second))
 
 
 def test_pictures_that_are_gone_are_named(team):

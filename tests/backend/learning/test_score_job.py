@@ -19,7 +19,8 @@ from backend.registry.versions import Registry
 from backend.settings import Settings
 from model.crop import Box
 from model.predictor import Embedding, Instance, Predictor
-from tests.backend.learning.studio import PROJECT, Ask, Studio, Told
+from tests.backend.learning.progress import RecordedProgress
+from tests.backend.learning.studio import PROJECT, Ask, Studio
 from tests.backend.learning.versions import make_version
 
 
@@ -44,9 +45,9 @@ def registry(database: Database, settings: Settings) -> Registry:
 
 
 def run(
-    settings: Settings, database: Database, told: Told | None = None, **request: Any
+    settings: Settings, database: Database, progress: RecordedProgress | None = None, **request: Any
 ) -> dict[str, Any]:
-    return score_job.score(Ask(request=request), settings, database, told or Told())
+    return score_job.score(Ask(request=request), settings, database, progress or RecordedProgress())
 
 
 @pytest.mark.parametrize("method", ["clicks", "saving", "uncertainty", "random"])
@@ -55,9 +56,9 @@ def test_every_task_that_is_left_gets_one_score_of_the_version_that_serves(
 ) -> None:
     tasks = studio.add(*range(5))
     studio.held[tasks[1]]["is_labeled"] = True
-    told = Told()
+    progress = RecordedProgress()
 
-    found = run(settings, database, told, method=method)
+    found = run(settings, database, progress, method=method)
 
     assert found["version"] == registry.base_name
     assert (found["left"], found["scored"], found["unreadable"]) == (4, 4, 0)
@@ -65,8 +66,8 @@ def test_every_task_that_is_left_gets_one_score_of_the_version_that_serves(
     assert sorted(studio.order(registry.base_name)) == sorted(set(tasks) - {tasks[1]})
     assert len(studio.made) == 4
     assert all(0 < it["score"] < 1 for it in studio.made.values())
-    assert told.phases == ["listing", "scoring", "ordering"]
-    assert told.done[-1] == 1.0
+    assert progress.phases == ["listing", "scoring", "ordering"]
+    assert progress.done[-1] == 1.0
 
 
 def test_the_task_of_which_most_is_expected_comes_first(
@@ -144,13 +145,13 @@ def test_a_newer_version_ends_the_job_and_its_own_replaces_the_scores(
             registry.promote(newer, who="test")
 
     studio.before_call = promote
-    told = Told()
-    stopped = run(settings, database, told)
+    progress = RecordedProgress()
+    stopped = run(settings, database, progress)
     studio.before_call = lambda name: None
 
     assert stopped["version"] == registry.base_name
     assert newer in stopped["stopped"]
-    assert stopped["stopped"] in told.lines
+    assert stopped["stopped"] in progress.lines
     assert stopped["looked_at"] < 5
     assert len(studio.order(registry.base_name)) < 5
 
@@ -188,9 +189,9 @@ def test_pictures_that_cannot_be_read_are_counted_and_come_last(
     tasks = studio.add(*range(4))
     studio.held[tasks[0]]["data"] = {"image": "data:image/png;base64,AAAA"}
     studio.held[tasks[2]]["data"] = {}
-    told = Told()
+    progress = RecordedProgress()
 
-    found = run(settings, database, told)
+    found = run(settings, database, progress)
 
     assert (found["scored"], found["unreadable"]) == (2, 2)
     served = studio.order(registry.base_name)
@@ -198,7 +199,7 @@ def test_pictures_that_cannot_be_read_are_counted_and_come_last(
     assert len(served) == 4
     rows = Scores(database, PROJECT, registry.base_name, "saving").all()
     assert rows[tasks[0]].error
-    assert any(f"Task {tasks[2]} cannot be scored" in line for line in told.lines)
+    assert any(f"Task {tasks[2]} cannot be scored" in line for line in progress.lines)
 
     # when one of them can be read in the end
     studio.held[tasks[2]]["data"] = studio.held[tasks[1]]["data"]
@@ -217,13 +218,13 @@ def test_a_label_studio_that_is_away_is_waited_for(
             studio.away = next(gone, studio.away)
 
     studio.before_call = leave
-    told = Told()
+    progress = RecordedProgress()
 
-    found = run(settings, database, told)
+    found = run(settings, database, progress)
 
     assert found["scored"] == 3
     assert len(studio.made) == 3
-    assert sum("Waiting for Label Studio" in line for line in told.lines) == 2
+    assert sum("Waiting for Label Studio" in line for line in progress.lines) == 2
 
 
 def test_a_label_studio_that_stays_away_ends_the_job_with_a_sentence(
@@ -246,7 +247,7 @@ def test_waiting_ends_when_the_job_is_cancelled(
         raise CancelledError("Cancelled.")
 
     with pytest.raises(CancelledError):
-        run(settings, database, Told(check=cancelled))
+        run(settings, database, RecordedProgress(check=cancelled))
 
 
 def test_tasks_deleted_or_labeled_meanwhile_are_left_alone(
@@ -335,7 +336,7 @@ def test_only_projects_that_serve_by_score_are_scored_by_themselves(
     studio.add(0)
     studio.sampling = sampling
 
-    found = score_job.score(Ask(trigger=trigger), settings, database, Told())
+    found = score_job.score(Ask(trigger=trigger), settings, database, RecordedProgress())
 
     assert bool(studio.made) is scored
     assert ("--sampling" in found["stopped"]) is not scored

@@ -28,6 +28,7 @@ from backend.settings import Settings
 from model import checkpoint
 from model.config import ModelConfig
 from model.network.phraseclick import PhraseClick
+from tests.backend.learning.progress import RecordedProgress
 from tests.backend.learning.site import WORDS, Site
 from tests.backend.samples.studio import PROJECT
 from training.data import Dataset
@@ -36,34 +37,19 @@ from training.finetune.fine_tune import FineTuned
 from training.gate.gate import Verdict
 
 
-class FakeProgress:
-    """Records what a job reports. ``dies_at``: the phase, or the fenced write, that raises."""
+class FailingProgress(RecordedProgress):
+    """Raises ``error`` in a phase, or in the fenced write of a phase ("fence in writing")."""
 
-    def __init__(self, error: Exception | None = None, dies_at: str = "") -> None:
-        self.lines: list[str] = []
-        self.phases: list[str] = []
-        self.error, self.dies_at = error, dies_at
+    def __init__(self, error: Exception, at: str) -> None:
+        super().__init__(check=lambda: self._fail(self.phases[-1] if self.phases else ""))
+        self._error, self._at = error, at
 
-    def phase(self, name: str, share: float) -> None:
-        assert 0 < share <= 1
-        self.phases.append(name)
-
-    def at(self, progress: float, message: str = "") -> None:
-        assert 0 <= progress <= 1
-
-    def line(self, text: str, level: str = "info") -> None:
-        self.lines.append(text)
-
-    def point(self, figures: Any) -> None:
-        pass
-
-    def check(self) -> None:
-        if self.error and self.phases and self.phases[-1] == self.dies_at:
-            raise self.error
+    def _fail(self, place: str) -> None:
+        if place == self._at:
+            raise self._error
 
     def fenced(self, connection: Any) -> None:
-        if self.error and self.dies_at == f"fence in {self.phases[-1]}":
-            raise self.error
+        self._fail(f"fence in {self.phases[-1]}")
 
 
 class FakeTraining:
@@ -119,14 +105,14 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeTraining:
     return fake
 
 
-def attempt(site: Site, job: Job, progress: FakeProgress | None = None) -> dict[str, Any]:
-    reporting: Any = progress or FakeProgress()
+def attempt(site: Site, job: Job, progress: RecordedProgress | None = None) -> dict[str, Any]:
+    reporting: Any = progress or RecordedProgress()
     return train_job.train(job, site.settings, site.database, reporting)
 
 
 def test_a_better_candidate_is_promoted(labeled: Site, fake: FakeTraining) -> None:
     # given
-    site, job, progress = labeled, labeled.ask(), FakeProgress()
+    site, job, progress = labeled, labeled.ask(), RecordedProgress()
     # when
     result = attempt(site, job, progress)
     # then
@@ -195,7 +181,7 @@ def test_the_next_attempt_resumes(
     # given
     job = labeled.ask()
     with pytest.raises(LostLeaseError):
-        attempt(labeled, job, FakeProgress(LostLeaseError("Another has it."), dies_at))
+        attempt(labeled, job, FailingProgress(LostLeaseError("Another has it."), dies_at))
     assert labeled.champion() == labeled.registry.base_name
     # when
     result = attempt(labeled, job)
@@ -273,7 +259,7 @@ def test_a_cancelled_job_leaves_the_champion(labeled: Site, fake: FakeTraining) 
     job = labeled.ask()
     # when
     with pytest.raises(CancelledError):
-        attempt(labeled, job, FakeProgress(CancelledError("Cancelled by ann."), "training"))
+        attempt(labeled, job, FailingProgress(CancelledError("Cancelled by ann."), "training"))
     # then
     assert labeled.champion() == labeled.registry.base_name
     assert labeled.versions_of(job.id) == []
@@ -285,12 +271,12 @@ def test_another_machine_resumes_without_a_second_version(
     # given
     job = labeled.ask()
     with pytest.raises(LostLeaseError):
-        attempt(labeled, job, FakeProgress(LostLeaseError("Another has it."), "evaluating"))
+        attempt(labeled, job, FailingProgress(LostLeaseError("Another has it."), "evaluating"))
     store = str(labeled.settings.data / "versions")
     elsewhere = labeled.settings.model_copy(
         update={"data": tmp_path / "elsewhere", "checkpoint_store": store}
     )
-    progress: Any = FakeProgress()
+    progress: Any = RecordedProgress()
     # when
     result = train_job.train(job, elsewhere, labeled.database, progress)
     # then
@@ -335,7 +321,7 @@ def test_an_outage_of_the_pictures_ends_the_attempt(labeled: Site, fake: FakeTra
 def test_a_picture_that_is_gone_is_left_out(labeled: Site, fake: FakeTraining) -> None:
     labeled.forget_pictures()
     labeled.host.pictures.popitem()
-    progress = FakeProgress()
+    progress = RecordedProgress()
 
     result = attempt(labeled, labeled.ask(), progress)
 

@@ -58,8 +58,8 @@ class Front:
         return f"http://127.0.0.1:{self.port}"
 
     def serves(self) -> str:
-        told = requests.get(f"{self.url}/health", params={"project": "6"}, timeout=20)
-        return str(told.json()["model_version"])
+        answer = requests.get(f"{self.url}/health", params={"project": "6"}, timeout=20)
+        return str(answer.json()["model_version"])
 
     def click(self, picture: str, task: int, *, first: bool = True) -> dict[str, Any]:
         """A click on a picture; the answer to its request."""
@@ -115,7 +115,7 @@ def announcement(site: Site) -> Any:
 
 
 def announce(site: Site) -> None:
-    """As the scheduler does now and then, and without the pause after an attempt in vain."""
+    """As the scheduler does now and then, and without the pause after a failed attempt."""
     with site.database.write() as connection:
         connection.execute(update(AnnouncementRow).values(try_at=None))
     celery_app.call(celery_app.build(site.settings), celery_app.ANNOUNCE)
@@ -153,9 +153,9 @@ def test_one_machine_trains_and_the_others_serve_what_it_made(
         assert not (front.settings.data / "versions").exists()
         assert not (front.settings.data / "jobs").exists()
     assert not (site.settings.data / "versions").exists()
-    # when: it is to be told to a Label Studio that is still away, and to one that is back
+    # when: a Label Studio that is still down is to be updated, and then one that is back
     announce(site)
-    site.until(lambda: bool((told := announcement(site)) and told.attempts and told.error))
+    site.until(lambda: bool((known := announcement(site)) and known.attempts and known.error))
     assert site.host.project["model_version"] == ""
     site.host.come()
     announce(site)
@@ -173,11 +173,11 @@ def test_one_machine_trains_and_the_others_serve_what_it_made(
     assert median(took) < ROLLBACK_S, took
     # when: the worker asks both versions for what was labeled, one object after the other
     replay = site.jobs.enqueue(PROJECT.key, "replay", trigger="hand", by="ann")
-    told = site.done(replay.id).result
+    result = site.done(replay.id).result
     # then
-    assert told is not None
-    assert (told["before"], told["version"], told["simulated"]) == (base, version, True)
-    assert len(told["rows"]) == told["all"]["n"] == site.labels()
+    assert result is not None
+    assert (result["before"], result["version"], result["simulated"]) == (base, version, True)
+    assert len(result["rows"]) == result["all"]["n"] == site.labels()
     site.start_over()
     until_all_serve(site, fronts, base)
     announce(site)

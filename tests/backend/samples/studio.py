@@ -1,4 +1,4 @@
-"""A Label Studio project as it lies in Label Studio, its webhooks, and what the API says of it."""
+"""A project in Label Studio: its webhooks, and what the API returns of it."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -76,7 +76,7 @@ class Studio:
     sent: list[Body] = field(default_factory=list)
     now: datetime = START
     changed: dict[int, datetime] = field(default_factory=dict)  # task -> its updated_at
-    away: int = 0  # so many of its answers fail
+    away: int = 0  # number of its answers that fail
     asked: list[str] = field(default_factory=list)
 
     # -- what annotators and managers do

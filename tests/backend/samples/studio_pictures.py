@@ -59,7 +59,7 @@ class Team:
         return AcceptedSamples(self.database, self.image_check(), PROJECT.key, split)
 
     def empty_cache(self) -> None:
-        """All pictures must be fetched anew."""
+        """All pictures must be fetched again."""
         for path in (self.settings.data / "pictures").glob("*/*/*"):
             path.unlink()
 

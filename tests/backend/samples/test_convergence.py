@@ -86,7 +86,7 @@ def emptied(database: Database) -> Database:
     return database
 
 
-def told(database: Database, bodies: list[Body]) -> dict[str, Any]:
+def taken_in(database: Database, bodies: list[Body]) -> dict[str, Any]:
     store = SampleStore(emptied(database))
     for body in bodies:
         settle(store, body)
@@ -101,8 +101,8 @@ def test_any_order_with_duplicates_leads_to_the_same_table(
     doubled = studio.sent + data.draw(st.lists(st.sampled_from(studio.sent), max_size=4))
     shuffled = data.draw(st.permutations(doubled))
 
-    in_order = told(one, studio.sent)
-    assert told(one, list(shuffled)) == in_order
+    in_order = taken_in(one, studio.sent)
+    assert taken_in(one, list(shuffled)) == in_order
     assert {row[1] for row in in_order["annotations"]} == set(studio.annotations)
 
 
@@ -111,12 +111,12 @@ def test_any_order_with_duplicates_leads_to_the_same_table(
 def test_any_loss_is_mended_by_asking(one: Database, studio: Studio, data: st.DataObject) -> None:
     kept = data.draw(st.lists(st.sampled_from(studio.sent), max_size=8))
 
-    told(one, kept)
+    taken_in(one, kept)
     (done,) = reconciliation(one, studio).run()
     mended = state(one)
 
     assert done.complete
-    assert mended == told(one, studio.sent)
+    assert mended == taken_in(one, studio.sent)
 
 
 @QUICK
@@ -145,7 +145,7 @@ def test_workers_that_settle_at_once_agree(database: Database) -> None:
     studio.delete(3)
     studio.delete_task(4)
     connected(database)
-    in_order = told(database, studio.sent)
+    in_order = taken_in(database, studio.sent)
     emptied(database)
     errors: list[BaseException] = []
 

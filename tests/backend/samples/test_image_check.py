@@ -68,7 +68,7 @@ def test_a_host_that_is_away_says_nothing_of_its_pictures(team: Team, status: in
     image_check = team.image_check()
     with pytest.raises(PictureAwayError):
         image_check.read(labeled(team.database, PROJECT.key)[0].place)
-    # then: nothing is told of the one, the other waits, and is asked for when it may be back
+    # then: nothing is known of the one, the other waits, and is read when it may be back
     assert image_check.unreached == 1
     assert [row.state for row in noted(team)] == ["good", "unseen"]
     assert noted(team)[1].error.startswith("The picture could not be read")

@@ -188,13 +188,13 @@ def test_a_picture_keeps_its_hash_until_a_newer_version_comes(
     with database.write() as connection:
         connection.execute(update(AnnotatedPictureRow).values(key="ab" * 32, state="good"))
 
-    # when the same version is told again, and differs in what has nothing to do with the picture
+    # when the same version is reported again, with differences that do not concern the picture
     studio.annotations[7]["ground_truth"] = True
     reconciliation(database, studio).run()
     assert rows(database, AnnotationRow)[0].ground_truth
     assert rows(database, AnnotatedPictureRow)[0].key == "ab" * 32
 
-    # when it is drawn on anew
+    # when it is drawn on again
     settle(store, studio.update(7, [region()]))
     assert rows(database, AnnotatedPictureRow)[0].state == "unseen"
 

@@ -168,7 +168,7 @@ def test_two_workers_do_not_ask_about_one_project_at_once(team: Studio, database
 
 
 def test_another_project_of_that_number_is_left_alone(studio: Studio, database: Database) -> None:
-    # given: Label Studio was installed anew, and its sixth project is another one
+    # given: Label Studio was reinstalled, and its sixth project is another one
     old = Project(6, "1234567890")
     connected(database, old)
     settle_old = studio.submit(1, studio.task(1), [region()])
