@@ -33,21 +33,9 @@ SAME_IOU = 0.99
 
 # Built once: building a statement costs more than running it.
 _OF_TARGET = AnswerRow.target_id == bindparam("of_target")
-_COLUMNS = select(
-    AnswerRow.target_id,
-    AnswerRow.turn,
-    AnswerRow.clicks,
-    AnswerRow.phrase,
-    AnswerRow.by_hand,
-    AnswerRow.painted,
-    AnswerRow.erased,
-    AnswerRow.digest,
-    AnswerRow.width,
-    AnswerRow.height,
-    AnswerRow.mask,
-).order_by(AnswerRow.turn.desc())
-_READ = _COLUMNS.where(_OF_TARGET)
-_READ_SEVERAL = _COLUMNS.where(AnswerRow.target_id.in_(bindparam("ids", expanding=True)))
+_ANSWERS = select(AnswerRow).order_by(AnswerRow.turn.desc())
+_READ = _ANSWERS.where(_OF_TARGET)
+_READ_SEVERAL = _ANSWERS.where(AnswerRow.target_id.in_(bindparam("ids", expanding=True)))
 _MAKE_ROOM = delete(AnswerRow).where(
     _OF_TARGET,
     (AnswerRow.turn == bindparam("of_turn")) | (AnswerRow.turn < bindparam("before")),

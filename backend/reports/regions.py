@@ -7,6 +7,7 @@ from sqlalchemy import (
     Connection,
     RowMapping,
     Select,
+    SQLColumnExpression,
     case,
     exists,
     false,
@@ -103,7 +104,7 @@ def page(
 
 
 def without_mask(connection: Connection, project: str, where: Where) -> list[WithoutMask]:
-    """Submitted annotations without any region, by task. None where a filter picks regions by
+    """Submitted annotations without any region, by task. Empty if a filter selects regions by
     version, label or phrase, which these do not have."""
     if (where.version, where.label, where.phrase) != (None,) * 3:
         return []
@@ -111,7 +112,7 @@ def without_mask(connection: Connection, project: str, where: Where) -> list[Wit
     has_region = exists().where(
         SampleRow.project == row.project, SampleRow.annotation_id == row.annotation_id
     )
-    query = select(
+    query: Select[Any] = select(
         row.task_id, row.annotation_id, row.annotator, row.created_at, row.left_out
     ).where(
         row.project == project,
@@ -120,14 +121,7 @@ def without_mask(connection: Connection, project: str, where: Where) -> list[Wit
         row.skipped.is_(False),
         ~has_region,
     )
-    if where.since is not None:
-        query = query.where(row.created_at >= where.since)
-    if where.until is not None:
-        query = query.where(row.created_at < where.until)
-    if where.annotator is not None:
-        query = query.where(row.annotator == where.annotator)
-    if where.tasks is not None:
-        query = query.where(row.task_id.in_(where.tasks))
+    query = _filtered(query, where, row, row.created_at)
     names = people(connection, project)
     rows: Iterable[Any] = connection.execute(query.order_by(row.task_id, row.annotation_id))
     return [
@@ -225,18 +219,29 @@ def _query(project: str, where: Where) -> Select[Any]:
     row = RegionCostRow
     when = func.coalesce(row.submitted_at, row.first_at)
     query = select(row, WITHOUT_CLICK.label("without_click")).where(row.project == project)
-    if where.since is not None:
-        query = query.where(when >= where.since)
-    if where.until is not None:
-        query = query.where(when < where.until)
+    query = _filtered(query, where, row, when)
     if where.version is not None:
         query = query.where(row.model_version == where.version)
     if where.label is not None:
         query = query.where(row.label == where.label)
-    if where.annotator is not None:
-        query = query.where(row.annotator == where.annotator)
     if where.phrase is not None:
         query = query.where((row.phrase != "") == where.phrase, row.known)
+    return query
+
+
+def _filtered(
+    query: Select[Any],
+    where: Where,
+    row: type[AnnotationRow | RegionCostRow],
+    when: SQLColumnExpression[Any],
+) -> Select[Any]:
+    """With the filters that annotations have, too: time, annotator and tasks."""
+    if where.since is not None:
+        query = query.where(when >= where.since)
+    if where.until is not None:
+        query = query.where(when < where.until)
+    if where.annotator is not None:
+        query = query.where(row.annotator == where.annotator)
     if where.tasks is not None:
         query = query.where(row.task_id.in_(where.tasks))
     return query
