@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, func, select, update
 
-from backend.db.engine import Database, insert_of
+from backend.db.engine import Database
 from backend.db.models import TargetRow, TaskRow
 from backend.db.packed_mask import PackedMask
 from backend.errors import DatabaseError
@@ -47,6 +47,7 @@ from backend.interaction.objects import (
     Turn,
 )
 from backend.interaction.request import Interaction, saved_annotation
+from backend.interaction.revisions import CHANGE, START, advance, read_task
 from backend.label_studio.annotations import Annotation
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.payloads import Project
@@ -62,36 +63,7 @@ _CARRIED_FROM = timedelta(hours=1)
 # Older objects of a task keep their last mask only.
 _WITH_HISTORY = 20
 
-# Built once: building a statement costs more than running it.
-_THIS_TASK = (TaskRow.project == bindparam("of_project")) & (
-    TaskRow.task_id == bindparam("of_task")
-)
-_REQUESTS = (
-    select(TargetRow.sequence)
-    .where(TargetRow.project == bindparam("of_project"), TargetRow.task_id == bindparam("of_task"))
-    .distinct()
-    .order_by(TargetRow.sequence.desc())
-    .limit(bindparam("newest"))
-    .subquery()
-)
-_OLDEST = select(func.min(_REQUESTS.c.sequence)).scalar_subquery()
-_READ = (
-    select(TaskRow.revision, TaskRow.clock_ahead_s, *(getattr(TargetRow, name) for name in COLUMNS))
-    .outerjoin(
-        TargetRow,
-        (TargetRow.project == TaskRow.project) & (TargetRow.task_id == TaskRow.task_id),
-    )
-    .where(
-        _THIS_TASK,
-        # Objects that one phrase made came with one request and count as one.
-        TargetRow.sequence.is_(None) | (TargetRow.sequence >= _OLDEST),
-    )
-    .order_by(TargetRow.sequence.desc(), TargetRow.id)
-)
-_ADVANCE = update(TaskRow).where(_THIS_TASK, TaskRow.revision == bindparam("read_at"))
-_START = insert(TargetRow).returning(TargetRow.id)
-_CHANGE = update(TargetRow).where(TargetRow.id == bindparam("of_id"))
-_ANSWERED = _CHANGE.where(TargetRow.answered_turn < bindparam("of_turn"))
+_ANSWERED = CHANGE.where(TargetRow.answered_turn < bindparam("of_turn"))
 
 
 class InteractionStore:
@@ -193,7 +165,7 @@ class InteractionStore:
         now = now or datetime.now(UTC)
         for _ in range(_ATTEMPTS):
             with self.database.read() as connection:
-                task = _read_task(connection, project, task_id, _ALL)
+                task = read_task(connection, project, task_id, _ALL)
             drafts = DraftSync(task, [saved], "", self.policy.draft_margin, now)
             drafts.apply()
             if self._write(task, drafts.events, "", now):
@@ -250,7 +222,7 @@ class InteractionStore:
         the newest one, and which of the clicks were logged before."""
         newest = _NEWEST if ask.image else _ALL
         with self.database.read() as connection:
-            task = _read_task(connection, ask.project, ask.task_id, newest)
+            task = read_task(connection, ask.project, ask.task_id, newest)
             if ask.image is None:
                 return task, {}, {}
             histories = {
@@ -299,14 +271,14 @@ class InteractionStore:
         if not (changed or logged or (task.known and task.clock_changed)):
             return True
         with self.database.write() as connection:
-            if not _advance(connection, task, now):
+            if not advance(connection, task, now):
                 return False
             for target, changes in changed:
                 if target.id:
-                    connection.execute(_CHANGE, {**changes, "of_id": target.id})
+                    connection.execute(CHANGE, {**changes, "of_id": target.id})
                 else:
                     key = {"project": task.project.key, "task_id": task.task_id}
-                    target.id = connection.execute(_START, {**changes, **key}).scalar_one()
+                    target.id = connection.execute(START, {**changes, **key}).scalar_one()
                     # It pushes another one out of those that keep all their masks.
                     for old in task.targets[_WITH_HISTORY : _WITH_HISTORY + 1]:
                         drop_older(connection, old.id, old.answered_turn)
@@ -390,9 +362,9 @@ class InteractionStore:
             }
             number = other.id
             if number:
-                connection.execute(_CHANGE, {**values, "of_id": number, "updated_at": now})
+                connection.execute(CHANGE, {**values, "of_id": number, "updated_at": now})
             else:
-                number = connection.execute(_START, {**shared, **values}).scalar_one()
+                number = connection.execute(START, {**shared, **values}).scalar_one()
                 event = Event("suggest", number, other.region_id, starts=True, text=first.phrase)
                 events.append((replace(event, label=str(values["label"])), str(row["owner"])))
             keep_served(
@@ -407,37 +379,6 @@ class InteractionStore:
             answer = Answer(row["turn"], [], first.phrase, False, "", other.packed_mask)
             store_answer(connection, number, answer, now, keep=1)
         append_events(connection, turn.project, turn.task_id, events, now)
-
-
-def _read_task(connection: Connection, project: Project, task_id: int, newest: int) -> TaskObjects:
-    key = {"of_project": project.key, "of_task": task_id, "newest": newest}
-    rows = connection.execute(_READ, key).mappings().all()
-    if not rows:
-        return TaskObjects(project, task_id)
-    return TaskObjects(
-        project,
-        task_id,
-        revision=rows[0]["revision"],
-        known=True,
-        clock_ahead=timedelta(seconds=rows[0]["clock_ahead_s"]),
-        targets=[Target.of_row(row) for row in rows if row["id"] is not None],
-    )
-
-
-def _advance(connection: Connection, task: TaskObjects, now: datetime) -> bool:
-    """Move the task from the revision that was read to the next one; False if it has moved on."""
-    key = {"project": task.project.key, "task_id": task.task_id}
-    state = {
-        "revision": task.revision + 1,
-        "clock_ahead_s": task.clock_ahead.total_seconds(),
-        "updated_at": now,
-    }
-    if task.known:
-        where = {"of_project": task.project.key, "of_task": task.task_id}
-        moved = connection.execute(_ADVANCE, {**state, **where, "read_at": task.revision})
-        return moved.rowcount == 1
-    row = insert_of(connection, TaskRow).values(**key, **state).on_conflict_do_nothing()
-    return connection.execute(row.returning(TaskRow.task_id)).first() is not None
 
 
 def _numbered(prompts: Prompts | None, task: TaskObjects) -> Prompts | None:
