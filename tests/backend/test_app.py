@@ -175,7 +175,7 @@ def test_the_documentation_asks_no_other_host(http: httpx.Client) -> None:
     assert "https://" not in page.text
 
 
-def test_what_nobody_foresaw_is_a_sentence_and_a_500(
+def test_an_unexpected_error_is_a_sentence_and_a_500(
     http: httpx.Client, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:

@@ -17,7 +17,7 @@ def record(message: str, **options: Any) -> logging.LogRecord:
     return logging.makeLogRecord(fields)
 
 
-def test_a_line_of_json_says_when_how_bad_who_and_what() -> None:
+def test_a_json_line_has_time_level_logger_and_message() -> None:
     line = json.loads(JsonFormatter().format(record("two\nlines of %s", args=("ü",))))
 
     assert line["message"] == "two\nlines of ü"

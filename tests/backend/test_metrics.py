@@ -75,7 +75,7 @@ def test_prompts_are_counted_by_sign_and_nothing_else_is() -> None:
     assert "undo" not in said
 
 
-def test_what_is_no_more_is_told_no_more() -> None:
+def test_series_that_ended_are_left_out() -> None:
     metrics = Metrics()
     metrics.gauges(Gauges(champions={"6.1": "old"}, deliveries={"waiting": 3}))
     assert 'phraseclick_champion_info{project="6.1",version="old"} 1.0' in text(metrics)
@@ -89,7 +89,7 @@ def test_what_is_no_more_is_told_no_more() -> None:
     assert 'phraseclick_jobs{kind="training",state="running"} 1.0' in said
 
 
-def test_the_cache_of_a_process_that_ended_counts_no_more(tmp_path: Path) -> None:
+def test_the_cache_of_an_ended_process_no_longer_counts(tmp_path: Path) -> None:
     environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
     ends = "from backend.metrics import Metrics; m = Metrics(); m.cached(1000)"
     subprocess.run([sys.executable, "-c", ends], env=environment, check=True)
@@ -103,7 +103,7 @@ def test_the_cache_of_a_process_that_ended_counts_no_more(tmp_path: Path) -> Non
     assert "phraseclick_embedding_cache_bytes 30.0" in shown.stdout
 
 
-def test_labels_that_are_no_more_are_nought() -> None:
+def test_labels_that_no_longer_exist_are_zero() -> None:
     metrics = Metrics()
     metrics.gauges(Gauges(labels={("6.1", "regions, picture unseen"): 2}))
     metrics.gauges(Gauges(labels={("6.1", "regions, picture good"): 2}))

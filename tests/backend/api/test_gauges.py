@@ -15,7 +15,7 @@ from backend.worker.webhook_inbox import ATTEMPTS, Deliveries
 KEY = "6.1795384361"
 
 
-def test_an_empty_database_has_every_figure_at_nought(database: Database) -> None:
+def test_an_empty_database_has_every_figure_at_zero(database: Database) -> None:
     now = read_gauges(database)
 
     assert now.deliveries == {"waiting": 0, "given up": 0}
@@ -50,7 +50,7 @@ def test_jobs_are_counted_by_kind_and_state(database: Database) -> None:
     assert found["scoring", "queued"] == 0
 
 
-def test_only_processes_that_spoke_lately_live(database: Database) -> None:
+def test_only_processes_that_reported_lately_are_running(database: Database) -> None:
     now = datetime.now(UTC)
     spoke = {"a:1:server": 3, "a:2:server": 600, "a:3:training": 3}
     with database.write() as connection:
@@ -67,7 +67,7 @@ def test_only_processes_that_spoke_lately_live(database: Database) -> None:
     }
 
 
-def test_each_project_with_labels_has_its_version_and_a_strangers_has_none(
+def test_only_projects_with_labels_have_a_version(
     database: Database,
 ) -> None:
     for key in (KEY, "7.1", "8.1"):

@@ -120,7 +120,7 @@ def test_killed_between_two_clicks_nothing_is_forgotten(
     assert page.status(third).startswith("3 clicks, 1 negative → Cat")
 
 
-def test_killed_while_it_works_the_next_server_goes_on(
+def test_killed_while_it_works_the_next_server_continues(
     serve: Callable[..., Server], page: Any, picture_host: Any
 ) -> None:
     for number in range(4):

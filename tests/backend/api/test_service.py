@@ -121,7 +121,7 @@ def test_corrected_and_unknown_words_are_said(service: Service, page: Any, pictu
     assert "'zebroid' is not known" in page.status(answer)
 
 
-def test_a_picture_replaced_at_its_address_is_fetched_anew(
+def test_a_picture_replaced_at_its_address_is_fetched_again(
     service: Service, page: Any, picture_host: Any, picture: str
 ) -> None:
     service.predict(page.request([page.click(1, 30, 40)]))
@@ -134,7 +134,7 @@ def test_a_picture_replaced_at_its_address_is_fetched_anew(
     assert mask_of(region)[150, 200]
 
 
-def test_a_page_that_shows_another_picture_is_told_to_reload(
+def test_a_page_that_shows_another_picture_is_asked_to_reload(
     service: Service, page: Any, picture: str
 ) -> None:
     answer = service.predict(page.request([page.click(1, 50, 50, size=(300, 200))]))
@@ -229,7 +229,7 @@ def test_each_interaction_is_one_event_with_its_answer(
         assert event.error == ""
 
 
-def test_a_picture_that_cannot_be_had_is_said_in_the_status_line(
+def test_an_unavailable_picture_is_reported_in_the_status_line(
     service: Service, settings: Settings, page: Any
 ) -> None:
     answer = service.predict(page.request([page.click(1, 30, 40)], address="/data/upload/6/no.png"))
@@ -242,7 +242,7 @@ def test_a_picture_that_cannot_be_had_is_said_in_the_status_line(
     assert len(errors) == 1
 
 
-def test_a_task_without_a_picture_is_said_too(service: Service, page: Any) -> None:
+def test_a_task_without_a_picture_is_reported_too(service: Service, page: Any) -> None:
     answer = service.predict(page.request([page.click(1, 30, 40)], address=""))
 
     assert "picture" in page.status(answer)
@@ -387,7 +387,7 @@ def test_setup_refuses_a_host_name_with_more_in_it(
     assert rows(settings, "select * from projects") == []
 
 
-def test_start_training_is_a_wish_and_no_news(
+def test_start_training_requests_a_job_and_changes_no_label(
     service: Service, settings: Settings, page: Any
 ) -> None:
     # given one that would replace the labeling config for good
@@ -401,9 +401,7 @@ def test_start_training_is_a_wish_and_no_news(
     assert json.loads(row.body)["project"].keys() == {"id", "created_at"}
 
 
-def test_start_training_is_heard_now_and_then(
-    service: Service, settings: Settings, page: Any
-) -> None:
+def test_start_training_is_rate_limited(service: Service, settings: Settings, page: Any) -> None:
     body = page.recorded("webhook_START_TRAINING")
     service.webhook(b"", body)
     for _ in range(20):

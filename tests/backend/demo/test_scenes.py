@@ -46,7 +46,7 @@ def left_half() -> np.ndarray[Any, Any]:
     return mask
 
 
-def test_a_mask_that_follows_every_click_is_well(left_half: np.ndarray[Any, Any]) -> None:
+def test_a_mask_that_follows_every_click_passes(left_half: np.ndarray[Any, Any]) -> None:
     steps = _played(Replay(left_half), Point(3, 3), Point(15, 3, positive=False))
     assert [step.wrong for step in steps] == ["", ""]
     assert [step.iou for step in steps] == [None, 1.0]

@@ -148,7 +148,7 @@ def test_threads_share_one_budget_and_all_of_them_finish() -> None:
     assert budget.free == budget.total
 
 
-def test_the_bytes_of_a_picture_are_free_once_nobody_uses_it() -> None:
+def test_the_bytes_of_an_unused_picture_are_freed() -> None:
     budget = MemoryBudget(100 * MIB)
     picture = Decoder(MEGAPIXELS, budget)(file_of(Image.new("RGB", (400, 200)), "PNG"))
     assert budget.free == budget.total - 400 * 200 * 3

@@ -105,7 +105,7 @@ def test_a_redirect_into_a_private_network_is_refused(
 @pytest.mark.parametrize(
     "host", ["169.254.169.254", "[fe80::1]", "[::ffff:169.254.169.254]", "2852039166"]
 )
-def test_a_stranger_cannot_announce_a_link_local_address_as_label_studio(
+def test_a_link_local_address_cannot_be_announced_as_label_studio(
     host: str, new_pictures: Callable[..., Pictures]
 ) -> None:
     # given a /setup that anyone may have sent

@@ -60,7 +60,7 @@ def test_phrases_do_not_mix(open_page):
     assert bob.last.target.region_id == his.target.region_id
 
 
-def test_objects_nobody_owns_are_nobodys_after_ten_minutes(open_page):
+def test_objects_without_an_owner_belong_to_no_one_after_ten_minutes(open_page):
     page = open_page()
     page.click(20)
     page.points.clear()

@@ -188,7 +188,7 @@ def test_ctrl_z_after_a_refinement_takes_its_click_back(open_page, database):
     assert kinds(database).count("undo") == 1
 
 
-def test_a_mask_drawn_on_by_hand_is_built_upon(open_page):
+def test_the_next_answer_builds_on_a_manually_edited_mask(open_page):
     page = open_page(auto_accept=True)
     first = page.click(20)
     drawn = np.zeros((48, 64), dtype=bool)
@@ -240,7 +240,7 @@ def test_an_annotation_without_the_region_of_its_draft_means_gone(open_page, dat
     assert states(database) == ["gone"]
 
 
-def test_a_webhook_settles_like_a_request(open_page, database):
+def test_a_webhook_updates_objects_like_a_request(open_page, database):
     page = open_page(auto_accept=True)
     page.click(20)
     page.work()

@@ -203,7 +203,7 @@ def test_the_number_of_targets_is_bounded(open_page, database, clock):
     assert list(left) == made[2:]
 
 
-def test_after_forgetting_a_click_begins_anew(open_page, clock):
+def test_after_forgetting_a_click_begins_a_new_object(open_page, clock):
     page = open_page()
     page.click(20)
     clock.wait(15 * 24 * 3600)

@@ -57,7 +57,7 @@ def test_what_was_painted_stays_in_later_answers(open_page, database):
     assert page.mask(region)[10, 51]
 
 
-def test_a_later_click_takes_back_what_a_hand_did_there(open_page):
+def test_a_later_click_reverts_manual_edits_there(open_page):
     # given an erased place
     page = open_page(auto_accept=True)
     region = page.click(20).target.region_id
@@ -106,7 +106,7 @@ def test_a_region_painted_from_nothing_is_the_last_object(open_page):
     assert page.mask("painted")[24, 44]
 
 
-def test_a_stroke_after_submit_is_told_from_the_masks_own_border(open_page, database):
+def test_a_stroke_after_submit_differs_from_the_masks_own_border(open_page, database):
     # given a submitted mask, on which a patch too small for its IoU was painted
     page = open_page(auto_accept=True)
     for x in (20, 40, 60):

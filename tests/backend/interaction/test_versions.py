@@ -62,7 +62,7 @@ def test_what_was_submitted_is_finished(open_page: Any) -> None:
     assert page.click(11, "+ last object").target.model_version == "new"
 
 
-def test_after_a_night_it_goes_on_with_the_champion(open_page: Any) -> None:
+def test_after_a_night_it_continues_with_the_champion(open_page: Any) -> None:
     page = open_page(champion="old")
     page.click(10)
     page.accept()

@@ -89,7 +89,7 @@ def test_one_that_waits_is_ended_at_once(ask: Asking, jobs: Jobs) -> None:
     assert "already ended" in again.json()["detail"]
 
 
-def test_who_asked_is_kept(database: Database, jobs: Jobs, settings: Settings) -> None:
+def test_the_requesting_user_is_kept(database: Database, jobs: Jobs, settings: Settings) -> None:
     locked = {"basic_auth_user": "ann", "basic_auth_password": SecretStr("password1")}
     ask = Asking(database, settings.model_copy(update=locked))
 
@@ -120,9 +120,7 @@ def test_filters(ask: Asking, jobs: Jobs) -> None:
     assert ask("/api/jobs?state=running").json() == {"jobs": [], "next": None}
 
 
-def test_the_log_goes_on_after_the_line_that_is_known(
-    ask: Asking, jobs: Jobs, database: Database
-) -> None:
+def test_the_log_continues_after_a_known_line(ask: Asking, jobs: Jobs, database: Database) -> None:
     job = jobs.enqueue(KEY, "training", trigger="hand")
     with database.write() as connection:
         for line in ("one", "<script>two</script>"):
@@ -165,7 +163,7 @@ def test_a_page_of_another_host_is_refused(ask: Asking, jobs: Jobs, origin: str)
     assert jobs.listed() == []
 
 
-def test_a_page_of_this_host_and_a_proxy_are_heard(ask: Asking) -> None:
+def test_a_page_of_this_host_and_a_proxy_are_accepted(ask: Asking) -> None:
     for headers in (
         {"Origin": "http://backend"},
         {"Origin": "https://labels.example", "X-Forwarded-Host": "labels.example"},
@@ -215,5 +213,5 @@ def test_looking_for_what_is_not_there(ask: Asking, path: str, status: int) -> N
     assert isinstance(answer.json()["detail"], str)
 
 
-def test_the_wrong_method_is_told_both_right_ones(ask: Asking) -> None:
+def test_the_wrong_method_gets_both_right_ones(ask: Asking) -> None:
     assert ask("/api/jobs", "DELETE").json() == {"detail": "Use GET or POST here."}

@@ -120,7 +120,7 @@ def test_cancelling_says_what_happens(store: Jobs) -> None:
     assert "has already ended" in str(again.exception)
 
 
-def test_learning_now_asks_and_rings(store: Jobs, data: Path) -> None:
+def test_learning_now_enqueues_a_job_and_notifies_the_worker(store: Jobs, data: Path) -> None:
     said = call("learn", "--project", "6", "--now").output
 
     assert "Job 1 is queued" in said

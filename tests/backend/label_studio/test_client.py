@@ -121,7 +121,7 @@ def test_a_legacy_token_is_sent_as_such(host: Host) -> None:
     assert host.headers[0]["Authorization"] == f"Token {LEGACY}"
 
 
-def test_a_dead_legacy_token_says_what_to_do(host: Host) -> None:
+def test_a_refused_legacy_token_is_explained(host: Host) -> None:
     host.legacy = False
 
     with pytest.raises(TokenError) as caught:
@@ -133,7 +133,7 @@ def test_a_dead_legacy_token_says_what_to_do(host: Host) -> None:
     assert caught.value.answered == 401
 
 
-def test_no_token_says_what_to_do(host: Host) -> None:
+def test_a_missing_token_is_explained(host: Host) -> None:
     with pytest.raises(TokenError, match="none is known"):
         LabelStudio(host.url, "").project(3)
 
@@ -150,7 +150,7 @@ def test_a_personal_token_is_exchanged_once_for_many_calls(host: Host) -> None:
     assert PERSONAL not in host.headers[-1]["Authorization"]
 
 
-def test_an_access_token_is_renewed_before_it_dies(host: Host) -> None:
+def test_an_access_token_is_renewed_before_it_expires(host: Host) -> None:
     # given access tokens that live for 31 s by the server's clock, which is far from this one's
     host.life = 31
     host.give("/api/projects/3/", {"id": 3})
@@ -167,7 +167,7 @@ def test_an_access_token_is_renewed_before_it_dies(host: Host) -> None:
     assert host.refreshed == 3
 
 
-def test_an_access_token_that_died_early_is_renewed_once(host: Host) -> None:
+def test_an_access_token_that_expired_early_is_renewed_once(host: Host) -> None:
     host.give("/api/projects/3/", {"id": 3})
     client = LabelStudio(host.url, PERSONAL)
     client.project(3)
@@ -190,7 +190,7 @@ def test_a_host_that_refuses_every_access_token_is_not_asked_for_ever(host: Host
     assert len(host.calls) == 4  # two exchanges, two tries
 
 
-def test_a_revoked_personal_token_says_what_to_do(host: Host) -> None:
+def test_a_revoked_personal_token_is_explained(host: Host) -> None:
     host.personal.clear()
 
     with pytest.raises(TokenError, match="revoked") as caught:
@@ -315,12 +315,12 @@ def test_a_repeated_call_may_succeed(host: Host) -> None:
     assert LabelStudio(host.url, LEGACY).project(3) == {"id": 3}
 
 
-def test_a_host_that_is_not_there_is_said(host: Host) -> None:
+def test_an_unreachable_host_is_reported(host: Host) -> None:
     with pytest.raises(LabelStudioError, match="could not be reached"):
         LabelStudio("http://127.0.0.1:1", LEGACY).post("/api/x")
 
 
-def test_a_host_that_does_not_answer_in_time_is_named(
+def test_a_host_that_does_not_answer_in_time_is_reported(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("backend.label_studio.host._TIMEOUT_S", (1.0, 0.05))
@@ -340,7 +340,7 @@ def test_a_token_that_no_header_can_carry_is_refused(host: Host, token: str) -> 
         LabelStudio(host.url, token)
 
 
-def test_a_redirect_is_not_followed_but_named(host: Host) -> None:
+def test_a_redirect_is_reported_and_not_followed(host: Host) -> None:
     # given a proxy that sends http callers to https: a followed POST would turn into a GET
     host.give("/api/projects/3/", b"https://studio.example/api/projects/3/", 301)
 
@@ -350,14 +350,14 @@ def test_a_redirect_is_not_followed_but_named(host: Host) -> None:
     assert len(host.calls) == 1
 
 
-def test_a_redirect_to_the_log_in_page_is_a_dead_token(host: Host) -> None:
+def test_a_redirect_to_the_log_in_page_means_an_invalid_token(host: Host) -> None:
     host.give("/api/projects/3/", b"/user/login/?next=/api/projects/3/", 302)
 
     with pytest.raises(TokenError):
         LabelStudio(host.url, LEGACY).project(3)
 
 
-def test_a_page_instead_of_data_is_named(host: Host) -> None:
+def test_a_page_instead_of_data_is_reported(host: Host) -> None:
     host.give("/api/projects/3/", b"<html>hello</html>")
 
     with pytest.raises(LabelStudioError, match="a page instead of data"):
@@ -473,7 +473,7 @@ def test_the_token_of_the_settings_goes_to_no_host_that_a_request_announced() ->
     assert LEGACY not in str(client.authorization_for("http://evil.example/a"))
 
 
-def test_an_unknown_label_studio_says_what_to_do() -> None:
+def test_an_unknown_label_studio_is_explained() -> None:
     with pytest.raises(LabelStudioError, match="PHRASECLICK_LABEL_STUDIO_URL"):
         hosts().of(1)
 

@@ -82,7 +82,7 @@ def test_access_of_connect_goes_to_the_project_that_was_connected(
     assert TOKEN not in str(stranger.authorization_for("https://evil.example/a"))
 
 
-def test_strangers_are_kept_within_bounds_and_used_projects_stay(
+def test_unused_projects_are_limited_and_used_ones_stay(
     projects: Projects, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("backend.label_studio.projects._MAX_UNUSED", 10)

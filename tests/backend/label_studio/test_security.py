@@ -31,7 +31,7 @@ def test_an_installation_that_is_closed_has_no_finding(tmp_path: Path) -> None:
     assert weak(guarded(tmp_path)) == {}
 
 
-def test_each_weakness_is_named(tmp_path: Path) -> None:
+def test_each_weakness_is_reported(tmp_path: Path) -> None:
     assert weak(guarded(tmp_path, basic_auth_password="")) == {"password": None}
     assert weak(guarded(tmp_path, basic_auth_password="short")) == {"password": False}
     assert weak(guarded(tmp_path, allow_private_addresses=True)) == {"pictures": False}

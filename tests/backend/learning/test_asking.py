@@ -63,7 +63,7 @@ def test_new_tasks_ask_for_one_job_after_a_quiet_while(
     assert timedelta(0) < waits <= timedelta(seconds=settings.learn_debounce_s)
 
 
-def test_nobody_asks_where_it_is_off(
+def test_no_job_is_requested_where_it_is_off(
     own: Database, service: Service, settings: Settings, page: Any
 ) -> None:
     body = tasks_created(page)
@@ -76,7 +76,7 @@ def test_nobody_asks_where_it_is_off(
     assert asked(own) == []
 
 
-def test_a_version_that_label_studio_was_told_of_scores_anew(
+def test_a_version_given_to_label_studio_is_scored_again(
     own: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def announce(self: LabelStudioSync, now: datetime | None = None) -> int:

@@ -85,7 +85,7 @@ def wait_no_longer(site: Site, number: int) -> None:
         connection.execute(update(Job).where(Job.id == number).values(due_at=datetime.now(UTC)))
 
 
-def test_full_disks_are_said_and_nobody_sees_half_a_version(machine: Machine) -> None:
+def test_full_disks_are_reported_and_leave_no_half_version(machine: Machine) -> None:
     site, labels, base = machine.site, machine.site.labels(), machine.site.champion()
     # when: there is no room for what it learns
     machine.data.fill()

@@ -11,7 +11,7 @@ from backend.learning.rank_keys import rank_keys
 
 
 @given(st.permutations(range(12)), st.dictionaries(st.integers(0, 11), st.floats(-0.5, 1.5)))
-def test_numbers_rise_in_the_order_wished(order: list[int], held: dict[int, float]) -> None:
+def test_numbers_rise_in_the_given_order(order: list[int], held: dict[int, float]) -> None:
     found = rank_keys(order, held)
 
     numbers = [found[task] for task in order]
@@ -35,7 +35,7 @@ def test_one_that_moves_moves_alone() -> None:
     assert [task for task in held if held[task] != found[task]] == [99]
 
 
-def test_gaps_that_are_used_up_are_numbered_anew() -> None:
+def test_gaps_that_are_used_up_are_renumbered() -> None:
     held: dict[int, float] = {}
     for newest in range(200):
         # Always before all others: each halves the gap.

@@ -42,7 +42,7 @@ def wished(scores: Scores) -> list[int]:
 
 
 @pytest.mark.slow
-def test_a_real_label_studio_serves_in_the_order_wished(
+def test_a_real_label_studio_serves_in_the_order_of_the_scores(
     tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(score_job, "CHUNK", 2)

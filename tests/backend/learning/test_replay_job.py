@@ -80,7 +80,7 @@ def test_it_can_be_cancelled_between_two_objects(team):
         run(team, RecordedProgress(cancelled_at_the_second))
 
 
-def test_pictures_that_are_gone_are_named(team):
+def test_missing_pictures_are_reported(team):
     team.host.pictures.clear()
     team.empty_cache()
     with pytest.raises(JobError, match="nothing to replay"):

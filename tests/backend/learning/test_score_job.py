@@ -111,7 +111,7 @@ def test_what_is_scored_is_not_scored_again_and_new_tasks_move_nothing_else(
     assert run(settings, database)["written"] == 0
 
 
-def test_a_job_that_was_stopped_goes_on_where_it_was(
+def test_a_stopped_job_resumes(
     studio: Studio, settings: Settings, database: Database, registry: Registry
 ) -> None:
     studio.add(*range(6))

@@ -146,7 +146,7 @@ def test_without_promotions_the_base_serves_everyone(registry: Registry) -> None
     assert registry.champions().of(Project(6, "1795384361")) == BASE
 
 
-def test_a_promotion_is_one_row_with_who_and_why(registry: Registry, three: list[str]) -> None:
+def test_a_promotion_is_one_row_with_user_and_reason(registry: Registry, three: list[str]) -> None:
     done = registry.promote(three[0], who="job 7", why="NoC@85 4.1 → 3.2")
 
     assert [promotion.id for promotion in registry.history()] == [done.id]

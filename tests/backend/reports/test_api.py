@@ -174,7 +174,7 @@ def test_refusals_are_sentences(ask: Asking, path: str, status: int) -> None:
     assert list(answer.json()) == ["detail"]
 
 
-def test_the_wrong_method_is_told_the_right_one(ask: Asking) -> None:
+def test_the_wrong_method_gets_the_right_one(ask: Asking) -> None:
     answer = ask("/api/reports/6/tasks", "POST")
 
     assert answer.status_code == 405

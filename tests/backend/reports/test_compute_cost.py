@@ -170,7 +170,7 @@ def test_a_deleted_annotation_leaves_its_clicks_to_the_task(team, desk):
     team.check()
 
 
-def test_what_was_labeled_before_costs_were_drawn_is_drawn_by_and_by(team, desk):
+def test_costs_of_older_labels_are_computed_over_time(team, desk):
     label(team, desk)
     drawn = table(team)
     with team.database.write() as connection:
@@ -184,7 +184,7 @@ def test_what_was_labeled_before_costs_were_drawn_is_drawn_by_and_by(team, desk)
     assert reports.reconcile(team.key).agrees
 
 
-def test_no_time_no_drawing(team, desk):
+def test_no_costs_are_computed_without_time(team, desk):
     label(team, desk)
     with team.database.write() as connection:
         connection.execute(delete(AnnotationTimeRow))
@@ -231,7 +231,7 @@ def test_masks_go_after_their_time_and_the_figures_stay(team, desk):
     assert [step.mask for step in steps if step.kind.endswith("click")][:3] == [None] * 3
 
 
-def test_masks_of_what_is_not_drawn_or_still_in_work_stay(team, desk):
+def test_masks_without_costs_and_of_open_objects_stay(team, desk):
     label(team, desk)
     with team.database.write() as connection:
         connection.execute(delete(AnnotationTimeRow))

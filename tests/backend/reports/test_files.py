@@ -114,7 +114,7 @@ def test_it_begins_as_spreadsheets_need_it_to_read_utf_8() -> None:
         ((), ""),
     ],
 )
-def test_figures_are_said_as_spreadsheets_read_them(value: Any, said: str) -> None:
+def test_figures_are_written_as_spreadsheets_read_them(value: Any, said: str) -> None:
     assert files.cell(value) == said
 
 
@@ -195,7 +195,7 @@ def test_it_holds_regions_groups_promotions_and_how_they_agree(team: Any) -> Non
     assert found["project"]["key"] == team.key
 
 
-def test_unknown_is_null_and_not_nought(team: Any) -> None:
+def test_unknown_is_null_and_not_zero(team: Any) -> None:
     by_hand = [it for it in document(team)["regions"] if not it["known"]]
 
     assert len(by_hand) == team.story.by_hand[team.key]
@@ -203,7 +203,7 @@ def test_unknown_is_null_and_not_nought(team: Any) -> None:
         assert {it[name] for it in by_hand} == {None}
 
 
-def test_filters_are_told_and_hold(team: Any) -> None:
+def test_filters_are_written_and_applied(team: Any) -> None:
     found = document(team, Where(label="=Bus", annotator=2))
 
     assert found["filters"]["label"] == "=Bus"

@@ -56,7 +56,7 @@ def page(report: Report) -> Read:
     return Read(render(report))
 
 
-def test_it_asks_nobody_for_anything(page: Read) -> None:
+def test_it_sends_no_requests(page: Read) -> None:
     assert page.refers == ["data:,"]
     assert not {"script", "img", "iframe", "form", "object"} & set(page.tags)
     assert page.open == []
@@ -108,7 +108,7 @@ def test_disagreement_is_shown(report: Report) -> None:
     assert "Task 3 counts 2 <clicks>, the log 3." in read.texts
 
 
-def test_a_project_nobody_worked_in_has_a_page(database: Database) -> None:
+def test_an_unused_project_has_a_page(database: Database) -> None:
     connect(database, big.PROJECT)
 
     said = Read(render(Report.of(Reports(database), big.PROJECT, Where()))).texts

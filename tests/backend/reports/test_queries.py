@@ -54,9 +54,7 @@ def test_an_annotator_goes_by_number_and_by_address(team: Any) -> None:
 
 
 @pytest.mark.parametrize("written", ["eve@example.com", "٣", "1" * 30, "-1"])
-def test_an_annotator_whom_nobody_knows_is_refused_with_those_known(
-    team: Any, written: str
-) -> None:
+def test_an_unknown_annotator_is_refused_with_the_known_ones(team: Any, written: str) -> None:
     with pytest.raises(FilterError, match=r"ann@example\.com"):
         team.reports.where(team.key, annotator=written)
 

@@ -108,7 +108,7 @@ def test_any_order_with_duplicates_leads_to_the_same_table(
 
 @QUICK
 @given(studio=histories(), data=st.data())
-def test_any_loss_is_mended_by_asking(one: Database, studio: Studio, data: st.DataObject) -> None:
+def test_a_sync_repairs_any_loss(one: Database, studio: Studio, data: st.DataObject) -> None:
     kept = data.draw(st.lists(st.sampled_from(studio.sent), max_size=8))
 
     taken_in(one, kept)
@@ -121,7 +121,7 @@ def test_any_loss_is_mended_by_asking(one: Database, studio: Studio, data: st.Da
 
 @QUICK
 @given(studio=histories(), data=st.data())
-def test_what_comes_late_is_set_right_by_the_next_asking(
+def test_the_next_sync_corrects_late_deliveries(
     one: Database, studio: Studio, data: st.DataObject
 ) -> None:
     late = data.draw(st.lists(st.sampled_from(studio.sent), max_size=8))

@@ -114,7 +114,7 @@ def test_pictures_unseen_gone_and_changed_do_not_count_and_are_counted(team: Tea
     assert len(team.dataset()) == 1
 
 
-def test_a_picture_that_breaks_later_is_named_and_passed_over(team: Team) -> None:
+def test_a_picture_that_breaks_later_is_reported_and_skipped(team: Team) -> None:
     address = team.label(1, [region()])
     team.look()
     dataset = team.dataset()
@@ -126,7 +126,7 @@ def test_a_picture_that_breaks_later_is_named_and_passed_over(team: Team) -> Non
     assert Tolerant(dataset).get(0) is None
 
 
-def test_what_was_deleted_under_a_run_is_named_and_passed_over(team: Team) -> None:
+def test_samples_deleted_during_a_run_are_reported_and_skipped(team: Team) -> None:
     team.label(1, [region()])
     team.look()
     dataset = team.dataset()

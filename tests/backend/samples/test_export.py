@@ -93,7 +93,7 @@ def test_clicks_phrase_and_side_go_along(team: Team, tmp_path: Path) -> None:
     assert read.clicks == ((32.0, 12.0, False),)
 
 
-def test_what_cannot_be_read_is_named_and_the_rest_written(team: Team, tmp_path: Path) -> None:
+def test_unreadable_samples_are_reported_and_the_rest_written(team: Team, tmp_path: Path) -> None:
     address = team.label(1, [region()])
     team.label(2, [region()])
     team.look()

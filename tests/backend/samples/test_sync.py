@@ -142,7 +142,7 @@ def test_where_label_studio_goes_away_what_was_read_stays_and_the_rest_comes_lat
     assert noted(database).error == ""
 
 
-def test_a_round_that_takes_too_long_goes_on_next_time(team: Studio, database: Database) -> None:
+def test_a_round_that_takes_too_long_continues_next_time(team: Studio, database: Database) -> None:
     (done,) = reconciliation(database, team, round_s=0.0).run()
     assert (done.complete, done.error) == (False, "")
 

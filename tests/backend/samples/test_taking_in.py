@@ -111,7 +111,7 @@ def test_a_project_is_called_as_label_studio_calls_it(
         assert reports.project(KEY).title == f"{title} (project 6)"
 
 
-def test_a_delivery_that_makes_no_sense_is_settled_and_stops_nothing(
+def test_an_unreadable_delivery_is_processed_and_stops_nothing(
     service: Service, tasks: Tasks, own: Database, page: Any
 ) -> None:
     body = accepted(page, [{"id": 1, "type": "brushlabels", "value": {"rle": "x"}}])
@@ -176,7 +176,7 @@ def test_prometheus_sees_the_labels(
     assert figure("regions, picture unseen") == "0.0"
 
 
-def test_asking_settles_what_waits_first(
+def test_a_sync_processes_waiting_deliveries_first(
     service: Service, tasks: Tasks, own: Database, page: Any, picture_host: Any
 ) -> None:
     send(service, page.recorded("webhook_ANNOTATION_UPDATED"))

@@ -308,7 +308,7 @@ def test_start_and_cancel_do_what_they_say(look: Callable[..., Window], small: F
     expect(seen.page.get_by_role("button", name="Cancel this job")).to_have_count(0)
 
 
-def test_what_runs_is_asked_to_end(look: Callable[..., Window], small: Filled) -> None:
+def test_a_running_job_is_asked_to_stop(look: Callable[..., Window], small: Filled) -> None:
     job = _waiting_job(small, state="running", heartbeat_at=datetime.now(UTC))
     seen = look(small)
     seen.go(f"/training/{job}")
@@ -351,7 +351,7 @@ def test_promote_and_rollback_do_what_they_say(look: Callable[..., Window], smal
     assert champion() == before
 
 
-def test_what_the_gate_held_back_takes_a_tick(look: Callable[..., Window], small: Filled) -> None:
+def test_a_rejected_version_needs_a_tick(look: Callable[..., Window], small: Filled) -> None:
     registry, name = small.service.registry, small.versions["rejected"]
     before = registry.last_promotion()
     seen = look(small)
@@ -383,7 +383,7 @@ def test_a_phrase_that_is_a_script_is_text(look: Callable[..., Window], small: F
     assert not seen.popped
 
 
-def test_a_form_of_another_visit_changes_nothing_and_says_so(
+def test_a_form_of_another_visit_is_refused_with_a_sentence(
     look: Callable[..., Window], small: Filled
 ) -> None:
     before = len(small.jobs.listed(kind="training"))
@@ -450,7 +450,7 @@ def test_an_empty_dashboard_says_what_to_do(look: Callable[..., Window], nothing
     assert "A training creates a version" in seen.words
 
 
-def test_light_and_dark_follow_the_system_until_somebody_chooses(
+def test_light_and_dark_follow_the_system_until_one_is_chosen(
     look: Callable[..., Window], small: Filled
 ) -> None:
     light, dark = look(small), look(small, LAPTOP, "dark")

@@ -101,7 +101,7 @@ def test_promote_refuses_where_another_serves_by_now(
     assert champion() == other
 
 
-def test_what_the_gate_held_back_is_promoted_only_on_purpose(
+def test_a_rejected_version_is_promoted_only_on_purpose(
     browse: TestClient, champion: Callable[[], str], version: Callable[..., str]
 ) -> None:
     name, before = version(1, state="rejected", gate=scene.gate(passed=False)), champion()
@@ -182,7 +182,7 @@ def test_a_replay_is_asked_for_by_hand(browse: TestClient, service: Service, fil
     assert f'action="{path}/replay"' not in again, "one at a time"
 
 
-def test_cancel_ends_what_waits_and_asks_what_runs(
+def test_cancel_ends_waiting_jobs_and_stops_running_ones(
     browse: TestClient, service: Service, filled: Scene
 ) -> None:
     form = {"token": token(browse)}
@@ -199,7 +199,7 @@ def test_cancel_ends_what_waits_and_asks_what_runs(
     assert "has already ended" in Page(ended.text).words
 
 
-def test_a_plan_is_kept_and_nonsense_is_not(
+def test_a_schedule_is_saved_and_nonsense_refused(
     browse: TestClient, service: Service, filled: Scene
 ) -> None:
     form = {"project": KEY, "token": token(browse)}

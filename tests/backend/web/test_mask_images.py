@@ -69,9 +69,7 @@ def test_without_the_photograph_masks_stand_on_plain_ground(
     assert np.abs(picture[0, 0] - 125).max() < 6
 
 
-def test_masks_that_are_kept_no_more_are_told(
-    browse: TestClient, service: Service, filled: Scene
-) -> None:
+def test_expired_masks_are_reported(browse: TestClient, service: Service, filled: Scene) -> None:
     from sqlalchemy import delete
 
     with service.database.write() as connection:
@@ -94,7 +92,7 @@ def test_a_step_that_is_none(browse: TestClient, filled: Scene, event: str) -> N
     assert answer.status_code == 404
 
 
-def test_an_edited_mask_is_drawn_anew(browse: TestClient, service: Service, filled: Scene) -> None:
+def test_an_edited_mask_is_drawn_again(browse: TestClient, service: Service, filled: Scene) -> None:
     from sqlalchemy import update
 
     address = _addresses(browse)[-1]

@@ -49,9 +49,7 @@ def test_an_empty_page_says_what_to_do(browse: TestClient, path: str) -> None:
     assert "None" not in page.words.replace("Recent errors None.", "")
 
 
-def test_a_project_that_nobody_worked_in_says_what_to_do(
-    browse: TestClient, service: Service
-) -> None:
+def test_an_unused_project_says_what_to_do(browse: TestClient, service: Service) -> None:
     connect(service.database, KEY)
 
     costs, tasks, training = (
@@ -137,7 +135,7 @@ def test_what_screen_readers_need(browse: TestClient, filled: Scene, path: str) 
     assert all(b - a <= 1 for a, b in itertools.pairwise(levels)), levels
 
 
-def test_sorting_is_told_and_turned_around(browse: TestClient, filled: Scene) -> None:
+def test_sorting_is_shown_and_reversed(browse: TestClient, filled: Scene) -> None:
     page = Page(browse.get(f"{PROJECT}/tasks?sort=interactions&order=desc").text)
 
     (sorted_by,) = [it for it in page.all("th") if "aria-sort" in it]
@@ -220,7 +218,7 @@ def test_a_submit_without_a_mask_is_listed(
     assert browse.get(f"/api/reports/{KEY}/without-mask?label=Cat").json()["annotations"] == []
 
 
-def test_the_trouble_of_a_project_stands_on_its_page(
+def test_problems_of_a_project_are_on_its_page(
     browse: TestClient, service: Service, filled: Scene
 ) -> None:
     with service.database.write() as connection:
@@ -291,7 +289,7 @@ def test_a_replay_is_marked_as_simulated_wherever_it_stands(
     assert "Simulated: 3.25 to 2.50 interactions per object." in listed
 
 
-def test_the_list_of_jobs_can_be_asked_for_anew(browse: TestClient, filled: Scene) -> None:
+def test_the_list_of_jobs_can_be_refreshed(browse: TestClient, filled: Scene) -> None:
     everything = browse.get("/dashboard/training/now").json()
     done = browse.get("/dashboard/training/now?state=done").json()
 
@@ -313,7 +311,7 @@ def test_two_versions_side_by_side(
     assert "Much worse on the general set." in page.words
 
 
-def test_trouble_is_told_in_sentences(browse: TestClient, filled: Scene) -> None:
+def test_problems_are_shown_in_sentences(browse: TestClient, filled: Scene) -> None:
     for path in ("/dashboard", "/dashboard/health"):
         words = Page(browse.get(path).text).words
         assert "No worker is running; the last was seen" in words
@@ -339,7 +337,7 @@ def test_a_page_that_is_not_there(browse: TestClient) -> None:
         assert "Page not found" in answer.text
 
 
-def test_what_nobody_foresaw_is_a_page_with_a_sentence(
+def test_an_unexpected_error_is_a_page_with_a_sentence(
     browse: TestClient, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken() -> None:

@@ -141,7 +141,7 @@ def test_different_tasks_are_all_sent(settings: Settings) -> None:
 
 
 @pytest.mark.timed
-def test_a_broker_that_is_down_delays_nobody(
+def test_a_broker_that_is_down_delays_no_request(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     away = settings.model_copy(update={"broker_url": "redis://127.0.0.1:1/0"})
@@ -239,7 +239,7 @@ def state_of(database: Database, region_id: str) -> str:
         return str(connection.execute(query, {"region": region_id}).scalar_one())
 
 
-def test_accepting_and_deleting_reach_the_memory(
+def test_accepting_and_deleting_update_the_objects(
     service: Service, settings: Settings, database: Database, page: Any, picture_host: Any
 ) -> None:
     picture_host.add("/data/upload/6/a.png")

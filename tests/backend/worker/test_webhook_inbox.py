@@ -79,7 +79,7 @@ def test_a_webhook_becomes_a_row(
 
 
 @pytest.mark.timed
-def test_a_locked_database_delays_nobody_and_loses_nothing(
+def test_a_locked_database_delays_no_webhook_and_loses_none(
     database: Database, opened: Callable[[Deliveries], WebhookInbox], tmp_path: Path
 ) -> None:
     # given
@@ -143,7 +143,7 @@ def test_the_files_of_a_running_process_are_left_to_it(
     until(lambda: bodies(database) == [b"mine"])
 
 
-def test_a_damaged_file_is_named_and_the_others_go_on(
+def test_a_damaged_file_is_reported_and_the_others_are_processed(
     database: Database, opened: Callable[[Any], WebhookInbox], tmp_path: Path, caplog: Any
 ) -> None:
     first = opened(Away(Deliveries(database)))
@@ -194,7 +194,7 @@ class _KilledError(BaseException):
     """Stands in for the kernel, which ends the worker in the middle of its work."""
 
 
-def test_a_delivery_that_kills_the_worker_is_set_aside_and_holds_up_nobody(
+def test_a_delivery_that_kills_the_worker_is_set_aside(
     database: Database,
 ) -> None:
     # given a delivery too large for the worker's memory, and one behind it

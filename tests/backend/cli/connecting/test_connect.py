@@ -46,7 +46,7 @@ def test_connecting_again_doubles_nothing(run: Run, asked: Asked, studio: LabelS
     assert len(studio.webhooks(mine.project)) == 1
 
 
-def test_nobody_without_the_secret_is_heard(run: Run, asked: Asked, backend: Any) -> None:
+def test_requests_without_the_secret_are_refused(run: Run, asked: Asked, backend: Any) -> None:
     run("connect", *asked().arguments)
     answer = requests.post(f"{backend.url}/webhook", json={"action": "PROJECT_UPDATED"}, timeout=5)
     assert answer.status_code == 401
@@ -77,7 +77,7 @@ def test_a_config_of_the_project_is_overwritten_only_with_consent(
     assert studio.project(mine.project)["label_config"] != before
 
 
-def test_a_config_without_brush_is_named(run: Run, asked: Asked) -> None:
+def test_a_config_without_brush_is_refused(run: Run, asked: Asked) -> None:
     config = (
         '<View><Image name="image" value="$image"/>'
         '<RectangleLabels name="box" toName="image"><Label value="Cat"/></RectangleLabels></View>'
@@ -94,7 +94,7 @@ def test_an_unknown_config_name_lists_the_ready_ones(run: Run, asked: Asked) -> 
     assert "click_and_phrase" in str(result.exception)
 
 
-def test_a_dead_token_is_named(run: Run, asked: Asked) -> None:
+def test_an_invalid_token_is_reported(run: Run, asked: Asked) -> None:
     arguments = list(asked().arguments)
     arguments[arguments.index("--token") + 1] = "0" * 40
     result = run("connect", *arguments)
@@ -103,7 +103,7 @@ def test_a_dead_token_is_named(run: Run, asked: Asked) -> None:
     assert "personal access token" in result.output
 
 
-def test_a_project_that_is_not_there_is_named(run: Run, asked: Asked) -> None:
+def test_a_missing_project_is_reported(run: Run, asked: Asked) -> None:
     arguments = list(asked().arguments)
     arguments[arguments.index("--project") + 1] = "987654"
     result = run("connect", *arguments)
@@ -111,7 +111,7 @@ def test_a_project_that_is_not_there_is_named(run: Run, asked: Asked) -> None:
     assert "no project 987654" in result.output
 
 
-def test_a_backend_that_does_not_run_is_named(run: Run, asked: Asked) -> None:
+def test_a_backend_that_does_not_run_is_reported(run: Run, asked: Asked) -> None:
     arguments = list(asked().arguments)
     arguments[arguments.index("--backend-url") + 1] = f"http://127.0.0.1:{free_port()}"
     result = run("connect", *arguments)
@@ -119,9 +119,7 @@ def test_a_backend_that_does_not_run_is_named(run: Run, asked: Asked) -> None:
     assert "is the backend running (make run)?" in result.output
 
 
-def test_a_picture_that_cannot_be_read_is_named(
-    run: Run, asked: Asked, studio: LabelStudio
-) -> None:
+def test_an_unreadable_picture_is_reported(run: Run, asked: Asked, studio: LabelStudio) -> None:
     # given
     mine = asked()
     studio.import_tasks(mine.project, [{"data": {"image": "/data/upload/1/gone.png"}}])
@@ -143,7 +141,7 @@ def test_another_data_folder_than_the_backends_is_found_out(
 
 
 @pytest.mark.parametrize("variables", [{}, {"ML_BLOCK_LOCAL_IP": "false"}])
-def test_the_ban_on_private_addresses_is_named_with_both_variables(
+def test_the_ban_on_private_addresses_names_both_variables(
     run: Run, backend: Any, tmp_path: Path, variables: dict[str, str]
 ) -> None:
     # given a Label Studio as installed, or with one of the two variables only

@@ -24,7 +24,7 @@ def connected(run: Run, asked: Callable[..., Any], picture: bytes) -> Any:
     return mine
 
 
-def test_a_connected_project_is_well(run: Run, connected: Any) -> None:
+def test_a_connected_project_passes_all_checks(run: Run, connected: Any) -> None:
     result = run("doctor", *connected.arguments)
     assert result.exit_code == 0, result.output
     assert "No problems found." in result.output
@@ -56,7 +56,7 @@ def test_the_trial_click_is_neither_remembered_nor_counted(
     assert rows() == before
 
 
-def test_a_webhook_that_is_gone_is_named(run: Run, connected: Any, studio: LabelStudio) -> None:
+def test_a_missing_webhook_is_reported(run: Run, connected: Any, studio: LabelStudio) -> None:
     # given
     for webhook in studio.webhooks(connected.project):
         studio.delete(f"/api/webhooks/{webhook['id']}/")
@@ -68,7 +68,7 @@ def test_a_webhook_that_is_gone_is_named(run: Run, connected: Any, studio: Label
     assert not studio.webhooks(connected.project), "the doctor only looks"
 
 
-def test_a_webhook_without_the_secret_is_named(
+def test_a_webhook_without_the_secret_is_reported(
     run: Run, connected: Any, studio: LabelStudio
 ) -> None:
     (webhook,) = studio.webhooks(connected.project)
@@ -78,7 +78,7 @@ def test_a_webhook_without_the_secret_is_named(
     assert "does not carry this data folder's secret" in result.output
 
 
-def test_a_backend_taken_off_the_project_is_named(
+def test_a_backend_disconnected_from_the_project_is_reported(
     run: Run, connected: Any, studio: LabelStudio
 ) -> None:
     (row,) = studio.ml_backends(connected.project)
@@ -88,7 +88,7 @@ def test_a_backend_taken_off_the_project_is_named(
     assert "is connected to this project" in result.output
 
 
-def test_another_model_version_in_the_project_is_named(
+def test_another_model_version_in_the_project_is_reported(
     run: Run, connected: Any, studio: LabelStudio
 ) -> None:
     studio.patch_project(connected.project, model_version="")
@@ -97,7 +97,7 @@ def test_another_model_version_in_the_project_is_named(
     assert "order by uncertainty" in result.output
 
 
-def test_a_data_folder_that_connected_nothing_says_so(run: Run, tmp_path: Any) -> None:
+def test_a_data_folder_without_connections_is_reported(run: Run, tmp_path: Any) -> None:
     result = run("doctor", "--data", str(tmp_path))
     assert result.exit_code == 1
     assert "run phraseclick connect" in result.output
