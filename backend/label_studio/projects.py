@@ -3,10 +3,10 @@
 import hashlib
 import logging
 import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from cachetools import LRUCache
 from sqlalchemy import Connection, delete, exists, select, update
 
 from backend.db.engine import Database, insert_of
@@ -176,7 +176,7 @@ class LabelStudioHosts:
         self._announced = announced
         self._lock = threading.Lock()
         # One client per host and token: projects share its access token and connections.
-        self._clients: OrderedDict[tuple[str, str, str, bool], LabelStudio] = OrderedDict()
+        self._clients: LRUCache[tuple[str, str, str, bool], LabelStudio] = LRUCache(_MAX_CLIENTS)
 
     def of(self, project: Project | int) -> LabelStudio:
         """The Label Studio of a project, or of the one with this number.
@@ -205,9 +205,6 @@ class LabelStudioHosts:
                     trusted=who[3],
                     private=self._settings.allow_private_addresses,
                 )
-            self._clients.move_to_end(who)
-            if len(self._clients) > _MAX_CLIENTS:
-                self._clients.popitem(last=False)
             return self._clients[who]
 
 
