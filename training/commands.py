@@ -125,11 +125,6 @@ def evaluate(
     from training.evaluation.evaluation import main
     from training.evaluation.output import remarks, tables
 
-    def place(name: str) -> str:
-        """A folder of a checkpoint; the backend passes a function that finds versions by name."""
-        known = name == "shipped" or Path(name).is_dir() or context.obj is None
-        return name if known else str(context.obj(name))
-
     console = Console()
     columns = (
         TextColumn("evaluating"),

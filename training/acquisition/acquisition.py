@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from model.predictor import Click, Embedding, Predictor
+from model.predictor import Embedding, Predictor
+from training.evaluation.methods import answers
 from training.evaluation.protocol import MOST, Answer, Mask, Spot, Target, follow
 from training.finetune.pseudo_objects import PseudoObject, clicked_objects, named_objects
 
@@ -162,7 +163,7 @@ def _cost(
     """Mean interactions until the answers in both views agree with the object."""
     target = Target(wanted.mask, np.zeros_like(wanted.mask), wanted.name)
     total = 0.0
-    for answer in (_plain(predictor, views[0]), _mirrored(predictor, views[1])):
+    for answer in (answers(predictor, views[0]), _mirrored(predictor, views[1])):
         trajectory = follow(
             answer, target, "clicks", goal=GOAL, at_least=1, most=most, jitter=JITTER, rng=rng
         )
@@ -172,16 +173,9 @@ def _cost(
     return total / len(views)
 
 
-def _plain(predictor: Predictor, embedding: Embedding) -> Answer:
-    def answer(clicks: Sequence[Spot], phrase: str, before: Mask | None) -> Mask:
-        return predictor.predict(embedding, [Click(*it) for it in clicks], phrase, before).mask()
-
-    return answer
-
-
 def _mirrored(predictor: Predictor, embedding: Embedding) -> Answer:
     """Answers for a picture, from its mirror image."""
-    plain = _plain(predictor, embedding)
+    plain = answers(predictor, embedding)
 
     def answer(clicks: Sequence[Spot], phrase: str, before: Mask | None) -> Mask:
         turned = [(embedding.width - x, y, positive) for x, y, positive in clicks]

@@ -19,13 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from model.predictor import Click, Predictor
+from model.predictor import Predictor
 from training.acquisition.acquisition import GOAL, Budget, expected_clicks
 from training.data import open_dataset
 from training.data.sample import Dataset
 from training.errors import DataError
 from training.evaluation.cases import FEWEST_PIXELS, Case, cases_of, target_of, word_of
-from training.evaluation.protocol import Mask, Spot, follow
+from training.evaluation.methods import answers
+from training.evaluation.protocol import follow
 
 RESAMPLES = 1000
 
@@ -120,11 +121,7 @@ def _look(
     labels: dict[str, list[str]],
 ) -> Look | None:
     sample = dataset[index]
-    embedding = predictor.encode(sample.image)
-
-    def answer(clicks: Sequence[Spot], phrase: str, before: Mask | None) -> Mask:
-        return predictor.predict(embedding, [Click(*it) for it in clicks], phrase, before).mask()
-
+    answer = answers(predictor, predictor.encode(sample.image))
     targets = [target_of(sample, case) for case in cases]
     needed = tuple(
         follow(answer, target, "clicks", goal=GOAL, at_least=1).needed(GOAL)

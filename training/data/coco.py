@@ -19,7 +19,7 @@ import orjson
 
 from training.data.masks import Segmentation, layered, read_segmentation
 from training.data.reading import Skipping, decode_picture, picture_size
-from training.data.sample import Expression, Sample, SampleObject
+from training.data.sample import Record, RecordDataset, Sample, SampleObject
 from training.errors import DataError
 
 # Where pictures are, relative to the JSON: COCO's layout, that of RefCOCO's tools, exports.
@@ -27,33 +27,17 @@ BESIDE = (".", "images", "..", "../images")
 REFER_BESIDE = ("../images/mscoco/images/train2014", "../images/train2014", "../train2014")
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One picture. segmentations, annotations (COCO's ids): one for each of ``objects``."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CocoRecord(Record):
+    """picture: path. segmentations, annotations (COCO's ids): one for each of ``objects``."""
 
-    key: str
     picture: str
-    size: tuple[int, int]
-    objects: tuple[SampleObject, ...]
     segmentations: tuple[Segmentation, ...]
     annotations: tuple[int, ...]
-    expressions: tuple[Expression, ...] = ()
 
 
-class CocoDataset:
-    """Pictures with outlines or run lengths. skipped: number of things left out on opening."""
-
-    def __init__(self, source: str, records: Sequence[Record], skipped: int = 0) -> None:
-        self.skipped = skipped
-        self._source = source
-        self._records = list(records)
-
-    @property
-    def sources(self) -> list[str]:
-        return [self._source] * len(self._records)
-
-    def __len__(self) -> int:
-        return len(self._records)
+class CocoDataset(RecordDataset[CocoRecord]):
+    """Pictures with outlines or run lengths."""
 
     def __getitem__(self, index: int) -> Sample:
         record = self._records[index]
@@ -75,17 +59,8 @@ class CocoDataset:
         crowds = [each.id for each in record.objects if each.semantic]
         instances, covered = layered(masks, (height, width), crowds)
         return Sample(
-            record.key, self._source, image, instances, record.objects, record.expressions, covered
+            record.key, self.source, image, instances, record.objects, record.expressions, covered
         )
-
-    def size(self, index: int) -> tuple[int, int]:
-        return self._records[index].size
-
-    def objects(self, index: int) -> tuple[SampleObject, ...]:
-        return self._records[index].objects
-
-    def expressions(self, index: int) -> tuple[Expression, ...]:
-        return self._records[index].expressions
 
 
 def open_coco(path: Path, *, pictures: Path | None = None, split: str = "") -> CocoDataset:
@@ -111,7 +86,7 @@ def open_coco(path: Path, *, pictures: Path | None = None, split: str = "") -> C
     return CocoDataset(source, found, skipping.finish())
 
 
-def read_records(file: Path, skipping: Skipping) -> dict[int, Record]:
+def read_records(file: Path, skipping: Skipping) -> dict[int, CocoRecord]:
     """The pictures in an instances JSON by id; files are not looked for. Raises DataError."""
     content = _content(file)
     try:
@@ -137,8 +112,8 @@ def read_records(file: Path, skipping: Skipping) -> dict[int, Record]:
 
 
 def with_pictures(
-    records: Iterable[Record], folders: Sequence[Path], skipping: Skipping
-) -> list[Record]:
+    records: Iterable[CocoRecord], folders: Sequence[Path], skipping: Skipping
+) -> list[CocoRecord]:
     """The records whose picture exists, in the first of these folders that has any of them.
 
     Raises DataError that names all folders if none has.
@@ -213,7 +188,7 @@ def _record(
     annotations: Sequence[Mapping[str, Any]],
     names: Mapping[int, str],
     skipping: Skipping,
-) -> Record:
+) -> CocoRecord:
     # Some exports contain Windows paths.
     path = str(image["file_name"]).replace("\\", "/")
     width, height = int(image.get("width") or 0), int(image.get("height") or 0)
@@ -227,6 +202,11 @@ def _record(
         except (TypeError, ValueError) as error:
             skipping.add(f"{path}, annotation {each.get('id')}: {error}.")
             del drawn[len(objects) :]
-    return Record(
-        PurePosixPath(path).stem, path, (width, height), tuple(objects), tuple(drawn), tuple(ids)
+    return CocoRecord(
+        PurePosixPath(path).stem,
+        (width, height),
+        tuple(objects),
+        picture=path,
+        segmentations=tuple(drawn),
+        annotations=tuple(ids),
     )

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from model.crop import Box, mask_box
 from training.data.sample import VOID, Dataset, Sample, SampleObject
 from training.prompts.vocabulary import concept_of
 
@@ -154,7 +155,6 @@ def pasted(first: Sample, second: Sample, concept: str, rng: np.random.Generator
 
 _SMOOTH = Image.Resampling.BILINEAR
 _MIRROR = Image.Transpose.FLIP_LEFT_RIGHT
-Box = tuple[int, int, int, int]
 
 
 def _concepts(objects: Sequence[SampleObject]) -> set[str]:
@@ -169,9 +169,8 @@ def _largest(
     for each in sample.objects:
         if each.category and not each.semantic and concept_of(each.category) == concept:
             mask = sample.mask(each.id)
-            if mask.mean() >= LARGE_ENOUGH:
-                rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-                box = int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+            box = mask_box(mask)
+            if box is not None and mask.mean() >= LARGE_ENOUGH:
                 fitting.append((each, box))
     return fitting[int(rng.integers(len(fitting)))] if fitting else None
 
@@ -193,7 +192,7 @@ def _shaped(box: Box, sample: Sample, size: tuple[int, int], rng: np.random.Gene
     y = (top + bottom) / 2 + rng.normal(0, 0.06) * high
     x = float(np.clip(x - wide / 2, 0, width - wide))
     y = float(np.clip(y - high / 2, 0, height - high))
-    return (
+    return Box(
         round(x),
         round(y),
         max(round(x + wide), round(x) + 1),

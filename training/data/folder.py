@@ -24,7 +24,7 @@ from training.data.reading import (
     pictures_in,
     same_size,
 )
-from training.data.sample import VOID, Expression, Sample, SampleObject
+from training.data.sample import VOID, Record, RecordDataset, Sample, SampleObject
 from training.errors import DataError
 
 SIBLINGS = (
@@ -36,40 +36,30 @@ SIBLINGS = (
 MASK_VOID = 128
 
 
-@dataclass(frozen=True)
-class _Record:
-    key: str
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Record(Record):
     picture: Path
     mask: Path
-    size: tuple[int, int]
-    objects: tuple[SampleObject, ...]
 
 
-class FolderDataset:
+class FolderDataset(RecordDataset[_Record]):
     """One object per picture. Pairs that do not fit are skipped, counted and logged."""
 
     def __init__(
         self, folder: Path, *, pictures: Path | None = None, masks: Path | None = None
     ) -> None:
         """pictures, masks: two folders with equal file names, if they are not found by layout."""
-        self.source = folder.resolve().name
-        skipping = Skipping(self.source)
-        self._records: list[_Record] = []
+        source = folder.resolve().name
+        skipping = Skipping(source)
+        records = []
         for key, picture, mask in _pairs(folder, pictures, masks):
             try:
-                self._records.append(_record(key, picture, mask))
+                records.append(_record(key, picture, mask))
             except DataError as error:
                 skipping.add(error)
-        self.skipped = skipping.finish()
-        if not self._records:
+        super().__init__(source, records, skipping.finish())
+        if not records:
             raise DataError(f"No picture with its mask in {folder}: expected name.jpg + name.png.")
-
-    @property
-    def sources(self) -> list[str]:
-        return [self.source] * len(self._records)
-
-    def __len__(self) -> int:
-        return len(self._records)
 
     def __getitem__(self, index: int) -> Sample:
         record = self._records[index]
@@ -77,15 +67,6 @@ class FolderDataset:
         instances = _instances(decode_picture(record.mask, str(record.mask)))
         same_size(instances, image, str(record.mask))
         return Sample(record.key, self.source, image, instances, record.objects)
-
-    def size(self, index: int) -> tuple[int, int]:
-        return self._records[index].size
-
-    def objects(self, index: int) -> tuple[SampleObject, ...]:
-        return self._records[index].objects
-
-    def expressions(self, index: int) -> tuple[Expression, ...]:
-        return ()
 
 
 def is_folder_of_masks(folder: Path) -> bool:
@@ -104,10 +85,8 @@ def _record(key: str, picture: Path, mask: Path | None) -> _Record:
     drawn = picture_size(mask, str(mask))
     if drawn != size:
         raise DataError(f"{mask} measures {drawn[0]}x{drawn[1]}, its picture {size[0]}x{size[1]}.")
-    phrases = _phrases(picture.with_suffix(".txt"))
-    return _Record(
-        key.replace("/", "-"), picture, mask, size, (SampleObject(1, None, False, phrases),)
-    )
+    about = SampleObject(1, None, phrases=_phrases(picture.with_suffix(".txt")))
+    return _Record(key.replace("/", "-"), size, (about,), picture=picture, mask=mask)
 
 
 def _pairs(

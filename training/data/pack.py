@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 
 from training.data.reading import decode_labels, decode_picture, picture_size, same_size
-from training.data.sample import VOID, Expression, Sample, SampleObject
+from training.data.sample import VOID, Expression, Record, RecordDataset, Sample, SampleObject
 from training.data.wrappers import shrunk
 from training.errors import DataError
 
@@ -36,24 +36,22 @@ QUALITIES = (85, 75, 65, 55, 45, 35)
 PROBED = 20
 
 
-@dataclass(frozen=True)
-class _Record:
-    key: str
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Record(Record):
+    """The size is read from the PNG's header on request, since opening must be quick."""
+
     source: str
-    objects: tuple[SampleObject, ...]
-    expressions: tuple[Expression, ...]
     picture: bytes
     instances: bytes
 
 
-class PackDataset:
+class PackDataset(RecordDataset[_Record]):
     """All samples of some shards. Broken samples are skipped, counted in `skipped` and logged."""
 
     def __init__(self, shards: Sequence[Path | str]) -> None:
         if not shards:
             raise DataError("No shard was named: give the .tar files of the pack.")
-        self.skipped = 0
-        self._records: list[_Record] = []
+        super().__init__("", [])
         for shard in shards:
             self._records.extend(self._read_shard(Path(shard)))
         if not self._records:
@@ -62,9 +60,6 @@ class PackDataset:
     @property
     def sources(self) -> list[str]:
         return [record.source for record in self._records]
-
-    def __len__(self) -> int:
-        return len(self._records)
 
     def __getitem__(self, index: int) -> Sample:
         record = self._records[index]
@@ -81,12 +76,6 @@ class PackDataset:
     def size(self, index: int) -> tuple[int, int]:
         record = self._records[index]
         return picture_size(record.instances, f"sample {record.key}")
-
-    def objects(self, index: int) -> tuple[SampleObject, ...]:
-        return self._records[index].objects
-
-    def expressions(self, index: int) -> tuple[Expression, ...]:
-        return self._records[index].expressions
 
     def _read_shard(self, path: Path) -> Iterator[_Record]:
         if not path.is_file():
@@ -136,7 +125,15 @@ class PackDataset:
             self.skipped += 1
             log.warning("Sample %s is skipped: %s", key, error)
             return
-        yield _Record(key, source, objects, expressions, picture, members["inst.png"])
+        yield _Record(
+            key,
+            (0, 0),
+            objects,
+            expressions,
+            source=source,
+            picture=picture,
+            instances=members["inst.png"],
+        )
 
 
 def reencode(

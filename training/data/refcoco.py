@@ -24,7 +24,13 @@ from typing import Any
 
 import orjson
 
-from training.data.coco import CocoDataset, Record, read_records, refer_folders, with_pictures
+from training.data.coco import (
+    CocoDataset,
+    CocoRecord,
+    read_records,
+    refer_folders,
+    with_pictures,
+)
 from training.data.reading import Skipping
 from training.data.sample import Expression, SampleObject
 from training.errors import DataError
@@ -91,7 +97,7 @@ def open_refcoco(
     return CocoDataset(source, found, skipping.finish())
 
 
-def _spoken(record: Record, said: Sequence[Ref], skipping: Skipping) -> Record:
+def _spoken(record: CocoRecord, said: Sequence[Ref], skipping: Skipping) -> CocoRecord:
     """The record with its phrases and expressions."""
     number = dict(zip(record.annotations, record.objects, strict=True))
     phrases: dict[int, list[str]] = {}

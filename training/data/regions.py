@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from model.crop import mask_box
+
 Mask = NDArray[np.bool_]
 
 # Regions are measured at about this many samples per side.
@@ -46,22 +48,12 @@ class Depths:
         return np.stack([x, y], 1).astype(np.float32)
 
 
-def bounds(mask: Mask) -> tuple[int, int, int, int] | None:
-    """Left, top, right, bottom of the true pixels, the last two past the end; None if empty."""
-    rows = np.flatnonzero(mask.any(1))
-    if not len(rows):
-        return None
-    top, bottom = int(rows[0]), int(rows[-1]) + 1
-    columns = np.flatnonzero(mask[top:bottom].any(0))
-    return int(columns[0]), top, int(columns[-1]) + 1, bottom
-
-
 def depths_inside(mask: Mask, *, stride: int | None = None) -> Depths:
     """Distance of each pixel of the mask to the nearest one outside the mask or the picture.
 
     stride: in pixels; None chooses it by the size of the region.
     """
-    box = bounds(mask)
+    box = mask_box(mask)
     if box is None:
         return Depths(np.zeros((0, 0), np.float32), 0, 0, 1)
     left, top, right, bottom = box
@@ -84,7 +76,7 @@ def thin_parts(mask: Mask, share: float) -> Mask:
     morphological opening, with a border that is coarse by up to `LARGEST_STRIDE` pixels.
     """
     thin = np.zeros_like(mask)
-    box = bounds(mask)
+    box = mask_box(mask)
     if box is None:
         return thin
     left, top, right, bottom = box

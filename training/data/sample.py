@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,3 +104,47 @@ class Dataset(Protocol):
     def expressions(self, index: int) -> tuple[Expression, ...]:
         """Written phrases for several objects or none, without decoding the picture."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a reader knows of a picture without decoding it. size: width and height in pixels."""
+
+    key: str
+    size: tuple[int, int]
+    objects: tuple[SampleObject, ...]
+    expressions: tuple[Expression, ...] = ()
+
+
+AnyRecord = TypeVar("AnyRecord", bound=Record)
+
+
+class RecordDataset(Generic[AnyRecord]):
+    """Base of data sets of one source with one record per picture.
+
+    skipped: the number of things left out on opening.
+    """
+
+    def __init__(self, source: str, records: Sequence[AnyRecord], skipped: int = 0) -> None:
+        self.source = source
+        self.skipped = skipped
+        self._records = list(records)
+
+    @property
+    def sources(self) -> list[str]:
+        return [self.source] * len(self._records)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, index: int) -> Sample:
+        raise NotImplementedError
+
+    def size(self, index: int) -> tuple[int, int]:
+        return self._records[index].size
+
+    def objects(self, index: int) -> tuple[SampleObject, ...]:
+        return self._records[index].objects
+
+    def expressions(self, index: int) -> tuple[Expression, ...]:
+        return self._records[index].expressions

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from training.data.regions import bounds, thin_parts
+from model.crop import mask_box
+from training.data.regions import thin_parts
 from training.data.sample import Sample, SampleObject
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels of the sample
@@ -215,7 +216,7 @@ def _focus(sample: Sample, rng: np.random.Generator) -> _Focus | None:
             return None
         chosen = sample.objects[int(rng.integers(len(sample.objects)))]
         mask = sample.mask(chosen.id)
-        box = bounds(mask)
+        box = mask_box(mask)
         if box is not None and (box[2] - box[0]) * (box[3] - box[1]) >= 64:
             return _Focus(chosen, mask, box)
     return None

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data.reading import Skipping, decode_labels, decode_picture, picture_size, same_size
-from training.data.sample import VOID, Expression, Sample, SampleObject
+from training.data.sample import VOID, Record, RecordDataset, Sample, SampleObject
 from training.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -51,38 +51,23 @@ class Layout:
     read: Callable[[Path], Labels]
 
 
-@dataclass(frozen=True, slots=True)
-class _Record:
-    key: str
-    size: tuple[int, int]
-    objects: tuple[SampleObject, ...]
-
-
-class VocDataset:
+class VocDataset(RecordDataset[Record]):
     """One split. Pictures with a broken or missing file are skipped, counted and logged."""
 
     def __init__(self, layout: Layout, source: str, split: str = "") -> None:
         """split: the name of a list, by default "train". Raises DataError."""
         skipping = Skipping(source)
-        self.source = source
         self._layout = layout
         names = _names(layout.splits, source, split)
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            found = list(pool.map(self._record, names))
-        for each in found:
-            if isinstance(each, DataError):
-                skipping.add(each)
-        self._records = [each for each in found if isinstance(each, _Record)]
-        self.skipped = skipping.finish()
-        if not self._records:
+            read = list(pool.map(self._record, names))
+        for result in read:
+            if isinstance(result, DataError):
+                skipping.add(result)
+        records = [result for result in read if isinstance(result, Record)]
+        super().__init__(source, records, skipping.finish())
+        if not records:
             raise DataError(f"No picture of {layout.splits} has both its maps.")
-
-    @property
-    def sources(self) -> list[str]:
-        return [self.source] * len(self._records)
-
-    def __len__(self) -> int:
-        return len(self._records)
 
     def __getitem__(self, index: int) -> Sample:
         record = self._records[index]
@@ -94,22 +79,13 @@ class VocDataset:
         instances[labels == BORDER] = VOID
         return Sample(record.key, self.source, image, instances, record.objects)
 
-    def size(self, index: int) -> tuple[int, int]:
-        return self._records[index].size
-
-    def objects(self, index: int) -> tuple[SampleObject, ...]:
-        return self._records[index].objects
-
-    def expressions(self, index: int) -> tuple[Expression, ...]:
-        return ()
-
     def _picture(self, key: str) -> Path:
         return self._layout.pictures / f"{key}.jpg"
 
     def _map(self, folder: Path, key: str) -> Labels:
         return self._layout.read(folder / f"{key}{self._layout.suffix}")
 
-    def _record(self, key: str) -> _Record | DataError:
+    def _record(self, key: str) -> Record | DataError:
         try:
             path = self._picture(key)
             width, height = picture_size(path, str(path))
@@ -122,7 +98,7 @@ class VocDataset:
                 )
         except DataError as error:
             return error
-        return _Record(key, (width, height), _objects(labels, classes))
+        return Record(key, (width, height), _objects(labels, classes))
 
 
 def voc_layout(path: Path) -> Layout | None:

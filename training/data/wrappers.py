@@ -23,109 +23,74 @@ from training.data.sample import Dataset, Expression, Sample, SampleObject
 from training.errors import DataError
 
 
-class Joined:
+class Derived:
+    """Base of data sets whose pictures are those of other data sets."""
+
+    sources: Sequence[str]
+
+    def origin(self, index: int) -> tuple[Dataset, int]:
+        """The data set that holds this picture, and the picture's index there."""
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def __getitem__(self, index: int) -> Sample:
+        dataset, place = self.origin(index)
+        return dataset[place]
+
+    def size(self, index: int) -> tuple[int, int]:
+        dataset, place = self.origin(index)
+        return dataset.size(place)
+
+    def objects(self, index: int) -> tuple[SampleObject, ...]:
+        dataset, place = self.origin(index)
+        return dataset.objects(place)
+
+    def expressions(self, index: int) -> tuple[Expression, ...]:
+        dataset, place = self.origin(index)
+        return dataset.expressions(place)
+
+
+class Joined(Derived):
     """Several data sets, one after the other."""
 
     def __init__(self, parts: Sequence[Dataset]) -> None:
         self.parts = tuple(parts)
+        self.sources = [source for part in parts for source in part.sources]
         self._ends = list(accumulate(len(part) for part in parts))
-        self._sources = [source for part in parts for source in part.sources]
-
-    @property
-    def sources(self) -> list[str]:
-        return self._sources
-
-    def __len__(self) -> int:
-        return len(self._sources)
-
-    def __getitem__(self, index: int) -> Sample:
-        part, inner = self._find(index)
-        return part[inner]
-
-    def size(self, index: int) -> tuple[int, int]:
-        part, inner = self._find(index)
-        return part.size(inner)
-
-    def objects(self, index: int) -> tuple[SampleObject, ...]:
-        part, inner = self._find(index)
-        return part.objects(inner)
-
-    def expressions(self, index: int) -> tuple[Expression, ...]:
-        part, inner = self._find(index)
-        return part.expressions(inner)
 
     def origin(self, index: int) -> tuple[Dataset, int]:
-        """The part that holds this picture, and the picture's index there."""
-        return self._find(index)
-
-    def _find(self, index: int) -> tuple[Dataset, int]:
         if not 0 <= index < len(self):
             raise IndexError(f"Sample {index} of {len(self)}")
         place = bisect_right(self._ends, index)
         return self.parts[place], index - (self._ends[place - 1] if place else 0)
 
 
-class Without:
+class Without(Derived):
     """A data set without the pictures of these indices, such as those of a test set."""
 
     def __init__(self, dataset: Dataset, indices: Collection[int]) -> None:
         left_out = set(indices)
         self.dataset = dataset
+        self.sources = [source for i, source in enumerate(dataset.sources) if i not in left_out]
         self._kept = [index for index in range(len(dataset)) if index not in left_out]
-        self._sources = [source for i, source in enumerate(dataset.sources) if i not in left_out]
-
-    @property
-    def sources(self) -> list[str]:
-        return self._sources
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def __getitem__(self, index: int) -> Sample:
-        return self.dataset[self._kept[index]]
-
-    def size(self, index: int) -> tuple[int, int]:
-        return self.dataset.size(self._kept[index])
-
-    def objects(self, index: int) -> tuple[SampleObject, ...]:
-        return self.dataset.objects(self._kept[index])
-
-    def expressions(self, index: int) -> tuple[Expression, ...]:
-        return self.dataset.expressions(self._kept[index])
 
     def origin(self, index: int) -> tuple[Dataset, int]:
-        """The whole data set, and the picture's index there."""
         return self.dataset, self._kept[index]
 
 
-class Renamed:
+class Renamed(Derived):
     """A data set with another source name, by which recipes weigh and reports group pictures."""
 
     def __init__(self, dataset: Dataset, source: str) -> None:
         self.dataset = dataset
-        self._sources = [source] * len(dataset)
-
-    @property
-    def sources(self) -> list[str]:
-        return self._sources
-
-    def __len__(self) -> int:
-        return len(self._sources)
+        self.sources = [source] * len(dataset)
 
     def __getitem__(self, index: int) -> Sample:
-        return dataclasses.replace(self.dataset[index], source=self._sources[index])
-
-    def size(self, index: int) -> tuple[int, int]:
-        return self.dataset.size(index)
-
-    def objects(self, index: int) -> tuple[SampleObject, ...]:
-        return self.dataset.objects(index)
-
-    def expressions(self, index: int) -> tuple[Expression, ...]:
-        return self.dataset.expressions(index)
+        return dataclasses.replace(self.dataset[index], source=self.sources[index])
 
     def origin(self, index: int) -> tuple[Dataset, int]:
-        """The data set under its original name, and the picture's index there."""
         return self.dataset, index
 
 
@@ -145,7 +110,7 @@ class Endless(Dataset, Protocol):
 
 def endless(dataset: Dataset, index: int) -> Endless | None:
     """The data set that makes pictures like the one at this index; None if it is read."""
-    while isinstance(dataset, Joined | Without | Renamed):
+    while isinstance(dataset, Derived):
         dataset, index = dataset.origin(index)
     return dataset if isinstance(dataset, Endless) else None
 
@@ -193,7 +158,7 @@ LONGEST = 1024
 KEPT_BYTES = 384 * 2**20
 
 
-class Shrunk:
+class Shrunk(Derived):
     """Samples shrunk to a longest side of ``longest`` pixels and kept in memory. Thread-safe.
 
     For teams' data: fine-tuning reads the same few dozen large pictures again and again, through a
@@ -204,16 +169,14 @@ class Shrunk:
         self, dataset: Dataset, *, longest: int = LONGEST, kept_bytes: int = KEPT_BYTES
     ) -> None:
         self.dataset = dataset
+        self.sources = dataset.sources
         self._longest = longest
         self._kept: LRUCache[int, Sample] = LRUCache(kept_bytes, _bytes)
         self._lock = threading.Lock()
 
-    @property
-    def sources(self) -> Sequence[str]:
-        return self.dataset.sources
-
-    def __len__(self) -> int:
-        return len(self.dataset)
+    def origin(self, index: int) -> tuple[Dataset, int]:
+        """Sizes are those of the original pictures; batches only use their aspect ratio."""
+        return self.dataset, index
 
     def __getitem__(self, index: int) -> Sample:
         with self._lock:
@@ -224,16 +187,6 @@ class Shrunk:
             if _bytes(sample) <= self._kept.maxsize:
                 self._kept[index] = sample
         return sample
-
-    def size(self, index: int) -> tuple[int, int]:
-        """Width and height of the original picture; batches only use the aspect ratio."""
-        return self.dataset.size(index)
-
-    def objects(self, index: int) -> tuple[SampleObject, ...]:
-        return self.dataset.objects(index)
-
-    def expressions(self, index: int) -> tuple[Expression, ...]:
-        return self.dataset.expressions(index)
 
 
 def shrunk(sample: Sample, longest: int) -> Sample:

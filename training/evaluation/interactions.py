@@ -21,6 +21,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from model.crop import mask_box
 from training.data import Dataset, Sample, SampleObject, Tolerant
 from training.errors import DataError
 from training.evaluation.cases import FEWEST_PIXELS
@@ -261,17 +262,12 @@ def _matches(
 
 def _ious(regions: Sequence[Region], wanted: Sequence[Mask], void: Mask) -> Iterator[float]:
     """Row by row. Pairs whose bounding boxes do not meet are 0 without a look at their pixels."""
-    boxes = [_box(mask) for mask in wanted]
+    boxes = [mask_box(mask) for mask in wanted]
     for region in regions:
-        top, bottom, left, right = _box(region.mask)
-        for mask, (t, b, l, r) in zip(wanted, boxes, strict=True):  # noqa: E741
-            meet = t < bottom and top < b and l < right and left < r
+        own = mask_box(region.mask)
+        for mask, box in zip(wanted, boxes, strict=True):
+            meet = own is not None and box is not None and own.intersection(box) is not None
             yield overlap(region.mask, mask, void) if meet else 0.0
-
-
-def _box(mask: Mask) -> tuple[int, int, int, int]:
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
 
 
 def _share(mask: Mask, within: Mask) -> float:

@@ -19,7 +19,7 @@ from PIL import Image
 from scipy import ndimage
 
 from model import checkpoint as checkpoints
-from model.predictor import Click, Predictor
+from model.predictor import Click, Embedding, Predictor
 from training.data.sample import Sample
 from training.errors import DataError
 from training.evaluation.interactions import Region
@@ -63,13 +63,7 @@ class Checkpoint:
             start = time.perf_counter()
             self.predictor.encode(sample.image, key)
             self.milliseconds_to_open.append(1000.0 * (time.perf_counter() - start))
-        embedding = self.predictor.encode(sample.image, key)
-
-        def answer(clicks: Sequence[Spot], phrase: str, before: Mask | None) -> Mask:
-            spots = [Click(*spot) for spot in clicks]
-            return self.predictor.predict(embedding, spots, phrase, before).mask()
-
-        return answer
+        return answers(self.predictor, self.predictor.encode(sample.image, key))
 
     def suggest(self, sample: Sample, key: str, labels: Sequence[str]) -> list[Region]:
         """The regions of the pre-annotation, for a project with these labels."""
@@ -77,6 +71,17 @@ class Checkpoint:
         known = [label for label in labels if self.predictor.tokenizer.knows(label)]
         found = self.predictor.instances_by_name(embedding, known, LEAST_CONFIDENCE)
         return [Region(it.mask(), label, it.confidence) for label, it in found]
+
+
+def answers(predictor: Predictor, embedding: Embedding) -> Answer:
+    """The predictor's answers for one encoded picture."""
+
+    def answer(clicks: Sequence[Spot], phrase: str, before: Mask | None) -> Mask:
+        return predictor.predict(
+            embedding, [Click(*spot) for spot in clicks], phrase, before
+        ).mask()
+
+    return answer
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 from skimage import measure
 
-from training.data.regions import bounds, thin_parts
+from model.crop import mask_box
+from training.data.regions import thin_parts
 from training.data.sample import SampleObject
 from training.data.transforms import View
 
@@ -52,7 +53,7 @@ def jittered_box(mask: NDArray[np.bool_], rng: np.random.Generator) -> Box | Non
     In pixels of the network's input, within the picture, x2 and y2 past the last pixel. The sides
     of a loose or tight box all move outwards or inwards; otherwise each moves at random.
     """
-    exact = bounds(mask)
+    exact = mask_box(mask)
     if exact is None:
         return None
     height, width = mask.shape
@@ -87,7 +88,7 @@ def imperfect_mask(target: Mask, others: Sequence[Mask], rng: np.random.Generato
 
     others: H,W masks of other objects in the picture, which a mask may leak into.
     """
-    box = bounds(target)
+    box = mask_box(target)
     if box is None:
         return None
     size = float(np.sqrt(target.sum()))

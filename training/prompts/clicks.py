@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from training.data.regions import SAMPLES, Depths, bounds, depths_inside
+from model.crop import mask_box
+from training.data.regions import SAMPLES, Depths, depths_inside
 from training.data.sample import SampleObject
 from training.data.transforms import View
 
@@ -150,35 +151,26 @@ def correction(
     rng: np.random.Generator,
     *,
     jitter: float = 0.0,
-    clicked: Points = NO_POINTS,
-    border: bool = False,
     stride: int = 1,
 ) -> tuple[float, float, bool] | None:
     """The next click (x, y, positive), deep inside the largest error; None if nothing is wrong.
 
-    target, prediction, void: H,W. jitter: how much shallower than the deepest point the click may
-    be, 0 to 1. clicked: N,2 pixels that are not clicked again. border: whether the picture's border
-    counts as a border of the error (the evaluation protocol). stride: measure depth on every n-th
-    pixel only; 2 is four times as fast and off by at most a pixel.
+    target, prediction, void: H,W. The picture's border is not a border of the error. jitter: how
+    much shallower than the deepest point the click may be, 0 to 1. stride: measure depth on every
+    n-th pixel only; 2 is four times as fast and off by at most a pixel.
     """
     view = (slice(stride // 2, None, stride), slice(stride // 2, None, stride))
     free = ~void[view]
-    missing = target[view] & ~prediction[view] & free
-    excess = ~target[view] & prediction[view] & free
-    depths = [_depth(missing, border=border), _depth(excess, border=border)]
-    for x, y in clicked:
-        row, column = int(y) // stride, int(x) // stride
-        for depth in depths:
-            if row < depth.shape[0] and column < depth.shape[1]:
-                depth[row, column] = 0.0
-    positive = depths[0].max(initial=0.0) >= depths[1].max(initial=0.0)
-    chosen = depths[0 if positive else 1]
-    cell = _near_deepest(chosen, rng, jitter)
+    missing = _depth(target[view] & ~prediction[view] & free)
+    excess = _depth(~target[view] & prediction[view] & free)
+    positive = bool(missing.max(initial=0.0) >= excess.max(initial=0.0))
+    depth = missing if positive else excess
+    cell = _near_deepest(depth, rng, jitter)
     if cell is None:
         return None
-    row, column = divmod(cell, chosen.shape[1])
-    x, y = (each * stride + stride // 2 + 0.5 for each in (column, row))
-    return float(x), float(y), bool(positive)
+    row, column = divmod(cell, depth.shape[1])
+    x, y = (place * stride + stride // 2 + 0.5 for place in (column, row))
+    return float(x), float(y), positive
 
 
 def _near_deepest(
@@ -194,33 +186,24 @@ def _near_deepest(
     return int(depth.argmax())
 
 
-def _depth(mask: Mask, *, border: bool = True) -> NDArray[np.float32]:
-    """H,W: distance to the nearest pixel outside the mask, 0 outside."""
+def _depth(mask: Mask) -> NDArray[np.float32]:
+    """H,W: distance to the picture's nearest pixel outside the mask, 0 outside."""
     depth = np.zeros(mask.shape, np.float32)
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        return depth
-    box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-    inside = mask[box]
-    # The box is padded with "outside", except at the picture's border if that does not count.
-    sides = (
-        (rows[0] > 0, rows[-1] < mask.shape[0] - 1),
-        (columns[0] > 0, columns[-1] < mask.shape[1] - 1),
-    )
-    widths = [(int(border or low), int(border or high)) for low, high in sides]
-    padded = np.pad(inside, widths)
-    if padded.all():
-        depth[box] = float(max(mask.shape))
-        return depth
-    measured = ndimage.distance_transform_edt(padded)
-    core = tuple(slice(low, measured.shape[axis] - high) for axis, (low, high) in enumerate(widths))
-    depth[box] = measured[core]
+    box = mask_box(mask)
+    if box is not None:
+        around = (
+            slice(max(box.top - 1, 0), box.bottom + 1),
+            slice(max(box.left - 1, 0), box.right + 1),
+        )
+        inside = mask[around]
+        whole = inside.all()
+        depth[around] = max(mask.shape) if whole else ndimage.distance_transform_edt(inside)
     return depth
 
 
 def _band(mask: Mask, free: Mask, recipe: ClickRecipe) -> tuple[Depths, Mask]:
     """Distances outside the object, and which places are in the band and free; h,w both."""
-    box = bounds(mask)
+    box = mask_box(mask)
     if box is None:
         return depths_inside(mask), np.zeros((0, 0), bool)
     reach = int(recipe.band) + 2

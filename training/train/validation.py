@@ -15,18 +15,28 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor, nn
 
+from model.crop import Box, mask_box
+from model.inference import input_size
 from model.network.click_maps import ClickBatch, no_clicks
 from model.network.phrase_encoder import WordBatch
 from model.network.phraseclick import PhraseClick
 from model.tokenizer import Tokenizer
 from training.data.batch import word_batch
-from training.data.regions import bounds
 from training.data.sample import Dataset, Sample, SampleObject
 from training.errors import DataError
-from training.evaluation.protocol import overlap
-from training.prompts.clicks import correction
-from training.prompts.vocabulary import concept_of, words_for
+from training.evaluation.cases import ids_of_kind, word_of
+from training.evaluation.protocol import Answer, Mask, Spot, Target, follow, overlap
+
+# The number of sources if the recipe names none.
+MOST_SOURCES = 4
+# IoU is reported after these numbers of clicks.
+CLICKS = (1, 2, 3, 5, 10)
+# IoU from which further clicks change almost nothing.
+GOOD = 0.95
+# The IoU of "clicks to 90".
+GOAL = 0.90
 
 
 @dataclass(frozen=True)
@@ -35,10 +45,6 @@ class Case:
 
     index: int
     about: SampleObject
-
-
-# The number of sources if the recipe names none.
-MOST_SOURCES = 4
 
 
 def sources_of(dataset: Dataset, named: Sequence[str]) -> tuple[str, ...]:
@@ -71,26 +77,17 @@ def spread_cases(dataset: Dataset, count: int, seed: int = 0) -> list[Case]:
     """
     rng = np.random.default_rng(seed)
     things = [
-        [each for each in dataset.objects(index) if not each.semantic]
-        for index in range(len(dataset))
+        [o for o in dataset.objects(index) if not o.semantic] for index in range(len(dataset))
     ]
     order = [int(index) for index in rng.permutation(len(dataset))]
-    shuffled = [[each[i] for i in rng.permutation(len(each))] for each in things]
+    shuffled = [[objects[i] for i in rng.permutation(len(objects))] for objects in things]
     chosen = [
         Case(index, shuffled[index][turn])
-        for turn in range(max((len(each) for each in things), default=0))
+        for turn in range(max((len(objects) for objects in things), default=0))
         for index in order
         if turn < len(things[index])
     ]
     return sorted(chosen[:count], key=lambda case: (case.index, case.about.id))
-
-
-# IoU is reported after these numbers of clicks.
-CLICKS = (1, 2, 3, 5, 10)
-# IoU from which further clicks change almost nothing.
-GOOD = 0.95
-# The IoU of "clicks to 90".
-GOAL = 0.90
 
 
 @torch.no_grad()
@@ -107,7 +104,7 @@ def quick_look(
     "clicks@N" and "phrase@1": IoU after N clicks, and after one click with a phrase. "clicks to
     90": clicks until IoU .90, or ``most`` + 1 if it is not reached. "box": IoU of an exact box, for
     a network with boxes. "phrase only": IoU of the phrase alone. Objects without a category get no
-    phrase.
+    phrase; objects that shrank to nothing are left out.
     """
     network.eval()
     values: dict[str, list[float]] = {}
@@ -116,9 +113,11 @@ def quick_look(
             sample = dataset[case.index]
         except DataError:  # logged when the data set was opened or in training
             continue
-        for name, value in _Look(network, tokenizer, sample, case.about).figures(most).items():
-            values.setdefault(name, []).append(value)
-    return {name: float(np.mean(each)) for name, each in values.items()}
+        if (sample.mask(case.about.id) & ~sample.void).any():
+            look = _Look(network, tokenizer, sample, case.about)
+            for name, value in look.figures(most).items():
+                values.setdefault(name, []).append(value)
+    return {name: float(np.mean(measured)) for name, measured in values.items()}
 
 
 class _Look:
@@ -127,98 +126,79 @@ class _Look:
     def __init__(
         self, network: PhraseClick, tokenizer: Tokenizer, sample: Sample, about: SampleObject
     ) -> None:
-        self._network, self._sample = network, sample
+        self._network, self._tokenizer = network, tokenizer
+        self._sample, self._about = sample, about
         self._device = next(network.parameters()).device
-        image, self._scale = network_input(sample.image, network.config.input_size)
-        self._features = network.encode(image.to(self._device))
-        self._target = sample.mask(about.id)
-        self._concept = concept_of(about.category) if about.category else ""
-        texts = [words_for(self._concept)[0] if self._concept else "", ""]
-        self._phrase, self._silent = (
-            WordBatch(words.vectors.to(self._device), words.length.to(self._device))
-            for words in (word_batch([text], tokenizer) for text in texts)
-        )
+        height, width = sample.instances.shape
+        size = input_size(Box(0, 0, width, height), network.config.input_size)
+        resized = Image.fromarray(sample.image).resize(size[::-1], Image.Resampling.BILINEAR)
+        pixels = torch.from_numpy(np.array(resized)).permute(2, 0, 1)[None].float() / 255.0
+        self._scale = size[1] / width, size[0] / height
+        self._features = network.encode(pixels.to(self._device))
+        self._target = Target(sample.mask(about.id), sample.void, word_of(about.category))
 
     def figures(self, most: int) -> dict[str, float]:
-        reached = self._clicked(self._silent, most)
-        results = {f"clicks@{count}": reached[count - 1] for count in CLICKS if count <= most}
-        good = [number for number, value in enumerate(reached, 1) if value >= GOAL]
+        clicked = self._clicked("", most)
+        results = {f"clicks@{count}": clicked[count - 1] for count in CLICKS if count <= most}
+        good = [number for number, iou in enumerate(clicked, 1) if iou >= GOAL]
         results["clicks to 90"] = float(good[0] if good else most + 1)
-        box = bounds(self._target)
+        none = no_clicks(1, self._device)
+        box = mask_box(self._target.mask)
         if self._network.config.box_prompts and box is not None:
             boxes = torch.tensor([box], dtype=torch.float32) * torch.tensor([*self._scale] * 2)
-            silent = no_clicks(1, self._device)
-            logits = self._decoded(silent, self._silent, boxes=boxes.to(self._device))
-            results["box"] = self._overlap(logits, self._target)
-        if self._concept:
-            results["phrase@1"] = self._clicked(self._phrase, 1)[0]
-            every = [
-                each.id
-                for each in self._sample.objects
-                if each.category and concept_of(each.category) == self._concept
-            ]
-            logits = self._decoded(no_clicks(1, self._device), self._phrase)
-            results["phrase only"] = self._overlap(logits, self._sample.mask(*every))
+            logits = self._decoded(none, self._words(""), boxes=boxes.to(self._device))
+            results["box"] = self._overlap(logits, self._target.mask)
+        if self._about.category:
+            phrase = self._target.phrase
+            kind = ids_of_kind(self._sample.objects, self._about.category)
+            results["phrase@1"] = self._clicked(phrase, 1)[0]
+            logits = self._decoded(none, self._words(phrase))
+            results["phrase only"] = self._overlap(logits, self._sample.mask(*kind))
         return results
 
-    def _clicked(self, words: WordBatch, most: int) -> list[float]:
+    def _clicked(self, phrase: str, most: int) -> list[float]:
         """IoU after each of ``most`` clicks of the protocol."""
-        rng = np.random.default_rng(0)
-        clicks: list[tuple[float, float, int]] = []
-        prediction = np.zeros(self._target.shape, bool)
-        previous: torch.Tensor | None = None
-        reached: list[float] = []
-        for _ in range(most):
-            if reached and reached[-1] >= GOOD:
-                reached.append(reached[-1])
-                continue
-            spot = correction(self._target, prediction, self._sample.void, rng, border=True)
-            if spot is not None:
-                x, y, positive = spot
-                clicks.append((x * self._scale[0], y * self._scale[1], 1 if positive else -1))
+        answer = self._answer(self._words(phrase))
+        trajectory = follow(answer, self._target, "clicks", goal=GOOD, at_least=1, most=most)
+        return [trajectory.iou(count) for count in range(1, most + 1)]
+
+    def _answer(self, words: WordBatch) -> Answer:
+        """The network's answers; each gets the probabilities of the one before."""
+        previous: Tensor | None = None
+
+        def answer(clicks: Sequence[Spot], phrase: str, before: Mask | None) -> Mask:
+            nonlocal previous
+            across, down = self._scale
+            xy = [[[x * across, y * down] for x, y, _ in clicks]]
+            sign = [[1.0 if positive else -1.0 for _, _, positive in clicks]]
             batch = ClickBatch(
-                torch.tensor([[c[:2] for c in clicks]], device=self._device).view(1, -1, 2),
-                torch.tensor([[float(c[2]) for c in clicks]], device=self._device),
+                torch.tensor(xy, device=self._device), torch.tensor(sign, device=self._device)
             )
             logits = self._decoded(batch, words, previous)
             previous = torch.sigmoid(logits)
-            prediction = _at_size(logits, self._target.shape)
-            reached.append(overlap(prediction, self._target, self._sample.void))
-        return reached
+            return _at_size(logits, self._target.mask.shape)
+
+        return answer
+
+    def _words(self, phrase: str) -> WordBatch:
+        words = word_batch([phrase], self._tokenizer)
+        return WordBatch(words.vectors.to(self._device), words.length.to(self._device))
 
     def _decoded(
         self,
         clicks: ClickBatch,
         words: WordBatch,
-        previous: torch.Tensor | None = None,
-        boxes: torch.Tensor | None = None,
-    ) -> torch.Tensor:
+        previous: Tensor | None = None,
+        boxes: Tensor | None = None,
+    ) -> Tensor:
         output = self._network.decode(self._features, clicks, words, previous, None, boxes)
         return output.logits_full()
 
-    def _overlap(self, logits: torch.Tensor, target: NDArray[np.bool_]) -> float:
+    def _overlap(self, logits: Tensor, target: Mask) -> float:
         return overlap(_at_size(logits, target.shape), target, self._sample.void)
 
 
-def network_input(
-    image: NDArray[np.uint8], longest: int
-) -> tuple[torch.Tensor, tuple[float, float]]:
-    """1,3,H,W stretched to multiples of 32 as in the predictor, and the scales in x and y.
-
-    longest: the longest side of the input in pixels.
-    """
-    height, width = image.shape[:2]
-    factor = longest / max(height, width)
-    new_width = max(32, round(width * factor / 32) * 32)
-    new_height = max(32, round(height * factor / 32) * 32)
-    resized = Image.fromarray(image).resize((new_width, new_height), Image.Resampling.BILINEAR)
-    tensor = torch.from_numpy(np.array(resized)).permute(2, 0, 1)[None].float() / 255.0
-    return tensor, (new_width / width, new_height / height)
-
-
-def _at_size(logits: torch.Tensor, size: tuple[int, ...]) -> NDArray[np.bool_]:
-    resized = torch.nn.functional.interpolate(
-        logits, size=(size[0], size[1]), mode="bilinear", align_corners=False
-    )
+def _at_size(logits: Tensor, size: tuple[int, ...]) -> NDArray[np.bool_]:
+    resized = nn.functional.interpolate(logits, size=size, mode="bilinear", align_corners=False)
     answer: NDArray[np.bool_] = (resized[0, 0] > 0).cpu().numpy()
     return answer

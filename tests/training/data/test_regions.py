@@ -4,14 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from training.data.regions import bounds, depths_inside, thin_parts
-
-
-def test_bounds_are_of_the_pixels_that_are_set() -> None:
-    mask = np.zeros((20, 30), bool)
-    assert bounds(mask) is None
-    mask[4:9, 7:25] = True
-    assert bounds(mask) == (7, 4, 25, 9)
+from training.data.regions import depths_inside, thin_parts
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3, 4])

@@ -114,13 +114,12 @@ def test_the_same_seed_clicks_the_same_pixels() -> None:
 def slow_correction(
     target: Mask, prediction: Mask, void: Mask
 ) -> tuple[float, NDArray[np.bool_]] | None:
-    """Depth and places of the deepest error: every pixel against every pixel, border included."""
+    """Depth and places of the deepest error: every pixel against every pixel of the picture."""
     best, where = 0.0, np.zeros_like(target)
     for error in (target & ~prediction & ~void, ~target & prediction & ~void):
-        padded = np.pad(error, 1)
-        rows, columns = np.nonzero(~padded)
+        rows, columns = np.nonzero(~error)
         for row, column in np.argwhere(error):
-            depth = np.sqrt((rows - row - 1.0) ** 2 + (columns - column - 1.0) ** 2).min()
+            depth = np.sqrt((rows - row) ** 2 + (columns - column) ** 2).min(initial=1e3)
             if depth > best + 1e-9:
                 best, where = depth, np.zeros_like(target)
             if depth >= best - 1e-9:
@@ -140,7 +139,7 @@ def test_correction_is_the_deepest_point_of_the_largest_error(
         for share in (0.5, 0.4, 0.1)
     )
     # when
-    spot = clicks.correction(target, prediction, void, rng, border=True)
+    spot = clicks.correction(target, prediction, void, rng)
     expected = slow_correction(target, prediction, void)
     # then
     if expected is None:
@@ -154,35 +153,6 @@ def test_correction_is_the_deepest_point_of_the_largest_error(
     assert target[row, column] == positive
     assert prediction[row, column] != positive
     assert not void[row, column]
-
-
-def test_correction_never_clicks_a_pixel_twice() -> None:
-    target = np.zeros((9, 9), bool)
-    target[4, 4] = target[2, 2] = True
-    empty = np.zeros_like(target)
-    rng = np.random.default_rng(0)
-    clicked = np.zeros((0, 2), np.float32)
-    seen = set()
-    for _ in range(2):
-        spot = clicks.correction(target, empty, empty, rng, clicked=clicked, border=True)
-        assert spot is not None
-        seen.add(spot[:2])
-        clicked = np.concatenate([clicked, np.array([spot[:2]], np.float32)])
-    assert seen == {(4.5, 4.5), (2.5, 2.5)}
-    assert clicks.correction(target, empty, empty, rng, clicked=clicked, border=True) is None
-
-
-def test_the_border_of_the_picture_is_a_border_only_where_asked() -> None:
-    target = np.zeros((40, 40), bool)
-    target[:, :21] = True
-    nothing = np.zeros_like(target)
-    rng = np.random.default_rng(0)
-    inward = clicks.correction(target, nothing, nothing, rng, border=True)
-    outward = clicks.correction(target, nothing, nothing, rng, border=False)
-    assert inward is not None
-    assert inward[0] == pytest.approx(10.5, abs=1)
-    assert outward is not None
-    assert outward[0] == 0.5
 
 
 def test_jitter_stays_in_the_error_and_as_deep_as_it_says() -> None:
