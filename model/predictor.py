@@ -41,7 +41,8 @@ from model.network.phraseclick import Features
 from model.point_decoder import PointDecoder
 from model.prompt import Click, Prompt
 from model.refinement import Look, Session
-from model.tokenizer import Tokenizer, Tokens, split
+from model.spelling import split
+from model.tokenizer import Tokenizer, Tokens
 
 __all__ = [
     "USUAL_SHAPES",

@@ -14,9 +14,7 @@ word of each.
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import islice
@@ -25,11 +23,18 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from rapidfuzz import process
-from rapidfuzz.distance import OSA
 
 from model import word_forms, word_geometry
 from model.errors import WordVectorsError
+from model.spelling import (
+    UNSPACED,
+    Corrections,
+    key_of,
+    means_something,
+    normal_form,
+    spellings,
+    split,
+)
 
 # Longer phrases are cut: the LSTM was trained on a few words, and its time grows with them.
 MAX_WORDS = 32
@@ -38,8 +43,6 @@ MAX_CHARACTERS = 4000
 # Typos are corrected to trained words and the most frequent others only: of 60,000 words, one is
 # within a letter of almost anything.
 FREQUENT_WORDS = 10_000
-# Least length of a typo of an untrained word, which may have one edit only.
-LONG = 6
 # Words that are compared with a typo; three million would take a second.
 CORRECTION_WORDS = 50_000
 CACHED_PHRASES = 1024
@@ -47,16 +50,6 @@ CACHED_PHRASES = 1024
 MAX_JOINED = 4
 # Longest word in a run of characters without spaces.
 MAX_UNSPACED = 8
-
-WORD = re.compile(r"[^\s'-]+(?:['-][^\s'-]+)*'?")
-# Scripts without spaces between words: Han, kana, Thai, Lao, Burmese, Khmer.
-UNSPACED = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
-    "\U00020000-\U0003ffff]"
-)
-QUOTES_AND_DASHES = str.maketrans(
-    {"’": "'", "‘": "'", "`": "'", "´": "'", "‐": "-", "‑": "-", "–": "-", "—": " ", "−": "-"}
-)
 
 
 # From this cosine on, an untrained word is understood as its nearest trained one. *choice*
@@ -145,7 +138,7 @@ class Tokenizer:
             if word.isascii() and word.isalpha() and word.islower():
                 self._index.setdefault(word, position)
             else:
-                key = _key(word)
+                key = key_of(word)
                 longest = max(longest, key.count(" ") + 1)
                 self._index.setdefault(key, position)
         self.trained = None if trained is None else frozenset(normal_form(word) for word in trained)
@@ -190,8 +183,8 @@ class Tokenizer:
         Function words ("the", "of") and numbers do not count; corrected words are not known.
         """
         tokens = self.read(phrase)
-        missed = [word for word in tokens.ignored if _means_something(word)]
-        meant = [word for word in tokens.words if _means_something(word)]
+        missed = [word for word in tokens.ignored if means_something(word)]
+        meant = [word for word in tokens.words if means_something(word)]
         if missed or tokens.corrected or tokens.truncated or tokens.near:
             return False
         return bool(meant)
@@ -207,7 +200,7 @@ class Tokenizer:
 
     def was_trained(self, word: str) -> bool:
         """Whether a word was in training in either number, or needs no training."""
-        if self.trained is None or word in self.trained or not _means_something(word):
+        if self.trained is None or word in self.trained or not means_something(word):
             return True
         if self.geometry and word_geometry.entry(word) is not None:
             return True
@@ -238,7 +231,7 @@ class Tokenizer:
                 pieces.extend(found[: MAX_WORDS - len(pieces)])
                 continue
             if not found:
-                nearest = self._nearest_spelling(token)
+                nearest = self._corrections.nearest(token, self.was_trained)
                 if nearest is not None:
                     corrected.append((token, nearest))
                     found = [_Piece(nearest)]
@@ -303,7 +296,7 @@ class Tokenizer:
 
     def _known_forms(self, token: str) -> list[_Piece]:
         """The known word or words of a token, without correcting typos; may be empty."""
-        for form, plural in _spellings(token):
+        for form, plural in spellings(token):
             if self.has(form):
                 return [_Piece(form, plural)]
         parts = token.split("-")
@@ -352,30 +345,6 @@ class Tokenizer:
             missed.append(token[start:])
         return found, missed
 
-    def _nearest_spelling(self, token: str) -> str | None:
-        """The common word nearest to a typo, or None if none is near enough."""
-        best: tuple[int, bool, int, str] | None = None
-        for form in dict.fromkeys((token, *word_forms.singulars(token))):
-            allowed = _allowed_edits(form)
-            if not allowed:
-                continue
-            for length in range(len(form) - allowed, len(form) + allowed + 1):
-                candidates = self._by_length.get(length, [])
-                for word, distance, _ in process.extract_iter(
-                    form, candidates, scorer=OSA.distance, score_cutoff=allowed
-                ):
-                    # First by distance, with one more edit for untrained words; then by first
-                    # letter, which people rarely miss; then by frequency.
-                    rank = self._index.get(word, len(self.words))
-                    trained = self.was_trained(word)
-                    if not trained and (distance > 1 or len(form) < LONG):
-                        continue
-                    far = int(distance) + (not trained)
-                    candidate = (far, word[0] != form[0], rank, word)
-                    if best is None or candidate < best:
-                        best = candidate
-        return None if best is None else best[3]
-
     def _nearest_trained(self, word: str) -> NearWord:
         """The trained word whose vector is nearest to that of an untrained one."""
         words, directions = self._trained_directions
@@ -393,7 +362,7 @@ class Tokenizer:
         words = [
             word
             for word in sorted(self.trained or ())
-            if word in self._index and _means_something(word) and not self._has_entry(word)
+            if word in self._index and means_something(word) and not self._has_entry(word)
         ]
         vectors = self.vectors[[self._index[word] for word in words]]
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -403,6 +372,14 @@ class Tokenizer:
         return self.geometry and word_geometry.entry(word) is not None
 
     @cached_property
+    def _corrections(self) -> Corrections:
+        last = len(self.words)
+        ranks = {word: self._index.get(word, last) for word in self._common}
+        return Corrections(
+            {word: rank for word, rank in ranks.items() if rank == last or rank < CORRECTION_WORDS}
+        )
+
+    @cached_property
     def _common(self) -> frozenset[str]:
         """Words that may be parts of a compound or corrections of a typo."""
         if self.trained is None:
@@ -410,75 +387,3 @@ class Tokenizer:
         entries = word_geometry.entries() if self.geometry else {}
         frequent = islice(self._index, FREQUENT_WORDS)
         return frozenset([*frequent, *(self.trained & self._index.keys()), *entries])
-
-    @cached_property
-    def _by_length(self) -> dict[int, list[str]]:
-        """Corrections of typos by length: words of three or more letters only."""
-        groups: dict[int, list[str]] = {}
-        for word in self._common:
-            rank = self._index.get(word, 0)
-            if rank < CORRECTION_WORDS and len(word) >= 3 and word.isalpha():
-                groups.setdefault(len(word), []).append(word)
-        return groups
-
-
-def split(text: str) -> list[str]:
-    """The words of a text in normal form, with inner hyphens and apostrophes."""
-    folded = normal_form(text)
-    if not folded.isascii():
-        kept = []
-        for character in folded:
-            kind = unicodedata.category(character)
-            # Letters, numbers and their marks; Cf are joiners without width.
-            if kind[0] in "LNM" or character in "'-":
-                kept.append(character)
-            elif kind != "Cf":
-                kept.append(" ")
-        folded = "".join(kept)
-    else:
-        folded = "".join(c if c.isalnum() or c in "'-" else " " for c in folded)
-    return [word for word in WORD.findall(folded) if any(c.isalnum() for c in word)]
-
-
-def normal_form(text: str) -> str:
-    """One spelling of equivalent texts: Unicode NFKC, lower case, plain quotes and dashes."""
-    if text.isascii():
-        return text.lower().replace("`", "'")
-    folded = unicodedata.normalize("NFKC", text).translate(QUOTES_AND_DASHES).casefold()
-    return unicodedata.normalize("NFKC", folded)
-
-
-def _key(word: str) -> str:
-    """The look-up key of a vocabulary entry: "Fire_hydrant" gives "fire hydrant"."""
-    if word.isascii() and word.isalpha():
-        return word.lower()
-    folded = normal_form(word)
-    return " ".join(folded.replace("_", " ").split()) or folded
-
-
-def _without_accents(word: str) -> str:
-    letters = unicodedata.normalize("NFKD", word)
-    return "".join(letter for letter in letters if not unicodedata.combining(letter))
-
-
-def _spellings(token: str) -> Iterator[tuple[str, bool]]:
-    """Spellings of a word, most likely first, and whether each is the singular of a plural."""
-    yield token, False
-    bare = word_forms.without_possessive(token)
-    for form in dict.fromkeys((bare, _without_accents(bare))):
-        joined = form.replace("-", "").replace("'", "")
-        for spelling in dict.fromkeys((form, joined)):
-            yield spelling, False
-            yield from ((singular, True) for singular in word_forms.singulars(spelling))
-            yield from ((plural, False) for plural in word_forms.plurals(spelling))
-
-
-def _allowed_edits(word: str) -> int:
-    """Edits that a typo of this length may have; none in short words, numbers and codes."""
-    if not word.isalpha() or len(word) < 4:
-        return 0
-    return 1 if len(word) <= 6 else 2 if len(word) <= 9 else 3
-
-
-def _means_something(word: str) -> bool:
-    return word not in word_forms.FUNCTION_WORDS and any(letter.isalpha() for letter in word)

@@ -2,8 +2,7 @@
 
 Clicks alone mean the clicked object. Clicks with a phrase mean the clicked object, even if several
 have its name. A phrase alone means everything that it denotes; a phrase for something absent means
-nothing. (A first prototype confused these targets and answered phrase + click with every such
-object.)
+nothing.
 
 If one click has two right answers (a part and the whole, a garment and the person), the phrase
 decides. Such clicks come in twins: the same click twice, once with each name. A phrase together
@@ -12,6 +11,7 @@ with a click on something else has no defined meaning and is never trained on.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -33,12 +33,9 @@ from training.prompts.clicks import (
 )
 from training.prompts.phrases import Phrase, describe, name_absent, name_several
 from training.prompts.picture_scene import PictureScene
-from training.prompts.scenes import Scene, Seen
-from training.prompts.sources import CLICKABLE_REGIONS, COMPLETE, INCOMPLETE, WHOLES, Whole
+from training.prompts.scenes import Seen
+from training.prompts.sources import CLICKABLE_REGIONS, INCOMPLETE, WHOLES, Whole
 from training.prompts.vocabulary import concept_of, every_word_for
-
-# Least share of the picture of an object that a phrase alone asks for.
-LARGE_ENOUGH = 0.003
 
 GivenMask = Literal["", "first", "last"]
 """When a given previous mask enters: before the first answer, as the answer before the last one, or
@@ -121,7 +118,7 @@ class Prompt:
 
 def make_prompts(
     scene: PictureScene,
-    known: dict[str, tuple[str, ...]],
+    known: Mapping[str, tuple[str, ...]],
     recipe: PromptRecipe,
     rng: np.random.Generator,
     count: int,
@@ -145,7 +142,7 @@ def make_prompts(
 
 def make_prompt(
     scene: PictureScene,
-    known: dict[str, tuple[str, ...]],
+    known: Mapping[str, tuple[str, ...]],
     recipe: PromptRecipe,
     rng: np.random.Generator,
 ) -> Prompt | None:
@@ -163,12 +160,10 @@ def make_prompt(
             _give_mask(prompt, scene.view, rng)
     if prompt.phrase is not None and not prompt.given_when:
         share = recipe.stale_clicked if prompt.clickable else recipe.stale_phrase_only
-        if rng.random() < share:
-            others = [o for o in scene.view.sample.objects if o.id not in prompt.phrase.ids]
-            if others:
-                other = others[int(rng.integers(len(others)))]
-                prompt.given = scene.view.soft_mask((other.id,))
-                prompt.given_when = "last"
+        others = [o for o in scene.view.sample.objects if o.id not in prompt.phrase.ids]
+        if rng.random() < share and others:
+            other = others[int(rng.integers(len(others)))]
+            prompt.given, prompt.given_when = scene.view.soft_mask((other.id,)), "last"
     return prompt
 
 
@@ -235,7 +230,7 @@ def _twin(
 
 def _make_prompt(
     scene: PictureScene,
-    known: dict[str, tuple[str, ...]],
+    known: Mapping[str, tuple[str, ...]],
     recipe: PromptRecipe,
     rng: np.random.Generator,
 ) -> Prompt | None:
@@ -262,11 +257,11 @@ def _phrase_only(
         phrase = expressions[int(rng.integers(len(expressions)))]
         return _prompt(scene.view, phrase.ids, phrase, clickable=False)
     shown = scene.shown
-    named = [each for each in shown.seen if each.concept and _worth_naming(each, shown)]
+    named = [each for each in shown.seen if each.concept and shown.is_worth_naming(each)]
     if not named:
         return None
-    crowded = np.array([len(shown.named(each.concept or "")) > 1 for each in named])
-    one = named[_favoured(crowded, recipe.among_several, rng)]
+    crowded = [len(shown.named(each.concept or "")) > 1 for each in named]
+    one = named[_weighted(np.where(crowded, recipe.among_several, 1.0), rng)]
     assert one.concept is not None
     whole = WHOLES.get(scene.view.sample.source)
     if whole is not None and rng.random() < recipe.whole / 2:
@@ -287,13 +282,6 @@ def _phrase_only(
             return _prompt(scene.view, telling.ids, telling, clickable=False)
     phrase = name_several(shown, one.concept, rng)
     return _prompt(scene.view, phrase.ids, phrase, clickable=False)
-
-
-def _worth_naming(each: Seen, shown: Scene) -> bool:
-    """Whether it is large enough for a phrase alone, or one of many that together are."""
-    if each.area > LARGE_ENOUGH:
-        return True
-    return sum(other.area for other in shown.named(each.concept or "")) > 2 * LARGE_ENOUGH
 
 
 def _clicked(
@@ -357,11 +345,11 @@ def _chosen(
     if not with_phrase:
         return candidates[int(rng.integers(len(candidates)))]
     kinds = [concept_of(each.category) if each.category else "" for each in candidates]
-    crowded = np.array([bool(kind) and kinds.count(kind) > 1 for kind in kinds])
-    layered = np.array([each.id in view.sample.masks for each in candidates])
+    crowded = [bool(kind) and kinds.count(kind) > 1 for kind in kinds]
+    layered = [each.id in view.sample.masks for each in candidates]
     weights = np.where(crowded, recipe.among_several, 1.0)
     weights = weights * np.where(layered, recipe.two_answers, 1.0)
-    return candidates[int(rng.choice(len(candidates), p=weights / weights.sum()))]
+    return candidates[_weighted(weights, rng)]
 
 
 def _beside_a_click(
@@ -403,9 +391,8 @@ def _prompt(view: View, ids: tuple[int, ...], phrase: Phrase | None, *, clickabl
     return Prompt(target, void, phrase, clickable=clickable)
 
 
-def _favoured(which: NDArray[np.bool_], factor: float, rng: np.random.Generator) -> int:
-    """A random index; marked ones are ``factor`` times as likely as others."""
-    weights = np.where(which, factor, 1.0)
+def _weighted(weights: NDArray[np.float64], rng: np.random.Generator) -> int:
+    """A random index, drawn by these weights."""
     return int(rng.choice(len(weights), p=weights / weights.sum()))
 
 
@@ -413,15 +400,3 @@ def _may_be_clicked(each: SampleObject, view: View) -> bool:
     if each.semantic and view.sample.source not in CLICKABLE_REGIONS:
         return False
     return bool(view.areas[each.id + 1] >= FEWEST_PIXELS)
-
-
-def annotated_concepts(objects: dict[str, set[str]]) -> dict[str, tuple[str, ...]]:
-    """By source, its concepts in a fixed order; only sources that annotate all of their objects.
-
-    objects: by source, the categories that occur.
-    """
-    return {
-        source: tuple(sorted({concept_of(each) for each in categories}))
-        for source, categories in objects.items()
-        if source in COMPLETE
-    }

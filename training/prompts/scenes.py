@@ -15,6 +15,9 @@ from training.prompts import facts
 from training.prompts.facts import Fact, Seen
 from training.prompts.vocabulary import COLOURS, concept_of, is_part, may_be_called, words_for
 
+# Least share of the picture of an object that a phrase alone asks for.
+LARGE_ENOUGH = 0.003
+
 
 def colour_names(image: NDArray[np.uint8]) -> NDArray[np.int64]:
     """H,W indices into `COLOURS` of an H,W,3 picture, by a table of five bits per channel."""
@@ -157,6 +160,11 @@ class Scene:
     def parts(self, concept: str) -> list[Seen]:
         """Visible objects that are annotated separately but are parts of this concept."""
         return [each for each in self.seen if each.concept and is_part(each.concept, concept)]
+
+    def is_worth_naming(self, one: Seen) -> bool:
+        """Whether a phrase alone may ask for it: it, or all of its concept, is large."""
+        same = self.named(one.concept or "")
+        return one.area > LARGE_ENOUGH or sum(other.area for other in same) > 2 * LARGE_ENOUGH
 
     def concepts(self) -> set[str]:
         return {each.concept for each in self.seen if each.concept is not None}

@@ -6,9 +6,10 @@ kinds. Nothing can be said about what is missing in its pictures.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from training.prompts.vocabulary import CARRIED, WORN
+from training.prompts.vocabulary import CARRIED, WORN, concept_of
 
 CLICKABLE_REGIONS = frozenset({"msrc", "camvid", "ecssd", "bsds", "human"})
 """Sources whose semantic regions are one thing or one kind of stuff, so a click can mean them."""
@@ -57,3 +58,17 @@ WHOLES = {"ccp": PERSON, "facade": BUILDING}
 
 # Sources that take one person apart.
 DISSECTED = frozenset(source for source, whole in WHOLES.items() if whole is PERSON)
+
+
+def annotated_concepts(
+    categories: Mapping[str, Collection[str]],
+) -> dict[str, tuple[str, ...]]:
+    """By source, its concepts in a fixed order; only sources that annotate all of their objects.
+
+    categories: by source, those that occur.
+    """
+    return {
+        source: tuple(sorted({concept_of(name) for name in names}))
+        for source, names in categories.items()
+        if source in COMPLETE
+    }

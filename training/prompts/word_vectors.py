@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model.tokenizer import Tokenizer, split
+from model.spelling import split
+from model.tokenizer import Tokenizer
 from training.data import Dataset
 from training.errors import DataError
 from training.prompts.vocabulary import (

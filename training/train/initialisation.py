@@ -90,6 +90,21 @@ def trained_on(start: Checkpoint) -> list[str]:
     ]
 
 
+def first_network(
+    start: Checkpoint | None,
+    recipe: Recipe,
+    categories: list[str],
+    tokenizer: Tokenizer,
+    data: Path,
+    *,
+    fitted: bool,
+) -> PhraseClick:
+    """The network that a run starts with: that of a checkpoint, grown, or a new one."""
+    if start is None:
+        return new_network(recipe, categories, tokenizer, data)
+    return grown_network(start, recipe, categories, tokenizer, fitted=fitted)
+
+
 def new_network(
     recipe: Recipe, categories: list[str], tokenizer: Tokenizer, data: Path
 ) -> PhraseClick:

@@ -40,13 +40,7 @@ from training.train import state
 from training.train.amp import Precision, in_full
 from training.train.distributed import Ranks, device_for, joined
 from training.train.ema import Average
-from training.train.initialisation import (
-    categories_of,
-    grown_network,
-    new_network,
-    trained_on,
-    training_data,
-)
+from training.train.initialisation import categories_of, first_network, trained_on, training_data
 from training.train.losses import AttributeLoss, mean_iou, sampled, total_loss
 from training.train.recipe import Recipe, read_stages
 from training.train.reporting import Board, check_finite, out_of_memory_explained, printed
@@ -114,12 +108,8 @@ class Run:
             self.ranks.wait()
             tokenizer = read_words(folder)
         self.tokenizer = tokenizer
-        if origin:
-            fitted = not (folder / state.STATE).exists()
-            network = grown_network(origin, recipe, categories, tokenizer, fitted=fitted)
-        else:
-            network = new_network(recipe, categories, tokenizer, data)
-
+        fitted = not (folder / state.STATE).exists()
+        network = first_network(origin, recipe, categories, tokenizer, data, fitted=fitted)
         config = network.config
         for stage in network.backbone.stages[: train.frozen_stages]:
             stage.requires_grad_(False)
@@ -270,25 +260,21 @@ class Run:
         """
         if self.val is None or not self.ranks.first:
             return
+        latest = self.folder / state.LATEST
         target = state.calibrated_export(self.folder, self.step)
         if target.exists():
             return
+        limit = self.recipe.train.validate_objects
         try:
-            version, found = write_calibrated(
-                self.folder / state.LATEST,
-                target,
-                self.val,
-                limit=self.recipe.train.validate_objects,
-                device=str(self.device),
+            version, report = write_calibrated(
+                latest, target, self.val, limit=limit, device=str(self.device)
             )
         except DataError as error:
             log.warning("The confidence is not calibrated: %s", error)
             return
-        state.point(self.folder / state.LATEST, target)
-        log.info(
-            "%s: confidence calibrated on %d objects; calibration error %.3f, correlation %.2f.",
-            version, found.count, found.error, found.correlation,
-        )  # fmt: skip
+        state.point(latest, target)
+        log.info("%s: confidence calibrated on %d objects; error %.3f, correlation %.2f.",
+                 version, report.count, report.error, report.correlation)  # fmt: skip
 
     def snapshot(self) -> dict[str, Any]:
         """The state to continue from."""
@@ -302,25 +288,25 @@ class Run:
 
     def resume(self) -> bool:
         """Resume from the folder's state, if any. Raises RecipeError if it does not fit."""
-        found = state.read_state(self.folder)
-        if found is None:
+        saved = state.read_state(self.folder)
+        if saved is None:
             return False
-        self.restore(found)
+        self.restore(saved)
         return True
 
-    def restore(self, found: Mapping[str, Any]) -> None:
+    def restore(self, saved: Mapping[str, Any]) -> None:
         """Resume from this state. Raises RecipeError if it is another network's."""
         try:
             for name, part in self._parts().items():
-                part.load_state_dict(found[name])
+                part.load_state_dict(saved[name])
         except (KeyError, ValueError, RuntimeError) as error:
             raise RecipeError(
                 f"The state in {self.folder} belongs to another network than the recipe's: use the "
                 f"recipe it was made with, or name another folder. ({error})"
             ) from error
-        self.step, self.seconds = int(found["step"]), float(found["seconds"])
-        self.figures = found["figures"]
-        self.passed_over = set(found["passed_over"])
+        self.step, self.seconds = int(saved["step"]), float(saved["seconds"])
+        self.figures = saved["figures"]
+        self.passed_over = set(saved["passed_over"])
         if self.ranks.first:
             state.rewind_history(self.folder, self.step)
 
@@ -337,9 +323,8 @@ class Run:
     def _batches_ahead(self) -> Generator[Batch]:
         train = self.recipe.train
         workers = workers_for(train.workers, self.device, os.cpu_count() or 1, self.ranks.world)
-        return made_ahead(
-            self.batches.make, self._orders(), workers, pinned=self.device.type == "cuda"
-        )
+        pinned = self.device.type == "cuda"
+        return made_ahead(self.batches.make, self._orders(), workers, pinned=pinned)
 
     def _orders(self) -> Iterator[Order]:
         """Each remaining step, and the size of its views."""

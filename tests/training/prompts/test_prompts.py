@@ -12,13 +12,8 @@ from training.data.batches import Batches, view_size
 from training.data.transforms import Kind, Tint, ViewShares, cut, random_view
 from training.errors import DataError, RecipeError
 from training.prompts.picture_scene import PictureScene
-from training.prompts.prompts import (
-    Prompt,
-    PromptRecipe,
-    annotated_concepts,
-    make_prompt,
-    make_prompts,
-)
+from training.prompts.prompts import Prompt, PromptRecipe, make_prompt, make_prompts
+from training.prompts.sources import annotated_concepts
 from training.prompts.written_phrases import AttributeWords
 from training.train.recipe import Recipe, TrainRecipe, read_recipe
 

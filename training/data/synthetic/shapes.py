@@ -2,7 +2,7 @@
 
 A shape is a list of polygons about a centre at (0, 0) with a radius of about 1, x to the right and
 y down. A polygon fills or cuts a hole into what was filled before it. What is long and thin (lines,
-cracks, threads) is drawn along a path in pixels instead: see `paths.py`.
+cracks, threads) is drawn along a path in pixels instead (`trace`).
 """
 
 from __future__ import annotations
