@@ -79,7 +79,8 @@ class Instance:
         if common is None:
             return 0.0
         mine, theirs = (
-            it.pixels[common.moved(-it.box.left, -it.box.top).slices] for it in (self, other)
+            instance.pixels[common.moved(-instance.box.left, -instance.box.top).slices]
+            for instance in (self, other)
         )
         both = np.count_nonzero(mine & theirs)
         return both / (np.count_nonzero(self.pixels) + np.count_nonzero(other.pixels) - both)
@@ -92,7 +93,7 @@ class Instance:
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class Candidate:
     """One object on the network's grid.
 
     inside: h,w bool, the cells of its patch that belong to it. agreement: the mean probability of
@@ -115,7 +116,7 @@ def find(
     decode: Decode,
     confidence: Callable[[float], float],
     limits: Limits = LIMITS,
-) -> list[Found]:
+) -> list[Candidate]:
     """The objects in a phrase's answer, the best first; no cell is inside two of them.
 
     answer: h,w logits of the phrase over the picture. confidence: of a patch's score, 0 to 1.
@@ -123,7 +124,7 @@ def find(
     probability = sigmoid(answer)
     region = probability > limits.sure
     left, asked = region, np.zeros_like(region)
-    found: list[Found] = []
+    candidates: list[Candidate] = []
     budget = limits.seeds
     for _ in range(limits.rounds):
         cells = [cell for cell in seeds(left, limits.deepest) if not asked[cell]][:budget]
@@ -134,10 +135,10 @@ def find(
             asked[cell] = True
             inside = _cleaned(patch, cell)
             agreement = float(probability[patch.slices][inside].mean())
-            found.append(Found(patch, inside, confidence(patch.score), agreement))
-        found = settled(found, answer.shape, limits)
-        left = region & ~np.logical_or.reduce(_on_grid(found, answer.shape), axis=0)
-    return apart(found, answer.shape)
+            candidates.append(Candidate(patch, inside, confidence(patch.score), agreement))
+        candidates = settled(candidates, answer.shape, limits)
+        left = region & ~np.logical_or.reduce(_on_grid(candidates, answer.shape), axis=0)
+    return apart(candidates, answer.shape)
 
 
 def seeds(region: Cells, deepest: float) -> list[Cell]:
@@ -160,18 +161,20 @@ def seeds(region: Cells, deepest: float) -> list[Cell]:
     return chosen
 
 
-def settled(found: Sequence[Found], shape: tuple[int, ...], limits: Limits = LIMITS) -> list[Found]:
+def settled(
+    candidates: Sequence[Candidate], shape: tuple[int, ...], limits: Limits = LIMITS
+) -> list[Candidate]:
     """One mask for each object, the best first, none below the limits."""
     enough = [
-        it
-        for it in found
-        if it.confidence >= limits.confidence
-        and it.agreement >= limits.agreement
-        and np.count_nonzero(it.inside) >= limits.smallest
+        candidate
+        for candidate in candidates
+        if candidate.confidence >= limits.confidence
+        and candidate.agreement >= limits.agreement
+        and np.count_nonzero(candidate.inside) >= limits.smallest
     ]
     if not enough:
         return []
-    enough.sort(key=lambda it: -it.worth)
+    enough.sort(key=lambda candidate: -candidate.worth)
     cells = _on_grid(enough, shape).reshape(len(enough), -1).astype(np.float32)
     areas = cells.sum(1)
     both = cells @ cells.T
@@ -190,46 +193,51 @@ def settled(found: Sequence[Found], shape: tuple[int, ...], limits: Limits = LIM
     return [enough[place] for place in kept]
 
 
-def apart(found: Sequence[Found], shape: tuple[int, ...]) -> list[Found]:
+def apart(candidates: Sequence[Candidate], shape: tuple[int, ...]) -> list[Candidate]:
     """The same objects; a cell that two of them claim stays with the higher logit."""
     highest = np.full(shape, -np.inf, np.float32)
-    for it in found:
-        part = highest[it.patch.slices]
-        np.maximum(part, np.where(it.inside, it.patch.logits, -np.inf), out=part)
+    for candidate in candidates:
+        part = highest[candidate.patch.slices]
+        np.maximum(part, np.where(candidate.inside, candidate.patch.logits, -np.inf), out=part)
     return [
-        replace(it, inside=it.inside & (it.patch.logits >= highest[it.patch.slices]))
-        for it in found
+        replace(
+            candidate,
+            inside=candidate.inside & (candidate.patch.logits >= highest[candidate.patch.slices]),
+        )
+        for candidate in candidates
     ]
 
 
 def at_picture_size(
-    found: Sequence[Found], shape: tuple[int, ...], width: int, height: int
+    candidates: Sequence[Candidate], shape: tuple[int, ...], width: int, height: int
 ) -> list[Instance]:
     """The objects' pixels; the border between two of them is the surer one's."""
     owner = np.zeros((height, width), np.int16)
     whole = Box(0, 0, width, height)
-    for number in range(len(found), 0, -1):
-        it = found[number - 1]
+    for number in range(len(candidates), 0, -1):
+        candidate = candidates[number - 1]
         logits = np.full(shape, -CERTAIN, np.float32)
-        logits[it.patch.slices] = np.where(
-            it.inside, it.patch.logits, np.minimum(it.patch.logits, -FAINT)
+        logits[candidate.patch.slices] = np.where(
+            candidate.inside, candidate.patch.logits, np.minimum(candidate.patch.logits, -FAINT)
         )
-        rows, columns = it.patch.slices
+        rows, columns = candidate.patch.slices
         box = Box(
             math.floor(columns.start * width / shape[1]),
             math.floor(rows.start * height / shape[0]),
             math.ceil(columns.stop * width / shape[1]),
             math.ceil(rows.stop * height / shape[0]),
         )
-        grid = LogitGrid(logits, whole).smoothed(it.patch.slices)
+        grid = LogitGrid(logits, whole).smoothed(candidate.patch.slices)
         owner[box.slices][grid.positive(box)] = number
     instances = []
-    for number, box in enumerate(ndimage.find_objects(owner, len(found)), 1):
+    for number, box in enumerate(ndimage.find_objects(owner, len(candidates)), 1):
         if box is not None:
             pixels = owner[box] == number
             rows, columns = box
             place = Box(columns.start, rows.start, columns.stop, rows.stop)
-            instances.append(Instance(width, height, place, pixels, found[number - 1].confidence))
+            instances.append(
+                Instance(width, height, place, pixels, candidates[number - 1].confidence)
+            )
     return instances
 
 
@@ -241,9 +249,9 @@ def _cleaned(patch: Patch, cell: Cell) -> Cells:
     return inside | merging.pinholes(inside, np.zeros_like(inside))
 
 
-def _on_grid(found: Sequence[Found], shape: tuple[int, ...]) -> Cells:
+def _on_grid(candidates: Sequence[Candidate], shape: tuple[int, ...]) -> Cells:
     """N,h,w bool over the whole picture."""
-    cells = np.zeros((len(found), *shape), np.bool_)
-    for place, it in zip(cells, found, strict=True):
-        place[it.patch.slices] = it.inside
+    cells = np.zeros((len(candidates), *shape), np.bool_)
+    for place, candidate in zip(cells, candidates, strict=True):
+        place[candidate.patch.slices] = candidate.inside
     return cells

@@ -195,19 +195,19 @@ class Predictor:
                 f"A picture must be H,W,3 uint8, but this is {image.shape} {image.dtype}."
             )
         name = key if key is not None else _content_key(image)
-        found = self._cache.get_or_make(self._slot(name), lambda: self._embed(image, name))
-        assert isinstance(found, Embedding)
-        if (found.height, found.width) != image.shape[:2]:
+        embedding = self._cache.get_or_make(self._slot(name), lambda: self._embed(image, name))
+        assert isinstance(embedding, Embedding)
+        if (embedding.height, embedding.width) != image.shape[:2]:
             raise PromptError(
-                f"The key '{name}' already names a picture of {found.width}x{found.height}, "
-                f"but this one is {image.shape[1]}x{image.shape[0]}."
+                f"The key '{name}' already names a picture of {embedding.width}x"
+                f"{embedding.height}, but this one is {image.shape[1]}x{image.shape[0]}."
             )
-        return found
+        return embedding
 
     def cached(self, key: str) -> Embedding | None:
         """The encoded picture of this key if it is in the cache, or None."""
-        found = self._cache.get(self._slot(key))
-        return found if isinstance(found, Embedding) else None
+        cached = self._cache.get(self._slot(key))
+        return cached if isinstance(cached, Embedding) else None
 
     def predict(
         self,
@@ -276,8 +276,8 @@ class Predictor:
         )
         logits = answer.grid.logits
         limits = replace(LIMITS, confidence=least)
-        found = find(logits, decode, self._calibration.confidence, limits)
-        objects = at_picture_size(found, logits.shape, embedding.width, embedding.height)
+        candidates = find(logits, decode, self._calibration.confidence, limits)
+        objects = at_picture_size(candidates, logits.shape, embedding.width, embedding.height)
         if objects:
             return Instances(tuple(objects), tokens, objects[0].confidence)
         score = implied_score(logits) if answer.iou_logit is None else answer.iou_logit
@@ -294,14 +294,16 @@ class Predictor:
 
         As a batch prediction suggests them for a project's labels. Raises PromptError.
         """
-        found = [
-            (name, it) for name in names for it in self.instances(embedding, name, least).objects
+        named = [
+            (name, instance)
+            for name in names
+            for instance in self.instances(embedding, name, least).objects
         ]
-        found.sort(key=lambda entry: -entry[1].confidence)
+        named.sort(key=lambda entry: -entry[1].confidence)
         kept: list[tuple[str, Instance]] = []
-        for name, it in found:
-            if all(it.iou(other) <= LIMITS.same for _, other in kept):
-                kept.append((name, it))
+        for name, instance in named:
+            if all(instance.iou(other) <= LIMITS.same for _, other in kept):
+                kept.append((name, instance))
         return kept
 
     def descriptor(self, embedding: Embedding) -> NDArray[np.float32]:
@@ -344,9 +346,9 @@ class Predictor:
             # Part of the answer to a click, so it need not wait behind new pictures.
             return self._inference.encode(embedding.tiles.read(box), size, Priority.PROMPT)
 
-        found = self._cache.get_or_make(self._slot(embedding.key, (box, size)), encode)
-        assert isinstance(found, Features)
-        return found
+        features = self._cache.get_or_make(self._slot(embedding.key, (box, size)), encode)
+        assert isinstance(features, Features)
+        return features
 
     def _embed(self, image: NDArray[np.uint8], key: str) -> Embedding:
         height, width = image.shape[:2]

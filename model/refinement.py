@@ -141,8 +141,8 @@ class Session:
         start = self._start()
         coarse = self.look(self.prompt, start, previous_in(previous, start))
         grids = [cut_to_box(merging.cleaned(coarse.grid, self.prompt), self.prompt)]
-        found = Layer(grids[0], grids[0].logits > 0).extent(grids[0].box)
-        box = crop.focus(self.prompt.around(found), self.width, self.height)
+        extent = Layer(grids[0], grids[0].logits > 0).extent(grids[0].box)
+        box = crop.focus(self.prompt.around(extent), self.width, self.height)
         if box is None or coarse.grid.box != self._whole:
             return Result(self._layers(grids), coarse)
         seen = MaskLayers(self.width, self.height, (Layer(coarse.grid),)).mask(box)

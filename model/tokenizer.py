@@ -91,12 +91,12 @@ class Tokens:
     @property
     def understood_as(self) -> tuple[tuple[str, str], ...]:
         """(word, trained word) for each untrained word that was understood as a trained one."""
-        return tuple((each.word, each.trained) for each in self.near if each.understood)
+        return tuple((near.word, near.trained) for near in self.near if near.understood)
 
     @property
     def unfamiliar(self) -> tuple[str, ...]:
         """Untrained words without a trained one near them: read, but of little effect."""
-        return tuple(each.word for each in self.near if not each.understood)
+        return tuple(near.word for near in self.near if not near.understood)
 
 
 class _Piece(NamedTuple):
@@ -220,25 +220,25 @@ class Tokenizer:
                 ignored.extend(tokens[position:])
                 break
             joined = self._joined(tokens[position : position + self._longest])
-            found = [_Piece(joined)] if joined else self._known_forms(token)
+            known = [_Piece(joined)] if joined else self._known_forms(token)
             position += joined.count(" ") + 1 if joined else 1
-            if not found and position < len(tokens) and token + tokens[position] in self._index:
-                found = [_Piece(token + tokens[position])]
+            if not known and position < len(tokens) and token + tokens[position] in self._index:
+                known = [_Piece(token + tokens[position])]
                 position += 1
-            if not found and UNSPACED.search(token):
-                found, missed = self._unspaced(token)
+            if not known and UNSPACED.search(token):
+                known, missed = self._unspaced(token)
                 ignored.extend(missed)
-                pieces.extend(found[: MAX_WORDS - len(pieces)])
+                pieces.extend(known[: MAX_WORDS - len(pieces)])
                 continue
-            if not found:
+            if not known:
                 nearest = self._corrections.nearest(token, self.was_trained)
                 if nearest is not None:
                     corrected.append((token, nearest))
-                    found = [_Piece(nearest)]
-            if not found:
-                found, missed = self._parts(token)
+                    known = [_Piece(nearest)]
+            if not known:
+                known, missed = self._parts(token)
                 ignored.extend(missed)
-            pieces.extend(found[: MAX_WORDS - len(pieces)])
+            pieces.extend(known[: MAX_WORDS - len(pieces)])
         words = tuple(piece.word for piece in pieces)
         near = tuple(
             self._nearest_trained(word)
@@ -316,18 +316,18 @@ class Tokenizer:
         parts = token.split("-")
         if len(parts) == 1:
             return [], [token]
-        found: list[_Piece] = []
+        read: list[_Piece] = []
         missed: list[str] = []
         for part in parts:
             known = self._known_forms(part)
-            found.extend(known)
+            read.extend(known)
             if not known:
                 missed.append(part)
-        return found, missed
+        return read, missed
 
     def _unspaced(self, token: str) -> tuple[list[_Piece], list[str]]:
         """Words in a run without spaces, found greedily, and the unknown parts between them."""
-        found: list[_Piece] = []
+        read: list[_Piece] = []
         missed: list[str] = []
         start = position = 0
         while position < len(token):
@@ -339,11 +339,11 @@ class Tokenizer:
                 continue
             if start < position:
                 missed.append(token[start:position])
-            found.append(_Piece(token[position:end]))
+            read.append(_Piece(token[position:end]))
             start = position = end
         if start < len(token):
             missed.append(token[start:])
-        return found, missed
+        return read, missed
 
     def _nearest_trained(self, word: str) -> NearWord:
         """The trained word whose vector is nearest to that of an untrained one."""

@@ -140,7 +140,7 @@ def evaluate(
             _folder(context, checkpoint),
             data=data,
             mode=mode or "clicks",
-            compare=[_folder(context, each) for each in compare or ()],
+            compare=[_folder(context, other) for other in compare or ()],
             baselines=baseline or (),
             sources=source or (),
             limit=limit,
@@ -263,7 +263,7 @@ def simulate(
     plan = Plan(
         labels=_numbers(labels),
         seed=seed,
-        strategy=next(each for each in STRATEGIES if each == strategy),
+        strategy=next(known for known in STRATEGIES if known == strategy),
         recipe=dataclasses.replace(
             next(recipe for name, recipe in BUDGETS.items() if name == budget),
             threads=threads,
@@ -358,8 +358,10 @@ def acquisition(
         ("uncertainty", "plain uncertainty"),
         ("difference", "difference"),
     ):
-        it = figures[name]
-        console.print(f"{words:18} {it['correlation']:+.2f} [{it['low']:+.2f}, {it['high']:+.2f}]")
+        entry = figures[name]
+        console.print(
+            f"{words:18} {entry['correlation']:+.2f} [{entry['low']:+.2f}, {entry['high']:+.2f}]"
+        )
     if json is not None:
         write_json(json, figures)
         console.print(f"Wrote {json}", highlight=False)

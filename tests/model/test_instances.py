@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from model.confidence import logit
-from model.instances import Found, Instance, at_picture_size, find, seeds, settled
+from model.instances import Candidate, Instance, at_picture_size, find, seeds, settled
 from model.point_decoder import Cell, Patch
 from model.predictor import Predictor
 
@@ -113,8 +113,8 @@ def test_seeds_are_deepest_points_with_room_between() -> None:
 
 
 def test_of_two_masks_of_one_object_the_better_one_stays() -> None:
-    def about(mask: NDArray[np.bool_], sure: float, agreement: float = 0.9) -> Found:
-        return Found(Patch(logits(mask), (0, 0), 0.0), mask, sure, agreement)
+    def about(mask: NDArray[np.bool_], sure: float, agreement: float = 0.9) -> Candidate:
+        return Candidate(Patch(logits(mask), (0, 0), 0.0), mask, sure, agreement)
 
     whole, part, other = disc(20, 20, 10), disc(20, 20, 6), disc(40, 60, 8)
     kept = settled([about(part, 0.6), about(whole, 0.9), about(other, 0.7)], SHAPE)
@@ -124,7 +124,7 @@ def test_of_two_masks_of_one_object_the_better_one_stays() -> None:
 
 def test_a_mask_that_the_phrase_disagrees_with_is_left_out() -> None:
     mask = disc(20, 20, 10)
-    assert settled([Found(Patch(logits(mask), (0, 0), 0.0), mask, 0.9, 0.3)], SHAPE) == []
+    assert settled([Candidate(Patch(logits(mask), (0, 0), 0.0), mask, 0.9, 0.3)], SHAPE) == []
 
 
 def test_a_network_without_training_answers_too(

@@ -94,8 +94,9 @@ def expected_clicks(
     rng = np.random.default_rng(seed)
     # A grid of clicks mostly finds ground and walls, so only the surest object is simulated.
     chosen = objects[: budget.objects if named else 1]
-    costs = [_cost(predictor, views, each, budget.clicks, rng) for each in chosen]
-    cost = float(np.average(costs, weights=[it.confidence for it in chosen])) if costs else MOST
+    costs = [_cost(predictor, views, wanted, budget.clicks, rng) for wanted in chosen]
+    weights = [wanted.confidence for wanted in chosen]
+    cost = float(np.average(costs, weights=weights)) if costs else MOST
     sure = max(2.0 * chosen[0].confidence - 1.0, 0.0) if chosen else 0.0
     return Expectation(
         _calibrated(surest * cost + (1.0 - surest) * MOST),

@@ -93,7 +93,7 @@ def main(
 def ranked(looks: Sequence[Look], seed: int = 0) -> dict[str, Any]:
     """Rank correlations with what it took, and their difference, each with its 95 % interval."""
     truth = np.array([look.truth for look in looks])
-    told = {
+    estimates = {
         "expected": np.array([look.expected for look in looks]),
         "uncertainty": np.array([look.uncertainty for look in looks]),
     }
@@ -101,16 +101,17 @@ def ranked(looks: Sequence[Look], seed: int = 0) -> dict[str, Any]:
     draws = random.integers(len(looks), size=(RESAMPLES, len(looks)))
     again = {
         name: np.array([_correlation(values[draw], truth[draw]) for draw in draws])
-        for name, values in told.items()
+        for name, values in estimates.items()
     }
-    found: dict[str, Any] = {
-        name: _estimate(_correlation(values, truth), again[name]) for name, values in told.items()
+    figures: dict[str, Any] = {
+        name: _estimate(_correlation(values, truth), again[name])
+        for name, values in estimates.items()
     }
-    difference = found["expected"]["correlation"] - found["uncertainty"]["correlation"]
-    found["difference"] = _estimate(difference, again["expected"] - again["uncertainty"])
-    found["mean_expected"] = round(float(told["expected"].mean()), 2)
-    found["mean_needed"] = round(float(truth.mean()), 2)
-    return found
+    difference = figures["expected"]["correlation"] - figures["uncertainty"]["correlation"]
+    figures["difference"] = _estimate(difference, again["expected"] - again["uncertainty"])
+    figures["mean_expected"] = round(float(estimates["expected"].mean()), 2)
+    figures["mean_needed"] = round(float(truth.mean()), 2)
+    return figures
 
 
 def _look(
@@ -131,16 +132,18 @@ def _look(
     if not needed:
         return None
     started = time.perf_counter()
-    found = expected_clicks(predictor, sample.image, names=labels.get(sample.source, ()))
+    expectation = expected_clicks(predictor, sample.image, names=labels.get(sample.source, ()))
     seconds = time.perf_counter() - started
-    return Look(sample.key, sample.source, needed, found.clicks, found.uncertainty, seconds)
+    return Look(
+        sample.key, sample.source, needed, expectation.clicks, expectation.uncertainty, seconds
+    )
 
 
 def _labels(dataset: Dataset, predictor: Predictor, most: int) -> dict[str, list[str]]:
     """The most frequent words of each source that the network knows, as its project would have."""
     counts: dict[str, Counter[str]] = {}
     for index, source in enumerate(dataset.sources):
-        words = (word_of(it.category) for it in dataset.objects(index) if it.category)
+        words = (word_of(about.category) for about in dataset.objects(index) if about.category)
         counts.setdefault(source, Counter()).update(words)
     return {
         source: [word for word, _ in words.most_common() if predictor.tokenizer.knows(word)][:most]

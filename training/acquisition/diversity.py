@@ -67,17 +67,17 @@ def _greedy(
     repeated = np.zeros(len(left))
     last = np.full(len(left), -1.0)
     open_ = np.ones(len(left), bool)
-    found = []
+    picked = []
     for _ in range(len(left)):
         gain = (1.0 - weight) * worth - weight * np.maximum(repeated, 0.0)
         waits = open_ & (last >= same)
         candidates = open_ & ~waits if (open_ & ~waits).any() else open_
         pick = int(np.flatnonzero(candidates)[gain[candidates].argmax()])
-        found.append(int(left[pick]))
+        picked.append(int(left[pick]))
         open_[pick] = False
         last = near @ near[pick]
         repeated = np.maximum(repeated, last)
-    return found
+    return picked
 
 
 def _centred(descriptors: NDArray[np.floating]) -> NDArray[np.float64]:

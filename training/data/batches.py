@@ -55,7 +55,7 @@ class _Picture:
 
     def questions(self, rounds: int, many: int) -> list[Question]:
         """The prompts as questions of ``rounds`` rounds; ``many`` for the first clickable one."""
-        clickable = [place for place, each in enumerate(self.prompts) if each.clickable]
+        clickable = [place for place, prompt in enumerate(self.prompts) if prompt.clickable]
         long = clickable[0] if many and clickable else None
         return [
             _question(prompt, noise, many if place == long else rounds)
@@ -100,7 +100,9 @@ class Batches:
         broken: list[str] = []
         pictures = [self._picture(step, place, group, size, broken) for place in self._places]
         prompts = [prompt for picture in pictures for prompt in picture.prompts]
-        questions = [each for picture in pictures for each in picture.questions(rounds, many)]
+        questions = [
+            question for picture in pictures for question in picture.questions(rounds, many)
+        ]
         coarse = self.recipe.data.coarse_sources
         return Batch(
             image=torch.from_numpy(np.stack([p.image for p in pictures])).permute(0, 3, 1, 2),
@@ -202,7 +204,7 @@ def _given(prompts: Sequence[Prompt], size: tuple[int, int]) -> Tensor | None:
 
 def _unspoken(sample: Sample) -> Sample:
     """Without written phrases, which may be untrue of two pictures in one."""
-    objects = tuple(dataclasses.replace(each, phrases=()) for each in sample.objects)
+    objects = tuple(dataclasses.replace(about, phrases=()) for about in sample.objects)
     return dataclasses.replace(sample, objects=objects, expressions=())
 
 
@@ -229,9 +231,9 @@ class _Group:
 def _several(dataset: Dataset, index: int) -> bool:
     """Whether the picture has two things of one kind."""
     kinds = [
-        concept_of(each.category)
-        for each in dataset.objects(index)
-        if each.category and not each.semantic
+        concept_of(about.category)
+        for about in dataset.objects(index)
+        if about.category and not about.semantic
     ]
     return len(set(kinds)) < len(kinds)
 

@@ -49,14 +49,14 @@ class CocoDataset(RecordDataset[CocoRecord]):
                 f"{record.size[0]}x{record.size[1]}."
             )
         masks = {}
-        for each, drawn, name in zip(
+        for about, drawn, name in zip(
             record.objects, record.segmentations, record.annotations, strict=True
         ):
             try:
-                masks[each.id] = drawn.draw(height, width)
+                masks[about.id] = drawn.draw(height, width)
             except ValueError as error:
                 raise DataError(f"{record.picture}, annotation {name}: {error}.") from error
-        crowds = [each.id for each in record.objects if each.semantic]
+        crowds = [about.id for about in record.objects if about.semantic]
         instances, covered = layered(masks, (height, width), crowds)
         return Sample(
             record.key, self.source, image, instances, record.objects, record.expressions, covered
@@ -75,23 +75,25 @@ def open_coco(path: Path, *, pictures: Path | None = None, split: str = "") -> C
     home = home.parent if home.name == "annotations" else home
     source = "coco" if re.fullmatch(r"instances_(train|val)20\d\d", file.stem) else home.name
     skipping = Skipping(source)
-    records = [each for each in read_records(file, skipping).values() if each.objects]
+    records = [record for record in read_records(file, skipping).values() if record.objects]
     name = file.stem.removeprefix("instances_")
     folders = (
         [pictures] if pictures else _beside(file, (*BESIDE, f"../{name}", f"../images/{name}"))
     )
-    found = with_pictures(records, folders, skipping)
-    if not found:
+    present = with_pictures(records, folders, skipping)
+    if not present:
         raise DataError(f"{file} describes no picture with an object.")
-    return CocoDataset(source, found, skipping.finish())
+    return CocoDataset(source, present, skipping.finish())
 
 
 def read_records(file: Path, skipping: Skipping) -> dict[int, CocoRecord]:
     """The pictures in an instances JSON by id; files are not looked for. Raises DataError."""
     content = _content(file)
     try:
-        names = {int(each["id"]): str(each["name"]) for each in content.get("categories", ())}
-        images = {int(each["id"]): each for each in content["images"]}
+        names = {
+            int(category["id"]): str(category["name"]) for category in content.get("categories", ())
+        }
+        images = {int(image["id"]): image for image in content["images"]}
         of_image: dict[int, list[Mapping[str, Any]]] = {}
         for annotation in content["annotations"]:
             of_image.setdefault(int(annotation["image_id"]), []).append(annotation)
@@ -129,23 +131,23 @@ def with_pictures(
         return name in listed[parent]
 
     for folder in folders:
-        if any(present(f"{folder}/{each.picture}") for each in records):
+        if any(present(f"{folder}/{record.picture}") for record in records):
             break
     else:
         where = ", ".join(str(folder) for folder in folders)
         first = records[0].picture if records else "any picture"
         raise DataError(f"No picture such as {first} in {where}: say ?pictures=FOLDER.")
-    found = []
-    for each in records:
-        path = f"{folder}/{each.picture}"
+    kept = []
+    for record in records:
+        path = f"{folder}/{record.picture}"
         try:
             if not present(path):
                 raise DataError(f"{path} is missing.")
-            size = each.size if all(each.size) else picture_size(path, path)
-            found.append(dataclasses.replace(each, picture=path, size=size))
+            size = record.size if all(record.size) else picture_size(path, path)
+            kept.append(dataclasses.replace(record, picture=path, size=size))
         except DataError as error:
             skipping.add(error)
-    return found
+    return kept
 
 
 def refer_folders(folder: Path) -> list[Path]:
@@ -159,7 +161,7 @@ def _beside(file: Path, names: Sequence[str]) -> list[Path]:
 
 def _instances_file(folder: Path, split: str) -> Path:
     files = sorted((folder / "annotations").glob("instances_*.json"))
-    known = {each.stem.removeprefix("instances_"): each for each in files}
+    known = {path.stem.removeprefix("instances_"): path for path in files}
     if split in known:
         return known[split]
     if not split and len(files) == 1:
@@ -193,14 +195,14 @@ def _record(
     path = str(image["file_name"]).replace("\\", "/")
     width, height = int(image.get("width") or 0), int(image.get("height") or 0)
     objects, drawn, ids = [], [], []
-    for each in annotations:
+    for annotation in annotations:
         try:
-            drawn.append(read_segmentation(each.get("segmentation"), height, width))
-            name = names.get(int(each.get("category_id", -1)))
-            objects.append(SampleObject(len(drawn), name, bool(each.get("iscrowd", 0))))
-            ids.append(int(each.get("id", len(drawn))))
+            drawn.append(read_segmentation(annotation.get("segmentation"), height, width))
+            name = names.get(int(annotation.get("category_id", -1)))
+            objects.append(SampleObject(len(drawn), name, bool(annotation.get("iscrowd", 0))))
+            ids.append(int(annotation.get("id", len(drawn))))
         except (TypeError, ValueError) as error:
-            skipping.add(f"{path}, annotation {each.get('id')}: {error}.")
+            skipping.add(f"{path}, annotation {annotation.get('id')}: {error}.")
             del drawn[len(objects) :]
     return CocoRecord(
         PurePosixPath(path).stem,

@@ -61,7 +61,7 @@ def beside(first: Sample, second: Sample, concept: str, rng: np.random.Generator
 
     Returns ``first`` unchanged if one of them has no large enough object.
     """
-    boxes = [_box(each, concept, rng) for each in (first, second)]
+    boxes = [_box(sample, concept, rng) for sample in (first, second)]
     if boxes[0] is None or boxes[1] is None:
         return first
     upright = rng.random() < 0.2
@@ -74,8 +74,8 @@ def beside(first: Sample, second: Sample, concept: str, rng: np.random.Generator
         else [(height, round(width * share)), (height, width - round(width * share))]
     )
     parts = [
-        _cut(each, _shaped(box, each, size, rng), size)
-        for each, box, size in zip((first, second), boxes, sizes, strict=True)
+        _cut(sample, _shaped(box, sample, size, rng), size)
+        for sample, box, size in zip((first, second), boxes, sizes, strict=True)
         if box is not None
     ]
     if rng.random() < 0.5:
@@ -100,17 +100,17 @@ def beside(first: Sample, second: Sample, concept: str, rng: np.random.Generator
         first,
         np.concatenate([part.image for part in moved], axis),
         instances,
-        [each for part in moved for each in part.objects],
+        [about for part in moved for about in part.objects],
         masks,
     )
 
 
 def pasted(first: Sample, second: Sample, concept: str, rng: np.random.Generator) -> Sample:
     """The first picture with an object of the concept from the second one pasted in."""
-    found = _largest(second, concept, rng)
-    if found is None:
+    largest = _largest(second, concept, rng)
+    if largest is None:
         return first
-    about, box = found
+    about, box = largest
     left, top, right, bottom = box
     height, width = first.instances.shape
     mask = second.mask(about.id)[top:bottom, left:right]
@@ -139,15 +139,15 @@ def pasted(first: Sample, second: Sample, concept: str, rng: np.random.Generator
     instances[rows, columns][seen] = number
     after = np.bincount(instances[instances >= 0], minlength=number)
     objects = [
-        each
-        for each in first.objects
-        if after[each.id] >= LEFT_OVER * before[each.id] and after[each.id] > 0
+        kept
+        for kept in first.objects
+        if after[kept.id] >= LEFT_OVER * before[kept.id] and after[kept.id] > 0
     ]
     for gone in set(first.objects) - set(objects):
         instances[instances == gone.id] = VOID
     uncovered = instances != number
     masks = {
-        each.id: first.masks[each.id] & uncovered for each in objects if each.id in first.masks
+        kept.id: first.masks[kept.id] & uncovered for kept in objects if kept.id in first.masks
     }
     objects.append(SampleObject(number, about.category))
     return _sample(first, np.asarray(picture), instances, objects, masks)
@@ -166,18 +166,18 @@ def _largest(
 ) -> tuple[SampleObject, Box] | None:
     """A random object of this concept that is large enough, and its bounding box."""
     fitting = []
-    for each in sample.objects:
-        if each.category and not each.semantic and concept_of(each.category) == concept:
-            mask = sample.mask(each.id)
+    for about in sample.objects:
+        if about.category and not about.semantic and concept_of(about.category) == concept:
+            mask = sample.mask(about.id)
             box = mask_box(mask)
             if box is not None and mask.mean() >= LARGE_ENOUGH:
-                fitting.append((each, box))
+                fitting.append((about, box))
     return fitting[int(rng.integers(len(fitting)))] if fitting else None
 
 
 def _box(sample: Sample, concept: str, rng: np.random.Generator) -> Box | None:
-    found = _largest(sample, concept, rng)
-    return found[1] if found else None
+    largest = _largest(sample, concept, rng)
+    return largest[1] if largest else None
 
 
 def _shaped(box: Box, sample: Sample, size: tuple[int, int], rng: np.random.Generator) -> Box:
@@ -223,14 +223,14 @@ def _renumbered(part: Sample, shift: int) -> Sample:
         part,
         instances=np.where(instances > 0, instances + shift, instances).astype(np.int16),
         objects=tuple(
-            replace(each, id=each.id + shift) for each in part.objects if each.id in shown
+            replace(about, id=about.id + shift) for about in part.objects if about.id in shown
         ),
         masks={number + shift: mask for number, mask in part.masks.items() if number in shown},
     )
 
 
 def _next_id(sample: Sample) -> int:
-    return max([int(sample.instances.max())] + [each.id for each in sample.objects]) + 1
+    return max([int(sample.instances.max())] + [about.id for about in sample.objects]) + 1
 
 
 def _sample(

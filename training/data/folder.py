@@ -106,9 +106,9 @@ def _pairs(
 
 def _side_by_side(folder: Path) -> list[tuple[Path, Path | None]]:
     """Every picture that is not a .png, with the .png of the same name."""
-    files = sorted(each for each in folder.iterdir() if each.suffix.lower() in PICTURE_SUFFIXES)
-    masks = {each.stem: each for each in files if each.suffix.lower() == ".png"}
-    return [(each, masks.get(each.stem)) for each in files if each.suffix.lower() != ".png"]
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
+    masks = {path.stem: path for path in files if path.suffix.lower() == ".png"}
+    return [(path, masks.get(path.stem)) for path in files if path.suffix.lower() != ".png"]
 
 
 def _instances(mask: NDArray[np.uint8]) -> NDArray[np.int16]:

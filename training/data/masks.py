@@ -71,8 +71,10 @@ def read_segmentation(raw: Any, height: int, width: int) -> Segmentation:
         raise ValueError("no segmentation")
     # Some tools write one polygon as flat numbers instead of a list of lists.
     listed = [raw] if raw and isinstance(raw[0], int | float) else raw
-    polygons = tuple(np.array(each, np.float32).reshape(-1, 2) for each in listed)
-    polygons = tuple(each for each in polygons if len(each) >= 3 and np.isfinite(each).all())
+    polygons = tuple(np.array(corners, np.float32).reshape(-1, 2) for corners in listed)
+    polygons = tuple(
+        polygon for polygon in polygons if len(polygon) >= 3 and np.isfinite(polygon).all()
+    )
     if not polygons:
         raise ValueError("no polygon of three corners or more")
     return Outline(polygons)

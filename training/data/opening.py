@@ -114,10 +114,10 @@ def _open(place: Place) -> Dataset:
 
 
 def _recognised(path: Path) -> str:
-    for name, each in FORMATS.items():
-        if each.has_path and each.looks_like(path):
+    for name, kind in FORMATS.items():
+        if kind.has_path and kind.looks_like(path):
             return name
-    expected = "; ".join(f"{name}: {each.expects}" for name, each in FORMATS.items())
+    expected = "; ".join(f"{name}: {kind.expects}" for name, kind in FORMATS.items())
     raise DataError(f"{path} is not a known data set. Expected one of {expected}.")
 
 

@@ -87,18 +87,18 @@ def fingerprints(dataset: Dataset, progress: Progress | None = None) -> Fingerpr
         hashes = perceptual_hash(grey), perceptual_hash(grey[:, ::-1])
         return index, plain_name(sample.key), *hashes
 
-    found = []
+    readable = []
     with ThreadPoolExecutor(4) as pool:
-        for done, each in enumerate(pool.map(one, range(len(dataset))), 1):
-            if each is not None:
-                found.append(each)
+        for done, fingerprint in enumerate(pool.map(one, range(len(dataset))), 1):
+            if fingerprint is not None:
+                readable.append(fingerprint)
             if progress:
                 progress(done, len(dataset))
     return Fingerprints(
-        np.array([each[0] for each in found], np.int64),
-        [each[1] for each in found],
-        np.array([each[2] for each in found], bool).reshape(-1, LOW * LOW),
-        np.array([each[3] for each in found], bool).reshape(-1, LOW * LOW),
+        np.array([index for index, *_ in readable], np.int64),
+        [name for _, name, *_ in readable],
+        np.array([own for _, _, own, _ in readable], bool).reshape(-1, LOW * LOW),
+        np.array([mirrored for *_, mirrored in readable], bool).reshape(-1, LOW * LOW),
     )
 
 

@@ -107,18 +107,18 @@ class PackDataset(RecordDataset[_Record]):
             about = json.loads(members["json"])
             objects = tuple(
                 SampleObject(
-                    int(each["id"]),
-                    each["category"],
-                    bool(each.get("semantic", False)),
-                    tuple(each.get("phrases", ())),
-                    tuple((float(x), float(y), bool(p)) for x, y, p in each.get("clicks", ())),
-                    box=_box(each.get("box")),
+                    int(entry["id"]),
+                    entry["category"],
+                    bool(entry.get("semantic", False)),
+                    tuple(entry.get("phrases", ())),
+                    tuple((float(x), float(y), bool(p)) for x, y, p in entry.get("clicks", ())),
+                    box=_box(entry.get("box")),
                 )
-                for each in about["objects"]
+                for entry in about["objects"]
             )
             expressions = tuple(
-                Expression(each["text"], tuple(int(number) for number in each["ids"]))
-                for each in about.get("expressions", ())
+                Expression(entry["text"], tuple(int(number) for number in entry["ids"]))
+                for entry in about.get("expressions", ())
             )
             source = str(about["source"])
         except (KeyError, TypeError, ValueError) as error:
@@ -180,16 +180,18 @@ def _members(sample: Sample, quality: int) -> dict[str, bytes]:
         "source": sample.source,
         "objects": [
             {
-                "id": each.id,
-                "category": each.category,
-                "semantic": each.semantic,
-                "phrases": each.phrases,
-                "clicks": each.clicks,
-                "box": each.box,
+                "id": thing.id,
+                "category": thing.category,
+                "semantic": thing.semantic,
+                "phrases": thing.phrases,
+                "clicks": thing.clicks,
+                "box": thing.box,
             }
-            for each in sample.objects
+            for thing in sample.objects
         ],
-        "expressions": [{"text": each.text, "ids": each.ids} for each in sample.expressions],
+        "expressions": [
+            {"text": expression.text, "ids": expression.ids} for expression in sample.expressions
+        ],
     }
     picture, masks = io.BytesIO(), io.BytesIO()
     Image.fromarray(sample.image).save(picture, "WEBP", quality=quality, method=4)

@@ -66,11 +66,11 @@ def same_size(mask: NDArray[np.generic], image: NDArray[np.uint8], name: str) ->
 
 def pictures_in(folder: Path) -> dict[str, Path]:
     """All pictures in a folder and below: relative path without suffix to file."""
-    found: dict[str, Path] = {}
+    pictures: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith("."):
-            found[path.relative_to(folder).with_suffix("").as_posix()] = path
-    return found
+            pictures[path.relative_to(folder).with_suffix("").as_posix()] = path
+    return pictures
 
 
 @contextmanager

@@ -93,8 +93,8 @@ def open_refcoco(
         else:
             skipping.add(f"expressions for picture {image}, which is not in instances.json")
     folders = [pictures] if pictures else refer_folders(folder)
-    found = with_pictures(spoken, folders, skipping)
-    return CocoDataset(source, found, skipping.finish())
+    present = with_pictures(spoken, folders, skipping)
+    return CocoDataset(source, present, skipping.finish())
 
 
 def _spoken(record: CocoRecord, said: Sequence[Ref], skipping: Skipping) -> CocoRecord:
@@ -103,17 +103,17 @@ def _spoken(record: CocoRecord, said: Sequence[Ref], skipping: Skipping) -> Coco
     phrases: dict[int, list[str]] = {}
     expressions: list[Expression] = []
     for ref in said:
-        lost = [each for each in ref.annotations if each not in number]
+        lost = [annotation for annotation in ref.annotations if annotation not in number]
         if lost:
             skipping.add(f"'{ref.texts[0]}' of {record.picture}: object {lost[0]} is missing")
         elif len(ref.annotations) == 1:
             phrases.setdefault(number[ref.annotations[0]].id, []).extend(ref.texts)
         else:
-            ids = tuple(number[each].id for each in ref.annotations)
+            ids = tuple(number[annotation].id for annotation in ref.annotations)
             expressions.extend(Expression(text, ids) for text in ref.texts)
     objects: tuple[SampleObject, ...] = tuple(
-        dataclasses.replace(each, phrases=tuple(dict.fromkeys(phrases.get(each.id, ()))))
-        for each in record.objects
+        dataclasses.replace(about, phrases=tuple(dict.fromkeys(phrases.get(about.id, ()))))
+        for about in record.objects
     )
     return dataclasses.replace(record, objects=objects, expressions=tuple(expressions))
 
@@ -122,9 +122,9 @@ def _read_refs(file: Path, skipping: Skipping) -> Iterator[Ref]:
     content = _read_json(file) if file.suffix == ".json" else read_plain_pickle(file)
     if not isinstance(content, list):
         raise DataError(f"{file}: expected a list of refs, this is a {type(content).__name__}.")
-    for place, each in enumerate(content):
+    for place, raw in enumerate(content):
         try:
-            ref = _ref(each)
+            ref = _ref(raw)
         except (KeyError, TypeError, ValueError) as error:
             skipping.add(f"{file.name}, ref {place}: {error!r}")
             continue
@@ -133,12 +133,11 @@ def _read_refs(file: Path, skipping: Skipping) -> Iterator[Ref]:
 
 
 def _ref(raw: Mapping[str, Any]) -> Ref:
-    named = raw["ann_id"]
-    ids = [int(each) for each in (named if isinstance(named, list | tuple) else [named])]
-    texts = [str(each["sent"]).strip() for each in raw["sentences"]]
+    ids = raw["ann_id"] if isinstance(raw["ann_id"], list | tuple) else [raw["ann_id"]]
+    texts = [str(sentence["sent"]).strip() for sentence in raw["sentences"]]
     return Ref(
         int(raw["image_id"]),
-        tuple(dict.fromkeys(each for each in ids if each != NOTHING)),
+        tuple(dict.fromkeys(int(number) for number in ids if int(number) != NOTHING)),
         str(raw["split"]),
         tuple(text for text in texts if text),
     )

@@ -60,7 +60,7 @@ class View:
     @cached_property
     def areas(self) -> NDArray[np.int64]:
         """Pixels in view by id + 1; index 0 is `VOID`."""
-        most = max((each.id for each in self.sample.objects), default=0)
+        most = max((about.id for about in self.sample.objects), default=0)
         labels = self.instances.ravel().astype(np.intp) + 1
         return np.bincount(labels, minlength=most + 2)
 
@@ -122,7 +122,7 @@ def _kind(chance: float, shares: ViewShares) -> Kind:
 
 def _sided(sample: Sample) -> bool:
     """Whether a category has a side in its name ("left mirror"), which a flip would make wrong."""
-    words = {word for each in sample.objects if each.category for word in each.category.split()}
+    words = {word for about in sample.objects if about.category for word in about.category.split()}
     return not words.isdisjoint(("left", "right"))
 
 

@@ -204,11 +204,11 @@ def shrunk(sample: Sample, longest: int) -> Sample:
         instances=_nearest(sample.instances, size),
         objects=tuple(
             dataclasses.replace(
-                each,
-                clicks=tuple((x * across, y * down, good) for x, y, good in each.clicks),
-                box=_scaled(each.box, across, down),
+                about,
+                clicks=tuple((x * across, y * down, good) for x, y, good in about.clicks),
+                box=_scaled(about.box, across, down),
             )
-            for each in sample.objects
+            for about in sample.objects
         ),
         masks={i: _nearest(mask.astype(np.uint8), size) > 0 for i, mask in sample.masks.items()},
     )

@@ -150,11 +150,11 @@ class BehaviourTests:
                     continue
                 mask = asked.answer([], f"{fact.before[0]} {word_of(category)}", None)
                 named = asked.iou(mask, sample.mask(one.about.id))
-                found = named > asked.iou(mask, sample.mask(other.about.id))
+                right = named > asked.iou(mask, sample.mask(other.about.id))
                 kind = _kind_of(fact.attributes[0])
-                yield NAMED_BY + kind, float(found)
+                yield NAMED_BY + kind, float(right)
                 if kind in ("side", "colour"):
-                    yield SIDE_OR_COLOUR, float(found)
+                    yield SIDE_OR_COLOUR, float(right)
 
     def _first(self, question: tuple[Any, ...]) -> bool:
         """Whether this question is asked for the first time."""
@@ -197,9 +197,9 @@ def _garment(asked: _Asked) -> Iterator[tuple[str, float]]:
     sample, category = asked.sample, asked.case.category
     if sample.source not in DISSECTED or category not in GARMENTS or category in CARRIED:
         return
-    worn = [each for each in sample.objects if each.category in WORN]
-    person = sample.mask(*(each.id for each in worn if each.category not in CARRIED))
-    carried = sample.mask(*(each.id for each in worn if each.category in CARRIED))
+    worn = [about for about in sample.objects if about.category in WORN]
+    person = sample.mask(*(about.id for about in worn if about.category not in CARRIED))
+    carried = sample.mask(*(about.id for about in worn if about.category in CARRIED))
     garment, void = asked.target.mask, asked.target.void | carried
     if garment.sum() > MOST_OF_A_PERSON * person.sum():
         return
@@ -257,7 +257,7 @@ def from_trajectories(results: Sequence[Result]) -> Iterator[Finding]:
 def _denoted(asked: _Asked) -> tuple[int, ...]:
     """The objects that the case's phrase denotes without a click."""
     case = asked.case
-    about = next(each for each in asked.sample.objects if each.id in case.ids)
+    about = next(candidate for candidate in asked.sample.objects if candidate.id in case.ids)
     if about.phrases or case.category is None:
         return case.ids
     return ids_of_kind(asked.sample.objects, case.category)
@@ -268,7 +268,7 @@ def _wrong_word(asked: _Asked) -> str:
     category = asked.case.category
     if category is None:
         return ""
-    others = {concept_of(each.category) for each in asked.sample.objects if each.category}
+    others = {concept_of(about.category) for about in asked.sample.objects if about.category}
     wrong = sorted(other for other in others if not related(other, category))
     rng = np.random.default_rng(asked.case.seed)
     return word_of(str(rng.choice(wrong))) if wrong else ""
@@ -317,11 +317,11 @@ class Aim:
     sources: tuple[str, ...] = ()
     certain: bool = False
 
-    def reached(self, found: Mapping[str, Any]) -> bool:
+    def reached(self, measured: Mapping[str, Any]) -> bool:
         """Whether an estimate with "mean" and "interval" reaches the target."""
         if self.certain:
-            return bool(found["interval"][0] > self.at_least)
-        return bool(found["mean"] >= self.at_least)
+            return bool(measured["interval"][0] > self.at_least)
+        return bool(measured["mean"] >= self.at_least)
 
 
 AIMS = (
@@ -361,12 +361,12 @@ def least_step(results: Sequence[Result]) -> dict[str, dict[str, Any]]:
 def tally(findings: Sequence[Finding]) -> dict[str, dict[str, dict[str, Any]]]:
     """Mean, number and 95 % interval of each test by source, and over all if there are several."""
     groups: dict[str, dict[str, list[Finding]]] = {}
-    for each in findings:
-        by_source = groups.setdefault(each.probe, {})
-        by_source.setdefault(each.source, []).append(each)
+    for finding in findings:
+        by_source = groups.setdefault(finding.probe, {})
+        by_source.setdefault(finding.source, []).append(finding)
     for by_source in groups.values():
         if len(by_source) > 1:
-            by_source[EVERYWHERE] = [each for part in by_source.values() for each in part]
+            by_source[EVERYWHERE] = [finding for part in by_source.values() for finding in part]
     return {
         name: {
             source: shown(estimate([e.value for e in part], [e.picture for e in part]))
@@ -381,16 +381,16 @@ def judged(
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """The tally, with "aim", "certain" and "reached" for tests that have a target."""
     result: dict[str, dict[str, dict[str, Any]]] = {}
-    for name, by_source in sorted(tallied.items(), key=lambda each: ORDER.index(each[0])):
-        for source, found in by_source.items():
-            entry = dict(found)
+    for name, by_source in sorted(tallied.items(), key=lambda item: ORDER.index(item[0])):
+        for source, measured in by_source.items():
+            entry = dict(measured)
             for aim in AIMS:
                 anywhere = not aim.sources and source != EVERYWHERE
                 if aim.probe == name and (anywhere or source in aim.sources):
                     entry |= {
                         "aim": aim.at_least,
                         "certain": aim.certain,
-                        "reached": aim.reached(found),
+                        "reached": aim.reached(measured),
                     }
             result.setdefault(name, {})[source] = entry
     return result

@@ -59,12 +59,12 @@ def cases_of(
     by_source: dict[str, list[tuple[int, SampleObject]]] = {}
     for index, source in enumerate(dataset.sources):
         if not sources or source in sources:
-            things = [(index, each) for each in dataset.objects(index) if not each.semantic]
+            things = [(index, about) for about in dataset.objects(index) if not about.semantic]
             by_source.setdefault(source, []).extend(things)
     cases: dict[Case, None] = {}
     for source, objects in sorted(by_source.items()):
         order = np.random.default_rng(seed).permutation(len(objects))
-        spoken = any(each.phrases for _, each in objects)
+        spoken = any(about.phrases for _, about in objects)
         asked = [
             i for i in order if mode in CLICKS_FIRST or _is_named(objects[i][1], spoken=spoken)
         ]
@@ -120,13 +120,13 @@ def _questions(
 
 def _expressions(dataset: Dataset, source: str, limit: int, seed: int) -> Iterator[Case]:
     """Cases of written phrases for several objects or none."""
-    found = [
-        Case(index, source, each.ids, None, each.text)
+    cases = [
+        Case(index, source, expression.ids, None, expression.text)
         for index, name in enumerate(dataset.sources)
         if name == source
-        for each in dataset.expressions(index)
+        for expression in dataset.expressions(index)
     ]
-    if limit and len(found) > limit:
-        order = np.random.default_rng(seed).permutation(len(found))
-        found = [found[i] for i in order[:limit]]
-    yield from found
+    if limit and len(cases) > limit:
+        order = np.random.default_rng(seed).permutation(len(cases))
+        cases = [cases[i] for i in order[:limit]]
+    yield from cases

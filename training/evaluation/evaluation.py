@@ -63,7 +63,7 @@ def main(
         raise DataError(f"at_least is {at_least}; the protocol has 1 to {MOST} interactions.")
     methods = _methods(checkpoint, compare, baselines, device)
     jitters = list(dict.fromkeys([jitter] if isinstance(jitter, int | float) else jitter))
-    runs = [run for each in methods for run in _runs(each, modes, jitters)]
+    runs = [run for method in methods for run in _runs(method, modes, jitters)]
     if baselines and "clicks" not in modes:
         raise DataError("Baselines only support clicks: add --mode clicks.")
     cases = {m: cases_of(dataset, m, sources=sources, limit=limit) for m in modes}
@@ -141,7 +141,7 @@ def _figures(measurement: Measurement, run: Run) -> dict[str, Any]:
 def _probed(measurement: Measurement, pairs: probing.BehaviourTests) -> dict[str, Any]:
     """The behaviour tests' tally, with those that the protocol's own clicks give."""
     findings = list(pairs.findings)
-    found: dict[str, Any] = {}
+    steps: dict[str, Any] = {}
     first = measurement.runs[0].method
     for run in measurement.runs:
         results = measurement.results[run]
@@ -149,8 +149,8 @@ def _probed(measurement: Measurement, pairs: probing.BehaviourTests) -> dict[str
         if run.method is first and exact and results:
             findings.extend(probing.from_trajectories(results))
             if measurement.at_least >= probing.STEPS:
-                found[probing.LEAST_STEP] = probing.least_step(results)
-    return probing.judged({**probing.tally(findings), **found})
+                steps[probing.LEAST_STEP] = probing.least_step(results)
+    return probing.judged({**probing.tally(findings), **steps})
 
 
 def _runs(method: Method, modes: Sequence[Mode], jitters: Sequence[float]) -> list[Run]:
@@ -177,11 +177,11 @@ def _methods(
     checkpoint: Path | str, compare: Sequence[Path | str], baselines: Sequence[str], device: str
 ) -> list[Method]:
     """All methods to measure, with unique names."""
-    found: list[Method] = [Checkpoint(where, device=device) for where in (checkpoint, *compare)]
-    found.extend(Baseline(name) for name in dict.fromkeys(baselines))
+    methods: list[Method] = [Checkpoint(where, device=device) for where in (checkpoint, *compare)]
+    methods.extend(Baseline(name) for name in dict.fromkeys(baselines))
     taken: dict[str, int] = {}
-    for each in found:
-        taken[each.name] = taken.get(each.name, 0) + 1
-        if taken[each.name] > 1:
-            each.name = f"{each.name} ({taken[each.name]})"
-    return found
+    for method in methods:
+        taken[method.name] = taken.get(method.name, 0) + 1
+        if taken[method.name] > 1:
+            method.name = f"{method.name} ({taken[method.name]})"
+    return methods

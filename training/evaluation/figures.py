@@ -31,17 +31,17 @@ def summary(results: Sequence[Result], mode: Mode) -> dict[str, Any]:
     names = [_percent(t) for t in THRESHOLDS] + [str(k) for k in COUNTS]
     columns = [[float(c.needed(t)) for c in trajectories] for t in THRESHOLDS]
     columns += [[c.iou(k) for c in trajectories] for k in COUNTS]
-    found = estimates(np.array(columns, float).T, [result.case.index for result in results])
+    means = estimates(np.array(columns, float).T, [result.case.index for result in results])
     split = len(THRESHOLDS)
-    noc = dict(zip(names[:split], found[:split], strict=True))
-    iou = dict(zip(names[split:], found[split:], strict=True))
+    noc = dict(zip(names[:split], means[:split], strict=True))
+    iou = dict(zip(names[split:], means[split:], strict=True))
     return {
         "mode": mode,
         "cases": len(results),
-        "noc": {name: each.mean for name, each in noc.items()},
-        "noc_interval": {name: each.interval for name, each in noc.items()},
-        "iou": {name: each.mean for name, each in iou.items()},
-        "iou_interval": {name: each.interval for name, each in iou.items()},
+        "noc": {name: value.mean for name, value in noc.items()},
+        "noc_interval": {name: value.interval for name, value in noc.items()},
+        "iou": {name: value.mean for name, value in iou.items()},
+        "iou_interval": {name: value.interval for name, value in iou.items()},
         "failures": {_percent(t): sum(c.failed(t) for c in trajectories) for t in THRESHOLDS},
         "ms_per_click": float(np.median([ms for c in trajectories for ms in c.milliseconds])),
     }
@@ -103,9 +103,9 @@ def comparisons(measurement: Measurement) -> list[dict[str, Any]]:
     return rows
 
 
-def shown(found: Estimate) -> dict[str, Any]:
+def shown(estimate: Estimate) -> dict[str, Any]:
     """An estimate as in a report."""
-    return {"mean": found.mean, "n": found.n, "interval": found.interval}
+    return {"mean": estimate.mean, "n": estimate.n, "interval": estimate.interval}
 
 
 def _each_interaction(results: Sequence[Result], most: int) -> dict[str, Any]:
@@ -118,14 +118,14 @@ def _each_interaction(results: Sequence[Result], most: int) -> dict[str, Any]:
     curve = estimates(ious, pictures)
     steps = estimates(np.diff(ious), pictures) if most > 1 else []
     return {
-        "curve": [shown(each) for each in curve],
-        "steps": [shown(each) for each in steps],
+        "curve": [shown(point) for point in curve],
+        "steps": [shown(step) for step in steps],
     }
 
 
 def _obeyed(results: Sequence[Result]) -> dict[str, dict[str, Any]]:
     """How often the clicked pixel is in after a positive click, out after a negative one."""
-    found = {}
+    shares = {}
     for name, kind in (("positive", True), ("negative", False)):
         values, pictures = [], []
         for result in results:
@@ -134,8 +134,8 @@ def _obeyed(results: Sequence[Result]) -> dict[str, dict[str, Any]]:
                     values.append(float(held))
                     pictures.append(result.case.index)
         if values:
-            found[name] = shown(estimates(np.array(values)[:, None], pictures)[0])
-    return found
+            shares[name] = shown(estimates(np.array(values)[:, None], pictures)[0])
+    return shares
 
 
 def _parts(results: Sequence[Result], key_of: Callable[[Result], str]) -> dict[str, list[Result]]:
@@ -152,9 +152,9 @@ def _seen(result: Result, trained_on: frozenset[str]) -> str:
 
 
 def _opponents(run: Run, runs: Sequence[Run]) -> list[Run]:
-    asked_alike = next(each for each in runs if each.way == run.way)
-    of_method = next(each for each in runs if each.method is run.method)
-    return [each for each in dict.fromkeys((asked_alike, of_method)) if each is not run]
+    asked_alike = next(other for other in runs if other.way == run.way)
+    of_method = next(other for other in runs if other.method is run.method)
+    return [other for other in dict.fromkeys((asked_alike, of_method)) if other is not run]
 
 
 def _pairs(results: Sequence[Result], others: Sequence[Result]) -> list[tuple[Result, Result]]:

@@ -69,15 +69,15 @@ def choose(measurement: Measurement) -> dict[str, list[Exhibit]]:
     for result in reversed(ranked):
         if result.case.ids:
             last.setdefault(result.case.index, result)
-    found = list(once.values())
-    each = min(EACH, max(1, len(found) // 3))
-    best = found[:each]
+    by_score = list(once.values())
+    count = min(EACH, max(1, len(by_score) // 3))
+    best = by_score[:count]
     shown = {result.case.index for result in best}
-    worst = [r for r in last.values() if r.case.index not in shown][:each]
+    worst = [r for r in last.values() if r.case.index not in shown][:count]
     shown |= {result.case.index for result in worst}
-    rest = [result for result in found if result.case.index not in shown]
-    start = max(0, (len(rest) - each) // 2)
-    middle = rest[start : start + each]
+    rest = [result for result in by_score if result.case.index not in shown]
+    start = max(0, (len(rest) - count) // 2)
+    middle = rest[start : start + count]
     kinds = {"best": best, "middle": middle, "worst": worst}
     return {
         name: [_exhibit(measurement, result) for result in results]

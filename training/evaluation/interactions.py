@@ -89,7 +89,7 @@ class PictureCost:
     def per_object(self) -> tuple[float, ...]:
         """Interactions of each annotated object, with its share of the picture's deletions."""
         share = self.deletions / self.present
-        return tuple(each.interactions + share for each in self.objects)
+        return tuple(cost.interactions + share for cost in self.objects)
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Figures:
         if not groups:
             raise DataError("There is no object to annotate: check the data.")
         values = [value for cost in costs for value in cost.per_object]
-        zero = [float(each.interactions == 0) for cost in costs for each in cost.objects]
+        zero = [float(cost.interactions == 0) for picture in costs for cost in picture.objects]
         return cls(
             estimate(values, groups, few=True),
             estimate(zero, groups, few=True),
@@ -155,7 +155,7 @@ def interactions(
         sample = samples.get(index)
         if sample is None:
             continue
-        ids = [each.id for each in annotatable(sample)]
+        ids = [about.id for about in annotatable(sample)]
         if len(ids) > most_objects:
             ids = sorted(np.random.default_rng([seed, index]).permutation(ids)[:most_objects])
         cost = annotate(model, sample, index, labels, ids=ids, most_clicks=most_clicks)
@@ -181,14 +181,14 @@ def annotate(
     """
     key = f"{sample.source}:{sample.key}:{index}"
     wanted = annotatable(sample)
-    regions = [it for it in model.suggest(sample, key, labels) if it.mask.any()]
-    wanted_masks = [sample.mask(each.id) for each in wanted]
-    names = [each.category or "" for each in wanted]
+    regions = [region for region in model.suggest(sample, key, labels) if region.mask.any()]
+    wanted_masks = [sample.mask(about.id) for about in wanted]
+    names = [about.category or "" for about in wanted]
     matches = _matches(regions, wanted_masks, names, sample.void)
     matched = {region for region, _ in matches.values()}
     # A region is no error where the annotation says nothing about single objects: in void, in a
     # region of several objects, or on a speck.
-    others = [each.id for each in sample.objects if each not in wanted]
+    others = [about.id for about in sample.objects if about not in wanted]
     undecided = sample.void | sample.mask(*others) if others else sample.void
     deletions = sum(
         number not in matched and _share(region.mask, undecided) <= 0.5
@@ -227,9 +227,9 @@ def annotate(
 def annotatable(sample: Sample) -> list[SampleObject]:
     """The objects that are one thing and large enough to measure (`FEWEST_PIXELS`)."""
     return [
-        each
-        for each in sample.objects
-        if not each.semantic and _area(sample, each.id) >= FEWEST_PIXELS
+        about
+        for about in sample.objects
+        if not about.semantic and _area(sample, about.id) >= FEWEST_PIXELS
     ]
 
 
@@ -237,9 +237,9 @@ def labels_of(examples: Dataset) -> list[str]:
     """The labels of all objects, the most frequent first."""
     counts: dict[str, int] = {}
     for index in range(len(examples)):
-        for each in examples.objects(index):
-            if each.category:
-                counts[each.category] = counts.get(each.category, 0) + 1
+        for about in examples.objects(index):
+            if about.category:
+                counts[about.category] = counts.get(about.category, 0) + 1
     return sorted(counts, key=lambda name: (-counts[name], name))
 
 

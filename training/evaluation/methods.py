@@ -69,8 +69,10 @@ class Checkpoint:
         """The regions of the pre-annotation, for a project with these labels."""
         embedding = self.predictor.encode(sample.image, key)
         known = [label for label in labels if self.predictor.tokenizer.knows(label)]
-        found = self.predictor.instances_by_name(embedding, known, LEAST_CONFIDENCE)
-        return [Region(it.mask(), label, it.confidence) for label, it in found]
+        instances = self.predictor.instances_by_name(embedding, known, LEAST_CONFIDENCE)
+        return [
+            Region(instance.mask(), label, instance.confidence) for label, instance in instances
+        ]
 
 
 def answers(predictor: Predictor, embedding: Embedding) -> Answer:
@@ -115,7 +117,7 @@ def trained_categories(where: Path | str) -> frozenset[str]:
     listed = loaded.metrics.get("metrics", {}).get("categories")
     if listed is None:
         return frozenset(loaded.config.attributes)
-    return frozenset(concept_of(str(each)) for each in listed)
+    return frozenset(concept_of(str(category)) for category in listed)
 
 
 # Radius of a click's disk, as a share of the picture's longest side.

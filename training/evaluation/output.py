@@ -77,9 +77,9 @@ def tables(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
         pace = f"{run['ms_per_click']:.0f} ms per click"
         yield _title(f"{run['label']} (± half the 95 % interval; {pace})")
         yield _run(run)
-    for (of, against), found in _pairs(figures).items():
+    for (of, against), rows in _pairs(figures).items():
         yield _title(f"{of} − {against}, on the same cases")
-        yield _comparison(found)
+        yield _comparison(rows)
     if figures["probes"]:
         yield _title("Behaviour tests (95 % interval)")
         yield _probes(figures)
@@ -121,20 +121,20 @@ def _run(run: Mapping[str, Any]) -> Table:
 
 def _pairs(figures: Mapping[str, Any]) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
     """Comparisons by (of, against)."""
-    found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for each in figures["comparisons"]:
-        found.setdefault((each["of"], each["against"]), []).append(each)
-    return found
+    pairs: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in figures["comparisons"]:
+        pairs.setdefault((row["of"], row["against"]), []).append(row)
+    return pairs
 
 
-def _comparison(found: Sequence[Mapping[str, Any]]) -> Table:
+def _comparison(differences: Sequence[Mapping[str, Any]]) -> Table:
     rows: dict[str, dict[str, Mapping[str, Any]]] = {}
-    for each in found:
-        rows.setdefault(each["source"], {})[each["measure"]] = each
+    for difference in differences:
+        rows.setdefault(difference["source"], {})[difference["measure"]] = difference
     measures = [name for name in MEASURES if name in next(iter(rows.values()))]
     table = _table()
     table.add_column("")
-    for name in ("pairs", *(MEASURES[each] for each in measures)):
+    for name in ("pairs", *(MEASURES[measure] for measure in measures)):
         table.add_column(name, justify="right")
     for source, row in rows.items():
         cells = [
@@ -152,15 +152,15 @@ def _probes(figures: Mapping[str, Any]) -> Table:
     for name in ("n", "mean", "wanted"):
         table.add_column(name, justify="right")
     for name, by_source in figures["probes"].items():
-        for number, (source, found) in enumerate(by_source.items()):
+        for number, (source, entry) in enumerate(by_source.items()):
             wanted = Text("")
-            if "aim" in found:
-                reached = found["reached"]
+            if "aim" in entry:
+                reached = entry["reached"]
                 mark, style = ("✓", "green") if reached else ("✗", "red")
-                relation = "interval >" if found["certain"] else "≥"
-                wanted = Text(f"{relation} {found['aim']:.2f} {mark}", style=style)
-            mean = _in_full(found["mean"], found["interval"])
-            table.add_row("" if number else name, source, str(found["n"]), mean, wanted)
+                relation = "interval >" if entry["certain"] else "≥"
+                wanted = Text(f"{relation} {entry['aim']:.2f} {mark}", style=style)
+            mean = _in_full(entry["mean"], entry["interval"])
+            table.add_row("" if number else name, source, str(entry["n"]), mean, wanted)
         table.add_section()
     return table
 

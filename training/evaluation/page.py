@@ -112,9 +112,9 @@ def curves(runs: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Curves | 
     drawn = []
     for run, name in zip(runs, names, strict=True):
         numbered = list(enumerate(run["curve"], 1))
-        points = [place(k, each["mean"]) for k, each in numbered]
-        above = [place(k, each["interval"][1]) for k, each in numbered]
-        below = [place(k, each["interval"][0]) for k, each in numbered]
+        points = [place(k, point["mean"]) for k, point in numbered]
+        above = [place(k, point["interval"][1]) for k, point in numbered]
+        below = [place(k, point["interval"][0]) for k, point in numbered]
         band = path([*above, *reversed(below)]) + "Z"
         drawn.append(Curve(name, path(points), band, tuple(points), points[-1][1]))
     return Curves(
@@ -155,17 +155,17 @@ def histogram(
 
 
 def whisker(
-    found: Mapping[str, Any], low: float, high: float, width: float, *, aim: float | None = None
+    estimate: Mapping[str, Any], low: float, high: float, width: float, *, aim: float | None = None
 ) -> Whisker:
     """An estimate on a scale from low to high, ``width`` wide and cut off at its ends."""
 
     def place(value: float) -> float:
         return round(width * (min(max(value, low), high) - low) / (high - low), 1)
 
-    start, end = found["interval"]
+    start, end = estimate["interval"]
     return Whisker(
         place(start),
-        place(found["mean"]),
+        place(estimate["mean"]),
         place(end),
         place(0.0) if low < 0.0 < high else None,
         None if aim is None else place(aim),
@@ -187,8 +187,8 @@ def _apart(drawn: Sequence[Curve], frame: Frame) -> list[Curve]:
         at[i] = lowest
     beyond = max(0.0, lowest - frame.bottom)
     return [
-        Curve(each.name, each.line, each.band, each.points, round(at[i] - beyond, 1))
-        for i, each in enumerate(drawn)
+        Curve(curve.name, curve.line, curve.band, curve.points, round(at[i] - beyond, 1))
+        for i, curve in enumerate(drawn)
     ]
 
 
@@ -266,26 +266,29 @@ def _counts(modes: Sequence[str]) -> list[str]:
 
 def _groups(figures: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, Any]]]]:
     """Tables of the first run: a title, and the parts by name."""
-    found = []
+    groups = []
     for key, title in GROUPS.items():
         parts = list(figures.get(key, {}).items())
         if key == "by_category":
             parts.sort(key=lambda part: -part[1]["cases"])
         if len(parts) > 1 or (parts and key == "by_source"):
-            found.append((title, parts))
-    return found
+            groups.append((title, parts))
+    return groups
 
 
 def _comparisons(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Each pair of runs: rows by source, cells by measure with a verdict beyond the noise."""
-    found: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
-    for each in figures["comparisons"]:
-        low, high = each["interval"]
-        sign = -1 if each["measure"] in FEWER_IS_BETTER else 1
+    pairs: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    for difference in figures["comparisons"]:
+        low, high = difference["interval"]
+        sign = -1 if difference["measure"] in FEWER_IS_BETTER else 1
         verdict = "better" if sign * low > 0 < sign * high else ""
         verdict = "worse" if sign * low < 0 > sign * high else verdict
-        rows = found.setdefault((each["of"], each["against"]), {})
-        rows.setdefault(each["source"], {})[each["measure"]] = {**each, "verdict": verdict}
+        rows = pairs.setdefault((difference["of"], difference["against"]), {})
+        rows.setdefault(difference["source"], {})[difference["measure"]] = {
+            **difference,
+            "verdict": verdict,
+        }
     return [
         {
             "of": of,
@@ -293,13 +296,13 @@ def _comparisons(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
             "rows": rows,
             "measures": [name for name in MEASURES if name in next(iter(rows.values()))],
         }
-        for (of, against), rows in found.items()
+        for (of, against), rows in pairs.items()
     ]
 
 
 def _probes(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Each question with its sources, every estimate with its whisker."""
-    found = []
+    probes = []
     for name, by_source in figures["probes"].items():
         # Gains may be negative; shares may not.
         gain = "against" in name or "gains" in name
@@ -312,8 +315,8 @@ def _probes(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
             }
             for source, entry in by_source.items()
         ]
-        found.append({"name": name, "gain": gain, "rows": rows})
-    return found
+        probes.append({"name": name, "gain": gain, "rows": rows})
+    return probes
 
 
 def _fixed(value: float, digits: int = 2) -> str:

@@ -85,11 +85,11 @@ def many_clicks(
     inside = depths_inside(mask)
     positive = int(rng.integers(1, count + 1))
     margin = min(CLOSE_MARGIN, inside.deepest * 0.5)
-    found = _scatter(inside, inside.values > margin, positive, rng, CLOSE_STEP)
+    included = _scatter(inside, inside.values > margin, positive, rng, CLOSE_STEP)
     near = ClickRecipe(band=NEAR_BAND, margin=CLOSE_MARGIN + 1.0)
     outside, band = _band(mask, free, near)
     excluded = _scatter(outside, band, count - positive, rng, CLOSE_STEP)
-    clicks = [(float(x), float(y), 1) for x, y in found]
+    clicks = [(float(x), float(y), 1) for x, y in included]
     clicks += [(float(x), float(y), -1) for x, y in excluded]
     first, rest = clicks[:1], clicks[1:]
     return first + [rest[place] for place in rng.permutation(len(rest))]

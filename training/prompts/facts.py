@@ -91,25 +91,25 @@ def facts_of(one: Seen, rivals: Sequence[Seen], *, comparable: bool) -> list[Fac
     rivals: the objects it is told apart from. comparable: whether all rivals are annotated, named
     and single things, so that place and size can be compared.
     """
-    found = _colours(one, rivals)
+    facts = _colours(one, rivals)
     if comparable:
         # A name with a side in it ("left mirror") gets no second one.
         if not set((one.concept or "").split()) & SIDED:
-            found += _places(one, rivals)
-        found += _patterns(one, rivals)
-        if all(each.area >= VISIBLE for each in (one, *rivals)):
-            found += _sizes(one, rivals)
-            found += _lights(one, rivals)
-    return found
+            facts += _places(one, rivals)
+        facts += _patterns(one, rivals)
+        if all(thing.area >= VISIBLE for thing in (one, *rivals)):
+            facts += _sizes(one, rivals)
+            facts += _lights(one, rivals)
+    return facts
 
 
 def _colours(one: Seen, rivals: Sequence[Seen]) -> list[Fact]:
     if one.concept in COLOURLESS:
         return []
     # A region of several objects may contain one of any colour.
-    tellable = bool(rivals) and not any(each.about.semantic for each in rivals)
+    tellable = bool(rivals) and not any(rival.about.semantic for rival in rivals)
     first, second = (int(i) for i in np.argsort(one.colours)[::-1][:2])
-    absent = [each.colours < COLOUR_ABSENT for each in rivals]
+    absent = [rival.colours < COLOUR_ABSENT for rival in rivals]
     if one.colours[first] >= COLOUR_SHOWN:
         colour = COLOURS[first]
         return [
@@ -117,7 +117,7 @@ def _colours(one: Seen, rivals: Sequence[Seen]) -> list[Fact]:
                 "colour",
                 (colour,),
                 before=("grey", "gray") if colour == "grey" else (colour,),
-                unique=tellable and all(bool(each[first]) for each in absent),
+                unique=tellable and all(bool(lacks[first]) for lacks in absent),
             )
         ]
     both = one.colours[first] + one.colours[second]
@@ -128,7 +128,7 @@ def _colours(one: Seen, rivals: Sequence[Seen]) -> list[Fact]:
                 "colour",
                 pair,
                 before=(f"{pair[0]} and {pair[1]}", f"{pair[1]} and {pair[0]}"),
-                unique=tellable and all(bool(each[first] or each[second]) for each in absent),
+                unique=tellable and all(bool(lacks[first] or lacks[second]) for lacks in absent),
             )
         ]
     return []
@@ -137,26 +137,26 @@ def _colours(one: Seen, rivals: Sequence[Seen]) -> list[Fact]:
 def _places(one: Seen, rivals: Sequence[Seen]) -> list[Fact]:
     if not rivals:
         return _place_in_picture(one)
-    found: list[Fact] = []
+    facts: list[Fact] = []
     many = len(rivals) > 1
     for order, (first, last) in (
-        ([_across(one, each) for each in rivals], ("left", "right")),
-        ([_down(one, each) for each in rivals], ("top", "bottom")),
+        ([_across(one, rival) for rival in rivals], ("left", "right")),
+        ([_down(one, rival) for rival in rivals], ("top", "bottom")),
     ):
         if not all(order):
             continue
         before = order.count(1)
         for side, rank in ((first, before), (last, len(rivals) - before)):
             if rank == 0:
-                found.append(_outermost(side, many=many))
+                facts.append(_outermost(side, many=many))
             elif many and rank <= len(ORDINALS):
-                found.append(_counted(ORDINALS[rank - 1], side))
+                facts.append(_counted(ORDINALS[rank - 1], side))
         if first == "left" and len(rivals) == 2 and before == 1:
             after = ("in the middle", "in the center", "middle")
-            found.append(
+            facts.append(
                 Fact("place", ("middle",), ("middle", "center"), after, unique=True, counted=True)
             )
-    return found + _corners(one, rivals)
+    return facts + _corners(one, rivals)
 
 
 def _corners(one: Seen, rivals: Sequence[Seen]) -> list[Fact]:
@@ -165,7 +165,7 @@ def _corners(one: Seen, rivals: Sequence[Seen]) -> list[Fact]:
         for across, x in (("left", one.x), ("right", 1 - one.x)):
             if x >= CORNER or y >= CORNER:
                 continue
-            if any(_near_corner(each, down, across) for each in rivals):
+            if any(_near_corner(rival, down, across) for rival in rivals):
                 continue
             words = (f"{down} {across}", f"{'upper' if down == 'top' else 'lower'} {across}")
             after = (f"at the {words[0]}", f"in the {words[0]} corner", words[1])
@@ -173,9 +173,9 @@ def _corners(one: Seen, rivals: Sequence[Seen]) -> list[Fact]:
     return []
 
 
-def _near_corner(each: Seen, down: str, across: str) -> bool:
-    x = each.x if across == "left" else 1 - each.x
-    y = each.y if down == "top" else 1 - each.y
+def _near_corner(thing: Seen, down: str, across: str) -> bool:
+    x = thing.x if across == "left" else 1 - thing.x
+    y = thing.y if down == "top" else 1 - thing.y
     return x < NO_CORNER and y < NO_CORNER
 
 
@@ -242,10 +242,10 @@ def _sizes(one: Seen, rivals: Sequence[Seen]) -> list[Fact]:
     if not rivals:
         return []
     plain = len(rivals) == 1
-    if all(one.area > SIZE_RATIO * each.area for each in rivals):
+    if all(one.area > SIZE_RATIO * rival.area for rival in rivals):
         words = ("biggest", "largest") + (("big", "large", "bigger", "larger") if plain else ())
         return [Fact("size", ("big",), words, unique=True)]
-    if all(one.area * SIZE_RATIO < each.area for each in rivals):
+    if all(one.area * SIZE_RATIO < rival.area for rival in rivals):
         words = ("smallest", "tiniest") + (("small", "little", "smaller") if plain else ())
         return [Fact("size", ("small",), words, unique=True)]
     return []
@@ -257,10 +257,10 @@ def _lights(one: Seen, rivals: Sequence[Seen]) -> list[Fact]:
         return []
     plain = len(rivals) == 1
     main = COLOURS[int(one.colours.argmax())]
-    if main != "white" and all(each.light - one.light >= LIGHT_APART for each in rivals):
+    if main != "white" and all(rival.light - one.light >= LIGHT_APART for rival in rivals):
         words = ("dark", "darker") if plain else ("darkest",)
         return [Fact("light", ("dark",), words, unique=True)]
-    if main != "black" and all(one.light - each.light >= LIGHT_APART for each in rivals):
+    if main != "black" and all(one.light - rival.light >= LIGHT_APART for rival in rivals):
         words = ("bright", "brighter") if plain else ("brightest",)
         return [Fact("light", ("bright",), words, unique=True)]
     return []
@@ -268,14 +268,14 @@ def _lights(one: Seen, rivals: Sequence[Seen]) -> list[Fact]:
 
 def _patterns(one: Seen, rivals: Sequence[Seen]) -> list[Fact]:
     """Surface traits from the data set; unique if all rivals have another known trait."""
-    found = []
+    facts = []
     for trait in one.about.traits:
         if trait not in PATTERN_WORDS:
             continue
-        others = [each.about.traits for each in rivals]
+        others = [rival.about.traits for rival in rivals]
         if trait == "plain" and all(trait in traits or not traits for traits in others):
             continue
         before, after = PATTERN_WORDS[trait]
         unique = bool(others) and all(traits and trait not in traits for traits in others)
-        found.append(Fact("pattern", (trait,), before, after, unique=unique))
-    return found
+        facts.append(Fact("pattern", (trait,), before, after, unique=unique))
+    return facts

@@ -78,17 +78,17 @@ class Group:
 
 def groups_of(these: Sequence[Seen]) -> list[Group]:
     """Every group of two or more, but not all, of these things, which share a noun."""
-    if len(these) < 3 or any(each.about.semantic for each in these):
+    if len(these) < 3 or any(thing.about.semantic for thing in these):
         return []
     groups = [*_colours(these), *_patterns(these), *_sides(these), *_rows(these)]
-    if all(each.area >= VISIBLE / 4 for each in these):
+    if all(thing.area >= VISIBLE / 4 for thing in these):
         groups += _sizes(these)
         groups += _lights(these)
     return [group for group in groups if 2 <= len(group.ids) < len(these)]
 
 
 def _ids(these: Sequence[Seen], holds: Callable[[Seen], bool]) -> tuple[int, ...]:
-    return tuple(each.about.id for each in these if holds(each))
+    return tuple(thing.about.id for thing in these if holds(thing))
 
 
 def _colours(these: Sequence[Seen]) -> list[Group]:
@@ -96,7 +96,7 @@ def _colours(these: Sequence[Seen]) -> list[Group]:
         return []
     groups = []
     for place, colour in enumerate(COLOURS):
-        shares = {each.about.id: float(each.colours[place]) for each in these}
+        shares = {thing.about.id: float(thing.colours[place]) for thing in these}
         inside = tuple(i for i, share in shares.items() if share >= COLOUR_SHOWN)
         unsure = tuple(i for i, s in shares.items() if COLOUR_ABSENT <= s < COLOUR_SHOWN)
         words = ("grey", "gray") if colour == "grey" else (colour,)
@@ -105,32 +105,32 @@ def _colours(these: Sequence[Seen]) -> list[Group]:
 
 
 def _patterns(these: Sequence[Seen]) -> list[Group]:
-    unsure = _ids(these, lambda each: not each.about.traits)
+    unsure = _ids(these, lambda thing: not thing.about.traits)
     groups = []
     for trait, (before, after) in PATTERN_WORDS.items():
-        inside = tuple(each.about.id for each in these if trait in each.about.traits)
+        inside = tuple(thing.about.id for thing in these if trait in thing.about.traits)
         groups.append(Group("pattern", inside, unsure, (trait,), before, after))
     return groups
 
 
 def _sizes(these: Sequence[Seen]) -> list[Group]:
     """Small and big ones, if nothing has a size in between."""
-    order = sorted(these, key=lambda each: each.area)
+    order = sorted(these, key=lambda thing: thing.area)
     ratios = [after.area / before.area for before, after in itertools.pairwise(order)]
     cut = int(np.argmax(ratios)) + 1
-    areas = [each.area for each in order]
+    areas = [thing.area for thing in order]
     alike = areas[cut - 1] <= SAME_SIZE * areas[0] and areas[-1] <= SAME_SIZE * areas[cut]
     if ratios[cut - 1] < SIZE_RATIO or not alike:
         return []
     small, big = ("small", "smaller", "little"), ("big", "large", "bigger", "larger")
     return [
-        Group("size", tuple(each.about.id for each in order[:cut]), (), ("small",), small),
-        Group("size", tuple(each.about.id for each in order[cut:]), (), ("big",), big),
+        Group("size", tuple(thing.about.id for thing in order[:cut]), (), ("small",), small),
+        Group("size", tuple(thing.about.id for thing in order[cut:]), (), ("big",), big),
     ]
 
 
 def _lights(these: Sequence[Seen]) -> list[Group]:
-    order = sorted(these, key=lambda each: each.light)
+    order = sorted(these, key=lambda thing: thing.light)
     steps = [after.light - before.light for before, after in itertools.pairwise(order)]
     cut = int(np.argmax(steps)) + 1
     if steps[cut - 1] < LIGHT_APART or these[0].concept in COLOURLESS:
@@ -145,7 +145,9 @@ def _lights(these: Sequence[Seen]) -> list[Group]:
 def _sides(these: Sequence[Seen]) -> list[Group]:
     groups = []
     for side, words in SIDE_WORDS.items():
-        places = {each.about.id: each.x if side in ("left", "right") else each.y for each in these}
+        places = {
+            thing.about.id: thing.x if side in ("left", "right") else thing.y for thing in these
+        }
         away = {i: p if side in ("left", "top") else 1 - p for i, p in places.items()}
         inside = tuple(i for i, far in away.items() if far <= SIDE)
         unsure = tuple(i for i, far in away.items() if SIDE < far < 1 - SIDE)
@@ -161,7 +163,7 @@ def _rows(these: Sequence[Seen]) -> list[Group]:
         if len(lines) < 2 or min(len(line) for line in lines) < 2:
             continue
         for number, line in enumerate(lines):
-            ids = tuple(each.about.id for each in line)
+            ids = tuple(thing.about.id for thing in line)
             for end, rank in zip(ends, (number, len(lines) - 1 - number), strict=True):
                 if rank == 0:
                     words = (f"{end} {name} of {{}}", f"in the {end} {name}")
@@ -177,11 +179,11 @@ def _rows(these: Sequence[Seen]) -> list[Group]:
 
 def _lines(these: Sequence[Seen], at: Literal["x", "y"] | str) -> list[list[Seen]]:
     """The things by row or column, in order; empty if the lines are not clear."""
-    order = sorted(these, key=lambda each: float(getattr(each, at)))
-    places = np.array([getattr(each, at) for each in order])
+    order = sorted(these, key=lambda thing: float(getattr(thing, at)))
+    places = np.array([getattr(thing, at) for thing in order])
     steps = np.diff(places)
     low, high = f"{at}0", f"{at}1"
-    size = float(np.median([getattr(each, high) - getattr(each, low) for each in order]))
+    size = float(np.median([getattr(thing, high) - getattr(thing, low) for thing in order]))
     breaks = np.flatnonzero(steps > 0.7 * size) + 1
     lines = [list(line) for line in np.split(np.array(order, object), breaks)]
     spread = max(float(getattr(line[-1], at) - getattr(line[0], at)) for line in lines)

@@ -91,8 +91,8 @@ def name_all(scene: Scene, concept: str, rng: np.random.Generator) -> Phrase:
             break
     these = scene.called(noun)
     unsure = scene.perhaps_called(noun) + scene.parts(concept)
-    countable = not unsure and not any(each.about.semantic for each in these)
-    several = len(these) > 1 or any(each.about.semantic for each in these)
+    countable = not unsure and not any(thing.about.semantic for thing in these)
+    several = len(these) > 1 or any(thing.about.semantic for thing in these)
     if not several and not unsure and concept in NARROWER and rng.random() < NARROWED:
         noun = _pick(NARROWER[concept], rng)
     if several and rng.random() < 0.5:
@@ -101,8 +101,8 @@ def name_all(scene: Scene, concept: str, rng: np.random.Generator) -> Phrase:
         text = noun
     else:
         text = _article(noun, (), rng, singled_out=True) + noun
-    ids = tuple(each.about.id for each in these)
-    left_out = tuple(each.about.id for each in unsure if each.about.id not in ids)
+    ids = tuple(thing.about.id for thing in these)
+    left_out = tuple(thing.about.id for thing in unsure if thing.about.id not in ids)
     return Phrase(text, ids, (concept,), left_out)
 
 
@@ -134,7 +134,7 @@ def name_some(scene: Scene, concept: str, rng: np.random.Generator) -> Phrase | 
     text = _determiner(count if group.kind != "row" else 0, rng) + group.said(said, rng)
     named = () if said == "ones" else (concept,)
     unsure = scene.perhaps_called(noun) + scene.parts(concept)
-    doubtful = {*group.unsure, *(each.about.id for each in unsure)} - set(group.ids)
+    doubtful = {*group.unsure, *(thing.about.id for thing in unsure)} - set(group.ids)
     return Phrase(text, group.ids, (*named, *group.attributes), tuple(sorted(doubtful)))
 
 
@@ -142,7 +142,7 @@ def name_absent(scene: Scene, known: Sequence[str], rng: np.random.Generator) ->
     """A phrase for something absent: a concept out of ``known``, or a colour that no object of a
     kind has. None if anything in the picture has no category, or nothing was found.
     """
-    if any(each.concept is None for each in scene.seen):
+    if any(thing.concept is None for thing in scene.seen):
         return None
     here = scene.concepts()
     if here and rng.random() < OTHER_COLOUR:
@@ -162,9 +162,9 @@ def _of_no_such_colour(scene: Scene, concept: str, rng: np.random.Generator) -> 
     """ "Red ring" if there are rings and nothing that may be one is even partly red."""
     noun = _pick(words_for(concept), rng)
     meant = scene.called(noun) + scene.perhaps_called(noun) + scene.parts(concept)
-    if concept in COLOURLESS or any(each.about.semantic for each in meant):
+    if concept in COLOURLESS or any(thing.about.semantic for thing in meant):
         return None
-    most = np.max([each.colours for each in meant], 0)
+    most = np.max([thing.colours for thing in meant], 0)
     missing = [colour for colour, share in zip(COLOURS, most, strict=True) if share < NO_COLOUR]
     if not missing:
         return None
@@ -184,18 +184,18 @@ def _determiner(count: int, rng: np.random.Generator) -> str:
 
 def _noun_and_rivals(scene: Scene, one: Seen, rng: np.random.Generator) -> tuple[str, list[Seen]]:
     """A noun for the object, and all other objects in the picture that it might mean."""
-    others = [each for each in scene.seen if each is not one]
+    others = [other for other in scene.seen if other is not one]
     if one.concept is None:
         return _pick(NAMELESS, rng), others
     concept = one.concept
     narrower = NARROWER.get(concept, ())
     if narrower and scene.siblings and not one.about.semantic and rng.random() < NARROWED:
         words = every_word_for(concept)
-        if not any(each.concept is None or _may_be(each.concept, words) for each in others):
+        if not any(other.concept is None or _may_be(other.concept, words) for other in others):
             return _pick(narrower, rng), []
     noun = _pick(words_for(concept), rng)
     meant = scene.called(noun) + scene.perhaps_called(noun)
-    return noun, [each for each in meant if each is not one]
+    return noun, [other for other in meant if other is not one]
 
 
 def _may_be(concept: str, words: Sequence[str]) -> bool:

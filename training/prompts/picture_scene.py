@@ -71,7 +71,9 @@ class PictureScene:
         if self.view.kind != "whole":
             return []
         said = self.view.sample.expressions
-        texts = [(self._still_true(each.text, places=True), each.ids) for each in said]
+        texts = [
+            (self._still_true(expression.text, places=True), expression.ids) for expression in said
+        ]
         return [Phrase(text, ids, self._words.held(text)) for text, ids in texts if text]
 
     def _still_true(self, text: str, *, places: bool) -> str | None:
@@ -101,8 +103,8 @@ class PictureScene:
         if not self.view.mirrored:
             return objects
         return [
-            replace(each, category=mirrored(each.category) or each.category)
-            if each.category and names_place(each.category)
-            else each
-            for each in objects
+            replace(about, category=mirrored(about.category) or about.category)
+            if about.category and names_place(about.category)
+            else about
+            for about in objects
         ]

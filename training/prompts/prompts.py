@@ -205,12 +205,12 @@ def _twin(
     row, column = int(y), int(x)
     covered = set(view.sample.masks)
     candidates = [
-        each
-        for each in view.sample.objects
-        if each.id not in phrase.ids
-        and (each.id in covered or view.instances[row, column] == each.id)
-        and _may_be_clicked(each, view)
-        and view.soft_mask((each.id,))[row, column] > 0.5
+        about
+        for about in view.sample.objects
+        if about.id not in phrase.ids
+        and (about.id in covered or view.instances[row, column] == about.id)
+        and _may_be_clicked(about, view)
+        and view.soft_mask((about.id,))[row, column] > 0.5
     ]
     twin: Prompt | None = None
     whole = WHOLES.get(view.sample.source)
@@ -257,10 +257,10 @@ def _phrase_only(
         phrase = expressions[int(rng.integers(len(expressions)))]
         return _prompt(scene.view, phrase.ids, phrase, clickable=False)
     shown = scene.shown
-    named = [each for each in shown.seen if each.concept and shown.is_worth_naming(each)]
+    named = [thing for thing in shown.seen if thing.concept and shown.is_worth_naming(thing)]
     if not named:
         return None
-    crowded = [len(shown.named(each.concept or "")) > 1 for each in named]
+    crowded = [len(shown.named(thing.concept or "")) > 1 for thing in named]
     one = named[_weighted(np.where(crowded, recipe.among_several, 1.0), rng)]
     assert one.concept is not None
     whole = WHOLES.get(scene.view.sample.source)
@@ -288,7 +288,7 @@ def _clicked(
     scene: PictureScene, recipe: PromptRecipe, rng: np.random.Generator, *, with_phrase: bool
 ) -> Prompt | None:
     view = scene.view
-    candidates = [each for each in view.sample.objects if _may_be_clicked(each, view)]
+    candidates = [about for about in view.sample.objects if _may_be_clicked(about, view)]
     if not candidates:
         return None
     chosen = _chosen(candidates, view, recipe, rng, with_phrase=with_phrase)
@@ -339,14 +339,14 @@ def _chosen(
     with_phrase: bool,
 ) -> SampleObject:
     """The object to click: in a detail mostly its own; with a phrase mostly an ambiguous one."""
-    own = [each for each in candidates if view.kind == "detail" and each.id == view.about]
+    own = [about for about in candidates if view.kind == "detail" and about.id == view.about]
     if own and rng.random() < 0.8:
         return own[0]
     if not with_phrase:
         return candidates[int(rng.integers(len(candidates)))]
-    kinds = [concept_of(each.category) if each.category else "" for each in candidates]
+    kinds = [concept_of(about.category) if about.category else "" for about in candidates]
     crowded = [bool(kind) and kinds.count(kind) > 1 for kind in kinds]
-    layered = [each.id in view.sample.masks for each in candidates]
+    layered = [about.id in view.sample.masks for about in candidates]
     weights = np.where(crowded, recipe.among_several, 1.0)
     weights = weights * np.where(layered, recipe.two_answers, 1.0)
     return candidates[_weighted(weights, rng)]
@@ -370,13 +370,13 @@ def _beside_a_click(
 
 def _whole(view: View, whole: Whole, rng: np.random.Generator) -> Prompt | None:
     """A prompt for all parts of the one whole in view; parts that may not belong to it are void."""
-    parts = [each for each in view.sample.objects if each.category in whole.parts]
-    if whole.single and sum(each.category == whole.single for each in parts) != 1:
+    parts = [about for about in view.sample.objects if about.category in whole.parts]
+    if whole.single and sum(part.category == whole.single for part in parts) != 1:
         return None
-    ids = tuple(each.id for each in parts if each.category not in whole.unsure)
+    ids = tuple(part.id for part in parts if part.category not in whole.unsure)
     if not ids:
         return None
-    unsure = [each.id for each in parts if each.category in whole.unsure]
+    unsure = [part.id for part in parts if part.category in whole.unsure]
     text = whole.names[int(rng.integers(len(whole.names)))]
     prompt = _prompt(view, ids, Phrase(text, ids, (whole.concept,)), clickable=False)
     prompt.void |= np.isin(view.instances, unsure)
@@ -396,7 +396,7 @@ def _weighted(weights: NDArray[np.float64], rng: np.random.Generator) -> int:
     return int(rng.choice(len(weights), p=weights / weights.sum()))
 
 
-def _may_be_clicked(each: SampleObject, view: View) -> bool:
-    if each.semantic and view.sample.source not in CLICKABLE_REGIONS:
+def _may_be_clicked(about: SampleObject, view: View) -> bool:
+    if about.semantic and view.sample.source not in CLICKABLE_REGIONS:
         return False
-    return bool(view.areas[each.id + 1] >= FEWEST_PIXELS)
+    return bool(view.areas[about.id + 1] >= FEWEST_PIXELS)

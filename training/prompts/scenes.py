@@ -100,7 +100,7 @@ class Scene:
     ) -> None:
         self.siblings = siblings
         height, width = instances.shape
-        size = max([int(instances.max(initial=0))] + [each.id for each in objects]) + 2
+        size = max([int(instances.max(initial=0))] + [about.id for about in objects]) + 2
         labels = instances.astype(np.int64) + 1
         flat = labels.ravel()
         area = np.bincount(flat, minlength=size).astype(float)
@@ -114,15 +114,15 @@ class Scene:
         shares = table.reshape(-1, len(COLOURS)) / np.maximum(area, 1)[:, None]
         boxes = ndimage.find_objects(labels)
         seen = []
-        for each in objects:
-            label = each.id + 1
+        for about in objects:
+            label = about.id + 1
             if area[label] == 0:
                 continue
             vertical, horizontal = boxes[label - 1]
             seen.append(
                 Seen(
-                    each,
-                    None if each.category is None else concept_of(each.category),
+                    about,
+                    None if about.category is None else concept_of(about.category),
                     area[label] / (height * width),
                     across[label] / area[label] / width,
                     down[label] / area[label] / height,
@@ -138,28 +138,28 @@ class Scene:
 
     def of(self, object_id: int) -> Seen | None:
         """The visible part of this object, or None."""
-        return next((each for each in self.seen if each.about.id == object_id), None)
+        return next((thing for thing in self.seen if thing.about.id == object_id), None)
 
     def named(self, concept: str) -> list[Seen]:
         """Every visible object of this concept."""
-        return [each for each in self.seen if each.concept == concept]
+        return [thing for thing in self.seen if thing.concept == concept]
 
     def called(self, word: str) -> list[Seen]:
         """Every visible object that the word is right for."""
-        return [each for each in self.seen if _is_called(each, word)]
+        return [thing for thing in self.seen if _is_called(thing, word)]
 
     def perhaps_called(self, word: str) -> list[Seen]:
         """Visible objects that people might call so: related categories, unnamed things."""
         return [
-            each
-            for each in self.seen
-            if not _is_called(each, word)
-            and (each.concept is None or may_be_called(each.concept, word))
+            thing
+            for thing in self.seen
+            if not _is_called(thing, word)
+            and (thing.concept is None or may_be_called(thing.concept, word))
         ]
 
     def parts(self, concept: str) -> list[Seen]:
         """Visible objects that are annotated separately but are parts of this concept."""
-        return [each for each in self.seen if each.concept and is_part(each.concept, concept)]
+        return [thing for thing in self.seen if thing.concept and is_part(thing.concept, concept)]
 
     def is_worth_naming(self, one: Seen) -> bool:
         """Whether a phrase alone may ask for it: it, or all of its concept, is large."""
@@ -167,7 +167,7 @@ class Scene:
         return one.area > LARGE_ENOUGH or sum(other.area for other in same) > 2 * LARGE_ENOUGH
 
     def concepts(self) -> set[str]:
-        return {each.concept for each in self.seen if each.concept is not None}
+        return {thing.concept for thing in self.seen if thing.concept is not None}
 
     def facts(self, one: Seen, rivals: Sequence[Seen] | None = None) -> list[Fact]:
         """Everything that can be said of this object besides its name.
@@ -176,12 +176,12 @@ class Scene:
         """
         if rivals is None:
             rivals = [] if one.concept is None else self.named(one.concept)
-        rivals = [each for each in rivals if each is not one]
-        semantic = any(each.about.semantic for each in (one, *rivals))
+        rivals = [rival for rival in rivals if rival is not one]
+        semantic = any(thing.about.semantic for thing in (one, *rivals))
         comparable = one.concept is not None and not semantic and self.siblings
-        found = facts.facts_of(one, rivals, comparable=comparable)
-        return found if self.siblings else [replace(fact, unique=False) for fact in found]
+        true = facts.facts_of(one, rivals, comparable=comparable)
+        return true if self.siblings else [replace(fact, unique=False) for fact in true]
 
 
-def _is_called(each: Seen, word: str) -> bool:
-    return each.concept is not None and (word == each.concept or word in words_for(each.concept))
+def _is_called(thing: Seen, word: str) -> bool:
+    return thing.concept is not None and (word == thing.concept or word in words_for(thing.concept))

@@ -47,7 +47,7 @@ def simulate_corrections(
     # These answers must not change the norms' statistics.
     learning = network.training
     network.eval()
-    held = Features(tuple(each.detach() for each in features.maps), *features[1:])
+    held = Features(tuple(feature.detach() for feature in features.maps), *features[1:])
     for number in range(max(_rounds(question) for question in questions)):
         rows = [row for row, question in enumerate(questions) if number < _rounds(question)]
         logits = _answers(network, tokenizer, held, batch, rows, previous, number)
@@ -158,7 +158,7 @@ def corrections(
     measure depth on every n-th pixel only; 2 is four times as fast and off by at most a pixel.
     """
     view = slice(stride // 2, None, stride)
-    target, prediction, void = (each[:, view, view] for each in (target, prediction, void))
+    target, prediction, void = (mask[:, view, view] for mask in (target, prediction, void))
     wrong = torch.stack([target & ~prediction & ~void, ~target & prediction & ~void])
     depth = depths(wrong.flatten(0, 1)).view(2, len(target), -1)
     deepest = depth.amax(2)

@@ -66,7 +66,7 @@ def tokens(text: str) -> list[str]:
 def made_sentences(categories: Iterable[str], rng: np.random.Generator) -> list[list[str]]:
     """Sentences with every name of every category in the places of nouns."""
     sentences = []
-    concepts = sorted({concept_of(each) for each in categories})
+    concepts = sorted({concept_of(category) for category in categories})
     for concept in concepts:
         names = sorted({*every_word_for(concept), concept})
         groups = [group for group in RELATED if concept in group]
@@ -200,10 +200,10 @@ def _counted(dataset: Dataset, chosen: Callable[[Iterable[str]], set[str]]) -> l
     labels: Counter[str] = Counter()
     typed: Counter[str] = Counter()
     for index in range(len(dataset)):
-        for each in dataset.objects(index):
-            if each.category:
-                labels.update(chosen([words_for(concept_of(each.category))[0]]))
-            typed.update(chosen(each.phrases))
+        for about in dataset.objects(index):
+            if about.category:
+                labels.update(chosen([words_for(concept_of(about.category))[0]]))
+            typed.update(chosen(about.phrases))
     often = [word for word, count in typed.most_common() if count >= FEWEST_TYPED]
     return list(dict.fromkeys([*(word for word, _ in labels.most_common()), *often]))[:MOST]
 
@@ -217,12 +217,12 @@ def _untrained(tokenizer: Tokenizer, dataset: Dataset) -> list[str]:
 
 def _unknown(tokenizer: Tokenizer, texts: Iterable[str]) -> set[str]:
     """Ignored words, and those read only by correcting a supposed typo."""
-    found: set[str] = set()
+    unknown: set[str] = set()
     for text in texts:
         reading = tokenizer.read(text)
         missed = {*reading.ignored, *(word for word, _ in reading.corrected)}
-        found.update(word for word in missed if _is_word(word))
-    return found
+        unknown.update(word for word in missed if _is_word(word))
+    return unknown
 
 
 def _is_word(token: str) -> bool:

@@ -89,18 +89,18 @@ def names_place(phrase: str) -> bool:
 
 def _side(words: list[re.Match[str]], place: int) -> re.Match[str] | None:
     """The match of a word that means a side; None if it means something else."""
-    found = SIDE.fullmatch(_bare(words[place][0]))
-    if found is None or found["left"] or found["before"] or found["after"]:
-        return found
+    side = SIDE.fullmatch(_bare(words[place][0]))
+    if side is None or side["left"] or side["before"] or side["after"]:
+        return side
     before = _bare(words[place - 1][0]) if place else ""
     following = [_bare(match[0]) for match in words[place + 1 : place + 3]]
     if following and not _adjoining(words[place], words[place + 1]):
-        return found
+        return side
     closely = bool(following) and (
         following[0] in CLOSELY
         or (following[0] == "in" and bool(CLOSELY_IN.intersection(following[1:])))
     )
-    return None if closely and before not in PLACED_BY else found
+    return None if closely and before not in PLACED_BY else side
 
 
 def _adjoining(one: re.Match[str], other: re.Match[str]) -> bool:
@@ -110,10 +110,10 @@ def _adjoining(one: re.Match[str], other: re.Match[str]) -> bool:
 
 def _other(word: str) -> str:
     """The same word with the other side, in the same case."""
-    found = SIDE.fullmatch(_bare(word))
-    assert found is not None
-    kept = "left" if found["left"] else "right"
-    start, end = found.span(kept)
+    match = SIDE.fullmatch(_bare(word))
+    assert match is not None
+    kept = "left" if match["left"] else "right"
+    start, end = match.span(kept)
     side = "right" if kept == "left" else "left"
     if word[start:end].isupper() and len(word) > 1:
         side = side.upper()
@@ -158,14 +158,14 @@ class AttributeWords:
     def held(self, phrase: str) -> tuple[str, ...]:
         """The attributes that the phrase names, in the order of its words, without repetition."""
         tokens = _tokens(phrase)
-        found: dict[str, None] = {}
+        held: dict[str, None] = {}
         place = 0
         while place < len(tokens):
             length, name = self._longest(tokens[place : place + LONGEST])
             if name is not None:
-                found[name] = None
+                held[name] = None
             place += length
-        return tuple(found)
+        return tuple(held)
 
     def _longest(self, tokens: list[str]) -> tuple[int, str | None]:
         for length in range(len(tokens), 0, -1):

@@ -58,13 +58,15 @@ class Ranks:
         """Replace each gradient by its mean over processes; None stays if no process has one."""
         if self.world == 1:
             return
-        learned = [each for each in parameters if each.requires_grad]
+        learned = [parameter for parameter in parameters if parameter.requires_grad]
         present = torch.tensor([float(p.grad is not None) for p in learned], device=self.device)
         parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in learned]
         flat = torch.cat([present, *(part.reshape(-1) for part in parts)])
         distributed.all_reduce(flat)
-        found, *means = torch.split(flat, [len(learned), *(part.numel() for part in parts)])
-        for parameter, part, mean, count in zip(learned, parts, means, found.tolist(), strict=True):
+        counts, *means = torch.split(flat, [len(learned), *(part.numel() for part in parts)])
+        for parameter, part, mean, count in zip(
+            learned, parts, means, counts.tolist(), strict=True
+        ):
             # Copied, so that a gradient keeps its parameter's memory layout.
             parameter.grad = part.copy_(mean.view_as(part) / self.world) if count else None
 

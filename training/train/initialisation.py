@@ -58,8 +58,8 @@ def training_data(recipe: Recipe, folder: Path, data: Path, ranks: Ranks) -> Dat
         return dataset
     path = folder / LEFT_OUT
     if ranks.first and _left_out(path, len(dataset)) is None:
-        found = overlapping(dataset, open_dataset(recipe.data.apart_from, data))
-        path.write_text(json.dumps({"of": len(dataset), "left_out": found}), encoding="utf-8")
+        same = overlapping(dataset, open_dataset(recipe.data.apart_from, data))
+        path.write_text(json.dumps({"of": len(dataset), "left_out": same}), encoding="utf-8")
     ranks.wait()
     left_out = _left_out(path, len(dataset)) or []
     log.info("%d of %d pictures also occur in %s and are left out.",
@@ -71,8 +71,8 @@ def _left_out(path: Path, of: int) -> list[int] | None:
     """The indices to leave out that were found before for a data set of this size, or None."""
     if not path.exists():
         return None
-    found = json.loads(path.read_text(encoding="utf-8"))
-    return [int(index) for index in found["left_out"]] if found["of"] == of else None
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    return [int(index) for index in stored["left_out"]] if stored["of"] == of else None
 
 
 def categories_of(dataset: Dataset) -> list[str]:
@@ -84,7 +84,7 @@ def trained_on(start: Checkpoint) -> list[str]:
     """The categories that a checkpoint was trained on; for older ones, the things it can name."""
     listed = start.metrics.get("metrics", {}).get("categories")
     if listed is not None:
-        return [str(each) for each in listed]
+        return [str(category) for category in listed]
     return [
         name for name in start.config.attributes if name not in (*COLOURS, *PLACES, *SIZES, *TRAITS)
     ]
@@ -109,7 +109,7 @@ def new_network(
     recipe: Recipe, categories: list[str], tokenizer: Tokenizer, data: Path
 ) -> PhraseClick:
     """A new network, with pretrained backbone weights if the recipe names some."""
-    attributes = attributes_for(concept_of(each) for each in categories)
+    attributes = attributes_for(concept_of(category) for category in categories)
     config = ModelConfig.from_dict(dict(recipe.model))
     network = PhraseClick(replace(config, attributes=attributes, **_word_fields(tokenizer)))
     source = recipe.data.backbone_weights
@@ -133,7 +133,7 @@ def grown_network(
     to them. fitted: take the seconds for an exact fit; a resumed run does not need it.
     """
     config = ModelConfig.from_dict({**start.config.to_dict(), **recipe.model})
-    asked = attributes_for(concept_of(each) for each in categories)
+    asked = attributes_for(concept_of(category) for category in categories)
     attributes = tuple(dict.fromkeys((*start.config.attributes, *asked)))
     network = PhraseClick(replace(config, attributes=attributes, **_word_fields(tokenizer)))
     state = start.state

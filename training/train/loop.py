@@ -352,8 +352,8 @@ class Run:
 
     def _size(self) -> str:
         train = self.recipe.train
-        each = f"{train.pictures} pictures x {train.prompts} prompts at crop {train.crop}"
-        return f"{each} on {self.device}"
+        size = f"{train.pictures} pictures x {train.prompts} prompts at crop {train.crop}"
+        return f"{size} on {self.device}"
 
     def _where(self) -> str:
         return state.about_state(self.folder)

@@ -57,10 +57,10 @@ def mask_loss(logits: Tensor, target: Tensor, weight: Tensor, recipe: LossRecipe
     total = weight.sum((1, 2, 3)).clamp(min=1.0)
     loss = logits.new_zeros(logits.shape[0])
     if recipe.cross_entropy > 0:
-        each = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        pixels = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
         if recipe.focal_gamma > 0:
-            each = each * (1.0 - torch.exp(-each.detach())).pow(recipe.focal_gamma)
-        loss = loss + recipe.cross_entropy * (each * weight).sum((1, 2, 3)) / total
+            pixels = pixels * (1.0 - torch.exp(-pixels.detach())).pow(recipe.focal_gamma)
+        loss = loss + recipe.cross_entropy * (pixels * weight).sum((1, 2, 3)) / total
     if recipe.dice > 0:
         guess = torch.sigmoid(logits)
         both = (guess * target * weight).sum((1, 2, 3))
@@ -143,9 +143,9 @@ def sampled(target: Tensor, void: Tensor, stride: int) -> tuple[Tensor, Tensor]:
 
 def ious(logits: Tensor, target: Tensor, void: Tensor) -> Tensor:
     """B: IoU of each answer without void; 1 if target and answer are both empty."""
-    found, wanted, counts = logits > 0, target > 0.5, ~void
-    either = ((found | wanted) & counts).sum((1, 2, 3))
-    wrong = ((found != wanted) & counts).sum((1, 2, 3))
+    answered, wanted, counts = logits > 0, target > 0.5, ~void
+    either = ((answered | wanted) & counts).sum((1, 2, 3))
+    wrong = ((answered != wanted) & counts).sum((1, 2, 3))
     return 1.0 - wrong / either.clamp(min=1)
 
 

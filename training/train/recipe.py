@@ -213,7 +213,7 @@ def _recipe(values: Mapping[str, Any], path: Path) -> Recipe:
 
 
 def _part(kind: type[Part], values: Mapping[str, Any], path: Path) -> Part:
-    defaults = {each.name: each for each in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    defaults = {entry.name: entry for entry in dataclasses.fields(kind)}  # type: ignore[arg-type]
     unknown = sorted(set(values) - set(defaults))
     if unknown:
         raise RecipeError(f"The recipe {path} has unknown keys: {', '.join(unknown)}.")

@@ -108,8 +108,8 @@ def trained_words(tokenizer: Tokenizer, categories: Iterable[str], dataset: Data
     for index in range(len(dataset)):
         if endless(dataset, index) is not None:
             continue
-        texts = [text for each in dataset.objects(index) for text in each.phrases]
-        texts += [each.text for each in dataset.expressions(index)]
+        texts = [text for about in dataset.objects(index) for text in about.phrases]
+        texts += [expression.text for expression in dataset.expressions(index)]
         for text in texts:
             tokens = tokenizer.read(text)
             corrected = {word for _, word in tokens.corrected}

@@ -87,8 +87,8 @@ def _looked_up(ids: NDArray[np.uint8], table: NDArray[Byte]) -> NDArray[Byte]:
     """H,W: of each pixel, what the table says of its id. Of bytes, for which Python is quickest."""
     every = np.zeros(256, table.dtype)
     every[: len(table)] = table
-    found = np.frombuffer(ids.tobytes().translate(every.tobytes()), table.dtype)
-    return found.reshape(ids.shape)
+    values = np.frombuffer(ids.tobytes().translate(every.tobytes()), table.dtype)
+    return values.reshape(ids.shape)
 
 
 def _mixture(

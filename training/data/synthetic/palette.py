@@ -147,7 +147,7 @@ class Palette:
 
     def _apart(self, colour: Colour, look: Look) -> float:
         return min(
-            _contrast(colour, each, grey=self.camera.grey) for each in (look.first, look.second)
+            _contrast(colour, own, grey=self.camera.grey) for own in (look.first, look.second)
         )
 
 
