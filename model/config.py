@@ -1,9 +1,8 @@
-"""Everything that fixes the shape of a PhraseClick network; the JSON beside its weights.
+"""The configuration of a PhraseClick network, stored as JSON beside its weights.
 
 One field, ``form``, chooses between the paper's network (clicks are input channels, the whole
 network runs for every click) and the served one (the picture is encoded once, clicks enter late).
-The paper (section numbers are not known here, see the module docstrings) states neither widths
-nor backbone depth, so every number below is a *choice*.
+The paper states neither widths nor backbone depth, so every number below is a *choice*.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ class ModelConfig:
     # Late: channels at stride 16; a half of it at 8, a quarter at 4, an eighth at 2.
     # Early: channels after ASPP and in the decoder (DeepLabv3+ has 256).
     channels: int = 128
-    # Words the attribute head tells apart ("blue", "chair", ...), in the order of its logits.
+    # Words that the attribute head predicts ("blue", "chair", ...), in the order of its logits.
     attributes: tuple[str, ...] = ()
     # "same_upper" is TensorFlow's SAME: at stride 2 the extra row and column are bottom and right.
     padding: Literal["symmetric", "same_upper"] = "same_upper"
@@ -54,9 +53,9 @@ class ModelConfig:
     embedding_dim: int = 32
     # Late form only: phrase queries that look for pixels, each giving one map.
     phrase_queries: int = 8
-    # Late form only: as many more at stride 8, for small things; 0 is none.
+    # Late form only: more of them at stride 8, for small things; 0 is none.
     fine_phrase_queries: int = 0
-    # Late form only: layers in which all places look at each other (self_attention.py).
+    # Late form only: layers of self-attention (network/attention.py).
     relation_layers: int = 0
     # Late form only: channels at strides 4 and 2; 0 is a quarter and an eighth of ``channels``.
     channels4: int = 0
@@ -64,7 +63,7 @@ class ModelConfig:
     # Late form only: clicks and the previous mask also enter at stride 2, and the newest click has
     # a map of its own at every stride: corrections are local and fine.
     fine_prompts: bool = False
-    # Late form only: a box is an input of its own; without it the predictor asks by clicks.
+    # Late form only: boxes are an input; otherwise the predictor replaces a box by clicks.
     box_prompts: bool = False
     # Late form only: the network predicts the IoU of its mask.
     iou_head: bool = False

@@ -28,7 +28,7 @@ SMALLEST = 96
 # Margin of a detail on each side, in the detail's size, and its least side in pixels.
 DETAIL_MARGIN = 0.6
 DETAIL_SMALLEST = 48
-# Edges lie on a grid of this part of the crop's longest side.
+# Edges are on a grid of this part of the crop's longest side.
 GRID = 0.25
 
 

@@ -69,7 +69,7 @@ def atomic_file(
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names in a folder survive a power cut, where the file system can."""
+    """Make the names in a folder survive a power cut, if the file system can."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

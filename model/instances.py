@@ -1,9 +1,9 @@
-"""All of a kind: one mask for each thing that a phrase means, from one encoded picture.
+"""Instances of a phrase: one mask for each thing that it means, from one encoded picture.
 
-The phrase's own answer says where things of the kind are, but runs those together that touch. So
-its deepest points become clicks, each asking for one object; what the objects found leave
-uncovered is asked about again. Of masks that are about the same object the better one is kept, and
-cells that two objects claim go to the one whose logit is higher.
+The phrase's own mask shows where things of the kind are, but merges things that touch. So its
+deepest points become clicks, each for one object, and what these objects leave uncovered is clicked
+again. Of two masks of the same object the better one is kept, and cells in two objects go to the
+one with the higher logit.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class Limits:
     combinations by F1 of objects found at an IoU of .5; clicks that read the phrase's singular did
     better than those without words. The rest is a *choice*.
 
-    sure: probability from which a cell is in the phrase's answer. deepest: a seed is at least this
-    far inside it. rounds: how often what is left uncovered is asked about. seeds: the most clicks
-    for one phrase. agreement: the least mean probability of the phrase within an object. same,
-    contained: IoU, and share of the smaller one, above which two masks are of one object.
-    confidence: an object below it is left out. smallest: the least area.
+    sure: probability from which a cell is in the phrase's mask. deepest: least depth of a click.
+    rounds: how often uncovered parts are clicked. seeds: number of clicks for one phrase at most.
+    agreement: least mean probability of the phrase within an object. same, contained: IoU, and
+    share of the smaller one, above which two masks are of one object. confidence: least confidence
+    of an object. smallest: its least area.
     """
 
     sure: float = 0.5
@@ -56,7 +56,7 @@ class Limits:
 
 
 LIMITS = Limits()
-# Logits of cells beside an object, where the network says otherwise.
+# Largest size of negative logits of cells outside an object.
 FAINT = 1.0
 
 
@@ -117,7 +117,7 @@ def find(
     confidence: Callable[[float], float],
     limits: Limits = LIMITS,
 ) -> list[Candidate]:
-    """The objects in a phrase's answer, the best first; no cell is inside two of them.
+    """The objects of a phrase, the best first; no cell is in two of them.
 
     answer: h,w logits of the phrase over the picture. confidence: of a patch's score, 0 to 1.
     """
@@ -142,10 +142,10 @@ def find(
 
 
 def seeds(region: Cells, deepest: float) -> list[Cell]:
-    """Deepest points of a region, the deepest first; each is outside the circles of those before.
+    """Deepest points of a region, the deepest first; each is outside the circles of earlier ones.
 
-    The circle of a point reaches to the region's nearest edge, so that a long or lobed region has
-    a point in each of its lobes.
+    The circle of a point reaches to the region's nearest edge, so a long or lobed region has a
+    point in each lobe.
     """
     depth = ndimage.distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1]
     peaks = (depth >= deepest) & (depth == ndimage.maximum_filter(depth, 3))
@@ -164,7 +164,7 @@ def seeds(region: Cells, deepest: float) -> list[Cell]:
 def settled(
     candidates: Sequence[Candidate], shape: tuple[int, ...], limits: Limits = LIMITS
 ) -> list[Candidate]:
-    """One mask for each object, the best first, none below the limits."""
+    """One candidate for each object, the best first, none below the limits."""
     enough = [
         candidate
         for candidate in candidates
@@ -194,7 +194,7 @@ def settled(
 
 
 def apart(candidates: Sequence[Candidate], shape: tuple[int, ...]) -> list[Candidate]:
-    """The same objects; a cell that two of them claim stays with the higher logit."""
+    """The same objects; a cell in two of them stays with the higher logit."""
     highest = np.full(shape, -np.inf, np.float32)
     for candidate in candidates:
         part = highest[candidate.patch.slices]
@@ -211,7 +211,7 @@ def apart(candidates: Sequence[Candidate], shape: tuple[int, ...]) -> list[Candi
 def at_picture_size(
     candidates: Sequence[Candidate], shape: tuple[int, ...], width: int, height: int
 ) -> list[Instance]:
-    """The objects' pixels; the border between two of them is the surer one's."""
+    """The objects' pixels; of two neighbours the better one owns their border."""
     owner = np.zeros((height, width), np.int16)
     whole = Box(0, 0, width, height)
     for number in range(len(candidates), 0, -1):

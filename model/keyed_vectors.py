@@ -1,8 +1,8 @@
-"""Word vectors from elsewhere: any gensim KeyedVectors, by file or by gensim-downloader name.
+"""Reads any gensim KeyedVectors, by file or by gensim-downloader name.
 
-A file that gensim saved itself is a pickle. It is read by an unpickler that knows only plain data
-and numpy arrays and turns every gensim object into a bare record, so that opening a file from a
-stranger runs none of its code.
+Files that gensim saved itself are pickles. They are read by an unpickler that only allows plain
+data and numpy arrays and turns every gensim object into a plain record, so an untrusted file
+cannot run code.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from model.errors import WordVectorsError
 
 log = logging.getLogger(__name__)
 
-# Lines at the start of a text that say how many numbers a word has.
+# Lines at the start of a text from which the number of dimensions is found.
 PROBED_LINES = 100
 TEXT_SUFFIXES = (".txt", ".vec", ".glove")
-# Objects of these modules are read as bare records: gensim's own, and a model's random state.
+# Objects of these modules become plain records: gensim's own, and a model's random state.
 RECORDS = ("gensim.", "numpy.random.")
 PLAIN_NAMES = {
     ("collections", "defaultdict"),
@@ -41,12 +41,12 @@ PLAIN_NAMES = {
 
 
 def load(source: str | Path) -> tuple[list[str], NDArray[np.float32]]:
-    """Words, the most frequent first, and their vectors V,D.
+    """V words, the most frequent first, and their V,D vectors.
 
     source: a word2vec ``.bin`` (or ``.bin.gz``), a word2vec or GloVe text (``.txt``, ``.vec``,
     also ``.gz``), an ``.npz`` with arrays ``words`` and ``vectors``, a file that
     ``KeyedVectors.save`` wrote, or a gensim-downloader name such as "glove-wiki-gigaword-100".
-    Vectors that are not finite are left out, and the log says how many. Raises WordVectorsError.
+    Words whose vectors are not finite are left out and logged. Raises WordVectorsError.
     """
     path = Path(source)
     if not path.exists():
@@ -55,7 +55,7 @@ def load(source: str | Path) -> tuple[list[str], NDArray[np.float32]]:
         return _finite(*_read(path), source)
     except WordVectorsError:
         raise
-    except Exception as error:  # every reader has its own way to choke on a damaged file
+    except Exception as error:  # readers raise nearly any error for a damaged file
         raise WordVectorsError(
             f"Cannot read word vectors from {path}: {error}. Expected are word2vec (.bin, .txt), "
             "GloVe text, .npz, or a file saved by gensim's KeyedVectors."
@@ -74,7 +74,7 @@ def _read(path: Path) -> tuple[list[str], NDArray[np.float32]]:
 def _finite(
     words: list[str], vectors: NDArray[np.float32], source: str | Path
 ) -> tuple[list[str], NDArray[np.float32]]:
-    """The words whose vectors hold numbers only."""
+    """The words whose vectors are finite. Raises WordVectorsError if there are none."""
     if vectors.ndim != 2 or len(words) != len(vectors):
         raise WordVectorsError(
             f"{source} has {len(words)} words and vectors of shape {vectors.shape}: each word "
@@ -85,7 +85,7 @@ def _finite(
         return words, vectors
     kept = [word for word, fine in zip(words, good.tolist(), strict=True) if fine]
     if not kept:
-        raise WordVectorsError(f"{source} holds no word with a vector of finite numbers.")
+        raise WordVectorsError(f"{source} has no word with a vector of finite numbers.")
     log.warning("%d of %d words of %s have NaN or infinite vectors and are left out.",
                 len(words) - len(kept), len(words), source)  # fmt: skip
     return kept, vectors[good]
@@ -114,9 +114,9 @@ def _binary(path: Path) -> tuple[list[str], NDArray[np.float32]]:
 
 
 def _text(path: Path) -> tuple[list[str], NDArray[np.float32]]:
-    """A line a word: the word, which may hold blanks, and D numbers.
+    """One word per line, which may contain spaces, and D numbers.
 
-    gensim's reader splits words at their blanks, which GloVe's largest file has.
+    gensim's own reader does not support the spaces in words of GloVe's largest file.
     """
     words: list[str] = []
     rows: list[NDArray[np.float32]] = []
@@ -144,7 +144,7 @@ def _text(path: Path) -> tuple[list[str], NDArray[np.float32]]:
 
 
 def _numbers_at_end(line: str) -> int:
-    """How many numbers a line ends with, the word in front of them left out."""
+    """The number of numbers at the end of a line, after its word."""
     count = 0
     for part in reversed(line.split()[1:]):
         try:
@@ -163,7 +163,7 @@ def _arrays(path: Path) -> tuple[list[str], NDArray[np.float32]]:
 
 
 class _Record:
-    """Any gensim object as a bare record: its attributes and no behaviour."""
+    """Any gensim object as a plain record: its attributes without behaviour."""
 
     def __init__(self, *_: object, **__: object) -> None:
         pass
@@ -180,7 +180,7 @@ class _PlainUnpickler(pickle.Unpickler):
         if module.startswith(RECORDS):
             return _Record
         raise WordVectorsError(
-            f"The file holds more than word vectors ({module}.{name}), so it is not opened. "
+            f"The file contains more than word vectors ({module}.{name}) and is refused. "
             "Save the vectors alone with KeyedVectors.save_word2vec_format."
         )
 
@@ -188,13 +188,13 @@ class _PlainUnpickler(pickle.Unpickler):
 def _native(path: Path) -> tuple[list[str], NDArray[np.float32]]:
     record = _PlainUnpickler(io.BytesIO(path.read_bytes())).load()
     values: dict[str, Any] = dict(vars(record)) if isinstance(record, _Record) else {}
-    if "wv" in values:  # a whole Word2Vec model; its big arrays lie beside it under "wv."
+    if "wv" in values:  # a whole Word2Vec model; its large arrays are in files named "….wv."
         values = dict(vars(values["wv"]))
         path = path.with_name(path.name + ".wv")
     for name in values.get("__numpys", []):
         values[name] = np.load(f"{path}.{name}.npy", allow_pickle=False)
     if "index_to_key" not in values or "vectors" not in values:
-        raise WordVectorsError(f"{path} holds no word vectors that gensim 4 has saved.")
+        raise WordVectorsError(f"{path} has no word vectors in the format of gensim 4.")
     return list(values["index_to_key"]), cast(
         "NDArray[np.float32]", np.asarray(values["vectors"], np.float32)
     )

@@ -208,7 +208,7 @@ def _spline(cells: int, finer: int) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class _Places:
-    """For each of n target cells along one axis: between which two source cells it lies."""
+    """For each of n target cells along one axis: the two source cells around its centre."""
 
     first: NDArray[np.int64]
     second: NDArray[np.int64]
@@ -217,8 +217,7 @@ class _Places:
     @classmethod
     def over(cls, start: int, end: int, cells: int, low: int, high: int, count: int) -> _Places:
         """``cells`` divide start..end, ``count`` targets divide low..high."""
-        # Relative to the target's start first, so that the same box gives the same numbers
-        # wherever it lies.
+        # Relative to the target's start first, so that boxes of one size give equal numbers.
         centres = (low - start) + (np.arange(count) + 0.5) * ((high - low) / count)
         place = np.clip(centres * (cells / (end - start)) - 0.5, 0, cells - 1)
         first = np.minimum(place.astype(np.int64), max(cells - 2, 0))

@@ -70,7 +70,7 @@ Mask = NDArray[np.bool_]
 # share of the object's size.
 FOLLOWED = 1.0
 REACH = 0.05
-# Logits of cells that keep what they were, where the network says otherwise.
+# Least size of the logits of cells that keep the mask before against the network.
 FAINT = 1.0
 
 

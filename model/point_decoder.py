@@ -1,8 +1,8 @@
-"""Many clicks on one picture, each asking for an object of its own, in few passes.
+"""Decodes many clicks on one picture, each for its own object, in few passes.
 
 The coarse half of the decoder sees the whole picture for every click. The fine half, which takes
-most of the time, sees only a window around what the coarse half found: fifty small objects cost
-less than half of fifty clicks.
+most of the time, sees only a window around the coarse mask: fifty small objects cost less than half
+of fifty clicks.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from model.network.late_decoder import MARGIN, Windows
 from model.network.phrase_encoder import WordBatch
 from model.network.phraseclick import Features, PhraseClick
 
-# Sides of the windows, in cells of stride 8; what needs more is decoded over the whole picture.
+# Sides of windows in cells of stride 8; larger objects are decoded over the whole picture.
 SIDES = (12, 16, 24)
 # A window holds all cells connected to the click whose coarse logit is above this.
 FAINT = 0.0
-# Clicks decoded in one pass of the queue, so that an annotator's click waits no longer than that.
+# Clicks per pass, which bounds how long an annotator's click waits.
 CHUNK = 16
 
 Cell = tuple[int, int]
@@ -38,8 +38,8 @@ Cell = tuple[int, int]
 class Patch:
     """The answer to one click: logits h,w whose first cell is ``corner`` of the mask's grid.
 
-    Outside of the patch nothing belongs to the object. score: the expected IoU in logit space, -inf
-    for an empty mask.
+    Nothing outside the patch is in the object. score: the expected IoU in logit space, -inf for
+    an empty mask.
     """
 
     logits: NDArray[np.float32]

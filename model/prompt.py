@@ -1,4 +1,4 @@
-"""What is asked of the network about one picture: clicks, a phrase, a box."""
+"""A prompt about one picture: clicks, a phrase and a box."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ class Prompt:
         width: int,
         height: int,
     ) -> Prompt:
-        """Move coordinates into a picture of this size. Raises PromptError where none is meant."""
+        """Move coordinates into a picture of this size. Raises PromptError if they are invalid."""
         inside = tuple(_inside(click, width, height) for click in clicks)
         return cls(inside, tokens, None if box is None else _checked_box(box, width, height))
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is asked: no click, no box and no known word."""
+        """Whether it has no click, no box and no known word."""
         return not self.clicks and self.box is None and not self.tokens.words
 
     @property
@@ -72,7 +72,7 @@ class Prompt:
         return points_box(corners)
 
     def around(self, known: Box | None) -> Box | None:
-        """``extent`` and what is known of the object from its mask, together."""
+        """The union of ``extent`` and the known box of the object's mask."""
         extent = self.extent()
         if known is None or extent is None:
             return known or extent
@@ -81,7 +81,7 @@ class Prompt:
 
 def _inside(click: Click, width: int, height: int) -> Click:
     if not (math.isfinite(click.x) and math.isfinite(click.y)):
-        raise PromptError(f"A click at ({click.x}, {click.y}) has no place in the picture.")
+        raise PromptError(f"A click at ({click.x}, {click.y}) is not a point in the picture.")
     return Click(
         min(max(click.x, 0.0), width - EDGE),
         min(max(click.y, 0.0), height - EDGE),

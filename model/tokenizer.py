@@ -178,7 +178,7 @@ class Tokenizer:
         return self._read(cut, len(phrase) > MAX_CHARACTERS)
 
     def knows(self, phrase: str) -> bool:
-        """Whether the phrase has a word with a meaning, and all such words were trained.
+        """Whether the phrase has a word with a meaning, and all of these were trained.
 
         Function words ("the", "of") and numbers do not count; corrected words are not known.
         """

@@ -6,8 +6,8 @@ never declared. This project uses torchvision's networks and transforms, never t
 declaring their schemas is enough. This is the one place that does it: import torchvision through
 ``from model.torchvision_operators import torchvision``.
 
-It also keeps torchvision's import from loading torch's compiler, for one function of an operator
-that is not used here: the compiler takes as long to load as all the rest of torch.
+It also keeps torchvision's import from loading torch's compiler, which takes as long to load as
+the rest of torch and is only needed for an operator that is not used here.
 """
 
 import importlib
@@ -25,13 +25,13 @@ OPERATORS = ("torchvision::nms", "torchvision::qnms")
 
 
 def is_compile_supported(device_type: Any) -> Any:
-    """As torch's own, which is loaded when this is called."""
+    """Loads torch's own function when called."""
     return importlib.import_module(_COMPILER).is_compile_supported(device_type)
 
 
 @contextmanager
 def _without_compiler() -> Iterator[None]:
-    """Whoever imports the compiler's utilities meanwhile gets that one function alone."""
+    """Replace the compiler's utilities by that one function while torchvision is imported."""
     if _COMPILER in sys.modules:
         yield
         return

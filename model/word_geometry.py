@@ -1,10 +1,10 @@
 """Extra dimensions for words of side, order, size, colour and number.
 
 Word vectors are learned from context, and "left" and "right" have the same contexts: their cosine
-in GloVe is .78. Their meaning in a picture is geometric, so each such word has an *entry*, a short
-numeric code that is appended to its word vector. Other words have zeros there. The word vector
-before an entry is damped, so that "left" and "right" differ clearly, and so that an untrained
-colour is understood by its place among the others.
+in GloVe is .78. Their meaning in a picture is geometric, so each of these words has an *entry*, a
+short numeric code that is appended to its word vector. Other words have zeros there. The word
+vector before an entry is damped, so that "left" and "right" differ clearly, and so that an
+untrained colour is understood by its place among the others.
 
 The codes are a *choice* and do not depend on the source of the word vectors. All values are in
 about [-1, 1], before `SCALE`:
@@ -202,7 +202,7 @@ class Entry:
 def entry(word: str) -> Entry | None:
     """The entry of a word in its normal form, None for an ordinary one.
 
-    Numbers ("3") and ordinals ("3rd", "12th") have entries whatever they are.
+    All numbers ("3") and ordinals ("3rd", "12th") up to four digits have entries.
     """
     known = entries().get(word)
     return known if known is not None or not word[:1].isdigit() else _numeric(word)

@@ -161,7 +161,7 @@ def evaluate(
         if file is not None:
             console.print(f"Wrote {file}", highlight=False)
     if not figures["complete"]:
-        # The exit status of a program that Ctrl-C ended.
+        # The usual exit status after Ctrl-C.
         raise typer.Exit(130)
 
 
@@ -308,10 +308,10 @@ def _folder(context: typer.Context, checkpoint: str) -> str:
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    """20,50, read."""
+    """The numbers in a text such as 20,50."""
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdigit() for part in parts):
-        raise typer.BadParameter(f"'{text}' are no numbers of labels: write them as in 20,50.")
+        raise typer.BadParameter(f"'{text}' is not a list of numbers: write 20,50.")
     return tuple(int(part) for part in parts)
 
 

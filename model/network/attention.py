@@ -1,4 +1,4 @@
-"""Attention: a phrase weighs channels (the paper), and places of a picture compare themselves.
+"""The paper's attribute attention over channels, and self-attention over places.
 
 Self-attention is a *choice*, not the paper's. Convolutions compare neighbours, but which of two
 dogs is the left one, or which of five people was clicked, is decided by comparing distant places. A
@@ -17,8 +17,8 @@ from torch.nn import functional
 class AttributeAttention(nn.Module):
     """F' = F + beta * (a * F) with a = tanh(dense([average pool of F; phrase state])).
 
-    The formula is the paper's; that beta starts at 1 is a choice. Without a phrase a is 0, so
-    that F' is F to the bit (choice: the paper always has a phrase where it attends).
+    The formula is the paper's; its beta starts at 1 (*choice*). Without a phrase, a case that the
+    paper does not have, a is 0 and F' equals F exactly (*choice*).
     """
 
     def __init__(self, channels: int, phrase_dim: int) -> None:
@@ -47,7 +47,7 @@ OCTAVES = 3
 
 
 class SelfAttention(nn.Module):
-    """x + what its places learn from each other, the phrase, and the kinds of prompts."""
+    """x + self-attention over its places and one token of phrase state and conditions."""
 
     def __init__(self, channels: int, state: int, layers: int) -> None:
         super().__init__()
@@ -55,12 +55,12 @@ class SelfAttention(nn.Module):
         self.condition = nn.Linear(state, channels)
         self.layers = nn.ModuleList(_Layer(channels) for _ in range(layers))
         self.project_out = nn.Conv2d(channels, channels, 1)
-        # At first it changes nothing: training decides how strong it gets.
+        # It starts without effect; training decides how strong it gets.
         nn.init.zeros_(self.project_out.weight)
         nn.init.zeros_(self.project_out.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor, state: Tensor) -> Tensor:
-        """x: B,C,h,w with h and w even. state: B,T, phrase state and conditions, one more token."""
+        """B,C,h,w. x: B,C,h,w with even h and w. state: B,T, phrase state and conditions."""
         small = functional.avg_pool2d(x, 2)
         projected = self.project_in(torch.cat([small, _waves(small)], 1)).flatten(2).transpose(1, 2)
         tokens = torch.cat([self.condition(state)[:, None], projected], 1)
@@ -98,7 +98,7 @@ class _Layer(nn.Module):
 
 
 def _waves(like: Tensor) -> Tensor:
-    """B,4*OCTAVES,h,w: sine and cosine of each pixel's place, half a wave a picture and shorter."""
+    """B,4*OCTAVES,h,w: sine and cosine of each pixel's place; the longest is half a wave."""
     height, width = like.shape[2:]
     x = (torch.arange(width, device=like.device, dtype=like.dtype) + 0.5) / width
     y = (torch.arange(height, device=like.device, dtype=like.dtype) + 0.5) / height

@@ -1,13 +1,11 @@
-"""Picture features: a torchvision classification network cut into stages, one per stride.
+"""The backbone: a torchvision classification network cut into stages, one per stride.
 
-Weights come from torchvision by name, or from a file (its own downloads among them), and may have
-their batch norms folded in.
+Weights come from torchvision by name, or from a file, and may have their batch norms folded in.
 
-TensorFlow's SAME padding puts the extra row and column of a stride-2 convolution at the bottom and
-right, torch's symmetric padding reads it at the top and left. Padding by hand copies every large
-feature once. Instead a "same_upper" backbone works on the picture turned by 180 degrees with its
-kernels turned too, where the two paddings are the same thing (for even heights and widths), and
-turns the five features back.
+TensorFlow's SAME padding adds the extra row and column of a stride-2 convolution at the bottom and
+right, torch's symmetric padding at the top and left. Explicit padding would copy every large
+feature. So a "same_upper" backbone rotates the picture and its kernels by 180 degrees, which makes
+both paddings equal for even heights and widths, and rotates the five features back.
 """
 
 from __future__ import annotations
@@ -28,7 +26,7 @@ from model.config import ModelConfig
 from model.errors import CheckpointError
 from model.torchvision_operators import torchvision
 
-# Where a MobileNet's features are cut, after the last block of each stride, and their channels.
+# The blocks of a MobileNet at which its stages are cut, one per stride, and their channels.
 MOBILENETS = {
     "mobilenet_v2": ((0, 2, 4, 7, 14, 18), (16, 24, 32, 96, 320)),
     "mobilenet_v3_large": ((0, 2, 4, 7, 13, 17), (16, 24, 40, 112, 960)),
@@ -116,7 +114,7 @@ class Backbone(nn.Module):
 
 
 def build_backbone(config: ModelConfig) -> Backbone:
-    """The backbone that the configuration asks for."""
+    """The backbone of this configuration."""
     early = config.form == "early"
     return Backbone(
         config.backbone,
@@ -130,9 +128,9 @@ def build_backbone(config: ModelConfig) -> Backbone:
 def load_folded_npz(backbone: Backbone, path: Path | str) -> None:
     """Load convolutions with batch norm folded in: ``NN.weight``, ``NN.bias`` in network order.
 
-    ``layers`` is JSON, one entry per convolution (kind, shape, stride, activation); the last, the
-    classifier, is left out. The backbone must be built with ``norm="folded"``. Raises
-    CheckpointError where the file does not fit.
+    ``layers`` is JSON with one entry per convolution (kind, shape, stride, activation); the last
+    one, the classifier, is not used. The backbone needs ``norm="folded"``. Raises CheckpointError
+    if the file does not fit.
     """
     if backbone.norm != "folded":
         raise CheckpointError(
@@ -201,7 +199,7 @@ def _fold(stages: nn.ModuleList) -> None:
                 convolution = name, child
             elif isinstance(child, nn.BatchNorm2d) and convolution is not None:
                 folded = fuse_conv_bn_eval(convolution[1].eval(), child.eval())
-                # Folding makes a bias that is not trained; here it is a parameter like others.
+                # Folding leaves a bias without gradients; here it is trained like other parameters.
                 setattr(parent, convolution[0], folded.train().requires_grad_(True))
                 setattr(parent, name, nn.Identity())
                 convolution = None
@@ -217,7 +215,7 @@ def _widen_input(stages: nn.ModuleList, channels: int) -> None:
 
 
 def _dilate(stage: nn.Module) -> None:
-    """Keep the stride of the stage's input: its stride becomes dilation."""
+    """Keep the resolution of the stage's input: its stride becomes dilation."""
     for module in stage.modules():
         if not isinstance(module, nn.Conv2d):
             continue
@@ -249,7 +247,7 @@ def _named(name: str, weights: str) -> Any:
 
 
 def _fill(net: nn.Module, state: Mapping[str, Tensor], path: Path, name: str) -> None:
-    """Load a file's parameters; only the classifier, which is not used, may be another."""
+    """Load a file's parameters. All but those of the unused classifier must fit."""
     held = net.state_dict()
     state = {key: value for key, value in state.items() if key.partition(".")[0] not in CLASSIFIERS}
     wanted = {key for key in held if key.partition(".")[0] not in CLASSIFIERS}

@@ -40,7 +40,7 @@ class ConvNorm(nn.Module):
 
 
 class Separable(nn.Sequential):
-    """Depthwise then pointwise: a ninth of the work of a full 3x3, for where width is large."""
+    """A depthwise and a pointwise convolution: about a ninth of the work of a full 3x3 one."""
 
     def __init__(
         self, inputs: int, outputs: int, kernel: int = 3, *, dilation: int = 1, active: bool = True
@@ -67,7 +67,7 @@ class Residual(nn.Module):
 def fold_norms(module: Module) -> Module:
     """Fold every batch norm into its convolution, in place; for evaluation only.
 
-    Serving pays for the norm's extra pass over each feature on a CPU, training needs the norm.
+    A norm costs an extra pass over each feature on a CPU; training needs it.
     """
     for child in module.modules():
         if isinstance(child, ConvNorm) and isinstance(child.norm, nn.BatchNorm2d):
@@ -78,12 +78,12 @@ def fold_norms(module: Module) -> Module:
 
 
 HIDDEN = 64
-# Expected IoU, share of the picture, share of undecided pixels.
+# Expected IoU, root of the share of the picture, share of undecided pixels.
 STATISTICS = 3
 
 
 class IoUHead(nn.Module):
-    """Features inside and around the mask, its statistics and the prompts' kinds, to one logit."""
+    """Predicts the mask's IoU from features inside and around it, statistics and conditions."""
 
     def __init__(self, channels: int, conditions: int) -> None:
         super().__init__()

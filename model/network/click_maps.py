@@ -1,8 +1,7 @@
-"""Clicks as pictures: distance maps and disks, at any stride of the network.
+"""Maps of clicks and boxes (distances, disks) at any stride of the network.
 
-A click is a point (x, y) in pixels of the network input, the pixel in column c and row r covering
-[c, c + 1) x [r, r + 1), its centre at (c + 0.5, r + 0.5). Clicks keep their fractions, so nothing
-is rounded on the way from the annotator's screen to a map at stride 8.
+A click is a point (x, y) in pixels of the network input. The pixel in column c and row r covers
+[c, c + 1) x [r, r + 1), with its centre at (c + 0.5, r + 0.5). Clicks keep their fractions.
 """
 
 from __future__ import annotations
@@ -37,8 +36,8 @@ def nearest_distance(
 ) -> Tensor:
     """B,2,H,W: distance in input pixels from each cell's centre to the nearest click, cut at limit.
 
-    Channel 0 holds positive clicks, 1 negative ones. Without such a click the map is ``limit``
-    everywhere. ``height`` and ``width`` count cells of ``stride`` pixels.
+    Channel 0 is for positive clicks, 1 for negative ones; without any, it is ``limit`` everywhere.
+    height, width: in cells of ``stride`` pixels.
     """
     xy, sign = clicks
     batch, count = sign.shape
@@ -51,8 +50,7 @@ def nearest_distance(
     far = 4.0 * limit * limit
     maps = []
     for wanted in (1, -1):
-        # A click of the other sign is moved out of reach instead of being filtered out, so that
-        # the batch stays rectangular.
+        # Clicks of the other sign are moved out of reach, so that the batch stays rectangular.
         other = (sign != wanted).to(xy.dtype).mul_(far)
         squared = (down + other[..., None])[..., None] + across[:, :, None, :]  # B,N,H,W
         maps.append(squared.amin(1).sqrt_().clamp_(max=limit))
@@ -62,7 +60,7 @@ def nearest_distance(
 def newest_click_map(clicks: ClickBatch, height: int, width: int, stride: int) -> Tensor:
     """B,1,H,W in [-1, 1]: the last click of each prompt with its sign, fading over ``NEWEST`` px.
 
-    A choice: it tells a correction from the clicks that the previous mask already answers.
+    A *choice*: it distinguishes a correction from clicks that the previous mask already follows.
     """
     xy, sign = clicks
     batch, count = sign.shape
@@ -103,8 +101,8 @@ def has_box(boxes: Tensor) -> Tensor:
 def distance_maps(clicks: ClickBatch, height: int, width: int, limit: float) -> Tensor:
     """B,2,H,W in [0, 1] at full resolution: the two click channels of the paper's input.
 
-    Paper: Euclidean distance to the nearest click of each sign. Choice: cut at ``limit`` and
-    divided by it, all 1 without a click.
+    Paper: Euclidean distance to the nearest click of each sign. *Choice*: cut at ``limit`` and
+    divided by it; 1 without a click.
     """
     return nearest_distance(clicks, height, width, 1, limit).div_(limit)
 
@@ -112,7 +110,7 @@ def distance_maps(clicks: ClickBatch, height: int, width: int, limit: float) -> 
 def disk_maps(distance: Tensor, radius: float, stride: int) -> Tensor:
     """Disks of ``radius`` input pixels around clicks, anti-aliased over one cell, from distances.
 
-    ``distance`` comes from ``nearest_distance`` with the same stride. Values in [0, 1]. A disk is
-    never thinner than the cell, so that every click shows at every stride.
+    distance: from ``nearest_distance`` with the same stride. Values in [0, 1]. A disk is never
+    smaller than a cell, so every click is visible at every stride.
     """
     return ((max(radius, 0.5 * stride) - distance) / stride + 0.5).clamp_(0.0, 1.0)

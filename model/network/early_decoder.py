@@ -1,8 +1,8 @@
-"""The paper's form: clicks are two more channels of the picture, the whole network runs per click.
+"""The decoder of the paper's form, in which clicks are input channels and every click runs it all.
 
 Paper: a 5-channel input (picture, positive and negative distance maps), a CNN, attribute attention
-on its output. Choice: DeepLabv3+ (ASPP and a decoder with one skip) on a torchvision network,
-attention right after ASPP.
+on its output. *Choice*: DeepLabv3+ (ASPP and a decoder with one skip) on a torchvision network,
+with attention after ASPP.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from model.config import ModelConfig
 from model.network.attention import AttributeAttention
 from model.network.blocks import ConvNorm
 
-LOW_LEVEL_CHANNELS = 48  # DeepLabv3+: few, so that the skip does not outweigh ASPP
-RATES = {16: (6, 12, 18), 32: (3, 6, 9)}  # the same reach in pixels at either stride
+LOW_LEVEL_CHANNELS = 48  # as in DeepLabv3+
+RATES = {16: (6, 12, 18), 32: (3, 6, 9)}  # by output stride; the same reach in pixels
 
 
 class ASPP(nn.Module):

@@ -1,7 +1,7 @@
-"""The picture's side of the served form: a light feature pyramid over the backbone.
+"""The image encoder of the late form: a light feature pyramid over the backbone.
 
-It runs once for a picture (and once for each crop of it); clicks and phrases only meet its result.
-A *choice* of this project, made for two CPU cores.
+It runs once for a picture and once for each crop; prompts only use its result. The design is a
+*choice*, made for two CPU cores.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from model.network.blocks import ConvNorm, Residual, Separable
 
 
 class ImageFeatures(NamedTuple):
-    """What is kept of a picture: the pyramid, each pixel's embedding, and its keys for phrases."""
+    """An encoded picture: B,C,h,w features at strides 16 to 2, pixel embeddings, phrase keys."""
 
     p16: Tensor
     p8: Tensor
@@ -25,7 +25,7 @@ class ImageFeatures(NamedTuple):
     p2: Tensor
     embedding: Tensor  # at stride 8, unit length
     phrase_key16: Tensor
-    phrase_key8: Tensor  # without channels where the network has none
+    phrase_key8: Tensor  # without channels if the network has no fine phrase queries
 
 
 class Widths(NamedTuple):
@@ -38,7 +38,7 @@ class Widths(NamedTuple):
 
     @classmethod
     def of(cls, config: ModelConfig) -> Widths:
-        """The configuration's own widths, or a half of the stride before where it names none."""
+        """The configured widths; those it does not name are half of the coarser stride's."""
         channels = config.channels
         return cls(
             channels,
@@ -49,7 +49,7 @@ class Widths(NamedTuple):
 
 
 class Context(nn.Module):
-    """ASPP with depthwise convolutions: the same feature seen near, far, and as a whole."""
+    """Atrous spatial pyramid pooling (DeepLabv3) with depthwise convolutions. *choice*"""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class Context(nn.Module):
 
 
 class ImageEncoder(nn.Module):
-    """Backbone features to ``ImageFeatures``."""
+    """From backbone features to ``ImageFeatures``."""
 
     def __init__(self, config: ModelConfig, taps: tuple[int, int, int, int, int]) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class ImageEncoder(nn.Module):
         )
 
     def forward(self, taps: tuple[Tensor, ...]) -> ImageFeatures:
-        """taps: the backbone's five features."""
+        """taps: the backbone's five features B,C,h,w, strides 2 to 32."""
         f2, f4, f8, f16, f32 = taps
         x = self.context(self.lateral32(f32))
         p16 = self.smooth16((self.lateral16(f16) + upsample2(x)).relu_())

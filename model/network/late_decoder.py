@@ -1,9 +1,9 @@
-"""The prompts' side of the served form: clicks, box, phrase and previous mask enter late.
+"""The decoder of the late form, in which clicks, box, phrase and previous mask enter.
 
-Everything here but the attribute attention is a *choice* of this project, made for two CPU cores:
-a click costs only this decoder. It works at strides 16, 8, 4 and 2. At each stride it sees where
-the clicks and the box are and what the mask was; at 16 and 8 also how similar each pixel is to the
-clicked ones and how well it answers the phrase; at 32 all places attend to each other.
+Everything here except the attribute attention is a *choice*, made for two CPU cores: a click costs
+only this decoder. It works at strides 16, 8, 4 and 2. At each stride it gets maps of the clicks,
+the box and the previous mask; at 16 and 8 also the similarity of each pixel to the clicked ones
+and its scores for the phrase. Self-attention works at stride 32.
 """
 
 from __future__ import annotations
@@ -27,21 +27,20 @@ from model.network.click_maps import (
 )
 from model.network.image_encoder import ImageFeatures, Widths, coordinates, upsample2
 
-# Distances at two scales: near the border of an object a step of 20 px matters, across the picture
-# one of 200 does.
+# Distances enter at two scales, cut at this many pixels and at the configured limit: near a border
+# 20 px matter, across the picture 200.
 NEAR = 40.0
 # Far and near distances, disks (each for both signs), and the previous mask.
 CLICK_CHANNELS = 7
 SIMILARITIES = 2
-# Cells of stride 8 from a window's edge that its cut neighbourhood reaches: the kernels and
-# interpolations at strides 4 and 2 look at most this far.
+# Reach of the kernels and interpolations at strides 4 and 2, in cells of stride 8.
 MARGIN = 3
-# Logit of what lies outside a window.
+# Logit outside a window.
 OUTSIDE = -10.0
 
 
 class Prompts(NamedTuple):
-    """Clicks, phrase, previous mask and box of B prompts, as the decoder wants them."""
+    """Clicks, phrase, previous mask and box of B prompts, as the decoder takes them."""
 
     clicks: ClickBatch
     phrase: Tensor  # B,P
@@ -77,10 +76,10 @@ class Guess(NamedTuple):
 
 
 class Windows(NamedTuple):
-    """R windows of one size in the grid of stride 8, each about one of B guesses.
+    """R windows of one size in the grid of stride 8, each for one of B guesses.
 
-    rows: R int64, the guesses. corners: R,2 int64, (top, left) cell. size: height and width in
-    cells.
+    rows: R int64, indices of the guesses. corners: R,2 int64, (top, left) cell. size: height and
+    width in cells.
     """
 
     rows: Tensor
@@ -184,12 +183,12 @@ class LateDecoder(nn.Module):
     def refine(
         self, features: ImageFeatures, prompts: Prompts, guess: Guess, windows: Windows
     ) -> tuple[Tensor, Tensor | None]:
-        """Masks of some of the guesses, each within a window of its own.
+        """Masks of some of the guesses, each within its own window.
 
-        Windows make many small objects cheap: strides 4 and 2 take most of the time of
+        Windows make many small objects cheap, since strides 4 and 2 take most of the time of
         ``forward``. Logits nearer than MARGIN cells to a window's edge differ from those of
-        ``forward``, unless the edge is the picture's; so callers choose windows with a margin.
-        The prompts must have clicks alone, no previous mask and no box.
+        ``forward``, unless it is the picture's edge, so windows need a margin. The prompts must
+        consist of clicks: no previous mask and no box.
 
         Returns R,1,4h,4w logits for R windows of h,w cells, and R IoU logits or None.
         """
@@ -282,9 +281,9 @@ class LateDecoder(nn.Module):
         return torch.stack(maps, 1).view(batch, SIMILARITIES, height, width)
 
     def _conditions(self, prompts: Prompts) -> Tensor:
-        """B,4 or B,5: is there a positive click, a negative one, a phrase, a previous mask, a box?
+        """B,4 or B,5 of 0 and 1: has a positive click, a negative one, a phrase, a mask, a box.
 
-        Without it the network takes "no click" for "a click far away".
+        Without it "no click" would look like "a click far away".
         """
         sign = prompts.clicks.sign
         if prompts.previous is None:
@@ -299,10 +298,10 @@ class LateDecoder(nn.Module):
 
 
 def _phrase_answers(ask: nn.Linear, key: Tensor, prompts: Prompts) -> Tensor:
-    """B,K,h,w: how well each pixel answers the phrase, by K learned queries; 0 without a phrase.
+    """B,K,h,w: scores of each pixel for K learned queries of the phrase; 0 without a phrase.
 
-    A choice, not the paper's: attention over channels can say "dog", but hardly "left".
-    key: B,E,h,w, of each pixel.
+    A *choice*: the paper's attention over channels can express "dog", but hardly "left". key:
+    B,E,h,w, of each pixel.
     """
     batch, dim, height, width = key.shape
     query = ask(prompts.phrase).view(batch, -1, dim) * dim**-0.5
@@ -311,10 +310,10 @@ def _phrase_answers(ask: nn.Linear, key: Tensor, prompts: Prompts) -> Tensor:
 
 
 def _phrase_gate(phrase_dim: int, conditions: int, gates: int) -> nn.Linear:
-    """How strongly the phrase counts, given what it says and which prompts there are.
+    """The layer that weighs the phrase, from the phrase state and the conditions.
 
-    Where a click already says which object is meant, the name of its kind must not bring in all
-    others of that kind: with a positive click the gate starts at half, and training decides.
+    With a positive click, the name of a kind must not add all other objects of that kind: the gate
+    then starts at about half, and training adjusts it.
     """
     gate = nn.Linear(phrase_dim + conditions, gates)
     nn.init.zeros_(gate.weight)

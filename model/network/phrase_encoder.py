@@ -1,4 +1,4 @@
-"""Words to a phrase feature: a bidirectional LSTM over word vectors, as the paper has it."""
+"""The phrase encoder: a bidirectional LSTM over word vectors, as in the paper."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def no_words(batch: int, word_dim: int, device: torch.device | None = None) -> W
 
 
 class PhraseEncoder(nn.Module):
-    """Paper: word2vec, a bidirectional LSTM, its two final states joined."""
+    """Paper: word2vec vectors, a bidirectional LSTM, and its two final states concatenated."""
 
     def __init__(self, word_dim: int, phrase_dim: int) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class PhraseEncoder(nn.Module):
         return 2 * self.phrase_dim
 
     def forward(self, words: WordBatch) -> Tensor:
-        """B,2P: the final states forward and backward; zeros where there is no phrase."""
+        """B,2P: the final states forward and backward; zeros without a phrase."""
         vectors, length = words
         batch = length.shape[0]
         state = vectors.new_zeros(batch, self.out_dim)
@@ -52,7 +52,7 @@ class PhraseEncoder(nn.Module):
         packed = pack_padded_sequence(
             vectors[spoken], length[spoken].cpu(), batch_first=True, enforce_sorted=False
         )
-        # In full precision always: it takes no time, and processors without AVX-512 have no other.
+        # Always in float32: it takes little time, and some processors support nothing else.
         with torch.autocast(vectors.device.type, enabled=False):
             _, (final, _) = self.lstm(packed)
         return state.index_copy(0, spoken, torch.cat([final[0], final[1]], 1).to(state.dtype))

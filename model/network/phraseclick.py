@@ -1,8 +1,8 @@
-"""PhraseClick: picture, clicks and phrase in, mask logits out, in either form.
+"""PhraseClick: from a picture, clicks and a phrase to mask logits, in either form.
 
 Both forms share the phrase encoder, the attribute attention, the attribute head and this
-interface; ``ModelConfig.form`` chooses. In the early form ``encode`` only keeps the picture, since
-its clicks are input channels, so that whoever calls ``encode`` and ``decode`` need not know.
+interface; ``ModelConfig.form`` chooses. In the early form clicks are input channels, so ``encode``
+only keeps the picture; callers of ``encode`` and ``decode`` need not know the form.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class Features(NamedTuple):
 
 
 class Output(NamedTuple):
-    """What the network says.
+    """The network's output for B prompts.
 
     mask_logits: B,1,H/s,W/s; s is 2 in the late form, 4 in the early one.
-    attribute_logits: B,A for ``config.attributes``; they mean something only beside a phrase.
-    coarse_logits: B,1,H/8,W/8, the late form's first guess, for an auxiliary loss; else None.
+    attribute_logits: B,A for ``config.attributes``; only meaningful with a phrase.
+    coarse_logits: B,1,H/8,W/8, the late form's mask at stride 8, for an auxiliary loss; else None.
     iou_logits: B, the predicted IoU of the mask before the sigmoid; None without an IoU head.
     """
 
@@ -103,11 +103,11 @@ class PhraseClick(nn.Module):
     ) -> Output:
         """Masks for B prompts.
 
-        previous_mask: B,1,H,W in [0, 1] at the size of the network input, all 0 in rows that have
-        none; the early form, as in the paper, does not look at it. picture_index: B int64, which
-        of the P encoded pictures a prompt is about; None where B is P, in order. boxes: B,4
-        (x1, y1, x2, y2) in pixels of the network input; a row with x2 <= x1 has no box. Only a
-        network with ``config.box_prompts`` looks at them.
+        previous_mask: B,1,H,W in [0, 1] at the size of the network input, 0 in rows without one;
+        the early form ignores it, as in the paper. picture_index: B int64, the picture of each
+        prompt among P encoded ones; None if B is P, in order. boxes: B,4 (x1, y1, x2, y2) in
+        pixels of the network input; a row with x2 <= x1 has no box. Networks without
+        ``config.box_prompts`` ignore them.
         """
         phrase = self.phrase(words)
         has_phrase = words.length > 0

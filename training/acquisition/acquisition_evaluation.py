@@ -1,8 +1,8 @@
-"""Whether what is expected of pictures comes true: expected interactions beside those it took.
+"""Compares the interactions that were expected of pictures with those that they took.
 
-Of each picture the objects that were annotated are asked for by the protocol, and the mean of what
-they took is set beside what `training.acquisition.acquisition` expected without having seen them.
-What orders tasks is a rank, so ranks are compared (Spearman), with a bootstrap interval over
+The protocol segments every annotated object of a picture. The mean number of interactions is
+compared with what `training.acquisition.acquisition` expected without seeing the annotation. Tasks
+are ordered by rank, so ranks are compared (Spearman's correlation), with bootstrap intervals over
 pictures.
 """
 
@@ -33,7 +33,7 @@ RESAMPLES = 1000
 
 @dataclass(frozen=True)
 class Look:
-    """One picture: interactions for each of its objects, and what was expected of it."""
+    """One picture: interactions of each of its objects, and what was expected of it."""
 
     key: str
     source: str
@@ -57,10 +57,10 @@ def main(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Look at so many pictures, drawn at random, and give the figures.
+    """Measure this many pictures, drawn at random, and return the figures.
 
-    named: whether the network is told the labels of the picture's source (its most frequent ones),
-    as a project's labels tell it; else it clicks on a grid. Raises DataError.
+    named: whether the network knows the most frequent labels of the picture's source, as it knows
+    a project's labels; otherwise it clicks on a grid. Raises DataError.
     """
     dataset = open_dataset(list(data))
     predictor = Predictor(checkpoint, device=device, threads=1 if device == "cpu" else 0)
@@ -91,7 +91,7 @@ def main(
 
 
 def ranked(looks: Sequence[Look], seed: int = 0) -> dict[str, Any]:
-    """Rank correlations with what it took, and their difference, each with its 95 % interval."""
+    """Rank correlations with the interactions taken, and their difference, with 95 % intervals."""
     truth = np.array([look.truth for look in looks])
     estimates = {
         "expected": np.array([look.expected for look in looks]),
@@ -140,7 +140,7 @@ def _look(
 
 
 def _labels(dataset: Dataset, predictor: Predictor, most: int) -> dict[str, list[str]]:
-    """The most frequent words of each source that the network knows, as its project would have."""
+    """By source, the most frequent labels that the network knows."""
     counts: dict[str, Counter[str]] = {}
     for index, source in enumerate(dataset.sources):
         words = (word_of(about.category) for about in dataset.objects(index) if about.category)
@@ -152,7 +152,7 @@ def _labels(dataset: Dataset, predictor: Predictor, most: int) -> dict[str, list
 
 
 def _correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """Spearman's; 0 where one side is all the same, which ranks nothing."""
+    """Spearman's rank correlation; 0 if all values of one side are equal."""
     if np.ptp(one) == 0 or np.ptp(other) == 0:
         return 0.0
     return float(stats.spearmanr(one, other).statistic)

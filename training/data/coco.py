@@ -136,7 +136,7 @@ def with_pictures(
     else:
         where = ", ".join(str(folder) for folder in folders)
         first = records[0].picture if records else "any picture"
-        raise DataError(f"No picture such as {first} in {where}: say ?pictures=FOLDER.")
+        raise DataError(f"No picture like {first} in {where}: add ?pictures=FOLDER.")
     kept = []
     for record in records:
         path = f"{folder}/{record.picture}"
@@ -167,7 +167,7 @@ def _instances_file(folder: Path, split: str) -> Path:
     if not split and len(files) == 1:
         return files[0]
     raise DataError(
-        f"{folder}: say ?split=SPLIT, one of {', '.join(known)}."
+        f"{folder}: add ?split=SPLIT, one of {', '.join(known)}."
         if known
         else f"{folder}: expected annotations/instances_SPLIT.json in it."
     )

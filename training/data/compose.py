@@ -1,7 +1,7 @@
 """Combines two samples, so that pictures with several objects of a kind are common.
 
-Only pictures with two dogs teach which one is left, and that a click means one of them; such
-pictures are rare. So a second picture with something of the same kind is put beside the first, or
+Only pictures with two dogs teach which one is left, and that a click means one of them, and they
+are rare. So a second picture with something of the same kind is put beside the first, or
 its object is pasted into it (Ghiasi et al. 2021, "Simple Copy-Paste"). Phrases are made from the
 result, so they are true of it.
 """

@@ -22,7 +22,7 @@ from training.errors import DataError
 _ORIENTATION = 0x0112  # EXIF
 _SIDEWAYS = (5, 6, 7, 8)
 
-# What starts the last part of a complete file, and what ends that.
+# The markers at the start and the end of the last part of a complete file.
 _LAST = {"JPEG": (b"\xff\xda", b"\xff\xd9"), "PNG": (b"IDAT", b"IEND")}
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
@@ -75,10 +75,10 @@ def pictures_in(folder: Path) -> dict[str, Path]:
 
 @contextmanager
 def _decoded(source: Path | str | bytes, name: str) -> Iterator[ImageFile.ImageFile]:
-    """Opened, and known to be complete.
+    """Open a file and check that it is complete.
 
-    Pillow can be told to fill up files that end early, but only for the whole process, as a server
-    does that shows what browsers show. In a data set such a file is damaged.
+    Pillow's setting for truncated files holds for the whole process, and a server needs it to show
+    what browsers show. In a data set a truncated file is an error.
     """
     with _opened(source, name) as picture:
         fp = picture.fp

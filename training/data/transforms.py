@@ -223,7 +223,7 @@ def _focus(sample: Sample, rng: np.random.Generator) -> _Focus | None:
 
 
 def _whole(sample: Sample, aspect: float, rng: np.random.Generator) -> Box:
-    """The picture; its longer side is trimmed only if it would be stretched by over a sixth."""
+    """The picture; its longer side is trimmed if it would be stretched by more than a sixth."""
     height, width = sample.instances.shape
     most = 1.17
     wide, high = float(width), float(height)

@@ -1,4 +1,4 @@
-"""Behaviour tests: does the network follow phrases and clicks? Pairs of questions, compared.
+"""Behaviour tests: does the network follow phrases and clicks?
 
 NoC does not show whether the phrase has any effect. Each test asks two questions that differ in one
 thing: with and without the phrase, the right word and a wrong one, "left" and "right", before and
@@ -29,7 +29,7 @@ from training.prompts.vocabulary import CARRIED, COLOURS, WORN, concept_of, rela
 SMALLEST = 0.005
 # From this share on, an unwanted object counts as included and can be removed.
 TAKEN_IN = 0.2
-# A garment that covers more of the person than this cannot be told from the person by its mask.
+# A garment that covers more of the person than this has nearly the person's mask.
 MOST_OF_A_PERSON = 0.6
 # What a person wears, without hair and skin.
 GARMENTS = WORN - {"hair", "skin"}

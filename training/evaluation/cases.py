@@ -98,7 +98,7 @@ def size_of(area: float) -> str:
 
 
 def _is_named(about: SampleObject, *, spoken: bool) -> bool:
-    """Whether there are words for the object: written ones if its source has such."""
+    """Whether there are words for the object: written ones if its source has any."""
     return bool(about.phrases if spoken else about.category)
 
 

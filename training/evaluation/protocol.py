@@ -183,7 +183,7 @@ def _deepest_region(error: Mask, clicked: Sequence[Spot]) -> _Region | None:
     """
     labels, count = ndimage.label(error, TOUCHING)
     boxes = ndimage.find_objects(labels)
-    # No pixel lies deeper than half of its box's shorter side.
+    # No pixel is deeper than half of its box's shorter side.
     reach = [(min(b[0].stop - b[0].start, b[1].stop - b[1].start) + 1) / 2 for b in boxes]
     corners = [(box[0].start, box[1].start) for box in boxes]
     best: _Region | None = None

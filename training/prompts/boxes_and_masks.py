@@ -32,8 +32,10 @@ NARROWEST = 4.0
 
 
 def box_of_people(view: View, about: SampleObject) -> Box | None:
-    """The box that somebody drew around this object, as far as the view shows it; None where there
-    is none or next to nothing of it is in view."""
+    """The box that a person drew around this object, cut to the view, in its pixels.
+
+    None without a box, or if almost nothing of it is in view.
+    """
     if about.box is None:
         return None
     height, width = view.instances.shape

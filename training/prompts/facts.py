@@ -19,7 +19,7 @@ from training.prompts.vocabulary import COLOURS
 
 # Objects below this share of the picture are not compared by size.
 VISIBLE = 0.002
-# How far apart two centres must be (share of width) before "left" tells them apart. Twice as far
+# How far apart two centres must be (share of width) before "left" is said. Twice as far
 # for height, since things on the same floor differ in height just by their distance.
 APART = 0.08
 # A colour is said from this share of the mask on; a rival below the other share does not have it.
@@ -88,7 +88,7 @@ class Seen:
 def facts_of(one: Seen, rivals: Sequence[Seen], *, comparable: bool) -> list[Fact]:
     """Everything that can be said of an object besides its name.
 
-    rivals: the objects it is told apart from. comparable: whether all rivals are annotated, named
+    rivals: the objects to distinguish it from. comparable: whether all rivals are annotated, named
     and single things, so that place and size can be compared.
     """
     facts = _colours(one, rivals)

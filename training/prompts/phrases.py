@@ -1,9 +1,9 @@
 """Generated phrases for pictures without any: true of the mask, its category and its siblings.
 
-`Scene` (scenes.py) measures what can be said; the functions here put such facts into varied words.
-The noun is chosen first, since it decides what else may be meant: two dogs are told apart as dogs,
-a handbag from a backpack once it is called "bag". A phrase for one thing alone is made from facts
-that single it out, or not at all.
+`Scene` (scenes.py) measures what can be said; the functions here put facts into varied words.
+The noun is chosen first, since it decides what else may be meant: a dog must be distinguished from
+other dogs, and a handbag called "bag" from a backpack. A phrase for one thing alone is made from
+facts that single it out, or not at all.
 
 Words narrower than the annotation ("woman" for a person) cannot be checked. They are used only if
 nothing else could be meant, so they never point elsewhere.

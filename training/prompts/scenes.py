@@ -172,7 +172,7 @@ class Scene:
     def facts(self, one: Seen, rivals: Sequence[Seen] | None = None) -> list[Fact]:
         """Everything that can be said of this object besides its name.
 
-        rivals: the objects it is told apart from, by default all others of its concept.
+        rivals: the objects to distinguish it from, by default all others of its concept.
         """
         if rivals is None:
             rivals = [] if one.concept is None else self.named(one.concept)

@@ -1,8 +1,8 @@
-"""The simulated dialogue before an answer is learned from: the network answers, clicks correct it.
+"""Simulated corrections: the network answers, and clicks correct it, before the answer in the loss.
 
-Clicks gathered this way are where this very network errs, which no sampling beforehand can know.
-Pictures are encoded once; a round costs one decoder pass without gradients over the prompts that
-are still being corrected.
+So training sees clicks where this network errs, which cannot be sampled in advance. Pictures are
+encoded once; a round costs one decoder pass without gradients over the prompts that are still
+being corrected.
 
 The next click of a whole batch is found on the batch's device by the same rule as
 `clicks.correction`. Depths come from an exact Euclidean distance transform made of minima of
@@ -44,7 +44,7 @@ def simulate_corrections(
     if batch.given is not None:
         opening = [row for row, question in enumerate(questions) if question.given == "first"]
         previous[opening] = batch.given[opening]
-    # These answers must not change the norms' statistics.
+    # These answers must not change the statistics of norms.
     learning = network.training
     network.eval()
     held = Features(tuple(feature.detach() for feature in features.maps), *features[1:])
@@ -73,7 +73,7 @@ def simulate_corrections(
 def _rounds(question: Question) -> int:
     """How often the question is answered before the answer that enters the loss.
 
-    A phrase alone mostly has no such round; sometimes it gets a closer look.
+    A phrase alone mostly has none; sometimes it is answered twice.
     """
     if question.clickable:
         return question.rounds

@@ -217,7 +217,7 @@ RELATED = (
     {"traffic infrastructure", "sign", "pole", "non building infrastructure"},
     {"road", "street", "pavement"},
 )
-"""Groups of concepts that people confuse: never told apart by name alone, never "absent"."""
+"""Groups of concepts that people confuse: a name alone never distinguishes them."""
 
 WORN = frozenset(
     re.findall(

@@ -8,7 +8,7 @@ from model.network.phraseclick import PhraseClick
 
 
 class Average:
-    """A copy of a network that follows it: slowly, but quickly at first, when it knows nothing."""
+    """A copy of a network that follows it: quickly at first, then slowly."""
 
     def __init__(self, network: PhraseClick, copy: PhraseClick, decay: float) -> None:
         """copy: a network of the same shape, which becomes the average."""
@@ -22,7 +22,7 @@ class Average:
         self._set(1.0)
 
     def follow(self, step: int) -> None:
-        """Move towards the network as it is after so many steps."""
+        """Move towards the network as it is after this step."""
         self._set(1.0 - min(self._decay, (1.0 + step) / (10.0 + step)))
 
     @torch.no_grad()

@@ -159,7 +159,7 @@ def test_the_page_is_whole_and_asks_for_nothing(
     assert not re.search(r"@import|url\(|<script", page)
     assert f"{figures['noc']['85']:.2f}" in page
     assert "prefers-color-scheme: dark" in page
-    assert "Does it do what it is told?" in page
+    assert "Behaviour tests" in page
     assert "nan" not in page.lower().replace("finance", "")
 
 

@@ -1,4 +1,4 @@
-"""How a scene was photographed: light, contrast, blur, grain, compression."""
+"""The camera: light, contrast, blur, grain and compression of a synthetic photograph."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from PIL import Image, ImageChops, ImageFilter
 from training.data.synthetic.styles import Style
 from training.data.synthetic.textures import NOISE_LEVELS, Plane, noise
 
-# How bright each colour looks (ITU-R 601).
+# Luma of red, green and blue (ITU-R BT.601).
 GREY = np.array([0.299, 0.587, 0.114], np.float32)
 # Up to this radius pictures are blurred by averaging neighbours.
 SHARP = 1.0
@@ -26,9 +26,9 @@ SPOILED = 0.12
 class Camera:
     """The settings of a photograph.
 
-    low, high: the levels that black and white become. blur: radius in pixels. noise: deviation in
-    levels. glow: share of light that spreads. uneven: how much light differs over the picture.
-    quality: of JPEG, 0 for none.
+    low, high: levels of black and white. blur: radius in pixels. noise: standard deviation in
+    levels. glow: share of light that spreads. uneven: strength of uneven light. quality: of JPEG,
+    0 for none.
     """
 
     low: float
@@ -68,7 +68,7 @@ class Camera:
         return bool(kept > max(32.0, 2.5 * self.noise))
 
     def gain(self, size: tuple[int, int], rng: np.random.Generator) -> Plane:
-        """H,W: the factor of light at each pixel."""
+        """H,W: the factor of light at each pixel, contrast included."""
         contrast = np.float32((self.high - self.low) / 255)
         if not self.uneven:
             return np.full(size, contrast)
@@ -106,7 +106,7 @@ class Camera:
         return np.clip(plane, 0, 255, out=plane).astype(np.uint8)
 
     def _grain(self, size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
-        """Noise around 128; grey if there is little of it."""
+        """Noise around 128, weak noise in grey."""
         share = self.noise / NOISE_LEVELS
         levels = [round(128 + share * (level - 128)) for level in range(256)]
         grain = [Image.fromarray(noise(size, rng)).point(levels)]
@@ -134,7 +134,7 @@ def _soften(plane: Plane, blur: float) -> None:
 
 
 def _unevenness(size: tuple[int, int], much: float, rng: np.random.Generator) -> Plane:
-    """H,W factors around 1: light from one side, a dark rim, or slow changes all over."""
+    """H,W factors around 1: light from one side, a dark rim, or slow changes."""
     y, x = (np.linspace(-1, 1, count, dtype=np.float32) for count in size)
     way = int(rng.integers(3))
     if way == 0:

@@ -1,4 +1,4 @@
-"""The data set of synthetic scenes; seed and number determine a picture."""
+"""The data set of synthetic scenes. Seed and number determine a picture."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What is where: a few things, rows, crowds, tilings, a wall of windows, a scratched surface, ...
+"""Layouts: a few things, rows, crowds, tilings, a wall of windows, a scratched surface, ...
 
-Each layout draws into a `Builder`. What lies later lies on top. Sizes are shares of the picture's
-shorter side, so that a scene looks alike at any resolution. All ranges are a choice, set by eye.
+Each layout draws into a `Builder`; later things cover earlier ones. Sizes are shares of the
+picture's shorter side, so a scene looks the same at any resolution. All ranges are a *choice*.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ MOST = 110
 
 @dataclass(frozen=True)
 class Layout:
-    """A way to fill a scene, the styles that suit it with how often, and the kinds it may show."""
+    """A way to fill a scene. styles: weight by name of style. share: its weight among layouts."""
 
     fill: Callable[[Builder], None]
     styles: Mapping[str, float]
@@ -57,7 +57,7 @@ class Layout:
 
 
 def _kinds(builder: Builder, among: Sequence[str], count: int) -> list[str]:
-    """Kinds that nobody takes for one another, mostly."""
+    """Up to ``count`` kinds that are mostly not confused with each other."""
     rng = builder.rng
     chosen: list[str] = []
     for kind in rng.permutation(sorted(set(among))):
@@ -89,7 +89,7 @@ def few(builder: Builder) -> None:
 
 
 def _put(builder: Builder, kind: str, place: tuple[float, float], size: float, look: Look) -> None:
-    """A thing, at times with a part or with something on it."""
+    """Draw one thing, sometimes with a smaller thing on it."""
     number = builder.put(kind, place, size, look)
     if number == 0 or kind in RUNS or size < 0.05 * builder.side:
         return
@@ -105,7 +105,7 @@ def _put(builder: Builder, kind: str, place: tuple[float, float], size: float, l
 
 
 def rows(builder: Builder) -> None:
-    """Things in a row, a column or a grid: what order words are for."""
+    """Things in a row, a column or a grid, for words of order."""
     rng, side = builder.rng, builder.side
     among = ABSTRACT if builder.palette.busy else THINGS
     short = [kind for kind in among if kind not in RUNS]
@@ -138,7 +138,7 @@ def rows(builder: Builder) -> None:
 
 
 def crowd(builder: Builder, among: Sequence[str] = CROWDED) -> None:
-    """A dozen to a hundred of a kind: apart, touching, in clusters; at times of two kinds."""
+    """A dozen to a hundred of a kind, or of two: apart, touching or in clusters."""
     rng, side = builder.rng, builder.side
     kinds = _kinds(builder, among, int(rng.choice([1, 1, 2])))
     count = int(_log(rng, 10, MOST if rng.random() < 0.5 else 40))
@@ -180,7 +180,7 @@ def _places(builder: Builder, count: int, size: float) -> list[tuple[float, floa
 
 
 def _spread(places: Points, distance: float) -> list[tuple[float, float]]:
-    """Those places that are at least so far from the ones kept before them."""
+    """The places at least this distance from all kept before them."""
     kept: list[Points] = []
     for place in places:
         if not kept or ((np.array(kept) - place) ** 2).sum(1).min() >= distance**2:
@@ -189,7 +189,7 @@ def _spread(places: Points, distance: float) -> list[tuple[float, float]]:
 
 
 def micrograph(builder: Builder) -> None:
-    """Cells and what is among them."""
+    """Cells, bacteria and fibres as under a microscope."""
     builder.nuclei = builder.looks(1, 10)[0] if builder.rng.random() < 0.4 else None
     crowd(builder, MICROSCOPIC)
 
@@ -202,7 +202,7 @@ def tiling(builder: Builder) -> None:
 
 
 def facade(builder: Builder) -> None:
-    """A wall with rows of windows, a door, and what is in front of it."""
+    """A wall with rows of windows, a door, and things in front of it."""
     rng, side = builder.rng, builder.side
     wall, frame, door = builder.looks(3, 0.1 * side)
     if rng.random() < 0.6:
@@ -297,7 +297,7 @@ def strings(builder: Builder) -> None:
 
 
 def nested(builder: Builder) -> None:
-    """Things on things on things: a target, a face of a clock, a flower with a centre."""
+    """Things on things: a target, a clock face, a flower with a centre."""
     rng, side = builder.rng, builder.side
     outer = _kinds(
         builder, ("circle", "square", "blob", "flower", "hexagon", "rectangle", "gear"), 1
@@ -368,4 +368,4 @@ KINDS = tuple(
         }
     )
 )  # fmt: skip
-"""Every kind that may be shown."""
+"""Every kind that a scene can contain."""

@@ -1,4 +1,4 @@
-"""From the map of ids and the surface of each thing to light: all pixels at once."""
+"""Paints the id map of a scene with the surfaces of its things, all pixels at once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Byte = TypeVar("Byte", np.uint8, np.bool_)
 
 @dataclass(frozen=True)
 class Body:
-    """Where a thing is and what it looks like. x, y: its centre; size: its radius; in pixels."""
+    """The place and surface of a thing. x, y: its centre; size: its radius; all in pixels."""
 
     look: Look
     x: float
@@ -28,8 +28,8 @@ class Body:
 
 @dataclass(frozen=True)
 class Light:
-    """How a scene is lit. angle: where light comes from. outline: levels that borders are darker
-    (or lighter, below 0). shadow: how dark shadows are, 0 to 1; blur: of shadows, in pixels.
+    """The light of a scene. angle: its direction in radians. outline: how much darker borders are,
+    in levels. shadow: darkness of shadows, 0 to 1. blur: of shadows, in pixels.
     """
 
     angle: float
@@ -46,11 +46,11 @@ def painted(
     ground: NDArray[np.float32] | None,
     gain: Plane,
 ) -> Iterator[Plane]:
-    """The red, green and blue plane, H,W levels each, one after the other.
+    """The red, green and blue plane of a scene, H,W levels each.
 
-    One after the other, since a plane fits into a processor's cache and three do not. bodies: by
-    id, from 1. ground: 3,H,W levels behind them; None: the palette's. gain: H,W factors of the
-    camera, which are changed.
+    One at a time, since a plane fits into a processor's cache and three do not. ids: H,W. bodies:
+    by id, from 1. ground: 3,H,W levels of the background; None: the palette's. gain: H,W factors
+    of the camera, changed in place.
     """
     looks = [palette.ground, *(body.look for body in bodies)]
     first = np.array([look.first for look in looks]).round().astype(np.uint8).T
@@ -84,7 +84,7 @@ def painted(
 
 
 def _looked_up(ids: NDArray[np.uint8], table: NDArray[Byte]) -> NDArray[Byte]:
-    """H,W: of each pixel, what the table says of its id. Of bytes, for which Python is quickest."""
+    """H,W: the table's entry for the id of each pixel. bytes.translate is faster than numpy."""
     every = np.zeros(256, table.dtype)
     every[: len(table)] = table
     values = np.frombuffer(ids.tobytes().translate(every.tobytes()), table.dtype)
@@ -94,7 +94,7 @@ def _looked_up(ids: NDArray[np.uint8], table: NDArray[Byte]) -> NDArray[Byte]:
 def _mixture(
     ids: NDArray[np.uint8], planes: NDArray[np.int64], all_planes: Sequence[Plane]
 ) -> Plane:
-    """H,W: of each pixel, the value of its thing's plane."""
+    """H,W: the value of each pixel in its thing's plane."""
     used = [int(number) for number in np.unique(planes)]
     if len(used) == 1:
         return all_planes[used[0]]
@@ -107,7 +107,7 @@ def _mixture(
 
 
 def _shading(ids: NDArray[np.uint8], bodies: Sequence[Body], light: Light) -> Plane | None:
-    """H,W factors around 1: light from one side, and what bulges towards the viewer."""
+    """H,W factors around 1: light from one side, and domes; None if nothing has either."""
     about = np.array(
         [(0, 0, 1, 0, 0)]
         + [(b.x, b.y, 1 / max(b.size, 1.0), b.look.slope, b.look.dome) for b in bodies],
@@ -135,7 +135,7 @@ def _shading(ids: NDArray[np.uint8], bodies: Sequence[Body], light: Light) -> Pl
 
 
 def _shadow(ids: NDArray[np.uint8], light: Light) -> Plane:
-    """H,W factors up to 1: what stands out darkens the ground on the side away from the light."""
+    """H,W factors up to 1: things darken the ground on the side away from the light."""
     stencil = Image.fromarray((ids > 0).view(np.uint8) * np.uint8(255)).reduce(2)
     soft = stencil.filter(ImageFilter.BoxBlur(light.blur / 2))
     soft = soft.resize(ids.shape[::-1], Image.Resampling.BILINEAR)
@@ -148,7 +148,7 @@ def _shadow(ids: NDArray[np.uint8], light: Light) -> Plane:
 
 
 def _borders(ids: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """H,W: pixels of things that have another thing, or the ground, to their left or above."""
+    """H,W: pixels whose left or upper neighbour has another id."""
     borders = np.zeros(ids.shape, bool)
     borders[:, 1:] = ids[:, 1:] != ids[:, :-1]
     borders[1:] |= ids[1:] != ids[:-1]

@@ -1,4 +1,4 @@
-"""What the surface of a thing looks like, and which words for it are true."""
+"""The surfaces of things, and the words that are true of them."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ FROM_PHOTOGRAPH = 0.2
 class Look:
     """A surface: two colours mixed by a plane of the scene, and how light falls on it.
 
-    plane: number of the plane; 0 is the first colour alone. pattern: what phrases may call it, ""
-    for none, "plain" where it is one colour. period: of the pattern in pixels. slope: light from
-    one side. dome: the middle lighter than the rim, or darker below 0. photograph: the surface is
-    a part of a photograph instead.
+    plane: index of the plane; 0 is the first colour alone. pattern: the word for it in phrases, ""
+    for none, "plain" for one colour. period: of the pattern in pixels. slope: light from one side.
+    dome: how much lighter the middle is than the rim; darker below 0. photograph: the surface is a
+    part of a photograph instead.
     """
 
     first: Colour
@@ -40,9 +40,9 @@ class Look:
 
 
 class Palette:
-    """The surfaces of one scene: few planes and colours, which its things share.
+    """The surfaces of one scene, whose things share a few planes and colours.
 
-    photograph: 3,H,W levels to fill things with, None for none.
+    photograph: 3,H,W levels to fill things with, or None.
     """
 
     def __init__(
@@ -54,11 +54,11 @@ class Palette:
         photograph: NDArray[np.float32] | None,
         ground: NDArray[np.float32] | None,
     ) -> None:
-        """ground: 3,H,W levels of what is behind, where that is a photograph."""
+        """ground: 3,H,W levels of the background if it is a photograph."""
         self.style, self.camera, self.size = style, camera, size
         self._rng = rng
         self.photograph = photograph
-        # Whether things of this scene may look solid: one in two scenes of a style that has such.
+        # Whether things of this scene may look solid.
         self._solid = rng.random() < math.sqrt(style.shaded) - 0.15
         self.planes: list[Plane] = [np.zeros((1, 1), np.float32)]
         self._patterns: list[tuple[Pattern, float, int]] = []
@@ -72,9 +72,9 @@ class Palette:
             self.ground = Look((float(mean[0]), float(mean[1]), float(mean[2])), colour)
 
     def look(self, period: float, *, unlike: Sequence[Look] = ()) -> Look:
-        """A random surface that can be told from the ground.
+        """A random surface that differs from the ground.
 
-        period: of a regular pattern, should it get one. unlike: surfaces to differ from.
+        period: of a regular pattern, in pixels. unlike: more surfaces to differ from.
         """
         style, rng = self.style, self._rng
         first = self._colour([self.ground, *unlike])
@@ -97,7 +97,7 @@ class Palette:
         return Look(first, first, pattern="plain", slope=slope, dome=dome)
 
     def hole(self) -> Look:
-        """What is seen through a hole: the dark."""
+        """The dark surface that is seen through a hole."""
         depth = float(self._rng.uniform(60, 140))
         first = shade(self.ground.first, -depth)
         return Look(first, first, dome=-float(self._rng.uniform(0.0, 0.5)) * self._solid)
@@ -110,7 +110,7 @@ class Palette:
         return Look(colour, second, 1)
 
     def _pattern(self, period: float) -> tuple[Pattern, float, int]:
-        """A pattern that the scene has already, or one of its two."""
+        """A pattern, its period and its plane: a new one, or one of the scene's at most two."""
         rng = self._rng
         if len(self._patterns) < 2 and not (self._patterns and rng.random() < 0.5):
             pattern = PATTERNS[int(rng.integers(len(PATTERNS)))]
@@ -128,7 +128,7 @@ class Palette:
         return self._last
 
     def _colour(self, others: Sequence[Look], least: float = APART) -> Colour:
-        """A colour of the style that differs from those of the others, or nearly so."""
+        """A colour of the style, of six tries the first or the most different from the others."""
         style, rng = self.style, self._rng
         best, farthest = others[0].first, -1.0
         for _ in range(6):
@@ -152,7 +152,7 @@ class Palette:
 
 
 def _contrast(one: Colour, other: Colour, *, grey: bool) -> float:
-    """By how many levels two colours differ; as the camera sees them."""
+    """The difference of two colours in levels, as the camera sees them."""
     if grey:
         weights = (0.299, 0.587, 0.114)
         return abs(sum(w * (a - b) for w, a, b in zip(weights, one, other, strict=True)))

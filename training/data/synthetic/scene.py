@@ -1,4 +1,4 @@
-"""A synthetic scene under construction: which pixel shows which thing, and what each thing is."""
+"""A synthetic scene while it is drawn: the id map, and the thing of each id."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class Canvas:
         return number
 
 
-# A thing whose pattern repeats less often than this is not named by it.
+# A pattern that repeats less often than this within a thing is not named.
 REPEATS = 2.5
 # Number of different shapes of one kind in a scene.
 STOCK = 12
@@ -139,7 +139,7 @@ class Thing:
 
     @property
     def pattern(self) -> str:
-        """The word for its surface, such as "plain" or "striped"; "" if unsure."""
+        """The word for its surface ("plain", "striped", ...); "" if unsure."""
         look = self.body.look
         if look.period and 2 * self.body.size < REPEATS * look.period:
             return ""

@@ -1,8 +1,8 @@
-"""The outlines of what synthetic scenes show, each drawn at random: no two leaves are alike.
+"""Random outlines of the things in synthetic scenes.
 
-A shape is a list of polygons about a centre at (0, 0) with a radius of about 1, x to the right and
-y down. A polygon fills or cuts a hole into what was filled before it. What is long and thin (lines,
-cracks, threads) is drawn along a path in pixels instead (`trace`).
+A shape is a list of polygons around (0, 0) with a radius of about 1, x to the right and y down. A
+polygon is filled, or it is a hole in the polygons before it. Long and thin things (lines, cracks,
+threads) are paths in pixels instead (`trace`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Points = NDArray[np.float64]
 Polygon = tuple[Points, bool]
 Shape = list[Polygon]
 
-# Corners of what is round. Few are drawn quickly, and with a radius of 30 pixels none shows.
+# Corners of round shapes. Few are drawn quickly, and none is visible at a radius of 30 pixels.
 ROUND = 32
 _ANGLES = np.linspace(0, 2 * np.pi, ROUND, endpoint=False)
 _CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], 1)
@@ -29,7 +29,7 @@ def circle() -> Points:
 
 
 def wavy(rng: np.random.Generator, roughness: float, *, harmonics: int = 5) -> Points:
-    """A closed curve around the centre: radii from random waves, the long ones the highest."""
+    """A closed curve around the centre, its radius a sum of random waves."""
     order = np.arange(1, harmonics + 1)
     height = rng.normal(0, roughness, harmonics) / order**0.7
     phase = rng.uniform(0, 2 * np.pi, (harmonics, 1))
@@ -39,7 +39,7 @@ def wavy(rng: np.random.Generator, roughness: float, *, harmonics: int = 5) -> P
 
 
 def polar(radii: NDArray[np.float64], start: float = 0.0) -> Points:
-    """Corners at these distances from the centre, evenly around it."""
+    """Corners at these distances from the centre, at equal angles."""
     angles = start + np.linspace(0, 2 * np.pi, len(radii), endpoint=False)
     return np.stack([radii * np.cos(angles), radii * np.sin(angles)], 1)
 
@@ -219,7 +219,7 @@ def _sprout(rng: np.random.Generator) -> Shape:
 
 
 def _grass(rng: np.random.Generator) -> Shape:
-    """A tuft of blades that bend outward, from its root at the bottom."""
+    """A tuft of blades that bend outwards from a root at the bottom."""
     shape: Shape = []
     for lean in rng.uniform(-1.0, 1.0, int(rng.integers(4, 11))):
         t = np.linspace(0, 1, 7)
@@ -288,7 +288,7 @@ SHAPES: Mapping[str, Callable[[np.random.Generator], Shape]] = {
 """How each kind is drawn."""
 
 STANDING = frozenset({"mushroom", "grass tuft", "drop", "heart", "arrow"})
-"""Kinds that keep their upright side up, more or less."""
+"""Kinds that are drawn roughly upright."""
 
 
 Path = NDArray[np.float64]
@@ -303,10 +303,11 @@ class Trace:
 
 @dataclass(frozen=True)
 class Run:
-    """How a kind runs. length: of the picture's shorter side. width: in pixels, from and to.
+    """The ranges of a kind's paths.
 
-    bend: how much the direction drifts from step to step. jag: how much it jumps. branches: at
-    most. parallel: at most so many side by side.
+    length: least and largest, as a share of the picture's shorter side. width: least and largest,
+    in pixels. bend, jag: drift and jumps of the direction per step, in radians. branches,
+    parallel: the largest number of branches and of parallel paths.
     """
 
     length: tuple[float, float]

@@ -1,7 +1,7 @@
-"""How a scene looks as a whole: its ground, the colours of its things, and how it is photographed.
+"""Styles of scenes: ground, colours of things, and settings of the camera.
 
-A style is a kind of picture (things on a table, a fluorescence micrograph, a steel surface, ink on
-paper), with wide ranges: a scene never repeats. Ranges are a choice, set by eye.
+A style is a kind of picture: things on a table, a fluorescence micrograph, a steel surface, ink on
+paper. All ranges are a *choice*.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ NAMED: Mapping[str, tuple[Colour, ...]] = {
     "pink": ((240, 130, 175), (225, 60, 150)),
     "brown": ((125, 78, 42), (90, 58, 35), (165, 120, 75)),
 }
-"""Colours that people have a name for (as `training.prompts.scenes` gives them), 0 to 255."""
+"""RGB examples, 0 to 255, of the colours that `training.prompts.scenes` names."""
 
 
 @dataclass(frozen=True)
 class Style:
     """One kind of picture.
 
-    ground: colours to choose from. ground_spread: how far the two colours of the ground's texture
-    are apart. textures: of the ground. things: names of colours, or none for shades of the ground.
-    step: how far a thing's shade is from the ground's, where it is a shade. textured: how often a
-    thing has an irregular texture; patterned: how often a regular one. shaded: how often things
-    look solid, not flat. contrast, blur, noise, glow, uneven: of the photograph, from and to.
-    grey, jpeg, outlined, shadows: how often.
+    ground: colours to choose from. ground_spread: difference of the two colours of the ground's
+    texture. textures: of the ground. things: names of their colours; empty: shades of the ground.
+    step: difference of such a shade from the ground, in levels. textured, patterned: how often a
+    thing has an irregular or a regular texture. shaded: how often things look solid, not flat.
+    contrast, blur, noise, glow, uneven: ranges of the camera's settings. grey, jpeg, outlined,
+    shadows: how often.
     """
 
     name: str
@@ -125,13 +125,13 @@ STYLES = {
 
 
 def near(colour: Sequence[float], rng: np.random.Generator, spread: float = 14.0) -> Colour:
-    """A colour near this one; its channels move together more than apart."""
+    """A random colour near this one. spread: standard deviation of lightness, in levels."""
     light = rng.normal(0, spread)
     moved = (np.asarray(colour) + light + rng.normal(0, spread / 3, 3)).clip(0, 255)
     return float(moved[0]), float(moved[1]), float(moved[2])
 
 
 def shade(colour: Sequence[float], step: float) -> Colour:
-    """The colour, lighter by this many levels or, below 0, darker."""
+    """The colour, lighter by this many levels; darker below 0."""
     moved = (np.asarray(colour) + step).clip(0, 255)
     return float(moved[0]), float(moved[1]), float(moved[2])

@@ -1,8 +1,8 @@
-"""Grey textures, each an H,W plane of values from 0 to 1 that mixes two colours.
+"""Grey textures: H,W planes of values from 0 to 1 that mix two colours.
 
-Irregular ones (clouds, soil, brushed metal, ...) are cut out of tiles that are made once in a
-process, since noise costs more than all else in a scene. Regular ones (stripes, dots, checks), of
-which phrases speak, are made with the period that is asked for.
+Irregular ones (clouds, soil, brushed metal, ...) are cut out of tiles that are made once per
+process, since noise is the most expensive part of a scene. Regular ones (stripes, dots, checks),
+which phrases name, are made with the requested period.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _WHOLE = 65536.0
 def _phase(
     size: tuple[int, int], down: float, across: float, rng: np.random.Generator
 ) -> NDArray[np.uint16]:
-    """H,W: where in its period each pixel is. The numbers wrap around as periods do."""
+    """H,W: the phase of each pixel; 16 bits are one period and wrap around."""
     rows = ((np.arange(size[0]) * down + rng.random()) * _WHOLE).astype(np.int64).astype(np.uint16)
     columns = ((np.arange(size[1]) * across) * _WHOLE).astype(np.int64).astype(np.uint16)
     return rows[:, None] + columns[None, :]

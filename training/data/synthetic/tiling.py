@@ -1,4 +1,4 @@
-"""Tilings: cells that share their corners, also where the corners are moved at random."""
+"""Tilings: cells that share their corners, even if the corners are moved at random."""
 
 from __future__ import annotations
 
@@ -46,15 +46,16 @@ def tile(builder: Builder, most: int) -> None:
                 break
 
 
-# The corners of a cell in widths and heights of it; hexagons reach into the rows beside them.
+# Corners in units of the cell's width and height; hexagons reach into the neighbouring rows.
 _SQUARE = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], float)
 _HEXAGON = np.array([(3, -1), (6, 1), (6, 5), (3, 7), (0, 5), (0, 1)]) / 6
 
 
 class _Lattice:
-    """Cells that share their corners, even where these are moved at random.
+    """Cells that share their corners.
 
-    loose: by how much, in widths and heights of a cell. shifted: every second row by half a cell.
+    loose: standard deviation of the corners' random shifts, in units of a cell. shifted: every
+    second row is shifted by half a cell.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class _Lattice:
         self._corners = _HEXAGON if hexagonal else _SQUARE
 
     def cell(self, row: int, column: int) -> Points:
-        """Its corners, in widths and heights of a cell."""
+        """N,2: the corners of a cell, in units of a cell's width and height."""
         start = np.array([column - 0.5 * (row % 2) * self._shifted, row])
         corners = self._corners + start
         keys = np.round((corners + 1) * (2, 6)).astype(int)
@@ -81,7 +82,7 @@ class _Lattice:
 
 
 def _rounded(corners: Points) -> Points:
-    """The corners cut once: twice as many, less sharp (Chaikin 1974)."""
+    """2N,2: each of N corners cut off (Chaikin 1974)."""
     following = np.roll(corners, -1, 0)
     return np.stack(
         [0.75 * corners + 0.25 * following, 0.25 * corners + 0.75 * following], 1
