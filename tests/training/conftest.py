@@ -18,6 +18,8 @@ from PIL import Image, ImageDraw
 from model import checkpoint
 from model.config import ModelConfig
 from model.network.phraseclick import PhraseClick
+from training.data.sample import Record, RecordDataset, Sample
+from training.errors import DataError
 
 RED, BLUE, GREEN, GREY = (215, 25, 25), (25, 45, 215), (30, 170, 40), (128, 128, 128)
 
@@ -166,3 +168,39 @@ def unlearned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("checkpoint") / "unlearned"
     checkpoint.save(path, PhraseClick(config).eval(), words, vectors)
     return path
+
+
+class Pictures(RecordDataset[Record]):
+    """A data set of samples in memory. read: the indices decoded so far.
+
+    Indices in ``broken`` cannot be decoded.
+    """
+
+    def __init__(self, samples: Sequence[Sample], broken: Sequence[int] = ()) -> None:
+        shapes = [sample.instances.shape for sample in samples]
+        super().__init__(
+            "",
+            [
+                Record(sample.key, (width, height), sample.objects, sample.expressions)
+                for sample, (height, width) in zip(samples, shapes, strict=True)
+            ],
+        )
+        self.samples = list(samples)
+        self.broken = set(broken)
+        self.read: list[int] = []
+
+    @property
+    def sources(self) -> list[str]:
+        return [sample.source for sample in self.samples]
+
+    def __getitem__(self, index: int) -> Sample:
+        if index in self.broken:
+            raise DataError(f"picture {index} cannot be decoded")
+        self.read.append(index)
+        return self.samples[index]
+
+
+@pytest.fixture(scope="session")
+def make_pictures() -> type[Pictures]:
+    """A data set of samples in memory."""
+    return Pictures

@@ -1,13 +1,16 @@
 """A composed picture shows two of a kind, and its masks and words fit what it shows."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from training.data.compose import Composer, beside, pasted
-from training.data.sample import VOID, Sample, SampleObject
+from training.data.sample import VOID, Dataset, Sample, SampleObject
 from training.prompts.scenes import Scene
 
+MakePictures = Callable[[Sequence[Sample]], Dataset]
 RED, BLUE = (215, 25, 25), (25, 45, 215)
 
 
@@ -18,27 +21,6 @@ def one_dog(key: str, colour: tuple[int, int, int], *, source: str = "voc") -> S
     instances[25:70, 40:90] = 1
     image[instances == 1] = colour
     return Sample(key, source, image, instances, (SampleObject(1, "dog", phrases=("the dog",)),))
-
-
-class Two:
-    """A data set of the samples given."""
-
-    def __init__(self, *samples: Sample) -> None:
-        self._samples = samples
-        self.sources = [each.source for each in samples]
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def __getitem__(self, index: int) -> Sample:
-        return self._samples[index]
-
-    def size(self, index: int) -> tuple[int, int]:
-        height, width = self._samples[index].instances.shape
-        return width, height
-
-    def objects(self, index: int) -> tuple[SampleObject, ...]:
-        return self._samples[index].objects
 
 
 def colours_of(sample: Sample) -> set[tuple[int, ...]]:
@@ -102,7 +84,7 @@ def test_what_people_said_of_one_picture_is_not_said_of_two() -> None:
         assert all(each.phrases == () for each in both.objects)
 
 
-def test_only_pictures_with_the_same_kind_of_thing_are_joined() -> None:
+def test_only_pictures_with_the_same_kind_of_thing_are_joined(make_pictures: MakePictures) -> None:
     cat = Sample(
         "c",
         "voc",
@@ -110,18 +92,18 @@ def test_only_pictures_with_the_same_kind_of_thing_are_joined() -> None:
         one_dog("c", BLUE).instances,
         (SampleObject(1, "cat"),),
     )
-    composer = Composer(Two(one_dog("a", RED), cat))
+    composer = Composer(make_pictures([one_dog("a", RED), cat]))
     assert len(composer.composed(one_dog("a", RED), np.random.default_rng(0)).objects) == 1
 
 
-def test_regions_that_cannot_be_counted_stay_as_they_are() -> None:
+def test_regions_that_cannot_be_counted_stay_as_they_are(make_pictures: MakePictures) -> None:
     meadow = one_dog("a", RED, source="msrc")
-    composer = Composer(Two(meadow, one_dog("b", BLUE, source="msrc")))
+    composer = Composer(make_pictures([meadow, one_dog("b", BLUE, source="msrc")]))
     assert composer.composed(meadow, np.random.default_rng(0)) is meadow
 
 
-def test_the_same_seed_composes_the_same_picture() -> None:
-    composer = Composer(Two(one_dog("a", RED), one_dog("b", BLUE)))
+def test_the_same_seed_composes_the_same_picture(make_pictures: MakePictures) -> None:
+    composer = Composer(make_pictures([one_dog("a", RED), one_dog("b", BLUE)]))
     pictures = [
         composer.composed(one_dog("a", RED), np.random.default_rng(5)).image for _ in range(2)
     ]

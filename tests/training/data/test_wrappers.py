@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,48 +13,34 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from training.data import FolderDataset, Joined, Tolerant, Without
-from training.data.sample import VOID, Expression, Sample, SampleObject
+from training.data.sample import VOID, Record, RecordDataset, Sample, SampleObject
 from training.data.transforms import whole_view
 from training.data.wrappers import Renamed, Shrunk, categories_by_source, endless, shrunk
 
 
-class Read:
-    """Two pictures of dogs that are read."""
+class Read(RecordDataset[Record]):
+    """Two pictures of dogs."""
 
-    sources: Sequence[str] = ("voc", "voc")
-
-    def __len__(self) -> int:
-        return 2
-
-    def __getitem__(self, index: int) -> Sample:
-        image, instances = np.zeros((8, 9, 3), np.uint8), np.zeros((8, 9), np.int16)
-        return Sample(f"{index}", self.sources[index], image, instances, self.objects(index))
-
-    def size(self, index: int) -> tuple[int, int]:
-        return 9, 8
-
-    def objects(self, index: int) -> tuple[SampleObject, ...]:
-        return (SampleObject(1, "dog"), SampleObject(2, None))
-
-    def expressions(self, index: int) -> tuple[Expression, ...]:
-        return ()
+    def __init__(self, source: str = "voc") -> None:
+        objects = SampleObject(1, "dog"), SampleObject(2, None)
+        super().__init__(source, [Record(str(n), (9, 8), objects) for n in range(2)])
 
 
 class Made(Read):
     """Pictures that are made."""
 
-    sources = ("made", "made")
     categories = ("ring", "dot")
 
+    def __init__(self) -> None:
+        super().__init__("made")
+
     def made(self, number: int, height: int, width: int) -> Sample:
-        image, instances = (
-            np.zeros((height, width, 3), np.uint8),
-            np.ones((height, width), np.int16),
-        )
+        image = np.zeros((height, width, 3), np.uint8)
+        instances = np.ones((height, width), np.int16)
         return Sample(f"{number}", "made", image, instances, (SampleObject(1, "ring"),))
 
 
-def test_the_maker_is_found_under_whatever_data_sets_are_joined_to() -> None:
+def test_the_maker_is_found_in_derived_data_sets() -> None:
     made = Made()
     dataset = Without(Joined([Read(), Renamed(made, "synthetic")]), [0])
 
@@ -121,30 +108,6 @@ def large(number: int = 0) -> Sample:
     return Sample(f"picture-{number}", "team", image, instances, (about,), masks={1: whole})
 
 
-class Counted:
-    """A data set that counts how often its pictures are read."""
-
-    def __init__(self, count: int) -> None:
-        self.sources = ["team"] * count
-        self.read: list[int] = []
-
-    def __len__(self) -> int:
-        return len(self.sources)
-
-    def __getitem__(self, index: int) -> Sample:
-        self.read.append(index)
-        return large(index)
-
-    def size(self, index: int) -> tuple[int, int]:
-        return 400, 200
-
-    def objects(self, index: int) -> tuple[SampleObject, ...]:
-        return large(index).objects
-
-    def expressions(self, index: int) -> tuple[Expression, ...]:
-        return ()
-
-
 def test_masks_and_clicks_shrink_with_the_picture() -> None:
     # given / when
     sample = large()
@@ -165,9 +128,9 @@ def test_a_small_picture_stays_as_it_is() -> None:
     assert shrunk(sample, 400) is sample
 
 
-def test_pictures_are_read_once_while_there_is_room() -> None:
+def test_pictures_are_read_once_while_there_is_room(make_pictures: Any) -> None:
     # given room for two of them
-    counted = Counted(3)
+    counted = make_pictures([large(number) for number in range(3)])
     one = shrunk(large(), 100)
     room = 2 * (one.image.nbytes + one.instances.nbytes + one.masks[1].nbytes)
     kept = Shrunk(counted, longest=100, kept_bytes=room)

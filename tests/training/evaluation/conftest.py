@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from training.data import Expression, Sample, SampleObject
-from training.errors import DataError
+from training.data import Dataset, Expression, Sample, SampleObject
 from training.evaluation.protocol import MODES, Answer, Mask, Mode, Spot
 
 DOG, OTHER_DOG, CAT = SampleObject(1, "dog"), SampleObject(2, "dog"), SampleObject(3, "cat")
@@ -35,36 +34,6 @@ def sample(
         image[box] = colour
     instances[:2] = -1
     return Sample(key, source, image, instances, tuple(objects), tuple(expressions))
-
-
-class Pictures:
-    """A data set of samples; indices in ``broken`` cannot be read."""
-
-    def __init__(self, samples: Sequence[Sample], broken: Sequence[int] = ()) -> None:
-        self.samples = list(samples)
-        self.broken = set(broken)
-
-    @property
-    def sources(self) -> list[str]:
-        return [each.source for each in self.samples]
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, index: int) -> Sample:
-        if index in self.broken:
-            raise DataError(f"picture {index} cannot be decoded")
-        return self.samples[index]
-
-    def size(self, index: int) -> tuple[int, int]:
-        height, width = self.samples[index].instances.shape
-        return width, height
-
-    def objects(self, index: int) -> tuple[SampleObject, ...]:
-        return self.samples[index].objects
-
-    def expressions(self, index: int) -> tuple[Expression, ...]:
-        return self.samples[index].expressions
 
 
 class Scripted:
@@ -115,8 +84,8 @@ def left_half_first(picture: Sample, clicks: Sequence[Spot], phrase: str) -> NDA
 
 
 @pytest.fixture
-def two_pictures() -> Pictures:
-    return Pictures([sample("one"), sample("two")])
+def two_pictures(make_pictures: Callable[..., Dataset]) -> Dataset:
+    return make_pictures([sample("one"), sample("two")])
 
 
 @pytest.fixture
@@ -134,11 +103,6 @@ def slow() -> Scripted:
 @pytest.fixture
 def make_sample() -> Callable[..., Sample]:
     return sample
-
-
-@pytest.fixture
-def make_pictures() -> Callable[..., Pictures]:
-    return Pictures
 
 
 @pytest.fixture

@@ -8,14 +8,12 @@ import numpy as np
 import pytest
 
 from training.data import VOID, Expression, PackDataset, Sample, SampleObject
-from training.data.batches import Batches, view_size
+from training.data.batches import Batches
 from training.data.transforms import Kind, Tint, ViewShares, cut, random_view
-from training.errors import DataError, RecipeError
 from training.prompts.picture_scene import PictureScene
 from training.prompts.prompts import Prompt, PromptRecipe, make_prompt, make_prompts
-from training.prompts.sources import annotated_concepts
 from training.prompts.written_phrases import AttributeWords
-from training.train.recipe import Recipe, TrainRecipe, read_recipe
+from training.train.recipe import read_recipe
 
 KNOWN: dict[str, tuple[str, ...]] = {"voc": ("boat", "bus", "cat", "dog", "sheep", "train")}
 Draw = Callable[..., tuple[np.ndarray, np.ndarray]]
@@ -132,27 +130,6 @@ def test_void_of_the_sample_is_void_of_the_prompt(dogs: Sample) -> None:
     assert np.array_equal(prompt.void, view.instances == VOID)
 
 
-def test_only_sources_that_leave_nothing_out_can_say_that_something_is_absent() -> None:
-    known = annotated_concepts({"voc": {"sofa", "aeroplane"}, "ecssd": {"dog"}})
-    assert known == {"voc": ("airplane", "sofa")}
-
-
-def test_a_batch_depends_on_seed_and_step_alone(shard: Path, recipe_file: Path) -> None:
-    # given
-    recipe = read_recipe(recipe_file)
-    first, second = (Batches(PackDataset([shard]), recipe) for _ in range(2))
-    # when one has made other batches before
-    for step in (0, 1):
-        first.make(step, 96)
-    one, same, other = first.make(5, 96), second.make(5, 96), second.make(6, 96)
-    # then
-    assert bool((one.image == same.image).all())
-    assert bool((one.target == same.target).all())
-    assert [q.clicks for q in one.questions] == [q.clicks for q in same.questions]
-    assert one.image.shape == (2, 3, 64, 128)
-    assert not bool((one.image == other.image).all())
-
-
 SPOKEN = ("left dog", "the dog in red", "first dog", "red dog right behind the fence")
 
 
@@ -254,47 +231,6 @@ def test_of_two_pictures_in_one_nothing_that_people_said_is_kept(
         batches = Batches(Spoken([shard]), each)
         texts = {q.text for step in range(8) for q in batches.make(step, 96).questions}
         assert bool(texts & {"the dog in red", "zebra on the left"}) == expected
-
-
-def test_a_broken_picture_is_passed_over_and_counted(
-    shard: Path, recipe_file: Path, tmp_path: Path
-) -> None:
-    # given a shard of which one picture in two cannot be decoded
-    class Half(PackDataset):
-        def __getitem__(self, index: int) -> Sample:
-            if index % 2:
-                raise DataError(f"Sample {index} cannot be decoded.")
-            return super().__getitem__(index)
-
-    recipe = read_recipe(recipe_file)
-    batches = Batches(Half([shard]), recipe)
-    # when
-    made = [batches.make(step, 96) for step in range(5)]
-    # then every batch is full, and says what it lacks
-    assert all(len(batch.keys) == recipe.train.pictures for batch in made)
-    broken = {error for batch in made for error in batch.passed_over}
-    assert broken
-    assert broken <= {f"Sample {index} cannot be decoded." for index in (1, 3, 5)}
-
-    # and where nothing can be read at all, the last error is told
-    class Nothing(PackDataset):
-        def __getitem__(self, index: int) -> Sample:
-            raise DataError("The drive is away.")
-
-    with pytest.raises(DataError, match=r"in a row.*The drive is away"):
-        Batches(Nothing([shard]), recipe).make(0, 96)
-
-
-def test_wide_pictures_make_wide_views() -> None:
-    assert view_size(256, "wide") == (224, 288)
-    assert view_size(256, "upright") == (288, 224)
-    assert view_size(256, "square") == (256, 256)
-
-
-def test_data_without_any_weighted_source_is_refused(shard: Path) -> None:
-    recipe = Recipe(train=TrainRecipe(steps=1))
-    with pytest.raises(RecipeError, match="weight"):
-        Batches(PackDataset([shard]), recipe)
 
 
 def test_the_clicks_of_people_are_used_where_they_lie_in_the_view(dogs: Sample) -> None:

@@ -1,13 +1,12 @@
 """Word vectors learned from text, and new words of a data set."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from model.tokenizer import Tokenizer
-from training.data import Expression, Sample, SampleObject
+from training.data.sample import Dataset, Record, RecordDataset, SampleObject
 from training.errors import DataError
 from training.prompts.vocabulary import SYNONYMS, words_for
 from training.prompts.word_vectors import new_words, tokens, train_word_vectors, with_new_words
@@ -58,27 +57,9 @@ def test_tokens_are_those_that_the_reader_looks_up() -> None:
     assert all(tokens(name) for names in SYNONYMS.values() for name in names)
 
 
-class Labels:
-    """A data set of which only the labels matter."""
-
-    def __init__(self, objects: Sequence[SampleObject]) -> None:
-        self._objects = tuple(objects)
-        self.sources = ["team"]
-
-    def __len__(self) -> int:
-        return 1
-
-    def __getitem__(self, index: int) -> Sample:
-        raise AssertionError("nothing needs to be decoded")
-
-    def size(self, index: int) -> tuple[int, int]:
-        return 10, 10
-
-    def objects(self, index: int) -> tuple[SampleObject, ...]:
-        return self._objects
-
-    def expressions(self, index: int) -> tuple[Expression, ...]:
-        return ()
+def labels(*objects: SampleObject) -> Dataset:
+    """A data set with these objects, whose picture is never decoded."""
+    return RecordDataset("team", [Record("", (10, 10), objects)])
 
 
 @pytest.fixture
@@ -90,15 +71,15 @@ def tokenizer() -> Tokenizer:
 
 
 def test_known_labels_need_no_words(tokenizer: Tokenizer) -> None:
-    labels = Labels([SampleObject(1, "Dog"), SampleObject(2, "traffic_light")])
-    assert with_new_words(tokenizer, labels) is tokenizer
+    known = labels(SampleObject(1, "Dog"), SampleObject(2, "traffic_light"))
+    assert with_new_words(tokenizer, known) is tokenizer
 
 
 def test_a_label_is_a_word_even_where_it_looks_like_a_slip(tokenizer: Tokenizer) -> None:
     # given: "latch" would be read as "catch", one letter away
     assert tokenizer.read("latch").words == ("catch",)
     # when
-    grown = with_new_words(tokenizer, Labels([SampleObject(1, "Latch")]))
+    grown = with_new_words(tokenizer, labels(SampleObject(1, "Latch")))
     # then
     assert grown.read("the latch").words == ("the", "latch")
     assert not grown.read("latch").corrected
@@ -109,8 +90,8 @@ def test_a_label_is_a_word_even_where_it_looks_like_a_slip(tokenizer: Tokenizer)
 
 
 def test_the_same_word_has_the_same_vector_whatever_else_is_new(tokenizer: Tokenizer) -> None:
-    one = with_new_words(tokenizer, Labels([SampleObject(1, "scratch")]))
-    other = with_new_words(tokenizer, Labels([SampleObject(1, "dent"), SampleObject(2, "scratch")]))
+    one = with_new_words(tokenizer, labels(SampleObject(1, "scratch")))
+    other = with_new_words(tokenizer, labels(SampleObject(1, "dent"), SampleObject(2, "scratch")))
     ours = one.read("scratch").vectors
     assert np.array_equal(ours, other.read("scratch").vectors)
     dent = other.read("dent").vectors
@@ -121,4 +102,4 @@ def test_the_same_word_has_the_same_vector_whatever_else_is_new(tokenizer: Token
 def test_of_typed_words_only_those_typed_again_and_again_are_learned(tokenizer: Tokenizer) -> None:
     typed = ["rusty dog", "rusty dog", "rusty red dog", "shiny dog"]
     objects = [SampleObject(i, "dog", phrases=(text,)) for i, text in enumerate(typed, 1)]
-    assert new_words(tokenizer, Labels(objects)) == ["rusty"]
+    assert new_words(tokenizer, labels(*objects)) == ["rusty"]
