@@ -6,7 +6,6 @@ line) does not load torch.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from model.errors import CheckpointError
+from model.files import sync_folder
 
 WEIGHTS = "weights.safetensors"
 CONFIG = "config.json"
@@ -92,9 +92,9 @@ def write_whole(target: Path, contents: Mapping[str, bytes]) -> None:
         for file, data in contents.items():
             _write_synced(partial / file, data)
         partial.chmod(0o755)  # mkdtemp's 0700 would hide it from a server of another user
-        _sync_directory(partial)
+        sync_folder(partial)
         partial.rename(target)
-        _sync_directory(target.parent)
+        sync_folder(target.parent)
     except OSError as error:
         raise CheckpointError(f"Cannot write the checkpoint {target}: {error}") from error
     finally:
@@ -117,13 +117,3 @@ def _write_synced(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_directory(path: Path) -> None:
-    """Make a rename durable, if the file system supports it."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

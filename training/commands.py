@@ -3,10 +3,27 @@
 Each imports heavy packages when it runs, so that ``phraseclick --help`` stays fast.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+# Versions are looked up by name by the app that runs these commands (`_folder`).
+CheckpointArgument = Annotated[
+    str, typer.Argument(help="A checkpoint's folder, 'shipped', or a version's name.")
+]
+DataOption = Annotated[
+    list[str],
+    typer.Option(help="Shard, folder or other data set: [FORMAT:]PATH[?OPTIONS]; repeatable."),
+]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+JsonOption = Annotated[Path | None, typer.Option(help="Write all figures here.")]
 
 
 def train(
@@ -22,29 +39,15 @@ def train(
     import os
 
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
 
     from training.train.loop import main
     from training.train.reporting import line
 
     # Only the first of several processes prints.
     console = Console(quiet=os.environ.get("RANK", "0") != "0")
-    columns = (
-        TextColumn("training"),
-        BarColumn(),
-        TextColumn("{task.percentage:.1f} %  loss {task.fields[loss]}  IoU {task.fields[iou]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
     parts = 100_000
-    with Progress(*columns, console=console, speed_estimate_period=300) as bar:
+    columns = "{task.percentage:.1f} %  loss {task.fields[loss]}  IoU {task.fields[iou]}"
+    with _progress(console, columns, seconds=300) as bar:
         task = bar.add_task("training", total=parts, start=False, loss="–", iou="–")
 
         def show(entry: dict[str, Any]) -> None:
@@ -63,13 +66,8 @@ def train(
 
 def evaluate(
     context: typer.Context,
-    checkpoint: Annotated[
-        str, typer.Argument(help="A checkpoint's folder, 'shipped', or a version's name.")
-    ],
-    data: Annotated[
-        list[str],
-        typer.Option(help="Shard, folder or other data set: [FORMAT:]PATH[?OPTIONS]; repeatable."),
-    ],
+    checkpoint: CheckpointArgument,
+    data: DataOption,
     mode: Annotated[
         list[str] | None,
         typer.Option(
@@ -103,8 +101,8 @@ def evaluate(
             help="Also run the behaviour tests of prompts.",
         ),
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    json: Annotated[Path | None, typer.Option(help="Write all figures here.")] = None,
+    device: DeviceOption = "auto",
+    json: JsonOption = None,
     csv: Annotated[Path | None, typer.Option(help="Write one row per object here.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a page with curves and cases.")] = None,
 ) -> None:
@@ -113,28 +111,12 @@ def evaluate(
     Ctrl-C stops early; the results so far are shown and written.
     """
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
 
     from training.evaluation.evaluation import main
     from training.evaluation.output import remarks, tables
 
     console = Console()
-    columns = (
-        TextColumn("evaluating"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, speed_estimate_period=120) as bar:
+    with _progress(console, "{task.completed}/{task.total}", seconds=120) as bar:
         task = bar.add_task("evaluating", total=None)
         figures = main(
             _folder(context, checkpoint),
@@ -167,16 +149,14 @@ def evaluate(
 
 def calibrate(
     context: typer.Context,
-    checkpoint: Annotated[
-        str, typer.Argument(help="A checkpoint's folder, 'shipped', or a version's name.")
-    ],
+    checkpoint: CheckpointArgument,
     data: Annotated[
         list[str],
         typer.Option(help="Validation data: [FORMAT:]PATH[?OPTIONS]; repeatable."),
     ],
     out: Annotated[Path, typer.Option(help="Folder of the new checkpoint; must not exist.")],
     limit: Annotated[int, typer.Option(min=1, help="Objects of each source at most.")] = 100,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: DeviceOption = "auto",
 ) -> None:
     """Fit a checkpoint's confidence to measured IoU and write the result as a new checkpoint."""
     from rich.console import Console
@@ -247,7 +227,6 @@ def simulate(
     import tempfile
 
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from training.errors import RecipeError
     from training.evaluation.output import write_json
@@ -271,15 +250,9 @@ def simulate(
         ),
     )
     console = Console()
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:.0f} %"),
-        TimeElapsedColumn(),
-    )
     with (
         tempfile.TemporaryDirectory(prefix="phraseclick-") as temporary,
-        Progress(*columns, console=console) as bar,
+        _progress(console, "{task.percentage:.0f} %") as bar,
     ):
         task = bar.add_task("Reading the pictures", total=1.0)
         done = run(
@@ -301,36 +274,17 @@ def simulate(
             console.print(f"Written: {file}", highlight=False)
 
 
-def _folder(context: typer.Context, checkpoint: str) -> str:
-    """The checkpoint's folder; the app that runs the command looks up names of versions."""
-    known = checkpoint == "shipped" or Path(checkpoint).is_dir() or context.obj is None
-    return checkpoint if known else str(context.obj(checkpoint))
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    """The numbers in a text such as 20,50."""
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdigit() for part in parts):
-        raise typer.BadParameter(f"'{text}' is not a list of numbers: write 20,50.")
-    return tuple(int(part) for part in parts)
-
-
 def acquisition(
     context: typer.Context,
-    checkpoint: Annotated[
-        str, typer.Argument(help="A checkpoint's folder, 'shipped', or a version's name.")
-    ],
-    data: Annotated[
-        list[str],
-        typer.Option(help="Shard, folder or other data set: [FORMAT:]PATH[?OPTIONS]; repeatable."),
-    ],
+    checkpoint: CheckpointArgument,
+    data: DataOption,
     pictures: Annotated[int, typer.Option(min=3, help="Number of pictures, drawn at random.")] = 60,
     unnamed: Annotated[
         bool, typer.Option("--unnamed", help="Without labels: the network is clicked on a grid.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    json: Annotated[Path | None, typer.Option(help="Write all figures here.")] = None,
+    device: DeviceOption = "auto",
+    json: JsonOption = None,
 ) -> None:
     """Compare the expected interactions of pictures with the ones they really need."""
     from rich.console import Console
@@ -365,3 +319,41 @@ def acquisition(
     if json is not None:
         write_json(json, figures)
         console.print(f"Wrote {json}", highlight=False)
+
+
+def _progress(console: Console, text: str, *, seconds: float = 30.0) -> Progress:
+    """A progress bar with the task's description and this text.
+
+    seconds: the period over which the remaining time is estimated.
+    """
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn(text),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=console, speed_estimate_period=seconds)
+
+
+def _folder(context: typer.Context, checkpoint: str) -> str:
+    """The checkpoint's folder; the app that runs the command looks up names of versions."""
+    known = checkpoint == "shipped" or Path(checkpoint).is_dir() or context.obj is None
+    return checkpoint if known else str(context.obj(checkpoint))
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """The numbers in a text such as 20,50."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() for part in parts):
+        raise typer.BadParameter(f"'{text}' is not a list of numbers: write 20,50.")
+    return tuple(int(part) for part in parts)

@@ -15,10 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import orjson
-
 from training.data.masks import Segmentation, layered, read_segmentation
-from training.data.reading import Skipping, decode_picture, picture_size
+from training.data.reading import Skipping, decode_picture, picture_size, read_json
 from training.data.sample import Record, RecordDataset, Sample, SampleObject
 from training.errors import DataError
 
@@ -88,7 +86,9 @@ def open_coco(path: Path, *, pictures: Path | None = None, split: str = "") -> C
 
 def read_records(file: Path, skipping: Skipping) -> dict[int, CocoRecord]:
     """The pictures in an instances JSON by id; files are not looked for. Raises DataError."""
-    content = _content(file)
+    content = read_json(file)
+    if not isinstance(content, dict):
+        raise DataError(f"{file} is not an instances JSON of COCO: it has no images.")
     try:
         names = {
             int(category["id"]): str(category["name"]) for category in content.get("categories", ())
@@ -171,18 +171,6 @@ def _instances_file(folder: Path, split: str) -> Path:
         if known
         else f"{folder}: expected annotations/instances_SPLIT.json in it."
     )
-
-
-def _content(file: Path) -> dict[str, Any]:
-    try:
-        content = orjson.loads(file.read_bytes())
-    except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror}.") from error
-    except orjson.JSONDecodeError as error:
-        raise DataError(f"{file} is not JSON: {error}.") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{file} is not an instances JSON of COCO: it has no images.")
-    return content
 
 
 def _record(

@@ -30,7 +30,7 @@ from training.data.pack import PackDataset
 from training.data.refcoco import open_refcoco, refs_file
 from training.data.sample import Dataset
 from training.data.synthetic import SyntheticDataset
-from training.data.voc import VocDataset, sbd_layout, voc_layout
+from training.data.voc import open_sbd, open_voc, sbd_layout, voc_layout
 from training.data.wrappers import Joined, Renamed
 from training.errors import DataError
 
@@ -44,20 +44,13 @@ class Place:
     options: Mapping[str, str]
     root: Path
 
-    def text(self, name: str) -> str:
-        return self.options.get(name, "")
-
-    def folder(self, name: str) -> Path | None:
-        """An option that is a path, relative to the same folder as the data set's own."""
-        return self.root / self.options[name] if name in self.options else None
-
 
 @dataclass(frozen=True)
 class Format:
-    """How to recognise and open one format."""
+    """How to recognise and open one format. open: called with the path and the given options."""
 
     looks_like: Callable[[Path], bool]
-    open: Callable[[Place], Dataset]
+    open: Callable[..., Dataset]
     expects: str
     options: tuple[str, ...] = ()
     # Whether it is read from a path; generated data have none.
@@ -109,8 +102,13 @@ def _open(place: Place) -> Dataset:
             f"{place.path}: a {name} data set has no option {', '.join(unknown)}, "
             f"only {', '.join(known)}."
         )
-    dataset = FORMATS[name].open(place)
-    return Renamed(dataset, place.text("source")) if place.text("source") else dataset
+    options: dict[str, Path | str] = {
+        key: place.root / value if key in PATH_OPTIONS else value
+        for key, value in place.options.items()
+    }
+    source = options.pop("source", None)
+    dataset = FORMATS[name].open(place.path, **options)
+    return dataset if source is None else Renamed(dataset, str(source))
 
 
 def _recognised(path: Path) -> str:
@@ -121,48 +119,19 @@ def _recognised(path: Path) -> str:
     raise DataError(f"{path} is not a known data set. Expected one of {expected}.")
 
 
-def _open_refcoco(place: Place) -> Dataset:
-    return open_refcoco(
-        place.path,
-        split=place.text("split"),
-        by=place.text("by"),
-        pictures=place.folder("pictures"),
-    )
-
-
-def _open_voc(place: Place) -> Dataset:
-    layout = voc_layout(place.path)
-    if layout is None:
-        raise DataError(f"{place.path}: expected SegmentationObject/ and SegmentationClass/ in it.")
-    return VocDataset(layout, "voc", place.text("split"))
-
-
-def _open_sbd(place: Place) -> Dataset:
-    layout = sbd_layout(place.path)
-    if layout is None:
-        raise DataError(f"{place.path}: expected inst/ and cls/ in it.")
-    return VocDataset(layout, "sbd", place.text("split"))
-
-
-def _open_coco(place: Place) -> Dataset:
-    return open_coco(place.path, pictures=place.folder("pictures"), split=place.text("split"))
-
-
-def _open_folder(place: Place) -> Dataset:
-    return FolderDataset(place.path, pictures=place.folder("pictures"), masks=place.folder("masks"))
-
-
-def _open_synthetic(place: Place) -> Dataset:
+def _open_synthetic(
+    root: Path, *, seed: str = "1", count: str = "60", patches: str = ""
+) -> SyntheticDataset:
     try:
-        seed, count = int(place.text("seed") or 1), int(place.text("count") or 60)
+        numbers = int(seed), int(count)
     except ValueError as error:
         raise DataError("seed and count of synthetic scenes must be whole numbers.") from error
-    patches = place.text("patches")
-    return SyntheticDataset(
-        seed, count=count, patches=open_dataset([patches], place.root) if patches else None
-    )
+    photographs = open_dataset([patches], root) if patches else None
+    return SyntheticDataset(numbers[0], count=numbers[1], patches=photographs)
 
 
+# Options that are paths, relative to the same folder as the data set.
+PATH_OPTIONS = ("pictures", "masks")
 # Sets of one format under their own names.
 REFER = ("refcoco+", "refcocog", "grefcoco")
 
@@ -170,30 +139,30 @@ REFER = ("refcoco+", "refcocog", "grefcoco")
 FORMATS: Mapping[str, Format] = {
     "pack": Format(
         lambda path: path.suffix == ".tar",
-        lambda place: PackDataset([place.path]),
+        lambda path: PackDataset([path]),
         "a WebDataset shard, .tar",
     ),
     "refcoco": Format(
         lambda path: refs_file(path) is not None,
-        _open_refcoco,
+        open_refcoco,
         "a folder with refs(unc).p or grefs(unc).json, and instances.json",
         ("split", "by", "pictures"),
     ),
     "voc": Format(
         lambda path: voc_layout(path) is not None,
-        _open_voc,
+        open_voc,
         "a folder with JPEGImages, SegmentationObject and SegmentationClass",
         ("split",),
     ),
     "sbd": Format(
         lambda path: sbd_layout(path) is not None,
-        _open_sbd,
+        open_sbd,
         "a folder with inst/ and cls/",
         ("split",),
     ),
     "coco": Format(
         lambda path: path.suffix == ".json" or any(path.glob("annotations/instances_*.json")),
-        _open_coco,
+        open_coco,
         "an instances JSON of COCO, or a folder with annotations/instances_*.json",
         ("split", "pictures"),
     ),
@@ -206,7 +175,7 @@ FORMATS: Mapping[str, Format] = {
     ),
     "folder": Format(
         is_folder_of_masks,
-        _open_folder,
+        FolderDataset,
         "a folder of name.jpg + name.png, or of images/ + masks/",
         ("pictures", "masks"),
     ),

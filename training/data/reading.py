@@ -12,12 +12,16 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps
 
 from training.errors import DataError
+
+log = logging.getLogger(__name__)
 
 _ORIENTATION = 0x0112  # EXIF
 _SIDEWAYS = (5, 6, 7, 8)
@@ -64,6 +68,16 @@ def same_size(mask: NDArray[np.generic], image: NDArray[np.uint8], name: str) ->
         )
 
 
+def read_json(file: Path) -> Any:
+    """The content of a JSON file. Raises DataError."""
+    try:
+        return orjson.loads(file.read_bytes())
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror}.") from error
+    except orjson.JSONDecodeError as error:
+        raise DataError(f"{file} is not JSON: {error}.") from error
+
+
 def pictures_in(folder: Path) -> dict[str, Path]:
     """All pictures in a folder and below: relative path without suffix to file."""
     pictures: dict[str, Path] = {}
@@ -104,8 +118,6 @@ def _opened(source: Path | str | bytes, name: str) -> Iterator[ImageFile.ImageFi
         # Decoders raise OSError, SyntaxError, struct.error and more for broken files.
         raise DataError(f"{name} cannot be decoded: {error}") from error
 
-
-log = logging.getLogger(__name__)
 
 # Log entries of one data set; with a whole folder missing there would be thousands.
 NAMED = 20

@@ -22,8 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from training.data.coco import (
     CocoDataset,
     CocoRecord,
@@ -31,7 +29,7 @@ from training.data.coco import (
     refer_folders,
     with_pictures,
 )
-from training.data.reading import Skipping
+from training.data.reading import Skipping, read_json
 from training.data.sample import Expression, SampleObject
 from training.errors import DataError
 
@@ -119,7 +117,7 @@ def _spoken(record: CocoRecord, said: Sequence[Ref], skipping: Skipping) -> Coco
 
 
 def _read_refs(file: Path, skipping: Skipping) -> Iterator[Ref]:
-    content = _read_json(file) if file.suffix == ".json" else read_plain_pickle(file)
+    content = read_json(file) if file.suffix == ".json" else read_plain_pickle(file)
     if not isinstance(content, list):
         raise DataError(f"{file}: expected a list of refs, this is a {type(content).__name__}.")
     for place, raw in enumerate(content):
@@ -141,15 +139,6 @@ def _ref(raw: Mapping[str, Any]) -> Ref:
         str(raw["split"]),
         tuple(text for text in texts if text),
     )
-
-
-def _read_json(file: Path) -> Any:
-    try:
-        return orjson.loads(file.read_bytes())
-    except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror}.") from error
-    except orjson.JSONDecodeError as error:
-        raise DataError(f"{file} is no JSON: {error}.") from error
 
 
 class _PlainUnpickler(pickle.Unpickler):

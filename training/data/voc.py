@@ -101,6 +101,22 @@ class VocDataset(RecordDataset[Record]):
         return Record(key, (width, height), _objects(labels, classes))
 
 
+def open_voc(path: Path, *, split: str = "") -> VocDataset:
+    """PASCAL VOC at a path. Raises DataError."""
+    layout = voc_layout(path)
+    if layout is None:
+        raise DataError(f"{path}: expected SegmentationObject/ and SegmentationClass/ in it.")
+    return VocDataset(layout, "voc", split)
+
+
+def open_sbd(path: Path, *, split: str = "") -> VocDataset:
+    """SBD at a path. Raises DataError."""
+    layout = sbd_layout(path)
+    if layout is None:
+        raise DataError(f"{path}: expected inst/ and cls/ in it.")
+    return VocDataset(layout, "sbd", split)
+
+
 def voc_layout(path: Path) -> Layout | None:
     """VOC's folders at a path, or in VOC2012 of a VOCdevkit there; None if there are none."""
     for root in (path, path / "VOC2012", path / "VOCdevkit" / "VOC2012"):

@@ -14,6 +14,7 @@ the special case without suggestions.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
@@ -235,11 +236,8 @@ def annotatable(sample: Sample) -> list[SampleObject]:
 
 def labels_of(examples: Dataset) -> list[str]:
     """The labels of all objects, the most frequent first."""
-    counts: dict[str, int] = {}
-    for index in range(len(examples)):
-        for about in examples.objects(index):
-            if about.category:
-                counts[about.category] = counts.get(about.category, 0) + 1
+    things = [about for index in range(len(examples)) for about in examples.objects(index)]
+    counts = Counter(about.category for about in things if about.category)
     return sorted(counts, key=lambda name: (-counts[name], name))
 
 

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from model import checkpoint as checkpoints
 from model.predictor import Click, Embedding, Predictor
 from training.data.sample import Sample
 from training.errors import DataError
@@ -53,7 +52,7 @@ class Checkpoint:
         """where: a checkpoint's directory, or "shipped". Raises CheckpointError."""
         self.predictor = Predictor(where, device=device)
         self.name = name or self.predictor.version
-        self.categories: frozenset[str] | None = trained_categories(where)
+        self.categories: frozenset[str] | None = trained_categories(self.predictor)
         # On how many objects of each label it was fine-tuned.
         self.labels = labels_of(self.predictor.metrics)
         self.milliseconds_to_open: list[float] = []
@@ -107,16 +106,15 @@ class Served:
         return self.champion.suggest(sample, key, labels)
 
 
-def trained_categories(where: Path | str) -> frozenset[str]:
-    """The concepts that a checkpoint was trained on.
+def trained_categories(predictor: Predictor) -> frozenset[str]:
+    """The concepts that a version was trained on.
 
-    As its metrics list them ("categories"); in checkpoints that do not, every attribute that may
-    name a thing, so that "orange" counts as seen where only the colour was.
+    As its metrics list them ("categories"); in versions that do not, every attribute that may name
+    a thing, so that "orange" counts as seen even if only the colour was.
     """
-    loaded = checkpoints.load(where)
-    listed = loaded.metrics.get("metrics", {}).get("categories")
+    listed = predictor.metrics.get("categories")
     if listed is None:
-        return frozenset(loaded.config.attributes)
+        return frozenset(predictor.config.attributes)
     return frozenset(concept_of(str(category)) for category in listed)
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from model import keyed_vectors
 from model.checkpoint import Checkpoint, dequantise, quantise
+from model.files import atomic_file
 from model.tokenizer import Tokenizer
 from training.data import Dataset
 from training.data.wrappers import endless
@@ -131,6 +132,5 @@ def _write(folder: Path, tokenizer: Tokenizer) -> None:
     parts: dict[str, Any] = {"words": np.array(tokenizer.words), "values": values, "scales": scales}
     if tokenizer.trained is not None:
         parts["trained"] = np.array(sorted(tokenizer.trained), np.str_)
-    partial = folder / f"partial-{WORDS}"
-    np.savez(partial, geometry=np.array(tokenizer.geometry), **parts)
-    partial.replace(folder / WORDS)
+    with atomic_file(folder / WORDS, single_writer=True) as file:
+        np.savez(file, geometry=np.array(tokenizer.geometry), **parts)

@@ -72,8 +72,7 @@ def test_reads_the_parts_of_a_place() -> None:
     assert place.format == "refcoco"
     assert place.path == Path("/data/sets/refcoco")
     assert place.options == {"split": "val", "pictures": "train2014"}
-    assert place.folder("pictures") == Path("/data/train2014")
-    assert place.folder("masks") is None
+    assert place.root == Path("/data")
 
 
 @pytest.mark.parametrize("name", ["refcoco", "refcoco+", "refcocog", "grefcoco"])

@@ -10,7 +10,8 @@ import torch
 
 from model import checkpoint
 from model.confidence import Calibration
-from tests.training.evaluation.conftest import Pictures, sample
+from tests.training.conftest import Pictures
+from tests.training.evaluation.conftest import sample
 from training.errors import DataError
 from training.evaluation import calibration
 

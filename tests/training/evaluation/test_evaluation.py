@@ -244,13 +244,14 @@ def test_trained_categories_are_those_listed_else_the_attributes(
     unlearned: Path, tmp_path: Path
 ) -> None:
     from model import checkpoint
+    from model.predictor import Predictor
 
-    assert trained_categories(unlearned) == {"dog"}
+    assert trained_categories(Predictor(unlearned, device="cpu")) == {"dog"}
     loaded = checkpoint.load(unlearned)
     listed = tmp_path / "listed"
     metrics = {"categories": ["tvmonitor", "cat"]}
     checkpoint.save(listed, loaded.network(), loaded.words, loaded.vectors, metrics)
-    assert trained_categories(listed) == {"tv", "cat"}
+    assert trained_categories(Predictor(listed, device="cpu")) == {"tv", "cat"}
 
 
 def test_the_shipped_checkpoint_finds_plain_shapes(shard: Path) -> None:
