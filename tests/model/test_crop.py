@@ -22,7 +22,7 @@ def scenes(draw: st.DrawFn) -> tuple[Box, int, int]:
 
 
 @given(scene=scenes())
-def test_a_crop_holds_the_object_with_room_around_and_lies_in_the_picture(
+def test_a_crop_holds_the_object_with_a_margin_inside_the_picture(
     scene: tuple[Box, int, int],
 ) -> None:
     around, width, height = scene

@@ -69,10 +69,10 @@ def test_many_at_once_make_a_value_once() -> None:
         return cache.get_or_make("picture", make)
 
     with ThreadPoolExecutor(8) as pool:
-        found = [future.result() for future in [pool.submit(ask) for _ in range(8)]]
+        values = [future.result() for future in [pool.submit(ask) for _ in range(8)]]
 
     assert len(made) == 1
-    assert all(value is found[0] for value in found)
+    assert all(value is values[0] for value in values)
 
 
 def test_different_keys_do_not_wait_for_each_other() -> None:

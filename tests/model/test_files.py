@@ -67,5 +67,5 @@ def test_a_single_writer_replaces_what_a_killed_write_left(tmp_path: Path) -> No
     with atomic_file(path, single_writer=True) as file:
         file.write(b"new")
 
-    assert [it.name for it in tmp_path.iterdir()] == ["state.pt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["state.pt"]
     assert path.read_text() == "new"

@@ -30,7 +30,7 @@ def logits(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
 
 def everywhere() -> NDArray[np.float32]:
     """What a phrase about the discs answers: all of them at once."""
-    return logits(np.logical_or.reduce([disc(*each) for each in DISCS]))
+    return logits(np.logical_or.reduce([disc(*circle) for circle in DISCS]))
 
 
 class Decoder:
@@ -45,10 +45,10 @@ class Decoder:
         return [self._answer(cell) for cell in cells]
 
     def _answer(self, cell: Cell) -> Patch:
-        for each, score in zip(DISCS, self.scores, strict=True):
-            if disc(*each)[cell]:
-                top, left = max(each[0] - 12, 0), max(each[1] - 12, 0)
-                part = logits(disc(*each))[top : top + 25, left : left + 25]
+        for circle, score in zip(DISCS, self.scores, strict=True):
+            if disc(*circle)[cell]:
+                top, left = max(circle[0] - 12, 0), max(circle[1] - 12, 0)
+                part = logits(disc(*circle))[top : top + 25, left : left + 25]
                 return Patch(part, (top, left), score)
         return Patch(np.full((3, 3), -4.0, np.float32), cell, -np.inf)
 
@@ -57,28 +57,28 @@ def confidence(score: float) -> float:
     return 1.0 / (1.0 + float(np.exp(-score)))
 
 
-def test_touching_objects_are_told_apart() -> None:
+def test_touching_objects_are_separated() -> None:
     decode = Decoder()
 
-    found = find(everywhere(), decode, confidence)
-    objects = at_picture_size(found, SHAPE, width=160, height=120)
+    candidates = find(everywhere(), decode, confidence)
+    objects = at_picture_size(candidates, SHAPE, width=160, height=120)
 
     assert len(objects) == len(DISCS)
-    for each in DISCS:
-        best = max(_iou(it, disc(*each).repeat(2, 0).repeat(2, 1)) for it in objects)
+    for circle in DISCS:
+        best = max(_iou(instance, disc(*circle).repeat(2, 0).repeat(2, 1)) for instance in objects)
         assert best > 0.85
     assert len(decode.asked) < 3 * len(DISCS)
 
 
 def test_no_pixel_is_in_two_objects() -> None:
-    found = find(everywhere(), Decoder(), confidence)
-    objects = at_picture_size(found, SHAPE, width=100, height=75)
-    assert np.sum([it.mask() for it in objects], axis=0).max() == 1
+    candidates = find(everywhere(), Decoder(), confidence)
+    objects = at_picture_size(candidates, SHAPE, width=100, height=75)
+    assert np.sum([instance.mask() for instance in objects], axis=0).max() == 1
 
 
 def test_an_object_that_is_not_sure_enough_is_left_out() -> None:
-    found = find(everywhere(), Decoder((2.0, logit(0.2), 2.0, 2.0)), confidence)
-    assert len(found) == len(DISCS) - 1
+    candidates = find(everywhere(), Decoder((2.0, logit(0.2), 2.0, 2.0)), confidence)
+    assert len(candidates) == len(DISCS) - 1
 
 
 def test_a_phrase_that_finds_nothing_asks_for_nothing() -> None:
@@ -96,14 +96,14 @@ def test_what_the_first_clicks_leave_uncovered_is_asked_about_again() -> None:
         return [Patch(logits(half if half[cell] else row & ~half), (0, 0), 2.0) for cell in cells]
 
     # when
-    found = find(logits(row), decode, confidence)
+    candidates = find(logits(row), decode, confidence)
 
     # then
     covered = np.zeros(SHAPE, np.bool_)
-    for it in found:
-        covered[it.patch.slices] |= it.inside
+    for candidate in candidates:
+        covered[candidate.patch.slices] |= candidate.inside
     assert (covered == row).all()
-    assert len(found) == 2
+    assert len(candidates) == 2
 
 
 def test_seeds_are_deepest_points_with_room_between() -> None:
@@ -119,7 +119,7 @@ def test_of_two_masks_of_one_object_the_better_one_stays() -> None:
     whole, part, other = disc(20, 20, 10), disc(20, 20, 6), disc(40, 60, 8)
     kept = settled([about(part, 0.6), about(whole, 0.9), about(other, 0.7)], SHAPE)
 
-    assert [it.confidence for it in kept] == [0.9, 0.7]
+    assert [candidate.confidence for candidate in kept] == [0.9, 0.7]
 
 
 def test_a_mask_that_the_phrase_disagrees_with_is_left_out() -> None:
@@ -131,20 +131,20 @@ def test_a_network_without_training_answers_too(
     predictor: Predictor, pictures: list[NDArray[np.uint8]]
 ) -> None:
     for picture in pictures[:3]:
-        found = predictor.instances(predictor.encode(picture), "dogs", least=0.0)
-        assert found.tokens.words == ("dog",) or found.tokens.words == ("dogs",)
-        masks = [it.mask() for it in found.objects]
+        result = predictor.instances(predictor.encode(picture), "dogs", least=0.0)
+        assert result.tokens.words == ("dog",) or result.tokens.words == ("dogs",)
+        masks = [instance.mask() for instance in result.objects]
         assert all(mask.shape == picture.shape[:2] and mask.any() for mask in masks)
         assert not masks or np.sum(masks, axis=0).max() == 1
-        assert all(0.0 <= it.confidence <= 1.0 for it in found.objects)
+        assert all(0.0 <= instance.confidence <= 1.0 for instance in result.objects)
 
 
 @pytest.mark.parametrize("phrase", ["", "zebroids"])
 def test_words_that_are_not_known_find_nothing(
     predictor: Predictor, pictures: list[NDArray[np.uint8]], phrase: str
 ) -> None:
-    found = predictor.instances(predictor.encode(pictures[0]), phrase)
-    assert (found.objects, found.confidence) == ((), 0.0)
+    result = predictor.instances(predictor.encode(pictures[0]), phrase)
+    assert (result.objects, result.confidence) == ((), 0.0)
 
 
 def _iou(instance: Instance, wanted: NDArray[np.bool_]) -> float:

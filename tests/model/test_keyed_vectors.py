@@ -94,7 +94,7 @@ def test_a_missing_file_is_not_taken_for_a_name(tmp_path: Path) -> None:
         Tokenizer.from_keyed_vectors(tmp_path / "missing.bin")
 
 
-def test_a_name_that_nobody_offers() -> None:
+def test_an_unknown_downloader_name() -> None:
     with pytest.raises(WordVectorsError, match="neither a file nor a gensim-downloader model"):
         Tokenizer.from_keyed_vectors("no-such-vectors-1")
 

@@ -1,4 +1,4 @@
-"""The predictor's promises: whatever the picture, the order, the threads."""
+"""The predictor's promises for any picture, order of calls and number of threads."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_picture_turned_or_cut_from_another_is_fine(predictor: Predictor) -> N
     )
 
 
-def test_the_same_input_gives_the_same_output_whatever_came_before(
+def test_the_same_input_gives_the_same_output_after_other_calls(
     checkpoint_path: Path, pictures: list[Picture]
 ) -> None:
     fresh = [answers(Predictor(checkpoint_path), image) for image in pictures]
@@ -95,8 +95,8 @@ def test_the_same_input_gives_the_same_output_whatever_came_before(
         answers(busy, image)
     later = [answers(busy, image) for image in pictures]
 
-    for expected, found in zip(fresh, later, strict=True):
-        assert all(np.array_equal(a, b) for a, b in zip(expected, found, strict=True))
+    for expected, actual in zip(fresh, later, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(expected, actual, strict=True))
 
 
 def test_a_forgotten_picture_gives_the_same_output(
@@ -118,8 +118,8 @@ def test_threads_never_mix_pictures(checkpoint_path: Path, pictures: list[Pictur
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(lambda index: answers(shared, pictures[index]), order))
 
-    for index, found in zip(order, results, strict=True):
-        assert all(np.array_equal(a, b) for a, b in zip(serial[index], found, strict=True))
+    for index, actual in zip(order, results, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(serial[index], actual, strict=True))
 
 
 def test_one_picture_asked_for_by_many_is_encoded_once(
@@ -141,10 +141,10 @@ def test_one_picture_asked_for_by_many_is_encoded_once(
         return predictor.encode(image, "shared")
 
     with ThreadPoolExecutor(6) as pool:
-        found = list(pool.map(ask, range(6)))
+        embeddings = list(pool.map(ask, range(6)))
 
     assert len(counted) == 1
-    assert all(embedding is found[0] for embedding in found)
+    assert all(embedding is embeddings[0] for embedding in embeddings)
 
 
 def test_cached(predictor: Predictor) -> None:
@@ -373,7 +373,7 @@ def test_versions_side_by_side_share_their_cache_but_not_what_is_in_it(
     alone = Predictor(tmp_path / "other", device="cpu")
 
     # Both look at the same picture under the same key, one after the other.
-    seen = [answers(it, pictures[0]) for it in (first, second, first, second)]
+    seen = [answers(version, pictures[0]) for version in (first, second, first, second)]
 
     assert second._cache is first._cache
     assert second._queue is first._queue

@@ -139,7 +139,7 @@ def test_an_early_correction_may_change_all_of_an_answer() -> None:
     assert not mask[200, 450]
 
 
-def test_an_older_click_that_a_painted_mask_disobeys_is_heard() -> None:
+def test_an_older_click_that_a_painted_mask_contradicts_counts() -> None:
     looks = Looks(disk(150, 200, 60))
     painted = picture_of(disk(450, 200, 60))
 

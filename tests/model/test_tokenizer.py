@@ -108,7 +108,7 @@ def test_typos(tokenizer: Tokenizer, typed: str, meant: str | None) -> None:
         assert reading.ignored == ()
 
 
-def test_equally_near_words_are_told_apart_by_frequency() -> None:
+def test_of_equally_near_words_the_most_frequent_is_read() -> None:
     one = Tokenizer(["bear", "bean"], np.eye(2, dtype=np.float32))
     other = Tokenizer(["bean", "bear"], np.eye(2, dtype=np.float32))
 
@@ -245,7 +245,7 @@ def test_an_untrained_word_names_its_nearest_trained_one(large: Tokenizer) -> No
     assert large.read("sofa").near == ()
 
 
-def test_near_words_are_told_from_unfamiliar_ones(large: Tokenizer) -> None:
+def test_near_words_and_unfamiliar_ones_are_listed(large: Tokenizer) -> None:
     tokens = large.read("chat on the couch")
 
     assert tokens.understood_as == (("couch", "sofa"),)

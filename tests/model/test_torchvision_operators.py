@@ -1,4 +1,4 @@
-"""torchvision can be imported, whatever build is installed."""
+"""torchvision can be imported with any installed build."""
 
 import subprocess
 import sys

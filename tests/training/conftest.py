@@ -1,4 +1,4 @@
-"""A small data set in the true format of the shards, made of shapes that can be told apart."""
+"""A small data set in the format of the shards, made of clearly different shapes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RED, BLUE, GREEN, GREY = (215, 25, 25), (25, 45, 215), (30, 170, 40), (128, 128,
 
 @pytest.fixture(autouse=True)
 def _denormal_numbers() -> Iterator[None]:
-    """Training rounds them to zero, for speed, in its whole process: here the next test's too."""
+    """Training sets the whole process to round them to zero, which must not affect other tests."""
     yield
     torch.set_flush_denormal(False)
 
@@ -160,7 +160,7 @@ validate_objects = 2
 
 @pytest.fixture(scope="session")
 def unlearned(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small checkpoint that learned nothing but knows the words of the shapes."""
+    """A small untrained checkpoint that knows the words of the shapes."""
     torch.manual_seed(0)
     words = ["the", "dog", "cat", "left", "right", "red", "blue", "green", "dress", "person"]
     vectors = np.random.default_rng(0).normal(size=(len(words), 8)).astype(np.float32)

@@ -40,14 +40,14 @@ def test_distances_are_those_to_the_nearest_click(
         torch.tensor([[float(c[2]) for c in clicks]]),
     )
 
-    found = nearest_distance(batch, height, width, stride, limit)
+    maps = nearest_distance(batch, height, width, stride, limit)
 
     for channel, sign in enumerate((1, -1)):
         for row in range(height):
             for column in range(width):
                 x, y = (column + 0.5) * stride, (row + 0.5) * stride
                 expected = nearest_by_hand(clicks, sign, x, y, limit)
-                assert found[0, channel, row, column].item() == pytest.approx(expected, abs=1e-3)
+                assert maps[0, channel, row, column].item() == pytest.approx(expected, abs=1e-3)
 
 
 def test_no_click_is_one_everywhere_in_the_papers_maps() -> None:

@@ -156,7 +156,7 @@ def test_padding_clicks_say_nothing() -> None:
 
 @pytest.mark.parametrize("what", ["click", "sign", "phrase", "previous"])
 @torch.no_grad()
-def test_every_prompt_is_heard(what: str) -> None:
+def test_every_prompt_has_an_effect(what: str) -> None:
     net = network(LATE)
     clicks, words, previous = prompts(1)
     image = torch.rand(1, 3, 64, 96)

@@ -1,4 +1,4 @@
-"""Expected clicks without any truth: what they depend on, and that they cost no more than told."""
+"""Expected clicks without labels: what they depend on, and their cost."""
 
 from __future__ import annotations
 
@@ -95,10 +95,10 @@ def test_labels_that_are_no_words_are_not_asked_for(
 def test_pictures_of_every_shape_have_an_answer(blind: Predictor, shape: tuple[int, int]) -> None:
     picture = np.random.default_rng(1).integers(0, 255, (*shape, 3), dtype=np.uint8)
 
-    found = expected_clicks(blind, picture, names=("dog",))
+    expectation = expected_clicks(blind, picture, names=("dog",))
 
-    assert 1.0 <= found.clicks <= 20.0
-    assert 0.0 <= found.uncertainty <= 1.0
+    assert 1.0 <= expectation.clicks <= 20.0
+    assert 0.0 <= expectation.uncertainty <= 1.0
     assert np.isfinite(acquisition.descriptor(blind, picture)).all()
 
 
@@ -140,13 +140,13 @@ def test_the_mirrored_view_asks_about_the_same_places(
 def test_objects_found_by_clicks_are_no_background_and_found_once(
     shipped: Predictor, easy: NDArray[np.uint8]
 ) -> None:
-    found, surest = clicked_objects(shipped, shipped.encode(easy), 4)
+    objects, surest = clicked_objects(shipped, shipped.encode(easy), 4)
 
-    assert found
-    assert surest == max(it.confidence for it in found)
-    for place, one in enumerate(found):
+    assert objects
+    assert surest == max(pseudo.confidence for pseudo in objects)
+    for place, one in enumerate(objects):
         assert one.mask.mean() <= 0.8
-        assert all(overlap(one.mask, other.mask) <= 0.6 for other in found[place + 1 :])
+        assert all(overlap(one.mask, other.mask) <= 0.6 for other in objects[place + 1 :])
 
 
 def test_the_curve_rises() -> None:

@@ -22,23 +22,23 @@ def look(needed: int, expected: float, uncertainty: float) -> Look:
 def test_a_perfect_rank_is_one_and_a_reversed_one_minus_one() -> None:
     looks = [look(n, n * 2.0, -float(n)) for n in range(1, 12)]
 
-    found = ranked(looks)
+    figures = ranked(looks)
 
-    assert found["expected"]["correlation"] == 1.0
-    assert found["uncertainty"]["correlation"] == -1.0
-    assert found["difference"]["low"] > 0
-    assert found["mean_needed"] == 6.0
+    assert figures["expected"]["correlation"] == 1.0
+    assert figures["uncertainty"]["correlation"] == -1.0
+    assert figures["difference"]["low"] > 0
+    assert figures["mean_needed"] == 6.0
 
 
 def test_chance_has_an_interval_around_nothing() -> None:
     random = np.random.default_rng(0)
     looks = [look(int(n), float(e), float(u)) for n, e, u in random.integers(1, 20, (60, 3))]
 
-    found = ranked(looks)
+    figures = ranked(looks)
 
     for name in ("expected", "uncertainty", "difference"):
-        assert found[name]["low"] < 0 < found[name]["high"]
-    assert ranked(looks) == found
+        assert figures[name]["low"] < 0 < figures[name]["high"]
+    assert ranked(looks) == figures
 
 
 def test_what_is_all_the_same_ranks_nothing() -> None:
@@ -51,13 +51,15 @@ def test_pictures_are_looked_at_with_and_without_names(
 ) -> None:
     done: list[tuple[int, int]] = []
 
-    found = acquisition_evaluation.main(
+    figures = acquisition_evaluation.main(
         unlearned, data=[shard], pictures=4, named=named, device="cpu",
         progress=lambda *it: done.append(it),
     )  # fmt: skip
 
-    assert (found["pictures"], found["objects"]) == (4, 12)
-    assert all(1 <= it["truth"] <= 20 and 1 <= it["expected"] <= 20 for it in found["looks"])
+    assert (figures["pictures"], figures["objects"]) == (4, 12)
+    assert all(
+        1 <= look["truth"] <= 20 and 1 <= look["expected"] <= 20 for look in figures["looks"]
+    )
     assert done == [(place, 4) for place in range(4)]
 
 

@@ -26,10 +26,10 @@ def test_no_near_duplicates_come_in_a_row() -> None:
     descriptors = scenes(6, 4)
     scores = np.repeat([6.0, 5, 4, 3, 2, 1], 4)
 
-    found = order(scores, descriptors)
+    chosen = order(scores, descriptors)
 
-    assert sorted(found) == list(range(24))
-    scene = [place // 4 for place in found]
+    assert sorted(chosen) == list(range(24))
+    scene = [place // 4 for place in chosen]
     assert all(one != other for one, other in pairwise(scene))
     # Every scene is seen before any is seen again, the best one first.
     assert scene[0] == 0
@@ -56,10 +56,10 @@ def test_every_picture_comes_once_and_always_at_the_same_place(
     random = np.random.default_rng(seed)
     scores, descriptors = random.integers(0, 4, count), random.normal(size=(count, 6))
 
-    found = order(scores, descriptors, front=front)
+    chosen = order(scores, descriptors, front=front)
 
-    assert sorted(found) == list(range(count))
-    assert found == order(scores, descriptors, front=front)
+    assert sorted(chosen) == list(range(count))
+    assert chosen == order(scores, descriptors, front=front)
 
 
 @pytest.mark.timed
@@ -85,7 +85,7 @@ def test_real_pictures_resemble_their_own_crops_more_than_others() -> None:
         crop = picture[height // 12 :, width // 12 :]
         lighter = np.clip(picture * 1.1 + 8, 0, 255).astype(np.uint8)
         views.extend([picture, np.ascontiguousarray(crop), lighter])
-    table = np.stack([predictor.descriptor(predictor.encode(each)) for each in views])
+    table = np.stack([predictor.descriptor(predictor.encode(view)) for view in views])
 
     alike = similarities(table)
 

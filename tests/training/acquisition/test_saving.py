@@ -1,4 +1,4 @@
-"""What a training may save: clicks on what the network is sure of by name and misses by clicks."""
+"""What a training may save: clicks on objects that are sure by name and missed by clicks."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,18 +17,18 @@ PICTURE = np.zeros((40, 60, 3), np.uint8)
 
 @pytest.fixture
 def saving(unlearned: Path, monkeypatch: pytest.MonkeyPatch) -> Saving:
-    """What is said of a picture with one object, found with this confidence, at this cost."""
+    """The saving of a picture with one object of this confidence and cost."""
     predictor = Predictor(unlearned, device="cpu")
     mask = np.zeros(PICTURE.shape[:2], bool)
     mask[10:30, 20:40] = True
 
-    def told(confidence: float, cost: float) -> float:
-        found = [PseudoObject(mask, "dog", confidence)]
-        monkeypatch.setattr(acquisition, "named_objects", lambda *_: (found, confidence))
+    def expected(confidence: float, cost: float) -> float:
+        objects = [PseudoObject(mask, "dog", confidence)]
+        monkeypatch.setattr(acquisition, "named_objects", lambda *_: (objects, confidence))
         monkeypatch.setattr(acquisition, "_cost", lambda *_: cost)
         return acquisition.expected_clicks(predictor, PICTURE, names=("dog",)).saving
 
-    return told
+    return expected
 
 
 def test_one_click_leaves_nothing_to_save(saving: Saving) -> None:

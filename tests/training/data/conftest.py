@@ -1,4 +1,4 @@
-"""What the small copies of the data sets are made of: photographs of nothing, and shapes."""
+"""Builders of pictures and masks for small copies of the data sets."""
 
 from __future__ import annotations
 

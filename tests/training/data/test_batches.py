@@ -46,7 +46,7 @@ def test_a_broken_picture_is_passed_over_and_counted(
     assert broken
     assert broken <= {f"Sample {index} cannot be decoded." for index in (1, 3, 5)}
 
-    # and where nothing can be read at all, the last error is told
+    # and if nothing can be read, the error names the last one
     class Nothing(PackDataset):
         def __getitem__(self, index: int) -> Sample:
             raise DataError("The drive is away.")

@@ -95,7 +95,7 @@ def test_reads_pictures_categories_and_masks(coco: Path, box: Box) -> None:
     assert np.array_equal(second.image, picture)
 
 
-def test_the_smaller_of_two_lies_on_top_and_the_larger_stays_whole(coco: Path, box: Box) -> None:
+def test_the_smaller_of_two_is_on_top_and_the_larger_stays_whole(coco: Path, box: Box) -> None:
     # when
     sample = open_coco(coco)[0]
     # then

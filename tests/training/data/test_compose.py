@@ -25,12 +25,12 @@ def one_dog(key: str, colour: tuple[int, int, int], *, source: str = "voc") -> S
 
 def colours_of(sample: Sample) -> set[tuple[int, ...]]:
     """The colour in the deep inside of each object."""
-    found = set()
-    for each in sample.objects:
-        mask: NDArray[np.bool_] = sample.mask(each.id)
+    colours = set()
+    for about in sample.objects:
+        mask: NDArray[np.bool_] = sample.mask(about.id)
         assert mask.any()
-        found.add(tuple(np.median(sample.image[mask], axis=0).round(-1).astype(int).tolist()))
-    return found
+        colours.add(tuple(np.median(sample.image[mask], axis=0).round(-1).astype(int).tolist()))
+    return colours
 
 
 RED_AND_BLUE = {
@@ -45,7 +45,7 @@ def test_beside_each_other_both_are_there_and_left_is_left(seed: int) -> None:
     both = beside(first, second, "dog", np.random.default_rng(seed))
 
     assert both.image.shape == first.image.shape
-    assert len({each.id for each in both.objects}) == 2
+    assert len({about.id for about in both.objects}) == 2
     assert colours_of(both) == RED_AND_BLUE
     scene = Scene(both.image, both.instances, both.objects)
     facts = {
@@ -66,14 +66,14 @@ def test_a_pasted_object_covers_what_was_there(seed: int) -> None:
 
     both = pasted(first, second, "dog", np.random.default_rng(seed))
 
-    new = [each for each in both.objects if each.id != 1]
+    new = [about for about in both.objects if about.id != 1]
     assert len(new) == 1
     covered = both.mask(new[0].id)
     assert tuple(np.median(both.image[covered], axis=0).round(-1).astype(int)) in RED_AND_BLUE
     assert not (covered & both.mask(1)).any()
     old, seen = first.mask(1), both.mask(1)
     assert not (seen & ~old).any()
-    if not any(each.id == 1 for each in both.objects):
+    if not any(about.id == 1 for about in both.objects):
         assert (both.instances[old & ~covered] == VOID).all()
 
 
@@ -81,7 +81,7 @@ def test_what_people_said_of_one_picture_is_not_said_of_two() -> None:
     rng = np.random.default_rng(0)
     for join in (beside, pasted):
         both = join(one_dog("a", RED), one_dog("b", BLUE), "dog", rng)
-        assert all(each.phrases == () for each in both.objects)
+        assert all(about.phrases == () for about in both.objects)
 
 
 def test_only_pictures_with_the_same_kind_of_thing_are_joined(make_pictures: MakePictures) -> None:

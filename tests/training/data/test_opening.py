@@ -97,11 +97,11 @@ def test_says_what_was_expected(folder: Path, place: str, complaint: str) -> Non
         open_dataset([place], root=folder.parent)
 
 
-def test_an_unknown_folder_is_told_every_format(tmp_path: Path) -> None:
+def test_an_unknown_folder_raises_an_error_with_every_format(tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
         open_dataset([tmp_path])
-    for name, each in FORMATS.items():
-        assert f"{name}: {each.expects}" in str(error.value)
+    for name, kind in FORMATS.items():
+        assert f"{name}: {kind.expects}" in str(error.value)
 
 
 def test_asks_for_a_place_at_all() -> None:

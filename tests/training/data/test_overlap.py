@@ -56,10 +56,10 @@ def test_finds_a_copy_that_was_changed(
         "webp",
     )
     # when
-    found = overlapping(train, test)
+    same = overlapping(train, test)
     # then
-    assert [train[index].key for index in found] == ["t-chelsea", "t-rocket"]
-    left = Without(train, found)
+    assert [train[index].key for index in same] == ["t-chelsea", "t-rocket"]
+    left = Without(train, same)
     assert [left[i].key for i in range(len(left))] == ["t-astronaut", "t-coffee"]
     assert overlapping(left, test) == []
 
@@ -68,7 +68,7 @@ def test_the_same_name_makes_a_crop_a_copy_but_not_another_picture(tmp_path: Pat
     # given: a crop that the hash alone would not be sure of
     coffee = photograph("coffee")
     crop = coffee.crop((30, 20, coffee.width - 30, coffee.height - 20))
-    grey = [np.asarray(each.convert("L")) for each in (coffee, crop)]
+    grey = [np.asarray(picture.convert("L")) for picture in (coffee, crop)]
     differing = int((perceptual_hash(grey[0]) != perceptual_hash(grey[1])).sum())
     assert 10 < differing <= 20
     train = write(tmp_path / "train", {"voc-2008_000123": coffee, "0001": photograph("rocket")})
@@ -89,9 +89,9 @@ def test_pictures_that_cannot_be_read_are_passed_over(tmp_path: Path, train: Fol
     torn.write_bytes(torn.read_bytes()[:2000])
     steps: list[tuple[int, int]] = []
     # when
-    found = overlapping(train, test, progress=lambda done, total: steps.append((done, total)))
+    same = overlapping(train, test, progress=lambda done, total: steps.append((done, total)))
     # then
-    assert [train[index].key for index in found] == ["t-coffee"]
+    assert [train[index].key for index in same] == ["t-coffee"]
     assert steps[-1] == (4, 4)
 
 
@@ -123,4 +123,4 @@ def test_the_hash_tells_photographs_apart() -> None:
     apart: list[NDArray[np.bool_]] = [
         a != b for place, a in enumerate(hashes) for b in hashes[:place]
     ]
-    assert min(int(each.sum()) for each in apart) > 20
+    assert min(int(bits.sum()) for bits in apart) > 20

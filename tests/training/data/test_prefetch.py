@@ -1,4 +1,4 @@
-"""Batches made ahead are the batches asked for, in order, whoever makes them."""
+"""Prefetched batches are those that were ordered, in order, by a thread or by processes."""
 
 import itertools
 from collections.abc import Iterator
@@ -37,9 +37,9 @@ def same(one: Batch, other: Batch) -> bool:
 def test_what_is_made_ahead_is_what_would_be_made_on_the_spot(
     batches: Batches, workers: int
 ) -> None:
-    found = list(made_ahead(batches.make, orders(5), workers))
-    assert len(found) == 5
-    for order, batch in zip(orders(5), found, strict=True):
+    made = list(made_ahead(batches.make, orders(5), workers))
+    assert len(made) == 5
+    for order, batch in zip(orders(5), made, strict=True):
         assert same(batch, batches.make(*order))
 
 

@@ -41,15 +41,15 @@ def test_another_seed_and_another_number_give_another_scene() -> None:
 @pytest.mark.parametrize("number", NUMBERS)
 def test_every_object_is_visible_and_every_pixel_belongs_to_one_at_most(number: int) -> None:
     scene = SyntheticDataset(7).made(number, 160, 192)
-    ids = [each.id for each in scene.objects]
+    ids = [about.id for about in scene.objects]
 
     assert scene.image.shape == (160, 192, 3)
     assert scene.image.dtype == np.uint8
     assert len(set(ids)) == len(ids) <= 250
     assert set(np.unique(scene.instances)) - {0, -1} == set(ids)
-    for each in scene.objects:
-        assert scene.mask(each.id).sum() >= LEAST_PIXELS
-        assert each.category in SyntheticDataset(7).categories
+    for about in scene.objects:
+        assert scene.mask(about.id).sum() >= LEAST_PIXELS
+        assert about.category in SyntheticDataset(7).categories
 
 
 def test_a_whole_holds_its_parts_and_nothing_else() -> None:
@@ -58,7 +58,7 @@ def test_a_whole_holds_its_parts_and_nothing_else() -> None:
 
     assert with_parts
     for scene in with_parts:
-        kinds = {each.id: each.category for each in scene.objects}
+        kinds = {about.id: about.category for about in scene.objects}
         for number, mask in scene.masks.items():
             inside = set(np.unique(scene.instances[mask])) - {number}
             assert (scene.instances[~mask] != number).all()

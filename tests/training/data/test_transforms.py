@@ -56,7 +56,7 @@ def test_masks_and_pixels_of_a_random_view_fit_together(sample: Sample, seed: in
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_a_point_lies_in_the_view_where_its_pixel_does(sample: Sample, mirrored: bool) -> None:
+def test_a_point_is_in_the_view_where_its_pixel_is(sample: Sample, mirrored: bool) -> None:
     # given one bright pixel, and a view of a part of the picture, enlarged
     sample.image[:] = 0
     sample.image[40, 30] = 255

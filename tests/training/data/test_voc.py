@@ -81,7 +81,7 @@ def write_mat(path: Path, kind: str, labels: NDArray[np.uint8], categories: list
 @pytest.fixture
 def sbd(tmp_path: Path, write_picture: Write, maps: tuple[NDArray[np.uint8], ...]) -> Path:
     root = tmp_path / "benchmark_RELEASE" / "dataset"
-    objects, classes = (np.where(each == 255, 0, each).astype(np.uint8) for each in maps)
+    objects, classes = (np.where(labels == 255, 0, labels).astype(np.uint8) for labels in maps)
     for place, name in enumerate(NAMES):
         write_picture(root / "img" / f"{name}.jpg", seed=place)
         write_mat(root / "inst" / f"{name}.mat", "GTinst", objects, [PERSON, DOG, PERSON])
@@ -122,9 +122,9 @@ def test_agrees_with_torchvision_on_names_pictures_and_classes(voc: Path) -> Non
         picture, classes = theirs[index]
         assert np.array_equal(sample.image, np.asarray(picture))
         named = np.zeros(sample.instances.shape, np.uint8)
-        for each in sample.objects:
-            assert each.category is not None
-            named[sample.mask(each.id)] = CATEGORIES.index(each.category) + 1
+        for about in sample.objects:
+            assert about.category is not None
+            named[sample.mask(about.id)] = CATEGORIES.index(about.category) + 1
         named[sample.void] = 255
         assert np.array_equal(named, np.asarray(classes))
 

@@ -29,8 +29,8 @@ def sample(
         (slice(6, 26), slice(45, 75)),
         (slice(34, 56), slice(20, 60)),
     )
-    for each, box, colour in zip(objects, boxes, colours, strict=False):
-        instances[box] = each.id
+    for about, box, colour in zip(objects, boxes, colours, strict=False):
+        instances[box] = about.id
         image[box] = colour
     instances[:2] = -1
     return Sample(key, source, image, instances, tuple(objects), tuple(expressions))

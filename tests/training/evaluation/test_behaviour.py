@@ -1,4 +1,4 @@
-"""Each probe is put to somebody of whom it is known whether he hears words."""
+"""Behaviour tests of listeners that do, or do not, react to words."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Shapes = Callable[..., tuple[NDArray[np.uint8], NDArray[np.uint8]]]
 
 
 class Listener:
-    """Somebody who may or may not hear words; a click alone means one of its kind."""
+    """A method that reacts to words if ``hears``; a click alone means one of its kind."""
 
     modes = MODES
     categories: frozenset[str] | None = None
@@ -78,7 +78,7 @@ def _singled_out(sample: Sample, ids: list[int], word: str) -> int:
     return (max if word == "red" else min)(ids, key=redness.__getitem__)
 
 
-def found(listener: Listener, dataset: Any) -> dict[str, dict[str, dict[str, Any]]]:
+def tallied(listener: Listener, dataset: Any) -> dict[str, dict[str, dict[str, Any]]]:
     asked = BehaviourTests(listener, dataset, cases_of(dataset))
     asked.ask_all()
     return tally(asked.findings)
@@ -108,8 +108,8 @@ def dressed(drawn: Shapes, make_members: Any, make_shard: Any) -> PackDataset:
     return PackDataset([make_shard([("a", make_members(picture, instances, objects, "ccp"))])])
 
 
-def test_who_hears_words_gains_by_them(dogs: PackDataset) -> None:
-    table = found(Listener(), dogs)
+def test_a_method_that_uses_words_gains_by_them(dogs: PackDataset) -> None:
+    table = tallied(Listener(), dogs)
     assert mean(table, behaviour.ALONE) == 1.0
     # the cats whole, of two dogs half: this listener lets the word call in the other one
     assert mean(table, behaviour.RIGHT_WORD) == pytest.approx(2 / 3, abs=0.03)
@@ -119,8 +119,8 @@ def test_who_hears_words_gains_by_them(dogs: PackDataset) -> None:
     assert mean(table, behaviour.NAMED_BY + "colour") == 1.0
 
 
-def test_who_is_deaf_does_not(dogs: PackDataset) -> None:
-    table = found(Listener(hears=False), dogs)
+def test_a_method_without_words_does_not(dogs: PackDataset) -> None:
+    table = tallied(Listener(hears=False), dogs)
     assert mean(table, behaviour.ALONE) == 0.0
     assert mean(table, behaviour.GAIN) == 0.0
     assert mean(table, behaviour.RIGHT_WORD) == 0.0
@@ -129,7 +129,7 @@ def test_who_is_deaf_does_not(dogs: PackDataset) -> None:
 
 def test_who_answers_with_all_of_the_kind_loses_among_several(dogs: PackDataset) -> None:
     # given a word beside a click that calls in the other dog
-    table = found(Listener(), dogs)
+    table = tallied(Listener(), dogs)
     # then the cats gain half of themselves, the dogs gain no more than the sibling costs
     assert table[behaviour.GAIN]["voc"]["n"] == 18
     assert table[behaviour.GAIN_SEVERAL]["voc"]["n"] == 12
@@ -138,7 +138,7 @@ def test_who_answers_with_all_of_the_kind_loses_among_several(dogs: PackDataset)
 
 def test_a_question_is_put_once(dogs: PackDataset) -> None:
     # given two dogs a picture, whose bare name is one question
-    table = found(listener := Listener(), dogs)
+    table = tallied(listener := Listener(), dogs)
     assert table[behaviour.ALONE]["voc"]["n"] == 12
     # and two dogs that two sides and two colours tell apart
     assert table[behaviour.NAMED_BY + "side"]["voc"]["n"] == 12
@@ -147,8 +147,8 @@ def test_a_question_is_put_once(dogs: PackDataset) -> None:
     assert words <= {"dog", "cat", "left dog", "right dog", *(f"{c} dog" for c in COLOURS)}
 
 
-def test_a_garment_and_its_wearer_are_told_apart_by_words_alone(dressed: PackDataset) -> None:
-    hearing, deaf = found(Listener(), dressed), found(Listener(hears=False), dressed)
+def test_only_words_distinguish_a_garment_from_its_wearer(dressed: PackDataset) -> None:
+    hearing, deaf = tallied(Listener(), dressed), tallied(Listener(hears=False), dressed)
     # the bag is carried, hair and skin are no garments: the dress is asked about, twice
     assert hearing[behaviour.ONE_OF_TWO_WORDS]["ccp"]["n"] == 2
     assert mean(hearing, behaviour.ONE_OF_TWO_WORDS, "ccp") == 1.0
@@ -160,7 +160,7 @@ def test_a_garment_and_its_wearer_are_told_apart_by_words_alone(dressed: PackDat
 
 
 def test_negative_clicks_remove_or_do_not(dogs: PackDataset) -> None:
-    obeying, stubborn = found(Listener(), dogs), found(Listener(obeys=False), dogs)
+    obeying, stubborn = tallied(Listener(), dogs), tallied(Listener(obeys=False), dogs)
     assert mean(obeying, behaviour.NEGATIVE_OUT) == 1.0
     assert mean(obeying, behaviour.REMOVED) == 1.0
     assert mean(obeying, behaviour.KEPT) == 1.0
@@ -178,7 +178,7 @@ def test_an_interrupt_keeps_what_was_found(dogs: PackDataset) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         asked.ask_all(stop)
-    assert {each.picture for each in asked.findings} == {0, 1, 2}
+    assert {finding.picture for finding in asked.findings} == {0, 1, 2}
 
 
 def trajectory(*ious: float, source: str = "voc", obeyed: bool = True, index: int = 0) -> Result:
@@ -224,8 +224,8 @@ def test_aims_are_held_against_mean_or_interval() -> None:
 
 
 def test_every_aim_is_of_a_probe_that_is_put(dogs: PackDataset, dressed: PackDataset) -> None:
-    names = {*found(Listener(), dogs), *found(Listener(), dressed)}
-    names |= {each.probe for each in from_trajectories([trajectory(0.5, 0.6)])}
+    names = {*tallied(Listener(), dogs), *tallied(Listener(), dressed)}
+    names |= {finding.probe for finding in from_trajectories([trajectory(0.5, 0.6)])}
     assert {aim.probe for aim in AIMS[:-1]} <= names
     assert Aim("x", 0.5).reached({"mean": 0.5, "interval": (0.4, 0.6)})
     assert not Aim("x", 0.0, certain=True).reached({"mean": 0.5, "interval": (0.0, 0.6)})

@@ -42,7 +42,7 @@ def test_a_bare_name_alone_asks_for_all_of_the_kind_once(
 def test_what_people_wrote_is_a_question_each(
     make_sample: Callable[..., Any], make_pictures: Callable[..., Any]
 ) -> None:
-    # given a dog that people wrote of, and one that nobody did
+    # given a dog with a written phrase, and one without
     objects = [SampleObject(1, "dog", phrases=("red one", "left dog")), SampleObject(2, "dog")]
     said = [Expression("both dogs", (1, 2)), Expression("the zebra", ())]
     dataset = make_pictures([make_sample("a", objects, expressions=said)])

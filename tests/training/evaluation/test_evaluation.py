@@ -173,12 +173,12 @@ def test_probes_join_the_report(unlearned: Path, shard: Path) -> None:
         progress=lambda done, total: seen.append((done, total)),
     )
     assert seen[-1] == (6, 6)
-    found = figures["probes"]
-    assert found["phrase alone"]["voc"]["aim"] == 0.72
-    assert found["phrase alone"]["voc"]["reached"] is False
+    tests = figures["probes"]
+    assert tests["phrase alone"]["voc"]["aim"] == 0.72
+    assert tests["phrase alone"]["voc"]["reached"] is False
     # what the predictor's rule makes sure of
-    assert found["every positive click of the protocol: its pixel is in"]["voc"]["mean"] == 1.0
-    assert "one more click, the least of the gains from 1 to 10" in found
+    assert tests["every positive click of the protocol: its pixel is in"]["voc"]["mean"] == 1.0
+    assert "one more click, the least of the gains from 1 to 10" in tests
 
 
 def test_a_plain_folder_with_a_phrase_is_measured(unlearned: Path, tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_each_interaction_has_its_mean_and_what_it_brings() -> None:
     assert report(results, "phrase")["steps"] == []
 
 
-def test_obedience_is_told_for_both_kinds_of_click() -> None:
+def test_obedience_is_reported_for_both_kinds_of_click() -> None:
     trajectory = Trajectory(
         (0.5, 0.6, 0.7, 0.8),
         (1.0,) * 4,
@@ -106,16 +106,16 @@ def test_runs_are_compared_on_the_same_targets(two_pictures: Any, oracle: Any, s
     # when
     rows = comparisons(measurement)
     # then
-    found = {(row["of"], row["measure"], row["source"]): row for row in rows}
-    oracle_saves = found["oracle, clicks", "noc90", "all"]
+    differences = {(row["of"], row["measure"], row["source"]): row for row in rows}
+    oracle_saves = differences["oracle, clicks", "noc90", "all"]
     assert oracle_saves["against"] == "slow, clicks"
     assert oracle_saves["mean"] == -1.0
     assert oracle_saves["interval"] == (-1.0, -1.0)
     assert oracle_saves["n"] == 6
-    assert found["oracle, clicks", "iou1", "voc"]["mean"] == pytest.approx(0.25, abs=0.03)
+    assert differences["oracle, clicks", "iou1", "voc"]["mean"] == pytest.approx(0.25, abs=0.03)
     # a bare "dog" asks for both dogs: only the cats are one question for clicks and words
-    assert found["slow, phrase", "iou1", "all"]["n"] == 2
-    assert ("slow, phrase", "noc90", "all") not in found
+    assert differences["slow, phrase", "iou1", "all"]["n"] == 2
+    assert ("slow, phrase", "noc90", "all") not in differences
 
 
 def test_files_hold_every_case_of_every_run(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ class Model:
                 return np.zeros(sample.instances.shape, bool) if before is None else before
             # A click beside an object means the one nearest to it.
             places = [(n, *np.argwhere(sample.mask(n)).mean(0)) for n in (LEFT, RIGHT, CAT)]
-            nearest = min(places, key=lambda it: (it[1] - y) ** 2 + (it[2] - x) ** 2)
+            nearest = min(places, key=lambda place: (place[1] - y) ** 2 + (place[2] - x) ** 2)
             return sample.mask(nearest[0])
 
         return answer
@@ -78,7 +78,7 @@ def test_each_object_costs_what_its_region_leaves_to_do(sample: Sample) -> None:
     # when
     cost = annotate(Model(make), sample, 0, LABELS)
     # then
-    assert [(each.id, each.way, each.interactions) for each in cost.objects] == [
+    assert [(one.id, one.way, one.interactions) for one in cost.objects] == [
         (LEFT, "accepted", 0),
         (RIGHT, "refined", 3),
         (CAT, "missed", 3),
@@ -90,17 +90,20 @@ def test_each_object_costs_what_its_region_leaves_to_do(sample: Sample) -> None:
 
 
 def test_a_region_below_half_is_deleted_and_its_object_clicked(sample: Sample) -> None:
-    cost = annotate(Model(lambda it: [part(it, CAT, "cat", 0.4)]), sample, 0, LABELS)
+    cost = annotate(Model(lambda picture: [part(picture, CAT, "cat", 0.4)]), sample, 0, LABELS)
     assert cost.deletions == 1
-    assert [each.way for each in cost.objects] == ["missed"] * 3
+    assert [one.way for one in cost.objects] == ["missed"] * 3
 
 
 def test_a_wrong_label_costs_one_interaction(sample: Sample) -> None:
-    cost = annotate(Model(lambda it: [whole(it, LEFT, "cat")]), sample, 0, LABELS)
+    cost = annotate(Model(lambda picture: [whole(picture, LEFT, "cat")]), sample, 0, LABELS)
     assert cost.objects[0].interactions == 1
     # but the right label is preferred, and the other one is deleted
     both = annotate(
-        Model(lambda it: [whole(it, LEFT, "cat"), whole(it, LEFT, "dog")]), sample, 0, LABELS
+        Model(lambda picture: [whole(picture, LEFT, "cat"), whole(picture, LEFT, "dog")]),
+        sample,
+        0,
+        LABELS,
     )
     assert (both.objects[0].interactions, both.deletions) == (0, 1)
 
@@ -108,22 +111,25 @@ def test_a_wrong_label_costs_one_interaction(sample: Sample) -> None:
 def test_one_region_is_matched_with_one_object(sample: Sample) -> None:
     # given two regions on one object
     cost = annotate(
-        Model(lambda it: [whole(it, LEFT, "dog"), part(it, LEFT, "dog", 0.9)]), sample, 0, LABELS
+        Model(lambda picture: [whole(picture, LEFT, "dog"), part(picture, LEFT, "dog", 0.9)]),
+        sample,
+        0,
+        LABELS,
     )
     # then the better one is kept
     assert (cost.objects[0].start, cost.deletions) == (1.0, 1)
 
 
 def test_without_suggestions_it_is_the_number_of_clicks(sample: Sample) -> None:
-    cost = annotate(Model(lambda it: [], clicks=2), sample, 0, LABELS)
+    cost = annotate(Model(lambda picture: [], clicks=2), sample, 0, LABELS)
     assert cost.per_object == (2.0, 2.0, 2.0)
     # and known numbers are not measured again
-    known = annotate(Model(lambda it: []), sample, 0, LABELS, from_nothing={LEFT: 1, RIGHT: 2})
+    known = annotate(Model(lambda picture: []), sample, 0, LABELS, from_nothing={LEFT: 1, RIGHT: 2})
     assert known.per_object == (1.0, 2.0, 3.0)  # the cat is clicked
 
 
 def test_what_never_gets_good_enough_costs_the_most(sample: Sample) -> None:
-    cost = annotate(Model(lambda it: [], clicks=99), sample, 0, LABELS, most_clicks=5)
+    cost = annotate(Model(lambda picture: [], clicks=99), sample, 0, LABELS, most_clicks=5)
     assert cost.per_object == (5.0, 5.0, 5.0)
 
 
@@ -132,7 +138,10 @@ def test_regions_where_nothing_is_annotated_are_no_errors(sample: Sample) -> Non
     crowd = replace(sample.objects[2], semantic=True)
     several = replace(sample, objects=(*sample.objects[:2], crowd))
     cost = annotate(
-        Model(lambda it: [Region(it.void, "dog", 0.9), whole(it, CAT, "cat")]), several, 0, LABELS
+        Model(lambda picture: [Region(picture.void, "dog", 0.9), whole(picture, CAT, "cat")]),
+        several,
+        0,
+        LABELS,
     )
     assert (cost.present, cost.deletions) == (2, 0)
 
@@ -142,7 +151,7 @@ def test_means_are_over_objects_and_resampled_by_picture(shard: Path) -> None:
     dataset = PackDataset([shard])
     assert labels_of(dataset) == LABELS
     # when: every dog on the left comes for nothing
-    figures = interactions(Model(lambda it: [whole(it, LEFT, "dog")], clicks=2), dataset)
+    figures = interactions(Model(lambda picture: [whole(picture, LEFT, "dog")], clicks=2), dataset)
     # then
     assert (figures.objects, figures.pictures) == (18, 6)
     assert figures.interactions.mean == pytest.approx(4 / 3)

@@ -21,7 +21,7 @@ def test_suggestions_are_those_of_a_batch_prediction(
     # when, with a label that it has no word for
     regions = model.suggest(sample, "picture", ["dog", "kwyjibo", "cat"])
     # then
-    assert [(it.label, it.confidence) for it in regions] == [
+    assert [(region.label, region.confidence) for region in regions] == [
         (name, instance.confidence) for name, instance in expected
     ]
     for region, (_, instance) in zip(regions, expected, strict=True):

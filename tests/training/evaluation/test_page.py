@@ -59,10 +59,10 @@ def test_small_objects_are_looked_at_closely() -> None:
     assert around([mask], far) == (0, 0, 200, 100)
 
 
-def test_the_best_and_the_worst_are_told_apart(
+def test_the_best_and_the_worst_are_chosen(
     make_sample: Any, make_pictures: Any, make_scripted: Any
 ) -> None:
-    # given somebody who is worse from picture to picture
+    # given a method that gets worse from picture to picture
     def worse(picture: Any, clicks: Any, phrase: str) -> Any:
         mask = picture.mask(1)
         columns = np.flatnonzero(mask.any(0))
@@ -77,7 +77,7 @@ def test_the_best_and_the_worst_are_told_apart(
     # when
     shown = choose(measurement)
     # then
-    keys = {kind: [e.title.split(" · ")[-1] for e in each] for kind, each in shown.items()}
+    keys = {kind: [e.title.split(" · ")[-1] for e in exhibits] for kind, exhibits in shown.items()}
     assert keys == {"best": ["1", "2", "3"], "middle": ["4", "5", "6"], "worst": ["9", "8", "7"]}
     panel = shown["worst"][0].panels[0]
     assert panel.failed
@@ -93,7 +93,9 @@ def test_few_pictures_are_each_shown_once(
     run = Run(oracle, "clicks")
     measurement = Measurement(dataset, [run], {"clicks": cases_of(dataset)})
     measurement.ask_all()
-    titles = [e.title.split(" · ")[-1] for each in choose(measurement).values() for e in each]
+    titles = [
+        e.title.split(" · ")[-1] for exhibits in choose(measurement).values() for e in exhibits
+    ]
     assert sorted(titles) == sorted(set(titles))
     assert len(titles) == min(count, 3)
 
@@ -129,8 +131,8 @@ def test_a_histogram_tells_the_twentieth_click_from_never() -> None:
 
 
 def test_a_whisker_stays_on_its_scale() -> None:
-    found = whisker({"mean": 0.1, "interval": (-0.9, 0.2)}, -0.5, 0.5, 100.0, aim=0.06)
-    assert (found.low, found.mean, found.high, found.zero, found.aim) == (0, 60, 70, 50, 56)
+    drawn = whisker({"mean": 0.1, "interval": (-0.9, 0.2)}, -0.5, 0.5, 100.0, aim=0.06)
+    assert (drawn.low, drawn.mean, drawn.high, drawn.zero, drawn.aim) == (0, 60, 70, 50, 56)
     assert whisker({"mean": 0.9, "interval": (0.8, 1.0)}, 0.0, 1.0, 100.0).zero is None
 
 

@@ -130,7 +130,7 @@ def slow_next_click(
 ) -> tuple[int, int, bool] | None:
     """The rule as it is written down: for each wrong pixel look at every pixel that is not."""
     height, width = target.shape
-    found: dict[bool, tuple[float, int, int]] = {}
+    deepest: dict[bool, tuple[float, int, int]] = {}
     for positive in (True, False):
         wrong = {
             (row, column)
@@ -148,13 +148,13 @@ def slow_next_click(
         ]
         for row, column in sorted(wrong - clicked):
             squared = min((row - r) ** 2 + (column - c) ** 2 for r, c in others)
-            if positive not in found or squared > found[positive][0]:
-                found[positive] = squared, row, column
-    if not found:
+            if positive not in deepest or squared > deepest[positive][0]:
+                deepest[positive] = squared, row, column
+    if not deepest:
         return None
-    depths = {positive: each[0] for positive, each in found.items()}
+    depths = {positive: place[0] for positive, place in deepest.items()}
     positive = depths.get(True, 0) > depths.get(False, 0)
-    _, row, column = found[positive]
+    _, row, column = deepest[positive]
     return row, column, positive
 
 

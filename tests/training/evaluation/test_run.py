@@ -45,7 +45,7 @@ def test_a_picture_is_opened_once_for_each_who_answers(
 
 
 def test_every_object_gets_its_interactions(two_pictures: Any, make_scripted: Any) -> None:
-    # given somebody who is right but for one pixel
+    # given a method that is wrong in one pixel
     def nearly(picture: Sample, clicks: Any, phrase: str) -> Any:
         x, y, _ = clicks[0]
         mask = picture.mask(int(picture.instances[int(y), int(x)]))
@@ -107,7 +107,7 @@ def test_jitter_moves_clicks_alike_for_everybody(two_pictures: Any, oracle: Any,
 def test_an_interrupt_leaves_whole_comparisons(
     two_pictures: Any, oracle: Any, make_scripted: Any
 ) -> None:
-    # given somebody who is interrupted in the second picture
+    # given a method that is interrupted in the second picture
     def interrupted(picture: Sample, clicks: Any, phrase: str) -> Any:
         if picture.key == "two":
             raise KeyboardInterrupt

@@ -23,8 +23,8 @@ def test_about_95_of_100_intervals_hold_the_true_mean() -> None:
     rng = np.random.default_rng(1)
     holding = 0
     for _ in range(200):
-        found = estimate(rng.normal(size=60))
-        holding += found.low <= 0.0 <= found.high
+        interval = estimate(rng.normal(size=60))
+        holding += interval.low <= 0.0 <= interval.high
     assert 178 <= holding <= 199
 
 
@@ -48,11 +48,11 @@ def test_a_paired_difference_is_surer_than_two_means() -> None:
     hardness = rng.random(100)
     one = hardness + rng.normal(0.03, 0.01, 100)
     # when
-    found = paired_difference(one, hardness)
+    difference = paired_difference(one, hardness)
     # then
-    assert found.mean == pytest.approx(0.03, abs=0.005)
-    assert found.low > 0.025
-    assert found.high < 0.035
+    assert difference.mean == pytest.approx(0.03, abs=0.005)
+    assert difference.low > 0.025
+    assert difference.high < 0.035
     first, second = estimate(one), estimate(hardness)
     assert first.low < second.high, "the two means alone would not tell them apart"
 

@@ -59,7 +59,7 @@ def test_rows_and_columns_are_counted_from_either_end() -> None:
     assert said["windows in the second column from the right"] == (3, 7, 11)
 
 
-def test_nothing_that_lies_about_is_called_a_row() -> None:
+def test_scattered_things_are_not_a_row() -> None:
     places = [(10, 10), (60, 25), (110, 42), (30, 60), (90, 75), (150, 90)]
     scene = drawn([(x, y, x + 20, y + 20, RED) for x, y in places])
 

@@ -39,7 +39,7 @@ def said(scene: Scene, number: int, *, unique: bool, count: int = 60) -> set[str
     return {phrase.text for phrase in phrases if phrase is not None}
 
 
-def test_two_of_a_kind_are_told_apart_by_place_colour_and_size(drawn: Draw) -> None:
+def test_place_colour_and_size_distinguish_two_of_a_kind(drawn: Draw) -> None:
     # given
     shapes = [(1, (10, 30, 90, 110), RED), (2, (150, 60, 180, 90), BLUE)]
     scene = scene_of(drawn, shapes, {1: "dog", 2: "dog"})
@@ -71,7 +71,7 @@ def test_three_in_a_row_are_counted_from_both_sides(drawn: Draw) -> None:
     assert any("third from" in text and "right" in text for text in said(scene, 1, unique=True))
 
 
-def test_twins_side_by_side_cannot_be_told_apart(drawn: Draw) -> None:
+def test_nothing_distinguishes_twins_on_top_of_each_other(drawn: Draw) -> None:
     shapes = [(1, (90, 10, 110, 30), RED), (2, (88, 32, 108, 52), RED)]
     scene = scene_of(drawn, shapes, {1: "cat", 2: "cat"})
     # given no room between them in x, one above the other is all that can be said

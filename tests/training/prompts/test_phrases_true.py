@@ -100,7 +100,7 @@ def picture(seed: int, kinds: tuple[str | None, ...], crowd: float) -> Picture:
 
 
 def candidates(scene: Picture, noun: str) -> list[int]:
-    """Everything that somebody may mean by the noun; by no noun, or by "one", anything."""
+    """Everything that the noun may mean; anything without a noun, or for "one"."""
     if noun in NAMELESS or not noun:
         return scene.visible()
     result = []
@@ -233,7 +233,7 @@ def test_a_bare_name_denotes_all_that_bear_it_and_says_what_is_in_doubt(
         nouns = {noun.removesuffix(cut) + new for cut, new in endings if noun.endswith(cut)} & NAMES
         assert nouns, phrase.text
         sure = {n for n in scene.visible() if nouns & set(MEANT[scene.kinds[n]][0].split())}
-        perhaps = {n for each in nouns for n in candidates(scene, each)} - sure
+        perhaps = {n for noun in nouns for n in candidates(scene, noun)} - sure
         if sure:
             assert set(phrase.ids) == sure
             assert set(phrase.unsure) == perhaps

@@ -96,7 +96,7 @@ def test_a_dissected_person_is_all_that_is_worn_and_bags_do_not_count(drawn: Dra
     # when
     made = prompts(sample, recipe)
     # then the click may lie on one garment, but the answer is the person; a bag is a bag
-    named = [each for each in made if each.phrase and each.phrase.attributes[0] != "bag"]
+    named = [prompt for prompt in made if prompt.phrase and prompt.phrase.attributes[0] != "bag"]
     assert named
     for prompt in named:
         assert prompt.phrase is not None
@@ -173,7 +173,7 @@ def test_words_of_people_come_first_and_mean_their_object_alone(spoken: Sample) 
         for prompt in said:
             assert prompt.phrase is not None
             assert np.array_equal(prompt.mask, left)
-        # then whoever asks for that dog uses them
+        # then every phrase for that dog is one of them
         made = [p for p in prompts(spoken, recipe) if p.phrase and p.phrase.ids == (1,)]
         assert {p.phrase.text for p in made if p.phrase} <= set(SPOKEN)
     # and of several things, or of none, all of them are meant
@@ -183,9 +183,7 @@ def test_words_of_people_come_first_and_mean_their_object_alone(spoken: Sample) 
 
 
 @pytest.mark.parametrize("words", ["of people", "made"])
-def test_left_and_right_stay_true_whatever_is_done_to_the_picture(
-    spoken: Sample, words: str
-) -> None:
+def test_left_and_right_stay_true_in_changed_pictures(spoken: Sample, words: str) -> None:
     # given both dogs with the words of people, or without
     first, second, cat = spoken.objects
     said = (("left dog", "guy's dog on left"), ("right dog",)) if words == "of people" else ((), ())
@@ -227,14 +225,14 @@ def test_of_two_pictures_in_one_nothing_that_people_said_is_kept(
     asking = PromptRecipe(both=0, phrase_only=1, absent=0, human=1)
     composed = replace(recipe, train=replace(recipe.train, composed=1.0), prompts=asking)
     plain = replace(composed, train=recipe.train)
-    for each, expected in ((plain, True), (composed, False)):
-        batches = Batches(Spoken([shard]), each)
+    for variant, expected in ((plain, True), (composed, False)):
+        batches = Batches(Spoken([shard]), variant)
         texts = {q.text for step in range(8) for q in batches.make(step, 96).questions}
         assert bool(texts & {"the dog in red", "zebra on the left"}) == expected
 
 
-def test_the_clicks_of_people_are_used_where_they_lie_in_the_view(dogs: Sample) -> None:
-    # given a dog that somebody clicked twice, and one click that the mask contradicts
+def test_the_clicks_of_people_are_used_if_they_are_in_the_view(dogs: Sample) -> None:
+    # given a dog with two clicks of a person, and one that the mask contradicts
     rows, columns = np.nonzero(dogs.mask(1))
     x, y = float(columns.mean()), float(rows.mean())
     clicks = ((x, y, True), (150.0, 100.0, False), (x, y, False))
@@ -249,7 +247,7 @@ def test_the_clicks_of_people_are_used_where_they_lie_in_the_view(dogs: Sample) 
             make_prompt(PictureScene(view), KNOWN, recipe, np.random.default_rng(seed))
             for seed in range(20)
         ]
-        # then they are told in their order, at the view's size, from the first one on
+        # then they come in order, in the view's pixels, from the first one on
         at = [(2 * width - 2 * x if mirrored else 2 * x), 2 * y]
         there = [(2 * width - 300.0 if mirrored else 300.0), 200.0]
         assert {len(prompt.clicks) for prompt in made if prompt} == {1, 2}
@@ -264,31 +262,31 @@ def test_the_clicks_of_people_are_used_where_they_lie_in_the_view(dogs: Sample) 
 
 
 def test_a_bare_name_that_was_typed_for_one_of_several_means_all_alone(dogs: Sample) -> None:
-    # given two dogs, for one of which somebody typed its name beside a click
+    # given two dogs, one of them with its name typed beside a click
     named = tuple(
-        replace(each, phrases=("dog",)) if each.id == 1 else each for each in dogs.objects
+        replace(about, phrases=("dog",)) if about.id == 1 else about for about in dogs.objects
     )
     recipe = PromptRecipe(both=0, phrase_only=1, absent=0, human=1.0, stale_phrase_only=0)
     # when
     made = prompts(replace(dogs, objects=named), recipe)
-    bare = [each for each in made if each.phrase and each.phrase.text == "dog"]
+    bare = [prompt for prompt in made if prompt.phrase and prompt.phrase.text == "dog"]
     # then
     assert bare
-    assert all(each.phrase is not None and set(each.phrase.ids) == {1, 2} for each in bare)
+    assert all(prompt.phrase is not None and set(prompt.phrase.ids) == {1, 2} for prompt in bare)
 
 
 def test_a_box_is_drawn_around_the_target_and_some_have_no_click(dogs: Sample) -> None:
     recipe = PromptRecipe(boxed=1.0, box_only=0.5, absent=0, given_mask=0)
-    made = [each for each in prompts(dogs, recipe) if each.clickable]
-    assert {bool(each.clicks) for each in made} == {True, False}
+    made = [prompt for prompt in prompts(dogs, recipe) if prompt.clickable]
+    assert {bool(prompt.clicks) for prompt in made} == {True, False}
     for prompt in made:
         assert prompt.box is not None
         assert prompt.mask.any()
 
 
-def test_a_given_mask_is_wrong_where_the_last_click_lies(dogs: Sample) -> None:
+def test_a_given_mask_is_wrong_at_the_last_click(dogs: Sample) -> None:
     recipe = PromptRecipe(both=0.5, phrase_only=0, absent=0, given_mask=1.0, boxed=0)
-    made = [each for each in prompts(dogs, recipe) if each.given_when == "first"]
+    made = [prompt for prompt in prompts(dogs, recipe) if prompt.given_when == "first"]
     assert len(made) > 20
     for prompt in made:
         assert prompt.given is not None
@@ -331,4 +329,4 @@ def test_of_one_labeled_person_among_others_nothing_is_asked_by_a_phrase_alone(
     dogs: Sample,
 ) -> None:
     recipe = PromptRecipe(both=0, phrase_only=1, absent=0)
-    assert all(each.clickable for each in prompts(replace(dogs, source="coco_persons"), recipe))
+    assert all(prompt.clickable for prompt in prompts(replace(dogs, source="coco_persons"), recipe))

@@ -169,12 +169,12 @@ def test_clicking_costs_less_than_a_tenth_of_a_step(run: Run) -> None:
         corrections(target, prediction, void, torch.full((24,), 0.3), torch.rand(24))
 
     def seconds(work: Callable[[], None], times: int) -> float:
-        found = []
+        times_taken = []
         for _ in range(times):
             start = time.perf_counter()
             work()
-            found.append(time.perf_counter() - start)
-        return min(found)
+            times_taken.append(time.perf_counter() - start)
+        return min(times_taken)
 
     # three rounds happen rarely; the shipped recipe's chances make 0.85 rounds a step
     assert 0.85 * seconds(click, 5) < 0.1 * seconds(step, 2)
@@ -202,7 +202,7 @@ def test_many_rounds_correct_one_prompt_of_each_picture(long_run: Run) -> None:
         rows = [row for row, place in enumerate(places) if place == picture]
         rounds = [batch.questions[row].rounds for row in rows if batch.questions[row].clickable]
         assert rounds.count(12) == min(len(rounds), 1)
-        assert all(each in (0, 1, 12) for each in rounds)
+        assert all(count in (0, 1, 12) for count in rounds)
     for question, had in zip(batch.questions, before, strict=True):
         if question.rounds == 12:
             skipped = sum(question.noise.skips[:12])
@@ -277,17 +277,17 @@ def test_depths_are_distances_to_the_nearest_pixel_outside(
     seed: int, height: int, width: int
 ) -> None:
     mask = blotches(np.random.default_rng(seed), 3, height, width)
-    for each, found in zip(mask.numpy(), depths(mask).numpy(), strict=True):
-        if each.all():
-            assert (found == height + width).all()
+    for one, measured in zip(mask.numpy(), depths(mask).numpy(), strict=True):
+        if one.all():
+            assert (measured == height + width).all()
         else:
-            expected = ndimage.distance_transform_edt(each)
-            np.testing.assert_allclose(found, expected, atol=1e-4)
+            expected = ndimage.distance_transform_edt(one)
+            np.testing.assert_allclose(measured, expected, atol=1e-4)
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(0.0, 0.9), st.integers(1, 2))
-def test_each_click_lies_as_deep_in_the_largest_error_as_the_annotators(
+def test_each_click_is_as_deep_in_the_largest_error_as_a_correction(
     seed: int, jitter: float, stride: int
 ) -> None:
     # given
@@ -307,7 +307,7 @@ def test_each_click_lies_as_deep_in_the_largest_error_as_the_annotators(
     # then
     assert clicks[0, 2] == 0
     for row, (x, y, sign) in enumerate(clicks.tolist()):
-        one = [each[row].numpy() for each in (target, prediction, void)]
+        one = [masks[row].numpy() for masks in (target, prediction, void)]
         spot = correction(*one, rng, stride=stride)
         if spot is None:
             assert sign == 0
@@ -334,10 +334,10 @@ def test_every_point_that_is_deep_enough_is_as_likely() -> None:
         target, nothing, nothing, torch.full((len(target),), 0.34), place, stride=1
     )
     # then
-    found, times = np.unique(clicks[:, :2].numpy(), axis=0, return_counts=True)
-    assert len(found) == 9
-    assert found.min() == 3.5
-    assert found.max() == 5.5
+    places, times = np.unique(clicks[:, :2].numpy(), axis=0, return_counts=True)
+    assert len(places) == 9
+    assert places.min() == 3.5
+    assert places.max() == 5.5
     assert times == pytest.approx(1000, rel=0.15)
 
 
@@ -347,5 +347,7 @@ def test_the_same_chances_click_the_same_pixels() -> None:
     chances = torch.tensor([0.3] * 4), torch.tensor([0.1, 0.5, 0.9, 0.99])
     one = corrections(target, prediction, void, *chances)
     # the others in the batch change nothing
-    same = corrections(target[1:3], prediction[1:3], void[1:3], *(each[1:3] for each in chances))
+    same = corrections(
+        target[1:3], prediction[1:3], void[1:3], *(chance[1:3] for chance in chances)
+    )
     assert torch.equal(one[1:3], same)

@@ -109,4 +109,4 @@ def test_windows_are_in_doubt_where_the_facade_is_meant() -> None:
     picture = sample("other", ("facade", (0, 0, 200, 120)), ("window", (20, 20, 60, 60)))
     scene = Scene(picture.image, picture.instances, picture.objects)
 
-    assert [each.about.id for each in scene.parts("facade")] == [2]
+    assert [thing.about.id for thing in scene.parts("facade")] == [2]

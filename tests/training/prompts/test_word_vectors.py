@@ -89,7 +89,7 @@ def test_a_label_is_a_word_even_where_it_looks_like_a_slip(tokenizer: Tokenizer)
     assert np.linalg.norm(grown.vectors[-1]) == pytest.approx(5.0, rel=1e-3)
 
 
-def test_the_same_word_has_the_same_vector_whatever_else_is_new(tokenizer: Tokenizer) -> None:
+def test_a_new_word_has_the_same_vector_beside_other_new_words(tokenizer: Tokenizer) -> None:
     one = with_new_words(tokenizer, labels(SampleObject(1, "scratch")))
     other = with_new_words(tokenizer, labels(SampleObject(1, "dent"), SampleObject(2, "scratch")))
     ours = one.read("scratch").vectors

@@ -56,7 +56,7 @@ def test_other_senses_stay(phrase: str) -> None:
 @pytest.mark.parametrize(
     "phrase", ["first dog", "2nd person", "man at 3 o'clock", "guy on l", "last one", "west wall"]
 )
-def test_what_cannot_be_told_is_given_up(phrase: str) -> None:
+def test_a_phrase_with_an_unclear_mirror_image_is_dropped(phrase: str) -> None:
     assert mirrored(phrase) is None
 
 

@@ -14,7 +14,7 @@ from training.train.recipe import read_recipe
 CPU = torch.device("cpu")
 
 
-def test_a_cpu_computes_in_full_unless_told() -> None:
+def test_a_cpu_computes_in_full_by_default() -> None:
     assert Precision("auto", CPU).kind == "off"
     with pytest.raises(RecipeError, match="needs a GPU"):
         Precision("fp16", CPU)
@@ -39,7 +39,7 @@ def test_bfloat16_learns_about_the_same(recipe_file: Path, tmp_path: Path) -> No
         for step in range(3):
             figures.append(run.learn(run.batches.make(step, 96).to(run.device)))
             run.step += 1
-        losses[amp] = [each["loss"] for each in figures]
+        losses[amp] = [entry["loss"] for entry in figures]
         # then weights stay in full precision
         assert {p.dtype for p in run.network.parameters()} == {torch.float32}
     # and the losses are alike, but not the same

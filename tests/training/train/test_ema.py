@@ -37,8 +37,8 @@ def test_it_forgets_its_beginnings(step: int, kept: float) -> None:
         before = bias.clone()
         bias.add_(1.0)
     average.follow(step)
-    found = average.network.phrase.lstm.bias_hh_l0
-    torch.testing.assert_close(found.detach(), before + (1 - kept), atol=1e-3, rtol=0)
+    mean = average.network.phrase.lstm.bias_hh_l0
+    torch.testing.assert_close(mean.detach(), before + (1 - kept), atol=1e-3, rtol=0)
 
 
 def test_running_statistics_are_averaged_and_their_counts_copied() -> None:

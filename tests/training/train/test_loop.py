@@ -161,14 +161,14 @@ def test_it_learns_one_batch_by_heart(recipe_file: Path, tmp_path: Path) -> None
         )
     )
     run = Run(read_recipe(recipe_file), tmp_path / "run", tmp_path)
-    found: list[float] = []
+    losses: list[float] = []
     # when it sees the same batch again and again
     for _ in range(40):
         batch = run.batches.make(3, 96)
-        found.append(run.learn(batch)["loss"])
+        losses.append(run.learn(batch)["loss"])
         run.step += 1
     # then
-    assert np.mean(found[-5:]) < 0.75 * np.mean(found[:5])
+    assert np.mean(losses[-5:]) < 0.75 * np.mean(losses[:5])
 
 
 def test_a_loss_that_is_no_number_stops_the_run(recipe_file: Path, tmp_path: Path) -> None:
@@ -237,10 +237,10 @@ def test_an_impossible_recipe_is_refused(tmp_path: Path, text: str | None, messa
 
 def test_the_ready_recipes_are_sound() -> None:
     folder = Path(__file__).parents[3] / "training" / "configs"
-    found = {path.stem: read_stages(path) for path in sorted(folder.glob("*.toml"))}
-    assert {"paper_refcoco_voc", "mobilenet_pack", "smoke"} <= set(found)
-    assert [stage.name for stage in found["paper_refcoco_voc"]] == ["refcoco", "voc"]
-    for stages in found.values():
+    recipes = {path.stem: read_stages(path) for path in sorted(folder.glob("*.toml"))}
+    assert {"paper_refcoco_voc", "mobilenet_pack", "smoke"} <= set(recipes)
+    assert [stage.name for stage in recipes["paper_refcoco_voc"]] == ["refcoco", "voc"]
+    for stages in recipes.values():
         for stage in stages:
             config = ModelConfig.from_dict(dict(stage.recipe.model))
             assert stage.recipe.train.crop <= 2 * config.input_size

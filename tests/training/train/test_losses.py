@@ -112,8 +112,8 @@ def test_the_papers_loss_is_plain_cross_entropy() -> None:
     logits = torch.randn(1, 1, 32, 32, generator=torch.Generator().manual_seed(1))
     p = torch.sigmoid(logits.double())
     slow = -(target * p.log() + (1 - target) * (1 - p).log()).mean()
-    found = mask_loss(logits, target, weights(target, paper), paper)
-    assert float(found) == pytest.approx(float(slow), rel=1e-5)
+    loss = mask_loss(logits, target, weights(target, paper), paper)
+    assert float(loss) == pytest.approx(float(slow), rel=1e-5)
     # and a focal factor makes what is nearly right count less
     focal = LossRecipe(dice=0.0, border=0.0, coarse_border=1.0, focal_gamma=2.0)
     sure = (target - 0.5) * 6

@@ -122,10 +122,10 @@ def test_a_run_draws_its_losses_and_what_validation_finds(
     # when
     Run(read_recipe(recipe_file), tmp_path / "run", tmp_path).train(entries.append)
     # then
-    found = curves(tmp_path / "run")
+    scalars = curves(tmp_path / "run")
     losses = {entry["step"]: entry["loss"] for entry in entries if "loss" in entry}
-    assert found["train/loss"] == pytest.approx(losses)
-    assert found["voc/clicks@1"] == pytest.approx({3: entries[-1]["voc"]["clicks@1"]})
+    assert scalars["train/loss"] == pytest.approx(losses)
+    assert scalars["voc/clicks@1"] == pytest.approx({3: entries[-1]["voc"]["clicks@1"]})
 
 
 def test_what_a_killed_run_drew_beyond_its_state_is_dropped(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_what_a_killed_run_drew_beyond_its_state_is_dropped(tmp_path: Path) -> N
         for step in drawn:
             board.write(step, {"loss": loss})
         board.close()
-    # then what is shown is what it did until then, and what it did anew
+    # then the curves hold each step once
     assert curves(tmp_path)["train/loss"] == {1: 1.0, 2: 1.0, 3: 3.0}
 
 
