@@ -2,87 +2,37 @@
 
 from __future__ import annotations
 
-import math
+import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
 
 from training.evaluation.gallery import AFTER, Exhibit
 from training.evaluation.output import MEASURES, remarks
 from training.evaluation.protocol import MOST
 
-# Least distance of the names of lines in SVG units.
-LINE_HEIGHT = 15.0
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-
-@dataclass(frozen=True)
-class Frame:
-    """The plot area: left, top, right, bottom."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
-
-    def across(self, share: float) -> float:
-        return self.left + share * (self.right - self.left)
-
-    def up(self, share: float) -> float:
-        return self.bottom - share * (self.bottom - self.top)
-
-
-@dataclass(frozen=True)
-class Tick:
-    """A position on an axis and its label."""
-
-    at: float
-    text: str
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A line with its band, and the position of its name."""
-
-    name: str
-    line: str
-    band: str
-    points: tuple[tuple[float, float], ...]
-    name_at: float
-
-
-@dataclass(frozen=True)
-class Curves:
-    """Mean IoU by interactions, one curve per run."""
-
-    frame: Frame
-    across: tuple[Tick, ...]
-    up: tuple[Tick, ...]
-    curves: tuple[Curve, ...]
-
-
-@dataclass(frozen=True)
-class Bar:
-    """One bar and its tooltip."""
-
-    left: float
-    top: float
-    width: float
-    height: float
-    text: str
-    failed: bool
-
-
-@dataclass(frozen=True)
-class Histogram:
-    """Interactions needed by the cases of a run; the last bar holds those that never got there."""
-
-    name: str
-    frame: Frame
-    bars: tuple[Bar, ...]
-    ticks: tuple[Tick, ...]
+# Colours of runs, of text, of grid lines and of failures. In the page they become the variables of
+# these names, which differ in the dark and in print.
+COLOURS = {
+    "#1f5fd0": "--s0",
+    "#cf5b1b": "--s1",
+    "#13806a": "--s2",
+    "#8546b0": "--s3",
+    "#85700d": "--s4",
+    "#a83258": "--s5",
+    "#6b675f": "--soft",
+    "#e3dfd6": "--rule",
+    "#b3312a": "--bad",
+}
+*RUNS, SOFT, RULE, BAD = COLOURS
 
 
 @dataclass(frozen=True)
@@ -96,62 +46,88 @@ class Whisker:
     aim: float | None
 
 
-def curves(runs: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Curves | None:
-    """The curves of these runs; None if every run has a single interaction."""
+def curves(runs: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
+    """Mean IoU by interactions with 95 % bands, as SVG; "" if all runs have one interaction."""
     most = max(len(run["curve"]) for run in runs)
     if most < 2:
-        return None
-    frame = Frame(44.0, 12.0, 520.0, 300.0)
-    least = min(point["interval"][0] for run in runs for point in run["curve"])
-    floor = min(0.9, math.floor(least * 10) / 10)
-
-    def place(k: int, value: float) -> tuple[float, float]:
-        share = (value - floor) / (1.0 - floor)
-        return round(frame.across((k - 1) / (most - 1)), 1), round(frame.up(share), 1)
-
-    drawn = []
-    for run, name in zip(runs, names, strict=True):
-        numbered = list(enumerate(run["curve"], 1))
-        points = [place(k, point["mean"]) for k, point in numbered]
-        above = [place(k, point["interval"][1]) for k, point in numbered]
-        below = [place(k, point["interval"][0]) for k, point in numbered]
-        band = path([*above, *reversed(below)]) + "Z"
-        drawn.append(Curve(name, path(points), band, tuple(points), points[-1][1]))
-    return Curves(
-        frame,
-        tuple(Tick(place(k, floor)[0], str(k)) for k in range(1, most + 1)),
-        tuple(
-            Tick(place(1, tenth / 10)[1], f"{tenth / 10:.1f}")
-            for tenth in range(round(floor * 10), 11)
-        ),
-        tuple(_apart(drawn, frame)),
-    )
+        return ""
+    figure = _figure(6.4, 3.9)
+    axes = figure.subplots()
+    for number, (run, name) in enumerate(zip(runs, names, strict=True)):
+        colour = RUNS[number % len(RUNS)]
+        counts = range(1, len(run["curve"]) + 1)
+        low, high = zip(*(point["interval"] for point in run["curve"]), strict=True)
+        axes.fill_between(counts, low, high, color=colour, alpha=0.14, linewidth=0)
+        means = [point["mean"] for point in run["curve"]]
+        axes.plot(counts, means, "o-", color=colour, label=name, markersize=4)
+    axes.set_ylim(top=1.0)
+    axes.set_xticks(range(1, most + 1))
+    axes.grid(axis="y", color=RULE)
+    if len(runs) > 1:
+        axes.legend(frameon=False, labelcolor="linecolor", loc="lower right")
+    return _svg(figure)
 
 
-def histogram(
-    run: Mapping[str, Any], name: str, height: float = 100.0, measure: str = "noc90"
-) -> Histogram:
-    """Cases by the interactions they needed; ``height`` in SVG units without the axis."""
-    frame = Frame(8.0, 16.0, 412.0, 16.0 + height)
+def histograms(runs: Sequence[tuple[int, Mapping[str, Any], str]]) -> str:
+    """Interactions to an IoU of .90 as SVG, a chart for each run; "" without runs.
+
+    runs: number, which gives the colour, figures and name. The last bar has the failures.
+    """
+    if not runs:
+        return ""
+    figure = _figure(5.0, max(1.3 * len(runs), 3.9))
+    charts = figure.subplots(len(runs), 1, squeeze=False)[:, 0]
+    for axes, (number, run, name) in zip(charts, runs, strict=True):
+        # The bar of failures is set apart.
+        places = [*range(1, MOST + 1), MOST + 1.5]
+        colours = [RUNS[number % len(RUNS)]] * MOST + [BAD]
+        counts = interactions_needed(run)
+        bars = axes.bar(places, counts, color=colours)
+        axes.bar_label(bars, [str(n or "") for n in counts], color=SOFT, fontsize=8, padding=2)
+        axes.set_xticks([1, 5, 10, 15, places[-1]], ["1", "5", "10", "15", "never"])
+        axes.set_yticks([])
+        axes.margins(y=0.15)
+        if len(runs) > 1:
+            axes.set_title(name, color=RUNS[number % len(RUNS)], fontsize=9, loc="right")
+    return _svg(figure)
+
+
+def interactions_needed(run: Mapping[str, Any]) -> list[int]:
+    """MOST + 1 numbers of cases: those that reached .90 after 1 to MOST interactions, or never."""
     counts = [0] * (MOST + 1)
     for case in run["per_case"]:
-        reached = case[measure] < MOST or max(case["ious"]) >= int(measure[3:]) / 100
-        counts[case[measure] - 1 if reached else MOST] += 1
-    highest = max(counts)
-    step = (frame.right - frame.left) / (MOST + 1.5)
-    bars, ticks = [], []
-    for number, count in enumerate(counts):
-        failed = number == MOST
-        # The bar of failures is set apart.
-        left = frame.left + step * (number + (0.5 if failed else 0.0))
-        top = frame.up(count / highest)
-        share = f"{100 * count / len(run['per_case']):.1f} %"
-        when = "not within 20" if failed else f"after {number + 1}"
-        text = f"{count} {'object' if count == 1 else 'objects'} ({share}) {when}"
-        bars.append(Bar(left, top, step * 0.8, frame.bottom - top, text, failed))
-        if failed or number in (0, 4, 9, 14, 19):
-            ticks.append(Tick(left + step * 0.4, "never" if failed else str(number + 1)))
-    return Histogram(name, frame, tuple(bars), tuple(ticks))
+        reached = case["noc90"] < MOST or max(case["ious"]) >= 0.90
+        counts[case["noc90"] - 1 if reached else MOST] += 1
+    return counts
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure  # takes a second to load
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _svg(figure: Figure) -> str:
+    """The figure as an SVG element in the page's colours."""
+    from matplotlib import rc_context
+
+    for axes in figure.axes:
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0, labelcolor=SOFT, labelsize=9)
+    # Clipping would need url(…), which a page that loads nothing does not have.
+    for artist in figure.findobj():
+        artist.set_clip_on(False)
+    file = io.StringIO()
+    metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    # Text stays text, and the same figures give the same bytes.
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "evaluation"}):
+        figure.savefig(file, format="svg", transparent=True, metadata=metadata)
+    text = file.getvalue()
+    # Two figures in one page would have the same ids of groups.
+    text = re.sub(r'<g id="\w+">', "<g>", text[text.index("<svg") :])
+    for colour, variable in COLOURS.items():
+        text = text.replace(colour, f"var({variable})")
+    return text
 
 
 def whisker(
@@ -172,26 +148,6 @@ def whisker(
     )
 
 
-def path(points: Sequence[tuple[float, float]]) -> str:
-    """An SVG path through these points."""
-    return "M" + "L".join(f"{x} {y}" for x, y in points)
-
-
-def _apart(drawn: Sequence[Curve], frame: Frame) -> list[Curve]:
-    """The curves in their order, with names moved until none covers another."""
-    order = sorted(range(len(drawn)), key=lambda i: drawn[i].name_at)
-    at: dict[int, float] = {}
-    lowest = -math.inf
-    for i in order:
-        lowest = max(drawn[i].name_at, lowest + LINE_HEIGHT)
-        at[i] = lowest
-    beyond = max(0.0, lowest - frame.bottom)
-    return [
-        Curve(curve.name, curve.line, curve.band, curve.points, round(at[i] - beyond, 1))
-        for i, curve in enumerate(drawn)
-    ]
-
-
 GROUPS = {
     "by_source": "Source",
     "by_size": "Size in the picture",
@@ -201,10 +157,6 @@ GROUPS = {
 # Measures of which less is better.
 FEWER_IS_BETTER = ("noc85", "noc90")
 WHISKER_WIDTH = 150.0
-# Height of all histograms together, equal to that of the curves next to them.
-CHART_HEIGHT = 330.0
-# Width of a letter in the names next to the curves.
-LETTER = 6.8
 
 
 def render(figures: Mapping[str, Any], gallery: Mapping[str, Sequence[Exhibit]]) -> str:
@@ -227,12 +179,8 @@ def render(figures: Mapping[str, Any], gallery: Mapping[str, Sequence[Exhibit]])
         runs=list(zip(runs, names, strict=True)),
         counts=_counts([figures["mode"]]),
         all_counts=_counts([run["mode"] for run in runs]),
-        curves=curves(runs, names),
-        histograms=[
-            (number, histogram(run, name, max(48.0, CHART_HEIGHT / len(clicked) - 50.0)))
-            for number, run, name in clicked
-        ],
-        room_for_names=16 + LETTER * max(len(name) for name in names) if several else 20,
+        curves=Markup(curves(runs, names)),
+        histograms=Markup(histograms(clicked)),
         groups=_groups(figures),
         comparisons=_comparisons(figures) if several else [],
         measures=MEASURES,

@@ -1,6 +1,5 @@
 """The page holds what was measured, needs nothing but itself, and says what it must."""
 
-import itertools
 import re
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
@@ -12,7 +11,7 @@ import pytest
 from training.evaluation.cases import cases_of
 from training.evaluation.gallery import choose, outline
 from training.evaluation.overlay import SMALLEST_VIEW, around
-from training.evaluation.page import curves, histogram, whisker
+from training.evaluation.page import curves, histograms, interactions_needed, whisker
 from training.evaluation.run import Measurement, Run
 
 
@@ -100,34 +99,30 @@ def test_few_pictures_are_each_shown_once(
     assert len(titles) == min(count, 3)
 
 
-def test_curves_lie_in_their_frame_and_names_do_not_cover_each_other() -> None:
+def test_curves_have_a_name_for_each_run_and_the_colours_of_the_page() -> None:
     def run(end: float) -> dict[str, Any]:
         return {"curve": [{"mean": m, "interval": (m - 0.1, m)} for m in (0.5, 0.8, end)]}
 
-    chart = curves([run(0.9), run(0.901), run(0.902)], ["a", "b", "c"])
-    assert chart is not None
-    for curve in chart.curves:
-        for x, y in curve.points:
-            assert chart.frame.left <= x <= chart.frame.right
-            assert chart.frame.top <= y <= chart.frame.bottom
-    places = sorted(curve.name_at for curve in chart.curves)
-    assert min(b - a for a, b in itertools.pairwise(places)) >= 15
-    assert curves([{"curve": [{"mean": 0.5, "interval": (0.4, 0.6)}]}], ["a"]) is None
+    chart = curves([run(0.9), run(0.902)], ["first", "<second>"])
+    texts = "".join(ElementTree.fromstring(chart).itertext())
+    assert "first" in texts
+    assert "<second>" in texts
+    assert "var(--s0)" in chart
+    assert "var(--s1)" in chart
+    assert curves([{"curve": [{"mean": 0.5, "interval": (0.4, 0.6)}]}], ["a"]) == ""
 
 
-def test_a_histogram_tells_the_twentieth_click_from_never() -> None:
+def test_a_histogram_distinguishes_the_twentieth_click_from_never() -> None:
     cases = [
         {"noc90": 1, "ious": [0.95]},
         {"noc90": 20, "ious": [0.5] * 19 + [0.91]},
         {"noc90": 20, "ious": [0.5] * 20},
+        {"noc90": 20, "ious": [0.5] * 20},
     ]
-    bars = histogram({"per_case": cases}, "a").bars
-    assert len(bars) == 21
-    assert [bar.text for bar in bars if bar.height > 0] == [
-        "1 object (33.3 %) after 1",
-        "1 object (33.3 %) after 20",
-        "1 object (33.3 %) not within 20",
-    ]
+    assert interactions_needed({"per_case": cases}) == [1, *[0] * 18, 1, 2]
+    chart = histograms([(0, {"per_case": cases}, "a")])
+    assert "never" in "".join(ElementTree.fromstring(chart).itertext())
+    assert histograms([]) == ""
 
 
 def test_a_whisker_stays_on_its_scale() -> None:
