@@ -355,5 +355,5 @@ def _numbers(text: str) -> tuple[int, ...]:
     """The numbers in a text such as 20,50."""
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdigit() for part in parts):
-        raise typer.BadParameter(f"'{text}' is not a list of numbers: write 20,50.")
+        raise typer.BadParameter(f"'{text}' is not a list of numbers: write it as in 20,50.")
     return tuple(int(part) for part in parts)
