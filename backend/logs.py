@@ -23,7 +23,8 @@ _SHAPES = (
         r"(?i)([\"']?\b(?:access_token|refresh|token|password|secret|api_key|x-amz-\w+|sig|signature)"
         r"[\"']?\s*[=:]\s*[\"']?)[^\s\"'&,;}]+"
     ),
-    re.compile(r"(\w+://[^/\s:@]*:)[^@/\s]+(?=@)"),
+    # Bounded, else each letter of a long word would be tried as the beginning of a scheme.
+    re.compile(r"(\w{1,20}://[^/\s:@]{0,200}:)[^@/\s]{1,500}(?=@)"),
 )
 # Tokens that callers announced: only what has the form of one, so that nobody blots out words of
 # later lines, and only the newest, since every line is searched for each of them.
@@ -67,6 +68,13 @@ def hidden(text: str) -> str:
     return text
 
 
+def cut(text: str) -> str:
+    """The text, shortened: callers choose how long names and messages are."""
+    if len(text) <= _MAX_MESSAGE:
+        return text
+    return f"{text[:_MAX_MESSAGE]}… ({len(text)} characters)"
+
+
 def escaped(text: str) -> str:
     """The text in one line: control characters as ``\\n`` or ``\\x1b``."""
     return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
@@ -78,10 +86,7 @@ class DiscreetFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """See logging.Formatter."""
         own = copy.copy(record)
-        message = record.getMessage()
-        if len(message) > _MAX_MESSAGE:
-            message = f"{message[:_MAX_MESSAGE]}… ({len(message)} characters)"
-        own.msg, own.args = escaped(hidden(message)), None
+        own.msg, own.args = escaped(hidden(cut(record.getMessage()))), None
         own.exc_text = None  # another formatter's
         return super().format(own)
 
@@ -91,7 +96,8 @@ class DiscreetFormatter(logging.Formatter):
         | tuple[None, None, None],
     ) -> str:
         """See logging.Formatter."""
-        lines = hidden(super().formatException(ei)).splitlines()
+        # Not splitlines, which also splits at characters that only some viewers break lines at.
+        lines = hidden(cut(super().formatException(ei))).split("\n")
         return "\n".join(f"  | {escaped(line)}" for line in lines)
 
 
@@ -105,7 +111,10 @@ def hide_settings(settings: Settings) -> None:
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object per line, without secrets: time, level, logger, process, message, error."""
+    """One JSON object per line, without secrets: time, level, logger, process, message, error.
+
+    Line breaks and other control characters are escaped as JSON does it, all of them.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """See logging.Formatter."""
@@ -114,11 +123,14 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "process": record.process,
-            "message": hidden(record.getMessage()),
+            "message": hidden(cut(record.getMessage())),
         }
         if record.exc_info:
-            line["error"] = hidden(logging.Formatter.formatException(self, record.exc_info))
-        return json.dumps(line, ensure_ascii=False)
+            error = logging.Formatter.formatException(self, record.exc_info)
+            line["error"] = hidden(cut(error))
+        text = json.dumps(line, ensure_ascii=False)
+        # json leaves DEL, C1 and Unicode's separators as they are.
+        return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 _FORMATTERS: dict[LogFormat, dict[str, Any]] = {

@@ -65,14 +65,18 @@ class SameSite:
 
 def same_site(headers: Headers) -> bool:
     """Whether the request comes from our own page or from a program, as far as the browser says."""
-    if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+    if set(headers.getlist("sec-fetch-site")) - {"none", "same-origin"}:
         return False
-    origin = headers.get("origin")
-    if origin is None:
-        return True
     # A proxy may have changed the host of the request; no other page can set these headers.
     hosts = {headers.get("host", ""), headers.get("x-forwarded-host", "")} - {""}
-    return urlsplit(origin).netloc in hosts
+    return all(_netloc(origin) in hosts for origin in headers.getlist("origin"))
+
+
+def _netloc(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # such as half an IPv6 address
+        return ""
 
 
 class AllowedHosts:
@@ -127,13 +131,13 @@ class AllowedHosts:
 def _name(host: str) -> str:
     """The name in a ``Host`` header: without its port, in lower case."""
     if host.startswith("["):
-        return host[1:].partition("]")[0]
+        return host[1:].partition("]")[0].partition("%")[0]
     return host.partition(":")[0].rstrip(".").casefold()
 
 
 def _is_address(name: str) -> bool:
     try:
-        ipaddress.ip_address(name.partition("%")[0])
+        ipaddress.ip_address(name)
     except ValueError:
         return False
     return True
@@ -146,6 +150,7 @@ def _is_page(scope: Scope) -> bool:
 
 
 def _is_json(headers: Headers) -> bool:
-    kind = headers.get("content-type", "").partition(";")[0].strip().casefold()
+    kinds = {it.partition(";")[0].strip().casefold() for it in headers.getlist("content-type")}
+    kind = kinds.pop() if len(kinds) == 1 else ", ".join(kinds)
     no_body = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
     return kind == "application/json" or (no_body and not kind)

@@ -1,8 +1,9 @@
-"""Decodes one picture in a process of its own: ``python -m backend.images.child``.
+"""Opens one picture in a process of its own: ``python -m backend.images.child``.
 
-The picture's file is read from standard input. Its pixels are written to the file descriptor that
-is the first argument, after a line with width and height. The process has limits of CPU time and
-memory; what goes beyond them ends it and nothing else.
+The picture's file is read from standard input. What was asked for is written to the file descriptor
+that is the second argument: the pixels after a line with width and height, or what decoding them
+would cost. The process has limits of CPU time and memory; what goes beyond them ends it and nothing
+else. Clicks go first: it is nice, and there are only a few of them at a time.
 """
 
 import json
@@ -11,20 +12,34 @@ import resource
 import subprocess
 import sys
 import tempfile
-from typing import IO
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.errors import PictureError, PictureFormatError
+from backend.errors import PictureAwayError, PictureError, PictureFormatError
 
 # For pictures of the largest size that is allowed: a JPEG of 100 megapixels takes some 2 s.
 CPU_S = 20
+# To read the header, of which Python's own start is most.
+_SURVEY_CPU_S = 4
 # On a machine that is busy with other things, the same takes longer.
 _WALL_S = 60.0
+_SURVEY_WALL_S = 20.0
 # Python, NumPy and Pillow themselves; most of it is address space that is never used.
 _BASE_BYTES = 700 << 20
 
+# Each keeps one core busy.
+_processes = threading.BoundedSemaphore(max(2, (os.cpu_count() or 1) // 2))
+_TURN_S = 30.0
+_NICE = 10
+
+_Task = Literal["survey", "decode"]
+
+_BUSY = "Too many unusual pictures are read at the same time. Try again in a minute."
 _TOO_LONG = (
     f"The picture could not be read: decoding it takes more than {CPU_S} s or too much memory. Its "
     "file is damaged, or was made to do harm. Save it again in another program."
@@ -34,28 +49,47 @@ _TOO_LONG = (
 def decode_apart(content: bytes, max_pixels: int, max_bytes: int) -> NDArray[np.uint8]:
     """As ``decode.decode_here``, in a process that is ended when it takes too long or too much.
 
-    max_bytes: memory for the decoding itself. Raises PictureFormatError.
+    max_bytes: memory for the decoding itself. Raises PictureFormatError, or PictureAwayError if
+    other pictures take all processes.
     """
-    with tempfile.TemporaryFile() as picture, tempfile.TemporaryFile() as pixels:
+    with _result("decode", content, max_pixels, max_bytes) as pixels:
+        return _read(pixels)
+
+
+def survey_apart(content: bytes, max_pixels: int, max_bytes: int) -> int:
+    """The bytes of ``decode.survey``, found in such a process. Raises as ``decode_apart``."""
+    with _result("survey", content, max_pixels, max_bytes) as cost:
+        return int(cost.readline())
+
+
+@contextmanager
+def _result(task: _Task, content: bytes, max_pixels: int, max_bytes: int) -> Iterator[IO[bytes]]:
+    with tempfile.TemporaryFile() as picture, tempfile.TemporaryFile() as result:
         picture.write(content)
         picture.seek(0)
-        number = pixels.fileno()
+        number = result.fileno()
+        command = [sys.executable, "-m", __name__, task]
+        if not _processes.acquire(timeout=_TURN_S):
+            raise PictureAwayError(_BUSY)
         try:
             done = subprocess.run(
-                [sys.executable, "-m", __name__, str(number), str(max_pixels), str(max_bytes)],
+                [*command, str(number), str(max_pixels), str(max_bytes)],
                 stdin=picture,
-                capture_output=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
                 pass_fds=(number,),
                 env=_environment(),
-                timeout=_WALL_S,
+                timeout=_WALL_S if task == "decode" else _SURVEY_WALL_S,
                 check=False,
             )
         except subprocess.TimeoutExpired:
             raise PictureFormatError(_TOO_LONG) from None
+        finally:
+            _processes.release()
         if done.returncode != 0:
             raise PictureFormatError(_reason(done.stdout))
-        pixels.seek(0)
-        return _read(pixels)
+        result.seek(0)
+        yield result
 
 
 def _read(pixels: IO[bytes]) -> NDArray[np.uint8]:
@@ -88,27 +122,33 @@ def _environment() -> dict[str, str]:
     return kept | {"PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"}
 
 
-def main(number: int, max_pixels: int, max_bytes: int) -> int:
-    """Decode standard input; the exit status is 0, or 1 with a sentence as JSON."""
-    from backend.images.decode import decode_here
+def main(task: str, number: int, max_pixels: int, max_bytes: int) -> int:
+    """Read standard input; the exit status is 0, or 1 with a sentence as JSON."""
+    from backend.images.decode import decode_here, survey
 
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S + 1))
+    seconds = CPU_S if task == "decode" else _SURVEY_CPU_S
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     memory = _BASE_BYTES + max_bytes
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     try:
-        array = decode_here(sys.stdin.buffer.read(), max_pixels)
+        content = sys.stdin.buffer.read()
+        with open(number, "wb") as result:
+            if task == "survey":
+                result.write(b"%d\n" % survey(content, max_pixels)[0])
+                return 0
+            array = decode_here(content, max_pixels)
+            height, width = array.shape[:2]
+            result.write(json.dumps([width, height]).encode() + b"\n")
+            result.write(array.data.cast("B"))
     except PictureError as error:
         print(json.dumps({"error": str(error)}))
         return 1
     except MemoryError:
         return 1
-    height, width = array.shape[:2]
-    with open(number, "wb") as pixels:
-        pixels.write(json.dumps([width, height]).encode() + b"\n")
-        pixels.write(array.data.cast("B"))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(*map(int, sys.argv[1:])))
+    os.nice(_NICE)
+    sys.exit(main(sys.argv[1], *map(int, sys.argv[2:])))

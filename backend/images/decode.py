@@ -6,8 +6,8 @@ pixels show the page's white; of an animation the first frame is labeled. A JPEG
 early is shown as far as it goes, the rest grey; side blocks that are broken or huge are skipped.
 
 Anyone who imports a task chooses its picture, so a file may be made to do harm. Ordinary pictures
-are decoded in the thread that needs them. Large ones, JPEGs with many scans, and formats with
-decoders that can be kept busy for long are decoded in a process that can be ended
+are decoded in the thread that needs them. Large ones, JPEGs with many scans, and files or formats
+that can keep Pillow busy for long are opened in a process that can be ended
 (``backend.images.child``). All threads share one budget of memory.
 """
 
@@ -24,7 +24,8 @@ from PIL import Image, ImageFile
 
 from backend.errors import PictureFormatError
 from backend.images.budget import MemoryBudget
-from backend.images.child import decode_apart
+from backend.images.child import decode_apart, survey_apart
+from backend.images.structure import is_ordinary
 
 # Formats that annotators label. Not PostScript or PDF, which run programs.
 _FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "TIFF", "BMP", "DIB", "AVIF", "JPEG2000", "PPM")
@@ -84,7 +85,12 @@ class Decoder:
 
         Raises PictureFormatError, or PictureAwayError if the budget stays taken by others.
         """
-        cost, ordinary = _survey(content, self.max_pixels)
+        if is_ordinary(content):
+            cost, ordinary = survey(content, self.max_pixels)
+        else:
+            room = _LEAST_APART + len(content)
+            with self.budget.take(room):
+                cost, ordinary = survey_apart(content, self.max_pixels, room), False
         with self.budget.take(cost):
             if ordinary:
                 array = decode_here(content, self.max_pixels)
@@ -117,13 +123,16 @@ def decode_here(content: bytes, max_pixels: int) -> NDArray[np.uint8]:
         raise _unreadable(content) from error
 
 
-def _survey(content: bytes, max_pixels: int) -> tuple[int, bool]:
-    """Bytes that decoding will take at most, and whether it is quick; reads the header only."""
+def survey(content: bytes, max_pixels: int) -> tuple[int, bool]:
+    """Bytes that decoding will take at most, and whether it is quick; reads the header only.
+
+    Raises PictureFormatError.
+    """
     try:
         with _open(io.BytesIO(content), max_pixels) as image:
             pixels = image.width * image.height
             mode, file_format = image.mode, image.format
-    except PictureFormatError:
+    except (PictureFormatError, MemoryError):
         raise
     except Exception as error:
         raise _unreadable(content) from error

@@ -4,11 +4,13 @@ import json
 import logging
 import subprocess
 import sys
+import time
 from typing import Any
 
 import pytest
 
-from backend.logs import JsonFormatter, hide, log_config
+from backend import logs
+from backend.logs import DiscreetFormatter, JsonFormatter, hidden, hide, hide_token, log_config
 from backend.settings import Settings
 
 
@@ -70,3 +72,62 @@ def test_every_line_of_a_process_is_json() -> None:
     # then
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert [line["level"] for line in lines] == ["info", "warning", "error"]
+
+
+# Line breaks, escape codes of terminals (C0 and C1), DEL, and characters that some viewers break
+# lines at or turn the direction of text with.
+FORGED = "a\r\nb\x0b\x0c\x1b[2Kc\x07\x7f\x85\x9b31m\u2028d\u2029\u202ee\u2066f"
+
+
+@pytest.mark.parametrize("formatter", [DiscreetFormatter("%(message)s"), JsonFormatter()])
+def test_no_name_forges_a_line_or_reaches_the_terminal(formatter: logging.Formatter) -> None:
+    # given a caller's text in a message, its arguments and the text of an error
+    try:
+        raise ValueError(FORGED)
+    except ValueError:
+        failed = record("%s", args=(FORGED,), exc_info=sys.exc_info())
+    # when
+    text = formatter.format(failed)
+    # then
+    lines = text.split("\n")
+    assert not [c for line in lines for c in line if not c.isprintable()]
+    assert all(line.startswith("  | ") for line in lines[1:])
+
+
+def test_json_holds_the_text_as_it_was() -> None:
+    assert json.loads(JsonFormatter().format(record("%s", args=(FORGED,))))["message"] == FORGED
+
+
+@pytest.mark.parametrize("formatter", [DiscreetFormatter("%(message)s"), JsonFormatter()])
+@pytest.mark.parametrize("text", ["a", "token", "token ", "a://b:", "x-amz-", "secret:"])
+def test_a_long_text_is_cut_and_takes_no_time(formatter: logging.Formatter, text: str) -> None:
+    # given what a stranger can have the server log: the path of a request, or an error's text
+    long = text * (2_000_000 // len(text))
+    try:
+        raise ValueError(long)
+    except ValueError:
+        failed = record("GET %s", args=(long,), exc_info=sys.exc_info())
+    started = time.process_time()
+    # when
+    line = formatter.format(failed)
+    # then
+    assert time.process_time() - started < 0.5
+    assert len(line) < 60_000
+
+
+def test_only_what_has_the_form_of_a_token_is_blotted_out_and_only_the_newest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # given words, short and huge values announced as tokens
+    monkeypatch.setattr(logs, "_tokens", type(logs._tokens)())
+    for value in ("training", "", "labels and masks", "x" * 5_000_000, "0" * 39):
+        hide_token(value)
+    assert not logs._tokens
+    # when many tokens follow
+    tokens = [f"{number:040x}" for number in range(1_000)]
+    for token in tokens:
+        hide_token(token)
+    # then the newest are hidden, and memory is bounded
+    assert len(logs._tokens) == 100
+    assert hidden(f"used {tokens[-1]}") == "used ***"
+    assert hidden("training of labels") == "training of labels"

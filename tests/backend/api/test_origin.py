@@ -40,7 +40,14 @@ def anyio_backend() -> str:
 @pytest.mark.anyio
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize(
-    "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""]
+    "kind",
+    [
+        "text/plain",
+        "text/plain; application/json",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data",
+        "",
+    ],
 )
 async def test_a_form_of_another_site_cannot_send_json(
     tmp_path: Path, route: str, kind: str
@@ -56,6 +63,15 @@ async def test_a_form_of_another_site_cannot_send_json(
 
 
 @pytest.mark.anyio
+async def test_two_content_types_are_no_json(tmp_path: Path) -> None:
+    headers = [("Content-Type", "application/json"), ("Content-Type", "text/plain")]
+    async with client(tmp_path) as http:
+        answer = await http.post("/setup", content=b"{}", headers=headers)
+
+    assert answer.status_code == 415
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize(
     "headers",
@@ -65,10 +81,16 @@ async def test_a_form_of_another_site_cannot_send_json(
         {"Origin": "http://127.0.0.1:8080"},  # Label Studio on this machine is another site
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "none, cross-site"},
+        {"Origin": ""},
+        {"Origin": "http://127.0.0.1:9090@evil.example"},
+        {"Origin": "http://[::1"},
+        [("Origin", "http://127.0.0.1:9090"), ("Origin", "https://evil.example")],
+        [("Sec-Fetch-Site", "none"), ("Sec-Fetch-Site", "cross-site")],
     ],
 )
 async def test_a_request_of_another_sites_page_is_refused(
-    tmp_path: Path, route: str, headers: dict[str, str]
+    tmp_path: Path, route: str, headers: Any
 ) -> None:
     async with client(tmp_path) as http:
         answer = await http.post(route, json={}, headers=headers)
@@ -123,6 +145,11 @@ async def test_a_name_that_was_bound_to_this_address_is_no_name_of_ours(tmp_path
         ("host.docker.internal:9090", True),
         ("evil.example", False),
         ("127.0.0.1.evil.example", False),
+        ("127.0.0.1%.evil.example", False),
+        ("[evil.example]:9090", False),
+        ("[fe80::1%eth0]:9090", True),
+        ("evil.example:80@localhost", False),
+        ("EVIL.example.", False),
         ("localhost.evil.example:9090", False),
     ],
 )

@@ -3,6 +3,7 @@
 import gc
 import io
 import resource
+import struct
 import threading
 import time
 import zlib
@@ -14,10 +15,11 @@ import pytest
 from PIL import Image
 
 from backend.errors import PictureAwayError, PictureFormatError
-from backend.images import child
+from backend.images import child, decode
 from backend.images.budget import MemoryBudget
 from backend.images.child import decode_apart
 from backend.images.decode import Decoder, decode_here
+from backend.images.structure import is_ordinary
 
 MIB = 1 << 20
 MEGAPIXELS = 100_000_000
@@ -36,15 +38,38 @@ def progressive_jpeg(scans: int, size: tuple[int, int] = (640, 480)) -> bytes:
     return content[:last] + content[last:-2] * scans + content[-2:]
 
 
+def chunk(kind: bytes, body: bytes = b"") -> bytes:
+    """A chunk of a PNG."""
+    checked = kind + body
+    return len(body).to_bytes(4, "big") + checked + zlib.crc32(checked).to_bytes(4, "big")
+
+
+def segment(marker: int, body: bytes = b"") -> bytes:
+    """A segment of a JPEG."""
+    return bytes([0xFF, marker]) + (len(body) + 2).to_bytes(2, "big") + body
+
+
+def tags_of_the_same_bytes(count: int, size: int) -> bytes:
+    """A TIFF whose tags all refer to the same bytes, of which Pillow makes a copy for each."""
+    shared = 8 + 2 + 12 * count + 4
+    entries = b"".join(struct.pack("<HHII", 1_000 + n, 7, size, shared) for n in range(count))
+    return b"II*\0" + struct.pack("<IH", 8, count) + entries + bytes(4 + size)
+
+
+def bmp_of_short_runs(runs: int) -> bytes:
+    """A compressed BMP, which Pillow decodes in Python, run by run."""
+    data = b"\x01\x05" * runs
+    header = struct.pack("<IiiHHIIiiII", 40, 6_000, 6_000, 1, 8, 1, len(data), 0, 0, 256, 0)
+    return (
+        b"BM" + struct.pack("<IHHI", 1_078 + len(data), 0, 0, 1_078) + header + bytes(1_024) + data
+    )
+
+
 def transparent_png(side: int) -> bytes:
     """A PNG of one colour with transparency, written row by row: tiny file, large picture."""
     compress = zlib.compressobj(9)
     row = b"\0" + b"\0\0\0\0" * side
     data = b"".join(compress.compress(row) for _ in range(side)) + compress.flush()
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        checked = kind + body
-        return len(body).to_bytes(4, "big") + checked + zlib.crc32(checked).to_bytes(4, "big")
 
     header = side.to_bytes(4, "big") * 2 + bytes([8, 6, 0, 0, 0])
     return (
@@ -89,6 +114,70 @@ def test_what_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(PictureFormatError, match="takes more than"):
         decode_apart(file_of(Image.new("RGB", (40, 24)), "TIFF"), MEGAPIXELS, 64 * MIB)
+
+
+MANY = 300_000
+SMALL_PNG = file_of(Image.new("RGB", (8, 8)), "PNG")
+SMALL_JPEG = file_of(Image.new("RGB", (8, 8)), "JPEG")
+GIF_FRAME = b",\0\0\0\0\x08\0\x08\0\0\x02\x02\x84\x51\0;"
+# Files of a few MB that keep Pillow busy in Python: each took this process 5 to 100 s.
+TANGLED = {
+    "PNG, chunks before": SMALL_PNG[:33] + chunk(b"teSt") * MANY + SMALL_PNG[33:],
+    "PNG, chunks after": SMALL_PNG[:-12] + chunk(b"teSt") * MANY + SMALL_PNG[-12:],
+    "PNG, pixels in crumbs": SMALL_PNG[:33] + chunk(b"IDAT") * MANY + SMALL_PNG[33:],
+    "PNG, EXIF of copies": SMALL_PNG[:33]
+    + chunk(b"eXIf", tags_of_the_same_bytes(1_000, 8 * MIB))
+    + SMALL_PNG[33:],
+    "JPEG, segments": SMALL_JPEG[:2] + segment(0xE5) * MANY + SMALL_JPEG[2:],
+    "JPEG, fill bytes": SMALL_JPEG[:2] + b"\xff" * 4 * MIB + SMALL_JPEG[2:],
+    "JPEG, EXIF that grows": SMALL_JPEG[:2]
+    + segment(0xE1, b"Exif\0\0" + bytes(65_000)) * 300
+    + SMALL_JPEG[2:],
+    "GIF, comments": b"GIF89a\x08\0\x08\0\0\0\0" + b"\x21\xfe\x01x\0" * MANY + GIF_FRAME,
+    "GIF, one comment": b"GIF89a\x08\0\x08\0\0\0\0\x21\xfe" + b"\x01x" * MANY + b"\0" + GIF_FRAME,
+    "TIFF, tags of copies": tags_of_the_same_bytes(1_000, 8 * MIB),
+    "BMP, short runs": bmp_of_short_runs(4 * MIB),
+    "PPM, a comment": b"P6\n#" + b"x" * 8 * MIB + b"\n8 8 255\n" + bytes(192),
+}
+
+
+@pytest.mark.parametrize("name", TANGLED)
+def test_a_file_of_a_million_blocks_is_not_opened_here(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a file that is opened in a process that can be ended
+    apart: list[int] = []
+    monkeypatch.setattr(decode, "survey_apart", lambda *given: apart.append(1) or 1_000)
+    monkeypatch.setattr(decode, "decode_apart", lambda *given: np.zeros((8, 8, 3), np.uint8))
+    started = time.process_time()
+    # when
+    Decoder(MEGAPIXELS)(TANGLED[name])
+    # then this process has hardly looked at it
+    assert apart
+    assert time.process_time() - started < 0.5
+
+
+def test_such_a_file_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    # given one that takes Pillow two minutes of CPU
+    monkeypatch.setattr(child, "_SURVEY_WALL_S", 3.0)
+
+    with pytest.raises(PictureFormatError, match="takes more than"):
+        Decoder(MEGAPIXELS)(SMALL_JPEG[:2] + b"\xff" * 16 * MIB + SMALL_JPEG[2:])
+
+
+def test_copies_of_the_same_bytes_are_ended_for_memory() -> None:
+    with pytest.raises(PictureFormatError):
+        Decoder(MEGAPIXELS)(TANGLED["TIFF, tags of copies"])
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "GIF", "WEBP", "BMP", "MPO"])
+def test_what_programs_write_is_opened_here(file_format: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (600, 800, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    details = {"exif": exif} if file_format not in ("GIF", "BMP", "MPO") else {}
+
+    assert is_ordinary(file_of(Image.fromarray(noise), file_format, **details))
 
 
 def test_what_takes_too_much_memory_is_ended() -> None:
