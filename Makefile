@@ -16,7 +16,8 @@ PIP = .venv/bin/python -m pip --disable-pip-version-check --no-input
 # Python compiles what it imports; compiling everything at once would take another minute.
 LOCKED = install --quiet --no-deps --no-compile --require-hashes
 
-.PHONY: help setup setup-dev setup-label-studio system-packages demo run bench test test-quick lint lock clean
+.PHONY: help setup setup-dev setup-label-studio system-packages demo run bench bench-attacks soak pin-images \
+	test test-quick lint lock clean
 
 help:  ## show this text
 	@echo "Targets:"
@@ -105,6 +106,13 @@ run: setup  ## server, workers and scheduler for your Label Studio (ARGS='--port
 
 bench: setup  ## measure clicks, phrases, webhooks and memory on this machine
 	@.venv/bin/phraseclick bench $(ARGS)
+
+bench-attacks: setup  ## 20 annotators while the server is attacked: ten minutes (ARGS='--seconds 60')
+	@.venv/bin/phraseclick bench --attacks $(ARGS)
+
+MINUTES ?= 60## length of the soak
+soak: setup  ## 20 annotators for MINUTES: memory, open files and threads must stay flat
+	@.venv/bin/phraseclick bench --soak $(MINUTES) $(ARGS)
 
 # -- checks -----------------------------------------------------------------------------------
 

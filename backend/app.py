@@ -65,6 +65,7 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
     add_dashboard(app)
     app.add_exception_handler(PhraseClickError, _known_error)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(RecursionError, _too_deep)
     app.add_exception_handler(405, _wrong_method)
     app.add_middleware(middleware.Measured)
     middleware.guard(app, settings)
@@ -103,6 +104,10 @@ async def _invalid(request: Request, error: Exception) -> Response:
     wrong = error.errors()[0]
     name = ".".join(str(part) for part in wrong["loc"][1:]) or "The body"
     return _sentence(f"{name}: {wrong['msg']}.", 422)
+
+
+async def _too_deep(request: Request, error: Exception) -> Response:
+    return _sentence("The request's body is nested too deeply.", 400)
 
 
 async def _wrong_method(request: Request, error: Exception) -> Response:

@@ -1,8 +1,10 @@
-"""Idle connections: a time limit for a request's header, and a limit on their number.
+"""Connections that only wait: time limits for headers and unread answers, and a limit on their
+number.
 
-A client that opens connections and sends half a request costs nothing and would otherwise hold a
-connection for good (slowloris). A reverse proxy does this better; without one, this is what keeps
-``/health`` and the annotators' clicks answered. The time limit of a body is in ``api.bodies``.
+A client that sends half a request, or does not read its answer, costs nothing and would otherwise
+hold a connection for good (slowloris). A reverse proxy does this better; without one, this is what
+keeps ``/health`` and the annotators' clicks answered. The time limit of a body is in
+``api.bodies``.
 """
 
 import asyncio
@@ -14,6 +16,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 # Label Studio sends a header at once, as every program does.
 HEADER_S = 10.0
+# For the next 48 kB of an answer that does not fit into the system's buffers.
+UNREAD_S = 30.0
 # Twenty annotators have some twenty requests at a time, a dashboard a few more.
 MAX_CONNECTIONS = 256
 _FILES = 4096
@@ -24,6 +28,7 @@ class GuardedProtocol(H11Protocol):
 
     _opened_at = 0.0
     _header_timer: asyncio.TimerHandle | None = None
+    _unread_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Start the time limit; where there are too many, end the one that asks nothing longest."""
@@ -43,15 +48,26 @@ class GuardedProtocol(H11Protocol):
         elif self._header_timer is None:
             self._await_header()
 
+    def pause_writing(self) -> None:
+        """The client does not read its answer; it must go on in time."""
+        super().pause_writing()
+        self._unread_timer = self.loop.call_later(UNREAD_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The client has read most of what was sent."""
+        self._end_unread_timer()
+        super().resume_writing()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection has ended."""
         self._end_timer()
+        self._end_unread_timer()
         super().connection_lost(exc)
 
     @property
     def idle(self) -> bool:
-        """Whether no complete request is being worked on."""
-        return not self._asks or bool(self.cycle.more_body)
+        """Whether no complete request is being worked on, or the answer is not read."""
+        return not self._asks or bool(self.cycle.more_body) or self._unread_timer is not None
 
     @property
     def _asks(self) -> bool:
@@ -66,6 +82,11 @@ class GuardedProtocol(H11Protocol):
         if self._header_timer is not None:
             self._header_timer.cancel()
             self._header_timer = None
+
+    def _end_unread_timer(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
 
     def _too_late(self) -> None:
         self._header_timer = None

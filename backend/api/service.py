@@ -100,6 +100,8 @@ class Service:
         self._presence: Presence | None = None
         self._count_again = 0.0
         self._wishes = RateLimit()
+        # Anyone can name projects that do not exist; that must not use up the others' share.
+        self._strangers_wishes = RateLimit(most=5)
         self._enqueuer = celery_app.Enqueuer(celery_app.build(settings))
         self._inbox = WebhookInbox(
             settings.data / "webhooks", Deliveries(self.database), self._enqueuer.enqueue
@@ -190,7 +192,8 @@ class Service:
         hook = parse_webhook(body)
         if hook.action == START_TRAINING:
             # It may come without the webhook's secret, so nothing else in it is believed.
-            if not self._wishes.take(hook.project.key):
+            wishes = self._strangers_wishes if self._is_stranger(hook.project) else self._wishes
+            if not wishes.take(hook.project.key):
                 raise TooManyError("A training was requested a moment ago; wait a minute.")
             raw = bare_wish(hook.project)
         self._inbox.add(hook.action, hook.project.id, raw)
@@ -235,6 +238,13 @@ class Service:
         self._inbox.close()
         self._enqueuer.close()
         self.database.close()
+
+    def _is_stranger(self, project: Project) -> bool:
+        """Whether the project is unknown for certain."""
+        try:
+            return not self._projects.knows(project)
+        except DatabaseError:
+            return False
 
     def _another_serves(self) -> None:
         self.metrics.models(self._predictors.serving())

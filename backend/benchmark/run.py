@@ -68,10 +68,10 @@ def run(
                 for size in SIZES
                 for row in _one_annotator(server, photographs, size, rounds, console)
             ]
-            rows.append(_many_annotators(server, photographs, load_seconds, console))
+            rows.append(many_annotators(server, photographs, load_seconds, console))
             _open_pictures(server, photographs, pictures, console)
             rows += webhooks(server, place, rounds * 10, console)
-            report = {"rows": rows, "rss_mb": round(server.rss_mb()), "cpu": _cpu()}
+            report = {"rows": rows, "rss_mb": round(server.rss_mb()), "cpu": cpu()}
     # In a file the table must not be as narrow as the default terminal.
     Console(width=None if sys.stdout.isatty() else 110).print(_table(report, pictures))
     if json_file is not None:
@@ -158,12 +158,19 @@ def _one_annotator(
     return [times.row() for times in (first, further, phrase)]
 
 
-def _many_annotators(
-    server: Server, photographs: Photographs, seconds: float, console: Console
+def many_annotators(
+    server: Server,
+    photographs: Photographs,
+    seconds: float,
+    console: Console,
+    name: str = "load_20",
 ) -> dict[str, Any]:
-    """Twenty annotators, each with their own task, one click every two seconds."""
+    """Twenty annotators, each with their own task, one click every two seconds.
+
+    name: of the row that is returned.
+    """
     size = SIZES[0]
-    all_times = [Times("load_20", "640x480") for _ in range(ANNOTATORS)]
+    all_times = [Times(name, "640x480") for _ in range(ANNOTATORS)]
     addresses = [photographs.new(size)[0] for _ in range(ANNOTATORS)]
     begin = time.monotonic() + 2.0
 
@@ -189,7 +196,7 @@ def _many_annotators(
             thread.start()
         for thread in threads:
             thread.join()
-    together = Times("load_20", "640x480")
+    together = Times(name, "640x480")
     for times in all_times:
         together.milliseconds += times.milliseconds
         together.errors += times.errors
@@ -214,7 +221,8 @@ def _open_pictures(
 # -- the report
 
 
-def _cpu() -> str:
+def cpu() -> str:
+    """The processor and the number of its cores."""
     model = platform.processor() or platform.machine()
     try:
         match = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())

@@ -88,13 +88,13 @@ class Server:
     """Sends requests to the measured server like Label Studio."""
 
     def __init__(self, port: int, pid: int) -> None:
-        self._port = port
+        self.port = port
         self._pid = pid
 
     def post(self, path: str, body: bytes) -> tuple[float, int, bytes]:
         """Send JSON; returns milliseconds, status and body of the answer."""
         started = time.perf_counter()
-        connection = HTTPConnection("127.0.0.1", self._port, timeout=100)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=100)
         try:
             connection.request("POST", path, body, {"Content-Type": "application/json"})
             answer = connection.getresponse()
@@ -117,7 +117,7 @@ class Server:
 
     def up(self) -> bool:
         """Whether the server answers."""
-        connection = HTTPConnection("127.0.0.1", self._port, timeout=2)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=2)
         try:
             connection.request("GET", "/health")
             return connection.getresponse().status == 200
@@ -133,6 +133,14 @@ class Server:
         if match is None:
             raise BenchError("The server's memory use cannot be read on this system.")
         return int(match[1]) / 1024
+
+    def descriptors(self) -> int:
+        """Open files and connections of the server process."""
+        return len(list(Path(f"/proc/{self._pid}/fd").iterdir()))
+
+    def threads(self) -> int:
+        """Threads of the server process."""
+        return len(list(Path(f"/proc/{self._pid}/task").iterdir()))
 
 
 class Photographs:
@@ -181,8 +189,11 @@ def working_folder(chosen: Path | None) -> Iterator[Path]:
 
 
 @contextmanager
-def running_server(place: Path, pictures: Path) -> Iterator[Server]:
-    """A server with its state in ``place`` that may read files in ``pictures``."""
+def running_server(place: Path, pictures: Path, **settings: str) -> Iterator[Server]:
+    """A server with its state in ``place`` that may read files in ``pictures``.
+
+    settings: further ones, as ``ALLOWED_HOSTS="…"``.
+    """
     port = free_port()
     pid_file = place / "pid"
     environment = {
@@ -192,6 +203,7 @@ def running_server(place: Path, pictures: Path) -> Iterator[Server]:
     }
     environment["PHRASECLICK_DATA"] = str(place / "data")
     environment["PHRASECLICK_LOCAL_FILES_ROOT"] = str(pictures)
+    environment |= {f"PHRASECLICK_{name}": value for name, value in settings.items()}
     # The process writes its id to a file: the child that is started here is its watcher.
     script = (
         "import os,pathlib,sys;pathlib.Path(sys.argv.pop(1)).write_text(str(os.getpid()));"

@@ -202,8 +202,23 @@ def bench(
         int, typer.Option(min=0, help="Pictures to open before memory is measured.")
     ] = 500,
     seconds: Annotated[float, typer.Option(min=5, help="How long 20 annotators click.")] = 30.0,
+    attacks: Annotated[
+        bool, typer.Option("--attacks", help="Instead: 20 annotators while the server is attacked.")
+    ] = False,
+    soak: Annotated[
+        float | None,
+        typer.Option(min=1, help="Instead: 20 annotators for so many minutes; memory and files."),
+    ] = None,
 ) -> None:
     """Measure a real server: first click, further clicks, phrases, 20 annotators, memory."""
+    if attacks or soak is not None:
+        from backend.benchmark.disturbance import run_attacks, run_soak
+
+        if attacks:
+            run_attacks(json_file=json, folder=data, seconds=seconds)
+        else:
+            run_soak(json_file=json, folder=data, minutes=soak or 1)
+        return
     from backend.benchmark.run import run
 
     run(json_file=json, folder=data, rounds=rounds, pictures=pictures, load_seconds=seconds)

@@ -1,9 +1,9 @@
 """Opens one picture in a process of its own: ``python -m backend.images.child``.
 
-The picture's file is read from standard input. What was asked for is written to the file descriptor
-that is the second argument: the pixels after a line with width and height, or what decoding them
-would cost. The process has limits of CPU time and memory; what goes beyond them ends it and nothing
-else. Clicks go first: it is nice, and there are only a few of them at a time.
+The picture's file is read from standard input. Its pixels are written to the file descriptor that
+is the first argument, after a line with width and height; or only the memory that decoding takes,
+if that is more than was given. The process has limits of CPU time and memory; what goes beyond them
+ends it and nothing else. Clicks go first: it is nice, and there are only a few of them at a time.
 """
 
 import json
@@ -13,9 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import IO, Literal
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +26,6 @@ CPU_S = 20
 _SURVEY_CPU_S = 4
 # On a machine that is busy with other things, the same takes longer.
 _WALL_S = 60.0
-_SURVEY_WALL_S = 20.0
 # Python, NumPy and Pillow themselves; most of it is address space that is never used.
 _BASE_BYTES = 700 << 20
 
@@ -37,8 +34,6 @@ _processes = threading.BoundedSemaphore(max(2, (os.cpu_count() or 1) // 2))
 _TURN_S = 30.0
 _NICE = 10
 
-_Task = Literal["survey", "decode"]
-
 _BUSY = "Too many unusual pictures are read at the same time. Try again in a minute."
 _TOO_LONG = (
     f"The picture could not be read: decoding it takes more than {CPU_S} s or too much memory. Its "
@@ -46,40 +41,28 @@ _TOO_LONG = (
 )
 
 
-def decode_apart(content: bytes, max_pixels: int, max_bytes: int) -> NDArray[np.uint8]:
+def decode_apart(content: bytes, max_pixels: int, max_bytes: int) -> NDArray[np.uint8] | int:
     """As ``decode.decode_here``, in a process that is ended when it takes too long or too much.
 
-    max_bytes: memory for the decoding itself. Raises PictureFormatError, or PictureAwayError if
-    other pictures take all processes.
+    max_bytes: memory for the decoding itself. If ``decode.survey`` finds that it takes more, that
+    number is returned instead. Raises PictureFormatError, or PictureAwayError if other pictures
+    take all processes.
     """
-    with _result("decode", content, max_pixels, max_bytes) as pixels:
-        return _read(pixels)
-
-
-def survey_apart(content: bytes, max_pixels: int, max_bytes: int) -> int:
-    """The bytes of ``decode.survey``, found in such a process. Raises as ``decode_apart``."""
-    with _result("survey", content, max_pixels, max_bytes) as cost:
-        return int(cost.readline())
-
-
-@contextmanager
-def _result(task: _Task, content: bytes, max_pixels: int, max_bytes: int) -> Iterator[IO[bytes]]:
     with tempfile.TemporaryFile() as picture, tempfile.TemporaryFile() as result:
         picture.write(content)
         picture.seek(0)
         number = result.fileno()
-        command = [sys.executable, "-m", __name__, task]
         if not _processes.acquire(timeout=_TURN_S):
             raise PictureAwayError(_BUSY)
         try:
             done = subprocess.run(
-                [*command, str(number), str(max_pixels), str(max_bytes)],
+                [sys.executable, "-m", __name__, str(number), str(max_pixels), str(max_bytes)],
                 stdin=picture,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 pass_fds=(number,),
                 env=_environment(),
-                timeout=_WALL_S if task == "decode" else _SURVEY_WALL_S,
+                timeout=_WALL_S,
                 check=False,
             )
         except subprocess.TimeoutExpired:
@@ -89,11 +72,14 @@ def _result(task: _Task, content: bytes, max_pixels: int, max_bytes: int) -> Ite
         if done.returncode != 0:
             raise PictureFormatError(_reason(done.stdout))
         result.seek(0)
-        yield result
+        return _read(result)
 
 
-def _read(pixels: IO[bytes]) -> NDArray[np.uint8]:
-    width, height = json.loads(pixels.readline())
+def _read(pixels: IO[bytes]) -> NDArray[np.uint8] | int:
+    first = json.loads(pixels.readline())
+    if isinstance(first, int):
+        return first
+    width, height = first
     array: NDArray[np.uint8] = np.empty((height, width, 3), np.uint8)
     view = array.data.cast("B")
     filled = 0
@@ -122,21 +108,22 @@ def _environment() -> dict[str, str]:
     return kept | {"PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"}
 
 
-def main(task: str, number: int, max_pixels: int, max_bytes: int) -> int:
+def main(number: int, max_pixels: int, max_bytes: int) -> int:
     """Read standard input; the exit status is 0, or 1 with a sentence as JSON."""
     from backend.images.decode import decode_here, survey
 
-    seconds = CPU_S if task == "decode" else _SURVEY_CPU_S
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (_SURVEY_CPU_S, CPU_S + 1))
     memory = _BASE_BYTES + max_bytes
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     try:
         content = sys.stdin.buffer.read()
         with open(number, "wb") as result:
-            if task == "survey":
-                result.write(b"%d\n" % survey(content, max_pixels)[0])
+            cost, _ = survey(content, max_pixels)
+            if cost > max_bytes:
+                result.write(b"%d\n" % cost)
                 return 0
+            resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S + 1))
             array = decode_here(content, max_pixels)
             height, width = array.shape[:2]
             result.write(json.dumps([width, height]).encode() + b"\n")
@@ -151,4 +138,4 @@ def main(task: str, number: int, max_pixels: int, max_bytes: int) -> int:
 
 if __name__ == "__main__":
     os.nice(_NICE)
-    sys.exit(main(sys.argv[1], *map(int, sys.argv[2:])))
+    sys.exit(main(*map(int, sys.argv[1:])))

@@ -24,7 +24,7 @@ from PIL import Image, ImageFile
 
 from backend.errors import PictureFormatError
 from backend.images.budget import MemoryBudget
-from backend.images.child import decode_apart, survey_apart
+from backend.images.child import decode_apart
 from backend.images.structure import is_ordinary
 
 # Formats that annotators label. Not PostScript or PDF, which run programs.
@@ -85,21 +85,25 @@ class Decoder:
 
         Raises PictureFormatError, or PictureAwayError if the budget stays taken by others.
         """
+        # How much a file takes that is opened apart is known only there.
+        cost, quick = _LEAST_APART + len(content), False
         if is_ordinary(content):
-            cost, ordinary = survey(content, self.max_pixels)
-        else:
-            room = _LEAST_APART + len(content)
-            with self.budget.take(room):
-                cost, ordinary = survey_apart(content, self.max_pixels, room), False
-        with self.budget.take(cost):
-            if ordinary:
-                array = decode_here(content, self.max_pixels)
-            else:
-                array = decode_apart(content, self.max_pixels, max(cost, _LEAST_APART))
+            cost, quick = survey(content, self.max_pixels)
+        array = self._decoded(content, cost, quick)
+        if isinstance(array, int):
+            array = self._decoded(content, array, quick)
+        assert not isinstance(array, int), "the second time, it may take what it needs"
         self.budget.keep(array)
         # Shared by all threads that need this picture at the same time.
         array.flags.writeable = False
         return array
+
+    def _decoded(self, content: bytes, cost: int, quick: bool) -> NDArray[np.uint8] | int:
+        """The picture, or the bytes that decoding it takes if these are more than ``cost``."""
+        with self.budget.take(cost):
+            if quick:
+                return decode_here(content, self.max_pixels)
+            return decode_apart(content, self.max_pixels, max(cost, _LEAST_APART))
 
 
 def decode(content: bytes, max_pixels: int) -> NDArray[np.uint8]:

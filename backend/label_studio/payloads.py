@@ -33,7 +33,7 @@ _MAX_EXTRA = 100_000
 _MAX_CONTAINERS = 1_000_000
 _LARGE = 1 << 20
 
-_PROJECT = re.compile(r"(\d{1,18})(?:\.(\d{1,18}))?")
+_PROJECT = re.compile(r"(\d{1,18})(?:\.(\d{1,18}))?", re.ASCII)
 # Numbers in the database are signed, of 64 bits. Label Studio's own ids stay far below half of it.
 _MAX_NUMBER = 2**63
 _DERIVED = 2**62

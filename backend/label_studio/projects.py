@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from cachetools import LRUCache
-from sqlalchemy import Connection, delete, exists, select, update
+from sqlalchemy import Connection, delete, exists, func, select, update
 
 from backend.db.engine import Database, insert_of
 from backend.db.models import EventRow, ProjectRow, SampledProjectRow
@@ -86,6 +86,16 @@ class Projects:
                 connection.execute(select(row.key).where(row.key == project.key)).first()
                 for row in (ProjectRow, SampledProjectRow)
             )
+
+    def admits(self, project: Project) -> bool:
+        """Whether labels of the project are taken in: it is known, or one of a bounded number that
+        sent labels without having connected. Without a webhook secret, anyone can invent more."""
+        if self.knows(project):
+            return True
+        connected = exists().where(ProjectRow.key == SampledProjectRow.key)
+        query = select(func.count()).select_from(SampledProjectRow).where(~connected)
+        with self._database.read() as connection:
+            return connection.execute(query).scalar_one() < _MAX_UNUSED
 
     def rename(self, project: Project, title: str) -> None:
         """Save a connected project's title in Label Studio."""

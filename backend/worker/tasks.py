@@ -139,6 +139,14 @@ class Tasks:
         if hook.action == START_TRAINING:
             self._train(hook.project, delivery.id)
             return
+        if not self._projects.admits(hook.project):
+            _log.warning(
+                "Labels of project %s are left out: too many projects send labels without being "
+                "connected. Run phraseclick connect --project %d.",
+                hook.project.key,
+                hook.project.id,
+            )
+            return
         change = read_label_change(hook, body, config)
         self._samples.apply(change)
         self._remember(hook, change, config)

@@ -1,9 +1,10 @@
-"""A real server under connections that ask nothing, or only half."""
+"""A real server under connections that ask nothing, only half, or do not read the answer."""
 
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -11,7 +12,7 @@ import pytest
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
 from backend.api import connections
@@ -28,11 +29,23 @@ async def _length(request: Request) -> PlainTextResponse:
     return PlainTextResponse(str(len(await request.body())))
 
 
+async def _large(request: Request) -> StreamingResponse:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(400):
+            yield bytes(1 << 16)
+
+    return StreamingResponse(chunks())
+
+
 @pytest.fixture
 def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     monkeypatch.setattr(connections, "MAX_CONNECTIONS", 50)
     app = Starlette(
-        routes=[Route("/health", _health), Route("/predict", _length, methods=["POST"])]
+        routes=[
+            Route("/health", _health),
+            Route("/predict", _length, methods=["POST"]),
+            Route("/large", _large),
+        ]
     )
     guard(app, Settings(data=tmp_path))
     listening = socket.create_server(("127.0.0.1", 0))
@@ -91,6 +104,42 @@ def test_a_header_that_does_not_end_is_ended(port: int, monkeypatch: pytest.Monk
 
     assert ended(silent)
     assert ended(dripping)
+
+
+LARGE = b"GET /large HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+
+
+def test_answers_that_nobody_reads_do_not_keep_others_out(port: int) -> None:
+    # given more than the limit, all of them busy with an answer
+    held = [opened(port, LARGE) for _ in range(60)]
+    # when
+    answers = [httpx.get(f"http://127.0.0.1:{port}/health", timeout=20).text for _ in range(3)]
+    # then
+    assert answers == ["UP"] * 3
+    for connection in held:
+        connection.close()
+
+
+def test_an_answer_that_nobody_reads_is_ended(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "UNREAD_S", 0.5)
+    # given one that is not read, and one that is read slowly
+    unread, slow = opened(port, LARGE), opened(port, LARGE)
+    received = 0
+    for _ in range(20):
+        received += len(slow.recv(2_000_000))
+        time.sleep(0.1)
+    while chunk := slow.recv(2_000_000):
+        received += len(chunk)
+        if received > 400 << 16:
+            break
+    # then
+    assert received > 400 << 16
+    rest = b"x"
+    left = 0
+    with suppress(ConnectionError):
+        while rest := unread.recv(2_000_000):
+            left += len(rest)
+    assert left < 400 << 16
 
 
 def test_several_requests_over_one_connection_are_answered(

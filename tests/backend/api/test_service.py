@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -409,6 +410,22 @@ def test_start_training_is_rate_limited(service: Service, settings: Settings, pa
             service.webhook(b"", body)
 
     assert len(rows(settings, "select * from deliveries")) == 1
+
+
+def test_strangers_cannot_use_up_the_trainings_of_others(
+    service: Service, settings: Settings, page: Any
+) -> None:
+    # given a caller who names one project after the other
+    service.setup(page.recorded("setup"))
+    known, invented = (page.recorded("webhook_START_TRAINING") for _ in range(2))
+    for number in range(100, 200):
+        invented["project"]["id"] = number
+        with suppress(TooManyError):
+            service.webhook(b"", invented)
+    # when
+    service.webhook(b"", known)
+    # then
+    assert len(rows(settings, "select * from deliveries")) == 6
 
 
 def test_a_creation_date_before_all_calendars_makes_no_key_that_stops_the_worker(

@@ -15,10 +15,11 @@ from typing import Any
 import orjson
 import pytest
 from kombu import Connection, Exchange, Queue
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from backend.api.service import Service
 from backend.db.engine import Database
+from backend.db.models import SampledProjectRow
 from backend.jobs.queue import Jobs
 from backend.settings import Settings
 from backend.worker import broker, celery_app
@@ -298,6 +299,31 @@ def test_the_button_of_label_studio_starts_one_training(
     (job,) = Jobs(database).listed()
     assert (job.kind, job.trigger, job.asked_by) == ("training", "label_studio", "Label Studio")
     assert job.project.startswith("1.")
+
+
+def test_without_a_secret_strangers_cannot_invent_projects_without_end(
+    service: Service,
+    settings: Settings,
+    database: Database,
+    page: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("backend.label_studio.projects._MAX_UNUSED", 3)
+    # given labels of many projects that nobody connected, and of one that is
+    service.setup(page.recorded("setup"))
+    body = page.recorded("webhook_ANNOTATION_CREATED_ui")
+    own = body["project"]["id"]
+    for number in (*range(100, 110), own):
+        body["project"]["id"] = number
+        service.webhook(orjson.dumps(body), body)
+    # when
+    tasks = Tasks(settings)
+    tasks.process_deliveries()
+    tasks.close()
+    # then
+    with database.read() as connection:
+        keys = set(connection.execute(select(SampledProjectRow.key)).scalars())
+    assert {int(key.partition(".")[0]) for key in keys} == {100, 101, 102, own}
 
 
 def test_a_training_for_an_unknown_project_is_not_started(
