@@ -1,6 +1,8 @@
 # Two images with the locked packages: "backend" (server and workers) and "label-studio".
 # plugin_config/compose.yaml builds and connects them.
-FROM python:3.11-slim-bookworm AS base
+# `make pin-images` writes the digests of all base images into plugin_config/.env.
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+FROM ${PYTHON_IMAGE} AS base
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONUNBUFFERED=1
 RUN useradd --create-home --uid 1001 app && mkdir /data && chown app /data
 WORKDIR /app
@@ -17,8 +19,11 @@ CMD ["label-studio", "start", "--no-browser", "--internal-host", "0.0.0.0", "--p
 FROM base AS backend
 # Package index for torch alone. PyTorch's index of CPU builds makes a smaller image.
 ARG TORCH_INDEX=""
-COPY requirements-torch.txt requirements.lock ./
-RUN pip install ${TORCH_INDEX:+--index-url $TORCH_INDEX} -r requirements-torch.txt
+COPY requirements-torch.* requirements.lock ./
+# The lock with hashes exists after `make lock-torch`, for one platform and index.
+RUN pip install ${TORCH_INDEX:+--index-url $TORCH_INDEX} \
+    $(test -f requirements-torch.lock && echo --no-deps --require-hashes -r requirements-torch.lock \
+      || echo -r requirements-torch.txt)
 RUN pip install --no-deps --require-hashes -r requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY model model

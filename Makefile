@@ -17,7 +17,7 @@ PIP = .venv/bin/python -m pip --disable-pip-version-check --no-input
 LOCKED = install --quiet --no-deps --no-compile --require-hashes
 
 .PHONY: help setup setup-dev setup-label-studio system-packages demo run bench bench-attacks soak pin-images \
-	test test-quick lint lock clean
+	test test-quick lint lock lock-torch clean
 
 help:  ## show this text
 	@echo "Targets:"
@@ -32,9 +32,13 @@ setup: .venv/.package  ## .venv with the command phraseclick
 .venv/.created:
 	@$(call venv,.venv)
 
-.venv/.torch: requirements-torch.txt | .venv/.created
+# With hashes after `make lock-torch`.
+TORCH_LOCK = $(wildcard requirements-torch.lock)
+
+.venv/.torch: requirements-torch.txt $(TORCH_LOCK) | .venv/.created
 	@echo "Installing torch: CUDA builds are some gigabytes, CPU builds (TORCH_INDEX) 200 MB"
-	@$(PIP) install --no-compile $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) -r requirements-torch.txt
+	@$(PIP) $(if $(TORCH_LOCK),$(LOCKED),install --no-compile) \
+		$(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) -r $(or $(TORCH_LOCK),requirements-torch.txt)
 	@touch $@
 
 .venv/.lock: requirements.lock | .venv/.torch
@@ -144,6 +148,23 @@ lock:  ## resolve the locked dependencies again (needs uv)
 		-c requirements-torch.txt -c requirements-dev.lock pyproject.toml -o requirements.lock
 	echo "label-studio==1.23.2" | $(UV_COMPILE) --no-config --python-version 3.11 - \
 		-o requirements-label-studio.lock
+
+lock-torch:  ## lock this platform's torch of TORCH_INDEX with hashes; setup and images use it (needs uv)
+	uv pip compile --quiet --generate-hashes --no-annotate --no-header --python-version 3.11 \
+		$(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) -c requirements.lock \
+		requirements-torch.txt -o requirements-torch.lock
+
+# Tags move; a digest is one image for good. DOCKER must know `buildx imagetools inspect`.
+DOCKER ?= docker
+ENV_FILE ?= plugin_config/.env
+pin-images:  ## write the digests of the base images into plugin_config/.env (needs docker)
+	@for name in PYTHON POSTGRES REDIS; do \
+		image="$$(sed -nE "s/.*[$$][{]$${name}_IMAGE:-([^}]+)[}].*/\1/p" plugin_config/compose.yaml)"; \
+		digest="$$($(DOCKER) buildx imagetools inspect "$$image" --format '{{.Manifest.Digest}}')"; \
+		[[ "$$digest" =~ ^sha256:[0-9a-f]{64}$$ ]] || { echo "No digest of $$image: $$digest"; exit 1; }; \
+		touch $(ENV_FILE); sed -i "/^$${name}_IMAGE=/d" $(ENV_FILE); \
+		echo "$${name}_IMAGE=$$image@$$digest" | tee -a $(ENV_FILE); \
+	done
 
 clean:  ## remove environments, demo and build
 	rm -rf .venv .venv-label-studio demo build *.egg-info

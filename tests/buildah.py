@@ -52,7 +52,7 @@ class Buildah:
             packages = f"--include={','.join(BASE_PACKAGES)}"
             _run(["debootstrap", "--variant=minbase", packages, "bookworm", str(root)])
         (context / "Dockerfile").write_text(BASE)
-        name = re.search(r"^FROM (\S+) AS base$", DOCKERFILE, re.MULTILINE)
+        name = re.search(r"^ARG PYTHON_IMAGE=(\S+)$", DOCKERFILE, re.MULTILINE)
         assert name
         self._build(context, f"--tag=docker.io/library/{name[1]}")
 

@@ -1,6 +1,7 @@
 """Dockerfile and compose file, as far as they can be checked without a Docker engine."""
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,7 @@ def test_the_dockerfile_copies_what_there_is_and_the_build_context_lets_it_throu
     ]
     assert sources
     for source in sources:
-        assert (ROOT / source).exists()
+        assert list(ROOT.glob(source))
         assert f"!{source}\n" in context or (
             source.startswith("requirements") and "!requirements*\n" in context
         )
@@ -137,3 +138,40 @@ def test_the_lock_leaves_out_what_is_vulnerable_or_bogus() -> None:
         assert tuple(map(int, versions[package].split(".")[:2])) >= least
     for package in ("redis", "rq"):
         assert package in versions
+
+
+def test_images_are_pinned_by_digest(tmp_path: Path, compose: Any) -> None:
+    # given a docker that answers with a digest
+    docker = tmp_path / "docker"
+    docker.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\necho sha256:{"a" * 64}\n')
+    docker.chmod(0o755)
+    pinned = tmp_path / ".env"
+    pinned.write_text("POSTGRES_PASSWORD=p\nREDIS_IMAGE=redis:6\n")
+    command = ["make", "pin-images", f"DOCKER={docker}", f"ENV_FILE={pinned}"]
+    # when
+    for _ in range(2):
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    # then
+    digest = f"@sha256:{'a' * 64}"
+    assert pinned.read_text().splitlines() == [
+        "POSTGRES_PASSWORD=p",
+        f"PYTHON_IMAGE=python:3.11-slim-bookworm{digest}",
+        f"POSTGRES_IMAGE=postgres:15{digest}",
+        f"REDIS_IMAGE=redis:7{digest}",
+    ]
+    images = {it["image"] for it in compose["services"].values()}
+    assert {"${POSTGRES_IMAGE:-postgres:15}", "${REDIS_IMAGE:-redis:7}"} < images
+    assert "ARG PYTHON_IMAGE=python:3.11-slim-bookworm\nFROM ${PYTHON_IMAGE} AS base" in DOCKERFILE
+
+
+def test_what_is_no_digest_is_not_pinned(tmp_path: Path) -> None:
+    docker = tmp_path / "docker"
+    docker.write_text("#!/bin/sh\necho no such image\n")
+    docker.chmod(0o755)
+    command = ["make", "pin-images", f"DOCKER={docker}", f"ENV_FILE={tmp_path}/.env"]
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert done.returncode != 0
+    assert "No digest of python:3.11-slim-bookworm" in done.stdout
+    assert not (tmp_path / ".env").exists()
