@@ -47,7 +47,9 @@ def atomic_file(
     """
     unique = "" if single_writer else f".{uuid.uuid4().hex}"
     partial = path.with_name(f".{path.name}{unique}{PARTIAL_SUFFIX}")
-    flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if single_writer else os.O_EXCL)
+    # A link that another user left in a shared folder is not followed.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW
+    flags |= os.O_TRUNC if single_writer else os.O_EXCL
     descriptor = os.open(partial, flags, 0o600 if private else 0o666)
     try:
         with open(descriptor, "wb") as file:

@@ -126,7 +126,7 @@ def doctor(
 
         _finish(_show(findings(settings)))
         return
-    bad = _show(_check_database(settings))
+    bad = _show(_check_database(settings)) + _show(_check_model(settings))
     token = _read_token(token, token_file)
     saved = load_credentials(settings)
     for number in [project] if project is not None else list(saved):
@@ -145,7 +145,7 @@ def doctor(
 
 
 def _check_database(settings: "Settings") -> Iterator["Finding"]:
-    """Whether the backend's database can be opened; the model is seen by its answer."""
+    """Whether the backend's database can be opened, and is that of this version."""
     from backend.db.engine import Database
     from backend.errors import DatabaseError
     from backend.label_studio.diagnostics import Finding
@@ -161,6 +161,20 @@ def _check_database(settings: "Settings") -> Iterator["Finding"]:
         yield Finding("database", False, str(error))
     else:
         yield Finding("database", True, "It answers.")
+
+
+def _check_model(settings: "Settings") -> Iterator["Finding"]:
+    """Whether the model that serves projects without a version of their own can be loaded."""
+    from backend.label_studio.diagnostics import Finding
+    from model.checkpoint import load
+    from model.errors import CheckpointError
+
+    try:
+        checkpoint = load(settings.checkpoint)
+    except CheckpointError as error:
+        yield Finding("model", False, str(error))
+    else:
+        yield Finding("model", True, f"{checkpoint.version} loads.")
 
 
 def disconnect(

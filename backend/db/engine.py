@@ -14,12 +14,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from errno import EACCES
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from alembic.script.revision import ResolutionError
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, Select, Table, create_engine, event, select, text
@@ -85,8 +87,7 @@ class Database:
 
     def migrate(self) -> None:
         """Create or upgrade the tables. One process does it while the others wait."""
-        config = Config()
-        config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+        config = _alembic()
         with _database_errors(), self._migration_lock(), self.engine.connect() as connection:
             config.attributes["connection"] = connection
             try:
@@ -103,7 +104,8 @@ class Database:
             connection.commit()
 
     def check(self) -> None:
-        """Raise DatabaseError if the database does not answer, is damaged, or was replaced."""
+        """Raise DatabaseError if the database does not answer, is damaged, was replaced, or is that
+        of another version of this backend."""
         if self.is_sqlite:
             try:
                 here = os.stat(str(self.url.database)).st_ino
@@ -118,7 +120,13 @@ class Database:
                     "Start the backend again."
                 )
         with self.read() as connection:
-            connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
+            query = text("SELECT version_num FROM alembic_version")
+            revision = connection.execute(query).scalar_one()
+        if revision != _revision():
+            raise DatabaseError(
+                f"The database is that of another version of this backend ({revision} instead of "
+                f"{_revision()}). Start the backend again, or install the version that made it."
+            )
 
     def close(self) -> None:
         """Close every connection."""
@@ -138,6 +146,18 @@ class Database:
                 yield
             finally:
                 connection.execute(text("SELECT pg_advisory_unlock(:n)"), {"n": _MIGRATION_LOCK})
+
+
+def _alembic() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    return config
+
+
+@cache
+def _revision() -> str | None:
+    """The revision of the tables that this version works with."""
+    return ScriptDirectory.from_config(_alembic()).get_current_head()
 
 
 def _parse_url(raw: str) -> URL:

@@ -30,8 +30,8 @@ _MAX_TOKEN = 4_000
 _MAX_EXTRA = 100_000
 # Each object or list takes up to 300 bytes once it is parsed, however short its text is. Ten
 # thousand imported tasks have some 100,000; the numbers of a mask are in one list.
-_MAX_CONTAINERS = 1_000_000
-_LARGE = 1 << 20
+_MAX_CONTAINERS = 300_000
+_LARGE = 1 << 19
 
 _PROJECT = re.compile(r"(\d{1,18})(?:\.(\d{1,18}))?", re.ASCII)
 # Numbers in the database are signed, of 64 bits. Label Studio's own ids stay far below half of it.

@@ -14,7 +14,9 @@ import httpx
 import pytest
 import uvicorn
 from pydantic import SecretStr
+from sqlalchemy import text
 
+from backend.api.database_watch import DatabaseWatch
 from backend.api.service import Service
 from backend.app import create_app
 from backend.settings import Settings
@@ -52,6 +54,36 @@ def test_health_says_that_the_model_is_loaded(http: httpx.Client, service: Servi
     assert answer.json()["status"] == "UP"
     assert answer.json()["model_loaded"] is True
     assert answer.json()["model_version"] == service.version
+
+
+def test_health_is_down_while_the_database_is_of_no_use(
+    http: httpx.Client, service: Service, settings: Settings
+) -> None:
+    # given a database that a newer version changes, and changes back
+    service._database_watch.close()
+    service._database_watch = DatabaseWatch(service.database, 0.05)
+
+    def revision(name: str) -> httpx.Response:
+        with service.database.write() as connection:
+            connection.execute(
+                text("UPDATE alembic_version SET version_num = :name"), {"name": name}
+            )
+        time.sleep(1)
+        return http.get("/health")
+
+    with service.database.read() as connection:
+        known = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
+    # when
+    newer, back = revision("9999"), revision(known)
+    (settings.data / "phraseclick.db").unlink()
+    time.sleep(1)
+    deleted = http.get("/health")
+    # then
+    assert (newer.status_code, newer.json()["status"]) == (503, "DOWN")
+    assert "another version of this backend" in newer.json()["problems"][-1]
+    assert back.status_code == 200
+    assert deleted.status_code == 503
+    assert "is gone" in deleted.json()["problems"][-1]
 
 
 def test_setup_as_recorded(http: httpx.Client, service: Service, page: Any) -> None:

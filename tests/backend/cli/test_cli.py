@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -81,6 +83,22 @@ def test_a_missing_checkpoint_is_one_sentence(tmp_path: Path) -> None:
 
     assert done.returncode == 1
     assert done.stderr.strip().endswith(f"There is no checkpoint directory at {tmp_path}/nowhere.")
+
+
+def test_doctor_says_whether_the_model_loads(random_checkpoint: Path, tmp_path: Path) -> None:
+    # given a model, and one whose weights were damaged
+    damaged = tmp_path / "damaged"
+    shutil.copytree(random_checkpoint, damaged)
+    weights = damaged / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    # when
+    good, bad = (
+        run("doctor", CHECKPOINT=folder, DATA=tmp_path / "data").stdout
+        for folder in (random_checkpoint, damaged)
+    )
+    # then
+    assert re.search(r"ok +model +random-\w+ loads", good), good
+    assert re.search(r"bad +model ", bad), bad
 
 
 def test_versions_shows_what_serves(random_checkpoint: Path, tmp_path: Path) -> None:

@@ -195,6 +195,11 @@ def test_a_database_that_is_gone_replaced_or_damaged_is_noticed(tmp_path):
     database = Database(f"sqlite:///{path}")
     database.migrate()
     database.check()
+    # when a newer version of the backend has changed it
+    with database.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(DatabaseError, match="another version of this backend"):
+        database.check()
     # when it is replaced, for example by an older copy
     path.rename(tmp_path / "moved.db")
     path.write_bytes(b"")

@@ -398,3 +398,15 @@ def test_no_body_is_a_crash(body):
     for parse in (parse_setup, parse_predict, parse_webhook):
         with suppress(RequestError):
             parse(body)
+
+
+def test_more_objects_than_any_request_holds_are_refused_unread() -> None:
+    with pytest.raises(RequestError, match="too many objects"):
+        parse_json(b"[" + b"{}," * 300_000 + b"{}]")
+
+    assert len(parse_json(b"[" + b"{}," * 200_000 + b"{}]")) == 200_001
+
+
+def test_digits_of_other_scripts_are_no_project() -> None:
+    with pytest.raises(RequestError):
+        Project.read("\u0661.\u0662")
