@@ -28,7 +28,7 @@ from backend.api.openapi import (
 from backend.api.service import Service
 from backend.label_studio.payloads import Project, parse_json
 
-# Twice the pictures that may be waited for (images.loader), so that clicks on other pictures always
+# More than the pictures that may be waited for (images.loader), so that clicks on others always
 # find a thread. Label Studio waits one second for a webhook, which takes milliseconds.
 _PREDICTIONS = 64
 _WEBHOOKS = 4

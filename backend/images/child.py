@@ -30,7 +30,10 @@ _WALL_S = 60.0
 _BASE_BYTES = 700 << 20
 
 # Each keeps one core busy.
-_processes = threading.BoundedSemaphore(max(2, (os.cpu_count() or 1) // 2))
+_AT_ONCE = max(2, (os.cpu_count() or 1) // 2)
+_processes = threading.BoundedSemaphore(_AT_ONCE)
+# Threads that wait for their turn; the others are for ordinary pictures.
+_waiting = threading.BoundedSemaphore(_AT_ONCE + 8)
 _TURN_S = 30.0
 _NICE = 10
 
@@ -48,6 +51,15 @@ def decode_apart(content: bytes, max_pixels: int, max_bytes: int) -> NDArray[np.
     number is returned instead. Raises PictureFormatError, or PictureAwayError if other pictures
     take all processes.
     """
+    if not _waiting.acquire(blocking=False):
+        raise PictureAwayError(_BUSY)
+    try:
+        return _decode_apart(content, max_pixels, max_bytes)
+    finally:
+        _waiting.release()
+
+
+def _decode_apart(content: bytes, max_pixels: int, max_bytes: int) -> NDArray[np.uint8] | int:
     with tempfile.TemporaryFile() as picture, tempfile.TemporaryFile() as result:
         picture.write(content)
         picture.seek(0)

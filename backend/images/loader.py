@@ -7,9 +7,11 @@ which picture an address meant last time, so that a further click does not open 
 import hashlib
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +31,8 @@ _log = logging.getLogger(__name__)
 
 # Twenty annotators who open a picture at the same time, and some to spare.
 _WAITING = 32
+# Pictures of other hosts than Label Studio: all of them, and those of one host.
+_ELSEWHERE, _OF_ONE_HOST = 24, 8
 
 
 @dataclass(frozen=True)
@@ -57,13 +61,13 @@ class Pictures:
         )
         self._cache = PictureCache(settings.data / "pictures", settings.picture_cache_bytes)
         self._lock = threading.Lock()
-        self._waiting = threading.BoundedSemaphore(_WAITING)
+        self._waiting: Counter[str] = Counter()
         self._reading: dict[str, Future[Picture]] = {}
 
     def read(self, address: object, project: Project | int, task_id: int | None) -> Picture:
         """The picture at ``address`` (as in the task's data). Raises PictureError."""
         place, host = self._place(address, project, task_id)
-        return self._once(place.identity, lambda: self._read(place, host))
+        return self._once(place, lambda: self._read(place, host))
 
     def key_of(
         self, address: object, project: Project | int, task_id: int | None
@@ -103,20 +107,28 @@ class Pictures:
             place = local_file(place, self._local_root)
         return place, host
 
-    def _once(self, identity: str, work: Callable[[], Picture]) -> Picture:
+    def _once(self, place: Address, work: Callable[[], Picture]) -> Picture:
         """Run ``work`` once for all threads that need its picture at the same time.
 
         Only a limited number of threads wait here: the others are for clicks on cached pictures.
+        Hosts that never answer leave some to pictures of Label Studio and of this machine.
         """
-        if not self._waiting.acquire(blocking=False):
-            raise PictureAwayError(
-                "Too many pictures are fetched at the same time, and their hosts are slow. Try "
-                "again in a moment."
-            )
+        limits = {"": _WAITING}
+        if place.kind == "web" and self._cache.find(place.identity) is None:
+            limits = {"web": _ELSEWHERE, urlsplit(place.routes[0]).netloc: _OF_ONE_HOST}
+        with self._lock:
+            if any(self._waiting[lane] >= most for lane, most in limits.items()):
+                raise PictureAwayError(
+                    "Too many pictures are fetched at the same time, and their hosts are slow. Try "
+                    "again in a moment."
+                )
+            self._waiting.update(limits.keys())
         try:
-            return self._shared(identity, work)
+            return self._shared(place.identity, work)
         finally:
-            self._waiting.release()
+            with self._lock:
+                self._waiting.subtract(limits.keys())
+                self._waiting += Counter()  # without those at 0
 
     def _shared(self, identity: str, work: Callable[[], Picture]) -> Picture:
         with self._lock:

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -383,6 +384,38 @@ def test_concurrent_reads_share_one_download(
 
     assert len(label_studio.seen) == 1
     assert [picture.width for picture in found] == [40] * 8
+
+
+def test_hosts_that_never_answer_leave_threads_to_other_pictures(
+    new_pictures: Callable[..., Pictures], label_studio: Any, png: bytes
+) -> None:
+    # given two hosts that accept and never answer, and forty tasks with their pictures
+    pictures = new_pictures(allow_private_addresses=True, picture_timeout_s=3)
+    silent = [socket.create_server(("127.0.0.1", 0), backlog=100) for _ in range(2)]
+    refused: list[str] = []
+
+    def ask(number: int) -> None:
+        port = silent[number % 2].getsockname()[1]
+        try:
+            pictures.read(f"http://127.0.0.1:{port}/{number}.png", 1, number)
+        except PictureError as error:
+            refused.append(str(error))
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(40)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)
+    label_studio.give("/a.png", png)
+    # when
+    assert pictures.read("/a.png", 1, 99).width == 40
+    # then eight of each host wait, and the others were refused at once
+    assert len(refused) == 40 - 16
+    assert all("Too many" in sentence for sentence in refused)
+    for thread in threads:
+        thread.join()
+    assert not pictures._waiting
+    for host in silent:
+        host.close()
 
 
 def test_concurrent_reads_share_a_failure_but_not_the_next_try(
