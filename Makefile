@@ -10,14 +10,14 @@ TORCH_INDEX ?=## package index for torch alone, such as PyTorch's CPU builds
 DATA ?= phraseclick-data## folder in which `make run` keeps its state
 ARGS ?=## more arguments for demo, run, bench, test and test-quick
 ONCE ?=## 1: `make demo` exits instead of staying up
+MINUTES ?= 60## length of the soak
 WORKERS ?= 2## parallel processes of test and test-quick
 
 PIP = .venv/bin/python -m pip --disable-pip-version-check --no-input
 # Python compiles what it imports; compiling everything at once would take another minute.
 LOCKED = install --quiet --no-deps --no-compile --require-hashes
 
-.PHONY: help setup setup-dev setup-label-studio system-packages demo run bench bench-attacks soak pin-images \
-	test test-quick lint lock lock-torch clean
+.PHONY: help setup setup-dev setup-label-studio system-packages demo run bench bench-attacks soak test test-quick lint lock lock-torch pin-images clean
 
 help:  ## show this text
 	@echo "Targets:"
@@ -114,7 +114,6 @@ bench: setup  ## measure clicks, phrases, webhooks and memory on this machine
 bench-attacks: setup  ## 20 annotators while the server is attacked: ten minutes (ARGS='--seconds 60')
 	@.venv/bin/phraseclick bench --attacks $(ARGS)
 
-MINUTES ?= 60## length of the soak
 soak: setup  ## 20 annotators for MINUTES: memory, open files and threads must stay flat
 	@.venv/bin/phraseclick bench --soak $(MINUTES) $(ARGS)
 
@@ -155,8 +154,8 @@ lock-torch:  ## lock this platform's torch of TORCH_INDEX with hashes; setup and
 		requirements-torch.txt -o requirements-torch.lock
 
 # Tags move; a digest is one image for good. DOCKER must know `buildx imagetools inspect`.
-DOCKER ?= docker
-ENV_FILE ?= plugin_config/.env
+DOCKER = docker
+ENV_FILE = plugin_config/.env
 pin-images:  ## write the digests of the base images into plugin_config/.env (needs docker)
 	@for name in PYTHON POSTGRES REDIS; do \
 		image="$$(sed -nE "s/.*[$$][{]$${name}_IMAGE:-([^}]+)[}].*/\1/p" plugin_config/compose.yaml)"; \
