@@ -11,13 +11,14 @@ DATA ?= phraseclick-data## folder in which `make run` keeps its state
 ARGS ?=## more arguments for demo, run, bench, test and test-quick
 ONCE ?=## 1: `make demo` exits instead of staying up
 MINUTES ?= 60## length of the soak
+SEQUENCES ?= 200## sequences of test-timings
 WORKERS ?= 2## parallel processes of test and test-quick
 
 PIP = .venv/bin/python -m pip --disable-pip-version-check --no-input
 # Python compiles what it imports; compiling everything at once would take another minute.
 LOCKED = install --quiet --no-deps --no-compile --require-hashes
 
-.PHONY: help setup setup-dev setup-label-studio system-packages demo run bench bench-attacks soak test test-quick lint lock lock-torch pin-images clean
+.PHONY: help setup setup-dev setup-label-studio system-packages demo run bench bench-attacks soak test test-quick test-timings lint lock lock-torch pin-images clean
 
 help:  ## show this text
 	@echo "Targets:"
@@ -135,6 +136,10 @@ test-quick: setup-dev  ## the tests that need no servers: some minutes
 test: setup-dev setup-label-studio system-packages lint  ## all checks and tests, with real servers and a browser
 	$(PYTEST) -m "not timed" $(ARGS) $(NONE_OK)
 	.venv/bin/pytest -m timed $(ARGS) $(NONE_OK)
+
+# Two of them are among the tests; all take hours, since annotators wait.
+test-timings: setup-dev setup-label-studio system-packages  ## random clicks and Ctrl+Z in the real page
+	TIMING_SEQUENCES=$(SEQUENCES) .venv/bin/pytest tests/e2e/test_random_timings.py $(ARGS)
 
 # -- maintenance ------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from backend.db.engine import Database
 from backend.errors import DatabaseError, LabelStudioError, RequestError, TooManyError
 from backend.images.embeddings import Embeddings
 from backend.images.loader import Pictures
+from backend.interaction import dropped
 from backend.interaction.assignment import Policy
 from backend.interaction.click import Predict
 from backend.interaction.store import InteractionStore
@@ -79,7 +80,8 @@ class Service:
         self.database.migrate()
         self._database_watch = DatabaseWatch(self.database)
         self._projects = Projects(self.database)
-        self.pictures = Pictures(settings, LabelStudioHosts(settings, self._projects.announced))
+        self.label_studios = LabelStudioHosts(settings, self._projects.announced)
+        self.pictures = Pictures(settings, self.label_studios)
         self._embeddings = Embeddings(self.pictures, self.metrics)
         self.registry = Registry(self.database, open_store(settings), settings)
         self._predictors = Predictors(
@@ -199,6 +201,24 @@ class Service:
         self._inbox.add(hook.action, hook.project.id, raw)
         self.metrics.delivery(hook.action if hook.action in _ACTIONS else "other")
         return {"status": "stored"}
+
+    def put_back(self, project: Project, task: int, annotation: int) -> int:
+        """Put the masks that an annotation was submitted without into Label Studio, as a
+        prediction; returns how many. Raises JobError, LabelStudioError, LabelConfigError."""
+        config = LabelConfig.parse(
+            self._projects.label_config(project),
+            add_label=self.settings.refine_positive_label,
+            remove_label=self.settings.refine_negative_label,
+        )
+        return dropped.put_back(
+            self.database,
+            self.label_studios.of(project),
+            config,
+            project,
+            task,
+            annotation,
+            tolerance=self.settings.outline_tolerance,
+        )
 
     def figures(self) -> bytes:
         """For Prometheus: what this server counted, and the state of the database."""

@@ -94,7 +94,9 @@ class Predict:
             self._metrics.failure(error)
             version = self._predictors.serves(request.project).version
             status, image = status_control(xml) if request.context else ("", "")
-            result = [status_item(status, image, failed(error))] if status else []
+            result = []
+            if status:
+                result = [status_item(status, image, failed(error), mask=False)]
             return {"results": [{"result": result, "score": 0.0, "model_version": version}]}
         if request.interactive:
             config = config.of(request.tasks[0].data)
@@ -208,7 +210,8 @@ class Predict:
             if target.clicks:
                 items += suggestions.shown_again(turn.suggestions, target.image, tolerance)
         answer = _understood(turn, target, prediction, found=bool(drawn.items), holes=drawn.holes)
-        result = [*items, *_status(target.image, understood(replace(answer, unsure=unsure)))]
+        said = understood(replace(answer, unsure=unsure))
+        result = [*items, *_status(target.image, said, mask=bool(drawn.items))]
         outcome = Outcome(
             mask=drawn.mask,
             confidence=prediction.confidence,
@@ -252,7 +255,7 @@ class Predict:
             digest=several.digest,
             suggestions=several.others,
         )
-        result = [*several.items, *_status(target.image, said)]
+        result = [*several.items, *_status(target.image, said, mask=bool(several.items))]
         score = min(several.confidences, default=instances.confidence)
         return _response(predictor, result, score), outcome
 
@@ -357,8 +360,9 @@ def _response(predictor: Predictor, result: list[dict[str, Any]], score: float) 
     return {"result": result, "score": round(score, 4), "model_version": predictor.version}
 
 
-def _status(image: ImageControls, sentence: str) -> list[dict[str, Any]]:
-    return [status_item(image.status, image.name, sentence)] if image.status else []
+def _status(image: ImageControls, sentence: str, *, mask: bool = False) -> list[dict[str, Any]]:
+    """The sentence as items of a result; mask: whether it is about a mask of this answer."""
+    return [status_item(image.status, image.name, sentence, mask=mask)] if image.status else []
 
 
 def _understood(
@@ -382,7 +386,10 @@ def _understood(
         phrase=target.phrase if typed else "",
         known=not typed or bool(prediction.tokens.words),
         corrected=tuple(prediction.tokens.corrected) if typed else (),
+        near=prediction.tokens.understood_as if typed else (),
+        unfamiliar=prediction.tokens.unfamiliar if typed else (),
         ignored=tuple(prediction.tokens.ignored) if typed else (),
+        can_click=bool(target.image.clicks),
         notes=turn.notes,
         started=turn.started,
         accepted=target.accepted,

@@ -42,6 +42,7 @@ class DraftSync:
                 self._gone_before_it_was_saved(target)
             self._undone_clicks(target)
             self._phrase(target)
+            self._dropped(target)
 
     def newer(self, saved: Saved, at: datetime) -> bool:
         """Whether it was saved long enough after this time of ours to show what was there then."""
@@ -194,6 +195,17 @@ class DraftSync:
             return None
         return newest if self.newer(newest, target.updated_at) else None
 
+    def _dropped(self, target: Target) -> None:
+        """Accepting a mask takes its key points off the page. An annotation that still has them
+        was submitted without that mask."""
+        for saved in self.saved:
+            if saved.kind != "annotation":
+                continue
+            if _lacks_mask(saved, target):
+                target.dropped_by = saved.id
+            elif target.dropped_by == saved.id:
+                target.dropped_by = None
+
     @staticmethod
     def _follows(saved: Saved, key: str, created_at: datetime | None) -> bool:
         """The same draft or annotation, or the annotation that was made of that draft."""
@@ -209,6 +221,20 @@ class DraftSync:
         self.events.append(
             Event(kind, target.id, target.region_id, label=target.label, **values)  # type: ignore[arg-type]
         )
+
+
+def _lacks_mask(saved: Saved, target: Target) -> bool:
+    """Whether it has what a mask was made of, but not the mask.
+
+    A phrase stays in its field also when its mask was rejected. So words alone count only where
+    nothing else was submitted.
+    """
+    if not target.answered_turn or target.region_id in saved.regions:
+        return False
+    if any(click.id in saved.clicks for click in target.counting):
+        return True
+    unused = not target.clicks and not target.accepted and target.phrase_id in saved.phrases
+    return bool(target.phrase_id) and unused and not saved.regions
 
 
 def eligible(drafts: DraftSync, image: ImageControls, unknown_for: timedelta) -> list[Target]:

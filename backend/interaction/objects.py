@@ -105,6 +105,8 @@ class Target:
     accepted_at: datetime | None = None
     shown_digest: str = ""
     stays: bool = False
+    dropped_by: int | None = None  # annotation with its prompts, but without its newest mask
+    put_back_turn: int = 0  # that mask became a prediction
     model_version: str = ""  # the one that finishes it
 
     @classmethod

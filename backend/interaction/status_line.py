@@ -16,6 +16,8 @@ MAX_CHARACTERS = 190
 
 # One fixed id: each answer replaces the line before it.
 STATUS_ID = "status"
+# The second entry of a sentence without a mask.
+NO_MASK = "no mask"
 
 _UNSURE = 0.45
 
@@ -34,7 +36,10 @@ class Understood:
     phrase: str = ""  # as typed; empty where none was or the label's name was used
     known: bool = True  # whether a word of the phrase was understood
     corrected: tuple[tuple[str, str], ...] = ()
+    near: tuple[tuple[str, str], ...] = ()  # a word that was in no training, and a near one
+    unfamiliar: tuple[str, ...] = ()  # words that were in no training, without a near one
     ignored: tuple[str, ...] = ()
+    can_click: bool = True  # whether the labeling config has clicks
     notes: tuple[str, ...] = ()
     unsure: bool = False  # too little confidence to draw anything
     started: bool = False  # whether it is a new object
@@ -48,7 +53,8 @@ def understood(answer: Understood) -> str:
     box = "1 box" if answer.boxed else ""
     prompts = ", ".join(part for part in (box, clicks, _quoted(answer)) if part)
     if not answer.known and not clicks and not box:
-        return _fitting([f"{prompts}: I don't know these words"], "try others or click")
+        advice = "try others or click" if answer.can_click else "try others"
+        return _fitting([f"{prompts}: I don't know these words"], advice)
     if answer.found:
         summary = f"{prompts} → {answer.label}, {_percent(answer.confidence)}"
     elif answer.unsure:
@@ -75,14 +81,16 @@ def said_of_several(answer: Understood, *, found: int, confidences: Sequence[flo
     if not confidences:
         labeled = "it is" if found == 1 else f"all {found} are"
         parts = [f"{summary}: {labeled} labeled already"]
-        advice = "click on an object that is missing"
+        advice = "click on an object that is missing" if answer.can_click else "say what is missing"
     else:
         low, high = _percent(min(confidences)), _percent(max(confidences))
         sure = high if low == high else f"{low.removesuffix(' %')} to {high}"
         parts = [f"{summary}: {_count(len(confidences), 'object')}, {sure}"]
         if found > len(confidences):
             parts.append(f"{found - len(confidences)} more are labeled already")
-        advice = "click inside one to refine it, elsewhere to add one"
+        advice = "✓ to keep them"
+        if answer.can_click:
+            advice = "click inside one to refine it, elsewhere to add one"
     notes = (note.rstrip(".") for note in answer.notes if note)
     return _fitting([*parts, *_words(answer), *notes], advice)
 
@@ -106,14 +114,19 @@ def noted(notes: Sequence[str]) -> str:
     return _cut(". ".join(note.rstrip(".") for note in notes) + ".")
 
 
-def status_item(from_name: str, to_name: str, sentence: str) -> dict[str, Any]:
-    """The sentence as Label Studio takes it: a text area result that replaces the one before."""
+def status_item(from_name: str, to_name: str, sentence: str, *, mask: bool) -> dict[str, Any]:
+    """The sentence as Label Studio takes it: a text area result that replaces the one before.
+
+    mask: whether the sentence is about a mask of this answer. Otherwise a second entry says that
+    there is none: the style of the labeling configs hides a sentence whose mask has left the page,
+    such as a suggestion after the task was left, and must not hide an explanation.
+    """
     return {
         "id": STATUS_ID,
         "from_name": from_name,
         "to_name": to_name,
         "type": "textarea",
-        "value": {"text": [sentence]},
+        "value": {"text": [sentence] if mask else [sentence, NO_MASK]},
     }
 
 
@@ -143,6 +156,13 @@ def _words(answer: Understood) -> list[str]:
     parts = []
     if answer.corrected:
         parts.append(_listed([f"'{typed}' read as '{known}'" for typed, known in answer.corrected]))
+    if answer.near:
+        near = [f"'{word}' understood as '{trained}'" for word, trained in answer.near]
+        parts.append(_listed(near))
+    if answer.unfamiliar:
+        verb = "is" if len(answer.unfamiliar) == 1 else "are"
+        words = _listed([_quote_word(word) for word in answer.unfamiliar])
+        parts.append(f"{words} {verb} new to the model")
     if answer.ignored:
         verb = "is" if len(answer.ignored) == 1 else "are"
         parts.append(f"{_listed([_quote_word(word) for word in answer.ignored])} {verb} not known")
@@ -164,6 +184,8 @@ def _listed(items: Sequence[str], at_most: int = 3) -> str:
 
 
 def _advice(answer: Understood) -> str:
+    if not answer.can_click:
+        return "try other words" if not answer.found else "other words search again"
     if not answer.found:
         return (
             "click on the object"
@@ -174,10 +196,10 @@ def _advice(answer: Understood) -> str:
         return "click on the object if it is a different one"
     if answer.confidence < _UNSURE:
         return "not sure: click once more"
-    # Label Studio selects an accepted mask on a click inside it, unless Ctrl is held.
-    removes = "Ctrl+Alt-click" if answer.accepted else "Alt-click"
+    # Label Studio selects an accepted mask or a box on a click inside it, unless Ctrl is held.
+    removes = "Ctrl+Alt-click" if answer.accepted or answer.boxed else "Alt-click"
     adds = f", {answer.adds} to add to it" if answer.adds else ""
-    keys = "" if answer.accepted else " (Ctrl+Alt once accepted)"
+    keys = "" if answer.accepted or answer.boxed else " (Ctrl+Alt once accepted)"
     return f"{removes} to remove a part{keys}{adds}"
 
 

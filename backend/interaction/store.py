@@ -193,6 +193,8 @@ class InteractionStore:
                 event = Event("delete", row.id, row.region_id, label=row.label)
                 append_events(connection, project, row.task_id, [(event, row.owner)], now)
             connection.execute(update(TargetRow).where(here).values(state="gone"))
+            dropped = (TargetRow.project == project.key) & TargetRow.dropped_by.in_(annotation_ids)
+            connection.execute(update(TargetRow).where(dropped).values(dropped_by=None))
 
     def forget(self, now: datetime | None = None) -> int:
         """Drop objects that are too old or too many; gives their number. The event log stays."""

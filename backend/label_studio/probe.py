@@ -156,7 +156,7 @@ def read_answer(answer: Mapping[str, Any]) -> tuple[bool, str]:
         str(text)
         for item in result
         if item.get("type") == "textarea"
-        for text in item["value"]["text"]
+        for text in item["value"]["text"][:1]
     )
     if any("rle" in item.get("value", {}) for item in result):
         return True, f"a mask came back. {said}".strip()

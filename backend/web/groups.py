@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from fastapi import Request, Response
 
 from backend.api.reports import query_of
+from backend.interaction.dropped import DroppedMasks, dropped_masks
+from backend.label_studio.payloads import Project
 from backend.reports.page import GroupTable
 from backend.reports.records import By, GroupCost, Interval, Spread, Where, about
 from backend.web import filters
-from backend.web.board import Board, router
+from backend.web.board import OWN_FORM, Board, Number, router
 from backend.web.learning import WHISKER
 from backend.web.projects import label_studio_url
 from backend.web.rendering import query_of as asked_of
+from backend.web.rendering import segment
 
 pages = router()
 
@@ -64,6 +67,9 @@ def groups(request: Request, board: Board, project: str) -> Response:
     where = filters.where(board, key, asked)
     sort = asked["sort"] if asked["sort"] in _SORTS else "n"
     descending = asked["order"] != "asc"
+    unaccepted = [
+        one for one in dropped_masks(board.database, Project.read(key)) if _within(one, where)
+    ]
     missing = board.reports.without_mask(key, where)
     return board.render.page(
         request,
@@ -78,6 +84,8 @@ def groups(request: Request, board: Board, project: str) -> Response:
             if (costs := board.reports.groups(key, by, where))
         ],
         about=about(GroupCost),
+        dropped=unaccepted[:_MOST_WITHOUT_MASK],
+        dropped_total=len(unaccepted),
         without_mask=missing[:_MOST_WITHOUT_MASK],
         without_mask_total=len(missing),
         asked=asked,
@@ -88,6 +96,31 @@ def groups(request: Request, board: Board, project: str) -> Response:
         files=files(key, where),
         studio=label_studio_url(board, key),
         whisker_width=WHISKER,
+    )
+
+
+@pages.post(
+    "/projects/{project}/tasks/{task}/annotations/{annotation}/put-back", dependencies=[OWN_FORM]
+)
+def put_back(
+    request: Request, board: Board, project: str, task: Number, annotation: Number
+) -> Response:
+    """Make the masks that were not accepted before Submit a prediction of their task."""
+    key = board.reports.key(project)
+    masks = board.service.put_back(Project.read(key), task, annotation)
+    said = f"Task {task} has a prediction with {'1 mask' if masks == 1 else f'{masks} masks'} now."
+    return board.render.redirect(request, f"/projects/{segment(key)}/groups#not-accepted", said)
+
+
+def _within(one: DroppedMasks, where: Where) -> bool:
+    """Whether a filter of the page leaves it. Those of versions and phrases do not apply."""
+    at = one.submitted_at
+    return (
+        (where.label is None or where.label in one.labels)
+        and (where.annotator is None or where.annotator == one.annotator)
+        and (where.tasks is None or one.task in where.tasks)
+        and (where.since is None or (at is not None and at >= where.since))
+        and (where.until is None or (at is not None and at < where.until))
     )
 
 

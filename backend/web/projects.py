@@ -9,6 +9,8 @@ from sqlalchemy import select
 
 from backend.db.models import ProjectRow, SampledProjectRow
 from backend.db.models.jobs import REPLAY
+from backend.interaction.dropped import dropped_masks
+from backend.label_studio.payloads import Project
 from backend.reports import charts, weeks_chart
 from backend.reports.page import GroupTable, promotion_rows
 from backend.reports.records import By, GroupCost, Mark, ProjectSummary, TaskCost, about
@@ -117,6 +119,7 @@ def project_page(request: Request, board: Board, project: str) -> Response:
         about=about(GroupCost),
         about_tasks=about(TaskCost),
         without_mask=len(board.reports.without_mask(key)),
+        dropped=len(dropped_masks(board.database, Project.read(key))),
         trouble=_trouble(board, key),
         newest=board.reports.tasks(key, sort="last_at", descending=True, size=_NEWEST_TASKS),
         learning=training_status(board, [key])[key],

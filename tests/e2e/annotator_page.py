@@ -30,6 +30,10 @@ _REGIONS = """() => {
     region => region.results.map(result => result.serialize()));
   return [annotation.serializeAnnotation(), suggested.filter(Boolean)];
 }"""
+_TOOL = """() => {
+  const image = Htx.annotationStore.selected.objects.find(object => object.type === 'image');
+  return image.getToolsManager().findSelectedTool()?.toolName ?? '';
+}"""
 _STAGE = """() => {
   const image = Htx.annotationStore.selected.objects.find(object => object.type === 'image');
   return [image.zoomingPositionX, image.zoomingPositionY,
@@ -164,10 +168,14 @@ class AnnotatorPage:
         self._switch("autoAnnotation", "bottombar-auto-annotation-toggle", on)
 
     def take_click_tool(self) -> None:
-        """By its hotkey, unless the page took it up again by itself: then M takes the box tool."""
-        if self.page.locator(_SMART_TOOL_IN_HAND).count() == 0:
-            self.page.keyboard.press("m")
+        """By its hotkey."""
+        self.page.keyboard.press("k")
         self.page.wait_for_selector(_SMART_TOOL_IN_HAND)
+
+    @property
+    def tool(self) -> str:
+        """The tool in hand, as Label Studio names it; '' if none is."""
+        return str(self.page.evaluate(_TOOL))
 
     def click(
         self, x: float, y: float, label: str, *, keys: Sequence[Key] = (), wait: bool = True
@@ -205,9 +213,9 @@ class AnnotatorPage:
         self.page.evaluate("() => document.activeElement?.blur()")
 
     def draw_box(self, x1: float, y1: float, x2: float, y2: float, label: str) -> None:
-        """From the click tool to the box tool, the box label's hotkey, and a drag from one corner
-        to the other, in percent; returns when the answer is shown."""
-        self.page.locator(".lsf-tool_smart").first.click()
+        """Take the box tool by its hotkey, press the label's, and drag from one corner to the
+        other, in percent; returns when the answer is shown."""
+        self.page.keyboard.press("r")
         self.page.wait_for_timeout(300)
         self.page.keyboard.press(label)
         left, top, width, height = self.box()
@@ -272,7 +280,7 @@ class AnnotatorPage:
     def status(self) -> str:
         """The status line as it is readable on the page; '' where it is hidden or empty."""
         line = self.page.locator(".pc-status [data-testid=htx-textbox-content]")
-        return line.inner_text().strip() if line.count() and line.first.is_visible() else ""
+        return line.first.inner_text().strip() if line.count() and line.first.is_visible() else ""
 
     @property
     def banner(self) -> str:
@@ -292,6 +300,11 @@ class AnnotatorPage:
         regions = self.regions()
         assert len(regions) == 1, [(region.id, region.label) for region in regions]
         return regions[0]
+
+    def outlines(self) -> list[dict[str, Any]]:
+        """The polygons on the page as Label Studio writes them, accepted ones first."""
+        accepted, suggested = self.page.evaluate(_REGIONS)
+        return [item for item in [*accepted, *suggested] if item["type"] == "polygonlabels"]
 
     def clicks_on_page(self) -> int:
         """Key points on the canvas."""

@@ -36,7 +36,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     folder = tmp_path_factory.mktemp("e2e")
     with (
         label_studio(folder / "label-studio") as server,
-        running(Backend(folder / "backend", server.url)) as backend,
+        running(Backend(folder / "backend", server.url, server.token)) as backend,
     ):
         yield Studio(server, LabelStudioApi(server), backend)
 

@@ -29,6 +29,7 @@ class Backend:
     data: Path
     # An admin names it: a private address that only announced itself is not trusted.
     label_studio_url: str = ""
+    label_studio_token: str = ""
     port: int = field(default_factory=free_port)
     _child: Child | None = None
 
@@ -39,21 +40,19 @@ class Backend:
 
     def start(self) -> None:
         """Start the server; returns when it says that the model is loaded."""
-        command = [sys.executable, "-m", "backend.cli", "serve", f"--port={self.port}"]
-        self._child = Child(
-            "phraseclick serve",
-            [*command, f"--data={self.data}"],
-            log=self.data / "serve.log",
-            environment=os.environ
-            | {
-                "PYTHONPATH": str(REPOSITORY),
-                "PYTHONUNBUFFERED": "1",
-                "PHRASECLICK_LABEL_STUDIO_URL": self.label_studio_url,
-            },
-        )
+        self._child = self._started("serve", f"--port={self.port}")
         self._child.wait_until(
             self._ready, seconds=START_SECONDS, progress=print, doing="The backend starts"
         )
+
+    @contextmanager
+    def worker(self) -> Iterator[None]:
+        """A worker that processes webhooks."""
+        child = self._started("worker")
+        try:
+            yield
+        finally:
+            child.stop()
 
     def ensure(self) -> None:
         """Start it where a test before left it dead."""
@@ -85,6 +84,20 @@ class Backend:
             ).fetchall()
         finally:
             database.close()
+
+    def _started(self, command: str, *options: str) -> Child:
+        return Child(
+            f"phraseclick {command}",
+            [sys.executable, "-m", "backend.cli", command, *options, f"--data={self.data}"],
+            log=self.data / f"{command}.log",
+            environment=os.environ
+            | {
+                "PYTHONPATH": str(REPOSITORY),
+                "PYTHONUNBUFFERED": "1",
+                "PHRASECLICK_LABEL_STUDIO_URL": self.label_studio_url,
+                "PHRASECLICK_LABEL_STUDIO_TOKEN": self.label_studio_token,
+            },
+        )
 
     def _ready(self) -> bool:
         try:
@@ -139,6 +152,11 @@ class LabelStudioApi:
         """The submitted annotations of a task, oldest first."""
         answer: list[dict[str, Any]] = self._call("GET", f"tasks/{task}/annotations/")
         return sorted(answer, key=lambda annotation: int(annotation["id"]))
+
+    def predictions(self, task: int) -> list[dict[str, Any]]:
+        """The predictions of a task."""
+        answer: list[dict[str, Any]] = self._call("GET", f"predictions/?task={task}")
+        return answer
 
     def invitation(self) -> str:
         """The address at which another annotator signs up."""

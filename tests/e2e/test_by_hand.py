@@ -1,4 +1,4 @@
-"""What an annotator draws: strokes of brush and eraser, and boxes."""
+"""What an annotator draws: strokes of brush and eraser, boxes, and outlines as answers."""
 
 import numpy as np
 
@@ -8,6 +8,18 @@ from tests.e2e.photographs import CAT
 from tests.e2e.studio import Studio
 
 CAT_KEY, CAT_BOX, ADD = "2", "Alt+2", "a"
+POLYGONS = """<View>
+  <View className="pc-status">
+    <TextArea name="status" toName="image" editable="false" smart="false"/>
+  </View>
+  <KeyPointLabels name="click" toName="image" smart="true" smartOnly="true">
+    <Label value="Cat" hotkey="2"/>
+    <Label value="+ last object" hotkey="a"/>
+    <Label value="- last object" hotkey="s"/>
+  </KeyPointLabels>
+  <Image name="image" value="$image"/>
+  <PolygonLabels name="outline" toName="image" smart="false"><Label value="Cat"/></PolygonLabels>
+</View>"""
 
 
 def test_strokes_are_drawn_as_the_page_draws_them(studio: Studio, page: AnnotatorPage) -> None:
@@ -54,3 +66,52 @@ def test_a_box_makes_a_mask(studio: Studio, page: AnnotatorPage) -> None:
     assert page.status.startswith("1 box → Cat, ")
     # and the log has one interaction
     assert [event["kind"] for event in studio.backend.events(task)] == ["box"]
+
+
+def test_a_click_in_a_box_refines_its_object(studio: Studio, page: AnnotatorPage) -> None:
+    # given the mask of a box
+    task = studio.task(CAT)
+    page.open(studio.project(), task)
+    page.draw_box(5, 5, 95, 95, CAT_BOX)
+    boxed = page.only()
+    # when a place in it is clicked with the same label (Ctrl clicks through the box)
+    page.page.keyboard.press("Escape")
+    page.take_click_tool()
+    page.click(25, 80, CAT_KEY, keys=("Control",))
+    # then both make one mask, under the same id
+    refined = page.only()
+    assert refined.id == boxed.id
+    assert at(refined.mask, 25, 80)
+    assert page.status.startswith("1 box, 1 click → Cat, ")
+    # and it is kept when it is accepted and submitted
+    page.accept()
+    page.submit()
+    (annotation,) = studio.api.annotations(task)
+    (item,) = [item for item in annotation["result"] if item["type"] == "brushlabels"]
+    assert iou(decode(item), refined.mask) >= 0.99
+
+
+def test_an_outline_is_answered_refined_and_stored(studio: Studio, page: AnnotatorPage) -> None:
+    # given a config with polygons, and a click on the cat
+    project = studio.api.project("polygons", POLYGONS, studio.backend)
+    task = studio.api.upload(project, CAT.path)
+    page.open(project, task, click_tool=False)
+    page.page.keyboard.press("m")
+    page.click(55, 45, CAT_KEY)
+    # then its outline is suggested
+    first = page.outlines()[0]
+    assert first["value"]["polygonlabels"] == ["Cat"]
+    assert len(first["value"]["points"]) > 3
+    assert "1 click → Cat" in page.status
+    # when it is accepted and refined
+    page.accept()
+    page.click(60, 75, "s", keys=("Control",))
+    page.accept()
+    # then the outline of that id is another one than before
+    (second,) = (outline for outline in page.outlines() if outline["id"] == first["id"])
+    assert second["value"]["points"] != first["value"]["points"]
+    # and that one is stored
+    page.submit()
+    (annotation,) = studio.api.annotations(task)
+    (stored,) = [item for item in annotation["result"] if item["id"] == first["id"]]
+    assert stored["value"]["points"] == second["value"]["points"]

@@ -59,11 +59,11 @@ def test_the_banner_says_what_is_missing(studio: Studio, page: AnnotatorPage) ->
     # when it is switched on
     page.auto_annotation(on=True)
     # then the banner says how to click, and that the click tool is to be taken
-    assert page.banner.startswith("Press M and a label’s key")
-    assert "M takes the click tool" in page.banner
+    assert page.banner.startswith("Press K and a label’s key")
+    assert "K takes the click tool" in page.banner
     # and with the tool in hand that part is gone
     page.take_click_tool()
-    assert "M takes the click tool" not in page.banner
+    assert "K takes the click tool" not in page.banner
     page.picture("ready")
     # and while the model works the banner says so
     with page.slow_answers(1.5):
@@ -84,6 +84,67 @@ def test_clicks_only(studio: Studio, page: AnnotatorPage) -> None:
     assert region.label == "Cat"
     assert at(region.mask, 55, 45)
     assert page.status.startswith("1 click → Cat")
+
+
+def test_label_keys_work_again_after_m_took_the_box_tool(
+    studio: Studio, page: AnnotatorPage
+) -> None:
+    # given a task that the page opens with the click tool in hand, where M takes the box tool
+    page.open(studio.project(), studio.task(CAT))
+    page.open(studio.project(), studio.task(CAT), click_tool=False)
+    page.page.keyboard.press("m")
+    assert page.tool == "RectangleTool"
+    # when a click's label is pressed, which leaves no tool in hand
+    page.page.keyboard.press(CAT_KEY)
+    page.page.wait_for_timeout(300)
+    assert page.tool == ""
+    # then the banner names the key that takes the click tool, and clicks work
+    assert "K takes the click tool" in page.banner
+    page.take_click_tool()
+    assert page.tool == "KeyPointTool"
+    page.click(55, 45, CAT_KEY)
+    assert page.only().label == "Cat"
+
+
+def test_the_banner_says_that_a_selected_region_takes_the_keys(
+    studio: Studio, page: AnnotatorPage
+) -> None:
+    # given an accepted mask
+    page.open(studio.project(), studio.task(CAT))
+    page.click(55, 45, CAT_KEY)
+    page.accept()
+    assert "Esc first" not in page.banner
+    # when it is clicked, which selects it
+    page.click(55, 45, CAT_KEY, wait=False)
+    page.page.wait_for_timeout(500)
+    # then the banner says how to go on
+    assert "A region is selected: Esc first" in page.banner
+    page.page.keyboard.press("Escape")
+    page.page.wait_for_timeout(500)
+    assert "Esc first" not in page.banner
+
+
+def test_the_picture_stays_where_it_is_and_a_phrase_can_be_edited(
+    studio: Studio, page: AnnotatorPage
+) -> None:
+    # given the config in which the brush, with its slider, is in hand from the start
+    task = studio.task(CAT, "phrase_only")
+    page.open(studio.project("phrase_only"), task, click_tool=False)
+    top = page.box()[1]
+    # when a phrase is entered, and then edited by its pencil
+    page.say("the cat")
+    assert page.box()[1] == top
+    button = "[data-testid=htx-textbox-edit-button]"
+    x, y, width, height = page.bounds(f".pc-row {button}")
+    reached = page.page.evaluate(
+        "([x, y]) => Boolean(document.elementFromPoint(x, y)?.closest('button'))",
+        [x + width / 2, y + height / 2],
+    )
+    # then the mouse reaches the pencil
+    assert reached
+    page.say("the cat in front")
+    assert page.status.startswith("'the cat in front'")
+    assert page.box()[1] == top
 
 
 def test_phrase_only_finds_the_label_in_the_words(studio: Studio, page: AnnotatorPage) -> None:

@@ -108,6 +108,9 @@ class TargetRow(Base):
     accepted_at: Mapped[datetime | None]
     shown_digest: Mapped[Str32] = mapped_column(default="")
     stays: Mapped[bool] = mapped_column(default=False)  # key points stay after an answer
+    # The annotation that was submitted with its prompts, but without its newest mask.
+    dropped_by: Mapped[BigInt | None] = mapped_column(index=True)
+    put_back_turn: Mapped[int] = mapped_column(default=0)  # that mask became a prediction
     # The version that it is made with; '' before the first answer.
     model_version: Mapped[Str128] = mapped_column(default="")
 

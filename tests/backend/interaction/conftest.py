@@ -187,13 +187,14 @@ class Page:
         self.draft["result"] = json.loads(json.dumps(self._canvas()))
 
     def submit(self) -> None:
-        """The draft becomes an annotation; the smart text area asks with an empty context."""
+        """The draft becomes an annotation, without a suggestion that was not accepted; the smart
+        text area asks with an empty context."""
         created = self.draft["created_at"] if self.draft else None
         self.annotations.append(
             {
                 "id": next(_numbers),
                 "completed_by": 1,
-                "result": [*self.regions.values(), *([self.phrase] if self.phrase else [])],
+                "result": json.loads(json.dumps(self._canvas())),
                 "created_at": self._time(),
                 "updated_at": self._time(),
                 "draft_created_at": created,

@@ -53,7 +53,7 @@ def test_the_keys_that_work_now_are_named() -> None:
 
 def test_a_box_and_the_holes_of_an_outline_are_said() -> None:
     said = of(positives=0, boxed=True, holes=2)
-    assert said.startswith("1 box → Cat, 91 %; 2 holes filled: a polygon has none; Alt-click")
+    assert said.startswith("1 box → Cat, 91 %; 2 holes filled: a polygon has none; Ctrl+Alt-click")
 
 
 def test_a_phrase_alone_offers_a_click() -> None:
@@ -64,6 +64,21 @@ def test_a_phrase_alone_offers_a_click() -> None:
 
 def test_a_target_with_neither_click_nor_phrase_left_names_its_label() -> None:
     assert of(positives=0).startswith("Cat, 91 %")
+
+
+def test_untrained_words_are_said_with_what_they_were_understood_as() -> None:
+    said = of(phrase="sofa chat", near=(("sofa", "couch"),), unfamiliar=("chat",))
+    assert "'sofa' understood as 'couch'; 'chat' is new to the model" in said
+    assert "'a' and 'b' are new to the model" in of(phrase="a b", unfamiliar=("a", "b"))
+
+
+def test_a_config_without_clicks_is_not_advised_to_click() -> None:
+    answers = (
+        of(positives=0, phrase="the cat", can_click=False),
+        of(positives=0, phrase="the cat", can_click=False, found=False, unsure=True),
+        of(positives=0, phrase="zq", can_click=False, found=False, known=False),
+    )
+    assert all("click" not in said for said in answers)
 
 
 def test_corrected_and_ignored_words_are_said() -> None:
@@ -166,13 +181,14 @@ def test_remarks_alone_make_a_sentence() -> None:
     )
 
 
-def test_the_item_is_what_label_studio_takes() -> None:
-    assert status_item("msg", "image", "1 click") == {
+@pytest.mark.parametrize(("mask", "text"), [(True, ["1 click"]), (False, ["1 click", "no mask"])])
+def test_the_item_says_whether_there_is_a_mask(*, mask: bool, text: list[str]) -> None:
+    assert status_item("msg", "image", "1 click", mask=mask) == {
         "id": "status",
         "from_name": "msg",
         "to_name": "image",
         "type": "textarea",
-        "value": {"text": ["1 click"]},
+        "value": {"text": text},
     }
 
 

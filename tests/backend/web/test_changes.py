@@ -21,6 +21,7 @@ CHANGES = (
     ("/dashboard/training/plan", {"project": KEY, "paused": "1"}),
     ("/dashboard/training/1/cancel", {}),
     (f"/dashboard/projects/{KEY}/replay", {}),
+    (f"/dashboard/projects/{KEY}/tasks/900/annotations/9000/put-back", {}),
     ("/dashboard/versions/base/promote", {"project": KEY}),
     ("/dashboard/rollback", {"project": KEY}),
 )

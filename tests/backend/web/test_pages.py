@@ -16,12 +16,12 @@ from starlette.testclient import TestClient
 from backend.api.service import Service
 from backend.app import create_app
 from backend.db.engine import lock_samples
-from backend.db.models import AnnotationRow, SampledProjectRow
+from backend.db.models import AnnotationRow, SampledProjectRow, TargetRow
 from backend.settings import Settings
 from tests.backend.reports.conftest import connect
 from tests.backend.web import scene
 from tests.backend.web.conftest import Page
-from tests.backend.web.scene import KEY, SCRIPT, TASK, Scene
+from tests.backend.web.scene import ANNOTATION, KEY, SCRIPT, TASK, Scene
 
 PROJECT = f"/dashboard/projects/{KEY}"
 EMPTY = ("", "/training", "/versions", "/health", "/rollback")
@@ -216,6 +216,30 @@ def test_a_submit_without_a_mask_is_listed(
     assert "user 77" in groups
     assert "2026-11-02 12:00" in groups
     assert browse.get(f"/api/reports/{KEY}/without-mask?label=Cat").json()["annotations"] == []
+
+
+def test_masks_left_behind_are_listed_with_a_button(
+    browse: TestClient, service: Service, filled: Scene
+) -> None:
+    # given an object whose mask an annotation was submitted without
+    now = datetime.now(UTC)
+    place = {"project": KEY, "task_id": TASK, "image": "image", "brush": "brush"}
+    state = {"region_id": "r", "label": SCRIPT, "state": "open", "sequence": 1, "turn": 1}
+    times = {"created_at": now, "updated_at": now, "answered_at": now}
+    left = {"clicks": [], "answered_turn": 1, "dropped_by": ANNOTATION, "owner": "anna"}
+    with service.database.write() as connection:
+        connection.execute(insert(TargetRow).values({**place, **state, **times, **left}))
+    # when
+    costs, groups, other = (
+        Page(browse.get(path).text)
+        for path in (PROJECT, f"{PROJECT}/groups", f"{PROJECT}/groups?label=Cat")
+    )
+    # then the project's page counts it, and the list has it with a button, unless filtered out
+    assert "1 annotation left masks behind" in costs.words
+    action = f"{PROJECT}/tasks/{TASK}/annotations/{ANNOTATION}/put-back"
+    assert action in [form.get("action") for form in groups.all("form")]
+    assert f"{TASK} {ANNOTATION} anna {SCRIPT[:20]}" in groups.words
+    assert action not in [form.get("action") for form in other.all("form")]
 
 
 def test_problems_of_a_project_are_on_its_page(

@@ -1,0 +1,151 @@
+"""Masks that were not accepted before Submit: noticed, listed, put back as a prediction."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backend.db.engine import Database
+from backend.errors import JobError, LabelStudioError
+from backend.interaction.dropped import DroppedMasks, dropped_masks, put_back
+from backend.label_studio.annotations import parse_result
+from backend.label_studio.config import LabelConfig
+from backend.label_studio.payloads import Project
+from tests.backend.interaction.conftest import OpenPage, Page, drawn
+
+TASK = 42
+
+
+class Studio:
+    """Label Studio, as far as putting back asks it."""
+
+    def __init__(self, *, broken: bool = False, tasks: tuple[int, ...] = (TASK,)) -> None:
+        self.broken = broken
+        self.tasks = tasks
+        self.predictions: list[tuple[int, dict[str, Any]]] = []
+
+    def tasks_of(self, project: int, tasks: list[int]) -> list[dict[str, Any]]:
+        return [{"id": it, "data": {"image": "a.png"}} for it in tasks if it in self.tasks]
+
+    def create_prediction(self, task: int, prediction: dict[str, Any]) -> None:
+        if self.broken:
+            raise LabelStudioError("Label Studio is away.")
+        self.predictions.append((task, prediction))
+
+
+def listed(page: Page, database: Database) -> list[DroppedMasks]:
+    return dropped_masks(database, Project.read(page.project))
+
+
+def back(page: Page, database: Database, studio: Studio) -> int:
+    project, annotation = Project.read(page.project), page.annotations[-1]["id"]
+    config = LabelConfig.parse(page.config)
+    return put_back(database, studio, config, project, TASK, annotation, tolerance=0.5)  # type: ignore[arg-type]
+
+
+def test_a_mask_that_was_not_accepted_is_listed(open_page: OpenPage, database: Database) -> None:
+    # given a suggestion, when it is submitted without being accepted
+    page = open_page()
+    page.click(20)
+    page.work()
+    page.send([])
+    page.submit()
+    # then it is listed, once, with its annotation and who made it
+    (one,) = listed(page, database)
+    assert (one.task, one.annotation) == (TASK, page.annotations[0]["id"])
+    assert (one.labels, one.owner) == (("Cat",), page.user)
+
+
+@pytest.mark.parametrize("auto_accept", [False, True])
+def test_an_accepted_mask_is_not_listed(
+    open_page: OpenPage, database: Database, *, auto_accept: bool
+) -> None:
+    page = open_page(auto_accept=auto_accept)
+    page.click(20)
+    page.accept()
+    page.work()
+    page.submit()
+    assert listed(page, database) == []
+
+
+def test_words_alone_count_where_nothing_was_submitted(
+    open_page: OpenPage, database: Database
+) -> None:
+    # given two tasks with a phrase's mask, accepted in the second one only
+    left, kept = open_page(), open_page(task=43)
+    for page in (left, kept):
+        page.type("the cat")
+    kept.accept()
+    # when both are submitted
+    for page in (left, kept):
+        page.work()
+        page.submit()
+    # then only the first one is listed
+    assert [one.task for one in listed(left, database)] == [TASK]
+
+
+def test_a_later_version_with_the_mask_takes_it_off_the_list(
+    open_page: OpenPage, database: Database
+) -> None:
+    # given a listed mask
+    page = open_page()
+    page.click(20)
+    page.work()
+    page.submit()
+    # when the annotator accepts it after all and updates the annotation
+    page.click(25)
+    page.accept()
+    page.annotations[-1] |= {
+        "result": list(page.regions.values()),
+        "updated_at": "2026-11-23T10:00:00Z",
+    }
+    page.send([])
+    # then it is not listed any more
+    assert listed(page, database) == []
+
+
+def test_a_deleted_annotation_is_not_listed(open_page: OpenPage, database: Database) -> None:
+    page = open_page()
+    page.click(20)
+    page.work()
+    page.submit()
+    page.memory.deleted(Project.read(page.project), [page.annotations[0]["id"]])
+    assert listed(page, database) == []
+
+
+def test_the_newest_mask_is_put_back_once(open_page: OpenPage, database: Database) -> None:
+    # given a suggestion of two clicks that was not accepted
+    page, studio = open_page(), Studio()
+    page.click(20)
+    turn = page.click(70)
+    page.work()
+    page.submit()
+    # when it is put back
+    assert back(page, database, studio) == 1
+    # then the task has a prediction with exactly the mask that was shown
+    ((task, prediction),) = studio.predictions
+    (region,) = parse_result(prediction["result"])
+    assert task == TASK
+    assert (region.id, region.labels) == (turn.target.region_id, ("Cat",))  # type: ignore[union-attr]
+    assert np.array_equal(region.mask(), drawn(turn))
+    assert prediction["model_version"] == "v1"
+    # and a second time there is nothing to put back, also after another report of the annotation
+    page.send([])
+    assert listed(page, database) == []
+    with pytest.raises(JobError, match="No mask"):
+        back(page, database, studio)
+
+
+def test_what_label_studio_refused_can_be_tried_again(
+    open_page: OpenPage, database: Database
+) -> None:
+    page = open_page()
+    page.click(20)
+    page.work()
+    page.submit()
+    with pytest.raises(LabelStudioError, match="away"):
+        back(page, database, Studio(broken=True))
+    with pytest.raises(JobError, match="no longer"):
+        back(page, database, Studio(tasks=()))
+    assert back(page, database, studio := Studio()) == 1
+    assert len(studio.predictions) == 1
