@@ -15,7 +15,7 @@ from sqlalchemy import Connection, and_, select, update
 from backend.db.engine import Database
 from backend.db.models import AnnotationRow, TargetRow
 from backend.errors import JobError
-from backend.interaction import history
+from backend.interaction.mask_history import read_answers_of
 from backend.label_studio.client import LabelStudio
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.payloads import Project
@@ -137,7 +137,7 @@ def _items(
     """The newest mask of each object, as the page writes it. Those whose image or tool the
     labeling config no longer has are left out."""
     images = {image.name: image for image in config.images}
-    answers = history.read_answers_of(connection, [row.id for row in rows])
+    answers = read_answers_of(connection, [row.id for row in rows])
     items: list[Mapping[str, Any]] = []
     for row in rows:
         image = images.get(row.image)

@@ -10,7 +10,7 @@ from tests.e2e.photographs import ASTRONAUT, CAT, Photograph, portrait
 from tests.e2e.servers import CONFIGS
 from tests.e2e.studio import Studio
 
-PERSON, CAT_KEY, COAT = "1", "2", "2"
+PERSON, CAT_KEY, DOG, COAT = "1", "2", "3", "2"
 READY = sorted(path.stem for path in CONFIGS.glob("*.xml"))
 WINDOWS = [(1280, 800), (1600, 900)]
 
@@ -95,7 +95,7 @@ def test_label_keys_work_again_after_m_took_the_box_tool(
     page.page.keyboard.press("m")
     assert page.tool == "RectangleTool"
     # when a click's label is pressed, which leaves no tool in hand
-    page.page.keyboard.press(CAT_KEY)
+    page.page.keyboard.press(DOG)
     page.page.wait_for_timeout(300)
     assert page.tool == ""
     # then the banner names the key that takes the click tool, and clicks work
