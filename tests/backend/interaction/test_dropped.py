@@ -8,9 +8,9 @@ import pytest
 from backend.db.engine import Database
 from backend.errors import JobError, LabelStudioError
 from backend.interaction.dropped import DroppedMasks, dropped_masks, put_back
-from backend.label_studio.annotations import parse_result
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.payloads import Project
+from backend.label_studio.regions import parse_result
 from tests.backend.interaction.conftest import OpenPage, Page, drawn
 
 TASK = 42
