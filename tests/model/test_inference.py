@@ -123,7 +123,7 @@ def test_a_script_that_ends_in_the_middle_of_a_pass_ends_in_order(checkpoint_pat
         [sys.executable, "-c", LEAVING, str(checkpoint_path)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=480,
     )
 
     assert left.stderr == ""
