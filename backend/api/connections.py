@@ -20,6 +20,7 @@ HEADER_S = 10.0
 UNREAD_S = 30.0
 # Twenty annotators have some twenty requests at a time, a dashboard a few more.
 MAX_CONNECTIONS = 256
+_MAX_BUSY = 2_000
 _FILES = 4096
 
 
@@ -35,10 +36,12 @@ class GuardedProtocol(H11Protocol):
         super().connection_made(transport)
         self._opened_at = self.loop.time()
         self._await_header()
-        if len(self.connections) > MAX_CONNECTIONS:
-            idle = [c for c in self.connections if isinstance(c, GuardedProtocol) and c.idle]
-            oldest = min(idle, key=lambda c: c._opened_at, default=self)
-            oldest.transport.abort()
+        # Only those that wait count, else a burst of quick requests would keep everyone else out.
+        idle = [c for c in self.connections if isinstance(c, GuardedProtocol) and c.idle]
+        if len(idle) > MAX_CONNECTIONS:
+            min(idle, key=lambda c: c._opened_at).transport.abort()
+        elif len(self.connections) > _MAX_BUSY:
+            self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """A part of a request; its header must be complete in time."""
