@@ -183,8 +183,7 @@ class Decision:
         if showing is None or (answered is not None and not drafts.newer(showing, answered)):
             return []
         self.histories.append((target, history))
-        region = showing.regions[target.region_id]
-        return history.follow_page(target, region, self._ask, self._page_masks)
+        return history.follow_page(target, showing, self._ask, self._page_masks)
 
     def _touches(self, click: Click, target: Target) -> bool:
         if not target.answered_turn or self._ask.image is None:

@@ -23,7 +23,7 @@ from backend.errors import BackendError
 from backend.interaction.events import Event
 from backend.interaction.manual_edits import NO_EDITS, ManualEdits
 from backend.interaction.objects import Target, Turn
-from backend.interaction.request import Interaction
+from backend.interaction.request import Interaction, Saved
 from backend.label_studio.regions import Region
 from backend.label_studio.strokes import drawn_over, thick
 
@@ -102,12 +102,14 @@ class MaskHistory:
         return None
 
     def follow_page(
-        self, target: Target, region: Region, ask: Interaction, seen: "PageMasks"
+        self, target: Target, showing: Saved, ask: Interaction, seen: "PageMasks"
     ) -> list[Event]:
         """Take over the mask that the page shows; gives the events that this implies."""
+        region = showing.regions[target.region_id]
         name = digest(region)
-        if not name or name == target.shown_digest:
-            return []
+        again = name == target.shown_digest
+        if not name or (again and any(c.id in showing.clicks for c in target.counting)):
+            return []  # with Auto-Accept off, the old mask stays until the newest is accepted
         target.shown_digest = name
         if self.answers and self.answers[0].digest == name:
             return []
@@ -116,6 +118,8 @@ class MaskHistory:
             return []
         saved, drawn = masks
         back = recognise(saved, self.answers)
+        if again and (back is None or drawn != saved or back.phrase != self.answers[0].phrase):
+            return []  # seen before, or a phrase's mask that may wait to be accepted
         events: list[Event] = []
         if back is not None and back is not self.answers[0]:
             self.undone_after = back.turn

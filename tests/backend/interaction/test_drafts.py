@@ -175,6 +175,37 @@ def test_undoing_all_and_clicking_elsewhere_is_not_asked_of_the_model(open_page,
     assert [click.x_percent for click in turn.target.clicks] == [70]
 
 
+def test_a_mask_that_is_back_after_two_undone_answers_is_news(open_page):
+    # given a mask that a draft has shown
+    page = open_page(auto_accept=True)
+    page.click(20)
+    page.work()
+    # when two clicks refine it and are undone, so that the next draft shows the first mask again
+    page.click(50, "+ last object")
+    page.click(80, "+ last object")
+    page.undo_answer()
+    page.undo_answer()
+    page.work()
+    turn = page.click(35, "+ last object")
+    # then they count no more
+    assert [click.x_percent for click in turn.target.clicks] == [20, 35]
+
+
+def test_a_mask_stays_no_news_while_a_suggestion_waits(open_page):
+    # given an accepted mask that a draft has shown, Auto-Accept off
+    page = open_page()
+    page.click(20)
+    page.accept()
+    page.work()
+    page.send([])
+    # when a click refines it, whose mask is not accepted yet, and the draft shows the old one
+    page.click(50, "+ last object")
+    page.work()
+    turn = page.click(80, "+ last object")
+    # then that click counts
+    assert [click.x_percent for click in turn.target.clicks] == [20, 50, 80]
+
+
 def test_ctrl_z_after_a_refinement_takes_its_click_back(open_page, database):
     page = open_page(auto_accept=True)
     first = page.click(20)
