@@ -203,7 +203,7 @@ def test_a_mask_of_another_size_is_refused(predictor: Predictor, bad: NDArray[np
 def test_a_click_nowhere_is_refused(predictor: Predictor, place: tuple[float, float]) -> None:
     embedding = predictor.encode(picture(40, 50))
 
-    with pytest.raises(PromptError, match="has no place"):
+    with pytest.raises(PromptError, match="is not a point in the picture"):
         predictor.predict(embedding, [Click(*place)])
 
 
