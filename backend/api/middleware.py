@@ -14,6 +14,7 @@ import time
 import orjson
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -168,6 +169,8 @@ class Measured:
 
         try:
             await self._app(scope, receive, noted)
+        except ClientDisconnect:  # in the middle of its body: nobody waits for an answer
+            status = status or 499
         except Exception as error:
             _log.exception("%s %s failed", scope["method"], scope["path"])
             figures.failure(error)

@@ -227,6 +227,29 @@ def test_an_unexpected_error_is_a_sentence_and_a_500(
     assert 'phraseclick_failures_total{error="RuntimeError"} 1.0' in http.get("/metrics").text
 
 
+def test_a_caller_who_hangs_up_is_no_failure(
+    http: httpx.Client, service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    # given requests that break off in the middle of their bodies, as many as a stranger likes
+    where = (http.base_url.host, http.base_url.port or 80)
+    half = (
+        b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 1000\r\n\r\n{"
+    )
+    for _ in range(5):
+        with socket.create_connection(where, timeout=10) as connection:
+            connection.sendall(half)
+    # when
+    deadline = time.monotonic() + 20
+    counted = 'phraseclick_requests_total{route="/predict",status="499"} 5.0'
+    while counted not in service.metrics.exposition().decode():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    # then no line of the log and no count of failures is theirs
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+    assert 'error="ClientDisconnect"' not in service.metrics.exposition().decode()
+
+
 def test_guards_stand_in_front_of_every_route(
     settings: Settings, open_service: Callable[[Settings], Service]
 ) -> None:
