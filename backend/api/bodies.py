@@ -13,7 +13,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend.api.refusal import refusal
+from backend.api.refusal import read_on, refusal
 from backend.settings import MIB, Settings
 
 # A labeling config and a token, in JSON that may write each character as six.
@@ -75,7 +75,7 @@ class BodyLimit:
         if "transfer-encoding" in headers:
             size = most
         elif size > most:
-            await _read_on(receive, most)
+            await read_on(receive, most, seconds=_SILENCE_S)
             await refusal(413, sentence)(scope, receive, send)
             return
         if size <= _SMALL:
@@ -164,18 +164,3 @@ def replay(body: bytes, receive: Receive) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return again
-
-
-async def _read_on(receive: Receive, at_most: int) -> None:
-    """Throw away the rest, within bounds: a connection that is closed over unread bytes is reset,
-    and the sentence is lost with it."""
-    left = at_most
-    try:
-        async with asyncio.timeout(_SILENCE_S):
-            while left > 0:
-                message = await receive()
-                if message["type"] != "http.request" or not message.get("more_body"):
-                    return
-                left -= len(message.get("body", b""))
-    except TimeoutError:
-        return

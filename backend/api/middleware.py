@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from backend import logs
 from backend.api.bodies import BodyLimit, read_body, replay
 from backend.api.origin import AllowedHosts, SameSite
-from backend.api.refusal import refusal
+from backend.api.refusal import read_on, refusal
 from backend.errors import CredentialsError
 from backend.label_studio.credentials import SECRET_HEADER, webhook_secret
 from backend.metrics import Metrics
@@ -98,6 +98,7 @@ class BasicAuth:
         ):
             await self._app(scope, receive, send)
         else:
+            await read_on(receive)
             await _unauthorized(_NOT_KNOWN)(scope, receive, send)
 
     def _open(self, path: str) -> bool:
@@ -129,6 +130,7 @@ class WebhookSecret:
             secret = webhook_secret(self._settings)
         except CredentialsError as error:
             _log.error("%s", error)
+            await read_on(receive)
             await JSONResponse({"detail": str(error)}, error.status)(scope, receive, send)
             return
         logs.hide(secret)
@@ -137,12 +139,14 @@ class WebhookSecret:
         if not secret or hmac.compare_digest(sent, secret.encode()):
             await self._app(scope, receive, send)
             return
-        body = b""
+        body, rest = b"", receive
         if not self._settings.has_password or _knows_password(headers, self._settings):
             body = await read_body(receive, _START_TRAINING_MAX_BYTES)
+            rest = replay(body, receive)
         if _starts_training(body):
-            await self._app(scope, replay(body, receive), send)
+            await self._app(scope, rest, send)
         else:
+            await read_on(rest)
             await _unauthorized(_WRONG_SECRET)(scope, receive, send)
 
 

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from backend.api.refusal import refusal
+from backend.api.refusal import read_on, refusal
 from backend.errors import CredentialsError
 from backend.label_studio.credentials import load_credentials
 from backend.settings import Settings
@@ -60,6 +60,8 @@ class SameSite:
                 refused = refusal(403, _ELSEWHERE)
             elif scope["path"] in _JSON_ROUTES and not _is_json(headers):
                 refused = refusal(415, _NOT_JSON)
+        if refused:
+            await read_on(receive)
         await (refused or self._app)(scope, receive, send)
 
 
@@ -100,6 +102,7 @@ class AllowedHosts:
         """See ASGI."""
         if scope["type"] == "http" and not self.allows(Headers(scope=scope).get("host", "")):
             _log.warning("Refused a request for the host %.100s", Headers(scope=scope).get("host"))
+            await read_on(receive)
             await refusal(421, _UNKNOWN_NAME)(scope, receive, send)
         else:
             await self._app(scope, receive, send)

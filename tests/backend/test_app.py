@@ -250,6 +250,30 @@ def test_a_caller_who_hangs_up_is_no_failure(
     assert 'error="ClientDisconnect"' not in service.metrics.exposition().decode()
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "status"),
+    [("Content-Type", "text/plain", 415), ("Origin", "https://elsewhere.example", 403)],
+)
+def test_a_refusal_waits_for_the_body_that_is_being_sent(
+    http: httpx.Client, name: str, value: str, status: int
+) -> None:
+    # given a client that sends header and body apart, as most libraries do
+    where = (http.base_url.host, http.base_url.port or 80)
+    headers = {"Host": "127.0.0.1", "Content-Type": "application/json", "Content-Length": "200000"}
+    headers[name] = value
+    lines = "".join(f"{key}: {text}\r\n" for key, text in headers.items())
+    with socket.create_connection(where, timeout=20) as connection:
+        connection.sendall(f"POST /setup HTTP/1.1\r\n{lines}\r\n".encode())
+        # when the server has seen the header, and the body comes in parts
+        for _ in range(4):
+            time.sleep(0.1)
+            connection.sendall(b" " * 50_000)
+        # then the sentence arrives, instead of a reset
+        answer = connection.makefile("rb").read()
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+    assert b'"detail"' in answer
+
+
 def test_guards_stand_in_front_of_every_route(
     settings: Settings, open_service: Callable[[Settings], Service]
 ) -> None:
