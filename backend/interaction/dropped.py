@@ -104,13 +104,13 @@ def put_back(
     with database.write() as connection:
         rows = _waiting(connection, project, task, annotation)
         items = _items(connection, rows, config.of(data), tolerance)
+        if not items:
+            raise JobError(f"No mask of annotation {annotation} is left to put back.")
         numbers = [row.id for row in rows]
         here = TargetRow.id.in_(numbers)
         connection.execute(
             update(TargetRow).where(here).values(put_back_turn=TargetRow.answered_turn)
         )
-    if not items:
-        raise JobError(f"No mask of annotation {annotation} is left to put back.")
     prediction = {
         "result": items,
         "score": min(item["score"] for item in items),

@@ -1,6 +1,6 @@
 """Masks that were not accepted before Submit: noticed, listed, put back as a prediction."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -8,6 +8,7 @@ import pytest
 from backend.db.engine import Database
 from backend.errors import JobError, LabelStudioError
 from backend.interaction.dropped import DroppedMasks, dropped_masks, put_back
+from backend.label_studio.client import LabelStudio
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.payloads import Project
 from backend.label_studio.regions import parse_result
@@ -40,7 +41,15 @@ def listed(page: Page, database: Database) -> list[DroppedMasks]:
 def back(page: Page, database: Database, studio: Studio) -> int:
     project, annotation = Project.read(page.project), page.annotations[-1]["id"]
     config = LabelConfig.parse(page.config)
-    return put_back(database, studio, config, project, TASK, annotation, tolerance=0.5)  # type: ignore[arg-type]
+    label_studio = cast("LabelStudio", studio)
+    return put_back(database, label_studio, config, project, TASK, annotation, tolerance=0.5)
+
+
+def drop(page: Page) -> None:
+    """Click, and submit without accepting the answer."""
+    page.click(20)
+    page.work()
+    page.submit()
 
 
 def test_a_mask_that_was_not_accepted_is_listed(open_page: OpenPage, database: Database) -> None:
@@ -89,9 +98,7 @@ def test_a_later_version_with_the_mask_takes_it_off_the_list(
 ) -> None:
     # given a listed mask
     page = open_page()
-    page.click(20)
-    page.work()
-    page.submit()
+    drop(page)
     # when the annotator accepts it after all and updates the annotation
     page.click(25)
     page.accept()
@@ -106,9 +113,7 @@ def test_a_later_version_with_the_mask_takes_it_off_the_list(
 
 def test_a_deleted_annotation_is_not_listed(open_page: OpenPage, database: Database) -> None:
     page = open_page()
-    page.click(20)
-    page.work()
-    page.submit()
+    drop(page)
     page.memory.deleted(Project.read(page.project), [page.annotations[0]["id"]])
     assert listed(page, database) == []
 
@@ -126,7 +131,8 @@ def test_the_newest_mask_is_put_back_once(open_page: OpenPage, database: Databas
     ((task, prediction),) = studio.predictions
     (region,) = parse_result(prediction["result"])
     assert task == TASK
-    assert (region.id, region.labels) == (turn.target.region_id, ("Cat",))  # type: ignore[union-attr]
+    assert turn.target is not None
+    assert (region.id, region.labels) == (turn.target.region_id, ("Cat",))
     assert np.array_equal(region.mask(), drawn(turn))
     assert prediction["model_version"] == "v1"
     # and a second time there is nothing to put back, also after another report of the annotation
@@ -140,12 +146,26 @@ def test_what_label_studio_refused_can_be_tried_again(
     open_page: OpenPage, database: Database
 ) -> None:
     page = open_page()
-    page.click(20)
-    page.work()
-    page.submit()
+    drop(page)
     with pytest.raises(LabelStudioError, match="away"):
         back(page, database, Studio(broken=True))
     with pytest.raises(JobError, match="no longer"):
         back(page, database, Studio(tasks=()))
     assert back(page, database, studio := Studio()) == 1
     assert len(studio.predictions) == 1
+
+
+def test_a_mask_stays_listed_while_the_config_lacks_its_tool(
+    open_page: OpenPage, database: Database
+) -> None:
+    # given a dropped mask, and a labeling config whose brush has another name since
+    page = open_page()
+    drop(page)
+    before = page.config
+    page.config = before.replace('"brush"', '"renamed"')
+    # when someone tries to put it back
+    with pytest.raises(JobError, match="No mask"):
+        back(page, database, Studio())
+    # then it can still be put back once the brush is there again
+    page.config = before
+    assert back(page, database, Studio()) == 1
