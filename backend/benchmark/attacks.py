@@ -50,7 +50,7 @@ class Target:
     ended: threading.Event
 
     def post(self, path: str, body: bytes) -> None:
-        """Send JSON and read the answer, whatever it is."""
+        """Send JSON, and read and ignore the answer."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=100)
         try:
             connection.request("POST", path, body, {"Content-Type": "application/json"})

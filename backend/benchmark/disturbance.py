@@ -1,8 +1,6 @@
 """How much attacks disturb twenty annotators, and whether memory and descriptors stay flat."""
 
-import json
 import os
-import sys
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -14,7 +12,7 @@ from rich.table import Table
 
 from backend.benchmark.attacks import ATTACKS, running
 from backend.benchmark.bombs import make_bombs
-from backend.benchmark.run import cpu, many_annotators
+from backend.benchmark.run import cpu, many_annotators, publish
 from backend.benchmark.server import Photographs, Server, running_server, working_folder
 from backend.errors import BenchError
 
@@ -55,9 +53,7 @@ def run_attacks(
                 time.sleep(_PAUSE_S)
             rows.append(_measured(server, photographs, "rest afterwards", seconds, console))
     report = {"rows": rows, "cpu": cpu(), "load": os.getloadavg()[0]}
-    Console(width=None if sys.stdout.isatty() else 110).print(_table(report))
-    if json_file is not None:
-        json_file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    publish(report, _table(report), json_file)
     return report
 
 
@@ -118,9 +114,7 @@ def run_soak(*, json_file: Path | None, folder: Path | None, minutes: float) -> 
                 for picture in photographs.folder.glob("*.jpg"):
                     picture.unlink()
     report = {"cpu": cpu(), "clicks": clicks, "errors": errors, "samples": samples}
-    Console().print(_growth(report))
-    if json_file is not None:
-        json_file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    publish(report, _growth(report), json_file)
     return report
 
 

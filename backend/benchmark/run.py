@@ -72,11 +72,16 @@ def run(
             _open_pictures(server, photographs, pictures, console)
             rows += webhooks(server, place, rounds * 10, console)
             report = {"rows": rows, "rss_mb": round(server.rss_mb()), "cpu": cpu()}
+    publish(report, _table(report, pictures), json_file)
+    return report
+
+
+def publish(report: dict[str, Any], table: Table, json_file: Path | None) -> None:
+    """Print the table; write the report, if a file is named."""
     # In a file the table must not be as narrow as the default terminal.
-    Console(width=None if sys.stdout.isatty() else 110).print(_table(report, pictures))
+    Console(width=None if sys.stdout.isatty() else 110).print(table)
     if json_file is not None:
         json_file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    return report
 
 
 # -- the annotators
