@@ -20,7 +20,7 @@ PhraseClickError (model/errors.py)
     ├── JobError                a job is unknown, has ended, or cannot be requested
     │   └── CancelledError          a job must stop, because it was cancelled
     │       ├── LostLeaseError          … because another worker has taken it over
-    │       ├── GiveWayError            … for now: it continues later, from the queue
+    │       ├── GiveWayError            … paused: it continues later, from the queue
     │       └── OverdueError            … because it took longer than any job may
     ├── ReportError             a report on something that does not exist, or in an unknown form
     │   └── FilterError             a filter of a report that cannot be read
@@ -82,8 +82,8 @@ class PictureFetchError(PictureError):
 
 
 class PictureAwayError(PictureFetchError):
-    """The picture's host could not be reached, or returns nothing for now. The picture itself may
-    be unchanged."""
+    """The picture's host could not be reached, or returns nothing at the moment. The picture itself
+    may be unchanged."""
 
 
 class PictureFormatError(PictureError):

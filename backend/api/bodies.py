@@ -13,7 +13,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend.api.refusal import read_on, refusal
+from backend.api.refusal import refusal
 from backend.settings import MIB, Settings
 
 # A labeling config and a token, in JSON that may write each character as six.
@@ -75,8 +75,8 @@ class BodyLimit:
         if "transfer-encoding" in headers:
             size = most
         elif size > most:
-            await read_on(receive, most, seconds=_SILENCE_S)
-            await refusal(413, sentence)(scope, receive, send)
+            too_large = refusal(413, sentence, at_most=most, seconds=_SILENCE_S)
+            await too_large(scope, receive, send)
             return
         if size <= _SMALL:
             await self._run(scope, receive, send, most, sentence)
@@ -121,7 +121,9 @@ class BodyLimit:
         except HTTPException as error:  # of a guard that reads the body before any route does
             if started:
                 raise
-            await refusal(error.status_code, error.detail)(scope, receive, send)
+            # After a client that sends too slowly, or a body that was read, there is no waiting.
+            left = 0 if whole or error.status_code == 408 else most
+            await refusal(error.status_code, error.detail, at_most=left)(scope, receive, send)
 
     def _limit(self, path: str) -> tuple[int, str]:
         """The largest body of a route, and the sentence for a larger one."""

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Res
 from pydantic import BaseModel, ConfigDict, Field
 
 from backend.api.openapi import refusals
-from backend.api.origin import same_site
+from backend.api.origin import NOT_JSON, same_site
 from backend.api.service import Service
 from backend.db.models import Job as JobRow
 from backend.db.models.jobs import State, Trigger
@@ -24,7 +24,6 @@ LARGEST_PAGE = 200
 # The largest number that a database stores.
 _MOST = 2**63 - 1
 
-_NOT_JSON = "Send it as application/json, with -H 'Content-Type: application/json'."
 _ELSEWHERE = "This came from another site's page, so nothing was changed."
 
 
@@ -105,7 +104,7 @@ async def _service(request: Request) -> Service:
 async def _meant(request: Request) -> None:
     """Refuse what a page of another site could have sent."""
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-        raise HTTPException(415, _NOT_JSON)
+        raise HTTPException(415, NOT_JSON)
     if not same_site(request.headers):
         raise HTTPException(403, _ELSEWHERE)
 

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from backend import logs
 from backend.api.bodies import BodyLimit, read_body, replay
 from backend.api.origin import AllowedHosts, SameSite
-from backend.api.refusal import read_on, refusal
+from backend.api.refusal import Refusal, refusal
 from backend.errors import CredentialsError
 from backend.label_studio.credentials import SECRET_HEADER, webhook_secret
 from backend.metrics import Metrics
@@ -98,7 +98,6 @@ class BasicAuth:
         ):
             await self._app(scope, receive, send)
         else:
-            await read_on(receive)
             await _unauthorized(_NOT_KNOWN)(scope, receive, send)
 
     def _open(self, path: str) -> bool:
@@ -130,8 +129,7 @@ class WebhookSecret:
             secret = webhook_secret(self._settings)
         except CredentialsError as error:
             _log.error("%s", error)
-            await read_on(receive)
-            await JSONResponse({"detail": str(error)}, error.status)(scope, receive, send)
+            await refusal(error.status, str(error))(scope, receive, send)
             return
         logs.hide(secret)
         headers = Headers(scope=scope)
@@ -146,8 +144,7 @@ class WebhookSecret:
         if _starts_training(body):
             await self._app(scope, rest, send)
         else:
-            await read_on(rest)
-            await _unauthorized(_WRONG_SECRET)(scope, receive, send)
+            await _unauthorized(_WRONG_SECRET)(scope, rest, send)
 
 
 class Measured:
@@ -212,7 +209,7 @@ def _knows_password(headers: Headers, settings: Settings) -> bool:
     return any(hmac.compare_digest(sent, form) for form in forms)
 
 
-def _unauthorized(sentence: str) -> JSONResponse:
+def _unauthorized(sentence: str) -> Refusal:
     return refusal(401, sentence, www_authenticate='Basic realm="PhraseClick"')
 
 

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from backend.api.refusal import read_on, refusal
+from backend.api.refusal import refusal
 from backend.errors import CredentialsError
 from backend.label_studio.credentials import load_credentials
 from backend.settings import Settings
@@ -32,7 +32,7 @@ _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 # What Label Studio sends its JSON to. The dashboard's forms have a token of their own (web.csrf).
 _JSON_ROUTES = frozenset({"/setup", "/predict", "/webhook", "/versions"})
 
-_NOT_JSON = "Send it as application/json, with -H 'Content-Type: application/json'."
+NOT_JSON = "Send it as application/json, with -H 'Content-Type: application/json'."
 _ELSEWHERE = "This came from another site's page, so nothing was done."
 _UNKNOWN_NAME = (
     "This backend does not know itself under this host name. If the name is right, the admin can "
@@ -59,9 +59,7 @@ class SameSite:
             if not same_site(headers):
                 refused = refusal(403, _ELSEWHERE)
             elif scope["path"] in _JSON_ROUTES and not _is_json(headers):
-                refused = refusal(415, _NOT_JSON)
-        if refused:
-            await read_on(receive)
+                refused = refusal(415, NOT_JSON)
         await (refused or self._app)(scope, receive, send)
 
 
@@ -102,7 +100,6 @@ class AllowedHosts:
         """See ASGI."""
         if scope["type"] == "http" and not self.allows(Headers(scope=scope).get("host", "")):
             _log.warning("Refused a request for the host %.100s", Headers(scope=scope).get("host"))
-            await read_on(receive)
             await refusal(421, _UNKNOWN_NAME)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
