@@ -13,7 +13,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend.api.refusal import refusal
+from backend.api.refusal import read_rest, refusal
 from backend.settings import MIB, Settings
 
 # A labeling config and a token, in JSON that may write each character as six.
@@ -93,11 +93,10 @@ class BodyLimit:
         loop = asyncio.get_running_loop()
         ends = loop.time() + _WHOLE_S
         received = 0
-        whole = False
-        started = False
+        whole = too_large = started = False
 
         async def counted() -> Message:
-            nonlocal received, whole
+            nonlocal received, whole, too_large
             if whole:  # what comes next is the end of the connection
                 return await receive()
             try:
@@ -107,13 +106,17 @@ class BodyLimit:
                 raise HTTPException(408, _SLOW, headers={"connection": "close"}) from None
             received += len(message.get("body", b""))
             if received > most:
+                too_large = True
                 raise HTTPException(413, sentence, headers={"connection": "close"})
             whole = not message.get("more_body", False)
             return message
 
         async def noted(message: Message) -> None:
             nonlocal started
-            started = started or message["type"] == "http.response.start"
+            if message["type"] == "http.response.start":
+                started = True
+                if too_large:  # a route refuses it, while the client is still sending
+                    await read_rest(receive, most, _SILENCE_S)
             await send(message)
 
         try:

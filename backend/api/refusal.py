@@ -25,17 +25,22 @@ class Refusal(JSONResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
-        left = self._at_most
-        try:
-            async with asyncio.timeout(self._seconds):
-                while left > 0:
-                    message = await receive()
-                    if message["type"] != "http.request" or not message.get("more_body"):
-                        break
-                    left -= len(message.get("body", b""))
-        except TimeoutError:
-            pass
+        await read_rest(receive, self._at_most, self._seconds)
         await super().__call__(scope, receive, send)
+
+
+async def read_rest(receive: Receive, at_most: int = _READ_BYTES, seconds: float = _READ_S) -> None:
+    """Read and drop the rest of a body, within bounds."""
+    left = at_most
+    try:
+        async with asyncio.timeout(seconds):
+            while left > 0:
+                message = await receive()
+                if message["type"] != "http.request" or not message.get("more_body"):
+                    break
+                left -= len(message.get("body", b""))
+    except TimeoutError:
+        pass
 
 
 def refusal(

@@ -58,6 +58,26 @@ async def test_every_route_has_a_limit(tmp_path: Path, path: str, fits: int, sai
 
 
 @pytest.mark.anyio
+async def test_a_client_may_send_all_of_a_body_that_is_too_large(tmp_path: Path) -> None:
+    # given a body without an announced length, in blocks
+    sent = 0
+
+    async def blocks() -> AsyncIterator[bytes]:
+        nonlocal sent
+        for _ in range(8):
+            sent += MIB
+            yield b" " * MIB
+
+    # when
+    async with client(tmp_path) as http:
+        answer = await http.post("/setup", content=blocks())
+
+    # then it is refused after its fifth block, and the rest is read before the answer
+    assert answer.status_code == 413
+    assert sent == 8 * MIB
+
+
+@pytest.mark.anyio
 async def test_a_body_that_stops_arriving_is_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
