@@ -79,10 +79,6 @@ def evaluate(
         list[str] | None,
         typer.Option(help="Another checkpoint on the same cases; repeatable."),
     ] = None,
-    baseline: Annotated[
-        list[str] | None,
-        typer.Option(help="grabcut or random_walker, by the same clicks; repeatable."),
-    ] = None,
     source: Annotated[list[str] | None, typer.Option(help="Only this source; repeatable.")] = None,
     limit: Annotated[int, typer.Option(min=0, help="Objects per source at most; 0: all.")] = 0,
     jitter: Annotated[
@@ -104,7 +100,6 @@ def evaluate(
     device: DeviceOption = "auto",
     json: JsonOption = None,
     csv: Annotated[Path | None, typer.Option(help="Write one row per object here.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write a page with curves and cases.")] = None,
 ) -> None:
     """Measure checkpoints: interactions needed (NoC) and IoU reached, as served.
 
@@ -123,7 +118,6 @@ def evaluate(
             data=data,
             mode=mode or "clicks",
             compare=[_folder(context, other) for other in compare or ()],
-            baselines=baseline or (),
             sources=source or (),
             limit=limit,
             jitter=jitter or 0.0,
@@ -132,14 +126,13 @@ def evaluate(
             device=device,
             json_file=json,
             csv_file=csv,
-            html_file=html,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     for table in tables(figures):
         console.print(table)
     for remark in remarks(figures):
         console.print(remark, style="yellow", highlight=False)
-    for file in (json, csv, html):
+    for file in (json, csv):
         if file is not None:
             console.print(f"Wrote {file}", highlight=False)
     if not figures["complete"]:
@@ -272,53 +265,6 @@ def simulate(
     for file in (json, picture):
         if file is not None:
             console.print(f"Written: {file}", highlight=False)
-
-
-def acquisition(
-    context: typer.Context,
-    checkpoint: CheckpointArgument,
-    data: DataOption,
-    pictures: Annotated[int, typer.Option(min=3, help="Number of pictures, drawn at random.")] = 60,
-    unnamed: Annotated[
-        bool, typer.Option("--unnamed", help="Without labels: the network is clicked on a grid.")
-    ] = False,
-    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
-    device: DeviceOption = "auto",
-    json: JsonOption = None,
-) -> None:
-    """Compare the expected interactions of pictures with the ones they really need."""
-    from rich.console import Console
-
-    from training.acquisition.acquisition_evaluation import main
-    from training.evaluation.output import write_json
-
-    console = Console()
-    figures = main(
-        _folder(context, checkpoint),
-        data=data,
-        pictures=pictures,
-        named=not unnamed,
-        device=device,
-        seed=seed,
-        progress=lambda done, of: console.print(f"{done} of {of} pictures", end="\r"),
-    )
-    console.print(
-        f"{figures['pictures']} pictures, {figures['objects']} objects: "
-        f"{figures['mean_needed']} interactions, {figures['mean_expected']} expected, "
-        f"{figures['seconds_per_picture']} s a picture"
-    )
-    for name, words in (
-        ("expected", "expected clicks"),
-        ("uncertainty", "plain uncertainty"),
-        ("difference", "difference"),
-    ):
-        entry = figures[name]
-        console.print(
-            f"{words:18} {entry['correlation']:+.2f} [{entry['low']:+.2f}, {entry['high']:+.2f}]"
-        )
-    if json is not None:
-        write_json(json, figures)
-        console.print(f"Wrote {json}", highlight=False)
 
 
 def _progress(console: Console, text: str, *, seconds: float = 30.0) -> Progress:

@@ -41,7 +41,6 @@ COMMANDS = (
     training.calibrate,
     training.reencode,
     training.simulate,
-    training.acquisition,
 )
 
 app = typer.Typer(

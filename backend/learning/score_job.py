@@ -1,7 +1,7 @@
 """The scoring job: every remaining task gets a score, and Label Studio serves the lowest first.
 
 In chunks, the pictures are read and the serving version estimates what they would cost an annotator
-(`training.acquisition.acquisition`). Each chunk is stored and written to Label Studio before the
+(`training.acquisition`). Each chunk is stored and written to Label Studio before the
 next begins, so annotators benefit early and a killed job resumes. In the end all tasks are put into
 one order, with similar pictures apart, and scores that do not fit the order are corrected. If
 another version is promoted meanwhile, the job ends: that version has a scoring job of its own.
@@ -29,7 +29,7 @@ from backend.learning.task_scorer import TaskScorer
 from backend.registry.store import open_store
 from backend.registry.versions import Registry
 from backend.settings import Settings
-from training.acquisition.diversity import MILD, WEIGHT, order
+from training.acquisition import MILD, WEIGHT, order
 
 # Tasks that are read, scored and written before the next: less than a minute of one core.
 CHUNK = 25

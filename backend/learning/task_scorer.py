@@ -20,7 +20,7 @@ from backend.metrics import Metrics
 from backend.settings import Settings
 from model.errors import PhraseClickError
 from model.predictor import Predictor
-from training.acquisition import acquisition
+from training import acquisition
 
 _log = logging.getLogger(__name__)
 

@@ -17,9 +17,7 @@ from training.evaluation import behaviour as probing
 from training.evaluation import output
 from training.evaluation.cases import cases_of
 from training.evaluation.figures import comparisons, report
-from training.evaluation.gallery import choose
-from training.evaluation.methods import Baseline, Checkpoint, Method
-from training.evaluation.page import render
+from training.evaluation.methods import Checkpoint, Method
 from training.evaluation.protocol import MODES, MOST, Mode
 from training.evaluation.run import Measurement, Run
 
@@ -32,7 +30,6 @@ def main(
     data: Sequence[Path | str],
     mode: str | Sequence[str] = "clicks",
     compare: Sequence[Path | str] = (),
-    baselines: Sequence[str] = (),
     sources: Sequence[str] = (),
     limit: int = 0,
     jitter: float | Sequence[float] = 0.0,
@@ -41,15 +38,14 @@ def main(
     device: str = "auto",
     json_file: Path | None = None,
     csv_file: Path | None = None,
-    html_file: Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Evaluate a checkpoint ("shipped" or a directory) and return the report.
 
     data: as in `open_dataset`. mode: one or several; the first one with the first checkpoint is the
-    top level of the report, all other runs are under "further". compare: more checkpoints;
-    baselines: methods without learning; all on the same cases. sources: only these. limit: objects
-    of each source at most; 0: all. jitter: of clicks (see `next_click`); each value makes a run.
+    top level of the report, all other runs are under "further". compare: more checkpoints on the
+    same cases. sources: only these. limit: objects of each source at most; 0: all. jitter: of
+    clicks (see `next_click`); each value makes a run.
     at_least: interactions of every object even if it is found sooner; below 10, IoU after 10 is a
     lower bound. probes: also run the behaviour tests (behaviour.py) on the first checkpoint.
     progress: called with the number done and the total.
@@ -61,11 +57,9 @@ def main(
     modes = _modes([mode] if isinstance(mode, str) else mode)
     if not 1 <= at_least <= MOST:
         raise DataError(f"at_least is {at_least}; the protocol has 1 to {MOST} interactions.")
-    methods = _methods(checkpoint, compare, baselines, device)
+    methods = _methods(checkpoint, compare, device)
     jitters = list(dict.fromkeys([jitter] if isinstance(jitter, int | float) else jitter))
     runs = [run for method in methods for run in _runs(method, modes, jitters)]
-    if baselines and "clicks" not in modes:
-        raise DataError("Baselines only support clicks: add --mode clicks.")
     cases = {m: cases_of(dataset, m, sources=sources, limit=limit) for m in modes}
     measurement = Measurement(dataset, runs, cases, at_least)
     asked = cases_of(dataset, "clicks", sources=sources, limit=limit) if probes else []
@@ -96,8 +90,6 @@ def main(
         output.write_json(json_file, figures)
     if csv_file:
         output.write_csv(csv_file, figures)
-    if html_file:
-        html_file.write_text(render(figures, choose(measurement)), encoding="utf-8")
     return figures
 
 
@@ -158,7 +150,6 @@ def _runs(method: Method, modes: Sequence[Mode], jitters: Sequence[float]) -> li
     return [
         Run(method, mode, jitter)
         for mode in modes
-        if mode in method.modes
         for jitter in (jitters if mode != "phrase" else [0.0])
     ]
 
@@ -173,12 +164,9 @@ def _modes(names: Sequence[str]) -> list[Mode]:
     return chosen
 
 
-def _methods(
-    checkpoint: Path | str, compare: Sequence[Path | str], baselines: Sequence[str], device: str
-) -> list[Method]:
+def _methods(checkpoint: Path | str, compare: Sequence[Path | str], device: str) -> list[Method]:
     """All methods to measure, with unique names."""
     methods: list[Method] = [Checkpoint(where, device=device) for where in (checkpoint, *compare)]
-    methods.extend(Baseline(name) for name in dict.fromkeys(baselines))
     taken: dict[str, int] = {}
     for method in methods:
         taken[method.name] = taken.get(method.name, 0) + 1

@@ -23,7 +23,7 @@ import numpy as np
 
 from model import checkpoint
 from model.files import atomic_write
-from training.acquisition import acquisition, diversity
+from training import acquisition
 from training.data import Dataset, Without, open_dataset
 from training.data.side import sides
 from training.errors import RecipeError
@@ -231,7 +231,7 @@ class _Running:
             scores.append(expected.saving if by_saving else expected.clicks)
             descriptors.append(acquisition.descriptor(*asked, budget=_SCORING))
         if descriptors:
-            order = diversity.order(scores, np.stack(descriptors), weight=diversity.MILD)
+            order = acquisition.order(scores, np.stack(descriptors), weight=acquisition.MILD)
         else:
             order = [int(place) for place in np.argsort(-np.array(scores), kind="stable")]
         return [candidates[place] for place in order[:count]]

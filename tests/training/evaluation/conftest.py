@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from training.data import Dataset, Expression, Sample, SampleObject
-from training.evaluation.protocol import MODES, Answer, Mask, Mode, Spot
+from training.evaluation.protocol import Answer, Mask, Spot
 
 DOG, OTHER_DOG, CAT = SampleObject(1, "dog"), SampleObject(2, "dog"), SampleObject(3, "cat")
 
@@ -45,10 +45,8 @@ class Scripted:
         self,
         name: str,
         script: Callable[[Sample, Sequence[Spot], str], NDArray[np.bool_]],
-        modes: tuple[Mode, ...] = MODES,
     ) -> None:
         self.name = name
-        self.modes = modes
         self.milliseconds_to_open: list[float] = []
         self.opened: list[str] = []
         self._script = script

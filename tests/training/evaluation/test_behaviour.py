@@ -23,7 +23,7 @@ from training.evaluation.behaviour import (
     tally,
 )
 from training.evaluation.cases import Case, cases_of
-from training.evaluation.protocol import MODES, Answer, Mask, Spot, Trajectory
+from training.evaluation.protocol import Answer, Mask, Spot, Trajectory
 from training.evaluation.run import Result
 from training.prompts.vocabulary import COLOURS
 
@@ -33,7 +33,6 @@ Shapes = Callable[..., tuple[NDArray[np.uint8], NDArray[np.uint8]]]
 class Listener:
     """A method that reacts to words if ``hears``; a click alone means one of its kind."""
 
-    modes = MODES
     categories: frozenset[str] | None = None
 
     def __init__(self, *, hears: bool = True, obeys: bool = True) -> None:

@@ -35,7 +35,6 @@ class Painter:
     """
 
     categories = None
-    modes = gate.MODES
 
     def __init__(self, where: Path, *, device: str) -> None:
         self.name, beyond, *labels = where.name.split("-")

@@ -1,14 +1,21 @@
-"""Which picture to label next: the one whose objects would cost an annotator most, as estimated by
-the network itself.
+"""Which pictures to label next: those whose objects would cost an annotator most, as estimated by
+the network itself, in an order that avoids repetition.
 
-The picture has no labels, so its objects are those that the network finds (pseudo_objects.py). For
-each, the protocol's annotator is simulated with inexact clicks until the answer agrees with it:
-once on the picture and once on its mirror image. If the network knows a thing well, one click gives
-the same mask in both views; if it guesses, the views disagree and corrections are needed.
+A picture without labels has no objects, so those that the network finds are used. It is asked for
+each label of the project by its name alone; if it knows none of them, or finds none, by clicks on a
+grid. For each object, the protocol's annotator is simulated with inexact clicks until the answer
+agrees with it: once on the picture and once on its mirror image. If the network knows a thing well,
+one click gives the same mask in both views; if it guesses, the views disagree and corrections are
+needed.
 
 A network that sees nothing agrees with itself easily. So the cost counts only as far as the network
 is sure of what it found; the rest counts as the protocol's maximum. A curve that was fitted once
 (`CURVE`) maps the sum to true interactions.
+
+The most valuable pictures are often neighbours: frames of one film, shots of one scene. The second
+one teaches little that the first did not. So `order` is greedy (maximal marginal relevance): the
+next picture has the most value after subtracting its similarity to earlier ones, and a
+near-duplicate of the last one waits as long as there is another.
 """
 
 from __future__ import annotations
@@ -17,13 +24,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from model.predictor import Embedding, Predictor
+from model.predictor import Click, Embedding, Prediction, Predictor
 from training.evaluation.methods import answers
 from training.evaluation.protocol import MOST, Answer, Mask, Spot, Target, follow
-from training.finetune.pseudo_objects import PseudoObject, clicked_objects, named_objects
 
 GOAL = 0.85
 # People do not click exactly at the deepest point.
@@ -190,3 +196,143 @@ def _calibrated(raw: float) -> float:
     """From the simulated cost to expected interactions."""
     costs, clicks = zip(*CURVE, strict=True)
     return float(np.interp(raw, costs, clicks))
+
+
+# A mask with less confidence is more likely wrong than right.
+LEAST_CONFIDENCE = 0.4
+# Two masks with a larger IoU are one object that was found twice.
+SAME_OBJECT = 0.6
+# An answer to a click that covers more of the picture than this is the background.
+MOST_OF_PICTURE = 0.8
+FEWEST_PIXELS = 50
+
+
+@dataclass(frozen=True, eq=False)
+class PseudoObject:
+    """H,W bool. name: by which it was found; "" for a click."""
+
+    mask: Mask
+    name: str
+    confidence: float
+
+
+def named_objects(
+    predictor: Predictor, embedding: Embedding, names: Sequence[str]
+) -> tuple[list[PseudoObject], float]:
+    """Objects found by these names, the most confident first, and the highest confidence.
+
+    The confidence is 0 if the network knows none of the names.
+    """
+    answers = [
+        (name, predictor.predict(embedding, [], name))
+        for name in names
+        if predictor.tokenizer.knows(name)
+    ]
+    answers.sort(key=lambda answer: -answer[1].confidence)
+    highest = answers[0][1].confidence if answers else 0.0
+    return _distinct(answers, 1.0), highest
+
+
+def clicked_objects(
+    predictor: Predictor, embedding: Embedding, across: int
+) -> tuple[list[PseudoObject], float]:
+    """Objects found by clicks on a grid of ``across`` by ``across``; as `named_objects`."""
+    spots = [
+        ((column + 0.5) * embedding.width / across, (row + 0.5) * embedding.height / across)
+        for row in range(across)
+        for column in range(across)
+    ]
+    answers = [("", predictor.predict(embedding, [Click(x, y)])) for x, y in spots]
+    answers.sort(key=lambda answer: -answer[1].confidence)
+    return _distinct(answers, MOST_OF_PICTURE), answers[0][1].confidence
+
+
+def overlap(one: Mask, other: Mask) -> float:
+    """Intersection over union; 1 where both are empty."""
+    either = int(np.count_nonzero(one | other))
+    return int(np.count_nonzero(one & other)) / either if either else 1.0
+
+
+def _distinct(answers: Sequence[tuple[str, Prediction]], largest: float) -> list[PseudoObject]:
+    """The answers that are different objects; answers: the most confident first."""
+    objects: list[PseudoObject] = []
+    for name, answer in answers:
+        if answer.confidence < LEAST_CONFIDENCE:
+            break
+        mask = answer.mask()
+        pixels = int(np.count_nonzero(mask))
+        if pixels < FEWEST_PIXELS or pixels > largest * mask.size:
+            continue
+        if all(overlap(mask, other.mask) <= SAME_OBJECT for other in objects):
+            objects.append(PseudoObject(mask, name, answer.confidence))
+    return objects
+
+
+# Share of its value that a picture loses if it repeats an earlier one entirely.
+WEIGHT = 0.5
+# The same if a whole kind of pictures is valuable except near-duplicates.
+MILD = 0.25
+# From this similarity on, two pictures show the same scene.
+SAME_SCENE = 0.85
+# Pictures that are compared with all earlier ones; the time grows with their square.
+FRONT = 3000
+
+
+def order(
+    scores: ArrayLike,
+    descriptors: NDArray[np.floating],
+    *,
+    weight: float = WEIGHT,
+    same: float = SAME_SCENE,
+    front: int = FRONT,
+) -> list[int]:
+    """The indices of N pictures in the order in which to label them.
+
+    scores: N, higher is more valuable; only ranks count. descriptors: N,D from
+    `Predictor.descriptor`. weight: 0 for scores only, 1 for diversity only. same: similarity of a
+    near-duplicate. front: pictures that are ordered so; the others follow by score. Ties are broken
+    by index, so the same arguments give the same order.
+    """
+    values = np.asarray(scores, float)
+    if not len(values):
+        return []
+    by_score = np.argsort(-values, kind="stable")
+    chosen = _greedy(by_score[:front], values, _centred(descriptors), weight, same)
+    return chosen + [int(place) for place in by_score[front:]]
+
+
+def _greedy(
+    places: Sequence[int] | NDArray[np.intp],
+    values: NDArray[np.float64],
+    unit: NDArray[np.float64],
+    weight: float,
+    same: float,
+) -> list[int]:
+    left = np.asarray(places)
+    near = unit[left]
+    # Ranks, so that neither single large scores nor the scale decide.
+    worth = 1.0 - np.argsort(np.argsort(-values[left], kind="stable"), kind="stable") / len(left)
+    repeated = np.zeros(len(left))
+    last = np.full(len(left), -1.0)
+    open_ = np.ones(len(left), bool)
+    picked = []
+    for _ in range(len(left)):
+        gain = (1.0 - weight) * worth - weight * np.maximum(repeated, 0.0)
+        waits = open_ & (last >= same)
+        candidates = open_ & ~waits if (open_ & ~waits).any() else open_
+        pick = int(np.flatnonzero(candidates)[gain[candidates].argmax()])
+        picked.append(int(left[pick]))
+        open_[pick] = False
+        last = near @ near[pick]
+        repeated = np.maximum(repeated, last)
+    return picked
+
+
+def _centred(descriptors: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Unit descriptors without what all pictures of this set share."""
+    table = np.asarray(descriptors, float)
+    table = table - table.mean(0, keepdims=True) if len(table) > 2 else table
+    unit: NDArray[np.float64] = table / np.maximum(
+        np.linalg.norm(table, axis=1, keepdims=True), 1e-9
+    )
+    return unit

@@ -1,1 +1,0 @@
-"""Which pictures to label next."""
