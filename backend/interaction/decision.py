@@ -77,7 +77,9 @@ class Decision:
         ask, policy = self._ask, self._policy
         self._read = dict(histories)
         self.histories = []
-        drafts = DraftSync(task, ask.saved, ask.user, policy.draft_margin, ask.received_at)
+        drafts = DraftSync(
+            task, ask.saved, ask.user, policy.draft_margin, ask.received_at, self._history
+        )
         drafts.apply()
         self.events = drafts.events
         turn = Turn(self._request_id, ask.project, ask.task_id, ask.image, notes=ask.ignored)

@@ -6,12 +6,13 @@ it shows counts at once (region ids are ours), while what it lacks counts only
 - where it was saved well after the answer, by Label Studio's clock compared with ours.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from backend.db.models import EventKind
 from backend.interaction.events import Event
+from backend.interaction.mask_history import Answer, MaskHistory, PageMasks, digest
 from backend.interaction.objects import Target, TaskObjects
 from backend.interaction.request import Saved
 from backend.label_studio.controls import ImageControls
@@ -26,6 +27,7 @@ class DraftSync:
     user: str
     margin: timedelta
     now: datetime
+    history: Callable[[Target], MaskHistory]  # the masks of an object
     events: list[Event] = field(default_factory=list)
 
     def apply(self) -> None:
@@ -196,15 +198,32 @@ class DraftSync:
         return newest if self.newer(newest, target.updated_at) else None
 
     def _dropped(self, target: Target) -> None:
-        """Accepting a mask takes its key points off the page. An annotation that still has them
-        was submitted without that mask."""
+        """Accepting a mask takes its prompts off the page. An annotation that still has them was
+        submitted without the mask that they made, or with the object's mask before it."""
         for saved in self.saved:
             if saved.kind != "annotation":
                 continue
-            if _lacks_mask(saved, target):
-                target.dropped_by = saved.id
+            left = {click.id for click in target.counting if click.id in saved.clicks}
+            kept_turn = 0
+            if target.region_id in saved.regions:
+                kept = self._kept_answer(target, saved) if left else None
+                kept_turn = kept.turn if kept else 0
+                # Key points of a reopened annotation stay also when a new mask is accepted.
+                left -= {identity for identity, _ in kept.clicks} if kept else set()
+            if left or _words_alone(saved, target):
+                target.dropped_by, target.kept_turn = saved.id, kept_turn
             elif target.dropped_by == saved.id:
                 target.dropped_by = None
+
+    def _kept_answer(self, target: Target, saved: Saved) -> Answer | None:
+        """Which of an object's masks an annotation has: the one that is most like it."""
+        region = saved.regions[target.region_id]
+        masks = PageMasks().decoded(digest(region), region)
+        if masks is None:
+            return None
+        drawn = masks[1]
+        alike = [(drawn.iou(a.mask), a.turn, a) for a in self.history(target).answers]
+        return max(alike, key=lambda entry: entry[:2], default=(0.0, 0, None))[2]
 
     @staticmethod
     def _follows(saved: Saved, key: str, created_at: datetime | None) -> bool:
@@ -223,18 +242,15 @@ class DraftSync:
         )
 
 
-def _lacks_mask(saved: Saved, target: Target) -> bool:
-    """Whether it has what a mask was made of, but not the mask.
+def _words_alone(saved: Saved, target: Target) -> bool:
+    """Whether an object of words was all that there was, and its mask is missing.
 
-    A phrase stays in its field also when its mask was rejected. So words alone count only where
-    nothing else was submitted.
+    A phrase stays in its field also when its mask was rejected. So words count only where nothing
+    else was submitted.
     """
-    if not target.answered_turn or target.region_id in saved.regions:
+    if not target.phrase_id or target.clicks or target.accepted or saved.regions:
         return False
-    if any(click.id in saved.clicks for click in target.counting):
-        return True
-    unused = not target.clicks and not target.accepted and target.phrase_id in saved.phrases
-    return bool(target.phrase_id) and unused and not saved.regions
+    return target.phrase_id in saved.phrases
 
 
 def eligible(drafts: DraftSync, image: ImageControls, unknown_for: timedelta) -> list[Target]:

@@ -1,7 +1,8 @@
-"""Masks that an annotator left behind: made and shown, but not accepted before Submit.
+"""Masks that an annotator left behind: made, but not accepted before Submit.
 
-Label Studio stores the key points of such a mask and drops the mask itself. ``DraftSync`` notices
-that; here the masks are listed, and put back into Label Studio as a prediction of their task.
+Label Studio stores the key points of such a mask and drops the mask itself; of an object that was
+refined it keeps the mask before. ``DraftSync`` notices that; here the masks are listed, and put
+back into Label Studio as a prediction of their task.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,7 +36,11 @@ _COLUMNS = (
     TargetRow.answered_turn,
     TargetRow.answered_at,
 )
-_WAITING = TargetRow.dropped_by.is_not(None) & (TargetRow.answered_turn > TargetRow.put_back_turn)
+_WAITING = and_(
+    TargetRow.dropped_by.is_not(None),
+    TargetRow.answered_turn > TargetRow.kept_turn,
+    TargetRow.answered_turn > TargetRow.put_back_turn,
+)
 
 
 @dataclass(frozen=True)

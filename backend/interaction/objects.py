@@ -106,6 +106,7 @@ class Target:
     shown_digest: str = ""
     stays: bool = False
     dropped_by: int | None = None  # annotation with its prompts, but without its newest mask
+    kept_turn: int = 0  # the turn of the mask that it has instead; 0: none
     put_back_turn: int = 0  # that mask became a prediction
     model_version: str = ""  # the one that finishes it
 

@@ -166,7 +166,7 @@ class InteractionStore:
         for _ in range(_ATTEMPTS):
             with self.database.read() as connection:
                 task = read_task(connection, project, task_id, _ALL)
-            drafts = DraftSync(task, [saved], "", self.policy.draft_margin, now)
+            drafts = DraftSync(task, [saved], "", self.policy.draft_margin, now, self._history)
             drafts.apply()
             if self._write(task, drafts.events, "", now):
                 return
@@ -257,6 +257,9 @@ class InteractionStore:
         with self.database.read() as connection:
             answers_of = read_answers_of(connection, [target.id for target in targets])
         return {number: MaskHistory(answers) for number, answers in answers_of.items()}
+
+    def _history(self, target: Target) -> MaskHistory:
+        return self.histories([target])[target.id]
 
     # -- writing
 

@@ -110,6 +110,7 @@ class TargetRow(Base):
     stays: Mapped[bool] = mapped_column(default=False)  # key points stay after an answer
     # The annotation that was submitted with its prompts, but without its newest mask.
     dropped_by: Mapped[BigInt | None] = mapped_column(index=True)
+    kept_turn: Mapped[int] = mapped_column(default=0)  # of the mask that it has instead; 0: none
     put_back_turn: Mapped[int] = mapped_column(default=0)  # that mask became a prediction
     # The version that it is made with; '' before the first answer.
     model_version: Mapped[Str128] = mapped_column(default="")

@@ -8,6 +8,7 @@ import pytest
 from backend.db.engine import Database
 from backend.errors import JobError, LabelStudioError
 from backend.interaction.dropped import DroppedMasks, dropped_masks, put_back
+from backend.interaction.objects import Turn
 from backend.label_studio.client import LabelStudio
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.payloads import Project
@@ -74,6 +75,98 @@ def test_an_accepted_mask_is_not_listed(
     page.accept()
     page.work()
     page.submit()
+    assert listed(page, database) == []
+
+
+def refine(page: Page, x: int) -> Turn:
+    """One more click on an object that was accepted, whose answer is not accepted."""
+    page.click(20)
+    page.accept()
+    page.work()
+    turn = page.click(x, "+ last object")
+    page.work()
+    return turn
+
+
+def test_a_refinement_that_was_not_accepted_is_listed_and_put_back(
+    open_page: OpenPage, database: Database
+) -> None:
+    # given an accepted mask, and a refinement of it that was submitted without being accepted
+    page, studio = open_page(), Studio()
+    turn = refine(page, 70)
+    page.submit()
+    # then it is listed, and what is put back is the refined mask
+    (one,) = listed(page, database)
+    assert one.labels == ("Cat",)
+    assert back(page, database, studio) == 1
+    (region,) = parse_result(studio.predictions[0][1]["result"])
+    assert np.array_equal(region.mask(), drawn(turn))
+    assert listed(page, database) == []
+
+
+def test_an_answer_that_came_after_submit_is_listed(
+    open_page: OpenPage, database: Database
+) -> None:
+    # given a refinement that was submitted before its answer was there
+    page = open_page()
+    refine(page, 70)
+    page.broken = True
+    page.click(90, "+ last object")
+    left = list(page.sent)
+    page.submit()
+    assert len(listed(page, database)) == 1
+    back(page, database, Studio())
+    assert listed(page, database) == []
+    # when the answer to the same points comes, then it is listed
+    page.broken = False
+    page.send(left, lost=True)
+    assert len(listed(page, database)) == 1
+
+
+@pytest.mark.parametrize("way", ["accepted", "failed", "rejected", "edited"])
+def test_a_refinement_that_left_nothing_behind_is_not_listed(
+    open_page: OpenPage, database: Database, way: str
+) -> None:
+    # given an accepted mask, refined by a click that
+    page = open_page()
+    page.click(20)
+    page.accept()
+    page.work()
+    page.broken = way == "failed"  # never had an answer,
+    region = page.click(70, "+ last object").target.region_id  # type: ignore[union-attr]
+    if way == "rejected":  # was taken off the page with its answer,
+        page.points.clear()
+    elif way in ("accepted", "edited"):
+        page.accept()
+    if way == "edited":  # or whose mask was accepted and corrected by hand
+        mask = page.mask(region)
+        mask[:10, :10] = True
+        page.draw(region, mask)
+    # when the page is submitted
+    page.work()
+    page.submit()
+    # then nothing is listed
+    assert listed(page, database) == []
+
+
+def test_a_refinement_accepted_in_a_reopened_annotation_is_not_listed(
+    open_page: OpenPage, database: Database
+) -> None:
+    # given a refinement that was listed, whose annotation was opened again: its point is a plain
+    # one now, which accepting does not take away
+    page = open_page()
+    refine(page, 70)
+    page.submit()
+    (old,) = [item for item in page.annotations[-1]["result"] if item["type"] == "keypointlabels"]
+    # when one more click is accepted and the annotation is updated
+    page.click(75, "+ last object")
+    page.accept()
+    page.annotations[-1] |= {
+        "result": [*page.regions.values(), old],
+        "updated_at": "2026-11-23T10:00:00Z",
+    }
+    page.send([])
+    # then it is not listed any more
     assert listed(page, database) == []
 
 
