@@ -30,6 +30,9 @@ DETAIL_MARGIN = 0.6
 DETAIL_SMALLEST = 48
 # Edges are on a grid of this part of the crop's longest side.
 GRID = 0.25
+# A part that is longer than this, in its shorter side, keeps too little of it in the network's
+# input: 64 of 384 pixels.
+LONGEST = 6
 
 
 class Box(NamedTuple):
@@ -77,6 +80,10 @@ class Box(NamedTuple):
     def slices(self) -> tuple[slice, slice]:
         """Rows and columns, to index an array H,W."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    def includes(self, other: Box) -> bool:
+        """Whether all of the other box is in this one."""
+        return self.union(other) == self
 
     def holds(self, x: float, y: float) -> bool:
         """Whether the point is in the box."""
@@ -126,6 +133,26 @@ def focus(around: Box | None, width: int, height: int) -> Box | None:
     if max(box.width, box.height) > LARGEST * max(width, height):
         return None
     return box
+
+
+def window(part: Box, around: Box) -> Box:
+    """Of a part of the picture with extreme sides (20,000 x 100 pixels) what shows ``around``, or
+    its middle where it is too long; any other part as it is."""
+    long = max(min(part.width, part.height) * LONGEST, SMALLEST)
+    if max(part.width, part.height) <= long:
+        return part
+    step = max(long // 8, 1)
+    wide = part.width > part.height
+    low, high, start, end = (
+        (around.left, around.right, part.left, part.right)
+        if wide
+        else (around.top, around.bottom, part.top, part.bottom)
+    )
+    first = start + round(((low + high - long) / 2 - start) / step) * step
+    first = min(max(first, start), end - long)
+    if wide:
+        return Box(first, part.top, first + long, part.bottom)
+    return Box(part.left, first, part.right, first + long)
 
 
 def detail(around: Box, width: int, height: int) -> Box | None:

@@ -6,6 +6,9 @@ only what is connected to the click is used; everything else of the mask before 
 network or a person made it. Only the first few clicks, which say what the object is, may change all
 of it.
 
+A picture with extreme sides is never looked at as a whole for a click: a window around the click,
+as long as a few of its shorter side, takes its place.
+
 A network that was not trained with boxes gets clicks instead: a positive one at the box's centre
 and four negative ones beyond the middles of its sides. Everything outside the box is cut
 off.
@@ -17,6 +20,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -99,6 +103,8 @@ class Look(Protocol):
 
 # Up to this many clicks a correction may change the whole object.
 FREE_CLICKS = 3
+# In a picture with extreme sides: windows on clicks that are far from the newest one.
+MOST_APART = 12
 # A detail gets its own crop if that is at most this part of the object's box: it then shows the
 # detail larger, although it is encoded at two thirds of the size.
 SHARPER = 0.45
@@ -138,28 +144,40 @@ class Session:
 
     def _object(self, previous: Mask | None) -> Result:
         """All of the object: from the whole picture or the prompt's box, then closer."""
-        start = self._start()
-        coarse = self.look(self.prompt, start, previous_in(previous, start))
-        grids = [cut_to_box(merging.cleaned(coarse.grid, self.prompt), self.prompt)]
-        extent = Layer(grids[0], grids[0].logits > 0).extent(grids[0].box)
-        box = crop.focus(self.prompt.around(extent), self.width, self.height)
-        if box is None or coarse.grid.box != self._whole:
-            return Result(self._layers(grids), coarse)
-        seen = MaskLayers(self.width, self.height, (Layer(coarse.grid),)).mask(box)
-        fine = self.look(self.prompt, box, seen)
-        grids.append(cut_to_box(merging.cleaned(fine.grid, self.prompt), self.prompt))
-        return Result(self._layers(grids), fine)
+        start, closer = self._start(previous)
+        coarse = self._cut_look(start, previous_in(previous, start))
+        extent = Layer(coarse.grid, coarse.grid.logits > 0).extent(start)
+        box = self._focus(self._around(extent, start), start) if closer else None
+        answers = [coarse]
+        if box is not None:
+            seen = MaskLayers(self.width, self.height, (Layer(coarse.grid),)).mask(box)
+            answers.append(self._cut_look(box, seen))
+        apart = [
+            self._cut_look(part, previous_in(previous, part))
+            for part in self._elsewhere(start, self.prompt.positives)
+        ]
+        layers = tuple(Layer(answer.grid.smoothed()) for answer in [*apart, *answers])
+        return Result(MaskLayers(self.width, self.height, layers), answers[-1])
+
+    def _cut_look(self, box: Box, previous: Mask | None) -> Answer:
+        """A look whose logits are cleaned and cut to the prompt's box."""
+        answer = self.look(self.prompt, box, previous)
+        grid = cut_to_box(merging.cleaned(answer.grid, self.prompt), self.prompt)
+        return replace(answer, grid=grid)
 
     def _correction(self, previous: Mask) -> Result:
         """What the clicks change of the mask before."""
-        answer = self._known_object(previous)
-        if self._may_change_all(previous):
+        known = self.prompt.around(crop.mask_box(previous))
+        view = self._view(known)
+        in_view = known is None or view.includes(known)
+        answer = self._known_object(previous, known, view) if in_view else None
+        if in_view and self._may_change_all(previous):
             if answer is None:
                 return self._object(previous)
             layer = Layer(merging.cleaned(answer.grid, self.prompt).smoothed())
             return Result(MaskLayers(self.width, self.height, (layer,)), answer)
         if answer is None:
-            answer = self.look(self.prompt, self._whole, previous)
+            answer = self.look(self.prompt, view, previous[view.slices])
         asked = merging.disobeyed(self.prompt.clicks, previous)
         size = math.sqrt(np.count_nonzero(previous))
         layer = merging.merged(answer, self.prompt, asked, size)
@@ -168,7 +186,13 @@ class Session:
             # It shows everything that changed, so it decides instead.
             fine = self.look(self.prompt, detail, previous[detail.slices], detail=True)
             layer = merging.merged(fine, self.prompt, asked, size)
-        return Result(MaskLayers(self.width, self.height, (layer,), previous), answer)
+        apart = [
+            merging.merged(
+                self.look(self.prompt, part, previous[part.slices]), self.prompt, asked, size
+            )
+            for part in self._elsewhere(view, asked)
+        ]
+        return Result(MaskLayers(self.width, self.height, (*apart, layer), previous), answer)
 
     def _detail(self, change: Layer) -> Box | None:
         """Where to look at a change itself, if it is small in the box that was looked at."""
@@ -181,15 +205,15 @@ class Session:
             return None
         return box
 
-    def _known_object(self, previous: Mask) -> Answer | None:
-        """A pass over the object, whose place the mask before gives; None if it is the picture.
+    def _known_object(self, previous: Mask, known: Box | None, view: Box) -> Answer | None:
+        """A pass over the object, whose place the mask before gives; None if that is all that is
+        looked at.
 
         A phrase is read over the whole picture: "left" means nothing in a crop.
         """
         if self.prompt.tokens.words:
             return None
-        known = self.prompt.around(crop.mask_box(previous))
-        box = crop.focus(known, self.width, self.height)
+        box = self._focus(known, view)
         if box is None:
             return None
         answer = self.look(self.prompt, box, previous[box.slices])
@@ -207,15 +231,55 @@ class Session:
             return False
         return bool(older or self.prompt.tokens.words)
 
-    def _layers(self, grids: list[LogitGrid]) -> MaskLayers:
-        layers = tuple(Layer(grid.smoothed()) for grid in grids)
-        return MaskLayers(self.width, self.height, layers)
+    def _start(self, previous: Mask | None) -> tuple[Box, bool]:
+        """Where a first answer looks, and whether a second look may be closer: at a box that is
+        small enough, else at all."""
+        if self.prompt.box is not None and not self.prompt.tokens.words:
+            box = crop.focus(self.prompt.extent(), self.width, self.height)
+            if box is not None:
+                return box, False
+        known = None if previous is None else crop.mask_box(previous)
+        return self._view(self.prompt.around(known)), True
 
-    def _start(self) -> Box:
-        """Where a first answer looks: at a box that is small enough, else at the whole picture."""
-        if self.prompt.box is None or self.prompt.tokens.words:
+    def _view(self, known: Box | None) -> Box:
+        """All that is looked at at once: the whole picture; of one with extreme sides a window.
+
+        It shows what is known of the object, and where that is too large the newest click. What a
+        long box surrounds, and what only words are about, is looked at as a whole.
+        """
+        newest = crop.points_box([(click.x, click.y) for click in self.prompt.clicks[-1:]])
+        around = known or newest
+        if around is None or (newest is None and self.prompt.box is None):
             return self._whole
-        return crop.focus(self.prompt.extent(), self.width, self.height) or self._whole
+        view = crop.window(self._whole, around)
+        if view.includes(around):
+            return view
+        if newest is None or self.prompt.box is not None:
+            return self._whole
+        return crop.window(self._whole, newest)
+
+    def _elsewhere(self, view: Box, clicks: Sequence[Click]) -> list[Box]:
+        """Windows on the clicks that the view does not show, those of the newest ones last."""
+        shown = [view]
+        for click in reversed(clicks):
+            if len(shown) <= MOST_APART and not any(box.holds(click.x, click.y) for box in shown):
+                at = Box(int(click.x), int(click.y), int(click.x) + 1, int(click.y) + 1)
+                shown.append(crop.window(self._whole, at))
+        return shown[:0:-1]
+
+    def _around(self, extent: Box | None, view: Box) -> Box | None:
+        """The known part of the object in the view: its mask's, its box, and positive clicks."""
+        clicks = tuple(click for click in self.prompt.clicks if view.holds(click.x, click.y))
+        return replace(self.prompt, clicks=clicks).around(extent)
+
+    def _focus(self, around: Box | None, view: Box) -> Box | None:
+        """A crop of the view for the object, None if the view shows it well enough."""
+        box = crop.focus(around, self.width, self.height)
+        if box is None:
+            return None
+        box = box.intersection(view)
+        longest = crop.LARGEST * max(view.width, view.height)
+        return None if box is None or max(box.width, box.height) > longest else box
 
     @property
     def _whole(self) -> Box:

@@ -26,6 +26,7 @@ from backend.errors import PictureFormatError
 from backend.images.budget import MemoryBudget
 from backend.images.child import decode_apart
 from backend.images.structure import is_ordinary
+from backend.label_studio.rle import MAX_SIDE
 
 # Formats that annotators label. Not PostScript or PDF, which run programs.
 _FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "TIFF", "BMP", "DIB", "AVIF", "JPEG2000", "PPM")
@@ -189,6 +190,13 @@ def _open(file: IO[bytes], max_pixels: int) -> Image.Image:
         size = image.size
         image.close()
         raise _too_large(max_pixels, size)
+    if max(image.size) > MAX_SIDE:
+        width, height = image.size
+        image.close()
+        raise PictureFormatError(
+            f"The picture of {width}x{height} pixels has a side of more than {MAX_SIDE:,} pixels, "
+            "which no browser shows."
+        )
     return image
 
 

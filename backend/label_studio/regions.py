@@ -23,7 +23,6 @@ from backend.label_studio.strokes import drawn_over
 Shape = Literal["brush", "keypoint", "rectangle", "ellipse", "polygon", "textarea", "other", ""]
 
 _MAX_ID = 128
-_MAX_SIDE = 100_000
 
 
 @dataclass(frozen=True)
@@ -218,4 +217,4 @@ def finite_number(raw: object) -> float | None:
 def _side(raw: object) -> int | None:
     """Pixels; some scripts write 320.0."""
     number = whole_number(raw)
-    return number if number is not None and 0 < number <= _MAX_SIDE else None
+    return number if number is not None and 0 < number <= rle.MAX_SIDE else None

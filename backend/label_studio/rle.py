@@ -29,6 +29,8 @@ _CHANNELS = 4
 
 # 16k x 16k: far above any picture that is served, far below what would exhaust memory.
 MAX_PIXELS = 1 << 28
+# Pixels of a side of any picture that is served: browsers show none that is longer.
+MAX_SIDE = 100_000
 # Bytes of the stream unpacked at once, which bounds memory.
 _BLOCK = 1 << 16
 _WINDOW_BITS = (1 << 64) - 1

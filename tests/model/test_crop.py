@@ -150,3 +150,23 @@ def test_a_single_pixel() -> None:
     detail = ImageTiles(np.full((1, 1, 3), 200, np.uint8))
 
     assert abs(int(np.asarray(detail.read(Box(0, 0, 1, 1)))[0, 0, 0]) - 200) <= 2
+
+
+@given(scene=scenes())
+def test_a_window_of_a_long_picture_is_short_and_shows_what_fits(
+    scene: tuple[Box, int, int],
+) -> None:
+    # given any picture
+    around, width, height = scene
+    whole = Box(0, 0, width, height)
+
+    window = crop.window(whole, around)
+
+    # then a window lies in it, over all of its shorter side, and is not extreme itself
+    assert whole.includes(window)
+    assert min(window.width, window.height) == min(width, height)
+    long = max(crop.LONGEST * min(width, height), crop.SMALLEST)
+    assert max(window.width, window.height) == min(long, max(width, height))
+    # and it shows what is shorter than most of it
+    if max(around.width, around.height) <= 0.8 * long:
+        assert window.includes(around)

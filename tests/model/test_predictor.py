@@ -41,7 +41,8 @@ def answers(predictor: Predictor, image: Picture) -> list[NDArray[np.float32]]:
 
 
 @pytest.mark.parametrize(
-    "size", [(1, 1), (2, 2), (1, 500), (500, 1), (3, 4000), (31, 33), (97, 64), (700, 500)]
+    "size",
+    [(1, 1), (2, 2), (1, 500), (500, 1), (3, 4000), (20_000, 1), (31, 33), (97, 64), (700, 500)],
 )
 def test_any_size_of_picture(predictor: Predictor, size: tuple[int, int]) -> None:
     height, width = size
@@ -231,7 +232,9 @@ def test_a_previous_mask_may_be_probabilities(predictor: Predictor) -> None:
 )
 @given(data=st.data())
 def test_a_clicked_pixel_obeys_its_click(data: st.DataObject, predictor: Predictor) -> None:
-    height, width = data.draw(st.sampled_from([(60, 80), (300, 200), (33, 900), (7, 5)]))
+    height, width = data.draw(
+        st.sampled_from([(60, 80), (300, 200), (33, 900), (2000, 20), (7, 5)])
+    )
     embedding = predictor.encode(picture(height, width), f"{height}x{width}")
     # Clicks some cells apart: closer ones may share a cell of the network's answer, or a pixel.
     apart = max(1.0, max(height, width) / 12)

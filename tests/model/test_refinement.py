@@ -57,9 +57,15 @@ def picture_of(shape: Shape) -> Mask:
     return mask
 
 
-def ask(looks: Looks, *clicks: Click, words: int = 0, previous: Mask | None = None) -> Mask:
+def ask(
+    looks: Looks,
+    *clicks: Click,
+    words: int = 0,
+    previous: Mask | None = None,
+    size: tuple[int, int] = (WIDTH, HEIGHT),
+) -> Mask:
     tokens = Tokens(("dog",) * words, (), (), np.zeros((words, 8), np.float32))
-    session = Session(WIDTH, HEIGHT, Prompt(clicks, tokens), looks, box_prompts=False)
+    session = Session(*size, Prompt(clicks, tokens), looks, box_prompts=False)
     return session.answer(previous).layers.mask()
 
 
@@ -182,6 +188,58 @@ def test_a_correction_leaves_what_a_person_painted_elsewhere_bit_for_bit() -> No
 
     assert mask[88, 200]
     assert np.array_equal(mask[130:], painted[130:])
+
+
+LONG = 20_000, 100
+
+
+def upright(size: tuple[int, int], *, turned: bool) -> tuple[int, int]:
+    return (size[1], size[0]) if turned else size
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("words", [0, 1])
+def test_a_click_in_a_picture_with_extreme_sides_is_answered_from_a_window(
+    turned: bool, words: int
+) -> None:
+    # given a picture of 20,000 x 100 pixels with a thing in each half
+    here, there = (upright(place, turned=turned) for place in ((15_000, 50), (300, 50)))
+    looks = Looks(either(disk(*here, 30), disk(*there, 30)))
+
+    # when one of them is clicked on
+    mask = ask(looks, Click(*here), words=words, size=upright(LONG, turned=turned))
+
+    # then what is looked at is never squeezed, and the mask is where the click is
+    assert all(max(b.width, b.height) <= 6 * min(b.width, b.height) for b in looks.boxes)
+    rows, columns = np.nonzero(mask)
+    assert abs(columns.mean() - here[0]) < 3
+    assert abs(rows.mean() - here[1]) < 3
+    assert mask.sum() == pytest.approx(np.pi * 30**2, rel=0.1)
+
+
+def test_clicks_that_no_window_shows_together_each_get_their_own() -> None:
+    places = [(400, 50), (9_000, 50), (15_000, 50)]
+    looks = Looks(either(*(disk(*place, 30) for place in places)))
+
+    mask = ask(looks, *(Click(*place) for place in places), Click(2_000, 5, False), size=LONG)
+
+    assert [mask[y, x] for x, y in places] == [True] * 3
+    assert mask.sum() == pytest.approx(3 * np.pi * 30**2, rel=0.1)
+
+
+def test_a_long_object_is_extended_where_the_newest_click_is() -> None:
+    # given a road of which 3,000 pixels are in the mask, and the network sees all of it
+    looks = Looks(lambda xs, ys: 20 - np.abs(ys - 50) + 0 * xs)
+    known = np.zeros(LONG[::-1], bool)
+    known[30:70, 5_000:8_000] = True
+
+    # when its other end is clicked on
+    mask = ask(looks, Click(6_000, 50), Click(8_200, 50), previous=known, size=LONG)
+
+    # then the part around that click is new, and what was there stays
+    assert mask[:, :7_000].sum() == known[:, :7_000].sum()
+    assert mask[50, 5_000:8_400].all()
+    assert not mask[:, 9_000:].any()
 
 
 NO_WORDS = Tokens((), (), (), np.zeros((0, 8), np.float32))

@@ -134,3 +134,27 @@ def test_a_small_thing_in_a_large_picture_has_a_fine_border(shipped: Predictor) 
 
     assert part(mask, cup) > 0.8
     assert mask[1000:1400, 600:1200].sum() > 0.95 * mask.sum()
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_click_in_a_picture_of_extreme_sides_finds_what_is_there(
+    shipped: Predictor, turned: bool
+) -> None:
+    # given a strip of 20,000 pixels with the cat somewhere in it
+    strip = np.full((300, 20_000, 3), 128, np.uint8)
+    left = 12_345
+    strip[:, left : left + CAT.shape[1]] = CAT
+    face = np.zeros(strip.shape[:2], np.bool_)
+    face[:, left : left + CAT.shape[1]] = CAT_FACE
+    x, y = left + 230.0, 140.0
+    if turned:
+        strip, face, x, y = strip.swapaxes(0, 1).copy(), face.T, y, x
+
+    # when its face is clicked on
+    mask = shipped.predict(shipped.encode(strip), [Click(x, y)]).mask()
+
+    # then the mask is on the cat, and nowhere else
+    assert part(mask, face) > 0.8
+    along = np.flatnonzero(mask.any(axis=1 if turned else 0))
+    assert left - 60 < along[0]
+    assert along[-1] < left + CAT.shape[1] + 60

@@ -338,6 +338,11 @@ def png_of_zeros(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
+def test_a_side_that_no_browser_shows_is_refused_before_it_is_decoded() -> None:
+    with pytest.raises(PictureFormatError, match="more than 100,000 pixels"):
+        decode(png_of_zeros(900_000, 1), MEGAPIXEL)
+
+
 @pytest.mark.timed
 @pytest.mark.parametrize(("width", "height"), [(30_000, 30_000), (1001, 1000), (60_000, 60_000)])
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(width: int, height: int) -> None:
