@@ -41,7 +41,7 @@ def train(
     from rich.console import Console
 
     from training.train.loop import main
-    from training.train.reporting import line
+    from training.train.run_folder import line
 
     # Only the first of several processes prints.
     console = Console(quiet=os.environ.get("RANK", "0") != "0")

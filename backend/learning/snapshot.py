@@ -22,7 +22,7 @@ from backend.samples.image_check import LabeledPicture
 from backend.samples.rules import Split
 from model.files import atomic_write
 from training.data import Dataset, PackDataset, Without
-from training.data.side import side, sides
+from training.data.sample import side, sides
 from training.data.wrappers import LONGEST
 
 # Most pictures of each side. A fine-tuning sees each of 600 pictures once or twice, and the gate

@@ -26,7 +26,7 @@ from backend.db.models import AnnotatedPictureRow, AnnotationRow, SampledProject
 from backend.errors import LabelConfigError
 from backend.label_studio.config import LabelConfig
 from backend.samples.image_check import LabeledPicture
-from training.data.side import Side, side
+from training.data.sample import Side, side
 
 Split = Side
 

@@ -3,9 +3,8 @@
 import copy
 
 from model.network.blocks import fold_norms
-from training.train.ema import Average
 from training.train.loop import Run
-from training.train.schedule import make_optimizer
+from training.train.optimization import Average, make_optimizer
 
 
 def without_norms(run: Run) -> None:

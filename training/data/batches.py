@@ -6,19 +6,27 @@ The other prompts keep a few rounds, so such a step costs little more.
 A batch depends only on the seed and the step's number, and each of its pictures also on its place
 in the batch. So a killed run continues with the same batches without any saved sampler state, and
 processes that share a batch see together what one process would have seen.
+
+Batches are made in advance, in order (`made_ahead`). On a CPU one thread is enough; for a GPU
+several processes make them (torch's DataLoader). The batches are the same in both cases.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as MapDataset
 
 from training.data import Dataset, Sample, Tolerant
 from training.data.batch import Batch, Question
@@ -263,3 +271,75 @@ def _groups(dataset: Dataset, recipe: Recipe) -> list[_Group]:
     if not groups:
         raise RecipeError("No source has a weight above 0: set data.weights or data.other.")
     return groups
+
+
+Make = Callable[[int, int], Batch]
+Order = tuple[int, int]  # the step, and the size of its views
+# Batches in advance, for the thread and for each process.
+THREAD_AHEAD = 2
+PROCESS_AHEAD = 3
+
+
+def made_ahead(
+    make: Make, orders: Iterator[Order], workers: int, *, pinned: bool = False
+) -> Generator[Batch]:
+    """The batches of these orders, which are drawn a few batches in advance.
+
+    workers: number of processes; 0: a thread of this process. pinned: page-locked memory, for a
+    GPU.
+    """
+    if workers > 0:
+        return _by_processes(make, orders, workers, pinned=pinned)
+    return _by_thread(make, orders)
+
+
+def workers_for(wanted: int, device: torch.device, cores: int, world: int) -> int:
+    """The number of processes: ``wanted``, or for -1 as many as the machine has cores to spare."""
+    if wanted >= 0:
+        return wanted
+    return 0 if device.type == "cpu" else max(1, min(16, cores // max(world, 1) - 1))
+
+
+def _by_thread(make: Make, orders: Iterator[Order]) -> Generator[Batch]:
+    pool = ThreadPoolExecutor(1, "batches")
+    waiting: deque[Future[Batch]] = deque()
+    try:
+        for step, crop in orders:
+            waiting.append(pool.submit(make, step, crop))
+            if len(waiting) > THREAD_AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _by_processes(
+    make: Make, orders: Iterator[Order], workers: int, *, pinned: bool
+) -> Generator[Batch]:
+    loader: DataLoader[Batch] = DataLoader(
+        _Made(make),
+        batch_size=None,
+        sampler=orders,
+        num_workers=workers,
+        prefetch_factor=PROCESS_AHEAD,
+        collate_fn=_as_it_is,
+        pin_memory=pinned,
+        # The loader draws a seed for its workers; this must not advance the run's own generator.
+        generator=torch.Generator(),
+    )
+    yield from loader
+
+
+class _Made(MapDataset[Batch]):
+    """A map-style data set whose indices are orders."""
+
+    def __init__(self, make: Make) -> None:
+        self._make = make
+
+    def __getitem__(self, order: Order) -> Batch:
+        return self._make(*order)
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch

@@ -18,7 +18,7 @@ from PIL import Image
 from scipy import ndimage
 
 from model.crop import mask_box
-from training.data.regions import thin_parts
+from training.data.masks import thin_parts
 from training.data.sample import Sample, SampleObject
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels of the sample

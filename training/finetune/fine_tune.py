@@ -35,7 +35,7 @@ from training.finetune.distillation import Distillation
 from training.finetune.labels import labels_of, learned_labels
 from training.finetune.recipe import TEAM, THOROUGH, FineTuneRecipe, as_replay, loop_recipe
 from training.prompts.word_vectors import with_new_words
-from training.train import state
+from training.train import run_folder
 from training.train.distributed import device_for
 from training.train.loop import Run, Tick
 from training.train.validation import Case, quick_look, spread_cases
@@ -156,7 +156,7 @@ class _Training:
             self.cases = spread_cases(self.validation, recipe.look_objects)
         self.looks: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {}
-        saved = state.read_state(out)
+        saved = run_folder.read_state(out)
         if saved is not None:
             self.looks, self.best = saved.pop("looks"), saved.pop("best")
             self.run.restore(saved)
@@ -251,7 +251,7 @@ class _Training:
                 weights = network.state_dict()
                 self.best = {key: value.detach().cpu().clone() for key, value in weights.items()}
         self.looks.append(entry)
-        state.append_history(self.out, entry)
+        run_folder.append_history(self.out, entry)
 
     def _stale(self) -> bool:
         """Whether the last measurements brought no improvement."""
@@ -263,7 +263,7 @@ class _Training:
 
     def _save(self) -> None:
         saved = {**self.run.snapshot(), "looks": self.looks, "best": self.best}
-        state.write_state(self.out, saved)
+        run_folder.write_state(self.out, saved)
 
 
 def _counts(train: Dataset, validation: Dataset | None, replay: Dataset | None) -> dict[str, int]:
@@ -316,7 +316,7 @@ def _earlier_request(out: Path) -> Any:
 
 def _clear(out: Path) -> None:
     """Remove what another call left, its request first."""
-    for name in (REQUEST, state.STATE, state.HISTORY):
+    for name in (REQUEST, run_folder.STATE, run_folder.HISTORY):
         (out / name).unlink(missing_ok=True)
     if (out / CHECKPOINT).exists():
         shutil.rmtree(out / CHECKPOINT)

@@ -16,8 +16,8 @@ from training.data import Dataset
 from training.data.wrappers import Renamed
 from training.errors import RecipeError
 from training.prompts.prompts import PromptRecipe
-from training.train.amp import cpu_computes_bf16
 from training.train.distributed import device_for
+from training.train.optimization import cpu_computes_bf16
 from training.train.recipe import DataRecipe, Recipe, TrainRecipe
 
 TEAM = "team"

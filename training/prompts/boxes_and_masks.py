@@ -16,7 +16,7 @@ from scipy import ndimage
 from skimage import measure
 
 from model.crop import mask_box
-from training.data.regions import thin_parts
+from training.data.masks import thin_parts
 from training.data.sample import SampleObject
 from training.data.transforms import View
 

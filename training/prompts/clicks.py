@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from model.crop import mask_box
-from training.data.regions import SAMPLES, Depths, depths_inside
+from training.data.masks import SAMPLES, Depths, depths_inside
 from training.data.sample import SampleObject
 from training.data.transforms import View
 

@@ -25,7 +25,7 @@ from model import checkpoint
 from model.files import atomic_write
 from training import acquisition
 from training.data import Dataset, Without, open_dataset
-from training.data.side import sides
+from training.data.sample import sides
 from training.errors import RecipeError
 from training.evaluation.interactions import labels_of
 from training.evaluation.methods import Checkpoint, Served

@@ -6,9 +6,9 @@ gathered and the last answer as previous mask; the loss uses this answer only. E
 a step comes from the seed and the step's number, so a killed run continues as if it had not been
 interrupted.
 
-The other parts of a run have a file each: prefetching batches (data/prefetch.py), several processes
-(distributed.py), mixed precision (amp.py), learning rates (schedule.py), averaged weights (ema.py),
-the run's folder (state.py), log lines, curves and errors (reporting.py).
+The other parts of a run have a file each: batches made in advance (data/batches.py), several
+processes (distributed.py), precision, rates and averaged weights (optimization.py), the run's
+folder, log lines, curves and errors (run_folder.py).
 """
 
 from __future__ import annotations
@@ -31,20 +31,17 @@ from model.network.phraseclick import Features, PhraseClick
 from model.tokenizer import Tokenizer
 from training.data import Dataset, open_dataset
 from training.data.batch import Batch, held_attributes, prompt_inputs
-from training.data.batches import Batches
-from training.data.prefetch import Order, made_ahead, workers_for
+from training.data.batches import Batches, Order, made_ahead, workers_for
 from training.errors import DataError, RecipeError
 from training.evaluation.calibration import write_calibrated
 from training.prompts.simulation import simulate_corrections
-from training.train import state
-from training.train.amp import Precision, in_full
+from training.train import run_folder
 from training.train.distributed import Ranks, device_for, joined
-from training.train.ema import Average
 from training.train.initialisation import categories_of, first_network, trained_on, training_data
 from training.train.losses import AttributeLoss, mean_iou, sampled, total_loss
+from training.train.optimization import Average, Precision, in_full, make_optimizer, set_rates
 from training.train.recipe import Recipe, read_stages
-from training.train.reporting import Board, check_finite, out_of_memory_explained, printed
-from training.train.schedule import make_optimizer, set_rates
+from training.train.run_folder import Board, check_finite, out_of_memory_explained, printed
 from training.train.validation import choose_cases, quick_look, sources_of
 from training.train.words import choose_words, read_words
 
@@ -108,7 +105,7 @@ class Run:
             self.ranks.wait()
             tokenizer = read_words(folder)
         self.tokenizer = tokenizer
-        fitted = not (folder / state.STATE).exists()
+        fitted = not (folder / run_folder.STATE).exists()
         network = first_network(origin, recipe, categories, tokenizer, data, fitted=fitted)
         config = network.config
         for stage in network.backbone.stages[: train.frozen_stages]:
@@ -242,14 +239,14 @@ class Run:
         """Write the state to resume from, and the averaged network as a checkpoint."""
         if not self.ranks.first:
             return
-        state.write_state(self.folder, self.snapshot())
+        run_folder.write_state(self.folder, self.snapshot())
         metrics = {
             "step": self.step,
             "seconds": round(self.seconds),
             "categories": self.categories,
             "recipe": self.recipe.to_dict(),
         }
-        state.export(
+        run_folder.export(
             self.folder, self.step, self.average.network, self.tokenizer, metrics, self.parent
         )
 
@@ -260,8 +257,8 @@ class Run:
         """
         if self.val is None or not self.ranks.first:
             return
-        latest = self.folder / state.LATEST
-        target = state.calibrated_export(self.folder, self.step)
+        latest = self.folder / run_folder.LATEST
+        target = run_folder.calibrated_export(self.folder, self.step)
         if target.exists():
             return
         limit = self.recipe.train.validate_objects
@@ -272,7 +269,7 @@ class Run:
         except DataError as error:
             log.warning("The confidence is not calibrated: %s", error)
             return
-        state.point(latest, target)
+        run_folder.point(latest, target)
         log.info("%s: confidence calibrated on %d objects; error %.3f, correlation %.2f.",
                  version, report.count, report.error, report.correlation)  # fmt: skip
 
@@ -288,7 +285,7 @@ class Run:
 
     def resume(self) -> bool:
         """Resume from the folder's state, if any. Raises RecipeError if it does not fit."""
-        saved = state.read_state(self.folder)
+        saved = run_folder.read_state(self.folder)
         if saved is None:
             return False
         self.restore(saved)
@@ -308,7 +305,7 @@ class Run:
         self.figures = saved["figures"]
         self.passed_over = set(saved["passed_over"])
         if self.ranks.first:
-            state.rewind_history(self.folder, self.step)
+            run_folder.rewind_history(self.folder, self.step)
 
     def _parts(self) -> dict[str, Any]:
         """The parts that change with a step and have a state."""
@@ -345,7 +342,7 @@ class Run:
     def _record(self, report: Report, figures: dict[str, Any], board: Board | None) -> None:
         entry = {"step": self.step, "progress": self.progress, **figures}
         if self.ranks.first:
-            state.append_history(self.folder, entry)
+            run_folder.append_history(self.folder, entry)
             if board:
                 board.write(self.step, figures)
             report(entry)
@@ -356,7 +353,7 @@ class Run:
         return f"{size} on {self.device}"
 
     def _where(self) -> str:
-        return state.about_state(self.folder)
+        return run_folder.about_state(self.folder)
 
 
 def main(
@@ -377,7 +374,7 @@ def main(
     out, data = Path(out), Path(data)
     stages = read_stages(config)
     folders = [out / stage.name for stage in stages]
-    if not resume and any((folder / state.STATE).exists() for folder in folders):
+    if not resume and any((folder / run_folder.STATE).exists() for folder in folders):
         raise RecipeError(f"{out} already has a run: resume it, or name another folder.")
     with joined(device_for(stages[0].recipe.train.device)) as ranks:
         start: Path | None = None
@@ -390,10 +387,10 @@ def main(
                     _of_stage(stage.name, report or printed),
                     tick and _of_all(tick, number, len(stages)),
                 )
-            start = folder / state.LATEST
+            start = folder / run_folder.LATEST
             if stage.name and ranks.first:
-                state.point(out / state.LATEST, start)
-    return out / state.LATEST
+                run_folder.point(out / run_folder.LATEST, start)
+    return out / run_folder.LATEST
 
 
 def _of_stage(name: str, report: Report) -> Report:

@@ -43,7 +43,7 @@ from model.config import ModelConfig
 from model.network.phraseclick import PhraseClick
 from tests.backend.learning.label_studio import Host
 from tests.backend.samples.studio import PROJECT, Studio, connected, region, settle
-from training.data.side import side
+from training.data.sample import side
 
 ROOT = Path(__file__).parents[3]
 SIZE = (96, 72)

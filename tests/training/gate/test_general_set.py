@@ -12,7 +12,7 @@ from training.data import PackDataset
 from training.evaluation.cases import cases_of, target_of
 from training.gate.general_set import SHARD, open_general_set
 from training.gate.general_set.make import make
-from training.gate.general_set.photographs import SOURCES
+from training.gate.general_set.scene import SOURCES
 
 FROZEN = "be2a228de641eb24db0b42fee8065eee3f7fa888d1e872e1fe609d644e52e32d"
 

@@ -21,8 +21,8 @@ from training.data.batch import Batch, Question, prompt_inputs
 from training.data.batches import Batches
 from training.prompts.clicks import correction
 from training.prompts.simulation import corrections, depths, simulate_corrections
-from training.train.amp import in_full
 from training.train.loop import Run
+from training.train.optimization import in_full
 from training.train.recipe import read_recipe
 
 PROMPTS = "phrase_first = 0.5\nphrase_late = 0.3\nboxed = 0.2"

@@ -18,7 +18,7 @@ from training.errors import RecipeError
 from training.train.distributed import Ranks
 from training.train.loop import Run
 from training.train.recipe import read_recipe
-from training.train.state import EXPORTS, HISTORY, STATE
+from training.train.run_folder import EXPORTS, HISTORY, STATE
 
 ROOT = Path(__file__).parents[3]
 # One process of torchrun's: trains, and keeps its own view of the network.

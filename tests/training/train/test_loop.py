@@ -25,7 +25,7 @@ from training.train import loop
 from training.train.initialisation import LEFT_OUT
 from training.train.loop import Run, main
 from training.train.recipe import read_recipe, read_stages
-from training.train.state import HISTORY, LATEST, STATE, rewind_history
+from training.train.run_folder import HISTORY, LATEST, STATE, rewind_history
 
 Entry = dict[str, Any]
 

@@ -18,7 +18,7 @@ from training.data import open_dataset
 from training.data.batches import Batches
 from training.train.loop import main
 from training.train.recipe import read_stages
-from training.train.state import LATEST
+from training.train.run_folder import LATEST
 
 RECIPE = Path(__file__).parents[3] / "training" / "configs" / "paper_refcoco_voc.toml"
 # The same recipe at a size that a test can afford; nothing else is changed.

@@ -11,7 +11,7 @@ from model import checkpoint
 from training.errors import RecipeError
 from training.train.loop import main
 from training.train.recipe import read_recipe, read_stages
-from training.train.state import LATEST
+from training.train.run_folder import LATEST
 
 Entry = dict[str, Any]
 

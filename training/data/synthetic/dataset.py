@@ -10,12 +10,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from training.data.sample import VOID, Dataset, Expression, Sample, SampleObject
-from training.data.synthetic.camera import Camera
 from training.data.synthetic.layouts import KINDS, LAYOUTS
-from training.data.synthetic.painting import Light, painted
-from training.data.synthetic.palette import Palette
+from training.data.synthetic.palette import Light, Palette, painted
 from training.data.synthetic.scene import Builder
-from training.data.synthetic.styles import STYLES
+from training.data.synthetic.styles import STYLES, Camera
 
 SOURCE = "synthetic"
 # The background photograph may show other things, so nothing can be called absent.

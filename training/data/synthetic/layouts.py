@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.data.synthetic.palette import Look
-from training.data.synthetic.scene import Builder
+from training.data.synthetic.scene import TILES, Builder, tile
 from training.data.synthetic.shapes import RUNS, Points, box, polar, wavy
-from training.data.synthetic.tiling import TILES, tile
 from training.prompts.vocabulary import related
 
 ABSTRACT = (

@@ -12,9 +12,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 from scipy import ndimage
 
-from training.gate.general_set.photographs import SOURCES, Mask, Picture, mask_of
-from training.gate.general_set.scene import Scene
-from training.gate.general_set.views import WORDS
+from training.gate.general_set.scene import SOURCES, WORDS, Mask, Picture, Scene, mask_of
 
 SIZE = 320, 240
 # Tries until such a share of every object of a scene is seen.

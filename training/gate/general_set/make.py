@@ -1,4 +1,4 @@
-"""Makes the general set anew: python -m training.gate.general_set.make [FILE]
+"""Makes the general set again: python -m training.gate.general_set.make [FILE]
 
 From scikit-image and the outlines in this folder alone. The set is frozen: a new one is another
 yardstick, so it is made again only to see that it can be.
@@ -14,9 +14,8 @@ from pathlib import Path
 
 from training.gate.general_set import SHARD
 from training.gate.general_set.composed import scenes as composed
-from training.gate.general_set.scene import Scene
+from training.gate.general_set.scene import Scene, views
 from training.gate.general_set.shapes import scenes as shapes
-from training.gate.general_set.views import views
 
 
 def all_scenes() -> Iterator[Scene]:

@@ -11,8 +11,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from training.gate.general_set.composed import tinted
-from training.gate.general_set.photographs import SOURCES, Mask, Picture
-from training.gate.general_set.scene import Scene
+from training.gate.general_set.scene import SOURCES, Mask, Picture, Scene
 
 SIZE = 288, 216
 SCENES = 9

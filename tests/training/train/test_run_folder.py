@@ -13,8 +13,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from training.errors import DivergedError, RecipeError, TooLargeError
 from training.train.loop import Run
 from training.train.recipe import read_recipe
-from training.train.reporting import BOARD, Board, check_finite, out_of_memory_explained
-from training.train.state import STATE, read_state
+from training.train.run_folder import (
+    BOARD,
+    STATE,
+    Board,
+    check_finite,
+    out_of_memory_explained,
+    read_state,
+)
 
 Entry = dict[str, Any]
 CPU = "[enforce fail at alloc_cpu.cpp:124] . DefaultCPUAllocator: can't allocate memory: you tried"
