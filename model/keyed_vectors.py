@@ -11,6 +11,7 @@ import gzip
 import io
 import logging
 import pickle
+import re
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, cast
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 
 # Lines at the start of a text from which the number of dimensions is found.
 PROBED_LINES = 100
+_BLANKS = re.compile(r"[ \t]+")
+_DECIMAL = re.compile(r"[-+]?(\d*\.\d+|\d+\.?)(e[-+]?\d+)?", re.IGNORECASE)
 TEXT_SUFFIXES = (".txt", ".vec", ".glove")
 # Objects of these modules become plain records: gensim's own, and a model's random state.
 RECORDS = ("gensim.", "numpy.random.")
@@ -121,32 +124,65 @@ def _text(path: Path) -> tuple[list[str], NDArray[np.float32]]:
     words: list[str] = []
     rows: list[NDArray[np.float32]] = []
     opening = gzip.open if path.suffix == ".gz" else open
-    with opening(path, "rt", encoding="utf-8-sig", errors="replace") as file:
+    # Only a line feed ends a line: some words of GloVe are other line breaks.
+    with opening(path, "rt", encoding="utf-8-sig", errors="replace", newline="\n") as file:
         first = [line for line in islice(file, PROBED_LINES) if line.strip()]
+        dim, count = 0, 0
         # word2vec text starts with "count dimension", GloVe with its first word.
         if first and len(first[0].split()) == 2 and all(p.isdigit() for p in first[0].split()):
-            dim = int(first.pop(0).split()[1])
-        else:
-            dim = min((_numbers_at_end(line) for line in first), default=0)
-        if not first or dim < 1:
+            count, dim = map(int, first.pop(0).split())
+        found = min((_numbers_at_end(line) for line in first), default=0)
+        if not first or found < 1:
             raise WordVectorsError(f"{path} has no line of a word and its numbers.")
+        if dim not in (0, found):
+            raise WordVectorsError(
+                f"{path} starts with {dim} numbers for each word, but its lines have {found}."
+            )
+        too_long = 0
         for line in chain(first, file):
-            word, *numbers = line.strip(" \r\n").rsplit(" ", dim)
-            if len(numbers) != dim:
+            word, *numbers = _columns(line, found)
+            if len(numbers) != found:
                 if line.strip():
                     raise WordVectorsError(
-                        f"{path}: word {len(words) + 1} has no {dim} numbers: {line[:40]!r}."
+                        f"{path}: word {len(words) + 1} has no {found} numbers: {line[:40]!r}."
                     )
+                continue
+            if _is_decimal(word.rpartition(" ")[2]) and " " in word:
+                too_long += 1
                 continue
             words.append(word)
             rows.append(np.array(numbers, np.float32))
+    if too_long:
+        log.warning("%d lines of %s have more than %d numbers and are left out.",
+                    too_long, path, found)  # fmt: skip
+    if len(words) + too_long < count:
+        raise WordVectorsError(
+            f"{path} ends after {len(words) + too_long} of its {count} words: the file is cut off."
+        )
+    if not rows:
+        raise WordVectorsError(f"{path} has no line of a word and its numbers.")
     return words, np.stack(rows)
+
+
+def _columns(line: str, dim: int) -> list[str]:
+    """The word and its numbers, which blanks or tabs separate."""
+    line = line.strip(" \t\r\n")
+    columns = line.rsplit(" ", dim)
+    if len(columns) == dim + 1 and "" not in columns and "\t" not in line:
+        return columns
+    parts = _BLANKS.split(line)
+    return parts if len(parts) <= dim else [" ".join(parts[:-dim]), *parts[-dim:]]
+
+
+def _is_decimal(part: str) -> bool:
+    """Whether this is a number as vectors have it: "0.25", "-3e-05"; "66" is part of a word."""
+    return _DECIMAL.fullmatch(part) is not None and not part.isdigit()
 
 
 def _numbers_at_end(line: str) -> int:
     """The number of numbers at the end of a line, after its word."""
     count = 0
-    for part in reversed(line.split()[1:]):
+    for part in reversed(_BLANKS.split(line.strip(" \t\r\n"))[1:]):
         try:
             float(part)
         except ValueError:

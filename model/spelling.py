@@ -55,6 +55,9 @@ def key_of(word: str) -> str:
     if word.isascii() and word.isalpha():
         return word.lower()
     folded = normal_form(word)
+    if not folded.isascii():
+        # Joiners without width and byte order marks, which `split` leaves out of phrases.
+        folded = "".join(c for c in folded if unicodedata.category(c) != "Cf")
     return " ".join(folded.replace("_", " ").split()) or folded
 
 

@@ -31,7 +31,6 @@ from model.spelling import (
     Corrections,
     key_of,
     means_something,
-    normal_form,
     spellings,
     split,
 )
@@ -141,7 +140,7 @@ class Tokenizer:
                 key = key_of(word)
                 longest = max(longest, key.count(" ") + 1)
                 self._index.setdefault(key, position)
-        self.trained = None if trained is None else frozenset(normal_form(word) for word in trained)
+        self.trained = None if trained is None else frozenset(key_of(word) for word in trained)
         self._longest = min(MAX_JOINED, longest)
         self._read = lru_cache(maxsize=CACHED_PHRASES)(self._read_uncached)
 

@@ -1,14 +1,17 @@
-"""Which labels of the project a phrase speaks of: "the red cat" speaks of Cat.
+"""Which labels of the project a phrase names: "the red cat" names Cat.
 
-Only what can be said for sure: the label's words (or alias's) stand in the phrase, in singular or
-plural, or a common other word for them does. Everything finer is the model's business.
+Only what is certain: the label's words (or alias's) are in the phrase, in singular or plural, or a
+common other word for them is. In scripts without blanks, a label's characters in a row are. The
+rest is up to the model.
 """
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 
 from backend.label_studio.controls import BrushControl, Label, normal_form
+from model.spelling import UNSPACED, split
 from model.word_forms import as_singular, is_plural, singular
 
 # Each group means the same class wherever a project has only one of its words as a label.
@@ -33,7 +36,6 @@ _SAME = (
     ("shoe", "sneaker"),
     ("bag", "handbag", "purse"),
 )
-_WORD = re.compile(r"[^\W_]+(?:['’]s)?")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 # What follows these says where or with what the named thing is, not what it is.
 _PLACES = """
@@ -48,9 +50,9 @@ def labels_named(
 ) -> tuple[tuple[BrushControl, Label], ...]:
     """The labels that a phrase names, the likeliest first: what stands before "on", "with" …,
     owners ("the dog's ear") last, and longer names before shorter ones in the same place."""
-    words = _WORD.findall(normal_form(phrase))
-    possessive = [word.endswith(("'s", "’s")) for word in words]
-    said = [singular(re.sub(r"['’]s$", "", word).casefold()) for word in words]
+    words = _parts(_CAMEL.sub(" ", normal_form(phrase)))
+    possessive = [word.endswith("'s") for word in words]
+    said = [singular(word.removesuffix("'s")) for word in words]
     turn = next((at for at, word in enumerate(said) if word in _AFTER and at), len(said))
     ranked = []
     own = frozenset(tuple(_split(label.value)) for _, label in labels)
@@ -88,8 +90,33 @@ def about_one(phrase: str) -> str:
     return " ".join(as_singular(words)) if is_plural(words) else phrase
 
 
-def _words(phrase: str) -> list[str]:
-    return [word.casefold().replace("’", "'") for word in _WORD.findall(phrase)]
+def _words(text: str) -> list[str]:
+    """The words of a text in lower case, in their normal form."""
+    return [part.rstrip("'") for word in split(text) for part in word.split("-")]
+
+
+def _parts(text: str) -> list[str]:
+    """The same, with what is written without blanks taken apart into characters."""
+    return [
+        part
+        for word in _words(text)
+        for part in (_characters(word) if UNSPACED.search(word) else [word])
+    ]
+
+
+def _characters(word: str) -> list[str]:
+    """The characters of scripts without blanks, each with its vowel signs and tone marks, and what
+    is between them as a whole."""
+    parts: list[str] = []
+    in_run = False
+    for character in word:
+        unspaced = UNSPACED.match(character) is not None
+        if parts and (unicodedata.category(character)[0] == "M" or (in_run and not unspaced)):
+            parts[-1] += character
+        else:
+            parts.append(character)
+            in_run = not unspaced
+    return parts
 
 
 def _names(label: Label, others: frozenset[tuple[str, ...]]) -> list[tuple[bool, list[str]]]:
@@ -106,8 +133,7 @@ def _names(label: Label, others: frozenset[tuple[str, ...]]) -> list[tuple[bool,
 @lru_cache(maxsize=20_000)
 def _split_once(text: str) -> tuple[str, ...]:
     # A name of a thousand characters is no name that a phrase can contain.
-    words = _WORD.findall(_CAMEL.sub(" ", normal_form(text[:200])))
-    return tuple(singular(word.casefold()) for word in words)
+    return tuple(singular(word) for word in _parts(_CAMEL.sub(" ", normal_form(text[:200]))))
 
 
 def _split(text: str) -> list[str]:

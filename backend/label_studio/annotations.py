@@ -20,7 +20,6 @@ from backend.label_studio.payloads import (
     WebhookRequest,
     clean,
     moment,
-    task_number,
     whole_number,
 )
 from backend.label_studio.regions import Region, finite_number, parse_result
@@ -163,8 +162,7 @@ def read_label_change(
     if hook.action in _SAVED:
         return replace(change, annotations=tuple(_saved(body, config)))
     if hook.action in ("ANNOTATIONS_DELETED", "ANNOTATION_DELETED"):
-        ids = (number for number in hook.annotation_ids if whole_number(number) is not None)
-        return replace(change, gone_annotations=tuple(ids))
+        return replace(change, gone_annotations=hook.annotation_ids)
     if hook.action == "TASKS_DELETED":
         ids = (task.id for task in hook.tasks if task.id is not None)
         return replace(change, gone_tasks=tuple(ids))
@@ -173,11 +171,11 @@ def read_label_change(
 
 def _saved(body: Mapping[str, Any], config: LabelConfig | None) -> Iterator[Annotation]:
     """The annotations of a body with one of them and its task, or with lists of both."""
-    tasks = {task_number(task.get("id")): task for task in _objects(body.get("task"))}
+    tasks = {whole_number(task.get("id")): task for task in _objects(body.get("task"))}
     for raw in _objects(body.get("annotation")):
-        named = task_number(raw.get("task"))
+        named = whole_number(raw.get("task"))
         task = tasks.get(named) or (next(iter(tasks.values())) if len(tasks) == 1 else {})
-        number = named if named is not None else task_number(task.get("id"))
+        number = named if named is not None else whole_number(task.get("id"))
         annotation = read_annotation(raw, number, task.get("data"), config)
         if annotation is not None:
             yield annotation

@@ -15,8 +15,9 @@ DEFAULT_PHRASE_KEY = "phrase"
 
 
 def normal_form(text: str) -> str:
-    """Text in Unicode's form NFKC: one code for what looks the same."""
-    return unicodedata.normalize("NFKC", text)
+    """Text as it is compared: in Unicode's form NFKC, one code for what looks the same, and with
+    single blanks."""
+    return " ".join(unicodedata.normalize("NFKC", text).split())
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from backend.label_studio.controls import (
     ImageControls,
     Label,
     Role,
+    normal_form,
     object_classes,
 )
 
@@ -176,7 +177,8 @@ def _click_labels(
 
 
 class _Counterparts:
-    """The brush label that a key point label means: by value, by alias, then ignoring case.
+    """The brush label that a key point label means: by value, by alias, then ignoring case. Text is
+    compared in its normal form.
 
     Of several the first counts, as they stand in the config.
     """
@@ -187,28 +189,28 @@ class _Counterparts:
         self._folded: dict[str, tuple[int, tuple[BrushControl, Label]]] = {}
         for at, (brush, label) in enumerate(classes):
             entry = (at, (brush, label))
-            self._values.setdefault(label.value, entry)
-            self._folded.setdefault(label.value.casefold(), entry)
+            value = normal_form(label.value)
+            self._values.setdefault(value, entry)
+            self._folded.setdefault(value.casefold(), entry)
             if label.alias:
-                self._aliases.setdefault(label.alias, entry)
+                self._aliases.setdefault(normal_form(label.alias), entry)
 
     def of(self, label: Label) -> tuple[BrushControl, Label] | None:
         """The counterpart of a key point label."""
-        by_alias = [
-            self._aliases[name] for name in (label.alias, label.value) if name in self._aliases
-        ]
+        value, alias = normal_form(label.value), normal_form(label.alias)
+        by_alias = [self._aliases[name] for name in (alias, value) if name in self._aliases]
         entry = (
-            self._values.get(label.value)
+            self._values.get(value)
             or min(by_alias, key=lambda place: place[0], default=None)
-            or (self._values.get(label.alias) if label.alias else None)
-            or self._folded.get(label.value.casefold())
+            or (self._values.get(alias) if alias else None)
+            or self._folded.get(value.casefold())
         )
         return entry[1] if entry else None
 
 
 def _role(label: Label, refine: tuple[str, str]) -> Role:
-    names = {label.value.strip().casefold(), label.alias.strip().casefold()}
-    add, remove = (name.strip().casefold() for name in refine)
+    names = {normal_form(name).casefold() for name in (label.value, label.alias)}
+    add, remove = (normal_form(name).casefold() for name in refine)
     if add and add in names:
         return "add"
     return "remove" if remove and remove in names else "object"

@@ -34,6 +34,7 @@ _MAX_CONTAINERS = 300_000
 _LARGE = 1 << 19
 
 _PROJECT = re.compile(r"(\d{1,18})(?:\.(\d{1,18}))?", re.ASCII)
+_WRITTEN = re.compile(r"(\d{1,19})(?:\.0{1,9})?", re.ASCII)
 # Numbers in the database are signed, of 64 bits. Label Studio's own ids stay far below half of it.
 _MAX_NUMBER = 2**63
 _DERIVED = 2**62
@@ -62,6 +63,8 @@ class Project:
             # A key has no sign; no project is older than Label Studio.
             seconds = int(created.timestamp()) if created else -1
             return cls(inner.id, str(seconds) if seconds >= 0 else "")
+        if isinstance(raw, float) and raw.is_integer():
+            raw = int(raw)
         if isinstance(raw, bool) or not isinstance(raw, int | str):
             raise RequestError("The request names no project. Label Studio sends '<id>.<created>'.")
         match = _PROJECT.fullmatch(str(raw).strip())
@@ -202,7 +205,7 @@ def parse_webhook(body: object) -> WebhookRequest:
         action=hook.action,
         project=Project.read(project),
         tasks=tuple(read_task(t) for t in hook.tasks or () if isinstance(t, Mapping)),
-        annotation_ids=tuple(i for i in ids if isinstance(i, int) and not isinstance(i, bool)),
+        annotation_ids=tuple(n for i in ids if (n := whole_number(i)) is not None),
         label_config=config if isinstance(config, str) else "",
         title=title.strip() if isinstance(title, str) else "",
     )
@@ -220,7 +223,7 @@ def read_task(raw: object) -> Task:
     if not isinstance(raw, Mapping):
         raise RequestError("A task of the request is not an object.")
     data = raw.get("data")
-    number = task_number(raw.get("id"))
+    number = whole_number(raw.get("id"))
     drafts, annotations = raw.get("drafts"), raw.get("annotations")
     return Task(
         id=number,
@@ -254,19 +257,15 @@ def parse_json(body: bytes) -> Any:
 
 
 def whole_number(raw: object) -> int | None:
-    """A number from 0 that the database takes, also written as 320.0; None for anything else."""
+    """A number from 0 that the database takes, also as some scripts write it: 320.0, "320"; None
+    for anything else."""
+    if isinstance(raw, str) and (written := _WRITTEN.fullmatch(raw.strip())):
+        raw = int(written[1])
     if isinstance(raw, float) and raw.is_integer():
         raw = int(raw)
     if isinstance(raw, bool) or not isinstance(raw, int):
         return None
     return raw if 0 <= raw < _MAX_NUMBER else None
-
-
-def task_number(raw: object) -> int | None:
-    """A task's id in Label Studio, which some scripts send as text; None if it is no number."""
-    if isinstance(raw, str) and raw.isascii() and raw.strip().isdigit() and len(raw) < 20:
-        raw = int(raw)
-    return whole_number(raw)
 
 
 def moment(raw: object) -> datetime | None:
@@ -285,6 +284,8 @@ def moment(raw: object) -> datetime | None:
 
 def clean(raw: object) -> str:
     """Text that every database takes: without NUL and lone surrogates; '' for other things."""
+    if isinstance(raw, float) and raw.is_integer():
+        raw = int(raw)
     if isinstance(raw, int) and not isinstance(raw, bool):
         raw = str(raw) if abs(raw) < 10**30 else ""
     if not isinstance(raw, str):

@@ -105,13 +105,57 @@ def test_arrays(tmp_path: Path) -> None:
 
 
 def test_text_with_a_byte_order_mark_and_blanks_inside_words(tmp_path: Path) -> None:
-    text = "\ufeffdog 1 2 3\nnew york 4 5 6\n. . 7 8 9\n2 0 0 1\n"
+    text = "\ufeffdog 1 2 3\nnew york 4 5 6\n. . 7 8 9\n2 0 0 1\nroute 66 1 1 1\n\x85 2 2 2\n"
     (tmp_path / "g.txt").write_text(text, encoding="utf-8")
 
     words, vectors = load(tmp_path / "g.txt")
 
-    assert words == ["dog", "new york", ". .", "2"]
-    assert vectors.tolist() == [[1, 2, 3], [4, 5, 6], [7, 8, 9], [0, 0, 1]]
+    assert words == ["dog", "new york", ". .", "2", "route 66", "\x85"]
+    assert vectors[:4].tolist() == [[1, 2, 3], [4, 5, 6], [7, 8, 9], [0, 0, 1]]
+
+
+def test_text_with_tabs_several_blanks_and_other_line_ends(tmp_path: Path) -> None:
+    (tmp_path / "g.txt").write_bytes(b"dog\t1\t2\r\nnew  york 3  4 \r\n\r\n")
+
+    words, vectors = load(tmp_path / "g.txt")
+
+    assert words == ["dog", "new york"]
+    assert vectors.tolist() == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("3 2\ndog 1 2 3\ncat 1 2 3\nred 1 2 3\n", "starts with 2 numbers .* lines have 3"),
+        ("3 3\ndog 1 2 3\ncat 1 2 3\n", "ends after 2 of its 3 words"),
+        ("dog 1 2 3\n" * 100 + "cat 1 2\n", "word 101 has no 3 numbers: 'cat 1 2"),
+        ("2 3\n", "no line of a word and its numbers"),
+        ("dog 1 2 3\n" * 100 + "cat 1 two 3\n", "could not convert"),
+    ],
+)
+def test_text_that_contradicts_itself_is_an_error_with_a_sentence(
+    tmp_path: Path, text: str, sentence: str
+) -> None:
+    (tmp_path / "g.txt").write_text(text, encoding="utf-8")
+    with pytest.raises(WordVectorsError, match=sentence):
+        load(tmp_path / "g.txt")
+
+
+def test_lines_with_more_numbers_are_left_out_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "g.txt").write_text("dog 1.5 2.5\ncat 0.5 1.5 2.5\n", encoding="utf-8")
+
+    assert load(tmp_path / "g.txt")[0] == ["dog"]
+    assert "1 lines" in caplog.text
+
+
+def test_of_a_word_that_comes_twice_the_first_counts(tmp_path: Path) -> None:
+    (tmp_path / "g.txt").write_text("Dog 1 2\ndog 3 4\n\uff44og 5 6\n", encoding="utf-8")
+
+    tokenizer = Tokenizer.from_keyed_vectors(tmp_path / "g.txt")
+
+    assert tokenizer.read("DOG").vectors.tolist() == [[1, 2]]
 
 
 def test_vectors_that_are_no_numbers_are_left_out_and_counted(

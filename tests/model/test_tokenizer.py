@@ -277,6 +277,26 @@ def test_scripts_without_blanks_are_cut_into_known_words(
     assert tokens.ignored == ignored
 
 
+@pytest.mark.parametrize(
+    ("stored", "typed"),
+    [
+        ("\ufeffdog", "dog"),
+        ("\uff24\uff2f\uff27", "dog"),
+        ("cafe\u0301", "caf\u00e9"),
+        (
+            "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+            "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+        ),
+    ],
+)
+def test_words_of_a_vocabulary_are_found_in_their_normal_form(stored: str, typed: str) -> None:
+    tokenizer = Tokenizer([stored], np.eye(1, dtype=np.float32), trained=[stored])
+    tokens = tokenizer.read(typed)
+
+    assert len(tokens.words) == 1
+    assert not tokens.near
+
+
 def test_a_word_of_several_is_read_as_one() -> None:
     tokenizer = Tokenizer(["Fire_hydrant", "fire", "New York"], np.eye(3, dtype=np.float32))
 

@@ -19,6 +19,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from model.spelling import key_of
 from training.data.sample import VOID, SampleObject
 from training.data.transforms import View
 from training.prompts.boxes_and_masks import Box, box_of_people, imperfect_mask, jittered_box
@@ -272,7 +273,7 @@ def _phrase_only(
     if len(shown.named(one.concept)) > 1:
         # With a click a bare name meant this one; alone it means all of its kind.
         names = every_word_for(one.concept)
-        said = [phrase for phrase in said if phrase.text.casefold().strip() not in names]
+        said = [phrase for phrase in said if key_of(phrase.text) not in names]
     if said and rng.random() < recipe.human:
         phrase = said[int(rng.integers(len(said)))]
         return _prompt(scene.view, phrase.ids, phrase, clickable=False)

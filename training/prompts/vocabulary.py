@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from model.spelling import key_of
+
 CONCEPT_OF_CATEGORY = {
     "aeroplane": "airplane",
     "body": "body",
@@ -292,7 +294,7 @@ IRREGULAR_PLURALS = {
 
 def concept_of(category: str) -> str:
     """The concept of a category: "Traffic_Light" is "traffic light"."""
-    name = " ".join(category.casefold().replace("_", " ").split())
+    name = key_of(category)
     return CONCEPT_OF_CATEGORY.get(name, name)
 
 

@@ -142,7 +142,7 @@ def test_a_plain_brush_has_no_label() -> None:
     [
         None,
         {},
-        {"id": "7", "updated_at": START.isoformat()},
+        {"id": "seven", "updated_at": START.isoformat()},
         {"id": 7},
         {"id": 7, "updated_at": "yesterday"},
         {"id": -7, "updated_at": START.isoformat()},
@@ -249,10 +249,29 @@ def test_labels_of_two_controls_are_one_region_with_both() -> None:
 
 
 @pytest.mark.parametrize(
-    ("side", "read_as"), [(48, 48), (48.0, 48), (48.5, None), ("48", None), (0, None), (1e9, None)]
+    ("side", "read_as"),
+    [
+        *((48, 48), (48.0, 48), ("48", 48), (" 48.0 ", 48)),
+        *((48.5, None), ("48px", None), (0, None), (1e9, None), (True, None), (None, None)),
+    ],
 )
 def test_sizes(side: object, read_as: int | None) -> None:
     assert parse_result([{**region(), "original_height": side}])[0].height == read_as
+
+
+@pytest.mark.parametrize(
+    ("raw", "read_as"),
+    [("r", "r"), (7, "7"), (7.0, "7"), ("a\ud83d", "a?"), (True, ""), (None, "")],
+)
+def test_ids_of_regions(raw: object, read_as: str) -> None:
+    assert parse_result([{**region(), "id": raw}])[0].id == read_as
+
+
+@pytest.mark.parametrize("raw", [7, 7.0, "7"])
+def test_ids_of_annotations(raw: object) -> None:
+    annotation = read_annotation({"id": raw, "updated_at": START.isoformat()}, 3, {}, None)
+    assert annotation is not None
+    assert annotation.id == 7
 
 
 def test_strokes_of_a_draft_stay_with_their_region() -> None:

@@ -314,6 +314,20 @@ def test_blanks_around_a_label_are_written_but_do_not_count():
     assert not cat.named(" ")
 
 
+@pytest.mark.parametrize(
+    ("brush", "points"),
+    [("Dog  big", "Dog big"), ("\uff37\uff49\uff44\uff45", "Wide"), ("caf\u00e9", "cafe\u0301")],
+)
+def test_labels_are_compared_in_their_normal_form(brush, points):
+    config = parse(
+        IMAGE, tag("BrushLabels", "brush", brush, "Cat"), tag("KeyPointLabels", "kp", points)
+    )
+    image = config.images[0]
+    assert image.clicks[0].labels[0].brush_label.value == brush
+    assert image.brushes[0].label(points).value == brush
+    assert not any("has no brush label" in warning for warning in config.warnings)
+
+
 REPEATER = """<View><Repeater on="$doc" indexFlag="{{idx}}">
   <Image name="page_{{idx}}" value="$doc[{{idx}}].page"/>
   <BrushLabels name="mask_{{idx}}" toName="page_{{idx}}"><Label value="Cat"/></BrushLabels>

@@ -254,7 +254,17 @@ def test_texts_of_a_phrase(text, expected):
 
 @pytest.mark.parametrize(
     ("raw", "number"),
-    [(7, 7), (7.0, 7), ("7", 7), (None, None), ("a7", None), (7.5, None), (-7, None), (True, None)],
+    [
+        (7, 7),
+        (7.0, 7),
+        ("7", 7),
+        ("7.0", 7),
+        (None, None),
+        ("a7", None),
+        (7.5, None),
+        (-7, None),
+        (True, None),
+    ],
 )
 def test_ids_of_tasks(raw, number):
     assert read_task({"id": raw, "data": {}}).id == number
@@ -283,7 +293,7 @@ def test_what_is_no_json_is_refused_with_a_sentence(body):
 
 @pytest.mark.parametrize(
     ("raw", "key"),
-    [("1.1795380093", "1.1795380093"), ("7", "7"), (7, "7"), (" 7.8 ", "7.8")],
+    [("1.1795380093", "1.1795380093"), ("7", "7"), (7, "7"), (7.0, "7"), (" 7.8 ", "7.8")],
 )
 def test_project(raw, key):
     assert Project.read(raw).key == key

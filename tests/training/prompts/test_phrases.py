@@ -194,6 +194,8 @@ def test_plurals() -> None:
 
 def test_names_for_one_thing_are_related_and_attributes_are_unique() -> None:
     assert concept_of("couch") == concept_of("sofa") == "sofa"
+    assert concept_of("\uff33\uff4f\uff46\uff41") == "sofa"
+    assert concept_of("cafe\u0301") == concept_of("Caf\u00e9")
     assert related("shirt", "blouse")
     assert related("person", "skirt")
     assert not related("dog", "cat")

@@ -1,0 +1,67 @@
+"""Which labels a phrase names, in the scripts and spellings that people type."""
+
+import pytest
+
+from backend.interaction.label_words import about_one, asks_for_all, labels_named
+from backend.label_studio.controls import BrushControl, Label
+
+
+def labels(*names: str) -> tuple[tuple[BrushControl, Label], ...]:
+    brush = BrushControl("brush", tuple(Label(name) for name in names))
+    return tuple((brush, label) for label in brush.labels)
+
+
+def named(phrase: str, *names: str) -> list[str]:
+    return [label.value for _, label in labels_named(phrase, labels(*names))]
+
+
+@pytest.mark.parametrize(
+    ("phrase", "names", "expected"),
+    [
+        ("the red cat", ("Cat", "Dog"), ["Cat"]),
+        ("the dog's ear", ("Dog", "Ear"), ["Ear", "Dog"]),
+        ("two dogs’ tails", ("Dog", "Tail"), ["Dog", "Tail"]),
+        ("the cat on the sofa", ("Sofa", "Cat"), ["Cat", "Sofa"]),
+        ("traffic-light", ("traffic_light",), ["traffic_light"]),
+        ("the TrafficLight", ("TrafficLight",), ["TrafficLight"]),
+        ("лошадь слева", ("Лошадь",), ["Лошадь"]),
+        # vowel signs belong to their words
+        ("बड़ी बिल्ली", ("बि", "बिल्ली"), ["बिल्ली"]),
+    ],
+)
+def test_words_of_a_label_in_a_phrase(
+    phrase: str, names: tuple[str, ...], expected: list[str]
+) -> None:
+    assert named(phrase, *names) == expected
+
+
+@pytest.mark.parametrize(
+    ("phrase", "names", "expected"),
+    [
+        ("红色的猫", ("狗", "猫"), ["猫"]),
+        ("自行车", ("车", "自行车"), ["自行车", "车"]),
+        ("赤い車を選ぶ", ("車", "人"), ["車"]),
+        ("แมวสีแดง", ("หมา", "แมว"), ["แมว"]),
+        ("我的iPhone手机", ("iPhone", "手机"), ["iPhone", "手机"]),
+        # a tone mark makes another word
+        ("ม้าตัวใหญ่", ("มา", "ม้า"), ["ม้า"]),
+    ],
+)
+def test_scripts_without_blanks(phrase: str, names: tuple[str, ...], expected: list[str]) -> None:
+    assert named(phrase, *names) == expected
+
+
+@pytest.mark.parametrize(
+    ("phrase", "name"),
+    [("ＣＡＴ", "cat"), ("cafe\u0301", "caf\u00e9"), ("バイク", "ﾊﾞｲｸ"), ("big  cat", "Big Cat")],
+)
+def test_one_normal_form(phrase: str, name: str) -> None:
+    assert named(phrase, name) == [name]
+    assert asks_for_all(phrase, labels(name))
+
+
+def test_what_is_said_about_one_of_them_keeps_its_script() -> None:
+    assert about_one("all cats") == "cat"
+    assert about_one("红色的猫") == "红色的猫"
+    assert not asks_for_all("红色的猫", labels("猫"))
+    assert asks_for_all("猫", labels("猫"))
