@@ -14,7 +14,7 @@ from backend.label_studio.payloads import Project
 from backend.metrics import Gauges
 from backend.registry import champions as promotion_log
 from backend.registry.champions import Champions
-from backend.samples.counts import gauges
+from backend.samples.rules import sample_gauges
 from backend.worker.webhook_inbox import ATTEMPTS
 
 # Reported even if it is 0: a graph without a line would be ambiguous.
@@ -58,7 +58,7 @@ def read_gauges(database: Database, *, base: str = "") -> Gauges:
             .all()
         )
     return Gauges(
-        labels=_of_most_projects(gauges(database)),
+        labels=_of_most_projects(sample_gauges(database)),
         deliveries=deliveries,
         jobs=jobs | Jobs(database).counts(),
         processes=living,

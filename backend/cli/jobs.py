@@ -122,9 +122,8 @@ def learn(
     """Show or change when a project trains, or start a training now."""
     from backend.cli import tables
     from backend.db.models.jobs import TRAINING
-    from backend.jobs.new_labels import new_labels
     from backend.jobs.queue import Jobs
-    from backend.jobs.schedules import UNCHANGED, Schedules
+    from backend.jobs.schedules import UNCHANGED, Schedules, new_labels
     from backend.worker.celery_app import RUN_JOB
 
     if budget not in ("quick", "thorough"):

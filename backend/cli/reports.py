@@ -194,9 +194,9 @@ def _write(path: Path, pieces: "list[str] | Iterator[str]") -> None:
 def _show_counts(console: "Console", database: "Database", key: str) -> None:
     from rich.table import Table
 
-    from backend.samples.counts import count
+    from backend.samples.rules import count_samples
 
-    counts = count(database, key)
+    counts = count_samples(database, key)
     table = Table(title=f"Project {key.partition('.')[0]}", title_justify="left")
     table.add_column("")
     table.add_column("")
@@ -223,8 +223,7 @@ def _export(
     from rich.progress import Progress
 
     from backend.errors import SamplesError
-    from backend.samples.dataset import open_samples
-    from backend.samples.export import export
+    from backend.samples.dataset import export, open_samples
 
     dataset = open_samples(settings, database, key, None if split == "all" else split)
     if not len(dataset):

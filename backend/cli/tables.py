@@ -17,8 +17,8 @@ from sqlalchemy.orm import class_mapper
 
 from backend.db.models import Base, Job, LogLine, Schedule, Version
 from backend.jobs.lease import short_process_id
-from backend.jobs.new_labels import NewLabels
 from backend.jobs.queue import Jobs
+from backend.jobs.schedules import NewLabels
 from backend.label_studio.payloads import number_of
 from backend.registry.champions import EVERYONE
 from backend.registry.versions import Registry

@@ -21,11 +21,10 @@ from backend.db.engine import (
     records,
 )
 from backend.db.models.jobs import TRAINING, Job, LeaseRow, Schedule
-from backend.jobs import new_labels, presence
+from backend.jobs import presence
 from backend.jobs.lease import Leases
-from backend.jobs.new_labels import NewLabels
 from backend.jobs.queue import LONGEST_RETRY_DELAY, enqueue, runnable, worker_died
-from backend.jobs.schedules import next_run, read_schedule
+from backend.jobs.schedules import NewLabels, count_new_labels, next_run, read_schedule
 from backend.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -84,7 +83,7 @@ class Scheduler:
             return
         now = now or datetime.now(UTC)
         with self._database.read() as connection:
-            counts = new_labels.count(connection)
+            counts = count_new_labels(connection)
         for project, labels in counts.items():
             job = self._after_labels(project, labels.untried, now)
             if job is not None:
@@ -146,7 +145,7 @@ class Scheduler:
         connection.execute(here.values(due_at=next_run(schedule.cron, now), ran_at=now))
         if schedule.paused or not self._settings.learn:
             return
-        if new_labels.count(connection, project).get(project, NewLabels()).new:
+        if count_new_labels(connection, project).get(project, NewLabels()).new:
             enqueue(connection, project, TRAINING, trigger="schedule", by=schedule.cron, now=now)
         else:
             _log.info("Project %s: its schedule is due, but it has no new labels.", project)
@@ -166,7 +165,7 @@ class Scheduler:
             ).first()
             if waiting is None:
                 # Count again under the lock: a training may just have started and read them.
-                untried = new_labels.count(connection, project).get(project, NewLabels()).untried
+                untried = count_new_labels(connection, project).get(project, NewLabels()).untried
                 if untried < enough:
                     return None
             elif waiting.trigger != "labels" or waiting.request.get("labels", 0) >= untried:

@@ -22,7 +22,7 @@ from backend.label_studio.payloads import Project
 from backend.registry.store import open_store
 from backend.registry.versions import Registry
 from backend.reports.click_curve import GOOD
-from backend.reports.estimate import mean_of
+from backend.reports.group_by import mean_of
 from backend.settings import Settings
 from training.errors import DataError
 

@@ -18,13 +18,12 @@ import numpy as np
 
 from backend.db.engine import Database
 from backend.errors import JobError, LabelStudioError
+from backend.label_studio.client import with_retries
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.host import Json
 from backend.label_studio.payloads import Project, Task
 from backend.label_studio.projects import LabelStudioHosts, Projects
-from backend.learning.rank_keys import rank_keys
-from backend.learning.retry import with_retries
-from backend.learning.scores import METHODS, Method, Predictions, Scores, TaskScore
+from backend.learning.scores import METHODS, Method, Predictions, Scores, TaskScore, rank_keys
 from backend.learning.task_scorer import TaskScorer
 from backend.registry.store import open_store
 from backend.registry.versions import Registry

@@ -16,8 +16,7 @@ from sqlalchemy import select, tuple_, update
 
 from backend.db.engine import Database
 from backend.db.models import AnnotatedPictureRow
-from backend.samples.dataset import AcceptedSamples
-from backend.samples.export import export
+from backend.samples.dataset import AcceptedSamples, export
 from backend.samples.image_check import LabeledPicture
 from backend.samples.rules import Split
 from model.files import atomic_write

@@ -25,8 +25,18 @@ from backend.db.models import (
 )
 from backend.db.packed_mask import PackedMask
 from backend.label_studio.annotations import DRAFT_MARGIN
-from backend.reports.attribution import Key, PromptedObject, Region, assign
-from backend.reports.click_curve import UNKNOWN, Logged, Quality, Served, quality, served_for
+from backend.reports.click_curve import (
+    UNKNOWN,
+    Key,
+    Logged,
+    PromptedObject,
+    Quality,
+    Region,
+    Served,
+    assign,
+    quality,
+    served_for,
+)
 
 # Characters of a control's name that are part of a row's key.
 BRUSH_CHARACTERS = 128

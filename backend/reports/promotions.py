@@ -15,7 +15,7 @@ from backend.label_studio.payloads import Project
 from backend.registry import champions as promotion_log
 from backend.registry.champions import EVERYONE, Champions
 from backend.reports.cost_frame import CostFrame, Flags
-from backend.reports.estimate import around
+from backend.reports.group_by import around
 from backend.reports.records import BeforeAfter, Interval, Mark, SizeClass, Stratum, size_class
 
 

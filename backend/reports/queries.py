@@ -19,8 +19,7 @@ from backend.errors import FilterError, ReportError
 from backend.label_studio.payloads import number_of
 from backend.reports import check, cost_frame, promotions, regions
 from backend.reports.cost_frame import CostFrame
-from backend.reports.estimate import mean_of
-from backend.reports.group_by import by_group, by_task, by_week
+from backend.reports.group_by import by_group, by_task, by_week, mean_of
 from backend.reports.records import (
     BYS,
     BeforeAfter,

@@ -12,9 +12,7 @@ from sqlalchemy import func, select
 
 from backend.db.engine import records
 from backend.db.models.jobs import REPLAY, TRAINING, Job, Schedule
-from backend.jobs import new_labels
-from backend.jobs.new_labels import NewLabels
-from backend.jobs.schedules import Schedules
+from backend.jobs.schedules import NewLabels, Schedules, count_new_labels
 from backend.reports import charts
 from backend.reports.records import Interval
 from backend.web.board import Dashboard
@@ -54,7 +52,7 @@ def training_status(board: Dashboard, projects: Sequence[str]) -> dict[str, Trai
     schedules = {s.project: s for s in Schedules(board.database).all()}
     newest = select(func.max(Job.id)).group_by(Job.project)
     with board.database.read() as connection:
-        new = new_labels.count(connection)
+        new = count_new_labels(connection)
         last, training = (
             {job.project: job for job in records(connection, select(Job).where(Job.id.in_(ids)))}
             for ids in (newest, newest.where(Job.kind == TRAINING))

@@ -178,9 +178,9 @@ def run_worker(settings: Settings, queue: QueueName = "support") -> None:
     """Run a worker until SIGTERM. It starts with the work that waits in the database."""
     private_folder(settings.data)
     if queue == "training":
-        from backend.jobs import kinds
+        from backend.jobs import runner
 
-        kinds.limit_process(settings)
+        runner.limit_process(settings)
     state = WorkerState()
     app = build(settings, state)
     _quiet_logs()

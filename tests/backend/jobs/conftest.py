@@ -10,11 +10,10 @@ from sqlalchemy import insert, update
 
 from backend.db.engine import Database, lock_samples
 from backend.db.models import AnnotatedPictureRow, AnnotationRow, Job
-from backend.jobs.kinds import _kinds, register
 from backend.jobs.lease import Leases
 from backend.jobs.progress import Progress
 from backend.jobs.queue import Jobs
-from backend.jobs.runner import Runner
+from backend.jobs.runner import Runner, _kinds, register
 from backend.settings import Settings
 
 PROJECT = "6.1795384361"

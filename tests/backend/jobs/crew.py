@@ -135,10 +135,10 @@ def main(what: str) -> None:
         # libfaketime treats the monotonic deadline of Python's sleep as a wall clock time.
         time.sleep = lambda seconds: select.select([], [], [], seconds) and None
     from backend import logs
-    from backend.jobs import kinds, scheduler
+    from backend.jobs import runner, scheduler
     from backend.worker import celery_app as of_backend
 
-    kinds.register("training", work)
+    runner.register("training", work)
     # Shorter than in production, so that tests need not wait.
     of_backend._JOBS_S = 1.0
     scheduler._RESEND_S = 12.0

@@ -10,11 +10,10 @@ from backend.db.engine import Database, lease_name, lock_lease
 from backend.db.models import Job, LeaseRow
 from backend.errors import JobError
 from backend.jobs.lease import Leases
-from backend.jobs.new_labels import NewLabels, new_labels
 from backend.jobs.queue import Jobs
 from backend.jobs.runner import Runner
 from backend.jobs.scheduler import Scheduler
-from backend.jobs.schedules import Schedules
+from backend.jobs.schedules import NewLabels, Schedules, new_labels
 from backend.settings import Settings
 from tests.backend.jobs.conftest import NOON, PROJECT, Does, SteadyClock, Team
 

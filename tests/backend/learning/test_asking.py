@@ -15,9 +15,10 @@ from backend.cli.main import app
 from backend.db.engine import Database
 from backend.db.models.jobs import SCORING, Job
 from backend.jobs.queue import Jobs
+from backend.label_studio import client
 from backend.label_studio.payloads import Project, SetupRequest
 from backend.label_studio.projects import Projects
-from backend.learning import retry, score_job, task_scorer
+from backend.learning import score_job, task_scorer
 from backend.registry.label_studio_sync import LabelStudioSync
 from backend.settings import Settings
 from backend.worker.tasks import Tasks
@@ -99,7 +100,7 @@ class TestCommand:
         found = Studio(sampling="Sequential sampling")
         monkeypatch.setattr(score_job, "LabelStudioHosts", lambda *_: found)
         monkeypatch.setattr("backend.label_studio.projects.LabelStudioHosts", lambda *_: found)
-        monkeypatch.setattr(retry, "PAUSES_S", ())
+        monkeypatch.setattr(client, "PAUSES_S", ())
         monkeypatch.setattr(task_scorer, "_CACHE_BYTES", 2**20)
         return found
 

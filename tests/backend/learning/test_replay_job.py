@@ -5,8 +5,8 @@ import itertools
 import pytest
 
 from backend.errors import CancelledError, JobError
-from backend.jobs.kinds import load
 from backend.jobs.queue import Jobs
+from backend.jobs.runner import load
 from backend.registry.store import open_store
 from backend.registry.versions import Registry
 from backend.samples.ingest import SampleStore

@@ -12,7 +12,8 @@ import pytest
 
 from backend.db.engine import Database
 from backend.errors import CancelledError, JobError, LabelStudioError
-from backend.learning import retry, score_job, task_scorer
+from backend.label_studio import client
+from backend.learning import score_job, task_scorer
 from backend.learning.scores import Scores
 from backend.registry.store import open_store
 from backend.registry.versions import Registry
@@ -28,7 +29,7 @@ from tests.backend.learning.versions import make_version
 def studio(monkeypatch: pytest.MonkeyPatch) -> Studio:
     found = Studio()
     monkeypatch.setattr(score_job, "LabelStudioHosts", lambda *_: found)
-    monkeypatch.setattr(retry, "PAUSES_S", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(client, "PAUSES_S", (0.0, 0.0, 0.0))
     monkeypatch.setattr(score_job, "CHUNK", 2)
     return found
 
@@ -240,7 +241,7 @@ def test_a_label_studio_that_stays_away_ends_the_job_with_a_sentence(
 def test_waiting_ends_when_the_job_is_cancelled(
     studio: Studio, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retry, "PAUSES_S", (600.0,))
+    monkeypatch.setattr(client, "PAUSES_S", (600.0,))
     studio.away = 100
 
     def cancelled() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from backend.reports.estimate import _quantile, around, histogram_of, mean_of, spread_of
+from backend.reports.group_by import _quantile, around, histogram_of, mean_of, spread_of
 from training.evaluation.statistics import estimate
 
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.learning.rank_keys import rank_keys
+from backend.learning.scores import rank_keys
 
 
 @given(st.permutations(range(12)), st.dictionaries(st.integers(0, 11), st.floats(-0.5, 1.5)))
