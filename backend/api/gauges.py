@@ -1,5 +1,10 @@
-"""The current state of the database, for an admin's graphs: what waits, runs and serves."""
+"""The current state of the database, for an admin's graphs: what waits, runs and serves.
 
+`DatabaseWatch` knows whether it answers without asking it: ``/health`` must not wait for it.
+"""
+
+import logging
+import threading
 from collections import Counter
 from collections.abc import Mapping
 
@@ -8,6 +13,7 @@ from sqlalchemy import case, func, select
 from backend.db.engine import Database
 from backend.db.models import Delivery, ProjectRow, SampledProjectRow
 from backend.db.models.jobs import ENDS, REPLAY, SCORING, TRAINING
+from backend.errors import DatabaseError
 from backend.jobs.presence import processes
 from backend.jobs.queue import Jobs
 from backend.label_studio.payloads import Project
@@ -73,3 +79,39 @@ def _of_most_projects(labels: Mapping[tuple[str, str], int]) -> dict[tuple[str, 
         total[project] += number
     kept = {project for project, _ in total.most_common(_PROJECTS)}
     return {key: number for key, number in labels.items() if key[0] in kept}
+
+
+_log = logging.getLogger(__name__)
+
+_EVERY_S = 5.0
+
+
+class DatabaseWatch:
+    """Checks the database every few seconds. ``trouble``: a sentence, '' if it answers."""
+
+    def __init__(self, database: Database, every_s: float = _EVERY_S) -> None:
+        self.trouble = ""
+        self._database = database
+        self._every_s = every_s
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="database watch", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop checking."""
+        self._ended.set()
+        self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        while not self._ended.wait(self._every_s):
+            try:
+                self._database.check()
+            except DatabaseError as error:
+                if not self.trouble:
+                    _log.error("%s", error)
+                self.trouble = str(error)
+            except Exception:  # such as a table that is missing; the next check may find it
+                _log.exception("The database could not be checked")
+                self.trouble = "The database could not be checked; see the log."
+            else:
+                self.trouble = ""

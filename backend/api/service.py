@@ -8,8 +8,7 @@ import time
 from typing import Any, Self
 
 from backend import logs
-from backend.api.database_watch import DatabaseWatch
-from backend.api.gauges import read_gauges
+from backend.api.gauges import DatabaseWatch, read_gauges
 from backend.api.rate_limit import RateLimit
 from backend.db.engine import Database
 from backend.errors import DatabaseError, LabelStudioError, RequestError, TooManyError

@@ -10,8 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from backend.benchmark.attacks import ATTACKS, running
-from backend.benchmark.bombs import make_bombs
+from backend.benchmark.attacks import ATTACKS, make_bombs, running
 from backend.benchmark.run import cpu, many_annotators, publish
 from backend.benchmark.server import Photographs, Server, running_server, working_folder
 from backend.errors import BenchError

@@ -9,12 +9,20 @@ Anyone who imports a task chooses its picture, so a file may be made to do harm.
 are decoded in the thread that needs them. Large ones, JPEGs with many scans, and files or formats
 that can keep Pillow busy for long are opened in a process that can be ended
 (``backend.images.child``). All threads share one budget of memory.
+
+A picture of 0.4 MB can decode to 400 MB. One is within the limit of pixels, sixteen at the same
+time are not within the memory. So each thread takes the bytes that it will need before it decodes,
+and waits where they are not free. What the picture itself takes is given back when the array is no
+longer used, wherever that is.
 """
 
 import io
 import struct
 import threading
-from collections.abc import Callable
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO, Any
 
@@ -22,11 +30,60 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from backend.errors import PictureFormatError
-from backend.images.budget import MemoryBudget
+from backend.errors import PictureAwayError, PictureFormatError
 from backend.images.child import decode_apart
 from backend.images.structure import is_ordinary
 from backend.label_studio.rle import MAX_SIDE
+
+_BUSY = "Too many large pictures are read at the same time. Try again in a minute."
+
+
+class MemoryBudget:
+    """A number of bytes. Thread-safe."""
+
+    def __init__(self, total: int, wait_s: float = 30.0) -> None:
+        self.total = total
+        self._free = total
+        self._wait_s = wait_s
+        # Reentrant: an array may be collected while this thread holds the lock.
+        self._changed = threading.Condition(threading.RLock())
+
+    @property
+    def free(self) -> int:
+        """Bytes that nobody holds."""
+        return self._free
+
+    @contextmanager
+    def take(self, size: int) -> Iterator[None]:
+        """Hold ``size`` bytes within the block; more than all count as all.
+
+        Raises PictureAwayError if they do not become free in time.
+        """
+        size = min(size, self.total)
+        ends = time.monotonic() + self._wait_s
+        with self._changed:
+            while self._free < size:
+                left = ends - time.monotonic()
+                if left <= 0:
+                    raise PictureAwayError(_BUSY)
+                self._changed.wait(min(left, 1.0))
+            self._free -= size
+        try:
+            yield
+        finally:
+            self._give(size)
+
+    def keep(self, array: NDArray[np.uint8]) -> None:
+        """Hold the bytes of an array for as long as it is used; never waits."""
+        with self._changed:
+            self._free -= array.nbytes
+        weakref.finalize(array, self._give, array.nbytes).atexit = False
+
+    def _give(self, size: int) -> None:
+        with self._changed:
+            self._free += size
+            self._changed.notify_all()
+
 
 # Formats that annotators label. Not PostScript or PDF, which run programs.
 _FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "TIFF", "BMP", "DIB", "AVIF", "JPEG2000", "PPM")

@@ -20,7 +20,7 @@ from backend.interaction.mask_history import read_answers_of
 from backend.label_studio.client import LabelStudio
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.payloads import Project
-from backend.label_studio.result_items import drawn_mask
+from backend.label_studio.regions import drawn_mask
 
 _COLUMNS = (
     TargetRow.id,

@@ -28,7 +28,7 @@ from backend.interaction.suggestions import LEAST_CONFIDENCE
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.controls import BrushControl, ImageControls, Label
 from backend.label_studio.payloads import PredictRequest, Project, Task
-from backend.label_studio.result_items import drawn_mask
+from backend.label_studio.regions import drawn_mask
 from backend.metrics import Metrics
 from model.errors import PhraseClickError
 from model.predictor import Instance, Predictor

@@ -16,8 +16,7 @@ from backend.interaction.mask_history import digest
 from backend.interaction.objects import Prompts, Suggestion, Turn, new_region_id
 from backend.interaction.request import Saved
 from backend.label_studio.controls import ImageControls
-from backend.label_studio.regions import parse_result
-from backend.label_studio.result_items import Drawn, drawn_mask
+from backend.label_studio.regions import Drawn, drawn_mask, parse_result
 from model.instances import LIMITS, Instance
 
 # A phrase alone draws nothing below this confidence, in the page and in batches.

@@ -12,7 +12,7 @@ from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers.expat import ExpatError, ParserCreate
 
 from backend.errors import LabelConfigError
-from backend.label_studio.controls import ImageControls
+from backend.label_studio.controls import ImageControls, repeat_lengths, repeated
 from backend.label_studio.controls_reader import (
     BRUSHES,
     POLYGONS,
@@ -23,7 +23,6 @@ from backend.label_studio.controls_reader import (
     targets,
 )
 from backend.label_studio.payloads import MAX_CONFIG_CHARACTERS
-from backend.label_studio.task_data import repeat_lengths, repeated
 
 ADD_LABEL = "+ last object"
 REMOVE_LABEL = "- last object"

@@ -16,7 +16,7 @@ import uvicorn
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from backend.api.database_watch import DatabaseWatch
+from backend.api.gauges import DatabaseWatch
 from backend.api.service import Service
 from backend.app import create_app
 from backend.settings import Settings

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from backend.api import bodies
+from backend.api import middleware
 from backend.api.middleware import guard
 from backend.settings import MIB, Settings
 
@@ -81,7 +81,7 @@ async def test_a_client_may_send_all_of_a_body_that_is_too_large(tmp_path: Path)
 async def test_a_body_that_stops_arriving_is_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bodies, "_SILENCE_S", 0.1)
+    monkeypatch.setattr(middleware, "_SILENCE_S", 0.1)
 
     async def half() -> AsyncIterator[bytes]:
         yield b"{"
@@ -97,7 +97,7 @@ async def test_a_body_that_stops_arriving_is_ended(
 async def test_a_body_that_drips_is_ended_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bodies, "_WHOLE_S", 0.3)
+    monkeypatch.setattr(middleware, "_WHOLE_S", 0.3)
 
     async def dripping() -> AsyncIterator[bytes]:
         while True:
@@ -115,7 +115,7 @@ async def test_large_bodies_wait_for_each_other_and_small_ones_never(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # given room for two large bodies, both taken by requests that are worked on
-    monkeypatch.setattr(bodies, "_WAIT_S", 0.2)
+    monkeypatch.setattr(middleware, "_WAIT_S", 0.2)
     ends, working = asyncio.Event(), 0
 
     async def slow(request: Request) -> PlainTextResponse:

@@ -159,7 +159,7 @@ async def test_an_announced_body_too_large_is_refused_with_a_sentence() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_streamed_body_is_stopped_as_soon_as_it_is_too_large() -> None:
+async def test_a_streamed_body_is_read_to_twice_the_limit_at_most() -> None:
     sent = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -171,8 +171,9 @@ async def test_a_streamed_body_is_stopped_as_soon_as_it_is_too_large() -> None:
     async with client(max_request_bytes=1024) as http:
         refused = await http.post("/predict", content=endless())
 
+    # The second half is dropped, so that the client gets the sentence and no reset.
     assert refused.status_code == 413
-    assert sent < 20
+    assert sent < 25
 
 
 @pytest.mark.parametrize(

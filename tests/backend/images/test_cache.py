@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from backend.images import cache as cache_module
-from backend.images.cache import CachedPicture, PictureCache
+from backend.images import loader as cache_module
+from backend.images.loader import CachedPicture, PictureCache
 
 KB = 1024
 

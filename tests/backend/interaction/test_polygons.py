@@ -9,8 +9,7 @@ import pytest
 from backend.api.service import Service
 from backend.label_studio.annotations import read_annotation
 from backend.label_studio.config import LabelConfig
-from backend.label_studio.regions import parse_result
-from backend.label_studio.result_items import drawn_mask
+from backend.label_studio.regions import drawn_mask, parse_result
 
 CONFIG = """<View>
   <TextArea name="status" toName="image" editable="false" smart="false"/>

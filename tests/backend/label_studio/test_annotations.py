@@ -17,8 +17,7 @@ from backend.label_studio.annotations import (
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.controls import BrushControl, Label
 from backend.label_studio.payloads import parse_webhook
-from backend.label_studio.regions import parse_result
-from backend.label_studio.result_items import drawn_mask
+from backend.label_studio.regions import drawn_mask, parse_result
 from tests.backend.samples.studio import CONFIG, START, Studio, region, square
 
 PICTURE = "/data/upload/1/5c0f86f3-up1.png"

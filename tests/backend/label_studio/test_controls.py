@@ -2,7 +2,7 @@
 
 import pytest
 
-from backend.label_studio.task_data import resolved, text_of
+from backend.label_studio.controls import resolved, text_of
 
 DATA = {
     "image": "/a.png",
