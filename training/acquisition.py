@@ -28,7 +28,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from model.predictor import Click, Embedding, Prediction, Predictor
-from training.evaluation.methods import answers
+from training.evaluation.measurement import answers
 from training.evaluation.protocol import MOST, Answer, Mask, Spot, Target, follow
 
 GOAL = 0.85

@@ -107,8 +107,7 @@ def evaluate(
     """
     from rich.console import Console
 
-    from training.evaluation.evaluation import main
-    from training.evaluation.output import remarks, tables
+    from training.evaluation.evaluation import main, remarks, tables
 
     console = Console()
     with _progress(console, "{task.completed}/{task.total}", seconds=120) as bar:
@@ -222,7 +221,7 @@ def simulate(
     from rich.console import Console
 
     from training.errors import RecipeError
-    from training.evaluation.output import write_json
+    from training.evaluation.evaluation import write_json
     from training.finetune.recipe import BUDGETS
     from training.simulate import curve
     from training.simulate.simulate import STRATEGIES, Plan

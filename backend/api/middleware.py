@@ -27,8 +27,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend import logs
-from backend.api.origin import AllowedHosts, SameSite
-from backend.api.refusal import Refusal, read_rest, refusal
+from backend.api.origin import AllowedHosts, Refusal, SameSite, read_rest, refusal
 from backend.errors import CredentialsError
 from backend.label_studio.credentials import SECRET_HEADER, webhook_secret
 from backend.metrics import Metrics

@@ -17,7 +17,8 @@ from starlette.responses import Response, StreamingResponse
 
 from backend.api.openapi import refusals
 from backend.reports import records
-from backend.reports.files import (
+from backend.reports.group_by import SORTS
+from backend.reports.output import (
     REGION_COLUMNS,
     TASK_COLUMNS,
     Column,
@@ -25,7 +26,6 @@ from backend.reports.files import (
     json_text,
     write_parquet,
 )
-from backend.reports.group_by import SORTS
 from backend.reports.page import render
 from backend.reports.queries import Report, Reports
 from backend.reports.records import By, Where

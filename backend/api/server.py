@@ -1,20 +1,123 @@
 """Starting the web server: its address and its processes.
 
 One process with threads is the rule; more processes share everything through the database.
+
+Connections that only wait have time limits for headers and unread answers, and a limit on their
+number.
+
+A client that sends half a request, or does not read its answer, costs nothing and would otherwise
+hold a connection for good (slowloris). A reverse proxy does this better; without one, this is what
+keeps ``/health`` and the annotators' clicks answered. The time limit of a body is in
+``api.middleware``.
 """
 
+import asyncio
 import errno
 import ipaddress
 import os
+import resource
 import socket
 import tempfile
+from contextlib import suppress
+from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from backend.api.connections import GuardedProtocol, raise_file_limit
 from backend.errors import AddressInUseError, OpenToNetworkError
 from backend.logs import log_config
 from backend.settings import Settings
+
+# Label Studio sends a header at once, as every program does.
+HEADER_S = 10.0
+# For the next 48 kB of an answer that does not fit into the system's buffers.
+UNREAD_S = 30.0
+# Twenty annotators have some twenty requests at a time, a dashboard a few more.
+MAX_CONNECTIONS = 256
+_MAX_BUSY = 2_000
+_FILES = 4096
+
+
+class GuardedProtocol(H11Protocol):
+    """uvicorn's HTTP protocol with these limits. One object for each connection."""
+
+    _opened_at = 0.0
+    _header_timer: asyncio.TimerHandle | None = None
+    _unread_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        """Start the time limit; where there are too many, end the one that asks nothing longest."""
+        super().connection_made(transport)
+        self._opened_at = self.loop.time()
+        self._await_header()
+        # Only those that wait count, else a burst of quick requests would keep everyone else out.
+        idle = [c for c in self.connections if isinstance(c, GuardedProtocol) and c.idle]
+        if len(idle) > MAX_CONNECTIONS:
+            min(idle, key=lambda c: c._opened_at).transport.abort()
+        elif len(self.connections) > _MAX_BUSY:
+            self.transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """A part of a request; its header must be complete in time."""
+        super().data_received(data)
+        if self._asks:
+            self._end_timer()
+        elif self._header_timer is None:
+            self._await_header()
+
+    def pause_writing(self) -> None:
+        """The client does not read its answer; it must go on in time."""
+        super().pause_writing()
+        self._unread_timer = self.loop.call_later(UNREAD_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The client has read most of what was sent."""
+        self._end_unread_timer()
+        super().resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection has ended."""
+        self._end_timer()
+        self._end_unread_timer()
+        super().connection_lost(exc)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no complete request is being worked on, or the answer is not read."""
+        return not self._asks or bool(self.cycle.more_body) or self._unread_timer is not None
+
+    @property
+    def _asks(self) -> bool:
+        """Whether a request's header has arrived whose answer is not complete."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _await_header(self) -> None:
+        self._end_timer()
+        self._header_timer = self.loop.call_later(HEADER_S, self._too_late)
+
+    def _end_timer(self) -> None:
+        if self._header_timer is not None:
+            self._header_timer.cancel()
+            self._header_timer = None
+
+    def _end_unread_timer(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
+
+    def _too_late(self) -> None:
+        self._header_timer = None
+        if not self._asks:
+            self.transport.abort()
+
+
+def raise_file_limit() -> None:
+    """Allow as many open files as connections, pictures and the database may need."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def serve(settings: Settings, *, host: str, port: int, processes: int = 1) -> None:

@@ -4,12 +4,16 @@ It only connects the parts: each call is parsed by ``label_studio.payloads`` and
 """
 
 import logging
+import threading
 import time
+from collections import deque
+from collections.abc import Callable, Hashable
 from typing import Any, Self
+
+from cachetools import TTLCache
 
 from backend import logs
 from backend.api.gauges import DatabaseWatch, read_gauges
-from backend.api.rate_limit import RateLimit
 from backend.db.engine import Database
 from backend.errors import DatabaseError, LabelStudioError, RequestError, TooManyError
 from backend.images.embeddings import Embeddings
@@ -40,6 +44,37 @@ from backend.worker import celery_app
 from backend.worker.webhook_inbox import Deliveries, WebhookInbox
 from model.files import private_folder
 from model.predictor import Predictor
+
+_KEYS = 1_000
+
+
+class RateLimit:
+    """Once per key in ``each_s`` seconds, and ``most`` times a minute in all. Thread-safe."""
+
+    def __init__(
+        self,
+        each_s: float = 2.0,
+        most: int = 30,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._most = most
+        self._clock = clock
+        self._last: TTLCache[Hashable, bool] = TTLCache(_KEYS, each_s, clock)
+        self._all: deque[float] = deque()
+        self._lock = threading.Lock()
+
+    def take(self, key: Hashable) -> bool:
+        """Whether it may be done now; counted if so."""
+        now = self._clock()
+        with self._lock:
+            while self._all and self._all[0] <= now - 60.0:
+                self._all.popleft()
+            if key in self._last or len(self._all) >= self._most:
+                return False
+            self._all.append(now)
+            self._last[key] = True
+            return True
+
 
 _log = logging.getLogger(__name__)
 

@@ -114,7 +114,7 @@ def report(
         if json or html or not (csv or parquet):
             made = Report.of(reports, key, where)
             if json:
-                from backend.reports.files import json_text
+                from backend.reports.output import json_text
 
                 _write(json, json_text(made))
             if html:
@@ -145,7 +145,7 @@ def _project(reports: "Reports", written: str) -> str:
 def _show(made: "Report", tasks: int) -> None:
     from rich.console import Console
 
-    from backend.reports.terminal import tables
+    from backend.reports.output import tables
 
     output = Console(highlight=False)
     for part in tables(made, tasks):
@@ -162,7 +162,7 @@ def _write_tables(
 ) -> None:
     from datetime import UTC, datetime
 
-    from backend.reports.files import REGION_COLUMNS, TASK_COLUMNS, csv_text, write_parquet
+    from backend.reports.output import REGION_COLUMNS, TASK_COLUMNS, csv_text, write_parquet
 
     columns = TASK_COLUMNS if rows == "tasks" else REGION_COLUMNS
 
@@ -181,7 +181,7 @@ def _write_tables(
 
 
 def _write(path: Path, pieces: "list[str] | Iterator[str]") -> None:
-    from backend.reports.files import write_text
+    from backend.reports.output import write_text
 
     if str(path) == "-":
         for piece in pieces:

@@ -21,7 +21,7 @@ from backend.jobs.queue import Jobs
 from backend.label_studio.client import LabelStudio
 from backend.label_studio.config import LabelConfig
 from backend.registry.versions import Registry
-from backend.reports.files import json_text, write_text
+from backend.reports.output import json_text, write_text
 from backend.reports.page import render
 from backend.reports.queries import Report, Reports
 from backend.reports.records import Where

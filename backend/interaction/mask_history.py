@@ -25,7 +25,7 @@ from backend.interaction.manual_edits import NO_EDITS, ManualEdits
 from backend.interaction.objects import Target, Turn
 from backend.interaction.request import Interaction, Saved
 from backend.label_studio.regions import Region
-from backend.label_studio.strokes import drawn_over, thick
+from backend.label_studio.shapes import drawn_over, thick
 
 # The page re-encodes a mask when it saves: a few border pixels may differ. More, or a patch that is
 # as thick as a stroke, makes it another mask.

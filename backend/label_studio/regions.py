@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from backend.errors import RequestError
 from backend.label_studio import rle
 from backend.label_studio.controls import BrushControl, Label
-from backend.label_studio.outlines import PART, mask_of, outline_of
 from backend.label_studio.payloads import MAX_ITEMS, clean, whole_number
-from backend.label_studio.strokes import drawn_over
+from backend.label_studio.shapes import PART, drawn_over, mask_of, outline_of
 
 Shape = Literal["brush", "keypoint", "rectangle", "ellipse", "polygon", "textarea", "other", ""]
 

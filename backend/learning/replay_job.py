@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from backend.jobs.progress import Progress
     from backend.samples.dataset import AcceptedSamples
     from training.data import Sample
-    from training.evaluation.methods import Checkpoint
+    from training.evaluation.measurement import Checkpoint
 
 # The default number of objects: a few minutes on two cores, and as many rows as a page can show.
 OBJECTS = 200
@@ -128,7 +128,7 @@ def _dataset(settings: Settings, database: Database, project: str) -> AcceptedSa
 
 
 def _contestant(registry: Registry, name: str, device: str) -> Checkpoint:
-    from training.evaluation.methods import Checkpoint
+    from training.evaluation.measurement import Checkpoint
 
     try:
         return Checkpoint(registry.folder(name), device=device, name=name)

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, select
 
 from backend.db.models import INTERACTIONS, ServedMaskRow
 from backend.db.packed_mask import PackedMask
-from backend.label_studio.strokes import thick
+from backend.label_studio.shapes import thick
 
 # The IoU of NoC@85: the number of clicks until a mask is good.
 GOOD = 0.85

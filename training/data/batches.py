@@ -37,7 +37,7 @@ from training.errors import DataError, RecipeError
 from training.prompts.clicks import ClickNoise
 from training.prompts.picture_scene import PictureScene
 from training.prompts.prompts import Prompt, make_prompts
-from training.prompts.sources import annotated_concepts
+from training.prompts.scenes import annotated_concepts
 from training.prompts.vocabulary import concept_of
 from training.prompts.written_phrases import AttributeWords
 from training.train.recipe import Recipe

@@ -17,12 +17,10 @@ import numpy as np
 from training.data import Dataset, Sample, Tolerant
 from training.evaluation.cases import FEWEST_PIXELS, Case, ids_of_kind, target_of, word_of
 from training.evaluation.figures import shown
-from training.evaluation.methods import Method
+from training.evaluation.measurement import Method, Result, key_of
 from training.evaluation.protocol import Answer, Mask, Spot, Target, next_click, overlap
-from training.evaluation.run import Result, key_of
 from training.evaluation.statistics import estimate, estimates
-from training.prompts.scenes import Scene
-from training.prompts.sources import DISSECTED
+from training.prompts.scenes import DISSECTED, Scene
 from training.prompts.vocabulary import CARRIED, COLOURS, WORN, concept_of, related
 
 # Smaller second objects (share of the picture) are neither clicked nor named as siblings.

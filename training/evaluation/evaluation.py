@@ -2,24 +2,192 @@
 
 Every answer goes through `model.predictor`, crops included, so this measures what an annotator
 gets. ``phraseclick evaluate`` calls `main`.
+
+The report is printed as tables and written as JSON and CSV.
 """
 
 from __future__ import annotations
 
+import csv
 import datetime
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
 
 from training.data import open_dataset
 from training.errors import DataError
 from training.evaluation import behaviour as probing
-from training.evaluation import output
 from training.evaluation.cases import cases_of
 from training.evaluation.figures import comparisons, report
-from training.evaluation.methods import Checkpoint, Method
+from training.evaluation.measurement import Checkpoint, Measurement, Method, Run
 from training.evaluation.protocol import MODES, MOST, Mode
-from training.evaluation.run import Measurement, Run
+
+MEASURES = {
+    "noc85": "NoC@85",
+    "noc90": "NoC@90",
+    "iou1": "IoU@1",
+    "iou2": "IoU@2",
+    "iou3": "IoU@3",
+    "iou5": "IoU@5",
+    "iou10": "IoU@10",
+}
+"""Short names of measures."""
+
+
+def remarks(figures: Mapping[str, Any]) -> Iterator[str]:
+    """Notes that a reader of the tables needs."""
+    settings, left_out = figures["settings"], figures["left_out"]
+    if not figures["complete"]:
+        yield "Stopped before the end: figures cover the cases until then."
+    if settings["at_least"] < 10:
+        yield (
+            f"Objects found after {settings['at_least']} interactions got no more, so IoU@10 is a "
+            "lower bound (use --at-least 10)."
+        )
+    if left_out["specks"]:
+        yield f"{left_out['specks']} cases with objects under 50 pixels were left out."
+    if left_out["unreadable"]:
+        yield (
+            f"{len(left_out['unreadable'])} pictures could not be read, the first: "
+            + (left_out["unreadable"][0])
+        )
+
+
+def write_json(path: Path, figures: Mapping[str, Any]) -> None:
+    """Write the report. It has no NaN or infinite values, which JSON does not allow."""
+    path.write_text(json.dumps(figures, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def write_csv(path: Path, figures: Mapping[str, Any]) -> None:
+    """Write one row for each case of each run, with iou1 to iou20, empty after its end."""
+    rows = list(_rows(figures))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _rows(figures: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for run in (figures, *figures["further"]):
+        for case in run["per_case"]:
+            row = {"version": run["version"], "mode": run["mode"], "jitter": run["jitter"], **case}
+            row["objects"] = " ".join(str(number) for number in case["objects"])
+            del row["ious"], row["clicks"], row["milliseconds"]
+            ious = case["ious"]
+            row |= {f"iou{k + 1}": ious[k] if k < len(ious) else "" for k in range(MOST)}
+            yield row
+
+
+def tables(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """Tables of each run by source, size and training, of comparisons and behaviour tests."""
+    for run in (figures, *figures["further"]):
+        pace = f"{run['ms_per_click']:.0f} ms per click"
+        yield _title(f"{run['label']} (± half the 95 % interval; {pace})")
+        yield _run(run)
+    for (of, against), rows in _pairs(figures).items():
+        yield _title(f"{of} − {against}, on the same cases")
+        yield _comparison(rows)
+    if figures["probes"]:
+        yield _title("Behaviour tests (95 % interval)")
+        yield _probes(figures)
+
+
+def _table() -> Table:
+    # Narrow columns, so that all figures of a run fit into eighty characters.
+    return Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+
+
+def _title(text: str) -> Text:
+    # A table would wrap its own title to its width.
+    return Text(text, style="bold")
+
+
+def _run(run: Mapping[str, Any]) -> Table:
+    alone = run["mode"] == "phrase"
+    counts = ["1"] if alone else list(run["iou"])
+    thresholds = [] if alone else ["85", "90"]
+    table = _table()
+    table.add_column("")
+    for name in ("n", *(f"NoC@{t}" for t in thresholds), *(f"IoU@{k}" for k in counts), "failed"):
+        table.add_column(name, justify="right")
+    sections = [run["by_source"], run["by_size"], run.get("by_seen", {}), {"all": run}]
+    for section in sections:
+        if len(section) < 2 and "all" not in section and section is not run["by_source"]:
+            continue
+        for name, part in section.items():
+            table.add_row(
+                name,
+                str(part["cases"]),
+                *(_cell(part["noc"][t], part["noc_interval"][t], 2) for t in thresholds),
+                *(_cell(part["iou"][k], part["iou_interval"][k], 3) for k in counts),
+                str(part["failures"]["90"]),
+            )
+        table.add_section()
+    return table
+
+
+def _pairs(figures: Mapping[str, Any]) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
+    """Comparisons by (of, against)."""
+    pairs: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in figures["comparisons"]:
+        pairs.setdefault((row["of"], row["against"]), []).append(row)
+    return pairs
+
+
+def _comparison(differences: Sequence[Mapping[str, Any]]) -> Table:
+    rows: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for difference in differences:
+        rows.setdefault(difference["source"], {})[difference["measure"]] = difference
+    measures = [name for name in MEASURES if name in next(iter(rows.values()))]
+    table = _table()
+    table.add_column("")
+    for name in ("pairs", *(MEASURES[measure] for measure in measures)):
+        table.add_column(name, justify="right")
+    for source, row in rows.items():
+        cells = [
+            _cell(row[m]["mean"], row[m]["interval"], 2 if m.startswith("noc") else 3, sign="+")
+            for m in measures
+        ]
+        table.add_row(source, str(row[measures[0]]["n"]), *cells)
+    return table
+
+
+def _probes(figures: Mapping[str, Any]) -> Table:
+    table = _table()
+    table.add_column("question")
+    table.add_column("source")
+    for name in ("n", "mean", "wanted"):
+        table.add_column(name, justify="right")
+    for name, by_source in figures["probes"].items():
+        for number, (source, entry) in enumerate(by_source.items()):
+            wanted = Text("")
+            if "aim" in entry:
+                reached = entry["reached"]
+                mark, style = ("✓", "green") if reached else ("✗", "red")
+                relation = "interval >" if entry["certain"] else "≥"
+                wanted = Text(f"{relation} {entry['aim']:.2f} {mark}", style=style)
+            mean = _in_full(entry["mean"], entry["interval"])
+            table.add_row("" if number else name, source, str(entry["n"]), mean, wanted)
+        table.add_section()
+    return table
+
+
+def _cell(mean: float, interval: tuple[float, float], digits: int, *, sign: str = "") -> Text:
+    """The mean above half its interval, which is shorter than both ends."""
+    half = f"{(interval[1] - interval[0]) / 2:.{digits}f}"
+    return Text.assemble(f"{mean:{sign}.{digits}f}\n", (f"±{half.removeprefix('0')}", "dim"))
+
+
+def _in_full(mean: float, interval: tuple[float, float]) -> Text:
+    low, high = interval
+    return Text.assemble(f"{mean:.3f} ", (f"({low:.3f} to {high:.3f})", "dim"))
+
 
 Progress = Callable[[int, int], None]
 
@@ -87,9 +255,9 @@ def main(
         },
     }
     if json_file:
-        output.write_json(json_file, figures)
+        write_json(json_file, figures)
     if csv_file:
-        output.write_csv(csv_file, figures)
+        write_csv(csv_file, figures)
     return figures
 
 

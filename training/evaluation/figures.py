@@ -9,8 +9,8 @@ import numpy as np
 
 from training.errors import DataError
 from training.evaluation.cases import size_of
+from training.evaluation.measurement import Measurement, Result, Run
 from training.evaluation.protocol import Mode
-from training.evaluation.run import Measurement, Result, Run
 from training.evaluation.statistics import Estimate, estimates, paired_difference
 
 THRESHOLDS = (0.80, 0.85, 0.90)

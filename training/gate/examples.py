@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from training.evaluation.cases import target_of
+from training.evaluation.measurement import Measurement, Result, Run
 from training.evaluation.overlay import (
     WHITE,
     around,
@@ -25,7 +26,6 @@ from training.evaluation.overlay import (
     overlay,
 )
 from training.evaluation.protocol import CLICKS_FIRST, Mask, Spot
-from training.evaluation.run import Measurement, Result, Run
 from training.gate.rules import Which
 
 # Gains of each set, and losses.

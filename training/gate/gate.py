@@ -19,9 +19,8 @@ import numpy as np
 
 from training.data.sample import Dataset
 from training.evaluation.cases import Case, cases_of, ids_of_kind
-from training.evaluation.methods import Checkpoint, Served
+from training.evaluation.measurement import Checkpoint, Measurement, Result, Run, Served
 from training.evaluation.protocol import Mode
-from training.evaluation.run import Measurement, Result, Run
 from training.finetune.labels import has_learned
 from training.gate.examples import examples
 from training.gate.rules import SETS, STANDARD, GateRules, Outcome, Which, rule

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from training.data.sample import SampleObject
 from training.data.transforms import Tint, View
 from training.prompts.phrases import Phrase
-from training.prompts.scenes import Scene
-from training.prompts.sources import INCOMPLETE
+from training.prompts.scenes import INCOMPLETE, Scene
 from training.prompts.vocabulary import COLOURS
 from training.prompts.written_phrases import AttributeWords, mirrored, names_place
 

@@ -34,8 +34,7 @@ from training.prompts.clicks import (
 )
 from training.prompts.phrases import Phrase, describe, name_absent, name_several
 from training.prompts.picture_scene import PictureScene
-from training.prompts.scenes import Seen
-from training.prompts.sources import CLICKABLE_REGIONS, INCOMPLETE, WHOLES, Whole
+from training.prompts.scenes import CLICKABLE_REGIONS, INCOMPLETE, WHOLES, Seen, Whole
 from training.prompts.vocabulary import concept_of, every_word_for
 
 GivenMask = Literal["", "first", "last"]

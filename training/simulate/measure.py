@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from training.data import Dataset, Sample
 from training.evaluation.cases import ids_of_kind
 from training.evaluation.interactions import GOAL, annotate
-from training.evaluation.methods import Served
+from training.evaluation.measurement import Served
 from training.evaluation.protocol import Target, follow, overlap
 from training.evaluation.statistics import Estimate, estimate
 from training.simulate.team import Tested, key_of

@@ -28,7 +28,7 @@ from training.data import Dataset, Without, open_dataset
 from training.data.sample import sides
 from training.errors import RecipeError
 from training.evaluation.interactions import labels_of
-from training.evaluation.methods import Checkpoint, Served
+from training.evaluation.measurement import Checkpoint, Served
 from training.finetune.fine_tune import CHECKPOINT, fine_tune
 from training.finetune.recipe import FineTuneRecipe
 from training.gate.gate import judge

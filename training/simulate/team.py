@@ -17,7 +17,7 @@ import numpy as np
 from training.data import Dataset, Expression, Sample, SampleObject, Tolerant
 from training.errors import DataError
 from training.evaluation.interactions import GOAL, annotatable
-from training.evaluation.methods import Served
+from training.evaluation.measurement import Served
 from training.evaluation.protocol import Target, follow
 
 LEAST_TESTED = 40

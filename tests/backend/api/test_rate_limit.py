@@ -1,6 +1,6 @@
 """A wish that anyone may have is granted now and then."""
 
-from backend.api.rate_limit import RateLimit
+from backend.api.service import RateLimit
 
 
 def test_the_same_key_waits_and_others_do_not() -> None:

@@ -143,7 +143,7 @@ def test_a_file_before_stays_as_it_was_where_the_new_one_fails(
     def broken(*_: object) -> str:
         raise RuntimeError("in the middle")
 
-    monkeypatch.setattr("backend.reports.files.cell", broken)
+    monkeypatch.setattr("backend.reports.output.cell", broken)
 
     assert isinstance(run("--csv", str(file)).exception, RuntimeError)
     assert file.read_text() == "before"

@@ -6,10 +6,10 @@ from sqlalchemy import update
 
 from backend.db.engine import Database
 from backend.db.models import RegionCostRow
+from backend.reports.output import tables
 from backend.reports.page import render
 from backend.reports.queries import Report, Reports
 from backend.reports.records import Where
-from backend.reports.terminal import tables
 from tests.backend.reports.filled import KEY, fill
 
 

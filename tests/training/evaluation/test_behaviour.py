@@ -23,8 +23,8 @@ from training.evaluation.behaviour import (
     tally,
 )
 from training.evaluation.cases import Case, cases_of
+from training.evaluation.measurement import Result
 from training.evaluation.protocol import Answer, Mask, Spot, Trajectory
-from training.evaluation.run import Result
 from training.prompts.vocabulary import COLOURS
 
 Shapes = Callable[..., tuple[NDArray[np.uint8], NDArray[np.uint8]]]

@@ -20,7 +20,7 @@ from PIL import Image
 
 from training.errors import DataError
 from training.evaluation.evaluation import main
-from training.evaluation.methods import trained_categories
+from training.evaluation.measurement import trained_categories
 from training.evaluation.protocol import MODES
 
 ROOT = Path(__file__).parents[3]

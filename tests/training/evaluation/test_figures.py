@@ -9,10 +9,10 @@ import pytest
 
 from training.errors import DataError
 from training.evaluation.cases import Case, cases_of
+from training.evaluation.evaluation import write_csv, write_json
 from training.evaluation.figures import comparisons, report, summary
-from training.evaluation.output import write_csv, write_json
+from training.evaluation.measurement import Measurement, Result, Run
 from training.evaluation.protocol import Trajectory
-from training.evaluation.run import Measurement, Result, Run
 
 
 def result(

@@ -10,7 +10,7 @@ import pytest
 
 from model.word_forms import FUNCTION_WORDS
 from training.prompts import facts, groups, phrases
-from training.prompts.sources import WHOLES
+from training.prompts.scenes import WHOLES
 from training.prompts.vocabulary import every_word_for, phrase_words
 
 # Literals of the template modules that are names inside the code and never said.

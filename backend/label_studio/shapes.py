@@ -1,22 +1,31 @@
-"""Strokes of brush and eraser, drawn over a mask as Label Studio's page draws them.
+"""Brush strokes and polygons as masks, and masks as polygons.
 
 A draft keeps strokes beside the mask, in ``value.touches``; the page burns them into the mask when
-the annotation is submitted. Its canvas has the picture's own size, with round caps and joins, so a
-pixel is inside a stroke where its centre is at most half the stroke's width from the line. (The
-page's soft edge is half opaque just there, which is where a mask begins.)
+the annotation is submitted, and here they are drawn in the same way. Its canvas has the picture's
+own size, with round caps and joins, so a pixel is inside a stroke where its centre is at most half
+the stroke's width from the line. (The page's soft edge is half opaque just there, which is where a
+mask begins.)
+
+Projects with ``<PolygonLabels>`` need polygons, which have no holes and one part. So a mask becomes
+one polygon for each connected part, and its holes are filled. Vertices lie on the borders between
+pixels, simplified (Douglas and Peucker, 1973) by at most a tolerance in pixels.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.draw import polygon as pixels_of_polygon
+from skimage.measure import approximate_polygon, find_contours
 
 Mask = NDArray[np.bool_]
 
 # Nobody draws this much in one region; more only costs time.
 _MAX_STROKES = 2_000
-_MAX_POINTS = 50_000  # of all strokes together
+_MAX_STROKE_POINTS = 50_000  # of all strokes together
 # Rows of pixels of all pieces of a stroke that are computed at once, which bounds memory.
 _MAX_ROWS = 2_000_000
 
@@ -41,7 +50,7 @@ def _read(
     strokes: Sequence[Any], width: int, height: int
 ) -> Iterator[tuple[bool, NDArray[np.float64], float]]:
     """Whether a stroke adds, its points N,2 and half its width, in pixels."""
-    left = _MAX_POINTS
+    left = _MAX_STROKE_POINTS
     for stroke in strokes[:_MAX_STROKES]:
         if not isinstance(stroke, Mapping):
             continue
@@ -164,3 +173,87 @@ def _neighbours(mask: Mask, join: np.ufunc) -> Mask:
     padded = np.pad(mask, 1)
     lines = join(join(padded[:-2], padded[1:-1]), padded[2:])
     return np.asarray(join(join(lines[:, :-2], lines[:, 1:-1]), lines[:, 2:]), bool)
+
+
+# Corners of a polygon, x and y in percent of the picture.
+Points = list[list[float]]
+
+# Between the id of an object and the number of a further polygon of its mask.
+PART = "~"
+# Parts of one mask; smaller ones than these are left out.
+MAX_PARTS = 20
+# A part of fewer pixels is a speck, unless it is all there is. *choice*
+_SPECK = 9
+_TOUCHING = np.ones((3, 3), np.bool_)
+_DIGITS = 4  # of a percent: a hundredth of a pixel at 10,000 pixels
+_MAX_VERTICES = 100_000
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A mask as polygons, the largest first, and how many of its holes they cover."""
+
+    parts: tuple[Points, ...]
+    holes: int
+
+
+def outline_of(mask: Mask, tolerance: float) -> Outline:
+    """The polygons of a mask, H,W; no parts for an empty one.
+
+    Args:
+        mask: H,W bool.
+        tolerance: pixels by which a vertex may be moved or left out.
+    """
+    height, width = mask.shape
+    labels, count = ndimage.label(mask, _TOUCHING)
+    areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    order = np.argsort(-areas, kind="stable")[:MAX_PARTS]
+    boxes = ndimage.find_objects(labels)
+    parts: list[Points] = []
+    holes = 0
+    for number in order.tolist():
+        if parts and areas[number] < _SPECK:
+            break
+        rows, columns = boxes[number]
+        part = np.pad(labels[rows, columns] == number + 1, 1)
+        _, outside = ndimage.label(~part)
+        holes += outside - 1
+        ring = max(find_contours(ndimage.binary_fill_holes(part), 0.5), key=_area)
+        kept = approximate_polygon(ring, tolerance)
+        if len(kept) < 4:  # the first corner is there twice
+            kept = ring
+        # From pixel centres to borders, without the padding.
+        y, x = kept[:-1, 0] - 0.5 + rows.start, kept[:-1, 1] - 0.5 + columns.start
+        corners = np.stack((x * (100 / width), y * (100 / height)), 1)
+        parts.append(np.round(corners.clip(0, 100), _DIGITS).tolist())
+    return Outline(tuple(parts), holes)
+
+
+def mask_of(parts: Sequence[Any], width: int, height: int) -> Mask:
+    """The mask, H,W, of polygons as Label Studio writes them: lists of x and y in percent. Polygons
+    that make no sense are left out."""
+    mask = np.zeros((height, width), np.bool_)
+    for points in parts:
+        corners = _corners(points)
+        if corners is None:
+            continue
+        x, y = corners[:, 0] * (width / 100) - 0.5, corners[:, 1] * (height / 100) - 0.5
+        rows, columns = pixels_of_polygon(y, x, mask.shape)
+        mask[rows, columns] = True
+    return mask
+
+
+def _corners(points: Any) -> NDArray[np.float64] | None:
+    if not isinstance(points, list) or not 3 <= len(points) <= _MAX_VERTICES:
+        return None
+    try:
+        corners = np.asarray(points, np.float64)
+    except (TypeError, ValueError):
+        return None
+    sensible = corners.ndim == 2 and corners.shape[1] == 2 and np.isfinite(corners).all()
+    return corners if sensible and np.abs(corners).max() < 1e6 else None
+
+
+def _area(ring: NDArray[np.float64]) -> float:
+    y, x = ring[:, 0], ring[:, 1]
+    return float(abs(np.dot(x[:-1], y[1:]) - np.dot(x[1:], y[:-1])))

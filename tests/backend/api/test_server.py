@@ -15,9 +15,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
-from backend.api import connections
-from backend.api.connections import GuardedProtocol
+from backend.api import server
 from backend.api.middleware import guard
+from backend.api.server import GuardedProtocol
 from backend.settings import Settings
 
 
@@ -39,7 +39,7 @@ async def _large(request: Request) -> StreamingResponse:
 
 @pytest.fixture
 def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 50)
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 50)
     app = Starlette(
         routes=[
             Route("/health", _health),
@@ -50,11 +50,11 @@ def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     guard(app, Settings(data=tmp_path))
     listening = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(app, http=GuardedProtocol, ws="none", log_level="warning")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    running = uvicorn.Server(config)
+    thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     yield listening.getsockname()[1]
-    server.should_exit = True
+    running.should_exit = True
     thread.join(20)
 
 
@@ -95,7 +95,7 @@ def test_hundreds_of_half_requests_do_not_keep_others_out(port: int, half: bytes
 
 
 def test_a_header_that_does_not_end_is_ended(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "HEADER_S", 0.3)
+    monkeypatch.setattr(server, "HEADER_S", 0.3)
     started = time.monotonic()
     silent, dripping = opened(port, b""), opened(port, HALF_A_HEADER)
     while time.monotonic() < started + 0.2:
@@ -121,7 +121,7 @@ def test_answers_that_nobody_reads_do_not_keep_others_out(port: int) -> None:
 
 
 def test_an_answer_that_nobody_reads_is_ended(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "UNREAD_S", 0.5)
+    monkeypatch.setattr(server, "UNREAD_S", 0.5)
     # given one that is not read, and one that is read slowly
     unread, slow = opened(port, LARGE), opened(port, LARGE)
     received = 0
@@ -146,7 +146,7 @@ def test_several_requests_over_one_connection_are_answered(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # given a short limit, which counts from the first byte of each request
-    monkeypatch.setattr(connections, "HEADER_S", 0.5)
+    monkeypatch.setattr(server, "HEADER_S", 0.5)
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as http:
         for _ in range(4):
             assert http.post("/predict", content=b"{}", headers=JSON).text == "2"

@@ -1,16 +1,17 @@
 """Everybody is asked everything, and what goes wrong with one picture stays with it."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from training.data import Expression, Sample, SampleObject
+from training.data import Expression, PackDataset, Sample, SampleObject
 from training.errors import DataError
 from training.evaluation.cases import cases_of
+from training.evaluation.measurement import Checkpoint, Measurement, Run, Served
 from training.evaluation.protocol import MODES, Mode
-from training.evaluation.run import Measurement, Run
 
 
 def measured(dataset: Any, *runs: Run, at_least: int = 10) -> Measurement:
@@ -141,3 +142,32 @@ def test_masks_that_do_not_hold_still_fail_the_self_check(
     monkeypatch.setattr("training.evaluation.protocol.overlap", lambda *_: 0.5)
     with pytest.raises(DataError, match="Self-check failed"):
         measured(two_pictures, Run(oracle, mode))
+
+
+def test_suggestions_are_those_of_a_batch_prediction(
+    unlearned: Path, shard: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a network that learned nothing, so that any confidence will do
+    monkeypatch.setattr("training.evaluation.measurement.LEAST_CONFIDENCE", 0.0)
+    model, sample = Checkpoint(unlearned, device="cpu"), PackDataset([shard])[0]
+    embedding = model.predictor.encode(sample.image, "picture")
+    expected = model.predictor.instances_by_name(embedding, ["dog", "cat"], 0.0)
+    # when, with a label that it has no word for
+    regions = model.suggest(sample, "picture", ["dog", "kwyjibo", "cat"])
+    # then
+    assert [(region.label, region.confidence) for region in regions] == [
+        (name, instance.confidence) for name, instance in expected
+    ]
+    for region, (_, instance) in zip(regions, expected, strict=True):
+        assert np.array_equal(region.mask, instance.mask())
+        assert region.mask.shape == sample.instances.shape
+
+
+def test_a_label_that_the_champion_has_not_learned_is_answered_by_the_base(
+    unlearned: Path,
+) -> None:
+    champion, base = (Checkpoint(unlearned, device="cpu") for _ in range(2))
+    champion.labels = {"dog": 9, "cat": 1}
+    served = Served(champion, base)
+    assert served.for_label("dog") is champion
+    assert served.for_label("cat") is base

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.reports import files
-from backend.reports.files import REGION_COLUMNS, TASK_COLUMNS, Column, json_text
+from backend.reports import output
+from backend.reports.output import REGION_COLUMNS, TASK_COLUMNS, Column, json_text
 from backend.reports.queries import Report
 from backend.reports.records import BYS, Where
 from tests.backend.reports import big
@@ -36,7 +36,7 @@ def opened(text: str) -> list[dict[str, str]]:
 
 
 def table(*rows: Row) -> str:
-    return "".join(files.csv_text(rows, COLUMNS))
+    return "".join(output.csv_text(rows, COLUMNS))
 
 
 @pytest.mark.parametrize(
@@ -65,8 +65,8 @@ def table(*rows: Row) -> str:
 def test_a_label_comes_back_as_it_was(text: str) -> None:
     (row,) = opened(table(Row(text, text)))
 
-    assert files.as_written(row["label"]) == text
-    assert files.as_written(row["phrase"]) == text
+    assert output.as_written(row["label"]) == text
+    assert output.as_written(row["phrase"]) == text
 
 
 @given(
@@ -77,7 +77,7 @@ def test_a_label_comes_back_as_it_was(text: str) -> None:
 def test_any_text_comes_back_and_no_cell_is_a_formula(texts: list[str]) -> None:
     rows = opened(table(*(Row(text, text) for text in texts)))
 
-    assert [files.as_written(row["label"]) for row in rows] == texts
+    assert [output.as_written(row["label"]) for row in rows] == texts
     for row in rows:
         for cell in row.values():
             assert not cell.lstrip(" ").startswith(DANGEROUS)
@@ -86,7 +86,7 @@ def test_any_text_comes_back_and_no_cell_is_a_formula(texts: list[str]) -> None:
 @given(st.text(st.sampled_from("=+-@;'\",\t\r\n ab")))
 def test_nor_where_another_character_separates_cells(text: str) -> None:
     # given: a spreadsheet that is set up for semicolons or tabs, and knows no quotes
-    written = table(Row(text, text)).removeprefix(files.BYTE_ORDER_MARK)
+    written = table(Row(text, text)).removeprefix(output.BYTE_ORDER_MARK)
 
     for separator in ";\t":
         for line in written.splitlines():
@@ -115,13 +115,13 @@ def test_it_begins_as_spreadsheets_need_it_to_read_utf_8() -> None:
     ],
 )
 def test_figures_are_written_as_spreadsheets_read_them(value: Any, said: str) -> None:
-    assert files.cell(value) == said
+    assert output.cell(value) == said
 
 
 def test_the_teams_tasks_are_all_there_with_their_figures(team: Any) -> None:
     tasks = team.reports.tasks(team.key, size=10_000).items
 
-    rows = opened("".join(files.csv_text(tasks, TASK_COLUMNS)))
+    rows = opened("".join(output.csv_text(tasks, TASK_COLUMNS)))
 
     assert len(rows) == len(tasks) > 50
     written = sum(int(row["interactions"]) for row in rows)
@@ -133,11 +133,11 @@ def test_the_teams_tasks_are_all_there_with_their_figures(team: Any) -> None:
 def test_the_teams_regions_keep_labels_and_words(team: Any) -> None:
     regions = list(team.reports.regions(team.key))
 
-    rows = opened("".join(files.csv_text(regions, REGION_COLUMNS)))
+    rows = opened("".join(output.csv_text(regions, REGION_COLUMNS)))
 
     assert len(rows) == team.story.regions[team.key]
-    assert {files.as_written(row["label"]) for row in rows} == set(big.LABELS)
-    assert [files.as_written(row["phrase"]) for row in rows] == [it.phrase for it in regions]
+    assert {output.as_written(row["label"]) for row in rows} == set(big.LABELS)
+    assert [output.as_written(row["phrase"]) for row in rows] == [it.phrase for it in regions]
     by_hand = [row for row in rows if row["known"] == "FALSE"]
     assert len(by_hand) == team.story.by_hand[team.key]
     assert {row["interactions"] for row in by_hand} == {""}
