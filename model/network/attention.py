@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model.network.blocks import stacked
+
 
 class AttributeAttention(nn.Module):
     """F' = F + beta * (a * F) with a = tanh(dense([average pool of F; phrase state])).
@@ -62,7 +64,7 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor, state: Tensor) -> Tensor:
         """B,C,h,w. x: B,C,h,w with even h and w. state: B,T, phrase state and conditions."""
         small = functional.avg_pool2d(x, 2)
-        projected = self.project_in(torch.cat([small, _waves(small)], 1)).flatten(2).transpose(1, 2)
+        projected = self.project_in(stacked([small, _waves(small)])).flatten(2).transpose(1, 2)
         tokens = torch.cat([self.condition(state)[:, None], projected], 1)
         for layer in self.layers:
             tokens = layer(tokens)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.config import ModelConfig
-from model.network.blocks import ConvNorm, Residual, Separable
+from model.network.blocks import ConvNorm, Residual, Separable, stacked
 
 
 class ImageFeatures(NamedTuple):
@@ -67,7 +67,7 @@ class Context(nn.Module):
         reduced = self.reduce(x)
         scales = [reduced, self.near(reduced), self.middle(reduced), self.far(reduced)]
         pooled = self.pooled(x.mean((2, 3), keepdim=True))
-        projected: Tensor = self.project(torch.cat(scales, 1)) + pooled + x
+        projected: Tensor = self.project(stacked(scales)) + pooled + x
         return projected.relu_()
 
 
@@ -102,11 +102,11 @@ class ImageEncoder(nn.Module):
         p16 = self.smooth16((self.lateral16(f16) + upsample2(x)).relu_())
         p8 = self.smooth8((self.lateral8(f8) + upsample2(self.down16(p16))).relu_())
         p4 = self.smooth4((self.lateral4(f4) + upsample2(self.down8(p8))).relu_())
-        key16 = self.phrase_key16(torch.cat([p16, coordinates(p16)], 1))
+        key16 = self.phrase_key16(stacked([p16, coordinates(p16)]))
         embedding = functional.normalize(self.embed(p8), dim=1)
         key8 = p8[:, :0]
         if self.phrase_key8 is not None:
-            key8 = self.phrase_key8(torch.cat([p8, coordinates(p8)], 1))
+            key8 = self.phrase_key8(stacked([p8, coordinates(p8)]))
         return ImageFeatures(p16, p8, p4, self.lateral2(f2), embedding, key16, key8)
 
 

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from model.config import ModelConfig
 from model.network.attention import AttributeAttention, SelfAttention
-from model.network.blocks import ConvNorm, IoUHead, Residual, Separable
+from model.network.blocks import ConvNorm, IoUHead, Residual, Separable, rows_of, stacked
 from model.network.click_maps import (
     ClickBatch,
     box_map,
@@ -207,13 +207,13 @@ class LateDecoder(nn.Module):
 
     def _mask(self, guess: Guess, prompts: Prompts, p4: Tensor, p2: Tensor) -> Tensor:
         """B,1,h,w mask logits: strides 4 and 2."""
-        maps4 = torch.cat(self._prompt_maps(prompts, p4, 4), 1)
+        maps4 = stacked(self._prompt_maps(prompts, p4, 4))
         x = (p4 + upsample2(self.down8(guess.x8)) + self.prompt4(maps4) + guess.bias4).relu_()
         x = self.second4(self.first4(x))
 
         x = p2 + upsample2(self.down4(x))
         if self.prompt2 is not None:
-            x = x + self.prompt2(torch.cat(self._prompt_maps(prompts, p2, 2), 1))
+            x = x + self.prompt2(stacked(self._prompt_maps(prompts, p2, 2)))
         mask: Tensor = self.mask(self.first2(x.relu_()))
         return mask
 
@@ -236,7 +236,7 @@ class LateDecoder(nn.Module):
         if self.phrase_query8 is not None:
             answer8 = _phrase_answers(self.phrase_query8, features.phrase_key8, prompts)
             maps8.append(answer8 * gates[:, count:])
-        return torch.cat(maps16, 1), torch.cat([*maps8, *extra8], 1)
+        return stacked(maps16), stacked([*maps8, *extra8])
 
     def _prompt_maps(self, prompts: Prompts, like: Tensor, stride: int) -> list[Tensor]:
         """CLICK_CHANNELS channels; then, as configured, the newest click and the box."""
@@ -330,11 +330,11 @@ def _cut(feature: Tensor, windows: Windows, stride: int) -> Tensor:
     corners = (windows.corners * finer).tolist()
     rows = range(len(corners)) if feature.shape[0] > 1 else [0] * len(corners)
     parts = [
-        feature[row, :, top : top + height, left : left + width]
+        feature[row, :, top : top + height, left : left + width].permute(1, 2, 0)
         for row, (top, left) in zip(rows, corners, strict=True)
     ]
-    return torch.stack(parts)
+    return torch.stack(parts).permute(0, 3, 1, 2)
 
 
 def _of(feature: Tensor, picture_index: Tensor | None) -> Tensor:
-    return feature if picture_index is None else feature.index_select(0, picture_index)
+    return feature if picture_index is None else rows_of(feature, picture_index)

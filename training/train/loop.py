@@ -116,6 +116,7 @@ class Run:
         self.attribute_index = {name: i for i, name in enumerate(config.attributes)}
         self.optimizer = make_optimizer(self.network, train)
         self.precision = Precision(train.amp, self.device)
+        self.precision.prepare(self.network)
         self.step = 0
         self.seconds = 0.0
         # Figures of the steps since the last log entry.

@@ -10,12 +10,13 @@ The exponential moving average of the weights is what is validated, exported and
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 from contextlib import AbstractContextManager
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.network.phraseclick import Output, PhraseClick
 from training.errors import RecipeError
@@ -97,6 +98,17 @@ class Precision:
         self._dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(kind)
         self._scaler = torch.amp.GradScaler(device.type, enabled=kind == "fp16")
 
+    def prepare(self, network: nn.Module) -> None:
+        """Have a network's depthwise convolutions compute in 32 bits on a CPU.
+
+        Their backward pass in bfloat16 takes 5 to 15 times as long (oneDNN, Xeon with AMX).
+        """
+        if self.kind != "bf16" or self._device.type != "cpu":
+            return
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
+                module.forward = functools.partial(_in_32_bits, module)  # type: ignore[method-assign]
+
     def cast(self) -> AbstractContextManager[Any]:
         """A context in which the network computes in this precision."""
         if self._dtype is None:
@@ -126,6 +138,11 @@ class Precision:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._scaler.load_state_dict(state)
+
+
+def _in_32_bits(convolution: nn.Conv2d, x: Tensor) -> Tensor:
+    with torch.autocast(x.device.type, enabled=False):
+        return nn.Conv2d.forward(convolution, x.float()).to(x.dtype)
 
 
 def cpu_computes_bf16() -> bool:

@@ -246,3 +246,27 @@ def test_the_iou_head_learns_without_changing_the_mask() -> None:
     learned = {name for name, value in net.named_parameters() if value.grad is not None}
     assert learned
     assert all(name.startswith("decoder.iou_head.") for name in learned)
+
+
+def test_every_convolution_reads_channels_last() -> None:
+    """Convolutions and sums over mixed layouts take up to five times as long on a CPU."""
+    # given a network whose layers note the layout of what they read
+    phraseclick = network(FULL).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    contiguous: list[str] = []
+
+    def note(name: str, x: Tensor) -> None:
+        several = x.ndim == 4 and min(x.shape[1:]) > 1
+        if several and not x.is_contiguous(memory_format=torch.channels_last):
+            contiguous.append(name)
+
+    for name, module in phraseclick.named_modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.register_forward_pre_hook(lambda _, inputs, name=name: note(name, inputs[0]))
+
+    # when three prompts are decoded on two pictures
+    clicks, words, previous = prompts(3)
+    features = phraseclick.encode(torch.rand(2, 3, 64, 96))
+    phraseclick.decode(features, clicks, words, previous, torch.tensor([0, 1, 1]))
+
+    # then
+    assert contiguous == []

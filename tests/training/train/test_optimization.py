@@ -1,5 +1,6 @@
 """Rates rise, fall and end as the recipe says; the backbone and the norms have their own."""
 
+import copy
 import itertools
 from dataclasses import replace
 from pathlib import Path
@@ -150,3 +151,26 @@ def test_running_statistics_are_averaged_and_their_counts_copied() -> None:
     average.follow(1000)
     assert copies[0].running_mean.eq(3.0).all()  # type: ignore[union-attr]
     assert copies[0].num_batches_tracked == 7
+
+
+def test_depthwise_convolutions_compute_in_32_bits(network: PhraseClick) -> None:
+    # given a network that was prepared, and one that was not
+    plain = copy.deepcopy(network)
+    prepared = copy.deepcopy(network)
+    precision = Precision("bf16", torch.device("cpu"))
+    precision.prepare(prepared)
+    image = torch.rand(1, 3, 64, 96)
+    # when
+    with precision.cast():
+        expected, features = plain.encode(image), prepared.encode(image)
+    features.maps[0].float().sum().backward()
+    # then answers and parameters are the same, and all gradients are there
+    assert torch.allclose(features.maps[0].float(), expected.maps[0].float(), atol=0.1, rtol=0.1)
+    assert plain.state_dict().keys() == prepared.state_dict().keys()
+    depthwise = [
+        module.weight
+        for module in prepared.backbone.modules()
+        if isinstance(module, torch.nn.Conv2d) and module.groups > 1
+    ]
+    assert depthwise
+    assert all(weight.grad is not None and weight.grad.any() for weight in depthwise)
