@@ -267,12 +267,12 @@ class _Training:
 
 
 def _counts(train: Dataset, validation: Dataset | None, replay: Dataset | None) -> dict[str, int]:
-    objects = [each for index in range(len(train)) for each in train.objects(index)]
+    objects = [about for index in range(len(train)) for about in train.objects(index)]
     return {
         "pictures": len(train),
         "labels": len(objects),
-        "clicked": sum(bool(each.clicks) for each in objects),
-        "with_phrase": sum(bool(each.phrases) for each in objects),
+        "clicked": sum(bool(about.clicks) for about in objects),
+        "with_phrase": sum(bool(about.phrases) for about in objects),
         "validation_pictures": 0 if validation is None else len(validation),
         "replay_pictures": 0 if replay is None else len(replay),
     }

@@ -92,7 +92,7 @@ def judge(
         measurement.ask_all(forward)
         before += measurement.asked
     outcomes: dict[Which, Sequence[Outcome]] = {
-        which: [outcome for each in part for outcome in _outcomes(each, rules)]
+        which: [outcome for asked in part for outcome in _outcomes(asked, rules)]
         for which, part in measurements.items()
     }
     ruling = rule(outcomes, rules, old.name)
@@ -107,12 +107,12 @@ def judge(
             which: {
                 "called": name,
                 **_counts(measurements[which]),
-                "comparisons": [asdict(each) for each in ruling.comparisons[which]],
+                "comparisons": [asdict(row) for row in ruling.comparisons[which]],
             }
             for which, name in SETS.items()
         },
         "labels": {
-            label: [asdict(each) for each in comparisons]
+            label: [asdict(row) for row in comparisons]
             for label, comparisons in ruling.labels.items()
         },
         "suggestions": compare_suggestions(
@@ -232,14 +232,22 @@ def _values(result: Result, rules: GateRules) -> tuple[float, float, float, floa
 
 def _counts(measurements: Sequence[Measurement]) -> dict[str, Any]:
     """How much was asked, and what could not be."""
-    results = [result for each in measurements for result in each.results[each.runs[0]]]
-    chosen = [(each, case) for each in measurements for case in each.cases[MODES[0]]]
-    lost = sum(case.index in each.unreadable for each, case in chosen)
+    results = [
+        result
+        for measurement in measurements
+        for result in measurement.results[measurement.runs[0]]
+    ]
+    chosen = [
+        (measurement, case) for measurement in measurements for case in measurement.cases[MODES[0]]
+    ]
+    lost = sum(case.index in measurement.unreadable for measurement, case in chosen)
     dataset = measurements[0].dataset.dataset
     return {
         "objects": len(results),
         "pictures": len({result.case.index for result in results}),
         "specks": len(chosen) - lost - len(results),
         "empty": sum(not dataset.objects(index) for index in range(len(dataset))),
-        "unreadable": sorted({said for each in measurements for said in each.unreadable.values()}),
+        "unreadable": sorted(
+            {said for measurement in measurements for said in measurement.unreadable.values()}
+        ),
     }

@@ -181,12 +181,14 @@ def rule(outcomes: Mapping[Which, Sequence[Outcome]], rules: GateRules, champion
         # The worst of each set; the report has all of them.
         worst = short or [*losses[:1], *vetoes[:1]]
         return ruling(False, " ".join(worst), [*short, *losses, *vetoes])
-    decisive = [each for each in comparisons["own"] if each.mode == ALL]
+    decisive = [comparison for comparison in comparisons["own"] if comparison.mode == ALL]
     gains = [
-        f"Better on {SETS['own']}: {each.sentence}." for each in decisive if each.says == "better"
+        f"Better on {SETS['own']}: {comparison.sentence}."
+        for comparison in decisive
+        if comparison.says == "better"
     ]
     if not gains:
-        figures = "; ".join(each.sentence for each in decisive)
+        figures = "; ".join(comparison.sentence for comparison in decisive)
         reason = f"Not surely better on {SETS['own']}: {figures}."
         return ruling(False, reason, [reason])
     unharmed = "" if warnings or not general else f" Not worse on {SETS['general']}."
@@ -221,8 +223,8 @@ def _harm_of_labels(labels: Mapping[str, Sequence[Comparison]]) -> list[str]:
 def _too_few(which: Which, outcomes: Sequence[Outcome], rules: GateRules) -> str:
     """Why this set decides nothing; "" if it has enough cases."""
     # Every object is asked for once by clicks.
-    objects = sum(each.mode == "clicks+phrase" for each in outcomes)
-    pictures = len({each.picture for each in outcomes})
+    objects = sum(outcome.mode == "clicks+phrase" for outcome in outcomes)
+    pictures = len({outcome.picture for outcome in outcomes})
     if objects >= rules.least_objects and pictures >= rules.least_pictures:
         return ""
     what = "held-out labels" if which == "own" else "objects in the general set"
@@ -245,20 +247,22 @@ def _compared(
     mode: str, outcomes: Sequence[Outcome], measures: Sequence[str], rules: GateRules
 ) -> list[Comparison]:
     mine, theirs = (
-        np.array([_values(each) for each in side])
+        np.array([_values(values) for values in side])
         for side in ([o.candidate for o in outcomes], [o.champion for o in outcomes])
     )
     columns = [list(MEASURES).index(name) for name in measures]
     mine, theirs = mine[:, columns], theirs[:, columns]
-    pictures = [each.picture for each in outcomes]
+    pictures = [outcome.picture for outcome in outcomes]
     compared = []
     differences = estimates(mine - theirs, pictures, rules.seed, few=True)
-    for column, (measure, each) in enumerate(zip(measures, differences, strict=True)):
+    for column, (measure, difference) in enumerate(zip(measures, differences, strict=True)):
         fewer = measure == "noc85"
         noticed = rules.noticed_interactions if fewer else rules.noticed_iou
         much = rules.much_interactions if fewer else rules.much_iou
         sign = -1.0 if fewer else 1.0
-        worst, gain, best = sorted((sign * each.low, sign * each.mean, sign * each.high))
+        worst, gain, best = sorted(
+            (sign * difference.low, sign * difference.mean, sign * difference.high)
+        )
         luck = None
         if mode == ALL:
             luck = chance(sign * (mine - theirs)[:, column], pictures, rules.seed)
@@ -276,10 +280,10 @@ def _compared(
                 measure,
                 float(mine[:, column].mean()),
                 float(theirs[:, column].mean()),
-                each.mean,
-                each.low,
-                each.high,
-                each.n,
+                difference.mean,
+                difference.low,
+                difference.high,
+                difference.n,
                 says,
                 luck,
                 best < -noticed,

@@ -61,7 +61,7 @@ def compare_suggestions(
         if check:
             check()
         sample = samples.get(index)
-        ids = [] if sample is None else [each.id for each in annotatable(sample)]
+        ids = [] if sample is None else [about.id for about in annotatable(sample)]
         if sample is None or not ids:
             continue
         drawn = np.random.default_rng([seed, index]).permutation(ids)[:_OBJECTS].tolist()
@@ -126,7 +126,7 @@ def _side_by_side(
     height, width = sample.instances.shape
     view = (0, 0, width, height)
     pixels = crop(sample.image, view, WIDTH)
-    wanted = sample.mask(*(each.id for each in annotatable(sample)))
+    wanted = sample.mask(*(about.id for about in annotatable(sample)))
     halves = []
     for model in models:
         regions = np.zeros((height, width), bool)

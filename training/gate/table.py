@@ -33,9 +33,13 @@ def tables(report: Mapping[str, Any]) -> Iterator[RenderableType]:
     )
 
 
-def cost_of_next(found: Mapping[str, Any]) -> str:
+def cost_of_next(suggestions: Mapping[str, Any]) -> str:
     """What the next picture costs before and after, in a sentence; from a report's suggestions."""
-    before, after, difference = found["champion"], found["candidate"], found["difference"]
+    before, after, difference = (
+        suggestions["champion"],
+        suggestions["candidate"],
+        suggestions["difference"],
+    )
     return (
         "Interactions per object, starting from the suggested regions: "
         f"{before['interactions']['mean']:.2f} with the champion, "
@@ -77,20 +81,20 @@ def _comparisons(comparisons: list[Mapping[str, Any]]) -> Table:
         table.add_column(name, justify="right")
     table.add_column("")
     mode = ""
-    for each in comparisons:
-        if mode and each["mode"] != mode:
+    for comparison in comparisons:
+        if mode and comparison["mode"] != mode:
             table.add_section()
-        first = each["mode"] != mode
-        mode = each["mode"]
-        digits = 2 if each["measure"] == "noc85" else 3
+        first = comparison["mode"] != mode
+        mode = comparison["mode"]
+        digits = 2 if comparison["measure"] == "noc85" else 3
         table.add_row(
             _asked_by(mode) if first else "",
-            MEASURES[each["measure"]],
-            f"{each['champion']:.{digits}f}",
-            f"{each['candidate']:.{digits}f}",
-            f"{each['difference']:+.{digits}f} "
-            f"({each['low']:+.{digits}f} to {each['high']:+.{digits}f})",
-            Text(_says(each), style=STYLES[each["says"]]),
+            MEASURES[comparison["measure"]],
+            f"{comparison['champion']:.{digits}f}",
+            f"{comparison['candidate']:.{digits}f}",
+            f"{comparison['difference']:+.{digits}f} "
+            f"({comparison['low']:+.{digits}f} to {comparison['high']:+.{digits}f})",
+            Text(_says(comparison), style=STYLES[comparison["says"]]),
         )
     return table
 
@@ -99,10 +103,10 @@ def _asked_by(mode: str) -> str:
     return "either" if mode == ALL else WAYS.get(mode, mode).removeprefix("by ")
 
 
-def _says(each: Mapping[str, Any]) -> str:
+def _says(comparison: Mapping[str, Any]) -> str:
     """The finding, or that the difference may be luck."""
-    luck = each["chance"]
-    beyond = each["low"] > 0 or each["high"] < 0
-    if each["says"] == "same" and luck is not None and luck > CHANCE and beyond:
+    luck = comparison["chance"]
+    beyond = comparison["low"] > 0 or comparison["high"] < 0
+    if comparison["says"] == "same" and luck is not None and luck > CHANCE and beyond:
         return f"may be luck ({luck:.0%})"
-    return str(each["says"])
+    return str(comparison["says"])

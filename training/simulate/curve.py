@@ -33,15 +33,17 @@ def table(simulation: Simulation) -> Table:
     drawn.add_row("seconds of training", *(f"{row.seconds:.0f}" for row in rows))
     gate = {None: "", True: "passed", False: "rejected"}
     drawn.add_row("gate", *(gate[row.passed] for row in rows), end_section=True)
-    found = [row.measured for row in rows]
+    results = [row.measured for row in rows]
     for n, threshold in enumerate(THRESHOLDS):
-        drawn.add_row(f"NoC@{100 * threshold:.0f}", *(_said(it.noc(n), 1) for it in found))
+        drawn.add_row(
+            f"NoC@{100 * threshold:.0f}", *(_said(result.noc(n), 1) for result in results)
+        )
     for n, count in enumerate(COUNTS):
         after = f"IoU after {count} click{'s' if count > 1 else ''}"
-        drawn.add_row(after, *(_said(it.iou(n), 2) for it in found))
-    drawn.add_row("IoU of the label alone", *(_said(it.label_alone, 2) for it in found))
-    drawn.add_row("interactions per object", *(_said(it.interactions, 1) for it in found))
-    drawn.add_row("objects without any", *(f"{it.zero_share.mean:.0%}" for it in found))
+        drawn.add_row(after, *(_said(result.iou(n), 2) for result in results))
+    drawn.add_row("IoU of the label alone", *(_said(result.label_alone, 2) for result in results))
+    drawn.add_row("interactions per object", *(_said(result.interactions, 1) for result in results))
+    drawn.add_row("objects without any", *(f"{result.zero_share.mean:.0%}" for result in results))
     return drawn
 
 
@@ -62,10 +64,20 @@ def draw(simulation: Simulation, path: Path) -> None:
         (right, "the label's name", AMBER, [r.measured.label_alone for r in rows]),
     )
     labels = [row.pictures for row in rows]
-    for axes, name, colour, found in curves:
-        lows, highs = [it.low for it in found], [it.high for it in found]
+    for axes, name, colour, estimates in curves:
+        lows, highs = (
+            [estimate.low for estimate in estimates],
+            [estimate.high for estimate in estimates],
+        )
         axes.fill_between(labels, lows, highs, color=colour, alpha=0.1, linewidth=0)
-        axes.plot(labels, [it.mean for it in found], "o-", color=colour, label=name, markersize=4)
+        axes.plot(
+            labels,
+            [estimate.mean for estimate in estimates],
+            "o-",
+            color=colour,
+            label=name,
+            markersize=4,
+        )
     left.set_title(f"{simulation.team}: interactions per object", fontsize=10)
     left.set_ylim(bottom=0)
     right.set_title("IoU", fontsize=10)
@@ -96,21 +108,21 @@ def sentences(simulation: Simulation) -> list[str]:
 
 
 def _plain(row: Row) -> dict[str, Any]:
-    found = row.measured
+    result = row.measured
     return {
         "labels": row.labels,
         "pictures": row.pictures,
         "objects": row.objects,
         "seconds": round(row.seconds, 1),
-        "tested": len(found.objects),
-        "iou": {str(k): round(found.iou(n).mean, 4) for n, k in enumerate(COUNTS)},
-        "noc": {f"{100 * t:.0f}": round(found.noc(n).mean, 4) for n, t in enumerate(THRESHOLDS)},
-        "iou_label_alone": round(found.label_alone.mean, 4),
-        "interactions_per_object": round(found.interactions.mean, 4),
-        "zero_interaction_share": round(found.zero_share.mean, 4),
+        "tested": len(result.objects),
+        "iou": {str(k): round(result.iou(n).mean, 4) for n, k in enumerate(COUNTS)},
+        "noc": {f"{100 * t:.0f}": round(result.noc(n).mean, 4) for n, t in enumerate(THRESHOLDS)},
+        "iou_label_alone": round(result.label_alone.mean, 4),
+        "interactions_per_object": round(result.interactions.mean, 4),
+        "zero_interaction_share": round(result.zero_share.mean, 4),
     }
 
 
-def _said(found: Estimate, digits: int) -> str:
-    half = (found.high - found.low) / 2
-    return f"{found.mean:.{digits}f} ± {half:.{digits}f}"
+def _said(estimate: Estimate, digits: int) -> str:
+    half = (estimate.high - estimate.low) / 2
+    return f"{estimate.mean:.{digits}f} ± {half:.{digits}f}"

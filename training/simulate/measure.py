@@ -53,29 +53,31 @@ class Measured:
 
     def noc(self, number: int) -> Estimate:
         """Mean clicks to a threshold, by its number in `THRESHOLDS`."""
-        return self._mean([each.noc[number] for each in self.objects])
+        return self._mean([result.noc[number] for result in self.objects])
 
     def iou(self, number: int) -> Estimate:
         """Mean IoU after so many clicks, by its number in `COUNTS`."""
-        return self._mean([each.iou[number] for each in self.objects])
+        return self._mean([result.iou[number] for result in self.objects])
 
     @property
     def label_alone(self) -> Estimate:
         """Mean IoU of a label's name alone."""
-        return estimate([each.iou for each in self.labels], [each.picture for each in self.labels])
+        return estimate(
+            [result.iou for result in self.labels], [result.picture for result in self.labels]
+        )
 
     @property
     def interactions(self) -> Estimate:
         """Interactions per accepted object, its share of the deletions included."""
-        return self._mean([each.interactions + each.share for each in self.objects])
+        return self._mean([result.interactions + result.share for result in self.objects])
 
     @property
     def zero_share(self) -> Estimate:
         """Share of the objects that were accepted without an interaction."""
-        return self._mean([float(each.interactions == 0) for each in self.objects])
+        return self._mean([float(result.interactions == 0) for result in self.objects])
 
     def _mean(self, values: Sequence[float]) -> Estimate:
-        return estimate(values, [each.picture for each in self.objects])
+        return estimate(values, [result.picture for result in self.objects])
 
 
 def measure(
@@ -88,11 +90,11 @@ def measure(
     """Measure what serves on the tested objects. labels: of the team. tick: called with 0 to 1."""
     objects: list[ObjectResult] = []
     names: list[LabelResult] = []
-    for done, each in enumerate(tested):
+    for done, picture in enumerate(tested):
         tick(done / len(tested))
-        sample = dataset[each.index]
-        objects.extend(_objects(served, sample, each, labels))
-        names.extend(_label_names(served, sample, each))
+        sample = dataset[picture.index]
+        objects.extend(_objects(served, sample, picture, labels))
+        names.extend(_label_names(served, sample, picture))
     return Measured(tuple(objects), tuple(names))
 
 
@@ -101,15 +103,15 @@ def _objects(
 ) -> list[ObjectResult]:
     key = key_of(sample, tested.index)
     trajectories = {
-        each.id: follow(
-            served.answer(sample, key, each.category or ""),
-            Target(sample.mask(each.id), sample.void, ""),
+        about.id: follow(
+            served.answer(sample, key, about.category or ""),
+            Target(sample.mask(about.id), sample.void, ""),
             "clicks",
             goal=max(THRESHOLDS),
             at_least=max(COUNTS),
         )
-        for each in sample.objects
-        if each.id in tested.ids
+        for about in sample.objects
+        if about.id in tested.ids
     }
     cost = annotate(
         served,
@@ -124,25 +126,27 @@ def _objects(
     return [
         ObjectResult(
             sample.key,
-            each.id,
-            each.label,
-            tuple(trajectories[each.id].needed(threshold) for threshold in THRESHOLDS),
-            tuple(round(trajectories[each.id].iou(count), 4) for count in COUNTS),
-            each.way,
-            each.interactions,
+            made.id,
+            made.label,
+            tuple(trajectories[made.id].needed(threshold) for threshold in THRESHOLDS),
+            tuple(round(trajectories[made.id].iou(count), 4) for count in COUNTS),
+            made.way,
+            made.interactions,
             cost.deletions / cost.present,
         )
-        for each in cost.objects
+        for made in cost.objects
     ]
 
 
 def _label_names(served: Served, sample: Sample, tested: Tested) -> list[LabelResult]:
     key = key_of(sample, tested.index)
-    labels = {each.category for each in sample.objects if each.id in tested.ids and each.category}
-    found = []
+    labels = {
+        about.category for about in sample.objects if about.id in tested.ids and about.category
+    }
+    results = []
     for label in sorted(labels):
         wanted = sample.mask(*ids_of_kind(sample.objects, label))
         answer = served.answer(sample, key, label)
         iou = overlap(answer([], label, None), wanted, sample.void)
-        found.append(LabelResult(sample.key, label, round(iou, 4)))
-    return found
+        results.append(LabelResult(sample.key, label, round(iou, 4)))
+    return results

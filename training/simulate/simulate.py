@@ -202,7 +202,9 @@ class _Running:
     def _after(self, number: int) -> tuple[Labeled, Path]:
         """The labels and the serving version after a row."""
         kept = json.loads((self.out / f"row-{number}.json").read_text(encoding="utf-8"))
-        clicks = {index: {n: _clicks(made) for n, made in each} for index, each in kept["clicks"]}
+        clicks = {
+            index: {n: _clicks(made) for n, made in clicks} for index, clicks in kept["clicks"]
+        }
         return Labeled(self.dataset, clicks), Path(kept["serving"])
 
     def _label(self, labeled: Labeled, pictures: int, champion: Path) -> None:
@@ -238,8 +240,8 @@ class _Running:
 
     def _sides(self, labeled: Labeled) -> tuple[Dataset, Dataset]:
         """What trains and what is held out, by the product's rule."""
-        found = sides([name_of(labeled[place]) for place in range(len(labeled))])
-        return Without(labeled, found["validation"]), Without(labeled, found["train"])
+        parts = sides([name_of(labeled[place]) for place in range(len(labeled))])
+        return Without(labeled, parts["validation"]), Without(labeled, parts["train"])
 
     def _measured(self, version: Path) -> Measured:
         return measure(
@@ -264,10 +266,10 @@ class _Running:
 def _row(values: Mapping[str, Any]) -> Row:
     measured = values["measured"]
     objects = tuple(
-        ObjectResult(**{**each, "noc": tuple(each["noc"]), "iou": tuple(each["iou"])})
-        for each in measured["objects"]
+        ObjectResult(**{**row, "noc": tuple(row["noc"]), "iou": tuple(row["iou"])})
+        for row in measured["objects"]
     )
-    labels = tuple(LabelResult(**each) for each in measured["labels"])
+    labels = tuple(LabelResult(**row) for row in measured["labels"])
     return Row(**{**values, "measured": Measured(objects, labels)})
 
 

@@ -53,7 +53,7 @@ class Split:
     @property
     def objects(self) -> int:
         """Number of tested objects."""
-        return sum(len(each.ids) for each in self.tested)
+        return sum(len(picture.ids) for picture in self.tested)
 
 
 def split(dataset: Dataset, seed: int) -> Split:
@@ -65,17 +65,17 @@ def split(dataset: Dataset, seed: int) -> Split:
         sample = samples.get(index)
         if sample is not None and (here := annotatable(sample)):
             keys[index] = sample.key
-            objects[index] = [each.id for each in here]
+            objects[index] = [about.id for about in here]
     order = sorted(keys, key=lambda index: (_digest(f"{seed}:{keys[index]}"), index))
     half = len(order) // 2
     tested = _tested(order[half:], objects, seed)
-    found = Split(tuple(order[:half]), tested)
-    if found.objects < LEAST_TESTED:
+    parts = Split(tuple(order[:half]), tested)
+    if parts.objects < LEAST_TESTED:
         raise DataError(
-            f"Only {found.objects} objects can be tested, on the {len(order) - half} pictures that "
+            f"Only {parts.objects} objects can be tested, on the {len(order) - half} pictures that "
             f"are not labeled; at least {LEAST_TESTED} are needed."
         )
-    return found
+    return parts
 
 
 @dataclass
@@ -108,8 +108,8 @@ class Labeled:
     def objects(self, place: int) -> tuple[SampleObject, ...]:
         made = self.clicks[self.indices[place]]
         return tuple(
-            dataclasses.replace(each, clicks=made.get(each.id, ()))
-            for each in self.dataset.objects(self.indices[place])
+            dataclasses.replace(about, clicks=made.get(about.id, ()))
+            for about in self.dataset.objects(self.indices[place])
         )
 
     def expressions(self, place: int) -> tuple[Expression, ...]:
@@ -123,16 +123,16 @@ class Labeled:
 def label(dataset: Dataset, index: int, served: Served) -> dict[int, Clicks]:
     """Label a picture with a model's help: the clicks on its largest objects."""
     sample = dataset[index]
-    areas = {each.id: int(sample.mask(each.id).sum()) for each in annotatable(sample)}
+    areas = {about.id: int(sample.mask(about.id).sum()) for about in annotatable(sample)}
     large = sorted(areas, key=lambda number: (-areas[number], number))[:CLICKED]
-    labels = {each.id: each.category or "" for each in sample.objects}
-    found = {}
+    labels = {about.id: about.category or "" for about in sample.objects}
+    clicks_of = {}
     for number in large:
         target = Target(sample.mask(number), sample.void, "")
         answer = served.answer(sample, key_of(sample, index), labels[number])
         trajectory = follow(answer, target, "clicks", goal=GOAL, at_least=1, most=MOST_CLICKS)
-        found[number] = trajectory.clicks
-    return found
+        clicks_of[number] = trajectory.clicks
+    return clicks_of
 
 
 def name_of(sample: Sample) -> str:
@@ -151,18 +151,18 @@ def _tested(
     """As few objects of each picture as reach `TESTED` together, drawn by the seed."""
     chosen = list(order[:TESTED_PICTURES])
     for index in order[TESTED_PICTURES:]:
-        if sum(min(2, len(objects[each])) for each in chosen) >= TESTED:
+        if sum(min(2, len(objects[index])) for index in chosen) >= TESTED:
             break
         chosen.append(index)
     most = max((len(objects[index]) for index in chosen), default=0)
     a_picture = next(
         (n for n in range(1, most) if sum(min(n, len(objects[i])) for i in chosen) >= TESTED), most
     )
-    found = []
+    tested = []
     for index in sorted(chosen):
         drawn = np.random.default_rng([seed, index]).permutation(objects[index])[:a_picture]
-        found.append(Tested(index, tuple(sorted(int(number) for number in drawn))))
-    return tuple(found)
+        tested.append(Tested(index, tuple(sorted(int(number) for number in drawn))))
+    return tuple(tested)
 
 
 def _digest(text: str) -> str:

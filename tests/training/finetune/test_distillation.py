@@ -33,9 +33,9 @@ def loss(run: Run, distillation: Distillation, step: int) -> torch.Tensor:
 def test_an_unchanged_network_has_no_loss(run: Run, distillation: Distillation) -> None:
     # given / when
     run.network.eval()
-    found = [float(loss(run, distillation, step).detach()) for step in range(6)]
+    losses = [float(loss(run, distillation, step).detach()) for step in range(6)]
     # then (weights on disk are halves of floats, so not to the last bit)
-    assert max(found) < 1e-4
+    assert max(losses) < 1e-4
 
 
 def test_a_changed_network_is_pulled_back(run: Run, distillation: Distillation) -> None:

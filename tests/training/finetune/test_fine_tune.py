@@ -49,8 +49,8 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def weights(found: FineTuned) -> dict[str, torch.Tensor]:
-    return dict(checkpoint.load(found.folder).state)
+def weights(tuned: FineTuned) -> dict[str, torch.Tensor]:
+    return dict(checkpoint.load(tuned.folder).state)
 
 
 def same(one: FineTuned, other: FineTuned) -> bool:
@@ -241,10 +241,10 @@ def test_labels_that_the_vocabulary_does_not_know_can_be_typed_afterwards(
             return self.dataset.size(index)
 
         def objects(self, index: int) -> tuple[Any, ...]:
-            found = self.dataset.objects(index)
+            objects = self.dataset.objects(index)
             return tuple(
                 dataclasses.replace(o, category="Hull_Scratch" if o.category == "cat" else "Dog")
-                for o in found
+                for o in objects
             )
 
         def expressions(self, index: int) -> tuple[Any, ...]:

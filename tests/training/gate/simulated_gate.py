@@ -22,7 +22,7 @@ def outcomes(
 
     gain: of the candidate, as a share of what is wrong that it gets right at once.
     """
-    found = []
+    drawn = []
     for picture in range(pictures):
         hard = rng.uniform(0.1, 0.6)
         luck = rng.normal(0, 0.15, 2)
@@ -34,8 +34,8 @@ def outcomes(
                     _values(rng, own * (1 - better) + late, luck[side])
                     for side, better in enumerate((gain, 0.0))
                 )
-                found.append(Outcome(mode, picture, candidate, champion))
-    return found
+                drawn.append(Outcome(mode, picture, candidate, champion))
+    return drawn
 
 
 def passes(rng: np.random.Generator, pictures: int, a_picture: int, gain: float = 0.0) -> bool:

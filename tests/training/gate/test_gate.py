@@ -44,13 +44,13 @@ class Painter:
 
     def look_at(self, sample: Sample, key: str) -> Answer:
         def answer(clicks: Sequence[Spot], phrase: str, before: Mask | None) -> Mask:
-            found = np.zeros(sample.instances.shape, bool)
+            mask = np.zeros(sample.instances.shape, bool)
             if not clicks:
-                return found
+                return mask
             x, y, _ = clicks[0]
-            found = sample.mask(int(sample.instances[int(y), int(x)]))
+            mask = sample.mask(int(sample.instances[int(y), int(x)]))
             more = max(0, self.beyond - 2 * len(clicks))
-            return ndimage.binary_dilation(found, iterations=more) if more else found
+            return ndimage.binary_dilation(mask, iterations=more) if more else mask
 
         return answer
 
@@ -135,7 +135,7 @@ def test_a_candidate_that_is_the_champion_is_not_promoted(dataset: PackDataset) 
     assert not verdict.passed
     assert "Not surely better" in verdict.reason
     for part in verdict.report["sets"].values():
-        assert all(each["difference"] == 0 for each in part["comparisons"])
+        assert all(row["difference"] == 0 for row in part["comparisons"])
     assert verdict.report["examples"] == []
 
 
@@ -153,33 +153,33 @@ def test_the_report_is_json_holds_all_figures_and_is_the_same_every_time(
     for part in report["sets"].values():
         assert (part["objects"], part["pictures"]) == (18, 6)
         for mode in gate.MODES:
-            of_mode = [each for each in part["comparisons"] if each["mode"] == mode]
-            assert [each["measure"] for each in of_mode] == ["noc85", "iou1", "iou2", "iou3"]
-            for each in of_mode:
-                assert each["low"] <= each["difference"] <= each["high"]
-                assert each["difference"] == pytest.approx(each["candidate"] - each["champion"])
-        asked = {each["mode"]: each["n"] for each in part["comparisons"]}
+            of_mode = [row for row in part["comparisons"] if row["mode"] == mode]
+            assert [row["measure"] for row in of_mode] == ["noc85", "iou1", "iou2", "iou3"]
+            for row in of_mode:
+                assert row["low"] <= row["difference"] <= row["high"]
+                assert row["difference"] == pytest.approx(row["candidate"] - row["champion"])
+        asked = {row["mode"]: row["n"] for row in part["comparisons"]}
         assert asked["clicks+phrase"] == 18
     # it has the cost of the next picture, with images of the suggestions of both
-    found = report["suggestions"]
-    assert found["candidate"]["interactions"]["mean"] == 0
-    assert found["candidate"]["zero_share"]["mean"] == 1
-    assert found["champion"]["interactions"]["mean"] > 1
-    assert found["difference"]["high"] < 0
-    assert (found["candidate"]["objects"], found["candidate"]["pictures"]) == (18, 6)
-    assert len(found["examples"]) == 3
-    for each in found["examples"]:
-        with Image.open(tmp_path / each["picture"]) as picture:
+    suggestions = report["suggestions"]
+    assert suggestions["candidate"]["interactions"]["mean"] == 0
+    assert suggestions["candidate"]["zero_share"]["mean"] == 1
+    assert suggestions["champion"]["interactions"]["mean"] > 1
+    assert suggestions["difference"]["high"] < 0
+    assert (suggestions["candidate"]["objects"], suggestions["candidate"]["pictures"]) == (18, 6)
+    assert len(suggestions["examples"]) == 3
+    for example in suggestions["examples"]:
+        with Image.open(tmp_path / example["picture"]) as picture:
             assert picture.width > 2 * 300
     assert report["rules"]["least_objects"] == GateRules().least_objects
     # what was won is there as pictures, side by side
-    won = [each for each in report["examples"] if each["set"] == "own"]
-    assert [each["kind"] for each in won] == ["won"] * 3
+    won = [example for example in report["examples"] if example["set"] == "own"]
+    assert [example["kind"] for example in won] == ["won"] * 3
     assert won[0]["gain"] >= won[1]["gain"] > 0
-    for each in won:
-        with Image.open(tmp_path / each["picture"]) as picture:
+    for example in won:
+        with Image.open(tmp_path / example["picture"]) as picture:
             assert picture.width > 2 * 300
-        assert each["candidate"]["ious"][0] > each["champion"]["ious"][0]
+        assert example["candidate"]["ious"][0] > example["champion"]["ious"][0]
 
 
 @pytest.mark.usefixtures("painters")
@@ -262,8 +262,8 @@ def test_no_more_is_asked_than_the_rules_allow(dataset: PackDataset) -> None:
     verdict = judge(POOR, GOOD, dataset, dataset, rules=rules)
     assert verdict.report["sets"]["own"]["objects"] == 11
     assert verdict.report["sets"]["general"]["objects"] == 12
-    for each in verdict.report["examples"]:
-        assert len(each["candidate"]["ious"]) <= 4
+    for example in verdict.report["examples"]:
+        assert len(example["candidate"]["ious"]) <= 4
 
 
 def noisy(folder: Path, share: float) -> Path:

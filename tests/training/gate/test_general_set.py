@@ -67,10 +67,10 @@ def test_each_picture_says_whose_it_is_and_under_which_terms() -> None:
                 assert stream is not None
                 licences = json.load(stream)["licence"]
                 assert licences
-                for each in licences:
-                    if each["photograph"] is not None:
-                        source = SOURCES[each["photograph"]]
-                        assert (each["terms"], each["by"]) == (source.terms, source.by)
+                for licence in licences:
+                    if licence["photograph"] is not None:
+                        source = SOURCES[licence["photograph"]]
+                        assert (licence["terms"], licence["by"]) == (source.terms, source.by)
 
 
 @pytest.mark.slow

@@ -26,20 +26,20 @@ def same(pictures: int = 12, values: Values = GOOD) -> list[Outcome]:
     ]
 
 
-def changed(found: Sequence[Outcome], change: Callable[[int, Outcome], Values]) -> list[Outcome]:
+def changed(outcomes: Sequence[Outcome], change: Callable[[int, Outcome], Values]) -> list[Outcome]:
     """The same champion, another candidate."""
     return [
-        Outcome(each.mode, each.picture, change(number, each), each.champion)
-        for number, each in enumerate(found)
+        Outcome(outcome.mode, outcome.picture, change(number, outcome), outcome.champion)
+        for number, outcome in enumerate(outcomes)
     ]
 
 
 def plus(clicks: float, iou: float) -> Callable[[int, Outcome], Values]:
     """Better or worse by so much, a little more here and less there."""
 
-    def change(number: int, each: Outcome) -> Values:
+    def change(number: int, outcome: Outcome) -> Values:
         part = 0.8 + 0.4 * (number % 7) / 6
-        needed, first, second, third = each.champion
+        needed, first, second, third = outcome.champion
         more = iou * part
         return needed + clicks * part, first + more, second + more, third + more
 
@@ -60,7 +60,9 @@ def test_just_as_good_is_not_better() -> None:
     assert not ruling.passed
     assert ruling.reason.startswith("Not surely better on the project's held-out labels")
     assert ruling.reason.endswith("champion-1 stays.")
-    assert {each.says for found in ruling.comparisons.values() for each in found} == {"same"}
+    assert {
+        comparison.says for comparisons in ruling.comparisons.values() for comparison in comparisons
+    } == {"same"}
 
 
 def test_better_on_the_projects_own_and_the_same_elsewhere_passes() -> None:
@@ -111,8 +113,8 @@ def test_losses_on_both_sets_are_reported() -> None:
 
 def test_few_cases_do_not_hide_harm() -> None:
     # given a set on which one picture of ten went wrong altogether: by no means proven
-    def one_lost(number: int, each: Outcome) -> Values:
-        return (8.0, 0.0, 0.0, 0.0) if each.picture == 0 else each.champion
+    def one_lost(number: int, outcome: Outcome) -> Values:
+        return (8.0, 0.0, 0.0, 0.0) if outcome.picture == 0 else outcome.champion
 
     general = changed(same(10), one_lost)
     lost = [o.candidate[1] - o.champion[1] for o in general if o.mode == "clicks+phrase"]
@@ -127,8 +129,8 @@ def test_few_cases_do_not_hide_harm() -> None:
     assert ruling.reason.startswith("Much worse on the general set")
 
 
-def labeled(found: Sequence[Outcome], label: str) -> list[Outcome]:
-    return [dataclasses.replace(outcome, label=label) for outcome in found]
+def labeled(outcomes: Sequence[Outcome], label: str) -> list[Outcome]:
+    return [dataclasses.replace(outcome, label=label) for outcome in outcomes]
 
 
 def test_a_label_that_gets_worse_keeps_the_champion_and_is_named() -> None:
@@ -203,8 +205,8 @@ def test_intervals_for_few_pictures_are_wider_and_hold_the_truth_more_often() ->
     for _ in range(200):
         values = rng.normal(0, 1, 8)
         for few in held:
-            found = estimate(values, few=few)
-            held[few] += found.low <= 0 <= found.high
+            estimated = estimate(values, few=few)
+            held[few] += estimated.low <= 0 <= estimated.high
     assert held[True] > held[False]
     assert held[True] >= 0.90 * 200
 

@@ -20,9 +20,9 @@ app.command()(commands.simulate)
     ],
 )
 def test_impossible_options_are_errors(options: list[str], sentence: str) -> None:
-    found = CliRunner().invoke(app, ["--team", "nowhere.tar", *options])
-    assert isinstance(found.exception, RecipeError)
-    assert sentence in str(found.exception)
+    result = CliRunner().invoke(app, ["--team", "nowhere.tar", *options])
+    assert isinstance(result.exception, RecipeError)
+    assert sentence in str(result.exception)
 
 
 def test_numbers_of_labels_are_separated_by_commas() -> None:

@@ -56,32 +56,34 @@ def test_rows_show_the_version_that_serves(
 ) -> None:
     # given a gate that refuses the first candidate
     asked = verdicts(monkeypatch, False, True)
-    told: list[float] = []
+    shares: list[float] = []
     # when
-    found = simulate(
+    simulated = simulate(
         team,
         tmp_path / "out",
         SMALL,
         start=unlearned,
-        tell=lambda done, what: told.append(done),
+        tell=lambda done, what: shares.append(done),
     )
     # then
-    assert found.team == "rings"
-    first, second, third = found.rows
-    assert [(row.labels, row.pictures, row.objects) for row in found.rows] == [
+    assert simulated.team == "rings"
+    first, second, third = simulated.rows
+    assert [(row.labels, row.pictures, row.objects) for row in simulated.rows] == [
         (0, 0, 0), (3, 3, 9), (5, 5, 15),
     ]  # fmt: skip
-    assert [row.passed for row in found.rows] == [None, False, True]
+    assert [row.passed for row in simulated.rows] == [None, False, True]
     # and the refused candidate is not what is measured, and nothing learns from it
     assert second.version == first.version != third.version
     assert second.measured == first.measured
     assert {champion for _, champion, _, _ in asked} == {asked[0][1]}
     # and all rows are about the same objects, which were never labeled
-    objects = [[(each.picture, each.id) for each in row.measured.objects] for row in found.rows]
+    objects = [
+        [(result.picture, result.id) for result in row.measured.objects] for row in simulated.rows
+    ]
     assert objects[0] == objects[1] == objects[2]
     assert len(objects[0]) == 4
-    assert told == sorted(told)
-    assert told[-1] == 1.0
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
 
 
 def test_a_simulation_resumes(
@@ -101,11 +103,11 @@ def test_a_simulation_resumes(
     with pytest.raises(KeyboardInterrupt):
         simulate(team, tmp_path / "out", SMALL, start=unlearned)
     # when
-    found = simulate(team, tmp_path / "out", SMALL, start=unlearned)
+    simulated = simulate(team, tmp_path / "out", SMALL, start=unlearned)
     # then only the rest was done, from the version of the first training
     assert len(trained) == 3
     assert trained[1] == trained[2] != trained[0]
-    assert [row.pictures for row in found.rows] == [0, 3, 5]
+    assert [row.pictures for row in simulated.rows] == [0, 3, 5]
     # and another simulation is refused
     with pytest.raises(RecipeError, match="another simulation"):
         simulate(team, tmp_path / "out", Plan(labels=(3,)), start=unlearned)
@@ -173,7 +175,7 @@ def test_the_json_has_one_row_for_each_number_of_labels(simulation: Simulation) 
 def test_figures_have_intervals_by_picture(simulation: Simulation) -> None:
     assert simulation.rows[1].measured.interactions == Estimate(1.5, 0.0, 3.0, 2)
     # and the table and the sentences show them
-    names, _, after = ([str(cell) for cell in it.cells] for it in table(simulation).columns)
+    names, _, after = ([str(cell) for cell in column.cells] for column in table(simulation).columns)
     shown = dict(zip(names, after, strict=True))
     assert (shown["gate"], shown["interactions per object"]) == ("rejected", "1.5 ± 1.5")
     assert (shown["NoC@85"], shown["objects without any"]) == ("1.5 ± 0.5", "50%")

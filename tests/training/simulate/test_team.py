@@ -13,14 +13,14 @@ from training.simulate.team import LEAST_TESTED, TESTED, Labeled, split
 def test_at_most_half_may_be_labeled_and_others_are_tested(team: Path) -> None:
     # given / when
     dataset = PackDataset([team])
-    found = split(dataset, 1)
+    parts = split(dataset, 1)
     # then
-    assert len(found.pool) == len(dataset) // 2
-    assert not set(found.pool) & {each.index for each in found.tested}
-    assert LEAST_TESTED <= found.objects <= TESTED
+    assert len(parts.pool) == len(dataset) // 2
+    assert not set(parts.pool) & {picture.index for picture in parts.tested}
+    assert LEAST_TESTED <= parts.objects <= TESTED
     # and it depends on the names and the seed alone
-    assert found == split(dataset, 1)
-    assert found != split(dataset, 2)
+    assert parts == split(dataset, 1)
+    assert parts != split(dataset, 2)
 
 
 def test_too_few_objects_are_an_error(shard: Path) -> None:
@@ -37,9 +37,9 @@ def test_specks_and_regions_of_several_objects_are_not_tested(
     named = [(1, "dog", False), (2, "dog", False), (3, "cat", True)]
     samples = [(f"p{n}", make_members(*drawn(shapes, 160, 120), named)) for n in range(80)]
     # when
-    found = split(PackDataset([make_shard(samples)]), 1)
+    parts = split(PackDataset([make_shard(samples)]), 1)
     # then
-    assert {number for each in found.tested for number in each.ids} == {1}
+    assert {number for picture in parts.tested for number in picture.ids} == {1}
 
 
 def test_an_object_without_clicks_is_labeled_too(shard: Path) -> None:
@@ -47,7 +47,7 @@ def test_an_object_without_clicks_is_labeled_too(shard: Path) -> None:
     labeled = Labeled(PackDataset([shard]))
     labeled.clicks[4] = {2: ((120.0, 40.0, True),)}
     # when / then
-    assert [(each.id, each.clicks) for each in labeled.objects(0)] == [
+    assert [(about.id, about.clicks) for about in labeled.objects(0)] == [
         (1, ()),
         (2, ((120.0, 40.0, True),)),
         (3, ()),

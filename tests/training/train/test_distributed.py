@@ -149,10 +149,10 @@ def test_two_processes_hold_one_network_and_the_first_one_writes(
     # given / when
     one, other = torchrun(shared, tmp_path / "shared", "with norms")
     # then gradients are means; what had none in either has none
-    for each in (one, other):
-        assert torch.equal(each["gradients"][0], torch.full((3,), 0.5))
-        assert torch.equal(each["gradients"][1], torch.full((3,), 0.5))
-        assert each["gradients"][2] is None
+    for process in (one, other):
+        assert torch.equal(process["gradients"][0], torch.full((3,), 0.5))
+        assert torch.equal(process["gradients"][1], torch.full((3,), 0.5))
+        assert process["gradients"][2] is None
     # and both hold the same numbers to the bit: weights, running statistics, averages
     for part in ("network", "average", "attributes"):
         for name, value in one[part].items():
@@ -167,8 +167,8 @@ def test_two_processes_hold_one_network_and_the_first_one_writes(
     torch.set_num_threads(1)
     entries: list[dict[str, Any]] = []
     Run(read_recipe(shared), tmp_path / "alone", tmp_path).train(entries.append)
-    found = [json.loads(line)["loss"] for line in history[:5]]
-    assert found == pytest.approx([entry["loss"] for entry in entries[:5]], rel=0.15)
+    losses = [json.loads(line)["loss"] for line in history[:5]]
+    assert losses == pytest.approx([entry["loss"] for entry in entries[:5]], rel=0.15)
     # and where one process stopped, two go on
     shared.write_text(shared.read_text().replace("steps = 5", "steps = 6"))
     torchrun(shared, tmp_path / "alone", "with norms")

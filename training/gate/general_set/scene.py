@@ -39,10 +39,10 @@ class Source:
 
     def pixels(self) -> Picture:
         """H,W,3; grey ones with three times the same."""
-        found = np.asarray(getattr(skimage.data, self.name)())
-        if found.dtype == bool:
-            found = found.astype(np.uint8) * 255
-        return np.stack([found] * 3, -1) if found.ndim == 2 else found[..., :3]
+        pixels = np.asarray(getattr(skimage.data, self.name)())
+        if pixels.dtype == bool:
+            pixels = pixels.astype(np.uint8) * 255
+        return np.stack([pixels] * 3, -1) if pixels.ndim == 2 else pixels[..., :3]
 
 
 SOURCES = {
@@ -68,8 +68,8 @@ SOURCES = {
 @cache
 def outlines() -> dict[str, dict[str, list[list[float]]]]:
     """By photograph and object: polygons, each x, y, x, y … in its pixels."""
-    found: dict[str, dict[str, list[list[float]]]] = json.loads(OUTLINES.read_text("utf-8"))
-    return found
+    outlines: dict[str, dict[str, list[list[float]]]] = json.loads(OUTLINES.read_text("utf-8"))
+    return outlines
 
 
 def mask_of(
