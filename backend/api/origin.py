@@ -214,7 +214,7 @@ def _is_page(scope: Scope) -> bool:
 
 
 def _is_json(headers: Headers) -> bool:
-    kinds = {it.partition(";")[0].strip().casefold() for it in headers.getlist("content-type")}
+    kinds = {kind.partition(";")[0].strip().casefold() for kind in headers.getlist("content-type")}
     kind = kinds.pop() if len(kinds) == 1 else ", ".join(kinds)
     no_body = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
     return kind == "application/json" or (no_body and not kind)

@@ -196,17 +196,21 @@ def _long_path(target: Target, number: int) -> None:
 
 
 ATTACKS = (
-    Attack("half a header, 260 connections", 1, lambda it, n: it.hold(_HALF_HEADER)),
-    Attack("half a body, 260 connections", 1, lambda it, n: it.hold(_HALF_BODY)),
-    Attack("unread answers, 260 connections", 1, lambda it, n: it.hold(_LARGE_ANSWER)),
-    Attack("bodies of 63 MiB", 20, lambda it, n: it.post("/predict", _LARGE_BODY)),
-    Attack("bodies of 2 MiB, many objects", 20, lambda it, n: it.post("/predict", _MANY_OBJECTS)),
+    Attack("half a header, 260 connections", 1, lambda target, n: target.hold(_HALF_HEADER)),
+    Attack("half a body, 260 connections", 1, lambda target, n: target.hold(_HALF_BODY)),
+    Attack("unread answers, 260 connections", 1, lambda target, n: target.hold(_LARGE_ANSWER)),
+    Attack("bodies of 63 MiB", 20, lambda target, n: target.post("/predict", _LARGE_BODY)),
+    Attack(
+        "bodies of 2 MiB, many objects",
+        20,
+        lambda target, n: target.post("/predict", _MANY_OBJECTS),
+    ),
     Attack("webhooks of 20 MiB", 8, _webhook),
     Attack("pictures that never come", 40, _slow_picture),
     Attack("pictures made to do harm", 16, _bomb),
     Attack("configs of 174 kB", 16, _long_config),
-    Attack("setups of strangers", 4, lambda it, n: _setup(it, f"{n}.{n}", f"{n:040x}")),
-    Attack("tokens of 3 MiB", 8, lambda it, n: _setup(it, f"1.{n}", "t" * 3 * MIB)),
+    Attack("setups of strangers", 4, lambda target, n: _setup(target, f"{n}.{n}", f"{n:040x}")),
+    Attack("tokens of 3 MiB", 8, lambda target, n: _setup(target, f"1.{n}", "t" * 3 * MIB)),
     Attack("paths of 60 kB", 4, _long_path),
 )
 
@@ -228,7 +232,7 @@ def running(attack: Attack, port: int, bombs: Path) -> Iterator[None]:
 def _attack(name: str, port: int, bombs: Path) -> None:
     """The attackers' process; it is killed."""
     os.nice(19)
-    attack = next(it for it in ATTACKS if it.name == name)
+    attack = next(attack for attack in ATTACKS if attack.name == name)
     slow = socket.create_server(("127.0.0.1", 0), backlog=1_000)
     target = Target(port, bombs, slow.getsockname()[1], threading.Event())
     first = random.randrange(1 << 30)

@@ -79,9 +79,9 @@ def _table(report: dict[str, Any]) -> Table:
         ratio = p95 / rest if p95 else None
         table.add_row(
             row["name"],
-            *(f"{row[it]:.0f}" if row[it] else "–" for it in ("median_ms", "p95_ms")),
+            *(f"{row[name]:.0f}" if row[name] else "–" for name in ("median_ms", "p95_ms")),
             f"{ratio:.2f} {'✓' if ratio <= GOAL_RATIO else '✗'}" if ratio else "✗",
-            *(str(row[it]) for it in ("n", "errors", "rss_mb", "descriptors")),
+            *(str(row[name]) for name in ("n", "errors", "rss_mb", "descriptors")),
         )
     return table
 

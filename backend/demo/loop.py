@@ -129,7 +129,7 @@ class Loop:
                 (task,) = self._studio.upload(self._project, picture.name, picture.content())
                 labeled.append(self._team.label(task, picture))
                 bar.advance(doing)
-        return mean(clicks for each in labeled for clicks in each.clicks)
+        return mean(clicks for picture in labeled for clicks in picture.clicks)
 
     def _label_by_word(self, numbers: range, folder: Path) -> float:
         """Label these pictures from the word alone; returns interactions per ring.
@@ -141,9 +141,9 @@ class Loop:
             picture = ring_picture(number)
             (task,) = self._studio.upload(self._project, picture.name, picture.content())
             done.append(self._team.label_by_word(task, picture))
-        rings, kept = sum(each.rings for each in done), sum(each.kept for each in done)
-        whole = sum(each.whole for each in done)
-        best = min(done, key=lambda each: each.interactions / each.rings)
+        rings, kept = sum(picture.rings for picture in done), sum(picture.kept for picture in done)
+        whole = sum(picture.whole for picture in done)
+        best = min(done, key=lambda picture: picture.interactions / picture.rings)
         path = folder / "by-one-word.png"
         together = np.logical_or.reduce([np.zeros_like(best.picture.masks[0]), *best.suggested])
         overlay(best.picture.pixels, together).save(path)
@@ -151,7 +151,7 @@ class Loop:
             f"  The word '{LABEL}' alone: {kept} of {rings} rings right without a click, "
             f"{whole} of {len(done)} pictures complete ({path})"
         )
-        return sum(each.interactions for each in done) / rings
+        return sum(picture.interactions for picture in done) / rings
 
     def _await_training(self, key: str) -> Job:
         """Wait for the training that the labels start, and show its progress."""
@@ -160,9 +160,9 @@ class Loop:
         with self._bar() as bar:
             doing = bar.add_task("Waiting for the training to start", total=1.0)
             while True:
-                found = jobs.listed(project=key, kind=TRAINING, limit=1)
-                if found:
-                    job = found[0]
+                listed = jobs.listed(project=key, kind=TRAINING, limit=1)
+                if listed:
+                    job = listed[0]
                     words = f"{job.phase}: {job.message}".strip(": ") or job.state
                     bar.update(doing, completed=job.progress, description=f"Training, {words}")
                     if job.ended:

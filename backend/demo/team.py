@@ -127,11 +127,11 @@ class Team:
             left = list(asking.type(LABEL).regions)
         except DemoError:  # nothing was suggested
             left = []
-        suggested = tuple(each.mask for each in left)
+        suggested = tuple(region.mask for region in left)
         results: list[Json] = []
         clicks = 0
         for mask in picture.masks:
-            best = max(left, key=lambda each: overlap(each.mask, mask), default=None)
+            best = max(left, key=lambda region: overlap(region.mask, mask), default=None)
             if best is not None and overlap(best.mask, mask) >= _GOOD_ENOUGH:
                 left.remove(best)
                 results.append({**best.region, "origin": "manual"})

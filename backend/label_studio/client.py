@@ -79,11 +79,6 @@ class LabelStudio(Host):
         """Remove a webhook."""
         self.delete(f"/api/webhooks/{webhook}/")
 
-    def import_tasks(self, project: int, tasks: Sequence[Json]) -> list[int]:
-        """Add tasks (``{"data": {…}}``); returns their ids."""
-        body = self.post(f"/api/projects/{project}/import", list(tasks), return_task_ids="true")
-        return [int(task) for task in _object(body)["task_ids"]]
-
     def upload(self, project: int, name: str, content: bytes) -> list[int]:
         """Add a task from an uploaded file, such as a picture; returns the ids."""
         body = self.call(
@@ -152,10 +147,6 @@ class LabelStudio(Host):
         """Remove a prediction; annotations that were made from it stay."""
         self.delete(f"/api/predictions/{prediction}/")
 
-    def next_task(self, project: int) -> Json:
-        """The task that the token's user would be given now; Label Studio locks it for them."""
-        return _object(self.get(f"/api/projects/{project}/next"))
-
     def annotations(self, task: int) -> list[Json]:
         """The annotations of a task."""
         return list(self.pages(f"/api/tasks/{task}/annotations/"))
@@ -174,12 +165,6 @@ class LabelStudio(Host):
             timeout=_INTERACTIVE_TIMEOUT_S,
         )
         return _object(body)
-
-    def retrieve_predictions(self, project: int) -> Json:
-        """Request a prediction for every task without one of the current model version."""
-        path = "/api/dm/actions"
-        body = {"selectedItems": {"all": True, "excluded": []}}
-        return _object(self.post(path, body, id="retrieve_tasks_predictions", project=project))
 
 
 def _webhook(url: str, headers: Mapping[str, str]) -> Json:

@@ -16,8 +16,7 @@ from backend.reports.page import GroupTable, promotion_rows
 from backend.reports.records import By, GroupCost, Mark, ProjectSummary, TaskCost, about
 from backend.web import health
 from backend.web.board import OWN_FORM, Board, Dashboard, router
-from backend.web.last_training import last_training
-from backend.web.learning import WHISKER, TrainingStatus, replays, training_status
+from backend.web.learning import WHISKER, TrainingStatus, last_training, replays, training_status
 
 pages = router()
 

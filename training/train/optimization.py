@@ -13,7 +13,7 @@ import contextlib
 import functools
 import math
 from contextlib import AbstractContextManager
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -76,9 +76,6 @@ def _groups(network: PhraseClick, train: TrainRecipe) -> list[dict[str, Any]]:
         }
         for (slow, decayed), parameters in groups.items()
     ]
-
-
-Amp = Literal["auto", "off", "bf16", "fp16"]
 
 
 class Precision:

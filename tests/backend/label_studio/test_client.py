@@ -419,16 +419,16 @@ def test_a_webhook_gets_every_event_with_payload_and_its_secret_header(host: Hos
     assert second["headers"] == {"X-PhraseClick-Secret": "t"}
 
 
-def test_tasks_are_imported_and_files_uploaded(host: Host) -> None:
+def test_a_file_is_uploaded_as_a_task(host: Host) -> None:
     host.give("/api/projects/1/import", {"task_ids": [4, 5]}, 201)
     client = LabelStudio(host.url, LEGACY)
 
-    assert client.import_tasks(1, [{"data": {"image": "a"}}, {"data": {"image": "b"}}]) == [4, 5]
     assert client.upload(1, "cat.jpg", b"\xff\xd8picture") == [4, 5]
 
-    assert all("return_task_ids=true" in target for _, target, _ in host.calls)
-    assert b"\xff\xd8picture" in host.calls[1][2]
-    assert b'filename="cat.jpg"' in host.calls[1][2]
+    ((_, target, body),) = host.calls
+    assert "return_task_ids=true" in target
+    assert b"\xff\xd8picture" in body
+    assert b'filename="cat.jpg"' in body
 
 
 def test_an_interactive_call_has_the_shape_that_the_page_sends(host: Host) -> None:

@@ -29,7 +29,7 @@ def served(studio: LabelStudio, project: int, count: int) -> list[int]:
     """The tasks that an annotator is given who submits each."""
     tasks = []
     for _ in range(count):
-        task = int(studio.next_task(project)["id"])
+        task = int(studio.get(f"/api/projects/{project}/next")["id"])
         studio.create_annotation(task, [])
         tasks.append(task)
     return tasks
@@ -54,7 +54,9 @@ def test_a_real_label_studio_serves_in_the_order_of_the_scores(
         number = int(studio.create_project("scores", CONFIG.read_text())["id"])
         for seed in range(8):
             studio.upload(number, f"{seed}.png", photograph((160, 120), seed % 6))
-        (broken,) = studio.import_tasks(number, [{"data": {"image": "/data/upload/none.png"}}])
+        missing = [{"data": {"image": "/data/upload/none.png"}}]
+        path = f"/api/projects/{number}/import"
+        (broken,) = studio.post(path, missing, return_task_ids="true")["task_ids"]
         project = Project.read(studio.project(number))
         Projects(database).remember(SetupRequest(project, CONFIG.read_text(), "", "", {}))
         settings = Settings(

@@ -112,6 +112,11 @@ def test_title_and_model_version_follow_the_champion(
 
 def predicted(studio: LabelStudio) -> Any:
     """The version of the newest prediction that Label Studio retrieves."""
-    studio.retrieve_predictions(1)
+    studio.post(
+        "/api/dm/actions",
+        {"selectedItems": {"all": True, "excluded": []}},
+        id="retrieve_tasks_predictions",
+        project=1,
+    )
     task, _ = studio.tasks(1, fields="all")
     return max(studio.task(task["id"])["predictions"], key=lambda it: it["id"])["model_version"]

@@ -122,7 +122,8 @@ def test_a_backend_that_does_not_run_is_reported(run: Run, asked: Asked) -> None
 def test_an_unreadable_picture_is_reported(run: Run, asked: Asked, studio: LabelStudio) -> None:
     # given
     mine = asked()
-    studio.import_tasks(mine.project, [{"data": {"image": "/data/upload/1/gone.png"}}])
+    gone = [{"data": {"image": "/data/upload/1/gone.png"}}]
+    studio.post(f"/api/projects/{mine.project}/import", gone)
     # when
     result = run("connect", *mine.arguments)
     # then
