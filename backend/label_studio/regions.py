@@ -148,13 +148,15 @@ def _with_parts(regions: tuple[Region, ...]) -> tuple[Region, ...]:
 
 def _region(identity: str, image: str, items: list[Mapping[str, Any]]) -> Region:
     """One region from its items. The item that drew it is the one whose type fits the geometry:
-    with "keep label selected" the page adds ghosts, such as a mask under a key point control."""
-    main = next((item for item in items if _shape(item)), items[0])
+    with "keep label selected" the page adds ghosts, such as a mask under a key point control. Of a
+    mask and a rectangle around it, the mask counts."""
+    fitting = sorted((item for item in items if _shape(item)), key=lambda item: not _masks(item))
+    main = fitting[0] if fitting else items[0]
     shape = _shape(main)
     labels: dict[str, None] = {}
     for item in [main, *items]:
         # What another tool's label says on a ghost is not a label of this region.
-        if item is main or item.get("type") == "labels" or (shape and _shape(item) == shape):
+        if item is main or item.get("type") == "labels" or (shape and _shape(item)):
             labels.update(dict.fromkeys(_labels(item)))
     positive, meta = main.get("is_positive"), main.get("meta")
     return Region(
@@ -191,6 +193,10 @@ def _shape(item: Mapping[str, Any]) -> Shape:
     elif "text" in value:
         drawn = "textarea"
     return drawn if kind in (drawn, f"{drawn}labels") else ""
+
+
+def _masks(item: Mapping[str, Any]) -> bool:
+    return _shape(item) in ("brush", "polygon")
 
 
 def _labels(item: Mapping[str, Any]) -> Iterator[str]:

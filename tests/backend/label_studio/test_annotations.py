@@ -247,6 +247,32 @@ def test_labels_of_two_controls_are_one_region_with_both() -> None:
     assert (one.control, one.labels) == ("brush", ("Cat", "Wet"))
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_mask_with_a_rectangle_of_the_same_region_is_a_mask(order: int) -> None:
+    box = {"x": 10, "y": 10, "width": 20, "height": 20, "rotation": 30, "rectanglelabels": ["Wet"]}
+    rectangle = {**region(), "from_name": "box", "type": "rectanglelabels", "value": box}
+
+    annotation = the_one([region(), rectangle][::order])
+
+    ((one, mask, _),), left_out = annotation.decode_masks()
+    assert (one.control, set(one.labels), left_out) == ("brush", {"Cat", "Wet"}, {})
+    assert one.label == "Cat"
+    assert (mask.unpack() == the_one([region()]).masks[0].mask()).all()
+
+
+@pytest.mark.parametrize("turned", [0, 90])
+def test_a_polygon_is_a_mask_in_percent_of_the_upright_picture(turned: int) -> None:
+    points = [[25, 25], [75, 25], [75, 75], [25, 75]]
+    value = {"points": points, "closed": True, "polygonlabels": ["Cat"]}
+    outline = {**region(), "type": "polygonlabels", "value": value, "image_rotation": turned}
+
+    ((one, mask, area),), _ = the_one([outline]).decode_masks()
+
+    assert one.label == "Cat"
+    assert area == 24 * 32
+    assert mask.unpack()[12:36, 16:48].all()
+
+
 @pytest.mark.parametrize(
     ("side", "read_as"),
     [
