@@ -17,6 +17,10 @@ from backend.interaction.objects import Target, TaskObjects
 from backend.interaction.request import Saved
 from backend.label_studio.controls import ImageControls
 
+# Points that are still on the page this long after their answer stay there: Auto-Accept is off.
+# Earlier, a slow page may not have drawn the answer yet.
+STAYS_AFTER = timedelta(seconds=4)
+
 
 @dataclass
 class DraftSync:
@@ -46,9 +50,9 @@ class DraftSync:
             self._phrase(target)
             self._dropped(target)
 
-    def newer(self, saved: Saved, at: datetime) -> bool:
+    def newer(self, saved: Saved, at: datetime, margin: timedelta | None = None) -> bool:
         """Whether it was saved long enough after this time of ours to show what was there then."""
-        return saved.updated_at - self.task.clock_ahead > at + self.margin
+        return saved.updated_at - self.task.clock_ahead > at + (margin or self.margin)
 
     def showing(self, target: Target) -> Saved | None:
         """The newest draft or annotation with the object's mask."""
@@ -143,16 +147,21 @@ class DraftSync:
             self._gone(target)
 
     def _undone_clicks(self, target: Target) -> None:
-        """With Auto-Accept off key points outlive an answer, so missing ones were undone."""
+        """With Auto-Accept off key points outlive an answer, so missing ones were undone; with the
+        mask missing, too, all of them were rejected or undone."""
         newest = self._newest_draft()
         if newest is None or target.owner != self.user or target.state != "open":
             return
         if target.answered_at is None or not self.newer(newest, target.answered_at):
             return
         answered = target.answered_turn == target.turn  # a failed answer takes no points away
-        if answered and any(click.id in newest.clicks for click in target.clicks):
+        late = self.newer(newest, target.answered_at, STAYS_AFTER)
+        if answered and late and any(click.id in newest.clicks for click in target.clicks):
             target.stays = True
-        if not target.stays or not self.newer(newest, target.updated_at):
+        nothing_left = target.region_id not in newest.regions and not any(
+            click.id in newest.clicks for click in target.clicks
+        )
+        if not (target.stays or nothing_left) or not self.newer(newest, target.updated_at):
             return
         for click in target.counting:
             if click.on_page and click.id not in newest.clicks:

@@ -122,6 +122,9 @@ class MaskHistory:
             return []  # seen before, or a phrase's mask that may wait to be accepted
         events: list[Event] = []
         if back is not None and back is not self.answers[0]:
+            then = {identity for identity, _ in back.clicks}
+            if any(c.id in showing.clicks for c in target.counting if c.id not in then):
+                return []  # a newer mask waits to be accepted
             self.undone_after = back.turn
             self.answers = [answer for answer in self.answers if answer.turn <= back.turn]
             events = _restored(target, back, ask)

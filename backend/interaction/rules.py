@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from backend.errors import BackendError
 from backend.interaction.assignment import Class
+from backend.interaction.draft_sync import STAYS_AFTER
 from backend.interaction.label_words import labels_named
 from backend.interaction.objects import Click, Target
 from backend.interaction.phrase_rules import PhraseRules
@@ -304,7 +305,7 @@ class Rules(PhraseRules):
         answered = target.answered_at
         if answered is None or target.answered_turn < target.turn:
             return  # a failed answer takes no key points away either
-        if self.now <= answered + self.policy.draft_margin:
+        if self.now <= answered + STAYS_AFTER:
             return
         if any(click.id in came and click.on_page for click in target.clicks):
             target.stays = True

@@ -24,9 +24,10 @@ from backend.label_studio.payloads import (
 )
 from backend.label_studio.regions import Region, finite_number, parse_result
 
-# A draft says something about an object only if it was saved this long after the answer: the page
-# needs up to 0.7 s for each large mask to draw an answer, and clocks of two machines differ.
-DRAFT_MARGIN = timedelta(seconds=5)
+# What a draft lacks says something about an object only if it was saved this long after the answer.
+# The page saves five seconds after the first of several changes, so a click that was undone or
+# rejected at once is in no later draft. A point stays in drafts until its answer is drawn.
+DRAFT_MARGIN = timedelta(seconds=2)
 
 # Why a region is no sample. Counted, and shown by ``phraseclick samples``.
 EMPTY = "empty mask"

@@ -24,7 +24,6 @@ from backend.db.models import (
     TaskRow,
 )
 from backend.db.packed_mask import PackedMask
-from backend.label_studio.annotations import DRAFT_MARGIN
 from backend.reports.click_curve import (
     UNKNOWN,
     Key,
@@ -40,6 +39,9 @@ from backend.reports.click_curve import (
 
 # Characters of a control's name that are part of a row's key.
 BRUSH_CHARACTERS = 128
+
+# A region that is first seen this soon after its annotation was made came with it.
+_AT_ONCE = timedelta(seconds=5)
 
 # Columns of samples that are large and needed for changed annotations only.
 _LARGE = ("mask", "clicks")
@@ -281,7 +283,7 @@ class _Facts:
             for name in ("created_at", "updated_at")
         )
         made = created or updated
-        if first_at is None or made is None or first_at <= made + DRAFT_MARGIN:
+        if first_at is None or made is None or first_at <= made + _AT_ONCE:
             return made
         seen = [event.at for event in events if event.kind == "submit" and event.at >= first_at]
         later = [moment for moment in (updated, *seen) if moment is not None]

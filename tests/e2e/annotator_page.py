@@ -65,6 +65,10 @@ _STROKE = """([id, kind, points, size]) => {
     region.addPoint(Math.floor(x / 100 * stageWidth), Math.floor(y / 100 * stageHeight));
   region.endPath();
 }"""
+_DELETE = """id => {
+  const annotation = Htx.annotationStore.selected;
+  annotation.regions.find(region => region.cleanId === id).deleteRegion();
+}"""
 # A region as a draft keeps it, and as it is submitted.
 _SERIALIZED = """id => {
   const annotation = Htx.annotationStore.selected;
@@ -251,6 +255,11 @@ class AnnotatorPage:
         """Throw the suggestion away."""
         self.page.click("[data-testid=bottombar-reject-suggestions-button]")
         self.page.wait_for_function("() => Htx.annotationStore.selected.suggestions.size === 0")
+
+    def delete(self, region: str) -> None:
+        """Delete an accepted region: tells nobody."""
+        self.page.evaluate(_DELETE, region)
+        self.page.wait_for_timeout(200)
 
     def undo(self) -> None:
         """Ctrl+Z: tells nobody."""

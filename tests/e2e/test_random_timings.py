@@ -1,7 +1,8 @@
-"""Clicks and Ctrl+Z at random moments, in the real page: an undone click counts no more.
+"""Clicks, phrases, and what the page tells nobody, at random moments in the real page.
 
-The page says nothing of Ctrl+Z; the backend sees it in a draft, which is saved some seconds later.
-Before that it cannot know, and may count what was undone. After it, the count must be exact.
+Ctrl+Z, rejecting and deleting send nothing; the backend sees them in a draft, which is saved some
+seconds later. Before that it cannot know, and may count what was undone or continue what was
+rejected. After it, the object and the count must be exact.
 ``TIMING_SEQUENCES`` sets how many sequences are tried (``make test-timings``: 200).
 """
 
@@ -9,6 +10,7 @@ import os
 import random
 import re
 import time
+from dataclasses import dataclass
 
 import pytest
 
@@ -62,3 +64,96 @@ def test_the_count_follows_the_page(studio: Studio, page: AnnotatorPage, seed: i
         undone = 0
         # and it is still the one object
         assert [shown.id for shown in page.regions()] == [region]
+
+
+@dataclass(eq=False)
+class Thing:
+    """An object as the annotator means it."""
+
+    region: str
+    clicks: int
+    said: int = 0  # how many clicks the newest answer rests on
+    accepted: int = 0  # how many clicks the accepted mask rests on; 0: it is not accepted
+    removed_at: float = 0.0  # when it was rejected or deleted
+    undone: int = 0  # clicks of a refinement that was rejected
+    undone_at: float = 0.0
+
+    def counts(self) -> set[int]:
+        """What the next click may be counted as."""
+        known = time.monotonic() - self.undone_at >= KNOWN_AFTER_S
+        return {self.clicks + 1} | (set() if known else {self.clicks + 1 + self.undone})
+
+
+@pytest.mark.parametrize("seed", range(SEQUENCES))
+def test_the_object_follows_the_page(studio: Studio, page: AnnotatorPage, seed: int) -> None:
+    # given an empty task, without Auto-Accept
+    chance = random.Random(1000 + seed)
+    page.open(studio.project(), studio.task(CAT), auto_accept=False)
+    things: list[Thing] = []  # in the order of their last use
+    pending: Thing | None = None
+    label = CAT_KEY
+    done: list[str] = []
+    # when objects are made, refined, accepted, rejected and deleted, each at a random moment
+    for _ in range(2 * STEPS):
+        page.page.wait_for_timeout(1000 * chance.uniform(SHORTEST_S, LONGEST_S))
+        alive = [thing for thing in things if thing.accepted and not thing.removed_at]
+        moves = ["more", "phrase", "accept", "accept", "reject"] if pending else ["new"]
+        if pending is None and alive:
+            moves += ["refine", "refine", "delete"]
+        move = chance.choice(moves)
+        done.append(move)
+        if move == "accept" and pending is not None:
+            page.accept()
+            pending.clicks = pending.accepted = pending.said
+            pending.removed_at, pending.undone, pending = 0.0, 0, None
+        elif move == "reject" and pending is not None:
+            page.reject()
+            pending.undone, pending.undone_at = pending.said - pending.accepted, time.monotonic()
+            pending.clicks = pending.accepted
+            if not pending.accepted:
+                pending.removed_at = time.monotonic()
+            pending = None
+        elif move == "delete":
+            page.delete(alive[-1].region)
+            alive[-1].removed_at = time.monotonic()
+        elif move == "phrase" and pending is not None:
+            page.say(chance.choice(["the cat", "the grey cat", "the cat in front"]))
+            # then words refine the object that is in progress
+            assert suggested(page) == pending.region, (seed, done, page.status)
+            pending.said = counted(page)
+            allowed_counts = {pending.clicks, pending.clicks + pending.undone}
+            assert pending.said in allowed_counts, (seed, done, page.status)
+        else:
+            label = {"new": CAT_KEY, "refine": ADD}.get(move, label)
+            page.click(chance.uniform(25, 70), chance.uniform(35, 75), label, keys=("Control",))
+            region, said = suggested(page), counted(page)
+            if move == "new":
+                # then a click with a label begins an object
+                assert region not in {thing.region for thing in things}, (seed, done, page.status)
+                pending = Thing(region, 0)
+                things.append(pending)
+            elif move == "refine":
+                # then the last object is the one that was used last, or what was removed just now
+                pending = next(thing for thing in things if thing.region == region)
+                allowed = [alive[-1], *(t for t in things[things.index(alive[-1]) :] if recent(t))]
+                assert pending in allowed, (seed, done, page.status)
+            assert pending is not None
+            assert region == pending.region, (seed, done, page.status)
+            assert said in pending.counts(), (seed, done, page.status)
+            pending.clicks, pending.said = pending.clicks + 1, said
+            things.remove(pending)
+            things.append(pending)
+        # and no answer adds or takes away an accepted mask
+        shown = {one.region for one in things if one.accepted and not one.removed_at}
+        assert {r.id for r in page.regions() if not r.suggested} == shown, (seed, done)
+
+
+def suggested(page: AnnotatorPage) -> str:
+    """The region that waits to be accepted."""
+    (region,) = [region for region in page.regions() if region.suggested]
+    return region.id
+
+
+def recent(thing: Thing) -> bool:
+    """Whether it was removed too shortly ago for a draft to show it."""
+    return bool(thing.removed_at) and time.monotonic() - thing.removed_at < KNOWN_AFTER_S

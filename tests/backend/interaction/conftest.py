@@ -149,6 +149,11 @@ class Page:
             self.suggestion = None
         self.points.clear()
 
+    def reject(self) -> None:
+        """The cross: the suggestion and its prompts go, and nothing is sent."""
+        self.suggestion = None
+        self.points.clear()
+
     def delete_region(self, identity: str) -> None:
         """Sends nothing."""
         del self.regions[identity]

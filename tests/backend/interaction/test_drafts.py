@@ -326,3 +326,37 @@ def test_the_ghost_twin_of_a_mask_is_neither_click_nor_region(open_page):
     turn = page.send([twin, *[]])
     assert turn.target is None
     assert len(turn.new) == 0
+
+
+def test_an_accepted_mask_in_its_first_draft_undoes_no_refinement(open_page):
+    # given a mask that was accepted and refined before any draft was saved, Auto-Accept off
+    page = open_page()
+    page.click(20)
+    page.accept()
+    page.click(50, "+ last object")
+    # when the draft shows the old mask and the point, and a click of another label comes
+    page.work()
+    turn = page.click(80, "- last object")
+    # then the refinement counts
+    assert [click.x_percent for click in turn.target.clicks] == [20, 50, 80]
+
+
+@pytest.mark.parametrize("seen", [False, True])
+def test_a_rejected_suggestion_is_gone_once_a_draft_was_saved_after_it(open_page, seen):
+    # given an accepted mask, and a suggestion that is rejected at once
+    page = open_page()
+    first = page.click(20)
+    page.accept()
+    if seen:
+        page.work()
+    page.click(70)
+    page.clock.wait(1)
+    page.reject()
+    # when the page saves five seconds after the click
+    page.clock.wait(3.9)
+    page.save_draft()
+    page.clock.wait(20)
+    turn = page.click(25, "+ last object")
+    # then the last object is the accepted one
+    assert turn.target.region_id == first.target.region_id
+    assert [click.x_percent for click in turn.target.clicks] == [20, 25]

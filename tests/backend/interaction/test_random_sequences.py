@@ -24,6 +24,7 @@ from sqlalchemy import func, select
 from backend.db.engine import Database
 from backend.db.models import EventRow
 from backend.interaction.assignment import Policy
+from backend.interaction.draft_sync import STAYS_AFTER
 from backend.interaction.store import InteractionStore
 
 PLACES = st.integers(min_value=1, max_value=99)
@@ -48,7 +49,7 @@ class Truth:
 
     def new(self, label: str) -> dict:
         thing = {"label": label, "clicks": {}, "region": None, "alive": True, "phrase": ""}
-        thing |= {"accepted": False, "stays": False, "answered": None}
+        thing |= {"accepted": False, "stays": False, "answered": None, "clicked": False}
         self.objects.append(thing)
         return thing
 
@@ -96,6 +97,7 @@ def machine(page_on: Callable, folder: Path, migrated: Path) -> type[RuleBasedSt
             assert len(turn.new) == logged
             self.truths[name].use(thing)
             thing["answered"] = self.pages[name].clock.now
+            thing["clicked"] = thing["clicked"] or bool(thing["clicks"])
 
         def settled(self, name: str) -> None:
             """A pause in which the page saves and the memory is asked, so that drafts are known."""
@@ -104,9 +106,9 @@ def machine(page_on: Callable, folder: Path, migrated: Path) -> type[RuleBasedSt
 
         def stays(self, name: str, pending: set[str]) -> None:
             """Points that are there long after their answer: Auto-Accept must be off."""
-            now, margin = self.pages[name].clock.now, Policy().draft_margin
+            now = self.pages[name].clock.now
             for thing in self.truths[name].objects:
-                if pending & set(thing["clicks"]) and now > thing["answered"] + margin:
+                if pending & set(thing["clicks"]) and now > thing["answered"] + STAYS_AFTER:
                     thing["stays"] = True
 
         # -- what annotators do
@@ -135,7 +137,7 @@ def machine(page_on: Callable, folder: Path, migrated: Path) -> type[RuleBasedSt
             if negative:
                 return truth.last(label)
             waiting = truth.objects[-1] if truth.objects else None
-            by_words = waiting and waiting["phrase"] and not waiting["clicks"] and waiting["alive"]
+            by_words = waiting and waiting["phrase"] and not waiting["clicked"] and waiting["alive"]
             if by_words and not waiting["accepted"] and waiting["label"] == label:
                 return waiting
             return truth.new(label)
@@ -233,8 +235,29 @@ def machine(page_on: Callable, folder: Path, migrated: Path) -> type[RuleBasedSt
                 shown = thing["region"] in page.regions
                 thing["alive"] = thing["alive"] and (shown or self.said_of(truth, thing))
                 thing["accepted"] = shown
+                if not shown:
+                    thing["clicks"].clear()
             assert region in page.regions
             self.settled(name)
+
+        @precondition(lambda self: not self.auto_accept)
+        @rule(name=ANNOTATORS, seconds=st.sampled_from([0.3, 2, 8]))
+        def reject(self, name: str, seconds: float) -> None:
+            """The cross takes the suggestion and all points; the page saves at most 5 s later."""
+            page, truth = self.pages[name], self.truths[name]
+            if page.suggestion is None:
+                return
+            pending = set(page.points)
+            page.clock.wait(seconds)
+            page.reject()
+            for thing in truth.objects:
+                shown = thing["region"] in page.regions
+                thing["alive"] = thing["alive"] and (shown or self.said_of(truth, thing))
+                for gone in pending & set(thing["clicks"]) if shown else set(thing["clicks"]):
+                    del thing["clicks"][gone]
+            page.clock.wait(4.6)
+            page.save_draft()
+            page.send([])
 
         @rule(name=ANNOTATORS)
         def pause(self, name: str) -> None:
