@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from sqlalchemy import create_engine, text
 
-from backend.api.service import Service
+from backend.api.service import RateLimit, Service
 from backend.errors import LabelConfigError, RequestError, TooManyError
 from backend.label_studio import rle
 from backend.label_studio.payloads import parse_webhook
@@ -436,3 +436,23 @@ def test_a_creation_date_before_all_calendars_makes_no_key_that_stops_the_worker
     body["project"]["created_at"] = "0001-01-01T00:00:00Z"
 
     assert parse_webhook(body).project.key == "1"
+
+
+def test_the_same_key_waits_and_others_do_not() -> None:
+    now = 100.0
+    limit = RateLimit(each_s=2.0, most=30, clock=lambda: now)
+
+    assert limit.take("1")
+    assert limit.take("2")
+    assert not limit.take("1")
+    now += 2.1
+    assert limit.take("1")
+
+
+def test_all_together_are_limited_and_a_minute_later_are_not() -> None:
+    now = 100.0
+    limit = RateLimit(most=30, clock=lambda: now)
+
+    assert sum(limit.take(str(number)) for number in range(1_000)) == 30
+    now += 61
+    assert limit.take("1")

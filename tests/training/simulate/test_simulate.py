@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 import torch
+import typer
+from typer.testing import CliRunner
 
+from training import commands
 from training.data import PackDataset
 from training.errors import RecipeError
 from training.evaluation.statistics import Estimate
@@ -189,3 +192,27 @@ def test_the_curve_is_drawn(simulation: Simulation, tmp_path: Path) -> None:
         draw(simulation, tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert "<svg" in (tmp_path / "c.svg").read_text()
+
+
+app = typer.Typer()
+app.command()(commands.simulate)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--budget", "slow"], "Budget 'slow' is none of quick, thorough."),
+        (["--strategy", "best"], "Strategy 'best' is none of random, saving"),
+        (["--labels", "50,20"], "ascending and above 0"),
+    ],
+)
+def test_impossible_options_are_errors(options: list[str], sentence: str) -> None:
+    result = CliRunner().invoke(app, ["--team", "nowhere.tar", *options])
+    assert isinstance(result.exception, RecipeError)
+    assert sentence in str(result.exception)
+
+
+def test_numbers_of_labels_are_separated_by_commas() -> None:
+    assert commands._numbers("20, 50") == (20, 50)
+    with pytest.raises(typer.BadParameter, match=r"as in 20,50"):
+        commands._numbers("20;50")
