@@ -145,6 +145,18 @@ def test_the_picture_stays_where_it_is_and_a_phrase_can_be_edited(
     page.say("the cat in front")
     assert page.status.startswith("'the cat in front'")
     assert page.box()[1] == top
+    # and where its words were deleted, the empty field says how to go on
+    page.say("")
+    assert page.status == "The phrase was removed."
+    field = "[data-testid=htx-textbox-content] p:empty"
+    hint = page.page.locator(f".pc-row {field}").evaluate(
+        "p => getComputedStyle(p, '::before').content"
+    )
+    assert "the pencil writes" in hint
+    assert page.box()[1] == top
+    page.picture("emptied")
+    page.say("the cat")
+    assert page.status.startswith("'the cat'")
 
 
 def test_phrase_only_finds_the_label_in_the_words(studio: Studio, page: AnnotatorPage) -> None:
