@@ -31,8 +31,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from backend.errors import PictureAwayError, PictureFormatError
-from backend.images.child import decode_apart
-from backend.images.structure import is_ordinary
+from backend.images.child import decode_apart, is_ordinary
 from backend.label_studio.rle import MAX_SIDE
 
 _BUSY = "Too many large pictures are read at the same time. Try again in a minute."

@@ -17,9 +17,8 @@ from PIL import Image
 
 from backend.errors import PictureAwayError, PictureFormatError
 from backend.images import child, decode
-from backend.images.child import decode_apart
+from backend.images.child import decode_apart, is_ordinary
 from backend.images.decode import Decoder, MemoryBudget, decode_here, survey
-from backend.images.structure import is_ordinary
 
 MIB = 1 << 20
 MEGAPIXELS = 100_000_000
