@@ -164,8 +164,9 @@ def test_depthwise_convolutions_compute_in_32_bits(network: PhraseClick) -> None
     with precision.cast():
         expected, features = plain.encode(image), prepared.encode(image)
     features.maps[0].float().sum().backward()
-    # then answers and parameters are the same, and all gradients are there
-    assert torch.allclose(features.maps[0].float(), expected.maps[0].float(), atol=0.1, rtol=0.1)
+    # then answers differ by rounding, parameters are the same, and all gradients are there
+    difference = (features.maps[0].float() - expected.maps[0].float()).abs().mean()
+    assert difference < 0.1 * expected.maps[0].float().std()
     assert plain.state_dict().keys() == prepared.state_dict().keys()
     depthwise = [
         module.weight
