@@ -118,7 +118,7 @@ class MaskHistory:
             return []
         saved, drawn = masks
         back = recognise(saved, self.answers)
-        if again and (back is None or drawn != saved or back.phrase != self.answers[0].phrase):
+        if again and (back is None or drawn != saved or self._words_alone_since(back)):
             return []  # seen before, or a phrase's mask that may wait to be accepted
         events: list[Event] = []
         if back is not None and back is not self.answers[0]:
@@ -131,6 +131,13 @@ class MaskHistory:
         if back is None or drawn != saved:
             events.append(self._edited(target, region, name, drawn))
         return events
+
+    def _words_alone_since(self, back: Answer) -> bool:
+        """Whether the newest answer rests on other words than an earlier one, and on no click that
+        the page would show as long as it waits."""
+        newest = self.answers[0]
+        then = {identity for identity, _ in back.clicks}
+        return back.phrase != newest.phrase and then.issuperset(name for name, _ in newest.clicks)
 
     def _edited(self, target: Target, region: Region, name: str, drawn: PackedMask) -> Event:
         """The page's mask as the newest one, in a turn of its own before the present one."""

@@ -360,3 +360,20 @@ def test_a_rejected_suggestion_is_gone_once_a_draft_was_saved_after_it(open_page
     # then the last object is the accepted one
     assert turn.target.region_id == first.target.region_id
     assert [click.x_percent for click in turn.target.clicks] == [20, 25]
+
+
+def test_a_rejected_refinement_is_undone_also_where_words_came_after_it(open_page):
+    # given an accepted mask that a draft has shown, refined by a click and then by words
+    page = open_page()
+    page.click(20)
+    page.accept()
+    page.work()
+    page.send([])
+    page.click(50, "+ last object")
+    page.type("the cat")
+    # when that is rejected, and the draft shows the mask before
+    page.reject()
+    page.work()
+    turn = page.click(80, "+ last object")
+    # then its click counts no more
+    assert [click.x_percent for click in turn.target.clicks] == [20, 80]
