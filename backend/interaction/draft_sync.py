@@ -77,9 +77,15 @@ class DraftSync:
 
     def in_progress(self, target: Target) -> bool:
         """Whether an accepted object was refined since, by key points that are still there."""
-        if target.accepted_at is None or target.updated_at < target.accepted_at:
+        if target.accepted_at is None:
             return False
         newest = self._newest_draft()
+        accepted = newest is not None and target.region_id in newest.regions
+        # Accepting takes points off the page, so those beside the mask were made after it.
+        if newest and accepted and any(click.id in newest.clicks for click in target.counting):
+            return True
+        if target.updated_at < target.accepted_at:
+            return False
         recent = newest is not None and self.newer(newest, target.updated_at)
         return any(
             click.on_page and not (recent and newest and click.id not in newest.clicks)

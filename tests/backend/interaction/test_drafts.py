@@ -377,3 +377,21 @@ def test_a_rejected_refinement_is_undone_also_where_words_came_after_it(open_pag
     turn = page.click(80, "+ last object")
     # then its click counts no more
     assert [click.x_percent for click in turn.target.clicks] == [20, 80]
+
+
+def test_words_refine_what_is_in_progress_also_where_accepting_was_noticed_late(open_page):
+    # given a mask that waited long, was accepted, and is being refined
+    page = open_page()
+    first = page.click(20)
+    page.clock.wait(6)
+    page.save_draft()
+    page.clock.wait(1)
+    page.accept()
+    page.clock.wait(1)
+    page.click(50, "+ last object")
+    # when only now a draft shows it, with the new point, and words follow
+    page.work(10)
+    turn = page.type("the cat")
+    # then they are about the same object
+    assert turn.target.region_id == first.target.region_id
+    assert len(turn.target.clicks) == 2
