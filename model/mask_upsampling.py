@@ -230,8 +230,7 @@ class _Places:
 
     def blend(self, logits: Logits) -> Logits:
         """h,n: columns of h,w at these places."""
-        first = logits[:, self.first]
-        return first + self.weight * (logits[:, self.second] - first)
+        return _mixed(logits[:, self.first], logits[:, self.second], self.weight)
 
     def bands(self) -> list[tuple[int, int, int]]:
         """(source cell, first target, last target + 1) of the runs that share a source cell."""
@@ -245,4 +244,9 @@ class _Places:
 
 def _down(above: Logits, below: Logits, weight: NDArray[np.float32]) -> Logits:
     """Blend rows: ``above`` and ``below`` are n,w, or w for n rows between the same two."""
-    return above + weight[:, None] * (below - above)
+    return _mixed(above, below, weight[:, None])
+
+
+def _mixed(first: Logits, second: Logits, weight: NDArray[np.float32]) -> Logits:
+    """Linear interpolation that rounding takes to no sign that neither value has."""
+    return (np.float32(1) - weight) * first + weight * second

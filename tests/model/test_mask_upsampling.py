@@ -46,6 +46,15 @@ def test_mask_is_probability_above_half(field: MaskLayers) -> None:
     assert bool(((probability >= 0) & (probability <= 1)).all())
 
 
+def test_rounding_takes_no_pixel_to_a_sign_that_no_cell_has() -> None:
+    # given two positive cells, whose difference in float32 loses the second
+    logits = np.array([[100.0, 1e-9]], np.float32)
+    field = MaskLayers(4, 1, (Layer(LogitGrid(logits, Box(0, 0, 4, 1))),))
+    # then all pixels are positive, those beyond the second cell's centre as well
+    assert field.mask().all()
+    assert (field.probability() > 0.5).all()
+
+
 @settings(deadline=None, max_examples=50)
 @given(
     logits=arrays.arrays(np.float32, (5, 8), elements=st.floats(-5, 5, width=32)),
