@@ -153,8 +153,9 @@ def _text(path: Path) -> tuple[list[str], NDArray[np.float32]]:
             words.append(word)
             rows.append(np.array(numbers, np.float32))
     if too_long:
-        log.warning("%d lines of %s have more than %d numbers and are left out.",
-                    too_long, path, found)  # fmt: skip
+        log.warning(
+            "%d lines of %s have more than %d numbers and are left out.", too_long, path, found
+        )
     if len(words) + too_long < count:
         raise WordVectorsError(
             f"{path} ends after {len(words) + too_long} of its {count} words: the file is cut off."

@@ -27,7 +27,8 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend import logs
-from backend.api.origin import AllowedHosts, Refusal, SameSite, read_rest, refusal
+from backend.api.origin import AllowedHosts, SameSite
+from backend.api.refusal import Refusal, read_rest, refusal
 from backend.errors import CredentialsError
 from backend.label_studio.credentials import SECRET_HEADER, webhook_secret
 from backend.metrics import Metrics
@@ -110,10 +111,10 @@ class BodyLimit:
         loop = asyncio.get_running_loop()
         ends = loop.time() + _WHOLE_S
         received = 0
-        whole = too_large = started = False
+        whole = started = False
 
         async def counted() -> Message:
-            nonlocal received, whole, too_large
+            nonlocal received, whole
             if whole:  # what comes next is the end of the connection
                 return await receive()
             try:
@@ -123,17 +124,15 @@ class BodyLimit:
                 raise HTTPException(408, _SLOW, headers={"connection": "close"}) from None
             received += len(message.get("body", b""))
             if received > most:
-                too_large = True
+                if message.get("more_body"):
+                    await read_rest(receive, most, _SILENCE_S)
                 raise HTTPException(413, sentence, headers={"connection": "close"})
             whole = not message.get("more_body", False)
             return message
 
         async def noted(message: Message) -> None:
             nonlocal started
-            if message["type"] == "http.response.start":
-                started = True
-                if too_large:  # a route refuses it, while the client is still sending
-                    await read_rest(receive, most, _SILENCE_S)
+            started = started or message["type"] == "http.response.start"
             await send(message)
 
         try:
@@ -141,9 +140,7 @@ class BodyLimit:
         except HTTPException as error:  # of a guard that reads the body before any route does
             if started:
                 raise
-            # After a client that sends too slowly, or a body that was read, there is no waiting.
-            left = 0 if whole or error.status_code == 408 else most
-            await refusal(error.status_code, error.detail, at_most=left)(scope, receive, send)
+            await refusal(error.status_code, error.detail, at_most=0)(scope, receive, send)
 
     def _limit(self, path: str) -> tuple[int, str]:
         """The largest body of a route, and the sentence for a larger one."""

@@ -19,7 +19,7 @@ from backend.db.models import TargetRow, TaskRow
 from backend.db.packed_mask import PackedMask
 from backend.errors import DatabaseError
 from backend.interaction.assignment import Policy
-from backend.interaction.decision import CHANGE, START, Decision, Knows, Touches, advance, read_task
+from backend.interaction.decision import Decision, Knows, Touches
 from backend.interaction.draft_sync import DraftSync
 from backend.interaction.events import (
     Answered,
@@ -47,6 +47,7 @@ from backend.interaction.objects import (
     Turn,
 )
 from backend.interaction.request import Interaction, saved_annotation
+from backend.interaction.revisions import CHANGE, START, advance, read_task
 from backend.label_studio.annotations import Annotation
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.payloads import Project

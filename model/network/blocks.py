@@ -65,13 +65,6 @@ class Residual(nn.Module):
         return changed.relu_()
 
 
-def rows_of(feature: Tensor, index: Tensor) -> Tensor:
-    """``feature.index_select(0, index)``, channels last: torch's would be contiguous instead, and
-    each later layer slower.
-    """
-    return feature.permute(0, 2, 3, 1).index_select(0, index).permute(0, 3, 1, 2)
-
-
 def stacked(maps: Sequence[Tensor]) -> Tensor:
     """``torch.cat(maps, 1)``, channels last."""
     return torch.cat([part.permute(0, 2, 3, 1) for part in maps], 3).permute(0, 3, 1, 2)

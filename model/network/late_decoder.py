@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from model.config import ModelConfig
 from model.network.attention import AttributeAttention, SelfAttention
-from model.network.blocks import ConvNorm, IoUHead, Residual, Separable, rows_of, stacked
+from model.network.blocks import ConvNorm, IoUHead, Residual, Separable, stacked
 from model.network.click_maps import (
     ClickBatch,
     box_map,
@@ -337,4 +337,7 @@ def _cut(feature: Tensor, windows: Windows, stride: int) -> Tensor:
 
 
 def _of(feature: Tensor, picture_index: Tensor | None) -> Tensor:
-    return feature if picture_index is None else rows_of(feature, picture_index)
+    """The feature of each prompt's picture, channels last, which ``index_select`` alone loses."""
+    if picture_index is None:
+        return feature
+    return feature.permute(0, 2, 3, 1).index_select(0, picture_index).permute(0, 3, 1, 2)

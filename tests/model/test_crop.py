@@ -162,7 +162,7 @@ def test_a_window_of_a_long_picture_is_short_and_shows_what_fits(
 
     window = crop.window(whole, around)
 
-    # then a window lies in it, over all of its shorter side, and is not extreme itself
+    # then a window is inside it, spans its shorter side, and is not extreme itself
     assert whole.includes(window)
     assert min(window.width, window.height) == min(width, height)
     long = max(crop.LONGEST * min(width, height), crop.SMALLEST)

@@ -286,34 +286,25 @@ async def test_a_client_may_send_all_of_a_body_that_is_too_large(tmp_path: Path)
 
 
 @pytest.mark.anyio
-async def test_a_body_that_stops_arriving_is_ended(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("limit", "seconds", "pause"),
+    [
+        pytest.param("_SILENCE_S", 0.1, 20, id="stops"),
+        pytest.param("_WHOLE_S", 0.3, 0.05, id="drips"),
+    ],
+)
+async def test_a_body_that_stops_arriving_or_drips_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, seconds: float, pause: float
 ) -> None:
-    monkeypatch.setattr(middleware, "_SILENCE_S", 0.1)
+    monkeypatch.setattr(middleware, limit, seconds)
 
-    async def half() -> AsyncIterator[bytes]:
-        yield b"{"
-        await asyncio.sleep(20)
-
-    async with body_client(tmp_path) as http:
-        answer = await http.post("/predict", content=half())
-
-    assert answer.status_code == 408
-
-
-@pytest.mark.anyio
-async def test_a_body_that_drips_is_ended_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(middleware, "_WHOLE_S", 0.3)
-
-    async def dripping() -> AsyncIterator[bytes]:
+    async def slow() -> AsyncIterator[bytes]:
         while True:
             yield b" "
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(pause)
 
     async with body_client(tmp_path) as http:
-        answer = await http.post("/predict", content=dripping())
+        answer = await http.post("/predict", content=slow())
 
     assert answer.status_code == 408
 
