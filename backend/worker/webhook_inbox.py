@@ -173,11 +173,14 @@ class WebhookInbox:
         self._written = written
         self._own = folder / uuid.uuid4().hex
         private_folder(folder)
-        private_folder(self._own)
-        self._lock = _lock_folder(self._own)
         self._waiting: queue.SimpleQueue[_Webhook | None] = queue.SimpleQueue()
         self._ended = threading.Event()
-        self._take_over()
+        # One process starts at a time: a folder not locked yet looks like that of a dead process.
+        with (folder / "starting").open("ab") as starting:
+            fcntl.flock(starting, fcntl.LOCK_EX)
+            private_folder(self._own)
+            self._lock = _lock_folder(self._own)
+            self._take_over()
         self._writer = threading.Thread(target=self._run, name="webhook inbox", daemon=True)
         self._writer.start()
 
@@ -267,7 +270,7 @@ class WebhookInbox:
                 continue
             try:
                 lock = _lock_folder(folder)
-            except OSError:  # its process runs, or another process takes it over
+            except OSError:  # its process runs, or has just removed it
                 continue
             with lock:
                 for file in sorted(folder.glob(f"*{_SUFFIX}")):

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,25 @@ def test_the_files_of_a_running_process_are_left_to_it(
 
     away.back.set()
     until(lambda: bodies(database) == [b"mine"])
+
+
+def test_processes_that_start_at_once_take_over_only_from_dead_ones(
+    database: Database, tmp_path: Path
+) -> None:
+    # given: a lock belongs to an open file, so threads compete for it as processes do
+    def start_and_end(_: int) -> None:
+        inbox = WebhookInbox(tmp_path / "webhooks", Deliveries(database))
+        inbox.add("ANNOTATION_CREATED", 1, b"{}")
+        inbox.close()
+
+    # when
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(start_and_end, range(80)))
+
+    # then
+    assert len(bodies(database)) + len(files(tmp_path)) >= 80
+    leftover = {path.name for path in (tmp_path / "webhooks").iterdir() if path.is_dir()}
+    assert leftover == {file.parent.name for file in files(tmp_path)}
 
 
 def test_a_damaged_file_is_reported_and_the_others_are_processed(
