@@ -14,9 +14,17 @@ from sqlalchemy import Connection
 from backend.label_studio.payloads import Project
 from backend.registry import champions as promotion_log
 from backend.registry.champions import EVERYONE, Champions
-from backend.reports.cost_frame import CostFrame, Flags
+from backend.reports.cost_frame import CostFrame, Flags, Ints
 from backend.reports.group_by import around
-from backend.reports.records import BeforeAfter, Interval, Mark, SizeClass, Stratum, size_class
+from backend.reports.records import (
+    SIZE_BOUNDS,
+    SIZES,
+    BeforeAfter,
+    Interval,
+    Mark,
+    SizeClass,
+    Stratum,
+)
 
 
 def champion(connection: Connection, project: str) -> str:
@@ -58,7 +66,7 @@ def before_and_after(frame: CostFrame, promotions: Sequence[Mark]) -> list[Befor
     ]
 
 
-_ORDER: tuple[SizeClass, ...] = ("small", "medium", "large", "unknown")
+_ORDER: tuple[SizeClass, ...] = (*SIZES, "unknown")
 
 
 @dataclass(frozen=True)
@@ -95,7 +103,7 @@ def _compare(frame: CostFrame, mark: Mark, before: Flags, after: Flags) -> Befor
 
 def _parts(frame: CostFrame, before: Flags, after: Flags) -> list[_Part]:
     regions = frame.regions
-    key = regions.label * len(_ORDER) + np.array(_sizes(frame), np.int64)
+    key = regions.label * len(_ORDER) + _sizes(frame)
     parts = []
     for number in np.intersect1d(key[before], key[after]):
         sides = before & (key == number), after & (key == number)
@@ -130,7 +138,9 @@ def _difference(frame: CostFrame, parts: Sequence[_Part], total: float) -> Inter
     return around(center, np.concatenate(pulls), np.concatenate(tasks), n)
 
 
-def _sizes(frame: CostFrame) -> list[int]:
-    areas = np.nan_to_num(frame.regions.area).astype(np.int64)
-    pixels = np.nan_to_num(frame.regions.pixels).astype(np.int64)
-    return [_ORDER.index(size_class(int(a), int(p))) for a, p in zip(areas, pixels, strict=True)]
+def _sizes(frame: CostFrame) -> Ints:
+    """Each region's place in ``_ORDER``."""
+    area, pixels = np.nan_to_num(frame.regions.area), np.nan_to_num(frame.regions.pixels)
+    known = (area > 0) & (pixels > 0)
+    share = np.divide(area, pixels, out=np.zeros(len(area)), where=known)
+    return np.where(known, np.digitize(share, SIZE_BOUNDS), _ORDER.index("unknown"))

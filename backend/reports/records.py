@@ -10,6 +10,7 @@ Times are UTC.
 """
 
 import dataclasses
+from bisect import bisect_right
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Generic, Literal, TypeVar, get_args, get_type_hints
@@ -28,18 +29,17 @@ BYS: tuple[By, ...] = ("project", "version", "label", "annotator", "week", "phra
 # Bins of a histogram: 0, 1, … 19 interactions, and 20 or more.
 MOST = 20
 
-# Upper bounds of small and medium objects, as a share of the image's pixels. *choice*
-_SMALL, _MEDIUM = 0.01, 0.1
-
 SizeClass = Literal["small", "medium", "large", "unknown"]
+# Objects below the first share of the image's pixels are small, from the second on large. *choice*
+SIZES: tuple[SizeClass, ...] = ("small", "medium", "large")
+SIZE_BOUNDS = (0.01, 0.1)
 
 
 def size_class(area: int | None, pixels: int | None) -> SizeClass:
     """How large an object is in its image. area, pixels: of the object and of the image."""
     if not area or not pixels:
         return "unknown"
-    share = area / pixels
-    return "small" if share < _SMALL else "medium" if share < _MEDIUM else "large"
+    return SIZES[bisect_right(SIZE_BOUNDS, area / pixels)]
 
 
 @dataclass(frozen=True)
