@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from model.crop import mask_box
 from model.inference import CERTAIN, Answer, clicked_cells
 from model.mask_upsampling import LIMIT, Layer, LogitGrid
 from model.prompt import Click, Prompt
@@ -70,6 +71,10 @@ Mask = NDArray[np.bool_]
 # share of the object's size.
 FOLLOWED = 1.0
 REACH = 0.05
+# An added or removed part that is this many times as wide elsewhere as at its clicks has flooded,
+# and is cut to this many times its width at a click.
+FLOODED_IN, FLOODED_OUT = 3.0, 2.3
+AROUND = 2.5
 # Least size of the logits of cells that keep the mask before against the network.
 FAINT = 1.0
 
@@ -114,10 +119,44 @@ def changed_cells(grid: LogitGrid, before: Cells, clicks: Iterable[Click]) -> Ce
     inside = grid.logits > 0
     changed = np.zeros_like(before)
     for positive in (True, False):
-        asked = cells_of([click for click in chosen if click.positive == positive], grid)
+        same = [click for click in chosen if click.positive == positive]
+        asked = cells_of(same, grid)
         differs = inside & ~before if positive else before & ~inside
-        changed |= part_at(differs | asked, asked)
+        changed |= within_reach(part_at(differs | asked, asked), same, grid)
     return changed
+
+
+def within_reach(change: Cells, clicks: Sequence[Click], grid: LogitGrid) -> Cells:
+    """Of a change the part around its clicks, if it is much wider elsewhere than at them.
+
+    People click in the middle of what is wrong. A change that is far wider elsewhere has flooded
+    through a gap in a border: a click beside an object would remove half of it.
+    """
+    shown = [click for click in clicks if grid.box.holds(click.x, click.y)]
+    if not shown:
+        return change
+    box, (height, width) = grid.box, change.shape
+    cell = box.height / height, box.width / width
+    depth = _depth(change, cell)
+    radii = [float(depth[clicked_cells(click, box, change.shape)].max()) for click in shown]
+    if depth.max() <= (FLOODED_IN if shown[0].positive else FLOODED_OUT) * max(radii):
+        return change
+    y = box.top + (np.arange(height)[:, None] + 0.5) * cell[0]
+    x = box.left + (np.arange(width) + 0.5) * cell[1]
+    near = cells_of(shown, grid)
+    for click, radius in zip(shown, radii, strict=True):
+        near |= (x - click.x) ** 2 + (y - click.y) ** 2 <= (AROUND * radius) ** 2
+    return part_at(change & near, cells_of(shown, grid))
+
+
+def _depth(mask: Cells, cell: tuple[float, float]) -> NDArray[np.float64]:
+    """h,w: distance to the nearest cell outside the mask, in pixels. cell: height and width."""
+    depth = np.zeros(mask.shape)
+    extent = mask_box(mask)
+    if extent is not None:
+        padded = np.pad(mask[extent.slices], 1)
+        depth[extent.slices] = ndimage.distance_transform_edt(padded, cell)[1:-1, 1:-1]
+    return depth
 
 
 def widened(cells: Cells) -> Cells:

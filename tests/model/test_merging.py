@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from model import merging
 from model.crop import Box
@@ -48,6 +49,32 @@ def test_a_negative_click_removes_its_part_only() -> None:
     mask = after(seen, before, Click(35.5, 35.5, positive=False))
 
     assert np.array_equal(mask, square(5, 5, 20, 20))
+
+
+@pytest.mark.parametrize("positive", [True, False])
+def test_a_change_that_floods_through_a_gap_is_cut_to_where_the_click_is(positive: bool) -> None:
+    # given: a small part, a gap, and a part that is four times as wide
+    spill, gap, flood = square(4, 24, 12, 32), square(12, 27, 16, 29), square(16, 10, 52, 46)
+    kept = square(54, 0, 60, 60)
+    wide, narrow = spill | gap | flood | kept, kept
+    before, seen = (narrow, wide) if positive else (wide, narrow)
+
+    # when
+    mask = after(seen, before, Click(8.5, 28.5, positive=positive))
+
+    # then
+    changed = mask ^ before
+    assert changed[spill].all()
+    assert changed[flood].mean() < 0.05
+    assert not changed[kept].any()
+
+
+def test_a_change_is_taken_whole_where_its_click_is_not_quite_in_the_middle() -> None:
+    part = square(10, 10, 40, 40)
+
+    mask = after(part | square(50, 0, 55, 60), square(50, 0, 55, 60), Click(16.5, 25.5))
+
+    assert mask[part].all()
 
 
 def test_a_click_that_is_obeyed_already_changes_nothing() -> None:
