@@ -77,7 +77,7 @@ def cut(text: str) -> str:
 
 def escaped(text: str) -> str:
     """The text in one line: control characters as ``\\n`` or ``\\x1b``."""
-    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+    return _CONTROL.sub(lambda match: repr(match[0])[1:-1], text)
 
 
 class DiscreetFormatter(logging.Formatter):
@@ -130,7 +130,7 @@ class JsonFormatter(logging.Formatter):
             line["error"] = hidden(cut(error))
         text = json.dumps(line, ensure_ascii=False)
         # json leaves DEL, C1 and Unicode's separators as they are.
-        return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+        return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 _FORMATTERS: dict[LogFormat, dict[str, Any]] = {

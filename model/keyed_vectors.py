@@ -131,20 +131,20 @@ def _text(path: Path) -> tuple[list[str], NDArray[np.float32]]:
         # word2vec text starts with "count dimension", GloVe with its first word.
         if first and len(first[0].split()) == 2 and all(p.isdigit() for p in first[0].split()):
             count, dim = map(int, first.pop(0).split())
-        found = min((_numbers_at_end(line) for line in first), default=0)
-        if not first or found < 1:
+        width = min((_numbers_at_end(line) for line in first), default=0)
+        if not first or width < 1:
             raise WordVectorsError(f"{path} has no line of a word and its numbers.")
-        if dim not in (0, found):
+        if dim not in (0, width):
             raise WordVectorsError(
-                f"{path} starts with {dim} numbers for each word, but its lines have {found}."
+                f"{path} starts with {dim} numbers for each word, but its lines have {width}."
             )
         too_long = 0
         for line in chain(first, file):
-            word, *numbers = _columns(line, found)
-            if len(numbers) != found:
+            word, *numbers = _columns(line, width)
+            if len(numbers) != width:
                 if line.strip():
                     raise WordVectorsError(
-                        f"{path}: word {len(words) + 1} has no {found} numbers: {line[:40]!r}."
+                        f"{path}: word {len(words) + 1} has no {width} numbers: {line[:40]!r}."
                     )
                 continue
             if _is_decimal(word.rpartition(" ")[2]) and " " in word:
@@ -154,7 +154,7 @@ def _text(path: Path) -> tuple[list[str], NDArray[np.float32]]:
             rows.append(np.array(numbers, np.float32))
     if too_long:
         log.warning(
-            "%d lines of %s have more than %d numbers and are left out.", too_long, path, found
+            "%d lines of %s have more than %d numbers and are left out.", too_long, path, width
         )
     if len(words) + too_long < count:
         raise WordVectorsError(

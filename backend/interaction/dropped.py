@@ -103,7 +103,7 @@ def put_back(
         JobError: there is nothing to put back, or the task is gone.
         LabelStudioError: Label Studio did not take the prediction; it can be tried again.
     """
-    data = next((found.get("data") for found in label_studio.tasks_of(project.id, [task])), None)
+    data = next((entry.get("data") for entry in label_studio.tasks_of(project.id, [task])), None)
     if data is None:
         raise JobError(f"Task {task} is no longer in Label Studio.")
     with database.write() as connection:

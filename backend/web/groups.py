@@ -76,7 +76,7 @@ def groups(request: Request, board: Board, project: str) -> Response:
         "groups.html",
         section="Overview",
         tab="Annotators and labels",
-        it=board.reports.project(key),
+        project=board.reports.project(key),
         key=key,
         tables=[
             (by, GroupTable.of(title, _sorted(costs, sort, descending), _MOST_ROWS, WHISKER))

@@ -89,7 +89,7 @@ def project_page(request: Request, board: Board, project: str) -> Response:
         "project.html",
         section="Overview",
         tab="Costs",
-        it=board.reports.project(key),
+        project=board.reports.project(key),
         key=key,
         total=total[0] if total else None,
         over=over,

@@ -62,7 +62,7 @@ class Part:
 class Entry:
     """A version in the list. ``serves``: keys of projects; EVERYONE: all without their own."""
 
-    it: Version
+    version: Version
     serves: Sequence[str]
 
 
@@ -121,7 +121,7 @@ def version(request: Request, board: Board, name: str) -> Response:
         request,
         "version.html",
         section="Versions",
-        it=shown,
+        version=shown,
         serves=champions.owners(shown.name, board.base),
         rival=rival if (rival := board.serves(shown.project)) != shown.name else "",
         gate=gate,
@@ -154,7 +154,7 @@ def ask_to_promote(request: Request, board: Board, name: str, project: str = "")
         request,
         "promote.html",
         section="Versions",
-        it=shown,
+        version=shown,
         key=key,
         champion=champion,
         base=board.base,
