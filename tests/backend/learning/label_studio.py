@@ -50,21 +50,21 @@ class Host:
 
 @contextmanager
 def host() -> Iterator[Host]:
-    found = Host()
-    found.come()
-    yield found
-    found.go()
+    label_studio = Host()
+    label_studio.come()
+    yield label_studio
+    label_studio.go()
 
 
-def _handler(found: Host) -> type[BaseHTTPRequestHandler]:
+def _handler(label_studio: Host) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
-            content = found.pictures.get(path)
+            content = label_studio.pictures.get(path)
             if content is None:
                 self._api("GET", path, {})
                 return
-            time.sleep(found.delay_s)
+            time.sleep(label_studio.delay_s)
             self._say(200, content)
 
         def do_PATCH(self) -> None:
@@ -72,7 +72,7 @@ def _handler(found: Host) -> type[BaseHTTPRequestHandler]:
             self._api("PATCH", self.path, json.loads(self.rfile.read(length)))
 
         def _api(self, method: str, path: str, body: dict[str, Any]) -> None:
-            answer = found.answer(method, path, body)
+            answer = label_studio.answer(method, path, body)
             self._say(503 if answer is None else 200, json.dumps(answer or {}).encode())
 
         def _say(self, status: int, content: bytes) -> None:

@@ -59,8 +59,8 @@ class Postgres:
 
     def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.url, autocommit=True, connect_timeout=5) as connection:
-            found = connection.execute(statement, values or None)  # type: ignore[call-overload]
-            return list(found.fetchall()) if found.description else []
+            cursor = connection.execute(statement, values or None)  # type: ignore[call-overload]
+            return list(cursor.fetchall()) if cursor.description else []
 
     @contextmanager
     def held_up(self, when: str) -> Iterator[Callable[[], bool]]:

@@ -240,7 +240,7 @@ class Site:
     def kill_worker_of(self, number: int) -> None:
         """kill -9 the process that runs a job."""
         worker = self.jobs.get(number).worker.split(" ")
-        (process,) = [it for it in self.processes if str(it.pid) in worker]
+        (process,) = [child for child in self.processes if str(child.pid) in worker]
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
@@ -309,10 +309,18 @@ class Site:
     # -- what must be true afterwards
 
     def versions_of(self, number: int) -> list[Version]:
-        return [it for it in self.registry.all(PROJECT.key) if it.data.get("job") == number]
+        return [
+            version
+            for version in self.registry.all(PROJECT.key)
+            if version.data.get("job") == number
+        ]
 
     def promotions_of(self, number: int) -> list[Promotion]:
-        return [it for it in self.registry.history(PROJECT.key) if it.who == f"job {number}"]
+        return [
+            promotion
+            for promotion in self.registry.history(PROJECT.key)
+            if promotion.who == f"job {number}"
+        ]
 
     def champion(self) -> str:
         champions = self.registry.champions()
@@ -343,5 +351,7 @@ class Site:
 def phases(lines: Sequence[Any]) -> list[tuple[int, str]]:
     """Attempt and phase, in order, of a job's log."""
     return [
-        (it.attempt, it.line.removeprefix("Phase: ")) for it in lines if it.line.startswith("Phase")
+        (entry.attempt, entry.line.removeprefix("Phase: "))
+        for entry in lines
+        if entry.line.startswith("Phase")
     ]

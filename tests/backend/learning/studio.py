@@ -41,9 +41,14 @@ class Studio:
     def order(self, version: str) -> list[int]:
         """The order in which it would serve the tasks: the version's lowest score first."""
         scores: dict[int, float] = {}
-        for it in self.made.values():
-            if it["model_version"] == version and not self.held[it["task"]]["is_labeled"]:
-                scores[it["task"]] = min(it["score"], scores.get(it["task"], 2.0))
+        for prediction in self.made.values():
+            if (
+                prediction["model_version"] == version
+                and not self.held[prediction["task"]]["is_labeled"]
+            ):
+                scores[prediction["task"]] = min(
+                    prediction["score"], scores.get(prediction["task"], 2.0)
+                )
         return sorted(scores, key=lambda task: scores[task])
 
     # -- as backend.label_studio.client has it
@@ -67,7 +72,7 @@ class Studio:
     def tasks(self, project: int, **params: Any) -> Iterator[dict[str, Any]]:
         self._call("tasks")
         for task in self.held.values():
-            many = sum(1 for it in self.made.values() if it["task"] == task["id"])
+            many = sum(1 for prediction in self.made.values() if prediction["task"] == task["id"])
             yield task | {"total_predictions": many}
 
     def tasks_of(self, project: int, tasks: Sequence[int]) -> list[dict[str, Any]]:
@@ -76,7 +81,7 @@ class Studio:
 
     def predictions(self, task: int) -> list[dict[str, Any]]:
         self._call("predictions")
-        return [it for it in self.made.values() if it["task"] == task]
+        return [prediction for prediction in self.made.values() if prediction["task"] == task]
 
     def create_prediction(self, task: int, prediction: Mapping[str, Any]) -> dict[str, Any]:
         self._call("create")

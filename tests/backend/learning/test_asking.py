@@ -97,12 +97,14 @@ def test_a_version_given_to_label_studio_is_scored_again(
 class TestCommand:
     @pytest.fixture
     def studio(self, own: Database, monkeypatch: pytest.MonkeyPatch) -> Studio:
-        found = Studio(sampling="Sequential sampling")
-        monkeypatch.setattr(score_job, "LabelStudioHosts", lambda *_: found)
-        monkeypatch.setattr("backend.label_studio.projects.LabelStudioHosts", lambda *_: found)
+        label_studio = Studio(sampling="Sequential sampling")
+        monkeypatch.setattr(score_job, "LabelStudioHosts", lambda *_: label_studio)
+        monkeypatch.setattr(
+            "backend.label_studio.projects.LabelStudioHosts", lambda *_: label_studio
+        )
         monkeypatch.setattr(client, "PAUSES_S", ())
         monkeypatch.setattr(task_scorer, "_CACHE_BYTES", 2**20)
-        return found
+        return label_studio
 
     @pytest.fixture
     def run(self, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Any:

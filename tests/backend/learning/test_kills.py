@@ -62,8 +62,8 @@ def test_killed_while_it_reads_and_while_it_learns(site: Site) -> None:
     # then
     result = site.promoted_once(job.id)
     assert site.labels() == labels == result["labels"]["labels"]
-    last = [it.figures for it in site.jobs.log(job.id) if it.attempt == 3 and it.figures]
-    begun = [it["progress"] for it in last if "progress" in it]
+    last = [line.figures for line in site.jobs.log(job.id) if line.attempt == 3 and line.figures]
+    begun = [figures["progress"] for figures in last if "progress" in figures]
     assert begun[0] > 0.1, "it started from the beginning"
 
 
@@ -104,4 +104,4 @@ def test_killed_while_it_promotes_and_before_it_can_say_so(site: Site, postgres:
         kill(site, job.id)
     # then
     site.promoted_once(job.id)
-    assert [it for it in phases(site.jobs.log(job.id)) if it[0] == 3] == []
+    assert [phase for phase in phases(site.jobs.log(job.id)) if phase[0] == 3] == []

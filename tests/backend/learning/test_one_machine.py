@@ -40,7 +40,7 @@ def _machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     sites: list[Site] = []
 
     def processes() -> list[int]:
-        return [it.pid for site in sites for it in site.processes if it.poll() is None]
+        return [child.pid for site in sites for child in site.processes if child.poll() is None]
 
     with (
         host() as pictures,
@@ -100,7 +100,7 @@ def test_full_disks_are_reported_and_leave_no_half_version(machine: Machine) -> 
     second = failed_attempt(site, job.id, 2)
     assert re.search(r"(?i)(could not|cannot) (be )?writ", second.error), second.error
     assert site.versions_of(job.id) == []
-    assert [it for it in machine.store.folder.iterdir() if it.name[0] != "."] == []
+    assert [path for path in machine.store.folder.iterdir() if path.name[0] != "."] == []
     assert site.champion() == base
     # then: with room it goes on
     machine.store.make_room()
@@ -152,7 +152,7 @@ def test_while_label_studio_is_away_nothing_is_learned_from_what_is_left(machine
     site.host.come()
     wait_no_longer(site, job.id)
     site.until_phase(job.id, "training", attempt=2)
-    read = [it.line for it in site.jobs.log(job.id) if it.attempt == 2]
+    read = [entry.line for entry in site.jobs.log(job.id) if entry.attempt == 2]
     assert "32 labels on 16 pictures to train on, 12 on 6 held out." in read
     assert site.labels() == labels
     # The rest is as in the other tests, so the job is cancelled.

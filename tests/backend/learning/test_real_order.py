@@ -37,8 +37,8 @@ def served(studio: LabelStudio, project: int, count: int) -> list[int]:
 
 def wished(scores: Scores) -> list[int]:
     """The order of the scores as they were written."""
-    found = {task: it.written for task, it in scores.all().items() if it.written is not None}
-    return sorted(found, key=lambda task: found[task])
+    written = {task: row.written for task, row in scores.all().items() if row.written is not None}
+    return sorted(written, key=lambda task: written[task])
 
 
 @pytest.mark.slow
@@ -80,10 +80,10 @@ def test_a_real_label_studio_serves_in_the_order_of_the_scores(
         studio.patch_project(number, sampling=score_job.BY_SCORE)
 
         # when
-        found = run()
+        summary = run()
 
         # then it serves what the scores say, the broken picture last
-        assert (found["scored"], found["unreadable"]) == (8, 1)
+        assert (summary["scored"], summary["unreadable"]) == (8, 1)
         studio.patch_project(number, model_version=base)
         order = wished(Scores(database, project.key, base, "saving"))
         assert order[-1] == broken
@@ -91,7 +91,8 @@ def test_a_real_label_studio_serves_in_the_order_of_the_scores(
 
         # when a version is promoted, and another one while its scores are on their way
         first, second = (
-            registry.add(make_version(tmp_path, it), project=project.key).name for it in (1, 2)
+            registry.add(make_version(tmp_path, version_seed), project=project.key).name
+            for version_seed in (1, 2)
         )
         registry.promote(first, who="test")
 
@@ -111,7 +112,11 @@ def test_a_real_label_studio_serves_in_the_order_of_the_scores(
         assert served(studio, number, 6) == rescored
 
         # and no prediction of a version that served before is left where tasks were
-        left = {it["model_version"] for task in rescored for it in studio.predictions(task)}
+        left = {
+            prediction["model_version"]
+            for task in rescored
+            for prediction in studio.predictions(task)
+        }
         assert left == {second}
         assert all(len(studio.predictions(task)) == 1 for task in rescored)
     database.close()

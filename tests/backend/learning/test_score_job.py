@@ -27,11 +27,11 @@ from tests.backend.learning.versions import make_version
 
 @pytest.fixture
 def studio(monkeypatch: pytest.MonkeyPatch) -> Studio:
-    found = Studio()
-    monkeypatch.setattr(score_job, "LabelStudioHosts", lambda *_: found)
+    label_studio = Studio()
+    monkeypatch.setattr(score_job, "LabelStudioHosts", lambda *_: label_studio)
     monkeypatch.setattr(client, "PAUSES_S", (0.0, 0.0, 0.0))
     monkeypatch.setattr(score_job, "CHUNK", 2)
-    return found
+    return label_studio
 
 
 @pytest.fixture
@@ -59,14 +59,14 @@ def test_every_task_that_is_left_gets_one_score_of_the_version_that_serves(
     studio.held[tasks[1]]["is_labeled"] = True
     progress = RecordedProgress()
 
-    found = run(settings, database, progress, method=method)
+    summary = run(settings, database, progress, method=method)
 
-    assert found["version"] == registry.base_name
-    assert (found["left"], found["scored"], found["unreadable"]) == (4, 4, 0)
-    assert found["stopped"] == ""
+    assert summary["version"] == registry.base_name
+    assert (summary["left"], summary["scored"], summary["unreadable"]) == (4, 4, 0)
+    assert summary["stopped"] == ""
     assert sorted(studio.order(registry.base_name)) == sorted(set(tasks) - {tasks[1]})
     assert len(studio.made) == 4
-    assert all(0 < it["score"] < 1 for it in studio.made.values())
+    assert all(0 < prediction["score"] < 1 for prediction in studio.made.values())
     assert progress.phases == ["listing", "scoring", "ordering"]
     assert progress.done[-1] == 1.0
 
@@ -80,7 +80,7 @@ def test_the_task_of_which_most_is_expected_comes_first(
 
     rows = Scores(database, PROJECT, registry.base_name, "saving").all()
     served = studio.order(registry.base_name)
-    assert rows[served[0]].expected == max(it.expected or 0.0 for it in rows.values())
+    assert rows[served[0]].expected == max(row.expected or 0.0 for row in rows.values())
 
 
 def test_alike_pictures_do_not_come_in_a_row(
@@ -100,13 +100,13 @@ def test_what_is_scored_is_not_scored_again_and_new_tasks_move_nothing_else(
 ) -> None:
     studio.add(*range(4))
     first = run(settings, database)
-    before = {it["task"]: it["score"] for it in studio.made.values()}
+    before = {prediction["task"]: prediction["score"] for prediction in studio.made.values()}
     studio.add(7)
 
     second = run(settings, database)
 
     assert (first["looked_at"], second["looked_at"]) == (4, 1)
-    after = {it["task"]: it["score"] for it in studio.made.values()}
+    after = {prediction["task"]: prediction["score"] for prediction in studio.made.values()}
     assert len(after) == 5
     assert sum(before[task] != after[task] for task in before) <= 1
     assert run(settings, database)["written"] == 0
@@ -160,7 +160,9 @@ def test_a_newer_version_ends_the_job_and_its_own_replaces_the_scores(
 
     assert (again["version"], again["looked_at"], again["stopped"]) == (newer, 5, "")
     assert sorted(studio.order(newer)) == tasks
-    assert {it["model_version"] for it in studio.made.values()} == {newer}, "the old are gone"
+    assert {prediction["model_version"] for prediction in studio.made.values()} == {newer}, (
+        "the old are gone"
+    )
     assert len(studio.made) == 5
 
 
@@ -192,9 +194,9 @@ def test_pictures_that_cannot_be_read_are_counted_and_come_last(
     studio.held[tasks[2]]["data"] = {}
     progress = RecordedProgress()
 
-    found = run(settings, database, progress)
+    summary = run(settings, database, progress)
 
-    assert (found["scored"], found["unreadable"]) == (2, 2)
+    assert (summary["scored"], summary["unreadable"]) == (2, 2)
     served = studio.order(registry.base_name)
     assert set(served[:2]) == {tasks[1], tasks[3]}
     assert len(served) == 4
@@ -221,9 +223,9 @@ def test_a_label_studio_that_is_away_is_waited_for(
     studio.before_call = leave
     progress = RecordedProgress()
 
-    found = run(settings, database, progress)
+    summary = run(settings, database, progress)
 
-    assert found["scored"] == 3
+    assert summary["scored"] == 3
     assert len(studio.made) == 3
     assert sum("Waiting for Label Studio" in line for line in progress.lines) == 2
 
@@ -262,10 +264,10 @@ def test_tasks_deleted_or_labeled_meanwhile_are_left_alone(
             studio.held[tasks[3]]["is_labeled"] = True
 
     studio.before_call = change
-    found = run(settings, database)
+    summary = run(settings, database)
 
-    assert {it["task"] for it in studio.made.values()} == {tasks[0], tasks[2]}
-    assert found["stopped"] == ""
+    assert {prediction["task"] for prediction in studio.made.values()} == {tasks[0], tasks[2]}
+    assert summary["stopped"] == ""
 
 
 def test_predictions_that_were_deleted_in_label_studio_are_written_again(
@@ -275,9 +277,9 @@ def test_predictions_that_were_deleted_in_label_studio_are_written_again(
     run(settings, database)
     studio.made.clear()
 
-    found = run(settings, database)
+    summary = run(settings, database)
 
-    assert (found["looked_at"], found["written"]) == (0, 3)
+    assert (summary["looked_at"], summary["written"]) == (0, 3)
     assert len(studio.order(registry.base_name)) == 3
 
 
@@ -293,7 +295,7 @@ def test_masks_and_predictions_of_others_are_kept(
 
     run(settings, database)
 
-    kept = {it["model_version"]: it for it in studio.made.values()}
+    kept = {prediction["model_version"]: prediction for prediction in studio.made.values()}
     assert len(studio.made) == 2
     assert kept[name]["result"] == mine
     assert (kept["sam"]["result"], kept["sam"]["score"]) == (theirs, 0.2)
@@ -312,14 +314,14 @@ def test_masks_are_written_where_they_are_asked_for(
     monkeypatch.setattr(Predictor, "instances_by_name", found_objects)
     studio.add(1, 2)
     run(settings, database)
-    assert all(it["result"] == [] for it in studio.made.values())
+    assert all(prediction["result"] == [] for prediction in studio.made.values())
 
-    found = run(settings, database, masks=True)
+    summary = run(settings, database, masks=True)
 
-    assert found["looked_at"] == 0
+    assert summary["looked_at"] == 0
     assert len(studio.made) == 2
-    for it in studio.made.values():
-        assert {region["type"] for region in it["result"]} == {"brushlabels"}
+    for prediction in studio.made.values():
+        assert {region["type"] for region in prediction["result"]} == {"brushlabels"}
 
 
 @pytest.mark.parametrize(
@@ -337,10 +339,10 @@ def test_only_projects_that_serve_by_score_are_scored_by_themselves(
     studio.add(0)
     studio.sampling = sampling
 
-    found = score_job.score(Ask(trigger=trigger), settings, database, RecordedProgress())
+    summary = score_job.score(Ask(trigger=trigger), settings, database, RecordedProgress())
 
     assert bool(studio.made) is scored
-    assert ("--sampling" in found["stopped"]) is not scored
+    assert ("--sampling" in summary["stopped"]) is not scored
 
 
 def test_switched_off_or_unknown(studio: Studio, settings: Settings, database: Database) -> None:

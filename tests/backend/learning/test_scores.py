@@ -12,27 +12,27 @@ from backend.learning.scores import rank_keys
 
 @given(st.permutations(range(12)), st.dictionaries(st.integers(0, 11), st.floats(-0.5, 1.5)))
 def test_numbers_rise_in_the_given_order(order: list[int], held: dict[int, float]) -> None:
-    found = rank_keys(order, held)
+    keys = rank_keys(order, held)
 
-    numbers = [found[task] for task in order]
+    numbers = [keys[task] for task in order]
     assert all(one < other for one, other in pairwise([0.0, *numbers, 1.0]))
 
 
 def test_what_stands_right_keeps_its_number() -> None:
     held = rank_keys([1, 2, 3, 4, 5], {})
 
-    found = rank_keys([1, 2, 9, 3, 4, 5], held)
+    keys = rank_keys([1, 2, 9, 3, 4, 5], held)
 
-    assert {task: found[task] for task in held} == held
-    assert held[2] < found[9] < held[3]
+    assert {task: keys[task] for task in held} == held
+    assert held[2] < keys[9] < held[3]
 
 
 def test_one_that_moves_moves_alone() -> None:
     held = rank_keys(list(range(100)), {})
 
-    found = rank_keys([99, *range(99)], held)
+    keys = rank_keys([99, *range(99)], held)
 
-    assert [task for task in held if held[task] != found[task]] == [99]
+    assert [task for task in held if held[task] != keys[task]] == [99]
 
 
 def test_gaps_that_are_used_up_are_renumbered() -> None:

@@ -210,22 +210,22 @@ def test_a_server_that_is_killed_at_work_loses_no_label(site: Site, fronts: list
                 return
 
     annotators = [threading.Thread(target=label) for _ in range(3)]
-    for each in (waits, *annotators):
-        each.start()
+    for thread in (waits, *annotators):
+        thread.start()
     site.until(lambda: len(taken) >= 20)
     # when
     os.killpg(front.process.pid, signal.SIGKILL)
     front.process.wait()
-    for each in (waits, *annotators):
-        each.join()
+    for thread in (waits, *annotators):
+        thread.join()
     site.host.delay_s = 0.0
     front.start()
     site.until(front.up)
-    # then: what it had said yes to is there, and the object goes on where it was
+    # then: all labels that it accepted are there, and the object continues with its clicks
     site.until(lambda: set(taken) <= accepted(site))
     assert known <= accepted(site)
     again = front.click("/files/slow.png", 900, first=False)
-    (status,) = [it for it in again["result"] if it["id"] == "status"]
+    (status,) = [item for item in again["result"] if item["id"] == "status"]
     assert status["value"]["text"][0].startswith("2 clicks")
     assert site.champion() == champion == again["model_version"]
 

@@ -85,8 +85,8 @@ def test_import_promote_and_roll_back(
     assert listed(run)["champions"] == {SIX: base}
     with pytest.raises(VersionError, match="to roll back"):
         run("rollback", "--project", "6")
-    assert [it.why for it in here.history()] == ["better", "by hand", "by hand", "by hand"]
-    assert all(it.who for it in here.history())
+    assert [entry.why for entry in here.history()] == ["better", "by hand", "by hand", "by hand"]
+    assert all(entry.who for entry in here.history())
 
 
 def test_a_promotion_wakes_the_worker(

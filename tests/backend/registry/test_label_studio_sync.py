@@ -51,15 +51,15 @@ class LabelStudio:
         if path == "/api/ml/":
             return 200, self.backends.get(int(query.partition("project=")[2]), [])
         if path.startswith("/api/ml/"):
-            known = [it for many in self.backends.values() for it in many]
-            (backend,) = [it for it in known if it["id"] == int(path.rpartition("/")[2])]
+            known = [entry for many in self.backends.values() for entry in many]
+            (backend,) = [entry for entry in known if entry["id"] == int(path.rpartition("/")[2])]
             self.changes.append((path, body))
             backend["title"] = body["title"]
             return 200, backend
         project = self.projects[int(path.rstrip("/").rpartition("/")[2])]
         if method == "PATCH":
             self.changes.append((path, body))
-            titles = {it["title"] for it in self.backends[project["id"]]}
+            titles = {entry["title"] for entry in self.backends[project["id"]]}
             if body["model_version"] not in titles:
                 return 400, {"model_version": ["Model version doesn't exist"]}
             project.update(body)
@@ -225,7 +225,7 @@ def test_only_the_connected_backend_of_several_is_updated(
 
     sync.run()
 
-    assert [it["title"] == promoted for it in studio.backends[6]] == [False, True]
+    assert [backend["title"] == promoted for backend in studio.backends[6]] == [False, True]
 
 
 def test_the_backends_password_is_sent_along(

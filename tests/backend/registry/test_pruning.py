@@ -26,7 +26,7 @@ def grow_old(registry: Registry, *names: str, days: float = 2) -> None:
 
 
 def pruned(registry: Registry, **how: Any) -> list[str]:
-    return [it.name for it in pruning.prune(registry, **how)]
+    return [version.name for version in pruning.prune(registry, **how)]
 
 
 def test_what_serves_and_its_parent_are_never_pruned(
@@ -42,7 +42,7 @@ def test_what_serves_and_its_parent_are_never_pruned(
 
     # 3 serves, 2 is its parent, 0 is what a rollback leads to.
     assert gone == [three[1], three[4]]
-    assert [it.state for it in registry.all(SIX)].count("pruned") == 2
+    assert [version.state for version in registry.all(SIX)].count("pruned") == 2
     assert [registry.store.has(name) for name in three] == [True, False, True, True, False]
     with pytest.raises(VersionError, match="pruned"):
         registry.promote(three[1], who="ann")

@@ -119,4 +119,5 @@ def predicted(studio: LabelStudio) -> Any:
         project=1,
     )
     task, _ = studio.tasks(1, fields="all")
-    return max(studio.task(task["id"])["predictions"], key=lambda it: it["id"])["model_version"]
+    predictions = studio.task(task["id"])["predictions"]
+    return max(predictions, key=lambda prediction: prediction["id"])["model_version"]

@@ -40,7 +40,8 @@ def bucket(s3: str, request: pytest.FixtureRequest) -> str:
 
 def objects(bucket: str) -> list[str]:
     return sorted(
-        it["Key"] for it in boto3.client("s3").list_objects_v2(Bucket=bucket).get("Contents", [])
+        entry["Key"]
+        for entry in boto3.client("s3").list_objects_v2(Bucket=bucket).get("Contents", [])
     )
 
 
@@ -79,7 +80,7 @@ def test_one_machine_trains_and_another_serves(
     cached = machine("server").data / "versions-cache" / name
     assert files.read(cached) == files.read(path)
     assert not (machine("worker").data / "versions-cache").exists()
-    assert [it.rpartition("/")[2] for it in objects(bucket)] == sorted((*files.FILES, files.SUMS))
+    assert [key.rpartition("/")[2] for key in objects(bucket)] == sorted((*files.FILES, files.SUMS))
     assert resolve(name, machine("third")) == machine("third").data / "versions-cache" / name
     predictors.close()
     worker.close()
@@ -121,7 +122,7 @@ def test_delete_and_sweep_leave_only_complete_versions(
     assert store.sweep() == 0
     assert store.sweep(older_than_s=0) == 1
 
-    assert {it.split("/")[2] for it in objects(bucket)} == {"kept"}
+    assert {key.split("/")[2] for key in objects(bucket)} == {"kept"}
     assert store.has("kept")
 
 

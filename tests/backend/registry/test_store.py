@@ -42,9 +42,9 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VersionSto
 def kept_by(store: VersionStore) -> list[str]:
     """All files in the store, hidden ones too."""
     if isinstance(store, FolderStore):
-        return sorted(str(it.relative_to(store.root)) for it in store.root.rglob("*"))
-    found: list[str] = fsspec.filesystem("memory").find("/bucket")
-    return sorted(found)
+        return sorted(str(path.relative_to(store.root)) for path in store.root.rglob("*"))
+    paths: list[str] = fsspec.filesystem("memory").find("/bucket")
+    return sorted(paths)
 
 
 def test_a_version_is_read_back_as_written(store: VersionStore) -> None:
@@ -53,7 +53,7 @@ def test_a_version_is_read_back_as_written(store: VersionStore) -> None:
 
     folder = store.fetch("one-1", sums(contents))
 
-    assert {it.name: it.read_bytes() for it in folder.iterdir()} == contents
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == contents
     assert store.has("one-1")
     assert not store.has("other")
 
@@ -83,7 +83,7 @@ def test_delete_leaves_no_file(store: VersionStore) -> None:
     store.delete("one-1")
 
     assert not store.has("one-1")
-    assert not [it for it in kept_by(store) if "one-1" in it]
+    assert not [path for path in kept_by(store) if "one-1" in path]
     store.fetch("two-2", sums(contents_of("two")))
 
 
@@ -118,7 +118,7 @@ def test_a_folder_shows_no_half_written_version(
 
     def looks_meanwhile(path: Path, data: bytes) -> None:
         path.write_bytes(data)
-        seen.append((store.has("one-1"), [it.name for it in store.root.glob("one*")]))
+        seen.append((store.has("one-1"), [entry.name for entry in store.root.glob("one*")]))
 
     monkeypatch.setattr(files, "_write_synced", looks_meanwhile)
     store.put("one-1", contents_of("one"))
@@ -162,7 +162,7 @@ def test_what_a_killed_process_left_is_swept_after_a_day(tmp_path: Path) -> None
     os.utime(store.root / ".two-2-abcd", (long_ago, long_ago))
 
     assert store.sweep() == 1
-    assert sorted(it.name for it in store.root.iterdir()) == [".three-3-abcd", "one-1"]
+    assert sorted(path.name for path in store.root.iterdir()) == [".three-3-abcd", "one-1"]
 
 
 _WRITER = """
@@ -298,7 +298,7 @@ def test_the_cache_keeps_the_most_recently_used(
     remote.fetch("b", sums(contents_of("b")))
     remote.fetch("d", sums(contents_of("d")))
 
-    assert sorted(it.name for it in remote._cache.iterdir()) == ["b", "d"]
+    assert sorted(path.name for path in remote._cache.iterdir()) == ["b", "d"]
 
 
 def test_a_store_with_real_folders_gets_one_for_each_version_but_none_for_itself(

@@ -87,7 +87,7 @@ def test_an_object_is_finished_on_its_version_and_the_next_gets_the_champion(
     assert version_of(service.predict(again)) == name
     with here.database.read() as connection:
         query = select(EventRow.model_version).order_by(EventRow.id)
-        logged = [it for it in connection.execute(query).scalars() if it]
+        logged = [version for version in connection.execute(query).scalars() if version]
     assert logged == [base, base, base, name, name]
 
 
@@ -102,9 +102,9 @@ def test_setup_versions_and_batches_report_the_projects_champion(
     assert (set_up(SIX), set_up(SEVEN)) == (name, base)
     batch = page.request(None, address=ADDRESS)
     batch["tasks"] *= 2
-    assert {it["model_version"] for it in service.predict(batch)["results"]} == {name}
+    assert {entry["model_version"] for entry in service.predict(batch)["results"]} == {name}
     assert {
-        it["model_version"] for it in service.predict({**batch, "project": SEVEN})["results"]
+        entry["model_version"] for entry in service.predict({**batch, "project": SEVEN})["results"]
     } == {base}
     assert service.version == base
     counted = f'phraseclick_model_info{{version="{name}"}} 1.0'

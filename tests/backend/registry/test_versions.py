@@ -47,7 +47,7 @@ def test_servers_that_start_together_register_their_base_once(
 
     # then
     assert base.name == registry.base_name
-    assert [it.name for it in registry.all()] == [base.name]
+    assert [version.name for version in registry.all()] == [base.name]
 
 
 def test_an_added_version_is_read_back_with_all_its_data(
@@ -64,7 +64,7 @@ def test_an_added_version_is_read_back_with_all_its_data(
     assert added.metrics == {"noc85": 4.2}
     assert added.data == {"samples": 50}
     assert added.created_by == "job 7"
-    assert added.size_bytes == sum(it.stat().st_size for it in path.iterdir()) - len(
+    assert added.size_bytes == sum(file.stat().st_size for file in path.iterdir()) - len(
         (path / files.SUMS).read_bytes()
     )
     assert files.read(registry.folder(added.name)) == files.read(path)
@@ -88,7 +88,7 @@ def test_a_damaged_checkpoint_is_refused(
 
     with pytest.raises(CheckpointError, match="damaged"):
         registry.add(path)
-    assert [it.state for it in registry.all()] == []
+    assert [version.state for version in registry.all()] == []
 
 
 @pytest.mark.parametrize("name", ["../up", "a/b", ".hidden", "x" * 130, "star*", "ä"])
@@ -176,7 +176,7 @@ def test_rollbacks_lead_back_step_by_step(registry: Registry, three: list[str]) 
     led_to = [registry.rollback(SIX, who="ann").version for _ in range(3)]
 
     assert led_to == [three[1], three[0], BASE]
-    assert [it.kind for it in registry.history(SIX)] == ["promotion"] * 3 + ["rollback"] * 3
+    assert [entry.kind for entry in registry.history(SIX)] == ["promotion"] * 3 + ["rollback"] * 3
     with pytest.raises(VersionError, match="to roll back"):
         registry.rollback(SIX, who="ann")
 

@@ -88,14 +88,14 @@ def fill(
         project = {"key": key, "project_id": int(key.partition(".")[0]), "extra_params": {}, **now}
         empty = dict.fromkeys(("hostname", "access_token", "label_config", "config_hash"), "")
         connection.execute(insert(ProjectRow), [{**project, **empty}])
-        for table, found in (
+        for table, rows in (
             (EventRow, events),
             (AnnotationRow, annotations),
             (AnnotationTimeRow, times),
             (SampleRow, samples),
             (RegionCostRow, costs),
         ):
-            connection.execute(insert(table), found)
+            connection.execute(insert(table), rows)
         connection.execute(
             insert(Promotion),
             [

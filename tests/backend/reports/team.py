@@ -252,9 +252,9 @@ class Team:
         fresh = Reports(self.database).tasks(self.key, size=99).items
         # A running server and a new one have the same figures.
         assert self.reports.tasks(self.key, size=99).items == fresh
-        found = {task.task: task for task in fresh}
+        by_task = {task.task: task for task in fresh}
         for number, counts in self.counts.items():
-            cost = found.get(number)
+            cost = by_task.get(number)
             for kind in ("positive", "negative", "phrases"):
                 assert (getattr(cost, kind) if cost else 0) == counts[kind], (number, kind)
 
@@ -264,7 +264,7 @@ class Team:
         reports = Reports(self.database)
         agreed = reports.reconcile(self.key)
         assert agreed.differences == ()
-        costs = {(it.annotation, it.region): it for it in reports.regions(self.key)}
+        costs = {(cost.annotation, cost.region): cost for cost in reports.regions(self.key)}
         held = {
             (number, item["id"]): (annotation, item)
             for number, annotation in self.studio.annotations.items()
@@ -276,11 +276,11 @@ class Team:
         for key, (annotation, item) in held.items():
             self._check_region(costs[key], by_annotation[key[0]], annotation, item)
         for task in reports.tasks(self.key, size=99).items:
-            mine = [it for it in costs.values() if it.task == task.task]
-            accepted = sum(it.interactions or 0 for it in mine)
+            mine = [cost for cost in costs.values() if cost.task == task.task]
+            accepted = sum(cost.interactions or 0 for cost in mine)
             assert task.interactions == task.abandoned + accepted
             assert task.objects == len(mine)
-            assert task.known == (bool(mine) and all(it.known for it in mine))
+            assert task.known == (bool(mine) and all(cost.known for cost in mine))
 
     def _check_region(self, cost: Any, desk: Desk, annotation: Any, item: Any) -> None:
         steps = desk.made.get(item["id"], [])

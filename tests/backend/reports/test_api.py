@@ -44,10 +44,10 @@ def ask(team: Any, settings: Settings) -> Asking:
 
 
 def test_projects(ask: Asking, team: Any) -> None:
-    found = ask("/api/reports/projects").json()["projects"]
+    projects = ask("/api/reports/projects").json()["projects"]
 
-    assert [it["key"] for it in found] == list(team.story.projects)
-    assert found[0]["interactions"] == team.story.interactions[team.key]
+    assert [project["key"] for project in projects] == list(team.story.projects)
+    assert projects[0]["interactions"] == team.story.interactions[team.key]
 
 
 def test_pages_of_tasks_hold_each_task_once(ask: Asking, team: Any) -> None:
@@ -59,8 +59,8 @@ def test_pages_of_tasks_hold_each_task_once(ask: Asking, team: Any) -> None:
         assert page["pages"] == -(-page["total"] // 40)
         path = page["links"]["next"]
 
-    assert len({it["task"] for it in seen}) == len(seen) == page["total"]
-    interactions = [it["interactions"] for it in seen]
+    assert len({task["task"] for task in seen}) == len(seen) == page["total"]
+    interactions = [task["interactions"] for task in seen]
     assert interactions == sorted(interactions, reverse=True)
     assert sum(interactions) == team.story.interactions[team.key]
 
@@ -72,7 +72,7 @@ def test_links_keep_the_filters(ask: Asking) -> None:
     assert links["self"] == "/api/reports/6/tasks?label=Ampel+%3Cb%3E&page=2&size=2"
     assert links["previous"].endswith("page=1&size=2")
     assert links["first"] == links["previous"]
-    assert {label for it in ask(links["next"]).json()["items"] for label in it["labels"]} == {
+    assert {label for task in ask(links["next"]).json()["items"] for label in task["labels"]} == {
         "Ampel <b>"
     }
 
@@ -88,33 +88,33 @@ def test_behind_the_last_page_is_nothing_and_a_way_back(ask: Asking) -> None:
 def test_one_task_has_its_regions(ask: Asking, team: Any) -> None:
     some = ask("/api/reports/6/tasks?sort=objects&order=descending&size=1").json()["items"][0]
 
-    found = ask(f"/api/reports/{team.key}/tasks/{some['task']}").json()
+    task = ask(f"/api/reports/{team.key}/tasks/{some['task']}").json()
 
-    assert len(found["regions"]) == some["objects"] > 1
-    assert {it["task"] for it in found["regions"]} == {some["task"]}
+    assert len(task["regions"]) == some["objects"] > 1
+    assert {region["task"] for region in task["regions"]} == {some["task"]}
 
 
 def test_pages_of_regions_hold_each_region_once(ask: Asking, team: Any) -> None:
-    found: list[Any] = []
+    regions: list[Any] = []
     for number in range(1, 100):
         page = ask(f"/api/reports/6/regions?page={number}&size=100").json()
-        found += page["items"]
+        regions += page["items"]
         if page["links"]["next"] is None:
             break
 
-    places = {(it["annotation"], it["brush"], it["region"]) for it in found}
-    assert len(places) == len(found) == page["total"] == team.story.regions[team.key]
+    places = {(region["annotation"], region["brush"], region["region"]) for region in regions}
+    assert len(places) == len(regions) == page["total"] == team.story.regions[team.key]
 
 
 @pytest.mark.parametrize(
     ("filters", "holds"),
     [
-        ({"version": "team-2"}, lambda it: it["version"] == "team-2"),
-        ({"label": "=Bus"}, lambda it: it["label"] == "=Bus"),
-        ({"annotator": "ann@example.com"}, lambda it: it["annotator"] == 1),
-        ({"phrase": "true"}, lambda it: it["phrase"] != ""),
-        ({"since": "2026-09-01"}, lambda it: it["submitted_at"] >= "2026-09-01"),
-        ({"until": "2026-09-01"}, lambda it: it["submitted_at"] < "2026-09-02"),
+        ({"version": "team-2"}, lambda region: region["version"] == "team-2"),
+        ({"label": "=Bus"}, lambda region: region["label"] == "=Bus"),
+        ({"annotator": "ann@example.com"}, lambda region: region["annotator"] == 1),
+        ({"phrase": "true"}, lambda region: region["phrase"] != ""),
+        ({"since": "2026-09-01"}, lambda region: region["submitted_at"] >= "2026-09-01"),
+        ({"until": "2026-09-01"}, lambda region: region["submitted_at"] < "2026-09-02"),
     ],
 )
 def test_filters_hold(ask: Asking, filters: dict[str, str], holds: Callable[[Any], bool]) -> None:
@@ -122,16 +122,16 @@ def test_filters_hold(ask: Asking, filters: dict[str, str], holds: Callable[[Any
     page = ask("/api/reports/6/regions", params={"size": 500, **filters}).json()
 
     assert 0 < page["total"] < everything["total"]
-    assert all(holds(it) for it in page["items"])
+    assert all(holds(region) for region in page["items"])
 
 
 @pytest.mark.parametrize("by", ["project", "version", "label", "annotator", "week", "phrase"])
 def test_groups(ask: Asking, by: str) -> None:
-    found = ask(f"/api/reports/6/groups?by={by}").json()
+    answer = ask(f"/api/reports/6/groups?by={by}").json()
 
-    assert found["by"] == by
-    assert found["groups"]
-    assert all(len(it["histogram"]) == 21 for it in found["groups"])
+    assert answer["by"] == by
+    assert answer["groups"]
+    assert all(len(group["histogram"]) == 21 for group in answer["groups"])
 
 
 def test_promotions_and_reconciliation(ask: Asking) -> None:
@@ -201,7 +201,9 @@ def test_the_door_is_locked_with_a_password(team: Any, settings: Settings) -> No
 def test_the_schema_names_every_route_with_its_answer(ask: Asking) -> None:
     paths = ask("/openapi.json").json()["paths"]
 
-    mine = {path: it["get"] for path, it in paths.items() if path.startswith("/api/reports")}
+    mine = {
+        path: methods["get"] for path, methods in paths.items() if path.startswith("/api/reports")
+    }
     assert len(mine) == 9
     file = mine.pop("/api/reports/{project}/report")["responses"]["200"]["content"]
     assert set(file) == {"text/html", "application/json"}

@@ -36,8 +36,8 @@ def test_weeks_stay_in_their_frame_and_higher_means_more() -> None:
 
 
 def test_a_week_without_objects_keeps_its_place_and_interrupts_the_line() -> None:
-    found = [week(0, 4.0), week(2, 2.0), week(3, 2.0)]
-    chart = weeks_chart.draw(found, [], charts.WIDE, after(4))
+    weeks = [week(0, 4.0), week(2, 2.0), week(3, 2.0)]
+    chart = weeks_chart.draw(weeks, [], charts.WIDE, after(4))
 
     assert chart is not None
     gap, step = (b.x - a.x for a, b in pairwise(chart.spots))
@@ -132,9 +132,9 @@ def test_one_wide_interval_does_not_press_the_others_together() -> None:
 
 
 def test_names_of_curves_do_not_cover_each_other() -> None:
-    found = {name: [(0.0, 1.0), (10.0, 0.5)] for name in ("loss", "loss_val", "loss_aux")}
+    curves = {name: [(0.0, 1.0), (10.0, 0.5)] for name in ("loss", "loss_val", "loss_aux")}
 
-    chart = charts.curves(found, charts.WIDE)
+    chart = charts.curves(curves, charts.WIDE)
 
     assert chart is not None
     heights = sorted(series.name_at for series in chart.series)

@@ -67,9 +67,9 @@ def test_a_filter_that_leaves_nothing_says_so(run: Run) -> None:
 def test_json(run: Run, team: Any, tmp_path: Path) -> None:
     run("--json", str(tmp_path / "report.json"))
 
-    found = json.loads((tmp_path / "report.json").read_text())
-    assert sum(it["interactions"] for it in found["tasks"]) == team.story.interactions[team.key]
-    assert json.loads(run("--json", "-").stdout)["tasks"] == found["tasks"]
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert sum(row["interactions"] for row in report["tasks"]) == team.story.interactions[team.key]
+    assert json.loads(run("--json", "-").stdout)["tasks"] == report["tasks"]
 
 
 def test_html(run: Run, tmp_path: Path) -> None:
@@ -87,9 +87,9 @@ def test_csv_of_tasks_and_of_regions(run: Run, team: Any, tmp_path: Path) -> Non
             return list(csv.DictReader(file))
 
     tasks, regions = rows("tasks.csv"), rows("regions.csv")
-    assert sum(int(it["interactions"]) for it in tasks) == team.story.interactions[team.key]
+    assert sum(int(row["interactions"]) for row in tasks) == team.story.interactions[team.key]
     assert len(regions) == team.story.regions[team.key]
-    assert {it["label"] for it in regions} >= {"'=Bus", 'Traffic light, "red"', "Bicycle\nwheel"}
+    assert {row["label"] for row in regions} >= {"'=Bus", 'Traffic light, "red"', "Bicycle\nwheel"}
 
 
 def test_parquet_has_types(run: Run, team: Any, tmp_path: Path) -> None:

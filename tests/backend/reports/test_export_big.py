@@ -46,7 +46,7 @@ def report(data: Path, *arguments: str) -> tuple[float, float]:
         check=True,
         timeout=300,
     )
-    seconds, memory = (float(it) for it in done.stdout.split()[-2:])
+    seconds, memory = (float(figure) for figure in done.stdout.split()[-2:])
     return seconds, memory
 
 
@@ -68,5 +68,5 @@ def test_every_kind_of_file(long: tuple[Path, Story], tmp_path: Path) -> None:
     with files["csv"].open(encoding="utf-8-sig", newline="") as table:
         assert sum(1 for _ in csv.DictReader(table)) == story.regions[big.PROJECT]
     tasks = json.loads(files["json"].read_text())["tasks"]
-    assert sum(it["interactions"] for it in tasks) == story.interactions[big.PROJECT]
+    assert sum(task["interactions"] for task in tasks) == story.interactions[big.PROJECT]
     assert files["html"].stat().st_size < MIB

@@ -35,16 +35,16 @@ def test_the_interval_holds_the_truth_nineteen_times_in_twenty():
     held = 0
     for seed in range(400):
         values, tasks = grouped(seed, tasks=20)
-        it = mean_of(values, tasks)
-        held += it.low <= 4.0 <= it.high
+        mean = mean_of(values, tasks)
+        held += mean.low <= 4.0 <= mean.high
     assert 360 <= held <= 396
 
 
 @pytest.mark.parametrize("tasks", [1, 4])
 def test_fewer_than_five_tasks_have_a_mean_and_no_interval(tasks):
-    found = mean_of(np.array([1.0, 3.0] * tasks), np.arange(2 * tasks) % tasks)
+    mean = mean_of(np.array([1.0, 3.0] * tasks), np.arange(2 * tasks) % tasks)
 
-    assert (found.mean, found.low, found.high, found.n) == (2.0, None, None, 2 * tasks)
+    assert (mean.mean, mean.low, mean.high, mean.n) == (2.0, None, None, 2 * tasks)
 
 
 def test_an_interval_ends_where_values_end():
@@ -66,8 +66,8 @@ def test_the_quantile_is_students(freedom):
 
 
 def test_equal_values_leave_no_doubt():
-    it = around(2.0, np.zeros(5), np.arange(5), 5)
-    assert (it.low, it.high) == (2.0, 2.0)
+    mean = around(2.0, np.zeros(5), np.arange(5), 5)
+    assert (mean.low, mean.high) == (2.0, 2.0)
 
 
 def test_a_distribution_ends_in_a_bin_for_the_rest():

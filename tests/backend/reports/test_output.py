@@ -137,7 +137,7 @@ def test_the_teams_regions_keep_labels_and_words(team: Any) -> None:
 
     assert len(rows) == team.story.regions[team.key]
     assert {output.as_written(row["label"]) for row in rows} == set(big.LABELS)
-    assert [output.as_written(row["phrase"]) for row in rows] == [it.phrase for it in regions]
+    assert [output.as_written(row["phrase"]) for row in rows] == [cost.phrase for cost in regions]
     by_hand = [row for row in rows if row["known"] == "FALSE"]
     assert len(by_hand) == team.story.by_hand[team.key]
     assert {row["interactions"] for row in by_hand} == {""}
@@ -161,59 +161,61 @@ def test_columns_are_a_contract() -> None:
 
 
 def document(team: Any, where: Where | None = None) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(
+    loaded: dict[str, Any] = json.loads(
         "".join(json_text(Report.of(team.reports, team.key, where or Where())))
     )
-    return found
+    return loaded
 
 
 def test_it_holds_every_task_with_its_counts(team: Any) -> None:
-    found = document(team)
+    report = document(team)
 
-    tasks = found["tasks"]
+    tasks = report["tasks"]
     assert len(tasks) == team.reports.project(team.key).tasks
     wanted = {
         *("task", "positive", "negative", "phrases", "interactions", "seconds"),
         *("first_iou", "last_iou", "versions"),
     }
     assert wanted <= set(tasks[0])
-    assert sum(it["interactions"] for it in tasks) == team.story.interactions[team.key]
-    assert [it["task"] for it in tasks] == sorted(it["task"] for it in tasks)
+    assert sum(task["interactions"] for task in tasks) == team.story.interactions[team.key]
+    assert [task["task"] for task in tasks] == sorted(task["task"] for task in tasks)
 
 
 def test_it_holds_regions_groups_promotions_and_how_they_agree(team: Any) -> None:
-    found = document(team)
+    report = document(team)
 
-    assert len(found["regions"]) == team.story.regions[team.key]
-    assert set(found["groups"]) == set(BYS) - {"project"}
-    by_label = sum(it["n"] + it["unknown"] for it in found["groups"]["label"])
+    assert len(report["regions"]) == team.story.regions[team.key]
+    assert set(report["groups"]) == set(BYS) - {"project"}
+    by_label = sum(group["n"] + group["unknown"] for group in report["groups"]["label"])
     assert (
-        by_label == team.story.regions[team.key] == found["total"]["n"] + found["total"]["unknown"]
+        by_label
+        == team.story.regions[team.key]
+        == report["total"]["n"] + report["total"]["unknown"]
     )
-    assert [it["promotion"]["version"] for it in found["promotions"]]
-    assert found["reconciliation"]["agrees"] is True
-    assert found["project"]["key"] == team.key
+    assert [change["promotion"]["version"] for change in report["promotions"]]
+    assert report["reconciliation"]["agrees"] is True
+    assert report["project"]["key"] == team.key
 
 
 def test_unknown_is_null_and_not_zero(team: Any) -> None:
-    by_hand = [it for it in document(team)["regions"] if not it["known"]]
+    by_hand = [region for region in document(team)["regions"] if not region["known"]]
 
     assert len(by_hand) == team.story.by_hand[team.key]
     for name in ("positive", "interactions", "seconds", "first_iou", "needed_85", "corrected"):
-        assert {it[name] for it in by_hand} == {None}
+        assert {region[name] for region in by_hand} == {None}
 
 
 def test_filters_are_written_and_applied(team: Any) -> None:
-    found = document(team, Where(label="=Bus", annotator=2))
+    report = document(team, Where(label="=Bus", annotator=2))
 
-    assert found["filters"]["label"] == "=Bus"
-    assert {it["label"] for it in found["regions"]} == {"=Bus"}
-    assert {it["annotator"] for it in found["regions"]} == {2}
-    assert all(it["labels"] == ["=Bus"] for it in found["tasks"])
+    assert report["filters"]["label"] == "=Bus"
+    assert {region["label"] for region in report["regions"]} == {"=Bus"}
+    assert {region["annotator"] for region in report["regions"]} == {2}
+    assert all(task["labels"] == ["=Bus"] for task in report["tasks"])
 
 
 def test_nothing_found_is_a_whole_document_too(team: Any) -> None:
-    found = document(team, Where(label="Unicorn"))
+    report = document(team, Where(label="Unicorn"))
 
-    assert found["tasks"] == found["regions"] == found["groups"]["week"] == []
-    assert found["total"] is None
+    assert report["tasks"] == report["regions"] == report["groups"]["week"] == []
+    assert report["total"] is None

@@ -72,7 +72,7 @@ def test_its_figures_are_the_reports(page: Read, report: Report) -> None:
     assert report.total.clicks is not None
     assert f"{report.total.clicks.mean.mean:.2f}" in page.texts
     said = " ".join(page.texts)
-    for version in {it.promotion.version for it in report.promotions}:
+    for version in {change.promotion.version for change in report.promotions}:
         assert version in said
     for person in big.ANNOTATORS.values():
         assert person in said

@@ -39,12 +39,12 @@ def test_only_an_unchanged_prediction_and_words_alone_need_no_click(reports: Rep
             .values(positive=0, negative=0, phrases=1, interactions=1)
         )
     # when
-    found = {(it.task, it.region): it.without_click for it in reports.regions(KEY)}
+    flags = {(region.task, region.region): region.without_click for region in reports.regions(KEY)}
     (total,) = reports.groups(KEY, "project")
     # then
-    assert (found[5, "r5-0"], found[10, "r10-0"], found[3, "r3-0"]) == (True, False, True)
+    assert (flags[5, "r5-0"], flags[10, "r10-0"], flags[3, "r3-0"]) == (True, False, True)
     # and what was clicked had a click, and of what was drawn by hand nothing is known
-    assert (found[1, "r1-0"], found[15, "r15-0"]) == (False, None)
+    assert (flags[1, "r1-0"], flags[15, "r15-0"]) == (False, None)
     # and the share is of 108 known regions and the two from predictions
     assert total.without_click is not None
     assert total.without_click.n == 110

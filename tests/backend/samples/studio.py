@@ -144,14 +144,14 @@ class Studio:
     def _task(self, number: int, *, with_annotations: bool) -> Body:
         mine = [a for a in self.annotations.values() if a["task"] == number]
         cancelled = sum(a["was_cancelled"] for a in mine)
-        found = {
+        task = {
             "id": number,
             "data": {"image": self.tasks[number]},
             "updated_at": self.changed.get(number, START).isoformat(),
             "total_annotations": len(mine) - cancelled,
             "cancelled_annotations": cancelled,
         }
-        return {**found, "annotations": deepcopy(mine)} if with_annotations else found
+        return {**task, "annotations": deepcopy(mine)} if with_annotations else task
 
     # -- what the API answers
 
@@ -237,8 +237,8 @@ def reconciliation(
 
 
 def state(database: Database) -> dict[str, list[tuple[Any, ...]]]:
-    """Everything that is true of accepted labels, without when and how it was heard."""
-    found = {}
+    """The stored state of accepted labels, without the times of requests and checks."""
+    tables = {}
     hidden = {"asked_at", "seen_at", "look_after"}
     for row_class in (AnnotationRow, AnnotatedPictureRow, SampleRow):
         table: Table = row_class.__table__  # type: ignore[assignment]
@@ -248,8 +248,8 @@ def state(database: Database) -> dict[str, list[tuple[Any, ...]]]:
             query = query.where(AnnotationRow.gone_at.is_(None))
         with database.read() as connection:
             rows = [tuple(map(_plain, row)) for row in connection.execute(query)]
-        found[table.name] = rows
-    return found
+        tables[table.name] = rows
+    return tables
 
 
 def _plain(value: object) -> object:

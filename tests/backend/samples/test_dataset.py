@@ -177,7 +177,7 @@ def test_no_held_out_picture_trains_and_two_tasks_with_one_picture_are_on_one_si
     for split in ("train", "validation"):
         dataset = team.dataset(split)  # type: ignore[arg-type]
         assert {dataset.split(n) for n in range(len(dataset))} == {split}
-        keys[split] = [each.place.key for each in dataset._labeled]
+        keys[split] = [labeled_image.place.key for labeled_image in dataset._labeled]
         assert all(keys[split].count(key) == 2 for key in keys[split])
     assert set(keys["train"]).isdisjoint(keys["validation"])
     assert len(keys["train"]) + len(keys["validation"]) == 60 == len(team.dataset())

@@ -123,15 +123,15 @@ def test_what_was_labeled_counts_while_the_cache_has_it_and_no_other_picture(tea
     # given: another picture is put in the place of a labeled one
     address = team.label(1, [region()])
     team.look()
-    (each,) = labeled(team.database, PROJECT.key)
-    before = team.image_check().read(each.place).array
+    (labeled_image,) = labeled(team.database, PROJECT.key)
+    before = team.image_check().read(labeled_image.place).array
     team.host.pictures[address] = photograph(SIZE, seed=99)
-    # then: with the old one in the cache all is well
-    assert np.array_equal(team.image_check().read(each.place).array, before)
-    # and without it, it is said and counted
+    # then: with the old one in the cache it is read as before
+    assert np.array_equal(team.image_check().read(labeled_image.place).array, before)
+    # and without it, an error is raised and the change is noted
     team.empty_cache()
     with pytest.raises(PictureError, match="not the one that was labeled"):
-        team.image_check().read(each.place)
+        team.image_check().read(labeled_image.place)
     assert noted(team)[0].state == "changed"
     # until the old one is back
     team.host.pictures[address] = photograph(SIZE, seed=1)

@@ -114,6 +114,6 @@ class Page(HTMLParser):
 
 def token(browse: TestClient, path: str = "/dashboard/training") -> str:
     """The token of the page's forms; the client has its cookie."""
-    found = FORM.search(browse.get(path).text)
-    assert found is not None, f"a form is on {path}"
-    return found[1]
+    match = FORM.search(browse.get(path).text)
+    assert match is not None, f"a form is on {path}"
+    return match[1]

@@ -102,7 +102,7 @@ def nothing(opened: Callable[[], tuple[Service, str]]) -> Site:
 def small(opened: Callable[[], tuple[Service, str]], saved: MakeCheckpoint) -> Filled:
     """A project with everything, three versions among it."""
     service, home = opened()
-    found = scene.fill(service, scene.photograph_of())
+    filled = scene.fill(service, scene.photograph_of())
     states = {"accepted": True, "rejected": False, "candidate": None}
     versions = {}
     for number, (state, passed) in enumerate(states.items(), 1):
@@ -119,15 +119,15 @@ def small(opened: Callable[[], tuple[Service, str]], saved: MakeCheckpoint) -> F
         "tasks": f"{PROJECT}/tasks",
         "groups": f"{PROJECT}/groups",
         "task": f"{PROJECT}/tasks/{TASK}",
-        "job": f"/training/{found.running}",
-        "done": f"/training/{found.done}",
-        "replay": f"/training/{found.replay}",
+        "job": f"/training/{filled.running}",
+        "done": f"/training/{filled.done}",
+        "replay": f"/training/{filled.replay}",
         "version": f"/versions/{accepted}",
         "compare": f"/versions/compare?one={accepted}&other={rejected}",
         "promote": f"/versions/{rejected}/promote?project={KEY}",
         "rollback": f"/rollback?project={KEY}",
     }
-    return Filled("small", home, pages, service, found, versions)
+    return Filled("small", home, pages, service, filled, versions)
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class Long(Site):
     def computed(self) -> float:
         """Its CPU seconds so far."""
         fields = Path(f"/proc/{self.server.process.pid}/stat").read_text().rpartition(")")[2]
-        return sum(int(it) for it in fields.split()[11:13]) / TICKS
+        return sum(int(ticks) for ticks in fields.split()[11:13]) / TICKS
 
 
 @pytest.fixture(scope="module")
@@ -547,14 +547,17 @@ def _luminance(seen: Window, what: str) -> float:
           document.body.append(probe);
           if (what.startsWith('--')) probe.className = 'soft';
           const style = getComputedStyle(what.startsWith('--') ? probe : document.body);
-          const found = style.getPropertyValue(what.startsWith('--') ? 'color' : what);
+          const resolved = style.getPropertyValue(what.startsWith('--') ? 'color' : what);
           probe.remove();
-          return found;
+          return resolved;
         }""",
         what,
     )
-    channels = [int(it) / 255 for it in re.findall(r"\d+", colour)[:3]]
-    linear = [it / 12.92 if it <= 0.04045 else ((it + 0.055) / 1.055) ** 2.4 for it in channels]
+    channels = [int(number) / 255 for number in re.findall(r"\d+", colour)[:3]]
+    linear = [
+        channel / 12.92 if channel <= 0.04045 else ((channel + 0.055) / 1.055) ** 2.4
+        for channel in channels
+    ]
     return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
 
 

@@ -248,4 +248,8 @@ def test_the_cookie_is_for_https_alone_where_that_is_spoken(guarded: TestClient)
 
 def _form(page: Page) -> dict[str, str]:
     """The hidden fields of the page's form."""
-    return {it["name"]: it["value"] for it in page.all("input") if it.get("type") == "hidden"}
+    return {
+        field["name"]: field["value"]
+        for field in page.all("input")
+        if field.get("type") == "hidden"
+    }

@@ -24,7 +24,7 @@ def test_figures_and_the_same_pictures_are_shown(
     assert "1.50 1.00–2.00 46 %" in page.words
     assert "−2.75 −3.50 to −2.00 interactions per object. Promoted." in page.words
     # and an image that is no longer kept is left out
-    sources = [it["src"] for it in page.all("img") if "/examples/" in it.get("src", "")]
+    sources = [image["src"] for image in page.all("img") if "/examples/" in image.get("src", "")]
     assert sources == ["/dashboard/versions/team-1/examples/suggested-1.jpg"]
     assert browse.get(sources[0]).headers["content-type"] == "image/jpeg"
 

@@ -24,7 +24,7 @@ def _picture(browse: TestClient, address: str) -> np.ndarray:
 
 def _addresses(browse: TestClient) -> list[str]:
     page = Page(browse.get(f"/dashboard/projects/{KEY}/tasks/{TASK}").text)
-    return [it["src"] for it in page.all("img")]
+    return [image["src"] for image in page.all("img")]
 
 
 def test_each_step_has_its_picture(browse: TestClient, filled: Scene) -> None:
@@ -40,8 +40,8 @@ def test_each_step_has_its_picture(browse: TestClient, filled: Scene) -> None:
 
 
 def _share_of_blue(picture: np.ndarray, everything: list[np.ndarray]) -> float:
-    """Pixels that are bluer than the least blue of all pictures is at that place."""
-    blueness = [it[..., 2] - it[..., 0] for it in everything]
+    """The share of pixels that are bluer than the least blue picture at the same place."""
+    blueness = [pixels[..., 2] - pixels[..., 0] for pixels in everything]
     return float((picture[..., 2] - picture[..., 0] - np.min(blueness, axis=0) > 30).mean())
 
 

@@ -81,8 +81,14 @@ def test_pages_of_a_project_are_whole_and_quote_strangers(
     page = Page(answer.text)
     assert all("src" in script for script in page.all("script")), "no script but our files"
     assert "<i>" not in answer.text
-    assert not [it for _, it in page.elements if any(name.startswith("on") for name in it)]
-    assert not [it for _, it in page.elements if "style" in it], "no inline style"
+    assert not [
+        attributes
+        for _, attributes in page.elements
+        if any(name.startswith("on") for name in attributes)
+    ]
+    assert not [attributes for _, attributes in page.elements if "style" in attributes], (
+        "no inline style"
+    )
 
 
 def test_a_phrase_that_is_a_script_is_text(browse: TestClient, filled: Scene) -> None:
@@ -96,8 +102,8 @@ def test_nothing_is_asked_of_another_host(browse: TestClient, filled: Scene) -> 
     for path in FILLED:
         page = Page(browse.get(path).text)
         for tag, name in (("script", "src"), ("link", "href"), ("img", "src"), ("form", "action")):
-            for it in page.all(tag):
-                assert it.get(name, "/").startswith("/"), (path, it)
+            for element in page.all(tag):
+                assert element.get(name, "/").startswith("/"), (path, element)
 
 
 def test_headers_forbid_what_no_page_needs(browse: TestClient) -> None:
@@ -121,16 +127,16 @@ def test_what_screen_readers_need(browse: TestClient, filled: Scene, path: str) 
     assert page.all("html")[0]["lang"] == "en"
     for tag in ("main", "header", "footer", "nav", "h1"):
         assert page.all(tag), f"a {tag} on {path}"
-    assert all("scope" in it for it in page.all("th"))
-    assert all(it.get("alt") for it in page.all("img"))
+    assert all("scope" in cell for cell in page.all("th"))
+    assert all(image.get("alt") for image in page.all("img"))
     assert len(page.all("table")) == len(page.all("caption"))
     for svg in page.all("svg"):
         assert svg.get("aria-hidden") == "true" or svg.get("aria-label"), svg
-    ids = [it["id"] for _, it in page.elements if "id" in it]
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids)), "every id once"
-    for _, it in page.elements:
+    for _, attributes in page.elements:
         for name in ("aria-labelledby",):
-            assert it.get(name, ids and ids[0]) in ids
+            assert attributes.get(name, ids and ids[0]) in ids
     levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)]
     assert all(b - a <= 1 for a, b in itertools.pairwise(levels)), levels
 
@@ -138,9 +144,9 @@ def test_what_screen_readers_need(browse: TestClient, filled: Scene, path: str) 
 def test_sorting_is_shown_and_reversed(browse: TestClient, filled: Scene) -> None:
     page = Page(browse.get(f"{PROJECT}/tasks?sort=interactions&order=desc").text)
 
-    (sorted_by,) = [it for it in page.all("th") if "aria-sort" in it]
+    (sorted_by,) = [cell for cell in page.all("th") if "aria-sort" in cell]
     assert sorted_by["aria-sort"] == "descending"
-    links = [it["href"] for it in page.all("a")]
+    links = [link["href"] for link in page.all("a")]
     assert "?sort=interactions&order=asc" in links
 
 
@@ -150,7 +156,9 @@ def test_filters_narrow_the_tasks_and_stay_chosen(browse: TestClient, filled: Sc
 
     assert "41 tasks" in everything.words
     assert "1 task." in one.words
-    assert "selected" in next(it for it in one.all("option") if it.get("value") == "with")
+    assert "selected" in next(
+        option for option in one.all("option") if option.get("value") == "with"
+    )
 
 
 def test_annotators_and_labels_can_be_sorted(browse: TestClient, filled: Scene) -> None:
@@ -158,8 +166,8 @@ def test_annotators_and_labels_can_be_sorted(browse: TestClient, filled: Scene) 
         Page(browse.get(f"{PROJECT}/groups?sort=n&order={order}").text) for order in ("asc", "desc")
     )
 
-    assert [it["aria-sort"] for it in up.all("th") if "aria-sort" in it] == ["ascending"] * 2
-    assert "?sort=n&order=desc" in [it["href"] for it in up.all("a")]
+    assert [cell["aria-sort"] for cell in up.all("th") if "aria-sort" in cell] == ["ascending"] * 2
+    assert "?sort=n&order=desc" in [link["href"] for link in up.all("a")]
     first, last = (page.words.partition("By label")[2].index("Cat") for page in (up, down))
     assert first != last
 
@@ -169,14 +177,14 @@ def test_every_column_is_explained(browse: TestClient, filled: Scene) -> None:
         page = Page(browse.get(path).text)
 
         assert "What the columns mean" in page.words
-        titles = [it["title"] for it in page.all("th") if it.get("title")]
+        titles = [cell["title"] for cell in page.all("th") if cell.get("title")]
         assert any("IoU of the first mask" in title for title in titles)
 
 
 def test_files_hold_what_the_filter_leaves(browse: TestClient, filled: Scene) -> None:
     # given
     page = Page(browse.get(f"{PROJECT}/groups?label=Cat&words=with&since=2020-01-01").text)
-    links = [it["href"] for it in page.all("a") if "download" in it]
+    links = [link["href"] for link in page.all("a") if "download" in link]
     assert len(links) == 6
     # when
     answers = {link: browse.get(link) for link in links}
@@ -207,10 +215,10 @@ def test_a_submit_without_a_mask_is_listed(
     with service.database.write() as connection:
         connection.execute(insert(AnnotationRow), [{**same, **row} for row in rows])
     # when
-    found = browse.get(f"/api/reports/{KEY}/without-mask?annotator=77").json()["annotations"]
+    annotations = browse.get(f"/api/reports/{KEY}/without-mask?annotator=77").json()["annotations"]
     costs, groups = (Page(browse.get(path).text).words for path in (PROJECT, f"{PROJECT}/groups"))
     # then
-    assert [one["annotation"] for one in found] == [9001]
+    assert [one["annotation"] for one in annotations] == [9001]
     assert len(service.reports.without_mask(KEY)) == before + 1
     assert "submitted without a mask" in costs
     assert "user 77" in groups
@@ -256,7 +264,7 @@ def test_problems_of_a_project_are_on_its_page(
 
 
 def test_a_task_leads_into_label_studio(browse: TestClient, filled: Scene) -> None:
-    links = [it["href"] for it in Page(browse.get(f"{PROJECT}/tasks/{TASK}").text).all("a")]
+    links = [link["href"] for link in Page(browse.get(f"{PROJECT}/tasks/{TASK}").text).all("a")]
 
     assert f"http://studio.test/projects/6/data?task={TASK}" in links
 
@@ -288,7 +296,7 @@ def test_a_gate_is_shown_with_its_figures_and_pictures(
     assert "Interactions to 85 %" in page.words
     assert "clicks 2.10 3.40 −1.30 −1.57 to −1.03 better" in page.words
     assert "Better than the champion" in page.words
-    pictures = [it["src"] for it in page.all("img")]
+    pictures = [image["src"] for image in page.all("img")]
     assert len(pictures) == 2
     assert browse.get(pictures[0]).headers["content-type"] == "image/jpeg"
     assert (
@@ -401,5 +409,7 @@ def test_files_of_the_dashboard_are_in_the_package() -> None:
     globs = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"][
         "package-data"
     ]
-    kinds = {it.suffix for it in (root / "backend" / "web").rglob("*.*") if it.suffix != ".py"}
+    kinds = {
+        path.suffix for path in (root / "backend" / "web").rglob("*.*") if path.suffix != ".py"
+    }
     assert {f"**/*{kind}" for kind in kinds if kind != ".pyc"} <= set(globs["backend"])

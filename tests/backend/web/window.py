@@ -17,33 +17,34 @@ _FAULTS = """() => {
   const faults = [];
   const all = (what) => [...document.querySelectorAll(what)];
   const must = (good, sentence) => { if (!good) faults.push(sentence); };
-  const named = (it) => it.getAttribute('aria-label')
-    || document.getElementById(it.getAttribute('aria-labelledby') ?? '')?.textContent.trim();
+  const named = (node) => node.getAttribute('aria-label')
+    || document.getElementById(node.getAttribute('aria-labelledby') ?? '')?.textContent.trim();
   must(all('h1').length === 1, 'there is not one h1');
   must(document.documentElement.lang === 'en', 'the language is not set');
   must(document.title.length > 14, 'no title');
   for (const tag of ['header', 'main', 'footer', 'nav'])
     must(all(tag).length, `no ${tag}`);
-  for (const it of all('input:not([type=hidden]), select, textarea'))
-    must(it.labels?.length || named(it), `no label: ${it.outerHTML}`);
-  for (const it of all('button, a[href]'))
-    must(it.textContent.trim() || named(it), `nothing to read: ${it.outerHTML}`);
-  for (const it of all('table')) must(it.caption, `no caption: ${it.className}`);
-  for (const it of all('th')) must(it.scope, `no scope: ${it.outerHTML}`);
-  for (const it of all('img')) must(it.alt, `no alt: ${it.src}`);
-  for (const it of all('svg'))
-    must(it.getAttribute('aria-hidden') === 'true' || (it.role === 'img' && named(it)),
-         `no name: ${it.outerHTML.slice(0, 80)}`);
-  for (const it of all('progress:not([aria-hidden])')) must(named(it), 'a progress without a name');
-  for (const it of all('section, [role=region], nav'))
-    must(named(it), `no name: ${it.outerHTML.slice(0, 80)}`);
+  for (const node of all('input:not([type=hidden]), select, textarea'))
+    must(node.labels?.length || named(node), `no label: ${node.outerHTML}`);
+  for (const node of all('button, a[href]'))
+    must(node.textContent.trim() || named(node), `nothing to read: ${node.outerHTML}`);
+  for (const node of all('table')) must(node.caption, `no caption: ${node.className}`);
+  for (const node of all('th')) must(node.scope, `no scope: ${node.outerHTML}`);
+  for (const node of all('img')) must(node.alt, `no alt: ${node.src}`);
+  for (const node of all('svg'))
+    must(node.getAttribute('aria-hidden') === 'true' || (node.role === 'img' && named(node)),
+         `no name: ${node.outerHTML.slice(0, 80)}`);
+  for (const node of all('progress:not([aria-hidden])'))
+    must(named(node), 'a progress without a name');
+  for (const node of all('section, [role=region], nav'))
+    must(named(node), `no name: ${node.outerHTML.slice(0, 80)}`);
   const beyond = document.documentElement.scrollWidth - innerWidth;
   must(beyond <= 0, `the page scrolls sideways by ${beyond} pixels`);
   // What one cannot scroll to: cut off at the left, or hidden by its box.
-  for (const it of all('main h1, main h2, main p, main dd, main button')) {
-    const box = it.getBoundingClientRect();
-    if (!box.width || it.closest('.unseen, .scroll, .log')) continue;
-    must(box.left >= 0 && box.right <= innerWidth + 1, `cut off: ${it.textContent.slice(0, 60)}`);
+  for (const node of all('main h1, main h2, main p, main dd, main button')) {
+    const box = node.getBoundingClientRect();
+    if (!box.width || node.closest('.unseen, .scroll, .log')) continue;
+    must(box.left >= 0 && box.right <= innerWidth + 1, `cut off: ${node.textContent.slice(0, 60)}`);
   }
   return faults;
 }"""
@@ -79,8 +80,8 @@ class Window:
 
     def faults(self) -> list[str]:
         """Problems for screen readers, keyboards and small screens."""
-        found: list[str] = self.page.evaluate(_FAULTS)
-        return found
+        problems: list[str] = self.page.evaluate(_FAULTS)
+        return problems
 
     def strangers(self) -> list[str]:
         """Requests to other hosts; a data: address, as of a date field's icon, asks none."""
@@ -92,7 +93,7 @@ class Window:
         """Scroll to each, and hold that it is one."""
         for picture in self.page.locator("main img").all():
             picture.scroll_into_view_if_needed()
-            picture.evaluate("it => it.decode()")
+            picture.evaluate("image => image.decode()")
 
     def picture(self, folder: Path, name: str) -> None:
         """Save a screenshot."""
@@ -101,20 +102,20 @@ class Window:
 
     def focused(self) -> dict[str, Any]:
         """The element with the focus: its name, and whether the focus is visible."""
-        found: dict[str, Any] = self.page.evaluate(
+        element: dict[str, Any] = self.page.evaluate(
             """() => {
-              const it = document.activeElement, style = getComputedStyle(it);
-              const box = it.getBoundingClientRect();
+              const node = document.activeElement, style = getComputedStyle(node);
+              const box = node.getBoundingClientRect();
               return {
-                tag: it.localName,
-                name: (it.getAttribute('aria-label') || it.textContent || it.name).trim(),
-                address: it.getAttribute('href') ?? '',
+                tag: node.localName,
+                name: (node.getAttribute('aria-label') || node.textContent || node.name).trim(),
+                address: node.getAttribute('href') ?? '',
                 outlined: style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2,
                 shown: box.width > 4 && box.height > 4,
               };
             }"""
         )
-        return found
+        return element
 
 
 @contextmanager
