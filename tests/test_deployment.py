@@ -159,7 +159,7 @@ def test_images_are_pinned_by_digest(tmp_path: Path, compose: Any) -> None:
         f"POSTGRES_IMAGE=postgres:15{digest}",
         f"REDIS_IMAGE=redis:7{digest}",
     ]
-    images = {it["image"] for it in compose["services"].values()}
+    images = {service["image"] for service in compose["services"].values()}
     assert {"${POSTGRES_IMAGE:-postgres:15}", "${REDIS_IMAGE:-redis:7}"} < images
     assert "ARG PYTHON_IMAGE=python:3.11-slim-bookworm\nFROM ${PYTHON_IMAGE} AS base" in DOCKERFILE
 

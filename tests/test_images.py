@@ -121,8 +121,8 @@ def test_a_worker_takes_a_job_in_its_image(images: Buildah, tmp_path: Path) -> N
                 lambda: http.get(f"/api/jobs/{job}").json()["state"] in ("done", "failed"),
                 logs["worker"],
             )
-            found = http.get(f"/api/jobs/{job}").json()
-            assert found["started_at"], found
+            details = http.get(f"/api/jobs/{job}").json()
+            assert details["started_at"], details
             for service in ("backend", "worker", "training-worker"):
                 assert healthy(container, service, port, **options), service
             assert not healthy(container, "scheduler", port, **options), "none runs"

@@ -71,7 +71,9 @@ def test_contributing_names_files_that_exist() -> None:
 def test_contributing_lists_the_layers_of_the_contract() -> None:
     # given
     contracts = PYPROJECT["tool"]["importlinter"]["contracts"]
-    layers = next(each["layers"] for each in contracts if each.get("containers") == ["backend"])
+    layers = next(
+        contract["layers"] for contract in contracts if contract.get("containers") == ["backend"]
+    )
     # when
     text = (ROOT / "CONTRIBUTING.md").read_text()
     table = text.partition("| layer |")[2].partition("\n\n")[0]

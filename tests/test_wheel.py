@@ -115,7 +115,7 @@ def test_help_runs_from_the_wheel(environment: Path, tmp_path: Path) -> None:
     shown = subprocess.run(
         [program, "--help"], cwd=tmp_path, env=clean(), capture_output=True, text=True, check=True
     )
-    found = subprocess.run(
+    location = subprocess.run(
         [environment / "bin" / "python", "-c", where],
         cwd=tmp_path,
         env=clean(),
@@ -125,7 +125,7 @@ def test_help_runs_from_the_wheel(environment: Path, tmp_path: Path) -> None:
     )
 
     assert "Click and phrase segmentation for Label Studio." in shown.stdout
-    assert Path(found.stdout.strip()).is_relative_to(environment)
+    assert Path(location.stdout.strip()).is_relative_to(environment)
 
 
 def test_a_server_answers_with_the_shipped_model(server: httpx.Client) -> None:

@@ -54,7 +54,9 @@ def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         checkpoint.save(path, PhraseClick(config).eval(), WORDS, vectors)
         predictor = Predictor(path, device="cpu")
         embedding = predictor.encode(picture)
-        shares = [predictor.predict(embedding, [], it).mask().mean() for it in ("cat", "the dog")]
+        shares = [
+            predictor.predict(embedding, [], phrase).mask().mean() for phrase in ("cat", "the dog")
+        ]
         if all(0.02 < share < 0.98 for share in shares):
             return path
     raise AssertionError("no random network sees anything")
@@ -241,15 +243,15 @@ class Page:
     def region(answer: Mapping[str, Any]) -> dict[str, Any]:
         """The one brush region of an interactive answer."""
         (result,) = answer["results"]
-        (found,) = [item for item in result["result"] if "rle" in item["value"]]
-        return dict(found)
+        (brush,) = [item for item in result["result"] if "rle" in item["value"]]
+        return dict(brush)
 
     @staticmethod
     def status(answer: Mapping[str, Any]) -> str:
         """The one sentence of an interactive answer."""
         (result,) = answer["results"]
-        (found,) = [item for item in result["result"] if item["id"] == "status"]
-        return str(found["value"]["text"][0])
+        (textarea,) = [item for item in result["result"] if item["id"] == "status"]
+        return str(textarea["value"]["text"][0])
 
     @staticmethod
     def recorded(name: str) -> dict[str, Any]:

@@ -77,11 +77,11 @@ def _postgres_tools() -> Path:
     """The folder of initdb and postgres, which Debian does not put on the PATH."""
     for attempt in ("look", "install"):
         on_path = shutil.which("initdb")
-        found = (
+        programs = (
             [Path(on_path)] if on_path else sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
         )
-        if found:
-            return found[-1].parent
+        if programs:
+            return programs[-1].parent
         if attempt == "look" and os.geteuid() == 0 and shutil.which("apt-get"):
             quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
             subprocess.run(["apt-get", "update", "-q"], env=quiet, check=False)

@@ -367,7 +367,7 @@ def _tested(http: httpx.Client, folder: Path, side: str, right: list[str], *, ex
         check=False,
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-    found = re.search(r"Selected: (\d+)/\d+\s+Tested: (\d+)\s", done.stdout)
-    assert found is not None, done.stdout[-3000:]
-    assert found[1] == found[2], done.stdout[-3000:]
-    return int(found[2])
+    counts = re.search(r"Selected: (\d+)/\d+\s+Tested: (\d+)\s", done.stdout)
+    assert counts is not None, done.stdout[-3000:]
+    assert counts[1] == counts[2], done.stdout[-3000:]
+    return int(counts[2])

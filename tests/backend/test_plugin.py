@@ -37,9 +37,9 @@ def stock(tmp_path: Path) -> FlaskClient:
 def deliveries(settings: Settings) -> list[Any]:
     engine = create_engine(settings.resolved_database_url)
     with engine.connect() as connection:
-        found = list(connection.execute(text("select action, project_id, body from deliveries")))
+        rows = list(connection.execute(text("select action, project_id, body from deliveries")))
     engine.dispose()
-    return found
+    return rows
 
 
 # -- under the server of 1.0.9

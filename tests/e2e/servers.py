@@ -106,9 +106,9 @@ class Backend:
             return False
 
     def _processes(self) -> list[int]:
-        """The server itself: the processes started with our data folder, leash left out."""
+        """The server's processes: those with our data folder, except the parent watch."""
         wanted = f"--data={self.data}".encode()
-        found = []
+        pids = []
         for folder in Path("/proc").iterdir():
             if not folder.name.isdigit():
                 continue
@@ -117,8 +117,8 @@ class Backend:
             except OSError:
                 continue
             if wanted in words and not any(word.endswith(b"parent_watch.py") for word in words):
-                found.append(int(folder.name))
-        return found
+                pids.append(int(folder.name))
+        return pids
 
 
 class LabelStudioApi:

@@ -28,10 +28,10 @@ COUNT = re.compile(r"^(\d+) clicks?")
 
 
 def counted(page: AnnotatorPage) -> int:
-    """The clicks that the status line says the mask rests on."""
-    found = COUNT.match(page.status)
-    assert found, page.status
-    return int(found[1])
+    """The number of clicks that the status line gives for the mask."""
+    match = COUNT.match(page.status)
+    assert match, page.status
+    return int(match[1])
 
 
 @pytest.mark.parametrize("seed", range(SEQUENCES))

@@ -22,13 +22,13 @@ def panels() -> Iterator[dict[str, Any]]:
 
 
 def expressions() -> list[str]:
-    found = [target["expr"] for panel in panels() for target in panel.get("targets", [])]
-    return found + [it["expr"] for it in BOARD["annotations"]["list"]]
+    queries = [target["expr"] for panel in panels() for target in panel.get("targets", [])]
+    return queries + [annotation["expr"] for annotation in BOARD["annotations"]["list"]]
 
 
 @pytest.fixture(scope="module")
-def told() -> dict[str, set[str]]:
-    """Every series of a backend in which everything has happened once, with its labels."""
+def exposed() -> dict[str, set[str]]:
+    """The labels of each exposed series, after every kind of event has occurred once."""
     metrics = Metrics()
     metrics.request("/predict", 200, 0.03)
     with metrics.step("encode"):
@@ -50,37 +50,37 @@ def told() -> dict[str, set[str]]:
             champions={"6.1": "base-1"},
         )
     )
-    found: dict[str, set[str]] = {}
+    series: dict[str, set[str]] = {}
     for line in metrics.exposition().decode().splitlines():
         if not line.startswith("#"):
             name, labels = re.fullmatch(r"(\w+)(?:\{(.*)\})? \S+", line).groups()  # type: ignore[union-attr]
-            found.setdefault(name, set()).update(re.findall(r'(\w+)="', labels or ""))
-    return found
+            series.setdefault(name, set()).update(re.findall(r'(\w+)="', labels or ""))
+    return series
 
 
-def test_each_metric_and_label_is_one_that_the_backend_tells(told: dict[str, set[str]]) -> None:
+def test_each_metric_and_label_is_one_that_the_backend_tells(exposed: dict[str, set[str]]) -> None:
     for expression in expressions():
         series = re.findall(r"(phraseclick_\w+)(?:\{([^}]*)\})?", expression)
         assert series, expression
         for name, wanted in series:
-            assert name in told, f"{name} in {expression}"
+            assert name in exposed, f"{name} in {expression}"
             labels = set(re.findall(r'(\w+)\s*[=!]~?"', wanted))
             for grouped in re.findall(r"by \(([^)]*)\)", expression):
-                labels |= {it.strip() for it in grouped.split(",")}
-            assert labels <= told[name] | {"le"}, expression
+                labels |= {label.strip() for label in grouped.split(",")}
+            assert labels <= exposed[name] | {"le"}, expression
 
 
-def test_legends_name_labels_that_the_series_has(told: dict[str, set[str]]) -> None:
+def test_legends_name_labels_that_the_series_has(exposed: dict[str, set[str]]) -> None:
     for panel in panels():
         for target in panel.get("targets", []):
             (name, *_) = re.findall(r"phraseclick_\w+", target["expr"])
             legend = set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]))
-            assert legend <= told[name], panel["title"]
+            assert legend <= exposed[name], panel["title"]
 
 
-def test_every_metric_of_the_backend_is_shown(told: dict[str, set[str]]) -> None:
+def test_every_metric_of_the_backend_is_shown(exposed: dict[str, set[str]]) -> None:
     shown = " ".join(expressions())
-    for name in told:
+    for name in exposed:
         family = re.sub(r"_(total|bucket|count|sum|created)$", "", name)
         assert family in shown, f"no panel shows {family}"
 
@@ -110,4 +110,4 @@ def test_every_panel_asks_the_data_source_that_is_chosen() -> None:
             assert panel["datasource"]["uid"] == "${datasource}", panel["title"]
             assert panel["title"], panel["id"]
             assert panel["description"], panel["id"]
-            assert [it["refId"] for it in panel["targets"]]
+            assert [target["refId"] for target in panel["targets"]]

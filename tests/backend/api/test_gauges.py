@@ -43,11 +43,11 @@ def test_jobs_are_counted_by_kind_and_state(database: Database) -> None:
     jobs.enqueue("7.1", "training", trigger="hand")
     jobs.cancel(jobs.enqueue(KEY, "scoring", trigger="hand").id, "ann")
 
-    found = read_gauges(database).jobs
+    counts = read_gauges(database).jobs
 
-    assert found["training", "queued"] == 2
-    assert found["scoring", "cancelled"] == 1
-    assert found["scoring", "queued"] == 0
+    assert counts["training", "queued"] == 2
+    assert counts["scoring", "cancelled"] == 1
+    assert counts["scoring", "queued"] == 0
 
 
 def test_only_processes_that_reported_lately_are_running(database: Database) -> None:

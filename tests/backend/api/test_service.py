@@ -34,9 +34,9 @@ def picture(picture_host: Any) -> str:
 def rows(settings: Settings, query: str) -> list[Any]:
     engine = create_engine(settings.resolved_database_url)
     with engine.connect() as connection:
-        found = list(connection.execute(text(query)))
+        records = list(connection.execute(text(query)))
     engine.dispose()
-    return found
+    return records
 
 
 def mask_of(region: dict[str, Any]) -> np.ndarray:
@@ -101,8 +101,8 @@ def test_a_plural_is_answered_with_a_region_for_each_object(
     answer = service.predict(page.request([page.phrase("cats")]))
 
     # then
-    found = [item for item in answer["results"][0]["result"] if "rle" in item["value"]]
-    assert [item["value"]["brushlabels"] for item in found] == [["Cat"], ["Cat"]]
+    regions = [item for item in answer["results"][0]["result"] if "rle" in item["value"]]
+    assert [item["value"]["brushlabels"] for item in regions] == [["Cat"], ["Cat"]]
     assert page.status(answer).startswith("'cats' → Cat: 2 objects, 80 %")
 
     # when one of them is clicked
@@ -110,8 +110,8 @@ def test_a_plural_is_answered_with_a_region_for_each_object(
 
     # then it is refined, and the other one stays
     again = [item for item in answer["results"][0]["result"] if "rle" in item["value"]]
-    assert [item["id"] for item in again] == [found[1]["id"], found[0]["id"]]
-    assert again[1]["value"] == found[0]["value"]
+    assert [item["id"] for item in again] == [regions[1]["id"], regions[0]["id"]]
+    assert again[1]["value"] == regions[0]["value"]
     assert page.status(answer).startswith("1 click, 'cats' → Cat")
 
 
@@ -194,7 +194,7 @@ def test_every_recorded_interactive_request_is_answered(
         # A network that learned nothing may see nothing but what was clicked, and with no object
         # made before there is none to refine; the status line says so.
         context = body["params"]["context"]["result"]
-        assert len(masks) == 1 or status or not any(it.get("is_positive") for it in context)
+        assert len(masks) == 1 or status or not any(prompt.get("is_positive") for prompt in context)
         assert result["model_version"] == service.version
         assert rows(settings, "select * from events where error <> ''") == []
     # The status line goes where the config has one, and only there.
@@ -206,7 +206,7 @@ def test_an_empty_context_is_answered_empty_and_counts_nothing(
 ) -> None:
     answer = service.predict(page.request([]))
 
-    assert [it["result"] for it in answer["results"]] == [[]]
+    assert [prediction["result"] for prediction in answer["results"]] == [[]]
     assert rows(settings, "select * from events") == []
 
 

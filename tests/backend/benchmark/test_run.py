@@ -94,4 +94,4 @@ def test_the_benchmark_runs_and_writes_its_figures(tmp_path: Path, random_checkp
     assert [row["errors"] for row in figures["rows"][6:]] == [0] * 5
     assert figures["rss_mb"] > 50
     assert "5 more" in done.stdout
-    assert [it for it in tmp_path.iterdir() if it.name.startswith("phraseclick-bench")] == []
+    assert [path for path in tmp_path.iterdir() if path.name.startswith("phraseclick-bench")] == []

@@ -146,7 +146,7 @@ def healthy(port: int, log: Path, seconds: float = 90) -> dict[str, Any]:
 
 
 def children_of(pid: int) -> list[int]:
-    found = []
+    children = []
     for entry in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = entry.read_text().rpartition(")")[2].split()
@@ -154,8 +154,8 @@ def children_of(pid: int) -> list[int]:
             continue
         if int(fields[1]) == pid:
             child = int(entry.parent.name)
-            found += [child, *children_of(child)]
-    return found
+            children += [child, *children_of(child)]
+    return children
 
 
 def alive(pid: int) -> bool:

@@ -22,7 +22,7 @@ def _start(folder: Path, *more: str) -> "subprocess.Popen[str]":
 
 def _running_in(folder: Path) -> list[str]:
     """Command lines of processes that work in the folder."""
-    found = []
+    commands = []
     for line in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             command = line.read_bytes().replace(b"\0", b" ").decode(errors="replace")
@@ -30,8 +30,8 @@ def _running_in(folder: Path) -> list[str]:
         except OSError:
             continue
         if str(folder) in command + environment and str(os.getpid()) != line.parent.name:
-            found.append(command)
-    return found
+            commands.append(command)
+    return commands
 
 
 @pytest.mark.timeout(1800)

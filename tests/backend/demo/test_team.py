@@ -17,8 +17,8 @@ def test_a_number_is_always_the_same_picture() -> None:
 def test_no_two_are_alike() -> None:
     contents = [ring_picture(number).content() for number in range(12)]
 
-    assert len({hashlib.sha256(each).digest() for each in contents}) == 12
-    assert {Image.open(io.BytesIO(each)).size for each in contents} == {SIZE}
+    assert len({hashlib.sha256(content).digest() for content in contents}) == 12
+    assert {Image.open(io.BytesIO(content)).size for content in contents} == {SIZE}
 
 
 def test_every_picture_shows_rings_and_no_pixel_is_two() -> None:

@@ -161,8 +161,8 @@ def write_many(root: str, seed: int) -> None:
         key = key_of(content)
         cache.keep(key, content)
         cache.note(f"address {number % 7}", CachedPicture(key, number + 1, seed + 1), fixed=True)
-        found = cache.read(key)
-        if found is not None and key_of(found) != key:
+        cached = cache.read(key)
+        if cached is not None and key_of(cached) != key:
             raise AssertionError("half a picture")
         cache.find(f"address {number % 7}")
 

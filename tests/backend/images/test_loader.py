@@ -371,9 +371,9 @@ def test_concurrent_reads_share_one_download(
         handler.wfile.write(png)
 
     label_studio.pages["/a.png"] = answer
-    found: list[Any] = []
+    loaded: list[Any] = []
     threads = [
-        threading.Thread(target=lambda: found.append(pictures.read("/a.png", 1, 1)))
+        threading.Thread(target=lambda: loaded.append(pictures.read("/a.png", 1, 1)))
         for _ in range(8)
     ]
 
@@ -383,7 +383,7 @@ def test_concurrent_reads_share_one_download(
         thread.join()
 
     assert len(label_studio.seen) == 1
-    assert [picture.width for picture in found] == [40] * 8
+    assert [picture.width for picture in loaded] == [40] * 8
 
 
 def test_hosts_that_never_answer_leave_threads_to_other_pictures(

@@ -27,7 +27,7 @@ class Studio:
         self.predictions: list[tuple[int, dict[str, Any]]] = []
 
     def tasks_of(self, project: int, tasks: list[int]) -> list[dict[str, Any]]:
-        return [{"id": it, "data": {"image": "a.png"}} for it in tasks if it in self.tasks]
+        return [{"id": task, "data": {"image": "a.png"}} for task in tasks if task in self.tasks]
 
     def create_prediction(self, task: int, prediction: dict[str, Any]) -> None:
         if self.broken:

@@ -54,9 +54,9 @@ def test_only_the_rows_of_the_request_are_completed(database):
     with database.write() as connection:
         events.append_events(connection, PROJECT, 42, written, NOW)
         events.complete_events(connection, "r1", answered)
-        found = rows(connection)
-    assert [row.answered_at for row in found] == [later, later, None, None]
-    assert (found[0].milliseconds, found[0].steps, found[0].confidence, found[0].changed) == (
+        log = rows(connection)
+    assert [row.answered_at for row in log] == [later, later, None, None]
+    assert (log[0].milliseconds, log[0].steps, log[0].confidence, log[0].changed) == (
         31.5,
         {"encode": 20.0},
         0.8,

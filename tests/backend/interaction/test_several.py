@@ -36,7 +36,9 @@ def cat(left: float, confidence: float) -> Instance:
 class CatsPage(Page):
     """A page whose model finds the cats for a phrase that means all of them."""
 
-    cats: list[Instance] = field(default_factory=lambda: [cat(*each) for each in CATS])
+    cats: list[Instance] = field(
+        default_factory=lambda: [cat(left, confidence) for left, confidence in CATS]
+    )
     shown: dict[str, dict[str, Any]] = field(default_factory=dict)  # suggestions or new regions
 
     def send(self, items: list[dict[str, Any]], *, lost: bool = False) -> Turn:
@@ -103,11 +105,11 @@ def test_each_object_of_the_phrase_is_one_of_its_own(page: CatsPage, phrase: str
     assert turn.target.every
     assert len(page.shown) == 3
     assert turn.target.region_id in page.shown
-    found = rows(page, TargetRow)
-    assert {row.region_id for row in found} == set(page.shown)
-    assert {row.label for row in found} == {"Cat"}
-    assert {row.phrase_group for row in found} == {turn.target.region_id}
-    assert sorted(row.confidence for row in found) == [0.7, 0.8, 0.9]
+    targets = rows(page, TargetRow)
+    assert {row.region_id for row in targets} == set(page.shown)
+    assert {row.label for row in targets} == {"Cat"}
+    assert {row.phrase_group for row in targets} == {turn.target.region_id}
+    assert sorted(row.confidence for row in targets) == [0.7, 0.8, 0.9]
 
 
 def test_a_phrase_in_the_singular_is_about_one_object(page: CatsPage) -> None:

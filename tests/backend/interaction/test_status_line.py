@@ -17,8 +17,8 @@ from backend.interaction.status_line import (
 
 
 def of(**changes: object) -> str:
-    it = {"positives": 1, "negatives": 0, "label": "Cat", "confidence": 0.91, "found": True}
-    return understood(Understood(**{**it, **changes}))  # type: ignore[arg-type]
+    defaults = {"positives": 1, "negatives": 0, "label": "Cat", "confidence": 0.91, "found": True}
+    return understood(Understood(**{**defaults, **changes}))  # type: ignore[arg-type]
 
 
 def test_clicks_signs_phrase_label_and_certainty_are_said_with_the_way_on() -> None:
@@ -193,7 +193,7 @@ def test_the_item_says_whether_there_is_a_mask(*, mask: bool, text: list[str]) -
 
 
 @pytest.mark.parametrize(
-    ("found", "confidences", "said"),
+    ("count", "confidences", "said"),
     [
         (3, (0.9, 0.8, 0.62), "'cups' → Cup: 3 objects, 62 to 90 %; click inside one to refine it"),
         (1, (0.9,), "'cups' → Cup: 1 object, 90 %; click inside one"),
@@ -204,10 +204,10 @@ def test_the_item_says_whether_there_is_a_mask(*, mask: bool, text: list[str]) -
     ],
 )
 def test_what_a_phrase_for_all_of_a_kind_found(
-    found: int, confidences: tuple[float, ...], said: str
+    count: int, confidences: tuple[float, ...], said: str
 ) -> None:
-    answer = Understood(0, 0, "Cup", 0.31, bool(found), phrase="cups")
-    assert said_of_several(answer, found=found, confidences=confidences).startswith(said)
+    answer = Understood(0, 0, "Cup", 0.31, bool(count), phrase="cups")
+    assert said_of_several(answer, found=count, confidences=confidences).startswith(said)
 
 
 def test_too_little_confidence_draws_nothing_and_says_so() -> None:

@@ -58,7 +58,7 @@ def rabbitmq() -> Iterator[str]:
     """The URL of a RabbitMQ with its own node name, cookie and port mapper."""
     # Debian's start script would switch to another user and other folders.
     programs = [Path("/usr/lib/rabbitmq/bin/rabbitmq-server"), shutil.which("rabbitmq-server")]
-    program = next((str(it) for it in programs if it and Path(it).is_file()), None)
+    program = next((str(path) for path in programs if path and Path(path).is_file()), None)
     assert program, "RabbitMQ is not installed; on Debian: apt-get install rabbitmq-server"
     home = Path(tempfile.mkdtemp(prefix="phraseclick-rabbitmq-"))
     port, mapper = free_port(), free_port()

@@ -82,14 +82,15 @@ class Crew:
         return job
 
     def entries(self, number: int) -> list[dict[str, Any]]:
-        """What its attempts wrote into the diary."""
+        """The entries that all attempts of a job wrote into the diary."""
         lines = [json.loads(line) for line in self.diary.read_text().splitlines()]
         return [line for line in lines if line["job"] == number]
 
     def does(self, number: int) -> "subprocess.Popen[bytes]":
         """Wait until a member runs the job, and return it."""
-        self.until(lambda: any(it["what"] == "begins" for it in self.entries(number)))
-        process = [it for it in self.entries(number) if it["what"] == "begins"][-1]["process"]
+        self.until(lambda: any(entry["what"] == "begins" for entry in self.entries(number)))
+        begun = [entry for entry in self.entries(number) if entry["what"] == "begins"]
+        process = begun[-1]["process"]
         return next(member for member in self.members if member.pid == process)
 
     def end(self) -> None:

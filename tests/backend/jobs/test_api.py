@@ -95,19 +95,19 @@ def test_the_requesting_user_is_kept(database: Database, jobs: Jobs, settings: S
 
     assert ask("/api/jobs", "POST", json={"project": 6}).status_code == 401
     assert ask("/api/jobs", "POST", json={"project": 6}, auth=("ann", "password1")).is_success
-    assert [it.asked_by for it in jobs.listed()] == ["ann"]
+    assert [job.asked_by for job in jobs.listed()] == ["ann"]
 
 
 def test_the_newest_come_first_and_a_link_leads_on(ask: Asking, jobs: Jobs) -> None:
     numbers = [jobs.enqueue(f"{n}.1", "training", trigger="hand").id for n in range(1, 6)]
-    path, found = "/api/jobs?limit=2&kind=training", []
+    path, ids = "/api/jobs?limit=2&kind=training", []
     while path:
         page = ask(path).json()
         assert len(page["jobs"]) <= 2
-        found += [it["id"] for it in page["jobs"]]
+        ids += [job["id"] for job in page["jobs"]]
         path = page["next"]
 
-    assert found == sorted(numbers, reverse=True)
+    assert ids == sorted(numbers, reverse=True)
 
 
 def test_filters(ask: Asking, jobs: Jobs) -> None:
@@ -115,7 +115,7 @@ def test_filters(ask: Asking, jobs: Jobs) -> None:
     jobs.enqueue("7.1", "training", trigger="hand")
 
     for filters in ("project=6", f"project={KEY}", "kind=scoring"):
-        assert [it["id"] for it in ask(f"/api/jobs?{filters}").json()["jobs"]] == [mine], filters
+        assert [job["id"] for job in ask(f"/api/jobs?{filters}").json()["jobs"]] == [mine], filters
     assert len(ask("/api/jobs?state=queued").json()["jobs"]) == 2
     assert ask("/api/jobs?state=running").json() == {"jobs": [], "next": None}
 
@@ -152,7 +152,7 @@ def test_what_a_form_of_any_page_could_send_is_refused(
 
         assert answer.status_code == 415
         assert "application/json" in answer.json()["detail"]
-    assert [(it.id, it.state) for it in jobs.listed()] == [(number, "queued")]
+    assert [(job.id, job.state) for job in jobs.listed()] == [(number, "queued")]
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://backend.evil.example"])

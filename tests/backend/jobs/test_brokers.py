@@ -52,9 +52,13 @@ def test_a_job_goes_from_its_row_to_a_worker_and_back(crew: Crew) -> None:
 
     priority = min(19, os.nice(0) + crew.settings.training_nice)
     assert job.result == {"attempt": 1, "nice": priority, "threads": "1"}
-    assert [it["what"] for it in crew.entries(job.id)] == ["begins", "promotes"]
-    assert [it.kind for it in processes(crew.database)] == ["worker", "training", "scheduler"]
-    assert all(it.is_running() for it in processes(crew.database))
+    assert [entry["what"] for entry in crew.entries(job.id)] == ["begins", "promotes"]
+    assert [process.kind for process in processes(crew.database)] == [
+        "worker",
+        "training",
+        "scheduler",
+    ]
+    assert all(process.is_running() for process in processes(crew.database))
     crew.end()
     assert processes(Database(crew.settings.resolved_database_url)) == [], "each removed its row"
 

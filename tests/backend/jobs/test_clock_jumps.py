@@ -72,9 +72,9 @@ def by_schedule(crew: Crew) -> list[int]:
 
 def heartbeat(crew: Crew, number: int) -> datetime:
     """The last heartbeat, by the worker's clock."""
-    found = crew.jobs.get(number).heartbeat_at
-    assert found is not None
-    return found
+    heartbeat_at = crew.jobs.get(number).heartbeat_at
+    assert heartbeat_at is not None
+    return heartbeat_at
 
 
 def test_a_clock_that_jumps_stops_nothing_and_starts_nothing_twice(
@@ -109,7 +109,7 @@ def test_a_clock_that_jumps_stops_nothing_and_starts_nothing_twice(
     assert time.monotonic() - asked < 30
     assert (datetime.now(UTC) - heartbeat(crew, late.id)).total_seconds() > 3600
     assert crew.done(runs.id).attempts == 1
-    assert [it["what"] for it in crew.entries(runs.id)] == ["begins", "promotes"]
+    assert [entry["what"] for entry in crew.entries(runs.id)] == ["begins", "promotes"]
     assert crew.entries(runs.id)[0]["at"] < jumped < crew.entries(runs.id)[1]["at"]
     assert len(by_schedule(crew)) == 1
     # when: to the true time, past two runs of the schedule; they become one

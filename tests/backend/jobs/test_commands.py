@@ -65,8 +65,8 @@ def test_jobs_are_listed(store: Jobs) -> None:
     assert "new champion" in shown
     assert "ben" not in call("jobs", "--state", "queued").output
     assert "No jobs found." in call("jobs", "--kind", "replay").output
-    found = json.loads(call("jobs", "--project", "6", "--json").output)
-    assert [(it["id"], it["state"]) for it in found] == [(1, "cancelled")]
+    listed = json.loads(call("jobs", "--project", "6", "--json").output)
+    assert [(job["id"], job["state"]) for job in listed] == [(1, "cancelled")]
 
 
 def test_one_job_is_shown_with_its_log(store: Jobs, trainings_do: Does) -> None:

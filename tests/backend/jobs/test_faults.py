@@ -87,7 +87,7 @@ def test_a_killed_worker_s_job_is_taken_over(crew: Crew) -> None:
     assert done.attempts == 2
     assert done.result is not None
     assert done.result["attempt"] == 2
-    assert [it["what"] for it in crew.entries(job.id)] == ["begins", "begins", "promotes"]
+    assert [entry["what"] for entry in crew.entries(job.id)] == ["begins", "begins", "promotes"]
     assert any("died in phase learning" in line.line for line in crew.jobs.log(job.id))
 
 
@@ -103,10 +103,10 @@ def test_a_worker_that_wakes_up_after_its_lease_can_neither_promote_nor_finish(c
 
     # It continues, and the fence stops it; then it can run the next job.
     ready = [ask(crew, f"{n}.1", seconds=3) for n in (5, 6)]
-    for each in ready:
-        crew.done(each.id)
-    assert asleep.pid in {crew.entries(it.id)[0]["process"] for it in ready}
-    promoted = [it for it in crew.entries(job.id) if it["what"] == "promotes"]
+    for next_job in ready:
+        crew.done(next_job.id)
+    assert asleep.pid in {crew.entries(next_job.id)[0]["process"] for next_job in ready}
+    promoted = [entry for entry in crew.entries(job.id) if entry["what"] == "promotes"]
     assert len(promoted) == 1
     assert promoted[0]["process"] != asleep.pid
     assert crew.jobs.get(job.id) == done
@@ -126,13 +126,13 @@ def test_a_broker_that_loses_everything_loses_no_job(crew: Crew, redis_server: R
     for job in run:
         assert crew.done(job.id).attempts == 1, "it went on without its broker"
     time.sleep(max(0.0, gone + AWAY_S - time.monotonic()))
-    assert {crew.jobs.get(it.id).state for it in (waits, late)} == {"queued"}
+    assert {crew.jobs.get(waiting_job.id).state for waiting_job in (waits, late)} == {"queued"}
     redis_server.start()
     # then
     back = time.monotonic()
     for job in (waits, late):
         assert crew.done(job.id).attempts == 1
-        assert [it["what"] for it in crew.entries(job.id)] == ["begins", "promotes"]
+        assert [entry["what"] for entry in crew.entries(job.id)] == ["begins", "promotes"]
     print(f"{time.monotonic() - back:.0f} s after the broker was back")
 
 
@@ -145,4 +145,4 @@ def test_cancelled_from_elsewhere_a_job_ends_at_once(crew: Crew) -> None:
 
     assert time.monotonic() - asked < 5
     assert crew.jobs.get(job.id).state == "cancelled"
-    assert [it["what"] for it in crew.entries(job.id)] == ["begins"]
+    assert [entry["what"] for entry in crew.entries(job.id)] == ["begins"]

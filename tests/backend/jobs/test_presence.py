@@ -29,25 +29,25 @@ def test_a_process_is_listed_until_it_closes(database: Database) -> None:
     jobs.append(7)
     until(lambda: processes(database)[1].about["jobs"] == [7])
 
-    assert [it.kind for it in processes(database)] == ["server", "worker"]
-    assert all(it.is_running() for it in processes(database))
+    assert [process.kind for process in processes(database)] == ["server", "worker"]
+    assert all(process.is_running() for process in processes(database))
     assert processes(database)[0].about["version"]
     worker.close()
-    assert [it.kind for it in processes(database)] == ["server"]
+    assert [process.kind for process in processes(database)] == ["server"]
     server.close()
 
 
 def test_a_silent_process_is_not_alive_and_is_removed_after_a_day(database: Database) -> None:
     Presence(database, "server", every_s=1000)._update()
     now = datetime.now(UTC)
-    (found,) = processes(database)
-    assert found.is_running(now)
-    assert not found.is_running(now + timedelta(minutes=1))
+    (server,) = processes(database)
+    assert server.is_running(now)
+    assert not server.is_running(now + timedelta(minutes=1))
 
     with database.write() as connection:
         connection.execute(update(Process).values(seen_at=now - timedelta(days=2)))
     Presence(database, "worker", every_s=1000)._update()
-    assert [it.kind for it in processes(database)] == ["worker"]
+    assert [process.kind for process in processes(database)] == ["worker"]
 
 
 def test_the_first_process_creates_the_tables(tmp_path: Path) -> None:
@@ -63,9 +63,9 @@ def test_the_newest_errors_are_kept(database: Database, monkeypatch: pytest.Monk
     for number in range(10):
         note_error(database, "worker", f"Failure {number}.")
 
-    found = recent_errors(database)
-    assert [it.sentence for it in found] == ["Failure 9.", "Failure 8.", "Failure 7."]
-    assert recent_errors(database, limit=1) == found[:1]
+    errors = recent_errors(database)
+    assert [error.sentence for error in errors] == ["Failure 9.", "Failure 8.", "Failure 7."]
+    assert recent_errors(database, limit=1) == errors[:1]
 
 
 def test_storing_an_error_never_raises(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -428,7 +428,7 @@ def test_the_job_of_a_dead_worker_is_taken_over_when_its_message_comes_again(
     Runner(learning, database, Leases(9, gone=lambda who: who == dead)).run(job.id)
 
     assert jobs.get(job.id).result == {"attempt": 2}
-    (line,) = [it.line for it in jobs.log(job.id) if it.level == "warning"]
+    (line,) = [entry.line for entry in jobs.log(job.id) if entry.level == "warning"]
     assert "died in phase learning" in line
 
 

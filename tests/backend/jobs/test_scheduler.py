@@ -74,7 +74,7 @@ def test_a_job_is_sent_again_if_the_broker_was_down(
     clock.tick()
     away[0] = False
     clock.tick()
-    assert [it.id for it in sent] == [job.id]
+    assert [queued.id for queued in sent] == [job.id]
 
 
 def test_a_job_is_sent_when_the_one_before_it_has_ended(

@@ -390,9 +390,9 @@ def test_lists_in_pages_are_read_to_their_end(
     host.pages[path] = page
     client = LabelStudio(host.url, LEGACY)
 
-    found = client.projects() if items == "results" else list(client.tasks(1, fields="all"))
+    entries = client.projects() if items == "results" else list(client.tasks(1, fields="all"))
 
-    assert found == everything
+    assert entries == everything
 
 
 def test_lists_without_pages(host: Host) -> None:

@@ -90,7 +90,7 @@ def test_aliases_are_written_and_understood():
 
 
 @pytest.mark.parametrize(
-    ("points", "brush", "found"),
+    ("points", "brush", "expected"),
     [
         ('<Label value="Dog"/>', '<Label value="Cat"/><Label value="Dog"/>', "Dog"),
         ('<Label value="d"/>', '<Label value="Cat"/><Label value="Dog" alias="d"/>', "Dog"),
@@ -102,14 +102,14 @@ def test_aliases_are_written_and_understood():
         ('<Label value="New"/>', '<Label value="Cat"/><Label value="Dog"/>', None),
     ],
 )
-def test_which_brush_label_a_key_point_label_means(points, brush, found):
+def test_which_brush_label_a_key_point_label_means(points, brush, expected):
     config = parse(
         IMAGE,
         f'<BrushLabels name="brush" toName="image">{brush}</BrushLabels>',
         f'<KeyPointLabels name="kp" toName="image" smart="true">{points}</KeyPointLabels>',
     )
     label = config.images[0].clicks[0].labels[0].brush_label
-    assert (label.value if label else None) == found
+    assert (label.value if label else None) == expected
 
 
 def test_several_brush_controls_each_get_their_classes():

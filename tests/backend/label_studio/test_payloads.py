@@ -83,18 +83,18 @@ def click(**changes):
     ],
 )
 def test_every_recorded_interaction_is_understood(name, labels, phrase):
-    it = read(payload(name))
-    assert [c.label for c in it.clicks] == labels
-    assert (it.phrase.text if it.phrase else None) == phrase
-    assert it.task_id == payload(name)["tasks"][0]["id"]
+    interaction = read(payload(name))
+    assert [c.label for c in interaction.clicks] == labels
+    assert (interaction.phrase.text if interaction.phrase else None) == phrase
+    assert interaction.task_id == payload(name)["tasks"][0]["id"]
 
 
 def test_signs_places_and_size_of_a_recorded_click():
-    it = read(payload("page_predict_positive_positive_negative"))
-    assert [c.positive for c in it.clicks] == [True, True, False]
-    last = it.clicks[-1]
+    interaction = read(payload("page_predict_positive_positive_negative"))
+    assert [c.positive for c in interaction.clicks] == [True, True, False]
+    last = interaction.clicks[-1]
     assert (last.x_percent, last.y_percent) == (33.90875462392109, 45.31442663378546)
-    assert it.size == (640, 480)
+    assert interaction.size == (640, 480)
     assert read(payload("page_predict_exif6_upright")).size == (480, 640)
 
 
@@ -110,9 +110,9 @@ def test_ghosts_in_drafts_are_neither_clicks_nor_regions_twice():
 
 
 def test_what_drafts_and_annotations_show():
-    it = read(payload("page_predict_phrase_with_status_textarea"))
-    (draft,) = it.saved
-    assert it.user == draft.user == "admin@example.com"
+    interaction = read(payload("page_predict_phrase_with_status_textarea"))
+    (draft,) = interaction.saved
+    assert interaction.user == draft.user == "admin@example.com"
     assert {r.id: r.label for r in draft.regions.values()} == {"e00004": "Cat", "e00005": "Dog"}
     assert draft.phrases == {"rVMXksOfC6": "the red cat"}
     assert draft.updated_at == datetime(2026, 11, 22, 21, 53, 45, 218188, tzinfo=UTC)
@@ -177,8 +177,8 @@ def test_a_hundred_thousand_regions_are_refused():
     ],
 )
 def test_a_click_that_makes_no_sense_is_left_out(changes):
-    it = read(asked(click(**changes), click(id="good")))
-    assert [c.id for c in it.clicks] == ["good"]
+    interaction = read(asked(click(**changes), click(id="good")))
+    assert [c.id for c in interaction.clicks] == ["good"]
 
 
 def test_a_click_on_the_edge_may_be_off_by_rounding():
@@ -197,9 +197,9 @@ def test_the_ghost_twin_of_the_status_line_is_nothing(control, key):
     """With a label pressed while an answer arrives, the page makes one."""
     ghost = click(id="status", from_name=control, value={key: ["Cat"]})
     draft = {"id": 1, "user": "a", "updated_at": "2026-11-22T21:00:00Z", "result": [ghost]}
-    it = read(asked(ghost, drafts=[draft]))
-    assert (it.image, it.ignored) == (None, ())
-    assert (it.saved[0].clicks, it.saved[0].regions) == ({}, {})
+    interaction = read(asked(ghost, drafts=[draft]))
+    assert (interaction.image, interaction.ignored) == (None, ())
+    assert (interaction.saved[0].clicks, interaction.saved[0].regions) == ({}, {})
 
 
 def test_a_key_point_takes_its_label_from_a_second_item():
@@ -226,8 +226,8 @@ def test_a_click_sent_twice_in_one_context_counts_once():
 
 
 def test_text_that_no_database_takes_is_cleaned():
-    it = read(asked(click(id="a\0b\ud800")))
-    assert it.clicks[0].id == "ab?"
+    interaction = read(asked(click(id="a\0b\ud800")))
+    assert interaction.clicks[0].id == "ab?"
 
 
 def test_the_status_is_never_read_as_a_phrase():

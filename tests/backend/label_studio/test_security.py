@@ -9,7 +9,9 @@ from backend.settings import Settings
 
 
 def weak(settings: Settings) -> dict[str, bool | None]:
-    return {it.about: it.good for it in findings(settings) if it.good is not True}
+    return {
+        finding.about: finding.good for finding in findings(settings) if finding.good is not True
+    }
 
 
 def guarded(tmp_path: Path, **changes: Any) -> Settings:

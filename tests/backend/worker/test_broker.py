@@ -32,12 +32,12 @@ def send(connection: Connection, queue: broker.Queue, text: str) -> None:
 
 
 def receive(connection: Connection, queue: broker.Queue) -> list[str]:
-    found: list[str] = []
+    messages: list[str] = []
     channel = connection.default_channel
     while (message := channel.basic_get(queue.name)) is not None:
-        found.append(message.decode())
+        messages.append(message.decode())
         message.ack()
-    return found
+    return messages
 
 
 @pytest.mark.parametrize("damage", ["", "{", "null", "[1]"])

@@ -136,7 +136,7 @@ def test_different_tasks_are_all_sent(settings: Settings) -> None:
     enqueuer.enqueue(celery_app.ANNOUNCE)
     enqueuer.close()
 
-    sent = "".join(it.read_text() for it in (settings.data / "queue" / "messages").iterdir())
+    sent = "".join(path.read_text() for path in (settings.data / "queue" / "messages").iterdir())
     assert celery_app.TICK in sent
     assert celery_app.ANNOUNCE in sent
 
@@ -167,8 +167,8 @@ def test_a_delivery_is_processed_once(database: Database) -> None:
         deliveries.store("ANNOTATION_CREATED", 1, b"%d" % number)
     seen: list[bytes] = []
 
-    first = deliveries.process(lambda it: seen.append(it.body))
-    again = deliveries.process(lambda it: seen.append(it.body))
+    first = deliveries.process(lambda delivery: seen.append(delivery.body))
+    again = deliveries.process(lambda delivery: seen.append(delivery.body))
 
     assert (first, again) == (50, 0)
     assert seen == [b"%d" % number for number in range(50)]
@@ -198,7 +198,7 @@ def test_a_failing_delivery_is_retried_a_few_times_and_kept(database: Database) 
 def test_old_deliveries_are_deleted_unless_they_wait(database: Database) -> None:
     deliveries = Deliveries(database)
     deliveries.store("A", 1, b"settled long ago")
-    deliveries.process(lambda it: None)
+    deliveries.process(lambda stored: None)
     deliveries.store("A", 1, b"still waiting")
     long_ago = datetime.now(UTC) - timedelta(days=30)
     with database.write() as connection:
