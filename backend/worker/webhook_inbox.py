@@ -200,12 +200,15 @@ class WebhookInbox:
 
     def close(self) -> None:
         """Write what can be written at once; the rest stays in files for the next start."""
+        if self._lock.closed:
+            return
         self._ended.set()
         self._waiting.put(None)
         self._writer.join(timeout=5)
-        self._lock.close()
-        if not any(self._own.glob(f"*{_SUFFIX}")):
-            _remove(self._own)
+        # Locked until it is removed: a process that starts now would take it over.
+        with self._lock:
+            if not _files_in(self._own):
+                _remove(self._own)
 
     # -- inside
 
@@ -273,7 +276,7 @@ class WebhookInbox:
             except OSError:  # its process runs, or has just removed it
                 continue
             with lock:
-                for file in sorted(folder.glob(f"*{_SUFFIX}")):
+                for file in _files_in(folder):
                     moved = file.rename(self._own / file.name)
                     try:
                         self._waiting.put(_read(moved))
@@ -291,6 +294,14 @@ def _read(file: Path) -> _Webhook:
         body=base64.b64decode(content["body"]),
         file=file,
     )
+
+
+def _files_in(folder: Path) -> list[Path]:
+    """The stored webhooks, oldest first; none if the folder was removed meanwhile."""
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix == _SUFFIX)
+    except FileNotFoundError:
+        return []
 
 
 def _lock_folder(folder: Path) -> IO[bytes]:
