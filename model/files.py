@@ -1,5 +1,6 @@
-"""Atomic writes: after a crash, a file has its old or its new content, never a part of it."""
+"""Locks, and atomic writes: after a crash a file has its old or its new content, never a part."""
 
+import fcntl
 import os
 import uuid
 from collections.abc import Iterator
@@ -78,6 +79,17 @@ def sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold the lock on a file, created if it is missing, once others have released it.
+
+    The end of a process releases it, however it ends. Raises OSError.
+    """
+    with path.open("ab") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def private_folder(folder: Path) -> Path:

@@ -99,15 +99,21 @@ def followed(answer: Answer, click: Click, size: float) -> LogitGrid:
     sign = 1.0 if click.positive else -1.0
     if answer.newest is None or answer.newest * sign >= FOLLOWED:
         return grid
-    box, (height, width) = grid.box, grid.logits.shape
-    reach = max(REACH * size, box.width / width)
-    y = box.top + (np.arange(height)[:, None] + 0.5) * (box.height / height) - click.y
-    x = box.left + (np.arange(width) + 0.5) * (box.width / width) - click.x
-    near = np.exp((x**2 + y**2) / (-2.0 * reach**2))
+    reach = max(REACH * size, grid.box.width / grid.logits.shape[1])
+    near = np.exp(_squared_distance(grid, click) / (-2.0 * reach**2))
     lift = FOLLOWED - max(answer.newest * sign, -LIMIT)
     bent = np.clip(grid.logits * sign, -LIMIT, LIMIT) + lift * near
     logits = np.where(bent > 0, np.maximum(grid.logits * sign, bent), grid.logits * sign) * sign
-    return LogitGrid(logits.astype(np.float32), box)
+    return LogitGrid(logits.astype(np.float32), grid.box)
+
+
+def _squared_distance(grid: LogitGrid, click: Click) -> NDArray[np.float64]:
+    """h,w: from each cell's centre to the click, in pixels."""
+    box, (height, width) = grid.box, grid.logits.shape
+    y = box.top + (np.arange(height)[:, None] + 0.5) * (box.height / height) - click.y
+    x = box.left + (np.arange(width) + 0.5) * (box.width / width) - click.x
+    distance: NDArray[np.float64] = x**2 + y**2
+    return distance
 
 
 def changed_cells(grid: LogitGrid, before: Cells, clicks: Iterable[Click]) -> Cells:
@@ -133,30 +139,22 @@ def within_reach(change: Cells, clicks: Sequence[Click], grid: LogitGrid) -> Cel
     through a gap in a border: a click beside an object would remove half of it.
     """
     shown = [click for click in clicks if grid.box.holds(click.x, click.y)]
-    if not shown:
+    extent = mask_box(change)
+    if not shown or extent is None:
         return change
-    box, (height, width) = grid.box, change.shape
-    cell = box.height / height, box.width / width
-    depth = _depth(change, cell)
-    radii = [float(depth[clicked_cells(click, box, change.shape)].max()) for click in shown]
+    height, width = change.shape
+    depth = np.zeros(change.shape)  # distance to the nearest cell that does not change, in pixels
+    depth[extent.slices] = ndimage.distance_transform_edt(
+        np.pad(change[extent.slices], 1), (grid.box.height / height, grid.box.width / width)
+    )[1:-1, 1:-1]
+    radii = [float(depth[clicked_cells(click, grid.box, change.shape)].max()) for click in shown]
     if depth.max() <= (FLOODED_IN if shown[0].positive else FLOODED_OUT) * max(radii):
         return change
-    y = box.top + (np.arange(height)[:, None] + 0.5) * cell[0]
-    x = box.left + (np.arange(width) + 0.5) * cell[1]
-    near = cells_of(shown, grid)
+    clicked = cells_of(shown, grid)
+    near = clicked.copy()
     for click, radius in zip(shown, radii, strict=True):
-        near |= (x - click.x) ** 2 + (y - click.y) ** 2 <= (AROUND * radius) ** 2
-    return part_at(change & near, cells_of(shown, grid))
-
-
-def _depth(mask: Cells, cell: tuple[float, float]) -> NDArray[np.float64]:
-    """h,w: distance to the nearest cell outside the mask, in pixels. cell: height and width."""
-    depth = np.zeros(mask.shape)
-    extent = mask_box(mask)
-    if extent is not None:
-        padded = np.pad(mask[extent.slices], 1)
-        depth[extent.slices] = ndimage.distance_transform_edt(padded, cell)[1:-1, 1:-1]
-    return depth
+        near |= _squared_distance(grid, click) <= (AROUND * radius) ** 2
+    return part_at(change & near, clicked)
 
 
 def widened(cells: Cells) -> Cells:

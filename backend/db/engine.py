@@ -5,7 +5,6 @@ processes decide one after the other: BEGIN IMMEDIATE on SQLite, a locked row on
 avoid deadlocks, lock a lease before a job.
 """
 
-import fcntl
 import os
 import sqlite3
 import threading
@@ -34,6 +33,7 @@ from sqlalchemy.sql import ColumnElement
 
 from backend.db.models import Base, Job, LeaseRow, SampledProjectRow, Schedule
 from backend.errors import DatabaseError
+from model.files import exclusive
 
 _Row = TypeVar("_Row", bound=Base)
 
@@ -135,9 +135,7 @@ class Database:
     @contextmanager
     def _migration_lock(self) -> Iterator[None]:
         if self.is_sqlite:
-            path = Path(f"{self.url.database}.lock")
-            with path.open("w") as handle:
-                fcntl.flock(handle, fcntl.LOCK_EX)
+            with exclusive(Path(f"{self.url.database}.lock")):
                 yield
             return
         with self.engine.connect() as connection:

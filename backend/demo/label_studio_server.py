@@ -5,7 +5,6 @@ first start on a new data folder takes most of a minute for database migrations.
 migrated database is kept next to the program, per version, and copied into each new folder.
 """
 
-import fcntl
 import os
 import secrets
 import shutil
@@ -19,6 +18,7 @@ import requests
 
 from backend.errors import DemoError
 from backend.worker.child_process import Child, Progress, free_port
+from model.files import exclusive
 
 ENVIRONMENT = ".venv-label-studio"
 DATABASE = "label_studio.sqlite3"
@@ -171,9 +171,8 @@ def _migrated_database(program: Path, progress: Progress) -> Path:
     if database.exists():
         return database
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        # Parallel tests wait for the first one.
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    # Parallel tests wait for the first one.
+    with exclusive(folder / "lock"):
         if database.exists():
             return database
         progress("Label Studio creates its database (once, about a minute)")

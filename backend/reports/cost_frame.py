@@ -182,13 +182,13 @@ def clicks_and_phrases(counts: Ints) -> Ints:
 
 def stamp(connection: Connection, project: str) -> tuple[Any, ...]:
     """Changes with everything that a frame is read from; cheap. Its first part covers the costs."""
-    computed = select(func.count(), func.max(cast(RegionCostRow.drawn_at, String))).where(
-        RegionCostRow.project == project
-    )
+    computed = select(func.count()).where(RegionCostRow.project == project)
+    # Apart from the count, so that an index answers it.
+    newest = select(func.max(RegionCostRow.drawn_at)).where(RegionCostRow.project == project)
     timed = select(func.count(AnnotationTimeRow.lead_time)).where(
         AnnotationTimeRow.project == project
     )
-    costs = (*connection.execute(computed).one(), connection.execute(timed).scalar())
+    costs = tuple(connection.execute(query).scalar() for query in (computed, newest, timed))
     return costs, _log_stamp(connection)
 
 

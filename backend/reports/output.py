@@ -59,7 +59,7 @@ _GUARD = re.compile(r"(^|[;\t\r\n])'")
 _DIGITS = 4
 
 # Written at once: some 10 kB of text, and groups of Parquet that fit into memory and pack well.
-_CSV_LINES, _JSON_LINES, _PARQUET_ROWS = 200, 50, 20_000
+_CSV_LINES, _JSON_LINES, _PARQUET_ROWS = 200, 50, 5_000
 
 
 @dataclass(frozen=True)

@@ -156,8 +156,10 @@ class Reports:
 
     def groups(self, project: str, by: By, where: Where = EVERYTHING) -> list[GroupCost]:
         """Regions with something in common. Raises ReportError for an unknown ``by``."""
-        with self.database.read() as connection:
-            people = regions.people(connection, project)
+        people: dict[int, str] = {}
+        if by == "annotator":
+            with self.database.read() as connection:
+                people = regions.people(connection, project)
         return by_group(self._frame(project), by, where, people)
 
     def without_mask(self, project: str, where: Where = EVERYTHING) -> list[WithoutMask]:

@@ -10,7 +10,6 @@ may still leave an empty file, and a full disk a damaged one: such a message is 
 harmless, because the workers also look into the database by themselves.
 """
 
-import fcntl
 import logging
 import os
 import time
@@ -25,7 +24,7 @@ from kombu.transport.virtual import BrokerState
 from kombu.utils.json import dumps, loads
 
 from backend.settings import Settings
-from model.files import atomic_write, private_folder
+from model.files import atomic_write, exclusive, private_folder
 
 _log = logging.getLogger(__name__)
 
@@ -135,8 +134,7 @@ class _FileChannel(filesystem.Channel):  # type: ignore[misc]
 
     def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
         entry = filesystem.exchange_queue_t(routing_key or "", pattern or "", queue or "")
-        with (Path(self.control_folder) / "lock").open("ab") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with exclusive(Path(self.control_folder) / "lock"):
             table = self.get_table(exchange)
             file = self._exchange_file(exchange)
             if entry not in table or not _is_whole(file):

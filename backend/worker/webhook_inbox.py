@@ -27,7 +27,7 @@ from sqlalchemy import delete, insert, select, update
 from backend.db.engine import Database
 from backend.db.models import Delivery
 from backend.errors import DatabaseError
-from model.files import atomic_write, private_folder
+from model.files import atomic_write, exclusive, private_folder
 
 _log = logging.getLogger(__name__)
 
@@ -176,8 +176,7 @@ class WebhookInbox:
         self._waiting: queue.SimpleQueue[_Webhook | None] = queue.SimpleQueue()
         self._ended = threading.Event()
         # One process starts at a time: a folder not locked yet looks like that of a dead process.
-        with (folder / "starting").open("ab") as starting:
-            fcntl.flock(starting, fcntl.LOCK_EX)
+        with exclusive(folder / "starting"):
             private_folder(self._own)
             self._lock = _lock_folder(self._own)
             self._take_over()
@@ -200,15 +199,13 @@ class WebhookInbox:
 
     def close(self) -> None:
         """Write what can be written at once; the rest stays in files for the next start."""
-        if self._lock.closed:
-            return
         self._ended.set()
         self._waiting.put(None)
         self._writer.join(timeout=5)
-        # Locked until it is removed: a process that starts now would take it over.
-        with self._lock:
-            if not _files_in(self._own):
-                _remove(self._own)
+        # Removed while it is locked: a process that starts now would take it over.
+        if not _files_in(self._own):
+            _remove(self._own)
+        self._lock.close()
 
     # -- inside
 

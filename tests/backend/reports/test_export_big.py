@@ -63,7 +63,7 @@ def test_every_kind_of_file(long: tuple[Path, Story], tmp_path: Path) -> None:
         # Of computing, on a machine of any size; 4 to 7 s were measured.
         assert seconds < 40, kind
         # Python with SQLAlchemy and numpy takes 90 MiB of it.
-        assert memory < 320 * MIB, f"{kind}: {memory / MIB:.0f} MiB"
+        assert memory < 260 * MIB, f"{kind}: {memory / MIB:.0f} MiB"
 
     with files["csv"].open(encoding="utf-8-sig", newline="") as table:
         assert sum(1 for _ in csv.DictReader(table)) == story.regions[big.PROJECT]

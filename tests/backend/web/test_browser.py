@@ -212,9 +212,10 @@ def test_every_page_is_quick_on_100_000_interactions(
     seen = look(long, PHONE)
     _expect_line(long.server.log, "figures of 2 projects")
 
-    # then each page is made and loaded within the bound, and not far beyond it where it is seen
-    # first, after a new label, or on a machine that does other things
-    spent: dict[str, list[float]] = {}
+    # then the first look at each page is as quick as the second, and as that after a new label:
+    # each computes no longer than the bound, and the middle one has loaded within it, none far
+    # beyond it on a machine that does other things
+    spent: dict[tuple[str, str], float] = {}
     took: dict[str, list[float]] = {}
     for turn in ("first", "second", "third"):
         if turn == "third":
@@ -223,16 +224,16 @@ def test_every_page_is_quick_on_100_000_interactions(
             before = long.computed()
             answer = seen.go(path)
             seen.see_pictures()
-            spent.setdefault(name, []).append(long.computed() - before)
+            spent[turn, name] = long.computed() - before
             took.setdefault(name, []).append(seen.loading())
             assert answer.status == 200, name
             assert seen.faults() == [], name
             if turn == "first":
                 seen.picture(ARTEFACTS, f"long-{name}-{PHONE[0]}-light")
 
-    for measured in (spent, took):
-        assert max(map(median, measured.values())) < SECONDS, measured
-        assert max(map(max, measured.values())) < 3 * SECONDS, measured
+    assert max(spent.values()) <= SECONDS, spent
+    assert max(map(median, took.values())) < SECONDS, took
+    assert max(map(max, took.values())) < 2 * SECONDS, took
 
 
 # -- live updates
