@@ -7,7 +7,9 @@ as long. Clicks first, because an annotator waits for a mask that takes a moment
 picture takes several times as long.
 
 The thread belongs to a ``ThreadPoolExecutor``, which Python joins before it tears down the
-interpreter. A daemon thread could be stopped inside torch's C++ code, which aborts the process.
+interpreter. A daemon thread could be stopped inside torch's C++ code, which aborts the process. So
+the threads that ask run no torch code at all: even ``permute`` gives up Python's lock and may never
+get it back.
 """
 
 from __future__ import annotations
@@ -114,10 +116,11 @@ class Inference:
         height, width = size
         # The gap lets Pillow shrink by whole pixels first: four times as fast, no visible loss.
         small = picture.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
-        pixels = torch.from_numpy(np.array(small)).permute(2, 0, 1)[None]
+        values = np.array(small)
 
         @torch.inference_mode()
         def encode() -> Features:
+            pixels = torch.from_numpy(values).permute(2, 0, 1)[None]
             return self.network.encode(pixels.to(self.device).float().div_(255.0))
 
         return self.queue.run(priority, encode)

@@ -40,6 +40,13 @@ _WITH_VISIBILITY_TIMEOUT = ("redis", "rediss", "sentinel", "valkey", "valkeys", 
 
 _FILE_SCHEME = "phraseclick-files"
 TRANSPORT_ALIASES[_FILE_SCHEME] = f"{__name__}:FileTransport"
+# By name, so that only an installation with Redis imports its client.
+for _scheme, _transport in (
+    ("redis", "RedisTransport"),
+    ("rediss", "RedisTransport"),
+    ("sentinel", "SentinelTransport"),
+):
+    TRANSPORT_ALIASES[_scheme] = f"backend.worker.redis_broker:{_transport}"
 
 
 def redelivery_s(settings: Settings) -> int:

@@ -6,6 +6,7 @@ check the database when they start and periodically.
 """
 
 import logging
+import sys
 import threading
 import time
 import warnings
@@ -175,7 +176,10 @@ def configuration(settings: Settings) -> dict[str, Any]:
 
 
 def run_worker(settings: Settings, queue: QueueName = "support") -> None:
-    """Run a worker until SIGTERM. It starts with the work that waits in the database."""
+    """Run a worker until SIGTERM. It starts with the work that waits in the database.
+
+    Exits with 1 if Celery gives up by itself, which it only logs.
+    """
     private_folder(settings.data)
     if queue == "training":
         from backend.jobs import runner
@@ -213,6 +217,8 @@ def run_worker(settings: Settings, queue: QueueName = "support") -> None:
                 f"--loglevel={settings.log_level.upper()}",
             ]
         )
+    if not state.stopping.is_set():
+        sys.exit(1)
 
 
 # The support worker's threads: one for Label Studio, one for pictures, one for urgent tasks. The

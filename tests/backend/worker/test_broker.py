@@ -1,4 +1,4 @@
-"""The queue of files after a power cut or on a full disk: files that are empty or damaged."""
+"""Brokers at their worst: files that are empty or damaged, a Redis that is gone."""
 
 import time
 from collections.abc import Iterator
@@ -9,6 +9,9 @@ from kombu import Connection
 
 from backend.settings import Settings
 from backend.worker import broker
+from tests.backend.jobs.brokers import Redis, redis_server
+
+__all__ = ["redis_server"]
 
 
 @pytest.fixture
@@ -76,3 +79,24 @@ def test_messages_are_for_the_owner_alone(connection: Connection, tmp_path: Path
     for path in (tmp_path / "queue").rglob("*.msg"):
         assert path.stat().st_mode & 0o077 == 0
     assert (tmp_path / "queue" / "messages").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.slow
+def test_a_channel_whose_connection_was_lost_closes_with_a_connection_error(
+    redis_server: Redis, tmp_path: Path
+) -> None:
+    """Kombu's own channel raises AttributeError, which ends a Celery worker."""
+    with Connection(redis_server.url) as connection:
+        # given: a message that was not acknowledged yet
+        queue = declared(connection, tmp_path)
+        send(connection, queue, "first")
+        channel = connection.default_channel
+        message = channel.basic_get(queue.name)
+        # when: the transport loses its client, and with it its address
+        connection.transport.client = None
+        channel._pool = None
+        # then
+        with pytest.raises(connection.connection_errors):
+            message.ack()
+        with pytest.raises(connection.connection_errors):
+            channel.close()

@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 import pytest
+from celery import Celery
 from kombu import Connection, Exchange, Queue
 from sqlalchemy import select, text
 
@@ -423,3 +424,14 @@ def test_a_worker_processes_all_deliveries_even_if_it_is_killed(
     # then the next worker processes them
     with worker(settings, log):
         until(lambda: waiting_in(database) == 0, log)
+
+
+def test_a_worker_that_celery_gave_up_exits_with_an_error(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given: Celery logs an unrecoverable error and returns
+    monkeypatch.setattr(Celery, "worker_main", lambda app, arguments: None)
+    # then
+    with pytest.raises(SystemExit) as ended:
+        celery_app.run_worker(settings)
+    assert ended.value.code == 1
