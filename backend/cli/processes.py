@@ -207,7 +207,7 @@ def bench(
     ] = False,
     soak: Annotated[
         float | None,
-        typer.Option(min=1, help="Instead: 20 annotators for so many minutes; memory and files."),
+        typer.Option(min=1, help="Instead: 20 annotators for this many minutes; memory and files."),
     ] = None,
 ) -> None:
     """Measure a real server: first click, further clicks, phrases, 20 annotators, memory."""

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -15,6 +16,7 @@ from backend.registry.versions import Registry
 from backend.samples.dataset import open_samples
 from backend.settings import Settings
 from training.data import Dataset, Without, open_dataset
+from training.finetune.recipe import Budget
 from training.gate.gate import Verdict, judge
 from training.gate.general_set import open_general_set
 from training.gate.rules import GateRules
@@ -22,12 +24,17 @@ from training.gate.table import set_tables, tables
 from training.train.distributed import device_for
 
 
-def gate_rules(settings: Settings, project: str) -> GateRules:
+def gate_rules(settings: Settings, project: str, budget: Budget = "thorough") -> GateRules:
     """The gate's rules for a version of this project.
 
-    A version for all projects has to be as good as before everywhere.
+    A version for all projects has to be as good as before everywhere. After a quick training a
+    general set that only warns gets half as many questions, since people wait for the version.
     """
-    return GateRules(general="veto" if project == EVERYONE else settings.gate_general)
+    general = "veto" if project == EVERYONE else settings.gate_general
+    rules = GateRules(general=general)
+    if budget == "quick" and general == "warn":
+        return replace(rules, most_general=rules.most_general // 2)
+    return rules
 
 
 def compare(

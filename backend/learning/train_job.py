@@ -79,7 +79,7 @@ def train(
     """
     sweep(settings.data, database)
     recipe = recipe or recipe_of(settings, job)
-    rules = rules or gate_rules(settings, job.project)
+    rules = rules or gate_rules(settings, job.project, budget_of(job))
     with work_dir(settings.data, job.id) as folder:
         training = _Training(job, settings, database, progress, folder, recipe, rules)
         try:

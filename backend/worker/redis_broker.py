@@ -1,9 +1,9 @@
-"""Kombu's transports for Redis, whose channels take the loss of their connection in order.
+"""Kombu's transports for Redis, whose channels survive a lost connection.
 
-When a connection is lost, kombu parts the transport from its client and then closes what is left
-of its channels. One with an unacknowledged message asks the client for its host once more. With
-kombu 5.7.0 that is an AttributeError, which ends a Celery worker for good; here it is the
-connection error that it stands for, after which the worker connects again.
+When a connection is lost, kombu removes the client from the transport and then closes the
+remaining channels. A channel with an unacknowledged message asks the removed client for its host:
+with kombu 5.7.0 an AttributeError, which ends a Celery worker. Here it is a connection error, after
+which the worker connects again.
 """
 
 from typing import Any

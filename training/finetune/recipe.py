@@ -59,7 +59,8 @@ class FineTuneRecipe:
     many: float = 0.25
     # Share of the pictures of a step that are rehearsed from a base data set, if there is one.
     replay_share: float = 0.15
-    # Weight of the base model's answers beside the labels, if there is none; every so many steps.
+    # Weight of the base model's answers beside the labels, if there is none.
+    # It is computed at every ``distill_every``-th step.
     distillation: float = 1.0
     distill_every: int = 8
     # Of first clicks on objects that people clicked: how often theirs, not simulated ones.
@@ -90,7 +91,7 @@ BUDGETS: Mapping[Budget, FineTuneRecipe] = {
 
 
 def steps_for(labels: int, most: int) -> int:
-    """Steps for this many labeled objects: few for few, which would be learned by heart."""
+    """Steps for this many labeled objects: a small set would be memorized by many steps."""
     return min(most, 60 + 4 * labels)
 
 

@@ -56,7 +56,7 @@ class Measured:
         return self._mean([result.noc[number] for result in self.objects])
 
     def iou(self, number: int) -> Estimate:
-        """Mean IoU after so many clicks, by its number in `COUNTS`."""
+        """Mean IoU after ``COUNTS[number]`` clicks."""
         return self._mean([result.iou[number] for result in self.objects])
 
     @property

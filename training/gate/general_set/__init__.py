@@ -1,4 +1,4 @@
-"""The frozen general set: what every version must still be able to do, whatever it learned.
+"""The frozen general set: what a version should still do well after learning something else.
 
 It ships with the package (README.md beside it says what is in it and under which licences), was
 trained on by nothing, and never changes: figures of one day are comparable with those of another.

@@ -86,7 +86,7 @@ def mask_of(
     return Outline(polygons).draw(height, width)
 
 
-# Of an object so many pixels must be seen, and such a share of it.
+# At least this many pixels of an object must be visible, and this share of it.
 LEAST_PIXELS = 120
 LEAST_SEEN = 0.4
 VOID = 255

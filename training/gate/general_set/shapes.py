@@ -16,7 +16,7 @@ from training.gate.general_set.scene import SOURCES, Mask, Picture, Scene
 SIZE = 288, 216
 SCENES = 9
 TRIES = 200
-# Drawn so many times larger, for smooth borders.
+# Shapes are drawn this many times larger, for smooth borders.
 FINER = 4
 COLOURS = {
     "red": (205, 45, 40),
