@@ -1,4 +1,4 @@
-"""Clicks, phrases, and what the page tells nobody, at random moments in the real page.
+"""Clicks, phrases, and what the page does not send, at random moments in the real page.
 
 Ctrl+Z, rejecting and deleting send nothing; the backend sees them in a draft, which is saved some
 seconds later. Before that it cannot know, and may count what was undone or continue what was
@@ -41,39 +41,39 @@ def test_the_count_follows_the_page(studio: Studio, page: AnnotatorPage, seed: i
     page.open(studio.project(), studio.task(CAT), auto_accept=True)
     page.click(55, 45, CAT_KEY)
     region = page.only().id
-    standing = [1]  # how many clicks each answer rests on that Ctrl+Z can go back to
+    history = [1]  # the clicks behind each answer that Ctrl+Z can return to
     undone, undone_at = 0, 0.0
     # when clicks are added, taken back and waited for, each at a random moment
     for step in range(STEPS):
         page.page.wait_for_timeout(1000 * chance.uniform(SHORTEST_S, LONGEST_S))
-        if len(standing) > 1 and chance.random() < 0.4:
+        if len(history) > 1 and chance.random() < 0.4:
             page.undo()
-            undone += standing.pop() - standing[-1]
+            undone += history.pop() - history[-1]
             undone_at = time.monotonic()
             continue
         label = chance.choice([ADD, REMOVE])
         known = time.monotonic() - undone_at >= KNOWN_AFTER_S
         x, y = chance.uniform(25, 70), chance.uniform(35, 75)
         page.click(x, y, label, keys=("Control",))
-        # then the count is what stands on the page, or more by what could not be known yet
-        exact = standing[-1] + 1
+        # then the count is that of the page, or more by what could not be known yet
+        exact = history[-1] + 1
         at_most = exact if known else exact + undone
-        said = counted(page)
-        assert exact <= said <= at_most, (seed, step, page.status, standing, undone)
-        standing.append(said)
+        reported = counted(page)
+        assert exact <= reported <= at_most, (seed, step, page.status, history, undone)
+        history.append(reported)
         undone = 0
         # and it is still the one object
         assert [shown.id for shown in page.regions()] == [region]
 
 
 @dataclass(eq=False)
-class Thing:
+class MeantObject:
     """An object as the annotator means it."""
 
     region: str
     clicks: int
-    said: int = 0  # how many clicks the newest answer rests on
-    accepted: int = 0  # how many clicks the accepted mask rests on; 0: it is not accepted
+    reported: int = 0  # clicks behind the newest answer
+    accepted: int = 0  # clicks behind the accepted mask; 0: it is not accepted
     removed_at: float = 0.0  # when it was rejected or deleted
     undone: int = 0  # clicks of a refinement that was rejected
     undone_at: float = 0.0
@@ -89,14 +89,14 @@ def test_the_object_follows_the_page(studio: Studio, page: AnnotatorPage, seed: 
     # given an empty task, without Auto-Accept
     chance = random.Random(1000 + seed)
     page.open(studio.project(), studio.task(CAT), auto_accept=False)
-    things: list[Thing] = []  # in the order of their last use
-    pending: Thing | None = None
+    objects: list[MeantObject] = []  # in the order of their last use
+    pending: MeantObject | None = None
     label = CAT_KEY
     done: list[str] = []
     # when objects are made, refined, accepted, rejected and deleted, each at a random moment
     for _ in range(2 * STEPS):
         page.page.wait_for_timeout(1000 * chance.uniform(SHORTEST_S, LONGEST_S))
-        alive = [thing for thing in things if thing.accepted and not thing.removed_at]
+        alive = [meant for meant in objects if meant.accepted and not meant.removed_at]
         moves = ["more", "phrase", "accept", "accept", "reject"] if pending else ["new"]
         if pending is None and alive:
             moves += ["refine", "refine", "delete"]
@@ -104,11 +104,14 @@ def test_the_object_follows_the_page(studio: Studio, page: AnnotatorPage, seed: 
         done.append(move)
         if move == "accept" and pending is not None:
             page.accept()
-            pending.clicks = pending.accepted = pending.said
+            pending.clicks = pending.accepted = pending.reported
             pending.removed_at, pending.undone, pending = 0.0, 0, None
         elif move == "reject" and pending is not None:
             page.reject()
-            pending.undone, pending.undone_at = pending.said - pending.accepted, time.monotonic()
+            pending.undone, pending.undone_at = (
+                pending.reported - pending.accepted,
+                time.monotonic(),
+            )
             pending.clicks = pending.accepted
             if not pending.accepted:
                 pending.removed_at = time.monotonic()
@@ -120,31 +123,34 @@ def test_the_object_follows_the_page(studio: Studio, page: AnnotatorPage, seed: 
             page.say(chance.choice(["the cat", "the grey cat", "the cat in front"]))
             # then words refine the object that is in progress
             assert suggested(page) == pending.region, (seed, done, page.status)
-            pending.said = counted(page)
+            pending.reported = counted(page)
             allowed_counts = {pending.clicks, pending.clicks + pending.undone}
-            assert pending.said in allowed_counts, (seed, done, page.status)
+            assert pending.reported in allowed_counts, (seed, done, page.status)
         else:
             label = {"new": CAT_KEY, "refine": ADD}.get(move, label)
             page.click(chance.uniform(25, 70), chance.uniform(35, 75), label, keys=("Control",))
-            region, said = suggested(page), counted(page)
+            region, reported = suggested(page), counted(page)
             if move == "new":
                 # then a click with a label begins an object
-                assert region not in {thing.region for thing in things}, (seed, done, page.status)
-                pending = Thing(region, 0)
-                things.append(pending)
+                assert region not in {meant.region for meant in objects}, (seed, done, page.status)
+                pending = MeantObject(region, 0)
+                objects.append(pending)
             elif move == "refine":
                 # then the last object is the one that was used last, or what was removed just now
-                pending = next(thing for thing in things if thing.region == region)
-                allowed = [alive[-1], *(t for t in things[things.index(alive[-1]) :] if recent(t))]
+                pending = next(meant for meant in objects if meant.region == region)
+                allowed = [
+                    alive[-1],
+                    *(t for t in objects[objects.index(alive[-1]) :] if recent(t)),
+                ]
                 assert pending in allowed, (seed, done, page.status)
             assert pending is not None
             assert region == pending.region, (seed, done, page.status)
-            assert said in pending.counts(), (seed, done, page.status)
-            pending.clicks, pending.said = pending.clicks + 1, said
-            things.remove(pending)
-            things.append(pending)
+            assert reported in pending.counts(), (seed, done, page.status)
+            pending.clicks, pending.reported = pending.clicks + 1, reported
+            objects.remove(pending)
+            objects.append(pending)
         # and no answer adds or takes away an accepted mask
-        shown = {one.region for one in things if one.accepted and not one.removed_at}
+        shown = {one.region for one in objects if one.accepted and not one.removed_at}
         assert {r.id for r in page.regions() if not r.suggested} == shown, (seed, done)
 
 
@@ -154,6 +160,6 @@ def suggested(page: AnnotatorPage) -> str:
     return region.id
 
 
-def recent(thing: Thing) -> bool:
+def recent(meant: MeantObject) -> bool:
     """Whether it was removed too shortly ago for a draft to show it."""
-    return bool(thing.removed_at) and time.monotonic() - thing.removed_at < KNOWN_AFTER_S
+    return bool(meant.removed_at) and time.monotonic() - meant.removed_at < KNOWN_AFTER_S
