@@ -14,7 +14,7 @@ from typing import Generic, Protocol, TypeVar
 from cachetools import LRUCache
 
 
-class Sized(Protocol):
+class HasSize(Protocol):
     """What a cache can hold: anything that knows its own size."""
 
     @property
@@ -22,7 +22,7 @@ class Sized(Protocol):
         """Bytes of memory it takes."""
 
 
-Value = TypeVar("Value", bound=Sized)
+Value = TypeVar("Value", bound=HasSize)
 
 
 class EmbeddingCache(Generic[Value]):

@@ -87,12 +87,12 @@ class LogitGrid:
             return LogitGrid(whole, self.box)
         return LogitGrid((rows @ cut @ columns.T).astype(np.float32, copy=False), self.box)
 
-    def _places(self, box: Box, height: int, width: int) -> tuple[_Places, _Places]:
+    def _places(self, box: Box, height: int, width: int) -> tuple[_SourceCells, _SourceCells]:
         h, w = self.logits.shape
         own = self.box
         return (
-            _Places.over(own.top, own.bottom, h, box.top, box.bottom, height),
-            _Places.over(own.left, own.right, w, box.left, box.right, width),
+            _SourceCells.over(own.top, own.bottom, h, box.top, box.bottom, height),
+            _SourceCells.over(own.left, own.right, w, box.left, box.right, width),
         )
 
 
@@ -207,7 +207,7 @@ def _spline(cells: int, finer: int) -> NDArray[np.float32]:
 
 
 @dataclass(frozen=True)
-class _Places:
+class _SourceCells:
     """For each of n target cells along one axis: the two source cells around its centre."""
 
     first: NDArray[np.int64]
@@ -215,7 +215,9 @@ class _Places:
     weight: NDArray[np.float32]  # of the second
 
     @classmethod
-    def over(cls, start: int, end: int, cells: int, low: int, high: int, count: int) -> _Places:
+    def over(
+        cls, start: int, end: int, cells: int, low: int, high: int, count: int
+    ) -> _SourceCells:
         """``cells`` divide start..end, ``count`` targets divide low..high."""
         # Relative to the target's start first, so that boxes of one size give equal numbers.
         centres = (low - start) + (np.arange(count) + 0.5) * ((high - low) / count)
@@ -224,9 +226,9 @@ class _Places:
         second = np.minimum(first + 1, cells - 1)
         return cls(first, second, (place - first).astype(np.float32))
 
-    def part(self, start: int, end: int) -> _Places:
+    def part(self, start: int, end: int) -> _SourceCells:
         """Targets start..end only."""
-        return _Places(self.first[start:end], self.second[start:end], self.weight[start:end])
+        return _SourceCells(self.first[start:end], self.second[start:end], self.weight[start:end])
 
     def blend(self, logits: Logits) -> Logits:
         """h,n: columns of h,w at these places."""

@@ -40,7 +40,7 @@ from model.mask_upsampling import MaskLayers
 from model.network.phraseclick import Features
 from model.point_decoder import PointDecoder
 from model.prompt import Click, Prompt
-from model.refinement import Look, Session
+from model.refinement import DecodePass, Session
 from model.spelling import split
 from model.tokenizer import Tokenizer, Tokens
 
@@ -323,7 +323,7 @@ class Predictor:
         vector: NDArray[np.float32] = pooled.cpu().numpy()
         return vector / np.float32(max(float(np.linalg.norm(vector)), 1e-9))
 
-    def _looker(self, embedding: Embedding) -> Look:
+    def _looker(self, embedding: Embedding) -> DecodePass:
         def look(
             prompt: Prompt, box: Box, previous: NDArray[np.bool_] | None, *, detail: bool = False
         ) -> Answer:

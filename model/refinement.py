@@ -88,7 +88,7 @@ def _between(start: int, end: int, cells: int, low: float, high: float) -> NDArr
 Mask = NDArray[np.bool_]
 
 
-class Look(Protocol):
+class DecodePass(Protocol):
     """A pass of the network over a part of the picture."""
 
     def __call__(
@@ -129,7 +129,7 @@ class Session:
     width: int
     height: int
     prompt: Prompt
-    look: Look
+    look: DecodePass
     box_prompts: bool = True
     details: bool = True
 

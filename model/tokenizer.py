@@ -98,7 +98,7 @@ class Tokens:
         return tuple(near.word for near in self.near if not near.understood)
 
 
-class _Piece(NamedTuple):
+class _KnownWord(NamedTuple):
     """A known word; plural: a plural was typed, and this is its singular."""
 
     word: str
@@ -208,7 +208,7 @@ class Tokenizer:
 
     def _read_uncached(self, phrase: str, truncated: bool) -> Tokens:
         tokens = split(phrase)
-        pieces: list[_Piece] = []
+        pieces: list[_KnownWord] = []
         corrected: list[tuple[str, str]] = []
         ignored: list[str] = []
         position = 0
@@ -219,10 +219,10 @@ class Tokenizer:
                 ignored.extend(tokens[position:])
                 break
             joined = self._joined(tokens[position : position + self._longest])
-            known = [_Piece(joined)] if joined else self._known_forms(token)
+            known = [_KnownWord(joined)] if joined else self._known_forms(token)
             position += joined.count(" ") + 1 if joined else 1
             if not known and position < len(tokens) and token + tokens[position] in self._index:
-                known = [_Piece(token + tokens[position])]
+                known = [_KnownWord(token + tokens[position])]
                 position += 1
             if not known and UNSPACED.search(token):
                 known, missed = self._unspaced(token)
@@ -233,7 +233,7 @@ class Tokenizer:
                 nearest = self._corrections.nearest(token, self.was_trained)
                 if nearest is not None:
                     corrected.append((token, nearest))
-                    known = [_Piece(nearest)]
+                    known = [_KnownWord(nearest)]
             if not known:
                 known, missed = self._parts(token)
                 ignored.extend(missed)
@@ -248,7 +248,7 @@ class Tokenizer:
         vectors.setflags(write=False)
         return Tokens(words, tuple(corrected), tuple(ignored), vectors, truncated, near)
 
-    def _vectors_of(self, pieces: Sequence[_Piece]) -> NDArray[np.float32]:
+    def _vectors_of(self, pieces: Sequence[_KnownWord]) -> NDArray[np.float32]:
         """L,D vectors of the words of a phrase."""
         if not self.geometry:
             rows = [self._index[piece.word] for piece in pieces]
@@ -264,7 +264,7 @@ class Tokenizer:
                 vectors[place] = damping[place] * self.vectors[row]
         return np.concatenate([vectors, entries], 1)
 
-    def _as_singular(self, piece: _Piece) -> _Piece:
+    def _as_singular(self, piece: _KnownWord) -> _KnownWord:
         """A plural noun of the vocabulary as its singular, if they mean the same."""
         if piece.plural or word_geometry.entry(piece.word) is not None:
             return piece
@@ -272,7 +272,7 @@ class Tokenizer:
             return piece
         for form in word_forms.singulars(piece.word):
             if form in self._index and self._agree(form, piece.word):
-                return _Piece(form, True)
+                return _KnownWord(form, True)
         return piece
 
     def _agree(self, one: str, other: str) -> bool:
@@ -293,11 +293,11 @@ class Tokenizer:
                 return joined
         return None
 
-    def _known_forms(self, token: str) -> list[_Piece]:
+    def _known_forms(self, token: str) -> list[_KnownWord]:
         """The known word or words of a token, without correcting typos; may be empty."""
         for form, plural in spellings(token):
             if self.has(form):
-                return [_Piece(form, plural)]
+                return [_KnownWord(form, plural)]
         parts = token.split("-")
         if len(parts) > 1:
             known = [self._known_forms(part) for part in parts]
@@ -307,15 +307,15 @@ class Tokenizer:
         for form in (plain, *word_forms.singulars(plain)):
             compound = word_forms.compound_parts(form, self._common)
             if compound is not None:
-                return [_Piece(compound[0]), _Piece(compound[1], form != plain)]
+                return [_KnownWord(compound[0]), _KnownWord(compound[1], form != plain)]
         return []
 
-    def _parts(self, token: str) -> tuple[list[_Piece], list[str]]:
+    def _parts(self, token: str) -> tuple[list[_KnownWord], list[str]]:
         """The known and the unknown parts of an unknown hyphenated word."""
         parts = token.split("-")
         if len(parts) == 1:
             return [], [token]
-        read: list[_Piece] = []
+        read: list[_KnownWord] = []
         missed: list[str] = []
         for part in parts:
             known = self._known_forms(part)
@@ -324,9 +324,9 @@ class Tokenizer:
                 missed.append(part)
         return read, missed
 
-    def _unspaced(self, token: str) -> tuple[list[_Piece], list[str]]:
+    def _unspaced(self, token: str) -> tuple[list[_KnownWord], list[str]]:
         """Words in a run without spaces, found greedily, and the unknown parts between them."""
-        read: list[_Piece] = []
+        read: list[_KnownWord] = []
         missed: list[str] = []
         start = position = 0
         while position < len(token):
@@ -338,7 +338,7 @@ class Tokenizer:
                 continue
             if start < position:
                 missed.append(token[start:position])
-            read.append(_Piece(token[position:end]))
+            read.append(_KnownWord(token[position:end]))
             start = position = end
         if start < len(token):
             missed.append(token[start:])

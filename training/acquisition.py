@@ -29,7 +29,7 @@ from PIL import Image
 
 from model.predictor import Click, Embedding, Prediction, Predictor
 from training.evaluation.measurement import answers
-from training.evaluation.protocol import MOST, Answer, Mask, Spot, Target, follow
+from training.evaluation.protocol import MOST, Answer, ClickPoint, Mask, Target, follow
 
 GOAL = 0.85
 # People do not click exactly at the deepest point.
@@ -184,7 +184,7 @@ def _mirrored(predictor: Predictor, embedding: Embedding) -> Answer:
     """Answers for a picture, from its mirror image."""
     plain = answers(predictor, embedding)
 
-    def answer(clicks: Sequence[Spot], phrase: str, before: Mask | None) -> Mask:
+    def answer(clicks: Sequence[ClickPoint], phrase: str, before: Mask | None) -> Mask:
         turned = [(embedding.width - x, y, positive) for x, y, positive in clicks]
         flipped = None if before is None else np.ascontiguousarray(before[:, ::-1])
         return np.ascontiguousarray(plain(turned, phrase, flipped)[:, ::-1])

@@ -27,13 +27,13 @@ _MOST = 2**63 - 1
 _ELSEWHERE = "This came from another site's page, so nothing was changed."
 
 
-class _Form(BaseModel):
+class _RecordModel(BaseModel):
     """Read from a record of the same field names."""
 
     model_config = ConfigDict(from_attributes=True)
 
 
-class Job(_Form):
+class Job(_RecordModel):
     """One piece of background work."""
 
     id: int
@@ -57,7 +57,7 @@ class Job(_Form):
     error: str
 
 
-class Line(_Form):
+class Line(_RecordModel):
     """A line of a job's log: words for people, or a point of its curves."""
 
     id: int
@@ -81,7 +81,7 @@ class Jobs(BaseModel):
     next: str | None
 
 
-class Asked(BaseModel):
+class JobRequest(BaseModel):
     """What a script requests."""
 
     model_config = ConfigDict(extra="forbid")
@@ -157,7 +157,7 @@ def job(
     responses=refusals(400, 403, 409, 413, 415),
     dependencies=[Depends(_meant)],
 )
-def start(request: Request, response: Response, service: Served, asked: Asked) -> Job:
+def start(request: Request, response: Response, service: Served, asked: JobRequest) -> Job:
     """Start a training or a re-scoring as soon as a worker is free.
 
     If one waits already, it is returned instead of adding another.

@@ -28,7 +28,7 @@ from backend.reports.output import (
 )
 from backend.reports.page import render
 from backend.reports.queries import Report, Reports
-from backend.reports.records import By, Where
+from backend.reports.records import By, ReportFilter
 
 LARGEST_PAGE = 500
 # The largest number that a database stores and finds.
@@ -154,7 +154,7 @@ def _where(
         str | None, Query(description="Number or e-mail address of the user.")
     ] = None,
     phrase: Annotated[bool | None, Query(description="Made with a phrase, or without.")] = None,
-) -> Where:
+) -> ReportFilter:
     return reports.where(
         key,
         since=since,
@@ -166,7 +166,7 @@ def _where(
     )
 
 
-Filters = Annotated[Where, Depends(_where)]
+Filters = Annotated[ReportFilter, Depends(_where)]
 
 _PARQUET = "application/vnd.apache.parquet"
 _TABLE: dict[int | str, dict[str, Any]] = {
@@ -187,7 +187,7 @@ _WHOLE: dict[int | str, dict[str, Any]] = {
 }
 
 
-def query_of(where: Where) -> str:
+def query_of(where: ReportFilter) -> str:
     """The filters as a URL's query: ``_where`` reads the same ones from it."""
     values = {
         "since": where.since and where.since.isoformat(),

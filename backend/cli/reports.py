@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from backend.db.engine import Database
     from backend.reports.queries import Report, Reports
-    from backend.reports.records import Where
+    from backend.reports.records import ReportFilter
     from backend.settings import Settings
 
 _FILE = "- prints it."
@@ -155,7 +155,7 @@ def _show(made: "Report", tasks: int) -> None:
 def _write_tables(
     reports: "Reports",
     project: str,
-    where: "Where",
+    where: "ReportFilter",
     rows: str,
     csv: Path | None,
     parquet: Path | None,

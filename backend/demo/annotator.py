@@ -30,7 +30,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Suggested:
+class ShownRegion:
     """One region of an answer. region: as received; mask: H,W bool."""
 
     region: dict[str, Any] = field(repr=False)
@@ -38,10 +38,10 @@ class Suggested:
 
 
 @dataclass(frozen=True)
-class Shown:
+class PageState:
     """What the page shows after an answer: one region, or one for each object of a kind."""
 
-    regions: tuple[Suggested, ...]
+    regions: tuple[ShownRegion, ...]
     status: str
     milliseconds: float
 
@@ -77,7 +77,7 @@ class Annotator:
         self._width, self._height = size
         self._clicks: list[dict[str, Any]] = []
         self._phrases: list[dict[str, Any]] = []
-        self._shown: Shown | None = None
+        self._shown: PageState | None = None
 
     @property
     def points(self) -> list[Point]:
@@ -92,13 +92,13 @@ class Annotator:
         ]
 
     @property
-    def shown(self) -> Shown:
+    def shown(self) -> PageState:
         """What is on the canvas. Raises DemoError before the first mask."""
         if self._shown is None:
             raise DemoError("No mask has been shown yet.")
         return self._shown
 
-    def click(self, point: Point) -> Shown:
+    def click(self, point: Point) -> PageState:
         """Click, or Alt-click."""
         self._clicks.append(
             {
@@ -121,7 +121,7 @@ class Annotator:
         )
         return self._ask(self._clicks)
 
-    def type(self, phrase: str) -> Shown:
+    def type(self, phrase: str) -> PageState:
         """Type a phrase and press Enter; a second phrase edits the first."""
         region_id = self._phrases[0]["id"] if self._phrases else _region_id()
         self._phrases = [
@@ -141,7 +141,7 @@ class Annotator:
         accepted = {**self.shown.region, "origin": "manual"}
         return self._label_studio.create_annotation(self._task, [accepted, *self._phrases])
 
-    def _ask(self, items: Sequence[dict[str, Any]]) -> Shown:
+    def _ask(self, items: Sequence[dict[str, Any]]) -> PageState:
         started = time.perf_counter()
         answer = self._label_studio.interactive_annotating(
             self._backend, self._task, {"result": list(items)}
@@ -152,7 +152,7 @@ class Annotator:
             raise DemoError(sentence)
         result = answer["data"]["result"]
         regions = tuple(
-            Suggested(
+            ShownRegion(
                 item,
                 rle.decode(item["value"]["rle"], item["original_width"], item["original_height"]),
             )
@@ -160,7 +160,7 @@ class Annotator:
             if "rle" in item["value"]
         )
         status = " ".join(item["value"]["text"][0] for item in result if item["type"] == "textarea")
-        self._shown = Shown(regions, status, milliseconds)
+        self._shown = PageState(regions, status, milliseconds)
         return self._shown
 
 

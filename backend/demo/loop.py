@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from backend.db.engine import Database
 from backend.db.models.jobs import TRAINING, Job
-from backend.demo.team import LABEL, ByWord, Labeled, Team, ring_picture
+from backend.demo.team import LABEL, Labeled, LabeledByWord, Team, ring_picture
 from backend.errors import DemoError
 from backend.jobs.queue import Jobs
 from backend.label_studio.client import LabelStudio
@@ -24,7 +24,7 @@ from backend.registry.versions import Registry
 from backend.reports.output import json_text, write_text
 from backend.reports.page import render
 from backend.reports.queries import Report, Reports
-from backend.reports.records import Where
+from backend.reports.records import ReportFilter
 from backend.settings import Settings
 from training.evaluation.overlay import overlay
 
@@ -45,7 +45,7 @@ Serves = Callable[[], str]
 
 
 @dataclass(frozen=True)
-class Shown:
+class LoopResult:
     """The new version, clicks per ring before and after it, and the problem if there is one.
 
     by_word: interactions per ring of the pictures that were labeled from one word.
@@ -88,7 +88,7 @@ class Loop:
         self._registry.close()
         self._database.close()
 
-    def run(self, folder: Path) -> Shown:
+    def run(self, folder: Path) -> LoopResult:
         """Run the round and save the project's report in ``folder``."""
         key = self._registry.project_key(self._project)
         old = self._serves()
@@ -96,12 +96,12 @@ class Loop:
         job = self._await_training(key)
         version = str((job.result or {}).get("version") or "")
         if job.state != "done" or not version:
-            return Shown(
+            return LoopResult(
                 "", before, before, before, f"the training ended as {job.state}: {job.error}"
             )
         self._show_gate(version)
         if not (job.result or {}).get("promoted"):
-            return Shown(version, before, before, before, "the gate rejected the new version")
+            return LoopResult(version, before, before, before, "the gate rejected the new version")
         wrong = self._wait_for(version, "serves, and Label Studio knows it")
         after = self._label(range(BEFORE, BEFORE + AFTER), f"more with {version}")
         numbers = range(BEFORE + AFTER, BEFORE + AFTER + BY_WORD)
@@ -114,7 +114,7 @@ class Loop:
         self._save_report(key, folder)
         if not wrong and after >= before:
             wrong = "the new version does not need fewer clicks"
-        return Shown(version, before, after, by_word, wrong)
+        return LoopResult(version, before, after, by_word, wrong)
 
     # -- steps
 
@@ -136,7 +136,7 @@ class Loop:
 
         Saves the picture that needed the fewest interactions.
         """
-        done: list[ByWord] = []
+        done: list[LabeledByWord] = []
         for number in numbers:
             picture = ring_picture(number)
             (task,) = self._studio.upload(self._project, picture.name, picture.content())
@@ -209,7 +209,7 @@ class Loop:
         return wrong or self._wait_for(version, "was promoted again")
 
     def _save_report(self, key: str, folder: Path) -> None:
-        made = Report.of(Reports(self._database), key, Where())
+        made = Report.of(Reports(self._database), key, ReportFilter())
         for name, pieces in (("report.html", [render(made)]), ("report.json", json_text(made))):
             write_text(folder / name, pieces)
         self._say(f"Report: {folder}/report.html and report.json")

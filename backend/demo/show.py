@@ -51,7 +51,7 @@ class Show:
         # In a file or a pipe the table must not be as narrow as the default terminal.
         self._console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
         self._steps: list[Step] = []
-        self._learned: loop.Shown | None = None
+        self._learned: loop.LoopResult | None = None
 
     def run(self, *, stay: bool) -> bool:
         """Run the demonstration; whether all steps succeeded."""

@@ -78,7 +78,7 @@ class Labeled:
 
 
 @dataclass(frozen=True)
-class ByWord:
+class LabeledByWord:
     """One picture labeled from one word. suggested: H,W bool masks of the answer.
 
     rings, kept: all of them, and those whose suggested mask was accepted as it was. interactions:
@@ -119,7 +119,7 @@ class Team:
         self._studio.create_annotation(task, results, lead_time=round(seconds, 3))
         return Labeled(tuple(clicks), tuple(first), tuple(last))
 
-    def label_by_word(self, task: int, picture: RingPicture) -> ByWord:
+    def label_by_word(self, task: int, picture: RingPicture) -> LabeledByWord:
         """Type the label's name, accept what is right, click on the other rings, and submit."""
         started = time.monotonic()
         asking = Annotator(self._studio, self._backend, task, self._image, LABEL, SIZE)
@@ -142,7 +142,7 @@ class Team:
         kept = len(suggested) - len(left)
         seconds = time.monotonic() - started
         self._studio.create_annotation(task, results, lead_time=round(seconds, 3))
-        return ByWord(picture, suggested, len(picture.masks), kept, 1 + clicks + len(left))
+        return LabeledByWord(picture, suggested, len(picture.masks), kept, 1 + clicks + len(left))
 
     def _ring(
         self, task: int, picture: RingPicture, mask: NDArray[np.bool_]

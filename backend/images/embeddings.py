@@ -42,7 +42,7 @@ Timed = Callable[[str], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True)
-class Place:
+class TaskPicture:
     """The address of a task's picture, with its project and task."""
 
     address: str
@@ -50,7 +50,7 @@ class Place:
     task_id: int | None
 
     @classmethod
-    def of(cls, task: Task, image: ImageControls, project: Project) -> "Place":
+    def of(cls, task: Task, image: ImageControls, project: Project) -> "TaskPicture":
         """The picture of this image control, for this task."""
         return cls(image.address(task.data), project, task.id)
 
@@ -62,14 +62,18 @@ class Embeddings:
         self._pictures = pictures
         self._metrics = metrics
         self._ahead = ThreadPoolExecutor(_AHEAD_AT_ONCE, thread_name_prefix="ahead")
-        self._waiting: set[tuple[Place, str]] = set()
-        self._on_screen: TTLCache[Place, None] = TTLCache(_ON_SCREEN, _ON_SCREEN_S, time.monotonic)
-        self._known: TTLCache[Place, str] = TTLCache(_KNOWN, _KNOWN_S, time.monotonic)  # hashes
+        self._waiting: set[tuple[TaskPicture, str]] = set()
+        self._on_screen: TTLCache[TaskPicture, None] = TTLCache(
+            _ON_SCREEN, _ON_SCREEN_S, time.monotonic
+        )
+        self._known: TTLCache[TaskPicture, str] = TTLCache(
+            _KNOWN, _KNOWN_S, time.monotonic
+        )  # hashes
         self._lock = threading.Lock()
 
     def of(
         self,
-        place: Place,
+        place: TaskPicture,
         predictor: Predictor,
         *,
         shown: tuple[int, int] | None = None,
@@ -108,14 +112,14 @@ class Embeddings:
         self._metrics.cached(predictor.cached_bytes)
         return embedding
 
-    def _encode(self, place: Place, predictor: Predictor, timed: Timed) -> Embedding:
+    def _encode(self, place: TaskPicture, predictor: Predictor, timed: Timed) -> Embedding:
         # Threads that need the same picture at the same time wait here and share the result.
         with timed("picture"):
             picture = self._pictures.read(place.address, place.project, place.task_id)
         with timed("encode"):
             return predictor.encode(picture.array, picture.key)
 
-    def at_hand(self, place: Place, predictor: Predictor) -> Embedding | None:
+    def at_hand(self, place: TaskPicture, predictor: Predictor) -> Embedding | None:
         """The embedding if it is cached; reads no picture."""
         with self._lock:
             key = self._known.get(place)
@@ -128,7 +132,7 @@ class Embeddings:
                 self._known[place] = key
         return predictor.cached(key)
 
-    def ahead(self, place: Place, predictor: Predictor) -> None:
+    def ahead(self, place: TaskPicture, predictor: Predictor) -> None:
         """Encode in the background, so that the first click is as fast as the next."""
         job = (place, predictor.version)
         with self._lock:
@@ -137,7 +141,7 @@ class Embeddings:
             self._waiting.add(job)
         self._ahead.submit(self._encode_ahead, place, predictor)
 
-    def on_screen(self, place: Place) -> None:
+    def on_screen(self, place: TaskPicture) -> None:
         """Note that an annotator has this picture on the screen."""
         with self._lock:
             self._on_screen[place] = None
@@ -155,7 +159,7 @@ class Embeddings:
         """Cancel what waits, and finish what runs."""
         self._ahead.shutdown(wait=True, cancel_futures=True)
 
-    def _encode_ahead(self, place: Place, predictor: Predictor) -> None:
+    def _encode_ahead(self, place: TaskPicture, predictor: Predictor) -> None:
         try:
             self.of(place, predictor)
         except PhraseClickError as error:

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from backend.errors import LabelConfigError, RequestError
-from backend.images.embeddings import Embeddings, Place
+from backend.images.embeddings import Embeddings, TaskPicture
 from backend.interaction import suggestions
 from backend.interaction.label_words import about_one
 from backend.interaction.mask_history import digest
-from backend.interaction.objects import Click, Outcome, Prompts, Turn
+from backend.interaction.objects import Click, Outcome, Prompts, RequestPlan
 from backend.interaction.preannotate import Preannotation
 from backend.interaction.request import Interaction
 from backend.interaction.status_line import (
@@ -120,7 +120,7 @@ class Predict:
         interaction = Interaction.read(request, config)
         image = interaction.image or config.images[0]
         predictor = self._predictors.champion(request.project)
-        turn: Turn | None = None
+        turn: RequestPlan | None = None
         try:
             with steps.timed("memory"):
                 turn = self._assign(request, interaction, predictor)
@@ -148,7 +148,7 @@ class Predict:
 
     def _assign(
         self, request: PredictRequest, interaction: Interaction, champion: Predictor
-    ) -> Turn:
+    ) -> RequestPlan:
         """Decide which object is meant, and log the click before the model runs."""
 
         def touches(click: Click, target: Prompts) -> bool:
@@ -173,12 +173,12 @@ class Predict:
         self,
         request: PredictRequest,
         interaction: Interaction,
-        turn: Turn,
+        turn: RequestPlan,
         target: Prompts,
         predictor: Predictor,
         steps: "Steps",
     ) -> tuple[Answer, Outcome]:
-        place = Place.of(request.tasks[0], target.image, request.project)
+        place = TaskPicture.of(request.tasks[0], target.image, request.project)
         # The size that a probe sends is made up.
         shown = None if request.probe else interaction.size
         embedding = self._embeddings.of(place, predictor, shown=shown, timed=steps.timed)
@@ -226,7 +226,7 @@ class Predict:
     def _every(
         self,
         interaction: Interaction,
-        turn: Turn,
+        turn: RequestPlan,
         target: Prompts,
         predictor: Predictor,
         embedding: Embedding,
@@ -270,7 +270,7 @@ class Predict:
         if previous is None:
             return False
         predictor = self._predictor_of(target, request, champion)
-        place = Place.of(request.tasks[0], target.image, request.project)
+        place = TaskPicture.of(request.tasks[0], target.image, request.project)
         try:
             embedding = self._embeddings.of(place, predictor)
             column, row = click.pixel(previous.shape[1], previous.shape[0])
@@ -285,7 +285,7 @@ class Predict:
         return previous.shape == mask.shape and bool((previous & mask).any())
 
     def _record_failure(
-        self, turn: Turn | None, sentence: str, predictor: Predictor, steps: "Steps"
+        self, turn: RequestPlan | None, sentence: str, predictor: Predictor, steps: "Steps"
     ) -> None:
         if turn is None:
             return
@@ -349,7 +349,7 @@ def _fitting(previous: np.ndarray | None, embedding: Embedding) -> np.ndarray | 
     return previous
 
 
-def _remark(interaction: Interaction, turn: Turn, predictor: Predictor) -> Answer:
+def _remark(interaction: Interaction, turn: RequestPlan, predictor: Predictor) -> Answer:
     """Notes alone, where there is nothing to predict."""
     if interaction.image is None or not turn.notes:
         return {"result": []}
@@ -366,7 +366,7 @@ def _status(image: ImageControls, sentence: str, *, mask: bool = False) -> list[
 
 
 def _understood(
-    turn: Turn,
+    turn: RequestPlan,
     target: Prompts,
     prediction: Prediction | Instances,
     *,

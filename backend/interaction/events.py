@@ -64,7 +64,7 @@ class Event:
 
 
 @dataclass(frozen=True)
-class Answered:
+class AnswerMetadata:
     """How a request was answered, for all rows that it wrote."""
 
     at: datetime
@@ -93,7 +93,7 @@ def append_events(
     connection.execute(_APPEND, rows)
 
 
-def complete_events(connection: Connection, request_id: str, answered: Answered) -> None:
+def complete_events(connection: Connection, request_id: str, answered: AnswerMetadata) -> None:
     """Complete a request's rows with its answer. Missing places in pixels are filled in."""
     values = {
         "of_request": request_id,

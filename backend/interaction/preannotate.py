@@ -22,7 +22,7 @@ from typing import Any, Literal
 import numpy as np
 
 from backend.errors import DatabaseError, LabelStudioError, PictureError, PictureFormatError
-from backend.images.embeddings import Embeddings, Place
+from backend.images.embeddings import Embeddings, TaskPicture
 from backend.interaction.label_words import asks_for_all, labels_named
 from backend.interaction.suggestions import LEAST_CONFIDENCE
 from backend.label_studio.config import LabelConfig
@@ -148,7 +148,7 @@ class Preannotation:
         self, task: Task, image: ImageControls, project: Project, *, alone: bool
     ) -> Masks | None:
         """Regions and score of one picture; None where the task was merely opened."""
-        place = Place.of(task, image, project)
+        place = TaskPicture.of(task, image, project)
         phrase = image.batch_phrase(task.data)
         if phrase:
             return self._of_phrase(task, image, phrase, place)
@@ -166,7 +166,9 @@ class Preannotation:
             return [], self._doubt(image, place)
         return self._regions(task, image, objects), objects[-1][0].confidence
 
-    def _of_phrase(self, task: Task, image: ImageControls, phrase: str, place: Place) -> Masks:
+    def _of_phrase(
+        self, task: Task, image: ImageControls, phrase: str, place: TaskPicture
+    ) -> Masks:
         control, label = _label_for(phrase, image)
         named = labels_named(phrase, image.labels)
         predictor = self._for_label(named[0][1].value) if named else self._predictor
@@ -183,7 +185,7 @@ class Preannotation:
             return [], confidence
         return self._region(task, image, control, label, prediction.mask(), confidence), confidence
 
-    def _of_labels(self, image: ImageControls, place: Place) -> list[_Labelled]:
+    def _of_labels(self, image: ImageControls, place: TaskPicture) -> list[_Labelled]:
         """Every object that a label's name finds, the most confident first."""
         groups = self._known_labels(image)
         objects: list[_Labelled] = []
@@ -199,7 +201,7 @@ class Preannotation:
                 distinct.append(one)
         return distinct
 
-    def _doubt(self, image: ImageControls, place: Place) -> float | None:
+    def _doubt(self, image: ImageControls, place: TaskPicture) -> float | None:
         """The confidence of the least certain label on the picture, without drawing any."""
         sure = [
             predictor.predict(self._embeddings.of(place, predictor), [], name).confidence

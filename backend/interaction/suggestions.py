@@ -13,10 +13,10 @@ import numpy as np
 from backend.db.packed_mask import PackedMask
 from backend.errors import BackendError
 from backend.interaction.mask_history import digest
-from backend.interaction.objects import Prompts, Suggestion, Turn, new_region_id
+from backend.interaction.objects import Prompts, RequestPlan, Suggestion, new_region_id
 from backend.interaction.request import Saved
 from backend.label_studio.controls import ImageControls
-from backend.label_studio.regions import Drawn, drawn_mask, parse_result
+from backend.label_studio.regions import DrawnMask, drawn_mask, parse_result
 from model.instances import LIMITS, Instance
 
 # A phrase alone draws nothing below this confidence, in the page and in batches.
@@ -48,7 +48,7 @@ def unlabeled(objects: Sequence[Instance], saved: Sequence[Saved]) -> list[Insta
 
 
 def named(
-    objects: Sequence[Instance], turn: Turn, target: Prompts
+    objects: Sequence[Instance], turn: RequestPlan, target: Prompts
 ) -> list[tuple[Instance, str, int]]:
     """Each object with its region id and its number, 0 for a new one; the request's own first."""
     earlier: list[tuple[str, int, PackedMask]] = [
@@ -72,7 +72,7 @@ def named(
 
 
 @dataclass(frozen=True)
-class Several:
+class SeveralObjects:
     """Several objects as they are answered: the request's own, and those beside it."""
 
     items: list[dict[str, Any]]
@@ -84,11 +84,11 @@ class Several:
 
 def drawn(
     objects: Sequence[Instance],
-    turn: Turn,
+    turn: RequestPlan,
     target: Prompts,
     size: tuple[int, int],
     tolerance: float,
-) -> Several:
+) -> SeveralObjects:
     """The regions of these objects. size: width and height of the picture."""
     items: list[dict[str, Any]] = []
     mask, name = np.zeros(size[::-1], np.bool_), ""
@@ -105,7 +105,7 @@ def drawn(
                     region_id, target.label, target.brush, packed, instance.confidence, True, number
                 )
             )
-    return Several(
+    return SeveralObjects(
         items, mask, name, tuple(instance.confidence for instance in objects), tuple(others)
     )
 
@@ -131,10 +131,10 @@ def shown_again(
 
 def region(
     target: Prompts, mask: np.ndarray, confidence: float, tolerance: float, region_id: str = ""
-) -> Drawn:
+) -> DrawnMask:
     """A mask with the label of a request; under its id where no other one is given."""
     if not mask.any():
-        return Drawn([], mask)
+        return DrawnMask([], mask)
     return drawn_mask(
         region_id or target.region_id,
         mask,

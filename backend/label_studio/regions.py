@@ -227,7 +227,7 @@ def _side(raw: object) -> int | None:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnMask:
     """A mask as regions of the page. ``mask`` (H,W) is what they show: an outline has no holes and
     is not exact. ``holes``: how many it covers."""
 
@@ -245,7 +245,7 @@ def drawn_mask(
     label: Label | None,
     score: float,
     tolerance: float,
-) -> Drawn:
+) -> DrawnMask:
     """A mask, H,W, that is not empty, as the items that the page would write for it: one brush
     region, or one polygon for each part, the first under the object's own id.
 
@@ -259,7 +259,7 @@ def drawn_mask(
         return _items(identity, geometry, brush, to_name, label, (width, height), score)
 
     if not brush.outline:
-        return Drawn(items(region_id, {"format": "rle", "rle": rle.encode(mask)}), mask)
+        return DrawnMask(items(region_id, {"format": "rle", "rle": rle.encode(mask)}), mask)
     outline = outline_of(mask, tolerance)
     polygons = [
         item
@@ -269,7 +269,7 @@ def drawn_mask(
             {"points": points, "closed": True},
         )
     ]
-    return Drawn(polygons, mask_of(outline.parts, width, height), outline.holes)
+    return DrawnMask(polygons, mask_of(outline.parts, width, height), outline.holes)
 
 
 def _items(

@@ -40,7 +40,7 @@ _FEWEST_PIXELS = 4
 
 
 @dataclass(frozen=True)
-class Replayed:
+class ReplayedObject:
     """An object and its interactions: simulated with each version, and real ones if known."""
 
     task: int
@@ -67,7 +67,7 @@ def replay(job: Job, settings: Settings, database: Database, progress: Progress)
     progress.phase("replaying", 0.95)
     device = settings.training_device
     older, newer = (_contestant(registry, name, device) for name in (before, version))
-    replayed: list[Replayed] = []
+    replayed: list[ReplayedObject] = []
     left_out: list[str] = []
     for done, entry in enumerate(_objects(dataset, database, left_out), 1):
         progress.check()
@@ -186,8 +186,8 @@ def _interactions(
         return [(row.region_id, row.interactions) for row in connection.execute(query)]
 
 
-def _replayed(entry: _Object, older: Checkpoint, newer: Checkpoint) -> Replayed:
-    return Replayed(**entry.facts, before=_needed(entry, older), after=_needed(entry, newer))
+def _replayed(entry: _Object, older: Checkpoint, newer: Checkpoint) -> ReplayedObject:
+    return ReplayedObject(**entry.facts, before=_needed(entry, older), after=_needed(entry, newer))
 
 
 def _needed(entry: _Object, method: Checkpoint) -> int:
@@ -202,7 +202,7 @@ def _needed(entry: _Object, method: Checkpoint) -> int:
     return trajectory.needed(GOOD)
 
 
-def _summary(rows: list[Replayed]) -> dict[str, Any] | None:
+def _summary(rows: list[ReplayedObject]) -> dict[str, Any] | None:
     """Means and their paired difference, after minus before, with its 95 % interval."""
     if not rows:
         return None

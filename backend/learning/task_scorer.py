@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from backend.images.embeddings import Embeddings, Place
+from backend.images.embeddings import Embeddings, TaskPicture
 from backend.images.loader import Pictures
 from backend.interaction.preannotate import Preannotation
 from backend.label_studio.config import LabelConfig
@@ -81,7 +81,7 @@ class TaskScorer:
 
     def _image(self, task: Task, image: ImageControls) -> tuple[float, float, np.ndarray]:
         """One picture's expected cost, the network's uncertainty, and its descriptor."""
-        place = Place.of(task, image, self._project)
+        place = TaskPicture.of(task, image, self._project)
         picture = self._pictures.read(place.address, self._project, place.task_id)
         phrase = image.batch_phrase(task.data)
         names = (phrase,) if phrase else tuple(label.value for _, label in image.labels)

@@ -37,7 +37,7 @@ _AT_ONCE = 8
 
 
 @dataclass(frozen=True)
-class _Due:
+class _DueUpdate:
     """A project whose Label Studio has to be updated."""
 
     key: str
@@ -73,7 +73,7 @@ class LabelStudioSync:
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="announce") as pool:
             return sum(pool.map(lambda one: self._run([one], now), due))
 
-    def _run(self, projects: Sequence[_Due], now: datetime) -> int:
+    def _run(self, projects: Sequence[_DueUpdate], now: datetime) -> int:
         succeeded = 0
         for due in projects:
             try:
@@ -97,7 +97,7 @@ class LabelStudioSync:
                 succeeded += 1
         return succeeded
 
-    def _due(self, now: datetime) -> list[_Due]:
+    def _due(self, now: datetime) -> list[_DueUpdate]:
         champions = self._registry.champions()
         with self._registry.database.session() as session:
             projects = session.execute(select(ProjectRow.key, ProjectRow.project_id)).all()
@@ -110,12 +110,12 @@ class LabelStudioSync:
                 continue
             version = champions.of(Project.read(key)) or self._registry.base_name
             if row is None:
-                due.append(_Due(key, project_id, version, 0))
+                due.append(_DueUpdate(key, project_id, version, 0))
             elif row.version != version and (row.try_at is None or row.try_at <= now):
-                due.append(_Due(key, project_id, version, row.attempts))
+                due.append(_DueUpdate(key, project_id, version, row.attempts))
         return due
 
-    def _update(self, due: _Due) -> None:
+    def _update(self, due: _DueUpdate) -> None:
         label_studio = self._hosts.of(Project.read(due.key))
         login = backend_login(self._settings)
         if login and not label_studio.trusted:
@@ -136,7 +136,7 @@ class LabelStudioSync:
         if label_studio.project(due.project_id).get("model_version") != due.version:
             label_studio.patch_project(due.project_id, model_version=due.version)
 
-    def _our_backend(self, label_studio: LabelStudio, due: _Due) -> dict[str, Any]:
+    def _our_backend(self, label_studio: LabelStudio, due: _DueUpdate) -> dict[str, Any]:
         """This backend among the project's: by its connected URL, else by the version it serves."""
         backends = label_studio.ml_backends(due.project_id)
         connected = load_credentials(self._settings).get(due.project_id)
@@ -152,7 +152,7 @@ class LabelStudioSync:
             f"Run phraseclick connect --project {due.project_id}."
         )
 
-    def _save(self, due: _Due, **values: Any) -> None:
+    def _save(self, due: _DueUpdate, **values: Any) -> None:
         with self._registry.database.write() as connection:
             added = insert_of(connection, AnnouncementRow).values(project=due.key, **values)
             connection.execute(

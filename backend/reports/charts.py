@@ -88,7 +88,7 @@ class BarsChart:
 
 
 @dataclass(frozen=True)
-class Whisker:
+class ErrorBar:
     """A mean with its interval on a small scale; ``zero`` is None if the scale does not cross 0."""
 
     low: float | None
@@ -176,7 +176,7 @@ def curves(
     )
 
 
-def whisker(interval: Interval | None, low: float, high: float, width: float) -> Whisker | None:
+def whisker(interval: Interval | None, low: float, high: float, width: float) -> ErrorBar | None:
     """An estimate on a scale from low to high that is ``width`` wide; cut off at its ends."""
     if interval is None:
         return None
@@ -184,7 +184,7 @@ def whisker(interval: Interval | None, low: float, high: float, width: float) ->
     def place(value: float) -> float:
         return round(width * (min(max(value, low), high) - low) / ((high - low) or 1.0), 1)
 
-    return Whisker(
+    return ErrorBar(
         None if interval.low is None else place(interval.low),
         place(interval.mean),
         None if interval.high is None else place(interval.high),

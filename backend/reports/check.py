@@ -24,7 +24,7 @@ from backend.reports import cost_frame
 from backend.reports.compute_cost import BRUSH_CHARACTERS
 from backend.reports.cost_frame import COUNTS
 from backend.reports.group_by import by_task
-from backend.reports.records import Reconciliation, Where
+from backend.reports.records import Reconciliation, ReportFilter
 
 # Differences of one kind that are listed.
 _LISTED = 20
@@ -43,7 +43,7 @@ _Key = tuple[int, str, str]  # annotation, brush, region
 
 def reconcile(connection: Connection, project: str) -> Reconciliation:
     """Compare all sides of a project."""
-    summed = by_task(cost_frame.read(connection, project), Where()).columns
+    summed = by_task(cost_frame.read(connection, project), ReportFilter()).columns
     tasks = {name: int(summed[name].sum()) for name in _KINDS.values()}
     log = _log(connection, project)
     computed, held = _computed(connection, project), _held(connection, project)

@@ -31,7 +31,7 @@ _TARGETS_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
-class Logged:
+class LoggedEvent:
     """An event of the log, as far as costs need it."""
 
     id: int
@@ -86,7 +86,7 @@ UNKNOWN = Quality()
 
 
 def quality(
-    events: Sequence[Logged],
+    events: Sequence[LoggedEvent],
     served: Sequence[Served],
     accepted: PackedMask,
     before: Quality = UNKNOWN,
@@ -135,7 +135,9 @@ def edited_pixels(accepted: PackedMask, served: PackedMask) -> int | None:
     return int(np.count_nonzero(thick(accepted.unpack() ^ served.unpack())))
 
 
-def _after_each(events: Sequence[Logged], by_request: Mapping[str, float]) -> list[float | None]:
+def _after_each(
+    events: Sequence[LoggedEvent], by_request: Mapping[str, float]
+) -> list[float | None]:
     """IoU of what the page showed after each interaction.
 
     Two clicks of one request are answered together, so nothing is known after the first of them. If
@@ -157,7 +159,7 @@ def _after_each(events: Sequence[Logged], by_request: Mapping[str, float]) -> li
     return ious
 
 
-def _first(events: Sequence[Logged], ious: Sequence[float | None]) -> float | None:
+def _first(events: Sequence[LoggedEvent], ious: Sequence[float | None]) -> float | None:
     """IoU of the first request that was answered."""
     done = [event for event in events if event.interaction]
     first = next((event.request for event in done if event.answered), None)
@@ -165,7 +167,7 @@ def _first(events: Sequence[Logged], ious: Sequence[float | None]) -> float | No
     return ious[places[-1]] if places else None
 
 
-def _needed(events: Sequence[Logged], ious: Sequence[float | None]) -> int | None:
+def _needed(events: Sequence[LoggedEvent], ious: Sequence[float | None]) -> int | None:
     """None after a mask that is unknown now: it may have been good already."""
     done = [event for event in events if event.interaction]
     last_of = {event.request: place for place, event in enumerate(done)}
@@ -178,7 +180,7 @@ def _needed(events: Sequence[Logged], ious: Sequence[float | None]) -> int | Non
 
 
 def _corrected(
-    events: Sequence[Logged], served: Sequence[Served], accepted: PackedMask
+    events: Sequence[LoggedEvent], served: Sequence[Served], accepted: PackedMask
 ) -> int | None:
     """Pixels edited between answers, and after the last one unless Ctrl+Z brought an earlier answer
     back."""

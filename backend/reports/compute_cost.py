@@ -27,7 +27,7 @@ from backend.db.packed_mask import PackedMask
 from backend.reports.click_curve import (
     UNKNOWN,
     Key,
-    Logged,
+    LoggedEvent,
     PromptedObject,
     Quality,
     Region,
@@ -77,7 +77,7 @@ def compute(
 ) -> TaskCosts:
     """Compute what is missing or outdated of a task. idle: longer pauses count as this long."""
     versions = current_versions(connection, project, task)
-    facts = _Facts.read(connection, project, task, list(versions), idle)
+    facts = _TaskRecords.read(connection, project, task, list(versions), idle)
     targets = assign(facts.regions(), facts.objects())
     return TaskCosts(
         project,
@@ -93,7 +93,7 @@ def compute(
 
 
 @dataclass(frozen=True)
-class _Facts:
+class _TaskRecords:
     """All that is known of a task, except the masks. ``ahead``: Label Studio's clock minus ours.
     ``idle``: longer pauses count as this long."""
 
@@ -103,7 +103,7 @@ class _Facts:
     times: Mapping[int, RowMapping]
     samples: Mapping[int, Sequence[RowMapping]]
     costs: Mapping[int, Mapping[Key, RowMapping]]
-    events: Sequence[Logged]
+    events: Sequence[LoggedEvent]
     targets: Mapping[int, RowMapping]
     ahead: timedelta
     idle: timedelta
@@ -116,7 +116,7 @@ class _Facts:
         task: int,
         numbers: Sequence[int],
         idle: timedelta,
-    ) -> "_Facts":
+    ) -> "_TaskRecords":
         def rows(model: type[Base], without: tuple[str, ...] = ()) -> Iterable[RowMapping]:
             columns = model.__table__.c
             query = select(*(c for c in columns if c.name not in without)).where(
@@ -160,7 +160,7 @@ class _Facts:
 
     def objects(self) -> list[PromptedObject]:
         """All objects with an interaction, and those that a phrase suggested beside its own."""
-        by_target: dict[int, list[Logged]] = {}
+        by_target: dict[int, list[LoggedEvent]] = {}
         for event in self.events:
             by_target.setdefault(event.target, []).append(event)
         objects = []
@@ -274,7 +274,7 @@ class _Facts:
         }
 
     def _submitted_at(
-        self, annotation: RowMapping, events: Sequence[Logged], first_at: datetime | None
+        self, annotation: RowMapping, events: Sequence[LoggedEvent], first_at: datetime | None
     ) -> datetime | None:
         """By our clock: when the annotation was created; for a region added to it later, when it
         was first seen there."""
@@ -321,7 +321,7 @@ _COUNTED = {
 }
 
 
-def _begins(event: Logged) -> bool:
+def _begins(event: LoggedEvent) -> bool:
     """Whether an object is made by it: by an interaction, or as one of those that a phrase for all
     of a kind suggested. Such an object is known to have taken no interaction of its own."""
     return event.interaction or event.kind == "suggest"
@@ -346,7 +346,7 @@ def _digest(mask: PackedMask) -> str:
     return digest.hexdigest()
 
 
-def _events(connection: Connection, project: str, task: int) -> list[Logged]:
+def _events(connection: Connection, project: str, task: int) -> list[LoggedEvent]:
     of = EventRow
     query = (
         select(
@@ -358,7 +358,7 @@ def _events(connection: Connection, project: str, task: int) -> list[Logged]:
         .order_by(of.id)
     )
     rows: Iterable[Any] = connection.execute(query)
-    return [Logged(*row) for row in rows]
+    return [LoggedEvent(*row) for row in rows]
 
 
 def _targets(connection: Connection, project: str, task: int) -> dict[int, RowMapping]:

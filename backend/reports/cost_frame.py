@@ -35,7 +35,7 @@ from backend.db.models import (
     exists_in_label_studio,
     same_annotation,
 )
-from backend.reports.records import Where
+from backend.reports.records import ReportFilter
 from backend.reports.regions import WITHOUT_CLICK
 
 Ints = NDArray[np.int64]
@@ -86,7 +86,7 @@ class Regions:
 
 
 @dataclass(frozen=True, eq=False)
-class Unused:
+class UnusedInteractions:
     """Interactions that are in no accepted region, by their target."""
 
     task: Ints
@@ -144,12 +144,12 @@ class CostFrame:
     versions: tuple[str, ...]
     labels: tuple[str, ...]
     regions: Regions
-    unused: Unused
+    unused: UnusedInteractions
     lead_times: LeadTimes
     targets: Sequence[str]
     log: EventTotals
 
-    def chosen(self, where: Where) -> Flags:
+    def chosen(self, where: ReportFilter) -> Flags:
         """The regions that pass the filters."""
         regions = self.regions
         flags = _within(regions.at, where)
@@ -165,7 +165,7 @@ class CostFrame:
             flags &= np.isin(regions.task, where.tasks)
         return flags
 
-    def chosen_unused(self, where: Where) -> Flags:
+    def chosen_unused(self, where: ReportFilter) -> Flags:
         """The unused interactions that pass; none if a filter applies to regions only."""
         if where.picks_regions:
             return np.zeros(len(self.unused.task), bool)
@@ -269,7 +269,7 @@ def _lead_time_query(project: str) -> Any:
     )
 
 
-def _unused(log: EventTotals, targets: Sequence[str], counts: Ints) -> Unused:
+def _unused(log: EventTotals, targets: Sequence[str], counts: Ints) -> UnusedInteractions:
     """What the log has of each target, minus what its region includes already."""
     region_of: dict[int, int] = {}
     for number, written in enumerate(targets):
@@ -288,7 +288,7 @@ def _unused(log: EventTotals, targets: Sequence[str], counts: Ints) -> Unused:
     table[:, mine] = 0
     table[:, mine[::-1][last]] = rest[:, regions]
     left = table.any(axis=0)
-    return Unused(log.task[left], table[:, left], log.last_at[left])
+    return UnusedInteractions(log.task[left], table[:, left], log.last_at[left])
 
 
 def _encoded(values: Sequence[str]) -> tuple[tuple[str, ...], Ints]:
@@ -301,7 +301,7 @@ def _index(names: tuple[str, ...], name: str) -> int:
     return names.index(name) if name in names else -1
 
 
-def _within(when: Floats, where: Where) -> Flags:
+def _within(when: Floats, where: ReportFilter) -> Flags:
     flags = np.ones(len(when), bool)
     if where.since is not None:
         flags &= when >= where.since.timestamp()

@@ -37,7 +37,7 @@ _DELETED_AT_ONCE = 500
 # The default of PHRASECLICK_IDLE_MINUTES.
 _IDLE = timedelta(minutes=5)
 
-Place = tuple[str, int]  # project key, task
+TaskKey = tuple[str, int]  # project key, task
 
 _SAME_ANNOTATION = same_annotation(AnnotationTimeRow, AnnotationRow)
 
@@ -88,7 +88,7 @@ class Costs:
             done += 1
         return done
 
-    def outdated(self) -> list[Place]:
+    def outdated(self) -> list[TaskKey]:
         """Tasks whose rows do not match annotations and log."""
         with self._database.read() as connection:
             return sorted({*_changed(connection), *_deleted(connection), *_clicked(connection)})
@@ -121,7 +121,7 @@ class Costs:
             if len(numbers) < _DELETED_AT_ONCE:
                 return total
 
-    def _concerned(self, change: LabelChange) -> set[Place]:
+    def _concerned(self, change: LabelChange) -> set[TaskKey]:
         """The tasks that a webhook changed."""
         key = change.project.key
         places = {(key, annotation.task_id) for annotation in change.annotations}
@@ -179,7 +179,7 @@ def _upsert(
     )
 
 
-def _changed(connection: Connection) -> list[Place]:
+def _changed(connection: Connection) -> list[TaskKey]:
     """Annotations whose current version has no costs."""
     query = (
         select(AnnotationRow.project, AnnotationRow.task_id)
@@ -193,7 +193,7 @@ def _changed(connection: Connection) -> list[Place]:
     return [(project, task) for project, task in rows]
 
 
-def _deleted(connection: Connection) -> list[Place]:
+def _deleted(connection: Connection) -> list[TaskKey]:
     """Costs of annotations that no longer exist."""
     there = exists().where(
         same_annotation(AnnotationRow, RegionCostRow), AnnotationRow.gone_at.is_(None)
@@ -202,7 +202,7 @@ def _deleted(connection: Connection) -> list[Place]:
     return [(project, task) for project, task in connection.execute(query)]
 
 
-def _clicked(connection: Connection) -> list[Place]:
+def _clicked(connection: Connection) -> list[TaskKey]:
     """Tasks with an event that came after the costs of an annotation were computed."""
     computed = (
         select(

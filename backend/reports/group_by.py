@@ -20,12 +20,12 @@ from backend.reports.records import (
     BYS,
     MOST,
     By,
+    Distribution,
     GroupCost,
     Interval,
-    Spread,
+    ReportFilter,
     TaskCost,
     Week,
-    Where,
 )
 
 Numbers = NDArray[np.float64]
@@ -50,10 +50,10 @@ def mean_of(
     return Interval(mean, max(interval.low, least), min(interval.high, most), interval.n)
 
 
-def spread_of(values: Numbers, tasks: NDArray[np.int64]) -> Spread | None:
+def spread_of(values: Numbers, tasks: NDArray[np.int64]) -> Distribution | None:
     """Median and mean of N values; None if there are none."""
     mean = mean_of(values, tasks)
-    return None if mean is None else Spread(float(np.median(values)), mean)
+    return None if mean is None else Distribution(float(np.median(values)), mean)
 
 
 def around(center: float, pulls: Numbers, tasks: NDArray[np.int64], n: int) -> Interval:
@@ -144,7 +144,7 @@ class TaskTable:
         )
 
 
-def by_task(frame: CostFrame, where: Where) -> TaskTable:
+def by_task(frame: CostFrame, where: ReportFilter) -> TaskTable:
     """Sum by task."""
     regions, unused = frame.regions, frame.unused
     chosen = np.flatnonzero(frame.chosen(where))
@@ -194,7 +194,9 @@ def by_task(frame: CostFrame, where: Where) -> TaskTable:
     return TaskTable(frame, chosen, np.searchsorted(place, np.arange(size + 1)), columns)
 
 
-def by_group(frame: CostFrame, by: By, where: Where, people: dict[int, str]) -> list[GroupCost]:
+def by_group(
+    frame: CostFrame, by: By, where: ReportFilter, people: dict[int, str]
+) -> list[GroupCost]:
     """The groups that have a region, the largest first (weeks: the oldest first)."""
     if by not in BYS:
         raise ReportError(f"Regions cannot be grouped by {by!r}, only by {', '.join(BYS)}.")
@@ -311,7 +313,7 @@ def _by_annotation(annotation: Ints, task: Ints, seconds: Floats, tasks: Ints) -
     return _sum(longest, np.searchsorted(tasks, task[there][first]), len(tasks))
 
 
-def _lead_times(frame: CostFrame, where: Where, annotations: Ints, tasks: Ints) -> Floats:
+def _lead_times(frame: CostFrame, where: ReportFilter, annotations: Ints, tasks: Ints) -> Floats:
     leads = frame.lead_times
     counts = np.isin(leads.task, tasks) & ~np.isnan(leads.seconds)
     if where.picks_regions or where.since is not None or where.until is not None:

@@ -36,7 +36,7 @@ class GroupRow:
     """A group, with its clicks on the scale of its table."""
 
     group: GroupCost
-    whisker: charts.Whisker | None
+    whisker: charts.ErrorBar | None
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class PromotionRow:
 
     number: int
     change: BeforeAfter
-    whisker: charts.Whisker | None
+    whisker: charts.ErrorBar | None
 
 
 def promotion_rows(changes: Sequence[BeforeAfter], width: float) -> list[PromotionRow]:

@@ -21,7 +21,7 @@ from backend.reports.records import (
     SIZES,
     BeforeAfter,
     Interval,
-    Mark,
+    PromotionMark,
     SizeClass,
     Stratum,
 )
@@ -32,7 +32,7 @@ def champion(connection: Connection, project: str) -> str:
     return Champions.after(promotion_log.history(connection)).of(Project.read(project))
 
 
-def marks(connection: Connection, project: str) -> list[Mark]:
+def marks(connection: Connection, project: str) -> list[PromotionMark]:
     """Promotions and rollbacks that changed which version serves the project, oldest first."""
     history = promotion_log.history(connection)
     owner = Project.read(project)
@@ -44,13 +44,15 @@ def marks(connection: Connection, project: str) -> list[Mark]:
         serves = Champions.after(history[:number]).of(owner)
         if serves != served:
             marked.append(
-                Mark(change.id, change.at, change.kind, serves, served, change.who, change.why)
+                PromotionMark(
+                    change.id, change.at, change.kind, serves, served, change.who, change.why
+                )
             )
         served = serves
     return marked
 
 
-def before_and_after(frame: CostFrame, promotions: Sequence[Mark]) -> list[BeforeAfter]:
+def before_and_after(frame: CostFrame, promotions: Sequence[PromotionMark]) -> list[BeforeAfter]:
     """What each promotion changed in the clicks per object."""
     begun = frame.regions.first_at
     usable = frame.regions.known & ~np.isnan(begun)
@@ -84,7 +86,7 @@ class _Part:
         return one * other / (one + other)
 
 
-def _compare(frame: CostFrame, mark: Mark, before: Flags, after: Flags) -> BeforeAfter:
+def _compare(frame: CostFrame, mark: PromotionMark, before: Flags, after: Flags) -> BeforeAfter:
     parts = _parts(frame, before, after)
     total = sum(part.weight for part in parts)
     strata = sorted((p.stratum for p in parts), key=lambda s: (s.label, _ORDER.index(s.size)))

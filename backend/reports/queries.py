@@ -30,14 +30,14 @@ from backend.reports.records import (
     ProjectSummary,
     Reconciliation,
     RegionCost,
+    ReportFilter,
     ServedStep,
     TaskCost,
     TaskWithRegions,
-    Where,
     WithoutMask,
 )
 
-EVERYTHING = Where()
+EVERYTHING = ReportFilter()
 
 # Cost frames in memory; each takes some MB for 100,000 interactions. *choice*
 _FRAMES = 16
@@ -109,7 +109,7 @@ class Reports:
     def tasks(
         self,
         project: str,
-        where: Where = EVERYTHING,
+        where: ReportFilter = EVERYTHING,
         *,
         sort: str = "task",
         descending: bool = False,
@@ -126,7 +126,7 @@ class Reports:
         shown = order[(page - 1) * size : page * size]
         return Page(tuple(table.cost(int(index)) for index in shown), len(table), page, size)
 
-    def every_task(self, project: str, where: Where = EVERYTHING) -> Iterator[TaskCost]:
+    def every_task(self, project: str, where: ReportFilter = EVERYTHING) -> Iterator[TaskCost]:
         """All tasks in the order of their numbers."""
         page = 1
         while True:
@@ -138,23 +138,23 @@ class Reports:
 
     def task(self, project: str, task_id: int) -> TaskWithRegions:
         """One task with its regions. Raises ReportError if nothing is known of it."""
-        only = Where(tasks=(task_id,))
+        only = ReportFilter(tasks=(task_id,))
         table = by_task(self._frame(project), only)
         if not len(table):
             raise ReportError(f"Task {task_id} of project {project} has no interactions yet.")
         return TaskWithRegions(**vars(table.cost(0)), regions=tuple(self.regions(project, only)))
 
-    def regions(self, project: str, where: Where = EVERYTHING) -> Iterator[RegionCost]:
+    def regions(self, project: str, where: ReportFilter = EVERYTHING) -> Iterator[RegionCost]:
         """Accepted regions by task; never all of them in memory."""
         return regions.read(self.database, project, where)
 
     def region_page(
-        self, project: str, where: Where = EVERYTHING, *, page: int = 1, size: int = 50
+        self, project: str, where: ReportFilter = EVERYTHING, *, page: int = 1, size: int = 50
     ) -> Page[RegionCost]:
         """A page of the accepted regions."""
         return regions.page(self.database, project, where, max(1, page), max(1, size))
 
-    def groups(self, project: str, by: By, where: Where = EVERYTHING) -> list[GroupCost]:
+    def groups(self, project: str, by: By, where: ReportFilter = EVERYTHING) -> list[GroupCost]:
         """Regions with something in common. Raises ReportError for an unknown ``by``."""
         people: dict[int, str] = {}
         if by == "annotator":
@@ -162,7 +162,7 @@ class Reports:
                 people = regions.people(connection, project)
         return by_group(self._frame(project), by, where, people)
 
-    def without_mask(self, project: str, where: Where = EVERYTHING) -> list[WithoutMask]:
+    def without_mask(self, project: str, where: ReportFilter = EVERYTHING) -> list[WithoutMask]:
         """Submitted annotations without any region."""
         with self.database.read() as connection:
             return regions.without_mask(connection, project, where)
@@ -202,7 +202,7 @@ class Reports:
         label: str | None = None,
         annotator: str | None = None,
         phrase: bool | None = None,
-    ) -> Where:
+    ) -> ReportFilter:
         """Filters from the text of a command line or a URL.
 
         Empty texts do not filter, except for the label: '' selects regions without a label. since,
@@ -214,7 +214,7 @@ class Reports:
         for name, text in (("version", version), ("label", label), ("annotator", annotator)):
             if text and "\x00" in text:
                 raise FilterError(f"The {name} contains a character that no {name} can have.")
-        return Where(
+        return ReportFilter(
             since=_moment("since", since) if since else None,
             until=_moment("until", until, end=True) if until else None,
             version=version or None,
@@ -264,7 +264,7 @@ class Report:
 
     reports: Reports
     summary: ProjectSummary
-    where: Where
+    where: ReportFilter
     made_at: datetime
     total: GroupCost | None
     groups: Mapping[By, Sequence[GroupCost]]
@@ -273,7 +273,7 @@ class Report:
     number_of_tasks: int
 
     @classmethod
-    def of(cls, reports: Reports, project: str, where: Where) -> "Report":
+    def of(cls, reports: Reports, project: str, where: ReportFilter) -> "Report":
         """The report of a project, by its key."""
         total = reports.groups(project, "project", where)
         return cls(

@@ -43,7 +43,7 @@ def size_class(area: int | None, pixels: int | None) -> SizeClass:
 
 
 @dataclass(frozen=True)
-class Where:
+class ReportFilter:
     """Filters of a report. ``since`` (inclusive) and ``until`` (exclusive) apply to the submit."""
 
     since: datetime | None = None
@@ -86,7 +86,7 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Spread:
+class Distribution:
     """Median and mean of some values."""
 
     median: float
@@ -241,10 +241,10 @@ class GroupCost:
     unknown: Annotated[int, Field(description="Regions not known how they were made.")]
     tasks: Annotated[int, Field(description="Tasks that these regions are in.")]
     clicks: Annotated[
-        Spread | None, Field(description="Interactions per region, phrases included.")
+        Distribution | None, Field(description="Interactions per region, phrases included.")
     ]
     seconds: Annotated[
-        Spread | None,
+        Distribution | None,
         Field(description="First interaction to submit, in seconds, without long pauses."),
     ]
     one: Annotated[Interval | None, Field(description="Share of regions done in one interaction.")]
@@ -266,7 +266,9 @@ class GroupCost:
         Interval | None,
         Field(description="Interactions to 85 % IoU, of the regions that reached it."),
     ]
-    corrected: Annotated[Spread | None, Field(description="Pixels edited by hand afterwards.")]
+    corrected: Annotated[
+        Distribution | None, Field(description="Pixels edited by hand afterwards.")
+    ]
     histogram: Annotated[
         tuple[int, ...],
         Field(description="Number of regions by interactions: 0, 1, … and 20 or more."),
@@ -297,7 +299,7 @@ class Week:
 
 
 @dataclass(frozen=True)
-class Mark:
+class PromotionMark:
     """A promotion or a rollback."""
 
     id: int
@@ -316,7 +318,7 @@ class OverTime:
     """A project's weeks, oldest first, and its promotions."""
 
     weeks: tuple[Week, ...]
-    promotions: tuple[Mark, ...]
+    promotions: tuple[PromotionMark, ...]
 
 
 @dataclass(frozen=True)
@@ -340,7 +342,7 @@ class BeforeAfter:
     its numbers; null if there is none.
     """
 
-    promotion: Mark
+    promotion: PromotionMark
     n_before: int
     n_after: int
     matched_before: int

@@ -33,8 +33,8 @@ from backend.reports.click_curve import served_for
 from backend.reports.records import (
     Page,
     RegionCost,
+    ReportFilter,
     ServedStep,
-    Where,
     WithoutMask,
     size_class,
 )
@@ -71,7 +71,7 @@ Label Studio keeps the origin of a region that came with a prediction: "predicti
 """
 
 
-def read(database: Database, project: str, where: Where) -> Iterator[RegionCost]:
+def read(database: Database, project: str, where: ReportFilter) -> Iterator[RegionCost]:
     """All regions by task, read in short transactions, so that a slow reader blocks no one."""
     with database.read() as connection:
         names = people(connection, project)
@@ -91,7 +91,7 @@ def read(database: Database, project: str, where: Where) -> Iterator[RegionCost]
 
 
 def page(
-    database: Database, project: str, where: Where, number: int, size: int
+    database: Database, project: str, where: ReportFilter, number: int, size: int
 ) -> Page[RegionCost]:
     """One page of all regions."""
     query = _query(project, where)
@@ -103,7 +103,7 @@ def page(
     return Page(tuple(_region(row, names) for row in rows), total, number, size)
 
 
-def without_mask(connection: Connection, project: str, where: Where) -> list[WithoutMask]:
+def without_mask(connection: Connection, project: str, where: ReportFilter) -> list[WithoutMask]:
     """Submitted annotations without any region, by task. Empty if a filter selects regions by
     version, label or phrase, which these do not have."""
     if (where.version, where.label, where.phrase) != (None,) * 3:
@@ -215,7 +215,7 @@ def accepted_mask(
     return None if row is None else PackedMask(row.width, row.height, bytes(row.mask))
 
 
-def _query(project: str, where: Where) -> Select[Any]:
+def _query(project: str, where: ReportFilter) -> Select[Any]:
     row = RegionCostRow
     when = func.coalesce(row.submitted_at, row.first_at)
     query = select(row, WITHOUT_CLICK.label("without_click")).where(row.project == project)
@@ -231,7 +231,7 @@ def _query(project: str, where: Where) -> Select[Any]:
 
 def _filtered(
     query: Select[Any],
-    where: Where,
+    where: ReportFilter,
     row: type[AnnotationRow | RegionCostRow],
     when: SQLColumnExpression[Any],
 ) -> Select[Any]:

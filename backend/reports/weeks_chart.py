@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from backend.reports.charts import Bar, Frame, Point, Tick, grid, nice_step, path
-from backend.reports.records import Interval, Mark, Week
+from backend.reports.records import Interval, PromotionMark, Week
 
 _WEEK = timedelta(weeks=1)
 # Promotions closer together than this share one flag.
@@ -16,7 +16,7 @@ _DATE = 58.0
 
 
 @dataclass(frozen=True)
-class Spot:
+class ChartPoint:
     """A mean with the ends of its interval, and its tooltip."""
 
     x: float
@@ -40,7 +40,7 @@ class WeeksChart:
     across: tuple[Tick, ...]
     line: str
     bands: tuple[str, ...]
-    spots: tuple[Spot, ...]
+    spots: tuple[ChartPoint, ...]
     flags: tuple[Tick, ...]
     pillars: tuple[Bar, ...]
 
@@ -57,7 +57,7 @@ class Sparkline:
 
 
 def draw(
-    weeks: Sequence[Week], marks: Sequence[Mark], width: float, now: datetime
+    weeks: Sequence[Week], marks: Sequence[PromotionMark], width: float, now: datetime
 ) -> WeeksChart | None:
     """Weeks up to ``now``, where the axis ends; None if there are none.
 
@@ -80,7 +80,7 @@ def draw(
         return None if value is None else frame.y(value / most)
 
     spots = tuple(
-        Spot(
+        ChartPoint(
             across(_middle(week, ends)),
             frame.y(week.clicks.mean / most),
             up(week.clicks.low),
@@ -127,7 +127,9 @@ def text(weeks: Sequence[Week]) -> str:
     )
 
 
-def sparkline(weeks: Sequence[Week], marks: Sequence[Mark], now: datetime) -> Sparkline | None:
+def sparkline(
+    weeks: Sequence[Week], marks: Sequence[PromotionMark], now: datetime
+) -> Sparkline | None:
     """Weeks up to ``now``; None for fewer than two weeks, which make no line."""
     if len(weeks) < 2:
         return None
@@ -161,7 +163,7 @@ def _runs(weeks: Sequence[Week]) -> list[list[int]]:
     return runs
 
 
-def _band(spots: Sequence[Spot]) -> str:
+def _band(spots: Sequence[ChartPoint]) -> str:
     above = [(spot.x, spot.high) for spot in spots if spot.high is not None]
     below = [(spot.x, spot.low) for spot in spots if spot.low is not None]
     if len(above) < 2 or len(above) != len(below):

@@ -11,7 +11,7 @@ from backend.reports.records import (
     Interval,
     ProjectSummary,
     Reconciliation,
-    Where,
+    ReportFilter,
 )
 
 UNKNOWN = "–"
@@ -116,7 +116,7 @@ def not_known(n: int) -> str:
     )
 
 
-def filters(where: Where) -> list[str]:
+def filters(where: ReportFilter) -> list[str]:
     """The filters of a report, one text each."""
     said = []
     if where.since is not None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from backend.reports.records import Where
+from backend.reports.records import ReportFilter
 from backend.web.board import Dashboard
 from backend.web.rendering import number_in
 
@@ -12,7 +12,7 @@ WEEKS = (1, 4, 12, 52)
 _PHRASE = {"with": True, "without": False}
 
 
-def where(board: Dashboard, project: str, asked: Mapping[str, str]) -> Where:
+def where(board: Dashboard, project: str, asked: Mapping[str, str]) -> ReportFilter:
     """The filters that a page's query names. Raises FilterError for a day that is none."""
     chosen = board.reports.where(
         project,

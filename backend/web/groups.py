@@ -10,7 +10,7 @@ from backend.api.reports import query_of
 from backend.interaction.dropped import DroppedMasks, dropped_masks
 from backend.label_studio.payloads import Project
 from backend.reports.page import GroupTable
-from backend.reports.records import By, GroupCost, Interval, Spread, Where, about
+from backend.reports.records import By, Distribution, GroupCost, Interval, ReportFilter, about
 from backend.web import filters
 from backend.web.board import OWN_FORM, Board, Number, router
 from backend.web.learning import WHISKER
@@ -26,12 +26,12 @@ _MOST_ROWS = 200
 _MOST_WITHOUT_MASK = 50
 
 
-def _mean(value: Interval | Spread | None) -> float | None:
-    interval = value.mean if isinstance(value, Spread) else value
+def _mean(value: Interval | Distribution | None) -> float | None:
+    interval = value.mean if isinstance(value, Distribution) else value
     return None if interval is None else interval.mean
 
 
-def _median(value: Spread | None) -> float | None:
+def _median(value: Distribution | None) -> float | None:
     return None if value is None else value.median
 
 
@@ -112,7 +112,7 @@ def put_back(
     return board.render.redirect(request, f"/projects/{segment(key)}/groups#not-accepted", said)
 
 
-def _within(one: DroppedMasks, where: Where) -> bool:
+def _within(one: DroppedMasks, where: ReportFilter) -> bool:
     """Whether a filter of the page leaves it. Those of versions and phrases do not apply."""
     at = one.submitted_at
     return (
@@ -124,7 +124,7 @@ def _within(one: DroppedMasks, where: Where) -> bool:
     )
 
 
-def files(key: str, where: Where) -> list[File]:
+def files(key: str, where: ReportFilter) -> list[File]:
     """What this filter leaves, in every form that a report has."""
     query = query_of(where)
     listed = [

@@ -85,7 +85,7 @@ class Outcome:
     before: float
     after: float
     difference: Interval
-    whisker: charts.Whisker | None
+    whisker: charts.ErrorBar | None
 
     @property
     def verdict(self) -> str:

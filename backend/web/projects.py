@@ -13,7 +13,7 @@ from backend.interaction.dropped import dropped_masks
 from backend.label_studio.payloads import Project
 from backend.reports import charts, weeks_chart
 from backend.reports.page import GroupTable, promotion_rows
-from backend.reports.records import By, GroupCost, Mark, ProjectSummary, TaskCost, about
+from backend.reports.records import By, GroupCost, ProjectSummary, PromotionMark, TaskCost, about
 from backend.web import health
 from backend.web.board import OWN_FORM, Board, Dashboard, router
 from backend.web.learning import WHISKER, TrainingStatus, last_training, replays, training_status
@@ -161,7 +161,7 @@ def label_studio_url(board: Dashboard, project: str) -> str:
     return f"{host.rstrip('/')}/projects/{project.partition('.')[0]}"
 
 
-def _by_age(groups: Sequence[GroupCost], marks: Sequence[Mark]) -> list[GroupCost]:
+def _by_age(groups: Sequence[GroupCost], marks: Sequence[PromotionMark]) -> list[GroupCost]:
     """Versions, the latest to be promoted first."""
     since = {mark.version: number for number, mark in enumerate(marks)}
     return sorted(groups, key=lambda group: -since.get(group.name, -1))

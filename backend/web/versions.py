@@ -36,7 +36,7 @@ _MOST_FIGURES = 120
 
 
 @dataclass(frozen=True)
-class Line:
+class MeasureRow:
     """One measure of the gate."""
 
     name: str
@@ -46,16 +46,16 @@ class Line:
     champion: float
     difference: Interval
     says: str
-    whisker: charts.Whisker | None
+    whisker: charts.ErrorBar | None
 
 
 @dataclass(frozen=True)
-class Part:
+class SetResult:
     """One set of the gate, with its measures."""
 
     name: str
     about: str
-    lines: tuple[Line, ...]
+    lines: tuple[MeasureRow, ...]
 
 
 @dataclass(frozen=True)
@@ -257,7 +257,7 @@ def _headlines(of: Version) -> list[tuple[str, str]]:
     return lines
 
 
-def _parts(gate: Mapping[str, Any] | None) -> list[Part]:
+def _parts(gate: Mapping[str, Any] | None) -> list[SetResult]:
     """The gate's figures, as far as they exist."""
     sets = (gate or {}).get("sets")
     if not isinstance(sets, Mapping):
@@ -269,11 +269,11 @@ def _parts(gate: Mapping[str, Any] | None) -> list[Part]:
         about = f"{objects:,} objects" if isinstance(objects, int) else ""
         if isinstance(measured.get("pictures"), int):
             about += f" in {measured['pictures']:,} images"
-        parts.append(Part(str(measured.get("called") or name), about, lines))
+        parts.append(SetResult(str(measured.get("called") or name), about, lines))
     return parts
 
 
-def _lines(comparisons: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
+def _lines(comparisons: Sequence[Mapping[str, Any]]) -> Iterator[MeasureRow]:
     """Differences of clicks share one scale, differences of IoU another."""
     differences = [
         Interval(comparison["difference"], comparison["low"], comparison["high"], comparison["n"])
@@ -289,7 +289,7 @@ def _lines(comparisons: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
     }
     for comparison, difference, kind in zip(comparisons, differences, of_clicks, strict=True):
         name, digits = _MEASURES.get(comparison["measure"], (str(comparison["measure"]), 3))
-        yield Line(
+        yield MeasureRow(
             name,
             _MODES.get(comparison["mode"], str(comparison["mode"])),
             digits,

@@ -102,7 +102,7 @@ def _answers(url: str) -> bool:
     return True
 
 
-class Spares:
+class DatabasePool:
     """Empty databases of a PostgreSQL. Emptying one is much faster than creating one."""
 
     def __init__(self, server: str) -> None:
@@ -141,9 +141,9 @@ class Spares:
 
 
 @pytest.fixture(scope="session")
-def spares(postgres: str) -> Spares:
+def spares(postgres: str) -> DatabasePool:
     """Empty databases of the tests' PostgreSQL."""
-    return Spares(postgres)
+    return DatabasePool(postgres)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])

@@ -23,7 +23,7 @@ WHOLE = Box(0, 0, WIDTH, HEIGHT)
 Shape = Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]
 
 
-class Looks:
+class RecordingNetwork:
     """A network that sees a fixed shape (positive inside), and remembers where it looked."""
 
     def __init__(self, shape: Shape) -> None:
@@ -58,7 +58,7 @@ def picture_of(shape: Shape) -> Mask:
 
 
 def ask(
-    looks: Looks,
+    looks: RecordingNetwork,
     *clicks: Click,
     words: int = 0,
     previous: Mask | None = None,
@@ -74,7 +74,7 @@ def iou(one: Mask, other: Mask) -> float:
 
 
 def test_a_small_object_gets_a_closer_look() -> None:
-    looks = Looks(disk(200, 150, 20))
+    looks = RecordingNetwork(disk(200, 150, 20))
 
     mask = ask(looks, Click(200, 150))
 
@@ -85,7 +85,7 @@ def test_a_small_object_gets_a_closer_look() -> None:
 
 
 def test_a_known_object_is_looked_at_alone() -> None:
-    looks = Looks(disk(200, 150, 20))
+    looks = RecordingNetwork(disk(200, 150, 20))
     known = picture_of(disk(200, 150, 18))
 
     ask(looks, Click(200, 150), Click(205, 155), previous=known)
@@ -96,7 +96,7 @@ def test_a_known_object_is_looked_at_alone() -> None:
 
 @pytest.mark.parametrize(("words", "far"), [(1, False), (0, True)])
 def test_a_phrase_or_a_click_far_away_needs_the_whole_picture(words: int, far: bool) -> None:
-    looks = Looks(disk(200, 150, 20))
+    looks = RecordingNetwork(disk(200, 150, 20))
     newest = Click(590, 10) if far else Click(205, 155)
 
     ask(looks, Click(200, 150), newest, words=words, previous=picture_of(disk(200, 150, 18)))
@@ -108,7 +108,7 @@ def test_parts_without_a_click_go_and_pinholes_are_filled() -> None:
     ring = lambda xs, ys: np.minimum(  # noqa: E731
         disk(300, 200, 100)(xs, ys), np.hypot(xs - 300, ys - 200) - 9
     )
-    looks = Looks(either(ring, disk(520, 60, 30)))
+    looks = RecordingNetwork(either(ring, disk(520, 60, 30)))
 
     mask = ask(looks, Click(340, 200))
 
@@ -117,7 +117,7 @@ def test_parts_without_a_click_go_and_pinholes_are_filled() -> None:
 
 
 def test_a_phrase_alone_may_mean_several() -> None:
-    mask = ask(Looks(either(disk(150, 200, 60), disk(450, 200, 50))), words=1)
+    mask = ask(RecordingNetwork(either(disk(150, 200, 60), disk(450, 200, 50))), words=1)
 
     assert mask[200, 150]
     assert mask[200, 450]
@@ -127,7 +127,7 @@ def test_a_late_correction_changes_only_what_is_connected_to_it() -> None:
     kept = either(disk(150, 200, 60), disk(450, 200, 60))
     known = picture_of(kept)
     # The network now sees the left disk with a bump, and the right one gone.
-    looks = Looks(either(disk(150, 200, 60), disk(150, 130, 30)))
+    looks = RecordingNetwork(either(disk(150, 200, 60), disk(150, 130, 30)))
     older = [Click(150, 200), Click(450, 200), Click(300, 350, positive=False)]
 
     mask = ask(looks, *older, Click(150, 110), previous=known)
@@ -137,7 +137,7 @@ def test_a_late_correction_changes_only_what_is_connected_to_it() -> None:
 
 
 def test_an_early_correction_may_change_all_of_an_answer() -> None:
-    looks = Looks(disk(150, 200, 60))
+    looks = RecordingNetwork(disk(150, 200, 60))
     known = picture_of(either(disk(150, 200, 60), disk(450, 200, 60)))
 
     mask = ask(looks, Click(150, 200), Click(130, 220), previous=known)
@@ -146,7 +146,7 @@ def test_an_early_correction_may_change_all_of_an_answer() -> None:
 
 
 def test_an_older_click_that_a_painted_mask_contradicts_counts() -> None:
-    looks = Looks(disk(150, 200, 60))
+    looks = RecordingNetwork(disk(150, 200, 60))
     painted = picture_of(disk(450, 200, 60))
 
     mask = ask(looks, Click(150, 200), Click(450, 200), previous=painted)
@@ -157,7 +157,7 @@ def test_an_older_click_that_a_painted_mask_contradicts_counts() -> None:
 
 def test_a_small_change_is_looked_at_in_a_crop_of_its_own() -> None:
     thorn = disk(300, 90, 8)
-    looks = Looks(either(disk(300, 200, 100), thorn))
+    looks = RecordingNetwork(either(disk(300, 200, 100), thorn))
     known = picture_of(disk(300, 200, 100))
     older = [Click(300, 200), Click(250, 200), Click(20, 20, positive=False)]
 
@@ -171,7 +171,7 @@ def test_a_small_change_is_looked_at_in_a_crop_of_its_own() -> None:
 
 
 def test_a_large_change_needs_no_crop_of_its_own() -> None:
-    looks = Looks(either(disk(200, 200, 100), disk(350, 200, 100)))
+    looks = RecordingNetwork(either(disk(200, 200, 100), disk(350, 200, 100)))
     older = [Click(200, 200), Click(180, 200), Click(20, 20, positive=False)]
 
     ask(looks, *older, Click(400, 200), previous=picture_of(disk(200, 200, 100)))
@@ -180,7 +180,7 @@ def test_a_large_change_needs_no_crop_of_its_own() -> None:
 
 
 def test_a_correction_leaves_what_a_person_painted_elsewhere_bit_for_bit() -> None:
-    looks = Looks(either(disk(200, 200, 100), disk(200, 90, 15)))
+    looks = RecordingNetwork(either(disk(200, 200, 100), disk(200, 90, 15)))
     painted = picture_of(disk(200, 200, 100))
     painted[200:204, 150:300:7] = False  # scratches far from the click
 
@@ -204,7 +204,7 @@ def test_a_click_in_a_picture_with_extreme_sides_is_answered_from_a_window(
 ) -> None:
     # given a picture of 20,000 x 100 pixels with a thing in each half
     here, there = (upright(place, turned=turned) for place in ((15_000, 50), (300, 50)))
-    looks = Looks(either(disk(*here, 30), disk(*there, 30)))
+    looks = RecordingNetwork(either(disk(*here, 30), disk(*there, 30)))
 
     # when one of them is clicked on
     mask = ask(looks, Click(*here), words=words, size=upright(LONG, turned=turned))
@@ -219,7 +219,7 @@ def test_a_click_in_a_picture_with_extreme_sides_is_answered_from_a_window(
 
 def test_clicks_that_no_window_shows_together_each_get_their_own() -> None:
     places = [(400, 50), (9_000, 50), (15_000, 50)]
-    looks = Looks(either(*(disk(*place, 30) for place in places)))
+    looks = RecordingNetwork(either(*(disk(*place, 30) for place in places)))
 
     mask = ask(looks, *(Click(*place) for place in places), Click(2_000, 5, False), size=LONG)
 
@@ -229,7 +229,7 @@ def test_clicks_that_no_window_shows_together_each_get_their_own() -> None:
 
 def test_a_long_object_is_extended_where_the_newest_click_is() -> None:
     # given a road of which 3,000 pixels are in the mask, and the network sees all of it
-    looks = Looks(lambda xs, ys: 20 - np.abs(ys - 50) + 0 * xs)
+    looks = RecordingNetwork(lambda xs, ys: 20 - np.abs(ys - 50) + 0 * xs)
     known = np.zeros(LONG[::-1], bool)
     known[30:70, 5_000:8_000] = True
 

@@ -60,7 +60,7 @@ def hard() -> NDArray[np.uint8]:
     return picture.clip(0, 255).astype(np.uint8)
 
 
-class Counting:
+class CountingPredictor:
     """A predictor that says how often it was asked."""
 
     def __init__(self, predictor: Predictor) -> None:
@@ -117,7 +117,7 @@ def test_pictures_of_every_shape_have_an_answer(blind: Predictor, shape: tuple[i
 
 def test_a_picture_costs_no_more_than_its_budget(blind: Predictor, hard: NDArray[np.uint8]) -> None:
     budget = Budget(names=3, grid=2, objects=2, clicks=3, side=100)
-    counting = Counting(blind)
+    counting = CountingPredictor(blind)
 
     expected_clicks(counting, hard, names=("dog", "cat", "red", "blue", "green"), budget=budget)  # type: ignore[arg-type]
 

@@ -5,14 +5,14 @@ from training.data.opening import open_dataset
 from training.data.overlap import overlapping
 from training.data.pack import PackDataset
 from training.data.sample import VOID, Dataset, Expression, Sample, SampleObject
-from training.data.wrappers import Joined, Tolerant, Without
+from training.data.wrappers import Concatenated, Tolerant, Without
 
 __all__ = [
     "VOID",
+    "Concatenated",
     "Dataset",
     "Expression",
     "FolderDataset",
-    "Joined",
     "PackDataset",
     "Sample",
     "SampleObject",

@@ -318,7 +318,7 @@ def _by_processes(
     make: Make, orders: Iterator[Order], workers: int, *, pinned: bool
 ) -> Generator[Batch]:
     loader: DataLoader[Batch] = DataLoader(
-        _Made(make),
+        _BatchDataset(make),
         batch_size=None,
         sampler=orders,
         num_workers=workers,
@@ -331,7 +331,7 @@ def _by_processes(
     yield from loader
 
 
-class _Made(MapDataset[Batch]):
+class _BatchDataset(MapDataset[Batch]):
     """A map-style data set whose indices are orders."""
 
     def __init__(self, make: Make) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from training.data.masks import Segmentation, layered, read_segmentation
-from training.data.reading import Skipping, decode_picture, picture_size, read_json
+from training.data.reading import SkipCounter, decode_picture, picture_size, read_json
 from training.data.sample import Record, RecordDataset, Sample, SampleObject
 from training.errors import DataError
 
@@ -72,7 +72,7 @@ def open_coco(path: Path, *, pictures: Path | None = None, split: str = "") -> C
     home = file.resolve().parent
     home = home.parent if home.name == "annotations" else home
     source = "coco" if re.fullmatch(r"instances_(train|val)20\d\d", file.stem) else home.name
-    skipping = Skipping(source)
+    skipping = SkipCounter(source)
     records = [record for record in read_records(file, skipping).values() if record.objects]
     name = file.stem.removeprefix("instances_")
     folders = (
@@ -84,7 +84,7 @@ def open_coco(path: Path, *, pictures: Path | None = None, split: str = "") -> C
     return CocoDataset(source, present, skipping.finish())
 
 
-def read_records(file: Path, skipping: Skipping) -> dict[int, CocoRecord]:
+def read_records(file: Path, skipping: SkipCounter) -> dict[int, CocoRecord]:
     """The pictures in an instances JSON by id; files are not looked for. Raises DataError."""
     content = read_json(file)
     if not isinstance(content, dict):
@@ -114,7 +114,7 @@ def read_records(file: Path, skipping: Skipping) -> dict[int, CocoRecord]:
 
 
 def with_pictures(
-    records: Iterable[CocoRecord], folders: Sequence[Path], skipping: Skipping
+    records: Iterable[CocoRecord], folders: Sequence[Path], skipping: SkipCounter
 ) -> list[CocoRecord]:
     """The records whose picture exists, in the first of these folders that has any of them.
 
@@ -177,7 +177,7 @@ def _record(
     image: Mapping[str, Any],
     annotations: Sequence[Mapping[str, Any]],
     names: Mapping[int, str],
-    skipping: Skipping,
+    skipping: SkipCounter,
 ) -> CocoRecord:
     # Some exports contain Windows paths.
     path = str(image["file_name"]).replace("\\", "/")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from training.data.reading import (
     PICTURE_SUFFIXES,
-    Skipping,
+    SkipCounter,
     decode_picture,
     picture_size,
     pictures_in,
@@ -50,7 +50,7 @@ class FolderDataset(RecordDataset[_Record]):
     ) -> None:
         """pictures, masks: two folders with equal file names, if they are not found by layout."""
         source = folder.resolve().name
-        skipping = Skipping(source)
+        skipping = SkipCounter(source)
         records = []
         for key, picture, mask in _pairs(folder, pictures, masks):
             try:

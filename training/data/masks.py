@@ -159,7 +159,7 @@ LARGEST_STRIDE = 4
 
 
 @dataclass(frozen=True)
-class Depths:
+class DistanceMap:
     """Distances on a lattice of pixels. values: h,w float32, in pixels, 0 outside the region.
 
     Cell (r, c) is the pixel (top + r * stride, left + c * stride). ``values`` are exact at stride
@@ -183,14 +183,14 @@ class Depths:
         return np.stack([x, y], 1).astype(np.float32)
 
 
-def depths_inside(mask: Mask, *, stride: int | None = None) -> Depths:
+def depths_inside(mask: Mask, *, stride: int | None = None) -> DistanceMap:
     """Distance of each pixel of the mask to the nearest one outside the mask or the picture.
 
     stride: in pixels; None chooses it by the size of the region.
     """
     box = mask_box(mask)
     if box is None:
-        return Depths(np.zeros((0, 0), np.float32), 0, 0, 1)
+        return DistanceMap(np.zeros((0, 0), np.float32), 0, 0, 1)
     left, top, right, bottom = box
     if stride is None:
         stride = min(max(max(right - left, bottom - top) // SAMPLES, 1), LARGEST_STRIDE)
@@ -201,7 +201,7 @@ def depths_inside(mask: Mask, *, stride: int | None = None) -> Depths:
             break
     cells = ndimage.distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1]
     values = np.where(inside, (cells - 1.0) * step + 1.0, 0.0).astype(np.float32)
-    return Depths(values, top, left, step)
+    return DistanceMap(values, top, left, step)
 
 
 def thin_parts(mask: Mask, share: float) -> Mask:

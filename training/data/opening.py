@@ -31,7 +31,7 @@ from training.data.refcoco import open_refcoco, refs_file
 from training.data.sample import Dataset
 from training.data.synthetic import SyntheticDataset
 from training.data.voc import open_sbd, open_voc, sbd_layout, voc_layout
-from training.data.wrappers import Joined, Renamed
+from training.data.wrappers import Concatenated, Renamed
 from training.errors import DataError
 
 
@@ -67,7 +67,7 @@ def open_dataset(paths: Sequence[Path | str], root: Path | str = "") -> Dataset:
     if not paths:
         raise DataError("No data set was named: give a path, such as a .tar file.")
     parts = [_open(read_place(path, Path(root))) for path in paths]
-    return parts[0] if len(parts) == 1 else Joined(parts)
+    return parts[0] if len(parts) == 1 else Concatenated(parts)
 
 
 def read_place(text: Path | str, root: Path = Path()) -> Place:

@@ -123,7 +123,7 @@ def _opened(source: Path | str | bytes, name: str) -> Iterator[ImageFile.ImageFi
 NAMED = 20
 
 
-class Skipping:
+class SkipCounter:
     """Counts and logs what is left out of one data set."""
 
     def __init__(self, name: str) -> None:

@@ -29,7 +29,7 @@ from training.data.coco import (
     refer_folders,
     with_pictures,
 )
-from training.data.reading import Skipping, read_json
+from training.data.reading import SkipCounter, read_json
 from training.data.sample import Expression, SampleObject
 from training.errors import DataError
 
@@ -71,7 +71,7 @@ def open_refcoco(
     if file is None:
         raise DataError(f"{folder}: expected refs({by or 'unc'}).p and instances.json in it.")
     source = folder.resolve().name
-    skipping = Skipping(source)
+    skipping = SkipCounter(source)
     refs = list(_read_refs(file, skipping))
     splits = sorted({ref.split for ref in refs})
     if not split:
@@ -95,7 +95,7 @@ def open_refcoco(
     return CocoDataset(source, present, skipping.finish())
 
 
-def _spoken(record: CocoRecord, said: Sequence[Ref], skipping: Skipping) -> CocoRecord:
+def _spoken(record: CocoRecord, said: Sequence[Ref], skipping: SkipCounter) -> CocoRecord:
     """The record with its phrases and expressions."""
     number = dict(zip(record.annotations, record.objects, strict=True))
     phrases: dict[int, list[str]] = {}
@@ -116,7 +116,7 @@ def _spoken(record: CocoRecord, said: Sequence[Ref], skipping: Skipping) -> Coco
     return dataclasses.replace(record, objects=objects, expressions=tuple(expressions))
 
 
-def _read_refs(file: Path, skipping: Skipping) -> Iterator[Ref]:
+def _read_refs(file: Path, skipping: SkipCounter) -> Iterator[Ref]:
     content = read_json(file) if file.suffix == ".json" else read_plain_pickle(file)
     if not isinstance(content, list):
         raise DataError(f"{file}: expected a list of refs, this is a {type(content).__name__}.")

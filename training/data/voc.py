@@ -23,7 +23,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.reading import Skipping, decode_labels, decode_picture, picture_size, same_size
+from training.data.reading import (
+    SkipCounter,
+    decode_labels,
+    decode_picture,
+    picture_size,
+    same_size,
+)
 from training.data.sample import VOID, Record, RecordDataset, Sample, SampleObject
 from training.errors import DataError
 
@@ -56,7 +62,7 @@ class VocDataset(RecordDataset[Record]):
 
     def __init__(self, layout: Layout, source: str, split: str = "") -> None:
         """split: the name of a list, by default "train". Raises DataError."""
-        skipping = Skipping(source)
+        skipping = SkipCounter(source)
         self._layout = layout
         names = _names(layout.splits, source, split)
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:

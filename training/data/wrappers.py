@@ -1,7 +1,7 @@
 """Data sets made from other data sets: joined, filtered, renamed, shrunk, or safe to read.
 
-A data set that makes its pictures (`Endless`) has a length like any other, so it can be joined,
-measured and used for validation. Training asks it for new pictures instead.
+A data set that makes its pictures (`GeneratedDataset`) has a length like any other, so it can be
+joined, measured and used for validation. Training asks it for new pictures instead.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Derived:
         return dataset.expressions(place)
 
 
-class Joined(Derived):
+class Concatenated(Derived):
     """Several data sets, one after the other."""
 
     def __init__(self, parts: Sequence[Dataset]) -> None:
@@ -95,7 +95,7 @@ class Renamed(Derived):
 
 
 @runtime_checkable
-class Endless(Dataset, Protocol):
+class GeneratedDataset(Dataset, Protocol):
     """A data set that makes any number of pictures, each determined by its number."""
 
     @property
@@ -108,11 +108,11 @@ class Endless(Dataset, Protocol):
         ...
 
 
-def endless(dataset: Dataset, index: int) -> Endless | None:
+def endless(dataset: Dataset, index: int) -> GeneratedDataset | None:
     """The data set that makes pictures like the one at this index; None if it is read."""
     while isinstance(dataset, Derived):
         dataset, index = dataset.origin(index)
-    return dataset if isinstance(dataset, Endless) else None
+    return dataset if isinstance(dataset, GeneratedDataset) else None
 
 
 def categories_by_source(dataset: Dataset) -> dict[str, set[str]]:
@@ -158,7 +158,7 @@ LONGEST = 1024
 KEPT_BYTES = 384 * 2**20
 
 
-class Shrunk(Derived):
+class Downscaled(Derived):
     """Samples shrunk to a longest side of ``longest`` pixels and kept in memory. Thread-safe.
 
     For teams' data: fine-tuning reads the same few dozen large pictures again and again, through a

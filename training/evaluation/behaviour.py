@@ -18,7 +18,7 @@ from training.data import Dataset, Sample, Tolerant
 from training.evaluation.cases import FEWEST_PIXELS, Case, ids_of_kind, target_of, word_of
 from training.evaluation.figures import shown
 from training.evaluation.measurement import Method, Result, key_of
-from training.evaluation.protocol import Answer, Mask, Spot, Target, next_click, overlap
+from training.evaluation.protocol import Answer, ClickPoint, Mask, Target, next_click, overlap
 from training.evaluation.statistics import estimate, estimates
 from training.prompts.scenes import DISSECTED, Scene
 from training.prompts.vocabulary import CARRIED, COLOURS, WORN, concept_of, related
@@ -69,7 +69,7 @@ class _Asked:
     sample: Sample
     case: Case
     target: Target
-    centre: Spot
+    centre: ClickPoint
 
     def iou(self, mask: Mask, target: Mask | None = None) -> float:
         return overlap(mask, self.target.mask if target is None else target, self.target.void)
@@ -307,7 +307,7 @@ ORDER = (
 
 
 @dataclass(frozen=True)
-class Aim:
+class Goal:
     """The target of a test. sources: () for all. certain: the interval's low end must exceed it."""
 
     probe: str
@@ -323,18 +323,18 @@ class Aim:
 
 
 AIMS = (
-    Aim(GAIN, 0.0, ("voc", "coco", "ccp"), certain=True),
-    Aim(GAIN_GARMENTS, 0.06, ("ccp",)),
-    Aim(GAIN_SEVERAL, 0.0),
-    Aim(RIGHT_WORD, 0.12, ("voc",)),
-    Aim(ONE_OF_TWO_WORDS, 0.95, ("ccp",)),
-    Aim(SIDE_OR_COLOUR, 0.75),
-    Aim(ALONE, 0.72, ("voc",)),
-    Aim(ALONE_GARMENTS, 0.30, ("ccp",)),
-    Aim(NEGATIVE_OUT, 0.98),
-    Aim(EVERY_NEGATIVE, 0.98),
-    Aim(EVERY_POSITIVE, 0.99),
-    Aim(LEAST_STEP, 0.0),
+    Goal(GAIN, 0.0, ("voc", "coco", "ccp"), certain=True),
+    Goal(GAIN_GARMENTS, 0.06, ("ccp",)),
+    Goal(GAIN_SEVERAL, 0.0),
+    Goal(RIGHT_WORD, 0.12, ("voc",)),
+    Goal(ONE_OF_TWO_WORDS, 0.95, ("ccp",)),
+    Goal(SIDE_OR_COLOUR, 0.75),
+    Goal(ALONE, 0.72, ("voc",)),
+    Goal(ALONE_GARMENTS, 0.30, ("ccp",)),
+    Goal(NEGATIVE_OUT, 0.98),
+    Goal(EVERY_NEGATIVE, 0.98),
+    Goal(EVERY_POSITIVE, 0.99),
+    Goal(LEAST_STEP, 0.0),
 )
 
 

@@ -20,7 +20,16 @@ from training.data import Dataset, Sample, Tolerant
 from training.errors import DataError
 from training.evaluation.cases import FEWEST_PIXELS, Case, target_of
 from training.evaluation.interactions import Region
-from training.evaluation.protocol import MOST, Answer, Mask, Mode, Spot, Target, Trajectory, follow
+from training.evaluation.protocol import (
+    MOST,
+    Answer,
+    ClickPoint,
+    Mask,
+    Mode,
+    Target,
+    Trajectory,
+    follow,
+)
 from training.finetune.labels import has_learned, labels_of
 from training.prompts.vocabulary import concept_of
 
@@ -72,7 +81,7 @@ class Checkpoint:
 def answers(predictor: Predictor, embedding: Embedding) -> Answer:
     """The predictor's answers for one encoded picture."""
 
-    def answer(clicks: Sequence[Spot], phrase: str, before: Mask | None) -> Mask:
+    def answer(clicks: Sequence[ClickPoint], phrase: str, before: Mask | None) -> Mask:
         return predictor.predict(
             embedding, [Click(*spot) for spot in clicks], phrase, before
         ).mask()

@@ -30,8 +30,8 @@ CLICKS_FIRST: tuple[Mode, ...] = ("clicks", "clicks+phrase")
 MOST = 20
 
 Mask = NDArray[np.bool_]
-Spot = tuple[float, float, bool]
-Answer = Callable[[Sequence[Spot], str, Mask | None], Mask]
+ClickPoint = tuple[float, float, bool]
+Answer = Callable[[Sequence[ClickPoint], str, Mask | None], Mask]
 """From clicks (x, y, positive), phrase and last mask (H,W or None) to the next mask."""
 
 # Pixels that touch at a corner belong to one region. Only then is the distance to a region's border
@@ -57,7 +57,7 @@ class Trajectory:
 
     ious: tuple[float, ...]
     milliseconds: tuple[float, ...]
-    clicks: tuple[Spot, ...]
+    clicks: tuple[ClickPoint, ...]
     obeyed: tuple[bool, ...] = ()
 
     def iou(self, interactions: int) -> float:
@@ -86,11 +86,11 @@ def overlap(prediction: Mask, target: Mask, void: Mask) -> float:
 def next_click(
     target: Target,
     prediction: Mask,
-    clicked: Sequence[Spot] = (),
+    clicked: Sequence[ClickPoint] = (),
     *,
     jitter: float = 0.0,
     rng: np.random.Generator | None = None,
-) -> Spot | None:
+) -> ClickPoint | None:
     """The protocol's next click, at a pixel's centre; None if nothing is left to click.
 
     jitter: in (0, 1], anywhere in the same region at 1 - jitter of its largest depth or deeper.
@@ -132,7 +132,7 @@ def follow(
     """
     rng = rng or np.random.default_rng(0)
     phrase = "" if mode == "clicks" else target.phrase
-    clicks: list[Spot] = []
+    clicks: list[ClickPoint] = []
     ious: list[float] = []
     milliseconds: list[float] = []
     obeyed: list[bool] = []
@@ -175,7 +175,7 @@ class _Region:
         return self.top + row, self.left + column
 
 
-def _deepest_region(error: Mask, clicked: Sequence[Spot]) -> _Region | None:
+def _deepest_region(error: Mask, clicked: Sequence[ClickPoint]) -> _Region | None:
     """The region with the deepest pixel that was not clicked yet.
 
     Distances are measured region by region, starting with those that may be deepest. Most specks

@@ -28,8 +28,8 @@ import torch
 from model import checkpoint
 from model.checkpoint import Checkpoint
 from model.files import atomic_write
-from training.data import Dataset, Joined
-from training.data.wrappers import Renamed, Shrunk
+from training.data import Concatenated, Dataset
+from training.data.wrappers import Downscaled, Renamed
 from training.errors import DataError
 from training.finetune.distillation import Distillation
 from training.finetune.labels import labels_of, learned_labels
@@ -124,14 +124,14 @@ class _Training:
         self.out = out
         self.recipe = recipe
         self.start = start
-        self.validation = None if validation is None else Shrunk(validation)
+        self.validation = None if validation is None else Downscaled(validation)
         self.counts = _counts(train, validation, replay)
         self.labels = learned_labels(labels_of(start.metrics.get("metrics", {})), train)
         device = device_for(recipe.device)
         if device.type == "cuda" and recipe.gpu_share > 0:
             torch.cuda.set_per_process_memory_fraction(recipe.gpu_share, device)
         tokenizer = with_new_words(start.tokenizer(), train)
-        team: Dataset = Renamed(Shrunk(train), TEAM)
+        team: Dataset = Renamed(Downscaled(train), TEAM)
         beside = None
         if replay is None and recipe.distillation > 0:
             beside = Distillation(
@@ -147,7 +147,7 @@ class _Training:
             out,
             out,
             start=start.path,
-            dataset=team if replay is None else Joined([team, as_replay(replay)]),
+            dataset=team if replay is None else Concatenated([team, as_replay(replay)]),
             tokenizer=tokenizer,
             beside=beside,
         )

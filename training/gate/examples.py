@@ -25,7 +25,7 @@ from training.evaluation.overlay import (
     crop_mask,
     overlay,
 )
-from training.evaluation.protocol import CLICKS_FIRST, Mask, Spot
+from training.evaluation.protocol import CLICKS_FIRST, ClickPoint, Mask
 from training.gate.rules import Which
 
 # Gains of each set, and losses.
@@ -39,7 +39,7 @@ QUALITY = 80
 
 
 @dataclass(frozen=True)
-class _Duel:
+class _PairedResult:
     """One question, as both answered it: run and result of the candidate, then the champion's."""
 
     measurement: Measurement
@@ -85,26 +85,26 @@ def examples(
     return shown
 
 
-def _duels(measurement: Measurement) -> Iterator[_Duel]:
+def _duels(measurement: Measurement) -> Iterator[_PairedResult]:
     """Runs come in pairs of one mode, the candidate's first."""
     for mine, theirs in zip(measurement.runs[::2], measurement.runs[1::2], strict=True):
         results = measurement.results[mine], measurement.results[theirs]
         for one, other in zip(*results, strict=True):
-            yield _Duel(measurement, (mine, one), (theirs, other))
+            yield _PairedResult(measurement, (mine, one), (theirs, other))
 
 
 def _score(result: Result) -> float:
     return sum(result.trajectory.iou(count) for count in range(1, AFTER + 1)) / AFTER
 
 
-def _once_a_picture(duels: Iterable[_Duel]) -> list[_Duel]:
-    first: dict[int, _Duel] = {}
+def _once_a_picture(duels: Iterable[_PairedResult]) -> list[_PairedResult]:
+    first: dict[int, _PairedResult] = {}
     for duel in duels:
         first.setdefault(duel.candidate[1].case.index, duel)
     return list(first.values())[:EACH]
 
 
-def _described(duel: _Duel) -> dict[str, Any]:
+def _described(duel: _PairedResult) -> dict[str, Any]:
     run, result = duel.candidate
     case = result.case
     return {
@@ -127,8 +127,8 @@ def _course(result: Result) -> dict[str, Any]:
     }
 
 
-def _side_by_side(duel: _Duel) -> Image.Image:
-    answers: list[tuple[Mask, Sequence[Spot]]] = []
+def _side_by_side(duel: _PairedResult) -> Image.Image:
+    answers: list[tuple[Mask, Sequence[ClickPoint]]] = []
     for run, result in (duel.champion, duel.candidate):
         sample, masks = duel.measurement.again(run, result)
         shown = min(AFTER, len(masks))
@@ -148,7 +148,7 @@ def _half(
     image: NDArray[np.uint8],
     wanted: Mask,
     answer: Mask,
-    clicks: Sequence[Spot],
+    clicks: Sequence[ClickPoint],
     view: tuple[int, int, int, int],
 ) -> Image.Image:
     """One answer, in the part of the picture that ``view`` is: left, top, width, height."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from model.crop import mask_box
-from training.data.masks import SAMPLES, Depths, depths_inside
+from training.data.masks import SAMPLES, DistanceMap, depths_inside
 from training.data.sample import SampleObject
 from training.data.transforms import View
 
@@ -201,7 +201,7 @@ def _depth(mask: Mask) -> NDArray[np.float32]:
     return depth
 
 
-def _band(mask: Mask, free: Mask, recipe: ClickRecipe) -> tuple[Depths, Mask]:
+def _band(mask: Mask, free: Mask, recipe: ClickRecipe) -> tuple[DistanceMap, Mask]:
     """Distances outside the object, and which places are in the band and free; h,w both."""
     box = mask_box(mask)
     if box is None:
@@ -220,11 +220,11 @@ def _band(mask: Mask, free: Mask, recipe: ClickRecipe) -> tuple[Depths, Mask]:
     away = ndimage.distance_transform_edt(~inside).astype(np.float32)
     # The lattice skips pixels, so these are a lower and an upper bound at a straight border.
     band = ((away - 1.0) * stride + 1.0 >= recipe.margin) & (away * stride <= recipe.band)
-    return Depths(away * stride, top, left, stride), band & free[lattice]
+    return DistanceMap(away * stride, top, left, stride), band & free[lattice]
 
 
 def _scatter(
-    depths: Depths, allowed: Mask, count: int, rng: np.random.Generator, step: float
+    depths: DistanceMap, allowed: Mask, count: int, rng: np.random.Generator, step: float
 ) -> Points:
     """Random points of allowed cells, each at least ``step`` from those before; maybe fewer."""
     cells = np.flatnonzero(allowed)

@@ -64,7 +64,7 @@ class Fact:
 
 
 @dataclass(frozen=True)
-class Seen:
+class VisibleObject:
     """The visible part of one object. x, y: centre; x0, x1, y0, y1: box; all as shares of the
     picture.
 
@@ -85,7 +85,9 @@ class Seen:
     light: float
 
 
-def facts_of(one: Seen, rivals: Sequence[Seen], *, comparable: bool) -> list[Fact]:
+def facts_of(
+    one: VisibleObject, rivals: Sequence[VisibleObject], *, comparable: bool
+) -> list[Fact]:
     """Everything that can be said of an object besides its name.
 
     rivals: the objects to distinguish it from. comparable: whether all rivals are annotated, named
@@ -103,7 +105,7 @@ def facts_of(one: Seen, rivals: Sequence[Seen], *, comparable: bool) -> list[Fac
     return facts
 
 
-def _colours(one: Seen, rivals: Sequence[Seen]) -> list[Fact]:
+def _colours(one: VisibleObject, rivals: Sequence[VisibleObject]) -> list[Fact]:
     if one.concept in COLOURLESS:
         return []
     # A region of several objects may contain one of any colour.
@@ -134,7 +136,7 @@ def _colours(one: Seen, rivals: Sequence[Seen]) -> list[Fact]:
     return []
 
 
-def _places(one: Seen, rivals: Sequence[Seen]) -> list[Fact]:
+def _places(one: VisibleObject, rivals: Sequence[VisibleObject]) -> list[Fact]:
     if not rivals:
         return _place_in_picture(one)
     facts: list[Fact] = []
@@ -159,7 +161,7 @@ def _places(one: Seen, rivals: Sequence[Seen]) -> list[Fact]:
     return facts + _corners(one, rivals)
 
 
-def _corners(one: Seen, rivals: Sequence[Seen]) -> list[Fact]:
+def _corners(one: VisibleObject, rivals: Sequence[VisibleObject]) -> list[Fact]:
     """The corner of the picture that the object is in, if no rival is near that corner."""
     for down, y in (("top", one.y), ("bottom", 1 - one.y)):
         for across, x in (("left", one.x), ("right", 1 - one.x)):
@@ -173,13 +175,13 @@ def _corners(one: Seen, rivals: Sequence[Seen]) -> list[Fact]:
     return []
 
 
-def _near_corner(thing: Seen, down: str, across: str) -> bool:
+def _near_corner(thing: VisibleObject, down: str, across: str) -> bool:
     x = thing.x if across == "left" else 1 - thing.x
     y = thing.y if down == "top" else 1 - thing.y
     return x < NO_CORNER and y < NO_CORNER
 
 
-def _place_in_picture(one: Seen) -> list[Fact]:
+def _place_in_picture(one: VisibleObject) -> list[Fact]:
     facts = []
     for side, away in (("left", one.x < 0.35), ("right", one.x > 0.65)):
         if away:
@@ -213,7 +215,7 @@ def _counted(ordinal: str, side: str) -> Fact:
     return Fact("place", (side,), (), after, around, unique=True, counted=True)
 
 
-def _across(one: Seen, other: Seen) -> int:
+def _across(one: VisibleObject, other: VisibleObject) -> int:
     """-1 if ``one`` is clearly left of the other, by centre and both edges; 1 right; 0 neither.
 
     By centres alone, a dog in front of a longer dog would be "the left one".
@@ -227,7 +229,7 @@ def _across(one: Seen, other: Seen) -> int:
     return int(one.x - other.x >= APART and one.x0 >= other.x0 and one.x1 >= other.x1)
 
 
-def _down(one: Seen, other: Seen) -> int:
+def _down(one: VisibleObject, other: VisibleObject) -> int:
     """-1 if ``one`` is clearly above the other, 1 below, 0 neither."""
     if other.y0 - one.y1 >= GAP:
         return -1
@@ -238,7 +240,7 @@ def _down(one: Seen, other: Seen) -> int:
     return int(one.y - other.y >= 2 * APART and one.y0 >= other.y0 and one.y1 >= other.y1)
 
 
-def _sizes(one: Seen, rivals: Sequence[Seen]) -> list[Fact]:
+def _sizes(one: VisibleObject, rivals: Sequence[VisibleObject]) -> list[Fact]:
     if not rivals:
         return []
     plain = len(rivals) == 1
@@ -251,7 +253,7 @@ def _sizes(one: Seen, rivals: Sequence[Seen]) -> list[Fact]:
     return []
 
 
-def _lights(one: Seen, rivals: Sequence[Seen]) -> list[Fact]:
+def _lights(one: VisibleObject, rivals: Sequence[VisibleObject]) -> list[Fact]:
     """Darker or brighter than all rivals; "bright" is never black, "dark" never white."""
     if not rivals or one.concept in COLOURLESS:
         return []
@@ -266,7 +268,7 @@ def _lights(one: Seen, rivals: Sequence[Seen]) -> list[Fact]:
     return []
 
 
-def _patterns(one: Seen, rivals: Sequence[Seen]) -> list[Fact]:
+def _patterns(one: VisibleObject, rivals: Sequence[VisibleObject]) -> list[Fact]:
     """Surface traits from the data set; unique if all rivals have another known trait."""
     facts = []
     for trait in one.about.traits:

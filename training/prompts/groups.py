@@ -22,7 +22,7 @@ from training.prompts.facts import (
     PATTERN_WORDS,
     SIZE_RATIO,
     VISIBLE,
-    Seen,
+    VisibleObject,
 )
 from training.prompts.vocabulary import COLOURS
 
@@ -76,7 +76,7 @@ class Group:
         )
 
 
-def groups_of(these: Sequence[Seen]) -> list[Group]:
+def groups_of(these: Sequence[VisibleObject]) -> list[Group]:
     """Every group of two or more, but not all, of these things, which share a noun."""
     if len(these) < 3 or any(thing.about.semantic for thing in these):
         return []
@@ -87,11 +87,11 @@ def groups_of(these: Sequence[Seen]) -> list[Group]:
     return [group for group in groups if 2 <= len(group.ids) < len(these)]
 
 
-def _ids(these: Sequence[Seen], holds: Callable[[Seen], bool]) -> tuple[int, ...]:
+def _ids(these: Sequence[VisibleObject], holds: Callable[[VisibleObject], bool]) -> tuple[int, ...]:
     return tuple(thing.about.id for thing in these if holds(thing))
 
 
-def _colours(these: Sequence[Seen]) -> list[Group]:
+def _colours(these: Sequence[VisibleObject]) -> list[Group]:
     if these[0].concept in COLOURLESS:
         return []
     groups = []
@@ -104,7 +104,7 @@ def _colours(these: Sequence[Seen]) -> list[Group]:
     return groups
 
 
-def _patterns(these: Sequence[Seen]) -> list[Group]:
+def _patterns(these: Sequence[VisibleObject]) -> list[Group]:
     unsure = _ids(these, lambda thing: not thing.about.traits)
     groups = []
     for trait, (before, after) in PATTERN_WORDS.items():
@@ -113,7 +113,7 @@ def _patterns(these: Sequence[Seen]) -> list[Group]:
     return groups
 
 
-def _sizes(these: Sequence[Seen]) -> list[Group]:
+def _sizes(these: Sequence[VisibleObject]) -> list[Group]:
     """Small and big ones, if nothing has a size in between."""
     order = sorted(these, key=lambda thing: thing.area)
     ratios = [after.area / before.area for before, after in itertools.pairwise(order)]
@@ -129,7 +129,7 @@ def _sizes(these: Sequence[Seen]) -> list[Group]:
     ]
 
 
-def _lights(these: Sequence[Seen]) -> list[Group]:
+def _lights(these: Sequence[VisibleObject]) -> list[Group]:
     order = sorted(these, key=lambda thing: thing.light)
     steps = [after.light - before.light for before, after in itertools.pairwise(order)]
     cut = int(np.argmax(steps)) + 1
@@ -142,7 +142,7 @@ def _lights(these: Sequence[Seen]) -> list[Group]:
     ]
 
 
-def _sides(these: Sequence[Seen]) -> list[Group]:
+def _sides(these: Sequence[VisibleObject]) -> list[Group]:
     groups = []
     for side, words in SIDE_WORDS.items():
         places = {
@@ -155,7 +155,7 @@ def _sides(these: Sequence[Seen]) -> list[Group]:
     return groups
 
 
-def _rows(these: Sequence[Seen]) -> list[Group]:
+def _rows(these: Sequence[VisibleObject]) -> list[Group]:
     """Rows and columns, if the things form a grid or lines."""
     groups = []
     for name, ends, at in (("row", ("top", "bottom"), "y"), ("column", ("left", "right"), "x")):
@@ -177,7 +177,9 @@ def _rows(these: Sequence[Seen]) -> list[Group]:
     return groups
 
 
-def _lines(these: Sequence[Seen], at: Literal["x", "y"] | str) -> list[list[Seen]]:
+def _lines(
+    these: Sequence[VisibleObject], at: Literal["x", "y"] | str
+) -> list[list[VisibleObject]]:
     """The things by row or column, in order; empty if the lines are not clear."""
     order = sorted(these, key=lambda thing: float(getattr(thing, at)))
     places = np.array([getattr(thing, at) for thing in order])

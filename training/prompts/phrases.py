@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.prompts.facts import COLOURLESS, Fact, Seen
+from training.prompts.facts import COLOURLESS, Fact, VisibleObject
 from training.prompts.groups import groups_of
 from training.prompts.scenes import Scene
 from training.prompts.vocabulary import (
@@ -56,7 +56,9 @@ class Phrase:
     unsure: tuple[int, ...] = ()
 
 
-def describe(scene: Scene, one: Seen, rng: np.random.Generator, *, unique: bool) -> Phrase | None:
+def describe(
+    scene: Scene, one: VisibleObject, rng: np.random.Generator, *, unique: bool
+) -> Phrase | None:
     """A phrase for one object. unique: it must single the object out; None if nothing does."""
     noun, rivals = _noun_and_rivals(scene, one, rng)
     facts = scene.facts(one, rivals)
@@ -182,7 +184,9 @@ def _determiner(count: int, rng: np.random.Generator) -> str:
     return _pick(choices, rng)
 
 
-def _noun_and_rivals(scene: Scene, one: Seen, rng: np.random.Generator) -> tuple[str, list[Seen]]:
+def _noun_and_rivals(
+    scene: Scene, one: VisibleObject, rng: np.random.Generator
+) -> tuple[str, list[VisibleObject]]:
     """A noun for the object, and all other objects in the picture that it might mean."""
     others = [other for other in scene.seen if other is not one]
     if one.concept is None:

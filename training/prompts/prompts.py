@@ -34,7 +34,13 @@ from training.prompts.clicks import (
 )
 from training.prompts.phrases import Phrase, describe, name_absent, name_several
 from training.prompts.picture_scene import PictureScene
-from training.prompts.scenes import CLICKABLE_REGIONS, INCOMPLETE, WHOLES, Seen, Whole
+from training.prompts.scenes import (
+    CLICKABLE_REGIONS,
+    INCOMPLETE,
+    WHOLES,
+    VisibleObject,
+    WholeObject,
+)
 from training.prompts.vocabulary import concept_of, every_word_for
 
 GivenMask = Literal["", "first", "last"]
@@ -361,14 +367,14 @@ def _beside_a_click(
     if said and rng.random() < recipe.human:
         return said[int(rng.integers(len(said)))]
     facts = scene.whole if close else scene.shown
-    seen: Seen | None = facts.of(about.id)
+    seen: VisibleObject | None = facts.of(about.id)
     # Objects without a category mostly get no phrase: "red thing" is all that can be said.
     if seen is None or (seen.concept is None and rng.random() > 0.3):
         return None
     return describe(facts, seen, rng, unique=False)
 
 
-def _whole(view: View, whole: Whole, rng: np.random.Generator) -> Prompt | None:
+def _whole(view: View, whole: WholeObject, rng: np.random.Generator) -> Prompt | None:
     """A prompt for all parts of the one whole in view; parts that may not belong to it are void."""
     parts = [about for about in view.sample.objects if about.category in whole.parts]
     if whole.single and sum(part.category == whole.single for part in parts) != 1:

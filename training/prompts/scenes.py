@@ -18,7 +18,7 @@ from scipy import ndimage
 
 from training.data.sample import SampleObject
 from training.prompts import facts
-from training.prompts.facts import Fact, Seen
+from training.prompts.facts import Fact, VisibleObject
 from training.prompts.vocabulary import (
     CARRIED,
     COLOURS,
@@ -43,7 +43,7 @@ answer there, and nothing that compares the object with others may be said."""
 
 
 @dataclass(frozen=True)
-class Whole:
+class WholeObject:
     """A thing that a data set annotates by its parts only, such as a person by garments.
 
     One click then has two right answers, and the phrase decides. parts: categories of its parts, of
@@ -58,13 +58,13 @@ class Whole:
     single: str = ""
 
 
-PERSON = Whole(
+PERSON = WholeObject(
     "person",
     ("person", "woman", "person", "girl", "the person", "the whole person", "human"),
     WORN,
     CARRIED,
 )
-BUILDING = Whole(
+BUILDING = WholeObject(
     "building",
     ("building", "house", "the building", "the whole building", "the house"),
     frozenset({"facade", "window", "balcony fence", "shop", "vegetation"}),
@@ -158,7 +158,7 @@ def _colour_table() -> NDArray[np.int64]:
     return table
 
 
-__all__ = ["Fact", "Scene", "Seen"]
+__all__ = ["Fact", "Scene", "VisibleObject"]
 
 
 class Scene:
@@ -197,7 +197,7 @@ class Scene:
                 continue
             vertical, horizontal = boxes[label - 1]
             seen.append(
-                Seen(
+                VisibleObject(
                     about,
                     None if about.category is None else concept_of(about.category),
                     area[label] / (height * width),
@@ -213,19 +213,19 @@ class Scene:
             )
         self.seen = tuple(seen)
 
-    def of(self, object_id: int) -> Seen | None:
+    def of(self, object_id: int) -> VisibleObject | None:
         """The visible part of this object, or None."""
         return next((thing for thing in self.seen if thing.about.id == object_id), None)
 
-    def named(self, concept: str) -> list[Seen]:
+    def named(self, concept: str) -> list[VisibleObject]:
         """Every visible object of this concept."""
         return [thing for thing in self.seen if thing.concept == concept]
 
-    def called(self, word: str) -> list[Seen]:
+    def called(self, word: str) -> list[VisibleObject]:
         """Every visible object that the word is right for."""
         return [thing for thing in self.seen if _is_called(thing, word)]
 
-    def perhaps_called(self, word: str) -> list[Seen]:
+    def perhaps_called(self, word: str) -> list[VisibleObject]:
         """Visible objects that people might call so: related categories, unnamed things."""
         return [
             thing
@@ -234,11 +234,11 @@ class Scene:
             and (thing.concept is None or may_be_called(thing.concept, word))
         ]
 
-    def parts(self, concept: str) -> list[Seen]:
+    def parts(self, concept: str) -> list[VisibleObject]:
         """Visible objects that are annotated separately but are parts of this concept."""
         return [thing for thing in self.seen if thing.concept and is_part(thing.concept, concept)]
 
-    def is_worth_naming(self, one: Seen) -> bool:
+    def is_worth_naming(self, one: VisibleObject) -> bool:
         """Whether a phrase alone may ask for it: it, or all of its concept, is large."""
         same = self.named(one.concept or "")
         return one.area > LARGE_ENOUGH or sum(other.area for other in same) > 2 * LARGE_ENOUGH
@@ -246,7 +246,9 @@ class Scene:
     def concepts(self) -> set[str]:
         return {thing.concept for thing in self.seen if thing.concept is not None}
 
-    def facts(self, one: Seen, rivals: Sequence[Seen] | None = None) -> list[Fact]:
+    def facts(
+        self, one: VisibleObject, rivals: Sequence[VisibleObject] | None = None
+    ) -> list[Fact]:
         """Everything that can be said of this object besides its name.
 
         rivals: the objects to distinguish it from, by default all others of its concept.
@@ -260,5 +262,5 @@ class Scene:
         return true if self.siblings else [replace(fact, unique=False) for fact in true]
 
 
-def _is_called(thing: Seen, word: str) -> bool:
+def _is_called(thing: VisibleObject, word: str) -> bool:
     return thing.concept is not None and (word == thing.concept or word in words_for(thing.concept))

@@ -11,7 +11,7 @@ from training.evaluation.interactions import GOAL, annotate
 from training.evaluation.measurement import Served
 from training.evaluation.protocol import Target, follow, overlap
 from training.evaluation.statistics import Estimate, estimate
-from training.simulate.team import Tested, key_of
+from training.simulate.team import TestedObjects, key_of
 
 THRESHOLDS = (0.80, 0.85, 0.90)
 COUNTS = (1, 3, 10)
@@ -83,7 +83,7 @@ class Measured:
 def measure(
     served: Served,
     dataset: Dataset,
-    tested: Sequence[Tested],
+    tested: Sequence[TestedObjects],
     labels: Sequence[str],
     tick: Callable[[float], None] = lambda done: None,
 ) -> Measured:
@@ -99,7 +99,7 @@ def measure(
 
 
 def _objects(
-    served: Served, sample: Sample, tested: Tested, labels: Sequence[str]
+    served: Served, sample: Sample, tested: TestedObjects, labels: Sequence[str]
 ) -> list[ObjectResult]:
     key = key_of(sample, tested.index)
     trajectories = {
@@ -138,7 +138,7 @@ def _objects(
     ]
 
 
-def _label_names(served: Served, sample: Sample, tested: Tested) -> list[LabelResult]:
+def _label_names(served: Served, sample: Sample, tested: TestedObjects) -> list[LabelResult]:
     key = key_of(sample, tested.index)
     labels = {
         about.category for about in sample.objects if about.id in tested.ids and about.category

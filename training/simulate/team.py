@@ -36,7 +36,7 @@ Clicks = tuple[tuple[float, float, bool], ...]
 
 
 @dataclass(frozen=True)
-class Tested:
+class TestedObjects:
     """The objects of one picture that are tested: index of the picture, ids in it."""
 
     index: int
@@ -48,7 +48,7 @@ class Split:
     """pool: indices of the pictures that may be labeled, in the order of their hash."""
 
     pool: tuple[int, ...]
-    tested: tuple[Tested, ...]
+    tested: tuple[TestedObjects, ...]
 
     @property
     def objects(self) -> int:
@@ -147,7 +147,7 @@ def key_of(sample: Sample, index: int) -> str:
 
 def _tested(
     order: Sequence[int], objects: Mapping[int, Sequence[int]], seed: int
-) -> tuple[Tested, ...]:
+) -> tuple[TestedObjects, ...]:
     """As few objects of each picture as reach `TESTED` together, drawn by the seed."""
     chosen = list(order[:TESTED_PICTURES])
     for index in order[TESTED_PICTURES:]:
@@ -161,7 +161,7 @@ def _tested(
     tested = []
     for index in sorted(chosen):
         drawn = np.random.default_rng([seed, index]).permutation(objects[index])[:a_picture]
-        tested.append(Tested(index, tuple(sorted(int(number) for number in drawn))))
+        tested.append(TestedObjects(index, tuple(sorted(int(number) for number in drawn))))
     return tuple(tested)
 
 

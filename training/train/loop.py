@@ -41,7 +41,7 @@ from training.train.initialisation import categories_of, first_network, trained_
 from training.train.losses import AttributeLoss, mean_iou, sampled, total_loss
 from training.train.optimization import Average, Precision, in_full, make_optimizer, set_rates
 from training.train.recipe import Recipe, read_stages
-from training.train.run_folder import Board, check_finite, out_of_memory_explained, printed
+from training.train.run_folder import TensorBoardLog, check_finite, out_of_memory_explained, printed
 from training.train.validation import choose_cases, quick_look, sources_of
 from training.train.words import choose_words, read_words
 
@@ -138,7 +138,9 @@ class Run:
             steps = stack.enter_context(contextlib.closing(self.steps()))
             board = None
             if train.tensorboard and self.ranks.first:
-                board = stack.enter_context(contextlib.closing(Board(self.folder, self.step)))
+                board = stack.enter_context(
+                    contextlib.closing(TensorBoardLog(self.folder, self.step))
+                )
             for figures in steps:
                 if tick:
                     tick(min(self.progress, 1.0), figures)
@@ -224,7 +226,7 @@ class Run:
             "rate": rate,
         }
 
-    def validate(self, report: Report, board: Board | None = None) -> None:
+    def validate(self, report: Report, board: TensorBoardLog | None = None) -> None:
         """Log a quick evaluation on fixed objects, by source."""
         if self.val is None or not self.ranks.first:
             return
@@ -333,14 +335,16 @@ class Run:
             small = train.first_crop and done < train.first_share
             yield step, train.first_crop if small else train.crop
 
-    def log_figures(self, report: Report, board: Board | None) -> None:
+    def log_figures(self, report: Report, board: TensorBoardLog | None) -> None:
         means = {name: float(np.mean(values)) for name, values in self.figures.items()}
         if self.passed_over:
             means["passed_over"] = len(self.passed_over)
         self.figures = {}
         self._record(report, means, board)
 
-    def _record(self, report: Report, figures: dict[str, Any], board: Board | None) -> None:
+    def _record(
+        self, report: Report, figures: dict[str, Any], board: TensorBoardLog | None
+    ) -> None:
         entry = {"step": self.step, "progress": self.progress, **figures}
         if self.ranks.first:
             run_folder.append_history(self.folder, entry)

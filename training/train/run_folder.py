@@ -150,7 +150,7 @@ def _shown(entry: dict[str, Any], prefix: str = "") -> Iterator[str]:
 BOARD = "tensorboard"
 
 
-class Board:
+class TensorBoardLog:
     """TensorBoard scalars in a run's folder; ``tensorboard --logdir FOLDER`` shows them."""
 
     def __init__(self, folder: Path, step: int) -> None:

@@ -27,7 +27,7 @@ from training.data.batch import word_batch
 from training.data.sample import Dataset, Sample, SampleObject
 from training.errors import DataError
 from training.evaluation.cases import ids_of_kind, word_of
-from training.evaluation.protocol import Answer, Mask, Spot, Target, follow, overlap
+from training.evaluation.protocol import Answer, ClickPoint, Mask, Target, follow, overlap
 
 # The number of sources if the recipe names none.
 MOST_SOURCES = 4
@@ -114,13 +114,13 @@ def quick_look(
         except DataError:  # logged when the data set was opened or in training
             continue
         if (sample.mask(case.about.id) & ~sample.void).any():
-            look = _Look(network, tokenizer, sample, case.about)
+            look = _ValidationCase(network, tokenizer, sample, case.about)
             for name, value in look.figures(most).items():
                 values.setdefault(name, []).append(value)
     return {name: float(np.mean(measured)) for name, measured in values.items()}
 
 
-class _Look:
+class _ValidationCase:
     """An encoded picture and one object to segment in it."""
 
     def __init__(
@@ -166,7 +166,7 @@ class _Look:
         """The network's answers; each gets the probabilities of the one before."""
         previous: Tensor | None = None
 
-        def answer(clicks: Sequence[Spot], phrase: str, before: Mask | None) -> Mask:
+        def answer(clicks: Sequence[ClickPoint], phrase: str, before: Mask | None) -> Mask:
             nonlocal previous
             across, down = self._scale
             xy = [[[x * across, y * down] for x, y, _ in clicks]]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from backend.demo.annotator import Point, Shown, Suggested
+from backend.demo.annotator import PageState, Point, ShownRegion
 from backend.demo.scenes import PHOTOGRAPHS, SCENES, Scene, Step, overlap, play, save_overlay
 from backend.demo.show import table
 from backend.errors import DemoError
@@ -24,14 +24,14 @@ class Replay:
         self._mask = mask
         self._error = error
 
-    def click(self, point: Point) -> Shown:
+    def click(self, point: Point) -> PageState:
         self.points.append(point)
         return self.type("")
 
-    def type(self, phrase: str) -> Shown:
+    def type(self, phrase: str) -> PageState:
         if self._error:
             raise DemoError(self._error)
-        return Shown((Suggested({}, self._mask),), "understood", 12.0)
+        return PageState((ShownRegion({}, self._mask),), "understood", 12.0)
 
 
 def _played(actor: Replay, *points: Point) -> list[Step]:

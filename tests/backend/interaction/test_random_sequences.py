@@ -32,7 +32,7 @@ LABELS = st.sampled_from(["Cat", "Dog"])
 ANNOTATORS = st.sampled_from(["ann", "bob"])
 
 
-class Truth:
+class ExpectedObjects:
     """What one annotator means: the objects on their page, each a region id and its click ids."""
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ def machine(page_on: Callable, folder: Path, migrated: Path) -> type[RuleBasedSt
                 page = page_on(memory, user=f"{name}@example.com", auto_accept=auto_accept)
                 # Each has been here for a while, so that Label Studio knows a draft of theirs.
                 page.save_draft()
-                self.pages[name], self.truths[name] = page, Truth()
+                self.pages[name], self.truths[name] = page, ExpectedObjects()
             page.clock.wait(30)
 
         def teardown(self) -> None:
@@ -133,7 +133,7 @@ def machine(page_on: Callable, folder: Path, migrated: Path) -> type[RuleBasedSt
             thing["clicks"][new] = not negative
             self.check(name, turn, thing, logged=1)
 
-        def meant(self, truth: Truth, label: str, negative: bool) -> dict | None:
+        def meant(self, truth: ExpectedObjects, label: str, negative: bool) -> dict | None:
             if negative:
                 return truth.last(label)
             waiting = truth.objects[-1] if truth.objects else None
@@ -272,7 +272,7 @@ def machine(page_on: Callable, folder: Path, migrated: Path) -> type[RuleBasedSt
                 thing["stays"] = thing["stays"] or (bool(points) and not shown)
                 thing["alive"] = shown or bool(points) or (words and thing["alive"])
 
-        def said_of(self, truth: Truth, thing: dict) -> bool:
+        def said_of(self, truth: ExpectedObjects, thing: dict) -> bool:
             return truth.phrase is not None and truth.phrase[1] is thing
 
         @rule(name=ANNOTATORS, which=st.integers(0, 5))

@@ -20,7 +20,7 @@ from backend.settings import Settings
 KEY = "6.1795384361"
 
 
-class Asking:
+class ApiClient:
     """Calls the application without a server; the routes of jobs need no model."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
@@ -54,12 +54,12 @@ def jobs(database: Database) -> Jobs:
 
 
 @pytest.fixture
-def ask(database: Database, jobs: Jobs, settings: Settings) -> Asking:
-    return Asking(database, settings)
+def ask(database: Database, jobs: Jobs, settings: Settings) -> ApiClient:
+    return ApiClient(database, settings)
 
 
 @pytest.mark.parametrize("project", [6, "6", KEY])
-def test_a_training_is_started(ask: Asking, jobs: Jobs, project: int | str) -> None:
+def test_a_training_is_started(ask: ApiClient, jobs: Jobs, project: int | str) -> None:
     answer = ask("/api/jobs", "POST", json={"project": project})
 
     assert answer.status_code == 202
@@ -70,14 +70,14 @@ def test_a_training_is_started(ask: Asking, jobs: Jobs, project: int | str) -> N
     assert ask(answer.headers["location"]).json()["id"] == answer.json()["id"] == job.id
 
 
-def test_one_that_waits_is_joined(ask: Asking, jobs: Jobs) -> None:
+def test_one_that_waits_is_joined(ask: ApiClient, jobs: Jobs) -> None:
     first, again = (ask("/api/jobs", "POST", json={"project": 6, "kind": "scoring"}) for _ in "12")
 
     assert first.json()["id"] == again.json()["id"]
     assert len(jobs.listed()) == 1
 
 
-def test_one_that_waits_is_ended_at_once(ask: Asking, jobs: Jobs) -> None:
+def test_one_that_waits_is_ended_at_once(ask: ApiClient, jobs: Jobs) -> None:
     number = jobs.enqueue(KEY, "training", trigger="hand").id
     headers = {"Content-Type": "application/json"}
 
@@ -91,14 +91,14 @@ def test_one_that_waits_is_ended_at_once(ask: Asking, jobs: Jobs) -> None:
 
 def test_the_requesting_user_is_kept(database: Database, jobs: Jobs, settings: Settings) -> None:
     locked = {"basic_auth_user": "ann", "basic_auth_password": SecretStr("password1")}
-    ask = Asking(database, settings.model_copy(update=locked))
+    ask = ApiClient(database, settings.model_copy(update=locked))
 
     assert ask("/api/jobs", "POST", json={"project": 6}).status_code == 401
     assert ask("/api/jobs", "POST", json={"project": 6}, auth=("ann", "password1")).is_success
     assert [job.asked_by for job in jobs.listed()] == ["ann"]
 
 
-def test_the_newest_come_first_and_a_link_leads_on(ask: Asking, jobs: Jobs) -> None:
+def test_the_newest_come_first_and_a_link_leads_on(ask: ApiClient, jobs: Jobs) -> None:
     numbers = [jobs.enqueue(f"{n}.1", "training", trigger="hand").id for n in range(1, 6)]
     path, ids = "/api/jobs?limit=2&kind=training", []
     while path:
@@ -110,7 +110,7 @@ def test_the_newest_come_first_and_a_link_leads_on(ask: Asking, jobs: Jobs) -> N
     assert ids == sorted(numbers, reverse=True)
 
 
-def test_filters(ask: Asking, jobs: Jobs) -> None:
+def test_filters(ask: ApiClient, jobs: Jobs) -> None:
     mine = jobs.enqueue(KEY, "scoring", trigger="hand").id
     jobs.enqueue("7.1", "training", trigger="hand")
 
@@ -120,7 +120,9 @@ def test_filters(ask: Asking, jobs: Jobs) -> None:
     assert ask("/api/jobs?state=running").json() == {"jobs": [], "next": None}
 
 
-def test_the_log_continues_after_a_known_line(ask: Asking, jobs: Jobs, database: Database) -> None:
+def test_the_log_continues_after_a_known_line(
+    ask: ApiClient, jobs: Jobs, database: Database
+) -> None:
     job = jobs.enqueue(KEY, "training", trigger="hand")
     with database.write() as connection:
         for line in ("one", "<script>two</script>"):
@@ -144,7 +146,7 @@ def test_the_log_continues_after_a_known_line(ask: Asking, jobs: Jobs, database:
     ],
 )
 def test_what_a_form_of_any_page_could_send_is_refused(
-    ask: Asking, jobs: Jobs, headers: dict[str, str]
+    ask: ApiClient, jobs: Jobs, headers: dict[str, str]
 ) -> None:
     number = jobs.enqueue("7.1", "training", trigger="hand").id
     for path in ("/api/jobs", f"/api/jobs/{number}/cancel"):
@@ -156,14 +158,14 @@ def test_what_a_form_of_any_page_could_send_is_refused(
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://backend.evil.example"])
-def test_a_page_of_another_host_is_refused(ask: Asking, jobs: Jobs, origin: str) -> None:
+def test_a_page_of_another_host_is_refused(ask: ApiClient, jobs: Jobs, origin: str) -> None:
     answer = ask("/api/jobs", "POST", json={"project": 6}, headers={"Origin": origin})
 
     assert answer.status_code == 403
     assert jobs.listed() == []
 
 
-def test_a_page_of_this_host_and_a_proxy_are_accepted(ask: Asking) -> None:
+def test_a_page_of_this_host_and_a_proxy_are_accepted(ask: ApiClient) -> None:
     for headers in (
         {"Origin": "http://backend"},
         {"Origin": "https://labels.example", "X-Forwarded-Host": "labels.example"},
@@ -186,7 +188,7 @@ def test_a_page_of_this_host_and_a_proxy_are_accepted(ask: Asking) -> None:
     ],
 )
 def test_refusals_are_sentences(
-    ask: Asking, jobs: Jobs, path: str, body: object, status: int
+    ask: ApiClient, jobs: Jobs, path: str, body: object, status: int
 ) -> None:
     answer = ask(path, "POST", json=body)
 
@@ -206,12 +208,12 @@ def test_refusals_are_sentences(
         (f"/api/jobs?before={2**63}", 422),
     ],
 )
-def test_looking_for_what_is_not_there(ask: Asking, path: str, status: int) -> None:
+def test_looking_for_what_is_not_there(ask: ApiClient, path: str, status: int) -> None:
     answer = ask(path)
 
     assert answer.status_code == status
     assert isinstance(answer.json()["detail"], str)
 
 
-def test_the_wrong_method_gets_both_right_ones(ask: Asking) -> None:
+def test_the_wrong_method_gets_both_right_ones(ask: ApiClient) -> None:
     assert ask("/api/jobs", "DELETE").json() == {"detail": "Use GET or POST here."}

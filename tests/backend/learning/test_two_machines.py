@@ -36,7 +36,7 @@ _clicks = itertools.count(1)
 
 
 @dataclass
-class Front:
+class RemoteServer:
     """A server on a machine of its own."""
 
     site: Site
@@ -95,13 +95,13 @@ def site(tmp_path_factory: pytest.TempPathFactory, postgres: str) -> Iterator[Si
 
 
 @pytest.fixture(scope="module")
-def fronts(site: Site, page: Any) -> list[Front]:
+def fronts(site: Site, page: Any) -> list[RemoteServer]:
     """Two servers; on the first one's machine are the scheduler and the worker for what is
     quick."""
     made = []
     for name in ("first", "second"):
         settings = site.settings.model_copy(update={"data": site.folder / name})
-        made.append(Front(site, settings, page))
+        made.append(RemoteServer(site, settings, page))
         made[-1].start()
     site.start("worker", settings=made[0].settings)
     site.start("scheduler", settings=made[0].settings)
@@ -121,7 +121,7 @@ def announce(site: Site) -> None:
     celery_app.call(celery_app.build(site.settings), celery_app.ANNOUNCE)
 
 
-def until_all_serve(site: Site, fronts: list[Front], version: str) -> float:
+def until_all_serve(site: Site, fronts: list[RemoteServer], version: str) -> float:
     """Seconds until every server does."""
     began = time.monotonic()
     site.until(lambda: all(front.serves() == version for front in fronts), seconds=60)
@@ -129,7 +129,7 @@ def until_all_serve(site: Site, fronts: list[Front], version: str) -> float:
 
 
 def test_one_machine_trains_and_the_others_serve_what_it_made(
-    site: Site, fronts: list[Front]
+    site: Site, fronts: list[RemoteServer]
 ) -> None:
     # given: servers at work, and a Label Studio that goes away before the training
     base = site.champion()
@@ -184,7 +184,9 @@ def test_one_machine_trains_and_the_others_serve_what_it_made(
     site.until(lambda: site.host.project["model_version"] == announcement(site).version == base)
 
 
-def test_a_server_that_is_killed_at_work_loses_no_label(site: Site, fronts: list[Front]) -> None:
+def test_a_server_that_is_killed_at_work_loses_no_label(
+    site: Site, fronts: list[RemoteServer]
+) -> None:
     # given: a click whose picture is still on its way, and labels that come without a pause
     front = fronts[0]
     site.until(front.up)
@@ -236,6 +238,6 @@ def accepted(site: Site) -> set[int]:
         return set(connection.execute(select(AnnotationRow.annotation_id)).scalars())
 
 
-def _in_vain(front: Front, picture: str) -> None:
+def _in_vain(front: RemoteServer, picture: str) -> None:
     with pytest.raises(requests.RequestException):
         front.click(picture, 900)

@@ -53,7 +53,7 @@ _AT_ONCE = 5_000
 
 
 @dataclass
-class Story:
+class WrittenCounts:
     """Counts of what was written."""
 
     projects: tuple[str, ...] = (PROJECT, OTHER)
@@ -68,9 +68,9 @@ class Story:
 
 def fill(
     database: Database, interactions: int = 100_000, *, masked_tasks: int = 20, seed: int = 0
-) -> Story:
+) -> WrittenCounts:
     """Write about this many interactions, nine tenths of them in PROJECT, the rest in OTHER."""
-    story = Story()
+    story = WrittenCounts()
     rng = np.random.default_rng(seed)
     counters = _Counters()
     with database.write() as connection:
@@ -176,7 +176,7 @@ def _fill(
     interactions: int,
     rng: np.random.Generator,
     counters: _Counters,
-    story: Story,
+    story: WrittenCounts,
 ) -> None:
     for name in ("interactions", "tasks", "regions", "abandoned", "by_hand"):
         getattr(story, name)[project] = 0
@@ -197,7 +197,7 @@ def _task(
     at: datetime,
     rng: np.random.Generator,
     counters: _Counters,
-    story: Story,
+    story: WrittenCounts,
 ) -> None:
     version = min(len(VERSIONS) - 1, int((at - START) / (timedelta(weeks=WEEKS) / len(VERSIONS))))
     number, annotator = next(counters.annotation), int(rng.integers(1, 4))
@@ -277,7 +277,7 @@ def _object(
     version: int,
     rng: np.random.Generator,
     counters: _Counters,
-    story: Story,
+    story: WrittenCounts,
     made: list[Any],
 ) -> datetime:
     """One object; it is added to ``made`` unless it was abandoned."""
@@ -368,7 +368,7 @@ def _event(
 
 
 def _masked_task(
-    writer: _Writer, task: int, rng: np.random.Generator, counters: _Counters, story: Story
+    writer: _Writer, task: int, rng: np.random.Generator, counters: _Counters, story: WrittenCounts
 ) -> None:
     """A task of today with one object whose masks grow from answer to answer."""
     place = {"project": PROJECT, "task_id": task}

@@ -12,7 +12,7 @@ from backend.label_studio.payloads import parse_setup
 from backend.label_studio.projects import Projects
 from backend.reports.queries import Reports
 from tests.backend.reports import big
-from tests.backend.reports.big import Story
+from tests.backend.reports.big import WrittenCounts
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Team:
     """A data folder with a history, what it holds, and reports on it."""
 
     data: Path
-    story: Story
+    story: WrittenCounts
     reports: Reports
     key: str = big.PROJECT
 

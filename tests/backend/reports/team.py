@@ -28,7 +28,7 @@ USERS = {1: "ann@example.com", 2: "bob@example.com", 3: "cem@example.com"}
 
 
 @dataclass
-class Desk:
+class TaskSession:
     """One annotator on one task: the page, and what was done on it."""
 
     page: Page
@@ -47,7 +47,7 @@ class Team:
     rng: random.Random
     clock: Clock = field(default_factory=Clock)
     studio: Studio = field(default_factory=lambda: Studio(config=REFINE))
-    desks: dict[tuple[int, int], Desk] = field(default_factory=dict)
+    desks: dict[tuple[int, int], TaskSession] = field(default_factory=dict)
     shared: dict[int, list[dict[str, Any]]] = field(default_factory=dict)  # task -> annotations
     counts: dict[int, Counter[str]] = field(default_factory=dict)  # task -> what was done
     # What an annotator did on a task before the annotation was deleted: who begins with the same
@@ -102,25 +102,25 @@ class Team:
         )
         event()
 
-    def click(self, desk: Desk) -> None:
+    def click(self, desk: TaskSession) -> None:
         negative = self.rng.random() < 0.3
         label = self.rng.choice(["Cat", "Dog"])
         page = desk.page
         page.make_point(self._place(), label, self._place(), negative=negative)
         self._sent(desk, page.send_points(label), "negative" if negative else "positive")
 
-    def refine(self, desk: Desk) -> None:
+    def refine(self, desk: TaskSession) -> None:
         take = self.rng.random() < 0.5
         label = "- last object" if take else "+ last object"
         desk.page.make_point(self._place(), label, self._place())
         self._sent(desk, desk.page.send_points(label), "negative" if take else "positive")
 
-    def type(self, desk: Desk) -> None:
+    def type(self, desk: TaskSession) -> None:
         desk.page.remove_phrase()
         words = f"the {self.rng.choice(['red', 'big', 'left'])} {self.rng.choice(['cat', 'dog'])}"
         self._sent(desk, desk.page.type(words), "phrases")
 
-    def die(self, desk: Desk) -> None:
+    def die(self, desk: TaskSession) -> None:
         """The process ends while the model runs: nothing is answered."""
         self.memory.record = lambda *_: None  # type: ignore[method-assign]
         page, kept = desk.page, dict(desk.page.regions)
@@ -132,28 +132,28 @@ class Team:
         self._count(desk, turn, "positive", None)
         self.restart()
 
-    def fail(self, desk: Desk) -> None:
+    def fail(self, desk: TaskSession) -> None:
         desk.page.broken = True
         desk.page.make_point(self._place(), "Cat", self._place())
         turn = desk.page.send_points("Cat")
         desk.page.broken = False
         self._count(desk, turn, "positive", None)
 
-    def undo(self, desk: Desk) -> None:
+    def undo(self, desk: TaskSession) -> None:
         """Ctrl+Z on a key point, which sends nothing."""
         if desk.page.points:
             desk.page.undo_click(self.rng.choice(list(desk.page.points)))
 
-    def accept(self, desk: Desk) -> None:
+    def accept(self, desk: TaskSession) -> None:
         desk.page.accept()
         if self.rng.random() < 0.7:
             self.pause(desk)
 
-    def pause(self, desk: Desk) -> None:
+    def pause(self, desk: TaskSession) -> None:
         desk.page.work(self.rng.choice([12.0, 30.0, 600.0]))
         desk.page.send([])
 
-    def draw_on(self, desk: Desk) -> None:
+    def draw_on(self, desk: TaskSession) -> None:
         """Brush and eraser on a region."""
         if desk.page.regions:
             name = self.rng.choice(list(desk.page.regions))
@@ -162,18 +162,18 @@ class Team:
             if mask.any():
                 desk.page.draw(name, mask)
 
-    def draw_new(self, desk: Desk) -> None:
+    def draw_new(self, desk: TaskSession) -> None:
         self.ids += 1
         name = f"hand{self.ids}"
         mask = np.zeros((HEIGHT, WIDTH), dtype=bool)
         mask[5:15, 30:44] = True
         desk.page.regions[name] = region(name, mask, "Cat")
 
-    def erase_region(self, desk: Desk) -> None:
+    def erase_region(self, desk: TaskSession) -> None:
         if desk.page.regions:
             desk.page.delete_region(self.rng.choice(list(desk.page.regions)))
 
-    def submit(self, desk: Desk) -> None:
+    def submit(self, desk: TaskSession) -> None:
         """Submit, or update an annotation; its webhook is delivered later."""
         page = desk.page
         self.clock.wait(2.0)
@@ -201,7 +201,7 @@ class Team:
         # What is done from here on belongs to a draft of the annotation.
         page.save_draft()
 
-    def delete(self, desk: Desk) -> None:
+    def delete(self, desk: TaskSession) -> None:
         if desk.annotation is None:
             return
         self.studio.now = self.clock.now
@@ -282,7 +282,7 @@ class Team:
             assert task.objects == len(mine)
             assert task.known == (bool(mine) and all(cost.known for cost in mine))
 
-    def _check_region(self, cost: Any, desk: Desk, annotation: Any, item: Any) -> None:
+    def _check_region(self, cost: Any, desk: TaskSession, annotation: Any, item: Any) -> None:
         steps = desk.made.get(item["id"], [])
         assert cost.known == bool(steps)
         assert cost.annotator == annotation["completed_by"]
@@ -314,7 +314,7 @@ class Team:
 
     # -- inside
 
-    def _desk(self, number: int, task: int) -> Desk:
+    def _desk(self, number: int, task: int) -> TaskSession:
         if (task, number) not in self.desks:
             page = Page(
                 self.memory,
@@ -334,14 +334,14 @@ class Team:
             page.save_draft()
             self.clock.wait(30.0)
             made = self.went_on.get((task, number), {})
-            self.desks[task, number] = Desk(page, number, made=made)
+            self.desks[task, number] = TaskSession(page, number, made=made)
         return self.desks[task, number]
 
-    def _sent(self, desk: Desk, turn: Any, kind: str) -> None:
+    def _sent(self, desk: TaskSession, turn: Any, kind: str) -> None:
         mask = drawn(turn) if turn.target is not None else None
         self._count(desk, turn, kind, mask)
 
-    def _count(self, desk: Desk, turn: Any, kind: str, mask: np.ndarray | None) -> None:
+    def _count(self, desk: TaskSession, turn: Any, kind: str, mask: np.ndarray | None) -> None:
         self.clock.wait(self.rng.uniform(1.0, 4.0))
         self.counts[desk.page.task][kind] += 1
         if turn.target is not None:

@@ -16,7 +16,7 @@ from backend.metrics import Metrics
 from backend.settings import Settings
 
 
-class Asking:
+class ApiClient:
     """Calls the application without a server; the routes of reports need no model."""
 
     def __init__(self, team: Any, settings: Settings) -> None:
@@ -39,18 +39,18 @@ class Asking:
 
 
 @pytest.fixture
-def ask(team: Any, settings: Settings) -> Asking:
-    return Asking(team, settings)
+def ask(team: Any, settings: Settings) -> ApiClient:
+    return ApiClient(team, settings)
 
 
-def test_projects(ask: Asking, team: Any) -> None:
+def test_projects(ask: ApiClient, team: Any) -> None:
     projects = ask("/api/reports/projects").json()["projects"]
 
     assert [project["key"] for project in projects] == list(team.story.projects)
     assert projects[0]["interactions"] == team.story.interactions[team.key]
 
 
-def test_pages_of_tasks_hold_each_task_once(ask: Asking, team: Any) -> None:
+def test_pages_of_tasks_hold_each_task_once(ask: ApiClient, team: Any) -> None:
     path, seen = "/api/reports/6/tasks?size=40&sort=interactions&order=descending", []
     while path:
         page = ask(path).json()
@@ -65,7 +65,7 @@ def test_pages_of_tasks_hold_each_task_once(ask: Asking, team: Any) -> None:
     assert sum(interactions) == team.story.interactions[team.key]
 
 
-def test_links_keep_the_filters(ask: Asking) -> None:
+def test_links_keep_the_filters(ask: ApiClient) -> None:
     page = ask("/api/reports/6/tasks", params={"label": "Ampel <b>", "size": 2, "page": 2}).json()
 
     links = page["links"]
@@ -77,7 +77,7 @@ def test_links_keep_the_filters(ask: Asking) -> None:
     }
 
 
-def test_behind_the_last_page_is_nothing_and_a_way_back(ask: Asking) -> None:
+def test_behind_the_last_page_is_nothing_and_a_way_back(ask: ApiClient) -> None:
     page = ask("/api/reports/6/tasks?page=999&size=50").json()
 
     assert page["items"] == []
@@ -85,7 +85,7 @@ def test_behind_the_last_page_is_nothing_and_a_way_back(ask: Asking) -> None:
     assert page["links"]["next"] is None
 
 
-def test_one_task_has_its_regions(ask: Asking, team: Any) -> None:
+def test_one_task_has_its_regions(ask: ApiClient, team: Any) -> None:
     some = ask("/api/reports/6/tasks?sort=objects&order=descending&size=1").json()["items"][0]
 
     task = ask(f"/api/reports/{team.key}/tasks/{some['task']}").json()
@@ -94,7 +94,7 @@ def test_one_task_has_its_regions(ask: Asking, team: Any) -> None:
     assert {region["task"] for region in task["regions"]} == {some["task"]}
 
 
-def test_pages_of_regions_hold_each_region_once(ask: Asking, team: Any) -> None:
+def test_pages_of_regions_hold_each_region_once(ask: ApiClient, team: Any) -> None:
     regions: list[Any] = []
     for number in range(1, 100):
         page = ask(f"/api/reports/6/regions?page={number}&size=100").json()
@@ -117,7 +117,9 @@ def test_pages_of_regions_hold_each_region_once(ask: Asking, team: Any) -> None:
         ({"until": "2026-09-01"}, lambda region: region["submitted_at"] < "2026-09-02"),
     ],
 )
-def test_filters_hold(ask: Asking, filters: dict[str, str], holds: Callable[[Any], bool]) -> None:
+def test_filters_hold(
+    ask: ApiClient, filters: dict[str, str], holds: Callable[[Any], bool]
+) -> None:
     everything = ask("/api/reports/6/regions?size=500").json()
     page = ask("/api/reports/6/regions", params={"size": 500, **filters}).json()
 
@@ -126,7 +128,7 @@ def test_filters_hold(ask: Asking, filters: dict[str, str], holds: Callable[[Any
 
 
 @pytest.mark.parametrize("by", ["project", "version", "label", "annotator", "week", "phrase"])
-def test_groups(ask: Asking, by: str) -> None:
+def test_groups(ask: ApiClient, by: str) -> None:
     answer = ask(f"/api/reports/6/groups?by={by}").json()
 
     assert answer["by"] == by
@@ -134,13 +136,13 @@ def test_groups(ask: Asking, by: str) -> None:
     assert all(len(group["histogram"]) == 21 for group in answer["groups"])
 
 
-def test_promotions_and_reconciliation(ask: Asking) -> None:
+def test_promotions_and_reconciliation(ask: ApiClient) -> None:
     assert ask("/api/reports/6/promotions").json()["promotions"][-1]["strata"]
     assert ask("/api/reports/6/reconciliation").json()["agrees"] is True
 
 
 @pytest.mark.parametrize("what", ["tasks", "regions"])
-def test_csv_is_all_of_it_as_a_file(ask: Asking, team: Any, what: str) -> None:
+def test_csv_is_all_of_it_as_a_file(ask: ApiClient, team: Any, what: str) -> None:
     answer = ask(f"/api/reports/6/{what}?format=csv&size=1")
 
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
@@ -166,7 +168,7 @@ def test_csv_is_all_of_it_as_a_file(ask: Asking, team: Any, what: str) -> None:
         ("/api/reports/6/groups?by=mood", 422),
     ],
 )
-def test_refusals_are_sentences(ask: Asking, path: str, status: int) -> None:
+def test_refusals_are_sentences(ask: ApiClient, path: str, status: int) -> None:
     answer = ask(path)
 
     assert answer.status_code == status
@@ -174,7 +176,7 @@ def test_refusals_are_sentences(ask: Asking, path: str, status: int) -> None:
     assert list(answer.json()) == ["detail"]
 
 
-def test_the_wrong_method_gets_the_right_one(ask: Asking) -> None:
+def test_the_wrong_method_gets_the_right_one(ask: ApiClient) -> None:
     answer = ask("/api/reports/6/tasks", "POST")
 
     assert answer.status_code == 405
@@ -182,7 +184,7 @@ def test_the_wrong_method_gets_the_right_one(ask: Asking) -> None:
     assert answer.json() == {"detail": "Use GET here."}
 
 
-def test_no_figure_of_prometheus_names_a_project_or_a_task(ask: Asking) -> None:
+def test_no_figure_of_prometheus_names_a_project_or_a_task(ask: ApiClient) -> None:
     ask("/api/reports/6/tasks/1")
     ask("/api/reports/6/tasks/2")
 
@@ -192,13 +194,13 @@ def test_no_figure_of_prometheus_names_a_project_or_a_task(ask: Asking) -> None:
 
 def test_the_door_is_locked_with_a_password(team: Any, settings: Settings) -> None:
     locked = {"basic_auth_user": "ann", "basic_auth_password": SecretStr("password1")}
-    ask = Asking(team, settings.model_copy(update=locked))
+    ask = ApiClient(team, settings.model_copy(update=locked))
 
     assert ask("/api/reports/projects").status_code == 401
     assert ask("/api/reports/projects", auth=("ann", "password1")).status_code == 200
 
 
-def test_the_schema_names_every_route_with_its_answer(ask: Asking) -> None:
+def test_the_schema_names_every_route_with_its_answer(ask: ApiClient) -> None:
     paths = ask("/openapi.json").json()["paths"]
 
     mine = {

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from backend.reports import charts, weeks_chart
-from backend.reports.records import Interval, Mark, Week
+from backend.reports.records import Interval, PromotionMark, Week
 
 MONDAY = datetime(2026, 11, 2, tzinfo=UTC)
 
@@ -19,8 +19,8 @@ def week(number: int, mean: float, n: int = 10) -> Week:
     return Week(MONDAY + timedelta(weeks=number), n, Interval(mean, mean - 0.5, mean + 0.5, n))
 
 
-def promotion(day: int) -> Mark:
-    return Mark(day, MONDAY + timedelta(days=day), "promotion", "new", "old", "ann", "")
+def promotion(day: int) -> PromotionMark:
+    return PromotionMark(day, MONDAY + timedelta(days=day), "promotion", "new", "old", "ann", "")
 
 
 def test_weeks_stay_in_their_frame_and_higher_means_more() -> None:
@@ -118,9 +118,9 @@ def test_no_objects_make_no_bars() -> None:
 
 def test_a_whisker_is_cut_off_at_its_scale() -> None:
     alone = charts.whisker(Interval(1.0, None, None, 1), -2.0, 2.0, 100.0)
-    assert alone == charts.Whisker(None, 75.0, None, 50.0)
+    assert alone == charts.ErrorBar(None, 75.0, None, 50.0)
     wide = charts.whisker(Interval(0.0, -9.0, 9.0, 2), -2.0, 2.0, 100.0)
-    assert wide == charts.Whisker(0.0, 50.0, 100.0, 50.0)
+    assert wide == charts.ErrorBar(0.0, 50.0, 100.0, 50.0)
     assert charts.whisker(None, 0.0, 1.0, 100.0) is None
 
 

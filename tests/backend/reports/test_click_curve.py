@@ -7,7 +7,7 @@ import pytest
 
 from backend.db.packed_mask import PackedMask
 from backend.reports.click_curve import (
-    Logged,
+    LoggedEvent,
     PromptedObject,
     Region,
     Served,
@@ -24,10 +24,10 @@ def mask(pixels: int) -> PackedMask:
     return PackedMask.pack(np.arange(400).reshape(20, 20) < pixels)
 
 
-def event(number: int, request: str, kind: str = "positive_click", **changes) -> Logged:
+def event(number: int, request: str, kind: str = "positive_click", **changes) -> LoggedEvent:
     at = NOON + timedelta(seconds=number)
     values = {"answered_at": at, "error": "", "version": "v1", **changes}
-    return Logged(number, kind, 1, "r", "", request, number == 1, at, **values)
+    return LoggedEvent(number, kind, 1, "r", "", request, number == 1, at, **values)
 
 
 def test_each_interaction_has_the_iou_of_what_it_led_to():

@@ -9,8 +9,8 @@ from sqlalchemy import delete, func, select, text, update
 from backend.db.models import AnnotationTimeRow, EventRow, RegionCostRow, ServedMaskRow
 from backend.reports.costs import Costs
 from backend.reports.queries import Reports
-from backend.reports.records import Where
-from tests.backend.reports.team import Desk, Team
+from backend.reports.records import ReportFilter
+from tests.backend.reports.team import TaskSession, Team
 
 FIGURES = [
     column
@@ -29,12 +29,12 @@ def team(tmp_path, database, settings):
 
 
 @pytest.fixture
-def desk(team) -> Desk:
+def desk(team) -> TaskSession:
     """Ann, on the first task."""
     return team._desk(1, 1)
 
 
-def label(team: Team, desk: Desk) -> None:
+def label(team: Team, desk: TaskSession) -> None:
     """An object in three clicks, accepted and submitted; the webhook arrives."""
     for x, negative in ((20, False), (70, True), (40, False)):
         desk.page.make_point(x, "Cat", 50, negative=negative)
@@ -259,4 +259,4 @@ def test_a_region_drawn_by_hand_is_unknown_not_free(team, desk):
     (group,) = Reports(team.database).groups(team.key, "label")
     assert (group.n, group.unknown, group.clicks) == (0, 1, None)
     assert Reports(team.database).groups(team.key, "phrase") == []
-    assert list(Reports(team.database).regions(team.key, Where(phrase=False))) == []
+    assert list(Reports(team.database).regions(team.key, ReportFilter(phrase=False))) == []

@@ -12,7 +12,7 @@ import pytest
 
 from backend.db.engine import Database
 from tests.backend.reports import big
-from tests.backend.reports.big import Story
+from tests.backend.reports.big import WrittenCounts
 
 MIB = 1024 * 1024
 
@@ -28,7 +28,7 @@ print(time.process_time(), int(most[1]) * 1024)
 
 
 @pytest.fixture(scope="module")
-def long(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Story]:
+def long(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, WrittenCounts]:
     data = tmp_path_factory.mktemp("long")
     shutil.copy(migrated, data / "phraseclick.db")
     database = Database(f"sqlite:///{data / 'phraseclick.db'}")
@@ -52,7 +52,7 @@ def report(data: Path, *arguments: str) -> tuple[float, float]:
 
 @pytest.mark.timed
 @pytest.mark.slow
-def test_every_kind_of_file(long: tuple[Path, Story], tmp_path: Path) -> None:
+def test_every_kind_of_file(long: tuple[Path, WrittenCounts], tmp_path: Path) -> None:
     data, story = long
     files = {kind: tmp_path / f"report.{kind}" for kind in ("csv", "json", "html", "parquet")}
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from backend.reports import output
 from backend.reports.output import REGION_COLUMNS, TASK_COLUMNS, Column, json_text
 from backend.reports.queries import Report
-from backend.reports.records import BYS, Where
+from backend.reports.records import BYS, ReportFilter
 from tests.backend.reports import big
 
 DANGEROUS = tuple("=+-@\t\r＝＋－＠")
@@ -160,9 +160,9 @@ def test_columns_are_a_contract() -> None:
     ]
 
 
-def document(team: Any, where: Where | None = None) -> dict[str, Any]:
+def document(team: Any, where: ReportFilter | None = None) -> dict[str, Any]:
     loaded: dict[str, Any] = json.loads(
-        "".join(json_text(Report.of(team.reports, team.key, where or Where())))
+        "".join(json_text(Report.of(team.reports, team.key, where or ReportFilter())))
     )
     return loaded
 
@@ -206,7 +206,7 @@ def test_unknown_is_null_and_not_zero(team: Any) -> None:
 
 
 def test_filters_are_written_and_applied(team: Any) -> None:
-    report = document(team, Where(label="=Bus", annotator=2))
+    report = document(team, ReportFilter(label="=Bus", annotator=2))
 
     assert report["filters"]["label"] == "=Bus"
     assert {region["label"] for region in report["regions"]} == {"=Bus"}
@@ -215,7 +215,7 @@ def test_filters_are_written_and_applied(team: Any) -> None:
 
 
 def test_nothing_found_is_a_whole_document_too(team: Any) -> None:
-    report = document(team, Where(label="Unicorn"))
+    report = document(team, ReportFilter(label="Unicorn"))
 
     assert report["tasks"] == report["regions"] == report["groups"]["week"] == []
     assert report["total"] is None

@@ -11,12 +11,12 @@ import pytest
 from backend.db.engine import Database
 from backend.reports.page import TEMPLATES, render
 from backend.reports.queries import Report, Reports
-from backend.reports.records import Where
+from backend.reports.records import ReportFilter
 from tests.backend.reports import big
 from tests.backend.reports.conftest import connect
 
 
-class Read(HTMLParser):
+class PageParser(HTMLParser):
     """Tags with what they refer to, texts, and whether every tag is closed."""
 
     _EMPTY = frozenset({"meta", "link", "br"})
@@ -48,26 +48,26 @@ class Read(HTMLParser):
 
 @pytest.fixture(scope="module")
 def report(team: Any) -> Report:
-    return Report.of(team.reports, team.key, Where())
+    return Report.of(team.reports, team.key, ReportFilter())
 
 
 @pytest.fixture(scope="module")
-def page(report: Report) -> Read:
-    return Read(render(report))
+def page(report: Report) -> PageParser:
+    return PageParser(render(report))
 
 
-def test_it_sends_no_requests(page: Read) -> None:
+def test_it_sends_no_requests(page: PageParser) -> None:
     assert page.refers == ["data:,"]
     assert not {"script", "img", "iframe", "form", "object"} & set(page.tags)
     assert page.open == []
 
 
-def test_what_people_wrote_is_text(page: Read) -> None:
+def test_what_people_wrote_is_text(page: PageParser) -> None:
     assert "Ampel <b>" in page.texts
     assert any("=Bus" in text for text in page.texts)
 
 
-def test_its_figures_are_the_reports(page: Read, report: Report) -> None:
+def test_its_figures_are_the_reports(page: PageParser, report: Report) -> None:
     assert report.total is not None
     assert report.total.clicks is not None
     assert f"{report.total.clicks.mean.mean:.2f}" in page.texts
@@ -87,15 +87,17 @@ def test_charts_say_in_words_what_they_draw(report: Report) -> None:
 
 
 def test_what_was_left_out_is_said(team: Any) -> None:
-    where = Where(label="Cat", since=datetime(2026, 6, 1, tzinfo=UTC), phrase=False)
+    where = ReportFilter(label="Cat", since=datetime(2026, 6, 1, tzinfo=UTC), phrase=False)
 
-    said = " ".join(Read(render(Report.of(team.reports, team.key, where))).texts)
+    said = " ".join(PageParser(render(Report.of(team.reports, team.key, where))).texts)
 
     assert "since 2026-06-01 00:00 UTC, label Cat, made without a phrase" in said
 
 
 def test_a_filter_that_leaves_nothing_says_so(team: Any) -> None:
-    said = Read(render(Report.of(team.reports, team.key, Where(label="Unicorn")))).texts
+    said = PageParser(
+        render(Report.of(team.reports, team.key, ReportFilter(label="Unicorn")))
+    ).texts
 
     assert "Nothing in this project matches these filters." in said
 
@@ -103,7 +105,7 @@ def test_a_filter_that_leaves_nothing_says_so(team: Any) -> None:
 def test_disagreement_is_shown(report: Report) -> None:
     differs = replace(report.reconciliation, differences=("Task 3 counts 2 <clicks>, the log 3.",))
 
-    read = Read(render(replace(report, reconciliation=differs)))
+    read = PageParser(render(replace(report, reconciliation=differs)))
 
     assert "Task 3 counts 2 <clicks>, the log 3." in read.texts
 
@@ -111,7 +113,7 @@ def test_disagreement_is_shown(report: Report) -> None:
 def test_an_unused_project_has_a_page(database: Database) -> None:
     connect(database, big.PROJECT)
 
-    said = Read(render(Report.of(Reports(database), big.PROJECT, Where()))).texts
+    said = PageParser(render(Report.of(Reports(database), big.PROJECT, ReportFilter()))).texts
 
     assert any("Nobody has clicked" in text for text in said)
 

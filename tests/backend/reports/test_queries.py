@@ -10,12 +10,12 @@ import pytest
 from backend.errors import FilterError
 from backend.reports import cost_frame
 from backend.reports.queries import Reports
-from backend.reports.records import Where
+from backend.reports.records import ReportFilter
 from tests.backend.reports.conftest import Team
 
 
 def test_nothing_said_narrows_nothing(team: Any) -> None:
-    assert team.reports.where(team.key, since="", version="", annotator="") == Where()
+    assert team.reports.where(team.key, since="", version="", annotator="") == ReportFilter()
 
 
 def test_both_days_count(team: Any) -> None:

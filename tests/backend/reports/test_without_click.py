@@ -9,7 +9,7 @@ from backend.db.models import RegionCostRow
 from backend.reports.output import tables
 from backend.reports.page import render
 from backend.reports.queries import Report, Reports
-from backend.reports.records import Where
+from backend.reports.records import ReportFilter
 from tests.backend.reports.filled import KEY, fill
 
 
@@ -53,7 +53,7 @@ def test_only_an_unchanged_prediction_and_words_alone_need_no_click(reports: Rep
 
 def test_reports_show_the_share(reports: Reports) -> None:
     came_from(reports, "prediction", 5)
-    report = Report.of(reports, KEY, Where())
+    report = Report.of(reports, KEY, ReportFilter())
     console = Console(width=120)
     with console.capture() as capture:
         for part in tables(report, 0):

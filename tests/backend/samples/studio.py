@@ -188,7 +188,7 @@ class Api:
         return [self.studio._task(number, with_annotations=True) for number in there]
 
 
-class Hosts:
+class OneHost:
     """Every project is in this Label Studio."""
 
     def __init__(self, studio: Studio) -> None:
@@ -231,7 +231,7 @@ def connected(database: Database, project: Project = PROJECT) -> None:
 def reconciliation(
     database: Database, studio: Studio, clock: Callable[[], datetime] | None = None, **options: Any
 ) -> Reconciliation:
-    hosts: Any = Hosts(studio)
+    hosts: Any = OneHost(studio)
     given = {"clock": clock or (lambda: studio.now + timedelta(hours=1)), "pause_s": 0, **options}
     return Reconciliation(database, hosts, LabelConfig.parse, **given)
 

@@ -23,7 +23,7 @@ from backend.samples.rules import (
 from tests.backend.conftest import photograph
 from tests.backend.samples.studio import HEIGHT, PROJECT, WIDTH, region, settle, square
 from tests.backend.samples.studio_pictures import SIZE, Team
-from training.data import Dataset, Joined, PackDataset, Tolerant, open_dataset
+from training.data import Concatenated, Dataset, PackDataset, Tolerant, open_dataset
 from training.errors import DataError
 
 
@@ -143,7 +143,7 @@ def test_it_joins_other_data_sets(team: Team) -> None:
     team.label(1, [region()])
     team.label(2, [region()])
     team.look()
-    joined = Joined([team.dataset(), team.dataset()])
+    joined = Concatenated([team.dataset(), team.dataset()])
 
     assert len(joined) == 4
     assert joined.sources == ["team"] * 4

@@ -131,7 +131,7 @@ def small(opened: Callable[[], tuple[Service, str]], saved: MakeCheckpoint) -> F
 
 
 @dataclass(frozen=True)
-class Long(Site):
+class LargeSite(Site):
     """100,000 interactions, in another process, whose CPU time can be measured."""
 
     server: Server
@@ -146,7 +146,7 @@ class Long(Site):
 @pytest.fixture(scope="module")
 def long(
     migrated: Path, random_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Long]:
+) -> Iterator[LargeSite]:
     data = tmp_path_factory.mktemp("long")
     shutil.copy(migrated, data / "phraseclick.db")
     url = f"sqlite:///{data / 'phraseclick.db'}"
@@ -167,7 +167,7 @@ def long(
             "task": f"{PROJECT}/tasks/{story.with_masks[0]}",
             "job": "/training/1",
         }
-        yield Long("long", f"http://127.0.0.1:{server.port}", pages, server, url)
+        yield LargeSite("long", f"http://127.0.0.1:{server.port}", pages, server, url)
     finally:
         server.stop()
 
@@ -206,7 +206,7 @@ def test_every_page_can_be_read_by_everybody(
 
 @pytest.mark.timed
 def test_every_page_is_quick_on_100_000_interactions(
-    look: Callable[..., Window], long: Long
+    look: Callable[..., Window], long: LargeSite
 ) -> None:
     # when the server has just started and read its history, as it does by itself
     seen = look(long, PHONE)

@@ -99,7 +99,7 @@ def test_a_locked_database_delays_no_webhook_and_loses_none(
     until(lambda: files(tmp_path) == [])
 
 
-class Away:
+class DownAtFirst:
     """A database that is down at first."""
 
     def __init__(self, deliveries: Deliveries) -> None:
@@ -116,7 +116,7 @@ def test_webhooks_not_written_before_the_end_are_written_after_the_next_start(
     database: Database, opened: Callable[[Any], WebhookInbox], tmp_path: Path
 ) -> None:
     # given: a server that ended while the database was down
-    first = opened(Away(Deliveries(database)))
+    first = opened(DownAtFirst(Deliveries(database)))
     for number in range(3):
         first.add("ANNOTATION_CREATED", 6, b"%d" % number)
     first.close()
@@ -132,7 +132,7 @@ def test_webhooks_not_written_before_the_end_are_written_after_the_next_start(
 def test_the_files_of_a_running_process_are_left_to_it(
     database: Database, opened: Callable[[Any], WebhookInbox], tmp_path: Path
 ) -> None:
-    away = Away(Deliveries(database))
+    away = DownAtFirst(Deliveries(database))
     first = opened(away)
     first.add("ANNOTATION_CREATED", 6, b"mine")
 
@@ -166,7 +166,7 @@ def test_processes_that_start_at_once_take_over_only_from_dead_ones(
 def test_a_damaged_file_is_reported_and_the_others_are_processed(
     database: Database, opened: Callable[[Any], WebhookInbox], tmp_path: Path, caplog: Any
 ) -> None:
-    first = opened(Away(Deliveries(database)))
+    first = opened(DownAtFirst(Deliveries(database)))
     first.add("ANNOTATION_CREATED", 6, b"whole")
     first.close()
     (folder,) = {file.parent for file in files(tmp_path)}

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from training.data import Joined, Without, open_dataset
+from training.data import Concatenated, Without, open_dataset
 from training.data.opening import FORMATS, read_place
 from training.errors import DataError
 
@@ -29,7 +29,7 @@ def test_several_places_are_one_data_set(shard: Path, folder: Path) -> None:
     # when
     dataset = open_dataset([shard, str(folder)])
     # then
-    assert isinstance(dataset, Joined)
+    assert isinstance(dataset, Concatenated)
     assert len(dataset) == 8
     assert dataset.sources == ["voc"] * 6 + ["davis"] * 2
     assert [dataset[i].key for i in (0, 5, 6, 7)] == ["picture-0", "picture-5", "a", "b"]

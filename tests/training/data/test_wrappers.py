@@ -12,13 +12,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from training.data import FolderDataset, Joined, Tolerant, Without
+from training.data import Concatenated, FolderDataset, Tolerant, Without
 from training.data.sample import VOID, Record, RecordDataset, Sample, SampleObject
 from training.data.transforms import whole_view
-from training.data.wrappers import Renamed, Shrunk, categories_by_source, endless, shrunk
+from training.data.wrappers import Downscaled, Renamed, categories_by_source, endless, shrunk
 
 
-class Read(RecordDataset[Record]):
+class DogPictures(RecordDataset[Record]):
     """Two pictures of dogs."""
 
     def __init__(self, source: str = "voc") -> None:
@@ -26,7 +26,7 @@ class Read(RecordDataset[Record]):
         super().__init__(source, [Record(str(n), (9, 8), objects) for n in range(2)])
 
 
-class Made(Read):
+class GeneratedPictures(DogPictures):
     """Pictures that are made."""
 
     categories = ("ring", "dot")
@@ -41,20 +41,20 @@ class Made(Read):
 
 
 def test_the_maker_is_found_in_derived_data_sets() -> None:
-    made = Made()
-    dataset = Without(Joined([Read(), Renamed(made, "synthetic")]), [0])
+    made = GeneratedPictures()
+    dataset = Without(Concatenated([DogPictures(), Renamed(made, "synthetic")]), [0])
 
     assert [endless(dataset, index) for index in range(len(dataset))] == [None, made, made]
 
 
 def test_all_that_may_be_made_counts_as_a_category_of_its_source() -> None:
-    dataset = Joined([Read(), Renamed(Made(), "synthetic")])
+    dataset = Concatenated([DogPictures(), Renamed(GeneratedPictures(), "synthetic")])
 
     assert categories_by_source(dataset) == {"voc": {"dog"}, "synthetic": {"ring", "dot"}}
 
 
 def test_a_picture_made_at_the_size_of_its_view_is_shown_as_it_is() -> None:
-    sample = Made().made(3, 32, 64)
+    sample = GeneratedPictures().made(3, 32, 64)
     view = whole_view(sample)
 
     assert view.image is sample.image
@@ -133,7 +133,7 @@ def test_pictures_are_read_once_while_there_is_room(make_pictures: Any) -> None:
     counted = make_pictures([large(number) for number in range(3)])
     one = shrunk(large(), 100)
     room = 2 * (one.image.nbytes + one.instances.nbytes + one.masks[1].nbytes)
-    kept = Shrunk(counted, longest=100, kept_bytes=room)
+    kept = Downscaled(counted, longest=100, kept_bytes=room)
     # when / then
     for index in (0, 1, 0, 1):
         assert kept[index].key == f"picture-{index}"

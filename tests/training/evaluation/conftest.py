@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from training.data import Dataset, Expression, Sample, SampleObject
-from training.evaluation.protocol import Answer, Mask, Spot
+from training.evaluation.protocol import Answer, ClickPoint, Mask
 
 DOG, OTHER_DOG, CAT = SampleObject(1, "dog"), SampleObject(2, "dog"), SampleObject(3, "cat")
 
@@ -44,7 +44,7 @@ class Scripted:
     def __init__(
         self,
         name: str,
-        script: Callable[[Sample, Sequence[Spot], str], NDArray[np.bool_]],
+        script: Callable[[Sample, Sequence[ClickPoint], str], NDArray[np.bool_]],
     ) -> None:
         self.name = name
         self.milliseconds_to_open: list[float] = []
@@ -55,13 +55,13 @@ class Scripted:
         self.opened.append(picture.key)
         self.milliseconds_to_open.append(7.0)
 
-        def answer(clicks: Sequence[Spot], phrase: str, before: Mask | None) -> Mask:
+        def answer(clicks: Sequence[ClickPoint], phrase: str, before: Mask | None) -> Mask:
             return self._script(picture, clicks, phrase)
 
         return answer
 
 
-def whole_objects(picture: Sample, clicks: Sequence[Spot], phrase: str) -> NDArray[np.bool_]:
+def whole_objects(picture: Sample, clicks: Sequence[ClickPoint], phrase: str) -> NDArray[np.bool_]:
     """What clicks hit, and by a phrase alone all of that category."""
     if not clicks:
         return picture.mask(*(o.id for o in picture.objects if o.category == phrase))
@@ -70,7 +70,9 @@ def whole_objects(picture: Sample, clicks: Sequence[Spot], phrase: str) -> NDArr
     return picture.mask(*{int(n) for n, positive in at if positive and n > 0} - unwanted)
 
 
-def left_half_first(picture: Sample, clicks: Sequence[Spot], phrase: str) -> NDArray[np.bool_]:
+def left_half_first(
+    picture: Sample, clicks: Sequence[ClickPoint], phrase: str
+) -> NDArray[np.bool_]:
     """The clicked object after two clicks, three quarters of it after one."""
     mask = whole_objects(picture, clicks, phrase)
     if len(clicks) < 2:

@@ -14,9 +14,9 @@ from training.evaluation import behaviour
 from training.evaluation.behaviour import (
     AIMS,
     EVERYWHERE,
-    Aim,
     BehaviourTests,
     Finding,
+    Goal,
     from_trajectories,
     judged,
     least_step,
@@ -24,7 +24,7 @@ from training.evaluation.behaviour import (
 )
 from training.evaluation.cases import Case, cases_of
 from training.evaluation.measurement import Result
-from training.evaluation.protocol import Answer, Mask, Spot, Trajectory
+from training.evaluation.protocol import Answer, ClickPoint, Mask, Trajectory
 from training.prompts.vocabulary import COLOURS
 
 Shapes = Callable[..., tuple[NDArray[np.uint8], NDArray[np.uint8]]]
@@ -40,10 +40,10 @@ class Listener:
         self.milliseconds_to_open: list[float] = []
         self.hears = hears
         self.obeys = obeys
-        self.asked: list[tuple[tuple[Spot, ...], str]] = []
+        self.asked: list[tuple[tuple[ClickPoint, ...], str]] = []
 
     def look_at(self, sample: Sample, key: str) -> Answer:
-        def answer(clicks: Sequence[Spot], phrase: str, before: Mask | None) -> Mask:
+        def answer(clicks: Sequence[ClickPoint], phrase: str, before: Mask | None) -> Mask:
             self.asked.append((tuple(clicks), phrase))
             words = phrase.split() if self.hears else []
             named = [o.id for o in sample.objects if o.category in words]
@@ -226,5 +226,5 @@ def test_every_aim_is_of_a_probe_that_is_put(dogs: PackDataset, dressed: PackDat
     names = {*tallied(Listener(), dogs), *tallied(Listener(), dressed)}
     names |= {finding.probe for finding in from_trajectories([trajectory(0.5, 0.6)])}
     assert {aim.probe for aim in AIMS[:-1]} <= names
-    assert Aim("x", 0.5).reached({"mean": 0.5, "interval": (0.4, 0.6)})
-    assert not Aim("x", 0.0, certain=True).reached({"mean": 0.5, "interval": (0.0, 0.6)})
+    assert Goal("x", 0.5).reached({"mean": 0.5, "interval": (0.4, 0.6)})
+    assert not Goal("x", 0.0, certain=True).reached({"mean": 0.5, "interval": (0.0, 0.6)})

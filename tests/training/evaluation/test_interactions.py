@@ -18,7 +18,7 @@ from training.evaluation.interactions import (
     interactions,
     labels_of,
 )
-from training.evaluation.protocol import Answer, Mask, Spot
+from training.evaluation.protocol import Answer, ClickPoint, Mask
 
 LEFT, RIGHT, CAT = 1, 2, 3
 LABELS = ["dog", "cat"]
@@ -35,7 +35,7 @@ class Model:
         return self.make(sample)
 
     def answer(self, sample: Sample, key: str, label: str) -> Answer:
-        def answer(clicks: Sequence[Spot], phrase: str, before: Mask | None) -> Mask:
+        def answer(clicks: Sequence[ClickPoint], phrase: str, before: Mask | None) -> Mask:
             x, y, _ = clicks[0]
             if len(clicks) < self.clicks:
                 return np.zeros(sample.instances.shape, bool) if before is None else before

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from training.evaluation.protocol import Mask, Spot, Target, follow, next_click, overlap
+from training.evaluation.protocol import ClickPoint, Mask, Target, follow, next_click, overlap
 
 
 def two_squares() -> NDArray[np.bool_]:
@@ -47,7 +47,7 @@ def test_each_square_is_clicked_in_turn_and_the_mask_before_is_handed_on() -> No
     befores: list[Mask | None] = []
 
     def square_by_square(
-        clicks: Sequence[Spot], phrase: str, before: Mask | None
+        clicks: Sequence[ClickPoint], phrase: str, before: Mask | None
     ) -> NDArray[np.bool_]:
         befores.append(before)
         assert phrase == ""
@@ -91,7 +91,7 @@ def test_a_phrase_is_one_interaction_and_comes_first() -> None:
     mask = two_squares()
     asked: list[tuple[int, str]] = []
 
-    def deaf(clicks: Sequence[Spot], phrase: str, before: Mask | None) -> NDArray[np.bool_]:
+    def deaf(clicks: Sequence[ClickPoint], phrase: str, before: Mask | None) -> NDArray[np.bool_]:
         asked.append((len(clicks), phrase))
         return mask if len(clicks) == 2 else np.zeros_like(mask)
 
@@ -181,7 +181,7 @@ def random_masks(seed: int) -> tuple[Mask, Mask, Mask, set[tuple[int, int]]]:
 def test_clicks_equal_those_of_a_slow_independent_implementation(seed: int) -> None:
     # given
     target, prediction, void, clicked = random_masks(seed)
-    spots: list[Spot] = [(column + 0.5, row + 0.5, True) for row, column in clicked]
+    spots: list[ClickPoint] = [(column + 0.5, row + 0.5, True) for row, column in clicked]
     # when
     spot = next_click(Target(target, void, ""), prediction, spots)
     expected = slow_next_click(target, prediction, void, clicked)

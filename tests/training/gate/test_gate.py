@@ -18,7 +18,7 @@ from scipy import ndimage
 from model import checkpoint
 from training.data import PackDataset, Sample, Without
 from training.evaluation.interactions import Region
-from training.evaluation.protocol import Answer, Mask, Spot
+from training.evaluation.protocol import Answer, ClickPoint, Mask
 from training.finetune.labels import LEAST_OBJECTS
 from training.gate import gate
 from training.gate.gate import judge
@@ -43,7 +43,7 @@ class Painter:
         self.milliseconds_to_open: list[float] = []
 
     def look_at(self, sample: Sample, key: str) -> Answer:
-        def answer(clicks: Sequence[Spot], phrase: str, before: Mask | None) -> Mask:
+        def answer(clicks: Sequence[ClickPoint], phrase: str, before: Mask | None) -> Mask:
             mask = np.zeros(sample.instances.shape, bool)
             if not clicks:
                 return mask

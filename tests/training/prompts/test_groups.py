@@ -114,7 +114,7 @@ DETERMINER = r"(?:(?:the|all|all the|both|(?:all |the )?(?:two|three|four|five|s
 
 
 @dataclass(frozen=True)
-class Said:
+class ScenePhrase:
     """A phrase of a synthetic scene, and by id what the pixels of its kind are like."""
 
     text: str
@@ -125,7 +125,7 @@ class Said:
 
 
 @pytest.fixture(scope="module")
-def phrases() -> list[Said]:
+def phrases() -> list[ScenePhrase]:
     made = []
     for number in range(250):
         sample = SyntheticDataset(21).made(number, 128, 160)
@@ -138,7 +138,7 @@ def phrases() -> list[Said]:
             ids = {o.id for o in sample.objects if o.category and concept_of(o.category) == concept}
             masks = {i: sample.instances == i for i in ids}
             made.append(
-                Said(
+                ScenePhrase(
                     phrase.text,
                     set(phrase.ids),
                     ids - set(phrase.ids) - set(phrase.unsure),
@@ -152,12 +152,12 @@ def phrases() -> list[Said]:
     return made
 
 
-def test_many_scenes_have_something_to_say_of_some(phrases: list[Said]) -> None:
+def test_many_scenes_have_something_to_say_of_some(phrases: list[ScenePhrase]) -> None:
     assert len(phrases) > 60
     assert all(said.ids and said.rest | said.ids <= set(said.area) for said in phrases)
 
 
-def test_colours_are_those_of_the_pixels(phrases: list[Said]) -> None:
+def test_colours_are_those_of_the_pixels(phrases: list[ScenePhrase]) -> None:
     checked = 0
     for said in phrases:
         text = said.text.replace("gray", "grey")
@@ -171,7 +171,9 @@ def test_colours_are_those_of_the_pixels(phrases: list[Said]) -> None:
     assert checked > 5
 
 
-def test_small_ones_are_smaller_than_the_rest_and_big_ones_bigger(phrases: list[Said]) -> None:
+def test_small_ones_are_smaller_than_the_rest_and_big_ones_bigger(
+    phrases: list[ScenePhrase],
+) -> None:
     checked = 0
     for said in phrases:
         match = re.fullmatch(

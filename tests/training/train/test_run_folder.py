@@ -16,7 +16,7 @@ from training.train.recipe import read_recipe
 from training.train.run_folder import (
     BOARD,
     STATE,
-    Board,
+    TensorBoardLog,
     check_finite,
     out_of_memory_explained,
     read_state,
@@ -137,7 +137,7 @@ def test_a_run_draws_its_losses_and_what_validation_finds(
 def test_what_a_killed_run_drew_beyond_its_state_is_dropped(tmp_path: Path) -> None:
     # given a run that drew four steps, and was killed when its last state was of the second
     for start, drawn, loss in ((0, (1, 2, 3, 4), 1.0), (2, (3,), 3.0)):
-        board = Board(tmp_path, start)
+        board = TensorBoardLog(tmp_path, start)
         for step in drawn:
             board.write(step, {"loss": loss})
         board.close()
@@ -159,4 +159,4 @@ def test_without_the_package_it_is_said_how_to_get_it(
     monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
     monkeypatch.setattr(builtins, "__import__", missing)
     with pytest.raises(RecipeError, match=r"pip install 'phraseclick-label-studio\[tensorboard\]'"):
-        Board(tmp_path, 0)
+        TensorBoardLog(tmp_path, 0)

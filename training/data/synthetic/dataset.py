@@ -11,7 +11,7 @@ from PIL import Image
 
 from training.data.sample import VOID, Dataset, Expression, Sample, SampleObject
 from training.data.synthetic.layouts import KINDS, LAYOUTS
-from training.data.synthetic.palette import Light, Palette, painted
+from training.data.synthetic.palette import Lighting, Palette, painted
 from training.data.synthetic.scene import Builder
 from training.data.synthetic.styles import STYLES, Camera
 
@@ -32,7 +32,7 @@ PHOTOGRAPHED = 0.2, 0.25
 
 
 class SyntheticDataset:
-    """Endless scenes, determined by the seed; see `training.data.wrappers.Endless`.
+    """Endless scenes, determined by the seed; see `training.data.wrappers.GeneratedDataset`.
 
     count: number of scenes that can be read by index. patches: photographs for grounds and
     fillings.
@@ -86,7 +86,7 @@ class SyntheticDataset:
         builder = Builder(height, width, palette, rng)
         layout.fill(builder)
         ids = builder.canvas.ids()
-        light = Light(
+        light = Lighting(
             float(rng.uniform(0, 2 * np.pi)),
             float(rng.uniform(15, 60)) * (rng.random() < style.outlined),
             float(rng.uniform(0.2, 0.6)) * (rng.random() < style.shadows),

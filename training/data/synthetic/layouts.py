@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.data.synthetic.palette import Look
+from training.data.synthetic.palette import Surface
 from training.data.synthetic.scene import TILES, Builder, tile
 from training.data.synthetic.shapes import RUNS, Points, box, polar, wavy
 from training.prompts.vocabulary import related
@@ -87,7 +87,9 @@ def few(builder: Builder) -> None:
         _put(builder, kind, place, size, builder.pick(looks))
 
 
-def _put(builder: Builder, kind: str, place: tuple[float, float], size: float, look: Look) -> None:
+def _put(
+    builder: Builder, kind: str, place: tuple[float, float], size: float, look: Surface
+) -> None:
     """Draw one thing, sometimes with a smaller thing on it."""
     number = builder.put(kind, place, size, look)
     if number == 0 or kind in RUNS or size < 0.05 * builder.side:

@@ -21,7 +21,7 @@ FROM_PHOTOGRAPH = 0.2
 
 
 @dataclass(frozen=True)
-class Look:
+class Surface:
     """A surface: two colours mixed by a plane of the scene, and how light falls on it.
 
     plane: index of the plane; 0 is the first colour alone. pattern: the word for it in phrases, ""
@@ -70,9 +70,9 @@ class Palette:
             self.ground = self._ground(near(colour, rng, 10.0))
         else:
             mean = ground.mean((1, 2))
-            self.ground = Look((float(mean[0]), float(mean[1]), float(mean[2])), colour)
+            self.ground = Surface((float(mean[0]), float(mean[1]), float(mean[2])), colour)
 
-    def look(self, period: float, *, unlike: Sequence[Look] = ()) -> Look:
+    def look(self, period: float, *, unlike: Sequence[Surface] = ()) -> Surface:
         """A random surface that differs from the ground.
 
         period: of a regular pattern, in pixels. unlike: more surfaces to differ from.
@@ -86,29 +86,29 @@ class Palette:
             dome = float(rng.uniform(0.1, 0.5)) * (1 if rng.random() < 0.75 else -1)
         chance = rng.random()
         if self.photograph is not None and rng.random() < FROM_PHOTOGRAPH:
-            return Look(first, first, slope=slope, photograph=True)
+            return Surface(first, first, slope=slope, photograph=True)
         if chance < style.patterned:
             pattern, actual, plane = self._pattern(period)
-            second = self._colour([Look(first, first)], least=2 * APART)
+            second = self._colour([Surface(first, first)], least=2 * APART)
             if self.camera.shows(_contrast(first, second, grey=self.camera.grey), actual):
-                return Look(first, second, plane, pattern, actual, slope)
+                return Surface(first, second, plane, pattern, actual, slope)
         elif chance < style.patterned + (1 - style.patterned) * style.textured:
             second = shade(first, float(rng.choice([-1, 1]) * rng.uniform(15, 70)))
-            return Look(first, second, self._texture(), slope=slope, dome=dome)
-        return Look(first, first, pattern="plain", slope=slope, dome=dome)
+            return Surface(first, second, self._texture(), slope=slope, dome=dome)
+        return Surface(first, first, pattern="plain", slope=slope, dome=dome)
 
-    def hole(self) -> Look:
+    def hole(self) -> Surface:
         """The dark surface that is seen through a hole."""
         depth = float(self._rng.uniform(60, 140))
         first = shade(self.ground.first, -depth)
-        return Look(first, first, dome=-float(self._rng.uniform(0.0, 0.5)) * self._solid)
+        return Surface(first, first, dome=-float(self._rng.uniform(0.0, 0.5)) * self._solid)
 
-    def _ground(self, colour: Colour) -> Look:
+    def _ground(self, colour: Colour) -> Surface:
         style, rng = self.style, self._rng
         spread = float(rng.uniform(*style.ground_spread))
         second = near(shade(colour, float(rng.choice([-1, 1])) * spread), rng, 6.0)
         self.planes.append(irregular(str(rng.choice(list(style.textures))), self.size, rng))
-        return Look(colour, second, 1)
+        return Surface(colour, second, 1)
 
     def _pattern(self, period: float) -> tuple[Pattern, float, int]:
         """A pattern, its period and its plane: a new one, or one of the scene's at most two."""
@@ -128,7 +128,7 @@ class Palette:
             self._last = len(self.planes) - 1
         return self._last
 
-    def _colour(self, others: Sequence[Look], least: float = APART) -> Colour:
+    def _colour(self, others: Sequence[Surface], least: float = APART) -> Colour:
         """A colour of the style, of six tries the first or the most different from the others."""
         style, rng = self.style, self._rng
         best, farthest = others[0].first, -1.0
@@ -146,7 +146,7 @@ class Palette:
                 break
         return best
 
-    def _apart(self, colour: Colour, look: Look) -> float:
+    def _apart(self, colour: Colour, look: Surface) -> float:
         return min(
             _contrast(colour, own, grey=self.camera.grey) for own in (look.first, look.second)
         )
@@ -167,14 +167,14 @@ Byte = TypeVar("Byte", np.uint8, np.bool_)
 class Body:
     """The place and surface of a thing. x, y: its centre; size: its radius; all in pixels."""
 
-    look: Look
+    look: Surface
     x: float
     y: float
     size: float
 
 
 @dataclass(frozen=True)
-class Light:
+class Lighting:
     """The light of a scene. angle: its direction in radians. outline: how much darker borders are,
     in levels. shadow: darkness of shadows, 0 to 1. blur: of shadows, in pixels.
     """
@@ -189,7 +189,7 @@ def painted(
     ids: NDArray[np.uint8],
     bodies: Sequence[Body],
     palette: Palette,
-    light: Light,
+    light: Lighting,
     ground: NDArray[np.float32] | None,
     gain: Plane,
 ) -> Iterator[Plane]:
@@ -253,7 +253,7 @@ def _mixture(
     return mixture
 
 
-def _shading(ids: NDArray[np.uint8], bodies: Sequence[Body], light: Light) -> Plane | None:
+def _shading(ids: NDArray[np.uint8], bodies: Sequence[Body], light: Lighting) -> Plane | None:
     """H,W factors around 1: light from one side, and domes; None if nothing has either."""
     about = np.array(
         [(0, 0, 1, 0, 0)]
@@ -281,7 +281,7 @@ def _shading(ids: NDArray[np.uint8], bodies: Sequence[Body], light: Light) -> Pl
     return shade
 
 
-def _shadow(ids: NDArray[np.uint8], light: Light) -> Plane:
+def _shadow(ids: NDArray[np.uint8], light: Lighting) -> Plane:
     """H,W factors up to 1: things darken the ground on the side away from the light."""
     stencil = Image.fromarray((ids > 0).view(np.uint8) * np.uint8(255)).reduce(2)
     soft = stencil.filter(ImageFilter.BoxBlur(light.blur / 2))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from training.data.synthetic.palette import Body, Look, Palette
+from training.data.synthetic.palette import Body, Palette, Surface
 from training.data.synthetic.shapes import RUNS, SHAPES, STANDING, Points, Shape, Trace, trace
 
 # The most things in a scene: ids fit into a byte, where 255 is void in stored samples.
@@ -129,7 +129,7 @@ STOCK = 12
 
 
 @dataclass(frozen=True)
-class Thing:
+class SceneObject:
     """A thing of a scene. kind: its category. whole: the id of what it is a part of, 0 of none."""
 
     kind: str
@@ -154,17 +154,17 @@ class Builder:
         self.palette = palette
         self.rng = rng
         self.canvas = Canvas(height, width)
-        self.things: list[Thing] = []
+        self.things: list[SceneObject] = []
         self._stock: dict[str, list[Shape]] = {}
         # The surface of the nuclei of cells; None without nuclei.
-        self.nuclei: Look | None = None
+        self.nuclei: Surface | None = None
 
     def put(
         self,
         kind: str,
         centre: tuple[float, float],
         size: float,
-        look: Look,
+        look: Surface,
         *,
         turn: float | None = None,
         shape: Shape | None = None,
@@ -189,7 +189,7 @@ class Builder:
                 turn = float(rng.normal(0, 0.15) if kind in STANDING else rng.uniform(0, 2 * np.pi))
             drawn = shape if shape is not None else self._shape(kind)
             number = self.canvas.shape(drawn, centre, (size, size * flat), turn)
-        self.things.append(Thing(kind, Body(look, *centre, size), whole))
+        self.things.append(SceneObject(kind, Body(look, *centre, size), whole))
         return number
 
     def _shape(self, kind: str) -> Shape:
@@ -205,15 +205,15 @@ class Builder:
         last = self.things[-1]
         self.things[-1] = replace(last, body=replace(last.body, size=size))
 
-    def looks(self, count: int, size: float) -> list[Look]:
+    def looks(self, count: int, size: float) -> list[Surface]:
         """``count`` different surfaces for things of about this radius in pixels."""
-        looks: list[Look] = []
+        looks: list[Surface] = []
         for _ in range(count):
             period = float(np.clip(size * self.rng.uniform(0.3, 0.8), 4.0, 24.0))
             looks.append(self.palette.look(period, unlike=looks[-3:]))
         return looks
 
-    def pick(self, looks: list[Look]) -> Look:
+    def pick(self, looks: list[Surface]) -> Surface:
         return looks[int(self.rng.integers(len(looks)))]
 
     def anywhere(self, margin: float = 0.0) -> tuple[float, float]:
@@ -256,7 +256,7 @@ def tile(builder: Builder, most: int) -> None:
     looks = builder.looks(int(rng.choice([1, 1, 2, 3])), high / 2)
     shifted = kind in ("brick", "hexagon", "cell", "stone")
     hexagonal = kind in ("hexagon", "cell", "stone")
-    lattice = _Lattice(across, down, rng, loose, shifted=shifted, hexagonal=hexagonal)
+    lattice = _Grid(across, down, rng, loose, shifted=shifted, hexagonal=hexagonal)
     turn = float(rng.normal(0, 0.05)) if rng.random() < 0.5 else 0.0
     for row in range(down):
         for column in range(across):
@@ -278,7 +278,7 @@ _SQUARE = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], float)
 _HEXAGON = np.array([(3, -1), (6, 1), (6, 5), (3, 7), (0, 5), (0, 1)]) / 6
 
 
-class _Lattice:
+class _Grid:
     """Cells that share their corners.
 
     loose: standard deviation of the corners' random shifts, in units of a cell. shifted: every

@@ -59,7 +59,7 @@ COATS = ((120, 78, 48), (70, 62, 58), (176, 150, 112))
 
 
 @dataclass(frozen=True)
-class Plan:
+class ScenePlan:
     """What is in a scene, from the back to the front."""
 
     ground: str
@@ -67,22 +67,22 @@ class Plan:
 
 
 PLANS = (
-    Plan("wood", ("cup", "cup", "coin", "coin")),
-    Plan("grass", ("horse", "horse")),
-    Plan("brick", ("woman", "helmet")),
-    Plan("sky", ("rocket", "shuttle")),
-    Plan("gravel", ("coin", "coin", "coin", "coin")),
-    Plan("grass", ("man", "horse")),
-    Plan("wood", ("patch", "patch", "cup")),
-    Plan("wall", ("horse", "woman")),
-    Plan("gravel", ("helmet", "cup", "coin")),
-    Plan("sky", ("shuttle", "shuttle")),
-    Plan("brick", ("man", "cup")),
-    Plan("grass", ("cup", "cup", "cup")),
-    Plan("wall", ("cell", "cell", "patch")),
-    Plan("gravel", ("horse", "man")),
-    Plan("wood", ("coin", "coin", "coin", "cup")),
-    Plan("brick", ("rocket", "shuttle", "horse")),
+    ScenePlan("wood", ("cup", "cup", "coin", "coin")),
+    ScenePlan("grass", ("horse", "horse")),
+    ScenePlan("brick", ("woman", "helmet")),
+    ScenePlan("sky", ("rocket", "shuttle")),
+    ScenePlan("gravel", ("coin", "coin", "coin", "coin")),
+    ScenePlan("grass", ("man", "horse")),
+    ScenePlan("wood", ("patch", "patch", "cup")),
+    ScenePlan("wall", ("horse", "woman")),
+    ScenePlan("gravel", ("helmet", "cup", "coin")),
+    ScenePlan("sky", ("shuttle", "shuttle")),
+    ScenePlan("brick", ("man", "cup")),
+    ScenePlan("grass", ("cup", "cup", "cup")),
+    ScenePlan("wall", ("cell", "cell", "patch")),
+    ScenePlan("gravel", ("horse", "man")),
+    ScenePlan("wood", ("coin", "coin", "coin", "cup")),
+    ScenePlan("brick", ("rocket", "shuttle", "horse")),
 )
 
 
@@ -102,7 +102,7 @@ def tinted(grey: Picture, colour: Sequence[int]) -> Picture:
     return (light * np.asarray(colour, np.float32)).clip(0, 255).astype(np.uint8)
 
 
-def _scene(key: str, plan: Plan, rng: np.random.Generator) -> Scene:
+def _scene(key: str, plan: ScenePlan, rng: np.random.Generator) -> Scene:
     photograph, box, colour = GROUNDS[plan.ground]
     used = [photograph, *(PHOTOGRAPHS[thing] for thing in plan.things)]
     if "horse" in plan.things:
@@ -197,7 +197,7 @@ def _pasted(
     return pixels.clip(0, 255).astype(np.uint8), alpha > 0.5
 
 
-def _phrases(plan: Plan, masks: Sequence[Mask]) -> list[str]:
+def _phrases(plan: ScenePlan, masks: Sequence[Mask]) -> list[str]:
     """The name of each; where two bear it and stand apart, the side as well."""
     middles = [float(np.flatnonzero(mask.any(0)).mean()) for mask in masks]
     phrases = []
