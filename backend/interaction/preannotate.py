@@ -95,12 +95,12 @@ class Preannotation:
         pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="batch")
         try:
             waiting = [pool.submit(answer, task) for task in request.tasks]
-            return self._gathered(waiting, ends + _GRACE_S, request.project)
+            return self._collect(waiting, ends + _GRACE_S, request.project)
         finally:
             # A download that hangs ends by its own time limit.
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _gathered(
+    def _collect(
         self, waiting: Sequence["Future[Answer]"], ends: float, project: Project
     ) -> list[Answer]:
         answers: list[Answer] = []

@@ -66,7 +66,7 @@ def replay(job: Job, settings: Settings, database: Database, progress: Progress)
     progress.line(f"{before} against {version} on the accepted objects of project {job.project}.")
     progress.phase("replaying", 0.95)
     device = settings.training_device
-    older, newer = (_contestant(registry, name, device) for name in (before, version))
+    older, newer = (_checkpoint(registry, name, device) for name in (before, version))
     replayed: list[ReplayedObject] = []
     left_out: list[str] = []
     for done, entry in enumerate(_objects(dataset, database, left_out), 1):
@@ -127,7 +127,7 @@ def _dataset(settings: Settings, database: Database, project: str) -> AcceptedSa
     return open_samples(settings, database, project)
 
 
-def _contestant(registry: Registry, name: str, device: str) -> Checkpoint:
+def _checkpoint(registry: Registry, name: str, device: str) -> Checkpoint:
     from training.evaluation.measurement import Checkpoint
 
     try:

@@ -189,7 +189,7 @@ def promote(
         return board.render.redirect(request, back, str(error), good=False)
     board.service.promoted()
     serves, before = done.version or board.base, done.before or board.base
-    said = f"{serves} now serves {_whom(key)}, replacing {before}."
+    said = f"{serves} now serves {_project_words(key)}, replacing {before}."
     return board.render.redirect(request, back, said)
 
 
@@ -231,11 +231,11 @@ def roll_back(
         return board.render.redirect(request, back, str(error), good=False)
     board.service.promoted()
     serves = done.version or board.serves(key)
-    said = f"{serves} serves {_whom(key)} again, replacing {done.before}."
+    said = f"{serves} serves {_project_words(key)} again, replacing {done.before}."
     return board.render.redirect(request, back, said)
 
 
-def _whom(key: str) -> str:
+def _project_words(key: str) -> str:
     return f"project {key.partition('.')[0]}" if key else "all projects without their own version"
 
 

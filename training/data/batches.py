@@ -185,7 +185,7 @@ class Batches:
         except DataError as error:
             broken.append(str(error))
             return sample
-        return sample if composed is sample else _unspoken(composed)
+        return sample if composed is sample else _without_phrases(composed)
 
 
 def _question(prompt: Prompt, noise: ClickNoise, rounds: int) -> Question:
@@ -210,7 +210,7 @@ def _given(prompts: Sequence[Prompt], size: tuple[int, int]) -> Tensor | None:
     return torch.from_numpy(np.stack(shown))[:, None]
 
 
-def _unspoken(sample: Sample) -> Sample:
+def _without_phrases(sample: Sample) -> Sample:
     """Without written phrases, which may be untrue of two pictures in one."""
     objects = tuple(dataclasses.replace(about, phrases=()) for about in sample.objects)
     return dataclasses.replace(sample, objects=objects, expressions=())

@@ -62,30 +62,30 @@ def examples(
     A picture is shown once for each. With a folder, "picture" is the name of a file in it, else
     "". check: called before each question is asked again for its masks.
     """
-    duels = sorted(
-        (duel for measurement in measurements for duel in _duels(measurement)),
-        key=lambda duel: -duel.gain,
+    pairs = sorted(
+        (pair for measurement in measurements for pair in _paired_results(measurement)),
+        key=lambda pair: -pair.gain,
     )
     kinds = {
-        "won": _once_a_picture([duel for duel in duels if duel.gain > 0]),
-        "lost": _once_a_picture([duel for duel in reversed(duels) if duel.gain < 0]),
+        "won": _once_a_picture([pair for pair in pairs if pair.gain > 0]),
+        "lost": _once_a_picture([pair for pair in reversed(pairs) if pair.gain < 0]),
     }
     shown = []
     for kind, chosen in kinds.items():
-        for number, duel in enumerate(chosen, 1):
+        for number, pair in enumerate(chosen, 1):
             name = ""
             if folder is not None:
                 if check:
                     check()
                 name = f"{which}-{kind}-{number}.jpg"
                 folder.mkdir(parents=True, exist_ok=True)
-                picture = _side_by_side(duel)
+                picture = _side_by_side(pair)
                 picture.save(folder / name, quality=QUALITY, optimize=True)
-            shown.append({"set": which, "kind": kind, **_described(duel), "picture": name})
+            shown.append({"set": which, "kind": kind, **_described(pair), "picture": name})
     return shown
 
 
-def _duels(measurement: Measurement) -> Iterator[_PairedResult]:
+def _paired_results(measurement: Measurement) -> Iterator[_PairedResult]:
     """Runs come in pairs of one mode, the candidate's first."""
     for mine, theirs in zip(measurement.runs[::2], measurement.runs[1::2], strict=True):
         results = measurement.results[mine], measurement.results[theirs]
@@ -97,29 +97,29 @@ def _score(result: Result) -> float:
     return sum(result.trajectory.iou(count) for count in range(1, AFTER + 1)) / AFTER
 
 
-def _once_a_picture(duels: Iterable[_PairedResult]) -> list[_PairedResult]:
+def _once_a_picture(pairs: Iterable[_PairedResult]) -> list[_PairedResult]:
     first: dict[int, _PairedResult] = {}
-    for duel in duels:
-        first.setdefault(duel.candidate[1].case.index, duel)
+    for pair in pairs:
+        first.setdefault(pair.candidate[1].case.index, pair)
     return list(first.values())[:EACH]
 
 
-def _described(duel: _PairedResult) -> dict[str, Any]:
-    run, result = duel.candidate
+def _described(pair: _PairedResult) -> dict[str, Any]:
+    run, result = pair.candidate
     case = result.case
     return {
-        "gain": round(duel.gain, 4),
+        "gain": round(pair.gain, 4),
         "key": result.key,
         "objects": list(case.ids),
         "category": case.category,
         "mode": run.mode,
         "phrase": "" if run.mode == "clicks" else case.phrase,
-        "candidate": _course(result),
-        "champion": _course(duel.champion[1]),
+        "candidate": _curve_json(result),
+        "champion": _curve_json(pair.champion[1]),
     }
 
 
-def _course(result: Result) -> dict[str, Any]:
+def _curve_json(result: Result) -> dict[str, Any]:
     """IoU after each interaction, and the clicks."""
     return {
         "ious": [round(value, 4) for value in result.trajectory.ious],
@@ -127,14 +127,14 @@ def _course(result: Result) -> dict[str, Any]:
     }
 
 
-def _side_by_side(duel: _PairedResult) -> Image.Image:
+def _side_by_side(pair: _PairedResult) -> Image.Image:
     answers: list[tuple[Mask, Sequence[ClickPoint]]] = []
-    for run, result in (duel.champion, duel.candidate):
-        sample, masks = duel.measurement.again(run, result)
+    for run, result in (pair.champion, pair.candidate):
+        sample, masks = pair.measurement.again(run, result)
         shown = min(AFTER, len(masks))
         clicks = shown if run.mode in CLICKS_FIRST else shown - 1
         answers.append((masks[shown - 1], result.trajectory.clicks[:clicks]))
-    wanted = target_of(sample, duel.candidate[1].case).mask
+    wanted = target_of(sample, pair.candidate[1].case).mask
     spots = [spot for _, clicks in answers for spot in clicks]
     view = around([wanted, *(mask for mask, _ in answers)], spots)
     halves = [_half(sample.image, wanted, mask, clicks, view) for mask, clicks in answers]

@@ -231,7 +231,7 @@ def _article(
 
 def _wording(noun: str, facts: Sequence[Fact], rng: np.random.Generator) -> str:
     """Noun and facts in one of the usual orders."""
-    said = [_said(fact, rng) for fact in facts]
+    said = [_fact_words(fact, rng) for fact in facts]
     if rng.random() < 0.5:
         said.reverse()
     before = [words for words, _ in said if words]
@@ -241,7 +241,7 @@ def _wording(noun: str, facts: Sequence[Fact], rng: np.random.Generator) -> str:
     return " ".join([*before, *([noun] if noun else []), *after])
 
 
-def _said(fact: Fact, rng: np.random.Generator) -> tuple[str, str]:
+def _fact_words(fact: Fact, rng: np.random.Generator) -> tuple[str, str]:
     """Words before the noun and words after it."""
     if fact.around and rng.random() < 0.4:
         return fact.around[int(rng.integers(len(fact.around)))]

@@ -36,13 +36,15 @@ def table(simulation: Simulation) -> Table:
     results = [row.measured for row in rows]
     for n, threshold in enumerate(THRESHOLDS):
         drawn.add_row(
-            f"NoC@{100 * threshold:.0f}", *(_said(result.noc(n), 1) for result in results)
+            f"NoC@{100 * threshold:.0f}", *(_shown(result.noc(n), 1) for result in results)
         )
     for n, count in enumerate(COUNTS):
         after = f"IoU after {count} click{'s' if count > 1 else ''}"
-        drawn.add_row(after, *(_said(result.iou(n), 2) for result in results))
-    drawn.add_row("IoU of the label alone", *(_said(result.label_alone, 2) for result in results))
-    drawn.add_row("interactions per object", *(_said(result.interactions, 1) for result in results))
+        drawn.add_row(after, *(_shown(result.iou(n), 2) for result in results))
+    drawn.add_row("IoU of the label alone", *(_shown(result.label_alone, 2) for result in results))
+    drawn.add_row(
+        "interactions per object", *(_shown(result.interactions, 1) for result in results)
+    )
     drawn.add_row("objects without any", *(f"{result.zero_share.mean:.0%}" for result in results))
     return drawn
 
@@ -123,6 +125,6 @@ def _plain(row: Row) -> dict[str, Any]:
     }
 
 
-def _said(estimate: Estimate, digits: int) -> str:
+def _shown(estimate: Estimate, digits: int) -> str:
     half = (estimate.high - estimate.low) / 2
     return f"{estimate.mean:.{digits}f} ± {half:.{digits}f}"

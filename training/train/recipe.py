@@ -221,11 +221,11 @@ def _part(kind: type[Part], values: Mapping[str, Any], path: Path) -> Part:
     for key, value in plain.items():
         default = defaults[key].default
         if not _fits(value, default):
-            raise RecipeError(f"{path}: {key} is {value!r}, but must be {_said(default)}.")
+            raise RecipeError(f"{path}: {key} is {value!r}, but must be {_describe(default)}.")
     return kind(**plain)
 
 
-def _said(default: object) -> str:
+def _describe(default: object) -> str:
     names = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
     return names.get(type(default), "a list" if isinstance(default, tuple) else "a table")
 
