@@ -3,7 +3,7 @@
 NoC does not show whether the phrase has any effect. Each test asks two questions that differ in one
 thing: with and without the phrase, the right word and a wrong one, "left" and "right", before and
 after a negative click. A gain is a difference of IoU. "Named", "in" and "out" are shares of
-questions. Each function describes its question; `AIMS` holds the targets.
+questions. Each function describes its question; `GOALS` holds the targets.
 """
 
 from __future__ import annotations
@@ -322,7 +322,7 @@ class Goal:
         return bool(measured["mean"] >= self.at_least)
 
 
-AIMS = (
+GOALS = (
     Goal(GAIN, 0.0, ("voc", "coco", "ccp"), certain=True),
     Goal(GAIN_GARMENTS, 0.06, ("ccp",)),
     Goal(GAIN_SEVERAL, 0.0),
@@ -382,13 +382,13 @@ def judged(
     for name, by_source in sorted(tallied.items(), key=lambda item: ORDER.index(item[0])):
         for source, measured in by_source.items():
             entry = dict(measured)
-            for aim in AIMS:
-                anywhere = not aim.sources and source != EVERYWHERE
-                if aim.probe == name and (anywhere or source in aim.sources):
+            for goal in GOALS:
+                anywhere = not goal.sources and source != EVERYWHERE
+                if goal.probe == name and (anywhere or source in goal.sources):
                     entry |= {
-                        "aim": aim.at_least,
-                        "certain": aim.certain,
-                        "reached": aim.reached(measured),
+                        "aim": goal.at_least,
+                        "certain": goal.certain,
+                        "reached": goal.reached(measured),
                     }
             result.setdefault(name, {})[source] = entry
     return result

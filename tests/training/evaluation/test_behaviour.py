@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from training.data import PackDataset, Sample
 from training.evaluation import behaviour
 from training.evaluation.behaviour import (
-    AIMS,
     EVERYWHERE,
+    GOALS,
     BehaviourTests,
     Finding,
     Goal,
@@ -225,6 +225,6 @@ def test_aims_are_held_against_mean_or_interval() -> None:
 def test_every_aim_is_of_a_probe_that_is_put(dogs: PackDataset, dressed: PackDataset) -> None:
     names = {*tallied(Listener(), dogs), *tallied(Listener(), dressed)}
     names |= {finding.probe for finding in from_trajectories([trajectory(0.5, 0.6)])}
-    assert {aim.probe for aim in AIMS[:-1]} <= names
+    assert {goal.probe for goal in GOALS[:-1]} <= names
     assert Goal("x", 0.5).reached({"mean": 0.5, "interval": (0.4, 0.6)})
     assert not Goal("x", 0.0, certain=True).reached({"mean": 0.5, "interval": (0.0, 0.6)})
