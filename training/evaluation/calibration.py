@@ -83,9 +83,16 @@ def calibrate(
     return Report(
         fit(scores, ious),
         expected_calibration_error(held_out, ious),
-        float(np.corrcoef(held_out, ious)[0, 1]),
+        _correlation(held_out, ious),
         len(scores),
     )
+
+
+def _correlation(predicted: Values, measured: Values) -> float:
+    """Pearson's; 0 if all values of one side are the same."""
+    if np.ptp(predicted) == 0 or np.ptp(measured) == 0:
+        return 0.0
+    return float(np.corrcoef(predicted, measured)[0, 1])
 
 
 def write_calibrated(

@@ -58,3 +58,8 @@ def test_too_few_objects_are_refused_before_anything_is_written(
     with pytest.raises(DataError, match="20 objects"):
         calibration.write_calibrated(unlearned, tmp_path / "copy", Pictures([sample("one")]))
     assert not (tmp_path / "copy").exists()
+
+
+def test_equal_values_have_no_correlation() -> None:
+    assert calibration._correlation(np.ones(3), np.array([0.1, 0.5, 0.9])) == 0
+    assert calibration._correlation(np.array([0.1, 0.2]), np.array([0.3, 0.5])) == pytest.approx(1)
