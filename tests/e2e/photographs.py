@@ -70,6 +70,7 @@ COFFEE = Photograph(
     400,
     _corners("30,20 36,8 50,4 64,9 70,22 68,38 62,56 50,62 42,60 42,72 34,76 33,66 38,58 32,40"),
 )
+COINS = Photograph(_FOLDER / "coins.png", 384, 303, _corners("36,12 44,12 46,17 44,22 36,22 34,17"))
 
 
 def portrait(folder: Path) -> Photograph:

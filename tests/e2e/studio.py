@@ -16,13 +16,17 @@ class Studio:
     backend: Backend
     _projects: dict[str, int] = field(default_factory=dict)
 
-    def project(self, config: str = "click_and_phrase") -> int:
-        """The project with this shipped labeling config."""
-        if config not in self._projects:
+    def project(self, config: str = "click_and_phrase", *, cup: str = "Cup") -> int:
+        """The project with this shipped labeling config. cup: another name for the label Cup."""
+        name = config if cup == "Cup" else f"{config} with {cup}"
+        if name not in self._projects:
             written = (CONFIGS / f"{config}.xml").read_text(encoding="utf-8")
-            self._projects[config] = self.api.project(config, written, self.backend)
-        return self._projects[config]
+            renamed = written.replace('"Cup"', f'"{cup}"')
+            self._projects[name] = self.api.project(name, renamed, self.backend)
+        return self._projects[name]
 
-    def task(self, photograph: Photograph, config: str = "click_and_phrase") -> int:
+    def task(
+        self, photograph: Photograph, config: str = "click_and_phrase", *, cup: str = "Cup"
+    ) -> int:
         """A fresh task with this photograph."""
-        return self.api.upload(self.project(config), photograph.path)
+        return self.api.upload(self.project(config, cup=cup), photograph.path)

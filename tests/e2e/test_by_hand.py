@@ -44,7 +44,7 @@ def test_strokes_are_drawn_as_the_page_draws_them(studio: Studio, page: Annotato
     assert differing <= 0.002 * theirs.sum()
     # when the draft is saved and the object is refined
     page.draft_saved()
-    page.click(30, 85, ADD)
+    page.click(30, 85, ADD, keys=("Control",))
     # then what was erased stays out, what was painted stays in
     after = page.regions()[-1].mask
     assert not at(after, 55, 52)
