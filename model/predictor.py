@@ -317,10 +317,15 @@ class Predictor:
                 f"The picture was encoded by {embedding.version}, which {self.version} cannot read."
             )
         # Late form: features at stride 16. Early form: only the picture's colours.
-        first = embedding.features.maps[0][0].float()
         cells = 1 if self.config.form == "late" else 8
-        pooled = torch.nn.functional.adaptive_avg_pool2d(first, cells).flatten()
-        vector: NDArray[np.float32] = pooled.cpu().numpy()
+
+        def pool() -> NDArray[np.float32]:
+            first = embedding.features.maps[0][0].float()
+            pooled = torch.nn.functional.adaptive_avg_pool2d(first, cells)
+            values: NDArray[np.float32] = pooled.flatten().cpu().numpy()
+            return values
+
+        vector = self._queue.run(Priority.PROMPT, pool)
         return vector / np.float32(max(float(np.linalg.norm(vector)), 1e-9))
 
     def _looker(self, embedding: Embedding) -> DecodePass:

@@ -20,7 +20,7 @@ from backend.images.embeddings import Embeddings, TaskPicture
 from backend.interaction import suggestions
 from backend.interaction.label_words import about_one
 from backend.interaction.mask_history import digest
-from backend.interaction.objects import Click, Outcome, Prompts, RequestPlan
+from backend.interaction.objects import Click, Outcome, Prompts, Turn
 from backend.interaction.preannotate import Preannotation
 from backend.interaction.request import Interaction
 from backend.interaction.status_line import (
@@ -120,7 +120,7 @@ class Predict:
         interaction = Interaction.read(request, config)
         image = interaction.image or config.images[0]
         predictor = self._predictors.champion(request.project)
-        turn: RequestPlan | None = None
+        turn: Turn | None = None
         try:
             with steps.timed("memory"):
                 turn = self._assign(request, interaction, predictor)
@@ -148,7 +148,7 @@ class Predict:
 
     def _assign(
         self, request: PredictRequest, interaction: Interaction, champion: Predictor
-    ) -> RequestPlan:
+    ) -> Turn:
         """Decide which object is meant, and log the click before the model runs."""
 
         def touches(click: Click, target: Prompts) -> bool:
@@ -173,7 +173,7 @@ class Predict:
         self,
         request: PredictRequest,
         interaction: Interaction,
-        turn: RequestPlan,
+        turn: Turn,
         target: Prompts,
         predictor: Predictor,
         steps: "Steps",
@@ -226,7 +226,7 @@ class Predict:
     def _every(
         self,
         interaction: Interaction,
-        turn: RequestPlan,
+        turn: Turn,
         target: Prompts,
         predictor: Predictor,
         embedding: Embedding,
@@ -285,7 +285,7 @@ class Predict:
         return previous.shape == mask.shape and bool((previous & mask).any())
 
     def _record_failure(
-        self, turn: RequestPlan | None, sentence: str, predictor: Predictor, steps: "Steps"
+        self, turn: Turn | None, sentence: str, predictor: Predictor, steps: "Steps"
     ) -> None:
         if turn is None:
             return
@@ -349,7 +349,7 @@ def _fitting(previous: np.ndarray | None, embedding: Embedding) -> np.ndarray | 
     return previous
 
 
-def _remark(interaction: Interaction, turn: RequestPlan, predictor: Predictor) -> Answer:
+def _remark(interaction: Interaction, turn: Turn, predictor: Predictor) -> Answer:
     """Notes alone, where there is nothing to predict."""
     if interaction.image is None or not turn.notes:
         return {"result": []}
@@ -366,7 +366,7 @@ def _status(image: ImageControls, sentence: str, *, mask: bool = False) -> list[
 
 
 def _understood(
-    turn: RequestPlan,
+    turn: Turn,
     target: Prompts,
     prediction: Prediction | Instances,
     *,

@@ -21,10 +21,10 @@ from backend.interaction.objects import (
     Click,
     PhraseSource,
     Prompts,
-    RequestPlan,
     Suggestion,
     Target,
     TaskObjects,
+    Turn,
 )
 from backend.interaction.request import Interaction
 from backend.interaction.rules import Rules
@@ -72,7 +72,7 @@ class Decision:
 
     def make(
         self, task: TaskObjects, histories: Mapping[int, MaskHistory], logged: Mapping[str, bool]
-    ) -> RequestPlan:
+    ) -> Turn:
         """Decide on this state of the task. Changes its objects; nothing is written."""
         ask, policy = self._ask, self._policy
         self._read = dict(histories)
@@ -82,7 +82,7 @@ class Decision:
         )
         drafts.apply()
         self.events = drafts.events
-        turn = RequestPlan(self._request_id, ask.project, ask.task_id, ask.image, notes=ask.ignored)
+        turn = Turn(self._request_id, ask.project, ask.task_id, ask.image, notes=ask.ignored)
         if ask.image is None:
             return turn
         rules = Rules(

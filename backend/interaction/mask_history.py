@@ -22,7 +22,7 @@ from backend.db.packed_mask import PackedMask
 from backend.errors import BackendError
 from backend.interaction.events import Event
 from backend.interaction.manual_edits import NO_EDITS, ManualEdits
-from backend.interaction.objects import RequestPlan, Target
+from backend.interaction.objects import Target, Turn
 from backend.interaction.request import Interaction, Saved
 from backend.label_studio.regions import Region
 from backend.label_studio.shapes import drawn_over, thick
@@ -287,7 +287,7 @@ def store_answer(
 
 def keep_served(
     connection: Connection,
-    turn: RequestPlan,
+    turn: Turn,
     mask: PackedMask,
     at: datetime,
     *,

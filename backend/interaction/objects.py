@@ -261,7 +261,7 @@ class Suggestion:
 
 
 @dataclass(frozen=True)
-class RequestPlan:
+class Turn:
     """What to do with a request. Pass it to ``record`` with the outcome, failures too."""
 
     request_id: str

@@ -42,9 +42,9 @@ from backend.interaction.objects import (
     COLUMNS,
     Outcome,
     Prompts,
-    RequestPlan,
     Target,
     TaskObjects,
+    Turn,
 )
 from backend.interaction.request import Interaction, saved_annotation
 from backend.interaction.revisions import CHANGE, START, advance, read_task
@@ -87,7 +87,7 @@ class InteractionStore:
         touches: Touches = lambda click, target: False,
         version_for: Callable[[str], str] = lambda label: "",
         keep: bool = True,
-    ) -> RequestPlan:
+    ) -> Turn:
         """Decide what a request belongs to, and write it down.
 
         version_for: the model version that a new object of a label begins with. keep: False decides
@@ -97,7 +97,7 @@ class InteractionStore:
             DatabaseError: the database fails, or never stops changing.
         """
         if ask.image is None and not ask.saved:
-            return RequestPlan("", ask.project, ask.task_id, None, notes=ask.ignored)
+            return Turn("", ask.project, ask.task_id, None, notes=ask.ignored)
         decision = Decision(
             ask,
             self.policy,
@@ -116,7 +116,7 @@ class InteractionStore:
                 return replace(turn, target=_numbered(turn.target, task))
         raise DatabaseError("Too many requests for this task at the same time. Click again.")
 
-    def record(self, turn: RequestPlan, outcome: Outcome, now: datetime | None = None) -> None:
+    def record(self, turn: Turn, outcome: Outcome, now: datetime | None = None) -> None:
         """Keep the answer's mask and complete the log, in one transaction; failures too."""
         now = now or datetime.now(UTC)
         packed = None if outcome.mask is None else PackedMask.pack(outcome.mask)
@@ -302,7 +302,7 @@ class InteractionStore:
     def _keep_answer(
         self,
         connection: Connection,
-        turn: RequestPlan,
+        turn: Turn,
         target: Prompts,
         mask: PackedMask,
         outcome: Outcome,
@@ -351,7 +351,7 @@ class InteractionStore:
     def _keep_suggestions(
         self,
         connection: Connection,
-        turn: RequestPlan,
+        turn: Turn,
         first: Prompts,
         outcome: Outcome,
         now: datetime,

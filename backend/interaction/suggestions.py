@@ -13,7 +13,7 @@ import numpy as np
 from backend.db.packed_mask import PackedMask
 from backend.errors import BackendError
 from backend.interaction.mask_history import digest
-from backend.interaction.objects import Prompts, RequestPlan, Suggestion, new_region_id
+from backend.interaction.objects import Prompts, Suggestion, Turn, new_region_id
 from backend.interaction.request import Saved
 from backend.label_studio.controls import ImageControls
 from backend.label_studio.regions import DrawnMask, drawn_mask, parse_result
@@ -48,7 +48,7 @@ def unlabeled(objects: Sequence[Instance], saved: Sequence[Saved]) -> list[Insta
 
 
 def named(
-    objects: Sequence[Instance], turn: RequestPlan, target: Prompts
+    objects: Sequence[Instance], turn: Turn, target: Prompts
 ) -> list[tuple[Instance, str, int]]:
     """Each object with its region id and its number, 0 for a new one; the request's own first."""
     earlier: list[tuple[str, int, PackedMask]] = [
@@ -84,7 +84,7 @@ class SeveralObjects:
 
 def drawn(
     objects: Sequence[Instance],
-    turn: RequestPlan,
+    turn: Turn,
     target: Prompts,
     size: tuple[int, int],
     tolerance: float,

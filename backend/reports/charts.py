@@ -176,7 +176,7 @@ def curves(
     )
 
 
-def whisker(interval: Interval | None, low: float, high: float, width: float) -> ErrorBar | None:
+def error_bar(interval: Interval | None, low: float, high: float, width: float) -> ErrorBar | None:
     """An estimate on a scale from low to high that is ``width`` wide; cut off at its ends."""
     if interval is None:
         return None

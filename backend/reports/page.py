@@ -14,7 +14,7 @@ from backend.reports.records import BeforeAfter, GroupCost, Week
 
 TEMPLATES = Path(__file__).parent / "templates"
 
-_WHISKER = 150.0
+_ERROR_BAR_WIDTH = 150.0
 _WEEKS, _BARS = 620.0, 420.0
 # More would make the page slow to open; --csv has all of them.
 _MOST_TASKS = 200
@@ -36,7 +36,7 @@ class GroupRow:
     """A group, with its clicks on the scale of its table."""
 
     group: GroupCost
-    whisker: charts.ErrorBar | None
+    error_bar: charts.ErrorBar | None
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class GroupTable:
         means = [group.clicks.mean if group.clicks else None for group in groups]
         low, high = charts.scale([mean for mean in means if mean])
         rows = [
-            GroupRow(group, charts.whisker(mean, low, high, width))
+            GroupRow(group, charts.error_bar(mean, low, high, width))
             for group, mean in zip(groups, means, strict=True)
         ]
         return cls(title, tuple(rows[:most]), len(rows), f"{low:g}", f"{high:g}")
@@ -67,14 +67,14 @@ class PromotionRow:
 
     number: int
     change: BeforeAfter
-    whisker: charts.ErrorBar | None
+    error_bar: charts.ErrorBar | None
 
 
 def promotion_rows(changes: Sequence[BeforeAfter], width: float) -> list[PromotionRow]:
     """Promotions numbered from 1, all on one scale."""
     reach = charts.reach_of(change.difference for change in changes)
     return [
-        PromotionRow(number, change, charts.whisker(change.difference, -reach, reach, width))
+        PromotionRow(number, change, charts.error_bar(change.difference, -reach, reach, width))
         for number, change in enumerate(changes, 1)
     ]
 
@@ -110,13 +110,13 @@ def render(report: Report) -> str:
         ),
         weeks_text=weeks_chart.text(weeks) if weeks else "",
         bars=charts.bars([("Objects", total.histogram)], _BARS) if total else None,
-        whisker_width=_WHISKER,
+        error_bar_width=_ERROR_BAR_WIDTH,
         tables=[
-            GroupTable.of(wording.BY[by], groups, len(groups), _WHISKER)
+            GroupTable.of(wording.BY[by], groups, len(groups), _ERROR_BAR_WIDTH)
             for by, groups in report.groups.items()
             if groups
         ],
-        promotions=promotion_rows(report.promotions, _WHISKER),
+        promotions=promotion_rows(report.promotions, _ERROR_BAR_WIDTH),
         tasks=report.costliest(_MOST_TASKS),
     )
 

@@ -13,7 +13,7 @@ from backend.reports.page import GroupTable
 from backend.reports.records import By, Distribution, GroupCost, Interval, ReportFilter, about
 from backend.web import filters
 from backend.web.board import OWN_FORM, Board, Number, router
-from backend.web.learning import WHISKER
+from backend.web.learning import ERROR_BAR_WIDTH
 from backend.web.projects import label_studio_url
 from backend.web.rendering import query_of as asked_of
 from backend.web.rendering import segment
@@ -79,7 +79,10 @@ def groups(request: Request, board: Board, project: str) -> Response:
         project=board.reports.project(key),
         key=key,
         tables=[
-            (by, GroupTable.of(title, _sorted(costs, sort, descending), _MOST_ROWS, WHISKER))
+            (
+                by,
+                GroupTable.of(title, _sorted(costs, sort, descending), _MOST_ROWS, ERROR_BAR_WIDTH),
+            )
             for by, title in _TABLES
             if (costs := board.reports.groups(key, by, where))
         ],
@@ -95,7 +98,7 @@ def groups(request: Request, board: Board, project: str) -> Response:
         weeks=filters.WEEKS,
         files=files(key, where),
         studio=label_studio_url(board, key),
-        whisker_width=WHISKER,
+        error_bar_width=ERROR_BAR_WIDTH,
     )
 
 

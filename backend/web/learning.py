@@ -23,7 +23,7 @@ from backend.reports import charts
 from backend.reports.records import Interval
 from backend.web.board import Dashboard
 
-WHISKER = 150.0
+ERROR_BAR_WIDTH = 150.0
 # Older replays are in the list of jobs.
 _REPLAYS_SHOWN = 3
 
@@ -85,7 +85,7 @@ class Outcome:
     before: float
     after: float
     difference: Interval
-    whisker: charts.ErrorBar | None
+    error_bar: charts.ErrorBar | None
 
     @property
     def verdict(self) -> str:
@@ -139,7 +139,7 @@ def replay_of(job: Job) -> Replay | None:
             summary["before"],
             summary["after"],
             difference,
-            charts.whisker(difference, -reach, reach, WHISKER),
+            charts.error_bar(difference, -reach, reach, ERROR_BAR_WIDTH),
         )
         for (name, summary), difference in zip(summaries, differences, strict=True)
     )

@@ -16,7 +16,13 @@ from backend.reports.page import GroupTable, promotion_rows
 from backend.reports.records import By, GroupCost, ProjectSummary, PromotionMark, TaskCost, about
 from backend.web import health
 from backend.web.board import OWN_FORM, Board, Dashboard, router
-from backend.web.learning import WHISKER, TrainingStatus, last_training, replays, training_status
+from backend.web.learning import (
+    ERROR_BAR_WIDTH,
+    TrainingStatus,
+    last_training,
+    replays,
+    training_status,
+)
 
 pages = router()
 
@@ -107,13 +113,13 @@ def project_page(request: Request, board: Board, project: str) -> Response:
                 title,
                 _by_age(groups, over.promotions) if by == "version" else groups,
                 _ROWS,
-                WHISKER,
+                ERROR_BAR_WIDTH,
             )
             for by, title in _TABLES
             if (groups := board.reports.groups(key, by))
         ],
-        phrase_table=GroupTable.of("Phrase", by_phrase, _ROWS, WHISKER),
-        promotions=promotion_rows(board.reports.promotions(key), WHISKER)[::-1],
+        phrase_table=GroupTable.of("Phrase", by_phrase, _ROWS, ERROR_BAR_WIDTH),
+        promotions=promotion_rows(board.reports.promotions(key), ERROR_BAR_WIDTH)[::-1],
         replays=replays(board, key),
         about=about(GroupCost),
         about_tasks=about(TaskCost),
@@ -125,7 +131,7 @@ def project_page(request: Request, board: Board, project: str) -> Response:
         last=last_training(board, key),
         serves=board.serves(key),
         studio=label_studio_url(board, key),
-        whisker_width=WHISKER,
+        error_bar_width=ERROR_BAR_WIDTH,
         base=board.base,
     )
 

@@ -21,7 +21,7 @@ from backend.web.rendering import query_of
 
 pages = router()
 
-WHISKER = 130.0
+ERROR_BAR_WIDTH = 130.0
 _MEASURES = {
     "noc85": ("Interactions to 85\u00a0%", 2),
     "noc90": ("Interactions to 90\u00a0%", 2),
@@ -46,7 +46,7 @@ class MeasureRow:
     champion: float
     difference: Interval
     says: str
-    whisker: charts.ErrorBar | None
+    error_bar: charts.ErrorBar | None
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def compare(request: Request, board: Board, one: str = "", other: str = "") -> R
         cut=len(both) > _MOST_FIGURES,
         gates=[(side, _parts(side.gate)) for side in (left, right) if side.gate],
         learned=dict.fromkeys([*left.data, *right.data]),
-        whisker_width=WHISKER,
+        error_bar_width=ERROR_BAR_WIDTH,
     )
 
 
@@ -130,7 +130,7 @@ def version(request: Request, board: Board, name: str) -> Response:
         figures=list(shown.figures.items())[:_MOST_FIGURES],
         children=[other.name for other in board.registry.all() if other.parent == shown.name],
         projects=[(other.key, other.title) for other in board.reports.projects()],
-        whisker_width=WHISKER,
+        error_bar_width=ERROR_BAR_WIDTH,
     )
 
 
@@ -297,7 +297,7 @@ def _lines(comparisons: Sequence[Mapping[str, Any]]) -> Iterator[MeasureRow]:
             comparison["champion"],
             difference,
             str(comparison.get("says", "")),
-            charts.whisker(difference, -reach[kind], reach[kind], WHISKER),
+            charts.error_bar(difference, -reach[kind], reach[kind], ERROR_BAR_WIDTH),
         )
 
 

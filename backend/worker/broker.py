@@ -39,14 +39,15 @@ _MARGIN_S = 3600.0
 _WITH_VISIBILITY_TIMEOUT = ("redis", "rediss", "sentinel", "valkey", "valkeys", "sqs")
 
 _FILE_SCHEME = "phraseclick-files"
-TRANSPORT_ALIASES[_FILE_SCHEME] = f"{__name__}:FileTransport"
 # By name, so that only an installation with Redis imports its client.
-for _scheme, _transport in (
-    ("redis", "RedisTransport"),
-    ("rediss", "RedisTransport"),
-    ("sentinel", "SentinelTransport"),
-):
-    TRANSPORT_ALIASES[_scheme] = f"backend.worker.redis_broker:{_transport}"
+TRANSPORT_ALIASES.update(
+    {
+        _FILE_SCHEME: f"{__name__}:FileTransport",
+        "redis": "backend.worker.redis_broker:RedisTransport",
+        "rediss": "backend.worker.redis_broker:RedisTransport",
+        "sentinel": "backend.worker.redis_broker:SentinelTransport",
+    }
+)
 
 
 def redelivery_s(settings: Settings) -> int:

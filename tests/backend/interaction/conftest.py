@@ -13,7 +13,7 @@ import pytest
 from backend.db.engine import Database
 from backend.interaction.assignment import Policy
 from backend.interaction.mask_history import digest_rle
-from backend.interaction.objects import Outcome, RequestPlan
+from backend.interaction.objects import Outcome, Turn
 from backend.interaction.request import Interaction
 from backend.interaction.store import InteractionStore
 from backend.label_studio import rle
@@ -73,7 +73,7 @@ class Page:
     draft: dict[str, Any] | None = None
     annotations: list[dict[str, Any]] = field(default_factory=list)
     asked: int = 0
-    last: RequestPlan | None = None
+    last: Turn | None = None
     sent: list[dict[str, Any]] = field(default_factory=list)
     before: list[dict[str, Any]] = field(default_factory=list)
 
@@ -81,7 +81,7 @@ class Page:
 
     def click(
         self, x: float, label: str = "Cat", y: float = 50.0, *, negative: bool = False
-    ) -> RequestPlan:
+    ) -> Turn:
         """Click, or Alt-click; the page sends all key points of that label."""
         self.make_point(x, label, y, negative=negative)
         return self.send_points(label)
@@ -105,12 +105,12 @@ class Page:
         }
         return identity
 
-    def send_points(self, label: str = "Cat") -> RequestPlan:
+    def send_points(self, label: str = "Cat") -> Turn:
         """One request with all key points of a label."""
         of_label = [p for p in self.points.values() if p["value"]["keypointlabels"] == [label]]
         return self.send(of_label)
 
-    def type(self, text: str) -> RequestPlan:
+    def type(self, text: str) -> Turn:
         """Enter a phrase, or edit the one that is there: then it keeps its id."""
         identity = self.phrase["id"] if self.phrase else f"tx{next(_numbers):06d}"
         self.phrase = {
@@ -235,7 +235,7 @@ class Page:
             "params": {"login": None, "password": None, "context": {"result": items}},
         }
 
-    def send(self, items: list[dict[str, Any]], *, lost: bool = False) -> RequestPlan:
+    def send(self, items: list[dict[str, Any]], *, lost: bool = False) -> Turn:
         """Ask, and show the answer; ``lost``: it never reaches the page."""
         self.sent = items or self.sent
         request = parse_predict(json.loads(json.dumps(self.body(items))))
@@ -264,7 +264,7 @@ class Page:
             self._show(turn, mask)
         return turn
 
-    def _show(self, turn: RequestPlan, mask: np.ndarray) -> None:
+    def _show(self, turn: Turn, mask: np.ndarray) -> None:
         assert turn.target is not None
         value = {"brushlabels": [turn.target.label.written]} if turn.target.label else {}
         region = _region(turn.target.region_id, value, mask)
@@ -288,7 +288,7 @@ class Page:
         return (self.clock.now + self.clock.ahead).isoformat().replace("+00:00", "Z")
 
 
-def drawn(turn: RequestPlan) -> np.ndarray:
+def drawn(turn: Turn) -> np.ndarray:
     """A mask that shows its prompts: one square for each click, a bar for words; edited by hand as
     the object is."""
     assert turn.target is not None

@@ -8,7 +8,7 @@ import pytest
 from backend.db.engine import Database
 from backend.errors import JobError, LabelStudioError
 from backend.interaction.dropped import DroppedMasks, dropped_masks, put_back
-from backend.interaction.objects import RequestPlan
+from backend.interaction.objects import Turn
 from backend.label_studio.client import LabelStudio
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.payloads import Project
@@ -78,7 +78,7 @@ def test_an_accepted_mask_is_not_listed(
     assert listed(page, database) == []
 
 
-def refine(page: Page, x: int) -> RequestPlan:
+def refine(page: Page, x: int) -> Turn:
     """One more click on an object that was accepted, whose answer is not accepted."""
     page.click(20)
     page.accept()

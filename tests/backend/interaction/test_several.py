@@ -11,7 +11,7 @@ from sqlalchemy import select
 from backend.db.models import EventRow, TargetRow
 from backend.interaction import suggestions
 from backend.interaction.assignment import Policy
-from backend.interaction.objects import Outcome, RequestPlan
+from backend.interaction.objects import Outcome, Turn
 from backend.interaction.request import Interaction
 from backend.interaction.rules import NO_LAST_OBJECT
 from backend.interaction.store import InteractionStore
@@ -41,7 +41,7 @@ class CatsPage(Page):
     )
     shown: dict[str, dict[str, Any]] = field(default_factory=dict)  # suggestions or new regions
 
-    def send(self, items: list[dict[str, Any]], *, lost: bool = False) -> RequestPlan:
+    def send(self, items: list[dict[str, Any]], *, lost: bool = False) -> Turn:
         request = parse_predict(json.loads(json.dumps(self.body(items))))
         ask = Interaction.read(request, LabelConfig.parse(request.label_config), self.clock.now)
         turn = self.memory.receive(ask, version_for=lambda label: "v1")

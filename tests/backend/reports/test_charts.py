@@ -116,12 +116,12 @@ def test_no_objects_make_no_bars() -> None:
     assert charts.bars([("Objects", (0,) * 21)], 420.0) is None
 
 
-def test_a_whisker_is_cut_off_at_its_scale() -> None:
-    alone = charts.whisker(Interval(1.0, None, None, 1), -2.0, 2.0, 100.0)
+def test_an_error_bar_is_cut_off_at_its_scale() -> None:
+    alone = charts.error_bar(Interval(1.0, None, None, 1), -2.0, 2.0, 100.0)
     assert alone == charts.ErrorBar(None, 75.0, None, 50.0)
-    wide = charts.whisker(Interval(0.0, -9.0, 9.0, 2), -2.0, 2.0, 100.0)
+    wide = charts.error_bar(Interval(0.0, -9.0, 9.0, 2), -2.0, 2.0, 100.0)
     assert wide == charts.ErrorBar(0.0, 50.0, 100.0, 50.0)
-    assert charts.whisker(None, 0.0, 1.0, 100.0) is None
+    assert charts.error_bar(None, 0.0, 1.0, 100.0) is None
 
 
 def test_one_wide_interval_does_not_press_the_others_together() -> None:

@@ -69,7 +69,7 @@ def backend(
 
 
 @dataclass(frozen=True)
-class ConnectedProject:
+class NamedProject:
     """A project and the arguments that name it to the commands."""
 
     project: int
@@ -79,16 +79,16 @@ class ConnectedProject:
 @pytest.fixture
 def asked(
     studio: LabelStudio, studio_server: LabelStudioServer, backend: RunningBackend
-) -> Callable[..., ConnectedProject]:
+) -> Callable[..., NamedProject]:
     """Makes a project; by default with a config that works and one uploaded picture."""
 
-    def making(config: str = CONFIG.read_text(), picture: bytes | None = None) -> ConnectedProject:
+    def making(config: str = CONFIG.read_text(), picture: bytes | None = None) -> NamedProject:
         project = int(studio.create_project("connecting", config)["id"])
         if picture:
             studio.upload(project, "picture.png", picture)
         place = ("--url", studio_server.url, "--token", studio_server.token)
         here = ("--backend-url", backend.url, "--data", str(backend.data))
-        return ConnectedProject(project, ("--project", str(project), *place, *here))
+        return NamedProject(project, ("--project", str(project), *place, *here))
 
     return making
 

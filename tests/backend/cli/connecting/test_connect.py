@@ -16,11 +16,11 @@ from backend.worker.child_process import free_port
 pytestmark = pytest.mark.slow
 
 Run = Callable[..., Result]
-ConnectedProject = Callable[..., Any]
+MakeProject = Callable[..., Any]
 
 
 def test_a_project_is_connected_with_webhook_secret_and_model_version(
-    run: Run, asked: ConnectedProject, studio: LabelStudio, backend: Any, picture: bytes
+    run: Run, asked: MakeProject, studio: LabelStudio, backend: Any, picture: bytes
 ) -> None:
     # given
     mine = asked(picture=picture)
@@ -38,7 +38,7 @@ def test_a_project_is_connected_with_webhook_secret_and_model_version(
 
 
 def test_connecting_again_doubles_nothing(
-    run: Run, asked: ConnectedProject, studio: LabelStudio
+    run: Run, asked: MakeProject, studio: LabelStudio
 ) -> None:
     mine = asked()
     run("connect", *mine.arguments)
@@ -49,7 +49,7 @@ def test_connecting_again_doubles_nothing(
 
 
 def test_requests_without_the_secret_are_refused(
-    run: Run, asked: ConnectedProject, backend: Any
+    run: Run, asked: MakeProject, backend: Any
 ) -> None:
     run("connect", *asked().arguments)
     answer = requests.post(f"{backend.url}/webhook", json={"action": "PROJECT_UPDATED"}, timeout=5)
@@ -57,7 +57,7 @@ def test_requests_without_the_secret_are_refused(
 
 
 def test_a_ready_config_is_written_when_asked(
-    run: Run, asked: ConnectedProject, studio: LabelStudio, picture: bytes
+    run: Run, asked: MakeProject, studio: LabelStudio, picture: bytes
 ) -> None:
     # given
     mine = asked(config="<View></View>", picture=picture)
@@ -69,7 +69,7 @@ def test_a_ready_config_is_written_when_asked(
 
 
 def test_a_config_of_the_project_is_overwritten_only_with_consent(
-    run: Run, asked: ConnectedProject, studio: LabelStudio
+    run: Run, asked: MakeProject, studio: LabelStudio
 ) -> None:
     mine = asked()
     before = studio.project(mine.project)["label_config"]
@@ -81,7 +81,7 @@ def test_a_config_of_the_project_is_overwritten_only_with_consent(
     assert studio.project(mine.project)["label_config"] != before
 
 
-def test_a_config_without_brush_is_refused(run: Run, asked: ConnectedProject) -> None:
+def test_a_config_without_brush_is_refused(run: Run, asked: MakeProject) -> None:
     config = (
         '<View><Image name="image" value="$image"/>'
         '<RectangleLabels name="box" toName="image"><Label value="Cat"/></RectangleLabels></View>'
@@ -92,13 +92,13 @@ def test_a_config_without_brush_is_refused(run: Run, asked: ConnectedProject) ->
     assert "--write-config" in result.output
 
 
-def test_an_unknown_config_name_lists_the_ready_ones(run: Run, asked: ConnectedProject) -> None:
+def test_an_unknown_config_name_lists_the_ready_ones(run: Run, asked: MakeProject) -> None:
     result = run("connect", *asked().arguments, "--write-config", "nonsense")
     assert result.exit_code == 1
     assert "click_and_phrase" in str(result.exception)
 
 
-def test_an_invalid_token_is_reported(run: Run, asked: ConnectedProject) -> None:
+def test_an_invalid_token_is_reported(run: Run, asked: MakeProject) -> None:
     arguments = list(asked().arguments)
     arguments[arguments.index("--token") + 1] = "0" * 40
     result = run("connect", *arguments)
@@ -107,7 +107,7 @@ def test_an_invalid_token_is_reported(run: Run, asked: ConnectedProject) -> None
     assert "personal access token" in result.output
 
 
-def test_a_missing_project_is_reported(run: Run, asked: ConnectedProject) -> None:
+def test_a_missing_project_is_reported(run: Run, asked: MakeProject) -> None:
     arguments = list(asked().arguments)
     arguments[arguments.index("--project") + 1] = "987654"
     result = run("connect", *arguments)
@@ -115,7 +115,7 @@ def test_a_missing_project_is_reported(run: Run, asked: ConnectedProject) -> Non
     assert "no project 987654" in result.output
 
 
-def test_a_backend_that_does_not_run_is_reported(run: Run, asked: ConnectedProject) -> None:
+def test_a_backend_that_does_not_run_is_reported(run: Run, asked: MakeProject) -> None:
     arguments = list(asked().arguments)
     arguments[arguments.index("--backend-url") + 1] = f"http://127.0.0.1:{free_port()}"
     result = run("connect", *arguments)
@@ -124,7 +124,7 @@ def test_a_backend_that_does_not_run_is_reported(run: Run, asked: ConnectedProje
 
 
 def test_an_unreadable_picture_is_reported(
-    run: Run, asked: ConnectedProject, studio: LabelStudio
+    run: Run, asked: MakeProject, studio: LabelStudio
 ) -> None:
     # given
     mine = asked()
@@ -138,7 +138,7 @@ def test_an_unreadable_picture_is_reported(
 
 
 def test_another_data_folder_than_the_backends_is_found_out(
-    run: Run, asked: ConnectedProject, tmp_path: Path
+    run: Run, asked: MakeProject, tmp_path: Path
 ) -> None:
     arguments = list(asked().arguments)
     arguments[arguments.index("--data") + 1] = str(tmp_path / "elsewhere")
