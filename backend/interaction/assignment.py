@@ -1,17 +1,17 @@
 """What the rules share: a request that is being assigned, new objects, labels, and log entries."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
 from backend.db.models import EventKind
-from backend.interaction.draft_sync import DraftSync, eligible
+from backend.interaction.draft_sync import DraftSync
 from backend.interaction.events import Event
 from backend.interaction.label_words import labels_named
+from backend.interaction.mask_history import TaskMasks
 from backend.interaction.objects import Click, Target, TaskObjects
 from backend.interaction.request import Interaction
-from backend.label_studio.annotations import DRAFT_MARGIN
 from backend.label_studio.controls import BrushControl, ClickLabel, ImageControls, Label
 from backend.registry.pruning import STICKY_FOR
 from backend.settings import Settings
@@ -19,25 +19,18 @@ from backend.settings import Settings
 LABEL_UNKNOWN = "The brush has no label of that name: choose one for this mask"
 
 Class = tuple[BrushControl, Label | None]
+# What a phrase names, the likeliest first.
+Named = tuple[tuple[BrushControl, Label], ...]
 
 
 @dataclass(frozen=True)
 class Policy:
-    """What the rules leave to settings, and the times that they rest on."""
+    """What the rules leave to settings."""
 
     new_object: Literal["auto", "refine", "new"] = "auto"
     carry_phrase: Literal["none", "target", "task"] = "none"
     label_as_phrase: bool = True
     forget_after: timedelta = timedelta(days=14)
-    goes_on_for: timedelta = STICKY_FOR
-    draft_margin: timedelta = DRAFT_MARGIN
-    # Drafts are saved within seconds of a click. Someone who shows none this long after did not
-    # make it.
-    unknown_for: timedelta = timedelta(minutes=10)
-    # Masks kept for each object: enough to follow a few Ctrl+Z.
-    answers_kept: int = 5
-    # Beyond this number the oldest objects are dropped early: about 2 GB of masks at the most.
-    targets_kept: int = 100_000
 
     @classmethod
     def of(cls, settings: Settings) -> "Policy":
@@ -62,7 +55,7 @@ class Assignment:
     request_id: str
     logged: Mapping[str, bool]  # signs of clicks that were logged before, by id
     touches: Callable[[Click, Target], bool]  # may run the model
-    holding: Callable[[Click, Sequence[Target], bool], Target | None]
+    masks: TaskMasks
     carried: str  # a phrase from another task, by setting
     version_for: Callable[[str], str]  # label -> the model version that a new object begins with
     events: list[Event] = field(default_factory=list)
@@ -72,7 +65,7 @@ class Assignment:
     lane: list[Target] = field(init=False)  # what may be the last object, newest first
 
     def __post_init__(self) -> None:
-        self.lane = eligible(self.drafts, self.image, self.policy.unknown_for)
+        self.lane = self.drafts.last_objects(self.image)
 
     @property
     def now(self) -> datetime:
@@ -85,13 +78,9 @@ class Assignment:
             return "", ""
         typed = [t for t in self.lane if t.phrase]
         holder = max(typed, key=lambda t: t.phrase_sequence, default=None)
-        identity, text = "", ""
-        if holder is not None:
-            identity, text = holder.phrase_id, holder.phrase
-        elif self.policy.carry_phrase == "task":
-            text = self.carried
+        identity, text = (holder.phrase_id, holder.phrase) if holder else ("", self.carried)
         named = labels_named(text, self.image.labels)
-        if named and all((b.name, lab.value) != (brush.name, label) for b, lab in named):
+        if named and not among(named, (brush.name, label)):
             return "", ""  # "red cat" does not describe a click for Dog
         return identity, text
 
@@ -129,7 +118,7 @@ class Assignment:
 
     def _goes_on(self, target: Target) -> bool:
         """Whether it is still in progress, and so finishes on the version it began with."""
-        fresh = self.now - target.updated_at <= self.policy.goes_on_for
+        fresh = self.now - target.updated_at <= STICKY_FOR
         return bool(target.model_version) and target.state in ("open", "kept") and fresh
 
     def _class_of(self, clicks: tuple[Click, ...]) -> Class | None:
@@ -166,12 +155,16 @@ class Assignment:
         label = self._click_label(click)
         return label.role if label else "object"
 
+    def _known(self, click: Click) -> Click | None:
+        """The same click as an earlier request brought it."""
+        target = self.task.with_click(click.id, self.ask.user)
+        return target.click(click.id) if target else None
+
     def _signed(self, click: Click) -> Click:
         """With the sign that the page sent; where it has lost it, the one that is logged."""
         if click.signed:
             return click
-        target = self.task.with_click(click.id, self.ask.user)
-        known = target.click(click.id) if target else None
+        known = self._known(click)
         if known is not None:
             positive = known.positive
         elif click.id in self.logged:
@@ -185,12 +178,10 @@ class Assignment:
         """The event that begins an object is the first that its request writes."""
         return self.started and not any(event.starts for event in self.events)
 
-    def _log_unassigned(self, clicks: tuple[Click, ...]) -> None:
-        for click in clicks:
-            if click.id not in self.logged:
-                self._log_click(click, None)
-
     def _log_click(self, click: Click, target: Target | None) -> None:
+        """Log a click, unless an earlier request did."""
+        if click.id in self.logged:
+            return
         x, y = click.pixel(*self.ask.size) if self.ask.size else (None, None)
         kind: EventKind = "positive_click" if click.positive else "negative_click"
         self.events.append(
@@ -211,26 +202,12 @@ class Assignment:
             )
         )
 
-    def _log(
-        self,
-        kind: EventKind,
-        target: Target,
-        *,
-        request: bool = False,
-        click_id: str = "",
-        phrase_id: str = "",
-        text: str = "",
-    ) -> None:
-        self.events.append(
-            Event(
-                kind,
-                target_id=target.id,
-                region_id=target.region_id,
-                request_id=self.request_id if request else "",
-                starts=request and self._first(),
-                click_id=click_id,
-                phrase_id=phrase_id,
-                text=text,
-                label=target.label,
-            )
-        )
+    def _undo(self, target: Target, click: Click) -> None:
+        """It was taken off the page, and counts no longer."""
+        target.change(click.id, counts=False, on_page=False)
+        self.events.append(Event.about(target, "undo", click_id=click.id))
+
+
+def among(named: Named, of_class: tuple[str, str]) -> bool:
+    """Whether a phrase names a class: brush control and label."""
+    return any((brush.name, label.value) == of_class for brush, label in named)

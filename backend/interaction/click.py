@@ -8,19 +8,19 @@ HTTP 200 with a sentence in the status line: Label Studio shows an annotator not
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from backend.errors import LabelConfigError, RequestError
 from backend.images.embeddings import Embeddings, TaskPicture
-from backend.interaction import suggestions
+from backend.interaction.decision import Prompts, Turn
+from backend.interaction.events import Outcome
 from backend.interaction.label_words import about_one
-from backend.interaction.mask_history import digest
-from backend.interaction.objects import Click, Outcome, Prompts, Turn
+from backend.interaction.objects import Click
 from backend.interaction.preannotate import Preannotation
 from backend.interaction.request import Interaction
 from backend.interaction.status_line import (
@@ -32,41 +32,38 @@ from backend.interaction.status_line import (
     understood,
 )
 from backend.interaction.store import InteractionStore
+from backend.interaction.suggestions import (
+    LEAST_CONFIDENCE,
+    Drawn,
+    draw_one,
+    draw_several,
+    unlabeled,
+)
 from backend.label_studio.config import LabelConfig, status_control
-from backend.label_studio.controls import ImageControls
 from backend.label_studio.payloads import PredictRequest, parse_predict
 from backend.label_studio.projects import Projects
-from backend.label_studio.regions import parse_result
 from backend.metrics import Metrics
 from backend.registry.serving import Predictors
 from backend.settings import Settings
 from model.errors import PhraseClickError
 from model.predictor import Click as PixelClick
-from model.predictor import Embedding, Instances, Prediction, Predictor
+from model.predictor import Embedding, Predictor
 
 _log = logging.getLogger(__name__)
 
 Answer = dict[str, Any]
 
 
+@dataclass(frozen=True)
 class Predict:
     """Answers ``POST /predict``: one click or phrase, or a batch of tasks. Thread-safe."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        projects: Projects,
-        store: InteractionStore,
-        embeddings: Embeddings,
-        predictors: Predictors,
-        metrics: Metrics,
-    ) -> None:
-        self._settings = settings
-        self._projects = projects
-        self._store = store
-        self._embeddings = embeddings
-        self._predictors = predictors
-        self._metrics = metrics
+    settings: Settings
+    projects: Projects
+    store: InteractionStore
+    embeddings: Embeddings
+    predictors: Predictors
+    metrics: Metrics
 
     def __call__(self, body: object) -> Answer:
         """Label Studio's answer to the JSON body of a request.
@@ -79,189 +76,143 @@ class Predict:
             return {"results": []}
         if request.interactive and len(request.tasks) > 1:
             raise RequestError("An interactive request holds one task; this one holds more.")
-        xml = request.label_config or self._projects.label_config(request.project)
+        xml = request.label_config or self.projects.label_config(request.project)
         try:
             config = LabelConfig.parse(
                 xml,
-                add_label=self._settings.refine_positive_label,
-                remove_label=self._settings.refine_negative_label,
+                add_label=self.settings.refine_positive_label,
+                remove_label=self.settings.refine_negative_label,
             )
         except LabelConfigError as error:
             if not request.interactive:
                 raise
-            # /setup refused it already.
-            _log.warning("Project %s: %s", request.project.id, error)
-            self._metrics.failure(error)
-            version = self._predictors.serves(request.project).version
-            status, image = status_control(xml) if request.context else ("", "")
-            result = []
-            if status:
-                result = [status_item(status, image, failed(error), mask=False)]
-            return {"results": [{"result": result, "score": 0.0, "model_version": version}]}
+            return {"results": [self._refused(request, xml, error)]}
         if request.interactive:
-            config = config.of(request.tasks[0].data)
-            return {"results": [self._click(request, config)]}
-        champion = self._predictors.champion(request.project)
+            return {"results": [_Interactive(self, request, config).answer()]}
+        champion = self.predictors.champion(request.project)
         batch = Preannotation(
-            self._embeddings,
+            self.embeddings,
             champion,
-            self._metrics,
-            self._settings.label_masks,
-            self._settings.outline_tolerance,
-            lambda label: self._predictors.for_label(request.project, label),
+            self.metrics,
+            self.settings.label_masks,
+            self.settings.outline_tolerance,
+            lambda label: self.predictors.for_label(request.project, label),
         )
         return {"results": batch.answers(request, config)}
 
-    # -- one click or phrase
+    def _refused(self, request: PredictRequest, xml: str, error: LabelConfigError) -> Answer:
+        """What is wrong with a labeling config that ``/setup`` refused already."""
+        _log.warning("Project %s: %s", request.project.id, error)
+        self.metrics.failure(error)
+        status, image = status_control(xml) if request.context else ("", "")
+        result = [status_item(status, image, failed(error), mask=False)] if status else []
+        version = self.predictors.serves(request.project).version
+        return {"result": result, "score": 0.0, "model_version": version}
 
-    def _click(self, request: PredictRequest, config: LabelConfig) -> Answer:
-        """The mask's region and the status line, or the status line alone."""
-        steps = Steps(self._metrics)
-        interaction = Interaction.read(request, config)
-        image = interaction.image or config.images[0]
-        predictor = self._predictors.champion(request.project)
+
+class _Interactive:
+    """One click or phrase on its way to an answer."""
+
+    def __init__(self, parts: Predict, request: PredictRequest, config: LabelConfig) -> None:
+        config = config.of(request.tasks[0].data)
+        self._parts = parts
+        self._request = request
+        self._ask = Interaction.read(request, config)
+        self._image = self._ask.image or config.images[0]
+        self._predictor = parts.predictors.champion(request.project)
+        self._steps = _Steps(parts.metrics)
+
+    def answer(self) -> Answer:
+        """The mask's regions and the status line, or the status line alone."""
         turn: Turn | None = None
         try:
-            with steps.timed("memory"):
-                turn = self._assign(request, interaction, predictor)
-            self._metrics.prompts(turn.new)
+            with self._steps.timed("memory"):
+                turn = self._assign()
+            self._parts.metrics.prompts(turn.new)
             if turn.target is None:
-                return _remark(interaction, turn, predictor)
-            predictor = self._predictor_of(turn.target, request, predictor)
-            answer, outcome = self._answer(
-                request, interaction, turn, turn.target, predictor, steps
-            )
+                notes = turn.notes if self._ask.image else ()
+                return self._said(noted(notes)) if notes else {"result": []}
+            self._predictor = self._predictor_of(turn.target)
+            embedding = self._embedding(turn.target)
+            answered = self._every if turn.target.every else self._one
+            drawn, confidence, sentence = answered(turn, turn.target, embedding)
         except Exception as error:
-            if not isinstance(error, PhraseClickError):
-                _log.exception("An interactive request failed")
-            self._metrics.failure(error)
-            if not request.probe:
-                self._metrics.interaction(interaction.kind, "failed")
-                self._record_failure(turn, failed(error), predictor, steps)
-            return _response(predictor, _status(image, failed(error)), 0.0)
-        if not request.probe:
-            with steps.timed("record"):
-                self._store.record(turn, outcome)
-            outcome_name = "mask" if outcome.digest else "empty"
-            self._metrics.interaction(interaction.kind, outcome_name)
-        return answer
+            return self._failed(turn, error)
+        outcome = self._outcome(mask=drawn.own.mask, confidence=confidence, digest=drawn.digest)
+        found = bool(outcome.digest)
+        if not self._request.probe:
+            with self._steps.timed("record"):
+                self._parts.store.record(turn, outcome, drawn.suggestions)
+            self._parts.metrics.interaction(self._ask.kind, "mask" if found else "empty")
+        score = min(drawn.confidences, default=confidence)
+        return self._said(sentence, drawn.items, score, mask=found)
 
-    def _assign(
-        self, request: PredictRequest, interaction: Interaction, champion: Predictor
-    ) -> Turn:
+    def _assign(self) -> Turn:
         """Decide which object is meant, and log the click before the model runs."""
-
-        def touches(click: Click, target: Prompts) -> bool:
-            return self._touches(request, click, target, champion)
-
-        def version_for(label: str) -> str:
-            return self._predictors.for_label(request.project, label).version
-
-        return self._store.receive(
-            interaction, touches=touches, version_for=version_for, keep=not request.probe
+        project = self._request.project
+        return self._parts.store.receive(
+            self._ask,
+            touches=self._touches,
+            version_for=lambda label: self._parts.predictors.for_label(project, label).version,
+            keep=not self._request.probe,
         )
 
-    def _predictor_of(
-        self, target: Prompts, request: PredictRequest, champion: Predictor
-    ) -> Predictor:
+    def _predictor_of(self, target: Prompts) -> Predictor:
         """An object finishes on the version that it began with, even after a promotion."""
-        if target.model_version in ("", champion.version):
-            return champion
-        return self._predictors.begun_with(target.model_version, request.project)
+        return self._parts.predictors.begun_with(target.model_version, self._request.project)
 
-    def _answer(
-        self,
-        request: PredictRequest,
-        interaction: Interaction,
-        turn: Turn,
-        target: Prompts,
-        predictor: Predictor,
-        steps: "Steps",
-    ) -> tuple[Answer, Outcome]:
-        place = TaskPicture.of(request.tasks[0], target.image, request.project)
+    def _embedding(self, target: Prompts) -> Embedding:
+        """The picture as the predictor sees it, encoded at its first click."""
+        place = TaskPicture.of(self._request.tasks[0], target.image, self._request.project)
         # The size that a probe sends is made up.
-        shown = None if request.probe else interaction.size
-        embedding = self._embeddings.of(place, predictor, shown=shown, timed=steps.timed)
-        self._embeddings.on_screen(place)
-        if target.every:
-            return self._every(interaction, turn, target, predictor, embedding, steps)
-        with steps.timed("predict"):
-            prediction = predictor.predict(
+        shown = None if self._request.probe else self._ask.size
+        embeddings = self._parts.embeddings
+        embedding = embeddings.of(place, self._predictor, shown=shown, timed=self._steps.timed)
+        embeddings.on_screen(place)
+        return embedding
+
+    def _one(self, turn: Turn, target: Prompts, embedding: Embedding) -> tuple[Drawn, float, str]:
+        """The object's region, its confidence, and the sentence for the status line."""
+        size = embedding.width, embedding.height
+        with self._steps.timed("predict"):
+            previous = target.previous_mask
+            if previous is not None and previous.shape != size[::-1]:
+                previous = None  # the picture at this address has been replaced since
+            prediction = self._predictor.predict(
                 embedding,
-                [_in_pixels(click, embedding) for click in target.points],
+                [PixelClick(*click.pixel(*size), click.positive) for click in target.points],
                 about_one(target.phrase) if target.clicks else target.phrase,
-                _fitting(target.previous_mask, embedding),
-                _box_in_pixels(target.box, embedding),
+                previous,
+                None if target.box is None else target.box.corners(*size),
             )
             mask = prediction.mask()
             if target.edits is not None:
                 mask = target.edits.applied(mask)
-            unsure = (
-                not target.clicks
-                and bool(mask.any())
-                and prediction.confidence < suggestions.LEAST_CONFIDENCE
-            )
+            unsure = not target.clicks and prediction.confidence < LEAST_CONFIDENCE
+            unsure = unsure and bool(mask.any())
             if unsure:
                 mask = np.zeros_like(mask)
-        with steps.timed("brush"):
-            tolerance = self._settings.outline_tolerance
-            drawn = suggestions.region(target, mask, prediction.confidence, tolerance)
-            items = list(drawn.items)
-            if target.clicks:
-                items += suggestions.shown_again(turn.suggestions, target.image, tolerance)
-        answer = _understood(turn, target, prediction, found=bool(drawn.items), holes=drawn.holes)
-        said = understood(replace(answer, unsure=unsure))
-        result = [*items, *_status(target.image, said, mask=bool(drawn.items))]
-        outcome = Outcome(
-            mask=drawn.mask,
-            confidence=prediction.confidence,
-            model_version=predictor.version,
-            milliseconds=steps.total(),
-            steps=steps.milliseconds,
-            digest=digest(parse_result(drawn.items)[0]) if drawn.items else "",
-            suggestions=None if target.clicks else (),
-        )
-        return _response(predictor, result, prediction.confidence), outcome
+        with self._steps.timed("brush"):
+            tolerance = self._parts.settings.outline_tolerance
+            drawn = draw_one(turn, target, mask, prediction.confidence, tolerance)
+        answer = Understood.of(turn, target, prediction, drawn.own, unsure=unsure)
+        return drawn, prediction.confidence, understood(answer)
 
-    def _every(
-        self,
-        interaction: Interaction,
-        turn: Turn,
-        target: Prompts,
-        predictor: Predictor,
-        embedding: Embedding,
-        steps: "Steps",
-    ) -> tuple[Answer, Outcome]:
-        """One region for each object that the phrase means."""
-        with steps.timed("predict"):
-            instances = predictor.instances(embedding, target.phrase, suggestions.LEAST_CONFIDENCE)
-        with steps.timed("brush"):
-            objects = suggestions.unlabeled(instances.objects, interaction.saved)
+    def _every(self, turn: Turn, target: Prompts, embedding: Embedding) -> tuple[Drawn, float, str]:
+        """The same for each object that the phrase means."""
+        with self._steps.timed("predict"):
+            instances = self._predictor.instances(embedding, target.phrase, LEAST_CONFIDENCE)
+        with self._steps.timed("brush"):
+            objects = unlabeled(instances.objects, self._ask.saved)
             size = embedding.width, embedding.height
-            several = suggestions.drawn(
-                objects, turn, target, size, self._settings.outline_tolerance
-            )
-        said = said_of_several(
-            _understood(turn, target, instances, found=bool(several.items)),
-            found=len(instances.objects),
-            confidences=several.confidences,
-        )
-        outcome = Outcome(
-            mask=several.mask,
-            confidence=instances.confidence,
-            model_version=predictor.version,
-            milliseconds=steps.total(),
-            steps=steps.milliseconds,
-            digest=several.digest,
-            suggestions=several.others,
-        )
-        result = [*several.items, *_status(target.image, said, mask=bool(several.items))]
-        score = min(several.confidences, default=instances.confidence)
-        return _response(predictor, result, score), outcome
+            tolerance = self._parts.settings.outline_tolerance
+            drawn = draw_several(turn, target, objects, size, tolerance)
+        answer = Understood.of(turn, target, instances, drawn.own)
+        found = len(instances.objects)
+        sentence = said_of_several(answer, found=found, confidences=drawn.confidences)
+        return drawn, instances.confidence, sentence
 
-    def _touches(
-        self, request: PredictRequest, click: Click, target: Prompts, champion: Predictor
-    ) -> bool:
+    def _touches(self, click: Click, target: Prompts) -> bool:
         """Whether a click lies in an object's mask, or its own mask would share a pixel with it.
 
         A picture that cannot be read fails in the prediction that follows, which says why.
@@ -269,39 +220,58 @@ class Predict:
         previous = target.previous_mask
         if previous is None:
             return False
-        predictor = self._predictor_of(target, request, champion)
-        place = TaskPicture.of(request.tasks[0], target.image, request.project)
+        if previous[click.cell(previous)]:
+            return True
+        predictor = self._predictor_of(target)
+        place = TaskPicture.of(self._request.tasks[0], target.image, self._request.project)
         try:
-            embedding = self._embeddings.of(place, predictor)
-            column, row = click.pixel(previous.shape[1], previous.shape[0])
-            if previous[min(int(row), previous.shape[0] - 1)][
-                min(int(column), previous.shape[1] - 1)
-            ]:
-                return True
-            alone = [_in_pixels(click, embedding)]
-            mask = predictor.predict(embedding, alone, about_one(target.phrase)).mask()
+            embedding = self._parts.embeddings.of(place, predictor)
+            alone = PixelClick(*click.pixel(embedding.width, embedding.height), click.positive)
+            mask = predictor.predict(embedding, [alone], about_one(target.phrase)).mask()
         except PhraseClickError:
             return False
         return previous.shape == mask.shape and bool((previous & mask).any())
 
-    def _record_failure(
-        self, turn: Turn | None, sentence: str, predictor: Predictor, steps: "Steps"
-    ) -> None:
-        if turn is None:
-            return
-        outcome = Outcome(
-            model_version=predictor.version,
-            milliseconds=steps.total(),
-            steps=steps.milliseconds,
-            error=sentence,
+    def _outcome(self, **answered: Any) -> Outcome:
+        return Outcome(
+            model_version=self._predictor.version,
+            milliseconds=self._steps.total(),
+            steps=self._steps.milliseconds,
+            **answered,
         )
-        try:
-            self._store.record(turn, outcome)
-        except Exception:  # the database may be what failed; the annotator is answered anyway
-            _log.exception("A failure could not be recorded")
+
+    def _failed(self, turn: Turn | None, error: Exception) -> Answer:
+        """Log what failed, and say it."""
+        if not isinstance(error, PhraseClickError):
+            _log.exception("An interactive request failed")
+        self._parts.metrics.failure(error)
+        sentence = failed(error)
+        if not self._request.probe:
+            self._parts.metrics.interaction(self._ask.kind, "failed")
+            try:
+                if turn is not None:
+                    self._parts.store.record(turn, self._outcome(error=sentence))
+            except Exception:  # the database may be what failed; the annotator is answered anyway
+                _log.exception("A failure could not be recorded")
+        return self._said(sentence)
+
+    def _said(
+        self,
+        sentence: str,
+        items: Sequence[dict[str, Any]] = (),
+        score: float = 0.0,
+        *,
+        mask: bool = False,
+    ) -> Answer:
+        """Regions and the status line; mask: whether that is about a mask of this answer."""
+        result, image = list(items), self._image
+        if image.status:
+            result.append(status_item(image.status, image.name, sentence, mask=mask))
+        version = self._predictor.version
+        return {"result": result, "score": round(score, 4), "model_version": version}
 
 
-class Steps:
+class _Steps:
     """Milliseconds of each step of one request, for the event log and the metrics."""
 
     def __init__(self, metrics: Metrics) -> None:
@@ -323,75 +293,3 @@ class Steps:
     def total(self) -> float:
         """Milliseconds since the request came."""
         return round((time.perf_counter() - self._started) * 1000, 2)
-
-
-def _in_pixels(click: Click, embedding: Embedding) -> PixelClick:
-    """In pixels of the picture as it really is, not as the page announced it."""
-    x, y = click.pixel(embedding.width, embedding.height)
-    return PixelClick(x, y, click.positive)
-
-
-def _box_in_pixels(
-    box: Click | None, embedding: Embedding
-) -> tuple[float, float, float, float] | None:
-    """Left, top, right and bottom."""
-    if box is None or box.box is None:
-        return None
-    left, top, right, bottom = (part / 100 for part in box.box)
-    width, height = embedding.width, embedding.height
-    return left * width, top * height, right * width, bottom * height
-
-
-def _fitting(previous: np.ndarray | None, embedding: Embedding) -> np.ndarray | None:
-    """The mask before, unless the picture at this address has been replaced since."""
-    if previous is None or previous.shape != (embedding.height, embedding.width):
-        return None
-    return previous
-
-
-def _remark(interaction: Interaction, turn: Turn, predictor: Predictor) -> Answer:
-    """Notes alone, where there is nothing to predict."""
-    if interaction.image is None or not turn.notes:
-        return {"result": []}
-    return _response(predictor, _status(interaction.image, noted(turn.notes)), 0.0)
-
-
-def _response(predictor: Predictor, result: list[dict[str, Any]], score: float) -> Answer:
-    return {"result": result, "score": round(score, 4), "model_version": predictor.version}
-
-
-def _status(image: ImageControls, sentence: str, *, mask: bool = False) -> list[dict[str, Any]]:
-    """The sentence as items of a result; mask: whether it is about a mask of this answer."""
-    return [status_item(image.status, image.name, sentence, mask=mask)] if image.status else []
-
-
-def _understood(
-    turn: Turn,
-    target: Prompts,
-    prediction: Prediction | Instances,
-    *,
-    found: bool,
-    holes: int = 0,
-) -> Understood:
-    typed = target.phrase_source == "typed"
-    positives = sum(click.positive for click in target.points)
-    return Understood(
-        positives=positives,
-        negatives=len(target.points) - positives,
-        boxed=target.box is not None,
-        label=target.label.value if target.label is not None else "mask",
-        confidence=prediction.confidence,
-        found=found,
-        holes=holes,
-        phrase=target.phrase if typed else "",
-        known=not typed or bool(prediction.tokens.words),
-        corrected=tuple(prediction.tokens.corrected) if typed else (),
-        near=prediction.tokens.understood_as if typed else (),
-        unfamiliar=prediction.tokens.unfamiliar if typed else (),
-        ignored=tuple(prediction.tokens.ignored) if typed else (),
-        can_click=bool(target.image.clicks),
-        notes=turn.notes,
-        started=turn.started,
-        accepted=target.accepted,
-        adds=target.image.adds,
-    )

@@ -4,9 +4,10 @@ A decision reads and changes the task's objects in memory only. The store writes
 made again where another request for the same task was faster.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from secrets import token_hex
+from typing import Literal
 
 import numpy as np
 
@@ -16,73 +17,107 @@ from backend.interaction.draft_sync import DraftSync
 from backend.interaction.events import Event
 from backend.interaction.label_words import asks_for_all
 from backend.interaction.manual_edits import ManualEdits
-from backend.interaction.mask_history import MaskHistory, PageMasks
-from backend.interaction.objects import (
-    Click,
-    PhraseSource,
-    Prompts,
-    Suggestion,
-    Target,
-    TaskObjects,
-    Turn,
-)
+from backend.interaction.mask_history import MaskHistory, TaskMasks
+from backend.interaction.objects import Click, Target, TaskObjects
 from backend.interaction.request import Interaction
 from backend.interaction.rules import Rules
-from backend.label_studio.controls import ImageControls, Label
+from backend.label_studio.controls import BrushControl, ImageControls, Label
+
+PhraseSource = Literal["typed", "label", "none"]
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """An object as the predictor and the answer need it."""
+
+    id: int
+    region_id: str  # the region to answer with: Label Studio replaces the one of the same id
+    label: Label | None  # None for a plain <Brush>
+    brush: BrushControl
+    image: ImageControls
+    clicks: tuple[Click, ...]
+    phrase: str  # what the model reads; '': nothing
+    phrase_source: PhraseSource
+    packed_mask: PackedMask | None = None
+    edits: ManualEdits | None = None  # by hand, to be kept in the answer
+    model_version: str = ""  # what it began with and finishes on; '': the project's champion
+    every: bool = False  # the phrase alone asks, and it means every one of a kind
+    accepted: bool = False  # a draft or an annotation has shown its mask
+
+    @property
+    def points(self) -> tuple[Click, ...]:
+        """Its clicks without the boxes."""
+        return tuple(click for click in self.clicks if click.box is None)
+
+    @property
+    def box(self) -> Click | None:
+        """Its newest box."""
+        return next((click for click in reversed(self.clicks) if click.box is not None), None)
+
+    @property
+    def previous_mask(self) -> np.ndarray | None:
+        """H,W bool: the mask before this request that fits its prompts; None for a new object."""
+        return None if self.packed_mask is None else self.packed_mask.unpack()
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """Another object of a phrase that made several, while nobody has accepted it."""
+
+    region_id: str
+    label: Label | None
+    brush: BrushControl
+    packed_mask: PackedMask
+    confidence: float
+    same_phrase: bool  # as the object that the request is about
+    id: int = 0  # 0 until it is written
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What to do with a request. Pass it to ``record`` with the outcome, failures too."""
+
+    request_id: str
+    ask: Interaction
+    target: Prompts | None = None  # None: there is nothing to predict
+    started: bool = False  # the object is new with this request
+    new: tuple[str, ...] = ()  # kinds of the interactions that this request added to the log
+    notes: tuple[str, ...] = ()  # for the status line, plain sentences without a full stop
+    number: int = 0  # the object's turn; a late answer never overwrites a later one
+    shown_mask: PackedMask | None = None  # what the page showed last, to measure the change
+    suggestions: tuple[Suggestion, ...] = ()  # other objects that the page shows, not accepted yet
+
 
 # Whether a lone positive click's own mask would touch an object's mask. May run the model.
 Touches = Callable[[Click, Prompts], bool]
 # Whether a model version knows the words of a label's name.
 Knows = Callable[[str, str], bool]
-# The masks of objects, by the object's number.
-ReadHistories = Callable[[Sequence[Target]], dict[int, MaskHistory]]
-
-# The model is asked about a click and an object again when the object has a new mask, but no more
-# often than this: then its last answer holds.
-_MODEL_ATTEMPTS = 3
 
 
+@dataclass
 class Decision:
     """What one request belongs to; made again for each state of the task that it meets."""
 
-    def __init__(
-        self,
-        ask: Interaction,
-        policy: Policy,
-        read_histories: ReadHistories,
-        *,
-        touches: Touches,
-        knows: Knows,
-        version_for: Callable[[str], str],
-        carried: str = "",
-    ) -> None:
-        """carried: the phrase that the annotator typed on another task, by setting."""
-        self._ask = ask
-        self._policy = policy
-        self._read_histories = read_histories
-        self._ask_model = touches
-        self._knows = knows
-        self._version_for = version_for
-        self._carried = carried
-        self._request_id = token_hex(16)
-        self._touched: dict[tuple[int, str], dict[int, bool]] = {}  # by turn of the mask
-        self._page_masks = PageMasks()
-        self.events: list[Event] = []
-        self.histories: list[tuple[Target, MaskHistory]] = []  # changed ones
+    ask: Interaction
+    policy: Policy
+    touches: Touches
+    knows: Knows
+    version_for: Callable[[str], str]  # label -> the model version that a new object begins with
+    carried: str = ""  # the phrase that the annotator typed on another task, by setting
+    request_id: str = field(default_factory=lambda: token_hex(16))
+    # The model is asked once about an object and a click, however often the task changes.
+    touched: dict[tuple[int, str], bool] = field(default_factory=dict)
+    # To be written: log entries, and the histories that the page has changed.
+    events: list[Event] = field(default_factory=list)
+    histories: list[tuple[Target, MaskHistory]] = field(default_factory=list)
 
-    def make(
-        self, task: TaskObjects, histories: Mapping[int, MaskHistory], logged: Mapping[str, bool]
-    ) -> Turn:
+    def make(self, task: TaskObjects, masks: TaskMasks, logged: Mapping[str, bool]) -> Turn:
         """Decide on this state of the task. Changes its objects; nothing is written."""
-        ask, policy = self._ask, self._policy
-        self._read = dict(histories)
-        self.histories = []
-        drafts = DraftSync(
-            task, ask.saved, ask.user, policy.draft_margin, ask.received_at, self._history
-        )
+        ask = self.ask
+        drafts = DraftSync(task, ask.saved, ask.user, ask.received_at, masks)
         drafts.apply()
-        self.events = drafts.events
-        turn = Turn(self._request_id, ask.project, ask.task_id, ask.image, notes=ask.ignored)
+        self.events, self.histories = drafts.events, []
+        turn = Turn(self.request_id, ask, notes=ask.ignored)
         if ask.image is None:
             return turn
         rules = Rules(
@@ -90,13 +125,13 @@ class Decision:
             image=ask.image,
             task=task,
             drafts=drafts,
-            policy=policy,
-            request_id=self._request_id,
+            policy=self.policy,
+            request_id=self.request_id,
             logged=logged,
-            touches=self._touches,
-            holding=self._holding,
-            carried=self._carried,
-            version_for=self._version_for,
+            touches=lambda click, target: self._touching(click, target, masks),
+            masks=masks,
+            carried=self.carried,
+            version_for=self.version_for,
         )
         rules.decide()
         target = rules.target
@@ -105,7 +140,7 @@ class Decision:
         if target is None:
             self.events = [*drafts.events, *rules.events]
             return turn
-        history = self._history(target)
+        history = masks.of(target)
         undone = self._follow_page(target, history, drafts)
         self.events = [*drafts.events, *undone, *rules.events]
         previous = history.previous(target)
@@ -116,11 +151,11 @@ class Decision:
             started=rules.started,
             number=target.turn,
             shown_mask=history.shown(),
-            suggestions=tuple(self._suggestions(task, target, ask.image)),
+            suggestions=tuple(self._suggestions(task, target, ask.image, masks)),
         )
 
     def _suggestions(
-        self, task: TaskObjects, target: Target, image: ImageControls
+        self, task: TaskObjects, target: Target, image: ImageControls, masks: TaskMasks
     ) -> Iterator[Suggestion]:
         """Objects of a phrase that nobody has accepted: the page takes them away with an answer
         that lacks them."""
@@ -133,11 +168,11 @@ class Decision:
             and not other.accepted
             and other is not target
             and other.image == image.name
-            and other.owner in ("", self._ask.user)
+            and other.owner in ("", self.ask.user)
         ]
-        self._read_missing(others)
+        masks.need(others)
         for other in others:
-            mask = self._history(other).fitting(other)
+            mask = masks.of(other).fitting(other)
             brush = image.brush(other.brush)
             if mask is not None and brush is not None:
                 yield Suggestion(
@@ -150,33 +185,6 @@ class Decision:
                     id=other.id,
                 )
 
-    def _holding(self, click: Click, targets: Sequence[Target], near: bool) -> Target | None:
-        """The first of these objects whose mask holds the click; ``near``: else the nearest one."""
-        self._read_missing(targets)
-        boxes: list[tuple[float, int]] = []
-        for place, target in enumerate(targets):
-            packed = self._history(target).fitting(target)
-            if packed is None:
-                continue
-            x, y = click.pixel(packed.width, packed.height)
-            column, row = min(int(x), packed.width - 1), min(int(y), packed.height - 1)
-            mask = packed.unpack()
-            if mask[row, column]:
-                return target
-            if near:
-                rows, columns = np.nonzero(mask)
-                boxes.append((float(((rows - row) ** 2 + (columns - column) ** 2).min()), place))
-        return targets[min(boxes)[1]] if boxes else None
-
-    def _read_missing(self, targets: Sequence[Target]) -> None:
-        missing = [target for target in targets if target.id and target.id not in self._read]
-        if missing:
-            self._read |= self._read_histories(missing)
-
-    def _history(self, target: Target) -> MaskHistory:
-        self._read_missing([target])
-        return self._read.setdefault(target.id, MaskHistory([]))
-
     def _follow_page(self, target: Target, history: MaskHistory, drafts: DraftSync) -> list[Event]:
         """Take over the mask that the page shows, where that is another one than was answered."""
         showing = drafts.showing(target)
@@ -185,19 +193,16 @@ class Decision:
         if showing is None or (answered is not None and not drafts.newer(showing, answered)):
             return []
         self.histories.append((target, history))
-        return history.follow_page(target, showing, self._ask, self._page_masks)
+        return history.follow_page(target, showing, self.ask)
 
-    def _touches(self, click: Click, target: Target) -> bool:
-        if not target.answered_turn or self._ask.image is None:
+    def _touching(self, click: Click, target: Target, masks: TaskMasks) -> bool:
+        if not target.answered_turn or self.ask.image is None:
             return False
-        turn = target.answered_turn
-        known = self._touched.setdefault((target.id, click.id), {})
-        if turn not in known:
-            if len(known) >= _MODEL_ATTEMPTS:
-                return known[max(known)]
-            prompts = self._prompts(target, self._ask.image, self._history(target).at(turn))
-            known[turn] = self._ask_model(click, prompts)
-        return known[turn]
+        key = target.id, click.id
+        if key not in self.touched:
+            prompts = self._prompts(target, self.ask.image, masks.of(target).shown())
+            self.touched[key] = self.touches(click, prompts)
+        return self.touched[key]
 
     def _prompts(
         self,
@@ -230,8 +235,8 @@ class Decision:
         """What was typed; else the label's own name where the model knows its words."""
         if target.phrase:
             return target.phrase, "typed"
-        if label is not None and self._policy.label_as_phrase:
+        if label is not None and self.policy.label_as_phrase:
             for name in (label.value, label.alias):
-                if name and self._knows(name, target.model_version):
+                if name and self.knows(name, target.model_version):
                     return name, "label"
         return "", "none"

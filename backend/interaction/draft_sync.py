@@ -6,20 +6,24 @@ it shows counts at once (region ids are ours), while what it lacks counts only
 - where it was saved well after the answer, by Label Studio's clock compared with ours.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from backend.db.models import EventKind
 from backend.interaction.events import Event
-from backend.interaction.mask_history import Answer, MaskHistory, PageMasks, digest
-from backend.interaction.objects import Target, TaskObjects
-from backend.interaction.request import Saved
+from backend.interaction.mask_history import Answer, TaskMasks, page_masks
+from backend.interaction.objects import State, Target, TaskObjects
+from backend.interaction.request import Saved, latest
+from backend.label_studio.annotations import DRAFT_MARGIN
 from backend.label_studio.controls import ImageControls
 
 # Points that are still on the page this long after their answer stay there: Auto-Accept is off.
 # Earlier, a slow page may not have drawn the answer yet.
 STAYS_AFTER = timedelta(seconds=4)
+# Drafts are saved within seconds of a click. Whose drafts show none of it this long after did not
+# make it.
+_UNKNOWN_FOR = timedelta(minutes=10)
 
 
 @dataclass
@@ -29,9 +33,8 @@ class DraftSync:
     task: TaskObjects
     saved: Sequence[Saved]
     user: str
-    margin: timedelta
     now: datetime
-    history: Callable[[Target], MaskHistory]  # the masks of an object
+    masks: TaskMasks
     events: list[Event] = field(default_factory=list)
 
     def apply(self) -> None:
@@ -50,9 +53,9 @@ class DraftSync:
             self._phrase(target)
             self._dropped(target)
 
-    def newer(self, saved: Saved, at: datetime, margin: timedelta | None = None) -> bool:
+    def newer(self, saved: Saved, at: datetime, margin: timedelta = DRAFT_MARGIN) -> bool:
         """Whether it was saved long enough after this time of ours to show what was there then."""
-        return saved.updated_at - self.task.clock_ahead > at + (margin or self.margin)
+        return saved.updated_at - self.task.clock_ahead > at + margin
 
     def showing(self, target: Target) -> Saved | None:
         """The newest draft or annotation with the object's mask."""
@@ -63,16 +66,37 @@ class DraftSync:
             for saved in self.saved
             if target.region_id in saved.regions and not (theirs and saved.kind == "draft")
         ]
-        return max(holding, key=lambda saved: saved.updated_at, default=None)
+        return latest(holding)
 
-    def contradict(self, target: Target) -> bool:
+    def last_objects(self, image: ImageControls) -> list[Target]:
+        """Objects on this image that may be the asking user's "last object", newest first.
+
+        The user is known once a draft of theirs was saved; before that, objects that no one is
+        known to own count as theirs for some minutes. Gone objects are included; callers leave
+        them out.
+        """
+        owners = {target.owner for target in self.task.targets if target.owner}
+        candidates = []
+        for target in self.task.targets:
+            recent = self.now - target.updated_at <= _UNKNOWN_FOR
+            if target.owner:
+                # A submitted annotation has no draft any more, so its owner may ask without one.
+                alone = len(owners) == 1 and target.state == "submitted" and recent
+                mine = target.owner == self.user or (alone and not self.user)
+            else:
+                mine = recent and not (self.user and self._contradict(target))
+            if mine and target.image == image.name:
+                candidates.append(target)
+        return candidates
+
+    def _contradict(self, target: Target) -> bool:
         """Whether the asking user's own drafts show that an unowned object cannot be theirs: one
         lacks all of it, or was there already when the object was begun without any draft."""
         newest = self._newest_draft()
-        if newest is None or any(saved.shows(target) for saved in self.saved):
+        if newest is None or self._shown(target):
             return False
         first = min(draft.created_at or draft.updated_at for draft in self._drafts())
-        begun_before = first - self.task.clock_ahead + self.margin < target.created_at
+        begun_before = first - self.task.clock_ahead + DRAFT_MARGIN < target.created_at
         return begun_before or self.newer(newest, target.answered_at or target.updated_at)
 
     def in_progress(self, target: Target) -> bool:
@@ -94,11 +118,16 @@ class DraftSync:
 
     def _set_clock(self) -> None:
         """Nothing can have been saved after it arrived: if it was, their clock is ahead."""
-        latest = max((saved.updated_at for saved in self.saved), default=self.now)
-        self.task.clock_ahead = max(self.task.clock_ahead, latest - self.now)
+        last = latest(self.saved)
+        if last is not None:
+            self.task.clock_ahead = max(self.task.clock_ahead, last.updated_at - self.now)
+
+    def _shown(self, target: Target) -> bool:
+        """Whether a draft or an annotation shows anything of an object."""
+        return any(saved.shows(target) for saved in self.saved)
 
     def _newest_draft(self) -> Saved | None:
-        return max(self._drafts(), key=lambda saved: saved.updated_at, default=None)
+        return latest(self._drafts())
 
     def _drafts(self) -> list[Saved]:
         return [saved for saved in self.saved if saved.kind == "draft"]
@@ -112,7 +141,7 @@ class DraftSync:
     def _kept(self, target: Target, shown: Saved) -> None:
         if target.state == "gone" and target.seen_at and shown.updated_at <= target.seen_at:
             return
-        state = "submitted" if shown.kind == "annotation" else "kept"
+        state: State = "submitted" if shown.kind == "annotation" else "kept"
         if not target.accepted:
             target.accepted_at = self.now
             self._log("accept", target)
@@ -122,7 +151,7 @@ class DraftSync:
         known_label = bool(region.label) or not target.label
         if known_label and self.newer(shown, target.updated_at):
             target.label, target.brush = region.label, region.control
-        target.state = state  # type: ignore[assignment]
+        target.state = state
         target.saved, target.seen_at = shown.key, shown.updated_at
         target.saved_created_at = shown.created_at
 
@@ -147,8 +176,7 @@ class DraftSync:
         mine = target.owner and target.owner == self.user
         if target.state != "open" or not mine or newest is None:
             return
-        lacking = not any(saved.shows(target) for saved in self.saved)
-        if lacking and self.newer(newest, target.answered_at or target.updated_at):
+        if not self._shown(target) and self.newer(newest, target.answered_at or target.updated_at):
             target.seen_at = newest.updated_at
             self._gone(target)
 
@@ -179,7 +207,7 @@ class DraftSync:
         if not target.phrase_id:
             return
         holding = [saved for saved in self.saved if target.phrase_id in saved.phrases]
-        newest = max(holding, key=lambda saved: saved.updated_at, default=None)
+        newest = latest(holding)
         if newest is not None:
             target.phrase_saved, target.phrase_seen_at = newest.key, newest.updated_at
             return
@@ -206,7 +234,7 @@ class DraftSync:
                 if self._follows(saved, target.phrase_saved, target.saved_created_at)
                 and saved.updated_at > target.phrase_seen_at
             ]
-            return max(newer, key=lambda saved: saved.updated_at, default=None)
+            return latest(newer)
         newest = self._newest_draft()
         if newest is None or target.owner != self.user or not newest.shows(target):
             return None
@@ -224,7 +252,7 @@ class DraftSync:
                 kept = self._kept_answer(target, saved) if left else None
                 kept_turn = kept.turn if kept else 0
                 # Key points of a reopened annotation stay also when a new mask is accepted.
-                left -= {identity for identity, _ in kept.clicks} if kept else set()
+                left -= kept.click_ids if kept else set()
             if left or _words_alone(saved, target):
                 target.dropped_by, target.kept_turn = saved.id, kept_turn
             elif target.dropped_by == saved.id:
@@ -232,12 +260,11 @@ class DraftSync:
 
     def _kept_answer(self, target: Target, saved: Saved) -> Answer | None:
         """Which of an object's masks an annotation has: the one that is most like it."""
-        region = saved.regions[target.region_id]
-        masks = PageMasks().decoded(digest(region), region)
+        masks = page_masks(saved.regions[target.region_id])
         if masks is None:
             return None
         drawn = masks[1]
-        alike = [(drawn.iou(a.mask), a.turn, a) for a in self.history(target).answers]
+        alike = [(drawn.iou(a.mask), a.turn, a) for a in self.masks.of(target).answers]
         return max(alike, key=lambda entry: entry[:2], default=(0.0, 0, None))[2]
 
     @staticmethod
@@ -252,9 +279,7 @@ class DraftSync:
         self._log("delete", target)
 
     def _log(self, kind: EventKind, target: Target, **values: str) -> None:
-        self.events.append(
-            Event(kind, target.id, target.region_id, label=target.label, **values)  # type: ignore[arg-type]
-        )
+        self.events.append(Event.about(target, kind, **values))
 
 
 def _words_alone(saved: Saved, target: Target) -> bool:
@@ -266,25 +291,3 @@ def _words_alone(saved: Saved, target: Target) -> bool:
     if not target.phrase_id or target.clicks or target.accepted or saved.regions:
         return False
     return target.phrase_id in saved.phrases
-
-
-def eligible(drafts: DraftSync, image: ImageControls, unknown_for: timedelta) -> list[Target]:
-    """Objects on this image that may be the asking user's "last object", newest first.
-
-    The user is known once a draft of theirs was saved; before that, objects that no one is known
-    to own count as theirs for some minutes. Gone objects are included; callers leave them out.
-    """
-    task, user, now = drafts.task, drafts.user, drafts.now
-    owners = {target.owner for target in task.targets if target.owner}
-    candidates = []
-    for target in task.targets:
-        recent = now - target.updated_at <= unknown_for
-        if target.owner:
-            # A submitted annotation has no draft any more, so its owner may ask without one.
-            alone = not user and len(owners) == 1 and target.state == "submitted" and recent
-            mine = target.owner == user or alone
-        else:
-            mine = recent and not (user and drafts.contradict(target))
-        if mine and target.image == image.name:
-            candidates.append(target)
-    return candidates

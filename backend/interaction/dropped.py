@@ -16,7 +16,7 @@ from sqlalchemy import Connection, and_, select, update
 from backend.db.engine import Database
 from backend.db.models import AnnotationRow, TargetRow
 from backend.errors import JobError
-from backend.interaction.mask_history import read_answers_of
+from backend.interaction.mask_history import read_answers
 from backend.label_studio.client import LabelStudio
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.payloads import Project
@@ -107,7 +107,10 @@ def put_back(
     if data is None:
         raise JobError(f"Task {task} is no longer in Label Studio.")
     with database.write() as connection:
-        rows = _waiting(connection, project, task, annotation)
+        this = (TargetRow.project == project.key) & (TargetRow.task_id == task)
+        this &= TargetRow.dropped_by == annotation
+        query = select(*_COLUMNS).where(this, _WAITING).order_by(TargetRow.id)
+        rows = connection.execute(query).all()
         items = _items(connection, rows, config.of(data), tolerance)
         if not items:
             raise JobError(f"No mask of annotation {annotation} is left to put back.")
@@ -130,19 +133,13 @@ def put_back(
     return len({item["id"] for item in items})
 
 
-def _waiting(connection: Connection, project: Project, task: int, annotation: int) -> Sequence[Any]:
-    here = (TargetRow.project == project.key) & (TargetRow.task_id == task)
-    query = select(*_COLUMNS).where(here, TargetRow.dropped_by == annotation, _WAITING)
-    return connection.execute(query.order_by(TargetRow.id)).all()
-
-
 def _items(
     connection: Connection, rows: Sequence[Any], config: LabelConfig, tolerance: float
 ) -> list[Mapping[str, Any]]:
     """The newest mask of each object, as the page writes it. Those whose image or tool the
     labeling config no longer has are left out."""
     images = {image.name: image for image in config.images}
-    answers = read_answers_of(connection, [row.id for row in rows])
+    answers = read_answers(connection, [row.id for row in rows])
     items: list[Mapping[str, Any]] = []
     for row in rows:
         image = images.get(row.image)

@@ -7,12 +7,15 @@ row stays, without an answer.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
+import numpy as np
 from sqlalchemy import Boolean, Connection, bindparam, func, insert, select, update
 
 from backend.db.models import EventKind, EventRow
+from backend.interaction.objects import Target
 from backend.label_studio.payloads import Project
 
 # Built once: building a statement costs more than running it.
@@ -58,24 +61,26 @@ class Event:
     y2_percent: float | None = None
     text: str = ""
     label: str = ""
-    note: str = ""
     changed: float | None = None
     edited: int | None = None
 
+    @classmethod
+    def about(cls, target: Target, kind: EventKind, **values: Any) -> "Event":
+        """One that concerns an object."""
+        return cls(kind, target.id, target.region_id, label=target.label, **values)
+
 
 @dataclass(frozen=True)
-class AnswerMetadata:
-    """How a request was answered, for all rows that it wrote."""
+class Outcome:
+    """How a request was answered. ``mask`` is None where there is none; ``error`` says why."""
 
-    at: datetime
-    milliseconds: float
-    steps: Mapping[str, float]
-    model_version: str = ""
+    mask: np.ndarray | None = None  # H,W bool at the upright picture's size
     confidence: float | None = None
-    changed: float | None = None
+    model_version: str = ""
+    milliseconds: float = 0.0
+    steps: Mapping[str, float] = field(default_factory=dict)  # milliseconds by step
     error: str = ""
-    width: int | None = None
-    height: int | None = None
+    digest: str = ""  # of the region as answered: tells when a draft shows it again
 
 
 def append_events(
@@ -93,19 +98,26 @@ def append_events(
     connection.execute(_APPEND, rows)
 
 
-def complete_events(connection: Connection, request_id: str, answered: AnswerMetadata) -> None:
+def complete_events(
+    connection: Connection,
+    request_id: str,
+    outcome: Outcome,
+    at: datetime,
+    changed: float | None = None,
+) -> None:
     """Complete a request's rows with its answer. Missing places in pixels are filled in."""
+    height, width = (None, None) if outcome.mask is None else outcome.mask.shape
     values = {
         "of_request": request_id,
-        "answered_at": answered.at,
-        "milliseconds": answered.milliseconds,
-        "steps": dict(answered.steps),
-        "model_version": answered.model_version[:128],
-        "confidence": answered.confidence,
-        "changed": answered.changed,
-        "error": answered.error,
-        "x_scale": answered.width / 100 if answered.width else None,
-        "y_scale": answered.height / 100 if answered.height else None,
+        "answered_at": at,
+        "milliseconds": outcome.milliseconds,
+        "steps": dict(outcome.steps),
+        "model_version": outcome.model_version[:128],
+        "confidence": outcome.confidence,
+        "changed": changed,
+        "error": outcome.error,
+        "x_scale": width / 100 if width else None,
+        "y_scale": height / 100 if height else None,
     }
     connection.execute(_COMPLETE, values)
 

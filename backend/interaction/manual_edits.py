@@ -6,16 +6,14 @@ otherwise at that place, or a later stroke does.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backend.db.packed_mask import PackedMask
+from backend.interaction.objects import Click
 from model.merging import part_at
-
-if TYPE_CHECKING:
-    from backend.interaction.objects import Click
 
 Mask = NDArray[np.bool_]
 
@@ -64,7 +62,7 @@ class ManualEdits:
             _joined(_without(self.erased, later.painted), later.erased),
         )
 
-    def after(self, clicks: "Sequence[Click]") -> "ManualEdits":
+    def after(self, clicks: Sequence[Click]) -> "ManualEdits":
         """Without the connected parts in which a later click asks for the opposite."""
         painted, erased = self.painted, self.erased
         for click in (click for click in clicks if click.box is None):
@@ -87,17 +85,15 @@ class ManualEdits:
 NO_EDITS = ManualEdits()
 
 
-def _part(mask: Mask | None, click: "Click") -> Mask | None:
+def _part(mask: Mask | None, click: Click) -> Mask | None:
     """The connected part of a mask at a click; None where the click is outside."""
     if mask is None:
         return None
-    height, width = mask.shape
-    x, y = click.pixel(width, height)
-    column, row = min(int(x), width - 1), min(int(y), height - 1)
-    if not mask[row, column]:
+    at = click.cell(mask)
+    if not mask[at]:
         return None
     seed = np.zeros_like(mask)
-    seed[row, column] = True
+    seed[at] = True
     return part_at(mask, seed)
 
 

@@ -8,8 +8,8 @@ what was painted and erased (``manual_edits``).
 """
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any
@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, bindparam, delete, insert, select
 
-from backend.db.models import AnswerRow, ServedMaskRow
+from backend.db.models import AnswerRow, EventKind
 from backend.db.packed_mask import PackedMask
 from backend.errors import BackendError
 from backend.interaction.events import Event
 from backend.interaction.manual_edits import NO_EDITS, ManualEdits
-from backend.interaction.objects import Target, Turn
+from backend.interaction.objects import Click, Target
 from backend.interaction.request import Interaction, Saved
 from backend.label_studio.regions import Region
 from backend.label_studio.shapes import drawn_over, thick
@@ -33,16 +33,17 @@ SAME_IOU = 0.99
 
 # Built once: building a statement costs more than running it.
 _OF_TARGET = AnswerRow.target_id == bindparam("of_target")
-_ANSWERS = select(AnswerRow).order_by(AnswerRow.turn.desc())
-_READ = _ANSWERS.where(_OF_TARGET)
-_READ_SEVERAL = _ANSWERS.where(AnswerRow.target_id.in_(bindparam("ids", expanding=True)))
+_READ = (
+    select(AnswerRow)
+    .where(AnswerRow.target_id.in_(bindparam("ids", expanding=True)))
+    .order_by(AnswerRow.turn.desc())
+)
 _MAKE_ROOM = delete(AnswerRow).where(
     _OF_TARGET,
     (AnswerRow.turn == bindparam("of_turn")) | (AnswerRow.turn < bindparam("before")),
 )
 _STORE = insert(AnswerRow)
 _DROP_NEWER = delete(AnswerRow).where(_OF_TARGET, AnswerRow.turn > bindparam("after"))
-_KEEP_SERVED = insert(ServedMaskRow)
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,14 @@ class Answer:
     mask: PackedMask
     edits: ManualEdits = NO_EDITS  # those that hold in it
 
+    @property
+    def click_ids(self) -> set[str]:
+        """The clicks behind it."""
+        return {identity for identity, _ in self.clicks}
+
     def edits_before(self, target: Target) -> ManualEdits:
         """What a hand drew, as far as the object's newer clicks leave it."""
-        then = {identity for identity, _ in self.clicks}
+        then = self.click_ids
         return self.edits.after([click for click in target.counting if click.id not in then])
 
 
@@ -71,10 +77,6 @@ class MaskHistory:
     edited: Answer | None = None  # to be stored
     undone_after: int | None = None  # later turns are to be dropped
 
-    def at(self, turn: int) -> PackedMask | None:
-        """The mask of a turn."""
-        return next((answer.mask for answer in self.answers if answer.turn == turn), None)
-
     def shown(self) -> PackedMask | None:
         """The mask that the page shows."""
         return self.answers[0].mask if self.answers else None
@@ -82,9 +84,9 @@ class MaskHistory:
     def fitting(self, target: Target) -> PackedMask | None:
         """The newest mask that rests on exactly the clicks that count; else on some of them."""
         now = {click.id for click in target.counting}
-        then = [({identity for identity, _ in answer.clicks}, answer) for answer in self.answers]
-        exact = (answer.mask for clicks, answer in then if clicks == now)
-        return next(exact, next((a.mask for clicks, a in then if clicks <= now), None))
+        fitting = [answer for answer in self.answers if answer.click_ids <= now]
+        exact = (answer.mask for answer in fitting if answer.click_ids == now)
+        return next(exact, fitting[0].mask if fitting else None)
 
     def previous(self, target: Target) -> Answer | None:
         """The newest answer that rests on prompts that still count, and not on all of them.
@@ -101,9 +103,7 @@ class MaskHistory:
                 return answer
         return None
 
-    def follow_page(
-        self, target: Target, showing: Saved, ask: Interaction, seen: "PageMasks"
-    ) -> list[Event]:
+    def follow_page(self, target: Target, showing: Saved, ask: Interaction) -> list[Event]:
         """Take over the mask that the page shows; gives the events that this implies."""
         region = showing.regions[target.region_id]
         name = digest(region)
@@ -113,7 +113,7 @@ class MaskHistory:
         target.shown_digest = name
         if self.answers and self.answers[0].digest == name:
             return []
-        masks = seen.decoded(name, region)
+        masks = page_masks(region)
         if masks is None:
             return []
         saved, drawn = masks
@@ -122,7 +122,7 @@ class MaskHistory:
             return []  # seen before, or a phrase's mask that may wait to be accepted
         events: list[Event] = []
         if back is not None and back is not self.answers[0]:
-            then = {identity for identity, _ in back.clicks}
+            then = back.click_ids
             if any(c.id in showing.clicks for c in target.counting if c.id not in then):
                 return []  # a newer mask waits to be accepted
             self.undone_after = back.turn
@@ -136,8 +136,7 @@ class MaskHistory:
         """Whether the newest answer rests on other words than an earlier one, and on no click that
         the page would show as long as it waits."""
         newest = self.answers[0]
-        then = {identity for identity, _ in back.clicks}
-        return back.phrase != newest.phrase and then.issuperset(name for name, _ in newest.clicks)
+        return back.phrase != newest.phrase and newest.click_ids <= back.click_ids
 
     def _edited(self, target: Target, region: Region, name: str, drawn: PackedMask) -> Event:
         """The page's mask as the newest one, in a turn of its own before the present one."""
@@ -159,14 +158,7 @@ class MaskHistory:
         )
         target.turn += 1
         self.answers = [self.edited, *self.answers]
-        return Event(
-            "edit",
-            target.id,
-            target.region_id,
-            label=target.label,
-            changed=1.0 if before is None else 1.0 - before.iou(drawn),
-            edited=edits.pixels,
-        )
+        return Event.about(target, "edit", changed=change(before, drawn), edited=edits.pixels)
 
     def write(self, connection: Connection, target_id: int, at: datetime) -> None:
         """Write what ``follow_page`` changed."""
@@ -177,27 +169,59 @@ class MaskHistory:
             store_answer(connection, target_id, self.edited, at)
 
 
-@dataclass
-class PageMasks:
-    """Masks of drafts, decoded once for all attempts to assign a request."""
+class TaskMasks:
+    """The masks of a task's objects, each object's read when it is first needed."""
 
-    _masks: dict[tuple[str, str], tuple[PackedMask, PackedMask] | None] = field(
-        default_factory=dict
-    )
+    def __init__(
+        self,
+        read: Callable[[Sequence[int]], dict[int, list[Answer]]],
+        known: Mapping[int, list[Answer]] | None = None,
+    ) -> None:
+        """read: the answers of several objects, by their numbers; known: those read already."""
+        self._read = read
+        self._known = {number: MaskHistory(answers) for number, answers in (known or {}).items()}
 
-    def decoded(self, name: str, region: Region) -> tuple[PackedMask, PackedMask] | None:
-        """The mask without and with the strokes over it; None where it cannot be read."""
-        key = region.id, name
-        if key not in self._masks:
-            try:
-                saved = region.saved_mask()
-            except BackendError:
-                self._masks[key] = None
-            else:
-                packed = PackedMask.pack(saved)
-                drawn = drawn_over(saved, region.touches) if region.touches else saved
-                self._masks[key] = packed, PackedMask.pack(drawn) if region.touches else packed
-        return self._masks[key]
+    def of(self, target: Target) -> MaskHistory:
+        """The masks of one object."""
+        self.need([target])
+        return self._known.setdefault(target.id, MaskHistory([]))
+
+    def need(self, targets: Sequence[Target]) -> None:
+        """Read the masks of several objects with one query."""
+        missing = [target.id for target in targets if target.id and target.id not in self._known]
+        if missing:
+            read = self._read(missing)
+            self._known |= {number: MaskHistory(answers) for number, answers in read.items()}
+
+    def holding(self, click: Click, targets: Sequence[Target], near: bool) -> Target | None:
+        """The first of these objects whose mask holds the click; ``near``: else the nearest one."""
+        self.need(targets)
+        distances: list[tuple[float, int]] = []
+        for place, target in enumerate(targets):
+            packed = self.of(target).fitting(target)
+            if packed is None:
+                continue
+            mask = packed.unpack()
+            row, column = click.cell(mask)
+            if mask[row, column]:
+                return target
+            if near:
+                rows, columns = np.nonzero(mask)
+                squares = (rows - row) ** 2 + (columns - column) ** 2
+                distances.append((float(squares.min()), place))
+        return targets[min(distances)[1]] if distances else None
+
+
+def page_masks(region: Region) -> tuple[PackedMask, PackedMask] | None:
+    """A draft's mask without and with the strokes over it; None where it cannot be read."""
+    try:
+        saved = region.saved_mask()
+    except BackendError:
+        return None
+    packed = PackedMask.pack(saved)
+    if not region.touches:
+        return packed, packed
+    return packed, PackedMask.pack(drawn_over(saved, region.touches))
 
 
 def digest(region: Region) -> str:
@@ -223,15 +247,10 @@ def digest_rle(numbers: Sequence[int] | None) -> str:
     return blake2b(octets.tobytes(), digest_size=16).hexdigest()
 
 
-def read_answers(connection: Connection, target_id: int) -> list[Answer]:
-    """An object's masks, newest first."""
-    return [_answer(row) for row in connection.execute(_READ, {"of_target": target_id})]
-
-
-def read_answers_of(connection: Connection, ids: Sequence[int]) -> dict[int, list[Answer]]:
+def read_answers(connection: Connection, ids: Sequence[int]) -> dict[int, list[Answer]]:
     """The masks of several objects, by the object's number, newest first."""
     answers: dict[int, list[Answer]] = {number: [] for number in ids}
-    for row in connection.execute(_READ_SEVERAL, {"ids": list(ids)}):
+    for row in connection.execute(_READ, {"ids": list(ids)}) if ids else ():
         answers[row.target_id].append(_answer(row))
     return answers
 
@@ -246,6 +265,11 @@ def _answer(row: Any) -> Answer:
         PackedMask(row.width, row.height, bytes(row.mask)),
         ManualEdits.unpack(row.width, row.height, row.painted, row.erased),
     )
+
+
+def change(before: PackedMask | None, after: PackedMask) -> float:
+    """1 - IoU with the mask that the page showed before; 1 for the first one."""
+    return 1.0 if before is None else 1.0 - before.iou(after)
 
 
 def recognise(mask: PackedMask, answers: Iterable[Answer]) -> Answer | None:
@@ -285,50 +309,18 @@ def store_answer(
     connection.execute(_STORE, values)
 
 
-def keep_served(
-    connection: Connection,
-    turn: Turn,
-    mask: PackedMask,
-    at: datetime,
-    *,
-    target_id: int,
-    region_id: str,
-    number: int,
-) -> None:
-    """Keep a mask as it was served in this turn of an object; reports compare it with the one that
-    was accepted."""
-    values = {
-        "request_id": turn.request_id,
-        "project": turn.project.key,
-        "task_id": turn.task_id,
-        "target_id": target_id,
-        "region_id": region_id,
-        "turn": number,
-        "created_at": at,
-        "width": mask.width,
-        "height": mask.height,
-        "mask": mask.data,
-    }
-    connection.execute(_KEEP_SERVED, values)
-
-
-def drop_older(connection: Connection, target_id: int, before_turn: int) -> None:
-    """Drop masks that are further back than anyone presses Ctrl+Z."""
-    connection.execute(_MAKE_ROOM, {"of_target": target_id, "of_turn": -1, "before": before_turn})
-
-
 def _restored(target: Target, back: Answer, ask: Interaction) -> list[Event]:
     """Let only those prompts count that made the mask which is back."""
-    came = {click.id for click in ask.clicks}
-    then = {identity for identity, _ in back.clicks}
+    came, then = {click.id for click in ask.clicks}, back.click_ids
     events = []
-    event = Event("undo", target.id, target.region_id, label=target.label)
     for click in target.clicks:
         if click.id in came or click.counts == (click.id in then):
             continue
-        events.append(replace(event, kind="undo" if click.counts else "redo", click_id=click.id))
+        kind: EventKind = "undo" if click.counts else "redo"
+        events.append(Event.about(target, kind, click_id=click.id))
         target.change(click.id, counts=not click.counts)
     if ask.phrase is None and target.phrase != back.phrase:
-        events.append(replace(event, phrase_id=target.phrase_id, text=target.phrase))
+        undone = {"phrase_id": target.phrase_id, "text": target.phrase}
+        events.append(Event.about(target, "undo", **undone))
         target.phrase = back.phrase
     return events

@@ -1,9 +1,11 @@
-"""What clicking is about: clicks, the objects they make, and what a request was taken to mean.
+"""Clicks, the objects they make, and the objects of a task as the database has them.
 
 The code calls an object a target, as the database does: one brush region and the prompts behind it.
+A task's objects are read at one revision of the task, and written only if nothing came between:
+the optimistic concurrency that ``store`` describes.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from copy import copy
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
@@ -11,20 +13,18 @@ from secrets import token_hex
 from typing import Any, Literal, cast
 
 import numpy as np
-from sqlalchemy import RowMapping
+from sqlalchemy import Connection, RowMapping, bindparam, func, insert, select, update
 
-from backend.db.packed_mask import PackedMask
-from backend.interaction.manual_edits import ManualEdits
-from backend.label_studio.controls import BrushControl, ImageControls, Label
+from backend.db.engine import insert_of
+from backend.db.models import TargetRow, TaskRow
 from backend.label_studio.payloads import Project
 
-# open: answered at most, not accepted yet. kept: a draft shows its mask. submitted: an annotation
-# does. gone: its mask or its prompts were removed from the page.
 # A click this far out of a box, in its size, may still be meant for it. *choice*
 _BESIDE = 0.1
 
+# open: answered at most, not accepted yet. kept: a draft shows its mask. submitted: an annotation
+# does. gone: its mask or its prompts were removed from the page.
 State = Literal["open", "kept", "submitted", "gone"]
-PhraseSource = Literal["typed", "label", "none"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,19 @@ class Click:
     def pixel(self, width: int, height: int) -> tuple[float, float]:
         """Its place in pixels of a picture of this size."""
         return self.x_percent / 100 * width, self.y_percent / 100 * height
+
+    def corners(self, width: int, height: int) -> tuple[float, float, float, float] | None:
+        """Left, top, right and bottom of a box in pixels; None for a click."""
+        if self.box is None:
+            return None
+        left, top, right, bottom = (part / 100 for part in self.box)
+        return left * width, top * height, right * width, bottom * height
+
+    def cell(self, mask: np.ndarray) -> tuple[int, int]:
+        """Row and column of the pixel that it is on, of a mask H,W."""
+        height, width = mask.shape
+        x, y = self.pixel(width, height)
+        return min(int(y), height - 1), min(int(x), width - 1)
 
 
 @dataclass
@@ -134,6 +147,11 @@ class Target:
     def counting(self) -> tuple[Click, ...]:
         """The clicks that make it, oldest first."""
         return tuple(click for click in self.clicks if click.counts)
+
+    @property
+    def of_class(self) -> tuple[str, str]:
+        """Its brush control and its label."""
+        return self.brush, self.label
 
     @property
     def by_phrase_alone(self) -> bool:
@@ -213,82 +231,65 @@ class TaskObjects:
         return self.clock_ahead != self._ahead_before
 
 
-@dataclass(frozen=True)
-class Prompts:
-    """An object as the predictor and the answer need it."""
-
-    id: int
-    region_id: str  # the region to answer with: Label Studio replaces the one of the same id
-    label: Label | None  # None for a plain <Brush>
-    brush: BrushControl
-    image: ImageControls
-    clicks: tuple[Click, ...]
-    phrase: str  # what the model reads; '': nothing
-    phrase_source: PhraseSource
-    packed_mask: PackedMask | None = None
-    edits: ManualEdits | None = None  # by hand, to be kept in the answer
-    model_version: str = ""  # what it began with and finishes on; '': the project's champion
-    every: bool = False  # the phrase alone asks, and it means every one of a kind
-    accepted: bool = False  # a draft or an annotation has shown its mask
-
-    @property
-    def points(self) -> tuple[Click, ...]:
-        """Its clicks without the boxes."""
-        return tuple(click for click in self.clicks if click.box is None)
-
-    @property
-    def box(self) -> Click | None:
-        """Its newest box."""
-        return next((click for click in reversed(self.clicks) if click.box is not None), None)
-
-    @property
-    def previous_mask(self) -> np.ndarray | None:
-        """H,W bool: the mask before this request that fits its prompts; None for a new object."""
-        return None if self.packed_mask is None else self.packed_mask.unpack()
+# Built once: building a statement costs more than running it.
+_THIS_TASK = (TaskRow.project == bindparam("of_project")) & (
+    TaskRow.task_id == bindparam("of_task")
+)
+_REQUESTS = (
+    select(TargetRow.sequence)
+    .where(TargetRow.project == bindparam("of_project"), TargetRow.task_id == bindparam("of_task"))
+    .distinct()
+    .order_by(TargetRow.sequence.desc())
+    .limit(bindparam("newest"))
+    .subquery()
+)
+_OLDEST = select(func.min(_REQUESTS.c.sequence)).scalar_subquery()
+_READ = (
+    select(TaskRow.revision, TaskRow.clock_ahead_s, *(getattr(TargetRow, name) for name in COLUMNS))
+    .outerjoin(
+        TargetRow,
+        (TargetRow.project == TaskRow.project) & (TargetRow.task_id == TaskRow.task_id),
+    )
+    .where(
+        _THIS_TASK,
+        # Objects that one phrase made came with one request and count as one.
+        TargetRow.sequence.is_(None) | (TargetRow.sequence >= _OLDEST),
+    )
+    .order_by(TargetRow.sequence.desc(), TargetRow.id)
+)
+_ADVANCE = update(TaskRow).where(_THIS_TASK, TaskRow.revision == bindparam("read_at"))
+# Inserts an object and returns its number; changes the object of number ``of_id``.
+START = insert(TargetRow).returning(TargetRow.id)
+CHANGE = update(TargetRow).where(TargetRow.id == bindparam("of_id"))
 
 
-@dataclass(frozen=True)
-class Suggestion:
-    """Another object of a phrase that made several, while nobody has accepted it."""
-
-    region_id: str
-    label: Label | None
-    brush: BrushControl
-    packed_mask: PackedMask
-    confidence: float
-    same_phrase: bool  # as the object that the request is about
-    id: int = 0  # 0 until it is written
-
-
-@dataclass(frozen=True)
-class Turn:
-    """What to do with a request. Pass it to ``record`` with the outcome, failures too."""
-
-    request_id: str
-    project: Project
-    task_id: int
-    image: ImageControls | None
-    target: Prompts | None = None  # None: there is nothing to predict
-    started: bool = False  # the object is new with this request
-    new: tuple[str, ...] = ()  # kinds of the interactions that this request added to the log
-    notes: tuple[str, ...] = ()  # for the status line, plain sentences without a full stop
-    number: int = 0  # the object's turn; a late answer never overwrites a later one
-    shown_mask: PackedMask | None = None  # what the page showed last, to measure the change
-    suggestions: tuple[Suggestion, ...] = ()  # other objects that the page shows, not accepted yet
+def read_task(connection: Connection, project: Project, task_id: int, newest: int) -> TaskObjects:
+    """The objects of the ``newest`` requests on a task."""
+    key = {"of_project": project.key, "of_task": task_id, "newest": newest}
+    rows = connection.execute(_READ, key).mappings().all()
+    if not rows:
+        return TaskObjects(project, task_id)
+    return TaskObjects(
+        project,
+        task_id,
+        revision=rows[0]["revision"],
+        known=True,
+        clock_ahead=timedelta(seconds=rows[0]["clock_ahead_s"]),
+        targets=[Target.of_row(row) for row in rows if row["id"] is not None],
+    )
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a request was answered. ``mask`` is None where there is none; ``error`` says why."""
-
-    mask: np.ndarray | None = None  # H,W bool at the upright picture's size
-    confidence: float | None = None
-    model_version: str = ""
-    milliseconds: float = 0.0
-    steps: Mapping[str, float] = field(default_factory=dict)  # milliseconds by step
-    error: str = ""
-    digest: str = ""  # of the region as answered: tells when a draft shows it again
-    width: int | None = None  # of the picture, where there is no mask to tell
-    height: int | None = None
-    # What else the page shows now; None: the turn's suggestions, as they were.
-    suggestions: tuple[Suggestion, ...] | None = None
+def advance(connection: Connection, task: TaskObjects, now: datetime) -> bool:
+    """Move the task from the revision that was read to the next one; False if it has moved on."""
+    key = {"project": task.project.key, "task_id": task.task_id}
+    state = {
+        "revision": task.revision + 1,
+        "clock_ahead_s": task.clock_ahead.total_seconds(),
+        "updated_at": now,
+    }
+    if task.known:
+        where = {"of_project": task.project.key, "of_task": task.task_id}
+        moved = connection.execute(_ADVANCE, {**state, **where, "read_at": task.revision})
+        return moved.rowcount == 1
+    row = insert_of(connection, TaskRow).values(**key, **state).on_conflict_do_nothing()
+    return connection.execute(row.returning(TaskRow.task_id)).first() is not None

@@ -15,8 +15,9 @@ result would be stored, and the task never asked about again for this version.
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -24,7 +25,7 @@ import numpy as np
 from backend.errors import DatabaseError, LabelStudioError, PictureError, PictureFormatError
 from backend.images.embeddings import Embeddings, TaskPicture
 from backend.interaction.label_words import asks_for_all, labels_named
-from backend.interaction.suggestions import LEAST_CONFIDENCE
+from backend.interaction.suggestions import LEAST_CONFIDENCE, SAME_OBJECT_IOU
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.controls import BrushControl, ImageControls, Label
 from backend.label_studio.payloads import PredictRequest, Project, Task
@@ -39,6 +40,7 @@ _log = logging.getLogger(__name__)
 Answer = dict[str, Any] | list[Any]
 Masks = tuple[list[dict[str, Any]], float | None]
 _Labelled = tuple[Instance, BrushControl, Label | None]
+_Masked = tuple[np.ndarray, float, BrushControl, Label | None]  # with the confidence
 _LabelGroup = tuple[Predictor, dict[str, tuple[BrushControl, Label]]]
 
 LabelMasks = Literal["never", "batch", "always"]
@@ -54,32 +56,21 @@ _REPORT_S = 10.0
 _MOST_LABELS = 20
 # An object that nobody asked for is shown if its mask is more likely right than wrong.
 _LEAST_CONFIDENCE = 0.5
-# Two versions that find the same object by different labels: the more confident one counts.
-_SAME_OBJECT = 0.5
 
 
+@dataclass(frozen=True)
 class Preannotation:
     """Answers a call without a context: "retrieve predictions", or the opening of a task.
 
     One for each request, so that all its tasks are predicted by the same version.
     """
 
-    def __init__(
-        self,
-        embeddings: Embeddings,
-        predictor: Predictor,
-        metrics: Metrics,
-        label_masks: LabelMasks = "batch",
-        outline_tolerance: float = 0.5,
-        for_label: Callable[[str], Predictor] | None = None,
-    ) -> None:
-        """for_label: the predictor that serves a label, if not ``predictor`` serves all."""
-        self._for_label = for_label or (lambda label: predictor)
-        self._embeddings = embeddings
-        self._predictor = predictor
-        self._metrics = metrics
-        self._label_masks = label_masks
-        self._tolerance = outline_tolerance
+    embeddings: Embeddings
+    predictor: Predictor
+    metrics: Metrics
+    label_masks: LabelMasks = "batch"
+    outline_tolerance: float = 0.5
+    for_label: Callable[[str], Predictor] | None = None  # None: ``predictor`` serves all labels
 
     def answers(self, request: PredictRequest, config: LabelConfig) -> list[Answer]:
         """One for each task, in their order; an empty list for those that time did not allow."""
@@ -128,8 +119,8 @@ class Preannotation:
         try:
             answers = [self._image(task, image, project, alone=alone) for image in images]
         except Exception as error:  # a broken picture must not empty the other tasks
-            self._metrics.failure(error)
-            self._metrics.task("failed")
+            self.metrics.failure(error)
+            self.metrics.task("failed")
             if isinstance(error, PhraseClickError):
                 _log.warning("Task %s of project %s: %s", task.id, project.id, error)
             else:
@@ -141,7 +132,7 @@ class Preannotation:
             return []
         result = [region for regions, _ in masks for region in regions]
         scores = [score for _, score in masks if score is not None]
-        self._metrics.task("mask" if result else "empty")
+        self.metrics.task("mask" if result else "empty")
         return self._answer(result, min(scores) if scores else None)
 
     def _image(
@@ -152,59 +143,62 @@ class Preannotation:
         phrase = image.batch_phrase(task.data)
         if phrase:
             return self._of_phrase(task, image, phrase, place)
-        if alone and self._label_masks != "always":
+        if alone and self.label_masks != "always":
             # This is also the request when a task is opened. The page waits for the answer, and
             # clicks inside a mask would select it: so there is none, and the picture is encoded in
             # the background.
-            self._embeddings.on_screen(place)
-            if self._embeddings.at_hand(place, self._predictor) is None:
-                self._embeddings.ahead(place, self._predictor)
+            self.embeddings.on_screen(place)
+            if self.embeddings.at_hand(place, self.predictor) is None:
+                self.embeddings.ahead(place, self.predictor)
             return None
-        self._embeddings.of(place, self._predictor)
-        objects = [] if self._label_masks == "never" else self._of_labels(image, place)
+        self.embeddings.of(place, self.predictor)
+        objects = [] if self.label_masks == "never" else self._of_labels(image, place)
         if not objects:
             return [], self._doubt(image, place)
-        return self._regions(task, image, objects), objects[-1][0].confidence
+        masked = ((i.mask(), i.confidence, control, label) for i, control, label in objects)
+        return self._regions(task, image, masked), objects[-1][0].confidence
 
     def _of_phrase(
         self, task: Task, image: ImageControls, phrase: str, place: TaskPicture
     ) -> Masks:
-        control, label = _label_for(phrase, image)
         named = labels_named(phrase, image.labels)
-        predictor = self._for_label(named[0][1].value) if named else self._predictor
-        embedding = self._embeddings.of(place, predictor)
+        # A phrase that names no label gets the config's first.
+        control, label = next(iter(named or image.labels), (image.brushes[0], None))
+        predictor = self._serving(named[0][1].value) if named else self.predictor
+        embedding = self.embeddings.of(place, predictor)
         if asks_for_all(phrase, image.labels):
             instances = predictor.instances(embedding, phrase, LEAST_CONFIDENCE)
-            regions = self._regions(task, image, [(i, control, label) for i in instances.objects])
-            return regions, min(
-                (i.confidence for i in instances.objects), default=instances.confidence
-            )
+            objects = ((i.mask(), i.confidence, control, label) for i in instances.objects)
+            least = min((i.confidence for i in instances.objects), default=instances.confidence)
+            return self._regions(task, image, objects), least
         prediction = predictor.predict(embedding, [], phrase)
         confidence = prediction.confidence
         if confidence < LEAST_CONFIDENCE:
             return [], confidence
-        return self._region(task, image, control, label, prediction.mask(), confidence), confidence
+        masked = prediction.mask(), confidence, control, label
+        return self._regions(task, image, [masked]), confidence
 
     def _of_labels(self, image: ImageControls, place: TaskPicture) -> list[_Labelled]:
         """Every object that a label's name finds, the most confident first."""
         groups = self._known_labels(image)
         objects: list[_Labelled] = []
         for predictor, labels in groups:
-            embedding = self._embeddings.of(place, predictor)
+            embedding = self.embeddings.of(place, predictor)
             named = predictor.instances_by_name(embedding, list(labels), _LEAST_CONFIDENCE)
             objects += [(instance, *labels[name]) for name, instance in named]
         if len(groups) < 2:
             return objects
+        # Two versions that find the same object by different labels: the more confident one counts.
         distinct: list[_Labelled] = []
         for one in sorted(objects, key=lambda entry: -entry[0].confidence):
-            if all(_iou(one[0].mask(), other.mask()) <= _SAME_OBJECT for other, *_ in distinct):
+            if all(one[0].iou(other) <= SAME_OBJECT_IOU for other, *_ in distinct):
                 distinct.append(one)
         return distinct
 
     def _doubt(self, image: ImageControls, place: TaskPicture) -> float | None:
         """The confidence of the least certain label on the picture, without drawing any."""
         sure = [
-            predictor.predict(self._embeddings.of(place, predictor), [], name).confidence
+            predictor.predict(self.embeddings.of(place, predictor), [], name).confidence
             for predictor, labels in self._known_labels(image)
             for name in labels
         ]
@@ -216,7 +210,7 @@ class Preannotation:
         known = [
             (predictor, control, label)
             for control, label in image.labels
-            if (predictor := self._for_label(label.value)).tokenizer.knows(label.value)
+            if (predictor := self._serving(label.value)).tokenizer.knows(label.value)
         ]
         groups: dict[str, _LabelGroup] = {}
         for predictor, control, label in reversed(known[:_MOST_LABELS]):
@@ -224,44 +218,33 @@ class Preannotation:
             labels[label.value] = control, label
         return list(groups.values())
 
-    def _regions(
-        self, task: Task, image: ImageControls, objects: Sequence[_Labelled]
-    ) -> list[dict[str, Any]]:
-        return [
-            item
-            for number, (instance, control, label) in enumerate(objects)
-            for item in self._region(
-                task, image, control, label, instance.mask(), instance.confidence, number
-            )
-        ]
+    def _serving(self, label: str) -> Predictor:
+        return self.for_label(label) if self.for_label else self.predictor
 
-    def _region(
-        self,
-        task: Task,
-        image: ImageControls,
-        control: BrushControl,
-        label: Label | None,
-        mask: np.ndarray,
-        confidence: float,
-        number: int = 0,
+    def _regions(
+        self, task: Task, image: ImageControls, objects: Iterable[_Masked]
     ) -> list[dict[str, Any]]:
-        if not mask.any():
-            return []
-        return drawn_mask(
-            _region_id(self._predictor.version, task.key, image.name, control.name, label, number),
-            mask,
-            brush=control,
-            to_name=image.name,
-            label=label,
-            score=confidence,
-            tolerance=self._tolerance,
-        ).items
+        items: list[dict[str, Any]] = []
+        for number, (mask, confidence, control, label) in enumerate(objects):
+            if not mask.any():
+                continue
+            name = (self.predictor.version, task.key, image.name, control.name, label, number)
+            items += drawn_mask(
+                _region_id(*name),
+                mask,
+                brush=control,
+                to_name=image.name,
+                label=label,
+                score=confidence,
+                tolerance=self.outline_tolerance,
+            ).items
+        return items
 
     def _answer(self, result: Sequence[dict[str, Any]], score: float | None) -> Answer:
         return {
             "result": list(result),
             "score": None if score is None else round(score, 4),
-            "model_version": self._predictor.version,
+            "model_version": self.predictor.version,
         }
 
 
@@ -272,17 +255,6 @@ def _may_pass(error: Exception) -> bool:
     return isinstance(error, PictureError | LabelStudioError | DatabaseError)
 
 
-def _label_for(phrase: str, image: ImageControls) -> tuple[BrushControl, Label | None]:
-    """The label that the phrase names; the config's first where it names none."""
-    named = labels_named(phrase, image.labels) or image.labels
-    return named[0] if named else (image.brushes[0], None)
-
-
 def _region_id(*what: object) -> str:
     """The same for the same task, label and model, with a number for each of several objects."""
     return hashlib.blake2b(repr(what).encode(), digest_size=6).hexdigest()
-
-
-def _iou(one: np.ndarray, other: np.ndarray) -> float:
-    union = np.count_nonzero(one | other)
-    return np.count_nonzero(one & other) / union if union else 0.0

@@ -5,10 +5,13 @@ the task so far.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from backend.interaction.objects import Click, Target
 from backend.label_studio.annotations import Annotation
@@ -88,9 +91,10 @@ class Interaction:
     ) -> "Interaction":
         """Read a request with one task. Regions that make no sense are left out."""
         task = request.tasks[0] if request.tasks else None
-        reader = _Reader(config)
+        reader = _Reader()
         for region in parse_result(request.context):
-            reader.add(region)
+            if region.control:
+                reader.add(region, config)
         image = reader.image
         saved = [] if task is None else read_saved(task.drafts, task.annotations, config)
         return cls(
@@ -109,41 +113,30 @@ class Interaction:
 class _Reader:
     """Collects clicks and phrase of one context."""
 
-    def __init__(self, config: LabelConfig) -> None:
-        self.config = config
+    def __init__(self) -> None:
         self.image: ImageControls | None = None
         self.sizes: dict[str, tuple[int, int]] = {}  # of the pictures, by image
         self.phrase: Phrase | None = None
         self.ignored: dict[str, None] = {}
         self._clicks: dict[str, tuple[str, Click]] = {}  # by id, with the image
 
-    def add(self, region: Region) -> None:
-        if not region.control:
-            return
-        image = self.config.image_of(region.control, region.image or None)
+    def add(self, region: Region, config: LabelConfig) -> None:
+        image = config.image_of(region.control, region.image or None)
         if image is None:
             note = "This backend does not know that tool; use clicks, a box or the phrase"
             self.ignored[note] = None
             return
-        control = image.click(region.control)
-        if control is not None:
-            click = read_prompt(region, control)
-            if click is not None:
-                self._turn_to(image)
-                self._clicks[click.id] = image.name, click
-                if region.width and region.height:
-                    self.sizes[image.name] = region.width, region.height
-            elif not region.id:
-                self.ignored["A click without an id was left out: click again"] = None
-            elif control.draws_boxes:
-                self.ignored["A box without an area was left out: draw it around the object"] = None
-            elif "x" in region.value and region.rle is None:
-                self.ignored["A click off the picture was left out"] = None
-        elif region.control == image.phrase:
-            phrase = read_phrase(region)
-            if phrase is not None:
-                self._turn_to(image)
-                self.phrase = phrase
+        prompt = read_prompt(region, image)
+        if isinstance(prompt, Click):
+            self._turn_to(image)
+            self._clicks[prompt.id] = image.name, prompt
+            if region.width and region.height:
+                self.sizes[image.name] = region.width, region.height
+        elif isinstance(prompt, Phrase):
+            self._turn_to(image)
+            self.phrase = prompt
+        else:
+            self._ignore(region, image.click(region.control))
 
     def clicks(self) -> tuple[Click, ...]:
         """Those on the image that is meant; the newest ones, where there are too many."""
@@ -153,6 +146,16 @@ class _Reader:
             self.ignored[f"Only the newest {MAX_CLICKS} clicks were read"] = None
         return clicks[-MAX_CLICKS:]
 
+    def _ignore(self, region: Region, control: ClickControl | None) -> None:
+        if control is None:
+            return
+        if not region.id:
+            self.ignored["A click without an id was left out: click again"] = None
+        elif control.draws_boxes:
+            self.ignored["A box without an area was left out: draw it around the object"] = None
+        elif "x" in region.value and region.rle is None:
+            self.ignored["A click off the picture was left out"] = None
+
     def _turn_to(self, image: ImageControls) -> None:
         """The last region decides which image is meant: the page sends the newest one last."""
         if self.image is not None and self.image.name != image.name:
@@ -160,58 +163,59 @@ class _Reader:
         self.image = image
 
 
-def read_prompt(region: Region, control: ClickControl) -> Click | None:
-    """A region of a click or box control as a prompt; None where it makes no sense."""
-    return read_box(region, control) if control.draws_boxes else read_click(region, control)
+def read_prompt(region: Region, image: ImageControls) -> Click | Phrase | None:
+    """What a region asks for; None for masks, ghosts, nonsense and places off the picture."""
+    if not region.id or "rle" in region.value:
+        return None
+    if region.control == image.phrase:
+        return _read_phrase(region)
+    control = image.click(region.control)
+    if control is None:
+        return None
+    return read_box(region, control) if control.draws_boxes else _read_click(region, control)
 
 
 def read_box(region: Region, control: ClickControl) -> Click | None:
     """A rectangle that is a box prompt, cut off at the picture's edge, if it is rotated the upright
-    box around it; None for ghosts, nonsense and boxes without an area."""
+    box around it; None for nonsense and boxes without an area."""
     names = ("x", "y", "width", "height")
     numbers = [finite_number(region.value.get(name)) for name in names]
-    if "rle" in region.value or not region.id or None in numbers:
+    if None in numbers:
         return None
     x, y, width, height = (number or 0.0 for number in numbers)
-    corners = _corners(x, y, width, height, finite_number(region.value.get("rotation")), region)
-    xs, ys = ([min(max(corner[axis], 0.0), 100.0) for corner in corners] for axis in (0, 1))
-    if max(xs) - min(xs) < _LEAST_BOX or max(ys) - min(ys) < _LEAST_BOX:
+    xs, ys = _corners(x, y, width, height, region)
+    if np.ptp(xs) < _LEAST_BOX or np.ptp(ys) < _LEAST_BOX:
         return None
     label = next((known for text in region.labels if (known := control.label(text))), None)
     return Click(
         id=region.id,
-        x_percent=min(xs),
-        y_percent=min(ys),
+        x_percent=float(xs.min()),
+        y_percent=float(ys.min()),
         positive=True,
         label=label.label.value if label else "",
         from_name=control.name,
-        x2_percent=max(xs),
-        y2_percent=max(ys),
+        x2_percent=float(xs.max()),
+        y2_percent=float(ys.max()),
     )
 
 
 def _corners(
-    x: float, y: float, width: float, height: float, degrees: float | None, region: Region
-) -> list[tuple[float, float]]:
-    """Corners in percent. The page turns a rectangle clockwise about its first corner."""
+    x: float, y: float, width: float, height: float, region: Region
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The x and y of its four corners in percent, within the picture."""
     across, down = region.width or 1, region.height or 1
-    turn = math.radians(degrees or 0.0)
-    corners = []
-    for right, below in ((0.0, 0.0), (width, 0.0), (0.0, height), (width, height)):
-        right, below = right * across, below * down
-        corners.append(
-            (
-                x + (right * math.cos(turn) - below * math.sin(turn)) / across,
-                y + (right * math.sin(turn) + below * math.cos(turn)) / down,
-            )
-        )
-    return corners
+    right, below = width * across, height * down * 1j
+    # The page turns a rectangle clockwise about its first corner.
+    degrees = finite_number(region.value.get("rotation")) or 0.0
+    corners = np.array([0, right, below, right + below]) * np.exp(1j * math.radians(degrees))
+    xs, ys = x + corners.real / across, y + corners.imag / down
+    return np.clip(xs, 0, 100), np.clip(ys, 0, 100)
 
 
-def read_click(region: Region, control: ClickControl) -> Click | None:
-    """A key point that is a click; None for ghosts, nonsense and places off the picture."""
+def _read_click(region: Region, control: ClickControl) -> Click | None:
+    """A key point that is a click; None for nonsense and places off the picture."""
     x, y = finite_number(region.value.get("x")), finite_number(region.value.get("y"))
-    if "rle" in region.value or x is None or y is None or not region.id:
+    if x is None or y is None:
         return None
     # The page computes 100.00000000000001 % for a click on the edge.
     if not (-_ROUNDING <= x <= 100 + _ROUNDING and -_ROUNDING <= y <= 100 + _ROUNDING):
@@ -230,13 +234,11 @@ def read_click(region: Region, control: ClickControl) -> Click | None:
     )
 
 
-def read_phrase(region: Region) -> Phrase | None:
+def _read_phrase(region: Region) -> Phrase:
     """What a text area holds; of several entries the last one that is not blank."""
     text = region.value.get("text")
     entries = text if isinstance(text, list) else [text]
     cleaned = [clean(entry).strip() for entry in entries if isinstance(entry, str)]
-    if "rle" in region.value or not region.id:
-        return None
     last = next((entry for entry in reversed(cleaned) if entry), "")
     return Phrase(region.id, last[:MAX_TEXT])
 
@@ -245,12 +247,17 @@ def read_saved(
     drafts: Sequence[Any], annotations: Sequence[Any], config: LabelConfig
 ) -> list[Saved]:
     """Drafts and annotations of a task, with their masks still encoded. Nonsense is left out."""
-    read = [read_one(raw, "draft", config) for raw in drafts]
-    read += [read_one(raw, "annotation", config) for raw in annotations]
+    read = [_read_one(raw, "draft", config) for raw in drafts]
+    read += [_read_one(raw, "annotation", config) for raw in annotations]
     return [saved for saved in read if saved is not None]
 
 
-def read_one(
+def latest(saved: Iterable[Saved]) -> Saved | None:
+    """The one that was saved last."""
+    return max(saved, key=lambda one: one.updated_at, default=None)
+
+
+def _read_one(
     raw: object, kind: Literal["draft", "annotation"], config: LabelConfig
 ) -> Saved | None:
     """One draft or annotation; None where it has no id, no time or no result."""
@@ -283,19 +290,13 @@ def _saved(saved: Saved, regions: Sequence[Region], config: LabelConfig) -> Save
         image = config.image_of(region.control, region.image or None)
         if image is None:
             continue
-        control = image.click(region.control)
-        if control is not None:
-            click = read_prompt(region, control)
-            if click is not None:
-                clicks[click.id] = click.positive if click.signed else None
-        elif region.control == image.phrase:
-            phrase = read_phrase(region)
-            if phrase is not None:
-                phrases[phrase.id] = phrase.text
-        else:
-            mask = _shown(region, image)
-            if mask is not None:
-                shown[mask.id] = mask
+        prompt = read_prompt(region, image)
+        if isinstance(prompt, Click):
+            clicks[prompt.id] = prompt.positive if prompt.signed else None
+        elif isinstance(prompt, Phrase):
+            phrases[prompt.id] = prompt.text
+        elif (mask := _shown(region, image)) is not None:
+            shown[mask.id] = mask
     return replace(saved, regions=shown, clicks=clicks, phrases=phrases)
 
 

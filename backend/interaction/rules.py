@@ -4,15 +4,15 @@ Nothing here touches the database. One rule needs the model ("would this click's
 last object?"), which is asked through ``touches``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from backend.errors import BackendError
-from backend.interaction.assignment import Class
+from backend.interaction.assignment import Assignment, Class, Named, among
 from backend.interaction.draft_sync import STAYS_AFTER
-from backend.interaction.label_words import labels_named
+from backend.interaction.events import Event
+from backend.interaction.label_words import asks_for_all, labels_named, plural
 from backend.interaction.objects import Click, Target
-from backend.interaction.phrase_rules import PhraseRules
-from backend.interaction.request import Saved
+from backend.interaction.request import Saved, latest
 from backend.label_studio.controls import BrushControl
 from backend.label_studio.regions import Region
 
@@ -20,10 +20,11 @@ from backend.label_studio.regions import Region
 _MAX_CLICKS = 500
 
 NO_OBJECT_TO_REMOVE_FROM = "There is no object yet to remove a part from: click on one first"
+PHRASE_REMOVED = "The phrase was removed"
 NO_LAST_OBJECT = "There is no last object to refine: choose a label and click on one first"
 
 
-class Rules(PhraseRules):
+class Rules(Assignment):
     """Assigns one request: ``decide`` finds the object and applies clicks and phrase to it."""
 
     def decide(self) -> None:
@@ -46,7 +47,8 @@ class Rules(PhraseRules):
             if target is not None and self.started:
                 target.phrase_group = self._shown_group()
         if target is None:
-            self._log_unassigned(clicks)
+            for click in clicks:
+                self._log_click(click, None)
             return
         self.target = target
         if label is not None:
@@ -63,10 +65,6 @@ class Rules(PhraseRules):
         drawn = [box for box in boxes if known[box.id] is None]
         moved = [box for box in boxes if (was := known[box.id]) and was.box != box.box]
         return ((drawn or moved or boxes)[-1],)
-
-    def _known(self, click: Click) -> Click | None:
-        target = self.task.with_click(click.id, self.ask.user)
-        return target.click(click.id) if target else None
 
     def _among_several(self, clicks: tuple[Click, ...]) -> tuple[Target | None, tuple[Click, ...]]:
         """A click inside one of the objects that a phrase made belongs to that one, with those of
@@ -107,7 +105,7 @@ class Rules(PhraseRules):
             last = next((target for target in self.lane if target.state != "gone"), None)
             if last is not None and not last.untouched:
                 return None
-        return self.holding(click, several, role == "add")
+        return self.masks.holding(click, several, near=role == "add")
 
     def _undone(self, several: Sequence[Target], meant: Target, clicks: Sequence[Click]) -> None:
         """Key points of the other objects that are no longer on the page were removed."""
@@ -115,8 +113,7 @@ class Rules(PhraseRules):
         for target in several:
             for click in target.counting if target is not meant else ():
                 if click.on_page and click.kind in kinds and click.id not in came:
-                    target.change(click.id, counts=False, on_page=False)
-                    self._log("undo", target, click_id=click.id)
+                    self._undo(target, click)
 
     def _sharing(self, clicks: tuple[Click, ...]) -> Target | None:
         """Clicks that share an id with an object belong to it: to the newest, if there are two."""
@@ -136,42 +133,46 @@ class Rules(PhraseRules):
             if predicted is not None:
                 return predicted
         if all(self._role(click) != "object" for click in clicks):
-            last = self._painted_after(here, None) if here else self._adopt(None)
-            if last is None:
-                self.notes.append(NO_LAST_OBJECT)
-            else:
-                self._say_which(last, clicks)
-            return last
-        brush, of_class = label or self._fallback_label(guess=self._unlabelled(clicks))
-        name = of_class.value if of_class else ""
-        same = [t for t in here if (t.brush, t.label) == (brush.name, name)]
+            return self._last_of(here, None, clicks, NO_LAST_OBJECT)
+        brush, known = label or self._fallback_label(guess=self._unlabelled(clicks))
+        name = known.value if known else ""
+        same = [t for t in here if t.of_class == (brush.name, name)]
         if not any(click.positive for click in clicks):
-            of_this = (brush.name, name)
-            last = self._painted_after(same, of_this) if same else self._adopt(of_this)
-            if last is None:
-                self.notes.append(NO_OBJECT_TO_REMOVE_FROM)
-            else:
-                self._say_which(last, clicks)
-            return last
-        waiting = self._waiting_for_a_click(brush, name) or self._boxed(clicks, same)
+            return self._last_of(same, (brush.name, name), clicks, NO_OBJECT_TO_REMOVE_FROM)
+        waiting = self._waiting_for_a_click((brush.name, name)) or self._boxed(clicks, same)
         if waiting is not None:
             return waiting
         if len(clicks) == 1 and clicks[0].box is None and not self.image.refines and same:
             if same[0].stays and same[0].state == "open":
-                self._emptied(same[0])
+                # Its key points stay on the page, but none came: all were undone.
+                for click in same[0].counting:
+                    self._undo(same[0], click)
+                same[0].state = "gone"
             elif self.policy.new_object == "refine" or (
                 self.policy.new_object == "auto" and self.touches(clicks[0], same[0])
             ):
                 return same[0]
         return self._start(brush, name)
 
+    def _last_of(
+        self,
+        here: list[Target],
+        of_class: tuple[str, str] | None,
+        clicks: tuple[Click, ...],
+        missing: str,
+    ) -> Target | None:
+        """The last object, or the last one of a class, for clicks that refine; ``missing`` is said
+        where there is none."""
+        last = self._painted_after(here, of_class) if here else self._adopt(of_class)
+        if last is None:
+            self.notes.append(missing)
+        else:
+            self._say_which(last, clicks)
+        return last
+
     def _say_which(self, target: Target, clicks: tuple[Click, ...]) -> None:
         """Name the object that was taken for the last one, where there are several of its label."""
-        alike = [
-            other
-            for other in self.lane
-            if other.state != "gone" and (other.brush, other.label) == (target.brush, target.label)
-        ]
+        alike = [t for t in self.lane if t.state != "gone" and t.of_class == target.of_class]
         if target not in alike or len(alike) < 2:
             return
         number = sorted(other.created_at for other in alike).index(target.created_at) + 1
@@ -185,36 +186,28 @@ class Rules(PhraseRules):
         sources = sorted(drafts, key=lambda saved: saved.updated_at, reverse=True)
         if not drafts and len(self.ask.saved) == 1:
             sources = list(self.ask.saved)
-        mine = [t for t in self.task.targets if t.owner in ("", self.ask.user)]
-        known = {target.region_id for target in mine}
+        known = {t.region_id for t in self.task.targets if t.owner in ("", self.ask.user)}
         for saved in sources:
-            for region in reversed(list(saved.regions.values())):
-                brush = self.image.brush(region.control)
-                fits = of_class in (None, (region.control, region.label))
-                if brush is not None and fits and region.id not in known:
+            for region, brush in self._masks_of(saved):
+                if self._fits(region, of_class) and region.id not in known:
                     return self._adopted(saved, region, brush)
         return None
 
     def _predicted_at(self, click: Click) -> Target | None:
         """The region of a batch prediction that holds a click becomes an object under its id."""
-        newest = max(
-            self.ask.saved,
-            key=lambda saved: (saved.kind == "draft", saved.updated_at),
-            default=None,
-        )
+        drafts = [saved for saved in self.ask.saved if saved.kind == "draft"]
+        newest = latest(drafts or self.ask.saved)
         if newest is None or click.box is not None:
             return None
         known = {target.region_id for target in self.task.targets}
-        for region in reversed(list(newest.regions.values())):
-            brush = self.image.brush(region.control)
-            if brush is None or region.id in known or not region.origin.startswith("prediction"):
+        for region, brush in self._masks_of(newest):
+            if region.id in known or not region.origin.startswith("prediction"):
                 continue
             try:
                 mask = region.saved_mask()
             except BackendError:
                 continue
-            x, y = click.pixel(mask.shape[1], mask.shape[0])
-            if mask[min(int(y), mask.shape[0] - 1), min(int(x), mask.shape[1] - 1)]:
+            if mask[click.cell(mask)]:
                 return self._adopted(newest, region, brush)
         return None
 
@@ -225,14 +218,23 @@ class Rules(PhraseRules):
         if newest.state != "kept" or shown is None or shown.kind != "draft":
             return newest
         ids = {target.region_id for target in self.task.targets}
-        for region in reversed(list(shown.regions.values())):
+        for region, brush in self._masks_of(shown):
             if region.id == newest.region_id:
                 break
-            brush = self.image.brush(region.control)
-            fits = of_class in (None, (region.control, region.label))
-            if brush is not None and fits and region.drawn_by_hand and region.id not in ids:
+            if self._fits(region, of_class) and region.drawn_by_hand and region.id not in ids:
                 return self._adopted(shown, region, brush)
         return newest
+
+    def _masks_of(self, saved: Saved) -> Iterator[tuple[Region, BrushControl]]:
+        """The masks on this image that a draft or an annotation shows, the newest first."""
+        for region in reversed(list(saved.regions.values())):
+            brush = self.image.brush(region.control)
+            if brush is not None:
+                yield region, brush
+
+    @staticmethod
+    def _fits(region: Region, of_class: tuple[str, str] | None) -> bool:
+        return of_class in (None, (region.control, region.label))
 
     def _adopted(self, saved: Saved, region: Region, brush: BrushControl) -> Target:
         target = self._start(brush, region.label, phrase="")
@@ -244,7 +246,7 @@ class Rules(PhraseRules):
         target.saved_created_at = saved.created_at
         return target
 
-    def _waiting_for_a_click(self, brush: BrushControl, name: str) -> Target | None:
+    def _waiting_for_a_click(self, of_class: tuple[str, str]) -> Target | None:
         """A phrase came first and its mask is not accepted: the click shows which one is meant."""
         last = self.lane[0] if self.lane else None
         if last is None or not last.by_phrase_alone or last.state == "gone" or last.accepted:
@@ -252,8 +254,8 @@ class Rules(PhraseRules):
         if last.untouched:
             return None  # the click is beside all objects that the phrase made
         named = [label.value for _, label in labels_named(last.phrase, self.image.labels)]
-        same_class = (last.brush, last.label) == (brush.name, name)
-        return last if same_class or not named or name in named else None
+        fits = last.of_class == of_class or not named or of_class[1] in named
+        return last if fits else None
 
     @staticmethod
     def _boxed(clicks: tuple[Click, ...], same: list[Target]) -> Target | None:
@@ -270,13 +272,6 @@ class Rules(PhraseRules):
         inside = [box.surrounds(point) for box, point in pairs if box.box and not point.box]
         return last if inside and all(inside) else None
 
-    def _emptied(self, target: Target) -> None:
-        """Its key points stay on the page (Auto-Accept off), but none came: all were undone."""
-        for click in target.counting:
-            target.change(click.id, counts=False, on_page=False)
-            self._log("undo", target, click_id=click.id)
-        target.state = "gone"
-
     def _apply(self, target: Target, clicks: tuple[Click, ...], shared: bool) -> None:
         """Add what is new, and take out what was undone or used up by the page."""
         came = {click.id for click in clicks}
@@ -286,8 +281,7 @@ class Rules(PhraseRules):
             if click.id in came or click.kind not in kinds or not click.on_page:
                 continue
             if shared and click.counts:
-                target.change(click.id, counts=False, on_page=False)
-                self._log("undo", target, click_id=click.id)
+                self._undo(target, click)
             else:
                 # With Auto-Accept on the page deletes a key point once it is answered.
                 target.change(click.id, on_page=False)
@@ -315,11 +309,92 @@ class Rules(PhraseRules):
         if known is not None:
             target.clicks = tuple(click if c.id == click.id else c for c in target.clicks)
             if not known.counts:
-                self._log("redo", target, click_id=click.id)
+                self.events.append(Event.about(target, "redo", click_id=click.id))
             return
         if click.box is not None:
             for box in (c for c in target.counting if c.box is not None):
                 target.change(box.id, counts=False, on_page=False)
         target.clicks = (*target.clicks, click)
-        if click.id not in self.logged:
-            self._log_click(click, target)
+        self._log_click(click, target)
+
+    # -- the phrase
+
+    def _phrase(self) -> None:
+        phrase = self.ask.phrase
+        assert phrase is not None
+        target = self.target or self._target_of_phrase(phrase.id, phrase.text)
+        if target is None:
+            self.notes.append(PHRASE_REMOVED)
+            return
+        self.target = target
+        repeated = target.phrase_id == phrase.id and target.phrase == phrase.text
+        if not repeated:
+            named = labels_named(phrase.text, self.image.labels)
+            if named and not target.clicks and not among(named, target.of_class):
+                # An object made of words alone takes its class from them.
+                target.brush, target.label = named[0][0].name, named[0][1].value
+            target.phrase_id, target.phrase = phrase.id, phrase.text
+            target.phrase_saved, target.phrase_seen_at = "", None
+            self.events.append(
+                Event.about(
+                    target,
+                    "phrase",
+                    request_id=self.request_id,
+                    starts=self._first(),
+                    phrase_id=phrase.id,
+                    text=phrase.text,
+                )
+            )
+        self._turned(target)
+        target.phrase_sequence = target.sequence
+        if not phrase.text and not target.counting:
+            self.target = None
+            self.notes.append(PHRASE_REMOVED)
+
+    def _target_of_phrase(self, identity: str, text: str) -> Target | None:
+        """The last object, unless the words or the page show that another one is meant."""
+        last = self.lane[0] if self.lane else None
+        before = next((t for t in self.lane if t.phrase_id == identity), None)
+        if not text:
+            return before or (last if last is not None and last.state != "gone" else None)
+        named = labels_named(text, self.image.labels)
+        if self._means_all(text, last):
+            return self._first_of_group(identity, named) or self._start_named(named)
+        if last is not None and last.state != "gone" and self._takes(last, before, named):
+            return last
+        older = before is not None and before is not last and before.state == "open"
+        if before is not None and older and among(named, before.of_class):
+            return before
+        return self._start_named(named)
+
+    def _start_named(self, named: Named) -> Target:
+        brush, label = named[0] if named else self._fallback_label()
+        return self._start(brush, label.value if label else "", phrase="")
+
+    def _means_all(self, text: str, last: Target | None) -> bool:
+        """Whether the words ask for every one of a kind, rather than name the last object.
+
+        A label's bare name says what an object is that was clicked on and not accepted yet.
+        """
+        in_progress = last is not None and last.state == "open" and bool(last.counting)
+        return plural(text) or (asks_for_all(text, self.image.labels) and not in_progress)
+
+    def _first_of_group(self, identity: str, named: Named) -> Target | None:
+        """What a phrase for all of a kind found before, as long as nobody has accepted it."""
+        for target in self.lane:
+            fits = target.phrase_id == identity or (
+                target is self.lane[0] and (not named or among(named, target.of_class))
+            )
+            first = target.phrase_group in ("", target.region_id)
+            if fits and first and target.by_phrase_alone and target.state == "open":
+                return target
+        return None
+
+    def _takes(self, last: Target, before: Target | None, named: Named) -> bool:
+        """Whether the last object is what the phrase refines."""
+        if before is last and not last.accepted:
+            return True
+        fits = not named or among(named, last.of_class)
+        ticked = last.state == "kept" and last.stays and not self.drafts.in_progress(last)
+        closed = last.state == "submitted" or ticked
+        return fits and (before is last or not closed)

@@ -9,7 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from backend.interaction.decision import Prompts, Turn
+from backend.label_studio.regions import DrawnMask
 from model.errors import PhraseClickError
+from model.predictor import Instances, Prediction
 
 # Two lines of the banner at a usual window width.
 MAX_CHARACTERS = 190
@@ -45,6 +48,42 @@ class Understood:
     started: bool = False  # whether it is a new object
     accepted: bool = False  # whether the page is known to keep its mask
     adds: str = ""  # the key or label that adds to it
+
+    @classmethod
+    def of(
+        cls,
+        turn: Turn,
+        target: Prompts,
+        prediction: Prediction | Instances,
+        drawn: DrawnMask,
+        *,
+        unsure: bool = False,
+    ) -> "Understood":
+        """What the answer to a request rests on."""
+        typed = target.phrase_source == "typed"
+        positives = sum(click.positive for click in target.points)
+        tokens = prediction.tokens
+        return cls(
+            positives=positives,
+            negatives=len(target.points) - positives,
+            boxed=target.box is not None,
+            label=target.label.value if target.label is not None else "mask",
+            confidence=prediction.confidence,
+            found=bool(drawn.items),
+            holes=drawn.holes,
+            phrase=target.phrase if typed else "",
+            known=not typed or bool(tokens.words),
+            corrected=tuple(tokens.corrected) if typed else (),
+            near=tokens.understood_as if typed else (),
+            unfamiliar=tokens.unfamiliar if typed else (),
+            ignored=tuple(tokens.ignored) if typed else (),
+            can_click=bool(target.image.clicks),
+            notes=turn.notes,
+            unsure=unsure,
+            started=turn.started,
+            accepted=target.accepted,
+            adds=target.image.adds,
+        )
 
 
 def understood(answer: Understood) -> str:

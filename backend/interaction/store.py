@@ -12,18 +12,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Connection, bindparam, delete, exists, func, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select, update
 
 from backend.db.engine import Database
-from backend.db.models import TargetRow, TaskRow
+from backend.db.models import ServedMaskRow, TargetRow, TaskRow
 from backend.db.packed_mask import PackedMask
 from backend.errors import DatabaseError
 from backend.interaction.assignment import Policy
-from backend.interaction.decision import Decision, Knows, Touches
+from backend.interaction.decision import Decision, Knows, Prompts, Suggestion, Touches, Turn
 from backend.interaction.draft_sync import DraftSync
 from backend.interaction.events import (
-    AnswerMetadata,
     Event,
+    Outcome,
     append_events,
     complete_events,
     logged_clicks,
@@ -32,26 +32,29 @@ from backend.interaction.manual_edits import NO_EDITS
 from backend.interaction.mask_history import (
     Answer,
     MaskHistory,
-    drop_older,
-    keep_served,
+    TaskMasks,
+    change,
     read_answers,
-    read_answers_of,
     store_answer,
 )
 from backend.interaction.objects import (
+    CHANGE,
     COLUMNS,
-    Outcome,
-    Prompts,
+    START,
     Target,
     TaskObjects,
-    Turn,
+    advance,
+    read_task,
 )
 from backend.interaction.request import Interaction, saved_annotation
-from backend.interaction.revisions import CHANGE, START, advance, read_task
 from backend.label_studio.annotations import Annotation
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.payloads import Project
 
+# Masks kept for each object: enough to follow a few Ctrl+Z.
+ANSWERS_KEPT = 5
+# Beyond this number the oldest objects are dropped early: a few GB of masks at the most.
+TARGETS_KEPT = 100_000
 # Each repetition means that another request for the same task was written in between.
 _ATTEMPTS = 50
 # A click looks at the newest objects only, so a task with a thousand masks is as quick as one with
@@ -60,9 +63,8 @@ _NEWEST = 24
 _ALL = 1_000
 # Until a draft shows who asks, a phrase is carried to the next task only for this long.
 _CARRIED_FROM = timedelta(hours=1)
-# Older objects of a task keep their last mask only.
-_WITH_HISTORY = 20
 
+_SERVED = insert(ServedMaskRow)
 _ANSWERED = CHANGE.where(TargetRow.answered_turn < bindparam("of_turn"))
 
 
@@ -97,58 +99,57 @@ class InteractionStore:
             DatabaseError: the database fails, or never stops changing.
         """
         if ask.image is None and not ask.saved:
-            return Turn("", ask.project, ask.task_id, None, notes=ask.ignored)
+            return Turn("", ask, notes=ask.ignored)
         decision = Decision(
             ask,
             self.policy,
-            self.histories,
             touches=touches,
             knows=self._knows,
             version_for=version_for,
-            carried=self.carried_phrase(ask) if self.policy.carry_phrase == "task" else "",
+            carried=self._carried_phrase(ask) if self.policy.carry_phrase == "task" else "",
         )
         if not keep:
-            return decision.make(TaskObjects(ask.project, ask.task_id), {}, {})
+            task = TaskObjects(ask.project, ask.task_id)
+            return decision.make(task, TaskMasks(self._answers), {})
         for _ in range(_ATTEMPTS):
-            task, histories, logged = self._read(ask)
-            turn = decision.make(task, histories, logged)
+            task, masks, logged = self._read(ask)
+            turn = decision.make(task, masks, logged)
             if self._write(task, decision.events, ask.user, ask.received_at, decision.histories):
                 return replace(turn, target=_numbered(turn.target, task))
         raise DatabaseError("Too many requests for this task at the same time. Click again.")
 
-    def record(self, turn: Turn, outcome: Outcome, now: datetime | None = None) -> None:
-        """Keep the answer's mask and complete the log, in one transaction; failures too."""
+    def record(
+        self,
+        turn: Turn,
+        outcome: Outcome,
+        suggestions: Sequence[Suggestion] | None = None,
+        now: datetime | None = None,
+    ) -> None:
+        """Keep the answer's mask and complete the log, in one transaction; failures too.
+
+        suggestions: what else the page shows now; None: the turn's suggestions, as they were.
+        """
         now = now or datetime.now(UTC)
         packed = None if outcome.mask is None else PackedMask.pack(outcome.mask)
         # An empty mask is not shown: the page keeps the one before, and so does the history.
         kept = packed if outcome.mask is not None and outcome.mask.any() else None
-        replaced = outcome.suggestions is not None and turn.suggestions
+        replaced = suggestions is not None and turn.suggestions
         if not turn.new and not replaced and (turn.target is None or kept is None):
             return
         with self.database.write() as connection:
             if turn.target is not None and kept is not None:
                 current = self._keep_answer(connection, turn, turn.target, kept, outcome, now)
-                if current and outcome.suggestions:
-                    self._keep_suggestions(connection, turn, turn.target, outcome, now)
-            if outcome.suggestions is not None:
-                shown = {s.id for s in outcome.suggestions}
-                gone = [s.id for s in turn.suggestions if s.id not in shown]
+                if current and suggestions:
+                    self._keep_suggestions(connection, turn, turn.target, suggestions, now)
+            if suggestions is not None:
+                shown = {suggestion.id for suggestion in suggestions}
+                gone = [before.id for before in turn.suggestions if before.id not in shown]
                 connection.execute(
                     update(TargetRow).where(TargetRow.id.in_(gone)).values(state="gone")
                 )
             if turn.new:
-                answered = AnswerMetadata(
-                    at=now,
-                    milliseconds=outcome.milliseconds,
-                    steps=outcome.steps,
-                    model_version=outcome.model_version,
-                    confidence=outcome.confidence,
-                    changed=_changed(turn.shown_mask, packed),
-                    error=outcome.error,
-                    width=packed.width if packed else outcome.width,
-                    height=packed.height if packed else outcome.height,
-                )
-                complete_events(connection, turn.request_id, answered)
+                changed = None if packed is None else change(turn.shown_mask, packed)
+                complete_events(connection, turn.request_id, outcome, now, changed)
 
     def settle(
         self,
@@ -166,7 +167,7 @@ class InteractionStore:
         for _ in range(_ATTEMPTS):
             with self.database.read() as connection:
                 task = read_task(connection, project, task_id, _ALL)
-            drafts = DraftSync(task, [saved], "", self.policy.draft_margin, now, self._history)
+            drafts = DraftSync(task, [saved], "", now, TaskMasks(self._answers))
             drafts.apply()
             if self._write(task, drafts.events, "", now):
                 return
@@ -203,7 +204,7 @@ class InteractionStore:
             old = delete(TargetRow).where(TargetRow.updated_at < limit)
             dropped = connection.execute(old).rowcount
             count = connection.execute(select(func.count()).select_from(TargetRow)).scalar_one()
-            surplus = max(0, count - self.policy.targets_kept)
+            surplus = max(0, count - TARGETS_KEPT)
             if surplus:
                 oldest = select(TargetRow.id).order_by(TargetRow.updated_at).limit(surplus)
                 connection.execute(delete(TargetRow).where(TargetRow.id.in_(oldest)))
@@ -217,25 +218,24 @@ class InteractionStore:
 
     # -- reading
 
-    def _read(
-        self, ask: Interaction
-    ) -> tuple[TaskObjects, dict[int, MaskHistory], Mapping[str, bool]]:
+    def _read(self, ask: Interaction) -> tuple[TaskObjects, TaskMasks, Mapping[str, bool]]:
         """All that a decision usually needs, in one transaction: the task's objects, the masks of
         the newest one, and which of the clicks were logged before."""
         newest = _NEWEST if ask.image else _ALL
         with self.database.read() as connection:
             task = read_task(connection, ask.project, ask.task_id, newest)
             if ask.image is None:
-                return task, {}, {}
-            histories = {
-                target.id: MaskHistory(read_answers(connection, target.id))
-                for target in task.targets[:1]
-            }
+                return task, TaskMasks(self._answers), {}
+            answers = read_answers(connection, [target.id for target in task.targets[:1]])
             new = [c.id for c in ask.clicks if task.with_click(c.id, ask.user) is None]
             logged = logged_clicks(connection, ask.project, ask.task_id, new, ask.user)
-        return task, histories, logged
+        return task, TaskMasks(self._answers, answers), logged
 
-    def carried_phrase(self, ask: Interaction) -> str:
+    def _answers(self, numbers: Sequence[int]) -> dict[int, list[Answer]]:
+        with self.database.read() as connection:
+            return read_answers(connection, numbers)
+
+    def _carried_phrase(self, ask: Interaction) -> str:
         """The phrase that the same annotator typed last in the project. Before a first draft shows
         who asks, only while no more than one is at work."""
         here = TargetRow.project == ask.project.key
@@ -251,15 +251,6 @@ class InteractionStore:
                 query = query.where(here)
             latest = query.order_by(TargetRow.updated_at.desc()).limit(1)
             return connection.execute(latest).scalar() or ""
-
-    def histories(self, targets: Sequence[Target]) -> dict[int, MaskHistory]:
-        """The masks of several objects, by the object's number."""
-        with self.database.read() as connection:
-            answers_of = read_answers_of(connection, [target.id for target in targets])
-        return {number: MaskHistory(answers) for number, answers in answers_of.items()}
-
-    def _history(self, target: Target) -> MaskHistory:
-        return self.histories([target])[target.id]
 
     # -- writing
 
@@ -284,9 +275,6 @@ class InteractionStore:
                 else:
                     key = {"project": task.project.key, "task_id": task.task_id}
                     target.id = connection.execute(START, {**changes, **key}).scalar_one()
-                    # It pushes another one out of those that keep all their masks.
-                    for old in task.targets[_WITH_HISTORY : _WITH_HISTORY + 1]:
-                        drop_older(connection, old.id, old.answered_turn)
             by_region = {target.region_id: target for target in reversed(task.targets)}
             for target, history in histories:
                 history.write(connection, target.id, now)
@@ -312,15 +300,7 @@ class InteractionStore:
 
         False if one was.
         """
-        keep_served(
-            connection,
-            turn,
-            mask,
-            now,
-            target_id=target.id,
-            region_id=target.region_id,
-            number=turn.number,
-        )
+        _keep_served(connection, turn, mask, now, target.id, target.region_id, turn.number)
         written = connection.execute(
             _ANSWERED,
             {
@@ -345,7 +325,7 @@ class InteractionStore:
             mask=mask,
             edits=target.edits or NO_EDITS,
         )
-        store_answer(connection, target.id, answer, now, keep=self.policy.answers_kept)
+        store_answer(connection, target.id, answer, now, keep=ANSWERS_KEPT)
         return True
 
     def _keep_suggestions(
@@ -353,16 +333,16 @@ class InteractionStore:
         connection: Connection,
         turn: Turn,
         first: Prompts,
-        outcome: Outcome,
+        suggestions: Sequence[Suggestion],
         now: datetime,
     ) -> None:
         """Each further object of a phrase becomes one of its own, with its mask."""
         query = select(*(getattr(TargetRow, name) for name in COLUMNS))
         row = connection.execute(query.where(TargetRow.id == first.id)).mappings().one()
         shared = {name: row[name] for name in COLUMNS if name != "id"}
-        shared |= {"project": turn.project.key, "task_id": turn.task_id, "state": "open"}
+        shared |= {"project": turn.ask.project.key, "task_id": turn.ask.task_id, "state": "open"}
         events = []
-        for other in outcome.suggestions or ():
+        for other in suggestions:
             values = {
                 "region_id": other.region_id,
                 "brush": other.brush.name,
@@ -377,18 +357,11 @@ class InteractionStore:
                 number = connection.execute(START, {**shared, **values}).scalar_one()
                 event = Event("suggest", number, other.region_id, starts=True, text=first.phrase)
                 events.append((replace(event, label=str(values["label"])), str(row["owner"])))
-            keep_served(
-                connection,
-                turn,
-                other.packed_mask,
-                now,
-                target_id=number,
-                region_id=other.region_id,
-                number=row["turn"],
-            )
-            answer = Answer(row["turn"], [], first.phrase, False, "", other.packed_mask)
+            mask = other.packed_mask
+            _keep_served(connection, turn, mask, now, number, other.region_id, row["turn"])
+            answer = Answer(row["turn"], [], first.phrase, False, "", mask)
             store_answer(connection, number, answer, now, keep=1)
-        append_events(connection, turn.project, turn.task_id, events, now)
+        append_events(connection, turn.ask.project, turn.ask.task_id, events, now)
 
 
 def _numbered(prompts: Prompts | None, task: TaskObjects) -> Prompts | None:
@@ -399,8 +372,27 @@ def _numbered(prompts: Prompts | None, task: TaskObjects) -> Prompts | None:
     return replace(prompts, id=number)
 
 
-def _changed(before: PackedMask | None, after: PackedMask | None) -> float | None:
-    """1 - IoU with the mask the page showed; 1 for the first one; None where there is none."""
-    if after is None:
-        return None
-    return 1.0 if before is None else 1.0 - before.iou(after)
+def _keep_served(
+    connection: Connection,
+    turn: Turn,
+    mask: PackedMask,
+    now: datetime,
+    target_id: int,
+    region_id: str,
+    number: int,
+) -> None:
+    """Keep a mask as it was served in this turn of an object; reports compare it with the one that
+    was accepted."""
+    values = {
+        "request_id": turn.request_id,
+        "project": turn.ask.project.key,
+        "task_id": turn.ask.task_id,
+        "target_id": target_id,
+        "region_id": region_id,
+        "turn": number,
+        "created_at": now,
+        "width": mask.width,
+        "height": mask.height,
+        "mask": mask.data,
+    }
+    connection.execute(_SERVED, values)

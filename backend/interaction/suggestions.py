@@ -1,7 +1,8 @@
-"""A phrase that means all of a kind: which of the objects found are suggested, and under which id.
+"""An answer's regions: of one object, or of each object that a phrase means.
 
-Each object is a region of its own. Those that a person has labeled already are not suggested again,
-and an object that an earlier answer to the same phrase suggested keeps its id.
+Each object is a region of its own. Of a phrase that means all of a kind, those that a person has
+labeled already are not suggested again, and an object that an earlier answer to the same phrase
+suggested keeps its id.
 """
 
 from collections.abc import Sequence
@@ -12,9 +13,10 @@ import numpy as np
 
 from backend.db.packed_mask import PackedMask
 from backend.errors import BackendError
+from backend.interaction.decision import Prompts, Suggestion, Turn
 from backend.interaction.mask_history import digest
-from backend.interaction.objects import Prompts, Suggestion, Turn, new_region_id
-from backend.interaction.request import Saved
+from backend.interaction.objects import new_region_id
+from backend.interaction.request import Saved, latest
 from backend.label_studio.controls import ImageControls
 from backend.label_studio.regions import DrawnMask, drawn_mask, parse_result
 from model.instances import LIMITS, Instance
@@ -25,29 +27,82 @@ LEAST_CONFIDENCE = LIMITS.confidence
 SAME_OBJECT_IOU = 0.5
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """The regions of an answer, the request's own object first."""
+
+    items: list[dict[str, Any]]
+    own: DrawnMask  # the request's own object; without items where there is none
+    confidences: tuple[float, ...]  # of all objects that are drawn
+    suggestions: tuple[Suggestion, ...] | None  # other objects; None: those of the turn
+
+    @property
+    def digest(self) -> str:
+        """Of its own object's region; '' where there is none."""
+        return digest(parse_result(self.own.items)[0]) if self.own.items else ""
+
+
+def draw_one(
+    turn: Turn, target: Prompts, mask: np.ndarray, confidence: float, tolerance: float
+) -> Drawn:
+    """One object's region; beside it what else is suggested, which a phrase alone replaces."""
+    others = turn.suggestions if target.clicks else ()
+    beside = [
+        item
+        for other in others
+        for item in _region(
+            other, other.packed_mask.unpack(), other.confidence, target.image, tolerance
+        ).items
+    ]
+    own = _region(target, mask, confidence, target.image, tolerance)
+    return Drawn([*own.items, *beside], own, (confidence,), None if target.clicks else ())
+
+
+def draw_several(
+    turn: Turn,
+    target: Prompts,
+    objects: Sequence[Instance],
+    size: tuple[int, int],
+    tolerance: float,
+) -> Drawn:
+    """A region for each of these objects. size: width and height of the picture."""
+    own = DrawnMask([], np.zeros(size[::-1], np.bool_))
+    items: list[dict[str, Any]] = []
+    others = []
+    for instance, region_id, number in _named(objects, turn, target):
+        mask, confidence = instance.mask(), instance.confidence
+        drawn = _region(target, mask, confidence, target.image, tolerance, region_id)
+        items += drawn.items
+        if region_id == target.region_id:
+            own = drawn
+        else:
+            packed = PackedMask.pack(drawn.mask)
+            label, brush = target.label, target.brush
+            others.append(Suggestion(region_id, label, brush, packed, confidence, True, number))
+    confidences = tuple(instance.confidence for instance in objects)
+    return Drawn(items, own, confidences, tuple(others))
+
+
 def unlabeled(objects: Sequence[Instance], saved: Sequence[Saved]) -> list[Instance]:
     """The objects that no region of the page shows, as it was last saved.
 
     The asking user's newest draft counts, or the annotations where there is no draft.
     """
-    drafts = [one for one in saved if one.kind == "draft"]
-    newest = max(drafts, key=lambda one: one.updated_at, default=None)
-    pages = [newest] if newest is not None else list(saved)
+    newest = latest(one for one in saved if one.kind == "draft")
     left = list(objects)
-    for shown in (region for page in pages for region in page.regions.values()):
-        if not left:
-            break
-        if (shown.width, shown.height) != (left[0].width, left[0].height):
-            continue
-        try:
-            mask = shown.saved_mask()
-        except BackendError:
-            continue
-        left = [instance for instance in left if not _same(instance, mask)]
+    for page in saved if newest is None else [newest]:
+        for shown in page.regions.values():
+            if not left or (shown.width, shown.height) != (left[0].width, left[0].height):
+                continue
+            try:
+                mask = shown.saved_mask()
+            except BackendError:
+                continue
+            left = [instance for instance in left if not _same(instance, mask)]
     return left
 
 
-def named(
+def _named(
     objects: Sequence[Instance], turn: Turn, target: Prompts
 ) -> list[tuple[Instance, str, int]]:
     """Each object with its region id and its number, 0 for a new one; the request's own first."""
@@ -71,76 +126,23 @@ def named(
     return sorted(labelled, key=lambda entry: entry[1] != target.region_id)
 
 
-@dataclass(frozen=True)
-class SeveralObjects:
-    """Several objects as they are answered: the request's own, and those beside it."""
-
-    items: list[dict[str, Any]]
-    mask: np.ndarray  # H,W bool of the request's own; without a pixel where there is none
-    digest: str  # of its region
-    confidences: tuple[float, ...]
-    others: tuple[Suggestion, ...]
-
-
-def drawn(
-    objects: Sequence[Instance],
-    turn: Turn,
-    target: Prompts,
-    size: tuple[int, int],
+def _region(
+    about: Prompts | Suggestion,
+    mask: np.ndarray,
+    confidence: float,
+    image: ImageControls,
     tolerance: float,
-) -> SeveralObjects:
-    """The regions of these objects. size: width and height of the picture."""
-    items: list[dict[str, Any]] = []
-    mask, name = np.zeros(size[::-1], np.bool_), ""
-    others = []
-    for instance, region_id, number in named(objects, turn, target):
-        own = region(target, instance.mask(), instance.confidence, tolerance, region_id)
-        items += own.items
-        if region_id == target.region_id:
-            mask, name = own.mask, digest(parse_result(own.items)[0])
-        else:
-            packed = PackedMask.pack(own.mask)
-            others.append(
-                Suggestion(
-                    region_id, target.label, target.brush, packed, instance.confidence, True, number
-                )
-            )
-    return SeveralObjects(
-        items, mask, name, tuple(instance.confidence for instance in objects), tuple(others)
-    )
-
-
-def shown_again(
-    others: Sequence[Suggestion], image: ImageControls, tolerance: float
-) -> list[dict[str, Any]]:
-    """Suggestions as they were: the page keeps only what is answered again."""
-    return [
-        item
-        for other in others
-        for item in drawn_mask(
-            other.region_id,
-            other.packed_mask.unpack(),
-            brush=other.brush,
-            to_name=image.name,
-            label=other.label,
-            score=other.confidence,
-            tolerance=tolerance,
-        ).items
-    ]
-
-
-def region(
-    target: Prompts, mask: np.ndarray, confidence: float, tolerance: float, region_id: str = ""
+    region_id: str = "",
 ) -> DrawnMask:
-    """A mask with the label of a request; under its id where no other one is given."""
+    """A mask with the label of an object; under its id where no other one is given."""
     if not mask.any():
         return DrawnMask([], mask)
     return drawn_mask(
-        region_id or target.region_id,
+        region_id or about.region_id,
         mask,
-        brush=target.brush,
-        to_name=target.image.name,
-        label=target.label,
+        brush=about.brush,
+        to_name=image.name,
+        label=about.label,
         score=confidence,
         tolerance=tolerance,
     )

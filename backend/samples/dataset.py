@@ -9,16 +9,14 @@ border pixels that two masks share go to the smaller one.
 """
 
 import io
-import json
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from sqlalchemy import select
 
 from backend.db.engine import Database
@@ -29,27 +27,24 @@ from backend.images.loader import Pictures
 from backend.label_studio.payloads import number_of
 from backend.label_studio.projects import LabelStudioHosts, Projects
 from backend.samples.image_check import ImageCheck, LabeledPicture
-from backend.samples.rules import Labeled, Region, Split, labeled
+from backend.samples.rules import Labeled, Split, labeled
 from backend.settings import Settings
 from model.files import atomic_file
 from training.data.masks import layered
-from training.data.sample import Expression, Sample, SampleObject
+from training.data.pack import members_of
+from training.data.sample import Record, RecordDataset, Sample
 from training.data.wrappers import shrunk
 from training.errors import DataError
 
 SOURCE = "team"
 
 
-@dataclass(frozen=True)
-class Click:
-    """A click of an annotator: x, y in pixels of the upright picture."""
-
-    x: float
-    y: float
-    positive: bool
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Record(Record):
+    labeled: Labeled
 
 
-class AcceptedSamples:
+class AcceptedSamples(RecordDataset[_Record]):
     """The samples of a project, or of one side of its split, as of now.
 
     Objects are numbered from 1 in the order of the annotation. The list does not change during a
@@ -61,103 +56,53 @@ class AcceptedSamples:
         self, database: Database, image_check: ImageCheck, project: str, split: Split | None = None
     ) -> None:
         """``project`` is a key; ``split`` None: both sides."""
-        self.project = project
+        super().__init__(SOURCE, [])
         self._database = database
         self._image_check = image_check
-        self._labeled = tuple(
-            image
-            for image in labeled(database, project)
-            if not image.reason and image.split is not None and split in (None, image.split)
-        )
-        self._sources = [SOURCE] * len(self._labeled)
-
-    @property
-    def sources(self) -> Sequence[str]:
-        return self._sources
+        for picture in labeled(database, project):
+            if picture.reason or picture.split is None or split not in (None, picture.split):
+                continue
+            place = picture.place
+            annotation = f"task-{place.task_id}-annotation-{place.annotation_id}"
+            key = f"project-{number_of(project)}-{annotation}-{place.image}"
+            objects = tuple(region.scene_object for region in picture.regions)
+            size = picture.regions[0].size
+            self._records.append(_Record(key, size, objects, labeled=picture))
 
     @property
     def unreached(self) -> int:
         """Number of pictures whose host was down when they were last read."""
         return self._image_check.unreached
 
-    def __len__(self) -> int:
-        return len(self._labeled)
-
     def __getitem__(self, index: int) -> Sample:
-        labeled_image = self._labeled[index]
-        key = self.key(index)
+        record = self._records[index]
         try:
-            image = self._image_check.read(labeled_image.place).array
+            image = self._image_check.read(record.labeled.place).array
         except PictureError as error:
-            raise DataError(f"{key}: {error}") from error
-        masks = self._masks(labeled_image)
+            raise DataError(f"{record.key}: {error}") from error
+        masks = self._masks(record.labeled)
         if any(mask.shape != image.shape[:2] for mask in masks.values()):
-            raise DataError(f"{key}: the picture has another size than its masks.")
+            raise DataError(f"{record.key}: the picture has another size than its masks.")
         instances, covered = layered(masks, image.shape[:2])
-        return Sample(key, SOURCE, image, instances, self.objects(index), masks=covered)
-
-    def key(self, index: int) -> str:
-        """The name of a sample; it never changes."""
-        place = self._labeled[index].place
-        annotation = f"task-{place.task_id}-annotation-{place.annotation_id}"
-        return f"project-{number_of(self.project)}-{annotation}-{place.image}"
-
-    def size(self, index: int) -> tuple[int, int]:
-        """Width and height of the picture, without decoding it."""
-        first = self._labeled[index].regions[0]
-        return first.width, first.height
-
-    def objects(self, index: int) -> tuple[SampleObject, ...]:
-        """The accepted regions, without decoding the picture."""
-        clicks = self.clicks(index)
-        return tuple(
-            SampleObject(
-                id=number,
-                category=region.category,
-                phrases=(region.phrase,) if region.phrase else (),
-                clicks=tuple((click.x, click.y, click.positive) for click in clicks[number]),
-                box=_pixels(region),
-            )
-            for number, region in enumerate(self._labeled[index].regions, 1)
-        )
-
-    def expressions(self, index: int) -> tuple[Expression, ...]:
-        """None: a phrase in Label Studio belongs to one region."""
-        return ()
-
-    def clicks(self, index: int) -> dict[int, tuple[Click, ...]]:
-        """By object id, the clicks that made it, oldest first; none if it was drawn by hand."""
-        return {
-            number: tuple(
-                Click(x / 100 * region.width, y / 100 * region.height, positive)
-                for x, y, positive in region.clicks
-            )
-            for number, region in enumerate(self._labeled[index].regions, 1)
-        }
+        return Sample(record.key, SOURCE, image, instances, record.objects, masks=covered)
 
     def place(self, index: int) -> LabeledPicture:
         """The picture, with its annotation and task."""
-        return self._labeled[index].place
+        return self._records[index].labeled.place
 
     def updated_at(self, index: int) -> datetime:
         """When its annotation was updated, on Label Studio's clock."""
-        return self._labeled[index].updated_at
+        return self._records[index].labeled.updated_at
 
     def split(self, index: int) -> Split:
         """The side that the picture is on."""
-        split = self._labeled[index].split
+        split = self._records[index].labeled.split
         assert split is not None, "unchecked pictures are left out"
         return split
 
     def _masks(self, labeled_image: Labeled) -> dict[int, NDArray[np.bool_]]:
         place = labeled_image.place
-        columns = (
-            SampleRow.number,
-            SampleRow.region_id,
-            SampleRow.width,
-            SampleRow.height,
-        )
-        query = select(*columns, SampleRow.mask).where(
+        query = select(SampleRow).where(
             SampleRow.project == place.project,
             SampleRow.annotation_id == place.annotation_id,
             SampleRow.image == place.image,
@@ -165,23 +110,16 @@ class AcceptedSamples:
         with self._database.read() as connection:
             kept = {(row.number, row.region_id): row for row in connection.execute(query)}
         masks = {}
-        for number, region in enumerate(labeled_image.regions, 1):
+        for region in labeled_image.regions:
             row = kept.get((region.number, region.region_id))
             if row is None:
                 raise DataError(
                     f"Annotation {place.annotation_id} of task {place.task_id} was changed or "
                     "deleted in Label Studio since this data set was opened."
                 )
-            masks[number] = PackedMask(row.width, row.height, bytes(row.mask)).unpack()
+            packed = PackedMask(row.width, row.height, bytes(row.mask))
+            masks[region.scene_object.id] = packed.unpack()
         return masks
-
-
-def _pixels(region: Region) -> tuple[float, float, float, float] | None:
-    """The box that an annotator drew, in pixels."""
-    if region.box is None:
-        return None
-    left, top, right, bottom = (part / 100 for part in region.box)
-    return left * region.width, top * region.height, right * region.width, bottom * region.height
 
 
 def open_samples(
@@ -198,8 +136,6 @@ def open_samples(
 _SHARED = 0.05
 # 255 is void in the pack's format.
 _MOST_OBJECTS = 254
-# WebP's own limit; larger pictures are written as PNG.
-_WEBP_SIDE = 16383
 # Looks the same; lossless would be ten times as large.
 _QUALITY = 95
 
@@ -242,33 +178,24 @@ def export(
 
 
 def _add(archive: tarfile.TarFile, sample: Sample, split: Split) -> int:
+    """Write one sample, as several records where its objects overlap; returns how many objects."""
     masks = {one.id: sample.mask(one.id) for one in sample.objects}
-    suffix, picture = _picture(sample.image)
     written = 0
     alone = len(masks) <= _MOST_OBJECTS and not sample.masks
     for number, layer in enumerate([set(masks)] if alone else _layers(masks)):
-        # In the format, the first dot ends the name.
-        name = f"{sample.key}-{number}".replace(".", "_").replace("/", "_")
-        about = {
-            "source": sample.source,
-            "split": split,
-            "objects": [
-                {
-                    "id": order,
-                    "category": one.category,
-                    "semantic": one.semantic,
-                    "phrases": list(one.phrases),
-                    "clicks": [[round(x, 2), round(y, 2), good] for x, y, good in one.clicks],
-                    "box": [round(side, 2) for side in one.box] if one.box else None,
-                }
-                for order, one in enumerate((o for o in sample.objects if o.id in layer), 1)
-            ],
-        }
-        ordered = {order: masks[one] for order, one in enumerate(sorted(layer), 1)}
-        instances, _ = layered(ordered, sample.instances.shape)
-        _member(archive, f"{name}.{suffix}", picture)
-        _member(archive, f"{name}.inst.png", _png(instances.astype(np.uint8)))
-        _member(archive, f"{name}.json", json.dumps(about, ensure_ascii=False).encode())
+        kept = [one for one in sample.objects if one.id in layer]
+        shown = {order: masks[one.id] for order, one in enumerate(kept, 1)}
+        record = replace(
+            sample,
+            # In the format, the first dot ends the name.
+            key=f"{sample.key}-{number}".replace(".", "_").replace("/", "_"),
+            instances=layered(shown, sample.instances.shape)[0],
+            objects=tuple(replace(one, id=order) for order, one in enumerate(kept, 1)),
+        )
+        for suffix, content in members_of(record, _QUALITY, split=split).items():
+            entry = tarfile.TarInfo(f"{record.key}.{suffix}")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
         written += len(layer)
     return written
 
@@ -289,23 +216,3 @@ def _layers(masks: Mapping[int, Mask]) -> Iterator[set[int]]:
 
 def _overlap(one: Mask, other: Mask) -> bool:
     return int((one & other).sum()) > _SHARED * min(int(one.sum()), int(other.sum()))
-
-
-def _picture(image: NDArray[np.uint8]) -> tuple[str, bytes]:
-    if max(image.shape[:2]) > _WEBP_SIDE:
-        return "png", _png(image)
-    stream = io.BytesIO()
-    Image.fromarray(image).save(stream, "WEBP", quality=_QUALITY)
-    return "webp", stream.getvalue()
-
-
-def _png(image: NDArray[np.uint8]) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(image).save(stream, "PNG")
-    return stream.getvalue()
-
-
-def _member(archive: tarfile.TarFile, name: str, content: bytes) -> None:
-    entry = tarfile.TarInfo(name)
-    entry.size = len(content)
-    archive.addfile(entry, io.BytesIO(content))

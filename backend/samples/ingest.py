@@ -131,14 +131,6 @@ class SampleStore:
                 known.setdefault(int(task or 0), set()).add(annotation)
         return known
 
-    def live_tasks(self, project: Project) -> set[int]:
-        """The tasks that have an annotation, as far as is known."""
-        query = select(AnnotationRow.task_id).where(
-            AnnotationRow.project == project.key, AnnotationRow.gone_at.is_(None)
-        )
-        with self.database.read() as connection:
-            return {number for number in connection.execute(query).scalars() if number is not None}
-
     def marks(
         self, project: Project, tasks: Collection[int]
     ) -> dict[int, tuple[str, datetime | None]]:

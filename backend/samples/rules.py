@@ -27,7 +27,7 @@ from backend.db.models import AnnotatedPictureRow, AnnotationRow, SampledProject
 from backend.errors import LabelConfigError
 from backend.label_studio.config import LabelConfig
 from backend.samples.image_check import LabeledPicture
-from training.data.sample import Side, side
+from training.data.sample import SampleObject, Side, side
 
 Split = Side
 
@@ -40,19 +40,13 @@ _STATES = {"unseen": UNSEEN, "gone": GONE, "changed": CHANGED}
 
 @dataclass(frozen=True)
 class Region:
-    """An accepted region, without its mask. ``category``: None if the label is unknown."""
+    """An accepted region, without its mask."""
 
-    number: int
+    number: int  # in its annotation
     region_id: str
-    category: str | None
-    unknown_label: bool
-    origin: str
-    phrase: str
-    clicks: tuple[tuple[float, float, bool], ...]  # x percent, y percent, positive
-    width: int
-    height: int
-    area: int
-    box: tuple[float, float, float, float] | None = None  # left, top, right, bottom, percent
+    size: tuple[int, int]  # width and height of its picture
+    scene_object: SampleObject  # numbered from 1 in its picture
+    unknown_label: bool  # the config has lost it
 
 
 @dataclass(frozen=True)
@@ -83,8 +77,8 @@ def labeled(database: Database, project: str) -> list[Labeled]:
     config = _config(xml or "")
     regions: dict[tuple[int, str], list[Region]] = {}
     for row in samples:
-        region = _region(row, config)
-        regions.setdefault((row["annotation_id"], row["image"]), []).append(region)
+        there = regions.setdefault((row["annotation_id"], row["image"]), [])
+        there.append(_region(row, config, len(there) + 1))
     images = [
         Labeled(
             LabeledPicture.of(row),
@@ -152,21 +146,20 @@ def _one_of_each(images: list[Labeled]) -> list[Labeled]:
     return counted
 
 
-def _region(row: RowMapping, config: LabelConfig | None) -> Region:
+def _region(row: RowMapping, config: LabelConfig | None, number: int) -> Region:
+    """The database has places in percent, the data set in pixels."""
     category, unknown = _category(row["brush"], row["label"], config)
-    return Region(
-        number=row["number"],
-        region_id=row["region_id"],
-        category=category,
-        unknown_label=unknown,
-        origin=row["origin"],
-        phrase=row["phrase"],
-        clicks=tuple((float(x), float(y), bool(positive)) for x, y, positive in row["clicks"]),
-        width=row["width"],
-        height=row["height"],
-        area=row["area"],
-        box=tuple(row["box"]) if row["box"] else None,
+    across, down = row["width"] / 100, row["height"] / 100
+    left, top, right, bottom = row["box"] or (0, 0, 0, 0)
+    scene_object = SampleObject(
+        number,
+        category,
+        phrases=(row["phrase"],) if row["phrase"] else (),
+        clicks=tuple((x * across, y * down, bool(positive)) for x, y, positive in row["clicks"]),
+        box=(left * across, top * down, right * across, bottom * down) if row["box"] else None,
     )
+    size = row["width"], row["height"]
+    return Region(row["number"], row["region_id"], size, scene_object, unknown)
 
 
 def _category(brush: str, label: str, config: LabelConfig | None) -> tuple[str | None, bool]:
@@ -257,9 +250,10 @@ def count_samples(database: Database, project: str) -> Counts:
         pictures[one.split] += 1
         regions[one.split] += len(one.regions)
         for region in one.regions:
-            prompts["with clicks"] += bool(region.clicks)
-            prompts["with a phrase"] += bool(region.phrase)
-            prompts["with neither"] += not (region.clicks or region.phrase)
+            clicks, phrases = region.scene_object.clicks, region.scene_object.phrases
+            prompts["with clicks"] += bool(clicks)
+            prompts["with a phrase"] += bool(phrases)
+            prompts["with neither"] += not (clicks or phrases)
             unknown += region.unknown_label
     return Counts(
         project,

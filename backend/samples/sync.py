@@ -108,8 +108,6 @@ class Reconciliation:
         by_host: dict[str, list[str]] = {}
         for key in keys:
             by_host.setdefault(self._host_of(key), []).append(key)
-        if len(by_host) == 1:
-            return self._of_one_host(keys, ends)
         # Projects without a known host fail at once, each with its reason.
         with ThreadPoolExecutor(_HOSTS_AT_ONCE, thread_name_prefix="reconcile") as pool:
             rounds = pool.map(lambda keys: self._of_one_host(keys, ends), by_host.values())
@@ -202,7 +200,7 @@ class _ProjectRound:
                 listed.update(marks)
                 self._read_in_full(host, self._due(marks), marks)
             # Not listed, though an annotation is known: the task or its annotations were deleted.
-            unlisted = self._store.live_tasks(self._project) - listed
+            unlisted = self._store.live_annotations(self._project).keys() - listed
             self._read_in_full(host, sorted(unlisted), {})
             complete = True
             error = self._note_missing(host, total)

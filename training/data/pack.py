@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 PICTURE_SUFFIXES = ("webp", "jpg", "jpeg", "png")
 PACK_VOID = 255
+# WebP's own limit; larger pictures are written as PNG.
+WEBP_SIDE = 16383
 # WebP qualities that are tried when a pack is made smaller, and every how many samples they are
 # tried on.
 QUALITIES = (85, 75, 65, 55, 45, 35)
@@ -153,7 +155,7 @@ def reencode(
     probed = [shrunk(pack[i], longest) for pack in packs for i in range(0, len(pack), PROBED)]
     count = sum(len(pack) for pack in packs)
     for quality in QUALITIES:
-        size = sum(_size(_members(sample, quality)) for sample in probed)
+        size = sum(_size(members_of(sample, quality)) for sample in probed)
         if size * count / len(probed) <= 0.97 * most_bytes:
             break
     else:
@@ -166,15 +168,15 @@ def reencode(
         with tarfile.open(target, "w") as archive:
             for index in range(len(pack)):
                 sample = shrunk(pack[index], longest)
-                for suffix, data in _members(sample, quality).items():
+                for suffix, data in members_of(sample, quality).items():
                     member = tarfile.TarInfo(f"{sample.key}.{suffix}")
                     member.size = len(data)
                     archive.addfile(member, io.BytesIO(data))
     return quality, sum(target.stat().st_size for target in targets)
 
 
-def _members(sample: Sample, quality: int) -> dict[str, bytes]:
-    """A sample's files by suffix."""
+def members_of(sample: Sample, quality: int, **more: object) -> dict[str, bytes]:
+    """A sample's files by suffix; its JSON with ``more`` entries."""
     instances = np.where(sample.instances == VOID, PACK_VOID, sample.instances).astype(np.uint8)
     about: dict[str, object] = {
         "source": sample.source,
@@ -192,12 +194,14 @@ def _members(sample: Sample, quality: int) -> dict[str, bytes]:
         "expressions": [
             {"text": expression.text, "ids": expression.ids} for expression in sample.expressions
         ],
+        **more,
     }
     picture, masks = io.BytesIO(), io.BytesIO()
-    Image.fromarray(sample.image).save(picture, "WEBP", quality=quality, method=4)
+    suffix = "webp" if max(instances.shape) <= WEBP_SIDE else "png"
+    Image.fromarray(sample.image).save(picture, suffix, quality=quality, method=4)
     Image.fromarray(instances).save(masks, "PNG", optimize=True)
     return {
-        "webp": picture.getvalue(),
+        suffix: picture.getvalue(),
         "inst.png": masks.getvalue(),
         "json": json.dumps(about, separators=(",", ":")).encode(),
     }

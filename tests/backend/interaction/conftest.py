@@ -12,8 +12,9 @@ import pytest
 
 from backend.db.engine import Database
 from backend.interaction.assignment import Policy
+from backend.interaction.decision import Turn
+from backend.interaction.events import Outcome
 from backend.interaction.mask_history import digest_rle
-from backend.interaction.objects import Outcome, Turn
 from backend.interaction.request import Interaction
 from backend.interaction.store import InteractionStore
 from backend.label_studio import rle
@@ -247,19 +248,19 @@ class Page:
         )
         self.last = turn
         if turn.target is None:
-            self.memory.record(turn, Outcome(milliseconds=1.0), self.clock.now)
+            self.memory.record(turn, Outcome(milliseconds=1.0), now=self.clock.now)
             return turn
         self.clock.wait(0.1)
         if self.broken:
-            outcome = Outcome(error="The picture could not be read", width=WIDTH, height=HEIGHT)
-            self.memory.record(turn, outcome, self.clock.now)
+            outcome = Outcome(error="The picture could not be read")
+            self.memory.record(turn, outcome, now=self.clock.now)
             return turn
         mask = drawn(turn)
         version = self.answers_with or turn.target.model_version
         outcome = Outcome(
             mask, 0.9, version, 12.5, {"decode": 8.0}, digest=digest_rle(rle.encode(mask))
         )
-        self.memory.record(turn, outcome, self.clock.now)
+        self.memory.record(turn, outcome, now=self.clock.now)
         if not lost:
             self._show(turn, mask)
         return turn

@@ -209,7 +209,7 @@ def test_no_lock_is_held_while_the_model_is_asked(open_page, plain_config, datab
 
 
 def test_a_task_that_never_holds_still_is_decided_all_the_same(open_page, plain_config):
-    """While the model is asked, the object gets another answer each time."""
+    """While the model is asked, the object gets another answer; the model is not asked again."""
     page = open_page(config=plain_config, auto_accept=True, touching=True)
     page.click(20)
     other = open_page(config=plain_config, auto_accept=True, regions=page.regions)
@@ -221,7 +221,7 @@ def test_a_task_that_never_holds_still_is_decided_all_the_same(open_page, plain_
 
     page._touches = touches
     assert page.click(24).target is not None
-    assert 1 < len(asked) < 20
+    assert len(asked) == 1
 
 
 def test_two_quick_clicks_with_auto_accept_whose_first_answer_was_thrown_away(open_page):

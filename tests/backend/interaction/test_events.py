@@ -2,13 +2,14 @@
 
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 from sqlalchemy import select
 
 from backend.db.engine import Database
 from backend.db.models import EventRow
 from backend.interaction import events
-from backend.interaction.events import AnswerMetadata, Event
+from backend.interaction.events import Event, Outcome
 from backend.label_studio.payloads import Project
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -50,10 +51,10 @@ def test_appending_nothing_writes_nothing(database):
 def test_only_the_rows_of_the_request_are_completed(database):
     written = [(click("k1"), ""), (click("k2"), ""), (click("k3", "r2"), ""), (Event("undo"), "")]
     later = NOW + timedelta(seconds=1)
-    answered = AnswerMetadata(later, 31.5, {"encode": 20.0}, "v1", 0.8, 0.25)
+    outcome = Outcome(None, 0.8, "v1", 31.5, {"encode": 20.0})
     with database.write() as connection:
         events.append_events(connection, PROJECT, 42, written, NOW)
-        events.complete_events(connection, "r1", answered)
+        events.complete_events(connection, "r1", outcome, later, changed=0.25)
         log = rows(connection)
     assert [row.answered_at for row in log] == [later, later, None, None]
     assert (log[0].milliseconds, log[0].steps, log[0].confidence, log[0].changed) == (
@@ -69,9 +70,7 @@ def test_pixels_that_are_known_stay(database):
     unknown = click("k2", x_percent=50.0, y_percent=25.0)
     with database.write() as connection:
         events.append_events(connection, PROJECT, 42, [(known, ""), (unknown, "")], NOW)
-        events.complete_events(
-            connection, "r1", AnswerMetadata(NOW, 1.0, {}, width=400, height=300)
-        )
+        events.complete_events(connection, "r1", Outcome(np.zeros((300, 400), bool)), NOW)
         places = [(row.x_pixel, row.y_pixel) for row in rows(connection)]
     assert places == [(1.0, 2.0), (200.0, 75.0)]
 

@@ -9,8 +9,9 @@ from sqlalchemy import func, select
 
 from backend.db.models import AnswerRow, EventRow, TargetRow, TaskRow
 from backend.db.packed_mask import PackedMask
+from backend.interaction import store
 from backend.interaction.assignment import Policy
-from backend.interaction.objects import Outcome
+from backend.interaction.events import Outcome
 from backend.interaction.request import Interaction
 from backend.interaction.store import InteractionStore
 from backend.label_studio.config import LabelConfig
@@ -136,8 +137,8 @@ def test_a_late_answer_never_overwrites_a_later_one(open_page, database, clock):
     page.make_point(30)
     second = receive()
     early, late = np.ones((48, 64), bool), np.eye(48, 64, dtype=bool)
-    page.memory.record(second, Outcome(early), clock.now)
-    page.memory.record(first, Outcome(late), clock.now)
+    page.memory.record(second, Outcome(early), now=clock.now)
+    page.memory.record(first, Outcome(late), now=clock.now)
     page.make_point(40)
     assert receive().target.previous_mask.all()
 
@@ -148,7 +149,7 @@ def test_an_empty_mask_leaves_the_one_that_the_page_shows(open_page, database):
     request = parse_predict(page.body([page.points[page.make_point(80, "- last object")]]))
     config = LabelConfig.parse(page.config)
     turn = page.memory.receive(Interaction.read(request, config, page.clock.now))
-    page.memory.record(turn, Outcome(np.zeros((48, 64), bool)), page.clock.now)
+    page.memory.record(turn, Outcome(np.zeros((48, 64), bool)), now=page.clock.now)
     again = page.click(60, "+ last object")
     assert again.target.previous_mask[24, 12]
     assert len(again.target.clicks) == 3
@@ -167,19 +168,7 @@ def test_only_the_last_masks_of_a_target_are_kept(open_page, database):
     page = open_page()
     for x in range(5, 95, 6):
         page.click(x)
-    assert count(database, AnswerRow) == Policy().answers_kept
-
-
-def test_older_targets_of_a_task_keep_one_mask(open_page, database):
-    page = open_page(auto_accept=True)
-    for _ in range(22):
-        page.click(20)
-        page.click(30, "+ last object")
-    with database.read() as connection:
-        query = select(AnswerRow.target_id, func.count()).group_by(AnswerRow.target_id)
-        kept = dict(connection.execute(query.order_by(AnswerRow.target_id)).all())
-    assert list(kept.values())[:2] == [1, 1]
-    assert list(kept.values())[-1] == 2
+    assert count(database, AnswerRow) == store.ANSWERS_KEPT
 
 
 def test_old_targets_are_forgotten_but_the_log_stays(open_page, database, clock):
@@ -194,8 +183,9 @@ def test_old_targets_are_forgotten_but_the_log_stays(open_page, database, clock)
     assert len(rows(database)) == 2
 
 
-def test_the_number_of_targets_is_bounded(open_page, database, clock):
-    page = open_page(Policy(targets_kept=3), auto_accept=True)
+def test_the_number_of_targets_is_bounded(open_page, database, clock, monkeypatch):
+    monkeypatch.setattr(store, "TARGETS_KEPT", 3)
+    page = open_page(auto_accept=True)
     made = [page.click(20).target.id for _ in range(5)]
     assert page.memory.forget(clock.now) == 2
     with database.read() as connection:

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from backend.db.engine import Database
 from backend.db.models import EventRow, TargetRow, TaskRow
 from backend.interaction.assignment import Policy
-from backend.interaction.objects import Outcome
+from backend.interaction.events import Outcome
 from backend.interaction.request import Interaction
 from backend.interaction.store import InteractionStore
 from backend.label_studio.config import LabelConfig

@@ -9,12 +9,13 @@ import pytest
 from sqlalchemy import select
 
 from backend.db.models import EventRow, TargetRow
-from backend.interaction import suggestions
 from backend.interaction.assignment import Policy
-from backend.interaction.objects import Outcome, Turn
+from backend.interaction.decision import Turn
+from backend.interaction.events import Outcome
 from backend.interaction.request import Interaction
 from backend.interaction.rules import NO_LAST_OBJECT
 from backend.interaction.store import InteractionStore
+from backend.interaction.suggestions import draw_one, draw_several, unlabeled
 from backend.label_studio import rle
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.payloads import parse_predict
@@ -48,21 +49,17 @@ class CatsPage(Page):
         self.last = turn
         target = turn.target
         if target is None:
-            self.memory.record(turn, Outcome(), self.clock.now)
+            self.memory.record(turn, Outcome(), now=self.clock.now)
             return turn
         self.clock.wait(0.1)
         if target.every:
-            objects = suggestions.unlabeled(self.cats, ask.saved)
-            answer = suggestions.drawn(objects, turn, target, (WIDTH, HEIGHT), 0.5)
-            answered, mask, others = answer.items, answer.mask, answer.others
+            objects = unlabeled(self.cats, ask.saved)
+            answer = draw_several(turn, target, objects, (WIDTH, HEIGHT), 0.5)
         else:
-            mask, others = drawn(turn), ()
-            answered = suggestions.region(target, mask, 0.9, 0.5).items
-            if target.clicks:
-                answered += suggestions.shown_again(turn.suggestions, target.image, 0.5)
-        outcome = Outcome(mask, 0.9, "v1", 12.5, suggestions=None if target.clicks else others)
-        self.memory.record(turn, outcome, self.clock.now)
-        self.shown = {item["id"]: item for item in answered}
+            answer = draw_one(turn, target, drawn(turn), 0.9, 0.5)
+        outcome = Outcome(answer.own.mask, 0.9, "v1", 12.5)
+        self.memory.record(turn, outcome, answer.suggestions, self.clock.now)
+        self.shown = {item["id"]: item for item in answer.items}
         if self.auto_accept:
             self.regions |= self.shown
             self.points.clear()

@@ -21,11 +21,61 @@ def of(**changes: object) -> str:
     return understood(Understood(**{**defaults, **changes}))  # type: ignore[arg-type]
 
 
-def test_clicks_signs_phrase_label_and_certainty_are_said_with_the_way_on() -> None:
-    assert of(positives=2, negatives=1, phrase="red cat") == (
-        "3 clicks, 1 negative, 'red cat' → Cat, 91 %; "
-        "Alt-click to remove a part (Ctrl+Alt once accepted)"
-    )
+NOTHING_SURE = "not sure (20 %), so nothing is drawn; click on the object"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        # clicks, signs, phrase, label and certainty are said, with what to do next
+        (
+            {"positives": 2, "negatives": 1, "phrase": "red cat"},
+            "3 clicks, 1 negative, 'red cat' → Cat, 91 %; "
+            "Alt-click to remove a part (Ctrl+Alt once accepted)",
+        ),
+        # the keys that work now
+        (
+            {"started": True, "adds": "A"},
+            "1 click → Cat, 91 %; new object; "
+            "Alt-click to remove a part (Ctrl+Alt once accepted), A to add to it",
+        ),
+        (
+            {"accepted": True, "adds": "A"},
+            "1 click → Cat, 91 %; Ctrl+Alt-click to remove a part, A to add to it",
+        ),
+        (
+            {"positives": 0, "boxed": True, "holes": 2},
+            "1 box → Cat, 91 %; 2 holes filled: a polygon has none; "
+            "Ctrl+Alt-click to remove a part",
+        ),
+        # a phrase alone, and an object with neither click nor phrase left
+        (
+            {"positives": 0, "phrase": "the red cat"},
+            "'the red cat' → Cat, 91 %; click on the object if it is a different one",
+        ),
+        ({"positives": 0}, "Cat, 91 %; click on the object if it is a different one"),
+        # nothing found, or not surely
+        ({"confidence": 0.31}, "1 click → Cat, 31 %; not sure: click once more"),
+        (
+            {"found": False},
+            "1 click → Cat: nothing found here; click elsewhere on it or type a phrase",
+        ),
+        (
+            {"found": False, "positives": 0, "phrase": "zebra"},
+            "'zebra' → Cat: nothing found here; click on the object",
+        ),
+        (
+            {"found": False, "positives": 0, "phrase": "cat", "confidence": 0.2, "unsure": True},
+            f"'cat' → Cat: {NOTHING_SURE}",
+        ),
+        (
+            {"found": False, "positives": 0, "phrase": "zq wk", "known": False, "ignored": ("zq",)},
+            "'zq wk': I don't know these words; try others or click",
+        ),
+    ],
+)
+def test_what_was_understood_and_what_to_do_next(changes: dict[str, object], said: str) -> None:
+    assert of(**changes) == said
 
 
 @pytest.mark.parametrize(
@@ -43,35 +93,6 @@ def test_numbers_and_plurals_are_right(positives: int, negatives: int, beginning
     assert of(positives=positives, negatives=negatives).startswith(beginning)
 
 
-def test_the_keys_that_work_now_are_named() -> None:
-    assert of(started=True, adds="A") == (
-        "1 click → Cat, 91 %; new object; "
-        "Alt-click to remove a part (Ctrl+Alt once accepted), A to add to it"
-    )
-    assert of(accepted=True, adds="A").endswith("; Ctrl+Alt-click to remove a part, A to add to it")
-
-
-def test_a_box_and_the_holes_of_an_outline_are_said() -> None:
-    said = of(positives=0, boxed=True, holes=2)
-    assert said.startswith("1 box → Cat, 91 %; 2 holes filled: a polygon has none; Ctrl+Alt-click")
-
-
-def test_a_phrase_alone_offers_a_click() -> None:
-    assert of(positives=0, phrase="the red cat") == (
-        "'the red cat' → Cat, 91 %; click on the object if it is a different one"
-    )
-
-
-def test_a_target_with_neither_click_nor_phrase_left_names_its_label() -> None:
-    assert of(positives=0).startswith("Cat, 91 %")
-
-
-def test_untrained_words_are_said_with_what_they_were_understood_as() -> None:
-    said = of(phrase="sofa chat", near=(("sofa", "couch"),), unfamiliar=("chat",))
-    assert "'sofa' understood as 'couch'; 'chat' is new to the model" in said
-    assert "'a' and 'b' are new to the model" in of(phrase="a b", unfamiliar=("a", "b"))
-
-
 def test_a_config_without_clicks_is_not_advised_to_click() -> None:
     answers = (
         of(positives=0, phrase="the cat", can_click=False),
@@ -81,49 +102,29 @@ def test_a_config_without_clicks_is_not_advised_to_click() -> None:
     assert all("click" not in said for said in answers)
 
 
-def test_corrected_and_ignored_words_are_said() -> None:
-    said = of(phrase="doog zebroid", corrected=(("doog", "dog"),), ignored=("zebroid",))
-
-    assert "'doog' read as 'dog'; 'zebroid' is not known" in said
-
-
-def test_many_unknown_words_are_counted_instead_of_listed() -> None:
-    said = of(ignored=("a1", "b2", "c3", "d4", "e5"))
-
-    assert "'a1', 'b2', 'c3' and 2 more are not known" in said
-
-
-def test_two_words_are_joined_by_and() -> None:
-    assert "'a1' and 'b2' are not known" in of(ignored=("a1", "b2"))
-
-
-def test_remarks_of_the_memory_stand_between() -> None:
-    assert "; starts a new object; Alt" in of(notes=("starts a new object.",))
-
-
-def test_an_empty_mask_says_so_and_what_to_do() -> None:
-    assert of(found=False) == (
-        "1 click → Cat: nothing found here; click elsewhere on it or type a phrase"
-    )
-    assert of(found=False, positives=0, phrase="zebra").endswith(
-        "nothing found here; click on the object"
-    )
-
-
-def test_a_phrase_of_unknown_words_alone_names_no_label() -> None:
-    said = of(positives=0, phrase="zqxv wkrj", known=False, found=False, ignored=("zqxv", "wkrj"))
-
-    assert said == "'zqxv wkrj': I don't know these words; try others or click"
-
-
-def test_unknown_words_beside_clicks_are_only_remarked() -> None:
-    said = of(phrase="zqxv", known=False, ignored=("zqxv",))
-
-    assert said.startswith("1 click, 'zqxv' → Cat, 91 %; 'zqxv' is not known")
-
-
-def test_an_unsure_answer_asks_for_more() -> None:
-    assert of(confidence=0.31).endswith("31 %; not sure: click once more")
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"near": (("sofa", "couch"),), "unfamiliar": ("chat",)},
+            "'sofa' understood as 'couch'; 'chat' is new to the model",
+        ),
+        ({"unfamiliar": ("a", "b")}, "'a' and 'b' are new to the model"),
+        (
+            {"corrected": (("doog", "dog"),), "ignored": ("zebroid",)},
+            "'doog' read as 'dog'; 'zebroid' is not known",
+        ),
+        ({"ignored": ("a1", "b2")}, "'a1' and 'b2' are not known"),
+        (
+            {"ignored": ("a1", "b2", "c3", "d4", "e5")},
+            "'a1', 'b2', 'c3' and 2 more are not known",
+        ),
+        ({"known": False, "ignored": ("zq",)}, "1 click, 'sofa' → Cat, 91 %; 'zq' is not known"),
+        ({"notes": ("starts a new object.",)}, "; starts a new object; Alt"),
+    ],
+)
+def test_words_and_notes_stand_between(changes: dict[str, object], said: str) -> None:
+    assert said in of(phrase="sofa", **changes)
 
 
 @pytest.mark.parametrize(
@@ -208,9 +209,3 @@ def test_what_a_phrase_for_all_of_a_kind_found(
 ) -> None:
     answer = Understood(0, 0, "Cup", 0.31, bool(count), phrase="cups")
     assert said_of_several(answer, found=count, confidences=confidences).startswith(said)
-
-
-def test_too_little_confidence_draws_nothing_and_says_so() -> None:
-    assert of(positives=0, phrase="the red cat", found=False, confidence=0.2, unsure=True) == (
-        "'the red cat' → Cat: not sure (20 %), so nothing is drawn; click on the object"
-    )

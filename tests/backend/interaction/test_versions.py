@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from backend.db.engine import Database
 from backend.db.models import TargetRow
-from backend.interaction.assignment import Policy
+from backend.registry.pruning import STICKY_FOR
 
 
 def versions(database: Database) -> list[str]:
@@ -69,7 +69,7 @@ def test_after_a_night_it_continues_with_the_champion(open_page: Any) -> None:
     page.save_draft()
 
     page.champion = "new"
-    page.clock.wait(Policy().goes_on_for.total_seconds() + 1)
+    page.clock.wait(STICKY_FOR.total_seconds() + 1)
     assert page.click(11, "+ last object").target.model_version == "new"
 
 

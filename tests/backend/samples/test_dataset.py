@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import update
 
 from backend.db.models import SampleRow
-from backend.samples.dataset import Click, _layers, export
+from backend.samples.dataset import _layers, export
 from backend.samples.rules import (
     CHANGED,
     GONE,
@@ -50,10 +50,6 @@ def test_a_sample_is_picture_masks_categories_phrases_and_clicks(team: Team) -> 
     assert dataset.objects(0) == sample.objects
     assert dataset.size(0) == (WIDTH, HEIGHT)
     assert dataset.expressions(0) == ()
-    assert team.dataset().clicks(0) == {
-        1: (),
-        2: (Click(32.0, 12.0, True), Click(6.4, 36.0, False)),
-    }
     assert sample.objects[1].clicks == ((32.0, 12.0, True), (6.4, 36.0, False))
 
 
@@ -177,7 +173,7 @@ def test_no_held_out_picture_trains_and_two_tasks_with_one_picture_are_on_one_si
     for split in ("train", "validation"):
         dataset = team.dataset(split)  # type: ignore[arg-type]
         assert {dataset.split(n) for n in range(len(dataset))} == {split}
-        keys[split] = [labeled_image.place.key for labeled_image in dataset._labeled]
+        keys[split] = [dataset.place(n).key for n in range(len(dataset))]
         assert all(keys[split].count(key) == 2 for key in keys[split])
     assert set(keys["train"]).isdisjoint(keys["validation"])
     assert len(keys["train"]) + len(keys["validation"]) == 60 == len(team.dataset())
@@ -267,10 +263,6 @@ def test_more_objects_than_a_map_has_numbers_go_into_several_records() -> None:
 
 
 def test_clicks_phrase_and_side_go_along(team: Team, tmp_path: Path) -> None:
-    from sqlalchemy import update
-
-    from backend.db.models import SampleRow
-
     team.label(1, [region()])
     with team.database.write() as connection:
         made = {"clicks": [[50.0, 25.0, False]], "phrase": "die Katze ☂"}
