@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -32,30 +33,45 @@ MOST_OF_A_PERSON = 0.6
 # What a person wears, without hair and skin.
 GARMENTS = WORN - {"hair", "skin"}
 
-GAIN = "phrase + 1 click against 1 click"
-GAIN_GARMENTS = "phrase + 1 click against 1 click, garments"
-GAIN_SEVERAL = "phrase + 1 click against 1 click, several of a kind"
-RIGHT_WORD = "right word against a wrong one, 1 click"
-RIGHT_WORD_ALONE = "right word against a wrong one, no click"
-ALONE = "phrase alone"
-ALONE_GARMENTS = "phrase alone, garments"
-ONE_OF_TWO_WORDS = "same click, garment or person: the named one"
-BOTH_WORDS = "same click, garment and person: both right"
-SIDE_OR_COLOUR = "two of a kind: the one named by side or colour"
-NAMED_BY = "two of a kind: the one named by "
-NEGATIVE_OUT = "negative click: its pixel is out"
-NEGATIVE_BESIDE = "negative click right beside an older positive one: its pixel is out"
-REMOVED = "negative click: share of the unwanted object removed"
-KEPT = "negative click: share of the wanted object kept"
-EVERY_NEGATIVE = "every negative click of the protocol: its pixel is out"
-EVERY_POSITIVE = "every positive click of the protocol: its pixel is in"
+STEPS = 10
+EVERYWHERE = "all"
+
+
+class Probe(StrEnum):
+    """The tests, in the order of reports: words first, clicks last."""
+
+    GAIN = "phrase + 1 click against 1 click"
+    GAIN_GARMENTS = "phrase + 1 click against 1 click, garments"
+    GAIN_SEVERAL = "phrase + 1 click against 1 click, several of a kind"
+    RIGHT_WORD = "right word against a wrong one, 1 click"
+    RIGHT_WORD_ALONE = "right word against a wrong one, no click"
+    ALONE = "phrase alone"
+    ALONE_GARMENTS = "phrase alone, garments"
+    ONE_OF_TWO_WORDS = "same click, garment or person: the named one"
+    BOTH_WORDS = "same click, garment and person: both right"
+    SIDE_OR_COLOUR = "two of a kind: the one named by side or colour"
+    BY_SIDE = "two of a kind: the one named by side"
+    BY_HEIGHT = "two of a kind: the one named by height"
+    BY_COLOUR = "two of a kind: the one named by colour"
+    BY_SIZE = "two of a kind: the one named by size"
+    NEGATIVE_OUT = "negative click: its pixel is out"
+    NEGATIVE_BESIDE = "negative click right beside an older positive one: its pixel is out"
+    REMOVED = "negative click: share of the unwanted object removed"
+    KEPT = "negative click: share of the wanted object kept"
+    EVERY_NEGATIVE = "every negative click of the protocol: its pixel is out"
+    EVERY_POSITIVE = "every positive click of the protocol: its pixel is in"
+    LEAST_STEP = f"one more click, the least of the gains from 1 to {STEPS}"
+
+
+Tally = dict[Probe, dict[str, dict[str, Any]]]
+"""Estimates by test and source."""
 
 
 @dataclass(frozen=True)
 class Finding:
     """One value of one test for one object."""
 
-    probe: str
+    probe: Probe
     source: str
     value: float
     picture: int
@@ -106,11 +122,11 @@ class BehaviourTests:
         centre = next_click(target, np.zeros_like(target.mask))
         assert centre is not None
         asked = _Asked(answer, sample, case, target, centre)
-        for probe in (_phrase, self._alone, _garment, self._siblings, _negative):
-            for name, value in probe(asked):
-                self.findings.append(Finding(name, case.source, value, case.index))
+        for test in (_phrase, self._alone, _garment, self._siblings, _negative):
+            for probe, value in test(asked):
+                self.findings.append(Finding(probe, case.source, value, case.index))
 
-    def _alone(self, asked: _Asked) -> Iterator[tuple[str, float]]:
+    def _alone(self, asked: _Asked) -> Iterator[tuple[Probe, float]]:
         """The phrase without a click, once per question.
 
         A category's name asks for all of its objects in the picture, semantic regions included; a
@@ -122,14 +138,14 @@ class BehaviourTests:
             return
         wanted = asked.sample.mask(*ids)
         alone = asked.iou(asked.answer([], case.phrase, None), wanted)
-        yield ALONE, alone
+        yield Probe.ALONE, alone
         if case.category in GARMENTS:
-            yield ALONE_GARMENTS, alone
+            yield Probe.ALONE_GARMENTS, alone
         wrong = _wrong_word(asked)
         if wrong:
-            yield RIGHT_WORD_ALONE, alone - asked.iou(asked.answer([], wrong, None), wanted)
+            yield Probe.RIGHT_WORD_ALONE, alone - asked.iou(asked.answer([], wrong, None), wanted)
 
-    def _siblings(self, asked: _Asked) -> Iterator[tuple[str, float]]:
+    def _siblings(self, asked: _Asked) -> Iterator[tuple[Probe, float]]:
         """Pictures with exactly two of a kind: does "left dog" find the left one?
 
         Each of the two is asked for by every word that singles it out (`Scene.facts`: side, height,
@@ -149,10 +165,10 @@ class BehaviourTests:
                 mask = asked.answer([], f"{fact.before[0]} {word_of(category)}", None)
                 named = asked.iou(mask, sample.mask(one.about.id))
                 right = named > asked.iou(mask, sample.mask(other.about.id))
-                kind = _kind_of(fact.attributes[0])
-                yield NAMED_BY + kind, float(right)
-                if kind in ("side", "colour"):
-                    yield SIDE_OR_COLOUR, float(right)
+                probe = _named_by(fact.attributes[0])
+                yield probe, float(right)
+                if probe in (Probe.BY_SIDE, Probe.BY_COLOUR):
+                    yield Probe.SIDE_OR_COLOUR, float(right)
 
     def _first(self, question: tuple[Any, ...]) -> bool:
         """Whether this question is asked for the first time."""
@@ -162,7 +178,7 @@ class BehaviourTests:
         return True
 
 
-def _phrase(asked: _Asked) -> Iterator[tuple[str, float]]:
+def _phrase(asked: _Asked) -> Iterator[tuple[Probe, float]]:
     """The same click at the object's centre: with its phrase, without one, with a wrong word.
 
     The target is the object alone, even if several have the name.
@@ -172,20 +188,20 @@ def _phrase(asked: _Asked) -> Iterator[tuple[str, float]]:
         return
     silent = asked.iou(answer([asked.centre], "", None))
     right = asked.iou(answer([asked.centre], case.phrase, None))
-    yield GAIN, right - silent
+    yield Probe.GAIN, right - silent
     if case.category in GARMENTS:
-        yield GAIN_GARMENTS, right - silent
+        yield Probe.GAIN_GARMENTS, right - silent
     if case.category is None:
         return
     kind = ids_of_kind(asked.sample.objects, case.category)
     if np.count_nonzero(asked.sample.mask(*kind)) > np.count_nonzero(asked.target.mask):
-        yield GAIN_SEVERAL, right - silent
+        yield Probe.GAIN_SEVERAL, right - silent
     wrong = _wrong_word(asked)
     if wrong:
-        yield RIGHT_WORD, right - asked.iou(answer([asked.centre], wrong, None))
+        yield Probe.RIGHT_WORD, right - asked.iou(answer([asked.centre], wrong, None))
 
 
-def _garment(asked: _Asked) -> Iterator[tuple[str, float]]:
+def _garment(asked: _Asked) -> Iterator[tuple[Probe, float]]:
     """The same click on a garment means the garment or the person, depending on the word.
 
     In sources that annotate one person by parts, the person is everything worn, hair and skin; bags
@@ -208,11 +224,11 @@ def _garment(asked: _Asked) -> Iterator[tuple[str, float]]:
     ):
         mask = asked.answer([asked.centre], word, None)
         right.append(overlap(mask, this, void) > overlap(mask, other, void))
-        yield ONE_OF_TWO_WORDS, float(right[-1])
-    yield BOTH_WORDS, float(all(right))
+        yield Probe.ONE_OF_TWO_WORDS, float(right[-1])
+    yield Probe.BOTH_WORDS, float(all(right))
 
 
-def _negative(asked: _Asked) -> Iterator[tuple[str, float]]:
+def _negative(asked: _Asked) -> Iterator[tuple[Probe, float]]:
     """The picture's largest other object is added by a click and removed by a negative one.
 
     Only if it was added. Once the negative click replaces the positive one, and once it is two
@@ -233,14 +249,14 @@ def _negative(asked: _Asked) -> Iterator[tuple[str, float]]:
     if covered < TAKEN_IN or not both[int(y), int(x)]:
         return
     without = answer([centre, (x, y, False)], "", both)
-    yield NEGATIVE_OUT, float(not without[int(y), int(x)])
-    yield REMOVED, 1.0 - float(without[other].mean()) / covered
+    yield Probe.NEGATIVE_OUT, float(not without[int(y), int(x)])
+    yield Probe.REMOVED, 1.0 - float(without[other].mean()) / covered
     wanted = asked.target.mask & both
     if wanted.any():
-        yield KEPT, float(without[wanted].mean())
+        yield Probe.KEPT, float(without[wanted].mean())
     if x + 2 < other.shape[1] and both[int(y), int(x) + 2]:
         after = answer([centre, spot, (x + 2.0, y, False)], "", both)
-        yield NEGATIVE_BESIDE, float(not after[int(y), int(x) + 2])
+        yield Probe.NEGATIVE_BESIDE, float(not after[int(y), int(x) + 2])
 
 
 def from_trajectories(results: Sequence[Result]) -> Iterator[Finding]:
@@ -248,7 +264,7 @@ def from_trajectories(results: Sequence[Result]) -> Iterator[Finding]:
     for result in results:
         trajectory, case = result.trajectory, result.case
         for spot, held in zip(trajectory.clicks, trajectory.obeyed, strict=True):
-            name = EVERY_POSITIVE if spot[2] else EVERY_NEGATIVE
+            name = Probe.EVERY_POSITIVE if spot[2] else Probe.EVERY_NEGATIVE
             yield Finding(name, case.source, float(held), case.index)
 
 
@@ -272,69 +288,37 @@ def _wrong_word(asked: _Asked) -> str:
     return word_of(str(rng.choice(wrong))) if wrong else ""
 
 
-def _kind_of(attribute: str) -> str:
+def _named_by(attribute: str) -> Probe:
     if attribute in ("left", "right"):
-        return "side"
+        return Probe.BY_SIDE
     if attribute in ("top", "bottom"):
-        return "height"
-    return "colour" if attribute in COLOURS else "size"
-
-
-STEPS = 10
-LEAST_STEP = f"one more click, the least of the gains from 1 to {STEPS}"
-EVERYWHERE = "all"
-ORDER = (
-    GAIN,
-    GAIN_GARMENTS,
-    GAIN_SEVERAL,
-    RIGHT_WORD,
-    RIGHT_WORD_ALONE,
-    ALONE,
-    ALONE_GARMENTS,
-    ONE_OF_TWO_WORDS,
-    BOTH_WORDS,
-    SIDE_OR_COLOUR,
-    *(NAMED_BY + kind for kind in ("side", "height", "colour", "size")),
-    NEGATIVE_OUT,
-    NEGATIVE_BESIDE,
-    REMOVED,
-    KEPT,
-    EVERY_NEGATIVE,
-    EVERY_POSITIVE,
-    LEAST_STEP,
-)
-"""The order of the tests in reports: words first, clicks last."""
+        return Probe.BY_HEIGHT
+    return Probe.BY_COLOUR if attribute in COLOURS else Probe.BY_SIZE
 
 
 @dataclass(frozen=True)
 class Goal:
     """The target of a test. sources: () for all. certain: the interval's low end must exceed it."""
 
-    probe: str
+    probe: Probe
     at_least: float
     sources: tuple[str, ...] = ()
     certain: bool = False
 
-    def reached(self, measured: Mapping[str, Any]) -> bool:
-        """Whether an estimate with "mean" and "interval" reaches the target."""
-        if self.certain:
-            return bool(measured["interval"][0] > self.at_least)
-        return bool(measured["mean"] >= self.at_least)
-
 
 GOALS = (
-    Goal(GAIN, 0.0, ("voc", "coco", "ccp"), certain=True),
-    Goal(GAIN_GARMENTS, 0.06, ("ccp",)),
-    Goal(GAIN_SEVERAL, 0.0),
-    Goal(RIGHT_WORD, 0.12, ("voc",)),
-    Goal(ONE_OF_TWO_WORDS, 0.95, ("ccp",)),
-    Goal(SIDE_OR_COLOUR, 0.75),
-    Goal(ALONE, 0.72, ("voc",)),
-    Goal(ALONE_GARMENTS, 0.30, ("ccp",)),
-    Goal(NEGATIVE_OUT, 0.98),
-    Goal(EVERY_NEGATIVE, 0.98),
-    Goal(EVERY_POSITIVE, 0.99),
-    Goal(LEAST_STEP, 0.0),
+    Goal(Probe.GAIN, 0.0, ("voc", "coco", "ccp"), certain=True),
+    Goal(Probe.GAIN_GARMENTS, 0.06, ("ccp",)),
+    Goal(Probe.GAIN_SEVERAL, 0.0),
+    Goal(Probe.RIGHT_WORD, 0.12, ("voc",)),
+    Goal(Probe.ONE_OF_TWO_WORDS, 0.95, ("ccp",)),
+    Goal(Probe.SIDE_OR_COLOUR, 0.75),
+    Goal(Probe.ALONE, 0.72, ("voc",)),
+    Goal(Probe.ALONE_GARMENTS, 0.30, ("ccp",)),
+    Goal(Probe.NEGATIVE_OUT, 0.98),
+    Goal(Probe.EVERY_NEGATIVE, 0.98),
+    Goal(Probe.EVERY_POSITIVE, 0.99),
+    Goal(Probe.LEAST_STEP, 0.0),
 )
 
 
@@ -356,43 +340,42 @@ def least_step(results: Sequence[Result]) -> dict[str, dict[str, Any]]:
     return least
 
 
-def tally(findings: Sequence[Finding]) -> dict[str, dict[str, dict[str, Any]]]:
+def tally(findings: Sequence[Finding]) -> Tally:
     """Mean, number and 95 % interval of each test by source, and over all if there are several."""
-    groups: dict[str, dict[str, list[Finding]]] = {}
+    groups: dict[Probe, dict[str, list[Finding]]] = {}
     for finding in findings:
         by_source = groups.setdefault(finding.probe, {})
         by_source.setdefault(finding.source, []).append(finding)
-    for by_source in groups.values():
-        if len(by_source) > 1:
-            by_source[EVERYWHERE] = [finding for part in by_source.values() for finding in part]
-    return {
-        name: {
+    tallied: Tally = {}
+    for probe, by_source in groups.items():
+        parts = dict(sorted(by_source.items()))
+        if len(parts) > 1:
+            parts[EVERYWHERE] = [finding for part in by_source.values() for finding in part]
+        tallied[probe] = {
             source: shown(estimate([e.value for e in part], [e.picture for e in part]))
-            for source, part in sorted(by_source.items(), key=_all_last)
+            for source, part in parts.items()
         }
-        for name, by_source in groups.items()
+    return tallied
+
+
+def judged(tallied: Tally) -> Tally:
+    """The tally in the order of reports, with what `_judgement` adds."""
+    return {
+        probe: {
+            source: {**measured, **_judgement(probe, source, measured)}
+            for source, measured in tallied[probe].items()
+        }
+        for probe in Probe
+        if probe in tallied
     }
 
 
-def judged(
-    tallied: Mapping[str, Mapping[str, Mapping[str, Any]]],
-) -> dict[str, dict[str, dict[str, Any]]]:
-    """The tally, with "aim", "certain" and "reached" for tests that have a target."""
-    result: dict[str, dict[str, dict[str, Any]]] = {}
-    for name, by_source in sorted(tallied.items(), key=lambda item: ORDER.index(item[0])):
-        for source, measured in by_source.items():
-            entry = dict(measured)
-            for goal in GOALS:
-                anywhere = not goal.sources and source != EVERYWHERE
-                if goal.probe == name and (anywhere or source in goal.sources):
-                    entry |= {
-                        "aim": goal.at_least,
-                        "certain": goal.certain,
-                        "reached": goal.reached(measured),
-                    }
-            result.setdefault(name, {})[source] = entry
-    return result
-
-
-def _all_last(part: tuple[str, Any]) -> tuple[bool, str]:
-    return part[0] == EVERYWHERE, part[0]
+def _judgement(probe: Probe, source: str, measured: Mapping[str, Any]) -> dict[str, Any]:
+    """ "aim", "certain" and "reached" of a test that has a goal for this source."""
+    for goal in GOALS:
+        wanted = source in goal.sources or (not goal.sources and source != EVERYWHERE)
+        if goal.probe == probe and wanted:
+            low, aim = measured["interval"][0], goal.at_least
+            reached = low > aim if goal.certain else measured["mean"] >= aim
+            return {"aim": aim, "certain": goal.certain, "reached": bool(reached)}
+    return {}

@@ -298,10 +298,10 @@ def _figures(measurement: Measurement, run: Run) -> dict[str, Any]:
     }
 
 
-def _probed(measurement: Measurement, pairs: probing.BehaviourTests) -> dict[str, Any]:
+def _probed(measurement: Measurement, pairs: probing.BehaviourTests) -> probing.Tally:
     """The behaviour tests' tally, with those that the protocol's own clicks give."""
     findings = list(pairs.findings)
-    steps: dict[str, Any] = {}
+    steps: probing.Tally = {}
     first = measurement.runs[0].method
     for run in measurement.runs:
         results = measurement.results[run]
@@ -309,7 +309,7 @@ def _probed(measurement: Measurement, pairs: probing.BehaviourTests) -> dict[str
         if run.method is first and exact and results:
             findings.extend(probing.from_trajectories(results))
             if measurement.at_least >= probing.STEPS:
-                steps[probing.LEAST_STEP] = probing.least_step(results)
+                steps[probing.Probe.LEAST_STEP] = probing.least_step(results)
     return probing.judged({**probing.tally(findings), **steps})
 
 

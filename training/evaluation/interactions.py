@@ -15,7 +15,7 @@ the special case without suggestions.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
@@ -23,11 +23,11 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from model.crop import mask_box
-from training.data import Dataset, Sample, SampleObject, Tolerant
+from training.data import Dataset, Sample, SampleObject
 from training.errors import DataError
 from training.evaluation.cases import FEWEST_PIXELS
 from training.evaluation.protocol import MOST, Answer, Mask, Target, follow, overlap
-from training.evaluation.statistics import Estimate, estimate
+from training.evaluation.statistics import estimate
 
 GOAL = 0.85
 """IoU from which a mask is accepted."""
@@ -50,7 +50,7 @@ class Region:
 
 
 class Suggesting(Protocol):
-    """What a project is served: suggested regions, and answers to clicks (`methods.Served`)."""
+    """What a project is served: suggested regions, and answers to clicks (`measurement.Served`)."""
 
     def answer(self, sample: Sample, key: str, label: str) -> Answer:
         """Answers clicks on objects of a label. key: names the picture's content."""
@@ -93,76 +93,23 @@ class PictureCost:
         return tuple(cost.interactions + share for cost in self.objects)
 
 
-@dataclass(frozen=True)
-class Figures:
-    """Interactions per accepted object, and the share of objects that took none.
+def summary(costs: Sequence[PictureCost]) -> dict[str, Any]:
+    """Interactions per accepted object, and the share of objects that took none, as in reports.
 
     Means with 95 % intervals, resampled by picture. An object's figure includes its share of the
-    picture's deletions; ``zero_share`` does not.
+    picture's deletions; "zero_share" does not. Raises DataError without an object.
     """
-
-    interactions: Estimate
-    zero_share: Estimate
-    objects: int
-    pictures: int
-
-    @classmethod
-    def of(cls, costs: Sequence[PictureCost]) -> Figures:
-        """Raises DataError without an object."""
-        groups = [cost.index for cost in costs for _ in cost.objects]
-        if not groups:
-            raise DataError("There is no object to annotate: check the data.")
-        values = [value for cost in costs for value in cost.per_object]
-        zero = [float(cost.interactions == 0) for picture in costs for cost in picture.objects]
-        return cls(
-            estimate(values, groups, few=True),
-            estimate(zero, groups, few=True),
-            len(groups),
-            len(set(groups)),
-        )
-
-    def json(self) -> dict[str, Any]:
-        """As it is kept in reports."""
-        return asdict(self)
-
-
-def interactions(
-    model: Suggesting,
-    examples: Dataset,
-    *,
-    labels: Sequence[str] | None = None,
-    most_pictures: int = 20,
-    most_objects: int = 5,
-    most_clicks: int = MOST,
-    seed: int = 0,
-    check: Callable[[], None] | None = None,
-) -> Figures:
-    """Measure a model on labeled pictures.
-
-    labels: of the project, by default those of the examples. At most ``most_pictures`` pictures,
-    and in each of them ``most_objects`` objects, drawn by the seed; matching regards them all.
-    check: called before each picture; what it raises ends the measurement. Raises DataError
-    without an object.
-    """
-    labels = labels_of(examples) if labels is None else labels
-    order = np.random.default_rng(seed).permutation(len(examples))
-    samples = Tolerant(examples)
-    costs: list[PictureCost] = []
-    for index in (int(i) for i in order):
-        if len(costs) == most_pictures:
-            break
-        if check:
-            check()
-        sample = samples.get(index)
-        if sample is None:
-            continue
-        ids = [about.id for about in annotatable(sample)]
-        if len(ids) > most_objects:
-            ids = sorted(np.random.default_rng([seed, index]).permutation(ids)[:most_objects])
-        cost = annotate(model, sample, index, labels, ids=ids, most_clicks=most_clicks)
-        if cost.objects:
-            costs.append(cost)
-    return Figures.of(costs)
+    groups = [cost.index for cost in costs for _ in cost.objects]
+    if not groups:
+        raise DataError("There is no object to annotate: check the data.")
+    values = [value for cost in costs for value in cost.per_object]
+    zero = [float(cost.interactions == 0) for picture in costs for cost in picture.objects]
+    return {
+        "interactions": asdict(estimate(values, groups, few=True)),
+        "zero_share": asdict(estimate(zero, groups, few=True)),
+        "objects": len(groups),
+        "pictures": len(set(groups)),
+    }
 
 
 def annotate(
@@ -230,7 +177,8 @@ def annotatable(sample: Sample) -> list[SampleObject]:
     return [
         about
         for about in sample.objects
-        if not about.semantic and _area(sample, about.id) >= FEWEST_PIXELS
+        if not about.semantic
+        and np.count_nonzero(sample.mask(about.id) & ~sample.void) >= FEWEST_PIXELS
     ]
 
 
@@ -247,7 +195,14 @@ def _matches(
     """For each object that has one: its region and their IoU, `REFINABLE` or more."""
     if not regions or not wanted:
         return {}
-    ious = np.array(list(_ious(regions, wanted, void)), float).reshape(len(regions), len(wanted))
+    boxes = [mask_box(mask) for mask in wanted]
+    ious = np.zeros((len(regions), len(wanted)))
+    for row, region in enumerate(regions):
+        own = mask_box(region.mask)
+        for column, (mask, box) in enumerate(zip(wanted, boxes, strict=True)):
+            # Most pairs lie apart, which their bounding boxes show without a look at their pixels.
+            if own is not None and box is not None and own.intersection(box) is not None:
+                ious[row, column] = overlap(region.mask, mask, void)
     same = np.array([[region.label == name for name in names] for region in regions])
     gain = np.where(ious >= REFINABLE, ious + _LABEL_BONUS * same, 0.0)
     rows, columns = linear_sum_assignment(gain, maximize=True)
@@ -258,19 +213,5 @@ def _matches(
     }
 
 
-def _ious(regions: Sequence[Region], wanted: Sequence[Mask], void: Mask) -> Iterator[float]:
-    """Row by row. Pairs whose bounding boxes do not meet are 0 without a look at their pixels."""
-    boxes = [mask_box(mask) for mask in wanted]
-    for region in regions:
-        own = mask_box(region.mask)
-        for mask, box in zip(wanted, boxes, strict=True):
-            meet = own is not None and box is not None and own.intersection(box) is not None
-            yield overlap(region.mask, mask, void) if meet else 0.0
-
-
 def _share(mask: Mask, within: Mask) -> float:
     return int(np.count_nonzero(mask & within)) / int(np.count_nonzero(mask))
-
-
-def _area(sample: Sample, number: int) -> int:
-    return int(np.count_nonzero(sample.mask(number) & ~sample.void))

@@ -19,12 +19,12 @@ from scipy import ndimage
 
 from training.data import Dataset, Sample, Tolerant
 from training.evaluation.interactions import (
-    Figures,
     PictureCost,
     Suggesting,
     annotatable,
     annotate,
     labels_of,
+    summary,
 )
 from training.evaluation.overlay import WHITE, crop, crop_mask, overlay
 from training.evaluation.statistics import paired_difference
@@ -100,8 +100,8 @@ def compare_suggestions(
             }
         )
     return {
-        "candidate": Figures.of(mine_all).json(),
-        "champion": Figures.of(theirs_all).json(),
+        "candidate": summary(mine_all),
+        "champion": summary(theirs_all),
         "difference": asdict(difference),
         "examples": examples,
     }

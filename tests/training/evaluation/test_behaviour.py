@@ -10,13 +10,13 @@ import pytest
 from numpy.typing import NDArray
 
 from training.data import PackDataset, Sample
-from training.evaluation import behaviour
 from training.evaluation.behaviour import (
     EVERYWHERE,
     GOALS,
     BehaviourTests,
     Finding,
-    Goal,
+    Probe,
+    Tally,
     from_trajectories,
     judged,
     least_step,
@@ -77,13 +77,13 @@ def _singled_out(sample: Sample, ids: list[int], word: str) -> int:
     return (max if word == "red" else min)(ids, key=redness.__getitem__)
 
 
-def tallied(listener: Listener, dataset: Any) -> dict[str, dict[str, dict[str, Any]]]:
+def tallied(listener: Listener, dataset: Any) -> Tally:
     asked = BehaviourTests(listener, dataset, cases_of(dataset))
     asked.ask_all()
     return tally(asked.findings)
 
 
-def mean(table: dict[str, dict[str, dict[str, Any]]], name: str, source: str = "voc") -> float:
+def mean(table: Tally, name: Probe, source: str = "voc") -> float:
     return float(table[name][source]["mean"])
 
 
@@ -109,39 +109,39 @@ def dressed(drawn: Shapes, make_members: Any, make_shard: Any) -> PackDataset:
 
 def test_a_method_that_uses_words_gains_by_them(dogs: PackDataset) -> None:
     table = tallied(Listener(), dogs)
-    assert mean(table, behaviour.ALONE) == 1.0
+    assert mean(table, Probe.ALONE) == 1.0
     # the cats whole, of two dogs half: this listener lets the word call in the other one
-    assert mean(table, behaviour.RIGHT_WORD) == pytest.approx(2 / 3, abs=0.03)
-    assert mean(table, behaviour.RIGHT_WORD_ALONE) == 1.0
-    assert mean(table, behaviour.SIDE_OR_COLOUR) == 1.0
-    assert mean(table, behaviour.NAMED_BY + "side") == 1.0
-    assert mean(table, behaviour.NAMED_BY + "colour") == 1.0
+    assert mean(table, Probe.RIGHT_WORD) == pytest.approx(2 / 3, abs=0.03)
+    assert mean(table, Probe.RIGHT_WORD_ALONE) == 1.0
+    assert mean(table, Probe.SIDE_OR_COLOUR) == 1.0
+    assert mean(table, Probe.BY_SIDE) == 1.0
+    assert mean(table, Probe.BY_COLOUR) == 1.0
 
 
 def test_a_method_without_words_does_not(dogs: PackDataset) -> None:
     table = tallied(Listener(hears=False), dogs)
-    assert mean(table, behaviour.ALONE) == 0.0
-    assert mean(table, behaviour.GAIN) == 0.0
-    assert mean(table, behaviour.RIGHT_WORD) == 0.0
-    assert mean(table, behaviour.SIDE_OR_COLOUR) == 0.0
+    assert mean(table, Probe.ALONE) == 0.0
+    assert mean(table, Probe.GAIN) == 0.0
+    assert mean(table, Probe.RIGHT_WORD) == 0.0
+    assert mean(table, Probe.SIDE_OR_COLOUR) == 0.0
 
 
 def test_who_answers_with_all_of_the_kind_loses_among_several(dogs: PackDataset) -> None:
     # given a word beside a click that calls in the other dog
     table = tallied(Listener(), dogs)
     # then the cats gain half of themselves, the dogs gain no more than the sibling costs
-    assert table[behaviour.GAIN]["voc"]["n"] == 18
-    assert table[behaviour.GAIN_SEVERAL]["voc"]["n"] == 12
-    assert mean(table, behaviour.GAIN_SEVERAL) < mean(table, behaviour.GAIN)
+    assert table[Probe.GAIN]["voc"]["n"] == 18
+    assert table[Probe.GAIN_SEVERAL]["voc"]["n"] == 12
+    assert mean(table, Probe.GAIN_SEVERAL) < mean(table, Probe.GAIN)
 
 
 def test_a_question_is_put_once(dogs: PackDataset) -> None:
     # given two dogs a picture, whose bare name is one question
     table = tallied(listener := Listener(), dogs)
-    assert table[behaviour.ALONE]["voc"]["n"] == 12
+    assert table[Probe.ALONE]["voc"]["n"] == 12
     # and two dogs that two sides and two colours tell apart
-    assert table[behaviour.NAMED_BY + "side"]["voc"]["n"] == 12
-    assert table[behaviour.NAMED_BY + "colour"]["voc"]["n"] == 12
+    assert table[Probe.BY_SIDE]["voc"]["n"] == 12
+    assert table[Probe.BY_COLOUR]["voc"]["n"] == 12
     words = {phrase for clicks, phrase in listener.asked if not clicks}
     assert words <= {"dog", "cat", "left dog", "right dog", *(f"{c} dog" for c in COLOURS)}
 
@@ -149,23 +149,23 @@ def test_a_question_is_put_once(dogs: PackDataset) -> None:
 def test_only_words_distinguish_a_garment_from_its_wearer(dressed: PackDataset) -> None:
     hearing, deaf = tallied(Listener(), dressed), tallied(Listener(hears=False), dressed)
     # the bag is carried, hair and skin are no garments: the dress is asked about, twice
-    assert hearing[behaviour.ONE_OF_TWO_WORDS]["ccp"]["n"] == 2
-    assert mean(hearing, behaviour.ONE_OF_TWO_WORDS, "ccp") == 1.0
-    assert mean(hearing, behaviour.BOTH_WORDS, "ccp") == 1.0
-    assert mean(deaf, behaviour.ONE_OF_TWO_WORDS, "ccp") == 0.5
-    assert mean(deaf, behaviour.BOTH_WORDS, "ccp") == 0.0
-    assert hearing[behaviour.ALONE_GARMENTS]["ccp"]["n"] == 2, "dress and bag"
-    assert hearing[behaviour.GAIN_GARMENTS]["ccp"]["n"] == 2
+    assert hearing[Probe.ONE_OF_TWO_WORDS]["ccp"]["n"] == 2
+    assert mean(hearing, Probe.ONE_OF_TWO_WORDS, "ccp") == 1.0
+    assert mean(hearing, Probe.BOTH_WORDS, "ccp") == 1.0
+    assert mean(deaf, Probe.ONE_OF_TWO_WORDS, "ccp") == 0.5
+    assert mean(deaf, Probe.BOTH_WORDS, "ccp") == 0.0
+    assert hearing[Probe.ALONE_GARMENTS]["ccp"]["n"] == 2, "dress and bag"
+    assert hearing[Probe.GAIN_GARMENTS]["ccp"]["n"] == 2
 
 
 def test_negative_clicks_remove_or_do_not(dogs: PackDataset) -> None:
     obeying, stubborn = tallied(Listener(), dogs), tallied(Listener(obeys=False), dogs)
-    assert mean(obeying, behaviour.NEGATIVE_OUT) == 1.0
-    assert mean(obeying, behaviour.REMOVED) == 1.0
-    assert mean(obeying, behaviour.KEPT) == 1.0
-    assert mean(obeying, behaviour.NEGATIVE_BESIDE) == 1.0
-    assert mean(stubborn, behaviour.NEGATIVE_OUT) == 0.0
-    assert mean(stubborn, behaviour.REMOVED) == 0.0
+    assert mean(obeying, Probe.NEGATIVE_OUT) == 1.0
+    assert mean(obeying, Probe.REMOVED) == 1.0
+    assert mean(obeying, Probe.KEPT) == 1.0
+    assert mean(obeying, Probe.NEGATIVE_BESIDE) == 1.0
+    assert mean(stubborn, Probe.NEGATIVE_OUT) == 0.0
+    assert mean(stubborn, Probe.REMOVED) == 0.0
 
 
 def test_an_interrupt_keeps_what_was_found(dogs: PackDataset) -> None:
@@ -193,9 +193,9 @@ def test_every_click_of_the_protocol_is_counted() -> None:
         from_trajectories([trajectory(0.5, 0.6, 0.7), trajectory(0.2, 0.3, obeyed=False, index=1)])
     )
     table = tally(findings)
-    assert table[behaviour.EVERY_POSITIVE]["voc"]["n"] == 3
-    assert mean(table, behaviour.EVERY_POSITIVE) == pytest.approx(2 / 3)
-    assert mean(table, behaviour.EVERY_NEGATIVE) == 0.5
+    assert table[Probe.EVERY_POSITIVE]["voc"]["n"] == 3
+    assert mean(table, Probe.EVERY_POSITIVE) == pytest.approx(2 / 3)
+    assert mean(table, Probe.EVERY_NEGATIVE) == 0.5
 
 
 def test_the_least_gain_of_ten_clicks_is_found() -> None:
@@ -208,23 +208,19 @@ def test_the_least_gain_of_ten_clicks_is_found() -> None:
 
 
 def test_aims_are_held_against_mean_or_interval() -> None:
-    table = tally(
-        [Finding(behaviour.GAIN, "voc", value, n) for n, value in enumerate([0.1, -0.05])]
-    )
-    alone = [Finding(behaviour.ALONE, "voc", 0.75, n) for n in range(5)]
-    table |= tally([*alone, *(Finding(behaviour.ALONE, "coco", 0.1, n) for n in range(5))])
+    table = tally([Finding(Probe.GAIN, "voc", value, n) for n, value in enumerate([0.1, -0.05])])
+    alone = [Finding(Probe.ALONE, "voc", 0.75, n) for n in range(5)]
+    table |= tally([*alone, *(Finding(Probe.ALONE, "coco", 0.1, n) for n in range(5))])
     result = judged(table)
-    gain = result[behaviour.GAIN]["voc"]
+    gain = result[Probe.GAIN]["voc"]
     assert gain["mean"] > 0
     assert gain["certain"]
     assert not gain["reached"], "its interval holds zero"
-    assert result[behaviour.ALONE]["voc"]["reached"]
-    assert "aim" not in result[behaviour.ALONE]["coco"]
+    assert result[Probe.ALONE]["voc"]["reached"]
+    assert "aim" not in result[Probe.ALONE]["coco"]
 
 
 def test_every_aim_is_of_a_probe_that_is_put(dogs: PackDataset, dressed: PackDataset) -> None:
     names = {*tallied(Listener(), dogs), *tallied(Listener(), dressed)}
     names |= {finding.probe for finding in from_trajectories([trajectory(0.5, 0.6)])}
     assert {goal.probe for goal in GOALS[:-1]} <= names
-    assert Goal("x", 0.5).reached({"mean": 0.5, "interval": (0.4, 0.6)})
-    assert not Goal("x", 0.0, certain=True).reached({"mean": 0.5, "interval": (0.0, 0.6)})

@@ -12,11 +12,10 @@ import pytest
 from training.data import PackDataset, Sample
 from training.errors import DataError
 from training.evaluation.interactions import (
-    Figures,
     Region,
     annotate,
-    interactions,
     labels_of,
+    summary,
 )
 from training.evaluation.protocol import Answer, ClickPoint, Mask
 
@@ -147,33 +146,28 @@ def test_regions_where_nothing_is_annotated_are_no_errors(sample: Sample) -> Non
 
 
 def test_means_are_over_objects_and_resampled_by_picture(shard: Path) -> None:
-    # given
+    # given every dog on the left comes for nothing
     dataset = PackDataset([shard])
     assert labels_of(dataset) == LABELS
-    # when: every dog on the left comes for nothing
-    figures = interactions(Model(lambda picture: [whole(picture, LEFT, "dog")], clicks=2), dataset)
+    model = Model(lambda picture: [whole(picture, LEFT, "dog")], clicks=2)
+    # when
+    costs = [annotate(model, dataset[index], index, LABELS) for index in range(len(dataset))]
+    figures = summary(costs)
     # then
-    assert (figures.objects, figures.pictures) == (18, 6)
-    assert figures.interactions.mean == pytest.approx(4 / 3)
-    assert figures.zero_share.mean == pytest.approx(1 / 3)
-    assert figures.json()["interactions"]["n"] == 18
+    assert (figures["objects"], figures["pictures"]) == (18, 6)
+    assert figures["interactions"]["mean"] == pytest.approx(4 / 3)
+    assert figures["zero_share"]["mean"] == pytest.approx(1 / 3)
+    assert figures["interactions"]["n"] == 18
 
 
-def test_a_sample_of_objects_is_measured_and_all_are_matched(shard: Path) -> None:
-    # given a picture whose objects all come for nothing
+def test_one_object_is_measured_and_all_are_matched(sample: Sample) -> None:
     def make(sample: Sample) -> Sequence[Region]:
-        return [
-            whole(sample, LEFT, "dog"),
-            whole(sample, RIGHT, "dog"),
-            whole(sample, CAT, "cat"),
-        ]
+        return [whole(sample, LEFT, "dog"), whole(sample, RIGHT, "dog")]
 
-    figures = interactions(Model(make), PackDataset([shard]), most_pictures=4, most_objects=1)
-    assert (figures.objects, figures.pictures) == (4, 4)
-    assert figures.interactions.mean == 0
-    assert figures.zero_share.mean == 1
+    cost = annotate(Model(make), sample, 0, LABELS, ids=[RIGHT])
+    assert cost.per_object == (0.0,)
 
 
 def test_no_object_is_an_error() -> None:
     with pytest.raises(DataError, match="no object"):
-        Figures.of([])
+        summary([])
