@@ -1,10 +1,8 @@
-"""The measured server, its photographs, and the measured times."""
+"""The measured server, its photographs, what Label Studio would send it, and the measured times."""
 
 import json
 import os
 import random
-import re
-import shutil
 import sys
 import tempfile
 import time
@@ -17,10 +15,12 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+import skimage
 from PIL import Image
 from rich.console import Console
 
 from backend.errors import BenchError
+from backend.settings import MIB
 from backend.worker.child_process import Child, free_port
 
 # Photographs of scikit-image's package, and an object on each of them.
@@ -50,24 +50,18 @@ CONFIG = """<View>
 
 @dataclass
 class Times:
-    """Times and errors of one kind of request."""
+    """Times in milliseconds, and errors, of one kind of request; several threads may add to it."""
 
     name: str
     size: str
     milliseconds: list[float] = field(default_factory=list)
-    errors: int = 0
-    first_error: str = ""
-
-    def failed(self, reason: str) -> None:
-        """Count an error."""
-        self.errors += 1
-        self.first_error = self.first_error or reason
+    errors: list[str] = field(default_factory=list)
 
     def row(self) -> dict[str, Any]:
         """Statistics as in the JSON file. Raises BenchError if there are no times."""
         times = sorted(self.milliseconds)
         if not times:
-            raise BenchError(f"No {self.name} at {self.size} got a mask: {self.first_error}")
+            raise BenchError(f"No {self.name} at {self.size} got a mask: {self.errors[:1]}")
         return {
             "name": self.name,
             "size": self.size,
@@ -75,7 +69,7 @@ class Times:
             "p95_ms": _percentile(times, 0.95),
             "p99_ms": _percentile(times, 0.99),
             "n": len(times),
-            "errors": self.errors,
+            "errors": len(self.errors),
         }
 
 
@@ -84,63 +78,45 @@ def _percentile(times: list[float], share: float) -> float:
     return round(times[min(len(times) - 1, int(share * len(times)))], 1)
 
 
-class Server:
-    """Sends requests to the measured server like Label Studio."""
+def page_region(
+    name: str,
+    kind: str,
+    control: str,
+    value: dict[str, Any],
+    size: tuple[int, int] | None = None,
+    **more: object,
+) -> dict[str, Any]:
+    """A click, phrase or mask as Label Studio's page sends it. size: of the picture."""
+    region = {"id": name, "from_name": control, "to_name": "image", "type": kind, "value": value}
+    if size is not None:
+        region |= {"original_width": size[0], "original_height": size[1], "image_rotation": 0}
+    return {**region, "origin": "manual", **more}
 
-    def __init__(self, port: int, pid: int) -> None:
-        self.port = port
-        self._pid = pid
 
-    def post(self, path: str, body: bytes) -> tuple[float, int, bytes]:
-        """Send JSON; returns milliseconds, status and body of the answer."""
-        started = time.perf_counter()
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=100)
-        try:
-            connection.request("POST", path, body, {"Content-Type": "application/json"})
-            answer = connection.getresponse()
-            content = answer.read()
-        finally:
-            connection.close()
-        return (time.perf_counter() - started) * 1000, answer.status, content
+def click_region(
+    number: int, label: str, size: tuple[int, int], x: float = 50.0, y: float = 50.0
+) -> dict[str, Any]:
+    """A click; x and y in percent."""
+    value = {"x": x, "y": y, "width": 0.3, "keypointlabels": [label]}
+    positive = label != "- last object"
+    return page_region(f"k{number}", "keypointlabels", "kp", value, size, is_positive=positive)
 
-    def measure(self, times: Times, body: bytes) -> None:
-        """Measure one interactive request; an answer without a mask counts as an error."""
-        try:
-            milliseconds, status, content = self.post("/predict", body)
-        except (OSError, HTTPException) as error:
-            times.failed(f"{type(error).__name__}: {error}")
-            return
-        if status == 200 and b'"rle":[' in content:
-            times.milliseconds.append(milliseconds)
-        else:
-            times.failed(f"{status} {content[:500]!r}")
 
-    def up(self) -> bool:
-        """Whether the server answers."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=2)
-        try:
-            connection.request("GET", "/health")
-            return connection.getresponse().status == 200
-        except (OSError, HTTPException):
-            return False
-        finally:
-            connection.close()
-
-    def rss_mb(self) -> float:
-        """Memory of the server process in MB."""
-        status = Path(f"/proc/{self._pid}/status").read_text()
-        match = re.search(r"VmRSS:\s+(\d+) kB", status)
-        if match is None:
-            raise BenchError("The server's memory use cannot be read on this system.")
-        return int(match[1]) / 1024
-
-    def descriptors(self) -> int:
-        """Open files and connections of the server process."""
-        return len(list(Path(f"/proc/{self._pid}/fd").iterdir()))
-
-    def threads(self) -> int:
-        """Threads of the server process."""
-        return len(list(Path(f"/proc/{self._pid}/task").iterdir()))
+def predict_body(
+    task: int, address: str, context: list[dict[str, Any]] | None, config: str = CONFIG
+) -> bytes:
+    """The request of a click or phrase; without a context, that of a task that is opened."""
+    body = {
+        "tasks": [{"id": task, "project": 1, "data": {"image": address}, "drafts": []}],
+        "project": PROJECT,
+        "label_config": config,
+        "params": {
+            "login": None,
+            "password": None,
+            "context": None if context is None else {"result": context},
+        },
+    }
+    return json.dumps(body).encode()
 
 
 class Photographs:
@@ -150,8 +126,6 @@ class Photographs:
     """
 
     def __init__(self, folder: Path) -> None:
-        import skimage
-
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         source = Path(skimage.__file__).parent / "data"
@@ -178,48 +152,110 @@ class Photographs:
         return f"/data/local-files/?d={name}", name_of_object
 
 
-@contextmanager
-def working_folder(chosen: Path | None) -> Iterator[Path]:
-    """A temporary folder inside ``chosen``, deleted afterwards."""
-    place = Path(tempfile.mkdtemp(prefix="phraseclick-bench-", dir=chosen))
-    try:
-        yield place
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+def request(port: int, method: str, path: str, body: bytes = b"") -> tuple[float, int, bytes]:
+    """Milliseconds, status and body of the answer, on a new connection as from Label Studio.
 
-
-@contextmanager
-def running_server(place: Path, pictures: Path, **settings: str) -> Iterator[Server]:
-    """A server with its state in ``place`` that may read files in ``pictures``.
-
-    settings: further ones, as ``ALLOWED_HOSTS="…"``.
+    Raises OSError, HTTPException.
     """
-    port = free_port()
-    pid_file = place / "pid"
-    environment = {
+    started = time.perf_counter()
+    connection = HTTPConnection("127.0.0.1", port, timeout=100)
+    try:
+        connection.request(method, path, body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        content = answer.read()
+    finally:
+        connection.close()
+    return (time.perf_counter() - started) * 1000, answer.status, content
+
+
+class Server:
+    """The measured server and its photographs."""
+
+    def __init__(self, port: int, folder: Path) -> None:
+        """folder: of its state, in which ``pictures`` are read and the process writes its id."""
+        self.port = port
+        self.folder = folder
+        self.photographs = Photographs(folder / "pictures")
+
+    def post(self, path: str, body: bytes) -> tuple[float, int, bytes]:
+        """Send JSON; returns milliseconds, status and body of the answer."""
+        return request(self.port, "POST", path, body)
+
+    def measure(self, times: Times, body: bytes) -> None:
+        """Measure one interactive request; an answer without a mask counts as an error."""
+        try:
+            milliseconds, status, content = self.post("/predict", body)
+        except (OSError, HTTPException) as error:
+            times.errors.append(f"{type(error).__name__}: {error}")
+            return
+        if status == 200 and b'"rle":[' in content:
+            times.milliseconds.append(milliseconds)
+        else:
+            times.errors.append(f"{status} {content[:500]!r}")
+
+    def up(self) -> bool:
+        """Whether the server answers."""
+        try:
+            return request(self.port, "GET", "/health")[1] == 200
+        except (OSError, HTTPException):
+            return False
+
+    def rss_mb(self) -> float:
+        """Memory of the server process in MB."""
+        pages = int((self._process / "statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / MIB
+
+    def descriptors(self) -> int:
+        """Open files and connections of the server process."""
+        return len(os.listdir(self._process / "fd"))
+
+    def threads(self) -> int:
+        """Threads of the server process."""
+        return len(os.listdir(self._process / "task"))
+
+    @property
+    def _process(self) -> Path:
+        return Path("/proc") / (self.folder / "pid").read_text()
+
+
+def default_settings(**settings: object) -> dict[str, str]:
+    """The environment of a program with these settings, instead of those of the caller."""
+    inherited = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith("PHRASECLICK_") or name in _INHERITED_SETTINGS
     }
-    environment["PHRASECLICK_DATA"] = str(place / "data")
-    environment["PHRASECLICK_LOCAL_FILES_ROOT"] = str(pictures)
-    environment |= {f"PHRASECLICK_{name}": value for name, value in settings.items()}
+    return inherited | {f"PHRASECLICK_{name}": str(value) for name, value in settings.items()}
+
+
+@contextmanager
+def running_server(chosen: Path | None, **settings: object) -> Iterator[Server]:
+    """A server with its state in a new folder inside ``chosen``, deleted afterwards.
+
+    settings: further ones, as ``ALLOWED_HOSTS="…"``.
+    """
     # The process writes its id to a file: the child that is started here is its watcher.
     script = (
         "import os,pathlib,sys;pathlib.Path(sys.argv.pop(1)).write_text(str(os.getpid()));"
         "from backend.cli.main import main;main()"
     )
-    command = [sys.executable, "-c", script, str(pid_file), "serve", f"--port={port}"]
-    child = Child("The server", command, log=place / "server.log", environment=environment)
-    with child:
-        console = Console(stderr=True)
-        waiting = Server(port, 0)
-        child.wait_until(
-            waiting.up, seconds=120, progress=console.print, doing="Waiting for the server"
-        )
-        server = Server(port, int(pid_file.read_text()))
-        setup = {"project": PROJECT, "schema": CONFIG, "hostname": "http://127.0.0.1:8080"}
-        _, status, content = server.post("/setup", json.dumps(setup).encode())
-        if status != 200:
-            raise BenchError(f"The server refused /setup: {status} {content[:300]!r}")
-        yield server
+    with tempfile.TemporaryDirectory(
+        prefix="phraseclick-bench-", dir=chosen, ignore_cleanup_errors=True
+    ) as name:
+        server = Server(free_port(), folder := Path(name))
+        command = [sys.executable, "-c", script, str(folder / "pid"), "serve"]
+        with Child(
+            "The server",
+            [*command, f"--port={server.port}"],
+            log=folder / "server.log",
+            environment=default_settings(
+                DATA=folder / "data", LOCAL_FILES_ROOT=server.photographs.folder, **settings
+            ),
+        ) as child:
+            say = Console(stderr=True).print
+            child.wait_until(server.up, seconds=120, progress=say, doing="Waiting for the server")
+            setup = {"project": PROJECT, "schema": CONFIG, "hostname": "http://127.0.0.1:8080"}
+            _, status, content = server.post("/setup", json.dumps(setup).encode())
+            if status != 200:
+                raise BenchError(f"The server refused /setup: {status} {content[:300]!r}")
+            yield server

@@ -211,14 +211,12 @@ def bench(
     ] = None,
 ) -> None:
     """Measure a real server: first click, further clicks, phrases, 20 annotators, memory."""
-    if attacks or soak is not None:
-        from backend.benchmark.disturbance import run_attacks, run_soak
+    from backend.benchmark import attacks as under_attack
+    from backend.benchmark import run
 
-        if attacks:
-            run_attacks(json_file=json, folder=data, seconds=seconds)
-        else:
-            run_soak(json_file=json, folder=data, minutes=soak or 1)
-        return
-    from backend.benchmark.run import run
-
-    run(json_file=json, folder=data, rounds=rounds, pictures=pictures, load_seconds=seconds)
+    if attacks:
+        under_attack.run_attacks(json_file=json, folder=data, seconds=seconds)
+    elif soak is not None:
+        run.run_soak(json_file=json, folder=data, minutes=soak)
+    else:
+        run.run(json_file=json, folder=data, rounds=rounds, pictures=pictures, load_seconds=seconds)

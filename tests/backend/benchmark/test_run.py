@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from backend.benchmark.run import run_soak
 from backend.benchmark.server import Photographs, Times
 from backend.errors import BenchError
 
@@ -34,12 +35,10 @@ def test_a_single_answer_is_its_own_median() -> None:
 
 def test_without_any_answer_the_first_error_is_reported() -> None:
     times = Times("phrase", "640x480")
-    times.failed("503 busy")
-    times.failed("something later")
+    times.errors += ["503 busy", "something later"]
 
     with pytest.raises(BenchError, match="503 busy"):
         times.row()
-    assert times.errors == 2
 
 
 def test_no_two_pictures_are_the_same(tmp_path: Path) -> None:
@@ -51,6 +50,22 @@ def test_no_two_pictures_are_the_same(tmp_path: Path) -> None:
     assert len({hashlib.sha256(file.read_bytes()).digest() for file in files}) == 40
     assert addresses[0] == f"/data/local-files/?d={files[0].name}"
     assert {Image.open(file).size for file in files} == {(64, 48)}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_soak_writes_what_it_measured(
+    tmp_path: Path, random_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PHRASECLICK_CHECKPOINT", str(random_checkpoint))
+    monkeypatch.setenv("PHRASECLICK_TORCH_THREADS", "1")
+
+    report = run_soak(json_file=tmp_path / "soak.json", folder=tmp_path, minutes=0.1)
+
+    assert json.loads((tmp_path / "soak.json").read_text()) == report
+    assert report["clicks"] > 50
+    assert {"minute", "p95_ms", "rss_mb", "descriptors", "threads"} == set(report["samples"][0])
+    assert report["samples"][0]["descriptors"] > 5
 
 
 @pytest.mark.slow
