@@ -29,7 +29,7 @@ from PIL import Image
 
 from model.predictor import Click, Embedding, Prediction, Predictor
 from training.evaluation.measurement import answers
-from training.evaluation.protocol import MOST, Answer, ClickPoint, Mask, Target, follow
+from training.evaluation.protocol import MOST, Answer, ClickPoint, Mask, Target, follow, overlap
 
 GOAL = 0.85
 # People do not click exactly at the deepest point.
@@ -245,12 +245,6 @@ def clicked_objects(
     answers = [("", predictor.predict(embedding, [Click(x, y)])) for x, y in spots]
     answers.sort(key=lambda answer: -answer[1].confidence)
     return _distinct(answers, MOST_OF_PICTURE), answers[0][1].confidence
-
-
-def overlap(one: Mask, other: Mask) -> float:
-    """Intersection over union; 1 where both are empty."""
-    either = int(np.count_nonzero(one | other))
-    return int(np.count_nonzero(one & other)) / either if either else 1.0
 
 
 def _distinct(answers: Sequence[tuple[str, Prediction]], largest: float) -> list[PseudoObject]:

@@ -78,18 +78,7 @@ class Annotator:
         self._clicks: list[dict[str, Any]] = []
         self._phrases: list[dict[str, Any]] = []
         self._shown: PageState | None = None
-
-    @property
-    def points(self) -> list[Point]:
-        """The clicks on the canvas."""
-        return [
-            Point(
-                round(click["value"]["x"] * self._width / 100),
-                round(click["value"]["y"] * self._height / 100),
-                click["is_positive"],
-            )
-            for click in self._clicks
-        ]
+        self.points: list[Point] = []
 
     @property
     def shown(self) -> PageState:
@@ -100,6 +89,7 @@ class Annotator:
 
     def click(self, point: Point) -> PageState:
         """Click, or Alt-click."""
+        self.points.append(point)
         self._clicks.append(
             {
                 "id": _region_id(),

@@ -9,9 +9,9 @@ import os
 import secrets
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import requests
@@ -26,38 +26,31 @@ DATABASE = "label_studio.sqlite3"
 START_SECONDS = 420.0
 
 
-@dataclass(frozen=True)
-class Account:
-    """The user of this Label Studio. token: a legacy one, sent as ``Token …``."""
-
-    user: str = "annotator@example.com"
-    password: str = "click-and-phrase"
-    token: str = field(default_factory=lambda: secrets.token_hex(20))
+# Without the first, a backend on this machine is refused (403); without the second, it is connected
+# without a webhook.
+ALLOW_PRIVATE = ("ML_BLOCK_LOCAL_IP", "SSRF_PROTECTION_ENABLED")
 
 
 @dataclass(frozen=True)
 class LabelStudioServer:
-    """A running Label Studio."""
+    """A running Label Studio and its user. token: a legacy one, sent as ``Token …``."""
 
     url: str
-    account: Account
     data: Path
     child: Child
+    token: str
+    user: str = "annotator@example.com"
+    password: str = "click-and-phrase"
 
-    @property
-    def user(self) -> str:
-        """E-mail address of the log-in."""
-        return self.account.user
-
-    @property
-    def password(self) -> str:
-        """Password of the log-in."""
-        return self.account.password
-
-    @property
-    def token(self) -> str:
-        """Legacy API token of the log-in."""
-        return self.account.token
+    def answers(self, path: str) -> bool:
+        """Whether it answers this user."""
+        with requests.Session() as session:
+            session.trust_env = False
+            headers = {"Authorization": f"Token {self.token}"} if self.token else {}
+            try:
+                return session.get(f"{self.url}{path}", headers=headers, timeout=5).ok
+            except requests.RequestException:
+                return False
 
 
 @contextmanager
@@ -65,36 +58,33 @@ def label_studio(
     data: Path,
     *,
     program: Path | None = None,
-    account: Account | None = None,
+    token: str = "",
     progress: Progress = print,
-    protected: bool = False,
-    variables: Mapping[str, str] | None = None,
+    allow_private: Sequence[str] = ALLOW_PRIVATE,
 ) -> Iterator[LabelStudioServer]:
     """Start Label Studio on a free port of 127.0.0.1, wait until it answers, stop it afterwards.
 
     Args:
         data: folder of all its state; created if missing, reused if it has a database.
         program: the ``label-studio`` program; None: from ``find_program``.
-        account: its user; None: a new one.
+        token: of its user; empty: a new one.
         progress: called with a line of text while something takes long.
-        protected: refuse private addresses, as Label Studio does by default.
-        variables: more environment variables for Label Studio.
+        allow_private: variables that allow private addresses, which it refuses by default.
     """
     program = program or find_program()
-    account = account or Account()
+    token = token or secrets.token_hex(20)
     data = data.resolve()
     data.mkdir(parents=True, exist_ok=True)
     if not (data / DATABASE).exists():
         shutil.copyfile(_migrated_database(program, progress), data / DATABASE)
-    environment = _environment(data, account, protected=protected) | dict(variables or {})
-    with _run(program, data, account, environment) as server:
-
-        def answers() -> bool:
-            return _answers(f"{server.url}/api/current-user/whoami", account.token)
-
-        server.child.wait_until(
-            answers, seconds=START_SECONDS, progress=progress, doing="Label Studio starts"
-        )
+    variables = {
+        "LABEL_STUDIO_USERNAME": LabelStudioServer.user,
+        "LABEL_STUDIO_PASSWORD": LabelStudioServer.password,
+        "LABEL_STUDIO_USER_TOKEN": token,
+        **dict.fromkeys(allow_private, "false"),
+    }
+    with _started(program, data, token, variables) as server:
+        _wait(server, "/api/current-user/whoami", progress, "Label Studio starts")
         yield server
 
 
@@ -115,28 +105,15 @@ def find_program() -> Path:
 
 
 @contextmanager
-def _run(
-    program: Path, data: Path, account: Account, environment: Mapping[str, str]
+def _started(
+    program: Path, data: Path, token: str, variables: Mapping[str, str]
 ) -> Iterator[LabelStudioServer]:
-    port = free_port()
-    command = [str(program), "start", "--no-browser", "--internal-host", "127.0.0.1"]
-    child = Child(
-        "Label Studio",
-        [*command, "-p", str(port)],
-        log=data / "label-studio.log",
-        environment=environment,
-    )
-    with child:
-        yield LabelStudioServer(f"http://127.0.0.1:{port}", account, data, child)
-
-
-def _environment(data: Path, account: Account | None, *, protected: bool = True) -> dict[str, str]:
     inherited = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("LABEL_STUDIO_", "DJANGO_", "ML_", "SSRF_", "PYTHON", "POSTGRE"))
     }
-    environment = inherited | {
+    own = {
         "LABEL_STUDIO_BASE_DATA_DIR": str(data),
         "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",
         "LABEL_STUDIO_DISABLE_SIGNUP_WITHOUT_LINK": "true",
@@ -151,25 +128,27 @@ def _environment(data: Path, account: Account | None, *, protected: bool = True)
         "no_proxy": "127.0.0.1,localhost",
         "PYTHONUNBUFFERED": "1",
     }
-    if not protected:
-        # Without the first, a backend on this machine is refused (403); without the second, it
-        # is connected without a webhook.
-        environment |= {"ML_BLOCK_LOCAL_IP": "false", "SSRF_PROTECTION_ENABLED": "false"}
-    if account:
-        environment |= {
-            "LABEL_STUDIO_USERNAME": account.user,
-            "LABEL_STUDIO_PASSWORD": account.password,
-            "LABEL_STUDIO_USER_TOKEN": account.token,
-        }
-    return environment
+    port = free_port()
+    command = [str(program), "start", "--no-browser", "--internal-host", "127.0.0.1"]
+    with Child(
+        "Label Studio",
+        [*command, "-p", str(port)],
+        log=data / "label-studio.log",
+        environment={**inherited, **own, **variables},
+    ) as child:
+        yield LabelStudioServer(f"http://127.0.0.1:{port}", data, child, token)
+
+
+def _wait(server: LabelStudioServer, path: str, progress: Progress, doing: str) -> None:
+    server.child.wait_until(
+        lambda: server.answers(path), seconds=START_SECONDS, progress=progress, doing=doing
+    )
 
 
 def _migrated_database(program: Path, progress: Progress) -> Path:
     """An empty, migrated database, created once per version of Label Studio."""
     folder = program.resolve().parent.parent / "phraseclick" / _version(program)
     database = folder / DATABASE
-    if database.exists():
-        return database
     folder.mkdir(parents=True, exist_ok=True)
     # Parallel tests wait for the first one.
     with exclusive(folder / "lock"):
@@ -179,14 +158,9 @@ def _migrated_database(program: Path, progress: Progress) -> Path:
         making = folder / "making"
         shutil.rmtree(making, ignore_errors=True)
         making.mkdir()
-        # Without an account, since each copy gets its own user.
-        with _run(program, making, Account(), _environment(making, None)) as server:
-            server.child.wait_until(
-                lambda: _answers(f"{server.url}/health"),
-                seconds=START_SECONDS,
-                progress=progress,
-                doing="Label Studio creates its database",
-            )
+        # Without a user, since each copy gets its own.
+        with _started(program, making, "", {}) as server:
+            _wait(server, "/health", progress, "Label Studio creates its database")
         (making / DATABASE).rename(database)
         shutil.rmtree(making)
     return database
@@ -199,13 +173,3 @@ def _version(program: Path) -> str:
         [str(python), "-c", question], check=True, capture_output=True, text=True, timeout=60
     )
     return answer.stdout.strip()
-
-
-def _answers(url: str, token: str | None = None) -> bool:
-    with requests.Session() as session:
-        session.trust_env = False
-        headers = {"Authorization": f"Token {token}"} if token else {}
-        try:
-            return session.get(url, headers=headers, timeout=5).ok
-        except requests.RequestException:
-            return False

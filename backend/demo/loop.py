@@ -5,7 +5,6 @@ it.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
@@ -15,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from backend.db.engine import Database
 from backend.db.models.jobs import TRAINING, Job
-from backend.demo.team import LABEL, Labeled, LabeledByWord, Team, ring_picture
+from backend.demo.team import LABEL, Team, ring_picture
 from backend.errors import DemoError
 from backend.jobs.queue import Jobs
 from backend.label_studio.client import LabelStudio
@@ -40,23 +39,6 @@ TRAINING_THREADS = 2
 _TRAINING_TIMEOUT_S = 1500.0
 _SWITCH_TIMEOUT_S = 90.0
 
-Say = Callable[[str], None]
-Serves = Callable[[], str]
-
-
-@dataclass(frozen=True)
-class LoopResult:
-    """The new version, clicks per ring before and after it, and the problem if there is one.
-
-    by_word: interactions per ring of the pictures that were labeled from one word.
-    """
-
-    version: str
-    before: float
-    after: float
-    by_word: float
-    wrong: str = ""
-
 
 class Loop:
     """One round, in its own project."""
@@ -67,45 +49,43 @@ class Loop:
         project: int,
         settings: Settings,
         *,
-        serves: Serves,
+        serves: Callable[[], str],
         console: Console,
-        say: Say,
+        say: Callable[[str], None],
     ) -> None:
         """project: a connected one. serves: returns the version that answers its requests."""
         self._studio = studio
         self._project = project
-        self._settings = settings
         self._serves = serves
         self._console = console
         self._say = say
         self._database = Database(settings.resolved_database_url)
         self._registry = Registry.open(settings)
         image = LabelConfig.parse(studio.project(project)["label_config"]).images[0]
-        self._team = Team(studio, int(studio.ml_backends(project)[0]["id"]), image)
+        backend = int(studio.ml_backends(project)[0]["id"])
+        self._team = Team(studio, project, backend, image)
 
     def close(self) -> None:
         """Close the databases."""
         self._registry.close()
         self._database.close()
 
-    def run(self, folder: Path) -> LoopResult:
-        """Run the round and save the project's report in ``folder``."""
+    def run(self, folder: Path) -> str:
+        """Run the round, save the project's report in ``folder``; returns the problem, or ''."""
         key = self._registry.project_key(self._project)
         old = self._serves()
         before = self._label(range(BEFORE), "rings that the model has never seen")
         job = self._await_training(key)
-        version = str((job.result or {}).get("version") or "")
+        result = job.result or {}
+        version = str(result.get("version") or "")
         if job.state != "done" or not version:
-            return LoopResult(
-                "", before, before, before, f"the training ended as {job.state}: {job.error}"
-            )
+            return f"the training ended as {job.state}: {job.error}"
         self._show_gate(version)
-        if not (job.result or {}).get("promoted"):
-            return LoopResult(version, before, before, before, "the gate rejected the new version")
+        if not result.get("promoted"):
+            return "the gate rejected the new version"
         wrong = self._wait_for(version, "serves, and Label Studio knows it")
         after = self._label(range(BEFORE, BEFORE + AFTER), f"more with {version}")
-        numbers = range(BEFORE + AFTER, BEFORE + AFTER + BY_WORD)
-        by_word = self._label_by_word(numbers, folder)
+        by_word = self._label_by_word(range(BEFORE + AFTER, BEFORE + AFTER + BY_WORD), folder)
         self._say(
             f"  Clicks per ring: {before:.2f} before, {after:.2f} after the training; "
             f"{by_word:.2f} interactions from one word"
@@ -114,36 +94,29 @@ class Loop:
         self._save_report(key, folder)
         if not wrong and after >= before:
             wrong = "the new version does not need fewer clicks"
-        return LoopResult(version, before, after, by_word, wrong)
+        return wrong
 
     # -- steps
 
     def _label(self, numbers: range, what: str) -> float:
         """Label these pictures; returns clicks per ring."""
-        labeled: list[Labeled] = []
+        clicks: list[int] = []
         with self._bar() as bar:
-            doing = bar.add_task(f"The team labels {len(numbers)} pictures of {what}", total=None)
-            bar.update(doing, total=len(numbers))
-            for number in numbers:
-                picture = ring_picture(number)
-                (task,) = self._studio.upload(self._project, picture.name, picture.content())
-                labeled.append(self._team.label(task, picture))
-                bar.advance(doing)
-        return mean(clicks for picture in labeled for clicks in picture.clicks)
+            doing = f"The team labels {len(numbers)} pictures of {what}"
+            for number in bar.track(numbers, description=doing):
+                clicks += self._team.label(ring_picture(number))
+        return mean(clicks)
 
     def _label_by_word(self, numbers: range, folder: Path) -> float:
         """Label these pictures from the word alone; returns interactions per ring.
 
         Saves the picture that needed the fewest interactions.
         """
-        done: list[LabeledByWord] = []
-        for number in numbers:
-            picture = ring_picture(number)
-            (task,) = self._studio.upload(self._project, picture.name, picture.content())
-            done.append(self._team.label_by_word(task, picture))
-        rings, kept = sum(picture.rings for picture in done), sum(picture.kept for picture in done)
-        whole = sum(picture.whole for picture in done)
-        best = min(done, key=lambda picture: picture.interactions / picture.rings)
+        done = [self._team.label_by_word(ring_picture(number)) for number in numbers]
+        rings = sum(len(made.picture.masks) for made in done)
+        kept = sum(made.kept for made in done)
+        whole = sum(made.interactions == 1 for made in done)
+        best = min(done, key=lambda made: made.interactions / len(made.picture.masks))
         path = folder / "by-one-word.png"
         together = np.logical_or.reduce([np.zeros_like(best.picture.masks[0]), *best.suggested])
         overlay(best.picture.pixels, together).save(path)
@@ -151,7 +124,7 @@ class Loop:
             f"  The word '{LABEL}' alone: {kept} of {rings} rings right without a click, "
             f"{whole} of {len(done)} pictures complete ({path})"
         )
-        return sum(picture.interactions for picture in done) / rings
+        return sum(made.interactions for made in done) / rings
 
     def _await_training(self, key: str) -> Job:
         """Wait for the training that the labels start, and show its progress."""
@@ -222,8 +195,3 @@ class Loop:
             TimeElapsedColumn(),
             console=self._console,
         )
-
-
-def labeling_config(ready: str) -> str:
-    """A ready labeling config with the rings' label instead of one that is not needed."""
-    return ready.replace('"Motorcycle"', f'"{LABEL}"')

@@ -17,6 +17,7 @@ from skimage.io import imread
 from backend.demo.annotator import Annotator, Point
 from model.errors import PhraseClickError
 from training.evaluation.overlay import overlay
+from training.evaluation.protocol import overlap
 
 Action = Point | str  # a click, or a phrase
 
@@ -65,9 +66,9 @@ class Step:
     photograph: str
     name: str
     sent: str
-    iou: float | None
-    milliseconds: float
-    answer: str
+    iou: float | None = None
+    milliseconds: float = 0.0
+    answer: str = ""
     wrong: str = ""
     mask: NDArray[np.bool_] | None = None
     points: tuple[Point, ...] = ()
@@ -97,7 +98,7 @@ def play(scene: Scene, annotator: Annotator) -> Iterator[Step]:
         try:
             shown = annotator.type(action) if isinstance(action, str) else annotator.click(action)
         except PhraseClickError as error:
-            yield Step(scene.photograph.name, name, sent, None, 0.0, "", str(error))
+            yield Step(scene.photograph.name, name, sent, wrong=str(error))
             continue
         iou = None if before is None else overlap(before, shown.mask)
         yield Step(
@@ -112,12 +113,6 @@ def play(scene: Scene, annotator: Annotator) -> Iterator[Step]:
             tuple(annotator.points),
         )
         before = shown.mask
-
-
-def overlap(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
-    """Intersection over union; 1 for two empty masks."""
-    union = np.count_nonzero(one | other)
-    return np.count_nonzero(one & other) / union if union else 1.0
 
 
 def _wrong(points: list[Point], mask: NDArray[np.bool_]) -> str:

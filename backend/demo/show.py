@@ -3,29 +3,24 @@ learning, and stop everything.
 """
 
 import os
-import shutil
 import signal
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from backend.demo import loop
 from backend.demo.annotator import Annotator
 from backend.demo.label_studio_server import LabelStudioServer, label_studio
-from backend.demo.scenes import PHOTOGRAPHS, SCENES, Photograph, Step, overlap, play, save_overlay
+from backend.demo.loop import DEBOUNCE_S, TRAINING_THREADS, Loop
+from backend.demo.scenes import PHOTOGRAPHS, SCENES, Photograph, Step, play, save_overlay
+from backend.demo.team import LABEL
 from backend.errors import DemoError
-from backend.label_studio import rle
 from backend.label_studio.client import LabelStudio
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.credentials import Credentials, save_credentials
@@ -40,6 +35,17 @@ _CONFIG = Path(__file__).resolve().parents[2] / "plugin_config" / "click_and_phr
 _BACKEND_SECONDS = 120.0
 
 
+@dataclass(frozen=True)
+class _Running:
+    """The servers of a demonstration, and the ways to speak with them."""
+
+    server: LabelStudioServer
+    backend: Child
+    studio: LabelStudio
+    settings: Settings
+    seen: BackendProbe
+
+
 class Show:
     """One run. Its state is in a temporary folder, which is deleted at the end."""
 
@@ -51,28 +57,40 @@ class Show:
         # In a file or a pipe the table must not be as narrow as the default terminal.
         self._console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
         self._steps: list[Step] = []
-        self._learned: loop.LoopResult | None = None
+        self._loop_problem = "it was interrupted" if learns else ""
 
     def run(self, *, stay: bool) -> bool:
         """Run the demonstration; whether all steps succeeded."""
-        with _signals_as_interrupts(), ExitStack() as open_:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.default_int_handler)  # as Ctrl-C
+        with ExitStack() as open_:
             try:
-                good = self._perform(open_, stay=stay)
+                running = self._start(open_)
+                project = self._show_photographs(running)
+                if self._learns:
+                    self._show_learning(running)
+                self._show_addresses(running, project)
+                if stay:
+                    self._stay(running)
+                return self._succeeded()
             except KeyboardInterrupt:
                 self._say("Stopping Label Studio and the backend …")
                 open_.close()
                 self._say("Stopped.")
-                # Ctrl-C after the table is the normal end; before it, the run is incomplete.
-                good = bool(self._steps) and self._succeeded()
-        return good
+        # Ctrl-C after the table is the normal end; before it, the run is incomplete.
+        return bool(self._steps) and self._succeeded()
 
-    def _perform(self, open_: ExitStack, *, stay: bool) -> bool:
+    # -- servers
+
+    def _start(self, open_: ExitStack) -> _Running:
         self._folder.mkdir(parents=True, exist_ok=True)
-        state = Path(tempfile.mkdtemp(prefix="state-", dir=self._folder)).resolve()
-        open_.callback(shutil.rmtree, state, ignore_errors=True)
+        temporary = tempfile.TemporaryDirectory(
+            prefix="state-", dir=self._folder, ignore_cleanup_errors=True
+        )
+        state = Path(open_.enter_context(temporary)).resolve()
         # Both need some seconds, so they start at the same time.
         port = free_port()
-        backend = open_.enter_context(self._start_backend(state / "backend", port))
+        backend = open_.enter_context(_start_backend(state / "backend", port))
         self._say("Starting Label Studio and the backend")
         server = open_.enter_context(
             label_studio(state / "label-studio", program=self._program, progress=self._say)
@@ -86,84 +104,40 @@ class Show:
             doing="The backend loads its model",
         )
         studio = LabelStudio(server.url, server.token)
-        project = self._make_project(studio)
-        tasks = self._import(studio, project)
-        self._connect(studio, project, seen, settings, server)
-        self._play(studio, project, tasks, seen)
-        if self._learns:
-            self._learn(studio, seen, settings, server)
-        good = self._succeeded()
-        self._show_addresses(server, project, seen, good=good)
-        if stay:
-            self._stay(server, backend)
-        return good
+        return _Running(server, backend, studio, settings, seen)
 
-    # -- servers
-
-    @contextmanager
-    def _start_backend(self, data: Path, port: int) -> Iterator[Child]:
-        environment = {
-            name: value
-            for name, value in os.environ.items()
-            # The defaults, not the settings of the user's own backend.
-            if not name.startswith("PHRASECLICK_")
-            or name in ("PHRASECLICK_CHECKPOINT", "PHRASECLICK_DEVICE")
-        }
-        environment["PHRASECLICK_LEARN_DEBOUNCE_S"] = str(loop.DEBOUNCE_S)
-        environment["PHRASECLICK_TRAINING_THREADS"] = str(loop.TRAINING_THREADS)
-        command = [sys.executable, "-m", "backend.cli", "up", "--port", str(port)]
-        with Child(
-            "The backend",
-            [*command, "--data", str(data)],
-            log=data / "backend.log",
-            environment=environment,
-        ) as child:
-            yield child
-
-    def _stay(self, server: LabelStudioServer, backend: Child) -> None:
+    def _stay(self, running: _Running) -> None:
         self._say("Press Ctrl-C to stop.")
         while True:
             time.sleep(0.5)
-            for child in (server.child, backend):
+            for child in (running.server.child, running.backend):
                 if not child.running:
                     raise DemoError(f"{child.name} stopped unexpectedly.\n{child.last_lines()}")
 
-    # -- project
+    # -- projects
 
-    def _make_project(
-        self, studio: LabelStudio, title: str = "PhraseClick demonstration", config: str = ""
-    ) -> int:
-        config = config or _CONFIG.read_text(encoding="utf-8")
-        project = int(studio.create_project(title, config)["id"])
+    def _make_project(self, running: _Running, title: str, config: str) -> int:
+        project = int(running.studio.create_project(title, config)["id"])
         self._say(f"Created project {project}, {title}, with {_CONFIG.name}")
         return project
 
-    def _import(self, studio: LabelStudio, project: int) -> dict[Photograph, int]:
-        tasks = {}
-        for photograph in PHOTOGRAPHS:
-            (tasks[photograph],) = studio.upload(project, photograph.file, photograph.content())
-        self._say(f"Imported {len(tasks)} photographs")
-        return tasks
-
-    def _connect(
-        self,
-        studio: LabelStudio,
-        project: int,
-        seen: BackendProbe,
-        settings: Settings,
-        server: LabelStudioServer,
-    ) -> None:
+    def _connect(self, running: _Running, project: int) -> None:
+        server, seen, settings = running.server, running.seen, running.settings
         save_credentials(settings, project, Credentials(server.url, server.token, seen.url))
-        for finding in Diagnostics(studio, project, seen.url, settings, seen).connect():
+        for finding in Diagnostics(running.studio, project, seen.url, settings, seen).connect():
             self._say(f"  {finding.about}: {finding.sentence}")
             if finding.good is False:
                 raise DemoError(f"The backend could not be connected: {finding.sentence}")
 
-    # -- scenes
-
-    def _play(
-        self, studio: LabelStudio, project: int, tasks: dict[Photograph, int], seen: BackendProbe
-    ) -> None:
+    def _show_photographs(self, running: _Running) -> int:
+        """Label photographs step by step in a new project; returns its number."""
+        studio, config = running.studio, _CONFIG.read_text(encoding="utf-8")
+        project = self._make_project(running, "PhraseClick demonstration", config)
+        tasks = {}
+        for photograph in PHOTOGRAPHS:
+            (tasks[photograph],) = studio.upload(project, photograph.file, photograph.content())
+        self._say(f"Imported {len(tasks)} photographs")
+        self._connect(running, project)
         image = LabelConfig.parse(studio.project(project)["label_config"]).images[0]
         backend = int(studio.ml_backends(project)[0]["id"])
         for old in self._folder.glob("*.png"):
@@ -178,56 +152,60 @@ class Show:
                 saved += 1
                 name = f"{saved:02}-{step.photograph}-{step.name.replace(' ', '-')}.png"
                 save_overlay(self._folder / name, pixels, step)
-            self._record(_submitted(studio, annotator, tasks[photograph], photograph, seen))
+            self._record(_submitted(annotator, photograph, running.seen))
         self._console.print(table(self._steps))
+        return project
 
-    # -- learning
-
-    def _learn(
-        self,
-        studio: LabelStudio,
-        seen: BackendProbe,
-        settings: Settings,
-        server: LabelStudioServer,
-    ) -> None:
-        config = loop.labeling_config(_CONFIG.read_text(encoding="utf-8"))
-        project = self._make_project(studio, "A team with new objects", config)
-        self._connect(studio, project, seen, settings, server)
-        learning = loop.Loop(
-            studio,
+    def _show_learning(self, running: _Running) -> None:
+        # The rings' label takes the place of one that is not needed.
+        config = _CONFIG.read_text(encoding="utf-8").replace('"Motorcycle"', f'"{LABEL}"')
+        project = self._make_project(running, "A team with new objects", config)
+        self._connect(running, project)
+        learning = Loop(
+            running.studio,
             project,
-            settings,
-            serves=lambda: seen.ask_version(project),
+            running.settings,
+            serves=lambda: running.seen.ask_version(project),
             console=self._console,
             say=self._say,
         )
-        try:
-            self._learned = learning.run(self._folder)
-        finally:
-            learning.close()
-        if self._learned.wrong:
-            self._say(f"The learning loop: {self._learned.wrong}.")
+        with closing(learning):
+            self._loop_problem = learning.run(self._folder)
+        if self._loop_problem:
+            self._say(f"The learning loop: {self._loop_problem}.")
 
     def _record(self, step: Step) -> None:
         self._steps.append(step)
         self._say(f"  {step.photograph}: {step.name} ({step.milliseconds:.0f} ms)")
 
     def _succeeded(self) -> bool:
-        learned = self._learned is not None and not self._learned.wrong
-        return (learned or not self._learns) and not any(step.wrong for step in self._steps)
+        return not self._loop_problem and not any(step.wrong for step in self._steps)
 
-    def _show_addresses(
-        self, server: LabelStudioServer, project: int, seen: BackendProbe, *, good: bool
-    ) -> None:
-        if not good:
+    def _show_addresses(self, running: _Running, project: int) -> None:
+        server = running.server
+        if not self._succeeded():
             self._say("Not all steps succeeded: see the last column.")
         self._say(f"Pictures with masks: {self._folder}/*.png")
-        self._say(f"Dashboard:    {seen.url}/dashboard")
+        self._say(f"Dashboard:    {running.seen.url}/dashboard")
         self._say(f"Label Studio: {server.url}/projects/{project}/data")
         self._say(f"Log in as:    {server.user}   password: {server.password}")
 
     def _say(self, line: str) -> None:
         self._console.print(escape(line), soft_wrap=True)
+
+
+def _start_backend(data: Path, port: int) -> Child:
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        # The defaults, not the settings of the user's own backend.
+        if not name.startswith("PHRASECLICK_")
+        or name in ("PHRASECLICK_CHECKPOINT", "PHRASECLICK_DEVICE")
+    }
+    environment["PHRASECLICK_LEARN_DEBOUNCE_S"] = str(DEBOUNCE_S)
+    environment["PHRASECLICK_TRAINING_THREADS"] = str(TRAINING_THREADS)
+    command = [sys.executable, "-m", "backend.cli", "up", f"--port={port}", f"--data={data}"]
+    return Child("The backend", command, log=data / "backend.log", environment=environment)
 
 
 def table(steps: list[Step]) -> Table:
@@ -256,51 +234,16 @@ def table(steps: list[Step]) -> Table:
     return drawn
 
 
-def _submitted(
-    studio: LabelStudio, annotator: Annotator, task: int, photograph: Photograph, seen: BackendProbe
-) -> Step:
-    """Submit the mask: Label Studio must have stored it, and its event must reach the backend."""
+def _submitted(annotator: Annotator, photograph: Photograph, seen: BackendProbe) -> Step:
+    """Submit the mask; the event of its annotation must reach the backend."""
     before = seen.deliveries("ANNOTATION_CREATED") or 0.0
     started = time.perf_counter()
     try:
-        annotation = annotator.submit()
-        milliseconds = (time.perf_counter() - started) * 1000
-        stored = _masks(studio.task(task)["annotations"], annotation["id"])
+        annotator.submit()
     except PhraseClickError as error:
-        return Step(photograph.name, "submit", "annotation", None, 0.0, "", str(error))
+        return Step(photograph.name, "submit", "annotation", wrong=str(error))
+    milliseconds = (time.perf_counter() - started) * 1000
     arrived = seen.arrived("ANNOTATION_CREATED", more_than=before)
-    shown = annotator.shown.mask
-    iou = overlap(shown, stored[0]) if len(stored) == 1 else 0.0
     wrong = "" if arrived else "the backend received no event for the annotation"
-    if iou < 0.99:
-        wrong = "Label Studio stored another mask than the one shown"
     answer = "stored by Label Studio, received by webhook"
-    return Step(photograph.name, "submit", "annotation", iou, milliseconds, answer, wrong)
-
-
-def _masks(annotations: list[dict[str, Any]], wanted: int) -> list[np.ndarray[Any, Any]]:
-    return [
-        rle.decode(region["value"]["rle"], region["original_width"], region["original_height"])
-        for annotation in annotations
-        if annotation["id"] == wanted
-        for region in annotation["result"]
-        if "rle" in region["value"]
-    ]
-
-
-@contextmanager
-def _signals_as_interrupts() -> Iterator[None]:
-    """SIGTERM and SIGHUP stop the demonstration like Ctrl-C."""
-
-    def end(signum: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    old = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
+    return Step(photograph.name, "submit", "annotation", None, milliseconds, answer, wrong)

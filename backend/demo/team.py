@@ -9,6 +9,7 @@ evaluation protocol does (``training.evaluation.protocol``), and paints what is 
 
 import io
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,13 +20,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from backend.demo.annotator import Annotator, Point
-from backend.demo.scenes import overlap
 from backend.errors import DemoError
 from backend.label_studio import rle
 from backend.label_studio.client import LabelStudio
 from backend.label_studio.controls import ImageControls
 from backend.label_studio.host import Json
-from training.evaluation.protocol import Target, next_click
+from training.evaluation.protocol import ClickPoint, Target, follow, overlap
 
 LABEL = "Ring"
 SIZE = (320, 240)
@@ -69,62 +69,40 @@ def ring_picture(number: int) -> RingPicture:
 
 
 @dataclass(frozen=True)
-class Labeled:
-    """One submitted picture: for each ring the clicks, and the IoU of its first and last mask."""
-
-    clicks: tuple[int, ...]
-    first_ious: tuple[float, ...]
-    last_ious: tuple[float, ...]
-
-
-@dataclass(frozen=True)
 class LabeledByWord:
     """One picture labeled from one word. suggested: H,W bool masks of the answer.
 
-    rings, kept: all of them, and those whose suggested mask was accepted as it was. interactions:
-    the word, clicks on the other rings, and deleted regions.
+    kept: suggested masks that were accepted as they were. interactions: the word, clicks on the
+    other rings, and deleted regions.
     """
 
     picture: RingPicture
     suggested: tuple[NDArray[np.bool_], ...]
-    rings: int
     kept: int
     interactions: int
-
-    @property
-    def whole(self) -> bool:
-        """Whether the word alone labeled the whole picture."""
-        return self.interactions == 1
 
 
 class Team:
     """Labels pictures of one project."""
 
-    def __init__(self, studio: LabelStudio, backend: int, image: ImageControls) -> None:
+    def __init__(self, studio: LabelStudio, project: int, backend: int, image: ImageControls):
         self._studio = studio
+        self._project = project
         self._backend = backend
         self._image = image
 
-    def label(self, task: int, picture: RingPicture) -> Labeled:
-        """Label every ring of a picture and submit it."""
-        started = time.monotonic()
-        results, clicks, first, last = [], [], [], []
-        for mask in picture.masks:
-            region, ious = self._ring(task, picture, mask)
-            results.append(region)
-            clicks.append(len(ious))
-            first.append(ious[0])
-            last.append(ious[-1])
-        seconds = time.monotonic() - started
-        self._studio.create_annotation(task, results, lead_time=round(seconds, 3))
-        return Labeled(tuple(clicks), tuple(first), tuple(last))
+    def label(self, picture: RingPicture) -> list[int]:
+        """Label every ring of a new picture and submit it; returns the clicks of each ring."""
+        task, started = self._upload(picture), time.monotonic()
+        made = [self._ring(task, mask) for mask in picture.masks]
+        self._submit(task, [region for region, _ in made], started)
+        return [clicks for _, clicks in made]
 
-    def label_by_word(self, task: int, picture: RingPicture) -> LabeledByWord:
+    def label_by_word(self, picture: RingPicture) -> LabeledByWord:
         """Type the label's name, accept what is right, click on the other rings, and submit."""
-        started = time.monotonic()
-        asking = Annotator(self._studio, self._backend, task, self._image, LABEL, SIZE)
+        task, started = self._upload(picture), time.monotonic()
         try:
-            left = list(asking.type(LABEL).regions)
+            left = list(self._annotator(task).type(LABEL).regions)
         except DemoError:  # nothing was suggested
             left = []
         suggested = tuple(region.mask for region in left)
@@ -136,36 +114,39 @@ class Team:
                 left.remove(best)
                 results.append({**best.region, "origin": "manual"})
             else:
-                region, ious = self._ring(task, picture, mask)
+                region, count = self._ring(task, mask)
                 results.append(region)
-                clicks += len(ious)
+                clicks += count
+        self._submit(task, results, started)
         kept = len(suggested) - len(left)
-        seconds = time.monotonic() - started
-        self._studio.create_annotation(task, results, lead_time=round(seconds, 3))
-        return LabeledByWord(picture, suggested, len(picture.masks), kept, 1 + clicks + len(left))
+        return LabeledByWord(picture, suggested, kept, 1 + clicks + len(left))
 
-    def _ring(
-        self, task: int, picture: RingPicture, mask: NDArray[np.bool_]
-    ) -> tuple[Json, list[float]]:
-        """Click until the mask is good enough, then paint the rest; region and IoU per click."""
-        height, width = mask.shape
-        annotator = Annotator(
-            self._studio, self._backend, task, self._image, LABEL, (width, height)
-        )
+    def _upload(self, picture: RingPicture) -> int:
+        (task,) = self._studio.upload(self._project, picture.name, picture.content())
+        return task
+
+    def _annotator(self, task: int) -> Annotator:
+        return Annotator(self._studio, self._backend, task, self._image, LABEL, SIZE)
+
+    def _ring(self, task: int, mask: NDArray[np.bool_]) -> tuple[Json, int]:
+        """Click until the mask is good enough, then paint the rest; region and number of clicks."""
+        annotator = self._annotator(task)
+
+        def answer(
+            clicks: Sequence[ClickPoint], phrase: str, before: NDArray[np.bool_] | None
+        ) -> NDArray[np.bool_]:
+            x, y, positive = clicks[-1]
+            return annotator.click(Point(int(x), int(y), positive=positive)).mask
+
         target = Target(mask, np.zeros_like(mask), "")
-        shown = np.zeros_like(mask)
-        ious: list[float] = []
-        spots: list[tuple[float, float, bool]] = []
-        while len(ious) < _MAX_CLICKS and (not ious or ious[-1] < _GOOD_ENOUGH):
-            spot = next_click(target, shown, spots)
-            assert spot is not None, "a wrong mask has a wrong pixel"
-            spots.append(spot)
-            x, y, positive = spot
-            shown = annotator.click(Point(int(x), int(y), positive=positive)).mask
-            ious.append(overlap(shown, mask))
+        follow(answer, target, "clicks", goal=_GOOD_ENOUGH, at_least=1, most=_MAX_CLICKS)
         region = annotator.shown.region
         value = {**region["value"], "rle": rle.encode(mask)}
-        return {**region, "value": value, "origin": "manual"}, ious
+        return {**region, "value": value, "origin": "manual"}, len(annotator.points)
+
+    def _submit(self, task: int, results: list[Json], started: float) -> None:
+        seconds = round(time.monotonic() - started, 3)
+        self._studio.create_annotation(task, results, lead_time=seconds)
 
 
 def _draw_ring(

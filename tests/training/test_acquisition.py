@@ -22,9 +22,9 @@ from training.acquisition import (
     expected_clicks,
     named_objects,
     order,
-    overlap,
     uncertainty,
 )
+from training.evaluation.protocol import overlap
 
 Draw = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 

@@ -75,11 +75,12 @@ class Trajectory:
         return max(self.ious) < threshold
 
 
-def overlap(prediction: Mask, target: Mask, void: Mask) -> float:
+def overlap(prediction: Mask, target: Mask, void: Mask | None = None) -> float:
     """IoU of H,W masks outside void; 1 if both are empty."""
-    counts = ~void
-    either = int(np.count_nonzero((prediction | target) & counts))
-    both = int(np.count_nonzero(prediction & target & counts))
+    if void is not None:
+        prediction, target = prediction & ~void, target & ~void
+    either = int(np.count_nonzero(prediction | target))
+    both = int(np.count_nonzero(prediction & target))
     return both / either if either else 1.0
 
 

@@ -34,7 +34,7 @@ def test_it_answers_keeps_its_folder_and_is_gone_afterwards(tmp_path: Path) -> N
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
     # and when started again on the same folder
-    with label_studio(tmp_path / "data", account=server.account) as again:
+    with label_studio(tmp_path / "data", token=server.token) as again:
         assert LabelStudio(again.url, again.token).project(project)["title"] == "kept"
 
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from backend.demo.annotator import PageState, Point, ShownRegion
-from backend.demo.scenes import PHOTOGRAPHS, SCENES, Scene, Step, overlap, play, save_overlay
+from backend.demo.scenes import PHOTOGRAPHS, SCENES, Scene, Step, play, save_overlay
 from backend.demo.show import table
 from backend.errors import DemoError
 from backend.label_studio.config import LabelConfig
@@ -71,13 +71,6 @@ def test_a_step_without_mask_is_wrong_and_the_scene_goes_on(
 ) -> None:
     steps = _played(Replay(left_half, "no mask. Nothing found here"), Point(1, 1), Point(2, 2))
     assert [step.wrong for step in steps] == ["no mask. Nothing found here"] * 2
-
-
-def test_overlap_is_intersection_over_union(left_half: np.ndarray[Any, Any]) -> None:
-    assert overlap(left_half, left_half) == 1.0
-    assert overlap(left_half, ~left_half) == 0.0
-    assert overlap(left_half, np.ones_like(left_half)) == 0.5
-    assert overlap(np.zeros((2, 2), bool), np.zeros((2, 2), bool)) == 1.0
 
 
 def test_every_kind_of_step_is_shown_and_every_click_is_on_its_picture() -> None:

@@ -147,13 +147,13 @@ def test_another_data_folder_than_the_backends_is_found_out(
     assert "it runs with another data folder" in result.output
 
 
-@pytest.mark.parametrize("variables", [{}, {"ML_BLOCK_LOCAL_IP": "false"}])
+@pytest.mark.parametrize("variables", [(), ("ML_BLOCK_LOCAL_IP",)])
 def test_the_ban_on_private_addresses_names_both_variables(
-    run: Run, backend: Any, tmp_path: Path, variables: dict[str, str]
+    run: Run, backend: Any, tmp_path: Path, variables: tuple[str, ...]
 ) -> None:
     # given a Label Studio as installed, or with one of the two variables only
     config = Path(__file__).parents[4] / "plugin_config" / "click_and_phrase.xml"
-    with label_studio(tmp_path / "studio", protected=True, variables=variables) as server:
+    with label_studio(tmp_path / "studio", allow_private=variables) as server:
         studio = LabelStudio(server.url, server.token)
         project = str(studio.create_project("banned", config.read_text())["id"])
         place = ("--project", project, "--url", server.url, "--token", server.token)
