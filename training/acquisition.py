@@ -291,35 +291,24 @@ def order(
     if not len(values):
         return []
     by_score = np.argsort(-values, kind="stable")
-    chosen = _greedy(by_score[:front], values, _centred(descriptors), weight, same)
-    return chosen + [int(place) for place in by_score[front:]]
-
-
-def _greedy(
-    places: Sequence[int] | NDArray[np.intp],
-    values: NDArray[np.float64],
-    unit: NDArray[np.float64],
-    weight: float,
-    same: float,
-) -> list[int]:
-    left = np.asarray(places)
-    near = unit[left]
+    left = by_score[:front]
+    near = _centred(descriptors)[left]
     # Ranks, so that neither single large scores nor the scale decide.
-    worth = 1.0 - np.argsort(np.argsort(-values[left], kind="stable"), kind="stable") / len(left)
+    worth = 1.0 - np.arange(len(left)) / len(left)
     repeated = np.zeros(len(left))
     last = np.full(len(left), -1.0)
     open_ = np.ones(len(left), bool)
     picked = []
-    for _ in range(len(left)):
+    for _ in left:
         gain = (1.0 - weight) * worth - weight * np.maximum(repeated, 0.0)
-        waits = open_ & (last >= same)
-        candidates = open_ & ~waits if (open_ & ~waits).any() else open_
+        unlike = open_ & (last < same)
+        candidates = unlike if unlike.any() else open_
         pick = int(np.flatnonzero(candidates)[gain[candidates].argmax()])
         picked.append(int(left[pick]))
         open_[pick] = False
         last = near @ near[pick]
         repeated = np.maximum(repeated, last)
-    return picked
+    return picked + [int(place) for place in by_score[front:]]
 
 
 def _centred(descriptors: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ Each imports heavy packages when it runs, so that ``phraseclick --help`` stays f
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -69,10 +69,10 @@ def evaluate(
     checkpoint: CheckpointArgument,
     data: DataOption,
     mode: Annotated[
-        list[str] | None,
+        list[Literal["clicks", "clicks+phrase", "phrase", "phrase+clicks"]] | None,
         typer.Option(
-            help="clicks (default), clicks+phrase (both at once), phrase, or phrase+clicks (the "
-            "phrase first); repeatable."
+            help="Clicks (default), clicks and phrase at once, a phrase alone, or a phrase first; "
+            "repeatable."
         ),
     ] = None,
     compare: Annotated[
@@ -115,11 +115,11 @@ def evaluate(
         figures = main(
             _folder(context, checkpoint),
             data=data,
-            mode=mode or "clicks",
+            modes=mode or ["clicks"],
             compare=[_folder(context, other) for other in compare or ()],
             sources=source or (),
             limit=limit,
-            jitter=jitter or 0.0,
+            jitters=jitter or [0.0],
             at_least=at_least,
             probes=probes,
             device=device,
@@ -194,13 +194,16 @@ def simulate(
     labels: Annotated[
         str, typer.Option(help="Numbers of labeled pictures, separated by commas.")
     ] = "20,50",
-    budget: Annotated[str, typer.Option(help="Of the trainings: quick or thorough.")] = "thorough",
+    budget: Annotated[
+        Literal["quick", "thorough"], typer.Option(help="Of the trainings.")
+    ] = "thorough",
     seed: Annotated[int, typer.Option(help="Of the split, the trainings and the tests.")] = 1,
     start: Annotated[
         str, typer.Option(help="The first version: a folder, 'shipped', or a version's name.")
     ] = "shipped",
     strategy: Annotated[
-        str, typer.Option(help="How pictures are chosen: random, saving, clicks, uncertainty.")
+        Literal["random", "saving", "clicks", "uncertainty"],
+        typer.Option(help="How pictures are chosen."),
     ] = "random",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 is torch's choice.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -220,26 +223,17 @@ def simulate(
 
     from rich.console import Console
 
-    from training.errors import RecipeError
     from training.evaluation.evaluation import write_json
     from training.finetune.recipe import BUDGETS
     from training.simulate import curve
-    from training.simulate.simulate import STRATEGIES, Plan
+    from training.simulate.simulate import Plan
     from training.simulate.simulate import simulate as run
 
-    if budget not in BUDGETS:
-        raise RecipeError(f"Budget '{budget}' is none of {', '.join(BUDGETS)}.")
-    if strategy not in STRATEGIES:
-        raise RecipeError(f"Strategy '{strategy}' is none of {', '.join(STRATEGIES)}.")
     plan = Plan(
         labels=_numbers(labels),
         seed=seed,
-        strategy=next(known for known in STRATEGIES if known == strategy),
-        recipe=dataclasses.replace(
-            next(recipe for name, recipe in BUDGETS.items() if name == budget),
-            threads=threads,
-            device=device,
-        ),
+        strategy=strategy,
+        recipe=dataclasses.replace(BUDGETS[budget], threads=threads, device=device),
     )
     console = Console()
     with (

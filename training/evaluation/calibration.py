@@ -24,7 +24,8 @@ from model.confidence import METRIC, Calibration
 from model.predictor import Click, Predictor
 from training.data import Dataset, Tolerant
 from training.errors import DataError
-from training.evaluation.cases import FEWEST_PIXELS, cases_of, target_of
+from training.evaluation.cases import FEWEST_PIXELS, Case, cases_of, target_of
+from training.evaluation.measurement import key_of
 from training.evaluation.protocol import next_click, overlap
 
 BINS = 10
@@ -72,9 +73,10 @@ def calibrate(
 
     Raises DataError if there are fewer than 2 * BINS objects.
     """
-    scores, ious = first_clicks(predictor, dataset, limit=limit, progress=progress)
-    if len(scores) < 2 * BINS:
-        raise DataError(f"Calibration needs {2 * BINS} objects with a mask, not {len(scores)}.")
+    cases = cases_of(dataset, "clicks", limit=limit)
+    _check_number(len(cases))  # before anything is predicted
+    scores, ious = _first_clicks(predictor, dataset, cases, progress)
+    _check_number(len(scores))
     held_out = np.zeros(len(scores))
     for fold in range(FOLDS):
         chosen = np.arange(len(scores)) % FOLDS == fold
@@ -86,6 +88,11 @@ def calibrate(
         _correlation(held_out, ious),
         len(scores),
     )
+
+
+def _check_number(count: int) -> None:
+    if count < 2 * BINS:
+        raise DataError(f"Calibration needs {2 * BINS} objects with a mask, not {count}.")
 
 
 def _correlation(predicted: Values, measured: Values) -> float:
@@ -128,17 +135,13 @@ def write_calibrated(
     return version, report
 
 
-def first_clicks(
-    predictor: Predictor, dataset: Dataset, *, limit: int, progress: Progress | None = None
+def _first_clicks(
+    predictor: Predictor, dataset: Dataset, cases: Sequence[Case], progress: Progress | None
 ) -> tuple[Values, Values]:
     """Scores before calibration and true IoUs of the first click's masks; N each.
 
-    Empty masks and pictures that cannot be read are left out. Raises DataError for fewer than
-    2 * BINS objects, before anything is predicted.
+    Empty masks and pictures that cannot be read are left out.
     """
-    cases = cases_of(dataset, "clicks", limit=limit)
-    if len(cases) < 2 * BINS:
-        raise DataError(f"Calibration needs {2 * BINS} objects with a mask, not {len(cases)}.")
     samples = Tolerant(dataset)
     scores: list[float] = []
     ious: list[float] = []
@@ -153,7 +156,7 @@ def first_clicks(
             continue
         spot = next_click(target, np.zeros_like(target.mask))
         assert spot is not None
-        embedding = predictor.encode(sample.image, f"{case.source}:{sample.key}:{case.index}")
+        embedding = predictor.encode(sample.image, key_of(sample, case))
         prediction = predictor.predict(embedding, [Click(*spot)])
         if math.isfinite(prediction.score):
             scores.append(prediction.score)

@@ -26,7 +26,7 @@ from training.evaluation import behaviour as probing
 from training.evaluation.cases import cases_of
 from training.evaluation.figures import comparisons, report
 from training.evaluation.measurement import Checkpoint, Measurement, Method, Run
-from training.evaluation.protocol import MODES, MOST, Mode
+from training.evaluation.protocol import MOST, Mode
 
 MEASURES = {
     "noc85": "NoC@85",
@@ -116,10 +116,8 @@ def _run(run: Mapping[str, Any]) -> Table:
     table.add_column("")
     for name in ("n", *(f"NoC@{t}" for t in thresholds), *(f"IoU@{k}" for k in counts), "failed"):
         table.add_column(name, justify="right")
-    sections = [run["by_source"], run["by_size"], run.get("by_seen", {}), {"all": run}]
-    for section in sections:
-        if len(section) < 2 and "all" not in section and section is not run["by_source"]:
-            continue
+    parts = [part for part in (run["by_size"], run.get("by_seen", {})) if len(part) > 1]
+    for section in (run["by_source"], *parts, {"all": run}):
         for name, part in section.items():
             table.add_row(
                 name,
@@ -172,7 +170,8 @@ def _probes(figures: Mapping[str, Any]) -> Table:
                 mark, style = ("✓", "green") if reached else ("✗", "red")
                 relation = "interval >" if entry["certain"] else "≥"
                 wanted = Text(f"{relation} {entry['aim']:.2f} {mark}", style=style)
-            mean = _in_full(entry["mean"], entry["interval"])
+            low, high = entry["interval"]
+            mean = Text.assemble(f"{entry['mean']:.3f} ", (f"({low:.3f} to {high:.3f})", "dim"))
             table.add_row("" if number else name, source, str(entry["n"]), mean, wanted)
         table.add_section()
     return table
@@ -184,11 +183,6 @@ def _cell(mean: float, interval: tuple[float, float], digits: int, *, sign: str 
     return Text.assemble(f"{mean:{sign}.{digits}f}\n", (f"±{half.removeprefix('0')}", "dim"))
 
 
-def _in_full(mean: float, interval: tuple[float, float]) -> Text:
-    low, high = interval
-    return Text.assemble(f"{mean:.3f} ", (f"({low:.3f} to {high:.3f})", "dim"))
-
-
 Progress = Callable[[int, int], None]
 
 
@@ -196,11 +190,11 @@ def main(
     checkpoint: Path | str,
     *,
     data: Sequence[Path | str],
-    mode: str | Sequence[str] = "clicks",
+    modes: Sequence[Mode] = ("clicks",),
     compare: Sequence[Path | str] = (),
     sources: Sequence[str] = (),
     limit: int = 0,
-    jitter: float | Sequence[float] = 0.0,
+    jitters: Sequence[float] = (0.0,),
     at_least: int = 10,
     probes: bool = False,
     device: str = "auto",
@@ -210,10 +204,10 @@ def main(
 ) -> dict[str, Any]:
     """Evaluate a checkpoint ("shipped" or a directory) and return the report.
 
-    data: as in `open_dataset`. mode: one or several; the first one with the first checkpoint is the
-    top level of the report, all other runs are under "further". compare: more checkpoints on the
-    same cases. sources: only these. limit: objects of each source at most; 0: all. jitter: of
-    clicks (see `next_click`); each value makes a run.
+    data: as in `open_dataset`. modes: the first one with the first checkpoint is the top level of
+    the report, all other runs are under "further". compare: more checkpoints on the same cases.
+    sources: only these. limit: objects of each source at most; 0: all. jitters: of clicks (see
+    `next_click`); each value makes a run.
     at_least: interactions of every object even if it is found sooner; below 10, IoU after 10 is a
     lower bound. probes: also run the behaviour tests (behaviour.py) on the first checkpoint.
     progress: called with the number done and the total.
@@ -222,13 +216,11 @@ def main(
     then; "complete" is then false. Raises DataError.
     """
     dataset = open_dataset(list(data))
-    modes = _modes([mode] if isinstance(mode, str) else mode)
     if not 1 <= at_least <= MOST:
         raise DataError(f"at_least is {at_least}; the protocol has 1 to {MOST} interactions.")
     methods = _methods(checkpoint, compare, device)
-    jitters = list(dict.fromkeys([jitter] if isinstance(jitter, int | float) else jitter))
     runs = [run for method in methods for run in _runs(method, modes, jitters)]
-    cases = {m: cases_of(dataset, m, sources=sources, limit=limit) for m in modes}
+    cases = {mode: cases_of(dataset, mode, sources=sources, limit=limit) for mode in modes}
     measurement = Measurement(dataset, runs, cases, at_least)
     asked = cases_of(dataset, "clicks", sources=sources, limit=limit) if probes else []
     pairs = probing.BehaviourTests(methods[0], dataset, asked)
@@ -249,7 +241,7 @@ def main(
             "data": [str(place) for place in data],
             "sources": list(sources),
             "limit": limit,
-            "jitter": jitters,
+            "jitter": list(jitters),
             "at_least": at_least,
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         },
@@ -317,19 +309,9 @@ def _runs(method: Method, modes: Sequence[Mode], jitters: Sequence[float]) -> li
     """All runs of a method; jitter does not apply to a phrase alone."""
     return [
         Run(method, mode, jitter)
-        for mode in modes
-        for jitter in (jitters if mode != "phrase" else [0.0])
+        for mode in dict.fromkeys(modes)
+        for jitter in dict.fromkeys(jitters if mode != "phrase" else [0.0])
     ]
-
-
-def _modes(names: Sequence[str]) -> list[Mode]:
-    for name in names:
-        if name not in MODES:
-            raise DataError(f"Mode '{name}' is none of {', '.join(MODES)}.")
-    chosen: list[Mode] = [mode for name in dict.fromkeys(names) for mode in MODES if mode == name]
-    if not chosen:
-        raise DataError(f"No mode was named: choose from {', '.join(MODES)}.")
-    return chosen
 
 
 def _methods(checkpoint: Path | str, compare: Sequence[Path | str], device: str) -> list[Method]:

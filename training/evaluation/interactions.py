@@ -139,7 +139,7 @@ def annotate(
     others = [about.id for about in sample.objects if about not in wanted]
     undecided = sample.void | sample.mask(*others) if others else sample.void
     deletions = sum(
-        number not in matched and _share(region.mask, undecided) <= 0.5
+        number not in matched and undecided[region.mask].mean() <= 0.5
         for number, region in enumerate(regions)
     )
     costs: list[ObjectCost] = []
@@ -211,7 +211,3 @@ def _matches(
         for row, column in zip(rows, columns, strict=True)
         if ious[row, column] >= REFINABLE
     }
-
-
-def _share(mask: Mask, within: Mask) -> float:
-    return int(np.count_nonzero(mask & within)) / int(np.count_nonzero(mask))

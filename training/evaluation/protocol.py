@@ -23,6 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from model.crop import mask_box
+
 Mode = Literal["clicks", "clicks+phrase", "phrase", "phrase+clicks"]
 """Clicks alone, clicks together with a phrase, a phrase alone, a phrase followed by clicks."""
 MODES: tuple[Mode, ...] = ("clicks", "clicks+phrase", "phrase", "phrase+clicks")
@@ -34,8 +36,7 @@ ClickPoint = tuple[float, float, bool]
 Answer = Callable[[Sequence[ClickPoint], str, Mask | None], Mask]
 """From clicks (x, y, positive), phrase and last mask (H,W or None) to the next mask."""
 
-# Pixels that touch at a corner belong to one region. Only then is the distance to a region's border
-# the distance to the nearest correct pixel: between regions that do not touch is a correct pixel.
+# Pixels that touch at a corner belong to one region.
 TOUCHING = np.ones((3, 3), bool)
 
 
@@ -96,21 +97,20 @@ def next_click(
 
     jitter: in (0, 1], anywhere in the same region at 1 - jitter of its largest depth or deeper.
     """
-    counts = ~target.void
-    missing = _deepest_region(target.mask & ~prediction & counts, clicked)
-    excess = _deepest_region(~target.mask & prediction & counts, clicked)
-    if missing is None and excess is None:
+    missing = _errors(target.mask & ~prediction & ~target.void, clicked)
+    excess = _errors(~target.mask & prediction & ~target.void, clicked)
+    positive = missing.deepest > excess.deepest
+    errors = missing if positive else excess
+    if not errors.deepest:
         return None
-    positive = excess is None or (missing is not None and missing.deepest > excess.deepest)
-    region = missing if positive else excess
-    assert region is not None
-    place = region.first
+    place = int(errors.depth.argmax())
     if jitter > 0:
-        places = np.flatnonzero(region.depth >= (1.0 - jitter) * region.deepest)
-        places = places[region.depth.ravel()[places] > 0]
+        regions, _ = ndimage.label(errors.wrong, TOUCHING)
+        deep = errors.depth >= (1.0 - jitter) * errors.deepest
+        places = np.flatnonzero(deep & (regions == regions.ravel()[place]) & (errors.depth > 0))
         place = int((rng or np.random.default_rng(0)).choice(places))
-    row, column = divmod(place, region.depth.shape[1])
-    return region.left + column + 0.5, region.top + row + 0.5, positive
+    row, column = divmod(place, errors.depth.shape[1])
+    return errors.left + column + 0.5, errors.top + row + 0.5, positive
 
 
 def follow(
@@ -160,51 +160,26 @@ def follow(
 
 
 @dataclass(frozen=True, eq=False)
-class _Region:
-    """A connected region of errors. depth: of its box, 0 outside it and at clicked pixels."""
+class _Errors:
+    """The box of all wrong pixels of one kind. depth: their distance to the nearest other pixel or
+    the picture's border; 0 outside and at clicked pixels."""
 
+    wrong: Mask
     depth: NDArray[np.float64]
     top: int
     left: int
-    deepest: float
-    first: int  # flat index in ``depth`` of its topmost, leftmost deepest pixel
 
     @property
-    def order(self) -> tuple[int, int]:
-        """Row and column in the picture, which break ties."""
-        row, column = divmod(self.first, self.depth.shape[1])
-        return self.top + row, self.left + column
+    def deepest(self) -> float:
+        return float(self.depth.max())
 
 
-def _deepest_region(error: Mask, clicked: Sequence[ClickPoint]) -> _Region | None:
-    """The region with the deepest pixel that was not clicked yet.
-
-    Distances are measured region by region, starting with those that may be deepest. Most specks
-    are never measured, so the protocol is cheap compared with the network.
-    """
-    labels, count = ndimage.label(error, TOUCHING)
-    boxes = ndimage.find_objects(labels)
-    # No pixel is deeper than half of its box's shorter side.
-    reach = [(min(b[0].stop - b[0].start, b[1].stop - b[1].start) + 1) / 2 for b in boxes]
-    corners = [(box[0].start, box[1].start) for box in boxes]
-    best: _Region | None = None
-    for number in sorted(range(count), key=lambda i: (-reach[i], corners[i])):
-        # At best, a remaining region is as deep and starts at its box's corner.
-        if best is not None and (-reach[number], corners[number]) > (-best.deepest, best.order):
-            if reach[number] < best.deepest:
-                break
-            continue
-        box = boxes[number]
-        depth = ndimage.distance_transform_edt(np.pad(labels[box] == number + 1, 1))[1:-1, 1:-1]
-        top, left = corners[number]
-        for x, y, _ in clicked:
-            row, column = int(y) - top, int(x) - left
-            if 0 <= row < depth.shape[0] and 0 <= column < depth.shape[1]:
-                depth[row, column] = 0.0
-        first = int(depth.argmax())
-        region = _Region(depth, top, left, float(depth.ravel()[first]), first)
-        if region.deepest > 0 and (
-            best is None or (-region.deepest, region.order) < (-best.deepest, best.order)
-        ):
-            best = region
-    return best
+def _errors(wrong: Mask, clicked: Sequence[ClickPoint]) -> _Errors:
+    left, top, right, bottom = mask_box(wrong) or (0, 0, 1, 1)
+    part = wrong[top:bottom, left:right]
+    depth = ndimage.distance_transform_edt(np.pad(part, 1))[1:-1, 1:-1]
+    for x, y, _ in clicked:
+        row, column = int(y) - top, int(x) - left
+        if 0 <= row < depth.shape[0] and 0 <= column < depth.shape[1]:
+            depth[row, column] = 0.0
+    return _Errors(part, depth, top, left)

@@ -38,7 +38,6 @@ from training.simulate.measure import LabelResult, Measured, ObjectResult, measu
 from training.simulate.team import Clicks, Labeled, Split, label, name_of, split
 
 Strategy = Literal["random", "saving", "clicks", "uncertainty"]
-STRATEGIES: tuple[Strategy, ...] = ("random", "saving", "clicks", "uncertainty")
 
 REQUEST = "simulation.json"
 

@@ -99,16 +99,12 @@ def first_network(
     *,
     fitted: bool,
 ) -> PhraseClick:
-    """The network that a run starts with: that of a checkpoint, grown, or a new one."""
-    if start is None:
-        return new_network(recipe, categories, tokenizer, data)
-    return grown_network(start, recipe, categories, tokenizer, fitted=fitted)
+    """The network that a run starts with: that of a checkpoint, grown, or a new one.
 
-
-def new_network(
-    recipe: Recipe, categories: list[str], tokenizer: Tokenizer, data: Path
-) -> PhraseClick:
-    """A new network, with pretrained backbone weights if the recipe names some."""
+    A new one takes pretrained backbone weights if the recipe names some.
+    """
+    if start is not None:
+        return grown_network(start, recipe, categories, tokenizer, fitted=fitted)
     attributes = attributes_for(concept_of(category) for category in categories)
     config = ModelConfig.from_dict(dict(recipe.model))
     network = PhraseClick(replace(config, attributes=attributes, **_word_fields(tokenizer)))

@@ -39,7 +39,14 @@ from training.train import run_folder
 from training.train.distributed import Ranks, device_for, joined
 from training.train.initialisation import categories_of, first_network, trained_on, training_data
 from training.train.losses import AttributeLoss, mean_iou, sampled, total_loss
-from training.train.optimization import Average, Precision, in_full, make_optimizer, set_rates
+from training.train.optimization import (
+    Average,
+    amp_dtype,
+    depthwise_in_32_bits,
+    in_full,
+    make_optimizer,
+    set_rates,
+)
 from training.train.recipe import Recipe, read_stages
 from training.train.run_folder import TensorBoardLog, check_finite, out_of_memory_explained, printed
 from training.train.validation import choose_cases, quick_look, sources_of
@@ -115,13 +122,16 @@ class Run:
         self.attribute_loss = AttributeLoss(len(config.attributes)).to(self.device)
         self.attribute_index = {name: i for i, name in enumerate(config.attributes)}
         self.optimizer = make_optimizer(self.network, train)
-        self.precision = Precision(train.amp, self.device)
-        self.precision.prepare(self.network)
+        self.amp = amp_dtype(train.amp, self.device)
+        if self.amp is torch.bfloat16 and self.device.type == "cpu":
+            depthwise_in_32_bits(self.network)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp is torch.float16)
         self.step = 0
         self.seconds = 0.0
         # Figures of the steps since the last log entry.
         self.figures: dict[str, list[float]] = {}
         self.passed_over: set[str] = set()
+        self._board: TensorBoardLog | None = None
 
     @property
     def progress(self) -> float:
@@ -136,33 +146,33 @@ class Run:
         saved = validated = self.seconds
         with contextlib.ExitStack() as stack:
             steps = stack.enter_context(contextlib.closing(self.steps()))
-            board = None
             if train.tensorboard and self.ranks.first:
-                board = stack.enter_context(
-                    contextlib.closing(TensorBoardLog(self.folder, self.step))
-                )
+                board = TensorBoardLog(self.folder, self.step)
+                self._board = stack.enter_context(contextlib.closing(board))
             for figures in steps:
                 if tick:
                     tick(min(self.progress, 1.0), figures)
                 if self.step % train.log_every == 0:
-                    self.log_figures(report, board)
+                    self._log_figures(report)
                 if self.seconds - saved > 60 * train.save_minutes:
                     self.save()
                     saved = self.seconds
                 if self.seconds - validated > 60 * train.validate_minutes:
-                    self.validate(report, board)
+                    self.validate(report)
                     validated = self.seconds
             self.save()
-            self.validate(report, board)
+            self.validate(report)
             self.calibrate()
             self.ranks.wait()
 
     def steps(self) -> Generator[dict[str, float]]:
         """Run the steps to the end of the schedule; yields the figures of each."""
+        train = self.recipe.train
+        size = f"{train.pictures} pictures x {train.prompts} prompts at crop {train.crop}"
         with contextlib.closing(self._batches_ahead()) as batches:
             while self.progress < 1.0:
                 start = time.monotonic()
-                with out_of_memory_explained(self.step, self._size(), self._where()):
+                with out_of_memory_explained(self.step, f"{size} on {self.device}", self._where()):
                     batch = next(batches)
                     waited = time.monotonic() - start
                     figures = {**self.learn(batch.to(self.device)), "waited": waited}
@@ -180,7 +190,7 @@ class Run:
         self.network.train(not train.frozen_norms)
         rate = set_rates(self.optimizer, train, self.step, self.progress)
 
-        with self.precision.cast():
+        with self._autocast():
             features = self.network.encode(batch.image)
             previous = simulate_corrections(self.network, self.tokenizer, features, batch)
             texts = [question.text for question in questions]
@@ -200,22 +210,23 @@ class Run:
             self.recipe.loss,
         )
         if self.beside is not None:
-            with self.precision.cast():
+            with self._autocast():
                 parts["beside"] = self.beside(self.network, features, batch, self.step)
             loss = loss + parts["beside"]
 
         self.optimizer.zero_grad(set_to_none=True)
-        self.precision.backward(loss)
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self.ranks.average_gradients(self.network.parameters())
-        self.precision.unscale(self.optimizer)
+        self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), train.clip)
         stride = output.height // output.mask_logits.shape[2]
         iou = mean_iou(output.mask_logits.detach(), *sampled(batch.target, batch.void, stride))
         reached, length, overlap = self.ranks.mean([float(loss.detach()), float(norm), float(iou)])
         check_finite(reached, "loss", self.step, batch.keys, self._where())
-        if not self.precision.may_overflow:
+        if not self.scaler.is_enabled():  # else it skips steps that overflow, and adapts
             check_finite(length, "gradient", self.step, batch.keys, self._where())
-        self.precision.step(self.optimizer)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         self.ranks.average_buffers(self.network, self.attribute_loss)
         self.average.follow(self.step)
         return {
@@ -226,7 +237,7 @@ class Run:
             "rate": rate,
         }
 
-    def validate(self, report: Report, board: TensorBoardLog | None = None) -> None:
+    def validate(self, report: Report) -> None:
         """Log a quick evaluation on fixed objects, by source."""
         if self.val is None or not self.ranks.first:
             return
@@ -236,7 +247,7 @@ class Run:
             cases = choose_cases(self.val, train.validate_objects, source)
             if cases:
                 looks[source] = quick_look(self.average.network, self.tokenizer, self.val, cases)
-        self._record(report, looks, board)
+        self._record(report, looks)
 
     def save(self) -> None:
         """Write the state to resume from, and the averaged network as a checkpoint."""
@@ -261,7 +272,7 @@ class Run:
         if self.val is None or not self.ranks.first:
             return
         latest = self.folder / run_folder.LATEST
-        target = run_folder.calibrated_export(self.folder, self.step)
+        target = latest.resolve().with_name(f"step-{self.step:06d}-calibrated")
         if target.exists():
             return
         limit = self.recipe.train.validate_objects
@@ -316,9 +327,12 @@ class Run:
             "network": self.network,
             "average": self.average.network,
             "optimizer": self.optimizer,
-            "precision": self.precision,
+            "precision": self.scaler,
             "attribute_loss": self.attribute_loss,
         }
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self.amp, enabled=self.amp is not None)
 
     def _batches_ahead(self) -> Generator[Batch]:
         train = self.recipe.train
@@ -335,27 +349,20 @@ class Run:
             small = train.first_crop and done < train.first_share
             yield step, train.first_crop if small else train.crop
 
-    def log_figures(self, report: Report, board: TensorBoardLog | None) -> None:
+    def _log_figures(self, report: Report) -> None:
         means = {name: float(np.mean(values)) for name, values in self.figures.items()}
         if self.passed_over:
             means["passed_over"] = len(self.passed_over)
         self.figures = {}
-        self._record(report, means, board)
+        self._record(report, means)
 
-    def _record(
-        self, report: Report, figures: dict[str, Any], board: TensorBoardLog | None
-    ) -> None:
+    def _record(self, report: Report, figures: dict[str, Any]) -> None:
         entry = {"step": self.step, "progress": self.progress, **figures}
         if self.ranks.first:
             run_folder.append_history(self.folder, entry)
-            if board:
-                board.write(self.step, figures)
+            if self._board:
+                self._board.write(self.step, figures)
             report(entry)
-
-    def _size(self) -> str:
-        train = self.recipe.train
-        size = f"{train.pictures} pictures x {train.prompts} prompts at crop {train.crop}"
-        return f"{size} on {self.device}"
 
     def _where(self) -> str:
         return run_folder.about_state(self.folder)

@@ -9,10 +9,8 @@ The exponential moving average of the weights is what is validated, exported and
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import math
-from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -78,63 +76,28 @@ def _groups(network: PhraseClick, train: TrainRecipe) -> list[dict[str, Any]]:
     ]
 
 
-class Precision:
-    """The precision of a network on a device.
+def amp_dtype(kind: str, device: torch.device) -> torch.dtype | None:
+    """The type for `torch.autocast`, by the recipe's ``amp``; None for 32 bits.
 
-    kind: "auto" is 16 bits on a GPU (bfloat16 if supported) and 32 on a CPU, where bfloat16 is
-    faster only on processors with instructions for it.
+    "auto" is 16 bits on a GPU (bfloat16 if supported) and 32 on a CPU, where bfloat16 is faster
+    only on processors with instructions for it. Raises RecipeError.
     """
+    if kind == "auto" and device.type != "cpu":
+        bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if bf16 else torch.float16
+    if kind == "fp16" and device.type == "cpu":
+        raise RecipeError('train.amp = "fp16" needs a GPU; on a CPU use "bf16" or "off".')
+    return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(kind)
 
-    def __init__(self, kind: str, device: torch.device) -> None:
-        if kind == "auto":
-            kind = "off" if device.type == "cpu" else _best_of_gpu()
-        if kind == "fp16" and device.type == "cpu":
-            raise RecipeError('train.amp = "fp16" needs a GPU; on a CPU use "bf16" or "off".')
-        self.kind = kind
-        self._device = device
-        self._dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(kind)
-        self._scaler = torch.amp.GradScaler(device.type, enabled=kind == "fp16")
 
-    def prepare(self, network: nn.Module) -> None:
-        """Have a network's depthwise convolutions compute in 32 bits on a CPU.
+def depthwise_in_32_bits(network: nn.Module) -> None:
+    """Have a network's depthwise convolutions compute in 32 bits.
 
-        Their backward pass in bfloat16 takes 5 to 15 times as long (oneDNN, Xeon with AMX).
-        """
-        if self.kind != "bf16" or self._device.type != "cpu":
-            return
-        for module in network.modules():
-            if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
-                module.forward = functools.partial(_in_32_bits, module)  # type: ignore[method-assign]
-
-    def cast(self) -> AbstractContextManager[Any]:
-        """A context in which the network computes in this precision."""
-        if self._dtype is None:
-            return contextlib.nullcontext()
-        return torch.autocast(self._device.type, self._dtype)
-
-    def backward(self, loss: Tensor) -> None:
-        """Compute the gradients of the loss, scaled for float16."""
-        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-
-    def unscale(self, optimizer: torch.optim.Optimizer) -> None:
-        """Undo the scale of the gradients, so that they can be checked and clipped."""
-        self._scaler.unscale_(optimizer)
-
-    def step(self, optimizer: torch.optim.Optimizer) -> None:
-        """One step of the optimizer, skipped if a scaled gradient overflowed."""
-        self._scaler.step(optimizer)
-        self._scaler.update()
-
-    @property
-    def may_overflow(self) -> bool:
-        """Whether an infinite gradient may be due to the scale, which then adapts."""
-        return self.kind == "fp16"
-
-    def state_dict(self) -> dict[str, Any]:
-        return self._scaler.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._scaler.load_state_dict(state)
+    On a CPU their backward pass in bfloat16 takes 5 to 15 times as long (oneDNN, Xeon with AMX).
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
+            module.forward = functools.partial(_in_32_bits, module)  # type: ignore[method-assign]
 
 
 def _in_32_bits(convolution: nn.Conv2d, x: Tensor) -> Tensor:
@@ -155,10 +118,6 @@ def in_full(output: Output) -> Output:
         attribute_logits=output.attribute_logits.float(),
         coarse_logits=None if coarse is None else coarse.float(),
     )
-
-
-def _best_of_gpu() -> str:
-    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
 
 
 class Average:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from training.errors import RecipeError
 from training.prompts.prompts import PromptRecipe
@@ -75,11 +78,11 @@ class TrainRecipe:
     many: float = 0.15
     many_rounds: tuple[int, ...] = (5, 8, 12, 16)
     # "adamw", or "sgd" with momentum.
-    optimizer: str = "adamw"
+    optimizer: Annotated[str, Field(pattern="^(adamw|sgd)$")] = "adamw"
     momentum: float = 0.9
     # "cosine", or "poly" with its power (DeepLab), down to 0 at the end; "constant" for a run of
     # unknown length, in which averaged weights replace a falling rate.
-    schedule: str = "cosine"
+    schedule: Annotated[str, Field(pattern="^(cosine|poly|constant)$")] = "cosine"
     power: float = 0.9
     rate: float = 1e-3
     backbone_rate: float = 2e-4
@@ -94,9 +97,9 @@ class TrainRecipe:
     # Norms keep their statistics, which few pictures of one kind would spoil.
     frozen_norms: bool = False
     # "auto" (a GPU if there is one), "cpu" or "cuda".
-    device: str = "auto"
+    device: Annotated[str, Field(pattern="^(auto|cpu|cuda)$")] = "auto"
     # Mixed precision: "auto" (on GPUs), "off", "bf16" (also on CPUs with support), "fp16".
-    amp: str = "auto"
+    amp: Annotated[str, Field(pattern="^(auto|off|bf16|fp16)$")] = "auto"
     # CPU threads of the network; 0: torch's default.
     threads: int = 0
     # Processes that make batches; 0: a thread; -1: chosen by device and cores.
@@ -110,17 +113,12 @@ class TrainRecipe:
     validate_sources: tuple[str, ...] = ()
 
 
-CHOICES = {
-    "optimizer": ("adamw", "sgd"),
-    "schedule": ("cosine", "poly", "constant"),
-    "device": ("auto", "cpu", "cuda"),
-    "amp": ("auto", "off", "bf16", "fp16"),
-}
-
-
 @dataclass(frozen=True)
 class Recipe:
     """One run. model: fields of ModelConfig; its attributes come from the data."""
+
+    # For the tables of all parts: unknown keys and other types are errors.
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
 
     model: Mapping[str, Any] = field(default_factory=dict)
     data: DataRecipe = field(default_factory=DataRecipe)
@@ -140,13 +138,7 @@ class Stage:
     recipe: Recipe
 
 
-Part = TypeVar("Part")
-PARTS: Mapping[str, type[Any]] = {
-    "data": DataRecipe,
-    "train": TrainRecipe,
-    "prompts": PromptRecipe,
-    "loss": LossRecipe,
-}
+PARTS = ("data", "train", "prompts", "loss")
 
 
 def read_recipe(path: Path | str) -> Recipe:
@@ -190,11 +182,15 @@ def _merged(values: Mapping[str, Any], stage: Mapping[str, Any]) -> dict[str, An
 
 
 def _recipe(values: Mapping[str, Any], path: Path) -> Recipe:
-    unknown = sorted(set(values) - {"model", *PARTS})
-    if unknown:
-        raise RecipeError(f"The recipe {path} has unknown tables: {', '.join(unknown)}.")
-    parts = {name: _part(kind, values.get(name, {}), path) for name, kind in PARTS.items()}
-    recipe = Recipe(model=values.get("model", {}), **parts)
+    try:
+        # As JSON, whose arrays are tuples in the strict mode, too.
+        recipe = TypeAdapter(Recipe).validate_json(json.dumps(values, default=str))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "unexpected_keyword_argument":
+            raise RecipeError(f"The recipe {path} has an unknown key: {key}.") from error
+        raise RecipeError(f"{path}: {key} is {first['input']!r}. {first['msg']}.") from error
     train = recipe.train
     if (train.steps > 0) == (train.minutes > 0):
         raise RecipeError(f"{path}: set either train.steps or train.minutes.")
@@ -205,34 +201,4 @@ def _recipe(values: Mapping[str, Any], path: Path) -> Recipe:
         raise RecipeError(f"{path}: train.rounds needs at least one chance above 0, none below.")
     if not train.many_rounds or min(train.many_rounds) < 1:
         raise RecipeError(f"{path}: train.many_rounds needs whole numbers from 1 on.")
-    for key, choices in CHOICES.items():
-        if getattr(train, key) not in choices:
-            given = getattr(train, key)
-            raise RecipeError(f"{path}: train.{key} is '{given}', none of {', '.join(choices)}.")
     return recipe
-
-
-def _part(kind: type[Part], values: Mapping[str, Any], path: Path) -> Part:
-    defaults = {entry.name: entry for entry in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    unknown = sorted(set(values) - set(defaults))
-    if unknown:
-        raise RecipeError(f"The recipe {path} has unknown keys: {', '.join(unknown)}.")
-    plain = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-    for key, value in plain.items():
-        default = defaults[key].default
-        if not _fits(value, default):
-            raise RecipeError(f"{path}: {key} is {value!r}, but must be {_describe(default)}.")
-    return kind(**plain)
-
-
-def _describe(default: object) -> str:
-    names = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
-    return names.get(type(default), "a list" if isinstance(default, tuple) else "a table")
-
-
-def _fits(value: object, default: object) -> bool:
-    if default is dataclasses.MISSING:  # a table, which has a default factory
-        return isinstance(value, Mapping)
-    if isinstance(default, float):
-        return isinstance(value, float | int) and not isinstance(value, bool)
-    return type(value) is type(default)

@@ -107,11 +107,6 @@ def export(
         shutil.rmtree(old)
 
 
-def calibrated_export(folder: Path, step: int) -> Path:
-    """The directory of the checkpoint of this step with calibrated confidence."""
-    return folder / EXPORTS / f"step-{step:06d}-calibrated"
-
-
 def point(link: Path, target: Path) -> None:
     """Let a link point to a folder next to it or below, in one step."""
     partial = link.with_name(link.name + ".partial")

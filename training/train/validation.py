@@ -27,7 +27,7 @@ from training.data.batch import word_batch
 from training.data.sample import Dataset, Sample, SampleObject
 from training.errors import DataError
 from training.evaluation.cases import ids_of_kind, word_of
-from training.evaluation.protocol import Answer, ClickPoint, Mask, Target, follow, overlap
+from training.evaluation.protocol import ClickPoint, Mask, Target, follow, overlap
 
 # The number of sources if the recipe names none.
 MOST_SOURCES = 4
@@ -114,91 +114,68 @@ def quick_look(
         except DataError:  # logged when the data set was opened or in training
             continue
         if (sample.mask(case.about.id) & ~sample.void).any():
-            look = _ValidationCase(network, tokenizer, sample, case.about)
-            for name, value in look.figures(most).items():
+            answers = _Answers(network, tokenizer, sample.image)
+            for name, value in _figures(answers, sample, case.about, most).items():
                 values.setdefault(name, []).append(value)
     return {name: float(np.mean(measured)) for name, measured in values.items()}
 
 
-class _ValidationCase:
-    """An encoded picture and one object to segment in it."""
+def _figures(answers: _Answers, sample: Sample, about: SampleObject, most: int) -> dict[str, float]:
+    target = Target(sample.mask(about.id), sample.void, word_of(about.category))
+    clicked = follow(answers, target, "clicks", goal=GOOD, at_least=1, most=most)
+    results = {f"clicks@{count}": clicked.iou(count) for count in CLICKS if count <= most}
+    good = [number for number, iou in enumerate(clicked.ious, 1) if iou >= GOAL]
+    results["clicks to 90"] = float(good[0] if good else most + 1)
+    box = mask_box(target.mask)
+    if answers.takes_boxes and box is not None:
+        results["box"] = overlap(answers([], "", None, box), target.mask, sample.void)
+    if about.category:
+        first = follow(answers, target, "clicks+phrase", goal=GOOD, at_least=1, most=1)
+        results["phrase@1"] = first.iou(1)
+        kind = sample.mask(*ids_of_kind(sample.objects, about.category))
+        results["phrase only"] = overlap(answers([], target.phrase, None), kind, sample.void)
+    return results
+
+
+class _Answers:
+    """A network's answers for a picture; each gets the probabilities of the one before."""
 
     def __init__(
-        self, network: PhraseClick, tokenizer: Tokenizer, sample: Sample, about: SampleObject
+        self, network: PhraseClick, tokenizer: Tokenizer, image: NDArray[np.uint8]
     ) -> None:
         self._network, self._tokenizer = network, tokenizer
-        self._sample, self._about = sample, about
+        self.takes_boxes = network.config.box_prompts
         self._device = next(network.parameters()).device
-        height, width = sample.instances.shape
+        height, width = self._shape = image.shape[:2]
         size = input_size(Box(0, 0, width, height), network.config.input_size)
-        resized = Image.fromarray(sample.image).resize(size[::-1], Image.Resampling.BILINEAR)
+        resized = Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR)
         pixels = torch.from_numpy(np.array(resized)).permute(2, 0, 1)[None].float() / 255.0
-        self._scale = size[1] / width, size[0] / height
+        self._scale = torch.tensor([size[1] / width, size[0] / height])
         self._features = network.encode(pixels.to(self._device))
-        self._target = Target(sample.mask(about.id), sample.void, word_of(about.category))
+        self._previous: Tensor | None = None
 
-    def figures(self, most: int) -> dict[str, float]:
-        clicked = self._clicked("", most)
-        results = {f"clicks@{count}": clicked[count - 1] for count in CLICKS if count <= most}
-        good = [number for number, iou in enumerate(clicked, 1) if iou >= GOAL]
-        results["clicks to 90"] = float(good[0] if good else most + 1)
-        none = no_clicks(1, self._device)
-        box = mask_box(self._target.mask)
-        if self._network.config.box_prompts and box is not None:
-            boxes = torch.tensor([box], dtype=torch.float32) * torch.tensor([*self._scale] * 2)
-            logits = self._decoded(none, self._words(""), boxes=boxes.to(self._device))
-            results["box"] = self._overlap(logits, self._target.mask)
-        if self._about.category:
-            phrase = self._target.phrase
-            kind = ids_of_kind(self._sample.objects, self._about.category)
-            results["phrase@1"] = self._clicked(phrase, 1)[0]
-            logits = self._decoded(none, self._words(phrase))
-            results["phrase only"] = self._overlap(logits, self._sample.mask(*kind))
-        return results
-
-    def _clicked(self, phrase: str, most: int) -> list[float]:
-        """IoU after each of ``most`` clicks of the protocol."""
-        answer = self._answer(self._words(phrase))
-        trajectory = follow(answer, self._target, "clicks", goal=GOOD, at_least=1, most=most)
-        return [trajectory.iou(count) for count in range(1, most + 1)]
-
-    def _answer(self, words: WordBatch) -> Answer:
-        """The network's answers; each gets the probabilities of the one before."""
-        previous: Tensor | None = None
-
-        def answer(clicks: Sequence[ClickPoint], phrase: str, before: Mask | None) -> Mask:
-            nonlocal previous
-            across, down = self._scale
-            xy = [[[x * across, y * down] for x, y, _ in clicks]]
-            sign = [[1.0 if positive else -1.0 for _, _, positive in clicks]]
-            batch = ClickBatch(
-                torch.tensor(xy, device=self._device), torch.tensor(sign, device=self._device)
-            )
-            logits = self._decoded(batch, words, previous)
-            previous = torch.sigmoid(logits)
-            return _at_size(logits, self._target.mask.shape)
-
-        return answer
-
-    def _words(self, phrase: str) -> WordBatch:
-        words = word_batch([phrase], self._tokenizer)
-        return WordBatch(words.vectors.to(self._device), words.length.to(self._device))
-
-    def _decoded(
+    def __call__(
         self,
-        clicks: ClickBatch,
-        words: WordBatch,
-        previous: Tensor | None = None,
-        boxes: Tensor | None = None,
-    ) -> Tensor:
-        output = self._network.decode(self._features, clicks, words, previous, None, boxes)
-        return output.logits_full()
-
-    def _overlap(self, logits: Tensor, target: Mask) -> float:
-        return overlap(_at_size(logits, target.shape), target, self._sample.void)
-
-
-def _at_size(logits: Tensor, size: tuple[int, ...]) -> NDArray[np.bool_]:
-    resized = nn.functional.interpolate(logits, size=size, mode="bilinear", align_corners=False)
-    answer: NDArray[np.bool_] = (resized[0, 0] > 0).cpu().numpy()
-    return answer
+        clicks: Sequence[ClickPoint],
+        phrase: str,
+        before: Mask | None,
+        box: Box | None = None,
+    ) -> Mask:
+        batch, boxes = no_clicks(1, self._device), None
+        if clicks:
+            xy = torch.tensor([[(x, y) for x, y, _ in clicks]]) * self._scale
+            sign = torch.tensor([[1.0 if positive else -1.0 for _, _, positive in clicks]])
+            batch = ClickBatch(xy.to(self._device), sign.to(self._device))
+        if box is not None:
+            boxes = (torch.tensor([box]) * self._scale.repeat(2)).to(self._device)
+        words = word_batch([phrase], self._tokenizer)
+        words = WordBatch(words.vectors.to(self._device), words.length.to(self._device))
+        previous = None if before is None else self._previous
+        output = self._network.decode(self._features, batch, words, previous, None, boxes)
+        logits = output.logits_full()
+        self._previous = torch.sigmoid(logits)
+        resized = nn.functional.interpolate(
+            logits, size=self._shape, mode="bilinear", align_corners=False
+        )
+        mask: Mask = (resized[0, 0] > 0).cpu().numpy()
+        return mask

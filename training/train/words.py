@@ -54,18 +54,16 @@ def choose_words(
         vectors = standardised(vectors[:MOST_WORDS])
         before = trained_of(origin) if origin else ()
         tokenizer = Tokenizer(words[:MOST_WORDS], vectors, trained=before, geometry=geometry)
-        tokenizer = tokenizer.extended(*composed_words(tokenizer, categories))
-        tokenizer = tokenizer.extended(trained=trained_words(tokenizer, categories, dataset))
     elif origin:
         tokenizer = origin.tokenizer()
-        tokenizer = tokenizer.extended(*composed_words(tokenizer, categories))
-        tokenizer = tokenizer.extended(trained=trained_words(tokenizer, categories, dataset))
     else:
         text: Path | list[str] = data / recipe.data.text if recipe.data.text else []
         dim = int(recipe.model.get("word_dim", DIM))
         learned = train_word_vectors(text, categories, dim=dim)
-        tokenizer = Tokenizer(*learned, geometry=geometry)
-    _write(folder, tokenizer)
+        _write(folder, Tokenizer(*learned, geometry=geometry))
+        return
+    tokenizer = tokenizer.extended(*composed_words(tokenizer, categories))
+    _write(folder, tokenizer.extended(trained=trained_words(tokenizer, categories, dataset)))
 
 
 def read_words(folder: Path) -> Tokenizer:

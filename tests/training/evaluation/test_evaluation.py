@@ -21,7 +21,7 @@ from PIL import Image
 from training.errors import DataError
 from training.evaluation.evaluation import main
 from training.evaluation.measurement import trained_categories
-from training.evaluation.protocol import MODES
+from training.evaluation.protocol import MODES, Mode
 
 ROOT = Path(__file__).parents[3]
 
@@ -32,14 +32,14 @@ def is_number(value: Any) -> bool:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_every_mode_writes_its_figures(
-    unlearned: Path, shard: Path, tmp_path: Path, mode: str
+    unlearned: Path, shard: Path, tmp_path: Path, mode: Mode
 ) -> None:
     # given / when
     seen: list[tuple[int, int]] = []
     main(
         unlearned,
         data=[shard],
-        mode=mode,
+        modes=[mode],
         limit=2,
         json_file=tmp_path / "figures.json",
         csv_file=tmp_path / "cases.csv",
@@ -73,7 +73,7 @@ def test_modes_and_checkpoints_are_compared(unlearned: Path, shard: Path) -> Non
     figures = main(
         unlearned,
         data=[shard],
-        mode=["clicks", "phrase+clicks"],
+        modes=["clicks", "phrase+clicks"],
         compare=[unlearned],
         limit=2,
         at_least=2,
@@ -99,7 +99,7 @@ def test_modes_and_checkpoints_are_compared(unlearned: Path, shard: Path) -> Non
 
 def test_clicks_that_miss_stand_beside_exact_ones(unlearned: Path, shard: Path) -> None:
     figures = main(
-        unlearned, data=[shard], mode=["clicks", "phrase"], jitter=[0, 0.5], limit=3, at_least=1
+        unlearned, data=[shard], modes=["clicks", "phrase"], jitters=[0, 0.5], limit=3, at_least=1
     )
     runs = [figures, *figures["further"]]
     assert [run["way"] for run in runs] == ["clicks", "clicks, jitter 0.5", "phrase"]
@@ -138,7 +138,7 @@ def test_a_plain_folder_with_a_phrase_is_measured(unlearned: Path, tmp_path: Pat
     (folder / "a.txt").write_text("the red dog\n")
     # when / then
     assert main(unlearned, data=[folder], at_least=1)["cases"] == 2
-    figures = main(unlearned, data=[folder], mode="phrase+clicks", at_least=1)
+    figures = main(unlearned, data=[folder], modes=["phrase+clicks"], at_least=1)
     assert figures["cases"] == 1
     assert figures["per_case"][0]["phrase"] == "the red dog"
     assert figures["per_case"][0]["area"] == pytest.approx(600 / 2400)
@@ -167,8 +167,6 @@ def test_an_interrupt_reports_what_was_asked_till_then(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"mode": "guess"}, "guess"),
-        ({"mode": []}, "No mode"),
         ({"at_least": 0}, "1 to 20"),
         ({"sources": ["coco"]}, "no object"),
     ],

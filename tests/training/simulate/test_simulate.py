@@ -198,18 +198,10 @@ app = typer.Typer()
 app.command()(commands.simulate)
 
 
-@pytest.mark.parametrize(
-    ("options", "sentence"),
-    [
-        (["--budget", "slow"], "Budget 'slow' is none of quick, thorough."),
-        (["--strategy", "best"], "Strategy 'best' is none of random, saving"),
-        (["--labels", "50,20"], "ascending and above 0"),
-    ],
-)
-def test_impossible_options_are_errors(options: list[str], sentence: str) -> None:
-    result = CliRunner().invoke(app, ["--team", "nowhere.tar", *options])
+def test_impossible_options_are_errors() -> None:
+    result = CliRunner().invoke(app, ["--team", "nowhere.tar", "--labels", "50,20"])
     assert isinstance(result.exception, RecipeError)
-    assert sentence in str(result.exception)
+    assert "ascending and above 0" in str(result.exception)
 
 
 def test_numbers_of_labels_are_separated_by_commas() -> None:

@@ -13,7 +13,14 @@ from model.network.phraseclick import PhraseClick
 from training.errors import RecipeError
 from training.train.distributed import device_for
 from training.train.loop import Run
-from training.train.optimization import Average, Precision, decay, make_optimizer, set_rates
+from training.train.optimization import (
+    Average,
+    amp_dtype,
+    decay,
+    depthwise_in_32_bits,
+    make_optimizer,
+    set_rates,
+)
 from training.train.recipe import TrainRecipe, read_recipe
 
 TRAIN = TrainRecipe(steps=100, rate=1e-2, backbone_rate=1e-3, warmup=10, weight_decay=0.1)
@@ -75,9 +82,9 @@ CPU = torch.device("cpu")
 
 
 def test_a_cpu_computes_in_full_by_default() -> None:
-    assert Precision("auto", CPU).kind == "off"
+    assert amp_dtype("auto", CPU) is None
     with pytest.raises(RecipeError, match="needs a GPU"):
-        Precision("fp16", CPU)
+        amp_dtype("fp16", CPU)
 
 
 def test_a_missing_gpu_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,11 +164,10 @@ def test_depthwise_convolutions_compute_in_32_bits(network: PhraseClick) -> None
     # given a network that was prepared, and one that was not
     plain = copy.deepcopy(network)
     prepared = copy.deepcopy(network)
-    precision = Precision("bf16", torch.device("cpu"))
-    precision.prepare(prepared)
+    depthwise_in_32_bits(prepared)
     image = torch.rand(1, 3, 64, 96)
     # when
-    with precision.cast():
+    with torch.autocast("cpu", torch.bfloat16):
         expected, features = plain.encode(image), prepared.encode(image)
     features.maps[0].float().sum().backward()
     # then answers differ by rounding, parameters are the same, and all gradients are there
