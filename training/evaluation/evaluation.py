@@ -28,17 +28,6 @@ from training.evaluation.figures import comparisons, report
 from training.evaluation.measurement import Checkpoint, Measurement, Method, Run
 from training.evaluation.protocol import MOST, Mode
 
-MEASURES = {
-    "noc85": "NoC@85",
-    "noc90": "NoC@90",
-    "iou1": "IoU@1",
-    "iou2": "IoU@2",
-    "iou3": "IoU@3",
-    "iou5": "IoU@5",
-    "iou10": "IoU@10",
-}
-"""Short names of measures."""
-
 
 def remarks(figures: Mapping[str, Any]) -> Iterator[str]:
     """Notes that a reader of the tables needs."""
@@ -142,10 +131,12 @@ def _comparison(differences: Sequence[Mapping[str, Any]]) -> Table:
     rows: dict[str, dict[str, Mapping[str, Any]]] = {}
     for difference in differences:
         rows.setdefault(difference["source"], {})[difference["measure"]] = difference
-    measures = [name for name in MEASURES if name in next(iter(rows.values()))]
+    measures = list(next(iter(rows.values())))
     table = _table()
     table.add_column("")
-    for name in ("pairs", *(MEASURES[measure] for measure in measures)):
+    # NoC@85, IoU@1, ...
+    titles = [name.replace("noc", "NoC@").replace("iou", "IoU@") for name in measures]
+    for name in ("pairs", *titles):
         table.add_column(name, justify="right")
     for source, row in rows.items():
         cells = [

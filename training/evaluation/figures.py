@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from training.errors import DataError
 from training.evaluation.cases import size_of
 from training.evaluation.measurement import Measurement, Result, Run
-from training.evaluation.protocol import Mode
-from training.evaluation.statistics import Estimate, estimates, paired_difference
+from training.evaluation.protocol import Mode, Trajectory
+from training.evaluation.statistics import Estimate, estimate, estimates
 
 THRESHOLDS = (0.80, 0.85, 0.90)
 COUNTS = (1, 2, 3, 5, 10)
+MEASURES: Mapping[str, Callable[[Trajectory], float]] = {
+    "noc85": lambda trajectory: trajectory.needed(0.85),
+    "noc90": lambda trajectory: trajectory.needed(0.90),
+    **{f"iou{count}": partial(Trajectory.iou, interactions=count) for count in COUNTS},
+}
+"""Measures of runs that are compared."""
 SEEN, UNSEEN, UNNAMED = "seen", "unseen", "unnamed"
 ORDER = {name: n for n, name in enumerate(("small", "medium", "large", SEEN, UNSEEN, UNNAMED))}
 """The order of parts that are not in alphabetical order."""
@@ -84,28 +92,31 @@ def comparisons(measurement: Measurement) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for run in measurement.runs:
         for against in _opponents(run, measurement.runs):
-            pairs = _pairs(measurement.results[run], measurement.results[against])
-            parts = {"all": pairs}
-            for pair in pairs:
+            alone = "phrase" in (run.mode, against.mode)
+            names = ["iou1"] if alone else list(MEASURES)
+            parts: dict[str, list[tuple[Result, Result]]] = {}
+            for pair in _pairs(measurement.results[run], measurement.results[against]):
+                parts.setdefault("all", []).append(pair)
                 parts.setdefault(pair[0].case.source, []).append(pair)
             for source, part in parts.items():
-                for measure, value in _measures(run, against).items():
-                    if part:
-                        rows.append(
-                            {
-                                "of": run.label,
-                                "against": against.label,
-                                "source": source,
-                                "measure": measure,
-                                **_difference(part, value),
-                            }
-                        )
+                one, other = (_table([pair[side] for pair in part], names) for side in (0, 1))
+                means = estimates(one - other, [result.case.index for result, _ in part])
+                rows.extend(
+                    {
+                        "of": run.label,
+                        "against": against.label,
+                        "source": source,
+                        "measure": name,
+                        **shown(mean),
+                    }
+                    for name, mean in zip(names, means, strict=True)
+                )
     return rows
 
 
-def shown(estimate: Estimate) -> dict[str, Any]:
+def shown(value: Estimate) -> dict[str, Any]:
     """An estimate as in a report."""
-    return {"mean": estimate.mean, "n": estimate.n, "interval": estimate.interval}
+    return {"mean": value.mean, "n": value.n, "interval": value.interval}
 
 
 def _each_interaction(results: Sequence[Result], most: int) -> dict[str, Any]:
@@ -134,7 +145,7 @@ def _obeyed(results: Sequence[Result]) -> dict[str, dict[str, Any]]:
                     values.append(float(held))
                     pictures.append(result.case.index)
         if values:
-            shares[name] = shown(estimates(np.array(values)[:, None], pictures)[0])
+            shares[name] = shown(estimate(values, pictures))
     return shares
 
 
@@ -173,25 +184,8 @@ def _pairs(results: Sequence[Result], others: Sequence[Result]) -> list[tuple[Re
     return pairs
 
 
-def _measures(run: Run, against: Run) -> dict[str, Callable[[Result], float]]:
-    if "phrase" in (run.mode, against.mode):
-        return {"iou1": lambda result: result.trajectory.iou(1)}
-    return {
-        "noc85": lambda result: result.trajectory.needed(0.85),
-        "noc90": lambda result: result.trajectory.needed(0.90),
-        **{f"iou{k}": _iou_after(k) for k in COUNTS},
-    }
-
-
-def _iou_after(interactions: int) -> Callable[[Result], float]:
-    return lambda result: result.trajectory.iou(interactions)
-
-
-def _difference(
-    pairs: Sequence[tuple[Result, Result]], value: Callable[[Result], float]
-) -> dict[str, Any]:
-    one, other = [value(a) for a, _ in pairs], [value(b) for _, b in pairs]
-    return shown(paired_difference(one, other, [a.case.index for a, _ in pairs]))
+def _table(results: Sequence[Result], names: Sequence[str]) -> NDArray[np.float64]:
+    return np.array([[MEASURES[name](r.trajectory) for name in names] for r in results], float)
 
 
 def _percent(threshold: float) -> str:
