@@ -87,10 +87,10 @@ def page_region(
     **more: object,
 ) -> dict[str, Any]:
     """A click, phrase or mask as Label Studio's page sends it. size: of the picture."""
-    region = {"id": name, "from_name": control, "to_name": "image", "type": kind, "value": value}
+    region: dict[str, Any] = {"id": name, "from_name": control, "to_name": "image", "type": kind}
     if size is not None:
         region |= {"original_width": size[0], "original_height": size[1], "image_rotation": 0}
-    return {**region, "origin": "manual", **more}
+    return {**region, "value": value, "origin": "manual", **more}
 
 
 def click_region(
