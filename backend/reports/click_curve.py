@@ -1,5 +1,5 @@
 """How one region was made: its events in order, and the IoU of each served mask with the accepted
-one. ``interaction.mask_history`` keeps each mask as it was served.
+one. ``interaction.store`` keeps each mask as it was served.
 
 Manual edits count wherever they were made: after the last answer, and between two answers, where
 the log has an event with the pixels that brush and eraser changed.

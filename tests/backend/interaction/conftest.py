@@ -12,11 +12,11 @@ import pytest
 
 from backend.db.engine import Database
 from backend.interaction.assignment import Policy
-from backend.interaction.decision import Turn
+from backend.interaction.decision import Prompts, Turn
 from backend.interaction.events import Outcome
-from backend.interaction.mask_history import digest_rle
 from backend.interaction.request import Interaction
 from backend.interaction.store import InteractionStore
+from backend.interaction.suggestions import Drawn, draw_one
 from backend.label_studio import rle
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.payloads import parse_predict
@@ -68,7 +68,7 @@ class Page:
     others: dict[str, str] = field(default_factory=dict)  # label -> version that serves instead
     answers_with: str = ""  # another version than the object's, where that cannot be had
     regions: dict[str, dict[str, Any]] = field(default_factory=dict)
-    suggestion: dict[str, Any] | None = None
+    shown: dict[str, dict[str, Any]] = field(default_factory=dict)  # suggestions
     points: dict[str, dict[str, Any]] = field(default_factory=dict)
     phrase: dict[str, Any] | None = None
     draft: dict[str, Any] | None = None
@@ -144,15 +144,13 @@ class Page:
         self.regions = self.before.pop()
 
     def accept(self) -> None:
-        """The tick: the suggestion becomes a region, the prompts go."""
-        if self.suggestion is not None:
-            self.regions[self.suggestion["id"]] = self.suggestion
-            self.suggestion = None
-        self.points.clear()
+        """The tick: suggestions become regions, the prompts go."""
+        self.regions |= self.shown
+        self.reject()
 
     def reject(self) -> None:
-        """The cross: the suggestion and its prompts go, and nothing is sent."""
-        self.suggestion = None
+        """The cross: suggestions and their prompts go, and nothing is sent."""
+        self.shown = {}
         self.points.clear()
 
     def delete_region(self, identity: str) -> None:
@@ -207,8 +205,8 @@ class Page:
                 "was_cancelled": False,
             }
         )
-        self.draft, self.suggestion = None, None
-        self.points.clear()
+        self.draft = None
+        self.reject()
         self.send([])
 
     def work(self, seconds: float = 30.0) -> None:
@@ -241,41 +239,38 @@ class Page:
         self.sent = items or self.sent
         request = parse_predict(json.loads(json.dumps(self.body(items))))
         config = LabelConfig.parse(request.label_config)
-        turn = self.memory.receive(
+        turn = self.last = self.memory.receive(
             Interaction.read(request, config, self.clock.now),
             touches=self._touches,
             version_for=lambda label: self.others.get(label, self.champion),
         )
-        self.last = turn
-        if turn.target is None:
-            self.memory.record(turn, Outcome(milliseconds=1.0), now=self.clock.now)
-            return turn
-        self.clock.wait(0.1)
-        if self.broken:
-            outcome = Outcome(error="The picture could not be read")
-            self.memory.record(turn, outcome, now=self.clock.now)
-            return turn
-        mask = drawn(turn)
-        version = self.answers_with or turn.target.model_version
-        outcome = Outcome(
-            mask, 0.9, version, 12.5, {"decode": 8.0}, digest=digest_rle(rle.encode(mask))
-        )
-        self.memory.record(turn, outcome, now=self.clock.now)
-        if not lost:
-            self._show(turn, mask)
+        outcome, suggestions = Outcome(milliseconds=1.0), None
+        if turn.target is not None:
+            self.clock.wait(0.1)
+            if self.broken:
+                outcome = Outcome(error="The picture could not be read")
+            else:
+                answer = self.predicted(turn, turn.target)
+                version = self.answers_with or turn.target.model_version
+                steps = {"decode": 8.0}
+                outcome = Outcome(answer.own.mask, 0.9, version, 12.5, steps, digest=answer.digest)
+                suggestions = answer.suggestions
+                if not lost:
+                    self._show(answer.items)
+        self.memory.record(turn, outcome, suggestions, self.clock.now)
         return turn
 
-    def _show(self, turn: Turn, mask: np.ndarray) -> None:
-        assert turn.target is not None
-        value = {"brushlabels": [turn.target.label.written]} if turn.target.label else {}
-        region = _region(turn.target.region_id, value, mask)
+    def predicted(self, turn: Turn, target: Prompts) -> Drawn:
+        """What the model answers."""
+        return draw_one(turn, target, drawn(turn), 0.9, 0.5)
+
+    def _show(self, items: list[dict[str, Any]]) -> None:
         self.before.append(dict(self.regions))
+        self.shown = {item["id"]: item for item in items}
         if self.auto_accept:
-            self.regions.pop(region["id"], None)  # replaced regions come last
-            self.regions[region["id"]] = region
-            self.points.clear()
-        else:
-            self.suggestion = region
+            for identity in self.shown:
+                self.regions.pop(identity, None)  # replaced regions come last
+            self.accept()
 
     def _canvas(self) -> list[dict[str, Any]]:
         phrase = [self.phrase] if self.phrase else []

@@ -225,9 +225,9 @@ def machine(page_on: Callable, folder: Path, migrated: Path) -> type[RuleBasedSt
         @rule(name=ANNOTATORS)
         def accept(self, name: str) -> None:
             page, truth = self.pages[name], self.truths[name]
-            if page.suggestion is None:
+            if not page.shown:
                 return
-            region = page.suggestion["id"]
+            (region,) = page.shown
             page.accept()
             for thing in truth.objects:
                 # Suggestions that were replaced unaccepted are off the page, and their points; but
@@ -245,7 +245,7 @@ def machine(page_on: Callable, folder: Path, migrated: Path) -> type[RuleBasedSt
         def reject(self, name: str, seconds: float) -> None:
             """The cross takes the suggestion and all points; the page saves at most 5 s later."""
             page, truth = self.pages[name], self.truths[name]
-            if page.suggestion is None:
+            if not page.shown:
                 return
             pending = set(page.points)
             page.clock.wait(seconds)

@@ -1,6 +1,5 @@
 """A phrase that means all of a kind: several objects, each of which a click refines on its own."""
 
-import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,18 +9,14 @@ from sqlalchemy import select
 
 from backend.db.models import EventRow, TargetRow
 from backend.interaction.assignment import Policy
-from backend.interaction.decision import Turn
-from backend.interaction.events import Outcome
-from backend.interaction.request import Interaction
+from backend.interaction.decision import Prompts, Turn
 from backend.interaction.rules import NO_LAST_OBJECT
 from backend.interaction.store import InteractionStore
-from backend.interaction.suggestions import draw_one, draw_several, unlabeled
+from backend.interaction.suggestions import Drawn, draw_several, unlabeled
 from backend.label_studio import rle
-from backend.label_studio.config import LabelConfig
-from backend.label_studio.payloads import parse_predict
 from model.crop import Box
 from model.instances import Instance
-from tests.backend.interaction.conftest import HEIGHT, REFINE, WIDTH, Clock, Page, drawn
+from tests.backend.interaction.conftest import HEIGHT, REFINE, WIDTH, Clock, Page
 
 # Columns of three cats, from left to right, in percent of the width: 10 to 20, 40 to 50, 70 to 80.
 CATS = [(0.1, 0.9), (0.4, 0.8), (0.7, 0.7)]
@@ -40,35 +35,12 @@ class CatsPage(Page):
     cats: list[Instance] = field(
         default_factory=lambda: [cat(left, confidence) for left, confidence in CATS]
     )
-    shown: dict[str, dict[str, Any]] = field(default_factory=dict)  # suggestions or new regions
 
-    def send(self, items: list[dict[str, Any]], *, lost: bool = False) -> Turn:
-        request = parse_predict(json.loads(json.dumps(self.body(items))))
-        ask = Interaction.read(request, LabelConfig.parse(request.label_config), self.clock.now)
-        turn = self.memory.receive(ask, version_for=lambda label: "v1")
-        self.last = turn
-        target = turn.target
-        if target is None:
-            self.memory.record(turn, Outcome(), now=self.clock.now)
-            return turn
-        self.clock.wait(0.1)
-        if target.every:
-            objects = unlabeled(self.cats, ask.saved)
-            answer = draw_several(turn, target, objects, (WIDTH, HEIGHT), 0.5)
-        else:
-            answer = draw_one(turn, target, drawn(turn), 0.9, 0.5)
-        outcome = Outcome(answer.own.mask, 0.9, "v1", 12.5)
-        self.memory.record(turn, outcome, answer.suggestions, self.clock.now)
-        self.shown = {item["id"]: item for item in answer.items}
-        if self.auto_accept:
-            self.regions |= self.shown
-            self.points.clear()
-        return turn
-
-    def accept(self) -> None:
-        self.regions |= self.shown
-        self.shown = {}
-        self.points.clear()
+    def predicted(self, turn: Turn, target: Prompts) -> Drawn:
+        if not target.every:
+            return super().predicted(turn, target)
+        objects = unlabeled(self.cats, turn.ask.saved)
+        return draw_several(turn, target, objects, (WIDTH, HEIGHT), 0.5)
 
     def at(self, percent: float) -> str:
         """The id of the suggestion or region that covers a place."""
@@ -242,7 +214,7 @@ def test_what_is_labeled_already_is_not_suggested_again(accepting_page: CatsPage
     turn = accepting_page.type("all cats")
 
     assert turn.started
-    assert len(accepting_page.shown) == 1
+    assert len(accepting_page.regions) == 3
     assert accepting_page.at(45) == turn.target.region_id
 
 
