@@ -21,8 +21,8 @@ from backend.label_studio.controls import ImageControls
 # Points that are still on the page this long after their answer stay there: Auto-Accept is off.
 # Earlier, a slow page may not have drawn the answer yet.
 STAYS_AFTER = timedelta(seconds=4)
-# Drafts are saved within seconds of a click. Whose drafts show none of it this long after did not
-# make it.
+# Drafts are saved within seconds of a click. Until this long after it, an object without an owner
+# may be anyone's.
 _UNKNOWN_FOR = timedelta(minutes=10)
 
 

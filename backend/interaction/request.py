@@ -90,77 +90,57 @@ class Interaction:
         cls, request: PredictRequest, config: LabelConfig, received_at: datetime | None = None
     ) -> "Interaction":
         """Read a request with one task. Regions that make no sense are left out."""
-        task = request.tasks[0] if request.tasks else None
-        reader = _Reader()
+        task = request.tasks[0]
+        prompts: list[tuple[str, Region, Click | Phrase]] = []  # with the image's name
+        ignored: dict[str, None] = {}
+        images = {image.name: image for image in config.images}
         for region in parse_result(request.context):
-            if region.control:
-                reader.add(region, config)
-        image = reader.image
-        saved = [] if task is None else read_saved(task.drafts, task.annotations, config)
+            if not region.control:
+                continue
+            image = config.image_of(region.control, region.image or None)
+            prompt = read_prompt(region, image) if image else None
+            if image is not None and prompt is not None:
+                prompts.append((image.name, region, prompt))
+            else:
+                ignored[_why_ignored(region, image)] = None
+        # The last region decides which image is meant: the page sends the newest one last.
+        meant = prompts[-1][0] if prompts else ""
+        here = [(region, prompt) for name, region, prompt in prompts if name == meant]
+        clicks = {prompt.id: prompt for _, prompt in here if isinstance(prompt, Click)}
+        if len(clicks) > MAX_CLICKS:
+            ignored[f"Only the newest {MAX_CLICKS} clicks were read"] = None
+        phrases = [prompt for _, prompt in here if isinstance(prompt, Phrase)]
+        sizes = [
+            (region.width, region.height)
+            for region, _ in here
+            if region.id in clicks and region.width and region.height
+        ]
         return cls(
             project=request.project,
-            task_id=task.key if task else 0,
-            image=image,
-            clicks=reader.clicks(),
-            size=reader.sizes.get(image.name) if image else None,
-            phrase=reader.phrase,
-            saved=tuple(saved),
+            task_id=task.key,
+            image=images.get(meant),
+            clicks=tuple(clicks.values())[-MAX_CLICKS:],
+            size=sizes[-1] if sizes else None,
+            phrase=phrases[-1] if phrases else None,
+            saved=tuple(read_saved(task.drafts, task.annotations, config)),
             received_at=received_at or datetime.now(UTC),
-            ignored=tuple(reader.ignored),
+            ignored=tuple(note for note in ignored if note),
         )
 
 
-class _Reader:
-    """Collects clicks and phrase of one context."""
-
-    def __init__(self) -> None:
-        self.image: ImageControls | None = None
-        self.sizes: dict[str, tuple[int, int]] = {}  # of the pictures, by image
-        self.phrase: Phrase | None = None
-        self.ignored: dict[str, None] = {}
-        self._clicks: dict[str, tuple[str, Click]] = {}  # by id, with the image
-
-    def add(self, region: Region, config: LabelConfig) -> None:
-        image = config.image_of(region.control, region.image or None)
-        if image is None:
-            note = "This backend does not know that tool; use clicks, a box or the phrase"
-            self.ignored[note] = None
-            return
-        prompt = read_prompt(region, image)
-        if isinstance(prompt, Click):
-            self._turn_to(image)
-            self._clicks[prompt.id] = image.name, prompt
-            if region.width and region.height:
-                self.sizes[image.name] = region.width, region.height
-        elif isinstance(prompt, Phrase):
-            self._turn_to(image)
-            self.phrase = prompt
-        else:
-            self._ignore(region, image.click(region.control))
-
-    def clicks(self) -> tuple[Click, ...]:
-        """Those on the image that is meant; the newest ones, where there are too many."""
-        here = self.image.name if self.image else ""
-        clicks = tuple(click for image, click in self._clicks.values() if image == here)
-        if len(clicks) > MAX_CLICKS:
-            self.ignored[f"Only the newest {MAX_CLICKS} clicks were read"] = None
-        return clicks[-MAX_CLICKS:]
-
-    def _ignore(self, region: Region, control: ClickControl | None) -> None:
-        if control is None:
-            return
-        if not region.id:
-            self.ignored["A click without an id was left out: click again"] = None
-        elif control.draws_boxes:
-            self.ignored["A box without an area was left out: draw it around the object"] = None
-        elif "x" in region.value and region.rle is None:
-            self.ignored["A click off the picture was left out"] = None
-
-    def _turn_to(self, image: ImageControls) -> None:
-        """The last region decides which image is meant: the page sends the newest one last."""
-        if self.image is not None and self.image.name != image.name:
-            self.phrase = None
-        self.image = image
+def _why_ignored(region: Region, image: ImageControls | None) -> str:
+    """What to tell the annotator of a region that was left out; '' for masks and ghosts."""
+    if image is None:
+        return "This backend does not know that tool; use clicks, a box or the phrase"
+    control = image.click(region.control)
+    if control is None:
+        return ""
+    if not region.id:
+        return "A click without an id was left out: click again"
+    if control.draws_boxes:
+        return "A box without an area was left out: draw it around the object"
+    off = "x" in region.value and region.rle is None
+    return "A click off the picture was left out" if off else ""
 
 
 def read_prompt(region: Region, image: ImageControls) -> Click | Phrase | None:

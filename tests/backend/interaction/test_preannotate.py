@@ -117,24 +117,6 @@ def test_a_phrase_counts_for_a_single_task_too(
     assert answer["score"] is not None
 
 
-def test_with_no_phrase_the_known_label_names_are_tried(
-    settings: Settings,
-    open_service: Callable[[Settings], Service],
-    page: Any,
-    tasks: list[dict[str, Any]],
-    two_cats: None,
-) -> None:
-    service = open_service(settings)
-
-    answers = service.predict(body(page, tasks))["results"]
-
-    labels = [r["value"]["brushlabels"][0] for a in answers for r in a["result"]]
-    assert labels
-    assert set(labels) <= {"Cat", "Dog"}
-    for answer in answers:
-        assert answer["score"] == min(r["score"] for r in answer["result"])
-
-
 def test_a_label_is_asked_of_the_version_that_serves_it(
     service: Service,
     predictor: Predictor,

@@ -52,37 +52,29 @@ def test_a_phrase_and_its_click_are_one_object(open_page: Any) -> None:
     assert page.click(10).target.model_version == "old"
 
 
-def test_what_was_submitted_is_finished(open_page: Any) -> None:
+@pytest.mark.parametrize(
+    ("submitted", "pause", "version"),
+    [
+        (True, timedelta(), "new"),  # what was submitted is finished
+        (False, STICKY_FOR + timedelta(seconds=1), "new"),  # after a night it is new work
+        (False, timedelta(), "old"),
+        (False, timedelta(hours=11), "old"),  # a pause is not the end
+    ],
+)
+def test_an_accepted_object_that_goes_on(
+    open_page: Any, submitted: bool, pause: timedelta, version: str
+) -> None:
+    # given an accepted object
     page = open_page(champion="old")
     page.click(10)
     page.accept()
-    page.submit()
-
+    page.submit() if submitted else page.save_draft()
+    # when another version is promoted, and the object is refined
     page.champion = "new"
-    assert page.click(11, "+ last object").target.model_version == "new"
-
-
-def test_after_a_night_it_continues_with_the_champion(open_page: Any) -> None:
-    page = open_page(champion="old")
-    page.click(10)
-    page.accept()
-    page.save_draft()
-
-    page.champion = "new"
-    page.clock.wait(STICKY_FOR.total_seconds() + 1)
-    assert page.click(11, "+ last object").target.model_version == "new"
-
-
-@pytest.mark.parametrize("hours", [0, 11])
-def test_a_pause_is_not_the_end(open_page: Any, hours: int) -> None:
-    page = open_page(champion="old")
-    page.click(10)
-    page.accept()
-    page.save_draft()
-
-    page.champion = "new"
-    page.clock.wait(timedelta(hours=hours).total_seconds())
-    assert page.click(11, "+ last object").target.model_version == "old"
+    page.clock.wait(pause.total_seconds())
+    turn = page.click(11, "+ last object")
+    # then
+    assert turn.target.model_version == version
 
 
 def test_where_its_version_could_not_be_had_it_stays_with_what_went_on(
