@@ -1,25 +1,19 @@
-"""The webhook inbox: a webhook's body is stored within milliseconds, and processed by a worker.
+"""The webhook inbox: a webhook becomes a file at once, then a row that a worker processes.
 
 Label Studio waits one second and sends each webhook once. But a row may have to wait, for another
-process that writes or a database that restarts. So one thread writes the rows, and a request waits
-for it only a few milliseconds. After that the body goes into a file, which survives kill -9, and
-the row is written later. Files of a process that died are taken over by the next one that starts.
-A body may then become two rows, which is harmless: processing is idempotent.
+process that writes or a database that restarts. So a request only writes a file, which survives
+kill -9 and a power cut, and a thread turns files into rows. Processes share one folder: what one of
+them left when it ended, another one writes. A file may then become two rows, which is harmless:
+processing is idempotent.
 """
 
-import base64
-import contextlib
-import fcntl
 import logging
-import os
-import queue
 import threading
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import IO
 
 import orjson
 from sqlalchemy import delete, insert, select, update
@@ -31,12 +25,9 @@ from model.files import atomic_write, exclusive, private_folder
 
 _log = logging.getLogger(__name__)
 
-# A webhook may take 50 ms; writing a row takes 1 to 5 ms if nothing is in the way.
-WAIT_S = 0.012
-_FIRST_RETRY_S = 0.2
-_LONGEST_RETRY_S = 5.0
 _SUFFIX = ".webhook"
-_UNREADABLE = (OSError, ValueError, KeyError, TypeError)
+# Between two attempts while the database is down; also finds the files of a process that ended.
+_RETRY_S = 5.0
 
 # Attempts to process a delivery.
 ATTEMPTS = 3
@@ -147,19 +138,8 @@ class Deliveries:
         return int("processed_at" in changes)
 
 
-@dataclass(eq=False)
-class _Webhook:
-    action: str
-    project_id: int | None
-    received_at: datetime
-    body: bytes | None  # None: in the file
-    file: Path | None = None
-    written: threading.Event = field(default_factory=threading.Event)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-
 class WebhookInbox:
-    """Stores webhooks. Thread-safe; each process has its own folder inside ``folder``."""
+    """Stores webhooks. Thread-safe; processes share the folder."""
 
     def __init__(
         self,
@@ -168,152 +148,71 @@ class WebhookInbox:
         written: Callable[[], None] = lambda: None,
     ) -> None:
         """written: called after each new row."""
-        self._root = folder
+        self._folder = private_folder(folder)
         self._deliveries = deliveries
         self._written = written
-        self._own = folder / uuid.uuid4().hex
-        private_folder(folder)
-        self._waiting: queue.SimpleQueue[_Webhook | None] = queue.SimpleQueue()
-        self._ended = threading.Event()
-        # One process starts at a time: a folder not locked yet looks like that of a dead process.
-        with exclusive(folder / "starting"):
-            private_folder(self._own)
-            self._lock = _lock_folder(self._own)
-            self._take_over()
+        self._ended = False
+        self._wake = threading.Event()
+        self._wake.set()  # earlier processes may have left files
         self._writer = threading.Thread(target=self._run, name="webhook inbox", daemon=True)
         self._writer.start()
 
     def add(self, action: str, project_id: int | None, body: bytes) -> None:
         """Store a webhook's body within a few milliseconds, even if the database is down.
 
-        Raises OSError if neither a row nor a file can be written.
+        Raises DatabaseError if neither a file nor a row can be written.
         """
-        webhook = _Webhook(action, project_id, datetime.now(UTC), body)
-        self._waiting.put(webhook)
-        if webhook.written.wait(WAIT_S):
-            return
-        with webhook.lock:
-            if not webhook.written.is_set():
-                webhook.file = self._write_file(webhook)
-                webhook.body = None
+        now = datetime.now(UTC)
+        header = {"action": action, "project_id": project_id, "received_at": now}
+        # Names sort by time.
+        name = f"{now.timestamp():.6f}-{uuid.uuid4().hex}{_SUFFIX}"
+        try:
+            content = orjson.dumps(header) + b"\n" + body
+            atomic_write(self._folder / name, content, private=True)
+        except OSError as error:  # such as a full disk; the database may be on another one
+            _log.error("A webhook could not be written to a file: %s", error)
+            self._deliveries.store(action, project_id, body, now)
+            self._written()
+        else:
+            self._wake.set()
 
     def close(self) -> None:
         """Write what can be written at once; the rest stays in files for the next start."""
-        self._ended.set()
-        self._waiting.put(None)
+        self._ended = True
+        self._wake.set()
         self._writer.join(timeout=5)
-        # Removed while it is locked: a process that starts now would take it over.
-        if not _files_in(self._own):
-            _remove(self._own)
-        self._lock.close()
-
-    # -- inside
 
     def _run(self) -> None:
-        while (webhook := self._waiting.get()) is not None:
-            pause = _FIRST_RETRY_S
-            while not self._write_row(webhook):
-                if self._ended.wait(pause):
-                    self._write_files(webhook)
-                    return
-                pause = min(_LONGEST_RETRY_S, pause * 2)
+        while not self._ended:
+            self._wake.wait(_RETRY_S)
+            self._wake.clear()
+            try:
+                # One process at a time, so that no file becomes a row twice without need.
+                with exclusive(self._folder / "lock"):
+                    self._write_rows()
+            except Exception:
+                _log.exception("Webhooks could not be written to the database")
 
-    def _write_row(self, webhook: _Webhook) -> bool:
-        """False: the database cannot be written now."""
+    def _write_rows(self) -> None:
+        failed: list[DatabaseError] = []
+        for file in sorted(self._folder.glob(f"*{_SUFFIX}")):
+            try:
+                self._write_row(file)
+            except DatabaseError as error:  # the next one may do: the row itself may be the cause
+                failed.append(error)
+        if failed:
+            _log.warning("%d webhooks wait for the database: %s", len(failed), failed[-1])
+
+    def _write_row(self, file: Path) -> None:
         try:
-            body = webhook.body
-            if body is None:
-                assert webhook.file is not None, "a webhook is in memory or in a file"
-                body = _read(webhook.file).body
-            if body is not None:
-                self._deliveries.store(
-                    webhook.action, webhook.project_id, body, webhook.received_at
-                )
-        except DatabaseError as error:
-            _log.warning("A webhook waits for the database: %s", error)
-            return False
-        except _UNREADABLE as error:
-            _log.error("The file of a webhook cannot be read, so the webhook is lost: %s", error)
-        with webhook.lock:
-            webhook.written.set()
-            if webhook.file is not None:
-                webhook.file.unlink(missing_ok=True)
+            header, _, body = file.read_bytes().partition(b"\n")
+            read = orjson.loads(header)
+            received_at = datetime.fromisoformat(read["received_at"])
+            action, project_id = read["action"], read["project_id"]
+        except (ValueError, KeyError, TypeError) as error:
+            _log.error("The stored webhook %s cannot be read: %s", file, error)
+            file.rename(file.with_suffix(".damaged"))
+            return
+        self._deliveries.store(action, project_id, body, received_at)
+        file.unlink()
         self._written()
-        return True
-
-    def _write_files(self, webhook: _Webhook | None) -> None:
-        while webhook is not None:
-            with webhook.lock:
-                if webhook.file is None:
-                    webhook.file = self._write_file(webhook)
-            try:
-                webhook = self._waiting.get_nowait()
-            except queue.Empty:
-                return
-
-    def _write_file(self, webhook: _Webhook) -> Path:
-        # Names sort by time.
-        name = f"{webhook.received_at.timestamp():.6f}-{uuid.uuid4().hex}{_SUFFIX}"
-        content = {
-            "action": webhook.action,
-            "project_id": webhook.project_id,
-            "received_at": webhook.received_at,
-            "body": base64.b64encode(webhook.body or b"").decode(),
-        }
-        atomic_write(self._own / name, orjson.dumps(content), private=True)
-        return self._own / name
-
-    def _take_over(self) -> None:
-        """Queue the files of processes that ended, oldest first."""
-        for folder in sorted(self._root.iterdir()):
-            if folder == self._own or not folder.is_dir():
-                continue
-            try:
-                lock = _lock_folder(folder)
-            except OSError:  # its process runs, or has just removed it
-                continue
-            with lock:
-                for file in _files_in(folder):
-                    moved = file.rename(self._own / file.name)
-                    try:
-                        self._waiting.put(_read(moved))
-                    except _UNREADABLE as error:
-                        _log.error("The stored webhook %s cannot be read: %s", moved, error)
-                _remove(folder)
-
-
-def _read(file: Path) -> _Webhook:
-    content = orjson.loads(file.read_bytes())
-    return _Webhook(
-        action=content["action"],
-        project_id=content["project_id"],
-        received_at=datetime.fromisoformat(content["received_at"]),
-        body=base64.b64decode(content["body"]),
-        file=file,
-    )
-
-
-def _files_in(folder: Path) -> list[Path]:
-    """The stored webhooks, oldest first; none if the folder was removed meanwhile."""
-    try:
-        return sorted(path for path in folder.iterdir() if path.suffix == _SUFFIX)
-    except FileNotFoundError:
-        return []
-
-
-def _lock_folder(folder: Path) -> IO[bytes]:
-    """Lock the folder for as long as this process runs. Raises OSError if it is locked."""
-    handle = (folder / "lock").open("ab")
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        handle.close()
-        raise
-    return handle
-
-
-def _remove(folder: Path) -> None:
-    with contextlib.suppress(OSError):
-        for leftover in folder.iterdir():
-            os.unlink(leftover)
-        folder.rmdir()

@@ -4,6 +4,7 @@ requests, and requests as Label Studio's page makes them."""
 import io
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,7 +19,7 @@ from pydantic import SecretStr
 
 from backend.api.service import Service
 from backend.settings import Settings
-from backend.worker import webhook_inbox
+from backend.worker.webhook_inbox import WebhookInbox
 from model import checkpoint
 from model.config import ModelConfig
 from model.network.phraseclick import PhraseClick
@@ -135,8 +136,16 @@ def picture_host(_running_host: PictureHost) -> PictureHost:
 
 @pytest.fixture(autouse=True)
 def _patient_webhooks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A webhook is a row when the call returns, also on a busy machine."""
-    monkeypatch.setattr(webhook_inbox, "WAIT_S", 20.0)
+    """A webhook is a row when the call returns."""
+    add = WebhookInbox.add
+
+    def add_and_wait(inbox: WebhookInbox, *webhook: Any) -> None:
+        add(inbox, *webhook)
+        deadline = time.monotonic() + 20
+        while list(inbox._folder.glob("*.webhook")) and time.monotonic() < deadline:
+            time.sleep(0.002)
+
+    monkeypatch.setattr(WebhookInbox, "add", add_and_wait)
 
 
 @pytest.fixture

@@ -1,11 +1,12 @@
-"""Brokers at their worst: files that are empty or damaged, a Redis that is gone."""
+"""The broker of files, also when they are empty or damaged, and a Redis that is gone."""
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kombu import Connection
+from kombu import Connection, Exchange, Queue
 
 from backend.settings import Settings
 from backend.worker import broker
@@ -14,12 +15,14 @@ from tests.backend.jobs.brokers import Redis, redis_server
 __all__ = ["redis_server"]
 
 
+def file_broker(folder: Path) -> Connection:
+    options = broker.file_connection(folder)
+    return Connection(options["broker_url"], transport_options=options["broker_transport_options"])
+
+
 @pytest.fixture
 def connection(tmp_path: Path) -> Iterator[Connection]:
-    options = broker.file_connection(tmp_path / "queue")
-    with Connection(
-        options["broker_url"], transport_options=options["broker_transport_options"]
-    ) as opened:
+    with file_broker(tmp_path / "queue") as opened:
         yield opened
 
 
@@ -41,6 +44,58 @@ def receive(connection: Connection, queue: broker.Queue) -> list[str]:
         messages.append(message.decode())
         message.ack()
     return messages
+
+
+def test_messages_pass_through_the_folder_in_order(connection: Connection, tmp_path: Path) -> None:
+    queue = declared(connection, tmp_path)
+    for number in range(5):
+        send(connection, queue, str(number))
+        time.sleep(0.01)  # names sort by milliseconds
+
+    assert receive(connection, queue) == ["0", "1", "2", "3", "4"]
+    assert list((tmp_path / "queue" / "messages").iterdir()) == []
+
+
+def test_a_reader_never_sees_half_a_message(tmp_path: Path) -> None:
+    """Kombu's own transport fails here within a second."""
+    jobs = Queue("jobs", Exchange("jobs"), routing_key="jobs")
+    errors: list[BaseException] = []
+    received: list[int] = []
+    deadline = time.monotonic() + 200
+
+    def send() -> None:
+        try:
+            with file_broker(tmp_path / "queue") as connection:
+                queue = connection.SimpleQueue(jobs)
+                for number in range(40):
+                    queue.put({"number": number, "padding": "x" * 20_000})
+        except BaseException as error:
+            errors.append(error)
+
+    def receive() -> None:
+        try:
+            with file_broker(tmp_path / "queue") as connection:
+                queue = connection.SimpleQueue(jobs)
+                while len(received) < 120 and time.monotonic() < deadline:
+                    try:
+                        message = queue.get(timeout=1)
+                    except queue.Empty:
+                        continue
+                    message.ack()
+                    received.append(message.payload["number"])
+        except BaseException as error:
+            errors.append(error)
+
+    # when
+    threads = [threading.Thread(target=send) for _ in range(3)]
+    threads += [threading.Thread(target=receive) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    # then
+    assert errors == []
+    assert sorted(received) == sorted(list(range(40)) * 3)
 
 
 @pytest.mark.parametrize("damage", ["", "{", "null", "[1]"])

@@ -1,10 +1,9 @@
-"""Background work: the broker of files, messages, deliveries, and a real worker."""
+"""Background work: messages, the processing of deliveries, and a real worker."""
 
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +14,6 @@ from typing import Any
 import orjson
 import pytest
 from celery import Celery
-from kombu import Connection, Exchange, Queue
 from sqlalchemy import select, text
 
 from backend.api.service import Service
@@ -23,9 +21,9 @@ from backend.db.engine import Database
 from backend.db.models import SampledProjectRow
 from backend.jobs.queue import Jobs
 from backend.settings import Settings
-from backend.worker import broker, celery_app
+from backend.worker import celery_app
 from backend.worker.tasks import Tasks
-from backend.worker.webhook_inbox import ATTEMPTS, Deliveries, Stored
+from backend.worker.webhook_inbox import Deliveries
 
 
 @pytest.fixture
@@ -40,74 +38,6 @@ def waiting_in(database: Database) -> int:
     with database.read() as connection:
         query = text("select count(*) from deliveries where processed_at is null")
         return int(connection.execute(query).scalar_one())
-
-
-# -- the broker of files
-
-
-def file_broker(folder: Path) -> Connection:
-    options = broker.file_connection(folder)
-    return Connection(options["broker_url"], transport_options=options["broker_transport_options"])
-
-
-JOBS = Queue("jobs", Exchange("jobs"), routing_key="jobs")
-
-
-def test_messages_pass_through_the_folder_in_order(tmp_path: Path) -> None:
-    # given
-    with file_broker(tmp_path) as connection:
-        queue = connection.SimpleQueue(JOBS)
-        for number in range(5):
-            queue.put({"number": number})
-            time.sleep(0.002)
-        # when
-        received = [queue.get(timeout=5) for _ in range(5)]
-        for message in received:
-            message.ack()
-    # then
-    assert [message.payload["number"] for message in received] == [0, 1, 2, 3, 4]
-    assert list((tmp_path / "messages").iterdir()) == []
-
-
-def test_a_reader_never_sees_half_a_message(tmp_path: Path) -> None:
-    """Kombu's own transport fails here within a second."""
-    errors: list[BaseException] = []
-    received: list[int] = []
-    deadline = time.monotonic() + 200
-
-    def send() -> None:
-        try:
-            with file_broker(tmp_path) as connection:
-                queue = connection.SimpleQueue(JOBS)
-                for number in range(40):
-                    queue.put({"number": number, "padding": "x" * 20_000})
-        except BaseException as error:
-            errors.append(error)
-
-    def receive() -> None:
-        try:
-            with file_broker(tmp_path) as connection:
-                queue = connection.SimpleQueue(JOBS)
-                while len(received) < 120 and time.monotonic() < deadline:
-                    try:
-                        message = queue.get(timeout=1)
-                    except queue.Empty:
-                        continue
-                    message.ack()
-                    received.append(message.payload["number"])
-        except BaseException as error:
-            errors.append(error)
-
-    # when
-    threads = [threading.Thread(target=send) for _ in range(3)]
-    threads += [threading.Thread(target=receive) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    # then
-    assert errors == []
-    assert sorted(received) == sorted(list(range(40)) * 3)
 
 
 # -- messages from the web server
@@ -157,66 +87,6 @@ def test_a_broker_that_is_down_delays_no_request(
 
     assert seconds < 0.05
     assert "it checks the database by itself" in caplog.text
-
-
-# -- deliveries
-
-
-def test_a_delivery_is_processed_once(database: Database) -> None:
-    deliveries = Deliveries(database)
-    for number in range(50):
-        deliveries.store("ANNOTATION_CREATED", 1, b"%d" % number)
-    seen: list[bytes] = []
-
-    first = deliveries.process(lambda delivery: seen.append(delivery.body))
-    again = deliveries.process(lambda delivery: seen.append(delivery.body))
-
-    assert (first, again) == (50, 0)
-    assert seen == [b"%d" % number for number in range(50)]
-
-
-def test_a_failing_delivery_is_retried_a_few_times_and_kept(database: Database) -> None:
-    deliveries = Deliveries(database)
-    deliveries.store("ANNOTATION_CREATED", 1, b"bad")
-    deliveries.store("ANNOTATION_CREATED", 1, b"good")
-    tried: list[bytes] = []
-
-    def one(delivery: Stored) -> None:
-        tried.append(delivery.body)
-        if delivery.body == b"bad":
-            raise ValueError("no good")
-
-    for _ in range(ATTEMPTS + 2):
-        deliveries.process(one)
-
-    assert tried.count(b"bad") == ATTEMPTS
-    assert tried.count(b"good") == 1
-    with database.read() as connection:
-        error = connection.execute(text("select error from deliveries where body = 'bad'"))
-        assert "no good" in str(error.scalar_one_or_none() or "no good")
-
-
-def test_old_deliveries_are_deleted_unless_they_wait(database: Database) -> None:
-    deliveries = Deliveries(database)
-    deliveries.store("A", 1, b"settled long ago")
-    deliveries.process(lambda stored: None)
-    deliveries.store("A", 1, b"still waiting")
-    long_ago = datetime.now(UTC) - timedelta(days=30)
-    with database.write() as connection:
-        connection.execute(
-            text("update deliveries set received_at = :then"),
-            {"then": long_ago.replace(tzinfo=None).isoformat(sep=" ")},
-        )
-
-    deliveries.delete_old()
-
-    (waiting,) = deliveries.waiting()
-    delivery = deliveries.begin(waiting)
-    assert delivery is not None
-    assert delivery.body == b"still waiting"
-    with database.read() as connection:
-        count = connection.execute(text("select count(*) from deliveries")).scalar_one()
-    assert count == 1
 
 
 # -- processing

@@ -4,11 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,20 @@ from sqlalchemy import text
 from backend.db.engine import Database
 from backend.errors import DatabaseError
 from backend.worker import webhook_inbox
-from backend.worker.webhook_inbox import Deliveries, Stored, WebhookInbox
+from backend.worker.webhook_inbox import ATTEMPTS, Deliveries, Stored, WebhookInbox
+
+Opened = Callable[[Any], WebhookInbox]
+_add = WebhookInbox.add
 
 
 @pytest.fixture(autouse=True)
 def _as_served(monkeypatch: pytest.MonkeyPatch, _patient_webhooks: None) -> None:
-    monkeypatch.setattr(webhook_inbox, "WAIT_S", 0.025)
+    monkeypatch.setattr(WebhookInbox, "add", _add)
+    monkeypatch.setattr(webhook_inbox, "_RETRY_S", 0.2)
 
 
 @pytest.fixture
-def opened(tmp_path: Path) -> Iterator[Callable[[Deliveries], WebhookInbox]]:
+def opened(tmp_path: Path) -> Iterator[Opened]:
     inboxes: list[WebhookInbox] = []
 
     def opening(deliveries: Any) -> WebhookInbox:
@@ -67,9 +71,7 @@ def locked(database: Database) -> Iterator[None]:
     other.close()
 
 
-def test_a_webhook_becomes_a_row(
-    database: Database, opened: Callable[[Deliveries], WebhookInbox], tmp_path: Path
-) -> None:
+def test_a_webhook_becomes_a_row(database: Database, opened: Opened, tmp_path: Path) -> None:
     inbox = opened(Deliveries(database))
     for number in range(20):
         inbox.add("ANNOTATION_CREATED", 6, b"%d" % number)
@@ -81,7 +83,7 @@ def test_a_webhook_becomes_a_row(
 
 @pytest.mark.timed
 def test_a_locked_database_delays_no_webhook_and_loses_none(
-    database: Database, opened: Callable[[Deliveries], WebhookInbox], tmp_path: Path
+    database: Database, opened: Opened, tmp_path: Path
 ) -> None:
     # given
     inbox = opened(Deliveries(database))
@@ -99,52 +101,30 @@ def test_a_locked_database_delays_no_webhook_and_loses_none(
     until(lambda: files(tmp_path) == [])
 
 
-class DownAtFirst:
-    """A database that is down at first."""
+class Down(Deliveries):
+    """The table of a database that is down."""
 
-    def __init__(self, deliveries: Deliveries) -> None:
-        self.deliveries = deliveries
-        self.back = threading.Event()
-
-    def store(self, *what: Any) -> None:
-        if not self.back.is_set():
-            raise DatabaseError("The database failed: no connection.")
-        self.deliveries.store(*what)
+    def store(self, *_: object) -> None:
+        raise DatabaseError("The database failed: no connection.")
 
 
 def test_webhooks_not_written_before_the_end_are_written_after_the_next_start(
-    database: Database, opened: Callable[[Any], WebhookInbox], tmp_path: Path
+    database: Database, opened: Opened, tmp_path: Path
 ) -> None:
     # given: a server that ended while the database was down
-    first = opened(DownAtFirst(Deliveries(database)))
+    first = opened(Down(database))
     for number in range(3):
-        first.add("ANNOTATION_CREATED", 6, b"%d" % number)
+        first.add("ANNOTATION_CREATED", 6, b"%d\n" % number)
     first.close()
     assert bodies(database) == []
     # when
     opened(Deliveries(database))
     # then
-    until(lambda: len(bodies(database)) == 3)
-    assert bodies(database) == [b"0", b"1", b"2"]
     until(lambda: files(tmp_path) == [])
+    assert bodies(database) == [b"0\n", b"1\n", b"2\n"]
 
 
-def test_the_files_of_a_running_process_are_left_to_it(
-    database: Database, opened: Callable[[Any], WebhookInbox], tmp_path: Path
-) -> None:
-    away = DownAtFirst(Deliveries(database))
-    first = opened(away)
-    first.add("ANNOTATION_CREATED", 6, b"mine")
-
-    opened(Deliveries(database))
-    time.sleep(0.3)
-    assert bodies(database) == []
-
-    away.back.set()
-    until(lambda: bodies(database) == [b"mine"])
-
-
-def test_processes_that_start_at_once_take_over_only_from_dead_ones(
+def test_processes_that_share_the_folder_write_each_webhook_once(
     database: Database, tmp_path: Path
 ) -> None:
     # given: a lock belongs to an open file, so threads compete for it as processes do
@@ -158,29 +138,47 @@ def test_processes_that_start_at_once_take_over_only_from_dead_ones(
         list(threads.map(start_and_end, range(80)))
 
     # then
-    assert len(bodies(database)) + len(files(tmp_path)) >= 80
-    leftover = {path.name for path in (tmp_path / "webhooks").iterdir() if path.is_dir()}
-    assert leftover == {file.parent.name for file in files(tmp_path)}
+    assert len(bodies(database)) + len(files(tmp_path)) == 80
 
 
-def test_a_damaged_file_is_reported_and_the_others_are_processed(
-    database: Database, opened: Callable[[Any], WebhookInbox], tmp_path: Path, caplog: Any
+def test_a_damaged_file_is_set_aside_and_the_others_are_processed(
+    database: Database, opened: Opened, tmp_path: Path, caplog: Any
 ) -> None:
-    first = opened(DownAtFirst(Deliveries(database)))
+    first = opened(Down(database))
     first.add("ANNOTATION_CREATED", 6, b"whole")
     first.close()
-    (folder,) = {file.parent for file in files(tmp_path)}
-    (folder / "0.webhook").write_bytes(b"{half")
+    (tmp_path / "webhooks" / "0.webhook").write_bytes(b"{half")
 
     opened(Deliveries(database))
     until(lambda: bodies(database) == [b"whole"])
     assert "0.webhook cannot be read" in caplog.text
+    assert (tmp_path / "webhooks" / "0.damaged").exists()
+
+
+def test_a_row_that_the_database_refuses_holds_up_no_other(
+    database: Database, opened: Opened
+) -> None:
+    inbox = opened(Deliveries(database))
+    inbox.add("ANNOTATION_CREATED", 2**70, b"refused")
+    inbox.add("ANNOTATION_CREATED", 6, b"fine")
+
+    until(lambda: bodies(database) == [b"fine"])
+
+
+def test_a_full_disk_loses_no_webhook(
+    database: Database, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(webhook_inbox, "atomic_write", full)
+    opened(Deliveries(database)).add("ANNOTATION_CREATED", 6, b"kept")
+
+    assert bodies(database) == [b"kept"]
 
 
 @pytest.mark.slow
-def test_kill_9_loses_no_webhook(
-    database: Database, opened: Callable[[Any], WebhookInbox], tmp_path: Path
-) -> None:
+def test_kill_9_loses_no_webhook(database: Database, opened: Opened, tmp_path: Path) -> None:
     # given: a process that received three while the database was locked, and was then killed
     script = (
         "import sys, time\n"
@@ -210,6 +208,66 @@ def test_kill_9_loses_no_webhook(
     until(lambda: {b"0", b"1", b"2"} <= set(bodies(database)))
 
 
+# -- the table of deliveries
+
+
+def test_a_delivery_is_processed_once(database: Database) -> None:
+    deliveries = Deliveries(database)
+    for number in range(50):
+        deliveries.store("ANNOTATION_CREATED", 1, b"%d" % number)
+    seen: list[bytes] = []
+
+    first = deliveries.process(lambda delivery: seen.append(delivery.body))
+    again = deliveries.process(lambda delivery: seen.append(delivery.body))
+
+    assert (first, again) == (50, 0)
+    assert seen == [b"%d" % number for number in range(50)]
+
+
+def test_a_failing_delivery_is_retried_a_few_times_and_kept(database: Database) -> None:
+    deliveries = Deliveries(database)
+    deliveries.store("ANNOTATION_CREATED", 1, b"bad")
+    deliveries.store("ANNOTATION_CREATED", 1, b"good")
+    tried: list[bytes] = []
+
+    def one(delivery: Stored) -> None:
+        tried.append(delivery.body)
+        if delivery.body == b"bad":
+            raise ValueError("no good")
+
+    for _ in range(ATTEMPTS + 2):
+        deliveries.process(one)
+
+    assert tried.count(b"bad") == ATTEMPTS
+    assert tried.count(b"good") == 1
+    with database.read() as connection:
+        error = connection.execute(text("select error from deliveries where body = 'bad'"))
+        assert "no good" in str(error.scalar_one_or_none() or "no good")
+
+
+def test_old_deliveries_are_deleted_unless_they_wait(database: Database) -> None:
+    deliveries = Deliveries(database)
+    deliveries.store("A", 1, b"settled long ago")
+    deliveries.process(lambda stored: None)
+    deliveries.store("A", 1, b"still waiting")
+    long_ago = datetime.now(UTC) - timedelta(days=30)
+    with database.write() as connection:
+        connection.execute(
+            text("update deliveries set received_at = :then"),
+            {"then": long_ago.replace(tzinfo=None).isoformat(sep=" ")},
+        )
+
+    deliveries.delete_old()
+
+    (waiting,) = deliveries.waiting()
+    delivery = deliveries.begin(waiting)
+    assert delivery is not None
+    assert delivery.body == b"still waiting"
+    with database.read() as connection:
+        count = connection.execute(text("select count(*) from deliveries")).scalar_one()
+    assert count == 1
+
+
 class _KilledError(BaseException):
     """Stands in for the kernel, which ends the worker in the middle of its work."""
 
@@ -233,7 +291,7 @@ def test_a_delivery_that_kills_the_worker_is_set_aside(
         with suppress(_KilledError):
             deliveries.process(work)
     # then
-    assert seen.count(b"bomb") == webhook_inbox.ATTEMPTS
+    assert seen.count(b"bomb") == ATTEMPTS
     assert seen[:2] == [b"bomb", b"label"]
     assert deliveries.waiting() == []
     with database.read() as connection:
