@@ -22,12 +22,10 @@ PhraseClickError (model/errors.py)
     │       ├── LostLeaseError          … because another worker has taken it over
     │       ├── GiveWayError            … paused: it continues later, from the queue
     │       └── OverdueError            … because it took longer than any job may
-    ├── ReportError             a report on something that does not exist, or in an unknown form
+    ├── ReportError             a report or samples of something that does not exist
     │   └── FilterError             a filter of a report that cannot be read
     ├── ForgeryError            a change that did not come from a page of the dashboard
-    ├── SamplesError            phraseclick samples was called for something that does not exist
-    ├── AddressInUseError       the address to serve on is taken or not this machine's
-    ├── OpenToNetworkError      other machines would reach a backend without a password
+    ├── AddressError            the address to serve on is taken, or open without a password
     ├── BenchError              the benchmark's server did not start or answered wrongly
     └── DemoError               make demo lacks a program, or a server of it did not start
 """
@@ -42,35 +40,30 @@ class BackendError(PhraseClickError):
 
     status = 500
 
+    def __init_subclass__(cls, status: int | None = None) -> None:
+        super().__init_subclass__()
+        if status is not None:
+            cls.status = status
 
-class LabelConfigError(BackendError):
+
+class LabelConfigError(BackendError, status=422):
     """The labeling config lacks a control that the backend needs, or contradicts itself."""
 
-    status = 422
 
-
-class RequestError(BackendError):
+class RequestError(BackendError, status=422):
     """A request's body is not what Label Studio sends."""
 
-    status = 422
 
-
-class NotJsonError(RequestError):
+class NotJsonError(RequestError, status=400):
     """A request's body is not JSON."""
 
-    status = 400
 
-
-class TooManyError(RequestError):
+class TooManyError(RequestError, status=429):
     """The same request came too often in a short time."""
 
-    status = 429
 
-
-class PictureError(BackendError):
+class PictureError(BackendError, status=422):
     """A task's picture is not available."""
-
-    status = 422
 
 
 class PictureAddressError(PictureError):
@@ -90,10 +83,8 @@ class PictureFormatError(PictureError):
     """The file is not a picture that can be read, or is larger than allowed."""
 
 
-class LabelStudioError(BackendError):
+class LabelStudioError(BackendError, status=502):
     """Label Studio refused a call (``answered``: with which HTTP status) or was not reached."""
-
-    status = 502
 
     def __init__(self, sentence: str, *, answered: int | None = None) -> None:
         super().__init__(sentence)
@@ -104,33 +95,27 @@ class TokenError(LabelStudioError):
     """Label Studio's token is missing, expired, or of the wrong kind."""
 
 
-class CredentialsError(LabelStudioError):
+class CredentialsError(LabelStudioError, status=503):
     """A file of secrets in the data folder is empty, damaged or not readable.
 
     Nothing that the file guards is open meanwhile.
     """
-
-    status = 503
 
 
 class DatabaseError(BackendError):
     """The backend's own database is missing, locked or too old."""
 
 
-class VersionError(BackendError):
+class VersionError(BackendError, status=404):
     """A model version is unknown, its files are gone, or it may not be used in this way."""
-
-    status = 404
 
 
 class StorageError(BackendError):
     """The store of model versions cannot be reached or written, or what it holds is damaged."""
 
 
-class JobError(BackendError):
+class JobError(BackendError, status=409):
     """A job is unknown, has ended, or cannot be requested."""
-
-    status = 409
 
 
 class CancelledError(JobError):
@@ -156,38 +141,24 @@ class OverdueError(CancelledError):
     """The job has taken longer than any job may."""
 
 
-class ReportError(BackendError):
-    """A report on something that does not exist, or in an unknown form."""
-
-    status = 404
+class ReportError(BackendError, status=404):
+    """A report or samples of something that does not exist, or in an unknown form."""
 
 
-class FilterError(ReportError):
+class FilterError(ReportError, status=422):
     """A filter of a report that cannot be read."""
 
-    status = 422
 
-
-class ForgeryError(BackendError):
+class ForgeryError(BackendError, status=403):
     """A change that was not requested by a form of the dashboard in this browser."""
-
-    status = 403
-
-
-class SamplesError(BackendError):
-    """``phraseclick samples`` was called for something that does not exist."""
 
 
 class DemoError(BackendError):
     """The demonstration lacks a program, or one of its servers did not start."""
 
 
-class AddressInUseError(BackendError):
-    """The address to serve on is taken by another program, or is not this machine's."""
-
-
-class OpenToNetworkError(BackendError):
-    """Other machines would reach the backend, and it has no password."""
+class AddressError(BackendError):
+    """The address to serve on is taken or not this machine's, or open without a password."""
 
 
 class BenchError(BackendError):

@@ -10,10 +10,11 @@ import logging
 import logging.config
 import re
 import threading
-from collections import OrderedDict
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
+
+from cachetools import LRUCache
 
 from backend.settings import LogFormat, Settings
 
@@ -29,14 +30,13 @@ _SHAPES = (
 # Tokens that callers announced: only what has the form of one, so that nobody blots out words of
 # later lines, and only the newest, since every line is searched for each of them.
 _TOKEN = re.compile(r"[0-9a-fA-F]{40}|[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,}")
-_MAX_TOKENS = 100
 _MAX_TOKEN = 4_000
 # C0 and C1 control characters, and the separators that some viewers break lines at.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _MAX_MESSAGE = 20_000
 
 _known: set[str] = set()
-_tokens: OrderedDict[str, None] = OrderedDict()
+_tokens: LRUCache[str, bool] = LRUCache(100)
 _lock = threading.Lock()
 
 
@@ -48,13 +48,9 @@ def hide(*secrets: str) -> None:
 
 def hide_token(token: str) -> None:
     """Hide a token that a caller announced, if it has the form of Label Studio's tokens."""
-    if len(token) > _MAX_TOKEN or _TOKEN.fullmatch(token) is None:
-        return
-    with _lock:
-        _tokens[token] = None
-        _tokens.move_to_end(token)
-        if len(_tokens) > _MAX_TOKENS:
-            _tokens.popitem(last=False)
+    if len(token) <= _MAX_TOKEN and _TOKEN.fullmatch(token):
+        with _lock:
+            _tokens[token] = True
 
 
 def hidden(text: str) -> str:
@@ -133,6 +129,7 @@ class JsonFormatter(logging.Formatter):
         return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
+_TALKATIVE = ("amqp", "asyncio", "botocore", "celery", "fsspec", "kombu", "matplotlib", "PIL")
 _FORMATTERS: dict[LogFormat, dict[str, Any]] = {
     "text": {
         "()": "backend.logs.DiscreetFormatter",
@@ -145,6 +142,8 @@ _FORMATTERS: dict[LogFormat, dict[str, Any]] = {
 def log_config(settings: Settings) -> dict[str, Any]:
     """Every line in the format of the settings, through a formatter that hides secrets."""
     level = settings.log_level.upper()
+    # Libraries that log every step at the level debug would hide this project's lines.
+    of_libraries = "INFO" if level == "DEBUG" else level
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -157,19 +156,11 @@ def log_config(settings: Settings) -> dict[str, Any]:
             }
         },
         "root": {"handlers": ["stderr"], "level": level},
-        # Libraries that log every step at the level debug would hide this project's lines.
         "loggers": {
             **{name: {"level": level} for name in ("uvicorn", "uvicorn.access")},
-            **{name: {"level": _at_least_info(level)} for name in _TALKATIVE},
+            **{name: {"level": of_libraries} for name in _TALKATIVE},
         },
     }
-
-
-_TALKATIVE = ("amqp", "asyncio", "botocore", "celery", "fsspec", "kombu", "matplotlib", "PIL")
-
-
-def _at_least_info(level: str) -> str:
-    return "INFO" if level == "DEBUG" else level
 
 
 def log_to_stderr(settings: Settings) -> None:

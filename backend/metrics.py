@@ -28,25 +28,8 @@ from prometheus_client.registry import Collector
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 # From a cached click on a small picture to Label Studio's own limit of 100 s.
-_SECONDS = (
-    0.01,
-    0.02,
-    0.03,
-    0.045,
-    0.06,
-    0.09,
-    0.12,
-    0.2,
-    0.3,
-    0.5,
-    1.0,
-    2.5,
-    5.0,
-    10.0,
-    30.0,
-    100.0,
-)
-
+_MILLISECONDS = (10, 20, 30, 45, 60, 90, 120, 200, 300, 500, 1e3, 2.5e3, 5e3, 1e4, 3e4, 1e5)
+_BUCKETS = tuple(milliseconds / 1000 for milliseconds in _MILLISECONDS)
 
 _SIGNS = {"positive_click": "positive", "negative_click": "negative", "phrase": "phrase"}
 
@@ -67,69 +50,51 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self._requests = Counter(
-            "phraseclick_requests_total",
-            "HTTP requests by route and status.",
-            ("route", "status"),
-            registry=self._registry,
+        self._requests = self._counter(
+            "requests_total", "HTTP requests by route and status.", "route", "status"
         )
-        self._seconds = Histogram(
-            "phraseclick_request_seconds",
+        self._seconds = self._histogram(
+            "request_seconds",
             "Seconds from the request's last byte to the answer's first, by route.",
-            ("route",),
-            buckets=_SECONDS,
-            registry=self._registry,
+            "route",
         )
-        self._interactions = Counter(
-            "phraseclick_interactions_total",
+        self._interactions = self._counter(
+            "interactions_total",
             "Clicks and phrases by kind and outcome (mask, empty, failed).",
-            ("kind", "outcome"),
-            registry=self._registry,
+            "kind",
+            "outcome",
         )
-        self._prompts = Counter(
-            "phraseclick_prompts_total",
-            "Prompts by sign: positive, negative, phrase.",
-            ("sign",),
-            registry=self._registry,
+        self._prompts = self._counter(
+            "prompts_total", "Prompts by sign: positive, negative, phrase.", "sign"
         )
         for sign in _SIGNS.values():
             self._prompts.labels(sign)
-        self._steps = Histogram(
-            "phraseclick_step_seconds",
+        self._steps = self._histogram(
+            "step_seconds",
             "Seconds of an interaction's steps: memory, picture, encode, predict, answer, record.",
-            ("step",),
-            buckets=_SECONDS,
-            registry=self._registry,
+            "step",
         )
-        self._failures = Counter(
-            "phraseclick_failures_total",
-            "Requests that ended in an error, by the error's class.",
-            ("error",),
-            registry=self._registry,
+        self._failures = self._counter(
+            "failures_total", "Requests that ended in an error, by the error's class.", "error"
         )
-        self._cache = Counter(
-            "phraseclick_embedding_cache_total",
+        self._cache = self._counter(
+            "embedding_cache_total",
             "Embeddings that were cached (hit) or computed (miss).",
-            ("result",),
-            registry=self._registry,
+            "result",
+        )
+        self._tasks = self._counter(
+            "batch_tasks_total",
+            "Tasks predicted in batches, by outcome (mask, empty, failed).",
+            "outcome",
+        )
+        self._deliveries = self._counter(
+            "deliveries_total", "Webhook deliveries stored, by Label Studio's action.", "action"
         )
         self._cached = Gauge(
             "phraseclick_embedding_cache_bytes",
             "Memory used by encoded pictures in all server processes.",
             registry=self._registry,
             multiprocess_mode="livesum",
-        )
-        self._tasks = Counter(
-            "phraseclick_batch_tasks_total",
-            "Tasks predicted in batches, by outcome (mask, empty, failed).",
-            ("outcome",),
-            registry=self._registry,
-        )
-        self._deliveries = Counter(
-            "phraseclick_deliveries_total",
-            "Webhook deliveries stored, by Label Studio's action.",
-            ("action",),
-            registry=self._registry,
         )
         self._model = Gauge(
             "phraseclick_model_info",
@@ -143,6 +108,14 @@ class Metrics:
         self._now = _DatabaseGauges()
         self._here = CollectorRegistry()
         self._here.register(self._now)
+
+    def _counter(self, name: str, about: str, *labels: str) -> Counter:
+        return Counter(f"phraseclick_{name}", about, labels, registry=self._registry)
+
+    def _histogram(self, name: str, about: str, *labels: str) -> Histogram:
+        return Histogram(
+            f"phraseclick_{name}", about, labels, buckets=_BUCKETS, registry=self._registry
+        )
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -198,7 +171,7 @@ class Metrics:
 
     def gauges(self, now: Gauges) -> None:
         """The current state of the database."""
-        self._now.update(now)
+        self._now.gauges = now
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format, of all server processes if there are several."""
@@ -215,21 +188,15 @@ class _DatabaseGauges(Collector):
 
     def __init__(self) -> None:
         self.gauges = Gauges()
-        self._labels: dict[tuple[str, str], int] = {}
-
-    def update(self, now: Gauges) -> None:
-        """Set the state. Labels that no longer exist become 0."""
-        self._labels = {**dict.fromkeys(self._labels, 0), **now.labels}
-        self.gauges = now
 
     def collect(self) -> Iterator[Metric]:
-        """As gauges. Except for labels, series that no longer exist are left out."""
+        """As gauges. Series that no longer exist are left out."""
         now = self.gauges
         yield _gauge(
             "labels",
             "Accepted labels in the database, by project and state.",
             ("project", "what"),
-            self._labels,
+            now.labels,
         )
         yield _gauge(
             "deliveries_open",

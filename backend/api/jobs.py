@@ -1,19 +1,15 @@
-"""Jobs over HTTP, for scripts: look at them, start one, end one. Times are UTC.
-
-A browser adds the password to every request of every page. So a change must be sent as JSON, which
-no form can do, and must not come from a page of another host.
-"""
+"""Jobs over HTTP, for scripts: look at them, start one, end one. Times are UTC."""
 
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
-from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Response
+from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from backend.api.openapi import refusals
-from backend.api.origin import NOT_JSON, same_site
+from backend.api.label_studio import Served
+from backend.api.openapi import ProjectKey, refusals
+from backend.api.reports import page_link
 from backend.api.service import Service
 from backend.db.models import Job as JobRow
 from backend.db.models.jobs import State, Trigger
@@ -23,8 +19,6 @@ from backend.jobs import queue
 LARGEST_PAGE = 200
 # The largest number that a database stores.
 _MOST = 2**63 - 1
-
-_ELSEWHERE = "This came from another site's page, so nothing was changed."
 
 
 class _RecordModel(BaseModel):
@@ -86,30 +80,13 @@ class JobRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    project: (
-        Annotated[str, Field(pattern=r"^[0-9]{1,18}(\.[0-9]{1,18})?$")]
-        | Annotated[int, Field(ge=0, lt=10**18, strict=True)]
-    ) = Field(description="Number or key of the project.", examples=[6])
+    project: ProjectKey = Field(description="Number or key of the project.", examples=[6])
     kind: Literal["training", "scoring"] = "training"
 
 
 router = APIRouter(prefix="/api/jobs", tags=["jobs"], responses=refusals(401, 404, 422))
 
 
-async def _service(request: Request) -> Service:
-    service: Service = request.app.state.service
-    return service
-
-
-async def _meant(request: Request) -> None:
-    """Refuse what a page of another site could have sent."""
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-        raise HTTPException(415, NOT_JSON)
-    if not same_site(request.headers):
-        raise HTTPException(403, _ELSEWHERE)
-
-
-Served = Annotated[Service, Depends(_service)]
 Number = Annotated[int, Path(alias="id", ge=1, le=_MOST, description="Number of the job.")]
 
 
@@ -131,8 +108,7 @@ def jobs(
     more = None
     if len(rows) > limit:
         rows = rows[:limit]
-        asked = [(k, v) for k, v in request.query_params.multi_items() if k != "before"]
-        more = f"{request.url.path}?{urlencode([*asked, ('before', rows[-1].id)])}"
+        more = page_link(request, before=rows[-1].id)
     return Jobs(jobs=[Job.model_validate(row) for row in rows], next=more)
 
 
@@ -155,7 +131,6 @@ def job(
     "",
     status_code=202,
     responses=refusals(400, 403, 409, 413, 415),
-    dependencies=[Depends(_meant)],
 )
 def start(request: Request, response: Response, service: Served, asked: JobRequest) -> Job:
     """Start a training or a re-scoring as soon as a worker is free.
@@ -169,11 +144,7 @@ def start(request: Request, response: Response, service: Served, asked: JobReque
     return Job.model_validate(made)
 
 
-@router.post(
-    "/{id}/cancel",
-    responses=refusals(403, 409, 413, 415),
-    dependencies=[Depends(_meant)],
-)
+@router.post("/{id}/cancel", responses=refusals(403, 409, 413, 415))
 def cancel(service: Served, number: Number) -> Job:
     """End a job: at once if it waits, within a step if it runs. It needs no body."""
     store = queue.Jobs(service.database)

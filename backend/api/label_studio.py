@@ -4,14 +4,14 @@ Each handler passes raw bytes to the service in a thread of a bounded pool. JSON
 written once, by orjson, since a mask is a list of some ten thousand numbers.
 """
 
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import orjson
 from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
 
 from backend import metrics
+from backend.api.body_limit import BASIC, ONLY_START_TRAINING, WRONG_SECRET
 from backend.api.openapi import (
     HealthAnswer,
     PredictAnswer,
@@ -26,19 +26,18 @@ from backend.api.openapi import (
     refusals,
 )
 from backend.api.service import Service
-from backend.label_studio.payloads import Project, parse_json
+from backend.errors import RequestError
+from backend.label_studio.payloads import START_TRAINING, Project, parse_json
 
-# More than the pictures that may be waited for (images.loader), so that clicks on others always
-# find a thread. Label Studio waits one second for a webhook, which takes milliseconds.
-_PREDICTIONS = 64
-_WEBHOOKS = 4
+# Threads for predictions and for webhooks: neither waits for the other, nor for pages. Most threads
+# of predictions wait for pictures or for the model, which take turns: more than the pictures that
+# may be waited for (images.loader), so that clicks on others always find a thread. Label Studio
+# waits one second for a webhook, which takes milliseconds.
+_PREDICTIONS = CapacityLimiter(64)
+_WEBHOOKS = CapacityLimiter(4)
 
 router = APIRouter()
 _REFUSALS = refusals(400, 401, 403, 408, 413, 415, 421, 422, 429, 503)
-
-
-async def _body(request: Request) -> bytes:
-    return await request.body()
 
 
 # Async, since plain functions run in the thread pool, where /health would wait for a free thread.
@@ -47,28 +46,12 @@ async def _service(request: Request) -> Service:
     return service
 
 
-@dataclass(frozen=True)
-class ThreadLimits:
-    """Threads for predictions and for webhooks: neither waits for the other, nor for pages.
-
-    Most threads of predictions wait for pictures or for the model, which take turns.
-    """
-
-    predictions: CapacityLimiter
-    webhooks: CapacityLimiter
+async def _body(request: Request) -> bytes:
+    return await request.body()
 
 
-async def _threads(request: Request) -> ThreadLimits:
-    state = request.app.state
-    if not hasattr(state, "threads"):
-        state.threads = ThreadLimits(CapacityLimiter(_PREDICTIONS), CapacityLimiter(_WEBHOOKS))
-    threads: ThreadLimits = state.threads
-    return threads
-
-
-Threads = Annotated[ThreadLimits, Depends(_threads)]
-Body = Annotated[bytes, Depends(_body)]
 Served = Annotated[Service, Depends(_service)]
+Body = Annotated[bytes, Depends(_body)]
 
 
 @router.get(
@@ -103,13 +86,13 @@ def setup(body: Body, service: Served) -> Response:
     openapi_extra=body(PredictBody),
     response_class=Response,
 )
-async def predict(body: Body, service: Served, threads: Threads) -> Response:
+async def predict(body: Body, service: Served) -> Response:
     """Masks for a click or a phrase (with a context), or for several tasks (context null)."""
 
     def answer() -> Response:
         return _json(service.predict(parse_json(body)))
 
-    return await to_thread.run_sync(answer, limiter=threads.predictions)
+    return await to_thread.run_sync(answer, limiter=_PREDICTIONS)
 
 
 @router.post(
@@ -118,13 +101,15 @@ async def predict(body: Body, service: Served, threads: Threads) -> Response:
     openapi_extra=body(WebhookBody),
     response_class=Response,
 )
-async def webhook(body: Body, service: Served, threads: Threads) -> Response:
+async def webhook(request: Request, body: Body, service: Served) -> Response:
     """Store an event of Label Studio; the worker processes it."""
 
     def answer() -> Response:
+        if ONLY_START_TRAINING in request.scope and not _starts_training(body):
+            raise HTTPException(401, WRONG_SECRET, {"WWW-Authenticate": BASIC})
         return _json(service.webhook(body, parse_json(body)))
 
-    return await to_thread.run_sync(answer, limiter=threads.webhooks)
+    return await to_thread.run_sync(answer, limiter=_WEBHOOKS)
 
 
 @router.get(
@@ -152,6 +137,14 @@ router.post(
     responses=answer(VersionsAnswer),
     response_class=Response,
 )(versions)
+
+
+def _starts_training(body: bytes) -> bool:
+    try:
+        event = parse_json(body)
+    except RequestError:
+        return False
+    return isinstance(event, dict) and event.get("action") == START_TRAINING
 
 
 def _json(content: Any, status: int = 200) -> Response:

@@ -1,197 +1,47 @@
 """Who may ask, what every answer carries, and how long each request took.
 
 Plain ASGI around the whole application, so that no route can forget it, and so that a request which
-is refused costs next to nothing. From the outside in: security headers, host names, the password,
-the site that a browser comes from, the size of the body, the webhook's secret.
-
-A body is refused before it is read where its announced length says so, and while it is read
-otherwise. Large bodies share a budget of memory, because a parsed body takes about ten times its
-size: twenty of 63 MiB took 4 GiB. Small ones, which clicks are, never wait for it.
+is refused costs next to nothing. From the outside in: ``Guard``, ``BodyLimit``, ``Measured``.
 """
 
-import asyncio
 import base64
 import binascii
 import hmac
 import logging
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
-import orjson
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend import logs
-from backend.api.origin import AllowedHosts, SameSite
-from backend.api.refusal import Refusal, read_rest, refusal
+from backend.api.body_limit import (
+    ONLY_START_TRAINING,
+    WRONG_SECRET,
+    BodyLimit,
+    Refusal,
+    unauthorized,
+)
+from backend.api.origin import AllowedHosts, is_json, same_site
 from backend.errors import CredentialsError
 from backend.label_studio.credentials import SECRET_HEADER, webhook_secret
 from backend.metrics import Metrics
-from backend.settings import MIB, Settings
+from backend.settings import Settings
 
-# A labeling config and a token, in JSON that may write each character as six.
-_SETUP_BYTES = 4 * MIB
-# Forms of the dashboard and requests of scripts.
-_OTHER_BYTES = MIB
+_READS = frozenset({"GET", "HEAD", "OPTIONS"})
+_JSON_ROUTES = ("/setup", "/predict", "/webhook", "/versions", "/api/")
+# Its forms have a token of their own, and a refusal is a page (web.csrf).
+_DASHBOARD = "/dashboard"
 
-# Clicks with a few masks are smaller than this and never wait.
-_SMALL = 2 * MIB
-_WAIT_S = 20.0
-# A body must go on arriving, and must have arrived as a whole.
-_SILENCE_S = 10.0
-_WHOLE_S = 60.0
-
-_BUSY = "Too many large requests at a time. Try again in a minute."
-_SLOW = "The request's body did not arrive in time."
-
-
-class BodyBudget:
-    """Bytes of large bodies that are read and worked on at the same time."""
-
-    def __init__(self, total: int) -> None:
-        self._free = total
-        self._total = total
-        self._changed = asyncio.Condition()
-
-    @asynccontextmanager
-    async def take(self, size: int) -> AsyncIterator[None]:
-        """Hold ``size`` bytes. Raises TimeoutError if they do not become free."""
-        size = min(size, self._total)
-        async with asyncio.timeout(_WAIT_S), self._changed:
-            await self._changed.wait_for(lambda: self._free >= size)
-            self._free -= size
-        try:
-            yield
-        finally:
-            async with self._changed:
-                self._free += size
-                self._changed.notify_all()
-
-
-class BodyLimit:
-    """Ends a request whose body is too large (413), too slow (408), or one too many (503)."""
-
-    def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
-        self._app = app
-        self._settings = settings
-        self._budget = BodyBudget(2 * max(settings.max_request_bytes, _SMALL))
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See ASGI."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        most, sentence = self._limit(scope["path"])
-        headers = Headers(scope=scope)
-        announced = headers.get("content-length", "")
-        size = int(announced) if announced.isascii() and announced.isdigit() else 0
-        if "transfer-encoding" in headers:
-            size = most
-        elif size > most:
-            too_large = refusal(413, sentence, at_most=most, seconds=_SILENCE_S)
-            await too_large(scope, receive, send)
-            return
-        if size <= _SMALL:
-            await self._run(scope, receive, send, most, sentence)
-            return
-        try:
-            async with self._budget.take(size):
-                await self._run(scope, receive, send, most, sentence)
-        except TimeoutError:
-            await refusal(503, _BUSY, retry_after="60")(scope, receive, send)
-
-    async def _run(
-        self, scope: Scope, receive: Receive, send: Send, most: int, sentence: str
-    ) -> None:
-        loop = asyncio.get_running_loop()
-        ends = loop.time() + _WHOLE_S
-        received = 0
-        whole = started = False
-
-        async def counted() -> Message:
-            nonlocal received, whole
-            if whole:  # what comes next is the end of the connection
-                return await receive()
-            try:
-                async with asyncio.timeout_at(min(ends, loop.time() + _SILENCE_S)):
-                    message = await receive()
-            except TimeoutError:
-                raise HTTPException(408, _SLOW, headers={"connection": "close"}) from None
-            received += len(message.get("body", b""))
-            if received > most:
-                if message.get("more_body"):
-                    await read_rest(receive, most, _SILENCE_S)
-                raise HTTPException(413, sentence, headers={"connection": "close"})
-            whole = not message.get("more_body", False)
-            return message
-
-        async def noted(message: Message) -> None:
-            nonlocal started
-            started = started or message["type"] == "http.response.start"
-            await send(message)
-
-        try:
-            await self._app(scope, counted, noted)
-        except HTTPException as error:  # of a guard that reads the body before any route does
-            if started:
-                raise
-            await refusal(error.status_code, error.detail, at_most=0)(scope, receive, send)
-
-    def _limit(self, path: str) -> tuple[int, str]:
-        """The largest body of a route, and the sentence for a larger one."""
-        largest = self._settings.max_request_bytes
-        name, meant = "PHRASECLICK_MAX_REQUEST_BYTES", "if the task's masks really need it"
-        if path == "/webhook" and self._settings.webhook_max_bytes < largest:
-            largest = self._settings.webhook_max_bytes
-            name, meant = "PHRASECLICK_WEBHOOK_MAX_BYTES", "if annotations really are that large"
-        if path == "/setup":
-            largest = min(largest, _SETUP_BYTES)
-        elif path not in ("/predict", "/webhook"):
-            largest = min(largest, _OTHER_BYTES)
-        size = f"The request is larger than {largest / MIB:.3g} MiB."
-        if path not in ("/predict", "/webhook"):
-            return largest, size
-        return largest, f"{size} Set {name} higher {meant}."
-
-
-async def read_body(receive: Receive, at_most: int) -> bytes:
-    """The request's body; empty if it is longer than ``at_most``, or broke off."""
-    body = bytearray()
-    while True:
-        message = await receive()
-        body += message.get("body", b"")
-        if len(body) > at_most or message["type"] == "http.disconnect":
-            return b""
-        if not message.get("more_body", False):
-            return bytes(body)
-
-
-def replay(body: bytes, receive: Receive) -> Receive:
-    """Returns a body that was read already."""
-    handed_out = False
-
-    async def again() -> Message:
-        nonlocal handed_out
-        if handed_out:
-            return await receive()
-        handed_out = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return again
-
-
-# A START_TRAINING holds a project with its labeling config, never a mask.
-_START_TRAINING_MAX_BYTES = 2 * MIB
-
-_NOT_KNOWN = "This backend asks for a user and a password: give them where it is connected."
-_WRONG_SECRET = (
-    f"The webhook's {SECRET_HEADER} header is missing or wrong. Run phraseclick connect again."
+_UNKNOWN_NAME = (
+    "This backend does not know itself under this host name. If the name is right, the admin can "
+    "add it to PHRASECLICK_ALLOWED_HOSTS, or set a password."
 )
+_NOT_KNOWN = "This backend asks for a user and a password: give them where it is connected."
+_ELSEWHERE = "This came from another site's page, so nothing was done."
+_NOT_JSON = "Send it as application/json, with -H 'Content-Type: application/json'."
 
 _UNFORESEEN = "The backend failed on this request; its log holds the cause."
 _ROUTES = frozenset({"/health", "/setup", "/predict", "/webhook", "/metrics", "/versions"})
@@ -212,11 +62,16 @@ _DOCS_POLICY = (
 _log = logging.getLogger(__name__)
 
 
-class SecurityHeaders:
-    """Adds headers that keep an answer out of frames, and what it holds from running."""
+class Guard:
+    """Refuses requests by host name, password, the webhook's secret, and a browser's site.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Every answer gets headers that keep it out of frames, and what it holds from running.
+    """
+
+    def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
         self._app = app
+        self._settings = settings
+        self._hosts = AllowedHosts(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -233,76 +88,52 @@ class SecurityHeaders:
                     headers.setdefault(name, value)
             await send(message)
 
-        await self._app(scope, receive, with_headers)
+        refused = self._refused(scope, Headers(scope=scope))
+        await (refused or self._app)(scope, receive, with_headers)
 
+    def _refused(self, scope: Scope, headers: Headers) -> Refusal | None:
+        path: str = scope["path"]
+        host = headers.get("host", "")
+        if not self._hosts.allows(host):
+            _log.warning("Refused a request for the host %.100s", host)
+            return Refusal(421, _UNKNOWN_NAME)
+        if path == "/webhook":
+            if refused := self._refused_webhook(scope, headers):
+                return refused
+        elif path != "/health" and not self._logged_in(headers):
+            return unauthorized(_NOT_KNOWN)
+        if scope["method"] in _READS or path.startswith(f"{_DASHBOARD}/"):
+            return None
+        if not same_site(headers):
+            return Refusal(403, _ELSEWHERE)
+        if path.startswith(_JSON_ROUTES) and not is_json(headers):
+            return Refusal(415, _NOT_JSON)
+        return None
 
-class BasicAuth:
-    """Asks for one user and password on everything but ``/health``.
+    def _refused_webhook(self, scope: Scope, headers: Headers) -> Refusal | None:
+        """Ask for the secret header as soon as there is a secret, without a restart.
 
-    Label Studio's webhooks carry no basic auth, so with a webhook secret set ``/webhook`` is left
-    to that; with none set it is guarded like the rest: safe, and phraseclick doctor says so.
-    """
-
-    def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
-        self._app = app
-        self._settings = settings
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See ASGI."""
-        if (
-            scope["type"] != "http"
-            or self._open(scope["path"])
-            or _knows_password(Headers(scope=scope), self._settings)
-        ):
-            await self._app(scope, receive, send)
-        else:
-            await _unauthorized(_NOT_KNOWN)(scope, receive, send)
-
-    def _open(self, path: str) -> bool:
-        if path != "/webhook":
-            return path == "/health"
-        try:
-            return bool(webhook_secret(self._settings))
-        except CredentialsError:
-            return True  # WebhookSecret, which comes next, refuses with the reason
-
-
-class WebhookSecret:
-    """Asks ``/webhook`` for the secret header as soon as there is a secret, without a restart.
-
-    One delivery cannot carry it: Label Studio sends "Start training" with the backend's basic auth
-    but without the webhook's headers. The service takes no more from it than the project's number.
-    """
-
-    def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
-        self._app = app
-        self._settings = settings
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See ASGI."""
-        if scope["type"] != "http" or scope["path"] != "/webhook":
-            await self._app(scope, receive, send)
-            return
+        Label Studio's webhooks carry no password. One of them cannot carry the secret: "Start
+        training" comes with the password, but without the webhook's headers. The route takes
+        nothing else without the secret, and the service no more from it than the project's number.
+        """
         try:
             secret = webhook_secret(self._settings)
         except CredentialsError as error:
             _log.error("%s", error)
-            await refusal(error.status, str(error))(scope, receive, send)
-            return
+            return Refusal(error.status, str(error))
         logs.hide(secret)
-        headers = Headers(scope=scope)
         sent = headers.get(SECRET_HEADER, "").encode("latin-1")
-        if not secret or hmac.compare_digest(sent, secret.encode()):
-            await self._app(scope, receive, send)
-            return
-        body, rest = b"", receive
-        if not self._settings.has_password or _knows_password(headers, self._settings):
-            body = await read_body(receive, _START_TRAINING_MAX_BYTES)
-            rest = replay(body, receive)
-        if _starts_training(body):
-            await self._app(scope, rest, send)
-        else:
-            await _unauthorized(_WRONG_SECRET)(scope, rest, send)
+        if secret and hmac.compare_digest(sent, secret.encode()):
+            return None
+        if not self._logged_in(headers):
+            return unauthorized(WRONG_SECRET if secret else _NOT_KNOWN)
+        if secret:
+            scope[ONLY_START_TRAINING] = True
+        return None
+
+    def _logged_in(self, headers: Headers) -> bool:
+        return not self._settings.has_password or _knows_password(headers, self._settings)
 
 
 class Measured:
@@ -336,19 +167,13 @@ class Measured:
             if status:
                 raise
             await JSONResponse({"detail": _UNFORESEEN}, 500)(scope, receive, noted)
-        route = scope["path"] if scope["path"] in _ROUTES else _of_the_api(scope)
-        figures.request(route, status, time.perf_counter() - started)
+        figures.request(_route(scope), status, time.perf_counter() - started)
 
 
 def guard(app: Starlette, settings: Settings) -> None:
-    """Put every guard that the settings ask for around the application; the last is outermost."""
-    app.add_middleware(WebhookSecret, settings=settings)
+    """Put every guard around the application; the last is outermost."""
     app.add_middleware(BodyLimit, settings=settings)
-    app.add_middleware(SameSite)
-    if settings.has_password:
-        app.add_middleware(BasicAuth, settings=settings)
-    app.add_middleware(AllowedHosts, settings=settings)
-    app.add_middleware(SecurityHeaders)
+    app.add_middleware(Guard, settings=settings)
 
 
 def _knows_password(headers: Headers, settings: Settings) -> bool:
@@ -367,21 +192,12 @@ def _knows_password(headers: Headers, settings: Settings) -> bool:
     return any(hmac.compare_digest(sent, form) for form in forms)
 
 
-def _unauthorized(sentence: str) -> Refusal:
-    return refusal(401, sentence, www_authenticate='Basic realm="PhraseClick"')
-
-
-def _starts_training(body: bytes) -> bool:
-    try:
-        read = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return False
-    return isinstance(read, dict) and read.get("action") == "START_TRAINING"
-
-
-def _of_the_api(scope: Scope) -> str:
+def _route(scope: Scope) -> str:
     """The path as the route writes it, so that no project and no task has a figure of its own."""
-    path: str = getattr(scope.get("route"), "path", "")
-    if scope["path"].startswith("/dashboard"):
-        return "/dashboard"
-    return path if path.startswith("/api/") else "other"
+    path: str = scope["path"]
+    if path in _ROUTES:
+        return path
+    if path.startswith(_DASHBOARD):
+        return _DASHBOARD
+    written: str = getattr(scope.get("route"), "path", "")
+    return written if written.startswith("/api/") else "other"

@@ -10,9 +10,9 @@ from pydantic import BaseModel, Field, TypeAdapter
 
 Schema = dict[str, Any]
 
+KEY_PATTERN = r"^[0-9]{1,18}(\.[0-9]{1,18})?$"
 ProjectKey = (
-    Annotated[str, Field(pattern=r"^[0-9]{1,18}(\.[0-9]{1,18})?$")]
-    | Annotated[int, Field(ge=0, lt=10**18, strict=True)]
+    Annotated[str, Field(pattern=KEY_PATTERN)] | Annotated[int, Field(ge=0, lt=10**18, strict=True)]
 )
 _KEY_SCHEMA = TypeAdapter(ProjectKey).json_schema()
 _KEY: dict[str, Any] = {

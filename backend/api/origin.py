@@ -19,48 +19,17 @@ import time
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
 
-from backend.api.refusal import refusal
 from backend.errors import CredentialsError
 from backend.label_studio.credentials import load_credentials
 from backend.settings import Settings
 
 _log = logging.getLogger(__name__)
 
-_READS = frozenset({"GET", "HEAD", "OPTIONS"})
-# What Label Studio sends its JSON to. The dashboard's forms have a token of their own (web.csrf).
-_JSON_ROUTES = frozenset({"/setup", "/predict", "/webhook", "/versions"})
-
-NOT_JSON = "Send it as application/json, with -H 'Content-Type: application/json'."
-_ELSEWHERE = "This came from another site's page, so nothing was done."
-_UNKNOWN_NAME = (
-    "This backend does not know itself under this host name. If the name is right, the admin can "
-    "add it to PHRASECLICK_ALLOWED_HOSTS, or set a password."
-)
-
 # Names that no stranger can register: local ones, and those of container networks.
 _LOCAL_ENDINGS = (".localhost", ".test", ".local", ".internal", ".lan", ".home.arpa")
 # The file of connect may change at any time, and is read for unusual names only.
 _RELOAD_S = 5.0
-
-
-class SameSite:
-    """Refuses what a page of another site sends (403), and bodies that are not JSON (415)."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See ASGI."""
-        refused = None
-        if scope["type"] == "http" and scope["method"] not in _READS and not _is_page(scope):
-            headers = Headers(scope=scope)
-            if not same_site(headers):
-                refused = refusal(403, _ELSEWHERE)
-            elif scope["path"] in _JSON_ROUTES and not _is_json(headers):
-                refused = refusal(415, NOT_JSON)
-        await (refused or self._app)(scope, receive, send)
 
 
 def same_site(headers: Headers) -> bool:
@@ -79,30 +48,28 @@ def _netloc(origin: str) -> str:
         return ""
 
 
+def is_json(headers: Headers) -> bool:
+    """Whether the body is announced as JSON, or there is none."""
+    kinds = {kind.partition(";")[0].strip().casefold() for kind in headers.getlist("content-type")}
+    no_body = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
+    return kinds == {"application/json"} or (no_body and not any(kinds))
+
+
 class AllowedHosts:
-    """Refuses requests for a host name that is not this backend's: 421 with a sentence.
+    """The host names of this backend.
 
     With names in the settings: these, and this machine's own. Without: addresses, local names, and
     the name that ``connect`` was given; and any name once there is a password, since a browser
     keeps passwords by host name.
     """
 
-    def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
-        self._app = app
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
         names = settings.allowed_hosts.replace(",", " ").split()
         self._chosen = frozenset(name.casefold() for name in names)
         self._own = frozenset({"localhost", socket.gethostname().casefold()})
         self._connected: frozenset[str] = frozenset()
         self._read_at = 0.0
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See ASGI."""
-        if scope["type"] == "http" and not self.allows(Headers(scope=scope).get("host", "")):
-            _log.warning("Refused a request for the host %.100s", Headers(scope=scope).get("host"))
-            await refusal(421, _UNKNOWN_NAME)(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
 
     def allows(self, host: str) -> bool:
         """Whether a ``Host`` header names this backend."""
@@ -141,16 +108,3 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _is_page(scope: Scope) -> bool:
-    """Whether the dashboard answers, which makes the same check and shows a page (web.csrf)."""
-    path: str = scope["path"]
-    return path.startswith("/dashboard/")
-
-
-def _is_json(headers: Headers) -> bool:
-    kinds = {kind.partition(";")[0].strip().casefold() for kind in headers.getlist("content-type")}
-    kind = kinds.pop() if len(kinds) == 1 else ", ".join(kinds)
-    no_body = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
-    return kind == "application/json" or (no_body and not kind)

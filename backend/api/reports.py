@@ -15,7 +15,8 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response, StreamingResponse
 
-from backend.api.openapi import refusals
+from backend.api.label_studio import Served
+from backend.api.openapi import KEY_PATTERN, refusals
 from backend.reports import records
 from backend.reports.group_by import SORTS
 from backend.reports.output import (
@@ -98,9 +99,8 @@ class Promotions(BaseModel):
 
 
 # Plain functions would run in the thread pool.
-async def _reports(request: Request) -> Reports:
-    reports: Reports = request.app.state.service.reports
-    return reports
+async def _reports(service: Served) -> Reports:
+    return service.reports
 
 
 ReportsOf = Annotated[Reports, Depends(_reports)]
@@ -109,7 +109,7 @@ ProjectName = Annotated[
     Path(
         alias="project",
         description="Number or key of the project.",
-        pattern=r"^[0-9]{1,18}(\.[0-9]{1,18})?$",
+        pattern=KEY_PATTERN,
         examples=["6", "6.1795384361"],
     ),
 ]
@@ -219,10 +219,8 @@ def tasks(
     form: Format = "json",
 ) -> TaskPage | Response:
     """Tasks with an interaction or an accepted region."""
-    if form == "csv":
-        return _csv(f"project-{key}-tasks.csv", reports.every_task(key, where), TASK_COLUMNS)
-    if form == "parquet":
-        return _parquet(key, "tasks", reports.every_task(key, where), TASK_COLUMNS)
+    if form != "json":
+        return _table(form, key, "tasks", reports.every_task(key, where), TASK_COLUMNS)
     listed = reports.tasks(
         key, where, sort=sort, descending=order == "descending", page=page, size=size
     )
@@ -248,10 +246,8 @@ def regions(
     form: Format = "json",
 ) -> RegionPage | Response:
     """Accepted regions by task."""
-    if form == "csv":
-        return _csv(f"project-{key}-regions.csv", reports.regions(key, where), REGION_COLUMNS)
-    if form == "parquet":
-        return _parquet(key, "regions", reports.regions(key, where), REGION_COLUMNS)
+    if form != "json":
+        return _table(form, key, "regions", reports.regions(key, where), REGION_COLUMNS)
     listed = reports.region_page(key, where, page=page, size=size)
     return RegionPage(items=listed.items, **_paging(request, listed))
 
@@ -294,10 +290,15 @@ def reconciliation(reports: ReportsOf, key: Key) -> records.Reconciliation:
     return reports.reconcile(key)
 
 
+def page_link(request: Request, **changed: int) -> str:
+    """The path of the same request with other parameters."""
+    kept = [(k, v) for k, v in request.query_params.multi_items() if k not in changed]
+    return f"{request.url.path}?{urlencode([*kept, *changed.items()])}"
+
+
 def _paging(request: Request, of: records.Page[Any]) -> dict[str, Any]:
     def link(number: int) -> str:
-        asked = [(k, v) for k, v in request.query_params.multi_items() if k not in ("page", "size")]
-        return f"{request.url.path}?{urlencode([*asked, ('page', number), ('size', of.size)])}"
+        return page_link(request, page=number, size=of.size)
 
     return {
         "total": of.total,
@@ -314,19 +315,21 @@ def _paging(request: Request, of: records.Page[Any]) -> dict[str, Any]:
     }
 
 
-def _csv(name: str, rows: Iterator[object], columns: tuple[Column, ...]) -> Response:
-    return _file(name, "text/csv; charset=utf-8", csv_text(rows, columns))
-
-
-def _parquet(
-    key: str, rows: str, entries: Iterator[object], columns: tuple[Column, ...]
+def _table(
+    form: Literal["csv", "parquet"],
+    key: str,
+    rows: str,
+    entries: Iterator[object],
+    columns: tuple[Column, ...],
 ) -> Response:
+    name = f"project-{key}-{rows}.{form}"
+    if form == "csv":
+        return _file(name, "text/csv; charset=utf-8", csv_text(entries, columns))
     with TemporaryDirectory() as folder:
         path = FilePath(folder) / "table"
         made_at = datetime.now(UTC).isoformat(timespec="seconds")
-        metadata = {"project": key, "rows": rows, "made_at": made_at}
-        write_parquet(path, entries, columns, metadata)
-        return _file(f"project-{key}-{rows}.parquet", _PARQUET, iter([path.read_bytes()]))
+        write_parquet(path, entries, columns, {"project": key, "rows": rows, "made_at": made_at})
+        return _file(name, _PARQUET, iter([path.read_bytes()]))
 
 
 def _file(name: str, media_type: str, pieces: Iterator[str] | Iterator[bytes]) -> Response:

@@ -8,7 +8,7 @@ number.
 A client that sends half a request, or does not read its answer, costs nothing and would otherwise
 hold a connection for good (slowloris). A reverse proxy does this better; without one, this is what
 keeps ``/health`` and the annotators' clicks answered. The time limit of a body is in
-``api.middleware``.
+``api.body_limit``.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from backend.errors import AddressInUseError, OpenToNetworkError
+from backend.errors import AddressError
 from backend.logs import log_config
 from backend.settings import Settings
 
@@ -124,7 +124,7 @@ def serve(settings: Settings, *, host: str, port: int, processes: int = 1) -> No
     """Serve until SIGTERM. The address is taken before the model is loaded.
 
     Raises:
-        AddressInUseError: another program listens there already.
+        AddressError: another program listens there already.
     """
     listening = _bound(host, port)
     raise_file_limit()
@@ -156,15 +156,15 @@ def serve(settings: Settings, *, host: str, port: int, processes: int = 1) -> No
 
 
 def check_address(host: str, port: int) -> None:
-    """Raise AddressInUseError now, rather than in a child that is started again and again."""
+    """Raise AddressError now, rather than in a child that is started again and again."""
     _bound(host, port).close()
 
 
 def check_guarded(settings: Settings, host: str, *, without_password: bool) -> None:
-    """Raise OpenToNetworkError for an address that other machines reach, without a password."""
+    """Raise AddressError for an address that other machines reach, without a password."""
     if without_password or settings.has_password or is_loopback(host):
         return
-    raise OpenToNetworkError(
+    raise AddressError(
         f"On {host} other machines can reach the backend, and it has no password. Set "
         "PHRASECLICK_BASIC_AUTH_USER and PHRASECLICK_BASIC_AUTH_PASSWORD, here and for phraseclick "
         "connect. If something else keeps strangers out, add --without-password."
@@ -188,11 +188,11 @@ def _bound(host: str, port: int) -> socket.socket:
     except OSError as error:
         listening.close()
         if error.errno == errno.EADDRINUSE:
-            raise AddressInUseError(
+            raise AddressError(
                 f"Another program listens on {host}:{port} already. "
                 "End it, or choose another port with --port."
             ) from error
-        raise AddressInUseError(
+        raise AddressError(
             f"The address {host}:{port} cannot be used: {error.strerror}."
         ) from error
     listening.set_inheritable(True)

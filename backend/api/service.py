@@ -6,7 +6,6 @@ It only connects the parts: each call is parsed by ``label_studio.payloads`` and
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Any, Self
 
@@ -45,37 +44,6 @@ from backend.worker.webhook_inbox import Deliveries, WebhookInbox
 from model.files import private_folder
 from model.predictor import Predictor
 
-_KEYS = 1_000
-
-
-class RateLimit:
-    """Once per key in ``each_s`` seconds, and ``most`` times a minute in all. Thread-safe."""
-
-    def __init__(
-        self,
-        each_s: float = 2.0,
-        most: int = 30,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._most = most
-        self._clock = clock
-        self._last: TTLCache[Hashable, bool] = TTLCache(_KEYS, each_s, clock)
-        self._all: deque[float] = deque()
-        self._lock = threading.Lock()
-
-    def take(self, key: Hashable) -> bool:
-        """Whether it may be done now; counted if so."""
-        now = self._clock()
-        with self._lock:
-            while self._all and self._all[0] <= now - 60.0:
-                self._all.popleft()
-            if key in self._last or len(self._all) >= self._most:
-                return False
-            self._all.append(now)
-            self._last[key] = True
-            return True
-
-
 _log = logging.getLogger(__name__)
 
 Answer = dict[str, Any]
@@ -97,8 +65,31 @@ _ACTIONS = frozenset(
     }
 )
 
-
 _AVAILABLE = ("base", "candidate", "accepted")
+_KEYS = 1_000
+
+
+class RateLimit:
+    """Once per key in ``each_s`` seconds, and ``most`` times a minute in all. Thread-safe."""
+
+    def __init__(
+        self,
+        each_s: float = 2.0,
+        most: int = 30,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._most = most
+        self._keys: TTLCache[Hashable, bool] = TTLCache(_KEYS, each_s, clock)
+        self._all: TTLCache[object, bool] = TTLCache(most, 60.0, clock)
+        self._lock = threading.Lock()
+
+    def take(self, key: Hashable) -> bool:
+        """Whether it may be done now; counted if so."""
+        with self._lock:
+            if key in self._keys or len(self._all) >= self._most:
+                return False
+            self._keys[key] = self._all[object()] = True
+            return True
 
 
 class Service:
@@ -213,11 +204,7 @@ class Service:
             except LabelStudioError as error:
                 raise RequestError(str(error)) from None
         logs.hide_token(request.access_token)
-        config = LabelConfig.parse(
-            request.label_config or self._projects.label_config(request.project),
-            add_label=self.settings.refine_positive_label,
-            remove_label=self.settings.refine_negative_label,
-        )
+        config = self._config(request.label_config or self._projects.label_config(request.project))
         for warning in config.warnings:
             _log.warning("Project %s: %s", request.project.id, warning)
         self._projects.remember(request, logged_in=logged_in)
@@ -239,15 +226,10 @@ class Service:
     def put_back(self, project: Project, task: int, annotation: int) -> int:
         """Put the masks that an annotation was submitted without into Label Studio, as a
         prediction; returns how many. Raises JobError, LabelStudioError, LabelConfigError."""
-        config = LabelConfig.parse(
-            self._projects.label_config(project),
-            add_label=self.settings.refine_positive_label,
-            remove_label=self.settings.refine_negative_label,
-        )
         return dropped.put_back(
             self.database,
             self.label_studios.of(project),
-            config,
+            self._config(self._projects.label_config(project)),
             project,
             task,
             annotation,
@@ -292,6 +274,13 @@ class Service:
         self._inbox.close()
         self._enqueuer.close()
         self.database.close()
+
+    def _config(self, xml: str) -> LabelConfig:
+        return LabelConfig.parse(
+            xml,
+            add_label=self.settings.refine_positive_label,
+            remove_label=self.settings.refine_negative_label,
+        )
 
     def _is_stranger(self, project: Project) -> bool:
         """Whether the project is unknown for certain."""

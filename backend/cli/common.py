@@ -3,7 +3,7 @@
 import getpass
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,28 +43,6 @@ def keep_private(settings: "Settings") -> None:
 
     os.umask(0o077)
     private_folder(settings.data)
-    # By name: the folder may hold files of others.
-    for name in _PRIVATE:
-        for path in settings.data.glob(name):
-            with suppress(PermissionError, FileNotFoundError):
-                if path.is_dir():
-                    private_folder(path)
-                elif not path.is_symlink() and path.stat().st_mode & 0o077:
-                    path.chmod(0o600)
-
-
-# What earlier versions left readable for others.
-_PRIVATE = (
-    "phraseclick.db*",
-    "label-studio-access.json*",
-    "webhook-secret",
-    "dashboard-key",
-    "*.log",
-    "webhooks",
-    "queue",
-    "pictures",
-    "versions",
-)
 
 
 @contextmanager

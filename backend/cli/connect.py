@@ -5,18 +5,19 @@ The checks themselves are in ``backend.label_studio.diagnostics``.
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backend.cli.common import Data
-from backend.errors import LabelConfigError, LabelStudioError
+from backend.cli.common import Data, open_database, settings_of
+from backend.errors import DatabaseError, LabelConfigError, LabelStudioError
 
 if TYPE_CHECKING:
     from backend.label_studio.client import LabelStudio
     from backend.label_studio.credentials import Credentials
-    from backend.label_studio.diagnostics import Finding
+    from backend.label_studio.diagnostics import Diagnostics, Finding
     from backend.settings import Settings
 
 _CONFIGS = Path(__file__).resolve().parents[2] / "plugin_config"
@@ -42,6 +43,13 @@ TokenFile = Annotated[
         show_default="PHRASECLICK_LABEL_STUDIO_TOKEN, else asked for",
     ),
 ]
+BackendUrl = Annotated[
+    str,
+    typer.Option(
+        help="Address of this backend, as seen from Label Studio.",
+        show_default="as given to connect",
+    ),
+]
 
 
 def connect(
@@ -64,28 +72,22 @@ def connect(
 ) -> None:
     """Connect a Label Studio project to this backend and test it with one click."""
     from backend.label_studio.client import LabelStudio
-    from backend.label_studio.credentials import Credentials, save_credentials
-    from backend.label_studio.diagnostics import Diagnostics
-    from backend.label_studio.probe import BackendProbe
+    from backend.label_studio.credentials import save_credentials
 
-    settings = _settings(data)
-    url, token = _access(settings, url, _read_token(token, token_file), ask=True)
-    label_studio = LabelStudio(url, token)
+    settings = settings_of(data)
+    access = _access(settings, url, _read_token(token, token_file), backend_url, ask=True)
+    label_studio = LabelStudio(access.url, access.token)
     config = _read_config(write_config) if write_config else None
     if config is not None and not yes:
         _ask_before_overwriting(label_studio, project)
-    probe = BackendProbe(backend_url, settings)
-    diagnostics = Diagnostics(label_studio, project, backend_url, settings, probe)
+    diagnostics = _diagnostics(settings, project, access)
 
     def findings() -> Iterator["Finding"]:
         for finding in diagnostics.connect(config):
             # Stored once Label Studio uses the backend, which then needs the token for pictures.
             if finding.connected:
-                save_credentials(
-                    settings,
-                    project,
-                    Credentials(label_studio.url, token, backend_url, diagnostics.created),
-                )
+                known = replace(access, url=label_studio.url, created=diagnostics.created)
+                save_credentials(settings, project, known)
                 _let_announce_again(settings, project)
             yield finding
 
@@ -102,25 +104,16 @@ def doctor(
     url: Url = "",
     token: Token = "",
     token_file: TokenFile = None,
-    backend_url: Annotated[
-        str,
-        typer.Option(
-            help="Address of this backend, as seen from Label Studio.",
-            show_default="as given to connect",
-        ),
-    ] = "",
+    backend_url: BackendUrl = "",
     security: Annotated[
         bool, typer.Option("--security", help="Only report weak settings of this installation.")
     ] = False,
     data: Data = None,
 ) -> None:
     """Check connected projects end to end, without changing anything."""
-    from backend.label_studio.client import LabelStudio
-    from backend.label_studio.credentials import Credentials, load_credentials
-    from backend.label_studio.diagnostics import Diagnostics
-    from backend.label_studio.probe import BackendProbe
+    from backend.label_studio.credentials import load_credentials
 
-    settings = _settings(data)
+    settings = settings_of(data)
     if security:
         from backend.label_studio.security import findings
 
@@ -130,13 +123,9 @@ def doctor(
     token = _read_token(token, token_file)
     saved = load_credentials(settings)
     for number in [project] if project is not None else list(saved):
-        known = saved.get(number, Credentials("", "", _DEFAULT_BACKEND))
-        address, key = _access(settings, url, token, known)
-        backend = backend_url or known.backend_url
-        typer.echo(f"Checking project {number} of {address}")
-        probe = BackendProbe(backend, settings)
-        diagnostics = Diagnostics(LabelStudio(address, key), number, backend, settings, probe)
-        bad += _show(diagnostics.check())
+        access = _access(settings, url, token, backend_url, saved.get(number))
+        typer.echo(f"Checking project {number} of {access.url}")
+        bad += _show(_diagnostics(settings, number, access).check())
     if project is None and not saved:
         typer.echo("No project is connected in this data folder: run phraseclick connect.")
         bad += 1
@@ -147,7 +136,6 @@ def doctor(
 def _check_database(settings: "Settings") -> Iterator["Finding"]:
     """Whether the backend's database can be opened, and is that of this version."""
     from backend.db.engine import Database
-    from backend.errors import DatabaseError
     from backend.label_studio.diagnostics import Finding
 
     if not settings.database_url and not (settings.data / "phraseclick.db").exists():
@@ -181,13 +169,7 @@ def disconnect(
     project: Annotated[int, typer.Option(help="Project number, as in its address.")],
     url: Url = "",
     token: Token = "",
-    backend_url: Annotated[
-        str,
-        typer.Option(
-            help="Address of this backend, as seen from Label Studio.",
-            show_default="as given to connect",
-        ),
-    ] = "",
+    backend_url: BackendUrl = "",
     here_only: Annotated[
         bool,
         typer.Option("--here-only", help="Only forget the token; Label Studio is not asked."),
@@ -195,33 +177,17 @@ def disconnect(
     data: Data = None,
 ) -> None:
     """Take this backend off a Label Studio project. Labels, samples and versions stay."""
-    from backend.label_studio.client import LabelStudio
-    from backend.label_studio.credentials import (
-        Credentials,
-        forget_credentials,
-        load_credentials,
-    )
-    from backend.label_studio.diagnostics import Diagnostics
-    from backend.label_studio.probe import BackendProbe
+    from backend.label_studio.credentials import forget_credentials, load_credentials
 
-    settings = _settings(data)
+    settings = settings_of(data)
     if not here_only:
-        known = load_credentials(settings).get(project, Credentials("", "", _DEFAULT_BACKEND))
-        address, key = _access(settings, url, token, known)
-        backend = backend_url or known.backend_url
-        probe = BackendProbe(backend, settings)
-        typer.echo(f"Disconnecting project {project} of {address}")
-        label_studio = LabelStudio(address, key)
+        known = load_credentials(settings).get(project)
+        access = _access(settings, url, token, backend_url, known)
+        typer.echo(f"Disconnecting project {project} of {access.url}")
         # The token is kept until Label Studio agreed: without it, nothing can be removed there.
-        _finish(_show(Diagnostics(label_studio, project, backend, settings, probe).disconnect()))
+        _finish(_show(_diagnostics(settings, project, access).disconnect()))
     forgotten = forget_credentials(settings, project)
     typer.echo("Disconnected." if forgotten or not here_only else "No token was stored here.")
-
-
-def _settings(data: Path | None) -> "Settings":
-    from backend.settings import Settings
-
-    return Settings() if data is None else Settings(data=data)
 
 
 def _read_token(token: str, file: Path | None) -> str:
@@ -244,16 +210,20 @@ def _access(
     settings: "Settings",
     url: str,
     token: str,
-    kept: "Credentials | None" = None,
+    backend_url: str,
+    known: "Credentials | None" = None,
     *,
     ask: bool = False,
-) -> tuple[str, str]:
-    """Address and token from the options, else from the settings, else as stored by connect.
+) -> "Credentials":
+    """Addresses and token from the options, else from the settings, else as stored by connect.
 
     ask: ask for a missing token where a person sits in front of a terminal.
     """
-    url = url or settings.label_studio_url or (kept.url if kept else "")
-    token = token or settings.label_studio_token.get_secret_value() or (kept.token if kept else "")
+    from backend.label_studio.credentials import Credentials
+
+    known = known or Credentials("", "", _DEFAULT_BACKEND)
+    url = url or settings.label_studio_url or known.url
+    token = token or settings.label_studio_token.get_secret_value() or known.token
     if url and not token and ask and sys.stdin.isatty():
         token = typer.prompt("Label Studio's personal access token", hide_input=True).strip()
     if not url or not token:
@@ -261,13 +231,21 @@ def _access(
             "Give the address of Label Studio with --url and a personal access token (Account & "
             "Settings in Label Studio) with --token-file."
         )
-    return url, token
+    return Credentials(url, token, backend_url or known.backend_url)
+
+
+def _diagnostics(settings: "Settings", project: int, access: "Credentials") -> "Diagnostics":
+    from backend.label_studio.client import LabelStudio
+    from backend.label_studio.diagnostics import Diagnostics
+    from backend.label_studio.probe import BackendProbe
+
+    label_studio = LabelStudio(access.url, access.token)
+    probe = BackendProbe(access.backend_url, settings)
+    return Diagnostics(label_studio, project, access.backend_url, settings, probe)
 
 
 def _let_announce_again(settings: "Settings", project: int) -> None:
     """Have the backend believe the next ``/setup`` of this project: an admin asked for it."""
-    from backend.cli.common import open_database
-    from backend.errors import DatabaseError
     from backend.label_studio.projects import Projects
 
     try:

@@ -1,9 +1,6 @@
 """Commands about background jobs: ``jobs``, ``job``, ``cancel``, ``learn`` and ``score``."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,6 +16,7 @@ from backend.cli.common import (
     settings_of,
     user,
 )
+from backend.errors import JobError
 
 if TYPE_CHECKING:
     from backend.db.engine import Database
@@ -46,7 +44,7 @@ def jobs(
     from backend.cli import tables
     from backend.jobs.queue import Jobs
 
-    with _database(data) as (_, database):
+    with open_database(settings_of(data)) as database:
         key = _key(database, project) if project else None
         listed = Jobs(database).listed(key, kind or None, state or None, limit)
         if json:
@@ -71,7 +69,7 @@ def job(
     from backend.cli import tables
     from backend.jobs.queue import Jobs
 
-    with _database(data) as (_, database):
+    with open_database(settings_of(data)) as database:
         store = Jobs(database)
         shown = store.get(number)
         if follow:
@@ -90,7 +88,7 @@ def cancel(number: Number, data: Data = None) -> None:
     """Cancel a job: at once if it waits, after its current step if it runs."""
     from backend.jobs.queue import Jobs
 
-    with _database(data) as (_, database):
+    with open_database(settings_of(data)) as database:
         if Jobs(database).cancel(number, user()).ended:
             typer.echo(f"Job {number} is cancelled.")
         else:
@@ -123,12 +121,13 @@ def learn(
     from backend.cli import tables
     from backend.db.models.jobs import TRAINING
     from backend.jobs.queue import Jobs
-    from backend.jobs.schedules import UNCHANGED, Schedules, new_labels
+    from backend.jobs.schedules import Schedules, new_labels
     from backend.worker.celery_app import RUN_JOB
 
     if budget not in ("quick", "thorough"):
         raise typer.BadParameter("--budget is quick or thorough.")
-    with _database(data) as (settings, database):
+    settings = settings_of(data)
+    with open_database(settings) as database:
         key = _key(database, project)
         schedules = Schedules(database)
         if after_labels is not None or schedule or pause is not None:
@@ -136,7 +135,7 @@ def learn(
                 key,
                 user(),
                 paused=pause,
-                after_labels=UNCHANGED if after_labels is None else after_labels or None,
+                after_labels=after_labels,
                 cron=None if not schedule else "" if schedule == "none" else schedule,
             )
         queued = None
@@ -178,13 +177,13 @@ def score(
 ) -> None:
     """Score the remaining tasks, so that Label Studio serves the most useful ones first."""
     from backend.db.models.jobs import SCORING
-    from backend.errors import JobError
     from backend.jobs.queue import Jobs
     from backend.learning.scores import METHODS
 
     if method and method not in METHODS:
         raise JobError(f"--method is one of {', '.join(METHODS)}.")
-    with _database(data) as (settings, database):
+    settings = settings_of(data)
+    with open_database(settings) as database:
         key = _key(database, project)
         if sampling:
             _serve_by_score(settings, database, key)
@@ -196,13 +195,6 @@ def score(
             _show_scores(_run_here(settings, database, store, job))
         else:
             _say_queued(job)
-
-
-@contextmanager
-def _database(data: Path | None) -> "Iterator[tuple[Settings, Database]]":
-    settings = settings_of(data)
-    with open_database(settings) as database:
-        yield settings, database
 
 
 def _key(database: "Database", written: str) -> str:
@@ -254,7 +246,6 @@ def _run_here(settings: "Settings", database: "Database", jobs: "Jobs", job: "Jo
 
 
 def _show_scores(job: "Job") -> None:
-    from backend.errors import JobError
 
     if job.state != "done" or job.result is None:
         raise JobError(f"Job {job.id} is {job.state}. {job.error}")

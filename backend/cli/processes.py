@@ -5,11 +5,14 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from backend.cli.common import Data, keep_private, open_database, settings_of
+
+if TYPE_CHECKING:
+    from backend.settings import Settings
 
 Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every network.")]
 Port = Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")]
@@ -34,13 +37,10 @@ def serve(
     without_password: WithoutPassword = False,
 ) -> None:
     """Start the server that Label Studio connects to."""
-    from backend import logs
     from backend.api import server
 
-    settings = settings_of(data)
-    logs.log_to_stderr(settings)
+    settings = _prepared(settings_of(data))
     server.check_guarded(settings, host, without_password=without_password)
-    keep_private(settings)
     with open_database(settings):
         pass  # a damaged or newer database is a sentence here, and a traceback later
     server.serve(settings, host=host, port=port, processes=processes)
@@ -54,24 +54,25 @@ def worker(
     data: Data = None,
 ) -> None:
     """Start a background worker for one of the two queues."""
-    from backend import logs
     from backend.worker import celery_app
 
-    settings = settings_of(data)
-    logs.log_to_stderr(settings)
-    keep_private(settings)
-    celery_app.run_worker(settings, queue)
+    celery_app.run_worker(_prepared(settings_of(data)), queue)
 
 
 def scheduler(data: Data = None) -> None:
     """Start the scheduler: cron schedules, maintenance, jobs whose worker stopped."""
-    from backend import logs
     from backend.worker import celery_app
 
-    settings = settings_of(data)
+    celery_app.run_scheduler(_prepared(settings_of(data)))
+
+
+def _prepared(settings: "Settings") -> "Settings":
+    """The settings, after this process was set up to log and to keep its files private."""
+    from backend import logs
+
     logs.log_to_stderr(settings)
     keep_private(settings)
-    celery_app.run_scheduler(settings)
+    return settings
 
 
 def alive(
@@ -112,7 +113,6 @@ def up(
     Prints one line once all is ready. After that, only warnings and errors are logged unless
     PHRASECLICK_LOG_LEVEL says otherwise.
     """
-    from backend import logs
     from backend.api import server
     from backend.worker.child_process import supervise
 
@@ -120,10 +120,9 @@ def up(
     if "log_level" not in settings.model_fields_set:
         os.environ["PHRASECLICK_LOG_LEVEL"] = "warning"
         settings = settings.model_copy(update={"log_level": "warning"})
-    logs.log_to_stderr(settings)
+    _prepared(settings)
     server.check_guarded(settings, host, without_password=without_password)
     server.check_address(host, port)
-    keep_private(settings)
     threading.Thread(target=_announce, args=(host, port, data), daemon=True).start()
     program = [sys.executable, "-m", "backend.cli"]
     address = [f"--host={host}", f"--port={port}", f"--processes={processes}"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from backend.cli.common import AnyProject, Data, open_database, settings_of
+from backend.errors import ReportError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,7 +33,6 @@ def samples(
     """Show which accepted labels were kept as samples and why, or export them."""
     from rich.console import Console
 
-    from backend.errors import SamplesError
     from backend.label_studio.payloads import number_of
     from backend.samples.rules import projects
 
@@ -40,7 +40,7 @@ def samples(
     with open_database(settings) as database:
         known = [key for key in projects(database) if project in ("", key, str(number_of(key)))]
         if not known:
-            raise SamplesError(
+            raise ReportError(
                 f"Project {project} has not sent any labels yet."
                 if project
                 else "No project has sent any labels yet."
@@ -51,7 +51,7 @@ def samples(
         elif len(known) == 1:
             _export(Console(), settings, database, known[0], export, split)
         else:
-            raise SamplesError("Name the project to export with --project.")
+            raise ReportError("Name the project to export with --project.")
 
 
 def report(
@@ -94,7 +94,6 @@ def report(
 
     Times are UTC. If an output file is given, the tables are not printed.
     """
-    from backend.errors import ReportError
     from backend.reports.queries import Report, Reports
 
     if rows not in ("tasks", "regions"):
@@ -128,7 +127,6 @@ def report(
 
 
 def _project(reports: "Reports", written: str) -> str:
-    from backend.errors import ReportError
     from backend.label_studio.payloads import number_of
 
     known = reports.keys()
@@ -222,12 +220,11 @@ def _export(
 ) -> None:
     from rich.progress import Progress
 
-    from backend.errors import SamplesError
     from backend.samples.dataset import export, open_samples
 
     dataset = open_samples(settings, database, key, None if split == "all" else split)
     if not len(dataset):
-        raise SamplesError(
+        raise ReportError(
             "There are no samples to export yet. phraseclick samples shows which were skipped."
         )
     with Progress(console=console) as bar:

@@ -127,7 +127,11 @@ def show_schedule(console: Console, schedule: Schedule, new: NewLabels, settings
 def as_json(record: Base) -> dict[str, Any]:
     """A record as JSON values: times in ISO 8601."""
     columns = (column.key for column in class_mapper(type(record)).column_attrs)
-    return {name: _plain(getattr(record, name)) for name in columns}
+    values = {name: getattr(record, name) for name in columns}
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in values.items()
+    }
 
 
 def schedule_as_json(schedule: Schedule, new: NewLabels, settings: Settings) -> dict[str, Any]:
@@ -194,7 +198,7 @@ def side_by_side(console: Console, one: Version, other: Version) -> None:
     for name in dict.fromkeys([*mine, *theirs]):
         a, b = mine.get(name), theirs.get(name)
         difference = f"{b - a:+.4g}" if a is not None and b is not None else ""
-        table.add_row(name, _number(a), _number(b), difference)
+        table.add_row(name, _figure(a), _figure(b), difference)
     for what in ("state", "parent", "project", "created_by"):
         table.add_row(what, str(getattr(one, what)) or "-", str(getattr(other, what)) or "-", "")
     table.add_row("created", _minute(one.created_at), _minute(other.created_at), "")
@@ -274,19 +278,13 @@ def _pairs(values: Mapping[str, Any] | None) -> list[tuple[str, Any]]:
 
 
 def _figure(value: Any) -> str:
+    if value is None:
+        return "-"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _plain(value: Any) -> Any:
-    return value.isoformat() if isinstance(value, datetime) else value
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"
-
-
 def _short(value: Any) -> str:
-    text = "-" if value is None else str(value)
+    text = _figure(value)
     return text if len(text) <= 40 else f"{text[:39]}…"
 
 

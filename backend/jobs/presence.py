@@ -37,19 +37,16 @@ class Presence:
         kind: str,
         about: Callable[[], Mapping[str, Any]] = dict,
         every_s: float = _EVERY_S,
-        migrate: bool = False,
     ) -> None:
         """
         Args:
             kind: server, worker, training or scheduler.
             about: returns any JSON to show; called before each update.
-            migrate: create or upgrade the tables first.
         """
         self._database = database
         self._kind = kind
         self._about = about
         self._every_s = every_s
-        self._migrate = migrate
         self._name = f"{socket.gethostname()}:{os.getpid()}:{kind}"[:254]
         self._started_at = datetime.now(UTC)
         self._ended = threading.Event()
@@ -67,11 +64,12 @@ class Presence:
             self._thread.join(timeout=15)
 
     def _run(self) -> None:
+        has_tables = False
         while True:
             try:
-                if self._migrate:
+                if not has_tables:  # this may be the first process, or the database comes later
                     self._database.migrate()
-                    self._migrate = False
+                    has_tables = True
                 self._update()
             except DatabaseError as error:
                 _log.warning("This process could not update its status: %s", error)

@@ -3,8 +3,7 @@
 A message may arrive twice, at two workers, or after its job has ended. Each worker reads the row,
 and at most one gets the lease. All later writes check the lease's token in their transaction.
 
-The function of each kind of job is named by module, so that torch loads only in the process that
-needs it. On a machine that also serves, limits keep clicks fast while a network trains.
+On a machine that also serves, limits keep clicks fast while a network trains.
 """
 
 import logging
@@ -12,10 +11,9 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, Self
 
 from sqlalchemy import Connection, func, select, update
@@ -48,43 +46,23 @@ _AUTOGROUP = Path("/proc/self/autogroup")
 _MATH_LIBRARIES = ("OMP", "OPENBLAS", "MKL", "NUMEXPR")
 
 
-@dataclass(frozen=True)
-class _Kind:
-    work: Work | tuple[str, str]  # a function, or its module and name
-    uses_torch: bool  # its threads and GPU memory are limited
-
-
-_kinds: dict[str, _Kind] = {
-    TRAINING: _Kind(("backend.learning.train_job", "train"), True),
-    SCORING: _Kind(("backend.learning.score_job", "score"), True),
-    REPLAY: _Kind(("backend.learning.replay_job", "replay"), True),
+# Named by module, so that torch loads only in the process that needs it.
+_KINDS = {
+    TRAINING: "backend.learning.train_job:train",
+    SCORING: "backend.learning.score_job:score",
+    REPLAY: "backend.learning.replay_job:replay",
 }
 
 
-def register(name: str, work: Work, *, uses_torch: bool = False) -> None:
-    """Add or replace a kind of job in this process.
-
-    A program with its own kinds registers them before it calls ``celery_app.run_worker``.
-
-    name: 16 characters at most.
-    """
-    _kinds[name] = _Kind(work, uses_torch)
-
-
-def load(name: str, settings: Settings) -> Work:
+def load(kind: str, settings: Settings) -> Work:
     """The function that runs this kind of job, with the limits of the calling thread set.
 
     Raises JobError for an unknown kind.
     """
-    if name not in _kinds:
-        raise JobError(f"This worker does not know the job kind {name!r}.")
-    kind = _kinds[name]
-    if kind.uses_torch:
-        limit_thread(settings)
-    if not isinstance(kind.work, tuple):
-        return kind.work
-    module, function = kind.work
-    work: Work = getattr(import_module(module), function)
+    if kind not in _KINDS:
+        raise JobError(f"This worker does not know the job kind {kind!r}.")
+    limit_thread(settings)
+    work: Work = resolve_name(_KINDS[kind])
     return work
 
 

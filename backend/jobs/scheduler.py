@@ -23,7 +23,7 @@ from backend.db.engine import (
 from backend.db.models.jobs import TRAINING, Job, LeaseRow, Schedule
 from backend.jobs import presence
 from backend.jobs.lease import Leases
-from backend.jobs.queue import LONGEST_RETRY_DELAY, enqueue, runnable, worker_died
+from backend.jobs.queue import enqueue, runnable, worker_died
 from backend.jobs.schedules import NewLabels, count_new_labels, next_run, read_schedule
 from backend.settings import Settings
 
@@ -68,7 +68,6 @@ class Scheduler:
         try:
             now = now or datetime.now(UTC)
             self._requeue_lost_jobs()
-            self._bound_waits(now)
             self._run_schedules(now)
             if self._clock() - self._counted >= _COUNT_S:
                 self.labels_changed(now)
@@ -89,7 +88,7 @@ class Scheduler:
             if job is not None:
                 _log.info("Job %d: project %s has new labels", job.id, project)
 
-    # -- lost jobs and clocks
+    # -- lost jobs
 
     def _requeue_lost_jobs(self) -> None:
         same = LeaseRow.name == Job.kind + ":" + Job.project
@@ -111,16 +110,6 @@ class Scheduler:
                 return None
             return worker_died(connection, job)
 
-    def _bound_waits(self, now: datetime) -> None:
-        """Start jobs whose wait is longer than any real one: the wall clock was set back."""
-        longest = max(LONGEST_RETRY_DELAY, timedelta(seconds=self._settings.learn_debounce_s))
-        late = (Job.state == "queued") & (Job.due_at > now + longest)
-        with self._database.read() as connection:
-            if connection.execute(select(Job.id).where(late).limit(1)).first() is None:
-                return
-        with self._database.write() as connection:
-            connection.execute(update(Job).where(late).values(due_at=now))
-
     # -- what starts a training
 
     def _run_schedules(self, now: datetime) -> None:
@@ -136,13 +125,13 @@ class Scheduler:
         schedule = lock_schedule(connection, project)
         if not schedule.cron:
             return
+        due_at = next_run(schedule.cron, now)
         here = update(Schedule).where(Schedule.project == project)
         if schedule.due_at is None or schedule.due_at > now:
-            due_at = next_run(schedule.cron, now, schedule.due_at)
-            if due_at != schedule.due_at:
+            if due_at != schedule.due_at:  # the wall clock was set back: the run comes earlier
                 connection.execute(here.values(due_at=due_at))
             return
-        connection.execute(here.values(due_at=next_run(schedule.cron, now), ran_at=now))
+        connection.execute(here.values(due_at=due_at, ran_at=now))
         if schedule.paused or not self._settings.learn:
             return
         if count_new_labels(connection, project).get(project, NewLabels()).new:

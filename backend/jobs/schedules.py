@@ -1,7 +1,6 @@
 """When each project trains: after how many new labels, on which schedule, or only by hand.
 
-A schedule is a cron expression and one time in the database, its next run. If the wall clock jumps,
-at most one run is early or late (``next_run``).
+A schedule is a cron expression and one time in the database, its next run.
 
 A label is new until a training reads its present version. A training marks the labels that it reads
 when it starts. If it fails or is cancelled, they stay new, and the next training learns from them.
@@ -13,21 +12,21 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 from croniter import CroniterError, croniter
 from sqlalchemy import Connection, Select, Subquery, func, literal, select, update
 
 from backend.db.engine import Database, insert_of, lock_schedule, records
-from backend.db.models import AnnotatedPictureRow, AnnotationRow, Job, LearnedLabel, Schedule
+from backend.db.models import (
+    AnnotatedPictureRow,
+    AnnotationRow,
+    Job,
+    LearnedLabel,
+    Schedule,
+    same_annotation,
+)
 from backend.errors import JobError
-
-
-class _Unchanged:
-    """A default where None has a meaning."""
-
-
-UNCHANGED: Final = _Unchanged()
 
 
 class Schedules:
@@ -52,7 +51,7 @@ class Schedules:
         by: str,
         *,
         paused: bool | None = None,
-        after_labels: int | _Unchanged | None = UNCHANGED,
+        after_labels: int | None = None,
         cron: str | None = None,
         now: datetime | None = None,
     ) -> Schedule:
@@ -60,19 +59,17 @@ class Schedules:
 
         Args:
             by: who changes it.
-            after_labels: new labels that start a training; None: the number in the settings.
+            after_labels: new labels that start a training; 0: the number in the settings.
             cron: five fields, UTC; '' for no schedule.
 
-        Raises JobError for an invalid cron expression or number.
+        Raises JobError for an invalid cron expression.
         """
         now = now or datetime.now(UTC)
         changes: dict[str, Any] = {"changed_by": by[:254], "changed_at": now}
         if paused is not None:
             changes["paused"] = paused
-        if not isinstance(after_labels, _Unchanged):
-            if after_labels is not None and after_labels < 1:
-                raise JobError("A training needs at least one new label.")
-            changes["after_labels"] = after_labels
+        if after_labels is not None:
+            changes["after_labels"] = after_labels or None
         if cron is not None:
             cron = " ".join(cron.split())
             if cron:
@@ -106,17 +103,10 @@ def check_cron(cron: str) -> None:
         ) from None
 
 
-def next_run(cron: str, now: datetime, planned: datetime | None = None) -> datetime:
-    """The next run (UTC): as planned, but no later than the second time from now.
-
-    If the wall clock was set forward, a planned run may be far in the future; this bound brings it
-    back. It is the second time and not the first, so that setting the clock back over a run does
-    not repeat it. So a jump of the clock makes at most one run early or late.
-    """
-    times = croniter(cron, now)
-    first: datetime = times.get_next(datetime)
-    second: datetime = times.get_next(datetime)
-    return first if planned is None else min(planned, second)
+def next_run(cron: str, now: datetime) -> datetime:
+    """The first time after now that a cron expression names (UTC)."""
+    first: datetime = croniter(cron, now).get_next(datetime)
+    return first
 
 
 _UNSUCCESSFUL = ("failed", "cancelled")
@@ -194,11 +184,10 @@ def _labels(project: str | None) -> Subquery:
         pictures.state,
         rank.label("rank"),
     )
-    join = (pictures.project == annotations.project) & (
-        pictures.annotation_id == annotations.annotation_id
-    )
     query: Select[tuple[object, ...]] = (
-        select(*columns).join(pictures, join).where(annotations.gone_at.is_(None))
+        select(*columns)
+        .join(pictures, same_annotation(pictures, annotations))
+        .where(annotations.gone_at.is_(None))
     )
     if project is not None:
         query = query.where(annotations.project == project)

@@ -184,11 +184,11 @@ def _listed(request: Request, board: Dashboard) -> dict[str, Any]:
     }
 
 
-def _labels(text: str) -> int | None:
-    """A number of labels; None: as in the settings."""
+def _labels(text: str) -> int:
+    """A number of labels; 0: as in the settings."""
     text = text.strip()
     if not text:
-        return None
+        return 0
     if not (text.isascii() and text.isdigit() and int(text[:9]) > 0 and len(text) < 9):
         raise JobError(f"{text!r} is not a number of labels: write 1 or more, or leave it empty.")
     return int(text)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 from cachetools import cached
 from celery import Celery
@@ -43,15 +43,34 @@ ANNOUNCE = "phraseclick.announce_champions"
 COMPUTE_COSTS = "phraseclick.compute_costs"
 RUN_JOB = "phraseclick.run_job"
 
-_TICK_S = 15.0
-# A due job starts within this time, and so does one whose worker died on this machine.
-_JOBS_S = 5.0
-# The changes of lost webhooks are found within this time.
-_RECONCILE_S = 900.0
-_MINUTE_S = 60.0
-_TIDY_S = 3600.0
 
-_Function = TypeVar("_Function", bound=Callable[..., object])
+@dataclass(frozen=True)
+class Periodic:
+    """A method of ``Tasks`` that the scheduler has a worker call again and again."""
+
+    method: str
+    seconds: float
+    # Messages that no worker took in time expire: the next one comes. Default: as long as a period.
+    expires_s: float | None = None
+
+    def message(self, task: str) -> dict[str, Any]:
+        """As Celery's scheduler takes it."""
+        expires_s = self.expires_s or self.seconds
+        return {"task": task, "schedule": self.seconds, "options": {"expires": expires_s}}
+
+
+PERIODIC = {
+    PROCESS_DELIVERIES: Periodic("process_deliveries", 15),
+    # A due job starts within this time, and so does one whose worker died on this machine. Valid
+    # for several ticks: the clocks of two machines differ by some seconds.
+    TICK: Periodic("tick", 5, expires_s=30),
+    # The changes of lost webhooks are found within this time.
+    RECONCILE: Periodic("reconcile", 900),
+    ANNOUNCE: Periodic("announce", 15),
+    COMPUTE_COSTS: Periodic("compute_costs", 60),
+    CHECK_PICTURES: Periodic("check_pictures", 60),
+    TIDY: Periodic("tidy", 3600),
+}
 
 QueueName = Literal["support", "training"]
 
@@ -86,42 +105,17 @@ def build(settings: Settings, state: WorkerState | None = None) -> Celery:
 
         return Runner.open(settings, stopping=here.stopping.is_set)
 
-    def task(name: str) -> Callable[[_Function], _Function]:
-        decorate: Callable[[_Function], _Function] = app.task(name=name, shared=False)
-        return decorate
+    def register(name: str, method: str) -> None:
+        def run() -> None:
+            done = getattr(tasks(), method)()
+            if name == PROCESS_DELIVERIES and done:
+                app.send_task(CHECK_PICTURES, expires=PERIODIC[CHECK_PICTURES].seconds)
 
-    @task(PROCESS_DELIVERIES)
-    def process_deliveries() -> int:
-        processed = tasks().process_deliveries()
-        if processed:
-            app.send_task(CHECK_PICTURES, expires=_MINUTE_S)
-        return processed
+        app.task(name=name, shared=False)(run)
 
-    @task(TICK)
-    def tick_jobs() -> None:
-        tasks().tick()
+    for name, periodic in PERIODIC.items():
+        register(name, periodic.method)
 
-    @task(RECONCILE)
-    def reconcile() -> None:
-        tasks().reconcile()
-
-    @task(CHECK_PICTURES)
-    def check_pictures() -> int:
-        return tasks().check_pictures()
-
-    @task(COMPUTE_COSTS)
-    def compute_costs() -> int:
-        return tasks().compute_costs()
-
-    @task(ANNOUNCE)
-    def announce_champions() -> int:
-        return tasks().announce()
-
-    @task(TIDY)
-    def tidy() -> None:
-        tasks().tidy()
-
-    @task(RUN_JOB)
     def run_job(number: int) -> None:
         here.jobs.append(number)
         try:
@@ -129,16 +123,12 @@ def build(settings: Settings, state: WorkerState | None = None) -> Celery:
         finally:
             here.jobs.remove(number)
 
+    app.task(name=RUN_JOB, shared=False)(run_job)
     return app
 
 
 def configuration(settings: Settings) -> dict[str, Any]:
     """Celery's settings. Each that is not the default has its reason."""
-
-    def every(seconds: float, task: str, expires_s: float | None = None) -> dict[str, Any]:
-        # Messages that no worker took in time expire: the next one comes.
-        return {"task": task, "schedule": seconds, "options": {"expires": expires_s or seconds}}
-
     return {
         **broker.connection(settings),
         # The broker may start later, and restart.
@@ -162,16 +152,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "timezone": "UTC",
         # In memory: a file of its state would be a conflict between two schedulers.
         "beat_scheduler": "celery.beat:Scheduler",
-        "beat_schedule": {
-            "deliveries": every(_TICK_S, PROCESS_DELIVERIES),
-            # Valid for several ticks: the clocks of two machines differ by some seconds.
-            "jobs": every(_JOBS_S, TICK, 6 * _JOBS_S),
-            "reconcile": every(_RECONCILE_S, RECONCILE),
-            "announce": every(_TICK_S, ANNOUNCE),
-            "costs": every(_MINUTE_S, COMPUTE_COSTS),
-            "pictures": every(_MINUTE_S, CHECK_PICTURES),
-            "tidy": every(_TIDY_S, TIDY),
-        },
+        "beat_schedule": {p.method: p.message(name) for name, p in PERIODIC.items()},
     }
 
 
@@ -191,9 +172,8 @@ def run_worker(settings: Settings, queue: QueueName = "support") -> None:
 
     def check_database(**_: Any) -> None:
         if queue == "support":
-            app.send_task(PROCESS_DELIVERIES)
-            app.send_task(RECONCILE, expires=_RECONCILE_S)
-            app.send_task(TIDY, expires=_TIDY_S)
+            for task in (PROCESS_DELIVERIES, RECONCILE, TIDY):
+                app.send_task(task, expires=PERIODIC[task].seconds)
 
     def stop(**_: Any) -> None:
         state.stopping.set()
@@ -257,7 +237,7 @@ def _present(
     from backend.jobs.presence import Presence
 
     database = Database(settings.resolved_database_url)
-    presence = Presence(database, kind, about, migrate=True).start()
+    presence = Presence(database, kind, about).start()
     try:
         yield
     finally:

@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 import pytest
+from cachetools import LRUCache
 
 from backend import logs
 from backend.logs import DiscreetFormatter, JsonFormatter, hidden, hide, hide_token, log_config
@@ -28,19 +29,44 @@ def test_a_json_line_has_time_level_logger_and_message() -> None:
     assert "error" not in line
 
 
-def test_a_line_of_json_holds_the_traceback_and_no_secret() -> None:
+@pytest.mark.parametrize("formatter", [DiscreetFormatter("%(message)s"), JsonFormatter()])
+def test_a_known_secret_reaches_neither_a_line_nor_its_traceback(
+    formatter: logging.Formatter,
+) -> None:
     # given
     hide("correct-horse")
     try:
         raise ValueError("correct-horse was wrong")
     except ValueError:
-        failed = record("login with correct-horse", exc_info=sys.exc_info())
+        failed = record("login with %s", args=("correct-horse",), exc_info=sys.exc_info())
     # when
-    text = JsonFormatter().format(failed)
+    text = formatter.format(failed)
     # then
     assert "correct-horse" not in text
-    line = json.loads(text)
-    assert "ValueError: *** was wrong" in line["error"]
+    assert "login with ***" in text
+    assert "ValueError: *** was wrong" in text
+
+
+@pytest.mark.parametrize(
+    ("line", "secret"),
+    [
+        ("Authorization: Bearer eyJhbGciOi.abc.def", "eyJhbGciOi"),
+        ("Authorization: Token 0123456789abcdef0123", "0123456789abcdef"),
+        ('{"access_token": "0123456789abcdef"}', "0123456789abcdef"),
+        ("GET /x?token=abcdef123456&y=1", "abcdef123456"),
+        ("https://s3/x?X-Amz-Signature=deadbeefdeadbeef", "deadbeef"),
+        ("postgresql://user:hunter22@db/phraseclick", "hunter22"),
+    ],
+)
+def test_what_looks_like_a_secret_is_masked(line: str, secret: str) -> None:
+    assert secret not in hidden(line)
+    assert "***" in hidden(line)
+
+
+def test_ordinary_lines_stay_as_they_are() -> None:
+    line = "POST /predict 200 in 43 ms: 3 clicks on http://127.0.0.1:8080/data/upload/1/a.png"
+
+    assert hidden(line) == line
 
 
 @pytest.mark.parametrize("level", ["debug", "info", "warning", "error"])
@@ -119,7 +145,7 @@ def test_only_what_has_the_form_of_a_token_is_blotted_out_and_only_the_newest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # given words, short and huge values announced as tokens
-    monkeypatch.setattr(logs, "_tokens", type(logs._tokens)())
+    monkeypatch.setattr(logs, "_tokens", LRUCache(100))
     for value in ("training", "", "labels and masks", "x" * 5_000_000, "0" * 39):
         hide_token(value)
     assert not logs._tokens

@@ -101,13 +101,3 @@ def test_the_cache_of_an_ended_process_no_longer_counts(tmp_path: Path) -> None:
     )
 
     assert "phraseclick_embedding_cache_bytes 30.0" in shown.stdout
-
-
-def test_labels_that_no_longer_exist_are_zero() -> None:
-    metrics = Metrics()
-    metrics.gauges(Gauges(labels={("6.1", "regions, picture unseen"): 2}))
-    metrics.gauges(Gauges(labels={("6.1", "regions, picture good"): 2}))
-
-    said = text(metrics)
-    assert 'phraseclick_labels{project="6.1",what="regions, picture unseen"} 0.0' in said
-    assert 'phraseclick_labels{project="6.1",what="regions, picture good"} 2.0' in said

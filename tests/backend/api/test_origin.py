@@ -154,7 +154,7 @@ async def test_a_name_that_was_bound_to_this_address_is_no_name_of_ours(tmp_path
     ],
 )
 def test_names_that_need_no_setting(tmp_path: Path, host: str, allowed: bool) -> None:
-    hosts = AllowedHosts(Starlette(), settings=Settings(data=tmp_path))
+    hosts = AllowedHosts(Settings(data=tmp_path))
 
     assert hosts.allows(host) is allowed
 
@@ -162,18 +162,15 @@ def test_names_that_need_no_setting(tmp_path: Path, host: str, allowed: bool) ->
 def test_the_name_given_to_connect_is_ours_and_a_damaged_file_gives_none(tmp_path: Path) -> None:
     settings = Settings(data=tmp_path)
     save_credentials(settings, 1, Credentials("http://ls", "t", "https://clicks.example:9090"))
-    assert AllowedHosts(Starlette(), settings=settings).allows("clicks.example:9090")
+    assert AllowedHosts(settings).allows("clicks.example:9090")
 
     (tmp_path / CREDENTIALS_FILE).write_text("")
-    assert not AllowedHosts(Starlette(), settings=settings).allows("clicks.example:9090")
+    assert not AllowedHosts(settings).allows("clicks.example:9090")
 
 
 def test_chosen_names_are_the_only_ones_and_a_password_needs_none(tmp_path: Path) -> None:
-    chosen = AllowedHosts(
-        Starlette(),
-        settings=Settings(data=tmp_path, allowed_hosts="a.example, labels.example"),
-    )
-    guarded = AllowedHosts(Starlette(), settings=Settings(data=tmp_path, **PASSWORD))
+    chosen = AllowedHosts(Settings(data=tmp_path, allowed_hosts="a.example, labels.example"))
+    guarded = AllowedHosts(Settings(data=tmp_path, **PASSWORD))
 
     assert chosen.allows("labels.example")
     assert not chosen.allows("backend:9090")

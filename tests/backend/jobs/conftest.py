@@ -10,10 +10,11 @@ from sqlalchemy import insert, update
 
 from backend.db.engine import Database, lock_samples
 from backend.db.models import AnnotatedPictureRow, AnnotationRow, Job
+from backend.jobs import runner as runner_module
 from backend.jobs.lease import Leases
 from backend.jobs.progress import Progress
 from backend.jobs.queue import Jobs
-from backend.jobs.runner import Runner, _kinds, register
+from backend.jobs.runner import Runner
 from backend.settings import Settings
 
 PROJECT = "6.1795384361"
@@ -114,10 +115,15 @@ Does = Callable[[Callable[[Job, Progress], dict[str, Any]]], None]
 def trainings_do(monkeypatch: pytest.MonkeyPatch) -> Does:
     """Replace the work of trainings and re-scorings, without torch."""
 
+    load = runner_module.load
+
     def does(work: Callable[[Job, Progress], dict[str, Any]]) -> None:
-        for name in ("training", "scoring"):
-            monkeypatch.setitem(_kinds, name, _kinds[name])
-            register(name, lambda job, settings, database, progress: work(job, progress))
+        def load_test(kind: str, settings: Settings) -> runner_module.Work:
+            if kind not in ("training", "scoring"):
+                return load(kind, settings)
+            return lambda job, settings, database, progress: work(job, progress)
+
+        monkeypatch.setattr(runner_module, "load", load_test)
 
     return does
 

@@ -1,6 +1,6 @@
 """Real workers and schedulers as processes; a job's request says what its training does.
 
-Run as a program it is one of them: the kind is registered first, then the worker is run as ever.
+Run as a program it is one of them: its jobs do ``work``, and the worker is run as ever.
 """
 
 import json
@@ -139,9 +139,9 @@ def main(what: str) -> None:
     from backend.jobs import runner, scheduler
     from backend.worker import celery_app as of_backend
 
-    runner.register("training", work)
+    runner.load = lambda kind, settings: work
     # Shorter than in production, so that tests need not wait.
-    of_backend._JOBS_S = 1.0
+    of_backend.PERIODIC[of_backend.TICK] = of_backend.Periodic("tick", 1, expires_s=6)
     scheduler._RESEND_S = 12.0
     settings = Settings()
     logs.log_to_stderr(settings)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import inspect, update
 
 from backend.db.engine import Database
 from backend.db.models import Process
@@ -52,8 +52,8 @@ def test_a_silent_process_is_not_alive_and_is_removed_after_a_day(database: Data
 
 def test_the_first_process_creates_the_tables(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'fresh.db'}")
-    scheduler = Presence(database, "scheduler", every_s=0.02, migrate=True).start()
-    database.migrate()
+    scheduler = Presence(database, "scheduler", every_s=0.02).start()
+    until(lambda: inspect(database.engine).has_table("processes"))
     until(lambda: len(processes(database)) == 1)
     scheduler.close()
 

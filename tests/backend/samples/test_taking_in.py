@@ -147,7 +147,7 @@ def test_the_worker_reconciles_and_checks_pictures_by_schedule(
     assert {celery_app.RECONCILE, celery_app.CHECK_PICTURES} <= set(app.tasks)
     schedule = app.conf.beat_schedule
     assert schedule["reconcile"]["schedule"] <= 3600
-    assert schedule["pictures"]["schedule"] <= 60
+    assert schedule["check_pictures"]["schedule"] <= 60
 
 
 def test_prometheus_sees_the_labels(

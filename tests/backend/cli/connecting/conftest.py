@@ -15,7 +15,7 @@ from backend.demo.label_studio_server import LabelStudioServer, label_studio
 from backend.demo.scenes import CAT
 from backend.label_studio.client import LabelStudio
 from backend.label_studio.probe import BackendProbe
-from backend.settings import Settings
+from backend.settings import Settings, get_settings
 from backend.worker.child_process import Child, free_port
 
 CONFIG = Path(__file__).parents[4] / "plugin_config" / "click_and_phrase.xml"
@@ -94,13 +94,16 @@ def asked(
 
 
 @pytest.fixture
-def run() -> Callable[..., Result]:
+def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Result]]:
     """A ``phraseclick`` command, its lines wide enough not to be broken."""
+    # The commands set the folder; the old value is restored after the test.
+    monkeypatch.setenv("PHRASECLICK_DATA", "none")
 
     def running(*arguments: str) -> Result:
         return CliRunner(env={"COLUMNS": "1000"}).invoke(app, [*arguments])
 
-    return running
+    yield running
+    get_settings.cache_clear()
 
 
 @pytest.fixture

@@ -1,0 +1,204 @@
+"""How large and how slow a request's body may be, and the answer to a request that is refused.
+
+A body is refused before it is read where its announced length says so, and while it is read
+otherwise. Large bodies share a budget of memory, because a parsed body takes about ten times its
+size: twenty of 63 MiB took 4 GiB. Small ones, which clicks are, never wait for it.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from backend.label_studio.credentials import SECRET_HEADER
+from backend.settings import MIB, Settings
+
+# A labeling config and a token, in JSON that may write each character as six.
+_SETUP_BYTES = 4 * MIB
+# A START_TRAINING holds a project with its labeling config, never a mask.
+_START_TRAINING_BYTES = 2 * MIB
+# Forms of the dashboard and requests of scripts.
+_OTHER_BYTES = MIB
+
+# Clicks with a few masks are smaller than this and never wait.
+_SMALL = 2 * MIB
+_WAIT_S = 20.0
+# A body must go on arriving, and must have arrived as a whole.
+_SILENCE_S = 10.0
+_WHOLE_S = 60.0
+
+# More of a refused body is not read: it takes no memory, but time.
+_READ_BYTES = MIB
+_READ_S = 5.0
+
+_BUSY = "Too many large requests at a time. Try again in a minute."
+_SLOW = "The request's body did not arrive in time."
+WRONG_SECRET = (
+    f"The webhook's {SECRET_HEADER} header is missing or wrong. Run phraseclick connect again."
+)
+# A browser that gets this with a 401 asks for user and password.
+BASIC = 'Basic realm="PhraseClick"'
+
+# In the scope of a webhook that came without its secret: it may only start a training.
+ONLY_START_TRAINING = "phraseclick.only_start_training"
+
+
+class Refusal(JSONResponse):
+    """A sentence, after which the connection ends, since not all of the body may have been read.
+
+    First the rest of the body is read and dropped, within bounds: a connection that is closed over
+    unread bytes is reset, and the client, which may still be sending, loses the sentence.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        sentence: str,
+        *,
+        at_most: int = _READ_BYTES,
+        seconds: float = _READ_S,
+        **headers: str,
+    ) -> None:
+        """at_most, seconds: of the rest of the body. headers: others, with ``_`` for ``-``."""
+        more = {name.replace("_", "-"): value for name, value in headers.items()}
+        super().__init__({"detail": sentence}, status, headers={"connection": "close", **more})
+        self._at_most = at_most
+        self._seconds = seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        await _read_rest(receive, self._at_most, self._seconds)
+        await super().__call__(scope, receive, send)
+
+
+async def _read_rest(receive: Receive, at_most: int, seconds: float) -> None:
+    """Read and drop the rest of a body, within bounds."""
+    left = at_most
+    try:
+        async with asyncio.timeout(seconds):
+            while left > 0:
+                message = await receive()
+                if message["type"] != "http.request" or not message.get("more_body"):
+                    break
+                left -= len(message.get("body", b""))
+    except TimeoutError:
+        pass
+
+
+def unauthorized(sentence: str) -> Refusal:
+    """A 401."""
+    return Refusal(401, sentence, www_authenticate=BASIC)
+
+
+class BodyBudget:
+    """Bytes of large bodies that are read and worked on at the same time."""
+
+    def __init__(self, total: int) -> None:
+        self._free = total
+        self._total = total
+        self._changed = asyncio.Condition()
+
+    @asynccontextmanager
+    async def take(self, size: int) -> AsyncIterator[None]:
+        """Hold ``size`` bytes. Raises TimeoutError if they do not become free."""
+        size = min(size, self._total)
+        async with asyncio.timeout(_WAIT_S), self._changed:
+            await self._changed.wait_for(lambda: self._free >= size)
+            self._free -= size
+        try:
+            yield
+        finally:
+            async with self._changed:
+                self._free += size
+                self._changed.notify_all()
+
+
+@dataclass(frozen=True)
+class _Limit:
+    """The largest body of a request, and the answer to a larger one."""
+
+    most: int
+    status: int
+    sentence: str
+
+    @classmethod
+    def of(cls, scope: Scope, settings: Settings) -> "_Limit":
+        path, most, advice = scope["path"], settings.max_request_bytes, ""
+        if ONLY_START_TRAINING in scope:
+            return cls(min(most, _START_TRAINING_BYTES), 401, WRONG_SECRET)
+        if path == "/webhook" and settings.webhook_max_bytes < most:
+            most = settings.webhook_max_bytes
+            advice = " Set PHRASECLICK_WEBHOOK_MAX_BYTES higher if annotations really are so large."
+        elif path in ("/predict", "/webhook"):
+            advice = " Set PHRASECLICK_MAX_REQUEST_BYTES higher if the masks really need it."
+        else:
+            most = min(most, _SETUP_BYTES if path == "/setup" else _OTHER_BYTES)
+        return cls(most, 413, f"The request is larger than {most / MIB:.3g} MiB.{advice}")
+
+
+class BodyLimit:
+    """Ends a request whose body is too large (413), too slow (408), or one too many (503)."""
+
+    def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+        self._budget = BodyBudget(2 * max(settings.max_request_bytes, _SMALL))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        limit = _Limit.of(scope, self._settings)
+        headers = Headers(scope=scope)
+        announced = headers.get("content-length", "")
+        size = int(announced) if announced.isascii() and announced.isdigit() else 0
+        if "transfer-encoding" in headers:
+            size = limit.most
+        elif size > limit.most:
+            too_large = Refusal(
+                limit.status, limit.sentence, at_most=limit.most, seconds=_SILENCE_S
+            )
+            await too_large(scope, receive, send)
+            return
+        counted = _counted(receive, limit)
+        if size <= _SMALL:
+            await self._app(scope, counted, send)
+            return
+        try:
+            async with self._budget.take(size):
+                await self._app(scope, counted, send)
+        except TimeoutError:
+            await Refusal(503, _BUSY, retry_after="60")(scope, receive, send)
+
+
+def _counted(receive: Receive, limit: _Limit) -> Receive:
+    """``receive``, which raises HTTPException for a body that is too large or too slow."""
+    loop = asyncio.get_running_loop()
+    ends = loop.time() + _WHOLE_S
+    received = 0
+    whole = False
+
+    async def counted() -> Message:
+        nonlocal received, whole
+        if whole:  # what comes next is the end of the connection
+            return await receive()
+        try:
+            async with asyncio.timeout_at(min(ends, loop.time() + _SILENCE_S)):
+                message = await receive()
+        except TimeoutError:
+            raise HTTPException(408, _SLOW, headers={"connection": "close"}) from None
+        received += len(message.get("body", b""))
+        if received > limit.most:
+            if message.get("more_body"):
+                await _read_rest(receive, limit.most, _SILENCE_S)
+            raise HTTPException(limit.status, limit.sentence, headers={"connection": "close"})
+        whole = not message.get("more_body", False)
+        return message
+
+    return counted
