@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, update
 
 from backend.db.engine import lock_lease
 from backend.db.models import LeaseRow
@@ -109,12 +109,6 @@ def holds(connection: Connection, lease: Lease) -> bool:
     """Whether this process holds the lease; if so, it keeps it until the transaction ends."""
     row = lock_lease(connection, lease.name)
     return bool(row.holder) and row.token == lease.token
-
-
-def holds_now(connection: Connection, lease: Lease) -> bool:
-    """Like ``holds``, but only at this moment and without waiting for a lock."""
-    row = connection.execute(select(LeaseRow).where(LeaseRow.name == lease.name)).first()
-    return row is not None and bool(row.holder) and row.token == lease.token
 
 
 def release(connection: Connection, name: str) -> None:

@@ -210,9 +210,6 @@ class Progress:
             return
         try:
             with self._database.read() as connection:
-                if not lease.holds_now(connection, self._lease):
-                    self._stop(_lost())
-                    return
                 query = select(Job.cancel_asked_at, Job.cancel_asked_by)
                 row = connection.execute(query.where(Job.id == self.job.id)).first()
                 if row is not None and row.cancel_asked_at is not None:

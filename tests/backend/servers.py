@@ -1,17 +1,66 @@
-"""``phraseclick serve`` as processes, for tests."""
+"""The application without a server, and ``phraseclick serve`` as processes, for tests."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import anyio
 import httpx
 
+from backend.app import create_app
+from backend.metrics import Metrics
+from backend.reports.queries import Reports
 from backend.settings import Settings
 from backend.worker.child_process import free_port
+
+
+def until(condition: Callable[[], bool], log: Path | None = None, seconds: float = 60) -> None:
+    """Wait for the condition; fail with the end of the log after this time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, log.read_text()[-4000:] if log else "timed out"
+        time.sleep(0.02)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+class ApiClient:
+    """Calls the application without a server; the routes for scripts need no model."""
+
+    def __init__(self, settings: Settings, reports: Reports) -> None:
+        self.metrics = Metrics()
+        self.notified = 0  # how often a worker was
+        service: Any = SimpleNamespace(
+            reports=reports,
+            database=reports.database,
+            metrics=self.metrics,
+            settings=settings,
+            job_asked=self._notify,
+        )
+        self._app = create_app(settings, service)
+
+    def _notify(self) -> None:
+        self.notified += 1
+
+    def __call__(self, path: str, method: str = "GET", **options: Any) -> httpx.Response:
+        async def asking() -> httpx.Response:
+            transport = httpx.ASGITransport(app=self._app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://backend") as client:
+                return await client.request(method, path, **options)
+
+        return anyio.run(asking)
 
 
 class Server:
@@ -43,16 +92,16 @@ class Server:
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=100)
 
     def up(self) -> "Server":
-        deadline = time.monotonic() + 120
-        while True:
-            try:
-                self.http.get("/health")
-            except httpx.HTTPError:
-                assert time.monotonic() < deadline, self.log.read_text()[-3000:]
-                assert self.process.poll() is None, self.log.read_text()[-3000:]
-                time.sleep(0.1)
-            else:
-                return self
+        until(self._answers, self.log, 120)
+        return self
+
+    def _answers(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text()[-3000:]
+        try:
+            self.http.get("/health")
+        except httpx.HTTPError:
+            return False
+        return True
 
     def predict(self, body: dict[str, Any]) -> dict[str, Any]:
         answer: dict[str, Any] = self.http.post("/predict", json=body).json()

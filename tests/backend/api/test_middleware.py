@@ -49,11 +49,6 @@ def client(answer: Any = _length, **settings: object) -> httpx.AsyncClient:
 AUTH = {"basic_auth_user": "admin", "basic_auth_password": SecretStr("pässword")}
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.mark.anyio
 async def test_without_settings_everything_is_open() -> None:
     async with client() as http:

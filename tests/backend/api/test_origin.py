@@ -32,11 +32,6 @@ def client(tmp_path: Path, **settings: Any) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:9090")
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.mark.anyio
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from backend.cli.main import COMMANDS, app
 from backend.db.engine import Database
 from backend.jobs.presence import Presence
 from backend.worker.child_process import free_port
+from tests.backend.servers import alive, until
 
 
 def environment(**settings: object) -> dict[str, str]:
@@ -133,16 +134,16 @@ def started(tmp_path: Path, *arguments: str, **settings: object) -> "subprocess.
         )
 
 
-def healthy(port: int, log: Path, seconds: float = 90) -> dict[str, Any]:
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            answer: dict[str, Any] = httpx.get(f"http://127.0.0.1:{port}/health", timeout=5).json()
-        except httpx.HTTPError:
-            assert time.monotonic() < deadline, log.read_text()[-3000:]
-            time.sleep(0.1)
-        else:
-            return answer
+def healthy(port: int, log: Path) -> dict[str, Any]:
+    answers: list[dict[str, Any]] = []
+
+    def ask() -> bool:
+        with suppress(httpx.HTTPError):
+            answers.append(httpx.get(f"http://127.0.0.1:{port}/health", timeout=5).json())
+        return bool(answers)
+
+    until(ask, log, 90)
+    return answers[0]
 
 
 def children_of(pid: int) -> list[int]:
@@ -156,13 +157,6 @@ def children_of(pid: int) -> list[int]:
             child = int(entry.parent.name)
             children += [child, *children_of(child)]
     return children
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 @pytest.mark.slow
@@ -200,10 +194,7 @@ def test_up_restarts_its_processes_and_ends_them_with_itself(
     )
     try:
         healthy(port, log)
-        deadline = time.monotonic() + 60
-        while "Ready" not in log.read_text():
-            assert time.monotonic() < deadline, log.read_text()[-3000:]
-            time.sleep(0.1)
+        until(lambda: "Ready" in log.read_text(), log)
         # then one line says where it is and what comes next
         (line,) = log.read_text().splitlines()
         address = f"http://127.0.0.1:{port}"
@@ -217,8 +208,7 @@ def test_up_restarts_its_processes_and_ends_them_with_itself(
         )
         # when it is killed, then it is restarted
         os.kill(server, signal.SIGKILL)
-        while alive(server):
-            time.sleep(0.05)
+        until(lambda: not alive(server), log)
         healthy(port, log)
         family = children_of(process.pid)
         # Server, two workers and scheduler, each with the process that watches its parent.
@@ -244,7 +234,4 @@ def test_no_process_outlives_up_when_it_is_killed(tmp_path: Path, random_checkpo
     process.kill()
     process.wait()
 
-    deadline = time.monotonic() + 30
-    while any(alive(pid) for pid in family):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until(lambda: not any(alive(pid) for pid in family), seconds=30)

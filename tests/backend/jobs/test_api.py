@@ -1,49 +1,17 @@
 """Jobs over HTTP: start, watch and cancel them; requests from other sites are rejected."""
 
-from types import SimpleNamespace
-from typing import Any
-
-import anyio
-import httpx
 import pytest
 from pydantic import SecretStr
 
-from backend.app import create_app
 from backend.db.engine import Database
 from backend.jobs.queue import Jobs, add_line
 from backend.label_studio.payloads import parse_setup
 from backend.label_studio.projects import Projects
-from backend.metrics import Metrics
 from backend.reports.queries import Reports
 from backend.settings import Settings
+from tests.backend.servers import ApiClient
 
 KEY = "6.1795384361"
-
-
-class ApiClient:
-    """Calls the application without a server; the routes of jobs need no model."""
-
-    def __init__(self, database: Database, settings: Settings) -> None:
-        self.rung = 0
-        service: Any = SimpleNamespace(
-            reports=Reports(database),
-            database=database,
-            metrics=Metrics(),
-            settings=settings,
-            job_asked=self._ring,
-        )
-        self._app = create_app(settings, service)
-
-    def _ring(self) -> None:
-        self.rung += 1
-
-    def __call__(self, path: str, method: str = "GET", **options: Any) -> httpx.Response:
-        async def asking() -> httpx.Response:
-            transport = httpx.ASGITransport(app=self._app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://backend") as client:
-                return await client.request(method, path, **options)
-
-        return anyio.run(asking)
 
 
 @pytest.fixture
@@ -55,7 +23,7 @@ def jobs(database: Database) -> Jobs:
 
 @pytest.fixture
 def ask(database: Database, jobs: Jobs, settings: Settings) -> ApiClient:
-    return ApiClient(database, settings)
+    return ApiClient(settings, Reports(database))
 
 
 @pytest.mark.parametrize("project", [6, "6", KEY])
@@ -63,7 +31,7 @@ def test_a_training_is_started(ask: ApiClient, jobs: Jobs, project: int | str) -
     answer = ask("/api/jobs", "POST", json={"project": project})
 
     assert answer.status_code == 202
-    assert ask.rung == 1, "a worker is notified at once"
+    assert ask.notified == 1, "a worker is notified at once"
     (job,) = jobs.listed()
     assert (job.project, job.kind, job.trigger, job.state) == (KEY, "training", "hand", "queued")
     assert answer.headers["location"] == f"/api/jobs/{job.id}"
@@ -91,7 +59,7 @@ def test_one_that_waits_is_ended_at_once(ask: ApiClient, jobs: Jobs) -> None:
 
 def test_the_requesting_user_is_kept(database: Database, jobs: Jobs, settings: Settings) -> None:
     locked = {"basic_auth_user": "ann", "basic_auth_password": SecretStr("password1")}
-    ask = ApiClient(database, settings.model_copy(update=locked))
+    ask = ApiClient(settings.model_copy(update=locked), Reports(database))
 
     assert ask("/api/jobs", "POST", json={"project": 6}).status_code == 401
     assert ask("/api/jobs", "POST", json={"project": 6}, auth=("ann", "password1")).is_success

@@ -1,7 +1,5 @@
 """The status of processes and the recent errors, for the health page."""
 
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,13 +10,7 @@ from backend.db.engine import Database
 from backend.db.models import Process
 from backend.jobs import presence
 from backend.jobs.presence import Presence, note_error, processes, recent_errors
-
-
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+from tests.backend.servers import until
 
 
 def test_a_process_is_listed_until_it_closes(database: Database) -> None:

@@ -3,44 +3,18 @@
 import csv
 import io
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
-import anyio
-import httpx
 import pytest
 from pydantic import SecretStr
 
-from backend.app import create_app
-from backend.metrics import Metrics
 from backend.settings import Settings
-
-
-class ApiClient:
-    """Calls the application without a server; the routes of reports need no model."""
-
-    def __init__(self, team: Any, settings: Settings) -> None:
-        self.metrics = Metrics()
-        service: Any = SimpleNamespace(
-            reports=team.reports,
-            database=team.reports.database,
-            metrics=self.metrics,
-            settings=settings,
-        )
-        self._app = create_app(settings, service)
-
-    def __call__(self, path: str, method: str = "GET", **options: Any) -> httpx.Response:
-        async def asking() -> httpx.Response:
-            transport = httpx.ASGITransport(app=self._app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://backend") as client:
-                return await client.request(method, path, **options)
-
-        return anyio.run(asking)
+from tests.backend.servers import ApiClient
 
 
 @pytest.fixture
 def ask(team: Any, settings: Settings) -> ApiClient:
-    return ApiClient(team, settings)
+    return ApiClient(settings, team.reports)
 
 
 def test_projects(ask: ApiClient, team: Any) -> None:
@@ -194,7 +168,7 @@ def test_no_figure_of_prometheus_names_a_project_or_a_task(ask: ApiClient) -> No
 
 def test_the_door_is_locked_with_a_password(team: Any, settings: Settings) -> None:
     locked = {"basic_auth_user": "ann", "basic_auth_password": SecretStr("password1")}
-    ask = ApiClient(team, settings.model_copy(update=locked))
+    ask = ApiClient(settings.model_copy(update=locked), team.reports)
 
     assert ask("/api/reports/projects").status_code == 401
     assert ask("/api/reports/projects", auth=("ann", "password1")).status_code == 200

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +24,7 @@ from backend.settings import Settings
 from backend.worker import celery_app
 from backend.worker.tasks import Tasks
 from backend.worker.webhook_inbox import Deliveries
+from tests.backend.servers import until
 
 
 @pytest.fixture
@@ -259,13 +260,6 @@ def worker(settings: Settings, log: Path) -> Iterator["subprocess.Popen[bytes]"]
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-
-
-def until(true: Callable[[], bool], log: Path, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, log.read_text()[-4000:]
-        time.sleep(0.05)
 
 
 @pytest.mark.slow

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from backend.errors import DemoError
 from backend.worker import parent_watch
 from backend.worker.child_process import Child
+from tests.backend.servers import alive, until
 
 # Starts a child of its own, prints both process ids, and waits.
 _FAMILY = """
@@ -24,24 +24,8 @@ time.sleep(600)
 _STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);" + _FAMILY
 
 
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def _soon(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.05)
-    return condition()
-
-
 def _family(log: Path) -> list[int]:
-    assert _soon(lambda: log.exists() and len(log.read_text().split()) == 2)
+    until(lambda: log.exists() and len(log.read_text().split()) == 2, seconds=10)
     return [int(pid) for pid in log.read_text().split()]
 
 
@@ -54,11 +38,11 @@ def test_stopping_ends_the_command_and_its_children(tmp_path: Path) -> None:
     # given
     child = _start(tmp_path)
     pids = _family(tmp_path / "log")
-    assert all(map(_alive, pids))
+    assert all(map(alive, pids))
     # when
     child.stop()
     # then
-    assert not any(map(_alive, pids))
+    assert not any(map(alive, pids))
     assert not child.running
 
 
@@ -76,7 +60,7 @@ def test_a_killed_parent_ends_its_children(tmp_path: Path) -> None:
     parent.kill()
     parent.wait()
     # then
-    assert _soon(lambda: not any(map(_alive, pids)))
+    until(lambda: not any(map(alive, pids)), seconds=10)
 
 
 def test_a_command_that_will_not_end_is_killed(
@@ -93,7 +77,7 @@ def test_a_command_that_will_not_end_is_killed(
     # when
     child.stop()
     # then
-    assert not any(map(_alive, pids))
+    assert not any(map(alive, pids))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
@@ -107,7 +91,7 @@ def test_a_signal_to_the_watcher_ends_its_command(tmp_path: Path, number: signal
     pids = _family(tmp_path / "log")
     process.send_signal(number)
     process.wait(10)
-    assert not any(map(_alive, pids))
+    assert not any(map(alive, pids))
 
 
 def test_a_server_that_ends_early_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from backend.db.engine import Database
 from backend.errors import DatabaseError
 from backend.worker import webhook_inbox
 from backend.worker.webhook_inbox import ATTEMPTS, Deliveries, Stored, WebhookInbox
+from tests.backend.servers import until
 
 Opened = Callable[[Any], WebhookInbox]
 _add = WebhookInbox.add
@@ -47,13 +48,6 @@ def bodies(database: Database) -> list[bytes]:
     with database.read() as connection:
         rows = connection.execute(text("select body from deliveries order by id")).scalars()
         return [bytes(row) for row in rows]
-
-
-def until(true: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "timed out"
-        time.sleep(0.02)
 
 
 def files(folder: Path) -> list[Path]:
