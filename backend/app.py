@@ -93,7 +93,7 @@ def tune_malloc() -> None:
 
 async def _known_error(request: Request, error: Exception) -> Response:
     status = error.status if isinstance(error, BackendError) else 500
-    if isinstance(error, PhraseClickError) and status >= 500:
+    if status >= 500:
         _log.error("%s %s: %s", request.method, request.url.path, error)
     return _sentence(str(error), status)
 

@@ -2,8 +2,7 @@
 ``import-version``.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -132,15 +131,10 @@ def import_version(
         typer.echo(f"To let it serve: phraseclick promote {added.name}")
 
 
-@contextmanager
-def _registry(data: Path | None) -> "Iterator[Registry]":
+def _registry(data: Path | None) -> "closing[Registry]":
     from backend.registry.versions import Registry
 
-    registry = Registry.open(settings_of(data))
-    try:
-        yield registry
-    finally:
-        registry.close()
+    return closing(Registry.open(settings_of(data)))
 
 
 def _scope(done: "Promotion") -> str:

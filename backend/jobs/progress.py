@@ -24,7 +24,7 @@ from backend.errors import (
 )
 from backend.jobs import lease
 from backend.jobs.lease import Lease
-from backend.jobs.queue import cancelled_by, training_waits
+from backend.jobs.queue import cancelled_by, log_line, training_waits
 
 _log = logging.getLogger(__name__)
 
@@ -104,11 +104,13 @@ class Progress:
 
     def line(self, text: str, level: str = "info") -> None:
         """Add a line to the job's log. level: info, warning or error."""
-        self._add_line(level, text[:_LONGEST_LINE], None)
+        with self._lock:
+            self._lines.append(log_line(self.job, text[:_LONGEST_LINE], level))
 
     def point(self, figures: Mapping[str, Any]) -> None:
         """Add a point to the job's curves: any JSON, for example a step and its loss."""
-        self._add_line("info", "", dict(figures))
+        with self._lock:
+            self._lines.append(log_line(self.job, "", figures=dict(figures)))
 
     def check(self) -> None:
         """Raise CancelledError if the job must stop. Call it at least once a step.
@@ -218,18 +220,6 @@ class Progress:
                     self._stop(GiveWayError("Paused for a training; it continues afterwards."))
         except DatabaseError as error:
             _log.warning("Job %d could not check whether to stop: %s", self.job.id, error)
-
-    def _add_line(self, level: str, text: str, figures: dict[str, Any] | None) -> None:
-        line = {
-            "job_id": self.job.id,
-            "at": datetime.now(UTC),
-            "attempt": self.job.attempts,
-            "level": level,
-            "line": text,
-            "figures": figures,
-        }
-        with self._lock:
-            self._lines.append(line)
 
     def _stop(self, reason: CancelledError) -> CancelledError:
         # A lost lease outranks all other reasons: nothing at all may be written then.

@@ -145,14 +145,21 @@ def enqueue(connection: Connection, project: str, kind: str, **options: Unpack[O
 
 def add_line(connection: Connection, job: Job, line: str, level: str = "info") -> None:
     """Append a line to a job's log."""
-    values = {
+    connection.execute(insert(LogLine).values(log_line(job, line, level)))
+
+
+def log_line(
+    job: Job, line: str, level: str = "info", figures: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """A row of a job's log, written now."""
+    return {
         "job_id": job.id,
         "at": datetime.now(UTC),
         "attempt": max(1, job.attempts),
         "level": level,
         "line": line,
+        "figures": figures,
     }
-    connection.execute(insert(LogLine).values(values))
 
 
 def cancelled_by(name: str) -> str:

@@ -63,32 +63,53 @@ class ApiClient:
         return anyio.run(asking)
 
 
+def start(settings: Settings, log: Path, *arguments: str) -> "subprocess.Popen[bytes]":
+    """A ``phraseclick`` command as a process with a session of its own."""
+    environment = {
+        **{name: value for name, value in os.environ.items() if "PHRASECLICK" not in name},
+        "PHRASECLICK_DATA": str(settings.data),
+        "PHRASECLICK_CHECKPOINT": settings.checkpoint,
+        "PHRASECLICK_DEVICE": "cpu",
+        "PHRASECLICK_LABEL_STUDIO_URL": settings.label_studio_url,
+        "PHRASECLICK_TORCH_THREADS": "1",
+        "PHRASECLICK_DATABASE_URL": settings.database_url,
+        "PHRASECLICK_BROKER_URL": settings.broker_url,
+        "PHRASECLICK_CHECKPOINT_STORE": settings.checkpoint_store,
+        "PHRASECLICK_BASIC_AUTH_USER": settings.basic_auth_user,
+        "PHRASECLICK_BASIC_AUTH_PASSWORD": settings.basic_auth_password.get_secret_value(),
+    }
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "backend.cli", *arguments],
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def kill(process: "subprocess.Popen[bytes]") -> None:
+    """kill -9: it cannot write anything."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def stop(process: "subprocess.Popen[bytes]") -> None:
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            kill(process)
+
+
 class Server:
     """``phraseclick serve`` as a process."""
 
     def __init__(self, settings: Settings, log: Path, *arguments: str) -> None:
         self.port = free_port()
         self.log = log
-        environment = {
-            **{name: value for name, value in os.environ.items() if "PHRASECLICK" not in name},
-            "PHRASECLICK_DATA": str(settings.data),
-            "PHRASECLICK_CHECKPOINT": settings.checkpoint,
-            "PHRASECLICK_DEVICE": "cpu",
-            "PHRASECLICK_LABEL_STUDIO_URL": settings.label_studio_url,
-            "PHRASECLICK_TORCH_THREADS": "1",
-            "PHRASECLICK_DATABASE_URL": settings.database_url,
-            "PHRASECLICK_CHECKPOINT_STORE": settings.checkpoint_store,
-            "PHRASECLICK_BASIC_AUTH_USER": settings.basic_auth_user,
-            "PHRASECLICK_BASIC_AUTH_PASSWORD": settings.basic_auth_password.get_secret_value(),
-        }
-        with log.open("ab") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "backend.cli", "serve", f"--port={self.port}", *arguments],
-                env=environment,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        self.process = start(settings, log, "serve", f"--port={self.port}", *arguments)
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=100)
 
     def up(self) -> "Server":
@@ -108,15 +129,8 @@ class Server:
         return answer
 
     def kill(self) -> None:
-        """kill -9: it cannot write anything."""
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        kill(self.process)
 
     def stop(self) -> None:
         self.http.close()
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(20)
-            except subprocess.TimeoutExpired:
-                self.kill()
+        stop(self.process)

@@ -1,9 +1,6 @@
 """Background work: messages, the processing of deliveries, and a real worker."""
 
-import os
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +21,7 @@ from backend.settings import Settings
 from backend.worker import celery_app
 from backend.worker.tasks import Tasks
 from backend.worker.webhook_inbox import Deliveries
-from tests.backend.servers import until
+from tests.backend.servers import kill, start, stop, until
 
 
 @pytest.fixture
@@ -236,30 +233,11 @@ def test_periodic_tasks_continue_when_the_wall_clock_jumps(
 
 @contextmanager
 def worker(settings: Settings, log: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    environment = {
-        **{name: value for name, value in os.environ.items() if "PHRASECLICK" not in name},
-        "PHRASECLICK_DATA": str(settings.data),
-        "PHRASECLICK_BROKER_URL": settings.broker_url,
-    }
-    script = "from backend.worker import celery_app; from backend.settings import Settings; "
-    script += "celery_app.run_worker(Settings())"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-c", script],
-            env=environment,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            yield process
-        finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+    process = start(settings, log, "worker")
+    try:
+        yield process
+    finally:
+        stop(process)
 
 
 @pytest.mark.slow
@@ -283,8 +261,7 @@ def test_a_worker_processes_all_deliveries_even_if_it_is_killed(
         )
         assert "Traceback" not in log.read_text(), log.read_text()[-4000:]
         # when more come after the worker was killed
-        os.killpg(first.pid, signal.SIGKILL)
-        first.wait()
+        kill(first)
         for _ in range(5):
             service.webhook(orjson.dumps(body), body)
     assert waiting_in(database) == 5
