@@ -20,7 +20,6 @@ from sqlalchemy import delete, insert, select, update
 
 from backend.db.engine import Database
 from backend.db.models import Delivery
-from backend.errors import DatabaseError
 from model.files import atomic_write, exclusive, private_folder
 
 _log = logging.getLogger(__name__)
@@ -190,15 +189,15 @@ class WebhookInbox:
                 # One process at a time, so that no file becomes a row twice without need.
                 with exclusive(self._folder / "lock"):
                     self._write_rows()
-            except Exception:
-                _log.exception("Webhooks could not be written to the database")
+            except OSError as error:
+                _log.error("The folder of webhooks cannot be used: %s", error)
 
     def _write_rows(self) -> None:
-        failed: list[DatabaseError] = []
+        failed: list[Exception] = []
         for file in sorted(self._folder.glob(f"*{_SUFFIX}")):
             try:
                 self._write_row(file)
-            except DatabaseError as error:  # the next one may do: the row itself may be the cause
+            except Exception as error:  # the row itself may be the cause: go on with the next one
                 failed.append(error)
         if failed:
             _log.warning("%d webhooks wait for the database: %s", len(failed), failed[-1])

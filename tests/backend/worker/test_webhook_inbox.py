@@ -152,8 +152,14 @@ def test_a_damaged_file_is_set_aside_and_the_others_are_processed(
 def test_a_row_that_the_database_refuses_holds_up_no_other(
     database: Database, opened: Opened
 ) -> None:
-    inbox = opened(Deliveries(database))
-    inbox.add("ANNOTATION_CREATED", 2**70, b"refused")
+    class Picky(Deliveries):
+        def store(self, *webhook: Any) -> None:
+            if webhook[0] == "BAD":
+                raise DatabaseError("The database failed: invalid text.")
+            super().store(*webhook)
+
+    inbox = opened(Picky(database))
+    inbox.add("BAD", 6, b"refused")
     inbox.add("ANNOTATION_CREATED", 6, b"fine")
 
     until(lambda: bodies(database) == [b"fine"])
