@@ -21,7 +21,7 @@ from backend.cli.main import COMMANDS, app
 from backend.db.engine import Database
 from backend.jobs.presence import Presence
 from backend.worker.child_process import free_port
-from tests.backend.servers import alive, until
+from tests.backend.programs import alive, until
 
 
 def environment(**settings: object) -> dict[str, str]:

@@ -19,8 +19,7 @@ from backend.db.models import Job
 from backend.jobs.progress import Progress
 from backend.jobs.queue import Jobs
 from backend.settings import Settings
-
-ROOT = Path(__file__).parents[3]
+from tests.backend.programs import start, stop
 
 
 class Crew:
@@ -43,25 +42,9 @@ class Crew:
 
     def start(self, what: str) -> "subprocess.Popen[bytes]":
         """what: support, training or scheduler."""
-        environment = {
-            **{name: value for name, value in os.environ.items() if "PHRASECLICK" not in name},
-            "PHRASECLICK_DATA": str(self.settings.data),
-            "PHRASECLICK_DATABASE_URL": self.settings.database_url,
-            "PHRASECLICK_BROKER_URL": self.settings.broker_url,
-            "PHRASECLICK_LEASE_S": str(self.settings.lease_s),
-            "TESTS_DIARY": str(self.diary),
-            **self.environment,
-        }
         log = self.folder / f"{len(self.members)}-{what}.log"
-        with log.open("wb") as output:
-            member = subprocess.Popen(
-                [sys.executable, "-m", "tests.backend.jobs.crew", what],
-                env=environment,
-                cwd=ROOT,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        variables = {"TESTS_DIARY": str(self.diary), **self.environment}
+        member = start(self.settings, log, what, module="tests.backend.jobs.crew", **variables)
         self.members.append(member)
         return member
 
@@ -99,11 +82,7 @@ class Crew:
                 member.send_signal(signal.SIGCONT)
                 member.terminate()
         for member in self.members:
-            try:
-                member.wait(15)
-            except subprocess.TimeoutExpired:
-                os.killpg(member.pid, signal.SIGKILL)
-                member.wait()
+            stop(member)
         self.database.close()
 
 

@@ -10,7 +10,7 @@ from backend.db.engine import Database
 from backend.db.models import Process
 from backend.jobs import presence
 from backend.jobs.presence import Presence, note_error, processes, recent_errors
-from tests.backend.servers import until
+from tests.backend.programs import until
 
 
 def test_a_process_is_listed_until_it_closes(database: Database) -> None:

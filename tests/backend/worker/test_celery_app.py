@@ -21,7 +21,7 @@ from backend.settings import Settings
 from backend.worker import celery_app
 from backend.worker.tasks import Tasks
 from backend.worker.webhook_inbox import Deliveries
-from tests.backend.servers import kill, start, stop, until
+from tests.backend.programs import kill, start, stop, until
 
 
 @pytest.fixture

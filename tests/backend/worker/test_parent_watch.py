@@ -12,7 +12,7 @@ import pytest
 from backend.errors import DemoError
 from backend.worker import parent_watch
 from backend.worker.child_process import Child
-from tests.backend.servers import alive, until
+from tests.backend.programs import alive, until
 
 # Starts a child of its own, prints both process ids, and waits.
 _FAMILY = """

@@ -19,7 +19,7 @@ from backend.db.engine import Database
 from backend.errors import DatabaseError
 from backend.worker import webhook_inbox
 from backend.worker.webhook_inbox import ATTEMPTS, Deliveries, Stored, WebhookInbox
-from tests.backend.servers import until
+from tests.backend.programs import until
 
 Opened = Callable[[Any], WebhookInbox]
 _add = WebhookInbox.add
