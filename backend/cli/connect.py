@@ -17,7 +17,8 @@ from backend.errors import DatabaseError, LabelConfigError, LabelStudioError
 if TYPE_CHECKING:
     from backend.label_studio.client import LabelStudio
     from backend.label_studio.credentials import Credentials
-    from backend.label_studio.diagnostics import Diagnostics, Finding
+    from backend.label_studio.diagnostics import Diagnostics
+    from backend.label_studio.probe import Finding
     from backend.settings import Settings
 
 _CONFIGS = Path(__file__).resolve().parents[2] / "plugin_config"
@@ -115,9 +116,9 @@ def doctor(
 
     settings = settings_of(data)
     if security:
-        from backend.label_studio.security import findings
+        from backend.label_studio.probe import weak_settings
 
-        _finish(_show(findings(settings)))
+        _finish(_show(weak_settings(settings)))
         return
     bad = _show(_check_database(settings)) + _show(_check_model(settings))
     token = _read_token(token, token_file)
@@ -136,7 +137,7 @@ def doctor(
 def _check_database(settings: "Settings") -> Iterator["Finding"]:
     """Whether the backend's database can be opened, and is that of this version."""
     from backend.db.engine import Database
-    from backend.label_studio.diagnostics import Finding
+    from backend.label_studio.probe import Finding
 
     if not settings.database_url and not (settings.data / "phraseclick.db").exists():
         yield Finding("database", None, "There is none yet: the backend has not run here.")
@@ -153,7 +154,7 @@ def _check_database(settings: "Settings") -> Iterator["Finding"]:
 
 def _check_model(settings: "Settings") -> Iterator["Finding"]:
     """Whether the model that serves projects without a version of their own can be loaded."""
-    from backend.label_studio.diagnostics import Finding
+    from backend.label_studio.probe import Finding
     from model.checkpoint import load
     from model.errors import CheckpointError
 

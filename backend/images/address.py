@@ -33,15 +33,13 @@ class Address:
     kind: Kind
     # URLs to try in this order; for an inline picture, its data.
     routes: tuple[str, ...]
+    # The cache key, the same for all projects and tasks; hashed before it names a file.
+    identity: str
     # Below Label Studio's document root for the kind "local", on this machine for "file".
     local_path: str = ""
     # Whether the address always means the same picture: each upload gets a new name, but the
     # pictures at other addresses may be replaced.
     fixed: bool = False
-    # For messages: short, and without query, user and password, which may be secret.
-    shown: str = ""
-    # The cache key, the same for all projects and tasks; hashed before it names a file.
-    identity: str = ""
 
 
 def parse(
@@ -61,7 +59,7 @@ def parse(
     scheme = named[1].lower() if named else ""
     if scheme == "data":
         digest = hashlib.sha256(address.encode()).hexdigest()
-        return Address("inline", (address,), "", True, "the picture in the task", f"data:{digest}")
+        return Address("inline", (address,), f"data:{digest}", fixed=True)
     if scheme in _REFUSED_SCHEMES:
         raise PictureAddressError(
             f"Pictures at {scheme}: addresses are not supported. Use http, https, a storage of "
@@ -78,11 +76,10 @@ def parse(
     except ValueError:
         raise PictureAddressError("The picture's address is not valid.") from None
 
-    url = label_studio.place(address) if label_studio else None
-    if url is not None and label_studio is not None:
+    if label_studio is not None and (url := label_studio.place(address)) is not None:
         return _on_host(url, label_studio)
     if scheme in ("http", "https"):
-        return Address("web", (address,), shown=shown(address), identity=address)
+        return Address("web", (address,), address)
     _host(label_studio, address, why)
     raise PictureAddressError(f"The address {shown(address)} is not that of a picture.")
 
@@ -147,17 +144,16 @@ def _on_host(url: str, label_studio: LabelStudio) -> Address:
     parts = urlsplit(url)
     base = urlsplit(label_studio.url).path
     path = parts.path.removeprefix(base)
-    display = shown(url)
     if path.startswith(_UPLOADS):
         # Label Studio serves uploads in a bucket at the first URL only, and those on disk at the
         # second only, unless it is configured otherwise.
         name = quote(f"upload/{path.removeprefix(_UPLOADS)}", safe="/%")
         stored = f"{label_studio.url}/storage-data/uploaded/?filepath={name}"
-        return Address("upload", (stored, url), "", True, display, f"host {url}")
+        return Address("upload", (stored, url), f"host {url}", fixed=True)
     if path.rstrip("/") == _LOCAL_FILES.rstrip("/"):
         local = parse_qs(parts.query).get("d", [""])[0]
-        return Address("local", (url,), local, False, display, f"host {url}")
-    return Address("host", (url,), "", False, display, f"host {url}")
+        return Address("local", (url,), f"host {url}", local)
+    return Address("host", (url,), f"host {url}")
 
 
 def _cloud(
@@ -171,5 +167,4 @@ def _cloud(
         )
     encoded = base64.urlsafe_b64encode(address.encode()).decode()
     route = f"{label_studio.url}/tasks/{task_id}/presign/?fileuri={quote(encoded)}"
-    identity = f"cloud {label_studio.url} {address}"
-    return Address("cloud", (route,), "", False, shown(address), identity)
+    return Address("cloud", (route,), f"cloud {label_studio.url} {address}")

@@ -6,10 +6,9 @@ Here the walk over the blocks ends at a bound. What is not ordinary is not refus
 process that can be ended.
 
 ``python -m backend.images.child`` reads one picture's file from standard input. Its pixels are
-written to the file descriptor that is the first argument, after a line with width and height; or
-only the memory that decoding takes, if that is more than was given. The process has limits of CPU
-time and memory; what goes beyond them ends it and nothing else. Clicks go first: it is
-nice, and there are only a few of them at a time.
+written to the file descriptor that is the first argument; if decoding takes more memory than was
+given, that is printed instead. The process has limits of CPU time and memory; what goes beyond them
+ends it and nothing else. Clicks go first: it is nice, and there are only a few of them at a time.
 """
 
 import json
@@ -20,7 +19,9 @@ import subprocess
 import sys
 import tempfile
 import threading
-from typing import IO
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,43 +42,39 @@ _MAX_EXIF = 65_536
 def is_ordinary(content: bytes) -> bool:
     """Whether Pillow opens the file within milliseconds. False for formats that are not known here.
 
-    JPEG, PNG, GIF, WebP, and BMP without compression (Pillow decodes a compressed one in Python).
+    JPEG, PNG, WebP, and BMP without compression (Pillow decodes a compressed one in Python).
     """
     try:
         if content.startswith(b"\xff\xd8"):
-            return _jpeg(content)
+            return first_scan(content) is not None
         if content.startswith(b"\x89PNG\r\n\x1a\n"):
             return _png(content)
-        if content.startswith((b"GIF87a", b"GIF89a")):
-            return _gif(content)
-        if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
-            return True
         if content.startswith(b"BM"):
             header, compression = struct.unpack_from("<I12xI", content, 14)
             return header == 12 or compression in (0, 3)  # plain, or plain with masks of bits
-    except (struct.error, IndexError):
+    except struct.error:
         # The file ends within its blocks; what is left of it is within the bounds.
         return True
-    return False
+    return content.startswith(b"RIFF") and content[8:12] == b"WEBP"
 
 
-def _jpeg(content: bytes) -> bool:
-    """Segments up to the first scan, after which Pillow reads none."""
+def first_scan(content: bytes) -> int | None:
+    """Where the first scan of a JPEG begins, after which Pillow reads no blocks: the file's end if
+    there is none, None where Pillow would take long to get there."""
     at, exif = 2, 0
     for _ in range(_MAX_BLOCKS):
-        if content[at] != 0xFF or at > _MAX_METADATA:
-            return False
-        marker = content[at + 1]
-        if marker == 0xDA:
-            return True
-        if marker in (0x00, 0xFF):  # fill bytes
-            return False
-        if marker == 0xE1 and content.startswith(b"Exif\0", at + 4):
-            exif += 1
-        if exif > 1:
-            return False
-        at += 2 + int(struct.unpack_from(">H", content, at + 2)[0])
-    return False
+        block = content[at : at + 4]
+        if len(block) < 4:
+            return len(content)
+        mark, marker, length = struct.unpack(">BBH", block)
+        if marker == 0xDA and mark == 0xFF:
+            return at
+        exif += marker == 0xE1 and content.startswith(b"Exif\0", at + 4)
+        # 0x00 and 0xFF are fill bytes.
+        if mark != 0xFF or marker in (0x00, 0xFF) or exif > 1 or at > _MAX_METADATA:
+            return None
+        at += 2 + length
+    return None
 
 
 def _png(content: bytes) -> bool:
@@ -100,27 +97,6 @@ def _png(content: bytes) -> bool:
             return False
         at += 12 + size
     return True
-
-
-def _gif(content: bytes) -> bool:
-    """Blocks up to the first frame, after which Pillow reads none."""
-    at = 13
-    if content[10] & 0x80:
-        at += 3 << ((content[10] & 7) + 1)
-    blocks = 0
-    while blocks < _MAX_BLOCKS:
-        kind = content[at]
-        if kind == 0x2C:
-            return True
-        if kind != 0x21:
-            return False
-        at += 2
-        while (length := content[at]) and blocks < _MAX_BLOCKS:
-            at += 1 + length
-            blocks += 1
-        at += 1
-        blocks += 1
-    return False
 
 
 # For pictures of the largest size that is allowed: a JPEG of 100 megapixels takes some 2 s.
@@ -154,21 +130,10 @@ def decode_apart(content: bytes, max_pixels: int, max_bytes: int) -> NDArray[np.
     number is returned instead. Raises PictureFormatError, or PictureAwayError if other pictures
     take all processes.
     """
-    if not _waiting.acquire(blocking=False):
-        raise PictureAwayError(_BUSY)
-    try:
-        return _decode_apart(content, max_pixels, max_bytes)
-    finally:
-        _waiting.release()
-
-
-def _decode_apart(content: bytes, max_pixels: int, max_bytes: int) -> NDArray[np.uint8] | int:
-    with tempfile.TemporaryFile() as picture, tempfile.TemporaryFile() as result:
+    with _turn(), tempfile.TemporaryFile() as picture, tempfile.TemporaryFile() as result:
         picture.write(content)
         picture.seek(0)
         number = result.fileno()
-        if not _processes.acquire(timeout=_TURN_S):
-            raise PictureAwayError(_BUSY)
         try:
             done = subprocess.run(
                 [sys.executable, "-m", __name__, str(number), str(max_pixels), str(max_bytes)],
@@ -182,36 +147,30 @@ def _decode_apart(content: bytes, max_pixels: int, max_bytes: int) -> NDArray[np
             )
         except subprocess.TimeoutExpired:
             raise PictureFormatError(_TOO_LONG) from None
+        # Nothing if a limit ended it.
+        answer: dict[str, Any] = json.loads(done.stdout or b"{}")
+        if done.returncode != 0:
+            raise PictureFormatError(answer.get("error", _TOO_LONG))
+        if "cost" in answer:
+            return int(answer["cost"])
+        result.seek(0)
+        array: NDArray[np.uint8] = np.load(result)
+        return array
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    if not _waiting.acquire(blocking=False):
+        raise PictureAwayError(_BUSY)
+    try:
+        if not _processes.acquire(timeout=_TURN_S):
+            raise PictureAwayError(_BUSY)
+        try:
+            yield
         finally:
             _processes.release()
-        if done.returncode != 0:
-            raise PictureFormatError(_reason(done.stdout))
-        result.seek(0)
-        return _read(result)
-
-
-def _read(pixels: IO[bytes]) -> NDArray[np.uint8] | int:
-    first = json.loads(pixels.readline())
-    if isinstance(first, int):
-        return first
-    width, height = first
-    array: NDArray[np.uint8] = np.empty((height, width, 3), np.uint8)
-    view = array.data.cast("B")
-    filled = 0
-    while filled < len(view):
-        count = pixels.readinto(view[filled:])  # type: ignore[attr-defined]
-        if not count:
-            raise PictureFormatError(_TOO_LONG)
-        filled += count
-    return array
-
-
-def _reason(stdout: bytes) -> str:
-    """The child's own sentence; none if a limit ended it."""
-    try:
-        return str(json.loads(stdout)["error"])
-    except (ValueError, KeyError, TypeError):
-        return _TOO_LONG
+    finally:
+        _waiting.release()
 
 
 def _environment() -> dict[str, str]:
@@ -233,16 +192,13 @@ def main(number: int, max_pixels: int, max_bytes: int) -> int:
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     try:
         content = sys.stdin.buffer.read()
+        cost, _ = survey(content, max_pixels)
+        if cost > max_bytes:
+            print(json.dumps({"cost": cost}))
+            return 0
+        resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S + 1))
         with open(number, "wb") as result:
-            cost, _ = survey(content, max_pixels)
-            if cost > max_bytes:
-                result.write(b"%d\n" % cost)
-                return 0
-            resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S + 1))
-            array = decode_here(content, max_pixels)
-            height, width = array.shape[:2]
-            result.write(json.dumps([width, height]).encode() + b"\n")
-            result.write(array.data.cast("B"))
+            np.save(result, decode_here(content, max_pixels))
     except PictureError as error:
         print(json.dumps({"error": str(error)}))
         return 1

@@ -17,21 +17,19 @@ longer used, wherever that is.
 """
 
 import io
-import struct
 import threading
-import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from backend.errors import PictureAwayError, PictureFormatError
-from backend.images.child import decode_apart, is_ordinary
+from backend.images.child import decode_apart, first_scan, is_ordinary
 from backend.label_studio.rle import MAX_SIDE
 
 _BUSY = "Too many large pictures are read at the same time. Try again in a minute."
@@ -59,13 +57,9 @@ class MemoryBudget:
         Raises PictureAwayError if they do not become free in time.
         """
         size = min(size, self.total)
-        ends = time.monotonic() + self._wait_s
         with self._changed:
-            while self._free < size:
-                left = ends - time.monotonic()
-                if left <= 0:
-                    raise PictureAwayError(_BUSY)
-                self._changed.wait(min(left, 1.0))
+            if not self._changed.wait_for(lambda: self._free >= size, self._wait_s):
+                raise PictureAwayError(_BUSY)
             self._free -= size
         try:
             yield
@@ -85,7 +79,8 @@ class MemoryBudget:
 
 
 # Formats that annotators label. Not PostScript or PDF, which run programs.
-_FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "TIFF", "BMP", "DIB", "AVIF", "JPEG2000", "PPM")
+_FORMATS = ["JPEG", "MPO", "PNG", "GIF", "WEBP", "TIFF", "BMP", "DIB", "AVIF", "JPEG2000", "PPM"]
+_ORDINARY = frozenset({"JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB"})
 _IGNORE_ORIENTATION = frozenset({"WEBP", "AVIF"})
 _ORIENTATION = 0x0112
 _WHITE = (255, 255, 255, 255)
@@ -98,6 +93,8 @@ _GREY: dict[str, int | tuple[int, ...]] = {
 # For the whole process: what is missing at a file's end, or too large beside the picture, is no
 # error.
 ImageFile.LOAD_TRUNCATED_IMAGES = True
+Image.init()
+_FORMATS = [name for name in _FORMATS if name in Image.OPEN]
 _TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -116,18 +113,13 @@ _MAX_SCANNED_PIXELS = 3_000_000_000
 # quarter of a second more.
 _FEW_SCANS = 20
 _ORDINARY_PIXELS = 36_000_000
-_ORDINARY = frozenset({"JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "DIB"})
 # Rows are converted in bands of about this many pixels, so that a picture of another mode does not
 # need its memory several times.
 _BAND_PIXELS = 2_000_000
 # A decoder needs some memory however small the picture is.
 _LEAST_APART = 128 << 20
-# Bytes of a pixel in Pillow, by mode; all others take one.
-_DEEP = {"RGB": 4, "RGBA": 4, "RGBX": 4, "RGBa": 4, "CMYK": 4, "YCbCr": 4, "LAB": 4, "HSV": 4}
-_DEEP |= {"I": 4, "F": 4, "LA": 4, "PA": 4, "La": 4, "I;16": 2, "I;16B": 2, "I;16L": 2}
-
-_init_lock = threading.Lock()
-_known: list[str] = []
+# Modes of which Pillow keeps a pixel in one byte; others take up to four.
+_ONE_BYTE = frozenset({"1", "L", "P"})
 
 
 @dataclass(frozen=True)
@@ -163,25 +155,20 @@ class Decoder:
             return decode_apart(content, self.max_pixels, max(cost, _LEAST_APART))
 
 
-def decode(content: bytes, max_pixels: int) -> NDArray[np.uint8]:
-    """As a ``Decoder`` with a budget of its own."""
-    return Decoder(max_pixels)(content)
-
-
 def decode_here(content: bytes, max_pixels: int) -> NDArray[np.uint8]:
     """The picture in ``content``, H,W,3 uint8 RGB, decoded in this thread without a limit of time.
 
     Raises PictureFormatError.
     """
-    try:
-        with _open(io.BytesIO(content), max_pixels) as image:
-            _load(image)
-            return _upright(_rgb(image), _transpose_of(image))
-    except (PictureFormatError, MemoryError):
-        raise
-    except Exception as error:
-        # Decoders raise all kinds of errors on damaged files.
-        raise _unreadable(content) from error
+    with _opened(content, max_pixels) as image:
+        grey = _GREY.get(image.mode)
+        if image.format in ("JPEG", "MPO", "PNG") and grey is not None:
+            # The decoder writes into it, as far as the file goes.
+            image.im = Image.new(image.mode, image.size, grey).im
+        image.load()
+        transpose = _transpose_of(image)
+        upright = image if transpose is None else image.transpose(transpose)
+        return _rgb(upright, image.format)
 
 
 def survey(content: bytes, max_pixels: int) -> tuple[int, bool]:
@@ -189,79 +176,48 @@ def survey(content: bytes, max_pixels: int) -> tuple[int, bool]:
 
     Raises PictureFormatError.
     """
-    try:
-        with _open(io.BytesIO(content), max_pixels) as image:
-            pixels = image.width * image.height
-            mode, file_format = image.mode, image.format
-    except (PictureFormatError, MemoryError):
-        raise
-    except Exception as error:
-        raise _unreadable(content) from error
-    scans = _scans(content) if file_format in ("JPEG", "MPO") else 1
+    with _opened(content, max_pixels) as image:
+        pixels = image.width * image.height
+        mode, file_format = image.mode, image.format
+    scans = 1
+    if file_format in ("JPEG", "MPO"):
+        # Inside a scan's data, 0xFF is always followed by 0 or a restart marker.
+        scans = content.count(b"\xff\xda", first_scan(content) or 0)
     if scans > _MAX_SCANS or scans * pixels > _MAX_SCANNED_PIXELS:
         raise PictureFormatError(
             f"The picture is a progressive JPEG with {scans} scans, which would take minutes to "
             "decode. Save it again in another program."
         )
-    # Pillow's picture, ours, and a turned copy or some bands; a decoder's own buffers besides.
-    cost = pixels * (_DEEP.get(mode, 1) + 6) + 64 * _BAND_PIXELS
-    ordinary = file_format in _ORDINARY and pixels <= _ORDINARY_PIXELS and scans <= _FEW_SCANS
-    return (cost if pixels > _BAND_PIXELS else pixels * 64), ordinary
+    # Pillow's picture, a turned copy, ours, and some bands; a decoder's own buffers besides.
+    cost = pixels * (2 * (1 if mode in _ONE_BYTE else 4) + 3) + 64 * _BAND_PIXELS
+    quick = file_format in _ORDINARY and pixels <= _ORDINARY_PIXELS and scans <= _FEW_SCANS
+    return (cost if pixels > _BAND_PIXELS else pixels * 64), quick
 
 
-def _scans(content: bytes) -> int:
-    """Number of scans of a JPEG; those of a preview inside its metadata do not count."""
-    at = 2
-    while at + 4 <= len(content) and content[at] == 0xFF:
-        marker = content[at + 1]
-        if marker == 0xDA:
-            # Inside a scan's data, 0xFF is always followed by 0 or a restart marker.
-            return content.count(b"\xff\xda", at)
-        if marker == 0xFF:
-            at += 1
-            continue
-        at += 2 + struct.unpack_from(">H", content, at + 2)[0]
-    return content.count(b"\xff\xda")
-
-
-def _load(image: Image.Image) -> None:
-    """Decode the pixels. Those that a JPEG or PNG lacks stay grey."""
-    grey = _GREY.get(image.mode)
-    if image.format in ("JPEG", "MPO", "PNG") and grey is not None:
-        image.im = Image.new(image.mode, image.size, grey).im  # the decoder writes into it
-    image.load()
-
-
-def _open(file: IO[bytes], max_pixels: int) -> Image.Image:
+@contextmanager
+def _opened(content: bytes, max_pixels: int) -> Iterator[Image.Image]:
+    """The picture, of which only the header was read: too many pixels take no memory."""
     # Pillow's own limit would refuse what an admin allowed. It only warns up to twice its limit,
     # so it stays on as a second check.
-    if (Image.MAX_IMAGE_PIXELS or 0) < max_pixels:
-        Image.MAX_IMAGE_PIXELS = max_pixels
+    Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, max_pixels)
     try:
-        image = Image.open(file, formats=_formats())
+        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+            width, height = image.size
+            if width * height > max_pixels:
+                raise _too_large(max_pixels, image.size)
+            if max(image.size) > MAX_SIDE:
+                raise PictureFormatError(
+                    f"The picture of {width}x{height} pixels has a side of more than "
+                    f"{MAX_SIDE:,} pixels, which no browser shows."
+                )
+            yield image
+    except (PictureFormatError, MemoryError):
+        raise
     except Image.DecompressionBombError:
         raise _too_large(max_pixels) from None
-    # Read from the header, before pixels take memory.
-    if image.width * image.height > max_pixels:
-        size = image.size
-        image.close()
-        raise _too_large(max_pixels, size)
-    if max(image.size) > MAX_SIDE:
-        width, height = image.size
-        image.close()
-        raise PictureFormatError(
-            f"The picture of {width}x{height} pixels has a side of more than {MAX_SIDE:,} pixels, "
-            "which no browser shows."
-        )
-    return image
-
-
-def _formats() -> list[str]:
-    with _init_lock:
-        if not _known:
-            Image.init()
-            _known.extend(name for name in _FORMATS if name in Image.OPEN)
-    return _known
+    except Exception as error:
+        # Decoders raise all kinds of errors on damaged files.
+        raise _unreadable(content) from error
 
 
 def _transpose_of(image: Image.Image) -> Image.Transpose | None:
@@ -278,93 +234,59 @@ def _transpose_of(image: Image.Image) -> Image.Transpose | None:
         return None
 
 
-def _upright(array: NDArray[np.uint8], method: Image.Transpose | None) -> NDArray[np.uint8]:
-    if method is None:
-        return array
-    flipped = {
-        Image.Transpose.FLIP_LEFT_RIGHT: lambda: array[:, ::-1],
-        Image.Transpose.FLIP_TOP_BOTTOM: lambda: array[::-1],
-        Image.Transpose.ROTATE_180: lambda: array[::-1, ::-1],
-        Image.Transpose.ROTATE_90: lambda: array.transpose(1, 0, 2)[::-1],
-        Image.Transpose.ROTATE_270: lambda: array.transpose(1, 0, 2)[:, ::-1],
-        Image.Transpose.TRANSPOSE: lambda: array.transpose(1, 0, 2),
-        Image.Transpose.TRANSVERSE: lambda: array.transpose(1, 0, 2)[::-1, ::-1],
-    }
-    return np.ascontiguousarray(flipped[method]())
-
-
-def _rgb(image: Image.Image) -> NDArray[np.uint8]:
+def _rgb(image: Image.Image, file_format: str | None) -> NDArray[np.uint8]:
     """``image`` in RGB: deep values scaled, transparent pixels white."""
     if image.mode == "RGB" and "transparency" not in image.info:
         return np.array(image)
-    width, height = image.size
-    array = np.empty((height, width, 3), np.uint8)
+    array = np.empty((image.height, image.width, 3), np.uint8)
     deep = image.mode.startswith("I") or image.mode == "F"
-    scale = _scale_of(image) if deep else None
-    rows = max(1, _BAND_PIXELS // max(width, 1))
-    for top in range(0, height, rows):
-        bottom = min(top + rows, height)
-        band = image.crop((0, top, width, bottom))
-        if scale is not None:
-            array[top:bottom] = scale(np.asarray(band))[:, :, None]
+    black, beyond = _range_of(image, file_format) if deep else (0.0, 1.0)
+    for top, band in _bands(image):
+        rows = array[top : top + band.height]
+        if deep:
+            scaled = (_values(band) - black) * (256 / (beyond - black))
+            rows[:] = scaled.clip(0, 255)[:, :, None]
             continue
         if image.has_transparency_data:
             # A crop keeps the palette and the transparent colour, which is in ``info``.
             band.info = dict(image.info)
             band = band.convert("RGBA")
-            white = Image.new("RGBA", band.size, _WHITE)
-            band = Image.alpha_composite(white, band)
-        array[top:bottom] = np.asarray(band.convert("RGB"))
+            band = Image.alpha_composite(Image.new("RGBA", band.size, _WHITE), band)
+        rows[:] = np.asarray(band.convert("RGB"))
     return array
 
 
-def _scale_of(image: Image.Image) -> Callable[[NDArray[Any]], NDArray[np.uint8]]:
-    """What scales grey values of more than 8 bits to 0..255 (Pillow alone would clip them at 255).
+def _range_of(image: Image.Image, file_format: str | None) -> tuple[float, float]:
+    """For grey values of more than 8 bits: the one that is black, and the one just beyond white.
+    (Pillow alone would clip them at 255.)
 
     Browsers show a 16-bit PNG over its whole range. TIFF, which they do not show, often has 10 or
     12 bits in 16, so the smallest usual depth that fits the brightest pixel is used. Floats are
     taken as 0..1 or 0..255 if they fit, and otherwise stretched from darkest to brightest.
     """
-    if image.mode == "F":
-        low, high = _range_of(image, _finite)
-
-        def scaled_float(values: NDArray[Any]) -> NDArray[np.uint8]:
-            values = _finite(values)
-            if low < 0 or high > 255:
-                values = (values - low) / ((high - low) or 1.0) * 255
-            elif high <= 1:
-                values = values * 255
-            scaled: NDArray[np.uint8] = np.rint(values).astype(np.uint8)
-            return scaled
-
-        return scaled_float
-    bits = 16
-    if image.format == "TIFF":
-        used = int(max(0, _range_of(image, np.asarray)[1])).bit_length()
-        bits = next(depth for depth in (8, 10, 12, 14, 16, 24, 32) if used <= depth)
-
-    def scaled_integer(values: NDArray[Any]) -> NDArray[np.uint8]:
-        scaled: NDArray[np.uint8] = (np.maximum(values, 0) >> (bits - 8)).astype(np.uint8)
-        return scaled
-
-    return scaled_integer
-
-
-def _range_of(
-    image: Image.Image, read: Callable[[NDArray[Any]], NDArray[Any]]
-) -> tuple[float, float]:
-    """The smallest and the largest value, found in bands."""
-    width, height = image.size
-    rows = max(1, _BAND_PIXELS // max(width, 1))
+    if image.mode != "F" and file_format != "TIFF":
+        return 0, 1 << 16
     low, high = float("inf"), float("-inf")
-    for top in range(0, height, rows):
-        band = read(np.asarray(image.crop((0, top, width, min(top + rows, height)))))
-        low, high = min(low, float(band.min())), max(high, float(band.max()))
-    return low, high
+    for _, band in _bands(image):
+        values = _values(band)
+        low, high = min(low, float(values.min())), max(high, float(values.max()))
+    if image.mode != "F":
+        used = int(max(0, high)).bit_length()
+        return 0, 1 << next(depth for depth in (8, 10, 12, 14, 16, 24, 32) if used <= depth)
+    if low >= 0 and high <= 255:
+        return 0, 1 if high <= 1 else 255
+    return low, high if high > low else low + 1
 
 
-def _finite(values: NDArray[Any]) -> NDArray[Any]:
-    return np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)
+def _bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """The picture in bands of rows, each with the row at which it begins."""
+    rows = max(1, _BAND_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
+
+
+def _values(band: Image.Image) -> NDArray[Any]:
+    return np.nan_to_num(np.asarray(band, np.float64), posinf=0.0, neginf=0.0)
 
 
 def _too_large(max_pixels: int, size: tuple[int, int] | None = None) -> PictureFormatError:

@@ -124,10 +124,9 @@ class Embeddings:
         with self._lock:
             key = self._known.get(place)
         if key is None:
-            picture = self._pictures.key_of(place.address, place.project, place.task_id)
-            if picture is None:
+            key = self._pictures.key_of(place.address, place.project, place.task_id)
+            if key is None:
                 return None
-            key = picture.key
             with self._lock:
                 self._known[place] = key
         return predictor.cached(key)

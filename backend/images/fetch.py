@@ -8,6 +8,7 @@ import binascii
 import contextlib
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
 import requests
@@ -24,7 +25,7 @@ from backend.errors import (
 from backend.images.address import Address, shown
 from backend.label_studio.client import LabelStudio
 from backend.label_studio.host import Origin, origin_of
-from backend.label_studio.ssrf import Deadline, Gate, adapter_for, trusted_certificates
+from backend.label_studio.ssrf import Deadline, guarded, read_body, why
 
 _MAX_REDIRECTS = 5
 # Where Label Studio redirects requests without a valid token.
@@ -32,7 +33,8 @@ _LOG_IN = "/user/login/"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # Temporary refusals; so is every status from 500 on.
 _LATER = frozenset({408, 425, 429})
-_CHUNK = 1 << 17
+_MEANINGS = dict.fromkeys((401, 403), "It does not allow access to the picture. ")
+_MEANINGS |= dict.fromkeys((404, 410), "There is no picture at its address. ")
 _DOCTOR = "Ask the admin to run phraseclick doctor."
 
 
@@ -61,25 +63,21 @@ class Fetcher:
         if address.kind == "inline":
             return _inline_bytes(address.routes[0], self._max_bytes)
         if address.kind == "file":
-            return _file_bytes(address, self._max_bytes)
+            return _file_bytes(address.local_path, self._max_bytes)
         return self._download(address.routes, label_studio)
 
     def _download(self, routes: Sequence[str], label_studio: LabelStudio | None) -> bytes:
         """What the first of ``routes`` that works serves; one time limit for all of them."""
         origin = origin_of(routes[-1])
-        order = routes[::-1] if origin in self._second_first else routes
+        *first, last = routes[::-1] if origin in self._second_first else routes
         with Deadline(self._timeout_s) as deadline:
-            for route in order:
-                try:
-                    content = self._get(route, label_studio, deadline)
-                except _RefusedError:
-                    if route == order[-1]:
-                        raise
-                else:
-                    if len(routes) > 1 and route == routes[-1]:
-                        self._second_first.add(origin)
-                    return content
-        raise AssertionError("the last route returns or raises")
+            for route in first:
+                with contextlib.suppress(_RefusedError):
+                    return self._get(route, label_studio, deadline)
+            content = self._get(last, label_studio, deadline)
+        if last != routes[0]:
+            self._second_first.add(origin)
+        return content
 
     def _get(self, url: str, label_studio: LabelStudio | None, deadline: Deadline) -> bytes:
         try:
@@ -88,9 +86,13 @@ class Fetcher:
             raise PictureAwayError(f"The picture could not be read. {error}") from None
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             if deadline.passed:
-                raise self._too_slow() from None
+                raise PictureAwayError(
+                    "The picture could not be read: it did not come within "
+                    f"{self._timeout_s:g} s. Try again. If it keeps failing, the admin can raise "
+                    "PHRASECLICK_PICTURE_TIMEOUT_S."
+                ) from None
             raise PictureAwayError(
-                f"The picture could not be read: {_why(error)}. {_DOCTOR}"
+                f"The picture could not be read: {why(error)}. {_DOCTOR}"
             ) from None
 
     def _follow(self, url: str, label_studio: LabelStudio | None, deadline: Deadline) -> bytes:
@@ -100,70 +102,52 @@ class Fetcher:
         while hops <= _MAX_REDIRECTS:
             request = _request(url, label_studio)
             url = request.url or ""
-            at_home = label_studio is not None and label_studio.owns(url)
-            trusted = at_home and label_studio is not None and label_studio.trusted
-            gate = Gate(deadline, private=self._allow_private, at_home=trusted)
-            with (
-                contextlib.closing(adapter_for(gate)) as adapter,
-                adapter.send(
-                    request,
-                    stream=True,
-                    timeout=max(deadline.left, 0.001),
-                    verify=trusted_certificates(),
-                ) as response,
-            ):
+            home = label_studio if label_studio is not None and label_studio.owns(url) else None
+            with guarded(
+                request,
+                deadline,
+                private=self._allow_private,
+                at_home=home is not None and home.trusted,
+                refusal=_private,
+            ) as response:
                 status = response.status_code
                 location = response.headers.get("Location", "")
                 if status in _REDIRECTS and location:
                     following = _next_hop(url, location)
-                    if not (at_home and _LOG_IN in following):
+                    if home is None or _LOG_IN not in following:
                         url = following
                         hops += 1
                         continue
                     status = 401
-                if status == 401 and at_home and label_studio is not None:
-                    if not renewed and label_studio.renew():
+                if status == 401 and home is not None:
+                    if not renewed and home.renew():
                         renewed = True
                         continue
-                    raise PictureAwayError(
-                        f"The picture could not be read. {label_studio.refusal()}"
-                    )
+                    raise PictureAwayError(f"The picture could not be read. {home.refusal()}")
                 if status != 200:
-                    host = "Label Studio" if at_home else urlsplit(url).hostname
+                    host = "Label Studio" if home is not None else urlsplit(url).hostname
                     error = _NotNowError if status >= 500 or status in _LATER else _RefusedError
                     raise error(
                         f"The picture could not be read: {host} answered {status}. "
-                        f"{_meaning(status)}{_DOCTOR}"
+                        f"{_MEANINGS.get(status, '')}{_DOCTOR}"
                     )
-                return self._body(response, deadline)
+                body = read_body(response, deadline, self._max_bytes, _too_large(self._max_bytes))
+                if not body:
+                    raise _RefusedError(
+                        f"The picture could not be read: the answer was empty. {_DOCTOR}"
+                    )
+                return body
         raise PictureFetchError(
             f"The picture could not be read: its address redirects more than {_MAX_REDIRECTS} "
             f"times. {_DOCTOR}"
         )
 
-    def _body(self, response: requests.Response, deadline: Deadline) -> bytes:
-        announced = response.headers.get("Content-Length", "")
-        if announced.isdecimal() and int(announced) > self._max_bytes:
-            raise _too_large(self._max_bytes)
-        body = bytearray()
-        for chunk in response.iter_content(_CHUNK):
-            body += chunk
-            if len(body) > self._max_bytes:
-                raise _too_large(self._max_bytes)
-            if deadline.passed:
-                raise self._too_slow()
-        # A socket shut at the deadline looks like the end of a body without a length.
-        if deadline.passed:
-            raise self._too_slow()
-        if not body:
-            raise _RefusedError(f"The picture could not be read: the answer was empty. {_DOCTOR}")
-        return bytes(body)
 
-    def _too_slow(self) -> PictureError:
-        return PictureAwayError(
-            f"The picture could not be read: it did not come within {self._timeout_s:g} s. "
-            "Try again. If it keeps failing, the admin can raise PHRASECLICK_PICTURE_TIMEOUT_S."
-        )
+def _private(host: str) -> Exception:
+    return PictureAddressError(
+        f"The picture's address leads to {host}, which is in a private network. If that "
+        "is intended, ask the admin to set PHRASECLICK_ALLOW_PRIVATE_ADDRESSES=true."
+    )
 
 
 def _request(url: str, label_studio: LabelStudio | None) -> requests.PreparedRequest:
@@ -201,30 +185,6 @@ def _next_hop(url: str, location: str) -> str:
         ) from None
 
 
-def _meaning(status: int) -> str:
-    if status in (401, 403):
-        return "It does not allow access to the picture. "
-    if status in (404, 410):
-        return "There is no picture at its address. "
-    return ""
-
-
-def _why(error: Exception) -> str:
-    """The kind of failure in words. Not the error's own text, which quotes the whole URL."""
-    if isinstance(error, requests.exceptions.SSLError):
-        return "the certificate of its host is not trusted"
-    if isinstance(error, (requests.Timeout, TimeoutError)):
-        return "its host did not answer in time"
-    if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return "the download broke off"
-    text = repr(error)
-    if "NameResolutionError" in text:
-        return "its host name is unknown"
-    if isinstance(error, requests.ConnectionError):
-        return "its host cannot be reached"
-    return "the download broke off"
-
-
 def _inline_bytes(address: str, max_bytes: int) -> bytes:
     """The bytes in a ``data:`` address."""
     # Base64 takes four characters for three bytes, percent-encoding up to three for one.
@@ -244,14 +204,14 @@ def _inline_bytes(address: str, max_bytes: int) -> bytes:
     return content
 
 
-def _file_bytes(address: Address, max_bytes: int) -> bytes:
+def _file_bytes(path: str, max_bytes: int) -> bytes:
     """The bytes of a file in the shared folder."""
     try:
-        with open(address.local_path, "rb") as file:
+        with open(path, "rb") as file:
             content = file.read(max_bytes + 1)
     except OSError as error:
         raise PictureFetchError(
-            f"The picture {address.shown} could not be read from the shared folder: "
+            f"The picture {Path(path).name} could not be read from the shared folder: "
             f"{error.strerror}. Ask the admin to check its permissions."
         ) from None
     if len(content) > max_bytes:

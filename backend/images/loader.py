@@ -4,21 +4,16 @@
 which picture an address meant last time, so that a further click does not open it at all.
 
 `PictureCache` holds them on disk: downloaded once, limited in bytes, safe with several processes.
-
-There are two folders. ``content`` holds files as they were downloaded, named by their SHA-256.
-``index`` holds an entry for each address, named by its hash: which content it is, and the size of
-the picture, which is enough to answer a further click without opening it. No name and no entry
-contains an address, since addresses may contain signatures.
-
 Every file is written under another name and then renamed, so that no reader sees half of one; two
-processes that write the same file write the same content.
+processes that write the same file write the same content. No name and no entry contains an address,
+since addresses may contain signatures.
 """
 
 import contextlib
 import hashlib
-import json
 import logging
 import os
+import re
 import threading
 import time
 from collections import Counter
@@ -29,7 +24,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
-from cachetools import TLRUCache
 from numpy.typing import NDArray
 
 from backend.errors import LabelStudioError, PictureAwayError, PictureError
@@ -42,85 +36,56 @@ from backend.label_studio.projects import LabelStudioHosts
 from backend.settings import Settings
 from model.files import PARTIAL_SUFFIX, atomic_write, private_folder
 
+_log = logging.getLogger(__name__)
+
 # Pictures that may be replaced at their address are downloaded again after this time: long enough
 # for the clicks on a picture, short enough to notice a new one.
 FRESH_S = 3600.0
-# Another process may delete or replace an entry, so memory is trusted for this long only.
-_REMEMBER_S = 60.0
-_REMEMBER = 4096
 # Above the first share of its limit the cache is trimmed to the second, so that the next pictures
 # need no trimming. Each process counts again after writing the third; what several processes write
 # between two counts fits into the rest.
 _FULL, _KEEP, _RECOUNT = 0.9, 0.8, 0.02
 # A file that is unfinished after an hour was left by a process that died.
 _ABANDONED_S = 3600.0
-
-
-@dataclass(frozen=True)
-class CachedPicture:
-    """What the cache knows of a picture without opening it; sizes in pixels."""
-
-    key: str  # SHA-256 of the file's bytes
-    width: int
-    height: int
+_KEY = re.compile(r"[0-9a-f]{64}")
+# Twenty annotators who open a picture at the same time, and some to spare.
+_WAITING = 32
+# Pictures of other hosts than Label Studio: all of them, and those of one host.
+_ELSEWHERE, _OF_ONE_HOST = 24, 8
 
 
 class PictureCache:
-    """The two folders in ``root``, limited to ``max_bytes``. Safe in threads and processes."""
+    """Two folders in ``root``, limited to ``max_bytes``. Safe in threads and processes.
+
+    ``content`` holds files as they were downloaded, named by their SHA-256. ``index`` holds an
+    entry for each address, named by its hash: which content was there when it was written.
+    """
 
     def __init__(self, root: Path, max_bytes: int) -> None:
         self._content = root / "content"
         self._index = root / "index"
         self._max_bytes = max_bytes
-        self._lock = threading.Lock()
-        # By identity: the picture, and the time until which its entry is valid.
-        self._memory: TLRUCache[str, tuple[CachedPicture, float]] = TLRUCache(
-            _REMEMBER,
-            ttu=lambda identity, known, now: min(known[1], now + _REMEMBER_S),
-            timer=lambda: time.time(),
-        )
         self._trim_lock = threading.Lock()
         self._unseen = max_bytes  # bytes written since the last count
         for folder in (self._content, self._index):
             private_folder(folder)
 
-    def find(self, identity: str) -> CachedPicture | None:
-        """The picture at ``identity``, as long as its entry is valid."""
-        with self._lock:
-            if known := self._memory.get(identity):
-                return known[0]
+    def find(self, identity: str, *, fixed: bool) -> str | None:
+        """SHA-256 of the picture at ``identity``; after a while only if that is ``fixed``."""
+        entry = self._entry(identity)
         try:
-            entry = json.loads(self._entry(identity).read_bytes())
-            picture = CachedPicture(str(entry["key"]), int(entry["width"]), int(entry["height"]))
-            until = float("inf") if entry["until"] is None else float(entry["until"])
-        except (OSError, ValueError, KeyError, TypeError):
+            key, age = entry.read_text("ascii"), time.time() - entry.stat().st_mtime
+        except (OSError, ValueError):
             return None
-        if time.time() >= until:
-            return None
-        self._remember(identity, picture, until)
-        return picture
+        return key if _KEY.fullmatch(key) and (fixed or age < FRESH_S) else None
 
-    def note(self, identity: str, picture: CachedPicture, *, fixed: bool) -> None:
-        """Store which picture is at ``identity``: without a time limit if it is ``fixed``."""
-        until = None if fixed else time.time() + FRESH_S
-        entry = {
-            "key": picture.key,
-            "width": picture.width,
-            "height": picture.height,
-            "until": until,
-        }
-        _write(self._entry(identity), json.dumps(entry).encode(), durable=False)
-        self._remember(identity, picture, float("inf") if until is None else until)
+    def note(self, identity: str, key: str) -> None:
+        """Store which picture is at ``identity``."""
+        _write(self._entry(identity), key.encode(), durable=False)
 
     def forget(self, identity: str) -> None:
         """Delete the entry of ``identity``."""
-        with self._lock:
-            self._memory.pop(identity, None)
         self._entry(identity).unlink(missing_ok=True)
-
-    def _remember(self, identity: str, picture: CachedPicture, until: float) -> None:
-        with self._lock:
-            self._memory[identity] = (picture, until)
 
     def read(self, key: str) -> bytes | None:
         """The bytes of a file; None if it is not cached."""
@@ -167,13 +132,10 @@ class PictureCache:
     def _sweep_index(self) -> None:
         """Delete entries without content and unfinished files, so that the index stays small."""
         for path in self._index.glob("*/*"):
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                if time.time() - path.stat().st_mtime < _ABANDONED_S:
-                    continue
-                if (
-                    path.suffix == PARTIAL_SUFFIX
-                    or not self._file(str(json.loads(path.read_bytes())["key"])).exists()
-                ):
+            with contextlib.suppress(OSError, ValueError):
+                old = time.time() - path.stat().st_mtime > _ABANDONED_S
+                unfinished = path.suffix == PARTIAL_SUFFIX
+                if old and (unfinished or not self._file(path.read_text("ascii")).exists()):
                     path.unlink()
 
     def _file(self, key: str) -> Path:
@@ -181,7 +143,7 @@ class PictureCache:
 
     def _entry(self, identity: str) -> Path:
         digest = hashlib.sha256(identity.encode()).hexdigest()
-        return self._index / digest[:2] / f"{digest}.json"
+        return self._index / digest[:2] / digest
 
 
 def _write(path: Path, content: bytes, *, durable: bool) -> None:
@@ -190,22 +152,20 @@ def _write(path: Path, content: bytes, *, durable: bool) -> None:
     atomic_write(path, content, private=True, durable=durable)
 
 
-_log = logging.getLogger(__name__)
-
-# Twenty annotators who open a picture at the same time, and some to spare.
-_WAITING = 32
-# Pictures of other hosts than Label Studio: all of them, and those of one host.
-_ELSEWHERE, _OF_ONE_HOST = 24, 8
-
-
 @dataclass(frozen=True)
 class Picture:
     """An upright picture. array: H,W,3 uint8 RGB, read-only; key: SHA-256 of its file."""
 
     key: str
-    width: int
-    height: int
     array: NDArray[np.uint8]
+
+    @property
+    def width(self) -> int:
+        return int(self.array.shape[1])
+
+    @property
+    def height(self) -> int:
+        return int(self.array.shape[0])
 
 
 class Pictures:
@@ -232,24 +192,18 @@ class Pictures:
         place, host = self._place(address, project, task_id)
         return self._once(place, lambda: self._read(place, host))
 
-    def key_of(
-        self, address: object, project: Project | int, task_id: int | None
-    ) -> CachedPicture | None:
+    def key_of(self, address: object, project: Project | int, task_id: int | None) -> str | None:
         """Which picture is at ``address``, if that is cached; opens and fetches nothing.
 
         Raises PictureAddressError for an address that ``read`` refuses.
         """
         place, _ = self._place(address, project, task_id)
-        return self._cache.find(place.identity)
+        return self._cache.find(place.identity, fixed=place.fixed)
 
     def kept(self, key: str) -> Picture | None:
         """The picture with this key if its file is cached; fetches nothing."""
         content = self._cache.read(key)
-        if content is None:
-            return None
-        array = self._decode(content)
-        height, width = array.shape[:2]
-        return Picture(key, width, height, array)
+        return None if content is None else Picture(key, self._decode(content))
 
     def forget(self, address: object, project: Project | int, task_id: int | None) -> None:
         """Fetch the picture at ``address`` again next time, since the page shows another."""
@@ -277,7 +231,7 @@ class Pictures:
         Hosts that never answer leave some to pictures of Label Studio and of this machine.
         """
         limits = {"": _WAITING}
-        if place.kind == "web" and self._cache.find(place.identity) is None:
+        if place.kind == "web" and self._cache.find(place.identity, fixed=place.fixed) is None:
             limits = {"web": _ELSEWHERE, urlsplit(place.routes[0]).netloc: _OF_ONE_HOST}
         with self._lock:
             if any(self._waiting[lane] >= most for lane, most in limits.items()):
@@ -306,34 +260,26 @@ class Pictures:
                 # A new error for each thread, since a traceback grows with every raise.
                 raise type(error)(str(error)) from None
         try:
-            picture = work()
+            mine.set_result(work())
         except BaseException as error:
             mine.set_exception(error)
             raise
-        else:
-            mine.set_result(picture)
-            return picture
         finally:
             with self._lock:
                 del self._reading[identity]
+        return mine.result()
 
     def _read(self, place: Address, host: LabelStudio | None) -> Picture:
-        known = self._cache.find(place.identity)
-        content = self._cache.read(known.key) if known else None
-        if known and content is not None:
-            array = self._decode(content)
-            return Picture(known.key, known.width, known.height, array)
-
+        key = self._cache.find(place.identity, fixed=place.fixed)
+        if key is not None and (known := self.kept(key)) is not None:
+            return known
         content = self._fetcher.read(place, host)
-        array = self._decode(content)
-        height, width = array.shape[:2]
-        picture = Picture(hashlib.sha256(content).hexdigest(), width, height, array)
+        picture = Picture(hashlib.sha256(content).hexdigest(), self._decode(content))
         try:
             # A picture in the task or on this machine needs no second copy.
             if place.kind not in ("inline", "file"):
                 self._cache.keep(picture.key, content)
-            facts = CachedPicture(picture.key, width, height)
-            self._cache.note(place.identity, facts, fixed=place.fixed)
+            self._cache.note(place.identity, picture.key)
         except OSError as error:  # without a cache, clicks are slower but still work
             _log.warning("The picture cache cannot be written: %s", error.strerror)
         return picture

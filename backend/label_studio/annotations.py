@@ -9,19 +9,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from hashlib import blake2b
 from typing import Any
 
 from backend.db.packed_mask import PackedMask
 from backend.errors import RequestError
 from backend.label_studio.config import LabelConfig
-from backend.label_studio.payloads import (
-    Project,
-    WebhookRequest,
-    clean,
-    moment,
-    whole_number,
-)
+from backend.label_studio.payloads import Project, WebhookRequest, clean, moment, whole_number
 from backend.label_studio.regions import Region, finite_number, parse_result
 
 # What a draft lacks says something about an object only if it was saved this long after the answer.
@@ -40,13 +35,14 @@ _OTHER_SHAPES = frozenset(
     for name in (shape, f"{shape}labels")
 )
 _SAVED = frozenset({"ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_CREATED"})
+DELETED = frozenset({"ANNOTATIONS_DELETED", "ANNOTATION_DELETED"})
 _MAX_OWNER = 254
 _MAX_SECONDS = 1e9
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """One version of an annotation. ``digest`` identifies its content."""
+    """One version of an annotation."""
 
     id: int
     task_id: int
@@ -57,12 +53,28 @@ class Annotation:
     ground_truth: bool
     regions: tuple[Region, ...]  # all of them: masks, clicks, phrases; none if skipped
     addresses: Mapping[str, str]  # image -> the picture's address; '' if unknown
-    digest: str
     # How it was made, not what it says: neither digest nor comparison includes these.
     lead_time: float | None = field(default=None, compare=False)  # Label Studio's own seconds
     owner: str = field(default="", compare=False)  # the annotator as drafts name a user
     draft_created_at: datetime | None = field(default=None, compare=False)
     data: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)  # the task's
+
+    @cached_property
+    def digest(self) -> str:
+        """Identifies what the annotation says about samples."""
+        names = (
+            *("id", "task_id", "updated_at", "created_at", "annotator"),
+            *("skipped", "ground_truth", "addresses", "left_out"),
+        )
+        content = {name: getattr(self, name) for name in names}
+        content["regions"] = [
+            [r.id, r.control, r.image, r.labels, r.origin, r.width, r.height, r.rle]
+            + ([r.touches] if r.touches else [])
+            + ([r.outlines] if r.outlines else [])
+            for r in self.masks
+        ]
+        text = json.dumps(content, sort_keys=True, default=str)
+        return blake2b(text.encode(), digest_size=16).hexdigest()
 
     @property
     def masks(self) -> tuple[Region, ...]:
@@ -126,43 +138,33 @@ def read_annotation(
         return None
     skipped = raw.get("was_cancelled") is True
     config = config.of(data) if config is not None else None
-    annotation = Annotation(
+    data = data if isinstance(data, Mapping) else {}
+    regions = () if skipped else _known_first(parse_result(raw.get("result")), config)
+    annotator, owner = _user(raw)
+    lead_time = finite_number(raw.get("lead_time"))
+    return Annotation(
         id=number,
         task_id=task,
         updated_at=updated,
         created_at=moment(raw.get("created_at")),
-        annotator=_user(raw.get("completed_by")),
+        annotator=annotator,
         skipped=skipped,
         ground_truth=raw.get("ground_truth") is True,
-        regions=() if skipped else _known_first(parse_result(raw.get("result")), config),
-        addresses={},
-        digest="",
-        lead_time=_seconds(raw.get("lead_time")),
+        regions=regions,
+        addresses={r.image: _address(config, r.image, data) for r in regions if r.complete},
+        lead_time=lead_time if lead_time is not None and 0 <= lead_time < _MAX_SECONDS else None,
+        owner=owner,
         draft_created_at=moment(raw.get("draft_created_at")),
-        data=data if isinstance(data, Mapping) else {},
+        data=data,
     )
-    images = {region.image for region in annotation.masks}
-    annotation = replace(
-        annotation,
-        addresses={name: _address(config, name, data) for name in images},
-        owner=_owner(raw, annotation.annotator),
-    )
-    return replace(annotation, digest=_digest(annotation))
 
 
-def read_label_change(
-    hook: WebhookRequest, body: Mapping[str, Any], config: LabelConfig | None
-) -> LabelChange:
-    """What a webhook's body says about labels. ``config``: see :func:`read_annotation`."""
-    raw = body.get("project")
-    change = LabelChange(
-        hook.project,
-        label_config=hook.label_config,
-        config_at=moment(raw.get("updated_at")) if isinstance(raw, Mapping) else None,
-    )
+def read_label_change(hook: WebhookRequest, config: LabelConfig | None) -> LabelChange:
+    """What a webhook says about labels. ``config``: see :func:`read_annotation`."""
+    change = LabelChange(hook.project, label_config=hook.label_config, config_at=hook.changed_at)
     if hook.action in _SAVED:
-        return replace(change, annotations=tuple(_saved(body, config)))
-    if hook.action in ("ANNOTATIONS_DELETED", "ANNOTATION_DELETED"):
+        return replace(change, annotations=tuple(_saved(hook, config)))
+    if hook.action in DELETED:
         return replace(change, gone_annotations=hook.annotation_ids)
     if hook.action == "TASKS_DELETED":
         ids = (task.id for task in hook.tasks if task.id is not None)
@@ -170,14 +172,15 @@ def read_label_change(
     return replace(change, project_gone=hook.action == "PROJECT_DELETED")
 
 
-def _saved(body: Mapping[str, Any], config: LabelConfig | None) -> Iterator[Annotation]:
-    """The annotations of a body with one of them and its task, or with lists of both."""
-    tasks = {whole_number(task.get("id")): task for task in _objects(body.get("task"))}
-    for raw in _objects(body.get("annotation")):
-        named = whole_number(raw.get("task"))
-        task = tasks.get(named) or (next(iter(tasks.values())) if len(tasks) == 1 else {})
-        number = named if named is not None else whole_number(task.get("id"))
-        annotation = read_annotation(raw, number, task.get("data"), config)
+def _saved(hook: WebhookRequest, config: LabelConfig | None) -> Iterator[Annotation]:
+    """The annotations of a webhook with one of them and its task, or with lists of both."""
+    tasks = {task.id: task for task in hook.tasks}
+    for raw in hook.annotations:
+        number = whole_number(raw.get("task"))
+        task = tasks.get(number) or (hook.tasks[0] if len(tasks) == 1 else None)
+        if number is None and task is not None:
+            number = task.id
+        annotation = read_annotation(raw, number, task.data if task else {}, config)
         if annotation is not None:
             yield annotation
 
@@ -192,52 +195,19 @@ def _known_first(regions: tuple[Region, ...], config: LabelConfig | None) -> tup
     return tuple(replace(r, labels=tuple(sorted(r.labels, key=unknown))) for r in regions)
 
 
-def _objects(raw: object) -> list[Mapping[str, Any]]:
-    several = raw if isinstance(raw, list) else [raw]
-    return [one for one in several if isinstance(one, Mapping)]
+def _address(config: LabelConfig | None, name: str, data: Mapping[str, Any]) -> str:
+    image = next((image for image in config.images if image.name == name), None) if config else None
+    return clean(image.address(data)) if image else ""
 
 
-def _digest(annotation: Annotation) -> str:
-    """Identifies what the annotation says about samples."""
-    content = {
-        name: getattr(annotation, name)
-        for name in (
-            *("id", "task_id", "updated_at", "created_at", "annotator"),
-            *("skipped", "ground_truth", "addresses", "left_out"),
-        )
-    }
-    content["regions"] = [
-        [r.id, r.control, r.image, r.labels, r.origin, r.width, r.height, r.rle]
-        + ([r.touches] if r.touches else [])
-        + ([r.outlines] if r.outlines else [])
-        for r in annotation.masks
-    ]
-    text = json.dumps(content, sort_keys=True, default=str)
-    return blake2b(text.encode(), digest_size=16).hexdigest()
+def _user(raw: Mapping[str, Any]) -> tuple[int | None, str]:
+    """The annotator's number and e-mail address.
 
-
-def _address(config: LabelConfig | None, image: str, data: object) -> str:
-    if config is None or not isinstance(data, Mapping):
-        return ""
-    named = next((one for one in config.images if one.name == image), None)
-    return clean(named.address(data)) if named is not None else ""
-
-
-def _user(raw: object) -> int | None:
-    """Label Studio names a user by number or, in some answers, as an object."""
-    return whole_number(raw.get("id") if isinstance(raw, Mapping) else raw)
-
-
-def _owner(raw: Mapping[str, Any], annotator: int | None) -> str:
-    """Label Studio writes "ann@example.com, 7" beside the user's number, or names an object."""
+    Label Studio names a user by number, with "ann@example.com, 7" beside it, or as an object.
+    """
     by = raw.get("completed_by")
     if isinstance(by, Mapping):
-        return clean(by.get("email")).strip()[:_MAX_OWNER]
-    name, comma, number = clean(raw.get("created_username")).strip().rpartition(",")
-    fits = comma and number.strip() == str(annotator)
-    return name.strip()[:_MAX_OWNER] if fits else ""
-
-
-def _seconds(raw: object) -> float | None:
-    number = finite_number(raw)
-    return number if number is not None and 0 <= number < _MAX_SECONDS else None
+        return whole_number(by.get("id")), clean(by.get("email")).strip()[:_MAX_OWNER]
+    annotator = whole_number(by)
+    name, _, number = clean(raw.get("created_username")).strip().rpartition(",")
+    return annotator, name.strip()[:_MAX_OWNER] if number.strip() == str(annotator) else ""

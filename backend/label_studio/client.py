@@ -10,7 +10,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_chain,
+    wait_fixed,
+)
 
 from backend.errors import LabelStudioError, TokenError
 from backend.label_studio.host import Host, Json
@@ -23,60 +30,51 @@ class LabelStudio(Host):
     """The calls that connecting, checking, the demo and scoring need. Thread-safe."""
 
     def whoami(self) -> Json:
-        """The user that the token belongs to."""
-        return _object(self.get("/api/current-user/whoami"))
+        return self.get("/api/current-user/whoami")
 
     def version(self) -> Json:
-        """Label Studio's version and those of its packages."""
-        return _object(self.get("/api/version"))
+        return self.get("/api/version")
 
     def projects(self) -> list[Json]:
-        """Every project that the token's user can see."""
         return list(self.pages("/api/projects/"))
 
     def project(self, project: int) -> Json:
         """One project, with ``label_config`` and ``model_version``."""
-        return _object(self.get(f"/api/projects/{project}/"))
+        return self.get(f"/api/projects/{project}/")
 
     def create_project(self, title: str, label_config: str) -> Json:
-        """A new project."""
-        return _object(self.post("/api/projects/", {"title": title, "label_config": label_config}))
+        return self.post("/api/projects/", {"title": title, "label_config": label_config})
 
     def patch_project(self, project: int, **fields: Any) -> Json:
         """Change fields of a project, such as ``model_version`` or ``label_config``."""
-        return _object(self.patch(f"/api/projects/{project}/", fields))
+        return self.patch(f"/api/projects/{project}/", fields)
 
     def ml_backends(self, project: int) -> list[Json]:
-        """The ML backends connected to a project."""
         return list(self.pages("/api/ml/", project=project))
 
     def create_ml_backend(self, project: int, url: str, title: str, **fields: Any) -> Json:
         """Connect the backend at ``url``, for interactive use unless ``fields`` say otherwise."""
         body = {"project": project, "url": url, "title": title, "is_interactive": True, **fields}
-        return _object(self.post("/api/ml/", body))
+        return self.post("/api/ml/", body)
 
     def patch_ml_backend(self, backend: int, **fields: Any) -> Json:
-        """Change fields of a connected backend."""
-        return _object(self.patch(f"/api/ml/{backend}", fields))
+        return self.patch(f"/api/ml/{backend}", fields)
 
     def delete_ml_backend(self, backend: int) -> None:
-        """Take a connected backend off its project."""
         self.delete(f"/api/ml/{backend}")
 
     def webhooks(self, project: int) -> list[Json]:
-        """The webhooks of a project."""
         return list(self.pages("/api/webhooks/", project=project))
 
     def create_webhook(self, project: int, url: str, headers: Mapping[str, str]) -> Json:
         """Send every event of a project, with its payload, to ``url``."""
-        return _object(self.post("/api/webhooks/", {"project": project, **_webhook(url, headers)}))
+        return self.post("/api/webhooks/", {"project": project, **_webhook(url, headers)})
 
     def update_webhook(self, webhook: int, url: str, headers: Mapping[str, str]) -> Json:
         """Change a webhook's address and headers, and switch it on."""
-        return _object(self.patch(f"/api/webhooks/{webhook}/", _webhook(url, headers)))
+        return self.patch(f"/api/webhooks/{webhook}/", _webhook(url, headers))
 
     def delete_webhook(self, webhook: int) -> None:
-        """Remove a webhook."""
         self.delete(f"/api/webhooks/{webhook}/")
 
     def upload(self, project: int, name: str, content: bytes) -> list[int]:
@@ -87,11 +85,11 @@ class LabelStudio(Host):
             params={"return_task_ids": "true"},
             files={name: (name, content)},
         )
-        return [int(task) for task in _object(body)["task_ids"]]
+        return [int(task) for task in body["task_ids"]]
 
     def task(self, task: int) -> Json:
         """One task with its data, annotations and predictions."""
-        return _object(self.get(f"/api/tasks/{task}/"))
+        return self.get(f"/api/tasks/{task}/")
 
     def tasks(self, project: int, **params: Any) -> Iterator[Json]:
         """Every task of a project; ``fields="all", only_annotated="true"``: with annotations."""
@@ -108,63 +106,48 @@ class LabelStudio(Host):
         query = {"filters": {"conjunction": "or", "items": items}}
         return self.tasks(project, resolve_uri="false", query=json.dumps(query))
 
-    def tasks_in_full(self, project: int, tasks: Sequence[int]) -> list[Json]:
-        """Those of a few tasks that exist, with all their annotations, skipped ones included.
+    def tasks_of(self, project: int, tasks: Sequence[int], **params: Any) -> list[Json]:
+        """Those of up to a page of tasks that exist: data and counts, addresses as imported.
+        ``fields="all"``: with all annotations, skipped ones included.
 
         Unlike ``task``, this does not make Label Studio ask its ML backends for predictions.
         """
-        query = {"selectedItems": {"all": False, "included": list(tasks)}}
-        body = self.get(
-            "/api/tasks",
-            project=project,
-            fields="all",
-            resolve_uri="false",
-            page_size=len(tasks),
-            query=json.dumps(query),
-        )
-        return [task for task in _object(body).get("tasks", []) if isinstance(task, dict)]
-
-    def tasks_of(self, project: int, tasks: Sequence[int]) -> list[Json]:
-        """Those of up to a page of tasks that exist: data and counts, addresses as imported."""
-        query = {"selectedItems": {"all": False, "included": list(tasks)}}
-        return list(
-            self.tasks(project, resolve_uri="false", query=json.dumps(query)) if tasks else ()
-        )
+        if not tasks:
+            return []
+        query = json.dumps({"selectedItems": {"all": False, "included": list(tasks)}})
+        return list(self.tasks(project, resolve_uri="false", query=query, **params))
 
     def predictions(self, task: int) -> list[Json]:
-        """The predictions of a task, with their masks."""
         return list(self.pages("/api/predictions/", task=task))
 
     def create_prediction(self, task: int, prediction: Json) -> Json:
         """Add a prediction: ``result``, ``score``, ``model_version``."""
-        return _object(self.post("/api/predictions/", {"task": task, **prediction}))
+        return self.post("/api/predictions/", {"task": task, **prediction})
 
     def patch_prediction(self, prediction: int, **fields: Any) -> Json:
         """Change fields of a prediction, such as ``score``."""
-        return _object(self.patch(f"/api/predictions/{prediction}/", fields))
+        return self.patch(f"/api/predictions/{prediction}/", fields)
 
     def delete_prediction(self, prediction: int) -> None:
         """Remove a prediction; annotations that were made from it stay."""
         self.delete(f"/api/predictions/{prediction}/")
 
     def annotations(self, task: int) -> list[Json]:
-        """The annotations of a task."""
         return list(self.pages(f"/api/tasks/{task}/annotations/"))
 
     def create_annotation(self, task: int, result: Sequence[Json], **fields: Any) -> Json:
         """Submit an annotation, as an annotator's Submit does; fields such as ``lead_time``."""
         body = {"result": list(result), **fields}
-        return _object(self.post(f"/api/tasks/{task}/annotations/", body))
+        return self.post(f"/api/tasks/{task}/annotations/", body)
 
     def interactive_annotating(self, backend: int, task: int, context: Json) -> Json:
         """Ask the backend for one task, as a click or phrase in the page does."""
-        body = self.call(
+        return self._object(
             "POST",
             f"/api/ml/{backend}/interactive-annotating",
             json={"task": task, "context": context},
             timeout=_INTERACTIVE_TIMEOUT_S,
         )
-        return _object(body)
 
 
 def _webhook(url: str, headers: Mapping[str, str]) -> Json:
@@ -177,14 +160,8 @@ def _webhook(url: str, headers: Mapping[str, str]) -> Json:
     }
 
 
-def _object(body: Any) -> Json:
-    if not isinstance(body, dict):
-        raise LabelStudioError("Label Studio answered with unexpected data.")
-    return body
-
-
 # About ten minutes together: an update with migrations, or a machine that restarts.
-PAUSES_S = (2.0, 5.0, 15.0, 30.0, 60.0, 60.0, 120.0, 300.0)
+PAUSES_S: tuple[float, ...] = (2.0, 5.0, 15.0, 30.0, 60.0, 60.0, 120.0, 300.0)
 # Between two checks during a pause.
 _CHECK_S = 0.5
 
@@ -209,9 +186,6 @@ def with_retries(
             check()
             time.sleep(min(left, _CHECK_S))
 
-    def pause_after(state: RetryCallState) -> float:
-        return PAUSES_S[min(state.attempt_number, len(PAUSES_S)) - 1] if PAUSES_S else 0.0
-
     def before_pause(state: RetryCallState) -> None:
         assert state.outcome is not None
         waiting(str(state.outcome.exception()))
@@ -219,7 +193,7 @@ def with_retries(
     retrying = Retrying(
         retry=retry_if_exception(_is_outage),
         stop=stop_after_attempt(len(PAUSES_S) + 1),
-        wait=pause_after,
+        wait=wait_chain(*map(wait_fixed, PAUSES_S or (0.0,))),
         sleep=pause,
         before_sleep=before_pause,
         reraise=True,

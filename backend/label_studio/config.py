@@ -1,31 +1,39 @@
-"""A project's labeling config: which control gets the mask, which one is a click.
+"""Reads a project's labeling config: which control gets the mask, which one is a click.
 
 The config comes over the network: it is parsed without entities and without a document type.
-``controls_reader`` reads the tags, ``controls`` is what they say.
+Admins choose the names, so everything is found by tags, attributes and the links between them;
+``controls`` holds what they say.
 """
 
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from xml.etree.ElementTree import Element, TreeBuilder
-from xml.parsers.expat import ExpatError, ParserCreate
+from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser, fromstring
 
 from backend.errors import LabelConfigError
-from backend.label_studio.controls import ImageControls, repeat_lengths, repeated
-from backend.label_studio.controls_reader import (
-    BRUSHES,
-    POLYGONS,
-    from_data,
-    image_controls,
-    labels_of,
-    status_area,
-    targets,
+from backend.label_studio.controls import (
+    DEFAULT_PHRASE_KEY,
+    BrushControl,
+    ClickControl,
+    ClickLabel,
+    ImageControls,
+    Label,
+    Role,
+    normal_form,
+    object_classes,
+    repeat_lengths,
+    repeated,
 )
 from backend.label_studio.payloads import MAX_CONFIG_CHARACTERS
 
 ADD_LABEL = "+ last object"
 REMOVE_LABEL = "- last object"
+
+# Controls that take a mask. Where a label is in both, the brush gets it.
+_BRUSHES = ("BrushLabels", "Brush")
+_POLYGONS = ("PolygonLabels", "Polygon")
+_STATUS_NAMES = ("status",)
+_PHRASE_NAMES = ("phrase", "prompt", "text_prompt")
 
 _MAX_DEPTH = 200
 # Some data sets have 1,200 classes; each class stands in the config for brushes and for key points.
@@ -66,8 +74,7 @@ class LabelConfig:
     def image_of(self, control: object, to_name: object = None) -> ImageControls | None:
         """The image that a control works on."""
         for image in self.images:
-            clicks = (*image.clicks, *image.boxes)
-            named = (*(b.name for b in image.brushes), *(c.name for c in clicks))
+            named = [*(b.name for b in image.brushes), *(c.name for c in image.prompts)]
             if control in (*named, image.phrase, image.status) and to_name in (None, image.name):
                 return image
         return None
@@ -83,7 +90,7 @@ def status_control(xml: str) -> tuple[str, str]:
     for tag in tags:
         name = tag.get("name", "")
         if tag.tag == "Image" and name:
-            status = status_area([one for one in tags if name in targets(one)])
+            status = _status_area([one for one in tags if name in _targets(one)])
             if status:
                 return status, name
     return "", ""
@@ -107,18 +114,16 @@ def _parse(
             "The labeling config has no <Image>; this backend works on pictures."
         )
     _check_brush_targets(tags, pictures)
-    images = []
-    for name, tag in pictures.items():
-        image = image_controls(name, tag, tags, (add_label, remove_label), warnings)
-        if image is not None:
-            images.append(image)
+    refine = (add_label, remove_label)
+    read = (_image_controls(name, tag, tags, refine, warnings) for name, tag in pictures.items())
+    images = tuple(image for image in read if image is not None)
     if not images:
         raise LabelConfigError(_refusal(tags, pictures))
     if len(warnings) > _MAX_WARNINGS:
         more = len(warnings) - _MAX_WARNINGS
         warnings[_MAX_WARNINGS:] = [f"There are {more} further warnings."]
     template = (xml, add_label, remove_label) if repeats else None
-    return LabelConfig(tuple(images), tuple(warnings), template)
+    return LabelConfig(images, tuple(warnings), template)
 
 
 def _refusal(tags: list[Element], pictures: Mapping[str, Element]) -> str:
@@ -132,8 +137,8 @@ def _refusal(tags: list[Element], pictures: Mapping[str, Element]) -> str:
     for tag in tags:
         if (
             tag.tag in ("BrushLabels", "PolygonLabels", "Labels")
-            and from_data(tag)
-            and not labels_of(tag)
+            and _from_data(tag)
+            and not _labels_of(tag)
         ):
             return (
                 f"The labels of '{tag.get('name')}' come from the task's data "
@@ -149,8 +154,8 @@ def _refusal(tags: list[Element], pictures: Mapping[str, Element]) -> str:
 
 def _check_brush_targets(tags: list[Element], pictures: Mapping[str, Element]) -> None:
     for tag in tags:
-        if tag.tag in (*BRUSHES, *POLYGONS) and tag.get("name"):
-            for target in targets(tag):
+        if tag.tag in (*_BRUSHES, *_POLYGONS) and tag.get("name"):
+            for target in _targets(tag):
                 if target not in pictures:
                     raise LabelConfigError(
                         f"The control '{tag.get('name')}' points to '{target}', "
@@ -158,37 +163,266 @@ def _check_brush_targets(tags: list[Element], pictures: Mapping[str, Element]) -
                     )
 
 
+def _image_controls(
+    name: str, tag: Element, tags: list[Element], refine: tuple[str, str], warnings: list[str]
+) -> ImageControls | None:
+    value = tag.get("value", "").strip()
+    if not value:
+        where = " in a valueList, which this backend does not read" if tag.get("valueList") else ""
+        warnings.append(f"The image '{name}' has no value{where}.")
+        return None
+    mine = [t for t in tags if name in _targets(t) and t.get("name")]
+    brushes = _brushes(mine, warnings)
+    if not brushes:
+        warnings.append(f"No brush or polygons point to the image '{name}': it gets no masks.")
+        return None
+    clicks = _clicks(mine, brushes, refine, warnings)
+    boxes = _boxes(mine, brushes, refine)
+    status = _status_area(mine)
+    phrase, phrase_key = _phrase(mine, status, warnings)
+    if not any(control.smart for control in clicks) and not phrase and not boxes:
+        warnings.append(
+            f"The image '{name}' has neither smart key points or boxes nor a phrase: only batch "
+            "predictions will arrive."
+        )
+    if not status:
+        warnings.append(
+            f"The image '{name}' has no text area 'status': annotators see no message, "
+            "not even if something fails."
+        )
+    return ImageControls(name, value, brushes, clicks, phrase, status, phrase_key, boxes)
+
+
+def _brushes(mine: list[Element], warnings: list[str]) -> tuple[BrushControl, ...]:
+    brushes = []
+    shared = _shared_labels(mine)
+    for tag in (tag for kind in (_BRUSHES, _POLYGONS) for tag in mine if tag.tag in kind):
+        name, outline = tag.get("name", ""), tag.tag in _POLYGONS
+        if not tag.tag.endswith("Labels"):
+            labels_control, labels = shared
+            brushes.append(BrushControl(name, labels, labels_control, outline))
+        elif labels := _labels_of(tag):
+            brushes.append(BrushControl(name, labels, outline=outline))
+        else:
+            dynamic = " (labels from a task's data are not supported)" if _from_data(tag) else ""
+            warnings.append(
+                f"The control '{name}' has no <Label> in the config{dynamic}; it gets no masks."
+            )
+    return tuple(brushes)
+
+
+def _clicks(
+    mine: list[Element],
+    brushes: tuple[BrushControl, ...],
+    refine: tuple[str, str],
+    warnings: list[str],
+) -> tuple[ClickControl, ...]:
+    controls = []
+    for tag in mine:
+        if tag.tag in ("KeyPointLabels", "KeyPoint"):
+            name, smart = tag.get("name", ""), _smart(tag)
+            if not smart:
+                warnings.append(
+                    f"The key points '{name}' have smart=\"false\": clicking sends no request."
+                )
+            labels = _click_labels(_labels_for(tag, mine), brushes, refine, warnings)
+            controls.append(ClickControl(name, labels, smart, tag.tag.lower()))
+    return tuple(controls)
+
+
+def _boxes(
+    mine: list[Element], brushes: tuple[BrushControl, ...], refine: tuple[str, str]
+) -> tuple[ClickControl, ...]:
+    """Smart rectangles. Rectangles are smart by default, so those whose labels no brush has are
+    labels of their own, and no prompts."""
+    controls = []
+    for tag in mine:
+        if tag.tag in ("RectangleLabels", "Rectangle") and _smart(tag):
+            labels = _click_labels(_labels_for(tag, mine), brushes, refine, [])
+            if tag.get("smart") or any(label.brush_label for label in labels):
+                controls.append(ClickControl(tag.get("name", ""), labels, True, tag.tag.lower()))
+    return tuple(controls)
+
+
+def _smart(tag: Element) -> bool:
+    """As in the page: smart unless the config says otherwise, and always with smartOnly."""
+    return _true(tag.get("smart"), True) or _true(tag.get("smartOnly"), False)
+
+
+def _labels_for(tag: Element, mine: list[Element]) -> tuple[Label, ...]:
+    """The control's own labels; those of ``<Labels>`` for a plain tool."""
+    return _labels_of(tag) if tag.tag.endswith("Labels") else _shared_labels(mine)[1]
+
+
+def _shared_labels(mine: list[Element]) -> tuple[str, tuple[Label, ...]]:
+    """The ``<Labels>`` control that names the regions of plain tools, and its labels."""
+    for tag in mine:
+        if tag.tag == "Labels" and (labels := _labels_of(tag)):
+            return tag.get("name", ""), labels
+    return "", ()
+
+
+def _click_labels(
+    labels: tuple[Label, ...],
+    brushes: tuple[BrushControl, ...],
+    refine: tuple[str, str],
+    warnings: list[str],
+) -> tuple[ClickLabel, ...]:
+    roles = [_role(label, refine) for label in labels]
+    classes = object_classes(brushes)
+    # One label beside one other says nothing: a label is not taken for being the only one.
+    by_place = roles.count("object") == len(classes) > 1
+    by_name = _counterparts(classes)
+    read: list[ClickLabel] = []
+    place = 0
+    for label, role in zip(labels, roles, strict=True):
+        if role != "object":
+            read.append(ClickLabel(label, role))
+            continue
+        counterpart = by_name(label)
+        if counterpart is None and by_place:
+            counterpart = classes[place]
+            warnings.append(
+                f"The key point label '{label.value}' has no brush label of that name; "
+                f"'{counterpart[1].value}' at the same place is taken."
+            )
+        elif counterpart is None and classes:
+            warnings.append(
+                f"The key point label '{label.value}' has no brush label of that name: "
+                "its masks get the label used last, or none."
+            )
+        brush, brush_label = counterpart or (brushes[0], None)
+        read.append(ClickLabel(label, role, brush.name, brush_label))
+        place += 1
+    return tuple(read)
+
+
+def _counterparts(
+    classes: Sequence[tuple[BrushControl, Label]],
+) -> Callable[[Label], tuple[BrushControl, Label] | None]:
+    """Finds the brush label that a key point label means: by value, by alias, then ignoring case.
+    Text is compared in its normal form; of several the first counts."""
+    values, aliases, folded = {}, {}, {}
+    for brush, label in reversed(classes):
+        values[normal_form(label.value)] = brush, label
+        folded[normal_form(label.value).casefold()] = brush, label
+        aliases[normal_form(label.alias)] = brush, label
+    aliases.pop("", None)
+
+    def counterpart(label: Label) -> tuple[BrushControl, Label] | None:
+        value, alias = normal_form(label.value), normal_form(label.alias)
+        return (
+            values.get(value)
+            or aliases.get(value)
+            or aliases.get(alias)
+            or values.get(alias)
+            or folded.get(value.casefold())
+        )
+
+    return counterpart
+
+
+def _role(label: Label, refine: tuple[str, str]) -> Role:
+    names = {normal_form(name).casefold() for name in (label.value, label.alias)}
+    add, remove = (normal_form(name).casefold() for name in refine)
+    if add and add in names:
+        return "add"
+    return "remove" if remove and remove in names else "object"
+
+
+def _status_area(mine: list[Element]) -> str:
+    """The text area of that name, else one that is not editable."""
+    areas = [tag for tag in mine if tag.tag == "TextArea"]
+    for tag in areas:
+        if tag.get("name", "").casefold() in _STATUS_NAMES:
+            return tag.get("name", "")
+    for tag in areas:
+        if not _true(tag.get("editable"), True) and not _true(tag.get("perRegion"), False):
+            return tag.get("name", "")
+    return ""
+
+
+def _phrase(mine: list[Element], status: str, warnings: list[str]) -> tuple[str, str]:
+    """The text area of that name, else the only one that is smart and is not the status line."""
+    areas = [
+        tag
+        for tag in mine
+        if tag.tag == "TextArea"
+        and tag.get("name") != status
+        and not _true(tag.get("perRegion"), False)
+        and _true(tag.get("smart"), True)
+    ]
+    named = [tag for tag in areas if tag.get("name", "").casefold() in _PHRASE_NAMES]
+    chosen = (named or areas)[0] if named or len(areas) == 1 else None
+    if chosen is None:
+        if areas:
+            names = ", ".join(f"'{tag.get('name')}'" for tag in areas)
+            warnings.append(
+                f"Several text areas could be the phrase ({names}); name one of them 'phrase'."
+            )
+        return "", DEFAULT_PHRASE_KEY
+    key = chosen.get("value", "").strip()[1:] if _from_data(chosen) else ""
+    return chosen.get("name", ""), key or DEFAULT_PHRASE_KEY
+
+
+def _labels_of(tag: Element) -> tuple[Label, ...]:
+    """The labels of a control, each once; those without a value are left out."""
+    labels: dict[str, Label] = {}
+    for child in tag.iter("Label"):
+        value, alias = child.get("value", ""), child.get("alias", "")
+        written = alias if alias.strip() else value
+        if value.strip():
+            label = Label(
+                value.strip(),
+                alias.strip(),
+                written if written != written.strip() else "",
+                child.get("hotkey", "").strip(),
+            )
+            labels.setdefault(label.value, label)
+    return tuple(labels.values())
+
+
+def _targets(tag: Element) -> tuple[str, ...]:
+    return tuple(part.strip() for part in tag.get("toName", "").split(",") if part.strip())
+
+
+def _true(raw: str | None, default: bool) -> bool:
+    return default if raw is None or not raw.strip() else raw.strip().casefold() == "true"
+
+
+def _from_data(tag: Element) -> bool:
+    return tag.get("value", "").strip().startswith("$")
+
+
+class _Builder(TreeBuilder):
+    """Refuses document types, which could define entities, and excessive depth."""
+
+    depth = 0
+
+    def doctype(self, *_: object) -> None:
+        raise LabelConfigError("The labeling config has a document type, which is not allowed.")
+
+    def start(self, tag: str, attributes: dict[str, str], /) -> Element:
+        self.depth += 1
+        if self.depth > _MAX_DEPTH:
+            raise LabelConfigError(f"The labeling config is nested deeper than {_MAX_DEPTH} tags.")
+        return super().start(tag, attributes)
+
+    def end(self, tag: str, /) -> Element:
+        self.depth -= 1
+        return super().end(tag)
+
+
 def _tree(xml: str) -> Element:
-    """Parse without document type, entities and excessive depth."""
     if len(xml) > MAX_CONFIG_CHARACTERS:
         raise LabelConfigError(
             f"The labeling config is longer than {MAX_CONFIG_CHARACTERS:,} characters."
         )
     if not xml.strip():
         raise LabelConfigError("The labeling config is empty.")
-    builder, parser, depth = TreeBuilder(), ParserCreate("utf-8"), 0
-
-    def start(name: str, attributes: dict[str, str]) -> None:
-        nonlocal depth
-        depth += 1
-        if depth > _MAX_DEPTH:
-            raise LabelConfigError(f"The labeling config is nested deeper than {_MAX_DEPTH} tags.")
-        builder.start(name, attributes)
-
-    def end(name: str) -> None:
-        nonlocal depth
-        depth -= 1
-        builder.end(name)
-
-    def doctype(*_: object) -> None:
-        raise LabelConfigError("The labeling config has a document type, which is not allowed.")
-
-    parser.StartElementHandler = start
-    parser.EndElementHandler = end
-    parser.StartDoctypeDeclHandler = doctype
+    # This is text already, so the encoding that it declares does not matter.
+    parser = XMLParser(target=_Builder(), encoding="utf-8")
     try:
-        # This is text already, so the declared encoding does not matter.
-        parser.Parse(re.sub(r"^\s*<\?xml[^>]*\?>", "", xml).encode("utf-8", "replace"), True)
-        return builder.close()
-    except (ExpatError, AssertionError, ValueError) as error:
+        return fromstring(xml.strip().encode("utf-8", "replace"), parser)
+    except (ParseError, ValueError) as error:
         raise LabelConfigError(f"The labeling config is not valid XML: {error}.") from None

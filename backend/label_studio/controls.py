@@ -9,7 +9,7 @@ entry of a list, with the entry's number in place of ``{{idx}}`` in names and va
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -67,12 +67,7 @@ def repeated(root: Element, lengths: Sequence[int]) -> Element:
     root = deepcopy(root)
     for tag, length in zip(list(root.iter("Repeater")), lengths, strict=True):
         index = tag.get("indexFlag", _INDEX)
-        content = list(tag)
-        for child in content:
-            tag.remove(child)
-        tag.extend(
-            _numbered(child, index, str(number)) for number in range(length) for child in content
-        )
+        tag[:] = [_numbered(child, index, str(number)) for number in range(length) for child in tag]
         tag.tag = "View"
     return root
 
@@ -90,7 +85,7 @@ def _looked_up(path: str, data: Mapping[str, Any]) -> Any:
     if path in data:
         return data[path]
     value: Any = data
-    for step in _steps(path):
+    for step in _STEP.findall(path):
         if isinstance(value, Mapping):
             value = value.get(step)
         elif isinstance(value, list) and step.isdigit() and int(step) < len(value):
@@ -98,10 +93,6 @@ def _looked_up(path: str, data: Mapping[str, Any]) -> Any:
         else:
             return None
     return value
-
-
-def _steps(path: str) -> Iterator[str]:
-    return (match[0] for match in _STEP.finditer(path))
 
 
 def _written(value: Any) -> str:
@@ -135,14 +126,6 @@ class Label:
     def written(self) -> str:
         """How Label Studio writes this label into a result."""
         return self.verbatim or self.alias or self.value
-
-    def named(self, text: str) -> bool:
-        """Whether a result's text means this label; surrounding blanks do not count, nor how an
-        accent or a wide letter is encoded."""
-        text = text.strip()
-        if not text or text in (self.value, self.alias):
-            return bool(text)
-        return normal_form(text) in (normal_form(self.value), normal_form(self.alias))
 
 
 @dataclass(frozen=True)
@@ -188,7 +171,7 @@ class ClickControl:
     name: str
     labels: tuple[ClickLabel, ...]
     smart: bool
-    type: Literal["keypointlabels", "keypoint", "rectanglelabels", "rectangle"] = "keypointlabels"
+    type: str  # keypointlabels, keypoint, rectanglelabels or rectangle
 
     @property
     def draws_boxes(self) -> bool:
@@ -218,19 +201,21 @@ class ImageControls:
     boxes: tuple[ClickControl, ...] = ()
 
     @property
+    def prompts(self) -> tuple[ClickControl, ...]:
+        """The controls of clicks and boxes."""
+        return (*self.clicks, *self.boxes)
+
+    @property
     def refines(self) -> bool:
         """Whether the config has labels that refine the last object."""
-        controls = (*self.clicks, *self.boxes)
-        return any(lab.role != "object" for control in controls for lab in control.labels)
+        return any(lab.role != "object" for control in self.prompts for lab in control.labels)
 
     @property
     def adds(self) -> str:
         """How to add to the last object: the key of the label for it, else its name; '' without."""
-        for control in (*self.clicks, *self.boxes):
-            for label in control.labels:
-                if label.role == "add":
-                    return label.label.hotkey.upper() or label.label.value
-        return ""
+        labels = (label for control in self.prompts for label in control.labels)
+        adds = next((label.label for label in labels if label.role == "add"), None)
+        return "" if adds is None else adds.hotkey.upper() or adds.value
 
     @cached_property
     def labels(self) -> tuple[tuple[BrushControl, Label], ...]:
@@ -243,8 +228,7 @@ class ImageControls:
 
     def click(self, name: object) -> ClickControl | None:
         """The key point or box control of this name."""
-        controls = (*self.clicks, *self.boxes)
-        return next((control for control in controls if control.name == name), None)
+        return next((control for control in self.prompts if control.name == name), None)
 
     def address(self, data: Mapping[str, Any]) -> str:
         """The picture's address in a task's data; '' if the task has none."""
@@ -271,7 +255,6 @@ def _names_of(labels: Iterable[tuple[Label, _T]]) -> dict[str, _T]:
     """What results may call each label; the first label of a name counts."""
     names: dict[str, _T] = {}
     for label, meant in labels:
-        for name in (label.value, label.alias):
-            if name:
-                names.setdefault(normal_form(name), meant)
+        for name in filter(None, (label.value, label.alias)):
+            names.setdefault(normal_form(name), meant)
     return names

@@ -60,13 +60,27 @@ def save_credentials(settings: Settings, project: int, credentials: Credentials)
 
     A damaged file is set aside first, as ``.damaged``.
     """
-    path = settings.data / CREDENTIALS_FILE
     try:
         known = load_credentials(settings)
     except CredentialsError:
+        path = settings.data / CREDENTIALS_FILE
         path.replace(path.with_name(f"{path.name}.damaged"))
         known = {}
-    rows = {str(n): asdict(one) for n, one in sorted((known | {project: credentials}).items())}
+    return _write(settings, known | {project: credentials})
+
+
+def forget_credentials(settings: Settings, project: int) -> bool:
+    """Remove a project's credentials; whether there were any."""
+    known = load_credentials(settings)
+    if known.pop(project, None) is None:
+        return False
+    _write(settings, known)
+    return True
+
+
+def _write(settings: Settings, known: dict[int, Credentials]) -> Path:
+    path = settings.data / CREDENTIALS_FILE
+    rows = {str(number): asdict(one) for number, one in sorted(known.items())}
     private_folder(path.parent)
     atomic_write(path, json.dumps(rows, indent=1), private=True)
     return path
@@ -80,7 +94,19 @@ def webhook_secret(settings: Settings) -> str:
     chosen = settings.webhook_secret.get_secret_value()
     if chosen:
         return chosen
-    return _read_secret(settings.data / SECRET_FILE)
+    path = settings.data / SECRET_FILE
+    try:
+        if secret := path.read_text(encoding="ascii").strip():
+            return secret
+        why = "it is empty"
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError) as error:
+        why = _reason(error)
+    raise CredentialsError(
+        f"The webhook's secret cannot be read ({path}: {why}). Delete the file and run phraseclick "
+        "connect for each project again."
+    )
 
 
 def make_webhook_secret(settings: Settings) -> str:
@@ -95,25 +121,6 @@ def make_webhook_secret(settings: Settings) -> str:
         private_folder(settings.data)
         write_once(path, secrets.token_urlsafe(32))
     return known or webhook_secret(settings)
-
-
-def _read_secret(path: Path) -> str:
-    try:
-        secret = path.read_text(encoding="ascii").strip()
-    except FileNotFoundError:
-        return ""
-    except (OSError, ValueError) as error:
-        raise _no_secret(path, _reason(error)) from error
-    if not secret:
-        raise _no_secret(path, "it is empty")
-    return secret
-
-
-def _no_secret(path: Path, why: str) -> CredentialsError:
-    return CredentialsError(
-        f"The webhook's secret cannot be read ({path}: {why}). Delete the file and run phraseclick "
-        "connect for each project again."
-    )
 
 
 def _reason(error: Exception) -> str:
@@ -148,14 +155,4 @@ def is_sendable(settings: Settings) -> bool:
         "".join(str(value) for value in backend_login(settings).values()).encode("latin-1")
     except UnicodeEncodeError:
         return False
-    return True
-
-
-def forget_credentials(settings: Settings, project: int) -> bool:
-    """Remove a project's credentials; whether there were any."""
-    known = load_credentials(settings)
-    if known.pop(project, None) is None:
-        return False
-    rows = {str(number): asdict(one) for number, one in sorted(known.items())}
-    atomic_write(settings.data / CREDENTIALS_FILE, json.dumps(rows, indent=1), private=True)
     return True

@@ -5,10 +5,8 @@ Label Studio hides most failures (a webhook that it did not create, an event tha
 a backend that answered 500), so each step ends with a sentence.
 """
 
-import ipaddress
 import socket
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,7 +21,8 @@ from backend.label_studio.credentials import (
     webhook_secret,
 )
 from backend.label_studio.payloads import Project
-from backend.label_studio.probe import PROBE, BackendProbe, read_answer, trial_prompt
+from backend.label_studio.probe import PROBE, BackendProbe, Finding, read_answer, trial_prompt
+from backend.label_studio.ssrf import is_public
 from backend.settings import Settings
 
 PRIVATE_ADDRESS = (
@@ -36,20 +35,6 @@ _NOT_SENDABLE = (
     "Latin-1. Choose others."
 )
 _RUN_CONNECT = "Run phraseclick connect for this project again."
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The result of one step. ``good`` is None for a note that does not stop anything."""
-
-    about: str
-    good: bool | None
-    sentence: str
-
-    @property
-    def connected(self) -> bool:
-        """Whether this is the step after which Label Studio uses the backend."""
-        return self.about == "connection" and self.good is True
 
 
 class Diagnostics:
@@ -204,19 +189,14 @@ class Diagnostics:
             raise _StopError("connection", _NOT_SENDABLE)
         # Label Studio accepts a project's model version only if it is a backend's title, and serves
         # uncertain tasks first only if it equals the version of the predictions.
-        fields = {"title": self._probe.version or "PhraseClick", **backend_login(self._settings)}
+        title = self._probe.version or "PhraseClick"
         known = self._registered()
         try:
             if known is None:
-                self._label_studio.create_ml_backend(self._number, self._url, **fields)
+                login = backend_login(self._settings)
+                self._label_studio.create_ml_backend(self._number, self._url, title=title, **login)
             else:
-                self._label_studio.patch_ml_backend(
-                    known["id"],
-                    url=self._url,
-                    project=self._number,
-                    is_interactive=True,
-                    **fields,
-                )
+                self._patch_backend(known, title=title, is_interactive=True)
         except LabelStudioError as error:
             raise _StopError("connection", self._refusal(error)) from error
         yield from self._check_registered()
@@ -237,6 +217,12 @@ class Diagnostics:
             raise _StopError("connection", sentence)
         self._backend = backend
         yield Finding("connection", True, f"Label Studio reaches the backend at {self._url}.")
+
+    def _patch_backend(self, backend: dict[str, Any], **fields: Any) -> None:
+        login = backend_login(self._settings)
+        self._label_studio.patch_ml_backend(
+            backend["id"], url=self._url, project=self._number, **fields, **login
+        )
 
     def _registered(self) -> dict[str, Any] | None:
         backends = self._label_studio.ml_backends(self._number)
@@ -273,13 +259,7 @@ class Diagnostics:
         version = self._backend.get("model_version")
         if version and self._backend["title"] != version:
             # The project has its own champion, or this machine could not reach the backend.
-            self._label_studio.patch_ml_backend(
-                self._backend["id"],
-                url=self._url,
-                project=self._number,
-                title=version,
-                **backend_login(self._settings),
-            )
+            self._patch_backend(self._backend, title=version)
         if version:
             self._label_studio.patch_project(self._number, model_version=version)
         self._project = self._label_studio.project(self._number)
@@ -317,16 +297,16 @@ class Diagnostics:
     def _check_webhook(self) -> Iterator[Finding]:
         known = self._webhooks()
         secret = webhook_secret(self._settings)
+        good: bool | None = False
         if not known:
             sentence = "The project has no webhook to the backend, so no label ever arrives."
-            yield Finding("webhook", False, f"{sentence} {_RUN_CONNECT}")
         elif not all(h["is_active"] and h["send_payload"] for h in known):
-            sentence = f"The webhook is switched off or sends no payload. {_RUN_CONNECT}"
-            yield Finding("webhook", False, sentence)
+            sentence = "The webhook is switched off or sends no payload."
         elif secret and any(h["headers"].get(SECRET_HEADER) != secret for h in known):
-            sentence = f"The webhook does not carry this data folder's secret. {_RUN_CONNECT}"
-            yield Finding("webhook", False, sentence)
-        elif secret and self._probe.guards_webhook(secret) is False:
+            sentence = "The webhook does not carry this data folder's secret."
+        elif not secret:
+            good, sentence = None, "It works, but carries no secret: anyone can send events."
+        elif self._probe.guards_webhook(secret) is False:
             yield Finding(
                 "webhook",
                 False,
@@ -334,11 +314,11 @@ class Diagnostics:
                 "folder. Run this command with --data as the backend has it, or set "
                 "PHRASECLICK_WEBHOOK_SECRET for both.",
             )
-        elif not secret:
-            sentence = f"It works, but carries no secret: anyone can send events. {_RUN_CONNECT}"
-            yield Finding("webhook", None, sentence)
+            return
         else:
             yield Finding("webhook", True, f"Sends every event to {self._hook_url}, with secret.")
+            return
+        yield Finding("webhook", good, f"{sentence} {_RUN_CONNECT}")
 
     def _check_arrival(self) -> Iterator[Finding]:
         before = self._probe.deliveries("PROJECT_UPDATED")
@@ -392,7 +372,7 @@ class Diagnostics:
     def _hook_url(self) -> str:
         return f"{self._url}/webhook"
 
-    def _webhooks(self) -> Sequence[dict[str, Any]]:
+    def _webhooks(self) -> list[dict[str, Any]]:
         return [h for h in self._label_studio.webhooks(self._number) if h["url"] == self._hook_url]
 
     # -- one click from end to end
@@ -418,7 +398,7 @@ def is_private(url: str) -> bool | None:
         addresses = socket.getaddrinfo(urlsplit(url).hostname, None)
     except (OSError, ValueError):
         return None
-    return any(not ipaddress.ip_address(str(entry[4][0])).is_global for entry in addresses)
+    return any(not is_public(str(entry[4][0])) for entry in addresses)
 
 
 class _StopError(Exception):

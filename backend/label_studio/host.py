@@ -20,12 +20,12 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
-from urllib3.exceptions import LocationParseError, MaxRetryError, ReadTimeoutError
+from urllib3.exceptions import LocationParseError
 from urllib3.util import Retry, parse_url
 
 from backend.errors import LabelStudioError, TokenError
 from backend.label_studio.payloads import is_token
-from backend.label_studio.ssrf import Deadline, Gate, adapter_for, trusted_certificates
+from backend.label_studio.ssrf import Deadline, guarded, read_body, why
 
 # Connect and read. An import can take Label Studio long.
 _TIMEOUT_S = (5.0, 60.0)
@@ -37,6 +37,7 @@ _RETRIES = Retry(
     allowed_methods=("GET", "PATCH"),
     raise_on_status=False,
 )
+_USER_AGENT = {"User-Agent": "phraseclick"}
 _REFRESH = "/api/token/refresh/"
 # An annotator waits for this one when the host is down.
 _REFRESH_TIMEOUT_S = (5.0, 10.0)
@@ -122,7 +123,7 @@ class Host:
         self._access_ends = 0.0
         self._lock = threading.Lock()
         self._session = requests.Session()
-        self._session.headers["User-Agent"] = "phraseclick"
+        self._session.headers.update(_USER_AGENT)
         for prefix in ("http://", "https://"):
             self._session.mount(prefix, HTTPAdapter(max_retries=_RETRIES))
         # Any access token will do, so this POST may be repeated.
@@ -185,16 +186,15 @@ class Host:
     def refusal(self) -> str:
         """What a 401 means for this kind of token, and what to do."""
         if not self._token:
-            return f"Label Studio at {self.url} asks for a token and none is known. {_MAKE_TOKEN}"
-        if self.personal:
-            return (
-                f"Label Studio at {self.url} refused the personal access token: it was revoked, or "
-                f"belongs to another Label Studio. {_MAKE_TOKEN}"
+            what = "asks for a token and none is known"
+        elif self.personal:
+            what = (
+                "refused the personal access token: it was revoked, or belongs to another Label "
+                "Studio"
             )
-        return (
-            f"Label Studio at {self.url} refused the legacy token: new installations have legacy "
-            f"tokens turned off. {_MAKE_TOKEN}"
-        )
+        else:
+            what = "refused the legacy token: new installations have legacy tokens turned off"
+        return f"Label Studio at {self.url} {what}. {_MAKE_TOKEN}"
 
     def _refresh(self) -> tuple[str, float]:
         """A new access token and its lifetime in seconds."""
@@ -223,21 +223,27 @@ class Host:
 
     # -- calls
 
-    def get(self, path: str, **params: Any) -> Any:
-        """JSON of GET ``path`` (``/api/…``)."""
-        return self.call("GET", path, params=params)
+    def get(self, path: str, **params: Any) -> Json:
+        """The object that GET ``path`` (``/api/…``) returns."""
+        return self._object("GET", path, params=params)
 
-    def post(self, path: str, body: Any = None, **params: Any) -> Any:
-        """JSON of POST ``path``; sent once."""
-        return self.call("POST", path, params=params, json=body)
+    def post(self, path: str, body: Any = None, **params: Any) -> Json:
+        """The object that POST ``path`` returns; sent once."""
+        return self._object("POST", path, params=params, json=body)
 
-    def patch(self, path: str, body: Json) -> Any:
-        """JSON of PATCH ``path``."""
-        return self.call("PATCH", path, json=body)
+    def patch(self, path: str, body: Json) -> Json:
+        """The object that PATCH ``path`` returns."""
+        return self._object("PATCH", path, json=body)
 
     def delete(self, path: str) -> None:
         """DELETE ``path``; sent once."""
         self.call("DELETE", path)
+
+    def _object(self, method: str, path: str, **options: Any) -> Json:
+        body = self.call(method, path, **options)
+        if not isinstance(body, dict):
+            raise LabelStudioError("Label Studio answered with unexpected data.")
+        return body
 
     def call(self, method: str, path: str, **options: Any) -> Any:
         """JSON of one call (None for an empty answer), with a valid token."""
@@ -251,13 +257,12 @@ class Host:
         """Every item of a paginated list; ``items`` is the list's name in each page."""
         page = 1
         while True:
-            body = self.get(path, page=page, page_size=_PAGE, **params)
+            body = self.call("GET", path, params={"page": page, "page_size": _PAGE, **params})
             if isinstance(body, list):  # some lists have no pages
-                yield from body
-                return
+                body = {items: body}
             if not isinstance(body, dict) or not isinstance(body.get(items), list):
                 raise LabelStudioError(f"Label Studio's list {path} is not as expected.")
-            yield from body[items]
+            yield from (item for item in body[items] if isinstance(item, dict))
             total = int(body.get("count", body.get("total")) or 0)
             if not body[items] or page * _PAGE >= total:
                 return
@@ -266,40 +271,31 @@ class Host:
     def _send(
         self, method: str, url: str, *, signed: bool = False, **options: Any
     ) -> requests.Response:
-        options.setdefault("timeout", _TIMEOUT_S)
-        # A redirected POST becomes a GET, and the token must not go to another host.
-        options["allow_redirects"] = False
         options["auth"] = _Headers(self.authorization_for(url) if signed else {})
         try:
             if not self.trusted:
                 return self._send_guarded(method, url, **options)
-            return self._session.request(method, url, **options)
+            options.setdefault("timeout", _TIMEOUT_S)
+            # A redirected POST becomes a GET, and the token must not go to another host.
+            return self._session.request(method, url, allow_redirects=False, **options)
         except requests.RequestException as error:
             raise LabelStudioError(
-                f"Label Studio at {self.url} could not be reached ({_why(error)}). "
+                f"Label Studio at {self.url} could not be reached ({why(error)}). "
                 "Is it running, and can this machine reach it there?"
             ) from None
 
-    def _send_guarded(self, method: str, url: str, **options: Any) -> requests.Response:
-        """Send through the guard of pictures, and read a bounded answer."""
-        with Deadline(_ANNOUNCED_S) as deadline, requests.Session() as session:
-            session.trust_env = False
-            session.headers["User-Agent"] = "phraseclick"
-            session.verify = trusted_certificates()
-            gate = Gate(deadline, private=self._private, refusal=self._private_host)
-            for prefix in ("http://", "https://"):
-                session.mount(prefix, adapter_for(gate))
-            options["timeout"] = _ANNOUNCED_S
-            answer = session.request(method, url, stream=True, **options)
-            content = bytearray()
-            for chunk in answer.iter_content(1 << 16):
-                content += chunk
-                if len(content) > _ANNOUNCED_BYTES:
-                    raise LabelStudioError(f"Label Studio at {self.url} answers with too much.")
-            if deadline.passed:
-                raise requests.Timeout
+    def _send_guarded(
+        self, method: str, url: str, *, timeout: object = None, **options: Any
+    ) -> requests.Response:
+        """Send through the guard of pictures, which has a time limit of its own."""
+        request = requests.Request(method, url, headers=_USER_AGENT, **options).prepare()
+        too_much = LabelStudioError(f"Label Studio at {self.url} answers with too much.")
+        with (
+            Deadline(_ANNOUNCED_S) as deadline,
+            guarded(request, deadline, private=self._private, refusal=self._private_host) as answer,
+        ):
             # As requests does itself without stream=True.
-            answer._content = bytes(content)
+            answer._content = read_body(answer, deadline, _ANNOUNCED_BYTES, too_much)
             return answer
 
     def _private_host(self, host: str) -> Exception:
@@ -362,18 +358,6 @@ def _detail(answer: requests.Response) -> str:
         body = body.get("validation_errors") or body.get("detail") or body
     text = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
     return f": {text[:300].rstrip('.')}" if text else ""
-
-
-def _why(error: requests.RequestException) -> str:
-    if isinstance(error, requests.exceptions.SSLError):
-        return "its certificate is not trusted"
-    cause = error.args[0] if error.args else None
-    late = isinstance(cause, MaxRetryError) and isinstance(cause.reason, ReadTimeoutError)
-    if late or isinstance(error, requests.Timeout):
-        return "it did not answer in time"
-    if isinstance(error, requests.ConnectionError):
-        return "no connection"
-    return type(error).__name__
 
 
 def _claims(token: str) -> Json:

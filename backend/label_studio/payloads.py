@@ -1,21 +1,20 @@
-"""Requests of Label Studio, validated with pydantic and turned into frozen dataclasses.
+"""Requests of Label Studio as frozen dataclasses. ``backend/api/openapi.py`` documents their JSON.
 
 Requests differ by version of Label Studio and gain fields over time, so unknown fields are ignored.
-The parts with masks (drafts, annotations, predictions) are not validated here: a task with forty
-accepted masks must not make a click slower. ``annotations`` reads them.
+The parts with masks (drafts, annotations, predictions) are not read here: a task with forty
+accepted masks must not make a click slower. ``regions`` and ``annotations`` read them.
 """
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from hashlib import blake2b
-from typing import Annotated, Any, TypeVar
+from typing import Any
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from backend.errors import NotJsonError, RequestError
 
@@ -138,27 +137,36 @@ class WebhookRequest:
     action: str
     project: Project
     tasks: tuple[Task, ...]
-    annotation_ids: tuple[int, ...]  # those deleted, or the saved one
+    annotations: tuple[Mapping[str, Any], ...]  # saved or deleted, not parsed yet
     label_config: str
-    title: str = ""
+    title: str
+    changed_at: datetime | None  # when the project was last changed
+
+    @property
+    def annotation_ids(self) -> tuple[int, ...]:
+        """Numbers of the annotations that were saved or deleted."""
+        ids = (whole_number(annotation.get("id")) for annotation in self.annotations)
+        return tuple(number for number in ids if number is not None)
 
 
 def parse_setup(body: object) -> SetupRequest:
     """Read a ``/setup`` body. Raises RequestError."""
-    setup = _validated(_Setup, body)
-    token = setup.access_token.strip()
+    setup = _body(body)
+    token = _text(setup, "access_token").strip()
     if not is_token(token):
         raise RequestError(
             "The access token in the request contains blanks, line breaks or other characters that "
             "no token of Label Studio has."
         )
-    extra = _parameters(setup.extra_params)
+    extra = setup.get("extra_params")  # an object, its JSON text, '' or null
+    extra = _json(extra) if isinstance(extra, str) else extra
+    extra = extra if isinstance(extra, Mapping) else {}
     if len(token) > _MAX_TOKEN or len(json.dumps(extra, default=str)) > _MAX_EXTRA:
         raise RequestError("The request's access token or extra parameters are too long.")
     return SetupRequest(
-        project=Project.read(setup.project),
-        label_config=setup.schema_ or setup.label_config,
-        hostname=setup.hostname.strip().rstrip("/"),
+        project=Project.read(setup.get("project")),
+        label_config=_label_config(setup, "schema") or _label_config(setup),
+        hostname=_text(setup, "hostname").strip().rstrip("/"),
         access_token=token,
         extra_params=extra,
     )
@@ -174,40 +182,44 @@ def is_token(text: str) -> bool:
 
 def parse_predict(body: object) -> PredictRequest:
     """Read a ``/predict`` body. Raises RequestError."""
-    predict = _validated(_Predict, body)
-    if len(predict.tasks) > MAX_TASKS:
+    predict = _body(body)
+    tasks = predict.get("tasks")
+    if not isinstance(tasks, list):
+        raise RequestError("The request's 'tasks' is not a list of tasks.")
+    if len(tasks) > MAX_TASKS:
         raise RequestError(f"More than {MAX_TASKS} tasks in one request; send fewer at once.")
-    raw = predict.params.get("context")
-    context = _context(raw)
-    tasks = tuple(read_task(task) for task in predict.tasks)
-    project = predict.project
-    if project in (None, "") and predict.tasks and isinstance(predict.tasks[0], Mapping):
-        project = predict.tasks[0].get("project")
+    params = predict.get("params")
+    context = params.get("context") if isinstance(params, Mapping) else None
+    project = predict.get("project")
+    if project in (None, "") and tasks and isinstance(tasks[0], Mapping):
+        project = tasks[0].get("project")
     return PredictRequest(
         project=Project.read(project),
-        tasks=tasks,
-        label_config=predict.label_config,
-        interactive=raw is not None,
-        context=context,
-        probe=isinstance(raw, Mapping) and raw.get("probe") is True,
+        tasks=tuple(map(read_task, tasks)),
+        label_config=_label_config(predict),
+        interactive=context is not None,
+        context=_context(context),
+        probe=isinstance(context, Mapping) and context.get("probe") is True,
     )
 
 
 def parse_webhook(body: object) -> WebhookRequest:
     """Read a ``/webhook`` body. Raises RequestError."""
-    hook = _validated(_Webhook, body)
-    annotation = hook.annotation if isinstance(hook.annotation, Mapping) else None
-    several = hook.annotations if isinstance(hook.annotations, list) else []
-    ids = [item.get("id") for item in [annotation, *several] if isinstance(item, Mapping)]
-    project = hook.project if isinstance(hook.project, Mapping) else {"id": hook.project}
+    hook = _body(body)
+    action = _text(hook, "action")
+    if not action:
+        raise RequestError("The request's 'action' is missing.")
+    project = hook.get("project")
+    project = project if isinstance(project, Mapping) else {"id": project}
     config, title = project.get("label_config"), project.get("title")
     return WebhookRequest(
-        action=hook.action,
+        action=action,
         project=Project.read(project),
-        tasks=tuple(read_task(t) for t in hook.tasks or () if isinstance(t, Mapping)),
-        annotation_ids=tuple(n for i in ids if (n := whole_number(i)) is not None),
+        tasks=tuple(map(read_task, _objects(hook, "task", "tasks"))),
+        annotations=tuple(_objects(hook, "annotation", "annotations")),
         label_config=config if isinstance(config, str) else "",
         title=title.strip() if isinstance(title, str) else "",
+        changed_at=moment(project.get("updated_at")),
     )
 
 
@@ -313,13 +325,6 @@ def _context(raw: object) -> tuple[Mapping[str, Any], ...]:
     return tuple(item for item in result if isinstance(item, Mapping))
 
 
-def _parameters(raw: object) -> Mapping[str, Any]:
-    """``extra_params`` comes as an object, as its JSON text, as '' or null."""
-    if isinstance(raw, str):
-        raw = _json(raw) if raw.strip() else None
-    return raw if isinstance(raw, Mapping) else {}
-
-
 def _json(text: str) -> object:
     try:
         return json.loads(text)
@@ -327,63 +332,33 @@ def _json(text: str) -> object:
         return text
 
 
-def _text(raw: object) -> object:
-    return "" if raw is None else raw
-
-
-_Text = Annotated[str, BeforeValidator(_text)]
-
-
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="ignore", populate_by_name=True)
-
-
-class _Setup(_Body):
-    project: Any = None
-    # The labeling config. Pydantic reserves the name "schema".
-    schema_: _Text = ""
-    label_config: _Text = ""
-    hostname: _Text = ""
-    access_token: _Text = ""
-    extra_params: Any = None
-
-
-class _Predict(_Body):
-    project: Any = None
-    tasks: list[Any]
-    label_config: _Text = ""
-    params: Annotated[
-        dict[str, Any], BeforeValidator(lambda raw: raw if isinstance(raw, Mapping) else {})
-    ] = {}
-
-
-class _Webhook(_Body):
-    action: str
-    project: Any = None
-    annotation: Any = None
-    annotations: Any = None
-    tasks: Annotated[
-        list[Any] | None, BeforeValidator(lambda raw: raw if isinstance(raw, list) else None)
-    ] = None
-
-
-_B = TypeVar("_B", bound=_Body)
-
-
-def _validated(model: type[_B], body: object) -> _B:
+def _body(body: object) -> Mapping[str, Any]:
     if not isinstance(body, Mapping):
         raise RequestError("The request's body is not a JSON object.")
-    if model is _Setup and "schema" in body:
-        body = {**body, "schema_": body["schema"]}
-    try:
-        read = model.model_validate(body)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "body"
-        raise RequestError(f"The request's '{where}' cannot be read: {first['msg']}.") from None
-    for config in (getattr(read, "label_config", ""), getattr(read, "schema_", "")):
-        if len(config) > MAX_CONFIG_CHARACTERS:
-            raise RequestError(
-                f"The labeling config is longer than {MAX_CONFIG_CHARACTERS:,} characters."
-            )
-    return read
+    return body
+
+
+def _text(body: Mapping[str, Any], name: str) -> str:
+    """A text of the body; '' where it is missing or null."""
+    text = body.get(name)
+    if text is not None and not isinstance(text, str):
+        raise RequestError(f"The request's '{name}' is not a text.")
+    return text or ""
+
+
+def _label_config(body: Mapping[str, Any], name: str = "label_config") -> str:
+    xml = _text(body, name)
+    if len(xml) > MAX_CONFIG_CHARACTERS:
+        raise RequestError(
+            f"The labeling config is longer than {MAX_CONFIG_CHARACTERS:,} characters."
+        )
+    return xml
+
+
+def _objects(body: Mapping[str, Any], *names: str) -> Iterator[Mapping[str, Any]]:
+    """The objects under these names, which hold one or a list of them."""
+    for name in names:
+        raw = body.get(name)
+        for item in raw if isinstance(raw, list) else [raw]:
+            if isinstance(item, Mapping):
+                yield item

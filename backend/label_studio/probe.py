@@ -1,16 +1,24 @@
-"""Checks of a running backend for connect and doctor: its answers, its webhook, one click."""
+"""Checks of this installation for connect and doctor: the running backend's answers, its webhook,
+one click; and each weak setting.
+"""
 
+import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from requests.auth import HTTPBasicAuth
 
+from backend.errors import CredentialsError
 from backend.label_studio.controls import ImageControls
-from backend.label_studio.credentials import SECRET_HEADER
+from backend.label_studio.credentials import SECRET_HEADER, load_credentials, webhook_secret
+from backend.label_studio.ssrf import why
 from backend.settings import Settings
 
 _TIMEOUT_S = 5.0
@@ -20,6 +28,25 @@ _ARRIVES_WITHIN_S = 6.0
 # Label Studio passes the context on unchanged. The backend answers a probe like any click, but
 # neither remembers nor counts it: a check must leave nothing behind on an annotator's task.
 PROBE = {"probe": True}
+
+_SHORT = 12
+_MANY_PIXELS = 200_000_000
+
+_Verdict = tuple[bool | None, str]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of one step. ``good`` is None for a note that does not stop anything."""
+
+    about: str
+    good: bool | None
+    sentence: str
+
+    @property
+    def connected(self) -> bool:
+        """Whether this is the step after which Label Studio uses the backend."""
+        return self.about == "connection" and self.good is True
 
 
 class BackendProbe:
@@ -43,11 +70,9 @@ class BackendProbe:
         """The model version that it serves now, to a project or to projects without one of their
         own; '' if there is no answer."""
         answer = self._get("/health" if project is None else f"/health?project={project}")
-        if answer is None:
+        if answer is None or not answer.ok:
             return ""
         try:
-            if not answer.ok:
-                return ""
             return str(answer.json()["model_version"])
         except (requests.JSONDecodeError, KeyError, TypeError):
             self.why = "something else than PhraseClick answers there"
@@ -85,32 +110,13 @@ class BackendProbe:
         try:
             answer = self._session.get(f"{self.url}{path}", headers=headers, timeout=_TIMEOUT_S)
         except requests.RequestException as error:
-            self.why = reason(error)
+            self.why = why(error)
             return None
-        self.why = "" if answer.ok else _refusal(answer)
+        if answer.status_code == 401:
+            self.why = "it asks for another user and password: run this with those of the backend"
+        else:
+            self.why = "" if answer.ok else f"it answered {answer.status_code}"
         return answer
-
-
-def reason(error: requests.RequestException) -> str:
-    """Why there was no answer, in a few words."""
-    if isinstance(error, requests.exceptions.SSLError):
-        return "its certificate is not trusted"
-    if isinstance(error, requests.Timeout):
-        return "no answer in time"
-    if isinstance(error, requests.ConnectionError):
-        said = str(error)
-        if "NameResolutionError" in said:
-            return "its name is unknown"
-        if "Connection refused" in said:
-            return "nothing listens there"
-        return "no connection"
-    return "not a web address" if isinstance(error, ValueError) else type(error).__name__
-
-
-def _refusal(answer: requests.Response) -> str:
-    if answer.status_code == 401:
-        return "it asks for another user and password: run this with those of the backend"
-    return f"it answered {answer.status_code}"
 
 
 def trial_prompt(image: ImageControls) -> dict[str, Any] | None:
@@ -131,11 +137,6 @@ def trial_prompt(image: ImageControls) -> dict[str, Any] | None:
             **common,
             "from_name": control.name,
             "type": control.type if objects else "keypoint",
-            "is_positive": True,
-            # Ignored: the backend measures the picture itself.
-            "original_width": 100,
-            "original_height": 100,
-            "image_rotation": 0,
             "value": value,
         }
     if image.phrase:
@@ -158,8 +159,98 @@ def read_answer(answer: Mapping[str, Any]) -> tuple[bool, str]:
         if item.get("type") == "textarea"
         for text in item["value"]["text"][:1]
     )
-    if any("rle" in item.get("value", {}) for item in result):
+    if any({"rle", "points"} & item.get("value", {}).keys() for item in result):
         return True, f"a mask came back. {said}".strip()
     if said:
         return False, f"no mask. {said}"
     return False, "no mask, and the config has no text area 'status' that could say why."
+
+
+# -- weak settings
+
+
+def weak_settings(settings: Settings) -> Iterator[Finding]:
+    """What ``phraseclick doctor --security`` reports about the settings and their data folder."""
+    yield Finding("password", *_password(settings))
+    yield Finding("webhook", *_secret(settings))
+    yield Finding("data folder", *_data_folder(settings.data))
+    yield Finding("Label Studio", *_label_studio(settings))
+    if settings.allow_private_addresses:
+        yield Finding(
+            "pictures",
+            False,
+            "PHRASECLICK_ALLOW_PRIVATE_ADDRESSES is set: everyone who imports tasks can have this "
+            "machine send requests into its private network.",
+        )
+    else:
+        yield Finding("pictures", True, "Are read from public addresses and Label Studio only.")
+    if settings.picture_max_pixels > _MANY_PIXELS:
+        yield Finding("picture size", None, "PHRASECLICK_PICTURE_MAX_PIXELS is very high.")
+    if settings.database_url and urlsplit(settings.database_url).password == "":
+        yield Finding("database", None, "Its URL has an empty password.")
+
+
+def _password(settings: Settings) -> _Verdict:
+    if not settings.has_password:
+        return None, (
+            "None is set: everyone who reaches the port may use every route. The server then "
+            "listens on this machine only, unless it was started with --without-password."
+        )
+    if len(settings.basic_auth_password.get_secret_value()) < _SHORT:
+        return False, f"It is shorter than {_SHORT} characters."
+    return True, "Set. Only /health answers without it."
+
+
+def _secret(settings: Settings) -> _Verdict:
+    try:
+        secret = webhook_secret(settings)
+    except CredentialsError as error:
+        return False, str(error)
+    if not secret:
+        return False, (
+            "There is no secret, so everyone who reaches the port can send labels. Run "
+            "phraseclick connect."
+        )
+    if len(secret) < _SHORT:
+        return False, f"The secret is shorter than {_SHORT} characters."
+    return True, "Asks for its secret."
+
+
+def _data_folder(folder: Path) -> _Verdict:
+    if not folder.exists():
+        return None, f"{folder} does not exist yet."
+    state = folder.stat()
+    if hasattr(os, "getuid") and state.st_uid != os.getuid():
+        return False, f"{folder} belongs to another user."
+    if state.st_mode & 0o077:
+        return False, f"Other users can open it: chmod 700 {folder}"
+    loose = [path.name for path in sorted(folder.iterdir()) if path.stat().st_mode & 0o077]
+    if loose:
+        return None, (
+            f"Closed to others, though {', '.join(loose[:5])} would be readable. The next start "
+            "of the backend sets that right."
+        )
+    return True, "Only its owner can open it."
+
+
+def _label_studio(settings: Settings) -> _Verdict:
+    try:
+        urls = {known.url for known in load_credentials(settings).values()}
+    except CredentialsError as error:
+        return False, str(error)
+    urls |= {settings.label_studio_url} - {""}
+    if not urls:
+        return None, (
+            "None was configured or connected. Hosts that only announce themselves are asked at "
+            "public addresses only."
+        )
+    plain = sorted(url for url in urls if urlsplit(url).scheme == "http" and not _is_here(url))
+    if plain:
+        return None, (
+            f"Tokens go to {', '.join(plain)} without encryption. Use https on an open network."
+        )
+    return True, f"Trusted: {', '.join(sorted(urls))}."
+
+
+def _is_here(url: str) -> bool:
+    return urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from cachetools import LRUCache
-from sqlalchemy import Connection, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, select, update
 
 from backend.db.engine import Database, insert_of
 from backend.db.models import EventRow, ProjectRow, SampledProjectRow
@@ -46,20 +46,21 @@ class Projects:
             "extra_params": dict(request.extra_params),
         }
         columns = [getattr(ProjectRow, name) for name in values]
+        query = select(*columns).where(ProjectRow.key == request.project.key)
         with self._database.read() as connection:
-            known = connection.execute(
-                select(*columns).where(ProjectRow.key == request.project.key)
-            ).one_or_none()
-        if known is not None and not logged_in and known.hostname:
-            if (known.hostname, known.access_token) != (request.hostname, request.access_token):
+            row = connection.execute(query).one_or_none()
+        known = None if row is None else row._asdict()
+        if known is not None and known["hostname"] and not logged_in:
+            host_and_token = {name: known[name] for name in ("hostname", "access_token")}
+            if not host_and_token.items() <= values.items():
                 _log.warning(
                     "Project %s: /setup without a password announced another address or token of "
                     "Label Studio than %s. It is ignored. If it is right, run phraseclick connect.",
                     request.project.key,
-                    known.hostname,
+                    known["hostname"],
                 )
-            values |= {"hostname": known.hostname, "access_token": known.access_token}
-        if known is not None and known._asdict() == values:
+            values |= host_and_token
+        if known == values:
             return
         now = datetime.now(UTC)
         with self._database.write() as connection:
@@ -117,34 +118,24 @@ class Projects:
 
     def announced(self, project: Project) -> tuple[str, str] | None:
         """Hostname and token that a project announced; of those with a number, the first."""
-        here = (
-            (ProjectRow.key == project.key)
-            if project.created
-            else (ProjectRow.project_id == project.id)
-        )
+        query = select(ProjectRow.hostname, ProjectRow.access_token).where(_is(project))
         with self._database.read() as connection:
-            row = connection.execute(
-                select(ProjectRow.hostname, ProjectRow.access_token)
-                .where(here)
-                .order_by(ProjectRow.created_at)
-                .limit(1)
-            ).one_or_none()
+            row = connection.execute(query.order_by(ProjectRow.created_at).limit(1)).one_or_none()
         return None if row is None else (row.hostname, row.access_token)
 
     def label_config(self, project: Project) -> str:
         """The labeling config of ``/setup``; '' for a project that was never connected."""
+        query = select(ProjectRow.label_config).where(_is(project))
+        query = query.order_by(ProjectRow.updated_at.desc()).limit(1)
         with self._database.read() as connection:
-            configs = connection.execute(
-                select(ProjectRow.label_config)
-                .where(
-                    (ProjectRow.key == project.key)
-                    if project.created
-                    else (ProjectRow.project_id == project.id)
-                )
-                .order_by(ProjectRow.updated_at.desc())
-                .limit(1)
-            ).scalar_one_or_none()
-        return configs or ""
+            return connection.execute(query).scalar_one_or_none() or ""
+
+
+def _is(project: Project) -> ColumnElement[bool]:
+    """The row of a project; all rows with its number where only that is known."""
+    if project.created:
+        return ProjectRow.key == project.key
+    return ProjectRow.project_id == project.id
 
 
 def _drop_unused(connection: Connection) -> None:
@@ -152,16 +143,8 @@ def _drop_unused(connection: Connection) -> None:
     used = exists().where(SampledProjectRow.key == ProjectRow.key) | exists().where(
         EventRow.project == ProjectRow.key
     )
-    unused = (
-        connection.execute(
-            select(ProjectRow.key)
-            .where(~used)
-            .order_by(ProjectRow.updated_at.desc())
-            .offset(_MAX_UNUSED - 1)
-        )
-        .scalars()
-        .all()
-    )
+    query = select(ProjectRow.key).where(~used).order_by(ProjectRow.updated_at.desc())
+    unused = connection.execute(query.offset(_MAX_UNUSED - 1)).scalars().all()
     if unused:
         connection.execute(delete(ProjectRow).where(ProjectRow.key.in_(unused)))
 
@@ -208,12 +191,10 @@ class LabelStudioHosts:
             )
         with self._lock:
             if who not in self._clients:
+                url, token, also_at, trusted = who
+                private = self._settings.allow_private_addresses
                 self._clients[who] = LabelStudio(
-                    who[0],
-                    who[1],
-                    also_at=who[2],
-                    trusted=who[3],
-                    private=self._settings.allow_private_addresses,
+                    url, token, also_at=also_at, trusted=trusted, private=private
                 )
             return self._clients[who]
 

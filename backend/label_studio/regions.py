@@ -8,7 +8,7 @@ plain ``<Brush>`` and its ``<Labels>``, for example, is two items. :func:`parse_
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -29,7 +29,7 @@ _MAX_ID = 128
 class Region:
     """One region of the page.
 
-    Percentages and masks are those of the upright picture, also where ``rotation`` is not 0.
+    Percentages and masks are those of the upright picture, also where the page was turned.
     """
 
     id: str
@@ -41,11 +41,9 @@ class Region:
     value: Mapping[str, Any]  # geometry as sent: rle, touches, x, y, points, text, …
     width: int | None  # pixels of the upright picture
     height: int | None
-    rotation: float = 0.0  # degrees; how the page was turned when it saved
     origin: str = ""  # manual, prediction, prediction-changed
     positive: bool | None = None  # of a key point; None where the page lost it
     score: float | None = None
-    meta: Mapping[str, Any] = field(default_factory=dict)
     parts: tuple[Any, ...] = ()  # polygons of the same mask, which are regions of their own
 
     @property
@@ -150,15 +148,14 @@ def _region(identity: str, image: str, items: list[Mapping[str, Any]]) -> Region
     """One region from its items. The item that drew it is the one whose type fits the geometry:
     with "keep label selected" the page adds ghosts, such as a mask under a key point control. Of a
     mask and a rectangle around it, the mask counts."""
-    fitting = sorted((item for item in items if _shape(item)), key=lambda item: not _masks(item))
-    main = fitting[0] if fitting else items[0]
-    shape = _shape(main)
-    labels: dict[str, None] = {}
-    for item in [main, *items]:
+    drawn = [(item, _shape(item)) for item in items]
+    main, shape = min(drawn, key=lambda one: (one[1] not in ("brush", "polygon"), not one[1]))
+    labels = dict.fromkeys(_labels(main))
+    for item, its_shape in drawn:
         # What another tool's label says on a ghost is not a label of this region.
-        if item is main or item.get("type") == "labels" or (shape and _shape(item)):
+        if item.get("type") == "labels" or (shape and its_shape):
             labels.update(dict.fromkeys(_labels(item)))
-    positive, meta = main.get("is_positive"), main.get("meta")
+    positive = main.get("is_positive")
     return Region(
         id=identity,
         control=clean(main.get("from_name")),
@@ -169,11 +166,9 @@ def _region(identity: str, image: str, items: list[Mapping[str, Any]]) -> Region
         value=main["value"],
         width=_side(main.get("original_width")),
         height=_side(main.get("original_height")),
-        rotation=finite_number(main.get("image_rotation")) or 0.0,
         origin=clean(main.get("origin"))[:32],
         positive=positive if isinstance(positive, bool) else None,
         score=finite_number(main.get("score")),
-        meta=meta if isinstance(meta, Mapping) else {},
     )
 
 
@@ -193,10 +188,6 @@ def _shape(item: Mapping[str, Any]) -> Shape:
     elif "text" in value:
         drawn = "textarea"
     return drawn if kind in (drawn, f"{drawn}labels") else ""
-
-
-def _masks(item: Mapping[str, Any]) -> bool:
-    return _shape(item) in ("brush", "polygon")
 
 
 def _labels(item: Mapping[str, Any]) -> Iterator[str]:
@@ -254,9 +245,27 @@ def drawn_mask(
         tolerance: of an outline, in pixels.
     """
     height, width = mask.shape
+    written = [] if label is None else [label.written]
+    apart = brush.labels_control if written else ""  # the label is an item of its own
+    tools = [(brush.name, brush.type, {brush.type: written} if written and not apart else {})]
+    if apart:
+        tools.append((apart, "labels", {"labels": written}))
 
     def items(identity: str, geometry: Mapping[str, Any]) -> list[dict[str, Any]]:
-        return _items(identity, geometry, brush, to_name, label, (width, height), score)
+        return [
+            {
+                "id": identity,
+                "from_name": name,
+                "to_name": to_name,
+                "type": kind,
+                "original_width": width,
+                "original_height": height,
+                "image_rotation": 0,
+                "value": {**geometry, **labels},
+                "score": round(score, 4),
+            }
+            for name, kind, labels in tools
+        ]
 
     if not brush.outline:
         return DrawnMask(items(region_id, {"format": "rle", "rle": rle.encode(mask)}), mask)
@@ -270,38 +279,3 @@ def drawn_mask(
         )
     ]
     return DrawnMask(polygons, mask_of(outline.parts, width, height), outline.holes)
-
-
-def _items(
-    region_id: str,
-    geometry: Mapping[str, Any],
-    brush: BrushControl,
-    to_name: str,
-    label: Label | None,
-    size: tuple[int, int],
-    score: float,
-) -> list[dict[str, Any]]:
-    """One item, or two where the label has a control of its own."""
-    written = [] if label is None else [label.written]
-    if not (written and brush.labels_control):
-        labels = {brush.type: written} if written else {}
-        tools = [(brush.name, brush.type, labels)]
-    else:
-        tools = [
-            (brush.name, brush.type, {}),
-            (brush.labels_control, "labels", {"labels": written}),
-        ]
-    return [
-        {
-            "id": region_id,
-            "from_name": name,
-            "to_name": to_name,
-            "type": kind,
-            "original_width": size[0],
-            "original_height": size[1],
-            "image_rotation": 0,
-            "value": {**geometry, **labels},
-            "score": round(score, 4),
-        }
-        for name, kind, labels in tools
-    ]

@@ -1,10 +1,9 @@
-"""Connections to hosts that somebody else named: allowed addresses only, within a time limit.
+"""Requests to hosts that somebody else named: allowed addresses only, within limits.
 
 Anyone who imports tasks writes the addresses of pictures, and anyone who reaches ``/setup`` names a
 Label Studio. Neither may make this server reach into the private network around it (SSRF). A host
-name is resolved once, the result is checked, and the
-connection goes to that result, so that a name which resolves differently a moment later (DNS
-rebinding) gains nothing.
+name is resolved once, the result is checked, and the connection goes to that result, so that a name
+which resolves differently a moment later (DNS rebinding) gains nothing.
 """
 
 import contextlib
@@ -14,15 +13,14 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
-
-from backend.errors import PictureAddressError
 
 _IP = ipaddress.IPv4Address | ipaddress.IPv6Address
 _AddressInfo = tuple[Any, Any, int, str, Any]
@@ -31,27 +29,25 @@ _AddressInfo = tuple[Any, Any, int, str, Any]
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _COMPATIBLE = ipaddress.IPv6Network("::/96")
 _LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
+_CHUNK = 1 << 17
 
 
 def is_public(address: str) -> bool:
     """Whether the IP ``address`` is that of one machine on the public internet."""
+    ip = _ip(address)
+    if isinstance(ip, ipaddress.IPv6Address) and (ip.is_site_local or ip in _LOCAL_NAT64):
+        return False
+    return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified)
+
+
+def _ip(address: str) -> _IP:
     ip: _IP = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
         if inner is None and (ip in _NAT64 or ip in _COMPATIBLE):
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        if inner is not None:
-            return is_public(str(inner))
-        if ip.is_site_local or ip in _LOCAL_NAT64:
-            return False
-    return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified)
-
-
-def is_link_local(address: str) -> bool:
-    """Whether the IP ``address`` is link-local, where clouds serve their credentials."""
-    ip: _IP = ipaddress.ip_address(address.partition("%")[0])
-    inner = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
-    return (inner or ip).is_link_local
+        ip = inner or ip
+    return ip
 
 
 class Deadline:
@@ -104,32 +100,88 @@ class Deadline:
                     sock.shutdown(socket.SHUT_RDWR)
 
 
-def _private_picture(host: str) -> Exception:
-    return PictureAddressError(
-        f"The picture's address leads to {host}, which is in a private network. If that "
-        "is intended, ask the admin to set PHRASECLICK_ALLOW_PRIVATE_ADDRESSES=true."
-    )
+@contextlib.contextmanager
+def guarded(
+    request: requests.PreparedRequest,
+    deadline: Deadline,
+    *,
+    private: bool,
+    at_home: bool = False,
+    refusal: Callable[[str], Exception],
+) -> Iterator[requests.Response]:
+    """The answer to one request, sent to an allowed address and through no proxy; its body is still
+    to be read. A redirect is not followed.
 
-
-class Gate:
-    """Opens connections within a deadline, to public addresses only unless ``private``.
-
-    at_home: the connection goes to a Label Studio that an admin configured or connected, which is
-    usually private. Link-local addresses, where clouds serve credentials, stay forbidden.
-    refusal: makes the error for a forbidden host from its name.
+    Args:
+        private: whether any address is allowed, not only public ones.
+        at_home: the request goes to a Label Studio that an admin configured or connected, which is
+            usually private. Link-local addresses, where clouds serve credentials, stay forbidden.
+        refusal: makes the error for a forbidden host from its name.
     """
+
+    def allows(address: str) -> bool:
+        return private or is_public(address) or (at_home and not _ip(address).is_link_local)
+
+    with (
+        contextlib.closing(_adapter(_Gate(deadline, allows, refusal))) as adapter,
+        adapter.send(
+            request,
+            stream=True,
+            timeout=max(deadline.left, 0.001),
+            verify=_trusted_certificates(),
+        ) as response,
+    ):
+        yield response
+
+
+def read_body(
+    response: requests.Response, deadline: Deadline, limit: int, too_large: Exception
+) -> bytes:
+    """The body of an answer. Raises ``too_large`` above ``limit`` bytes, or requests.Timeout."""
+    announced = response.headers.get("Content-Length", "")
+    if announced.isdecimal() and int(announced) > limit:
+        raise too_large
+    body = bytearray()
+    for chunk in response.iter_content(_CHUNK):
+        body += chunk
+        if len(body) > limit:
+            raise too_large
+        if deadline.passed:
+            break
+    # A socket shut at the deadline looks like the end of a body without a length.
+    if deadline.passed:
+        raise requests.Timeout
+    return bytes(body)
+
+
+def why(error: Exception) -> str:
+    """Why a request got no answer, in words. Not the error's own text, which quotes the URL."""
+    text = repr(error)
+    if isinstance(error, requests.exceptions.SSLError):
+        return "its certificate is not trusted"
+    if isinstance(error, requests.Timeout | TimeoutError) or "ReadTimeoutError" in text:
+        return "it did not answer in time"
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return "the download broke off"
+    if "NameResolutionError" in text:
+        return "its host name is unknown"
+    if isinstance(error, requests.ConnectionError):
+        refused = ": connection refused" if "Connection refused" in text else ""
+        return f"its host cannot be reached{refused}"
+    return "its address is not valid" if isinstance(error, ValueError) else "the download broke off"
+
+
+class _Gate:
+    """Opens connections to addresses that ``allows`` accepts, within a deadline."""
 
     def __init__(
         self,
         deadline: Deadline,
-        *,
-        private: bool,
-        at_home: bool = False,
-        refusal: Callable[[str], Exception] = _private_picture,
+        allows: Callable[[str], bool],
+        refusal: Callable[[str], Exception],
     ) -> None:
         self._deadline = deadline
-        self._private = private
-        self._at_home = at_home
+        self._allows = allows
         self._refusal = refusal
 
     def connect(self, connection: HTTPConnection) -> socket.socket:
@@ -160,11 +212,6 @@ class Gate:
             raise self._refusal(host)
         raise NewConnectionError(connection, "no address")
 
-    def _allows(self, address: str) -> bool:
-        if self._private or is_public(address):
-            return True
-        return self._at_home and not is_link_local(address)
-
     def _resolve(self, connection: HTTPConnection, host: str, port: int) -> list[_AddressInfo]:
         # The system's resolver takes no time limit, and a dead name server blocks it for long.
         answers: queue.SimpleQueue[list[_AddressInfo] | OSError] = queue.SimpleQueue()
@@ -187,7 +234,7 @@ class Gate:
         return answer
 
 
-def adapter_for(gate: Gate) -> HTTPAdapter:
+def _adapter(gate: _Gate) -> HTTPAdapter:
     """A requests adapter whose connections all go through ``gate``, and through no proxy."""
 
     class Connection(HTTPConnection):
@@ -209,7 +256,7 @@ def adapter_for(gate: Gate) -> HTTPAdapter:
     return adapter
 
 
-def trusted_certificates() -> str | bool:
+def _trusted_certificates() -> str | bool:
     """The certificates that an admin set for requests, or those that come with it.
 
     Requests reads these variables itself, but only together with those of proxies, which must be

@@ -273,7 +273,7 @@ class _ProjectRound:
         for numbers in _batches(tasks, _TASKS_AT_ONCE):
             self._pace()
             asked_at = self._rounds.now()
-            answer = host.tasks_in_full(self._project.id, numbers)
+            answer = host.tasks_of(self._project.id, numbers, fields="all")
             returned = {task.get("id"): task for task in answer}
             for number in numbers:
                 if number in returned:

@@ -159,10 +159,7 @@ class MaskImages:
         if row is None:
             return None
         try:
-            key = row.key
-            if not key:
-                known = self._pictures.key_of(row.address, Project.read(project), row.task_id)
-                key = known.key if known is not None else ""
+            key = row.key or self._pictures.key_of(row.address, Project.read(project), row.task_id)
             picture = self._pictures.kept(key) if key else None
         except PictureError:
             return None

@@ -15,7 +15,7 @@ from backend.interaction.store import InteractionStore
 from backend.jobs.lease import Leases
 from backend.jobs.queue import Jobs
 from backend.jobs.scheduler import Scheduler
-from backend.label_studio.annotations import LabelChange, read_label_change
+from backend.label_studio.annotations import DELETED, LabelChange, read_label_change
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.payloads import (
     START_TRAINING,
@@ -39,7 +39,6 @@ from backend.worker.webhook_inbox import Deliveries, Stored
 
 _log = logging.getLogger(__name__)
 
-_DELETED = ("ANNOTATIONS_DELETED", "ANNOTATION_DELETED")
 # Less than the minute after which the same task comes again.
 _BATCH_S = 45.0
 
@@ -126,8 +125,7 @@ class Tasks:
         )
 
     def _process(self, delivery: Stored) -> None:
-        body = parse_json(delivery.body)
-        hook = parse_webhook(body)
+        hook = parse_webhook(parse_json(delivery.body))
         try:
             config = self._config(hook.label_config)
         except LabelConfigError as error:
@@ -147,7 +145,7 @@ class Tasks:
                 hook.project.id,
             )
             return
-        change = read_label_change(hook, body, config)
+        change = read_label_change(hook, config)
         self._samples.apply(change)
         self._remember(hook, change, config)
         self._costs.take_in(change)
@@ -182,7 +180,7 @@ class Tasks:
     def _remember(
         self, hook: WebhookRequest, change: LabelChange, config: LabelConfig | None
     ) -> None:
-        if hook.action in _DELETED:
+        if hook.action in DELETED:
             self._memory.deleted(hook.project, hook.annotation_ids)
         elif config is not None:
             for annotation in change.annotations:

@@ -309,9 +309,8 @@ def test_blanks_around_a_label_are_written_but_do_not_count():
     config = parse(IMAGE, tag("BrushLabels", "brush", " Cat ", "Dog=d "), POINTS)
     cat, dog = config.images[0].brushes[0].labels
     assert (cat.value, cat.written, dog.written) == ("Cat", " Cat ", "d ")
-    assert cat.named("Cat")
-    assert cat.named("  Cat")
-    assert not cat.named(" ")
+    assert config.images[0].brushes[0].label("  Cat") is cat
+    assert config.images[0].brushes[0].label(" ") is None
 
 
 @pytest.mark.parametrize(

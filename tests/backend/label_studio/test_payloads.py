@@ -346,9 +346,9 @@ def test_setup_with_nulls():
     ("name", "annotations", "tasks"),
     [
         ("webhook_ANNOTATIONS_DELETED", (1,), 0),
-        ("webhook_ANNOTATION_CREATED_api", (1,), 0),
-        ("webhook_ANNOTATION_CREATED_ui", (3,), 0),
-        ("webhook_ANNOTATION_UPDATED", (1,), 0),
+        ("webhook_ANNOTATION_CREATED_api", (1,), 1),
+        ("webhook_ANNOTATION_CREATED_ui", (3,), 1),
+        ("webhook_ANNOTATION_UPDATED", (1,), 1),
         ("webhook_PROJECT_UPDATED", (), 0),
         ("webhook_START_TRAINING", (), 0),
         ("webhook_TASKS_CREATED", (), 1),

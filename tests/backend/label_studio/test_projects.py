@@ -103,6 +103,48 @@ def test_unused_projects_are_limited_and_used_ones_stay(
     assert "2.29" in keys
 
 
+def hosts(announced: tuple[str, str] | None = None, **settings: Any) -> LabelStudioHosts:
+    # Distinct from anything in the environment of the person who runs this.
+    values = {"label_studio_url": "", "label_studio_token": SecretStr(""), **settings}
+    return LabelStudioHosts(Settings(**values), lambda project: announced)
+
+
+def test_a_project_lives_where_setup_said() -> None:
+    client = hosts(("http://studio:8080", TOKEN)).of(1)
+
+    assert client.url == "http://studio:8080"
+    assert client.authorization_for("http://studio:8080/a") == {"Authorization": f"Token {TOKEN}"}
+
+
+def test_the_settings_come_before_what_setup_said() -> None:
+    client = hosts(
+        ("http://localhost:8080", "announced"),
+        label_studio_url="http://studio:8080",
+        label_studio_token=SecretStr(TOKEN),
+    ).of(1)
+
+    assert client.authorization_for("http://studio:8080/a") == {"Authorization": f"Token {TOKEN}"}
+    assert client.authorization_for("http://localhost:8080/a") == {}
+    assert client.place("http://localhost:8080/data/x?d=1") == "http://studio:8080/data/x?d=1"
+
+
+def test_the_token_of_the_settings_goes_to_no_host_that_a_request_announced() -> None:
+    client = hosts(("http://evil.example", "x"), label_studio_token=SecretStr(TOKEN)).of(1)
+
+    assert TOKEN not in str(client.authorization_for("http://evil.example/a"))
+
+
+def test_an_unknown_label_studio_is_explained() -> None:
+    with pytest.raises(LabelStudioError, match="PHRASECLICK_LABEL_STUDIO_URL"):
+        hosts().of(1)
+
+
+def test_projects_of_one_host_share_a_client() -> None:
+    both = hosts(("http://studio:8080", TOKEN))
+
+    assert both.of(1) is both.of(2)
+
+
 # -- a host that only announced itself
 
 

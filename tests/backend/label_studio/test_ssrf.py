@@ -4,8 +4,9 @@ import socket
 import time
 
 import pytest
+import requests
 
-from backend.label_studio.ssrf import Deadline, is_public
+from backend.label_studio.ssrf import Deadline, is_public, why
 
 
 @pytest.mark.parametrize(
@@ -91,3 +92,16 @@ def test_a_deadline_shuts_a_socket_that_is_added_too_late() -> None:
         deadline.watch(here)
 
         assert here.recv(1) == b""
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (requests.Timeout(), "it did not answer in time"),
+        (requests.exceptions.SSLError(), "its certificate is not trusted"),
+        (requests.ConnectionError("… NameResolutionError: Failed …"), "its host name is unknown"),
+        (requests.exceptions.InvalidURL(), "its address is not valid"),
+    ],
+)
+def test_why_there_was_no_answer(error: Exception, words: str) -> None:
+    assert why(error) == words

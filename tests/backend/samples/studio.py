@@ -182,7 +182,7 @@ class Api:
             if task["total_annotations"] or task["cancelled_annotations"]:
                 yield task
 
-    def tasks_in_full(self, project: int, tasks: Sequence[int]) -> list[Body]:
+    def tasks_of(self, project: int, tasks: Sequence[int], fields: str = "") -> list[Body]:
         self.studio._answer(f"tasks {sorted(tasks)}")
         there = [number for number in tasks if number in self.studio.tasks]
         return [self.studio._task(number, with_annotations=True) for number in there]
@@ -208,7 +208,7 @@ def settle(store: SampleStore, body: Body, now: datetime = START) -> None:
         config = LabelConfig.parse(hook.label_config)
     except LabelConfigError:
         config = None
-    store.apply(read_label_change(hook, body, config), now)
+    store.apply(read_label_change(hook, config), now)
 
 
 def connected(database: Database, project: Project = PROJECT) -> None:

@@ -4,13 +4,15 @@ from pathlib import Path
 from typing import Any
 
 from backend.label_studio.credentials import SECRET_FILE, make_webhook_secret
-from backend.label_studio.security import findings
+from backend.label_studio.probe import weak_settings
 from backend.settings import Settings
 
 
 def weak(settings: Settings) -> dict[str, bool | None]:
     return {
-        finding.about: finding.good for finding in findings(settings) if finding.good is not True
+        finding.about: finding.good
+        for finding in weak_settings(settings)
+        if finding.good is not True
     }
 
 
