@@ -115,7 +115,8 @@ class LabelStudio(Host):
         if not tasks:
             return []
         query = json.dumps({"selectedItems": {"all": False, "included": list(tasks)}})
-        return list(self.tasks(project, resolve_uri="false", query=query, **params))
+        params |= {"resolve_uri": "false", "query": query, "page_size": len(tasks)}
+        return list(self.tasks(project, **params))
 
     def predictions(self, task: int) -> list[Json]:
         return list(self.pages("/api/predictions/", task=task))
