@@ -1,23 +1,28 @@
-"""What the rules share: a request that is being assigned, new objects, labels, and log entries."""
+"""What the rules share: the request that is being assigned, new objects, labels, log entries."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from secrets import token_hex
 from typing import Literal
 
 from backend.db.models import EventKind
+from backend.db.packed_mask import PackedMask
 from backend.interaction.draft_sync import DraftSync
 from backend.interaction.events import Event
-from backend.interaction.label_words import labels_named
-from backend.interaction.mask_history import TaskMasks
+from backend.interaction.label_words import asks_for_all, labels_named
+from backend.interaction.manual_edits import ManualEdits
+from backend.interaction.mask_history import MaskHistory, TaskMasks
 from backend.interaction.objects import Click, Target, TaskObjects
-from backend.interaction.request import Interaction
+from backend.interaction.request import Interaction, PhraseSource, Prompts, Suggestion, Turn
 from backend.label_studio.controls import BrushControl, ClickLabel, ImageControls, Label
 from backend.registry.pruning import STICKY_FOR
 from backend.settings import Settings
 
 LABEL_UNKNOWN = "The brush has no label of that name: choose one for this mask"
 
+Touches = Callable[[Click, Prompts], bool]
+Knows = Callable[[str, str], bool]
 Class = tuple[BrushControl, Label | None]
 # What a phrase names, the likeliest first.
 Named = tuple[tuple[BrushControl, Label], ...]
@@ -43,29 +48,60 @@ class Policy:
         )
 
 
+@dataclass(frozen=True)
+class Context:
+    """What a decision rests on beside the task, and asks; the same at each attempt."""
+
+    policy: Policy
+    # Whether a lone positive click's own mask would touch an object's mask. May run the model.
+    touches: Touches
+    # Whether a model version knows the words of a label's name.
+    knows: Knows
+    version_for: Callable[[str], str]  # label -> the model version that a new object begins with
+    carried: str = ""  # the phrase that the annotator typed on another task, by setting
+    request_id: str = field(default_factory=lambda: token_hex(16))
+    # The model is asked once about an object and a click, however often the task changes.
+    touched: dict[tuple[int, str], bool] = field(default_factory=dict)
+
+
 @dataclass
 class Assignment:
-    """One request on its way to an object, and what every rule does with objects and the log."""
+    """One request on its way to an object, and what every rule does with objects and the log.
+
+    It reads and changes the task's objects in memory only. The store writes them, and has the
+    request assigned again where another one for the same task was faster.
+    """
 
     ask: Interaction
-    image: ImageControls
+    context: Context
     task: TaskObjects
-    drafts: DraftSync
-    policy: Policy
-    request_id: str
-    logged: Mapping[str, bool]  # signs of clicks that were logged before, by id
-    touches: Callable[[Click, Target], bool]  # may run the model
     masks: TaskMasks
-    carried: str  # a phrase from another task, by setting
-    version_for: Callable[[str], str]  # label -> the model version that a new object begins with
-    events: list[Event] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    logged: Mapping[str, bool]  # signs of clicks that were logged before, by id
+    drafts: DraftSync = field(init=False)
+    lane: list[Target] = field(init=False)  # what may be the last object, newest first
     target: Target | None = None
     started: bool = False
-    lane: list[Target] = field(init=False)  # what may be the last object, newest first
+    notes: list[str] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    undone: list[Event] = field(default_factory=list)  # that the page's mask implies
+    histories: list[tuple[Target, MaskHistory]] = field(default_factory=list)  # changed ones
 
     def __post_init__(self) -> None:
-        self.lane = self.drafts.last_objects(self.image)
+        ask = self.ask
+        self.drafts = DraftSync(self.task, ask.saved, ask.user, ask.received_at, self.masks)
+        self.drafts.apply()
+        self.lane = self.drafts.last_objects(ask.image) if ask.image else []
+
+    @property
+    def log(self) -> list[Event]:
+        """All that is to be logged."""
+        return [*self.drafts.events, *self.undone, *self.events]
+
+    @property
+    def image(self) -> ImageControls:
+        """What the request is about."""
+        assert self.ask.image is not None, "a request without prompts is not assigned"
+        return self.ask.image
 
     @property
     def now(self) -> datetime:
@@ -74,11 +110,11 @@ class Assignment:
 
     def _held_phrase(self, brush: BrushControl, label: str) -> tuple[str, str]:
         """The typed phrase (id, text) that a new object begins with: none, but by setting."""
-        if self.policy.carry_phrase == "none":
+        if self.context.policy.carry_phrase == "none":
             return "", ""
         typed = [t for t in self.lane if t.phrase]
         holder = max(typed, key=lambda t: t.phrase_sequence, default=None)
-        identity, text = (holder.phrase_id, holder.phrase) if holder else ("", self.carried)
+        identity, text = (holder.phrase_id, holder.phrase) if holder else ("", self.context.carried)
         named = labels_named(text, self.image.labels)
         if named and not among(named, (brush.name, label)):
             return "", ""  # "red cat" does not describe a click for Dog
@@ -109,7 +145,7 @@ class Assignment:
         if target.sequence != self.task.revision + 1:
             target.turn += 1
             if not self._goes_on(target):
-                target.model_version = self.version_for(target.label)
+                target.model_version = self.context.version_for(target.label)
         target.sequence = self.task.revision + 1
         target.updated_at = self.now
         target.owner = target.owner or self.ask.user
@@ -189,7 +225,7 @@ class Assignment:
                 kind if click.box is None else "box",
                 target_id=target.id if target else None,
                 region_id=target.region_id if target else "",
-                request_id=self.request_id,
+                request_id=self.context.request_id,
                 starts=self._first(),
                 click_id=click.id,
                 x_percent=click.x_percent,
@@ -206,6 +242,114 @@ class Assignment:
         """It was taken off the page, and counts no longer."""
         target.change(click.id, counts=False, on_page=False)
         self.events.append(Event.about(target, "undo", click_id=click.id))
+
+    # -- the turn
+
+    def _turn(self) -> Turn:
+        """What to do with the request, now that its object is known."""
+        turn = Turn(
+            self.context.request_id,
+            self.ask,
+            started=self.started,
+            new=tuple(event.kind for event in self.events if event.request_id),
+            notes=(*self.notes, *self.ask.ignored),
+        )
+        target = self.target
+        if target is None:
+            return turn
+        history = self.masks.of(target)
+        self._follow_page(target, history)
+        previous = history.previous(target)
+        mask, edits = (previous.mask, previous.edits_before(target)) if previous else (None, None)
+        return replace(
+            turn,
+            target=self._prompts(target, mask, edits),
+            number=target.turn,
+            shown_mask=history.shown(),
+            suggestions=tuple(self._suggestions(target)),
+        )
+
+    def _suggestions(self, target: Target) -> Iterator[Suggestion]:
+        """Objects of a phrase that nobody has accepted: the page takes them away with an answer
+        that lacks them."""
+        others = [
+            other
+            for other in self.task.targets
+            if other.phrase_group
+            and other.answered_turn
+            and other.state == "open"
+            and not other.accepted
+            and other is not target
+            and other.image == self.image.name
+            and other.owner in ("", self.ask.user)
+        ]
+        self.masks.need(others)
+        for other in others:
+            mask = self.masks.of(other).fitting(other)
+            brush = self.image.brush(other.brush)
+            if mask is not None and brush is not None:
+                yield Suggestion(
+                    region_id=other.region_id,
+                    label=brush.label(other.label),
+                    brush=brush,
+                    packed_mask=mask,
+                    confidence=other.confidence or 0.0,
+                    same_phrase=other.phrase_group == target.region_id and other.untouched,
+                    id=other.id,
+                )
+
+    def _follow_page(self, target: Target, history: MaskHistory) -> None:
+        """Take over the mask that the page shows, where that is another one than was answered."""
+        showing = self.drafts.showing(target)
+        # An object without an answer was made from the page's mask; else the page must be newer.
+        answered = target.answered_at
+        if showing and (answered is None or self.drafts.newer(showing, answered)):
+            self.histories.append((target, history))
+            self.undone = history.follow_page(target, showing, self.ask)
+
+    def _touches(self, click: Click, target: Target) -> bool:
+        """Whether the click's own mask would touch the object's."""
+        if not target.answered_turn:
+            return False
+        key, touched = (target.id, click.id), self.context.touched
+        if key not in touched:
+            prompts = self._prompts(target, self.masks.of(target).shown())
+            touched[key] = self.context.touches(click, prompts)
+        return touched[key]
+
+    def _prompts(
+        self, target: Target, mask: PackedMask | None, edits: ManualEdits | None = None
+    ) -> Prompts:
+        """An object as the predictor needs it, with the mask before and what a hand drew in it."""
+        image = self.image
+        brush = image.brush(target.brush) or image.brushes[0]
+        label = brush.label(target.label)
+        phrase, source = self._words(target, label)
+        return Prompts(
+            id=target.id,
+            region_id=target.region_id,
+            label=label,
+            brush=brush,
+            image=image,
+            clicks=target.counting,
+            phrase=phrase,
+            phrase_source=source,
+            packed_mask=mask,
+            edits=edits or None,
+            model_version=target.model_version,
+            every=source == "typed" and not target.counting and asks_for_all(phrase, image.labels),
+            accepted=target.accepted,
+        )
+
+    def _words(self, target: Target, label: Label | None) -> tuple[str, PhraseSource]:
+        """What was typed; else the label's own name where the model knows its words."""
+        if target.phrase:
+            return target.phrase, "typed"
+        if label is not None and self.context.policy.label_as_phrase:
+            for name in (label.value, label.alias):
+                if name and self.context.knows(name, target.model_version):
+                    return name, "label"
+        return "", "none"
 
 
 def among(named: Named, of_class: tuple[str, str]) -> bool:

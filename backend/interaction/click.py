@@ -17,12 +17,11 @@ import numpy as np
 
 from backend.errors import LabelConfigError, RequestError
 from backend.images.embeddings import Embeddings, TaskPicture
-from backend.interaction.decision import Prompts, Turn
 from backend.interaction.events import Outcome
 from backend.interaction.label_words import about_one
 from backend.interaction.objects import Click
 from backend.interaction.preannotate import Preannotation
-from backend.interaction.request import Interaction
+from backend.interaction.request import Interaction, Prompts, Turn
 from backend.interaction.status_line import (
     Understood,
     failed,

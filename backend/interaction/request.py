@@ -1,7 +1,7 @@
-"""One request of the page: which regions are clicks, which one is the phrase, and what is saved on
-the task so far.
+"""One request of the page: which regions are clicks, which one is the phrase, what is saved on the
+task so far, and what the request is taken to mean.
 
-``backend.label_studio.annotations`` parses the regions; the labeling config says what they are.
+``backend.label_studio.regions`` parses the regions; the labeling config says what they are.
 """
 
 import math
@@ -13,10 +13,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from backend.db.packed_mask import PackedMask
+from backend.interaction.manual_edits import ManualEdits
 from backend.interaction.objects import Click, Target
 from backend.label_studio.annotations import Annotation
 from backend.label_studio.config import LabelConfig
-from backend.label_studio.controls import ClickControl, ImageControls
+from backend.label_studio.controls import BrushControl, ClickControl, ImageControls, Label
 from backend.label_studio.payloads import PredictRequest, Project, clean, moment, whole_number
 from backend.label_studio.regions import Region, finite_number, parse_result
 
@@ -24,6 +26,8 @@ MAX_CLICKS = 500  # in one request; nobody clicks that often on one object
 MAX_TEXT = 10_000  # characters of a phrase that are kept
 _ROUNDING = 1e-6  # percent
 _LEAST_BOX = 0.05  # percent; less is a slip of the mouse
+
+PhraseSource = Literal["typed", "label", "none"]
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,68 @@ class Interaction:
             received_at=received_at or datetime.now(UTC),
             ignored=tuple(note for note in ignored if note),
         )
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """An object as the predictor and the answer need it."""
+
+    id: int
+    region_id: str  # the region to answer with: Label Studio replaces the one of the same id
+    label: Label | None  # None for a plain <Brush>
+    brush: BrushControl
+    image: ImageControls
+    clicks: tuple[Click, ...]
+    phrase: str  # what the model reads; '': nothing
+    phrase_source: PhraseSource
+    packed_mask: PackedMask | None = None
+    edits: ManualEdits | None = None  # by hand, to be kept in the answer
+    model_version: str = ""  # what it began with and finishes on; '': the project's champion
+    every: bool = False  # the phrase alone asks, and it means every one of a kind
+    accepted: bool = False  # a draft or an annotation has shown its mask
+
+    @property
+    def points(self) -> tuple[Click, ...]:
+        """Its clicks without the boxes."""
+        return tuple(click for click in self.clicks if click.box is None)
+
+    @property
+    def box(self) -> Click | None:
+        """Its newest box."""
+        return next((click for click in reversed(self.clicks) if click.box is not None), None)
+
+    @property
+    def previous_mask(self) -> np.ndarray | None:
+        """H,W bool: the mask before this request that fits its prompts; None for a new object."""
+        return None if self.packed_mask is None else self.packed_mask.unpack()
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """Another object of a phrase that made several, while nobody has accepted it."""
+
+    region_id: str
+    label: Label | None
+    brush: BrushControl
+    packed_mask: PackedMask
+    confidence: float
+    same_phrase: bool  # as the object that the request is about
+    id: int = 0  # 0 until it is written
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What to do with a request. Pass it to ``record`` with the outcome, failures too."""
+
+    request_id: str
+    ask: Interaction
+    target: Prompts | None = None  # None: there is nothing to predict
+    started: bool = False  # the object is new with this request
+    new: tuple[str, ...] = ()  # kinds of the interactions that this request added to the log
+    notes: tuple[str, ...] = ()  # for the status line, plain sentences without a full stop
+    number: int = 0  # the object's turn; a late answer never overwrites a later one
+    shown_mask: PackedMask | None = None  # what the page showed last, to measure the change
+    suggestions: tuple[Suggestion, ...] = ()  # other objects that the page shows, not accepted yet
 
 
 def _why_ignored(region: Region, image: ImageControls | None) -> str:

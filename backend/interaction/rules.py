@@ -12,7 +12,7 @@ from backend.interaction.draft_sync import STAYS_AFTER
 from backend.interaction.events import Event
 from backend.interaction.label_words import asks_for_all, labels_named, plural
 from backend.interaction.objects import Click, Target
-from backend.interaction.request import Saved, latest
+from backend.interaction.request import Saved, Turn, latest
 from backend.label_studio.controls import BrushControl
 from backend.label_studio.regions import Region
 
@@ -25,14 +25,15 @@ NO_LAST_OBJECT = "There is no last object to refine: choose a label and click on
 
 
 class Rules(Assignment):
-    """Assigns one request: ``decide`` finds the object and applies clicks and phrase to it."""
+    """Which object one request is about."""
 
-    def decide(self) -> None:
-        """Find the object, apply clicks and phrase to it, and collect what is to be logged."""
+    def decide(self) -> Turn:
+        """Find the object, and apply clicks and phrase to it."""
         if self.ask.clicks:
             self._clicks(self._newest_box(tuple(self._signed(c) for c in self.ask.clicks)))
         if self.ask.phrase is not None and (self.target is not None or not self.ask.clicks):
             self._phrase()
+        return self._turn()
 
     # -- clicks
 
@@ -148,8 +149,8 @@ class Rules(Assignment):
                 for click in same[0].counting:
                     self._undo(same[0], click)
                 same[0].state = "gone"
-            elif self.policy.new_object == "refine" or (
-                self.policy.new_object == "auto" and self.touches(clicks[0], same[0])
+            elif self.context.policy.new_object == "refine" or (
+                self.context.policy.new_object == "auto" and self._touches(clicks[0], same[0])
             ):
                 return same[0]
         return self._start(brush, name)
@@ -339,7 +340,7 @@ class Rules(Assignment):
                 Event.about(
                     target,
                     "phrase",
-                    request_id=self.request_id,
+                    request_id=self.context.request_id,
                     starts=self._first(),
                     phrase_id=phrase.id,
                     text=phrase.text,

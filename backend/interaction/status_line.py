@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from backend.interaction.decision import Prompts, Turn
+from backend.interaction.request import Prompts, Turn
 from backend.label_studio.regions import DrawnMask
 from model.errors import PhraseClickError
 from model.predictor import Instances, Prediction

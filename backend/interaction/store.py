@@ -18,8 +18,7 @@ from backend.db.engine import Database
 from backend.db.models import ServedMaskRow, TargetRow, TaskRow
 from backend.db.packed_mask import PackedMask
 from backend.errors import DatabaseError
-from backend.interaction.assignment import Policy
-from backend.interaction.decision import Decision, Knows, Prompts, Suggestion, Touches, Turn
+from backend.interaction.assignment import Context, Knows, Policy, Touches
 from backend.interaction.draft_sync import DraftSync
 from backend.interaction.events import (
     Event,
@@ -46,7 +45,14 @@ from backend.interaction.objects import (
     advance,
     read_task,
 )
-from backend.interaction.request import Interaction, saved_annotation
+from backend.interaction.request import (
+    Interaction,
+    Prompts,
+    Suggestion,
+    Turn,
+    saved_annotation,
+)
+from backend.interaction.rules import Rules
 from backend.label_studio.annotations import Annotation
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.payloads import Project
@@ -100,22 +106,16 @@ class InteractionStore:
         """
         if ask.image is None and not ask.saved:
             return Turn("", ask, notes=ask.ignored)
-        decision = Decision(
-            ask,
-            self.policy,
-            touches=touches,
-            knows=self._knows,
-            version_for=version_for,
-            carried=self._carried_phrase(ask) if self.policy.carry_phrase == "task" else "",
-        )
+        carried = self._carried_phrase(ask) if self.policy.carry_phrase == "task" else ""
+        context = Context(self.policy, touches, self._knows, version_for, carried)
         if not keep:
             task = TaskObjects(ask.project, ask.task_id)
-            return decision.make(task, TaskMasks(self._answers), {})
+            return Rules(ask, context, task, TaskMasks(self._answers), {}).decide()
         for _ in range(_ATTEMPTS):
-            task, masks, logged = self._read(ask)
-            turn = decision.make(task, masks, logged)
-            if self._write(task, decision.events, ask.user, ask.received_at, decision.histories):
-                return replace(turn, target=_numbered(turn.target, task))
+            rules = Rules(ask, context, *self._read(ask))
+            turn = rules.decide()
+            if self._write(rules.task, rules.log, ask.user, ask.received_at, rules.histories):
+                return replace(turn, target=_numbered(turn.target, rules.task))
         raise DatabaseError("Too many requests for this task at the same time. Click again.")
 
     def record(

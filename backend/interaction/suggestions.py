@@ -13,10 +13,9 @@ import numpy as np
 
 from backend.db.packed_mask import PackedMask
 from backend.errors import BackendError
-from backend.interaction.decision import Prompts, Suggestion, Turn
 from backend.interaction.mask_history import digest
 from backend.interaction.objects import new_region_id
-from backend.interaction.request import Saved, latest
+from backend.interaction.request import Prompts, Saved, Suggestion, Turn, latest
 from backend.label_studio.controls import ImageControls
 from backend.label_studio.regions import DrawnMask, drawn_mask, parse_result
 from model.instances import LIMITS, Instance

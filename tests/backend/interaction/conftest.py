@@ -12,9 +12,8 @@ import pytest
 
 from backend.db.engine import Database
 from backend.interaction.assignment import Policy
-from backend.interaction.decision import Prompts, Turn
 from backend.interaction.events import Outcome
-from backend.interaction.request import Interaction
+from backend.interaction.request import Interaction, Prompts, Turn
 from backend.interaction.store import InteractionStore
 from backend.interaction.suggestions import Drawn, draw_one
 from backend.label_studio import rle

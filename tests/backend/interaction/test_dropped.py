@@ -7,8 +7,8 @@ import pytest
 
 from backend.db.engine import Database
 from backend.errors import JobError, LabelStudioError
-from backend.interaction.decision import Turn
 from backend.interaction.dropped import DroppedMasks, dropped_masks, put_back
+from backend.interaction.request import Turn
 from backend.label_studio.client import LabelStudio
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.payloads import Project

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from backend.db.models import EventRow, TargetRow
 from backend.interaction.assignment import Policy
-from backend.interaction.decision import Prompts, Turn
+from backend.interaction.request import Prompts, Turn
 from backend.interaction.rules import NO_LAST_OBJECT
 from backend.interaction.store import InteractionStore
 from backend.interaction.suggestions import Drawn, draw_several, unlabeled
