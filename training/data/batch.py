@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from model.network.click_maps import ClickBatch
 from model.network.phrase_encoder import WordBatch
@@ -78,27 +79,11 @@ class Batch:
         )
 
 
-def click_batch(questions: Sequence[Question]) -> ClickBatch:
-    """The clicks so far, padded."""
-    count = max(len(question.clicks) for question in questions)
-    xy = torch.zeros(len(questions), count, 2)
-    sign = torch.zeros(len(questions), count)
-    for row, question in enumerate(questions):
-        for column, (x, y, positive) in enumerate(question.clicks):
-            xy[row, column, 0], xy[row, column, 1] = x, y
-            sign[row, column] = positive
-    return ClickBatch(xy, sign)
-
-
 def word_batch(texts: Sequence[str], tokenizer: Tokenizer) -> WordBatch:
     """The word vectors of B phrases ("" is none), padded."""
-    read = [tokenizer.read(text).vectors for text in texts]
+    read = [torch.tensor(tokenizer.read(text).vectors) for text in texts]
     length = torch.tensor([len(vectors) for vectors in read])
-    padded = torch.zeros(len(texts), int(length.max()), tokenizer.dim)
-    for row, vectors in enumerate(read):
-        if len(vectors):
-            padded[row, : len(vectors)] = torch.tensor(vectors)
-    return WordBatch(padded, length)
+    return WordBatch(pad_sequence(read, batch_first=True), length)
 
 
 class PromptInputs(NamedTuple):
@@ -113,14 +98,16 @@ def prompt_inputs(
     questions: Sequence[Question], texts: Sequence[str], tokenizer: Tokenizer, device: torch.device
 ) -> PromptInputs:
     """The clicks so far, these phrases and the boxes, on the device."""
-    clicks, words = click_batch(questions), word_batch(texts, tokenizer)
+    listed = [torch.tensor(question.clicks).reshape(-1, 3) for question in questions]
+    clicks = pad_sequence(listed, batch_first=True).to(device)
+    words = word_batch(texts, tokenizer)
     boxes = None
     if any(question.box is not None for question in questions):
         # A box of size 0 means no box.
         sides = [question.box or (0.0, 0.0, 0.0, 0.0) for question in questions]
         boxes = torch.tensor(sides, device=device)
     return PromptInputs(
-        ClickBatch(clicks.xy.to(device), clicks.sign.to(device)),
+        ClickBatch(clicks[..., :2], clicks[..., 2]),
         WordBatch(words.vectors.to(device), words.length.to(device)),
         boxes,
     )

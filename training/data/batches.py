@@ -19,7 +19,6 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -35,9 +34,8 @@ from training.data.transforms import Tint, ViewShares, random_view, whole_view
 from training.data.wrappers import categories_by_source, endless
 from training.errors import DataError, RecipeError
 from training.prompts.clicks import ClickNoise
-from training.prompts.picture_scene import PictureScene
 from training.prompts.prompts import Prompt, make_prompts
-from training.prompts.scenes import annotated_concepts
+from training.prompts.scenes import PictureScene, annotated_concepts
 from training.prompts.vocabulary import concept_of
 from training.prompts.written_phrases import AttributeWords
 from training.train.recipe import Recipe
@@ -181,11 +179,10 @@ class Batches:
         if rng.random() >= self.recipe.train.composed:
             return sample
         try:
-            composed = self._composer.composed(sample, rng)
+            return self._composer.composed(sample, rng)
         except DataError as error:
             broken.append(str(error))
             return sample
-        return sample if composed is sample else _without_phrases(composed)
 
 
 def _question(prompt: Prompt, noise: ClickNoise, rounds: int) -> Question:
@@ -208,12 +205,6 @@ def _given(prompts: Sequence[Prompt], size: tuple[int, int]) -> Tensor | None:
     nothing = np.zeros(size, np.float32)
     shown = [nothing if prompt.given is None else prompt.given for prompt in prompts]
     return torch.from_numpy(np.stack(shown))[:, None]
-
-
-def _without_phrases(sample: Sample) -> Sample:
-    """Without written phrases, which may be untrue of two pictures in one."""
-    objects = tuple(dataclasses.replace(about, phrases=()) for about in sample.objects)
-    return dataclasses.replace(sample, objects=objects, expressions=())
 
 
 def view_size(crop: int, shape: str) -> tuple[int, int]:
@@ -323,7 +314,6 @@ def _by_processes(
         sampler=orders,
         num_workers=workers,
         prefetch_factor=PROCESS_AHEAD,
-        collate_fn=_as_it_is,
         pin_memory=pinned,
         # The loader draws a seed for its workers; this must not advance the run's own generator.
         generator=torch.Generator(),
@@ -339,7 +329,3 @@ class _BatchDataset(MapDataset[Batch]):
 
     def __getitem__(self, order: Order) -> Batch:
         return self._make(*order)
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch

@@ -17,6 +17,7 @@ from PIL import Image, ImageFilter
 
 from model.crop import Box, mask_box
 from training.data.sample import VOID, Dataset, Sample, SampleObject
+from training.data.transforms import nearest, placed
 from training.prompts.vocabulary import concept_of
 
 # Sources whose objects are single things; regions cannot be counted.
@@ -61,57 +62,42 @@ def beside(first: Sample, second: Sample, concept: str, rng: np.random.Generator
 
     Returns ``first`` unchanged if one of them has no large enough object.
     """
-    boxes = [_box(sample, concept, rng) for sample in (first, second)]
-    if boxes[0] is None or boxes[1] is None:
-        return first
-    upright = rng.random() < 0.2
-    height, width = first.instances.shape
+    chosen = [(sample, _large_object(sample, concept, rng)) for sample in (first, second)]
+    axis = 0 if rng.random() < 0.2 else 1
+    whole = first.instances.shape
     # The border between the two parts is random too.
-    share = float(rng.uniform(0.38, 0.62))
-    sizes = (
-        [(round(height * share), width), (height - round(height * share), width)]
-        if upright
-        else [(height, round(width * share)), (height, width - round(width * share))]
-    )
-    parts = [
-        _cut(sample, _shaped(box, sample, size, rng), size)
-        for sample, box, size in zip((first, second), boxes, sizes, strict=True)
-        if box is not None
-    ]
+    border = round(whole[axis] * float(rng.uniform(0.38, 0.62)))
+    parts = []
+    for (sample, found), length in zip(chosen, (border, whole[axis] - border), strict=True):
+        if found is None:
+            return first
+        size = (length, whole[1]) if axis == 0 else (whole[0], length)
+        parts.append(_cut(sample, _shaped(found[1], sample, size, rng), size))
     if rng.random() < 0.5:
         parts.reverse()
     shift = max(_next_id(first), _next_id(second))
-    moved = [_renumbered(part, by) for part, by in zip(parts, (0, shift), strict=True)]
-    axis = 0 if upright else 1
-    instances = np.concatenate([part.instances for part in moved], axis)
+    parts = [_renumbered(part, by) for part, by in zip(parts, (0, shift), strict=True)]
     masks = {}
-    for start, part in zip((0, moved[0].instances.shape[axis]), moved, strict=True):
+    for place, part in enumerate(parts):
+        nothing = np.zeros(parts[1 - place].instances.shape, bool)
         for number, mask in part.masks.items():
-            whole = np.zeros(instances.shape, bool)
-            high, wide = mask.shape
-            here = (
-                (slice(start, start + high), slice(wide))
-                if upright
-                else (slice(high), slice(start, start + wide))
-            )
-            whole[here] = mask
-            masks[number] = whole
+            halves = [nothing, mask] if place else [mask, nothing]
+            masks[number] = np.concatenate(halves, axis)
     return _sample(
         first,
-        np.concatenate([part.image for part in moved], axis),
-        instances,
-        [about for part in moved for about in part.objects],
+        np.concatenate([part.image for part in parts], axis),
+        np.concatenate([part.instances for part in parts], axis),
+        [about for part in parts for about in part.objects],
         masks,
     )
 
 
 def pasted(first: Sample, second: Sample, concept: str, rng: np.random.Generator) -> Sample:
     """The first picture with an object of the concept from the second one pasted in."""
-    largest = _largest(second, concept, rng)
-    if largest is None:
+    found = _large_object(second, concept, rng)
+    if found is None:
         return first
-    about, box = largest
-    left, top, right, bottom = box
+    about, (left, top, right, bottom) = found
     height, width = first.instances.shape
     mask = second.mask(about.id)[top:bottom, left:right]
     high, wide = mask.shape
@@ -161,13 +147,13 @@ def _concepts(objects: Sequence[SampleObject]) -> set[str]:
     return {concept_of(o.category) for o in objects if o.category and not o.semantic}
 
 
-def _largest(
+def _large_object(
     sample: Sample, concept: str, rng: np.random.Generator
 ) -> tuple[SampleObject, Box] | None:
     """A random object of this concept that is large enough, and its bounding box."""
     fitting = []
     for about in sample.objects:
-        if about.category and not about.semantic and concept_of(about.category) == concept:
+        if concept in _concepts([about]):
             mask = sample.mask(about.id)
             box = mask_box(mask)
             if box is not None and mask.mean() >= LARGE_ENOUGH:
@@ -175,12 +161,9 @@ def _largest(
     return fitting[int(rng.integers(len(fitting)))] if fitting else None
 
 
-def _box(sample: Sample, concept: str, rng: np.random.Generator) -> Box | None:
-    largest = _largest(sample, concept, rng)
-    return largest[1] if largest else None
-
-
-def _shaped(box: Box, sample: Sample, size: tuple[int, int], rng: np.random.Generator) -> Box:
+def _shaped(
+    box: Box, sample: Sample, size: tuple[int, int], rng: np.random.Generator
+) -> tuple[float, float, float, float]:
     """A window with the aspect ratio of ``size`` (height, width) around the box."""
     left, top, right, bottom = box
     height, width = sample.instances.shape
@@ -190,28 +173,15 @@ def _shaped(box: Box, sample: Sample, size: tuple[int, int], rng: np.random.Gene
     wide = high * aspect
     x = (left + right) / 2 + rng.normal(0, 0.06) * wide
     y = (top + bottom) / 2 + rng.normal(0, 0.06) * high
-    x = float(np.clip(x - wide / 2, 0, width - wide))
-    y = float(np.clip(y - high / 2, 0, height - high))
-    return Box(
-        round(x),
-        round(y),
-        max(round(x + wide), round(x) + 1),
-        max(round(y + high), round(y) + 1),
-    )
+    return placed(wide, high, x, y, sample)
 
 
-def _cut(sample: Sample, box: Box, size: tuple[int, int]) -> Sample:
+def _cut(sample: Sample, box: tuple[float, float, float, float], size: tuple[int, int]) -> Sample:
     """The box of the sample, resized to ``size`` (height, width)."""
-    left, top, right, bottom = box
     place = (size[1], size[0])
-
-    def nearest(array: NDArray[np.int32]) -> NDArray[np.int16]:
-        part = Image.fromarray(array[top:bottom, left:right])
-        return np.asarray(part.resize(place, Image.Resampling.NEAREST)).astype(np.int16)
-
-    image = Image.fromarray(sample.image[top:bottom, left:right]).resize(place, _SMOOTH)
-    masks = {i: nearest(mask.astype(np.int32)) > 0 for i, mask in sample.masks.items()}
-    instances = nearest(sample.instances.astype(np.int32))
+    image = Image.fromarray(sample.image).resize(place, _SMOOTH, box)
+    masks = {number: nearest(mask, box, place) for number, mask in sample.masks.items()}
+    instances = nearest(sample.instances, box, place)
     return replace(sample, image=np.asarray(image), instances=instances, masks=masks)
 
 

@@ -73,9 +73,7 @@ def is_folder_of_masks(folder: Path) -> bool:
     """Whether the folder has pictures and masks in a known layout."""
     if not folder.is_dir():
         return False
-    if any((folder / a).is_dir() and (folder / b).is_dir() for a, b in SIBLINGS):
-        return True
-    return any(mask is not None for _, mask in _side_by_side(folder))
+    return _siblings(folder) is not None or any(mask for _, mask in _side_by_side(folder))
 
 
 def _record(key: str, picture: Path, mask: Path | None) -> _Record:
@@ -94,14 +92,18 @@ def _pairs(
 ) -> list[tuple[str, Path, Path | None]]:
     if not folder.is_dir():
         raise DataError(f"The folder {folder} is missing.")
-    known = next(
-        ((a, b) for a, b in SIBLINGS if (folder / a).is_dir() and (folder / b).is_dir()), None
-    )
+    known = _siblings(folder)
     if pictures is None and masks is None and known is None:
         return [(picture.stem, picture, mask) for picture, mask in _side_by_side(folder)]
-    where = pictures or folder / (known[0] if known else "")
-    drawn = pictures_in(masks or folder / (known[1] if known else ""))
-    return [(key, path, drawn.get(key)) for key, path in pictures_in(where).items()]
+    where, drawn = known or (folder, folder)
+    masks_of = pictures_in(masks or drawn)
+    return [(key, path, masks_of.get(key)) for key, path in pictures_in(pictures or where).items()]
+
+
+def _siblings(folder: Path) -> tuple[Path, Path] | None:
+    """The folders of pictures and of masks in it, if it has both."""
+    pairs = ((folder / pictures, folder / masks) for pictures, masks in SIBLINGS)
+    return next((pair for pair in pairs if pair[0].is_dir() and pair[1].is_dir()), None)
 
 
 def _side_by_side(folder: Path) -> list[tuple[Path, Path | None]]:

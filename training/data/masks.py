@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from scipy import ndimage
 from model.crop import mask_box
 
 Mask = NDArray[np.bool_]
+Number = TypeVar("Number", bound=np.floating)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +203,19 @@ def depths_inside(mask: Mask, *, stride: int | None = None) -> DistanceMap:
     cells = ndimage.distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1]
     values = np.where(inside, (cells - 1.0) * step + 1.0, 0.0).astype(np.float32)
     return DistanceMap(values, top, left, step)
+
+
+def spread(points: NDArray[Number], distance: float, most: int) -> NDArray[Number]:
+    """Up to ``most`` of the N,2 points, in order, each at least ``distance`` from those before."""
+    kept = np.empty((most, 2), points.dtype)
+    count = 0
+    for point in points:
+        if count == most:
+            break
+        if not count or ((kept[:count] - point) ** 2).sum(1).min() >= distance * distance:
+            kept[count] = point
+            count += 1
+    return kept[:count]
 
 
 def thin_parts(mask: Mask, share: float) -> Mask:

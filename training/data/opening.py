@@ -30,19 +30,9 @@ from training.data.pack import PackDataset
 from training.data.refcoco import open_refcoco, refs_file
 from training.data.sample import Dataset
 from training.data.synthetic import SyntheticDataset
-from training.data.voc import open_sbd, open_voc, sbd_layout, voc_layout
+from training.data.voc import SBD, VOC, VocDataset
 from training.data.wrappers import Concatenated, Renamed
 from training.errors import DataError
-
-
-@dataclass(frozen=True)
-class Place:
-    """The location of a data set: its format ("": to be recognised), path and options."""
-
-    format: str
-    path: Path
-    options: Mapping[str, str]
-    root: Path
 
 
 @dataclass(frozen=True)
@@ -66,48 +56,38 @@ def open_dataset(paths: Sequence[Path | str], root: Path | str = "") -> Dataset:
     """
     if not paths:
         raise DataError("No data set was named: give a path, such as a .tar file.")
-    parts = [_open(read_place(path, Path(root))) for path in paths]
+    parts = [_open(str(path), Path(root)) for path in paths]
     return parts[0] if len(parts) == 1 else Concatenated(parts)
 
 
-def read_place(text: Path | str, root: Path = Path()) -> Place:
-    """Parse ``[FORMAT:]PATH[?KEY=VALUE&...]``. Raises DataError if it has another form."""
-    # A place from a command line may be a Path although it has a format and options.
-    match = re.fullmatch(r"(?:([a-z+]{2,}):)?([^?]*)(?:\?(.*))?", str(text))
+def _open(text: str, root: Path) -> Dataset:
+    match = re.fullmatch(r"(?:([a-z+]{2,}):)?([^?]*)(?:\?(.*))?", text)
     if match is None or not (match[2] or match[1]):
         raise DataError(f"'{text}' is not a data set: write [FORMAT:]PATH[?KEY=VALUE&...].")
-    name, path, query = match[1] or "", match[2], match[3] or ""
+    name, path = match[1] or "", root / Path(match[2]).expanduser()
     name = "refcoco" if name in REFER else name
     if name and name not in FORMATS:
         raise DataError(f"'{name}' in '{text}' is none of the formats {', '.join(FORMATS)}.")
-    if bool(path) != (FORMATS[name].has_path if name else True):
-        raise DataError(f"'{text}' {'must not have' if path else 'lacks'} a path.")
-    options = {}
-    for pair in query.split("&") if query else ():
-        key, equals, value = pair.partition("=")
-        if not equals or not value:
+    has_path = not name or FORMATS[name].has_path
+    if bool(match[2]) != has_path:
+        raise DataError(f"'{text}' {'lacks' if has_path else 'must not have'} a path.")
+    if has_path and not path.exists():
+        raise DataError(f"{path} is missing.")
+    name = name or _recognised(path)
+    kind = FORMATS[name]
+    options: dict[str, Path | str] = {}
+    for pair in (match[3] or "").split("&") if match[3] else ():
+        key, _, value = pair.partition("=")
+        if not value:
             raise DataError(f"'{pair}' in '{text}' is not an option: write KEY=VALUE.")
-        options[key] = value
-    return Place(name, root / Path(path).expanduser(), options, root)
-
-
-def _open(place: Place) -> Dataset:
-    if (not place.format or FORMATS[place.format].has_path) and not place.path.exists():
-        raise DataError(f"{place.path} is missing.")
-    name = place.format or _recognised(place.path)
-    known = (*FORMATS[name].options, "source")
-    unknown = sorted(set(place.options) - set(known))
-    if unknown:
-        raise DataError(
-            f"{place.path}: a {name} data set has no option {', '.join(unknown)}, "
-            f"only {', '.join(known)}."
-        )
-    options: dict[str, Path | str] = {
-        key: place.root / value if key in PATH_OPTIONS else value
-        for key, value in place.options.items()
-    }
+        options[key] = root / value if key in PATH_OPTIONS else value
     source = options.pop("source", None)
-    dataset = FORMATS[name].open(place.path, **options)
+    if unknown := sorted(set(options) - set(kind.options)):
+        known = ", ".join((*kind.options, "source"))
+        raise DataError(
+            f"{path}: a {name} data set has no option {', '.join(unknown)}, only {known}."
+        )
+    dataset = kind.open(path, **options)
     return dataset if source is None else Renamed(dataset, str(source))
 
 
@@ -149,14 +129,14 @@ FORMATS: Mapping[str, Format] = {
         ("split", "by", "pictures"),
     ),
     "voc": Format(
-        lambda path: voc_layout(path) is not None,
-        open_voc,
+        lambda path: VOC.root(path) is not None,
+        lambda path, split="": VocDataset(path, VOC, split),
         "a folder with JPEGImages, SegmentationObject and SegmentationClass",
         ("split",),
     ),
     "sbd": Format(
-        lambda path: sbd_layout(path) is not None,
-        open_sbd,
+        lambda path: SBD.root(path) is not None,
+        lambda path, split="": VocDataset(path, SBD, split),
         "a folder with inst/ and cls/",
         ("split",),
     ),

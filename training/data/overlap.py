@@ -9,9 +9,9 @@ http://www.phash.org, Zauner 2010).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,6 @@ from training.data.sample import Dataset
 from training.data.wrappers import Tolerant
 
 Hash = NDArray[np.bool_]
-Progress = Callable[[int, int], None]
 
 # Bits that may differ between two copies of one photograph. Measured on 900 photographs: scaled and
 # recompressed copies differ in at most 2 bits, crops by 5 % mostly in up to 10; of 400,000 pairs of
@@ -34,72 +33,48 @@ SIDE = 32
 LOW = 8
 
 
-@dataclass(frozen=True)
-class Fingerprints:
-    """What is compared of N readable pictures: index, name, hash, hash of the mirror image.
+class Fingerprint(NamedTuple):
+    """What is compared of the picture at a place: its name, its hash, its mirror image's hash."""
 
-    hashes, mirrored: N,64 bool.
-    """
-
-    indices: NDArray[np.int64]
-    names: list[str]
-    hashes: Hash
+    place: int
+    name: str
+    hash: Hash
     mirrored: Hash
 
 
-def overlapping(
-    train: Dataset,
-    test: Dataset,
-    *,
-    distance: int = DISTANCE,
-    progress: Progress | None = None,
-) -> list[int]:
+def overlapping(train: Dataset, test: Dataset) -> list[int]:
     """The indices of the pictures of ``train`` that also occur in ``test``.
 
-    Their hashes, as they are or mirrored, differ in at most ``distance`` of 64 bits, or in at most
-    `NAMED_DISTANCE` for equal names. Unreadable pictures are skipped. progress: called with the
-    number of pictures done and their total.
+    Their hashes, as they are or mirrored, differ in at most `DISTANCE` of 64 bits, or in at most
+    `NAMED_DISTANCE` for equal names. Unreadable pictures are skipped.
     """
     known = fingerprints(test)
-    ours = fingerprints(train, progress)
-    same = np.zeros(len(ours.indices), bool)
-    for others in (known.hashes, known.mirrored):
-        same |= _nearest(ours.hashes, others) <= distance
-    named: dict[str, list[int]] = {}
-    for place, name in enumerate(known.names):
-        named.setdefault(name, []).append(place)
-    for place, name in enumerate(ours.names):
-        for others in (known.hashes, known.mirrored):
-            theirs = others[named.get(name, [])]
-            same[place] |= bool(_nearest(ours.hashes[place, None], theirs)[0] <= NAMED_DISTANCE)
-    return [int(index) for index in ours.indices[same]]
+    hashes = np.array([one for theirs in known for one in (theirs.hash, theirs.mirrored)], bool)
+    named: dict[str, list[Hash]] = {}
+    for theirs in known:
+        named.setdefault(theirs.name, []).extend((theirs.hash, theirs.mirrored))
+    return [
+        ours.place
+        for ours in fingerprints(train)
+        if _nearest(ours.hash, hashes) <= DISTANCE
+        or _nearest(ours.hash, named.get(ours.name, ())) <= NAMED_DISTANCE
+    ]
 
 
-def fingerprints(dataset: Dataset, progress: Progress | None = None) -> Fingerprints:
-    """The names and hashes of all pictures of a data set."""
+def fingerprints(dataset: Dataset) -> list[Fingerprint]:
+    """Those of all readable pictures of a data set."""
     samples = Tolerant(dataset)
 
-    def one(index: int) -> tuple[int, str, Hash, Hash] | None:
+    def one(index: int) -> Fingerprint | None:
         sample = samples.get(index)
         if sample is None:
             return None
         grey = np.asarray(Image.fromarray(sample.image).convert("L"))
-        hashes = perceptual_hash(grey), perceptual_hash(grey[:, ::-1])
-        return index, plain_name(sample.key), *hashes
+        name = plain_name(sample.key)
+        return Fingerprint(index, name, perceptual_hash(grey), perceptual_hash(grey[:, ::-1]))
 
-    readable = []
     with ThreadPoolExecutor(4) as pool:
-        for done, fingerprint in enumerate(pool.map(one, range(len(dataset))), 1):
-            if fingerprint is not None:
-                readable.append(fingerprint)
-            if progress:
-                progress(done, len(dataset))
-    return Fingerprints(
-        np.array([index for index, *_ in readable], np.int64),
-        [name for _, name, *_ in readable],
-        np.array([own for _, _, own, _ in readable], bool).reshape(-1, LOW * LOW),
-        np.array([mirrored for *_, mirrored in readable], bool).reshape(-1, LOW * LOW),
-    )
+        return [made for made in pool.map(one, range(len(dataset))) if made is not None]
 
 
 def perceptual_hash(grey: NDArray[np.uint8]) -> Hash:
@@ -122,16 +97,8 @@ def plain_name(key: str) -> str:
     return number[1] if number else key
 
 
-def _nearest(ours: Hash, others: Hash) -> NDArray[np.int64]:
-    """For each of our N hashes, the number of bits by which the nearest other one differs."""
+def _nearest(ours: Hash, others: Hash | Sequence[Hash]) -> int:
+    """The number of bits by which the nearest of the other hashes differs."""
     if not len(others):
-        return np.full(len(ours), LOW * LOW + 1)
-    a, b = ours.astype(np.float32), others.astype(np.float32)
-    # Differing bits = ones of both minus twice the common ones; in parts, to bound memory.
-    parts = [
-        (part.sum(1)[:, None] + b.sum(1)[None] - 2 * part @ b.T).min(1)
-        for part in np.array_split(a, max(1, len(a) // 4096 + 1))
-        if len(part)
-    ]
-    nearest: NDArray[np.int64] = np.concatenate(parts or [np.empty(0)]).round().astype(np.int64)
-    return nearest
+        return LOW * LOW
+    return int((np.asarray(others) != ours).sum(1).min())

@@ -16,10 +16,10 @@ import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
+from pydantic import BaseModel
 
 from training.data.reading import decode_labels, decode_picture, picture_size, same_size
 from training.data.sample import VOID, Expression, Record, RecordDataset, Sample, SampleObject
@@ -36,6 +36,14 @@ WEBP_SIDE = 16383
 # tried on.
 QUALITIES = (85, 75, 65, 55, 45, 35)
 PROBED = 20
+
+
+class _About(BaseModel):
+    """The JSON of a sample."""
+
+    source: str
+    objects: tuple[SampleObject, ...]
+    expressions: tuple[Expression, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,33 +114,17 @@ class PackDataset(RecordDataset[_Record]):
         try:
             if picture is None or "inst.png" not in members:
                 raise ValueError("picture or masks missing")
-            about = json.loads(members["json"])
-            objects = tuple(
-                SampleObject(
-                    int(entry["id"]),
-                    entry["category"],
-                    bool(entry.get("semantic", False)),
-                    tuple(entry.get("phrases", ())),
-                    tuple((float(x), float(y), bool(p)) for x, y, p in entry.get("clicks", ())),
-                    box=_box(entry.get("box")),
-                )
-                for entry in about["objects"]
-            )
-            expressions = tuple(
-                Expression(entry["text"], tuple(int(number) for number in entry["ids"]))
-                for entry in about.get("expressions", ())
-            )
-            source = str(about["source"])
-        except (KeyError, TypeError, ValueError) as error:
+            about = _About.model_validate_json(members["json"])
+        except (KeyError, ValueError) as error:
             self.skipped += 1
             log.warning("Sample %s is skipped: %s", key, error)
             return
         yield _Record(
             key,
             (0, 0),
-            objects,
-            expressions,
-            source=source,
+            about.objects,
+            about.expressions,
+            source=about.source,
             picture=picture,
             instances=members["inst.png"],
         )
@@ -178,24 +170,7 @@ def reencode(
 def members_of(sample: Sample, quality: int, **more: object) -> dict[str, bytes]:
     """A sample's files by suffix; its JSON with ``more`` entries."""
     instances = np.where(sample.instances == VOID, PACK_VOID, sample.instances).astype(np.uint8)
-    about: dict[str, object] = {
-        "source": sample.source,
-        "objects": [
-            {
-                "id": thing.id,
-                "category": thing.category,
-                "semantic": thing.semantic,
-                "phrases": thing.phrases,
-                "clicks": thing.clicks,
-                "box": thing.box,
-            }
-            for thing in sample.objects
-        ],
-        "expressions": [
-            {"text": expression.text, "ids": expression.ids} for expression in sample.expressions
-        ],
-        **more,
-    }
+    about = _About(source=sample.source, objects=sample.objects, expressions=sample.expressions)
     picture, masks = io.BytesIO(), io.BytesIO()
     suffix = "webp" if max(instances.shape) <= WEBP_SIDE else "png"
     Image.fromarray(sample.image).save(picture, suffix, quality=quality, method=4)
@@ -203,18 +178,10 @@ def members_of(sample: Sample, quality: int, **more: object) -> dict[str, bytes]
     return {
         suffix: picture.getvalue(),
         "inst.png": masks.getvalue(),
-        "json": json.dumps(about, separators=(",", ":")).encode(),
+        "json": json.dumps({**about.model_dump(), **more}, separators=(",", ":")).encode(),
     }
 
 
 def _size(members: Mapping[str, bytes]) -> int:
     """Bytes of these files in a tar archive: a header each, and blocks of 512."""
     return sum(512 + -(-len(data) // 512) * 512 for data in members.values())
-
-
-def _box(raw: Any) -> tuple[float, float, float, float] | None:
-    """The box of an object; raises ValueError unless it has four sides."""
-    if raw is None:
-        return None
-    left, top, right, bottom = (float(side) for side in raw)
-    return left, top, right, bottom

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,16 @@ def pictures_in(folder: Path) -> dict[str, Path]:
         if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith("."):
             pictures[path.relative_to(folder).with_suffix("").as_posix()] = path
     return pictures
+
+
+def chosen_split(split: str, known: Sequence[str], source: str, place: Path) -> str:
+    """The split to read, by default "train". Raises DataError if there is none of this name."""
+    if not split:
+        log.warning("%s: no split was named; 'train' is used, of %s.", source, ", ".join(known))
+        split = "train"
+    if split not in known:
+        raise DataError(f"{place} has no split '{split}', only {', '.join(known)}.")
+    return split
 
 
 @contextmanager

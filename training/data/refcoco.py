@@ -15,7 +15,6 @@ lists, dicts, text and numbers need no names.
 from __future__ import annotations
 
 import dataclasses
-import logging
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,11 +28,9 @@ from training.data.coco import (
     refer_folders,
     with_pictures,
 )
-from training.data.reading import SkipCounter, read_json
+from training.data.reading import SkipCounter, chosen_split, read_json
 from training.data.sample import Expression, SampleObject
 from training.errors import DataError
-
-log = logging.getLogger(__name__)
 
 # The divisions in order of preference: first the one that papers report.
 PARTITIONS = ("unc", "umd", "google")
@@ -74,15 +71,11 @@ def open_refcoco(
     skipping = SkipCounter(source)
     refs = list(_read_refs(file, skipping))
     splits = sorted({ref.split for ref in refs})
-    if not split:
-        log.warning("%s: no split was named; 'train' is used, of %s.", source, ", ".join(splits))
-        split = "train"
+    split = chosen_split(split, splits, source, file)
     chosen: dict[int, list[Ref]] = {}
     for ref in refs:
         if ref.split == split:
             chosen.setdefault(ref.image, []).append(ref)
-    if not chosen:
-        raise DataError(f"{file} has no split '{split}', only {', '.join(splits)}.")
     records = read_records(folder / "instances.json", skipping)
     spoken = []
     for image, said in chosen.items():

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from training.data.sample import Sample, SampleObject
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels of the sample
 Kind = Literal["whole", "part", "close", "detail"]
+Pixel = TypeVar("Pixel", bound=np.generic)
 
 # A detail is this share of its object's size, at least `SMALLEST_DETAIL` pixels of the picture.
 DETAIL = (0.3, 1.0)
@@ -82,12 +83,15 @@ class View:
         soft = np.asarray(mask, np.float32) / 255.0
         return soft[:, ::-1].copy() if self.mirrored else soft
 
-    def place(self, x: float, y: float) -> tuple[float, float] | None:
-        """The position in this view of a point (x, y) of the sample, in pixels; None outside it."""
+    def shows(self, x: float, y: float) -> bool:
+        """Whether a point (x, y) of the sample is in this view."""
+        left, top, right, bottom = self.box
+        return left <= x < right and top <= y < bottom
+
+    def place(self, x: float, y: float) -> tuple[float, float]:
+        """The position in this view, or beside it, of a point (x, y) of the sample, in pixels."""
         height, width = self.instances.shape
         left, top, right, bottom = self.box
-        if not (left <= x < right and top <= y < bottom):
-            return None
         across = (x - left) * width / (right - left)
         return width - across if self.mirrored else across, (y - top) * height / (bottom - top)
 
@@ -142,26 +146,20 @@ def cut(
             (width, height), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0
         )
     )
-    left, top, right, bottom = box
+    instances = nearest(sample.instances, box, (width, height))
+    if mirrored:
+        image, instances = np.ascontiguousarray(image[:, ::-1]), instances[:, ::-1].copy()
+    return View(sample, image, instances, box, mirrored, kind, about)
+
+
+def nearest(array: NDArray[Pixel], box: Box, size: tuple[int, int]) -> NDArray[Pixel]:
+    """H,W: this box at another size (width, height); each pixel takes the value at its centre."""
+    (left, top, right, bottom), (width, height) = box, size
     rows = (top + (np.arange(height) + 0.5) * (bottom - top) / height).astype(np.int64)
     columns = (left + (np.arange(width) + 0.5) * (right - left) / width).astype(np.int64)
-    instances = sample.instances[
-        np.ix_(
-            rows.clip(0, sample.instances.shape[0] - 1),
-            columns.clip(0, sample.instances.shape[1] - 1),
-        )
-    ]
-    if mirrored:
-        image, instances = image[:, ::-1], instances[:, ::-1]
-    return View(
-        sample,
-        np.ascontiguousarray(image),
-        np.ascontiguousarray(instances),
-        box,
-        mirrored,
-        kind,
-        about,
-    )
+    most = array.shape[0] - 1, array.shape[1] - 1
+    part: NDArray[Pixel] = array[np.ix_(rows.clip(0, most[0]), columns.clip(0, most[1]))]
+    return part
 
 
 def whole_view(sample: Sample) -> View:
@@ -232,9 +230,8 @@ def _whole(sample: Sample, aspect: float, rng: np.random.Generator) -> Box:
     elif wide / high * most < aspect:
         high = wide / aspect * most
     scale = 1.0 if rng.random() < 0.5 else float(rng.uniform(0.88, 1.0))
-    return _placed(
-        wide * scale, high * scale, rng.uniform(0, width), rng.uniform(0, height), sample
-    )
+    x, y = rng.uniform(0, width), rng.uniform(0, height)
+    return placed(wide * scale, high * scale, x, y, sample)
 
 
 def _part(
@@ -246,7 +243,7 @@ def _part(
     x, y = rng.uniform(focus[0], focus[2]), rng.uniform(focus[1], focus[3])
     x += rng.normal(0, 0.15) * high * aspect
     y += rng.normal(0, 0.15) * high
-    return _placed(high * aspect, high, x, y, sample)
+    return placed(high * aspect, high, x, y, sample)
 
 
 def _detail(sample: Sample, focus: _Focus, aspect: float, rng: np.random.Generator) -> Box:
@@ -270,9 +267,8 @@ def _detail(sample: Sample, focus: _Focus, aspect: float, rng: np.random.Generat
     # This is the size of the view's longer side.
     high = size / max(aspect, 1.0)
     wide = high * aspect
-    return _placed(
-        wide, high, x + rng.normal(0, 0.12) * wide, y + rng.normal(0, 0.12) * high, sample
-    )
+    x, y = x + rng.normal(0, 0.12) * wide, y + rng.normal(0, 0.12) * high
+    return placed(wide, high, x, y, sample)
 
 
 def _close(sample: Sample, focus: _Focus, aspect: float, rng: np.random.Generator) -> Box:
@@ -285,10 +281,10 @@ def _close(sample: Sample, focus: _Focus, aspect: float, rng: np.random.Generato
     wide = high * aspect
     x = (left + right) / 2 + rng.normal(0, 0.08) * wide
     y = (top + bottom) / 2 + rng.normal(0, 0.08) * high
-    return _placed(wide, high, x, y, sample)
+    return placed(wide, high, x, y, sample)
 
 
-def _placed(wide: float, high: float, x: float, y: float, sample: Sample) -> Box:
+def placed(wide: float, high: float, x: float, y: float, sample: Sample) -> Box:
     """A box of this size centred on (x, y), moved into the picture."""
     height, width = sample.instances.shape
     wide, high = min(wide, float(width)), min(high, float(height))

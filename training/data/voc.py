@@ -13,9 +13,8 @@ milliseconds each, several at a time), so broken files are found then.
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 
 from training.data.reading import (
     SkipCounter,
+    chosen_split,
     decode_labels,
     decode_picture,
     picture_size,
@@ -32,8 +32,6 @@ from training.data.reading import (
 )
 from training.data.sample import VOID, Record, RecordDataset, Sample, SampleObject
 from training.errors import DataError
-
-log = logging.getLogger(__name__)
 
 Labels = NDArray[np.uint8]
 
@@ -47,33 +45,50 @@ BORDER = 255
 
 @dataclass(frozen=True)
 class Layout:
-    """The folders of pictures, maps and lists of names, and the function that reads a map."""
+    """Where a release keeps its files, relative to a folder; the first that exists counts.
 
-    pictures: Path
-    objects: Path
-    classes: Path
-    splits: Path
+    roots: folders that may hold all others. pictures: folders of pictures. objects, classes: of the
+    two maps. splits: of lists of names. suffix, read: of a map.
+    """
+
+    source: str
+    roots: tuple[str, ...]
+    pictures: tuple[str, ...]
+    objects: str
+    classes: str
+    splits: str
     suffix: str
     read: Callable[[Path], Labels]
+
+    def root(self, path: Path) -> Path | None:
+        """The folder at or below this path that holds both maps."""
+        for root in (path / name for name in self.roots):
+            if (root / self.objects).is_dir() and (root / self.classes).is_dir():
+                return root
+        return None
 
 
 class VocDataset(RecordDataset[Record]):
     """One split. Pictures with a broken or missing file are skipped, counted and logged."""
 
-    def __init__(self, layout: Layout, source: str, split: str = "") -> None:
+    def __init__(self, path: Path, layout: Layout, split: str = "") -> None:
         """split: the name of a list, by default "train". Raises DataError."""
-        skipping = SkipCounter(source)
-        self._layout = layout
-        names = _names(layout.splits, source, split)
+        root = layout.root(path)
+        if root is None:
+            raise DataError(f"{path}: expected {layout.objects}/ and {layout.classes}/ in it.")
+        self._root, self._layout = root, layout
+        folders = [root / name for name in layout.pictures]
+        self._pictures = next((folder for folder in folders if folder.is_dir()), folders[0])
+        skipping = SkipCounter(layout.source)
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            read = list(pool.map(self._record, names))
+            read = list(pool.map(self._record, _names(root / layout.splits, layout.source, split)))
         for result in read:
             if isinstance(result, DataError):
                 skipping.add(result)
         records = [result for result in read if isinstance(result, Record)]
-        super().__init__(source, records, skipping.finish())
+        super().__init__(layout.source, records, skipping.finish())
         if not records:
-            raise DataError(f"No picture of {layout.splits} has both its maps.")
+            raise DataError(f"No picture of {root / layout.splits} has both its maps.")
 
     def __getitem__(self, index: int) -> Sample:
         record = self._records[index]
@@ -86,10 +101,10 @@ class VocDataset(RecordDataset[Record]):
         return Sample(record.key, self.source, image, instances, record.objects)
 
     def _picture(self, key: str) -> Path:
-        return self._layout.pictures / f"{key}.jpg"
+        return self._pictures / f"{key}.jpg"
 
-    def _map(self, folder: Path, key: str) -> Labels:
-        return self._layout.read(folder / f"{key}{self._layout.suffix}")
+    def _map(self, folder: str, key: str) -> Labels:
+        return self._layout.read(self._root / folder / f"{key}{self._layout.suffix}")
 
     def _record(self, key: str) -> Record | DataError:
         try:
@@ -105,44 +120,6 @@ class VocDataset(RecordDataset[Record]):
         except DataError as error:
             return error
         return Record(key, (width, height), _objects(labels, classes))
-
-
-def open_voc(path: Path, *, split: str = "") -> VocDataset:
-    """PASCAL VOC at a path. Raises DataError."""
-    layout = voc_layout(path)
-    if layout is None:
-        raise DataError(f"{path}: expected SegmentationObject/ and SegmentationClass/ in it.")
-    return VocDataset(layout, "voc", split)
-
-
-def open_sbd(path: Path, *, split: str = "") -> VocDataset:
-    """SBD at a path. Raises DataError."""
-    layout = sbd_layout(path)
-    if layout is None:
-        raise DataError(f"{path}: expected inst/ and cls/ in it.")
-    return VocDataset(layout, "sbd", split)
-
-
-def voc_layout(path: Path) -> Layout | None:
-    """VOC's folders at a path, or in VOC2012 of a VOCdevkit there; None if there are none."""
-    for root in (path, path / "VOC2012", path / "VOCdevkit" / "VOC2012"):
-        maps = root / "SegmentationObject", root / "SegmentationClass"
-        if all(folder.is_dir() for folder in maps):
-            splits = root / "ImageSets" / "Segmentation"
-            return Layout(root / "JPEGImages", *maps, splits, ".png", _read_png)
-    return None
-
-
-def sbd_layout(path: Path) -> Layout | None:
-    """SBD's folders at a path, or in the release unpacked there; None if there are none."""
-    for root in (path, path / "dataset", path / "benchmark_RELEASE" / "dataset"):
-        maps = root / "inst", root / "cls"
-        if all(folder.is_dir() for folder in maps):
-            own = root / "img"
-            return Layout(
-                own if own.is_dir() else root / "JPEGImages", *maps, root, ".mat", _read_mat
-            )
-    return None
 
 
 def _objects(labels: Labels, classes: Labels) -> tuple[SampleObject, ...]:
@@ -162,19 +139,11 @@ def _names(folder: Path, source: str, split: str) -> list[str]:
     known = sorted(path.stem for path in folder.glob("*.txt"))
     if not known:
         raise DataError(f"{folder}: expected lists of names such as train.txt in it.")
-    if not split:
-        log.warning("%s: no split was named; 'train' is used, of %s.", source, ", ".join(known))
-        split = "train"
-    if split not in known:
-        raise DataError(f"{folder} has no split '{split}', only {', '.join(known)}.")
-    lines: Sequence[str] = (folder / f"{split}.txt").read_text(encoding="utf-8").split()
-    if not lines:
+    split = chosen_split(split, known, source, folder)
+    names = (folder / f"{split}.txt").read_text(encoding="utf-8").split()
+    if not names:
         raise DataError(f"{folder / split}.txt lists no name.")
-    return list(lines)
-
-
-def _read_png(path: Path) -> Labels:
-    return decode_labels(path, str(path))
+    return names
 
 
 def _read_mat(path: Path) -> Labels:
@@ -190,3 +159,25 @@ def _read_mat(path: Path) -> Labels:
     except Exception as error:
         # scipy raises nearly any error for broken bytes.
         raise DataError(f"{path} is not a map of SBD: {error!r}.") from error
+
+
+VOC = Layout(
+    "voc",
+    (".", "VOC2012", "VOCdevkit/VOC2012"),
+    ("JPEGImages",),
+    "SegmentationObject",
+    "SegmentationClass",
+    "ImageSets/Segmentation",
+    ".png",
+    lambda path: decode_labels(path, str(path)),
+)
+SBD = Layout(
+    "sbd",
+    (".", "dataset", "benchmark_RELEASE/dataset"),
+    ("img", "JPEGImages"),
+    "inst",
+    "cls",
+    ".",
+    ".mat",
+    _read_mat,
+)

@@ -9,31 +9,36 @@ from __future__ import annotations
 import dataclasses
 import logging
 import threading
-from bisect import bisect_right
 from collections.abc import Collection, Sequence
-from itertools import accumulate
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from cachetools import LRUCache
-from numpy.typing import NDArray
 from PIL import Image
 
 from training.data.sample import Dataset, Expression, Sample, SampleObject
+from training.data.transforms import nearest
 from training.errors import DataError
 
 
 class Derived:
-    """Base of data sets whose pictures are those of other data sets."""
+    """Base of data sets whose pictures are those of other data sets.
 
-    sources: Sequence[str]
+    origins: for each picture, the data set that holds it and its index there.
+    """
+
+    def __init__(self, sources: Sequence[str], origins: Sequence[tuple[Dataset, int]]) -> None:
+        self.sources = sources
+        self._origins = origins
 
     def origin(self, index: int) -> tuple[Dataset, int]:
         """The data set that holds this picture, and the picture's index there."""
-        raise NotImplementedError
+        if not 0 <= index < len(self):
+            raise IndexError(f"Sample {index} of {len(self)}")
+        return self._origins[index]
 
     def __len__(self) -> int:
-        return len(self.sources)
+        return len(self._origins)
 
     def __getitem__(self, index: int) -> Sample:
         dataset, place = self.origin(index)
@@ -56,42 +61,30 @@ class Concatenated(Derived):
     """Several data sets, one after the other."""
 
     def __init__(self, parts: Sequence[Dataset]) -> None:
-        self.parts = tuple(parts)
-        self.sources = [source for part in parts for source in part.sources]
-        self._ends = list(accumulate(len(part) for part in parts))
-
-    def origin(self, index: int) -> tuple[Dataset, int]:
-        if not 0 <= index < len(self):
-            raise IndexError(f"Sample {index} of {len(self)}")
-        place = bisect_right(self._ends, index)
-        return self.parts[place], index - (self._ends[place - 1] if place else 0)
+        super().__init__(
+            [source for part in parts for source in part.sources],
+            [(part, index) for part in parts for index in range(len(part))],
+        )
 
 
 class Without(Derived):
     """A data set without the pictures of these indices, such as those of a test set."""
 
     def __init__(self, dataset: Dataset, indices: Collection[int]) -> None:
-        left_out = set(indices)
-        self.dataset = dataset
-        self.sources = [source for i, source in enumerate(dataset.sources) if i not in left_out]
-        self._kept = [index for index in range(len(dataset)) if index not in left_out]
-
-    def origin(self, index: int) -> tuple[Dataset, int]:
-        return self.dataset, self._kept[index]
+        sources = dataset.sources
+        kept = sorted(set(range(len(dataset))) - set(indices))
+        super().__init__([sources[index] for index in kept], [(dataset, index) for index in kept])
 
 
 class Renamed(Derived):
     """A data set with another source name, by which recipes weigh and reports group pictures."""
 
     def __init__(self, dataset: Dataset, source: str) -> None:
-        self.dataset = dataset
-        self.sources = [source] * len(dataset)
+        count = len(dataset)
+        super().__init__([source] * count, [(dataset, index) for index in range(count)])
 
     def __getitem__(self, index: int) -> Sample:
-        return dataclasses.replace(self.dataset[index], source=self.sources[index])
-
-    def origin(self, index: int) -> tuple[Dataset, int]:
-        return self.dataset, index
+        return dataclasses.replace(super().__getitem__(index), source=self.sources[index])
 
 
 @runtime_checkable
@@ -162,27 +155,22 @@ class Downscaled(Derived):
     """Samples shrunk to a longest side of ``longest`` pixels and kept in memory. Thread-safe.
 
     For teams' data: fine-tuning reads the same few dozen large pictures again and again, through a
-    cache on disk and masks in a database. What is evicted is read again.
+    cache on disk and masks in a database. Sizes are those of the original pictures.
     """
 
     def __init__(
         self, dataset: Dataset, *, longest: int = LONGEST, kept_bytes: int = KEPT_BYTES
     ) -> None:
-        self.dataset = dataset
-        self.sources = dataset.sources
+        super().__init__(dataset.sources, [(dataset, index) for index in range(len(dataset))])
         self._longest = longest
         self._kept: LRUCache[int, Sample] = LRUCache(kept_bytes, _bytes)
         self._lock = threading.Lock()
-
-    def origin(self, index: int) -> tuple[Dataset, int]:
-        """Sizes are those of the original pictures; batches only use their aspect ratio."""
-        return self.dataset, index
 
     def __getitem__(self, index: int) -> Sample:
         with self._lock:
             if (kept := self._kept.get(index)) is not None:
                 return kept
-        sample = shrunk(self.dataset[index], self._longest)
+        sample = shrunk(super().__getitem__(index), self._longest)
         with self._lock:
             if _bytes(sample) <= self._kept.maxsize:
                 self._kept[index] = sample
@@ -196,36 +184,23 @@ def shrunk(sample: Sample, longest: int) -> Sample:
     if factor >= 1.0:
         return sample
     size = (max(round(width * factor), 1), max(round(height * factor), 1))
+    whole = (0.0, 0.0, float(width), float(height))
     picture = Image.fromarray(sample.image)
     across, down = size[0] / width, size[1] / height
+    objects = []
+    for about in sample.objects:
+        clicks = tuple((x * across, y * down, positive) for x, y, positive in about.clicks)
+        box = about.box
+        if box is not None:
+            box = (box[0] * across, box[1] * down, box[2] * across, box[3] * down)
+        objects.append(dataclasses.replace(about, clicks=clicks, box=box))
     return dataclasses.replace(
         sample,
         image=np.asarray(picture.resize(size, Image.Resampling.BOX, reducing_gap=2.0)),
-        instances=_nearest(sample.instances, size),
-        objects=tuple(
-            dataclasses.replace(
-                about,
-                clicks=tuple((x * across, y * down, good) for x, y, good in about.clicks),
-                box=_scaled(about.box, across, down),
-            )
-            for about in sample.objects
-        ),
-        masks={i: _nearest(mask.astype(np.uint8), size) > 0 for i, mask in sample.masks.items()},
+        instances=nearest(sample.instances, whole, size),
+        objects=tuple(objects),
+        masks={number: nearest(mask, whole, size) for number, mask in sample.masks.items()},
     )
-
-
-def _scaled(
-    box: tuple[float, float, float, float] | None, across: float, down: float
-) -> tuple[float, float, float, float] | None:
-    return box and (box[0] * across, box[1] * down, box[2] * across, box[3] * down)
-
-
-def _nearest(labels: NDArray[np.generic], size: tuple[int, int]) -> NDArray[np.int16]:
-    """H,W ids resized to (width, height): each pixel takes the id at its centre."""
-    height, width = labels.shape
-    rows = ((np.arange(size[1]) + 0.5) * height / size[1]).astype(np.int64)
-    columns = ((np.arange(size[0]) + 0.5) * width / size[0]).astype(np.int64)
-    return np.ascontiguousarray(labels[np.ix_(rows, columns)]).astype(np.int16)
 
 
 def _bytes(sample: Sample) -> int:

@@ -39,13 +39,9 @@ def box_of_people(view: View, about: SampleObject) -> Box | None:
     if about.box is None:
         return None
     height, width = view.instances.shape
-    left, top, right, bottom = view.box
-    x1, x2 = ((x - left) * width / (right - left) for x in (about.box[0], about.box[2]))
-    y1, y2 = ((y - top) * height / (bottom - top) for y in (about.box[1], about.box[3]))
-    if view.mirrored:
-        x1, x2 = width - x2, width - x1
-    x1, x2 = (min(max(x, 0.0), float(width)) for x in (x1, x2))
-    y1, y2 = (min(max(y, 0.0), float(height)) for y in (y1, y2))
+    corners = [view.place(about.box[0], about.box[1]), view.place(about.box[2], about.box[3])]
+    shown = np.array(corners).clip(0.0, (width, height))
+    (x1, y1), (x2, y2) = shown.min(0).tolist(), shown.max(0).tolist()
     return (x1, y1, x2, y2) if min(x2 - x1, y2 - y1) >= NARROWEST else None
 
 

@@ -2,9 +2,12 @@
 
 First clicks are one good or poor click, the paper's random points (three strategies for negative
 ones; `ClickRecipe` holds the usual counts), or many at once. Further clicks follow the evaluation
-protocol: the deepest point of the largest error, with jitter (`simulation.corrections` does this
-for a whole batch). Everything random comes from one generator, so a seed gives the same pixels.
-Points are (x, y) at pixel centres (column + 0.5, row + 0.5).
+protocol: the deepest point of the largest error, with jitter. `corrections` finds them for a whole
+batch on its device. Depths come from an exact Euclidean distance transform made of minima of
+shifted rows only, which suits a GPU and takes half the time of one scipy call per object on a CPU.
+
+Everything random comes from one generator, so a seed gives the same pixels. Points are (x, y) at
+pixel centres (column + 0.5, row + 0.5).
 """
 
 from __future__ import annotations
@@ -13,11 +16,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import ndimage
+from torch import Tensor
 
 from model.crop import mask_box
-from training.data.masks import SAMPLES, DistanceMap, depths_inside
+from training.data.masks import SAMPLES, DistanceMap, depths_inside, spread
 from training.data.sample import SampleObject
 from training.data.transforms import View
 
@@ -57,11 +62,12 @@ def sample_positive(
     return _scatter(depths, allowed, count, rng, recipe.step)
 
 
-def central_click(mask: Mask, rng: np.random.Generator, *, jitter: float = 0.0) -> Points:
-    """One point at the deepest place; with ``jitter`` in (0, 1], somewhere nearly as deep."""
+def central_click(mask: Mask, rng: np.random.Generator, *, jitter: float) -> Points:
+    """One point at the deepest place; with ``jitter`` in (0, 1), somewhere nearly as deep."""
     depths = depths_inside(mask)
-    cell = _near_deepest(depths.values, rng, jitter)
-    return NO_POINTS if cell is None else depths.points(np.array([cell]))
+    deep_enough = depths.values >= (1.0 - jitter) * depths.deepest
+    cells = np.flatnonzero(deep_enough & (depths.values > 0))
+    return depths.points(cells[rng.integers(len(cells), size=1)]) if len(cells) else NO_POINTS
 
 
 def poor_click(mask: Mask, rng: np.random.Generator) -> Points:
@@ -144,63 +150,6 @@ def negative_spread(
     return candidates[chosen]
 
 
-def correction(
-    target: Mask,
-    prediction: Mask,
-    void: Mask,
-    rng: np.random.Generator,
-    *,
-    jitter: float = 0.0,
-    stride: int = 1,
-) -> tuple[float, float, bool] | None:
-    """The next click (x, y, positive), deep inside the largest error; None if nothing is wrong.
-
-    target, prediction, void: H,W. The picture's border is not a border of the error. jitter: how
-    much shallower than the deepest point the click may be, 0 to 1. stride: measure depth on every
-    n-th pixel only; 2 is four times as fast and off by at most a pixel.
-    """
-    view = (slice(stride // 2, None, stride), slice(stride // 2, None, stride))
-    free = ~void[view]
-    missing = _depth(target[view] & ~prediction[view] & free)
-    excess = _depth(~target[view] & prediction[view] & free)
-    positive = bool(missing.max(initial=0.0) >= excess.max(initial=0.0))
-    depth = missing if positive else excess
-    cell = _near_deepest(depth, rng, jitter)
-    if cell is None:
-        return None
-    row, column = divmod(cell, depth.shape[1])
-    x, y = (place * stride + stride // 2 + 0.5 for place in (column, row))
-    return float(x), float(y), positive
-
-
-def _near_deepest(
-    depth: NDArray[np.float32], rng: np.random.Generator, jitter: float
-) -> int | None:
-    """The flat index of the deepest place, or of one nearly as deep; None if all are 0."""
-    deepest = float(depth.max(initial=0.0))
-    if deepest <= 0:
-        return None
-    if jitter > 0:
-        places = np.flatnonzero((depth >= (1.0 - jitter) * deepest) & (depth > 0))
-        return int(places[int(rng.integers(len(places)))])
-    return int(depth.argmax())
-
-
-def _depth(mask: Mask) -> NDArray[np.float32]:
-    """H,W: distance to the picture's nearest pixel outside the mask, 0 outside."""
-    depth = np.zeros(mask.shape, np.float32)
-    box = mask_box(mask)
-    if box is not None:
-        around = (
-            slice(max(box.top - 1, 0), box.bottom + 1),
-            slice(max(box.left - 1, 0), box.right + 1),
-        )
-        inside = mask[around]
-        whole = inside.all()
-        depth[around] = max(mask.shape) if whole else ndimage.distance_transform_edt(inside)
-    return depth
-
-
 def _band(mask: Mask, free: Mask, recipe: ClickRecipe) -> tuple[DistanceMap, Mask]:
     """Distances outside the object, and which places are in the band and free; h,w both."""
     box = mask_box(mask)
@@ -230,18 +179,68 @@ def _scatter(
     cells = np.flatnonzero(allowed)
     if not len(cells) or count <= 0:
         return NO_POINTS
-    candidates = depths.points(rng.permutation(cells)[: 40 * count])
-    if count == 1:
-        return candidates[:1]
-    chosen = np.empty((count, 2), np.float32)
-    number = 0
-    for point in candidates:
-        if number == 0 or ((chosen[:number] - point) ** 2).sum(1).min() >= step * step:
-            chosen[number] = point
-            number += 1
-            if number == count:
-                break
-    return chosen[:number]
+    return spread(depths.points(rng.permutation(cells)[: 40 * count]), step, count)
+
+
+# Rows between two checks whether more rows can matter; each check waits for the device.
+LOOK_EVERY = 4
+
+
+def corrections(
+    target: Tensor,
+    prediction: Tensor,
+    void: Tensor,
+    jitter: Tensor,
+    place: Tensor,
+    *,
+    stride: int = 2,
+) -> Tensor:
+    """B,3: x, y in pixels and the sign of each next click; sign 0 if nothing is wrong.
+
+    target, prediction, void: B,H,W bool. jitter: B in [0, 1), how much shallower than the deepest
+    point a click may be. place: B in [0, 1), which of the points that are deep enough. stride:
+    measure depth on every n-th pixel only; 2 is four times as fast and off by at most a pixel.
+    """
+    view = slice(stride // 2, None, stride)
+    target, prediction, void = (mask[:, view, view] for mask in (target, prediction, void))
+    wrong = torch.stack([target & ~prediction & ~void, ~target & prediction & ~void])
+    depth = depths(wrong.flatten(0, 1)).view(2, len(target), -1)
+    deepest = depth.amax(2)
+    positive = deepest[0] >= deepest[1]
+    depth = torch.where(positive[:, None], depth[0], depth[1])
+    most = torch.maximum(deepest[0], deepest[1])
+    deep_enough = (depth >= ((1.0 - jitter) * most)[:, None]) & (depth > 0)
+    counted = deep_enough.cumsum(1, dtype=torch.int32)
+    wanted = (place * counted[:, -1]).to(torch.int32).clamp(max=counted[:, -1] - 1) + 1
+    cell = torch.searchsorted(counted, wanted[:, None])[:, 0].clamp(max=depth.shape[1] - 1)
+    width = target.shape[2]
+    x = (cell % width) * stride + stride // 2 + 0.5
+    y = cell.div(width, rounding_mode="floor") * stride + stride // 2 + 0.5
+    sign = torch.where(positive, 1.0, -1.0) * (most > 0)
+    return torch.stack([x.to(sign.dtype), y.to(sign.dtype), sign], 1)
+
+
+def depths(mask: Tensor) -> Tensor:
+    """B,H,W: exact distance of each pixel to the nearest one outside the mask, 0 outside.
+
+    The picture's border does not count as outside; a mask of the whole picture is H + W deep.
+    """
+    _, height, width = mask.shape
+    far = float(height + width)
+    columns = torch.arange(width, dtype=torch.float32, device=mask.device)
+    # Along the rows: distance to the last and to the next column outside.
+    before = torch.where(mask, -far, columns).cummax(2).values
+    after = torch.where(mask, far + width, columns).flip(2).cummin(2).values.flip(2)
+    along = torch.minimum(columns - before, after - columns).clamp_(max=far).square_()
+    # Across rows: a pixel k rows away adds k squared, until no row that far can matter.
+    squared = along.clone()
+    for away in range(1, height):
+        if away % LOOK_EVERY == 1 and float(squared.max()) <= away * away:
+            break
+        reached = along + float(away * away)
+        torch.minimum(squared[:, away:], reached[:, :-away], out=squared[:, away:])
+        torch.minimum(squared[:, :-away], reached[:, away:], out=squared[:, :-away])
+    return squared.sqrt_()
 
 
 Click = tuple[float, float, int]
@@ -297,9 +296,9 @@ def clicks_of_people(view: View, about: SampleObject, target: Mask, void: Mask) 
     """
     clicks = []
     for x, y, positive in about.clicks:
-        place = view.place(x, y)
-        if place is None:
+        if not view.shows(x, y):
             continue
+        place = view.place(x, y)
         row, column = (min(int(place[1 - a]), view.instances.shape[a] - 1) for a in (0, 1))
         if bool(target[row, column]) == positive and not void[row, column]:
             clicks.append((*place, 1 if positive else -1))

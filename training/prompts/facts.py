@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,24 +63,27 @@ class Fact:
     counted: bool = False
 
 
+class Extent(NamedTuple):
+    """Where something begins, has its centre and ends, as shares of the picture."""
+
+    start: float
+    middle: float
+    end: float
+
+
 @dataclass(frozen=True)
 class VisibleObject:
-    """The visible part of one object. x, y: centre; x0, x1, y0, y1: box; all as shares of the
-    picture.
+    """The visible part of one object.
 
-    area: share of the picture. colours: the share of its pixels of each of `COLOURS`. light: mean
-    level, 0 to 255.
+    area: share of the picture. across, down: from left to right, from top to bottom. colours: the
+    share of its pixels of each of `COLOURS`. light: mean level, 0 to 255.
     """
 
     about: SampleObject
     concept: str | None
     area: float
-    x: float
-    y: float
-    x0: float
-    x1: float
-    y0: float
-    y1: float
+    across: Extent
+    down: Extent
     colours: NDArray[np.float64]
     light: float
 
@@ -142,8 +145,8 @@ def _places(one: VisibleObject, rivals: Sequence[VisibleObject]) -> list[Fact]:
     facts: list[Fact] = []
     many = len(rivals) > 1
     for order, (first, last) in (
-        ([_across(one, rival) for rival in rivals], ("left", "right")),
-        ([_down(one, rival) for rival in rivals], ("top", "bottom")),
+        ([_order(one.across, rival.across, APART) for rival in rivals], ("left", "right")),
+        ([_order(one.down, rival.down, 2 * APART) for rival in rivals], ("top", "bottom")),
     ):
         if not all(order):
             continue
@@ -163,31 +166,32 @@ def _places(one: VisibleObject, rivals: Sequence[VisibleObject]) -> list[Fact]:
 
 def _corners(one: VisibleObject, rivals: Sequence[VisibleObject]) -> list[Fact]:
     """The corner of the picture that the object is in, if no rival is near that corner."""
-    for down, y in (("top", one.y), ("bottom", 1 - one.y)):
-        for across, x in (("left", one.x), ("right", 1 - one.x)):
-            if x >= CORNER or y >= CORNER:
+    for down, height in (("top", "upper"), ("bottom", "lower")):
+        for across in ("left", "right"):
+            if _from_corner(one, down, across) >= CORNER:
                 continue
-            if any(_near_corner(rival, down, across) for rival in rivals):
+            if any(_from_corner(rival, down, across) < NO_CORNER for rival in rivals):
                 continue
-            words = (f"{down} {across}", f"{'upper' if down == 'top' else 'lower'} {across}")
+            words = (f"{down} {across}", f"{height} {across}")
             after = (f"at the {words[0]}", f"in the {words[0]} corner", words[1])
             return [Fact("place", (down, across), words, after, unique=True)]
     return []
 
 
-def _near_corner(thing: VisibleObject, down: str, across: str) -> bool:
-    x = thing.x if across == "left" else 1 - thing.x
-    y = thing.y if down == "top" else 1 - thing.y
-    return x < NO_CORNER and y < NO_CORNER
+def _from_corner(thing: VisibleObject, down: str, across: str) -> float:
+    """The larger distance of its centre from the two sides, as a share of the picture."""
+    x, y = thing.across.middle, thing.down.middle
+    return max(x if across == "left" else 1 - x, y if down == "top" else 1 - y)
 
 
 def _place_in_picture(one: VisibleObject) -> list[Fact]:
     facts = []
-    for side, away in (("left", one.x < 0.35), ("right", one.x > 0.65)):
+    x = one.across.middle
+    for side, away in (("left", x < 0.35), ("right", x > 0.65)):
         if away:
             after = (f"on the {side}", f"on {side}", side)
             facts.append(Fact("place", (side,), (side,), after))
-    if abs(one.x - 0.5) < 0.1:
+    if abs(x - 0.5) < 0.1:
         after = ("in the middle", "in the center", "middle")
         facts.append(Fact("place", ("middle",), (), after))
     return facts
@@ -215,29 +219,19 @@ def _counted(ordinal: str, side: str) -> Fact:
     return Fact("place", (side,), (), after, around, unique=True, counted=True)
 
 
-def _across(one: VisibleObject, other: VisibleObject) -> int:
-    """-1 if ``one`` is clearly left of the other, by centre and both edges; 1 right; 0 neither.
+def _order(one: Extent, other: Extent, apart: float) -> int:
+    """-1 if ``one`` is clearly before the other, by centre and both edges; 1 after; 0 neither.
 
     By centres alone, a dog in front of a longer dog would be "the left one".
     """
-    if other.x0 - one.x1 >= GAP:
+    (low, middle, high), (other_low, other_middle, other_high) = one, other
+    if other_low - high >= GAP:
         return -1
-    if one.x0 - other.x1 >= GAP:
+    if low - other_high >= GAP:
         return 1
-    if other.x - one.x >= APART and one.x0 <= other.x0 and one.x1 <= other.x1:
+    if other_middle - middle >= apart and low <= other_low and high <= other_high:
         return -1
-    return int(one.x - other.x >= APART and one.x0 >= other.x0 and one.x1 >= other.x1)
-
-
-def _down(one: VisibleObject, other: VisibleObject) -> int:
-    """-1 if ``one`` is clearly above the other, 1 below, 0 neither."""
-    if other.y0 - one.y1 >= GAP:
-        return -1
-    if one.y0 - other.y1 >= GAP:
-        return 1
-    if other.y - one.y >= 2 * APART and one.y0 <= other.y0 and one.y1 <= other.y1:
-        return -1
-    return int(one.y - other.y >= 2 * APART and one.y0 >= other.y0 and one.y1 >= other.y1)
+    return int(middle - other_middle >= apart and low >= other_low and high >= other_high)
 
 
 def _sizes(one: VisibleObject, rivals: Sequence[VisibleObject]) -> list[Fact]:

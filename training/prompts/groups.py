@@ -7,7 +7,8 @@ is wrong there.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,6 +23,7 @@ from training.prompts.facts import (
     PATTERN_WORDS,
     SIZE_RATIO,
     VISIBLE,
+    Extent,
     VisibleObject,
 )
 from training.prompts.vocabulary import COLOURS
@@ -87,8 +89,8 @@ def groups_of(these: Sequence[VisibleObject]) -> list[Group]:
     return [group for group in groups if 2 <= len(group.ids) < len(these)]
 
 
-def _ids(these: Sequence[VisibleObject], holds: Callable[[VisibleObject], bool]) -> tuple[int, ...]:
-    return tuple(thing.about.id for thing in these if holds(thing))
+def _ids(these: Iterable[VisibleObject]) -> tuple[int, ...]:
+    return tuple(thing.about.id for thing in these)
 
 
 def _colours(these: Sequence[VisibleObject]) -> list[Group]:
@@ -96,58 +98,59 @@ def _colours(these: Sequence[VisibleObject]) -> list[Group]:
         return []
     groups = []
     for place, colour in enumerate(COLOURS):
-        shares = {thing.about.id: float(thing.colours[place]) for thing in these}
-        inside = tuple(i for i, share in shares.items() if share >= COLOUR_SHOWN)
-        unsure = tuple(i for i, s in shares.items() if COLOUR_ABSENT <= s < COLOUR_SHOWN)
+        inside = _ids(thing for thing in these if thing.colours[place] >= COLOUR_SHOWN)
+        unsure = _ids(t for t in these if COLOUR_ABSENT <= t.colours[place] < COLOUR_SHOWN)
         words = ("grey", "gray") if colour == "grey" else (colour,)
         groups.append(Group("colour", inside, unsure, (colour,), words))
     return groups
 
 
 def _patterns(these: Sequence[VisibleObject]) -> list[Group]:
-    unsure = _ids(these, lambda thing: not thing.about.traits)
+    unsure = _ids(thing for thing in these if not thing.about.traits)
     groups = []
     for trait, (before, after) in PATTERN_WORDS.items():
-        inside = tuple(thing.about.id for thing in these if trait in thing.about.traits)
+        inside = _ids(thing for thing in these if trait in thing.about.traits)
         groups.append(Group("pattern", inside, unsure, (trait,), before, after))
     return groups
 
 
 def _sizes(these: Sequence[VisibleObject]) -> list[Group]:
     """Small and big ones, if nothing has a size in between."""
-    order = sorted(these, key=lambda thing: thing.area)
-    ratios = [after.area / before.area for before, after in itertools.pairwise(order)]
-    cut = int(np.argmax(ratios)) + 1
-    areas = [thing.area for thing in order]
-    alike = areas[cut - 1] <= SAME_SIZE * areas[0] and areas[-1] <= SAME_SIZE * areas[cut]
-    if ratios[cut - 1] < SIZE_RATIO or not alike:
+    small, big, step = _halves(these, lambda thing: math.log(thing.area))
+    alike = all(part[-1].area <= SAME_SIZE * part[0].area for part in (small, big))
+    if step < math.log(SIZE_RATIO) or not alike:
         return []
-    small, big = ("small", "smaller", "little"), ("big", "large", "bigger", "larger")
     return [
-        Group("size", tuple(thing.about.id for thing in order[:cut]), (), ("small",), small),
-        Group("size", tuple(thing.about.id for thing in order[cut:]), (), ("big",), big),
+        Group("size", _ids(small), (), ("small",), ("small", "smaller", "little")),
+        Group("size", _ids(big), (), ("big",), ("big", "large", "bigger", "larger")),
     ]
 
 
 def _lights(these: Sequence[VisibleObject]) -> list[Group]:
-    order = sorted(these, key=lambda thing: thing.light)
-    steps = [after.light - before.light for before, after in itertools.pairwise(order)]
-    cut = int(np.argmax(steps)) + 1
-    if steps[cut - 1] < LIGHT_APART or these[0].concept in COLOURLESS:
+    dark, bright, step = _halves(these, lambda thing: thing.light)
+    if step < LIGHT_APART or these[0].concept in COLOURLESS:
         return []
-    dark, bright = order[:cut], order[cut:]
     return [
-        Group("light", tuple(e.about.id for e in dark), (), ("dark",), ("dark", "darker")),
-        Group("light", tuple(e.about.id for e in bright), (), ("bright",), ("bright", "brighter")),
+        Group("light", _ids(dark), (), ("dark",), ("dark", "darker")),
+        Group("light", _ids(bright), (), ("bright",), ("bright", "brighter")),
     ]
+
+
+def _halves(
+    these: Sequence[VisibleObject], value: Callable[[VisibleObject], float]
+) -> tuple[list[VisibleObject], list[VisibleObject], float]:
+    """The things below and above the largest step of a value, and that step."""
+    order = sorted(these, key=value)
+    steps = [value(after) - value(before) for before, after in itertools.pairwise(order)]
+    cut = int(np.argmax(steps)) + 1
+    return order[:cut], order[cut:], steps[cut - 1]
 
 
 def _sides(these: Sequence[VisibleObject]) -> list[Group]:
     groups = []
     for side, words in SIDE_WORDS.items():
-        places = {
-            thing.about.id: thing.x if side in ("left", "right") else thing.y for thing in these
-        }
+        across = side in ("left", "right")
+        places = {t.about.id: (t.across if across else t.down).middle for t in these}
         away = {i: p if side in ("left", "top") else 1 - p for i, p in places.items()}
         inside = tuple(i for i, far in away.items() if far <= SIDE)
         unsure = tuple(i for i, far in away.items() if SIDE < far < 1 - SIDE)
@@ -158,12 +161,16 @@ def _sides(these: Sequence[VisibleObject]) -> list[Group]:
 def _rows(these: Sequence[VisibleObject]) -> list[Group]:
     """Rows and columns, if the things form a grid or lines."""
     groups = []
-    for name, ends, at in (("row", ("top", "bottom"), "y"), ("column", ("left", "right"), "x")):
-        lines = _lines(these, at)
+    rows = _lines([(thing, thing.down) for thing in these])
+    columns = _lines([(thing, thing.across) for thing in these])
+    for name, ends, lines in (
+        ("row", ("top", "bottom"), rows),
+        ("column", ("left", "right"), columns),
+    ):
         if len(lines) < 2 or min(len(line) for line in lines) < 2:
             continue
         for number, line in enumerate(lines):
-            ids = tuple(thing.about.id for thing in line)
+            ids = _ids(line)
             for end, rank in zip(ends, (number, len(lines) - 1 - number), strict=True):
                 if rank == 0:
                     words = (f"{end} {name} of {{}}", f"in the {end} {name}")
@@ -178,17 +185,15 @@ def _rows(these: Sequence[VisibleObject]) -> list[Group]:
 
 
 def _lines(
-    these: Sequence[VisibleObject], at: Literal["x", "y"] | str
+    extents: Sequence[tuple[VisibleObject, Extent]],
 ) -> list[list[VisibleObject]]:
     """The things by row or column, in order; empty if the lines are not clear."""
-    order = sorted(these, key=lambda thing: float(getattr(thing, at)))
-    places = np.array([getattr(thing, at) for thing in order])
-    steps = np.diff(places)
-    low, high = f"{at}0", f"{at}1"
-    size = float(np.median([getattr(thing, high) - getattr(thing, low) for thing in order]))
-    breaks = np.flatnonzero(steps > 0.7 * size) + 1
-    lines = [list(line) for line in np.split(np.array(order, object), breaks)]
-    spread = max(float(getattr(line[-1], at) - getattr(line[0], at)) for line in lines)
-    gaps = steps[breaks - 1]
-    clear = len(gaps) > 0 and float(gaps.min()) >= ROW_APART * max(spread, 0.01)
-    return lines if clear else []
+    order = sorted(extents, key=lambda item: item[1].middle)
+    steps = np.diff([extent.middle for _, extent in order])
+    size = float(np.median([extent.end - extent.start for _, extent in order]))
+    breaks = [0, *(np.flatnonzero(steps > 0.7 * size) + 1).tolist(), len(order)]
+    lines = [order[start:stop] for start, stop in itertools.pairwise(breaks)]
+    widest = max(line[-1][1].middle - line[0][1].middle for line in lines)
+    gaps = [steps[place - 1] for place in breaks[1:-1]]
+    clear = bool(gaps) and min(gaps) >= ROW_APART * max(widest, 0.01)
+    return [[thing for thing, _ in line] for line in lines] if clear else []

@@ -12,13 +12,12 @@ nothing else could be meant, so they never point elsewhere.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from training.prompts.facts import COLOURLESS, Fact, VisibleObject
 from training.prompts.groups import groups_of
-from training.prompts.scenes import Scene
+from training.prompts.scenes import Phrase, Scene
 from training.prompts.vocabulary import (
     COLOURS,
     NARROWER,
@@ -41,19 +40,6 @@ NO_COLOUR = 0.02
 NUMBERS = {3: "three", 4: "four", 5: "five", 6: "six"}
 # How often the noun is left out ("biggest") if the picture shows nothing of another kind.
 NO_NOUN = 0.25
-
-
-@dataclass(frozen=True)
-class Phrase:
-    """A phrase, the ids it denotes (none: something absent), and the attributes it names.
-
-    unsure: ids of objects that some people would include and others not; both answers are right.
-    """
-
-    text: str
-    ids: tuple[int, ...]
-    attributes: tuple[str, ...]
-    unsure: tuple[int, ...] = ()
 
 
 def describe(

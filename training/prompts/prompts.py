@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from model.spelling import key_of
@@ -25,20 +26,22 @@ from training.data.transforms import View
 from training.prompts.boxes_and_masks import Box, box_of_people, imperfect_mask, jittered_box
 from training.prompts.clicks import (
     FEWEST_PIXELS,
+    LARGEST_JITTER,
     Click,
     FirstClickShares,
     clicks_of_people,
-    correction,
+    corrections,
     first_clicks,
     others_in_view,
 )
-from training.prompts.phrases import Phrase, describe, name_absent, name_several
-from training.prompts.picture_scene import PictureScene
+from training.prompts.facts import VisibleObject
+from training.prompts.phrases import describe, name_absent, name_several
 from training.prompts.scenes import (
     CLICKABLE_REGIONS,
     INCOMPLETE,
     WHOLES,
-    VisibleObject,
+    Phrase,
+    PictureScene,
     WholeObject,
 )
 from training.prompts.vocabulary import concept_of, every_word_for
@@ -184,15 +187,15 @@ def _give_mask(prompt: Prompt, view: View, rng: np.random.Generator) -> None:
     mask = imperfect_mask(prompt.mask, others, rng)
     if mask is None:
         return
-    jitter = float(rng.uniform(0.0, 0.6))
-    spot = correction(prompt.mask, mask, prompt.void, rng, jitter=jitter, stride=2)
-    if spot is None:
+    target, answer, void = (torch.from_numpy(one)[None] for one in (prompt.mask, mask, prompt.void))
+    jitter, place = torch.from_numpy(rng.uniform((0.0, 0.0), (LARGEST_JITTER, 1.0)))[:, None]
+    x, y, sign = corrections(target, answer, void, jitter, place)[0].tolist()
+    if not sign:
         return
-    x, y, positive = spot
     # Some of these masks started with clicks before they were painted.
     earlier = prompt.clicks[:3] if rng.random() < 0.4 else []
     kept = [c for c in earlier if bool(mask[int(c[1]), int(c[0])]) == (c[2] > 0)]
-    prompt.clicks[:] = [*kept, (x, y, 1 if positive else -1)]
+    prompt.clicks[:] = [*kept, (x, y, int(sign))]
     prompt.given = mask.astype(np.float32)
     prompt.given_when = "first"
 

@@ -11,14 +11,17 @@ from __future__ import annotations
 import functools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from skimage.color import rgb2hsv
 
 from training.data.sample import SampleObject
+from training.data.transforms import Tint, View
 from training.prompts import facts
-from training.prompts.facts import Fact, VisibleObject
+from training.prompts.facts import Extent, Fact, VisibleObject
 from training.prompts.vocabulary import (
     CARRIED,
     COLOURS,
@@ -28,6 +31,7 @@ from training.prompts.vocabulary import (
     may_be_called,
     words_for,
 )
+from training.prompts.written_phrases import AttributeWords, mirrored, names_place
 
 CLICKABLE_REGIONS = frozenset({"msrc", "camvid", "ecssd", "bsds", "human"})
 """Sources whose semantic regions are one thing or one kind of stuff, so a click can mean them."""
@@ -108,57 +112,29 @@ def colour_names(image: NDArray[np.uint8]) -> NDArray[np.int64]:
 @functools.cache
 def _colour_table() -> NDArray[np.int64]:
     levels = (np.arange(32) * 8 + 4) / 255.0
-    red, green, blue = np.meshgrid(levels, levels, levels, indexing="ij")
-    value = np.maximum(np.maximum(red, green), blue)
-    chroma = value - np.minimum(np.minimum(red, green), blue)
-    safe = np.where(chroma == 0, 1.0, chroma)
-    hue = np.where(
-        value == red,
-        ((green - blue) / safe) % 6,
-        np.where(value == green, (blue - red) / safe + 2, (red - green) / safe + 4),
-    )
-    hue = hue * 60.0
-    saturation = np.where(value > 0, chroma / np.maximum(value, 1e-6), 0)
-    index = {name: place for place, name in enumerate(COLOURS)}
+    cube = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), -1).reshape(1, -1, 3)
+    hue, saturation, value = rgb2hsv(cube)[0].T
+    hue = hue * 360.0
     warm = (hue >= 12) & (hue < 50)
-    names = np.select(
-        [
-            value < 0.2,
-            (saturation < 0.15) & (value > 0.75),
-            (saturation < 0.15) & (value < 0.3),
-            saturation < 0.15,
-            warm & ((value < 0.7) | (saturation < 0.55)),
-            warm & (hue < 40),
-            (hue < 12) & (saturation < 0.5) & (value > 0.7),
-            (hue < 12) | (hue >= 345),
-            (hue < 68) & (value < 0.35),
-            hue < 68,
-            hue < 165,
-            hue < 258,
-            hue < 295,
-        ],
-        [
-            index["black"],
-            index["white"],
-            index["black"],
-            index["grey"],
-            index["brown"],
-            index["orange"],
-            index["pink"],
-            index["red"],
-            index["brown"],
-            index["yellow"],
-            index["green"],
-            index["blue"],
-            index["purple"],
-        ],
-        index["pink"],
+    # The first name whose condition holds.
+    rules = (
+        ("black", value < 0.2),
+        ("white", (saturation < 0.15) & (value > 0.75)),
+        ("black", (saturation < 0.15) & (value < 0.3)),
+        ("grey", saturation < 0.15),
+        ("brown", warm & ((value < 0.7) | (saturation < 0.55))),
+        ("orange", warm & (hue < 40)),
+        ("pink", (hue < 12) & (saturation < 0.5) & (value > 0.7)),
+        ("red", (hue < 12) | (hue >= 345)),
+        ("brown", (hue < 68) & (value < 0.35)),
+        ("yellow", hue < 68),
+        ("green", hue < 165),
+        ("blue", hue < 258),
+        ("purple", hue < 295),
+        ("pink", hue >= 295),
     )
-    table: NDArray[np.int64] = names.astype(np.int64).ravel()
-    return table
-
-
-__all__ = ["Fact", "Scene", "VisibleObject"]
+    places = [COLOURS.index(name) for name, _ in rules]
+    return np.select([holds for _, holds in rules], places).astype(np.int64)
 
 
 class Scene:
@@ -195,18 +171,15 @@ class Scene:
             label = about.id + 1
             if area[label] == 0:
                 continue
-            vertical, horizontal = boxes[label - 1]
+            rows_seen, columns_seen = boxes[label - 1]
+            middle = across[label] / area[label], down[label] / area[label]
             seen.append(
                 VisibleObject(
                     about,
                     None if about.category is None else concept_of(about.category),
                     area[label] / (height * width),
-                    across[label] / area[label] / width,
-                    down[label] / area[label] / height,
-                    horizontal.start / width,
-                    horizontal.stop / width,
-                    vertical.start / height,
-                    vertical.stop / height,
+                    _extent(columns_seen, middle[0], width),
+                    _extent(rows_seen, middle[1], height),
                     shares[label],
                     light[label] / area[label],
                 )
@@ -262,5 +235,112 @@ class Scene:
         return true if self.siblings else [replace(fact, unique=False) for fact in true]
 
 
+def _extent(seen: slice, middle: float, size: int) -> Extent:
+    """Of pixels along one side of the picture, as shares of it."""
+    return Extent(seen.start / size, middle / size, seen.stop / size)
+
+
 def _is_called(thing: VisibleObject, word: str) -> bool:
     return thing.concept is not None and (word == thing.concept or word in words_for(thing.concept))
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """A phrase, the ids it denotes (none: something absent), and the attributes it names.
+
+    unsure: ids of objects that some people would include and others not; both answers are right.
+    """
+
+    text: str
+    ids: tuple[int, ...]
+    attributes: tuple[str, ...]
+    unsure: tuple[int, ...] = ()
+
+
+# Scenes are measured at about this many pixels per side, enough for colour, place and size.
+MEASURED = 160
+
+
+class PictureScene:
+    """The scenes of one view, measured on first use, and the phrases that people wrote of them.
+
+    tint: the tint that the view's picture already has.
+    """
+
+    def __init__(
+        self,
+        view: View,
+        tint: Tint | None = None,
+        words: AttributeWords | None = None,
+    ) -> None:
+        self.view = view
+        self._tint = tint
+        self._words = words or AttributeWords()
+
+    @cached_property
+    def shown(self) -> Scene:
+        """The objects in view."""
+        return self._measured(self.view.image, self.view.instances)
+
+    @cached_property
+    def whole(self) -> Scene:
+        """The objects in the whole picture, of which a close view keeps the phrases."""
+        sample = self.view.sample
+        if self.view.kind == "whole":
+            return self.shown
+        image, instances = sample.image, sample.instances
+        if self.view.mirrored:
+            image, instances = image[:, ::-1], instances[:, ::-1]
+        return self._measured(image, instances, self._tint)
+
+    def human(self, about: SampleObject, *, of_picture: bool = False) -> list[Phrase]:
+        """Written phrases for this object alone that are true in this view.
+
+        of_picture: place words may refer to the whole picture although a part of it is shown.
+        """
+        places = of_picture or self.view.kind == "whole"
+        texts = [self._still_true(text, places=places) for text in about.phrases]
+        return [Phrase(text, (about.id,), self._words.held(text)) for text in texts if text]
+
+    def expressions(self) -> list[Phrase]:
+        """Written phrases for several objects or none; for views of the whole picture only."""
+        if self.view.kind != "whole":
+            return []
+        said = self.view.sample.expressions
+        texts = [
+            (self._still_true(expression.text, places=True), expression.ids) for expression in said
+        ]
+        return [Phrase(text, ids, self._words.held(text)) for text, ids in texts if text]
+
+    def _still_true(self, text: str, *, places: bool) -> str | None:
+        if not places and names_place(text):
+            return None
+        if self._tint and not self._tint.saturation and set(COLOURS) & set(self._words.held(text)):
+            return None
+        return mirrored(text) if self.view.mirrored else text
+
+    def _measured(
+        self, image: NDArray[np.uint8], instances: NDArray[np.int16], tint: Tint | None = None
+    ) -> Scene:
+        """The scene of every n-th pixel of a picture, with this tint applied first."""
+        step = max(max(instances.shape) // MEASURED, 1)
+        lattice = (slice(step // 2, None, step), slice(step // 2, None, step))
+        pixels = np.ascontiguousarray(image[lattice])
+        return Scene(
+            tint(pixels) if tint else pixels,
+            instances[lattice],
+            self._objects(),
+            siblings=self.view.sample.source not in INCOMPLETE,
+        )
+
+    def _objects(self) -> Sequence[SampleObject]:
+        """The picture's objects; in a mirrored one, left doors are right doors."""
+        objects = self.view.sample.objects
+        if not self.view.mirrored:
+            return objects
+        return [
+            replace(about, category=mirrored(about.category) or about.category)
+            if about.category and names_place(about.category)
+            else about
+            for about in objects
+        ]

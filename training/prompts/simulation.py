@@ -3,10 +3,6 @@
 So training sees clicks where this network errs, which cannot be sampled in advance. Pictures are
 encoded once; a round costs one decoder pass without gradients over the prompts that are still
 being corrected.
-
-The next click of a whole batch is found on the batch's device by the same rule as
-`clicks.correction`. Depths come from an exact Euclidean distance transform made of minima of
-shifted rows only, which suits a GPU and takes half the time of one scipy call per object on a CPU.
 """
 
 from __future__ import annotations
@@ -19,6 +15,7 @@ from torch import Tensor
 from model.network.phraseclick import Features, PhraseClick
 from model.tokenizer import Tokenizer
 from training.data.batch import Batch, Question, prompt_inputs
+from training.prompts.clicks import corrections
 
 # Errors are measured on every second pixel, and on every fourth in inputs of at least this size.
 LARGE_INPUT = 224 * 224
@@ -136,64 +133,3 @@ def _click(batch: Batch, rows: Sequence[int], answers: Tensor, number: int) -> N
     for question, (x, y, sign) in zip(chosen, clicks.tolist(), strict=True):
         if sign:
             question.clicks.append((x, y, int(sign)))
-
-
-# Rows between two checks whether more rows can matter; each check waits for the device.
-LOOK_EVERY = 4
-
-
-def corrections(
-    target: Tensor,
-    prediction: Tensor,
-    void: Tensor,
-    jitter: Tensor,
-    place: Tensor,
-    *,
-    stride: int = 2,
-) -> Tensor:
-    """B,3: x, y in pixels and the sign of each next click; sign 0 if nothing is wrong.
-
-    target, prediction, void: B,H,W bool. jitter: B in [0, 1), how much shallower than the deepest
-    point a click may be. place: B in [0, 1), which of the points that are deep enough. stride:
-    measure depth on every n-th pixel only; 2 is four times as fast and off by at most a pixel.
-    """
-    view = slice(stride // 2, None, stride)
-    target, prediction, void = (mask[:, view, view] for mask in (target, prediction, void))
-    wrong = torch.stack([target & ~prediction & ~void, ~target & prediction & ~void])
-    depth = depths(wrong.flatten(0, 1)).view(2, len(target), -1)
-    deepest = depth.amax(2)
-    positive = deepest[0] >= deepest[1]
-    depth = torch.where(positive[:, None], depth[0], depth[1])
-    most = torch.maximum(deepest[0], deepest[1])
-    deep_enough = (depth >= ((1.0 - jitter) * most)[:, None]) & (depth > 0)
-    counted = deep_enough.cumsum(1, dtype=torch.int32)
-    wanted = (place * counted[:, -1]).to(torch.int32).clamp(max=counted[:, -1] - 1) + 1
-    cell = torch.searchsorted(counted, wanted[:, None])[:, 0].clamp(max=depth.shape[1] - 1)
-    width = target.shape[2]
-    x = (cell % width) * stride + stride // 2 + 0.5
-    y = cell.div(width, rounding_mode="floor") * stride + stride // 2 + 0.5
-    sign = torch.where(positive, 1.0, -1.0) * (most > 0)
-    return torch.stack([x.to(sign.dtype), y.to(sign.dtype), sign], 1)
-
-
-def depths(mask: Tensor) -> Tensor:
-    """B,H,W: exact distance of each pixel to the nearest one outside the mask, 0 outside.
-
-    The picture's border does not count as outside; a mask of the whole picture is H + W deep.
-    """
-    _, height, width = mask.shape
-    far = float(height + width)
-    columns = torch.arange(width, dtype=torch.float32, device=mask.device)
-    # Along the rows: distance to the last and to the next column outside.
-    before = torch.where(mask, -far, columns).cummax(2).values
-    after = torch.where(mask, far + width, columns).flip(2).cummin(2).values.flip(2)
-    along = torch.minimum(columns - before, after - columns).clamp_(max=far).square_()
-    # Across rows: a pixel k rows away adds k squared, until no row that far can matter.
-    squared = along.clone()
-    for away in range(1, height):
-        if away % LOOK_EVERY == 1 and float(squared.max()) <= away * away:
-            break
-        reached = along + float(away * away)
-        torch.minimum(squared[:, away:], reached[:, :-away], out=squared[:, away:])
-        torch.minimum(squared[:, :-away], reached[:, away:], out=squared[:, :-away])
-    return squared.sqrt_()

@@ -272,7 +272,7 @@ SAID = tuple(
         "stripes stripy dots spots spotted checked darker darkest brighter brightest whole",
     )
 )
-"""The other words of the phrase templates in facts.py, groups.py, phrases.py and sources.py."""
+"""The other words of the phrase templates in facts.py, groups.py, phrases.py and scenes.py."""
 
 
 IRREGULAR_PLURALS = {

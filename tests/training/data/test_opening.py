@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from training.data import Concatenated, Without, open_dataset
-from training.data.opening import FORMATS, read_place
+from training.data.opening import FORMATS
 from training.errors import DataError
 
 Write = Callable[..., NDArray[np.uint8]]
@@ -67,17 +67,10 @@ def test_pictures_may_be_left_out(shard: Path) -> None:
     assert dataset.expressions(3) == ()
 
 
-def test_reads_the_parts_of_a_place() -> None:
-    place = read_place("refcoco:sets/refcoco?split=val&pictures=train2014", Path("/data"))
-    assert place.format == "refcoco"
-    assert place.path == Path("/data/sets/refcoco")
-    assert place.options == {"split": "val", "pictures": "train2014"}
-    assert place.root == Path("/data")
-
-
 @pytest.mark.parametrize("name", ["refcoco", "refcoco+", "refcocog", "grefcoco"])
-def test_all_sets_of_referring_expressions_are_one_format(name: str) -> None:
-    assert read_place(f"{name}:x").format == "refcoco"
+def test_all_sets_of_referring_expressions_are_one_format(name: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"expected refs\(umd\)\.p"):
+        open_dataset([f"{name}:{tmp_path}?split=val&by=umd&pictures=train2014"])
 
 
 @pytest.mark.parametrize(

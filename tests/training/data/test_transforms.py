@@ -64,13 +64,13 @@ def test_a_point_is_in_the_view_where_its_pixel_is(sample: Sample, mirrored: boo
     # when
     place = view.place(30.5, 40.5)
     # then it is brightest where the point is said to lie
-    assert place is not None
+    assert view.shows(30.5, 40.5)
     row, column = np.unravel_index(int(view.image[..., 0].argmax()), view.image.shape[:2])
     assert abs(column + 0.5 - place[0]) <= 4
     assert abs(row + 0.5 - place[1]) <= 4
-    # and what lies outside lies nowhere
-    assert view.place(19.0, 40.0) is None
-    assert view.place(30.0, 54.5) is None
+    # and what lies outside is not shown
+    assert not view.shows(19.0, 40.0)
+    assert not view.shows(30.0, 54.5)
 
 
 def test_a_tint_keeps_the_names_of_plain_colours() -> None:

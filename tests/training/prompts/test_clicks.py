@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from training.prompts import clicks
 from training.prompts.clicks import ClickRecipe
@@ -111,62 +113,98 @@ def test_the_same_seed_clicks_the_same_pixels() -> None:
         assert not np.array_equal(one, other)
 
 
-def slow_correction(
-    target: Mask, prediction: Mask, void: Mask
-) -> tuple[float, NDArray[np.bool_]] | None:
-    """Depth and places of the deepest error: every pixel against every pixel of the picture."""
-    best, where = 0.0, np.zeros_like(target)
+def slow_correction(target: Mask, prediction: Mask, void: Mask, jitter: float) -> Mask | None:
+    """Where the largest error is deep enough: every pixel against every pixel of the picture."""
+    best: NDArray[np.float64] | None = None
     for error in (target & ~prediction & ~void, ~target & prediction & ~void):
         rows, columns = np.nonzero(~error)
+        depth = np.zeros(error.shape)
         for row, column in np.argwhere(error):
-            depth = np.sqrt((rows - row) ** 2 + (columns - column) ** 2).min(initial=1e3)
-            if depth > best + 1e-9:
-                best, where = depth, np.zeros_like(target)
-            if depth >= best - 1e-9:
-                where[row, column] = True
-    return (best, where) if best else None
+            depth[row, column] = np.hypot(rows - row, columns - column).min(initial=1e3)
+        if depth.any() and (best is None or depth.max() > best.max() + 1e-4):
+            best = depth
+    return None if best is None else (best > 0) & (best >= (1 - jitter) * best.max() - 1e-4)
+
+
+def blotches(rng: np.random.Generator, count: int, height: int, width: int) -> torch.Tensor:
+    noise = rng.standard_normal((count, height, width))
+    return torch.from_numpy(ndimage.gaussian_filter(noise, (0, 2, 2)) > 0.02)
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(4, 18), st.integers(4, 18))
-def test_correction_is_the_deepest_point_of_the_largest_error(
+@given(st.integers(0, 2**32 - 1), st.floats(0.0, 0.9), st.integers(1, 2))
+def test_a_correction_is_deep_inside_the_largest_error(
+    seed: int, jitter: float, stride: int
+) -> None:
+    # given errors that touch each other and the border of the picture, and one answer without any
+    rng = np.random.default_rng(seed)
+    target, prediction, void = (blotches(rng, 3, 16, 22) for _ in range(3))
+    prediction[0] = target[0] | void[0]
+    # when
+    found = clicks.corrections(
+        target,
+        prediction,
+        void,
+        torch.full((3,), jitter),
+        torch.from_numpy(rng.random(3)),
+        stride=stride,
+    )
+    # then
+    for row, (x, y, sign) in enumerate(found.tolist()):
+        view = (row, slice(stride // 2, None, stride), slice(stride // 2, None, stride))
+        expected = slow_correction(*(m[view].numpy() for m in (target, prediction, void)), jitter)
+        if expected is None:
+            assert sign == 0
+            continue
+        assert (x % 1, y % 1) == (0.5, 0.5)
+        assert expected[int(y) // stride, int(x) // stride]
+        assert bool(target[row, int(y), int(x)]) == (sign > 0)
+        assert bool(prediction[row, int(y), int(x)]) != (sign > 0)
+        assert not void[row, int(y), int(x)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 24), st.integers(1, 24))
+def test_depths_are_distances_to_the_nearest_pixel_outside(
     seed: int, height: int, width: int
 ) -> None:
-    # given blotches, so that errors touch each other and the border of the picture
-    rng = np.random.default_rng(seed)
-    target, prediction, void = (
-        np.kron(rng.random((height // 2 + 1, width // 2 + 1)) < share, np.ones((2, 2))) > 0
-        for share in (0.5, 0.4, 0.1)
-    )
+    mask = blotches(np.random.default_rng(seed), 3, height, width)
+    for one, measured in zip(mask.numpy(), clicks.depths(mask).numpy(), strict=True):
+        if one.all():
+            assert (measured == height + width).all()
+        else:
+            expected = ndimage.distance_transform_edt(one)
+            np.testing.assert_allclose(measured, expected, atol=1e-4)
+
+
+def test_every_point_that_is_deep_enough_is_as_likely() -> None:
+    # given one square of 5 x 5, of which the middle 3 x 3 are at least two deep
+    target = torch.zeros(9000, 9, 9, dtype=torch.bool)
+    target[:, 2:7, 2:7] = True
+    nothing = torch.zeros_like(target)
+    place = torch.from_numpy(np.random.default_rng(0).random(len(target)))
     # when
-    spot = clicks.correction(target, prediction, void, rng)
-    expected = slow_correction(target, prediction, void)
+    found = clicks.corrections(
+        target, nothing, nothing, torch.full((len(target),), 0.34), place, stride=1
+    )
     # then
-    if expected is None:
-        assert spot is None
-        return
-    assert spot is not None
-    x, y, positive = spot
-    row, column = int(y), int(x)
-    assert (x, y) == (column + 0.5, row + 0.5)
-    assert expected[1][row, column]
-    assert target[row, column] == positive
-    assert prediction[row, column] != positive
-    assert not void[row, column]
+    places, times = np.unique(found[:, :2].numpy(), axis=0, return_counts=True)
+    assert len(places) == 9
+    assert places.min() == 3.5
+    assert places.max() == 5.5
+    assert times == pytest.approx(1000, rel=0.15)
 
 
-def test_jitter_stays_in_the_error_and_as_deep_as_it_says() -> None:
-    target = disc()
-    nothing = np.zeros_like(target)
-    rng = np.random.default_rng(3)
-    spots = [
-        clicks.correction(target, nothing, nothing, rng, jitter=0.4, stride=2) for _ in range(40)
-    ]
-    points = np.array([spot[:2] for spot in spots if spot is not None], np.float32)
-    assert len(points) == 40
-    assert len(np.unique(points, axis=0)) > 20
-    assert at(target, points).all()
-    assert to_border(target, points).min() > 35 * 0.6 - 3
+def test_the_same_chances_click_the_same_pixels() -> None:
+    rng = np.random.default_rng(0)
+    target, prediction, void = (blotches(rng, 4, 40, 40) for _ in range(3))
+    chances = torch.tensor([0.3] * 4), torch.tensor([0.1, 0.5, 0.9, 0.99])
+    one = clicks.corrections(target, prediction, void, *chances)
+    # the others in the batch change nothing
+    same = clicks.corrections(
+        target[1:3], prediction[1:3], void[1:3], *(chance[1:3] for chance in chances)
+    )
+    assert torch.equal(one[1:3], same)
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from training.data.sample import SampleObject
-from training.prompts.phrases import Phrase, describe, name_absent, name_all
-from training.prompts.scenes import Scene
+from training.prompts.phrases import describe, name_absent, name_all
+from training.prompts.scenes import Phrase, Scene
 
 PAINT = {
     "red": (215, 25, 25),

@@ -10,8 +10,8 @@ import pytest
 from training.data import VOID, Expression, PackDataset, Sample, SampleObject
 from training.data.batches import Batches
 from training.data.transforms import Kind, Tint, ViewShares, cut, random_view
-from training.prompts.picture_scene import PictureScene
 from training.prompts.prompts import Prompt, PromptRecipe, make_prompt, make_prompts
+from training.prompts.scenes import PictureScene
 from training.prompts.written_phrases import AttributeWords
 from training.train.recipe import read_recipe
 

@@ -9,9 +9,8 @@ import pytest
 
 from training.data.sample import Sample, SampleObject
 from training.data.transforms import cut
-from training.prompts.picture_scene import PictureScene
 from training.prompts.prompts import PromptRecipe, make_prompt
-from training.prompts.scenes import Scene, annotated_concepts
+from training.prompts.scenes import PictureScene, Scene, annotated_concepts
 
 
 def sample(source: str, *objects: tuple[str, tuple[int, int, int, int]]) -> Sample:

@@ -14,9 +14,7 @@ from training.prompts.scenes import WHOLES
 from training.prompts.vocabulary import every_word_for, phrase_words
 
 # Literals of the template modules that are names inside the code and never said.
-INTERNAL = frozenset(
-    {"colour", "pattern", "place", "size", "light", "side", "row", "x", "y", "aeiou"}
-)
+INTERNAL = frozenset({"colour", "pattern", "place", "size", "light", "side", "row", "aeiou"})
 
 
 def literal_words(source: Path) -> set[str]:

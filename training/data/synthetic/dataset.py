@@ -11,9 +11,9 @@ from PIL import Image
 
 from training.data.sample import VOID, Dataset, Expression, Sample, SampleObject
 from training.data.synthetic.layouts import KINDS, LAYOUTS
-from training.data.synthetic.palette import Lighting, Palette, painted
-from training.data.synthetic.scene import Builder
+from training.data.synthetic.scene import Builder, painted
 from training.data.synthetic.styles import STYLES, Camera
+from training.data.synthetic.surfaces import Palette, texture
 
 SOURCE = "synthetic"
 # The background photograph may show other things, so nothing can be called absent.
@@ -80,23 +80,15 @@ class SyntheticDataset:
         camera = Camera.draw(style, rng)
         size = height, width
         on, filled = rng.random(2) < PHOTOGRAPHED
-        ground = self._patch(size, rng) if on and style.name not in ("glowing", "stained") else None
+        on = on and style.name not in ("glowing", "stained")
+        background = self._patch(size, rng) if on else None
         fill = self._patch(size, rng) if filled else None
-        palette = Palette(style, camera, size, rng, fill, ground)
-        builder = Builder(height, width, palette, rng)
+        builder = Builder(*size, Palette(style, camera, size, rng, fill, background), rng)
         layout.fill(builder)
-        ids = builder.canvas.ids()
-        light = Lighting(
-            float(rng.uniform(0, 2 * np.pi)),
-            float(rng.uniform(15, 60)) * (rng.random() < style.outlined),
-            float(rng.uniform(0.2, 0.6)) * (rng.random() < style.shadows),
-            float(rng.uniform(2, 9)),
-        )
-        bodies = [thing.body for thing in builder.things]
-        planes = painted(ids, bodies, palette, light, ground, camera.gain(size, rng))
-        source = SOURCE if ground is None else ON_PHOTOGRAPHS
-        key = f"synthetic-{self.seed}-{number}"
-        return _sample(key, source, camera.develop(planes, rng), ids, builder)
+        levels = painted(builder, camera.gain(size, rng))
+        image = camera.develop(levels, texture("grain", size, rng))
+        source = SOURCE if background is None else ON_PHOTOGRAPHS
+        return _sample(f"synthetic-{self.seed}-{number}", source, image, builder)
 
     def _by_index(self, index: int) -> Sample:
         width, height = self.size(index)
@@ -108,52 +100,49 @@ class SyntheticDataset:
         if self._patches is None:
             return None
         photograph = self._photograph(place)
-        if photograph.shape[1] < size[0] or photograph.shape[2] < size[1]:
-            repeats = (1, -(-size[0] // photograph.shape[1]), -(-size[1] // photograph.shape[2]))
-            photograph = np.tile(photograph, repeats)
-        room = np.array(photograph.shape[1:]) - size + 1
-        top, left = (int(place) for place in corner * room)
-        part = photograph[:, top : top + size[0], left : left + size[1]]
-        return part.astype(np.float32)
+        height, width = photograph.shape[:2]
+        photograph = np.tile(photograph, (-(-size[0] // height), -(-size[1] // width), 1))
+        room = np.array(photograph.shape[:2]) - size + 1
+        top, left = (corner * room).astype(int)
+        part = photograph[top : top + size[0], left : left + size[1]]
+        return np.ascontiguousarray(part.transpose(2, 0, 1), np.float32)
 
     def _photograph(self, place: int) -> NDArray[np.uint8]:
-        """3,H,W."""
+        """H,W,3."""
         assert self._patches is not None
         if place not in self._kept:
             rng = np.random.default_rng([self.seed, place, 7])
             picture = Image.fromarray(self._patches[int(rng.integers(len(self._patches)))].image)
             scale = LARGEST / max(picture.size) * float(rng.uniform(0.6, 1.0))
             size = round(picture.width * scale), round(picture.height * scale)
-            enlarged = np.asarray(picture.resize(size, Image.Resampling.BICUBIC))
-            self._kept[place] = np.ascontiguousarray(enlarged.transpose(2, 0, 1))
+            self._kept[place] = np.asarray(picture.resize(size, Image.Resampling.BICUBIC))
         return self._kept[place]
 
 
-def _sample(
-    key: str, source: str, image: NDArray[np.uint8], ids: NDArray[np.uint8], builder: Builder
-) -> Sample:
+def _sample(key: str, source: str, image: NDArray[np.uint8], builder: Builder) -> Sample:
     """The scene as a sample: masks are visible parts; the mask of a whole includes its parts."""
-    drawn = builder.canvas.areas()
-    seen = builder.canvas.seen()
-    instances = ids.astype(np.int16)
+    ids, things = builder.ids(), builder.things
+    seen = np.bincount(ids.ravel(), minlength=len(things) + 1)
     whole = seen.copy()
     parts: dict[int, list[int]] = {}
-    for number, thing in enumerate(builder.things, 1):
+    for number, thing in enumerate(things, 1):
         if thing.whole:
-            parts.setdefault(thing.whole, []).append(number)
+            parts.setdefault(thing.whole, [thing.whole]).append(number)
             whole[thing.whole] += seen[number]
-    shown = (whole >= LEAST_PIXELS) & (whole >= LEAST_SEEN * drawn)
-    hidden = np.flatnonzero(~shown[1:] & (seen[1:] > 0)) + 1
-    if len(hidden):
-        instances[np.isin(ids, hidden)] = VOID
+    drawn = np.array([0, *(thing.area for thing in things)])
+    shown = (seen > 0) & (whole >= LEAST_PIXELS) & (whole >= LEAST_SEEN * drawn)
     objects = tuple(
         SampleObject(number, thing.kind, traits=(thing.pattern,) if thing.pattern else ())
-        for number, thing in enumerate(builder.things, 1)
-        if shown[number] and seen[number]
+        for number, thing in enumerate(things, 1)
+        if shown[number]
     )
-    masks = {
-        number: np.isin(ids, [number, *inside])
-        for number, inside in parts.items()
-        if shown[number] and seen[number]
-    }
-    return Sample(key, source, image, instances, objects, masks=masks)
+    shown[0] = True
+    numbers = np.where(shown, np.arange(len(shown)), VOID).astype(np.int16)
+    return Sample(
+        key,
+        source,
+        image,
+        numbers.take(ids),
+        objects,
+        masks={number: np.isin(ids, inside) for number, inside in parts.items() if shown[number]},
+    )

@@ -1,168 +1,90 @@
-"""A synthetic scene while it is drawn: the id map, the thing of each id, and tilings of cells."""
+"""A synthetic scene while it is drawn: the id map, the thing of each id, and its painting."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
-from training.data.synthetic.palette import Body, Palette, Surface
-from training.data.synthetic.shapes import RUNS, SHAPES, STANDING, Points, Shape, Trace, trace
+from training.data.masks import spread
+from training.data.synthetic.shapes import (
+    RUNS,
+    STANDING,
+    Points,
+    Shape,
+    Trace,
+    rotation,
+    shape_of,
+    trace,
+)
+from training.data.synthetic.surfaces import Palette, Plane, Surface
 
 # The most things in a scene: ids fit into a byte, where 255 is void in stored samples.
 MOST = 250
 # Wider paths, in pixels, get round joints and ends, which Pillow draws slowly.
 ROUNDED = 4
-
-
-class Canvas:
-    """The id map while it is drawn, without smoothing: each pixel shows one thing."""
-
-    def __init__(self, height: int, width: int) -> None:
-        self.size = height, width
-        self._ids = Image.new("L", (width, height))
-        self._draw = ImageDraw.Draw(self._ids)
-        self._areas: list[int] = [0]
-
-    @property
-    def count(self) -> int:
-        """The number of things drawn, which is the last one's id."""
-        return len(self._areas) - 1
-
-    @property
-    def full(self) -> bool:
-        return self.count >= MOST
-
-    def ids(self) -> NDArray[np.uint8]:
-        """H,W: the id of each pixel, 0 where nothing was drawn."""
-        return np.asarray(self._ids)
-
-    def seen(self) -> NDArray[np.int64]:
-        """By id, the number of visible pixels."""
-        return np.array(self._ids.histogram()[: len(self._areas)])
-
-    def areas(self) -> NDArray[np.int64]:
-        """By id, the number of pixels covered when drawn."""
-        return np.array(self._areas)
-
-    def shape(
-        self,
-        shape: Shape,
-        centre: tuple[float, float],
-        size: tuple[float, float],
-        turn: float,
-    ) -> int:
-        """Draw a shape with these radii (across and down, before rotation); returns its id."""
-        across, down = math.cos(turn), math.sin(turn)
-        axes = np.array([(size[0] * across, size[0] * down), (-size[1] * down, size[1] * across)])
-        middle = np.array(centre)
-        placed = [(points @ axes + middle, fills) for points, fills in shape]
-        if len(placed) == 1:
-            points = placed[0][0]
-            (left, top), (right, bottom) = points.min(0), points.max(0)
-            if left >= 0 and top >= 0 and right < self.size[1] - 1 and bottom < self.size[0] - 1:
-                return self._polygon(points)
-        every = np.concatenate([points for points, fills in placed if fills])
-        box = self._box(every.min(0), every.max(0))
-        if box is None:
-            return self._added(None, (0, 0))
-        low, stencil = box
-        draw = ImageDraw.Draw(stencil)
-        for points, fills in placed:
-            draw.polygon((points - low).ravel().tolist(), fill=255 if fills else 0)
-        return self._added(stencil, low)
-
-    def trace(self, trace: Trace) -> int:
-        """Draw long and thin paths; returns their id."""
-        reach = max(width for _, width in trace.paths) / 2 + 1
-        every = np.concatenate([path for path, _ in trace.paths])
-        box = self._box(every.min(0) - reach, every.max(0) + reach)
-        if box is None:
-            return self._added(None, (0, 0))
-        low, stencil = box
-        draw = ImageDraw.Draw(stencil)
-        for path, width in trace.paths:
-            points = (path - low).ravel().tolist()
-            draw.line(points, fill=255, width=width, joint="curve" if width > ROUNDED else None)
-            if width > ROUNDED:
-                for x, y in (points[:2], points[-2:]):
-                    draw.circle((x, y), width / 2, fill=255)
-        return self._added(stencil, low)
-
-    def _polygon(self, points: NDArray[np.float64]) -> int:
-        """Draw a single polygon that is entirely in the picture: the common, fastest case."""
-        number = self.count + 1
-        self._draw.polygon(points.ravel().tolist(), fill=number)
-        x, y = np.concatenate([points, points[:1]]).T
-        area = 0.5 * abs(float(x[1:] @ y[:-1] - y[1:] @ x[:-1]))
-        self._areas.append(round(area))
-        return number
-
-    def _box(
-        self, low: NDArray[np.float64], high: NDArray[np.float64]
-    ) -> tuple[tuple[int, int], Image.Image] | None:
-        """The corner and an empty stencil of the visible part of a box; None if there is none."""
-        left, top = max(int(low[0]), 0), max(int(low[1]), 0)
-        right = min(int(high[0]) + 2, self.size[1])
-        bottom = min(int(high[1]) + 2, self.size[0])
-        if right <= left or bottom <= top:
-            return None
-        return (left, top), Image.new("L", (right - left, bottom - top))
-
-    def _added(self, stencil: Image.Image | None, corner: tuple[int, int]) -> int:
-        covered = 0
-        number = self.count + 1
-        if stencil is not None:
-            self._ids.paste(number, corner, stencil)
-            covered = stencil.histogram()[255]
-        self._areas.append(covered)
-        return number
-
-
 # A pattern that repeats less often than this within a thing is not named.
 REPEATS = 2.5
 # Number of different shapes of one kind in a scene.
 STOCK = 12
 
+Place = tuple[float, float]
+Item = TypeVar("Item")
+
 
 @dataclass(frozen=True)
 class SceneObject:
-    """A thing of a scene. kind: its category. whole: the id of what it is a part of, 0 of none."""
+    """A thing of a scene.
+
+    kind: its category. centre, size: its place and radius in pixels. whole: the id of what it is a
+    part of, 0 of none. area: pixels that it covered when it was drawn.
+    """
 
     kind: str
-    body: Body
-    whole: int = 0
+    look: Surface
+    centre: Place
+    size: float
+    whole: int
+    area: int
 
     @property
     def pattern(self) -> str:
         """The word for its surface ("plain", "striped", ...); "" if unsure."""
-        look = self.body.look
-        if look.period and 2 * self.body.size < REPEATS * look.period:
+        if self.look.period and 2 * self.size < REPEATS * self.look.period:
             return ""
-        return look.pattern
+        return self.look.pattern
 
 
 class Builder:
-    """Draws things over each other and records what they are."""
+    """Draws things over each other, without smoothing, and records what they are.
+
+    Each pixel shows one thing. nuclei: the surface of the nuclei of cells; None without nuclei.
+    """
 
     def __init__(self, height: int, width: int, palette: Palette, rng: np.random.Generator) -> None:
         self.height, self.width = height, width
         self.side = min(height, width)
         self.palette = palette
         self.rng = rng
-        self.canvas = Canvas(height, width)
         self.things: list[SceneObject] = []
-        self._stock: dict[str, list[Shape]] = {}
-        # The surface of the nuclei of cells; None without nuclei.
         self.nuclei: Surface | None = None
+        self._ids = Image.new("L", (width, height))
+        self._draw = ImageDraw.Draw(self._ids)
+        self._stock: dict[str, list[Shape]] = {}
+
+    def ids(self) -> NDArray[np.uint8]:
+        """H,W: the id of each pixel, 0 where nothing was drawn."""
+        return np.asarray(self._ids)
 
     def put(
         self,
         kind: str,
-        centre: tuple[float, float],
+        centre: Place,
         size: float,
         look: Surface,
         *,
@@ -174,36 +96,25 @@ class Builder:
         """Draw one thing and return its id; 0 if the scene is full.
 
         size: radius in pixels; long and thin kinds choose their own. turn: in radians, by default
-        random. shape: instead of a random one of the kind. flat: height as a share of the width.
-        whole: the id of what it is a part of.
+        random. shape: in pixels, instead of a random one of the kind and this radius. flat: height
+        as a share of the width. whole: the id of what it is a part of.
         """
-        if self.canvas.full:
+        if len(self.things) >= MOST:
             return 0
         rng = self.rng
         if kind == "hole":
             look = self.palette.hole()
         if kind in RUNS:
-            number = self.canvas.trace(trace(kind, centre, self.side, rng))
+            area = self._draw_trace(trace(kind, centre, self.side, rng))
         else:
             if turn is None:
                 turn = float(rng.normal(0, 0.15) if kind in STANDING else rng.uniform(0, 2 * np.pi))
-            drawn = shape if shape is not None else self._shape(kind)
-            number = self.canvas.shape(drawn, centre, (size, size * flat), turn)
-        self.things.append(SceneObject(kind, Body(look, *centre, size), whole))
-        return number
-
-    def _shape(self, kind: str) -> Shape:
-        """A random shape of the kind; after STOCK shapes, one of them again."""
-        stock = self._stock.setdefault(kind, [])
-        if len(stock) < STOCK:
-            stock.append(SHAPES[kind](self.rng))
-            return stock[-1]
-        return stock[int(self.rng.integers(STOCK))]
-
-    def resized(self, size: float) -> None:
-        """Set the size in pixels of the last thing, whose shape was given in pixels."""
-        last = self.things[-1]
-        self.things[-1] = replace(last, body=replace(last.body, size=size))
+            scale = 1.0 if shape is not None else size
+            axes = rotation(turn) * ((scale,), (scale * flat,))
+            drawn = self._shape(kind) if shape is None else shape
+            area = self._draw_shape([(points @ axes + centre, fills) for points, fills in drawn])
+        self.things.append(SceneObject(kind, look, centre, size, whole, area))
+        return len(self.things)
 
     def looks(self, count: int, size: float) -> list[Surface]:
         """``count`` different surfaces for things of about this radius in pixels."""
@@ -213,104 +124,141 @@ class Builder:
             looks.append(self.palette.look(period, unlike=looks[-3:]))
         return looks
 
-    def pick(self, looks: list[Surface]) -> Surface:
-        return looks[int(self.rng.integers(len(looks)))]
+    def pick(self, among: Sequence[Item]) -> Item:
+        return among[int(self.rng.integers(len(among)))]
 
-    def anywhere(self, margin: float = 0.0) -> tuple[float, float]:
+    def anywhere(self, margin: float = 0.0) -> Place:
         """A random place at least ``margin`` pixels from the border."""
         x = self.rng.uniform(margin, max(self.width - margin, margin + 1))
         y = self.rng.uniform(margin, max(self.height - margin, margin + 1))
         return float(x), float(y)
 
-    def apart(self, count: int, distance: float) -> list[tuple[float, float]]:
+    def near(self, place: Place, away: float) -> Place:
+        """A random place about ``away`` pixels from this one."""
+        x, y = place + self.rng.normal(0, away, 2)
+        return float(x), float(y)
+
+    def apart(self, count: int, distance: float) -> list[Place]:
         """Up to ``count`` random places at least ``distance`` pixels apart."""
         tries = self.rng.uniform((0, 0), (self.width, self.height), (8 * count, 2))
-        chosen = np.empty((count, 2))
-        made = 0
-        for place in tries:
-            if not made or ((chosen[:made] - place) ** 2).sum(1).min() >= distance**2:
-                chosen[made] = place
-                made += 1
-                if made == count:
-                    break
-        return [(float(x), float(y)) for x, y in chosen[:made]]
+        return [(float(x), float(y)) for x, y in spread(tries, distance, count)]
+
+    def _shape(self, kind: str) -> Shape:
+        """A random shape of the kind; after STOCK shapes, one of them again."""
+        stock = self._stock.setdefault(kind, [])
+        if len(stock) < STOCK:
+            stock.append(shape_of(kind, self.rng))
+            return stock[-1]
+        return stock[int(self.rng.integers(STOCK))]
+
+    def _draw_shape(self, shape: Shape) -> int:
+        if len(shape) == 1:
+            points = shape[0][0]
+            (left, top), (right, bottom) = points.min(0).tolist(), points.max(0).tolist()
+            if min(left, top) >= 0 and right < self.width - 1 and bottom < self.height - 1:
+                # Most shapes are one polygon within the picture, which needs no stencil.
+                self._draw.polygon(points.ravel().tolist(), fill=len(self.things) + 1)
+                x, y = np.concatenate([points, points[:1]]).T
+                return round(abs(float(x[1:] @ y[:-1] - y[1:] @ x[:-1])) / 2)
+        corner, stencil = self._stencil([points for points, fills in shape if fills], 0.0)
+        draw = ImageDraw.Draw(stencil)
+        for points, fills in shape:
+            draw.polygon((points - corner).ravel().tolist(), fill=255 if fills else 0)
+        return self._add(corner, stencil)
+
+    def _draw_trace(self, paths: Trace) -> int:
+        reach = max(width for _, width in paths) / 2 + 1
+        corner, stencil = self._stencil([path for path, _ in paths], reach)
+        draw = ImageDraw.Draw(stencil)
+        for path, width in paths:
+            points = (path - corner).ravel().tolist()
+            draw.line(points, fill=255, width=width, joint="curve" if width > ROUNDED else None)
+            if width > ROUNDED:
+                for end in (points[:2], points[-2:]):
+                    draw.circle(end, width / 2, fill=255)
+        return self._add(corner, stencil)
+
+    def _stencil(
+        self, parts: Sequence[Points], reach: float
+    ) -> tuple[tuple[int, int], Image.Image]:
+        """The corner and an empty stencil of the visible part of what is to be drawn."""
+        points = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        (low_x, low_y), (high_x, high_y) = points.min(0) - reach, points.max(0) + reach
+        left, top = max(int(low_x), 0), max(int(low_y), 0)
+        right, bottom = min(int(high_x) + 2, self.width), min(int(high_y) + 2, self.height)
+        return (left, top), Image.new("L", (max(right - left, 0), max(bottom - top, 0)))
+
+    def _add(self, corner: tuple[int, int], stencil: Image.Image) -> int:
+        """Put the next id where the stencil is; returns the number of pixels."""
+        if 0 in stencil.size:
+            return 0
+        self._ids.paste(len(self.things) + 1, corner, stencil)
+        return stencil.histogram()[255]
 
 
-TILES = ("tile", "brick", "panel", "hexagon", "cell", "stone")
+def painted(builder: Builder, gain: Plane) -> NDArray[np.float32]:
+    """3,H,W levels of a finished scene. gain: H,W factors of the camera."""
+    things, palette, rng = builder.things, builder.palette, builder.rng
+    style = palette.style
+    # numpy looks up several times as fast by indices of its own type.
+    ids = builder.ids().astype(np.intp)
+    looks = [palette.ground, *(thing.look for thing in things)]
+    first, second = (
+        np.array([getattr(look, name) for look in looks], np.float32).T
+        for name in ("first", "second")
+    )
+    planes = np.array([look.plane for look in looks])
+    levels = first.take(ids, 1)
+    if planes.any():
+        mixture = np.zeros(ids.shape, np.float32)
+        for number in np.unique(planes[planes > 0]):
+            np.copyto(mixture, palette.planes[number], where=(planes == number).take(ids))
+        levels += (second - first).take(ids, 1) * mixture
+    if palette.background is not None:
+        np.copyto(levels, palette.background, where=ids == 0)
+    if palette.photograph is not None:
+        filled = np.array([look.photograph for look in looks]).take(ids)
+        np.copyto(levels, palette.photograph, where=filled)
+    angle = float(rng.uniform(0, 2 * np.pi))
+    light = gain * _shading(ids, things, angle)
+    if rng.random() < style.shadows:
+        light *= _shadow(ids, angle, float(rng.uniform(2, 9)), float(rng.uniform(0.2, 0.6)))
+    levels *= light
+    if rng.random() < style.outlined:
+        borders = np.zeros(ids.shape, bool)
+        borders[:, 1:] = ids[:, 1:] != ids[:, :-1]
+        borders[1:] |= ids[1:] != ids[:-1]
+        levels -= borders * (np.float32(rng.uniform(15, 60)) * gain)
+    return levels
 
 
-def tile(builder: Builder, most: int) -> None:
-    """Cover the scene with up to ``most`` cells of one kind and size."""
-    rng = builder.rng
-    kind = str(rng.choice(TILES))
-    aspect = {"brick": 2.4, "panel": float(rng.choice([1.0, 1.6, 0.6]))}.get(kind, 1.0)
-    # The number of rows keeps the number of cells below the limit.
-    rows = math.sqrt(most * aspect * builder.height / builder.width)
-    down = int(rng.integers(2, max(min(9, int(rows)), 3)))
-    high = builder.height / (down - float(rng.uniform(0, 0.8)))
-    wide = high * aspect * float(rng.uniform(1.0, 1.15))
-    across = int(np.ceil(builder.width / wide)) + 1
-    natural = kind in ("cell", "stone")
-    loose = float(rng.uniform(0.12, 0.25)) if natural else float(rng.choice([0, 0, 0.02]))
-    gap = float(rng.uniform(0.8, 0.97)) if min(wide, high) > 10 else 0.85
-    looks = builder.looks(int(rng.choice([1, 1, 2, 3])), high / 2)
-    shifted = kind in ("brick", "hexagon", "cell", "stone")
-    hexagonal = kind in ("hexagon", "cell", "stone")
-    lattice = _Grid(across, down, rng, loose, shifted=shifted, hexagonal=hexagonal)
-    turn = float(rng.normal(0, 0.05)) if rng.random() < 0.5 else 0.0
-    for row in range(down):
-        for column in range(across):
-            ring = lattice.cell(row, column) * (wide, high)
-            middle = ring.mean(0)
-            shape = [((ring - middle) * gap, True)]
-            if natural:
-                shape = [(_rounded(shape[0][0]), True)]
-            place = float(middle[0]), float(middle[1])
-            number = builder.put(kind, place, 1.0, builder.pick(looks), turn=turn, shape=shape)
-            if number:
-                builder.resized(min(wide, high) / 2)
-            if builder.canvas.count >= most:
-                break
+def _shading(ids: NDArray[np.intp], things: Sequence[SceneObject], angle: float) -> Plane:
+    """H,W factors around 1: light from one side, and domes."""
+    table = np.array(
+        [(0, 0, 1, 0, 0)]
+        + [(*t.centre, 1 / max(t.size, 1.0), t.look.slope, t.look.dome) for t in things],
+        np.float32,
+    ).T
+    if not table[3:].any():
+        return np.ones(ids.shape, np.float32)
+    x0, y0, scale, slope, dome = (row.take(ids) for row in table)
+    y, x = (np.arange(count, dtype=np.float32) for count in ids.shape)
+    across = (x[None, :] - x0) * scale
+    down = (y[:, None] - y0) * scale
+    lit = across * np.float32(np.cos(angle)) + down * np.float32(np.sin(angle))
+    round_ = np.float32(0.5) - across**2 - down**2
+    shading: Plane = (1 + slope * lit + dome * round_).clip(0.3, 1.6)
+    return shading
 
 
-# Corners in units of the cell's width and height; hexagons reach into the neighbouring rows.
-_SQUARE = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], float)
-_HEXAGON = np.array([(3, -1), (6, 1), (6, 5), (3, 7), (0, 5), (0, 1)]) / 6
+def _shadow(ids: NDArray[np.intp], angle: float, blur: float, darkness: float) -> Plane:
+    """H,W factors up to 1: things darken the ground on the side away from the light.
 
-
-class _Grid:
-    """Cells that share their corners.
-
-    loose: standard deviation of the corners' random shifts, in units of a cell. shifted: every
-    second row is shifted by half a cell.
+    blur: in pixels. darkness: 0 to 1.
     """
-
-    def __init__(
-        self,
-        across: int,
-        down: int,
-        rng: np.random.Generator,
-        loose: float,
-        *,
-        shifted: bool,
-        hexagonal: bool,
-    ) -> None:
-        self._moved = rng.normal(0, loose, (6 * down + 14, 2 * across + 6, 2))
-        self._shifted = shifted
-        self._corners = _HEXAGON if hexagonal else _SQUARE
-
-    def cell(self, row: int, column: int) -> Points:
-        """N,2: the corners of a cell, in units of a cell's width and height."""
-        start = np.array([column - 0.5 * (row % 2) * self._shifted, row])
-        corners = self._corners + start
-        keys = np.round((corners + 1) * (2, 6)).astype(int)
-        moved: Points = corners + self._moved[keys[:, 1], keys[:, 0]]
-        return moved
-
-
-def _rounded(corners: Points) -> Points:
-    """2N,2: each of N corners cut off (Chaikin 1974)."""
-    following = np.roll(corners, -1, 0)
-    return np.stack(
-        [0.75 * corners + 0.25 * following, 0.25 * corners + 0.75 * following], 1
-    ).reshape(-1, 2)
+    stencil = Image.fromarray((ids > 0).astype(np.uint8) * 255).reduce(2)
+    soft = stencil.filter(ImageFilter.BoxBlur(blur / 2))
+    soft = soft.resize(ids.shape[::-1], Image.Resampling.BILINEAR)
+    away = round(-blur * math.sin(angle)), round(-blur * math.cos(angle))
+    dark = np.roll(np.asarray(soft), away, (0, 1)) * np.float32(darkness / 255)
+    return np.where(ids > 0, np.float32(1), 1 - dark)

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageFilter
-
-from training.data.synthetic.textures import NOISE_LEVELS, Plane, noise
 
 Colour = tuple[float, float, float]
 Range = tuple[float, float]
@@ -133,22 +131,25 @@ STYLES = {
 def near(colour: Sequence[float], rng: np.random.Generator, spread: float = 14.0) -> Colour:
     """A random colour near this one. spread: standard deviation of lightness, in levels."""
     light = rng.normal(0, spread)
-    moved = (np.asarray(colour) + light + rng.normal(0, spread / 3, 3)).clip(0, 255)
-    return float(moved[0]), float(moved[1]), float(moved[2])
+    return _within(np.asarray(colour) + light + rng.normal(0, spread / 3, 3))
 
 
 def shade(colour: Sequence[float], step: float) -> Colour:
     """The colour, lighter by this many levels; darker below 0."""
-    moved = (np.asarray(colour) + step).clip(0, 255)
-    return float(moved[0]), float(moved[1]), float(moved[2])
+    return _within(np.asarray(colour) + step)
 
 
-# Luma of red, green and blue (ITU-R BT.601).
-GREY = np.array([0.299, 0.587, 0.114], np.float32)
-# Up to this radius pictures are blurred by averaging neighbours.
-SHARP = 1.0
+def _within(levels: NDArray[np.float64]) -> Colour:
+    red, green, blue = levels.clip(0, 255).tolist()
+    return red, green, blue
+
+
+# Of red, green and blue (ITU-R BT.601).
+LUMA = (0.299, 0.587, 0.114)
 # How often a picture has more blur, and more grain, than its style.
 SPOILED = 0.12
+# Standard deviations from the least to the largest value of the texture "grain".
+GRAIN = 4.65
 
 
 @dataclass(frozen=True)
@@ -174,107 +175,60 @@ class Camera:
         """Random settings that fit the style."""
         contrast = rng.uniform(*style.contrast)
         low = rng.uniform(0, 1 - contrast) * (0.3 if style.name == "glowing" else 1.0)
-        blur, grain = rng.uniform(*style.blur), rng.uniform(*style.noise) * rng.random()
-        spoiled = rng.random()
-        if spoiled < SPOILED:
-            blur += rng.uniform(0.5, 1.8)
-        elif spoiled < 2 * SPOILED:
-            grain += rng.uniform(5, 22)
+        blurred, grainy = rng.random(2) < SPOILED
         return cls(
             float(255 * low),
             float(255 * (low + contrast)),
-            float(blur),
-            float(grain),
+            float(rng.uniform(*style.blur) + blurred * rng.uniform(0.5, 1.8)),
+            float(rng.uniform(*style.noise) * rng.random() + grainy * rng.uniform(5, 22)),
             float(rng.uniform(*style.glow)),
             float(rng.uniform(*style.uneven)),
             bool(rng.random() < style.grey),
             int(rng.integers(25, 92)) if rng.random() < style.jpeg else 0,
         )
 
+    def contrast(self, one: Colour, other: Colour) -> float:
+        """The difference of two colours in levels, as this camera sees them."""
+        away = [a - b for a, b in zip(one, other, strict=True)]
+        if self.grey:
+            return abs(sum(share * step for share, step in zip(LUMA, away, strict=True)))
+        return max(map(abs, away))
+
     def shows(self, levels: float, period: float) -> bool:
         """Whether a pattern of this contrast (levels) and period (pixels) is still visible."""
         kept = levels * (self.high - self.low) / 255 * np.exp(-((2.2 * self.blur / period) ** 2))
         return bool(kept > max(32.0, 2.5 * self.noise))
 
-    def gain(self, size: tuple[int, int], rng: np.random.Generator) -> Plane:
-        """H,W: the factor of light at each pixel, contrast included."""
-        contrast = np.float32((self.high - self.low) / 255)
-        if not self.uneven:
-            return np.full(size, contrast)
-        return _unevenness(size, self.uneven, rng) * contrast
+    def gain(self, size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32]:
+        """H,W: the factor of light at each pixel, contrast included: a slope and a dark rim."""
+        y, x = (np.linspace(-1, 1, count, dtype=np.float32) for count in size)
+        angle, rim = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.5)
+        y0, x0 = rng.uniform(-0.4, 0.4, 2)
+        rows = np.cos(angle) * y + rim * (0.4 - (y - y0) ** 2)
+        columns = np.sin(angle) * x + rim * (0.4 - (x - x0) ** 2)
+        light = 1 + np.add.outer(self.uneven * rows, self.uneven * columns).astype(np.float32)
+        gain: NDArray[np.float32] = light.clip(0.15, 2.0) * np.float32((self.high - self.low) / 255)
+        return gain
 
-    def develop(self, planes: Iterable[Plane], rng: np.random.Generator) -> NDArray[np.uint8]:
-        """The photograph, H,W,3 uint8, from the H,W planes of red, green and blue levels."""
+    def develop(self, levels: NDArray[np.float32], grain: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """The photograph, H,W,3 uint8, of 3,H,W levels. grain: H,W values from 0 to 1."""
         if self.grey:
-            first, *others = (share * plane for share, plane in zip(GREY, planes, strict=True))
-            planes = [sum(others, first)]
-        exposed = [Image.fromarray(self._exposed(plane)) for plane in planes]
-        picture = exposed[0] if self.grey else Image.merge("RGB", exposed)
-        size = picture.height, picture.width
-        if self.blur > SHARP:
-            # A box filter of the same deviation is like a lens out of focus and three times as
-            # fast.
-            radius = (math.sqrt(12 * self.blur**2 + 1) - 1) / 2
-            picture = picture.filter(ImageFilter.BoxBlur(radius))
+            levels = np.tensordot(np.array(LUMA, np.float32), levels, 1)[None]
+        exposed = (levels + np.float32(self.low)).clip(0, 255).astype(np.uint8)
+        planes = [Image.fromarray(plane) for plane in exposed]
+        picture = planes[0] if self.grey else Image.merge("RGB", planes)
+        # A box filter of the same deviation is like a lens out of focus, and fast.
+        picture = picture.filter(ImageFilter.BoxBlur((math.sqrt(12 * self.blur**2 + 1) - 1) / 2))
         if self.glow:
             spread = picture.reduce(4).filter(ImageFilter.BoxBlur(3))
             spread = spread.resize(picture.size, Image.Resampling.BILINEAR)
             picture = Image.blend(picture, spread, self.glow / 2)
         if self.noise >= 0.5:
-            picture = ImageChops.add(picture, self._grain(size, rng), 1.0, -128)
+            noise = 128 + np.float32(GRAIN * self.noise) * (grain - np.float32(0.5))
+            added = Image.fromarray(noise.clip(0, 255).astype(np.uint8)).convert(picture.mode)
+            picture = ImageChops.add(picture, added, 1.0, -128)
         if self.quality:
             file = io.BytesIO()
             picture.save(file, "JPEG", quality=self.quality)
             picture = Image.open(file)
         return np.asarray(picture.convert("RGB"))
-
-    def _exposed(self, plane: Plane) -> NDArray[np.uint8]:
-        plane += np.float32(self.low)
-        if self.blur <= SHARP:
-            _soften(plane, self.blur)
-        return np.clip(plane, 0, 255, out=plane).astype(np.uint8)
-
-    def _grain(self, size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
-        """Noise around 128, weak noise in grey."""
-        share = self.noise / NOISE_LEVELS
-        levels = [round(128 + share * (level - 128)) for level in range(256)]
-        grain = [Image.fromarray(noise(size, rng)).point(levels)]
-        if self.grey:
-            return grain[0]
-        others = [noise(size, rng) for _ in range(2)] if self.noise > 4 else []
-        grain += [Image.fromarray(other).point(levels) for other in others]
-        return Image.merge("RGB", grain if len(grain) == 3 else 3 * grain)
-
-
-def _soften(plane: Plane, blur: float) -> None:
-    """Blur levels in place by weighted means of neighbours, faster than a Gaussian."""
-    passes = 1 if blur <= 0.7 else 2
-    weight = np.float32(min(blur**2 / (2 * passes), 0.25))
-    width = plane.shape[1]
-    # Process the plane as one line of pixels; the sides are restored, since they would wrap around.
-    line = plane.reshape(-1)
-    sides = plane[:, [0, -1]]
-    for away in (1, width) * passes:
-        steps = line[away:] - line[:-away]
-        steps *= weight
-        line[:-away] += steps
-        line[away:] -= steps
-    plane[:, [0, -1]] = sides
-
-
-def _unevenness(size: tuple[int, int], much: float, rng: np.random.Generator) -> Plane:
-    """H,W factors around 1: light from one side, a dark rim, or slow changes."""
-    y, x = (np.linspace(-1, 1, count, dtype=np.float32) for count in size)
-    way = int(rng.integers(3))
-    if way == 0:
-        angle = float(rng.uniform(0, 2 * np.pi))
-        rows, columns = much * np.cos(angle) * y, much * np.sin(angle) * x
-    elif way == 1:
-        x0, y0 = rng.uniform(-0.4, 0.4, 2)
-        rows, columns = (much * (0.2 - 0.6 * (y - y0) ** 2), much * (0.2 - 0.6 * (x - x0) ** 2))
-    else:
-        places = np.linspace(-1, 1, 5)
-        rows, columns = (np.interp(along, places, rng.normal(0, much / 2, 5)) for along in (y, x))
-    factors: Plane = (1 + rows[:, None] + columns[None, :]).astype(np.float32)
-    np.clip(factors, 0.15, 2.0, out=factors)
-    return factors
