@@ -187,7 +187,7 @@ def _give_mask(prompt: Prompt, view: View, rng: np.random.Generator) -> None:
     mask = imperfect_mask(prompt.mask, others, rng)
     if mask is None:
         return
-    target, answer, void = (torch.from_numpy(one)[None] for one in (prompt.mask, mask, prompt.void))
+    target, answer, void = (torch.tensor(one)[None] for one in (prompt.mask, mask, prompt.void))
     jitter, place = torch.from_numpy(rng.uniform((0.0, 0.0), (LARGEST_JITTER, 1.0)))[:, None]
     x, y, sign = corrections(target, answer, void, jitter, place)[0].tolist()
     if not sign:

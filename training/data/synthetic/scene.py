@@ -200,7 +200,7 @@ def painted(builder: Builder, gain: Plane) -> NDArray[np.float32]:
     """3,H,W levels of a finished scene. gain: H,W factors of the camera."""
     things, palette, rng = builder.things, builder.palette, builder.rng
     style = palette.style
-    # numpy looks up several times as fast by indices of its own type.
+    # numpy looks up faster by indices of its own type, and without checking them.
     ids = builder.ids().astype(np.intp)
     looks = [palette.ground, *(thing.look for thing in things)]
     first, second = (
@@ -208,12 +208,14 @@ def painted(builder: Builder, gain: Plane) -> NDArray[np.float32]:
         for name in ("first", "second")
     )
     planes = np.array([look.plane for look in looks])
-    levels = first.take(ids, 1)
+    levels = first.take(ids, 1, mode="clip")
     if planes.any():
         mixture = np.zeros(ids.shape, np.float32)
         for number in np.unique(planes[planes > 0]):
             np.copyto(mixture, palette.planes[number], where=(planes == number).take(ids))
-        levels += (second - first).take(ids, 1) * mixture
+        mixed = (second - first).take(ids, 1, mode="clip")
+        mixed *= mixture
+        levels += mixed
     if palette.background is not None:
         np.copyto(levels, palette.background, where=ids == 0)
     if palette.photograph is not None:
@@ -241,7 +243,7 @@ def _shading(ids: NDArray[np.intp], things: Sequence[SceneObject], angle: float)
     ).T
     if not table[3:].any():
         return np.ones(ids.shape, np.float32)
-    x0, y0, scale, slope, dome = (row.take(ids) for row in table)
+    x0, y0, scale, slope, dome = table.take(ids, 1, mode="clip")
     y, x = (np.arange(count, dtype=np.float32) for count in ids.shape)
     across = (x[None, :] - x0) * scale
     down = (y[:, None] - y0) * scale

@@ -215,10 +215,10 @@ class Camera:
         if self.grey:
             levels = np.tensordot(np.array(LUMA, np.float32), levels, 1)[None]
         exposed = (levels + np.float32(self.low)).clip(0, 255).astype(np.uint8)
-        planes = [Image.fromarray(plane) for plane in exposed]
-        picture = planes[0] if self.grey else Image.merge("RGB", planes)
         # A box filter of the same deviation is like a lens out of focus, and fast.
-        picture = picture.filter(ImageFilter.BoxBlur((math.sqrt(12 * self.blur**2 + 1) - 1) / 2))
+        blur = ImageFilter.BoxBlur((math.sqrt(12 * self.blur**2 + 1) - 1) / 2)
+        planes = [Image.fromarray(plane).filter(blur) for plane in exposed]
+        picture = planes[0] if self.grey else Image.merge("RGB", planes)
         if self.glow:
             spread = picture.reduce(4).filter(ImageFilter.BoxBlur(3))
             spread = spread.resize(picture.size, Image.Resampling.BILINEAR)
