@@ -213,7 +213,8 @@ def _made(name: str, rng: np.random.Generator) -> Plane:
         return _grains(rng, TILE, 10) + 0.6 * _grains(rng, TILE // 4, 5)
     if name == "waves":
         slope = np.arange(TILE, dtype=np.float32)[:, None] * float(rng.uniform(0.6, 1.4))
-        return np.sin((30 * _octaves(rng, 2, 8, 0.5) + slope) / 5) + 0.3 * _grains(rng, TILE, 16)
+        waves: Plane = np.sin((30 * _octaves(rng, 2, 8, 0.5) + slope) / 5)
+        return waves + 0.3 * _grains(rng, TILE, 16)
     if name == "speckles":
         fine = _octaves(rng, 96, 200, 0.8)
         between = 0.15 * _octaves(rng, 8, 256, 0.8)
