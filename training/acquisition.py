@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,6 +31,9 @@ from PIL import Image
 from model.predictor import Click, Embedding, Prediction, Predictor
 from training.evaluation.measurement import answers
 from training.evaluation.protocol import MOST, Answer, ClickPoint, Mask, Target, follow, overlap
+
+Method = Literal["clicks", "saving", "uncertainty", "random"]
+METHODS: tuple[Method, ...] = ("clicks", "saving", "uncertainty", "random")
 
 GOAL = 0.85
 # People do not click exactly at the deepest point.
@@ -60,17 +64,38 @@ class Expectation:
     """The estimate of a picture.
 
     clicks: mean interactions expected for one of its objects to reach an IoU of 85 %, 1 to 20.
-    uncertainty: 0 to 1, see `uncertainty`. objects: number found. named: whether they were found by
-    name. saving: interactions of the surest object that training may save: those beyond the first,
-    weighted by how sure the network is of the object. Clutter and specks stay expensive, but an
-    object found by name and not by clicks, or in one view only, can be learned.
+    uncertainty: 0 to 1, see `uncertainty`. saving: interactions of the surest object that training
+    may save: those beyond the first, weighted by how sure the network is of the object. Clutter and
+    specks stay expensive, but an object found by name and not by clicks, or in one view only, can
+    be learned.
     """
 
     clicks: float
     uncertainty: float
-    objects: int
-    named: bool
-    saving: float = 0.0
+    saving: float
+
+
+def value(
+    predictor: Predictor,
+    image: NDArray[np.uint8],
+    key: str | None,
+    names: Sequence[str],
+    method: Method,
+    *,
+    seed: int = 0,
+    budget: Budget = Budget(),
+) -> tuple[float, float]:
+    """How valuable a label of the picture is, by this method, and the network's uncertainty.
+
+    Takes the arguments of `expected_clicks`.
+    """
+    if method == "random":
+        return float(np.random.default_rng(seed).random()), 0.0
+    if method == "uncertainty":
+        unsure = uncertainty(predictor, image, key, names, budget=budget)
+        return unsure, unsure
+    expected = expected_clicks(predictor, image, key, names, seed=seed, budget=budget)
+    return expected.clicks if method == "clicks" else expected.saving, expected.uncertainty
 
 
 def expected_clicks(
@@ -107,8 +132,6 @@ def expected_clicks(
     return Expectation(
         _calibrated(surest * cost + (1.0 - surest) * MOST),
         1.0 - surest,
-        len(objects),
-        named,
         sure * max(costs[0] - 1.0, 0.0) if costs else 0.0,
     )
 

@@ -35,7 +35,6 @@ from backend.label_studio.projects import LabelStudioHosts, Projects
 from backend.metrics import Metrics
 from backend.registry.champions import EVERYONE
 from backend.registry.serving import Predictors
-from backend.registry.store import open_store
 from backend.registry.versions import Registry
 from backend.reports.queries import Reports
 from backend.settings import Settings
@@ -108,7 +107,7 @@ class Service:
         self.label_studios = LabelStudioHosts(settings, self._projects.announced)
         self.pictures = Pictures(settings, self.label_studios)
         self._embeddings = Embeddings(self.pictures, self.metrics)
-        self.registry = Registry(self.database, open_store(settings), settings)
+        self.registry = Registry(self.database, settings)
         self._predictors = Predictors(
             self.registry,
             predictor,

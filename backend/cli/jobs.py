@@ -178,7 +178,7 @@ def score(
     """Score the remaining tasks, so that Label Studio serves the most useful ones first."""
     from backend.db.models.jobs import SCORING
     from backend.jobs.queue import Jobs
-    from backend.learning.scores import METHODS
+    from training.acquisition import METHODS
 
     if method and method not in METHODS:
         raise JobError(f"--method is one of {', '.join(METHODS)}.")

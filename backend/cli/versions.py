@@ -44,7 +44,7 @@ def versions(
                 console().print(f"{'Would prune' if dry_run else 'Pruned'} {version.name}")
             console().print(tables.freed(pruned))
             return
-        key = registry.project_key(project) if project else None
+        key = _key(registry, project) if project else None
         if json:
             console().print_json(data=tables.versions_as_json(registry, key))
         else:
@@ -63,7 +63,7 @@ def promote(
     """Let a version serve its own project, the one named, or all projects without their own."""
     with _registry(data) as registry:
         before = registry.last_promotion()
-        key = registry.project_key(project) if project else None
+        key = _key(registry, project) if project else None
         done = registry.promote(version, key, who=user(), why=why or "by hand", anyway=anyway)
         if done.id <= before:
             typer.echo(f"{done.version or 'The base'} already serves {_scope(done)}.")
@@ -74,7 +74,7 @@ def promote(
 def rollback(project: AnyProject = "", why: Why = "", data: Data = None) -> None:
     """Undo the last promotion: the version before it serves again, at once."""
     with _registry(data) as registry:
-        key = registry.project_key(project) if project else ""
+        key = _key(registry, project) if project else ""
         done = registry.rollback(key, who=user(), why=why or "by hand")
         _report(registry, done, data)
 
@@ -105,7 +105,7 @@ def compare(
         if measured:
             from backend.learning.comparison import measure
 
-            key = registry.project_key(project) if project else ""
+            key = _key(registry, project) if project else ""
             measure(console(), settings_of(data), registry, champion, candidate, key)
             return
         from backend.cli import tables
@@ -124,7 +124,7 @@ def import_version(
     # Checksums alone do not show whether this program can build the network.
     load(folder).network()
     with _registry(data) as registry:
-        key = registry.project_key(project) if project else ""
+        key = _key(registry, project) if project else ""
         added = registry.add(folder, project=key, by=user())
         scope = f"project {added.project}" if added.project else "all projects"
         typer.echo(f"{added.name} was added for {scope}, state: {added.state}.")
@@ -135,6 +135,12 @@ def _registry(data: Path | None) -> "closing[Registry]":
     from backend.registry.versions import Registry
 
     return closing(Registry.open(settings_of(data)))
+
+
+def _key(registry: "Registry", written: str) -> str:
+    from backend.label_studio.projects import project_key
+
+    return project_key(registry.database, written)
 
 
 def _scope(done: "Promotion") -> str:

@@ -19,6 +19,7 @@ from backend.errors import DemoError
 from backend.jobs.queue import Jobs
 from backend.label_studio.client import LabelStudio
 from backend.label_studio.config import LabelConfig
+from backend.label_studio.projects import project_key
 from backend.registry.versions import Registry
 from backend.reports.output import json_text, write_text
 from backend.reports.page import render
@@ -72,7 +73,7 @@ class Loop:
 
     def run(self, folder: Path) -> str:
         """Run the round, save the project's report in ``folder``; returns the problem, or ''."""
-        key = self._registry.project_key(self._project)
+        key = project_key(self._database, self._project)
         old = self._serves()
         before = self._label(range(BEFORE), "rings that the model has never seen")
         job = self._await_training(key)

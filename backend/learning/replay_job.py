@@ -8,9 +8,9 @@ counted apart: a version does better on what it was trained on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 from sqlalchemy import select
@@ -18,19 +18,16 @@ from sqlalchemy import select
 from backend.db.engine import Database
 from backend.db.models import Job, RegionCostRow, SampleRow, Version
 from backend.errors import JobError, VersionError
-from backend.label_studio.payloads import Project
-from backend.registry.store import open_store
+from backend.jobs.progress import Progress
 from backend.registry.versions import Registry
 from backend.reports.click_curve import GOOD
 from backend.reports.group_by import mean_of
+from backend.samples.dataset import AcceptedSamples, open_samples
 from backend.settings import Settings
+from training.data import Sample
 from training.errors import DataError
-
-if TYPE_CHECKING:
-    from backend.jobs.progress import Progress
-    from backend.samples.dataset import AcceptedSamples
-    from training.data import Sample
-    from training.evaluation.measurement import Checkpoint
+from training.evaluation.measurement import Checkpoint
+from training.evaluation.protocol import Mode, Target, follow
 
 # The default number of objects: a few minutes on two cores, and as many rows as a page can show.
 OBJECTS = 200
@@ -49,19 +46,19 @@ class ReplayedObject:
     label: str
     phrase: str
     held_out: bool  # neither version can have learned from its picture
-    before: int
-    after: int
     took: int | None
+    before: int = 0
+    after: int = 0
 
 
 def replay(job: Job, settings: Settings, database: Database, progress: Progress) -> dict[str, Any]:
     """The job. Its request may name ``version``, ``before`` and ``objects``; by default the
     champion is compared with its predecessor. Raises JobError if there is nothing to compare."""
-    registry = Registry(database, open_store(settings), settings)
+    registry = Registry(database, settings)
     before, version = _versions(job, registry)
     most = min(_MOST_OBJECTS, max(1, int(job.request.get("objects") or OBJECTS)))
     progress.phase("reading", 0.05)
-    dataset = _dataset(settings, database, job.project)
+    dataset = open_samples(settings, database, job.project)
     total = min(most, sum(len(dataset.objects(index)) for index in range(len(dataset))))
     progress.line(f"{before} against {version} on the accepted objects of project {job.project}.")
     progress.phase("replaying", 0.95)
@@ -71,16 +68,19 @@ def replay(job: Job, settings: Settings, database: Database, progress: Progress)
     left_out: list[str] = []
     for done, entry in enumerate(_objects(dataset, database, left_out), 1):
         progress.check()
-        replayed.append(_replayed(entry, older, newer))
+        clicks = _needed(entry, older), _needed(entry, newer)
+        replayed.append(replace(entry.row, before=clicks[0], after=clicks[1]))
         progress.at(done / total, f"{done} of {total} objects")
         if done >= most:
             break
     if not replayed:
         why = left_out[0] if left_out else "No accepted label has a picture that can be read yet."
         raise JobError(f"There is nothing to replay. {why}")
-    result = {"simulated": True, "project": job.project, "version": version, "before": before}
     return {
-        **result,
+        "simulated": True,
+        "project": job.project,
+        "version": version,
+        "before": before,
         "goal": GOOD,
         "all": _summary(replayed),
         "held_out": _summary([row for row in replayed if row.held_out]),
@@ -96,13 +96,11 @@ class _Object:
     sample: Sample
     picture: str
     number: int
-    facts: Mapping[str, Any]  # of Replayed
+    row: ReplayedObject  # before it is replayed
 
 
 def _versions(job: Job, registry: Registry) -> tuple[str, str]:
-    champions = registry.champions()
-    serves = champions.of(Project.read(job.project)) or registry.base_name
-    version = registry.get(str(job.request.get("version") or serves))
+    version = registry.get(str(job.request.get("version") or registry.serves(job.project)))
     before = registry.get(str(job.request.get("before") or _predecessor(version, registry)))
     if before.name == version.name:
         raise JobError(
@@ -117,19 +115,10 @@ def _predecessor(version: Version, registry: Registry) -> str:
     for promotion in reversed(registry.history()):
         if promotion.kind == "promotion" and promotion.version == version.name:
             return promotion.before or registry.base_name
-    known = {registered.name for registered in registry.all()}
-    return version.parent if version.parent in known else registry.base_name
-
-
-def _dataset(settings: Settings, database: Database, project: str) -> AcceptedSamples:
-    from backend.samples.dataset import open_samples
-
-    return open_samples(settings, database, project)
+    return version.parent if version.parent in registry.names() else registry.base_name
 
 
 def _checkpoint(registry: Registry, name: str, device: str) -> Checkpoint:
-    from training.evaluation.measurement import Checkpoint
-
     try:
         return Checkpoint(registry.folder(name), device=device, name=name)
     except VersionError as error:
@@ -152,16 +141,16 @@ def _objects(
         for about, (region, clicks) in zip(sample.objects, real, strict=False):
             if np.count_nonzero(sample.mask(about.id) & ~sample.void) < _FEWEST_PIXELS:
                 continue
-            facts = {
-                "task": place.task_id,
-                "annotation": place.annotation_id,
-                "region": region,
-                "label": about.category or "",
-                "phrase": about.phrases[0] if about.phrases else "",
-                "held_out": dataset.split(index) == "validation",
-                "took": clicks,
-            }
-            yield _Object(sample, f"{place.key}:{place.image}", about.id, facts)
+            row = ReplayedObject(
+                place.task_id,
+                place.annotation_id,
+                region,
+                about.category or "",
+                about.phrases[0] if about.phrases else "",
+                dataset.split(index) == "validation",
+                clicks,
+            )
+            yield _Object(sample, f"{place.key}:{place.image}", about.id, row)
 
 
 def _interactions(
@@ -186,15 +175,9 @@ def _interactions(
         return [(row.region_id, row.interactions) for row in connection.execute(query)]
 
 
-def _replayed(entry: _Object, older: Checkpoint, newer: Checkpoint) -> ReplayedObject:
-    return ReplayedObject(**entry.facts, before=_needed(entry, older), after=_needed(entry, newer))
-
-
 def _needed(entry: _Object, method: Checkpoint) -> int:
     """Interactions to the goal; the protocol's maximum if it is never reached."""
-    from training.evaluation.protocol import Mode, Target, follow
-
-    sample, phrase = entry.sample, entry.facts["phrase"]
+    sample, phrase = entry.sample, entry.row.phrase
     target = Target(sample.mask(entry.number), sample.void, phrase)
     answer = method.look_at(sample, entry.picture)
     mode: Mode = "phrase+clicks" if phrase else "clicks"

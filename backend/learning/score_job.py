@@ -1,34 +1,36 @@
 """The scoring job: every remaining task gets a score, and Label Studio serves the lowest first.
 
 In chunks, the pictures are read and the serving version estimates what they would cost an annotator
-(`training.acquisition`). Each chunk is stored and written to Label Studio before the
-next begins, so annotators benefit early and a killed job resumes. In the end all tasks are put into
-one order, with similar pictures apart, and scores that do not fit the order are corrected. If
-another version is promoted meanwhile, the job ends: that version has a scoring job of its own.
+(`training.acquisition`). Each chunk is stored and written to Label Studio before the next begins,
+so annotators benefit early and a killed job resumes. In the end all tasks are put into one order,
+with similar pictures apart, and scores that do not fit the order are corrected. If another version
+is promoted meanwhile, the job ends: that version has a scoring job of its own.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from backend.db.engine import Database
+from backend.db.models import Job
 from backend.errors import JobError, LabelStudioError
+from backend.jobs.progress import Progress
 from backend.label_studio.client import with_retries
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.host import Json
 from backend.label_studio.payloads import Project, Task
 from backend.label_studio.projects import LabelStudioHosts, Projects
-from backend.learning.scores import METHODS, Method, Predictions, Scores, TaskScore, rank_keys
+from backend.learning.scores import Predictions, Scores, TaskScore, rank_keys
 from backend.learning.task_scorer import TaskScorer
-from backend.registry.store import open_store
 from backend.registry.versions import Registry
 from backend.settings import Settings
-from training.acquisition import MILD, WEIGHT, order
+from training.acquisition import METHODS, MILD, WEIGHT, Method, order
 
 # Tasks that are read, scored and written before the next: less than a minute of one core.
 CHUNK = 25
@@ -45,29 +47,7 @@ _DIVERSITY: dict[Method, float] = {
 T = TypeVar("T")
 
 
-class Request(Protocol):
-    """The job: its project's key, its trigger, and its options."""
-
-    @property
-    def project(self) -> str: ...
-    @property
-    def trigger(self) -> str: ...
-    @property
-    def request(self) -> Mapping[str, Any]: ...
-
-
-class Progress(Protocol):
-    """How the job reports, and what may end it (backend/jobs/progress.py)."""
-
-    def phase(self, name: str, share: float) -> None: ...
-    def at(self, progress: float, message: str = "") -> None: ...
-    def line(self, text: str, level: str = "info") -> None: ...
-    def check(self) -> None: ...
-
-
-def score(
-    job: Request, settings: Settings, database: Database, progress: Progress
-) -> dict[str, Any]:
+def score(job: Job, settings: Settings, database: Database, progress: Progress) -> dict[str, Any]:
     """Score the remaining tasks of the job's project; returns a summary.
 
     Options of the request: ``method`` (one of METHODS) and ``masks``, by default as the settings
@@ -90,7 +70,7 @@ class _NewerVersion(Exception):  # noqa: N818 - not an error: another job contin
 class _Run:
     def __init__(
         self,
-        job: Request,
+        job: Job,
         settings: Settings,
         database: Database,
         progress: Progress,
@@ -106,11 +86,10 @@ class _Run:
         self._project = Project.read(job.project)
         self._hosts = LabelStudioHosts(settings, Projects(database).announced)
         self._label_studio = self._hosts.of(self._project)
-        self._registry = Registry(database, open_store(settings), settings)
+        self._registry = Registry(database, settings)
         self._promotion = self._registry.last_promotion()
-        self._version = self._serves()
-        ours = {version.name for version in self._registry.all()} | {self._registry.base_name}
-        self._predictions = Predictions(self._label_studio, self._version, ours)
+        self._version = self._registry.serves(job.project)
+        self._predictions = Predictions(self._label_studio, self._version, self._registry.names())
         self._scores = Scores(database, self._project.key, self._version, method)
         self._known: dict[int, TaskScore] = {}
         self._left: set[int] = set()
@@ -133,11 +112,11 @@ class _Run:
             self._put_in_order()
         except _NewerVersion:
             stopped = (
-                f"{self._serves()} serves now, so scores by {self._version} are outdated. "
-                "The scoring job of the newer version replaces them."
+                f"{self._registry.serves(self._project.key)} serves now, so scores by "
+                f"{self._version} are outdated. The scoring job of the newer version replaces them."
             )
             self._progress.line(stopped)
-        unreadable = sum(1 for score in self._known.values() if score.error)
+        unreadable = self._unreadable()
         return {
             "version": self._version,
             "method": self._method,
@@ -155,15 +134,22 @@ class _Run:
     def _list(self) -> None:
         """Find the tasks without an annotation, and their stored scores."""
         self._progress.phase("listing", 0.02)
-        listed = self._call(lambda: list(_in_short(self._label_studio.tasks(
-            self._project.id, resolve_uri="false"
-        ))))  # fmt: skip
-        bare = {number for number, _, predicted in listed if not predicted}
-        self._left = {number for number, labeled, _ in listed if not labeled}
+
+        def unlabeled() -> dict[int, bool]:
+            """By task, whether it has predictions; the rest of a task may be megabytes."""
+            tasks = self._label_studio.tasks(self._project.id, resolve_uri="false")
+            return {
+                int(task["id"]): bool(task.get("total_predictions", 1))
+                for task in tasks
+                if not task.get("is_labeled")
+            }
+
+        predicted = self._call(unlabeled)
+        self._left = set(predicted)
         for task, score in self._scores.all().items():
             if task in self._left:
                 # Someone may have deleted predictions in Label Studio.
-                self._known[task] = replace(score, written=None) if task in bare else score
+                self._known[task] = score if predicted[task] else replace(score, written=None)
 
     # -- what they cost
 
@@ -181,14 +167,11 @@ class _Run:
             remove_label=self._settings.refine_negative_label,
         )
         folder = self._registry.folder(self._version)
-        scorer = TaskScorer(
-            folder, self._settings, self._hosts, self._project, config, self._method
-        )
-        try:
+        with closing(
+            TaskScorer(folder, self._settings, self._hosts, self._project, config, self._method)
+        ) as scorer:
             for start in range(0, len(todo), CHUNK):
                 self._chunk(scorer, todo[start : start + CHUNK], start, len(todo))
-        finally:
-            scorer.close()
 
     def _is_to_do(self, task: int) -> bool:
         score = self._known.get(task)
@@ -206,7 +189,9 @@ class _Run:
         new: dict[int, TaskScore] = {}
         for place, task in enumerate(open_tasks, start):
             self._check()
-            self._progress.at(place / of, self._so_far(place, of))
+            unreadable = self._unreadable()
+            broken = f", {unreadable} could not be read" if unreadable else ""
+            self._progress.at(place / of, f"Scored {place} of {of} tasks{broken}.")
             number = task.id or 0
             if number not in self._known or self._known[number].error:
                 new[number] = self._score(scorer, task)
@@ -234,10 +219,8 @@ class _Run:
             self._progress.line(f"Task {task.id} cannot be scored: {score.error}", "warning")
         return score
 
-    def _so_far(self, done: int, of: int) -> str:
-        unreadable = sum(1 for score in self._known.values() if score.error)
-        broken = f", {unreadable} could not be read" if unreadable else ""
-        return f"Scored {done} of {of} tasks{broken}."
+    def _unreadable(self) -> int:
+        return sum(1 for score in self._known.values() if score.error)
 
     # -- in which order
 
@@ -287,11 +270,8 @@ class _Run:
         promotion = self._registry.last_promotion()
         if promotion != self._promotion:
             self._promotion = promotion
-            if self._serves() != self._version:
+            if self._registry.serves(self._project.key) != self._version:
                 raise _NewerVersion
-
-    def _serves(self) -> str:
-        return self._registry.champions().of(self._project) or self._registry.base_name
 
 
 def _ranked(scores: Iterable[TaskScore], method: Method) -> list[int]:
@@ -317,9 +297,3 @@ def _preliminary(score: TaskScore, method: Method) -> float:
     if method in ("clicks", "saving"):
         return 1.0 / (1.0 + max(score.expected, 0.0))
     return min(max(1.0 - score.expected, 0.001), 0.998)
-
-
-def _in_short(tasks: Iterable[Json]) -> Iterator[tuple[int, bool, bool]]:
-    """Id, whether it is labeled, whether it has predictions: the rest may be megabytes."""
-    for task in tasks:
-        yield int(task["id"]), bool(task.get("is_labeled")), bool(task.get("total_predictions", 1))

@@ -16,7 +16,7 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +26,7 @@ from backend.db.engine import Database, insert_of
 from backend.db.models import ScoreRow
 from backend.label_studio.client import LabelStudio
 from backend.label_studio.host import Json
-
-Method = Literal["clicks", "saving", "uncertainty", "random"]
-METHODS: tuple[Method, ...] = ("clicks", "saving", "uncertainty", "random")
+from training.acquisition import Method
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,12 +12,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select, tuple_, update
+from sqlalchemy import select, update
 
 from backend.db.engine import Database
 from backend.db.models import AnnotatedPictureRow
 from backend.samples.dataset import AcceptedSamples, export
-from backend.samples.image_check import LabeledPicture
 from backend.samples.rules import Split
 from model.files import atomic_write
 from training.data import Dataset, PackDataset, Without
@@ -36,7 +35,6 @@ _MOST_UNAVAILABLE = 0.25
 
 _NOTE = "labels.json"
 _SHARDS: dict[Split, str] = {"train": "train.tar", "validation": "held-out.tar"}
-_ROWS_AT_ONCE = 200
 
 
 @dataclass(frozen=True)
@@ -157,35 +155,22 @@ def unavailable(samples: AcceptedSamples, database: Database) -> int:
     there are no such pictures. They are marked as good again, for the next attempt.
     """
     places = [samples.place(index) for index in range(len(samples))]
-    gone = {place: _gone(places[place : place + _ROWS_AT_ONCE], database)
-            for place in range(0, len(places), _ROWS_AT_ONCE)}  # fmt: skip
-    total = samples.unreached + sum(gone.values())
-    if total <= len(places) * _MOST_UNAVAILABLE:
+    tried = {(place.annotation_id, place.image) for place in places}
+    picture = AnnotatedPictureRow
+    of_project = picture.project.in_({place.project for place in places})
+    is_gone = of_project & (picture.state == "gone")
+    with database.read() as connection:
+        query = select(picture.annotation_id, picture.image).where(is_gone)
+        gone = [row for row in connection.execute(query) if tuple(row) in tried]
+    total = samples.unreached + len(gone)
+    if total <= len(samples) * _MOST_UNAVAILABLE:
         return 0
     good = {"state": "good", "look_after": None, "attempts": 0, "error": ""}
     with database.write() as connection:
-        for place, number in gone.items():
-            if number:
-                rows = _are_gone(places[place : place + _ROWS_AT_ONCE])
-                connection.execute(update(AnnotatedPictureRow).where(rows).values(good))
+        for row in gone:
+            here = (picture.annotation_id == row.annotation_id) & (picture.image == row.image)
+            connection.execute(update(picture).where(is_gone, here).values(good))
     return total
-
-
-def _gone(places: Sequence[LabeledPicture], database: Database) -> int:
-    with database.read() as connection:
-        query = select(AnnotatedPictureRow.annotation_id).where(_are_gone(places))
-        return len(connection.execute(query).all())
-
-
-def _are_gone(places: Sequence[LabeledPicture]) -> Any:
-    """The rows of those of the pictures that could not be fetched."""
-    picture = AnnotatedPictureRow
-    keys = [(place.annotation_id, place.image) for place in places]
-    return (
-        (picture.project == places[0].project)
-        & tuple_(picture.annotation_id, picture.image).in_(keys)
-        & (picture.state == "gone")
-    )
 
 
 def _sides(samples: AcceptedSamples, *, held_out_only: bool) -> dict[Split, list[int]]:

@@ -15,7 +15,7 @@ from backend.label_studio.controls import ImageControls
 from backend.label_studio.host import Json
 from backend.label_studio.payloads import PredictRequest, Project, Task
 from backend.label_studio.projects import LabelStudioHosts
-from backend.learning.scores import Method, TaskScore
+from backend.learning.scores import TaskScore
 from backend.metrics import Metrics
 from backend.settings import Settings
 from model.errors import PhraseClickError
@@ -38,7 +38,7 @@ class TaskScorer:
         hosts: LabelStudioHosts,
         project: Project,
         config: LabelConfig,
-        method: Method,
+        method: acquisition.Method,
     ) -> None:
         self._predictor = Predictor(
             checkpoint,
@@ -85,19 +85,6 @@ class TaskScorer:
         picture = self._pictures.read(place.address, self._project, place.task_id)
         phrase = image.batch_phrase(task.data)
         names = (phrase,) if phrase else tuple(label.value for _, label in image.labels)
-        seed = task.id or 0
-        if self._method in ("clicks", "saving"):
-            expectation = acquisition.expected_clicks(
-                self._predictor, picture.array, picture.key, names, seed=seed
-            )
-            cost = expectation.clicks if self._method == "clicks" else expectation.saving
-            uncertainty = expectation.uncertainty
-        elif self._method == "uncertainty":
-            uncertainty = acquisition.uncertainty(
-                self._predictor, picture.array, picture.key, names
-            )
-            cost = uncertainty
-        else:
-            cost, uncertainty = float(np.random.default_rng(seed).random()), 0.0
-        descriptor = acquisition.descriptor(self._predictor, picture.array, picture.key)
-        return cost, uncertainty, descriptor
+        shown = self._predictor, picture.array, picture.key
+        cost, uncertainty = acquisition.value(*shown, names, self._method, seed=task.id or 0)
+        return cost, uncertainty, acquisition.descriptor(*shown)

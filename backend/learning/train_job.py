@@ -7,38 +7,33 @@ What cannot be undone is written in one transaction with a check that the job is
 worker's.
 """
 
-import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 
 from backend.db.engine import Database
 from backend.db.models import EventRow, Job, Promotion, Version
 from backend.errors import GiveWayError, JobError, StorageError, VersionError
 from backend.jobs.progress import Progress
-from backend.label_studio.payloads import Project
-from backend.learning import gate_pictures
+from backend.label_studio.payloads import number_of
 from backend.learning.comparison import compare, gate_rules
 from backend.learning.snapshot import Snapshot, take_snapshot, unavailable
 from backend.learning.work_dir import remove, sweep, work_dir
-from backend.registry.store import open_store
 from backend.registry.versions import Registry
 from backend.samples.dataset import open_samples
 from backend.settings import Settings
-from model.files import atomic_write
 from training.data import open_dataset
 from training.errors import DataError
 from training.finetune.fine_tune import FineTuned, fine_tune
 from training.finetune.labels import LEAST_OBJECTS, labels_of
 from training.finetune.recipe import BUDGETS, Budget, FineTuneRecipe
-from training.gate.rules import GateRules
 
 # The phases' shares of the time, measured on two cores with fifty labels.
 _SHARES = {
@@ -58,40 +53,28 @@ _LONGEST_WAIT = timedelta(hours=12)
 _LOOK_FOR_PEOPLE_S = 5.0
 # With this little free space a failed write means that the disk is full.
 _FULL_BYTES = 4 * 2**20
-_SECONDS = "seconds.json"
 
 
-def train(
-    job: Job,
-    settings: Settings,
-    database: Database,
-    progress: Progress,
-    *,
-    recipe: FineTuneRecipe | None = None,
-    rules: GateRules | None = None,
-) -> dict[str, Any]:
+def train(job: Job, settings: Settings, database: Database, progress: Progress) -> dict[str, Any]:
     """Train on what the job's project has accepted, and promote the candidate if it is better.
 
-    recipe, rules: by default as the settings and the request say. Returns ``version`` (the
-    candidate; '' if none was made), ``promoted``, ``reason`` in a sentence, ``champion`` (what it
-    was compared with), ``labels``, ``gate`` (the report without its examples), and ``seconds`` by
-    phase.
+    Returns ``version`` (the candidate; '' if none was made), ``promoted``, ``reason`` in a
+    sentence, ``champion`` (what it was compared with), ``labels``, ``gate`` (the report without its
+    examples), and ``seconds`` of this attempt by phase.
     """
     sweep(settings.data, database)
-    recipe = recipe or recipe_of(settings, job)
-    rules = rules or gate_rules(settings, job.project, budget_of(job))
     with work_dir(settings.data, job.id) as folder:
-        training = _Training(job, settings, database, progress, folder, recipe, rules)
+        training = _Training(job, settings, database, progress, folder)
         try:
             result = training.run()
         except OSError as error:
-            raise StorageError(_cannot_write(settings.data, str(error))) from error
+            raise _cannot_write(settings, str(error)) from error
         except RuntimeError as error:
             # torch's error for a file that cannot be written does not give the reason.
             cannot_write = "PytorchStreamWriter" in str(error)
             if not cannot_write and shutil.disk_usage(folder).free > _FULL_BYTES:
                 raise
-            raise StorageError(_cannot_write(settings.data, "no space left")) from error
+            raise _cannot_write(settings, "no space left") from error
         remove(folder)
         return result
 
@@ -100,24 +83,17 @@ class _Training:
     """One attempt."""
 
     def __init__(
-        self,
-        job: Job,
-        settings: Settings,
-        database: Database,
-        progress: Progress,
-        folder: Path,
-        recipe: FineTuneRecipe,
-        rules: GateRules,
+        self, job: Job, settings: Settings, database: Database, progress: Progress, folder: Path
     ) -> None:
         self._job = job
         self._settings = settings
         self._database = database
         self._progress = progress
         self._folder = folder
-        self._recipe = recipe
-        self._rules = rules
-        self._registry = Registry(database, open_store(settings), settings)
-        self._seconds = _read_seconds(folder)
+        self._recipe = recipe_of(settings, job)
+        self._rules = gate_rules(settings, job.project, budget_of(job))
+        self._registry = Registry(database, settings)
+        self._seconds: dict[str, float] = {}
         waited = datetime.now(UTC) - job.created_at
         self._gives_way = budget_of(job) == "thorough" and waited < _LONGEST_WAIT
         self._looked_at = 0.0
@@ -126,16 +102,24 @@ class _Training:
         """Continue from where the last attempt ended."""
         self._registry.base()  # registers it, as the ancestor of all versions
         candidate = self._candidate()
-        verdict = candidate.gate if candidate is not None else None
+        gate = candidate.gate if candidate is not None else None
         if candidate is not None and (candidate.state == "rejected" or self._promotion(candidate)):
-            return self._result(candidate, verdict)
+            return self._result(candidate, gate)
         with self._phase("reading"):
             labels = self._read()
         if candidate is None:
             too_few = self._too_few(labels)
             if too_few:
                 self._progress.line(too_few)
-                return self._no_candidate(labels, too_few)
+                return {
+                    "version": "",
+                    "promoted": False,
+                    "reason": too_few,
+                    "champion": self._champion(),
+                    "labels": labels.counts,
+                    "gate": {},
+                    "seconds": self._seconds,
+                }
             with self._phase("training"):
                 tuned = self._learn(labels)
             with self._phase("writing"):
@@ -144,17 +128,15 @@ class _Training:
             champion = self._champion()
             if champion == candidate.name:
                 self._progress.line("It was promoted by hand meanwhile.", "warning")
-                return self._result(candidate, verdict)
-            gate = self._registry.get(candidate.name).gate
+                return self._result(candidate, gate)
             if gate is None or gate["champion"] != champion:
                 with self._phase("evaluating"):
-                    gate = dict(self._evaluate(candidate, champion, labels))
-            verdict = gate
-            if not verdict["passed"]:
-                return self._result(candidate, verdict)
+                    gate = self._evaluate(candidate, champion, labels)
+            if not gate["passed"]:
+                return self._result(candidate, gate)
             with self._phase("promoting"):
-                if self._promote(candidate, champion, str(verdict["reason"])):
-                    return self._result(candidate, verdict)
+                if self._promote(candidate, champion, str(gate["reason"])):
+                    return self._result(candidate, gate)
         raise VersionError(
             f"During each evaluation of {candidate.name} another version was promoted. "
             "It is evaluated again later."
@@ -194,14 +176,9 @@ class _Training:
         held_out = labels.gate_part()
         pictures = 0 if held_out is None else len(held_out)
         objects = sum(len(held_out.objects(n)) for n in range(pictures)) if held_out else 0
-        least = self._rules
-        if objects >= least.least_objects and pictures >= least.least_pictures:
-            return ""
-        return (
-            f"Too few held-out labels to tell better from luck: {objects} on {pictures} pictures, "
-            f"where {least.least_objects} on {least.least_pictures} are needed. A part of the "
-            "pictures is held out: it is tried again when more are labeled."
-        )
+        few = self._rules.too_few("held-out labels", objects, pictures)
+        wait = "A part of the pictures is held out: it is tried again when more are labeled."
+        return f"{few} {wait}" if few else ""
 
     def _learn(self, labels: Snapshot) -> FineTuned:
         champion = self._champion()
@@ -212,7 +189,7 @@ class _Training:
             self._progress.point({"progress": round(done, 4), **figures})
 
         replay = self._settings.replay
-        project = Project.read(self._job.project)
+        number = number_of(self._job.project)
         tuned = fine_tune(
             self._registry.folder(champion),
             labels.training_part(),
@@ -221,15 +198,16 @@ class _Training:
             recipe=self._recipe,
             base=self._registry.folder(self._registry.base_name),
             replay=open_dataset([replay]) if replay else None,
-            name=f"phraseclick-project{project.id}-job{self._job.id}",
+            name=f"phraseclick-project{number}-job{self._job.id}",
             tick=tick,
             check=self._check,
         )
-        for look in tuned.curve:
-            self._progress.point({"look": dict(look)})
+        metrics = tuned.metrics
+        for look in metrics["curve"]:
+            self._progress.point({"look": look})
         self._progress.line(
-            f"{tuned.version}: {tuned.steps} steps in {tuned.seconds:.0f} s, ended by "
-            f"{tuned.stopped}."
+            f"{tuned.version}: {metrics['step']} steps in {metrics['seconds']:.0f} s, ended by "
+            f"{metrics['stopped']}."
         )
         return tuned
 
@@ -260,12 +238,13 @@ class _Training:
             )
         return version
 
-    def _evaluate(self, candidate: Version, champion: str, labels: Snapshot) -> Mapping[str, Any]:
+    def _evaluate(self, candidate: Version, champion: str, labels: Snapshot) -> dict[str, Any]:
         own = labels.gate_part()
         if own is None:
             # This attempt took a new snapshot, and the held-out labels are gone.
             raise VersionError(f"There is no held-out label left to evaluate {candidate.name}.")
         folder = self._folder / "pictures"
+        shutil.rmtree(folder, ignore_errors=True)
         verdict = compare(
             self._registry,
             self._settings,
@@ -277,22 +256,15 @@ class _Training:
             check=self._progress.check,
             pictures=folder,
         )
-        report = verdict.report
-        suggested = (report.get("suggestions") or {}).get("examples", [])
-        shown = {
-            str(example["picture"])
-            for example in (*report["examples"], *suggested)
-            if example["picture"]
-        }
-
-        def alongside(connection: Connection) -> None:
-            self._progress.fenced(connection)
-            pictures = {name: (folder / name).read_bytes() for name in sorted(shown)}
-            gate_pictures.keep(connection, candidate.name, pictures)
-
-        self._registry.judge(candidate.name, report, passed=verdict.passed, alongside=alongside)
+        self._registry.judge(
+            candidate.name,
+            verdict.report,
+            passed=verdict.passed,
+            pictures={path.name: path.read_bytes() for path in folder.glob("*.jpg")},
+            alongside=self._progress.fenced,
+        )
         self._progress.line(f"{'Passed' if verdict.passed else 'Rejected'}: {verdict.reason}")
-        return report
+        return verdict.report
 
     def _promote(self, candidate: Version, champion: str, why: str) -> bool:
         """Promote it, once. False: meanwhile another version serves.
@@ -334,8 +306,7 @@ class _Training:
 
     def _champion(self) -> str:
         """The version that serves the project now."""
-        champions = self._registry.champions()
-        return champions.of(Project.read(self._job.project)) or self._registry.base_name
+        return self._registry.serves(self._job.project)
 
     def _result(self, candidate: Version, verdict: Mapping[str, Any] | None) -> dict[str, Any]:
         gate = {key: value for key, value in (verdict or {}).items() if key != "examples"}
@@ -349,17 +320,6 @@ class _Training:
             "seconds": self._seconds,
         }
 
-    def _no_candidate(self, labels: Snapshot, why: str) -> dict[str, Any]:
-        return {
-            "version": "",
-            "promoted": False,
-            "reason": why,
-            "champion": self._champion(),
-            "labels": labels.counts,
-            "gate": {},
-            "seconds": self._seconds,
-        }
-
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:
         self._progress.phase(name, _SHARES[name])
@@ -367,7 +327,6 @@ class _Training:
         began = time.monotonic()
         yield
         self._seconds[name] = round(self._seconds.get(name, 0.0) + time.monotonic() - began, 1)
-        atomic_write(self._folder / _SECONDS, json.dumps(self._seconds), durable=False)
 
 
 def people_click(database: Database) -> bool:
@@ -410,16 +369,8 @@ def recipe_of(settings: Settings, job: Job) -> FineTuneRecipe:
     return replace(recipe, **requested)
 
 
-def _read_seconds(folder: Path) -> dict[str, float]:
-    """By phase, of the attempts in this folder."""
-    with suppress(OSError, ValueError):
-        seconds: dict[str, float] = json.loads((folder / _SECONDS).read_text(encoding="utf-8"))
-        return seconds
-    return {}
-
-
-def _cannot_write(data: Path, cause: str) -> str:
-    return (
-        f"The training could not write to the data folder {data} ({cause}). "
+def _cannot_write(settings: Settings, cause: str) -> StorageError:
+    return StorageError(
+        f"The training could not write to the data folder {settings.data} ({cause}). "
         "Free disk space; the job is tried again."
     )

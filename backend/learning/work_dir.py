@@ -7,7 +7,6 @@ uses a folder: if the first one hangs, taken for dead but still there, the secon
 import fcntl
 import logging
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -21,8 +20,6 @@ from backend.db.models.jobs import ENDS, Job
 _log = logging.getLogger(__name__)
 
 _FOLDER = "jobs"
-# Age at which the folder of an unknown job is removed: of another database, or a restored one.
-_UNKNOWN_S = 24 * 3600.0
 
 
 @contextmanager
@@ -46,24 +43,18 @@ def remove(folder: Path) -> None:
 
 
 def sweep(data: Path, database: Database) -> int:
-    """Remove the folders of jobs that have ended; returns their number."""
-    root = data / _FOLDER
-    folders: dict[int, list[Path]] = {}
-    for folder in root.glob("*-*") if root.is_dir() else ():
-        name = folder.name.partition("-")[0]
-        if name.isdigit() and folder.is_dir():
-            folders.setdefault(int(name), []).append(folder)
+    """Remove the folders of jobs that have ended, or are unknown; returns their number."""
+    folders = [
+        (int(number), folder)
+        for folder in (data / _FOLDER).glob("*-*")
+        if (number := folder.name.partition("-")[0]).isdigit() and folder.is_dir()
+    ]
     if not folders:
         return 0
     with database.read() as connection:
-        query = select(Job.id, Job.state).where(Job.id.in_(list(folders)))
-        states = {row.id: row.state for row in connection.execute(query)}
-    return sum(
-        _removed(folder)
-        for job_id, of_job in folders.items()
-        for folder in of_job
-        if states.get(job_id) in ENDS or (job_id not in states and _old(folder))
-    )
+        open_jobs = select(Job.id).where(Job.state.not_in(ENDS))
+        still_open = set(connection.execute(open_jobs).scalars())
+    return sum(_removed(folder) for number, folder in folders if number not in still_open)
 
 
 def _removed(folder: Path) -> bool:
@@ -73,13 +64,6 @@ def _removed(folder: Path) -> bool:
             _log.info("Removing the files of job %s", folder.name.partition("-")[0])
             remove(folder)
         return locked
-
-
-def _old(folder: Path) -> bool:
-    try:
-        return time.time() - folder.stat().st_mtime > _UNKNOWN_S
-    except OSError:
-        return False
 
 
 def _lock_file(folder: Path) -> Path:

@@ -9,7 +9,7 @@ Label Studio that is unreachable is updated when it is back.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -65,37 +65,30 @@ class LabelStudioSync:
     def run(self, now: datetime | None = None) -> int:
         """Update every project that is due; returns how many succeeded."""
         now = now or datetime.now(UTC)
-        due = self._due(now)
         # Each project waits for its own Label Studio only; those that failed least come first.
-        due.sort(key=lambda one: one.attempts)
-        if len(due) < 2:
-            return self._run(due, now)
+        due = sorted(self._due(now), key=lambda one: one.attempts)
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="announce") as pool:
-            return sum(pool.map(lambda one: self._run([one], now), due))
+            return sum(pool.map(lambda one: self._succeeds(one, now), due))
 
-    def _run(self, projects: Sequence[_DueUpdate], now: datetime) -> int:
-        succeeded = 0
-        for due in projects:
-            try:
-                self._update(due)
-            except Exception as error:  # one Label Studio must not block the others
-                expected = isinstance(error, PhraseClickError)
-                _log.warning(
-                    "Label Studio could not be updated: version %s serves project %s: %s",
-                    due.version,
-                    due.key,
-                    error,
-                    exc_info=not expected,
-                )
-                pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(due.attempts, 10))
-                attempts = due.attempts + 1
-                self._save(due, attempts=attempts, try_at=now + pause, error=str(error))
-            else:
-                _log.info("Label Studio shows that %s serves project %s", due.version, due.key)
-                self._save(due, version=due.version, told_at=now, attempts=0, try_at=None, error="")
-                self._synced(due.key)
-                succeeded += 1
-        return succeeded
+    def _succeeds(self, due: _DueUpdate, now: datetime) -> bool:
+        try:
+            self._update(due)
+        except Exception as error:  # one Label Studio must not block the others
+            expected = isinstance(error, PhraseClickError)
+            _log.warning(
+                "Label Studio could not be updated: version %s serves project %s: %s",
+                due.version,
+                due.key,
+                error,
+                exc_info=not expected,
+            )
+            pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(due.attempts, 10))
+            self._save(due, attempts=due.attempts + 1, try_at=now + pause, error=str(error))
+            return False
+        _log.info("Label Studio shows that %s serves project %s", due.version, due.key)
+        self._save(due, version=due.version, told_at=now, attempts=0, try_at=None, error="")
+        self._synced(due.key)
+        return True
 
     def _due(self, now: datetime) -> list[_DueUpdate]:
         champions = self._registry.champions()
@@ -140,7 +133,7 @@ class LabelStudioSync:
         """This backend among the project's: by its connected URL, else by the version it serves."""
         backends = label_studio.ml_backends(due.project_id)
         connected = load_credentials(self._settings).get(due.project_id)
-        names = {version.name for version in self._registry.all()} | {self._registry.base_name}
+        names = self._registry.names()
         for backend in backends:
             if connected and backend["url"].rstrip("/") == connected.backend_url.rstrip("/"):
                 return backend

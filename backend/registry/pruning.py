@@ -5,13 +5,12 @@ objects in progress, and the base; of each project the newest few; and any less 
 since a job may be using it.
 """
 
-from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
-from backend.db.engine import records
-from backend.db.models import TargetRow, Version
+from backend.db.engine import Database, records
+from backend.db.models import GatePictureRow, TargetRow, Version
 from backend.registry import champions as log
 from backend.registry.champions import Champions
 from backend.registry.versions import Registry
@@ -24,45 +23,32 @@ STICKY_FOR = timedelta(hours=12)
 _YOUNG = timedelta(days=1)
 
 
-def prunable(
-    versions: Sequence[Version],
-    champions: Champions,
-    in_progress: Collection[str],
-    *,
-    keep: int,
-    now: datetime,
-) -> list[Version]:
-    """Versions whose files are no longer needed, oldest first."""
-    by_name = {version.name: version for version in versions}
-    serving = champions.names()
-    needed = set(serving) | set(in_progress)
-    needed |= {by_name[name].parent for name in serving if name in by_name}
-    prunable: list[Version] = []
-    for project in {version.project for version in versions}:
-        stored = [v for v in versions if v.project == project and v.in_store]
-        # Rejected versions are the last to keep.
-        stored.sort(key=lambda v: (v.state != "rejected", v.created_at), reverse=True)
-        prunable += [
-            v for v in stored[keep:] if v.name not in needed and now - v.created_at >= _YOUNG
-        ]
-    return sorted(prunable, key=lambda version: version.created_at)
-
-
 def prune(
     registry: Registry, *, keep: int = KEEP, now: datetime | None = None, try_only: bool = False
 ) -> list[Version]:
     """Delete the files of the versions that are no longer needed.
 
-    keep: versions of each project to keep at least. Returns the pruned versions; with ``try_only``
-    nothing is deleted.
+    keep: versions of each project to keep at least. Returns the pruned versions, oldest first; with
+    ``try_only`` nothing is deleted.
     """
     now = now or datetime.now(UTC)
     database = registry.database
-    in_progress = _in_progress(registry, now)
+    needed = _in_progress(registry, now)
     with log.locked(database) as connection:
-        versions = records(connection, select(Version))
-        champions = Champions.after(log.history(connection))
-        pruned = prunable(versions, champions, in_progress, keep=keep, now=now)
+        versions = records(connection, select(Version).order_by(Version.created_at))
+        serving = Champions.after(log.history(connection)).names()
+        needed |= {*serving, *(v.parent for v in versions if v.name in serving)}
+        newest: set[str] = set()
+        for project in {version.project for version in versions}:
+            stored = [v for v in versions if v.project == project and v.in_store]
+            # Rejected versions are the last to keep.
+            stored.sort(key=lambda v: (v.state != "rejected", v.created_at), reverse=True)
+            newest |= {version.name for version in stored[:keep]}
+        pruned = [
+            v
+            for v in versions
+            if v.in_store and v.name not in needed | newest and now - v.created_at >= _YOUNG
+        ]
         if try_only:
             return pruned
         # Rows first: from here on these versions cannot be promoted.
@@ -76,6 +62,15 @@ def prune(
             connection.execute(query.values(size_bytes=0))
     registry.store.sweep()
     return pruned
+
+
+def forget_gate_pictures(database: Database, days: float) -> int:
+    """Delete pictures of verdicts older than this; returns their number."""
+    before = datetime.now(UTC) - timedelta(days=days)
+    with database.write() as connection:
+        return connection.execute(
+            delete(GatePictureRow).where(GatePictureRow.created_at < before)
+        ).rowcount
 
 
 def _in_progress(registry: Registry, now: datetime) -> set[str]:

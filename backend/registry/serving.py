@@ -14,7 +14,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from backend.errors import DatabaseError
@@ -45,15 +45,6 @@ class _State:
     champions: Champions
     # By owner whose champion is being loaded: the version that serves until then.
     meanwhile: dict[str, str]
-    # Owner and version of the projects that were asked for: each click asks.
-    resolved: dict[Project, tuple[str, str]] = field(default_factory=dict)
-
-    def resolve(self, project: Project) -> tuple[str, str]:
-        """Whose champion serves a project, and which version that is."""
-        if project not in self.resolved:
-            owner = self.champions.owner(project)
-            self.resolved[project] = owner, self.champions.of_owner(owner)
-        return self.resolved[project]
 
 
 class Predictors:
@@ -97,12 +88,10 @@ class Predictors:
 
     def champion(self, project: Project) -> Predictor:
         """The predictor that serves the project. Never fails; waits a few seconds at most."""
-        state = self._state
-        owner, wanted = state.resolve(project)
-        predictor = self._ready(wanted)
-        if predictor is None and owner in state.meanwhile:
-            predictor = self._ready(state.meanwhile[owner])
-        return predictor or self._loaded.wait(wanted, _WAIT_S) or self.base
+        champions = self._state.champions
+        owner = champions.owner(project)
+        wanted = champions.of_owner(owner)
+        return self._loaded_for(owner) or self._loaded.wait(wanted, _WAIT_S) or self.base
 
     def for_label(self, project: Project, label: str) -> Predictor:
         """The predictor for objects of a label: the champion, if it has learned the label.
@@ -117,8 +106,7 @@ class Predictors:
 
     def serves(self, project: Project | None) -> Predictor:
         """As ``champion``, without waiting; None: a project without a champion of its own."""
-        state = self._state
-        return self._now(state.champions.owner(project) if project else EVERYONE)
+        return self._now(self._state.champions.owner(project) if project else EVERYONE)
 
     def begun_with(self, version: str, project: Project) -> Predictor:
         """The version that an object was begun with, or the champion if that is not available."""
@@ -162,12 +150,17 @@ class Predictors:
 
     def _now(self, owner: str) -> Predictor:
         """The predictor that answers an owner's requests now."""
+        if self._state.champions.of_owner(owner) == BASE:
+            owner = EVERYONE
+        return self._loaded_for(owner) or self.base
+
+    def _loaded_for(self, owner: str) -> Predictor | None:
+        """An owner's champion, or the one before while it is loaded; None if neither is there."""
         state = self._state
-        wanted = state.champions.of_owner(owner)
-        if wanted == BASE and owner != EVERYONE:
-            return self._now(EVERYONE)
-        meanwhile = state.meanwhile.get(owner, BASE)
-        return self._ready(wanted) or self._ready(meanwhile) or self.base
+        champion = self._ready(state.champions.of_owner(owner))
+        return champion or (
+            self._ready(state.meanwhile[owner]) if owner in state.meanwhile else None
+        )
 
     def _owners(self, version: str) -> str:
         champions = self._state.champions.by_project
@@ -207,7 +200,10 @@ class Predictors:
             if self._ready(new.of_owner(owner)) is None
         }
         if new is not old.champions or meanwhile != old.meanwhile:
-            self._switch(_State(new, meanwhile))
+            self._state = _State(new, meanwhile)
+            serving = ", ".join(sorted(self.serving()))
+            _log.info("Serving since promotion %s: %s", new.last, serving)
+            self._changed()
         if time.monotonic() - self._candidates_at > _CANDIDATES_S:
             self._candidates = self._registry.candidates()
             self._candidates_at = time.monotonic()
@@ -215,12 +211,6 @@ class Predictors:
         if time.monotonic() - self._tidied > _TIDY_S:
             self._tidied = time.monotonic()
             self._loaded.drop(but=self._state.champions.names(), unused_for_s=_UNUSED_S)
-
-    def _switch(self, state: _State) -> None:
-        self._state = state
-        serving = ", ".join(sorted(self.serving()))
-        _log.info("Serving since promotion %s: %s", state.champions.last, serving)
-        self._changed()
 
     def _load_ahead(self) -> None:
         """Load champions at once, the other versions one by one while there is memory."""

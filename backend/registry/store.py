@@ -18,7 +18,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -87,12 +87,11 @@ class VersionStore:
         if folder.exists():
             try:
                 _check(folder, sums)
+                os.utime(folder)
+                return folder
             except StorageError as error:
                 _log.warning("Fetching %s again: %s", version, error)
                 shutil.rmtree(folder, ignore_errors=True)
-            else:
-                os.utime(folder)
-                return folder
         with self._storage_errors("read"):
             if self._sums(version) is None:
                 raise StorageError(f"{self._name} holds no version {version}.")
@@ -163,9 +162,10 @@ class VersionStore:
                 self._fs.pipe_file(path, contents[file])
 
     def _trim_cache(self) -> None:
-        cached = [folder for folder in self._cache.iterdir() if not folder.name.startswith(".")]
-        for old in sorted(cached, key=_last_used, reverse=True)[_CACHED:]:
-            shutil.rmtree(old, ignore_errors=True)
+        with suppress(OSError):  # other processes trim it, too
+            cached = [folder for folder in self._cache.iterdir() if not folder.name.startswith(".")]
+            for old in sorted(cached, key=lambda folder: folder.stat().st_mtime)[:-_CACHED]:
+                shutil.rmtree(old, ignore_errors=True)
 
     @contextmanager
     def _storage_errors(self, action: str) -> Iterator[None]:
@@ -241,19 +241,9 @@ def _sweep_folder(root: Path, older_than_s: float) -> int:
     """Delete old hidden folders, which an unfinished write or delete left."""
     swept = 0
     for left in root.glob(".*"):
-        try:
-            if time.time() - left.stat().st_mtime < older_than_s:
-                continue
-        except OSError:
-            continue
-        _log.info("Deleting %s, which a process that died left behind", left)
-        shutil.rmtree(left, ignore_errors=True)
-        swept += 1
+        with suppress(OSError):  # other processes sweep it, too
+            if time.time() - left.stat().st_mtime >= older_than_s:
+                _log.info("Deleting %s, which a process that died left behind", left)
+                shutil.rmtree(left, ignore_errors=True)
+                swept += 1
     return swept
-
-
-def _last_used(folder: Path) -> float:
-    try:
-        return folder.stat().st_mtime
-    except OSError:
-        return time.time()

@@ -8,15 +8,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from backend.db.engine import Database, insert_of
-from backend.db.models import ProjectRow, Promotion, Version, VersionState
+from backend.db.models import GatePictureRow, Promotion, Version
 from backend.errors import VersionError
 from backend.label_studio.payloads import Project
+from backend.label_studio.projects import project_key
 from backend.registry import champions as log
 from backend.registry.champions import BASE, EVERYONE, Champions
-from backend.registry.store import VersionStore, open_store
+from backend.registry.store import open_store
 from backend.settings import Settings
 from model import checkpoint_files as files
 
@@ -35,9 +36,9 @@ _NAME = re.compile(r"[\w+@-][\w .+@-]{0,119}", re.ASCII)
 class Registry:
     """The registry of versions. Thread-safe; processes share the database and the store."""
 
-    def __init__(self, database: Database, store: VersionStore, settings: Settings) -> None:
+    def __init__(self, database: Database, settings: Settings) -> None:
         self.database = database
-        self.store = store
+        self.store = open_store(settings)
         self._base = base_folder(settings.checkpoint)
         self._base_location = settings.checkpoint
 
@@ -46,7 +47,7 @@ class Registry:
         """A registry with a database connection of its own; close it when done."""
         database = Database(settings.resolved_database_url)
         database.migrate()
-        return cls(database, open_store(settings), settings)
+        return cls(database, settings)
 
     def close(self) -> None:
         """Close the database."""
@@ -61,22 +62,17 @@ class Registry:
         folder: Path,
         *,
         project: str = EVERYONE,
-        parent: str | None = None,
         data: Mapping[str, Any] | None = None,
-        metrics: Mapping[str, Any] | None = None,
-        gate: Mapping[str, Any] | None = None,
-        state: VersionState = "candidate",
         by: str = "",
         alongside: Alongside | None = None,
     ) -> Version:
-        """Register a checkpoint: store its files, then write its row. Repeating this is fine.
+        """Register a checkpoint as a candidate: store its files, then write its row. Repeating this
+        is fine.
 
         Args:
             folder: a checkpoint.
             project: the key of the project it is for, or EVERYONE.
-            parent, metrics: by default those of the checkpoint.
-            data, gate: any JSON.
-            state: before the gate's decision, "candidate".
+            data: any JSON.
             by: who registered it.
             alongside: what belongs in the same transaction.
 
@@ -93,18 +89,14 @@ class Registry:
                 f"{name!r} is not allowed as a version's name. Use at most 120 letters, digits, "
                 "spaces and _ . + @ -. Save the checkpoint under another name."
             )
-        values = {
-            "project": project,
-            "data": dict(data or {}),
-            "gate": None if gate is None else dict(gate),
-            "state": state,
-            "created_by": by[:254],
-        }
-        if parent is not None:
-            values["parent"] = parent
-        if metrics is not None:
-            values["metrics"] = dict(metrics)
-        row = self._row(folder, about, **values)
+        row = self._row(
+            folder,
+            about,
+            project=project,
+            data=dict(data or {}),
+            state="candidate",
+            created_by=by[:254],
+        )
         known = self._known(name)
         if known is not None and dict(known.sums) != row["sums"]:
             raise VersionError(
@@ -127,20 +119,33 @@ class Registry:
         gate: Mapping[str, Any],
         *,
         passed: bool,
+        pictures: Mapping[str, bytes] | None = None,
         alongside: Alongside | None = None,
     ) -> None:
-        """Record the gate's decision on a candidate."""
+        """Record the gate's decision on a candidate. pictures: JPEGs by their names in it."""
         with self.database.write() as connection:
             changed = connection.execute(
                 update(Version)
                 .where(Version.name == name)
                 .values(gate=dict(gate), state="accepted" if passed else "rejected")
             )
+            if not changed.rowcount:
+                raise VersionError(f"There is no version {name}.")
             # After the versions, as in promote, so that the two cannot deadlock.
             if alongside:
                 alongside(connection)
-        if not changed.rowcount:
-            raise VersionError(f"There is no version {name}.")
+            connection.execute(delete(GatePictureRow).where(GatePictureRow.version == name))
+            now = datetime.now(UTC)
+            for file, content in (pictures or {}).items():
+                row = {"version": name, "name": file, "created_at": now, "content": content}
+                connection.execute(insert(GatePictureRow).values(row))
+
+    def gate_pictures(self, name: str) -> dict[str, bytes]:
+        """The pictures of a version's verdict that are still stored, by their names in it."""
+        query = select(GatePictureRow.name, GatePictureRow.content)
+        with self.database.read() as connection:
+            rows = connection.execute(query.where(GatePictureRow.version == name)).all()
+        return {row.name: row.content for row in rows}
 
     def get(self, name: str) -> Version:
         """The version with this name or unique prefix; "shipped" and "base" are accepted too.
@@ -172,6 +177,10 @@ class Registry:
             query = query.where(Version.project.in_((EVERYONE, project)))
         with self.database.session() as session:
             return list(session.scalars(query))
+
+    def names(self) -> set[str]:
+        """Names of all versions, and of the base."""
+        return {version.name for version in self.all()} | {self.base_name}
 
     def candidates(self, now: datetime | None = None) -> list[str]:
         """Names of versions that may soon be promoted, newest first."""
@@ -211,6 +220,12 @@ class Registry:
         """Which version serves which project."""
         with self.database.read() as connection:
             return Champions.after(log.history(connection))
+
+    def serves(self, project: str) -> str:
+        """The version that serves a project (its key, or EVERYONE)."""
+        champions = self.champions()
+        champion = champions.of(Project.read(project)) if project else champions.of_owner(EVERYONE)
+        return champion or self.base_name
 
     def history(self, project: str | None = None) -> list[Promotion]:
         """Promotions and rollbacks, oldest first."""
@@ -289,22 +304,6 @@ class Registry:
         """The version of the checkpoint that the settings name."""
         return str(files.about(self._base)["version"])
 
-    def project_key(self, project_or_id: str | int) -> str:
-        """The key of a project, from its number or the key itself. Raises VersionError."""
-        project = Project.read(project_or_id)
-        if project.created:
-            return project.key
-        with self.database.read() as connection:
-            query = select(ProjectRow.key).where(ProjectRow.project_id == project.id)
-            keys = list(connection.execute(query).scalars())
-        if len(keys) > 1:
-            raise VersionError(
-                f"There are several projects {project.id}. Choose {' or '.join(keys)}."
-            )
-        if not keys:
-            raise VersionError(f"No project {project.id} has connected to this backend.")
-        return str(keys[0])
-
     def _registered(self, location: str) -> Version:
         """The version of a base; its row is added when first used."""
         folder = base_folder(location)
@@ -352,7 +351,7 @@ def resolve(name: str, settings: Settings) -> Path:
 
     name: a version or its unique prefix, "shipped", "base" (the checkpoint of the settings),
     "champion" or "champion:6" (of project 6), or a checkpoint's folder. Raises VersionError,
-    StorageError or CheckpointError.
+    StorageError, CheckpointError, or JobError for an unknown project.
     """
     if name == files.SHIPPED:
         return files.SHIPPED_FOLDER
@@ -367,11 +366,7 @@ def resolve(name: str, settings: Settings) -> Path:
         champion, _, project = name.partition(":")
         if champion != "champion":
             return registry.folder(name)
-        champions = registry.champions()
-        if project:
-            version = champions.of(Project.read(registry.project_key(project)))
-        else:
-            version = champions.of_owner(EVERYONE)
-        return registry.folder(version) if version else base_folder(settings.checkpoint)
+        key = project_key(registry.database, project) if project else EVERYONE
+        return registry.folder(registry.serves(key))
     finally:
         registry.close()

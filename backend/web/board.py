@@ -14,7 +14,6 @@ from backend.api.service import Service
 from backend.db.engine import Database
 from backend.errors import BackendError, JobError
 from backend.jobs.queue import Jobs
-from backend.label_studio.payloads import Project
 from backend.registry.versions import Registry
 from backend.reports.queries import Reports
 from backend.settings import Settings
@@ -66,9 +65,7 @@ class Dashboard:
 
     def serves(self, project: str) -> str:
         """The version that serves a project; with '' as key: projects without their own."""
-        champions = self.registry.champions()
-        named = champions.of(Project.read(project)) if project else champions.of_owner("")
-        return named or self.base
+        return self.registry.serves(project)
 
 
 def dashboard_of(app: FastAPI) -> Dashboard:

@@ -18,7 +18,6 @@ from sqlalchemy import func, select
 from backend.db.engine import records
 from backend.db.models.jobs import REPLAY, TRAINING, Job, Schedule
 from backend.jobs.schedules import NewLabels, Schedules, count_new_labels
-from backend.learning import gate_pictures
 from backend.reports import charts
 from backend.reports.records import Interval
 from backend.web.board import Dashboard
@@ -212,7 +211,7 @@ def _of(board: Dashboard, job: Job) -> LastTraining | None:
     if not figures:
         return None
     version = str(result["version"])
-    kept = set(gate_pictures.names(board.database, version))
+    kept = set(board.registry.gate_pictures(version))
     return LastTraining(
         job.id,
         job.ended_at,

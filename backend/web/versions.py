@@ -12,7 +12,6 @@ from fastapi import Form, Request, Response
 
 from backend.db.models import Version
 from backend.errors import VersionError
-from backend.learning import gate_pictures
 from backend.registry.champions import EVERYONE, Champions
 from backend.reports import charts
 from backend.reports.records import Interval
@@ -126,7 +125,7 @@ def version(request: Request, board: Board, name: str) -> Response:
         rival=rival if (rival := board.serves(shown.project)) != shown.name else "",
         gate=gate,
         parts_of_gate=_parts(gate),
-        examples=_examples(gate, set(gate_pictures.names(board.database, shown.name))),
+        examples=_examples(gate, set(board.registry.gate_pictures(shown.name))),
         figures=list(shown.figures.items())[:_MOST_FIGURES],
         children=[other.name for other in board.registry.all() if other.parent == shown.name],
         projects=[(other.key, other.title) for other in board.reports.projects()],
@@ -137,7 +136,7 @@ def version(request: Request, board: Board, name: str) -> Response:
 @pages.get("/versions/{name}/examples/{file}")
 def example(board: Board, name: str, file: str) -> Response:
     """An example image of the gate."""
-    content = gate_pictures.picture(board.database, name, file)
+    content = board.registry.gate_pictures(name).get(file)
     if content is None:
         raise VersionError(f"Version {name} has no image {file!r}.")
     headers = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff"}

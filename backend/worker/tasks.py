@@ -25,10 +25,9 @@ from backend.label_studio.payloads import (
     parse_webhook,
 )
 from backend.label_studio.projects import LabelStudioHosts, Projects
-from backend.learning import gate_pictures, work_dir
+from backend.learning import work_dir
 from backend.registry.label_studio_sync import LabelStudioSync
-from backend.registry.pruning import prune
-from backend.registry.store import open_store
+from backend.registry.pruning import forget_gate_pictures, prune
 from backend.registry.versions import Registry
 from backend.reports.costs import Costs
 from backend.samples.image_check import ImageCheck
@@ -58,7 +57,7 @@ class Tasks:
         self._jobs = Jobs(self._database)
         self._projects = Projects(self._database)
         hosts = LabelStudioHosts(settings, self._projects.announced)
-        self._registry = Registry(self._database, open_store(settings), settings)
+        self._registry = Registry(self._database, settings)
         self._label_studio_sync = LabelStudioSync(
             self._registry, hosts, settings, synced=self._score_again
         )
@@ -108,7 +107,7 @@ class Tasks:
         self._memory.forget(datetime.now(UTC))
         self._costs.forget_masks(timedelta(days=self._settings.keep_masks_days))
         self._deliveries.delete_old()
-        gate_pictures.forget(self._database, self._settings.keep_masks_days)
+        forget_gate_pictures(self._database, self._settings.keep_masks_days)
         work_dir.sweep(self._settings.data, self._database)
         for version in prune(self._registry):
             _log.info("Model version %s of %s was pruned", version.name, version.project or "all")

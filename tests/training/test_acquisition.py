@@ -87,7 +87,6 @@ def test_a_picture_that_is_hard_to_read_is_expected_to_cost_more(
     simple, difficult = expected_clicks(shipped, easy), expected_clicks(shipped, hard)
 
     assert 1.0 <= simple.clicks < difficult.clicks <= 20.0
-    assert not simple.named
 
 
 def test_the_same_arguments_give_the_same_answer(blind: Predictor, hard: NDArray[np.uint8]) -> None:

@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 
-from model import checkpoint
+from model import checkpoint, checkpoint_files
 from model.checkpoint import Checkpoint
 from model.files import atomic_write
 from training.data import Concatenated, Dataset
@@ -53,20 +53,16 @@ Check = Callable[[], None]
 
 @dataclass(frozen=True)
 class FineTuned:
-    """A candidate. folder: its checkpoint. stopped: "steps", "minutes" or "validation".
+    """A candidate. folder: its checkpoint.
 
-    before, after: mean IoU on the validation part (train/validation.py), empty without one.
-    curve: the log, one entry for each measurement.
+    metrics: as the checkpoint has them, of them ``step``, ``seconds``, ``stopped`` ("steps" or
+    "minutes"), ``before`` and ``after`` (mean IoU on the validation part, empty without one), and
+    ``curve`` (one entry for each measurement).
     """
 
     folder: Path
     version: str
-    steps: int
-    seconds: float
-    stopped: str
-    before: Mapping[str, float]
-    after: Mapping[str, float]
-    curve: tuple[Mapping[str, Any], ...]
+    metrics: Mapping[str, Any]
 
 
 def fine_tune(
@@ -162,18 +158,13 @@ class _Training:
             self.run.restore(saved)
             log.info("Resuming the fine-tuning at step %d.", self.run.step)
 
-    @property
-    def before(self) -> dict[str, float]:
-        """The champion's figures."""
-        return dict(self.looks[0]["validation"]) if self.looks and self.cases else {}
-
     def resume(self, tick: Tick | None, check: Check | None) -> str:
         """Learn to the end; returns what ended it."""
         saved = time.monotonic()
         if not self.looks:
             self._look()
         with contextlib.closing(self.run.steps()) as steps:
-            while not self._stale():
+            while True:
                 if check:
                     try:
                         check()
@@ -192,17 +183,17 @@ class _Training:
                     self._save()
                     saved = time.monotonic()
         self._save()
-        if self._stale():
-            return "validation"
         return "steps" if self.run.step >= self.run.recipe.train.steps else "minutes"
 
     def finish(self, name: str, stopped: str, request: Mapping[str, Any]) -> FineTuned:
         """Write the candidate with its metrics."""
         run = self.run
         network = self.run.average.network
+        before: Mapping[str, float] = {}
         after: Mapping[str, float] = {}
         if self.best:
             network.load_state_dict(self.best)
+            before = self.looks[0]["validation"]
             after = max(self.looks[1:], key=lambda look: float(look["score"]))["validation"]
         metrics = {
             "step": run.step,
@@ -214,8 +205,8 @@ class _Training:
             "data": self.counts,
             "labels": self.labels,
             "new_words": list(run.tokenizer.words[len(self.start.words) :]),
-            "before": self.before,
-            "after": dict(after),
+            "before": before,
+            "after": after,
             "curve": self.looks,
             "passed_over": sorted(run.passed_over),
         }
@@ -252,14 +243,6 @@ class _Training:
                 self.best = {key: value.detach().cpu().clone() for key, value in weights.items()}
         self.looks.append(entry)
         run_folder.append_history(self.out, entry)
-
-    def _stale(self) -> bool:
-        """Whether the last measurements brought no improvement."""
-        scores = [float(look["score"]) for look in self.looks if "score" in look]
-        patience = self.recipe.patience
-        if not patience or len(scores) <= patience + 1:
-            return False
-        return max(scores[-patience:]) <= max(scores[1:-patience])
 
     def _save(self) -> None:
         saved = {**self.run.snapshot(), "looks": self.looks, "best": self.best}
@@ -324,15 +307,5 @@ def _clear(out: Path) -> None:
 
 def _finished(folder: Path) -> FineTuned:
     """The result, from the metrics of a written candidate."""
-    loaded = checkpoint.load(folder)
-    metrics = loaded.metrics["metrics"]
-    return FineTuned(
-        folder,
-        loaded.version,
-        int(metrics["step"]),
-        float(metrics["seconds"]),
-        str(metrics["stopped"]),
-        metrics["before"],
-        metrics["after"],
-        tuple(metrics["curve"]),
-    )
+    about = checkpoint_files.about(folder)
+    return FineTuned(folder, about["version"], about["metrics"])

@@ -2,7 +2,7 @@
 
 The rates are high, and nothing pulls the weights back to the champion's: the version serves the
 project whose labels it learned, and labels that it did not learn are served by the base model
-(backend/registry/learned.py). On the team kinds of RUNS.md this halved the clicks, where low rates
+(training/finetune/labels.py). On the team kinds of RUNS.md this halved the clicks, where low rates
 with distillation hardly changed them.
 """
 
@@ -65,11 +65,9 @@ class FineTuneRecipe:
     distill_every: int = 8
     # Of first clicks on objects that people clicked: how often theirs, not simulated ones.
     people: float = 0.5
-    # How often the validation part is measured, on how many of its objects, and after how many
-    # measurements without an improvement the training ends; patience 0: never.
+    # How often the validation part is measured, and on how many of its objects.
     looks: int = 4
     look_objects: int = 24
-    patience: int = 0
     # Threads of the network on a CPU; 0 leaves it to torch.
     threads: int = 1
     device: str = "auto"

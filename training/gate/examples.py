@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from training.evaluation.cases import target_of
 from training.evaluation.measurement import Measurement, Result, Run
 from training.evaluation.overlay import (
     WHITE,
+    View,
     around,
     crop,
     crop_clicks,
@@ -36,6 +37,13 @@ WIDTH = 360
 GAP = 8
 RADIUS = 7
 QUALITY = 80
+
+
+class Answered(NamedTuple):
+    """One side of a picture: the H,W mask, and the clicks that it answers."""
+
+    mask: Mask
+    clicks: Sequence[ClickPoint]
 
 
 @dataclass(frozen=True)
@@ -78,9 +86,7 @@ def examples(
                 if check:
                     check()
                 name = f"{which}-{kind}-{number}.jpg"
-                folder.mkdir(parents=True, exist_ok=True)
-                picture = _side_by_side(pair)
-                picture.save(folder / name, quality=QUALITY, optimize=True)
+                _draw(folder / name, pair)
             shown.append({"set": which, "kind": kind, **_described(pair), "picture": name})
     return shown
 
@@ -127,36 +133,33 @@ def _curve_json(result: Result) -> dict[str, Any]:
     }
 
 
-def _side_by_side(pair: _PairedResult) -> Image.Image:
-    answers: list[tuple[Mask, Sequence[ClickPoint]]] = []
+def _draw(path: Path, pair: _PairedResult) -> None:
+    answered: list[Answered] = []
     for run, result in (pair.champion, pair.candidate):
         sample, masks = pair.measurement.again(run, result)
         shown = min(AFTER, len(masks))
         clicks = shown if run.mode in CLICKS_FIRST else shown - 1
-        answers.append((masks[shown - 1], result.trajectory.clicks[:clicks]))
+        answered.append(Answered(masks[shown - 1], result.trajectory.clicks[:clicks]))
     wanted = target_of(sample, pair.candidate[1].case).mask
-    spots = [spot for _, clicks in answers for spot in clicks]
-    view = around([wanted, *(mask for mask, _ in answers)], spots)
-    halves = [_half(sample.image, wanted, mask, clicks, view) for mask, clicks in answers]
-    both = Image.new("RGB", (2 * WIDTH + GAP, halves[0].height), WHITE)
-    both.paste(halves[0], (0, 0))
-    both.paste(halves[1], (WIDTH + GAP, 0))
-    return both
+    spots = [spot for side in answered for spot in side.clicks]
+    view = around([wanted, *(side.mask for side in answered)], spots)
+    save_side_by_side(path, sample.image, wanted, answered, view)
 
 
-def _half(
-    image: NDArray[np.uint8],
-    wanted: Mask,
-    answer: Mask,
-    clicks: Sequence[ClickPoint],
-    view: tuple[int, int, int, int],
-) -> Image.Image:
-    """One answer, in the part of the picture that ``view`` is: left, top, width, height."""
+def save_side_by_side(
+    path: Path, image: NDArray[np.uint8], wanted: Mask, answered: Sequence[Answered], view: View
+) -> None:
+    """Draw both answers in the part of the picture that ``view`` is, the champion's on the left."""
     pixels = crop(image, view, WIDTH)
-    return overlay(
-        pixels,
-        crop_mask(answer, view, pixels.shape),
-        crop_clicks(clicks, view, pixels.shape),
-        target=crop_mask(wanted, view, pixels.shape),
-        radius=RADIUS,
-    )
+    both = Image.new("RGB", (2 * WIDTH + GAP, pixels.shape[0]), WHITE)
+    for side, (mask, clicks) in enumerate(answered):
+        half = overlay(
+            pixels,
+            crop_mask(mask, view, pixels.shape),
+            crop_clicks(clicks, view, pixels.shape),
+            target=crop_mask(wanted, view, pixels.shape),
+            radius=RADIUS,
+        )
+        both.paste(half, (side * (WIDTH + GAP), 0))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    both.save(path, quality=QUALITY, optimize=True)

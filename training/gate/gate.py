@@ -21,7 +21,6 @@ from training.data.sample import Dataset
 from training.evaluation.cases import Case, cases_of, ids_of_kind
 from training.evaluation.measurement import Checkpoint, Measurement, Result, Run, Served
 from training.evaluation.protocol import Mode
-from training.finetune.labels import has_learned
 from training.gate.examples import examples
 from training.gate.rules import SETS, STANDARD, GateRules, Outcome, Which, rule
 from training.gate.suggestions import compare_suggestions
@@ -67,14 +66,13 @@ def judge(
     """
     new, old = Checkpoint(candidate, device=device), Checkpoint(champion, device=device)
     fallback = old if base in (None, champion) else Checkpoint(base, device=device)
-    served = _Served(new, old, fallback)
+    served = Served(new, fallback), Served(old, fallback)
+    of_own = _questions(own, rules.most_own, rules.seed)
+    of_general = _questions(general, rules.most_general, rules.seed)
     measurements: dict[Which, list[Measurement]] = {
-        "own": served.measurements(own, _questions(own, rules.most_own, rules.seed), rules),
-        "general": [
-            _measurement(general, (new, old), _questions(general, rules.most_general, rules.seed),
-                         rules)
-        ],
-    }  # fmt: skip
+        "own": _as_served(own, served, of_own, rules),
+        "general": [_measurement(general, (new, old), of_general, rules)],
+    }
     every = [measurement for part in measurements.values() for measurement in part]
     total = sum(measurement.asked for measurement in every)
     before = 0
@@ -116,8 +114,7 @@ def judge(
             for label, comparisons in ruling.labels.items()
         },
         "suggestions": compare_suggestions(
-            Served(new, fallback),
-            Served(old, fallback),
+            *served,
             own,
             most_clicks=rules.most_interactions,
             seed=rules.seed,
@@ -134,41 +131,26 @@ def judge(
     return Verdict(ruling.passed, ruling.reason, report)
 
 
-@dataclass(frozen=True)
-class _Served:
-    """Who answers for a label: a version that has learned it, else the base model."""
-
-    candidate: Checkpoint
-    champion: Checkpoint
-    base: Checkpoint
-
-    def measurements(
-        self, dataset: Dataset, questions: Mapping[Mode, Sequence[Case]], rules: GateRules
-    ) -> list[Measurement]:
-        """The questions, grouped by the two checkpoints that answer them."""
-        groups: dict[tuple[int, int], dict[Mode, list[Case]]] = {}
-        pairs: dict[tuple[int, int], tuple[Checkpoint, Checkpoint]] = {}
-        for mode, cases in questions.items():
-            for case in cases:
-                pair = self._pair(case.category or "")
-                key = id(pair[0]), id(pair[1])
-                pairs[key] = pair
-                groups.setdefault(key, {name: [] for name in MODES})[mode].append(case)
-        if not groups:
-            return [_measurement(dataset, (self.candidate, self.champion), questions, rules)]
-        return [_measurement(dataset, pairs[key], cases, rules) for key, cases in groups.items()]
-
-    def _pair(self, label: str) -> tuple[Checkpoint, Checkpoint]:
-        new, old = (
-            version if has_learned(version.labels, label) else self.base
-            for version in (self.candidate, self.champion)
-        )
-        return new, old
+def _as_served(
+    dataset: Dataset,
+    served: tuple[Served, Served],
+    questions: Mapping[Mode, Sequence[Case]],
+    rules: GateRules,
+) -> list[Measurement]:
+    """The questions, grouped by the two checkpoints that answer them."""
+    groups: dict[tuple[Checkpoint, ...], dict[Mode, list[Case]]] = {}
+    for mode, cases in questions.items():
+        for case in cases:
+            pair = tuple(side.for_label(case.category or "") for side in served)
+            groups.setdefault(pair, {name: [] for name in MODES})[mode].append(case)
+    if not groups:
+        groups[tuple(side.champion for side in served)] = {name: [] for name in MODES}
+    return [_measurement(dataset, pair, cases, rules) for pair, cases in groups.items()]
 
 
 def _measurement(
     dataset: Dataset,
-    pair: tuple[Checkpoint, Checkpoint],
+    pair: tuple[Checkpoint, ...],
     questions: Mapping[Mode, Sequence[Case]],
     rules: GateRules,
 ) -> Measurement:

@@ -90,6 +90,15 @@ class GateRules:
     most_interactions: int = 8
     seed: int = 0
 
+    def too_few(self, what: str, objects: int, pictures: int) -> str:
+        """Why so many objects on so many pictures decide nothing; "" if they are enough."""
+        if objects >= self.least_objects and pictures >= self.least_pictures:
+            return ""
+        return (
+            f"Too few {what} to tell better from luck: {objects} on {pictures} pictures, where "
+            f"{self.least_objects} on {self.least_pictures} are needed."
+        )
+
 
 STANDARD = GateRules()
 
@@ -225,13 +234,8 @@ def _too_few(which: Which, outcomes: Sequence[Outcome], rules: GateRules) -> str
     # Every object is asked for once by clicks.
     objects = sum(outcome.mode == "clicks+phrase" for outcome in outcomes)
     pictures = len({outcome.picture for outcome in outcomes})
-    if objects >= rules.least_objects and pictures >= rules.least_pictures:
-        return ""
     what = "held-out labels" if which == "own" else "objects in the general set"
-    return (
-        f"Too few {what} to tell better from luck: {objects} on {pictures} pictures, where "
-        f"{rules.least_objects} on {rules.least_pictures} are needed."
-    )
+    return rules.too_few(what, objects, pictures)
 
 
 def _comparisons(outcomes: Sequence[Outcome], rules: GateRules) -> list[Comparison]:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from scipy import ndimage
 
 from training.data import Dataset, Sample, Tolerant
@@ -26,9 +25,8 @@ from training.evaluation.interactions import (
     labels_of,
     summary,
 )
-from training.evaluation.overlay import WHITE, crop, crop_mask, overlay
 from training.evaluation.statistics import paired_difference
-from training.gate.examples import GAP, QUALITY, WIDTH
+from training.gate.examples import Answered, save_side_by_side
 
 # Pictures measured, and objects of each. More would cost more time than the clicks. *choice*
 _PICTURES = 12
@@ -86,9 +84,7 @@ def compare_suggestions(
             if check:
                 check()
             name = f"suggested-{number}.jpg"
-            folder.mkdir(parents=True, exist_ok=True)
-            image = _side_by_side(dataset[mine.index], mine.index, (champion, candidate), labels)
-            image.save(folder / name, quality=QUALITY, optimize=True)
+            _draw(folder / name, dataset[mine.index], mine.index, (champion, candidate), labels)
         examples.append(
             {
                 "gain": round(_gain(mine, theirs), 4),
@@ -119,29 +115,16 @@ def _described(cost: PictureCost) -> dict[str, Any]:
     }
 
 
-def _side_by_side(
-    sample: Sample, index: int, models: Sequence[Suggesting], labels: Sequence[str]
-) -> Image.Image:
+def _draw(
+    path: Path, sample: Sample, index: int, models: Sequence[Suggesting], labels: Sequence[str]
+) -> None:
     key = f"{sample.source}:{sample.key}:{index}"
-    height, width = sample.instances.shape
-    view = (0, 0, width, height)
-    pixels = crop(sample.image, view, WIDTH)
-    wanted = sample.mask(*(about.id for about in annotatable(sample)))
-    halves = []
+    answered = []
     for model in models:
-        regions = np.zeros((height, width), bool)
-        for region in model.suggest(sample, key, labels):
-            # Without its outermost pixels, so that regions that touch can be told apart.
-            regions |= ndimage.binary_erosion(region.mask)
-        halves.append(
-            overlay(
-                pixels,
-                crop_mask(regions, view, pixels.shape),
-                [],
-                target=crop_mask(wanted, view, pixels.shape),
-            )
-        )
-    both = Image.new("RGB", (2 * WIDTH + GAP, halves[0].height), WHITE)
-    both.paste(halves[0], (0, 0))
-    both.paste(halves[1], (WIDTH + GAP, 0))
-    return both
+        # Without its outermost pixels, so that regions that touch can be told apart.
+        inner = [ndimage.binary_erosion(r.mask) for r in model.suggest(sample, key, labels)]
+        mask = np.logical_or.reduce([np.zeros(sample.instances.shape, bool), *inner])
+        answered.append(Answered(mask, ()))
+    wanted = sample.mask(*(about.id for about in annotatable(sample)))
+    height, width = sample.instances.shape
+    save_side_by_side(path, sample.image, wanted, answered, (0, 0, width, height))

@@ -9,8 +9,8 @@ from typing import Any
 from rich.table import Table
 
 from training.evaluation.statistics import Estimate
-from training.simulate.measure import COUNTS, THRESHOLDS
 from training.simulate.simulate import Row, Simulation
+from training.simulate.team import COUNTS, THRESHOLDS
 
 BLUE, GREEN, AMBER = "#1b6ca8", "#2f855a", "#b8651b"
 

@@ -2,7 +2,7 @@
 
 For each number of labels: the team labels pictures with the version that serves it, the product's
 own fine-tuning makes a candidate from that version, the product's own gate decides which of both
-serves, and that one is measured on objects of other pictures (`measure`). So a row shows what the
+serves, and that one is measured on objects of other pictures. So a row shows what the
 team would have, not what was learned. The row with 0 labels is the version that the team starts
 from.
 
@@ -13,11 +13,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -34,10 +33,19 @@ from training.finetune.recipe import FineTuneRecipe
 from training.gate.gate import judge
 from training.gate.general_set import open_general_set
 from training.gate.rules import STANDARD, GateRules
-from training.simulate.measure import LabelResult, Measured, ObjectResult, measure
-from training.simulate.team import Clicks, Labeled, Split, label, name_of, split
-
-Strategy = Literal["random", "saving", "clicks", "uncertainty"]
+from training.simulate.team import (
+    Clicks,
+    Labeled,
+    LabelResult,
+    Measured,
+    ObjectResult,
+    Split,
+    key_of,
+    label,
+    measure,
+    name_of,
+    split,
+)
 
 REQUEST = "simulation.json"
 
@@ -57,7 +65,7 @@ class Plan:
 
     labels: tuple[int, ...] = (20, 50)
     seed: int = 1
-    strategy: Strategy = "random"
+    strategy: acquisition.Method = "random"
     recipe: FineTuneRecipe = field(default_factory=FineTuneRecipe)
     rules: GateRules = STANDARD
 
@@ -74,15 +82,13 @@ class Row:
     of the team's pictures are fewer.
 
     version: that serves and was measured. passed: whether the gate let the candidate serve; None
-    without a candidate. reason: the gate's sentence. seconds, gate_seconds: of the fine-tuning and
-    of the gate.
+    without a candidate. reason: the gate's sentence. seconds: of the fine-tuning.
     """
 
     labels: int
     pictures: int
     objects: int
     seconds: float
-    gate_seconds: float
     passed: bool | None
     reason: str
     version: str
@@ -115,50 +121,56 @@ def simulate(
     begin = checkpoint.load(start)
     parts = split(dataset, plan.seed)
     _claim(out, str(team), begin.version, plan)
-    running = _Running(dataset, parts, begin.path, out, plan, tell)
-    rows = [running.row(number) for number in range(len(plan.labels) + 1)]
+    running = _Running(dataset, parts, begin.path.resolve(), out.resolve(), plan, tell)
+    while len(running.rows) <= len(plan.labels):
+        running.next_row()
     tell(1.0, "Done")
-    return Simulation(Path(str(team).partition("?")[0]).stem, plan, tuple(rows))
+    return Simulation(Path(str(team).partition("?")[0]).stem, plan, tuple(running.rows))
 
 
 class _Running:
-    """The simulation of one team in its folder."""
+    """The simulation of one team in its folder, row by row.
+
+    labeled: what the team has labeled so far. serving: the version that serves it.
+    """
 
     def __init__(
         self, dataset: Dataset, parts: Split, start: Path, out: Path, plan: Plan, tell: Tell
     ) -> None:
         self.dataset, self.parts, self.start, self.out, self.plan = dataset, parts, start, out, plan
         self.labels = labels_of(dataset)
+        self.rows: list[Row] = []
+        self.labeled, self.serving = Labeled(dataset), start
         self._tell = tell
-        self._number = 0
 
-    def row(self, number: int) -> Row:
-        """The row of this number, read or made; those before it are made already."""
-        self._number = number
+    def next_row(self) -> None:
+        """Read the next row from the folder, or make it."""
+        number = len(self.rows)
         path = self.out / f"row-{number}.json"
-        if not path.exists():
-            row, labeled, serving = self._begin() if number == 0 else self._next(number)
-            values = {
-                "row": dataclasses.asdict(row),
-                "clicks": [[i, list(made.items())] for i, made in labeled.clicks.items()],
-                "serving": str(serving.resolve()),
-            }
-            atomic_write(path, json.dumps(values))
-        return _row(json.loads(path.read_text(encoding="utf-8"))["row"])
+        if path.exists():
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            for index, clicks in kept["clicks"][len(self.labeled) :]:
+                self.labeled.add(index, {number: _clicks(made) for number, made in clicks})
+            self.serving = Path(kept["serving"])
+            self.rows.append(_row(kept["row"]))
+            return
+        row = self._trained(self.plan.labels[number - 1]) if number else self._started()
+        values = {
+            "row": dataclasses.asdict(row),
+            "clicks": [[i, list(made.items())] for i, made in self.labeled.clicks.items()],
+            "serving": str(self.serving),
+        }
+        atomic_write(path, json.dumps(values))
+        self.rows.append(row)
 
-    def _begin(self) -> tuple[Row, Labeled, Path]:
+    def _started(self) -> Row:
         version = checkpoint.load(self.start).version
-        measured = self._measured(self.start)
-        row = Row(0, 0, 0, 0.0, 0.0, None, "", version, measured)
-        return row, Labeled(self.dataset), self.start
+        return Row(0, 0, 0, 0.0, None, "", version, self._measured())
 
-    def _next(self, number: int) -> tuple[Row, Labeled, Path]:
-        labels = self.plan.labels[number - 1]
-        labeled, champion = self._after(number - 1)
-        before = self.row(number - 1)
-        self._number = number
-        self._label(labeled, min(labels, len(self.parts.pool)), champion)
-        train, held_out = self._sides(labeled)
+    def _trained(self, labels: int) -> Row:
+        champion = self.serving
+        self._label(min(labels, len(self.parts.pool)))
+        train, held_out = self._sides()
         tuned = fine_tune(
             champion,
             train,
@@ -168,7 +180,6 @@ class _Running:
             base=self.start,
             tick=lambda done, _: self._at(0.1 + 0.5 * done, "learning"),
         )
-        began = time.monotonic()
         verdict = judge(
             tuned.folder,
             champion,
@@ -179,86 +190,76 @@ class _Running:
             device=self.plan.recipe.device,
             tick=lambda done, _: self._at(0.6 + 0.2 * done, "the gate measures"),
         )
-        gate_seconds = time.monotonic() - began
-        serving = tuned.folder if verdict.passed else champion
+        if verdict.passed:
+            self.serving = tuned.folder
         row = Row(
             labels,
-            len(labeled),
-            labeled.count(),
-            tuned.seconds,
-            round(gate_seconds, 1),
+            len(self.labeled),
+            self.labeled.count(),
+            tuned.metrics["seconds"],
             verdict.passed,
             verdict.reason,
-            checkpoint.load(serving).version,
-            self._measured(serving) if verdict.passed else before.measured,
+            checkpoint.load(self.serving).version,
+            self._measured() if verdict.passed else self.rows[-1].measured,
         )
         # The state to resume from is large and no longer needed.
         for path in tuned.folder.parent.iterdir():
             if path.name != CHECKPOINT:
                 path.unlink()
-        return row, labeled, serving
+        return row
 
-    def _after(self, number: int) -> tuple[Labeled, Path]:
-        """The labels and the serving version after a row."""
-        kept = json.loads((self.out / f"row-{number}.json").read_text(encoding="utf-8"))
-        clicks = {
-            index: {n: _clicks(made) for n, made in clicks} for index, clicks in kept["clicks"]
-        }
-        return Labeled(self.dataset, clicks), Path(kept["serving"])
-
-    def _label(self, labeled: Labeled, pictures: int, champion: Path) -> None:
+    def _label(self, pictures: int) -> None:
         """Label more pictures, until there are this many."""
-        served = self._served(champion)
-        chosen = self._chosen(labeled, pictures - len(labeled), served.champion)
+        served = self._served()
+        chosen = self._chosen(pictures - len(self.labeled), served.champion)
         for done, index in enumerate(chosen):
             self._at(0.1 * done / len(chosen), "the team labels")
-            labeled.clicks[index] = label(self.dataset, index, served)
+            self.labeled.add(index, label(self.dataset, index, served))
 
-    def _chosen(self, labeled: Labeled, count: int, model: Checkpoint) -> Sequence[int]:
+    def _chosen(self, count: int, model: Checkpoint) -> Sequence[int]:
         """The pictures to label next, out of the first that are not labeled."""
-        left = [index for index in self.parts.pool if index not in labeled.clicks]
+        left = [index for index in self.parts.pool if index not in self.labeled.clicks]
         if self.plan.strategy == "random" or count <= 0:
             return left[: max(count, 0)]
         candidates = left[: _CANDIDATES * count]
         scores, descriptors = [], []
         for index in candidates:
             sample = self.dataset[index]
-            asked = model.predictor, sample.image, f"{sample.source}:{sample.key}:{index}"
-            if self.plan.strategy == "uncertainty":
-                scores.append(acquisition.uncertainty(*asked, self.labels, budget=_SCORING))
-                continue
-            expected = acquisition.expected_clicks(*asked, self.labels, budget=_SCORING)
-            by_saving = self.plan.strategy == "saving"
-            scores.append(expected.saving if by_saving else expected.clicks)
-            descriptors.append(acquisition.descriptor(*asked, budget=_SCORING))
+            asked = model.predictor, sample.image, key_of(sample, index)
+            strategy = self.plan.strategy
+            value, _ = acquisition.value(*asked, self.labels, strategy, budget=_SCORING)
+            scores.append(value)
+            if strategy != "uncertainty":
+                descriptors.append(acquisition.descriptor(*asked, budget=_SCORING))
         if descriptors:
             order = acquisition.order(scores, np.stack(descriptors), weight=acquisition.MILD)
         else:
             order = [int(place) for place in np.argsort(-np.array(scores), kind="stable")]
         return [candidates[place] for place in order[:count]]
 
-    def _sides(self, labeled: Labeled) -> tuple[Dataset, Dataset]:
+    def _sides(self) -> tuple[Dataset, Dataset]:
         """What trains and what is held out, by the product's rule."""
+        labeled = self.labeled
         parts = sides([name_of(labeled[place]) for place in range(len(labeled))])
         return Without(labeled, parts["validation"]), Without(labeled, parts["train"])
 
-    def _measured(self, version: Path) -> Measured:
+    def _measured(self) -> Measured:
         return measure(
-            self._served(version),
+            self._served(),
             self.dataset,
             self.parts.tested,
             self.labels,
             lambda done: self._at(0.8 + 0.2 * done, "measuring"),
         )
 
-    def _served(self, version: Path) -> Served:
-        device = self.plan.recipe.device
+    def _served(self) -> Served:
+        device, serving = self.plan.recipe.device, self.serving
         base = Checkpoint(self.start, device=device)
-        return Served(base if version == self.start else Checkpoint(version, device=device), base)
+        return Served(base if serving == self.start else Checkpoint(serving, device=device), base)
 
     def _at(self, done: float, what: str) -> None:
-        labels = (0, *self.plan.labels)[self._number]
-        share = (self._number + done) / (len(self.plan.labels) + 1)
+        labels = (0, *self.plan.labels)[len(self.rows)]
+        share = (len(self.rows) + done) / (len(self.plan.labels) + 1)
         self._tell(share, f"{labels} labels, {what}" if labels else f"The start, {what}")
 
 

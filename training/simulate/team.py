@@ -1,4 +1,4 @@
-"""A simulated team: the pictures that it labels, those that it is tested on, and how it labels.
+"""A simulated team: the pictures that it labels, how it labels them, and what it measures.
 
 Pictures are ordered by a hash of their names and the seed. The first half may be labeled; the team
 is tested on pictures of the other half. So a picture that is tested was never labeled, and more
@@ -8,17 +8,23 @@ labels never change what is tested.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 
 import numpy as np
 
 from training.data import Dataset, Expression, Sample, SampleObject, Tolerant
+from training.data.wrappers import Derived
 from training.errors import DataError
-from training.evaluation.interactions import GOAL, annotatable
+from training.evaluation.cases import ids_of_kind
+from training.evaluation.interactions import GOAL, annotatable, annotate
 from training.evaluation.measurement import Served
-from training.evaluation.protocol import Target, follow
+from training.evaluation.protocol import Target, follow, overlap
+from training.evaluation.statistics import Estimate, estimate
+
+THRESHOLDS = (0.80, 0.85, 0.90)
+COUNTS = (1, 3, 10)
 
 LEAST_TESTED = 40
 """With fewer tested objects the figures would say little."""
@@ -78,38 +84,33 @@ def split(dataset: Dataset, seed: int) -> Split:
     return parts
 
 
-@dataclass
-class Labeled:
-    """What the team has labeled, as a data set. clicks: by picture's index and object's id; an
-    object without clicks was accepted as suggested."""
+class Labeled(Derived):
+    """What the team has labeled, in the order in which it was labeled, as a data set.
 
-    dataset: Dataset
-    clicks: dict[int, dict[int, Clicks]] = field(default_factory=dict)
+    clicks: by picture's index and object's id; an object without clicks was accepted as suggested.
+    """
 
-    @property
-    def indices(self) -> tuple[int, ...]:
-        """The labeled pictures in the order in which they were labeled."""
-        return tuple(self.clicks)
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+        self.clicks: dict[int, dict[int, Clicks]] = {}
+        self.sources: list[str] = []
 
-    @property
-    def sources(self) -> Sequence[str]:
-        return [self.dataset.sources[index] for index in self.clicks]
+    def add(self, index: int, clicks: dict[int, Clicks]) -> None:
+        """Label the picture of this index."""
+        self.clicks[index] = clicks
+        self.sources.append(self.dataset.sources[index])
 
-    def __len__(self) -> int:
-        return len(self.clicks)
+    def origin(self, place: int) -> tuple[Dataset, int]:
+        return self.dataset, list(self.clicks)[place]
 
     def __getitem__(self, place: int) -> Sample:
-        sample = self.dataset[self.indices[place]]
-        return dataclasses.replace(sample, objects=self.objects(place))
-
-    def size(self, place: int) -> tuple[int, int]:
-        return self.dataset.size(self.indices[place])
+        return dataclasses.replace(super().__getitem__(place), objects=self.objects(place))
 
     def objects(self, place: int) -> tuple[SampleObject, ...]:
-        made = self.clicks[self.indices[place]]
+        made = list(self.clicks.values())[place]
         return tuple(
             dataclasses.replace(about, clicks=made.get(about.id, ()))
-            for about in self.dataset.objects(self.indices[place])
+            for about in super().objects(place)
         )
 
     def expressions(self, place: int) -> tuple[Expression, ...]:
@@ -143,6 +144,136 @@ def name_of(sample: Sample) -> str:
 def key_of(sample: Sample, index: int) -> str:
     """Names a picture's content to the predictor's cache."""
     return f"{sample.source}:{sample.key}:{index}"
+
+
+@dataclass(frozen=True)
+class ObjectResult:
+    """One tested object.
+
+    noc, iou: by clicks from nothing, for `THRESHOLDS` and `COUNTS`. interactions: starting from the
+    pre-annotation (`evaluation.interactions`); share: of the picture's deletions.
+    """
+
+    picture: str
+    id: int
+    noc: tuple[int, ...]
+    iou: tuple[float, ...]
+    interactions: int
+    share: float
+
+
+@dataclass(frozen=True)
+class LabelResult:
+    """A label's name alone on one picture: IoU of the answer with all objects of that label."""
+
+    picture: str
+    iou: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Everything that was measured of a version."""
+
+    objects: tuple[ObjectResult, ...]
+    labels: tuple[LabelResult, ...]
+
+    def noc(self, number: int) -> Estimate:
+        """Mean clicks to a threshold, by its number in `THRESHOLDS`."""
+        return self._mean([result.noc[number] for result in self.objects])
+
+    def iou(self, number: int) -> Estimate:
+        """Mean IoU after ``COUNTS[number]`` clicks."""
+        return self._mean([result.iou[number] for result in self.objects])
+
+    @property
+    def label_alone(self) -> Estimate:
+        """Mean IoU of a label's name alone."""
+        return estimate(
+            [result.iou for result in self.labels], [result.picture for result in self.labels]
+        )
+
+    @property
+    def interactions(self) -> Estimate:
+        """Interactions per accepted object, its share of the deletions included."""
+        return self._mean([result.interactions + result.share for result in self.objects])
+
+    @property
+    def zero_share(self) -> Estimate:
+        """Share of the objects that were accepted without an interaction."""
+        return self._mean([float(result.interactions == 0) for result in self.objects])
+
+    def _mean(self, values: Sequence[float]) -> Estimate:
+        return estimate(values, [result.picture for result in self.objects])
+
+
+def measure(
+    served: Served,
+    dataset: Dataset,
+    tested: Sequence[TestedObjects],
+    labels: Sequence[str],
+    tick: Callable[[float], None] = lambda done: None,
+) -> Measured:
+    """Measure what serves on the tested objects. labels: of the team. tick: called with 0 to 1."""
+    objects: list[ObjectResult] = []
+    names: list[LabelResult] = []
+    for done, picture in enumerate(tested):
+        tick(done / len(tested))
+        sample = dataset[picture.index]
+        objects.extend(_objects(served, sample, picture, labels))
+        names.extend(_label_names(served, sample, picture))
+    return Measured(tuple(objects), tuple(names))
+
+
+def _objects(
+    served: Served, sample: Sample, tested: TestedObjects, labels: Sequence[str]
+) -> list[ObjectResult]:
+    key = key_of(sample, tested.index)
+    trajectories = {
+        about.id: follow(
+            served.answer(sample, key, about.category or ""),
+            Target(sample.mask(about.id), sample.void, ""),
+            "clicks",
+            goal=max(THRESHOLDS),
+            at_least=max(COUNTS),
+        )
+        for about in sample.objects
+        if about.id in tested.ids
+    }
+    cost = annotate(
+        served,
+        sample,
+        tested.index,
+        labels,
+        ids=tested.ids,
+        from_nothing={
+            number: trajectory.needed(GOAL) for number, trajectory in trajectories.items()
+        },
+    )
+    return [
+        ObjectResult(
+            sample.key,
+            made.id,
+            tuple(trajectories[made.id].needed(threshold) for threshold in THRESHOLDS),
+            tuple(round(trajectories[made.id].iou(count), 4) for count in COUNTS),
+            made.interactions,
+            cost.deletions / cost.present,
+        )
+        for made in cost.objects
+    ]
+
+
+def _label_names(served: Served, sample: Sample, tested: TestedObjects) -> list[LabelResult]:
+    key = key_of(sample, tested.index)
+    labels = {
+        about.category for about in sample.objects if about.id in tested.ids and about.category
+    }
+    results = []
+    for label in sorted(labels):
+        wanted = sample.mask(*ids_of_kind(sample.objects, label))
+        answer = served.answer(sample, key, label)
+        iou = overlap(answer([], label, None), wanted, sample.void)
+        results.append(LabelResult(sample.key, round(iou, 4)))
+    return results
 
 
 def _tested(

@@ -32,7 +32,6 @@ from backend.jobs.lease import Leases
 from backend.jobs.queue import Jobs
 from backend.jobs.scheduler import Scheduler
 from backend.label_studio.projects import LabelStudioHosts
-from backend.registry.store import open_store
 from backend.registry.versions import Registry
 from backend.samples.image_check import ImageCheck
 from backend.samples.ingest import SampleStore
@@ -165,7 +164,7 @@ class Site:
         self.database = Database(settings.resolved_database_url)
         self.database.migrate()
         self.jobs = Jobs(self.database)
-        self.registry = Registry(self.database, open_store(settings), settings)
+        self.registry = Registry(self.database, settings)
         self.processes: list[subprocess.Popen[bytes]] = []
         # Where a real scheduler runs, waiting needs no second one.
         self.has_scheduler = False

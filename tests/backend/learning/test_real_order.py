@@ -14,7 +14,6 @@ from backend.label_studio.payloads import Project, SetupRequest
 from backend.label_studio.projects import Projects
 from backend.learning import score_job
 from backend.learning.scores import Scores
-from backend.registry.store import open_store
 from backend.registry.versions import Registry
 from backend.settings import Settings
 from tests.backend.conftest import photograph
@@ -66,7 +65,7 @@ def test_a_real_label_studio_serves_in_the_order_of_the_scores(
             label_studio_url=server.url,
             label_studio_token=SecretStr(server.token),
         )
-        registry = Registry(database, open_store(settings), settings)
+        registry = Registry(database, settings)
         base = registry.base_name
 
         def run(

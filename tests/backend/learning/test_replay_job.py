@@ -7,7 +7,6 @@ import pytest
 from backend.errors import CancelledError, JobError
 from backend.jobs.queue import Jobs
 from backend.jobs.runner import load
-from backend.registry.store import open_store
 from backend.registry.versions import Registry
 from backend.samples.ingest import SampleStore
 from tests.backend.learning.progress import RecordedProgress
@@ -28,8 +27,8 @@ def team(database, picture_host, settings, tmp_path):
     team.label(1, [region("a", square(4, 4, 16)), region("b", square(30, 20, 12), "Dog")])
     team.label(2, [region("c", square(10, 10, 20))])
     team.look()
-    registry = Registry(database, open_store(settings), settings)
-    registry.add(make_version(tmp_path, 2), project=PROJECT.key, state="accepted")
+    registry = Registry(database, settings)
+    registry.add(make_version(tmp_path, 2), project=PROJECT.key)
     registry.promote("v2", who="gate")
     return team
 

@@ -15,7 +15,6 @@ from backend.errors import CancelledError, JobError, LabelStudioError
 from backend.label_studio import client
 from backend.learning import score_job, task_scorer
 from backend.learning.scores import Scores
-from backend.registry.store import open_store
 from backend.registry.versions import Registry
 from backend.settings import Settings
 from model.crop import Box
@@ -42,7 +41,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def registry(database: Database, settings: Settings) -> Registry:
-    return Registry(database, open_store(settings), settings)
+    return Registry(database, settings)
 
 
 def run(

@@ -79,7 +79,7 @@ def test_a_snapshot_of_too_many_has_the_newest(
     samples = open_samples(site.settings, site.database, PROJECT.key)
     here = [n for n in range(len(samples)) if samples.split(n) == "train"]
     newest = sorted(here, key=samples.updated_at)[-2:]
-    assert {samples.key(n) for n in newest} <= learned
+    assert {samples[n].key for n in newest} <= learned
 
 
 def test_each_process_has_a_work_dir_that_is_removed_when_the_job_has_ended(site: Site) -> None:

@@ -21,9 +21,8 @@ from sqlalchemy import insert
 from backend.db.engine import Database
 from backend.db.models import EventRow, Job
 from backend.errors import CancelledError, GiveWayError, JobError, LostLeaseError, StorageError
-from backend.learning import comparison, gate_pictures, train_job
-from backend.registry.store import open_store
-from backend.registry.versions import Registry
+from backend.learning import comparison, train_job
+from backend.registry.pruning import forget_gate_pictures
 from backend.settings import Settings
 from model import checkpoint
 from model.config import ModelConfig
@@ -74,7 +73,8 @@ class FakeTraining:
             checkpoint.save(folder, self.network, WORDS, vectors, name=options["name"])
         version = checkpoint.load(folder).version
         options["tick"](1.0, {"loss": 0.5})
-        return FineTuned(folder, version, 1, 0.1, "steps", {}, {}, ({"step": 1},))
+        metrics = {"step": 1, "seconds": 0.1, "stopped": "steps", "curve": [{"step": 1}]}
+        return FineTuned(folder, version, metrics)
 
     def judge(self, candidate: Path, champion: Path, *_: Any, **options: Any) -> Verdict:
         options["check"]()
@@ -129,9 +129,8 @@ def test_a_better_candidate_is_promoted(labeled: Site, fake: FakeTraining) -> No
     assert version.data["annotations"] == 9
     (promotion,) = site.promotions_of(job.id)
     assert promotion.why == "Better."
-    shown = gate_pictures.picture(site.database, version.name, "own-won-1.jpg")
-    assert shown is not None
-    assert shown.startswith(b"\xff\xd8")
+    pictures = site.registry.gate_pictures(version.name)
+    assert pictures["own-won-1.jpg"].startswith(b"\xff\xd8")
     assert list((site.settings.data / "jobs").iterdir()) == []
 
 
@@ -290,9 +289,18 @@ def test_the_request_may_change_the_recipe(labeled: Site) -> None:
     recipe = train_job.recipe_of(labeled.settings, job)
     assert (recipe.steps, recipe.crop, recipe.minutes, recipe.threads) == (7, 64, 4.0, 1)
 
-    odd = replace(job, request={"recipe": {"stepps": 1}})
-    with pytest.raises(JobError, match=r"not .'stepps': 1"):
-        train_job.recipe_of(labeled.settings, odd)
+
+@pytest.mark.parametrize(
+    ("request_", "sentence"),
+    [
+        ({"recipe": {"stepps": 1}}, r"not .'stepps': 1"),
+        ({"budget": "lavish"}, "quick or thorough, not lavish"),
+    ],
+)
+def test_an_impossible_request_is_refused(request_: dict[str, Any], sentence: str) -> None:
+    job: Any = SimpleNamespace(id=4, trigger="hand", request=request_)
+    with pytest.raises(JobError, match=sentence):
+        train_job.recipe_of(Settings(), job)
 
 
 def test_a_full_disk_is_reported_in_a_sentence(
@@ -329,21 +337,15 @@ def test_a_picture_that_is_gone_is_left_out(labeled: Site, fake: FakeTraining) -
     assert sum("-annotation-" in line for line in progress.lines) == 1
 
 
-def test_any_registry_sees_the_promotion(labeled: Site, fake: FakeTraining) -> None:
-    attempt(labeled, labeled.ask())
-    fresh = Registry(labeled.database, open_store(labeled.settings), labeled.settings)
-
-    assert fresh.champions().of(PROJECT) == labeled.champion()
-
-
 def test_pictures_of_verdicts_are_forgotten_after_a_while(
     labeled: Site, fake: FakeTraining
 ) -> None:
     result = attempt(labeled, labeled.ask())
 
-    assert gate_pictures.names(labeled.database, result["version"]) == ["own-won-1.jpg"]
-    assert gate_pictures.forget(labeled.database, days=1) == 0
-    assert gate_pictures.forget(labeled.database, days=0) == 1
+    assert set(labeled.registry.gate_pictures(result["version"])) == {"own-won-1.jpg"}
+    assert forget_gate_pictures(labeled.database, days=1) == 0
+    assert forget_gate_pictures(labeled.database, days=0) == 1
+    assert labeled.registry.gate_pictures(result["version"]) == {}
 
 
 @pytest.mark.parametrize(("budget", "pauses"), [("thorough", True), ("quick", False)])
@@ -402,9 +404,3 @@ def test_a_scheduled_training_is_thorough_and_any_other_quick(
     # then
     assert recipe.minutes == minutes
     assert (recipe.threads, recipe.device, recipe.seed) == (3, "cpu", 4)
-
-
-def test_an_unknown_budget_is_refused() -> None:
-    job: Any = SimpleNamespace(id=4, trigger="hand", request={"budget": "lavish"})
-    with pytest.raises(JobError, match="quick or thorough, not lavish"):
-        train_job.recipe_of(Settings(), job)

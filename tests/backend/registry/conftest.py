@@ -1,7 +1,7 @@
 """Small checkpoints, and a registry with its own database and folder."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from backend.db.engine import Database
-from backend.registry.store import open_store
 from backend.registry.versions import Registry
 from backend.settings import Settings
 from model import checkpoint
@@ -75,7 +74,15 @@ def settings(tmp_path: Path, make_checkpoint: MakeCheckpoint) -> Settings:
 @pytest.fixture
 def registry(database: Database, settings: Settings) -> Registry:
     """On SQLite and, where slow, on PostgreSQL."""
-    return Registry(database, open_store(settings), settings)
+    return Registry(database, settings)
+
+
+@pytest.fixture
+def here(settings: Settings) -> Iterator[Registry]:
+    """On the database of the settings, as commands and servers open it."""
+    opened = Registry.open(settings)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

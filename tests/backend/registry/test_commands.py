@@ -18,10 +18,9 @@ from backend.errors import VersionError
 from backend.registry.versions import Registry
 from backend.settings import Settings, get_settings
 from backend.worker import celery_app
+from tests.backend.registry.conftest import SIX, MakeCheckpoint
 
-MakeCheckpoint = Callable[..., Path]
 Run = Callable[..., Result]
-SIX = "6.1795384361"
 NOW = datetime.now(UTC)
 
 

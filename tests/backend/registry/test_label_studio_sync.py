@@ -2,10 +2,9 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,8 +19,8 @@ from backend.registry.versions import Registry
 from backend.settings import Settings
 from backend.worker import celery_app
 from backend.worker.tasks import Tasks
+from tests.backend.registry.conftest import MakeCheckpoint
 
-MakeCheckpoint = Callable[..., Path]
 NOW = datetime.now(UTC)
 SIX, SEVEN = "6.1795384361", "7.1795384361"
 TOKEN = "0123456789abcdef0123456789abcdef01234567"

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from backend.cli.main import app
 from backend.demo.label_studio_server import LabelStudioServer, label_studio
 from backend.label_studio.client import LabelStudio
-from backend.label_studio.projects import LabelStudioHosts, Projects
+from backend.label_studio.projects import LabelStudioHosts, Projects, project_key
 from backend.registry.label_studio_sync import LabelStudioSync
 from backend.registry.versions import Registry
 from backend.settings import Settings
@@ -86,7 +86,7 @@ def test_title_and_model_version_follow_the_champion(
     registry = Registry.open(connected)
     hosts = LabelStudioHosts(connected, Projects(registry.database).announced)
     sync = LabelStudioSync(registry, hosts, connected)
-    key = registry.project_key(1)
+    key = project_key(registry.database, 1)
     base = registry.base_name
     name = registry.add(make_checkpoint(1), project=key).name
     assert sync.run() == 0

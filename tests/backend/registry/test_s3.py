@@ -15,11 +15,11 @@ from backend.registry.versions import Registry, resolve
 from backend.settings import MIB, Settings
 from model import checkpoint_files as files
 from model.predictor import Predictor
+from tests.backend.registry.conftest import MakeCheckpoint
 from tests.backend.s3 import s3_server
 
 pytestmark = pytest.mark.slow
 
-MakeCheckpoint = Callable[..., Path]
 SIX = Project(6, "1795384361")
 
 
@@ -85,26 +85,6 @@ def test_one_machine_trains_and_another_serves(
     predictors.close()
     worker.close()
     server.close()
-
-
-def test_a_partial_upload_is_invisible_and_completed_by_the_next(
-    machine: Callable[[str], Settings], make_checkpoint: MakeCheckpoint, bucket: str
-) -> None:
-    contents = files.read(make_checkpoint(1))
-    store = open_store(machine("worker"))
-    client = boto3.client("s3")
-    for file in (files.CONFIG, files.WEIGHTS):
-        client.put_object(
-            Bucket=bucket, Key=f"phraseclick/versions/v-1/{file}", Body=contents[file][:100]
-        )
-
-    assert not store.has("v-1")
-    with pytest.raises(StorageError, match="holds no version"):
-        store.fetch("v-1", files.parse_sums(contents[files.SUMS].decode()))
-
-    store.put("v-1", contents)
-    folder = store.fetch("v-1", files.parse_sums(contents[files.SUMS].decode()))
-    assert files.read(folder) == contents
 
 
 def test_delete_and_sweep_leave_only_complete_versions(

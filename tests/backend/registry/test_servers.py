@@ -14,12 +14,11 @@ from backend.db.engine import Database
 from backend.db.models import EventRow
 from backend.registry.versions import Registry
 from backend.settings import Settings
+from tests.backend.registry.conftest import SIX, MakeCheckpoint
 from tests.backend.servers import Server
 
 pytestmark = pytest.mark.slow
 
-MakeCheckpoint = Callable[..., Path]
-SIX = "6.1795384361"
 # The limit for a rollback, whose version every server has loaded.
 ROLLBACK_S = 1.0
 # A promoted version must be loaded: 0.3 s on idle cores, seconds on busy ones. No request waits
@@ -28,23 +27,16 @@ PROMOTION_S = 5.0
 
 
 @pytest.fixture
-def shared(settings: Settings, database: Database, picture_host: Any) -> Settings:
+def settings(settings: Settings, database: Database, picture_host: Any) -> Settings:
     """One database (SQLite or PostgreSQL) and one folder."""
     url = database.url.render_as_string(hide_password=False)
     return settings.model_copy(update={"database_url": url, "label_studio_url": picture_host.url})
 
 
 @pytest.fixture
-def here(shared: Settings) -> Iterator[Registry]:
-    registry = Registry.open(shared)
-    yield registry
-    registry.close()
-
-
-@pytest.fixture
-def servers(shared: Settings, tmp_path: Path) -> Iterator[list[Server]]:
+def servers(settings: Settings, tmp_path: Path) -> Iterator[list[Server]]:
     """Two, on one database and folder."""
-    started = [Server(shared, tmp_path / f"server-{number}.log") for number in range(2)]
+    started = [Server(settings, tmp_path / f"server-{number}.log") for number in range(2)]
     try:
         for server in started:
             server.up()
@@ -172,13 +164,13 @@ def test_health_reports_a_champion_that_cannot_be_loaded(
 
 
 def test_a_server_that_starts_later_serves_the_champion_at_once(
-    shared: Settings, here: Registry, make_checkpoint: MakeCheckpoint, page: Any,
+    settings: Settings, here: Registry, make_checkpoint: MakeCheckpoint, page: Any,
     picture_host: Any, tmp_path: Path,
 ) -> None:  # fmt: skip
     name = here.add(make_checkpoint(1), project=SIX).name
     here.promote(name, who="test")
     address = picture_host.add("/data/upload/6/a.png")
-    server = Server(shared, tmp_path / "late.log")
+    server = Server(settings, tmp_path / "late.log")
     try:
         server.up()
         answer = server.predict(page.request([page.click(1, 30, 40)], address=address))

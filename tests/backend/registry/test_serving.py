@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -11,22 +10,14 @@ from sqlalchemy import text
 from backend.label_studio.payloads import Project
 from backend.registry.model_cache import ModelCache
 from backend.registry.serving import Predictors
-from backend.registry.store import open_store
 from backend.registry.versions import Registry
 from backend.settings import MIB, Settings
 from model.predictor import Predictor
+from tests.backend.registry.conftest import MakeCheckpoint
 from training.finetune.labels import LEAST_OBJECTS
 
-MakeCheckpoint = Callable[..., Path]
 Open = Callable[..., Predictors]
 SIX, SEVEN = Project(6, "1795384361"), Project(7, "1795384361")
-
-
-@pytest.fixture
-def here(settings: Settings) -> Iterator[Registry]:
-    opened = Registry.open(settings)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture
@@ -77,13 +68,6 @@ def until(true: Callable[[], bool], seconds: float = 20) -> None:
 
 def serves(predictors: Predictors, version: str, project: Project = SIX) -> Callable[[], bool]:
     return lambda: predictors.champion(project).version == version
-
-
-def test_without_promotions_the_base_answers(opened: Open, base: Predictor) -> None:
-    predictors = opened()
-
-    assert predictors.champion(SIX) is base
-    assert predictors.status() == {"model_version": base.version}
 
 
 def test_a_promotion_and_a_rollback_take_effect_without_a_restart(
@@ -402,21 +386,3 @@ def test_concurrent_requests_load_a_version_once(base: Predictor) -> None:
     assert calls == ["a"]
     assert got == [base] * 8
     loaded.close()
-
-
-def test_the_store_may_be_remote(
-    settings: Settings, base: Predictor, make_checkpoint: MakeCheckpoint
-) -> None:
-    settings.checkpoint_store = "memory://shared/versions"
-    registry = Registry.open(settings)
-    assert open_store(settings).sweep() == 0
-    name = registry.add(make_checkpoint(1), project=SIX.key).name
-    predictors = Predictors(registry, base, max_bytes=64 * MIB)
-
-    registry.promote(name, who="ann")
-    predictors.poll()
-
-    until(serves(predictors, name))
-    assert (settings.data / "versions-cache" / name).is_dir()
-    predictors.close()
-    registry.close()

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,28 +12,21 @@ from backend.db.models import EventRow
 from backend.registry.versions import Registry
 from backend.settings import Settings
 from model.predictor import Predictor
+from tests.backend.registry.conftest import MakeCheckpoint
 
-MakeCheckpoint = Callable[..., Path]
 SIX, SEVEN = "6.1795384361", "7.1795384361"
 ADDRESS = "/data/upload/6/a.png"
 
 
 @pytest.fixture
-def shared(settings: Settings, picture_host: Any) -> Settings:
+def settings(settings: Settings, picture_host: Any) -> Settings:
     picture_host.add(ADDRESS)
     return settings.model_copy(update={"label_studio_url": picture_host.url})
 
 
 @pytest.fixture
-def here(shared: Settings) -> Iterator[Registry]:
-    registry = Registry.open(shared)
-    yield registry
-    registry.close()
-
-
-@pytest.fixture
-def service(shared: Settings, here: Registry) -> Iterator[Service]:
-    opened = Service(shared, Predictor(shared.checkpoint, device="cpu"))
+def service(settings: Settings, here: Registry) -> Iterator[Service]:
+    opened = Service(settings, Predictor(settings.checkpoint, device="cpu"))
     yield opened
     opened.close()
 

@@ -8,12 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, text
 
-from backend.db.engine import Database
 from backend.db.models import ProjectRow, Promotion
 from backend.errors import StorageError, VersionError
 from backend.label_studio.payloads import Project
 from backend.registry.champions import BASE, EVERYONE, Champions
-from backend.registry.store import open_store
 from backend.registry.versions import Registry, resolve
 from backend.settings import Settings
 from model import checkpoint_files as files
@@ -196,7 +194,7 @@ def test_after_a_rollback_a_promotion_starts_from_there(
 def test_a_version_for_everyone_serves_projects_without_their_own(
     registry: Registry, make_checkpoint: MakeCheckpoint, three: list[str]
 ) -> None:
-    general = registry.add(make_checkpoint(9, name="general"), state="accepted").name
+    general = registry.add(make_checkpoint(9, name="general")).name
 
     registry.promote(general, who="ann")
     registry.promote(three[0], who="job")
@@ -296,26 +294,7 @@ def test_champions_follow_from_the_log() -> None:
     assert champions.names() == ["d", "g", "a"]
 
 
-# -- names and projects
-
-
-def test_a_project_is_found_by_its_number(registry: Registry) -> None:
-    connect(registry, SIX, "7.1", "7.2")
-
-    assert registry.project_key(6) == registry.project_key("6") == SIX
-    assert registry.project_key("8.123") == "8.123"
-    with pytest.raises(VersionError, match=r"7\.1 or 7\.2"):
-        registry.project_key(7)
-    with pytest.raises(VersionError, match="No project 8 has connected"):
-        registry.project_key(8)
-
-
-@pytest.fixture
-def here(settings: Settings) -> Registry:
-    """A registry on the database of the settings."""
-    opened = Registry(Database(settings.resolved_database_url), open_store(settings), settings)
-    opened.database.migrate()
-    return opened
+# -- names
 
 
 def test_resolve_accepts_every_way_to_name_a_version(
@@ -340,7 +319,6 @@ def test_resolve_accepts_every_way_to_name_a_version(
         resolve("unknown-1234", settings)
     with pytest.raises(CheckpointError, match="no checkpoint directory"):
         resolve(str(path / "nowhere"), settings)
-    here.close()
 
 
 def test_a_replaced_base_is_refused(
@@ -351,9 +329,8 @@ def test_a_replaced_base_is_refused(
     with here.database.write() as connection:
         moved = text("update versions set location = :path")
         connection.execute(moved, {"path": settings.checkpoint})
-    after = Registry(here.database, here.store, settings)
+    after = Registry(here.database, settings)
 
     assert after.base().name != before
     with pytest.raises(VersionError, match="has replaced it"):
         after.folder(before)
-    here.close()

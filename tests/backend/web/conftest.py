@@ -53,11 +53,13 @@ def filled(service: Service) -> Scene:
 
 @pytest.fixture
 def version(service: Service, make_checkpoint: MakeCheckpoint) -> Callable[..., str]:
-    """``version(3, state="rejected", gate={…})``: one more version of the project; its name."""
+    """``version(3, gate={…})``: one more version of the project; its name."""
 
-    def add(number: int, **values: Any) -> str:
-        values = {"project": scene.KEY, "data": {"labels": 20 * number}, **values}
-        added = service.registry.add(make_checkpoint(number, noc=4.0 - number / 10), **values)
+    def add(number: int, *, gate: dict[str, Any] | None = None, project: str = scene.KEY) -> str:
+        folder, data = make_checkpoint(number, noc=4.0 - number / 10), {"labels": 20 * number}
+        added = service.registry.add(folder, project=project, data=data)
+        if gate is not None:
+            service.registry.judge(added.name, gate, passed=gate["passed"])
         scene.keep_gate_pictures(service.database, added.name)
         return added.name
 

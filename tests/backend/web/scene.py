@@ -21,6 +21,7 @@ from backend.db.models import (
     AnnouncementRow,
     Delivery,
     EventRow,
+    GatePictureRow,
     Job,
     LogLine,
     Process,
@@ -32,7 +33,6 @@ from backend.db.models import (
 )
 from backend.db.packed_mask import PackedMask
 from backend.jobs.presence import note_error
-from backend.learning import gate_pictures
 from tests.backend.reports import filled
 
 KEY = filled.KEY
@@ -192,11 +192,12 @@ def keep_gate_pictures(database: Database, version: str) -> None:
     """The pictures that ``gate`` names."""
     stream = io.BytesIO()
     Image.new("RGB", (728, 270), (90, 120, 160)).save(stream, "JPEG")
+    picture = {"version": version, "created_at": datetime.now(UTC), "content": stream.getvalue()}
+    rows = [
+        {**picture, "name": name} for name in ("own-won-1.jpg", "own-lost-1.jpg", "suggested-1.jpg")
+    ]
     with database.write() as connection:
-        pictures = dict.fromkeys(
-            ("own-won-1.jpg", "own-lost-1.jpg", "suggested-1.jpg"), stream.getvalue()
-        )
-        gate_pictures.keep(connection, version, pictures)
+        connection.execute(insert(GatePictureRow), rows)
 
 
 def _photographed(service: Service, photograph: bytes | None, now: datetime) -> tuple[int, ...]:

@@ -107,9 +107,9 @@ def small(opened: Callable[[], tuple[Service, str]], saved: MakeCheckpoint) -> F
     versions = {}
     for number, (state, passed) in enumerate(states.items(), 1):
         folder = saved(number, "tuned", None, {"noc": 4.0 - number / 10})
-        values: dict[str, Any] = {} if passed is None else {"gate": scene.gate(passed=passed)}
-        data = {"labels": 20 * number}
-        added = service.registry.add(folder, project=KEY, data=data, state=state, **values)
+        added = service.registry.add(folder, project=KEY, data={"labels": 20 * number})
+        if passed is not None:
+            service.registry.judge(added.name, scene.gate(passed=passed), passed=passed)
         scene.keep_gate_pictures(service.database, added.name)
         versions[state] = added.name
     accepted, rejected = versions["accepted"], versions["rejected"]

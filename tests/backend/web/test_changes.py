@@ -71,7 +71,7 @@ def test_a_change_without_our_token_is_refused_with_a_sentence(
 def test_promote_does_what_it_says(
     browse: TestClient, service: Service, champion: Callable[[], str], version: Callable[..., str]
 ) -> None:
-    name = version(1, state="accepted", gate=scene.gate())
+    name = version(1, gate=scene.gate())
     path = f"/dashboard/versions/{name}/promote?project={KEY}"
     asked = Page(browse.get(path).text)
     assert f"{name} will serve project 6" in asked.words
@@ -105,7 +105,7 @@ def test_promote_refuses_where_another_serves_by_now(
 def test_a_rejected_version_is_promoted_only_on_purpose(
     browse: TestClient, champion: Callable[[], str], version: Callable[..., str]
 ) -> None:
-    name, before = version(1, state="rejected", gate=scene.gate(passed=False)), champion()
+    name, before = version(1, gate=scene.gate(passed=False)), champion()
     path = f"/dashboard/versions/{name}/promote?project={KEY}"
     asked = Page(browse.get(path).text)
     assert "The gate rejected it: Much worse on the general set." in asked.words

@@ -288,7 +288,7 @@ def test_an_announced_address_that_is_a_script_is_no_link(
 def test_a_gate_is_shown_with_its_figures_and_pictures(
     browse: TestClient, filled: Scene, version: Callable[..., str]
 ) -> None:
-    name = version(1, gate=scene.gate(), state="accepted")
+    name = version(1, gate=scene.gate())
 
     page = Page(browse.get(f"/dashboard/versions/{name}").text)
 

@@ -15,6 +15,7 @@ import torch
 
 from model import checkpoint
 from training.data import Dataset, PackDataset, Without
+from training.data.wrappers import Derived
 from training.errors import DataError
 from training.finetune import fine_tune as module
 from training.finetune.fine_tune import FineTuned, fine_tune
@@ -100,11 +101,12 @@ def test_a_candidate_says_where_it_comes_from_and_leaves_the_champion_alone(
     assert metrics["labels"] == {"cat": 4, "dog": 8}
     assert metrics["categories"] == ["cat", "dog"]
     assert set(loaded.config.attributes) >= {"cat", "dog"}
-    assert (made.steps, made.stopped) == (4, "steps")
+    assert made.metrics == metrics
+    assert (metrics["step"], metrics["stopped"]) == (4, "steps")
     assert ticks == [0.25, 0.5, 0.75, 1.0]
-    assert {"clicks@1", "clicks@3", "phrase@1"} <= set(made.before)
-    assert set(made.after) == set(made.before)
-    assert [look["step"] for look in made.curve] == [0, 2, 4]
+    assert {"clicks@1", "clicks@3", "phrase@1"} <= set(metrics["before"])
+    assert set(metrics["after"]) == set(metrics["before"])
+    assert [look["step"] for look in metrics["curve"]] == [0, 2, 4]
 
 
 def test_the_same_call_makes_the_same_candidate(
@@ -118,7 +120,7 @@ def test_the_same_call_makes_the_same_candidate(
     assert same(one, other)
     assert one.version == other.version
     assert not same(one, another)
-    assert one.before == one.after == {}
+    assert one.metrics["before"] == one.metrics["after"] == {}
 
 
 def test_it_stops_before_the_next_step_and_goes_on_as_if_nothing_had_happened(
@@ -144,7 +146,8 @@ def test_it_stops_before_the_next_step_and_goes_on_as_if_nothing_had_happened(
     )  # fmt: skip
     assert again == [1.0]
     assert same(whole, stopped)
-    assert [look["score"] for look in stopped.curve] == [look["score"] for look in whole.curve]
+    scores = [[look["score"] for look in made.metrics["curve"]] for made in (stopped, whole)]
+    assert scores[0] == scores[1]
     # and once more: it is done
     assert fine_tune(
         unlearned, team, held_out, out=tmp_path / "stopped", recipe=CAREFUL, check=stop_after(0)
@@ -178,19 +181,18 @@ def test_the_best_measured_weights_become_the_candidate(
 ) -> None:
     # given looks of which the first after the start is the best
     seen: list[dict[str, Any]] = []
-    scores = iter([0.5, 0.8, 0.6, 0.7, 0.9])
+    scores = iter([0.5, 0.8, 0.6, 0.7])
 
     def look(network: Any, *rest: Any, **options: Any) -> dict[str, float]:
         seen.append({name: t.clone() for name, t in network.state_dict().items()})
         return {"clicks@1": next(scores)}
 
     monkeypatch.setattr(module, "quick_look", look)
-    recipe = dataclasses.replace(TINY, steps=8, looks=8, patience=2)
+    recipe = dataclasses.replace(TINY, steps=3, looks=3)
     # when
     made = fine_tune(unlearned, team, held_out, out=tmp_path / "out", recipe=recipe)
-    # then it ended after two that were no better, and kept the best
-    assert (made.steps, made.stopped) == (3, "validation")
-    assert made.after == {"clicks@1": 0.8}
+    # then it kept the best
+    assert made.metrics["after"] == {"clicks@1": 0.8}
     learned, best = weights(made), seen[1]
     assert all(torch.allclose(learned[name], best[name], atol=1e-3) for name in best)
     assert any(not torch.allclose(learned[name], seen[3][name], atol=1e-5) for name in best)
@@ -199,7 +201,7 @@ def test_the_best_measured_weights_become_the_candidate(
 def test_the_minutes_end_it(unlearned: Path, team: Dataset, tmp_path: Path) -> None:
     recipe = dataclasses.replace(TINY, steps=1000, minutes=1e-6)
     made = fine_tune(unlearned, team, None, out=tmp_path / "out", recipe=recipe)
-    assert (made.steps, made.stopped) == (1, "minutes")
+    assert (made.metrics["step"], made.metrics["stopped"]) == (1, "minutes")
 
 
 def test_base_data_have_their_share_of_every_step(
@@ -225,34 +227,24 @@ def test_labels_that_the_vocabulary_does_not_know_can_be_typed_afterwards(
     unlearned: Path, team: Dataset, tmp_path: Path
 ) -> None:
     # given a team with a word of its own
-    class Renaming:
-        def __init__(self, dataset: Dataset) -> None:
-            self.dataset = dataset
-            self.sources = dataset.sources
+    class Renaming(Derived):
+        sources = team.sources
 
-        def __len__(self) -> int:
-            return len(self.dataset)
+        def origin(self, index: int) -> tuple[Dataset, int]:
+            return team, index
 
         def __getitem__(self, index: int) -> Any:
-            sample = self.dataset[index]
-            return dataclasses.replace(sample, objects=self.objects(index))
-
-        def size(self, index: int) -> tuple[int, int]:
-            return self.dataset.size(index)
+            return dataclasses.replace(team[index], objects=self.objects(index))
 
         def objects(self, index: int) -> tuple[Any, ...]:
-            objects = self.dataset.objects(index)
             return tuple(
                 dataclasses.replace(o, category="Hull_Scratch" if o.category == "cat" else "Dog")
-                for o in objects
+                for o in team.objects(index)
             )
-
-        def expressions(self, index: int) -> tuple[Any, ...]:
-            return ()
 
     assert not checkpoint.load(unlearned).tokenizer().knows("hull scratch")
     # when
-    made = fine_tune(unlearned, Renaming(team), None, out=tmp_path / "out", recipe=TINY)
+    made = fine_tune(unlearned, Renaming(), None, out=tmp_path / "out", recipe=TINY)
     # then
     loaded = checkpoint.load(made.folder)
     assert loaded.tokenizer().knows("hull scratch")

@@ -19,8 +19,8 @@ from training.gate.gate import Verdict
 from training.simulate import simulate as module
 from training.simulate import team as module_team
 from training.simulate.curve import as_json, draw, sentences, table
-from training.simulate.measure import LabelResult, Measured, ObjectResult
 from training.simulate.simulate import Plan, Row, Simulation, simulate
+from training.simulate.team import LabelResult, Measured, ObjectResult
 
 SMALL = Plan(
     labels=(3, 5),
@@ -132,23 +132,21 @@ def test_numbers_of_labels_ascend(labels: tuple[int, ...]) -> None:
 
 
 def result(picture: str, noc: int, interactions: int, share: float = 0.5) -> ObjectResult:
-    return ObjectResult(
-        picture, 1, "ring", (noc, noc, 20), (0.5, 0.75, 0.9), "missed", interactions, share
-    )
+    return ObjectResult(picture, 1, (noc, noc, 20), (0.5, 0.75, 0.9), interactions, share)
 
 
 @pytest.fixture
 def simulation() -> Simulation:
     """Four clicks before; a click and a half with three labeled pictures."""
-    alone = (LabelResult("a", "ring", 0.25), LabelResult("b", "ring", 0.5))
+    alone = (LabelResult("a", 0.25), LabelResult("b", 0.5))
     before = Measured((result("a", 4, 4), result("b", 4, 4)), alone)
     after = Measured((result("a", 2, 0, 0.0), result("b", 1, 3, 0.0)), alone)
     return Simulation(
         "rings",
         Plan(labels=(3,)),
         (
-            Row(0, 0, 0, 0.0, 0.0, None, "", "start", before),
-            Row(3, 3, 9, 61.25, 12.0, False, "Worse on the general set.", "start", after),
+            Row(0, 0, 0, 0.0, None, "", "start", before),
+            Row(3, 3, 9, 61.25, False, "Worse on the general set.", "start", after),
         ),
     )
 

@@ -45,7 +45,7 @@ def test_specks_and_regions_of_several_objects_are_not_tested(
 def test_an_object_without_clicks_is_labeled_too(shard: Path) -> None:
     # given a picture of which one of three objects was clicked
     labeled = Labeled(PackDataset([shard]))
-    labeled.clicks[4] = {2: ((120.0, 40.0, True),)}
+    labeled.add(4, {2: ((120.0, 40.0, True),)})
     # when / then
     assert [(about.id, about.clicks) for about in labeled.objects(0)] == [
         (1, ()),

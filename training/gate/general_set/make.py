@@ -9,26 +9,18 @@ from __future__ import annotations
 import io
 import sys
 import tarfile
-from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from training.gate.general_set import SHARD
-from training.gate.general_set.composed import scenes as composed
-from training.gate.general_set.scene import Scene, views
-from training.gate.general_set.shapes import scenes as shapes
-
-
-def all_scenes() -> Iterator[Scene]:
-    """Every picture of the set, in its order."""
-    yield from views()
-    yield from composed()
-    yield from shapes()
+from training.gate.general_set.composed import scenes
+from training.gate.general_set.scene import views
 
 
 def make(path: Path) -> None:
     """Write the shard; the same bytes wherever the same libraries encode the pictures."""
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
-        for scene in all_scenes():
+        for scene in chain(views(), scenes()):
             for suffix, data in scene.members().items():
                 about = tarfile.TarInfo(f"{scene.key}.{suffix}")
                 about.size = len(data)
