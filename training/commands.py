@@ -69,10 +69,10 @@ def evaluate(
     checkpoint: CheckpointArgument,
     data: DataOption,
     mode: Annotated[
-        list[Literal["clicks", "clicks+phrase", "phrase", "phrase+clicks"]] | None,
+        list[str] | None,
         typer.Option(
-            help="Clicks (default), clicks and phrase at once, a phrase alone, or a phrase first; "
-            "repeatable."
+            help="clicks (default), clicks+phrase (both at once), phrase, or phrase+clicks (the "
+            "phrase first); repeatable."
         ),
     ] = None,
     compare: Annotated[
@@ -108,14 +108,19 @@ def evaluate(
     from rich.console import Console
 
     from training.evaluation.evaluation import main, remarks, tables
+    from training.evaluation.protocol import MODES
 
+    wanted = mode or ["clicks"]
+    modes = [known for name in wanted for known in MODES if known == name]
+    if len(modes) < len(wanted):
+        raise typer.BadParameter(f"--mode is one of {', '.join(MODES)}.")
     console = Console()
     with _progress(console, "{task.completed}/{task.total}", seconds=120) as bar:
         task = bar.add_task("evaluating", total=None)
         figures = main(
             _folder(context, checkpoint),
             data=data,
-            modes=mode or ["clicks"],
+            modes=modes,
             compare=[_folder(context, other) for other in compare or ()],
             sources=source or (),
             limit=limit,
