@@ -24,10 +24,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.data.coco import open_coco
+from training.data.coco import open_coco, open_refcoco, refs_file
 from training.data.folder import FolderDataset, is_folder_of_masks
 from training.data.pack import PackDataset
-from training.data.refcoco import open_refcoco, refs_file
 from training.data.sample import Dataset
 from training.data.synthetic import SyntheticDataset
 from training.data.voc import SBD, VOC, VocDataset

@@ -1,7 +1,7 @@
 """Where a simulated annotator clicks, given a mask and what is wrong with it.
 
 First clicks are one good or poor click, the paper's random points (three strategies for negative
-ones; `ClickRecipe` holds the usual counts), or many at once. Further clicks follow the evaluation
+ones), or many at once. Further clicks follow the evaluation
 protocol: the deepest point of the largest error, with jitter. `corrections` finds them for a whole
 batch on its device. Depths come from an exact Euclidean distance transform made of minima of
 shifted rows only, which suits a GPU and takes half the time of one scipy call per object on a CPU.
@@ -31,35 +31,25 @@ Points = NDArray[np.float32]
 NO_POINTS: Points = np.zeros((0, 2), np.float32)
 
 
-@dataclass(frozen=True)
-class ClickRecipe:
-    """Counts and distances in pixels. Defaults: Xu et al. 2016 and its reimplementations."""
-
-    most_positive: int = 5
-    most_band: int = 10
-    most_other: int = 5
-    most_spread: int = 10
-    band: float = 40.0
-    margin: float = 5.0
-    step: float = 10.0
-
-
+# The most clicks of each kind, and distances in pixels: of Xu et al. 2016 and its
+# reimplementations. Negative clicks are in a band around the object; no click is nearer to the
+# border than the margin, or nearer to another click than the step.
+MOST_POSITIVE, MOST_IN_BAND, MOST_IN_OTHER, MOST_SPREAD = 5, 10, 5, 10
+BAND, MARGIN, STEP = 40.0, 5.0, 10.0
 # Distances in pixels of many clicks drawn at once: from the border, and from each other.
 CLOSE_MARGIN, CLOSE_STEP = 2.0, 5.0
 # Negative ones are at most this far outside, where corrections usually are.
 NEAR_BAND = 24.0
 
 
-def sample_positive(
-    mask: Mask, count: int, rng: np.random.Generator, recipe: ClickRecipe = ClickRecipe()
-) -> Points:
+def sample_positive(mask: Mask, count: int, rng: np.random.Generator) -> Points:
     """Up to ``count`` points inside, off the border and apart where there is room."""
     depths = depths_inside(mask)
     if depths.deepest == 0:
         return NO_POINTS
     # A thin object has no pixel five from its border; its deeper half is used then.
-    allowed = depths.values > min(recipe.margin, depths.deepest * 0.5)
-    return _scatter(depths, allowed, count, rng, recipe.step)
+    allowed = depths.values > min(MARGIN, depths.deepest * 0.5)
+    return _scatter(depths, allowed, count, rng, STEP)
 
 
 def central_click(mask: Mask, rng: np.random.Generator, *, jitter: float) -> Points:
@@ -92,8 +82,7 @@ def many_clicks(
     positive = int(rng.integers(1, count + 1))
     margin = min(CLOSE_MARGIN, inside.deepest * 0.5)
     included = _scatter(inside, inside.values > margin, positive, rng, CLOSE_STEP)
-    near = ClickRecipe(band=NEAR_BAND, margin=CLOSE_MARGIN + 1.0)
-    outside, band = _band(mask, free, near)
+    outside, band = _band(mask, free, CLOSE_MARGIN + 1.0, NEAR_BAND)
     excluded = _scatter(outside, band, count - positive, rng, CLOSE_STEP)
     clicks = [(float(x), float(y), 1) for x, y in included]
     clicks += [(float(x), float(y), -1) for x, y in excluded]
@@ -101,38 +90,21 @@ def many_clicks(
     return first + [rest[place] for place in rng.permutation(len(rest))]
 
 
-def negative_in_band(
-    mask: Mask,
-    free: Mask,
-    count: int,
-    rng: np.random.Generator,
-    recipe: ClickRecipe = ClickRecipe(),
-) -> Points:
+def negative_in_band(mask: Mask, free: Mask, count: int, rng: np.random.Generator) -> Points:
     """Strategy 1: random points in the band around the object. ``free`` excludes void pixels."""
-    outside, band = _band(mask, free, recipe)
-    return _scatter(outside, band, count, rng, recipe.step)
+    outside, band = _band(mask, free, MARGIN, BAND)
+    return _scatter(outside, band, count, rng, STEP)
 
 
-def negative_in_others(
-    others: Sequence[Mask],
-    count: int,
-    rng: np.random.Generator,
-    recipe: ClickRecipe = ClickRecipe(),
-) -> Points:
+def negative_in_others(others: Sequence[Mask], count: int, rng: np.random.Generator) -> Points:
     """Strategy 2: up to ``count`` points inside each other object."""
-    points = [sample_positive(other, count, rng, recipe) for other in others]
+    points = [sample_positive(other, count, rng) for other in others]
     return np.concatenate(points) if points else NO_POINTS
 
 
-def negative_spread(
-    mask: Mask,
-    free: Mask,
-    count: int,
-    rng: np.random.Generator,
-    recipe: ClickRecipe = ClickRecipe(),
-) -> Points:
+def negative_spread(mask: Mask, free: Mask, count: int, rng: np.random.Generator) -> Points:
     """Strategy 3: in the band, the first at random, each next one farthest from all before."""
-    outside, band = _band(mask, free, recipe)
+    outside, band = _band(mask, free, MARGIN, BAND)
     candidates = outside.points(np.flatnonzero(band))
     if not len(candidates) or count == 0:
         return NO_POINTS
@@ -144,18 +116,18 @@ def negative_spread(
         away = ((candidates - candidates[chosen[-1]]) ** 2).sum(1)
         nearest = np.minimum(nearest, away)
         farthest = int(nearest.argmax())
-        if nearest[farthest] < recipe.step**2:
+        if nearest[farthest] < STEP**2:
             break
         chosen.append(farthest)
     return candidates[chosen]
 
 
-def _band(mask: Mask, free: Mask, recipe: ClickRecipe) -> tuple[DistanceMap, Mask]:
-    """Distances outside the object, and which places are in the band and free; h,w both."""
+def _band(mask: Mask, free: Mask, least: float, most: float) -> tuple[DistanceMap, Mask]:
+    """Distances outside the object, and which places are between these and free; h,w both."""
     box = mask_box(mask)
     if box is None:
         return depths_inside(mask), np.zeros((0, 0), bool)
-    reach = int(recipe.band) + 2
+    reach = int(most) + 2
     left, top = max(box[0] - reach, 0), max(box[1] - reach, 0)
     size = max(box[2] - box[0], box[3] - box[1])
     stride = 1 if size < SAMPLES else 2
@@ -168,7 +140,7 @@ def _band(mask: Mask, free: Mask, recipe: ClickRecipe) -> tuple[DistanceMap, Mas
         return depths_inside(np.zeros((0, 0), bool)), np.zeros((0, 0), bool)
     away = ndimage.distance_transform_edt(~inside).astype(np.float32)
     # The lattice skips pixels, so these are a lower and an upper bound at a straight border.
-    band = ((away - 1.0) * stride + 1.0 >= recipe.margin) & (away * stride <= recipe.band)
+    band = ((away - 1.0) * stride + 1.0 >= least) & (away * stride <= most)
     return DistanceMap(away * stride, top, left, stride), band & free[lattice]
 
 
@@ -307,23 +279,20 @@ def clicks_of_people(view: View, about: SampleObject, target: Mask, void: Mask) 
 
 def _scattered(target: Mask, void: Mask, view: View, rng: np.random.Generator) -> list[Click]:
     """Positive points, and negative ones by one of the paper's three strategies or none."""
-    ways = ClickRecipe()
-    count = int(rng.integers(1, ways.most_positive + 1))
-    positive = sample_positive(target, count, rng, ways)
+    positive = sample_positive(target, int(rng.integers(1, MOST_POSITIVE + 1)), rng)
     strategy = int(rng.integers(4))
     negative = NO_POINTS
     if strategy == 1:
-        count = int(rng.integers(1, ways.most_band + 1))
-        negative = negative_in_band(target, ~void, count, rng, ways)
+        count = int(rng.integers(1, MOST_IN_BAND + 1))
+        negative = negative_in_band(target, ~void, count, rng)
     elif strategy == 2:
         picked = rng.permutation(np.array(others_in_view(view), int))[:6]
         masks = [(view.instances == i) & ~target & ~void for i in picked]
         masks = [mask for mask in masks if mask.sum() >= FEWEST_PIXELS][:3]
-        count = int(rng.integers(1, ways.most_other + 1))
-        negative = negative_in_others(masks, count, rng, ways)
+        negative = negative_in_others(masks, int(rng.integers(1, MOST_IN_OTHER + 1)), rng)
     elif strategy == 3:
-        count = int(rng.integers(1, ways.most_spread + 1))
-        negative = negative_spread(target, ~void, count, rng, ways)
+        count = int(rng.integers(1, MOST_SPREAD + 1))
+        negative = negative_spread(target, ~void, count, rng)
     return [
         *((float(x), float(y), 1) for x, y in positive),
         *((float(x), float(y), -1) for x, y in negative),

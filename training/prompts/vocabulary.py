@@ -47,7 +47,6 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "wine glass": ("wine glass", "glass"),
     "handbag": ("handbag", "bag", "purse"),
     "purse": ("purse", "handbag", "bag"),
-    "bag": ("bag",),
     "backpack": ("backpack", "bag"),
     "suitcase": ("suitcase", "luggage", "bag"),
     "refrigerator": ("refrigerator", "fridge"),

@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from training.data import Expression, open_dataset
-from training.data.refcoco import open_refcoco, read_plain_pickle
+from training.data.coco import open_refcoco, read_plain_pickle
 from training.errors import DataError
 
 Box = Callable[..., NDArray[np.bool_]]

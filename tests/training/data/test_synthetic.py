@@ -148,18 +148,6 @@ class TestTraining:
 
         assert len(keys) == 24  # no scene comes twice
 
-    def test_a_batch_depends_on_its_step_alone(self) -> None:
-        first = Batches(open_dataset(["synthetic:?seed=4"]), self.recipe)
-        first.make(0, 96)
-        second = Batches(open_dataset(["synthetic:?seed=4"]), self.recipe)
-
-        one, other = first.make(5, 96), second.make(5, 96)
-
-        assert one.keys == other.keys
-        assert one.image.equal(other.image)
-        assert one.target.equal(other.target)
-        assert [q.text for q in one.questions] == [q.text for q in other.questions]
-
     def test_sources_are_drawn_by_weight(self) -> None:
         dataset = open_dataset(["synthetic:?seed=4", "synthetic:?seed=5&source=other"])
         recipe = dataclasses.replace(

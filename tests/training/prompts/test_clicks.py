@@ -9,9 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from training.prompts import clicks
-from training.prompts.clicks import ClickRecipe
 
-RECIPE = ClickRecipe()
 Mask = NDArray[np.bool_]
 
 
@@ -47,8 +45,8 @@ def test_positive_points_lie_inside_off_the_border_and_apart(seed: int) -> None:
     points = clicks.sample_positive(mask, 5, np.random.default_rng(seed))
     assert len(points) == 5
     assert at(mask, points).all()
-    assert to_border(mask, points).min() > RECIPE.margin
-    assert distances(points).min() >= RECIPE.step
+    assert to_border(mask, points).min() > clicks.MARGIN
+    assert distances(points).min() >= clicks.STEP
 
 
 def test_a_thin_object_still_gets_its_positive_point() -> None:
@@ -68,9 +66,9 @@ def test_first_strategy_stays_in_the_band(seed: int) -> None:
     assert len(points) == 10
     assert not at(mask, points).any()
     assert at(free, points).all()
-    assert away.min() >= RECIPE.margin
-    assert away.max() <= RECIPE.band
-    assert distances(points).min() >= RECIPE.step
+    assert away.min() >= clicks.MARGIN
+    assert away.max() <= clicks.BAND
+    assert distances(points).min() >= clicks.STEP
 
 
 def test_second_strategy_puts_points_into_each_other_object() -> None:
@@ -79,28 +77,30 @@ def test_second_strategy_puts_points_into_each_other_object() -> None:
     for other in others:
         inside = points[at(other, points)]
         assert len(inside) == 3
-        assert to_border(other, inside).min() > RECIPE.margin
-        assert distances(inside).min() >= RECIPE.step
+        assert to_border(other, inside).min() > clicks.MARGIN
+        assert distances(inside).min() >= clicks.STEP
 
 
-def test_third_strategy_spreads_each_point_farthest_from_those_before() -> None:
+def test_third_strategy_spreads_each_point_farthest_from_those_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     # given a small object, so that every pixel of the band is a candidate
     mask = disc(size=60, x=30, y=30, radius=6)
     free = np.ones_like(mask)
-    recipe = ClickRecipe(band=12)
+    monkeypatch.setattr(clicks, "BAND", 12.0)
     # when
-    points = clicks.negative_spread(mask, free, 6, np.random.default_rng(2), recipe)
+    points = clicks.negative_spread(mask, free, 6, np.random.default_rng(2))
     # then
     rows, columns = np.nonzero(~mask)
     candidates = np.stack([columns, rows], 1) + 0.5
     away = to_border(mask, candidates.astype(np.float32))
-    candidates = candidates[(away >= recipe.margin) & (away <= recipe.band)]
+    candidates = candidates[(away >= clicks.MARGIN) & (away <= 12)]
     assert len(points) == 6
     for count in range(1, 6):
         nearest = np.sqrt(((candidates[:, None] - points[None, :count]) ** 2).sum(2)).min(1)
         taken = np.sqrt(((points[count] - points[:count]) ** 2).sum(1)).min()
         assert taken == pytest.approx(nearest.max(), abs=1e-4)
-        assert taken >= recipe.step
+        assert taken >= clicks.STEP
 
 
 def test_the_same_seed_clicks_the_same_pixels() -> None:

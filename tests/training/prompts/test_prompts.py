@@ -323,10 +323,3 @@ def test_one_click_on_a_part_is_asked_about_by_the_name_of_the_part_and_of_the_w
         assert first.mask[int(y), int(x)]
         assert second.mask[int(y), int(x)]
     assert twins > 5
-
-
-def test_of_one_labeled_person_among_others_nothing_is_asked_by_a_phrase_alone(
-    dogs: Sample,
-) -> None:
-    recipe = PromptRecipe(both=0, phrase_only=1, absent=0)
-    assert all(prompt.clickable for prompt in prompts(replace(dogs, source="coco_persons"), recipe))

@@ -22,8 +22,6 @@ from training.train.loop import Run
 from training.train.optimization import in_full
 from training.train.recipe import read_recipe
 
-PROMPTS = "phrase_first = 0.5\nphrase_late = 0.3\nboxed = 0.2"
-
 
 @pytest.fixture
 def run(recipe_file: Path, tmp_path: Path) -> Run:
