@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,6 @@ from backend.api.service import Service
 from backend.errors import RequestError
 from backend.label_studio import rle
 from backend.settings import Settings
-from model.crop import Box
-from model.predictor import Embedding, Instance, Instances, Predictor
 
 INTERACTIVE = sorted(
     path.stem
@@ -81,36 +78,6 @@ def test_a_phrase_alone_is_answered_with_the_pictures_real_size(
     for item in answer["results"][0]["result"]:
         if "rle" in item["value"]:
             assert (item["original_width"], item["original_height"]) == (640, 480)
-
-
-def test_a_plural_is_answered_with_a_region_for_each_object(
-    service: Service, page: Any, picture: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # given two cats
-    def cats(self: Predictor, embedding: Embedding, phrase: str, least: float = 0.0) -> Instances:
-        boxes = [Box(100, 100, 200, 220), Box(400, 100, 500, 220)]
-        pixels = np.ones((120, 100), np.bool_)
-        objects = tuple(Instance(640, 480, box, pixels, 0.8) for box in boxes)
-        return Instances(objects, self.tokenizer.read(phrase), 0.8)
-
-    monkeypatch.setattr(Predictor, "instances", cats)
-
-    # when
-    answer = service.predict(page.request([page.phrase("cats")]))
-
-    # then
-    regions = [item for item in answer["results"][0]["result"] if "rle" in item["value"]]
-    assert [item["value"]["brushlabels"] for item in regions] == [["Cat"], ["Cat"]]
-    assert page.status(answer).startswith("'cats' → Cat: 2 objects, 80 %")
-
-    # when one of them is clicked
-    answer = service.predict(page.request([page.click(1, 70, 30)]))
-
-    # then it is refined, and the other one stays
-    again = [item for item in answer["results"][0]["result"] if "rle" in item["value"]]
-    assert [item["id"] for item in again] == [regions[1]["id"], regions[0]["id"]]
-    assert again[1]["value"] == regions[0]["value"]
-    assert page.status(answer).startswith("1 click, 'cats' → Cat")
 
 
 def test_corrected_and_unknown_words_are_said(service: Service, page: Any, picture: str) -> None:
@@ -197,35 +164,6 @@ def test_every_recorded_interactive_request_is_answered(
         assert rows(settings, "select * from events where error <> ''") == []
     # The status line goes where the config has one, and only there.
     assert len(status) <= ('name="status"' in body["label_config"])
-
-
-def test_an_empty_context_is_answered_empty_and_counts_nothing(
-    service: Service, settings: Settings, page: Any, picture: str
-) -> None:
-    answer = service.predict(page.request([]))
-
-    assert [prediction["result"] for prediction in answer["results"]] == [[]]
-    assert rows(settings, "select * from events") == []
-
-
-def test_each_interaction_is_one_event_with_its_answer(
-    service: Service, settings: Settings, page: Any, picture: str
-) -> None:
-    service.predict(page.request([page.click(1, 30, 40)]))
-    service.predict(page.request([page.click(1, 30, 40), page.click(2, 40, 40, positive=False)]))
-    service.predict(page.request([page.phrase("red cat")]))
-
-    events = rows(
-        settings,
-        "select kind, model_version, confidence, milliseconds, error from events "
-        "where model_version <> '' order by id",
-    )
-    assert len(events) == 3
-    for event in events:
-        assert event.model_version == service.version
-        assert event.confidence is not None
-        assert event.milliseconds > 0
-        assert event.error == ""
 
 
 def test_an_unavailable_picture_is_reported_in_the_status_line(
@@ -318,16 +256,3 @@ def test_two_tasks_in_an_interactive_request_are_refused(service: Service, page:
 
     with pytest.raises(RequestError):
         service.predict(body)
-
-
-def test_memory_outlives_the_process(
-    settings: Settings, open_service: Callable[[Settings], Service], page: Any, picture: str
-) -> None:
-    before = open_service(settings)
-    first = before.predict(page.request([page.click(1, 30, 40)]))
-    before.close()
-    after = open_service(settings)
-    second = after.predict(page.request([page.click(2, 33, 40, label="+ last object")]))
-
-    assert page.region(second)["id"] == page.region(first)["id"]
-    assert page.status(second).startswith("2 clicks → Cat")
