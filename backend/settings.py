@@ -182,6 +182,11 @@ class Settings(BaseSettings):
         return bool(self.basic_auth_user and self.basic_auth_password.get_secret_value())
 
     @property
+    def refine_labels(self) -> dict[str, str]:
+        """The labels of the last object, as ``LabelConfig.parse`` takes them."""
+        return {"add_label": self.refine_positive_label, "remove_label": self.refine_negative_label}
+
+    @property
     def resolved_database_url(self) -> str:
         """The database URL: as set, else SQLite in the data folder."""
         return self.database_url or f"sqlite:///{self.data.resolve() / 'phraseclick.db'}"

@@ -275,11 +275,7 @@ class Service:
         self.database.close()
 
     def _config(self, xml: str) -> LabelConfig:
-        return LabelConfig.parse(
-            xml,
-            add_label=self.settings.refine_positive_label,
-            remove_label=self.settings.refine_negative_label,
-        )
+        return LabelConfig.parse(xml, **self.settings.refine_labels)
 
     def _is_stranger(self, project: Project) -> bool:
         """Whether the project is unknown for certain."""

@@ -77,11 +77,7 @@ class Predict:
             raise RequestError("An interactive request holds one task; this one holds more.")
         xml = request.label_config or self.projects.label_config(request.project)
         try:
-            config = LabelConfig.parse(
-                xml,
-                add_label=self.settings.refine_positive_label,
-                remove_label=self.settings.refine_negative_label,
-            )
+            config = LabelConfig.parse(xml, **self.settings.refine_labels)
         except LabelConfigError as error:
             if not request.interactive:
                 raise

@@ -158,9 +158,7 @@ class Diagnostics:
     def _check_config(self) -> Iterator[Finding]:
         try:
             self._config = LabelConfig.parse(
-                self._project.get("label_config", ""),
-                add_label=self._settings.refine_positive_label,
-                remove_label=self._settings.refine_negative_label,
+                self._project.get("label_config", ""), **self._settings.refine_labels
             )
         except LabelConfigError as error:
             sentence = f"{error} Or write a ready config with phraseclick connect --write-config."

@@ -161,11 +161,7 @@ class _Run:
         )
         if not todo:
             return
-        config = LabelConfig.parse(
-            label_config,
-            add_label=self._settings.refine_positive_label,
-            remove_label=self._settings.refine_negative_label,
-        )
+        config = LabelConfig.parse(label_config, **self._settings.refine_labels)
         folder = self._registry.folder(self._version)
         with closing(
             TaskScorer(folder, self._settings, self._hosts, self._project, config, self._method)

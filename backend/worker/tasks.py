@@ -117,11 +117,7 @@ class Tasks:
         self._database.close()
 
     def _config(self, xml: str) -> LabelConfig:
-        return LabelConfig.parse(
-            xml,
-            add_label=self._settings.refine_positive_label,
-            remove_label=self._settings.refine_negative_label,
-        )
+        return LabelConfig.parse(xml, **self._settings.refine_labels)
 
     def _process(self, delivery: Stored) -> None:
         hook = parse_webhook(parse_json(delivery.body))
