@@ -50,7 +50,7 @@ class LabelConfig:
     images: tuple[ImageControls, ...]
     warnings: tuple[str, ...] = ()  # shown by ``phraseclick doctor``
     # What it was parsed from, where a Repeater makes its controls depend on a task's data.
-    template: tuple[str, str, str] | None = None
+    template: tuple[str, tuple[str, str]] | None = None
 
     @classmethod
     def parse(
@@ -61,15 +61,15 @@ class LabelConfig:
         Raises:
             LabelConfigError: it cannot work, with a sentence for the admin.
         """
-        return _parse(xml, add_label, remove_label, None)
+        return _parse(xml, (add_label, remove_label), None)
 
     def of(self, data: object) -> "LabelConfig":
         """The config for a task with this data: itself, unless it has a Repeater."""
         if self.template is None or not isinstance(data, Mapping):
             return self
-        xml, add_label, remove_label = self.template
+        xml, refine = self.template
         lengths = repeat_lengths(_tree(xml), data)
-        return _parse(xml, add_label, remove_label, lengths) if any(lengths) else self
+        return _parse(xml, refine, lengths) if any(lengths) else self
 
     def image_of(self, control: object, to_name: object = None) -> ImageControls | None:
         """The image that a control works on."""
@@ -97,9 +97,7 @@ def status_control(xml: str) -> tuple[str, str]:
 
 
 @lru_cache(maxsize=64)
-def _parse(
-    xml: str, add_label: str, remove_label: str, lengths: tuple[int, ...] | None
-) -> LabelConfig:
+def _parse(xml: str, refine: tuple[str, str], lengths: tuple[int, ...] | None) -> LabelConfig:
     root = _tree(xml)
     repeats = sum(1 for _ in root.iter("Repeater"))
     tags = list(repeated(root, lengths or (1,) * repeats).iter())
@@ -113,8 +111,14 @@ def _parse(
         raise LabelConfigError(
             "The labeling config has no <Image>; this backend works on pictures."
         )
-    _check_brush_targets(tags, pictures)
-    refine = (add_label, remove_label)
+    for tag in tags:
+        if tag.tag in (*_BRUSHES, *_POLYGONS) and tag.get("name"):
+            for target in _targets(tag):
+                if target not in pictures:
+                    raise LabelConfigError(
+                        f"The control '{tag.get('name')}' points to '{target}', "
+                        "which is no <Image>. Set its toName to the name of the image."
+                    )
     read = (_image_controls(name, tag, tags, refine, warnings) for name, tag in pictures.items())
     images = tuple(image for image in read if image is not None)
     if not images:
@@ -122,8 +126,7 @@ def _parse(
     if len(warnings) > _MAX_WARNINGS:
         more = len(warnings) - _MAX_WARNINGS
         warnings[_MAX_WARNINGS:] = [f"There are {more} further warnings."]
-    template = (xml, add_label, remove_label) if repeats else None
-    return LabelConfig(images, tuple(warnings), template)
+    return LabelConfig(images, tuple(warnings), (xml, refine) if repeats else None)
 
 
 def _refusal(tags: list[Element], pictures: Mapping[str, Element]) -> str:
@@ -150,17 +153,6 @@ def _refusal(tags: list[Element], pictures: Mapping[str, Element]) -> str:
         "go. "
         'Add <BrushLabels name="brush" toName="…"> with the project\'s labels.'
     )
-
-
-def _check_brush_targets(tags: list[Element], pictures: Mapping[str, Element]) -> None:
-    for tag in tags:
-        if tag.tag in (*_BRUSHES, *_POLYGONS) and tag.get("name"):
-            for target in _targets(tag):
-                if target not in pictures:
-                    raise LabelConfigError(
-                        f"The control '{tag.get('name')}' points to '{target}', "
-                        "which is no <Image>. Set its toName to the name of the image."
-                    )
 
 
 def _image_controls(

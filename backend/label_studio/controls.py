@@ -236,10 +236,7 @@ class ImageControls:
 
     def batch_phrase(self, data: Mapping[str, Any]) -> str:
         """The phrase in a task's data; '' if there is none."""
-        value = resolved(f"${self.phrase_key}", data)
-        if isinstance(value, list):
-            value = next((part for part in value if isinstance(part, str)), "")
-        return value.strip() if isinstance(value, str) else ""
+        return text_of(f"${self.phrase_key}", data).strip()
 
 
 def object_classes(brushes: tuple[BrushControl, ...]) -> tuple[tuple[BrushControl, Label], ...]:

@@ -62,13 +62,9 @@ class Project:
             # A key has no sign; no project is older than Label Studio.
             seconds = int(created.timestamp()) if created else -1
             return cls(inner.id, str(seconds) if seconds >= 0 else "")
-        if isinstance(raw, float) and raw.is_integer():
-            raw = int(raw)
-        if isinstance(raw, bool) or not isinstance(raw, int | str):
-            raise RequestError("The request names no project. Label Studio sends '<id>.<created>'.")
-        match = _PROJECT.fullmatch(str(raw).strip())
+        match = _PROJECT.fullmatch(clean(raw).strip())
         if not match:
-            raise RequestError("The request's project is not of the form '<id>.<created>'.")
+            raise RequestError("The request names no project of the form '<id>.<created>'.")
         return cls(int(match[1]), match[2] or "")
 
     def may_be(self, key: str) -> bool:

@@ -122,8 +122,11 @@ def guarded(
     def allows(address: str) -> bool:
         return private or is_public(address) or (at_home and not _ip(address).is_link_local)
 
+    def connect(connection: HTTPConnection) -> socket.socket:
+        return _connect(connection, deadline, allows, refusal)
+
     with (
-        contextlib.closing(_adapter(_Gate(deadline, allows, refusal))) as adapter,
+        contextlib.closing(_adapter(connect)) as adapter,
         adapter.send(
             request,
             stream=True,
@@ -171,79 +174,71 @@ def why(error: Exception) -> str:
     return "its address is not valid" if isinstance(error, ValueError) else "the download broke off"
 
 
-class _Gate:
-    """Opens connections to addresses that ``allows`` accepts, within a deadline."""
-
-    def __init__(
-        self,
-        deadline: Deadline,
-        allows: Callable[[str], bool],
-        refusal: Callable[[str], Exception],
-    ) -> None:
-        self._deadline = deadline
-        self._allows = allows
-        self._refusal = refusal
-
-    def connect(self, connection: HTTPConnection) -> socket.socket:
-        """A socket to the host of ``connection``. Raises ``refusal`` if forbidden."""
-        host, port = connection.host, connection.port
-        failure: OSError | None = None
-        refused = False
-        for family, kind, protocol, _, where in self._resolve(connection, host, port):
-            if not self._allows(where[0]):
-                refused = True
-                continue
-            sock = socket.socket(family, kind, protocol)
-            try:
-                sock.settimeout(max(self._deadline.left, 0.001))
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                sock.connect(where)
-            except OSError as error:
-                failure = error
-                sock.close()
-                continue
-            self._deadline.watch(sock)
-            return sock
-        if isinstance(failure, TimeoutError):
-            raise ConnectTimeoutError(connection, "no answer")
-        if failure is not None:
-            raise NewConnectionError(connection, str(failure))
-        if refused:
-            raise self._refusal(host)
-        raise NewConnectionError(connection, "no address")
-
-    def _resolve(self, connection: HTTPConnection, host: str, port: int) -> list[_AddressInfo]:
-        # The system's resolver takes no time limit, and a dead name server blocks it for long.
-        answers: queue.SimpleQueue[list[_AddressInfo] | OSError] = queue.SimpleQueue()
-
-        def resolve() -> None:
-            try:
-                answers.put(socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM))
-            except (OSError, UnicodeError) as error:
-                answers.put(error if isinstance(error, OSError) else OSError(str(error)))
-
-        threading.Thread(target=resolve, name="resolver", daemon=True).start()
+def _connect(
+    connection: HTTPConnection,
+    deadline: Deadline,
+    allows: Callable[[str], bool],
+    refusal: Callable[[str], Exception],
+) -> socket.socket:
+    """A socket to the host of ``connection``, at an address that ``allows`` accepts."""
+    failure: OSError | None = None
+    refused = False
+    for family, kind, protocol, _, where in _resolve(connection, deadline):
+        if not allows(where[0]):
+            refused = True
+            continue
+        sock = socket.socket(family, kind, protocol)
         try:
-            answer = answers.get(timeout=self._deadline.left)
-        except queue.Empty:
-            raise ConnectTimeoutError(connection, "no answer from the name server") from None
-        if isinstance(answer, socket.gaierror):
-            raise NameResolutionError(host, connection, answer)
-        if isinstance(answer, OSError):
-            raise NewConnectionError(connection, str(answer))
-        return answer
+            sock.settimeout(max(deadline.left, 0.001))
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.connect(where)
+        except OSError as error:
+            failure = error
+            sock.close()
+            continue
+        deadline.watch(sock)
+        return sock
+    if isinstance(failure, TimeoutError):
+        raise ConnectTimeoutError(connection, "no answer")
+    if failure is None and refused:
+        raise refusal(connection.host)
+    raise NewConnectionError(connection, str(failure or "no address"))
 
 
-def _adapter(gate: _Gate) -> HTTPAdapter:
-    """A requests adapter whose connections all go through ``gate``, and through no proxy."""
+def _resolve(connection: HTTPConnection, deadline: Deadline) -> list[_AddressInfo]:
+    # The system's resolver takes no time limit, and a dead name server blocks it for long.
+    answers: queue.SimpleQueue[list[_AddressInfo] | OSError] = queue.SimpleQueue()
+    host = connection.host
+
+    def resolve() -> None:
+        try:
+            where = host.strip("[]"), connection.port
+            answers.put(socket.getaddrinfo(*where, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as error:
+            answers.put(error if isinstance(error, OSError) else OSError(str(error)))
+
+    threading.Thread(target=resolve, name="resolver", daemon=True).start()
+    try:
+        answer = answers.get(timeout=deadline.left)
+    except queue.Empty:
+        raise ConnectTimeoutError(connection, "no answer from the name server") from None
+    if isinstance(answer, socket.gaierror):
+        raise NameResolutionError(host, connection, answer)
+    if isinstance(answer, OSError):
+        raise NewConnectionError(connection, str(answer))
+    return answer
+
+
+def _adapter(connect: Callable[[HTTPConnection], socket.socket]) -> HTTPAdapter:
+    """A requests adapter whose connections are all opened by ``connect``, through no proxy."""
 
     class Connection(HTTPConnection):
         def _new_conn(self) -> socket.socket:
-            return gate.connect(self)
+            return connect(self)
 
     class SecureConnection(HTTPSConnection):
         def _new_conn(self) -> socket.socket:
-            return gate.connect(self)
+            return connect(self)
 
     class Pool(HTTPConnectionPool):
         ConnectionCls = Connection

@@ -291,13 +291,6 @@ def test_ids_of_regions(raw: object, read_as: str) -> None:
     assert parse_result([{**region(), "id": raw}])[0].id == read_as
 
 
-@pytest.mark.parametrize("raw", [7, 7.0, "7"])
-def test_ids_of_annotations(raw: object) -> None:
-    annotation = read_annotation({"id": raw, "updated_at": START.isoformat()}, 3, {}, None)
-    assert annotation is not None
-    assert annotation.id == 7
-
-
 def test_strokes_of_a_draft_stay_with_their_region() -> None:
     stroke = {"type": "add", "relativePoints": [1, 2]}
     painted = {**region(), "value": {"touches": [stroke], "brushlabels": ["Cat"]}}

@@ -1,0 +1,138 @@
+"""A labeling config that cannot work, or that is made to do harm, is refused with a sentence."""
+
+import time
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backend.errors import LabelConfigError
+from backend.interaction.label_words import labels_named
+from backend.label_studio.config import LabelConfig, status_control
+from tests.backend.label_studio.test_config import BRUSH, IMAGE, POINTS, STATUS, parse
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ("", "empty"),
+        ("   ", "empty"),
+        ("<View>", "not valid XML"),
+        ("not xml", "not valid XML"),
+        ("<View></View>", "no <Image>"),
+        (f"<View>{BRUSH}</View>", "no <Image>"),
+        (f"<View>{IMAGE}</View>", "No <BrushLabels>"),
+        (f"<View>{IMAGE}{POINTS}</View>", "No <BrushLabels>"),
+        (f'<View>{IMAGE}<BrushLabels name="b" toName="image"/></View>', "No <BrushLabels>"),
+        (f'<View><Image name="other" value="$a"/>{BRUSH}</View>', "points to 'image'"),
+        (f'<View><Image name="image"/>{BRUSH}</View>', "No <BrushLabels>"),
+        ("<View>" * 300 + "</View>" * 300, "nested deeper"),
+        ("<View>" + " " * 1_000_001 + "</View>", "longer than"),
+    ],
+)
+def test_a_config_that_cannot_work_is_refused_with_a_sentence(config, says):
+    with pytest.raises(LabelConfigError, match=says):
+        LabelConfig.parse(config)
+
+
+@pytest.mark.parametrize(
+    "doctype",
+    [
+        '<!DOCTYPE v [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">]>',
+        '<!DOCTYPE v SYSTEM "file:///etc/passwd">',
+        '<!DOCTYPE v [<!ENTITY x SYSTEM "file:///etc/passwd">]>',
+        "<!DOCTYPE v>",
+    ],
+)
+def test_document_types_and_entities_are_refused(doctype):
+    with pytest.raises(LabelConfigError, match="document type"):
+        LabelConfig.parse(f'{doctype}<View name="&b;">{IMAGE}{BRUSH}</View>')
+
+
+def test_an_undefined_entity_is_invalid():
+    with pytest.raises(LabelConfigError, match="not valid XML"):
+        LabelConfig.parse(f"<View>&x;{IMAGE}{BRUSH}</View>")
+
+
+@given(st.text(alphabet='<>/&;"= abViewImgeTolN\n', max_size=200))
+def test_no_text_is_a_crash(xml):
+    with suppress(LabelConfigError):
+        LabelConfig.parse(xml)
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        f'<Repeater on="$a">{IMAGE}<Repeater on="$b">{BRUSH}</Repeater></Repeater>',
+        f'<Repeater on="all">{IMAGE}{BRUSH}</Repeater>',
+    ],
+)
+def test_a_repeater_that_cannot_be_read_is_refused(inside):
+    with pytest.raises(LabelConfigError, match="Repeater"):
+        parse(inside)
+
+
+@pytest.mark.parametrize(
+    ("tags", "reason"),
+    [
+        ((IMAGE.replace("value", "valueList"), BRUSH), "valueList"),
+        ((IMAGE, '<BrushLabels name="b" toName="image" value="$labels"/>'), "task's data"),
+        ((IMAGE, POINTS), "nowhere to go"),
+    ],
+)
+def test_a_refusal_names_the_true_reason(tags, reason):
+    with pytest.raises(LabelConfigError, match=reason):
+        parse(*tags)
+
+
+def test_a_refused_config_may_still_have_a_status_line():
+    points = f"<View>{IMAGE}{POINTS}{STATUS}</View>"
+    assert status_control(points) == ("status", "image")
+    assert status_control(f"<View>{IMAGE}{POINTS}</View>") == ("", "")
+    assert status_control("<View") == ("", "")
+
+
+def _config_of(labels: int, *, same: bool) -> str:
+    """A config whose key point labels are those of the brush, or none of them."""
+    brushes = "".join(f'<Label value="Class {n}" background="#ffffff"/>' for n in range(labels))
+    other = "Class" if same else "Point"
+    points = "".join(f'<Label value="{other} {n}" alias="p{n}"/>' for n in range(labels + 1 - same))
+    return (
+        '<View><Image name="image" value="$image"/>'
+        f'<BrushLabels name="brush" toName="image">{brushes}</BrushLabels>'
+        f'<KeyPointLabels name="kp" toName="image" smart="true">{points}</KeyPointLabels></View>'
+    )
+
+
+@pytest.mark.timed
+@pytest.mark.parametrize("same", [True, False])
+def test_thousands_of_labels_are_matched_in_linear_time(same: bool) -> None:
+    # given: when each was compared with each, this took minutes and held up every click
+    xml = _config_of(4_000, same=same)
+    started = time.perf_counter()
+    config = LabelConfig.parse(xml)
+    (image,) = config.images
+    named = labels_named("the class 3999 on the left", image.labels)
+    for number in range(4_000):
+        assert image.brushes[0].label(f"Class {number}") is not None
+
+    assert time.perf_counter() - started < 15
+    assert len(config.warnings) <= 25
+    assert [label.value for _, label in named][:1] == ["Class 3999"]
+
+
+@pytest.mark.parametrize(
+    "xml",
+    [
+        _config_of(7_000, same=True),
+        '<View><Image name="image" value="$image"/>'
+        + '<BrushLabels name="brush" toName="image"><Label value="a"/></BrushLabels>' * 501
+        + "</View>",
+        f'<View><Image name="image" value="${"x" * 500_000}"/></View>',
+    ],
+    ids=["labels", "controls", "characters"],
+)
+def test_a_config_beyond_the_limits_is_refused(xml: str) -> None:
+    with pytest.raises(LabelConfigError, match=r"more than|longer than"):
+        LabelConfig.parse(xml)
