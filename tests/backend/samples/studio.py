@@ -11,7 +11,13 @@ import numpy as np
 from sqlalchemy import Table, insert, select
 
 from backend.db.engine import Database
-from backend.db.models import AnnotatedPictureRow, AnnotationRow, ProjectRow, SampleRow
+from backend.db.models import (
+    AnnotatedPictureRow,
+    AnnotationRow,
+    ProjectRow,
+    SampledProjectRow,
+    SampleRow,
+)
 from backend.errors import LabelConfigError, LabelStudioError
 from backend.label_studio import rle
 from backend.label_studio.annotations import read_label_change
@@ -254,3 +260,16 @@ def state(database: Database) -> dict[str, list[tuple[Any, ...]]]:
 
 def _plain(value: object) -> object:
     return json.dumps(value, sort_keys=True) if isinstance(value, list | dict) else value
+
+
+def samples(database: Database) -> list[int]:
+    """The annotations that have samples."""
+    with database.read() as connection:
+        query = select(SampleRow.annotation_id).order_by(SampleRow.annotation_id)
+        return list(connection.execute(query).scalars())
+
+
+def noted(database: Database) -> Any:
+    """What is known of the only project."""
+    with database.read() as connection:
+        return connection.execute(select(SampledProjectRow)).one()
