@@ -22,20 +22,6 @@ from backend.label_studio.config import LabelConfig
 from backend.label_studio.payloads import Project
 from backend.label_studio.regions import drawn_mask
 
-_COLUMNS = (
-    TargetRow.id,
-    TargetRow.task_id,
-    TargetRow.dropped_by,
-    TargetRow.image,
-    TargetRow.brush,
-    TargetRow.label,
-    TargetRow.region_id,
-    TargetRow.confidence,
-    TargetRow.model_version,
-    TargetRow.owner,
-    TargetRow.answered_turn,
-    TargetRow.answered_at,
-)
 _WAITING = and_(
     TargetRow.dropped_by.is_not(None),
     TargetRow.answered_turn > TargetRow.kept_turn,
@@ -59,7 +45,7 @@ def dropped_masks(database: Database, project: Project) -> list[DroppedMasks]:
     """What a project's annotations were submitted without, by task."""
     annotation = AnnotationRow
     query = (
-        select(*_COLUMNS, annotation.annotator, annotation.created_at)
+        select(TargetRow, annotation.annotator, annotation.created_at.label("submitted_at"))
         .outerjoin(
             annotation,
             and_(
@@ -78,7 +64,7 @@ def dropped_masks(database: Database, project: Project) -> list[DroppedMasks]:
             annotation=number,
             annotator=(masks := list(group))[0].annotator,
             owner=masks[0].owner,
-            submitted_at=masks[0].created_at,
+            submitted_at=masks[0].submitted_at,
             labels=tuple(mask.label for mask in masks),
         )
         for (task, number), group in groupby(rows, key=lambda row: (row.task_id, row.dropped_by))
@@ -109,7 +95,7 @@ def put_back(
     with database.write() as connection:
         this = (TargetRow.project == project.key) & (TargetRow.task_id == task)
         this &= TargetRow.dropped_by == annotation
-        query = select(*_COLUMNS).where(this, _WAITING).order_by(TargetRow.id)
+        query = select(TargetRow).where(this, _WAITING).order_by(TargetRow.id)
         rows = connection.execute(query).all()
         items = _items(connection, rows, config.of(data), tolerance)
         if not items:

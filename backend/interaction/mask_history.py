@@ -227,24 +227,21 @@ def page_masks(region: Region) -> tuple[PackedMask, PackedMask] | None:
 def digest(region: Region) -> str:
     """A short name for a region's mask and strokes; '' where there is neither, or nonsense."""
     if region.outlines:
-        corners = json.dumps(region.outlines, default=str)
-        return blake2b(corners.encode(), digest_size=16).hexdigest()
-    name = digest_rle(region.rle)
+        return _hash(json.dumps(region.outlines, default=str).encode())
+    name = ""
+    if region.rle is not None:
+        try:
+            name = _hash(np.asarray(region.rle, dtype=np.uint8).tobytes())
+        except (ValueError, TypeError, OverflowError):
+            name = ""
     if not region.touches:
         return name
     strokes = json.dumps(region.touches, sort_keys=True, default=str)
-    return blake2b((name + strokes).encode(), digest_size=16).hexdigest()
+    return _hash((name + strokes).encode())
 
 
-def digest_rle(numbers: Sequence[int] | None) -> str:
-    """A short name for a run-length encoded mask; '' where there is none or it is nonsense."""
-    if numbers is None:
-        return ""
-    try:
-        octets = np.asarray(numbers, dtype=np.uint8)
-    except (ValueError, TypeError, OverflowError):
-        return ""
-    return blake2b(octets.tobytes(), digest_size=16).hexdigest()
+def _hash(content: bytes) -> str:
+    return blake2b(content, digest_size=16).hexdigest()
 
 
 def read_answers(connection: Connection, ids: Sequence[int]) -> dict[int, list[Answer]]:

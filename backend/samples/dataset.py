@@ -102,13 +102,9 @@ class AcceptedSamples(RecordDataset[_Record]):
 
     def _masks(self, labeled_image: Labeled) -> dict[int, NDArray[np.bool_]]:
         place = labeled_image.place
-        query = select(SampleRow).where(
-            SampleRow.project == place.project,
-            SampleRow.annotation_id == place.annotation_id,
-            SampleRow.image == place.image,
-        )
         with self._database.read() as connection:
-            kept = {(row.number, row.region_id): row for row in connection.execute(query)}
+            rows = connection.execute(select(SampleRow).where(place.samples))
+            kept = {(row.number, row.region_id): row for row in rows}
         masks = {}
         for region in labeled_image.regions:
             row = kept.get((region.number, region.region_id))

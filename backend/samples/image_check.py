@@ -16,10 +16,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from sqlalchemy import RowMapping, select, update
+from sqlalchemy import ColumnElement, RowMapping, select, update
 
 from backend.db.engine import Database
-from backend.db.models import AnnotatedPictureRow, AnnotationRow, SampleRow
+from backend.db.models import AnnotatedPictureRow, AnnotationRow, SampleRow, same_annotation
 from backend.errors import PictureAwayError, PictureError, PictureFormatError
 from backend.images.loader import Picture, Pictures
 from backend.label_studio.payloads import Project
@@ -55,12 +55,11 @@ class LabeledPicture:
         """From a row of the database."""
         return cls(**{field.name: row[field.name] for field in fields(cls)})
 
-
-_NAME = (
-    AnnotatedPictureRow.project,
-    AnnotatedPictureRow.annotation_id,
-    AnnotatedPictureRow.image,
-)
+    @property
+    def samples(self) -> ColumnElement[bool]:
+        """The condition for its samples."""
+        of_annotation = SampleRow.annotation_id == self.annotation_id
+        return (SampleRow.project == self.project) & of_annotation & (SampleRow.image == self.image)
 
 
 class _RestingError(PictureAwayError):
@@ -163,18 +162,13 @@ class ImageCheck:
         return picture
 
     def _due(self) -> list[LabeledPicture]:
-        again = AnnotatedPictureRow.look_after.is_(None) | (
-            AnnotatedPictureRow.look_after <= self._now()
-        )
+        picture = AnnotatedPictureRow
+        again = picture.look_after.is_(None) | (picture.look_after <= self._now())
         query = (
-            select(AnnotatedPictureRow, AnnotationRow.task_id)
-            .join(
-                AnnotationRow,
-                (AnnotationRow.project == AnnotatedPictureRow.project)
-                & (AnnotationRow.annotation_id == AnnotatedPictureRow.annotation_id),
-            )
-            .where(AnnotatedPictureRow.state.in_(("unseen", "gone", "changed")), again)
-            .order_by(AnnotatedPictureRow.attempts, *_NAME)
+            select(picture, AnnotationRow.task_id)
+            .join(AnnotationRow, same_annotation(AnnotationRow, picture))
+            .where(picture.state.in_(("unseen", "gone", "changed")), again)
+            .order_by(picture.attempts, picture.project, picture.annotation_id, picture.image)
             .limit(_AT_ONCE)
         )
         with self._database.read() as connection:
@@ -205,11 +199,7 @@ class ImageCheck:
 
     def _check_size(self, place: LabeledPicture, picture: Picture) -> None:
         """Raises PictureError if the masks have another size, so were drawn on another picture."""
-        query = select(SampleRow.width, SampleRow.height).where(
-            SampleRow.project == place.project,
-            SampleRow.annotation_id == place.annotation_id,
-            SampleRow.image == place.image,
-        )
+        query = select(SampleRow.width, SampleRow.height).where(place.samples)
         with self._database.read() as connection:
             sizes = {(row.width, row.height) for row in connection.execute(query.distinct())}
         if sizes - {(picture.width, picture.height)}:

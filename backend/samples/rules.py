@@ -16,17 +16,23 @@ tasks with the same picture are on the same side, and no picture ever changes si
 """
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, get_args
 
 from sqlalchemy import RowMapping, Select, case, func, select
 
 from backend.db.engine import Database
-from backend.db.models import AnnotatedPictureRow, AnnotationRow, SampledProjectRow, SampleRow
+from backend.db.models import (
+    AnnotatedPictureRow,
+    AnnotationRow,
+    SampledProjectRow,
+    SampleRow,
+    same_annotation,
+)
 from backend.errors import LabelConfigError
 from backend.label_studio.config import LabelConfig
-from backend.samples.image_check import LabeledPicture
+from backend.samples.image_check import LabeledPicture, State
 from training.data.sample import SampleObject, Side, side
 
 Split = Side
@@ -54,9 +60,7 @@ class Labeled:
     """A picture with one annotation's regions. ``reason``: why it does not count, '' if it does."""
 
     place: LabeledPicture
-    annotator: int | None
     updated_at: datetime
-    ground_truth: bool
     regions: tuple[Region, ...]
     reason: str = ""
 
@@ -79,52 +83,41 @@ def labeled(database: Database, project: str) -> list[Labeled]:
     for row in samples:
         there = regions.setdefault((row["annotation_id"], row["image"]), [])
         there.append(_region(row, config, len(there) + 1))
-    images = [
-        Labeled(
-            LabeledPicture.of(row),
-            row["annotator"],
-            row["updated_at"],
-            row["ground_truth"],
-            tuple(regions.get((row["annotation_id"], row["image"]), ())),
-            _STATES.get(row["state"], ""),
-        )
-        for row in pictures
-    ]
-    return _one_of_each(images)
+    seen: set[tuple[int, str]] = set()
+    images = []
+    for row in pictures:
+        place = LabeledPicture.of(row)
+        # Only the first annotation of each picture of each task counts.
+        name = (place.task_id, place.image)
+        reason = OTHER_ANNOTATION if name in seen else _STATES.get(row["state"], "")
+        seen.add(name)
+        there = regions.get((place.annotation_id, place.image), [])
+        images.append(Labeled(place, row["updated_at"], tuple(there), reason))
+    return images
 
 
 def projects(database: Database) -> list[str]:
     """The keys of all projects that have, or had, labels."""
+    query = select(SampledProjectRow.key).order_by(SampledProjectRow.key)
     with database.read() as connection:
-        return list(
-            connection.execute(
-                select(SampledProjectRow.key).order_by(SampledProjectRow.key)
-            ).scalars()
-        )
+        return list(connection.execute(query).scalars())
 
 
-def _picture_rows(project: str) -> Any:
+def _picture_rows(project: str) -> Select[*tuple[Any, ...]]:
     """By task: ground truth first, then the newest annotation."""
-    about = (
-        AnnotationRow.annotator,
-        AnnotationRow.updated_at,
-        AnnotationRow.ground_truth,
+    picture, annotation = AnnotatedPictureRow, AnnotationRow
+    order = (
+        annotation.task_id,
+        picture.image,
+        annotation.ground_truth.desc(),
+        annotation.updated_at.desc(),
+        annotation.annotation_id.desc(),
     )
     return (
-        select(AnnotatedPictureRow, AnnotationRow.task_id, *about)
-        .join(
-            AnnotationRow,
-            (AnnotationRow.project == AnnotatedPictureRow.project)
-            & (AnnotationRow.annotation_id == AnnotatedPictureRow.annotation_id),
-        )
-        .where(AnnotatedPictureRow.project == project)
-        .order_by(
-            AnnotationRow.task_id,
-            AnnotatedPictureRow.image,
-            AnnotationRow.ground_truth.desc(),
-            AnnotationRow.updated_at.desc(),
-            AnnotationRow.annotation_id.desc(),
-        )
+        select(picture, annotation.task_id, annotation.updated_at)
+        .join(annotation, same_annotation(annotation, picture))
+        .where(picture.project == project)
+        .order_by(*order)
     )
 
 
@@ -133,17 +126,6 @@ def _sample_rows(project: str) -> Select[*tuple[Any, ...]]:
     columns = [column for column in SampleRow.__table__.c if column.name != "mask"]
     here = SampleRow.project == project
     return select(*columns).where(here).order_by(SampleRow.annotation_id, SampleRow.number)
-
-
-def _one_of_each(images: list[Labeled]) -> list[Labeled]:
-    """Only the first annotation of each picture of each task counts."""
-    seen: set[tuple[int, str]] = set()
-    counted = []
-    for image in images:
-        name = (image.place.task_id, image.place.image)
-        counted.append(replace(image, reason=OTHER_ANNOTATION) if name in seen else image)
-        seen.add(name)
-    return counted
 
 
 def _region(row: RowMapping, config: LabelConfig | None, number: int) -> Region:
@@ -213,19 +195,11 @@ class Counts:
 
 def count_samples(database: Database, project: str) -> Counts:
     """Counts of a project (its key)."""
+    of_project = select(SampledProjectRow).where(SampledProjectRow.key == project)
     with database.read() as connection:
-        row = connection.execute(
-            select(SampledProjectRow.asked_at, SampledProjectRow.error).where(
-                SampledProjectRow.key == project
-            )
-        ).one_or_none()
+        row = connection.execute(of_project).one_or_none()
         annotation_rows = connection.execute(
-            select(
-                AnnotationRow.annotation_id,
-                AnnotationRow.skipped,
-                AnnotationRow.left_out,
-                AnnotationRow.gone_at,
-            ).where(AnnotationRow.project == project)
+            select(AnnotationRow).where(AnnotationRow.project == project)
         ).all()
     everything = labeled(database, project)
     with_masks = {one.place.annotation_id for one in everything}
@@ -268,10 +242,17 @@ def count_samples(database: Database, project: str) -> Counts:
     )
 
 
+_GAUGES = (
+    *(f"annotations {state}" for state in ("accepted", "skipped", "deleted")),
+    *(f"regions, picture {state}" for state in get_args(State)),
+)
+
+
 def sample_gauges(database: Database) -> dict[tuple[str, str], int]:
     """Some of these figures for all projects, cheap enough for every few seconds.
 
-    Returns (project, name) -> number. Regions are counted by the state of their picture.
+    Returns (project, name) -> number, 0 where there is none. Regions are counted by the state of
+    their picture.
     """
     label = case(
         (AnnotationRow.gone_at.is_not(None), "annotations deleted"),
@@ -285,8 +266,7 @@ def sample_gauges(database: Database) -> dict[tuple[str, str], int]:
         select(SampleRow.project, state, func.count())
         .join(
             AnnotatedPictureRow,
-            (AnnotatedPictureRow.project == SampleRow.project)
-            & (AnnotatedPictureRow.annotation_id == SampleRow.annotation_id)
+            same_annotation(AnnotatedPictureRow, SampleRow)
             & (AnnotatedPictureRow.image == SampleRow.image),
         )
         .group_by(SampleRow.project, state)
@@ -295,4 +275,4 @@ def sample_gauges(database: Database) -> dict[tuple[str, str], int]:
         numbers = {(key, name): number for key, name, number in connection.execute(of_annotations)}
         for key, name, number in connection.execute(of_regions):
             numbers[key, f"regions, picture {name}"] = number
-    return numbers
+    return {(key, name): numbers.get((key, name), 0) for key, _ in numbers for name in _GAUGES}
