@@ -30,7 +30,7 @@ from torch.utils.data import Dataset as MapDataset
 from training.data import Dataset, Sample, Tolerant
 from training.data.batch import Batch, Question
 from training.data.compose import Composer
-from training.data.transforms import Tint, ViewShares, random_view, whole_view
+from training.data.transforms import Tint, View, ViewShares, random_view, whole_view
 from training.data.wrappers import categories_by_source, endless
 from training.errors import DataError, RecipeError
 from training.prompts.clicks import ClickNoise
@@ -51,22 +51,32 @@ PROMPT_TRIES = 4
 
 @dataclass(frozen=True)
 class _Picture:
-    """One place of a batch: the picture, its prompts, and the noise of their clicks."""
+    """One place of a batch: the view of a picture, its prompts, and the noise of their clicks."""
 
-    key: str
-    source: str
-    image: NDArray[np.uint8]
+    view: View
     prompts: list[Prompt]
     noise: list[ClickNoise]
 
     def questions(self, rounds: int, many: int) -> list[Question]:
         """The prompts as questions of ``rounds`` rounds; ``many`` for the first clickable one."""
-        clickable = [place for place, prompt in enumerate(self.prompts) if prompt.clickable]
-        long = clickable[0] if many and clickable else None
-        return [
-            _question(prompt, noise, many if place == long else rounds)
-            for place, (prompt, noise) in enumerate(zip(self.prompts, self.noise, strict=True))
-        ]
+        long = next((prompt for prompt in self.prompts if prompt.clickable), None)
+        questions = []
+        for prompt, noise in zip(self.prompts, self.noise, strict=True):
+            count = many if many and prompt is long else rounds
+            questions.append(
+                Question(
+                    text=prompt.phrase.text if prompt.phrase else "",
+                    attributes=prompt.phrase.attributes if prompt.phrase else (),
+                    clicks=list(prompt.clicks),
+                    clickable=prompt.clickable,
+                    noise=noise,
+                    rounds=count,
+                    phrase_from=math.ceil(prompt.phrase_late * count),
+                    box=prompt.box,
+                    given=prompt.given_when,
+                )
+            )
+        return questions
 
 
 class Batches:
@@ -105,20 +115,23 @@ class Batches:
         size = view_size(crop, group.shape)
         broken: list[str] = []
         pictures = [self._picture(step, place, group, size, broken) for place in self._places]
+        views = [picture.view for picture in pictures]
         prompts = [prompt for picture in pictures for prompt in picture.prompts]
         questions = [
             question for picture in pictures for question in picture.questions(rounds, many)
         ]
         coarse = self.recipe.data.coarse_sources
         return Batch(
-            image=torch.from_numpy(np.stack([p.image for p in pictures])).permute(0, 3, 1, 2),
+            image=torch.from_numpy(np.stack([view.image for view in views])).permute(0, 3, 1, 2),
             picture_index=torch.tensor([i for i, p in enumerate(pictures) for _ in p.prompts]),
             questions=questions,
             target=torch.from_numpy(np.stack([p.target for p in prompts]))[:, None],
             void=torch.from_numpy(np.stack([p.void for p in prompts]))[:, None],
             given=_given(prompts, size),
-            coarse_source=torch.tensor([p.source in coarse for p in pictures for _ in p.prompts]),
-            keys=[picture.key for picture in pictures],
+            coarse_source=torch.tensor(
+                [p.view.sample.source in coarse for p in pictures for _ in p.prompts]
+            ),
+            keys=[view.sample.key for view in views],
             passed_over=tuple(broken),
         )
 
@@ -142,8 +155,7 @@ class Batches:
                 prompts += make_prompts(scene, self.known, self.recipe.prompts, rng, missing)
             if prompts:
                 noise = [ClickNoise.draw(rng, most) for _ in prompts]
-                sample = scene.view.sample
-                return _Picture(sample.key, sample.source, scene.view.image, prompts, noise)
+                return _Picture(scene.view, prompts, noise)
         raise DataError(
             "The data set has hardly any object to ask for."
             if not broken
@@ -183,20 +195,6 @@ class Batches:
         except DataError as error:
             broken.append(str(error))
             return sample
-
-
-def _question(prompt: Prompt, noise: ClickNoise, rounds: int) -> Question:
-    return Question(
-        prompt.phrase.text if prompt.phrase else "",
-        prompt.phrase.attributes if prompt.phrase else (),
-        list(prompt.clicks),
-        prompt.clickable,
-        noise,
-        rounds,
-        math.ceil(prompt.phrase_late * rounds),
-        prompt.box,
-        prompt.given_when,
-    )
 
 
 def _given(prompts: Sequence[Prompt], size: tuple[int, int]) -> Tensor | None:

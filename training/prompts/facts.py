@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,25 @@ PATTERN_WORDS = {
 """Words before and after the noun for each surface trait of a data set."""
 
 
+# Words for one of two things or for several of many, and words for one of any number.
+MORE = {
+    "big": ("big", "large", "bigger", "larger"),
+    "small": ("small", "little", "smaller"),
+    "dark": ("dark", "darker"),
+    "bright": ("bright", "brighter"),
+}
+MOST = {
+    "big": ("biggest", "largest"),
+    "small": ("smallest", "tiniest"),
+    "dark": ("darkest",),
+    "bright": ("brightest",),
+}
+
+
+def colour_words(colour: str) -> tuple[str, ...]:
+    return ("grey", "gray") if colour == "grey" else (colour,)
+
+
 @dataclass(frozen=True)
 class Fact:
     """Something true of one object, and the words for it.
@@ -54,7 +73,6 @@ class Fact:
     another word could change what is counted.
     """
 
-    kind: Literal["colour", "place", "size", "light", "pattern"]
     attributes: tuple[str, ...]
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
@@ -103,8 +121,7 @@ def facts_of(
             facts += _places(one, rivals)
         facts += _patterns(one, rivals)
         if all(thing.area >= VISIBLE for thing in (one, *rivals)):
-            facts += _sizes(one, rivals)
-            facts += _lights(one, rivals)
+            facts += _extremes(one, rivals)
     return facts
 
 
@@ -114,29 +131,17 @@ def _colours(one: VisibleObject, rivals: Sequence[VisibleObject]) -> list[Fact]:
     # A region of several objects may contain one of any colour.
     tellable = bool(rivals) and not any(rival.about.semantic for rival in rivals)
     first, second = (int(i) for i in np.argsort(one.colours)[::-1][:2])
-    absent = [rival.colours < COLOUR_ABSENT for rival in rivals]
-    if one.colours[first] >= COLOUR_SHOWN:
-        colour = COLOURS[first]
-        return [
-            Fact(
-                "colour",
-                (colour,),
-                before=("grey", "gray") if colour == "grey" else (colour,),
-                unique=tellable and all(bool(lacks[first]) for lacks in absent),
-            )
-        ]
-    both = one.colours[first] + one.colours[second]
-    if one.colours[second] > 0.25 and both > 0.8:
-        pair = (COLOURS[first], COLOURS[second])
-        return [
-            Fact(
-                "colour",
-                pair,
-                before=(f"{pair[0]} and {pair[1]}", f"{pair[1]} and {pair[0]}"),
-                unique=tellable and all(bool(lacks[first] or lacks[second]) for lacks in absent),
-            )
-        ]
-    return []
+    shown = [first]
+    if one.colours[first] < COLOUR_SHOWN:
+        if one.colours[second] <= 0.25 or one.colours[first] + one.colours[second] <= 0.8:
+            return []
+        shown.append(second)
+    names = tuple(COLOURS[place] for place in shown)
+    words = colour_words(names[0])
+    if len(names) == 2:
+        words = (" and ".join(names), " and ".join(reversed(names)))
+    unique = tellable and all(rival.colours[shown].min() < COLOUR_ABSENT for rival in rivals)
+    return [Fact(names, words, unique=unique)]
 
 
 def _places(one: VisibleObject, rivals: Sequence[VisibleObject]) -> list[Fact]:
@@ -158,9 +163,7 @@ def _places(one: VisibleObject, rivals: Sequence[VisibleObject]) -> list[Fact]:
                 facts.append(_counted(ORDINALS[rank - 1], side))
         if first == "left" and len(rivals) == 2 and before == 1:
             after = ("in the middle", "in the center", "middle")
-            facts.append(
-                Fact("place", ("middle",), ("middle", "center"), after, unique=True, counted=True)
-            )
+            facts.append(Fact(("middle",), ("middle", "center"), after, unique=True, counted=True))
     return facts + _corners(one, rivals)
 
 
@@ -174,7 +177,7 @@ def _corners(one: VisibleObject, rivals: Sequence[VisibleObject]) -> list[Fact]:
                 continue
             words = (f"{down} {across}", f"{height} {across}")
             after = (f"at the {words[0]}", f"in the {words[0]} corner", words[1])
-            return [Fact("place", (down, across), words, after, unique=True)]
+            return [Fact((down, across), words, after, unique=True)]
     return []
 
 
@@ -190,10 +193,10 @@ def _place_in_picture(one: VisibleObject) -> list[Fact]:
     for side, away in (("left", x < 0.35), ("right", x > 0.65)):
         if away:
             after = (f"on the {side}", f"on {side}", side)
-            facts.append(Fact("place", (side,), (side,), after))
+            facts.append(Fact((side,), (side,), after))
     if abs(x - 0.5) < 0.1:
         after = ("in the middle", "in the center", "middle")
-        facts.append(Fact("place", ("middle",), (), after))
+        facts.append(Fact(("middle",), (), after))
     return facts
 
 
@@ -210,13 +213,13 @@ def _outermost(side: str, *, many: bool) -> Fact:
         after += (f"at far {side}", f"on the far {side}")
     if many:
         after += (f"first from the {side}",)
-    return Fact("place", (side,), adjectives, after, unique=True)
+    return Fact((side,), adjectives, after, unique=True)
 
 
 def _counted(ordinal: str, side: str) -> Fact:
     after = (f"{ordinal} from the {side}", f"{ordinal} from {side}")
     around = ((ordinal, f"from the {side}"), (ordinal, f"from {side}"))
-    return Fact("place", (side,), (), after, around, unique=True, counted=True)
+    return Fact((side,), (), after, around, unique=True, counted=True)
 
 
 def _order(one: Extent, other: Extent, apart: float) -> int:
@@ -234,32 +237,26 @@ def _order(one: Extent, other: Extent, apart: float) -> int:
     return int(middle - other_middle >= apart and low >= other_low and high >= other_high)
 
 
-def _sizes(one: VisibleObject, rivals: Sequence[VisibleObject]) -> list[Fact]:
+def _extremes(one: VisibleObject, rivals: Sequence[VisibleObject]) -> list[Fact]:
+    """Of the objects the biggest or smallest, the darkest or brightest.
+
+    "Bright" is never black, "dark" never white.
+    """
     if not rivals:
         return []
-    plain = len(rivals) == 1
-    if all(one.area > SIZE_RATIO * rival.area for rival in rivals):
-        words = ("biggest", "largest") + (("big", "large", "bigger", "larger") if plain else ())
-        return [Fact("size", ("big",), words, unique=True)]
-    if all(one.area * SIZE_RATIO < rival.area for rival in rivals):
-        words = ("smallest", "tiniest") + (("small", "little", "smaller") if plain else ())
-        return [Fact("size", ("small",), words, unique=True)]
-    return []
-
-
-def _lights(one: VisibleObject, rivals: Sequence[VisibleObject]) -> list[Fact]:
-    """Darker or brighter than all rivals; "bright" is never black, "dark" never white."""
-    if not rivals or one.concept in COLOURLESS:
-        return []
-    plain = len(rivals) == 1
-    main = COLOURS[int(one.colours.argmax())]
-    if main != "white" and all(rival.light - one.light >= LIGHT_APART for rival in rivals):
-        words = ("dark", "darker") if plain else ("darkest",)
-        return [Fact("light", ("dark",), words, unique=True)]
-    if main != "black" and all(one.light - rival.light >= LIGHT_APART for rival in rivals):
-        words = ("bright", "brighter") if plain else ("brightest",)
-        return [Fact("light", ("bright",), words, unique=True)]
-    return []
+    main = COLOURS[int(one.colours.argmax())] if one.concept not in COLOURLESS else ""
+    darker = [rival.light - one.light for rival in rivals]
+    holds = {
+        "big": all(one.area > SIZE_RATIO * rival.area for rival in rivals),
+        "small": all(one.area * SIZE_RATIO < rival.area for rival in rivals),
+        "dark": main not in ("", "white") and min(darker) >= LIGHT_APART,
+        "bright": main not in ("", "black") and -max(darker) >= LIGHT_APART,
+    }
+    return [
+        Fact((word,), MOST[word] + (MORE[word] if len(rivals) == 1 else ()), unique=True)
+        for word, true in holds.items()
+        if true
+    ]
 
 
 def _patterns(one: VisibleObject, rivals: Sequence[VisibleObject]) -> list[Fact]:
@@ -273,5 +270,5 @@ def _patterns(one: VisibleObject, rivals: Sequence[VisibleObject]) -> list[Fact]
             continue
         before, after = PATTERN_WORDS[trait]
         unique = bool(others) and all(traits and trait not in traits for traits in others)
-        facts.append(Fact("pattern", (trait,), before, after, unique=unique))
+        facts.append(Fact((trait,), before, after, unique=unique))
     return facts

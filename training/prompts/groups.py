@@ -19,14 +19,16 @@ from training.prompts.facts import (
     COLOUR_SHOWN,
     COLOURLESS,
     LIGHT_APART,
+    MORE,
     ORDINALS,
     PATTERN_WORDS,
     SIZE_RATIO,
     VISIBLE,
     Extent,
     VisibleObject,
+    colour_words,
 )
-from training.prompts.vocabulary import COLOURS
+from training.prompts.vocabulary import COLOURS, SIZES
 
 # Centres up to here are on the left (or at the top), and from 1 - SIDE on the right.
 SIDE = 0.4
@@ -100,8 +102,7 @@ def _colours(these: Sequence[VisibleObject]) -> list[Group]:
     for place, colour in enumerate(COLOURS):
         inside = _ids(thing for thing in these if thing.colours[place] >= COLOUR_SHOWN)
         unsure = _ids(t for t in these if COLOUR_ABSENT <= t.colours[place] < COLOUR_SHOWN)
-        words = ("grey", "gray") if colour == "grey" else (colour,)
-        groups.append(Group("colour", inside, unsure, (colour,), words))
+        groups.append(Group("colour", inside, unsure, (colour,), colour_words(colour)))
     return groups
 
 
@@ -120,20 +121,18 @@ def _sizes(these: Sequence[VisibleObject]) -> list[Group]:
     alike = all(part[-1].area <= SAME_SIZE * part[0].area for part in (small, big))
     if step < math.log(SIZE_RATIO) or not alike:
         return []
-    return [
-        Group("size", _ids(small), (), ("small",), ("small", "smaller", "little")),
-        Group("size", _ids(big), (), ("big",), ("big", "large", "bigger", "larger")),
-    ]
+    return [_compared("small", small), _compared("big", big)]
 
 
 def _lights(these: Sequence[VisibleObject]) -> list[Group]:
     dark, bright, step = _halves(these, lambda thing: thing.light)
     if step < LIGHT_APART or these[0].concept in COLOURLESS:
         return []
-    return [
-        Group("light", _ids(dark), (), ("dark",), ("dark", "darker")),
-        Group("light", _ids(bright), (), ("bright",), ("bright", "brighter")),
-    ]
+    return [_compared("dark", dark), _compared("bright", bright)]
+
+
+def _compared(word: str, these: Sequence[VisibleObject]) -> Group:
+    return Group("size" if word in SIZES else "light", _ids(these), (), (word,), MORE[word])
 
 
 def _halves(
