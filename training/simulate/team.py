@@ -91,23 +91,21 @@ class Labeled(Derived):
     """
 
     def __init__(self, dataset: Dataset) -> None:
+        super().__init__([], [])
         self.dataset = dataset
         self.clicks: dict[int, dict[int, Clicks]] = {}
-        self.sources: list[str] = []
 
     def add(self, index: int, clicks: dict[int, Clicks]) -> None:
         """Label the picture of this index."""
         self.clicks[index] = clicks
-        self.sources.append(self.dataset.sources[index])
-
-    def origin(self, place: int) -> tuple[Dataset, int]:
-        return self.dataset, list(self.clicks)[place]
+        self.sources = [*self.sources, self.dataset.sources[index]]
+        self._origins = [*self._origins, (self.dataset, index)]
 
     def __getitem__(self, place: int) -> Sample:
         return dataclasses.replace(super().__getitem__(place), objects=self.objects(place))
 
     def objects(self, place: int) -> tuple[SampleObject, ...]:
-        made = list(self.clicks.values())[place]
+        made = self.clicks[self.origin(place)[1]]
         return tuple(
             dataclasses.replace(about, clicks=made.get(about.id, ()))
             for about in super().objects(place)

@@ -15,7 +15,7 @@ import torch
 
 from model import checkpoint
 from training.data import Dataset, PackDataset, Without
-from training.data.wrappers import Derived
+from training.data.wrappers import Renamed
 from training.errors import DataError
 from training.finetune import fine_tune as module
 from training.finetune.fine_tune import FineTuned, fine_tune
@@ -227,24 +227,20 @@ def test_labels_that_the_vocabulary_does_not_know_can_be_typed_afterwards(
     unlearned: Path, team: Dataset, tmp_path: Path
 ) -> None:
     # given a team with a word of its own
-    class Renaming(Derived):
-        sources = team.sources
-
-        def origin(self, index: int) -> tuple[Dataset, int]:
-            return team, index
-
+    class Renaming(Renamed):
         def __getitem__(self, index: int) -> Any:
-            return dataclasses.replace(team[index], objects=self.objects(index))
+            return dataclasses.replace(super().__getitem__(index), objects=self.objects(index))
 
         def objects(self, index: int) -> tuple[Any, ...]:
             return tuple(
                 dataclasses.replace(o, category="Hull_Scratch" if o.category == "cat" else "Dog")
-                for o in team.objects(index)
+                for o in super().objects(index)
             )
 
     assert not checkpoint.load(unlearned).tokenizer().knows("hull scratch")
     # when
-    made = fine_tune(unlearned, Renaming(), None, out=tmp_path / "out", recipe=TINY)
+    names = Renaming(team, "harbour")
+    made = fine_tune(unlearned, names, None, out=tmp_path / "out", recipe=TINY)
     # then
     loaded = checkpoint.load(made.folder)
     assert loaded.tokenizer().knows("hull scratch")
