@@ -124,11 +124,11 @@ class Team:
         """The process ends while the model runs: nothing is answered."""
         self.memory.record = lambda *_: None  # type: ignore[method-assign]
         page, kept = desk.page, dict(desk.page.regions)
-        before = page.suggestion
+        before = page.shown
         page.make_point(self._place(), "Cat", self._place())
         of_label = [p for p in page.points.values() if p["value"]["keypointlabels"] == ["Cat"]]
         turn = page.send(of_label, lost=True)
-        page.regions, page.suggestion = kept, before
+        page.regions, page.shown = kept, before
         self._count(desk, turn, "positive", None)
         self.restart()
 
