@@ -42,7 +42,6 @@ from training.prompts.scenes import (
     WHOLES,
     Phrase,
     PictureScene,
-    WholeObject,
 )
 from training.prompts.vocabulary import concept_of, every_word_for
 
@@ -221,20 +220,17 @@ def _twin(
         and _may_be_clicked(about, view)
         and view.soft_mask((about.id,))[row, column] > 0.5
     ]
-    twin: Prompt | None = None
-    whole = WHOLES.get(view.sample.source)
+    name: Phrase | None = None
     if candidates:
         one = candidates[int(rng.integers(len(candidates)))]
         name = _beside_a_click(scene, one, recipe, rng)
-        if name is not None and name.text != phrase.text:
-            twin = _prompt(view, (one.id,), name, clickable=True)
-    elif whole is not None and len(phrase.ids) == 1:
-        twin = _whole(view, whole, rng)
-    if twin is None or not twin.mask[row, column] or twin.mask.sum() < FEWEST_PIXELS:
+    elif len(phrase.ids) == 1:
+        name = _whole(view, rng)
+    if name is None or name.text == phrase.text:
         return []
-    twin.clickable = True
+    twin = _prompt(view, name.ids, name, clickable=True)
     twin.clicks.append((x, y, 1))
-    return [twin]
+    return [twin] if twin.mask[row, column] and twin.mask.sum() >= FEWEST_PIXELS else []
 
 
 def _make_prompt(
@@ -245,26 +241,26 @@ def _make_prompt(
 ) -> Prompt | None:
     chance = rng.random()
     source = scene.view.sample.source
+    phrase: Phrase | None = None
     if scene.view.kind != "detail":
         if chance < recipe.absent and known.get(source):
-            absent = name_absent(scene.whole, known[source], rng)
-            if absent is not None:
-                return _prompt(scene.view, absent.ids, absent, clickable=False)
-        if chance < recipe.absent + recipe.phrase_only and source not in INCOMPLETE:
-            prompt = _phrase_only(scene, recipe, rng)
-            if prompt is not None:
-                return prompt
+            phrase = name_absent(scene.whole, known[source], rng)
+        alone = chance < recipe.absent + recipe.phrase_only and source not in INCOMPLETE
+        if phrase is None and alone:
+            phrase = _phrase_alone(scene, recipe, rng)
+    if phrase is not None:
+        return _prompt(scene.view, phrase.ids, phrase, clickable=False)
     with_phrase = chance < recipe.absent + recipe.phrase_only + recipe.both
     return _clicked(scene, recipe, rng, with_phrase=with_phrase)
 
 
-def _phrase_only(
+def _phrase_alone(
     scene: PictureScene, recipe: PromptRecipe, rng: np.random.Generator
-) -> Prompt | None:
+) -> Phrase | None:
+    """A phrase that needs no click; None if nothing in view is large enough."""
     expressions = scene.expressions()
     if expressions and rng.random() < recipe.human / 2:
-        phrase = expressions[int(rng.integers(len(expressions)))]
-        return _prompt(scene.view, phrase.ids, phrase, clickable=False)
+        return expressions[int(rng.integers(len(expressions)))]
     shown = scene.shown
     named = [thing for thing in shown.seen if thing.concept and shown.is_worth_naming(thing)]
     if not named:
@@ -272,25 +268,22 @@ def _phrase_only(
     crowded = [len(shown.named(thing.concept or "")) > 1 for thing in named]
     one = named[_weighted(np.where(crowded, recipe.among_several, 1.0), rng)]
     assert one.concept is not None
-    whole = WHOLES.get(scene.view.sample.source)
-    if whole is not None and rng.random() < recipe.whole / 2:
-        prompt = _whole(scene.view, whole, rng)
-        if prompt is not None:
-            return prompt
+    if scene.view.sample.source in WHOLES and rng.random() < recipe.whole / 2:
+        whole = _whole(scene.view, rng)
+        if whole is not None:
+            return whole
     said = scene.human(one.about)
     if len(shown.named(one.concept)) > 1:
         # With a click a bare name meant this one; alone it means all of its kind.
         names = every_word_for(one.concept)
         said = [phrase for phrase in said if key_of(phrase.text) not in names]
     if said and rng.random() < recipe.human:
-        phrase = said[int(rng.integers(len(said)))]
-        return _prompt(scene.view, phrase.ids, phrase, clickable=False)
+        return said[int(rng.integers(len(said)))]
     if rng.random() < 1.0 - recipe.bare_name and not one.about.semantic:
         telling = describe(shown, one, rng, unique=True)
         if telling is not None:
-            return _prompt(scene.view, telling.ids, telling, clickable=False)
-    phrase = name_several(shown, one.concept, rng)
-    return _prompt(scene.view, phrase.ids, phrase, clickable=False)
+            return telling
+    return name_several(shown, one.concept, rng)
 
 
 def _clicked(
@@ -301,26 +294,22 @@ def _clicked(
     if not candidates:
         return None
     chosen = _chosen(candidates, view, recipe, rng, with_phrase=with_phrase)
-    whole = WHOLES.get(view.sample.source)
-    prompt: Prompt | None = None
     # A click that means the target must be on its visible part.
     clicked = view.instances == chosen.id
-    if with_phrase and whole is not None and rng.random() < recipe.whole:
+    whole: Phrase | None = None
+    if with_phrase and view.sample.source in WHOLES and rng.random() < recipe.whole:
         # The click is on the part, where the part's own name would mean the part.
-        prompt = _whole(view, whole, rng)
-        if prompt is not None and not (clicked & prompt.mask).any():
-            prompt = None
-    if prompt is None:
-        phrase = None
-        if with_phrase:
-            phrase = _beside_a_click(scene, chosen, recipe, rng)
+        whole = _whole(view, rng)
+    if whole is not None and chosen.id in whole.ids:
+        prompt = _prompt(view, whole.ids, whole, clickable=True)
+    else:
+        phrase = _beside_a_click(scene, chosen, recipe, rng) if with_phrase else None
         prompt = _prompt(view, (chosen.id,), phrase, clickable=True)
         prompt.drawn = box_of_people(view, chosen)
         covered = prompt.mask & ~clicked & (view.instances > 0)
         if phrase is not None and covered.sum() >= FEWEST_PIXELS and rng.random() < 0.5:
             # Click on something smaller on top of it, which a click alone would mean.
             clicked = covered
-    prompt.clickable = True
     if prompt.mask.sum() < FEWEST_PIXELS:
         return None
     start = rng.random()
@@ -377,19 +366,20 @@ def _beside_a_click(
     return describe(facts, seen, rng, unique=False)
 
 
-def _whole(view: View, whole: WholeObject, rng: np.random.Generator) -> Prompt | None:
-    """A prompt for all parts of the one whole in view; parts that may not belong to it are void."""
+def _whole(view: View, rng: np.random.Generator) -> Phrase | None:
+    """A name for all parts of the one whole in view, of which only parts are annotated."""
+    whole = WHOLES.get(view.sample.source)
+    if whole is None:
+        return None
     parts = [about for about in view.sample.objects if about.category in whole.parts]
     if whole.single and sum(part.category == whole.single for part in parts) != 1:
         return None
     ids = tuple(part.id for part in parts if part.category not in whole.unsure)
     if not ids:
         return None
-    unsure = [part.id for part in parts if part.category in whole.unsure]
+    unsure = tuple(part.id for part in parts if part.category in whole.unsure)
     text = whole.names[int(rng.integers(len(whole.names)))]
-    prompt = _prompt(view, ids, Phrase(text, ids, (whole.concept,)), clickable=False)
-    prompt.void |= np.isin(view.instances, unsure)
-    return prompt
+    return Phrase(text, ids, (whole.concept,), unsure)
 
 
 def _prompt(view: View, ids: tuple[int, ...], phrase: Phrase | None, *, clickable: bool) -> Prompt:
