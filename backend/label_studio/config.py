@@ -24,7 +24,6 @@ from backend.label_studio.controls import (
     repeat_lengths,
     repeated,
 )
-from backend.label_studio.payloads import MAX_CONFIG_CHARACTERS
 
 ADD_LABEL = "+ last object"
 REMOVE_LABEL = "- last object"
@@ -35,6 +34,8 @@ _POLYGONS = ("PolygonLabels", "Polygon")
 _STATUS_NAMES = ("status",)
 _PHRASE_NAMES = ("phrase", "prompt", "text_prompt")
 
+# A thousand classes with colours, for brushes and for key points, have some 150,000.
+_MAX_CHARACTERS = 500_000
 _MAX_DEPTH = 200
 # Some data sets have 1,200 classes; each class stands in the config for brushes and for key points.
 _MAX_TAGS = 12_000
@@ -406,9 +407,9 @@ class _Builder(TreeBuilder):
 
 
 def _tree(xml: str) -> Element:
-    if len(xml) > MAX_CONFIG_CHARACTERS:
+    if len(xml) > _MAX_CHARACTERS:
         raise LabelConfigError(
-            f"The labeling config is longer than {MAX_CONFIG_CHARACTERS:,} characters."
+            f"The labeling config is longer than {_MAX_CHARACTERS:,} characters."
         )
     if not xml.strip():
         raise LabelConfigError("The labeling config is empty.")

@@ -22,8 +22,6 @@ from backend.errors import NotJsonError, RequestError
 MAX_ITEMS = 5_000
 # "Retrieve predictions" sends 100 tasks at once by default, some installations a few hundred.
 MAX_TASKS = 10_000
-# A thousand classes with colours, for brushes and for key points, have some 150,000.
-MAX_CONFIG_CHARACTERS = 500_000
 # Label Studio's tokens: 40 hex digits, or a JWT of some 300 characters.
 _MAX_TOKEN = 4_000
 _MAX_EXTRA = 100_000
@@ -161,7 +159,7 @@ def parse_setup(body: object) -> SetupRequest:
         raise RequestError("The request's access token or extra parameters are too long.")
     return SetupRequest(
         project=Project.read(setup.get("project")),
-        label_config=_label_config(setup, "schema") or _label_config(setup),
+        label_config=_text(setup, "schema") or _text(setup, "label_config"),
         hostname=_text(setup, "hostname").strip().rstrip("/"),
         access_token=token,
         extra_params=extra,
@@ -192,7 +190,7 @@ def parse_predict(body: object) -> PredictRequest:
     return PredictRequest(
         project=Project.read(project),
         tasks=tuple(map(read_task, tasks)),
-        label_config=_label_config(predict),
+        label_config=_text(predict, "label_config"),
         interactive=context is not None,
         context=_context(context),
         probe=isinstance(context, Mapping) and context.get("probe") is True,
@@ -340,15 +338,6 @@ def _text(body: Mapping[str, Any], name: str) -> str:
     if text is not None and not isinstance(text, str):
         raise RequestError(f"The request's '{name}' is not a text.")
     return text or ""
-
-
-def _label_config(body: Mapping[str, Any], name: str = "label_config") -> str:
-    xml = _text(body, name)
-    if len(xml) > MAX_CONFIG_CHARACTERS:
-        raise RequestError(
-            f"The labeling config is longer than {MAX_CONFIG_CHARACTERS:,} characters."
-        )
-    return xml
 
 
 def _objects(body: Mapping[str, Any], *names: str) -> Iterator[Mapping[str, Any]]:

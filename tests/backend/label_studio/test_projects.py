@@ -1,8 +1,5 @@
 """Which Label Studio a project belongs to, even if another one is announced."""
 
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +15,7 @@ from backend.label_studio.credentials import Credentials, save_credentials
 from backend.label_studio.payloads import Project, SetupRequest
 from backend.label_studio.projects import LabelStudioHosts, Projects
 from backend.settings import Settings
+from tests.backend.label_studio.conftest import Host
 
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
 OURS = Project(1, "1795380093")
@@ -148,60 +146,39 @@ def test_projects_of_one_host_share_a_client() -> None:
 # -- a host that only announced itself
 
 
-@pytest.fixture
-def inside() -> Iterator[tuple[str, list[str]]]:
-    """A server in the private network, and what it was asked."""
-    asked: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            self.send_response(403)
-            self.send_header("Content-Length", "14")
-            self.end_headers()
-            self.wfile.write(b'{"key": "top"}')
-
-        do_PATCH = do_POST = do_GET  # noqa: N815
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", asked
-    server.shutdown()
-    server.server_close()
-
-
 def test_an_announced_private_host_is_not_asked_until_an_admin_names_it(
-    inside: tuple[str, list[str]], settings: Settings
+    host: Host, settings: Settings
 ) -> None:
-    url, asked = inside
+    host.give("/api/projects/1/", {"detail": "top"}, 403)
     # when it only announced itself
-    client = LabelStudioHosts(settings, lambda project: (url, TOKEN)).of(OURS)
+    client = LabelStudioHosts(settings, lambda project: (host.url, TOKEN)).of(OURS)
     with pytest.raises(LabelStudioError, match=r"private network.*phraseclick connect"):
         client.project(1)
-    assert asked == []
+    assert host.calls == []
     # when an admin connected it
-    save_credentials(settings, 1, Credentials(url, TOKEN, "http://me"))
-    client = LabelStudioHosts(settings, lambda project: (url, TOKEN)).of(OURS)
+    save_credentials(settings, 1, Credentials(host.url, TOKEN, "http://me"))
+    client = LabelStudioHosts(settings, lambda project: (host.url, TOKEN)).of(OURS)
     with pytest.raises(LabelStudioError, match="top"):
         client.project(1)
-    assert asked == ["/api/projects/1/"]
+    assert len(host.calls) == 1
 
 
-def test_the_words_of_an_announced_host_are_not_repeated(
-    inside: tuple[str, list[str]], settings: Settings
+def test_the_words_of_an_announced_host_are_not_repeated_and_its_answer_is_bounded(
+    host: Host, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url, asked = inside
     open_settings = settings.model_copy(update={"allow_private_addresses": True})
-    client = LabelStudioHosts(open_settings, lambda project: (url, TOKEN)).of(OURS)
+    client = LabelStudioHosts(open_settings, lambda project: (host.url, TOKEN)).of(OURS)
 
+    host.give("/api/projects/1/", {"detail": "top"}, 403)
     with pytest.raises(LabelStudioError) as caught:
         client.project(1)
-
-    assert asked == ["/api/projects/1/"]
+    assert len(host.calls) == 1
     assert "top" not in str(caught.value)
+
+    monkeypatch.setattr(host_module, "_ANNOUNCED_BYTES", 1000)
+    host.give("/api/projects/1/", b" " * 1001)
+    with pytest.raises(LabelStudioError, match="too much"):
+        client.project(1)
 
 
 @pytest.mark.parametrize(
@@ -237,33 +214,3 @@ def test_an_address_with_more_than_a_host_and_a_path_is_refused(address: str) ->
 )
 def test_addresses_as_label_studio_announces_them(address: str, read: str) -> None:
     assert host_module.read_address(address) == read
-
-
-def test_an_answer_without_end_is_cut(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host_module, "_ANNOUNCED_BYTES", 1000)
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            while True:
-                try:
-                    self.wfile.write(b" " * 10_000)
-                except OSError:
-                    return
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}"
-    values: dict[str, Any] = {"allow_private_addresses": True}
-    hosts = LabelStudioHosts(settings.model_copy(update=values), lambda project: (url, TOKEN))
-
-    with pytest.raises(LabelStudioError, match="too much"):
-        hosts.of(OURS).project(1)
-
-    server.shutdown()
-    server.server_close()
