@@ -32,7 +32,7 @@ from backend.settings import Settings
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _JSON_ROUTES = ("/setup", "/predict", "/webhook", "/versions", "/api/")
-# Its forms have a token of their own, and a refusal is a page (web.csrf).
+# Its forms have a token of their own, and a refusal is a page (web.rendering).
 _DASHBOARD = "/dashboard"
 
 _UNKNOWN_NAME = (

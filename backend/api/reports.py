@@ -5,7 +5,6 @@ All lists take the same filters. Tasks and regions come page by page with links,
 """
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path as FilePath
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
@@ -19,14 +18,7 @@ from backend.api.label_studio import Served
 from backend.api.openapi import KEY_PATTERN, refusals
 from backend.reports import records
 from backend.reports.group_by import SORTS
-from backend.reports.output import (
-    REGION_COLUMNS,
-    TASK_COLUMNS,
-    Column,
-    csv_text,
-    json_text,
-    write_parquet,
-)
+from backend.reports.output import RECORDS, csv_text, json_text, write_parquet
 from backend.reports.page import render
 from backend.reports.queries import Report, Reports
 from backend.reports.records import By, ReportFilter
@@ -220,7 +212,7 @@ def tasks(
 ) -> TaskPage | Response:
     """Tasks with an interaction or an accepted region."""
     if form != "json":
-        return _table(form, key, "tasks", reports.every_task(key, where), TASK_COLUMNS)
+        return _table(form, key, "tasks", reports.every_task(key, where))
     listed = reports.tasks(
         key, where, sort=sort, descending=order == "descending", page=page, size=size
     )
@@ -247,7 +239,7 @@ def regions(
 ) -> RegionPage | Response:
     """Accepted regions by task."""
     if form != "json":
-        return _table(form, key, "regions", reports.regions(key, where), REGION_COLUMNS)
+        return _table(form, key, "regions", reports.regions(key, where))
     listed = reports.region_page(key, where, page=page, size=size)
     return RegionPage(items=listed.items, **_paging(request, listed))
 
@@ -316,19 +308,14 @@ def _paging(request: Request, of: records.Page[Any]) -> dict[str, Any]:
 
 
 def _table(
-    form: Literal["csv", "parquet"],
-    key: str,
-    rows: str,
-    entries: Iterator[object],
-    columns: tuple[Column, ...],
+    form: Literal["csv", "parquet"], key: str, rows: str, entries: Iterator[object]
 ) -> Response:
     name = f"project-{key}-{rows}.{form}"
     if form == "csv":
-        return _file(name, "text/csv; charset=utf-8", csv_text(entries, columns))
+        return _file(name, "text/csv; charset=utf-8", csv_text(entries, RECORDS[rows]))
     with TemporaryDirectory() as folder:
         path = FilePath(folder) / "table"
-        made_at = datetime.now(UTC).isoformat(timespec="seconds")
-        write_parquet(path, entries, columns, {"project": key, "rows": rows, "made_at": made_at})
+        write_parquet(path, entries, rows, key)
         return _file(name, _PARQUET, iter([path.read_bytes()]))
 
 

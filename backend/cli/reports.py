@@ -94,9 +94,10 @@ def report(
 
     Times are UTC. If an output file is given, the tables are not printed.
     """
+    from backend.reports.output import RECORDS
     from backend.reports.queries import Report, Reports
 
-    if rows not in ("tasks", "regions"):
+    if rows not in RECORDS:
         raise ReportError(f"--rows is tasks or regions, not {rows!r}.")
     with open_database(settings_of(data)) as database:
         reports = Reports(database)
@@ -158,11 +159,7 @@ def _write_tables(
     csv: Path | None,
     parquet: Path | None,
 ) -> None:
-    from datetime import UTC, datetime
-
-    from backend.reports.output import REGION_COLUMNS, TASK_COLUMNS, csv_text, write_parquet
-
-    columns = TASK_COLUMNS if rows == "tasks" else REGION_COLUMNS
+    from backend.reports.output import RECORDS, csv_text, write_parquet
 
     def records() -> "Iterator[object]":
         if rows == "tasks":
@@ -170,11 +167,9 @@ def _write_tables(
         return reports.regions(project, where)
 
     if csv:
-        _write(csv, csv_text(records(), columns))
+        _write(csv, csv_text(records(), RECORDS[rows]))
     if parquet:
-        made_at = datetime.now(UTC).isoformat(timespec="seconds")
-        metadata = {"project": project, "rows": rows, "made_at": made_at}
-        write_parquet(parquet, records(), columns, metadata)
+        write_parquet(parquet, records(), rows, project)
         typer.echo(f"Wrote {parquet}", err=True)
 
 

@@ -21,8 +21,10 @@ from backend.db.models import (
     same_annotation,
 )
 from backend.reports import cost_frame
+from backend.reports.click_curve import Key
 from backend.reports.compute_cost import BRUSH_CHARACTERS
 from backend.reports.cost_frame import COUNTS
+from backend.reports.costs import changed_annotations
 from backend.reports.group_by import by_task
 from backend.reports.records import Reconciliation, ReportFilter
 
@@ -38,7 +40,6 @@ _WORDS = {
     "boxes": "boxes",
     "undos": "undone prompts",
 }
-_Key = tuple[int, str, str]  # annotation, brush, region
 
 
 def reconcile(connection: Connection, project: str) -> Reconciliation:
@@ -57,8 +58,6 @@ def reconcile(connection: Connection, project: str) -> Reconciliation:
         *_first(_within_regions(connection, project)),
         *_first(_changed(connection, project)),
     ]
-    if (summed["abandoned"] < 0).any():
-        differences.append("A region has more interactions than its task's event log.")
     return Reconciliation(tasks, log, len(computed), len(held), tuple(differences))
 
 
@@ -72,24 +71,18 @@ def _log(connection: Connection, project: str) -> dict[str, int]:
     return {name: counted.get(name, 0) for name in _KINDS.values()}
 
 
-def _computed(connection: Connection, project: str) -> set[_Key]:
+def _computed(connection: Connection, project: str) -> set[Key]:
     row = RegionCostRow
     query = select(row.annotation_id, row.brush, row.region_id).where(row.project == project)
-    return {
-        (region.annotation_id, region.brush, region.region_id)
-        for region in connection.execute(query)
-    }
+    return {(number, brush, region) for number, brush, region in connection.execute(query)}
 
 
-def _held(connection: Connection, project: str) -> set[_Key]:
+def _held(connection: Connection, project: str) -> set[Key]:
     """The brush regions of the annotations that exist."""
     query = (
         select(SampleRow.annotation_id, SampleRow.brush, SampleRow.region_id)
         .join(AnnotationRow, same_annotation(AnnotationRow, SampleRow))
-        .where(
-            SampleRow.project == project,
-            exists_in_label_studio(),
-        )
+        .where(SampleRow.project == project, exists_in_label_studio())
     )
     return {
         (number, brush[:BRUSH_CHARACTERS], region)
@@ -97,7 +90,7 @@ def _held(connection: Connection, project: str) -> set[_Key]:
     }
 
 
-def _between_regions(computed: set[_Key], held: set[_Key]) -> Iterator[str]:
+def _between_regions(computed: set[Key], held: set[Key]) -> Iterator[str]:
     for annotation, _, region in sorted(held - computed):
         yield (
             f"Region {region} of annotation {annotation} has no costs yet; "
@@ -149,23 +142,13 @@ def _by_target(connection: Connection, project: str) -> Mapping[int, list[tuple[
 
 
 def _changed(connection: Connection, project: str) -> Iterator[str]:
-    """Annotations that changed since their costs were computed."""
-    same = same_annotation(AnnotationTimeRow, AnnotationRow)
-    query = (
-        select(AnnotationRow.annotation_id, AnnotationTimeRow.drawn, AnnotationRow.digest)
-        .join(AnnotationTimeRow, same, isouter=True)
-        .where(
-            AnnotationRow.project == project,
-            exists_in_label_studio(),
+    query = changed_annotations().where(AnnotationRow.project == project)
+    numbers = query.with_only_columns(AnnotationRow.annotation_id)
+    for number in connection.execute(numbers.order_by(AnnotationRow.annotation_id)).scalars():
+        yield (
+            f"Annotation {number} changed since its costs were computed; "
+            "the worker updates them within a minute."
         )
-        .order_by(AnnotationRow.annotation_id)
-    )
-    for row in connection.execute(query):
-        if row.drawn != row.digest:
-            yield (
-                f"Annotation {row.annotation_id} changed since its costs were computed; "
-                "the worker updates them within a minute."
-            )
 
 
 def _first(sentences: Iterator[str]) -> list[str]:

@@ -10,7 +10,7 @@ share its region ids, and an annotation can be copied. Then the user who made th
 if that is ambiguous, the interactions count for the task only.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -96,18 +96,21 @@ def quality(
     before: computed earlier for the same accepted mask; used for masks that have expired since.
     """
     by_request = {mask.request: mask.mask.iou(accepted) for mask in served}
-    ious = _after_each(events, by_request)
+    done = [event for event in events if event.interaction]
+    # Two clicks of one request are answered together, after the last of them.
+    ends = sorted({event.request: place for place, event in enumerate(done)}.values())
     ious = [
         before.ious[place] if iou is None and place < len(before.ious) else iou
-        for place, iou in enumerate(ious)
+        for place, iou in enumerate(_after_each(done, ends, by_request))
     ]
-    requests = {event.request for event in events if event.interaction and event.answered}
+    answered = [place for place in ends if done[place].answered]
+    requests = {done[place].request for place in answered}
     return Quality(
         ious=tuple(ious),
-        first=_first(events, ious),
+        first=ious[answered[0]] if answered else None,
         last=by_request[served[-1].request] if served else before.last,
         corrected=_corrected(events, served, accepted) if served else before.corrected,
-        needed=_needed(events, ious),
+        needed=_needed(ious, answered),
         predictions=max(before.predictions, len(requests | set(by_request))),
     )
 
@@ -136,43 +139,29 @@ def edited_pixels(accepted: PackedMask, served: PackedMask) -> int | None:
 
 
 def _after_each(
-    events: Sequence[LoggedEvent], by_request: Mapping[str, float]
-) -> list[float | None]:
-    """IoU of what the page showed after each interaction.
+    done: Sequence[LoggedEvent], ends: Sequence[int], by_request: Mapping[str, float]
+) -> Iterator[float | None]:
+    """IoU of what the page showed after each interaction; None while its answer is still to come.
 
-    Two clicks of one request are answered together, so nothing is known after the first of them. If
-    an answer failed or was empty, the page kept showing what it had.
+    If an answer failed or was empty, the page kept showing what it had. ends: places of the last
+    interaction of each request.
     """
-    done = [event for event in events if event.interaction]
-    last_of = {event.request: place for place, event in enumerate(done)}
-    ious: list[float | None] = []
     shown: float | None = None
     for place, event in enumerate(done):
-        if place != last_of[event.request]:
-            ious.append(None)
+        if place not in ends:
+            yield None
             continue
         if event.request in by_request:
             shown = by_request[event.request]
         elif event.answered:
             shown = None  # served, but expired since
-        ious.append(shown)
-    return ious
+        yield shown
 
 
-def _first(events: Sequence[LoggedEvent], ious: Sequence[float | None]) -> float | None:
-    """IoU of the first request that was answered."""
-    done = [event for event in events if event.interaction]
-    first = next((event.request for event in done if event.answered), None)
-    places = [place for place, event in enumerate(done) if event.request == first]
-    return ious[places[-1]] if places else None
-
-
-def _needed(events: Sequence[LoggedEvent], ious: Sequence[float | None]) -> int | None:
+def _needed(ious: Sequence[float | None], answered: Sequence[int]) -> int | None:
     """None after a mask that is unknown now: it may have been good already."""
-    done = [event for event in events if event.interaction]
-    last_of = {event.request: place for place, event in enumerate(done)}
-    for place, (event, iou) in enumerate(zip(done, ious, strict=True)):
-        if iou is None and event.answered and place == last_of[event.request]:
+    for place, iou in enumerate(ious):
+        if iou is None and place in answered:
             return None
         if iou is not None and iou >= GOOD:
             return place + 1

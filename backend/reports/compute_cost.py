@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import blake2b
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, RowMapping, select
+from sqlalchemy import Connection, Row, select
 
+from backend.db.engine import records
 from backend.db.models import (
     AnnotationRow,
     AnnotationTimeRow,
-    Base,
     EventRow,
     RegionCostRow,
     SampleRow,
@@ -43,23 +43,21 @@ BRUSH_CHARACTERS = 128
 # A region that is first seen this soon after its annotation was made came with it.
 _AT_ONCE = timedelta(seconds=5)
 
-# Columns of samples that are large and needed for changed annotations only.
-_LARGE = ("mask", "clicks")
+_OfAnnotation = TypeVar("_OfAnnotation", AnnotationRow, AnnotationTimeRow, RegionCostRow, SampleRow)
 
 
 @dataclass(frozen=True)
 class TaskCosts:
-    """What to write: the rows of the annotations whose costs are missing or outdated.
+    """What to write: a row for each region of the task.
 
     ``versions``: the digest of each annotation as it was read. ``through``: the newest event read.
-    ``changed``: rows by annotation.
     """
 
     project: str
     task: int
     versions: Mapping[int, str]
     through: int
-    changed: Mapping[int, Sequence[Mapping[str, Any]]]
+    rows: Sequence[Mapping[str, Any]]
 
 
 def current_versions(connection: Connection, project: str, task: int) -> dict[int, str]:
@@ -75,36 +73,32 @@ def current_versions(connection: Connection, project: str, task: int) -> dict[in
 def compute(
     connection: Connection, project: str, task: int, now: datetime, idle: timedelta
 ) -> TaskCosts:
-    """Compute what is missing or outdated of a task. idle: longer pauses count as this long."""
+    """Compute a task's costs. idle: longer pauses count as this long."""
     versions = current_versions(connection, project, task)
     facts = _TaskRecords.read(connection, project, task, list(versions), idle)
-    targets = assign(facts.regions(), facts.objects())
     return TaskCosts(
         project,
         task,
         versions,
         through=max((event.id for event in facts.events), default=0),
-        changed={
-            number: facts.rows(connection, number, targets, now)
-            for number, digest in versions.items()
-            if not facts.is_current(number, digest, targets)
-        },
+        rows=facts.rows(connection, now),
     )
 
 
 @dataclass(frozen=True)
 class _TaskRecords:
-    """All that is known of a task, except the masks. ``ahead``: Label Studio's clock minus ours.
-    ``idle``: longer pauses count as this long."""
+    """All that is known of a task, except the served masks. ``owners``: who made each annotation,
+    as far as known. ``ahead``: Label Studio's clock minus ours. ``idle``: longer pauses count as
+    this long."""
 
     project: str
     task: int
-    annotations: Mapping[int, RowMapping]
-    times: Mapping[int, RowMapping]
-    samples: Mapping[int, Sequence[RowMapping]]
-    costs: Mapping[int, Mapping[Key, RowMapping]]
+    annotations: Mapping[int, AnnotationRow]
+    owners: Mapping[int, str]
+    samples: Sequence[SampleRow]
+    costs: Mapping[Key, RegionCostRow]
     events: Sequence[LoggedEvent]
-    targets: Mapping[int, RowMapping]
+    targets: Mapping[int, Row[int, str, str]]
     ahead: timedelta
     idle: timedelta
 
@@ -117,30 +111,22 @@ class _TaskRecords:
         numbers: Sequence[int],
         idle: timedelta,
     ) -> "_TaskRecords":
-        def rows(model: type[Base], without: tuple[str, ...] = ()) -> Iterable[RowMapping]:
-            columns = model.__table__.c
-            query = select(*(c for c in columns if c.name not in without)).where(
-                columns.project == project, columns.annotation_id.in_(numbers)
-            )
-            return connection.execute(query).mappings()
+        def rows(model: type[_OfAnnotation]) -> list[_OfAnnotation]:
+            here = (model.project == project) & model.annotation_id.in_(numbers)
+            return records(connection, select(model).where(here))
 
-        samples: dict[int, list[RowMapping]] = {}
-        for row in rows(SampleRow, _LARGE):
-            samples.setdefault(row["annotation_id"], []).append(row)
-        costs: dict[int, dict[Key, RowMapping]] = {}
-        for row in rows(RegionCostRow):
-            key = (row["annotation_id"], row["brush"], row["region_id"])
-            costs.setdefault(row["annotation_id"], {})[key] = row
         ahead = select(TaskRow.clock_ahead_s).where(
             TaskRow.project == project, TaskRow.task_id == task
         )
         return cls(
             project=project,
             task=task,
-            annotations={row["annotation_id"]: row for row in rows(AnnotationRow)},
-            times={row["annotation_id"]: row for row in rows(AnnotationTimeRow)},
-            samples=samples,
-            costs=costs,
+            annotations={row.annotation_id: row for row in rows(AnnotationRow)},
+            owners={row.annotation_id: row.owner for row in rows(AnnotationTimeRow) if row.owner},
+            samples=rows(SampleRow),
+            costs={
+                (row.annotation_id, row.brush, row.region_id): row for row in rows(RegionCostRow)
+            },
             events=_events(connection, project, task),
             targets=_targets(connection, project, task),
             ahead=timedelta(seconds=connection.execute(ahead).scalar() or 0.0),
@@ -149,14 +135,18 @@ class _TaskRecords:
 
     def regions(self) -> list[Region]:
         """The regions of all annotations."""
-        owners = self._owners()
-        return [
-            Region(
-                number, row["brush"][:BRUSH_CHARACTERS], row["region_id"], owners.get(number, "")
-            )
-            for number, samples in self.samples.items()
-            for row in samples
-        ]
+        # An annotation without an owner belongs to the owner of others by the same annotator.
+        by_annotator = {
+            self.annotations[number].annotator: owner
+            for number, owner in self.owners.items()
+            if self.annotations[number].annotator is not None
+        }
+        regions = []
+        for sample in self.samples:
+            number, brush, region = _key(sample)
+            same_person = by_annotator.get(self.annotations[number].annotator, "")
+            regions.append(Region(number, brush, region, self.owners.get(number) or same_person))
+        return regions
 
     def objects(self) -> list[PromptedObject]:
         """All objects with an interaction, and those that a phrase suggested beside its own."""
@@ -174,67 +164,36 @@ class _TaskRecords:
                 PromptedObject(
                     id=target,
                     region=events[-1].region,
-                    owner=(row["owner"] if row else "") or (owners[-1] if owners else ""),
+                    owner=(row.owner if row else "") or (owners[-1] if owners else ""),
                     started=any(event.starts for event in events),
-                    brush=row["brush"] if row else "",
+                    brush=row.brush if row else "",
                 )
             )
         return objects
 
-    def is_current(self, number: int, digest: str, targets: Mapping[Key, tuple[int, ...]]) -> bool:
-        """Whether this version has its rows, with the same targets, and no newer event."""
-        time = self.times.get(number)
-        if time is None or time["drawn"] != digest:
-            return False
-        mine = {key: list(them) for key, them in targets.items() if key[0] == number}
-        costs = self.costs.get(number, {})
-        if {key: row["targets"] for key, row in costs.items() if row["targets"]} != mine:
-            return False
-        of_mine = {target for them in mine.values() for target in them}
-        return all(e.id <= time["through"] for e in self.events if e.target in of_mine)
-
-    def rows(
-        self,
-        connection: Connection,
-        number: int,
-        targets: Mapping[Key, tuple[int, ...]],
-        now: datetime,
-    ) -> list[dict[str, Any]]:
-        """The rows of an annotation; reads its masks."""
-        query = select(SampleRow.number, SampleRow.width, SampleRow.height, SampleRow.mask).where(
-            SampleRow.project == self.project, SampleRow.annotation_id == number
-        )
-        masks = {
-            row.number: PackedMask(row.width, row.height, bytes(row.mask))
-            for row in connection.execute(query)
-        }
-        mine = [target for key, them in targets.items() if key[0] == number for target in them]
-        served = served_for(connection, mine)
+    def rows(self, connection: Connection, now: datetime) -> list[dict[str, Any]]:
+        """A row for each region; reads the served masks."""
+        targets = assign(self.regions(), self.objects())
+        served = served_for(connection, [target for them in targets.values() for target in them])
         rows: dict[Key, dict[str, Any]] = {}
-        for sample in self.samples.get(number, ()):
-            key = (number, sample["brush"][:BRUSH_CHARACTERS], sample["region_id"])
-            if (mask := masks.get(sample["number"])) is not None:
-                theirs = targets.get(key, ())
-                own = [one for one in served if one.target in theirs]
-                rows[key] = self._row(key, sample, mask, theirs, own, now)
+        for sample in self.samples:
+            theirs = targets.get(_key(sample), ())
+            own = [one for one in served if one.target in theirs]
+            rows[_key(sample)] = self._row(sample, theirs, own, now)
         return list(rows.values())
 
     def _row(
-        self,
-        key: Key,
-        sample: RowMapping,
-        mask: PackedMask,
-        targets: tuple[int, ...],
-        served: Sequence[Served],
-        now: datetime,
+        self, sample: SampleRow, targets: tuple[int, ...], served: Sequence[Served], now: datetime
     ) -> dict[str, Any]:
-        annotation = self.annotations[key[0]]
+        number, brush, region = key = _key(sample)
+        annotation = self.annotations[number]
         events = [event for event in self.events if event.target in targets]
         begun = [event for event in events if _begins(event)]
         done = [event for event in begun if event.interaction]
+        mask = PackedMask(sample.width, sample.height, bytes(sample.mask))
         shape = _digest(mask)
-        before = self.costs.get(key[0], {}).get(key)
-        if before is not None and (before["shape"], before["targets"]) != (shape, list(targets)):
+        before = self.costs.get(key)
+        if before is not None and (before.shape, before.targets) != (shape, list(targets)):
             before = None
         seen = quality(events, served, mask, _quality(before)) if done else UNKNOWN
         first_at = begun[0].at if begun else None
@@ -242,27 +201,29 @@ class _TaskRecords:
         seconds = None
         if first_at is not None and submitted_at is not None:
             seconds = self._seconds(first_at, submitted_at, {event.owner for event in begun})
-        counts = {kind: sum(event.kind == kind for event in events) for kind in _COUNTED}
         versions = [event.version for event in events if event.version]
         return {
             "project": self.project,
-            "annotation_id": key[0],
-            "brush": key[1],
-            "region_id": key[2],
+            "annotation_id": number,
+            "brush": brush,
+            "region_id": region,
             "task_id": self.task,
-            "digest": annotation["digest"],
-            "annotator": annotation["annotator"],
-            **{name: sample[name] for name in ("label", "origin", "area", "phrase")},
+            "digest": annotation.digest,
+            "annotator": annotation.annotator,
+            "label": sample.label,
+            "origin": sample.origin,
+            "area": sample.area,
+            "phrase": sample.phrase,
             "model_version": versions[-1] if versions else "",
             "known": bool(begun),
-            **{name: counts[kind] for kind, name in _COUNTED.items()},
+            **{name: sum(e.kind == kind for e in events) for kind, name in _COUNTED.items()},
             "predictions": seen.predictions,
             "interactions": len(done),
             "first_at": first_at,
             "accepted_at": next((e.at for e in events if e.kind == "accept"), None),
             "submitted_at": submitted_at,
             "seconds": seconds,
-            "pixels": sample["width"] * sample["height"],
+            "pixels": sample.width * sample.height,
             "ious": list(seen.ious),
             "first_iou": seen.first,
             "last_iou": seen.last,
@@ -274,13 +235,13 @@ class _TaskRecords:
         }
 
     def _submitted_at(
-        self, annotation: RowMapping, events: Sequence[LoggedEvent], first_at: datetime | None
+        self, annotation: AnnotationRow, events: Sequence[LoggedEvent], first_at: datetime | None
     ) -> datetime | None:
         """By our clock: when the annotation was created; for a region added to it later, when it
         was first seen there."""
         created, updated = (
-            None if annotation[name] is None else annotation[name] - self.ahead
-            for name in ("created_at", "updated_at")
+            None if moment is None else moment - self.ahead
+            for moment in (annotation.created_at, annotation.updated_at)
         )
         made = created or updated
         if first_at is None or made is None or first_at <= made + _AT_ONCE:
@@ -295,20 +256,6 @@ class _TaskRecords:
         between = [e.at for e in self.events if begin < e.at < end and e.owner in owners]
         pauses = (later - earlier for earlier, later in pairwise([begin, *sorted(between), end]))
         return sum(max(0.0, min(pause, self.idle).total_seconds()) for pause in pauses)
-
-    def _owners(self) -> dict[int, str]:
-        """Who made each annotation; one without an owner belongs to the owner of others with the
-        same annotator number. '' if unknown."""
-        owners = {number: row["owner"] for number, row in self.times.items() if row["owner"]}
-        by_annotator = {
-            self.annotations[number]["annotator"]: owner
-            for number, owner in owners.items()
-            if self.annotations[number]["annotator"] is not None
-        }
-        return {
-            number: owners.get(number) or by_annotator.get(row["annotator"], "")
-            for number, row in self.annotations.items()
-        }
 
 
 # Kinds of events, and the columns that count them.
@@ -327,16 +274,20 @@ def _begins(event: LoggedEvent) -> bool:
     return event.interaction or event.kind == "suggest"
 
 
-def _quality(row: RowMapping | None) -> Quality:
+def _key(row: SampleRow | RegionCostRow) -> Key:
+    return row.annotation_id, row.brush[:BRUSH_CHARACTERS], row.region_id
+
+
+def _quality(row: RegionCostRow | None) -> Quality:
     if row is None:
         return UNKNOWN
     return Quality(
-        ious=tuple(row["ious"]),
-        first=row["first_iou"],
-        last=row["last_iou"],
-        corrected=row["corrected"],
-        needed=row["needed_85"],
-        predictions=row["predictions"],
+        ious=tuple(row.ious),
+        first=row.first_iou,
+        last=row.last_iou,
+        corrected=row.corrected,
+        needed=row.needed_85,
+        predictions=row.predictions,
     )
 
 
@@ -361,8 +312,8 @@ def _events(connection: Connection, project: str, task: int) -> list[LoggedEvent
     return [LoggedEvent(*row) for row in rows]
 
 
-def _targets(connection: Connection, project: str, task: int) -> dict[int, RowMapping]:
+def _targets(connection: Connection, project: str, task: int) -> dict[int, Row[int, str, str]]:
     query = select(TargetRow.id, TargetRow.owner, TargetRow.brush).where(
         TargetRow.project == project, TargetRow.task_id == task
     )
-    return {row["id"]: row for row in connection.execute(query).mappings()}
+    return {row.id: row for row in connection.execute(query)}

@@ -47,8 +47,12 @@ COUNTS = ("positive", "negative", "phrases", "boxes", "undos", "predictions")
 
 # Longer than a model takes to answer, or a transaction to write an event. *choice*
 _OPEN_FOR = timedelta(minutes=10)
-# Parts are merged by reading all again once this many targets occur in several parts. *choice*
-_SPARE = 20_000
+
+# Columns of ``Regions`` by their type; those that are unknown at times are floats.
+_INTS = ("task", "annotation", "annotator")
+_FLAGS = ("known", "phrase")
+_FIGURES = ("seconds", "area", "pixels", "first_iou", "last_iou", "needed_85", "corrected")
+_FLOATS = ("first_at", "submitted_at", *_FIGURES, "without_click")
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,15 +90,6 @@ class Regions:
 
 
 @dataclass(frozen=True, eq=False)
-class UnusedInteractions:
-    """Interactions that are in no accepted region, by their target."""
-
-    task: Ints
-    counts: Ints  # COUNTS,N
-    last_at: Floats
-
-
-@dataclass(frozen=True, eq=False)
 class LeadTimes:
     """Label Studio's own times by annotation; nan where it gave none."""
 
@@ -126,17 +121,23 @@ class EventTotals:
             np.concatenate([self.counts, later.counts], axis=1),
         )
 
-    @property
-    def scattered(self) -> bool:
-        """Whether reading the whole log again would save much."""
-        return len(self.target) - len(np.unique(self.target)) > _SPARE
+    def where(self, flags: Flags) -> "EventTotals":
+        """Only these sums."""
+        return EventTotals(
+            self.through,
+            self.task[flags],
+            self.target[flags],
+            self.last_at[flags],
+            self.counts[:, flags],
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class CostFrame:
     """All columns of a project. ``stamp`` changes with the tables they are read from.
 
-    ``targets`` (of each region, as JSON) and ``log`` serve the next incremental read.
+    ``unused``: interactions that are in no accepted region. ``targets`` (of each region, as JSON)
+    and ``log`` serve the next incremental read.
     """
 
     project: str
@@ -144,7 +145,7 @@ class CostFrame:
     versions: tuple[str, ...]
     labels: tuple[str, ...]
     regions: Regions
-    unused: UnusedInteractions
+    unused: EventTotals
     lead_times: LeadTimes
     targets: Sequence[str]
     log: EventTotals
@@ -199,31 +200,27 @@ def read(connection: Connection, project: str, before: CostFrame | None = None) 
     if before is not None and before.stamp[0] == now[0]:
         unused = _unused(totals, before.targets, before.regions.counts)
         return replace(before, stamp=now, unused=unused, log=log)
-    columns = _transposed(connection.execute(_region_query(connection, project)), len(_REGION))
-    column = dict(zip(_REGION, columns, strict=True))
-    versions, version = _encoded(column["model_version"])
+    columns = _region_columns(connection)
+    row = RegionCostRow
+    query = select(*columns.values()).where(row.project == project)
+    ordered = query.order_by(row.annotation_id, row.brush, row.region_id)
+    values = _transposed(connection.execute(ordered), len(columns))
+    column = dict(zip(columns, values, strict=True))
+    versions, version = _encoded(column["version"])
     labels, label = _encoded(column["label"])
     counts = np.array([column[name] for name in COUNTS], np.int64)
     task, annotation, seconds = _transposed(connection.execute(_lead_time_query(project)), 3)
+    figures: dict[str, Any] = {
+        **{name: np.array(column[name], np.int64) for name in _INTS},
+        **{name: np.array(column[name], bool) for name in _FLAGS},
+        **{name: np.array(column[name], np.float64) for name in _FLOATS},
+    }
     return CostFrame(
         project=project,
         stamp=now,
         versions=versions,
         labels=labels,
-        regions=Regions(
-            task=np.array(column["task_id"], np.int64),
-            annotation=np.array(column["annotation_id"], np.int64),
-            annotator=np.array(column["annotator"], np.int64),
-            version=version,
-            label=label,
-            known=np.array(column["known"], bool),
-            phrase=np.array(column["has_phrase"], bool),
-            counts=counts,
-            **{
-                name: np.array(column[name], np.float64)
-                for name in (*_TIMES, *_FIGURES, _WITHOUT_CLICK)
-            },
-        ),
+        regions=Regions(version=version, label=label, counts=counts, **figures),
         unused=_unused(totals, column["targets"], counts),
         lead_times=LeadTimes(
             np.array(task, np.int64), np.array(annotation, np.int64), np.array(seconds, float)
@@ -233,28 +230,23 @@ def read(connection: Connection, project: str, before: CostFrame | None = None) 
     )
 
 
-_TIMES = ("first_at", "submitted_at")
-_FIGURES = ("seconds", "area", "pixels", "first_iou", "last_iou", "needed_85", "corrected")
-_WITHOUT_CLICK = "without_click"
-_PLAIN = ("task_id", "annotation_id", "label", "model_version", "known", *COUNTS, *_FIGURES)
-_MEASURES = (*_TIMES, *_FIGURES, _WITHOUT_CLICK)
-_REGION = (*_PLAIN, *_TIMES, "annotator", "has_phrase", "targets", _WITHOUT_CLICK)
-
-
-def _region_query(connection: Connection, project: str) -> Any:
+def _region_columns(connection: Connection) -> dict[str, Any]:
+    """What a region's entry in ``Regions`` is read from, and its targets."""
     row = RegionCostRow
-    return (
-        select(
-            *(getattr(row, name) for name in _PLAIN),
-            *(_epoch(connection, getattr(row, name)) for name in _TIMES),
-            func.coalesce(row.annotator, -1),
-            row.phrase != "",
-            cast(row.targets, String),
-            WITHOUT_CLICK,
-        )
-        .where(row.project == project)
-        .order_by(row.annotation_id, row.brush, row.region_id)
-    )
+    return {
+        "task": row.task_id,
+        "annotation": row.annotation_id,
+        "annotator": func.coalesce(row.annotator, -1),
+        "version": row.model_version,
+        "label": row.label,
+        "known": row.known,
+        "phrase": row.phrase != "",
+        **{name: getattr(row, name) for name in (*COUNTS, *_FIGURES)},
+        "first_at": _epoch(connection, row.first_at),
+        "submitted_at": _epoch(connection, row.submitted_at),
+        "without_click": WITHOUT_CLICK,
+        "targets": cast(row.targets, String),
+    }
 
 
 def _lead_time_query(project: str) -> Any:
@@ -262,14 +254,11 @@ def _lead_time_query(project: str) -> Any:
     return (
         select(AnnotationRow.task_id, AnnotationRow.annotation_id, AnnotationTimeRow.lead_time)
         .join(AnnotationTimeRow, same)
-        .where(
-            AnnotationRow.project == project,
-            exists_in_label_studio(),
-        )
+        .where(AnnotationRow.project == project, exists_in_label_studio())
     )
 
 
-def _unused(log: EventTotals, targets: Sequence[str], counts: Ints) -> UnusedInteractions:
+def _unused(log: EventTotals, targets: Sequence[str], counts: Ints) -> EventTotals:
     """What the log has of each target, minus what its region includes already."""
     region_of: dict[int, int] = {}
     for number, written in enumerate(targets):
@@ -287,8 +276,7 @@ def _unused(log: EventTotals, targets: Sequence[str], counts: Ints) -> UnusedInt
     regions, last = np.unique(place[mine][::-1], return_index=True)
     table[:, mine] = 0
     table[:, mine[::-1][last]] = rest[:, regions]
-    left = table.any(axis=0)
-    return UnusedInteractions(log.task[left], table[:, left], log.last_at[left])
+    return replace(log, counts=table).where(np.asarray(table.any(axis=0)))
 
 
 def _encoded(values: Sequence[str]) -> tuple[tuple[str, ...], Ints]:
@@ -331,7 +319,7 @@ def _read_totals(
     are read each time.
     """
     settled = _settled(connection)
-    done = _sums(connection, project, 0, settled) if before is None or before.scattered else before
+    done = before or _sums(connection, project, 0, settled)
     if done.through < settled:
         done = done.followed_by(_sums(connection, project, done.through, settled))
     return done, done.followed_by(_sums(connection, project, settled, None))

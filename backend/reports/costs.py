@@ -11,7 +11,18 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, delete, exists, func, insert, or_, select
+from sqlalchemy import (
+    CompoundSelect,
+    Connection,
+    Select,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    union,
+)
 
 from backend.db.engine import Database, insert_of, lock_samples
 from backend.db.models import (
@@ -90,8 +101,10 @@ class Costs:
 
     def outdated(self) -> list[TaskKey]:
         """Tasks whose rows do not match annotations and log."""
+        query: CompoundSelect[Any] = union(changed_annotations(), _deleted(), _clicked())
         with self._database.read() as connection:
-            return sorted({*_changed(connection), *_deleted(connection), *_clicked(connection)})
+            rows: Iterable[Any] = connection.execute(query)
+            return sorted((project, task) for project, task in rows)
 
     def forget_masks(self, older_than: timedelta, now: datetime | None = None) -> int:
         """Delete served masks of that age unless their costs are still to be computed or the object
@@ -139,26 +152,21 @@ class Costs:
 
 
 def _write(connection: Connection, costs: TaskCosts) -> None:
-    of_project = RegionCostRow.project == costs.project
-    gone = (
-        of_project
-        & (RegionCostRow.task_id == costs.task)
-        & RegionCostRow.annotation_id.not_in(list(costs.versions))
+    annotations = list(costs.versions)
+    row = RegionCostRow
+    here = (row.project == costs.project) & (
+        (row.task_id == costs.task) | row.annotation_id.in_(annotations)
     )
-    numbers = set(connection.execute(select(RegionCostRow.annotation_id).where(gone)).scalars())
-    connection.execute(delete(RegionCostRow).where(gone))
+    before = set(connection.execute(select(row.annotation_id).where(here)).scalars())
+    connection.execute(delete(row).where(here))
     connection.execute(
         delete(AnnotationTimeRow).where(
             AnnotationTimeRow.project == costs.project,
-            AnnotationTimeRow.annotation_id.in_(numbers),
+            AnnotationTimeRow.annotation_id.in_(before.difference(annotations)),
         )
     )
-    for number, regions in costs.changed.items():
-        connection.execute(
-            delete(RegionCostRow).where(of_project, RegionCostRow.annotation_id == number)
-        )
-        if regions:
-            connection.execute(insert(RegionCostRow), [dict(region) for region in regions])
+    if costs.rows:
+        connection.execute(insert(row), [dict(region) for region in costs.rows])
     for number, digest in costs.versions.items():
         state = {"drawn": digest, "through": costs.through}
         _upsert(connection, costs.project, number, state, {"owner": ""})
@@ -179,9 +187,9 @@ def _upsert(
     )
 
 
-def _changed(connection: Connection) -> list[TaskKey]:
-    """Annotations whose current version has no costs."""
-    query = (
+def changed_annotations() -> Select[str, int | None]:
+    """Project and task of the annotations whose current version has no costs."""
+    return (
         select(AnnotationRow.project, AnnotationRow.task_id)
         .join(AnnotationTimeRow, _SAME_ANNOTATION, isouter=True)
         .where(
@@ -189,20 +197,17 @@ def _changed(connection: Connection) -> list[TaskKey]:
             or_(AnnotationTimeRow.drawn.is_(None), AnnotationTimeRow.drawn != AnnotationRow.digest),
         )
     )
-    rows: Iterable[Any] = connection.execute(query.distinct())
-    return [(project, task) for project, task in rows]
 
 
-def _deleted(connection: Connection) -> list[TaskKey]:
+def _deleted() -> Select[str, int]:
     """Costs of annotations that no longer exist."""
     there = exists().where(
         same_annotation(AnnotationRow, RegionCostRow), AnnotationRow.gone_at.is_(None)
     )
-    query = select(RegionCostRow.project, RegionCostRow.task_id).where(~there).distinct()
-    return [(project, task) for project, task in connection.execute(query)]
+    return select(RegionCostRow.project, RegionCostRow.task_id).where(~there)
 
 
-def _clicked(connection: Connection) -> list[TaskKey]:
+def _clicked() -> Select[str, int]:
     """Tasks with an event that came after the costs of an annotation were computed."""
     computed = (
         select(
@@ -221,9 +226,4 @@ def _clicked(connection: Connection) -> list[TaskKey]:
         EventRow.target_id.is_not(None),
         EventRow.id > computed.c.through,
     )
-    return [
-        (project, task)
-        for project, task in connection.execute(
-            select(computed.c.project, computed.c.task_id).where(later)
-        )
-    ]
+    return select(computed.c.project, computed.c.task_id).where(later)

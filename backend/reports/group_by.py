@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from backend.errors import ReportError
 from backend.reports.cost_frame import COUNTS, CostFrame, Flags, Floats, Ints, clicks_and_phrases
@@ -28,14 +29,12 @@ from backend.reports.records import (
     Week,
 )
 
-Numbers = NDArray[np.float64]
-
 # *choice*
 FEWEST_TASKS = 5
 
 
 def mean_of(
-    values: Numbers, tasks: NDArray[np.int64], most: float = np.inf, *, least: float = 0.0
+    values: Floats, tasks: Ints, most: float = np.inf, *, least: float = 0.0
 ) -> Interval | None:
     """Mean of N values, each of a task (N numbers); None if there are none.
 
@@ -50,13 +49,13 @@ def mean_of(
     return Interval(mean, max(interval.low, least), min(interval.high, most), interval.n)
 
 
-def spread_of(values: Numbers, tasks: NDArray[np.int64]) -> Distribution | None:
+def spread_of(values: Floats, tasks: Ints) -> Distribution | None:
     """Median and mean of N values; None if there are none."""
     mean = mean_of(values, tasks)
     return None if mean is None else Distribution(float(np.median(values)), mean)
 
 
-def around(center: float, pulls: Numbers, tasks: NDArray[np.int64], n: int) -> Interval:
+def around(center: float, pulls: Floats, tasks: Ints, n: int) -> Interval:
     """The interval of an estimate. pulls: the influence of each of its n values on it."""
     _, place = np.unique(tasks, return_inverse=True)
     sums = np.bincount(place, weights=pulls)
@@ -64,30 +63,14 @@ def around(center: float, pulls: Numbers, tasks: NDArray[np.int64], n: int) -> I
     if count < FEWEST_TASKS:
         return Interval(center, None, None, n)
     error = float(np.sqrt(count / (count - 1) * np.square(sums).sum()))
-    reach = _quantile(count - 1) * error
+    reach = float(stdtrit(count - 1, 0.975)) * error
     return Interval(center, center - reach, center + reach, n)
 
 
-def histogram_of(values: Sequence[int] | NDArray[np.int64], most: int) -> tuple[int, ...]:
+def histogram_of(values: Sequence[int] | Ints, most: int) -> tuple[int, ...]:
     """How many values are 0, 1, … and ``most`` or more."""
     counts = np.bincount(np.minimum(np.asarray(values, np.int64), most), minlength=most + 1)
     return tuple(int(count) for count in counts)
-
-
-def _quantile(freedom: int) -> float:
-    """The 97.5 % quantile of Student's t, for at least four degrees of freedom.
-
-    From the normal quantile by the Cornish-Fisher expansion, within 0.1 %. scipy has it, but
-    importing scipy takes longer than a page.
-    """
-    z = 1.959964
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
-    )
-    return z + sum(term / float(freedom) ** power for power, term in enumerate(terms, 1))
 
 
 _NOT_SORTED_BY = {"versions", "labels", "annotators"}
@@ -96,9 +79,6 @@ SORTS = tuple(f.name for f in fields(TaskCost) if f.name not in _NOT_SORTED_BY)
 _WEEK_S = 7 * 86_400
 # The first Monday after 1970-01-01, a Thursday.
 _MONDAY_S = 4 * 86_400
-
-_WHOLE = ("task", *COUNTS, "interactions", "abandoned", "objects", "unknown")
-_FRACTIONS = ("per_object", "seconds", "lead_time", "first_iou", "last_iou", "needed_85")
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,23 +104,19 @@ class TaskTable:
 
     def cost(self, index: int) -> TaskCost:
         """One task."""
-        row = {
+        figures: dict[str, Any] = {
             name: None if np.isnan(column[index]) else float(column[index])
             for name, column in self.columns.items()
         }
+        if figures["last_at"] is not None:
+            figures["last_at"] = datetime.fromtimestamp(round(figures["last_at"], 3), UTC)
         mine = self.chosen[self.starts[index] : self.starts[index + 1]]
-        regions, last_at = self.frame.regions, row["last_at"]
-        figures: dict[str, Any] = {name: int(row[name] or 0) for name in _WHOLE}
-        figures |= {name: row[name] for name in _FRACTIONS}
+        regions = self.frame.regions
         return TaskCost(
             **figures,
-            corrected=None if row["corrected"] is None else int(row["corrected"]),
-            known=bool(row["known"]),
-            phrase=bool(row["phrase"]),
             versions=_names(self.frame.versions, regions.version[mine]),
             labels=_names(self.frame.labels, regions.label[mine]),
             annotators=tuple(int(n) for n in np.unique(regions.annotator[mine]) if n >= 0),
-            last_at=None if last_at is None else datetime.fromtimestamp(round(last_at, 3), UTC),
         )
 
 
@@ -258,8 +234,8 @@ def _group(frame: CostFrame, flags: Flags, name: str, title: str) -> GroupCost:
     known = flags & regions.known
     clicks, task = regions.interactions[known], regions.task[known]
 
-    def where_known(values: Floats) -> tuple[Floats, Ints]:
-        there = known & ~np.isnan(values)
+    def measured(values: Floats, among: Flags = known) -> tuple[Floats, Ints]:
+        there = among & ~np.isnan(values)
         return values[there], regions.task[there]
 
     return GroupCost(
@@ -269,20 +245,15 @@ def _group(frame: CostFrame, flags: Flags, name: str, title: str) -> GroupCost:
         unknown=int((flags & ~regions.known).sum()),
         tasks=len(np.unique(regions.task[flags])),
         clicks=spread_of(clicks.astype(np.float64), task),
-        seconds=spread_of(*where_known(regions.seconds)),
+        seconds=spread_of(*measured(regions.seconds)),
         one=mean_of((clicks <= 1).astype(np.float64), task, 1.0),
-        without_click=_mean_where_known(regions.without_click, flags, regions.task),
-        first_iou=mean_of(*where_known(regions.first_iou), 1.0),
-        last_iou=mean_of(*where_known(regions.last_iou), 1.0),
-        needed_85=mean_of(*where_known(regions.needed_85)),
-        corrected=spread_of(*where_known(regions.corrected)),
+        without_click=mean_of(*measured(regions.without_click, flags), 1.0),
+        first_iou=mean_of(*measured(regions.first_iou), 1.0),
+        last_iou=mean_of(*measured(regions.last_iou), 1.0),
+        needed_85=mean_of(*measured(regions.needed_85)),
+        corrected=spread_of(*measured(regions.corrected)),
         histogram=histogram_of(clicks, MOST),
     )
-
-
-def _mean_where_known(values: Floats, flags: Flags, task: Ints) -> Interval | None:
-    there = flags & ~np.isnan(values)
-    return mean_of(values[there], task[there], 1.0)
 
 
 def _weeks(frame: CostFrame) -> Ints:

@@ -14,9 +14,9 @@ line breaks: a spreadsheet set up for another separator starts a new cell there,
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import fields
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -38,16 +38,8 @@ from model.files import atomic_file
 if TYPE_CHECKING:
     import pyarrow
 
-    from backend.reports.queries import Report
-
-Kind = Literal["text", "integer", "number", "flag", "time"]
-_KINDS: dict[Any, Kind] = {
-    str: "text",
-    int: "integer",
-    float: "number",
-    bool: "flag",
-    datetime: "time",
-}
+# The tables that are exported, by what their rows are.
+RECORDS: dict[str, type] = {"tasks": TaskCost, "regions": RegionCost}
 
 # Lets spreadsheets recognize UTF-8.
 BYTE_ORDER_MARK = "\ufeff"
@@ -62,44 +54,15 @@ _DIGITS = 4
 _CSV_LINES, _JSON_LINES, _PARQUET_ROWS = 200, 50, 5_000
 
 
-@dataclass(frozen=True)
-class Column:
-    """A column of a table; ``several``: a list in each cell."""
-
-    name: str
-    kind: Kind
-    several: bool = False
-
-
-def columns(record: type) -> tuple[Column, ...]:
-    """A column for each field, in their order."""
-    return tuple(_column(name, hint) for name, hint in get_type_hints(record).items())
-
-
-def _column(name: str, hint: Any) -> Column:
-    several = get_origin(_without_none(hint)) is tuple
-    plain = _without_none(get_args(hint)[0] if several else hint)
-    return Column(name, "text" if get_origin(plain) is Literal else _KINDS[plain], several)
-
-
-def _without_none(hint: Any) -> Any:
-    if NoneType in get_args(hint):
-        (hint,) = (option for option in get_args(hint) if option is not NoneType)
-    return hint
-
-
-TASK_COLUMNS = columns(TaskCost)
-REGION_COLUMNS = columns(RegionCost)
-
-
-def csv_text(records: Iterable[object], of: tuple[Column, ...]) -> Iterator[str]:
-    """A CSV file in pieces."""
+def csv_text(records: Iterable[object], of: type) -> Iterator[str]:
+    """A CSV file in pieces; one column for each field of the records."""
+    names = [field.name for field in fields(of)]
     piece = io.StringIO()
     piece.write(BYTE_ORDER_MARK)
     writer = csv.writer(piece, lineterminator="\r\n")
-    writer.writerow([column.name for column in of])
-    for number, row in enumerate(_rows(records, of), 1):
-        writer.writerow([cell(value) for value in row])
+    writer.writerow(names)
+    for number, record in enumerate(records, 1):
+        writer.writerow([cell(getattr(record, name)) for name in names])
         if number % _CSV_LINES == 0:
             yield piece.getvalue()
             piece.seek(0)
@@ -137,7 +100,7 @@ def _plain(value: Any) -> str:
     return str(value)
 
 
-def json_text(report: "Report") -> Iterator[str]:
+def json_text(report: Report) -> Iterator[str]:
     """A JSON document in pieces; its parts have the form of the API's answers."""
     yield f'{{\n"project": {_json(report.summary)},\n'
     yield f'"made_at": "{report.made_at.isoformat(timespec="seconds")}",\n'
@@ -171,12 +134,7 @@ def _json_list(records: Iterable[object]) -> Iterator[str]:
     yield "[]" if before == "[\n" else "\n]"
 
 
-def write_parquet(
-    path: Path,
-    records: Iterable[object],
-    of: tuple[Column, ...],
-    metadata: Mapping[str, str],
-) -> None:
+def write_parquet(path: Path, records: Iterable[object], rows: str, project: str) -> None:
     """Write a Parquet file, each column with its type, for pandas, Polars and DuckDB.
 
     Raises ReportError if it cannot be written.
@@ -184,35 +142,34 @@ def write_parquet(
     import pyarrow
     from pyarrow.parquet import ParquetWriter
 
+    made_at = datetime.now(UTC).isoformat(timespec="seconds")
     schema = pyarrow.schema(
-        [(column.name, _arrow_type(column)) for column in of], metadata=dict(metadata)
+        [(name, _arrow_type(hint)) for name, hint in get_type_hints(RECORDS[rows]).items()],
+        metadata={"project": project, "rows": rows, "made_at": made_at},
     )
-    rows = _rows(records, of)
+    remaining = iter(records)
     with _writing(path) as file, ParquetWriter(file, schema, compression="zstd") as writer:
-        while group := list(islice(rows, _PARQUET_ROWS)):
-            arrays = [
-                pyarrow.array(values, field.type)
-                for values, field in zip(zip(*group, strict=True), schema, strict=True)
-            ]
-            writer.write_table(pyarrow.Table.from_arrays(arrays, schema=schema))
+        while group := list(islice(remaining, _PARQUET_ROWS)):
+            writer.write_table(pyarrow.Table.from_pylist([vars(row) for row in group], schema))
 
 
-def _arrow_type(column: Column) -> "pyarrow.DataType":
+def _arrow_type(hint: Any) -> "pyarrow.DataType":
+    """The type of a column; a tuple is a list in each cell."""
     import pyarrow
 
-    plain = {
-        "text": pyarrow.string(),
-        "integer": pyarrow.int64(),
-        "number": pyarrow.float64(),
-        "flag": pyarrow.bool_(),
-        "time": pyarrow.timestamp("us", tz="UTC"),
-    }[column.kind]
-    return pyarrow.list_(plain) if column.several else plain
-
-
-def _rows(records: Iterable[object], of: tuple[Column, ...]) -> Iterator[list[Any]]:
-    for record in records:
-        yield [getattr(record, column.name) for column in of]
+    if NoneType in get_args(hint):
+        (hint,) = (option for option in get_args(hint) if option is not NoneType)
+    if get_origin(hint) is tuple:
+        return pyarrow.list_(_arrow_type(get_args(hint)[0]))
+    if get_origin(hint) is Literal:
+        return pyarrow.string()
+    return {
+        str: pyarrow.string(),
+        int: pyarrow.int64(),
+        float: pyarrow.float64(),
+        bool: pyarrow.bool_(),
+        datetime: pyarrow.timestamp("us", tz="UTC"),
+    }[hint]
 
 
 def write_text(path: Path, pieces: Iterable[str]) -> None:
@@ -326,25 +283,14 @@ def _promotions(changes: Sequence[BeforeAfter]) -> Table:
 
 def _tasks(costs: Sequence[TaskCost]) -> Table:
     table = _table(
-        "task",
-        "+",
-        "−",
-        "words",
-        "boxes",
-        "all",
-        "objects",
-        "each",
-        "seconds",
-        "first IoU",
-        "last IoU",
+        *("task", "+", "−", "words", "boxes", "all", "objects", "each", "seconds"),
+        *("first IoU", "last IoU"),
     )
     for task in costs:
+        counts = (task.positive, task.negative, task.phrases, task.boxes, task.interactions)
         table.add_row(
             str(task.task),
-            *(
-                f"{n:,}"
-                for n in (task.positive, task.negative, task.phrases, task.boxes, task.interactions)
-            ),
+            *(f"{count:,}" for count in counts),
             f"{task.objects:,}" + (f" ({task.unknown}?)" if task.unknown else ""),
             wording.number(task.per_object, 1),
             wording.number(task.seconds, 1),

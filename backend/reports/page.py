@@ -1,6 +1,7 @@
-"""The report as one self-contained HTML page: tiles, charts, tables."""
+"""The report as one self-contained HTML page. The dashboard shows its tables, too."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -8,13 +9,13 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from backend.reports import charts, weeks_chart, wording
+from backend.reports import charts, wording
 from backend.reports.queries import Report
-from backend.reports.records import BeforeAfter, GroupCost, Week
+from backend.reports.records import BeforeAfter, GroupCost, Interval, Week
 
 TEMPLATES = Path(__file__).parent / "templates"
 
-_ERROR_BAR_WIDTH = 150.0
+ERROR_BAR_WIDTH = 150.0
 _WEEKS, _BARS = 620.0, 420.0
 # More would make the page slow to open; --csv has all of them.
 _MOST_TASKS = 200
@@ -32,11 +33,74 @@ FILTERS = {
 
 
 @dataclass(frozen=True)
+class ErrorBar:
+    """A mean with its interval on a small scale; ``zero`` is None if the scale does not cross 0."""
+
+    low: float | None
+    mean: float
+    high: float | None
+    zero: float | None
+    width: float
+
+
+def error_bar(
+    interval: Interval | None, low: float, high: float, width: float = ERROR_BAR_WIDTH
+) -> ErrorBar | None:
+    """An estimate on a scale from low to high that is ``width`` wide; cut off at its ends."""
+    if interval is None:
+        return None
+
+    def place(value: float) -> float:
+        return round(width * (min(max(value, low), high) - low) / ((high - low) or 1.0), 1)
+
+    return ErrorBar(
+        None if interval.low is None else place(interval.low),
+        place(interval.mean),
+        None if interval.high is None else place(interval.high),
+        place(0.0) if low < 0.0 < high else None,
+        width,
+    )
+
+
+def error_bars(changes: Sequence[Interval | None]) -> list[ErrorBar | None]:
+    """Differences on one scale around zero."""
+    reach = reach_of(changes)
+    return [error_bar(change, -reach, reach) for change in changes]
+
+
+def scale(intervals: Sequence[Interval]) -> tuple[float, float]:
+    """Round ends of a scale on which these means are distinct."""
+    means = [interval.mean for interval in intervals]
+    if not means:
+        return 0.0, 1.0
+    # The interval of two objects must not press all others together.
+    reach = max(max(means) - min(means), 0.25 * max(means), 0.1)
+    lows = [max(interval.low or interval.mean, interval.mean - reach) for interval in intervals]
+    highs = [min(interval.high or interval.mean, interval.mean + reach) for interval in intervals]
+    step = charts.nice_step(max(highs) - min(lows), 3)
+    return max(0.0, step * math.floor(min(lows) / step)), step * math.ceil(max(highs) / step)
+
+
+def reach_of(changes: Iterable[Interval | None], least: float = 0.2) -> float:
+    """Where a scale around zero ends on which these differences are drawn.
+
+    A very wide interval is cut off, so that it does not press all others together.
+    """
+    reach = least
+    for change in changes:
+        if change is not None:
+            mean = abs(change.mean)
+            ends = max(abs(change.low or 0.0), abs(change.high or 0.0), mean)
+            reach = max(reach, min(ends, max(3 * mean, 1.0)))
+    return reach
+
+
+@dataclass(frozen=True)
 class GroupRow:
     """A group, with its clicks on the scale of its table."""
 
     group: GroupCost
-    error_bar: charts.ErrorBar | None
+    error_bar: ErrorBar | None
 
 
 @dataclass(frozen=True)
@@ -50,12 +114,12 @@ class GroupTable:
     high: str
 
     @classmethod
-    def of(cls, title: str, groups: Sequence[GroupCost], most: int, width: float) -> "GroupTable":
+    def of(cls, title: str, groups: Sequence[GroupCost], most: int) -> "GroupTable":
         """The first ``most`` groups."""
         means = [group.clicks.mean if group.clicks else None for group in groups]
-        low, high = charts.scale([mean for mean in means if mean])
+        low, high = scale([mean for mean in means if mean])
         rows = [
-            GroupRow(group, charts.error_bar(mean, low, high, width))
+            GroupRow(group, error_bar(mean, low, high))
             for group, mean in zip(groups, means, strict=True)
         ]
         return cls(title, tuple(rows[:most]), len(rows), f"{low:g}", f"{high:g}")
@@ -67,15 +131,15 @@ class PromotionRow:
 
     number: int
     change: BeforeAfter
-    error_bar: charts.ErrorBar | None
+    error_bar: ErrorBar | None
 
 
-def promotion_rows(changes: Sequence[BeforeAfter], width: float) -> list[PromotionRow]:
+def promotion_rows(changes: Sequence[BeforeAfter]) -> list[PromotionRow]:
     """Promotions numbered from 1, all on one scale."""
-    reach = charts.reach_of(change.difference for change in changes)
+    bars = error_bars([change.difference for change in changes])
     return [
-        PromotionRow(number, change, charts.error_bar(change.difference, -reach, reach, width))
-        for number, change in enumerate(changes, 1)
+        PromotionRow(number, change, bar)
+        for number, (change, bar) in enumerate(zip(changes, bars, strict=True), 1)
     ]
 
 
@@ -105,18 +169,18 @@ def render(report: Report) -> str:
         filters=wording.filters(report.where),
         not_known=wording.not_known(total.unknown) if total else "",
         agreement=list(wording.agreement(report.reconciliation)),
-        weeks=weeks_chart.draw(
+        weeks=charts.weeks_chart(
             weeks, [change.promotion for change in report.promotions], _WEEKS, report.made_at
         ),
-        weeks_text=weeks_chart.text(weeks) if weeks else "",
+        weeks_text=charts.weeks_text(weeks) if weeks else "",
         bars=charts.bars([("Objects", total.histogram)], _BARS) if total else None,
-        error_bar_width=_ERROR_BAR_WIDTH,
+        error_bar_width=ERROR_BAR_WIDTH,
         tables=[
-            GroupTable.of(wording.BY[by], groups, len(groups), _ERROR_BAR_WIDTH)
+            GroupTable.of(wording.BY[by], groups, len(groups))
             for by, groups in report.groups.items()
             if groups
         ],
-        promotions=promotion_rows(report.promotions, _ERROR_BAR_WIDTH),
+        promotions=promotion_rows(report.promotions),
         tasks=report.costliest(_MOST_TASKS),
     )
 

@@ -6,7 +6,6 @@ weighted by its numbers.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from sqlalchemy import Connection
@@ -20,7 +19,6 @@ from backend.reports.records import (
     SIZE_BOUNDS,
     SIZES,
     BeforeAfter,
-    Interval,
     PromotionMark,
     SizeClass,
     Stratum,
@@ -71,73 +69,45 @@ def before_and_after(frame: CostFrame, promotions: Sequence[PromotionMark]) -> l
 _ORDER: tuple[SizeClass, ...] = (*SIZES, "unknown")
 
 
-@dataclass(frozen=True)
-class _Part:
-    """A stratum, its regions on both sides, and its weight before the weights are normalized."""
-
-    stratum: Stratum
-    before: Flags
-    after: Flags
-
-    @property
-    def weight(self) -> float:
-        # The inverse variance of a difference of two means, for equal variances.
-        one, other = self.stratum.n_before, self.stratum.n_after
-        return one * other / (one + other)
-
-
 def _compare(frame: CostFrame, mark: PromotionMark, before: Flags, after: Flags) -> BeforeAfter:
-    parts = _parts(frame, before, after)
-    total = sum(part.weight for part in parts)
-    strata = sorted((p.stratum for p in parts), key=lambda s: (s.label, _ORDER.index(s.size)))
+    regions = frame.regions
+    key = regions.label * len(_ORDER) + _sizes(frame)
+    strata, weights, pulls, tasks = [], [], [], []
+    for number in np.intersect1d(key[before], key[after]):
+        label, size = divmod(int(number), len(_ORDER))
+        sides = [side & (key == number) for side in (before, after)]
+        values = [regions.interactions[side] for side in sides]
+        counts = [len(of_side) for of_side in values]
+        means = [float(of_side.mean()) for of_side in values]
+        # The inverse variance of a difference of two means, for equal variances.
+        weight = counts[0] * counts[1] / sum(counts)
+        for sign, side, of_side, mean in zip((-1.0, 1.0), sides, values, means, strict=True):
+            pulls.append(sign * weight * (of_side - mean) / len(of_side))
+            tasks.append(regions.task[side])
+        strata.append(Stratum(frame.labels[label], _ORDER[size], *counts, *means))
+        weights.append(weight)
+    matched_before, matched_after = sum(s.n_before for s in strata), sum(s.n_after for s in strata)
+    mean_before = mean_after = difference = None
+    if strata:
+        mean_before = float(np.average([s.before for s in strata], weights=weights))
+        mean_after = float(np.average([s.after for s in strata], weights=weights))
+        difference = around(
+            mean_after - mean_before,
+            np.concatenate(pulls) / sum(weights),
+            np.concatenate(tasks),
+            matched_before + matched_after,
+        )
     return BeforeAfter(
         promotion=mark,
         n_before=int(before.sum()),
         n_after=int(after.sum()),
-        matched_before=sum(s.n_before for s in strata),
-        matched_after=sum(s.n_after for s in strata),
-        before=sum(p.weight * p.stratum.before for p in parts) / total if parts else None,
-        after=sum(p.weight * p.stratum.after for p in parts) / total if parts else None,
-        difference=_difference(frame, parts, total) if parts else None,
-        strata=tuple(strata),
+        matched_before=matched_before,
+        matched_after=matched_after,
+        before=mean_before,
+        after=mean_after,
+        difference=difference,
+        strata=tuple(sorted(strata, key=lambda s: (s.label, _ORDER.index(s.size)))),
     )
-
-
-def _parts(frame: CostFrame, before: Flags, after: Flags) -> list[_Part]:
-    regions = frame.regions
-    key = regions.label * len(_ORDER) + _sizes(frame)
-    parts = []
-    for number in np.intersect1d(key[before], key[after]):
-        sides = before & (key == number), after & (key == number)
-        one, other = (regions.interactions[side] for side in sides)
-        label, size = divmod(int(number), len(_ORDER))
-        stratum = Stratum(
-            frame.labels[label],
-            _ORDER[size],
-            len(one),
-            len(other),
-            float(one.mean()),
-            float(other.mean()),
-        )
-        parts.append(_Part(stratum, *sides))
-    return parts
-
-
-def _difference(frame: CostFrame, parts: Sequence[_Part], total: float) -> Interval:
-    regions = frame.regions
-    pulls, tasks, center = [], [], 0.0
-    for part in parts:
-        weight, stratum = part.weight / total, part.stratum
-        center += weight * (stratum.after - stratum.before)
-        for flags, mean, sign in (
-            (part.before, stratum.before, -1.0),
-            (part.after, stratum.after, 1.0),
-        ):
-            values = regions.interactions[flags]
-            pulls.append(sign * weight * (values - mean) / len(values))
-            tasks.append(regions.task[flags])
-    n = sum(part.stratum.n_before + part.stratum.n_after for part in parts)
-    return around(center, np.concatenate(pulls), np.concatenate(tasks), n)
 
 
 def _sizes(frame: CostFrame) -> Ints:

@@ -41,8 +41,6 @@ EVERYTHING = ReportFilter()
 
 # Cost frames in memory; each takes some MB for 100,000 interactions. *choice*
 _FRAMES = 16
-# Tasks read at once.
-_TASKS_AT_ONCE = 10_000
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 # The largest number that a database stores.
@@ -128,13 +126,8 @@ class Reports:
 
     def every_task(self, project: str, where: ReportFilter = EVERYTHING) -> Iterator[TaskCost]:
         """All tasks in the order of their numbers."""
-        page = 1
-        while True:
-            listed = self.tasks(project, where, page=page, size=_TASKS_AT_ONCE)
-            yield from listed.items
-            if page >= listed.pages:
-                return
-            page += 1
+        table = by_task(self._frame(project), where)
+        return (table.cost(index) for index in range(len(table)))
 
     def task(self, project: str, task_id: int) -> TaskWithRegions:
         """One task with its regions. Raises ReportError if nothing is known of it."""

@@ -1,6 +1,7 @@
 """Accepted regions one by one, and how each of them was made, step by step."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import fields
 from typing import Any
 
 from sqlalchemy import (
@@ -19,7 +20,7 @@ from sqlalchemy import (
     tuple_,
 )
 
-from backend.db.engine import Database
+from backend.db.engine import Database, records
 from backend.db.models import (
     AnnotationRow,
     AnnotationTimeRow,
@@ -50,13 +51,9 @@ _ORDER = (
     RegionCostRow.brush,
     RegionCostRow.region_id,
 )
+# Fields that are columns of the table.
+_SAME_NAME = [f.name for f in fields(RegionCost) if f.name in RegionCostRow.__table__.c]
 _FROM_LOG = ("positive", "negative", "phrases", "boxes", "undos", "predictions", "interactions")
-_AS_THEY_ARE = (
-    *("brush", "label", "annotator", "known", "origin", "phrase", "first_at", "accepted_at"),
-    *("submitted_at", "seconds", "area", "pixels", "first_iou", "last_iou", "needed_85"),
-    *("corrected", "without_click"),
-)
-
 
 WITHOUT_CLICK = case(
     (RegionCostRow.known, RegionCostRow.positive + RegionCostRow.negative == 0),
@@ -175,30 +172,16 @@ def history(
         EventRow.task_id == task_id,
         EventRow.target_id.in_(targets) if targets else EventRow.region_id == region_id,
     )
-    rows = connection.execute(events.order_by(EventRow.id).limit(_MOST_STEPS)).mappings().all()
-    numbers = sorted({row["target_id"] for row in rows} - {None})
+    rows = records(connection, events.order_by(EventRow.id).limit(_MOST_STEPS))
+    numbers = sorted({row.target_id for row in rows if row.target_id is not None})
     masks = {served.request: served.mask for served in served_for(connection, numbers)}
-    last = {row["request_id"]: row["id"] for row in rows if row["request_id"]}
+    # Two clicks of one request are answered by one mask: it belongs to the second.
+    last = {row.request_id: row.id for row in rows if row.request_id}
     steps = []
     for row in rows:
-        # Two clicks of one request are answered by one mask: it belongs to the second.
-        mask = masks.get(row["request_id"]) if last.get(row["request_id"]) == row["id"] else None
-        steps.append(
-            ServedStep(
-                event=row["id"],
-                at=row["created_at"],
-                kind=row["kind"],
-                x_percent=row["x_percent"],
-                y_percent=row["y_percent"],
-                text=row["text"],
-                owner=row["owner"],
-                milliseconds=row["milliseconds"],
-                version=row["model_version"],
-                error=row["error"],
-                iou=mask.iou(accepted) if mask is not None and accepted is not None else None,
-                mask=mask,
-            )
-        )
+        mask = masks.get(row.request_id) if last.get(row.request_id) == row.id else None
+        iou = mask.iou(accepted) if mask is not None and accepted is not None else None
+        steps.append(ServedStep(row, iou, mask))
     return steps
 
 
@@ -248,15 +231,16 @@ def _filtered(
 
 
 def _region(row: RowMapping, names: dict[int, str]) -> RegionCost:
-    figures: dict[str, Any] = {name: row[name] for name in _AS_THEY_ARE}
-    figures |= {name: row[name] if row["known"] else None for name in _FROM_LOG}
+    figures: dict[str, Any] = {name: row[name] for name in _SAME_NAME}
+    if not row["known"]:
+        figures |= dict.fromkeys(_FROM_LOG)
     return RegionCost(
+        **figures,
+        without_click=row["without_click"],
         task=row["task_id"],
         annotation=row["annotation_id"],
         region=row["region_id"],
         annotator_name=names.get(row["annotator"], ""),
         version=row["model_version"],
         size=size_class(row["area"], row["pixels"]),
-        ious=tuple(row["ious"]),
-        **figures,
     )

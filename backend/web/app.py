@@ -7,7 +7,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import RedirectResponse
 from starlette.staticfiles import StaticFiles
 
-from backend.web import groups, health, projects, tasks, training, versions
+from backend.web import costs, health, projects, training, versions
 from backend.web.board import NOT_FOUND, Board, Dashboard, dashboard_of, router
 from backend.web.rendering import STATIC, prefix
 
@@ -24,7 +24,7 @@ def add_dashboard(app: FastAPI) -> None:
         return RedirectResponse(prefix(request), 307)
 
     app.mount("/dashboard/static", StaticFiles(directory=STATIC), name="static")
-    for part in (projects, tasks, groups, training, versions, health):
+    for part in (projects, costs, training, versions, health):
         app.include_router(part.pages)
     # Last, for all other addresses.
     app.include_router(_fallback)

@@ -1,9 +1,9 @@
 """What the handlers of all pages share, and how errors become pages instead of JSON."""
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Form, Path, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -11,12 +11,8 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from backend.api.service import Service
-from backend.db.engine import Database
 from backend.errors import BackendError, JobError
 from backend.jobs.queue import Jobs
-from backend.registry.versions import Registry
-from backend.reports.queries import Reports
-from backend.settings import Settings
 from backend.web.mask_images import MaskImages
 from backend.web.rendering import Renderer
 from model.errors import PhraseClickError
@@ -27,36 +23,18 @@ NOT_FOUND = "This page does not exist. It may have moved, or the address is inco
 _UNEXPECTED = "This page could not be shown. See the backend's log for the cause."
 
 
-@dataclass(frozen=True)
 class Dashboard:
-    """Everything that pages are made from."""
+    """Everything that the pages of a server's service are made from."""
 
-    service: Service
-    render: Renderer
-    database: Database
-    reports: Reports
-    jobs: Jobs
-    registry: Registry
-    masks: MaskImages
-
-    @classmethod
-    def of(cls, service: Service) -> Self:
-        """The dashboard of a server's service."""
-        database = service.database
-        return cls(
-            service=service,
-            render=Renderer(service.settings),
-            database=database,
-            reports=service.reports,
-            jobs=Jobs(database),
-            registry=service.registry,
-            masks=MaskImages(database, service.pictures),
-        )
-
-    @property
-    def settings(self) -> Settings:
-        """The server's settings."""
-        return self.service.settings
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.settings = service.settings
+        self.database = service.database
+        self.reports = service.reports
+        self.registry = service.registry
+        self.render = Renderer(service.settings)
+        self.jobs = Jobs(service.database)
+        self.masks = MaskImages(service.database, service.pictures)
 
     @property
     def base(self) -> str:
@@ -73,7 +51,7 @@ def dashboard_of(app: FastAPI) -> Dashboard:
     state = app.state
     kept: Dashboard | None = getattr(state, "dashboard", None)
     if kept is None or kept.service is not state.service:
-        kept = state.dashboard = Dashboard.of(state.service)
+        kept = state.dashboard = Dashboard(state.service)
     return kept
 
 
@@ -83,6 +61,22 @@ async def _dashboard(request: Request) -> Dashboard:
 
 
 Board = Annotated[Dashboard, Depends(_dashboard)]
+
+
+async def _query(request: Request) -> defaultdict[str, str]:
+    return defaultdict(str, request.query_params)
+
+
+# The query of a URL; '' for missing parameters.
+Asked = Annotated[defaultdict[str, str], Depends(_query)]
+
+
+def _key(board: Board, project: str) -> str:
+    return board.reports.key(project)
+
+
+# The key of the project in an address.
+Key = Annotated[str, Depends(_key)]
 # A number in an address, as far as a database has such numbers.
 Number = Annotated[int, Path(ge=0, le=2**63 - 1)]
 
@@ -91,7 +85,7 @@ def _check_token(request: Request, board: Board, token: Annotated[str, Form()] =
     board.render.tokens.check(request, token)
 
 
-# Required of every handler that changes something: the form must be ours (see csrf).
+# Required of every handler that changes something: the form must be ours.
 OWN_FORM = Depends(_check_token)
 
 

@@ -127,14 +127,15 @@ def problems(board: Dashboard) -> list[str]:
 
 
 def _inbox(board: Dashboard) -> Inbox:
-    is_open = Delivery.processed_at.is_(None)
-    waiting = select(func.count(), func.min(Delivery.received_at)).where(
-        is_open, Delivery.attempts < ATTEMPTS
-    )
-    failed = select(func.count()).where(is_open, Delivery.attempts >= ATTEMPTS)
+    waits = Delivery.attempts < ATTEMPTS
+    query = select(
+        func.count().filter(waits),
+        func.min(Delivery.received_at).filter(waits),
+        func.count().filter(~waits),
+    ).where(Delivery.processed_at.is_(None))
     with board.database.read() as connection:
-        count, oldest = connection.execute(waiting).one()
-        return Inbox(count, oldest, connection.execute(failed).scalar_one())
+        waiting, oldest, failed = connection.execute(query).one()
+    return Inbox(waiting, oldest, failed)
 
 
 def _jobs(board: Dashboard) -> dict[str, dict[str, int]]:

@@ -21,6 +21,7 @@ from backend.db.models import (
     EventRow,
     RegionCostRow,
     ServedMaskRow,
+    same_annotation,
 )
 from backend.db.packed_mask import PackedMask
 from backend.errors import PictureError, ReportError
@@ -143,12 +144,9 @@ class MaskImages:
         return masks if submitted is None else [*masks, submitted]
 
     def _photograph(self, project: str, annotation: int) -> Rgb | None:
-        same = (AnnotationRow.project == AnnotatedPictureRow.project) & (
-            AnnotationRow.annotation_id == AnnotatedPictureRow.annotation_id
-        )
         query = (
             select(AnnotatedPictureRow.key, AnnotatedPictureRow.address, AnnotationRow.task_id)
-            .join(AnnotationRow, same)
+            .join(AnnotationRow, same_annotation(AnnotationRow, AnnotatedPictureRow))
             .where(
                 AnnotatedPictureRow.project == project,
                 AnnotatedPictureRow.annotation_id == annotation,

@@ -1,36 +1,39 @@
 """The overview of all projects, and the page of one project: costs, trend, breakdown."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from fastapi import Request, Response
 from sqlalchemy import select
 
 from backend.db.models import ProjectRow, SampledProjectRow
-from backend.db.models.jobs import REPLAY
+from backend.db.models.jobs import REPLAY, TRAINING, Job
 from backend.interaction.dropped import dropped_masks
 from backend.label_studio.payloads import Project
-from backend.reports import charts, weeks_chart
+from backend.reports import charts, wording
 from backend.reports.page import GroupTable, promotion_rows
-from backend.reports.records import By, GroupCost, ProjectSummary, PromotionMark, TaskCost, about
-from backend.web import health
-from backend.web.board import OWN_FORM, Board, Dashboard, router
-from backend.web.learning import (
-    ERROR_BAR_WIDTH,
-    TrainingStatus,
-    last_training,
-    replays,
-    training_status,
+from backend.reports.records import (
+    By,
+    GroupCost,
+    Interval,
+    ProjectSummary,
+    PromotionMark,
+    TaskCost,
+    about,
 )
+from backend.web import health
+from backend.web.board import OWN_FORM, Board, Dashboard, Key, router
+from backend.web.training import Replay, TrainingStatus, replay_of, training_status
 
 pages = router()
 
-_TABLES: tuple[tuple[By, str], ...] = (
-    ("version", "Model version"),
-    ("label", "Label"),
-    ("annotator", "Annotator"),
-)
+_TABLES: tuple[By, ...] = ("version", "label", "annotator")
+# Older replays are in the list of jobs.
+_REPLAYS_SHOWN = 3
+# Trainings without a candidate are passed over; older ones say little of the present.
+_TRAININGS = 10
 # Rows of a table; the report has the rest.
 _ROWS = 12
 _NEWEST_TASKS = 8
@@ -38,14 +41,39 @@ _NEWEST_TASKS = 8
 
 @dataclass(frozen=True)
 class Card:
-    """A project on the overview. ``week``: interactions per object in the newest week."""
+    """A project on the overview."""
 
     summary: ProjectSummary
     status: TrainingStatus
-    spark: weeks_chart.Sparkline | None
+    spark: charts.Sparkline | None
     spark_text: str
-    week: float | None
     serves: str
+
+
+@dataclass(frozen=True)
+class Replays:
+    """The replays of a project, newest first; ``active``: the one that waits or runs."""
+
+    done: tuple[Replay, ...]
+    active: Job | None
+
+
+@dataclass(frozen=True)
+class LastTraining:
+    """A training whose candidate was compared with the champion of that time.
+
+    figures: of ``training.gate.suggestions``. examples: those of which the images are still stored.
+    """
+
+    job: Job
+    result: Mapping[str, Any]
+    figures: Mapping[str, Any]
+    examples: Sequence[Mapping[str, Any]]
+
+    @property
+    def difference(self) -> Interval:
+        """What the training changed in the interactions per object."""
+        return Interval(**self.figures["difference"])
 
 
 @pages.get("")
@@ -76,17 +104,15 @@ def _card(board: Dashboard, summary: ProjectSummary, status: TrainingStatus) -> 
     return Card(
         summary=summary,
         status=status,
-        spark=weeks_chart.sparkline(over.weeks, over.promotions, datetime.now(UTC)),
-        spark_text=weeks_chart.text(over.weeks) if over.weeks else "",
-        week=over.weeks[-1].clicks.mean if over.weeks else None,
+        spark=charts.sparkline(over.weeks, over.promotions, datetime.now(UTC)),
+        spark_text=charts.weeks_text(over.weeks) if over.weeks else "",
         serves=summary.champion or board.serves(""),
     )
 
 
 @pages.get("/projects/{project}")
-def project_page(request: Request, board: Board, project: str) -> Response:
+def project_page(request: Request, board: Board, key: Key) -> Response:
     """One project."""
-    key = board.reports.key(project)
     over = board.reports.over_time(key)
     total = board.reports.groups(key, "project")
     by_phrase = board.reports.groups(key, "phrase")
@@ -100,27 +126,26 @@ def project_page(request: Request, board: Board, project: str) -> Response:
         total=total[0] if total else None,
         over=over,
         weeks=[
-            weeks_chart.draw(over.weeks, over.promotions, width, datetime.now(UTC))
+            charts.weeks_chart(over.weeks, over.promotions, width, datetime.now(UTC))
             for width in (charts.WIDE, charts.NARROW)
         ],
-        weeks_text=weeks_chart.text(over.weeks) if over.weeks else "",
+        weeks_text=charts.weeks_text(over.weeks) if over.weeks else "",
         bars=[
             charts.bars([(group.title, group.histogram) for group in by_phrase[:2]], width)
             for width in (charts.WIDE, charts.NARROW)
         ],
         tables=[
             GroupTable.of(
-                title,
+                wording.BY[by],
                 _by_age(groups, over.promotions) if by == "version" else groups,
                 _ROWS,
-                ERROR_BAR_WIDTH,
             )
-            for by, title in _TABLES
+            for by in _TABLES
             if (groups := board.reports.groups(key, by))
         ],
-        phrase_table=GroupTable.of("Phrase", by_phrase, _ROWS, ERROR_BAR_WIDTH),
-        promotions=promotion_rows(board.reports.promotions(key), ERROR_BAR_WIDTH)[::-1],
-        replays=replays(board, key),
+        phrase_table=GroupTable.of("Phrase", by_phrase, _ROWS),
+        promotions=promotion_rows(board.reports.promotions(key))[::-1],
+        replays=_replays(board, key),
         about=about(GroupCost),
         about_tasks=about(TaskCost),
         without_mask=len(board.reports.without_mask(key)),
@@ -128,22 +153,44 @@ def project_page(request: Request, board: Board, project: str) -> Response:
         trouble=_trouble(board, key),
         newest=board.reports.tasks(key, sort="last_at", descending=True, size=_NEWEST_TASKS),
         learning=training_status(board, [key])[key],
-        last=last_training(board, key),
+        last=_last_training(board, key),
         serves=board.serves(key),
         studio=label_studio_url(board, key),
-        error_bar_width=ERROR_BAR_WIDTH,
         base=board.base,
     )
 
 
 @pages.post("/projects/{project}/replay", dependencies=[OWN_FORM])
-def start_replay(request: Request, board: Board, project: str) -> Response:
+def start_replay(request: Request, board: Board, key: Key) -> Response:
     """Compare the champion with its predecessor on the labeled objects."""
-    key = board.reports.key(project)
     asked = board.jobs.enqueue(key, REPLAY, trigger="hand", by=board.render.who)
     board.service.job_asked()
     said = f"Replay {asked.id} of project {key.partition('.')[0]} was requested."
     return board.render.redirect(request, f"/training/{asked.id}", said)
+
+
+def _replays(board: Dashboard, project: str) -> Replays:
+    """The newest replays of a project."""
+    done = board.jobs.listed(project=project, kind=REPLAY, state="done", limit=_REPLAYS_SHOWN)
+    made = tuple(replay for job in done if (replay := replay_of(job)) is not None)
+    newest = board.jobs.listed(project=project, kind=REPLAY, limit=1)
+    return Replays(made, next((job for job in newest if not job.ended), None))
+
+
+def _last_training(board: Dashboard, project: str) -> LastTraining | None:
+    """The newest training of the project that has these figures."""
+    jobs = board.jobs.listed(project=project, kind=TRAINING, state="done", limit=_TRAININGS)
+    return next((shown for job in jobs if (shown := _measured(board, job)) is not None), None)
+
+
+def _measured(board: Dashboard, job: Job) -> LastTraining | None:
+    result = job.result or {}
+    figures = (result.get("gate") or {}).get("suggestions")
+    if not figures:
+        return None
+    kept = set(board.registry.gate_pictures(result["version"]))
+    examples = [example for example in figures["examples"] if example["picture"] in kept]
+    return LastTraining(job, result, figures, examples)
 
 
 def _trouble(board: Dashboard, project: str) -> str:

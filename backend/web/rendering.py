@@ -1,9 +1,15 @@
-"""From figures to a page: templates, how numbers and times are written in them, and the headers of
-every answer: no other host, no inline script, no frame, no content sniffing.
+"""From figures to a page: templates, how numbers and times are written in them, tokens of forms,
+and the headers of every answer: no other host, no inline script, no frame, no content sniffing.
+
+Tokens protect against cross-site request forgery: a browser adds the basic auth password to
+requests from any site's page. So a change needs a token that only a page of the dashboard knows: it
+is signed with a key of this backend and bound to a cookie that requests from other sites never
+carry. If the browser says which page a request comes from, that is checked as well.
 """
 
 import hashlib
-from collections import defaultdict
+import hmac
+import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
@@ -13,15 +19,26 @@ from urllib.parse import quote, urlencode
 
 from jinja2 import Environment
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from backend.api.origin import same_site
+from backend.errors import CredentialsError, ForgeryError
 from backend.jobs.lease import short_process_id
-from backend.reports import charts, page, wording
+from backend.label_studio.credentials import write_once
+from backend.reports import page, wording
 from backend.settings import Settings
-from backend.web.csrf import Tokens, cookie_of, keep_cookie
+from model.files import private_folder
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
+
+_COOKIE = "phraseclick-dashboard"
+_KEY_FILE = "dashboard-key"
+_BYTES = 24
+_LEAST_KEY = 32
+
+_STALE = "This page was open too long, or its cookie is missing. Reload it and try again."
+_ELSEWHERE = "This request came from another site's page, so nothing was changed."
 
 # A message for the next page, shown once.
 _MESSAGE = "phraseclick-said"
@@ -49,6 +66,28 @@ HEADERS = {
 }
 
 
+class Tokens:
+    """Creates and checks the tokens of forms. All servers of a data folder share the key."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._path = settings.data / _KEY_FILE
+        self._key = b""
+
+    def token(self, cookie: str) -> str:
+        """The token of forms for the browser with this cookie."""
+        if not self._key:
+            self._key = _stored_key(self._path)
+        return hmac.new(self._key, cookie.encode(), hashlib.sha256).hexdigest()
+
+    def check(self, request: Request, token: str) -> None:
+        """Raise ForgeryError unless the form came from the dashboard."""
+        if not same_site(request.headers):
+            raise ForgeryError(_ELSEWHERE)
+        cookie = request.cookies.get(_COOKIE, "")
+        if not cookie or not hmac.compare_digest(self.token(cookie).encode(), token.encode()):
+            raise ForgeryError(_STALE)
+
+
 class Renderer:
     """Thread-safe. ``who``: the name under which changes are made."""
 
@@ -66,7 +105,7 @@ class Renderer:
         self, request: Request, template: str, *, status: int = 200, **values: Any
     ) -> HTMLResponse:
         """A whole page; ``here`` in the templates is the prefix of all addresses."""
-        cookie = cookie_of(request)
+        cookie = request.cookies.get(_COOKIE) or secrets.token_urlsafe(_BYTES)
         kind, _, message = _read_message(request).partition(":")
         html = self._templates.get_template(template).render(
             here=prefix(request),
@@ -81,7 +120,8 @@ class Renderer:
             **values,
         )
         response = HTMLResponse(html, status, headers=HEADERS)
-        keep_cookie(request, response, cookie)
+        if request.cookies.get(_COOKIE) != cookie:
+            _set_cookie(request, response, _COOKIE, cookie)
         if message:
             response.delete_cookie(_MESSAGE, path=prefix(request))
         return response
@@ -98,15 +138,7 @@ class Renderer:
         response = RedirectResponse(prefix(request) + to, 303, headers=HEADERS)
         if message:
             said = f"{'good' if good else 'bad'}:{message[:_MESSAGE_LENGTH]}"
-            response.set_cookie(
-                _MESSAGE,
-                said.encode().hex(),
-                max_age=60,
-                path=prefix(request),
-                httponly=True,
-                samesite="strict",
-                secure=request.url.scheme == "https",
-            )
+            _set_cookie(request, response, _MESSAGE, said.encode().hex(), max_age=60)
         return response
 
 
@@ -115,13 +147,10 @@ def _templates() -> Environment:
     """All templates. Compiling them takes longer than rendering, so it is done once."""
     environment = page.environment(HERE / "templates")
     environment.globals |= {
-        "WIDE": charts.WIDE,
-        "NARROW": charts.NARROW,
         "stamp": _stamp(),
         "query": query,
     }
     environment.filters |= {
-        "mean": wording.mean,
         "counted": wording.counted,
         "ago": ago,
         "iso": lambda moment: moment.astimezone(UTC).isoformat(),
@@ -129,7 +158,6 @@ def _templates() -> Environment:
         "segment": segment,
         "short": short,
         "process": short_process_id,
-        "merged": lambda one, other: {**one, **other},
     }
     return environment
 
@@ -137,11 +165,6 @@ def _templates() -> Environment:
 def prefix(request: Request) -> str:
     """The start of every address of the dashboard, including a proxy's path."""
     return f"{request.scope.get('root_path', '')}/dashboard"
-
-
-def query_of(request: Request) -> defaultdict[str, str]:
-    """The query of a URL; '' for missing parameters."""
-    return defaultdict(str, request.query_params)
 
 
 def number_in(text: str | None) -> int | None:
@@ -207,3 +230,31 @@ def _read_message(request: Request) -> str:
         return bytes.fromhex(request.cookies.get(_MESSAGE, "")).decode()
     except ValueError:
         return ""
+
+
+def _set_cookie(
+    request: Request, response: Response, name: str, value: str, max_age: int | None = None
+) -> None:
+    """Set a cookie that only the dashboard's own pages send; by default for the browser session."""
+    response.set_cookie(
+        name,
+        value,
+        max_age=max_age,
+        path=prefix(request),
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+    )
+
+
+def _stored_key(path: Path) -> bytes:
+    """The key of this data folder, created at the first call, or where its file is damaged."""
+    if path.exists() and len(path.read_bytes().strip()) < _LEAST_KEY:
+        path.unlink(missing_ok=True)  # with an empty key, anyone could make a token
+    if not path.exists():
+        private_folder(path.parent)
+        write_once(path, secrets.token_urlsafe(32))
+    key = path.read_bytes().strip()
+    if len(key) < _LEAST_KEY:
+        raise CredentialsError(f"The dashboard's key cannot be read: delete {path} and try again.")
+    return key

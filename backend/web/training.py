@@ -1,4 +1,8 @@
-"""Jobs: what is running and its progress, what ran, and what starts the next training."""
+"""Jobs: what is running and its progress, what ran, and what starts the next training.
+
+A replay repeats labeled objects with two versions by simulated clicks. Wherever its figures are
+shown, the word "simulated" is shown with them.
+"""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -8,14 +12,17 @@ from typing import Annotated, Any
 
 from fastapi import Form, Query, Request, Response
 from fastapi.responses import JSONResponse
+from sqlalchemy import func, select
 
-from backend.db.models.jobs import REPLAY, SCORING, TRAINING, Job, LogLine
+from backend.db.engine import records
+from backend.db.models.jobs import REPLAY, SCORING, TRAINING, Job, LogLine, Schedule
 from backend.errors import JobError
-from backend.jobs.schedules import Schedules
+from backend.jobs.schedules import NewLabels, Schedules, count_new_labels
 from backend.reports import charts
-from backend.web.board import OWN_FORM, Board, Dashboard, Number, router
-from backend.web.learning import replay_of, training_status
-from backend.web.rendering import HEADERS, number_in, query_of
+from backend.reports.page import ErrorBar, error_bars
+from backend.reports.records import Interval
+from backend.web.board import OWN_FORM, Asked, Board, Dashboard, Number, router
+from backend.web.rendering import HEADERS, number_in
 
 pages = router()
 
@@ -27,6 +34,75 @@ _POINTS, _ROWS = 240, 25
 _STEP_NAMES = ("step", "asked", "done")
 
 Points = Sequence[charts.Point]
+
+
+@dataclass(frozen=True)
+class TrainingStatus:
+    """Learning in one project.
+
+    ``after``: number of new labels that starts a training; None: labels start none. ``training``:
+    the newest one. ``job``: the newest job of any kind.
+    """
+
+    schedule: Schedule
+    labels: NewLabels
+    after: int | None
+    training: Job | None
+    job: Job | None
+
+    @property
+    def missing(self) -> int | None:
+        """New labels until the next training; None if labels start none."""
+        return None if self.after is None else max(0, self.after - self.labels.untried)
+
+    @property
+    def active(self) -> Job | None:
+        """Its training that waits or runs."""
+        return None if self.training is None or self.training.ended else self.training
+
+
+def training_status(board: Dashboard, projects: Sequence[str]) -> dict[str, TrainingStatus]:
+    """The status of these projects, by their keys."""
+    schedules = {s.project: s for s in Schedules(board.database).all()}
+    newest = select(func.max(Job.id)).group_by(Job.project)
+    with board.database.read() as connection:
+        new = count_new_labels(connection)
+        last, training = (
+            {job.project: job for job in records(connection, select(Job).where(Job.id.in_(ids)))}
+            for ids in (newest, newest.where(Job.kind == TRAINING))
+        )
+    statuses = {}
+    for key in projects:
+        schedule = schedules.get(key, Schedule(project=key))
+        starts = board.settings.learn and not schedule.paused
+        statuses[key] = TrainingStatus(
+            schedule,
+            new.get(key, NewLabels()),
+            (schedule.after_labels or board.settings.learn_after_labels) if starts else None,
+            training.get(key),
+            last.get(key),
+        )
+    return statuses
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Interactions per object with both versions, over some of the objects (``over``)."""
+
+    over: str
+    before: float
+    after: float
+    difference: Interval
+    error_bar: ErrorBar | None
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A replay that is done. Its result names both versions and the IoU that ends an object."""
+
+    job: Job
+    result: Mapping[str, Any]
+    outcomes: tuple[Outcome, ...]
 
 
 @dataclass(frozen=True)
@@ -42,9 +118,9 @@ class Curves:
 
 
 @pages.get("/training")
-def training(request: Request, board: Board) -> Response:
+def training(request: Request, board: Board, asked: Asked) -> Response:
     """All jobs, or those of one project; what starts the next."""
-    listed = _listed(request, board)
+    listed = _listed(board, asked)
     shown = [p for p in board.reports.projects() if listed["key"] in (None, p.key)]
     return board.render.page(
         request,
@@ -60,9 +136,9 @@ def training(request: Request, board: Board) -> Response:
 
 
 @pages.get("/training/now")
-def now(request: Request, board: Board) -> Response:
+def now(request: Request, board: Board, asked: Asked) -> Response:
     """The current jobs, for the list's script."""
-    listed = _listed(request, board)
+    listed = _listed(board, asked)
     answer = {
         "busy": bool(listed["running"]),
         "running": board.render.fragment(request, "running.html", **listed),
@@ -163,9 +239,8 @@ def cancel(request: Request, board: Board, job: Number) -> Response:
     return board.render.redirect(request, f"/training/{job}", said)
 
 
-def _listed(request: Request, board: Dashboard) -> dict[str, Any]:
+def _listed(board: Dashboard, asked: Mapping[str, str]) -> dict[str, Any]:
     """Jobs, filtered by the query."""
-    asked = query_of(request)
     key = board.reports.key(asked["project"]) if asked["project"] else None
     listed = board.jobs.listed(
         project=key,
@@ -205,6 +280,22 @@ def _outcome(job: Job) -> str:
     if job.kind == TRAINING and result.get("version"):
         return f"{result['version']}, {'promoted' if result.get('promoted') else 'not promoted'}."
     return str(result.get("reason") or result.get("stopped") or job.message)
+
+
+def replay_of(job: Job) -> Replay | None:
+    """The result of a replay; None for any other job, and for one that is not done."""
+    result = job.result
+    if job.kind != REPLAY or job.state != "done" or not result or not result.get("simulated"):
+        return None
+    parts = (("all", "All labeled objects"), ("held_out", "Held-out images only"))
+    summaries = [(name, result[key]) for key, name in parts if result.get(key)]
+    differences = [Interval(**summary["difference"]) for _, summary in summaries]
+    bars = error_bars(differences)
+    outcomes = (
+        Outcome(name, summary["before"], summary["after"], difference, bar)
+        for (name, summary), difference, bar in zip(summaries, differences, bars, strict=True)
+    )
+    return Replay(job, result, tuple(outcomes))
 
 
 def _late(job: Job) -> float | None:

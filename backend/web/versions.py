@@ -4,7 +4,7 @@ Promotion and rollback need a confirmation: a page says what will change, and it
 unless another version was promoted in the meantime.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -13,14 +13,13 @@ from fastapi import Form, Request, Response
 from backend.db.models import Version
 from backend.errors import VersionError
 from backend.registry.champions import EVERYONE, Champions
-from backend.reports import charts
+from backend.reports.page import ErrorBar, error_bar, reach_of
 from backend.reports.records import Interval
 from backend.web.board import OWN_FORM, Board, router
-from backend.web.rendering import query_of
 
 pages = router()
 
-ERROR_BAR_WIDTH = 130.0
+_ERROR_BAR_WIDTH = 130.0
 _MEASURES = {
     "noc85": ("Interactions to 85\u00a0%", 2),
     "noc90": ("Interactions to 90\u00a0%", 2),
@@ -41,11 +40,9 @@ class MeasureRow:
     name: str
     mode: str
     digits: int
-    candidate: float
-    champion: float
+    comparison: Mapping[str, Any]  # a ``training.gate.rules.Comparison``
     difference: Interval
-    says: str
-    error_bar: charts.ErrorBar | None
+    error_bar: ErrorBar | None
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,7 @@ class SetResult:
 
     name: str
     about: str
-    lines: tuple[MeasureRow, ...]
+    lines: Sequence[MeasureRow]
 
 
 @dataclass(frozen=True)
@@ -66,11 +63,10 @@ class Entry:
 
 
 @pages.get("/versions")
-def versions(request: Request, board: Board) -> Response:
+def versions(request: Request, board: Board, project: str = "") -> Response:
     """All versions, or those available to a project; the log of promotions."""
-    asked = query_of(request)
     board.registry.base()
-    key = board.reports.key(asked["project"]) if asked.get("project") else None
+    key = board.reports.key(project) if project else None
     champions, base = board.registry.champions(), board.base
     entries = [Entry(v, champions.owners(v.name, base)) for v in board.registry.all(key)]
     history = board.registry.history(key)[::-1]
@@ -106,7 +102,6 @@ def compare(request: Request, board: Board, one: str = "", other: str = "") -> R
         cut=len(both) > _MOST_FIGURES,
         gates=[(side, _parts(side.gate)) for side in (left, right) if side.gate],
         learned=dict.fromkeys([*left.data, *right.data]),
-        error_bar_width=ERROR_BAR_WIDTH,
     )
 
 
@@ -129,7 +124,6 @@ def version(request: Request, board: Board, name: str) -> Response:
         figures=list(shown.figures.items())[:_MOST_FIGURES],
         children=[other.name for other in board.registry.all() if other.parent == shown.name],
         projects=[(other.key, other.title) for other in board.reports.projects()],
-        error_bar_width=ERROR_BAR_WIDTH,
     )
 
 
@@ -248,56 +242,47 @@ def _back(champions: Champions, key: str, everyone: str) -> str:
 
 def _headlines(of: Version) -> list[tuple[str, str]]:
     """Clicks to 85 % in the gate, by set."""
-    lines = []
-    for part in _parts(of.gate or {}):
-        for line in part.lines:
-            if line.mode == _MODES["clicks+phrase"] and line.name == _MEASURES["noc85"][0]:
-                lines.append((part.name, f"{line.candidate:.2f}"))
-    return lines
+    return [
+        (name, f"{comparison['candidate']:.2f}")
+        for name, measured in _sets(of.gate)
+        for comparison in measured.get("comparisons") or []
+        if (comparison["mode"], comparison["measure"]) == ("clicks+phrase", "noc85")
+    ]
+
+
+def _sets(gate: Mapping[str, Any] | None) -> list[tuple[str, Mapping[str, Any]]]:
+    """What the gate measured on each set, as far as it exists."""
+    sets = (gate or {}).get("sets")
+    if not isinstance(sets, Mapping):
+        return []
+    return [(str(measured.get("called") or name), measured) for name, measured in sets.items()]
 
 
 def _parts(gate: Mapping[str, Any] | None) -> list[SetResult]:
     """The gate's figures, as far as they exist."""
-    sets = (gate or {}).get("sets")
-    if not isinstance(sets, Mapping):
-        return []
     parts = []
-    for name, measured in sets.items():
-        lines = tuple(_lines(measured.get("comparisons") or []))
+    for name, measured in _sets(gate):
         objects = measured.get("objects")
         about = f"{objects:,} objects" if isinstance(objects, int) else ""
         if isinstance(measured.get("pictures"), int):
             about += f" in {measured['pictures']:,} images"
-        parts.append(SetResult(str(measured.get("called") or name), about, lines))
+        parts.append(SetResult(name, about, _lines(measured.get("comparisons") or [])))
     return parts
 
 
-def _lines(comparisons: Sequence[Mapping[str, Any]]) -> Iterator[MeasureRow]:
+def _lines(comparisons: Sequence[Mapping[str, Any]]) -> list[MeasureRow]:
     """Differences of clicks share one scale, differences of IoU another."""
-    differences = [
-        Interval(comparison["difference"], comparison["low"], comparison["high"], comparison["n"])
-        for comparison in comparisons
-    ]
-    of_clicks = [str(comparison["measure"]).startswith("noc") for comparison in comparisons]
-    reach = {
-        kind: charts.reach_of(
-            (d for d, is_clicks in zip(differences, of_clicks, strict=True) if is_clicks == kind),
-            least=1e-6,
-        )
-        for kind in (True, False)
-    }
-    for comparison, difference, kind in zip(comparisons, differences, of_clicks, strict=True):
-        name, digits = _MEASURES.get(comparison["measure"], (str(comparison["measure"]), 3))
-        yield MeasureRow(
-            name,
-            _MODES.get(comparison["mode"], str(comparison["mode"])),
-            digits,
-            comparison["candidate"],
-            comparison["champion"],
-            difference,
-            str(comparison.get("says", "")),
-            charts.error_bar(difference, -reach[kind], reach[kind], ERROR_BAR_WIDTH),
-        )
+    rows = [(c, Interval(c["difference"], c["low"], c["high"], c["n"])) for c in comparisons]
+    lines = []
+    for comparison, difference in rows:
+        measure, mode = str(comparison["measure"]), str(comparison["mode"])
+        of_clicks = measure.startswith("noc")
+        alike = [d for c, d in rows if str(c["measure"]).startswith("noc") == of_clicks]
+        reach = reach_of(alike, least=1e-6)
+        bar = error_bar(difference, -reach, reach, _ERROR_BAR_WIDTH)
+        name, digits = _MEASURES.get(measure, (measure, 3))
+        lines.append(MeasureRow(name, _MODES.get(mode, mode), digits, comparison, difference, bar))
+    return lines
 
 
 def _examples(gate: Mapping[str, Any], kept: set[str]) -> dict[str, list[Mapping[str, Any]]]:

@@ -31,6 +31,7 @@ from backend.db.models import (
 )
 from backend.db.packed_mask import PackedMask
 from backend.reports.costs import Costs
+from tests.backend.reports import rows
 
 PROJECT = "6.1795384361"
 OTHER = "7.1795384362"
@@ -71,40 +72,36 @@ def fill(
 ) -> WrittenCounts:
     """Write about this many interactions, nine tenths of them in PROJECT, the rest in OTHER."""
     story = WrittenCounts()
-    rng = np.random.default_rng(seed)
-    counters = _Counters()
     with database.write() as connection:
+        writer = _Writer(connection, np.random.default_rng(seed), story)
         _versions(connection)
         for project, share in ((PROJECT, 0.9), (OTHER, 0.1)):
-            writer = _Writer(connection)
             _project(writer, project)
-            _fill(writer, project, int(interactions * share), rng, counters, story)
+            _fill(writer, project, int(interactions * share))
             writer.flush()
         story.with_masks = tuple(
             range(story.tasks[PROJECT] + 1, story.tasks[PROJECT] + masked_tasks + 1)
         )
-        writer = _Writer(connection)
         for task in story.with_masks:
-            _masked_task(writer, task, rng, counters, story)
+            _masked_task(writer, task)
         writer.flush()
     Costs(database).catch_up(600.0)
     return story
 
 
-@dataclass
-class _Counters:
-    event: Any = field(default_factory=lambda: itertools.count(1))
-    target: Any = field(default_factory=lambda: itertools.count(1))
-    annotation: Any = field(default_factory=lambda: itertools.count(1))
-
-
 class _Writer:
-    """Rows by table, a few thousand at a time, in the order of their foreign keys."""
+    """Rows by table, a few thousand at a time, in the order of their foreign keys; and what is
+    drawn and counted on the way."""
 
     order = (AnnotationRow, AnnotatedPictureRow, SampleRow)
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(
+        self, connection: Connection, rng: np.random.Generator, story: WrittenCounts
+    ) -> None:
         self.connection = connection
+        self.rng = rng
+        self.story = story
+        self.events, self.targets, self.annotations = (itertools.count(1) for _ in range(3))
         self.rows: dict[Any, list[dict[str, Any]]] = {}
         self.waiting = 0
 
@@ -170,14 +167,8 @@ def _project(writer: _Writer, project: str) -> None:
     writer.add(SampledProjectRow, key=project, label_config=CONFIG, config_at=START)
 
 
-def _fill(
-    writer: _Writer,
-    project: str,
-    interactions: int,
-    rng: np.random.Generator,
-    counters: _Counters,
-    story: WrittenCounts,
-) -> None:
+def _fill(writer: _Writer, project: str, interactions: int) -> None:
+    story = writer.story
     for name in ("interactions", "tasks", "regions", "abandoned", "by_hand"):
         getattr(story, name)[project] = 0
     average = 3.6
@@ -186,25 +177,18 @@ def _fill(
         story.tasks[project] += 1
         task = story.tasks[project]
         at = START + timedelta(weeks=WEEKS) * min(0.999, task / (tasks * 1.05))
-        _task(writer, project, task, at, rng, counters, story)
+        _task(writer, project, task, at)
         writer.flush(_AT_ONCE)
 
 
-def _task(
-    writer: _Writer,
-    project: str,
-    task: int,
-    at: datetime,
-    rng: np.random.Generator,
-    counters: _Counters,
-    story: WrittenCounts,
-) -> None:
+def _task(writer: _Writer, project: str, task: int, at: datetime) -> None:
+    rng, story = writer.rng, writer.story
     version = min(len(VERSIONS) - 1, int((at - START) / (timedelta(weeks=WEEKS) / len(VERSIONS))))
-    number, annotator = next(counters.annotation), int(rng.integers(1, 4))
+    number, annotator = next(writer.annotations), int(rng.integers(1, 4))
     place = {"project": project, "task_id": task}
     made, clock = [], at
     for _ in range(int(rng.integers(1, 7))):
-        clock = _object(writer, place, clock, annotator, version, rng, counters, story, made)
+        clock = _object(writer, place, clock, annotator, version, made)
     submitted = clock + timedelta(seconds=5)
     writer.add(TaskRow, **place, revision=1, updated_at=submitted)
     story.last_at = max(story.last_at, submitted)
@@ -213,8 +197,8 @@ def _task(
     digest = _annotation(writer, place, number, submitted, annotator)
     for target, region, label, *_ in made:
         if target:
-            _event(writer, place, counters, submitted, "submit", target, region, annotator, label)
-    through = next(counters.event)  # an id that no event has
+            _event(writer, place, submitted, "submit", target, region, annotator, label)
+    through = next(writer.events)  # an id that no event has
     writer.add(
         AnnotationTimeRow,
         project=project,
@@ -225,43 +209,30 @@ def _task(
         through=through,
     )
     for place_in, (target, region, label, phrase, counts, first_at, curve, area) in enumerate(made):
-        positive, negative, phrases, undos = counts
-        _sample(writer, project, number, place_in, region, label, phrase, area, _square(area))
-        good = next((n for n, iou in enumerate(curve, 1) if iou >= 0.85), None)
-        writer.add(
-            RegionCostRow,
-            project=project,
-            annotation_id=number,
-            brush="brush",
-            region_id=region,
-            task_id=task,
+        mask = _square(area)
+        sample = rows.sample(
+            project, number, region, label, mask, number=place_in, area=area, phrase=phrase
+        )
+        writer.add(SampleRow, **sample)
+        cost = rows.cost(
+            place,
+            number,
+            region,
+            submitted,
+            target=target,
+            first_at=first_at,
+            counts=counts,
+            ious=curve,
+            version=VERSIONS[version],
+            corrected=_corrected(rng) if target else 0,
             digest=digest,
             label=label,
             annotator=annotator,
-            model_version=VERSIONS[version] if target else "",
-            known=bool(target),
-            origin="manual",
-            positive=positive,
-            negative=negative,
-            phrases=phrases,
-            undos=undos,
-            predictions=positive + negative + phrases,
-            interactions=positive + negative + phrases,
-            first_at=first_at,
-            accepted_at=first_at,
-            submitted_at=submitted,
-            seconds=None if first_at is None else (submitted - first_at).total_seconds(),
             area=area,
             pixels=WIDTH * HEIGHT,
-            ious=curve,
-            first_iou=curve[0] if curve else None,
-            last_iou=curve[-1] if curve else None,
-            needed_85=good,
-            corrected=_corrected(rng) if target else None,
             phrase=phrase,
-            targets=[target] if target else [],
-            drawn_at=submitted,
         )
+        writer.add(RegionCostRow, **cost)
         story.regions[project] += 1
 
 
@@ -275,13 +246,10 @@ def _object(
     clock: datetime,
     annotator: int,
     version: int,
-    rng: np.random.Generator,
-    counters: _Counters,
-    story: WrittenCounts,
     made: list[Any],
 ) -> datetime:
     """One object; it is added to ``made`` unless it was abandoned."""
-    project = place["project"]
+    rng, story, project = writer.rng, writer.story, place["project"]
     label = LABELS[int(rng.choice(len(LABELS), p=[0.3, 0.25, 0.15, 0.1, 0.1, 0.05, 0.05]))]
     area = int(rng.choice([40, 300, 1200], p=[0.5, 0.35, 0.15]))
     if rng.random() < 0.04:
@@ -289,7 +257,7 @@ def _object(
         region = f"hand-{place['task_id']}-{len(made)}"
         made.append((0, region, label, "", (0, 0, 0, 0), None, [], area))
         return clock + timedelta(seconds=20)
-    target = next(counters.target)
+    target = next(writer.targets)
     region = f"pc-{target:012x}"
     harder = _WORSE[version] * (1.5 if area == 40 else 1.0) * (1 + 0.1 * LABELS.index(label))
     wanted = 1 + int(rng.poisson(1.35 * harder))
@@ -307,17 +275,17 @@ def _object(
         iou += (0.97 - iou) * float(rng.uniform(0.35, 0.9)) / harder**0.5
         curve.append(round(iou, 4))
         text = phrase if kind == "phrase" else ""
-        _event(writer, place, counters, clock, kind, target, region, annotator, label,
-               starts=not turn, text=text, version=VERSIONS[version], rng=rng)  # fmt: skip
+        _event(writer, place, clock, kind, target, region, annotator, label,
+               starts=not turn, text=text, version=VERSIONS[version])  # fmt: skip
         clock += timedelta(seconds=float(rng.uniform(1.5, 9.0)))
     if rng.random() < 0.06:
         counts[3] += 1
-        _event(writer, place, counters, clock, "undo", target, region, annotator, label)
+        _event(writer, place, clock, "undo", target, region, annotator, label)
     story.interactions[project] += wanted
     if rng.random() < 0.05:
         story.abandoned[project] += wanted
         return clock
-    _event(writer, place, counters, clock, "accept", target, region, annotator, label)
+    _event(writer, place, clock, "accept", target, region, annotator, label)
     made.append((target, region, label, phrase, tuple(counts), first_at, curve, area))
     return clock
 
@@ -325,7 +293,6 @@ def _object(
 def _event(
     writer: _Writer,
     place: dict[str, Any],
-    counters: _Counters,
     at: datetime,
     kind: str,
     target: int,
@@ -336,48 +303,44 @@ def _event(
     starts: bool = False,
     text: str = "",
     version: str = "",
-    rng: np.random.Generator | None = None,
 ) -> str:
-    number = next(counters.event)
+    """An event; returns its request, '' if the model was not asked."""
+    number = next(writer.events)
     request = f"{number:032x}" if version else ""
-    asked = rng is not None
-    writer.add(
-        EventRow,
+    clicked = {}
+    if version and kind.endswith("click"):
+        x, y = writer.rng.uniform(1, 99, 2)
+        clicked = {"x_percent": float(x), "y_percent": float(y)}
+    event = rows.event(
+        place,
+        kind,
+        at,
+        target,
+        region,
         id=number,
-        created_at=at,
-        **place,
         owner=ANNOTATORS[annotator],
-        target_id=target,
-        region_id=region,
         request_id=request,
-        kind=kind,
         starts=starts,
-        click_id=f"kp{number}" if kind.endswith("click") else "",
-        phrase_id=f"tx{number}" if kind == "phrase" else "",
-        x_percent=float(rng.uniform(1, 99)) if rng and kind.endswith("click") else None,
-        y_percent=float(rng.uniform(1, 99)) if rng and kind.endswith("click") else None,
         text=text,
         label=label,
-        answered_at=at + timedelta(milliseconds=180) if asked else None,
         model_version=version,
-        milliseconds=float(rng.uniform(60, 240)) if rng else None,
-        steps={"decode": 40.0, "encode": 20.0} if asked else None,
-        confidence=0.9 if asked else None,
+        steps={"decode": 40.0, "encode": 20.0} if version else None,
+        **clicked,
     )
+    writer.add(EventRow, **event)
     return request
 
 
-def _masked_task(
-    writer: _Writer, task: int, rng: np.random.Generator, counters: _Counters, story: WrittenCounts
-) -> None:
+def _masked_task(writer: _Writer, task: int) -> None:
     """A task of today with one object whose masks grow from answer to answer."""
+    story = writer.story
     place = {"project": PROJECT, "task_id": task}
     clock = START + timedelta(weeks=WEEKS, minutes=task - story.tasks[PROJECT])
-    target, number = next(counters.target), next(counters.annotation)
+    target, number = next(writer.targets), next(writer.annotations)
     region, sides = f"pc-{target:012x}", [(30, 8), (38, 15), (40, 20)]
     for turn, (width, height) in enumerate(sides, 1):
-        request = _event(writer, place, counters, clock, "positive_click", target, region, 1, "Cat",
-                         starts=turn == 1, version=VERSIONS[-1], rng=rng)  # fmt: skip
+        request = _event(writer, place, clock, "positive_click", target, region, 1, "Cat",
+                         starts=turn == 1, version=VERSIONS[-1])  # fmt: skip
         writer.add(
             ServedMaskRow,
             request_id=request,
@@ -391,10 +354,10 @@ def _masked_task(
             mask=_box(width, height).data,
         )
         clock += timedelta(seconds=4)
-    _event(writer, place, counters, clock, "submit", target, region, 1, "Cat")
+    _event(writer, place, clock, "submit", target, region, 1, "Cat")
     writer.add(TaskRow, **place, revision=3, updated_at=clock)
     _annotation(writer, place, number, clock, 1)
-    _sample(writer, PROJECT, number, 0, region, "Cat", "", 800, _box(40, 20))
+    writer.add(SampleRow, **rows.sample(PROJECT, number, region, "Cat", _box(40, 20), area=800))
     story.interactions[PROJECT] += len(sides)
     story.regions[PROJECT] += 1
     story.last_at = max(story.last_at, clock)
@@ -405,17 +368,7 @@ def _annotation(
 ) -> str:
     """An annotation and its picture; returns the digest."""
     digest = f"{number:032x}"
-    writer.add(
-        AnnotationRow,
-        **place,
-        annotation_id=number,
-        updated_at=at,
-        seen_at=at,
-        digest=digest,
-        created_at=at,
-        annotator=annotator,
-        left_out={},
-    )
+    writer.add(AnnotationRow, **rows.annotation(place, number, at, annotator, digest))
     writer.add(
         AnnotatedPictureRow,
         project=place["project"],
@@ -425,36 +378,6 @@ def _annotation(
         state="good",
     )
     return digest
-
-
-def _sample(
-    writer: _Writer,
-    project: str,
-    annotation: int,
-    number: int,
-    region: str,
-    label: str,
-    phrase: str,
-    area: int,
-    mask: PackedMask,
-) -> None:
-    writer.add(
-        SampleRow,
-        project=project,
-        annotation_id=annotation,
-        number=number,
-        region_id=region,
-        image="image",
-        brush="brush",
-        label=label,
-        origin="manual",
-        phrase=phrase,
-        clicks=[],
-        width=mask.width,
-        height=mask.height,
-        area=area,
-        mask=mask.data,
-    )
 
 
 @functools.cache

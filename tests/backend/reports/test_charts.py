@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from backend.reports import charts, weeks_chart
+from backend.reports import charts, page
 from backend.reports.records import Interval, PromotionMark, Week
 
 MONDAY = datetime(2026, 11, 2, tzinfo=UTC)
@@ -24,7 +24,7 @@ def promotion(day: int) -> PromotionMark:
 
 
 def test_weeks_stay_in_their_frame_and_higher_means_more() -> None:
-    chart = weeks_chart.draw([week(0, 4.0), week(2, 2.0)], [], charts.WIDE, after(3))
+    chart = charts.weeks_chart([week(0, 4.0), week(2, 2.0)], [], charts.WIDE, after(3))
 
     assert chart is not None
     frame, (first, last) = chart.frame, chart.spots
@@ -37,7 +37,7 @@ def test_weeks_stay_in_their_frame_and_higher_means_more() -> None:
 
 def test_a_week_without_objects_keeps_its_place_and_interrupts_the_line() -> None:
     weeks = [week(0, 4.0), week(2, 2.0), week(3, 2.0)]
-    chart = weeks_chart.draw(weeks, [], charts.WIDE, after(4))
+    chart = charts.weeks_chart(weeks, [], charts.WIDE, after(4))
 
     assert chart is not None
     gap, step = (b.x - a.x for a, b in pairwise(chart.spots))
@@ -49,8 +49,8 @@ def test_the_axis_ends_today() -> None:
     # given weeks of which the newest is long ago, or has just begun
     old, new = [week(0, 4.0)], [week(0, 4.0), week(8, 4.0)]
     # when
-    long_ago = weeks_chart.draw(old, [], charts.WIDE, after(8.5))
-    begun = weeks_chart.draw(new, [], charts.WIDE, after(8.5))
+    long_ago = charts.weeks_chart(old, [], charts.WIDE, after(8.5))
+    begun = charts.weeks_chart(new, [], charts.WIDE, after(8.5))
     # then
     assert long_ago is not None
     assert begun is not None
@@ -61,20 +61,20 @@ def test_the_axis_ends_today() -> None:
 
 
 def test_a_small_line_ends_today_too() -> None:
-    line = weeks_chart.sparkline([week(0, 4.0), week(1, 4.0)], [], after(8))
+    line = charts.sparkline([week(0, 4.0), week(1, 4.0)], [], after(8))
 
     assert line is not None
     assert line.end[0] < line.width / 2
 
 
 def test_no_weeks_make_no_chart() -> None:
-    assert weeks_chart.draw([], [], charts.WIDE, after(0)) is None
-    assert weeks_chart.sparkline([week(0, 4.0)], [], after(1)) is None, "one week makes no line"
+    assert charts.weeks_chart([], [], charts.WIDE, after(0)) is None
+    assert charts.sparkline([week(0, 4.0)], [], after(1)) is None, "one week makes no line"
 
 
 @pytest.mark.parametrize("width", [charts.WIDE, charts.NARROW])
 def test_days_below_the_axis_never_touch(width: float) -> None:
-    chart = weeks_chart.draw([week(number, 2.0) for number in range(60)], [], width, after(60))
+    chart = charts.weeks_chart([week(number, 2.0) for number in range(60)], [], width, after(60))
 
     assert chart is not None
     places = [tick.at for tick in chart.across]
@@ -85,7 +85,7 @@ def test_days_below_the_axis_never_touch(width: float) -> None:
 def test_promotions_close_together_share_a_flag() -> None:
     weeks = [week(number, 2.0) for number in range(10)]
 
-    chart = weeks_chart.draw(
+    chart = charts.weeks_chart(
         weeks, [promotion(1), promotion(2), promotion(40)], charts.WIDE, after(10)
     )
 
@@ -117,18 +117,18 @@ def test_no_objects_make_no_bars() -> None:
 
 
 def test_an_error_bar_is_cut_off_at_its_scale() -> None:
-    alone = charts.error_bar(Interval(1.0, None, None, 1), -2.0, 2.0, 100.0)
-    assert alone == charts.ErrorBar(None, 75.0, None, 50.0)
-    wide = charts.error_bar(Interval(0.0, -9.0, 9.0, 2), -2.0, 2.0, 100.0)
-    assert wide == charts.ErrorBar(0.0, 50.0, 100.0, 50.0)
-    assert charts.error_bar(None, 0.0, 1.0, 100.0) is None
+    alone = page.error_bar(Interval(1.0, None, None, 1), -2.0, 2.0, 100.0)
+    assert alone == page.ErrorBar(None, 75.0, None, 50.0, 100.0)
+    wide = page.error_bar(Interval(0.0, -9.0, 9.0, 2), -2.0, 2.0, 100.0)
+    assert wide == page.ErrorBar(0.0, 50.0, 100.0, 50.0, 100.0)
+    assert page.error_bar(None, 0.0, 1.0, 100.0) is None
 
 
 def test_one_wide_interval_does_not_press_the_others_together() -> None:
     narrow, wide = Interval(-0.5, -0.6, -0.4, 900), Interval(-0.5, -40.0, 39.0, 2)
 
-    assert charts.reach_of([narrow, wide, None]) == 1.5
-    assert charts.reach_of([]) == 0.2
+    assert page.reach_of([narrow, wide, None]) == 1.5
+    assert page.reach_of([]) == 0.2
 
 
 def test_names_of_curves_do_not_cover_each_other() -> None:

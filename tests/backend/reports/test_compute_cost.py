@@ -124,12 +124,12 @@ def test_each_step_of_it_can_be_looked_at(team, desk):
     label(team, desk)
     cost = the_one(team)
     steps = Reports(team.database).history(team.key, 1, cost.region)
-    done = [step for step in steps if step.kind.endswith("click")]
+    done = [step for step in steps if step.event.kind.endswith("click")]
 
     assert [step.iou for step in done] == list(cost.ious)
     assert all(step.mask is not None and step.mask.unpack().any() for step in done)
-    assert done[0].version == "v1"
-    assert done[0].milliseconds == 12.5
+    assert done[0].event.model_version == "v1"
+    assert done[0].event.milliseconds == 12.5
 
 
 def test_an_edit_by_hand_is_measured_against_the_last_answer(team, desk):
@@ -228,7 +228,7 @@ def test_masks_go_after_their_time_and_the_figures_stay(team, desk):
     assert updated.interactions == 4
     assert updated.first_iou == cost.first_iou
     steps = Reports(team.database).history(team.key, 1, cost.region)
-    assert [step.mask for step in steps if step.kind.endswith("click")][:3] == [None] * 3
+    assert [step.mask for step in steps if step.event.kind.endswith("click")][:3] == [None] * 3
 
 
 def test_masks_without_costs_and_of_open_objects_stay(team, desk):

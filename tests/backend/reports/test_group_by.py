@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-from scipy import stats
 
-from backend.reports.group_by import _quantile, around, histogram_of, mean_of, spread_of
+from backend.reports.group_by import around, histogram_of, mean_of, spread_of
 from training.evaluation.statistics import estimate
 
 
@@ -58,11 +57,6 @@ def test_an_interval_ends_where_values_end():
 def test_of_nothing_there_is_nothing():
     assert mean_of(np.array([]), np.array([], np.int64)) is None
     assert spread_of(np.array([]), np.array([], np.int64)) is None
-
-
-@pytest.mark.parametrize("freedom", [4, 5, 10, 30, 1000])
-def test_the_quantile_is_students(freedom):
-    assert _quantile(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=2e-3)
 
 
 def test_equal_values_leave_no_doubt():

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.reports import output
-from backend.reports.output import REGION_COLUMNS, TASK_COLUMNS, Column, json_text
+from backend.reports.output import json_text
 from backend.reports.queries import Report
-from backend.reports.records import BYS, ReportFilter
+from backend.reports.records import BYS, RegionCost, ReportFilter, TaskCost
 from tests.backend.reports import big
 
 DANGEROUS = tuple("=+-@\t\r＝＋－＠")
@@ -26,9 +26,6 @@ class Row:
     phrase: str = ""
 
 
-COLUMNS = (Column("label", "text"), Column("phrase", "text"))
-
-
 def opened(text: str) -> list[dict[str, str]]:
     """The cells as a spreadsheet reads them."""
     raw = text.encode().decode("utf-8-sig")
@@ -36,7 +33,7 @@ def opened(text: str) -> list[dict[str, str]]:
 
 
 def table(*rows: Row) -> str:
-    return "".join(output.csv_text(rows, COLUMNS))
+    return "".join(output.csv_text(rows, Row))
 
 
 @pytest.mark.parametrize(
@@ -121,7 +118,7 @@ def test_figures_are_written_as_spreadsheets_read_them(value: Any, said: str) ->
 def test_the_teams_tasks_are_all_there_with_their_figures(team: Any) -> None:
     tasks = team.reports.tasks(team.key, size=10_000).items
 
-    rows = opened("".join(output.csv_text(tasks, TASK_COLUMNS)))
+    rows = opened("".join(output.csv_text(tasks, TaskCost)))
 
     assert len(rows) == len(tasks) > 50
     written = sum(int(row["interactions"]) for row in rows)
@@ -133,7 +130,7 @@ def test_the_teams_tasks_are_all_there_with_their_figures(team: Any) -> None:
 def test_the_teams_regions_keep_labels_and_words(team: Any) -> None:
     regions = list(team.reports.regions(team.key))
 
-    rows = opened("".join(output.csv_text(regions, REGION_COLUMNS)))
+    rows = opened("".join(output.csv_text(regions, RegionCost)))
 
     assert len(rows) == team.story.regions[team.key]
     assert {output.as_written(row["label"]) for row in rows} == set(big.LABELS)
@@ -144,14 +141,14 @@ def test_the_teams_regions_keep_labels_and_words(team: Any) -> None:
 
 
 def test_columns_are_a_contract() -> None:
-    assert [column.name for column in TASK_COLUMNS] == [
+    assert [field.name for field in fields(TaskCost)] == [
         *("task", "positive", "negative", "phrases", "boxes", "undos", "predictions"),
         "interactions",
         *("abandoned", "per_object", "seconds", "lead_time", "first_iou", "last_iou"),
         *("needed_85", "corrected", "objects", "unknown", "known", "versions", "labels"),
         *("annotators", "phrase", "last_at"),
     ]
-    assert [column.name for column in REGION_COLUMNS] == [
+    assert [field.name for field in fields(RegionCost)] == [
         *("task", "annotation", "region", "brush", "label", "annotator", "annotator_name"),
         *("version", "known", "origin", "positive", "negative", "phrases", "boxes", "undos"),
         *("predictions", "interactions", "phrase", "first_at", "accepted_at", "submitted_at"),

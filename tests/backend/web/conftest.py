@@ -17,9 +17,10 @@ from tests.backend.databases import copy_tables
 from tests.backend.registry.conftest import MakeCheckpoint, make_checkpoint, network, saved
 from tests.backend.web import scene
 from tests.backend.web.scene import Scene
+from tests.backend.web.sites import long, look, nothing, opened, small
 
-# Fixtures of another file.
-__all__ = ["make_checkpoint", "network", "saved"]
+# Fixtures of other files.
+__all__ = ["long", "look", "make_checkpoint", "network", "nothing", "opened", "saved", "small"]
 
 FORM = re.compile(r'name="token" value="([0-9a-f]+)"')
 

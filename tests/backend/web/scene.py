@@ -4,6 +4,7 @@ was served, trainings, versions with what the gate said, processes, and trouble.
 Whatever a stranger can write holds HTML.
 """
 
+import hashlib
 import io
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -33,7 +34,7 @@ from backend.db.models import (
 )
 from backend.db.packed_mask import PackedMask
 from backend.jobs.presence import note_error
-from tests.backend.reports import filled
+from tests.backend.reports import filled, rows
 
 KEY = filled.KEY
 SCRIPT = "<script>alert(1)</script>"
@@ -193,11 +194,11 @@ def keep_gate_pictures(database: Database, version: str) -> None:
     stream = io.BytesIO()
     Image.new("RGB", (728, 270), (90, 120, 160)).save(stream, "JPEG")
     picture = {"version": version, "created_at": datetime.now(UTC), "content": stream.getvalue()}
-    rows = [
+    pictures = [
         {**picture, "name": name} for name in ("own-won-1.jpg", "own-lost-1.jpg", "suggested-1.jpg")
     ]
     with database.write() as connection:
-        connection.execute(insert(GatePictureRow), rows)
+        connection.execute(insert(GatePictureRow), pictures)
 
 
 def _photographed(service: Service, photograph: bytes | None, now: datetime) -> tuple[int, ...]:
@@ -215,22 +216,20 @@ def _photographed(service: Service, photograph: bytes | None, now: datetime) -> 
         for turn, (kind, mask, spot, text) in enumerate(steps, 1):
             at = began + timedelta(seconds=5 * turn)
             request = f"scene-{turn}"
-            event = {
-                **place,
-                "created_at": at,
-                "owner": "anna@example.org",
-                "target_id": TARGET,
-                "region_id": REGION,
-                "request_id": request,
-                "kind": kind,
-                "text": text,
-                "label": SCRIPT,
-                "x_percent": None if spot is None else 100 * spot[0] / WIDTH,
-                "y_percent": None if spot is None else 100 * spot[1] / HEIGHT,
-                "answered_at": at + timedelta(milliseconds=80),
-                "model_version": filled.NEW,
-                "milliseconds": 80.0,
-            }
+            event = rows.event(
+                place,
+                kind,
+                at,
+                TARGET,
+                REGION,
+                owner="anna@example.org",
+                request_id=request,
+                text=text,
+                label=SCRIPT,
+                x_percent=None if spot is None else 100 * spot[0] / WIDTH,
+                y_percent=None if spot is None else 100 * spot[1] / HEIGHT,
+                model_version=filled.NEW,
+            )
             made = connection.execute(insert(EventRow).values(event)).inserted_primary_key
             assert made is not None
             numbers.append(int(made[0]))
@@ -247,68 +246,32 @@ def _photographed(service: Service, photograph: bytes | None, now: datetime) -> 
             }
             connection.execute(insert(ServedMaskRow).values(served))
         submitted = began + timedelta(seconds=30)
-        annotation = {
-            "project": KEY,
-            "annotation_id": ANNOTATION,
-            "task_id": TASK,
-            "updated_at": submitted,
-            "created_at": submitted,
-            "seen_at": submitted,
-            "annotator": 3,
-            "left_out": {},
-        }
+        annotation = rows.annotation(place, ANNOTATION, submitted, 3)
         connection.execute(insert(AnnotationRow).values(annotation))
         shared = {"project": KEY, "annotation_id": ANNOTATION}
-        key = ""
-        if photograph is not None:
-            import hashlib
-
-            key = hashlib.sha256(photograph).hexdigest()
+        key = "" if photograph is None else hashlib.sha256(photograph).hexdigest()
         picture = {**shared, "image": "image", "address": "/data/a.png", "state": "good"}
         connection.execute(insert(AnnotatedPictureRow).values({**picture, "key": key}))
-        region = {**shared, "region_id": REGION, "brush": "brush", "label": SCRIPT}
-        ious = [mask.iou(accepted) for _, mask, _, _ in steps]
-        sample = {
-            **region,
-            "number": 0,
-            "image": "image",
-            "origin": "manual",
-            "phrase": PHRASE,
-            "clicks": [],
-            "width": WIDTH,
-            "height": HEIGHT,
-            "area": int(accepted.unpack().sum()),
-            "mask": accepted.data,
-        }
+        area = int(accepted.unpack().sum())
+        sample = rows.sample(KEY, ANNOTATION, REGION, SCRIPT, accepted, area=area, phrase=PHRASE)
         connection.execute(insert(SampleRow).values(sample))
-        cost = {
-            **region,
-            **place,
-            "annotator": 3,
-            "model_version": filled.NEW,
-            "known": True,
-            "origin": "manual",
-            "positive": 1,
-            "negative": 1,
-            "phrases": 1,
-            "undos": 0,
-            "predictions": 3,
-            "interactions": 3,
-            "first_at": began,
-            "accepted_at": submitted,
-            "submitted_at": submitted,
-            "seconds": 30.0,
-            "area": sample["area"],
-            "pixels": WIDTH * HEIGHT,
-            "ious": ious,
-            "first_iou": ious[0],
-            "last_iou": ious[-1],
-            "needed_85": 3,
-            "corrected": 700,
-            "phrase": PHRASE,
-            "targets": [TARGET],
-            "drawn_at": submitted,
-        }
+        cost = rows.cost(
+            place,
+            ANNOTATION,
+            REGION,
+            submitted,
+            target=TARGET,
+            first_at=began,
+            counts=(1, 1, 1, 0),
+            ious=[mask.iou(accepted) for _, mask, _, _ in steps],
+            version=filled.NEW,
+            corrected=700,
+            label=SCRIPT,
+            annotator=3,
+            area=area,
+            pixels=WIDTH * HEIGHT,
+            phrase=PHRASE,
+        )
         connection.execute(insert(RegionCostRow).values(cost))
     if photograph is not None:
         service.pictures._cache.keep(key, photograph)

@@ -3,180 +3,30 @@
 What every page owes its readers is held on every page; what buttons say is held by pressing them.
 """
 
-import os
-import re
-import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 from sqlalchemy import insert, update
 
-from backend.api.service import Service
 from backend.db.engine import Database
 from backend.db.models import RegionCostRow
 from backend.db.models.jobs import Job, LogLine
-from backend.jobs.queue import Jobs
-from backend.settings import Settings
-from model.predictor import Predictor
-from tests.backend.registry.conftest import MakeCheckpoint
-from tests.backend.reports import big
-from tests.backend.servers import Server
 from tests.backend.web import scene
-from tests.backend.web.scene import KEY, SCRIPT, TASK, Scene
-from tests.backend.web.sites import served
-from tests.backend.web.window import LAPTOP, PHONE, Scheme, Window, window
+from tests.backend.web.scene import KEY, SCRIPT
+from tests.backend.web.sites import Filled, LargeSite, Site
+from tests.backend.web.window import LAPTOP, PHONE, Scheme, Window, contrast
 
 pytestmark = pytest.mark.slow
 
 ARTEFACTS = Path(__file__).parents[2] / "artefacts" / "dashboard"
-PROJECT = f"/projects/{KEY}"
 # Limits of any page on two cores: seconds of CPU, and seconds until it has loaded.
 SECONDS = 1.0
-TICKS = os.sysconf("SC_CLK_TCK")
-
-EMPTY = {
-    "overview": "",
-    "training": "/training",
-    "versions": "/versions",
-    "health": "/health",
-    "rollback": "/rollback",
-}
-
-
-@dataclass(frozen=True)
-class Site:
-    """A dashboard to look at. ``pages``: paths by name."""
-
-    name: str
-    home: str
-    pages: dict[str, str]
-
-
-@dataclass(frozen=True)
-class Filled(Site):
-    """One with a project in it, and versions by their state."""
-
-    service: Service
-    scene: Scene
-    versions: dict[str, str]
-
-    @property
-    def jobs(self) -> Jobs:
-        return Jobs(self.service.database)
-
-
-@pytest.fixture(scope="module")
-def opened(
-    predictor: Predictor, random_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[[], tuple[Service, str]]]:
-    """Opens services behind ports, closed at the end."""
-    with ExitStack() as stack:
-
-        def open_one() -> tuple[Service, str]:
-            data = tmp_path_factory.mktemp("site")
-            settings = Settings(data=data, checkpoint=str(random_checkpoint), device="cpu")
-            service = Service(settings, predictor)
-            stack.callback(service.close)
-            service.registry.base()
-            return service, stack.enter_context(served(service))
-
-        yield open_one
-
-
-@pytest.fixture(scope="module")
-def nothing(opened: Callable[[], tuple[Service, str]]) -> Site:
-    """An empty dashboard."""
-    return Site("empty", opened()[1], EMPTY)
-
-
-@pytest.fixture(scope="module")
-def small(opened: Callable[[], tuple[Service, str]], saved: MakeCheckpoint) -> Filled:
-    """A project with everything, three versions among it."""
-    service, home = opened()
-    filled = scene.fill(service, scene.photograph_of())
-    states = {"accepted": True, "rejected": False, "candidate": None}
-    versions = {}
-    for number, (state, passed) in enumerate(states.items(), 1):
-        folder = saved(number, "tuned", None, {"noc": 4.0 - number / 10})
-        added = service.registry.add(folder, project=KEY, data={"labels": 20 * number})
-        if passed is not None:
-            service.registry.judge(added.name, scene.gate(passed=passed), passed=passed)
-        scene.keep_gate_pictures(service.database, added.name)
-        versions[state] = added.name
-    accepted, rejected = versions["accepted"], versions["rejected"]
-    pages = {
-        **EMPTY,
-        "project": PROJECT,
-        "tasks": f"{PROJECT}/tasks",
-        "groups": f"{PROJECT}/groups",
-        "task": f"{PROJECT}/tasks/{TASK}",
-        "job": f"/training/{filled.running}",
-        "done": f"/training/{filled.done}",
-        "replay": f"/training/{filled.replay}",
-        "version": f"/versions/{accepted}",
-        "compare": f"/versions/compare?one={accepted}&other={rejected}",
-        "promote": f"/versions/{rejected}/promote?project={KEY}",
-        "rollback": f"/rollback?project={KEY}",
-    }
-    return Filled("small", home, pages, service, filled, versions)
-
-
-@dataclass(frozen=True)
-class LargeSite(Site):
-    """100,000 interactions, in another process, whose CPU time can be measured."""
-
-    server: Server
-    database: str
-
-    def computed(self) -> float:
-        """Its CPU seconds so far."""
-        fields = Path(f"/proc/{self.server.process.pid}/stat").read_text().rpartition(")")[2]
-        return sum(int(ticks) for ticks in fields.split()[11:13]) / TICKS
-
-
-@pytest.fixture(scope="module")
-def long(
-    migrated: Path, random_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[LargeSite]:
-    data = tmp_path_factory.mktemp("long")
-    shutil.copy(migrated, data / "phraseclick.db")
-    url = f"sqlite:///{data / 'phraseclick.db'}"
-    database = Database(url)
-    story = big.fill(database, 100_000)
-    scene._jobs(database, datetime.now(UTC))
-    database.close()
-    settings = Settings(data=data, checkpoint=str(random_checkpoint), device="cpu")
-    server = Server(settings, data / "server.log")
-    try:
-        server.up()
-        pages = {
-            **EMPTY,
-            "project": PROJECT,
-            "tasks": f"{PROJECT}/tasks?sort=per_object",
-            "groups": f"{PROJECT}/groups?sort=clicks",
-            "filtered": f"{PROJECT}/tasks?label=Cat&words=without&page=3",
-            "task": f"{PROJECT}/tasks/{story.with_masks[0]}",
-            "job": "/training/1",
-        }
-        yield LargeSite("long", f"http://127.0.0.1:{server.port}", pages, server, url)
-    finally:
-        server.stop()
-
-
-@pytest.fixture
-def look(browser: Browser) -> Iterator[Callable[..., Window]]:
-    """``look(site, PHONE, "dark")``: a window, closed and checked at the end."""
-    with ExitStack() as stack:
-        yield lambda site, *how: stack.enter_context(window(browser, site.home, *how))
 
 
 # -- every page
@@ -308,20 +158,6 @@ def test_start_and_cancel_do_what_they_say(look: Callable[..., Window], small: F
     expect(seen.page.get_by_role("button", name="Cancel this job")).to_have_count(0)
 
 
-def test_a_running_job_is_asked_to_stop(look: Callable[..., Window], small: Filled) -> None:
-    job = _waiting_job(small, state="running", heartbeat_at=datetime.now(UTC))
-    seen = look(small)
-    seen.go(f"/training/{job}")
-
-    seen.page.get_by_role("button", name="Cancel this job").click()
-
-    expect(seen.page.get_by_role("button", name="Cancel this job")).to_be_disabled()
-    assert f"Job {job} stops after the current step." in seen.words
-    assert "dashboard cancelled it" in seen.words
-    assert small.jobs.get(job).cancel_asked_by == "dashboard"
-    _change(small, job, state="cancelled", ended_at=datetime.now(UTC))
-
-
 def test_promote_and_rollback_do_what_they_say(look: Callable[..., Window], small: Filled) -> None:
     champion = lambda: small.service.registry.champions().of_owner(KEY)  # noqa: E731
     before, name = champion(), small.versions["accepted"]
@@ -351,103 +187,7 @@ def test_promote_and_rollback_do_what_they_say(look: Callable[..., Window], smal
     assert champion() == before
 
 
-def test_a_rejected_version_needs_a_tick(look: Callable[..., Window], small: Filled) -> None:
-    registry, name = small.service.registry, small.versions["rejected"]
-    before = registry.last_promotion()
-    seen = look(small)
-    seen.go(f"/versions/{name}/promote?project={KEY}")
-    assert "The gate rejected it: Much worse on the general set." in seen.words
-
-    seen.page.get_by_role("button", name=f"Promote {name}").click()
-
-    assert seen.page.url.endswith(f"/promote?project={KEY}"), "the browser asks for the tick"
-    assert registry.last_promotion() == before
-
-
-# -- text from users, other sites
-
-
-def test_a_phrase_that_is_a_script_is_text(look: Callable[..., Window], small: Filled) -> None:
-    seen = look(small)
-
-    seen.go(f"{PROJECT}/tasks/{TASK}")
-    assert f"“the cat {SCRIPT}”" in seen.words
-    seen.go(PROJECT)
-    assert SCRIPT in seen.words, "a label"
-    seen.go(f"/versions/{small.versions['accepted']}")
-    assert f"“the cat {SCRIPT}”, cat {SCRIPT}" in seen.words
-    seen.go(f"/training/{small.scene.running}")
-    assert f"Label {SCRIPT} is new." in seen.words
-    seen.go("/health")
-    assert f"The picture {SCRIPT} could not be had." in seen.words
-    assert not seen.popped
-
-
-def test_a_form_of_another_visit_is_refused_with_a_sentence(
-    look: Callable[..., Window], small: Filled
-) -> None:
-    before = len(small.jobs.listed(kind="training"))
-    seen = look(small)
-    seen.go("/training")
-    seen.page.context.clear_cookies()
-
-    with seen.page.expect_navigation() as refused:
-        seen.page.get_by_role("button", name="Train now for Project 6").click()
-
-    assert refused.value is not None
-    assert refused.value.status == 403
-    assert "This page was open too long, or its cookie is missing." in seen.words
-    assert "Reload it and try again." in seen.words
-    assert len(small.jobs.listed(kind="training")) == before
-
-
-@pytest.mark.parametrize(
-    ("path", "sentence"),
-    [
-        ("/nothing", "This page does not exist."),
-        ("/projects/77", "No project 77 is known"),
-        (f"{PROJECT}/tasks/123456", "Task 123456"),
-        ("/training/4711", "There is no job 4711."),
-        ("/versions/never", "never"),
-        ("/versions/never/promote", "never"),
-    ],
-)
-def test_what_is_not_there_is_a_page_that_leads_on(
-    look: Callable[..., Window], small: Filled, path: str, sentence: str
-) -> None:
-    seen = look(small, PHONE)
-
-    answer = seen.go(path)
-
-    assert answer.status == 404
-    expect(seen.page.get_by_role("alert")).to_contain_text(sentence)
-    assert seen.faults() == []
-    seen.page.locator("main").get_by_role("link", name="Overview").click()
-    expect(seen.page.get_by_role("heading", level=1)).to_have_text("Overview")
-
-
 # -- layout and accessibility
-
-
-def test_a_replay_says_that_it_is_a_simulation(look: Callable[..., Window], small: Filled) -> None:
-    seen = look(small)
-    seen.go(PROJECT)
-
-    section = seen.page.get_by_role("region", name="Replays simulated")
-    expect(section.get_by_role("heading")).to_contain_text("simulated")
-    for row in section.locator("tbody tr").all():
-        expect(row.get_by_text("simulated")).to_be_visible()
-    expect(section).to_contain_text("with simulated clicks")
-
-
-def test_an_empty_dashboard_says_what_to_do(look: Callable[..., Window], nothing: Site) -> None:
-    seen = look(nothing)
-
-    for path in ("", "/training"):
-        seen.go(path)
-        assert "phraseclick connect --project N" in seen.words
-    seen.go("/versions")
-    assert "A training creates a version" in seen.words
 
 
 def test_light_and_dark_follow_the_system_until_one_is_chosen(
@@ -458,18 +198,18 @@ def test_light_and_dark_follow_the_system_until_one_is_chosen(
     for name, seen in (("light", light), ("dark", dark)):
         seen.go()
         ground, ink, soft = (
-            _luminance(seen, what) for what in ("background-color", "color", "--soft")
+            seen.luminance(what) for what in ("background-color", "color", "--soft")
         )
         grounds[name] = ground
-        assert _contrast(ground, ink) > 7
-        assert _contrast(ground, soft) > 4.5
+        assert contrast(ground, ink) > 7
+        assert contrast(ground, soft) > 4.5
     assert grounds["light"] > 0.8
     assert grounds["dark"] < 0.05
 
     light.page.get_by_role("button", name="Switch between light and dark").click()
-    assert _luminance(light, "background-color") == grounds["dark"]
+    assert light.luminance("background-color") == grounds["dark"]
     light.go("/versions")
-    assert _luminance(light, "background-color") == grounds["dark"], "it stays chosen"
+    assert light.luminance("background-color") == grounds["dark"], "it stays chosen"
 
 
 def test_everything_is_reached_by_keyboard_and_seen_to_be(
@@ -538,29 +278,3 @@ def _waiting_job(site: Filled, **values: Any) -> int:
 def _change(site: Filled, job: int, **values: Any) -> None:
     with site.service.database.write() as connection:
         connection.execute(update(Job).where(Job.id == job).values(values))
-
-
-def _luminance(seen: Window, what: str) -> float:
-    """Of a colour of the body, as WCAG counts it. what: a property, or a variable of the style."""
-    colour = seen.page.evaluate(
-        """(what) => {
-          const probe = document.createElement('span');
-          document.body.append(probe);
-          if (what.startsWith('--')) probe.className = 'soft';
-          const style = getComputedStyle(what.startsWith('--') ? probe : document.body);
-          const resolved = style.getPropertyValue(what.startsWith('--') ? 'color' : what);
-          probe.remove();
-          return resolved;
-        }""",
-        what,
-    )
-    channels = [int(number) / 255 for number in re.findall(r"\d+", colour)[:3]]
-    linear = [
-        channel / 12.92 if channel <= 0.04045 else ((channel + 0.055) / 1.055) ** 2.4
-        for channel in channels
-    ]
-    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
-
-
-def _contrast(one: float, other: float) -> float:
-    return (max(one, other) + 0.05) / (min(one, other) + 0.05)

@@ -109,6 +109,8 @@ def test_a_rejected_version_is_promoted_only_on_purpose(
     path = f"/dashboard/versions/{name}/promote?project={KEY}"
     asked = Page(browse.get(path).text)
     assert "The gate rejected it: Much worse on the general set." in asked.words
+    (tick,) = (field for field in asked.all("input") if field["name"] == "anyway")
+    assert "required" in tick, "the browser asks for it"
     form = _form(asked)
 
     refused = browse.post(path, data=form)

@@ -24,7 +24,13 @@ from tests.backend.web.conftest import Page
 from tests.backend.web.scene import ANNOTATION, KEY, SCRIPT, TASK, Scene
 
 PROJECT = f"/dashboard/projects/{KEY}"
-EMPTY = ("", "/training", "/versions", "/health", "/rollback")
+EMPTY = {
+    "": "phraseclick connect --project N",
+    "/training": "phraseclick connect --project N",
+    "/versions": "A training creates a version",
+    "/health": "No project has labels yet.",
+    "/rollback": "There is no promotion",
+}
 FILLED = (
     *(f"/dashboard{path}" for path in EMPTY),
     PROJECT,
@@ -39,13 +45,14 @@ FILLED = (
 )
 
 
-@pytest.mark.parametrize("path", EMPTY)
-def test_an_empty_page_says_what_to_do(browse: TestClient, path: str) -> None:
+@pytest.mark.parametrize(("path", "sentence"), EMPTY.items())
+def test_an_empty_page_says_what_to_do(browse: TestClient, path: str, sentence: str) -> None:
     answer = browse.get(f"/dashboard{path}")
 
     assert answer.status_code == 200
     page = Page(answer.text)
     assert len(page.all("h1")) == 1
+    assert sentence in page.words
     assert "None" not in page.words.replace("Recent errors None.", "")
 
 
@@ -89,6 +96,9 @@ def test_pages_of_a_project_are_whole_and_quote_strangers(
     assert not [attributes for _, attributes in page.elements if "style" in attributes], (
         "no inline style"
     )
+    for tag, name in (("script", "src"), ("link", "href"), ("img", "src"), ("form", "action")):
+        for element in page.all(tag):
+            assert element.get(name, "/").startswith("/"), "nothing is asked of another host"
 
 
 def test_a_phrase_that_is_a_script_is_text(browse: TestClient, filled: Scene) -> None:
@@ -96,14 +106,6 @@ def test_a_phrase_that_is_a_script_is_text(browse: TestClient, filled: Scene) ->
 
     assert f"“{scene.PHRASE}”" in page.words
     assert SCRIPT in page.words.replace(scene.PHRASE, "", 2), "the label, too"
-
-
-def test_nothing_is_asked_of_another_host(browse: TestClient, filled: Scene) -> None:
-    for path in FILLED:
-        page = Page(browse.get(path).text)
-        for tag, name in (("script", "src"), ("link", "href"), ("img", "src"), ("form", "action")):
-            for element in page.all(tag):
-                assert element.get(name, "/").startswith("/"), (path, element)
 
 
 def test_headers_forbid_what_no_page_needs(browse: TestClient) -> None:
@@ -283,64 +285,6 @@ def test_an_announced_address_that_is_a_script_is_no_link(
 
     assert page.status_code == 200
     assert "javascript:" not in page.text
-
-
-def test_a_gate_is_shown_with_its_figures_and_pictures(
-    browse: TestClient, filled: Scene, version: Callable[..., str]
-) -> None:
-    name = version(1, gate=scene.gate())
-
-    page = Page(browse.get(f"/dashboard/versions/{name}").text)
-
-    assert "Passed." in page.words
-    assert "Interactions to 85 %" in page.words
-    assert "clicks 2.10 3.40 −1.30 −1.57 to −1.03 better" in page.words
-    assert "Better than the champion" in page.words
-    pictures = [image["src"] for image in page.all("img")]
-    assert len(pictures) == 2
-    assert browse.get(pictures[0]).headers["content-type"] == "image/jpeg"
-    assert (
-        browse.get(f"/dashboard/versions/{name}/examples/..%2F..%2Fphraseclick.db").status_code
-        == 404
-    )
-
-
-def test_a_replay_is_marked_as_simulated_wherever_it_stands(
-    browse: TestClient, filled: Scene
-) -> None:
-    project = Page(browse.get(PROJECT).text).words
-    job = Page(browse.get(f"/dashboard/training/{filled.replay}").text).words
-    listed = Page(browse.get("/dashboard/training?kind=replay").text).words
-
-    for words in (project, job):
-        assert "All labeled objects 60 3.25 2.50" in words
-        assert "−0.75 −0.95 to −0.75 simulated" in words
-        assert "Held-out images only 12 3.50 3.00" in words
-    assert "Replays simulated" in project
-    assert "Result simulated" in job
-    assert "Simulated: 3.25 to 2.50 interactions per object." in listed
-
-
-def test_the_list_of_jobs_can_be_refreshed(browse: TestClient, filled: Scene) -> None:
-    everything = browse.get("/dashboard/training/now").json()
-    done = browse.get("/dashboard/training/now?state=done").json()
-
-    assert everything["busy"]
-    assert f"Training {filled.running}" in everything["running"]
-    assert f"Training {filled.done}" in done["table"]
-    assert f"Training {filled.running}" not in done["table"]
-
-
-def test_two_versions_side_by_side(
-    browse: TestClient, filled: Scene, version: Callable[..., str]
-) -> None:
-    one, other = version(1), version(2, gate=scene.gate(passed=False))
-
-    page = Page(browse.get(f"/dashboard/versions/compare?one={one}&other={other}").text)
-
-    assert "noc 3.9 3.8 −0.100" in page.words
-    assert "Labels 20 40" in page.words
-    assert "Much worse on the general set." in page.words
 
 
 def test_problems_are_shown_in_sentences(browse: TestClient, filled: Scene) -> None:

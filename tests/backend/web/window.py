@@ -1,5 +1,6 @@
 """A browser window on the dashboard: its requests, errors and layout."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+import numpy as np
 from playwright.sync_api import Browser, ConsoleMessage, Page, Response
 
 LAPTOP, PHONE = (1280, 800), (390, 844)
@@ -100,6 +102,28 @@ class Window:
         folder.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=folder / f"{name}.png", full_page=True)
 
+    def luminance(self, what: str) -> float:
+        """Of a colour of the body, as WCAG counts it. what: a property, or a variable of the
+        style."""
+        colour = self.page.evaluate(
+            """(what) => {
+              const probe = document.createElement('span');
+              document.body.append(probe);
+              if (what.startsWith('--')) probe.className = 'soft';
+              const style = getComputedStyle(what.startsWith('--') ? probe : document.body);
+              const resolved = style.getPropertyValue(what.startsWith('--') ? 'color' : what);
+              probe.remove();
+              return resolved;
+            }""",
+            what,
+        )
+        channels = [int(number) / 255 for number in re.findall(r"\d+", colour)[:3]]
+        linear = [
+            channel / 12.92 if channel <= 0.04045 else ((channel + 0.055) / 1.055) ** 2.4
+            for channel in channels
+        ]
+        return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
     def focused(self) -> dict[str, Any]:
         """The element with the focus: its name, and whether the focus is visible."""
         element: dict[str, Any] = self.page.evaluate(
@@ -151,3 +175,8 @@ def window(
         assert opened.strangers() == [], "no other host is asked for anything"
     finally:
         context.close()
+
+
+def contrast(one: float, other: float) -> float:
+    """The ratio of two luminances."""
+    return (max(one, other) + 0.05) / (min(one, other) + 0.05)

@@ -1,4 +1,4 @@
-"""The project's page shows before and after the last training, if it was measured."""
+"""What the pages show of trainings and replays."""
 
 from starlette.testclient import TestClient
 
@@ -34,3 +34,29 @@ def test_a_project_without_a_training_has_no_such_section(
 ) -> None:
     fill(service.database, tasks=4)
     assert "last training" not in Page(browse.get(PROJECT).text).words
+
+
+def test_a_replay_is_marked_as_simulated_wherever_it_stands(
+    browse: TestClient, filled: Scene
+) -> None:
+    project = Page(browse.get(PROJECT).text).words
+    job = Page(browse.get(f"/dashboard/training/{filled.replay}").text).words
+    listed = Page(browse.get("/dashboard/training?kind=replay").text).words
+
+    for words in (project, job):
+        assert "All labeled objects 60 3.25 2.50" in words
+        assert "−0.75 −0.95 to −0.75 simulated" in words
+        assert "Held-out images only 12 3.50 3.00" in words
+    assert "Replays simulated" in project
+    assert "Result simulated" in job
+    assert "Simulated: 3.25 to 2.50 interactions per object." in listed
+
+
+def test_the_list_of_jobs_can_be_refreshed(browse: TestClient, filled: Scene) -> None:
+    everything = browse.get("/dashboard/training/now").json()
+    done = browse.get("/dashboard/training/now?state=done").json()
+
+    assert everything["busy"]
+    assert f"Training {filled.running}" in everything["running"]
+    assert f"Training {filled.done}" in done["table"]
+    assert f"Training {filled.running}" not in done["table"]

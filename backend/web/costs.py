@@ -1,0 +1,301 @@
+"""What a project's labels cost: annotators and labels as tables that can be sorted and saved as
+files, the tasks, one task click by click, and what was submitted without a mask.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from fastapi import Request, Response
+
+from backend.api.reports import query_of
+from backend.db.models import INTERACTIONS
+from backend.interaction.dropped import DroppedMasks, dropped_masks
+from backend.label_studio.payloads import Project
+from backend.reports.output import RECORDS
+from backend.reports.page import GroupTable
+from backend.reports.records import (
+    By,
+    Distribution,
+    GroupCost,
+    Interval,
+    RegionCost,
+    ReportFilter,
+    ServedStep,
+    TaskCost,
+    about,
+)
+from backend.reports.wording import BY
+from backend.web.board import OWN_FORM, Asked, Board, Dashboard, Key, Number, router
+from backend.web.projects import label_studio_url
+from backend.web.rendering import number_in, segment
+
+pages = router()
+
+_WEEKS = (1, 4, 12, 52)
+_PHRASE = {"with": True, "without": False}
+_TABLES: tuple[By, ...] = ("annotator", "label")
+# Rows of a table, and submits without a mask; the files have all of them.
+_MOST_ROWS = 200
+_MOST_WITHOUT_MASK = 50
+
+
+def _mean(value: Interval | Distribution | None) -> float | None:
+    interval = value.mean if isinstance(value, Distribution) else value
+    return None if interval is None else interval.mean
+
+
+def _median(value: Distribution | None) -> float | None:
+    return None if value is None else value.median
+
+
+# The columns that groups can be sorted by.
+_SORTS: dict[str, Callable[[GroupCost], float | str | None]] = {
+    "name": lambda group: group.title.casefold(),
+    "n": lambda group: group.n,
+    "clicks": lambda group: _mean(group.clicks),
+    "median": lambda group: _median(group.clicks),
+    "one": lambda group: _mean(group.one),
+    "without_click": lambda group: _mean(group.without_click),
+    "seconds": lambda group: _median(group.seconds),
+    "first_iou": lambda group: _mean(group.first_iou),
+    "last_iou": lambda group: _mean(group.last_iou),
+    "needed_85": lambda group: _mean(group.needed_85),
+    "corrected": lambda group: _mean(group.corrected),
+}
+
+
+@pages.get("/projects/{project}/groups")
+def groups(request: Request, board: Board, key: Key, asked: Asked) -> Response:
+    """Annotators and labels, filtered and sorted by the query."""
+    where = _filter_of(board, key, asked)
+    sort = asked["sort"] if asked["sort"] in _SORTS else "n"
+    descending = asked["order"] != "asc"
+    unaccepted = [
+        one for one in dropped_masks(board.database, Project.read(key)) if _within(one, where)
+    ]
+    missing = board.reports.without_mask(key, where)
+    return board.render.page(
+        request,
+        "groups.html",
+        section="Overview",
+        tab="Annotators and labels",
+        project=board.reports.project(key),
+        key=key,
+        tables=[
+            (by, GroupTable.of(BY[by], _sorted(costs, sort, descending), _MOST_ROWS))
+            for by in _TABLES
+            if (costs := board.reports.groups(key, by, where))
+        ],
+        about=about(GroupCost),
+        dropped=unaccepted[:_MOST_WITHOUT_MASK],
+        dropped_total=len(unaccepted),
+        without_mask=missing[:_MOST_WITHOUT_MASK],
+        without_mask_total=len(missing),
+        asked=asked,
+        sort=sort,
+        descending=descending,
+        choices=_filter_choices(board, key),
+        weeks=_WEEKS,
+        files=_files(key, where),
+        studio=label_studio_url(board, key),
+    )
+
+
+@pages.post(
+    "/projects/{project}/tasks/{task}/annotations/{annotation}/put-back", dependencies=[OWN_FORM]
+)
+def put_back(
+    request: Request, board: Board, key: Key, task: Number, annotation: Number
+) -> Response:
+    """Make the masks that were not accepted before Submit a prediction of their task."""
+    masks = board.service.put_back(Project.read(key), task, annotation)
+    said = f"Task {task} has a prediction with {'1 mask' if masks == 1 else f'{masks} masks'} now."
+    return board.render.redirect(request, f"/projects/{segment(key)}/groups#not-accepted", said)
+
+
+def _within(one: DroppedMasks, where: ReportFilter) -> bool:
+    """Whether a filter of the page leaves it. Those of versions and phrases do not apply."""
+    at = one.submitted_at
+    return (
+        (where.label is None or where.label in one.labels)
+        and (where.annotator is None or where.annotator == one.annotator)
+        and (where.tasks is None or one.task in where.tasks)
+        and (where.since is None or (at is not None and at >= where.since))
+        and (where.until is None or (at is not None and at < where.until))
+    )
+
+
+def _files(key: str, where: ReportFilter) -> list[tuple[str, str]]:
+    """What this filter leaves, in every form that a report has: names and addresses."""
+    query = query_of(where)
+    listed = [("Report (HTML)", "report?format=html"), ("Everything (JSON)", "report?format=json")]
+    for rows in RECORDS:
+        for form in ("CSV", "Parquet"):
+            listed.append((f"{rows.capitalize()} ({form})", f"{rows}?format={form.lower()}"))
+    return [(name, f"{key}/{path}{'&' if query else ''}{query}") for name, path in listed]
+
+
+def _sorted(costs: Sequence[GroupCost], sort: str, descending: bool) -> list[GroupCost]:
+    """Groups without the figure come last."""
+    figure = _SORTS[sort]
+    known = [group for group in costs if figure(group) is not None]
+    unknown = [group for group in costs if figure(group) is None]
+    return sorted(known, key=figure, reverse=descending) + unknown  # type: ignore[arg-type]
+
+
+def _filter_of(board: Dashboard, project: str, asked: Mapping[str, str]) -> ReportFilter:
+    """The filters of a project's page, from its query: the same for its tables and for its files.
+
+    Raises FilterError for a day or an annotator that does not exist.
+    """
+    chosen = board.reports.where(
+        project,
+        since=asked["since"],
+        until=asked["until"],
+        version=asked["version"],
+        label=asked["label"] or None,
+        annotator=asked["annotator"],
+        phrase=_PHRASE.get(asked["words"]),
+    )
+    weeks, task = number_in(asked["weeks"]), number_in(asked["task"])
+    if weeks and chosen.since is None:
+        today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        chosen = replace(chosen, since=today - timedelta(weeks=weeks))
+    return chosen if task is None else replace(chosen, tasks=(task,))
+
+
+def _filter_choices(board: Dashboard, project: str) -> dict[str, Sequence[tuple[str, str]]]:
+    """Values and titles of each filter."""
+    return {
+        by: sorted(
+            {(group.name, group.title) for group in board.reports.groups(project, by) if group.name}
+        )
+        for by in ("label", "version", "annotator")
+    }
+
+
+# -- tasks
+
+_SIZE = 50
+# Steps of one object, and objects of one task, that are shown.
+_MOST_STEPS, _MOST_OBJECTS = 40, 30
+
+# A served mask never changes; the accepted one may be edited.
+_CACHE_LONG = {"Cache-Control": "private, max-age=86400", "X-Content-Type-Options": "nosniff"}
+_CACHE_SHORT = {**_CACHE_LONG, "Cache-Control": "private, max-age=30"}
+
+_KINDS = {
+    "positive_click": "Click: add",
+    "negative_click": "Click: remove",
+    "phrase": "Phrase",
+    "box": "Box",
+    "undo": "Undo",
+    "redo": "Redo",
+    "edit": "Edited by hand",
+    "accept": "Accepted",
+    "submit": "Submitted",
+    "delete": "Deleted",
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One event in the making of an object. ``number``: among clicks and phrases."""
+
+    served: ServedStep
+    title: str
+    number: int | None
+
+
+@dataclass(frozen=True)
+class Object:
+    """An accepted region and its steps. ``left_out``: steps that are not shown. ``masks_expired``:
+    answers were served, but none of their masks is left."""
+
+    region: RegionCost
+    steps: tuple[Step, ...]
+    left_out: int
+    masks_expired: bool
+    photograph: bool
+
+
+@pages.get("/projects/{project}/tasks")
+def tasks(request: Request, board: Board, key: Key, asked: Asked) -> Response:
+    """The table, filtered and sorted by the query."""
+    sort, descending = asked["sort"] or "last_at", asked["order"] != "asc"
+    listed = board.reports.tasks(
+        key,
+        _filter_of(board, key, asked),
+        sort=sort,
+        descending=descending,
+        page=number_in(asked["page"]) or 1,
+        size=_SIZE,
+    )
+    return board.render.page(
+        request,
+        "tasks.html",
+        section="Overview",
+        tab="Tasks",
+        project=board.reports.project(key),
+        key=key,
+        newest=listed,
+        asked=asked,
+        sort=sort,
+        descending=descending,
+        sortable=True,
+        choices=_filter_choices(board, key),
+        weeks=_WEEKS,
+        about=about(TaskCost),
+        studio=label_studio_url(board, key),
+    )
+
+
+@pages.get("/projects/{project}/tasks/{task}")
+def task_page(request: Request, board: Board, key: Key, task: Number) -> Response:
+    """One task and the making of its objects."""
+    cost = board.reports.task(key, task)
+    studio = label_studio_url(board, key)
+    return board.render.page(
+        request,
+        "task.html",
+        section="Overview",
+        project=board.reports.project(key),
+        key=key,
+        task=cost,
+        objects=[_object(board, key, region) for region in cost.regions[:_MOST_OBJECTS]],
+        most=_MOST_OBJECTS,
+        studio=f"{studio}/data?task={task}" if studio else "",
+        days=board.settings.keep_masks_days,
+    )
+
+
+@pages.get("/projects/{project}/masks/{annotation}/{region:path}/{event}.jpg")
+def mask(board: Board, project: str, annotation: Number, region: str, event: str) -> Response:
+    """The photograph with the mask of one step, or with the submitted one."""
+    if event == "accepted":
+        picture = board.masks.accepted(project, annotation, region)
+        return Response(picture, media_type="image/jpeg", headers=_CACHE_SHORT)
+    picture = board.masks.after(project, annotation, region, number_in(event) or 0)
+    return Response(picture, media_type="image/jpeg", headers=_CACHE_LONG)
+
+
+def _object(board: Dashboard, project: str, region: RegionCost) -> Object:
+    history = board.reports.history(project, region.task, region.region, region.annotation)
+    steps, number = [], 0
+    for served in history:
+        kind = served.event.kind
+        if kind in ("accept", "submit") and region.area:
+            continue  # the submitted mask is shown at the end
+        counts = kind in INTERACTIONS
+        number += counts
+        title = _KINDS.get(kind, kind.replace("_", " ").capitalize())
+        steps.append(Step(served, title, number if counts else None))
+    answered = any(s.event.kind in INTERACTIONS and not s.event.error for s in history)
+    return Object(
+        region,
+        tuple(steps[:_MOST_STEPS]),
+        max(0, len(steps) - _MOST_STEPS),
+        masks_expired=answered and all(step.served.mask is None for step in steps),
+        photograph=board.masks.has_photograph(project, region.annotation),
+    )
