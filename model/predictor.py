@@ -20,7 +20,7 @@ from PIL import Image
 
 from model import checkpoint as checkpoints
 from model import checkpoint_files as files
-from model import word_forms
+from model import referring, word_forms
 from model.confidence import Calibration, implied_score
 from model.config import ModelConfig
 from model.crop import Box, ImageTiles
@@ -35,7 +35,15 @@ from model.inference import (
     coverage,
     input_size,
 )
-from model.instances import LIMITS, Instance, at_picture_size, find
+from model.instances import (
+    LIMITS,
+    LOOSE_LIMITS,
+    Candidate,
+    Instance,
+    Limits,
+    at_picture_size,
+    find,
+)
 from model.mask_upsampling import MaskLayers
 from model.network.phraseclick import Features
 from model.point_decoder import PointDecoder
@@ -238,6 +246,10 @@ class Predictor:
             return Prediction(
                 0.0, tokens, MaskLayers(embedding.width, embedding.height, ()), -math.inf
             )
+        if not prompt.clicks and prompt.box is None:
+            singled_out = self._singled_out(embedding, phrase)
+            if singled_out is not None:
+                prompt, previous = singled_out, None
         session = Session(
             embedding.width,
             embedding.height,
@@ -267,22 +279,48 @@ class Predictor:
         tokens = self.tokenizer.read(phrase)
         if not tokens.words:
             return Instances((), tokens, 0.0)
-        features = embedding.features
-        whole = Box(0, 0, embedding.width, embedding.height)
-        answer = self._inference.decode(features, whole, Prompt((), tokens), None)
-        one = " ".join(word_forms.as_singular(split(phrase)))
-        decode = PointDecoder(
-            self._network, features, self.tokenizer.read(one).vectors, self._device, self._queue
-        )
+        answer, candidates = self._candidates(embedding, phrase, replace(LIMITS, confidence=least))
         logits = answer.grid.logits
-        limits = replace(LIMITS, confidence=least)
-        candidates = find(logits, decode, self._calibration.confidence, limits)
         objects = at_picture_size(candidates, logits.shape, embedding.width, embedding.height)
         if objects:
             return Instances(tuple(objects), tokens, objects[0].confidence)
         score = implied_score(logits) if answer.iou_logit is None else answer.iou_logit
         empty = not (logits > 0).any()
         return Instances((), tokens, 0.0 if empty else self._calibration.confidence(score))
+
+    def _candidates(
+        self, embedding: Embedding, phrase: str, limits: Limits
+    ) -> tuple[Answer, list[Candidate]]:
+        """The phrase's own answer, and the objects in it."""
+        features = embedding.features
+        whole = Box(0, 0, embedding.width, embedding.height)
+        answer = self._inference.decode(
+            features, whole, Prompt((), self.tokenizer.read(phrase)), None
+        )
+        one = " ".join(word_forms.as_singular(split(phrase)))
+        decode = PointDecoder(
+            self._network, features, self.tokenizer.read(one).vectors, self._device, self._queue
+        )
+        return answer, find(answer.grid.logits, decode, self._calibration.confidence, limits)
+
+    def _singled_out(self, embedding: Embedding, phrase: str) -> Prompt | None:
+        """A click on the one of several objects that a phrase is about; None for other phrases."""
+        reference = referring.read(phrase)
+        if reference is None or not self.tokenizer.read(reference.kind).words:
+            return None
+        for limits in (LIMITS, LOOSE_LIMITS):
+            answer, candidates = self._candidates(embedding, reference.kind, limits)
+            rows, columns = answer.grid.logits.shape
+            across, down = embedding.width / columns, embedding.height / rows
+            chosen = referring.choose(
+                reference,
+                [_appearance(candidate, embedding.tiles, across, down) for candidate in candidates],
+            )
+            if chosen is not None:
+                row, column = candidates[chosen].centre
+                click = Click((column + 0.5) * across, (row + 0.5) * down)
+                return Prompt((click,), self.tokenizer.read(reference.kind))
+        return None
 
     def instances_by_name(
         self,
@@ -384,3 +422,27 @@ def _content_key(image: NDArray[np.uint8]) -> str:
     digest = hashlib.sha256(np.ascontiguousarray(image).data)
     digest.update(str(image.shape).encode())
     return digest.hexdigest()
+
+
+def _appearance(
+    candidate: Candidate, tiles: ImageTiles, across: float, down: float
+) -> referring.Appearance:
+    """A candidate in pixels of the picture, of which a cell covers across x down."""
+    rows, columns = np.nonzero(candidate.inside)
+    rows, columns = rows + candidate.patch.corner[0], columns + candidate.patch.corner[1]
+    left, right = columns.min() * across, (columns.max() + 1) * across
+    top, bottom = rows.min() * down, (rows.max() + 1) * down
+
+    def colours() -> NDArray[np.uint8]:
+        box = Box(
+            int(left),
+            int(top),
+            min(math.ceil(right), tiles.width),
+            min(math.ceil(bottom), tiles.height),
+        )
+        pixels = np.asarray(tiles.read(box))
+        y = np.minimum(((rows + 0.5) * down).astype(int) - box.top, box.height - 1)
+        x = np.minimum(((columns + 0.5) * across).astype(int) - box.left, box.width - 1)
+        return pixels[y, x]
+
+    return referring.Appearance((left, top, right, bottom), len(rows) * across * down, colours)

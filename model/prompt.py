@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from model.crop import Box, points_box
 from model.errors import PromptError
@@ -62,6 +62,11 @@ class Prompt:
     def positives(self) -> tuple[Click, ...]:
         """The positive clicks, oldest first."""
         return tuple(click for click in self.clicks if click.positive)
+
+    def without_words(self) -> Prompt:
+        """The same clicks and box."""
+        tokens = replace(self.tokens, words=(), vectors=self.tokens.vectors[:0])
+        return replace(self, tokens=tokens)
 
     def extent(self) -> Box | None:
         """The smallest box of pixels around the positive clicks and the prompt's box."""

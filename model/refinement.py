@@ -101,6 +101,9 @@ class DecodePass(Protocol):
         """
 
 
+# A phrase that makes a mask this many times as large may mean others of its kind. Chosen on 330
+# objects of `val`: between 2 and 4 nothing changes.
+OTHERS = 4.0
 # Up to this many clicks a correction may change the whole object.
 FREE_CLICKS = 3
 # In a picture with extreme sides: windows on clicks that are far from the newest one.
@@ -146,6 +149,32 @@ class Session:
         """All of the object: from the whole picture or the prompt's box, then closer."""
         start, closer = self._start(previous)
         coarse = self._cut_look(start, previous_in(previous, start))
+        if self.prompt.tokens.words and self.prompt.positives:
+            wordless = replace(self, prompt=self.prompt.without_words())
+            clicked = wordless._cut_look(start, previous_in(previous, start))
+            if self._names_others(coarse, clicked, start):
+                return wordless._from(start, clicked, previous, closer=closer)
+        return self._from(start, coarse, previous, closer=closer)
+
+    def _names_others(self, coarse: Answer, clicked: Answer, view: Box) -> bool:
+        """Whether the phrase adds others of its kind to what was clicked, such as a crowd.
+
+        The mask is then many times as large as without the phrase, and the phrase alone does not
+        mean what was clicked. coarse, clicked: answers with and without it.
+        """
+        areas = [np.count_nonzero(answer.grid.logits > 0) for answer in (coarse, clicked)]
+        if areas[0] < OTHERS * areas[1]:
+            return False
+        named = self.look(replace(self.prompt, clicks=(), box=None), view, None).grid
+        mask = MaskLayers(self.width, self.height, (Layer(named),)).mask(view)
+        return not any(
+            mask[int(click.y) - view.top, int(click.x) - view.left]
+            for click in self.prompt.positives
+            if view.holds(click.x, click.y)
+        )
+
+    def _from(self, start: Box, coarse: Answer, previous: Mask | None, *, closer: bool) -> Result:
+        """The mask that a first answer leads to. closer: a second look is nearer."""
         extent = Layer(coarse.grid, coarse.grid.logits > 0).extent(start)
         box = self._focus(self._around(extent, start), start) if closer else None
         answers = [coarse]

@@ -312,32 +312,39 @@ def _numeric(word: str) -> Entry | None:
 
 
 def _colour(word: str, rgb: int) -> Entry:
-    lightness, green_red, blue_yellow = _oklab(rgb)
+    channels = np.array([[rgb >> 16 & 255, rgb >> 8 & 255, rgb & 255]], np.uint8)
+    lightness, green_red, blue_yellow = stretched_oklab(channels)[0].tolist()
     return _entry(
         word,
         about_colour=1,
-        lightness=2 * lightness - 1,
-        green_red=4 * green_red,
-        blue_yellow=4 * blue_yellow,
+        lightness=lightness,
+        green_red=green_red,
+        blue_yellow=blue_yellow,
     )
 
 
-def _oklab(rgb: int) -> tuple[float, float, float]:
-    """OKLab of an sRGB colour (Björn Ottosson, "A perceptual color space", 2020)."""
-    channels = np.array([rgb >> 16 & 255, rgb >> 8 & 255, rgb & 255]) / 255
+def stretched_oklab(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """N,3 sRGB as lightness, green to red and blue to yellow, each in about [-1, 1].
+
+    OKLab (Björn Ottosson, "A perceptual color space", 2020), stretched.
+    """
+    channels = rgb / 255
     linear = np.where(channels > 0.04045, ((channels + 0.055) / 1.055) ** 2.4, channels / 12.92)
     cones = np.cbrt(
-        np.array([
+        linear
+        @ np.array([
             [0.4122214708, 0.5363325363, 0.0514459929],
             [0.2119034982, 0.6806995451, 0.1073969566],
             [0.0883024619, 0.2817188376, 0.6299787005],
-        ]) @ linear
+        ]).T
     )  # fmt: skip
     lab = (
-        np.array([
+        cones
+        @ np.array([
             [0.2104542553, 0.7936177850, -0.0040720468],
             [1.9779984951, -2.4285922050, 0.4505937099],
             [0.0259040371, 0.7827717662, -0.8086757660],
-        ]) @ cones
+        ]).T
     )  # fmt: skip
-    return float(lab[0]), float(lab[1]), float(lab[2])
+    stretched: NDArray[np.float64] = lab * (2.0, 4.0, 4.0) - (1.0, 0.0, 0.0)
+    return stretched

@@ -44,6 +44,21 @@ class RecordingNetwork:
         return Answer(LogitGrid(logits, box), before, None)
 
 
+class WordNetwork(RecordingNetwork):
+    """Sees one shape for clicks, one for clicks with words, one for words alone."""
+
+    def __init__(self, clicked: Shape, both: Shape, named: Shape) -> None:
+        super().__init__(clicked)
+        self.clicked, self.both, self.named = clicked, both, named
+
+    def __call__(
+        self, prompt: Prompt, box: Box, previous: Mask | None, *, detail: bool = False
+    ) -> Answer:
+        with_words = self.both if prompt.clicks else self.named
+        self.shape = with_words if prompt.tokens.words else self.clicked
+        return super().__call__(prompt, box, previous, detail=detail)
+
+
 def disk(x: float, y: float, radius: float) -> Shape:
     return lambda xs, ys: radius - np.hypot(xs - x, ys - y)
 
@@ -121,6 +136,24 @@ def test_a_phrase_alone_may_mean_several() -> None:
 
     assert mask[200, 150]
     assert mask[200, 450]
+
+
+@pytest.mark.parametrize(
+    ("both", "named", "heard"),
+    [
+        pytest.param(disk(300, 200, 150), disk(420, 200, 80), False, id="a crowd beside the click"),
+        pytest.param(disk(300, 200, 150), disk(300, 200, 140), True, id="the whole of a part"),
+        pytest.param(disk(300, 200, 60), disk(420, 200, 80), True, id="hardly larger"),
+    ],
+)
+def test_a_phrase_that_adds_others_of_its_kind_to_a_click_is_ignored(
+    both: Shape, named: Shape, heard: bool
+) -> None:
+    clicked = disk(300, 200, 40)
+
+    mask = ask(WordNetwork(clicked, both, named), Click(300, 200), words=1)
+
+    assert iou(mask, picture_of(both if heard else clicked)) > 0.9
 
 
 def test_a_late_correction_changes_only_what_is_connected_to_it() -> None:

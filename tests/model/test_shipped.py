@@ -158,3 +158,21 @@ def test_a_click_in_a_picture_of_extreme_sides_finds_what_is_there(
     along = np.flatnonzero(mask.any(axis=1 if turned else 0))
     assert left - 60 < along[0]
     assert along[-1] < left + CAT.shape[1] + 60
+
+
+@pytest.mark.parametrize(
+    ("phrase", "half"),
+    [("left cat", 0), ("cat on the right", 1), ("second cat", 1), ("the blue cat", 1)],
+)
+def test_of_two_of_a_kind_the_one_that_the_phrase_singles_out_is_found(
+    shipped: Predictor, phrase: str, half: int
+) -> None:
+    blue = (CAT[:, ::-1] * np.array([0.4, 0.5, 1.0])).astype(np.uint8)
+    picture = np.concatenate([CAT, blue], 1)
+
+    mask = shipped.predict(shipped.encode(picture), [], phrase).mask()
+
+    halves = np.split(mask, 2, 1)
+    face = (CAT_FACE, CAT_FACE[:, ::-1])[half]
+    assert part(halves[half], face) > 0.8
+    assert halves[half].sum() > 0.95 * mask.sum()
