@@ -101,8 +101,8 @@ class DecodePass(Protocol):
         """
 
 
-# A phrase that makes a mask this many times as large may mean others of its kind. Chosen on 330
-# objects of `val`: between 2 and 4 nothing changes.
+# A phrase that makes a mask this many times as large may mean others of its kind. Chosen on
+# 330 objects of `val` (training/RUNS.md).
 OTHERS = 4.0
 # Up to this many clicks a correction may change the whole object.
 FREE_CLICKS = 3
