@@ -440,9 +440,10 @@ def _appearance(
             min(math.ceil(right), tiles.width),
             min(math.ceil(bottom), tiles.height),
         )
-        pixels = np.asarray(tiles.read(box))
+        pixels: NDArray[np.uint8] = np.asarray(tiles.read(box))
         y = np.minimum(((rows + 0.5) * down).astype(int) - box.top, box.height - 1)
         x = np.minimum(((columns + 0.5) * across).astype(int) - box.left, box.width - 1)
-        return pixels[y, x]
+        inside: NDArray[np.uint8] = pixels[y, x]
+        return inside
 
     return referring.Appearance((left, top, right, bottom), len(rows) * across * down, colours)

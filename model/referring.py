@@ -192,7 +192,8 @@ def _likeness(reference: Reference, objects: Sequence[Appearance]) -> Values:
 
 def _spread(values: Values) -> Values:
     """0 for the least, 1 for the largest."""
-    return (values - values.min()) / max(float(np.ptp(values)), 1e-9)
+    spread: Values = (values - values.min()) / max(float(np.ptp(values)), 1e-9)
+    return spread
 
 
 def _sides(after: Sequence[str]) -> list[str] | None:
