@@ -226,7 +226,7 @@ class _Run:
         self._check()
         known = {task: score for task, score in self._known.items() if task in self._left}
         ranked = _ranked(known.values(), self._method)
-        self._scores.ranked({task: rank for rank, task in enumerate(ranked, 1)})
+        self._scores.ranked(ranked)
         current = {task: s.written for task, s in known.items() if s.written is not None}
         keys = rank_keys(ranked, current)
         changed = [task for task in ranked if current.get(task) != keys[task]]

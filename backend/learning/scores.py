@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, and_, select, update
 
 from backend.db.engine import Database, insert_of
 from backend.db.models import ScoreRow
@@ -56,22 +56,17 @@ class Scores:
 
     def all(self) -> dict[int, TaskScore]:
         """By task."""
-        query = select(ScoreRow).where(
-            ScoreRow.project == self._project,
-            ScoreRow.version == self._version,
-            ScoreRow.method == self._method,
-        )
-        with self._database.read() as connection:
+        with self._database.session() as session:
             return {
-                row["task_id"]: TaskScore(
-                    row["task_id"],
-                    row["expected"],
-                    row["uncertainty"],
-                    None if row["descriptor"] is None else _unpacked(row["descriptor"]),
-                    row["error"],
-                    row["score"] if row["written_at"] is not None else None,
+                row.task_id: TaskScore(
+                    row.task_id,
+                    row.expected,
+                    row.uncertainty,
+                    None if row.descriptor is None else _unpacked(row.descriptor),
+                    row.error,
+                    row.score if row.written_at is not None else None,
                 )
-                for row in connection.execute(query).mappings()
+                for row in session.scalars(select(ScoreRow).where(self._ours))
             }
 
     def keep(self, scores: Iterable[TaskScore]) -> None:
@@ -92,35 +87,27 @@ class Scores:
                     "written_at": None,
                 }
                 row = {"project": self._project, "task_id": score.task, **values}
-                statement = (
-                    insert_of(connection, ScoreRow)
-                    .values(**row)
-                    .on_conflict_do_update(
-                        index_elements=[ScoreRow.project, ScoreRow.task_id], set_=values
-                    )
-                )
-                connection.execute(statement)
+                added = insert_of(connection, ScoreRow).values(**row)
+                key = [ScoreRow.project, ScoreRow.task_id]
+                connection.execute(added.on_conflict_do_update(index_elements=key, set_=values))
 
-    def ranked(self, ranks: Mapping[int, int]) -> None:
-        """Store the tasks' ranks; 1 is served first."""
+    def ranked(self, tasks: Sequence[int]) -> None:
+        """Store the order of the tasks; rank 1 is served first."""
         with self._database.write() as connection:
-            for task, rank in ranks.items():
-                connection.execute(update(ScoreRow).where(self._row(task)).values(rank=rank))
+            for rank, task in enumerate(tasks, 1):
+                row = update(ScoreRow).where(self._ours, ScoreRow.task_id == task)
+                connection.execute(row.values(rank=rank))
 
-    def written(self, task: int, score: float | None) -> None:
-        """Store that Label Studio has this score of a task; None: it has none."""
-        at = None if score is None else datetime.now(UTC)
+    def written(self, task: int, score: float) -> None:
+        """Store that Label Studio has this score of a task."""
         with self._database.write() as connection:
-            row = update(ScoreRow).where(self._row(task))
-            connection.execute(row.values(score=score, written_at=at))
+            row = update(ScoreRow).where(self._ours, ScoreRow.task_id == task)
+            connection.execute(row.values(score=score, written_at=datetime.now(UTC)))
 
-    def _row(self, task: int) -> Any:
-        return (
-            (ScoreRow.project == self._project)
-            & (ScoreRow.task_id == task)
-            & (ScoreRow.version == self._version)
-            & (ScoreRow.method == self._method)
-        )
+    @property
+    def _ours(self) -> ColumnElement[bool]:
+        of_project = ScoreRow.project == self._project
+        return and_(of_project, ScoreRow.version == self._version, ScoreRow.method == self._method)
 
 
 class Predictions:

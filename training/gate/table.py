@@ -56,21 +56,13 @@ def set_tables(part: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield Text(f"{called}: {part['objects']} objects on {part['pictures']} pictures", style="bold")
     if part["comparisons"]:
         yield _comparisons(part["comparisons"])
-    for remark in remarks(part):
-        yield Text(remark, style="yellow")
-
-
-def remarks(part: Mapping[str, Any]) -> Iterator[str]:
-    """What could not be asked of a set."""
     if part["empty"]:
-        yield f"{part['empty']} pictures without any object."
+        yield Text(f"{part['empty']} pictures without any object.", style="yellow")
     if part["specks"]:
-        yield f"{part['specks']} objects under 50 pixels were left out."
+        yield Text(f"{part['specks']} objects under 50 pixels were left out.", style="yellow")
     if part["unreadable"]:
-        yield (
-            f"{len(part['unreadable'])} pictures could not be read, the first: "
-            + part["unreadable"][0]
-        )
+        count, first = len(part["unreadable"]), part["unreadable"][0]
+        yield Text(f"{count} pictures could not be read, the first: {first}", style="yellow")
 
 
 def _comparisons(comparisons: list[Mapping[str, Any]]) -> Table:
