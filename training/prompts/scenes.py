@@ -264,14 +264,13 @@ MEASURED = 160
 class PictureScene:
     """The scenes of one view, measured on first use, and the phrases that people wrote of them.
 
-    tint: the tint that the view's picture already has.
+    Written phrases are used as long as they are true: mirrored with a mirrored picture, without
+    place words in a part of it, without colours in a grey version of it. tint: the tint that the
+    view's picture already has.
     """
 
     def __init__(
-        self,
-        view: View,
-        tint: Tint | None = None,
-        words: AttributeWords | None = None,
+        self, view: View, tint: Tint | None = None, words: AttributeWords | None = None
     ) -> None:
         self.view = view
         self._tint = tint

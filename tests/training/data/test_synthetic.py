@@ -16,15 +16,12 @@ from training.errors import DataError
 from training.prompts.vocabulary import concept_of
 from training.train.recipe import DataRecipe, Recipe, TrainRecipe
 
-NUMBERS = [0, 1, 2, 17, 2**40, 2**62, *range(100, 140)]
+NUMBERS = [0, 1, 17, 2**40, 2**62, *range(100, 115)]
 
 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_a_scene_of_one_number_is_the_same_in_every_data_set_of_that_seed(number: int) -> None:
-    one, other = (
-        SyntheticDataset(5).made(number, 96, 128),
-        SyntheticDataset(5).made(number, 96, 128),
-    )
+    one, other = (SyntheticDataset(5).made(number, 96, 128) for _ in range(2))
 
     assert np.array_equal(one.image, other.image)
     assert np.array_equal(one.instances, other.instances)
