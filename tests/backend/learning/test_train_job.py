@@ -20,7 +20,7 @@ from sqlalchemy import insert
 
 from backend.db.engine import Database
 from backend.db.models import EventRow, Job
-from backend.errors import CancelledError, GiveWayError, JobError, LostLeaseError, StorageError
+from backend.errors import GiveWayError, JobError, LostLeaseError, StorageError
 from backend.learning import comparison, train_job
 from backend.registry.pruning import forget_gate_pictures
 from backend.settings import Settings
@@ -251,17 +251,6 @@ def test_a_candidate_that_was_promoted_by_hand_is_not_promoted_again(
     attempt(labeled, job)
     # then
     assert [entry.who for entry in labeled.registry.history(PROJECT.key)] == ["ann"]
-
-
-def test_a_cancelled_job_leaves_the_champion(labeled: Site, fake: FakeTraining) -> None:
-    # given
-    job = labeled.ask()
-    # when
-    with pytest.raises(CancelledError):
-        attempt(labeled, job, FailingProgress(CancelledError("Cancelled by ann."), "training"))
-    # then
-    assert labeled.champion() == labeled.registry.base_name
-    assert labeled.versions_of(job.id) == []
 
 
 def test_another_machine_resumes_without_a_second_version(
