@@ -126,10 +126,12 @@ class Guard:
         sent = headers.get(SECRET_HEADER, "").encode("latin-1")
         if secret and hmac.compare_digest(sent, secret.encode()):
             return None
-        if not self._logged_in(headers):
-            return unauthorized(WRONG_SECRET if secret else _NOT_KNOWN)
-        if secret:
-            scope[ONLY_START_TRAINING] = True
+        if not secret:
+            return None if self._logged_in(headers) else unauthorized(_NOT_KNOWN)
+        # Only a POST is an event; phraseclick doctor tries a secret with a GET.
+        if scope["method"] != "POST" or not self._logged_in(headers):
+            return unauthorized(WRONG_SECRET)
+        scope[ONLY_START_TRAINING] = True
         return None
 
     def _logged_in(self, headers: Headers) -> bool:
