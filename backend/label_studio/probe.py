@@ -69,7 +69,7 @@ class BackendProbe:
     def ask_version(self, project: int | None = None) -> str:
         """The model version that it serves now, to a project or to projects without one of their
         own; '' if there is no answer."""
-        answer = self._get("/health" if project is None else f"/health?project={project}")
+        answer = self._ask("GET", "/health" if project is None else f"/health?project={project}")
         if answer is None or not answer.ok:
             return ""
         try:
@@ -80,16 +80,16 @@ class BackendProbe:
 
     def guards_webhook(self, secret: str) -> bool | None:
         """Whether ``/webhook`` accepts this secret and no other; None if there is no answer."""
-        # A GET is always refused, but only after the secret was checked.
-        right = self._get("/webhook", secret)
-        wrong = self._get("/webhook", secret[::-1] + "x")
+        # An event without an action is always refused, but only after the secret was checked.
+        right = self._ask("POST", "/webhook", headers={SECRET_HEADER: secret}, json={})
+        wrong = self._ask("POST", "/webhook", headers={SECRET_HEADER: f"{secret[::-1]}x"}, json={})
         if right is None or wrong is None:
             return None
         return right.status_code != 401 and wrong.status_code == 401
 
     def deliveries(self, action: str) -> float | None:
         """Number of webhook events of an action stored since its start; None without an answer."""
-        answer = self._get("/metrics")
+        answer = self._ask("GET", "/metrics")
         if answer is None or not answer.ok:
             return None
         pattern = rf'^phraseclick_deliveries_total{{action="{re.escape(action)}"}} (\S+)$'
@@ -105,10 +105,10 @@ class BackendProbe:
             time.sleep(0.1)
         return False
 
-    def _get(self, path: str, secret: str = "") -> requests.Response | None:
-        headers = {SECRET_HEADER: secret} if secret else {}
+    def _ask(self, method: str, path: str, **options: Any) -> requests.Response | None:
+        url = f"{self.url}{path}"
         try:
-            answer = self._session.get(f"{self.url}{path}", headers=headers, timeout=_TIMEOUT_S)
+            answer = self._session.request(method, url, timeout=_TIMEOUT_S, **options)
         except requests.RequestException as error:
             self.why = why(error)
             return None

@@ -54,13 +54,13 @@ class Rounds:
         self.studio = studio
         self.asked: list[str] = []
         self.later = timedelta(minutes=5)
-        get = studio.get
+        call = studio.call
 
-        def counted(path: str, **params: Any) -> Any:
+        def counted(method: str, path: str, **options: Any) -> Any:
             self.asked.append(path)
-            return get(path, **params)
+            return call(method, path, **options)
 
-        studio.get = counted  # type: ignore[method-assign]
+        studio.call = counted  # type: ignore[method-assign]
 
     def of(self, project: int) -> LabelStudio:
         return self.studio
