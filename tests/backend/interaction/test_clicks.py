@@ -87,21 +87,14 @@ def test_clicks_of_two_labels_are_two_targets_side_by_side(open_page):
 
 
 @pytest.mark.parametrize("auto_accept", [True, False])
-def test_plus_last_object_keeps_class_and_region(open_page, auto_accept):
+@pytest.mark.parametrize("label", ["+ last object", "- last object"])
+def test_refine_labels_keep_class_and_region_and_say_the_sign(open_page, auto_accept, label):
     page = open_page(auto_accept=auto_accept)
     dog = page.click(20, "Dog")
-    turn = page.click(30, "+ last object")
+    turn = page.click(30, label)
     assert turn.target.region_id == dog.target.region_id
     assert turn.target.label.value == "Dog"
-    assert signs(turn) == [True, True]
-
-
-@pytest.mark.parametrize("auto_accept", [True, False])
-def test_minus_last_object_is_negative_whatever_the_page_says(open_page, auto_accept):
-    page = open_page(auto_accept=auto_accept)
-    page.click(20)
-    turn = page.click(30, "- last object")
-    assert signs(turn) == [True, False]
+    assert signs(turn) == [True, label.startswith("+")]
 
 
 def test_refine_labels_refine_the_object_made_last(open_page):
@@ -120,10 +113,14 @@ def test_refining_clicks_that_came_one_by_one_are_all_kept(open_page):
     assert signs(turn) == [True, True, False]
 
 
-def test_refine_label_without_an_object_says_so_and_is_logged(open_page):
-    turn = open_page().click(20, "+ last object")
+@pytest.mark.parametrize(
+    ("label", "negative", "note"),
+    [("+ last object", False, "no last object"), ("Cat", True, "remove a part")],
+)
+def test_refining_without_an_object_says_so_and_is_logged(open_page, label, negative, note):
+    turn = open_page().click(20, label, negative=negative)
     assert turn.target is None
-    assert "no last object" in turn.notes[0]
+    assert note in turn.notes[0]
     assert len(turn.new) == 1
 
 
@@ -134,13 +131,6 @@ def test_a_lone_negative_refines_the_last_target_of_its_label(open_page):
     turn = page.click(22, "Cat", negative=True)
     assert turn.target.region_id == cat.target.region_id
     assert signs(turn) == [True, False]
-
-
-def test_a_lone_negative_without_an_object_says_so(open_page):
-    page = open_page()
-    turn = page.click(20, negative=True)
-    assert turn.target is None
-    assert "remove a part" in turn.notes[0]
 
 
 def test_a_negative_made_first_counts_once_the_object_is_clicked(open_page):

@@ -67,48 +67,38 @@ def test_correcting_the_word_of_a_phrase_target_changes_its_class(open_page):
     assert second.target.label.value == "Dog"
 
 
-def test_a_phrase_with_a_new_id_that_names_another_label_starts_its_own_object(open_page):
+@pytest.mark.parametrize("edited", [False, True])
+def test_a_phrase_that_names_another_label_spares_an_accepted_object(open_page, edited):
+    # given an accepted object of a phrase
     page = open_page(auto_accept=True)
     cat = page.type("a cat")
-    page.remove_phrase()
+    # when the phrase is edited later, or a new one is typed
+    page.work() if edited else page.remove_phrase()
     dog = page.type("a dog")
+    # then that is an object of its own
     assert dog.started
     assert dog.target.label.value == "Dog"
     assert dog.target.region_id != cat.target.region_id
 
 
-def test_editing_the_phrase_of_an_accepted_object_to_another_label_spares_it(open_page):
-    page = open_page(auto_accept=True)
-    cat = page.type("a cat")
-    page.work()
-    dog = page.type("a dog")
-    assert dog.target.region_id != cat.target.region_id
-    assert dog.target.label.value == "Dog"
-
-
-def test_phrase_first_then_click_is_one_object(open_page):
+@pytest.mark.parametrize(
+    ("phrase", "label", "same"),
+    [
+        ("red cat", "Cat", True),
+        ("red cat", "Dog", False),
+        ("the one on the left", "Dog", True),  # the click says what the words did not
+    ],
+)
+def test_a_click_after_a_phrase_is_about_its_object_unless_the_label_differs(
+    open_page, phrase, label, same
+):
     page = open_page()
-    phrase = page.type("red cat")
-    turn = page.click(30)
-    assert turn.target.region_id == phrase.target.region_id
-    assert turn.target.phrase == "red cat"
+    first = page.type(phrase)
+    turn = page.click(30, label)
+    assert (turn.target.region_id == first.target.region_id) is same
+    assert turn.target.label.value == label
+    assert turn.target.phrase == (phrase if same else "")
     assert len(turn.target.clicks) == 1
-
-
-def test_phrase_first_then_click_of_another_label_is_another_object(open_page):
-    page = open_page()
-    phrase = page.type("red cat")
-    turn = page.click(30, "Dog")
-    assert turn.target.region_id != phrase.target.region_id
-    assert turn.target.phrase == ""
-
-
-def test_a_click_tells_the_class_that_the_words_did_not(open_page):
-    page = open_page()
-    phrase = page.type("the one on the left")
-    turn = page.click(30, "Dog")
-    assert turn.target.region_id == phrase.target.region_id
-    assert turn.target.label.value == "Dog"
 
 
 def test_once_accepted_a_phrase_object_is_left_alone_by_plain_clicks(open_page):
