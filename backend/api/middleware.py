@@ -128,7 +128,7 @@ class Guard:
             return None
         if not secret:
             return None if self._logged_in(headers) else unauthorized(_NOT_KNOWN)
-        # Only a POST is an event; phraseclick doctor tries a secret with a GET.
+        # Only a POST is an event.
         if scope["method"] != "POST" or not self._logged_in(headers):
             return unauthorized(WRONG_SECRET)
         scope[ONLY_START_TRAINING] = True

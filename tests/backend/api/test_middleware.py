@@ -100,7 +100,7 @@ async def test_the_webhook_goes_by_its_secret_header() -> None:
         other = await http.post("/predict")
         asked = await http.get("/webhook")
 
-    assert asked.status_code == 401, "as phraseclick doctor finds out whether a secret is right"
+    assert asked.status_code == 401
     assert (right.status_code, wrong.status_code, none.status_code) == (200, 401, 401)
     assert other.status_code == 200
     assert "phraseclick connect" in none.json()["detail"]
