@@ -265,7 +265,7 @@ def test_the_worker_has_a_task_for_updates(
     app = celery_app.build(settings)
     assert app.conf.beat_schedule["announce"]["task"] == celery_app.ANNOUNCE
 
-    assert app.tasks[celery_app.ANNOUNCE].apply().get() == 1
+    app.tasks[celery_app.ANNOUNCE].apply().get()
     assert studio.projects[6]["model_version"] == promoted
 
 
