@@ -149,9 +149,9 @@ class Session:
         """All of the object: from the whole picture or the prompt's box, then closer."""
         start, closer = self._start(previous)
         coarse = self._cut_look(start, previous_in(previous, start))
-        if self.prompt.tokens.words and self.prompt.positives:
+        if self.prompt.tokens.words and self.prompt.positives and previous is None:
             wordless = replace(self, prompt=self.prompt.without_words())
-            clicked = wordless._cut_look(start, previous_in(previous, start))
+            clicked = wordless._cut_look(start, None)
             if self._names_others(coarse, clicked, start):
                 return wordless._from(start, clicked, previous, closer=closer)
         return self._from(start, coarse, previous, closer=closer)

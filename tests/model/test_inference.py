@@ -14,6 +14,8 @@ import pytest
 
 from model.inference import InferenceQueue, Priority
 
+ROOT = Path(__file__).parents[2]
+
 
 def test_what_the_work_gives_or_raises_comes_back() -> None:
     queue = InferenceQueue()
@@ -128,3 +130,20 @@ def test_a_script_that_ends_in_the_middle_of_a_pass_ends_in_order(checkpoint_pat
 
     assert left.stderr == ""
     assert left.stdout.strip() == str([0] * 24)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
+def test_no_thread_of_numpy_spins_beside_the_network() -> None:
+    program = (
+        "import os, model, numpy\n"
+        "product = numpy.ones((600, 600)) @ numpy.ones((600, 600))\n"
+        "print(len(os.listdir('/proc/self/task')))"
+    )
+    environment = {name: value for name, value in os.environ.items() if "THREADS" not in name}
+    environment["PYTHONPATH"] = str(ROOT)
+
+    said = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+
+    assert int(said.stdout) == 1
