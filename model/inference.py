@@ -131,19 +131,17 @@ class Inference:
         box: Box,
         prompt: Prompt,
         previous: NDArray[np.float32] | None,
-        *,
-        words: bool = True,
     ) -> Answer:
         """Answer a prompt over the box that was encoded.
 
-        previous: h,w in [0, 1] at the network's input size. words: whether the phrase is used.
-        Clicks outside the box are ignored. Clicked pixels obey their clicks.
+        previous: h,w in [0, 1] at the network's input size. Clicks outside the box are ignored.
+        Clicked pixels obey their clicks.
         """
         across, down = features.width / box.width, features.height / box.height
         clicks = [click for click in prompt.clicks if box.holds(click.x, click.y)]
         points = [((c.x - box.left) * across, (c.y - box.top) * down) for c in clicks]
         signs = [1.0 if click.positive else -1.0 for click in clicks]
-        vectors = prompt.tokens.vectors if words else prompt.tokens.vectors[:0]
+        vectors = prompt.tokens.vectors
         corners = None
         if prompt.box is not None and self.network.config.box_prompts:
             x1, y1, x2, y2 = prompt.box

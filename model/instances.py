@@ -110,7 +110,7 @@ class Candidate:
     @property
     def centre(self) -> Cell:
         """Its deepest cell, where a click means it most clearly."""
-        depth = ndimage.distance_transform_edt(np.pad(self.inside, 1))[1:-1, 1:-1]
+        depth = _depths(self.inside)
         row, column = np.unravel_index(int(depth.argmax()), depth.shape)
         return int(row) + self.patch.corner[0], int(column) + self.patch.corner[1]
 
@@ -156,7 +156,7 @@ def seeds(region: Cells, deepest: float) -> list[Cell]:
     The circle of a point reaches to the region's nearest edge, so a long or lobed region has a
     point in each lobe.
     """
-    depth = ndimage.distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1]
+    depth = _depths(region)
     peaks = (depth >= deepest) & (depth == ndimage.maximum_filter(depth, 3))
     rows, columns = np.nonzero(peaks)
     depths = depth[rows, columns]
@@ -203,18 +203,22 @@ def settled(
 
 
 def apart(candidates: Sequence[Candidate], shape: tuple[int, ...]) -> list[Candidate]:
-    """The same objects; a cell in two of them stays with the higher logit."""
+    """The same objects; a cell in two of them stays with the higher logit.
+
+    An object that keeps no cell is left out.
+    """
     highest = np.full(shape, -np.inf, np.float32)
     for candidate in candidates:
         part = highest[candidate.patch.slices]
         np.maximum(part, np.where(candidate.inside, candidate.patch.logits, -np.inf), out=part)
-    return [
+    left = [
         replace(
             candidate,
             inside=candidate.inside & (candidate.patch.logits >= highest[candidate.patch.slices]),
         )
         for candidate in candidates
     ]
+    return [candidate for candidate in left if candidate.inside.any()]
 
 
 def at_picture_size(
@@ -248,6 +252,12 @@ def at_picture_size(
                 Instance(width, height, place, pixels, candidates[number - 1].confidence)
             )
     return instances
+
+
+def _depths(cells: Cells) -> NDArray[np.float64]:
+    """h,w: the distance of each cell to the nearest one outside, which the grid's border is."""
+    depths: NDArray[np.float64] = ndimage.distance_transform_edt(np.pad(cells, 1))[1:-1, 1:-1]
+    return depths
 
 
 def _cleaned(patch: Patch, cell: Cell) -> Cells:

@@ -40,7 +40,6 @@ from model.instances import (
     LOOSE_LIMITS,
     Candidate,
     Instance,
-    Limits,
     at_picture_size,
     find,
 )
@@ -279,8 +278,10 @@ class Predictor:
         tokens = self.tokenizer.read(phrase)
         if not tokens.words:
             return Instances((), tokens, 0.0)
-        answer, candidates = self._candidates(embedding, phrase, replace(LIMITS, confidence=least))
+        answer, decode = self._named(embedding, phrase)
         logits = answer.grid.logits
+        limits = replace(LIMITS, confidence=least)
+        candidates = find(logits, decode, self._calibration.confidence, limits)
         objects = at_picture_size(candidates, logits.shape, embedding.width, embedding.height)
         if objects:
             return Instances(tuple(objects), tokens, objects[0].confidence)
@@ -288,10 +289,8 @@ class Predictor:
         empty = not (logits > 0).any()
         return Instances((), tokens, 0.0 if empty else self._calibration.confidence(score))
 
-    def _candidates(
-        self, embedding: Embedding, phrase: str, limits: Limits
-    ) -> tuple[Answer, list[Candidate]]:
-        """The phrase's own answer, and the objects in it."""
+    def _named(self, embedding: Embedding, phrase: str) -> tuple[Answer, PointDecoder]:
+        """The phrase's own answer, and the decoder that finds the objects in it."""
         features = embedding.features
         whole = Box(0, 0, embedding.width, embedding.height)
         answer = self._inference.decode(
@@ -301,17 +300,21 @@ class Predictor:
         decode = PointDecoder(
             self._network, features, self.tokenizer.read(one).vectors, self._device, self._queue
         )
-        return answer, find(answer.grid.logits, decode, self._calibration.confidence, limits)
+        return answer, decode
 
     def _singled_out(self, embedding: Embedding, phrase: str) -> Prompt | None:
         """A click on the one of several objects that a phrase is about; None for other phrases."""
         reference = referring.read(phrase)
-        if reference is None or not self.tokenizer.read(reference.kind).words:
+        if reference is None:
             return None
+        kind = self.tokenizer.read(reference.kind)
+        if not kind.words:
+            return None
+        answer, decode = self._named(embedding, reference.kind)
+        logits = answer.grid.logits
+        across, down = embedding.width / logits.shape[1], embedding.height / logits.shape[0]
         for limits in (LIMITS, LOOSE_LIMITS):
-            answer, candidates = self._candidates(embedding, reference.kind, limits)
-            rows, columns = answer.grid.logits.shape
-            across, down = embedding.width / columns, embedding.height / rows
+            candidates = find(logits, decode, self._calibration.confidence, limits)
             chosen = referring.choose(
                 reference,
                 [_appearance(candidate, embedding.tiles, across, down) for candidate in candidates],
@@ -319,7 +322,7 @@ class Predictor:
             if chosen is not None:
                 row, column = candidates[chosen].centre
                 click = Click((column + 0.5) * across, (row + 0.5) * down)
-                return Prompt((click,), self.tokenizer.read(reference.kind))
+                return Prompt((click,), kind)
         return None
 
     def instances_by_name(
@@ -373,7 +376,8 @@ class Predictor:
             size = self._size(box, detail=detail)
             features = self._features(embedding, box, size)
             before = None if previous is None else coverage(previous, size)
-            return self._inference.decode(features, box, prompt, before, words=not detail)
+            asked = prompt.without_words() if detail else prompt
+            return self._inference.decode(features, box, asked, before)
 
         return look
 

@@ -27,7 +27,6 @@ DEGREES = frozenset(["far", "most", "very"])
 # They do not say what to look for.
 NO_KIND = frozenset(["one", "object", "thing", "item"])
 ABOUT = ("about_place", "about_order", "about_size", "about_colour")
-COLOUR_DIMENSIONS = ("lightness", "green_red", "blue_yellow")
 # A pixel's likeness to a named colour falls to .6 at this distance in stretched OKLab.
 COLOUR_SPREAD = 0.5
 # "dark blue" and "pale blue" differ from blue by this in lightness, and have less chroma.
@@ -52,24 +51,22 @@ class Reference:
 
     def has(self, *dimensions: str) -> bool:
         """Whether a word says something of these dimensions."""
-        return bool(self._of(*dimensions).any())
+        return bool(_of(self.codes, *dimensions).any())
 
     def total(self, *dimensions: str) -> Values:
         """The sum over the words, one number per dimension."""
-        total: Values = self._of(*dimensions).sum(0)
+        total: Values = _of(self.codes, *dimensions).sum(0)
         return total
 
     @property
     def rank(self) -> int:
         """1 for "first", 3 for "third", -1 for "last"; 0 without such a word."""
-        ordered = self.codes[self._of("about_order")[:, 0] == 1]
-        if not len(ordered):
+        order = _of(self.codes, "about_order", "rank", "from_start")
+        order = order[order[:, 0] == 1]
+        if not len(order):
             return 0
-        rank, from_start = (ordered[0, DIMENSIONS.index(name)] for name in ("rank", "from_start"))
+        _, rank, from_start = order[0]
         return round(10 ** ((rank + 1) / 2)) if from_start > 0 else -1
-
-    def _of(self, *dimensions: str) -> Values:
-        return self.codes[:, [DIMENSIONS.index(name) for name in dimensions]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,9 +107,10 @@ def read(phrase: str) -> Reference | None:
         chain.pop()
     *adjectives, noun = chain
     geometric = [word for word in (*adjectives, *sides) if _is_geometric(word)]
-    kind = [word for word in adjectives if not (_is_geometric(word) or _is_empty(word))] + [noun]
+    plain = [word for word in adjectives if word not in word_forms.FUNCTION_WORDS]
+    kind = [word for word in plain if not _is_geometric(word)] + [noun]
     codes = [_code(word) for word in geometric if word not in DEGREES]
-    if not codes or noun in NO_KIND or _is_empty(noun):
+    if not codes or noun in NO_KIND or noun in word_forms.FUNCTION_WORDS:
         return None
     return Reference(" ".join(kind), np.array(codes))
 
@@ -134,6 +132,8 @@ def choose(reference: Reference, objects: Sequence[Appearance]) -> int | None:
         criteria.append(_middle(objects))
     if reference.rank:
         return _ranked(reference, objects, criteria)
+    if not criteria:  # "medium cup", "one cup"
+        return None
     return int(np.argmax(np.sum([_spread(values) for values in criteria], 0)))
 
 
@@ -175,8 +175,8 @@ def _extent(reference: Reference, objects: Sequence[Appearance]) -> Values:
 
 def _likeness(reference: Reference, objects: Sequence[Appearance]) -> Values:
     """How much of each object has the named colour or shade, 0 to 1."""
-    about = reference.codes[:, DIMENSIONS.index("about_colour")]
-    colours = reference.codes[:, [DIMENSIONS.index(name) for name in COLOUR_DIMENSIONS]]
+    about = _of(reference.codes, "about_colour")[:, 0]
+    colours = _of(reference.codes, "lightness", "green_red", "blue_yellow")
     shade = colours[(about > 0) & (about < 1), 0].sum()
     pixels = [stretched_oklab(thing.colours()) for thing in objects]
     if not (about == 1).any():
@@ -207,19 +207,19 @@ def _sides(after: Sequence[str]) -> list[str] | None:
     return sides
 
 
+def _of(codes: Values, *dimensions: str) -> Values:
+    """These columns of ..., EXTRA codes."""
+    return codes[..., [DIMENSIONS.index(name) for name in dimensions]]
+
+
 def _code(word: str) -> Values:
     known = entry(word)
     return np.zeros(len(DIMENSIONS)) if known is None else np.array(known.values) / SCALE
 
 
 def _is_geometric(word: str) -> bool:
-    code = _code(word)
-    return bool(code[[DIMENSIONS.index(name) for name in ABOUT]].any()) or word in DEGREES
+    return bool(_of(_code(word), *ABOUT).any()) or word in DEGREES
 
 
 def _is_place(word: str) -> bool:
-    return bool(_code(word)[DIMENSIONS.index("about_place")]) or word in DEGREES
-
-
-def _is_empty(word: str) -> bool:
-    return word in word_forms.FUNCTION_WORDS
+    return bool(_of(_code(word), "about_place").any()) or word in DEGREES

@@ -166,12 +166,12 @@ class Session:
         if areas[0] < OTHERS * areas[1]:
             return False
         named = self.look(replace(self.prompt, clicks=(), box=None), view, None).grid
-        mask = MaskLayers(self.width, self.height, (Layer(named),)).mask(view)
-        return not any(
-            mask[int(click.y) - view.top, int(click.x) - view.left]
+        pixels = [
+            Box(int(click.x), int(click.y), int(click.x) + 1, int(click.y) + 1)
             for click in self.prompt.positives
             if view.holds(click.x, click.y)
-        )
+        ]
+        return not any(named.positive(pixel).any() for pixel in pixels)
 
     def _from(self, start: Box, coarse: Answer, previous: Mask | None, *, closer: bool) -> Result:
         """The mask that a first answer leads to. closer: a second look is nearer."""

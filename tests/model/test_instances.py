@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from model.confidence import logit
-from model.instances import Candidate, Instance, at_picture_size, find, seeds, settled
+from model.instances import Candidate, Instance, apart, at_picture_size, find, seeds, settled
 from model.point_decoder import Cell, Patch
 from model.predictor import Predictor
 
@@ -125,6 +125,20 @@ def test_of_two_masks_of_one_object_the_better_one_stays() -> None:
 def test_a_mask_that_the_phrase_disagrees_with_is_left_out() -> None:
     mask = disc(20, 20, 10)
     assert settled([Candidate(Patch(logits(mask), (0, 0), 0.0), mask, 0.9, 0.3)], SHAPE) == []
+
+
+def test_an_object_whose_cells_all_belong_to_better_ones_is_left_out() -> None:
+    mask = disc(20, 20, 6)
+    strong, weak = (
+        Candidate(
+            Patch(np.where(mask, value, -4.0).astype(np.float32), (0, 0), 0.0), mask, 0.9, 0.9
+        )
+        for value in (4.0, 1.0)
+    )
+
+    (kept,) = apart([strong, weak], SHAPE)
+
+    assert kept.patch is strong.patch
 
 
 def test_a_network_without_training_answers_too(

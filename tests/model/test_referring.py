@@ -97,7 +97,9 @@ def test_one_of_three_is_chosen(phrase: str, index: int) -> None:
     assert chosen(phrase, *row) == index
 
 
-@pytest.mark.parametrize("phrase", ["fourth cup", "left cup", "cup in the middle"])
+@pytest.mark.parametrize(
+    "phrase", ["fourth cup", "left cup", "cup in the middle", "medium cup", "one cup"]
+)
 def test_what_the_words_do_not_decide_is_left_to_the_network(phrase: str) -> None:
     one, two = thing(10, 10), thing(30, 10)
     objects = (one,) if phrase == "left cup" else (one, two)

@@ -1,4 +1,4 @@
-"""Private networks stay shut, whatever name or redirect leads there; https is checked by name."""
+"""Private networks cannot be reached by any name or redirect; https is checked by name."""
 
 import socket
 import ssl
