@@ -16,7 +16,7 @@ from backend.interaction.mask_history import MaskHistory, TaskMasks
 from backend.interaction.objects import Click, Target, TaskObjects
 from backend.interaction.request import Interaction, PhraseSource, Prompts, Suggestion, Turn
 from backend.label_studio.controls import BrushControl, ClickLabel, ImageControls, Label
-from backend.registry.pruning import STICKY_FOR
+from backend.registry.champions import STICKY_FOR
 from backend.settings import Settings
 
 LABEL_UNKNOWN = "The brush has no label of that name: choose one for this mask"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from sqlalchemy import Connection, func, insert, select, text
@@ -22,6 +22,10 @@ from backend.label_studio.payloads import Project
 BASE = ""
 # As a project, '' is all projects without a champion of their own.
 EVERYONE = ""
+
+# An object is finished on the version that it was begun with. One that is continued after a
+# night, or after it was submitted, is new work and gets the champion.
+STICKY_FOR = timedelta(hours=12)
 
 # Built once, since every server runs it a few times a second.
 _LAST = select(func.max(Promotion.id))

@@ -12,14 +12,11 @@ from sqlalchemy import delete, select, update
 from backend.db.engine import Database, records
 from backend.db.models import GatePictureRow, TargetRow, Version
 from backend.registry import champions as log
-from backend.registry.champions import Champions
+from backend.registry.champions import STICKY_FOR, Champions
 from backend.registry.versions import Registry
 
 # Of each project, to look back at and compare with.
 KEEP = 5
-# An object is finished on the version that it was begun with. One that is continued after a
-# night, or after it was submitted, is new work and gets the champion.
-STICKY_FOR = timedelta(hours=12)
 _YOUNG = timedelta(days=1)
 
 

@@ -6,6 +6,9 @@ champion is loaded beside the one that serves, and takes over once it is ready, 
 waits. The version that a rollback would lead to is loaded ahead, as is a candidate while the gate
 judges it, so that a rollback or promotion takes effect at the next poll. If a version cannot be
 loaded, the previous one keeps serving and ``/health`` reports the problem.
+
+A request that needs another version waits for it for a few seconds at most. Loading runs on threads
+of its own, so that a store that hangs delays no click for longer.
 """
 
 from __future__ import annotations
@@ -13,14 +16,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from backend.errors import DatabaseError
 from backend.label_studio.payloads import Project, number_of
 from backend.registry.champions import BASE, EVERYONE, Champions
-from backend.registry.model_cache import ModelCache
 from backend.registry.versions import Registry
 from model.predictor import USUAL_SHAPES, Predictor
 from training.finetune.labels import has_learned, labels_of
@@ -31,11 +34,133 @@ _log = logging.getLogger(__name__)
 POLL_S = 0.2
 # An annotator is waiting, and the champion could answer instead.
 _WAIT_S = 5.0
-# An object in progress is clicked more often than this.
-_UNUSED_S = 1800.0
-_TIDY_S = 60.0
 # A gate takes minutes; people need some seconds from import to promotion.
 _CANDIDATES_S = 1.0
+# A store that hangs blocks some of them; a promotion away from its version needs another one.
+_THREADS = 4
+# A version that cannot be loaded is retried after a pause that doubles.
+_FIRST_PAUSE_S = 5.0
+_LONGEST_PAUSE_S = 300.0
+
+
+@dataclass
+class _Version:
+    """A version in memory, on its way there, or the reason why it could not be loaded."""
+
+    loading: Future[Predictor | None] | None = None
+    predictor: Predictor | None = None
+    used_at: float = 0.0  # on the monotonic clock, as ``retry_at``
+    error: str = ""
+    attempts: int = 0
+    retry_at: float = 0.0
+    slow: bool = False  # still loading after a request gave up on it
+
+
+class ModelCache:
+    """Predictors by version, the least recently used evicted. Thread-safe."""
+
+    def __init__(self, load: Callable[[str], Predictor], max_bytes: int) -> None:
+        """load: returns a version ready to answer. max_bytes: of all versions together."""
+        self._load = load
+        self._max_bytes = max_bytes
+        self._lock = threading.Lock()
+        self._versions: dict[str, _Version] = {}
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="versions")
+
+    def room_beside(self, versions: Collection[str]) -> int:
+        """Bytes that are left beside those of these versions that are loaded."""
+        with self._lock:
+            return self._max_bytes - sum(
+                known.predictor.nbytes
+                for version, known in self._versions.items()
+                if known.predictor and version in versions
+            )
+
+    @property
+    def busy(self) -> bool:
+        """Whether any version is being loaded."""
+        with self._lock:
+            return any(known.loading for known in self._versions.values())
+
+    def __contains__(self, version: str) -> bool:
+        known = self._versions.get(version)
+        return known is not None and known.predictor is not None
+
+    def get(self, version: str) -> Predictor | None:
+        """The version if it is loaded; this counts as use."""
+        with self._lock:
+            known = self._versions.get(version)
+            if known is None:
+                return None
+            known.used_at = time.monotonic()
+            return known.predictor
+
+    def failure(self, version: str) -> str:
+        """Why it could not be loaded; '' if it was not tried, or once it is loaded."""
+        known = self._versions.get(version)
+        return known.error if known else ""
+
+    def start(self, version: str, needed: Collection[str] = ()) -> _Version:
+        """Load it in the background, unless it is there, on its way, or has just failed.
+
+        needed: versions to evict last.
+        """
+        with self._lock:
+            known = self._versions.setdefault(version, _Version())
+            wanted = known.predictor is None and known.loading is None
+            if wanted and time.monotonic() >= known.retry_at:
+                known.loading = self._threads.submit(self._run, version, known, needed)
+            return known
+
+    def wait(self, version: str, seconds: float) -> Predictor | None:
+        """The version, loaded if needed; None if that fails, or takes longer.
+
+        After a failure or a timeout it is retried, but not waited for.
+        """
+        known = self.start(version)
+        loading = known.loading
+        if loading is None:
+            return self.get(version)
+        try:
+            return loading.result(0 if known.attempts or known.slow else seconds)
+        except TimeoutError:
+            known.slow = True
+            return None
+
+    def close(self) -> None:
+        """Cancel what waits. A load that is running ends by itself, and its result is dropped."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _run(self, version: str, known: _Version, needed: Collection[str]) -> Predictor | None:
+        predictor, error = None, ""
+        try:
+            predictor = self._load(version)
+        except Exception as failed:  # any error: the version that serves stays
+            error = str(failed)
+            _log.error("Version %s cannot be loaded: %s", version, error)
+        with self._lock:
+            known.loading, known.predictor, known.slow, known.error = None, predictor, False, error
+            now = time.monotonic()
+            if predictor is None:
+                pause = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**known.attempts)
+                known.attempts, known.retry_at = known.attempts + 1, now + pause
+            else:
+                known.attempts, known.used_at = 0, now
+                self._make_room({version, *needed}, version)
+        return predictor
+
+    def _make_room(self, needed: Collection[str], newest: str) -> None:
+        """Evict the least recently used, under the lock; never the one just loaded."""
+        known = self._versions
+        sizes = {v: e.predictor.nbytes for v, e in known.items() if e.predictor}
+        total = sum(sizes.values())
+        for version in sorted(sizes, key=lambda v: (v in needed, known[v].used_at)):
+            if total <= self._max_bytes:
+                return
+            if version != newest:
+                del known[version]
+                total -= sizes[version]
+                _log.info("Version %s was dropped from memory for %s", version, newest)
 
 
 @dataclass(frozen=True)
@@ -64,11 +189,9 @@ class Predictors:
         self._registry = registry
         self._poll_s = poll_s
         self._changed = changed
-        self._max_bytes = max_bytes
         self._loaded = ModelCache(self._load, max_bytes)
         self._state = _State(registry.champions(), {})
         self._ended = threading.Event()
-        self._tidied = time.monotonic()
         self._candidates: list[str] = []
         self._candidates_at = 0.0
         self._database_failed = False
@@ -139,9 +262,9 @@ class Predictors:
             status["champions"] = of_projects
         problems = [
             f"Version {version} of {self._owners(version)} cannot be loaded; the previous one "
-            f"keeps serving. {failure.sentence}"
+            f"keeps serving. {failure}"
             for version in champions.names()
-            if (failure := self._loaded.failure(version)) is not None
+            if (failure := self._loaded.failure(version))
             and version in {champion.version for champion in champions.by_project.values()}
         ]
         if problems:
@@ -208,18 +331,15 @@ class Predictors:
             self._candidates = self._registry.candidates()
             self._candidates_at = time.monotonic()
         self._load_ahead()
-        if time.monotonic() - self._tidied > _TIDY_S:
-            self._tidied = time.monotonic()
-            self._loaded.drop(but=self._state.champions.names(), unused_for_s=_UNUSED_S)
 
     def _load_ahead(self) -> None:
         """Load champions at once, the other versions one by one while there is memory."""
         champions = self._state.champions
         names = list(dict.fromkeys([*champions.names(), *self._candidates]))
         wanted = {champions.of_owner(owner) for owner in self._state.meanwhile}
-        room = self._max_bytes - self._loaded.nbytes_of(names)
+        room = self._loaded.room_beside(names)
         for version in names:
-            if version == self.base.version or not self._loaded.may_load(version):
+            if version == self.base.version or version in self._loaded:
                 continue
             ahead = room >= self.base.nbytes and not self._loaded.busy
             if version in wanted or ahead:

@@ -43,25 +43,37 @@ def open_store(settings: Settings) -> VersionStore:
     """The store that the settings name: a folder, or fsspec's URL."""
     where = settings.checkpoint_store or str(settings.data / "versions")
     if where.startswith("file://") or "://" not in where:
-        return FolderStore(Path(where.removeprefix("file://")))
+        return VersionStore.in_folder(Path(where.removeprefix("file://")))
     return VersionStore(where, settings.data / "versions-cache")
 
 
 class VersionStore:
-    """Versions by name, at an address of fsspec's. Safe in threads and processes.
+    """Versions by name. Safe in threads and processes.
 
     Every method raises StorageError and nothing else.
     """
 
-    def __init__(self, url: str, cache: Path) -> None:
-        """url: such as s3://bucket/folder; cache: a local folder for fetched versions."""
-        self._cache = cache.resolve()
+    def __init__(self, url: str, local: Path, *, in_place: bool = False) -> None:
+        """
+        Args:
+            url: fsspec's address, such as s3://bucket/folder.
+            local: a folder for fetched versions.
+            in_place: ``local`` is the store itself, so nothing is fetched.
+        """
+        self.local = local.resolve()
+        self._in_place = in_place
         parts = urlsplit(url)
         # Without user and password, which must not appear in logs.
         self._name = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
         with self._storage_errors("opened"):
             # Other machines write too, so listings must not be cached.
             self._fs, self._root = fsspec.core.url_to_fs(url, use_listings_cache=False)
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> VersionStore:
+        """A local folder, or one on a network drive."""
+        folder = folder.expanduser().resolve()
+        return cls(f"file://{folder}", folder, in_place=True)
 
     def put(self, version: str, contents: Mapping[str, bytes]) -> None:
         """Store a version's files. Storing the same again is fine; other content is refused."""
@@ -83,7 +95,10 @@ class VersionStore:
 
     def fetch(self, version: str, sums: Mapping[str, str]) -> Path:
         """The version in a local folder, every file checked against ``sums`` (SHA-256 by file)."""
-        folder = self._cache / version
+        folder = self.local / version
+        if self._in_place:
+            _check(folder, sums)
+            return folder
         if folder.exists():
             try:
                 _check(folder, sums)
@@ -113,8 +128,14 @@ class VersionStore:
 
     def delete(self, version: str) -> None:
         """Delete a version, if it exists."""
-        shutil.rmtree(self._cache / version, ignore_errors=True)
         with self._storage_errors("deleted from"):
+            # Renamed first, so that other processes see all of it or nothing.
+            aside = self.local / f".{version}-{uuid.uuid4().hex[:8]}"
+            with suppress(FileNotFoundError):
+                (self.local / version).rename(aside)
+                shutil.rmtree(aside, ignore_errors=True)
+            if self._in_place:
+                return
             if self._sums(version) is not None:
                 self._fs.rm_file(self._path(version, files.SUMS))
             if self._fs.exists(self._path(version)):
@@ -122,7 +143,16 @@ class VersionStore:
 
     def sweep(self, older_than_s: float = _ABANDONED_S) -> int:
         """Delete what processes that died left half-written; returns how many folders."""
-        swept = _sweep_folder(self._cache, older_than_s)
+        swept = 0
+        # Hidden folders are what an unfinished write or delete left.
+        for left in self.local.glob(".*"):
+            with suppress(OSError):  # other processes sweep it, too
+                if time.time() - left.stat().st_mtime >= older_than_s:
+                    _log.info("Deleting %s, which a process that died left behind", left)
+                    shutil.rmtree(left, ignore_errors=True)
+                    swept += 1
+        if self._in_place:
+            return swept
         with self._storage_errors("tidied"):
             by_version: dict[str, dict[str, Any]] = {}
             for path in self._fs.find(self._root):
@@ -149,6 +179,14 @@ class VersionStore:
             return None
 
     def _write(self, version: str, contents: Mapping[str, bytes]) -> None:
+        if self._in_place:
+            try:
+                files.write_whole(self.local / version, contents)
+            except CheckpointError as error:
+                # Another process may have written the same version first.
+                if self._sums(version) != files.parse_sums(contents[files.SUMS].decode()):
+                    raise StorageError(str(error)) from error
+            return
         for file in sorted(contents, key=lambda name: (name == files.SUMS, name)):
             path = self._path(version, file)
             try:
@@ -163,7 +201,7 @@ class VersionStore:
 
     def _trim_cache(self) -> None:
         with suppress(OSError):  # other processes trim it, too
-            cached = [folder for folder in self._cache.iterdir() if not folder.name.startswith(".")]
+            cached = [folder for folder in self.local.iterdir() if not folder.name.startswith(".")]
             for old in sorted(cached, key=lambda folder: folder.stat().st_mtime)[:-_CACHED]:
                 shutil.rmtree(old, ignore_errors=True)
 
@@ -186,44 +224,6 @@ class VersionStore:
             ) from error
 
 
-class FolderStore(VersionStore):
-    """A local folder, or one on a network drive. Versions are used in place, without a cache."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root.expanduser().resolve()
-        super().__init__(f"file://{self.root}", self.root)
-        self._name = str(self.root)
-
-    def fetch(self, version: str, sums: Mapping[str, str]) -> Path:
-        """The version's own folder, every file checked against ``sums`` (SHA-256 by file)."""
-        _check(self.root / version, sums)
-        return self.root / version
-
-    def delete(self, version: str) -> None:
-        """Delete a version, if it exists."""
-        # Renamed first, so that other processes see all of it or nothing.
-        aside = self.root / f".{version}-{uuid.uuid4().hex[:8]}"
-        try:
-            (self.root / version).rename(aside)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise StorageError(f"Version {version} cannot be deleted: {error}.") from error
-        shutil.rmtree(aside, ignore_errors=True)
-
-    def sweep(self, older_than_s: float = _ABANDONED_S) -> int:
-        """Delete what processes that died left half-written; returns how many folders."""
-        return _sweep_folder(self.root, older_than_s)
-
-    def _write(self, version: str, contents: Mapping[str, bytes]) -> None:
-        try:
-            files.write_whole(self.root / version, contents)
-        except CheckpointError as error:
-            # Another process may have written the same version first.
-            if self._sums(version) != files.parse_sums(contents[files.SUMS].decode()):
-                raise StorageError(str(error)) from error
-
-
 def _check(folder: Path, sums: Mapping[str, str]) -> None:
     """Raise StorageError unless the folder holds exactly these files, undamaged."""
     try:
@@ -235,15 +235,3 @@ def _check(folder: Path, sums: Mapping[str, str]) -> None:
         raise StorageError(
             f"{folder} is not what was registered as this version: its {files.SUMS} differs."
         )
-
-
-def _sweep_folder(root: Path, older_than_s: float) -> int:
-    """Delete old hidden folders, which an unfinished write or delete left."""
-    swept = 0
-    for left in root.glob(".*"):
-        with suppress(OSError):  # other processes sweep it, too
-            if time.time() - left.stat().st_mtime >= older_than_s:
-                _log.info("Deleting %s, which a process that died left behind", left)
-                shutil.rmtree(left, ignore_errors=True)
-                swept += 1
-    return swept

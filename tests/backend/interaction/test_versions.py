@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from backend.db.engine import Database
 from backend.db.models import TargetRow
-from backend.registry.pruning import STICKY_FOR
+from backend.registry.champions import STICKY_FOR
 
 
 def versions(database: Database) -> list[str]:

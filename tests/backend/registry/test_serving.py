@@ -8,8 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from backend.label_studio.payloads import Project
-from backend.registry.model_cache import ModelCache
-from backend.registry.serving import Predictors
+from backend.registry.serving import ModelCache, Predictors
 from backend.registry.versions import Registry
 from backend.settings import MIB, Settings
 from model.predictor import Predictor
@@ -192,9 +191,7 @@ def test_a_version_that_cannot_be_loaded_leaves_the_old_one_and_is_reported(
 
     # Once repaired, it is loaded automatically.
     damaged.write_bytes(whole)
-    failed = again._loaded.failure(two[1])
-    assert failed is not None
-    again._loaded._failures[two[1]] = type(failed)(failed.sentence, 1, time.monotonic())
+    again._loaded._versions[two[1]].retry_at = time.monotonic()
     until(serves(again, two[1]))
     assert "problems" not in again.status(SIX)
 
@@ -352,19 +349,6 @@ def test_a_database_failure_changes_nothing_and_is_logged_once(
 
 
 # -- what is kept in memory
-
-
-def test_unused_versions_are_dropped(base: Predictor) -> None:
-    loaded = ModelCache(lambda version: base, 100 * MIB)
-    for version in ("champion", "used", "unused"):
-        loaded.start(version).result(5)
-    time.sleep(0.05)
-    loaded.get("used")
-
-    loaded.drop(but=["champion"], unused_for_s=0.04)
-
-    assert ["champion" in loaded, "used" in loaded, "unused" in loaded] == [True, True, False]
-    loaded.close()
 
 
 def test_concurrent_requests_load_a_version_once(base: Predictor) -> None:

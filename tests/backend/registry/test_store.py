@@ -11,7 +11,7 @@ import fsspec
 import pytest
 
 from backend.errors import StorageError
-from backend.registry.store import FolderStore, VersionStore, open_store
+from backend.registry.store import VersionStore, open_store
 from backend.settings import Settings
 from model import checkpoint_files as files
 
@@ -31,7 +31,7 @@ def sums(contents: Contents) -> dict[str, str]:
 @pytest.fixture(params=["folder", "memory"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VersionStore]:
     if request.param == "folder":
-        yield FolderStore(tmp_path / "versions")
+        yield VersionStore.in_folder(tmp_path / "versions")
         return
     yield VersionStore("memory://bucket/versions/", tmp_path / "cache")
     memory = fsspec.filesystem("memory")
@@ -41,8 +41,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VersionSto
 
 def kept_by(store: VersionStore) -> list[str]:
     """All files in the store, hidden ones too."""
-    if isinstance(store, FolderStore):
-        return sorted(str(path.relative_to(store.root)) for path in store.root.rglob("*"))
+    if store._in_place:
+        return sorted(str(path.relative_to(store.local)) for path in store.local.rglob("*"))
     paths: list[str] = fsspec.filesystem("memory").find("/bucket")
     return sorted(paths)
 
@@ -99,12 +99,10 @@ def test_the_settings_name_the_store(tmp_path: Path) -> None:
         return open_store(Settings(data=tmp_path, checkpoint_store=where))
 
     inside, folder, url = opened(""), opened(f"{tmp_path}/x"), opened(f"file://{tmp_path}/x")
-    assert isinstance(inside, FolderStore)
-    assert inside.root == tmp_path / "versions"
-    assert isinstance(folder, FolderStore)
-    assert isinstance(url, FolderStore)
-    assert folder.root == url.root == tmp_path / "x"
-    assert isinstance(opened("memory://bucket"), VersionStore)
+    assert inside.local == tmp_path / "versions"
+    assert folder.local == url.local == tmp_path / "x"
+    assert [store._in_place for store in (inside, folder, url)] == [True] * 3
+    assert not opened("memory://bucket")._in_place
 
 
 # -- in a folder
@@ -113,12 +111,12 @@ def test_the_settings_name_the_store(tmp_path: Path) -> None:
 def test_a_folder_shows_no_half_written_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = FolderStore(tmp_path / "versions")
+    store = VersionStore.in_folder(tmp_path / "versions")
     seen: list[tuple[bool, list[str]]] = []
 
     def looks_meanwhile(path: Path, data: bytes) -> None:
         path.write_bytes(data)
-        seen.append((store.has("one-1"), [entry.name for entry in store.root.glob("one*")]))
+        seen.append((store.has("one-1"), [entry.name for entry in store.local.glob("one*")]))
 
     monkeypatch.setattr(files, "_write_synced", looks_meanwhile)
     store.put("one-1", contents_of("one"))
@@ -128,7 +126,7 @@ def test_a_folder_shows_no_half_written_version(
 
 
 def test_a_full_disk_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = FolderStore(tmp_path / "versions")
+    store = VersionStore.in_folder(tmp_path / "versions")
 
     def full(path: Path, data: bytes) -> None:
         path.write_bytes(data[:10])
@@ -143,9 +141,9 @@ def test_a_full_disk_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_one_changed_byte_is_detected(tmp_path: Path) -> None:
-    store = FolderStore(tmp_path / "versions")
+    store = VersionStore.in_folder(tmp_path / "versions")
     store.put("one-1", contents_of("one"))
-    path = store.root / "one-1" / files.WEIGHTS
+    path = store.local / "one-1" / files.WEIGHTS
     path.write_bytes(path.read_bytes()[:-1] + b"?")
 
     with pytest.raises(StorageError, match="damaged"):
@@ -153,24 +151,24 @@ def test_one_changed_byte_is_detected(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_process_left_is_swept_after_a_day(tmp_path: Path) -> None:
-    store = FolderStore(tmp_path / "versions")
+    store = VersionStore.in_folder(tmp_path / "versions")
     store.put("one-1", contents_of("one"))
     for name in (".two-2-abcd", ".three-3-abcd"):
-        (store.root / name).mkdir()
-        (store.root / name / files.WEIGHTS).write_bytes(b"half")
+        (store.local / name).mkdir()
+        (store.local / name / files.WEIGHTS).write_bytes(b"half")
     long_ago = time.time() - 100_000
-    os.utime(store.root / ".two-2-abcd", (long_ago, long_ago))
+    os.utime(store.local / ".two-2-abcd", (long_ago, long_ago))
 
     assert store.sweep() == 1
-    assert sorted(path.name for path in store.root.iterdir()) == [".three-3-abcd", "one-1"]
+    assert sorted(path.name for path in store.local.iterdir()) == [".three-3-abcd", "one-1"]
 
 
 _WRITER = """
 import sys
 from pathlib import Path
-from backend.registry.store import FolderStore
+from backend.registry.store import VersionStore
 from model import checkpoint_files as files
-store = FolderStore(Path(sys.argv[1]))
+store = VersionStore.in_folder(Path(sys.argv[1]))
 for number in range(100_000):
     made = {file: f"{file} {number}".encode() * 50_000 for file in files.FILES}
     made[files.SUMS] = files.sums_text(made).encode()
@@ -183,23 +181,23 @@ for number in range(100_000):
 
 @pytest.mark.slow
 def test_a_killed_writer_leaves_no_partial_version(tmp_path: Path) -> None:
-    store = FolderStore(tmp_path / "versions")
+    store = VersionStore.in_folder(tmp_path / "versions")
     seen = set()
     for life in range(6):
-        command = [sys.executable, "-c", _WRITER, str(store.root), f"life{life}"]
+        command = [sys.executable, "-c", _WRITER, str(store.local), f"life{life}"]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:
             assert writer.stdout is not None
             for _ in range(life + 1):
                 writer.stdout.readline()
             time.sleep(0.003 * life)
             writer.kill()
-        for folder in store.root.glob("life*"):
+        for folder in store.local.glob("life*"):
             files.read(folder)  # raises where a file is missing or cut short
             seen.add(folder.name)
 
     assert len(seen) >= 6
     store.sweep(older_than_s=0)
-    assert not list(store.root.glob(".*"))
+    assert not list(store.local.glob(".*"))
 
 
 # -- in an object store
@@ -283,7 +281,7 @@ def test_damage_in_the_store_is_reported_and_not_cached(remote: VersionStore) ->
 
     with pytest.raises(StorageError, match="damaged"):
         remote.fetch("one-1", sums(contents))
-    assert list(remote._cache.iterdir()) == []
+    assert list(remote.local.iterdir()) == []
 
 
 def test_the_cache_keeps_the_most_recently_used(
@@ -298,7 +296,7 @@ def test_the_cache_keeps_the_most_recently_used(
     remote.fetch("b", sums(contents_of("b")))
     remote.fetch("d", sums(contents_of("d")))
 
-    assert sorted(path.name for path in remote._cache.iterdir()) == ["b", "d"]
+    assert sorted(path.name for path in remote.local.iterdir()) == ["b", "d"]
 
 
 def test_a_store_with_real_folders_gets_one_for_each_version_but_none_for_itself(
