@@ -17,8 +17,7 @@ from backend.samples.dataset import open_samples
 from backend.settings import Settings
 from training.data import Dataset, Without, open_dataset
 from training.finetune.recipe import Budget
-from training.gate.gate import Verdict, judge
-from training.gate.general_set import open_general_set
+from training.gate.gate import Verdict, judge, open_general_set
 from training.gate.rules import GateRules
 from training.gate.table import set_tables, tables
 from training.train.distributed import device_for

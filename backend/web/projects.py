@@ -62,7 +62,7 @@ class Replays:
 class LastTraining:
     """A training whose candidate was compared with the champion of that time.
 
-    figures: of ``training.gate.suggestions``. examples: those of which the images are still stored.
+    figures: of ``training.gate.examples``. examples: those of which the images are still stored.
     """
 
     job: Job

@@ -20,6 +20,7 @@ from model.config import ModelConfig
 from model.network.phraseclick import PhraseClick
 from training.data.sample import Record, RecordDataset, Sample
 from training.errors import DataError
+from training.train.recipe import Recipe, read_stages
 
 RED, BLUE, GREEN, GREY = (215, 25, 25), (25, 45, 215), (30, 170, 40), (128, 128, 128)
 
@@ -156,6 +157,12 @@ validate_objects = 2
     path = tmp_path / "recipe.toml"
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe of the only stage in a file."""
+    (stage,) = read_stages(path)
+    return stage.recipe
 
 
 @pytest.fixture(scope="session")

@@ -121,6 +121,11 @@ def categories_by_source(dataset: Dataset) -> dict[str, set[str]]:
     return categories
 
 
+def categories_of(dataset: Dataset) -> list[str]:
+    """Every category of every source, sorted."""
+    return sorted(set().union(*categories_by_source(dataset).values()) - {""})
+
+
 log = logging.getLogger(__name__)
 
 

@@ -265,7 +265,6 @@ def _ask(
 
 
 def _figures(measurement: Measurement, run: Run) -> dict[str, Any]:
-    opened = run.method.milliseconds_to_open
     return {
         "version": run.method.name,
         "label": run.label,
@@ -277,7 +276,6 @@ def _figures(measurement: Measurement, run: Run) -> dict[str, Any]:
             trained_on=run.method.categories,
             at_least=measurement.at_least,
         ),
-        **({"ms_per_picture": float(sorted(opened)[len(opened) // 2])} if opened else {}),
     }
 
 

@@ -13,7 +13,7 @@ from training.errors import DataError
 from training.evaluation.cases import size_of
 from training.evaluation.measurement import Measurement, Result, Run
 from training.evaluation.protocol import Mode, Trajectory
-from training.evaluation.statistics import Estimate, estimate, estimates
+from training.evaluation.statistics import Estimate, estimates
 
 THRESHOLDS = (0.80, 0.85, 0.90)
 COUNTS = (1, 2, 3, 5, 10)
@@ -73,7 +73,6 @@ def report(
     return {
         **summary(results, mode),
         **_each_interaction(results, 1 if mode == "phrase" else at_least),
-        "obeyed": _obeyed(results),
         **{
             name: {key: summary(part, mode) for key, part in _parts(results, key_of).items()}
             for name, key_of in groups.items()
@@ -132,21 +131,6 @@ def _each_interaction(results: Sequence[Result], most: int) -> dict[str, Any]:
         "curve": [shown(point) for point in curve],
         "steps": [shown(step) for step in steps],
     }
-
-
-def _obeyed(results: Sequence[Result]) -> dict[str, dict[str, Any]]:
-    """How often the clicked pixel is in after a positive click, out after a negative one."""
-    shares = {}
-    for name, kind in (("positive", True), ("negative", False)):
-        values, pictures = [], []
-        for result in results:
-            for spot, held in zip(result.trajectory.clicks, result.trajectory.obeyed, strict=True):
-                if spot[2] == kind:
-                    values.append(float(held))
-                    pictures.append(result.case.index)
-        if values:
-            shares[name] = shown(estimate(values, pictures))
-    return shares
 
 
 def _parts(results: Sequence[Result], key_of: Callable[[Result], str]) -> dict[str, list[Result]]:

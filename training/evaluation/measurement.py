@@ -7,7 +7,6 @@ once, and an interrupted measurement still holds complete comparisons.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +30,7 @@ from training.evaluation.protocol import (
     follow,
 )
 from training.finetune.labels import has_learned, labels_of
-from training.prompts.vocabulary import concept_of
+from training.prompts.vocabulary import concept_of, trained_on
 
 # The pre-annotation shows no region below this confidence.
 LEAST_CONFIDENCE = 0.5
@@ -42,7 +41,6 @@ class Method(Protocol):
 
     name: str
     categories: frozenset[str] | None
-    milliseconds_to_open: list[float]
 
     def look_at(self, sample: Sample, key: str) -> Answer:
         """Prepare for a picture. key: names the picture's content."""
@@ -56,16 +54,12 @@ class Checkpoint:
         """where: a checkpoint's directory, or "shipped". Raises CheckpointError."""
         self.predictor = Predictor(where, device=device)
         self.name = name or self.predictor.version
-        self.categories: frozenset[str] | None = trained_categories(self.predictor)
+        trained = trained_on(self.predictor.metrics, self.predictor.config.attributes)
+        self.categories: frozenset[str] | None = frozenset(concept_of(name) for name in trained)
         # On how many objects of each label it was fine-tuned.
         self.labels = labels_of(self.predictor.metrics)
-        self.milliseconds_to_open: list[float] = []
 
     def look_at(self, sample: Sample, key: str) -> Answer:
-        if self.predictor.cached(key) is None:
-            start = time.perf_counter()
-            self.predictor.encode(sample.image, key)
-            self.milliseconds_to_open.append(1000.0 * (time.perf_counter() - start))
         return answers(self.predictor, self.predictor.encode(sample.image, key))
 
     def suggest(self, sample: Sample, key: str, labels: Sequence[str]) -> list[Region]:
@@ -108,18 +102,6 @@ class Served:
     def suggest(self, sample: Sample, key: str, labels: Sequence[str]) -> list[Region]:
         """The regions of the pre-annotation, for a project with these labels."""
         return self.champion.suggest(sample, key, labels)
-
-
-def trained_categories(predictor: Predictor) -> frozenset[str]:
-    """The concepts that a version was trained on.
-
-    As its metrics list them ("categories"); in versions that do not, every attribute that may name
-    a thing, so that "orange" counts as seen even if only the colour was.
-    """
-    listed = predictor.metrics.get("categories")
-    if listed is None:
-        return frozenset(predictor.config.attributes)
-    return frozenset(concept_of(str(category)) for category in listed)
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,7 +22,7 @@ from model.tokenizer import Tokenizer
 from training.data.batch import Batch, Question, prompt_inputs
 from training.prompts.clicks import EXACT
 from training.prompts.vocabulary import concept_of, every_word_for
-from training.train.initialisation import trained_on
+from training.train.words import trained_before
 
 # Shares of the questions: a click alone, a phrase alone; the rest are a click with a phrase.
 CLICK_ALONE, PHRASE_ALONE = 0.4, 0.3
@@ -51,7 +51,7 @@ class Distillation:
     def __post_init__(self) -> None:
         self._teacher = self.base.network().to(self.device).for_serving()
         self._teacher_tokenizer = self.base.tokenizer()
-        concepts = sorted({concept_of(name) for name in trained_on(self.base)})
+        concepts = sorted({concept_of(name) for name in trained_before(self.base)})
         self._words = tuple(word for concept in concepts for word in every_word_for(concept))
 
     def __call__(self, network: PhraseClick, features: Features, batch: Batch, step: int) -> Tensor:

@@ -34,11 +34,11 @@ from training.errors import DataError
 from training.finetune.distillation import Distillation
 from training.finetune.labels import labels_of, learned_labels
 from training.finetune.recipe import TEAM, THOROUGH, FineTuneRecipe, as_replay, loop_recipe
-from training.prompts.word_vectors import with_new_words
 from training.train import run_folder
 from training.train.distributed import device_for
 from training.train.loop import Run, Tick
 from training.train.validation import Case, quick_look, spread_cases
+from training.train.words import with_new_words
 
 log = logging.getLogger(__name__)
 

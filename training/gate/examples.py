@@ -1,21 +1,33 @@
-"""The largest gains and losses of a candidate, as pictures that a person can judge at a glance.
+"""What people see of a comparison: the largest gains and losses, and what the next picture costs.
 
-Champion on the left, candidate on the right: the picture, the target as a white line, the answer in
-blue, positive clicks green and negative ones red. All after the same number of interactions.
+The gate decides by clicks and phrases (`training.gate.rules`). Beside that, a simulated annotator
+finishes the regions that both versions suggest (`training.evaluation.interactions`). Images show
+the champion on the left, the candidate on the right: the target as a white line, the answer in
+blue, positive clicks green and negative ones red, after the same number of interactions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy import ndimage
 
+from training.data import Dataset, Sample, Tolerant
 from training.evaluation.cases import target_of
+from training.evaluation.interactions import (
+    PictureCost,
+    Suggesting,
+    annotatable,
+    annotate,
+    labels_of,
+    summary,
+)
 from training.evaluation.measurement import Measurement, Result, Run
 from training.evaluation.overlay import (
     WHITE,
@@ -27,9 +39,10 @@ from training.evaluation.overlay import (
     overlay,
 )
 from training.evaluation.protocol import CLICKS_FIRST, ClickPoint, Mask
+from training.evaluation.statistics import paired_difference
 from training.gate.rules import Which
 
-# Gains of each set, and losses.
+# Gains of each set, and losses; also pictures with suggestions.
 EACH = 3
 AFTER = 3
 # Pixels: one half of an image, the gap between both, and a click's dot.
@@ -37,18 +50,19 @@ WIDTH = 360
 GAP = 8
 RADIUS = 7
 QUALITY = 80
+# Pictures with suggestions that are measured, and objects of each. More would cost more time than
+# the clicks. *choice*
+_PICTURES = 12
+_OBJECTS = 3
+
+Check = Callable[[], None]
+"""Called before a question is asked; an exception ends the comparison."""
+Side = tuple[Mask, Sequence[ClickPoint]]
+"""A version's answer: the H,W mask, and the clicks that it answers."""
 
 
-class Answered(NamedTuple):
-    """One side of a picture: the H,W mask, and the clicks that it answers."""
-
-    mask: Mask
-    clicks: Sequence[ClickPoint]
-
-
-@dataclass(frozen=True)
-class _PairedResult:
-    """One question, as both answered it: run and result of the candidate, then the champion's."""
+class _PairedResult(NamedTuple):
+    """One question, as both answered it."""
 
     measurement: Measurement
     candidate: tuple[Run, Result]
@@ -56,37 +70,44 @@ class _PairedResult:
 
     @property
     def gain(self) -> float:
-        return _score(self.candidate[1]) - _score(self.champion[1])
+        mine, theirs = (
+            sum(result.trajectory.iou(count) for count in range(1, AFTER + 1)) / AFTER
+            for _, result in (self.candidate, self.champion)
+        )
+        return mine - theirs
 
 
 def examples(
     which: Which,
     measurements: Sequence[Measurement],
     folder: Path | None,
-    check: Callable[[], None] | None = None,
+    check: Check | None = None,
 ) -> list[dict[str, Any]]:
     """The questions with the largest gains and losses of mean IoU after 1 to 3 interactions.
 
     A picture is shown once for each. With a folder, "picture" is the name of a file in it, else
-    "". check: called before each question is asked again for its masks.
+    "".
     """
     pairs = sorted(
         (pair for measurement in measurements for pair in _paired_results(measurement)),
         key=lambda pair: -pair.gain,
     )
     kinds = {
-        "won": _once_a_picture([pair for pair in pairs if pair.gain > 0]),
-        "lost": _once_a_picture([pair for pair in reversed(pairs) if pair.gain < 0]),
+        "won": [pair for pair in pairs if pair.gain > 0],
+        "lost": [pair for pair in reversed(pairs) if pair.gain < 0],
     }
     shown = []
     for kind, chosen in kinds.items():
-        for number, pair in enumerate(chosen, 1):
+        once: dict[int, _PairedResult] = {}
+        for pair in chosen:
+            once.setdefault(pair.candidate[1].case.index, pair)
+        for number, pair in enumerate(list(once.values())[:EACH], 1):
             name = ""
             if folder is not None:
                 if check:
                     check()
                 name = f"{which}-{kind}-{number}.jpg"
-                _draw(folder / name, pair)
+                _draw_example(folder / name, pair)
             shown.append({"set": which, "kind": kind, **_described(pair), "picture": name})
     return shown
 
@@ -97,17 +118,6 @@ def _paired_results(measurement: Measurement) -> Iterator[_PairedResult]:
         results = measurement.results[mine], measurement.results[theirs]
         for one, other in zip(*results, strict=True):
             yield _PairedResult(measurement, (mine, one), (theirs, other))
-
-
-def _score(result: Result) -> float:
-    return sum(result.trajectory.iou(count) for count in range(1, AFTER + 1)) / AFTER
-
-
-def _once_a_picture(pairs: Iterable[_PairedResult]) -> list[_PairedResult]:
-    first: dict[int, _PairedResult] = {}
-    for pair in pairs:
-        first.setdefault(pair.candidate[1].case.index, pair)
-    return list(first.values())[:EACH]
 
 
 def _described(pair: _PairedResult) -> dict[str, Any]:
@@ -133,26 +143,120 @@ def _curve_json(result: Result) -> dict[str, Any]:
     }
 
 
-def _draw(path: Path, pair: _PairedResult) -> None:
-    answered: list[Answered] = []
+def _draw_example(path: Path, pair: _PairedResult) -> None:
+    sides: list[Side] = []
     for run, result in (pair.champion, pair.candidate):
         sample, masks = pair.measurement.again(run, result)
         shown = min(AFTER, len(masks))
         clicks = shown if run.mode in CLICKS_FIRST else shown - 1
-        answered.append(Answered(masks[shown - 1], result.trajectory.clicks[:clicks]))
+        sides.append((masks[shown - 1], result.trajectory.clicks[:clicks]))
     wanted = target_of(sample, pair.candidate[1].case).mask
-    spots = [spot for side in answered for spot in side.clicks]
-    view = around([wanted, *(side.mask for side in answered)], spots)
-    save_side_by_side(path, sample.image, wanted, answered, view)
+    spots = [spot for _, clicks in sides for spot in clicks]
+    view = around([wanted, *(mask for mask, _ in sides)], spots)
+    _save_side_by_side(path, sample.image, wanted, sides, view)
 
 
-def save_side_by_side(
-    path: Path, image: NDArray[np.uint8], wanted: Mask, answered: Sequence[Answered], view: View
+def compare_suggestions(
+    candidate: Suggesting,
+    champion: Suggesting,
+    dataset: Dataset,
+    *,
+    most_clicks: int,
+    seed: int,
+    folder: Path | None = None,
+    check: Check | None = None,
+) -> dict[str, Any] | None:
+    """Annotate some pictures with both: the figures of ``candidate`` and ``champion``, their paired
+    ``difference``, and ``examples``, the pictures with the largest gains. None without an object.
+
+    folder: for the examples' images; without one none are drawn.
+    """
+    labels = labels_of(dataset)
+    samples = Tolerant(dataset)
+    pairs: list[tuple[PictureCost, PictureCost]] = []
+    for index in (int(i) for i in np.random.default_rng(seed).permutation(len(dataset))):
+        if len(pairs) == _PICTURES:
+            break
+        if check:
+            check()
+        sample = samples.get(index)
+        ids = [] if sample is None else [about.id for about in annotatable(sample)]
+        if sample is None or not ids:
+            continue
+        drawn = np.random.default_rng([seed, index]).permutation(ids)[:_OBJECTS].tolist()
+        mine, theirs = (
+            annotate(model, sample, index, labels, ids=drawn, most_clicks=most_clicks)
+            for model in (candidate, champion)
+        )
+        pairs.append((mine, theirs))
+    if not pairs:
+        return None
+    mine_all, theirs_all = [a for a, _ in pairs], [b for _, b in pairs]
+    difference = paired_difference(
+        [value for cost in mine_all for value in cost.per_object],
+        [value for cost in theirs_all for value in cost.per_object],
+        [cost.index for cost in mine_all for _ in cost.objects],
+    )
+    shown = []
+    for number, (mine, theirs) in enumerate(sorted(pairs, key=lambda p: -_saved(*p))[:EACH], 1):
+        name = ""
+        if folder is not None:
+            if check:
+                check()
+            name = f"suggested-{number}.jpg"
+            sample = dataset[mine.index]
+            _draw_suggestions(folder / name, sample, mine.index, (champion, candidate), labels)
+        shown.append(
+            {
+                "gain": round(_saved(mine, theirs), 4),
+                "key": mine.key,
+                "objects": mine.present,
+                "candidate": _cost_json(mine),
+                "champion": _cost_json(theirs),
+                "picture": name,
+            }
+        )
+    return {
+        "candidate": summary(mine_all),
+        "champion": summary(theirs_all),
+        "difference": asdict(difference),
+        "examples": shown,
+    }
+
+
+def _saved(mine: PictureCost, theirs: PictureCost) -> float:
+    return float(np.mean(theirs.per_object) - np.mean(mine.per_object))
+
+
+def _cost_json(cost: PictureCost) -> dict[str, Any]:
+    return {
+        "interactions": round(float(np.mean(cost.per_object)), 4),
+        "regions": cost.regions,
+        "deletions": cost.deletions,
+    }
+
+
+def _draw_suggestions(
+    path: Path, sample: Sample, index: int, models: Sequence[Suggesting], labels: Sequence[str]
+) -> None:
+    key = f"{sample.source}:{sample.key}:{index}"
+    sides: list[Side] = []
+    for model in models:
+        # Without its outermost pixels, so that regions that touch can be told apart.
+        inner = [ndimage.binary_erosion(r.mask) for r in model.suggest(sample, key, labels)]
+        sides.append((np.logical_or.reduce([np.zeros(sample.instances.shape, bool), *inner]), ()))
+    wanted = sample.mask(*(about.id for about in annotatable(sample)))
+    height, width = sample.instances.shape
+    _save_side_by_side(path, sample.image, wanted, sides, (0, 0, width, height))
+
+
+def _save_side_by_side(
+    path: Path, image: NDArray[np.uint8], wanted: Mask, sides: Sequence[Side], view: View
 ) -> None:
     """Draw both answers in the part of the picture that ``view`` is, the champion's on the left."""
     pixels = crop(image, view, WIDTH)
     both = Image.new("RGB", (2 * WIDTH + GAP, pixels.shape[0]), WHITE)
-    for side, (mask, clicks) in enumerate(answered):
+    for place, (mask, clicks) in enumerate(sides):
         half = overlay(
             pixels,
             crop_mask(mask, view, pixels.shape),
@@ -160,6 +264,6 @@ def save_side_by_side(
             target=crop_mask(wanted, view, pixels.shape),
             radius=RADIUS,
         )
-        both.paste(half, (side * (WIDTH + GAP), 0))
+        both.paste(half, (place * (WIDTH + GAP), 0))
     path.parent.mkdir(parents=True, exist_ok=True)
     both.save(path, quality=QUALITY, optimize=True)

@@ -30,8 +30,7 @@ from training.evaluation.interactions import labels_of
 from training.evaluation.measurement import Checkpoint, Served
 from training.finetune.fine_tune import CHECKPOINT, fine_tune
 from training.finetune.recipe import FineTuneRecipe
-from training.gate.gate import judge
-from training.gate.general_set import open_general_set
+from training.gate.gate import judge, open_general_set
 from training.gate.rules import STANDARD, GateRules
 from training.simulate.team import (
     Clicks,

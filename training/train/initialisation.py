@@ -26,20 +26,11 @@ from model.network.phraseclick import PhraseClick
 from model.tokenizer import Tokenizer
 from training.data import Dataset, Without, open_dataset, overlapping
 from training.data.batch import word_batch
-from training.data.wrappers import categories_by_source
 from training.errors import RecipeError
-from training.prompts.vocabulary import (
-    COLOURS,
-    PLACES,
-    SIZES,
-    TRAITS,
-    attributes_for,
-    concept_of,
-    phrase_words,
-)
-from training.prompts.word_vectors import framed
+from training.prompts.vocabulary import attributes_for, concept_of, phrase_words
 from training.train.distributed import Ranks
 from training.train.recipe import Recipe
+from training.train.words import framed, trained_before
 
 log = logging.getLogger(__name__)
 
@@ -73,21 +64,6 @@ def _left_out(path: Path, of: int) -> list[int] | None:
         return None
     stored = json.loads(path.read_text(encoding="utf-8"))
     return [int(index) for index in stored["left_out"]] if stored["of"] == of else None
-
-
-def categories_of(dataset: Dataset) -> list[str]:
-    """Every category that occurs, sorted."""
-    return sorted(set().union(*categories_by_source(dataset).values()) - {""})
-
-
-def trained_on(start: Checkpoint) -> list[str]:
-    """The categories that a checkpoint was trained on; for older ones, the things it can name."""
-    listed = start.metrics.get("metrics", {}).get("categories")
-    if listed is not None:
-        return [str(category) for category in listed]
-    return [
-        name for name in start.config.attributes if name not in (*COLOURS, *PLACES, *SIZES, *TRAITS)
-    ]
 
 
 def first_network(
@@ -137,7 +113,7 @@ def grown_network(
         state = with_other_words(state, remap_words(start.tokenizer(), tokenizer))
     grow_from(network, state)
     if recipe.data.words and fitted:
-        names = phrase_words(trained_on(start))
+        names = phrase_words(trained_before(start))
         phrases = [*names, *framed(names, np.random.default_rng(recipe.train.seed))]
         left = fit_phrases(
             network.phrase, start.network().phrase, tokenizer, start.tokenizer(), phrases,

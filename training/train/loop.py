@@ -32,12 +32,13 @@ from model.tokenizer import Tokenizer
 from training.data import Dataset, open_dataset
 from training.data.batch import Batch, held_attributes, prompt_inputs
 from training.data.batches import Batches, Order, made_ahead, workers_for
+from training.data.wrappers import categories_of
 from training.errors import DataError, RecipeError
 from training.evaluation.calibration import write_calibrated
 from training.prompts.simulation import simulate_corrections
 from training.train import run_folder
 from training.train.distributed import Ranks, device_for, joined
-from training.train.initialisation import categories_of, first_network, trained_on, training_data
+from training.train.initialisation import first_network, training_data
 from training.train.losses import AttributeLoss, mean_iou, sampled, total_loss
 from training.train.optimization import (
     Average,
@@ -50,7 +51,7 @@ from training.train.optimization import (
 from training.train.recipe import Recipe, read_stages
 from training.train.run_folder import TensorBoardLog, check_finite, out_of_memory_explained, printed
 from training.train.validation import choose_cases, quick_look, sources_of
-from training.train.words import choose_words, read_words
+from training.train.words import choose_words, read_words, trained_before
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +106,7 @@ class Run:
         origin = checkpoint.load(start) if start else None
         self.parent = origin.version if origin else None
         # All categories the network was trained on, so that evaluation can tell unseen ones.
-        self.categories = sorted({*categories, *(trained_on(origin) if origin else ())})
+        self.categories = sorted({*categories, *(trained_before(origin) if origin else ())})
         if tokenizer is None:
             if self.ranks.first:
                 choose_words(folder, recipe, dataset, data, origin)

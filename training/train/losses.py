@@ -20,8 +20,6 @@ class LossRecipe:
     """Weights of the parts; 0 turns one off."""
 
     cross_entropy: float = 1.0
-    # Exponent of the focal factor (1 - p)^gamma in the cross-entropy; 0 is plain cross-entropy.
-    focal_gamma: float = 0.0
     dice: float = 1.0
     # The late form's coarse mask at stride 8.
     coarse: float = 0.4
@@ -58,8 +56,6 @@ def mask_loss(logits: Tensor, target: Tensor, weight: Tensor, recipe: LossRecipe
     loss = logits.new_zeros(logits.shape[0])
     if recipe.cross_entropy > 0:
         pixels = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
-        if recipe.focal_gamma > 0:
-            pixels = pixels * (1.0 - torch.exp(-pixels.detach())).pow(recipe.focal_gamma)
         loss = loss + recipe.cross_entropy * (pixels * weight).sum((1, 2, 3)) / total
     if recipe.dice > 0:
         guess = torch.sigmoid(logits)

@@ -141,14 +141,6 @@ class Stage:
 PARTS = ("data", "train", "prompts", "loss")
 
 
-def read_recipe(path: Path | str) -> Recipe:
-    """The recipe of one run in a TOML file. Raises RecipeError, also if the file has stages."""
-    stages = read_stages(path)
-    if len(stages) > 1 or stages[0].name:
-        raise RecipeError(f"The recipe {path} has stages; a recipe of one run is needed.")
-    return stages[0].recipe
-
-
 def read_stages(path: Path | str) -> list[Stage]:
     """The stages in a TOML file: each of its ``[[stages]]``, or one without a name.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.training.conftest import read_recipe
 from training.data import PackDataset, Sample
 from training.data.batch import Batch
 from training.data.batches import (
@@ -19,7 +20,7 @@ from training.data.batches import (
     workers_for,
 )
 from training.errors import DataError, RecipeError
-from training.train.recipe import Recipe, TrainRecipe, read_recipe
+from training.train.recipe import Recipe, TrainRecipe
 
 
 def test_a_batch_depends_on_seed_and_step_alone(shard: Path, recipe_file: Path) -> None:

@@ -9,8 +9,7 @@ import pytest
 
 from training.data import open_dataset
 from training.data.batches import Batches
-from training.data.synthetic import SyntheticDataset
-from training.data.synthetic.dataset import LEAST_PIXELS, SOURCE
+from training.data.synthetic import LEAST_PIXELS, SOURCE, SyntheticDataset
 from training.data.wrappers import endless
 from training.errors import DataError
 from training.prompts.vocabulary import concept_of

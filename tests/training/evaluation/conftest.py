@@ -47,13 +47,11 @@ class Scripted:
         script: Callable[[Sample, Sequence[ClickPoint], str], NDArray[np.bool_]],
     ) -> None:
         self.name = name
-        self.milliseconds_to_open: list[float] = []
         self.opened: list[str] = []
         self._script = script
 
     def look_at(self, picture: Sample, key: str) -> Answer:
         self.opened.append(picture.key)
-        self.milliseconds_to_open.append(7.0)
 
         def answer(clicks: Sequence[ClickPoint], phrase: str, before: Mask | None) -> Mask:
             return self._script(picture, clicks, phrase)

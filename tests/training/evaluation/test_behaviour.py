@@ -37,7 +37,6 @@ class Listener:
 
     def __init__(self, *, hears: bool = True, obeys: bool = True) -> None:
         self.name = "listener"
-        self.milliseconds_to_open: list[float] = []
         self.hears = hears
         self.obeys = obeys
         self.asked: list[tuple[tuple[ClickPoint, ...], str]] = []

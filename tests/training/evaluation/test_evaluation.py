@@ -18,9 +18,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from model import checkpoint
 from training.errors import DataError
 from training.evaluation.evaluation import main
-from training.evaluation.measurement import trained_categories
+from training.evaluation.measurement import Checkpoint
 from training.evaluation.protocol import MODES, Mode
 
 ROOT = Path(__file__).parents[3]
@@ -181,15 +182,12 @@ def test_what_cannot_be_measured_is_refused(
 def test_trained_categories_are_those_listed_else_the_attributes(
     unlearned: Path, tmp_path: Path
 ) -> None:
-    from model import checkpoint
-    from model.predictor import Predictor
-
-    assert trained_categories(Predictor(unlearned, device="cpu")) == {"dog"}
+    assert Checkpoint(unlearned, device="cpu").categories == {"dog"}
     loaded = checkpoint.load(unlearned)
     listed = tmp_path / "listed"
     metrics = {"categories": ["tvmonitor", "cat"]}
     checkpoint.save(listed, loaded.network(), loaded.words, loaded.vectors, metrics)
-    assert trained_categories(Predictor(listed, device="cpu")) == {"tv", "cat"}
+    assert Checkpoint(listed, device="cpu").categories == {"tv", "cat"}
 
 
 def test_the_shipped_checkpoint_finds_plain_shapes(shard: Path) -> None:

@@ -74,18 +74,6 @@ def test_each_interaction_has_its_mean_and_what_it_brings() -> None:
     assert report(results, "phrase")["steps"] == []
 
 
-def test_obedience_is_reported_for_both_kinds_of_click() -> None:
-    trajectory = Trajectory(
-        (0.5, 0.6, 0.7, 0.8),
-        (1.0,) * 4,
-        ((1.5, 1.5, True), (2.5, 1.5, False), (3.5, 1.5, False), (4.5, 1.5, True)),
-        (True, False, True, True),
-    )
-    figures = report([Result(Case(0, "voc", (1,), None, ""), "a", 0.1, trajectory)], "clicks")
-    assert figures["obeyed"]["positive"]["mean"] == 1.0
-    assert figures["obeyed"]["negative"] == {"mean": 0.5, "n": 2, "interval": (0.5, 0.5)}
-
-
 def test_things_without_a_name_are_a_group_of_their_own() -> None:
     figures = report([result((0.9,), None)], "clicks", trained_on=frozenset())
     assert list(figures["by_seen"]) == ["unnamed"]

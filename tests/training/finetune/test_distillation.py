@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from model import checkpoint
+from tests.training.conftest import read_recipe
 from training.finetune.distillation import Distillation
 from training.train.loop import Run
-from training.train.recipe import read_recipe
 
 
 @pytest.fixture

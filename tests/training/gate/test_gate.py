@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -17,12 +18,12 @@ from scipy import ndimage
 
 from model import checkpoint
 from training.data import PackDataset, Sample, Without
+from training.evaluation.cases import cases_of
 from training.evaluation.interactions import Region
 from training.evaluation.protocol import Answer, ClickPoint, Mask
 from training.finetune.labels import LEAST_OBJECTS
 from training.gate import gate
-from training.gate.gate import judge
-from training.gate.general_set import open_general_set
+from training.gate.gate import GENERAL_SET, judge, open_general_set
 from training.gate.rules import GateRules
 from training.gate.table import tables
 
@@ -40,7 +41,6 @@ class Painter:
         self.name, beyond, *labels = where.name.split("-")
         self.beyond = int(beyond)
         self.labels = dict.fromkeys(labels, LEAST_OBJECTS)
-        self.milliseconds_to_open: list[float] = []
 
     def look_at(self, sample: Sample, key: str) -> Answer:
         def answer(clicks: Sequence[ClickPoint], phrase: str, before: Mask | None) -> Mask:
@@ -264,6 +264,14 @@ def test_no_more_is_asked_than_the_rules_allow(dataset: PackDataset) -> None:
     assert verdict.report["sets"]["general"]["objects"] == 12
     for example in verdict.report["examples"]:
         assert len(example["candidate"]["ious"]) <= 4
+
+
+def test_the_general_set_is_frozen_and_whole() -> None:
+    digest = hashlib.sha256(GENERAL_SET.read_bytes()).hexdigest()
+    assert digest == "be2a228de641eb24db0b42fee8065eee3f7fa888d1e872e1fe609d644e52e32d"
+    general = open_general_set()
+    assert (len(general), general.skipped) == (52, 0)
+    assert len(cases_of(general, "clicks")) == len(cases_of(general, "phrase+clicks")) == 140
 
 
 def noisy(folder: Path, share: float) -> Path:

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.training.conftest import read_recipe
 from training.data import VOID, Expression, PackDataset, Sample, SampleObject
 from training.data.batches import Batches
 from training.data.transforms import Kind, Tint, ViewShares, cut, random_view
 from training.prompts.prompts import Prompt, PromptRecipe, make_prompt, make_prompts
 from training.prompts.scenes import PictureScene
 from training.prompts.written_phrases import AttributeWords
-from training.train.recipe import read_recipe
 
 KNOWN: dict[str, tuple[str, ...]] = {"voc": ("boat", "bus", "cat", "dog", "sheep", "train")}
 Draw = Callable[..., tuple[np.ndarray, np.ndarray]]

@@ -13,6 +13,7 @@ import torch
 
 from model.config import ModelConfig
 from model.network.phraseclick import PhraseClick
+from tests.training.conftest import read_recipe
 from training.data import PackDataset
 from training.data.batch import Batch, Question, prompt_inputs
 from training.data.batches import Batches
@@ -20,7 +21,6 @@ from training.prompts.clicks import corrections
 from training.prompts.simulation import simulate_corrections
 from training.train.loop import Run
 from training.train.optimization import in_full
-from training.train.recipe import read_recipe
 
 
 @pytest.fixture

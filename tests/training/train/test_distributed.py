@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import torch
 
+from tests.training.conftest import read_recipe
 from tests.training.without_norms import without_norms
 from training.data import PackDataset
 from training.data.batches import Batches
 from training.errors import RecipeError
 from training.train.distributed import Ranks
 from training.train.loop import Run
-from training.train.recipe import read_recipe
 from training.train.run_folder import EXPORTS, HISTORY, STATE
 
 ROOT = Path(__file__).parents[3]
@@ -29,7 +29,7 @@ import torch
 from tests.training.without_norms import without_norms
 from training.train.loop import Run
 from training.train.distributed import joined
-from training.train.recipe import read_recipe
+from tests.training.conftest import read_recipe
 
 torch.set_num_threads(1)
 recipe, out, data = (Path(each) for each in sys.argv[1:4])

@@ -18,13 +18,14 @@ from model import checkpoint
 from model.confidence import Calibration
 from model.config import ModelConfig
 from model.predictor import Click, Predictor
+from tests.training.conftest import read_recipe
 from training.data import PackDataset
 from training.errors import DivergedError, RecipeError, TrainingError
 from training.evaluation.calibration import Report
 from training.train import loop
 from training.train.initialisation import LEFT_OUT
 from training.train.loop import Run, main
-from training.train.recipe import read_recipe, read_stages
+from training.train.recipe import read_stages
 from training.train.run_folder import HISTORY, LATEST, STATE, rewind_history
 
 Entry = dict[str, Any]

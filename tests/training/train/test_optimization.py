@@ -10,6 +10,7 @@ import torch
 
 from model.config import ModelConfig
 from model.network.phraseclick import PhraseClick
+from tests.training.conftest import read_recipe
 from training.errors import RecipeError
 from training.train.distributed import device_for
 from training.train.loop import Run
@@ -21,7 +22,7 @@ from training.train.optimization import (
     make_optimizer,
     set_rates,
 )
-from training.train.recipe import TrainRecipe, read_recipe
+from training.train.recipe import TrainRecipe
 
 TRAIN = TrainRecipe(steps=100, rate=1e-2, backbone_rate=1e-3, warmup=10, weight_decay=0.1)
 

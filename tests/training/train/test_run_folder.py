@@ -10,9 +10,9 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tests.training.conftest import read_recipe
 from training.errors import DivergedError, RecipeError, TooLargeError
 from training.train.loop import Run
-from training.train.recipe import read_recipe
 from training.train.run_folder import (
     BOARD,
     STATE,
