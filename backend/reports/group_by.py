@@ -6,9 +6,9 @@ few tasks). A bootstrap over tasks gives the same for many tasks and takes a tho
 Fewer than five tasks give no interval: it would span the whole scale, or be narrow by chance.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from backend.errors import ReportError
-from backend.reports.cost_frame import COUNTS, CostFrame, Flags, Floats, Ints, clicks_and_phrases
+from backend.label_studio.payloads import number_of
+from backend.reports.cost_frame import COUNTS, CostFrame, Floats, Ints, Rows
 from backend.reports.records import (
     BYS,
     MOST,
@@ -76,18 +77,13 @@ def histogram_of(values: Sequence[int] | Ints, most: int) -> tuple[int, ...]:
 _NOT_SORTED_BY = {"versions", "labels", "annotators"}
 SORTS = tuple(f.name for f in fields(TaskCost) if f.name not in _NOT_SORTED_BY)
 
-_WEEK_S = 7 * 86_400
-# The first Monday after 1970-01-01, a Thursday.
-_MONDAY_S = 4 * 86_400
-
 
 @dataclass(frozen=True, eq=False)
 class TaskTable:
     """All tasks that pass the filters, one column per figure; nan where it is unknown."""
 
-    frame: CostFrame
-    chosen: Ints  # indices of the regions, sorted by task
-    starts: Ints  # where the regions of each task begin in ``chosen``, and the end
+    regions: Rows  # sorted by task
+    starts: Ints  # where the regions of each task begin, and the end
     columns: dict[str, Floats]
 
     def __len__(self) -> int:
@@ -110,161 +106,55 @@ class TaskTable:
         }
         if figures["last_at"] is not None:
             figures["last_at"] = datetime.fromtimestamp(round(figures["last_at"], 3), UTC)
-        mine = self.chosen[self.starts[index] : self.starts[index + 1]]
-        regions = self.frame.regions
+        mine = self.regions[self.starts[index] : self.starts[index + 1]]
         return TaskCost(
             **figures,
-            versions=_names(self.frame.versions, regions.version[mine]),
-            labels=_names(self.frame.labels, regions.label[mine]),
-            annotators=tuple(int(n) for n in np.unique(regions.annotator[mine]) if n >= 0),
+            versions=tuple(sorted({*mine.version} - {""})),
+            labels=tuple(sorted({*mine.label} - {""})),
+            annotators=tuple(sorted({*mine.annotator.tolist()} - {-1})),
         )
 
 
 def by_task(frame: CostFrame, where: ReportFilter) -> TaskTable:
     """Sum by task."""
-    regions, unused = frame.regions, frame.unused
-    chosen = np.flatnonzero(frame.chosen(where))
-    chosen = chosen[np.argsort(regions.task[chosen], kind="stable")]
-    aside = np.flatnonzero(frame.chosen_unused(where))
-    tasks = np.unique(np.concatenate([regions.task[chosen], unused.task[aside]]))
-    place = np.searchsorted(tasks, regions.task[chosen])
-    other = np.searchsorted(tasks, unused.task[aside])
+    regions, unused = frame.chosen(where), frame.chosen_unused(where)
+    regions = regions[np.argsort(regions.task, kind="stable")]
+    tasks = np.unique(np.concatenate([regions.task, unused.task]))
+    place, other = (np.searchsorted(tasks, rows.task) for rows in (regions, unused))
     size = len(tasks)
 
     def total(values: NDArray[np.generic], at: Ints = place) -> Floats:
         return np.bincount(at, weights=values, minlength=size).astype(np.float64)
 
     def mean(values: Floats) -> Floats:
-        counts = np.bincount(place[~np.isnan(values)], minlength=size)
-        return _sum(values, place, size) / np.maximum(counts, 1)
+        return _sum(values, place, size) / np.maximum(total(~np.isnan(values)), 1)
 
-    known = regions.known[chosen]
     columns: dict[str, Floats] = {"task": tasks.astype(np.float64)}
-    for number, name in enumerate(COUNTS):
-        columns[name] = total(regions.counts[number][chosen])
-        columns[name] += total(unused.counts[number][aside], other)
-    columns["abandoned"] = total(clicks_and_phrases(unused.counts)[aside], other)
-    columns["interactions"] = total(regions.interactions[chosen]) + columns["abandoned"]
-    objects = columns["objects"] = total(np.ones(len(chosen)))
+    for name in (*COUNTS, "interactions"):
+        columns[name] = total(getattr(regions, name)) + total(getattr(unused, name), other)
+    columns["abandoned"] = total(unused.interactions, other)
+    objects = columns["objects"] = total(np.ones(len(regions)))
     columns["per_object"] = np.where(
         objects > 0, columns["interactions"] / np.maximum(objects, 1), np.nan
     )
-    columns["unknown"] = total(~known)
+    columns["unknown"] = total(~regions.known)
     columns["known"] = ((objects > 0) & (columns["unknown"] == 0)).astype(np.float64)
-    columns["phrase"] = (total(regions.phrase[chosen] & known) > 0).astype(np.float64)
-    columns["first_iou"] = mean(regions.first_iou[chosen])
-    columns["last_iou"] = mean(regions.last_iou[chosen])
-    never = total(known & np.isnan(regions.needed_85[chosen])) > 0
-    columns["needed_85"] = np.where(never, np.nan, mean(regions.needed_85[chosen]))
-    columns["corrected"] = _sum(regions.corrected[chosen], place, size)
-    columns["seconds"] = _by_annotation(
-        regions.annotation[chosen], regions.task[chosen], regions.seconds[chosen], tasks
-    )
-    columns["lead_time"] = _lead_times(frame, where, regions.annotation[chosen], tasks)
-    columns["last_at"] = _latest(
-        size,
-        (place, regions.submitted_at[chosen]),
-        (place, regions.first_at[chosen]),
-        (other, unused.last_at[aside]),
-    )
-    return TaskTable(frame, chosen, np.searchsorted(place, np.arange(size + 1)), columns)
-
-
-def by_group(
-    frame: CostFrame, by: By, where: ReportFilter, people: dict[int, str]
-) -> list[GroupCost]:
-    """The groups that have a region, the largest first (weeks: the oldest first)."""
-    if by not in BYS:
-        raise ReportError(f"Regions cannot be grouped by {by!r}, only by {', '.join(BYS)}.")
-    chosen = frame.chosen(where)
-    names, keys = _keys(frame, by, people)
-    # A region that no model answered has no version, and an unknown making says nothing on phrases.
-    if by in ("version", "phrase", "week"):
-        chosen &= keys >= 0
-    groups = [
-        _group(frame, chosen & (keys == key), *names[int(key)]) for key in np.unique(keys[chosen])
-    ]
-    if by == "week":
-        return groups
-    return sorted(groups, key=lambda group: (-group.n, -group.unknown, group.name))
-
-
-def by_week(frame: CostFrame) -> list[Week]:
-    """Interactions per object by the week of its submit, oldest first."""
-    regions, week = frame.regions, _weeks(frame)
-    weeks = []
-    for number in np.unique(week[regions.known & (week >= 0)]):
-        flags = regions.known & (week == number)
-        mean = mean_of(regions.interactions[flags].astype(np.float64), regions.task[flags])
-        if mean is not None:
-            weeks.append(Week(_monday(int(number)), mean.n, mean))
-    return weeks
-
-
-def _keys(
-    frame: CostFrame, by: By, people: dict[int, str]
-) -> tuple[dict[int, tuple[str, str]], Ints]:
-    """Name and title by key, and the key of each region."""
-    regions = frame.regions
-    if by == "project":
-        return {0: (frame.project, f"Project {frame.project.partition('.')[0]}")}, regions.task * 0
-    if by == "version":
-        names = _titled(frame.versions, "unknown version")
-        return names, np.where(regions.known, regions.version, -1)
-    if by == "label":
-        return _titled(frame.labels, "without a label"), regions.label
-    if by == "annotator":
-        numbers = [int(number) for number in np.unique(regions.annotator)]
-        titles = {n: people.get(n, "") or (f"user {n}" if n >= 0 else "unknown") for n in numbers}
-        return {n: (str(n) if n >= 0 else "", titles[n]) for n in numbers}, regions.annotator
-    if by == "phrase":
-        names = {0: ("clicks", "without a phrase"), 1: ("phrase", "with a phrase")}
-        return names, np.where(regions.known, regions.phrase.astype(np.int64), -1)
-    week = _weeks(frame)
-    mondays = {int(n): _monday(int(n)).date().isoformat() for n in np.unique(week) if n >= 0}
-    return {number: (day, f"week of {day}") for number, day in mondays.items()}, week
-
-
-def _titled(names: Sequence[str], unnamed: str) -> dict[int, tuple[str, str]]:
-    return {index: (name, name or unnamed) for index, name in enumerate(names)}
-
-
-def _group(frame: CostFrame, flags: Flags, name: str, title: str) -> GroupCost:
-    regions = frame.regions
-    known = flags & regions.known
-    clicks, task = regions.interactions[known], regions.task[known]
-
-    def measured(values: Floats, among: Flags = known) -> tuple[Floats, Ints]:
-        there = among & ~np.isnan(values)
-        return values[there], regions.task[there]
-
-    return GroupCost(
-        name=name,
-        title=title,
-        n=int(known.sum()),
-        unknown=int((flags & ~regions.known).sum()),
-        tasks=len(np.unique(regions.task[flags])),
-        clicks=spread_of(clicks.astype(np.float64), task),
-        seconds=spread_of(*measured(regions.seconds)),
-        one=mean_of((clicks <= 1).astype(np.float64), task, 1.0),
-        without_click=mean_of(*measured(regions.without_click, flags), 1.0),
-        first_iou=mean_of(*measured(regions.first_iou), 1.0),
-        last_iou=mean_of(*measured(regions.last_iou), 1.0),
-        needed_85=mean_of(*measured(regions.needed_85)),
-        corrected=spread_of(*measured(regions.corrected)),
-        histogram=histogram_of(clicks, MOST),
-    )
-
-
-def _weeks(frame: CostFrame) -> Ints:
-    """The number of each region's week; -1 if its time is unknown."""
-    when = frame.regions.at
-    number = np.floor((np.nan_to_num(when) - _MONDAY_S) / _WEEK_S).astype(np.int64)
-    return np.where(np.isnan(when), -1, number)
-
-
-def _monday(number: int) -> datetime:
-    return datetime.fromtimestamp(_MONDAY_S, UTC) + timedelta(weeks=number)
+    columns["phrase"] = (total(regions.phrase & regions.known) > 0).astype(np.float64)
+    columns["first_iou"] = mean(regions.first_iou)
+    columns["last_iou"] = mean(regions.last_iou)
+    never = total(regions.known & np.isnan(regions.needed_85)) > 0
+    columns["needed_85"] = np.where(never, np.nan, mean(regions.needed_85))
+    columns["corrected"] = _sum(regions.corrected, place, size)
+    columns["seconds"] = _by_annotation(regions, tasks)
+    columns["lead_time"] = _lead_times(frame, where, regions, tasks)
+    columns["last_at"] = latest = np.full(size, np.nan)
+    for at, values in (
+        (place, regions.submitted_at),
+        (place, regions.first_at),
+        (other, unused.last_at),
+    ):
+        np.fmax.at(latest, at, values)
+    return TaskTable(regions, np.searchsorted(place, np.arange(size + 1)), columns)
 
 
 def _sum(values: Floats, place: Ints, size: int) -> Floats:
@@ -274,31 +164,104 @@ def _sum(values: Floats, place: Ints, size: int) -> Floats:
     return np.where(np.bincount(place[there], minlength=size) > 0, sums, np.nan)
 
 
-def _by_annotation(annotation: Ints, task: Ints, seconds: Floats, tasks: Ints) -> Floats:
+def _by_annotation(regions: Rows, tasks: Ints) -> Floats:
     """Objects of one annotation are submitted together, so its longest time counts; the times of
     several annotations are summed."""
-    there = ~np.isnan(seconds)
-    numbers, first, at = np.unique(annotation[there], return_index=True, return_inverse=True)
-    longest = np.zeros(len(numbers))
-    np.maximum.at(longest, at, seconds[there])
-    return _sum(longest, np.searchsorted(tasks, task[there][first]), len(tasks))
+    _, first, at = np.unique(regions.annotation, return_index=True, return_inverse=True)
+    longest = np.full(len(first), np.nan)
+    np.fmax.at(longest, at, regions.seconds)
+    return _sum(longest, np.searchsorted(tasks, regions.task[first]), len(tasks))
 
 
-def _lead_times(frame: CostFrame, where: ReportFilter, annotations: Ints, tasks: Ints) -> Floats:
+def _lead_times(frame: CostFrame, where: ReportFilter, regions: Rows, tasks: Ints) -> Floats:
     leads = frame.lead_times
-    counts = np.isin(leads.task, tasks) & ~np.isnan(leads.seconds)
+    leads = leads[np.isin(leads.task, tasks)]
     if where.picks_regions or where.since is not None or where.until is not None:
-        counts &= np.isin(leads.annotation, annotations)
-    return _sum(leads.seconds[counts], np.searchsorted(tasks, leads.task[counts]), len(tasks))
+        leads = leads[np.isin(leads.annotation, regions.annotation)]
+    return _sum(leads.seconds, np.searchsorted(tasks, leads.task), len(tasks))
 
 
-def _latest(size: int, *times: tuple[Ints, Floats]) -> Floats:
-    latest = np.full(size, -np.inf)
-    for place, values in times:
+# -- groups
+
+
+def by_group(
+    frame: CostFrame, by: By, where: ReportFilter, people: dict[int, str]
+) -> list[GroupCost]:
+    """The groups that have a region, the largest first (weeks: the oldest first)."""
+    titles: dict[By, Callable[[str], str]] = {
+        "project": lambda name: f"Project {number_of(name)}",
+        "version": lambda name: name or "unknown version",
+        "label": lambda name: name or "without a label",
+        "annotator": lambda name: people.get(int(name or -1)) or (name and f"user {name}"),
+        "week": lambda name: f"week of {name}",
+        "phrase": lambda name: "with a phrase" if name == "phrase" else "without a phrase",
+    }
+    if by not in BYS:
+        raise ReportError(f"Regions cannot be grouped by {by!r}, only by {', '.join(BYS)}.")
+    regions = frame.chosen(where)
+    # A region that no model answered has no version, and an unknown making says nothing on phrases.
+    if by in ("version", "phrase"):
+        regions = regions[regions.known]
+    elif by == "week":
+        regions = regions[~np.isnan(regions.at)]
+    numbers: dict[str, list[int]] = {}
+    for number, name in enumerate(_names(frame, by, regions)):
+        numbers.setdefault(name, []).append(number)
+    groups = [
+        _group(regions[numbers[name]], name, titles[by](name) or "unknown")
+        for name in sorted(numbers)
+    ]
+    if by == "week":
+        return groups
+    return sorted(groups, key=lambda group: (-group.n, -group.unknown, group.name))
+
+
+def weeks_of(groups: Iterable[GroupCost]) -> tuple[Week, ...]:
+    """Interactions per object of groups by week."""
+    return tuple(
+        Week(datetime.fromisoformat(week.name).replace(tzinfo=UTC), week.n, week.clicks.mean)
+        for week in groups
+        if week.clicks
+    )
+
+
+def _names(frame: CostFrame, by: By, regions: Rows) -> Sequence[str]:
+    """The name of each region's group."""
+    if by in ("version", "label"):
+        return list(getattr(regions, by))
+    if by == "annotator":
+        return [str(number) if number >= 0 else "" for number in regions.annotator.tolist()]
+    if by == "phrase":
+        return ["phrase" if phrase else "clicks" for phrase in regions.phrase.tolist()]
+    if by == "week":
+        day = (regions.at // 86_400).astype(np.int64)
+        monday = day - (day + 3) % 7  # 1970-01-01 was a Thursday
+        return list(monday.astype("datetime64[D]").astype(str))
+    return [frame.project] * len(regions)
+
+
+def _group(regions: Rows, name: str, title: str) -> GroupCost:
+    known = regions[regions.known]
+
+    def measured(figure: str, among: Rows = known) -> tuple[Floats, Ints]:
+        values = getattr(among, figure)
         there = ~np.isnan(values)
-        np.maximum.at(latest, place[there], values[there])
-    return np.where(np.isinf(latest), np.nan, latest)
+        return values[there], among.task[there]
 
-
-def _names(names: tuple[str, ...], indices: Ints) -> tuple[str, ...]:
-    return tuple(sorted({names[index] for index in np.unique(indices)} - {""}))
+    clicks = known.interactions
+    return GroupCost(
+        name=name,
+        title=title,
+        n=len(known),
+        unknown=len(regions) - len(known),
+        tasks=len(np.unique(regions.task)),
+        clicks=spread_of(clicks.astype(np.float64), known.task),
+        seconds=spread_of(*measured("seconds")),
+        one=mean_of((clicks <= 1).astype(np.float64), known.task, 1.0),
+        without_click=mean_of(*measured("without_click", regions), 1.0),
+        first_iou=mean_of(*measured("first_iou"), 1.0),
+        last_iou=mean_of(*measured("last_iou"), 1.0),
+        needed_85=mean_of(*measured("needed_85")),
+        corrected=spread_of(*measured("corrected")),
+        histogram=histogram_of(clicks, MOST),
+    )

@@ -3,15 +3,15 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from backend.reports import charts, wording
+from backend.reports.group_by import weeks_of
 from backend.reports.queries import Report
-from backend.reports.records import BeforeAfter, GroupCost, Interval, Week
+from backend.reports.records import BeforeAfter, GroupCost, Interval
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -159,7 +159,7 @@ def environment(*folders: Path) -> Environment:
 
 def render(report: Report) -> str:
     """The whole page."""
-    weeks = _weeks(report.groups["week"])
+    weeks = weeks_of(report.groups["week"])
     total = report.total
     template = environment().get_template("report.html")
     return template.render(
@@ -183,11 +183,3 @@ def render(report: Report) -> str:
         promotions=promotion_rows(report.promotions),
         tasks=report.costliest(_MOST_TASKS),
     )
-
-
-def _weeks(groups: Sequence[GroupCost]) -> list[Week]:
-    return [
-        Week(datetime.fromisoformat(week.name).replace(tzinfo=UTC), week.n, week.clicks.mean)
-        for week in groups
-        if week.clicks
-    ]

@@ -13,16 +13,9 @@ from sqlalchemy import Connection
 from backend.label_studio.payloads import Project
 from backend.registry import champions as promotion_log
 from backend.registry.champions import EVERYONE, Champions
-from backend.reports.cost_frame import CostFrame, Flags, Ints
+from backend.reports.cost_frame import CostFrame, Rows
 from backend.reports.group_by import around
-from backend.reports.records import (
-    SIZE_BOUNDS,
-    SIZES,
-    BeforeAfter,
-    PromotionMark,
-    SizeClass,
-    Stratum,
-)
+from backend.reports.records import SIZES, BeforeAfter, PromotionMark, Stratum
 
 
 def champion(connection: Connection, project: str) -> str:
@@ -52,39 +45,29 @@ def marks(connection: Connection, project: str) -> list[PromotionMark]:
 
 def before_and_after(frame: CostFrame, promotions: Sequence[PromotionMark]) -> list[BeforeAfter]:
     """What each promotion changed in the clicks per object."""
-    begun = frame.regions.first_at
-    usable = frame.regions.known & ~np.isnan(begun)
-    times = [-np.inf, *(mark.at.timestamp() for mark in promotions), np.inf]
+    regions = frame.regions[frame.regions.known & ~np.isnan(frame.regions.first_at)]
+    # The regions that were begun between two promotions.
+    times = [mark.at.timestamp() for mark in promotions]
+    period = np.searchsorted(times, regions.first_at, side="right")
     return [
-        _compare(
-            frame,
-            mark,
-            usable & (begun >= since) & (begun < at),
-            usable & (begun >= at) & (begun < until),
-        )
-        for mark, since, at, until in zip(promotions, times, times[1:], times[2:], strict=False)
+        _compare(mark, regions[period == number], regions[period == number + 1])
+        for number, mark in enumerate(promotions)
     ]
 
 
-_ORDER: tuple[SizeClass, ...] = (*SIZES, "unknown")
-
-
-def _compare(frame: CostFrame, mark: PromotionMark, before: Flags, after: Flags) -> BeforeAfter:
-    regions = frame.regions
-    key = regions.label * len(_ORDER) + _sizes(frame)
+def _compare(mark: PromotionMark, before: Rows, after: Rows) -> BeforeAfter:
+    sides = _strata(before), _strata(after)
     strata, weights, pulls, tasks = [], [], [], []
-    for number in np.intersect1d(key[before], key[after]):
-        label, size = divmod(int(number), len(_ORDER))
-        sides = [side & (key == number) for side in (before, after)]
-        values = [regions.interactions[side] for side in sides]
-        counts = [len(of_side) for of_side in values]
-        means = [float(of_side.mean()) for of_side in values]
+    for label, size in sorted(sides[0].keys() & sides[1].keys()):
+        parts = [side[label, size] for side in sides]
+        counts = [len(part) for part in parts]
+        means = [float(part.interactions.mean()) for part in parts]
         # The inverse variance of a difference of two means, for equal variances.
         weight = counts[0] * counts[1] / sum(counts)
-        for sign, side, of_side, mean in zip((-1.0, 1.0), sides, values, means, strict=True):
-            pulls.append(sign * weight * (of_side - mean) / len(of_side))
-            tasks.append(regions.task[side])
-        strata.append(Stratum(frame.labels[label], _ORDER[size], *counts, *means))
+        for sign, part, mean in zip((-1.0, 1.0), parts, means, strict=True):
+            pulls.append(sign * weight * (part.interactions - mean) / len(part))
+            tasks.append(part.task)
+        strata.append(Stratum(label, SIZES[size], *counts, *means))
         weights.append(weight)
     matched_before, matched_after = sum(s.n_before for s in strata), sum(s.n_after for s in strata)
     mean_before = mean_after = difference = None
@@ -99,20 +82,20 @@ def _compare(frame: CostFrame, mark: PromotionMark, before: Flags, after: Flags)
         )
     return BeforeAfter(
         promotion=mark,
-        n_before=int(before.sum()),
-        n_after=int(after.sum()),
+        n_before=len(before),
+        n_after=len(after),
         matched_before=matched_before,
         matched_after=matched_after,
         before=mean_before,
         after=mean_after,
         difference=difference,
-        strata=tuple(sorted(strata, key=lambda s: (s.label, _ORDER.index(s.size)))),
+        strata=tuple(strata),
     )
 
 
-def _sizes(frame: CostFrame) -> Ints:
-    """Each region's place in ``_ORDER``."""
-    area, pixels = np.nan_to_num(frame.regions.area), np.nan_to_num(frame.regions.pixels)
-    known = (area > 0) & (pixels > 0)
-    share = np.divide(area, pixels, out=np.zeros(len(area)), where=known)
-    return np.where(known, np.digitize(share, SIZE_BOUNDS), _ORDER.index("unknown"))
+def _strata(regions: Rows) -> dict[tuple[str, int], Rows]:
+    """Regions by label and the place of their size in ``SIZES``."""
+    return {
+        (label, SIZES.index(size)): regions[(regions.label == label) & (regions.size_class == size)]
+        for label, size in set(zip(regions.label, regions.size_class, strict=True))
+    }

@@ -19,7 +19,7 @@ from backend.errors import FilterError, ReportError
 from backend.label_studio.payloads import number_of
 from backend.reports import check, cost_frame, promotions, regions
 from backend.reports.cost_frame import CostFrame
-from backend.reports.group_by import by_group, by_task, by_week, mean_of
+from backend.reports.group_by import by_group, by_task, weeks_of
 from backend.reports.records import (
     BYS,
     BeforeAfter,
@@ -53,8 +53,7 @@ class Reports:
     def __init__(self, database: Database) -> None:
         self.database = database
         self._frames: LRUCache[str, CostFrame] = LRUCache(_FRAMES)
-        self._reading: dict[str, threading.Lock] = {}
-        self._lock = threading.Lock()
+        self._reading = threading.Lock()
 
     def keys(self) -> list[str]:
         """All projects that were connected, clicked in or labeled."""
@@ -78,7 +77,7 @@ class Reports:
     def project(self, project: str) -> ProjectSummary:
         """One project at a glance."""
         frame = self._frame(project)
-        costs, tasks = frame.regions, by_task(frame, EVERYTHING)
+        tasks, total = by_task(frame, EVERYTHING), by_group(frame, "project", EVERYTHING, {})
         with self.database.read() as connection:
             champion = promotions.champion(connection, project)
             title = connection.execute(
@@ -91,16 +90,13 @@ class Reports:
             project_id=number,
             title=f"{title} (project {number})" if title else f"Project {number}",
             champion=champion,
-            labels=tuple(sorted(set(frame.labels) - {""})),
+            labels=tuple(sorted({*frame.regions.label} - {""})),
             tasks=len(tasks),
-            regions=len(costs.task),
-            unknown=int((~costs.known).sum()),
+            regions=len(frame.regions),
+            unknown=sum(group.unknown for group in total),
             interactions=int(tasks.columns["interactions"].sum()),
             abandoned=int(tasks.columns["abandoned"].sum()),
-            clicks=mean_of(
-                costs.interactions[costs.known].astype(float),
-                costs.task[costs.known],
-            ),
+            clicks=total[0].clicks.mean if total and total[0].clicks else None,
             last_at=tasks.cost(int(last[0])).last_at if len(last) else None,
         )
 
@@ -164,7 +160,7 @@ class Reports:
         """Clicks per object week by week, and the promotions in between."""
         with self.database.read() as connection:
             marks = promotions.marks(connection, project)
-        return OverTime(tuple(by_week(self._frame(project))), tuple(marks))
+        return OverTime(weeks_of(self.groups(project, "week")), tuple(marks))
 
     def promotions(self, project: str) -> list[BeforeAfter]:
         """For each promotion and rollback, oldest first: did clicks per object fall?"""
@@ -233,18 +229,11 @@ class Reports:
 
     def _frame(self, project: str) -> CostFrame:
         # Concurrent requests wait for one reader, rather than read the same history too.
-        with self._lock:
-            reading = self._reading.setdefault(project, threading.Lock())
-        with reading:
-            with self._lock:
-                kept = self._frames.get(project)
-            with self.database.read() as connection:
-                if kept is not None and kept.stamp == cost_frame.stamp(connection, project):
-                    return kept
-                fresh = cost_frame.read(connection, project, kept)
-            with self._lock:
-                self._frames[project] = fresh
-            return fresh
+        with self._reading, self.database.read() as connection:
+            kept = self._frames.get(project)
+            if kept is None or kept.stamp != cost_frame.stamp(connection, project):
+                kept = self._frames[project] = cost_frame.read(connection, project, kept)
+            return kept
 
 
 @dataclass(frozen=True)

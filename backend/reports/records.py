@@ -10,7 +10,6 @@ Times are UTC.
 """
 
 import dataclasses
-from bisect import bisect_right
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Generic, Literal, TypeVar, get_args
@@ -30,19 +29,12 @@ BYS: tuple[By, ...] = get_args(By)
 MOST = 20
 
 SizeClass = Literal["small", "medium", "large", "unknown"]
+SIZES: tuple[SizeClass, ...] = get_args(SizeClass)
 # Objects below the first share of the image's pixels are small, from the second on large. *choice*
-SIZES: tuple[SizeClass, ...] = ("small", "medium", "large")
 SIZE_BOUNDS = (0.01, 0.1)
 
 # The text below a field describes it.
 _DESCRIBED = ConfigDict(use_attribute_docstrings=True)
-
-
-def size_class(area: int | None, pixels: int | None) -> SizeClass:
-    """How large an object is in its image. area, pixels: of the object and of the image."""
-    if not area or not pixels:
-        return "unknown"
-    return SIZES[bisect_right(SIZE_BOUNDS, area / pixels)]
 
 
 def about(record: type) -> dict[str, str]:

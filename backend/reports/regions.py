@@ -32,12 +32,12 @@ from backend.db.models import (
 from backend.db.packed_mask import PackedMask
 from backend.reports.click_curve import served_for
 from backend.reports.records import (
+    SIZE_BOUNDS,
     Page,
     RegionCost,
     ReportFilter,
     ServedStep,
     WithoutMask,
-    size_class,
 )
 
 # Rows read at once: a few MB.
@@ -66,6 +66,15 @@ WITHOUT_CLICK = case(
 Label Studio keeps the origin of a region that came with a prediction: "prediction" as it was,
 "prediction-changed" after an edit by hand. A region that was clicked has events, with any origin.
 """
+
+_SMALL, _MEDIUM = (RegionCostRow.area < bound * RegionCostRow.pixels for bound in SIZE_BOUNDS)
+SIZE_CLASS = case(
+    (func.coalesce(RegionCostRow.area * RegionCostRow.pixels, 0) == 0, "unknown"),
+    (_SMALL, "small"),
+    (_MEDIUM, "medium"),
+    else_="large",
+)
+"""How large a region is in its image."""
 
 
 def read(database: Database, project: str, where: ReportFilter) -> Iterator[RegionCost]:
@@ -201,7 +210,8 @@ def accepted_mask(
 def _query(project: str, where: ReportFilter) -> Select[Any]:
     row = RegionCostRow
     when = func.coalesce(row.submitted_at, row.first_at)
-    query = select(row, WITHOUT_CLICK.label("without_click")).where(row.project == project)
+    more = WITHOUT_CLICK.label("without_click"), SIZE_CLASS.label("size")
+    query = select(row, *more).where(row.project == project)
     query = _filtered(query, where, row, when)
     if where.version is not None:
         query = query.where(row.model_version == where.version)
@@ -242,5 +252,5 @@ def _region(row: RowMapping, names: dict[int, str]) -> RegionCost:
         region=row["region_id"],
         annotator_name=names.get(row["annotator"], ""),
         version=row["model_version"],
-        size=size_class(row["area"], row["pixels"]),
+        size=row["size"],
     )
