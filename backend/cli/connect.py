@@ -170,6 +170,7 @@ def disconnect(
     project: Annotated[int, typer.Option(help="Project number, as in its address.")],
     url: Url = "",
     token: Token = "",
+    token_file: TokenFile = None,
     backend_url: BackendUrl = "",
     here_only: Annotated[
         bool,
@@ -183,7 +184,7 @@ def disconnect(
     settings = settings_of(data)
     if not here_only:
         known = load_credentials(settings).get(project)
-        access = _access(settings, url, token, backend_url, known)
+        access = _access(settings, url, _read_token(token, token_file), backend_url, known)
         typer.echo(f"Disconnecting project {project} of {access.url}")
         # The token is kept until Label Studio agreed: without it, nothing can be removed there.
         _finish(_show(_diagnostics(settings, project, access).disconnect()))
@@ -204,7 +205,8 @@ def _read_token(token: str, file: Path | None) -> str:
     try:
         return (sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")).strip()
     except (OSError, ValueError) as error:
-        raise LabelStudioError(f"The token cannot be read from {file}: {error}.") from error
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise LabelStudioError(f"The token cannot be read from {file}: {reason}.") from error
 
 
 def _access(
@@ -227,11 +229,13 @@ def _access(
     token = token or settings.label_studio_token.get_secret_value() or known.token
     if url and not token and ask and sys.stdin.isatty():
         token = typer.prompt("Label Studio's personal access token", hide_input=True).strip()
-    if not url or not token:
-        raise LabelStudioError(
-            "Give the address of Label Studio with --url and a personal access token (Account & "
-            "Settings in Label Studio) with --token-file."
+    missing = [] if url else ["the address of Label Studio with --url"]
+    if not token:
+        missing.append(
+            "a personal access token (Account & Settings in Label Studio) with --token-file"
         )
+    if missing:
+        raise LabelStudioError(f"Give {' and '.join(missing)}.")
     return Credentials(url, token, backend_url or known.backend_url)
 
 

@@ -1,7 +1,7 @@
 """Commands about background jobs: ``jobs``, ``job``, ``cancel``, ``learn`` and ``score``."""
 
 import threading
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -32,21 +32,24 @@ _RETRY_S = 1.0
 
 def jobs(
     project: AnyProject = "",
-    kind: Annotated[str, typer.Option(help="Filter: training, scoring, replay.")] = "",
+    kind: Annotated[
+        Literal["training", "scoring", "replay"] | None, typer.Option(help="Only this kind.")
+    ] = None,
     state: Annotated[
-        str, typer.Option(help="Filter: queued, running, done, failed, cancelled.")
-    ] = "",
+        Literal["queued", "running", "done", "failed", "cancelled"] | None,
+        typer.Option(help="Only this state."),
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Show at most this many.")] = 20,
     json: Json = False,
     data: Data = None,
 ) -> None:
-    """List jobs, newest first: waiting, running and ended."""
+    """List jobs, newest first: waiting, running and ended. Times are UTC."""
     from backend.cli import tables
     from backend.jobs.queue import Jobs
 
     with open_database(settings_of(data)) as database:
         key = _key(database, project) if project else None
-        listed = Jobs(database).listed(key, kind or None, state or None, limit)
+        listed = Jobs(database).listed(key, kind, state, limit)
         if json:
             console().print_json(data=[tables.as_json(job) for job in listed])
         elif listed:
@@ -151,7 +154,7 @@ def learn(
             console().print_json(data={**shown, "job": job})
             return
         if queued is not None:
-            _say_queued(queued)
+            _say_queued(database, queued)
         tables.show_schedule(console(), current, new, settings)
 
 
@@ -194,7 +197,7 @@ def score(
         if now:
             _show_scores(_run_here(settings, database, store, job))
         else:
-            _say_queued(job)
+            _say_queued(database, job)
 
 
 def _key(database: "Database", written: str) -> str:
@@ -203,8 +206,12 @@ def _key(database: "Database", written: str) -> str:
     return project_key(database, written)
 
 
-def _say_queued(job: "Job") -> None:
+def _say_queued(database: "Database", job: "Job") -> None:
+    from backend.jobs.presence import runs
+
     typer.echo(f"Job {job.id} is queued. To watch it: phraseclick job {job.id} --follow")
+    if not runs(database, "training"):
+        typer.echo("No training worker is running: it waits until one is started (make run).")
 
 
 def _serve_by_score(settings: "Settings", database: "Database", key: str) -> None:

@@ -150,7 +150,7 @@ def _announce(host: str, port: int, data: Path | None) -> None:
     program = sys.argv[0] if Path(sys.argv[0]).name == "phraseclick" else "phraseclick"
     command = f"{program} doctor"
     if not load_credentials(settings_of(data)):
-        command = f"{program} connect --url http://localhost:8080 --token … --project 1"
+        command = f"{program} connect --url http://localhost:8080 --project 1"
         if port != 9090:
             command += f" --backend-url {url}"
     if data is not None:

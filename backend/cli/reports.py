@@ -71,7 +71,7 @@ def report(
         typer.Option(
             "--phrase/--no-phrase",
             help="Only objects with, or without, a phrase.",
-            show_default="",
+            show_default="both",
         ),
     ] = None,
     tasks: Annotated[int, typer.Option(min=0, help="Number of most expensive tasks to show.")] = 20,
@@ -202,7 +202,7 @@ def _show_counts(console: "Console", database: "Database", key: str) -> None:
     asked = counts.asked_at.strftime("%Y-%m-%d %H:%M UTC") if counts.asked_at else "never"
     console.print(f"Last synced with Label Studio: {asked}.", highlight=False)
     if counts.error:
-        console.print(f"The last sync failed: {counts.error}", highlight=False)
+        console.print(f"The last sync failed: {counts.error}", highlight=False, markup=False)
 
 
 def _export(
@@ -228,7 +228,9 @@ def _export(
             dataset, path, lambda done, total: bar.update(task, completed=done)
         )
     for sentence in missing:
-        console.print(sentence, style="yellow", highlight=False)
+        console.print(sentence, style="yellow", highlight=False, markup=False)
     console.print(
-        f"Wrote {written} object{'' if written == 1 else 's'} to {path}.", highlight=False
+        f"Wrote {written} object{'' if written == 1 else 's'} to {path}.",
+        highlight=False,
+        markup=False,
     )

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from rich import box
@@ -156,16 +156,16 @@ def show_versions(console: Console, registry: Registry, project: str | None) -> 
     for version in registry.all(project):
         table.add_row(
             version.name,
-            version.project or "all",
+            _owner(version.project),
             version.state,
             version.parent or "-",
             str(version.data.get("labels", "-")),
             _minute(version.created_at),
-            ", ".join(key or "all" for key in champions.owners(version.name, base)),
+            ", ".join(map(_owner, champions.owners(version.name, base))),
         )
     console.print(table)
     for promotion in registry.history(project)[-_PROMOTIONS:]:
-        scope = f"project {promotion.project}" if promotion.project else "all projects"
+        scope = f"project {_owner(promotion.project)}" if promotion.project else "all projects"
         default = "what serves all" if promotion.project else base
         change = f"{promotion.kind} for {scope} to {promotion.version or default}"
         why = f": {promotion.why}" if promotion.why else ""
@@ -210,6 +210,10 @@ def side_by_side(console: Console, one: Version, other: Version) -> None:
             "The two have no metric in common. Measure them with --measure, or with "
             "phraseclick evaluate."
         )
+
+
+def _owner(project: str) -> str:
+    return str(number_of(project)) if project else "all"
 
 
 def freed(versions: Sequence[Version]) -> str:
@@ -289,4 +293,4 @@ def _short(value: Any) -> str:
 
 
 def _minute(moment: datetime) -> str:
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M")
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M")

@@ -32,7 +32,10 @@ def versions(
     json: Json = False,
     data: Data = None,
 ) -> None:
-    """List model versions: which one serves, where each came from, its metrics."""
+    """List model versions: which one serves, where each came from, its metrics.
+
+    Times are UTC.
+    """
     from backend.cli import tables
     from backend.registry.pruning import prune
 
@@ -119,6 +122,7 @@ def import_version(
     data: Data = None,
 ) -> None:
     """Add a checkpoint folder as a version, after checking its files and loading its network."""
+    from backend.label_studio.payloads import number_of
     from model.checkpoint import load
 
     # Checksums alone do not show whether this program can build the network.
@@ -126,7 +130,7 @@ def import_version(
     with _registry(data) as registry:
         key = _key(registry, project) if project else ""
         added = registry.add(folder, project=key, by=user())
-        scope = f"project {added.project}" if added.project else "all projects"
+        scope = f"project {number_of(added.project)}" if added.project else "all projects"
         typer.echo(f"{added.name} was added for {scope}, state: {added.state}.")
         typer.echo(f"To let it serve: phraseclick promote {added.name}")
 
@@ -144,7 +148,11 @@ def _key(registry: "Registry", written: str) -> str:
 
 
 def _scope(done: "Promotion") -> str:
-    return f"project {done.project}" if done.project else "all projects without their own version"
+    from backend.label_studio.payloads import number_of
+
+    if not done.project:
+        return "all projects without their own version"
+    return f"project {number_of(done.project)}"
 
 
 def _report(registry: "Registry", done: "Promotion", data: Path | None) -> None:

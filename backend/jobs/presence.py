@@ -108,6 +108,11 @@ def processes(database: Database) -> list[Process]:
     return sorted(known, key=lambda process: (order.get(process.kind, 9), process.started_at))
 
 
+def runs(database: Database, kind: str) -> bool:
+    """Whether a process of this kind reported itself lately, on any machine."""
+    return any(process.kind == kind and process.is_running() for process in processes(database))
+
+
 def note_error(database: Database, where: str, sentence: str) -> None:
     """Keep an error for the health page. Never raises.
 

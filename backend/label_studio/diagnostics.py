@@ -161,7 +161,7 @@ class Diagnostics:
                 self._project.get("label_config", ""), **self._settings.refine_labels
             )
         except LabelConfigError as error:
-            sentence = f"{error} Or write a ready config with phraseclick connect --write-config."
+            sentence = f"{error} phraseclick connect --write-config writes a ready config."
             raise _StopError("labeling config", sentence) from error
         masks = ", ".join(brush.name for image in self._config.images for brush in image.brushes)
         yield Finding("labeling config", True, f"Masks go to: {masks}.")

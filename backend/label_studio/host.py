@@ -52,6 +52,9 @@ _ANNOUNCED_BYTES = 64 << 20
 _MAX_ADDRESS = 500
 _ADDRESS = re.compile(r"https?://[^/?#@\\\s\x00-\x1f\x7f]+(/[\w.~%/-]*)?", re.IGNORECASE)
 
+# The path of a page of Label Studio.
+_PAGE_OF_IT = re.compile(r"/(?:projects|user)(?=[/?#]|$)")
+
 _MAKE_TOKEN = (
     "Create a personal access token in Label Studio under Account & Settings, and set "
     "PHRASECLICK_LABEL_STUDIO_URL and PHRASECLICK_LABEL_STUDIO_TOKEN to its address and the token."
@@ -82,7 +85,8 @@ def read_address(url: str) -> str:
     the path of the request.
     """
     url = url.strip()
-    url = (url if "://" in url or not url else f"http://{url}").rstrip("/")
+    url = url if "://" in url or not url else f"http://{url}"
+    url = _PAGE_OF_IT.split(url)[0].rstrip("/")  # as copied from the browser
     if len(url) > _MAX_ADDRESS or not _ADDRESS.fullmatch(url) or origin_of(url) is None:
         raise LabelStudioError(
             "Label Studio's address must look like http://host:8080, without user, password or "
@@ -183,8 +187,8 @@ class Host:
             self._access = ""
         return self.personal
 
-    def refusal(self) -> str:
-        """What a 401 means for this kind of token, and what to do."""
+    def refusal(self, answer: str = "") -> str:
+        """What a 401 with this answer means for this kind of token, and what to do."""
         if not self._token:
             what = "asks for a token and none is known"
         elif self.personal:
@@ -192,8 +196,10 @@ class Host:
                 "refused the personal access token: it was revoked, or belongs to another Label "
                 "Studio"
             )
+        elif "legacy token" in answer:
+            what = "refused the legacy token: it has legacy tokens turned off"
         else:
-            what = "refused the legacy token: new installations have legacy tokens turned off"
+            what = "refused the legacy token: it is wrong, was replaced, or is no longer accepted"
         return f"Label Studio at {self.url} {what}. {_MAKE_TOKEN}"
 
     def _refresh(self) -> tuple[str, float]:
@@ -322,7 +328,7 @@ def _body(host: Host, answer: requests.Response) -> Any:
     where = f"Label Studio at {host.url}"
     location = answer.headers.get("Location", "")
     if status == 401 or (answer.is_redirect and "/user/login" in location):
-        raise TokenError(host.refusal(), answered=401)
+        raise TokenError(host.refusal(answer.text), answered=401)
     if answer.is_redirect:
         target = origin_of(location)
         there = "{}://{}:{}".format(*target) if target else "another place"

@@ -120,6 +120,11 @@ def problems(board: Dashboard) -> list[str]:
             f"Project {number_of(key)} could not be read from Label Studio: {error}"
             for key, error in connection.execute(reading)
         ]
+    due = [job for job in board.jobs.listed(state="queued") if now - job.due_at > _WAITS]
+    if due and not any(p.kind == "training" and p.is_running(now) for p in known):
+        sentences.append(
+            f"{counted(len(due), 'job waits', 'jobs wait')}, and no training worker is running."
+        )
     for job in board.jobs.listed(state="failed", limit=5):
         if job.ended_at is not None and now - job.ended_at < _RECENT:
             sentences.append(f"{job.kind.capitalize()} {job.id} failed: {job.error}")

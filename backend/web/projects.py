@@ -1,9 +1,8 @@
 """The overview of all projects, and the page of one project: costs, trend, breakdown."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from fastapi import Request, Response
 from sqlalchemy import select
@@ -17,7 +16,6 @@ from backend.reports.page import GroupTable, promotion_rows
 from backend.reports.records import (
     By,
     GroupCost,
-    Interval,
     ProjectSummary,
     PromotionMark,
     TaskCost,
@@ -26,6 +24,7 @@ from backend.reports.records import (
 from backend.web import health
 from backend.web.board import OWN_FORM, Board, Dashboard, Key, router
 from backend.web.training import Replay, TrainingStatus, replay_of, training_status
+from backend.web.versions import Suggested, suggested_of
 
 pages = router()
 
@@ -60,20 +59,10 @@ class Replays:
 
 @dataclass(frozen=True)
 class LastTraining:
-    """A training whose candidate was compared with the champion of that time.
-
-    figures: of ``training.gate.examples``. examples: those of which the images are still stored.
-    """
+    """A training whose candidate was compared with the champion of that time."""
 
     job: Job
-    result: Mapping[str, Any]
-    figures: Mapping[str, Any]
-    examples: Sequence[Mapping[str, Any]]
-
-    @property
-    def difference(self) -> Interval:
-        """What the training changed in the interactions per object."""
-        return Interval(**self.figures["difference"])
+    suggested: Suggested
 
 
 @pages.get("")
@@ -179,18 +168,11 @@ def _replays(board: Dashboard, project: str) -> Replays:
 
 def _last_training(board: Dashboard, project: str) -> LastTraining | None:
     """The newest training of the project that has these figures."""
-    jobs = board.jobs.listed(project=project, kind=TRAINING, state="done", limit=_TRAININGS)
-    return next((shown for job in jobs if (shown := _measured(board, job)) is not None), None)
-
-
-def _measured(board: Dashboard, job: Job) -> LastTraining | None:
-    result = job.result or {}
-    figures = (result.get("gate") or {}).get("suggestions")
-    if not figures:
-        return None
-    kept = set(board.registry.gate_pictures(result["version"]))
-    examples = [example for example in figures["examples"] if example["picture"] in kept]
-    return LastTraining(job, result, figures, examples)
+    for job in board.jobs.listed(project=project, kind=TRAINING, state="done", limit=_TRAININGS):
+        result = job.result or {}
+        if suggested := suggested_of(board, result.get("version", ""), result.get("gate")):
+            return LastTraining(job, suggested)
+    return None
 
 
 def _trouble(board: Dashboard, project: str) -> str:

@@ -17,6 +17,7 @@ from sqlalchemy import func, select
 from backend.db.engine import records
 from backend.db.models.jobs import REPLAY, SCORING, TRAINING, Job, LogLine, Schedule
 from backend.errors import JobError
+from backend.jobs.presence import runs
 from backend.jobs.schedules import NewLabels, Schedules, count_new_labels
 from backend.reports import charts
 from backend.reports.page import ErrorBar, error_bars
@@ -159,7 +160,7 @@ def job_page(request: Request, board: Board, job: Number) -> Response:
         section="Training",
         job=job_row,
         replay=replay_of(job_row),
-        late=_late(job_row),
+        **_waits(board, job_row),
         curves=_curves(log),
         lines=lines[-_LINES:],
         cut=len(lines) > _LINES,
@@ -186,7 +187,9 @@ def live(
     answer: dict[str, Any] = {
         "ended": job_row.ended,
         "last": new[-1].id if new else after,
-        "head": board.render.fragment(request, "job_head.html", job=job_row, late=_late(job_row)),
+        "head": board.render.fragment(
+            request, "job_head.html", job=job_row, **_waits(board, job_row)
+        ),
         "lines": board.render.fragment(request, "job_lines.html", lines=_lines(new)),
         "curves": curves,
     }
@@ -298,11 +301,12 @@ def replay_of(job: Job) -> Replay | None:
     return Replay(job, result, tuple(outcomes))
 
 
-def _late(job: Job) -> float | None:
-    """Seconds since the last heartbeat of a running job."""
-    if job.state != "running" or job.heartbeat_at is None:
-        return None
-    return (datetime.now(UTC) - job.heartbeat_at).total_seconds()
+def _waits(board: Dashboard, job: Job) -> dict[str, Any]:
+    """late: seconds since the last heartbeat of a running job. alone: no worker will take it."""
+    late = None
+    if job.state == "running" and job.heartbeat_at is not None:
+        late = (datetime.now(UTC) - job.heartbeat_at).total_seconds()
+    return {"late": late, "alone": job.state == "queued" and not runs(board.database, "training")}
 
 
 def _lines(log: Sequence[LogLine]) -> list[LogLine]:

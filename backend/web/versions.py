@@ -13,9 +13,10 @@ from fastapi import Form, Request, Response
 from backend.db.models import Version
 from backend.errors import VersionError
 from backend.registry.champions import EVERYONE, Champions
+from backend.reports.group_by import FEWEST_TASKS
 from backend.reports.page import ErrorBar, error_bar, reach_of
 from backend.reports.records import Interval
-from backend.web.board import OWN_FORM, Board, router
+from backend.web.board import OWN_FORM, Board, Dashboard, router
 
 pages = router()
 
@@ -52,6 +53,40 @@ class SetResult:
     name: str
     about: str
     lines: Sequence[MeasureRow]
+
+
+@dataclass(frozen=True)
+class Suggested:
+    """What a picture costs that starts from a candidate's suggestions, or from its champion's.
+
+    figures: of ``training.gate.examples``. examples: those of which the images are still stored.
+    """
+
+    version: str
+    champion: str
+    figures: Mapping[str, Any]
+    examples: Sequence[Mapping[str, Any]]
+
+    @property
+    def sides(self) -> list[tuple[str, str, Interval, float]]:
+        """Before and after: version, interactions per object, share of objects without any."""
+        return [
+            (name, version, self._interval(side["interactions"]), side["zero_share"]["mean"])
+            for name, version, side in (
+                ("Before", self.champion, self.figures["champion"]),
+                ("After", self.version, self.figures["candidate"]),
+            )
+        ]
+
+    @property
+    def difference(self) -> Interval:
+        """After minus before."""
+        return self._interval(self.figures["difference"])
+
+    def _interval(self, figures: Mapping[str, Any]) -> Interval:
+        whole = Interval(**figures)
+        few = self.figures["candidate"]["pictures"] < FEWEST_TASKS
+        return Interval(whole.mean, None, None, whole.n) if few else whole
 
 
 @dataclass(frozen=True)
@@ -120,6 +155,8 @@ def version(request: Request, board: Board, name: str) -> Response:
         rival=rival if (rival := board.serves(shown.project)) != shown.name else "",
         gate=gate,
         parts_of_gate=_parts(gate),
+        suggested=suggested_of(board, shown.name, gate),
+        base=board.base,
         examples=_examples(gate, set(board.registry.gate_pictures(shown.name))),
         figures=list(shown.figures.items())[:_MOST_FIGURES],
         children=[other.name for other in board.registry.all() if other.parent == shown.name],
@@ -248,6 +285,18 @@ def _headlines(of: Version) -> list[tuple[str, str]]:
         for comparison in measured.get("comparisons") or []
         if (comparison["mode"], comparison["measure"]) == ("clicks+phrase", "noc85")
     ]
+
+
+def suggested_of(
+    board: Dashboard, version: str, gate: Mapping[str, Any] | None
+) -> Suggested | None:
+    """What the gate measured of a version's suggestions, if it did."""
+    figures = (gate or {}).get("suggestions")
+    if not gate or not figures:
+        return None
+    kept = set(board.registry.gate_pictures(version))
+    examples = [example for example in figures["examples"] if example["picture"] in kept]
+    return Suggested(version, gate.get("champion", ""), figures, examples)
 
 
 def _sets(gate: Mapping[str, Any] | None) -> list[tuple[str, Mapping[str, Any]]]:

@@ -199,7 +199,7 @@ def test_up_restarts_its_processes_and_ends_them_with_itself(
         (line,) = log.read_text().splitlines()
         address = f"http://127.0.0.1:{port}"
         assert line.startswith(f"Ready at {address} · dashboard: {address}/dashboard · next: ")
-        assert "phraseclick connect --url http://localhost:8080 --token … --project 1" in line
+        assert "phraseclick connect --url http://localhost:8080 --project 1" in line
         server = next(
             pid
             for pid in children_of(process.pid)

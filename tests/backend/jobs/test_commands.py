@@ -13,6 +13,7 @@ from backend.db.engine import Database
 from backend.db.models import Job
 from backend.errors import JobError
 from backend.jobs.lease import Leases
+from backend.jobs.presence import Presence
 from backend.jobs.progress import Progress
 from backend.jobs.queue import Jobs
 from backend.jobs.runner import Runner
@@ -65,6 +66,7 @@ def test_jobs_are_listed(store: Jobs) -> None:
     assert "new champion" in shown
     assert "ben" not in call("jobs", "--state", "queued").output
     assert "No jobs found." in call("jobs", "--kind", "replay").output
+    assert "'training', 'scoring', 'replay'" in call("jobs", "--kind", "trainings").output
     listed = json.loads(call("jobs", "--project", "6", "--json").output)
     assert [(job["id"], job["state"]) for job in listed] == [(1, "cancelled")]
 
@@ -128,6 +130,12 @@ def test_learning_now_enqueues_a_job_and_notifies_the_worker(store: Jobs, data: 
     (message,) = (data / "queue" / "messages").iterdir()
     assert celery_app.RUN_JOB in message.read_text()
     assert message.name.endswith(f"{celery_app.TRAINING_QUEUE}.msg")
+
+
+def test_learning_now_says_that_no_worker_runs(store: Jobs) -> None:
+    assert "No training worker is running" in call("learn", "--project", "6", "--now").output
+    Presence(store.database, "training", every_s=1000)._update()
+    assert "No training worker" not in call("learn", "--project", "6", "--now").output
 
 
 def test_a_training_may_be_thorough(store: Jobs) -> None:

@@ -27,6 +27,12 @@ def jwt(**claims: Any) -> str:
 PERSONAL = jwt(token_type="refresh", exp=9999999999, iat=0, user_id="1")
 
 
+DISABLED = (
+    "Authentication token no longer valid: legacy token authentication has been disabled for this "
+    "organization"
+)
+
+
 class Host:
     """Label Studio's doors: legacy tokens work where ``legacy``, access tokens while they live."""
 
@@ -60,7 +66,8 @@ class Host:
             kind == "Bearer" and token in self.living
         )
         if not known:
-            return 401, {"detail": "Authentication token no longer valid"}
+            why = "Invalid token." if self.legacy else DISABLED
+            return 401, {"detail": why}
         if parts.path not in self.pages:
             return 404, {"detail": "Not found."}
         return self.pages[parts.path](method, parse_qs(parts.query), body)

@@ -210,6 +210,8 @@ def test_an_address_with_more_than_a_host_and_a_path_is_refused(address: str) ->
         ("https://labels.example/studio", "https://labels.example/studio"),
         ("studio:8080", "http://studio:8080"),
         ("http://[::1]:8080", "http://[::1]:8080"),
+        ("http://studio:8080/projects/3/data?tab=1", "http://studio:8080"),
+        ("https://labels.example/studio/user/account", "https://labels.example/studio"),
     ],
 )
 def test_addresses_as_label_studio_announces_them(address: str, read: str) -> None:

@@ -44,6 +44,12 @@ def test_a_token_that_is_refused_or_missing_is_explained(
     assert bool(host.calls) == (answered is not None), "an access token is not sent at all"
 
 
+def test_a_wrong_legacy_token_is_not_said_to_be_of_a_kind_that_is_turned_off(host: Host) -> None:
+    # given a Label Studio that takes legacy tokens, when another one is sent
+    with pytest.raises(TokenError, match="it is wrong, was replaced"):
+        LabelStudio(host.url, "0" * 40).project(3)
+
+
 def test_a_personal_token_is_exchanged_once_for_many_calls(host: Host) -> None:
     host.give("/api/projects/3/", {"id": 3})
     client = LabelStudio(host.url, f" {PERSONAL}\n")

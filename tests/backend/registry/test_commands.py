@@ -68,13 +68,13 @@ def test_import_promote_and_roll_back(
         said = run("import-version", str(path), "--project", "6").stdout
         names.append(said.split()[0])
         assert f"phraseclick promote {names[-1]}" in said
-    assert "was added for project 6.1795384361, state: candidate" in said
+    assert "was added for project 6, state: candidate" in said
 
     said = run("promote", names[0][:10], "--why", "better").stdout
     assert f"{names[0]} now serves instead of the default version" in said
     run("promote", names[1])
     assert listed(run)["champions"] == {SIX: names[1]}
-    assert f"{names[1]} already serves project {SIX}" in run("promote", names[1]).stdout
+    assert f"{names[1]} already serves project 6." in run("promote", names[1]).stdout
 
     assert (
         f"{names[0]} now serves instead of {names[1]}" in run("rollback", "--project", "6").stdout
@@ -122,10 +122,10 @@ def test_the_list_shows_who_serves_and_why(
     said = run("versions", "--project", "6").stdout
 
     (row,) = [line for line in said.splitlines() if line.strip().startswith(name)]
-    assert row.split()[:3] == [name, SIX, "candidate"]
+    assert row.split()[:3] == [name, "6", "candidate"]
     assert "52" in row
-    assert row.rstrip().endswith(SIX)
-    assert f"promotion for project {SIX} to {name} by job 7: NoC@85 4.1 → 3.2 [gate]" in said
+    assert row.split()[-1] == "6"
+    assert f"promotion for project 6 to {name} by job 7: NoC@85 4.1 → 3.2 [gate]" in said
 
 
 def test_compare_shows_every_figure_of_both(

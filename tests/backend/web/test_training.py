@@ -1,8 +1,14 @@
 """What the pages show of trainings and replays."""
 
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import update
 from starlette.testclient import TestClient
 
 from backend.api.service import Service
+from backend.db.models.jobs import Job
+from backend.jobs.presence import Presence
 from tests.backend.reports.filled import fill
 from tests.backend.web import scene
 from tests.backend.web.conftest import Page
@@ -27,6 +33,42 @@ def test_figures_and_the_same_pictures_are_shown(
     sources = [image["src"] for image in page.all("img") if "/examples/" in image.get("src", "")]
     assert sources == ["/dashboard/versions/team-1/examples/suggested-1.jpg"]
     assert browse.get(sources[0]).headers["content-type"] == "image/jpeg"
+
+
+def test_few_pictures_give_no_interval(
+    browse: TestClient, service: Service, version: Callable[..., str], filled: Scene
+) -> None:
+    # given a version whose gate measured the suggestions on four pictures
+    figures = scene.suggestions()
+    figures["candidate"]["pictures"] = 4
+    name = version(4, gate={**scene.gate(), "suggestions": figures})
+    # when its page is opened
+    page = Page(browse.get(f"/dashboard/versions/{name}").text)
+    # then the figures are there without intervals, and so are the pictures
+    assert "on 24 objects of 4 held-out pictures" in page.words
+    assert "4.25 4 %" in page.words
+    assert "−2.75 interactions per object." in page.words
+    sources = [image["src"] for image in page.all("img")]
+    assert f"/dashboard/versions/{name}/examples/suggested-1.jpg" in sources
+
+
+def test_a_job_that_no_worker_takes_says_so(
+    browse: TestClient, service: Service, filled: Scene
+) -> None:
+    page = f"/dashboard/training/{filled.queued}"
+    assert "No training worker is running" in browse.get(page).text
+    # when it has waited for some minutes, then it is a problem
+    long_ago = datetime.now(UTC) - timedelta(minutes=5)
+    with service.database.write() as connection:
+        queued = update(Job).where(Job.state == "queued")
+        connection.execute(queued.values(due_at=long_ago))
+    problem = "1 job waits, and no training worker is running."
+    assert problem in Page(browse.get("/dashboard/health").text).words
+    # and with a worker there is none
+    worker = Presence(service.database, "training", every_s=1000)
+    worker._update()
+    assert problem not in browse.get("/dashboard/health").text
+    assert "No training worker" not in browse.get(f"{page}/live").json()["head"]
 
 
 def test_a_project_without_a_training_has_no_such_section(
