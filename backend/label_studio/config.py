@@ -8,7 +8,7 @@ Admins choose the names, so everything is found by tags, attributes and the link
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser, fromstring
+from xml.etree.ElementTree import Element
 
 from backend.errors import LabelConfigError
 from backend.label_studio.controls import (
@@ -19,24 +19,23 @@ from backend.label_studio.controls import (
     ImageControls,
     Label,
     Role,
+    linked_tags,
     normal_form,
     object_classes,
     repeat_lengths,
     repeated,
+    tree_of,
 )
 
 ADD_LABEL = "+ last object"
 REMOVE_LABEL = "- last object"
 
 # Controls that take a mask. Where a label is in both, the brush gets it.
-_BRUSHES = ("BrushLabels", "Brush")
-_POLYGONS = ("PolygonLabels", "Polygon")
+_BRUSHES = ("brushlabels", "brush")
+_POLYGONS = ("polygonlabels", "polygon")
 _STATUS_NAMES = ("status",)
 _PHRASE_NAMES = ("phrase", "prompt", "text_prompt")
 
-# A thousand classes with colours, for brushes and for key points, have some 150,000.
-_MAX_CHARACTERS = 500_000
-_MAX_DEPTH = 200
 # Some data sets have 1,200 classes; each class stands in the config for brushes and for key points.
 _MAX_TAGS = 12_000
 _MAX_CONTROLS = 500
@@ -69,7 +68,7 @@ class LabelConfig:
         if self.template is None or not isinstance(data, Mapping):
             return self
         xml, refine = self.template
-        lengths = repeat_lengths(_tree(xml), data)
+        lengths = repeat_lengths(tree_of(xml), data)
         return _parse(xml, refine, lengths) if any(lengths) else self
 
     def image_of(self, control: object, to_name: object = None) -> ImageControls | None:
@@ -85,12 +84,12 @@ def status_control(xml: str) -> tuple[str, str]:
     """Names of the status line and its image in a config that this backend refuses, to say why;
     two empty ones where it has none."""
     try:
-        tags = list(_tree(xml).iter())
+        tags = linked_tags(tree_of(xml))
     except LabelConfigError:
         return "", ""
     for tag in tags:
         name = tag.get("name", "")
-        if tag.tag == "Image" and name:
+        if tag.tag == "image" and name:
             status = _status_area([one for one in tags if name in _targets(one)])
             if status:
                 return status, name
@@ -99,15 +98,15 @@ def status_control(xml: str) -> tuple[str, str]:
 
 @lru_cache(maxsize=64)
 def _parse(xml: str, refine: tuple[str, str], lengths: tuple[int, ...] | None) -> LabelConfig:
-    root = _tree(xml)
-    repeats = sum(1 for _ in root.iter("Repeater"))
-    tags = list(repeated(root, lengths or (1,) * repeats).iter())
-    if len(tags) > _MAX_TAGS or sum("toName" in tag.attrib for tag in tags) > _MAX_CONTROLS:
+    root = tree_of(xml)
+    repeats = sum(1 for _ in root.iter("repeater"))
+    tags = linked_tags(repeated(root, lengths or (1,) * repeats))
+    if len(tags) > _MAX_TAGS or sum("toname" in tag.attrib for tag in tags) > _MAX_CONTROLS:
         raise LabelConfigError(
             f"The labeling config has more than {_MAX_TAGS:,} tags or {_MAX_CONTROLS} controls."
         )
     warnings: list[str] = []
-    pictures = {tag.get("name", ""): tag for tag in tags if tag.tag == "Image"}
+    pictures = {tag.get("name", ""): tag for tag in tags if tag.tag == "image"}
     if not pictures:
         raise LabelConfigError(
             "The labeling config has no <Image>; this backend works on pictures."
@@ -133,14 +132,14 @@ def _parse(xml: str, refine: tuple[str, str], lengths: tuple[int, ...] | None) -
 def _refusal(tags: list[Element], pictures: Mapping[str, Element]) -> str:
     """Why no image gets a mask."""
     for name, tag in pictures.items():
-        if tag.get("valueList") and not tag.get("value", "").strip():
+        if tag.get("valuelist"):
             return (
                 f"The image '{name}' shows several pictures of a task by valueList, which this "
                 'backend does not support: use value="$…" with one picture, or a <Repeater>.'
             )
     for tag in tags:
         if (
-            tag.tag in ("BrushLabels", "PolygonLabels", "Labels")
+            tag.tag in ("brushlabels", "polygonlabels", "labels")
             and _from_data(tag)
             and not _labels_of(tag)
         ):
@@ -160,8 +159,9 @@ def _image_controls(
     name: str, tag: Element, tags: list[Element], refine: tuple[str, str], warnings: list[str]
 ) -> ImageControls | None:
     value = tag.get("value", "").strip()
-    if not value:
-        where = " in a valueList, which this backend does not read" if tag.get("valueList") else ""
+    # The page shows the pictures of a valueList also where there is a value.
+    if not value or tag.get("valuelist"):
+        where = " but a valueList, which this backend does not read" if tag.get("valuelist") else ""
         warnings.append(f"The image '{name}' has no value{where}.")
         return None
     mine = [t for t in tags if name in _targets(t) and t.get("name")]
@@ -191,7 +191,7 @@ def _brushes(mine: list[Element], warnings: list[str]) -> tuple[BrushControl, ..
     shared = _shared_labels(mine)
     for tag in (tag for kind in (_BRUSHES, _POLYGONS) for tag in mine if tag.tag in kind):
         name, outline = tag.get("name", ""), tag.tag in _POLYGONS
-        if not tag.tag.endswith("Labels"):
+        if not tag.tag.endswith("labels"):
             labels_control, labels = shared
             brushes.append(BrushControl(name, labels, labels_control, outline))
         elif labels := _labels_of(tag):
@@ -212,14 +212,14 @@ def _clicks(
 ) -> tuple[ClickControl, ...]:
     controls = []
     for tag in mine:
-        if tag.tag in ("KeyPointLabels", "KeyPoint"):
+        if tag.tag in ("keypointlabels", "keypoint"):
             name, smart = tag.get("name", ""), _smart(tag)
             if not smart:
                 warnings.append(
                     f"The key points '{name}' have smart=\"false\": clicking sends no request."
                 )
             labels = _click_labels(_labels_for(tag, mine), brushes, refine, warnings)
-            controls.append(ClickControl(name, labels, smart, tag.tag.lower()))
+            controls.append(ClickControl(name, labels, smart, tag.tag))
     return tuple(controls)
 
 
@@ -230,27 +230,27 @@ def _boxes(
     labels of their own, and no prompts."""
     controls = []
     for tag in mine:
-        if tag.tag in ("RectangleLabels", "Rectangle") and _smart(tag):
+        if tag.tag in ("rectanglelabels", "rectangle") and _smart(tag):
             labels = _click_labels(_labels_for(tag, mine), brushes, refine, [])
             if tag.get("smart") or any(label.brush_label for label in labels):
-                controls.append(ClickControl(tag.get("name", ""), labels, True, tag.tag.lower()))
+                controls.append(ClickControl(tag.get("name", ""), labels, True, tag.tag))
     return tuple(controls)
 
 
 def _smart(tag: Element) -> bool:
     """As in the page: smart unless the config says otherwise, and always with smartOnly."""
-    return _true(tag.get("smart"), True) or _true(tag.get("smartOnly"), False)
+    return _true(tag.get("smart"), True) or _true(tag.get("smartonly"), False)
 
 
 def _labels_for(tag: Element, mine: list[Element]) -> tuple[Label, ...]:
     """The control's own labels; those of ``<Labels>`` for a plain tool."""
-    return _labels_of(tag) if tag.tag.endswith("Labels") else _shared_labels(mine)[1]
+    return _labels_of(tag) if tag.tag.endswith("labels") else _shared_labels(mine)[1]
 
 
 def _shared_labels(mine: list[Element]) -> tuple[str, tuple[Label, ...]]:
     """The ``<Labels>`` control that names the regions of plain tools, and its labels."""
     for tag in mine:
-        if tag.tag == "Labels" and (labels := _labels_of(tag)):
+        if tag.tag == "labels" and (labels := _labels_of(tag)):
             return tag.get("name", ""), labels
     return "", ()
 
@@ -325,12 +325,12 @@ def _role(label: Label, refine: tuple[str, str]) -> Role:
 
 def _status_area(mine: list[Element]) -> str:
     """The text area of that name, else one that is not editable."""
-    areas = [tag for tag in mine if tag.tag == "TextArea"]
+    areas = [tag for tag in mine if tag.tag == "textarea"]
     for tag in areas:
         if tag.get("name", "").casefold() in _STATUS_NAMES:
             return tag.get("name", "")
     for tag in areas:
-        if not _true(tag.get("editable"), True) and not _true(tag.get("perRegion"), False):
+        if not _true(tag.get("editable"), True) and not _true(tag.get("perregion"), False):
             return tag.get("name", "")
     return ""
 
@@ -340,9 +340,9 @@ def _phrase(mine: list[Element], status: str, warnings: list[str]) -> tuple[str,
     areas = [
         tag
         for tag in mine
-        if tag.tag == "TextArea"
+        if tag.tag == "textarea"
         and tag.get("name") != status
-        and not _true(tag.get("perRegion"), False)
+        and not _true(tag.get("perregion"), False)
         and _true(tag.get("smart"), True)
     ]
     named = [tag for tag in areas if tag.get("name", "").casefold() in _PHRASE_NAMES]
@@ -361,7 +361,7 @@ def _phrase(mine: list[Element], status: str, warnings: list[str]) -> tuple[str,
 def _labels_of(tag: Element) -> tuple[Label, ...]:
     """The labels of a control, each once; those without a value are left out."""
     labels: dict[str, Label] = {}
-    for child in tag.iter("Label"):
+    for child in tag.iter("label"):
         value, alias = child.get("value", ""), child.get("alias", "")
         written = alias if alias.strip() else value
         if value.strip():
@@ -376,7 +376,7 @@ def _labels_of(tag: Element) -> tuple[Label, ...]:
 
 
 def _targets(tag: Element) -> tuple[str, ...]:
-    return tuple(part.strip() for part in tag.get("toName", "").split(",") if part.strip())
+    return tuple(part.strip() for part in tag.get("toname", "").split(",") if part.strip())
 
 
 def _true(raw: str | None, default: bool) -> bool:
@@ -385,37 +385,3 @@ def _true(raw: str | None, default: bool) -> bool:
 
 def _from_data(tag: Element) -> bool:
     return tag.get("value", "").strip().startswith("$")
-
-
-class _Builder(TreeBuilder):
-    """Refuses document types, which could define entities, and excessive depth."""
-
-    depth = 0
-
-    def doctype(self, *_: object) -> None:
-        raise LabelConfigError("The labeling config has a document type, which is not allowed.")
-
-    def start(self, tag: str, attributes: dict[str, str], /) -> Element:
-        self.depth += 1
-        if self.depth > _MAX_DEPTH:
-            raise LabelConfigError(f"The labeling config is nested deeper than {_MAX_DEPTH} tags.")
-        return super().start(tag, attributes)
-
-    def end(self, tag: str, /) -> Element:
-        self.depth -= 1
-        return super().end(tag)
-
-
-def _tree(xml: str) -> Element:
-    if len(xml) > _MAX_CHARACTERS:
-        raise LabelConfigError(
-            f"The labeling config is longer than {_MAX_CHARACTERS:,} characters."
-        )
-    if not xml.strip():
-        raise LabelConfigError("The labeling config is empty.")
-    # This is text already, so the encoding that it declares does not matter.
-    parser = XMLParser(target=_Builder(), encoding="utf-8")
-    try:
-        return fromstring(xml.strip().encode("utf-8", "replace"), parser)
-    except (ParseError, ValueError) as error:
-        raise LabelConfigError(f"The labeling config is not valid XML: {error}.") from None

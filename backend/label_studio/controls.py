@@ -1,6 +1,7 @@
 """What a labeling config says about a picture: the controls that take masks, clicks and phrases.
 
-`resolved` and `text_of` read a task's data as Label Studio's page reads it.
+`tree_of` and `linked_tags` read the config, `resolved` and `text_of` a task's data, as Label
+Studio's page reads them.
 
 An attribute may hold variables: ``$image``, ``$pic.url``, ``$pics[0]``, or several within a text,
 as ``https://host/$folder/$file``. A ``<Repeater on="$pages">`` repeats its content once for each
@@ -13,16 +14,78 @@ from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
+from html import escape
 from typing import Any, Literal, TypeVar
-from xml.etree.ElementTree import Element
+from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser, fromstring
 
 from backend.errors import LabelConfigError
 
-_VARIABLE = re.compile(r"\$[\w[\].{}]+")
+# A thousand classes with colours, for brushes and for key points, have some 150,000.
+_MAX_CHARACTERS = 500_000
+_MAX_DEPTH = 200
+# What the page shows and controls work on.
+_OBJECTS = frozenset(
+    ["image", "table", "timeseries", "audio", "video", "paragraphs", "list", "pdf"]
+)
+_VARIABLE = re.compile(r"\$[\w[\].{}]+", re.ASCII)
 _STEP = re.compile(r"[^.[\]]+")
 # A document of more pages is cut off, so that a task cannot make the config endless.
 _MAX_REPEATS = 200
 _INDEX = "{{idx}}"
+
+
+def linked_tags(root: Element) -> list[Element]:
+    """All tags. Where the page shows one thing only, controls without a toName work on that."""
+    tags = list(root.iter())
+    shown = [tag.get("name", "") for tag in tags if tag.tag in _OBJECTS and tag.get("name")]
+    if len(shown) == 1:
+        for tag in tags:
+            if tag.get("name") and tag.tag not in _OBJECTS:
+                tag.attrib.setdefault("toname", shown[0])
+    return tags
+
+
+class _Builder(TreeBuilder):
+    """Reads tags as the page does: names without regard to case, and a text as the value.
+
+    Refuses document types, which could define entities, and excessive depth.
+    """
+
+    depth = 0
+
+    def doctype(self, *_: object) -> None:
+        raise LabelConfigError("The labeling config has a document type, which is not allowed.")
+
+    def start(self, tag: str, attributes: dict[str, str], /) -> Element:
+        self.depth += 1
+        if self.depth > _MAX_DEPTH:
+            raise LabelConfigError(f"The labeling config is nested deeper than {_MAX_DEPTH} tags.")
+        return super().start(
+            tag.lower(), {name.lower(): value for name, value in attributes.items()}
+        )
+
+    def end(self, tag: str, /) -> Element:
+        self.depth -= 1
+        element = super().end(tag.lower())
+        if not len(element) and element.text and element.text.strip():
+            element.set("value", escape(element.text.strip(), quote=False))
+        return element
+
+
+def tree_of(xml: str) -> Element:
+    """A labeling config's tags, names in lower case. Raises LabelConfigError."""
+    if len(xml) > _MAX_CHARACTERS:
+        raise LabelConfigError(
+            f"The labeling config is longer than {_MAX_CHARACTERS:,} characters."
+        )
+    if not xml.strip():
+        raise LabelConfigError("The labeling config is empty.")
+    # This is text already, so the encoding that it declares does not matter.
+    parser = XMLParser(target=_Builder(), encoding="utf-8")
+    try:
+        return fromstring(xml.strip().encode("utf-8", "replace"), parser)
+    except (ParseError, ValueError) as error:
+        raise LabelConfigError(f"The labeling config is not valid XML: {error}.") from None
 
 
 def resolved(text: str, data: Mapping[str, Any]) -> Any:
@@ -45,7 +108,7 @@ def text_of(text: str, data: Mapping[str, Any]) -> str:
 def repeat_lengths(root: Element, data: Mapping[str, Any]) -> tuple[int, ...]:
     """How often each Repeater of a config repeats its content for a task, in document order."""
     lengths = []
-    for tag in root.iter("Repeater"):
+    for tag in root.iter("repeater"):
         value = resolved(tag.get("on", "").strip(), data)
         lengths.append(min(len(value), _MAX_REPEATS) if isinstance(value, list) else 0)
     return tuple(lengths)
@@ -57,18 +120,18 @@ def repeated(root: Element, lengths: Sequence[int]) -> Element:
     Raises:
         LabelConfigError: a Repeater within another one, or one without a variable.
     """
-    for tag in root.iter("Repeater"):
-        if any(inner is not tag for inner in tag.iter("Repeater")):
+    for tag in root.iter("repeater"):
+        if any(inner is not tag for inner in tag.iter("repeater")):
             raise LabelConfigError("The labeling config has a <Repeater> within another one.")
         if not _VARIABLE.fullmatch(tag.get("on", "").strip()):
             raise LabelConfigError(
                 'A <Repeater> of the labeling config has no variable in "on", as in on="$pages".'
             )
     root = deepcopy(root)
-    for tag, length in zip(list(root.iter("Repeater")), lengths, strict=True):
-        index = tag.get("indexFlag", _INDEX)
+    for tag, length in zip(list(root.iter("repeater")), lengths, strict=True):
+        index = tag.get("indexflag", _INDEX)
         tag[:] = [_numbered(child, index, str(number)) for number in range(length) for child in tag]
-        tag.tag = "View"
+        tag.tag = "view"
     return root
 
 
@@ -98,6 +161,8 @@ def _looked_up(path: str, data: Mapping[str, Any]) -> Any:
 def _written(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return str(value) if isinstance(value, str | int | float) else ""
 
 

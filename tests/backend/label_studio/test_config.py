@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from backend.errors import LabelConfigError
 from backend.label_studio.config import LabelConfig
 from backend.settings import Settings
 
@@ -217,6 +218,35 @@ def test_the_address_of_the_picture(value, data, address):
 def test_a_declaration_and_other_scripts_are_fine():
     xml = f'<?xml version="1.0" encoding="latin-1"?><View>{IMAGE}{BRUSH}</View>'
     assert LabelConfig.parse(xml.replace("Cat", "猫")).images[0].labels[0][1].value == "猫"
+
+
+@pytest.mark.parametrize(
+    ("image", "brush"),
+    [
+        (
+            '<image NAME="image" value="$image"/>',
+            '<BRUSHLABELS name="b" toname="image">{}</BRUSHLABELS>',
+        ),
+        (IMAGE, '<brushLabels name="b">{}</brushLabels>'),
+        (
+            '<Image name="image">\n$image</Image><Text name="t"/>',
+            '<BrushLabels name="b">{}</BrushLabels>',
+        ),
+    ],
+)
+def test_tags_are_read_as_the_page_reads_them(image, brush):
+    labels = '<label Value="Cat"/><Label>Dog &amp; Fox</Label><!-- <Label value="Bird"/> -->'
+
+    (read,) = parse(image, brush.format(labels), STATUS).images
+
+    assert (read.name, read.value, read.status) == ("image", "$image", "status")
+    assert [label.value for _, label in read.labels] == ["Cat", "Dog &amp; Fox"]
+
+
+def test_of_several_images_none_is_taken_for_a_control_without_toname():
+    other = '<Image name="other" value="$other"/>'
+    with pytest.raises(LabelConfigError):
+        parse(IMAGE, other, BRUSH.replace('toName="image"', ""))
 
 
 def test_key_points_that_send_nothing_are_warned_of():

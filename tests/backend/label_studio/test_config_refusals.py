@@ -77,6 +77,7 @@ def test_a_repeater_that_cannot_be_read_is_refused(inside):
     ("tags", "reason"),
     [
         ((IMAGE.replace("value", "valueList"), BRUSH), "valueList"),
+        ((IMAGE.replace("/>", ' valueList="$pages"/>'), BRUSH), "valueList"),
         ((IMAGE, '<BrushLabels name="b" toName="image" value="$labels"/>'), "task's data"),
         ((IMAGE, POINTS), "nowhere to go"),
     ],

@@ -10,6 +10,8 @@ DATA = {
     "pics": ["/c.png", {"url": "/d.png"}],
     "pic.dotted": "/e.png",
     "number": 7,
+    "whole": 6.0,
+    "imag\u00e9": "/f.png",
 }
 
 
@@ -28,6 +30,8 @@ DATA = {
         ("https://host/x.png", "https://host/x.png"),
         ("https://host$image?n=$number", "https://host/a.png?n=7"),
         ("https://host/$missing.png", "https://host/"),
+        ("https://host/$whole", "https://host/6"),
+        ("https://host/$imag\u00e9", "https://host/\u00e9"),
         ("", ""),
     ],
 )
