@@ -169,7 +169,7 @@ class Assignment:
 
     def _unlabelled(self, clicks: tuple[Click, ...]) -> bool:
         """Whether the key points have no labels that could say what is meant."""
-        return not any(self._click_label(click) for click in clicks)
+        return not any(click.label for click in clicks)
 
     def _fallback_label(self, *, guess: bool = True) -> Class:
         """The label used last; else, where one is to be guessed, the first one of the config."""

@@ -113,7 +113,8 @@ class _Interactive:
         self._parts = parts
         self._request = request
         self._ask = Interaction.read(request, config)
-        self._image = self._ask.image or config.images[0]
+        told = (image for image in config.images if image.status)
+        self._image = self._ask.image or next(told, config.images[0])
         self._predictor = parts.predictors.champion(request.project)
         self._steps = _Steps(parts.metrics)
 
@@ -125,8 +126,7 @@ class _Interactive:
                 turn = self._assign()
             self._parts.metrics.prompts(turn.new)
             if turn.target is None:
-                notes = turn.notes if self._ask.image else ()
-                return self._said(noted(notes)) if notes else {"result": []}
+                return self._said(noted(turn.notes)) if turn.notes else {"result": []}
             self._predictor = self._predictor_of(turn.target)
             embedding = self._embedding(turn.target)
             answered = self._every if turn.target.every else self._one

@@ -198,9 +198,12 @@ def _why_ignored(region: Region, image: ImageControls | None) -> str:
     """What to tell the annotator of a region that was left out; '' for masks and ghosts."""
     if image is None:
         return "This backend does not know that tool; use clicks, a box or the phrase"
+    if region.control == image.phrase:
+        return "A phrase without an id was left out: enter it again"
     control = image.click(region.control)
     if control is None:
-        return ""
+        stroke = region.has_mask and image.brush(region.control)
+        return "The brush only paints; use clicks, a box or the phrase" if stroke else ""
     if not region.id:
         return "A click without an id was left out: click again"
     if control.draws_boxes:
@@ -238,7 +241,7 @@ def read_box(region: Region, control: ClickControl) -> Click | None:
         x_percent=float(xs.min()),
         y_percent=float(ys.min()),
         positive=True,
-        label=label.label.value if label else "",
+        label=label.label.value if label else region.label,
         from_name=control.name,
         x2_percent=float(xs.max()),
         y2_percent=float(ys.max()),
@@ -274,7 +277,7 @@ def _read_click(region: Region, control: ClickControl) -> Click | None:
         x_percent=min(max(x, 0.0), 100.0),
         y_percent=min(max(y, 0.0), 100.0),
         positive=region.positive is not False and not removes,
-        label=label.label.value if label else "",
+        label=label.label.value if label else region.label,
         from_name=control.name,
         signed=removes or region.positive is not None,
     )

@@ -31,7 +31,7 @@ _MAX_CONTAINERS = 300_000
 _LARGE = 1 << 19
 
 _PROJECT = re.compile(r"(\d{1,18})(?:\.(\d{1,18}))?", re.ASCII)
-_WRITTEN = re.compile(r"(\d{1,19})(?:\.0{1,9})?", re.ASCII)
+_WRITTEN = re.compile(r"(0|[1-9]\d{0,18})(?:\.0{1,9})?", re.ASCII)
 # Numbers in the database are signed, of 64 bits. Label Studio's own ids stay far below half of it.
 _MAX_NUMBER = 2**63
 _DERIVED = 2**62
@@ -243,23 +243,22 @@ def read_task(raw: object) -> Task:
 def parse_json(body: bytes) -> Any:
     """The body of a request. Raises NotJsonError.
 
-    JavaScript can cut an emoji in half. The rest is a lone surrogate, which orjson refuses and no
-    database takes; it becomes "?" here.
+    What Python's own reader takes is read too: scripts write NaN, which becomes null here, and
+    JavaScript can cut an emoji in half. The rest is a lone surrogate, which no database takes; it
+    becomes "?".
     """
     if len(body) > _LARGE and body.count(b"{") + body.count(b"[") > _MAX_CONTAINERS:
         raise RequestError("The request's body holds too many objects and lists.")
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        if b"\\ud" in body.lower():
-            try:
-                text = json.dumps(json.loads(body), ensure_ascii=False)
-                return orjson.loads(text.encode("utf-8", "replace"))
-            except (ValueError, RecursionError):
-                pass  # not JSON in other ways too: orjson's message says where
-        raise NotJsonError(
-            f"The request's body is not JSON ({error.msg} at character {error.pos})."
-        ) from None
+        try:
+            read = json.loads(body, strict=False, parse_constant=lambda constant: None)
+            return orjson.loads(json.dumps(read, ensure_ascii=False).encode("utf-8", "replace"))
+        except (ValueError, RecursionError):
+            raise NotJsonError(
+                f"The request's body is not JSON ({error.msg} at character {error.pos})."
+            ) from None
 
 
 def whole_number(raw: object) -> int | None:

@@ -194,7 +194,8 @@ def _labels(item: Mapping[str, Any]) -> Iterator[str]:
     value = item["value"]
     kind = item.get("type")
     texts = value.get(kind) if isinstance(kind, str) and kind.endswith("labels") else None
-    for text in texts if isinstance(texts, list) else value.get("labels") or ():
+    texts = value.get("labels") if texts is None else texts
+    for text in texts if isinstance(texts, list) else [texts]:
         label = clean(text).strip() if isinstance(text, str) else ""
         if label:
             yield label

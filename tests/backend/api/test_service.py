@@ -185,6 +185,22 @@ def test_a_task_without_a_picture_is_reported_too(service: Service, page: Any) -
     assert "picture" in page.status(answer)
 
 
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"value": {"x": 130, "y": 1}}, "off the picture"),
+        ({"from_name": "ellipse"}, "does not know that tool"),
+        ({"value": {"x": None, "y": None, "labels": 5}}, "off the picture"),
+    ],
+)
+def test_what_is_not_understood_is_said(
+    service: Service, page: Any, changes: dict[str, Any], says: str
+) -> None:
+    answer = service.predict(page.request([{**page.click(1, 30, 40), **changes}]))
+
+    assert says in page.status(answer)
+
+
 def test_a_failure_does_not_stop_the_next_click(
     service: Service, page: Any, picture_host: Any
 ) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from backend.interaction.assignment import Policy
+from backend.interaction.assignment import LABEL_UNKNOWN, Policy
 
 
 def ids(turn):
@@ -260,6 +260,15 @@ def test_an_unknown_click_without_sign_is_positive(open_page):
     page.make_point(20)
     del next(iter(page.points.values()))["is_positive"]
     assert signs(page.send_points()) == [True]
+
+
+def test_a_label_that_the_config_does_not_have_is_not_guessed(open_page):
+    page = open_page()
+
+    turn = page.click(20, "Bird")
+
+    assert turn.target.label is None
+    assert LABEL_UNKNOWN in turn.notes
 
 
 def test_a_click_that_was_moved_is_where_it_is_now(open_page):

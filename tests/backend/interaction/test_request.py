@@ -133,7 +133,12 @@ def test_a_click_on_the_edge_may_be_off_by_rounding():
 def test_what_was_left_out_is_said():
     off = click(value={"x": 130, "y": 1, "keypointlabels": ["Cat"]})
     box = click(id="r1", from_name="rect", type="rectanglelabels")
-    assert len(read(asked(off, box)).ignored) == 2
+    phrase = {**click(), "id": None, "from_name": "phrase", "type": "textarea"}
+    phrase["value"] = {"text": ["cat"]}
+    touch = {"type": "add", "relativePoints": [1, 2], "relativeStrokeWidth": 3}
+    value = {"touches": [touch], "brushlabels": ["Cat"]}
+    stroke = click(id="s1", from_name="brush", type="brushlabels", value=value)
+    assert len(read(asked(off, box, phrase, stroke)).ignored) == 4
 
 
 @pytest.mark.parametrize(("control", "key"), [("kp", "keypointlabels"), ("brush", "brushlabels")])
@@ -158,6 +163,18 @@ def test_a_key_point_takes_its_label_from_a_second_item():
 
     (one,) = Interaction.read(parse_predict(asked(drawn, named)), config, NOW).clicks
     assert (one.from_name, one.label) == ("dots", "Dog")
+
+
+@pytest.mark.parametrize("labels", ["Cat", ["  cat "], ["Bird", "Cat"], ["Ｃａｔ"]])
+def test_a_label_however_it_is_written(labels):
+    (one,) = read(asked(click(value={"x": 30, "y": 40, "keypointlabels": labels}))).clicks
+    assert one.label == ("cat" if labels == ["  cat "] else "Cat")
+
+
+@pytest.mark.parametrize("labels", [5, {"Cat": 1}, [["Cat"]], None])
+def test_labels_that_make_no_sense_are_none(labels):
+    (one,) = read(asked(click(value={"x": 30, "y": 40, "labels": labels}))).clicks
+    assert one.label == ""
 
 
 @pytest.mark.parametrize("item", ["x", 3, None, [[]], [click()]])

@@ -79,6 +79,7 @@ def test_a_hundred_thousand_regions_are_refused():
         ("7.0", 7),
         (None, None),
         ("a7", None),
+        ("07", None),
         (7.5, None),
         (-7, None),
         (True, None),
@@ -103,7 +104,12 @@ def test_half_an_emoji_is_read():
     assert parse_json(body) == {"note": "cut ?", "whole": "😀", "text": "\\ud83d"}
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b'"\\ud83d', b"[" * 2000 + b'"\\ud83d', b"NaN"])
+def test_json_as_scripts_write_it_is_read():
+    body = b'\xef\xbb\xbf{"x": NaN, "y": -Infinity, "text": "a\tb"}'
+    assert parse_json(body) == {"x": None, "y": None, "text": "a\tb"}
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b'"\\ud83d', b"[" * 2000 + b'"\\ud83d'])
 def test_what_is_no_json_is_refused_with_a_sentence(body):
     with pytest.raises(NotJsonError, match="is not JSON"):
         parse_json(body)
