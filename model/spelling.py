@@ -17,6 +17,12 @@ UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
     "\U00020000-\U0003ffff]"
 )
+HANGUL = re.compile("[\uac00-\ud7a3]")
+# Plural and particles that Korean writes onto a noun.
+PARTICLES = re.compile(
+    "(들)?(은|는|이|가|을|를|의|에|에서|에게|에게서|께|께서|한테|와|과|랑|이랑|하고|도|만|로|으로|부터"
+    "|까지|처럼|보다|이나|나|마다|밖에)?"
+)
 QUOTES_AND_DASHES = str.maketrans(
     {"’": "'", "‘": "'", "`": "'", "´": "'", "‐": "-", "‑": "-", "–": "-", "—": " ", "−": "-"}
 )
@@ -47,7 +53,8 @@ def normal_form(text: str) -> str:
     if text.isascii():
         return text.lower().replace("`", "'")
     folded = unicodedata.normalize("NFKC", text).translate(QUOTES_AND_DASHES).casefold()
-    return unicodedata.normalize("NFKC", folded)
+    # Turkish writes its capital i with a dot, which stays behind.
+    return unicodedata.normalize("NFKC", folded.replace("i\u0307", "i"))
 
 
 def key_of(word: str) -> str:
@@ -68,7 +75,7 @@ def _without_accents(word: str) -> str:
 
 def spellings(token: str) -> Iterator[tuple[str, bool]]:
     """Spellings of a word, most likely first, and whether each is the singular of a plural."""
-    yield token, False
+    yield from ((stem, ending.startswith("들")) for stem, ending in stems(token))
     bare = word_forms.without_possessive(token)
     for form in dict.fromkeys((bare, _without_accents(bare))):
         joined = form.replace("-", "").replace("'", "")
@@ -76,6 +83,15 @@ def spellings(token: str) -> Iterator[tuple[str, bool]]:
             yield spelling, False
             yield from ((singular, True) for singular in word_forms.singulars(spelling))
             yield from ((plural, False) for plural in word_forms.plurals(spelling))
+
+
+def stems(word: str) -> Iterator[tuple[str, str]]:
+    """A Korean word without the particles that may end it, the longest stem first, and these; of
+    other words the word alone."""
+    starts = range(len(word), 0, -1) if HANGUL.search(word) else (len(word),)
+    for start in starts:
+        if PARTICLES.fullmatch(word, start):
+            yield word[:start], word[start:]
 
 
 def means_something(word: str) -> bool:

@@ -27,12 +27,14 @@ from numpy.typing import NDArray
 from model import word_forms, word_geometry
 from model.errors import WordVectorsError
 from model.spelling import (
+    HANGUL,
     UNSPACED,
     Corrections,
     key_of,
     means_something,
     spellings,
     split,
+    stems,
 )
 
 # Longer phrases are cut: the LSTM was trained on a few words, and its time grows with them.
@@ -303,6 +305,10 @@ class Tokenizer:
             known = [self._known_forms(part) for part in parts]
             if all(known):
                 return [piece for pieces in known for piece in pieces]
+        for stem, _ in stems(token) if HANGUL.search(token) else ():
+            pieces, missed = self._unspaced(stem)
+            if pieces and not missed:
+                return pieces
         plain = token.replace("-", "")
         for form in (plain, *word_forms.singulars(plain)):
             compound = word_forms.compound_parts(form, self._common)

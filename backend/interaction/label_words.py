@@ -1,8 +1,8 @@
 """Which labels of the project a phrase names: "the red cat" names Cat.
 
 Only what is certain: the label's words (or alias's) are in the phrase, in singular or plural, or a
-common other word for them is. In scripts without blanks, a label's characters in a row are. The
-rest is up to the model.
+common other word for them is, with blanks between them or without. In scripts without blanks, a
+label's characters in a row are, and Korean words may have particles. The rest is up to the model.
 """
 
 import re
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from backend.label_studio.controls import BrushControl, Label, normal_form
-from model.spelling import UNSPACED, split
+from model.spelling import HANGUL, UNSPACED, split, stems
 from model.word_forms import as_singular, is_plural, singular
 
 # Each group means the same class wherever a project has only one of its words as a label.
@@ -54,15 +54,17 @@ def labels_named(
     possessive = [word.endswith("'s") for word in words]
     said = [singular(word.removesuffix("'s")) for word in words]
     turn = next((at for at, word in enumerate(said) if word in _AFTER and at), len(said))
-    ranked = []
+    ranked, text = [], "".join(said)
     own = frozenset(tuple(_split(label.value)) for _, label in labels)
     for order, (brush, label) in enumerate(labels):
         best: tuple[bool, bool, int, int, int] | None = None
         for exact, name in _names(label, own):
-            for at in range(len(said) - len(name) + 1):
-                if said[at : at + len(name)] != name:
+            for at in range(len(said) if "".join(name) in text else 0):
+                last, ending = _said_at(said, at, name)
+                if last is None:
                     continue
-                rank = (at >= turn, possessive[at + len(name) - 1], -len(name), not exact, at)
+                owner = possessive[last] or ending.endswith("의")
+                rank = (at >= turn, owner, -len(name), not exact, at)
                 best = min(best, rank) if best else rank
         if best is not None:
             ranked.append((best, order, (brush, label)))
@@ -76,8 +78,9 @@ def plural(phrase: str) -> bool:
 
 def asks_for_all(phrase: str, labels: Sequence[tuple[BrushControl, Label]]) -> bool:
     """Whether a phrase means every one of a kind: it is in the plural, or a label's bare name."""
+    words = _split(phrase)
     return plural(phrase) or any(
-        _split(name) == _split(phrase)
+        _said_at(words, 0, _split(name), whole=True)[0] == len(words) - 1
         for _, label in labels
         for name in (label.value, label.alias)
         if _split(name)
@@ -88,6 +91,24 @@ def about_one(phrase: str) -> str:
     """What a phrase says about one of those that it asks for: "all nuclei" -> "nucleus"."""
     words = _words(phrase)
     return " ".join(as_singular(words)) if is_plural(words) else phrase
+
+
+def _said_at(
+    said: Sequence[str], at: int, name: Sequence[str], *, whole: bool = False
+) -> tuple[int | None, str]:
+    """The number of the word at which a name ends that begins with word ``at``, None where it does
+    not begin there; and its Korean particles. ``whole``: not as the end of a Korean compound."""
+    wanted, joined = "".join(name), ""
+    for last in range(at, len(said)):
+        joined += said[last]
+        for stem, ending in stems(joined):
+            # The head of a compound comes last: a red-cat is a cat.
+            compound = HANGUL.search(wanted) and len(wanted) > 1 and not whole
+            if stem == wanted or (compound and last == at and stem.endswith(wanted)):
+                return last, ending
+        if len(joined) >= len(wanted):
+            break
+    return None, ""
 
 
 def _words(text: str) -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import string
 import time
+import unicodedata
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -275,6 +277,26 @@ def test_scripts_without_blanks_are_cut_into_known_words(
 
     assert tokens.words == words
     assert tokens.ignored == ignored
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize(
+    ("phrase", "words", "ignored"),
+    [
+        ("빨간 고양이를", ("빨간", "고양이"), ()),
+        ("빨간고양이들이", ("빨간", "고양이"), ()),
+        ("개가", ("개",), ()),
+        ("개미", (), ("개미",)),
+    ],
+)
+def test_korean_words_are_read_without_their_particles(
+    phrase: str, words: tuple[str, ...], ignored: tuple[str, ...], form: Literal["NFC", "NFD"]
+) -> None:
+    tokenizer = Tokenizer(["빨간", "고양이", "개"], np.eye(3, dtype=np.float32))
+
+    tokens = tokenizer.read(unicodedata.normalize(form, phrase))
+
+    assert (tokens.words, tokens.ignored, tokens.corrected) == (words, ignored, ())
 
 
 @pytest.mark.parametrize(

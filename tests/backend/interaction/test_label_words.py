@@ -52,8 +52,37 @@ def test_scripts_without_blanks(phrase: str, names: tuple[str, ...], expected: l
 
 
 @pytest.mark.parametrize(
+    ("phrase", "expected"),
+    [
+        ("빨간 고양이를", ["고양이"]),
+        ("빨간고양이", ["고양이"]),
+        ("개의 귀", ["귀", "개"]),
+        ("고양이사료", []),
+        ("안개", []),
+    ],
+)
+def test_korean_words_with_particles_and_at_the_end_of_compounds(
+    phrase: str, expected: list[str]
+) -> None:
+    assert named(phrase, "고양이", "개", "귀") == expected
+
+
+@pytest.mark.parametrize(("phrase", "all_of_them"), [("고양이들을", True), ("빨간고양이", False)])
+def test_a_name_with_particles_is_a_bare_name(phrase: str, all_of_them: bool) -> None:
+    assert asks_for_all(phrase, labels("고양이")) == all_of_them
+
+
+@pytest.mark.parametrize(
     ("phrase", "name"),
-    [("ＣＡＴ", "cat"), ("cafe\u0301", "caf\u00e9"), ("バイク", "ﾊﾞｲｸ"), ("big  cat", "Big Cat")],
+    [
+        ("ＣＡＴ", "cat"),
+        ("cafe\u0301", "caf\u00e9"),
+        ("バイク", "ﾊﾞｲｸ"),
+        ("big  cat", "Big Cat"),
+        ("tshirts", "T-Shirt"),
+        ("fire hydrant", "firehydrant"),
+        ("inek", "İnek"),
+    ],
 )
 def test_one_normal_form(phrase: str, name: str) -> None:
     assert named(phrase, name) == [name]
