@@ -14,6 +14,7 @@ import pickle
 import re
 from itertools import chain, islice
 from pathlib import Path
+from statistics import mode
 from typing import Any, cast
 
 import numpy as np
@@ -131,34 +132,38 @@ def _text(path: Path) -> tuple[list[str], NDArray[np.float32]]:
         # word2vec text starts with "count dimension", GloVe with its first word.
         if first and len(first[0].split()) == 2 and all(p.isdigit() for p in first[0].split()):
             count, dim = map(int, first.pop(0).split())
-        width = min((_numbers_at_end(line) for line in first), default=0)
+        # A number may end a word ("new york 5"), and a line may be damaged: most lines are neither.
+        width = mode(map(_numbers_at_end, first)) if first else 0
         if not first or width < 1:
             raise WordVectorsError(f"{path} has no line of a word and its numbers.")
         if dim not in (0, width):
             raise WordVectorsError(
                 f"{path} starts with {dim} numbers for each word, but its lines have {width}."
             )
-        too_long = 0
+        left_out = 0
         for line in chain(first, file):
             word, *numbers = _columns(line, width)
             if len(numbers) != width:
-                if line.strip():
+                if line[:1] in " \t" and _numbers_at_end(f"- {line}") == width:
+                    left_out += 1  # the word is a blank
+                elif line.strip():
                     raise WordVectorsError(
                         f"{path}: word {len(words) + 1} has no {width} numbers: {line[:40]!r}."
                     )
                 continue
             if _is_decimal(word.rpartition(" ")[2]) and " " in word:
-                too_long += 1
+                left_out += 1
                 continue
             words.append(word)
             rows.append(np.array(numbers, np.float32))
-    if too_long:
+    if left_out:
         log.warning(
-            "%d lines of %s have more than %d numbers and are left out.", too_long, path, width
+            "%d lines of %s have no word, or more than %d numbers, and are left out.",
+            *(left_out, path, width),
         )
-    if len(words) + too_long < count:
+    if len(words) + left_out < count:
         raise WordVectorsError(
-            f"{path} ends after {len(words) + too_long} of its {count} words: the file is cut off."
+            f"{path} ends after {len(words) + left_out} of its {count} words: the file is cut off."
         )
     if not rows:
         raise WordVectorsError(f"{path} has no line of a word and its numbers.")

@@ -129,6 +129,8 @@ def test_text_with_tabs_several_blanks_and_other_line_ends(tmp_path: Path) -> No
         ("3 2\ndog 1 2 3\ncat 1 2 3\nred 1 2 3\n", "starts with 2 numbers .* lines have 3"),
         ("3 3\ndog 1 2 3\ncat 1 2 3\n", "ends after 2 of its 3 words"),
         ("dog 1 2 3\n" * 100 + "cat 1 2\n", "word 101 has no 3 numbers: 'cat 1 2"),
+        ("dog 1 2 3\ncat 1 2\nred 1 2 3\n", "word 2 has no 3 numbers: 'cat 1 2"),
+        ("3.0 3\ndog 1 2 3\ncat 1 2 3\n", "word 1 has no 3 numbers: '3.0 3"),
         ("2 3\n", "no line of a word and its numbers"),
         ("dog 1 2 3\n" * 100 + "cat 1 two 3\n", "could not convert"),
     ],
