@@ -86,7 +86,8 @@ def parse(
 
 def _as_browsers_read(address: str, label_studio: LabelStudio | None) -> str:
     """A backslash is a slash in front of the query and a character of it behind; "//host" has the
-    page's scheme."""
+    page's scheme; tabs and line breaks do not count."""
+    address = re.sub(r"[\t\r\n]", "", address)
     path, mark, query = address.partition("?")
     address = path.replace("\\", "/") + mark + query.replace("\\", "%5C")
     if address.startswith("//"):

@@ -7,6 +7,7 @@ import base64
 import binascii
 import contextlib
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote_to_bytes, urljoin, urlsplit
@@ -194,7 +195,7 @@ def _inline_bytes(address: str, max_bytes: int) -> bytes:
     if not comma:
         raise PictureAddressError("The picture in the task's data is incomplete.")
     content = unquote_to_bytes(body)
-    if header.lower().endswith(";base64"):
+    if re.search("; *base64$", header, re.IGNORECASE):
         try:
             content = base64.b64decode(b"".join(content.split()) + b"==")
         except binascii.Error:

@@ -59,6 +59,7 @@ def test_a_shown_address_has_no_query_and_no_password(address: str) -> None:
         ("\\data\\upload\\3\\a.png", "upload", "/data/upload/3/a.png"),
         ("//cdn.example/a.png", "web", "/a.png"),
         ("http:\\\\cdn.example\\a.png", "web", "/a.png"),
+        ("https://cdn.example\n/a\t.png", "web", "/a.png"),
         ("/tasks/7/resolve/?fileuri=abc", "host", "/tasks/7/resolve/"),
         ("static/a.png", "host", "/static/a.png"),
         ("http://studio:8081/data/upload/3/a.png", "web", "/data/upload/3/a.png"),

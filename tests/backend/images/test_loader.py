@@ -122,7 +122,7 @@ def test_cloud_storage_without_a_task_is_refused(pictures: Pictures) -> None:
 def test_inline_pictures(encoding: str, pictures: Pictures, png: bytes) -> None:
     packed = base64.b64encode(png).decode()
     address = {
-        "base64": f"data:image/png;base64,{packed}",
+        "base64": f"data:image/png; base64,{packed}",
         "percent": f"data:image/png,{quote(png)}",
         "base64 without padding": f"DATA:image/png;charset=x;base64,{packed.rstrip('=')}",
     }[encoding]
@@ -162,7 +162,7 @@ def test_inline_pictures_have_the_size_limit_too(new_pictures: Callable[..., Pic
         "http://",
         "http:///a.png",
         "http://host\x00/a",
-        "http://ho\nst/a",
+        "http://ho\x01st/a",
         "http://[::1/a.png",
         "http://host:99999/a.png",
     ],
