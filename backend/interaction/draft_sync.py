@@ -247,16 +247,39 @@ class DraftSync:
             if saved.kind != "annotation":
                 continue
             left = {click.id for click in target.counting if click.id in saved.clicks}
+            words = self._ends_with_words(saved, target)
             kept_turn = 0
             if target.region_id in saved.regions:
-                kept = self._kept_answer(target, saved) if left else None
+                kept = self._kept_answer(target, saved) if left or words else None
                 kept_turn = kept.turn if kept else 0
                 # Key points of a reopened annotation stay also when a new mask is accepted.
                 left -= kept.click_ids if kept else set()
-            if left or _words_alone(saved, target):
+                words = words and kept is not None and kept.phrase != target.phrase
+            elif target.clicks or target.accepted:
+                words = False  # the page would have its clicks, or it was deleted
+            if left or words:
                 target.dropped_by, target.kept_turn = saved.id, kept_turn
             elif target.dropped_by == saved.id:
                 target.dropped_by = None
+
+    def _ends_with_words(self, saved: Saved, target: Target) -> bool:
+        """Whether an object's phrase is in an annotation, and nothing was asked for after it.
+
+        A phrase stays in its field also when its mask was rejected. Those who went on knew that the
+        mask was gone, so only the last one of a page counts. Where one phrase made several objects
+        and some were kept, the others were deleted.
+        """
+        if not target.phrase_id or target.phrase_id not in saved.phrases:
+            return False
+        for other in self.task.targets:
+            if other is target or other.owner not in ("", target.owner):
+                continue
+            if other.phrase_id == target.phrase_id:
+                if other.region_id in saved.regions:
+                    return False
+            elif (other.answered_at or other.created_at) > (target.answered_at or self.now):
+                return False
+        return True
 
     def _kept_answer(self, target: Target, saved: Saved) -> Answer | None:
         """Which of an object's masks an annotation has: the one that is most like it."""
@@ -280,14 +303,3 @@ class DraftSync:
 
     def _log(self, kind: EventKind, target: Target, **values: str) -> None:
         self.events.append(Event.about(target, kind, **values))
-
-
-def _words_alone(saved: Saved, target: Target) -> bool:
-    """Whether an object of words was all that there was, and its mask is missing.
-
-    A phrase stays in its field also when its mask was rejected. So words count only where nothing
-    else was submitted.
-    """
-    if not target.phrase_id or target.clicks or target.accepted or saved.regions:
-        return False
-    return target.phrase_id in saved.phrases

@@ -186,6 +186,68 @@ def test_words_alone_count_where_nothing_was_submitted(
     assert [one.task for one in listed(left, database)] == [TASK]
 
 
+def test_words_that_nothing_came_after_count_beside_other_masks(
+    open_page: OpenPage, database: Database
+) -> None:
+    # given an accepted Cat, and words that made a Dog, which was not accepted
+    page, studio = open_page(), Studio()
+    page.click(20)
+    page.accept()
+    page.work()
+    page.type("the dog")
+    # when the page is submitted, then the Dog is listed
+    page.work()
+    page.submit()
+    (one,) = listed(page, database)
+    assert one.labels == ("Dog",)
+    assert back(page, database, studio) == 1
+
+
+def test_a_refinement_by_words_is_listed_and_put_back(
+    open_page: OpenPage, database: Database
+) -> None:
+    # given an accepted mask, and words that refine it, whose answer is not accepted
+    page, studio = open_page(), Studio()
+    page.click(20)
+    page.accept()
+    page.work()
+    turn = page.type("the red cat")
+    # when the page is submitted
+    page.work()
+    page.submit()
+    # then it is listed, and what is put back is the refined mask
+    assert len(listed(page, database)) == 1
+    assert back(page, database, studio) == 1
+    (region,) = parse_result(studio.predictions[0][1]["result"])
+    assert np.array_equal(region.mask(), drawn(turn))
+
+
+@pytest.mark.parametrize("way", ["accepted", "auto-accepted", "went on", "older than a click"])
+def test_words_whose_mask_was_kept_or_given_up_are_not_listed(
+    open_page: OpenPage, database: Database, way: str
+) -> None:
+    # given an accepted mask and words, in either order, of which the later was
+    page = open_page(auto_accept=way == "auto-accepted")
+    steps = [lambda: page.click(20), lambda: page.type("the red cat")]
+    if way == "older than a click":  # rejected
+        steps = [lambda: page.type("the cat"), lambda: page.click(20, "+ last object")]
+    steps[0]()
+    page.accept()
+    page.work()
+    steps[1]()
+    if way == "accepted":
+        page.accept()
+    else:
+        page.reject()
+    if way == "went on":  # rejected, before another object was made
+        page.click(80, "Dog")
+        page.accept()
+    # when the page is submitted, then nothing is listed
+    page.work()
+    page.submit()
+    assert listed(page, database) == []
+
+
 def test_a_later_version_with_the_mask_takes_it_off_the_list(
     open_page: OpenPage, database: Database
 ) -> None:
