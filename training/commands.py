@@ -91,11 +91,7 @@ def evaluate(
         int, typer.Option(min=1, max=20, help="Interactions on each object at least.")
     ] = 10,
     probes: Annotated[
-        bool,
-        typer.Option(
-            "--probes",
-            help="Also run the behaviour tests of prompts.",
-        ),
+        bool, typer.Option("--probes", help="Also run the behaviour tests of prompts.")
     ] = False,
     device: DeviceOption = "auto",
     json: JsonOption = None,
@@ -136,9 +132,7 @@ def evaluate(
         console.print(table)
     for remark in remarks(figures):
         console.print(remark, style="yellow", highlight=False)
-    for file in (json, csv):
-        if file is not None:
-            console.print(f"Wrote {file}", highlight=False)
+    _say_written(console, json, csv)
     if not figures["complete"]:
         # The usual exit status after Ctrl-C.
         raise typer.Exit(130)
@@ -174,7 +168,7 @@ def calibrate(
         f"{version}: expected calibration error {report.error:.3f}, correlation with IoU "
         f"{report.correlation:.2f}, on {report.count} objects (cross-validated)."
     )
-    console.print(f"Written: {out}", highlight=False)
+    _say_written(console, out)
 
 
 def reencode(
@@ -260,7 +254,11 @@ def simulate(
         write_json(json, curve.as_json(done))
     if picture is not None:
         curve.draw(done, picture)
-    for file in (json, picture):
+    _say_written(console, json, picture)
+
+
+def _say_written(console: Console, *files: Path | None) -> None:
+    for file in files:
         if file is not None:
             console.print(f"Written: {file}", highlight=False)
 
@@ -270,23 +268,18 @@ def _progress(console: Console, text: str, *, seconds: float = 30.0) -> Progress
 
     seconds: the period over which the remaining time is estimated.
     """
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich import progress
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn(text),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+    return progress.Progress(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.TextColumn(text),
+        progress.TimeElapsedColumn(),
+        progress.TextColumn("left"),
+        progress.TimeRemainingColumn(),
+        console=console,
+        speed_estimate_period=seconds,
     )
-    return Progress(*columns, console=console, speed_estimate_period=seconds)
 
 
 def _folder(context: typer.Context, checkpoint: str) -> str:

@@ -1,11 +1,10 @@
 """Masks: COCO's encodings, overlapping ones in one instance map, and distances inside a region.
 
 COCO writes a mask as polygons, run lengths or compressed run lengths. A pixel belongs to a polygon
-if its centre (x + 0.5, y + 0.5) is inside by the even-odd rule, as in COCO's own code. Run lengths
-go down the columns and start with background. The compressed ones hold 5 bits a character from "0"
-on: 0x20 marks that more follows, the last character has a sign, and from the third run on the
-number is the difference to the run two before (https://github.com/cocodataset/cocoapi,
-common/maskApi.c).
+if its centre (x + 0.5, y + 0.5) is inside by the even-odd rule. Run lengths go down the columns and
+start with background. The compressed ones hold 5 bits a character from "0" on: 0x20 marks that more
+follows, the last character has a sign, and from the third run on the number is the difference to
+the run two before (https://github.com/cocodataset/cocoapi, common/maskApi.c).
 
 A distance transform of a whole mask costs milliseconds, and a batch needs dozens. Prompts only need
 a place where a region is about deepest, so `depths_inside` measures large regions on every second,
@@ -21,6 +20,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from skimage.draw import polygon2mask
 
 from model.crop import mask_box
 
@@ -37,7 +37,8 @@ class Outline:
     def draw(self, height: int, width: int) -> Mask:
         mask = np.zeros((height, width), bool)
         for polygon in self.polygons:
-            fill(mask, polygon)
+            # skimage has the centres of pixels at whole numbers, rows first.
+            mask |= polygon2mask(mask.shape, polygon[:, ::-1] - 0.5)
         return mask
 
 
@@ -86,33 +87,6 @@ def read_segmentation(raw: Any, height: int, width: int) -> Segmentation:
     if not polygons:
         raise ValueError("no polygon of three corners or more")
     return Outline(polygons)
-
-
-def fill(mask: Mask, polygon: NDArray[np.float32]) -> None:
-    """Set the pixels of the H,W mask whose centres lie inside the N,2 (x, y) polygon."""
-    height, width = mask.shape
-    # With centres at whole numbers, an edge crosses the rows from its upper end (included) on.
-    start = polygon.astype(np.float64) - 0.5
-    end = np.roll(start, -1, axis=0)
-    upper = np.where((start[:, 1] <= end[:, 1])[:, None], start, end)
-    lower = np.where((start[:, 1] <= end[:, 1])[:, None], end, start)
-    first = np.ceil(upper[:, 1]).clip(0, height).astype(np.int64)
-    last = np.ceil(lower[:, 1]).clip(0, height).astype(np.int64)
-    count = last - first
-    edge = np.repeat(np.arange(len(count)), count)
-    row = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count) + first[edge]
-    slope = (lower[edge, 0] - upper[edge, 0]) / (lower[edge, 1] - upper[edge, 1])
-    x = upper[edge, 0] + (row - upper[edge, 1]) * slope
-    column = np.ceil(x).clip(0, width).astype(np.int64)
-    if not len(row):
-        return
-    # Inside and outside swap right of each crossing. Crossings beyond the picture were moved to the
-    # column after its last one, which is cut off.
-    top, bottom, left, right = row.min(), row.max() + 1, column.min(), column.max() + 1
-    flat = (row - top) * (right - left) + column - left
-    crossings = np.bincount(flat, minlength=(bottom - top) * (right - left))
-    inside = crossings.reshape(bottom - top, right - left).cumsum(1) % 2 == 1
-    mask[top:bottom, left:right] |= inside[:, : min(right, width) - left]
 
 
 def decompressed(text: bytes) -> NDArray[np.uint32]:

@@ -2,18 +2,9 @@
 
     [FORMAT:]PATH[?KEY=VALUE&KEY=VALUE...]
 
-| format | path | options |
-|---|---|---|
-| pack | a WebDataset shard, .tar | |
-| refcoco | a folder with refs(*).p or grefs(*).json, and instances.json | split, by, pictures |
-| voc | VOC2012, or the VOCdevkit above it | split |
-| sbd | the folder with inst/ and cls/ | split |
-| coco | an instances JSON, or the folder with annotations/instances_*.json | split, pictures |
-| synthetic | none: scenes are generated | seed, count, patches |
-| folder | name.jpg + name.png, or images/ + masks/ and the like | pictures, masks |
-
-``source=NAME`` works with all of them. Examples: ``pack/val.tar``, ``refcoco+?split=testA``,
-``voc:VOCdevkit/VOC2012?split=val``, ``coco:annotations/instances_val2017.json?pictures=val2017``,
+training/ENGINEERS.md lists the formats and their options; ``source=NAME`` works with all of them.
+Examples: ``pack/val.tar``, ``refcoco+?split=testA``, ``voc:VOCdevkit/VOC2012?split=val``,
+``coco:annotations/instances_val2017.json?pictures=val2017``,
 ``synthetic:?seed=1&patches=pack/train-00.tar``.
 """
 
@@ -36,22 +27,21 @@ from training.errors import DataError
 
 @dataclass(frozen=True)
 class Format:
-    """How to recognise and open one format. open: called with the path and the given options."""
+    """How to open and recognise one format. open: called with the path and the given options."""
 
-    looks_like: Callable[[Path], bool]
     open: Callable[..., Dataset]
     expects: str
     options: tuple[str, ...] = ()
-    # Whether it is read from a path; generated data have none.
-    has_path: bool = True
+    # None for generated data, which have no path.
+    looks_like: Callable[[Path], bool] | None = None
 
 
 def open_dataset(paths: Sequence[Path | str], root: Path | str = "") -> Dataset:
     """The data sets at these places, joined into one.
 
-    A place is ``[FORMAT:]PATH[?KEY=VALUE&KEY=VALUE...]``; see the top of this file. Relative paths,
-    also in options, start from ``root``. Single broken pictures are left out, counted and logged.
-    Raises DataError, with what was expected, if no format fits or nothing can be read.
+    Relative paths, also in options, start from ``root``. Single broken pictures are left out,
+    counted and logged. Raises DataError, with what was expected, if no format fits or nothing can
+    be read.
     """
     if not paths:
         raise DataError("No data set was named: give a path, such as a .tar file.")
@@ -67,7 +57,7 @@ def _open(text: str, root: Path) -> Dataset:
     name = "refcoco" if name in REFER else name
     if name and name not in FORMATS:
         raise DataError(f"'{name}' in '{text}' is none of the formats {', '.join(FORMATS)}.")
-    has_path = not name or FORMATS[name].has_path
+    has_path = not name or FORMATS[name].looks_like is not None
     if bool(match[2]) != has_path:
         raise DataError(f"'{text}' {'lacks' if has_path else 'must not have'} a path.")
     if has_path and not path.exists():
@@ -92,7 +82,7 @@ def _open(text: str, root: Path) -> Dataset:
 
 def _recognised(path: Path) -> str:
     for name, kind in FORMATS.items():
-        if kind.has_path and kind.looks_like(path):
+        if kind.looks_like is not None and kind.looks_like(path):
             return name
     expected = "; ".join(f"{name}: {kind.expects}" for name, kind in FORMATS.items())
     raise DataError(f"{path} is not a known data set. Expected one of {expected}.")
@@ -117,45 +107,43 @@ REFER = ("refcoco+", "refcocog", "grefcoco")
 # In the order in which they are tried. The plain folder is last, since others are folders too.
 FORMATS: Mapping[str, Format] = {
     "pack": Format(
-        lambda path: path.suffix == ".tar",
         lambda path: PackDataset([path]),
         "a WebDataset shard, .tar",
+        looks_like=lambda path: path.suffix == ".tar",
     ),
     "refcoco": Format(
-        lambda path: refs_file(path) is not None,
         open_refcoco,
         "a folder with refs(unc).p or grefs(unc).json, and instances.json",
         ("split", "by", "pictures"),
+        lambda path: refs_file(path) is not None,
     ),
     "voc": Format(
-        lambda path: VOC.root(path) is not None,
         lambda path, split="": VocDataset(path, VOC, split),
         "a folder with JPEGImages, SegmentationObject and SegmentationClass",
         ("split",),
+        lambda path: VOC.root(path) is not None,
     ),
     "sbd": Format(
-        lambda path: SBD.root(path) is not None,
         lambda path, split="": VocDataset(path, SBD, split),
         "a folder with inst/ and cls/",
         ("split",),
+        lambda path: SBD.root(path) is not None,
     ),
     "coco": Format(
-        lambda path: path.suffix == ".json" or any(path.glob("annotations/instances_*.json")),
         open_coco,
         "an instances JSON of COCO, or a folder with annotations/instances_*.json",
         ("split", "pictures"),
+        lambda path: path.suffix == ".json" or any(path.glob("annotations/instances_*.json")),
     ),
     "synthetic": Format(
-        lambda path: False,
         _open_synthetic,
         "synthetic:?seed=NUMBER, which has no path",
         ("seed", "count", "patches"),
-        has_path=False,
     ),
     "folder": Format(
-        is_folder_of_masks,
         FolderDataset,
         "a folder of name.jpg + name.png, or of images/ + masks/",
         ("pictures", "masks"),
+        is_folder_of_masks,
     ),
 }

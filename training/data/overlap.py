@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,45 +32,36 @@ SIDE = 32
 LOW = 8
 
 
-class Fingerprint(NamedTuple):
-    """What is compared of the picture at a place: its name, its hash, its mirror image's hash."""
-
-    place: int
-    name: str
-    hash: Hash
-    mirrored: Hash
-
-
 def overlapping(train: Dataset, test: Dataset) -> list[int]:
     """The indices of the pictures of ``train`` that also occur in ``test``.
 
     Their hashes, as they are or mirrored, differ in at most `DISTANCE` of 64 bits, or in at most
     `NAMED_DISTANCE` for equal names. Unreadable pictures are skipped.
     """
-    known = fingerprints(test)
-    hashes = np.array([one for theirs in known for one in (theirs.hash, theirs.mirrored)], bool)
+    known = _fingerprints(test)
+    hashes = np.array([one for _, _, both in known for one in both], bool)
     named: dict[str, list[Hash]] = {}
-    for theirs in known:
-        named.setdefault(theirs.name, []).extend((theirs.hash, theirs.mirrored))
+    for _, name, both in known:
+        named.setdefault(name, []).extend(both)
     return [
-        ours.place
-        for ours in fingerprints(train)
-        if _nearest(ours.hash, hashes) <= DISTANCE
-        or _nearest(ours.hash, named.get(ours.name, ())) <= NAMED_DISTANCE
+        index
+        for index, name, (ours, _) in _fingerprints(train)
+        if _nearest(ours, hashes) <= DISTANCE
+        or _nearest(ours, named.get(name, ())) <= NAMED_DISTANCE
     ]
 
 
-def fingerprints(dataset: Dataset) -> list[Fingerprint]:
-    """Those of all readable pictures of a data set."""
+def _fingerprints(dataset: Dataset) -> list[tuple[int, str, tuple[Hash, Hash]]]:
+    """Of each readable picture its index, its name, and its hash as it is and mirrored."""
     samples = Tolerant(dataset)
 
-    def one(index: int) -> Fingerprint | None:
+    def one(index: int) -> tuple[int, str, tuple[Hash, Hash]] | None:
         sample = samples.get(index)
         if sample is None:
             return None
         grey = np.asarray(Image.fromarray(sample.image).convert("L"))
-        name = plain_name(sample.key)
-        return Fingerprint(index, name, perceptual_hash(grey), perceptual_hash(grey[:, ::-1]))
+        hashes = perceptual_hash(grey), perceptual_hash(grey[:, ::-1])
+        return index, plain_name(sample.key), hashes
 
     with ThreadPoolExecutor(4) as pool:
         return [made for made in pool.map(one, range(len(dataset))) if made is not None]
@@ -99,6 +89,4 @@ def plain_name(key: str) -> str:
 
 def _nearest(ours: Hash, others: Hash | Sequence[Hash]) -> int:
     """The number of bits by which the nearest of the other hashes differs."""
-    if not len(others):
-        return LOW * LOW
-    return int((np.asarray(others) != ours).sum(1).min())
+    return int((np.asarray(others) != ours).sum(1).min()) if len(others) else LOW * LOW

@@ -10,6 +10,7 @@ compressed bytes stay in memory; pictures are decoded on request, which takes a 
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import logging
 import tarfile
@@ -90,24 +91,14 @@ class PackDataset(RecordDataset[_Record]):
     def _read_shard(self, path: Path) -> Iterator[_Record]:
         if not path.is_file():
             raise DataError(f"The shard {path} is missing.")
-        members: dict[str, bytes] = {}
-        current = ""
         try:
             with tarfile.open(path) as archive:
-                for member in archive:
-                    if not member.isfile():
-                        continue
-                    key, _, suffix = member.name.rpartition("/")[2].partition(".")
-                    if key != current and members:
-                        yield from self._record(current, members)
-                        members = {}
-                    current = key
-                    stream = archive.extractfile(member)
-                    members[suffix] = stream.read() if stream else b""
+                files = (member for member in archive if member.isfile())
+                for key, group in itertools.groupby(files, lambda member: _split(member)[0]):
+                    streams = {_split(member)[1]: archive.extractfile(member) for member in group}
+                    yield from self._record(key, {s: f.read() for s, f in streams.items() if f})
         except tarfile.TarError as error:
             raise DataError(f"{path} is not a whole tar file: {error}") from error
-        if members:
-            yield from self._record(current, members)
 
     def _record(self, key: str, members: dict[str, bytes]) -> Iterator[_Record]:
         picture = next((members[s] for s in PICTURE_SUFFIXES if s in members), None)
@@ -128,6 +119,12 @@ class PackDataset(RecordDataset[_Record]):
             picture=picture,
             instances=members["inst.png"],
         )
+
+
+def _split(member: tarfile.TarInfo) -> tuple[str, str]:
+    """The key and the suffix of a file's name."""
+    key, _, suffix = member.name.rpartition("/")[2].partition(".")
+    return key, suffix
 
 
 def reencode(

@@ -14,7 +14,6 @@ milliseconds each, several at a time), so broken files are found then.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,10 +44,9 @@ BORDER = 255
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a release keeps its files, relative to a folder; the first that exists counts.
-
-    roots: folders that may hold all others. pictures: folders of pictures. objects, classes: of the
-    two maps. splits: of lists of names. suffix, read: of a map.
+    """Where a release keeps its files. roots: folders that may hold all others. pictures: folders
+    of pictures, of which the first that exists counts. objects, classes: of the two maps. splits:
+    of lists of names. suffix: of a map.
     """
 
     source: str
@@ -58,7 +56,6 @@ class Layout:
     classes: str
     splits: str
     suffix: str
-    read: Callable[[Path], Labels]
 
     def root(self, path: Path) -> Path | None:
         """The folder at or below this path that holds both maps."""
@@ -92,7 +89,7 @@ class VocDataset(RecordDataset[Record]):
 
     def __getitem__(self, index: int) -> Sample:
         record = self._records[index]
-        path = self._picture(record.key)
+        path = self._pictures / f"{record.key}.jpg"
         image = decode_picture(path, str(path))
         labels = self._map(self._layout.objects, record.key)
         same_size(labels, image, str(path))
@@ -100,15 +97,13 @@ class VocDataset(RecordDataset[Record]):
         instances[labels == BORDER] = VOID
         return Sample(record.key, self.source, image, instances, record.objects)
 
-    def _picture(self, key: str) -> Path:
-        return self._pictures / f"{key}.jpg"
-
     def _map(self, folder: str, key: str) -> Labels:
-        return self._layout.read(self._root / folder / f"{key}{self._layout.suffix}")
+        path = self._root / folder / f"{key}{self._layout.suffix}"
+        return _read_mat(path) if path.suffix == ".mat" else decode_labels(path, str(path))
 
     def _record(self, key: str) -> Record | DataError:
         try:
-            path = self._picture(key)
+            path = self._pictures / f"{key}.jpg"
             width, height = picture_size(path, str(path))
             labels = self._map(self._layout.objects, key)
             classes = self._map(self._layout.classes, key)
@@ -169,7 +164,6 @@ VOC = Layout(
     "SegmentationClass",
     "ImageSets/Segmentation",
     ".png",
-    lambda path: decode_labels(path, str(path)),
 )
 SBD = Layout(
     "sbd",
@@ -179,5 +173,4 @@ SBD = Layout(
     "cls",
     ".",
     ".mat",
-    _read_mat,
 )

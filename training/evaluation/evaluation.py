@@ -8,6 +8,7 @@ The report is printed as tables and written as JSON and CSV.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import datetime
 import json
@@ -210,12 +211,27 @@ def main(
     if not 1 <= at_least <= MOST:
         raise DataError(f"at_least is {at_least}; the protocol has 1 to {MOST} interactions.")
     methods = _methods(checkpoint, compare, device)
-    runs = [run for method in methods for run in _runs(method, modes, jitters)]
+    # Jitter does not apply to a phrase alone.
+    runs = [
+        Run(method, mode, jitter)
+        for method in methods
+        for mode in dict.fromkeys(modes)
+        for jitter in dict.fromkeys(jitters if mode != "phrase" else [0.0])
+    ]
     cases = {mode: cases_of(dataset, mode, sources=sources, limit=limit) for mode in modes}
     measurement = Measurement(dataset, runs, cases, at_least)
     asked = cases_of(dataset, "clicks", sources=sources, limit=limit) if probes else []
     pairs = probing.BehaviourTests(methods[0], dataset, asked)
-    complete = _ask(measurement, pairs, len(asked), progress)
+    total = measurement.asked + len(asked)
+
+    def forward(before: int) -> Progress:
+        return lambda done, _: progress(before + done, total) if progress else None
+
+    complete = False
+    with contextlib.suppress(KeyboardInterrupt):
+        measurement.ask_all(forward(0))
+        pairs.ask_all(forward(measurement.asked))
+        complete = True
     figures = {
         **_figures(measurement, runs[0]),
         "further": [_figures(measurement, run) for run in runs[1:] if measurement.results[run]],
@@ -244,38 +260,14 @@ def main(
     return figures
 
 
-def _ask(
-    measurement: Measurement,
-    pairs: probing.BehaviourTests,
-    pair_count: int,
-    progress: Progress | None,
-) -> bool:
-    """Run all cases and behaviour tests; false if an interrupt ended them."""
-    total = measurement.asked + pair_count
-
-    def forward(before: int) -> Progress:
-        return lambda done, _: progress(before + done, total) if progress else None
-
-    try:
-        measurement.ask_all(forward(0))
-        pairs.ask_all(forward(measurement.asked))
-    except KeyboardInterrupt:
-        return False
-    return True
-
-
 def _figures(measurement: Measurement, run: Run) -> dict[str, Any]:
+    results, trained_on = measurement.results[run], run.method.categories
     return {
         "version": run.method.name,
         "label": run.label,
         "way": run.way,
         "jitter": run.jitter,
-        **report(
-            measurement.results[run],
-            run.mode,
-            trained_on=run.method.categories,
-            at_least=measurement.at_least,
-        ),
+        **report(results, run.mode, trained_on=trained_on, at_least=measurement.at_least),
     }
 
 
@@ -292,15 +284,6 @@ def _probed(measurement: Measurement, pairs: probing.BehaviourTests) -> probing.
             if measurement.at_least >= probing.STEPS:
                 steps[probing.Probe.LEAST_STEP] = probing.least_step(results)
     return probing.judged({**probing.tally(findings), **steps})
-
-
-def _runs(method: Method, modes: Sequence[Mode], jitters: Sequence[float]) -> list[Run]:
-    """All runs of a method; jitter does not apply to a phrase alone."""
-    return [
-        Run(method, mode, jitter)
-        for mode in dict.fromkeys(modes)
-        for jitter in dict.fromkeys(jitters if mode != "phrase" else [0.0])
-    ]
 
 
 def _methods(checkpoint: Path | str, compare: Sequence[Path | str], device: str) -> list[Method]:

@@ -94,8 +94,12 @@ def fine_tune(
     teacher = start if base is None else checkpoint.load(base)
     request = _request(start, teacher, train, validation, replay, recipe)
     out.mkdir(parents=True, exist_ok=True)
-    if _earlier_request(out) != request:
-        _clear(out)
+    if not _is_requested(out, request):
+        # Remove what another call left, its request first.
+        for name in (REQUEST, run_folder.STATE, run_folder.HISTORY):
+            (out / name).unlink(missing_ok=True)
+        if (out / CHECKPOINT).exists():
+            shutil.rmtree(out / CHECKPOINT)
         atomic_write(out / REQUEST, json.dumps(request))
     elif (out / CHECKPOINT).exists():
         return _finished(out / CHECKPOINT)
@@ -187,8 +191,7 @@ class _Training:
 
     def finish(self, name: str, stopped: str, request: Mapping[str, Any]) -> FineTuned:
         """Write the candidate with its metrics."""
-        run = self.run
-        network = self.run.average.network
+        run, network = self.run, self.run.average.network
         before: Mapping[str, float] = {}
         after: Mapping[str, float] = {}
         if self.best:
@@ -210,10 +213,9 @@ class _Training:
             "curve": self.looks,
             "passed_over": sorted(run.passed_over),
         }
-        folder = self.out / CHECKPOINT
         tokenizer = run.tokenizer
         checkpoint.save(
-            folder,
+            self.out / CHECKPOINT,
             network,
             tokenizer.words,
             tokenizer.vectors,
@@ -222,7 +224,7 @@ class _Training:
             name=name,
             parent=self.start.version,
         )
-        return _finished(folder)
+        return _finished(self.out / CHECKPOINT)
 
     def _look(self) -> None:
         """Measure on the validation part, keep the best weights, and log the figures."""
@@ -290,19 +292,11 @@ def _digest(dataset: Dataset) -> str:
     return digest.hexdigest()
 
 
-def _earlier_request(out: Path) -> Any:
+def _is_requested(out: Path, request: Mapping[str, Any]) -> bool:
     try:
-        return json.loads((out / REQUEST).read_text(encoding="utf-8"))
+        return bool(json.loads((out / REQUEST).read_text(encoding="utf-8")) == request)
     except (OSError, ValueError):
-        return None
-
-
-def _clear(out: Path) -> None:
-    """Remove what another call left, its request first."""
-    for name in (REQUEST, run_folder.STATE, run_folder.HISTORY):
-        (out / name).unlink(missing_ok=True)
-    if (out / CHECKPOINT).exists():
-        shutil.rmtree(out / CHECKPOINT)
+        return False
 
 
 def _finished(folder: Path) -> FineTuned:

@@ -137,9 +137,7 @@ def make_prompts(
     """
     prompts: list[Prompt] = []
     for _ in range(count):
-        if len(prompts) == count:
-            break
-        prompt = make_prompt(scene, known, recipe, rng)
+        prompt = make_prompt(scene, known, recipe, rng) if len(prompts) < count else None
         if prompt is None:
             continue
         prompts.append(prompt)
@@ -154,7 +152,7 @@ def make_prompt(
     recipe: PromptRecipe,
     rng: np.random.Generator,
 ) -> Prompt | None:
-    """A random prompt about this view; None if it shows nothing to ask for. known: as above."""
+    """A random prompt about this view; None if it shows nothing to ask for."""
     prompt = _make_prompt(scene, known, recipe, rng)
     if prompt is None:
         return None
@@ -396,6 +394,5 @@ def _weighted(weights: NDArray[np.float64], rng: np.random.Generator) -> int:
 
 
 def _may_be_clicked(about: SampleObject, view: View) -> bool:
-    if about.semantic and view.sample.source not in CLICKABLE_REGIONS:
-        return False
-    return bool(view.areas[about.id + 1] >= FEWEST_PIXELS)
+    single = not about.semantic or view.sample.source in CLICKABLE_REGIONS
+    return single and bool(view.areas[about.id + 1] >= FEWEST_PIXELS)

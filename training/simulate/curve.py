@@ -17,7 +17,23 @@ BLUE, GREEN, AMBER = "#1b6ca8", "#2f855a", "#b8651b"
 
 def as_json(simulation: Simulation) -> dict[str, Any]:
     """Means by number of labels; `table` shows their intervals."""
-    return {"team": simulation.team, "rows": [_plain(row) for row in simulation.rows]}
+    return {"team": simulation.team, "rows": [_row_json(row) for row in simulation.rows]}
+
+
+def _row_json(row: Row) -> dict[str, Any]:
+    result = row.measured
+    return {
+        "labels": row.labels,
+        "pictures": row.pictures,
+        "objects": row.objects,
+        "seconds": round(row.seconds, 1),
+        "tested": len(result.objects),
+        "iou": {str(k): round(result.iou(n).mean, 4) for n, k in enumerate(COUNTS)},
+        "noc": {f"{100 * t:.0f}": round(result.noc(n).mean, 4) for n, t in enumerate(THRESHOLDS)},
+        "iou_label_alone": round(result.label_alone.mean, 4),
+        "interactions_per_object": round(result.interactions.mean, 4),
+        "zero_interaction_share": round(result.zero_share.mean, 4),
+    }
 
 
 def table(simulation: Simulation) -> Table:
@@ -67,19 +83,9 @@ def draw(simulation: Simulation, path: Path) -> None:
     )
     labels = [row.pictures for row in rows]
     for axes, name, colour, estimates in curves:
-        lows, highs = (
-            [estimate.low for estimate in estimates],
-            [estimate.high for estimate in estimates],
-        )
+        means, lows, highs = zip(*((e.mean, e.low, e.high) for e in estimates), strict=True)
         axes.fill_between(labels, lows, highs, color=colour, alpha=0.1, linewidth=0)
-        axes.plot(
-            labels,
-            [estimate.mean for estimate in estimates],
-            "o-",
-            color=colour,
-            label=name,
-            markersize=4,
-        )
+        axes.plot(labels, means, "o-", color=colour, label=name, markersize=4)
     left.set_title(f"{simulation.team}: interactions per object", fontsize=10)
     left.set_ylim(bottom=0)
     right.set_title("IoU", fontsize=10)
@@ -107,22 +113,6 @@ def sentences(simulation: Simulation) -> list[str]:
         if row.passed is False:
             said.append(f"{row.labels} labels: the gate kept {row.version}. {row.reason}")
     return said
-
-
-def _plain(row: Row) -> dict[str, Any]:
-    result = row.measured
-    return {
-        "labels": row.labels,
-        "pictures": row.pictures,
-        "objects": row.objects,
-        "seconds": round(row.seconds, 1),
-        "tested": len(result.objects),
-        "iou": {str(k): round(result.iou(n).mean, 4) for n, k in enumerate(COUNTS)},
-        "noc": {f"{100 * t:.0f}": round(result.noc(n).mean, 4) for n, t in enumerate(THRESHOLDS)},
-        "iou_label_alone": round(result.label_alone.mean, 4),
-        "interactions_per_object": round(result.interactions.mean, 4),
-        "zero_interaction_share": round(result.zero_share.mean, 4),
-    }
 
 
 def _shown(estimate: Estimate, digits: int) -> str:

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from model import checkpoint
 from model.files import atomic_write
@@ -35,14 +35,12 @@ from training.gate.rules import STANDARD, GateRules
 from training.simulate.team import (
     Clicks,
     Labeled,
-    LabelResult,
     Measured,
-    ObjectResult,
     Split,
+    digest,
     key_of,
     label,
     measure,
-    name_of,
     split,
 )
 
@@ -92,6 +90,18 @@ class Row:
     reason: str
     version: str
     measured: Measured
+
+
+@dataclass(frozen=True)
+class _KeptRow:
+    """The file of a finished row. clicks: by picture and object, of all that is labeled so far."""
+
+    row: Row
+    clicks: list[tuple[int, list[tuple[int, Clicks]]]]
+    serving: Path
+
+
+_KEPT = TypeAdapter(_KeptRow)
 
 
 @dataclass(frozen=True)
@@ -147,19 +157,15 @@ class _Running:
         number = len(self.rows)
         path = self.out / f"row-{number}.json"
         if path.exists():
-            kept = json.loads(path.read_text(encoding="utf-8"))
-            for index, clicks in kept["clicks"][len(self.labeled) :]:
-                self.labeled.add(index, {number: _clicks(made) for number, made in clicks})
-            self.serving = Path(kept["serving"])
-            self.rows.append(_row(kept["row"]))
+            kept = _KEPT.validate_json(path.read_bytes())
+            for index, clicks in kept.clicks[len(self.labeled) :]:
+                self.labeled.add(index, dict(clicks))
+            self.serving = kept.serving
+            self.rows.append(kept.row)
             return
         row = self._trained(self.plan.labels[number - 1]) if number else self._started()
-        values = {
-            "row": dataclasses.asdict(row),
-            "clicks": [[i, list(made.items())] for i, made in self.labeled.clicks.items()],
-            "serving": str(self.serving),
-        }
-        atomic_write(path, json.dumps(values))
+        made = [(index, list(clicks.items())) for index, clicks in self.labeled.clicks.items()]
+        atomic_write(path, _KEPT.dump_json(_KeptRow(row, made, self.serving)))
         self.rows.append(row)
 
     def _started(self) -> Row:
@@ -239,7 +245,7 @@ class _Running:
     def _sides(self) -> tuple[Dataset, Dataset]:
         """What trains and what is held out, by the product's rule."""
         labeled = self.labeled
-        parts = sides([name_of(labeled[place]) for place in range(len(labeled))])
+        parts = sides([digest(labeled[place].key) for place in range(len(labeled))])
         return Without(labeled, parts["validation"]), Without(labeled, parts["train"])
 
     def _measured(self) -> Measured:
@@ -260,20 +266,6 @@ class _Running:
         labels = (0, *self.plan.labels)[len(self.rows)]
         share = (len(self.rows) + done) / (len(self.plan.labels) + 1)
         self._tell(share, f"{labels} labels, {what}" if labels else f"The start, {what}")
-
-
-def _row(values: Mapping[str, Any]) -> Row:
-    measured = values["measured"]
-    objects = tuple(
-        ObjectResult(**{**row, "noc": tuple(row["noc"]), "iou": tuple(row["iou"])})
-        for row in measured["objects"]
-    )
-    labels = tuple(LabelResult(**row) for row in measured["labels"])
-    return Row(**{**values, "measured": Measured(objects, labels)})
-
-
-def _clicks(made: Sequence[Sequence[Any]]) -> Clicks:
-    return tuple((float(x), float(y), bool(positive)) for x, y, positive in made)
 
 
 def _claim(out: Path, team: str, version: str, plan: Plan) -> None:

@@ -42,24 +42,12 @@ Clicks = tuple[tuple[float, float, bool], ...]
 
 
 @dataclass(frozen=True)
-class TestedObjects:
-    """The objects of one picture that are tested: index of the picture, ids in it."""
-
-    index: int
-    ids: tuple[int, ...]
-
-
-@dataclass(frozen=True)
 class Split:
-    """pool: indices of the pictures that may be labeled, in the order of their hash."""
+    """pool: indices of the pictures that may be labeled, in the order of their hash. tested: by
+    picture's index, the ids of its objects that are tested."""
 
     pool: tuple[int, ...]
-    tested: tuple[TestedObjects, ...]
-
-    @property
-    def objects(self) -> int:
-        """Number of tested objects."""
-        return sum(len(picture.ids) for picture in self.tested)
+    tested: Mapping[int, tuple[int, ...]]
 
 
 def split(dataset: Dataset, seed: int) -> Split:
@@ -72,16 +60,16 @@ def split(dataset: Dataset, seed: int) -> Split:
         if sample is not None and (here := annotatable(sample)):
             keys[index] = sample.key
             objects[index] = [about.id for about in here]
-    order = sorted(keys, key=lambda index: (_digest(f"{seed}:{keys[index]}"), index))
+    order = sorted(keys, key=lambda index: (digest(f"{seed}:{keys[index]}"), index))
     half = len(order) // 2
     tested = _tested(order[half:], objects, seed)
-    parts = Split(tuple(order[:half]), tested)
-    if parts.objects < LEAST_TESTED:
+    count = sum(len(ids) for ids in tested.values())
+    if count < LEAST_TESTED:
         raise DataError(
-            f"Only {parts.objects} objects can be tested, on the {len(order) - half} pictures that "
+            f"Only {count} objects can be tested, on the {len(order) - half} pictures that "
             f"are not labeled; at least {LEAST_TESTED} are needed."
         )
-    return parts
+    return Split(tuple(order[:half]), tested)
 
 
 class Labeled(Derived):
@@ -134,11 +122,6 @@ def label(dataset: Dataset, index: int, served: Served) -> dict[int, Clicks]:
     return clicks_of
 
 
-def name_of(sample: Sample) -> str:
-    """A hash (hex) that decides whether the picture trains or is held out (`data.side`)."""
-    return _digest(sample.key)
-
-
 def key_of(sample: Sample, index: int) -> str:
     """Names a picture's content to the predictor's cache."""
     return f"{sample.source}:{sample.key}:{index}"
@@ -161,19 +144,15 @@ class ObjectResult:
 
 
 @dataclass(frozen=True)
-class LabelResult:
-    """A label's name alone on one picture: IoU of the answer with all objects of that label."""
-
-    picture: str
-    iou: float
-
-
-@dataclass(frozen=True)
 class Measured:
-    """Everything that was measured of a version."""
+    """Everything that was measured of a version.
+
+    labels: of a label's name alone on one picture, the picture's key and the IoU of the answer with
+    all objects of that label.
+    """
 
     objects: tuple[ObjectResult, ...]
-    labels: tuple[LabelResult, ...]
+    labels: tuple[tuple[str, float], ...]
 
     def noc(self, number: int) -> Estimate:
         """Mean clicks to a threshold, by its number in `THRESHOLDS`."""
@@ -186,9 +165,7 @@ class Measured:
     @property
     def label_alone(self) -> Estimate:
         """Mean IoU of a label's name alone."""
-        return estimate(
-            [result.iou for result in self.labels], [result.picture for result in self.labels]
-        )
+        return estimate([iou for _, iou in self.labels], [picture for picture, _ in self.labels])
 
     @property
     def interactions(self) -> Estimate:
@@ -207,46 +184,42 @@ class Measured:
 def measure(
     served: Served,
     dataset: Dataset,
-    tested: Sequence[TestedObjects],
+    tested: Mapping[int, tuple[int, ...]],
     labels: Sequence[str],
     tick: Callable[[float], None] = lambda done: None,
 ) -> Measured:
     """Measure what serves on the tested objects. labels: of the team. tick: called with 0 to 1."""
     objects: list[ObjectResult] = []
-    names: list[LabelResult] = []
-    for done, picture in enumerate(tested):
+    names: list[tuple[str, float]] = []
+    for done, (index, ids) in enumerate(tested.items()):
         tick(done / len(tested))
-        sample = dataset[picture.index]
-        objects.extend(_objects(served, sample, picture, labels))
-        names.extend(_label_names(served, sample, picture))
+        sample = dataset[index]
+        objects.extend(_objects(served, sample, index, ids, labels))
+        asked = {about.category for about in sample.objects if about.id in ids and about.category}
+        for name in sorted(asked):
+            wanted = sample.mask(*ids_of_kind(sample.objects, name))
+            answer = served.answer(sample, key_of(sample, index), name)
+            iou = overlap(answer([], name, None), wanted, sample.void)
+            names.append((sample.key, round(iou, 4)))
     return Measured(tuple(objects), tuple(names))
 
 
 def _objects(
-    served: Served, sample: Sample, tested: TestedObjects, labels: Sequence[str]
+    served: Served, sample: Sample, index: int, ids: Sequence[int], labels: Sequence[str]
 ) -> list[ObjectResult]:
-    key = key_of(sample, tested.index)
     trajectories = {
         about.id: follow(
-            served.answer(sample, key, about.category or ""),
+            served.answer(sample, key_of(sample, index), about.category or ""),
             Target(sample.mask(about.id), sample.void, ""),
             "clicks",
             goal=max(THRESHOLDS),
             at_least=max(COUNTS),
         )
         for about in sample.objects
-        if about.id in tested.ids
+        if about.id in ids
     }
-    cost = annotate(
-        served,
-        sample,
-        tested.index,
-        labels,
-        ids=tested.ids,
-        from_nothing={
-            number: trajectory.needed(GOAL) for number, trajectory in trajectories.items()
-        },
-    )
+    clicks = {number: trajectory.needed(GOAL) for number, trajectory in trajectories.items()}
+    cost = annotate(served, sample, index, labels, ids=ids, from_nothing=clicks)
     return [
         ObjectResult(
             sample.key,
@@ -260,23 +233,9 @@ def _objects(
     ]
 
 
-def _label_names(served: Served, sample: Sample, tested: TestedObjects) -> list[LabelResult]:
-    key = key_of(sample, tested.index)
-    labels = {
-        about.category for about in sample.objects if about.id in tested.ids and about.category
-    }
-    results = []
-    for label in sorted(labels):
-        wanted = sample.mask(*ids_of_kind(sample.objects, label))
-        answer = served.answer(sample, key, label)
-        iou = overlap(answer([], label, None), wanted, sample.void)
-        results.append(LabelResult(sample.key, round(iou, 4)))
-    return results
-
-
 def _tested(
     order: Sequence[int], objects: Mapping[int, Sequence[int]], seed: int
-) -> tuple[TestedObjects, ...]:
+) -> dict[int, tuple[int, ...]]:
     """As few objects of each picture as reach `TESTED` together, drawn by the seed."""
     chosen = list(order[:TESTED_PICTURES])
     for index in order[TESTED_PICTURES:]:
@@ -287,12 +246,13 @@ def _tested(
     a_picture = next(
         (n for n in range(1, most) if sum(min(n, len(objects[i])) for i in chosen) >= TESTED), most
     )
-    tested = []
-    for index in sorted(chosen):
-        drawn = np.random.default_rng([seed, index]).permutation(objects[index])[:a_picture]
-        tested.append(TestedObjects(index, tuple(sorted(int(number) for number in drawn))))
-    return tuple(tested)
+    drawn = {
+        index: np.random.default_rng([seed, index]).permutation(objects[index])[:a_picture]
+        for index in sorted(chosen)
+    }
+    return {index: tuple(sorted(ids.tolist())) for index, ids in drawn.items()}
 
 
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
+    """The hash (hex) by which pictures are divided."""
     return sha256(text.encode()).hexdigest()

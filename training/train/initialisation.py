@@ -48,22 +48,20 @@ def training_data(recipe: Recipe, folder: Path, data: Path, ranks: Ranks) -> Dat
     if not recipe.data.apart_from:
         return dataset
     path = folder / LEFT_OUT
-    if ranks.first and _left_out(path, len(dataset)) is None:
+    if ranks.first and _stored(path).get("of") != len(dataset):
         same = overlapping(dataset, open_dataset(recipe.data.apart_from, data))
         path.write_text(json.dumps({"of": len(dataset), "left_out": same}), encoding="utf-8")
     ranks.wait()
-    left_out = _left_out(path, len(dataset)) or []
+    left_out = _stored(path)["left_out"]
     log.info("%d of %d pictures also occur in %s and are left out.",
              len(left_out), len(dataset), ", ".join(recipe.data.apart_from))  # fmt: skip
     return Without(dataset, left_out)
 
 
-def _left_out(path: Path, of: int) -> list[int] | None:
-    """The indices to leave out that were found before for a data set of this size, or None."""
-    if not path.exists():
-        return None
-    stored = json.loads(path.read_text(encoding="utf-8"))
-    return [int(index) for index in stored["left_out"]] if stored["of"] == of else None
+def _stored(path: Path) -> dict[str, Any]:
+    """What was found before: the indices to leave out, and the size of the data set."""
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return found
 
 
 def first_network(
@@ -75,17 +73,13 @@ def first_network(
     *,
     fitted: bool,
 ) -> PhraseClick:
-    """The network that a run starts with: that of a checkpoint, grown, or a new one.
-
-    A new one takes pretrained backbone weights if the recipe names some.
-    """
+    """The network that a run starts with: that of a checkpoint, grown, or a new one."""
     if start is not None:
         return grown_network(start, recipe, categories, tokenizer, fitted=fitted)
     attributes = attributes_for(concept_of(category) for category in categories)
     config = ModelConfig.from_dict(dict(recipe.model))
     network = PhraseClick(replace(config, attributes=attributes, **_word_fields(tokenizer)))
-    source = recipe.data.backbone_weights
-    if source:
+    if source := recipe.data.backbone_weights:
         file = data / source
         network.backbone.load_pretrained(file if file.exists() else source)
     return network

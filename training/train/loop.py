@@ -5,10 +5,6 @@ network's own answers, without gradients. Then all prompts are answered once mor
 gathered and the last answer as previous mask; the loss uses this answer only. Everything random in
 a step comes from the seed and the step's number, so a killed run continues as if it had not been
 interrupted.
-
-The other parts of a run have a file each: batches made in advance (data/batches.py), several
-processes (distributed.py), precision, rates and averaged weights (optimization.py), the run's
-folder, log lines, curves and errors (run_folder.py).
 """
 
 from __future__ import annotations
@@ -105,7 +101,7 @@ class Run:
             start = data / recipe.data.start
         origin = checkpoint.load(start) if start else None
         self.parent = origin.version if origin else None
-        # All categories the network was trained on, so that evaluation can tell unseen ones.
+        # So that evaluation can tell unseen ones.
         self.categories = sorted({*categories, *(trained_before(origin) if origin else ())})
         if tokenizer is None:
             if self.ranks.first:
@@ -243,11 +239,11 @@ class Run:
         if self.val is None or not self.ranks.first:
             return
         train = self.recipe.train
-        looks: dict[str, Any] = {}
-        for source in sources_of(self.val, train.validate_sources):
-            cases = choose_cases(self.val, train.validate_objects, source)
-            if cases:
-                looks[source] = quick_look(self.average.network, self.tokenizer, self.val, cases)
+        looks = {
+            source: quick_look(self.average.network, self.tokenizer, self.val, cases)
+            for source in sources_of(self.val, train.validate_sources)
+            if (cases := choose_cases(self.val, train.validate_objects, source))
+        }
         self._record(report, looks)
 
     def save(self) -> None:
@@ -276,11 +272,9 @@ class Run:
         target = latest.resolve().with_name(f"step-{self.step:06d}-calibrated")
         if target.exists():
             return
-        limit = self.recipe.train.validate_objects
+        options: Any = {"limit": self.recipe.train.validate_objects, "device": str(self.device)}
         try:
-            version, report = write_calibrated(
-                latest, target, self.val, limit=limit, device=str(self.device)
-            )
+            version, report = write_calibrated(latest, target, self.val, **options)
         except DataError as error:
             log.warning("The confidence is not calibrated: %s", error)
             return
@@ -298,13 +292,12 @@ class Run:
             "passed_over": sorted(self.passed_over),
         }
 
-    def resume(self) -> bool:
-        """Resume from the folder's state, if any. Raises RecipeError if it does not fit."""
+    def resume(self) -> None:
+        """Resume from the folder's state, if any."""
         saved = run_folder.read_state(self.folder)
-        if saved is None:
-            return False
-        self.restore(saved)
-        return True
+        if saved is not None:
+            self.restore(saved)
+            log.info("Resuming at step %d.", self.step)
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Resume from this state. Raises RecipeError if it is another network's."""
@@ -352,10 +345,9 @@ class Run:
 
     def _log_figures(self, report: Report) -> None:
         means = {name: float(np.mean(values)) for name, values in self.figures.items()}
-        if self.passed_over:
-            means["passed_over"] = len(self.passed_over)
+        skipped = {"passed_over": len(self.passed_over)} if self.passed_over else {}
         self.figures = {}
-        self._record(report, means)
+        self._record(report, {**means, **skipped})
 
     def _record(self, report: Report, figures: dict[str, Any]) -> None:
         entry = {"step": self.step, "progress": self.progress, **figures}
@@ -370,21 +362,19 @@ class Run:
 
 
 def main(
-    config: Path | str,
+    config: Path,
     *,
-    out: Path | str,
-    data: Path | str = ".",
+    out: Path,
+    data: Path = Path(),
     resume: bool = True,
     report: Report | None = None,
     tick: Tick | None = None,
 ) -> Path:
     """Train by a TOML recipe and return the folder of the last checkpoint.
 
-    out: the run's folder; each stage has its own folder in it. data: the folder that the recipe's
-    paths are relative to. resume: continue a stopped run in the folder; otherwise a folder with a
-    state raises RecipeError.
+    out: the run's folder; each stage has its own folder in it. resume: continue a stopped run;
+    otherwise a folder with a state raises RecipeError.
     """
-    out, data = Path(out), Path(data)
     stages = read_stages(config)
     folders = [out / stage.name for stage in stages]
     if not resume and any((folder / run_folder.STATE).exists() for folder in folders):
@@ -393,8 +383,7 @@ def main(
         start: Path | None = None
         for number, (stage, folder) in enumerate(zip(stages, folders, strict=True)):
             run = Run(stage.recipe, folder, data, ranks=ranks, start=start)
-            if run.resume():
-                log.info("Resuming at step %d.", run.step)
+            run.resume()
             if run.progress < 1.0:
                 run.train(
                     _of_stage(stage.name, report or printed),

@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -130,8 +130,7 @@ class Recipe:
         return dataclasses.asdict(self)
 
 
-@dataclass(frozen=True)
-class Stage:
+class Stage(NamedTuple):
     """One of the consecutive runs of a recipe; each starts from the previous one."""
 
     name: str
@@ -141,13 +140,12 @@ class Stage:
 PARTS = ("data", "train", "prompts", "loss")
 
 
-def read_stages(path: Path | str) -> list[Stage]:
+def read_stages(path: Path) -> list[Stage]:
     """The stages in a TOML file: each of its ``[[stages]]``, or one without a name.
 
     A stage has a name and its own keys of [data], [train], [prompts] and [loss]; other keys are
     those outside the stages. Raises RecipeError that names what is unknown or impossible.
     """
-    path = Path(path)
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -163,14 +161,11 @@ def read_stages(path: Path | str) -> list[Stage]:
     outside = [key for stage in stages for key in stage if key not in PARTS]
     if outside:
         raise RecipeError(f"{path}: a stage cannot change {outside[0]}, only {', '.join(PARTS)}.")
-    return [
-        Stage(name, _recipe(_merged(values, stage), path))
-        for name, stage in zip(names, stages, strict=True)
+    merged = [
+        {**values, **{part: {**values.get(part, {}), **own} for part, own in stage.items()}}
+        for stage in stages
     ]
-
-
-def _merged(values: Mapping[str, Any], stage: Mapping[str, Any]) -> dict[str, Any]:
-    return {**values, **{name: {**values.get(name, {}), **own} for name, own in stage.items()}}
+    return [Stage(name, _recipe(own, path)) for name, own in zip(names, merged, strict=True)]
 
 
 def _recipe(values: Mapping[str, Any], path: Path) -> Recipe:

@@ -76,8 +76,13 @@ def rewind_history(folder: Path, step: int) -> None:
     path = folder / HISTORY
     if not path.exists():
         return
-    kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _within(line, step)]
-    atomic_write(path, "".join(line + "\n" for line in kept))
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        # A kill may cut off the last line.
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            if int(json.loads(line)["step"]) <= step:
+                kept.append(line + "\n")
+    atomic_write(path, "".join(kept))
 
 
 def export(
@@ -113,13 +118,6 @@ def point(link: Path, target: Path) -> None:
     partial.unlink(missing_ok=True)
     partial.symlink_to(target.relative_to(link.parent))
     os.replace(partial, link)
-
-
-def _within(line: str, step: int) -> bool:
-    try:
-        return int(json.loads(line)["step"]) <= step
-    except (ValueError, KeyError, TypeError):  # a line cut off by the kill
-        return False
 
 
 def line(entry: dict[str, Any]) -> str:

@@ -41,7 +41,7 @@ GOAL = 0.90
 
 @dataclass(frozen=True)
 class Case:
-    """One object to segment."""
+    """One object to segment, and the index of its picture."""
 
     index: int
     about: SampleObject
@@ -60,13 +60,10 @@ def choose_cases(dataset: Dataset, count: int, source: str, seed: int = 0) -> li
     The same arguments give the same objects.
     """
     cases: list[Case] = []
-    order = np.random.default_rng(seed).permutation(len(dataset))
-    for index in order:
-        if dataset.sources[index] != source or len(cases) >= count:
-            continue
-        things = [o for o in dataset.objects(int(index)) if not o.semantic and o.category]
-        if things:
-            cases.append(Case(int(index), things[0]))
+    for index in np.random.default_rng(seed).permutation(len(dataset)).tolist():
+        if dataset.sources[index] == source and len(cases) < count:
+            things = [o for o in dataset.objects(index) if not o.semantic and o.category]
+            cases.extend(Case(index, about) for about in things[:1])
     return cases
 
 

@@ -20,7 +20,7 @@ from training.simulate import simulate as module
 from training.simulate import team as module_team
 from training.simulate.curve import as_json, draw, sentences, table
 from training.simulate.simulate import Plan, Row, Simulation, simulate
-from training.simulate.team import LabelResult, Measured, ObjectResult
+from training.simulate.team import Measured, ObjectResult
 
 SMALL = Plan(
     labels=(3, 5),
@@ -138,7 +138,7 @@ def result(picture: str, noc: int, interactions: int, share: float = 0.5) -> Obj
 @pytest.fixture
 def simulation() -> Simulation:
     """Four clicks before; a click and a half with three labeled pictures."""
-    alone = (LabelResult("a", 0.25), LabelResult("b", 0.5))
+    alone = (("a", 0.25), ("b", 0.5))
     before = Measured((result("a", 4, 4), result("b", 4, 4)), alone)
     after = Measured((result("a", 2, 0, 0.0), result("b", 1, 3, 0.0)), alone)
     return Simulation(

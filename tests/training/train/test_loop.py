@@ -254,8 +254,9 @@ def test_a_run_killed_in_the_middle_goes_on_with_the_same_losses(
     main(recipe_file, out=whole, data=tmp_path, report=lambda entry: None)
     # when a process is killed without warning once it has saved a few steps
     code = (
-        "import sys, torch; torch.set_num_threads(1); from training.train.loop import main;"
-        "main(sys.argv[1], out=sys.argv[2], data=sys.argv[3])"
+        "import sys, torch; torch.set_num_threads(1); from pathlib import Path;"
+        "from training.train.loop import main; recipe, out, data = map(Path, sys.argv[1:]);"
+        "main(recipe, out=out, data=data)"
     )
     command = [sys.executable, "-c", code, str(recipe_file), str(killed), str(tmp_path)]
     process = subprocess.Popen(command, cwd=Path(__file__).parents[3], stdout=subprocess.PIPE)
