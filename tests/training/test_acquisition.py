@@ -161,15 +161,6 @@ def test_objects_found_by_clicks_are_no_background_and_found_once(
         assert all(overlap(one.mask, other.mask) <= 0.6 for other in objects[place + 1 :])
 
 
-def test_the_curve_rises() -> None:
-    costs, clicks = np.array(acquisition.CURVE).T
-
-    assert (np.diff(costs) > 0).all()
-    assert (np.diff(clicks) > 0).all()
-    assert clicks[0] >= 1.0
-    assert clicks[-1] <= 20.0
-
-
 Saving = Callable[[float, float], float]
 
 PICTURE = np.zeros((40, 60, 3), np.uint8)

@@ -103,18 +103,6 @@ def test_a_phrase_is_one_interaction_and_comes_first() -> None:
     assert alone.clicks == ()
 
 
-def test_jittered_clicks_stay_inside_the_error() -> None:
-    mask = two_squares()
-    spots = [
-        follow(
-            lambda *_: mask, target(mask), "clicks", jitter=0.5, rng=np.random.default_rng(seed)
-        ).clicks[0]
-        for seed in range(20)
-    ]
-    assert len(set(spots)) > 10
-    assert all(mask[int(y), int(x)] for x, y, _ in spots)
-
-
 @pytest.mark.parametrize(("shift", "expected"), [(0, 1.0), (15, 1 / 3), (40, 0.0)])
 def test_overlap_of_shifted_squares(shift: int, expected: float) -> None:
     one, other = np.zeros((100, 100), bool), np.zeros((100, 100), bool)
@@ -205,16 +193,6 @@ def test_of_equal_depths_the_first_pixel_and_the_negative_click_are_taken() -> N
     # then
     assert first == (21.5, 2.5, False)
     assert next_click(Target(target, nothing, ""), nothing) == (2.5, 2.5, True)
-
-
-def test_the_border_of_the_picture_is_a_border() -> None:
-    # given an object in the corner, whose middle is far from the corner
-    mask = np.zeros((40, 40), bool)
-    mask[:11, :21] = True
-    # when
-    spot = next_click(target(mask), np.zeros_like(mask))
-    # then
-    assert spot == (5.5, 5.5, True)
 
 
 def test_clicks_that_are_not_obeyed_are_noted() -> None:

@@ -103,16 +103,6 @@ def test_third_strategy_spreads_each_point_farthest_from_those_before(
         assert taken >= clicks.STEP
 
 
-def test_the_same_seed_clicks_the_same_pixels() -> None:
-    mask, free = disc(), np.ones((160, 160), bool)
-    for strategy in (clicks.negative_in_band, clicks.negative_spread):
-        one = strategy(mask, free, 8, np.random.default_rng(7))
-        same = strategy(mask, free, 8, np.random.default_rng(7))
-        other = strategy(mask, free, 8, np.random.default_rng(8))
-        assert np.array_equal(one, same)
-        assert not np.array_equal(one, other)
-
-
 def slow_correction(target: Mask, prediction: Mask, void: Mask, jitter: float) -> Mask | None:
     """Where the largest error is deep enough: every pixel against every pixel of the picture."""
     best: NDArray[np.float64] | None = None

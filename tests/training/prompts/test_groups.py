@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from training.data.sample import SampleObject
-from training.data.synthetic import SyntheticDataset
 from training.prompts.phrases import name_all, name_some
-from training.prompts.scenes import Scene, colour_names
-from training.prompts.vocabulary import COLOURS, concept_of
+from training.prompts.scenes import Scene
+from training.prompts.vocabulary import COLOURS
 
 RED, BLUE = (215, 25, 25), (25, 45, 215)
 
@@ -108,81 +105,3 @@ def test_the_number_of_things_is_said_where_it_is_small(count: int, words: str) 
     if words:
         assert f"{words} windows" in texts
     assert any(re.search(numbers, text) for text in texts) == bool(words)
-
-
-DETERMINER = r"(?:(?:the|all|all the|both|(?:all |the )?(?:two|three|four|five|six)) )?"
-
-
-@dataclass(frozen=True)
-class ScenePhrase:
-    """A phrase of a synthetic scene, and by id what the pixels of its kind are like."""
-
-    text: str
-    ids: set[int]
-    rest: set[int]
-    area: dict[int, int]
-    share: dict[int, NDArray[np.float64]]
-
-
-@pytest.fixture(scope="module")
-def phrases() -> list[ScenePhrase]:
-    made = []
-    for number in range(250):
-        sample = SyntheticDataset(21).made(number, 128, 160)
-        names = colour_names(sample.image)
-        scene = Scene(sample.image, sample.instances, sample.objects)
-        for concept in sorted(scene.concepts()):
-            phrase = name_some(scene, concept, np.random.default_rng(number))
-            if phrase is None:
-                continue
-            ids = {o.id for o in sample.objects if o.category and concept_of(o.category) == concept}
-            masks = {i: sample.instances == i for i in ids}
-            made.append(
-                ScenePhrase(
-                    phrase.text,
-                    set(phrase.ids),
-                    ids - set(phrase.ids) - set(phrase.unsure),
-                    {i: int(mask.sum()) for i, mask in masks.items()},
-                    {
-                        i: np.bincount(names[m], minlength=len(COLOURS)) / m.sum()
-                        for i, m in masks.items()
-                    },
-                )
-            )
-    return made
-
-
-def test_many_scenes_have_something_to_say_of_some(phrases: list[ScenePhrase]) -> None:
-    assert len(phrases) > 60
-    assert all(said.ids and said.rest | said.ids <= set(said.area) for said in phrases)
-
-
-def test_colours_are_those_of_the_pixels(phrases: list[ScenePhrase]) -> None:
-    checked = 0
-    for said in phrases:
-        text = said.text.replace("gray", "grey")
-        match = re.fullmatch(rf"{DETERMINER}({'|'.join(COLOURS)}) (\w+|brush strokes)", text)
-        if match is None:
-            continue
-        checked += 1
-        colour = COLOURS.index(match[1])
-        assert all(said.share[i][colour] >= 0.5 for i in said.ids), text
-        assert all(said.share[i][colour] < 0.2 for i in said.rest), text
-    assert checked > 5
-
-
-def test_small_ones_are_smaller_than_the_rest_and_big_ones_bigger(
-    phrases: list[ScenePhrase],
-) -> None:
-    checked = 0
-    for said in phrases:
-        match = re.fullmatch(
-            rf"{DETERMINER}(small|smaller|little|big|bigger|large|larger) \w+", said.text
-        )
-        if match is None:
-            continue
-        checked += 1
-        small = match[1].startswith(("small", "little"))
-        less, more = (said.ids, said.rest) if small else (said.rest, said.ids)
-        assert max(said.area[i] for i in less) * 1.6 < min(said.area[i] for i in more), said.text
-    assert checked > 3

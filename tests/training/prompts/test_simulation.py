@@ -2,25 +2,19 @@
 
 import copy
 import dataclasses
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
-from model.config import ModelConfig
-from model.network.phraseclick import PhraseClick
 from tests.training.conftest import read_recipe
 from training.data import PackDataset
 from training.data.batch import Batch, Question, prompt_inputs
 from training.data.batches import Batches
-from training.prompts.clicks import corrections
 from training.prompts.simulation import simulate_corrections
 from training.train.loop import Run
-from training.train.optimization import in_full
 
 
 @pytest.fixture
@@ -134,47 +128,6 @@ def test_what_a_prompt_goes_through_does_not_depend_on_the_others(run: Run, shar
     assert [alone.questions[row].clicks for row in rows] == [q.clicks for q in half.questions]
 
 
-@pytest.mark.timed
-@pytest.mark.slow
-def test_clicking_costs_less_than_a_tenth_of_a_step(run: Run) -> None:
-    """At the size of the shipped recipe: 8 pictures with 3 prompts at 224 px, all three rounds."""
-    network = PhraseClick(ModelConfig(word_dim=run.tokenizer.dim, attributes=("red",)))
-    rng = np.random.default_rng(0)
-    rows, columns = np.mgrid[:224, :224]
-    discs = [
-        (rows - y) ** 2 + (columns - x) ** 2 < radius**2
-        for x, y, radius in rng.integers((60, 60, 20), (160, 160, 60), (24, 3))
-    ]
-    target = torch.from_numpy(np.stack(discs))
-    # as wrong as an answer to one click tends to be: shifted by some pixels
-    prediction = target.roll((6, -9), (1, 2))
-    void = torch.zeros_like(target)
-    batch = run.batches.make(0, 224)
-    questions = (batch.questions * 4)[:24]
-    image, index = torch.rand(8, 3, 224, 224), torch.arange(8).repeat_interleave(3)
-
-    def step() -> None:
-        texts = [question.text for question in questions]
-        clicks, words, _ = prompt_inputs(questions, texts, run.tokenizer, run.device)
-        features = network.encode(image)
-        output = in_full(network.decode(features, clicks, words, None, index))
-        output.logits_full().square().mean().backward()
-
-    def click() -> None:
-        corrections(target, prediction, void, torch.full((24,), 0.3), torch.rand(24))
-
-    def seconds(work: Callable[[], None], times: int) -> float:
-        times_taken = []
-        for _ in range(times):
-            start = time.perf_counter()
-            work()
-            times_taken.append(time.perf_counter() - start)
-        return min(times_taken)
-
-    # three rounds happen rarely; the shipped recipe's chances make 0.85 rounds a step
-    assert 0.85 * seconds(click, 5) < 0.1 * seconds(step, 2)
-
-
 @pytest.fixture
 def long_run(recipe_file: Path, tmp_path: Path) -> Run:
     """Every step corrects one prompt of each picture twelve times, the others at most once."""
@@ -203,19 +156,6 @@ def test_many_rounds_correct_one_prompt_of_each_picture(long_run: Run) -> None:
             skipped = sum(question.noise.skips[:12])
             assert 12 - skipped <= len(question.clicks) - had <= 12
             assert 0 <= question.phrase_from <= 12
-
-
-def test_many_rounds_are_the_same_every_time(long_run: Run) -> None:
-    trajectories = []
-    for _ in range(2):
-        batch = long_run.batches.make(3, 96).to(long_run.device)
-        long_run.network.eval()
-        previous = answered(long_run, batch)
-        trajectories.append(([question.clicks for question in batch.questions], previous))
-    (clicks, masks), (same_clicks, same_masks) = trajectories
-    assert clicks == same_clicks
-    assert masks is not None and same_masks is not None  # noqa: PT018
-    assert torch.equal(masks, same_masks)
 
 
 def test_a_given_mask_opens_the_conversation_or_stands_before_the_last_answer(
