@@ -85,10 +85,7 @@ def value(
     seed: int = 0,
     budget: Budget = Budget(),
 ) -> tuple[float, float]:
-    """How valuable a label of the picture is, by this method, and the network's uncertainty.
-
-    Takes the arguments of `expected_clicks`.
-    """
+    """How valuable a label of the picture is, by this method, and the network's uncertainty."""
     if method == "random":
         return float(np.random.default_rng(seed).random()), 0.0
     if method == "uncertainty":
@@ -130,7 +127,7 @@ def expected_clicks(
     cost = float(np.average(costs, weights=weights)) if costs else MOST
     sure = max(2.0 * chosen[0].confidence - 1.0, 0.0) if chosen else 0.0
     return Expectation(
-        _calibrated(surest * cost + (1.0 - surest) * MOST),
+        float(np.interp(surest * cost + (1.0 - surest) * MOST, *np.array(CURVE).T)),
         1.0 - surest,
         sure * max(costs[0] - 1.0, 0.0) if costs else 0.0,
     )
@@ -144,10 +141,7 @@ def uncertainty(
     *,
     budget: Budget = Budget(),
 ) -> float:
-    """Plain uncertainty, 0 to 1: 1 - confidence of the surest name, or else click on a grid.
-
-    Takes the arguments of `expected_clicks`.
-    """
+    """Plain uncertainty, 0 to 1: 1 - confidence of the surest name, or else click on a grid."""
     picture, name = _shrunk(image, key, budget.side)
     embedding = predictor.encode(picture, name)
     _, surest = named_objects(predictor, embedding, names[: budget.names])
@@ -213,12 +207,6 @@ def _mirrored(predictor: Predictor, embedding: Embedding) -> Answer:
         return np.ascontiguousarray(plain(turned, phrase, flipped)[:, ::-1])
 
     return answer
-
-
-def _calibrated(raw: float) -> float:
-    """From the simulated cost to expected interactions."""
-    costs, clicks = zip(*CURVE, strict=True)
-    return float(np.interp(raw, costs, clicks))
 
 
 # A mask with less confidence is more likely wrong than right.
@@ -300,15 +288,13 @@ def order(
     descriptors: NDArray[np.floating],
     *,
     weight: float = WEIGHT,
-    same: float = SAME_SCENE,
     front: int = FRONT,
 ) -> list[int]:
     """The indices of N pictures in the order in which to label them.
 
     scores: N, higher is more valuable; only ranks count. descriptors: N,D from
-    `Predictor.descriptor`. weight: 0 for scores only, 1 for diversity only. same: similarity of a
-    near-duplicate. front: pictures that are ordered so; the others follow by score. Ties are broken
-    by index, so the same arguments give the same order.
+    `Predictor.descriptor`. weight: 0 for scores only, 1 for diversity only. front: pictures that
+    are ordered so; the others follow by score. Ties are broken by index.
     """
     values = np.asarray(scores, float)
     if not len(values):
@@ -324,7 +310,7 @@ def order(
     picked = []
     for _ in left:
         gain = (1.0 - weight) * worth - weight * np.maximum(repeated, 0.0)
-        unlike = open_ & (last < same)
+        unlike = open_ & (last < SAME_SCENE)
         candidates = unlike if unlike.any() else open_
         pick = int(np.flatnonzero(candidates)[gain[candidates].argmax()])
         picked.append(int(left[pick]))
@@ -337,8 +323,6 @@ def order(
 def _centred(descriptors: NDArray[np.floating]) -> NDArray[np.float64]:
     """Unit descriptors without what all pictures of this set share."""
     table = np.asarray(descriptors, float)
-    table = table - table.mean(0, keepdims=True) if len(table) > 2 else table
-    unit: NDArray[np.float64] = table / np.maximum(
-        np.linalg.norm(table, axis=1, keepdims=True), 1e-9
-    )
+    table = table - table.mean(0) if len(table) > 2 else table
+    unit: NDArray[np.float64] = table / np.linalg.norm(table, axis=1, keepdims=True).clip(1e-9)
     return unit

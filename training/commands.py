@@ -76,8 +76,7 @@ def evaluate(
         ),
     ] = None,
     compare: Annotated[
-        list[str] | None,
-        typer.Option(help="Another checkpoint on the same cases; repeatable."),
+        list[str] | None, typer.Option(help="Another checkpoint on the same cases; repeatable.")
     ] = None,
     source: Annotated[list[str] | None, typer.Option(help="Only this source; repeatable.")] = None,
     limit: Annotated[int, typer.Option(min=0, help="Objects per source at most; 0: all.")] = 0,

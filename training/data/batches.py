@@ -28,13 +28,13 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as MapDataset
 
 from training.data import Dataset, Sample, Tolerant
-from training.data.batch import Batch, Question
 from training.data.compose import Composer
 from training.data.transforms import Tint, View, ViewShares, random_view, whole_view
 from training.data.wrappers import categories_by_source, endless
 from training.errors import DataError, RecipeError
 from training.prompts.clicks import ClickNoise
 from training.prompts.prompts import Prompt, make_prompts
+from training.prompts.questions import Batch, Question
 from training.prompts.scenes import PictureScene, annotated_concepts
 from training.prompts.vocabulary import concept_of
 from training.prompts.written_phrases import AttributeWords

@@ -158,17 +158,13 @@ class DistanceMap:
         return np.stack([x, y], 1).astype(np.float32)
 
 
-def depths_inside(mask: Mask, *, stride: int | None = None) -> DistanceMap:
-    """Distance of each pixel of the mask to the nearest one outside the mask or the picture.
-
-    stride: in pixels; None chooses it by the size of the region.
-    """
+def depths_inside(mask: Mask) -> DistanceMap:
+    """Distance of each pixel of the mask to the nearest one outside the mask or the picture."""
     box = mask_box(mask)
     if box is None:
         return DistanceMap(np.zeros((0, 0), np.float32), 0, 0, 1)
     left, top, right, bottom = box
-    if stride is None:
-        stride = min(max(max(right - left, bottom - top) // SAMPLES, 1), LARGEST_STRIDE)
+    stride = min(max(max(right - left, bottom - top) // SAMPLES, 1), LARGEST_STRIDE)
     # A region thinner than the stride may fall between the samples; then it is measured in full.
     for step in (stride, 1):
         inside = mask[top:bottom:step, left:right:step]

@@ -1,8 +1,7 @@
 """The common record of a picture and its objects, and whether it trains or is held out.
 
-Readers differ in files and formats. Training and evaluation see only `Sample`, so a new format
-needs one new reader and nothing else. `side` decides by a hash of the picture, so two tasks with
-the same picture are on the same side.
+Training and evaluation see only `Sample`, so a new format needs one new reader and nothing else.
+`side` decides by a hash of the picture, so two tasks with the same picture are on the same side.
 """
 
 from __future__ import annotations
@@ -51,9 +50,8 @@ class Expression:
 class Sample:
     """One picture: H,W,3 uint8, its H,W int16 instance map (0 background, `VOID`), its objects.
 
-    The map holds one id per pixel. Where objects overlap it shows the smallest, since a click there
-    most likely means it. ``masks`` keeps the full H,W bool mask of each object that is partly
-    covered in the map.
+    Where objects overlap, the map shows the smallest, since a click there most likely means it.
+    ``masks`` keeps the full H,W bool mask of each object that is partly covered in the map.
     """
 
     key: str
@@ -95,16 +93,12 @@ class Dataset(Protocol):
     def __getitem__(self, index: int) -> Sample: ...
 
     def size(self, index: int) -> tuple[int, int]:
-        """Width and height of the picture, without decoding it."""
+        """Width and height."""
         ...
 
-    def objects(self, index: int) -> tuple[SampleObject, ...]:
-        """The annotated objects, without decoding the picture."""
-        ...
+    def objects(self, index: int) -> tuple[SampleObject, ...]: ...
 
-    def expressions(self, index: int) -> tuple[Expression, ...]:
-        """Written phrases for several objects or none, without decoding the picture."""
-        ...
+    def expressions(self, index: int) -> tuple[Expression, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 NoC does not show whether the phrase has any effect. Each test asks two questions that differ in one
 thing: with and without the phrase, the right word and a wrong one, "left" and "right", before and
-after a negative click. A gain is a difference of IoU. "Named", "in" and "out" are shares of
-questions. Each function describes its question; `GOALS` holds the targets.
+after a negative click. A gain is a difference of IoU, "named" a share of questions. Each function
+describes its question; `GOALS` holds the targets. That a clicked pixel gets its click's sign is no
+question here: the predictor makes sure of it.
 """
 
 from __future__ import annotations
@@ -54,12 +55,8 @@ class Probe(StrEnum):
     BY_HEIGHT = "two of a kind: the one named by height"
     BY_COLOUR = "two of a kind: the one named by colour"
     BY_SIZE = "two of a kind: the one named by size"
-    NEGATIVE_OUT = "negative click: its pixel is out"
-    NEGATIVE_BESIDE = "negative click right beside an older positive one: its pixel is out"
     REMOVED = "negative click: share of the unwanted object removed"
     KEPT = "negative click: share of the wanted object kept"
-    EVERY_NEGATIVE = "every negative click of the protocol: its pixel is out"
-    EVERY_POSITIVE = "every positive click of the protocol: its pixel is in"
     LEAST_STEP = f"one more click, the least of the gains from 1 to {STEPS}"
 
 
@@ -231,8 +228,7 @@ def _garment(asked: _Asked) -> Iterator[tuple[Probe, float]]:
 def _negative(asked: _Asked) -> Iterator[tuple[Probe, float]]:
     """The picture's largest other object is added by a click and removed by a negative one.
 
-    Only if it was added. Once the negative click replaces the positive one, and once it is two
-    pixels next to it.
+    Only if it was added.
     """
     sample, answer, centre = asked.sample, asked.answer, asked.centre
     others = [o for o in sample.objects if o.id not in asked.case.ids and not o.semantic]
@@ -249,23 +245,10 @@ def _negative(asked: _Asked) -> Iterator[tuple[Probe, float]]:
     if covered < TAKEN_IN or not both[int(y), int(x)]:
         return
     without = answer([centre, (x, y, False)], "", both)
-    yield Probe.NEGATIVE_OUT, float(not without[int(y), int(x)])
     yield Probe.REMOVED, 1.0 - float(without[other].mean()) / covered
     wanted = asked.target.mask & both
     if wanted.any():
         yield Probe.KEPT, float(without[wanted].mean())
-    if x + 2 < other.shape[1] and both[int(y), int(x) + 2]:
-        after = answer([centre, spot, (x + 2.0, y, False)], "", both)
-        yield Probe.NEGATIVE_BESIDE, float(not after[int(y), int(x) + 2])
-
-
-def from_trajectories(results: Sequence[Result]) -> Iterator[Finding]:
-    """Findings from the protocol's own clicks: does the clicked pixel have the click's sign?"""
-    for result in results:
-        trajectory, case = result.trajectory, result.case
-        for spot, held in zip(trajectory.clicks, trajectory.obeyed, strict=True):
-            name = Probe.EVERY_POSITIVE if spot[2] else Probe.EVERY_NEGATIVE
-            yield Finding(name, case.source, float(held), case.index)
 
 
 def _denoted(asked: _Asked) -> tuple[int, ...]:
@@ -315,9 +298,6 @@ GOALS = (
     Goal(Probe.SIDE_OR_COLOUR, 0.75),
     Goal(Probe.ALONE, 0.72, ("voc",)),
     Goal(Probe.ALONE_GARMENTS, 0.30, ("ccp",)),
-    Goal(Probe.NEGATIVE_OUT, 0.98),
-    Goal(Probe.EVERY_NEGATIVE, 0.98),
-    Goal(Probe.EVERY_POSITIVE, 0.99),
     Goal(Probe.LEAST_STEP, 0.0),
 )
 

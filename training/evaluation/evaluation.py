@@ -272,18 +272,15 @@ def _figures(measurement: Measurement, run: Run) -> dict[str, Any]:
 
 
 def _probed(measurement: Measurement, pairs: probing.BehaviourTests) -> probing.Tally:
-    """The behaviour tests' tally, with those that the protocol's own clicks give."""
-    findings = list(pairs.findings)
-    steps: probing.Tally = {}
+    """The behaviour tests' tally, with the one that the protocol's own clicks give."""
+    tally = probing.tally(pairs.findings)
     first = measurement.runs[0].method
     for run in measurement.runs:
         results = measurement.results[run]
-        exact = run.mode == "clicks" and not run.jitter
-        if run.method is first and exact and results:
-            findings.extend(probing.from_trajectories(results))
-            if measurement.at_least >= probing.STEPS:
-                steps[probing.Probe.LEAST_STEP] = probing.least_step(results)
-    return probing.judged({**probing.tally(findings), **steps})
+        exact = run.method is first and run.mode == "clicks" and not run.jitter
+        if exact and results and measurement.at_least >= probing.STEPS:
+            tally[probing.Probe.LEAST_STEP] = probing.least_step(results)
+    return probing.judged(tally)
 
 
 def _methods(checkpoint: Path | str, compare: Sequence[Path | str], device: str) -> list[Method]:

@@ -72,7 +72,7 @@ def report(
         groups["by_seen"] = lambda result: _seen(result, trained_on)
     return {
         **summary(results, mode),
-        **_each_interaction(results, 1 if mode == "phrase" else at_least),
+        "curve": _curve(results, 1 if mode == "phrase" else at_least),
         **{
             name: {key: summary(part, mode) for key, part in _parts(results, key_of).items()}
             for name, key_of in groups.items()
@@ -118,19 +118,13 @@ def shown(value: Estimate) -> dict[str, Any]:
     return {"mean": value.mean, "n": value.n, "interval": value.interval}
 
 
-def _each_interaction(results: Sequence[Result], most: int) -> dict[str, Any]:
-    """Mean IoU after 1 to ``most`` interactions, and the paired gain of each further one.
+def _curve(results: Sequence[Result], most: int) -> list[dict[str, Any]]:
+    """Mean IoU after 1 to ``most`` interactions.
 
     Only as far as all cases went; beyond that, easy cases would not change.
     """
     ious = np.array([[r.trajectory.iou(k) for k in range(1, most + 1)] for r in results])
-    pictures = [result.case.index for result in results]
-    curve = estimates(ious, pictures)
-    steps = estimates(np.diff(ious), pictures) if most > 1 else []
-    return {
-        "curve": [shown(point) for point in curve],
-        "steps": [shown(step) for step in steps],
-    }
+    return [shown(point) for point in estimates(ious, [r.case.index for r in results])]
 
 
 def _parts(results: Sequence[Result], key_of: Callable[[Result], str]) -> dict[str, list[Result]]:

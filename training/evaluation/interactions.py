@@ -148,9 +148,9 @@ def annotate(
             continue
         target = Target(wanted_masks[place], sample.void, "")
         region, start = matches.get(place, (-1, 0.0))
+        way: Way
         if start >= GOAL:
-            way: Way = "accepted"
-            count = 0
+            way, count = "accepted", 0
         elif region < 0 and from_nothing is not None and about.id in from_nothing:
             way, count = "missed", from_nothing[about.id]
         else:

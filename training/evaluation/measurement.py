@@ -196,10 +196,10 @@ class Measurement:
     ) -> Iterator[Result | None]:
         answer = None
         for case in cases:
-            target = None if sample is None else target_of(sample, case)
-            if sample is None or target is None:
+            if sample is None:
                 yield None
                 continue
+            target = target_of(sample, case)
             area = int(np.count_nonzero(target.mask & ~target.void))
             # A phrase for something absent is a case too; its right answer is an empty mask.
             if (case.ids and area < FEWEST_PIXELS) or (not case.ids and run.mode != "phrase"):

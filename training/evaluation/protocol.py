@@ -51,15 +51,11 @@ class Target:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """The course of one object. ious[k - 1]: after k interactions. milliseconds: per answer.
-
-    obeyed: for each click, whether its pixel had the click's sign in the answer that followed.
-    """
+    """The course of one object. ious[k - 1]: after k interactions. milliseconds: per answer."""
 
     ious: tuple[float, ...]
     milliseconds: tuple[float, ...]
     clicks: tuple[ClickPoint, ...]
-    obeyed: tuple[bool, ...] = ()
 
     def iou(self, interactions: int) -> float:
         """IoU after this many interactions; the last one if it ended earlier."""
@@ -136,7 +132,6 @@ def follow(
     clicks: list[ClickPoint] = []
     ious: list[float] = []
     milliseconds: list[float] = []
-    obeyed: list[bool] = []
     mask: Mask | None = start
     for interaction in range(1, (1 if mode == "phrase" else most) + 1):
         if mode in CLICKS_FIRST or interaction > 1:
@@ -149,14 +144,11 @@ def follow(
         mask = answer(clicks, phrase, mask)
         milliseconds.append(1000.0 * (time.perf_counter() - began))
         ious.append(overlap(mask, target.mask, target.void))
-        if clicks:
-            x, y, positive = clicks[-1]
-            obeyed.append(bool(mask[int(y), int(x)]) == positive)
         if watch:
             watch(mask)
         if ious[-1] >= goal and interaction >= at_least:
             break
-    return Trajectory(tuple(ious), tuple(milliseconds), tuple(clicks), tuple(obeyed))
+    return Trajectory(tuple(ious), tuple(milliseconds), tuple(clicks))
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,8 +19,8 @@ from torch.nn import functional
 from model.checkpoint import Checkpoint
 from model.network.phraseclick import Features, PhraseClick
 from model.tokenizer import Tokenizer
-from training.data.batch import Batch, Question, prompt_inputs
 from training.prompts.clicks import EXACT
+from training.prompts.questions import Batch, Question, prompt_inputs
 from training.prompts.vocabulary import concept_of, every_word_for
 from training.train.words import trained_before
 

@@ -1,10 +1,10 @@
 """Where a simulated annotator clicks, given a mask and what is wrong with it.
 
 First clicks are one good or poor click, the paper's random points (three strategies for negative
-ones), or many at once. Further clicks follow the evaluation
-protocol: the deepest point of the largest error, with jitter. `corrections` finds them for a whole
-batch on its device. Depths come from an exact Euclidean distance transform made of minima of
-shifted rows only, which suits a GPU and takes half the time of one scipy call per object on a CPU.
+ones), or many at once. Further clicks follow the evaluation protocol. `corrections` finds them for
+a whole batch on its device. Depths come from an exact Euclidean distance transform made of minima
+of shifted rows only, which suits a GPU and takes half the time of one scipy call per object on a
+CPU.
 
 Everything random comes from one generator, so a seed gives the same pixels. Points are (x, y) at
 pixel centres (column + 0.5, row + 0.5).
@@ -223,37 +223,30 @@ MOST_CLICKS = 20
 FEWEST_PIXELS = 60
 
 
-@dataclass(frozen=True)
-class FirstClickShares:
-    """Shares of first clicks that are many, the paper's random points, or poor; the rest is one
-    good click. "poor" is a share of what the other two leave.
-    """
-
-    many: float
-    scattered: float
-    poor: float
-
-
 def first_clicks(
     target: Mask,
     clickable: Mask,
     void: Mask,
     view: View,
-    shares: FirstClickShares,
     rng: np.random.Generator,
+    *,
+    many: float,
+    scattered: float,
+    poor: float,
 ) -> list[Click]:
     """Random first clicks (x, y, sign) on a target. All masks: H,W bool.
 
-    clickable: where a single click must be to mean the target.
+    clickable: where a single click must be to mean the target. many, scattered: shares of many
+    clicks and of the paper's random points; poor: of the single clicks that are left.
     """
     inside = clickable if clickable.any() else target
     chance = rng.random()
-    if chance < shares.many:
+    if chance < many:
         count = int(rng.integers(3, MOST_CLICKS + 1))
         return many_clicks(target, ~void, count, rng)
-    if chance < shares.many + shares.scattered:
+    if chance < many + scattered:
         return _scattered(target, void, view, rng)
-    if rng.random() < shares.poor:
+    if rng.random() < poor:
         points = poor_click(inside, rng)
     else:
         points = central_click(inside, rng, jitter=float(rng.uniform(0.0, 0.7)))

@@ -28,7 +28,6 @@ from training.prompts.clicks import (
     FEWEST_PIXELS,
     LARGEST_JITTER,
     Click,
-    FirstClickShares,
     clicks_of_people,
     corrections,
     first_clicks,
@@ -319,10 +318,16 @@ def _clicked(
     if theirs and rng.random() < recipe.people:
         prompt.clicks.extend(theirs[: int(rng.integers(1, len(theirs) + 1))])
         return prompt
-    poor = recipe.poor_click_alone if prompt.phrase is None else recipe.poor_click
-    shares = FirstClickShares(recipe.many_clicks, recipe.scattered, poor)
-    inside = clicked & prompt.mask
-    prompt.clicks.extend(first_clicks(prompt.mask, inside, prompt.void, view, shares, rng))
+    prompt.clicks += first_clicks(
+        prompt.mask,
+        clicked & prompt.mask,
+        prompt.void,
+        view,
+        rng,
+        many=recipe.many_clicks,
+        scattered=recipe.scattered,
+        poor=recipe.poor_click_alone if prompt.phrase is None else recipe.poor_click,
+    )
     return prompt
 
 

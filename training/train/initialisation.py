@@ -25,8 +25,8 @@ from model.network.phrase_encoder import PhraseEncoder, WordBatch
 from model.network.phraseclick import PhraseClick
 from model.tokenizer import Tokenizer
 from training.data import Dataset, Without, open_dataset, overlapping
-from training.data.batch import word_batch
 from training.errors import RecipeError
+from training.prompts.questions import word_batch
 from training.prompts.vocabulary import attributes_for, concept_of, phrase_words
 from training.train.distributed import Ranks
 from training.train.recipe import Recipe

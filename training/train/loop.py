@@ -26,12 +26,11 @@ from model import checkpoint
 from model.network.phraseclick import Features, PhraseClick
 from model.tokenizer import Tokenizer
 from training.data import Dataset, open_dataset
-from training.data.batch import Batch, held_attributes, prompt_inputs
 from training.data.batches import Batches, Order, made_ahead, workers_for
 from training.data.wrappers import categories_of
 from training.errors import DataError, RecipeError
 from training.evaluation.calibration import write_calibrated
-from training.prompts.simulation import simulate_corrections
+from training.prompts.questions import Batch, held_attributes, prompt_inputs, simulate_corrections
 from training.train import run_folder
 from training.train.distributed import Ranks, device_for, joined
 from training.train.initialisation import first_network, training_data

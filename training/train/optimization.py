@@ -79,8 +79,8 @@ def _groups(network: PhraseClick, train: TrainRecipe) -> list[dict[str, Any]]:
 def amp_dtype(kind: str, device: torch.device) -> torch.dtype | None:
     """The type for `torch.autocast`, by the recipe's ``amp``; None for 32 bits.
 
-    "auto" is 16 bits on a GPU (bfloat16 if supported) and 32 on a CPU, where bfloat16 is faster
-    only on processors with instructions for it. Raises RecipeError.
+    "auto" is 16 bits on a GPU and 32 on a CPU, where bfloat16 is faster only on processors with
+    instructions for it.
     """
     if kind == "auto" and device.type != "cpu":
         bf16 = torch.cuda.is_bf16_supported(including_emulation=False)

@@ -23,11 +23,11 @@ from model.network.click_maps import ClickBatch, no_clicks
 from model.network.phrase_encoder import WordBatch
 from model.network.phraseclick import PhraseClick
 from model.tokenizer import Tokenizer
-from training.data.batch import word_batch
 from training.data.sample import Dataset, Sample, SampleObject
 from training.errors import DataError
 from training.evaluation.cases import ids_of_kind, word_of
 from training.evaluation.protocol import ClickPoint, Mask, Target, follow, overlap
+from training.prompts.questions import word_batch
 
 # The number of sources if the recipe names none.
 MOST_SOURCES = 4

@@ -9,7 +9,6 @@ import torch
 
 from tests.training.conftest import read_recipe
 from training.data import PackDataset, Sample
-from training.data.batch import Batch
 from training.data.batches import (
     PROCESS_AHEAD,
     THREAD_AHEAD,
@@ -20,6 +19,7 @@ from training.data.batches import (
     workers_for,
 )
 from training.errors import DataError, RecipeError
+from training.prompts.questions import Batch
 from training.train.recipe import Recipe, TrainRecipe
 
 

@@ -123,11 +123,12 @@ def test_says_what_is_wrong_with_a_mask(raw: object, complaint: str) -> None:
 @pytest.mark.parametrize("stride", [1, 2, 3, 4])
 def test_depths_on_a_lattice_are_those_of_its_pixels(stride: int) -> None:
     # given
-    mask = np.zeros((130, 150), bool)
-    mask[10:110, 20:140] = True
+    mask = np.zeros((80 * stride + 40, 80 * stride + 20), bool)
+    mask[10 : 80 * stride + 10, 5 : 80 * stride - 5] = True
     exact = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
     # when
-    depths = depths_inside(mask, stride=stride)
+    depths = depths_inside(mask)
+    assert depths.stride == stride
     # then
     cells = np.flatnonzero(depths.values)
     points = depths.points(cells)

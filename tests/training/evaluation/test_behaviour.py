@@ -17,7 +17,6 @@ from training.evaluation.behaviour import (
     Finding,
     Probe,
     Tally,
-    from_trajectories,
     judged,
     least_step,
     tally,
@@ -159,11 +158,8 @@ def test_only_words_distinguish_a_garment_from_its_wearer(dressed: PackDataset) 
 
 def test_negative_clicks_remove_or_do_not(dogs: PackDataset) -> None:
     obeying, stubborn = tallied(Listener(), dogs), tallied(Listener(obeys=False), dogs)
-    assert mean(obeying, Probe.NEGATIVE_OUT) == 1.0
     assert mean(obeying, Probe.REMOVED) == 1.0
     assert mean(obeying, Probe.KEPT) == 1.0
-    assert mean(obeying, Probe.NEGATIVE_BESIDE) == 1.0
-    assert mean(stubborn, Probe.NEGATIVE_OUT) == 0.0
     assert mean(stubborn, Probe.REMOVED) == 0.0
 
 
@@ -179,22 +175,9 @@ def test_an_interrupt_keeps_what_was_found(dogs: PackDataset) -> None:
     assert {finding.picture for finding in asked.findings} == {0, 1, 2}
 
 
-def trajectory(*ious: float, source: str = "voc", obeyed: bool = True, index: int = 0) -> Result:
+def trajectory(*ious: float, source: str = "voc", index: int = 0) -> Result:
     clicks = tuple((float(n), 1.0, n % 2 == 0) for n in range(len(ious)))
-    held = tuple(obeyed for _ in ious)
-    return Result(
-        Case(index, source, (1,), None, ""), "key", 0.1, Trajectory(ious, ious, clicks, held)
-    )
-
-
-def test_every_click_of_the_protocol_is_counted() -> None:
-    findings = list(
-        from_trajectories([trajectory(0.5, 0.6, 0.7), trajectory(0.2, 0.3, obeyed=False, index=1)])
-    )
-    table = tally(findings)
-    assert table[Probe.EVERY_POSITIVE]["voc"]["n"] == 3
-    assert mean(table, Probe.EVERY_POSITIVE) == pytest.approx(2 / 3)
-    assert mean(table, Probe.EVERY_NEGATIVE) == 0.5
+    return Result(Case(index, source, (1,), None, ""), "key", 0.1, Trajectory(ious, ious, clicks))
 
 
 def test_the_least_gain_of_ten_clicks_is_found() -> None:
@@ -221,5 +204,4 @@ def test_aims_are_held_against_mean_or_interval() -> None:
 
 def test_every_aim_is_of_a_probe_that_is_put(dogs: PackDataset, dressed: PackDataset) -> None:
     names = {*tallied(Listener(), dogs), *tallied(Listener(), dressed)}
-    names |= {finding.probe for finding in from_trajectories([trajectory(0.5, 0.6)])}
     assert {goal.probe for goal in GOALS[:-1]} <= names

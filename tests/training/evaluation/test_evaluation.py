@@ -121,8 +121,6 @@ def test_probes_join_the_report(unlearned: Path, shard: Path) -> None:
     tests = figures["probes"]
     assert tests["phrase alone"]["voc"]["aim"] == 0.72
     assert tests["phrase alone"]["voc"]["reached"] is False
-    # what the predictor's rule makes sure of
-    assert tests["every positive click of the protocol: its pixel is in"]["voc"]["mean"] == 1.0
     assert "one more click, the least of the gains from 1 to 10" in tests
 
 

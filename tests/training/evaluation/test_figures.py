@@ -24,7 +24,7 @@ def result(
     index: int = 0,
 ) -> Result:
     clicks = tuple((0.5, 0.5, number == 0) for number in range(len(ious)))
-    trajectory = Trajectory(ious, tuple(5.0 for _ in ious), clicks, tuple(True for _ in ious))
+    trajectory = Trajectory(ious, tuple(5.0 for _ in ious), clicks)
     return Result(Case(index, source, (1,), category, category or ""), "key", area, trajectory)
 
 
@@ -66,12 +66,11 @@ def test_figures_of_known_courses() -> None:
     assert figures["per_case"][1]["ious"] == [0.5, 0.86, 0.91]
 
 
-def test_each_interaction_has_its_mean_and_what_it_brings() -> None:
+def test_each_interaction_has_its_mean() -> None:
     results = [result((0.5, 0.7, 0.9)), result((0.3, 0.3, 0.5), index=1)]
     figures = report(results, "clicks", at_least=3)
     assert [point["mean"] for point in figures["curve"]] == pytest.approx([0.4, 0.5, 0.7])
-    assert [step["mean"] for step in figures["steps"]] == pytest.approx([0.1, 0.2])
-    assert report(results, "phrase")["steps"] == []
+    assert len(report(results, "phrase")["curve"]) == 1
 
 
 def test_things_without_a_name_are_a_group_of_their_own() -> None:

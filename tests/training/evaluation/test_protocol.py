@@ -30,7 +30,6 @@ def test_masks_as_answers_need_one_click() -> None:
     assert trajectory.ious == (1.0,)
     # a square of even sides has four deepest pixels; the first one is taken
     assert trajectory.clicks == ((24.5, 24.5, True),)
-    assert trajectory.obeyed == (True,)
 
 
 def test_an_answer_that_never_comes_counts_as_twenty() -> None:
@@ -193,13 +192,6 @@ def test_of_equal_depths_the_first_pixel_and_the_negative_click_are_taken() -> N
     # then
     assert first == (21.5, 2.5, False)
     assert next_click(Target(target, nothing, ""), nothing) == (2.5, 2.5, True)
-
-
-def test_clicks_that_are_not_obeyed_are_noted() -> None:
-    mask = two_squares()
-    trajectory = follow(lambda *_: np.ones_like(mask), target(mask), "clicks", most=3)
-    assert [spot[2] for spot in trajectory.clicks] == [True, False, False]
-    assert trajectory.obeyed == (True, False, False)
 
 
 def test_jitter_stays_in_the_region_of_the_deepest_point() -> None:

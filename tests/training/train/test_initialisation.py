@@ -11,8 +11,8 @@ from model.network.click_maps import ClickBatch
 from model.network.phrase_encoder import WordBatch
 from model.network.phraseclick import PhraseClick
 from model.tokenizer import Tokenizer
-from training.data.batch import word_batch
 from training.errors import RecipeError
+from training.prompts.questions import word_batch
 from training.train.initialisation import grow_from, remap_words, with_other_words
 
 SMALL = ModelConfig(channels=32, word_dim=8, phrase_dim=8, embedding_dim=8, attributes=("dog",))

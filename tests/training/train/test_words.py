@@ -14,9 +14,9 @@ from model import checkpoint
 from model.tokenizer import Tokenizer
 from tests.training.conftest import read_recipe
 from training.data import Dataset, open_dataset
-from training.data.batch import word_batch
 from training.data.sample import Record, RecordDataset, SampleObject
 from training.errors import DataError
+from training.prompts.questions import word_batch
 from training.prompts.vocabulary import SYNONYMS, words_for
 from training.train.initialisation import grown_network
 from training.train.loop import main

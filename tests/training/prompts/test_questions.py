@@ -11,9 +11,8 @@ import torch
 
 from tests.training.conftest import read_recipe
 from training.data import PackDataset
-from training.data.batch import Batch, Question, prompt_inputs
 from training.data.batches import Batches
-from training.prompts.simulation import simulate_corrections
+from training.prompts.questions import Batch, Question, prompt_inputs, simulate_corrections
 from training.train.loop import Run
 
 
@@ -70,7 +69,7 @@ def test_a_phrase_comes_first_or_with_the_click_or_later(
         heard.append(list(zip(questions, texts, clicks, strict=True)))
         return prompt_inputs(questions, texts, *rest)
 
-    monkeypatch.setattr("training.prompts.simulation.prompt_inputs", listening)
+    monkeypatch.setattr("training.prompts.questions.prompt_inputs", listening)
     ways = set()
     for step in range(4):
         # when
