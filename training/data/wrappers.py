@@ -1,7 +1,7 @@
 """Data sets made from other data sets: joined, filtered, renamed, shrunk, or safe to read.
 
-A data set that makes its pictures (`GeneratedDataset`) has a length like any other, so it can be
-joined, measured and used for validation. Training asks it for new pictures instead.
+Synthetic scenes have a length like other data sets, so they can be joined, measured and used for
+validation. Training asks them for new pictures instead (`endless`).
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import dataclasses
 import logging
 import threading
 from collections.abc import Collection, Sequence
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from cachetools import LRUCache
 from PIL import Image
 
 from training.data.sample import Dataset, Expression, Sample, SampleObject
+from training.data.synthetic import SyntheticDataset
 from training.data.transforms import nearest
 from training.errors import DataError
 
@@ -87,25 +87,11 @@ class Renamed(Derived):
         return dataclasses.replace(super().__getitem__(index), source=self.sources[index])
 
 
-@runtime_checkable
-class GeneratedDataset(Dataset, Protocol):
-    """A data set that makes any number of pictures, each determined by its number."""
-
-    @property
-    def categories(self) -> tuple[str, ...]:
-        """Every category that can occur."""
-        ...
-
-    def made(self, number: int, height: int, width: int) -> Sample:
-        """The picture of this number, 0 to 2**63 - 1, with height x width pixels."""
-        ...
-
-
-def endless(dataset: Dataset, index: int) -> GeneratedDataset | None:
+def endless(dataset: Dataset, index: int) -> SyntheticDataset | None:
     """The data set that makes pictures like the one at this index; None if it is read."""
     while isinstance(dataset, Derived):
         dataset, index = dataset.origin(index)
-    return dataset if isinstance(dataset, GeneratedDataset) else None
+    return dataset if isinstance(dataset, SyntheticDataset) else None
 
 
 def categories_by_source(dataset: Dataset) -> dict[str, set[str]]:

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -26,8 +26,11 @@ from model.crop import mask_box
 from training.data import Dataset, Sample, SampleObject
 from training.errors import DataError
 from training.evaluation.cases import FEWEST_PIXELS
-from training.evaluation.protocol import MOST, Answer, Mask, Target, follow, overlap
+from training.evaluation.protocol import MOST, Mask, Target, follow, overlap
 from training.evaluation.statistics import estimate
+
+if TYPE_CHECKING:
+    from training.evaluation.measurement import Served
 
 GOAL = 0.85
 """IoU from which a mask is accepted."""
@@ -36,8 +39,6 @@ REFINABLE = 0.5
 
 # The right label decides between two regions that match an object almost equally well.
 _LABEL_BONUS = 0.01
-
-Way = Literal["accepted", "refined", "missed"]
 
 
 @dataclass(frozen=True)
@@ -49,39 +50,15 @@ class Region:
     confidence: float
 
 
-class Suggesting(Protocol):
-    """What a project is served: suggested regions, and answers to clicks (`measurement.Served`)."""
-
-    def answer(self, sample: Sample, key: str, label: str) -> Answer:
-        """Answers clicks on objects of a label. key: names the picture's content."""
-        ...
-
-    def suggest(self, sample: Sample, key: str, labels: Sequence[str]) -> Sequence[Region]:
-        """The regions of the pre-annotation, for a project with these labels."""
-        ...
-
-
-@dataclass(frozen=True)
-class ObjectCost:
-    """One object. start: IoU of the region that it began with, 0 without one."""
-
-    id: int
-    label: str
-    way: Way
-    start: float
-    interactions: int
-
-
 @dataclass(frozen=True)
 class PictureCost:
-    """One picture. present: its objects, of which ``objects`` were annotated.
-
-    regions: suggested ones; deletions: of them, those that match no object.
+    """One picture. objects: interactions of each annotated object, by its id; present: number of
+    all objects. regions: suggested ones; deletions: of them, those that match no object.
     """
 
     index: int
     key: str
-    objects: tuple[ObjectCost, ...]
+    objects: Mapping[int, int]
     present: int
     regions: int
     deletions: int
@@ -90,7 +67,7 @@ class PictureCost:
     def per_object(self) -> tuple[float, ...]:
         """Interactions of each annotated object, with its share of the picture's deletions."""
         share = self.deletions / self.present
-        return tuple(cost.interactions + share for cost in self.objects)
+        return tuple(count + share for count in self.objects.values())
 
 
 def summary(costs: Sequence[PictureCost]) -> dict[str, Any]:
@@ -103,7 +80,7 @@ def summary(costs: Sequence[PictureCost]) -> dict[str, Any]:
     if not groups:
         raise DataError("There is no object to annotate: check the data.")
     values = [value for cost in costs for value in cost.per_object]
-    zero = [float(cost.interactions == 0) for picture in costs for cost in picture.objects]
+    zero = [float(count == 0) for picture in costs for count in picture.objects.values()]
     return {
         "interactions": asdict(estimate(values, groups, few=True)),
         "zero_share": asdict(estimate(zero, groups, few=True)),
@@ -113,7 +90,7 @@ def summary(costs: Sequence[PictureCost]) -> dict[str, Any]:
 
 
 def annotate(
-    model: Suggesting,
+    model: Served,
     sample: Sample,
     index: int,
     labels: Sequence[str],
@@ -142,22 +119,19 @@ def annotate(
         number not in matched and undecided[region.mask].mean() <= 0.5
         for number, region in enumerate(regions)
     )
-    costs: list[ObjectCost] = []
+    counts: dict[int, int] = {}
     for place, about in enumerate(wanted):
         if ids is not None and about.id not in ids:
             continue
-        target = Target(wanted_masks[place], sample.void, "")
-        region, start = matches.get(place, (-1, 0.0))
-        way: Way
-        if start >= GOAL:
-            way, count = "accepted", 0
+        region, iou = matches.get(place, (-1, 0.0))
+        if iou >= GOAL:
+            count = 0
         elif region < 0 and from_nothing is not None and about.id in from_nothing:
-            way, count = "missed", from_nothing[about.id]
+            count = from_nothing[about.id]
         else:
-            way = "missed" if region < 0 else "refined"
             trajectory = follow(
                 model.answer(sample, key, names[place]),
-                target,
+                Target(wanted_masks[place], sample.void, ""),
                 "clicks",
                 goal=GOAL,
                 at_least=1,
@@ -168,8 +142,8 @@ def annotate(
         # A click on a region that is there does not change its label.
         if region >= 0 and regions[region].label != names[place]:
             count += 1
-        costs.append(ObjectCost(about.id, names[place], way, round(start, 4), count))
-    return PictureCost(index, sample.key, tuple(costs), len(wanted), len(regions), deletions)
+        counts[about.id] = count
+    return PictureCost(index, sample.key, counts, len(wanted), len(regions), deletions)
 
 
 def annotatable(sample: Sample) -> list[SampleObject]:

@@ -96,8 +96,8 @@ def fine_tune(
     out.mkdir(parents=True, exist_ok=True)
     if not _is_requested(out, request):
         # Remove what another call left, its request first.
-        for name in (REQUEST, run_folder.STATE, run_folder.HISTORY):
-            (out / name).unlink(missing_ok=True)
+        for left in (REQUEST, run_folder.STATE, run_folder.HISTORY):
+            (out / left).unlink(missing_ok=True)
         if (out / CHECKPOINT).exists():
             shutil.rmtree(out / CHECKPOINT)
         atomic_write(out / REQUEST, json.dumps(request))

@@ -22,13 +22,12 @@ from training.data import Dataset, Sample, Tolerant
 from training.evaluation.cases import target_of
 from training.evaluation.interactions import (
     PictureCost,
-    Suggesting,
     annotatable,
     annotate,
     labels_of,
     summary,
 )
-from training.evaluation.measurement import Measurement, Result, Run
+from training.evaluation.measurement import Measurement, Result, Run, Served
 from training.evaluation.overlay import (
     WHITE,
     View,
@@ -157,8 +156,8 @@ def _draw_example(path: Path, pair: _PairedResult) -> None:
 
 
 def compare_suggestions(
-    candidate: Suggesting,
-    champion: Suggesting,
+    candidate: Served,
+    champion: Served,
     dataset: Dataset,
     *,
     most_clicks: int,
@@ -237,7 +236,7 @@ def _cost_json(cost: PictureCost) -> dict[str, Any]:
 
 
 def _draw_suggestions(
-    path: Path, sample: Sample, index: int, models: Sequence[Suggesting], labels: Sequence[str]
+    path: Path, sample: Sample, index: int, models: Sequence[Served], labels: Sequence[str]
 ) -> None:
     key = f"{sample.source}:{sample.key}:{index}"
     sides: list[Side] = []

@@ -223,13 +223,13 @@ def _objects(
     return [
         ObjectResult(
             sample.key,
-            made.id,
-            tuple(trajectories[made.id].needed(threshold) for threshold in THRESHOLDS),
-            tuple(round(trajectories[made.id].iou(count), 4) for count in COUNTS),
-            made.interactions,
+            number,
+            tuple(trajectories[number].needed(threshold) for threshold in THRESHOLDS),
+            tuple(round(trajectories[number].iou(count), 4) for count in COUNTS),
+            interactions,
             cost.deletions / cost.present,
         )
-        for made in cost.objects
+        for number, interactions in cost.objects.items()
     ]
 
 

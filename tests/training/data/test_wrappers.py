@@ -14,6 +14,7 @@ from PIL import Image
 
 from training.data import Concatenated, FolderDataset, Tolerant, Without
 from training.data.sample import VOID, Record, RecordDataset, Sample, SampleObject
+from training.data.synthetic import SyntheticDataset
 from training.data.transforms import whole_view
 from training.data.wrappers import Downscaled, Renamed, categories_by_source, endless, shrunk
 
@@ -26,39 +27,26 @@ class DogPictures(RecordDataset[Record]):
         super().__init__(source, [Record(str(n), (9, 8), objects) for n in range(2)])
 
 
-class GeneratedPictures(DogPictures):
-    """Pictures that are made."""
-
-    categories = ("ring", "dot")
-
-    def __init__(self) -> None:
-        super().__init__("made")
-
-    def made(self, number: int, height: int, width: int) -> Sample:
-        image = np.zeros((height, width, 3), np.uint8)
-        instances = np.ones((height, width), np.int16)
-        return Sample(f"{number}", "made", image, instances, (SampleObject(1, "ring"),))
-
-
 def test_the_maker_is_found_in_derived_data_sets() -> None:
-    made = GeneratedPictures()
-    dataset = Without(Concatenated([DogPictures(), Renamed(made, "synthetic")]), [0])
+    made = SyntheticDataset(count=2)
+    dataset = Without(Concatenated([DogPictures(), Renamed(made, "scenes")]), [0])
 
     assert [endless(dataset, index) for index in range(len(dataset))] == [None, made, made]
 
 
 def test_all_that_may_be_made_counts_as_a_category_of_its_source() -> None:
-    dataset = Concatenated([DogPictures(), Renamed(GeneratedPictures(), "synthetic")])
+    made = SyntheticDataset(count=2)
+    dataset = Concatenated([DogPictures(), Renamed(made, "scenes")])
 
-    assert categories_by_source(dataset) == {"voc": {"dog"}, "synthetic": {"ring", "dot"}}
+    assert categories_by_source(dataset) == {"voc": {"dog"}, "scenes": set(made.categories)}
 
 
 def test_a_picture_made_at_the_size_of_its_view_is_shown_as_it_is() -> None:
-    sample = GeneratedPictures().made(3, 32, 64)
+    sample = SyntheticDataset().made(3, 32, 64)
     view = whole_view(sample)
 
     assert view.image is sample.image
-    assert view.soft_mask((1,)).shape == (32, 64)
+    assert view.soft_mask((sample.objects[0].id,)).shape == (32, 64)
     assert view.place(10.5, 3.5) == (10.5, 3.5)
 
 

@@ -41,10 +41,10 @@ PHOTOGRAPHED = 0.2, 0.25
 
 
 class SyntheticDataset:
-    """Endless scenes, determined by the seed; see `training.data.wrappers.GeneratedDataset`.
+    """Endless scenes, determined by the seed.
 
     count: number of scenes that can be read by index. patches: photographs for grounds and
-    fillings.
+    fillings. categories: every one that can occur.
     """
 
     def __init__(self, seed: int = 1, *, count: int = 60, patches: Dataset | None = None) -> None:
@@ -52,11 +52,8 @@ class SyntheticDataset:
         self._count = count
         self._patches = patches
         self._kept: dict[int, NDArray[np.uint8]] = {}
+        self.categories = KINDS
         self._read = functools.lru_cache(maxsize=8)(self._by_index)
-
-    @property
-    def categories(self) -> tuple[str, ...]:
-        return KINDS
 
     @property
     def sources(self) -> Sequence[str]:
@@ -80,7 +77,10 @@ class SyntheticDataset:
         return ()
 
     def made(self, number: int, height: int, width: int) -> Sample:
-        """Scene ``number`` with height x width pixels. Raises DataError for a broken photograph."""
+        """Scene ``number``, 0 to 2**63 - 1, with height x width pixels.
+
+        Raises DataError for a broken photograph.
+        """
         rng = np.random.default_rng([self.seed, number])
         shares = np.array([layout.share for layout in LAYOUTS])
         layout = LAYOUTS[int(rng.choice(len(LAYOUTS), p=shares / shares.sum()))]
