@@ -20,13 +20,15 @@ lists, dicts, text and numbers need no names.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import pickle
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from training.data.masks import Segmentation, layered, read_segmentation
 from training.data.reading import (
@@ -94,10 +96,8 @@ def open_coco(path: Path, *, pictures: Path | None = None, split: str = "") -> C
     skipping = SkipCounter(source)
     records = [record for record in read_records(file, skipping).values() if record.objects]
     name = file.stem.removeprefix("instances_")
-    folders = (
-        [pictures] if pictures else _beside(file, (*BESIDE, f"../{name}", f"../images/{name}"))
-    )
-    present = with_pictures(records, folders, skipping)
+    beside = _beside(file, (*BESIDE, f"../{name}", f"../images/{name}"))
+    present = with_pictures(records, [pictures] if pictures else beside, skipping)
     if not present:
         raise DataError(f"{file} describes no picture with an object.")
     return CocoDataset(source, present, skipping.finish())
@@ -113,9 +113,9 @@ def read_records(file: Path, skipping: SkipCounter) -> dict[int, CocoRecord]:
             int(category["id"]): str(category["name"]) for category in content.get("categories", ())
         }
         images = {int(image["id"]): image for image in content["images"]}
-        of_image: dict[int, list[Mapping[str, Any]]] = {}
+        of_image: defaultdict[int, list[Mapping[str, Any]]] = defaultdict(list)
         for annotation in content["annotations"]:
-            of_image.setdefault(int(annotation["image_id"]), []).append(annotation)
+            of_image[int(annotation["image_id"])].append(annotation)
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{file} is not an instances JSON of COCO: {error!r}.") from error
     del content
@@ -140,14 +140,15 @@ def with_pictures(
     Raises DataError that names all folders if none has.
     """
     records = list(records)
-    listed: dict[str, set[str]] = {}
+
+    # One listing per folder: 118,000 look-ups on a network drive take minutes.
+    @functools.cache
+    def listed(parent: str) -> frozenset[str]:
+        return frozenset(os.listdir(parent)) if os.path.isdir(parent) else frozenset()
 
     def present(path: str) -> bool:
-        # One listing per folder: 118,000 look-ups on a network drive take minutes.
         parent, _, name = path.rpartition("/")
-        if parent not in listed:
-            listed[parent] = set(os.listdir(parent)) if os.path.isdir(parent) else set()
-        return name in listed[parent]
+        return name in listed(parent)
 
     for folder in folders:
         if any(present(f"{folder}/{record.picture}") for record in records):
@@ -221,14 +222,13 @@ PARTITIONS = ("unc", "umd", "google")
 NOTHING = -1
 
 
-@dataclass(frozen=True)
-class Ref:
+class Ref(NamedTuple):
     """The expressions for one or more objects. annotations: COCO's ids; empty for none."""
 
     image: int
     annotations: tuple[int, ...]
     split: str
-    texts: tuple[str, ...]
+    texts: list[str]
 
 
 def refs_file(folder: Path, by: str = "") -> Path | None:
@@ -254,12 +254,11 @@ def open_refcoco(
     source = folder.resolve().name
     skipping = SkipCounter(source)
     refs = list(_read_refs(file, skipping))
-    splits = sorted({ref.split for ref in refs})
-    split = chosen_split(split, splits, source, file)
-    chosen: dict[int, list[Ref]] = {}
+    split = chosen_split(split, sorted({ref.split for ref in refs}), source, file)
+    chosen: defaultdict[int, list[Ref]] = defaultdict(list)
     for ref in refs:
         if ref.split == split:
-            chosen.setdefault(ref.image, []).append(ref)
+            chosen[ref.image].append(ref)
     records = read_records(folder / "instances.json", skipping)
     spoken = []
     for image, said in chosen.items():
@@ -267,31 +266,27 @@ def open_refcoco(
             spoken.append(_spoken(records[image], said, skipping))
         else:
             skipping.add(f"expressions for picture {image}, which is not in instances.json")
-    folders = (
-        [pictures]
-        if pictures
-        else _beside(folder / "instances.json", (*REFER_BESIDE, *BESIDE, "train2014"))
-    )
-    present = with_pictures(spoken, folders, skipping)
+    beside = _beside(folder / "instances.json", (*REFER_BESIDE, *BESIDE, "train2014"))
+    present = with_pictures(spoken, [pictures] if pictures else beside, skipping)
     return CocoDataset(source, present, skipping.finish())
 
 
 def _spoken(record: CocoRecord, said: Sequence[Ref], skipping: SkipCounter) -> CocoRecord:
     """The record with its phrases and expressions."""
     number = dict(zip(record.annotations, record.objects, strict=True))
-    phrases: dict[int, list[str]] = {}
+    phrases: defaultdict[int, list[str]] = defaultdict(list)
     expressions: list[Expression] = []
     for ref in said:
         lost = [annotation for annotation in ref.annotations if annotation not in number]
         if lost:
             skipping.add(f"'{ref.texts[0]}' of {record.picture}: object {lost[0]} is missing")
         elif len(ref.annotations) == 1:
-            phrases.setdefault(number[ref.annotations[0]].id, []).extend(ref.texts)
+            phrases[number[ref.annotations[0]].id] += ref.texts
         else:
             ids = tuple(number[annotation].id for annotation in ref.annotations)
             expressions.extend(Expression(text, ids) for text in ref.texts)
     objects: tuple[SampleObject, ...] = tuple(
-        dataclasses.replace(about, phrases=tuple(dict.fromkeys(phrases.get(about.id, ()))))
+        dataclasses.replace(about, phrases=tuple(dict.fromkeys(phrases[about.id])))
         for about in record.objects
     )
     return dataclasses.replace(record, objects=objects, expressions=tuple(expressions))
@@ -303,23 +298,15 @@ def _read_refs(file: Path, skipping: SkipCounter) -> Iterator[Ref]:
         raise DataError(f"{file}: expected a list of refs, this is a {type(content).__name__}.")
     for place, raw in enumerate(content):
         try:
-            ref = _ref(raw)
+            ids = raw["ann_id"] if isinstance(raw["ann_id"], list | tuple) else [raw["ann_id"]]
+            numbers = dict.fromkeys(int(number) for number in ids if int(number) != NOTHING)
+            texts = filter(None, (str(said["sent"]).strip() for said in raw["sentences"]))
+            ref = Ref(int(raw["image_id"]), tuple(numbers), str(raw["split"]), list(texts))
         except (KeyError, TypeError, ValueError) as error:
             skipping.add(f"{file.name}, ref {place}: {error!r}")
             continue
         if ref.texts:
             yield ref
-
-
-def _ref(raw: Mapping[str, Any]) -> Ref:
-    ids = raw["ann_id"] if isinstance(raw["ann_id"], list | tuple) else [raw["ann_id"]]
-    texts = [str(sentence["sent"]).strip() for sentence in raw["sentences"]]
-    return Ref(
-        int(raw["image_id"]),
-        tuple(dict.fromkeys(int(number) for number in ids if int(number) != NOTHING)),
-        str(raw["split"]),
-        tuple(text for text in texts if text),
-    )
 
 
 class _PlainUnpickler(pickle.Unpickler):

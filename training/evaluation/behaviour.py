@@ -9,7 +9,7 @@ question here: the predictor makes sure of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -324,8 +324,7 @@ def tally(findings: Sequence[Finding]) -> Tally:
     """Mean, number and 95 % interval of each test by source, and over all if there are several."""
     groups: dict[Probe, dict[str, list[Finding]]] = {}
     for finding in findings:
-        by_source = groups.setdefault(finding.probe, {})
-        by_source.setdefault(finding.source, []).append(finding)
+        groups.setdefault(finding.probe, {}).setdefault(finding.source, []).append(finding)
     tallied: Tally = {}
     for probe, by_source in groups.items():
         parts = dict(sorted(by_source.items()))
@@ -339,23 +338,18 @@ def tally(findings: Sequence[Finding]) -> Tally:
 
 
 def judged(tallied: Tally) -> Tally:
-    """The tally in the order of reports, with what `_judgement` adds."""
-    return {
-        probe: {
-            source: {**measured, **_judgement(probe, source, measured)}
-            for source, measured in tallied[probe].items()
-        }
-        for probe in Probe
-        if probe in tallied
-    }
-
-
-def _judgement(probe: Probe, source: str, measured: Mapping[str, Any]) -> dict[str, Any]:
-    """ "aim", "certain" and "reached" of a test that has a goal for this source."""
+    """The tally in the order of reports; with "aim", "certain" and "reached" where there is a goal
+    for a source."""
+    ordered = {probe: tallied[probe] for probe in Probe if probe in tallied}
     for goal in GOALS:
-        wanted = source in goal.sources or (not goal.sources and source != EVERYWHERE)
-        if goal.probe == probe and wanted:
-            low, aim = measured["interval"][0], goal.at_least
-            reached = low > aim if goal.certain else measured["mean"] >= aim
-            return {"aim": aim, "certain": goal.certain, "reached": bool(reached)}
-    return {}
+        for source, measured in ordered.get(goal.probe, {}).items():
+            if source in goal.sources or (not goal.sources and source != EVERYWHERE):
+                reached = measured["mean"] >= goal.at_least
+                if goal.certain:
+                    reached = measured["interval"][0] > goal.at_least
+                measured |= {
+                    "aim": goal.at_least,
+                    "certain": goal.certain,
+                    "reached": bool(reached),
+                }
+    return ordered

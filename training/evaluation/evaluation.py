@@ -12,6 +12,7 @@ import contextlib
 import csv
 import datetime
 import json
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,10 @@ def tables(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
         pace = f"{run['ms_per_click']:.0f} ms per click"
         yield _title(f"{run['label']} (± half the 95 % interval; {pace})")
         yield _run(run)
-    for (of, against), rows in _pairs(figures).items():
+    pairs: defaultdict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
+    for row in figures["comparisons"]:
+        pairs[row["of"], row["against"]].append(row)
+    for (of, against), rows in pairs.items():
         yield _title(f"{of} − {against}, on the same cases")
         yield _comparison(rows)
     if figures["probes"]:
@@ -120,18 +124,10 @@ def _run(run: Mapping[str, Any]) -> Table:
     return table
 
 
-def _pairs(figures: Mapping[str, Any]) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
-    """Comparisons by (of, against)."""
-    pairs: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for row in figures["comparisons"]:
-        pairs.setdefault((row["of"], row["against"]), []).append(row)
-    return pairs
-
-
 def _comparison(differences: Sequence[Mapping[str, Any]]) -> Table:
-    rows: dict[str, dict[str, Mapping[str, Any]]] = {}
+    rows: defaultdict[str, dict[str, Mapping[str, Any]]] = defaultdict(dict)
     for difference in differences:
-        rows.setdefault(difference["source"], {})[difference["measure"]] = difference
+        rows[difference["source"]][difference["measure"]] = difference
     measures = list(next(iter(rows.values())))
     table = _table()
     table.add_column("")
@@ -286,9 +282,9 @@ def _probed(measurement: Measurement, pairs: probing.BehaviourTests) -> probing.
 def _methods(checkpoint: Path | str, compare: Sequence[Path | str], device: str) -> list[Method]:
     """All methods to measure, with unique names."""
     methods: list[Method] = [Checkpoint(where, device=device) for where in (checkpoint, *compare)]
-    taken: dict[str, int] = {}
+    taken: Counter[str] = Counter()
     for method in methods:
-        taken[method.name] = taken.get(method.name, 0) + 1
-        if taken[method.name] > 1:
-            method.name = f"{method.name} ({taken[method.name]})"
+        taken[name := method.name] += 1
+        if taken[name] > 1:
+            method.name = f"{name} ({taken[name]})"
     return methods

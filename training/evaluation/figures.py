@@ -40,9 +40,8 @@ def summary(results: Sequence[Result], mode: Mode) -> dict[str, Any]:
     columns = [[float(c.needed(t)) for c in trajectories] for t in THRESHOLDS]
     columns += [[c.iou(k) for c in trajectories] for k in COUNTS]
     means = estimates(np.array(columns, float).T, [result.case.index for result in results])
-    split = len(THRESHOLDS)
-    noc = dict(zip(names[:split], means[:split], strict=True))
-    iou = dict(zip(names[split:], means[split:], strict=True))
+    named = list(zip(names, means, strict=True))
+    noc, iou = dict(named[: len(THRESHOLDS)]), dict(named[len(THRESHOLDS) :])
     return {
         "mode": mode,
         "cases": len(results),

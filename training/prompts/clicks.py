@@ -70,9 +70,7 @@ def poor_click(mask: Mask, rng: np.random.Generator) -> Points:
     return _scatter(depths, allowed, 1, rng, 0.0)
 
 
-def many_clicks(
-    mask: Mask, free: Mask, count: int, rng: np.random.Generator
-) -> list[tuple[float, float, int]]:
+def many_clicks(mask: Mask, free: Mask, count: int, rng: np.random.Generator) -> list[Click]:
     """Up to ``count`` clicks (x, y, sign), as after a long correction: many of them near borders.
 
     Positive ones are inside, negative ones in a band just outside; the first click is positive.
@@ -84,8 +82,7 @@ def many_clicks(
     included = _scatter(inside, inside.values > margin, positive, rng, CLOSE_STEP)
     outside, band = _band(mask, free, CLOSE_MARGIN + 1.0, NEAR_BAND)
     excluded = _scatter(outside, band, count - positive, rng, CLOSE_STEP)
-    clicks = [(float(x), float(y), 1) for x, y in included]
-    clicks += [(float(x), float(y), -1) for x, y in excluded]
+    clicks = _signed(included, 1) + _signed(excluded, -1)
     first, rest = clicks[:1], clicks[1:]
     return first + [rest[place] for place in rng.permutation(len(rest))]
 
@@ -250,7 +247,7 @@ def first_clicks(
         points = poor_click(inside, rng)
     else:
         points = central_click(inside, rng, jitter=float(rng.uniform(0.0, 0.7)))
-    return [(float(x), float(y), 1) for x, y in points]
+    return _signed(points, 1)
 
 
 def clicks_of_people(view: View, about: SampleObject, target: Mask, void: Mask) -> list[Click]:
@@ -286,10 +283,11 @@ def _scattered(target: Mask, void: Mask, view: View, rng: np.random.Generator) -
     elif strategy == 3:
         count = int(rng.integers(1, MOST_SPREAD + 1))
         negative = negative_spread(target, ~void, count, rng)
-    return [
-        *((float(x), float(y), 1) for x, y in positive),
-        *((float(x), float(y), -1) for x, y in negative),
-    ]
+    return _signed(positive, 1) + _signed(negative, -1)
+
+
+def _signed(points: Points, sign: int) -> list[Click]:
+    return [(float(x), float(y), sign) for x, y in points]
 
 
 def others_in_view(view: View) -> list[int]:
