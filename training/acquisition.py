@@ -234,14 +234,8 @@ def named_objects(
 
     The confidence is 0 if the network knows none of the names.
     """
-    answers = [
-        (name, predictor.predict(embedding, [], name))
-        for name in names
-        if predictor.tokenizer.knows(name)
-    ]
-    answers.sort(key=lambda answer: -answer[1].confidence)
-    highest = answers[0][1].confidence if answers else 0.0
-    return _distinct(answers, 1.0), highest
+    known = [name for name in names if predictor.tokenizer.knows(name)]
+    return _found([(name, predictor.predict(embedding, [], name)) for name in known], 1.0)
 
 
 def clicked_objects(
@@ -249,28 +243,29 @@ def clicked_objects(
 ) -> tuple[list[PseudoObject], float]:
     """Objects found by clicks on a grid of ``across`` by ``across``; as `named_objects`."""
     spots = [
-        ((column + 0.5) * embedding.width / across, (row + 0.5) * embedding.height / across)
+        Click((column + 0.5) * embedding.width / across, (row + 0.5) * embedding.height / across)
         for row in range(across)
         for column in range(across)
     ]
-    answers = [("", predictor.predict(embedding, [Click(x, y)])) for x, y in spots]
+    answers = [("", predictor.predict(embedding, [spot])) for spot in spots]
+    return _found(answers, MOST_OF_PICTURE)
+
+
+def _found(
+    answers: list[tuple[str, Prediction]], largest: float
+) -> tuple[list[PseudoObject], float]:
+    """The answers that are different objects, and the highest confidence of all."""
     answers.sort(key=lambda answer: -answer[1].confidence)
-    return _distinct(answers, MOST_OF_PICTURE), answers[0][1].confidence
-
-
-def _distinct(answers: Sequence[tuple[str, Prediction]], largest: float) -> list[PseudoObject]:
-    """The answers that are different objects; answers: the most confident first."""
     objects: list[PseudoObject] = []
     for name, answer in answers:
         if answer.confidence < LEAST_CONFIDENCE:
             break
         mask = answer.mask()
-        pixels = int(np.count_nonzero(mask))
-        if pixels < FEWEST_PIXELS or pixels > largest * mask.size:
+        if not FEWEST_PIXELS <= np.count_nonzero(mask) <= largest * mask.size:
             continue
         if all(overlap(mask, other.mask) <= SAME_OBJECT for other in objects):
             objects.append(PseudoObject(mask, name, answer.confidence))
-    return objects
+    return objects, answers[0][1].confidence if answers else 0.0
 
 
 # Share of its value that a picture loses if it repeats an earlier one entirely.

@@ -173,7 +173,7 @@ def unlearned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     vectors = np.random.default_rng(0).normal(size=(len(words), 8)).astype(np.float32)
     config = ModelConfig(input_size=64, channels=16, word_dim=8, phrase_dim=4, attributes=("dog",))
     path = tmp_path_factory.mktemp("checkpoint") / "unlearned"
-    checkpoint.save(path, PhraseClick(config).eval(), words, vectors)
+    checkpoint.save(path, PhraseClick(config).eval(), words, vectors, {"categories": ["dog"]})
     return path
 
 

@@ -7,7 +7,8 @@ once, and an interrupted measurement still holds complete comparisons.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -30,7 +31,7 @@ from training.evaluation.protocol import (
     follow,
 )
 from training.finetune.labels import has_learned, labels_of
-from training.prompts.vocabulary import concept_of, trained_on
+from training.prompts.vocabulary import concept_of
 
 # The pre-annotation shows no region below this confidence.
 LEAST_CONFIDENCE = 0.5
@@ -54,8 +55,8 @@ class Checkpoint:
         """where: a checkpoint's directory, or "shipped". Raises CheckpointError."""
         self.predictor = Predictor(where, device=device)
         self.name = name or self.predictor.version
-        trained = trained_on(self.predictor.metrics, self.predictor.config.attributes)
-        self.categories: frozenset[str] | None = frozenset(concept_of(name) for name in trained)
+        listed = self.predictor.metrics.get("categories", ())
+        self.categories: frozenset[str] | None = frozenset(concept_of(name) for name in listed)
         # On how many objects of each label it was fine-tuned.
         self.labels = labels_of(self.predictor.metrics)
 
@@ -168,17 +169,19 @@ class Measurement:
     def ask_all(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Run every case. Results so far stay if an exception stops it."""
         done = 0
-        by_picture: dict[int, dict[Mode, list[Case]]] = {}
+        by_picture: defaultdict[int, defaultdict[Mode, list[Case]]]
+        by_picture = defaultdict(lambda: defaultdict(list))
         for mode in {run.mode for run in self.runs}:
             for case in self.cases[mode]:
-                by_picture.setdefault(case.index, {}).setdefault(mode, []).append(case)
-        for index in sorted(by_picture):
-            here = by_picture[index]
+                by_picture[case.index][mode].append(case)
+        for index, here in sorted(by_picture.items()):
             sample = self.dataset.get(index)
             for run in self.runs:
-                for result in self._answered(run, sample, here.get(run.mode, ())):
-                    if result is not None:
-                        self.results[run].append(result)
+                answer: Answer | None = None
+                for case in here[run.mode]:
+                    if sample is not None and self._can_be_asked(sample, case, run.mode):
+                        answer = answer or run.method.look_at(sample, key_of(sample, case))
+                        self.results[run].append(self._result(run, answer, sample, case))
                     done += 1
                     if progress:
                         progress(done, self.asked)
@@ -191,31 +194,26 @@ class Measurement:
         self._follow(run, answer, target_of(sample, result.case), result.case, masks)
         return sample, masks
 
-    def _answered(
-        self, run: Run, sample: Sample | None, cases: Sequence[Case]
-    ) -> Iterator[Result | None]:
-        answer = None
-        for case in cases:
-            if sample is None:
-                yield None
-                continue
-            target = target_of(sample, case)
-            area = int(np.count_nonzero(target.mask & ~target.void))
-            # A phrase for something absent is a case too; its right answer is an empty mask.
-            if (case.ids and area < FEWEST_PIXELS) or (not case.ids and run.mode != "phrase"):
-                self.specks += 1
-                yield None
-                continue
-            self._check(target, case, run.mode)
-            if answer is None:
-                answer = run.method.look_at(sample, key_of(sample, case))
-            trajectory = self._follow(run, answer, target, case)
-            yield Result(case, sample.key, area / target.mask.size, trajectory)
+    def _can_be_asked(self, sample: Sample, case: Case, mode: Mode) -> bool:
+        """Whether the target is no speck. Also runs the self-check of its protocol."""
+        target = target_of(sample, case)
+        # A phrase for something absent is a case too; its right answer is an empty mask.
+        least = FEWEST_PIXELS if case.ids or mode != "phrase" else 0
+        if np.count_nonzero(target.mask & ~target.void) < least:
+            self.specks += 1
+            return False
+        self._check(target, case, mode)
+        return True
+
+    def _result(self, run: Run, answer: Answer, sample: Sample, case: Case) -> Result:
+        target = target_of(sample, case)
+        area = float((target.mask & ~target.void).mean())
+        return Result(case, sample.key, area, self._follow(run, answer, target, case))
 
     def _follow(
         self,
         run: Run,
-        answer: Callable[..., Mask],
+        answer: Answer,
         target: Target,
         case: Case,
         masks: list[Mask] | None = None,

@@ -9,8 +9,7 @@ concepts, colours, places and sizes.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from model.spelling import key_of
 
@@ -365,14 +364,3 @@ def attributes_for(concepts: Iterable[str]) -> tuple[str, ...]:
     A word is one attribute: "orange" is a fruit and a colour, "top" a garment and a place.
     """
     return tuple(dict.fromkeys((*sorted(set(concepts)), *COLOURS, *PLACES, *SIZES, *TRAITS)))
-
-
-def trained_on(metrics: Mapping[str, Any], attributes: Iterable[str]) -> list[str]:
-    """The categories that a version was trained on, as its metrics list them.
-
-    For versions that do not: the things that it can name.
-    """
-    listed = metrics.get("categories")
-    if listed is not None:
-        return [str(category) for category in listed]
-    return [name for name in attributes if name not in (*COLOURS, *PLACES, *SIZES, *TRAITS)]

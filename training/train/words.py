@@ -42,7 +42,6 @@ from training.prompts.vocabulary import (
     every_word_for,
     phrase_words,
     plural_of,
-    trained_on,
     words_for,
 )
 from training.train.recipe import Recipe
@@ -138,8 +137,8 @@ def trained_words(tokenizer: Tokenizer, categories: Iterable[str], dataset: Data
 
 
 def trained_before(start: Checkpoint) -> list[str]:
-    """The categories that a checkpoint was trained on."""
-    return trained_on(start.metrics.get("metrics", {}), start.config.attributes)
+    """The categories that a checkpoint was trained on, as its metrics list them."""
+    return [str(category) for category in start.metrics.get("metrics", {}).get("categories", ())]
 
 
 def _write(folder: Path, tokenizer: Tokenizer) -> None:
