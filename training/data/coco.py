@@ -30,14 +30,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from training.data import reading
 from training.data.masks import Segmentation, layered, read_segmentation
-from training.data.reading import (
-    SkipCounter,
-    chosen_split,
-    decode_picture,
-    picture_size,
-    read_json,
-)
 from training.data.sample import Expression, Record, RecordDataset, Sample, SampleObject
 from training.errors import DataError
 
@@ -60,7 +54,7 @@ class CocoDataset(RecordDataset[CocoRecord]):
 
     def __getitem__(self, index: int) -> Sample:
         record = self._records[index]
-        image = decode_picture(record.picture, record.picture)
+        image = reading.decode_picture(record.picture, record.picture)
         height, width = image.shape[:2]
         if (width, height) != record.size:
             raise DataError(
@@ -93,7 +87,7 @@ def open_coco(path: Path, *, pictures: Path | None = None, split: str = "") -> C
     home = file.resolve().parent
     home = home.parent if home.name == "annotations" else home
     source = "coco" if re.fullmatch(r"instances_(train|val)20\d\d", file.stem) else home.name
-    skipping = SkipCounter(source)
+    skipping = reading.SkipCounter(source)
     records = [record for record in read_records(file, skipping).values() if record.objects]
     name = file.stem.removeprefix("instances_")
     beside = _beside(file, (*BESIDE, f"../{name}", f"../images/{name}"))
@@ -103,9 +97,9 @@ def open_coco(path: Path, *, pictures: Path | None = None, split: str = "") -> C
     return CocoDataset(source, present, skipping.finish())
 
 
-def read_records(file: Path, skipping: SkipCounter) -> dict[int, CocoRecord]:
+def read_records(file: Path, skipping: reading.SkipCounter) -> dict[int, CocoRecord]:
     """The pictures in an instances JSON by id; files are not looked for. Raises DataError."""
-    content = read_json(file)
+    content = reading.read_json(file)
     if not isinstance(content, dict):
         raise DataError(f"{file} is not an instances JSON of COCO: it has no images.")
     try:
@@ -133,7 +127,7 @@ def read_records(file: Path, skipping: SkipCounter) -> dict[int, CocoRecord]:
 
 
 def with_pictures(
-    records: Iterable[CocoRecord], folders: Sequence[Path], skipping: SkipCounter
+    records: Iterable[CocoRecord], folders: Sequence[Path], skipping: reading.SkipCounter
 ) -> list[CocoRecord]:
     """The records whose picture exists, in the first of these folders that has any of them.
 
@@ -163,7 +157,7 @@ def with_pictures(
         try:
             if not present(path):
                 raise DataError(f"{path} is missing.")
-            size = record.size if all(record.size) else picture_size(path, path)
+            size = record.size if all(record.size) else reading.picture_size(path, path)
             kept.append(dataclasses.replace(record, picture=path, size=size))
         except DataError as error:
             skipping.add(error)
@@ -192,7 +186,7 @@ def _record(
     image: Mapping[str, Any],
     annotations: Sequence[Mapping[str, Any]],
     names: Mapping[int, str],
-    skipping: SkipCounter,
+    skipping: reading.SkipCounter,
 ) -> CocoRecord:
     # Some exports contain Windows paths.
     path = str(image["file_name"]).replace("\\", "/")
@@ -252,9 +246,9 @@ def open_refcoco(
     if file is None:
         raise DataError(f"{folder}: expected refs({by or 'unc'}).p and instances.json in it.")
     source = folder.resolve().name
-    skipping = SkipCounter(source)
+    skipping = reading.SkipCounter(source)
     refs = list(_read_refs(file, skipping))
-    split = chosen_split(split, sorted({ref.split for ref in refs}), source, file)
+    split = reading.chosen_split(split, sorted({ref.split for ref in refs}), source, file)
     chosen: defaultdict[int, list[Ref]] = defaultdict(list)
     for ref in refs:
         if ref.split == split:
@@ -271,7 +265,7 @@ def open_refcoco(
     return CocoDataset(source, present, skipping.finish())
 
 
-def _spoken(record: CocoRecord, said: Sequence[Ref], skipping: SkipCounter) -> CocoRecord:
+def _spoken(record: CocoRecord, said: Sequence[Ref], skipping: reading.SkipCounter) -> CocoRecord:
     """The record with its phrases and expressions."""
     number = dict(zip(record.annotations, record.objects, strict=True))
     phrases: defaultdict[int, list[str]] = defaultdict(list)
@@ -292,8 +286,8 @@ def _spoken(record: CocoRecord, said: Sequence[Ref], skipping: SkipCounter) -> C
     return dataclasses.replace(record, objects=objects, expressions=tuple(expressions))
 
 
-def _read_refs(file: Path, skipping: SkipCounter) -> Iterator[Ref]:
-    content = read_json(file) if file.suffix == ".json" else read_plain_pickle(file)
+def _read_refs(file: Path, skipping: reading.SkipCounter) -> Iterator[Ref]:
+    content = reading.read_json(file) if file.suffix == ".json" else read_plain_pickle(file)
     if not isinstance(content, list):
         raise DataError(f"{file}: expected a list of refs, this is a {type(content).__name__}.")
     for place, raw in enumerate(content):

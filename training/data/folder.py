@@ -16,14 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.reading import (
-    PICTURE_SUFFIXES,
-    SkipCounter,
-    decode_picture,
-    picture_size,
-    pictures_in,
-    same_size,
-)
+from training.data import reading
 from training.data.sample import VOID, Record, RecordDataset, Sample, SampleObject
 from training.errors import DataError
 
@@ -50,7 +43,7 @@ class FolderDataset(RecordDataset[_Record]):
     ) -> None:
         """pictures, masks: two folders with equal file names, if they are not found by layout."""
         source = folder.resolve().name
-        skipping = SkipCounter(source)
+        skipping = reading.SkipCounter(source)
         records = []
         for key, picture, mask in _pairs(folder, pictures, masks):
             try:
@@ -63,9 +56,9 @@ class FolderDataset(RecordDataset[_Record]):
 
     def __getitem__(self, index: int) -> Sample:
         record = self._records[index]
-        image = decode_picture(record.picture, str(record.picture))
-        instances = _instances(decode_picture(record.mask, str(record.mask)))
-        same_size(instances, image, str(record.mask))
+        image = reading.decode_picture(record.picture, str(record.picture))
+        instances = _instances(reading.decode_picture(record.mask, str(record.mask)))
+        reading.same_size(instances, image, str(record.mask))
         return Sample(record.key, self.source, image, instances, record.objects)
 
 
@@ -79,8 +72,8 @@ def is_folder_of_masks(folder: Path) -> bool:
 def _record(key: str, picture: Path, mask: Path | None) -> _Record:
     if mask is None:
         raise DataError(f"{picture} has no mask.")
-    size = picture_size(picture, str(picture))
-    drawn = picture_size(mask, str(mask))
+    size = reading.picture_size(picture, str(picture))
+    drawn = reading.picture_size(mask, str(mask))
     if drawn != size:
         raise DataError(f"{mask} measures {drawn[0]}x{drawn[1]}, its picture {size[0]}x{size[1]}.")
     about = SampleObject(1, None, phrases=_phrases(picture.with_suffix(".txt")))
@@ -96,8 +89,11 @@ def _pairs(
     if pictures is None and masks is None and known is None:
         return [(picture.stem, picture, mask) for picture, mask in _side_by_side(folder)]
     where, drawn = known or (folder, folder)
-    masks_of = pictures_in(masks or drawn)
-    return [(key, path, masks_of.get(key)) for key, path in pictures_in(pictures or where).items()]
+    masks_of = reading.pictures_in(masks or drawn)
+    return [
+        (key, path, masks_of.get(key))
+        for key, path in reading.pictures_in(pictures or where).items()
+    ]
 
 
 def _siblings(folder: Path) -> tuple[Path, Path] | None:
@@ -108,7 +104,9 @@ def _siblings(folder: Path) -> tuple[Path, Path] | None:
 
 def _side_by_side(folder: Path) -> list[tuple[Path, Path | None]]:
     """Every picture that is not a .png, with the .png of the same name."""
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
+    files = sorted(
+        path for path in folder.iterdir() if path.suffix.lower() in reading.PICTURE_SUFFIXES
+    )
     masks = {path.stem: path for path in files if path.suffix.lower() == ".png"}
     return [(path, masks.get(path.stem)) for path in files if path.suffix.lower() != ".png"]
 

@@ -21,14 +21,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.reading import (
-    SkipCounter,
-    chosen_split,
-    decode_labels,
-    decode_picture,
-    picture_size,
-    same_size,
-)
+from training.data import reading
 from training.data.sample import VOID, Record, RecordDataset, Sample, SampleObject
 from training.errors import DataError
 
@@ -76,7 +69,7 @@ class VocDataset(RecordDataset[Record]):
         self._root, self._layout = root, layout
         folders = [root / name for name in layout.pictures]
         self._pictures = next((folder for folder in folders if folder.is_dir()), folders[0])
-        skipping = SkipCounter(layout.source)
+        skipping = reading.SkipCounter(layout.source)
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             read = list(pool.map(self._record, _names(root / layout.splits, layout.source, split)))
         for result in read:
@@ -90,21 +83,21 @@ class VocDataset(RecordDataset[Record]):
     def __getitem__(self, index: int) -> Sample:
         record = self._records[index]
         path = self._pictures / f"{record.key}.jpg"
-        image = decode_picture(path, str(path))
+        image = reading.decode_picture(path, str(path))
         labels = self._map(self._layout.objects, record.key)
-        same_size(labels, image, str(path))
+        reading.same_size(labels, image, str(path))
         instances = labels.astype(np.int16)
         instances[labels == BORDER] = VOID
         return Sample(record.key, self.source, image, instances, record.objects)
 
     def _map(self, folder: str, key: str) -> Labels:
         path = self._root / folder / f"{key}{self._layout.suffix}"
-        return _read_mat(path) if path.suffix == ".mat" else decode_labels(path, str(path))
+        return _read_mat(path) if path.suffix == ".mat" else reading.decode_labels(path, str(path))
 
     def _record(self, key: str) -> Record | DataError:
         try:
             path = self._pictures / f"{key}.jpg"
-            width, height = picture_size(path, str(path))
+            width, height = reading.picture_size(path, str(path))
             labels = self._map(self._layout.objects, key)
             classes = self._map(self._layout.classes, key)
             if not labels.shape == classes.shape == (height, width):
@@ -134,7 +127,7 @@ def _names(folder: Path, source: str, split: str) -> list[str]:
     known = sorted(path.stem for path in folder.glob("*.txt"))
     if not known:
         raise DataError(f"{folder}: expected lists of names such as train.txt in it.")
-    split = chosen_split(split, known, source, folder)
+    split = reading.chosen_split(split, known, source, folder)
     names = (folder / f"{split}.txt").read_text(encoding="utf-8").split()
     if not names:
         raise DataError(f"{folder / split}.txt lists no name.")

@@ -14,20 +14,8 @@ from typing import Literal
 
 import numpy as np
 
-from training.prompts.facts import (
-    COLOUR_ABSENT,
-    COLOUR_SHOWN,
-    COLOURLESS,
-    LIGHT_APART,
-    MORE,
-    ORDINALS,
-    PATTERN_WORDS,
-    SIZE_RATIO,
-    VISIBLE,
-    Extent,
-    VisibleObject,
-    colour_words,
-)
+from training.prompts import facts
+from training.prompts.facts import COLOUR_ABSENT, COLOUR_SHOWN, Extent, VisibleObject
 from training.prompts.vocabulary import COLOURS, SIZES
 
 # Centres up to here are on the left (or at the top), and from 1 - SIDE on the right.
@@ -85,7 +73,7 @@ def groups_of(these: Sequence[VisibleObject]) -> list[Group]:
     if len(these) < 3 or any(thing.about.semantic for thing in these):
         return []
     groups = [*_colours(these), *_patterns(these), *_sides(these), *_rows(these)]
-    if all(thing.area >= VISIBLE / 4 for thing in these):
+    if all(thing.area >= facts.VISIBLE / 4 for thing in these):
         groups += _sizes(these)
         groups += _lights(these)
     return [group for group in groups if 2 <= len(group.ids) < len(these)]
@@ -96,20 +84,20 @@ def _ids(these: Iterable[VisibleObject]) -> tuple[int, ...]:
 
 
 def _colours(these: Sequence[VisibleObject]) -> list[Group]:
-    if these[0].concept in COLOURLESS:
+    if these[0].concept in facts.COLOURLESS:
         return []
     groups = []
     for place, colour in enumerate(COLOURS):
         inside = _ids(thing for thing in these if thing.colours[place] >= COLOUR_SHOWN)
         unsure = _ids(t for t in these if COLOUR_ABSENT <= t.colours[place] < COLOUR_SHOWN)
-        groups.append(Group("colour", inside, unsure, (colour,), colour_words(colour)))
+        groups.append(Group("colour", inside, unsure, (colour,), facts.colour_words(colour)))
     return groups
 
 
 def _patterns(these: Sequence[VisibleObject]) -> list[Group]:
     unsure = _ids(thing for thing in these if not thing.about.traits)
     groups = []
-    for trait, (before, after) in PATTERN_WORDS.items():
+    for trait, (before, after) in facts.PATTERN_WORDS.items():
         inside = _ids(thing for thing in these if trait in thing.about.traits)
         groups.append(Group("pattern", inside, unsure, (trait,), before, after))
     return groups
@@ -119,20 +107,20 @@ def _sizes(these: Sequence[VisibleObject]) -> list[Group]:
     """Small and big ones, if nothing has a size in between."""
     small, big, step = _halves(these, lambda thing: math.log(thing.area))
     alike = all(part[-1].area <= SAME_SIZE * part[0].area for part in (small, big))
-    if step < math.log(SIZE_RATIO) or not alike:
+    if step < math.log(facts.SIZE_RATIO) or not alike:
         return []
     return [_compared("small", small), _compared("big", big)]
 
 
 def _lights(these: Sequence[VisibleObject]) -> list[Group]:
     dark, bright, step = _halves(these, lambda thing: thing.light)
-    if step < LIGHT_APART or these[0].concept in COLOURLESS:
+    if step < facts.LIGHT_APART or these[0].concept in facts.COLOURLESS:
         return []
     return [_compared("dark", dark), _compared("bright", bright)]
 
 
 def _compared(word: str, these: Sequence[VisibleObject]) -> Group:
-    return Group("size" if word in SIZES else "light", _ids(these), (), (word,), MORE[word])
+    return Group("size" if word in SIZES else "light", _ids(these), (), (word,), facts.MORE[word])
 
 
 def _halves(
@@ -174,10 +162,10 @@ def _rows(these: Sequence[VisibleObject]) -> list[Group]:
                 if rank == 0:
                     words = (f"{end} {name} of {{}}", f"in the {end} {name}")
                     groups.append(Group("row", ids, (), (end,), (), words))
-                elif rank <= len(ORDINALS) and len(lines) > 2:
+                elif rank <= len(facts.ORDINALS) and len(lines) > 2:
                     words = (
-                        f"{ORDINALS[rank - 1]} {name} of {{}} from the {end}",
-                        f"in the {ORDINALS[rank - 1]} {name} from the {end}",
+                        f"{facts.ORDINALS[rank - 1]} {name} of {{}} from the {end}",
+                        f"in the {facts.ORDINALS[rank - 1]} {name} from the {end}",
                     )
                     groups.append(Group("row", ids, (), (end,), (), words))
     return groups

@@ -31,18 +31,10 @@ from training.data.wrappers import categories_of
 from training.errors import DataError, RecipeError
 from training.evaluation.calibration import write_calibrated
 from training.prompts.questions import Batch, held_attributes, prompt_inputs, simulate_corrections
-from training.train import run_folder
+from training.train import optimization, run_folder
 from training.train.distributed import Ranks, device_for, joined
 from training.train.initialisation import first_network, training_data
 from training.train.losses import AttributeLoss, mean_iou, sampled, total_loss
-from training.train.optimization import (
-    Average,
-    amp_dtype,
-    depthwise_in_32_bits,
-    in_full,
-    make_optimizer,
-    set_rates,
-)
 from training.train.recipe import Recipe, read_stages
 from training.train.run_folder import TensorBoardLog, check_finite, out_of_memory_explained, printed
 from training.train.validation import choose_cases, quick_look, sources_of
@@ -114,13 +106,15 @@ class Run:
         for stage in network.backbone.stages[: train.frozen_stages]:
             stage.requires_grad_(False)
         self.network = self.ranks.prepare(network)
-        self.average = Average(self.network, self.ranks.place(PhraseClick(config)), train.ema)
+        self.average = optimization.Average(
+            self.network, self.ranks.place(PhraseClick(config)), train.ema
+        )
         self.attribute_loss = AttributeLoss(len(config.attributes)).to(self.device)
         self.attribute_index = {name: i for i, name in enumerate(config.attributes)}
-        self.optimizer = make_optimizer(self.network, train)
-        self.amp = amp_dtype(train.amp, self.device)
+        self.optimizer = optimization.make_optimizer(self.network, train)
+        self.amp = optimization.amp_dtype(train.amp, self.device)
         if self.amp is torch.bfloat16 and self.device.type == "cpu":
-            depthwise_in_32_bits(self.network)
+            optimization.depthwise_in_32_bits(self.network)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp is torch.float16)
         self.step = 0
         self.seconds = 0.0
@@ -184,7 +178,7 @@ class Run:
         """One step on a batch on the device; returns the figures for the log."""
         train, questions = self.recipe.train, batch.questions
         self.network.train(not train.frozen_norms)
-        rate = set_rates(self.optimizer, train, self.step, self.progress)
+        rate = optimization.set_rates(self.optimizer, train, self.step, self.progress)
 
         with self._autocast():
             features = self.network.encode(batch.image)
@@ -194,7 +188,7 @@ class Run:
             output = self.network.decode(
                 features, clicks, words, previous, batch.picture_index, boxes
             )
-        output = in_full(output)
+        output = optimization.in_full(output)
         loss, parts = total_loss(
             output,
             batch.target,

@@ -12,16 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from training.data.masks import spread
-from training.data.synthetic.shapes import (
-    RUNS,
-    STANDING,
-    Points,
-    Shape,
-    Trace,
-    rotation,
-    shape_of,
-    trace,
-)
+from training.data.synthetic import shapes
 from training.data.synthetic.surfaces import Palette, Plane, Surface
 
 # The most things in a scene: ids fit into a byte, where 255 is void in stored samples.
@@ -75,7 +66,7 @@ class Builder:
         self.nuclei: Surface | None = None
         self._ids = Image.new("L", (width, height))
         self._draw = ImageDraw.Draw(self._ids)
-        self._stock: dict[str, list[Shape]] = {}
+        self._stock: dict[str, list[shapes.Shape]] = {}
 
     def ids(self) -> NDArray[np.uint8]:
         """H,W: the id of each pixel, 0 where nothing was drawn."""
@@ -89,7 +80,7 @@ class Builder:
         look: Surface,
         *,
         turn: float | None = None,
-        shape: Shape | None = None,
+        shape: shapes.Shape | None = None,
         flat: float = 1.0,
         whole: int = 0,
     ) -> int:
@@ -104,13 +95,15 @@ class Builder:
         rng = self.rng
         if kind == "hole":
             look = self.palette.hole()
-        if kind in RUNS:
-            area = self._draw_trace(trace(kind, centre, self.side, rng))
+        if kind in shapes.RUNS:
+            area = self._draw_trace(shapes.trace(kind, centre, self.side, rng))
         else:
             if turn is None:
-                turn = float(rng.normal(0, 0.15) if kind in STANDING else rng.uniform(0, 2 * np.pi))
+                turn = float(
+                    rng.normal(0, 0.15) if kind in shapes.STANDING else rng.uniform(0, 2 * np.pi)
+                )
             scale = 1.0 if shape is not None else size
-            axes = rotation(turn) * ((scale,), (scale * flat,))
+            axes = shapes.rotation(turn) * ((scale,), (scale * flat,))
             drawn = self._shape(kind) if shape is None else shape
             area = self._draw_shape([(points @ axes + centre, fills) for points, fills in drawn])
         self.things.append(SceneObject(kind, look, centre, size, whole, area))
@@ -143,15 +136,15 @@ class Builder:
         tries = self.rng.uniform((0, 0), (self.width, self.height), (8 * count, 2))
         return [(float(x), float(y)) for x, y in spread(tries, distance, count)]
 
-    def _shape(self, kind: str) -> Shape:
+    def _shape(self, kind: str) -> shapes.Shape:
         """A random shape of the kind; after STOCK shapes, one of them again."""
         stock = self._stock.setdefault(kind, [])
         if len(stock) < STOCK:
-            stock.append(shape_of(kind, self.rng))
+            stock.append(shapes.shape_of(kind, self.rng))
             return stock[-1]
         return stock[int(self.rng.integers(STOCK))]
 
-    def _draw_shape(self, shape: Shape) -> int:
+    def _draw_shape(self, shape: shapes.Shape) -> int:
         if len(shape) == 1:
             points = shape[0][0]
             (left, top), (right, bottom) = points.min(0).tolist(), points.max(0).tolist()
@@ -166,7 +159,7 @@ class Builder:
             draw.polygon((points - corner).ravel().tolist(), fill=255 if fills else 0)
         return self._add(corner, stencil)
 
-    def _draw_trace(self, paths: Trace) -> int:
+    def _draw_trace(self, paths: shapes.Trace) -> int:
         reach = max(width for _, width in paths) / 2 + 1
         corner, stencil = self._stencil([path for path, _ in paths], reach)
         draw = ImageDraw.Draw(stencil)
@@ -179,7 +172,7 @@ class Builder:
         return self._add(corner, stencil)
 
     def _stencil(
-        self, parts: Sequence[Points], reach: float
+        self, parts: Sequence[shapes.Points], reach: float
     ) -> tuple[tuple[int, int], Image.Image]:
         """The corner and an empty stencil of the visible part of what is to be drawn."""
         points = parts[0] if len(parts) == 1 else np.concatenate(parts)
