@@ -66,7 +66,10 @@ def cases_of(
         order = np.random.default_rng(seed).permutation(len(objects))
         spoken = any(about.phrases for _, about in objects)
         asked = [
-            i for i in order if mode in CLICKS_FIRST or _is_named(objects[i][1], spoken=spoken)
+            i
+            for i in order
+            # A source with written phrases has no other questions by words.
+            if mode in CLICKS_FIRST or (objects[i][1].phrases if spoken else objects[i][1].category)
         ]
         for i in asked[: limit or None]:
             index, about = objects[i]
@@ -95,11 +98,6 @@ def ids_of_kind(objects: Sequence[SampleObject], category: str) -> tuple[int, ..
 def size_of(area: float) -> str:
     """ "small", "medium" or "large", by the share of the picture."""
     return "small" if area < SMALL else "medium" if area < MEDIUM else "large"
-
-
-def _is_named(about: SampleObject, *, spoken: bool) -> bool:
-    """Whether there are words for the object: written ones if its source has any."""
-    return bool(about.phrases if spoken else about.category)
 
 
 def _questions(

@@ -92,9 +92,12 @@ def tables(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield _probes(figures)
 
 
-def _table() -> Table:
+def _table(names: Sequence[str], numbers: Sequence[str]) -> Table:
     # Narrow columns, so that all figures of a run fit into eighty characters.
-    return Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for name in (*names, *numbers):
+        table.add_column(name, justify="left" if name in names else "right")
+    return table
 
 
 def _title(text: str) -> Text:
@@ -106,10 +109,8 @@ def _run(run: Mapping[str, Any]) -> Table:
     alone = run["mode"] == "phrase"
     counts = ["1"] if alone else list(run["iou"])
     thresholds = [] if alone else ["85", "90"]
-    table = _table()
-    table.add_column("")
-    for name in ("n", *(f"NoC@{t}" for t in thresholds), *(f"IoU@{k}" for k in counts), "failed"):
-        table.add_column(name, justify="right")
+    titles = [*(f"NoC@{t}" for t in thresholds), *(f"IoU@{k}" for k in counts)]
+    table = _table([""], ["n", *titles, "failed"])
     parts = [part for part in (run["by_size"], run.get("by_seen", {})) if len(part) > 1]
     for section in (run["by_source"], *parts, {"all": run}):
         for name, part in section.items():
@@ -129,12 +130,9 @@ def _comparison(differences: Sequence[Mapping[str, Any]]) -> Table:
     for difference in differences:
         rows[difference["source"]][difference["measure"]] = difference
     measures = list(next(iter(rows.values())))
-    table = _table()
-    table.add_column("")
     # NoC@85, IoU@1, ...
     titles = [name.replace("noc", "NoC@").replace("iou", "IoU@") for name in measures]
-    for name in ("pairs", *titles):
-        table.add_column(name, justify="right")
+    table = _table([""], ["pairs", *titles])
     for source, row in rows.items():
         cells = [
             _cell(row[m]["mean"], row[m]["interval"], 2 if m.startswith("noc") else 3, sign="+")
@@ -145,11 +143,7 @@ def _comparison(differences: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _probes(figures: Mapping[str, Any]) -> Table:
-    table = _table()
-    table.add_column("question")
-    table.add_column("source")
-    for name in ("n", "mean", "wanted"):
-        table.add_column(name, justify="right")
+    table = _table(["question", "source"], ["n", "mean", "wanted"])
     for name, by_source in figures["probes"].items():
         for number, (source, entry) in enumerate(by_source.items()):
             wanted = Text("")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from training.errors import DataError
 from training.evaluation.cases import size_of
@@ -92,13 +92,17 @@ def comparisons(measurement: Measurement) -> list[dict[str, Any]]:
         for against in _opponents(run, measurement.runs):
             alone = "phrase" in (run.mode, against.mode)
             names = ["iou1"] if alone else list(MEASURES)
-            parts: dict[str, list[tuple[Result, Result]]] = {}
+            parts: defaultdict[str, list[tuple[Result, Result]]] = defaultdict(list)
             for pair in _pairs(measurement.results[run], measurement.results[against]):
-                parts.setdefault("all", []).append(pair)
-                parts.setdefault(pair[0].case.source, []).append(pair)
+                parts["all"].append(pair)
+                parts[pair[0].case.source].append(pair)
             for source, part in parts.items():
-                one, other = (_table([pair[side] for pair in part], names) for side in (0, 1))
-                means = estimates(one - other, [result.case.index for result, _ in part])
+                one, other = (
+                    [[MEASURES[name](pair[side].trajectory) for name in names] for pair in part]
+                    for side in (0, 1)
+                )
+                apart = np.array(one, float) - np.array(other, float)
+                means = estimates(apart, [result.case.index for result, _ in part])
                 rows.extend(
                     {
                         "of": run.label,
@@ -127,9 +131,9 @@ def _curve(results: Sequence[Result], most: int) -> list[dict[str, Any]]:
 
 
 def _parts(results: Sequence[Result], key_of: Callable[[Result], str]) -> dict[str, list[Result]]:
-    parts: dict[str, list[Result]] = {}
+    parts: defaultdict[str, list[Result]] = defaultdict(list)
     for result in results:
-        parts.setdefault(key_of(result), []).append(result)
+        parts[key_of(result)].append(result)
     return dict(sorted(parts.items(), key=lambda part: (ORDER.get(part[0], -1), part[0])))
 
 
@@ -159,10 +163,6 @@ def _pairs(results: Sequence[Result], others: Sequence[Result]) -> list[tuple[Re
         if same is not None:
             pairs.append((result, same))
     return pairs
-
-
-def _table(results: Sequence[Result], names: Sequence[str]) -> NDArray[np.float64]:
-    return np.array([[MEASURES[name](r.trajectory) for name in names] for r in results], float)
 
 
 def _percent(threshold: float) -> str:

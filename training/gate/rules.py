@@ -250,12 +250,12 @@ def _comparisons(outcomes: Sequence[Outcome], rules: GateRules) -> list[Comparis
 def _compared(
     mode: str, outcomes: Sequence[Outcome], measures: Sequence[str], rules: GateRules
 ) -> list[Comparison]:
+    columns = [list(MEASURES).index(name) for name in measures]
     mine, theirs = (
-        np.array([_values(values) for values in side])
+        # All measures, in the order of ``MEASURES``.
+        np.array([[*values, sum(values[1:]) / 3] for values in side])[:, columns]
         for side in ([o.candidate for o in outcomes], [o.champion for o in outcomes])
     )
-    columns = [list(MEASURES).index(name) for name in measures]
-    mine, theirs = mine[:, columns], theirs[:, columns]
     pictures = [outcome.picture for outcome in outcomes]
     compared = []
     differences = estimates(mine - theirs, pictures, rules.seed, few=True)
@@ -267,9 +267,8 @@ def _compared(
         worst, gain, best = sorted(
             (sign * difference.low, sign * difference.mean, sign * difference.high)
         )
-        luck = None
-        if mode == ALL:
-            luck = chance(sign * (mine - theirs)[:, column], pictures, rules.seed)
+        gains = sign * (mine - theirs)[:, column]
+        luck = chance(gains, pictures, rules.seed) if mode == ALL else None
         if gain < -much:
             says = "much worse"
         elif best < -noticed:
@@ -294,8 +293,3 @@ def _compared(
             )
         )
     return compared
-
-
-def _values(guarded: Sequence[float]) -> list[float]:
-    """All measures of one answer, in the order of ``MEASURES``."""
-    return [*guarded, sum(guarded[1:]) / 3]

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from training.gate.rules import ALL, CHANCE, MEASURES, WAYS
 
+ASKED_BY = {ALL: "either", **{mode: way.removeprefix("by ") for mode, way in WAYS.items()}}
 STYLES = {"better": "green", "same": "", "worse": "red", "much worse": "bold red"}
 
 
@@ -80,7 +81,7 @@ def _comparisons(comparisons: list[Mapping[str, Any]]) -> Table:
         mode = comparison["mode"]
         digits = 2 if comparison["measure"] == "noc85" else 3
         table.add_row(
-            _asked_by(mode) if first else "",
+            ASKED_BY.get(mode, mode) if first else "",
             MEASURES[comparison["measure"]],
             f"{comparison['champion']:.{digits}f}",
             f"{comparison['candidate']:.{digits}f}",
@@ -89,10 +90,6 @@ def _comparisons(comparisons: list[Mapping[str, Any]]) -> Table:
             Text(_says(comparison), style=STYLES[comparison["says"]]),
         )
     return table
-
-
-def _asked_by(mode: str) -> str:
-    return "either" if mode == ALL else WAYS.get(mode, mode).removeprefix("by ")
 
 
 def _says(comparison: Mapping[str, Any]) -> str:

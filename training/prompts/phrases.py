@@ -181,15 +181,12 @@ def _noun_and_rivals(
     narrower = NARROWER.get(concept, ())
     if narrower and scene.siblings and not one.about.semantic and rng.random() < NARROWED:
         words = every_word_for(concept)
-        if not any(other.concept is None or _may_be(other.concept, words) for other in others):
+        named = [other.concept for other in others]
+        if not any(name is None or any(may_be_called(name, w) for w in words) for name in named):
             return _pick(narrower, rng), []
     noun = _pick(words_for(concept), rng)
     meant = scene.called(noun) + scene.perhaps_called(noun)
     return noun, [other for other in meant if other is not one]
-
-
-def _may_be(concept: str, words: Sequence[str]) -> bool:
-    return any(may_be_called(concept, word) for word in words)
 
 
 def _clash(fact: Fact, chosen: Sequence[Fact]) -> bool:

@@ -162,7 +162,13 @@ def simulate_corrections(
         soft = [place for place, row in enumerate(rows) if questions[row].noise.soft]
         shown[soft] = torch.sigmoid(logits[soft]).to(previous.dtype)
         previous[rows] = shown
-        clicking = [place for place, row in enumerate(rows) if _is_clicked(questions[row], number)]
+        # A question without a prompt is never skipped.
+        clicking = [
+            place
+            for place, question in enumerate(questions[row] for row in rows)
+            if question.clickable
+            and not (question.noise.skips[number] and (question.clicks or question.box))
+        ]
         _click(batch, [rows[place] for place in clicking], answers[clicking], number)
     network.train(learning)
     forgotten = [
@@ -184,12 +190,6 @@ def _rounds(question: Question) -> int:
     if question.clickable:
         return question.rounds
     return min(question.rounds, 3) if question.noise.looks_again else 0
-
-
-def _is_clicked(question: Question, number: int) -> bool:
-    """Whether the annotator clicks in this round; a question without a prompt is not skipped."""
-    skips = question.noise.skips[number] and bool(question.clicks or question.box)
-    return question.clickable and not skips
 
 
 def _click_unprompted(batch: Batch) -> None:
