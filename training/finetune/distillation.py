@@ -9,7 +9,6 @@ fine_tune.py). It is light: much of it keeps the team's own kinds from being lea
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -30,7 +29,6 @@ CLICK_ALONE, PHRASE_ALONE = 0.4, 0.3
 SECOND_CLICK = 0.4
 
 
-@dataclass
 class Distillation:
     """Questions about a batch's pictures, and how far the answers are from the base model's.
 
@@ -38,20 +36,21 @@ class Distillation:
     which depend on it and on the step's number alone.
     """
 
-    base: Checkpoint
-    tokenizer: Tokenizer
-    device: torch.device
-    weight: float = 1.0
-    every: int = 1
-    seed: int = 1
-    _teacher: PhraseClick = field(init=False)
-    _teacher_tokenizer: Tokenizer = field(init=False)
-    _words: tuple[str, ...] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._teacher = self.base.network().to(self.device).for_serving()
-        self._teacher_tokenizer = self.base.tokenizer()
-        concepts = sorted({concept_of(name) for name in trained_before(self.base)})
+    def __init__(
+        self,
+        base: Checkpoint,
+        tokenizer: Tokenizer,
+        device: torch.device,
+        *,
+        weight: float = 1.0,
+        every: int = 1,
+        seed: int = 1,
+    ) -> None:
+        self.tokenizer, self.device = tokenizer, device
+        self.weight, self.every, self.seed = weight, every, seed
+        self._teacher = base.network().to(device).for_serving()
+        self._teacher_tokenizer = base.tokenizer()
+        concepts = sorted({concept_of(name) for name in trained_before(base)})
         self._words = tuple(word for concept in concepts for word in every_word_for(concept))
 
     def __call__(self, network: PhraseClick, features: Features, batch: Batch, step: int) -> Tensor:
