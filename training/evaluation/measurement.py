@@ -191,7 +191,12 @@ class Measurement:
         sample = self.dataset.dataset[result.case.index]
         answer = run.method.look_at(sample, key_of(sample, result.case))
         masks: list[Mask] = []
-        self._follow(run, answer, target_of(sample, result.case), result.case, masks)
+
+        def kept(clicks: Sequence[ClickPoint], phrase: str, before: Mask | None) -> Mask:
+            masks.append(answer(clicks, phrase, before))
+            return masks[-1]
+
+        self._follow(run, kept, target_of(sample, result.case), result.case)
         return sample, masks
 
     def _can_be_asked(self, sample: Sample, case: Case, mode: Mode) -> bool:
@@ -210,14 +215,7 @@ class Measurement:
         area = float((target.mask & ~target.void).mean())
         return Result(case, sample.key, area, self._follow(run, answer, target, case))
 
-    def _follow(
-        self,
-        run: Run,
-        answer: Answer,
-        target: Target,
-        case: Case,
-        masks: list[Mask] | None = None,
-    ) -> Trajectory:
+    def _follow(self, run: Run, answer: Answer, target: Target, case: Case) -> Trajectory:
         return follow(
             answer,
             target,
@@ -227,7 +225,6 @@ class Measurement:
             most=self.most,
             jitter=run.jitter,
             rng=np.random.default_rng(case.seed),
-            watch=None if masks is None else masks.append,
         )
 
     def _check(self, target: Target, case: Case, mode: Mode) -> None:

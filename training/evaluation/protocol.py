@@ -119,13 +119,12 @@ def follow(
     most: int = MOST,
     jitter: float = 0.0,
     rng: np.random.Generator | None = None,
-    watch: Callable[[Mask], None] | None = None,
     start: Mask | None = None,
 ) -> Trajectory:
     """Interact until the IoU reaches ``goal``; at least ``at_least`` and at most ``most`` times.
 
-    The target needs a pixel that is not void. watch: called with every answer. start: an existing
-    mask that is refined; by default the canvas is empty.
+    The target needs a pixel that is not void. start: an existing mask that is refined; by default
+    the canvas is empty.
     """
     rng = rng or np.random.default_rng(0)
     phrase = "" if mode == "clicks" else target.phrase
@@ -144,8 +143,6 @@ def follow(
         mask = answer(clicks, phrase, mask)
         milliseconds.append(1000.0 * (time.perf_counter() - began))
         ious.append(overlap(mask, target.mask, target.void))
-        if watch:
-            watch(mask)
         if ious[-1] >= goal and interaction >= at_least:
             break
     return Trajectory(tuple(ious), tuple(milliseconds), tuple(clicks))

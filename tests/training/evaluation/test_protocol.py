@@ -202,11 +202,3 @@ def test_jitter_stays_in_the_region_of_the_deepest_point() -> None:
         spot = next_click(target(mask), nothing, jitter=1.0, rng=rng)
         assert spot is not None
         assert spot[0] < 40
-
-
-def test_every_answer_can_be_watched() -> None:
-    mask = two_squares()
-    seen: list[Mask] = []
-    follow(lambda *_: mask, target(mask), "clicks", watch=seen.append)
-    assert len(seen) == 1
-    assert seen[0] is mask
