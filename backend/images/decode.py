@@ -31,6 +31,7 @@ from PIL import Image, ImageFile
 from backend.errors import PictureAwayError, PictureFormatError
 from backend.images.child import decode_apart, first_scan, is_ordinary
 from backend.label_studio.rle import MAX_SIDE
+from model.orientation import transpose_of
 
 _BUSY = "Too many large pictures are read at the same time. Try again in a minute."
 
@@ -81,8 +82,6 @@ class MemoryBudget:
 # Formats that annotators label. Not PostScript or PDF, which run programs.
 _FORMATS = ["JPEG", "MPO", "PNG", "GIF", "WEBP", "TIFF", "BMP", "DIB", "AVIF", "JPEG2000", "PPM"]
 _ORDINARY = frozenset({"JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB"})
-_IGNORE_ORIENTATION = frozenset({"WEBP", "AVIF"})
-_ORIENTATION = 0x0112
 _WHITE = (255, 255, 255, 255)
 # For what a file that ends early lacks, by mode.
 _GREY: dict[str, int | tuple[int, ...]] = {
@@ -95,15 +94,6 @@ _GREY: dict[str, int | tuple[int, ...]] = {
 ImageFile.LOAD_TRUNCATED_IMAGES = True
 Image.init()
 _FORMATS = [name for name in _FORMATS if name in Image.OPEN]
-_TRANSPOSES = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 # The progressive JPEGs of cameras and programs have about ten scans. Each scan passes over all
 # pixels once more, so that a file of 0.9 MB can take minutes.
@@ -166,7 +156,7 @@ def decode_here(content: bytes, max_pixels: int) -> NDArray[np.uint8]:
             # The decoder writes into it, as far as the file goes.
             image.im = Image.new(image.mode, image.size, grey).im
         image.load()
-        transpose = _transpose_of(image)
+        transpose = transpose_of(image)
         upright = image if transpose is None else image.transpose(transpose)
         return _rgb(upright, image.format)
 
@@ -218,20 +208,6 @@ def _opened(content: bytes, max_pixels: int) -> Iterator[Image.Image]:
     except Exception as error:
         # Decoders raise all kinds of errors on damaged files.
         raise _unreadable(content) from error
-
-
-def _transpose_of(image: Image.Image) -> Image.Transpose | None:
-    """What turns ``image`` upright, by its EXIF orientation; XMP is ignored, as in browsers."""
-    raw = image.info.get("exif")
-    if not raw or image.format in _IGNORE_ORIENTATION:
-        return None
-    exif = Image.Exif()
-    try:
-        exif.load(raw)
-        return _TRANSPOSES.get(exif.get(_ORIENTATION, 1))
-    except Exception:
-        # Damaged EXIF: a browser shows the picture unrotated.
-        return None
 
 
 def _rgb(image: Image.Image, file_format: str | None) -> NDArray[np.uint8]:

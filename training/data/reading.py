@@ -17,14 +17,12 @@ from typing import Any
 import numpy as np
 import orjson
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageFile
 
+from model.orientation import SIDEWAYS, transpose_of
 from training.errors import DataError
 
 log = logging.getLogger(__name__)
-
-_ORIENTATION = 0x0112  # EXIF
-_SIDEWAYS = (5, 6, 7, 8)
 
 # The markers at the start and the end of the last part of a complete file.
 _LAST = {"JPEG": (b"\xff\xda", b"\xff\xd9"), "PNG": (b"IDAT", b"IEND")}
@@ -35,7 +33,8 @@ PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 def decode_picture(source: Path | str | bytes, name: str) -> NDArray[np.uint8]:
     """H,W,3 uint8, RGB, upright. Raises DataError with the name if it cannot be decoded."""
     with _decoded(source, name) as picture:
-        upright = ImageOps.exif_transpose(picture) if _turns(picture) else picture
+        transpose = transpose_of(picture)
+        upright = picture if transpose is None else picture.transpose(transpose)
         return np.asarray(upright.convert("RGB"))
 
 
@@ -51,12 +50,7 @@ def picture_size(source: Path | str | bytes, name: str) -> tuple[int, int]:
     """Width and height of the upright picture, from the header alone. Raises DataError."""
     with _opened(source, name) as picture:
         width, height = picture.size
-        sideways = _turns(picture) and picture.getexif().get(_ORIENTATION) in _SIDEWAYS
-    return (height, width) if sideways else (width, height)
-
-
-def _turns(picture: Image.Image) -> bool:
-    return picture.format in ("JPEG", "MPO", "PNG")
+        return (height, width) if transpose_of(picture) in SIDEWAYS else (width, height)
 
 
 def same_size(mask: NDArray[np.generic], image: NDArray[np.uint8], name: str) -> None:
