@@ -247,6 +247,10 @@ class Assignment:
 
     def _turn(self) -> Turn:
         """What to do with the request, now that its object is known."""
+        target = self.target
+        brush = self.image.brush(target.brush) if target else None
+        if target and target.label and brush and brush.labels and not brush.label(target.label):
+            self.notes.append(LABEL_UNKNOWN)  # the config had it when the object was begun
         turn = Turn(
             self.context.request_id,
             self.ask,
@@ -254,7 +258,6 @@ class Assignment:
             new=tuple(event.kind for event in self.events if event.request_id),
             notes=(*self.notes, *self.ask.ignored),
         )
-        target = self.target
         if target is None:
             return turn
         history = self.masks.of(target)

@@ -355,7 +355,5 @@ def _shown(region: Region, image: ImageControls) -> Region | None:
     drawn = isinstance(region.rle, list) or region.touches or region.outlines
     if brush is None or not region.id or not drawn:
         return None
-    if region.width is None or region.height is None:
-        return None
     label = next((known for text in region.labels if (known := brush.label(text))), None)
     return replace(region, labels=(label.value,) if label else ())

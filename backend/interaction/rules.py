@@ -230,7 +230,7 @@ class Rules(Assignment):
         """The masks on this image that a draft or an annotation shows, the newest first."""
         for region in reversed(list(saved.regions.values())):
             brush = self.image.brush(region.control)
-            if brush is not None:
+            if brush is not None and region.complete:
                 yield region, brush
 
     @staticmethod

@@ -23,6 +23,7 @@ from backend.label_studio.shapes import PART, drawn_over, mask_of, outline_of
 Shape = Literal["brush", "keypoint", "rectangle", "ellipse", "polygon", "textarea", "other", ""]
 
 _MAX_ID = 128
+_RECTANGLES = ("rectangle", "rectanglelabels")
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,8 @@ def _region(identity: str, image: str, items: list[Mapping[str, Any]]) -> Region
     mask and a rectangle around it, the mask counts."""
     drawn = [(item, _shape(item)) for item in items]
     main, shape = min(drawn, key=lambda one: (one[1] not in ("brush", "polygon"), not one[1]))
+    if not shape and "rle" in main["value"] and main.get("type") in _RECTANGLES:
+        shape = "brush"  # a box with the mask in it, as some scripts write it: the page draws that
     labels = dict.fromkeys(_labels(main))
     for item, its_shape in drawn:
         # What another tool's label says on a ghost is not a label of this region.

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from backend.db.models import EventRow, TargetRow
+from backend.interaction.assignment import LABEL_UNKNOWN
 from backend.label_studio.annotations import read_annotation
 from backend.label_studio.config import LabelConfig
 from backend.label_studio.payloads import Project
@@ -67,6 +68,25 @@ def test_the_only_object_deleted_leaves_nothing_to_refine(open_page):
     page.delete_region(turn.target.region_id)
     page.work()
     assert page.click(25, "+ last object").target is None
+
+
+def test_a_region_whose_size_is_missing_is_not_gone(open_page):
+    page = open_page(auto_accept=True)
+    made = page.click(20).target
+    page.regions[made.region_id]["original_width"] = None
+    page.work()
+
+    assert page.click(60, "+ last object").target.region_id == made.region_id
+
+
+def test_a_label_that_the_config_has_lost_is_said(open_page):
+    page = open_page(auto_accept=True)
+    page.click(20)
+    page.config = page.config.replace("Cat", "Lion")
+
+    turn = page.click(60, "+ last object")
+
+    assert (turn.target.label, LABEL_UNKNOWN in turn.notes) == (None, True)
 
 
 def test_a_stale_draft_takes_nothing_away(open_page):

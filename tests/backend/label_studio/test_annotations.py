@@ -259,6 +259,20 @@ def test_a_mask_with_a_rectangle_of_the_same_region_is_a_mask(order: int) -> Non
     assert (mask.unpack() == the_one([region()]).masks[0].mask()).all()
 
 
+def test_a_rectangle_that_holds_its_mask_is_a_mask() -> None:
+    box = {"x": 10, "y": 10, "width": 20, "height": 20, "rotation": 30, "rectanglelabels": ["Wet"]}
+    rectangle = {**region(), "from_name": "box", "type": "rectanglelabels"}
+    rectangle["value"] = {**box, "format": "rle", "rle": region()["value"]["rle"]}
+    ghost = {**rectangle, "id": region()["id"]}
+
+    ((alone, mask, _),), left_out = the_one([rectangle]).decode_masks()
+    ((twin, *_),), _ = the_one([ghost, region()]).decode_masks()
+
+    assert (alone.labels, left_out) == (("Wet",), {})
+    assert (mask.unpack() == the_one([region()]).masks[0].mask()).all()
+    assert (twin.control, twin.labels) == ("brush", ("Cat",))
+
+
 @pytest.mark.parametrize("turned", [0, 90])
 def test_a_polygon_is_a_mask_in_percent_of_the_upright_picture(turned: int) -> None:
     points = [[25, 25], [75, 25], [75, 75], [25, 75]]
