@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from PIL import Image
@@ -45,22 +46,30 @@ _PAUSE_S = 5.0
 def run_attacks(
     *, json_file: Path | None, folder: Path | None, seconds: float = 30.0
 ) -> dict[str, Any]:
-    """Measure at rest, under each attack, and at rest again; print the table, write the file.
+    """Measure at rest, under an attack, at rest again, and so on; print each row as it comes.
 
-    Raises BenchError if the server does not answer.
+    seconds: for each attack, a third of them at rest. Other work on the machine changes within
+    minutes, so an attack is compared with the rest just before and just after it. Raises BenchError
+    if the server does not answer at rest.
     """
-    console = Console(stderr=True)
+    console = Console(stderr=True, width=110)
+    rest_s, attack_s = seconds / 3, seconds * 2 / 3
+    rows = []
     # The host that never answers is on this machine.
     with running_server(folder, ALLOW_PRIVATE_ADDRESSES="true") as server:
         bombs = server.photographs.folder / "bombs"
         make_bombs(bombs)
         many_annotators(server, 5, console)  # warms up
-        rows = [_measured(server, "rest", seconds, console)]
+        rest = many_annotators(server, rest_s, console, "rest")
         for attack in ATTACKS:
             with running(attack, server.port, bombs):
-                rows.append(_measured(server, attack.name, seconds, console))
+                row = _measured(server, attack.name, attack_s, console)
             time.sleep(_PAUSE_S)
-        rows.append(_measured(server, "rest afterwards", seconds, console))
+            before, rest = rest, many_annotators(server, rest_s, console, "rest")
+            rests = [before["p95_ms"], rest["p95_ms"]]
+            ratio = row["p95_ms"] and round(row["p95_ms"] / mean(rests), 2)
+            rows.append({**row, "rest_p95_ms": rests, "to_rest": ratio})
+            console.print(_line(rows[-1]))
     report = {"rows": rows, "cpu": cpu(), "load": os.getloadavg()[0]}
     publish(report, _table(report), json_file)
     return report
@@ -75,22 +84,44 @@ def _measured(server: Server, name: str, seconds: float, console: Console) -> di
     return {**row, "rss_mb": round(server.rss_mb()), "descriptors": server.descriptors()}
 
 
+def _cells(row: dict[str, Any]) -> list[str]:
+    ratio = row["to_rest"]
+    return [
+        row["name"],
+        *(f"{p95:.0f}" for p95 in row["rest_p95_ms"]),
+        *(f"{row[name]:.0f}" if row[name] else "–" for name in ("median_ms", "p95_ms")),
+        f"{ratio:.2f} {'✓' if ratio <= GOAL_RATIO else '✗'}" if ratio else "✗",
+        *(str(row[name]) for name in ("n", "errors", "rss_mb", "descriptors")),
+    ]
+
+
+def _line(row: dict[str, Any]) -> str:
+    name, before, after, _, p95, ratio, clicks, errors, *_ = _cells(row)
+    return (
+        f"{name}: p95 {p95} ms, at rest {before} and {after} ms: {ratio}, "
+        f"{clicks} clicks, {errors} errors"
+    )
+
+
 def _table(report: dict[str, Any]) -> Table:
-    rest = report["rows"][0]["p95_ms"]
     title = f"20 annotators under attack, {report['cpu']}, load {report['load']:.1f}"
     table = Table(title=title, caption="Times in milliseconds, memory in MB")
     table.add_column("attack", no_wrap=True)
-    for column in ("median", "p95", "to rest", "clicks", "errors", "memory", "descriptors"):
-        table.add_column(column, justify="right", no_wrap=True)
+    columns = (
+        "p95 before",
+        "p95 after",
+        "median",
+        "p95",
+        "to rest",
+        "clicks",
+        "errors",
+        "MB",
+        "fd",
+    )
+    for column in columns:
+        table.add_column(column, justify="right")
     for row in report["rows"]:
-        p95 = row["p95_ms"]
-        ratio = p95 / rest if p95 else None
-        table.add_row(
-            row["name"],
-            *(f"{row[name]:.0f}" if row[name] else "–" for name in ("median_ms", "p95_ms")),
-            f"{ratio:.2f} {'✓' if ratio <= GOAL_RATIO else '✗'}" if ratio else "✗",
-            *(str(row[name]) for name in ("n", "errors", "rss_mb", "descriptors")),
-        )
+        table.add_row(*_cells(row))
     return table
 
 

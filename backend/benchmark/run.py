@@ -61,6 +61,8 @@ _LOCKED_S = 1.0
 # Of the soak: the first samples, while caches fill, do not count.
 _SAMPLE_S = 15.0
 _WARM = 0.25
+# One of so many samples is printed while it runs.
+_SHOWN = 20
 
 
 def run(
@@ -105,6 +107,8 @@ def run_soak(*, json_file: Path | None, folder: Path | None, minutes: float) -> 
                     "threads": server.threads(),
                 }
             )
+            if len(samples) % _SHOWN == 1:
+                console.print(f"{clicks} clicks, {errors} errors, {samples[-1]}")
             for picture in server.photographs.folder.glob("*.jpg"):
                 picture.unlink()
     report = {"cpu": cpu(), "clicks": clicks, "errors": errors, "samples": samples}
@@ -199,7 +203,8 @@ def many_annotators(
             click = _click(number, label, size, chance)
             server.measure(times, predict_body(task, addresses[person], [click]))
             number += 1
-            due += CLICK_EVERY_S
+            # People wait for an answer before they click again.
+            due = max(due + CLICK_EVERY_S, time.monotonic())
 
     threads = [threading.Thread(target=annotate, args=(p,)) for p in range(ANNOTATORS)]
     with console.status(f"{ANNOTATORS} annotators for {seconds:.0f} s"):

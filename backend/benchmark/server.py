@@ -37,6 +37,9 @@ _INHERITED_SETTINGS = frozenset(
     for name in ("CHECKPOINT", "DEVICE", "TORCH_THREADS", "EMBEDDING_CACHE_BYTES")
 )
 
+# Label Studio waits longer, an annotator does not.
+TIMEOUT_S = 30.0
+
 PROJECT = "1.1795384361"
 CONFIG = """<View>
   <TextArea name="status" toName="image" editable="false" smart="false" maxSubmissions="1"/>
@@ -158,7 +161,7 @@ def request(port: int, method: str, path: str, body: bytes = b"") -> tuple[float
     Raises OSError, HTTPException.
     """
     started = time.perf_counter()
-    connection = HTTPConnection("127.0.0.1", port, timeout=100)
+    connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
     try:
         connection.request(method, path, body, {"Content-Type": "application/json"})
         answer = connection.getresponse()
