@@ -33,7 +33,8 @@ _TOKEN = re.compile(r"[0-9a-fA-F]{40}|[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,}")
 _MAX_TOKEN = 4_000
 # C0 and C1 control characters, and the separators that some viewers break lines at.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-_MAX_MESSAGE = 20_000
+_MAX_MESSAGE = 2_000
+_MAX_TRACEBACK = 20_000
 
 _known: set[str] = set()
 _tokens: LRUCache[str, bool] = LRUCache(100)
@@ -64,11 +65,9 @@ def hidden(text: str) -> str:
     return text
 
 
-def cut(text: str) -> str:
+def cut(text: str, most: int = _MAX_MESSAGE) -> str:
     """The text, shortened: callers choose how long names and messages are."""
-    if len(text) <= _MAX_MESSAGE:
-        return text
-    return f"{text[:_MAX_MESSAGE]}… ({len(text)} characters)"
+    return text if len(text) <= most else f"{text[:most]}… ({len(text)} characters)"
 
 
 def escaped(text: str) -> str:
@@ -93,7 +92,7 @@ class DiscreetFormatter(logging.Formatter):
     ) -> str:
         """See logging.Formatter."""
         # Not splitlines, which also splits at characters that only some viewers break lines at.
-        lines = hidden(cut(super().formatException(ei))).split("\n")
+        lines = hidden(cut(super().formatException(ei), _MAX_TRACEBACK)).split("\n")
         return "\n".join(f"  | {escaped(line)}" for line in lines)
 
 
@@ -123,7 +122,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             error = logging.Formatter.formatException(self, record.exc_info)
-            line["error"] = hidden(cut(error))
+            line["error"] = hidden(cut(error, _MAX_TRACEBACK))
         text = json.dumps(line, ensure_ascii=False)
         # json leaves DEL, C1 and Unicode's separators as they are.
         return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

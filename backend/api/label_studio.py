@@ -4,8 +4,10 @@ Each handler passes raw bytes to the service in a thread of a bounded pool. JSON
 written once, by orjson, since a mask is a list of some ten thousand numbers.
 """
 
+import time
 from typing import Annotated, Any
 
+import anyio
 import orjson
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
@@ -25,9 +27,11 @@ from backend.api.openapi import (
     body,
     refusals,
 )
+from backend.api.pacing import FAILED
 from backend.api.service import Service
 from backend.errors import RequestError
 from backend.label_studio.payloads import START_TRAINING, Project, parse_json
+from backend.settings import MIB
 
 # Threads for predictions and for webhooks: neither waits for the other, nor for pages. Most threads
 # of predictions wait for pictures or for the model, which take turns: more than the pictures that
@@ -35,6 +39,12 @@ from backend.label_studio.payloads import START_TRAINING, Project, parse_json
 # waits one second for a webhook, which takes milliseconds.
 _PREDICTIONS = CapacityLimiter(64)
 _WEBHOOKS = CapacityLimiter(4)
+
+# Clicks are smaller. While a body is parsed, no other thread works, so what takes longer than a
+# tenth of a second is followed by a pause of a multiple, in which clicks are answered.
+_LARGE = 2 * MIB
+_SHORT_S = 0.1
+_PAUSES = 40
 
 router = APIRouter()
 _REFUSALS = refusals(400, 401, 403, 408, 413, 415, 421, 422, 429, 503)
@@ -49,6 +59,30 @@ async def _service(request: Request) -> Service:
 async def _body(request: Request) -> bytes:
     return await request.body()
 
+
+class _LargeBodies:
+    """Parses one large body at a time, with pauses in between."""
+
+    def __init__(self) -> None:
+        self._turn = CapacityLimiter(1)
+        self._next = 0.0
+
+    async def parse(self, body: bytes) -> Any:
+        """The JSON of a body. Raises NotJsonError, RequestError."""
+        async with self._turn:
+            await anyio.sleep(max(0.0, self._next - time.monotonic()))
+            return await to_thread.run_sync(self._timed, body, limiter=_PREDICTIONS)
+
+    def _timed(self, body: bytes) -> Any:
+        started = time.thread_time()
+        try:
+            return parse_json(body)
+        finally:
+            longer = max(0.0, time.thread_time() - started - _SHORT_S)
+            self._next = time.monotonic() + _PAUSES * longer
+
+
+_large_bodies = _LargeBodies()
 
 Served = Annotated[Service, Depends(_service)]
 Body = Annotated[bytes, Depends(_body)]
@@ -86,11 +120,16 @@ def setup(body: Body, service: Served) -> Response:
     openapi_extra=body(PredictBody),
     response_class=Response,
 )
-async def predict(body: Body, service: Served) -> Response:
+async def predict(request: Request, body: Body, service: Served) -> Response:
     """Masks for a click or a phrase (with a context), or for several tasks (context null)."""
+    large = len(body) > _LARGE
+    parsed = await _large_bodies.parse(body) if large else None
 
     def answer() -> Response:
-        return _json(service.predict(parse_json(body)))
+        answered = service.predict(parsed if large else parse_json(body))
+        if _only_says(answered):
+            request.scope[FAILED] = True
+        return _json(answered)
 
     return await to_thread.run_sync(answer, limiter=_PREDICTIONS)
 
@@ -145,6 +184,14 @@ def _starts_training(body: bytes) -> bool:
     except RequestError:
         return False
     return isinstance(event, dict) and event.get("action") == START_TRAINING
+
+
+def _only_says(answer: dict[str, Any]) -> bool:
+    """Whether an interactive request got a sentence and no mask."""
+    match answer["results"]:
+        case [{"result": [_, *_], "score": 0.0}]:
+            return True
+    return False
 
 
 def _json(content: Any, status: int = 200) -> Response:

@@ -1,7 +1,8 @@
 """Who may ask, what every answer carries, and how long each request took.
 
 Plain ASGI around the whole application, so that no route can forget it, and so that a request which
-is refused costs next to nothing. From the outside in: ``Guard``, ``BodyLimit``, ``Measured``.
+is refused costs next to nothing. From the outside in: ``Paced``, ``Guard``, ``BodyLimit``,
+``Measured``.
 """
 
 import base64
@@ -25,6 +26,7 @@ from backend.api.body_limit import (
     unauthorized,
 )
 from backend.api.origin import AllowedHosts, is_json, same_site
+from backend.api.pacing import Paced
 from backend.errors import CredentialsError
 from backend.label_studio.credentials import SECRET_HEADER, webhook_secret
 from backend.metrics import Metrics
@@ -176,6 +178,7 @@ def guard(app: Starlette, settings: Settings) -> None:
     """Put every guard around the application; the last is outermost."""
     app.add_middleware(BodyLimit, settings=settings)
     app.add_middleware(Guard, settings=settings)
+    app.add_middleware(Paced)
 
 
 def _knows_password(headers: Headers, settings: Settings) -> bool:

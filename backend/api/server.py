@@ -36,6 +36,8 @@ UNREAD_S = 30.0
 MAX_CONNECTIONS = 256
 _MAX_BUSY = 2_000
 _FILES = 4096
+# The system would otherwise keep up to 4 MiB of an answer for each client that does not read it.
+_UNREAD_BYTES = 256 << 10
 
 
 class GuardedProtocol(H11Protocol):
@@ -183,6 +185,8 @@ def _bound(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Connections inherit it.
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNREAD_BYTES)
     try:
         listening.bind((host, port))
     except OSError as error:

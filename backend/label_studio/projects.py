@@ -4,14 +4,14 @@ import hashlib
 import logging
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from cachetools import LRUCache
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, select, update
 
 from backend.db.engine import Database, insert_of
 from backend.db.models import EventRow, ProjectRow, SampledProjectRow
-from backend.errors import JobError, LabelStudioError
+from backend.errors import JobError, LabelStudioError, TooManyError
 from backend.label_studio.client import LabelStudio
 from backend.label_studio.credentials import load_credentials
 from backend.label_studio.payloads import Project, SetupRequest
@@ -19,9 +19,9 @@ from backend.settings import Settings
 
 _log = logging.getLogger(__name__)
 
-# Projects that announced themselves and have neither labels nor clicks yet. Label Studio repeats
-# its /setup, so one that is dropped by mistake comes back by itself.
+# Projects that announced themselves and have neither labels nor clicks yet.
 _MAX_UNUSED = 200
+_GIVEN_UP = timedelta(days=7)
 _MAX_CLIENTS = 256
 
 
@@ -34,9 +34,12 @@ class Projects:
     def remember(self, request: SetupRequest, *, logged_in: bool = True) -> None:
         """Save a ``/setup`` request. Label Studio repeats it often; it is written if it differs.
 
-        logged_in: the request came with the backend's password. Without it, the first host and
-        token that a project announced stay until an admin connects the project again: anyone who
-        reaches ``/setup`` could otherwise move a project to a host of their own.
+        logged_in: the request came with the backend's password. Without it, what a project first
+        announced stays until an admin connects the project again: anyone who reaches ``/setup``
+        could otherwise move a project to a host of their own, or give it other labels. Only who
+        repeats the project's token may change its labeling config.
+
+        Raises TooManyError for a new project without the password, when too many wait for a use.
         """
         values = {
             "hostname": request.hostname,
@@ -50,22 +53,23 @@ class Projects:
         with self._database.read() as connection:
             row = connection.execute(query).one_or_none()
         known = None if row is None else row._asdict()
+        if known == values:
+            return
         if known is not None and known["hostname"] and not logged_in:
-            host_and_token = {name: known[name] for name in ("hostname", "access_token")}
-            if not host_and_token.items() <= values.items():
+            of_project = {name: known[name] for name in ("hostname", "access_token")}
+            if not (of_project.items() <= values.items() and known["access_token"]):
                 _log.warning(
-                    "Project %s: /setup without a password announced another address or token of "
-                    "Label Studio than %s. It is ignored. If it is right, run phraseclick connect.",
+                    "Project %s: /setup without a password announced another address, token or "
+                    "labeling config than that of %s. It is ignored. If it is right, run "
+                    "phraseclick connect.",
                     request.project.key,
                     known["hostname"],
                 )
-            values |= host_and_token
-        if known == values:
-            return
+                return
         now = datetime.now(UTC)
         with self._database.write() as connection:
             if known is None:
-                _drop_unused(connection)
+                _make_room(connection, logged_in=logged_in)
             connection.execute(
                 insert_of(connection, ProjectRow)
                 .values(
@@ -124,9 +128,10 @@ class Projects:
         return None if row is None else (row.hostname, row.access_token)
 
     def label_config(self, project: Project) -> str:
-        """The labeling config of ``/setup``; '' for a project that was never connected."""
+        """The labeling config of ``/setup``; '' for a project that was never connected. Of those
+        with a number, the first, as for the host."""
         query = select(ProjectRow.label_config).where(_is(project))
-        query = query.order_by(ProjectRow.updated_at.desc()).limit(1)
+        query = query.order_by(ProjectRow.created_at).limit(1)
         with self._database.read() as connection:
             return connection.execute(query).scalar_one_or_none() or ""
 
@@ -138,15 +143,28 @@ def _is(project: Project) -> ColumnElement[bool]:
     return ProjectRow.project_id == project.id
 
 
-def _drop_unused(connection: Connection) -> None:
-    """Keep the number of announced projects that nobody works on within bounds."""
+def _make_room(connection: Connection, *, logged_in: bool) -> None:
+    """Keep the number of announced projects that nobody works on within bounds.
+
+    Without the password, only old ones make room: who drops a project could announce it again, with
+    another host. Raises TooManyError.
+    """
     used = exists().where(SampledProjectRow.key == ProjectRow.key) | exists().where(
         EventRow.project == ProjectRow.key
     )
     query = select(ProjectRow.key).where(~used).order_by(ProjectRow.updated_at.desc())
     unused = connection.execute(query.offset(_MAX_UNUSED - 1)).scalars().all()
-    if unused:
-        connection.execute(delete(ProjectRow).where(ProjectRow.key.in_(unused)))
+    if not unused:
+        return
+    given_up = ProjectRow.updated_at < datetime.now(UTC) - _GIVEN_UP
+    dropped = connection.execute(
+        delete(ProjectRow).where(ProjectRow.key.in_(unused), True if logged_in else given_up)
+    )
+    if not dropped.rowcount:
+        raise TooManyError(
+            "Too many projects have connected without being used. Set a password for the backend, "
+            "which says who may connect more."
+        )
 
 
 class LabelStudioHosts:

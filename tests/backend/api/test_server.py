@@ -142,6 +142,20 @@ def test_an_answer_that_nobody_reads_is_ended(port: int, monkeypatch: pytest.Mon
     assert left < 400 << 16
 
 
+def test_the_system_keeps_little_of_an_unread_answer() -> None:
+    with server._bound("127.0.0.1", 0) as listening:
+        listening.listen()
+        with socket.create_connection(listening.getsockname()):
+            accepted, _ = listening.accept()
+            accepted.setblocking(False)
+            taken = 0
+            with accepted, suppress(BlockingIOError):
+                while True:
+                    taken += accepted.send(bytes(1 << 20))
+    # both ends together; it was some MB
+    assert taken < 8 << 20
+
+
 def test_several_requests_over_one_connection_are_answered(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -229,6 +229,13 @@ def test_more_objects_than_any_request_holds_are_refused_unread() -> None:
     assert len(parse_json(b"[" + b"{}," * 200_000 + b"{}]")) == 200_001
 
 
+def test_what_would_stop_all_threads_for_long_is_refused_unread() -> None:
+    with pytest.raises(RequestError, match="ten million values"):
+        parse_json(b"[" + b"1," * 10_000_001 + b"1]")
+    with pytest.raises(NotJsonError):  # repaired, it would take ten times as long
+        parse_json(b'["\\ud83d","' + b"a" * (8 << 20) + b'"]')
+
+
 def test_digits_of_other_scripts_are_no_project() -> None:
     with pytest.raises(RequestError):
         Project.read("\u0661.\u0662")

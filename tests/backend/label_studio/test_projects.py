@@ -1,15 +1,17 @@
 """Which Label Studio a project belongs to, even if another one is announced."""
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from backend.db.engine import Database
 from backend.db.models import ProjectRow
-from backend.errors import LabelStudioError
+from backend.errors import LabelStudioError, TooManyError
 from backend.label_studio import host as host_module
 from backend.label_studio.credentials import Credentials, save_credentials
 from backend.label_studio.payloads import Project, SetupRequest
@@ -43,6 +45,67 @@ def test_without_the_password_a_known_project_keeps_its_host_and_token(projects:
     projects.remember(announced(OURS, "https://studio.example", "a" * 40), logged_in=False)
     # then
     assert projects.announced(OURS) == ("https://studio.example", TOKEN)
+
+
+@pytest.mark.parametrize(
+    ("token", "believed"), [(TOKEN, True), ("b" * 40, False), ("", False)], ids=str
+)
+def test_without_the_password_only_the_token_of_a_project_changes_its_labels(
+    projects: Projects, token: str, believed: bool
+) -> None:
+    # given
+    first = announced(OURS, "https://studio.example")
+    projects.remember(first, logged_in=False)
+    # when
+    other = replace(first, access_token=token, label_config="<View></View>")
+    projects.remember(other, logged_in=False)
+    # then
+    assert (projects.label_config(OURS) == "<View></View>") is believed
+
+
+def test_a_project_without_a_token_keeps_its_labels_without_the_password(
+    projects: Projects,
+) -> None:
+    first = announced(OURS, "https://studio.example", "")
+    projects.remember(first, logged_in=False)
+    projects.remember(replace(first, label_config="<View></View>"), logged_in=False)
+
+    assert projects.label_config(OURS) == first.label_config
+
+
+def test_another_key_with_the_number_does_not_change_the_labels_of_the_number(
+    projects: Projects,
+) -> None:
+    ours = announced(OURS, "https://studio.example")
+    projects.remember(ours, logged_in=False)
+    theirs = replace(ours, project=Project(1, "1"), label_config="<View></View>")
+    projects.remember(theirs, logged_in=False)
+
+    assert projects.label_config(Project(1)) == ours.label_config
+
+
+def test_a_stranger_cannot_drop_a_project_to_announce_it_again(
+    projects: Projects, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backend.label_studio.projects._MAX_UNUSED", 10)
+    # given a project that nobody has clicked in yet
+    projects.remember(announced(OURS, "https://studio.example"), logged_in=False)
+    # when
+    evil = [announced(Project(2, str(number)), "https://evil.example") for number in range(11)]
+    for each in evil[:9]:
+        projects.remember(each, logged_in=False)
+    with pytest.raises(TooManyError, match="Set a password"):
+        projects.remember(evil[9], logged_in=False)
+    # then
+    projects.remember(announced(OURS, "https://evil.example"), logged_in=False)
+    assert projects.announced(OURS) == ("https://studio.example", TOKEN)
+    # and one that was given up makes room
+    long_ago = datetime.now(UTC) - timedelta(days=8)
+    with database.write() as connection:
+        unused = update(ProjectRow).where(ProjectRow.key == OURS.key)
+        connection.execute(unused.values(updated_at=long_ago))
+    projects.remember(evil[10], logged_in=False)
+    assert projects.announced(OURS) is None
 
 
 def test_with_the_password_it_moves_and_after_connect_it_may_announce_again(
