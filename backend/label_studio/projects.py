@@ -156,11 +156,10 @@ def _make_room(connection: Connection, *, logged_in: bool) -> None:
     unused = connection.execute(query.offset(_MAX_UNUSED - 1)).scalars().all()
     if not unused:
         return
-    given_up = ProjectRow.updated_at < datetime.now(UTC) - _GIVEN_UP
-    dropped = connection.execute(
-        delete(ProjectRow).where(ProjectRow.key.in_(unused), True if logged_in else given_up)
-    )
-    if not dropped.rowcount:
+    room = delete(ProjectRow).where(ProjectRow.key.in_(unused))
+    if not logged_in:
+        room = room.where(ProjectRow.updated_at < datetime.now(UTC) - _GIVEN_UP)
+    if not connection.execute(room).rowcount:
         raise TooManyError(
             "Too many projects have connected without being used. Set a password for the backend, "
             "which says who may connect more."
