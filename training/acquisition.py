@@ -1,21 +1,19 @@
 """Which pictures to label next: those whose objects would cost an annotator most, as estimated by
 the network itself, in an order that avoids repetition.
 
-A picture without labels has no objects, so those that the network finds are used. It is asked for
-each label of the project by its name alone; if it knows none of them, or finds none, by clicks on a
-grid. For each object, the protocol's annotator is simulated with inexact clicks until the answer
-agrees with it: once on the picture and once on its mirror image. If the network knows a thing well,
-one click gives the same mask in both views; if it guesses, the views disagree and corrections are
-needed.
+A picture without labels has no objects, so those that the network finds are used: by the project's
+labels, or by clicks on a grid if it knows or finds none of them. For each object, the protocol's
+annotator is simulated with inexact clicks until the answer agrees with it: once on the picture and
+once on its mirror image. What the network knows well gets the same mask in both views at the first
+click; where it guesses, the views disagree and corrections are needed.
 
 A network that sees nothing agrees with itself easily. So the cost counts only as far as the network
 is sure of what it found; the rest counts as the protocol's maximum. A curve that was fitted once
 (`CURVE`) maps the sum to true interactions.
 
-The most valuable pictures are often neighbours: frames of one film, shots of one scene. The second
-one teaches little that the first did not. So `order` is greedy (maximal marginal relevance): the
-next picture has the most value after subtracting its similarity to earlier ones, and a
-near-duplicate of the last one waits as long as there is another.
+The most valuable pictures are often neighbours, such as frames of one film. So `order` is greedy
+(maximal marginal relevance): the next picture has the most value after subtracting its similarity
+to earlier ones, and a near-duplicate of the last one waits as long as there is another.
 """
 
 from __future__ import annotations

@@ -5,10 +5,8 @@ The other prompts keep a few rounds, so such a step costs little more.
 
 A batch depends only on the seed and the step's number, and each of its pictures also on its place
 in the batch. So a killed run continues with the same batches without any saved sampler state, and
-processes that share a batch see together what one process would have seen.
-
-Batches are made in advance, in order (`made_ahead`). On a CPU one thread is enough; for a GPU
-several processes make them (torch's DataLoader). The batches are the same in both cases.
+processes that share a batch see together what one process would have seen. Batches are made in
+advance, in order (`made_ahead`): by a thread for a CPU, by several processes for a GPU.
 """
 
 from __future__ import annotations

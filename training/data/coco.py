@@ -4,17 +4,12 @@ Annotations are kept in compact form (float32 corners, run lengths) and drawn on
 COCO's 118,000 pictures fit into memory. A region with ``iscrowd`` holds several objects and becomes
 a semantic object.
 
-RefCOCO, RefCOCO+, RefCOCOg and gRefCOCO are referring expressions for COCO's pictures. A folder
-holds ``instances.json`` (COCO's annotations of the pictures used) and the expressions:
-``refs(unc).p``, ``refs(google).p`` or ``refs(umd).p``, a pickle of
+RefCOCO, RefCOCO+, RefCOCOg and gRefCOCO are referring expressions for COCO's pictures: a pickle of
 ``[{ann_id, image_id, split, sentences: [{sent}]}]`` (https://github.com/lichengunc/refer), or
-gRefCOCO's ``grefs(unc).json`` of the same shape, in which ``ann_id`` is a list: several objects, or
-``[-1]`` for none (https://github.com/henghuiding/gRefCOCO).
-
-All annotated objects of a picture are read, since a phrase singles out one of them. Phrases for one
-object are the object's, phrases for several or none are expressions of the picture. Pickles are
-read without allowing any name, since a pickle can name any Python function and have it called;
-lists, dicts, text and numbers need no names.
+gRefCOCO's JSON of the same shape, in which ``ann_id`` is a list: several objects, or ``[-1]`` for
+none (https://github.com/henghuiding/gRefCOCO). All annotated objects of a picture are read, since a
+phrase singles out one of them. Pickles are read without allowing any name, since a pickle can name
+any Python function and have it called.
 """
 
 from __future__ import annotations

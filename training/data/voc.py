@@ -1,10 +1,8 @@
 """PASCAL VOC's segmentations, and SBD's, which annotate 11,355 of its pictures more coarsely.
 
-VOC (http://host.robots.ox.ac.uk/pascal/VOC/voc2012/): ``SegmentationObject/NAME.png`` numbers the
-objects, ``SegmentationClass/NAME.png`` their categories, 255 is the undecided border;
-``ImageSets/Segmentation/SPLIT.txt`` lists names. SBD (Hariharan et al., ICCV 2011):
-``inst/NAME.mat`` and ``cls/NAME.mat`` hold the same two maps without a border, next to
-``SPLIT.txt``. torchvision's VOCSegmentation and SBDataset only return the map of categories, so the
+VOC (http://host.robots.ox.ac.uk/pascal/VOC/voc2012/) has PNGs that number the objects and name
+their categories; 255 is the undecided border. SBD (Hariharan et al., ICCV 2011) has the same two
+maps without a border as .mat files. torchvision's readers return the map of categories only, so the
 tests compare with them but the reader does not use them.
 
 A picture's objects are known only after decoding its maps. This is done once on opening (a few

@@ -10,6 +10,7 @@ interrupted.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import logging
 import os
@@ -248,7 +249,7 @@ class Run:
             "step": self.step,
             "seconds": round(self.seconds),
             "categories": self.categories,
-            "recipe": self.recipe.to_dict(),
+            "recipe": dataclasses.asdict(self.recipe),
         }
         run_folder.export(
             self.folder, self.step, self.average.network, self.tokenizer, metrics, self.parent

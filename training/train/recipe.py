@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 import tomllib
@@ -125,9 +124,6 @@ class Recipe:
     train: TrainRecipe = field(default_factory=TrainRecipe)
     prompts: PromptRecipe = field(default_factory=PromptRecipe)
     loss: LossRecipe = field(default_factory=LossRecipe)
-
-    def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
 
 
 class Stage(NamedTuple):
