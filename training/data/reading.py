@@ -32,7 +32,7 @@ PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 def decode_picture(source: Path | str | bytes, name: str) -> NDArray[np.uint8]:
     """H,W,3 uint8, RGB, upright. Raises DataError with the name if it cannot be decoded."""
-    with _decoded(source, name) as picture:
+    with _opened(source, name) as picture:
         transpose = transpose_of(picture)
         upright = picture if transpose is None else picture.transpose(transpose)
         return np.asarray(upright.convert("RGB"))
@@ -40,7 +40,7 @@ def decode_picture(source: Path | str | bytes, name: str) -> NDArray[np.uint8]:
 
 def decode_labels(source: Path | str | bytes, name: str) -> NDArray[np.uint8]:
     """H,W uint8: the stored numbers of a label map, palette or grey. Raises DataError."""
-    with _decoded(source, name) as picture:
+    with _opened(source, name) as picture:
         if picture.mode not in ("L", "P"):
             raise DataError(f"{name}: a label map has one channel, but this is {picture.mode}.")
         return np.asarray(picture)
@@ -48,7 +48,7 @@ def decode_labels(source: Path | str | bytes, name: str) -> NDArray[np.uint8]:
 
 def picture_size(source: Path | str | bytes, name: str) -> tuple[int, int]:
     """Width and height of the upright picture, from the header alone. Raises DataError."""
-    with _opened(source, name) as picture:
+    with _opened(source, name, whole=False) as picture:
         width, height = picture.size
         return (height, width) if transpose_of(picture) in SIDEWAYS else (width, height)
 
@@ -92,27 +92,22 @@ def chosen_split(split: str, known: Sequence[str], source: str, place: Path) -> 
 
 
 @contextmanager
-def _decoded(source: Path | str | bytes, name: str) -> Iterator[ImageFile.ImageFile]:
-    """Open a file and check that it is complete.
+def _opened(
+    source: Path | str | bytes, name: str, *, whole: bool = True
+) -> Iterator[ImageFile.ImageFile]:
+    """Open a picture; by default check that its file is complete.
 
     Pillow's setting for truncated files holds for the whole process, and a server needs it to show
     what browsers show. In a data set a truncated file is an error.
     """
-    with _opened(source, name) as picture:
-        fp = picture.fp
-        if fp is not None and picture.format in _LAST:
-            fp.seek(0)
-            content = fp.read()
-            start, end = _LAST[picture.format]
-            if content.rfind(end) < content.rfind(start):
-                raise DataError(f"{name} cannot be decoded: the file ends too early.")
-        yield picture
-
-
-@contextmanager
-def _opened(source: Path | str | bytes, name: str) -> Iterator[ImageFile.ImageFile]:
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
+            if whole and picture.fp is not None and picture.format in _LAST:
+                picture.fp.seek(0)
+                content = picture.fp.read()
+                start, end = _LAST[picture.format]
+                if content.rfind(end) < content.rfind(start):
+                    raise DataError(f"{name} cannot be decoded: the file ends too early.")
             yield picture
     except DataError:
         raise

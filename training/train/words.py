@@ -214,7 +214,6 @@ def train_word_vectors(
     categories: Iterable[str],
     *,
     dim: int = DIM,
-    epochs: int = 12,
     seed: int = 1,
 ) -> tuple[list[str], NDArray[np.float32]]:
     """Train word2vec; returns V words, most frequent first, and V,D vectors of equal length.
@@ -234,7 +233,7 @@ def train_word_vectors(
     sentences = [sentences[i] for i in rng.permutation(len(sentences)) if sentences[i]]
     # More workers would make the result depend on the scheduler.
     learned = Word2Vec(
-        sentences, vector_size=dim, window=4, min_count=1, sg=1, negative=8, epochs=epochs,
+        sentences, vector_size=dim, window=4, min_count=1, sg=1, negative=8, epochs=12,
         sample=1e-3, workers=1, seed=seed,
     ).wv  # fmt: skip
     kept_always = {word for sentence in made for word in sentence}
