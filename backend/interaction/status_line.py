@@ -129,7 +129,7 @@ def said_of_several(answer: Understood, *, found: int, confidences: Sequence[flo
             parts.append(f"{found - len(confidences)} more are labeled already")
         advice = "✓ to keep them"
         if answer.can_click:
-            advice = "click inside one to refine it, elsewhere to add one"
+            advice += ", click inside one to refine it, elsewhere to add one"
     notes = (note.rstrip(".") for note in answer.notes if note)
     return _fitting([*parts, *_words(answer), *notes], advice)
 
@@ -223,8 +223,9 @@ def _listed(items: Sequence[str], at_most: int = 3) -> str:
 
 
 def _advice(answer: Understood) -> str:
+    keep = "" if answer.accepted else "✓ to keep it, "
     if not answer.can_click:
-        return "try other words" if not answer.found else "other words search again"
+        return "try other words" if not answer.found else f"{keep}other words search again"
     if not answer.found:
         return (
             "click on the object"
@@ -232,14 +233,14 @@ def _advice(answer: Understood) -> str:
             else "click elsewhere on it or type a phrase"
         )
     if not answer.positives and not answer.negatives and not answer.boxed:
-        return "click on the object if it is a different one"
+        return f"{keep}click on the object if it is a different one"
     if answer.confidence < _UNSURE:
         return "not sure: click once more"
     # Label Studio selects an accepted mask or a box on a click inside it, unless Ctrl is held.
     removes = "Ctrl+Alt-click" if answer.accepted or answer.boxed else "Alt-click"
     adds = f", {answer.adds} to add to it" if answer.adds else ""
     keys = "" if answer.accepted or answer.boxed else " (Ctrl+Alt once accepted)"
-    return f"{removes} to remove a part{keys}{adds}"
+    return f"{keep}{removes} to remove a part{keys}{adds}"
 
 
 def _fitting(parts: Sequence[str], advice: str) -> str:

@@ -31,13 +31,13 @@ NOTHING_SURE = "not sure (20 %), so nothing is drawn; click on the object"
         (
             {"positives": 2, "negatives": 1, "phrase": "red cat"},
             "3 clicks, 1 negative, 'red cat' → Cat, 91 %; "
-            "Alt-click to remove a part (Ctrl+Alt once accepted)",
+            "✓ to keep it, Alt-click to remove a part (Ctrl+Alt once accepted)",
         ),
         # the keys that work now
         (
             {"started": True, "adds": "A"},
             "1 click → Cat, 91 %; new object; "
-            "Alt-click to remove a part (Ctrl+Alt once accepted), A to add to it",
+            "✓ to keep it, Alt-click to remove a part (Ctrl+Alt once accepted), A to add to it",
         ),
         (
             {"accepted": True, "adds": "A"},
@@ -46,14 +46,14 @@ NOTHING_SURE = "not sure (20 %), so nothing is drawn; click on the object"
         (
             {"positives": 0, "boxed": True, "holes": 2},
             "1 box → Cat, 91 %; 2 holes filled: a polygon has none; "
-            "Ctrl+Alt-click to remove a part",
+            "✓ to keep it, Ctrl+Alt-click to remove a part",
         ),
         # a phrase alone, and an object with neither click nor phrase left
         (
             {"positives": 0, "phrase": "the red cat"},
-            "'the red cat' → Cat, 91 %; click on the object if it is a different one",
+            "'the red cat' → Cat, 91 %; ✓ to keep it, click on the object if it is a different one",
         ),
-        ({"positives": 0}, "Cat, 91 %; click on the object if it is a different one"),
+        ({"positives": 0}, "Cat, 91 %; ✓ to keep it, click on the object if it is a different one"),
         # nothing found, or not surely
         ({"confidence": 0.31}, "1 click → Cat, 31 %; not sure: click once more"),
         (
@@ -120,7 +120,7 @@ def test_a_config_without_clicks_is_not_advised_to_click() -> None:
             "'a1', 'b2', 'c3' and 2 more are not known",
         ),
         ({"known": False, "ignored": ("zq",)}, "1 click, 'sofa' → Cat, 91 %; 'zq' is not known"),
-        ({"notes": ("starts a new object.",)}, "; starts a new object; Alt"),
+        ({"notes": ("starts a new object.",)}, "; starts a new object; ✓ to keep"),
     ],
 )
 def test_words_and_notes_stand_between(changes: dict[str, object], said: str) -> None:
@@ -196,8 +196,12 @@ def test_the_item_says_whether_there_is_a_mask(*, mask: bool, text: list[str]) -
 @pytest.mark.parametrize(
     ("count", "confidences", "said"),
     [
-        (3, (0.9, 0.8, 0.62), "'cups' → Cup: 3 objects, 62 to 90 %; click inside one to refine it"),
-        (1, (0.9,), "'cups' → Cup: 1 object, 90 %; click inside one"),
+        (
+            3,
+            (0.9, 0.8, 0.62),
+            "'cups' → Cup: 3 objects, 62 to 90 %; ✓ to keep them, click inside one to refine it",
+        ),
+        (1, (0.9,), "'cups' → Cup: 1 object, 90 %; ✓ to keep them, click inside one"),
         (5, (0.9, 0.8), "'cups' → Cup: 2 objects, 80 to 90 %; 3 more are labeled already"),
         (4, (), "'cups' → Cup: all 4 are labeled already; click on an object that is missing"),
         (1, (), "'cups' → Cup: it is labeled already"),
