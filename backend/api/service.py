@@ -286,4 +286,3 @@ class Service:
 
     def _another_serves(self) -> None:
         self.metrics.models(self._predictors.serving())
-        self._embeddings.renew(self._predictors.serves)

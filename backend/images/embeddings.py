@@ -2,8 +2,7 @@
 
 A further click reads no picture, no file and no database: the picture's content hash is known from
 the click before, and the predictor holds the embedding of that hash. Each version of the model has
-embeddings of its own; when another one takes over, the pictures on people's screens are encoded for
-it at once.
+embeddings of its own.
 """
 
 import logging
@@ -29,9 +28,6 @@ _log = logging.getLogger(__name__)
 # Pictures encoded in the background; more than this many waiting are dropped.
 _AHEAD_AT_ONCE = 1
 _AHEAD_WAITING = 32
-# Pictures that annotators may have on their screens.
-_ON_SCREEN = 16
-_ON_SCREEN_S = 600.0
 # How long a picture's content hash is used without asking the picture cache again: another process
 # may have found another picture at the address.
 _KNOWN_S = 60.0
@@ -63,9 +59,6 @@ class Embeddings:
         self._metrics = metrics
         self._ahead = ThreadPoolExecutor(_AHEAD_AT_ONCE, thread_name_prefix="ahead")
         self._waiting: set[tuple[TaskPicture, str]] = set()
-        self._on_screen: TTLCache[TaskPicture, None] = TTLCache(
-            _ON_SCREEN, _ON_SCREEN_S, time.monotonic
-        )
         self._known: TTLCache[TaskPicture, str] = TTLCache(
             _KNOWN, _KNOWN_S, time.monotonic
         )  # hashes
@@ -139,20 +132,6 @@ class Embeddings:
                 return
             self._waiting.add(job)
         self._ahead.submit(self._encode_ahead, place, predictor)
-
-    def on_screen(self, place: TaskPicture) -> None:
-        """Note that an annotator has this picture on the screen."""
-        with self._lock:
-            self._on_screen[place] = None
-
-    def renew(self, serves: Callable[[Project], Predictor]) -> None:
-        """After a promotion, encode the pictures on people's screens, the newest first."""
-        with self._lock:
-            places = list(self._on_screen)
-        for place in reversed(places):
-            predictor = serves(place.project)
-            if self.at_hand(place, predictor) is None:
-                self.ahead(place, predictor)
 
     def close(self) -> None:
         """Cancel what waits, and finish what runs."""

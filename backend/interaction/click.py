@@ -161,10 +161,9 @@ class _Interactive:
         place = TaskPicture.of(self._request.tasks[0], target.image, self._request.project)
         # The size that a probe sends is made up.
         shown = None if self._request.probe else self._ask.size
-        embeddings = self._parts.embeddings
-        embedding = embeddings.of(place, self._predictor, shown=shown, timed=self._steps.timed)
-        embeddings.on_screen(place)
-        return embedding
+        return self._parts.embeddings.of(
+            place, self._predictor, shown=shown, timed=self._steps.timed
+        )
 
     def _one(self, turn: Turn, target: Prompts, embedding: Embedding) -> tuple[Drawn, float, str]:
         """The object's region, its confidence, and the sentence for the status line."""

@@ -147,7 +147,6 @@ class Preannotation:
             # This is also the request when a task is opened. The page waits for the answer, and
             # clicks inside a mask would select it: so there is none, and the picture is encoded in
             # the background.
-            self.embeddings.on_screen(place)
             if self.embeddings.at_hand(place, self.predictor) is None:
                 self.embeddings.ahead(place, self.predictor)
             return None

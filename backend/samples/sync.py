@@ -24,7 +24,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import select, update
 
 from backend.db.engine import Database, lock_samples
 from backend.db.models import ProjectRow, SampledProjectRow
@@ -45,8 +45,6 @@ _TASKS_AT_ONCE = 4
 _PAUSE_S = 0.05
 # A round ends well before any broker gives its message to another worker.
 _ROUND_S = 600.0
-# A worker that died leaves its claim behind for this long.
-_CLAIM = timedelta(minutes=3)
 _READ_ANYWAY = timedelta(days=1)
 # Annotations that a round deletes without a second look: this share, and a few in any case.
 _SHARE, _FEW = 0.1, 10
@@ -74,7 +72,7 @@ class _TimeIsUp(Exception):  # noqa: N818 - not an error: the next round continu
 
 
 class Reconciliation:
-    """Rounds over all connected projects; two workers never read the same one at once."""
+    """Rounds over all connected projects. Two at the same time do no harm."""
 
     def __init__(
         self,
@@ -123,41 +121,30 @@ class Reconciliation:
         rounds = []
         ends = min(ends, time.monotonic() + max(_HOST_S, self._round_s / 2))
         for key in keys:
-            done = self._claimed(key, ends)
-            if done is not None:
-                rounds.append(done)
-                if done.unreached and self._host_of(key):
-                    break
+            done = self._of_project(key, ends)
+            rounds.append(done)
+            if done.unreached and self._host_of(key):
+                break
         return rounds
 
-    def claim(self, connection: Connection, key: str) -> None:
-        """Keep other workers away from a project for some minutes."""
-        until = self.now() + _CLAIM
-        here = SampledProjectRow.key == key
-        connection.execute(update(SampledProjectRow).where(here).values(busy_until=until))
-
-    def _claimed(self, key: str, ends: float) -> Round | None:
-        """A round over one project, unless another worker reads it."""
+    def _of_project(self, key: str, ends: float) -> Round:
+        """A round over one project."""
         now = self.now()
+        here = update(SampledProjectRow).where(SampledProjectRow.key == key)
         with self.database.write() as connection:
             row = lock_samples(connection, key)
-            if row.busy_until is not None and row.busy_until > now:
-                return None
-            here = SampledProjectRow.key == key
-            connection.execute(update(SampledProjectRow).where(here).values(tried_at=now))
-            self.claim(connection, key)
+            connection.execute(here.values(tried_at=now))
         project_round = _ProjectRound(self, key, ends, row.missing_since)
         done = project_round.run()
         if done.error and done.error != row.error:
             _log.warning("Project %s could not be read in full: %s", key, done.error)
         elif done.error:
             _log.info("Project %s still cannot be read in full: %s", key, done.error)
-        values: dict[str, Any] = {"busy_until": None, "error": done.error}
+        values: dict[str, Any] = {"error": done.error}
         if done.complete:
             values |= {"asked_at": now, "missing_since": project_round.missing_since}
         with self.database.write() as connection:
-            here = SampledProjectRow.key == key
-            connection.execute(update(SampledProjectRow).where(here).values(**values))
+            connection.execute(here.values(**values))
         return done
 
 
@@ -305,12 +292,10 @@ class _ProjectRound:
                 yield annotation
 
     def _pace(self) -> None:
-        """Wait a little and renew the claim. Raises _TimeIsUp at the end of the round."""
+        """Wait a little. Raises _TimeIsUp at the end of the round."""
         if time.monotonic() > self._ends:
             raise _TimeIsUp
         time.sleep(self._rounds.pause_s)
-        with self._rounds.database.write() as connection:
-            self._rounds.claim(connection, self._project.key)
 
 
 class _OtherProjectError(LabelStudioError):

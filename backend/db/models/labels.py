@@ -29,7 +29,6 @@ class SampledProjectRow(Base):
     label_config: Mapped[str] = mapped_column(default="")
     config_at: Mapped[datetime | None]  # the project's updated_at when it had this config
     gone_at: Mapped[datetime | None]  # when its deletion was reported
-    busy_until: Mapped[datetime | None]  # a worker is asking Label Studio about it
     asked_at: Mapped[datetime | None]  # when it was last read in full
     tried_at: Mapped[datetime | None]  # when a read was last begun
     # Since when too many labels are missing in Label Studio to delete them at once.

@@ -111,26 +111,6 @@ def test_health_reports_one_project_or_all(service: Service, promote: Callable[.
     assert service.health("7")["model_version"] == base
 
 
-def test_pictures_on_screens_are_encoded_for_the_new_version(
-    service: Service, page: Any, promote: Callable[..., str]
-) -> None:
-    service.predict(page.request([page.click(1, 30, 40)]))
-
-    def misses() -> str:
-        text = service.metrics.exposition().decode()
-        return next(line for line in text.splitlines() if 'cache_total{result="miss"}' in line)
-
-    before = misses()
-    promote(1)
-    until(lambda: misses() != before)
-
-    hits = service.metrics.exposition().decode()
-    before = misses()
-    until(lambda: not service._embeddings._waiting)
-    service.predict(page.request([page.click(2, 80, 80, label="Dog")]))
-    assert misses() == before, hits
-
-
 def test_metrics_drop_the_previous_version(
     service: Service, here: Registry, promote: Callable[..., str]
 ) -> None:

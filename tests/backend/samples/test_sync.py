@@ -10,10 +10,10 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from backend.db.engine import Database
-from backend.db.models import AnnotationRow, SampledProjectRow
+from backend.db.models import AnnotationRow
 from backend.label_studio.client import LabelStudio
 from backend.label_studio.payloads import Project
 from backend.samples.ingest import SampleStore
@@ -138,22 +138,6 @@ def test_a_round_that_takes_too_long_continues_next_time(team: Studio, database:
     (done,) = reconciliation(database, team).run()
     assert done.complete
     assert samples(database) == list(range(1, 10))
-
-
-def test_two_workers_do_not_ask_about_one_project_at_once(team: Studio, database: Database) -> None:
-    rounds = reconciliation(database, team)
-    rounds.run()
-    with database.write() as connection:
-        busy = team.now + timedelta(hours=1, seconds=30)
-        connection.execute(update(SampledProjectRow).values(busy_until=busy))
-    team.asked.clear()
-
-    assert rounds.run() == []
-    assert team.asked == []
-
-    # a worker that died is not waited for longer than some minutes
-    later = team.now + timedelta(hours=1, minutes=5)
-    assert [done.complete for done in reconciliation(database, team, lambda: later).run()] == [True]
 
 
 def test_another_project_of_that_number_is_left_alone(studio: Studio, database: Database) -> None:
