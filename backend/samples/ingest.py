@@ -2,18 +2,23 @@
 
 The newest version of an annotation counts, by Label Studio's own ``updated_at``. If one version is
 reported twice, the later answer of Label Studio's API counts; between two webhooks the digest
-decides. A deletion leaves a tombstone, which only a later answer of the API removes. So every fact
-is a maximum over all reports, and a maximum does not depend on the order.
+decides.
+
+A webhook may report a deletion before what it deletes, so each deletion leaves a tombstone:
+``gone_at`` in the row. Only a later answer of the API removes it, because a Label Studio that was
+restored from a backup assigns old numbers again. So every fact is a maximum over all reports, and a
+maximum does not depend on the order.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import ColumnElement, delete, select
+from sqlalchemy.orm import Session
 
-from backend.db.engine import NEVER, Database, insert_of, lock_samples
+from backend.db.engine import NEVER, Database, lock_samples
 from backend.db.models import (
     AnnotatedPictureRow,
     AnnotatedTaskRow,
@@ -27,9 +32,7 @@ from backend.label_studio.annotations import Annotation, LabelChange
 from backend.label_studio.payloads import Project
 from backend.label_studio.regions import Region
 from backend.reports.costs import note_annotation
-from backend.samples import tombstones
 from backend.samples.prompts import Prompts, prompts_of
-from backend.samples.tombstones import annotation_is, task_is
 
 # A webhook this shortly before a question to Label Studio may be newer than the answer.
 _JUST_BEFORE = timedelta(minutes=1)
@@ -54,18 +57,17 @@ class SampleStore:
         """Save what a webhook reported."""
         now = now or datetime.now(UTC)
         decoded = self._decode(change.project, change.annotations, None)
-        with self.database.write() as connection:
-            for key in self._keys(connection, change):
-                lock_samples(connection, key)
+        for key in self._keys(change):
+            with self._locked(key) as samples:
                 if change.project_gone:
-                    tombstones.delete_project(connection, key, now)
+                    samples.delete_project(now)
                     continue
-                _save_config(connection, key, change.label_config, change.config_at)
+                samples.save_config(change.label_config, change.config_at)
                 for annotation in change.annotations:
-                    _save(connection, key, annotation, decoded.get(annotation.id), None, now)
+                    samples.save(annotation, decoded.get(annotation.id), None, now)
                 for task_id in change.gone_tasks:
-                    tombstones.delete_task(connection, key, task_id, now)
-                tombstones.delete_annotations(connection, key, change.gone_annotations, now)
+                    samples.delete_task(task_id, now)
+                samples.delete_annotations(change.gone_annotations, now)
 
     def replace_task(
         self,
@@ -84,39 +86,35 @@ class SampleStore:
             mark: what the task looked like in the list of tasks before that.
             complete: False: keep the others, and read the task again next time.
         """
-        key = project.key
         decoded = self._decode(project, annotations, asked_at)
         returned = {annotation.id for annotation in annotations}
-        with self.database.write() as connection:
-            lock_samples(connection, key)
-            tombstones.restore_task(connection, key, task_id, asked_at)
+        of_task = AnnotationRow.task_id == task_id
+        with self._locked(project.key) as samples:
+            samples.restore_task(task_id, asked_at)
             for annotation in annotations:
-                _save(connection, key, annotation, decoded.get(annotation.id), asked_at, asked_at)
-            of_task = AnnotationRow.task_id == task_id
-            before = AnnotationRow.asked_at.is_not(None) | (
-                AnnotationRow.seen_at < asked_at - _JUST_BEFORE
-            )
-            if not complete:
-                _save_mark(connection, key, task_id, "", asked_at)
-                return
-            missing = set(tombstones.live_annotations(connection, key, of_task, before)) - returned
-            tombstones.delete_annotations(connection, key, sorted(missing), asked_at)
-            # If something arrived in between, the next round reads the task again.
-            agreed = set(tombstones.live_annotations(connection, key, of_task)) == returned
-            _save_mark(connection, key, task_id, mark if agreed else "", asked_at)
+                samples.save(annotation, decoded.get(annotation.id), asked_at, asked_at)
+            agreed = False
+            if complete:
+                before = AnnotationRow.asked_at.is_not(None) | (
+                    AnnotationRow.seen_at < asked_at - _JUST_BEFORE
+                )
+                missing = set(samples.live(of_task, before)) - returned
+                samples.delete_annotations(sorted(missing), asked_at)
+                # If something arrived in between, the next round reads the task again.
+                agreed = set(samples.live(of_task)) == returned
+            task = samples.task(task_id)
+            task.mark, task.asked_at = mark[:80] if agreed else "", asked_at
 
     def delete_tasks(self, project: Project, tasks: Iterable[int], *, asked_at: datetime) -> None:
         """Delete tasks that Label Studio does not have any more."""
-        with self.database.write() as connection:
-            lock_samples(connection, project.key)
+        with self._locked(project.key) as samples:
             for task_id in tasks:
-                tombstones.delete_task(connection, project.key, task_id, asked_at)
+                samples.delete_task(task_id, asked_at)
 
     def save_config(self, project: Project, label_config: str, at: datetime | None) -> None:
         """Save the project's labeling config, unless a newer one is known."""
-        with self.database.write() as connection:
-            lock_samples(connection, project.key)
-            _save_config(connection, project.key, label_config, at)
+        with self._locked(project.key) as samples:
+            samples.save_config(label_config, at)
 
     def live_annotations(self, project: Project) -> dict[int, set[int]]:
         """The annotations that are known, by their task."""
@@ -143,14 +141,22 @@ class SampleStore:
 
     # -- inside
 
+    @contextmanager
+    def _locked(self, key: str) -> Iterator["_Samples"]:
+        """A project's samples in a transaction that holds their lock."""
+        with self.database.write() as connection, Session(connection) as session:
+            lock_samples(connection, key)
+            yield _Samples(session, key)
+            session.flush()
+
     def _decode(
         self, project: Project, annotations: Sequence[Annotation], asked_at: datetime | None
     ) -> dict[int, _Decoded]:
         """Decode the masks of new versions, before anything is locked."""
         decoded = {}
         for annotation in annotations:
-            with self.database.read() as connection:
-                row = _row(connection, project.key, annotation.id)
+            with self.database.session() as session:
+                row = session.get(AnnotationRow, (project.key, annotation.id))
             if not _newer(annotation, asked_at, row) or _same(annotation, row):
                 continue
             regions, left_out = annotation.decode_masks()
@@ -160,167 +166,165 @@ class SampleStore:
             decoded[annotation.id] = _Decoded(regions, left_out, prompts)
         return decoded
 
-    @staticmethod
-    def _keys(connection: Connection, change: LabelChange) -> list[str]:
+    def _keys(self, change: LabelChange) -> list[str]:
         """The project's key. The deletion of a project contains only its number, and two Label
         Studios may each have a project of that number; then nothing is deleted."""
         if not change.project_gone or change.project.created:
             return [change.project.key]
         query = select(ProjectRow.key).where(ProjectRow.project_id == change.project.id)
-        known = list(connection.execute(query).scalars())
+        with self.database.read() as connection:
+            known = list(connection.execute(query).scalars())
         return known if len(known) == 1 else []
 
 
-def _save(
-    connection: Connection,
-    key: str,
-    annotation: Annotation,
-    decoded: _Decoded | None,
-    asked_at: datetime | None,
-    now: datetime,
-) -> None:
-    """Save a version if it is the newest; ``decoded`` is None if it was old or known."""
-    row = _row(connection, key, annotation.id)
-    if not _newer(annotation, asked_at, row):
-        return
-    if tombstones.is_deleted(connection, key, annotation.task_id, row, asked_at):
-        return
-    if asked_at is None:
-        # A late webhook may report what was deleted since, so the next round reads this task.
-        here = task_is(key, annotation.task_id)
-        connection.execute(update(AnnotatedTaskRow).where(here).values(mark=""))
-    values = {
-        "task_id": annotation.task_id,
-        "updated_at": annotation.updated_at,
-        "asked_at": asked_at,
-        "seen_at": now,
-        "digest": annotation.digest,
-        "gone_at": None,
-    }
-    if _same(annotation, row):
-        here = annotation_is(key, annotation.id)
-        connection.execute(update(AnnotationRow).where(here).values(**values))
-        note_annotation(connection, key, annotation)
-        return
-    if decoded is None:
-        return
-    note_annotation(connection, key, annotation)
-    values |= {
-        "created_at": annotation.created_at,
-        "annotator": annotation.annotator,
-        "skipped": annotation.skipped,
-        "ground_truth": annotation.ground_truth,
-        "left_out": decoded.left_out,
-    }
-    connection.execute(
-        insert_of(connection, AnnotationRow)
-        .values(project=key, annotation_id=annotation.id, **values)
-        .on_conflict_do_update(
-            index_elements=[AnnotationRow.project, AnnotationRow.annotation_id], set_=values
+class _Samples:
+    """The samples of one project, while their lock is held."""
+
+    def __init__(self, session: Session, key: str) -> None:
+        self._session = session
+        self._key = key
+        self._project = session.get_one(SampledProjectRow, key)
+
+    def task(self, task_id: int) -> AnnotatedTaskRow:
+        """A task's row, new if need be."""
+        return self._session.merge(AnnotatedTaskRow(project=self._key, task_id=task_id))
+
+    def live(self, *where: ColumnElement[bool]) -> list[int]:
+        """The annotations that are not deleted, as far as is known."""
+        query = select(AnnotationRow.annotation_id).where(
+            AnnotationRow.project == self._key, AnnotationRow.gone_at.is_(None), *where
         )
-    )
-    _save_pictures(connection, key, annotation, decoded, row)
-    _save_samples(connection, key, annotation, decoded)
+        return list(self._session.scalars(query))
 
+    def save_config(self, label_config: str, at: datetime | None) -> None:
+        """Save a labeling config, unless a newer one is known."""
+        known_at = self._project.config_at
+        if label_config and (known_at is None or known_at < (at or NEVER)):
+            self._project.label_config, self._project.config_at = label_config, at or NEVER
 
-def _save_pictures(
-    connection: Connection,
-    key: str,
-    annotation: Annotation,
-    decoded: _Decoded,
-    before: Row[Any] | None,
-) -> None:
-    """A new version was drawn on the picture of its own day, so that must be checked again."""
-    here = (AnnotatedPictureRow.project == key) & (
-        AnnotatedPictureRow.annotation_id == annotation.id
-    )
-    checked: dict[tuple[str, str], Mapping[str, Any]] = {}
-    if before is not None and before.updated_at == annotation.updated_at:
-        for row in connection.execute(select(AnnotatedPictureRow).where(here)).mappings():
-            checked[row["image"], row["address"]] = dict(row)
-    connection.execute(delete(AnnotatedPictureRow).where(here))
-    for image in sorted({region.image for region, _, _ in decoded.regions}):
-        address = annotation.addresses.get(image, "")
-        unseen = {
-            "project": key,
-            "annotation_id": annotation.id,
-            "image": image,
-            "address": address,
-        }
-        values = checked.get((image, address), unseen)
-        connection.execute(insert(AnnotatedPictureRow).values(values))
+    def save(
+        self,
+        annotation: Annotation,
+        decoded: _Decoded | None,
+        asked_at: datetime | None,
+        now: datetime,
+    ) -> None:
+        """Save a version if it is the newest; ``decoded`` is None if it was old or known."""
+        row = self._session.get(AnnotationRow, (self._key, annotation.id))
+        if not _newer(annotation, asked_at, row):
+            return
+        task = self._session.get(AnnotatedTaskRow, (self._key, annotation.task_id))
+        deletions = [known.gone_at for known in (row, task, self._project) if known is not None]
+        if any(gone is not None and (asked_at or NEVER) <= gone for gone in deletions):
+            return
+        if asked_at is None and task is not None:
+            # A late webhook may report what was deleted since, so the next round reads this task.
+            task.mark = ""
+        same = _same(annotation, row)
+        if not same and decoded is None:
+            return
+        note_annotation(self._session.connection(), self._key, annotation)
+        before = None if row is None else row.updated_at
+        row = row or AnnotationRow(project=self._key, annotation_id=annotation.id)
+        row.task_id = annotation.task_id
+        row.updated_at, row.digest = annotation.updated_at, annotation.digest
+        row.asked_at, row.seen_at, row.gone_at = asked_at, now, None
+        if same or decoded is None:
+            return
+        row.created_at, row.annotator = annotation.created_at, annotation.annotator
+        row.skipped, row.ground_truth = annotation.skipped, annotation.ground_truth
+        row.left_out = decoded.left_out
+        self._session.add(row)
+        self._session.flush()
+        self._save_pictures(annotation, decoded, new=before != annotation.updated_at)
+        self._save_regions(annotation, decoded)
 
-
-def _save_samples(
-    connection: Connection, key: str, annotation: Annotation, decoded: _Decoded
-) -> None:
-    here = (SampleRow.project == key) & (SampleRow.annotation_id == annotation.id)
-    connection.execute(delete(SampleRow).where(here))
-    rows = []
-    for number, (region, mask, area) in enumerate(decoded.regions):
-        prompts = decoded.prompts.get(region.id, Prompts())
-        rows.append(
-            {
-                "project": key,
-                "annotation_id": annotation.id,
-                "number": number,
-                "region_id": region.id,
-                "image": region.image,
-                "brush": region.control,
-                "label": region.label,
-                "origin": region.origin,
-                "phrase": prompts.phrase,
-                "clicks": [list(click) for click in prompts.clicks],
-                "box": None if prompts.box is None else list(prompts.box),
-                "width": mask.width,
-                "height": mask.height,
-                "area": area,
-                "mask": mask.data,
-            }
+    def _save_pictures(self, annotation: Annotation, decoded: _Decoded, *, new: bool) -> None:
+        """A new version was drawn on the picture of its own day, so that must be checked again."""
+        images = sorted({region.image for region, _, _ in decoded.regions})
+        wanted = {image: annotation.addresses.get(image, "") for image in images}
+        query = select(AnnotatedPictureRow).where(
+            AnnotatedPictureRow.project == self._key,
+            AnnotatedPictureRow.annotation_id == annotation.id,
         )
-    if rows:
-        connection.execute(insert(SampleRow), rows)
+        for row in self._session.scalars(query):
+            if not new and wanted.get(row.image) == row.address:
+                del wanted[row.image]
+            else:
+                self._session.delete(row)
+        self._session.flush()
+        self._session.add_all(
+            AnnotatedPictureRow(
+                project=self._key, annotation_id=annotation.id, image=image, address=address
+            )
+            for image, address in wanted.items()
+        )
+
+    def _save_regions(self, annotation: Annotation, decoded: _Decoded) -> None:
+        self._delete_of(SampleRow, annotation.id)
+        for number, (region, mask, area) in enumerate(decoded.regions):
+            prompts = decoded.prompts.get(region.id, Prompts())
+            self._session.add(
+                SampleRow(
+                    project=self._key,
+                    annotation_id=annotation.id,
+                    number=number,
+                    region_id=region.id,
+                    image=region.image,
+                    brush=region.control,
+                    label=region.label,
+                    origin=region.origin,
+                    phrase=prompts.phrase,
+                    clicks=[list(click) for click in prompts.clicks],
+                    box=None if prompts.box is None else list(prompts.box),
+                    width=mask.width,
+                    height=mask.height,
+                    area=area,
+                    mask=mask.data,
+                )
+            )
+
+    # -- deletions
+
+    def delete_annotations(self, numbers: Iterable[int], now: datetime) -> None:
+        """Delete the samples of annotations and leave tombstones."""
+        for number in numbers:
+            row = self._session.merge(AnnotationRow(project=self._key, annotation_id=number))
+            row.gone_at = row.gone_at or now
+            self._delete_of(SampleRow, number)
+            self._delete_of(AnnotatedPictureRow, number)
+
+    def delete_task(self, task_id: int, now: datetime) -> None:
+        """Delete a task with all its annotations."""
+        task = self.task(task_id)
+        task.gone_at = task.gone_at or now
+        self.delete_annotations(self.live(AnnotationRow.task_id == task_id), now)
+
+    def delete_project(self, now: datetime) -> None:
+        """Delete the project with all its annotations."""
+        self._project.gone_at = self._project.gone_at or now
+        self.delete_annotations(self.live(), now)
+
+    def restore_task(self, task_id: int, asked_at: datetime) -> None:
+        """Remove older tombstones of a task and its project: Label Studio has both."""
+        for row in (self._project, self.task(task_id)):
+            if row.gone_at is not None and row.gone_at < asked_at:
+                row.gone_at = None
+
+    def _delete_of(self, table: type[SampleRow | AnnotatedPictureRow], number: int) -> None:
+        here = (table.project == self._key) & (table.annotation_id == number)
+        self._session.execute(delete(table).where(here))
 
 
-def _same(annotation: Annotation, row: Row[Any] | None) -> bool:
+def _same(annotation: Annotation, row: AnnotationRow | None) -> bool:
     """Whether exactly this version is saved and not deleted."""
     if row is None or row.gone_at is not None:
         return False
-    known: tuple[datetime, str] = (row.updated_at, row.digest)
-    return known == (annotation.updated_at, annotation.digest)
+    return (row.updated_at, row.digest) == (annotation.updated_at, annotation.digest)
 
 
-def _newer(annotation: Annotation, asked_at: datetime | None, row: Row[Any] | None) -> bool:
+def _newer(annotation: Annotation, asked_at: datetime | None, row: AnnotationRow | None) -> bool:
     if row is None or row.updated_at is None:
         return True
     this = (annotation.updated_at, asked_at or NEVER, annotation.digest)
-    known: tuple[datetime, datetime, str] = (row.updated_at, row.asked_at or NEVER, row.digest)
-    return this > known
-
-
-def _save_mark(
-    connection: Connection, key: str, task_id: int, mark: str, asked_at: datetime
-) -> None:
-    values = {"mark": mark[:80], "asked_at": asked_at}
-    connection.execute(
-        insert_of(connection, AnnotatedTaskRow)
-        .values(project=key, task_id=task_id, **values)
-        .on_conflict_do_update(
-            index_elements=[AnnotatedTaskRow.project, AnnotatedTaskRow.task_id], set_=values
-        )
-    )
-
-
-def _save_config(connection: Connection, key: str, label_config: str, at: datetime | None) -> None:
-    if not label_config:
-        return
-    newer = SampledProjectRow.config_at.is_(None) | (SampledProjectRow.config_at < (at or NEVER))
-    connection.execute(
-        update(SampledProjectRow)
-        .where(SampledProjectRow.key == key, newer)
-        .values(label_config=label_config, config_at=at or NEVER)
-    )
-
-
-def _row(connection: Connection, key: str, number: int) -> Row[Any] | None:
-    return connection.execute(select(AnnotationRow).where(annotation_is(key, number))).first()
+    return this > (row.updated_at, row.asked_at or NEVER, row.digest)
