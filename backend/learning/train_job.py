@@ -25,7 +25,7 @@ from backend.jobs.progress import Progress
 from backend.label_studio.payloads import number_of
 from backend.learning.comparison import compare, gate_rules
 from backend.learning.snapshot import Snapshot, take_snapshot, unavailable
-from backend.learning.work_dir import remove, sweep, work_dir
+from backend.learning.work_dir import sweep, work_dir
 from backend.registry.versions import Registry
 from backend.samples.dataset import open_samples
 from backend.settings import Settings
@@ -43,8 +43,6 @@ _SHARES = {
     "evaluating": 0.33,
     "promoting": 0.01,
 }
-# Someone may promote another version during the evaluation. Then it is repeated against that one.
-_MOST_EVALUATIONS = 3
 # A thorough training pauses if someone clicked this recently, and tries again after the pause.
 _QUIET = timedelta(minutes=2)
 _PAUSE = timedelta(minutes=5)
@@ -63,20 +61,19 @@ def train(job: Job, settings: Settings, database: Database, progress: Progress) 
     examples), and ``seconds`` of this attempt by phase.
     """
     sweep(settings.data, database)
-    with work_dir(settings.data, job.id) as folder:
-        training = _Training(job, settings, database, progress, folder)
-        try:
-            result = training.run()
-        except OSError as error:
-            raise _cannot_write(settings, str(error)) from error
-        except RuntimeError as error:
-            # torch's error for a file that cannot be written does not give the reason.
-            cannot_write = "PytorchStreamWriter" in str(error)
-            if not cannot_write and shutil.disk_usage(folder).free > _FULL_BYTES:
-                raise
-            raise _cannot_write(settings, "no space left") from error
-        remove(folder)
-        return result
+    try:
+        folder = work_dir(settings.data, job)
+        result = _Training(job, settings, database, progress, folder).run()
+    except OSError as error:
+        raise _cannot_write(settings, str(error)) from error
+    except RuntimeError as error:
+        # torch's error for a file that cannot be written does not give the reason.
+        cannot_write = "PytorchStreamWriter" in str(error)
+        if not cannot_write and shutil.disk_usage(settings.data).free > _FULL_BYTES:
+            raise
+        raise _cannot_write(settings, "no space left") from error
+    shutil.rmtree(folder, ignore_errors=True)
+    return result
 
 
 class _Training:
@@ -124,23 +121,17 @@ class _Training:
                 tuned = self._learn(labels)
             with self._phase("writing"):
                 candidate = self._write(tuned, labels)
-        for _ in range(_MOST_EVALUATIONS):
-            champion = self._champion()
-            if champion == candidate.name:
-                self._progress.line("It was promoted by hand meanwhile.", "warning")
-                return self._result(candidate, gate)
-            if gate is None or gate["champion"] != champion:
-                with self._phase("evaluating"):
-                    gate = self._evaluate(candidate, champion, labels)
-            if not gate["passed"]:
-                return self._result(candidate, gate)
+        champion = self._champion()
+        if champion == candidate.name:
+            self._progress.line("It was promoted by hand meanwhile.", "warning")
+            return self._result(candidate, gate)
+        if gate is None or gate["champion"] != champion:
+            with self._phase("evaluating"):
+                gate = self._evaluate(candidate, champion, labels)
+        if gate["passed"]:
             with self._phase("promoting"):
-                if self._promote(candidate, champion, str(gate["reason"])):
-                    return self._result(candidate, gate)
-        raise VersionError(
-            f"During each evaluation of {candidate.name} another version was promoted. "
-            "It is evaluated again later."
-        )
+                self._promote(candidate, champion, str(gate["reason"]))
+        return self._result(candidate, gate)
 
     # -- the phases
 
@@ -266,27 +257,22 @@ class _Training:
         self._progress.line(f"{'Passed' if verdict.passed else 'Rejected'}: {verdict.reason}")
         return verdict.report
 
-    def _promote(self, candidate: Version, champion: str, why: str) -> bool:
-        """Promote it, once. False: meanwhile another version serves.
+    def _promote(self, candidate: Version, champion: str, why: str) -> None:
+        """Promote it. The worker's scheduler then announces it to Label Studio and has the tasks
+        re-scored.
 
-        The worker's scheduler then announces it to Label Studio and has the tasks re-scored.
+        Raises VersionError if another version serves meanwhile: the next attempt evaluates against
+        that one.
         """
-        try:
-            self._registry.promote(
-                candidate.name,
-                self._job.project,
-                who=f"job {self._job.id}",
-                why=why,
-                instead_of=champion,
-                alongside=self._progress.fenced,
-            )
-        except VersionError:
-            if self._champion() == champion:
-                raise
-            self._progress.line(f"{self._champion()} was promoted meanwhile.", "warning")
-            return False
+        self._registry.promote(
+            candidate.name,
+            self._job.project,
+            who=f"job {self._job.id}",
+            why=why,
+            instead_of=champion,
+            alongside=self._progress.fenced,
+        )
         self._progress.line(f"{candidate.name} serves from now on.")
-        return True
 
     # -- what earlier attempts left, and the result
 

@@ -66,27 +66,6 @@ class _RestingError(PictureAwayError):
     """The host was not asked, because it failed slowly a moment ago."""
 
 
-@dataclass
-class _Host:
-    """Slow failures of a host in a row, when the last one ended, and its error."""
-
-    failures: int = 0
-    at: float = 0.0
-    sentence: str = ""
-
-    def check(self) -> None:
-        """Raises _RestingError if the host must not be asked yet."""
-        if self.failures >= _FAILURES and time.monotonic() - self.at < _REST_S:
-            raise _RestingError(self.sentence)
-
-    def failed(self, began: float, sentence: str) -> None:
-        self.at, self.sentence = time.monotonic(), sentence
-        self.failures = self.failures + 1 if self.at - began > _SLOW_S else 0
-
-    def answered(self) -> None:
-        self.failures = 0
-
-
 class ImageCheck:
     """Reads the pictures of samples and saves their state. Thread-safe."""
 
@@ -99,7 +78,8 @@ class ImageCheck:
         self._database = database
         self._pictures = pictures
         self._now = clock
-        self._hosts: dict[tuple[str, str], _Host] = {}
+        # By project and host: slow failures in a row, until when it rests, and the last error.
+        self._slow: dict[tuple[str, str], tuple[int, float, str]] = {}
         self._unreached: set[LabeledPicture] = set()
 
     @property
@@ -147,18 +127,22 @@ class ImageCheck:
     # -- inside
 
     def _fetch(self, place: LabeledPicture) -> Picture:
-        host = self._hosts.setdefault((place.project, urlsplit(place.address).netloc), _Host())
-        host.check()
+        host = place.project, urlsplit(place.address).netloc
         began = time.monotonic()
+        failures, until, sentence = self._slow.get(host, (0, 0.0, ""))
+        if failures >= _FAILURES and began < until:
+            raise _RestingError(sentence)
         try:
             picture = self._pictures.read(place.address, Project.read(place.project), place.task_id)
         except PictureAwayError as error:
-            host.failed(began, str(error))
+            now = time.monotonic()
+            failures = failures + 1 if now - began > _SLOW_S else 0
+            self._slow[host] = failures, now + _REST_S, str(error)
             raise
         except PictureError:
-            host.answered()
+            self._slow.pop(host, None)
             raise
-        host.answered()
+        self._slow.pop(host, None)
         return picture
 
     def _due(self) -> list[LabeledPicture]:

@@ -167,79 +167,70 @@ def _config(xml: str) -> LabelConfig | None:
 
 SKIPPED = "skipped"
 NO_MASK = "without a mask"
+# Shown also where they are 0, in this order.
+_SHOWN = {
+    "annotations": ("accepted", SKIPPED, NO_MASK, "deleted"),
+    "pictures": ("train", "validation"),
+    "regions": ("train", "validation"),
+    "regions that count": (
+        "with clicks",
+        "with a phrase",
+        "with neither",
+        "label unknown to the config",
+    ),
+}
 
 
 @dataclass(frozen=True)
 class Counts:
     """The figures of one project. ``asked_at``: when it was last read in full from Label Studio."""
 
-    project: str
-    annotations: dict[str, int]  # accepted, skipped, without a mask, deleted
-    pictures: dict[str, int]  # train, validation
-    regions: dict[str, int]  # train, validation
-    prompts: dict[str, int]  # of the regions that count: with clicks, with a phrase, with neither
-    unknown_labels: int  # of the regions that count
-    left_out: dict[str, int]  # reason -> regions
-    asked_at: Any
+    numbers: dict[tuple[str, str], int]  # by group and name
+    asked_at: datetime | None
     error: str
+
+    def of(self, group: str) -> dict[str, int]:
+        """Numbers by name: annotations, pictures, regions, regions that count, regions left out."""
+        return {name: number for (of, name), number in self.numbers.items() if of == group}
 
     def rows(self) -> list[tuple[str, str, int]]:
         """Rows of a table: group, name, number."""
-        rows = [("annotations", name, number) for name, number in self.annotations.items()]
-        rows += [("pictures", name, number) for name, number in self.pictures.items()]
-        rows += [("regions", name, number) for name, number in self.regions.items()]
-        rows += [("regions that count", name, n) for name, n in self.prompts.items()]
-        rows.append(("regions that count", "label unknown to the config", self.unknown_labels))
-        return rows + [("regions left out", name, n) for name, n in sorted(self.left_out.items())]
+        return [(*key, number) for key, number in self.numbers.items()]
 
 
 def count_samples(database: Database, project: str) -> Counts:
     """Counts of a project (its key)."""
-    of_project = select(SampledProjectRow).where(SampledProjectRow.key == project)
-    with database.read() as connection:
-        row = connection.execute(of_project).one_or_none()
-        annotation_rows = connection.execute(
-            select(AnnotationRow).where(AnnotationRow.project == project)
-        ).all()
+    with database.session() as session:
+        about = session.get(SampledProjectRow, project)
+        query = select(AnnotationRow).where(AnnotationRow.project == project)
+        annotations = session.scalars(query).all()
     everything = labeled(database, project)
     with_masks = {one.place.annotation_id for one in everything}
-    annotations = Counter({"accepted": 0, SKIPPED: 0, NO_MASK: 0, "deleted": 0})
+    numbers = Counter({(group, name): 0 for group, names in _SHOWN.items() for name in names})
     left_out: Counter[str] = Counter()
-    for annotation in annotation_rows:
+    for annotation in annotations:
+        state = "accepted" if annotation.annotation_id in with_masks else NO_MASK
         if annotation.gone_at is not None:
-            annotations["deleted"] += 1
-            continue
-        left_out.update(annotation.left_out)
-        if annotation.skipped:
-            annotations[SKIPPED] += 1
-        else:
-            annotations["accepted" if annotation.annotation_id in with_masks else NO_MASK] += 1
-    pictures, regions = Counter(train=0, validation=0), Counter(train=0, validation=0)
-    prompts = Counter({"with clicks": 0, "with a phrase": 0, "with neither": 0})
-    unknown = 0
+            state = "deleted"
+        elif annotation.skipped:
+            state = SKIPPED
+        numbers["annotations", state] += 1
+        left_out.update(annotation.left_out if annotation.gone_at is None else {})
     for one in everything:
         if one.reason or one.split is None:
             left_out[one.reason] += len(one.regions)
             continue
-        pictures[one.split] += 1
-        regions[one.split] += len(one.regions)
+        numbers["pictures", one.split] += 1
+        numbers["regions", one.split] += len(one.regions)
         for region in one.regions:
             clicks, phrases = region.scene_object.clicks, region.scene_object.phrases
-            prompts["with clicks"] += bool(clicks)
-            prompts["with a phrase"] += bool(phrases)
-            prompts["with neither"] += not (clicks or phrases)
-            unknown += region.unknown_label
-    return Counts(
-        project,
-        dict(annotations),
-        dict(pictures),
-        dict(regions),
-        dict(prompts),
-        unknown,
-        dict(left_out),
-        None if row is None else row.asked_at,
-        "" if row is None else row.error,
-    )
+            numbers["regions that count", "with clicks"] += bool(clicks)
+            numbers["regions that count", "with a phrase"] += bool(phrases)
+            numbers["regions that count", "with neither"] += not (clicks or phrases)
+            numbers["regions that count", "label unknown to the config"] += region.unknown_label
+    for reason, number in sorted(left_out.items()):
+        numbers["regions left out", reason] = number
+    return Counts(dict(numbers), about and about.asked_at, about.error if about else "")
 
 
 _GAUGES = (

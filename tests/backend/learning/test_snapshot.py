@@ -1,5 +1,6 @@
 """The snapshot of the labels that a training reads, and the folder that it is in."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -82,16 +83,18 @@ def test_a_snapshot_of_too_many_has_the_newest(
     assert {samples[n].key for n in newest} <= learned
 
 
-def test_each_process_has_a_work_dir_that_is_removed_when_the_job_has_ended(site: Site) -> None:
-    data, jobs = site.settings.data, Jobs(site.database)
-    job = site.ask()
-    with work_dir(data, job.id) as one, work_dir(data, job.id) as other:
-        assert one != other
-        (one / "state").write_text("x")
-        jobs.cancel(job.id, "ann")
-        assert sweep(data, site.database) == 0, "somebody is in it"
-    with work_dir(data, job.id) as again:
-        assert (again / "state").exists()
-
-    assert sweep(data, site.database) == 2
+def test_an_attempt_takes_over_the_files_of_the_one_before(site: Site) -> None:
+    # given
+    data, job = site.settings.data, site.ask()
+    first = work_dir(data, replace(job, attempts=1))
+    (first / "state").write_text("x")
+    # when
+    second = work_dir(data, replace(job, attempts=2))
+    # then: a process that only seemed dead finds nothing under the old name
+    assert (second / "state").exists()
+    assert not first.exists()
+    assert work_dir(data, replace(job, attempts=2)) == second
+    assert sweep(data, site.database) == 0
+    Jobs(site.database).cancel(job.id, "ann")
+    assert sweep(data, site.database) == 1
     assert list((data / "jobs").iterdir()) == []

@@ -20,7 +20,7 @@ from sqlalchemy import insert
 
 from backend.db.engine import Database
 from backend.db.models import EventRow, Job
-from backend.errors import GiveWayError, JobError, LostLeaseError, StorageError
+from backend.errors import GiveWayError, JobError, LostLeaseError, StorageError, VersionError
 from backend.learning import comparison, train_job
 from backend.registry.pruning import forget_gate_pictures
 from backend.settings import Settings
@@ -228,8 +228,11 @@ def test_the_evaluation_is_repeated_against_a_new_champion(
             labeled.registry.promote(other, who="ann")
 
     fake.while_measured = promote
+    job = labeled.ask()
+    with pytest.raises(VersionError, match="compare again"):
+        attempt(labeled, job)
     # when
-    result = attempt(labeled, labeled.ask())
+    result = attempt(labeled, job)
     # then
     assert fake.measured == 2
     assert result["champion"] == other
@@ -247,6 +250,8 @@ def test_a_candidate_that_was_promoted_by_hand_is_not_promoted_again(
         labeled.registry.promote(version.name, who="ann")
 
     fake.while_measured = promote
+    with pytest.raises(VersionError):
+        attempt(labeled, job)
     # when
     attempt(labeled, job)
     # then

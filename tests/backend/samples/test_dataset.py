@@ -76,7 +76,7 @@ def test_of_several_annotations_the_ground_truth_counts_then_the_newest(team: Te
     settle(team.store, team.studio.update(11, [region("new", label="Dog")]))
     team.look()
     assert [o.category for o in team.dataset().objects(0)] == ["Cat"]
-    assert count_samples(team.database, PROJECT.key).left_out[OTHER_ANNOTATION] == 1
+    assert count_samples(team.database, PROJECT.key).of("regions left out")[OTHER_ANNOTATION] == 1
 
 
 def test_an_annotation_without_masks_does_not_stand_in_the_way(team: Team) -> None:
@@ -92,7 +92,12 @@ def test_a_label_that_the_config_lost_names_nothing_but_its_mask_is_kept(team: T
     team.look()
 
     assert [o.category for o in team.dataset().objects(0)] == [None]
-    assert count_samples(team.database, PROJECT.key).unknown_labels == 1
+    assert (
+        count_samples(team.database, PROJECT.key).of("regions that count")[
+            "label unknown to the config"
+        ]
+        == 1
+    )
 
 
 def test_pictures_unseen_gone_and_changed_do_not_count_and_are_counted(team: Team) -> None:
@@ -107,9 +112,9 @@ def test_pictures_unseen_gone_and_changed_do_not_count_and_are_counted(team: Tea
 
     assert len(good) == 1
     counts = count_samples(team.database, PROJECT.key)
-    assert counts.left_out == {GONE: 2, CHANGED: 2, UNSEEN: 1}
-    assert sum(counts.regions.values()) == 2
-    assert sum(counts.pictures.values()) == 1
+    assert counts.of("regions left out") == {GONE: 2, CHANGED: 2, UNSEEN: 1}
+    assert sum(counts.of("regions").values()) == 2
+    assert sum(counts.of("pictures").values()) == 1
     assert len(team.dataset()) == 1
 
 
@@ -194,15 +199,20 @@ def test_counts_of_everything(team: Team) -> None:
 
     counts = count_samples(team.database, PROJECT.key)
 
-    assert counts.annotations == {
+    assert counts.of("annotations") == {
         "accepted": 1,
         "skipped": 1,
         "without a mask": 1,
         "deleted": 1,
     }
-    assert counts.prompts == {"with clicks": 1, "with a phrase": 1, "with neither": 1}
-    assert counts.left_out == {"empty mask": 1}
-    assert sum(counts.regions.values()) == 2
+    assert counts.of("regions that count") == {
+        "with clicks": 1,
+        "with a phrase": 1,
+        "with neither": 1,
+        "label unknown to the config": 0,
+    }
+    assert counts.of("regions left out") == {"empty mask": 1}
+    assert sum(counts.of("regions").values()) == 2
     assert ("regions left out", "empty mask", 1) in counts.rows()
     assert len(labeled(team.database, PROJECT.key)) == 1
 

@@ -91,8 +91,8 @@ def test_an_accepted_click_is_a_sample_with_that_click(
     assert sample.clicks == [[30.0, 40.0, True]]
     assert sample.label == "Cat"
     counts = count_samples(own, KEY)
-    assert sum(counts.regions.values()) == 1
-    assert counts.prompts["with clicks"] == 1
+    assert sum(counts.of("regions").values()) == 1
+    assert counts.of("regions that count")["with clicks"] == 1
 
 
 def test_a_project_is_called_as_label_studio_calls_it(
@@ -121,7 +121,7 @@ def test_an_unreadable_delivery_is_processed_and_stops_nothing(
     send(service, {"action": "PROJECT_DELETED", "project": {"id": 999}})
 
     assert tasks.process_deliveries() == 4
-    assert count_samples(own, KEY).left_out == {"unreadable mask": 1}
+    assert count_samples(own, KEY).of("regions left out") == {"unreadable mask": 1}
 
 
 def test_the_webhook_itself_does_no_work(
@@ -182,7 +182,7 @@ def test_a_sync_processes_waiting_deliveries_first(
     send(service, page.recorded("webhook_ANNOTATION_UPDATED"))
     tasks.reconcile()
 
-    assert count_samples(own, "1.1795380093").annotations["accepted"] == 1
+    assert count_samples(own, "1.1795380093").of("annotations")["accepted"] == 1
 
 
 # -- the command
@@ -257,7 +257,7 @@ def test_a_worker_saves_labels_and_checks_pictures(
     try:
         send(service, accepted(page, [region]))
         deadline = time.monotonic() + 180
-        while not sum(count_samples(own, KEY).regions.values()):
+        while not sum(count_samples(own, KEY).of("regions").values()):
             assert time.monotonic() < deadline, (tmp_path / "log").read_text()[-4000:]
             time.sleep(0.5)
     finally:
