@@ -236,21 +236,15 @@ def _range_of(image: Image.Image, file_format: str | None) -> tuple[float, float
     """For grey values of more than 8 bits: the one that is black, and the one just beyond white.
     (Pillow alone would clip them at 255.)
 
-    Browsers show a 16-bit PNG over its whole range. TIFF, which they do not show, often has 10 or
-    12 bits in 16, so the smallest usual depth that fits the brightest pixel is used. Floats are
-    taken as 0..1 or 0..255 if they fit, and otherwise stretched from darkest to brightest.
+    Browsers show a 16-bit PNG over its whole range. TIFF, which most do not show, uses any part of
+    it, so it is stretched from darkest to brightest.
     """
-    if image.mode != "F" and file_format != "TIFF":
+    if file_format != "TIFF":
         return 0, 1 << 16
     low, high = float("inf"), float("-inf")
     for _, band in _bands(image):
         values = _values(band)
         low, high = min(low, float(values.min())), max(high, float(values.max()))
-    if image.mode != "F":
-        used = int(max(0, high)).bit_length()
-        return 0, 1 << next(depth for depth in (8, 10, 12, 14, 16, 24, 32) if used <= depth)
-    if low >= 0 and high <= 255:
-        return 0, 1 if high <= 1 else 255
     return low, high if high > low else low + 1
 
 
