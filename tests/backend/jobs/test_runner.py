@@ -13,6 +13,7 @@ from backend.db.engine import Database, lease_name, lock_lease
 from backend.db.models import Job, LeaseRow
 from backend.errors import (
     CancelledError,
+    DatabaseError,
     GiveWayError,
     JobError,
     LabelStudioError,
@@ -27,8 +28,32 @@ from backend.jobs.runner import Runner, load
 from backend.settings import Settings
 from tests.backend.jobs.conftest import PROJECT, Does, SteadyClock
 
+Ran = Callable[..., Job]
 
-def test_a_done_job_has_its_result_and_log(jobs: Jobs, runner: Runner, trainings_do: Does) -> None:
+
+@pytest.fixture
+def ran(jobs: Jobs, runner: Runner, trainings_do: Does) -> Ran:
+    """Runs a training that does this work once, by another runner if one is given."""
+
+    def running(work: Any, by: Runner = runner) -> Job:
+        trainings_do(work)
+        job = jobs.enqueue(PROJECT, "training", trigger="hand")
+        by.run(job.id)
+        return jobs.get(job.id)
+
+    return running
+
+
+def raising(error: Exception) -> Any:
+    """Work that ends with an error."""
+
+    def work(job: Job, progress: Progress) -> dict[str, Any]:
+        raise error
+
+    return work
+
+
+def test_a_done_job_has_its_result_and_log(jobs: Jobs, ran: Ran) -> None:
     def work(job: Job, progress: Progress) -> dict[str, Any]:
         progress.phase("reading", 0.25)
         progress.at(1.0, "read 3 labels")
@@ -39,10 +64,7 @@ def test_a_done_job_has_its_result_and_log(jobs: Jobs, runner: Runner, trainings
         progress.check()
         return {"version": "one"}
 
-    trainings_do(work)
-    asked = jobs.enqueue(PROJECT, "training", trigger="hand")
-    runner.run(asked.id)
-    job = jobs.get(asked.id)
+    job = ran(work)
 
     assert (job.state, job.result, job.error) == ("done", {"version": "one"}, "")
     assert (job.attempts, job.phase, job.progress) == (1, "learning", 1.0)
@@ -58,7 +80,7 @@ def test_a_done_job_has_its_result_and_log(jobs: Jobs, runner: Runner, trainings
     assert [line.level for line in jobs.log(job.id, after=log[-2].id)] == ["warning"]
 
 
-def test_progress_counts_the_whole_job(jobs: Jobs, runner: Runner, trainings_do: Does) -> None:
+def test_progress_counts_the_whole_job(jobs: Jobs, ran: Ran) -> None:
     seen: list[float] = []
 
     def work(job: Job, progress: Progress) -> dict[str, Any]:
@@ -70,8 +92,7 @@ def test_progress_counts_the_whole_job(jobs: Jobs, runner: Runner, trainings_do:
                 seen.append(jobs.get(job.id).progress)
         return {}
 
-    trainings_do(work)
-    runner.run(jobs.enqueue(PROJECT, "training", trigger="hand").id)
+    ran(work)
 
     assert seen == pytest.approx([0, 0.1, 0.2, 0.2, 0.2, 0.6, 1, 1])
 
@@ -142,10 +163,7 @@ def test_a_failing_job_is_tried_three_times_and_keeps_the_reason(
     trainings_do: Does,
     due_again: Callable[[int], None],
 ) -> None:
-    def work(job: Job, progress: Progress) -> dict[str, Any]:
-        raise error
-
-    trainings_do(work)
+    trainings_do(raising(error))
     job = jobs.enqueue(PROJECT, "training", trigger="hand")
     for attempt in (1, 2):
         runner.run(job.id)
@@ -164,17 +182,9 @@ def test_a_failing_job_is_tried_three_times_and_keeps_the_reason(
     assert len(recent_errors(database)) == 3
 
 
-def test_a_job_error_is_not_retried(jobs: Jobs, runner: Runner, trainings_do: Does) -> None:
-    def work(job: Job, progress: Progress) -> dict[str, Any]:
-        raise JobError("There are too few labels.")
-
-    trainings_do(work)
-    job = jobs.enqueue(PROJECT, "training", trigger="hand")
-    runner.run(job.id)
-    assert (jobs.get(job.id).state, jobs.get(job.id).error) == (
-        "failed",
-        "There are too few labels.",
-    )
+def test_a_job_error_is_not_retried(ran: Ran) -> None:
+    job = ran(raising(JobError("There are too few labels.")))
+    assert (job.state, job.error) == ("failed", "There are too few labels.")
 
 
 def test_an_unknown_kind_fails(jobs: Jobs, runner: Runner) -> None:
@@ -183,9 +193,7 @@ def test_an_unknown_kind_fails(jobs: Jobs, runner: Runner) -> None:
     assert jobs.get(job.id).error == "This worker does not know the job kind 'baking'."
 
 
-def test_a_running_job_is_cancelled_within_one_step(
-    jobs: Jobs, runner: Runner, trainings_do: Does
-) -> None:
+def test_a_running_job_is_cancelled_within_one_step(jobs: Jobs, ran: Ran) -> None:
     steps: list[int] = []
 
     def work(job: Job, progress: Progress) -> dict[str, Any]:
@@ -197,18 +205,14 @@ def test_a_running_job_is_cancelled_within_one_step(
             time.sleep(0.25)  # longer than the pause between two checks, like any real step
         return {}
 
-    trainings_do(work)
-    job = jobs.enqueue(PROJECT, "training", trigger="hand")
-    runner.run(job.id)
+    job = ran(work)
 
     assert len(steps) <= 5, "one more step at most"
-    assert (jobs.get(job.id).state, jobs.get(job.id).error) == ("cancelled", "Cancelled by ann.")
+    assert (job.state, job.error) == ("cancelled", "Cancelled by ann.")
     assert jobs.enqueue(PROJECT, "training", trigger="hand").id != job.id
 
 
-def test_a_cancelled_job_cannot_promote(
-    database: Database, jobs: Jobs, runner: Runner, trainings_do: Does
-) -> None:
+def test_a_cancelled_job_cannot_promote(database: Database, jobs: Jobs, ran: Ran) -> None:
     def work(job: Job, progress: Progress) -> dict[str, Any]:
         with database.write() as connection:
             progress.fenced(connection)
@@ -217,14 +221,12 @@ def test_a_cancelled_job_cannot_promote(
             progress.fenced(connection)
         return {"promoted": True}
 
-    trainings_do(work)
-    job = jobs.enqueue(PROJECT, "training", trigger="hand")
-    runner.run(job.id)
-    assert (jobs.get(job.id).state, jobs.get(job.id).result) == ("cancelled", None)
+    job = ran(work)
+    assert (job.state, job.result) == ("cancelled", None)
 
 
 def test_a_worker_that_lost_its_lease_cannot_write(
-    database: Database, jobs: Jobs, runner: Runner, learning: Settings, trainings_do: Does
+    database: Database, jobs: Jobs, learning: Settings, ran: Ran
 ) -> None:
     """It sleeps while another worker takes over and finishes; then it wakes up."""
     steady = SteadyClock()
@@ -249,18 +251,15 @@ def test_a_worker_that_lost_its_lease_cannot_write(
         progress.beat()
         return {"by": "the first"}
 
-    trainings_do(work)
-    job = jobs.enqueue(PROJECT, "training", trigger="hand")
-    runner.run(job.id)
+    job = ran(work)
 
-    ended = jobs.get(job.id)
-    assert (ended.state, ended.result, ended.attempts) == ("done", {"by": "the second"}, 2)
+    assert (job.state, job.result, job.attempts) == ("done", {"by": "the second"}, 2)
     assert seen == [LostLeaseError]
-    assert "from the old worker" not in str([ended, *jobs.log(job.id)])
+    assert "from the old worker" not in str([job, *jobs.log(job.id)])
 
 
 def test_a_job_that_takes_too_long_is_stopped(
-    database: Database, jobs: Jobs, learning: Settings, trainings_do: Does
+    database: Database, learning: Settings, ran: Ran
 ) -> None:
     steady = SteadyClock()
     runner = Runner(learning, database, Leases(9), clock=steady)
@@ -272,17 +271,12 @@ def test_a_job_that_takes_too_long_is_stopped(
         progress.check()
         return {}
 
-    trainings_do(work)
-    job = jobs.enqueue(PROJECT, "training", trigger="hand")
-    runner.run(job.id)
-    assert (jobs.get(job.id).state, jobs.get(job.id).error) == (
-        "failed",
-        "Stopped: it took longer than 6 hours.",
-    )
+    job = ran(work, runner)
+    assert (job.state, job.error) == ("failed", "Stopped: it took longer than 6 hours.")
 
 
 def test_a_job_that_hangs_ends_its_process(
-    database: Database, jobs: Jobs, learning: Settings, trainings_do: Does
+    database: Database, learning: Settings, ran: Ran
 ) -> None:
     steady = SteadyClock()
     died = threading.Event()
@@ -293,16 +287,13 @@ def test_a_job_that_hangs_ends_its_process(
         assert died.wait(30)
         return {"late": True}
 
-    trainings_do(work)
-    job = jobs.enqueue(PROJECT, "training", trigger="hand")
-    runner.run(job.id)
-    ended = jobs.get(job.id)
-    assert (ended.state, ended.result) == ("failed", None)
-    assert "took longer than 6 hours and did not react" in ended.error
+    job = ran(work, runner)
+    assert (job.state, job.result) == ("failed", None)
+    assert "took longer than 6 hours and did not react" in job.error
 
 
 def test_a_worker_that_shuts_down_requeues_its_job_without_counting_the_attempt(
-    database: Database, jobs: Jobs, learning: Settings, trainings_do: Does
+    database: Database, jobs: Jobs, learning: Settings, ran: Ran
 ) -> None:
     ending = threading.Event()
     runner = Runner(learning, database, Leases(9), stopping=ending.is_set)
@@ -315,11 +306,8 @@ def test_a_worker_that_shuts_down_requeues_its_job_without_counting_the_attempt(
             progress.check()
             time.sleep(0.05)
 
-    trainings_do(work)
-    job = jobs.enqueue(PROJECT, "training", trigger="hand")
-    runner.run(job.id)
-    waits = jobs.get(job.id)
-    assert (waits.state, waits.attempts) == ("queued", 0)
+    job = ran(work, runner)
+    assert (job.state, job.attempts) == ("queued", 0)
 
     ending.clear()
     jobs.enqueue(PROJECT, "training", trigger="hand", request={"go": True})
@@ -353,31 +341,15 @@ def test_a_re_scoring_gives_way_to_a_training(
     assert jobs.get(scoring.id).state == "done"
 
 
-def test_a_job_that_pauses_is_due_after_the_pause(
-    jobs: Jobs, runner: Runner, trainings_do: Does
-) -> None:
-    # given
-    def work(job: Job, progress: Progress) -> dict[str, Any]:
-        raise GiveWayError("Paused.", timedelta(minutes=5))
-
-    trainings_do(work)
-    # when
-    runner.run(jobs.enqueue(PROJECT, "training", trigger="schedule").id)
-    # then
-    (job,) = jobs.listed()
+def test_a_job_that_pauses_is_due_after_the_pause(ran: Ran) -> None:
+    job = ran(raising(GiveWayError("Paused.", timedelta(minutes=5))))
     assert (job.state, job.attempts) == ("queued", 0)
     assert job.due_at > datetime.now(UTC) + timedelta(minutes=4)
 
 
 def test_the_outcome_is_written_once_the_database_is_back(
-    database: Database,
-    jobs: Jobs,
-    runner: Runner,
-    trainings_do: Does,
-    monkeypatch: pytest.MonkeyPatch,
+    ran: Ran, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from backend.errors import DatabaseError
-
     failures = iter([DatabaseError("locked"), DatabaseError("locked")])
     held = Progress.held
 
@@ -387,10 +359,7 @@ def test_the_outcome_is_written_once_the_database_is_back(
         held(progress, connection)
 
     monkeypatch.setattr(Progress, "held", sometimes)
-    trainings_do(lambda job, progress: {"fine": True})
-    job = jobs.enqueue(PROJECT, "training", trigger="hand")
-    runner.run(job.id)
-    assert jobs.get(job.id).result == {"fine": True}
+    assert ran(lambda job, progress: {"fine": True}).result == {"fine": True}
 
 
 def test_the_functions_of_the_real_kinds_load(learning: Settings) -> None:
