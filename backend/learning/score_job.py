@@ -12,13 +12,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 
 from backend.db.engine import Database
-from backend.db.models import Job
+from backend.db.models import Job, ScoreRow
 from backend.errors import JobError, LabelStudioError
 from backend.jobs.progress import Progress
 from backend.label_studio.client import with_retries
@@ -26,8 +25,7 @@ from backend.label_studio.config import LabelConfig
 from backend.label_studio.host import Json
 from backend.label_studio.payloads import Project, Task
 from backend.label_studio.projects import LabelStudioHosts, Projects
-from backend.learning.scores import Predictions, Scores, TaskScore, rank_keys
-from backend.learning.task_scorer import TaskScorer
+from backend.learning.scores import Predictions, Scores, TaskScorer, rank_keys
 from backend.registry.versions import Registry
 from backend.settings import Settings
 from training.acquisition import METHODS, MILD, WEIGHT, Method, order
@@ -91,7 +89,7 @@ class _Run:
         self._version = self._registry.serves(job.project)
         self._predictions = Predictions(self._label_studio, self._version, self._registry.names())
         self._scores = Scores(database, self._project.key, self._version, method)
-        self._known: dict[int, TaskScore] = {}
+        self._known: dict[int, ScoreRow] = {}
         self._left: set[int] = set()
         self._waited = 0
         self._looked_at = 0
@@ -148,8 +146,9 @@ class _Run:
         self._left = set(predicted)
         for task, score in self._scores.all().items():
             if task in self._left:
-                # Someone may have deleted predictions in Label Studio.
-                self._known[task] = score if predicted[task] else replace(score, written=None)
+                self._known[task] = score
+                if not predicted[task]:
+                    score.score = None  # someone deleted predictions in Label Studio
 
     # -- what they cost
 
@@ -173,7 +172,7 @@ class _Run:
         score = self._known.get(task)
         if score is None or score.error or self._all_masks:
             return True
-        return self._masks and score.written is None
+        return self._masks and score.score is None
 
     def _chunk(self, scorer: TaskScorer, numbers: Sequence[int], start: int, of: int) -> None:
         tasks = self._call(lambda: self._label_studio.tasks_of(self._project.id, numbers))
@@ -182,7 +181,7 @@ class _Run:
             for task in tasks
             if not task.get("is_labeled")
         ]
-        new: dict[int, TaskScore] = {}
+        new: dict[int, ScoreRow] = {}
         for place, task in enumerate(open_tasks, start):
             self._check()
             unreadable = self._unreadable()
@@ -197,12 +196,12 @@ class _Run:
             self._check()
             score = self._known[task.id or 0]
             masks = scorer.masks(task) if self._masks and not score.error else None
-            key = _preliminary(score, self._method) if score.written is None else score.written
+            key = _preliminary(score, self._method) if score.score is None else score.score
             self._write(score, key, masks)
         # Tasks that were labeled or deleted meanwhile need no score.
         self._left -= set(numbers) - {task.id for task in open_tasks}
 
-    def _score(self, scorer: TaskScorer, task: Task) -> TaskScore:
+    def _score(self, scorer: TaskScorer, task: Task) -> ScoreRow:
         self._looked_at += 1
         score = scorer.score(task)
         if score.error:
@@ -227,7 +226,7 @@ class _Run:
         known = {task: score for task, score in self._known.items() if task in self._left}
         ranked = _ranked(known.values(), self._method)
         self._scores.ranked(ranked)
-        current = {task: s.written for task, s in known.items() if s.written is not None}
+        current = {task: s.score for task, s in known.items() if s.score is not None}
         keys = rank_keys(ranked, current)
         changed = [task for task in ranked if current.get(task) != keys[task]]
         for place, task in enumerate(changed):
@@ -236,18 +235,18 @@ class _Run:
             self._write(known[task], keys[task], None)
         self._progress.at(1.0, f"{len(ranked)} tasks are in order.")
 
-    def _write(self, score: TaskScore, key: float, masks: list[Json] | None) -> None:
+    def _write(self, score: ScoreRow, key: float, masks: list[Json] | None) -> None:
         try:
-            self._call(lambda: self._predictions.put(score.task, key, masks))
+            self._call(lambda: self._predictions.put(score.task_id, key, masks))
         except LabelStudioError as error:
             if error.answered not in (400, 404):
                 raise
             # Most likely it was just deleted; if not, the job's log gives the reason.
-            self._progress.line(f"Task {score.task} takes no score: {error}", "warning")
+            self._progress.line(f"Task {score.task_id} takes no score: {error}", "warning")
             return
         self._written += 1
-        self._scores.written(score.task, key)
-        self._known[score.task] = replace(score, written=key)
+        self._scores.written(score.task_id, key)
+        score.score = key
 
     # -- shared
 
@@ -270,23 +269,24 @@ class _Run:
                 raise _NewerVersion
 
 
-def _ranked(scores: Iterable[TaskScore], method: Method) -> list[int]:
+def _ranked(scores: Iterable[ScoreRow], method: Method) -> list[int]:
     """Tasks in the order in which they are to be labeled."""
-    by_task = sorted(scores, key=lambda score: score.task)
+    by_task = sorted(scores, key=lambda score: score.task_id)
     scored = [score for score in by_task if score.descriptor is not None]
     if not scored:
-        return [score.task for score in by_task]
+        return [score.task_id for score in by_task]
+    descriptors = [np.frombuffer(score.descriptor or b"", "<f2") for score in scored]
     places = order(
         [score.expected or 0.0 for score in scored],
-        np.stack([score.descriptor for score in scored if score.descriptor is not None]),
+        np.stack(descriptors).astype(np.float32),
         weight=_DIVERSITY[method],
     )
     # Tasks that could not be scored come last: a person sees them when all others are done.
-    unscored = [score.task for score in by_task if score.descriptor is None]
-    return [scored[place].task for place in places] + unscored
+    unscored = [score.task_id for score in by_task if score.descriptor is None]
+    return [scored[place].task_id for place in places] + unscored
 
 
-def _preliminary(score: TaskScore, method: Method) -> float:
+def _preliminary(score: ScoreRow, method: Method) -> float:
     """A key until all tasks are in order: the lower, the more is expected."""
     if score.expected is None:
         return 0.999

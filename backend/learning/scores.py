@@ -1,4 +1,5 @@
-"""The scores of a project's tasks: in the database, and as predictions in Label Studio.
+"""The scores of a project's tasks: what a task's pictures would cost an annotator, as the serving
+version expects; in the database, and as predictions in Label Studio.
 
 What is stored in the database lets a scoring job resume. Label Studio keeps a task's score as the
 ``score`` of a prediction of the serving version. A task gets one prediction of ours: with several,
@@ -12,37 +13,108 @@ rises in the new order, and spreads the others over the gaps between them.
 
 from __future__ import annotations
 
+import logging
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, and_, select, update
+from sqlalchemy.orm import Session
 
-from backend.db.engine import Database, insert_of
+from backend.db.engine import Database
 from backend.db.models import ScoreRow
+from backend.images.embeddings import Embeddings, TaskPicture
+from backend.images.loader import Pictures
+from backend.interaction.preannotate import Preannotation
 from backend.label_studio.client import LabelStudio
+from backend.label_studio.config import LabelConfig
+from backend.label_studio.controls import ImageControls
 from backend.label_studio.host import Json
+from backend.label_studio.payloads import PredictRequest, Project, Task
+from backend.label_studio.projects import LabelStudioHosts
+from backend.metrics import Metrics
+from backend.settings import Settings
+from model.errors import PhraseClickError
+from model.predictor import Predictor
+from training import acquisition
 from training.acquisition import Method
 
+_log = logging.getLogger(__name__)
 
-@dataclass(frozen=True, eq=False)
-class TaskScore:
-    """What is known of one task.
+# Each picture is scored once: only what belongs to it and a few others is kept.
+_CACHE_BYTES = 64 * 2**20
 
-    expected: the method's value; tasks with more of it come first. error: why the task could not be
-    scored; then the others are None. written: the score that Label Studio has, None without one.
-    """
 
-    task: int
-    expected: float | None = None
-    uncertainty: float | None = None
-    descriptor: NDArray[np.float32] | None = None
-    error: str = ""
-    written: float | None = None
+class TaskScorer:
+    """Scores one project's tasks with one version. Close it when done."""
+
+    def __init__(
+        self,
+        checkpoint: Path,
+        settings: Settings,
+        hosts: LabelStudioHosts,
+        project: Project,
+        config: LabelConfig,
+        method: Method,
+    ) -> None:
+        self._predictor = Predictor(
+            checkpoint,
+            device=settings.training_device,
+            cache_bytes=_CACHE_BYTES,
+            threads=settings.training_threads,
+        )
+        self._project = project
+        self._config = config
+        self._method = method
+        self._pictures = Pictures(settings, hosts)
+        metrics = Metrics()
+        self._embeddings = Embeddings(self._pictures, metrics)
+        self._preannotation = Preannotation(self._embeddings, self._predictor, metrics, "always")
+
+    def close(self) -> None:
+        """Stop its threads."""
+        self._embeddings.close()
+
+    def score(self, task: Task) -> ScoreRow:
+        """The task's score, or why it has none; Label Studio has none yet."""
+        number = task.id or 0
+        try:
+            images = [self._image(task, image) for image in self._config.of(task.data).images]
+        except Exception as error:  # one broken picture must not cost the others their scores
+            if not isinstance(error, PhraseClickError):
+                _log.exception("Task %s of project %s", number, self._project.key)
+            return _scored(number, error=(str(error) or type(error).__name__)[:1000])
+        costs, uncertainties, descriptors = zip(*images, strict=True)
+        return _scored(
+            number,
+            expected=float(np.mean(costs)),
+            uncertainty=float(np.mean(uncertainties)),
+            descriptor=np.mean(descriptors, axis=0).astype("<f2").tobytes(),
+        )
+
+    def masks(self, task: Task) -> list[Json]:
+        """Regions by the task's phrase or the label names, as for "Retrieve predictions"."""
+        request = PredictRequest(self._project, (task,), "", interactive=False)
+        (answer,) = self._preannotation.answers(request, self._config)
+        return list(answer["result"]) if isinstance(answer, dict) else []
+
+    def _image(self, task: Task, image: ImageControls) -> tuple[float, float, np.ndarray]:
+        """One picture's expected cost, the network's uncertainty, and its descriptor."""
+        place = TaskPicture.of(task, image, self._project)
+        picture = self._pictures.read(place.address, self._project, place.task_id)
+        phrase = image.batch_phrase(task.data)
+        names = (phrase,) if phrase else tuple(label.value for _, label in image.labels)
+        shown = self._predictor, picture.array, picture.key
+        cost, uncertainty = acquisition.value(*shown, names, self._method, seed=task.id or 0)
+        return cost, uncertainty, acquisition.descriptor(*shown)
+
+
+def _scored(task: int, **values: Any) -> ScoreRow:
+    empty = dict.fromkeys(("expected", "uncertainty", "descriptor", "score", "rank", "written_at"))
+    return ScoreRow(task_id=task, **{**empty, "error": "", **values})
 
 
 class Scores:
@@ -54,42 +126,23 @@ class Scores:
         self._version = version
         self._method = method
 
-    def all(self) -> dict[int, TaskScore]:
+    def all(self) -> dict[int, ScoreRow]:
         """By task."""
         with self._database.session() as session:
-            return {
-                row.task_id: TaskScore(
-                    row.task_id,
-                    row.expected,
-                    row.uncertainty,
-                    None if row.descriptor is None else _unpacked(row.descriptor),
-                    row.error,
-                    row.score if row.written_at is not None else None,
-                )
-                for row in session.scalars(select(ScoreRow).where(self._ours))
-            }
+            return {row.task_id: row for row in session.scalars(select(ScoreRow).where(self._ours))}
 
-    def keep(self, scores: Iterable[TaskScore]) -> None:
+    def keep(self, scores: Iterable[ScoreRow]) -> None:
         """Store scores; they replace those of other versions and methods."""
-        now = datetime.now(UTC)
-        with self._database.write() as connection:
+        with self._database.write() as connection, Session(connection) as session:
             for score in scores:
-                values: dict[str, Any] = {
-                    "version": self._version,
-                    "method": self._method,
-                    "expected": score.expected,
-                    "uncertainty": score.uncertainty,
-                    "descriptor": None if score.descriptor is None else _packed(score.descriptor),
-                    "score": None,
-                    "rank": None,
-                    "error": score.error[:1000],
-                    "scored_at": now,
-                    "written_at": None,
-                }
-                row = {"project": self._project, "task_id": score.task, **values}
-                added = insert_of(connection, ScoreRow).values(**row)
-                key = [ScoreRow.project, ScoreRow.task_id]
-                connection.execute(added.on_conflict_do_update(index_elements=key, set_=values))
+                score.project, score.version, score.method = (
+                    self._project,
+                    self._version,
+                    self._method,
+                )
+                score.scored_at = datetime.now(UTC)
+                session.merge(score)
+            session.flush()
 
     def ranked(self, tasks: Sequence[int]) -> None:
         """Store the order of the tasks; rank 1 is served first."""
@@ -143,14 +196,6 @@ class Predictions:
         for prediction in ours:
             if prediction is not current:
                 self._label_studio.delete_prediction(prediction["id"])
-
-
-def _packed(descriptor: NDArray[np.float32]) -> bytes:
-    return descriptor.astype("<f2").tobytes()
-
-
-def _unpacked(content: bytes) -> NDArray[np.float32]:
-    return np.frombuffer(content, "<f2").astype(np.float32)
 
 
 # Numbers closer than this may become equal when they are written as text and read again.

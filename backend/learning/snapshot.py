@@ -3,10 +3,16 @@
 Annotators continue to label while a network learns. With a snapshot every attempt at a job sees the
 same labels, and needs neither pictures nor database while it learns. It consists of two shards and
 a note of what they hold; a snapshot without its note is made again.
+
+It is in the job's folder on this machine, which is removed once the job has ended. A second attempt
+takes the folder over by renaming it: if the first process hangs, taken for dead but still there, it
+finds nothing under the old name and can damage nothing.
 """
 
 import hashlib
 import json
+import logging
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +21,8 @@ from typing import Any
 from sqlalchemy import select, update
 
 from backend.db.engine import Database
-from backend.db.models import AnnotatedPictureRow
+from backend.db.models import AnnotatedPictureRow, Job
+from backend.db.models.jobs import ENDS
 from backend.samples.dataset import AcceptedSamples, export
 from backend.samples.rules import Split
 from model.files import atomic_write
@@ -23,6 +30,9 @@ from training.data import Dataset, PackDataset, Without
 from training.data.sample import side, sides
 from training.data.wrappers import LONGEST
 
+_log = logging.getLogger(__name__)
+
+_FOLDER = "jobs"
 # Most pictures of each side. A fine-tuning sees each of 600 pictures once or twice, and the gate
 # asks about some sixty objects: more would only take time.
 _MOST: dict[Split, int] = {"train": 600, "validation": 120}
@@ -35,6 +45,37 @@ _MOST_UNAVAILABLE = 0.25
 
 _NOTE = "labels.json"
 _SHARDS: dict[Split, str] = {"train": "train.tar", "validation": "held-out.tar"}
+
+
+def work_dir(data: Path, job: Job) -> Path:
+    """A folder in the data folder for this attempt at a job, with what earlier ones left."""
+    root = data / _FOLDER
+    root.mkdir(parents=True, exist_ok=True)
+    folder = root / f"{job.id}-{job.attempts}"
+    earlier = sorted(root.glob(f"{job.id}-*"), key=lambda path: path.stat().st_mtime)
+    if earlier and not folder.exists():
+        earlier[-1].rename(folder)
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def sweep(data: Path, database: Database) -> int:
+    """Remove the folders of jobs that have ended, or are unknown; returns their number."""
+    folders = [
+        (int(number), folder)
+        for folder in (data / _FOLDER).glob("*-*")
+        if (number := folder.name.partition("-")[0]).isdigit() and folder.is_dir()
+    ]
+    if not folders:
+        return 0
+    with database.read() as connection:
+        open_jobs = select(Job.id).where(Job.state.not_in(ENDS))
+        still_open = set(connection.execute(open_jobs).scalars())
+    ended = [folder for number, folder in folders if number not in still_open]
+    for folder in ended:
+        _log.info("Removing the files of job %s", folder.name.partition("-")[0])
+        shutil.rmtree(folder, ignore_errors=True)
+    return len(ended)
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,7 @@ from backend.errors import GiveWayError, JobError, StorageError, VersionError
 from backend.jobs.progress import Progress
 from backend.label_studio.payloads import number_of
 from backend.learning.comparison import compare, gate_rules
-from backend.learning.snapshot import Snapshot, take_snapshot, unavailable
-from backend.learning.work_dir import sweep, work_dir
+from backend.learning.snapshot import Snapshot, sweep, take_snapshot, unavailable, work_dir
 from backend.registry.versions import Registry
 from backend.samples.dataset import open_samples
 from backend.settings import Settings

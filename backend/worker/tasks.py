@@ -25,7 +25,7 @@ from backend.label_studio.payloads import (
     parse_webhook,
 )
 from backend.label_studio.projects import LabelStudioHosts, Projects
-from backend.learning import work_dir
+from backend.learning import snapshot
 from backend.registry.label_studio_sync import LabelStudioSync
 from backend.registry.pruning import forget_gate_pictures, prune
 from backend.registry.versions import Registry
@@ -108,7 +108,7 @@ class Tasks:
         self._costs.forget_masks(timedelta(days=self._settings.keep_masks_days))
         self._deliveries.delete_old()
         forget_gate_pictures(self._database, self._settings.keep_masks_days)
-        work_dir.sweep(self._settings.data, self._database)
+        snapshot.sweep(self._settings.data, self._database)
         for version in prune(self._registry):
             _log.info("Model version %s of %s was pruned", version.name, version.project or "all")
 

@@ -18,7 +18,7 @@ from backend.jobs.queue import Jobs
 from backend.label_studio import client
 from backend.label_studio.payloads import Project, SetupRequest
 from backend.label_studio.projects import Projects
-from backend.learning import score_job, task_scorer
+from backend.learning import score_job, scores
 from backend.registry.label_studio_sync import LabelStudioSync
 from backend.settings import Settings
 from backend.worker.tasks import Tasks
@@ -103,7 +103,7 @@ class TestCommand:
             "backend.label_studio.projects.LabelStudioHosts", lambda *_: label_studio
         )
         monkeypatch.setattr(client, "PAUSES_S", ())
-        monkeypatch.setattr(task_scorer, "_CACHE_BYTES", 2**20)
+        monkeypatch.setattr(scores, "_CACHE_BYTES", 2**20)
         return label_studio
 
     @pytest.fixture

@@ -36,7 +36,7 @@ def served(studio: LabelStudio, project: int, count: int) -> list[int]:
 
 def wished(scores: Scores) -> list[int]:
     """The order of the scores as they were written."""
-    written = {task: row.written for task, row in scores.all().items() if row.written is not None}
+    written = {task: row.score for task, row in scores.all().items() if row.score is not None}
     return sorted(written, key=lambda task: written[task])
 
 

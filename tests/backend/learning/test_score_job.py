@@ -13,7 +13,7 @@ import pytest
 from backend.db.engine import Database
 from backend.errors import CancelledError, JobError, LabelStudioError
 from backend.label_studio import client
-from backend.learning import score_job, task_scorer
+from backend.learning import score_job, scores
 from backend.learning.scores import Scores
 from backend.registry.versions import Registry
 from backend.settings import Settings
@@ -359,14 +359,14 @@ def test_serving_never_waits_for_it(settings: Settings, studio: Studio, database
     """Its model, its cache and its threads are its own."""
     studio.add(0)
     made: list[dict[str, Any]] = []
-    real = task_scorer.Predictor
+    real = scores.Predictor
 
     def noted(*arguments: Any, **options: Any) -> Any:
         made.append(options)
         return real(*arguments, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(task_scorer, "Predictor", noted)
+        patch.setattr(scores, "Predictor", noted)
         run(settings, database)
 
     assert len(made) == 1

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from backend.jobs.queue import Jobs
-from backend.learning.snapshot import Snapshot, take_snapshot
-from backend.learning.work_dir import sweep, work_dir
+from backend.learning.snapshot import Snapshot, sweep, take_snapshot, work_dir
 from backend.samples.dataset import open_samples
 from tests.backend.learning.site import Site
 from tests.backend.samples.studio import PROJECT
