@@ -15,11 +15,12 @@ round deletes a small share of a project's labels at once, but more only if a la
 same, and never on the word of a host that only announced itself.
 """
 
+from __future__ import annotations
+
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, TypeVar
@@ -54,17 +55,6 @@ _HOSTS_AT_ONCE = 8
 _HOST_S = 240.0
 
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True)
-class Round:
-    """The result of a round over one project."""
-
-    project: str
-    tasks: int = 0  # read in full
-    complete: bool = False
-    error: str = ""
-    unreached: bool = False  # its Label Studio did not answer at all
 
 
 class _TimeIsUp(Exception):  # noqa: N818 - not an error: the next round continues
@@ -134,22 +124,26 @@ class Reconciliation:
         with self.database.write() as connection:
             row = lock_samples(connection, key)
             connection.execute(here.values(tried_at=now))
-        project_round = _ProjectRound(self, key, ends, row.missing_since)
-        done = project_round.run()
+        done = Round(self, key, ends, row.missing_since)
+        done.run()
         if done.error and done.error != row.error:
             _log.warning("Project %s could not be read in full: %s", key, done.error)
         elif done.error:
             _log.info("Project %s still cannot be read in full: %s", key, done.error)
         values: dict[str, Any] = {"error": done.error}
         if done.complete:
-            values |= {"asked_at": now, "missing_since": project_round.missing_since}
+            values |= {"asked_at": now, "missing_since": done.missing_since}
         with self.database.write() as connection:
             connection.execute(here.values(**values))
         return done
 
 
-class _ProjectRound:
-    """A round over one project."""
+class Round:
+    """A round over one project, and its result.
+
+    tasks: how many were read in full. complete: all were. unreached: its Label Studio did not
+    answer at all.
+    """
 
     def __init__(
         self, rounds: Reconciliation, key: str, ends: float, missing_since: datetime | None
@@ -159,15 +153,19 @@ class _ProjectRound:
         self._ends = ends
         self._project = Project.read(key)
         self._config: LabelConfig | None = None
-        self._read = 0
         self.missing_since = missing_since
+        self.project = key
+        self.tasks = 0
+        self.complete = False
+        self.error = ""
+        self.unreached = False
         self._live: dict[int, set[int]] = {}
         self._confirmed = False
         self._may_delete = 0
         self._held = 0  # annotations that are missing and were not deleted
 
-    def run(self) -> Round:
-        error, complete, unreached = "", False, False
+    def run(self) -> None:
+        """Read what changed. Any failure is kept as a sentence."""
         try:
             host = self._rounds.hosts.of(self._project)
             self._check_project(host)
@@ -189,17 +187,17 @@ class _ProjectRound:
             # Not listed, though an annotation is known: the task or its annotations were deleted.
             unlisted = self._store.live_annotations(self._project).keys() - listed
             self._read_in_full(host, sorted(unlisted), {})
-            complete = True
-            error = self._note_missing(host, total)
+            self.complete = True
+            self.error = self._note_missing(host, total)
         except LabelStudioError as failed:
-            error = str(failed)
-            unreached = failed.answered is None and not isinstance(failed, _OtherProjectError)
+            self.error = str(failed)
+            self.unreached = failed.answered is None and not isinstance(failed, _OtherProjectError)
         except _TimeIsUp:
             _log.info("Project %s: the next round reads the rest", self._project.key)
         except Exception as failed:  # one project's trouble must not stop the others
             _log.exception("Project %s could not be read", self._project.key)
-            error = f"An unexpected error occurred ({type(failed).__name__}); see the worker's log."
-        return Round(self._project.key, self._read, complete, error, unreached)
+            name = type(failed).__name__
+            self.error = f"An unexpected error occurred ({name}); see the worker's log."
 
     def _note_missing(self, host: LabelStudio, total: int) -> str:
         """What to say of labels that were not deleted; '' if there are none."""
@@ -275,7 +273,7 @@ class _ProjectRound:
                         mark=marks.get(number, ""),
                         complete=complete,
                     )
-                    self._read += 1
+                    self.tasks += 1
             gone = [
                 number
                 for number in numbers
