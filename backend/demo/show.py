@@ -15,10 +15,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from backend.demo.annotator import Annotator
 from backend.demo.label_studio_server import LabelStudioServer, label_studio
 from backend.demo.loop import DEBOUNCE_S, TRAINING_THREADS, Loop
-from backend.demo.scenes import PHOTOGRAPHS, SCENES, Photograph, Step, play, save_overlay
+from backend.demo.scenes import (
+    PHOTOGRAPHS,
+    SCENES,
+    Annotator,
+    Photograph,
+    Step,
+    play,
+    save_overlay,
+)
 from backend.demo.team import LABEL
 from backend.errors import DemoError
 from backend.label_studio.client import LabelStudio

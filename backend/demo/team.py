@@ -19,7 +19,7 @@ import skimage
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from backend.demo.annotator import Annotator, Point
+from backend.demo.scenes import Annotator, Point
 from backend.errors import DemoError
 from backend.label_studio import rle
 from backend.label_studio.client import LabelStudio

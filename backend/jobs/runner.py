@@ -50,7 +50,7 @@ _MATH_LIBRARIES = ("OMP", "OPENBLAS", "MKL", "NUMEXPR")
 _KINDS = {
     TRAINING: "backend.learning.train_job:train",
     SCORING: "backend.learning.score_job:score",
-    REPLAY: "backend.learning.replay_job:replay",
+    REPLAY: "backend.learning.comparison:replay",
 }
 
 

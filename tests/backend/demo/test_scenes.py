@@ -7,8 +7,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from backend.demo.annotator import PageState, Point, ShownRegion
-from backend.demo.scenes import PHOTOGRAPHS, SCENES, Scene, Step, play, save_overlay
+from backend.demo.scenes import (
+    PHOTOGRAPHS,
+    SCENES,
+    PageState,
+    Point,
+    Scene,
+    ShownRegion,
+    Step,
+    play,
+    save_overlay,
+)
 from backend.demo.show import table
 from backend.errors import DemoError
 from backend.label_studio.config import LabelConfig
