@@ -34,43 +34,30 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-PROCESS_DELIVERIES = "phraseclick.process_deliveries"
-TICK = "phraseclick.tick_jobs"
-TIDY = "phraseclick.tidy"
-RECONCILE = "phraseclick.reconcile"
-CHECK_PICTURES = "phraseclick.check_pictures"
-ANNOUNCE = "phraseclick.announce_champions"
-COMPUTE_COSTS = "phraseclick.compute_costs"
-RUN_JOB = "phraseclick.run_job"
+# Names of tasks: methods of ``Tasks``, and the one that runs a job.
+PROCESS_DELIVERIES = "process_deliveries"
+TICK = "tick"
+RECONCILE = "reconcile"
+ANNOUNCE = "announce"
+CHECK_PICTURES = "check_pictures"
+TIDY = "tidy"
+RUN_JOB = "run_job"
 
-
-@dataclass(frozen=True)
-class Periodic:
-    """A method of ``Tasks`` that the scheduler has a worker call again and again."""
-
-    method: str
-    seconds: float
-    # Messages that no worker took in time expire: the next one comes. Default: as long as a period.
-    expires_s: float | None = None
-
-    def message(self, task: str) -> dict[str, Any]:
-        """As Celery's scheduler takes it."""
-        expires_s = self.expires_s or self.seconds
-        return {"task": task, "schedule": self.seconds, "options": {"expires": expires_s}}
-
-
-PERIODIC = {
-    PROCESS_DELIVERIES: Periodic("process_deliveries", 15),
-    # A due job starts within this time, and so does one whose worker died on this machine. Valid
-    # for several ticks: the clocks of two machines differ by some seconds.
-    TICK: Periodic("tick", 5, expires_s=30),
+# What the scheduler has a worker call, every so many seconds.
+PERIODIC: dict[str, float] = {
+    PROCESS_DELIVERIES: 15,
+    # A due job starts within this time, and so does one whose worker died on this machine.
+    TICK: 5,
     # The changes of lost webhooks are found within this time.
-    RECONCILE: Periodic("reconcile", 900),
-    ANNOUNCE: Periodic("announce", 15),
-    COMPUTE_COSTS: Periodic("compute_costs", 60),
-    CHECK_PICTURES: Periodic("check_pictures", 60),
-    TIDY: Periodic("tidy", 3600),
+    RECONCILE: 900,
+    ANNOUNCE: 15,
+    "compute_costs": 60,
+    CHECK_PICTURES: 60,
+    TIDY: 3600,
 }
+# A message that no worker took within a period expires: the next one comes. These are valid for
+# several, since the clocks of two machines differ by some seconds.
+_EXPIRES_S: dict[str, float] = {TICK: 30}
 
 QueueName = Literal["support", "training"]
 
@@ -105,16 +92,16 @@ def build(settings: Settings, state: WorkerState | None = None) -> Celery:
 
         return Runner.open(settings, stopping=here.stopping.is_set)
 
-    def register(name: str, method: str) -> None:
+    def register(name: str) -> None:
         def run() -> None:
-            done = getattr(tasks(), method)()
+            done = getattr(tasks(), name)()
             if name == PROCESS_DELIVERIES and done:
-                app.send_task(CHECK_PICTURES, expires=PERIODIC[CHECK_PICTURES].seconds)
+                app.send_task(CHECK_PICTURES, expires=PERIODIC[CHECK_PICTURES])
 
         app.task(name=name, shared=False)(run)
 
-    for name, periodic in PERIODIC.items():
-        register(name, periodic.method)
+    for name in PERIODIC:
+        register(name)
 
     def run_job(number: int) -> None:
         here.jobs.append(number)
@@ -152,7 +139,14 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "timezone": "UTC",
         # In memory: a file of its state would be a conflict between two schedulers.
         "beat_scheduler": "celery.beat:Scheduler",
-        "beat_schedule": {p.method: p.message(name) for name, p in PERIODIC.items()},
+        "beat_schedule": {
+            name: {
+                "task": name,
+                "schedule": seconds,
+                "options": {"expires": _EXPIRES_S.get(name, seconds)},
+            }
+            for name, seconds in PERIODIC.items()
+        },
     }
 
 
@@ -173,7 +167,7 @@ def run_worker(settings: Settings, queue: QueueName = "support") -> None:
     def check_database(**_: Any) -> None:
         if queue == "support":
             for task in (PROCESS_DELIVERIES, RECONCILE, TIDY):
-                app.send_task(task, expires=PERIODIC[task].seconds)
+                app.send_task(task, expires=PERIODIC[task])
 
     def stop(**_: Any) -> None:
         state.stopping.set()

@@ -120,7 +120,7 @@ def main(what: str) -> None:
 
     runner.load = lambda kind, settings: work
     # Shorter than in production, so that tests need not wait.
-    of_backend.PERIODIC[of_backend.TICK] = of_backend.Periodic("tick", 1, expires_s=6)
+    of_backend.PERIODIC[of_backend.TICK] = 1
     scheduler._RESEND_S = 12.0
     settings = Settings()
     logs.log_to_stderr(settings)
