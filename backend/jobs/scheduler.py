@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+from cachetools import TTLCache
 from sqlalchemy import Connection, select, update
 
 from backend.db.engine import (
@@ -31,6 +32,7 @@ _log = logging.getLogger(__name__)
 
 # A message that no worker took yet may be lost: send it again.
 _RESEND_S = 60.0
+_SENT = 10_000
 # New labels are counted when a webhook arrives; this catches the ones without a webhook.
 _COUNT_S = 30.0
 
@@ -58,7 +60,8 @@ class Scheduler:
         self._send = send
         self._clock = clock
         self._lock = threading.Lock()
-        self._sent: dict[tuple[int, int], float] = {}  # (job, attempts) -> when
+        # Job and attempt, as long as the message counts as on its way.
+        self._sent: TTLCache[tuple[int, int], None] = TTLCache(_SENT, _RESEND_S, clock)
         self._counted = float("-inf")
 
     def tick(self, now: datetime | None = None) -> None:
@@ -180,17 +183,12 @@ class Scheduler:
         )
         with self._database.read() as connection:
             due = records(connection, query)
-        present = self._clock()
-        sent = {}
         for job in due:
-            key = (job.id, job.attempts)
-            last = self._sent.get(key)
-            if last is None or present - last >= _RESEND_S:
-                try:
-                    self._send(job)
-                except Exception as error:  # any error of the broker's client
-                    _log.warning("Job %d could not be sent: %s", job.id, error)
-                    continue
-                last = present
-            sent[key] = last
-        self._sent = sent
+            if (key := (job.id, job.attempts)) in self._sent:
+                continue
+            try:
+                self._send(job)
+            except Exception as error:  # any error of the broker's client
+                _log.warning("Job %d could not be sent: %s", job.id, error)
+            else:
+                self._sent[key] = None

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from backend.db.engine import Database
-from backend.db.models.jobs import SCORING, TRAINING, Job, Trigger
+from backend.db.models.jobs import SCORING, TRAINING, Delivery, Job, Trigger
 from backend.errors import LabelConfigError
 from backend.images.loader import Pictures
 from backend.interaction.assignment import Policy
@@ -34,7 +34,7 @@ from backend.samples.image_check import ImageCheck
 from backend.samples.ingest import SampleStore
 from backend.samples.sync import Reconciliation
 from backend.settings import Settings
-from backend.worker.webhook_inbox import Deliveries, Stored
+from backend.worker.webhook_inbox import Deliveries
 
 _log = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ class Tasks:
     def _config(self, xml: str) -> LabelConfig:
         return LabelConfig.parse(xml, **self._settings.refine_labels)
 
-    def _process(self, delivery: Stored) -> None:
+    def _process(self, delivery: Delivery) -> None:
         hook = parse_webhook(parse_json(delivery.body))
         try:
             config = self._config(hook.label_config)

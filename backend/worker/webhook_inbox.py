@@ -11,14 +11,13 @@ import logging
 import threading
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import orjson
 from sqlalchemy import delete, insert, select, update
 
-from backend.db.engine import Database
+from backend.db.engine import Database, records
 from backend.db.models import Delivery
 from model.files import atomic_write, exclusive, private_folder
 
@@ -35,15 +34,6 @@ _KEPT = timedelta(days=14)
 _BATCH = 20
 # What remains of an attempt that killed the worker: a body too large for its memory, for example.
 _ENDED = "The worker ended while it processed this delivery."
-
-
-@dataclass(frozen=True)
-class Stored:
-    """A delivery that waits to be processed."""
-
-    id: int
-    action: str
-    body: bytes
 
 
 class Deliveries:
@@ -85,7 +75,7 @@ class Deliveries:
         with self._database.read() as connection:
             return list(connection.execute(query).scalars())
 
-    def process(self, one: Callable[[Stored], None]) -> int:
+    def process(self, one: Callable[[Delivery], None]) -> int:
         """Pass all waiting deliveries to ``one``, oldest first. Returns how many it processed.
 
         ``one`` may see a delivery twice, in two workers or after a crash: it must be idempotent.
@@ -112,19 +102,16 @@ class Deliveries:
                 )
             )
 
-    def begin(self, number: int) -> Stored | None:
+    def begin(self, number: int) -> Delivery | None:
         """Count an attempt, and read the delivery; None if another worker has processed it."""
         is_open = (Delivery.id == number) & Delivery.processed_at.is_(None)
         with self._database.write() as connection:
             connection.execute(
                 update(Delivery).where(is_open).values(attempts=Delivery.attempts + 1, error=_ENDED)
             )
-            row = connection.execute(
-                select(Delivery.id, Delivery.action, Delivery.body).where(is_open)
-            ).one_or_none()
-        return None if row is None else Stored(*row)
+            return next(iter(records(connection, select(Delivery).where(is_open))), None)
 
-    def _process(self, delivery: Stored, one: Callable[[Stored], None]) -> int:
+    def _process(self, delivery: Delivery, one: Callable[[Delivery], None]) -> int:
         changes: dict[str, object] = {"processed_at": datetime.now(UTC), "error": None}
         try:
             one(delivery)

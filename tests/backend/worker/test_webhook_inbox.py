@@ -16,9 +16,10 @@ import pytest
 from sqlalchemy import text
 
 from backend.db.engine import Database
+from backend.db.models import Delivery
 from backend.errors import DatabaseError
 from backend.worker import webhook_inbox
-from backend.worker.webhook_inbox import ATTEMPTS, Deliveries, Stored, WebhookInbox
+from backend.worker.webhook_inbox import ATTEMPTS, Deliveries, WebhookInbox
 from tests.backend.programs import until
 
 Opened = Callable[[Any], WebhookInbox]
@@ -230,7 +231,7 @@ def test_a_failing_delivery_is_retried_a_few_times_and_kept(database: Database) 
     deliveries.store("ANNOTATION_CREATED", 1, b"good")
     tried: list[bytes] = []
 
-    def one(delivery: Stored) -> None:
+    def one(delivery: Delivery) -> None:
         tried.append(delivery.body)
         if delivery.body == b"bad":
             raise ValueError("no good")
@@ -281,7 +282,7 @@ def test_a_delivery_that_kills_the_worker_is_set_aside(
     deliveries.store("ANNOTATION_CREATED", 6, b"label")
     seen: list[bytes] = []
 
-    def work(delivery: Stored) -> None:
+    def work(delivery: Delivery) -> None:
         seen.append(delivery.body)
         if delivery.body == b"bomb":
             raise _KilledError
