@@ -128,7 +128,7 @@ class PhraseClickBackend(LabelStudioMLBase):  # type: ignore[misc]
 
 
 class Manager(stock.LabelStudioMLManager):  # type: ignore[misc]
-    """1.0.9's manager without the problems above. Other model classes use the original code."""
+    """1.0.9's manager without the problems above."""
 
     @classmethod
     def fetch(
@@ -139,8 +139,6 @@ class Manager(stock.LabelStudioMLManager):  # type: ignore[misc]
         **kwargs: Any,
     ) -> Any:
         """Called by ``/setup``."""
-        if not _ours(cls.model_class):
-            return super().fetch(project, label_config, force_reload, **kwargs)
         model = cls.model_class(project_id=project, label_config=label_config, **kwargs)
         version = model.setup_project(project, label_config)
         cls._current_model = stock.ModelWrapper(model=model, model_version=version)
@@ -157,8 +155,6 @@ class Manager(stock.LabelStudioMLManager):  # type: ignore[misc]
         **kwargs: Any,
     ) -> Any:
         """Called by ``/predict``, also without an earlier ``/setup`` in this process."""
-        if not _ours(cls.model_class):
-            return super().predict(tasks, project, label_config, force_reload, try_fetch, **kwargs)
         model = cls.model_class(project_id=project, label_config=label_config)
         context = kwargs.get("context")
         answers = model.predict(tasks, context, project=project, label_config=label_config)
@@ -167,14 +163,8 @@ class Manager(stock.LabelStudioMLManager):  # type: ignore[misc]
     @classmethod
     def webhook(cls, event: Any, data: Any) -> Any:
         """Called by ``/webhook``. Runs in this process, which has the model loaded."""
-        if not _ours(cls.model_class):
-            return super().webhook(event, data)
         cls.model_class().process_event(event, data, None, None)
         return {}
-
-
-def _ours(model_class: Any) -> bool:
-    return isinstance(model_class, type) and issubclass(model_class, PhraseClickBackend)
 
 
 # label-studio-ml's routes look up the manager in their module at each call, so

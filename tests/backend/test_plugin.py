@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 from label_studio_ml import api
-from label_studio_ml.model import LabelStudioMLBase
 from sqlalchemy import create_engine, text
 
 from backend import plugin
@@ -118,21 +117,6 @@ def test_webhooks_are_kept_and_start_no_process(
         assert stored == body
     # Without our manager, 1.0.9 creates a folder and forks for each.
     assert list((tmp_path / "models").iterdir()) == []
-
-
-def test_other_models_keep_the_stock_server_as_it_is(tmp_path: Path) -> None:
-    class Other(LabelStudioMLBase):  # type: ignore[misc]
-        def predict(self, tasks: Any, **kwargs: Any) -> Any:
-            return [{"result": [], "score": 0.5} for _ in tasks]
-
-    client = api.init_app(Other, model_dir=str(tmp_path)).test_client()
-    schema = "<View><Text name='t' value='$t'/></View>"
-
-    setup = client.post("/setup", json={"project": "1.2", "schema": schema})
-    answer = client.post("/predict", json={"tasks": [{}], "project": "1.2", "params": {}})
-
-    assert setup.get_json() == {"model_version": "INITIAL"}
-    assert answer.get_json()["results"] == [{"result": [], "score": 0.5}]
 
 
 # -- as 2.x calls it
