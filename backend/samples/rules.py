@@ -230,7 +230,9 @@ def count_samples(database: Database, project: str) -> Counts:
             numbers["regions that count", "label unknown to the config"] += region.unknown_label
     for reason, number in sorted(left_out.items()):
         numbers["regions left out", reason] = number
-    return Counts(dict(numbers), about and about.asked_at, about.error if about else "")
+    if about is None:
+        return Counts(dict(numbers), None, "")
+    return Counts(dict(numbers), about.asked_at, about.error)
 
 
 _GAUGES = (

@@ -20,11 +20,10 @@ from typing import Any
 
 from kombu import Exchange, Queue
 from kombu.transport import TRANSPORT_ALIASES, filesystem
-from kombu.transport.virtual import BrokerState
 from kombu.utils.json import dumps, loads
 
 from backend.settings import Settings
-from model.files import atomic_write, exclusive, private_folder
+from model.files import atomic_write, private_folder
 
 _log = logging.getLogger(__name__)
 
@@ -86,7 +85,7 @@ def connection(settings: Settings) -> dict[str, Any]:
 
 def file_connection(folder: Path) -> dict[str, Any]:
     """Celery's settings for a broker of files in this folder, which is created if missing."""
-    for name in ("messages", "taken", "queues"):
+    for name in ("messages", "taken"):
         private_folder(folder / name)
     return {
         "broker_url": f"{_FILE_SCHEME}://localhost",
@@ -95,8 +94,6 @@ def file_connection(folder: Path) -> dict[str, Any]:
             "data_folder_out": str(folder / "messages"),
             # On the same disk, so that a message is taken by a plain rename.
             "processed_folder": str(folder / "taken"),
-            "control_folder": str(folder / "queues"),
-            "store_processed": False,
             # Seconds between two reads of the folder.
             "polling_interval": 0.25,
         },
@@ -131,40 +128,15 @@ class _FileChannel(filesystem.Channel):  # type: ignore[misc]
         raise Empty
 
     def get_table(self, exchange: str) -> list[Any]:
-        """The queues of an exchange. In place of a damaged table, the one queue that each of our
-        exchanges has (see ``queues``), which has the same name."""
-        try:
-            table: list[Any] = super().get_table(exchange)
-        except (ValueError, TypeError) as error:
-            _log.error("The table of the queue %s cannot be read: %s", exchange, error)
-            return [filesystem.exchange_queue_t(exchange, "", exchange)]
-        return table
+        """The queues of an exchange: one of the same name (see ``queues``). So no file with a table
+        of them can be damaged or missing."""
+        return [filesystem.exchange_queue_t(exchange, "", exchange)]
 
-    def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
-        entry = filesystem.exchange_queue_t(routing_key or "", pattern or "", queue or "")
-        with exclusive(Path(self.control_folder) / "lock"):
-            table = self.get_table(exchange)
-            file = self._exchange_file(exchange)
-            if entry not in table or not _is_whole(file):
-                others = [other for other in table if other != entry]
-                atomic_write(file, dumps([entry, *others]), private=True)
-
-
-def _is_whole(file: Path) -> bool:
-    try:
-        loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return True
+    def _queue_bind(self, *_: str) -> None:
+        """Nothing to write: see ``get_table``."""
 
 
 class FileTransport(filesystem.Transport):  # type: ignore[misc]
     """``phraseclick-files://`` for kombu and Celery."""
 
     Channel = _FileChannel
-
-    def __init__(self, client: Any, **options: Any) -> None:
-        super().__init__(client, **options)
-        # Kombu shares the declared queues in the whole process. With a second folder, or one that
-        # was emptied, messages would be lost.
-        self.state = BrokerState()

@@ -1,5 +1,6 @@
 """The broker of files, also when they are empty or damaged, and a Redis that is gone."""
 
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -114,17 +115,15 @@ def test_a_damaged_message_is_dropped_and_the_next_one_comes(
     assert list((tmp_path / "queue" / "messages").iterdir()) == []
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[[1]]"])
-def test_a_damaged_table_of_queues_loses_no_message(
-    connection: Connection, tmp_path: Path, damage: str
+def test_a_folder_that_was_emptied_needs_no_new_declaration(
+    connection: Connection, tmp_path: Path
 ) -> None:
     queue = declared(connection, tmp_path)
-    # given
-    (table,) = (tmp_path / "queue" / "queues").glob("*.exchange")
-    table.write_text(damage)
-    # when
+    shutil.rmtree(tmp_path / "queue")
+
+    broker.file_connection(tmp_path / "queue")
     send(connection, queue, "first")
-    # then
+
     assert receive(connection, queue) == ["first"]
 
 
