@@ -11,6 +11,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -264,38 +265,28 @@ class Enqueuer:
 
     def __init__(self, app: Celery) -> None:
         self._app = app
-        self._wake = threading.Event()
-        self._tasks: set[str] = set()
+        self._waiting: set[str] = set()
         self._lock = threading.Lock()
-        self._closed = False
-        self._thread = threading.Thread(target=self._run, name="enqueuer", daemon=True)
-        self._thread.start()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="enqueuer")
 
     def enqueue(self, task: str = PROCESS_DELIVERIES) -> None:
         """Send a task soon; returns at once."""
         with self._lock:
-            self._tasks.add(task)
-        self._wake.set()
+            if task in self._waiting:
+                return
+            self._waiting.add(task)
+        self._thread.submit(self._send, task)
 
     def close(self) -> None:
         """Send the remaining tasks, and stop."""
-        with self._lock:
-            self._closed = True
-        self._wake.set()
-        self._thread.join(timeout=5)
+        self._thread.shutdown()
 
-    def _run(self) -> None:
-        closed = False
-        while not closed:
-            self._wake.wait()
-            self._wake.clear()
-            with self._lock:
-                tasks, self._tasks, closed = self._tasks, set(), self._closed
-            for task in sorted(tasks):
-                try:
-                    call(self._app, task)
-                except Exception as error:  # any error of the broker's client
-                    _log.warning(
-                        "The worker could not be notified (%s); it checks the database by itself.",
-                        error,
-                    )
+    def _send(self, task: str) -> None:
+        with self._lock:
+            self._waiting.discard(task)
+        try:
+            call(self._app, task)
+        except Exception as error:  # any error of the broker's client
+            _log.warning(
+                "The worker could not be notified (%s); it checks the database by itself.", error
+            )
