@@ -12,7 +12,6 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from backend.db.engine import Database
 from backend.db.models.jobs import TRAINING, Job
 from backend.demo.team import LABEL, Team, ring_picture
 from backend.errors import DemoError
@@ -27,6 +26,7 @@ from backend.reports.queries import Report, Reports
 from backend.reports.records import ReportFilter
 from backend.settings import Settings
 from training.evaluation.overlay import overlay
+from training.gate.table import tables
 
 # Pictures labeled before the training (about a third is held out), and after it.
 BEFORE = 24
@@ -60,16 +60,15 @@ class Loop:
         self._serves = serves
         self._console = console
         self._say = say
-        self._database = Database(settings.resolved_database_url)
         self._registry = Registry.open(settings)
+        self._database = self._registry.database
         image = LabelConfig.parse(studio.project(project)["label_config"]).images[0]
         backend = int(studio.ml_backends(project)[0]["id"])
         self._team = Team(studio, project, backend, image)
 
     def close(self) -> None:
-        """Close the databases."""
+        """Close the database."""
         self._registry.close()
-        self._database.close()
 
     def run(self, folder: Path) -> str:
         """Run the round, save the project's report in ``folder``; returns the problem, or ''."""
@@ -148,8 +147,6 @@ class Loop:
                 time.sleep(0.3)
 
     def _show_gate(self, version: str) -> None:
-        from training.gate.table import tables
-
         gate = self._registry.get(version).gate
         if gate is None:
             raise DemoError(f"There is no verdict of the gate on {version}.")
