@@ -12,7 +12,8 @@ from datetime import UTC, datetime, timedelta
 from importlib.metadata import version as version_of
 from typing import Any, Self
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, select
+from sqlalchemy.orm import Session
 
 from backend.db.engine import Database, records
 from backend.db.models import Process, RecentError
@@ -91,13 +92,16 @@ class Presence:
             "process": os.getpid(),
             **self._about(),
         }
-        values = {"kind": self._kind, "seen_at": now, "about": about}
-        with self._database.write() as connection:
-            here = update(Process).where(Process.name == self._name)
-            if not connection.execute(here.values(**values)).rowcount:
-                row = {"name": self._name, "started_at": self._started_at, **values}
-                connection.execute(insert(Process).values(row))
-                connection.execute(delete(Process).where(Process.seen_at < now - _KEPT))
+        row = Process(
+            name=self._name,
+            kind=self._kind,
+            started_at=self._started_at,
+            seen_at=now,
+            about=about,
+        )
+        with self._database.write() as connection, Session(connection) as session:
+            session.merge(row)
+            session.execute(delete(Process).where(Process.seen_at < now - _KEPT))
 
 
 def processes(database: Database) -> list[Process]:

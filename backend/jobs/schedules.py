@@ -12,10 +12,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from croniter import CroniterError, croniter
-from sqlalchemy import Connection, Select, Subquery, func, literal, select, update
+from sqlalchemy import Connection, Select, Subquery, func, literal, select
+from sqlalchemy.orm import Session
 
 from backend.db.engine import Database, insert_of, lock_schedule, records
 from backend.db.models import (
@@ -65,21 +65,21 @@ class Schedules:
         Raises JobError for an invalid cron expression.
         """
         now = now or datetime.now(UTC)
-        changes: dict[str, Any] = {"changed_by": by[:254], "changed_at": now}
-        if paused is not None:
-            changes["paused"] = paused
-        if after_labels is not None:
-            changes["after_labels"] = after_labels or None
-        if cron is not None:
-            cron = " ".join(cron.split())
-            if cron:
-                check_cron(cron)
-            changes |= {"cron": cron, "due_at": next_run(cron, now) if cron else None}
-        with self._database.write() as connection:
+        with self._database.write() as connection, Session(connection) as session:
             lock_schedule(connection, project)
-            here = Schedule.project == project
-            connection.execute(update(Schedule).where(here).values(**changes))
-            return read_schedule(connection, project)
+            schedule = session.get_one(Schedule, project)
+            schedule.changed_by, schedule.changed_at = by[:254], now
+            if paused is not None:
+                schedule.paused = paused
+            if after_labels is not None:
+                schedule.after_labels = after_labels or None
+            if cron is not None:
+                schedule.cron = " ".join(cron.split())
+                if schedule.cron:
+                    check_cron(schedule.cron)
+                schedule.due_at = next_run(schedule.cron, now) if schedule.cron else None
+            session.flush()
+            return schedule
 
 
 def read_schedule(connection: Connection, project: str) -> Schedule:
