@@ -105,6 +105,8 @@ class Metrics:
         )
         self._models: set[str] = set()
         # Read from the database for each request, so not collected from several processes.
+        # Predictions of several tasks that are being made: by project, how far they are.
+        self.batches: dict[str, str] = {}
         self._now = _DatabaseGauges()
         self._here = CollectorRegistry()
         self._here.register(self._now)

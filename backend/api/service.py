@@ -159,6 +159,7 @@ class Service:
                 "model_version": service.version,
                 # Encoded pictures in memory, of all versions together.
                 "cache_bytes": predictor.cached_bytes,
+                **service.metrics.batches,
             },
         ).start()
         return service

@@ -76,6 +76,7 @@ class Preannotation:
         """One for each task, in their order; an empty list for those that time did not allow."""
         if len(request.tasks) == 1:
             return [self._task(request.tasks[0], config, request.project, alone=True)]
+        self._warn_of_names(config, request.project)
         ends = time.monotonic() + _BUDGET_S
 
         def answer(task: Task) -> Answer:
@@ -90,6 +91,28 @@ class Preannotation:
         finally:
             # A download that hangs ends by its own time limit.
             pool.shutdown(wait=False, cancel_futures=True)
+            self.metrics.batches.pop(_predicting(request.project), None)
+
+    def _warn_of_names(self, config: LabelConfig, project: Project) -> None:
+        """Say in the log which label names find nothing in pictures without a phrase."""
+        names = [label.value for image in config.images for _, label in image.labels]
+        known = [name for name in names if self._serving(name).tokenizer.knows(name)]
+        if self.label_masks == "never" or not names:
+            return
+        if not known:
+            _log.warning(
+                "Project %s: the model knows none of its %d label names, so tasks without a phrase "
+                "get empty predictions. A training teaches it the names.",
+                project.id,
+                len(names),
+            )
+        elif len(known) > _MOST_LABELS:
+            _log.warning(
+                "Project %s: predictions look for its first %d labels only, of %d.",
+                project.id,
+                _MOST_LABELS,
+                len(known),
+            )
 
     def _collect(
         self, waiting: Sequence["Future[Answer]"], ends: float, project: Project
@@ -102,9 +125,11 @@ class Preannotation:
             except TimeoutError:
                 answers.append([])
             missed += not answers[-1]
+            done = f"{number + 1:,} of {len(waiting):,} tasks"
+            self.metrics.batches[_predicting(project)] = done
             if time.monotonic() - reported > _REPORT_S:
                 reported = time.monotonic()
-                _log.info("Project %s: %d of %d tasks", project.id, number + 1, len(waiting))
+                _log.info("Project %s: %s are predicted", project.id, done)
         if missed:
             _log.warning(
                 "Project %s: %d of %d tasks have no answer yet; Label Studio asks for them again",
@@ -245,6 +270,10 @@ class Preannotation:
             "score": None if score is None else round(score, 4),
             "model_version": self.predictor.version,
         }
+
+
+def _predicting(project: Project) -> str:
+    return f"predicting for project {project.id}:"
 
 
 def _may_pass(error: Exception) -> bool:

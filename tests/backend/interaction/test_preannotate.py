@@ -261,7 +261,54 @@ def test_a_thousand_tasks_in_one_request_are_all_answered_in_their_order(
     scores = [answer["score"] for answer in answers]
     assert scores[1::3] == [0.0] * 333
     assert len(set(scores[0::3])) == 1
-    assert "500 of 1000 tasks" in caplog.text
+    assert "Project 6: 500 of 1,000 tasks are predicted" in caplog.text
+
+
+def test_a_batch_is_shown_while_it_runs(
+    service: Service, page: Any, tasks: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given what the server reports of itself after each task
+    shown: list[dict[str, str]] = []
+    clock = time.monotonic
+
+    def looked_at() -> float:
+        shown.append(dict(service.metrics.batches))
+        return clock()
+
+    monkeypatch.setattr(preannotate.time, "monotonic", looked_at)
+    # when
+    service.predict(body(page, tasks))
+    # then
+    assert {"predicting for project 6:": "2 of 3 tasks"} in shown
+    assert service.metrics.batches == {}
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["猫", "😀"], ["the model knows none of its 2 label names"]),
+        (["cat", "dog"], []),
+        (["cat" + " cat" * n for n in range(22)], ["look for its first 20 labels only, of 22"]),
+    ],
+)
+def test_label_names_that_are_not_looked_for_are_in_the_log(
+    service: Service,
+    page: Any,
+    tasks: list[dict[str, Any]],
+    caplog: pytest.LogCaptureFixture,
+    names: list[str],
+    said: list[str],
+) -> None:
+    labels = "".join(f'<Label value="{name}"/>' for name in names)
+    config = (
+        '<View><Image name="image" value="$image"/>'
+        f'<BrushLabels name="brush" toName="image">{labels}</BrushLabels>'
+        f'<KeyPointLabels name="kp" toName="image" smart="true">{labels}</KeyPointLabels></View>'
+    )
+    service.predict(body(page, [{**task, "data": {"image": ""}} for task in tasks], config))
+    about_labels = [line for line in caplog.messages if not line.startswith("Task")]
+    assert len(about_labels) == len(said)
+    assert all(sentence in caplog.text for sentence in said)
 
 
 def test_a_task_whose_picture_is_away_for_now_is_asked_for_again(
