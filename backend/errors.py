@@ -22,7 +22,7 @@ PhraseClickError (model/errors.py)
     │       ├── LostLeaseError          … because another worker has taken it over
     │       ├── GiveWayError            … paused: it continues later, from the queue
     │       └── OverdueError            … because it took longer than any job may
-    ├── ReportError             a report or samples of something that does not exist
+    ├── ReportError             a project, report or sample that does not exist
     │   └── FilterError             a filter of a report that cannot be read
     ├── ForgeryError            a change that did not come from a page of the dashboard
     ├── AddressError            the address to serve on is taken, or open without a password
@@ -142,7 +142,7 @@ class OverdueError(CancelledError):
 
 
 class ReportError(BackendError, status=404):
-    """A report or samples of something that does not exist, or in an unknown form."""
+    """A project, report or sample that does not exist, or an unknown form of a report."""
 
 
 class FilterError(ReportError, status=422):

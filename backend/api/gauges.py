@@ -8,10 +8,10 @@ import threading
 from collections import Counter
 from collections.abc import Mapping
 
-from sqlalchemy import case, func, select
+from sqlalchemy import select
 
 from backend.db.engine import Database
-from backend.db.models import Delivery, ProjectRow, SampledProjectRow
+from backend.db.models import ProjectRow, SampledProjectRow
 from backend.db.models.jobs import ENDS, REPLAY, SCORING, TRAINING
 from backend.errors import DatabaseError
 from backend.jobs.presence import processes
@@ -21,7 +21,7 @@ from backend.metrics import Gauges
 from backend.registry import champions as promotion_log
 from backend.registry.champions import Champions
 from backend.samples.rules import sample_gauges
-from backend.worker.webhook_inbox import ATTEMPTS
+from backend.worker.webhook_inbox import Deliveries
 
 # Reported even if it is 0: a graph without a line would be ambiguous.
 _KINDS = (TRAINING, SCORING, REPLAY)
@@ -39,14 +39,8 @@ def read_gauges(database: Database, *, base: str = "") -> Gauges:
     living = dict.fromkeys(_PROCESSES, 0)
     for process in processes(database):
         living[process.kind] = living.get(process.kind, 0) + process.is_running()
-    given_up = case((Delivery.attempts >= ATTEMPTS, "given up"), else_="waiting")
+    deliveries = Deliveries(database).open()
     with database.read() as connection:
-        counted = connection.execute(
-            select(given_up, func.count()).where(Delivery.processed_at.is_(None)).group_by(given_up)
-        )
-        deliveries = {"waiting": 0, "given up": 0}
-        for state, number in counted:
-            deliveries[state] = number
         champions = Champions.after(promotion_log.history(connection))
         # Only those with labels or a champion: anyone can announce a project.
         projects = (
@@ -65,7 +59,7 @@ def read_gauges(database: Database, *, base: str = "") -> Gauges:
         )
     return Gauges(
         labels=_of_most_projects(sample_gauges(database)),
-        deliveries=deliveries,
+        deliveries={"waiting": deliveries.waiting, "given up": deliveries.failed},
         jobs=jobs | Jobs(database).counts(),
         processes=living,
         champions={key: champions.of(Project.read(key)) or base for key in projects},

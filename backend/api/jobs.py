@@ -15,6 +15,7 @@ from backend.db.models import Job as JobRow
 from backend.db.models.jobs import State, Trigger
 from backend.errors import JobError
 from backend.jobs import queue
+from backend.label_studio.projects import project_key
 
 LARGEST_PAGE = 200
 # The largest number that a database stores.
@@ -103,7 +104,7 @@ def jobs(
     ] = None,
 ) -> Jobs:
     """Jobs, the newest first."""
-    key = None if project is None else service.reports.key(project)
+    key = None if project is None else project_key(service.database, project)
     rows = queue.Jobs(service.database).listed(key, kind, state, limit + 1, before)
     more = None
     if len(rows) > limit:
@@ -137,7 +138,7 @@ def start(request: Request, response: Response, service: Served, asked: JobReque
 
     If one waits already, it is returned instead of adding another.
     """
-    key = service.reports.key(str(asked.project))
+    key = project_key(service.database, asked.project)
     made = queue.Jobs(service.database).enqueue(key, asked.kind, trigger="hand", by=_who(service))
     service.job_asked()
     response.headers["Location"] = f"{request.url.path}/{made.id}"

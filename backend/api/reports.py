@@ -7,21 +7,24 @@ All lists take the same filters. Tasks and regions come page by page with links,
 from collections.abc import Iterator
 from pathlib import Path as FilePath
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Path, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from starlette.responses import Response, StreamingResponse
 
 from backend.api.label_studio import Served
 from backend.api.openapi import KEY_PATTERN, refusals
+from backend.label_studio.projects import project_key
 from backend.reports import records
 from backend.reports.group_by import SORTS
 from backend.reports.output import RECORDS, csv_text, json_text, write_parquet
 from backend.reports.page import render
 from backend.reports.queries import Report, Reports
 from backend.reports.records import By, ReportFilter
+
+T = TypeVar("T")
 
 LARGEST_PAGE = 500
 # The largest number that a database stores and finds.
@@ -45,24 +48,39 @@ class Links(BaseModel):
     last: str
 
 
-class _Page(BaseModel):
+class Listed(BaseModel, Generic[T]):
+    """A page of a list."""
+
+    items: tuple[T, ...]
     total: int
     page: int
     pages: int
     size: int
     links: Links
 
+    @classmethod
+    def of(cls, request: Request, listed: records.Page[T]) -> Self:
+        """A page with links to the others."""
 
-class TaskPage(_Page):
-    """A page of tasks."""
+        def link(number: int) -> str:
+            return page_link(request, page=number, size=listed.size)
 
-    items: tuple[records.TaskCost, ...]
-
-
-class RegionPage(_Page):
-    """A page of accepted regions."""
-
-    items: tuple[records.RegionCost, ...]
+        here, last = listed.page, listed.pages
+        links = Links(
+            here=link(here),
+            first=link(1),
+            previous=link(min(here - 1, last)) if here > 1 else None,
+            next=link(here + 1) if here < last else None,
+            last=link(last),
+        )
+        return cls(
+            items=listed.items,
+            total=listed.total,
+            page=here,
+            pages=last,
+            size=listed.size,
+            links=links,
+        )
 
 
 class Projects(BaseModel):
@@ -118,44 +136,33 @@ Format = Annotated[
 
 
 def _key(reports: ReportsOf, project: ProjectName) -> str:
-    return reports.key(project)
+    return project_key(reports.database, project)
 
 
 Key = Annotated[str, Depends(_key)]
 
 
-def _where(
-    reports: ReportsOf,
-    key: Key,
-    since: Annotated[
-        str | None,
-        Query(
-            description="Submitted then or later: a day or a time, UTC.", examples=["2026-11-01"]
-        ),
-    ] = None,
-    until: Annotated[
-        str | None,
-        Query(
-            description="Submitted on that day or earlier, or before that time.",
-            examples=["2026-11-30"],
-        ),
-    ] = None,
-    version: Annotated[str | None, Query(description="Made with this model version.")] = None,
-    label: Annotated[str | None, Query(description="Empty: regions without a label.")] = None,
-    annotator: Annotated[
-        str | None, Query(description="Number or e-mail address of the user.")
-    ] = None,
-    phrase: Annotated[bool | None, Query(description="Made with a phrase, or without.")] = None,
-) -> ReportFilter:
-    return reports.where(
-        key,
-        since=since,
-        until=until,
-        version=version,
-        label=label,
-        annotator=annotator,
-        phrase=phrase,
+class FilterQuery(BaseModel):
+    """The filters of a list, as texts."""
+
+    since: str | None = Field(
+        None,
+        description="Submitted then or later: a day or a time, UTC.",
+        examples=["2026-11-01"],
     )
+    until: str | None = Field(
+        None,
+        description="Submitted on that day or earlier, or before that time.",
+        examples=["2026-11-30"],
+    )
+    version: str | None = Field(None, description="Made with this model version.")
+    label: str | None = Field(None, description="Empty: regions without a label.")
+    annotator: str | None = Field(None, description="Number or e-mail address of the user.")
+    phrase: bool | None = Field(None, description="Made with a phrase, or without.")
+
+
+def _where(reports: ReportsOf, key: Key, query: Annotated[FilterQuery, Query()]) -> ReportFilter:
+    return reports.where(key, **dict(query))
 
 
 Filters = Annotated[ReportFilter, Depends(_where)]
@@ -180,16 +187,9 @@ _WHOLE: dict[int | str, dict[str, Any]] = {
 
 
 def query_of(where: ReportFilter) -> str:
-    """The filters as a URL's query: ``_where`` reads the same ones from it."""
-    values = {
-        "since": where.since and where.since.isoformat(),
-        "until": where.until and where.until.isoformat(),
-        "version": where.version,
-        "label": where.label,
-        "annotator": where.annotator,
-        "phrase": None if where.phrase is None else str(where.phrase).lower(),
-    }
-    return urlencode({name: value for name, value in values.items() if value is not None})
+    """The filters as a URL's query, as ``FilterQuery`` reads it."""
+    values = TypeAdapter(ReportFilter).dump_python(where, mode="json", exclude_none=True)
+    return urlencode({n: str(v).lower() if n == "phrase" else v for n, v in values.items()})
 
 
 @router.get("/projects")
@@ -198,7 +198,7 @@ def projects(reports: ReportsOf) -> Projects:
     return Projects(projects=reports.projects())
 
 
-@router.get("/{project}/tasks", responses=_TABLE, response_model=TaskPage)
+@router.get("/{project}/tasks", responses=_TABLE, response_model=Listed[records.TaskCost])
 def tasks(
     request: Request,
     reports: ReportsOf,
@@ -209,14 +209,14 @@ def tasks(
     page: PageNumber = 1,
     size: Size = 50,
     form: Format = "json",
-) -> TaskPage | Response:
+) -> Listed[records.TaskCost] | Response:
     """Tasks with an interaction or an accepted region."""
     if form != "json":
         return _table(form, key, "tasks", reports.every_task(key, where))
     listed = reports.tasks(
         key, where, sort=sort, descending=order == "descending", page=page, size=size
     )
-    return TaskPage(items=listed.items, **_paging(request, listed))
+    return Listed[records.TaskCost].of(request, listed)
 
 
 @router.get("/{project}/tasks/{task}")
@@ -227,7 +227,7 @@ def one_task(
     return reports.task(key, task)
 
 
-@router.get("/{project}/regions", responses=_TABLE, response_model=RegionPage)
+@router.get("/{project}/regions", responses=_TABLE, response_model=Listed[records.RegionCost])
 def regions(
     request: Request,
     reports: ReportsOf,
@@ -236,12 +236,12 @@ def regions(
     page: PageNumber = 1,
     size: Size = 50,
     form: Format = "json",
-) -> RegionPage | Response:
+) -> Listed[records.RegionCost] | Response:
     """Accepted regions by task."""
     if form != "json":
         return _table(form, key, "regions", reports.regions(key, where))
     listed = reports.region_page(key, where, page=page, size=size)
-    return RegionPage(items=listed.items, **_paging(request, listed))
+    return Listed[records.RegionCost].of(request, listed)
 
 
 @router.get("/{project}/groups")
@@ -286,25 +286,6 @@ def page_link(request: Request, **changed: int) -> str:
     """The path of the same request with other parameters."""
     kept = [(k, v) for k, v in request.query_params.multi_items() if k not in changed]
     return f"{request.url.path}?{urlencode([*kept, *changed.items()])}"
-
-
-def _paging(request: Request, of: records.Page[Any]) -> dict[str, Any]:
-    def link(number: int) -> str:
-        return page_link(request, page=number, size=of.size)
-
-    return {
-        "total": of.total,
-        "page": of.page,
-        "pages": of.pages,
-        "size": of.size,
-        "links": Links(
-            here=link(of.page),
-            first=link(1),
-            previous=link(min(of.page - 1, of.pages)) if of.page > 1 else None,
-            next=link(of.page + 1) if of.page < of.pages else None,
-            last=link(of.pages),
-        ),
-    }
 
 
 def _table(

@@ -129,12 +129,13 @@ def report(
 
 def _project(reports: "Reports", written: str) -> str:
     from backend.label_studio.payloads import number_of
+    from backend.label_studio.projects import project_key
 
     known = reports.keys()
     if not known:
         raise ReportError("No project is connected to this backend yet. Run phraseclick connect.")
     if written:
-        return reports.key(written)
+        return project_key(reports.database, written)
     if len(known) > 1:
         numbers = ", ".join(map(str, sorted(set(map(number_of, known)))))
         raise ReportError(f"Choose a project with --project: {numbers}.")

@@ -11,10 +11,10 @@ from sqlalchemy import ColumnElement, Connection, delete, exists, func, select, 
 
 from backend.db.engine import Database, insert_of
 from backend.db.models import EventRow, ProjectRow, SampledProjectRow
-from backend.errors import JobError, LabelStudioError, TooManyError
+from backend.errors import LabelStudioError, ReportError, TooManyError
 from backend.label_studio.client import LabelStudio
 from backend.label_studio.credentials import load_credentials
-from backend.label_studio.payloads import Project, SetupRequest
+from backend.label_studio.payloads import Project, SetupRequest, number_of
 from backend.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -216,20 +216,37 @@ class LabelStudioHosts:
             return self._clients[who]
 
 
-def project_key(database: Database, written: str | int) -> str:
-    """The key of a project that connected or sent labels, from its number or the key itself.
+def project_keys(connection: Connection) -> list[str]:
+    """All projects that connected, were clicked in or sent labels."""
+    keys: set[str] = set()
+    for column in (ProjectRow.key, SampledProjectRow.key):
+        keys.update(connection.execute(select(column)).scalars())
+    # A project that was never connected may have been clicked in. Going from key to key along the
+    # index is fast even for a long log.
+    here: str | None = ""
+    while here is not None:
+        keys.add(here)
+        query = select(func.min(EventRow.project)).where(EventRow.project > here)
+        here = connection.execute(query).scalar()
+    return sorted(keys - {""})
 
-    Raises JobError for an unknown project, or a number that several projects have.
+
+def project_key(database: Database, written: str | int) -> str:
+    """The key of a project, from the key or its number.
+
+    Raises ReportError for an unknown project, or a number that several projects have.
     """
-    project = Project.read(written)
+    written = str(written)
     with database.read() as connection:
-        known: set[str] = {
-            *connection.execute(select(ProjectRow.key)).scalars(),
-            *connection.execute(select(SampledProjectRow.key)).scalars(),
-        }
-    keys = sorted(filter(project.may_be, known))
+        known = project_keys(connection)
+    if written in known:
+        return written
+    keys = [key for key in known if written == str(number_of(key))]
     if not keys:
-        raise JobError(f"Project {written} has neither connected to this backend nor sent labels.")
+        raise ReportError(
+            f"Project {written} is unknown: it has neither connected to this backend nor sent "
+            "labels."
+        )
     if len(keys) > 1:
-        raise JobError(f"Several projects have the number {written}: choose {' or '.join(keys)}.")
+        raise ReportError(f"There are several projects {written}: use {' or '.join(keys)}.")
     return keys[0]

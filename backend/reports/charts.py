@@ -64,37 +64,18 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Series:
-    """A curve, its marks, the height of its name, and its last value."""
+class Line:
+    """A curve, its marks, and what stands at its end: at which height, and its last value."""
 
     name: str
-    line: str
-    marks: tuple[Point, ...]
-    name_at: float
-    last: str
+    path: str
+    marks: tuple[Point, ...] = ()
+    name_at: float = 0.0
+    last: str = ""
 
 
 @dataclass(frozen=True)
-class CurvesChart:
-    """Figures of a training over its steps."""
-
-    frame: Frame
-    up: tuple[Tick, ...]
-    across: tuple[Tick, ...]
-    series: tuple[Series, ...]
-
-
-@dataclass(frozen=True)
-class BarsChart:
-    """Shares of objects by interactions; each named series has its own bars."""
-
-    frame: Frame
-    ticks: tuple[Tick, ...]
-    series: tuple[tuple[str, tuple[Bar, ...]], ...]
-
-
-@dataclass(frozen=True)
-class ChartPoint:
+class Spot:
     """A mean with the ends of its interval, and its tooltip."""
 
     x: float
@@ -105,36 +86,21 @@ class ChartPoint:
 
 
 @dataclass(frozen=True)
-class WeeksChart:
-    """Interactions per object, week by week.
-
-    ``pillars``: objects of each week, standing on ``floor`` below the axis. ``flags``: numbers of
-    the promotions, as in the list below the chart.
-    """
+class Chart:
+    """What is drawn in a frame. ``flags``: numbers of promotions, as in the list below the chart.
+    ``bars``: of each named group."""
 
     frame: Frame
-    floor: float
-    up: tuple[Tick, ...]
-    across: tuple[Tick, ...]
-    line: str
-    bands: tuple[str, ...]
-    spots: tuple[ChartPoint, ...]
-    flags: tuple[Tick, ...]
-    pillars: tuple[Bar, ...]
+    across: tuple[Tick, ...] = ()
+    up: tuple[Tick, ...] = ()
+    bars: tuple[tuple[str, tuple[Bar, ...]], ...] = ()
+    lines: tuple[Line, ...] = ()
+    bands: tuple[str, ...] = ()
+    spots: tuple[Spot, ...] = ()
+    flags: tuple[Tick, ...] = ()
 
 
-@dataclass(frozen=True)
-class Sparkline:
-    """A line without an axis: its last value is written beside it."""
-
-    width: float
-    height: float
-    line: str
-    end: Point
-    flags: tuple[float, ...]
-
-
-def bars(groups: Sequence[tuple[str, Sequence[int]]], width: float) -> BarsChart | None:
+def bars(groups: Sequence[tuple[str, Sequence[int]]], width: float) -> Chart | None:
     """Histograms side by side, each as shares of its own objects; None if there are no objects.
 
     groups: a name, and how many objects took 0, 1, … interactions; the last bin is open.
@@ -172,12 +138,12 @@ def bars(groups: Sequence[tuple[str, Sequence[int]]], width: float) -> BarsChart
         for number in range(first, last + 1)
         if number % every == (1 % every) or number == open_bin
     ]
-    return BarsChart(frame, tuple(ticks), tuple(series))
+    return Chart(frame, tuple(ticks), bars=tuple(series))
 
 
 def curves(
     named: Mapping[str, Sequence[Point]], width: float, *, share: bool = False
-) -> CurvesChart | None:
+) -> Chart | None:
     """Named curves of (step, value); None for fewer than two points. share: values are 0 to 1."""
     drawn = {name: points for name, points in named.items() if len(points) > 1}
     if not drawn:
@@ -197,19 +163,19 @@ def curves(
     def across(at: float) -> float:
         return frame.x((at - first) / ((last - first) or 1.0))
 
-    series = []
+    lines = []
     for name, points in drawn.items():
         placed = [(across(x), frame.y((y - floor) / (ceiling - floor))) for x, y in points]
         marked = tuple(placed[:: max(1, len(placed) // 8)])
-        series.append(Series(name, _path(placed), marked, placed[-1][1], f"{points[-1][1]:.3g}"))
+        lines.append(Line(name, _path(placed), marked, placed[-1][1], f"{points[-1][1]:.3g}"))
     along = nice_step(last - first or 1.0, 5 if width > 400 else 3)
     starts = along * math.ceil(first / along)
     ticks = (starts + n * along for n in range(int((last - starts) / along) + 1))
-    return CurvesChart(
+    return Chart(
         frame,
-        up=_grid(floor, ceiling, step, frame),
-        across=tuple(Tick(across(at), f"{at:g}") for at in ticks),
-        series=_apart(series, frame.bottom),
+        tuple(Tick(across(at), f"{at:g}") for at in ticks),
+        _grid(floor, ceiling, step, frame),
+        lines=_apart(lines, frame.bottom),
     )
 
 
@@ -240,14 +206,14 @@ def _interactions(number: int, open_bin: int) -> str:
     return f"{number} interaction{'s' * (number != 1)}"
 
 
-def _apart(series: Sequence[Series], bottom: float) -> tuple[Series, ...]:
+def _apart(lines: Sequence[Line], bottom: float) -> tuple[Line, ...]:
     """In their order, their names moved until none covers another."""
     at: dict[str, float] = {}
     lowest = -math.inf
-    for curve in sorted(series, key=lambda curve: curve.name_at):
+    for curve in sorted(lines, key=lambda curve: curve.name_at):
         lowest = at[curve.name] = max(curve.name_at, lowest + 15.0)
     beyond = max(0.0, lowest - bottom)
-    return tuple(replace(curve, name_at=round(at[curve.name] - beyond, 1)) for curve in series)
+    return tuple(replace(curve, name_at=round(at[curve.name] - beyond, 1)) for curve in lines)
 
 
 # -- over time: a project's weeks with its promotions, large and as a sparkline
@@ -255,15 +221,12 @@ def _apart(series: Sequence[Series], bottom: float) -> tuple[Series, ...]:
 
 def weeks_chart(
     weeks: Sequence[Week], marks: Sequence[PromotionMark], width: float, now: datetime
-) -> WeeksChart | None:
-    """Weeks up to ``now``, where the axis ends; None if there are none.
-
-    ``marks`` are numbered from 1 in their order.
-    """
+) -> Chart | None:
+    """Interactions per object up to ``now``, where the axis ends; None if there are no weeks. Below
+    the axis, bars of the objects of each week. ``marks`` are numbered from 1 in their order."""
     if not weeks:
         return None
     frame = Frame(width, 272.0, left=30.0, right=width - 10.0, top=30.0, bottom=206.0)
-    floor = 268.0
     begins, ends = _axis(weeks, now)
     highest = max(week.clicks.mean for week in weeks)
     highest = max([highest, *(min(week.clicks.high or 0.0, 2 * highest) for week in weeks)])
@@ -277,7 +240,7 @@ def weeks_chart(
         return None if value is None else frame.y(value / most)
 
     spots = tuple(
-        ChartPoint(
+        Spot(
             across(_middle(week, ends)),
             frame.y(week.clicks.mean / most),
             up(week.clicks.low),
@@ -293,19 +256,19 @@ def weeks_chart(
     for spot, week in zip(spots, weeks, strict=True):
         tall = round(max(1.0, 30.0 * week.n / deepest), 1)
         x = round(spot.x - pillar / 2, 1)
-        top = round(floor - tall, 1)
+        top = round(frame.height - 4 - tall, 1)
         pillars.append(Bar(x, top, round(pillar, 1), tall, f"{week.n:,} objects"))
     numbered = [(across(m.at), n) for n, m in enumerate(marks, 1) if begins <= m.at <= ends]
-    return WeeksChart(
+    line = " ".join(_path([(spot.x, spot.y) for spot in run]) for run in runs)
+    return Chart(
         frame,
-        floor,
-        up=_grid(0.0, most, step, frame),
-        across=_dates(begins, ends, across, frame),
-        line=" ".join(_path([(spot.x, spot.y) for spot in run]) for run in runs),
-        bands=tuple(band for run in runs if (band := _band(run))),
-        spots=spots,
-        flags=_flags(numbered),
-        pillars=tuple(pillars),
+        _dates(begins, ends, across, frame),
+        _grid(0.0, most, step, frame),
+        (("", tuple(pillars)),),
+        (Line("", line),),
+        tuple(band for run in runs if (band := _band(run))),
+        spots,
+        _flags(numbered),
     )
 
 
@@ -318,10 +281,9 @@ def weeks_text(weeks: Sequence[Week]) -> str:
     )
 
 
-def sparkline(
-    weeks: Sequence[Week], marks: Sequence[PromotionMark], now: datetime
-) -> Sparkline | None:
-    """Weeks up to ``now``; None for fewer than two weeks, which make no line."""
+def sparkline(weeks: Sequence[Week], marks: Sequence[PromotionMark], now: datetime) -> Chart | None:
+    """Weeks up to ``now`` as a line without an axis: its last value is written beside it. None for
+    fewer than two weeks, which make no line."""
     if len(weeks) < 2:
         return None
     frame = Frame(240.0, 48.0, left=5.0, right=235.0, top=5.0, bottom=43.0)
@@ -332,8 +294,8 @@ def sparkline(
         return frame.x((moment - begins) / (ends - begins))
 
     points = [(across(_middle(week, ends)), frame.y(week.clicks.mean / most)) for week in weeks]
-    flags = [across(mark.at) for mark in marks if begins <= mark.at <= ends]
-    return Sparkline(frame.width, frame.height, _path(points), points[-1], tuple(flags))
+    flags = tuple(Tick(across(mark.at), "") for mark in marks if begins <= mark.at <= ends)
+    return Chart(frame, lines=(Line("", _path(points), (points[-1],)),), flags=flags)
 
 
 def _mean(interval: Interval) -> str:
@@ -343,9 +305,9 @@ def _mean(interval: Interval) -> str:
     return f"{said} ({interval.low:.2f} to {interval.high:.2f})"
 
 
-def _runs(weeks: Sequence[Week], spots: Sequence[ChartPoint]) -> list[list[ChartPoint]]:
+def _runs(weeks: Sequence[Week], spots: Sequence[Spot]) -> list[list[Spot]]:
     """Weeks that follow each other: a line over a gap would show what is not known."""
-    runs: list[list[ChartPoint]] = []
+    runs: list[list[Spot]] = []
     for number, spot in enumerate(spots):
         if number and weeks[number].begins - weeks[number - 1].begins <= _WEEK:
             runs[-1].append(spot)
@@ -354,7 +316,7 @@ def _runs(weeks: Sequence[Week], spots: Sequence[ChartPoint]) -> list[list[Chart
     return runs
 
 
-def _band(spots: Sequence[ChartPoint]) -> str:
+def _band(spots: Sequence[Spot]) -> str:
     above = [(spot.x, spot.high) for spot in spots if spot.high is not None]
     below = [(spot.x, spot.low) for spot in spots if spot.low is not None]
     if len(above) < 2 or len(above) != len(below):

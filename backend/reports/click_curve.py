@@ -12,13 +12,12 @@ if that is ambiguous, the interactions count for the task only.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection, select
 
-from backend.db.models import INTERACTIONS, ServedMaskRow
+from backend.db.models import EventRow, RegionCostRow, ServedMaskRow
 from backend.db.packed_mask import PackedMask
 from backend.label_studio.shapes import thick
 
@@ -28,34 +27,6 @@ GOOD = 0.85
 _SAME = 0.8
 # Some builds of SQLite refuse statements with more values.
 _TARGETS_AT_ONCE = 500
-
-
-@dataclass(frozen=True)
-class LoggedEvent:
-    """An event of the log, as far as costs need it."""
-
-    id: int
-    kind: str
-    target: int
-    region: str
-    owner: str
-    request: str
-    starts: bool
-    at: datetime
-    answered_at: datetime | None
-    error: str
-    version: str
-    edited: int | None = None  # pixels that brush and eraser changed, for an edit
-
-    @property
-    def interaction(self) -> bool:
-        """Whether it is a click or a phrase."""
-        return self.kind in INTERACTIONS
-
-    @property
-    def answered(self) -> bool:
-        """Whether the model answered it."""
-        return self.answered_at is not None and not self.error and bool(self.request)
 
 
 @dataclass(frozen=True)
@@ -69,16 +40,17 @@ class Served:
 
 @dataclass(frozen=True)
 class Quality:
-    """How close the served masks were to the accepted one; None where that is unknown.
+    """How close the served masks were to the accepted one; None where that is unknown. The fields
+    are columns of ``RegionCostRow``.
 
-    ``needed``: interactions to an IoU of GOOD; None also if it was never reached.
+    ``needed_85``: interactions to an IoU of GOOD; None also if it was never reached.
     """
 
-    ious: tuple[float | None, ...] = ()
-    first: float | None = None
-    last: float | None = None
+    ious: Sequence[float | None] = ()
+    first_iou: float | None = None
+    last_iou: float | None = None
     corrected: int | None = None
-    needed: int | None = None
+    needed_85: int | None = None
     predictions: int = 0
 
 
@@ -86,10 +58,10 @@ UNKNOWN = Quality()
 
 
 def quality(
-    events: Sequence[LoggedEvent],
+    events: Sequence[EventRow],
     served: Sequence[Served],
     accepted: PackedMask,
-    before: Quality = UNKNOWN,
+    before: Quality | RegionCostRow = UNKNOWN,
 ) -> Quality:
     """The quality of a region from its events and served masks, oldest first.
 
@@ -98,19 +70,19 @@ def quality(
     by_request = {mask.request: mask.mask.iou(accepted) for mask in served}
     done = [event for event in events if event.interaction]
     # Two clicks of one request are answered together, after the last of them.
-    ends = sorted({event.request: place for place, event in enumerate(done)}.values())
+    ends = sorted({event.request_id: place for place, event in enumerate(done)}.values())
     ious = [
         before.ious[place] if iou is None and place < len(before.ious) else iou
         for place, iou in enumerate(_after_each(done, ends, by_request))
     ]
     answered = [place for place in ends if done[place].answered]
-    requests = {done[place].request for place in answered}
+    requests = {done[place].request_id for place in answered}
     return Quality(
-        ious=tuple(ious),
-        first=ious[answered[0]] if answered else None,
-        last=by_request[served[-1].request] if served else before.last,
+        ious=ious,
+        first_iou=ious[answered[0]] if answered else None,
+        last_iou=by_request[served[-1].request] if served else before.last_iou,
         corrected=_corrected(events, served, accepted) if served else before.corrected,
-        needed=_needed(ious, answered),
+        needed_85=_needed(ious, answered),
         predictions=max(before.predictions, len(requests | set(by_request))),
     )
 
@@ -139,7 +111,7 @@ def edited_pixels(accepted: PackedMask, served: PackedMask) -> int | None:
 
 
 def _after_each(
-    done: Sequence[LoggedEvent], ends: Sequence[int], by_request: Mapping[str, float]
+    done: Sequence[EventRow], ends: Sequence[int], by_request: Mapping[str, float]
 ) -> Iterator[float | None]:
     """IoU of what the page showed after each interaction; None while its answer is still to come.
 
@@ -151,8 +123,8 @@ def _after_each(
         if place not in ends:
             yield None
             continue
-        if event.request in by_request:
-            shown = by_request[event.request]
+        if event.request_id in by_request:
+            shown = by_request[event.request_id]
         elif event.answered:
             shown = None  # served, but expired since
         yield shown
@@ -169,7 +141,7 @@ def _needed(ious: Sequence[float | None], answered: Sequence[int]) -> int | None
 
 
 def _corrected(
-    events: Sequence[LoggedEvent], served: Sequence[Served], accepted: PackedMask
+    events: Sequence[EventRow], served: Sequence[Served], accepted: PackedMask
 ) -> int | None:
     """Pixels edited between answers, and after the last one unless Ctrl+Z brought an earlier answer
     back."""
@@ -179,7 +151,7 @@ def _corrected(
     alike = (s.mask for s in reversed(served[:-1]) if s.mask.iou(accepted) > _SAME)
     if last and any(edited_pixels(accepted, mask) == 0 for mask in alike):
         last = 0
-    places = [place for place, event in enumerate(events) if event.request == served[-1].request]
+    places = [place for place, event in enumerate(events) if event.request_id == served[-1].request]
     before = events[: places[-1]] if places else events
     return last + sum(event.edited or 0 for event in before)
 

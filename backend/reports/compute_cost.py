@@ -4,14 +4,13 @@ A pure function of the tables, so neither the time nor the order of webhooks cha
 ``costs`` writes it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from hashlib import blake2b
 from itertools import pairwise
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Select, select
 
 from backend.db.engine import records
 from backend.db.models import (
@@ -27,9 +26,7 @@ from backend.db.packed_mask import PackedMask
 from backend.reports.click_curve import (
     UNKNOWN,
     Key,
-    LoggedEvent,
     PromptedObject,
-    Quality,
     Region,
     Served,
     assign,
@@ -44,20 +41,7 @@ BRUSH_CHARACTERS = 128
 _AT_ONCE = timedelta(seconds=5)
 
 _OfAnnotation = TypeVar("_OfAnnotation", AnnotationRow, AnnotationTimeRow, RegionCostRow, SampleRow)
-
-
-@dataclass(frozen=True)
-class TaskCosts:
-    """What to write: a row for each region of the task.
-
-    ``versions``: the digest of each annotation as it was read. ``through``: the newest event read.
-    """
-
-    project: str
-    task: int
-    versions: Mapping[int, str]
-    through: int
-    rows: Sequence[Mapping[str, Any]]
+_OfTask = TypeVar("_OfTask", EventRow, TargetRow, TaskRow)
 
 
 def current_versions(connection: Connection, project: str, task: int) -> dict[int, str]:
@@ -70,100 +54,73 @@ def current_versions(connection: Connection, project: str, task: int) -> dict[in
     return {row.annotation_id: row.digest for row in connection.execute(query)}
 
 
-def compute(
-    connection: Connection, project: str, task: int, now: datetime, idle: timedelta
-) -> TaskCosts:
-    """Compute a task's costs. idle: longer pauses count as this long."""
-    versions = current_versions(connection, project, task)
-    facts = _TaskRecords.read(connection, project, task, list(versions), idle)
-    return TaskCosts(
-        project,
-        task,
-        versions,
-        through=max((event.id for event in facts.events), default=0),
-        rows=facts.rows(connection, now),
-    )
+class TaskRecords:
+    """All that is known of a task, except the served masks. ``versions``: the digest of each
+    annotation. ``through``: the newest event."""
 
+    def __init__(self, connection: Connection, project: str, task: int, idle: timedelta) -> None:
+        """idle: longer pauses count as this long."""
+        self.project = project
+        self.task = task
+        self.versions = current_versions(connection, project, task)
+        numbers = list(self.versions)
 
-@dataclass(frozen=True)
-class _TaskRecords:
-    """All that is known of a task, except the served masks. ``owners``: who made each annotation,
-    as far as known. ``ahead``: Label Studio's clock minus ours. ``idle``: longer pauses count as
-    this long."""
-
-    project: str
-    task: int
-    annotations: Mapping[int, AnnotationRow]
-    owners: Mapping[int, str]
-    samples: Sequence[SampleRow]
-    costs: Mapping[Key, RegionCostRow]
-    events: Sequence[LoggedEvent]
-    targets: Mapping[int, Row[int, str, str]]
-    ahead: timedelta
-    idle: timedelta
-
-    @classmethod
-    def read(
-        cls,
-        connection: Connection,
-        project: str,
-        task: int,
-        numbers: Sequence[int],
-        idle: timedelta,
-    ) -> "_TaskRecords":
         def rows(model: type[_OfAnnotation]) -> list[_OfAnnotation]:
             here = (model.project == project) & model.annotation_id.in_(numbers)
             return records(connection, select(model).where(here))
 
-        ahead = select(TaskRow.clock_ahead_s).where(
-            TaskRow.project == project, TaskRow.task_id == task
-        )
-        return cls(
-            project=project,
-            task=task,
-            annotations={row.annotation_id: row for row in rows(AnnotationRow)},
-            owners={row.annotation_id: row.owner for row in rows(AnnotationTimeRow) if row.owner},
-            samples=rows(SampleRow),
-            costs={
-                (row.annotation_id, row.brush, row.region_id): row for row in rows(RegionCostRow)
-            },
-            events=_events(connection, project, task),
-            targets=_targets(connection, project, task),
-            ahead=timedelta(seconds=connection.execute(ahead).scalar() or 0.0),
-            idle=idle,
-        )
+        def of_task(model: type[_OfTask]) -> Select[_OfTask]:
+            return select(model).where(model.project == project, model.task_id == task)
+
+        self._annotations = {row.annotation_id: row for row in rows(AnnotationRow)}
+        # Who made each annotation, as far as known.
+        self._owners = {row.annotation_id: row.owner for row in rows(AnnotationTimeRow)}
+        self._samples = rows(SampleRow)
+        self._costs = {
+            (row.annotation_id, row.brush, row.region_id): row for row in rows(RegionCostRow)
+        }
+        events = of_task(EventRow).where(EventRow.target_id.is_not(None)).order_by(EventRow.id)
+        self._events = records(connection, events)
+        self._targets = {row.id: row for row in records(connection, of_task(TargetRow))}
+        # Label Studio's clock minus ours.
+        ahead = connection.execute(
+            of_task(TaskRow).with_only_columns(TaskRow.clock_ahead_s)
+        ).scalar()
+        self._ahead = timedelta(seconds=ahead or 0.0)
+        self._idle = idle
+        self.through = max((event.id for event in self._events), default=0)
 
     def regions(self) -> list[Region]:
         """The regions of all annotations."""
         # An annotation without an owner belongs to the owner of others by the same annotator.
         by_annotator = {
-            self.annotations[number].annotator: owner
-            for number, owner in self.owners.items()
-            if self.annotations[number].annotator is not None
+            self._annotations[number].annotator: owner
+            for number, owner in self._owners.items()
+            if owner and self._annotations[number].annotator is not None
         }
         regions = []
-        for sample in self.samples:
+        for sample in self._samples:
             number, brush, region = _key(sample)
-            same_person = by_annotator.get(self.annotations[number].annotator, "")
-            regions.append(Region(number, brush, region, self.owners.get(number) or same_person))
+            same_person = by_annotator.get(self._annotations[number].annotator, "")
+            regions.append(Region(number, brush, region, self._owners.get(number) or same_person))
         return regions
 
     def objects(self) -> list[PromptedObject]:
         """All objects with an interaction, and those that a phrase suggested beside its own."""
-        by_target: dict[int, list[LoggedEvent]] = {}
-        for event in self.events:
-            by_target.setdefault(event.target, []).append(event)
+        by_target: dict[int | None, list[EventRow]] = {}
+        for event in self._events:
+            by_target.setdefault(event.target_id, []).append(event)
         objects = []
         for target, events in by_target.items():
-            if not any(_begins(event) for event in events):
+            if target is None or not any(_begins(event) for event in events):
                 continue
-            row = self.targets.get(target)
+            row = self._targets.get(target)
             # The submit of a region is logged under the user who opened the task next.
             owners = [event.owner for event in events if event.owner and _begins(event)]
             objects.append(
                 PromptedObject(
                     id=target,
-                    region=events[-1].region,
+                    region=events[-1].region_id,
                     owner=(row.owner if row else "") or (owners[-1] if owners else ""),
                     started=any(event.starts for event in events),
                     brush=row.brush if row else "",
@@ -176,7 +133,7 @@ class _TaskRecords:
         targets = assign(self.regions(), self.objects())
         served = served_for(connection, [target for them in targets.values() for target in them])
         rows: dict[Key, dict[str, Any]] = {}
-        for sample in self.samples:
+        for sample in self._samples:
             theirs = targets.get(_key(sample), ())
             own = [one for one in served if one.target in theirs]
             rows[_key(sample)] = self._row(sample, theirs, own, now)
@@ -186,22 +143,22 @@ class _TaskRecords:
         self, sample: SampleRow, targets: tuple[int, ...], served: Sequence[Served], now: datetime
     ) -> dict[str, Any]:
         number, brush, region = key = _key(sample)
-        annotation = self.annotations[number]
-        events = [event for event in self.events if event.target in targets]
+        annotation = self._annotations[number]
+        events = [event for event in self._events if event.target_id in targets]
         begun = [event for event in events if _begins(event)]
         done = [event for event in begun if event.interaction]
         mask = PackedMask(sample.width, sample.height, bytes(sample.mask))
         shape = _digest(mask)
-        before = self.costs.get(key)
+        before = self._costs.get(key)
         if before is not None and (before.shape, before.targets) != (shape, list(targets)):
             before = None
-        seen = quality(events, served, mask, _quality(before)) if done else UNKNOWN
-        first_at = begun[0].at if begun else None
+        seen = quality(events, served, mask, before or UNKNOWN) if done else UNKNOWN
+        first_at = begun[0].created_at if begun else None
         submitted_at = self._submitted_at(annotation, events, first_at)
         seconds = None
         if first_at is not None and submitted_at is not None:
             seconds = self._seconds(first_at, submitted_at, {event.owner for event in begun})
-        versions = [event.version for event in events if event.version]
+        versions = [event.model_version for event in events if event.model_version]
         return {
             "project": self.project,
             "annotation_id": number,
@@ -217,45 +174,42 @@ class _TaskRecords:
             "model_version": versions[-1] if versions else "",
             "known": bool(begun),
             **{name: sum(e.kind == kind for e in events) for kind, name in _COUNTED.items()},
-            "predictions": seen.predictions,
+            **vars(seen),
             "interactions": len(done),
             "first_at": first_at,
-            "accepted_at": next((e.at for e in events if e.kind == "accept"), None),
+            "accepted_at": next((e.created_at for e in events if e.kind == "accept"), None),
             "submitted_at": submitted_at,
             "seconds": seconds,
             "pixels": sample.width * sample.height,
-            "ious": list(seen.ious),
-            "first_iou": seen.first,
-            "last_iou": seen.last,
-            "needed_85": seen.needed,
-            "corrected": seen.corrected,
             "targets": list(targets),
             "shape": shape,
             "drawn_at": now,
         }
 
     def _submitted_at(
-        self, annotation: AnnotationRow, events: Sequence[LoggedEvent], first_at: datetime | None
+        self, annotation: AnnotationRow, events: Sequence[EventRow], first_at: datetime | None
     ) -> datetime | None:
         """By our clock: when the annotation was created; for a region added to it later, when it
         was first seen there."""
         created, updated = (
-            None if moment is None else moment - self.ahead
+            None if moment is None else moment - self._ahead
             for moment in (annotation.created_at, annotation.updated_at)
         )
         made = created or updated
         if first_at is None or made is None or first_at <= made + _AT_ONCE:
             return made
-        seen = [event.at for event in events if event.kind == "submit" and event.at >= first_at]
-        later = [moment for moment in (updated, *seen) if moment is not None]
+        submits = (event.created_at for event in events if event.kind == "submit")
+        seen = (updated, *(moment for moment in submits if moment >= first_at))
+        later = [moment for moment in seen if moment is not None]
         return min((moment for moment in later if moment >= first_at), default=max(later))
 
     def _seconds(self, begin: datetime, end: datetime, owners: set[str]) -> float:
         """Time from begin to end in which these owners worked on the task: each pause between
         two of their events, on any object, counts up to ``idle``."""
-        between = [e.at for e in self.events if begin < e.at < end and e.owner in owners]
+        moments = (event.created_at for event in self._events if event.owner in owners)
+        between = [moment for moment in moments if begin < moment < end]
         pauses = (later - earlier for earlier, later in pairwise([begin, *sorted(between), end]))
-        return sum(max(0.0, min(pause, self.idle).total_seconds()) for pause in pauses)
+        return sum(max(0.0, min(pause, self._idle).total_seconds()) for pause in pauses)
 
 
 # Kinds of events, and the columns that count them.
@@ -268,7 +222,7 @@ _COUNTED = {
 }
 
 
-def _begins(event: LoggedEvent) -> bool:
+def _begins(event: EventRow) -> bool:
     """Whether an object is made by it: by an interaction, or as one of those that a phrase for all
     of a kind suggested. Such an object is known to have taken no interaction of its own."""
     return event.interaction or event.kind == "suggest"
@@ -278,42 +232,7 @@ def _key(row: SampleRow | RegionCostRow) -> Key:
     return row.annotation_id, row.brush[:BRUSH_CHARACTERS], row.region_id
 
 
-def _quality(row: RegionCostRow | None) -> Quality:
-    if row is None:
-        return UNKNOWN
-    return Quality(
-        ious=tuple(row.ious),
-        first=row.first_iou,
-        last=row.last_iou,
-        corrected=row.corrected,
-        needed=row.needed_85,
-        predictions=row.predictions,
-    )
-
-
 def _digest(mask: PackedMask) -> str:
     digest = blake2b(f"{mask.width} {mask.height} ".encode(), digest_size=16)
     digest.update(mask.bits().tobytes())
     return digest.hexdigest()
-
-
-def _events(connection: Connection, project: str, task: int) -> list[LoggedEvent]:
-    of = EventRow
-    query = (
-        select(
-            *(of.id, of.kind, of.target_id, of.region_id, of.owner, of.request_id),
-            *(of.starts, of.created_at, of.answered_at, of.error, of.model_version),
-            of.edited,
-        )
-        .where(of.project == project, of.task_id == task, of.target_id.is_not(None))
-        .order_by(of.id)
-    )
-    rows: Iterable[Any] = connection.execute(query)
-    return [LoggedEvent(*row) for row in rows]
-
-
-def _targets(connection: Connection, project: str, task: int) -> dict[int, Row[int, str, str]]:
-    query = select(TargetRow.id, TargetRow.owner, TargetRow.brush).where(
-        TargetRow.project == project, TargetRow.task_id == task
-    )
-    return {row.id: row for row in connection.execute(query)}

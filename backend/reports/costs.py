@@ -7,7 +7,7 @@ object that was submitted already) is found by a query and computed then, for a 
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -36,7 +36,7 @@ from backend.db.models import (
     same_annotation,
 )
 from backend.label_studio.annotations import Annotation, LabelChange
-from backend.reports.compute_cost import TaskCosts, compute, current_versions
+from backend.reports.compute_cost import TaskRecords, current_versions
 
 _log = logging.getLogger(__name__)
 
@@ -80,11 +80,12 @@ class Costs:
         now = now or datetime.now(UTC)
         for _ in range(_ATTEMPTS):
             with self._database.read() as connection:
-                costs = compute(connection, project, task, now, self._idle)
+                known = TaskRecords(connection, project, task, self._idle)
+                rows = known.rows(connection, now)
             with self._database.write() as connection:
                 lock_samples(connection, project)
-                if current_versions(connection, project, task) == costs.versions:
-                    _write(connection, costs)
+                if current_versions(connection, project, task) == known.versions:
+                    _write(connection, known, rows)
                     return
         _log.info("Task %d of project %s changes too quickly to compute its costs", task, project)
 
@@ -151,25 +152,25 @@ class Costs:
         return places
 
 
-def _write(connection: Connection, costs: TaskCosts) -> None:
-    annotations = list(costs.versions)
+def _write(connection: Connection, known: TaskRecords, rows: Sequence[Mapping[str, Any]]) -> None:
+    annotations = list(known.versions)
     row = RegionCostRow
-    here = (row.project == costs.project) & (
-        (row.task_id == costs.task) | row.annotation_id.in_(annotations)
+    here = (row.project == known.project) & (
+        (row.task_id == known.task) | row.annotation_id.in_(annotations)
     )
     before = set(connection.execute(select(row.annotation_id).where(here)).scalars())
     connection.execute(delete(row).where(here))
     connection.execute(
         delete(AnnotationTimeRow).where(
-            AnnotationTimeRow.project == costs.project,
+            AnnotationTimeRow.project == known.project,
             AnnotationTimeRow.annotation_id.in_(before.difference(annotations)),
         )
     )
-    if costs.rows:
-        connection.execute(insert(row), [dict(region) for region in costs.rows])
-    for number, digest in costs.versions.items():
-        state = {"drawn": digest, "through": costs.through}
-        _upsert(connection, costs.project, number, state, {"owner": ""})
+    if rows:
+        connection.execute(insert(row), rows)
+    for number, digest in known.versions.items():
+        state = {"drawn": digest, "through": known.through}
+        _upsert(connection, known.project, number, state, {"owner": ""})
 
 
 def _upsert(

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import count
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -96,19 +97,12 @@ def reach_of(changes: Iterable[Interval | None], least: float = 0.2) -> float:
 
 
 @dataclass(frozen=True)
-class GroupRow:
-    """A group, with its clicks on the scale of its table."""
-
-    group: GroupCost
-    error_bar: ErrorBar | None
-
-
-@dataclass(frozen=True)
 class GroupTable:
-    """Groups of one kind. ``total``: how many exist, shown or not. low, high: of the scale."""
+    """Groups of one kind, each with its clicks on the scale of the table, from ``low`` to ``high``.
+    ``total``: how many exist, shown or not."""
 
     title: str
-    rows: tuple[GroupRow, ...]
+    rows: tuple[tuple[GroupCost, ErrorBar | None], ...]
     total: int
     low: str
     high: str
@@ -118,29 +112,15 @@ class GroupTable:
         """The first ``most`` groups."""
         means = [group.clicks.mean if group.clicks else None for group in groups]
         low, high = scale([mean for mean in means if mean])
-        rows = [
-            GroupRow(group, error_bar(mean, low, high))
-            for group, mean in zip(groups, means, strict=True)
-        ]
-        return cls(title, tuple(rows[:most]), len(rows), f"{low:g}", f"{high:g}")
+        rows = zip(groups[:most], (error_bar(mean, low, high) for mean in means), strict=False)
+        return cls(title, tuple(rows), len(groups), f"{low:g}", f"{high:g}")
 
 
-@dataclass(frozen=True)
-class PromotionRow:
-    """A promotion with its number, and its difference on a scale around zero."""
-
-    number: int
-    change: BeforeAfter
-    error_bar: ErrorBar | None
-
-
-def promotion_rows(changes: Sequence[BeforeAfter]) -> list[PromotionRow]:
-    """Promotions numbered from 1, all on one scale."""
-    bars = error_bars([change.difference for change in changes])
-    return [
-        PromotionRow(number, change, bar)
-        for number, (change, bar) in enumerate(zip(changes, bars, strict=True), 1)
-    ]
+def promotion_rows(
+    changes: Sequence[BeforeAfter],
+) -> list[tuple[int, BeforeAfter, ErrorBar | None]]:
+    """Promotions numbered from 1, and their differences on one scale around zero."""
+    return list(zip(count(1), changes, error_bars([change.difference for change in changes])))
 
 
 @cache

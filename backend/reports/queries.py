@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from cachetools import LRUCache
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 
 from backend.db.engine import Database
-from backend.db.models import EventRow, ProjectRow, SampledProjectRow
+from backend.db.models import ProjectRow
 from backend.errors import FilterError, ReportError
 from backend.label_studio.payloads import number_of
+from backend.label_studio.projects import project_keys
 from backend.reports import check, cost_frame, promotions, regions
 from backend.reports.cost_frame import CostFrame
 from backend.reports.group_by import by_group, by_task, weeks_of
@@ -58,16 +59,7 @@ class Reports:
     def keys(self) -> list[str]:
         """All projects that were connected, clicked in or labeled."""
         with self.database.read() as connection:
-            return _keys(connection)
-
-    def key(self, written: str) -> str:
-        """A project's key, from the key or its number. Raises ReportError."""
-        keys = [key for key in self.keys() if written in (key, str(number_of(key)))]
-        if len(keys) == 1 or written in keys:
-            return written if written in keys else keys[0]
-        if keys:
-            raise ReportError(f"There are several projects {written}: use {' or '.join(keys)}.")
-        raise ReportError(f"No project {written} is known to this backend.")
+            return project_keys(connection)
 
     def projects(self) -> list[ProjectSummary]:
         """All projects at a glance, in the order of their numbers."""
@@ -303,19 +295,3 @@ def _moment(name: str, text: str, *, end: bool = False) -> datetime:
         raise FilterError(
             f"{text!r} is not a time for {name}: write a day, 2026-11-25, or 2026-11-25T14:30."
         ) from None
-
-
-def _keys(connection: Connection) -> list[str]:
-    keys: set[str] = set()
-    for column in (ProjectRow.key, SampledProjectRow.key):
-        keys.update(connection.execute(select(column)).scalars())
-    # A project that was never connected may have been clicked in. Going from key to key along the
-    # index is fast even for a long log.
-    here = ""
-    while True:
-        query = select(EventRow.project).where(EventRow.project > here)
-        after = connection.execute(query.order_by(EventRow.project).limit(1)).scalar()
-        if after is None:
-            return sorted(keys)
-        keys.add(after)
-        here = after

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from backend.api.service import Service
 from backend.errors import BackendError, JobError
 from backend.jobs.queue import Jobs
+from backend.label_studio.projects import project_key
 from backend.web.mask_images import MaskImages
 from backend.web.rendering import Renderer
 from model.errors import PhraseClickError
@@ -40,6 +41,10 @@ class Dashboard:
     def base(self) -> str:
         """The version of the configured checkpoint."""
         return self.registry.base_name
+
+    def key(self, project: str) -> str:
+        """A project's key, from the key or its number."""
+        return project_key(self.database, project)
 
     def serves(self, project: str) -> str:
         """The version that serves a project; with '' as key: projects without their own."""
@@ -72,11 +77,16 @@ Asked = Annotated[defaultdict[str, str], Depends(_query)]
 
 
 def _key(board: Board, project: str) -> str:
-    return board.reports.key(project)
+    return board.key(project)
 
 
-# The key of the project in an address.
+def _asked_key(board: Board, project: str = "") -> str:
+    return board.key(project) if project else ""
+
+
+# The key of the project in an address, and in its query; there '' where none is named.
 Key = Annotated[str, Depends(_key)]
+AskedKey = Annotated[str, Depends(_asked_key)]
 # A number in an address, as far as a database has such numbers.
 Number = Annotated[int, Path(ge=0, le=2**63 - 1)]
 

@@ -2,9 +2,10 @@
 files, the tasks, one task click by click, and what was submitted without a mask.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from fastapi import Request, Response
 
@@ -27,7 +28,7 @@ from backend.reports.records import (
 )
 from backend.reports.wording import BY
 from backend.web.board import OWN_FORM, Asked, Board, Dashboard, Key, Number, router
-from backend.web.projects import label_studio_url
+from backend.web.projects import project_page
 from backend.web.rendering import number_in, segment
 
 pages = router()
@@ -40,65 +41,37 @@ _MOST_ROWS = 200
 _MOST_WITHOUT_MASK = 50
 
 
-def _mean(value: Interval | Distribution | None) -> float | None:
-    interval = value.mean if isinstance(value, Distribution) else value
-    return None if interval is None else interval.mean
-
-
-def _median(value: Distribution | None) -> float | None:
-    return None if value is None else value.median
-
-
 # The columns that groups can be sorted by.
-_SORTS: dict[str, Callable[[GroupCost], float | str | None]] = {
-    "name": lambda group: group.title.casefold(),
-    "n": lambda group: group.n,
-    "clicks": lambda group: _mean(group.clicks),
-    "median": lambda group: _median(group.clicks),
-    "one": lambda group: _mean(group.one),
-    "without_click": lambda group: _mean(group.without_click),
-    "seconds": lambda group: _median(group.seconds),
-    "first_iou": lambda group: _mean(group.first_iou),
-    "last_iou": lambda group: _mean(group.last_iou),
-    "needed_85": lambda group: _mean(group.needed_85),
-    "corrected": lambda group: _mean(group.corrected),
-}
+_SORTS = (
+    *("name", "n", "clicks", "median", "one", "without_click", "seconds", "first_iou", "last_iou"),
+    *("needed_85", "corrected"),
+)
 
 
 @pages.get("/projects/{project}/groups")
 def groups(request: Request, board: Board, key: Key, asked: Asked) -> Response:
     """Annotators and labels, filtered and sorted by the query."""
     where = _filter_of(board, key, asked)
-    sort = asked["sort"] if asked["sort"] in _SORTS else "n"
-    descending = asked["order"] != "asc"
+    page = _listing(board, key, asked, "n", GroupCost)
+    if page["sort"] not in _SORTS:
+        page["sort"] = "n"
     unaccepted = [
         one for one in dropped_masks(board.database, Project.read(key)) if _within(one, where)
     ]
     missing = board.reports.without_mask(key, where)
-    return board.render.page(
-        request,
-        "groups.html",
-        section="Overview",
-        tab="Annotators and labels",
-        project=board.reports.project(key),
-        key=key,
+    return project_page(
+        *(request, board, key, "groups.html", "Annotators and labels"),
         tables=[
-            (by, GroupTable.of(BY[by], _sorted(costs, sort, descending), _MOST_ROWS))
+            (by, GroupTable.of(BY[by], _sorted(costs, page), _MOST_ROWS))
             for by in _TABLES
             if (costs := board.reports.groups(key, by, where))
         ],
-        about=about(GroupCost),
         dropped=unaccepted[:_MOST_WITHOUT_MASK],
         dropped_total=len(unaccepted),
         without_mask=missing[:_MOST_WITHOUT_MASK],
         without_mask_total=len(missing),
-        asked=asked,
-        sort=sort,
-        descending=descending,
-        choices=_filter_choices(board, key),
-        weeks=_WEEKS,
         files=_files(key, where),
-        studio=label_studio_url(board, key),
+        **page,
     )
 
 
@@ -136,12 +109,36 @@ def _files(key: str, where: ReportFilter) -> list[tuple[str, str]]:
     return [(name, f"{key}/{path}{'&' if query else ''}{query}") for name, path in listed]
 
 
-def _sorted(costs: Sequence[GroupCost], sort: str, descending: bool) -> list[GroupCost]:
+def _listing(
+    board: Dashboard, key: str, asked: Mapping[str, str], sort: str, record: type
+) -> dict[str, Any]:
+    """What a list that is filtered and sorted by the query shows. sort: if the query names none."""
+    return {
+        "asked": asked,
+        "sort": asked["sort"] or sort,
+        "descending": asked["order"] != "asc",
+        "choices": _filter_choices(board, key),
+        "weeks": _WEEKS,
+        "about": about(record),
+    }
+
+
+def _sorted(costs: Sequence[GroupCost], page: Mapping[str, Any]) -> list[GroupCost]:
     """Groups without the figure come last."""
-    figure = _SORTS[sort]
-    known = [group for group in costs if figure(group) is not None]
-    unknown = [group for group in costs if figure(group) is None]
-    return sorted(known, key=figure, reverse=descending) + unknown  # type: ignore[arg-type]
+    figures = {group.name: _figure(group, page["sort"]) for group in costs}
+    known = [group for group in costs if figures[group.name] is not None]
+    unknown = [group for group in costs if figures[group.name] is None]
+    return sorted(known, key=lambda g: figures[g.name], reverse=page["descending"]) + unknown
+
+
+def _figure(group: GroupCost, sort: str) -> Any:
+    """What a column shows of a group."""
+    if sort == "name":
+        return group.title.casefold()
+    value = getattr(group, "clicks" if sort == "median" else sort)
+    if isinstance(value, Distribution):
+        value = value.median if sort in ("median", "seconds") else value.mean
+    return value.mean if isinstance(value, Interval) else value
 
 
 def _filter_of(board: Dashboard, project: str, asked: Mapping[str, str]) -> ReportFilter:
@@ -223,31 +220,17 @@ class Object:
 @pages.get("/projects/{project}/tasks")
 def tasks(request: Request, board: Board, key: Key, asked: Asked) -> Response:
     """The table, filtered and sorted by the query."""
-    sort, descending = asked["sort"] or "last_at", asked["order"] != "asc"
+    page = _listing(board, key, asked, "last_at", TaskCost)
     listed = board.reports.tasks(
         key,
         _filter_of(board, key, asked),
-        sort=sort,
-        descending=descending,
+        sort=page["sort"],
+        descending=page["descending"],
         page=number_in(asked["page"]) or 1,
         size=_SIZE,
     )
-    return board.render.page(
-        request,
-        "tasks.html",
-        section="Overview",
-        tab="Tasks",
-        project=board.reports.project(key),
-        key=key,
-        newest=listed,
-        asked=asked,
-        sort=sort,
-        descending=descending,
-        sortable=True,
-        choices=_filter_choices(board, key),
-        weeks=_WEEKS,
-        about=about(TaskCost),
-        studio=label_studio_url(board, key),
+    return project_page(
+        *(request, board, key, "tasks.html", "Tasks"), newest=listed, sortable=True, **page
     )
 
 
@@ -255,17 +238,11 @@ def tasks(request: Request, board: Board, key: Key, asked: Asked) -> Response:
 def task_page(request: Request, board: Board, key: Key, task: Number) -> Response:
     """One task and the making of its objects."""
     cost = board.reports.task(key, task)
-    studio = label_studio_url(board, key)
-    return board.render.page(
-        request,
-        "task.html",
-        section="Overview",
-        project=board.reports.project(key),
-        key=key,
+    return project_page(
+        *(request, board, key, "task.html"),
         task=cost,
         objects=[_object(board, key, region) for region in cost.regions[:_MOST_OBJECTS]],
         most=_MOST_OBJECTS,
-        studio=f"{studio}/data?task={task}" if studio else "",
         days=board.settings.keep_masks_days,
     )
 

@@ -1,21 +1,21 @@
 """Health: which processes run, what is waiting, what failed, in plain sentences."""
 
 import time
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fastapi import Request, Response
-from sqlalchemy import func, select
+from sqlalchemy import select
 
-from backend.db.models import AnnouncementRow, Delivery, SampledProjectRow
+from backend.db.models import AnnouncementRow, RecentError, SampledProjectRow
 from backend.errors import StorageError
 from backend.jobs.presence import processes, recent_errors
 from backend.label_studio.payloads import number_of
 from backend.reports.wording import counted
 from backend.web.board import Board, Dashboard, router
-from backend.worker.webhook_inbox import ATTEMPTS
+from backend.worker.webhook_inbox import Deliveries
 
 pages = router()
 
@@ -33,30 +33,11 @@ _NAMES = {
 }
 
 
-@dataclass(frozen=True)
-class Failure:
-    """An error message, and how often it occurred."""
-
-    sentence: str
-    where: str
-    at: datetime
-    times: int
-
-
-@dataclass(frozen=True)
-class Inbox:
-    """Webhook deliveries that wait, and those that failed too often."""
-
-    waiting: int
-    oldest: datetime | None
-    failed: int
-
-
 @pages.get("/health")
 def health(request: Request, board: Board) -> Response:
     """The health of this backend."""
     started = time.perf_counter()
-    inbox = _inbox(board)
+    inbox = Deliveries(board.database).open()
     milliseconds = 1000 * (time.perf_counter() - started)
     return board.render.page(
         request,
@@ -94,7 +75,7 @@ def problems(board: Dashboard) -> list[str]:
     available, about = _store(board)
     if not available:
         sentences.append(f"Storage of model versions: {about}.")
-    inbox = _inbox(board)
+    inbox = Deliveries(board.database).open()
     if inbox.oldest is not None and now - inbox.oldest > _WAITS:
         waiting = counted(inbox.waiting, "webhook delivery has", "webhook deliveries have")
         sentences.append(
@@ -131,18 +112,6 @@ def problems(board: Dashboard) -> list[str]:
     return sentences + unread
 
 
-def _inbox(board: Dashboard) -> Inbox:
-    waits = Delivery.attempts < ATTEMPTS
-    query = select(
-        func.count().filter(waits),
-        func.min(Delivery.received_at).filter(waits),
-        func.count().filter(~waits),
-    ).where(Delivery.processed_at.is_(None))
-    with board.database.read() as connection:
-        waiting, oldest, failed = connection.execute(query).one()
-    return Inbox(waiting, oldest, failed)
-
-
 def _jobs(board: Dashboard) -> dict[str, dict[str, int]]:
     """Number of jobs by kind and state."""
     counts: dict[str, dict[str, int]] = {}
@@ -151,14 +120,12 @@ def _jobs(board: Dashboard) -> dict[str, dict[str, int]]:
     return counts
 
 
-def _failures(board: Dashboard) -> list[Failure]:
-    """The newest errors; repeated ones are listed once."""
-    failures: dict[tuple[str, str], Failure] = {}
-    for error in recent_errors(board.database, _ERRORS_READ):
-        before = failures.get((error.where, error.sentence))
-        at, times = (before.at, before.times + 1) if before else (error.at, 1)
-        failures[error.where, error.sentence] = Failure(error.sentence, error.where, at, times)
-    return list(failures.values())[:_ERRORS]
+def _failures(board: Dashboard) -> list[tuple[RecentError, int]]:
+    """The newest errors and how often each occurred."""
+    errors = recent_errors(board.database, _ERRORS_READ)
+    times = Counter((error.where, error.sentence) for error in errors)
+    newest = {(error.where, error.sentence): error for error in reversed(errors)}
+    return [(newest[same], number) for same, number in times.items()][:_ERRORS]
 
 
 def _projects(board: Dashboard) -> Sequence[Any]:

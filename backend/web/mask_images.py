@@ -27,6 +27,7 @@ from backend.db.packed_mask import PackedMask
 from backend.errors import PictureError, ReportError
 from backend.images.loader import Pictures
 from backend.label_studio.payloads import Project
+from backend.reports.click_curve import served_for
 from backend.reports.regions import accepted_mask
 from training.evaluation.overlay import (
     Click,
@@ -132,14 +133,9 @@ class MaskImages:
             RegionCostRow.annotation_id == annotation,
             RegionCostRow.region_id == region,
         )
-        row = ServedMaskRow
         with self._database.read() as connection:
             targets = connection.execute(of_region.limit(1)).scalar() or []
-            served = select(row.width, row.height, row.mask).where(row.target_id.in_(targets))
-            masks = [
-                PackedMask(width, height, bytes(mask))
-                for width, height, mask in connection.execute(served.limit(_MASKS))
-            ]
+            masks = [served.mask for served in served_for(connection, targets)][:_MASKS]
             submitted = accepted_mask(connection, project, annotation, region)
         return masks if submitted is None else [*masks, submitted]
 

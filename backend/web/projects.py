@@ -44,7 +44,7 @@ class Card:
 
     summary: ProjectSummary
     status: TrainingStatus
-    spark: charts.Sparkline | None
+    spark: charts.Chart | None
     spark_text: str
     serves: str
 
@@ -99,19 +99,30 @@ def _card(board: Dashboard, summary: ProjectSummary, status: TrainingStatus) -> 
     )
 
 
+def project_page(
+    request: Request, board: Dashboard, key: str, template: str, tab: str = "", **values: Any
+) -> Response:
+    """A page about one project."""
+    return board.render.page(
+        request,
+        template,
+        section="Overview",
+        tab=tab,
+        key=key,
+        project=board.reports.project(key),
+        studio=label_studio_url(board, key),
+        **values,
+    )
+
+
 @pages.get("/projects/{project}")
-def project_page(request: Request, board: Board, key: Key) -> Response:
+def project_costs(request: Request, board: Board, key: Key) -> Response:
     """One project."""
     over = board.reports.over_time(key)
     total = board.reports.groups(key, "project")
     by_phrase = board.reports.groups(key, "phrase")
-    return board.render.page(
-        request,
-        "project.html",
-        section="Overview",
-        tab="Costs",
-        project=board.reports.project(key),
-        key=key,
+    return project_page(
+        *(request, board, key, "project.html", "Costs"),
         total=total[0] if total else None,
         over=over,
         weeks=[
@@ -144,7 +155,6 @@ def project_page(request: Request, board: Board, key: Key) -> Response:
         learning=training_status(board, [key])[key],
         last=_last_training(board, key),
         serves=board.serves(key),
-        studio=label_studio_url(board, key),
         base=board.base,
     )
 

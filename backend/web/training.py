@@ -111,8 +111,8 @@ class Curves:
     """One chart of a job, for wide and narrow screens, and its figures for a table."""
 
     title: str
-    wide: charts.CurvesChart
-    narrow: charts.CurvesChart
+    wide: charts.Chart
+    narrow: charts.Chart
     names: tuple[str, ...]
     rows: tuple[tuple[float, tuple[float | None, ...]], ...]
     text: str
@@ -199,7 +199,7 @@ def live(
 @pages.post("/training/start", dependencies=[OWN_FORM])
 def start(request: Request, board: Board, project: Annotated[str, Form()] = "") -> Response:
     """Train now."""
-    key = board.reports.key(project)
+    key = board.key(project)
     asked = board.jobs.enqueue(key, TRAINING, trigger="hand", by=board.render.who)
     board.service.job_asked()
     said = f"Training {asked.id} of project {key.partition('.')[0]} was requested."
@@ -216,7 +216,7 @@ def change_schedule(
     paused: Annotated[str, Form()] = "",
 ) -> Response:
     """Change what starts a project's trainings."""
-    key = board.reports.key(project)
+    key = board.key(project)
     back = f"/training?project={key}"
     try:
         Schedules(board.database).change(
@@ -244,7 +244,7 @@ def cancel(request: Request, board: Board, job: Number) -> Response:
 
 def _listed(board: Dashboard, asked: Mapping[str, str]) -> dict[str, Any]:
     """Jobs, filtered by the query."""
-    key = board.reports.key(asked["project"]) if asked["project"] else None
+    key = board.key(asked["project"]) if asked["project"] else None
     listed = board.jobs.listed(
         project=key,
         kind=asked["kind"] or None,
@@ -340,7 +340,7 @@ def _chart(title: str, curves: Mapping[str, Points]) -> Curves | None:
     )
     if wide is None or narrow is None:
         return None
-    names = tuple(series.name for series in wide.series)
+    names = tuple(line.name for line in wide.lines)
     values: dict[float, dict[str, float]] = defaultdict(dict)
     for name in names:
         for step, value in thinned[name]:

@@ -16,7 +16,7 @@ from backend.registry.champions import EVERYONE, Champions
 from backend.reports.group_by import FEWEST_TASKS
 from backend.reports.page import ErrorBar, error_bar, reach_of
 from backend.reports.records import Interval
-from backend.web.board import OWN_FORM, Board, Dashboard, router
+from backend.web.board import OWN_FORM, AskedKey, Board, Dashboard, router
 
 pages = router()
 
@@ -89,22 +89,14 @@ class Suggested:
         return Interval(whole.mean, None, None, whole.n) if few else whole
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A version in the list. ``serves``: keys of projects; EVERYONE: all without their own."""
-
-    version: Version
-    serves: Sequence[str]
-
-
 @pages.get("/versions")
-def versions(request: Request, board: Board, project: str = "") -> Response:
+def versions(request: Request, board: Board, key: AskedKey) -> Response:
     """All versions, or those available to a project; the log of promotions."""
     board.registry.base()
-    key = board.reports.key(project) if project else None
     champions, base = board.registry.champions(), board.base
-    entries = [Entry(v, champions.owners(v.name, base)) for v in board.registry.all(key)]
-    history = board.registry.history(key)[::-1]
+    # Each version, and the keys of the projects that it serves; EVERYONE: all without their own.
+    entries = [(v, champions.owners(v.name, base)) for v in board.registry.all(key or None)]
+    history = board.registry.history(key or None)[::-1]
     return board.render.page(
         request,
         "versions.html",
@@ -113,8 +105,8 @@ def versions(request: Request, board: Board, project: str = "") -> Response:
         entries=entries[::-1],
         history=history[:40],
         base=base,
-        serves=board.serves(key or ""),
-        back=_back(champions, key or "", board.serves("")),
+        serves=board.serves(key),
+        back=_back(champions, key, board.serves("")),
         figures=_headlines,
     )
 
@@ -175,10 +167,10 @@ def example(board: Board, name: str, file: str) -> Response:
 
 
 @pages.get("/versions/{name}/promote")
-def ask_to_promote(request: Request, board: Board, name: str, project: str = "") -> Response:
+def ask_to_promote(request: Request, board: Board, name: str, asked: AskedKey) -> Response:
     """What the promotion would change."""
     shown = board.registry.get(name)
-    key = board.reports.key(project) if project else shown.project
+    key = asked or shown.project
     champion = board.serves(key)
     return board.render.page(
         request,
@@ -204,7 +196,7 @@ def promote(
 ) -> Response:
     """Promote a version."""
     chosen = board.registry.get(name)
-    key = board.reports.key(project) if project else EVERYONE
+    key = board.key(project) if project else EVERYONE
     back = f"/versions/{chosen.name}"
     try:
         done = board.registry.promote(
@@ -224,9 +216,8 @@ def promote(
 
 
 @pages.get("/rollback")
-def ask_to_roll_back(request: Request, board: Board, project: str = "") -> Response:
+def ask_to_roll_back(request: Request, board: Board, key: AskedKey) -> Response:
     """What the rollback would change."""
-    key = board.reports.key(project) if project else EVERYONE
     champions = board.registry.champions()
     return board.render.page(
         request,
@@ -248,7 +239,7 @@ def roll_back(
     why: Annotated[str, Form()] = "",
 ) -> Response:
     """Undo the last promotion."""
-    key = board.reports.key(project) if project else EVERYONE
+    key = board.key(project) if project else EVERYONE
     back = f"/versions?project={key}" if key else "/versions"
     current = board.registry.champions().by_project.get(key)
     if current is not None and last != str(current.promotion):

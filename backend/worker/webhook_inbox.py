@@ -11,11 +11,12 @@ import logging
 import threading
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import orjson
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from backend.db.engine import Database, records
 from backend.db.models import Delivery
@@ -34,6 +35,15 @@ _KEPT = timedelta(days=14)
 _BATCH = 20
 # What remains of an attempt that killed the worker: a body too large for its memory, for example.
 _ENDED = "The worker ended while it processed this delivery."
+
+
+@dataclass(frozen=True)
+class OpenDeliveries:
+    """Deliveries that wait, and those that failed too often."""
+
+    waiting: int
+    oldest: datetime | None
+    failed: int
 
 
 class Deliveries:
@@ -74,6 +84,17 @@ class Deliveries:
         )
         with self._database.read() as connection:
             return list(connection.execute(query).scalars())
+
+    def open(self) -> OpenDeliveries:
+        """How many are not processed."""
+        waits = Delivery.attempts < ATTEMPTS
+        query = select(
+            func.count().filter(waits),
+            func.min(Delivery.received_at).filter(waits),
+            func.count().filter(~waits),
+        ).where(Delivery.processed_at.is_(None))
+        with self._database.read() as connection:
+            return OpenDeliveries(*connection.execute(query).one())
 
     def process(self, one: Callable[[Delivery], None]) -> int:
         """Pass all waiting deliveries to ``one``, oldest first. Returns how many it processed.

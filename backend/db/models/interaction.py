@@ -181,6 +181,16 @@ class EventRow(Base):
 
     __table_args__ = (Index(None, "project", "task_id", "click_id"),)
 
+    @property
+    def interaction(self) -> bool:
+        """Whether it is a click, a phrase or a box."""
+        return self.kind in INTERACTIONS
+
+    @property
+    def answered(self) -> bool:
+        """Whether the model answered it."""
+        return self.answered_at is not None and not self.error and bool(self.request_id)
+
 
 class ServedMaskRow(Base):
     """A mask as it was answered. Deleted after a while; the figures computed from it stay."""

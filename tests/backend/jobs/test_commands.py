@@ -167,8 +167,8 @@ def test_learning_is_shown_and_changed(store: Jobs) -> None:
     ("arguments", "sentence"),
     [
         (("job", "9"), "There is no job 9"),
-        (("learn", "--project", "8"), "Project 8 has neither connected"),
-        (("jobs", "--project", "8"), "Project 8 has neither connected"),
+        (("learn", "--project", "8"), "Project 8 is unknown"),
+        (("jobs", "--project", "8"), "Project 8 is unknown"),
         (("learn", "--project", "6", "--schedule", "nightly"), "minute, hour, day, month"),
     ],
 )

@@ -144,4 +144,4 @@ class TestCommand:
         nobody = run("--project", "77")
 
         assert "--method is one of" in str(unknown.exception)
-        assert "Project 77 has neither connected" in str(nobody.exception)
+        assert "Project 77 is unknown" in str(nobody.exception)

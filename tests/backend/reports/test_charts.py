@@ -42,7 +42,7 @@ def test_a_week_without_objects_keeps_its_place_and_interrupts_the_line() -> Non
     assert chart is not None
     gap, step = (b.x - a.x for a, b in pairwise(chart.spots))
     assert gap == pytest.approx(2 * step, abs=0.2)
-    assert chart.line.count("M") == 2
+    assert chart.lines[0].path.count("M") == 2
 
 
 def test_the_axis_ends_today() -> None:
@@ -64,7 +64,7 @@ def test_a_small_line_ends_today_too() -> None:
     line = charts.sparkline([week(0, 4.0), week(1, 4.0)], [], after(8))
 
     assert line is not None
-    assert line.end[0] < line.width / 2
+    assert line.lines[0].marks[0][0] < line.frame.width / 2
 
 
 def test_no_weeks_make_no_chart() -> None:
@@ -97,7 +97,7 @@ def test_bars_are_as_high_as_their_shares() -> None:
     chart = charts.bars([("Objects", (0, 20, 10, *(0,) * 18))], 420.0)
 
     assert chart is not None
-    one, two, *rest = chart.series[0][1]
+    one, two, *rest = chart.bars[0][1]
     assert one.height == pytest.approx(2 * two.height, abs=0.1)
     assert all(bar.height == 0 for bar in rest)
     assert one.text == "20 objects (66.7 %) took 1 interaction"
@@ -108,8 +108,8 @@ def test_the_last_bar_is_open() -> None:
     chart = charts.bars([("Objects", (0, 2, *(0,) * 18, 1))], 420.0)
 
     assert chart is not None
-    assert chart.series[0][1][-1].text == "1 objects (33.3 %) took 20 interactions or more"
-    assert chart.ticks[-1].text == "20+"
+    assert chart.bars[0][1][-1].text == "1 objects (33.3 %) took 20 interactions or more"
+    assert chart.across[-1].text == "20+"
 
 
 def test_no_objects_make_no_bars() -> None:
@@ -137,7 +137,7 @@ def test_names_of_curves_do_not_cover_each_other() -> None:
     chart = charts.curves(curves, charts.WIDE)
 
     assert chart is not None
-    heights = sorted(series.name_at for series in chart.series)
+    heights = sorted(series.name_at for series in chart.lines)
     assert all(b - a >= 15 for a, b in pairwise(heights))
     assert heights[-1] <= chart.frame.bottom
     assert charts.curves({"loss": [(0.0, 1.0)]}, charts.WIDE) is None

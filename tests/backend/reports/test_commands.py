@@ -149,7 +149,7 @@ def test_an_unknown_project_is_refused(run: Run) -> None:
     done = run(project="99")
 
     assert isinstance(done.exception, ReportError)
-    assert "No project 99" in str(done.exception)
+    assert "Project 99 is unknown" in str(done.exception)
 
 
 def test_which_project_must_be_said_where_there_are_two(run: Run) -> None:
