@@ -37,18 +37,9 @@ class Dashboard:
         self.jobs = Jobs(service.database)
         self.masks = MaskImages(service.database, service.pictures)
 
-    @property
-    def base(self) -> str:
-        """The version of the configured checkpoint."""
-        return self.registry.base_name
-
     def key(self, project: str) -> str:
         """A project's key, from the key or its number."""
         return project_key(self.database, project)
-
-    def serves(self, project: str) -> str:
-        """The version that serves a project; with '' as key: projects without their own."""
-        return self.registry.serves(project)
 
 
 def dashboard_of(app: FastAPI) -> Dashboard:

@@ -83,7 +83,7 @@ def overview(request: Request, board: Board) -> Response:
         interactions=sum(summary.interactions for summary in summaries),
         objects=sum(summary.regions for summary in summaries),
         tasks=sum(summary.tasks for summary in summaries),
-        base=board.base,
+        base=board.registry.base_name,
         learns=board.settings.learn,
     )
 
@@ -95,7 +95,7 @@ def _card(board: Dashboard, summary: ProjectSummary, status: TrainingStatus) -> 
         status=status,
         spark=charts.sparkline(over.weeks, over.promotions, datetime.now(UTC)),
         spark_text=charts.weeks_text(over.weeks) if over.weeks else "",
-        serves=summary.champion or board.serves(""),
+        serves=summary.champion or board.registry.serves(""),
     )
 
 
@@ -154,8 +154,8 @@ def project_costs(request: Request, board: Board, key: Key) -> Response:
         newest=board.reports.tasks(key, sort="last_at", descending=True, size=_NEWEST_TASKS),
         learning=training_status(board, [key])[key],
         last=_last_training(board, key),
-        serves=board.serves(key),
-        base=board.base,
+        serves=board.registry.serves(key),
+        base=board.registry.base_name,
     )
 
 

@@ -93,7 +93,7 @@ class Suggested:
 def versions(request: Request, board: Board, key: AskedKey) -> Response:
     """All versions, or those available to a project; the log of promotions."""
     board.registry.base()
-    champions, base = board.registry.champions(), board.base
+    champions, base = board.registry.champions(), board.registry.base_name
     # Each version, and the keys of the projects that it serves; EVERYONE: all without their own.
     entries = [(v, champions.owners(v.name, base)) for v in board.registry.all(key or None)]
     history = board.registry.history(key or None)[::-1]
@@ -105,8 +105,8 @@ def versions(request: Request, board: Board, key: AskedKey) -> Response:
         entries=entries[::-1],
         history=history[:40],
         base=base,
-        serves=board.serves(key),
-        back=_back(champions, key, board.serves("")),
+        serves=board.registry.serves(key),
+        back=_back(champions, key, board.registry.serves("")),
         figures=_headlines,
     )
 
@@ -143,8 +143,8 @@ def version(request: Request, board: Board, name: str) -> Response:
         "version.html",
         section="Versions",
         version=shown,
-        serves=champions.owners(shown.name, board.base),
-        rival=rival if (rival := board.serves(shown.project)) != shown.name else "",
+        serves=champions.owners(shown.name, board.registry.base_name),
+        rival=rival if (rival := board.registry.serves(shown.project)) != shown.name else "",
         gate=gate,
         parts_of_gate=_parts(gate),
         suggested=suggested_of(board, shown.name, gate),
@@ -171,7 +171,7 @@ def ask_to_promote(request: Request, board: Board, name: str, asked: AskedKey) -
     """What the promotion would change."""
     shown = board.registry.get(name)
     key = asked or shown.project
-    champion = board.serves(key)
+    champion = board.registry.serves(key)
     return board.render.page(
         request,
         "promote.html",
@@ -179,7 +179,7 @@ def ask_to_promote(request: Request, board: Board, name: str, asked: AskedKey) -
         version=shown,
         key=key,
         champion=champion,
-        base=board.base,
+        base=board.registry.base_name,
         already=champion == shown.name,
     )
 
@@ -210,7 +210,10 @@ def promote(
     except VersionError as error:
         return board.render.redirect(request, back, str(error), good=False)
     board.service.promoted()
-    serves, before = done.version or board.base, done.before or board.base
+    serves, before = (
+        done.version or board.registry.base_name,
+        done.before or board.registry.base_name,
+    )
     said = f"{serves} now serves {_project_words(key)}, replacing {before}."
     return board.render.redirect(request, back, said)
 
@@ -224,8 +227,8 @@ def ask_to_roll_back(request: Request, board: Board, key: AskedKey) -> Response:
         "rollback.html",
         section="Versions",
         key=key,
-        champion=board.serves(key),
-        back=_back(champions, key, board.serves("")),
+        champion=board.registry.serves(key),
+        back=_back(champions, key, board.registry.serves("")),
         last=champions.by_project[key].promotion if key in champions.by_project else 0,
     )
 
@@ -251,7 +254,7 @@ def roll_back(
     except VersionError as error:
         return board.render.redirect(request, back, str(error), good=False)
     board.service.promoted()
-    serves = done.version or board.serves(key)
+    serves = done.version or board.registry.serves(key)
     said = f"{serves} serves {_project_words(key)} again, replacing {done.before}."
     return board.render.redirect(request, back, said)
 
