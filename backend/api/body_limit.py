@@ -71,7 +71,6 @@ class Refusal(JSONResponse):
         self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See ASGI."""
         await _read_rest(receive, self._at_most, self._seconds)
         await super().__call__(scope, receive, send)
 
@@ -91,7 +90,6 @@ async def _read_rest(receive: Receive, at_most: int, seconds: float) -> None:
 
 
 def unauthorized(sentence: str) -> Refusal:
-    """A 401."""
     return Refusal(401, sentence, www_authenticate=BASIC)
 
 
@@ -150,7 +148,6 @@ class BodyLimit:
         self._budget = BodyBudget(2 * max(settings.max_request_bytes, _SMALL))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See ASGI."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

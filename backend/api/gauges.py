@@ -92,7 +92,6 @@ class DatabaseWatch:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop checking."""
         self._ended.set()
         self._thread.join(timeout=5)
 

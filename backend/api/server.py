@@ -78,7 +78,6 @@ class GuardedProtocol(H11Protocol):
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection has ended."""
         self._end_timer()
         self._end_unread_timer()
         super().connection_lost(exc)

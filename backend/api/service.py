@@ -170,7 +170,6 @@ class Service:
         return self._predictors.serves(None).version
 
     def version_for(self, project: Project) -> str:
-        """The model version that serves a project."""
         return self._predictors.serves(project).version
 
     def health(self, project: str = "") -> Answer:

@@ -42,8 +42,6 @@ _MAX_SECONDS = 1e9
 
 @dataclass(frozen=True)
 class Annotation:
-    """One version of an annotation."""
-
     id: int
     task_id: int
     updated_at: datetime

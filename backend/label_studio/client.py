@@ -88,7 +88,6 @@ class LabelStudio(Host):
         return [int(task) for task in body["task_ids"]]
 
     def task(self, task: int) -> Json:
-        """One task with its data, annotations and predictions."""
         return self.get(f"/api/tasks/{task}/")
 
     def tasks(self, project: int, **params: Any) -> Iterator[Json]:
@@ -122,11 +121,9 @@ class LabelStudio(Host):
         return list(self.pages("/api/predictions/", task=task))
 
     def create_prediction(self, task: int, prediction: Json) -> Json:
-        """Add a prediction: ``result``, ``score``, ``model_version``."""
         return self.post("/api/predictions/", {"task": task, **prediction})
 
     def patch_prediction(self, prediction: int, **fields: Any) -> Json:
-        """Change fields of a prediction, such as ``score``."""
         return self.patch(f"/api/predictions/{prediction}/", fields)
 
     def delete_prediction(self, prediction: int) -> None:

@@ -238,7 +238,6 @@ class Host:
         return self._object("POST", path, params=params, json=body)
 
     def patch(self, path: str, body: Json) -> Json:
-        """The object that PATCH ``path`` returns."""
         return self._object("PATCH", path, json=body)
 
     def delete(self, path: str) -> None:

@@ -103,7 +103,6 @@ class Projects:
             return connection.execute(query).scalar_one() < _MAX_UNUSED
 
     def rename(self, project: Project, title: str) -> None:
-        """Save a connected project's title in Label Studio."""
         renamed = (ProjectRow.key == project.key) & (ProjectRow.title != title)
         with self._database.read() as connection:
             if connection.execute(select(ProjectRow.key).where(renamed)).first() is None:

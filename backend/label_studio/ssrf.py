@@ -77,12 +77,10 @@ class Deadline:
 
     @property
     def left(self) -> float:
-        """Seconds left, 0 when time is up."""
         return max(0.0, self._ends - time.monotonic())
 
     @property
     def passed(self) -> bool:
-        """Whether time is up."""
         return self.left == 0
 
     def watch(self, sock: socket.socket) -> None:

@@ -187,7 +187,6 @@ def nice_step(reach: float, about: int) -> float:
 
 
 def _path(points: Sequence[Point]) -> str:
-    """An SVG path through these points."""
     return "M" + "L".join(f"{x} {y}" for x, y in points)
 
 

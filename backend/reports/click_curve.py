@@ -170,7 +170,6 @@ class Region:
 
     @property
     def key(self) -> Key:
-        """Its primary key."""
         return self.annotation, self.brush, self.region
 
 

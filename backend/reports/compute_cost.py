@@ -91,7 +91,6 @@ class TaskRecords:
         self.through = max((event.id for event in self._events), default=0)
 
     def regions(self) -> list[Region]:
-        """The regions of all annotations."""
         # An annotation without an owner belongs to the owner of others by the same annotator.
         by_annotator = {
             self._annotations[number].annotator: owner

@@ -79,7 +79,6 @@ class CostFrame:
     lead_times: Rows
 
     def chosen(self, where: ReportFilter) -> Rows:
-        """The regions that pass the filters."""
         regions = self.regions
         flags = _within(regions.at, regions.task, where)
         for name in ("version", "label", "annotator"):

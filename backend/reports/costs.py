@@ -136,7 +136,6 @@ class Costs:
                 return total
 
     def _concerned(self, change: LabelChange) -> set[TaskKey]:
-        """The tasks that a webhook changed."""
         key = change.project.key
         places = {(key, annotation.task_id) for annotation in change.annotations}
         places |= {(key, task) for task in change.gone_tasks}

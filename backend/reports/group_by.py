@@ -99,7 +99,6 @@ class TaskTable:
         return np.lexsort((self.columns["task"], by_value, unknown))
 
     def cost(self, index: int) -> TaskCost:
-        """One task."""
         figures: dict[str, Any] = {
             name: None if np.isnan(column[index]) else float(column[index])
             for name, column in self.columns.items()
@@ -116,7 +115,6 @@ class TaskTable:
 
 
 def by_task(frame: CostFrame, where: ReportFilter) -> TaskTable:
-    """Sum by task."""
     regions, unused = frame.chosen(where), frame.chosen_unused(where)
     regions = regions[np.argsort(regions.task, kind="stable")]
     tasks = np.unique(np.concatenate([regions.task, unused.task]))
@@ -217,7 +215,6 @@ def by_group(
 
 
 def weeks_of(groups: Iterable[GroupCost]) -> tuple[Week, ...]:
-    """Interactions per object of groups by week."""
     return tuple(
         Week(datetime.fromisoformat(week.name).replace(tzinfo=UTC), week.n, week.clicks.mean)
         for week in groups

@@ -80,7 +80,6 @@ def cell(value: Any) -> str:
 
 
 def as_written(text: str) -> str:
-    """The original text of a cell."""
     return _GUARD.sub(r"\1", text)
 
 

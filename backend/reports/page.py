@@ -138,7 +138,6 @@ def environment(*folders: Path) -> Environment:
 
 
 def render(report: Report) -> str:
-    """The whole page."""
     weeks = weeks_of(report.groups["week"])
     total = report.total
     template = environment().get_template("report.html")

@@ -67,7 +67,6 @@ class Reports:
         return sorted(summaries, key=lambda summary: (summary.project_id, summary.key))
 
     def project(self, project: str) -> ProjectSummary:
-        """One project at a glance."""
         frame = self._frame(project)
         tasks, total = by_task(frame, EVERYTHING), by_group(frame, "project", EVERYTHING, {})
         with self.database.read() as connection:
@@ -132,7 +131,6 @@ class Reports:
     def region_page(
         self, project: str, where: ReportFilter = EVERYTHING, *, page: int = 1, size: int = 50
     ) -> Page[RegionCost]:
-        """A page of the accepted regions."""
         return regions.page(self.database, project, where, max(1, page), max(1, size))
 
     def groups(self, project: str, by: By, where: ReportFilter = EVERYTHING) -> list[GroupCost]:
@@ -248,7 +246,6 @@ class Report:
 
     @classmethod
     def of(cls, reports: Reports, project: str, where: ReportFilter) -> "Report":
-        """The report of a project, by its key."""
         total = reports.groups(project, "project", where)
         return cls(
             reports=reports,
@@ -268,15 +265,12 @@ class Report:
         return self.where != EVERYTHING
 
     def tasks(self) -> Iterator[TaskCost]:
-        """All tasks in the order of their numbers."""
         return self.reports.every_task(self.summary.key, self.where)
 
     def regions(self) -> Iterator[RegionCost]:
-        """All accepted regions."""
         return self.reports.regions(self.summary.key, self.where)
 
     def costliest(self, number: int) -> Sequence[TaskCost]:
-        """The tasks with the most interactions."""
         if number <= 0:
             return ()
         return self.reports.tasks(

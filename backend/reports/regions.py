@@ -99,7 +99,6 @@ def read(database: Database, project: str, where: ReportFilter) -> Iterator[Regi
 def page(
     database: Database, project: str, where: ReportFilter, number: int, size: int
 ) -> Page[RegionCost]:
-    """One page of all regions."""
     query = _query(project, where)
     with database.read() as connection:
         names = people(connection, project)
@@ -197,7 +196,6 @@ def history(
 def accepted_mask(
     connection: Connection, project: str, annotation_id: int, region_id: str
 ) -> PackedMask | None:
-    """The mask of a region in an annotation."""
     query = select(SampleRow.width, SampleRow.height, SampleRow.mask).where(
         SampleRow.project == project,
         SampleRow.annotation_id == annotation_id,

@@ -17,8 +17,6 @@ _fallback = router()
 
 
 def add_dashboard(app: FastAPI) -> None:
-    """Add everything under ``/dashboard``."""
-
     @app.get("/", include_in_schema=False)
     def home(request: Request) -> Response:
         return RedirectResponse(prefix(request), 307)
@@ -32,7 +30,6 @@ def add_dashboard(app: FastAPI) -> None:
 
 @_fallback.get("/{rest:path}")
 def not_found(request: Request, board: Board) -> Response:
-    """A page for unknown addresses."""
     return board.render.page(request, "error.html", status=404, sentence=NOT_FOUND)
 
 

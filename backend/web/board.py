@@ -43,7 +43,6 @@ class Dashboard:
 
 
 def dashboard_of(app: FastAPI) -> Dashboard:
-    """The app's dashboard."""
     state = app.state
     kept: Dashboard | None = getattr(state, "dashboard", None)
     if kept is None or kept.service is not state.service:
@@ -94,7 +93,6 @@ class PageRoute(APIRoute):
     """A route whose errors are pages with a sentence."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """See APIRoute."""
         answer = super().get_route_handler()
 
         async def page(request: Request) -> Response:

@@ -132,7 +132,6 @@ def _sorted(costs: Sequence[GroupCost], page: Mapping[str, Any]) -> list[GroupCo
 
 
 def _figure(group: GroupCost, sort: str) -> Any:
-    """What a column shows of a group."""
     if sort == "name":
         return group.title.casefold()
     value = getattr(group, "clicks" if sort == "median" else sort)
@@ -163,7 +162,6 @@ def _filter_of(board: Dashboard, project: str, asked: Mapping[str, str]) -> Repo
 
 
 def _filter_choices(board: Dashboard, project: str) -> dict[str, Sequence[tuple[str, str]]]:
-    """Values and titles of each filter."""
     return {
         by: sorted(
             {(group.name, group.title) for group in board.reports.groups(project, by) if group.name}
@@ -219,7 +217,6 @@ class Object:
 
 @pages.get("/projects/{project}/tasks")
 def tasks(request: Request, board: Board, key: Key, asked: Asked) -> Response:
-    """The table, filtered and sorted by the query."""
     page = _listing(board, key, asked, "last_at", TaskCost)
     listed = board.reports.tasks(
         key,
@@ -236,7 +233,6 @@ def tasks(request: Request, board: Board, key: Key, asked: Asked) -> Response:
 
 @pages.get("/projects/{project}/tasks/{task}")
 def task_page(request: Request, board: Board, key: Key, task: Number) -> Response:
-    """One task and the making of its objects."""
     cost = board.reports.task(key, task)
     return project_page(
         *(request, board, key, "task.html"),

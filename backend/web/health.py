@@ -35,7 +35,6 @@ _NAMES = {
 
 @pages.get("/health")
 def health(request: Request, board: Board) -> Response:
-    """The health of this backend."""
     started = time.perf_counter()
     inbox = Deliveries(board.database).open()
     milliseconds = 1000 * (time.perf_counter() - started)
@@ -113,7 +112,6 @@ def problems(board: Dashboard) -> list[str]:
 
 
 def _jobs(board: Dashboard) -> dict[str, dict[str, int]]:
-    """Number of jobs by kind and state."""
     counts: dict[str, dict[str, int]] = {}
     for (kind, state), number in sorted(board.jobs.counts().items()):
         counts.setdefault(kind, {})[state] = number

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from fastapi import Request, Response
 from sqlalchemy import select
@@ -68,7 +69,6 @@ class LastTraining:
 @pages.get("")
 @pages.get("/")
 def overview(request: Request, board: Board) -> Response:
-    """All projects, and what needs attention."""
     summaries = board.reports.projects()
     status = training_status(board, [summary.key for summary in summaries])
     cards = [_card(board, summary, status[summary.key]) for summary in summaries]
@@ -102,7 +102,6 @@ def _card(board: Dashboard, summary: ProjectSummary, status: TrainingStatus) -> 
 def project_page(
     request: Request, board: Dashboard, key: str, template: str, tab: str = "", **values: Any
 ) -> Response:
-    """A page about one project."""
     return board.render.page(
         request,
         template,
@@ -117,7 +116,6 @@ def project_page(
 
 @pages.get("/projects/{project}")
 def project_costs(request: Request, board: Board, key: Key) -> Response:
-    """One project."""
     over = board.reports.over_time(key)
     total = board.reports.groups(key, "project")
     by_phrase = board.reports.groups(key, "phrase")
@@ -169,7 +167,6 @@ def start_replay(request: Request, board: Board, key: Key) -> Response:
 
 
 def _replays(board: Dashboard, project: str) -> Replays:
-    """The newest replays of a project."""
     done = board.jobs.listed(project=project, kind=REPLAY, state="done", limit=_REPLAYS_SHOWN)
     made = tuple(replay for job in done if (replay := replay_of(job)) is not None)
     newest = board.jobs.listed(project=project, kind=REPLAY, limit=1)

@@ -21,7 +21,7 @@ from jinja2 import Environment
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from backend.api.origin import same_site
+from backend.api.middleware import same_site
 from backend.errors import CredentialsError, ForgeryError
 from backend.jobs.lease import short_process_id
 from backend.label_studio.credentials import write_once
@@ -203,7 +203,6 @@ def ago(moment: datetime | None, now: datetime | None = None) -> str:
 
 
 def size(count: float | None) -> str:
-    """Bytes as kB, MB or GB."""
     if count is None:
         return wording.UNKNOWN
     if count < 1_000_000:

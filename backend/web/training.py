@@ -63,7 +63,6 @@ class TrainingStatus:
 
 
 def training_status(board: Dashboard, projects: Sequence[str]) -> dict[str, TrainingStatus]:
-    """The status of these projects, by their keys."""
     schedules = {s.project: s for s in Schedules(board.database).all()}
     newest = select(func.max(Job.id)).group_by(Job.project)
     with board.database.read() as connection:
@@ -150,7 +149,6 @@ def now(request: Request, board: Board, asked: Asked) -> Response:
 
 @pages.get("/training/{job}")
 def job_page(request: Request, board: Board, job: Number) -> Response:
-    """One job: its progress, curves and log."""
     job_row = board.jobs.get(job)
     log = board.jobs.log(job)
     lines = _lines(log)
@@ -198,7 +196,6 @@ def live(
 
 @pages.post("/training/start", dependencies=[OWN_FORM])
 def start(request: Request, board: Board, project: Annotated[str, Form()] = "") -> Response:
-    """Train now."""
     key = board.key(project)
     asked = board.jobs.enqueue(key, TRAINING, trigger="hand", by=board.render.who)
     board.service.job_asked()
@@ -215,7 +212,6 @@ def change_schedule(
     cron: Annotated[str, Form()] = "",
     paused: Annotated[str, Form()] = "",
 ) -> Response:
-    """Change what starts a project's trainings."""
     key = board.key(project)
     back = f"/training?project={key}"
     try:
@@ -243,7 +239,6 @@ def cancel(request: Request, board: Board, job: Number) -> Response:
 
 
 def _listed(board: Dashboard, asked: Mapping[str, str]) -> dict[str, Any]:
-    """Jobs, filtered by the query."""
     key = board.key(asked["project"]) if asked["project"] else None
     listed = board.jobs.listed(
         project=key,
@@ -314,7 +309,6 @@ def _lines(log: Sequence[LogLine]) -> list[LogLine]:
 
 
 def _phases(log: Sequence[LogLine]) -> list[tuple[str, datetime]]:
-    """Names and beginnings of a job's phases."""
     start = "Phase: "
     return [(line.line.removeprefix(start), line.at) for line in log if line.line.startswith(start)]
 

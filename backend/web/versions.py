@@ -36,8 +36,6 @@ _MOST_FIGURES = 120
 
 @dataclass(frozen=True)
 class MeasureRow:
-    """One measure of the gate."""
-
     name: str
     mode: str
     digits: int
@@ -113,7 +111,6 @@ def versions(request: Request, board: Board, key: AskedKey) -> Response:
 
 @pages.get("/versions/compare")
 def compare(request: Request, board: Board, one: str = "", other: str = "") -> Response:
-    """Two versions side by side."""
     if not one or not other:
         raise VersionError("Choose two versions to compare.")
     left, right = board.registry.get(one), board.registry.get(other)
@@ -134,7 +131,6 @@ def compare(request: Request, board: Board, one: str = "", other: str = "") -> R
 
 @pages.get("/versions/{name}")
 def version(request: Request, board: Board, name: str) -> Response:
-    """One version."""
     shown = board.registry.get(name)
     champions = board.registry.champions()
     gate = shown.gate or {}
@@ -148,7 +144,7 @@ def version(request: Request, board: Board, name: str) -> Response:
         gate=gate,
         parts_of_gate=_parts(gate),
         suggested=suggested_of(board, shown.name, gate),
-        base=board.base,
+        base=board.registry.base_name,
         examples=_examples(gate, set(board.registry.gate_pictures(shown.name))),
         figures=list(shown.figures.items())[:_MOST_FIGURES],
         children=[other.name for other in board.registry.all() if other.parent == shown.name],
@@ -158,7 +154,6 @@ def version(request: Request, board: Board, name: str) -> Response:
 
 @pages.get("/versions/{name}/examples/{file}")
 def example(board: Board, name: str, file: str) -> Response:
-    """An example image of the gate."""
     content = board.registry.gate_pictures(name).get(file)
     if content is None:
         raise VersionError(f"Version {name} has no image {file!r}.")
@@ -168,7 +163,6 @@ def example(board: Board, name: str, file: str) -> Response:
 
 @pages.get("/versions/{name}/promote")
 def ask_to_promote(request: Request, board: Board, name: str, asked: AskedKey) -> Response:
-    """What the promotion would change."""
     shown = board.registry.get(name)
     key = asked or shown.project
     champion = board.registry.serves(key)
@@ -194,7 +188,6 @@ def promote(
     why: Annotated[str, Form()] = "",
     anyway: Annotated[str, Form()] = "",
 ) -> Response:
-    """Promote a version."""
     chosen = board.registry.get(name)
     key = board.key(project) if project else EVERYONE
     back = f"/versions/{chosen.name}"
@@ -220,7 +213,6 @@ def promote(
 
 @pages.get("/rollback")
 def ask_to_roll_back(request: Request, board: Board, key: AskedKey) -> Response:
-    """What the rollback would change."""
     champions = board.registry.champions()
     return board.render.page(
         request,

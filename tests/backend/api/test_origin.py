@@ -10,8 +10,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from backend.api.middleware import guard
-from backend.api.origin import AllowedHosts
+from backend.api.middleware import AllowedHosts, guard
 from backend.label_studio.credentials import CREDENTIALS_FILE, Credentials, save_credentials
 from backend.settings import Settings
 
