@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 from backend.cli.main import app
 from backend.db.engine import Database
 from backend.db.models import Job
-from backend.errors import JobError
+from backend.errors import BackendError, JobError
 from backend.jobs.lease import Leases
 from backend.jobs.presence import Presence
 from backend.jobs.progress import Progress
@@ -176,7 +176,7 @@ def test_what_is_wrong_is_a_sentence(
     arguments: tuple[str, ...], sentence: str, store: Jobs
 ) -> None:
     failed = call(*arguments)
-    assert isinstance(failed.exception, JobError)
+    assert isinstance(failed.exception, BackendError)
     assert sentence in str(failed.exception)
 
 
