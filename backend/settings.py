@@ -1,5 +1,6 @@
 """All settings, with the prefix ``PHRASECLICK_``. Comments explain the defaults."""
 
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -190,6 +191,17 @@ class Settings(BaseSettings):
     def resolved_database_url(self) -> str:
         """The database URL: as set, else SQLite in the data folder."""
         return self.database_url or f"sqlite:///{self.data.resolve() / 'phraseclick.db'}"
+
+
+def unknown_variables() -> list[str]:
+    """Variables of the environment that look like settings and are none: misspelled ones."""
+    prefix = "PHRASECLICK_"
+    return sorted(
+        name
+        for name in os.environ
+        if name.startswith(prefix)
+        and name.removeprefix(prefix).lower() not in Settings.model_fields
+    )
 
 
 @lru_cache(maxsize=1)

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -38,11 +39,23 @@ def settings_of(data: Path | None) -> "Settings":
 
 
 def keep_private(settings: "Settings") -> None:
-    """Close the data folder to other users, and all files that this process creates from now on."""
+    """Close the data folder to other users, and all files that this process creates from now on.
+
+    Raises StorageError where it cannot be created or written to.
+    """
+    from backend.errors import StorageError
     from model.files import private_folder
 
     os.umask(0o077)
-    private_folder(settings.data)
+    try:
+        private_folder(settings.data)
+        with TemporaryFile(dir=settings.data):
+            pass
+    except OSError as error:
+        raise StorageError(
+            f"The data folder {settings.data} cannot be used: {error.strerror}. Choose one that "
+            "this user can write to with --data or PHRASECLICK_DATA."
+        ) from error
 
 
 @contextmanager

@@ -60,6 +60,22 @@ def main() -> None:
     except PhraseClickError as error:
         typer.secho(str(error), fg=typer.colors.RED, err=True)
         sys.exit(1)
+    except ValueError as error:
+        typer.secho(_about_settings(error), fg=typer.colors.RED, err=True)
+        sys.exit(1)
+
+
+def _about_settings(error: ValueError) -> str:
+    """What is wrong with the settings, a line each; any other error is raised again."""
+    from pydantic import ValidationError
+
+    if not isinstance(error, ValidationError) or error.title != "Settings":
+        raise error
+    wrong = error.errors(include_input=False, include_url=False)
+    return "\n".join(
+        f"The setting PHRASECLICK_{str(one['loc'][0]).upper()} is wrong. {one['msg']}."
+        for one in wrong
+    )
 
 
 def _folder_of_version(name: str) -> Path:

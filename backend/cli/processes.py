@@ -1,5 +1,6 @@
 """Start programs: ``up``, ``serve``, ``worker``, ``scheduler``, ``demo``, ``bench``."""
 
+import logging
 import os
 import sys
 import threading
@@ -69,9 +70,12 @@ def scheduler(data: Data = None) -> None:
 def _prepared(settings: "Settings") -> "Settings":
     """The settings, after this process was set up to log and to keep its files private."""
     from backend import logs
+    from backend.settings import unknown_variables
 
     logs.log_to_stderr(settings)
     keep_private(settings)
+    for name in unknown_variables():
+        logging.getLogger(__name__).warning("There is no setting %s; it is ignored.", name)
     return settings
 
 

@@ -19,7 +19,7 @@ from backend.errors import CredentialsError
 from backend.label_studio.controls import ImageControls
 from backend.label_studio.credentials import SECRET_HEADER, load_credentials, webhook_secret
 from backend.label_studio.ssrf import why
-from backend.settings import Settings
+from backend.settings import Settings, unknown_variables
 
 _TIMEOUT_S = 5.0
 # Label Studio sends within its own request, or a moment later if it has a queue.
@@ -184,6 +184,8 @@ def weak_settings(settings: Settings) -> Iterator[Finding]:
         )
     else:
         yield Finding("pictures", True, "Are read from public addresses and Label Studio only.")
+    if unknown := unknown_variables():
+        yield Finding("settings", False, f"There are no settings {', '.join(unknown)}.")
     if settings.picture_max_pixels > _MANY_PIXELS:
         yield Finding("picture size", None, "PHRASECLICK_PICTURE_MAX_PIXELS is very high.")
     if settings.database_url and urlsplit(settings.database_url).password == "":
@@ -191,6 +193,12 @@ def weak_settings(settings: Settings) -> Iterator[Finding]:
 
 
 def _password(settings: Settings) -> _Verdict:
+    given = settings.basic_auth_user, settings.basic_auth_password.get_secret_value()
+    if any(given) and not all(given):
+        return False, (
+            "None is asked for: PHRASECLICK_BASIC_AUTH_USER and PHRASECLICK_BASIC_AUTH_PASSWORD "
+            "have to be set both, and one is missing."
+        )
     if not settings.has_password:
         return None, (
             "None is set: everyone who reaches the port may use every route. The server then "

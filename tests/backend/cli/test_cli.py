@@ -79,6 +79,20 @@ def test_a_port_in_use_is_one_sentence() -> None:
             assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"LOG_LEVEL": "loud"}, "The setting PHRASECLICK_LOG_LEVEL is wrong."),
+        ({"DATA": "/proc/phraseclick"}, "The data folder /proc/phraseclick cannot be used:"),
+    ],
+)
+def test_what_cannot_be_used_is_one_sentence(settings: dict[str, str], said: str) -> None:
+    done = run("serve", "--port", str(free_port()), **settings)
+    assert done.returncode == 1
+    assert done.stderr.startswith(said)
+    assert "Traceback" not in done.stderr
+
+
 def test_a_missing_checkpoint_is_one_sentence(tmp_path: Path) -> None:
     done = run("versions", CHECKPOINT=tmp_path / "nowhere", DATA=tmp_path / "data")
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from backend.label_studio.credentials import SECRET_FILE, make_webhook_secret
 from backend.label_studio.probe import weak_settings
 from backend.settings import Settings
@@ -36,7 +38,9 @@ def test_an_installation_that_is_closed_has_no_finding(tmp_path: Path) -> None:
 
 
 def test_each_weakness_is_reported(tmp_path: Path) -> None:
-    assert weak(guarded(tmp_path, basic_auth_password="")) == {"password": None}
+    assert weak(guarded(tmp_path, basic_auth_user="", basic_auth_password="")) == {"password": None}
+    assert weak(guarded(tmp_path, basic_auth_user="")) == {"password": False}
+    assert weak(guarded(tmp_path, basic_auth_password="")) == {"password": False}
     assert weak(guarded(tmp_path, basic_auth_password="short")) == {"password": False}
     assert weak(guarded(tmp_path, allow_private_addresses=True)) == {"pictures": False}
     assert weak(guarded(tmp_path, label_studio_url="http://studio.example")) == {
@@ -44,6 +48,11 @@ def test_each_weakness_is_reported(tmp_path: Path) -> None:
     }
     (tmp_path / "data").chmod(0o755)
     assert weak(guarded(tmp_path)) == {"data folder": False}
+
+
+def test_a_misspelled_setting_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PHRASECLICK_BASIC_AUTH_PASWORD", "secret")
+    assert weak(guarded(tmp_path)) == {"settings": False}
 
 
 def test_an_emptied_secret_is_a_weakness_and_no_missing_one(tmp_path: Path) -> None:
