@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import io
 import math
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +34,8 @@ GRID = 0.25
 # A part that is longer than this, in its shorter side, keeps too little of it in the network's
 # input: 64 of 384 pixels.
 LONGEST = 6
+# Parts of such a picture in which a phrase looks for what it means, one by one, which takes time.
+MOST_STRETCHES = 16
 
 
 class Box(NamedTuple):
@@ -153,6 +156,17 @@ def window(part: Box, around: Box) -> Box:
     if wide:
         return Box(first, part.top, first + long, part.bottom)
     return Box(part.left, first, part.right, first + long)
+
+
+def stretches(width: int, height: int) -> list[Box]:
+    """The whole picture; one with extreme sides in parts that show its objects large enough."""
+    whole = Box(0, 0, width, height)
+    part, long = window(whole, whole), max(width, height)
+    count = min(math.ceil(long / max(part.width, part.height)), MOST_STRETCHES)
+    edges = [long * number // count for number in range(count + 1)]
+    if width > height:
+        return [Box(start, 0, end, height) for start, end in pairwise(edges)]
+    return [Box(0, start, width, end) for start, end in pairwise(edges)]
 
 
 def detail(around: Box, width: int, height: int) -> Box | None:

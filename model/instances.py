@@ -87,6 +87,17 @@ class Instance:
         both = np.count_nonzero(mine & theirs)
         return both / (np.count_nonzero(self.pixels) + np.count_nonzero(other.pixels) - both)
 
+    @property
+    def centre(self) -> tuple[float, float]:
+        """x and y of its deepest pixel, where a click means it most clearly."""
+        row, column = np.unravel_index(int(_depths(self.pixels).argmax()), self.pixels.shape)
+        return self.box.left + int(column) + 0.5, self.box.top + int(row) + 0.5
+
+    def within(self, part: Box, width: int, height: int) -> Instance:
+        """As an object of the picture of which its own picture is a part."""
+        box = self.box.moved(part.left, part.top)
+        return Instance(width, height, box, self.pixels, self.confidence)
+
     def mask(self) -> NDArray[np.bool_]:
         """H,W bool at the picture's size."""
         whole = np.zeros((self.height, self.width), np.bool_)

@@ -23,7 +23,7 @@ from model import checkpoint_files as files
 from model import referring, word_forms
 from model.confidence import Calibration, implied_score
 from model.config import ModelConfig
-from model.crop import Box, ImageTiles
+from model.crop import Box, ImageTiles, stretches
 from model.embedding_cache import EmbeddingCache
 from model.errors import PromptError
 from model.inference import (
@@ -246,7 +246,7 @@ class Predictor:
                 0.0, tokens, MaskLayers(embedding.width, embedding.height, ()), -math.inf
             )
         if not prompt.clicks and prompt.box is None:
-            singled_out = self._singled_out(embedding, phrase)
+            singled_out = self._singled_out(embedding, phrase) or self._found(embedding, phrase)
             if singled_out is not None:
                 prompt, previous = singled_out, None
         session = Session(
@@ -278,23 +278,44 @@ class Predictor:
         tokens = self.tokenizer.read(phrase)
         if not tokens.words:
             return Instances((), tokens, 0.0)
-        answer, decode = self._named(embedding, phrase)
-        logits = answer.grid.logits
-        limits = replace(LIMITS, confidence=least)
-        candidates = find(logits, decode, self._calibration.confidence, limits)
-        objects = at_picture_size(candidates, logits.shape, embedding.width, embedding.height)
-        if objects:
-            return Instances(tuple(objects), tokens, objects[0].confidence)
-        score = implied_score(logits) if answer.iou_logit is None else answer.iou_logit
-        empty = not (logits > 0).any()
-        return Instances((), tokens, 0.0 if empty else self._calibration.confidence(score))
+        width, height = embedding.width, embedding.height
+        objects: list[Instance] = []
+        doubts = [0.0]
+        parts = stretches(width, height)
+        for part in parts:
+            answer, decode = self._named(embedding, phrase, part)
+            logits = answer.grid.logits
+            limits = replace(LIMITS, confidence=least)
+            candidates = find(logits, decode, self._calibration.confidence, limits)
+            there = at_picture_size(candidates, logits.shape, part.width, part.height)
+            objects += [instance.within(part, width, height) for instance in there]
+            if (logits > 0).any():
+                score = implied_score(logits) if answer.iou_logit is None else answer.iou_logit
+                doubts.append(self._calibration.confidence(score))
+        if len(parts) > 1:
+            objects.sort(key=lambda instance: -instance.confidence)
+        return Instances(tuple(objects), tokens, objects[0].confidence if objects else max(doubts))
 
-    def _named(self, embedding: Embedding, phrase: str) -> tuple[Answer, PointDecoder]:
-        """The phrase's own answer, and the decoder that finds the objects in it."""
-        features = embedding.features
-        whole = Box(0, 0, embedding.width, embedding.height)
+    def _found(self, embedding: Embedding, phrase: str) -> Prompt | None:
+        """A click on the likeliest object of a phrase in a picture with extreme sides, which shows
+        none as a whole; None for other pictures."""
+        if len(stretches(embedding.width, embedding.height)) == 1:
+            return None
+        objects = self.instances(embedding, phrase).objects
+        clicks = tuple(Click(*instance.centre) for instance in objects[:1])
+        return Prompt(clicks, self.tokenizer.read(phrase)) if clicks else None
+
+    def _named(
+        self, embedding: Embedding, phrase: str, part: Box | None = None
+    ) -> tuple[Answer, PointDecoder]:
+        """The phrase's own answer, and the decoder that finds the objects in it.
+
+        part: of the picture; None: all of it.
+        """
+        part = part or Box(0, 0, embedding.width, embedding.height)
+        features = self._features(embedding, part, self._size(part))
         answer = self._inference.decode(
-            features, whole, Prompt((), self.tokenizer.read(phrase)), None
+            features, part, Prompt((), self.tokenizer.read(phrase)), None
         )
         one = " ".join(word_forms.as_singular(split(phrase)))
         decode = PointDecoder(

@@ -170,3 +170,15 @@ def test_a_window_of_a_long_picture_is_short_and_shows_what_fits(
     # and it shows what is shorter than most of it
     if max(around.width, around.height) <= 0.8 * long:
         assert window.includes(around)
+
+
+@given(width=st.integers(1, 100_000), height=st.integers(1, 100_000))
+def test_stretches_cover_a_picture_without_overlap(width: int, height: int) -> None:
+    parts = crop.stretches(width, height)
+
+    assert 1 <= len(parts) <= crop.MOST_STRETCHES
+    assert sum(part.width * part.height for part in parts) == width * height
+    assert all(part.width > 0 and part.height > 0 for part in parts)
+    # one is enough where the picture has usual sides
+    if max(width, height) <= crop.LONGEST * min(width, height):
+        assert parts == [Box(0, 0, width, height)]

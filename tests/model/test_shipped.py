@@ -160,6 +160,27 @@ def test_a_click_in_a_picture_of_extreme_sides_finds_what_is_there(
     assert along[-1] < left + CAT.shape[1] + 60
 
 
+@pytest.mark.parametrize("upright", [True, False])
+def test_words_find_a_thing_in_a_picture_of_extreme_sides(
+    shipped: Predictor, upright: bool
+) -> None:
+    # given: a cat far along a grey stripe
+    cat = np.asarray(Image.fromarray(CAT).resize((150, 100)))
+    stripe = np.full((100, 8000, 3), 120, np.uint8)
+    stripe[:, 5000:5150] = cat
+    embedding = shipped.encode(stripe if upright else stripe.transpose(1, 0, 2))
+
+    # when
+    alone = shipped.predict(embedding, [], "cat")
+    every = shipped.instances(embedding, "cats")
+
+    # then
+    for mask in (alone.mask(), every.objects[0].mask()):
+        mask = mask if upright else mask.T
+        assert mask[:, 5000:5150].mean() > 0.5
+        assert mask[:, 5000:5150].sum() > 0.9 * mask.sum()
+
+
 @pytest.mark.parametrize(
     ("phrase", "half"),
     [("left cat", 0), ("cat on the right", 1), ("second cat", 1), ("the blue cat", 1)],
