@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from typing import Any, Self
 
 from cachetools import TTLCache
@@ -203,10 +204,11 @@ class Service:
             except LabelStudioError as error:
                 raise RequestError(str(error)) from None
         logs.hide_token(request.access_token)
-        config = self._config(request.label_config or self._projects.label_config(request.project))
+        xml = request.label_config or self._projects.label_config(request.project)
+        config = self._config(xml)
         for warning in config.warnings:
             _log.warning("Project %s: %s", request.project.id, warning)
-        self._projects.remember(request, logged_in=logged_in)
+        self._projects.remember(replace(request, label_config=xml), logged_in=logged_in)
         return {"model_version": self.version_for(request.project)}
 
     def webhook(self, raw: bytes, body: object) -> Answer:

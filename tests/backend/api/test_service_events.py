@@ -24,6 +24,18 @@ def test_setup_remembers_where_label_studio_is(
     assert row.hostname == "http://localhost:8080"
 
 
+def test_a_setup_without_a_config_keeps_the_one_that_is_known(
+    service: Service, settings: Settings, page: Any
+) -> None:
+    body = page.recorded("setup")
+    service.setup(body)
+
+    service.setup({**body, "schema": ""})
+
+    (row,) = rows(settings, "select label_config from projects")
+    assert row.label_config == body["schema"]
+
+
 def test_setup_refuses_a_config_that_cannot_work(service: Service) -> None:
     with pytest.raises(LabelConfigError, match="Image"):
         service.setup({"project": "1.2", "schema": "<View><Text name='t' value='$t'/></View>"})
