@@ -25,6 +25,7 @@ from backend.label_studio.regions import Region, finite_number, parse_result
 MAX_CLICKS = 500  # in one request; nobody clicks that often on one object
 MAX_TEXT = 10_000  # characters of a phrase that are kept
 _ROUNDING = 1e-6  # percent
+_FAR = 1e6  # percent; nobody draws there
 _LEAST_BOX = 0.05  # percent; less is a slip of the mouse
 
 PhraseSource = Literal["typed", "label", "none"]
@@ -229,7 +230,7 @@ def read_box(region: Region, control: ClickControl) -> Click | None:
     box around it; None for nonsense and boxes without an area."""
     names = ("x", "y", "width", "height")
     numbers = [finite_number(region.value.get(name)) for name in names]
-    if None in numbers:
+    if any(number is None or abs(number) > _FAR for number in numbers):
         return None
     x, y, width, height = (number or 0.0 for number in numbers)
     xs, ys = _corners(x, y, width, height, region)

@@ -151,7 +151,7 @@ def test_a_box_ends_at_the_pictures_edge():
     assert read(rectangle(x=-5, y=90, width=20, height=30)).box == (0, 90, 15, 100)
 
 
-@pytest.mark.parametrize("size", [(0, 10), (10, 0.01), (None, 10), (float("nan"), 3)])
+@pytest.mark.parametrize("size", [(0, 10), (10, 0.01), (None, 10), (float("nan"), 3), (1e308, 3)])
 def test_a_box_without_an_area_is_left_out_and_said(page, size):
     turn = page.send([rectangle(width=size[0], height=size[1])])
     assert turn.target is None
