@@ -79,7 +79,6 @@ class DiscreetFormatter(logging.Formatter):
     """A log line without secrets and control characters; the lines of a traceback are indented."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """See logging.Formatter."""
         own = copy.copy(record)
         own.msg, own.args = escaped(hidden(cut(record.getMessage()))), None
         own.exc_text = None  # another formatter's
@@ -90,14 +89,12 @@ class DiscreetFormatter(logging.Formatter):
         ei: tuple[type[BaseException], BaseException, TracebackType | None]
         | tuple[None, None, None],
     ) -> str:
-        """See logging.Formatter."""
         # Not splitlines, which also splits at characters that only some viewers break lines at.
         lines = hidden(cut(super().formatException(ei), _MAX_TRACEBACK)).split("\n")
         return "\n".join(f"  | {escaped(line)}" for line in lines)
 
 
 def hide_settings(settings: Settings) -> None:
-    """Keep the settings' own secrets out of the logs."""
     hide(
         settings.label_studio_token.get_secret_value(),
         settings.basic_auth_password.get_secret_value(),
@@ -112,7 +109,6 @@ class JsonFormatter(logging.Formatter):
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """See logging.Formatter."""
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -163,7 +159,6 @@ def log_config(settings: Settings) -> dict[str, Any]:
 
 
 def log_to_stderr(settings: Settings) -> None:
-    """Set up the log of this process."""
     hide_settings(settings)
     logging.config.dictConfig(log_config(settings))
     logging.captureWarnings(True)

@@ -121,7 +121,6 @@ class Metrics:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Time one step of an interaction."""
         started = time.perf_counter()
         try:
             yield
@@ -129,7 +128,6 @@ class Metrics:
             self._steps.labels(name).observe(time.perf_counter() - started)
 
     def request(self, route: str, status: int, seconds: float) -> None:
-        """One answered request."""
         self._requests.labels(route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
@@ -156,11 +154,9 @@ class Metrics:
         self._cached.set(nbytes)
 
     def task(self, outcome: str) -> None:
-        """One task of a batch."""
         self._tasks.labels(outcome).inc()
 
     def delivery(self, action: str) -> None:
-        """One stored webhook delivery."""
         self._deliveries.labels(action).inc()
 
     def models(self, versions: Collection[str]) -> None:
@@ -172,7 +168,6 @@ class Metrics:
             self._model.labels(version).set(1)
 
     def gauges(self, now: Gauges) -> None:
-        """The current state of the database."""
         self._now.gauges = now
 
     def exposition(self) -> bytes:

@@ -68,7 +68,6 @@ class PhraseClickBackend(LabelStudioMLBase):  # type: ignore[misc]
 
     @property
     def model_version(self) -> str:
-        """The version that serves the project."""
         service = shared_service()
         if self.project_id in (None, ""):
             return service.version

@@ -308,7 +308,6 @@ def _lock_repeatedly(database: Path, ended: threading.Event) -> None:
 
 
 def cpu() -> str:
-    """The processor and the number of its cores."""
     model = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
     cores = len(os.sched_getaffinity(0))
     return f"{model[1].strip() if model else platform.machine()}, {cores} cores"

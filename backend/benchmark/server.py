@@ -172,8 +172,6 @@ def request(port: int, method: str, path: str, body: bytes = b"") -> tuple[float
 
 
 class Server:
-    """The measured server and its photographs."""
-
     def __init__(self, port: int, folder: Path) -> None:
         """folder: of its state, in which ``pictures`` are read and the process writes its id."""
         self.port = port
@@ -197,23 +195,19 @@ class Server:
             times.errors.append(f"{status} {content[:500]!r}")
 
     def up(self) -> bool:
-        """Whether the server answers."""
         try:
             return request(self.port, "GET", "/health")[1] == 200
         except (OSError, HTTPException):
             return False
 
     def rss_mb(self) -> float:
-        """Memory of the server process in MB."""
         pages = int((self._process / "statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / MIB
 
     def descriptors(self) -> int:
-        """Open files and connections of the server process."""
         return len(os.listdir(self._process / "fd"))
 
     def threads(self) -> int:
-        """Threads of the server process."""
         return len(os.listdir(self._process / "task"))
 
     @property

@@ -68,7 +68,6 @@ def show_jobs(console: Console, jobs: Iterable[Job]) -> None:
 
 
 def show_job(console: Console, job: Job, log: Iterable[LogLine]) -> None:
-    """One job and its log."""
     table = Table(show_header=False, box=None)
     for name, value in _facts(job):
         table.add_row(name, escape(value))
@@ -148,7 +147,6 @@ def schedule_as_json(schedule: Schedule, new: NewLabels, settings: Settings) -> 
 
 
 def show_versions(console: Console, registry: Registry, project: str | None) -> None:
-    """A table of versions, and below it the last promotions."""
     champions, base = registry.champions(), registry.base_name
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for head in ("version", "of", "state", "parent", "labels", "since", "serves"):

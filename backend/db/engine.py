@@ -129,7 +129,6 @@ class Database:
             )
 
     def close(self) -> None:
-        """Close every connection."""
         self.engine.dispose()
 
     @contextmanager
@@ -293,7 +292,6 @@ def lock_lease(connection: Connection, name: str) -> LeaseRow:
 
 
 def lock_job(connection: Connection, number: int) -> Job | None:
-    """Lock a job's row and return it; None if there is no such job."""
     jobs = records(connection, select(Job).where(Job.id == number).with_for_update())
     return jobs[0] if jobs else None
 

@@ -43,7 +43,6 @@ class LabelStudioServer:
     password: str = "click-and-phrase"
 
     def answers(self, path: str) -> bool:
-        """Whether it answers this user."""
         with requests.Session() as session:
             session.trust_env = False
             headers = {"Authorization": f"Token {self.token}"} if self.token else {}

@@ -67,7 +67,6 @@ class Loop:
         self._team = Team(studio, project, backend, image)
 
     def close(self) -> None:
-        """Close the database."""
         self._registry.close()
 
     def run(self, folder: Path) -> str:

@@ -67,8 +67,6 @@ class PageState:
 
 
 class Annotator:
-    """Works on one task with one label."""
-
     def __init__(
         self,
         label_studio: LabelStudio,
@@ -98,7 +96,6 @@ class Annotator:
         return self._shown
 
     def click(self, point: Point) -> PageState:
-        """Click, or Alt-click."""
         self.points.append(point)
         self._clicks.append(
             {

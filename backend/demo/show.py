@@ -216,7 +216,6 @@ def _start_backend(data: Path, port: int) -> Child:
 
 
 def table(steps: list[Step]) -> Table:
-    """The steps and their results."""
     drawn = Table(title="Labeled through Label Studio", title_justify="left")
     drawn.add_column("photograph", no_wrap=True)
     drawn.add_column("step", no_wrap=True)

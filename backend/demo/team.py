@@ -44,7 +44,6 @@ class RingPicture:
     masks: tuple[NDArray[np.bool_], ...]
 
     def content(self) -> bytes:
-        """A PNG file."""
         stream = io.BytesIO()
         Image.fromarray(self.pixels).save(stream, "PNG")
         return stream.getvalue()
@@ -83,8 +82,6 @@ class LabeledByWord:
 
 
 class Team:
-    """Labels pictures of one project."""
-
     def __init__(self, studio: LabelStudio, project: int, backend: int, image: ImageControls):
         self._studio = studio
         self._project = project

@@ -28,8 +28,6 @@ _FORBIDDEN = frozenset(chr(code) for code in (*range(33), 127)) | {"\\"}
 
 @dataclass(frozen=True)
 class Address:
-    """A parsed address of a picture."""
-
     kind: Kind
     # URLs to try in this order; for an inline picture, its data.
     routes: tuple[str, ...]

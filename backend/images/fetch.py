@@ -206,7 +206,6 @@ def _inline_bytes(address: str, max_bytes: int) -> bytes:
 
 
 def _file_bytes(path: str, max_bytes: int) -> bytes:
-    """The bytes of a file in the shared folder."""
     try:
         with open(path, "rb") as file:
             content = file.read(max_bytes + 1)

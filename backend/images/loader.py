@@ -80,11 +80,9 @@ class PictureCache:
         return key if _KEY.fullmatch(key) and (fixed or age < FRESH_S) else None
 
     def note(self, identity: str, key: str) -> None:
-        """Store which picture is at ``identity``."""
         _write(self._entry(identity), key.encode(), durable=False)
 
     def forget(self, identity: str) -> None:
-        """Delete the entry of ``identity``."""
         self._entry(identity).unlink(missing_ok=True)
 
     def read(self, key: str) -> bytes | None:

@@ -38,7 +38,6 @@ class DraftSync:
     events: list[Event] = field(default_factory=list)
 
     def apply(self) -> None:
-        """Bring the objects up to date."""
         self._set_clock()
         for target in self.task.targets:
             self._claim(target)
@@ -123,7 +122,6 @@ class DraftSync:
             self.task.clock_ahead = max(self.task.clock_ahead, last.updated_at - self.now)
 
     def _shown(self, target: Target) -> bool:
-        """Whether a draft or an annotation shows anything of an object."""
         return any(saved.shows(target) for saved in self.saved)
 
     def _newest_draft(self) -> Saved | None:

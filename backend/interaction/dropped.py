@@ -31,8 +31,6 @@ _WAITING = and_(
 
 @dataclass(frozen=True)
 class DroppedMasks:
-    """The masks that one annotation was submitted without."""
-
     task: int
     annotation: int
     annotator: int | None  # Label Studio's number of the user

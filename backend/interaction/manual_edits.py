@@ -32,7 +32,6 @@ class ManualEdits:
 
     @classmethod
     def unpack(cls, width: int, height: int, painted: bytes | None, erased: bytes | None) -> Self:
-        """From the database."""
         parts = (
             None if data is None else PackedMask(width, height, bytes(data)).unpack()
             for data in (painted, erased)
@@ -41,7 +40,6 @@ class ManualEdits:
 
     @property
     def packed(self) -> dict[str, bytes | None]:
-        """As the database stores it."""
         return {
             name: None if mask is None else PackedMask.pack(mask).data
             for name, mask in (("painted", self.painted), ("erased", self.erased))
@@ -49,7 +47,6 @@ class ManualEdits:
 
     @property
     def pixels(self) -> int:
-        """How many were changed."""
         return sum(int(np.count_nonzero(m)) for m in (self.painted, self.erased) if m is not None)
 
     def __bool__(self) -> bool:

@@ -60,7 +60,6 @@ class Answer:
 
     @property
     def click_ids(self) -> set[str]:
-        """The clicks behind it."""
         return {identity for identity, _ in self.clicks}
 
     def edits_before(self, target: Target) -> ManualEdits:
@@ -78,7 +77,6 @@ class MaskHistory:
     undone_after: int | None = None  # later turns are to be dropped
 
     def shown(self) -> PackedMask | None:
-        """The mask that the page shows."""
         return self.answers[0].mask if self.answers else None
 
     def fitting(self, target: Target) -> PackedMask | None:

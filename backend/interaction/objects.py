@@ -125,7 +125,6 @@ class Target:
 
     @classmethod
     def of_row(cls, row: RowMapping) -> "Target":
-        """From the database."""
         values = {name: row[name] for name in COLUMNS}
         values["clicks"] = tuple(Click(*entry) for entry in row["clicks"])
         return cls(**values)
@@ -150,7 +149,6 @@ class Target:
 
     @property
     def of_class(self) -> tuple[str, str]:
-        """Its brush control and its label."""
         return self.brush, self.label
 
     @property
@@ -173,7 +171,6 @@ class Target:
         return next((click for click in self.clicks if click.id == identity), None)
 
     def change(self, identity: str, **values: object) -> None:
-        """Replace one click."""
         self.clicks = tuple(
             replace(click, **cast(Any, values)) if click.id == identity else click
             for click in self.clicks

@@ -159,7 +159,6 @@ class InteractionStore:
         config: LabelConfig,
         now: datetime | None = None,
     ) -> None:
-        """Take in an annotation that was created or updated."""
         saved = saved_annotation(annotation, config.of(annotation.data))
         if saved is None:
             return

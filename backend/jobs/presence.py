@@ -59,7 +59,6 @@ class Presence:
         return self
 
     def close(self) -> None:
-        """Remove the row."""
         self._ended.set()
         if self._thread.ident is not None:
             self._thread.join(timeout=15)

@@ -142,7 +142,6 @@ class Progress:
             raise self._stop(_lost())
 
     def start(self) -> None:
-        """Start the heartbeat."""
         self._thread.start()
 
     def close(self) -> None:

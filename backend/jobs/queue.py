@@ -33,8 +33,6 @@ _RETRY_DELAYS = (timedelta(seconds=30), timedelta(minutes=3))
 
 
 class Options(TypedDict, total=False):
-    """How a job is requested."""
-
     trigger: Required[Trigger]
     by: str
     """Who asked for it."""
@@ -144,7 +142,6 @@ def enqueue(connection: Connection, project: str, kind: str, **options: Unpack[O
 
 
 def add_line(connection: Connection, job: Job, line: str, level: str = "info") -> None:
-    """Append a line to a job's log."""
     connection.execute(insert(LogLine).values(log_line(job, line, level)))
 
 
@@ -163,7 +160,6 @@ def log_line(
 
 
 def cancelled_by(name: str) -> str:
-    """The reason that a cancelled job shows."""
     return f"Cancelled by {name}." if name else "Cancelled."
 
 
@@ -198,18 +194,15 @@ def training_waits(connection: Connection, at_least: timedelta = timedelta()) ->
 
 
 def done(connection: Connection, job: Job, result: Mapping[str, Any]) -> None:
-    """The job has succeeded."""
     _end(connection, job, "done", result=dict(result), progress=1.0, message="", error="")
 
 
 def failed(connection: Connection, job: Job, why: str) -> None:
-    """The job has failed for good."""
     add_line(connection, job, why, "error")
     _end(connection, job, "failed", error=why)
 
 
 def cancelled(connection: Connection, job: Job, why: str) -> None:
-    """Somebody cancelled the job."""
     add_line(connection, job, why, "warning")
     _end(connection, job, "cancelled", error=why)
 

@@ -149,7 +149,6 @@ class Runner:
         return cls(settings, database, Leases(settings.lease_s), stopping=stopping)
 
     def run(self, job_id: int) -> None:
-        """Run a job if it is due and no other worker runs it."""
         claim = self._claim(job_id)
         if claim is None:
             return

@@ -121,7 +121,6 @@ class NewLabels:
 
 
 def new_labels(database: Database, project: str) -> NewLabels:
-    """The new labels of one project, by its key."""
     with database.read() as connection:
         return count_new_labels(connection, project).get(project, NewLabels())
 

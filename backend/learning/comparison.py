@@ -219,8 +219,6 @@ def replay(job: Job, settings: Settings, database: Database, progress: Progress)
 
 @dataclass(frozen=True)
 class _Object:
-    """An accepted object in its picture."""
-
     sample: Sample
     picture: str
     number: int

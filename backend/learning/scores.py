@@ -75,7 +75,6 @@ class TaskScorer:
         self._preannotation = Preannotation(self._embeddings, self._predictor, metrics, "always")
 
     def close(self) -> None:
-        """Stop its threads."""
         self._embeddings.close()
 
     def score(self, task: Task) -> ScoreRow:
@@ -127,7 +126,6 @@ class Scores:
         self._method = method
 
     def all(self) -> dict[int, ScoreRow]:
-        """By task."""
         with self._database.session() as session:
             return {row.task_id: row for row in session.scalars(select(ScoreRow).where(self._ours))}
 

@@ -104,7 +104,6 @@ class Snapshot:
 
     @property
     def counts(self) -> dict[str, Any]:
-        """What it holds, as the registry records it."""
         return {
             "labels": self.train.labels + self.held_out.labels,
             "train": asdict(self.train),
@@ -215,7 +214,6 @@ def unavailable(samples: AcceptedSamples, database: Database) -> int:
 
 
 def _sides(samples: AcceptedSamples, *, held_out_only: bool) -> dict[Split, list[int]]:
-    """The pictures of each side."""
     keys = [samples.place(index).key for index in range(len(samples))]
     if held_out_only:
         held_out = [index for index, key in enumerate(keys) if side(key) == "validation"]

@@ -76,8 +76,6 @@ def train(job: Job, settings: Settings, database: Database, progress: Progress) 
 
 
 class _Training:
-    """One attempt."""
-
     def __init__(
         self, job: Job, settings: Settings, database: Database, progress: Progress, folder: Path
     ) -> None:
@@ -276,7 +274,6 @@ class _Training:
     # -- what earlier attempts left, and the result
 
     def _candidate(self) -> Version | None:
-        """The version that this job has made."""
         for version in self._registry.all(self._job.project):
             if version.data.get("job") == self._job.id and version.project == self._job.project:
                 return version

@@ -40,7 +40,6 @@ class Champion:
 
     @property
     def version(self) -> str:
-        """The version that serves."""
         return self.line[-1] if self.line else BASE
 
     @property
@@ -144,7 +143,6 @@ def append(
     who: str,
     why: str,
 ) -> Promotion:
-    """Append a promotion or rollback to the log."""
     row = {
         "project": project,
         "kind": kind,

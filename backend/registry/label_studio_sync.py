@@ -38,8 +38,6 @@ _AT_ONCE = 8
 
 @dataclass(frozen=True)
 class _DueUpdate:
-    """A project whose Label Studio has to be updated."""
-
     key: str
     project_id: int
     version: str

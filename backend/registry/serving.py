@@ -78,7 +78,6 @@ class ModelCache:
 
     @property
     def busy(self) -> bool:
-        """Whether any version is being loaded."""
         with self._lock:
             return any(known.loading for known in self._versions.values())
 
@@ -203,7 +202,6 @@ class Predictors:
         self._poller.start()
 
     def close(self) -> None:
-        """Stop polling."""
         self._ended.set()
         if self._poller.is_alive():
             self._poller.join(timeout=5)
@@ -245,7 +243,6 @@ class Predictors:
         return (self._ready(version) or self.base).tokenizer.knows(name)
 
     def serving(self) -> set[str]:
-        """All versions that serve a project now."""
         owners = {EVERYONE, *self._state.champions.by_project}
         return {self._now(owner).version for owner in owners}
 
@@ -346,7 +343,6 @@ class Predictors:
                 self._loaded.start(version, needed=names)
 
     def _load(self, version: str) -> Predictor:
-        """Load a version beside the base."""
         started = time.monotonic()
         predictor = Predictor(self._registry.folder(version), beside=self.base)
         # torch prepares an architecture once per process, so only a new one is warmed up in full.

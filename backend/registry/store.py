@@ -89,7 +89,6 @@ class VersionStore:
                 )
 
     def has(self, version: str) -> bool:
-        """Whether the version is stored in full."""
         with self._storage_errors("read"):
             return self._sums(version) is not None
 

@@ -50,7 +50,6 @@ class Registry:
         return cls(database, settings)
 
     def close(self) -> None:
-        """Close the database."""
         self.database.close()
 
     def base(self) -> Version:
@@ -179,7 +178,6 @@ class Registry:
             return list(session.scalars(query))
 
     def names(self) -> set[str]:
-        """Names of all versions, and of the base."""
         return {version.name for version in self.all()} | {self.base_name}
 
     def candidates(self, now: datetime | None = None) -> list[str]:
@@ -217,7 +215,6 @@ class Registry:
             return log.last_promotion(connection)
 
     def champions(self) -> Champions:
-        """Which version serves which project."""
         with self.database.read() as connection:
             return Champions.after(log.history(connection))
 

@@ -95,7 +95,6 @@ class AcceptedSamples(RecordDataset[_Record]):
         return self._records[index].labeled.updated_at
 
     def split(self, index: int) -> Split:
-        """The side that the picture is on."""
         split = self._records[index].labeled.split
         assert split is not None, "unchecked pictures are left out"
         return split

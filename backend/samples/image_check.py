@@ -52,7 +52,6 @@ class LabeledPicture:
 
     @classmethod
     def of(cls, row: RowMapping) -> "LabeledPicture":
-        """From a row of the database."""
         return cls(**{field.name: row[field.name] for field in fields(cls)})
 
     @property

@@ -54,7 +54,6 @@ class SampleStore:
         self.database = database
 
     def apply(self, change: LabelChange, now: datetime | None = None) -> None:
-        """Save what a webhook reported."""
         now = now or datetime.now(UTC)
         decoded = self._decode(change.project, change.annotations, None)
         for key in self._keys(change):
@@ -287,7 +286,6 @@ class _Samples:
     # -- deletions
 
     def delete_annotations(self, numbers: Iterable[int], now: datetime) -> None:
-        """Delete the samples of annotations and leave tombstones."""
         for number in numbers:
             row = self._session.merge(AnnotationRow(project=self._key, annotation_id=number))
             row.gone_at = row.gone_at or now
@@ -301,7 +299,6 @@ class _Samples:
         self.delete_annotations(self.live(AnnotationRow.task_id == task_id), now)
 
     def delete_project(self, now: datetime) -> None:
-        """Delete the project with all its annotations."""
         self._project.gone_at = self._project.gone_at or now
         self.delete_annotations(self.live(), now)
 

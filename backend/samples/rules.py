@@ -199,7 +199,6 @@ class Counts:
 
 
 def count_samples(database: Database, project: str) -> Counts:
-    """Counts of a project (its key)."""
     with database.session() as session:
         about = session.get(SampledProjectRow, project)
         query = select(AnnotationRow).where(AnnotationRow.project == project)

@@ -118,7 +118,6 @@ class Reconciliation:
         return rounds
 
     def _of_project(self, key: str, ends: float) -> Round:
-        """A round over one project."""
         now = self.now()
         here = update(SampledProjectRow).where(SampledProjectRow.key == key)
         with self.database.write() as connection:

@@ -64,7 +64,6 @@ def queues(settings: Settings) -> list[Queue]:
 
 
 def connection(settings: Settings) -> dict[str, Any]:
-    """Celery's settings for the connection to the broker."""
     if not settings.broker_url:
         return {
             **file_connection(settings.data / "queue"),

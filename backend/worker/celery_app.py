@@ -227,7 +227,6 @@ def _monotonic_now() -> Callable[[], datetime]:
 def _present(
     settings: Settings, kind: str, about: Callable[[], Mapping[str, Any]] = dict
 ) -> Iterator[None]:
-    """Show this process on the health page."""
     from backend.db.engine import Database
     from backend.jobs.presence import Presence
 

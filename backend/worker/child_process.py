@@ -31,7 +31,6 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def free_port() -> int:
-    """An unused port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -76,7 +75,6 @@ class Child:
 
     @property
     def running(self) -> bool:
-        """Whether the command runs."""
         return self.status is None
 
     def wait_until(
@@ -143,7 +141,6 @@ class _Supervised:
         self.since = time.monotonic()
 
     def check(self) -> None:
-        """Restart the program if it ended."""
         now = time.monotonic()
         if self.process is None:
             if now - self.since >= self.pause_s:

@@ -113,7 +113,6 @@ class Tasks:
             _log.info("Model version %s of %s was pruned", version.name, version.project or "all")
 
     def close(self) -> None:
-        """Close the database connections."""
         self._database.close()
 
     def _config(self, xml: str) -> LabelConfig:

@@ -69,7 +69,6 @@ class Job(MappedAsDataclass, Base, kw_only=True):
 
     @property
     def ended(self) -> bool:
-        """Whether the job is final."""
         return self.state in ENDS
 
 
@@ -161,8 +160,6 @@ class Delivery(Base):
 
 
 class RecentError(MappedAsDataclass, Base, kw_only=True):
-    """A recent error, for the admin's dashboard."""
-
     __tablename__ = "recent_errors"
 
     id: Mapped[AutoId]
