@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from training.data import Dataset, Sample, Tolerant
-from training.evaluation.cases import FEWEST_PIXELS, Case, ids_of_kind, target_of, word_of
+from training.evaluation.cases import FEWEST_PIXELS, Case, ids_of_kind, key_of, target_of, word_of
 from training.evaluation.figures import shown
-from training.evaluation.measurement import Method, Result, key_of
+from training.evaluation.measurement import Method, Result
 from training.evaluation.protocol import Answer, ClickPoint, Mask, Target, next_click, overlap
 from training.evaluation.statistics import estimate, estimates
 from training.prompts.scenes import DISSECTED, Scene
@@ -110,7 +110,7 @@ class BehaviourTests:
             if sample is not None:
                 target = target_of(sample, case)
                 if np.count_nonzero(target.mask & ~target.void) >= FEWEST_PIXELS:
-                    answer = answer or self._method.look_at(sample, key_of(sample, case))
+                    answer = answer or self._method.look_at(sample, key_of(sample, case.index))
                     self._ask(answer, sample, case, target)
             if progress:
                 progress(number, len(self._cases))

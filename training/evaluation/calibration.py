@@ -24,8 +24,7 @@ from model.confidence import METRIC, Calibration
 from model.predictor import Click, Predictor
 from training.data import Dataset, Tolerant
 from training.errors import DataError
-from training.evaluation.cases import FEWEST_PIXELS, Case, cases_of, target_of
-from training.evaluation.measurement import key_of
+from training.evaluation.cases import FEWEST_PIXELS, Case, cases_of, key_of, target_of
 from training.evaluation.protocol import next_click, overlap
 
 BINS = 10
@@ -156,7 +155,7 @@ def _first_clicks(
             continue
         spot = next_click(target, np.zeros_like(target.mask))
         assert spot is not None
-        embedding = predictor.encode(sample.image, key_of(sample, case))
+        embedding = predictor.encode(sample.image, key_of(sample, case.index))
         prediction = predictor.predict(embedding, [Click(*spot)])
         if math.isfinite(prediction.score):
             scores.append(prediction.score)

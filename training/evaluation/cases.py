@@ -84,6 +84,11 @@ def target_of(sample: Sample, case: Case) -> Target:
     return Target(sample.mask(*case.ids), sample.void, case.phrase)
 
 
+def key_of(sample: Sample, index: int) -> str:
+    """Names a picture's content to predictors' caches; index: in its data set."""
+    return f"{sample.source}:{sample.key}:{index}"
+
+
 def word_of(category: str | None) -> str:
     """The most common word for a category; "" for none."""
     return "" if category is None else words_for(concept_of(category))[0]

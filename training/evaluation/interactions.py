@@ -25,7 +25,7 @@ from scipy.optimize import linear_sum_assignment
 from model.crop import mask_box
 from training.data import Dataset, Sample, SampleObject
 from training.errors import DataError
-from training.evaluation.cases import FEWEST_PIXELS
+from training.evaluation.cases import FEWEST_PIXELS, key_of
 from training.evaluation.protocol import MOST, Mask, Target, follow, overlap
 from training.evaluation.statistics import estimate
 
@@ -104,7 +104,7 @@ def annotate(
     ids: the objects to annotate, by default all; matching always regards all. from_nothing: by
     object, the clicks that it takes on an empty canvas, as far as they are known already.
     """
-    key = f"{sample.source}:{sample.key}:{index}"
+    key = key_of(sample, index)
     wanted = annotatable(sample)
     regions = [region for region in model.suggest(sample, key, labels) if region.mask.any()]
     wanted_masks = [sample.mask(about.id) for about in wanted]

@@ -18,7 +18,7 @@ import numpy as np
 from model.predictor import Click, Embedding, Predictor
 from training.data import Dataset, Sample, Tolerant
 from training.errors import DataError
-from training.evaluation.cases import FEWEST_PIXELS, Case, target_of
+from training.evaluation.cases import FEWEST_PIXELS, Case, key_of, target_of
 from training.evaluation.interactions import Region
 from training.evaluation.protocol import (
     MOST,
@@ -169,18 +169,17 @@ class Measurement:
     def ask_all(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Run every case. Results so far stay if an exception stops it."""
         done = 0
-        by_picture: defaultdict[int, defaultdict[Mode, list[Case]]]
-        by_picture = defaultdict(lambda: defaultdict(list))
+        here: defaultdict[tuple[int, Mode], list[Case]] = defaultdict(list)
         for mode in {run.mode for run in self.runs}:
             for case in self.cases[mode]:
-                by_picture[case.index][mode].append(case)
-        for index, here in sorted(by_picture.items()):
+                here[case.index, mode].append(case)
+        for index in sorted({index for index, _ in here}):
             sample = self.dataset.get(index)
             for run in self.runs:
                 answer: Answer | None = None
-                for case in here[run.mode]:
+                for case in here[index, run.mode]:
                     if sample is not None and self._can_be_asked(sample, case, run.mode):
-                        answer = answer or run.method.look_at(sample, key_of(sample, case))
+                        answer = answer or run.method.look_at(sample, key_of(sample, case.index))
                         self.results[run].append(self._result(run, answer, sample, case))
                     done += 1
                     if progress:
@@ -189,7 +188,7 @@ class Measurement:
     def again(self, run: Run, result: Result) -> tuple[Sample, list[Mask]]:
         """Repeat a case exactly: its picture, and the mask of each answer."""
         sample = self.dataset.dataset[result.case.index]
-        answer = run.method.look_at(sample, key_of(sample, result.case))
+        answer = run.method.look_at(sample, key_of(sample, result.case.index))
         masks: list[Mask] = []
 
         def kept(clicks: Sequence[ClickPoint], phrase: str, before: Mask | None) -> Mask:
@@ -239,8 +238,3 @@ class Measurement:
                 f"as answer reached {trajectory.ious}. The reader or the protocol is wrong."
             )
         self.checked += 1
-
-
-def key_of(sample: Sample, case: Case) -> str:
-    """The picture's key in the predictors' caches, unique across data sets."""
-    return f"{case.source}:{sample.key}:{case.index}"

@@ -19,7 +19,7 @@ from PIL import Image
 from scipy import ndimage
 
 from training.data import Dataset, Sample, Tolerant
-from training.evaluation.cases import target_of
+from training.evaluation.cases import key_of, target_of
 from training.evaluation.interactions import (
     PictureCost,
     annotatable,
@@ -238,7 +238,7 @@ def _cost_json(cost: PictureCost) -> dict[str, Any]:
 def _draw_suggestions(
     path: Path, sample: Sample, index: int, models: Sequence[Served], labels: Sequence[str]
 ) -> None:
-    key = f"{sample.source}:{sample.key}:{index}"
+    key = key_of(sample, index)
     sides: list[Side] = []
     for model in models:
         # Without its outermost pixels, so that regions that touch can be told apart.

@@ -26,6 +26,7 @@ from training import acquisition
 from training.data import Dataset, Without, open_dataset
 from training.data.sample import sides
 from training.errors import RecipeError
+from training.evaluation.cases import key_of
 from training.evaluation.interactions import labels_of
 from training.evaluation.measurement import Checkpoint, Served
 from training.finetune.fine_tune import CHECKPOINT, fine_tune
@@ -38,7 +39,6 @@ from training.simulate.team import (
     Measured,
     Split,
     digest,
-    key_of,
     label,
     measure,
     split,

@@ -17,7 +17,7 @@ import numpy as np
 from training.data import Dataset, Expression, Sample, SampleObject, Tolerant
 from training.data.wrappers import Derived
 from training.errors import DataError
-from training.evaluation.cases import ids_of_kind
+from training.evaluation.cases import ids_of_kind, key_of
 from training.evaluation.interactions import GOAL, annotatable, annotate
 from training.evaluation.measurement import Served
 from training.evaluation.protocol import Target, follow, overlap
@@ -120,11 +120,6 @@ def label(dataset: Dataset, index: int, served: Served) -> dict[int, Clicks]:
         trajectory = follow(answer, target, "clicks", goal=GOAL, at_least=1, most=MOST_CLICKS)
         clicks_of[number] = trajectory.clicks
     return clicks_of
-
-
-def key_of(sample: Sample, index: int) -> str:
-    """Names a picture's content to the predictor's cache."""
-    return f"{sample.source}:{sample.key}:{index}"
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from model import checkpoint
 from training.errors import DataError
@@ -122,25 +120,6 @@ def test_probes_join_the_report(unlearned: Path, shard: Path) -> None:
     assert tests["phrase alone"]["voc"]["aim"] == 0.72
     assert tests["phrase alone"]["voc"]["reached"] is False
     assert "one more click, the least of the gains from 1 to 10" in tests
-
-
-def test_a_plain_folder_with_a_phrase_is_measured(unlearned: Path, tmp_path: Path) -> None:
-    # given name.jpg, name.png with void, and name.txt
-    folder = tmp_path / "plain"
-    folder.mkdir()
-    mask = np.zeros((40, 60), np.uint8)
-    mask[10:30, 20:50] = 255
-    mask[9, 20:50] = 128
-    for name in ("a", "b"):
-        Image.fromarray(np.stack([mask] * 3, 2)).save(folder / f"{name}.jpg")
-        Image.fromarray(mask).save(folder / f"{name}.png")
-    (folder / "a.txt").write_text("the red dog\n")
-    # when / then
-    assert main(unlearned, data=[folder], at_least=1)["cases"] == 2
-    figures = main(unlearned, data=[folder], modes=["phrase+clicks"], at_least=1)
-    assert figures["cases"] == 1
-    assert figures["per_case"][0]["phrase"] == "the red dog"
-    assert figures["per_case"][0]["area"] == pytest.approx(600 / 2400)
 
 
 def test_an_interrupt_reports_what_was_asked_till_then(
