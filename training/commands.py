@@ -140,10 +140,7 @@ def evaluate(
 def calibrate(
     context: typer.Context,
     checkpoint: CheckpointArgument,
-    data: Annotated[
-        list[str],
-        typer.Option(help="Validation data: [FORMAT:]PATH[?OPTIONS]; repeatable."),
-    ],
+    data: DataOption,
     out: Annotated[Path, typer.Option(help="Folder of the new checkpoint; must not exist.")],
     limit: Annotated[int, typer.Option(min=1, help="Objects of each source at most.")] = 100,
     device: DeviceOption = "auto",
@@ -209,7 +206,7 @@ def simulate(
         Path | None,
         typer.Option(help="Keep rows and versions here; the same command resumes in it."),
     ] = None,
-    json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
+    json: JsonOption = None,
     picture: Annotated[Path | None, typer.Option(help="Draw the curve here (.png, .svg).")] = None,
 ) -> None:
     """Simulate a team: what do its labels save?

@@ -73,9 +73,9 @@ def calibrate(
     Raises DataError if there are fewer than 2 * BINS objects.
     """
     cases = cases_of(dataset, "clicks", limit=limit)
-    _check_number(len(cases))  # before anything is predicted
     scores, ious = _first_clicks(predictor, dataset, cases, progress)
-    _check_number(len(scores))
+    if len(scores) < 2 * BINS:
+        raise DataError(f"Calibration needs {2 * BINS} objects with a mask, not {len(scores)}.")
     held_out = np.zeros(len(scores))
     for fold in range(FOLDS):
         chosen = np.arange(len(scores)) % FOLDS == fold
@@ -87,11 +87,6 @@ def calibrate(
         _correlation(held_out, ious),
         len(scores),
     )
-
-
-def _check_number(count: int) -> None:
-    if count < 2 * BINS:
-        raise DataError(f"Calibration needs {2 * BINS} objects with a mask, not {count}.")
 
 
 def _correlation(predicted: Values, measured: Values) -> float:
