@@ -54,6 +54,31 @@ PER_COORDINATE = 0.5
 # A typed word counts as trained, and is no typo, from this many phrases or objects on. Labels are
 # never typos.
 FEWEST_TYPED = 3
+# Most new words of a data set, so that typed serial numbers do not fill the vocabulary.
+MOST_NEW = 200
+
+# Words learned from text: size of their vectors.
+DIM = 100
+# Rarer words of a text are most likely typos, which must not become known words.
+FEWEST_WRITTEN = 5
+# Repetitions of the generated sentences, so that words that occur only in them are learned.
+REPEATS = 12
+# Length of every vector after scaling: a half per coordinate suits the LSTM. *choice*
+LENGTH = 5.0
+FRAMES = (
+    "{0} {1}",
+    "the {0} {1}",
+    "{0} {1} on the left",
+    "{0} {1} on the right",
+    "left {1}",
+    "right {1}",
+    "the {1} in the middle",
+    "biggest {1}",
+    "small {0} {1}",
+    "second {1} from the left",
+    "{1} in front",
+    "{1} in the back",
+)
 
 
 def choose_words(
@@ -150,29 +175,6 @@ def _write(folder: Path, tokenizer: Tokenizer) -> None:
         np.savez(file, geometry=np.array(tokenizer.geometry), **parts)
 
 
-DIM = 100
-# Rarer words of a text are most likely typos, which must not become known words.
-FEWEST_WRITTEN = 5
-# Repetitions of the generated sentences, so that words that occur only in them are learned.
-REPEATS = 12
-# Length of every vector after scaling: a half per coordinate suits the LSTM. *choice*
-LENGTH = 5.0
-FRAMES = (
-    "{0} {1}",
-    "the {0} {1}",
-    "{0} {1} on the left",
-    "{0} {1} on the right",
-    "left {1}",
-    "right {1}",
-    "the {1} in the middle",
-    "biggest {1}",
-    "small {0} {1}",
-    "second {1} from the left",
-    "{1} in front",
-    "{1} in the back",
-)
-
-
 def tokens(text: str) -> list[str]:
     """Words of an expression, as the tokenizer looks them up."""
     return re.findall(r"[a-z]+", text.lower().replace("-", "").replace("'", ""))
@@ -249,10 +251,6 @@ def train_word_vectors(
     return words, vectors
 
 
-# Most new words of a data set, so that typed serial numbers do not fill the vocabulary.
-MOST = 200
-
-
 def with_new_words(tokenizer: Tokenizer, dataset: Dataset) -> Tokenizer:
     """The tokenizer extended by the labels and repeated words of this data set, if any are new.
 
@@ -319,7 +317,7 @@ def _counted(dataset: Dataset, chosen: Callable[[Iterable[str]], set[str]]) -> l
                 labels.update(chosen([words_for(concept_of(about.category))[0]]))
             typed.update(chosen(about.phrases))
     often = [word for word, count in typed.most_common() if count >= FEWEST_TYPED]
-    return list(dict.fromkeys([*(word for word, _ in labels.most_common()), *often]))[:MOST]
+    return list(dict.fromkeys([*(word for word, _ in labels.most_common()), *often]))[:MOST_NEW]
 
 
 def _unknown(tokenizer: Tokenizer, texts: Iterable[str]) -> set[str]:
