@@ -37,7 +37,7 @@ from training.train.distributed import Ranks, device_for, joined
 from training.train.initialisation import first_network, training_data
 from training.train.losses import AttributeLoss, mean_iou, sampled, total_loss
 from training.train.recipe import Recipe, read_stages
-from training.train.run_folder import TensorBoardLog, check_finite, out_of_memory_explained, printed
+from training.train.run_folder import TensorBoardLog, check_finite, out_of_memory_explained
 from training.train.validation import choose_cases, quick_look, sources_of
 from training.train.words import choose_words, read_words, trained_before
 
@@ -359,9 +359,9 @@ def main(
     config: Path,
     *,
     out: Path,
+    report: Report,
     data: Path = Path(),
     resume: bool = True,
-    report: Report | None = None,
     tick: Tick | None = None,
 ) -> Path:
     """Train by a TOML recipe and return the folder of the last checkpoint.
@@ -380,7 +380,7 @@ def main(
             run.resume()
             if run.progress < 1.0:
                 run.train(
-                    _of_stage(stage.name, report or printed),
+                    _of_stage(stage.name, report),
                     tick and _of_all(tick, number, len(stages)),
                 )
             start = folder / run_folder.LATEST

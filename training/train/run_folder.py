@@ -125,11 +125,6 @@ def line(entry: dict[str, Any]) -> str:
     return "  ".join(_shown(entry))
 
 
-def printed(entry: dict[str, Any]) -> None:
-    """Print the line without buffering."""
-    print(line(entry), flush=True)
-
-
 def _shown(entry: dict[str, Any], prefix: str = "") -> Iterator[str]:
     for name, value in entry.items():
         if isinstance(value, dict):

@@ -152,7 +152,7 @@ def test_a_state_of_another_network_is_refused(recipe_file: Path, tmp_path: Path
     Run(read_recipe(recipe_file), out, tmp_path).save()
     recipe_file.write_text(recipe_file.read_text().replace("channels = 16", "channels = 32"))
     with pytest.raises(RecipeError, match="another network"):
-        main(recipe_file, out=out, data=tmp_path)
+        main(recipe_file, out=out, data=tmp_path, report=print)
 
 
 def test_a_state_that_was_cut_off_is_said_to_be(recipe_file: Path, tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_a_state_that_was_cut_off_is_said_to_be(recipe_file: Path, tmp_path: Pat
     whole = (out / STATE).read_bytes()
     (out / STATE).write_bytes(whole[: len(whole) // 2])
     with pytest.raises(TrainingError, match="cannot be read"):
-        main(recipe_file, out=out, data=tmp_path)
+        main(recipe_file, out=out, data=tmp_path, report=print)
 
 
 def test_what_was_logged_after_the_last_state_is_dropped(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_a_folder_with_a_run_is_not_overwritten(recipe_file: Path, tmp_path: Pat
     run = Run(read_recipe(recipe_file), out, tmp_path)
     run.save()
     with pytest.raises(RecipeError, match="already has a run"):
-        main(recipe_file, out=out, data=tmp_path, resume=False)
+        main(recipe_file, out=out, data=tmp_path, resume=False, report=print)
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_a_run_killed_in_the_middle_goes_on_with_the_same_losses(
     code = (
         "import sys, torch; torch.set_num_threads(1); from pathlib import Path;"
         "from training.train.loop import main; recipe, out, data = map(Path, sys.argv[1:]);"
-        "main(recipe, out=out, data=data)"
+        "main(recipe, out=out, data=data, report=lambda e: print('step', e['step'], flush=True))"
     )
     command = [sys.executable, "-c", code, str(recipe_file), str(killed), str(tmp_path)]
     process = subprocess.Popen(command, cwd=Path(__file__).parents[3], stdout=subprocess.PIPE)
