@@ -6,8 +6,6 @@ size: twenty of 63 MiB took 4 GiB. Small ones, which clicks are, never wait for 
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
@@ -94,26 +92,36 @@ def unauthorized(sentence: str) -> Refusal:
 
 
 class BodyBudget:
-    """Bytes of large bodies that are read and worked on at the same time."""
+    """Bytes of large bodies that are read and worked on at the same time.
 
-    def __init__(self, total: int) -> None:
-        self._free = total
-        self._total = total
+    Only what has arrived counts: by announcing a size and sending next to nothing, a client would
+    keep others out. The oldest body always finds room, so that bodies never wait for each other.
+    """
+
+    def __init__(self, largest: int) -> None:
+        self._largest = largest
+        self._free = 2 * largest
+        self._held: dict[object, int] = {}  # the oldest first
         self._changed = asyncio.Condition()
 
-    @asynccontextmanager
-    async def take(self, size: int) -> AsyncIterator[None]:
-        """Hold ``size`` bytes. Raises TimeoutError if they do not become free."""
-        size = min(size, self._total)
+    async def hold(self, body: object, received: int) -> None:
+        """Have a body hold as many bytes. Raises TimeoutError if they do not become free."""
+        more = min(received, self._largest) - self._held.setdefault(body, 0)
         async with asyncio.timeout(_WAIT_S), self._changed:
-            await self._changed.wait_for(lambda: self._free >= size)
-            self._free -= size
-        try:
-            yield
-        finally:
+            await self._changed.wait_for(lambda: self._fits(body, more))
+            self._held[body] += more
+            self._free -= more
+
+    async def release(self, body: object) -> None:
+        """Give back what a body holds, if anything."""
+        if body in self._held:
             async with self._changed:
-                self._free += size
+                self._free += self._held.pop(body)
                 self._changed.notify_all()
+
+    def _fits(self, body: object, more: int) -> bool:
+        oldest, held = next(iter(self._held.items()))
+        return body is oldest or more <= self._free - (self._largest - held)
 
 
 @dataclass(frozen=True)
@@ -145,57 +153,55 @@ class BodyLimit:
     def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
         self._app = app
         self._settings = settings
-        self._budget = BodyBudget(2 * max(settings.max_request_bytes, _SMALL))
+        self._budget = BodyBudget(max(settings.max_request_bytes, _SMALL))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         limit = _Limit.of(scope, self._settings)
-        headers = Headers(scope=scope)
-        announced = headers.get("content-length", "")
-        size = int(announced) if announced.isascii() and announced.isdigit() else 0
-        if "transfer-encoding" in headers:
-            size = limit.most
-        elif size > limit.most:
+        announced = Headers(scope=scope).get("content-length", "")
+        if announced.isascii() and announced.isdigit() and int(announced) > limit.most:
             too_large = Refusal(
                 limit.status, limit.sentence, at_most=limit.most, seconds=_SILENCE_S
             )
             await too_large(scope, receive, send)
             return
-        counted = _counted(receive, limit)
-        if size <= _SMALL:
-            await self._app(scope, counted, send)
-            return
+        body = object()
         try:
-            async with self._budget.take(size):
-                await self._app(scope, counted, send)
-        except TimeoutError:
-            await Refusal(503, _BUSY, retry_after="60")(scope, receive, send)
+            await self._app(scope, self._counted(receive, limit, body), send)
+        finally:
+            await self._budget.release(body)
 
+    def _counted(self, receive: Receive, limit: _Limit, body: object) -> Receive:
+        """``receive``, which raises HTTPException for a body that is too large or too slow, or for
+        which there is no room."""
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + _WHOLE_S
+        received = 0
+        whole = False
 
-def _counted(receive: Receive, limit: _Limit) -> Receive:
-    """``receive``, which raises HTTPException for a body that is too large or too slow."""
-    loop = asyncio.get_running_loop()
-    ends = loop.time() + _WHOLE_S
-    received = 0
-    whole = False
+        async def counted() -> Message:
+            nonlocal received, whole
+            if whole:  # what comes next is the end of the connection
+                return await receive()
+            try:
+                async with asyncio.timeout_at(min(ends, loop.time() + _SILENCE_S)):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, _SLOW, headers={"connection": "close"}) from None
+            received += len(message.get("body", b""))
+            if received > limit.most:
+                if message.get("more_body"):
+                    await _read_rest(receive, limit.most, _SILENCE_S)
+                raise HTTPException(limit.status, limit.sentence, headers={"connection": "close"})
+            whole = not message.get("more_body", False)
+            if received > _SMALL:
+                try:
+                    await self._budget.hold(body, received)
+                except TimeoutError:
+                    busy = {"connection": "close", "retry-after": "60"}
+                    raise HTTPException(503, _BUSY, headers=busy) from None
+            return message
 
-    async def counted() -> Message:
-        nonlocal received, whole
-        if whole:  # what comes next is the end of the connection
-            return await receive()
-        try:
-            async with asyncio.timeout_at(min(ends, loop.time() + _SILENCE_S)):
-                message = await receive()
-        except TimeoutError:
-            raise HTTPException(408, _SLOW, headers={"connection": "close"}) from None
-        received += len(message.get("body", b""))
-        if received > limit.most:
-            if message.get("more_body"):
-                await _read_rest(receive, limit.most, _SILENCE_S)
-            raise HTTPException(limit.status, limit.sentence, headers={"connection": "close"})
-        whole = not message.get("more_body", False)
-        return message
-
-    return counted
+        return counted

@@ -260,6 +260,48 @@ async def test_a_body_that_stops_arriving_or_drips_is_ended(
 
 
 @pytest.mark.anyio
+async def test_what_is_only_announced_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(body_limit, "_WAIT_S", 0.2)
+    ends = asyncio.Event()
+
+    async def silent() -> AsyncIterator[bytes]:
+        yield b" "
+        await ends.wait()
+
+    announced = {"Content-Length": str(4 * MIB)}
+    async with client(max_request_bytes=4 * MIB) as http:
+        # given bodies of which next to nothing comes, with and without a length
+        held = [
+            asyncio.create_task(http.post("/predict", content=silent(), headers=headers))
+            for headers in (announced, announced, {}, {})
+        ]
+        await asyncio.sleep(0.05)
+        # then
+        answer = await http.post("/predict", content=b" " * 4 * MIB)
+        ends.set()
+        for task in held:
+            await task
+
+    assert answer.status_code == 200
+
+
+@pytest.mark.anyio
+async def test_bodies_that_arrive_together_never_wait_for_each_other() -> None:
+    # given five at once, each of half the room: together more than there is
+    async def blocks() -> AsyncIterator[bytes]:
+        for _ in range(8):
+            yield b" " * (MIB // 2)
+            await asyncio.sleep(0)
+
+    # when
+    async with client(max_request_bytes=4 * MIB) as http:
+        answers = await asyncio.gather(*(http.post("/predict", content=blocks()) for _ in range(5)))
+
+    # then
+    assert [answer.text for answer in answers] == [str(4 * MIB)] * 5
+
+
+@pytest.mark.anyio
 async def test_large_bodies_wait_for_each_other_and_small_ones_never(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
