@@ -41,6 +41,8 @@ from model.spelling import (
 MAX_WORDS = 32
 # Characters that are read, so that a pasted book costs no more than a paragraph.
 MAX_CHARACTERS = 4000
+# Each unknown word is compared with the whole vocabulary. One character can hold four words.
+_MOST_LOOKED_UP = 4 * MAX_WORDS
 # Typos are corrected to trained words and the most frequent others only: of 60,000 words, one is
 # within a letter of almost anything.
 FREQUENT_WORDS = 10_000
@@ -216,7 +218,7 @@ class Tokenizer:
         position = 0
         while position < len(tokens):
             token = tokens[position]
-            if len(pieces) >= MAX_WORDS:
+            if len(pieces) >= MAX_WORDS or position >= _MOST_LOOKED_UP:
                 truncated = True
                 ignored.extend(tokens[position:])
                 break

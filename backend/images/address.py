@@ -26,6 +26,11 @@ _LOCAL_FILES = "/data/local-files/"
 _FORBIDDEN = frozenset(chr(code) for code in (*range(33), 127)) | {"\\"}
 
 
+# Signed addresses have some 2,000; browsers and servers refuse longer ones. A path with a million
+# folders takes a minute to resolve.
+_MAX_CHARACTERS = 10_000
+
+
 @dataclass(frozen=True)
 class Address:
     kind: Kind
@@ -58,6 +63,8 @@ def parse(
     if scheme == "data":
         digest = hashlib.sha256(address.encode()).hexdigest()
         return Address("inline", (address,), f"data:{digest}", fixed=True)
+    if len(address) > _MAX_CHARACTERS:
+        raise PictureAddressError("The picture's address is too long.")
     if scheme in _REFUSED_SCHEMES:
         raise PictureAddressError(
             f"Pictures at {scheme}: addresses are not supported. Use http, https, a storage of "

@@ -32,6 +32,10 @@ _AHEAD_WAITING = 32
 # may have found another picture at the address.
 _KNOWN_S = 60.0
 _KNOWN = 4096
+# A picture inside its address may have some 60 MB. Longer ones are not kept in memory: of those
+# that are known, and of those that wait to be encoded.
+_KNOWN_CHARACTERS = 10_000
+_KEPT_CHARACTERS = 1 << 20
 
 # Measures the time of a step, by its name.
 Timed = Callable[[str], AbstractContextManager[None]]
@@ -120,13 +124,16 @@ class Embeddings:
             key = self._pictures.key_of(place.address, place.project, place.task_id)
             if key is None:
                 return None
-            with self._lock:
-                self._known[place] = key
+            if len(place.address) <= _KNOWN_CHARACTERS:
+                with self._lock:
+                    self._known[place] = key
         return predictor.cached(key)
 
     def ahead(self, place: TaskPicture, predictor: Predictor) -> None:
         """Encode in the background, so that the first click is as fast as the next."""
         job = (place, predictor.version)
+        if len(place.address) > _KEPT_CHARACTERS:
+            return
         with self._lock:
             if not place.address or job in self._waiting or len(self._waiting) >= _AHEAD_WAITING:
                 return

@@ -151,6 +151,21 @@ def test_five_hundred_words(tokenizer: Tokenizer) -> None:
     assert reading.vectors.shape == (MAX_WORDS, 5)
 
 
+def test_few_unknown_words_are_compared_with_the_vocabulary(
+    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given one character that Unicode writes as four words
+    compared: list[str] = []
+    monkeypatch.setattr(
+        tokenizer._corrections, "nearest", lambda word, trained: compared.append(word)
+    )
+
+    reading = tokenizer.read("\ufdfa" * 2_000)
+
+    assert len(compared) == 4 * MAX_WORDS
+    assert reading.truncated
+
+
 @pytest.mark.timed
 def test_a_pasted_book_costs_no_more_than_its_beginning(tokenizer: Tokenizer) -> None:
     start = time.perf_counter()

@@ -34,6 +34,13 @@ def test_any_text_is_parsed_or_refused(address: str) -> None:
     assert place.identity
 
 
+@pytest.mark.parametrize("start", ["/data/local-files/?d=", "http://a.example/", "s3://b/", ""])
+def test_an_address_longer_than_any_browser_takes_is_refused(start: str) -> None:
+    with pytest.raises(PictureAddressError, match="too long"):
+        parse(start + "a/" * 5_000_000, STUDIO, 7)
+    assert parse("data:image/png;base64," + "A" * 100_000, STUDIO, 7).kind == "inline"
+
+
 @settings(deadline=None)
 @given(addresses)
 def test_a_shown_address_has_no_query_and_no_password(address: str) -> None:
