@@ -78,6 +78,8 @@ class Predict:
         xml = request.label_config or self.projects.label_config(request.project)
         try:
             config = LabelConfig.parse(xml, **self.settings.refine_labels)
+            if request.interactive:
+                config = config.of(request.tasks[0].data)
         except LabelConfigError as error:
             if not request.interactive:
                 raise
@@ -109,7 +111,6 @@ class _Interactive:
     """One click or phrase on its way to an answer."""
 
     def __init__(self, parts: Predict, request: PredictRequest, config: LabelConfig) -> None:
-        config = config.of(request.tasks[0].data)
         self._parts = parts
         self._request = request
         self._ask = Interaction.read(request, config)

@@ -13,6 +13,7 @@ from xml.etree.ElementTree import Element
 from backend.errors import LabelConfigError
 from backend.label_studio.controls import (
     DEFAULT_PHRASE_KEY,
+    MAX_TAGS,
     BrushControl,
     ClickControl,
     ClickLabel,
@@ -36,9 +37,8 @@ _POLYGONS = ("polygonlabels", "polygon")
 _STATUS_NAMES = ("status",)
 _PHRASE_NAMES = ("phrase", "prompt", "text_prompt")
 
-# Some data sets have 1,200 classes; each class stands in the config for brushes and for key points.
-_MAX_TAGS = 12_000
 _MAX_CONTROLS = 500
+_MAX_LINKS = 50_000
 # A config without a match for any of its labels would otherwise have a warning for each.
 _MAX_WARNINGS = 20
 
@@ -87,10 +87,11 @@ def status_control(xml: str) -> tuple[str, str]:
         tags = linked_tags(tree_of(xml))
     except LabelConfigError:
         return "", ""
+    linked = _linked(tags)
     for tag in tags:
         name = tag.get("name", "")
         if tag.tag == "image" and name:
-            status = _status_area([one for one in tags if name in _targets(one)])
+            status = _status_area(linked.get(name, []))
             if status:
                 return status, name
     return "", ""
@@ -101,10 +102,13 @@ def _parse(xml: str, refine: tuple[str, str], lengths: tuple[int, ...] | None) -
     root = tree_of(xml)
     repeats = sum(1 for _ in root.iter("repeater"))
     tags = linked_tags(repeated(root, lengths or (1,) * repeats))
-    if len(tags) > _MAX_TAGS or sum("toname" in tag.attrib for tag in tags) > _MAX_CONTROLS:
+    if len(tags) > MAX_TAGS or sum("toname" in tag.attrib for tag in tags) > _MAX_CONTROLS:
         raise LabelConfigError(
-            f"The labeling config has more than {_MAX_TAGS:,} tags or {_MAX_CONTROLS} controls."
+            f"The labeling config has more than {MAX_TAGS:,} tags or {_MAX_CONTROLS} controls."
         )
+    # A control's labels are read for each image that it works on.
+    if sum(len(_targets(tag)) * (1 + len(tag)) for tag in tags) > _MAX_LINKS:
+        raise LabelConfigError("The labeling config links too many controls with too many images.")
     warnings: list[str] = []
     pictures = {tag.get("name", ""): tag for tag in tags if tag.tag == "image"}
     if not pictures:
@@ -119,7 +123,11 @@ def _parse(xml: str, refine: tuple[str, str], lengths: tuple[int, ...] | None) -
                         f"The control '{tag.get('name')}' points to '{target}', "
                         "which is no <Image>. Set its toName to the name of the image."
                     )
-    read = (_image_controls(name, tag, tags, refine, warnings) for name, tag in pictures.items())
+    linked = _linked(tags)
+    read = (
+        _image_controls(name, tag, linked.get(name, []), refine, warnings)
+        for name, tag in pictures.items()
+    )
     images = tuple(image for image in read if image is not None)
     if not images:
         raise LabelConfigError(_refusal(tags, pictures))
@@ -156,7 +164,7 @@ def _refusal(tags: list[Element], pictures: Mapping[str, Element]) -> str:
 
 
 def _image_controls(
-    name: str, tag: Element, tags: list[Element], refine: tuple[str, str], warnings: list[str]
+    name: str, tag: Element, mine: list[Element], refine: tuple[str, str], warnings: list[str]
 ) -> ImageControls | None:
     value = tag.get("value", "").strip()
     # The page shows the pictures of a valueList also where there is a value.
@@ -164,7 +172,6 @@ def _image_controls(
         where = " but a valueList, which this backend does not read" if tag.get("valuelist") else ""
         warnings.append(f"The image '{name}' has no value{where}.")
         return None
-    mine = [t for t in tags if name in _targets(t) and t.get("name")]
     brushes = _brushes(mine, warnings)
     if not brushes:
         warnings.append(f"No brush or polygons point to the image '{name}': it gets no masks.")
@@ -373,6 +380,15 @@ def _labels_of(tag: Element) -> tuple[Label, ...]:
             )
             labels.setdefault(label.value, label)
     return tuple(labels.values())
+
+
+def _linked(tags: list[Element]) -> dict[str, list[Element]]:
+    """The named tags that work on each name."""
+    linked: dict[str, list[Element]] = {}
+    for tag in tags:
+        for target in dict.fromkeys(_targets(tag)) if tag.get("name") else ():
+            linked.setdefault(target, []).append(tag)
+    return linked
 
 
 def _targets(tag: Element) -> tuple[str, ...]:

@@ -31,6 +31,12 @@ _VARIABLE = re.compile(r"\$[\w[\].{}]+", re.ASCII)
 _STEP = re.compile(r"[^.[\]]+")
 # A document of more pages is cut off, so that a task cannot make the config endless.
 _MAX_REPEATS = 200
+# Of a config and of what a Repeater makes of it. Some data sets have 1,200 classes; each class
+# stands in the config for brushes and for key points.
+MAX_TAGS = 12_000
+_MAX_REPEATED = 4_000_000
+# Characters of a task's data in one text: a long value may be asked for again and again.
+_MAX_FILLED_IN = 8 << 20
 _INDEX = "{{idx}}"
 
 
@@ -94,7 +100,15 @@ def resolved(text: str, data: Mapping[str, Any]) -> Any:
     if _VARIABLE.fullmatch(text):
         value = _looked_up(text[1:], data)
         return "" if value is None else value
-    return _VARIABLE.sub(lambda match: _written(_looked_up(match[0][1:], data)), text)
+    left = _MAX_FILLED_IN
+
+    def filled_in(match: re.Match[str]) -> str:
+        nonlocal left
+        written = _written(_looked_up(match[0][1:], data))[:left]
+        left -= len(written)
+        return written
+
+    return _VARIABLE.sub(filled_in, text)
 
 
 def text_of(text: str, data: Mapping[str, Any]) -> str:
@@ -128,8 +142,19 @@ def repeated(root: Element, lengths: Sequence[int]) -> Element:
                 'A <Repeater> of the labeling config has no variable in "on", as in on="$pages".'
             )
     root = deepcopy(root)
-    for tag, length in zip(list(root.iter("repeater")), lengths, strict=True):
-        index = tag.get("indexflag", _INDEX)
+    repeaters = list(zip(list(root.iter("repeater")), lengths, strict=True))
+    tags = characters = 0
+    for tag, length in repeaters:
+        inner = list(tag.iter())
+        tags += length * len(inner)
+        written = sum(len(value) for part in inner for value in part.attrib.values())
+        characters += length * written
+    if tags > MAX_TAGS or characters > _MAX_REPEATED:
+        raise LabelConfigError(
+            "The labeling config's <Repeater> makes more of the task's data than a page can show."
+        )
+    for tag, length in repeaters:
+        index = tag.get("indexflag") or _INDEX
         tag[:] = [_numbered(child, index, str(number)) for number in range(length) for child in tag]
         tag.tag = "view"
     return root

@@ -73,6 +73,40 @@ def test_a_repeater_that_cannot_be_read_is_refused(inside):
         parse(inside)
 
 
+def test_what_links_many_controls_with_many_images_is_refused() -> None:
+    images = "".join(f'<Image name="i{n}" value="$image"/>' for n in range(400))
+    targets = ",".join(f"i{n}" for n in range(400))
+    labels = "".join(f'<Label value="l{n}"/>' for n in range(1_000))
+
+    with pytest.raises(LabelConfigError, match="links too many"):
+        parse(f'{images}<BrushLabels name="b" toName="{targets}">{labels}</BrushLabels>')
+
+
+def test_the_status_line_of_many_images_is_found_at_once() -> None:
+    images = "".join(f'<Image name="i{n}" value="$image"/>' for n in range(9_000))
+    started = time.process_time()
+
+    assert status_control(f"<View>{images}{STATUS}{IMAGE}</View>") == ("status", "image")
+    assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize(
+    "repeated",
+    [
+        pytest.param('<Repeater on="$a"><Label value="x"/></Repeater>' * 1_000, id="tags"),
+        pytest.param(
+            f'<Repeater on="$a" indexFlag="x"><Label value="{"x" * 300_000}"/></Repeater>',
+            id="characters",
+        ),
+    ],
+)
+def test_a_repeater_makes_no_more_than_a_page_can_show(repeated: str) -> None:
+    config = parse(f'<Repeater on="$b">{IMAGE}{BRUSH}</Repeater>{repeated}')
+
+    with pytest.raises(LabelConfigError, match="more of the task's data"):
+        config.of({"a": [1] * 200, "b": [1]})
+
+
 @pytest.mark.parametrize(
     ("tags", "reason"),
     [

@@ -44,3 +44,9 @@ def test_a_variable_is_the_tasks_own_key_or_a_path(text: str, value: object) -> 
 )
 def test_where_a_text_is_expected_a_list_gives_its_first(text: str, value: str) -> None:
     assert text_of(text, DATA) == value
+
+
+def test_a_long_value_fills_no_memory_however_often_it_is_asked_for() -> None:
+    value = resolved("$a-" * 20_000, {"a": "x" * 1_000_000})
+
+    assert len(value) < 10_000_000
