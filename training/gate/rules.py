@@ -12,9 +12,11 @@ project's next picture becomes cheaper. Every rule keeps the champion in doubt:
 4. **No label becomes worse beyond noise**: the second rule for each label, by interactions and mean
    IoU over both ways of asking. *Few labels*: a label with fewer held-out objects than the first
    rule wants is judged only together with the others.
-5. **Better must be proven on the project's objects**: interactions to 85 %, or mean IoU after 1 to
+5. **Better must be shown on the project's objects**: interactions to 85 %, or mean IoU after 1 to
    3, over all questions. The gain is noticeable, its 95 % interval excludes zero, and chance alone
-   (`statistics.chance`) gives as much in at most 2.5 of 100 cases.
+   (`statistics.chance`) gives as much in at most 2.5 of 100 cases. *Few pictures*: on fewer than
+   ``few_pictures`` hardly any gain can be proven, and a team that has labeled twenty pictures would
+   wait for nothing. There a noticeable gain is enough that chance gives in at most 20 of 100 cases.
 6. **The general set warns.** Rules 1 to 3 are applied to it, too. A project's champion serves only
    that project, and labels that it did not learn are served by the base model, so what is lost
    there becomes a warning. With ``general="veto"`` it is a rejection: always so for a version that
@@ -22,8 +24,9 @@ project's next picture becomes cheaper. Every rule keeps the champion in doubt:
 
 **Multiple comparisons.** Rules 2 to 4 can only keep the champion, so nothing is corrected there.
 Rule 5 has two measures, each at 2.5 % on one side: a candidate that is equally good passes in at
-most 5 of 100 cases. That holds for one candidate; a project that trains daily has many. One that
-passes by luck is as good as its champion, and rules 2 to 4 hold for it, too.
+most 5 of 100 cases, on few pictures in at most 40. That holds for one candidate; a project that
+trains daily has many. One that passes by luck is as good as its champion, and rules 2 to 4 hold for
+it, too.
 
 Everything is paired (the same questions to both) and resampled by picture, and intervals are
 widened for few pictures.
@@ -63,6 +66,7 @@ DECISIVE = ("noc85", "iou1to3")
 
 # One-sided, for each of the two decisive measures.
 CHANCE = 0.025
+FEW_CHANCE = 0.2
 
 
 General = Literal["warn", "veto"]
@@ -74,6 +78,8 @@ class GateRules:
 
     least_objects: int = 6
     least_pictures: int = 6
+    # Held out of some sixty labeled pictures.
+    few_pictures: int = 12
     # What a loss on the general set does.
     general: General = "warn"
     # Nobody notices differences below these.
@@ -258,6 +264,7 @@ def _compared(
     )
     pictures = [outcome.picture for outcome in outcomes]
     compared = []
+    few = len(set(pictures)) < rules.few_pictures
     differences = estimates(mine - theirs, pictures, rules.seed, few=True)
     for column, (measure, difference) in enumerate(zip(measures, differences, strict=True)):
         fewer = measure == "noc85"
@@ -273,7 +280,7 @@ def _compared(
             says = "much worse"
         elif best < -noticed:
             says = "worse"
-        elif worst > 0 and gain >= noticed and (luck is None or luck <= CHANCE):
+        elif gain >= noticed and _is_shown(worst, luck, few=few):
             says = "better"
         else:
             says = "same"
@@ -293,3 +300,10 @@ def _compared(
             )
         )
     return compared
+
+
+def _is_shown(worst: float, luck: float | None, *, few: bool) -> bool:
+    """Whether a gain is no luck. worst: the end of its interval that says less."""
+    if luck is not None and few:
+        return luck <= FEW_CHANCE
+    return worst > 0 and (luck is None or luck <= CHANCE)

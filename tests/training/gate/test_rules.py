@@ -277,3 +277,20 @@ def test_a_candidate_that_errs_a_third_less_passes_mostly() -> None:
     rng = np.random.default_rng(2)
     passed = sum(passes(rng, 20, 2, gain=0.35) for _ in range(20))
     assert passed >= 12
+
+
+def test_on_few_pictures_a_gain_that_hardly_comes_by_chance_is_enough() -> None:
+    # given six pictures, of which three became much better and none worse: chance does that in one
+    # of eight cases
+    def better(number: int, outcome: Outcome) -> Values:
+        return (2.0, 0.8, 0.85, 0.9) if outcome.picture < 3 else outcome.champion
+
+    assert ruled(changed(same(6), better), same()).passed
+    # and given as many of those, one of which says little
+    assert not ruled(changed(same(6), lambda n, o: better(n, o) if o.picture else GOOD), []).passed
+
+
+def test_on_few_pictures_a_candidate_that_is_just_as_good_passes_now_and_then() -> None:
+    rng = np.random.default_rng(1)
+    passed = sum(passes(rng, 8, 2) for _ in range(100))
+    assert passed <= 40
