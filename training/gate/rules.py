@@ -16,7 +16,7 @@ project's next picture becomes cheaper. Every rule keeps the champion in doubt:
    3, over all questions. The gain is noticeable, its 95 % interval excludes zero, and chance alone
    (`statistics.chance`) gives as much in at most 2.5 of 100 cases. *Few pictures*: on fewer than
    ``few_pictures`` hardly any gain can be proven, and a team that has labeled twenty pictures would
-   wait for nothing. There a noticeable gain is enough that chance gives in at most 20 of 100 cases.
+   wait for nothing. There a noticeable gain is enough that chance gives in at most 15 of 100 cases.
 6. **The general set warns.** Rules 1 to 3 are applied to it, too. A project's champion serves only
    that project, and labels that it did not learn are served by the base model, so what is lost
    there becomes a warning. With ``general="veto"`` it is a rejection: always so for a version that
@@ -24,7 +24,7 @@ project's next picture becomes cheaper. Every rule keeps the champion in doubt:
 
 **Multiple comparisons.** Rules 2 to 4 can only keep the champion, so nothing is corrected there.
 Rule 5 has two measures, each at 2.5 % on one side: a candidate that is equally good passes in at
-most 5 of 100 cases, on few pictures in at most 40. That holds for one candidate; a project that
+most 5 of 100 cases, on few pictures in some 25. That holds for one candidate; a project that
 trains daily has many. One that passes by luck is as good as its champion, and rules 2 to 4 hold for
 it, too.
 
@@ -66,7 +66,7 @@ DECISIVE = ("noc85", "iou1to3")
 
 # One-sided, for each of the two decisive measures.
 CHANCE = 0.025
-FEW_CHANCE = 0.2
+FEW_CHANCE = 0.15
 
 
 General = Literal["warn", "veto"]
