@@ -25,7 +25,7 @@ from model.confidence import Calibration, implied_score
 from model.config import ModelConfig
 from model.crop import Box, ImageTiles, stretches
 from model.embedding_cache import EmbeddingCache
-from model.errors import PromptError
+from model.errors import CheckpointError, PromptError
 from model.inference import (
     STRIDE,
     Answer,
@@ -143,13 +143,11 @@ class Predictor:
         if threads > 0:
             torch.set_num_threads(threads)
         loaded = checkpoints.load(checkpoint)
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
         self.version: str = loaded.version
         self.config: ModelConfig = loaded.config
         self.tokenizer: Tokenizer = loaded.tokenizer()
         self.metrics: Mapping[str, Any] = loaded.metrics.get("metrics", {})
-        self._device: torch.device = beside._device if beside else torch.device(device)
+        self._device: torch.device = beside._device if beside else device_named(device)
         self._network = loaded.network().to(self._device).for_serving()
         self._queue: InferenceQueue = beside._queue if beside else InferenceQueue()
         self._calibration = Calibration.of(self.metrics, iou_head=self.config.iou_head)
@@ -429,6 +427,22 @@ class Predictor:
     def _slot(self, key: str, crop: Hashable = None) -> Hashable:
         """The cache's key for a picture, or for a crop of it, as this version sees it."""
         return self.version, key, crop
+
+
+def device_named(name: str) -> torch.device:
+    """The device "cpu", "cuda", "cuda:1", or for "auto" a GPU where there is one.
+
+    Raises CheckpointError where nothing can be loaded there.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(
+            f"The model cannot be loaded on the device {name!r}: {reason}. Choose auto or cpu."
+        ) from error
 
 
 def _checked(

@@ -42,8 +42,15 @@ def serve(
 
     settings = _prepared(settings_of(data))
     server.check_guarded(settings, host, without_password=without_password)
+    # What is wrong with database, checkpoint or device is a sentence here, and a traceback later.
     with open_database(settings):
-        pass  # a damaged or newer database is a sentence here, and a traceback later
+        pass
+    if processes == 1:  # otherwise this process loads no model
+        from model.checkpoint import load
+        from model.predictor import device_named
+
+        load(settings.checkpoint)
+        device_named(settings.device)
     server.serve(settings, host=host, port=port, processes=processes)
 
 

@@ -121,7 +121,9 @@ class Reports:
         only = ReportFilter(tasks=(task_id,))
         table = by_task(self._frame(project), only)
         if not len(table):
-            raise ReportError(f"Task {task_id} of project {project} has no interactions yet.")
+            raise ReportError(
+                f"Task {task_id} of project {number_of(project)} has no interactions yet."
+            )
         return TaskWithRegions(**vars(table.cost(0)), regions=tuple(self.regions(project, only)))
 
     def regions(self, project: str, where: ReportFilter = EVERYTHING) -> Iterator[RegionCost]:
@@ -213,7 +215,7 @@ class Reports:
             p.name if p.title == f"user {p.name}" else f"{p.name} ({p.title})" for p in people
         )
         raise FilterError(
-            f"No annotator {written!r} has submitted a region in project {project}"
+            f"No annotator {written!r} has submitted a region in project {number_of(project)}"
             + (f"; these have: {known}." if known else ".")
         )
 

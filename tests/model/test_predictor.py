@@ -17,10 +17,10 @@ from PIL import Image
 
 from model import checkpoint, crop
 from model.config import ModelConfig
-from model.errors import PromptError
+from model.errors import CheckpointError, PromptError
 from model.inference import Inference
 from model.network.phraseclick import Features, PhraseClick
-from model.predictor import Click, Predictor
+from model.predictor import Click, Predictor, device_named
 
 Picture = NDArray[np.uint8]
 
@@ -430,3 +430,9 @@ def test_what_it_is_made_of(predictor: Predictor, checkpoint_path: Path) -> None
     assert predictor.version.startswith("random-")
     assert predictor.config.form == "late"
     assert predictor.tokenizer.knows("red dog")
+
+
+@pytest.mark.parametrize("name", ["cuda:77", "quantum"])
+def test_a_device_that_is_not_there_is_one_sentence(name: str) -> None:
+    with pytest.raises(CheckpointError, match=f"on the device '{name}': .* Choose auto or cpu"):
+        device_named(name)

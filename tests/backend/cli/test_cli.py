@@ -84,9 +84,13 @@ def test_a_port_in_use_is_one_sentence() -> None:
     [
         ({"LOG_LEVEL": "loud"}, "The setting PHRASECLICK_LOG_LEVEL is wrong."),
         ({"DATA": "/proc/phraseclick"}, "The data folder /proc/phraseclick cannot be used:"),
+        ({"CHECKPOINT": "/nowhere"}, "There is no checkpoint directory at /nowhere."),
     ],
 )
-def test_what_cannot_be_used_is_one_sentence(settings: dict[str, str], said: str) -> None:
+def test_what_cannot_be_used_is_one_sentence(
+    tmp_path: Path, settings: dict[str, str], said: str
+) -> None:
+    settings = {"LOG_LEVEL": "warning", "DATA": str(tmp_path / "data"), **settings}
     done = run("serve", "--port", str(free_port()), **settings)
     assert done.returncode == 1
     assert done.stderr.startswith(said)
