@@ -5,10 +5,8 @@ Label Studio hides most failures (a webhook that it did not create, an event tha
 a backend that answered 500), so each step ends with a sentence.
 """
 
-import socket
 from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 from backend.errors import LabelConfigError, LabelStudioError
 from backend.label_studio.client import LabelStudio
@@ -22,7 +20,7 @@ from backend.label_studio.credentials import (
 )
 from backend.label_studio.payloads import Project
 from backend.label_studio.probe import PROBE, BackendProbe, Finding, read_answer, trial_prompt
-from backend.label_studio.ssrf import is_public
+from backend.label_studio.ssrf import is_private
 from backend.settings import Settings
 
 PRIVATE_ADDRESS = (
@@ -267,13 +265,10 @@ class Diagnostics:
         served, set_ = self._backend.get("model_version"), self._project.get("model_version")
         if served and served == set_:
             yield Finding("model version", True, f"The project uses {served}.")
-        else:
-            yield Finding(
-                "model version",
-                False,
-                f"The backend serves {served or 'no version'}, the project uses "
-                f"{set_ or 'none'}: the tasks' order by uncertainty is wrong. {_RUN_CONNECT}",
-            )
+            return
+        sentence = f"The backend serves {served or 'no version'}, the project uses {set_ or 'none'}"
+        said = f"{sentence}: the tasks' order by uncertainty is wrong. {_RUN_CONNECT}"
+        yield Finding("model version", False, said)
 
     # -- webhook
 
@@ -296,6 +291,7 @@ class Diagnostics:
         known = self._webhooks()
         secret = webhook_secret(self._settings)
         good: bool | None = False
+        advice = _RUN_CONNECT
         if not known:
             sentence = "The project has no webhook to the backend, so no label ever arrives."
         elif not all(h["is_active"] and h["send_payload"] for h in known):
@@ -305,18 +301,14 @@ class Diagnostics:
         elif not secret:
             good, sentence = None, "It works, but carries no secret: anyone can send events."
         elif self._probe.guards_webhook(secret) is False:
-            yield Finding(
-                "webhook",
-                False,
-                "The backend asks for another secret or for none: it runs with another data "
+            sentence = "The backend asks for another secret or for none: it runs with another data"
+            advice = (
                 "folder. Run this command with --data as the backend has it, or set "
-                "PHRASECLICK_WEBHOOK_SECRET for both.",
+                "PHRASECLICK_WEBHOOK_SECRET for both."
             )
-            return
         else:
-            yield Finding("webhook", True, f"Sends every event to {self._hook_url}, with secret.")
-            return
-        yield Finding("webhook", good, f"{sentence} {_RUN_CONNECT}")
+            good, sentence, advice = True, f"Sends every event to {self._hook_url},", "with secret."
+        yield Finding("webhook", good, f"{sentence} {advice}")
 
     def _check_arrival(self) -> Iterator[Finding]:
         before = self._probe.deliveries("PROJECT_UPDATED")
@@ -388,15 +380,6 @@ class Diagnostics:
         )
         gave_mask, sentence = read_answer(answer)
         yield Finding("click", gave_mask, f"Tried on task {task['id']}: {sentence}")
-
-
-def is_private(url: str) -> bool | None:
-    """Whether the host of a URL has a private address; None if its name is unknown here."""
-    try:
-        addresses = socket.getaddrinfo(urlsplit(url).hostname, None)
-    except (OSError, ValueError):
-        return None
-    return any(not is_public(str(entry[4][0])) for entry in addresses)
 
 
 class _StopError(Exception):

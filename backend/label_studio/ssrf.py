@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -38,6 +39,15 @@ def is_public(address: str) -> bool:
     if isinstance(ip, ipaddress.IPv6Address) and (ip.is_site_local or ip in _LOCAL_NAT64):
         return False
     return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified)
+
+
+def is_private(url: str) -> bool | None:
+    """Whether the host of a URL has a private address; None if its name is unknown here."""
+    try:
+        addresses = socket.getaddrinfo(urlsplit(url).hostname, None)
+    except (OSError, ValueError):
+        return None
+    return any(not is_public(str(entry[4][0])) for entry in addresses)
 
 
 def _ip(address: str) -> _IP:

@@ -12,7 +12,7 @@ from backend.label_studio.credentials import (
     load_credentials,
     save_credentials,
 )
-from backend.label_studio.diagnostics import Diagnostics, is_private
+from backend.label_studio.diagnostics import Diagnostics
 from backend.label_studio.probe import BackendProbe, Finding
 from backend.settings import Settings
 
@@ -200,10 +200,3 @@ def test_a_probe_says_why_it_got_no_answer() -> None:
 
     assert probe.ask_version() == ""
     assert probe.why == "its host cannot be reached: connection refused"
-
-
-def test_private_addresses() -> None:
-    assert is_private("http://127.0.0.1:9090") is True
-    assert is_private("http://10.0.0.7") is True
-    assert is_private("http://8.8.8.8") is False
-    assert is_private("http://no-such-host.invalid") is None

@@ -6,7 +6,7 @@ import time
 import pytest
 import requests
 
-from backend.label_studio.ssrf import Deadline, is_public, why
+from backend.label_studio.ssrf import Deadline, is_private, is_public, why
 
 
 @pytest.mark.parametrize(
@@ -105,3 +105,10 @@ def test_a_deadline_shuts_a_socket_that_is_added_too_late() -> None:
 )
 def test_why_there_was_no_answer(error: Exception, words: str) -> None:
     assert why(error) == words
+
+
+def test_private_addresses() -> None:
+    assert is_private("http://127.0.0.1:9090") is True
+    assert is_private("http://10.0.0.7") is True
+    assert is_private("http://8.8.8.8") is False
+    assert is_private("http://no-such-host.invalid") is None
