@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from backend.api.service import Service
-from backend.errors import BackendError, JobError
+from backend.errors import BackendError, JobError, VersionError
 from backend.jobs.queue import Jobs
 from backend.label_studio.projects import project_key
 from backend.web.mask_images import MaskImages
@@ -90,7 +90,8 @@ OWN_FORM = Depends(_check_token)
 
 
 class PageRoute(APIRoute):
-    """A route whose errors are pages with a sentence."""
+    """A route whose errors are pages with a sentence. A change that cannot be made leads back to
+    its page, if the handler has named that in ``request.state.back``."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         answer = super().get_route_handler()
@@ -108,6 +109,8 @@ class PageRoute(APIRoute):
 
 def _error_page(request: Request, error: Exception) -> Response:
     board = dashboard_of(request.app)
+    if isinstance(error, JobError | VersionError) and hasattr(request.state, "back"):
+        return board.render.redirect(request, request.state.back, str(error), good=False)
     expected = isinstance(error, PhraseClickError)
     status = error.status if isinstance(error, BackendError) else 500
     sentence = str(error) if expected else _UNEXPECTED

@@ -213,29 +213,24 @@ def change_schedule(
     paused: Annotated[str, Form()] = "",
 ) -> Response:
     key = board.key(project)
-    back = f"/training?project={key}"
-    try:
-        Schedules(board.database).change(
-            key,
-            board.render.who,
-            paused=bool(paused),
-            after_labels=_labels(after_labels),
-            cron=cron,
-        )
-    except JobError as error:
-        return board.render.redirect(request, back, str(error), good=False)
+    request.state.back = back = f"/training?project={key}"
+    Schedules(board.database).change(
+        key,
+        board.render.who,
+        paused=bool(paused),
+        after_labels=_labels(after_labels),
+        cron=cron,
+    )
     return board.render.redirect(request, back, "The schedule was saved.")
 
 
 @pages.post("/training/{job}/cancel", dependencies=[OWN_FORM])
 def cancel(request: Request, board: Board, job: Number) -> Response:
     """Cancel a job: at once if it waits, after the current step if it runs."""
-    try:
-        ended = board.jobs.cancel(job, board.render.who).ended
-    except JobError as error:
-        return board.render.redirect(request, f"/training/{job}", str(error), good=False)
+    request.state.back = back = f"/training/{job}"
+    ended = board.jobs.cancel(job, board.render.who).ended
     said = f"Job {job} was cancelled." if ended else f"Job {job} stops after the current step."
-    return board.render.redirect(request, f"/training/{job}", said)
+    return board.render.redirect(request, back, said)
 
 
 def _listed(board: Dashboard, asked: Mapping[str, str]) -> dict[str, Any]:

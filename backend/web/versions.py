@@ -190,25 +190,19 @@ def promote(
 ) -> Response:
     chosen = board.registry.get(name)
     key = board.key(project) if project else EVERYONE
-    back = f"/versions/{chosen.name}"
-    try:
-        done = board.registry.promote(
-            chosen.name,
-            key,
-            who=board.render.who,
-            why=why.strip()[:1000] or "on the dashboard",
-            instead_of=instead_of or None,
-            anyway=bool(anyway),
-        )
-    except VersionError as error:
-        return board.render.redirect(request, back, str(error), good=False)
-    board.service.promoted()
-    serves, before = (
-        done.version or board.registry.base_name,
-        done.before or board.registry.base_name,
+    request.state.back = back = f"/versions/{chosen.name}"
+    done = board.registry.promote(
+        chosen.name,
+        key,
+        who=board.render.who,
+        why=_reason(why),
+        instead_of=instead_of or None,
+        anyway=bool(anyway),
     )
-    said = f"{serves} now serves {_project_words(key)}, replacing {before}."
-    return board.render.redirect(request, back, said)
+    board.service.promoted()
+    base = board.registry.base_name
+    said = f"{done.version or base} now serves {_project_words(key)}, replacing "
+    return board.render.redirect(request, back, f"{said}{done.before or base}.")
 
 
 @pages.get("/rollback")
@@ -235,20 +229,21 @@ def roll_back(
 ) -> Response:
     """Undo the last promotion."""
     key = board.key(project) if project else EVERYONE
-    back = f"/versions?project={key}" if key else "/versions"
+    request.state.back = back = f"/versions?project={key}" if key else "/versions"
     current = board.registry.champions().by_project.get(key)
     if current is not None and last != str(current.promotion):
-        said = "Another promotion or rollback happened in the meantime. Check before you repeat."
-        return board.render.redirect(request, back, said, good=False)
-    reason = why.strip()[:1000] or "on the dashboard"
-    try:
-        done = board.registry.rollback(key, who=board.render.who, why=reason)
-    except VersionError as error:
-        return board.render.redirect(request, back, str(error), good=False)
+        raise VersionError(
+            "Another promotion or rollback happened in the meantime. Check before you repeat."
+        )
+    done = board.registry.rollback(key, who=board.render.who, why=_reason(why))
     board.service.promoted()
     serves = done.version or board.registry.serves(key)
     said = f"{serves} serves {_project_words(key)} again, replacing {done.before}."
     return board.render.redirect(request, back, said)
+
+
+def _reason(why: str) -> str:
+    return why.strip()[:1000] or "on the dashboard"
 
 
 def _project_words(key: str) -> str:
