@@ -233,7 +233,7 @@ def _names(frame: CostFrame, by: By, regions: Rows) -> Sequence[str]:
     if by == "week":
         day = (regions.at // 86_400).astype(np.int64)
         monday = day - (day + 3) % 7  # 1970-01-01 was a Thursday
-        return list(monday.astype("datetime64[D]").astype(str))
+        return [str(day) for day in monday.astype("datetime64[D]")]
     return [frame.project] * len(regions)
 
 
