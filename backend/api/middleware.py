@@ -21,6 +21,7 @@ import binascii
 import hmac
 import ipaddress
 import logging
+import re
 import socket
 import time
 from urllib.parse import urlsplit
@@ -222,6 +223,7 @@ def _route(scope: Scope) -> str:
 # -- which requests a browser may make, and under which name
 
 # Names that no stranger can register: local ones, and those of container networks.
+_ONE_LABEL = re.compile(r"[a-z0-9_-]*")
 _LOCAL_ENDINGS = (".localhost", ".test", ".local", ".internal", ".lan", ".home.arpa")
 # The file of connect may change at any time, and is read for unusual names only.
 _RELOAD_S = 5.0
@@ -273,7 +275,9 @@ class AllowedHosts:
             return True
         if self._chosen:
             return False
-        if self._settings.has_password or "." not in name or name.endswith(_LOCAL_ENDINGS):
+        if self._settings.has_password:
+            return True
+        if _ONE_LABEL.fullmatch(name) or name.endswith(_LOCAL_ENDINGS):
             return True
         return name in self._of_connect()
 
@@ -293,7 +297,8 @@ class AllowedHosts:
 def _name(host: str) -> str:
     """The name in a ``Host`` header: without its port, in lower case."""
     if host.startswith("["):
-        return host[1:].partition("]")[0].partition("%")[0]
+        inside, _, rest = host[1:].partition("]")
+        return inside.partition("%")[0] if not rest or rest.startswith(":") else host
     return host.partition(":")[0].rstrip(".").casefold()
 
 

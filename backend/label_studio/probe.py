@@ -182,6 +182,15 @@ def weak_settings(settings: Settings) -> Iterator[Finding]:
             "PHRASECLICK_ALLOW_PRIVATE_ADDRESSES is set: everyone who imports tasks can have this "
             "machine send requests into its private network.",
         )
+    elif settings.local_files_root and settings.data.resolve().is_relative_to(
+        settings.local_files_root.resolve()
+    ):
+        yield Finding(
+            "pictures",
+            False,
+            "PHRASECLICK_LOCAL_FILES_ROOT holds the data folder: tasks can name the pictures that "
+            "are cached for other projects. Share a folder that holds nothing else than pictures.",
+        )
     else:
         yield Finding("pictures", True, "Are read from public addresses and Label Studio only.")
     if unknown := unknown_variables():
@@ -232,7 +241,11 @@ def _data_folder(folder: Path) -> _Verdict:
         return False, f"{folder} belongs to another user."
     if state.st_mode & 0o077:
         return False, f"Other users can open it: chmod 700 {folder}"
-    loose = [path.name for path in sorted(folder.iterdir()) if path.stat().st_mode & 0o077]
+    loose = [
+        path.name
+        for path in sorted(folder.iterdir())
+        if path.exists() and path.stat().st_mode & 0o077  # not a link to nowhere
+    ]
     if loose:
         return None, (
             f"Closed to others, though {', '.join(loose[:5])} would be readable. The next start "

@@ -46,8 +46,16 @@ def test_each_weakness_is_reported(tmp_path: Path) -> None:
     assert weak(guarded(tmp_path, label_studio_url="http://studio.example")) == {
         "Label Studio": None
     }
+    assert weak(guarded(tmp_path, local_files_root=tmp_path)) == {"pictures": False}
+    assert weak(guarded(tmp_path, local_files_root=tmp_path / "pictures")) == {}
     (tmp_path / "data").chmod(0o755)
     assert weak(guarded(tmp_path)) == {"data folder": False}
+
+
+def test_a_link_to_nowhere_in_the_data_folder_is_no_crash(tmp_path: Path) -> None:
+    (guarded(tmp_path).data / "pictures").symlink_to(tmp_path / "gone")
+
+    assert weak(guarded(tmp_path)) == {}
 
 
 def test_a_misspelled_setting_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
