@@ -4,8 +4,7 @@ A new server is started on an empty data folder with real photographs on disk. O
 pictures, clicks and types; then twenty do so at the same time. The time is what Label Studio waits:
 from the first byte of the request to the last of the answer, on a new connection each time.
 
-Webhooks are annotations with masks, sent one by one while a worker processes them, first with the
-database free, then with another process that locks it a second at a time.
+Webhooks are annotations with masks, sent one by one while a worker processes them.
 """
 
 import json
@@ -13,7 +12,6 @@ import os
 import platform
 import random
 import re
-import sqlite3
 import sys
 import threading
 import time
@@ -57,7 +55,6 @@ RSS_GOAL_MB = 1200
 
 ANNOTATORS = 20
 CLICK_EVERY_S = 2.0
-_LOCKED_S = 1.0
 # Of the soak: the first samples, while caches fill, do not count.
 _SAMPLE_S = 15.0
 _WARM = 0.25
@@ -231,29 +228,18 @@ def _open_pictures(server: Server, pictures: int, console: Console) -> None:
 
 
 def _webhooks(server: Server, count: int, console: Console) -> list[dict[str, Any]]:
-    """Rows of the table: with the database free, and with another process that locks it."""
+    """A row of the table for each size."""
     data = server.folder / "data"
     command = [sys.executable, "-m", "backend.cli", "worker", f"--data={data}"]
     log = server.folder / "worker.log"
     with Child("The worker", command, log=log, environment=default_settings()):
-        rows = [_sent(server, "webhook", size, count, console) for size in SIZES]
-        ended = threading.Event()
-        writer = threading.Thread(target=_lock_repeatedly, args=(data / "phraseclick.db", ended))
-        writer.start()
-        try:
-            rows += [_sent(server, "webhook_locked", size, count, console) for size in SIZES]
-        finally:
-            ended.set()
-            writer.join()
-    return rows
+        return [_sent(server, size, count, console) for size in SIZES]
 
 
-def _sent(
-    server: Server, name: str, size: tuple[int, int], count: int, console: Console
-) -> dict[str, Any]:
-    times = Times(name, f"{size[0]}x{size[1]}")
+def _sent(server: Server, size: tuple[int, int], count: int, console: Console) -> dict[str, Any]:
+    times = Times("webhook", f"{size[0]}x{size[1]}")
     encoded = rle.encode(_blob(size))
-    doing = f"{name}, {times.size}"
+    doing = f"Webhooks, {times.size}"
     for number in track(range(count + 5), description=doing, console=console):
         body = json.dumps(_created(number, size, encoded)).encode()
         milliseconds, status, content = server.post("/webhook", body)
@@ -294,16 +280,6 @@ def _created(number: int, size: tuple[int, int], rle: list[int]) -> dict[str, An
     }
 
 
-def _lock_repeatedly(database: Path, ended: threading.Event) -> None:
-    """Lock the database for a second, again and again."""
-    connection = sqlite3.connect(database, isolation_level=None, timeout=30)
-    while not ended.wait(0.5):
-        connection.execute("BEGIN IMMEDIATE")
-        ended.wait(_LOCKED_S)
-        connection.execute("ROLLBACK")
-    connection.close()
-
-
 # -- the report
 
 
@@ -321,7 +297,7 @@ def _table(report: dict[str, Any], pictures: int) -> Table:
         table.add_column(column, justify="right", no_wrap=True)
     for row in report["rows"]:
         goal = GOALS.get((row["name"], row["size"]))
-        if row["name"].startswith("webhook"):
+        if row["name"] == "webhook":
             met = row["p99_ms"] <= WEBHOOK_GOAL_P99 and not row["errors"]
             wanted = f"p99 {WEBHOOK_GOAL_P99}"
         elif goal is None:

@@ -100,13 +100,11 @@ def test_the_benchmark_runs_and_writes_its_figures(tmp_path: Path, random_checkp
         ("load_20", "640x480"),
         ("webhook", "640x480"),
         ("webhook", "3000x2000"),
-        ("webhook_locked", "640x480"),
-        ("webhook_locked", "3000x2000"),
     ]
     for row in figures["rows"]:
         assert set(row) == {"name", "size", "median_ms", "p95_ms", "p99_ms", "n", "errors"}
         assert 0 < row["median_ms"] <= row["p95_ms"]
-    assert [row["errors"] for row in figures["rows"][6:]] == [0] * 5
+    assert [row["errors"] for row in figures["rows"][6:]] == [0] * 3
     assert figures["rss_mb"] > 50
     assert "5 more" in done.stdout
     assert [path for path in tmp_path.iterdir() if path.name.startswith("phraseclick-bench")] == []
