@@ -15,6 +15,7 @@ from backend.label_studio.credentials import (
     SECRET_HEADER,
     backend_login,
     is_sendable,
+    load_credentials,
     make_webhook_secret,
     webhook_secret,
 )
@@ -130,6 +131,9 @@ class Diagnostics:
         except LabelStudioError as error:
             if error.answered in (403, 404):
                 sentence = f"There is no project {self._number} that this token can open."
+                if self._number in load_credentials(self._settings):
+                    forget = f"phraseclick disconnect --project {self._number} --here-only"
+                    sentence += f" If it was deleted: {forget}"
                 raise _StopError("project", sentence) from error
             raise
         yield Finding("project", True, f"Project {self._number}: {self._project['title']}")

@@ -145,6 +145,21 @@ def test_disconnecting_removes_what_connecting_made(settings: Settings) -> None:
     assert "There is none" in " ".join(finding.sentence for finding in again)
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_a_deleted_project_can_be_forgotten(settings: Settings, known: bool) -> None:
+    # given a project that Label Studio does not have, connected here or not
+    class Empty(Studio):
+        def project(self, project: int) -> dict[str, Any]:
+            raise LabelStudioError("Not found.", answered=404)
+
+    if known:
+        save_credentials(settings, 1, Credentials("http://ls", "token", URL))
+    # when, then only what was connected can be forgotten
+    said = bad(list(steps(Empty(), settings).check()))
+    assert "There is no project 1" in said
+    assert ("disconnect --project 1 --here-only" in said) == known
+
+
 def test_credentials_of_one_project_are_forgotten(settings: Settings) -> None:
     for project in (1, 2):
         save_credentials(settings, project, Credentials("http://ls", f"token-{project}", URL))
