@@ -20,23 +20,9 @@ from scipy import ndimage
 
 from training.data import Dataset, Sample, Tolerant
 from training.evaluation.cases import key_of, target_of
-from training.evaluation.interactions import (
-    PictureCost,
-    annotatable,
-    annotate,
-    labels_of,
-    summary,
-)
+from training.evaluation.interactions import PictureCost, annotatable, annotate, labels_of, summary
 from training.evaluation.measurement import Measurement, Result, Run, Served
-from training.evaluation.overlay import (
-    WHITE,
-    View,
-    around,
-    crop,
-    crop_clicks,
-    crop_mask,
-    overlay,
-)
+from training.evaluation.overlay import WHITE, View, around, crop, crop_clicks, crop_mask, overlay
 from training.evaluation.protocol import CLICKS_FIRST, ClickPoint, Mask
 from training.evaluation.statistics import paired_difference
 from training.gate.rules import Which

@@ -35,13 +35,7 @@ from training.prompts.clicks import (
 )
 from training.prompts.facts import VisibleObject
 from training.prompts.phrases import describe, name_absent, name_several
-from training.prompts.scenes import (
-    CLICKABLE_REGIONS,
-    INCOMPLETE,
-    WHOLES,
-    Phrase,
-    PictureScene,
-)
+from training.prompts.scenes import CLICKABLE_REGIONS, INCOMPLETE, WHOLES, Phrase, PictureScene
 from training.prompts.vocabulary import concept_of, every_word_for
 
 GivenMask = Literal["", "first", "last"]

@@ -33,16 +33,7 @@ from training.finetune.fine_tune import CHECKPOINT, fine_tune
 from training.finetune.recipe import FineTuneRecipe
 from training.gate.gate import judge, open_general_set
 from training.gate.rules import STANDARD, GateRules
-from training.simulate.team import (
-    Clicks,
-    Labeled,
-    Measured,
-    Split,
-    digest,
-    label,
-    measure,
-    split,
-)
+from training.simulate.team import Clicks, Labeled, Measured, Split, digest, label, measure, split
 
 REQUEST = "simulation.json"
 

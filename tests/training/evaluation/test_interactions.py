@@ -11,12 +11,7 @@ import pytest
 
 from training.data import PackDataset, Sample
 from training.errors import DataError
-from training.evaluation.interactions import (
-    Region,
-    annotate,
-    labels_of,
-    summary,
-)
+from training.evaluation.interactions import Region, annotate, labels_of, summary
 from training.evaluation.protocol import Answer, ClickPoint, Mask
 
 LEFT, RIGHT, CAT = 1, 2, 3
