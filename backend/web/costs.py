@@ -106,6 +106,8 @@ def _files(key: str, where: ReportFilter) -> list[tuple[str, str]]:
     for rows in RECORDS:
         for form in ("CSV", "Parquet"):
             listed.append((f"{rows.capitalize()} ({form})", f"{rows}?format={form.lower()}"))
+    listed += [(f"{BY[by]}s (JSON)", f"groups?by={by}") for by in _TABLES]
+    listed.append(("Submitted without a mask (JSON)", "without-mask?"))
     return [(name, f"{key}/{path}{'&' if query else ''}{query}") for name, path in listed]
 
 

@@ -187,7 +187,7 @@ def test_files_hold_what_the_filter_leaves(browse: TestClient, filled: Scene) ->
     # given
     page = Page(browse.get(f"{PROJECT}/groups?label=Cat&words=with&since=2020-01-01").text)
     links = [link["href"] for link in page.all("a") if "download" in link]
-    assert len(links) == 6
+    assert len(links) == 9
     # when
     answers = {link: browse.get(link) for link in links}
     # then
@@ -200,6 +200,9 @@ def test_files_hold_what_the_filter_leaves(browse: TestClient, filled: Scene) ->
     assert len(whole["regions"]) == len(regions)
     parquet = next(a.content for link, a in answers.items() if "tasks?format=parquet" in link)
     assert parquet.startswith(b"PAR1")
+    labels = next(a.json() for link, a in answers.items() if "by=label" in link)
+    assert [group["name"] for group in labels["groups"]] == ["Cat"]
+    assert any("without-mask" in link for link in links)
 
 
 def test_a_submit_without_a_mask_is_listed(
