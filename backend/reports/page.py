@@ -41,25 +41,22 @@ class ErrorBar:
     mean: float
     high: float | None
     zero: float | None
-    width: float
 
 
-def error_bar(
-    interval: Interval | None, low: float, high: float, width: float = ERROR_BAR_WIDTH
-) -> ErrorBar | None:
-    """An estimate on a scale from low to high that is ``width`` wide; cut off at its ends."""
+def error_bar(interval: Interval | None, low: float, high: float) -> ErrorBar | None:
+    """An estimate on a scale from low to high; cut off at its ends."""
     if interval is None:
         return None
 
     def place(value: float) -> float:
-        return round(width * (min(max(value, low), high) - low) / ((high - low) or 1.0), 1)
+        share = (min(max(value, low), high) - low) / ((high - low) or 1.0)
+        return round(ERROR_BAR_WIDTH * share, 1)
 
     return ErrorBar(
         None if interval.low is None else place(interval.low),
         place(interval.mean),
         None if interval.high is None else place(interval.high),
         place(0.0) if low < 0.0 < high else None,
-        width,
     )
 
 
@@ -134,6 +131,7 @@ def environment(*folders: Path) -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= FILTERS
+    made.globals["error_bar_width"] = ERROR_BAR_WIDTH
     return made
 
 
@@ -153,7 +151,6 @@ def render(report: Report) -> str:
         ),
         weeks_text=charts.weeks_text(weeks) if weeks else "",
         bars=charts.bars([("Objects", total.histogram)], _BARS) if total else None,
-        error_bar_width=ERROR_BAR_WIDTH,
         tables=[
             GroupTable.of(wording.BY[by], groups, len(groups))
             for by, groups in report.groups.items()

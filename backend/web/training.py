@@ -314,10 +314,11 @@ def _curves(log: Sequence[LogLine]) -> list[Curves]:
     points = [line.figures for line in log if line.figures and line.attempt == attempt]
     series: dict[str, dict[str, list[charts.Point]]] = {"Loss": {}, "IoU": {}}
     for number, figures in enumerate(points, 1):
-        step = next((float(figures[n]) for n in _STEP_NAMES if _is_number(figures, n)), number)
-        for name in figures:
-            if _is_number(figures, name) and (title := _chart_of(name)):
-                series[title].setdefault(name, []).append((float(step), float(figures[name])))
+        values = {name: float(value) for name, value in figures.items() if _is_number(value)}
+        step = next((values[name] for name in _STEP_NAMES if name in values), float(number))
+        for name, value in values.items():
+            if title := _chart_of(name):
+                series[title].setdefault(name, []).append((step, value))
     return [made for title, curves in series.items() if (made := _chart(title, curves))]
 
 
@@ -351,6 +352,5 @@ def _chart_of(name: str) -> str:
     return "IoU" if "iou" in lower or "@" in lower else ""
 
 
-def _is_number(figures: Mapping[str, Any], name: str) -> bool:
-    value = figures.get(name)
+def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value == value

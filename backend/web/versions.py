@@ -20,7 +20,6 @@ from backend.web.board import OWN_FORM, AskedKey, Board, Dashboard, router
 
 pages = router()
 
-_ERROR_BAR_WIDTH = 130.0
 _MEASURES = {
     "noc85": ("Interactions to 85\u00a0%", 2),
     "noc90": ("Interactions to 90\u00a0%", 2),
@@ -309,7 +308,7 @@ def _lines(comparisons: Sequence[Mapping[str, Any]]) -> list[MeasureRow]:
         of_clicks = measure.startswith("noc")
         alike = [d for c, d in rows if str(c["measure"]).startswith("noc") == of_clicks]
         reach = reach_of(alike, least=1e-6)
-        bar = error_bar(difference, -reach, reach, _ERROR_BAR_WIDTH)
+        bar = error_bar(difference, -reach, reach)
         name, digits = _MEASURES.get(measure, (measure, 3))
         lines.append(MeasureRow(name, _MODES.get(mode, mode), digits, comparison, difference, bar))
     return lines

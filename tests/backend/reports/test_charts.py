@@ -117,11 +117,11 @@ def test_no_objects_make_no_bars() -> None:
 
 
 def test_an_error_bar_is_cut_off_at_its_scale() -> None:
-    alone = page.error_bar(Interval(1.0, None, None, 1), -2.0, 2.0, 100.0)
-    assert alone == page.ErrorBar(None, 75.0, None, 50.0, 100.0)
-    wide = page.error_bar(Interval(0.0, -9.0, 9.0, 2), -2.0, 2.0, 100.0)
-    assert wide == page.ErrorBar(0.0, 50.0, 100.0, 50.0, 100.0)
-    assert page.error_bar(None, 0.0, 1.0, 100.0) is None
+    alone = page.error_bar(Interval(1.0, None, None, 1), -2.0, 2.0)
+    assert alone == page.ErrorBar(None, 112.5, None, 75.0)
+    wide = page.error_bar(Interval(0.0, -9.0, 9.0, 2), -2.0, 2.0)
+    assert wide == page.ErrorBar(0.0, 75.0, 150.0, 75.0)
+    assert page.error_bar(None, 0.0, 1.0) is None
 
 
 def test_one_wide_interval_does_not_press_the_others_together() -> None:
