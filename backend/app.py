@@ -11,6 +11,7 @@ import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
+from starlette.responses import FileResponse
 
 from backend.api import jobs, label_studio, middleware, reports
 from backend.api.service import Service
@@ -23,6 +24,8 @@ _log = logging.getLogger(__name__)
 
 # Pages and reports made at the same time; clicks and webhooks have threads of their own.
 _THREADS = 16
+# Each block of a file costs a change of threads, also where nobody reads it any more.
+FileResponse.chunk_size = MIB // 2
 
 
 def serving_app() -> FastAPI:

@@ -25,6 +25,9 @@ _OTHER_BYTES = MIB
 
 # Clicks with a few masks are smaller than this and never wait.
 _SMALL = 2 * MIB
+# Reading a MiB takes some 5 ms of the thread that answers everyone. Label Studio waits one second
+# for a webhook, of which the largest have some 20 MiB.
+_BYTES_A_SECOND = 32 * MIB
 _WAIT_S = 20.0
 # A body must go on arriving, and must have arrived as a whole.
 _SILENCE_S = 10.0
@@ -102,6 +105,7 @@ class BodyBudget:
         self._largest = largest
         self._free = 2 * largest
         self._held: dict[object, int] = {}  # the oldest first
+        self._read_until = 0.0
         self._changed = asyncio.Condition()
 
     async def hold(self, body: object, received: int) -> None:
@@ -111,6 +115,12 @@ class BodyBudget:
             await self._changed.wait_for(lambda: self._fits(body, more))
             self._held[body] += more
             self._free -= more
+
+    async def slow_down(self, size: int) -> None:
+        """Wait so that all large bodies together are read at a bounded rate."""
+        now = asyncio.get_running_loop().time()
+        self._read_until = max(self._read_until, now) + size / _BYTES_A_SECOND
+        await asyncio.sleep(self._read_until - now)
 
     async def release(self, body: object) -> None:
         """Give back what a body holds, if anything."""
@@ -199,6 +209,7 @@ class BodyLimit:
             if received > _SMALL:
                 try:
                     await self._budget.hold(body, received)
+                    await self._budget.slow_down(len(message.get("body", b"")))
                 except TimeoutError:
                     busy = {"connection": "close", "retry-after": "60"}
                     raise HTTPException(503, _BUSY, headers=busy) from None

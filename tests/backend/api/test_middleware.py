@@ -286,6 +286,25 @@ async def test_what_is_only_announced_keeps_nobody_out(monkeypatch: pytest.Monke
 
 
 @pytest.mark.anyio
+async def test_large_bodies_are_read_slowly_and_small_ones_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(body_limit, "_BYTES_A_SECOND", 4 * MIB)
+    loop = asyncio.get_running_loop()
+
+    async def seconds(size: int) -> float:
+        started = loop.time()
+        await http.post("/predict", content=b" " * size)
+        return loop.time() - started
+
+    async with client() as http:
+        large = asyncio.gather(seconds(3 * MIB), seconds(3 * MIB))
+        await asyncio.sleep(0)
+        assert await seconds(MIB) < 0.5
+        assert max(await large) > 1.2
+
+
+@pytest.mark.anyio
 async def test_bodies_that_arrive_together_never_wait_for_each_other() -> None:
     # given five at once, each of half the room: together more than there is
     async def blocks() -> AsyncIterator[bytes]:
