@@ -41,7 +41,6 @@ from backend.interaction.suggestions import (
 from backend.label_studio.config import LabelConfig, status_control
 from backend.label_studio.payloads import PredictRequest, parse_predict
 from backend.label_studio.projects import Projects
-from backend.label_studio.regions import drawn_mask
 from backend.metrics import Metrics
 from backend.registry.serving import Predictors
 from backend.settings import Settings
@@ -128,10 +127,7 @@ class _Interactive:
                 turn = self._assign()
             self._parts.metrics.prompts(turn.new)
             if turn.target is None:
-                painted = self._painted()
-                if not turn.notes:
-                    return {"result": []}
-                return self._said(noted(turn.notes), painted, mask=bool(painted))
+                return self._said(noted(turn.notes)) if turn.notes else {"result": []}
             self._predictor = self._predictor_of(turn.target)
             embedding = self._embedding(turn.target)
             answered = self._every if turn.target.every else self._one
@@ -146,26 +142,6 @@ class _Interactive:
             self._parts.metrics.interaction(self._ask.kind, "mask" if found else "empty")
         score = min(drawn.confidences, default=confidence)
         return self._said(sentence, drawn.items, score, mask=found)
-
-    def _painted(self) -> list[dict[str, Any]]:
-        """What a smart brush painted, as regions: with Auto-Accept on, the page takes everything
-        that asked for an answer away with the answer."""
-        items: list[dict[str, Any]] = []
-        for image, region in self._ask.strokes:
-            brush = image.brush(region.control)
-            mask = region.mask()
-            if brush is not None and mask.any():
-                tolerance = self._parts.settings.outline_tolerance
-                items += drawn_mask(
-                    region.id,
-                    mask,
-                    brush=brush,
-                    to_name=image.name,
-                    label=brush.label(region.label),
-                    score=None,
-                    tolerance=tolerance,
-                ).items
-        return items
 
     def _assign(self) -> Turn:
         """Decide which object is meant, and log the click before the model runs."""

@@ -79,7 +79,6 @@ class Interaction:
     saved: tuple[Saved, ...]
     received_at: datetime
     ignored: tuple[str, ...] = ()  # a sentence for each kind of region that was left out
-    strokes: tuple[tuple[ImageControls, Region], ...] = ()  # painted with a smart brush
 
     @property
     def kind(self) -> Literal["click", "phrase"]:
@@ -99,7 +98,6 @@ class Interaction:
         task = request.tasks[0]
         prompts: list[tuple[str, Region, Click | Phrase]] = []  # with the image's name
         ignored: dict[str, None] = {}
-        strokes: list[tuple[ImageControls, Region]] = []
         images = {image.name: image for image in config.images}
         for region in parse_result(request.context):
             if not region.control:
@@ -110,8 +108,6 @@ class Interaction:
                 prompts.append((image.name, region, prompt))
             else:
                 ignored[_why_ignored(region, image)] = None
-                if image is not None and image.brush(region.control) and region.touches:
-                    strokes.append((image, region))
         # The last region decides which image is meant: the page sends the newest one last.
         meant = prompts[-1][0] if prompts else ""
         here = [(region, prompt) for name, region, prompt in prompts if name == meant]
@@ -134,7 +130,6 @@ class Interaction:
             saved=tuple(read_saved(task.drafts, task.annotations, config)),
             received_at=received_at or datetime.now(UTC),
             ignored=tuple(note for note in ignored if note),
-            strokes=tuple(strokes),
         )
 
 
@@ -208,7 +203,8 @@ def _why_ignored(region: Region, image: ImageControls | None) -> str:
         return "A phrase without an id was left out: enter it again"
     control = image.click(region.control)
     if control is None:
-        return "Painted by hand; clicks, a box or the phrase find things" if region.touches else ""
+        stroke = region.has_mask and image.brush(region.control)
+        return "The brush only paints; use clicks, a box or the phrase" if stroke else ""
     if not region.id:
         return "A click without an id was left out: click again"
     if control.draws_boxes:

@@ -238,7 +238,7 @@ def drawn_mask(
     brush: BrushControl,
     to_name: str,
     label: Label | None,
-    score: float | None,
+    score: float,
     tolerance: float,
 ) -> DrawnMask:
     """A mask, H,W, that is not empty, as the items that the page would write for it: one brush
@@ -246,7 +246,6 @@ def drawn_mask(
 
     Args:
         region_id: the id of a region on the page replaces that region.
-        score: None where a hand drew the mask.
         tolerance: of an outline, in pixels.
     """
     height, width = mask.shape
@@ -267,7 +266,7 @@ def drawn_mask(
                 "original_height": height,
                 "image_rotation": 0,
                 "value": {**geometry, **labels},
-                **({} if score is None else {"score": round(score, 4)}),
+                "score": round(score, 4),
             }
             for name, kind, labels in tools
         ]

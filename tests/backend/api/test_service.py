@@ -12,7 +12,6 @@ from sqlalchemy import create_engine, text
 from backend.api.service import Service
 from backend.errors import RequestError
 from backend.label_studio import rle
-from backend.label_studio.regions import parse_result
 from backend.settings import Settings
 
 INTERACTIVE = sorted(
@@ -200,19 +199,6 @@ def test_what_is_not_understood_is_said(
     answer = service.predict(page.request([{**page.click(1, 30, 40), **changes}]))
 
     assert says in page.status(answer)
-
-
-def test_what_a_smart_brush_painted_is_returned_as_it_is(service: Service, page: Any) -> None:
-    stroke = {"type": "add", "relativePoints": [10, 10, 40, 40], "relativeStrokeWidth": 5}
-    value = {"format": "rle", "touches": [stroke], "brushlabels": ["Cat"]}
-    region = {**page.click("s", 0, 0), "type": "brushlabels", "from_name": "brush", "value": value}
-
-    answer = service.predict(page.request([region]))
-
-    (sent,), (back,) = parse_result([region]), parse_result([page.region(answer)])
-    assert (back.id, back.label, back.drawn_by_hand) == (region["id"], "Cat", True)
-    assert np.array_equal(back.mask(), sent.mask())
-    assert "by hand" in page.status(answer)
 
 
 def test_a_failure_does_not_stop_the_next_click(

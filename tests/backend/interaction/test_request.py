@@ -135,7 +135,10 @@ def test_what_was_left_out_is_said():
     box = click(id="r1", from_name="rect", type="rectanglelabels")
     phrase = {**click(), "id": None, "from_name": "phrase", "type": "textarea"}
     phrase["value"] = {"text": ["cat"]}
-    assert len(read(asked(off, box, phrase)).ignored) == 3
+    touch = {"type": "add", "relativePoints": [1, 2], "relativeStrokeWidth": 3}
+    value = {"touches": [touch], "brushlabels": ["Cat"]}
+    stroke = click(id="s1", from_name="brush", type="brushlabels", value=value)
+    assert len(read(asked(off, box, phrase, stroke)).ignored) == 4
 
 
 @pytest.mark.parametrize(("control", "key"), [("kp", "keypointlabels"), ("brush", "brushlabels")])
