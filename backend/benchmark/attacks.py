@@ -248,8 +248,8 @@ def _setup(target: Target, key: str, token: str) -> None:
 
 
 def _webhook(target: Target, number: int) -> None:
-    body = {"action": "START_TRAINING", "project": {"id": number}, "annotation": "x" * 20 * MIB}
-    target.post("/webhook", json.dumps(body).encode())
+    body = b'{"action":"START_TRAINING","project":{"id":%d},"annotation":"%b"}'
+    target.post("/webhook", body % (number, bytes(20 * MIB).replace(b"\0", b"x")))
 
 
 def _long_path(target: Target, number: int) -> None:
@@ -293,6 +293,10 @@ def running(attack: Attack, port: int, bombs: Path) -> Iterator[None]:
 def _attack(name: str, port: int, bombs: Path) -> None:
     """The attackers' process; it is killed."""
     os.nice(19)
+    # Linux compares niceness within a session only, and sessions by another one.
+    os.setsid()
+    with suppress(OSError):
+        Path("/proc/self/autogroup").write_text("19")
     attack = next(attack for attack in ATTACKS if attack.name == name)
     slow = socket.create_server(("127.0.0.1", 0), backlog=1_000)
     target = Target(port, bombs, slow.getsockname()[1])
@@ -309,4 +313,7 @@ def _attack(name: str, port: int, bombs: Path) -> None:
 
     for person in range(attack.threads):
         threading.Thread(target=attacker, args=(person,), daemon=True).start()
-    threading.Event().wait()
+    # Ctrl-C does not come here.
+    started_by = os.getppid()
+    while os.getppid() == started_by:
+        time.sleep(1)
