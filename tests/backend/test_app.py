@@ -16,6 +16,7 @@ import uvicorn
 from pydantic import SecretStr
 from sqlalchemy import text
 
+from backend.api import pacing
 from backend.api.gauges import DatabaseWatch
 from backend.api.service import Service
 from backend.app import create_app
@@ -322,7 +323,14 @@ def test_a_slow_click_does_not_hold_up_health(
     assert seconds < 1
 
 
+@pytest.fixture
+def _unpaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of wrong requests are answered at once."""
+    monkeypatch.setattr(pacing, "_EACH_S", 0.0)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("_unpaced")
 def test_schemathesis_finds_no_hole_in_what_label_studio_calls(
     http: httpx.Client, tmp_path: Path
 ) -> None:
@@ -333,6 +341,7 @@ def test_schemathesis_finds_no_hole_in_what_label_studio_calls(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_unpaced")
 def test_schemathesis_finds_no_hole_in_what_scripts_call(
     http: httpx.Client, service: Service, tmp_path: Path
 ) -> None:
