@@ -32,6 +32,7 @@ from model.crop import Box
 from model.inference import CERTAIN, Answer
 from model.mask_upsampling import Layer, LogitGrid, MaskLayers
 from model.prompt import Click, Prompt
+from model.word_geometry import says
 
 # How far beyond a side its negative click is, in the box's size in that direction.
 BEYOND = 0.1
@@ -104,6 +105,8 @@ class DecodePass(Protocol):
 # A phrase that makes a mask this many times as large may mean others of its kind. Chosen on
 # 330 objects of `val` (training/RUNS.md).
 OTHERS = 4.0
+# Words about these are about the rest of the picture, too.
+COMPARING = ("about_place", "about_order", "about_size")
 # Up to this many clicks a correction may change the whole object.
 FREE_CLICKS = 3
 # In a picture with extreme sides: windows on clicks that are far from the newest one.
@@ -238,9 +241,11 @@ class Session:
         """A pass over the object, whose place the mask before gives; None if that is all that is
         looked at.
 
-        A phrase is read over the whole picture: "left" means nothing in a crop.
+        A phrase's first answer, and what compares with the rest of the picture, is read over the
+        whole of it: "left" means nothing in a crop.
         """
-        if self.prompt.tokens.words:
+        words = self.prompt.tokens.words
+        if words and (len(self.prompt.clicks) == 1 or any(says(word, *COMPARING) for word in words)):
             return None
         box = self._focus(known, view)
         if box is None:

@@ -243,6 +243,12 @@ def entries() -> dict[str, Entry]:
     return made
 
 
+def says(word: str, *dimensions: str) -> bool:
+    """Whether its entry says something of one of these dimensions."""
+    known = entry(word)
+    return known is not None and any(known.values[DIMENSIONS.index(name)] for name in dimensions)
+
+
 def phrase_entries(
     words: Sequence[str], plural: Sequence[bool]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
