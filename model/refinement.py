@@ -245,7 +245,8 @@ class Session:
         whole of it: "left" means nothing in a crop.
         """
         words = self.prompt.tokens.words
-        if words and (len(self.prompt.clicks) == 1 or any(says(word, *COMPARING) for word in words)):
+        comparing = any(says(word, *COMPARING) for word in words)
+        if comparing or (words and len(self.prompt.clicks) == 1):
             return None
         box = self._focus(known, view)
         if box is None:

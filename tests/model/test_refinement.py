@@ -75,11 +75,12 @@ def picture_of(shape: Shape) -> Mask:
 def ask(
     looks: RecordingNetwork,
     *clicks: Click,
-    words: int = 0,
+    phrase: str = "",
     previous: Mask | None = None,
     size: tuple[int, int] = (WIDTH, HEIGHT),
 ) -> Mask:
-    tokens = Tokens(("dog",) * words, (), (), np.zeros((words, 8), np.float32))
+    words = tuple(phrase.split())
+    tokens = Tokens(words, (), (), np.zeros((len(words), 8), np.float32))
     session = Session(*size, Prompt(clicks, tokens), looks, box_prompts=False)
     return session.answer(previous).layers.mask()
 
@@ -109,14 +110,33 @@ def test_a_known_object_is_looked_at_alone() -> None:
     assert looks.boxes[0] != WHOLE
 
 
-@pytest.mark.parametrize(("words", "far"), [(1, False), (0, True)])
-def test_a_phrase_or_a_click_far_away_needs_the_whole_picture(words: int, far: bool) -> None:
+def test_a_click_far_away_needs_the_whole_picture() -> None:
     looks = RecordingNetwork(disk(200, 150, 20))
-    newest = Click(590, 10) if far else Click(205, 155)
 
-    ask(looks, Click(200, 150), newest, words=words, previous=picture_of(disk(200, 150, 18)))
+    ask(looks, Click(200, 150), Click(590, 10), previous=picture_of(disk(200, 150, 18)))
 
     assert looks.boxes[0] == WHOLE
+
+
+@pytest.mark.parametrize(
+    ("phrase", "older", "whole"),
+    [
+        ("dog", [], True),
+        ("dog", [Click(200, 150)], False),
+        ("left dog", [Click(200, 150)], True),
+        ("second dog", [Click(200, 150)], True),
+        ("red dog", [Click(200, 150)], False),
+    ],
+)
+def test_words_need_the_whole_picture_first_and_where_they_compare(
+    phrase: str, older: list[Click], whole: bool
+) -> None:
+    looks = RecordingNetwork(disk(200, 150, 20))
+    known = picture_of(disk(200, 150, 18))
+
+    ask(looks, *older, Click(205, 155), phrase=phrase, previous=known)
+
+    assert (looks.boxes[0] == WHOLE) == whole
 
 
 def test_parts_without_a_click_go_and_pinholes_are_filled() -> None:
@@ -132,7 +152,7 @@ def test_parts_without_a_click_go_and_pinholes_are_filled() -> None:
 
 
 def test_a_phrase_alone_may_mean_several() -> None:
-    mask = ask(RecordingNetwork(either(disk(150, 200, 60), disk(450, 200, 50))), words=1)
+    mask = ask(RecordingNetwork(either(disk(150, 200, 60), disk(450, 200, 50))), phrase="dog")
 
     assert mask[200, 150]
     assert mask[200, 450]
@@ -151,7 +171,7 @@ def test_a_phrase_that_adds_others_of_its_kind_to_a_click_is_ignored(
 ) -> None:
     clicked = disk(300, 200, 40)
 
-    mask = ask(WordNetwork(clicked, both, named), Click(300, 200), words=1)
+    mask = ask(WordNetwork(clicked, both, named), Click(300, 200), phrase="dog")
 
     assert iou(mask, picture_of(both if heard else clicked)) > 0.9
 
@@ -231,16 +251,16 @@ def upright(size: tuple[int, int], *, turned: bool) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("turned", [False, True])
-@pytest.mark.parametrize("words", [0, 1])
+@pytest.mark.parametrize("phrase", ["", "dog"])
 def test_a_click_in_a_picture_with_extreme_sides_is_answered_from_a_window(
-    turned: bool, words: int
+    turned: bool, phrase: str
 ) -> None:
     # given a picture of 20,000 x 100 pixels with a thing in each half
     here, there = (upright(place, turned=turned) for place in ((15_000, 50), (300, 50)))
     looks = RecordingNetwork(either(disk(*here, 30), disk(*there, 30)))
 
     # when one of them is clicked on
-    mask = ask(looks, Click(*here), words=words, size=upright(LONG, turned=turned))
+    mask = ask(looks, Click(*here), phrase=phrase, size=upright(LONG, turned=turned))
 
     # then what is looked at is never squeezed, and the mask is where the click is
     assert all(max(b.width, b.height) <= 6 * min(b.width, b.height) for b in looks.boxes)
