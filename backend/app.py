@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
 from starlette.responses import FileResponse
+from starlette.routing import Match
 
 from backend.api import jobs, label_studio, middleware, reports
 from backend.api.service import Service
@@ -68,6 +69,7 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
     app.add_exception_handler(PhraseClickError, _known_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(RecursionError, _too_deep)
+    app.add_exception_handler(405, _wrong_method)
     app.add_middleware(middleware.Measured)
     middleware.guard(app, settings)
     return app
@@ -109,6 +111,21 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 async def _too_deep(request: Request, error: Exception) -> Response:
     return _sentence("The request's body is nested too deeply.", 400)
+
+
+async def _wrong_method(request: Request, error: Exception) -> Response:
+    """List all methods of the path; Starlette only lists those of its first route."""
+    allowed = sorted(
+        method
+        for method in ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+        if any(
+            route.matches({**request.scope, "method": method})[0] == Match.FULL
+            for route in request.app.routes
+        )
+    )
+    answer = _sentence(f"Use {' or '.join(allowed)} here.", 405)
+    answer.headers["Allow"] = ", ".join(allowed)
+    return answer
 
 
 def _sentence(detail: str, status: int) -> Response:

@@ -181,3 +181,7 @@ def test_looking_for_what_is_not_there(ask: ApiClient, path: str, status: int) -
 
     assert answer.status_code == status
     assert isinstance(answer.json()["detail"], str)
+
+
+def test_the_wrong_method_gets_both_right_ones(ask: ApiClient) -> None:
+    assert ask("/api/jobs", "DELETE").json() == {"detail": "Use GET or POST here."}

@@ -150,6 +150,14 @@ def test_refusals_are_sentences(ask: ApiClient, path: str, status: int) -> None:
     assert list(answer.json()) == ["detail"]
 
 
+def test_the_wrong_method_gets_the_right_one(ask: ApiClient) -> None:
+    answer = ask("/api/reports/6/tasks", "POST")
+
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "GET"
+    assert answer.json() == {"detail": "Use GET here."}
+
+
 def test_no_figure_of_prometheus_names_a_project_or_a_task(ask: ApiClient) -> None:
     ask("/api/reports/6/tasks/1")
     ask("/api/reports/6/tasks/2")
