@@ -15,6 +15,8 @@ import numpy as np
 from cachetools import LRUCache
 from PIL import Image
 
+from model.spelling import split
+from model.word_geometry import says
 from training.data.sample import Dataset, Expression, Sample, SampleObject
 from training.data.synthetic import SyntheticDataset
 from training.data.transforms import nearest
@@ -85,6 +87,60 @@ class Renamed(Derived):
 
     def __getitem__(self, index: int) -> Sample:
         return dataclasses.replace(super().__getitem__(index), source=self.sources[index])
+
+
+class Turned(Derived):
+    """Every picture as it is, three times, and turned by 90, 180 and 270 degrees.
+
+    A team's pictures are few, and many show no up and down: cells, fields, surfaces. A picture
+    whose labels or phrases say where something is ("left mirror") is not turned.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._quarters: list[int] = []
+        origins = []
+        for index in range(len(dataset)):
+            quarters = (0,) if _says_where(dataset, index) else (0, 0, 0, 1, 2, 3)
+            self._quarters += quarters
+            origins += [(dataset, index)] * len(quarters)
+        super().__init__([dataset.sources[index] for _, index in origins], origins)
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = super().__getitem__(index)
+        for _ in range(self._quarters[index]):
+            sample = quarter_turn(sample)
+        return sample
+
+    def size(self, index: int) -> tuple[int, int]:
+        width, height = super().size(index)
+        return (height, width) if self._quarters[index] % 2 else (width, height)
+
+
+def _says_where(dataset: Dataset, index: int) -> bool:
+    texts = [expression.text for expression in dataset.expressions(index)]
+    for about in dataset.objects(index):
+        texts += [about.category or "", *about.phrases]
+    return any(says(word, "about_place") for text in texts for word in split(text))
+
+
+def quarter_turn(sample: Sample) -> Sample:
+    """The sample, clicks and boxes included, turned by 90 degrees against the clock."""
+    width = sample.instances.shape[1]
+
+    def turned(about: SampleObject) -> SampleObject:
+        clicks = tuple((y, width - x, positive) for x, y, positive in about.clicks)
+        box = about.box
+        if box is not None:
+            box = (box[1], width - box[2], box[3], width - box[0])
+        return dataclasses.replace(about, clicks=clicks, box=box)
+
+    return dataclasses.replace(
+        sample,
+        image=np.ascontiguousarray(np.rot90(sample.image)),
+        instances=np.ascontiguousarray(np.rot90(sample.instances)),
+        objects=tuple(turned(about) for about in sample.objects),
+        masks={number: np.ascontiguousarray(np.rot90(m)) for number, m in sample.masks.items()},
+    )
 
 
 def endless(dataset: Dataset, index: int) -> SyntheticDataset | None:

@@ -29,7 +29,7 @@ from model import checkpoint, checkpoint_files
 from model.checkpoint import Checkpoint
 from model.files import atomic_write
 from training.data import Concatenated, Dataset
-from training.data.wrappers import Downscaled, Renamed
+from training.data.wrappers import Downscaled, Renamed, Turned
 from training.errors import DataError
 from training.finetune.distillation import Distillation
 from training.finetune.labels import labels_of, learned_labels
@@ -131,7 +131,7 @@ class _Training:
         if device.type == "cuda" and recipe.gpu_share > 0:
             torch.cuda.set_per_process_memory_fraction(recipe.gpu_share, device)
         tokenizer = with_new_words(start.tokenizer(), train)
-        team: Dataset = Renamed(Downscaled(train), TEAM)
+        team: Dataset = Renamed(Turned(Downscaled(train)), TEAM)
         beside = None
         if replay is None and recipe.distillation > 0:
             beside = Distillation(

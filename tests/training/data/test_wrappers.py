@@ -16,7 +16,15 @@ from training.data import Concatenated, FolderDataset, Tolerant, Without
 from training.data.sample import VOID, Record, RecordDataset, Sample, SampleObject
 from training.data.synthetic import SyntheticDataset
 from training.data.transforms import whole_view
-from training.data.wrappers import Downscaled, Renamed, categories_by_source, endless, shrunk
+from training.data.wrappers import (
+    Downscaled,
+    Renamed,
+    Turned,
+    categories_by_source,
+    endless,
+    quarter_turn,
+    shrunk,
+)
 
 
 class DogPictures(RecordDataset[Record]):
@@ -131,3 +139,32 @@ def test_pictures_are_read_once_while_there_is_room(make_pictures: Any) -> None:
         "picture-0", "picture-2", "picture-0", "picture-1",
     ]  # fmt: skip
     assert counted.read == [0, 1, 2, 1]
+
+
+def test_a_turned_picture_keeps_its_clicks_and_boxes_on_the_same_pixels() -> None:
+    image = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
+    about = SampleObject(1, "nucleus", clicks=((4.5, 1.5, True),), box=(1.0, 0.0, 5.0, 3.0))
+    sample = Sample("a", "team", image, np.ones((4, 6), np.int16), (about,))
+
+    turned = quarter_turn(sample)
+
+    ((x, y, positive),) = turned.objects[0].clicks
+    assert turned.image.shape == (6, 4, 3)
+    assert turned.image[int(y), int(x)].tolist() == image[1, 4].tolist() and positive
+    left, top, right, bottom = (int(side) for side in turned.objects[0].box or ())
+    assert turned.image[top:bottom, left:right].shape == (4, 3, 3)
+    assert (turned.image[top:bottom, left:right] == np.rot90(image[0:3, 1:5])).all()
+
+
+@pytest.mark.parametrize(("category", "views"), [("dog", 6), ("left mirror", 1), ("big dog", 6)])
+def test_only_pictures_whose_words_say_where_something_is_are_not_turned(
+    category: str, views: int
+) -> None:
+    pictures = RecordDataset("team", [Record("a", (9, 8), (SampleObject(1, category),))])
+
+    turned = Turned(pictures)
+
+    assert len(turned) == views
+    assert {turned.size(index) for index in range(views)} == (
+        {(9, 8), (8, 9)} if views > 1 else {(9, 8)}
+    )
