@@ -150,7 +150,8 @@ def test_a_turned_picture_keeps_its_clicks_and_boxes_on_the_same_pixels() -> Non
 
     ((x, y, positive),) = turned.objects[0].clicks
     assert turned.image.shape == (6, 4, 3)
-    assert turned.image[int(y), int(x)].tolist() == image[1, 4].tolist() and positive
+    assert turned.image[int(y), int(x)].tolist() == image[1, 4].tolist()
+    assert positive
     left, top, right, bottom = (int(side) for side in turned.objects[0].box or ())
     assert turned.image[top:bottom, left:right].shape == (4, 3, 3)
     assert (turned.image[top:bottom, left:right] == np.rot90(image[0:3, 1:5])).all()
