@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model.crop import Box
+from model.errors import CheckpointError
 from model.mask_upsampling import LogitGrid
 from model.network.click_maps import ClickBatch
 from model.network.phrase_encoder import WordBatch
@@ -180,6 +181,22 @@ class Inference:
 
     def _tensor(self, values: object) -> torch.Tensor:
         return torch.as_tensor(values, dtype=torch.float32).to(self.device)
+
+
+def device_named(name: str) -> torch.device:
+    """The device "cpu", "cuda", "cuda:1", or for "auto" a GPU where there is one.
+
+    Raises CheckpointError where nothing can be loaded there.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(
+            f"The model cannot be loaded on the device {name!r}: {reason}. Choose auto or cpu."
+        ) from error
 
 
 def input_size(box: Box, longest: int) -> tuple[int, int]:

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from model.confidence import implied_score
-from model.inference import CERTAIN, InferenceQueue, Priority
+from model.inference import CERTAIN, Inference, Priority
 from model.network.click_maps import ClickBatch
 from model.network.late_decoder import MARGIN, Windows
 from model.network.phrase_encoder import WordBatch
-from model.network.phraseclick import Features, PhraseClick
+from model.network.phraseclick import Features
 
 # Sides of windows in cells of stride 8; larger objects are decoded over the whole picture.
 SIDES = (12, 16, 24)
@@ -60,46 +60,46 @@ class PointDecoder:
     vectors: L,D of a phrase that is read with every click; L may be 0.
     """
 
-    network: PhraseClick
+    inference: Inference
     features: Features
     vectors: NDArray[np.float32]
-    device: torch.device
-    queue: InferenceQueue
 
     def __call__(self, cells: Sequence[Cell]) -> list[Patch]:
         """One patch for each click, made at the centre of a cell of the mask's grid."""
         answers: list[Patch] = []
         for start in range(0, len(cells), CHUNK):
             chunk = cells[start : start + CHUNK]
-            answers += self.queue.run(Priority.PROMPT, functools.partial(self._decode, chunk))
+            answers += self.inference.queue.run(
+                Priority.PROMPT, functools.partial(self._decode, chunk)
+            )
         return answers
 
     @torch.inference_mode()
     def _decode(self, cells: Sequence[Cell]) -> list[Patch]:
-        stride = 2 if self.network.config.form == "late" else 4
+        stride = 2 if self.inference.network.config.form == "late" else 4
         xy = [[[(column + 0.5) * stride, (row + 0.5) * stride]] for row, column in cells]
         count = len(cells)
         clicks = ClickBatch(
-            torch.tensor(xy, dtype=torch.float32, device=self.device),
-            torch.ones(count, 1, device=self.device),
+            torch.tensor(xy, dtype=torch.float32, device=self.inference.device),
+            torch.ones(count, 1, device=self.inference.device),
         )
         words = WordBatch(
-            torch.from_numpy(self.vectors.copy()).to(self.device).expand(count, -1, -1),
-            torch.full((count,), len(self.vectors), device=self.device),
+            torch.from_numpy(self.vectors.copy()).to(self.inference.device).expand(count, -1, -1),
+            torch.full((count,), len(self.vectors), device=self.inference.device),
         )
-        first = torch.zeros(count, dtype=torch.int64, device=self.device)
-        if self.network.config.form != "late":
-            output = self.network.decode(self.features, clicks, words, None, first)
+        first = torch.zeros(count, dtype=torch.int64, device=self.inference.device)
+        if self.inference.network.config.form != "late":
+            output = self.inference.network.decode(self.features, clicks, words, None, first)
             logits = output.mask_logits[:, 0].float().cpu().numpy()
             return [_patch(logits[i], (0, 0), cells[i], None) for i in range(count)]
 
-        guess = self.network.guess(self.features, clicks, words, first)
+        guess = self.inference.network.guess(self.features, clicks, words, first)
         coarse = guess.coarse[:, 0].float().cpu().numpy()
         answers: dict[int, Patch] = {}
         for size, chosen in _windows(coarse, cells).items():
-            rows = torch.tensor([row for row, _ in chosen], device=self.device)
-            corners = torch.tensor([corner for _, corner in chosen], device=self.device)
-            mask, iou = self.network.refine(
+            rows = torch.tensor([row for row, _ in chosen], device=self.inference.device)
+            corners = torch.tensor([corner for _, corner in chosen], device=self.inference.device)
+            mask, iou = self.inference.network.refine(
                 self.features, clicks, words, guess, Windows(rows, corners, size)
             )
             logits = mask[:, 0].float().cpu().numpy()

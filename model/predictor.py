@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,11 @@ from PIL import Image
 
 from model import checkpoint as checkpoints
 from model import checkpoint_files as files
-from model import referring, word_forms
 from model.confidence import Calibration, implied_score
 from model.config import ModelConfig
-from model.crop import Box, ImageTiles, stretches
-from model.embedding_cache import EmbeddingCache
-from model.errors import CheckpointError, PromptError
+from model.crop import Box, ImageTiles
+from model.embedding import Embedding, EmbeddingCache
+from model.errors import PromptError
 from model.inference import (
     STRIDE,
     Answer,
@@ -33,22 +32,15 @@ from model.inference import (
     InferenceQueue,
     Priority,
     coverage,
+    device_named,
     input_size,
 )
-from model.instances import (
-    LIMITS,
-    LOOSE_LIMITS,
-    Candidate,
-    Instance,
-    at_picture_size,
-    find,
-)
+from model.instances import LIMITS, Instance
 from model.mask_upsampling import MaskLayers
 from model.network.phraseclick import Features
-from model.point_decoder import PointDecoder
+from model.phrase_search import Instances, PhraseSearch
 from model.prompt import Click, Prompt
 from model.refinement import DecodePass, Session
-from model.spelling import split
 from model.tokenizer import Tokenizer, Tokens
 
 __all__ = [
@@ -66,23 +58,6 @@ CACHE_BYTES = 320 * 2**20
 
 # Width and height: cameras and phones upright and turned, square, film.
 USUAL_SHAPES = ((4, 3), (3, 4), (3, 2), (2, 3), (16, 9), (9, 16), (1, 1))
-
-
-@dataclass(frozen=True, eq=False)
-class Embedding:
-    """An encoded picture for ``predict`` of this version; only key, width, height are public."""
-
-    version: str
-    key: str
-    width: int
-    height: int
-    features: Features
-    tiles: ImageTiles
-
-    @property
-    def nbytes(self) -> int:
-        """Memory it takes."""
-        return self.features.nbytes + self.tiles.nbytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,19 +80,6 @@ class Prediction:
     def mask(self) -> NDArray[np.bool_]:
         """H,W bool, ``probability() > 0.5``; takes time only where the mask is."""
         return self.layers.mask()
-
-
-@dataclass(frozen=True, eq=False)
-class Instances:
-    """All that a phrase means, one by one, and how the phrase was read.
-
-    objects: the best first; no pixel is in two of them. confidence: that of the first; of the
-    phrase's answer as a whole where no object is sure enough.
-    """
-
-    objects: tuple[Instance, ...]
-    tokens: Tokens
-    confidence: float
 
 
 class Predictor:
@@ -232,10 +194,7 @@ class Predictor:
         in pixels of the picture, any two opposite corners. Without a click, a box and a known
         word the mask is empty. Raises PromptError.
         """
-        if embedding.version != self.version:
-            raise PromptError(
-                f"The picture was encoded by {embedding.version}, which {self.version} cannot read."
-            )
+        self._must_know(embedding)
         tokens = self.tokenizer.read(phrase)
         prompt = Prompt.checked(clicks, tokens, box, embedding.width, embedding.height)
         previous = None if previous_mask is None else _checked(previous_mask, embedding)
@@ -244,9 +203,9 @@ class Predictor:
                 0.0, tokens, MaskLayers(embedding.width, embedding.height, ()), -math.inf
             )
         if not prompt.clicks and prompt.box is None:
-            singled_out = self._singled_out(embedding, phrase) or self._found(embedding, phrase)
-            if singled_out is not None:
-                prompt, previous = singled_out, None
+            found = self._search.pointed_at(embedding, phrase)
+            if found is not None:
+                prompt, previous = found, None
         session = Session(
             embedding.width,
             embedding.height,
@@ -269,80 +228,8 @@ class Predictor:
         phrase: in either number, any text. least: objects of less confidence are left out. See
         `model.instances` for how. Raises PromptError.
         """
-        if embedding.version != self.version:
-            raise PromptError(
-                f"The picture was encoded by {embedding.version}, which {self.version} cannot read."
-            )
-        tokens = self.tokenizer.read(phrase)
-        if not tokens.words:
-            return Instances((), tokens, 0.0)
-        width, height = embedding.width, embedding.height
-        objects: list[Instance] = []
-        doubts = [0.0]
-        parts = stretches(width, height)
-        for part in parts:
-            answer, decode = self._named(embedding, phrase, part)
-            logits = answer.grid.logits
-            limits = replace(LIMITS, confidence=least)
-            candidates = find(logits, decode, self._calibration.confidence, limits)
-            there = at_picture_size(candidates, logits.shape, part.width, part.height)
-            objects += [instance.within(part, width, height) for instance in there]
-            if (logits > 0).any():
-                score = implied_score(logits) if answer.iou_logit is None else answer.iou_logit
-                doubts.append(self._calibration.confidence(score))
-        if len(parts) > 1:
-            objects.sort(key=lambda instance: -instance.confidence)
-        return Instances(tuple(objects), tokens, objects[0].confidence if objects else max(doubts))
-
-    def _found(self, embedding: Embedding, phrase: str) -> Prompt | None:
-        """A click on the likeliest object of a phrase in a picture with extreme sides, which shows
-        none as a whole; None for other pictures."""
-        if len(stretches(embedding.width, embedding.height)) == 1:
-            return None
-        objects = self.instances(embedding, phrase).objects
-        clicks = tuple(Click(*instance.centre) for instance in objects[:1])
-        return Prompt(clicks, self.tokenizer.read(phrase)) if clicks else None
-
-    def _named(
-        self, embedding: Embedding, phrase: str, part: Box | None = None
-    ) -> tuple[Answer, PointDecoder]:
-        """The phrase's own answer, and the decoder that finds the objects in it.
-
-        part: of the picture; None: all of it.
-        """
-        part = part or Box(0, 0, embedding.width, embedding.height)
-        features = self._features(embedding, part, self._size(part))
-        answer = self._inference.decode(
-            features, part, Prompt((), self.tokenizer.read(phrase)), None
-        )
-        one = " ".join(word_forms.as_singular(split(phrase)))
-        decode = PointDecoder(
-            self._network, features, self.tokenizer.read(one).vectors, self._device, self._queue
-        )
-        return answer, decode
-
-    def _singled_out(self, embedding: Embedding, phrase: str) -> Prompt | None:
-        """A click on the one of several objects that a phrase is about; None for other phrases."""
-        reference = referring.read(phrase)
-        if reference is None:
-            return None
-        kind = self.tokenizer.read(reference.kind)
-        if not kind.words:
-            return None
-        answer, decode = self._named(embedding, reference.kind)
-        logits = answer.grid.logits
-        across, down = embedding.width / logits.shape[1], embedding.height / logits.shape[0]
-        for limits in (LIMITS, LOOSE_LIMITS):
-            candidates = find(logits, decode, self._calibration.confidence, limits)
-            chosen = referring.choose(
-                reference,
-                [_appearance(candidate, embedding.tiles, across, down) for candidate in candidates],
-            )
-            if chosen is not None:
-                row, column = candidates[chosen].centre
-                click = Click((column + 0.5) * across, (row + 0.5) * down)
-                return Prompt((click,), kind)
-        return None
+        self._must_know(embedding)
+        return self._search.instances(embedding, phrase, least)
 
     def instances_by_name(
         self,
@@ -372,10 +259,7 @@ class Predictor:
         Similar pictures have a dot product near 1. Only comparable within one version. Raises
         PromptError.
         """
-        if embedding.version != self.version:
-            raise PromptError(
-                f"The picture was encoded by {embedding.version}, which {self.version} cannot read."
-            )
+        self._must_know(embedding)
         # Late form: features at stride 16. Early form: only the picture's colours.
         cells = 1 if self.config.form == "late" else 8
 
@@ -387,6 +271,18 @@ class Predictor:
 
         vector = self._queue.run(Priority.PROMPT, pool)
         return vector / np.float32(max(float(np.linalg.norm(vector)), 1e-9))
+
+    @property
+    def _search(self) -> PhraseSearch:
+        return PhraseSearch(
+            self._inference, self.tokenizer, self._calibration.confidence, self._encoded
+        )
+
+    def _must_know(self, embedding: Embedding) -> None:
+        if embedding.version != self.version:
+            raise PromptError(
+                f"The picture was encoded by {embedding.version}, which {self.version} cannot read."
+            )
 
     def _looker(self, embedding: Embedding) -> DecodePass:
         def look(
@@ -403,6 +299,9 @@ class Predictor:
     def _size(self, box: Box, *, detail: bool = False) -> tuple[int, int]:
         longest = self.config.input_size
         return input_size(box, max(longest * 2 // 3 // STRIDE, 1) * STRIDE if detail else longest)
+
+    def _encoded(self, embedding: Embedding, box: Box) -> Features:
+        return self._features(embedding, box, self._size(box))
 
     def _features(self, embedding: Embedding, box: Box, size: tuple[int, int]) -> Features:
         if (box.width, box.height) == (embedding.width, embedding.height):
@@ -429,22 +328,6 @@ class Predictor:
         return self.version, key, crop
 
 
-def device_named(name: str) -> torch.device:
-    """The device "cpu", "cuda", "cuda:1", or for "auto" a GPU where there is one.
-
-    Raises CheckpointError where nothing can be loaded there.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(
-            f"The model cannot be loaded on the device {name!r}: {reason}. Choose auto or cpu."
-        ) from error
-
-
 def _checked(
     mask: NDArray[np.bool_] | NDArray[np.floating], embedding: Embedding
 ) -> NDArray[np.bool_]:
@@ -461,28 +344,3 @@ def _content_key(image: NDArray[np.uint8]) -> str:
     digest = hashlib.sha256(np.ascontiguousarray(image).data)
     digest.update(str(image.shape).encode())
     return digest.hexdigest()
-
-
-def _appearance(
-    candidate: Candidate, tiles: ImageTiles, across: float, down: float
-) -> referring.Appearance:
-    """A candidate in pixels of the picture, of which a cell covers across x down."""
-    rows, columns = np.nonzero(candidate.inside)
-    rows, columns = rows + candidate.patch.corner[0], columns + candidate.patch.corner[1]
-    left, right = columns.min() * across, (columns.max() + 1) * across
-    top, bottom = rows.min() * down, (rows.max() + 1) * down
-
-    def colours() -> NDArray[np.uint8]:
-        box = Box(
-            int(left),
-            int(top),
-            min(math.ceil(right), tiles.width),
-            min(math.ceil(bottom), tiles.height),
-        )
-        pixels: NDArray[np.uint8] = np.asarray(tiles.read(box))
-        y = np.minimum(((rows + 0.5) * down).astype(int) - box.top, box.height - 1)
-        x = np.minimum(((columns + 0.5) * across).astype(int) - box.left, box.width - 1)
-        inside: NDArray[np.uint8] = pixels[y, x]
-        return inside
-
-    return referring.Appearance((left, top, right, bottom), len(rows) * across * down, colours)

@@ -47,7 +47,7 @@ def serve(
         pass
     if processes == 1:  # otherwise this process loads no model
         from model.checkpoint import load
-        from model.predictor import device_named
+        from model.inference import device_named
 
         load(settings.checkpoint)
         device_named(settings.device)

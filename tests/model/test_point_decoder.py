@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from model.inference import InferenceQueue
+from model.inference import Inference, InferenceQueue
 from model.network.click_maps import ClickBatch
 from model.network.late_decoder import MARGIN, Windows
 from model.network.phrase_encoder import WordBatch
@@ -26,7 +26,8 @@ def test_each_click_is_answered_as_if_it_were_alone(small_network: PhraseClick) 
     with torch.inference_mode():
         features = small_network.encode(torch.rand(1, 3, SIZE, SIZE))
     cells = [(10, 20), (64, 64), (127, 3), (90, 120)]
-    decode = PointDecoder(small_network, features, NO_WORDS, torch.device("cpu"), InferenceQueue())
+    inference = Inference(small_network, torch.device("cpu"), InferenceQueue())
+    decode = PointDecoder(inference, features, NO_WORDS)
 
     # when
     patches = decode(cells)

@@ -18,9 +18,9 @@ from PIL import Image
 from model import checkpoint, crop
 from model.config import ModelConfig
 from model.errors import CheckpointError, PromptError
-from model.inference import Inference
+from model.inference import Inference, device_named
 from model.network.phraseclick import Features, PhraseClick
-from model.predictor import Click, Predictor, device_named
+from model.predictor import Click, Predictor
 
 Picture = NDArray[np.uint8]
 

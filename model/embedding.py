@@ -1,4 +1,4 @@
-"""A cache of encoded pictures, bounded in bytes.
+"""Encoded pictures, and a cache of them that is bounded in bytes.
 
 Encoding costs as much as a click or more, so its result is kept while there is room. The least
 recently used picture goes first. Two threads that want the same picture encode it once.
@@ -9,9 +9,30 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from cachetools import LRUCache
+
+from model.crop import ImageTiles
+from model.network.phraseclick import Features
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """An encoded picture for ``predict`` of this version; only key, width, height are public."""
+
+    version: str
+    key: str
+    width: int
+    height: int
+    features: Features
+    tiles: ImageTiles
+
+    @property
+    def nbytes(self) -> int:
+        """Memory it takes."""
+        return self.features.nbytes + self.tiles.nbytes
 
 
 class HasSize(Protocol):

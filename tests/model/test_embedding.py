@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.embedding_cache import EmbeddingCache
+from model.embedding import EmbeddingCache
 
 
 @dataclass(frozen=True)

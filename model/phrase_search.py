@@ -1,0 +1,152 @@
+"""What a phrase alone is about: all objects of a kind, or the one of several that it singles out.
+
+The phrase is answered as a whole, and the objects in that answer are found one by one
+(`model.instances`). Pictures with extreme sides show nothing as a whole and are searched in
+stretches.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model import referring, word_forms
+from model.confidence import implied_score
+from model.crop import Box, ImageTiles, stretches
+from model.embedding import Embedding
+from model.inference import Answer, Inference
+from model.instances import LIMITS, LOOSE_LIMITS, Candidate, Instance, at_picture_size, find
+from model.network.phraseclick import Features
+from model.point_decoder import PointDecoder
+from model.prompt import Click, Prompt
+from model.spelling import split
+from model.tokenizer import Tokenizer, Tokens
+
+
+@dataclass(frozen=True, eq=False)
+class Instances:
+    """All that a phrase means, one by one, and how the phrase was read.
+
+    objects: the best first; no pixel is in two of them. confidence: that of the first; of the
+    phrase's answer as a whole where no object is sure enough.
+    """
+
+    objects: tuple[Instance, ...]
+    tokens: Tokens
+    confidence: float
+
+
+@dataclass(frozen=True, eq=False)
+class PhraseSearch:
+    """Searches encoded pictures. confidence: of a score, 0 to 1. features: of a part of one."""
+
+    inference: Inference
+    tokenizer: Tokenizer
+    confidence: Callable[[float], float]
+    features: Callable[[Embedding, Box], Features]
+
+    def instances(self, embedding: Embedding, phrase: str, least: float) -> Instances:
+        """One mask for each thing that a phrase means; see `Predictor.instances`."""
+        tokens = self.tokenizer.read(phrase)
+        if not tokens.words:
+            return Instances((), tokens, 0.0)
+        width, height = embedding.width, embedding.height
+        objects: list[Instance] = []
+        doubts = [0.0]
+        parts = stretches(width, height)
+        for part in parts:
+            answer, decode = self._named(embedding, phrase, part)
+            logits = answer.grid.logits
+            limits = replace(LIMITS, confidence=least)
+            candidates = find(logits, decode, self.confidence, limits)
+            there = at_picture_size(candidates, logits.shape, part.width, part.height)
+            objects += [instance.within(part, width, height) for instance in there]
+            if (logits > 0).any():
+                score = implied_score(logits) if answer.iou_logit is None else answer.iou_logit
+                doubts.append(self.confidence(score))
+        if len(parts) > 1:
+            objects.sort(key=lambda instance: -instance.confidence)
+        return Instances(tuple(objects), tokens, objects[0].confidence if objects else max(doubts))
+
+    def pointed_at(self, embedding: Embedding, phrase: str) -> Prompt | None:
+        """A click on the object that a phrase is about, where the network alone would not find it.
+
+        None for other phrases, whose answer is the network's own.
+        """
+        return self._singled_out(embedding, phrase) or self._found(embedding, phrase)
+
+    def _found(self, embedding: Embedding, phrase: str) -> Prompt | None:
+        """A click on the likeliest object of a phrase in a picture with extreme sides, which shows
+        none as a whole; None for other pictures."""
+        if len(stretches(embedding.width, embedding.height)) == 1:
+            return None
+        objects = self.instances(embedding, phrase, LIMITS.confidence).objects
+        clicks = tuple(Click(*instance.centre) for instance in objects[:1])
+        return Prompt(clicks, self.tokenizer.read(phrase)) if clicks else None
+
+    def _singled_out(self, embedding: Embedding, phrase: str) -> Prompt | None:
+        """A click on the one of several objects that a phrase is about; None for other phrases."""
+        reference = referring.read(phrase)
+        if reference is None:
+            return None
+        kind = self.tokenizer.read(reference.kind)
+        if not kind.words:
+            return None
+        answer, decode = self._named(embedding, reference.kind)
+        logits = answer.grid.logits
+        across, down = embedding.width / logits.shape[1], embedding.height / logits.shape[0]
+        for limits in (LIMITS, LOOSE_LIMITS):
+            candidates = find(logits, decode, self.confidence, limits)
+            chosen = referring.choose(
+                reference,
+                [_appearance(candidate, embedding.tiles, across, down) for candidate in candidates],
+            )
+            if chosen is not None:
+                row, column = candidates[chosen].centre
+                click = Click((column + 0.5) * across, (row + 0.5) * down)
+                return Prompt((click,), kind)
+        return None
+
+    def _named(
+        self, embedding: Embedding, phrase: str, part: Box | None = None
+    ) -> tuple[Answer, PointDecoder]:
+        """The phrase's own answer, and the decoder that finds the objects in it.
+
+        part: of the picture; None: all of it.
+        """
+        part = part or Box(0, 0, embedding.width, embedding.height)
+        features = self.features(embedding, part)
+        prompt = Prompt((), self.tokenizer.read(phrase))
+        answer = self.inference.decode(features, part, prompt, None)
+        one = " ".join(word_forms.as_singular(split(phrase)))
+        decode = PointDecoder(self.inference, features, self.tokenizer.read(one).vectors)
+        return answer, decode
+
+
+def _appearance(
+    candidate: Candidate, tiles: ImageTiles, across: float, down: float
+) -> referring.Appearance:
+    """A candidate in pixels of the picture, of which a cell covers across x down."""
+    rows, columns = np.nonzero(candidate.inside)
+    rows, columns = rows + candidate.patch.corner[0], columns + candidate.patch.corner[1]
+    left, right = columns.min() * across, (columns.max() + 1) * across
+    top, bottom = rows.min() * down, (rows.max() + 1) * down
+
+    def colours() -> NDArray[np.uint8]:
+        box = Box(
+            int(left),
+            int(top),
+            min(math.ceil(right), tiles.width),
+            min(math.ceil(bottom), tiles.height),
+        )
+        pixels: NDArray[np.uint8] = np.asarray(tiles.read(box))
+        y = np.minimum(((rows + 0.5) * down).astype(int) - box.top, box.height - 1)
+        x = np.minimum(((columns + 0.5) * across).astype(int) - box.left, box.width - 1)
+        inside: NDArray[np.uint8] = pixels[y, x]
+        return inside
+
+    return referring.Appearance((left, top, right, bottom), len(rows) * across * down, colours)
