@@ -163,7 +163,7 @@ def test_versions_by_get_and_as_label_studio_asks(http: httpx.Client, service: S
         (b"", 400),
         (b"{", 400),
         (b"\xff\xfe", 400),
-        (b'{"tasks": NaN}', 400),
+        (b'{"tasks": NaN}', 422),
         (b"[" * 100_000, 400),
         (b'{"project": "1.2", "tasks": [{"id": ' + b"[" * 1000 + b"]" * 1000 + b"}]}", 400),
         (b'{"project": 100000000000000000000000, "tasks": []}', 422),
