@@ -30,6 +30,7 @@ _MAX_DELAYS = 10
 MAX_ATTEMPTS = 3
 # Before the second and the third attempt: time for a full disk or a restarting Label Studio.
 _RETRY_DELAYS = (timedelta(seconds=30), timedelta(minutes=3))
+LONGEST_RETRY_DELAY = max(_RETRY_DELAYS)
 
 
 class Options(TypedDict, total=False):

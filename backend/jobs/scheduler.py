@@ -24,7 +24,7 @@ from backend.db.engine import (
 from backend.db.models.jobs import TRAINING, Job, LeaseRow, Schedule
 from backend.jobs import presence
 from backend.jobs.lease import Leases
-from backend.jobs.queue import enqueue, runnable, worker_died
+from backend.jobs.queue import LONGEST_RETRY_DELAY, enqueue, runnable, worker_died
 from backend.jobs.schedules import NewLabels, count_new_labels, next_run, read_schedule
 from backend.settings import Settings
 
@@ -71,6 +71,7 @@ class Scheduler:
         try:
             now = now or datetime.now(UTC)
             self._requeue_lost_jobs()
+            self._bound_waits(now)
             self._run_schedules(now)
             if self._clock() - self._counted >= _COUNT_S:
                 self.labels_changed(now)
@@ -91,7 +92,7 @@ class Scheduler:
             if job is not None:
                 _log.info("Job %d: project %s has new labels", job.id, project)
 
-    # -- lost jobs
+    # -- lost jobs and clocks
 
     def _requeue_lost_jobs(self) -> None:
         same = LeaseRow.name == Job.kind + ":" + Job.project
@@ -112,6 +113,16 @@ class Scheduler:
             if job is None or job.state != "running" or not self._leases.free(lease):
                 return None
             return worker_died(connection, job)
+
+    def _bound_waits(self, now: datetime) -> None:
+        """Start jobs whose wait is longer than any real one: the wall clock was set back."""
+        longest = max(LONGEST_RETRY_DELAY, timedelta(seconds=self._settings.learn_debounce_s))
+        late = (Job.state == "queued") & (Job.due_at > now + longest)
+        with self._database.read() as connection:
+            if connection.execute(select(Job.id).where(late).limit(1)).first() is None:
+                return
+        with self._database.write() as connection:
+            connection.execute(update(Job).where(late).values(due_at=now))
 
     # -- what starts a training
 

@@ -376,6 +376,21 @@ def test_an_invalid_schedule_is_refused(database: Database) -> None:
 # -- a wall clock that jumps
 
 
+def test_jobs_do_not_wait_for_a_clock_that_was_set_back(
+    clock: Clock, jobs: Jobs, team: Team
+) -> None:
+    # given: jobs from a time when the clock was a day ahead
+    team.accept(3)
+    tomorrow = NOON + timedelta(days=1)
+    clock.labels_changed(tomorrow)
+    by_hand = jobs.enqueue("7.1", "training", trigger="hand", now=tomorrow)
+    (after_labels,) = jobs.listed(PROJECT, "training")
+    # when
+    clock.tick(NOON)
+    # then
+    assert clock.sent == [after_labels.id, by_hand.id]
+
+
 def test_a_clock_that_was_set_back_delays_no_schedule(clock: Clock, database: Database) -> None:
     # given: a schedule that ran while the clock was a year ahead
     schedules = Schedules(database)
