@@ -229,6 +229,8 @@ def default_settings(**settings: object) -> dict[str, str]:
 def running_server(chosen: Path | None, **settings: object) -> Iterator[Server]:
     """A server with its state in a new folder inside ``chosen``, deleted afterwards.
 
+    ``chosen`` is made if it is missing.
+
     settings: further ones, as ``ALLOWED_HOSTS="…"``.
     """
     # The process writes its id to a file: the child that is started here is its watcher.
@@ -236,6 +238,8 @@ def running_server(chosen: Path | None, **settings: object) -> Iterator[Server]:
         "import os,pathlib,sys;pathlib.Path(sys.argv.pop(1)).write_text(str(os.getpid()));"
         "from backend.cli.main import main;main()"
     )
+    if chosen is not None:
+        chosen.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(
         prefix="phraseclick-bench-", dir=chosen, ignore_cleanup_errors=True
     ) as name:
