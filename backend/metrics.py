@@ -104,9 +104,9 @@ class Metrics:
             multiprocess_mode="max",
         )
         self._models: set[str] = set()
-        # Read from the database for each request, so not collected from several processes.
         # Predictions of several tasks that are being made: by project, how far they are.
         self.batches: dict[str, str] = {}
+        # Read from the database for each request, so not collected from several processes.
         self._now = _DatabaseGauges()
         self._here = CollectorRegistry()
         self._here.register(self._now)

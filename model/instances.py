@@ -90,8 +90,8 @@ class Instance:
     @property
     def centre(self) -> tuple[float, float]:
         """x and y of its deepest pixel, where a click means it most clearly."""
-        row, column = np.unravel_index(int(_depths(self.pixels).argmax()), self.pixels.shape)
-        return self.box.left + int(column) + 0.5, self.box.top + int(row) + 0.5
+        row, column = _deepest(self.pixels)
+        return self.box.left + column + 0.5, self.box.top + row + 0.5
 
     def within(self, part: Box, width: int, height: int) -> Instance:
         """As an object of the picture of which its own picture is a part."""
@@ -121,9 +121,8 @@ class Candidate:
     @property
     def centre(self) -> Cell:
         """Its deepest cell, where a click means it most clearly."""
-        depth = _depths(self.inside)
-        row, column = np.unravel_index(int(depth.argmax()), depth.shape)
-        return int(row) + self.patch.corner[0], int(column) + self.patch.corner[1]
+        row, column = _deepest(self.inside)
+        return row + self.patch.corner[0], column + self.patch.corner[1]
 
     @property
     def worth(self) -> float:
@@ -269,6 +268,12 @@ def _depths(cells: Cells) -> NDArray[np.float64]:
     """h,w: the distance of each cell to the nearest one outside, which the grid's border is."""
     depths: NDArray[np.float64] = ndimage.distance_transform_edt(np.pad(cells, 1))[1:-1, 1:-1]
     return depths
+
+
+def _deepest(cells: Cells) -> Cell:
+    """The cell that is farthest from any outside."""
+    row, column = divmod(int(_depths(cells).argmax()), cells.shape[1])
+    return row, column
 
 
 def _cleaned(patch: Patch, cell: Cell) -> Cells:

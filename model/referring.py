@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from model import word_forms
 from model.spelling import split
-from model.word_geometry import DIMENSIONS, SCALE, entry, stretched_oklab
+from model.word_geometry import DIMENSIONS, SCALE, entry, says, stretched_oklab
 
 # "cup on the left": prepositions before a side, and what may stand around its word.
 BEFORE_SIDE = frozenset(["at", "from", "in", "on", "to"])
@@ -208,8 +208,8 @@ def _sides(after: Sequence[str]) -> list[str] | None:
 
 
 def _of(codes: Values, *dimensions: str) -> Values:
-    """These columns of ..., EXTRA codes."""
-    return codes[..., [DIMENSIONS.index(name) for name in dimensions]]
+    """These columns of W,EXTRA codes."""
+    return codes[:, [DIMENSIONS.index(name) for name in dimensions]]
 
 
 def _code(word: str) -> Values:
@@ -218,8 +218,8 @@ def _code(word: str) -> Values:
 
 
 def _is_geometric(word: str) -> bool:
-    return bool(_of(_code(word), *ABOUT).any()) or word in DEGREES
+    return says(word, *ABOUT) or word in DEGREES
 
 
 def _is_place(word: str) -> bool:
-    return bool(_of(_code(word), "about_place").any()) or word in DEGREES
+    return says(word, "about_place") or word in DEGREES

@@ -38,6 +38,13 @@ def settings_of(data: Path | None) -> "Settings":
     return get_settings()
 
 
+def key_of(database: "Database", written: str) -> str:
+    """The key of a project, from the key or its number. Raises ReportError if it is unknown."""
+    from backend.label_studio.projects import project_key
+
+    return project_key(database, written)
+
+
 def keep_private(settings: "Settings") -> None:
     """Close the data folder to other users, and all files that this process creates from now on.
 

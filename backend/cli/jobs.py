@@ -12,6 +12,7 @@ from backend.cli.common import (
     Project,
     console,
     enqueue,
+    key_of,
     open_database,
     settings_of,
     user,
@@ -48,7 +49,7 @@ def jobs(
     from backend.jobs.queue import Jobs
 
     with open_database(settings_of(data)) as database:
-        key = _key(database, project) if project else None
+        key = key_of(database, project) if project else None
         listed = Jobs(database).listed(key, kind, state, limit)
         if json:
             console().print_json(data=[tables.as_json(job) for job in listed])
@@ -131,7 +132,7 @@ def learn(
         raise typer.BadParameter("--budget is quick or thorough.")
     settings = settings_of(data)
     with open_database(settings) as database:
-        key = _key(database, project)
+        key = key_of(database, project)
         schedules = Schedules(database)
         if after_labels is not None or schedule or pause is not None:
             schedules.change(
@@ -187,7 +188,7 @@ def score(
         raise JobError(f"--method is one of {', '.join(METHODS)}.")
     settings = settings_of(data)
     with open_database(settings) as database:
-        key = _key(database, project)
+        key = key_of(database, project)
         if sampling:
             _serve_by_score(settings, database, key)
         options = {"method": method, "masks": masks}
@@ -198,12 +199,6 @@ def score(
             _show_scores(_run_here(settings, database, store, job))
         else:
             _say_queued(database, job)
-
-
-def _key(database: "Database", written: str) -> str:
-    from backend.label_studio.projects import project_key
-
-    return project_key(database, written)
 
 
 def _say_queued(database: "Database", job: "Job") -> None:

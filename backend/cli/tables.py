@@ -163,9 +163,10 @@ def show_versions(console: Console, registry: Registry, project: str | None) -> 
         )
     console.print(table)
     for promotion in registry.history(project)[-_PROMOTIONS:]:
-        scope = f"project {_owner(promotion.project)}" if promotion.project else "all projects"
         default = "what serves all" if promotion.project else base
-        change = f"{promotion.kind} for {scope} to {promotion.version or default}"
+        change = (
+            f"{promotion.kind} for {scope_of(promotion.project)} to {promotion.version or default}"
+        )
         why = f": {promotion.why}" if promotion.why else ""
         console.print(escape(f"{_minute(promotion.at)} {change} by {promotion.who}{why}"))
 
@@ -208,6 +209,11 @@ def side_by_side(console: Console, one: Version, other: Version) -> None:
             "The two have no metric in common. Measure them with --measure, or with "
             "phraseclick evaluate."
         )
+
+
+def scope_of(project: str) -> str:
+    """Whom a version is for: a project by its number, or all."""
+    return f"project {number_of(project)}" if project else "all projects"
 
 
 def _owner(project: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backend.cli.common import AnyProject, Data, Json, console, enqueue, settings_of, user
+from backend.cli.common import AnyProject, Data, Json, console, enqueue, key_of, settings_of, user
 
 if TYPE_CHECKING:
     from backend.db.models import Promotion
@@ -47,7 +47,7 @@ def versions(
                 console().print(f"{'Would prune' if dry_run else 'Pruned'} {version.name}")
             console().print(tables.freed(pruned))
             return
-        key = _key(registry, project) if project else None
+        key = key_of(registry.database, project) if project else None
         if json:
             console().print_json(data=tables.versions_as_json(registry, key))
         else:
@@ -64,12 +64,14 @@ def promote(
     data: Data = None,
 ) -> None:
     """Let a version serve its own project, the one named, or all projects without their own."""
+    from backend.registry.champions import served_by
+
     with _registry(data) as registry:
         before = registry.last_promotion()
-        key = _key(registry, project) if project else None
+        key = key_of(registry.database, project) if project else None
         done = registry.promote(version, key, who=user(), why=why or "by hand", anyway=anyway)
         if done.id <= before:
-            typer.echo(f"{done.version or 'The base'} already serves {_scope(done)}.")
+            typer.echo(f"{done.version or 'The base'} already serves {served_by(done.project)}.")
             return
         _report(registry, done, data)
 
@@ -77,7 +79,7 @@ def promote(
 def rollback(project: AnyProject = "", why: Why = "", data: Data = None) -> None:
     """Undo the last promotion: the version before it serves again, at once."""
     with _registry(data) as registry:
-        key = _key(registry, project) if project else ""
+        key = key_of(registry.database, project) if project else ""
         done = registry.rollback(key, who=user(), why=why or "by hand")
         _report(registry, done, data)
 
@@ -108,7 +110,7 @@ def compare(
         if measured:
             from backend.learning.comparison import measure
 
-            key = _key(registry, project) if project else ""
+            key = key_of(registry.database, project) if project else ""
             measure(console(), settings_of(data), registry, champion, candidate, key)
             return
         from backend.cli import tables
@@ -122,16 +124,15 @@ def import_version(
     data: Data = None,
 ) -> None:
     """Add a checkpoint folder as a version, after checking its files and loading its network."""
-    from backend.label_studio.payloads import number_of
+    from backend.cli.tables import scope_of
     from model.checkpoint import load
 
     # Checksums alone do not show whether this program can build the network.
     load(folder).network()
     with _registry(data) as registry:
-        key = _key(registry, project) if project else ""
+        key = key_of(registry.database, project) if project else ""
         added = registry.add(folder, project=key, by=user())
-        scope = f"project {number_of(added.project)}" if added.project else "all projects"
-        typer.echo(f"{added.name} was added for {scope}, state: {added.state}.")
+        typer.echo(f"{added.name} was added for {scope_of(added.project)}, state: {added.state}.")
         typer.echo(f"To let it serve: phraseclick promote {added.name}")
 
 
@@ -141,26 +142,13 @@ def _registry(data: Path | None) -> "closing[Registry]":
     return closing(Registry.open(settings_of(data)))
 
 
-def _key(registry: "Registry", written: str) -> str:
-    from backend.label_studio.projects import project_key
-
-    return project_key(registry.database, written)
-
-
-def _scope(done: "Promotion") -> str:
-    from backend.label_studio.payloads import number_of
-
-    if not done.project:
-        return "all projects without their own version"
-    return f"project {number_of(done.project)}"
-
-
 def _report(registry: "Registry", done: "Promotion", data: Path | None) -> None:
     """Say what changed, and have the worker tell Label Studio."""
+    from backend.registry.champions import served_by
     from backend.worker.celery_app import ANNOUNCE
 
     default = "the default version" if done.project else registry.base_name
     now, before = done.version or default, done.before or default
-    typer.echo(f"{_scope(done).capitalize()}: {now} now serves instead of {before}.")
+    typer.echo(f"{served_by(done.project).capitalize()}: {now} now serves instead of {before}.")
     typer.echo("Running servers switch within a second; the worker updates Label Studio.")
     enqueue(settings_of(data), ANNOUNCE)

@@ -96,9 +96,9 @@ class Preannotation:
     def _warn_of_names(self, config: LabelConfig, project: Project) -> None:
         """Say in the log which label names find nothing in pictures without a phrase."""
         names = [label.value for image in config.images for _, label in image.labels]
-        known = [name for name in names if self._serving(name).tokenizer.knows(name)]
         if self.label_masks == "never" or not names:
             return
+        known = [name for name in names if self._serving(name).tokenizer.knows(name)]
         if not known:
             _log.warning(
                 "Project %s: the model knows none of its %d label names, so tasks without a phrase "

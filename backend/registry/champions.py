@@ -16,12 +16,18 @@ from sqlalchemy import Connection, func, insert, select, text
 
 from backend.db.engine import Database, records
 from backend.db.models import Promotion, Version
-from backend.label_studio.payloads import Project
+from backend.label_studio.payloads import Project, number_of
 
 # As a version's name, '' is the checkpoint that the settings name.
 BASE = ""
 # As a project, '' is all projects without a champion of their own.
 EVERYONE = ""
+
+
+def served_by(project: str) -> str:
+    """For people: what a champion of this project, or of EVERYONE, serves."""
+    return f"project {number_of(project)}" if project else "all projects without their own version"
+
 
 # An object is finished on the version that it was begun with. One that is continued after a
 # night, or after it was submitted, is new work and gets the champion.

@@ -12,7 +12,7 @@ from fastapi import Form, Request, Response
 
 from backend.db.models import Version
 from backend.errors import VersionError
-from backend.registry.champions import EVERYONE, Champions
+from backend.registry.champions import EVERYONE, Champions, served_by
 from backend.reports.group_by import FEWEST_TASKS
 from backend.reports.page import ErrorBar, error_bar, reach_of
 from backend.reports.records import Interval
@@ -200,7 +200,7 @@ def promote(
     )
     board.service.promoted()
     base = board.registry.base_name
-    said = f"{done.version or base} now serves {_project_words(key)}, replacing "
+    said = f"{done.version or base} now serves {served_by(key)}, replacing "
     return board.render.redirect(request, back, f"{said}{done.before or base}.")
 
 
@@ -237,16 +237,12 @@ def roll_back(
     done = board.registry.rollback(key, who=board.render.who, why=_reason(why))
     board.service.promoted()
     serves = done.version or board.registry.serves(key)
-    said = f"{serves} serves {_project_words(key)} again, replacing {done.before}."
+    said = f"{serves} serves {served_by(key)} again, replacing {done.before}."
     return board.render.redirect(request, back, said)
 
 
 def _reason(why: str) -> str:
     return why.strip()[:1000] or "on the dashboard"
-
-
-def _project_words(key: str) -> str:
-    return f"project {key.partition('.')[0]}" if key else "all projects without their own version"
 
 
 def _back(champions: Champions, key: str, everyone: str) -> str:

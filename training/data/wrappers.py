@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 from cachetools import LRUCache
@@ -126,21 +126,28 @@ def _says_where(dataset: Dataset, index: int) -> bool:
 def quarter_turn(sample: Sample) -> Sample:
     """The sample, clicks and boxes included, turned by 90 degrees against the clock."""
     width = sample.instances.shape[1]
-
-    def turned(about: SampleObject) -> SampleObject:
-        clicks = tuple((y, width - x, positive) for x, y, positive in about.clicks)
-        box = about.box
-        if box is not None:
-            box = (box[1], width - box[2], box[3], width - box[0])
-        return dataclasses.replace(about, clicks=clicks, box=box)
-
     return dataclasses.replace(
         sample,
         image=np.ascontiguousarray(np.rot90(sample.image)),
         instances=np.ascontiguousarray(np.rot90(sample.instances)),
-        objects=tuple(turned(about) for about in sample.objects),
+        objects=_moved(sample.objects, lambda x, y: (y, width - x)),
         masks={number: np.ascontiguousarray(np.rot90(m)) for number, m in sample.masks.items()},
     )
+
+
+def _moved(
+    objects: Sequence[SampleObject], place: Callable[[float, float], tuple[float, float]]
+) -> tuple[SampleObject, ...]:
+    """The objects, with their clicks and boxes where ``place`` puts a point."""
+    moved = []
+    for about in objects:
+        clicks = tuple((*place(x, y), positive) for x, y, positive in about.clicks)
+        box = about.box
+        if box is not None:
+            (x1, y1), (x2, y2) = place(*box[:2]), place(*box[2:])
+            box = min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)
+        moved.append(dataclasses.replace(about, clicks=clicks, box=box))
+    return tuple(moved)
 
 
 def endless(dataset: Dataset, index: int) -> SyntheticDataset | None:
@@ -234,18 +241,11 @@ def shrunk(sample: Sample, longest: int) -> Sample:
     whole = (0.0, 0.0, float(width), float(height))
     picture = Image.fromarray(sample.image)
     across, down = size[0] / width, size[1] / height
-    objects = []
-    for about in sample.objects:
-        clicks = tuple((x * across, y * down, positive) for x, y, positive in about.clicks)
-        box = about.box
-        if box is not None:
-            box = (box[0] * across, box[1] * down, box[2] * across, box[3] * down)
-        objects.append(dataclasses.replace(about, clicks=clicks, box=box))
     return dataclasses.replace(
         sample,
         image=np.asarray(picture.resize(size, Image.Resampling.BOX, reducing_gap=2.0)),
         instances=nearest(sample.instances, whole, size),
-        objects=tuple(objects),
+        objects=_moved(sample.objects, lambda x, y: (x * across, y * down)),
         masks={number: nearest(mask, whole, size) for number, mask in sample.masks.items()},
     )
 

@@ -71,18 +71,20 @@ def test_an_accepted_mask_is_not_listed(
     open_page: OpenPage, database: Database, *, auto_accept: bool
 ) -> None:
     page = open_page(auto_accept=auto_accept)
-    page.click(20)
-    page.accept()
-    page.work()
+    accept_a_cat(page)
     page.submit()
     assert listed(page, database) == []
 
 
-def refine(page: Page, x: int) -> Turn:
-    """One more click on an object that was accepted, whose answer is not accepted."""
+def accept_a_cat(page: Page) -> None:
     page.click(20)
     page.accept()
     page.work()
+
+
+def refine(page: Page, x: int) -> Turn:
+    """One more click on an object that was accepted, whose answer is not accepted."""
+    accept_a_cat(page)
     turn = page.click(x, "+ last object")
     page.work()
     return turn
@@ -129,9 +131,7 @@ def test_a_refinement_that_left_nothing_behind_is_not_listed(
 ) -> None:
     # given an accepted mask, refined by a click that
     page = open_page()
-    page.click(20)
-    page.accept()
-    page.work()
+    accept_a_cat(page)
     page.broken = way == "failed"  # never had an answer,
     region = page.click(70, "+ last object").target.region_id  # type: ignore[union-attr]
     if way == "rejected":  # was taken off the page with its answer,
@@ -191,9 +191,7 @@ def test_words_that_nothing_came_after_count_beside_other_masks(
 ) -> None:
     # given an accepted Cat, and words that made a Dog, which was not accepted
     page, studio = open_page(), Studio()
-    page.click(20)
-    page.accept()
-    page.work()
+    accept_a_cat(page)
     page.type("the dog")
     # when the page is submitted, then the Dog is listed
     page.work()
@@ -208,9 +206,7 @@ def test_a_refinement_by_words_is_listed_and_put_back(
 ) -> None:
     # given an accepted mask, and words that refine it, whose answer is not accepted
     page, studio = open_page(), Studio()
-    page.click(20)
-    page.accept()
-    page.work()
+    accept_a_cat(page)
     turn = page.type("the red cat")
     # when the page is submitted
     page.work()
