@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -26,11 +26,9 @@ from model.crop import mask_box
 from training.data import Dataset, Sample, SampleObject
 from training.errors import DataError
 from training.evaluation.cases import FEWEST_PIXELS, key_of
+from training.evaluation.measurement import Region, Served
 from training.evaluation.protocol import MOST, Mask, Target, follow, overlap
 from training.evaluation.statistics import estimate
-
-if TYPE_CHECKING:
-    from training.evaluation.measurement import Served
 
 GOAL = 0.85
 """IoU from which a mask is accepted."""
@@ -39,15 +37,6 @@ REFINABLE = 0.5
 
 # The right label decides between two regions that match an object almost equally well.
 _LABEL_BONUS = 0.01
-
-
-@dataclass(frozen=True)
-class Region:
-    """A suggested region: its H,W bool mask, its label, and how sure the model is (0 to 1)."""
-
-    mask: Mask
-    label: str
-    confidence: float
 
 
 @dataclass(frozen=True)

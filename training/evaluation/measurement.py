@@ -19,7 +19,6 @@ from model.predictor import Click, Embedding, Predictor
 from training.data import Dataset, Sample, Tolerant
 from training.errors import DataError
 from training.evaluation.cases import FEWEST_PIXELS, Case, key_of, target_of
-from training.evaluation.interactions import Region
 from training.evaluation.protocol import (
     MOST,
     Answer,
@@ -35,6 +34,15 @@ from training.prompts.vocabulary import concept_of
 
 # The pre-annotation shows no region below this confidence.
 LEAST_CONFIDENCE = 0.5
+
+
+@dataclass(frozen=True)
+class Region:
+    """A suggested region: its H,W bool mask, its label, and how sure the model is (0 to 1)."""
+
+    mask: Mask
+    label: str
+    confidence: float
 
 
 class Method(Protocol):

@@ -11,7 +11,8 @@ import pytest
 
 from training.data import PackDataset, Sample
 from training.errors import DataError
-from training.evaluation.interactions import Region, annotate, labels_of, summary
+from training.evaluation.interactions import annotate, labels_of, summary
+from training.evaluation.measurement import Region
 from training.evaluation.protocol import Answer, ClickPoint, Mask
 
 LEFT, RIGHT, CAT = 1, 2, 3

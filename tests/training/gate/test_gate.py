@@ -19,7 +19,7 @@ from scipy import ndimage
 from model import checkpoint
 from training.data import PackDataset, Sample, Without
 from training.evaluation.cases import cases_of
-from training.evaluation.interactions import Region
+from training.evaluation.measurement import Region
 from training.evaluation.protocol import Answer, ClickPoint, Mask
 from training.finetune.labels import LEAST_OBJECTS
 from training.gate import gate
