@@ -127,7 +127,7 @@ async def predict(request: Request, body: Body, service: Served) -> Response:
 
     def answer() -> Response:
         answered = service.predict(parsed if large else parse_json(body))
-        if _only_says(answered):
+        if _failed(answered):
             request.scope[FAILED] = True
         return _json(answered)
 
@@ -186,10 +186,10 @@ def _starts_training(body: bytes) -> bool:
     return isinstance(event, dict) and event.get("action") == START_TRAINING
 
 
-def _only_says(answer: dict[str, Any]) -> bool:
-    """Whether an interactive request got a sentence and no mask."""
+def _failed(answer: dict[str, Any]) -> bool:
+    """Whether one task got no mask, and at most a sentence."""
     match answer["results"]:
-        case [{"result": [_, *_], "score": 0.0}]:
+        case [{"score": 0.0}]:
             return True
     return False
 

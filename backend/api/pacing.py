@@ -12,10 +12,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 # In the scope of a request that is answered with 200, but failed.
 FAILED = "phraseclick.failed"
 
-# Twenty failures or 16 MiB a second, and those of five seconds at once.
+# Twenty failures or 16 MiB a second, and those of one second at once.
 _EACH_S = 1 / 20
 _BYTE_S = 1 / (16 << 20)
-_AT_ONCE_S = 5.0
+_AT_ONCE_S = 1.0
 # No answer waits longer.
 _LONGEST_S = 10.0
 

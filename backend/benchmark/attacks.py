@@ -177,7 +177,7 @@ _MANY_OBJECTS = b'{"tasks":[' + b'{"a":[]},' * 230_000 + b"{}]}"
 _LONG_CONFIG = CONFIG.replace(
     '<Label value="Thing"/></BrushLabels>',
     '<Label value="Thing"/>'
-    + "".join(f'<Label value="Label number {n:04}"/>' for n in range(2_400))
+    + "".join(f'<Label value="Label number {n:04}"/>' for n in range(5_100))
     + "</BrushLabels>",
 )
 

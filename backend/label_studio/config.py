@@ -5,10 +5,13 @@ Admins choose the names, so everything is found by tags, attributes and the link
 ``controls`` holds what they say.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+import threading
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
 from xml.etree.ElementTree import Element
+
+from cachetools import LRUCache, cached
 
 from backend.errors import LabelConfigError
 from backend.label_studio.controls import (
@@ -20,13 +23,17 @@ from backend.label_studio.controls import (
     ImageControls,
     Label,
     Role,
+    labels_of,
     linked_tags,
     normal_form,
     object_classes,
     repeat_lengths,
     repeated,
+    tags_by_target,
+    targets_of,
     tree_of,
 )
+from backend.settings import MIB
 
 ADD_LABEL = "+ last object"
 REMOVE_LABEL = "- last object"
@@ -41,6 +48,11 @@ _MAX_CONTROLS = 500
 _MAX_LINKS = 50_000
 # A config without a match for any of its labels would otherwise have a warning for each.
 _MAX_WARNINGS = 20
+# Parsed configs are kept in memory up to a size, and parsed one at a time: sixteen clicks with the
+# same long config would otherwise each parse it.
+_KEPT_BYTES = 64 * MIB
+_TAG_BYTES = 400
+_parsing = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -49,8 +61,10 @@ class LabelConfig:
 
     images: tuple[ImageControls, ...]
     warnings: tuple[str, ...] = ()  # shown by ``phraseclick doctor``
-    # What it was parsed from, where a Repeater makes its controls depend on a task's data.
-    template: tuple[str, tuple[str, str]] | None = None
+    # What it was parsed from and each Repeater's variable, where there is one: its controls then
+    # depend on a task's data.
+    template: tuple[str, tuple[str, str], tuple[str, ...]] | None = None
+    size: int = field(default=0, compare=False)  # bytes in memory, roughly
 
     @classmethod
     def parse(
@@ -67,8 +81,8 @@ class LabelConfig:
         """The config for a task with this data: itself, unless it has a Repeater."""
         if self.template is None or not isinstance(data, Mapping):
             return self
-        xml, refine = self.template
-        lengths = repeat_lengths(tree_of(xml), data)
+        xml, refine, variables = self.template
+        lengths = repeat_lengths(variables, data)
         return _parse(xml, refine, lengths) if any(lengths) else self
 
     def image_of(self, control: object, to_name: object = None) -> ImageControls | None:
@@ -87,7 +101,7 @@ def status_control(xml: str) -> tuple[str, str]:
         tags = linked_tags(tree_of(xml))
     except LabelConfigError:
         return "", ""
-    linked = _linked(tags)
+    linked = tags_by_target(tags)
     for tag in tags:
         name = tag.get("name", "")
         if tag.tag == "image" and name:
@@ -97,17 +111,26 @@ def status_control(xml: str) -> tuple[str, str]:
     return "", ""
 
 
-@lru_cache(maxsize=64)
+_kept: LRUCache[Hashable, LabelConfig] = LRUCache(_KEPT_BYTES, attrgetter("size"))
+
+
+@cached(_kept, condition=threading.Condition())
 def _parse(xml: str, refine: tuple[str, str], lengths: tuple[int, ...] | None) -> LabelConfig:
+    with _parsing:
+        return _parsed(xml, refine, lengths)
+
+
+def _parsed(xml: str, refine: tuple[str, str], lengths: tuple[int, ...] | None) -> LabelConfig:
     root = tree_of(xml)
-    repeats = sum(1 for _ in root.iter("repeater"))
-    tags = linked_tags(repeated(root, lengths or (1,) * repeats))
+    variables = tuple(tag.get("on", "").strip() for tag in root.iter("repeater"))
+    tags = linked_tags(repeated(root, lengths or (1,) * len(variables)))
     if len(tags) > MAX_TAGS or sum("toname" in tag.attrib for tag in tags) > _MAX_CONTROLS:
         raise LabelConfigError(
             f"The labeling config has more than {MAX_TAGS:,} tags or {_MAX_CONTROLS} controls."
         )
     # A control's labels are read for each image that it works on.
-    if sum(len(_targets(tag)) * (1 + len(tag)) for tag in tags) > _MAX_LINKS:
+    links = sum(len(targets_of(tag)) * (1 + len(tag)) for tag in tags)
+    if links > _MAX_LINKS:
         raise LabelConfigError("The labeling config links too many controls with too many images.")
     warnings: list[str] = []
     pictures = {tag.get("name", ""): tag for tag in tags if tag.tag == "image"}
@@ -117,13 +140,13 @@ def _parse(xml: str, refine: tuple[str, str], lengths: tuple[int, ...] | None) -
         )
     for tag in tags:
         if tag.tag in (*_BRUSHES, *_POLYGONS) and tag.get("name"):
-            for target in _targets(tag):
+            for target in targets_of(tag):
                 if target not in pictures:
                     raise LabelConfigError(
                         f"The control '{tag.get('name')}' points to '{target}', "
                         "which is no <Image>. Set its toName to the name of the image."
                     )
-    linked = _linked(tags)
+    linked = tags_by_target(tags)
     read = (
         _image_controls(name, tag, linked.get(name, []), refine, warnings)
         for name, tag in pictures.items()
@@ -134,7 +157,10 @@ def _parse(xml: str, refine: tuple[str, str], lengths: tuple[int, ...] | None) -
     if len(warnings) > _MAX_WARNINGS:
         more = len(warnings) - _MAX_WARNINGS
         warnings[_MAX_WARNINGS:] = [f"There are {more} further warnings."]
-    return LabelConfig(images, tuple(warnings), (xml, refine) if repeats else None)
+    size = len(xml) + _TAG_BYTES * (links + len(tags))
+    size += sum(len(value) for tag in tags for value in tag.attrib.values())
+    template = (xml, refine, variables) if variables else None
+    return LabelConfig(images, tuple(warnings), template, size)
 
 
 def _refusal(tags: list[Element], pictures: Mapping[str, Element]) -> str:
@@ -149,7 +175,7 @@ def _refusal(tags: list[Element], pictures: Mapping[str, Element]) -> str:
         if (
             tag.tag in ("brushlabels", "polygonlabels", "labels")
             and _from_data(tag)
-            and not _labels_of(tag)
+            and not labels_of(tag)
         ):
             return (
                 f"The labels of '{tag.get('name')}' come from the task's data "
@@ -201,7 +227,7 @@ def _brushes(mine: list[Element], warnings: list[str]) -> tuple[BrushControl, ..
         if not tag.tag.endswith("labels"):
             labels_control, labels = shared
             brushes.append(BrushControl(name, labels, labels_control, outline))
-        elif labels := _labels_of(tag):
+        elif labels := labels_of(tag):
             brushes.append(BrushControl(name, labels, outline=outline))
         else:
             dynamic = " (labels from a task's data are not supported)" if _from_data(tag) else ""
@@ -251,13 +277,13 @@ def _smart(tag: Element) -> bool:
 
 def _labels_for(tag: Element, mine: list[Element]) -> tuple[Label, ...]:
     """The control's own labels; those of ``<Labels>`` for a plain tool."""
-    return _labels_of(tag) if tag.tag.endswith("labels") else _shared_labels(mine)[1]
+    return labels_of(tag) if tag.tag.endswith("labels") else _shared_labels(mine)[1]
 
 
 def _shared_labels(mine: list[Element]) -> tuple[str, tuple[Label, ...]]:
     """The ``<Labels>`` control that names the regions of plain tools, and its labels."""
     for tag in mine:
-        if tag.tag == "labels" and (labels := _labels_of(tag)):
+        if tag.tag == "labels" and (labels := labels_of(tag)):
             return tag.get("name", ""), labels
     return "", ()
 
@@ -363,36 +389,6 @@ def _phrase(mine: list[Element], status: str, warnings: list[str]) -> tuple[str,
         return "", DEFAULT_PHRASE_KEY
     key = chosen.get("value", "").strip()[1:] if _from_data(chosen) else ""
     return chosen.get("name", ""), key or DEFAULT_PHRASE_KEY
-
-
-def _labels_of(tag: Element) -> tuple[Label, ...]:
-    """The labels of a control, each once; those without a value are left out."""
-    labels: dict[str, Label] = {}
-    for child in tag.iter("label"):
-        value, alias = child.get("value", ""), child.get("alias", "")
-        written = alias if alias.strip() else value
-        if value.strip():
-            label = Label(
-                value.strip(),
-                alias.strip(),
-                written if written != written.strip() else "",
-                child.get("hotkey", "").strip(),
-            )
-            labels.setdefault(label.value, label)
-    return tuple(labels.values())
-
-
-def _linked(tags: list[Element]) -> dict[str, list[Element]]:
-    """The named tags that work on each name."""
-    linked: dict[str, list[Element]] = {}
-    for tag in tags:
-        for target in dict.fromkeys(_targets(tag)) if tag.get("name") else ():
-            linked.setdefault(target, []).append(tag)
-    return linked
-
-
-def _targets(tag: Element) -> tuple[str, ...]:
-    return tuple(part.strip() for part in tag.get("toname", "").split(",") if part.strip())
 
 
 def _true(raw: str | None, default: bool) -> bool:

@@ -119,11 +119,11 @@ def text_of(text: str, data: Mapping[str, Any]) -> str:
     return value if isinstance(value, str) else ""
 
 
-def repeat_lengths(root: Element, data: Mapping[str, Any]) -> tuple[int, ...]:
-    """How often each Repeater of a config repeats its content for a task, in document order."""
+def repeat_lengths(variables: Sequence[str], data: Mapping[str, Any]) -> tuple[int, ...]:
+    """How often each Repeater of a config, with this variable, repeats its content for a task."""
     lengths = []
-    for tag in root.iter("repeater"):
-        value = resolved(tag.get("on", "").strip(), data)
+    for variable in variables:
+        value = resolved(variable, data)
         lengths.append(min(len(value), _MAX_REPEATS) if isinstance(value, list) else 0)
     return tuple(lengths)
 
@@ -327,6 +327,36 @@ class ImageControls:
     def batch_phrase(self, data: Mapping[str, Any]) -> str:
         """The phrase in a task's data; '' if there is none."""
         return text_of(f"${self.phrase_key}", data).strip()
+
+
+def labels_of(tag: Element) -> tuple[Label, ...]:
+    """The labels of a control, each once; those without a value are left out."""
+    labels: dict[str, Label] = {}
+    for child in tag.iter("label"):
+        value, alias = child.get("value", ""), child.get("alias", "")
+        written = alias if alias.strip() else value
+        if value.strip():
+            label = Label(
+                value.strip(),
+                alias.strip(),
+                written if written != written.strip() else "",
+                child.get("hotkey", "").strip(),
+            )
+            labels.setdefault(label.value, label)
+    return tuple(labels.values())
+
+
+def tags_by_target(tags: list[Element]) -> dict[str, list[Element]]:
+    """The named tags that work on each name."""
+    linked: dict[str, list[Element]] = {}
+    for tag in tags:
+        for target in dict.fromkeys(targets_of(tag)) if tag.get("name") else ():
+            linked.setdefault(target, []).append(tag)
+    return linked
+
+
+def targets_of(tag: Element) -> tuple[str, ...]:
+    return tuple(part.strip() for part in tag.get("toname", "").split(",") if part.strip())
 
 
 def object_classes(brushes: tuple[BrushControl, ...]) -> tuple[tuple[BrushControl, Label], ...]:

@@ -1,5 +1,6 @@
 """The routes over HTTP: recorded payloads, invalid requests, the OpenAPI page, access."""
 
+import gc
 import re
 import socket
 import subprocess
@@ -8,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -16,6 +18,7 @@ import uvicorn
 from pydantic import SecretStr
 from sqlalchemy import text
 
+from backend import app as application
 from backend.api import pacing
 from backend.api.gauges import DatabaseWatch
 from backend.api.service import Service
@@ -296,7 +299,28 @@ def test_guards_stand_in_front_of_every_route(
         assert client.post("/predict", content=b" " * 1001, headers=JSON).status_code == 413
 
 
-@pytest.mark.timed
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_server_gives_the_network_its_turn_beside_busy_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # given
+    opened = SimpleNamespace(version="base", close=lambda: None)
+    monkeypatch.setattr(Service, "open", lambda settings: opened)
+    monkeypatch.setattr(application, "warm", lambda app: None)
+    interval, frozen = sys.getswitchinterval(), gc.get_freeze_count()
+    try:
+        # when
+        app = application.serving_app()
+        async with app.router.lifespan_context(app):
+            # then no thread waits long for Python's lock, nor for a look through all that is loaded
+            assert sys.getswitchinterval() == pytest.approx(0.0005)
+            assert gc.get_freeze_count() > frozen
+    finally:
+        sys.setswitchinterval(interval)
+        gc.unfreeze()
+
+
 @pytest.mark.timed
 def test_a_slow_click_does_not_hold_up_health(
     http: httpx.Client, service: Service, monkeypatch: pytest.MonkeyPatch

@@ -49,8 +49,8 @@ async def test_a_flood_of_failures_waits_and_a_few_do_not(kind: str, delays: lis
         for _ in range(400):
             await http.post(f"/predict?kind={kind}")
 
-    assert set(delays[:90]) == {0.0}
-    assert delays[150] > 1
+    assert set(delays[:20]) == {0.0}
+    assert delays[60] > 1
     assert 9 < delays[-1] <= 10, "no answer waits longer"
 
 
@@ -58,10 +58,10 @@ async def test_a_flood_of_failures_waits_and_a_few_do_not(kind: str, delays: lis
 async def test_large_failures_count_more(delays: list[float]) -> None:
     async with client() as http:
         for _ in range(4):
-            await http.post("/predict?kind=413", content=bytes(40 << 20))
+            await http.post("/predict?kind=413", content=bytes(10 << 20))
 
     assert delays[0] == 0
-    assert delays[-1] > 4
+    assert delays[-1] > 1.5
 
 
 @pytest.mark.anyio
@@ -103,9 +103,10 @@ async def test_after_a_body_that_stopped_all_threads_there_is_a_pause(
     assert moments[2] - moments[1] < 0.2
 
 
-def test_only_a_sentence_counts_as_a_failure() -> None:
-    said = {"result": [{"type": "textarea"}], "score": 0.0}
+@pytest.mark.parametrize("status", [[{"type": "textarea"}], []], ids=["said", "no status line"])
+def test_an_answer_without_a_mask_counts_as_a_failure(status: list[Any]) -> None:
+    said = {"result": status, "score": 0.0}
     mask = {"result": [{"type": "brushlabels"}], "score": 0.7}
-    assert label_studio._only_says({"results": [said]})
+    assert label_studio._failed({"results": [said]})
     for results in ([mask], [[]], [{"result": []}], [said, said], []):
-        assert not label_studio._only_says({"results": results})
+        assert not label_studio._failed({"results": results})

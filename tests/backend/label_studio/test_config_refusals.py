@@ -1,6 +1,9 @@
 """A labeling config that cannot work, or that is made to do harm, is refused with a sentence."""
 
+import threading
 import time
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
@@ -9,6 +12,7 @@ from hypothesis import strategies as st
 
 from backend.errors import LabelConfigError
 from backend.interaction.label_words import labels_named
+from backend.label_studio import config as label_config
 from backend.label_studio.config import LabelConfig, status_control
 from tests.backend.label_studio.test_config import BRUSH, IMAGE, POINTS, STATUS, parse
 
@@ -171,3 +175,45 @@ def test_thousands_of_labels_are_matched_in_linear_time(same: bool) -> None:
 def test_a_config_beyond_the_limits_is_refused(xml: str) -> None:
     with pytest.raises(LabelConfigError, match=r"more than|longer than"):
         LabelConfig.parse(xml)
+
+
+def test_a_config_that_comes_many_times_at_once_is_parsed_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # given
+    unknown, known = _config_of(20, same=True), LabelConfig.parse(_config_of(10, same=True))
+    parsed, begun, go_on = [], threading.Event(), threading.Event()
+    parse_now = label_config._parsed
+
+    def slowly(xml: str, *more: object) -> LabelConfig:
+        parsed.append(xml)
+        begun.set()
+        assert go_on.wait(20)
+        return parse_now(xml, *more)
+
+    monkeypatch.setattr(label_config, "_parsed", slowly)
+    # when
+    with ThreadPoolExecutor(8) as threads:
+        answers = [threads.submit(LabelConfig.parse, unknown) for _ in range(8)]
+        assert begun.wait(20)
+        meanwhile = LabelConfig.parse(_config_of(10, same=True))
+        go_on.set()
+    # then
+    assert parsed == [unknown]
+    assert len({id(answer.result()) for answer in answers}) == 1
+    assert meanwhile is known, "a known one does not wait"
+
+
+def test_parsed_configs_count_with_the_memory_that_they_take() -> None:
+    linked = ",".join(f"i{n}" for n in range(10))
+    images = "".join(f'<Image name="i{n}" value="$i{n}"/>' for n in range(10))
+    labels = "".join(f'<Label value="Label {n}"/>' for n in range(500))
+    brush = f'<BrushLabels name="b" toName="{linked}">{labels}</BrushLabels>'
+    for xml in (_config_of(1_000, same=True), f"<View>{images}{brush}</View>"):
+        tracemalloc.start()
+        config = LabelConfig.parse(xml)
+        taken, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+
+        assert taken / 2 < config.size < taken * 4
+        assert label_config._kept.currsize <= label_config._kept.maxsize
