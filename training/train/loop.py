@@ -35,7 +35,13 @@ from training.prompts.questions import Batch, held_attributes, prompt_inputs, si
 from training.train import optimization, run_folder
 from training.train.distributed import Ranks, device_for, joined
 from training.train.initialisation import first_network, training_data
-from training.train.losses import AttributeLoss, mean_iou, sampled, total_loss
+from training.train.losses import (
+    AttributeLoss,
+    around_corrections,
+    mean_iou,
+    sampled,
+    total_loss,
+)
 from training.train.recipe import Recipe, read_stages
 from training.train.run_folder import TensorBoardLog, check_finite, out_of_memory_explained
 from training.train.validation import choose_cases, quick_look, sources_of
@@ -190,6 +196,9 @@ class Run:
                 features, clicks, words, previous, batch.picture_index, boxes
             )
         output = optimization.in_full(output)
+        corrected = None
+        if self.recipe.loss.correction > 0:
+            corrected = around_corrections(clicks, previous, batch.target)
         loss, parts = total_loss(
             output,
             batch.target,
@@ -199,6 +208,7 @@ class Run:
             torch.tensor([bool(text) for text in texts], device=self.device),
             self.attribute_loss,
             self.recipe.loss,
+            corrected,
         )
         if self.beside is not None:
             with self._autocast():

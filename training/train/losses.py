@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model.network.click_maps import ClickBatch
 from model.network.phraseclick import Output
 
 
@@ -30,6 +31,9 @@ class LossRecipe:
     border: float = 1.5
     # Weight of the outermost pixels of coarsely annotated masks.
     coarse_border: float = 0.5
+    # Added to the weight of pixels near the newest click of a correction: it should change what
+    # is wrong there and no more.
+    correction: float = 0.0
 
 
 def pixel_weights(target: Tensor, void: Tensor, coarse: Tensor, recipe: LossRecipe) -> Tensor:
@@ -48,6 +52,30 @@ def pixel_weights(target: Tensor, void: Tensor, coarse: Tensor, recipe: LossReci
         edge = (mean > 0.02) & (mean < 0.98)
         weight[coarse] = torch.where(edge, weight[coarse] * recipe.coarse_border, weight[coarse])
     return weight.masked_fill(void, 0.0)
+
+
+# Width of the surroundings of a correction: a share of the object's size, but at least some pixels.
+NEAR, NEAREST = 0.3, 8.0
+
+
+def around_corrections(clicks: ClickBatch, previous: Tensor | None, target: Tensor) -> Tensor:
+    """B,1,H,W in [0, 1]: how near each pixel is to the newest click that corrects a previous mask.
+
+    0 for prompts without clicks or with an empty previous mask. previous, target: B,1,H,W.
+    """
+    count = (clicks.sign != 0).sum(1)
+    if previous is None or not clicks.sign.shape[1]:
+        return torch.zeros_like(target)
+    height, width = target.shape[2:]
+    rows = torch.arange(len(target), device=target.device)
+    x, y = clicks.xy[rows, (count - 1).clamp(min=0)].T.to(target.dtype)[:, :, None]
+    reach = (NEAR * target.sum((1, 2, 3)).sqrt()).clamp(min=NEAREST)[:, None]
+    corrects = ((count > 0) & previous.flatten(1).any(1)).to(target.dtype)
+    columns = torch.arange(width, device=target.device, dtype=target.dtype) + 0.5
+    lines = torch.arange(height, device=target.device, dtype=target.dtype) + 0.5
+    across = torch.exp(-0.5 * ((columns - x) / reach) ** 2) * corrects[:, None]
+    down = torch.exp(-0.5 * ((lines - y) / reach) ** 2)
+    return (down[:, :, None] * across[:, None, :])[:, None]
 
 
 def mask_loss(logits: Tensor, target: Tensor, weight: Tensor, recipe: LossRecipe) -> Tensor:
@@ -98,15 +126,21 @@ def total_loss(
     has_phrase: Tensor,
     attribute_loss: AttributeLoss,
     recipe: LossRecipe,
+    corrected: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The total loss and its parts for the log, on the device.
+
+    corrected: B,1,H,W from `around_corrections`; None if nothing is corrected.
 
     The mask is compared at the resolution of its logits with the target's means over their cells: a
     quarter of the work of upsampling the logits, with soft borders as targets.
     """
     logits = output.mask_logits
     stride = output.height // logits.shape[2]
-    weight = _means(pixel_weights(target, void, coarse_source, recipe), stride)
+    pixels = pixel_weights(target, void, coarse_source, recipe)
+    if corrected is not None:
+        pixels = pixels * (1.0 + recipe.correction * corrected)
+    weight = _means(pixels, stride)
     mask = mask_loss(logits, _means(target, stride), weight, recipe).mean()
     total = mask
     parts = {"mask": mask.detach()}

@@ -3,10 +3,12 @@
 import pytest
 import torch
 
+from model.network.click_maps import ClickBatch
 from model.network.phraseclick import Output
 from training.train.losses import (
     AttributeLoss,
     LossRecipe,
+    around_corrections,
     mask_loss,
     mean_iou,
     pixel_weights,
@@ -69,6 +71,48 @@ def test_the_border_weighs_more_and_a_coarse_one_less() -> None:
     assert coarse[edge] == plain[edge] * RECIPE.coarse_border
     assert coarse[inside] == plain[inside]
     assert (weights(target, LossRecipe(border=0.0)) == 1.0).all()
+
+
+def test_surroundings_of_a_correction_are_those_of_its_newest_click() -> None:
+    # given two clicks, one click, none, and one on an empty mask; padded
+    target = square().expand(4, -1, -1, -1)
+    previous = torch.ones_like(target)
+    previous[3] = 0.0
+    xy = torch.tensor([[[4.5, 4.5], [20.5, 12.5]], [[4.5, 4.5], [0, 0]], [[0, 0], [0, 0]]])
+    xy = torch.cat([xy, xy[1:2]])
+    sign = torch.tensor([[1.0, -1.0], [1.0, 0.0], [0.0, 0.0], [1.0, 0.0]])
+    # when
+    near = around_corrections(ClickBatch(xy, sign), previous, target)
+    # then
+    assert near.shape == target.shape
+    assert near[0].flatten().argmax() == 12 * 32 + 20
+    assert near[1].flatten().argmax() == 4 * 32 + 4
+    assert near[:2].amax() == 1.0
+    assert near[0, 0, 31, 0] < 0.1
+    assert not near[2:].any()
+    assert not around_corrections(ClickBatch(xy, sign), None, target).any()
+
+
+def test_an_error_beside_a_correction_costs_more() -> None:
+    # given an output that is wrong at one place
+    target, void = square(), torch.zeros(1, 1, 32, 32, dtype=torch.bool)
+    logits = (target - 0.5) * 20
+    logits[..., 8:12, 8:12] *= -1
+    output = Output(logits, torch.zeros(1, 0), None, 32, 32)
+    nothing, alone = torch.zeros(1, 0), torch.tensor([False])
+    recipe = LossRecipe(correction=3.0)
+
+    # when it is corrected there, elsewhere, or nowhere
+    def loss(x: float | None) -> float:
+        clicks = ClickBatch(torch.tensor([[[x or 0.0, x or 0.0]]]), torch.tensor([[1.0]]))
+        near = None if x is None else around_corrections(clicks, target, target)
+        attributes = AttributeLoss(0)
+        return float(
+            total_loss(output, target, void, alone, nothing, alone, attributes, recipe, near)[0]
+        )
+
+    # then
+    assert loss(10.0) > loss(None) > loss(24.0)
 
 
 def test_rare_attributes_weigh_more() -> None:
