@@ -1,9 +1,9 @@
 """Instances of a phrase: one mask for each thing that it means, from one encoded picture.
 
 The phrase's own mask shows where things of the kind are, but merges things that touch. So its
-deepest points become clicks, each for one object, and what these objects leave uncovered is clicked
-again. Of two masks of the same object the better one is kept, and cells in two objects go to the
-one with the higher logit.
+deepest points become clicks, each for one object, a few at a time: more while they find objects,
+and only where these leave the mask uncovered. Of two masks of the same object the better one is
+kept, and cells in two objects go to the one with the higher logit.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ from model.point_decoder import Cell, Patch
 
 Cells = NDArray[np.bool_]
 Logits = NDArray[np.float32]
-Decode = Callable[[Sequence[Cell]], list[Patch]]
-"""One patch for each click; see `model.point_decoder`."""
+Decode = Callable[[Sequence[Cell]], list[Patch | None]]
+"""One patch for each click, or None; see `model.point_decoder`."""
+# Clicks at a time: at first, and at most. They double each time that one finds an object.
+FEWEST, MOST = 4, 16
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class Limits:
     better than those without words. The rest is a *choice*.
 
     sure: probability from which a cell is in the phrase's mask. deepest: least depth of a click.
-    rounds: how often uncovered parts are clicked. seeds: number of clicks for one phrase at most.
+    patience: clicks in a row without an object after which no more are made. seeds: number of
+    clicks for one phrase at most.
     agreement: least mean probability of the phrase within an object. same, contained: IoU, and
     share of the smaller one, above which two masks are of one object. confidence: least confidence
     of an object. smallest: its least area.
@@ -46,7 +49,7 @@ class Limits:
 
     sure: float = 0.5
     deepest: float = 1.5
-    rounds: int = 3
+    patience: int = 8
     seeds: int = 120
     agreement: float = 0.7
     same: float = 0.5
@@ -142,21 +145,27 @@ def find(
     """
     probability = sigmoid(answer)
     region = probability > limits.sure
-    left, asked = region, np.zeros_like(region)
     candidates: list[Candidate] = []
-    budget = limits.seeds
-    for _ in range(limits.rounds):
-        cells = [cell for cell in seeds(left, limits.deepest) if not asked[cell]][:budget]
-        if not cells:
-            break
-        budget -= len(cells)
+    asked: set[Cell] = set()
+    waiting = seeds(region, limits.deepest)
+    count, idle = FEWEST, 0
+    while waiting and idle < limits.patience and len(asked) < limits.seeds:
+        count = min(count, limits.seeds - len(asked))
+        cells, waiting = waiting[:count], waiting[count:]
+        asked.update(cells)
+        found = []
         for cell, patch in zip(cells, decode(cells), strict=True):
-            asked[cell] = True
-            inside = _cleaned(patch, cell)
-            agreement = float(probability[patch.slices][inside].mean())
-            candidates.append(Candidate(patch, inside, confidence(patch.score), agreement))
-        candidates = settled(candidates, answer.shape, limits)
+            if patch is not None:
+                inside = _cleaned(patch, cell)
+                agreement = float(probability[patch.slices][inside].mean())
+                found.append(Candidate(patch, inside, confidence(patch.score), agreement))
+        candidates = settled([*candidates, *found], answer.shape, limits)
+        if not any(one in candidates for one in found):
+            idle += len(cells)
+            continue
+        count, idle = min(2 * count, MOST), 0
         left = region & ~np.logical_or.reduce(_on_grid(candidates, answer.shape), axis=0)
+        waiting = [cell for cell in seeds(left, limits.deepest) if cell not in asked]
     return apart(candidates, answer.shape)
 
 

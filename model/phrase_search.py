@@ -20,6 +20,7 @@ from model.crop import Box, ImageTiles, stretches
 from model.embedding import Embedding
 from model.inference import Answer, Inference
 from model.instances import LIMITS, LOOSE_LIMITS, Candidate, Instance, at_picture_size, find
+from model.mask_upsampling import sigmoid
 from model.network.phraseclick import Features
 from model.point_decoder import PointDecoder
 from model.prompt import Click, Prompt
@@ -122,9 +123,9 @@ class PhraseSearch:
         features = self.features(embedding, part)
         prompt = Prompt((), self.tokenizer.read(phrase))
         answer = self.inference.decode(features, part, prompt, None)
-        one = " ".join(word_forms.as_singular(split(phrase)))
-        decode = PointDecoder(self.inference, features, self.tokenizer.read(one).vectors)
-        return answer, decode
+        one = self.tokenizer.read(" ".join(word_forms.as_singular(split(phrase))))
+        probability = sigmoid(answer.grid.logits)
+        return answer, PointDecoder(self.inference, features, one.vectors, probability)
 
 
 def _appearance(

@@ -7,9 +7,20 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from model.confidence import logit
-from model.instances import Candidate, Instance, apart, at_picture_size, find, seeds, settled
+from model.instances import (
+    FEWEST,
+    LIMITS,
+    Candidate,
+    Instance,
+    apart,
+    at_picture_size,
+    find,
+    seeds,
+    settled,
+)
 from model.point_decoder import Cell, Patch
 from model.predictor import Predictor
 
@@ -40,7 +51,7 @@ class Decoder:
         self.scores = scores
         self.asked: list[Cell] = []
 
-    def __call__(self, cells: Sequence[Cell]) -> list[Patch]:
+    def __call__(self, cells: Sequence[Cell]) -> list[Patch | None]:
         self.asked += cells
         return [self._answer(cell) for cell in cells]
 
@@ -92,7 +103,7 @@ def test_what_the_first_clicks_leave_uncovered_is_asked_about_again() -> None:
     row, half = np.zeros(SHAPE, np.bool_), np.zeros(SHAPE, np.bool_)
     row[28:33, 5:75], half[28:33, 5:40] = True, True
 
-    def decode(cells: Sequence[Cell]) -> list[Patch]:
+    def decode(cells: Sequence[Cell]) -> list[Patch | None]:
         return [Patch(logits(half if half[cell] else row & ~half), (0, 0), 2.0) for cell in cells]
 
     # when
@@ -104,6 +115,39 @@ def test_what_the_first_clicks_leave_uncovered_is_asked_about_again() -> None:
         covered[candidate.patch.slices] |= candidate.inside
     assert (covered == row).all()
     assert len(candidates) == 2
+
+
+def test_an_answer_without_objects_costs_few_clicks() -> None:
+    # given many parts, none of which is an object
+    speckled = np.zeros(SHAPE, np.bool_)
+    speckled[::6, ::6] = True
+    speckled = ndimage.binary_dilation(speckled, iterations=2)
+    asked: list[Cell] = []
+
+    def decode(cells: Sequence[Cell]) -> list[Patch | None]:
+        asked.extend(cells)
+        return [None for _ in cells]
+
+    # then
+    assert find(logits(speckled), decode, confidence) == []
+    assert len(asked) == LIMITS.patience < len(seeds(speckled, LIMITS.deepest))
+
+
+def test_an_object_that_was_found_is_not_clicked_again() -> None:
+    # given one object with many lobes
+    comb = np.zeros(SHAPE, np.bool_)
+    comb[20:26, 5:75] = True
+    for column in range(6, 74, 8):
+        comb[8:40, column : column + 4] = True
+    asked: list[Cell] = []
+
+    def decode(cells: Sequence[Cell]) -> list[Patch | None]:
+        asked.extend(cells)
+        return [Patch(logits(comb), (0, 0), 2.0) for _ in cells]
+
+    # then
+    assert len(find(logits(comb), decode, confidence)) == 1
+    assert len(asked) == FEWEST < len(seeds(comb, LIMITS.deepest))
 
 
 def test_seeds_are_deepest_points_with_room_between() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+from unittest.mock import patch
+
 import numpy as np
 import torch
 
 from model.inference import Inference, InferenceQueue
 from model.network.click_maps import ClickBatch
-from model.network.late_decoder import MARGIN, Windows
+from model.network.late_decoder import MARGIN, Guess, Windows
 from model.network.phrase_encoder import WordBatch
 from model.network.phraseclick import PhraseClick
 from model.point_decoder import PointDecoder
@@ -30,19 +33,48 @@ def test_each_click_is_answered_as_if_it_were_alone(small_network: PhraseClick) 
     decode = PointDecoder(inference, features, NO_WORDS)
 
     # when
-    patches = decode(cells)
+    answers = decode(cells)
 
     # then
-    for (row, column), patch in zip(cells, patches, strict=True):
+    for (row, column), answer in zip(cells, answers, strict=True):
+        assert answer is not None
         at = torch.tensor([[[2.0 * column + 1.0, 2.0 * row + 1.0]]])
         with torch.inference_mode():
             alone = small_network.decode(features, ClickBatch(at, torch.ones(1, 1)), words(1))
-        expected = alone.mask_logits[0, 0].numpy()[patch.slices]
-        inner = _inner(patch.logits.shape)
-        different = np.abs(patch.logits - expected) > 1e-3
-        different[row - patch.corner[0], column - patch.corner[1]] = False  # obeys its click
+        expected = alone.mask_logits[0, 0].numpy()[answer.slices]
+        inner = _inner(answer.logits.shape)
+        different = np.abs(answer.logits - expected) > 1e-3
+        different[row - answer.corner[0], column - answer.corner[1]] = False  # obeys its click
         assert not different[inner].any()
-        assert patch.logits[row - patch.corner[0], column - patch.corner[1]] > 0
+        assert answer.logits[row - answer.corner[0], column - answer.corner[1]] > 0
+
+
+def test_what_the_phrase_does_not_mean_or_was_clicked_before_is_not_decoded(
+    small_network: PhraseClick,
+) -> None:
+    # given a phrase that means the left half, two clicks at one place there and one on the right
+    torch.manual_seed(4)
+    with torch.inference_mode():
+        features = small_network.encode(torch.rand(1, 3, SIZE, SIZE))
+    inference = Inference(small_network, torch.device("cpu"), InferenceQueue())
+    probability = np.zeros((SIZE // 2, SIZE // 2), np.float32)
+    probability[:, : SIZE // 4] = 1.0
+    coarse = np.full((3, 1, SIZE // 8, SIZE // 8), -4.0, np.float32)
+    coarse[:2, :, 10:14, 4:8] = coarse[2:, :, 10:14, 20:24] = 4.0
+    guess = small_network.guess
+
+    def guessed(*arguments: Any) -> Guess:
+        return guess(*arguments)._replace(coarse=torch.from_numpy(coarse))
+
+    # when
+    with patch.object(small_network, "guess", guessed):
+        decode = PointDecoder(inference, features, NO_WORDS, probability)
+        first, again, beside = decode([(48, 24), (46, 22), (48, 88)])
+
+    # then
+    assert first is not None
+    assert again is None
+    assert beside is None
 
 
 def test_a_window_shows_what_the_whole_picture_would(small_network: PhraseClick) -> None:
