@@ -34,6 +34,8 @@ HEADER_S = 10.0
 UNREAD_S = 30.0
 # Twenty annotators have some twenty requests at a time, a dashboard a few more.
 MAX_CONNECTIONS = 256
+# A request that was sent at once may wait as long until a busy server reads it.
+YOUNG_S = 1.0
 _MAX_BUSY = 2_000
 _FILES = 4096
 # The system would otherwise keep up to 4 MiB of an answer for each client that does not read it.
@@ -48,16 +50,17 @@ class GuardedProtocol(H11Protocol):
     _unread_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
-        """Start the time limit; where there are too many, end the one that asks nothing longest."""
+        """Start the time limit; where there are too many, end those that ask nothing longest."""
         super().connection_made(transport)
-        self._opened_at = self.loop.time()
+        self._opened_at = now = self.loop.time()
         self._await_header()
         # Only those that wait count, else a burst of quick requests would keep everyone else out.
         idle = [c for c in self.connections if isinstance(c, GuardedProtocol) and c.idle]
-        if len(idle) > MAX_CONNECTIONS:
-            min(idle, key=lambda c: c._opened_at).transport.abort()
-        elif len(self.connections) > _MAX_BUSY:
-            self.transport.abort()
+        idle.sort(key=lambda c: c._opened_at)
+        old = [c for c in idle if now - c._opened_at > YOUNG_S]
+        busy = len(self.connections) > _MAX_BUSY
+        for surplus in old[: max(0, len(old) - MAX_CONNECTIONS)] or idle[:busy]:
+            surplus.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """A part of a request; its header must be complete in time."""

@@ -50,7 +50,7 @@ async def test_a_flood_of_failures_waits_and_a_few_do_not(kind: str, delays: lis
             await http.post(f"/predict?kind={kind}")
 
     assert set(delays[:20]) == {0.0}
-    assert delays[60] > 1
+    assert delays[40] > 1
     assert 9 < delays[-1] <= 10, "no answer waits longer"
 
 
@@ -58,10 +58,10 @@ async def test_a_flood_of_failures_waits_and_a_few_do_not(kind: str, delays: lis
 async def test_large_failures_count_more(delays: list[float]) -> None:
     async with client() as http:
         for _ in range(4):
-            await http.post("/predict?kind=413", content=bytes(10 << 20))
+            await http.post("/predict?kind=413", content=bytes(11 << 20))
 
     assert delays[0] == 0
-    assert delays[-1] > 1.5
+    assert delays[-1] > 0.8
 
 
 @pytest.mark.anyio

@@ -40,6 +40,7 @@ async def _large(request: Request) -> StreamingResponse:
 @pytest.fixture
 def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     monkeypatch.setattr(server, "MAX_CONNECTIONS", 50)
+    monkeypatch.setattr(server, "YOUNG_S", 0.2)
     app = Starlette(
         routes=[
             Route("/health", _health),
@@ -83,6 +84,7 @@ HALF_A_BODY = (
 def test_hundreds_of_half_requests_do_not_keep_others_out(port: int, half: bytes) -> None:
     # given six times as many as the limit
     held = [opened(port, half) for _ in range(300)]
+    time.sleep(0.3)
     # when
     answers = [httpx.get(f"http://127.0.0.1:{port}/health", timeout=20).text for _ in range(3)]
     posted = httpx.post(f"http://127.0.0.1:{port}/predict", json={}, timeout=20)
@@ -90,6 +92,27 @@ def test_hundreds_of_half_requests_do_not_keep_others_out(port: int, half: bytes
     assert answers == ["UP"] * 3
     assert posted.text == "2"
     assert ended(held[0]), "the oldest were ended first"
+    for connection in held:
+        connection.close()
+
+
+def test_a_request_on_its_way_is_not_ended_for_a_burst_of_others(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given more connections than the limit just after one whose request has not been read yet
+    monkeypatch.setattr(server, "YOUNG_S", 20.0)
+    first = opened(port, HALF_A_HEADER)
+    held = [opened(port, b"") for _ in range(80)]
+    # when
+    first.sendall(b"x\r\n\r\n")
+    # then
+    assert first.recv(1000).startswith(b"HTTP/1.1 200 ")
+    # and even so their number is limited
+    monkeypatch.setattr(server, "_MAX_BUSY", 50)
+    first.close()
+    held += [opened(port, b"") for _ in range(3)]
+    held[0].settimeout(5)
+    assert ended(held[0])
     for connection in held:
         connection.close()
 
@@ -112,6 +135,7 @@ LARGE = b"GET /large HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 def test_answers_that_nobody_reads_do_not_keep_others_out(port: int) -> None:
     # given more than the limit, all of them busy with an answer
     held = [opened(port, LARGE) for _ in range(60)]
+    time.sleep(0.3)
     # when
     answers = [httpx.get(f"http://127.0.0.1:{port}/health", timeout=20).text for _ in range(3)]
     # then
