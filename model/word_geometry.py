@@ -26,7 +26,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -308,7 +308,8 @@ def _log(number: int) -> float:
     return min(1.0, math.log10(number))
 
 
-@cache
+# Anyone can type any number of words that begin with a digit.
+@lru_cache(maxsize=1024)
 def _numeric(word: str) -> Entry | None:
     parts = re.fullmatch(r"([0-9]{1,4})(st|nd|rd|th)?", word)
     if parts is None:

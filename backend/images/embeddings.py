@@ -34,7 +34,7 @@ _KNOWN_S = 60.0
 _KNOWN = 4096
 # A picture inside its address may have some 60 MB. Longer ones are not kept in memory: of those
 # that are known, and of those that wait to be encoded.
-_KNOWN_CHARACTERS = 10_000
+_KNOWN_CHARACTERS = 2_000
 _KEPT_CHARACTERS = 1 << 20
 
 # Measures the time of a step, by its name.

@@ -153,9 +153,9 @@ def _names(label: Label, others: frozenset[tuple[str, ...]]) -> list[tuple[bool,
 
 @lru_cache(maxsize=20_000)
 def _split_once(text: str) -> tuple[str, ...]:
-    # A name of a thousand characters is no name that a phrase can contain.
-    return tuple(singular(word) for word in _parts(_CAMEL.sub(" ", normal_form(text[:200]))))
+    return tuple(singular(word) for word in _parts(_CAMEL.sub(" ", normal_form(text))))
 
 
 def _split(text: str) -> list[str]:
-    return list(_split_once(text))
+    # A name of a thousand characters is no name that a phrase can contain.
+    return list(_split_once(text[:200]))

@@ -82,3 +82,10 @@ def test_a_word_with_an_entry_needs_no_vector(tokenizer: Tokenizer) -> None:
 
     assert tokens.words == ("leftmost", "crimson", "3rd", "dog")
     assert tokenizer.knows("leftmost crimson dog")
+
+
+def test_words_that_begin_with_a_digit_do_not_fill_memory() -> None:
+    for number in range(3_000):
+        assert word_geometry.entry(f"{number}x") is None
+
+    assert word_geometry._numeric.cache_info().currsize < 3_000

@@ -1,5 +1,7 @@
 """Which labels a phrase names, in the scripts and spellings that people type."""
 
+import tracemalloc
+
 import pytest
 
 from backend.interaction.label_words import about_one, asks_for_all, labels_named
@@ -94,3 +96,15 @@ def test_what_is_said_about_one_of_them_keeps_its_script() -> None:
     assert about_one("红色的猫") == "红色的猫"
     assert not asks_for_all("红色的猫", labels("猫"))
     assert asks_for_all("猫", labels("猫"))
+
+
+def test_long_names_are_not_kept_in_memory():
+    tracemalloc.start()
+    for number in range(50):
+        label = Label(f"{number} {'x' * 100_000}")
+        assert labels_named("cat", [(BrushControl("brush", (label,)), label)]) == ()
+    del label
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert kept < 1_000_000
