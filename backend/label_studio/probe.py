@@ -199,6 +199,11 @@ def weak_settings(settings: Settings) -> Iterator[Finding]:
         yield Finding("picture size", None, "PHRASECLICK_PICTURE_MAX_PIXELS is very high.")
     if settings.database_url and urlsplit(settings.database_url).password == "":
         yield Finding("database", None, "Its URL has an empty password.")
+    broker = urlsplit(settings.broker_url)
+    if broker.hostname and not broker.password and not _is_here(settings.broker_url):
+        yield Finding(
+            "broker", None, "Its URL has no password: nobody but the backend may reach it."
+        )
 
 
 def _password(settings: Settings) -> _Verdict:
@@ -215,7 +220,7 @@ def _password(settings: Settings) -> _Verdict:
         )
     if len(settings.basic_auth_password.get_secret_value()) < _SHORT:
         return False, f"It is shorter than {_SHORT} characters."
-    return True, "Set. Only /health answers without it."
+    return True, "Set. Only /health answers without it, and /webhook with its secret instead."
 
 
 def _secret(settings: Settings) -> _Verdict:

@@ -48,6 +48,11 @@ def test_each_weakness_is_reported(tmp_path: Path) -> None:
     }
     assert weak(guarded(tmp_path, local_files_root=tmp_path)) == {"pictures": False}
     assert weak(guarded(tmp_path, local_files_root=tmp_path / "pictures")) == {}
+    assert weak(guarded(tmp_path, broker_url="redis://queue:6379/0")) == {"broker": None}
+    assert weak(guarded(tmp_path, broker_url="redis://:secret@queue:6379/0")) == {}
+    assert weak(guarded(tmp_path, broker_url="redis://localhost:6379/0")) == {}
+    nobody = guarded(tmp_path, database_url="postgresql://user:@host/name")
+    assert weak(nobody) == {"database": None}
     (tmp_path / "data").chmod(0o755)
     assert weak(guarded(tmp_path)) == {"data folder": False}
 
