@@ -26,8 +26,8 @@ Cells = NDArray[np.bool_]
 Logits = NDArray[np.float32]
 Decode = Callable[[Sequence[Cell]], list[Patch | None]]
 """One patch for each click, or None; see `model.point_decoder`."""
-# Clicks at a time: at first, and at most. They double each time that one finds an object.
-FEWEST, MOST = 4, 16
+# Clicks at a time; twice as many as the last ones found objects.
+FEWEST, MOST = 3, 16
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Limits:
     better than those without words. The rest is a *choice*.
 
     sure: probability from which a cell is in the phrase's mask. deepest: least depth of a click.
-    patience: clicks in a row without an object after which no more are made. seeds: number of
-    clicks for one phrase at most.
+    shallow: the same, as a share of the depth of the deepest one. patience: clicks in a row without
+    an object after which no more are made. seeds: number of clicks for one phrase at most.
     agreement: least mean probability of the phrase within an object. same, contained: IoU, and
     share of the smaller one, above which two masks are of one object. confidence: least confidence
     of an object. smallest: its least area.
@@ -49,7 +49,8 @@ class Limits:
 
     sure: float = 0.5
     deepest: float = 1.5
-    patience: int = 8
+    shallow: float = 0.15
+    patience: int = 6
     seeds: int = 120
     agreement: float = 0.7
     same: float = 0.5
@@ -147,7 +148,8 @@ def find(
     region = probability > limits.sure
     candidates: list[Candidate] = []
     asked: set[Cell] = set()
-    waiting = seeds(region, limits.deepest)
+    deepest = max(limits.deepest, limits.shallow * float(_depths(region).max()))
+    waiting = seeds(region, deepest)
     count, idle = FEWEST, 0
     while waiting and idle < limits.patience and len(asked) < limits.seeds:
         count = min(count, limits.seeds - len(asked))
@@ -160,12 +162,14 @@ def find(
                 agreement = float(probability[patch.slices][inside].mean())
                 found.append(Candidate(patch, inside, confidence(patch.score), agreement))
         candidates = settled([*candidates, *found], answer.shape, limits)
-        if not any(one in candidates for one in found):
+        new = sum(one in candidates for one in found)
+        count = min(max(2 * new, FEWEST), MOST)
+        if not new:
             idle += len(cells)
             continue
-        count, idle = min(2 * count, MOST), 0
+        idle = 0
         left = region & ~np.logical_or.reduce(_on_grid(candidates, answer.shape), axis=0)
-        waiting = [cell for cell in seeds(left, limits.deepest) if cell not in asked]
+        waiting = [cell for cell in seeds(left, deepest) if cell not in asked]
     return apart(candidates, answer.shape)
 
 

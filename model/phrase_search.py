@@ -8,7 +8,7 @@ stretches.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -50,28 +50,35 @@ class PhraseSearch:
     confidence: Callable[[float], float]
     features: Callable[[Embedding, Box], Features]
 
-    def instances(self, embedding: Embedding, phrase: str, least: float) -> Instances:
-        """One mask for each thing that a phrase means; see `Predictor.instances`."""
-        tokens = self.tokenizer.read(phrase)
-        if not tokens.words:
-            return Instances((), tokens, 0.0)
+    def instances(
+        self, embedding: Embedding, phrases: Sequence[str], least: float
+    ) -> list[Instances]:
+        """For each phrase, one mask for each thing that it means; see `Predictor.instances`."""
         width, height = embedding.width, embedding.height
-        objects: list[Instance] = []
-        doubts = [0.0]
-        parts = stretches(width, height)
+        limits = replace(LIMITS, confidence=least)
+        found: dict[str, list[Instance]] = {phrase: [] for phrase in phrases}
+        doubts = dict.fromkeys(phrases, 0.0)
+        known = [phrase for phrase in found if self.tokenizer.read(phrase).words]
+        parts = stretches(width, height) if known else []
         for part in parts:
-            answer, decode = self._named(embedding, phrase, part)
-            logits = answer.grid.logits
-            limits = replace(LIMITS, confidence=least)
-            candidates = find(logits, decode, self.confidence, limits)
-            there = at_picture_size(candidates, logits.shape, part.width, part.height)
-            objects += [instance.within(part, width, height) for instance in there]
-            if (logits > 0).any():
-                score = implied_score(logits) if answer.iou_logit is None else answer.iou_logit
-                doubts.append(self.confidence(score))
-        if len(parts) > 1:
-            objects.sort(key=lambda instance: -instance.confidence)
-        return Instances(tuple(objects), tokens, objects[0].confidence if objects else max(doubts))
+            for phrase, (answer, decode) in zip(
+                known, self._named(embedding, known, part), strict=True
+            ):
+                logits = answer.grid.logits
+                candidates = find(logits, decode, self.confidence, limits)
+                there = at_picture_size(candidates, logits.shape, part.width, part.height)
+                found[phrase] += [instance.within(part, width, height) for instance in there]
+                if (logits > 0).any():
+                    score = implied_score(logits) if answer.iou_logit is None else answer.iou_logit
+                    doubts[phrase] = max(doubts[phrase], self.confidence(score))
+        results = []
+        for phrase in phrases:
+            objects = found[phrase]
+            if len(parts) > 1:
+                objects.sort(key=lambda instance: -instance.confidence)
+            sure = objects[0].confidence if objects else doubts[phrase]
+            results.append(Instances(tuple(objects), self.tokenizer.read(phrase), sure))
+        return results
 
     def pointed_at(self, embedding: Embedding, phrase: str) -> Prompt | None:
         """A click on the object that a phrase is about, where the network alone would not find it.
@@ -85,8 +92,8 @@ class PhraseSearch:
         none as a whole; None for other pictures."""
         if len(stretches(embedding.width, embedding.height)) == 1:
             return None
-        objects = self.instances(embedding, phrase, LIMITS.confidence).objects
-        clicks = tuple(Click(*instance.centre) for instance in objects[:1])
+        (found,) = self.instances(embedding, [phrase], LIMITS.confidence)
+        clicks = tuple(Click(*instance.centre) for instance in found.objects[:1])
         return Prompt(clicks, self.tokenizer.read(phrase)) if clicks else None
 
     def _singled_out(self, embedding: Embedding, phrase: str) -> Prompt | None:
@@ -97,7 +104,7 @@ class PhraseSearch:
         kind = self.tokenizer.read(reference.kind)
         if not kind.words:
             return None
-        answer, decode = self._named(embedding, reference.kind)
+        ((answer, decode),) = self._named(embedding, [reference.kind])
         logits = answer.grid.logits
         across, down = embedding.width / logits.shape[1], embedding.height / logits.shape[0]
         for limits in (LIMITS, LOOSE_LIMITS):
@@ -113,19 +120,24 @@ class PhraseSearch:
         return None
 
     def _named(
-        self, embedding: Embedding, phrase: str, part: Box | None = None
-    ) -> tuple[Answer, PointDecoder]:
-        """The phrase's own answer, and the decoder that finds the objects in it.
+        self, embedding: Embedding, phrases: Sequence[str], part: Box | None = None
+    ) -> list[tuple[Answer, PointDecoder]]:
+        """Each phrase's own answer, and the decoder that finds the objects in it.
 
         part: of the picture; None: all of it.
         """
         part = part or Box(0, 0, embedding.width, embedding.height)
         features = self.features(embedding, part)
-        prompt = Prompt((), self.tokenizer.read(phrase))
-        answer = self.inference.decode(features, part, prompt, None)
-        one = self.tokenizer.read(" ".join(word_forms.as_singular(split(phrase))))
-        probability = sigmoid(answer.grid.logits)
-        return answer, PointDecoder(self.inference, features, one.vectors, probability)
+        tokens = [self.tokenizer.read(phrase) for phrase in phrases]
+        named = []
+        for phrase, answer in zip(
+            phrases, self.inference.phrases(features, part, tokens), strict=True
+        ):
+            one = self.tokenizer.read(" ".join(word_forms.as_singular(split(phrase))))
+            probability = sigmoid(answer.grid.logits)
+            decoder = PointDecoder(self.inference, features, one.vectors, probability)
+            named.append((answer, decoder))
+        return named
 
 
 def _appearance(

@@ -229,29 +229,33 @@ class Predictor:
         `model.instances` for how. Raises PromptError.
         """
         self._must_know(embedding)
-        return self._search.instances(embedding, phrase, least)
+        (found,) = self._search.instances(embedding, [phrase], least)
+        return found
 
     def instances_by_name(
         self,
         embedding: Embedding,
         names: Sequence[str],
         least: float = LIMITS.confidence,
-    ) -> list[tuple[str, Instance]]:
-        """Every object that one of these names is about, the surest first, each once.
+    ) -> tuple[list[tuple[str, Instance]], list[float]]:
+        """Every object that one of these names is about, the surest first, each once; and the
+        confidence of each name (see `Instances`).
 
         As a batch prediction suggests them for a project's labels. Raises PromptError.
         """
+        self._must_know(embedding)
+        found = self._search.instances(embedding, names, least)
         named = [
             (name, instance)
-            for name in names
-            for instance in self.instances(embedding, name, least).objects
+            for name, instances in zip(names, found, strict=True)
+            for instance in instances.objects
         ]
         named.sort(key=lambda entry: -entry[1].confidence)
         kept: list[tuple[str, Instance]] = []
         for name, instance in named:
             if all(instance.iou(other) <= LIMITS.same for _, other in kept):
                 kept.append((name, instance))
-        return kept
+        return kept, [instances.confidence for instances in found]
 
     def descriptor(self, embedding: Embedding) -> NDArray[np.float32]:
         """A unit vector of D numbers that describes a whole picture.

@@ -176,9 +176,11 @@ class Preannotation:
                 self.embeddings.ahead(place, self.predictor)
             return None
         self.embeddings.of(place, self.predictor)
-        objects = [] if self.label_masks == "never" else self._of_labels(image, place)
+        if self.label_masks == "never":
+            return [], _least_certain(self._confidences(image, place))
+        objects, confidences = self._of_labels(image, place)
         if not objects:
-            return [], self._doubt(image, place)
+            return [], _least_certain(confidences)
         masked = ((i.mask(), i.confidence, control, label) for i, control, label in objects)
         return self._regions(task, image, masked), objects[-1][0].confidence
 
@@ -202,32 +204,35 @@ class Preannotation:
         masked = prediction.mask(), confidence, control, label
         return self._regions(task, image, [masked]), confidence
 
-    def _of_labels(self, image: ImageControls, place: TaskPicture) -> list[_Labelled]:
-        """Every object that a label's name finds, the most confident first."""
+    def _of_labels(
+        self, image: ImageControls, place: TaskPicture
+    ) -> tuple[list[_Labelled], list[float]]:
+        """Every object that a label's name finds, the most confident first; and how sure each
+        name is."""
         groups = self._known_labels(image)
         objects: list[_Labelled] = []
+        confidences: list[float] = []
         for predictor, labels in groups:
             embedding = self.embeddings.of(place, predictor)
-            named = predictor.instances_by_name(embedding, list(labels), _LEAST_CONFIDENCE)
+            named, sure = predictor.instances_by_name(embedding, list(labels), _LEAST_CONFIDENCE)
             objects += [(instance, *labels[name]) for name, instance in named]
+            confidences += sure
         if len(groups) < 2:
-            return objects
+            return objects, confidences
         # Two versions that find the same object by different labels: the more confident one counts.
         distinct: list[_Labelled] = []
         for one in sorted(objects, key=lambda entry: -entry[0].confidence):
             if all(one[0].iou(other) <= SAME_OBJECT_IOU for other, *_ in distinct):
                 distinct.append(one)
-        return distinct
+        return distinct, confidences
 
-    def _doubt(self, image: ImageControls, place: TaskPicture) -> float | None:
-        """The confidence of the least certain label on the picture, without drawing any."""
-        sure = [
+    def _confidences(self, image: ImageControls, place: TaskPicture) -> list[float]:
+        """How sure each label's name is, without its objects."""
+        return [
             predictor.predict(self.embeddings.of(place, predictor), [], name).confidence
             for predictor, labels in self._known_labels(image)
             for name in labels
         ]
-        there = [confidence for confidence in sure if confidence >= _LEAST_CONFIDENCE]
-        return min(there) if there else max(sure, default=None)
 
     def _known_labels(self, image: ImageControls) -> list[_LabelGroup]:
         """The labels that can be asked for by name, by the predictor that serves them."""
@@ -270,6 +275,12 @@ class Preannotation:
             "score": None if score is None else round(score, 4),
             "model_version": self.predictor.version,
         }
+
+
+def _least_certain(confidences: Sequence[float]) -> float | None:
+    """Of those that are there, or else the highest."""
+    there = [confidence for confidence in confidences if confidence >= _LEAST_CONFIDENCE]
+    return min(there) if there else max(confidences, default=None)
 
 
 def _predicting(project: Project) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import os
 import subprocess
 import sys
@@ -10,9 +11,15 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
-from model.inference import InferenceQueue, Priority
+from model.crop import Box
+from model.inference import Inference, InferenceQueue, Priority
+from model.network.phraseclick import PhraseClick
+from model.prompt import Prompt
+from model.tokenizer import Tokens
 
 ROOT = Path(__file__).parents[2]
 
@@ -117,6 +124,32 @@ for number in range(24):
     ends.append(os.waitpid(child, 0)[1])
 print(ends)
 """
+
+
+def tokens(count: int) -> Tokens:
+    vectors = np.random.default_rng(count).normal(size=(count, 8)).astype(np.float32)
+    return Tokens(("word",) * count, (), (), vectors)
+
+
+@pytest.mark.parametrize(("nothing", "cells"), [(-math.inf, 64), (math.inf, 16)])
+def test_phrases_are_answered_together_as_each_alone(
+    small_network: PhraseClick, monkeypatch: pytest.MonkeyPatch, nothing: float, cells: int
+) -> None:
+    # given a limit that every phrase passes, or none
+    monkeypatch.setattr("model.inference.NOTHING", nothing)
+    inference = Inference(small_network, torch.device("cpu"), InferenceQueue())
+    with torch.inference_mode():
+        features = small_network.encode(torch.rand(1, 3, 128, 128))
+    box, several = Box(0, 0, 200, 200), [tokens(2), tokens(1)]
+    # when
+    answers = inference.phrases(features, box, several)
+    # then
+    for answer, one in zip(answers, several, strict=True):
+        alone = inference.decode(features, box, Prompt((), one), None)
+        assert answer.grid.logits.shape == (cells, cells)
+        if cells == 64:
+            assert np.allclose(answer.grid.logits, alone.grid.logits, atol=1e-4)
+            assert answer.iou_logit == pytest.approx(alone.iou_logit, abs=1e-4)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

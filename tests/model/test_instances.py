@@ -150,6 +150,22 @@ def test_an_object_that_was_found_is_not_clicked_again() -> None:
     assert len(asked) == FEWEST < len(seeds(comb, LIMITS.deepest))
 
 
+def test_specks_beside_a_large_part_are_not_clicked() -> None:
+    region = disc(30, 30, 24)
+    region[5:8, 70:73] = True
+    asked: list[Cell] = []
+
+    def decode(cells: Sequence[Cell]) -> list[Patch | None]:
+        asked.extend(cells)
+        return [None for _ in cells]
+
+    find(logits(region), decode, confidence)
+
+    assert (6, 71) in seeds(region, LIMITS.deepest)
+    assert asked
+    assert (6, 71) not in asked
+
+
 def test_seeds_are_deepest_points_with_room_between() -> None:
     points = seeds(disc(15, 12, 8) | disc(15, 29, 8), deepest=1.5)
     assert {(15, 12), (15, 29)} <= set(points)

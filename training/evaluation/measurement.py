@@ -75,7 +75,7 @@ class Checkpoint:
         """The regions of the pre-annotation, for a project with these labels."""
         embedding = self.predictor.encode(sample.image, key)
         known = [label for label in labels if self.predictor.tokenizer.knows(label)]
-        instances = self.predictor.instances_by_name(embedding, known, LEAST_CONFIDENCE)
+        instances, _ = self.predictor.instances_by_name(embedding, known, LEAST_CONFIDENCE)
         return [
             Region(instance.mask(), label, instance.confidence) for label, instance in instances
         ]

@@ -16,7 +16,9 @@ from backend.label_studio import rle
 from backend.registry.serving import Predictors
 from backend.settings import Settings
 from model.crop import Box
+from model.phrase_search import PhraseSearch
 from model.predictor import Embedding, Instance, Instances, Predictor
+from model.tokenizer import Tokens
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def tasks(picture_host: Any) -> list[dict[str, Any]]:
 def two_cats(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every picture shows two cats and no dog."""
 
-    def cats(_: object, embedding: Embedding, words: str, least: float = 0.0) -> Instances:
+    def cats(embedding: Embedding, words: str) -> Instances:
         pixels = np.ones((50, 40), np.bool_)
         boxes = [Box(100, 100, 140, 150), Box(300, 100, 340, 150)]
         objects = tuple(
@@ -39,7 +41,10 @@ def two_cats(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
         tokens = predictor.tokenizer.read(words)
         return Instances(objects if "cat" in words.lower() else (), tokens, 0.9)
 
-    monkeypatch.setattr(Predictor, "instances", cats)
+    def found(_: object, embedding: Embedding, phrases: Sequence[str], __: float) -> Any:
+        return [cats(embedding, phrase) for phrase in phrases]
+
+    monkeypatch.setattr(PhraseSearch, "instances", found)
 
 
 def body(page: Any, tasks: list[dict[str, Any]], config: str = "") -> dict[str, Any]:
@@ -172,6 +177,22 @@ def test_no_masks_from_label_names_where_the_setting_says_so(
 
     assert [answer["result"] for answer in answers] == [[], [], []]
     assert all(answer["score"] is not None for answer in answers)
+
+
+def test_a_picture_without_objects_is_as_sure_as_its_names_and_answered_once(
+    service: Service, page: Any, tasks: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given names that find nothing, one of them surely
+    def nothing(_: object, __: Embedding, phrases: Sequence[str], ___: float) -> Any:
+        sure = {"Cat": 0.3, "Dog": 0.7}
+        return [Instances((), Tokens((), (), (), np.zeros((0, 8))), sure[name]) for name in phrases]
+
+    monkeypatch.setattr(PhraseSearch, "instances", nothing)
+    monkeypatch.setattr(Predictor, "predict", None)
+    # when
+    answers = service.predict(body(page, tasks))["results"]
+    # then
+    assert [(answer["result"], answer["score"]) for answer in answers] == [([], 0.7)] * 3
 
 
 def test_a_single_task_is_prefilled_only_where_the_setting_says_so(

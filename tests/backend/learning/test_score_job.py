@@ -308,7 +308,7 @@ def test_masks_are_written_where_they_are_asked_for(
     def found_objects(_: Any, embedding: Embedding, names: list[str], least: float) -> Any:
         pixels = np.ones((8, 8), np.bool_)
         size = embedding.width, embedding.height
-        return [(names[0], Instance(*size, Box(0, 0, 8, 8), pixels, 0.9))]
+        return [(names[0], Instance(*size, Box(0, 0, 8, 8), pixels, 0.9))], [0.9]
 
     monkeypatch.setattr(Predictor, "instances_by_name", found_objects)
     studio.add(1, 2)

@@ -151,7 +151,7 @@ def test_suggestions_are_those_of_a_batch_prediction(
     monkeypatch.setattr("training.evaluation.measurement.LEAST_CONFIDENCE", 0.0)
     model, sample = Checkpoint(unlearned, device="cpu"), PackDataset([shard])[0]
     embedding = model.predictor.encode(sample.image, "picture")
-    expected = model.predictor.instances_by_name(embedding, ["dog", "cat"], 0.0)
+    expected, _ = model.predictor.instances_by_name(embedding, ["dog", "cat"], 0.0)
     # when, with a label that it has no word for
     regions = model.suggest(sample, "picture", ["dog", "kwyjibo", "cat"])
     # then
