@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from model import checkpoint
 from model.files import atomic_write
@@ -148,7 +148,13 @@ class _Running:
         number = len(self.rows)
         path = self.out / f"row-{number}.json"
         if path.exists():
-            kept = _KEPT.validate_json(path.read_bytes())
+            try:
+                kept = _KEPT.validate_json(path.read_bytes())
+            except ValidationError as error:
+                raise RecipeError(
+                    f"{path} was damaged or written by another version of the program: delete it, "
+                    "and it is measured again, or name another folder."
+                ) from error
             for index, clicks in kept.clicks[len(self.labeled) :]:
                 self.labeled.add(index, dict(clicks))
             self.serving = kept.serving

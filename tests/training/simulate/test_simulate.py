@@ -114,6 +114,10 @@ def test_a_simulation_resumes(
     # and another simulation is refused
     with pytest.raises(RecipeError, match="another simulation"):
         simulate(team, tmp_path / "out", Plan(labels=(3,)), start=unlearned)
+    # and so is a row that cannot be read
+    (tmp_path / "out" / "row-1.json").write_text('{"row": {}}')
+    with pytest.raises(RecipeError, match=r"row-1.json .* delete it"):
+        simulate(team, tmp_path / "out", SMALL, start=unlearned)
 
 
 def test_more_labels_than_half_of_the_pictures_are_not_given(
