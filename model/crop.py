@@ -30,7 +30,7 @@ SMALLEST = 96
 DETAIL_MARGIN = 0.6
 DETAIL_SMALLEST = 48
 # Edges are on a grid of this part of the crop's longest side.
-GRID = 0.25
+GRID = 0.5
 # A part that is longer than this, in its shorter side, keeps too little of it in the network's
 # input: 64 of 384 pixels.
 LONGEST = 6
