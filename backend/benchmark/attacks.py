@@ -238,7 +238,9 @@ def _slow_picture(target: Target, number: int) -> None:
 
 
 def _long_config(target: Target, number: int) -> None:
-    _picture(target, number, "/data/local-files/?d=none.jpg", _LONG_CONFIG)
+    # Another name is another config for the cache.
+    config = _LONG_CONFIG.replace("Label number 0000", f"Label number {number}")
+    _picture(target, number, "/data/local-files/?d=none.jpg", config)
 
 
 def _setup(target: Target, key: str, token: str) -> None:
@@ -269,7 +271,7 @@ ATTACKS = (
     Attack("webhooks of 20 MiB", 8, _webhook),
     Attack("pictures that never come", 40, _slow_picture),
     Attack("pictures made to do harm", 16, _bomb),
-    Attack("configs of 174 kB", 16, _long_config),
+    Attack("new configs of 174 kB", 16, _long_config),
     Attack("setups of strangers", 4, lambda target, n: _setup(target, f"{n}.{n}", f"{n:040x}")),
     Attack("tokens of 3 MiB", 8, lambda target, n: _setup(target, f"1.{n}", "t" * 3 * MIB)),
     Attack("paths of 60 kB", 4, _long_path),

@@ -33,6 +33,7 @@ from backend.label_studio.controls import (
     targets_of,
     tree_of,
 )
+from backend.label_studio.turns import Turns
 from backend.settings import MIB
 
 ADD_LABEL = "+ last object"
@@ -48,11 +49,10 @@ _MAX_CONTROLS = 500
 _MAX_LINKS = 50_000
 # A config without a match for any of its labels would otherwise have a warning for each.
 _MAX_WARNINGS = 20
-# Parsed configs are kept in memory up to a size, and parsed one at a time: sixteen clicks with the
-# same long config would otherwise each parse it.
-_KEPT_BYTES = 64 * MIB
+_KEPT_BYTES = 64 * MIB  # of parsed configs
 _TAG_BYTES = 400
-_parsing = threading.Lock()
+_LONG = 30_000  # characters; shorter ones are parsed within milliseconds, without taking turns
+_turns = Turns()
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,7 @@ class LabelConfig:
 
     images: tuple[ImageControls, ...]
     warnings: tuple[str, ...] = ()  # shown by ``phraseclick doctor``
-    # What it was parsed from and each Repeater's variable, where there is one: its controls then
-    # depend on a task's data.
+    # Where a Repeater makes controls depend on a task's data: what it was parsed from, variables.
     template: tuple[str, tuple[str, str], tuple[str, ...]] | None = None
     size: int = field(default=0, compare=False)  # bytes in memory, roughly
 
@@ -73,7 +72,7 @@ class LabelConfig:
         """Read a config, with a cache; of a Repeater, the first repetition.
 
         Raises:
-            LabelConfigError: it cannot work, with a sentence for the admin.
+            LabelConfigError, TooManyError: with a sentence for the admin.
         """
         return _parse(xml, (add_label, remove_label), None)
 
@@ -111,12 +110,14 @@ def status_control(xml: str) -> tuple[str, str]:
     return "", ""
 
 
-_kept: LRUCache[Hashable, LabelConfig] = LRUCache(_KEPT_BYTES, attrgetter("size"))
-
-
-@cached(_kept, condition=threading.Condition())
+@cached(
+    LRUCache[Hashable, LabelConfig](_KEPT_BYTES, attrgetter("size")),
+    condition=threading.Condition(),
+)
 def _parse(xml: str, refine: tuple[str, str], lengths: tuple[int, ...] | None) -> LabelConfig:
-    with _parsing:
+    if len(xml) * max(lengths or (1,)) < _LONG:
+        return _parsed(xml, refine, lengths)
+    with _turns.take("long labeling configs that are new to this server"):
         return _parsed(xml, refine, lengths)
 
 
