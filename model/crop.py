@@ -27,7 +27,7 @@ LARGEST = 0.85
 # Smallest crop in pixels; below, there is no more detail.
 SMALLEST = 96
 # Margin of a detail on each side, in the detail's size, and its least side in pixels.
-DETAIL_MARGIN = 0.6
+DETAIL_MARGIN = 0.9
 DETAIL_SMALLEST = 48
 # Edges are on a grid of this part of the crop's longest side.
 GRID = 0.5
