@@ -151,7 +151,7 @@ def find(
     deepest = max(limits.deepest, limits.shallow * float(_depths(region).max()))
     waiting = seeds(region, deepest)
     count, idle = FEWEST, 0
-    while waiting and idle < limits.patience and len(asked) < limits.seeds:
+    while waiting and idle < max(limits.patience, len(candidates)) and len(asked) < limits.seeds:
         count = min(count, limits.seeds - len(asked))
         cells, waiting = waiting[:count], waiting[count:]
         asked.update(cells)
