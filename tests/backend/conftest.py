@@ -164,9 +164,9 @@ def open_service(predictor: Predictor, migrated: Path) -> Iterator[Callable[[Set
     """Opens services that are closed at the end of the test."""
     opened: list[Service] = []
 
-    def opening(settings: Settings) -> Service:
+    def opening(settings: Settings, base: Predictor = predictor) -> Service:
         copy_tables(migrated, settings)
-        opened.append(Service(settings, predictor))
+        opened.append(Service(settings, base))
         return opened[-1]
 
     yield opening

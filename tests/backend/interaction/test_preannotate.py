@@ -380,11 +380,11 @@ def test_a_batch_leaves_no_trace_in_the_memory(
 def test_ten_pictures_a_second_on_two_cores(
     page: Any,
     settings: Settings,
-    open_service: Callable[[Settings], Service],
+    open_service: Callable[[Settings, Predictor], Service],
     picture_host: Any,
 ) -> None:
     # given the shipped model, pictures of 640×480 in no cache, and a phrase for each
-    service = open_service(settings.model_copy(update={"checkpoint": "shipped"}))
+    service = open_service(settings, Predictor(device="cpu"))
     addresses = [picture_host.add(f"/data/upload/6/{n}.png", seed=n) for n in range(42)]
     many = [
         {"id": n, "data": {"image": address, "phrase": "dog"}}
