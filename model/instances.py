@@ -41,10 +41,10 @@ class Limits:
 
     sure: probability from which a cell is in the phrase's mask. deepest: least depth of a click.
     shallow: the same, as a share of the depth of the deepest one. patience: clicks in a row without
-    an object after which no more are made. seeds: number of clicks for one phrase at most.
-    agreement: least mean probability of the phrase within an object. same, contained: IoU, and
-    share of the smaller one, above which two masks are of one object. confidence: least confidence
-    of an object. smallest: its least area.
+    an object after which no more are made, or as many as objects were found. seeds: number of
+    clicks for one phrase at most. agreement: least mean probability of the phrase within an object.
+    same, contained: IoU, and share of the smaller one, above which two masks are of one object.
+    confidence: least confidence of an object. smallest: its least area.
     """
 
     sure: float = 0.5

@@ -133,6 +133,24 @@ def test_an_answer_without_objects_costs_few_clicks() -> None:
     assert len(asked) == LIMITS.patience < len(seeds(speckled, LIMITS.deepest))
 
 
+def test_a_crowd_is_searched_longer() -> None:
+    # given ten objects, twenty smaller parts that are none, and a last object, the smallest
+    shape = (90, 150)
+    rows, columns = np.ogrid[: shape[0], : shape[1]]
+    places = [(row, column, 5) for row in (6, 20) for column in range(8, 120, 24)]
+    places += [(row, column, 4) for row in (36, 50) for column in range(6, 146, 14)]
+    places += [(75, 60, 3)]
+    parts = [(rows - y) ** 2 + (columns - x) ** 2 <= radius**2 for y, x, radius in places]
+    objects = [*parts[:10], parts[-1]]
+
+    def decode(cells: Sequence[Cell]) -> list[Patch | None]:
+        hit = [next((one for one in objects if one[cell]), None) for cell in cells]
+        return [None if one is None else Patch(logits(one), (0, 0), 2.0) for one in hit]
+
+    # then
+    assert len(find(logits(np.logical_or.reduce(parts)), decode, confidence)) == len(objects)
+
+
 def test_an_object_that_was_found_is_not_clicked_again() -> None:
     # given one object with many lobes
     comb = np.zeros(SHAPE, np.bool_)

@@ -52,15 +52,15 @@ def test_each_click_is_answered_as_if_it_were_alone(small_network: PhraseClick) 
 def test_what_the_phrase_does_not_mean_or_was_clicked_before_is_not_decoded(
     small_network: PhraseClick,
 ) -> None:
-    # given a phrase that means the left half, two clicks at one place there and one on the right
+    # given a phrase that means the left half, two clicks at one place there and two on the right
     torch.manual_seed(4)
     with torch.inference_mode():
         features = small_network.encode(torch.rand(1, 3, SIZE, SIZE))
     inference = Inference(small_network, torch.device("cpu"), InferenceQueue())
     probability = np.zeros((SIZE // 2, SIZE // 2), np.float32)
     probability[:, : SIZE // 4] = 1.0
-    coarse = np.full((3, 1, SIZE // 8, SIZE // 8), -4.0, np.float32)
-    coarse[:2, :, 10:14, 4:8] = coarse[2:, :, 10:14, 20:24] = 4.0
+    coarse = np.full((4, 1, SIZE // 8, SIZE // 8), -4.0, np.float32)
+    coarse[:2, :, 10:14, 4:8] = coarse[2:3, :, 10:14, 20:24] = 4.0
     guess = small_network.guess
 
     def guessed(*arguments: Any) -> Guess:
@@ -69,12 +69,13 @@ def test_what_the_phrase_does_not_mean_or_was_clicked_before_is_not_decoded(
     # when
     with patch.object(small_network, "guess", guessed):
         decode = PointDecoder(inference, features, NO_WORDS, probability)
-        first, again, beside = decode([(48, 24), (46, 22), (48, 88)])
+        first, again, beside, small = decode([(48, 24), (46, 22), (48, 88), (80, 88)])
 
     # then
     assert first is not None
     assert again is None
     assert beside is None
+    assert small is not None  # one cell says little
 
 
 def test_a_window_shows_what_the_whole_picture_would(small_network: PhraseClick) -> None:
