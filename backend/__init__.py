@@ -19,3 +19,5 @@ Packages from top to bottom; each imports only packages below it (checked by imp
     db              connections, tables, migrations
     logs metrics settings errors
 """
+
+import model as _model  # noqa: F401  # before numpy, whose threads it limits

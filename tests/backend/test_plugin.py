@@ -1,6 +1,9 @@
 """The backend in label-studio-ml's server, and called like its 2.x API."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -178,3 +181,24 @@ def test_process_event_makes_no_model_version(page: Any, settings: Settings) -> 
 def test_the_old_train_call_does_no_harm(settings: Settings) -> None:
     assert PhraseClickBackend().fit(iter([{"id": 1}]), None, workdir="x") == {}
     assert deliveries(settings) == []
+
+
+def test_numpy_starts_no_threads_of_its_own() -> None:
+    # given a new process, without a limit in its environment
+    environment = {name: value for name, value in os.environ.items() if "OPENBLAS" not in name}
+    shown = """
+import sys
+from importlib.abc import MetaPathFinder
+import os
+class Shown(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "numpy":
+            print(os.environ.get("OPENBLAS_NUM_THREADS"))
+sys.meta_path.insert(0, Shown())
+import backend.plugin
+"""
+    # when the plugin is imported
+    command = [sys.executable, "-c", shown]
+    printed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    # then the limit was set before numpy read it
+    assert printed.stdout.splitlines()[0] == "1"
