@@ -90,6 +90,8 @@ CERTAIN = 4.0
 # A phrase whose coarse logits are all below this means nothing in the picture (*choice*). Of 189
 # labels' names on 73 pictures, those that found an object had 1.1 or more.
 NOTHING = -1.0
+# Phrases in one pass, which bounds how long an annotator's click waits.
+AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -189,11 +191,15 @@ class Inference:
     def phrases(self, features: Features, box: Box, phrases: Sequence[Tokens]) -> list[Answer]:
         """Answer phrases alone over the box that was encoded.
 
-        The coarse half of the decoder reads all of them at once. A phrase that means nothing there,
-        whose coarse logits are below NOTHING everywhere, is answered with these.
+        The coarse half of the decoder reads some of them at once. A phrase that means nothing
+        there, whose coarse logits are below NOTHING everywhere, is answered with these.
         """
         if self.network.config.form != "late":
             return [self.decode(features, box, Prompt((), tokens), None) for tokens in phrases]
+        parts = [phrases[start : start + AT_ONCE] for start in range(0, len(phrases), AT_ONCE)]
+        return [answer for part in parts for answer in self._phrases(features, box, part)]
+
+    def _phrases(self, features: Features, box: Box, phrases: Sequence[Tokens]) -> list[Answer]:
         clicks = no_clicks(len(phrases), self.device)
 
         @torch.inference_mode()

@@ -135,12 +135,13 @@ def tokens(count: int) -> Tokens:
 def test_phrases_are_answered_together_as_each_alone(
     small_network: PhraseClick, monkeypatch: pytest.MonkeyPatch, nothing: float, cells: int
 ) -> None:
-    # given a limit that every phrase passes, or none
+    # given a limit that every phrase passes, or none, and more phrases than fit one pass
     monkeypatch.setattr("model.inference.NOTHING", nothing)
+    monkeypatch.setattr("model.inference.AT_ONCE", 2)
     inference = Inference(small_network, torch.device("cpu"), InferenceQueue())
     with torch.inference_mode():
         features = small_network.encode(torch.rand(1, 3, 128, 128))
-    box, several = Box(0, 0, 200, 200), [tokens(2), tokens(1)]
+    box, several = Box(0, 0, 200, 200), [tokens(2), tokens(1), tokens(3)]
     # when
     answers = inference.phrases(features, box, several)
     # then
