@@ -25,6 +25,7 @@ from backend.api.middleware import same_site
 from backend.errors import CredentialsError, ForgeryError
 from backend.jobs.lease import short_process_id
 from backend.label_studio.credentials import write_once
+from backend.registry.champions import served_by
 from backend.reports import page, wording
 from backend.settings import Settings
 from model.files import private_folder
@@ -149,6 +150,7 @@ def _templates() -> Environment:
     environment.globals |= {
         "stamp": _stamp(),
         "query": query,
+        "served_by": served_by,
     }
     environment.filters |= {
         "counted": wording.counted,
