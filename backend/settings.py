@@ -115,6 +115,11 @@ class Settings(BaseSettings):
     device: str = Field("auto", description="'auto', 'cpu', 'cuda' or 'cuda:N'.")
     # The network's layers are small: two threads take longer than one, and twice the processor.
     torch_threads: int = Field(1, description="CPU threads per click; 0: one per core.")
+    parallel_passes: int = Field(
+        0,
+        ge=0,
+        description="Clicks answered side by side; 0: one per core, up to 4.",
+    )
     # About 3.5 MB per picture and per crop: 40 annotators, and a server of about 1 GB.
     embedding_cache_bytes: int = Field(256 * MIB, description="Memory for encoded pictures.")
     # About 10 MB each: the champions of twenty projects, and their predecessors for rollbacks.

@@ -1,12 +1,12 @@
 """The network behind a queue: pictures to features, features and prompts to logits.
 
-Forward passes run one at a time on one thread, clicks before new pictures. One thread, because each
-thread that runs a pass keeps scratch memory and a pool of OpenMP threads: sixteen request threads
-cost 150 MB more than one. One pass at a time, because two passes on half the cores each take twice
-as long. Clicks first, because an annotator waits for a mask that takes a moment, while a new
-picture takes several times as long.
+Forward passes run on a few threads of their own, clicks before new pictures. A few, because each
+thread that runs passes keeps scratch memory and a pool of OpenMP threads (sixteen request threads
+cost 150 MB more than one), and because passes that share a core each take twice as long. Clicks
+first, because an annotator waits for a mask that takes a moment, while a new picture takes several
+times as long.
 
-The thread belongs to a ``ThreadPoolExecutor``, which Python joins before it tears down the
+The threads belong to a ``ThreadPoolExecutor``, which Python joins before it tears down the
 interpreter. A daemon thread could be stopped inside torch's C++ code, which aborts the process. So
 the threads that ask run no torch code at all: even ``permute`` gives up Python's lock and may never
 get it back.
@@ -17,6 +17,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -54,12 +55,12 @@ _Job = tuple[Priority, int, Callable[[], Any], "Future[Any]"]
 
 
 class InferenceQueue:
-    """Runs functions on one thread, in order of priority. The thread ends with this object."""
+    """Runs functions on a few threads, in order of priority. The threads end with this object."""
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int = 1) -> None:
         self._waiting: PriorityQueue[_Job] = PriorityQueue()
         self._numbers = itertools.count()
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference")
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="inference")
 
     def run(self, priority: Priority, work: Callable[[], T]) -> T:
         """Wait for this function's turn, run it, and return or raise what it does.
@@ -233,6 +234,21 @@ class Inference:
 
     def _tensor(self, values: object) -> torch.Tensor:
         return torch.as_tensor(values, dtype=torch.float32).to(self.device)
+
+
+MOST_PASSES = 4
+
+
+def passes_for(device: torch.device) -> int:
+    """How many forward passes the processor has room for: its cores, divided by torch's threads.
+
+    At most MOST_PASSES; one on a GPU.
+    """
+    if device.type != "cpu":
+        return 1
+    # Not all systems say which cores a process may use.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(MOST_PASSES, (cores or 1) // torch.get_num_threads()))
 
 
 def device_named(name: str) -> torch.device:

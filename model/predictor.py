@@ -34,6 +34,7 @@ from model.inference import (
     coverage,
     device_named,
     input_size,
+    passes_for,
 )
 from model.instances import LIMITS, Instance
 from model.mask_upsampling import MaskLayers
@@ -92,14 +93,16 @@ class Predictor:
         device: str = "auto",
         cache_bytes: int = CACHE_BYTES,
         threads: int = 0,
+        passes: int = 1,
         beside: Predictor | None = None,
     ) -> None:
         """Load a checkpoint; raises CheckpointError.
 
         device: "cpu", "cuda", "cuda:1", or "auto" for a GPU where there is one. cache_bytes:
         memory for encoded pictures. threads: CPU threads of a forward pass, for the whole
-        process; 0 leaves torch's choice, which is one per core. beside: another predictor of this
-        process, whose device, thread and cache this one then shares, so that several versions
+        process; 0 leaves torch's choice, which is one per core. passes: at the same time; 0: as
+        many as the processor has room for. beside: another predictor of this
+        process, whose device, queue and cache this one then shares, so that several versions
         take no more memory than their weights and never compete for the cores.
         """
         if threads > 0:
@@ -111,7 +114,9 @@ class Predictor:
         self.metrics: Mapping[str, Any] = loaded.metrics.get("metrics", {})
         self._device: torch.device = beside._device if beside else device_named(device)
         self._network = loaded.network().to(self._device).for_serving()
-        self._queue: InferenceQueue = beside._queue if beside else InferenceQueue()
+        self._queue: InferenceQueue = (
+            beside._queue if beside else InferenceQueue(passes or passes_for(self._device))
+        )
         self._calibration = Calibration.of(self.metrics, iou_head=self.config.iou_head)
         self._inference = Inference(self._network, self._device, self._queue)
         self._cache: EmbeddingCache[Embedding | Features] = (

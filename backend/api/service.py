@@ -149,6 +149,7 @@ class Service:
             device=settings.device,
             cache_bytes=settings.embedding_cache_bytes,
             threads=settings.torch_threads,
+            passes=settings.parallel_passes,
         )
         predictor.warm_up()
         service = cls(settings, predictor)

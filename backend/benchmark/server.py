@@ -34,7 +34,13 @@ PHOTOGRAPHS = {
 # Settings of the caller that also apply to the measured server.
 _INHERITED_SETTINGS = frozenset(
     f"PHRASECLICK_{name}"
-    for name in ("CHECKPOINT", "DEVICE", "TORCH_THREADS", "EMBEDDING_CACHE_BYTES")
+    for name in (
+        "CHECKPOINT",
+        "DEVICE",
+        "TORCH_THREADS",
+        "PARALLEL_PASSES",
+        "EMBEDDING_CACHE_BYTES",
+    )
 )
 
 # Label Studio waits longer, an annotator does not.

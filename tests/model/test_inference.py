@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from model.crop import Box
-from model.inference import Inference, InferenceQueue, Priority
+from model.inference import Inference, InferenceQueue, Priority, passes_for
 from model.network.phraseclick import PhraseClick
 from model.prompt import Prompt
 from model.tokenizer import Tokens
@@ -33,19 +33,23 @@ def test_what_the_work_gives_or_raises_comes_back() -> None:
     assert queue.run(Priority.PICTURE, lambda: 8) == 8
 
 
-def test_all_run_on_one_thread_and_never_two_at_once() -> None:
-    queue = InferenceQueue()
+@pytest.mark.parametrize("passes", [1, 2])
+def test_all_run_on_its_own_threads_and_never_more_at_once(passes: int) -> None:
+    queue = InferenceQueue(passes)
     threads: set[int] = set()
     running = 0
     most = 0
+    lock = threading.Lock()
 
     def work() -> None:
         nonlocal running, most
-        running += 1
-        most = max(most, running)
-        threads.add(threading.get_ident())
-        time.sleep(0.002)
-        running -= 1
+        with lock:
+            running += 1
+            most = max(most, running)
+            threads.add(threading.get_ident())
+        time.sleep(0.005)
+        with lock:
+            running -= 1
 
     askers = [threading.Thread(target=queue.run, args=(Priority.PROMPT, work)) for _ in range(20)]
     for asker in askers:
@@ -53,8 +57,8 @@ def test_all_run_on_one_thread_and_never_two_at_once() -> None:
     for asker in askers:
         asker.join()
 
-    assert most == 1
-    assert len(threads) == 1
+    assert most == passes
+    assert len(threads) == passes
     assert threading.get_ident() not in threads
 
 
@@ -96,6 +100,19 @@ def test_the_thread_ends_with_its_owner() -> None:
     where.join(10)
 
     assert not where.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("cores", "threads", "passes"),
+    [(1, 1, 1), (2, 1, 2), (8, 2, 4), (2, 2, 1), (64, 1, 4), (2, 8, 1)],
+)
+def test_there_are_as_many_passes_as_cores_have_room_for(
+    monkeypatch: pytest.MonkeyPatch, cores: int, threads: int, passes: int
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(cores)), raising=False)
+    monkeypatch.setattr("torch.get_num_threads", lambda: threads)
+    assert passes_for(torch.device("cpu")) == passes
+    assert passes_for(torch.device("cuda")) == 1
 
 
 # One process imports torch; each of its forks lives for another while and then ends normally.

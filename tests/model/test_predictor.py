@@ -113,7 +113,7 @@ def test_a_forgotten_picture_gives_the_same_output(
 def test_threads_never_mix_pictures(checkpoint_path: Path, pictures: list[Picture]) -> None:
     serial = [answers(Predictor(checkpoint_path), image) for image in pictures]
     # Room for two pictures: threads push each other's out all the time.
-    shared = Predictor(checkpoint_path, cache_bytes=2 * 400_000)
+    shared = Predictor(checkpoint_path, cache_bytes=2 * 400_000, passes=2)
     order = np.random.default_rng(0).permutation(np.repeat(np.arange(len(pictures)), 4))
 
     with ThreadPoolExecutor(4) as pool:
