@@ -12,7 +12,7 @@ ARGS ?=## more arguments for demo, run, bench, test and test-quick
 ONCE ?=## 1: `make demo` exits instead of staying up
 MINUTES ?= 60## length of the soak
 SEQUENCES ?= 200## sequences of test-timings
-WORKERS ?= 2## parallel processes of test and test-quick
+WORKERS ?= 3## parallel processes of test and test-quick
 
 PIP = .venv/bin/python -m pip --disable-pip-version-check --no-input
 # Python compiles what it imports; compiling everything at once would take another minute.
