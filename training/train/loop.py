@@ -49,6 +49,9 @@ from training.train.words import choose_words, read_words, trained_before
 
 log = logging.getLogger(__name__)
 
+# Minutes that a schedule may take for each of its own, while others have the processor.
+LONGEST_WAIT = 4.0
+
 Report = Callable[[dict[str, Any]], None]
 """Called with each entry of the log."""
 Tick = Callable[[float, dict[str, float]], None]
@@ -140,7 +143,7 @@ class Run:
     def train(self, report: Report, tick: Tick | None = None) -> None:
         """Train to the end of the schedule. Raises DivergedError, TooLargeError, DataError."""
         train = self.recipe.train
-        saved = validated = self.seconds
+        saved, validated = time.monotonic(), self.seconds
         with contextlib.ExitStack() as stack:
             steps = stack.enter_context(contextlib.closing(self.steps()))
             if train.tensorboard and self.ranks.first:
@@ -151,9 +154,9 @@ class Run:
                     tick(min(self.progress, 1.0), figures)
                 if self.step % train.log_every == 0:
                     self._log_figures(report)
-                if self.seconds - saved > 60 * train.save_minutes:
+                if time.monotonic() - saved > 60 * train.save_minutes:
                     self.save()
-                    saved = self.seconds
+                    saved = time.monotonic()
                 if self.seconds - validated > 60 * train.validate_minutes:
                     self.validate(report)
                     validated = self.seconds
@@ -168,13 +171,18 @@ class Run:
         size = f"{train.pictures} pictures x {train.prompts} prompts at crop {train.crop}"
         with contextlib.closing(self._batches_ahead()) as batches:
             while self.progress < 1.0:
-                start = time.monotonic()
+                start, worked = time.monotonic(), time.process_time()
                 with out_of_memory_explained(self.step, f"{size} on {self.device}", self._where()):
                     batch = next(batches)
                     waited = time.monotonic() - start
                     figures = {**self.learn(batch.to(self.device)), "waited": waited}
                 self.step += 1
-                (seconds,) = self.ranks.mean([time.monotonic() - start])
+                seconds = time.monotonic() - start
+                if self.device.type == "cpu":
+                    # While others have the processor the schedule waits.
+                    worked = time.process_time() - worked
+                    seconds = min(seconds, max(worked, seconds / LONGEST_WAIT))
+                (seconds,) = self.ranks.mean([seconds])
                 self.seconds += seconds
                 for name, value in {**figures, "seconds": seconds}.items():
                     self.figures.setdefault(name, []).append(value)

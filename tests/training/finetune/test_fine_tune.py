@@ -1,6 +1,7 @@
 """A team's labels make a candidate; the champion is never changed."""
 
 import dataclasses
+import itertools
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -202,6 +204,25 @@ def test_the_minutes_end_it(unlearned: Path, team: Dataset, tmp_path: Path) -> N
     recipe = dataclasses.replace(TINY, steps=1000, minutes=1e-6)
     made = fine_tune(unlearned, team, None, out=tmp_path / "out", recipe=recipe)
     assert (made.metrics["step"], made.metrics["stopped"]) == (1, "minutes")
+
+
+def test_minutes_in_which_others_have_the_processor_count_a_quarter(
+    unlearned: Path, team: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given steps that take 20 s each, of which this process has the processor for 1 s or 12 s
+    def seconds(share: float) -> float:
+        looks, worked = itertools.count(0.0, 10.0), itertools.count(0.0, 20.0 * share)
+        clock = SimpleNamespace(monotonic=lambda: next(looks), process_time=lambda: next(worked))
+        monkeypatch.setattr("training.train.loop.time", clock)
+        recipe = dataclasses.replace(TINY, steps=3, minutes=60)
+        made = fine_tune(unlearned, team, None, out=tmp_path / f"{share}", recipe=recipe)
+        assert made.metrics["stopped"] == "steps"
+        return float(made.metrics["seconds"])
+
+    # when / then
+    assert seconds(0.05) == 3 * 5
+    assert seconds(0.6) == 3 * 12
+    assert seconds(1.5) == 3 * 20
 
 
 def test_base_data_have_their_share_of_every_step(
