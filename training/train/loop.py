@@ -50,7 +50,7 @@ from training.train.words import choose_words, read_words, trained_before
 log = logging.getLogger(__name__)
 
 # Minutes that a schedule may take for each of its own, while others have the processor.
-LONGEST_WAIT = 4.0
+LONGEST_WAIT = 2.0
 
 Report = Callable[[dict[str, Any]], None]
 """Called with each entry of the log."""

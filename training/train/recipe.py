@@ -55,8 +55,8 @@ class TrainRecipe:
 
     seed: int = 1
     # The schedule ends after this many steps or minutes of training, whichever is set; if code sets
-    # both, at the first of them. On a CPU that others use at the same time, minutes take up to four
-    # times as long, so that as much is learned.
+    # both, at the first of them. On a CPU that others use at the same time, minutes take up to
+    # twice as long, so that as much is learned.
     steps: int = 0
     minutes: float = 0.0
     pictures: int = 8
