@@ -6,17 +6,19 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version as version_of
+from pathlib import Path
 
 import anyio.to_thread
+import fastapi_offline
 import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
-from starlette.responses import FileResponse
-from starlette.routing import Match
+from starlette.routing import Match, Mount
 
 from backend.api import jobs, label_studio, middleware, reports
 from backend.api.service import Service
+from backend.api.static_files import StaticFiles
 from backend.errors import BackendError
 from backend.settings import MIB, Settings, get_settings
 from backend.web.app import add_dashboard, warm
@@ -29,8 +31,6 @@ _THREADS = 16
 # The network hands over Python's lock at each of its some hundred steps, and gets it back from busy
 # threads after this time: with Python's 5 ms, a click beside four of them took seconds.
 _SWITCH_S = 0.0005
-# Each block of a file costs a change of threads, also where nobody reads it any more.
-FileResponse.chunk_size = MIB // 2
 
 
 def serving_app() -> FastAPI:
@@ -70,6 +70,9 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
         # The validator would load a badge from another host.
         swagger_ui_parameters={"validatorUrl": None},
     )
+    for route in app.routes:
+        if isinstance(route, Mount):
+            route.app = StaticFiles(Path(fastapi_offline.__file__).parent / "static")
     app.state.service = service
     app.include_router(label_studio.router)
     app.include_router(reports.router)

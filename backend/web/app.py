@@ -5,8 +5,8 @@ import threading
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import RedirectResponse
-from starlette.staticfiles import StaticFiles
 
+from backend.api.static_files import StaticFiles
 from backend.web import costs, health, projects, training, versions
 from backend.web.board import NOT_FOUND, Board, Dashboard, dashboard_of, router
 from backend.web.rendering import STATIC, prefix
@@ -21,7 +21,7 @@ def add_dashboard(app: FastAPI) -> None:
     def home(request: Request) -> Response:
         return RedirectResponse(prefix(request), 307)
 
-    app.mount("/dashboard/static", StaticFiles(directory=STATIC), name="static")
+    app.mount("/dashboard/static", StaticFiles(STATIC), name="static")
     for part in (projects, costs, training, versions, health):
         app.include_router(part.pages)
     # Last, for all other addresses.
