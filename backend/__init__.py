@@ -20,4 +20,5 @@ Packages from top to bottom; each imports only packages below it (checked by imp
     logs metrics settings errors
 """
 
-import model as _model  # noqa: F401  # before numpy, whose threads it limits
+# Imported for its effect: it limits the threads of numpy, so it must come before numpy.
+import model as _model  # noqa: F401

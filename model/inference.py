@@ -29,14 +29,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch.nn.utils.rnn import pad_sequence
 
 from model.crop import Box
 from model.errors import CheckpointError
 from model.mask_upsampling import LogitGrid
 from model.network.click_maps import ClickBatch, no_clicks
 from model.network.late_decoder import Guess, Windows
-from model.network.phrase_encoder import WordBatch
+from model.network.phrase_encoder import WordBatch, padded_words
 from model.network.phraseclick import Features, PhraseClick
 from model.prompt import Click, Prompt
 from model.tokenizer import Tokens
@@ -170,10 +169,7 @@ class Inference:
             output = self.network.decode(
                 features,
                 ClickBatch(self._tensor([points]).view(1, -1, 2), self._tensor([signs])),
-                WordBatch(
-                    torch.from_numpy(vectors.copy())[None].to(self.device),
-                    torch.tensor([len(vectors)], device=self.device),
-                ),
+                padded_words([vectors], self.device),
                 None if previous is None else self._tensor(previous)[None, None],
                 boxes=None if corners is None else self._tensor(corners),
             )
@@ -205,9 +201,7 @@ class Inference:
 
         @torch.inference_mode()
         def guess() -> tuple[WordBatch, Guess, NDArray[np.float32]]:
-            vectors = [torch.from_numpy(tokens.vectors.copy()) for tokens in phrases]
-            lengths = torch.tensor([len(vector) for vector in vectors], device=self.device)
-            words = WordBatch(pad_sequence(vectors, batch_first=True).to(self.device), lengths)
+            words = padded_words([tokens.vectors for tokens in phrases], self.device)
             first = torch.zeros(len(phrases), dtype=torch.int64, device=self.device)
             guess = self.network.guess(features, clicks, words, first)
             return words, guess, guess.coarse[:, 0].float().cpu().numpy()

@@ -57,6 +57,19 @@ def nearest_distance(
     return torch.stack(maps, 1)
 
 
+def newest_clicks(clicks: ClickBatch) -> tuple[Tensor, Tensor]:
+    """B,2 and B: place and sign of the last click of each prompt; sign 0 where there is none.
+
+    N must be 1 or more.
+    """
+    xy, sign = clicks
+    position = torch.arange(1, sign.shape[1] + 1, device=sign.device) * (sign != 0)
+    newest = position.argmax(1)
+    return xy[torch.arange(len(xy), device=xy.device), newest], sign.gather(1, newest[:, None])[
+        :, 0
+    ]
+
+
 def newest_click_map(clicks: ClickBatch, height: int, width: int, stride: int) -> Tensor:
     """B,1,H,W in [-1, 1]: the last click of each prompt with its sign, fading over ``NEWEST`` px.
 
@@ -66,17 +79,14 @@ def newest_click_map(clicks: ClickBatch, height: int, width: int, stride: int) -
     batch, count = sign.shape
     if count == 0:
         return xy.new_zeros(batch, 1, height, width)
-    position = torch.arange(1, count + 1, device=sign.device) * (sign != 0)
-    newest = position.argmax(1)
-    last_xy = xy[torch.arange(batch, device=xy.device), newest]
-    last_sign = sign.gather(1, newest[:, None])[..., None]  # 0 where there is no click
+    last_xy, last_sign = newest_clicks(clicks)
     columns = (torch.arange(width, device=xy.device, dtype=xy.dtype) + 0.5) * stride
     rows = (torch.arange(height, device=xy.device, dtype=xy.dtype) + 0.5) * stride
     across = (columns - last_xy[:, 0:1]).square()  # B,W
     down = (rows - last_xy[:, 1:2]).square()  # B,H
     distance = (down[:, :, None] + across[:, None]).sqrt_()
     fading = (1.0 - distance.div_(NEWEST)).clamp_(min=0.0)
-    return (fading * last_sign.to(fading.dtype))[:, None]
+    return (fading * last_sign.to(fading.dtype)[:, None, None])[:, None]
 
 
 def box_map(boxes: Tensor, height: int, width: int, stride: int) -> Tensor:

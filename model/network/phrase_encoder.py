@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence
+from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
 
 
 class WordBatch(NamedTuple):
@@ -25,6 +28,15 @@ def no_words(batch: int, word_dim: int, device: torch.device | None = None) -> W
         torch.zeros(batch, 0, word_dim, device=device),
         torch.zeros(batch, dtype=torch.long, device=device),
     )
+
+
+def padded_words(
+    phrases: Sequence[NDArray[np.float32]], device: torch.device | None = None
+) -> WordBatch:
+    """The L,D word vectors of each of B phrases as one batch; L may differ, and may be 0."""
+    vectors = [torch.tensor(words) for words in phrases]
+    lengths = torch.tensor([len(words) for words in phrases], device=device)
+    return WordBatch(pad_sequence(vectors, batch_first=True).to(device), lengths)
 
 
 class PhraseEncoder(nn.Module):

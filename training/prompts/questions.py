@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from model.network.click_maps import ClickBatch
-from model.network.phrase_encoder import WordBatch
+from model.network.phrase_encoder import WordBatch, padded_words
 from model.network.phraseclick import Features, PhraseClick
 from model.tokenizer import Tokenizer
 from training.prompts.boxes_and_masks import Box
@@ -84,9 +84,7 @@ class Batch:
 
 def word_batch(texts: Sequence[str], tokenizer: Tokenizer) -> WordBatch:
     """The word vectors of B phrases ("" is none), padded."""
-    read = [torch.tensor(tokenizer.read(text).vectors) for text in texts]
-    length = torch.tensor([len(vectors) for vectors in read])
-    return WordBatch(pad_sequence(read, batch_first=True), length)
+    return padded_words([tokenizer.read(text).vectors for text in texts])
 
 
 class PromptInputs(NamedTuple):

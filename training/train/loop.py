@@ -49,7 +49,7 @@ from training.train.words import choose_words, read_words, trained_before
 
 log = logging.getLogger(__name__)
 
-# Minutes that a schedule may take for each of its own, while others have the processor.
+# How many times its own minutes a schedule may take while others use the processor.
 LONGEST_WAIT = 2.0
 
 Report = Callable[[dict[str, Any]], None]
@@ -171,7 +171,7 @@ class Run:
         size = f"{train.pictures} pictures x {train.prompts} prompts at crop {train.crop}"
         with contextlib.closing(self._batches_ahead()) as batches:
             while self.progress < 1.0:
-                start, worked = time.monotonic(), time.process_time()
+                start, cpu_start = time.monotonic(), time.process_time()
                 with out_of_memory_explained(self.step, f"{size} on {self.device}", self._where()):
                     batch = next(batches)
                     waited = time.monotonic() - start
@@ -179,9 +179,9 @@ class Run:
                 self.step += 1
                 seconds = time.monotonic() - start
                 if self.device.type == "cpu":
-                    # While others have the processor the schedule waits.
-                    worked = time.process_time() - worked
-                    seconds = min(seconds, max(worked, seconds / LONGEST_WAIT))
+                    # The schedule waits while others use the processor.
+                    computed = time.process_time() - cpu_start
+                    seconds = min(seconds, max(computed, seconds / LONGEST_WAIT))
                 (seconds,) = self.ranks.mean([seconds])
                 self.seconds += seconds
                 for name, value in {**figures, "seconds": seconds}.items():

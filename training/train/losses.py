@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.network.click_maps import ClickBatch
+from model.network.click_maps import ClickBatch, newest_clicks
 from model.network.phraseclick import Output
 
 
@@ -63,14 +63,13 @@ def around_corrections(clicks: ClickBatch, previous: Tensor | None, target: Tens
 
     0 for prompts without clicks or with an empty previous mask. previous, target: B,1,H,W.
     """
-    count = (clicks.sign != 0).sum(1)
     if previous is None or not clicks.sign.shape[1]:
         return torch.zeros_like(target)
     height, width = target.shape[2:]
-    rows = torch.arange(len(target), device=target.device)
-    x, y = clicks.xy[rows, (count - 1).clamp(min=0)].T.to(target.dtype)[:, :, None]
+    places, sign = newest_clicks(clicks)
+    x, y = places.T.to(target.dtype)[:, :, None]
     reach = (NEAR * target.sum((1, 2, 3)).sqrt()).clamp(min=NEAREST)[:, None]
-    corrects = ((count > 0) & previous.flatten(1).any(1)).to(target.dtype)
+    corrects = ((sign != 0) & previous.flatten(1).any(1)).to(target.dtype)
     columns = torch.arange(width, device=target.device, dtype=target.dtype) + 0.5
     lines = torch.arange(height, device=target.device, dtype=target.dtype) + 0.5
     across = torch.exp(-0.5 * ((columns - x) / reach) ** 2) * corrects[:, None]

@@ -28,7 +28,7 @@ def test_a_file_comes_whole_with_its_type_and_once(client: TestClient) -> None:
     assert answer.content == LONG
     assert answer.headers["content-type"].startswith("text/css")
     assert answer.headers["content-length"] == str(len(LONG))
-    # and a browser that has it is told so
+    # and a browser that has it already gets no second copy
     known = client.get("/static/page.css", headers={"If-None-Match": answer.headers["etag"]})
     assert (known.status_code, known.content) == (304, b"")
     head = client.head("/static/page.css")
