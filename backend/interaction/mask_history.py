@@ -8,7 +8,7 @@ what was painted and erased (``manual_edits``).
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
@@ -106,7 +106,10 @@ class MaskHistory:
         region = showing.regions[target.region_id]
         name = digest(region)
         again = name == target.shown_digest
-        if not name or (again and any(c.id in showing.clicks for c in target.counting)):
+        # Key points behind an answer that are on the page; those of this request have none yet.
+        behind = set().union(*(answer.click_ids for answer in self.answers))
+        waiting = {c.id for c in target.counting if c.id in behind and c.id in showing.clicks}
+        if not name or (again and waiting):
             return []  # with Auto-Accept off, the old mask stays until the newest is accepted
         target.shown_digest = name
         if self.answers and self.answers[0].digest == name:
@@ -115,13 +118,12 @@ class MaskHistory:
         if masks is None:
             return []
         saved, drawn = masks
-        back = recognise(saved, self.answers)
+        back = recognise(saved, self.answers, digest(region, strokes=False))
         if again and (back is None or drawn != saved or self._words_alone_since(back)):
             return []  # seen before, or a phrase's mask that may wait to be accepted
         events: list[Event] = []
         if back is not None and back is not self.answers[0]:
-            then = back.click_ids
-            if any(c.id in showing.clicks for c in target.counting if c.id not in then):
+            if waiting - back.click_ids:
                 return []  # a newer mask waits to be accepted
             self.undone_after = back.turn
             self.answers = [answer for answer in self.answers if answer.turn <= back.turn]
@@ -222,20 +224,25 @@ def page_masks(region: Region) -> tuple[PackedMask, PackedMask] | None:
     return packed, PackedMask.pack(drawn_over(saved, region.touches))
 
 
-def digest(region: Region) -> str:
-    """A short name for a region's mask and strokes; '' where there is neither, or nonsense."""
-    if region.outlines:
-        return _hash(json.dumps(region.outlines, default=str).encode())
+def digest(region: Region, *, strokes: bool = True) -> str:
+    """A short name for a region's mask and strokes; '' where there is neither, or nonsense.
+
+    The page keeps an answer's score, so that answers with equal masks have different names: a click
+    that changed nothing can be undone, too.
+    """
     name = ""
-    if region.rle is not None:
+    if region.outlines:
+        name = _hash(json.dumps([region.outlines, region.score], default=str).encode())
+    elif region.rle is not None:
         try:
-            name = _hash(np.asarray(region.rle, dtype=np.uint8).tobytes())
+            mask = np.asarray(region.rle, dtype=np.uint8).tobytes()
+            name = _hash(mask + repr(region.score).encode())
         except (ValueError, TypeError, OverflowError):
             name = ""
-    if not region.touches:
+    if region.outlines or not region.touches or not strokes:
         return name
-    strokes = json.dumps(region.touches, sort_keys=True, default=str)
-    return _hash((name + strokes).encode())
+    drawn = json.dumps(region.touches, sort_keys=True, default=str)
+    return _hash((name + drawn).encode())
 
 
 def _hash(content: bytes) -> str:
@@ -267,9 +274,14 @@ def change(before: PackedMask | None, after: PackedMask) -> float:
     return 1.0 if before is None else 1.0 - before.iou(after)
 
 
-def recognise(mask: PackedMask, answers: Iterable[Answer]) -> Answer | None:
-    """Which answer a mask is."""
-    return next((answer for answer in answers if _same(answer.mask, mask)), None)
+def recognise(mask: PackedMask, answers: Sequence[Answer], name: str = "") -> Answer | None:
+    """Which answer a mask is: the one with this digest, or else the one that is most like it; of
+    equal ones the newest."""
+    named = next((answer for answer in answers if name and answer.digest == name), None)
+    if named is not None:
+        return named
+    alike = [answer for answer in answers if _same(answer.mask, mask)]
+    return max(alike, key=lambda answer: answer.mask.iou(mask), default=None)
 
 
 def _same(one: PackedMask, other: PackedMask) -> bool:

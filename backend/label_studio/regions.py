@@ -266,7 +266,7 @@ def drawn_mask(
                 "original_height": height,
                 "image_rotation": 0,
                 "value": {**geometry, **labels},
-                "score": round(score, 4),
+                "score": round(score, 6),
             }
             for name, kind, labels in tools
         ]

@@ -260,8 +260,8 @@ class Page:
         return turn
 
     def predicted(self, turn: Turn, target: Prompts) -> Drawn:
-        """What the model answers."""
-        return draw_one(turn, target, drawn(turn), 0.9, 0.5)
+        """What the model answers: no two prompts have the same confidence."""
+        return draw_one(turn, target, drawn(turn), 0.9 - turn.number / 1000, 0.5)
 
     def _show(self, items: list[dict[str, Any]]) -> None:
         self.before.append(dict(self.regions))

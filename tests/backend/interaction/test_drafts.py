@@ -239,6 +239,34 @@ def test_ctrl_z_after_a_refinement_takes_its_click_back(open_page, database):
     assert kinds(database).count("undo") == 1
 
 
+def test_ctrl_z_shows_in_a_draft_that_was_saved_with_the_next_click(open_page):
+    # given a refinement that was undone long ago
+    page = open_page(auto_accept=True)
+    page.click(20)
+    page.click(60, "+ last object")
+    page.undo_answer()
+    page.clock.wait(12)
+    # when the page saves its draft for the first time as the next click is made
+    page.make_point(30, "+ last object")
+    page.save_draft()
+    turn = page.send_points("+ last object")
+    # then the undone click counts no more
+    assert [click.x_percent for click in turn.target.clicks] == [20, 30]
+
+
+def test_a_click_that_changed_nothing_can_be_undone(open_page):
+    # given a negative click beside the mask, whose answer is the same mask
+    page = open_page(auto_accept=True)
+    page.click(20)
+    page.click(80, "- last object")
+    # when it is undone
+    page.undo_answer()
+    page.work()
+    turn = page.click(30, "+ last object")
+    # then it counts no more
+    assert [click.x_percent for click in turn.target.clicks] == [20, 30]
+
+
 def test_the_next_answer_builds_on_a_manually_edited_mask(open_page):
     page = open_page(auto_accept=True)
     first = page.click(20)

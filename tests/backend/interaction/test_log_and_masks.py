@@ -12,6 +12,7 @@ from backend.db.packed_mask import PackedMask
 from backend.interaction import store
 from backend.interaction.assignment import Policy
 from backend.interaction.events import Outcome
+from backend.interaction.mask_history import Answer, recognise
 from backend.interaction.request import Interaction
 from backend.interaction.store import InteractionStore
 from backend.label_studio.config import LabelConfig
@@ -210,6 +211,20 @@ def test_packed_masks_come_back_bit_for_bit(shape):
     assert (packed.unpack() == mask).all()
     assert packed.iou(PackedMask.pack(~mask)) == 0.0
     assert packed.iou(packed) == 1.0
+
+
+def test_a_mask_encoded_again_is_the_answer_that_is_most_like_it():
+    # given two answers that differ by a few pixels, and the older one with another pixel
+    older, newer = np.zeros((2, 48, 64), bool)
+    older[4:44, 4:60] = newer[4:44, 4:59] = True
+    shown = older.copy()
+    shown[4, 4] = False
+    answers = [
+        Answer(turn, [], "", False, "", PackedMask.pack(mask))
+        for turn, mask in ((2, newer), (1, older))
+    ]
+    # when the page shows it, then it is recognised
+    assert recognise(PackedMask.pack(shown), answers) is answers[1]
 
 
 def test_iou_is_that_of_the_pixels():

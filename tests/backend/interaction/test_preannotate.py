@@ -66,7 +66,7 @@ def test_the_phrase_of_the_tasks_data_makes_the_mask(
         assert 0 <= answer["score"] <= 1
         for region in answer["result"]:
             assert region["value"]["brushlabels"] == ["Dog"]
-            assert region["score"] == answer["score"]
+            assert region["score"] == pytest.approx(answer["score"], abs=1e-4)
             mask = rle.decode(region["value"]["rle"], 640, 480)
             assert mask.any()
 

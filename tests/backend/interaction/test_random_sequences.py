@@ -175,6 +175,22 @@ def machine(page_on: Callable, folder: Path, migrated: Path) -> type[RuleBasedSt
                 thing["clicks"][new] = not take_away
             self.check(name, turn, thing, logged=1)
 
+        @precondition(lambda self: self.auto_accept)
+        @rule(name=ANNOTATORS, x=PLACES, after=PLACES)
+        def undo_a_refinement(self, name: str, x: int, after: int) -> None:
+            """Ctrl+Z sends nothing; the page may save no earlier than with the next click."""
+            page, truth = self.pages[name], self.truths[name]
+            thing = truth.last()
+            if thing is None or thing["region"] not in page.regions or page.points:
+                return
+            page.click(x, "+ last object")
+            page.undo_answer()
+            self.logged += 1
+            page.clock.wait(12)
+            thing["clicks"][page.make_point(after, "+ last object")] = True
+            page.save_draft()
+            self.check(name, page.send_points("+ last object"), thing, logged=1)
+
         @rule(name=ANNOTATORS, label=LABELS, word=st.sampled_from(["red", "big", "left"]))
         def type(self, name: str, label: str, word: str) -> None:
             page, truth = self.pages[name], self.truths[name]
