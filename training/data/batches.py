@@ -175,7 +175,7 @@ class Batches:
             return None
         train = self.recipe.train
         tint = Tint.draw(rng)
-        shares = ViewShares(train.whole, train.close, train.detail)
+        shares = ViewShares(train.whole, train.close, train.detail, train.coarse)
         view = random_view(drawn, *size, rng, shares)
         view = dataclasses.replace(view, image=tint(view.image))
         return PictureScene(view, tint, self._words)

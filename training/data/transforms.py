@@ -8,7 +8,7 @@ the flip; colours because they are measured after the tint.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, NamedTuple, TypeVar
 
@@ -31,13 +31,22 @@ SMALLEST_DETAIL = 72.0
 # How often a detail is around a thin part instead of anywhere on the border.
 AT_THIN_PART = 0.5
 
+# A coarse view has the detail of one that is smaller by this factor, with this many pixels at least
+# along the object.
+COARSER = (1.5, 6.0)
+FEWEST_PIXELS = 10
+
 
 class ViewShares(NamedTuple):
-    """Shares of whole pictures, close views of an object and details; the rest are parts."""
+    """Shares of whole pictures, close views of an object and details; the rest are parts.
+
+    coarse: of close views and details, the share that is blurred as an enlarged tiny object is.
+    """
 
     whole: float
     close: float
     detail: float = 0.0
+    coarse: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -113,7 +122,20 @@ def random_view(
         way = _close if kind == "close" else _detail
         box = way(sample, focus, aspect, rng)
     mirrored = bool(rng.random() < 0.5) and not _sided(sample)
-    return cut(sample, box, height, width, mirrored=mirrored, kind=kind, about=about)
+    view = cut(sample, box, height, width, mirrored=mirrored, kind=kind, about=about)
+    if focus is None or about is None or not (shares.coarse and rng.random() < shares.coarse):
+        return view
+    factor = float(np.exp(rng.uniform(*np.log(COARSER))))
+    factor = min(factor, _length(view, focus) / FEWEST_PIXELS)
+    return replace(view, image=coarse(view.image, factor))
+
+
+def _length(view: View, focus: _Focus) -> float:
+    """The longer side of the object's box in pixels of the view."""
+    left, top, right, bottom = focus.box
+    height, width = view.instances.shape
+    across, down = view.box[2] - view.box[0], view.box[3] - view.box[1]
+    return float(max((right - left) * width / across, (bottom - top) * height / down))
 
 
 def _kind(chance: float, shares: ViewShares) -> Kind:
@@ -121,7 +143,7 @@ def _kind(chance: float, shares: ViewShares) -> Kind:
         return "whole"
     if chance < shares.whole + shares.close:
         return "close"
-    return "detail" if chance < sum(shares) else "part"
+    return "detail" if chance < shares.whole + shares.close + shares.detail else "part"
 
 
 def _sided(sample: Sample) -> bool:
@@ -150,6 +172,16 @@ def cut(
     if mirrored:
         image, instances = np.ascontiguousarray(image[:, ::-1]), instances[:, ::-1].copy()
     return View(sample, image, instances, box, mirrored, kind, about)
+
+
+def coarse(image: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
+    """H,W,3 uint8 of the same size, with the detail of one that is smaller by this factor."""
+    height, width = image.shape[:2]
+    if factor <= 1:
+        return image
+    size = max(round(width / factor), 1), max(round(height / factor), 1)
+    small = Image.fromarray(image).resize(size, Image.Resampling.BOX)
+    return np.asarray(small.resize((width, height), Image.Resampling.BILINEAR))
 
 
 def nearest(array: NDArray[Pixel], box: Box, size: tuple[int, int]) -> NDArray[Pixel]:

@@ -70,6 +70,8 @@ class TrainRecipe:
     whole: float = 0.4
     close: float = 0.25
     detail: float = 0.1
+    # Of close views and details, the share that is blurred as an enlarged tiny object is.
+    coarse: float = 0.0
     # How often a second picture with the same kind of thing is combined with the first.
     composed: float = 0.0
     # Chances of 0, 1, 2, ... rounds of simulated corrections before the answer in the loss.

@@ -108,6 +108,21 @@ def test_a_detail_shows_a_part_of_the_border_of_its_object_cut_off_by_the_view()
         assert edges.any()
 
 
+def test_a_coarse_view_is_blurred_and_keeps_its_exact_mask(sample: Sample) -> None:
+    for seed in range(10):
+        # given a close view
+        sharp, coarse = (
+            random_view(sample, 96, 128, np.random.default_rng(seed), ViewShares(0, 1, 0, share))
+            for share in (0.0, 1.0)
+        )
+        # when it is coarse, then it has less detail, and shows the same
+        noise = [np.abs(np.diff(view.image.astype(int), axis=1)).mean() for view in (sharp, coarse)]
+        assert noise[1] < 0.8 * noise[0]
+        assert abs(sharp.image.mean() - coarse.image.mean()) < 3
+        assert np.array_equal(sharp.instances, coarse.instances)
+        assert np.array_equal(sharp.soft_mask((1,)), coarse.soft_mask((1,)))
+
+
 def test_a_picture_of_sided_parts_is_not_mirrored(sample: Sample) -> None:
     first, second = sample.objects
     sided = replace(sample, objects=(replace(first, category="left mirror"), second))
