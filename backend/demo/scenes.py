@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import skimage
+from matplotlib import get_data_path
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from skimage.io import imread
@@ -201,10 +202,10 @@ class Photograph:
 
 ASTRONAUT = Photograph("astronaut", "astronaut.png", "Person")
 CAT = Photograph("cat", "chelsea.png", "Cat")
-MOTORCYCLE = Photograph("motorcycle", "motorcycle_left.png", "Motorcycle")
+PORTRAIT = Photograph("portrait", "astronaut.png", "Person")
 COFFEE = Photograph("coffee", "coffee.png", "Cup")
 
-PHOTOGRAPHS = (ASTRONAUT, CAT, MOTORCYCLE, COFFEE)
+PHOTOGRAPHS = (ASTRONAUT, CAT, PORTRAIT, COFFEE)
 
 
 @dataclass(frozen=True)
@@ -241,8 +242,8 @@ SCENES = (
         ),
     ),
     Scene(CAT, (("phrase first", "cat"), ("then click", Point(110, 200)))),
-    # By the phrase alone the shipped model is not sure enough to draw anything.
-    Scene(MOTORCYCLE, (("positive click", Point(384, 198)), ("phrase", "red motorcycle"))),
+    # A click says where: on a person's hair. The phrase says what of all that is there.
+    Scene(PORTRAIT, (("click on hair", Point(225, 85)), ("phrase", "hair"))),
 )
 
 
@@ -290,9 +291,11 @@ def save_overlay(path: Path, pixels: NDArray[np.uint8], step: Step) -> None:
     """Save one step on its photograph, below a caption of what was sent and answered."""
     drawn = overlay(pixels, step.mask, [(p.x, p.y, p.positive) for p in step.points])
     said = (f"{step.name}: {step.sent}", step.wrong or step.answer)
-    lines = [line for text in said for line in textwrap.wrap(text, drawn.width // 7)]
+    lines = [line for text in said for line in textwrap.wrap(text, drawn.width // 8)]
     height = 10 + 17 * len(lines)
     image = Image.new("RGB", (drawn.width, height + drawn.height), "white")
-    ImageDraw.Draw(image).text((8, 5), "\n".join(lines), "black", ImageFont.load_default(13))
+    # Pillow's own font has no arrow and no tick.
+    font = ImageFont.truetype(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), 13)
+    ImageDraw.Draw(image).text((8, 5), "\n".join(lines), "black", font)
     image.paste(drawn, (0, height))
     image.save(path)

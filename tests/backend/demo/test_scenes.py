@@ -120,6 +120,18 @@ def test_an_overlay_tints_the_mask_alone(tmp_path: Path) -> None:
     assert bluer[:, :middle].sum() > 20 * bluer[:, middle + 10 :].sum()
 
 
+def test_a_caption_shows_each_sign_of_the_status_line(tmp_path: Path) -> None:
+    # given answers that differ in one sign
+    pixels, mask = np.full((50, 200, 3), 128, np.uint8), np.zeros((50, 200), bool)
+    drawn = set()
+    for sign in ("→", "✓", "–", "…"):
+        # when
+        save_overlay(tmp_path / "a.png", pixels, Step("cat", "a", "b", answer=sign, mask=mask))
+        drawn.add(np.asarray(Image.open(tmp_path / "a.png")).tobytes())
+    # then their pictures differ, too: none is an empty box
+    assert len(drawn) == 4
+
+
 def test_the_table_shows_what_went_wrong_in_place_of_the_answer() -> None:
     from rich.console import Console
 
