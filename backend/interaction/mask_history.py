@@ -76,6 +76,11 @@ class MaskHistory:
     edited: Answer | None = None  # to be stored
     undone_after: int | None = None  # later turns are to be dropped
 
+    @property
+    def _answered(self) -> set[str]:
+        """The ids of all clicks behind its masks."""
+        return set().union(*(answer.click_ids for answer in self.answers))
+
     def shown(self) -> PackedMask | None:
         return self.answers[0].mask if self.answers else None
 
@@ -107,10 +112,13 @@ class MaskHistory:
         name = digest(region)
         again = name == target.shown_digest
         # Key points behind an answer that are on the page; those of this request have none yet.
-        behind = set().union(*(answer.click_ids for answer in self.answers))
-        waiting = {c.id for c in target.counting if c.id in behind and c.id in showing.clicks}
-        if not name or (again and waiting):
-            return []  # with Auto-Accept off, the old mask stays until the newest is accepted
+        counting = {click.id for click in target.counting}
+        waiting = counting & self._answered & showing.clicks.keys()
+        if not name:
+            return []
+        if again and waiting:
+            # With Auto-Accept off, the old mask stays until the newest is accepted.
+            return self._rejected(target, showing, region, ask)
         target.shown_digest = name
         if self.answers and self.answers[0].digest == name:
             return []
@@ -123,13 +131,31 @@ class MaskHistory:
             return []  # seen before, or a phrase's mask that may wait to be accepted
         events: list[Event] = []
         if back is not None and back is not self.answers[0]:
-            if waiting - back.click_ids:
-                return []  # a newer mask waits to be accepted
+            if waiting - back.click_ids:  # a newer mask waits to be accepted
+                return self._rejected(target, showing, region, ask)
             self.undone_after = back.turn
             self.answers = [answer for answer in self.answers if answer.turn <= back.turn]
             events = _restored(target, back, ask)
         if back is None or drawn != saved:
             events.append(self._edited(target, region, name, drawn))
+        return events
+
+    def _rejected(
+        self, target: Target, showing: Saved, region: Region, ask: Interaction
+    ) -> list[Event]:
+        """Take back the clicks of a suggestion that was rejected before the one that waits now:
+        they are neither on the page nor behind the mask that it shows."""
+        name = digest(region, strokes=False)
+        shown = next((answer for answer in self.answers if answer.digest == name), None)
+        if shown is None:
+            return []
+        known = showing.clicks.keys() | shown.click_ids | {click.id for click in ask.clicks}
+        gone = self._answered - known
+        events = []
+        for click in target.counting:
+            if click.id in gone:
+                target.change(click.id, counts=False, on_page=False)
+                events.append(Event.about(target, "undo", click_id=click.id))
         return events
 
     def _words_alone_since(self, back: Answer) -> bool:

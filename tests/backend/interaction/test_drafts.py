@@ -226,6 +226,25 @@ def test_a_mask_stays_no_news_while_a_suggestion_waits(open_page):
     assert [click.x_percent for click in turn.target.clicks] == [20, 50, 80]
 
 
+def test_a_rejected_refinement_is_undone_also_where_another_one_waits(open_page):
+    # given an accepted mask, and two clicks whose mask is rejected
+    page = open_page()
+    page.click(20)
+    page.accept()
+    page.work()
+    page.send([])
+    page.click(50, "+ last object")
+    page.click(60, "+ last object")
+    page.reject()
+    # when a draft shows the accepted mask and the key point of the next refinement
+    page.clock.wait(4)
+    page.click(70, "+ last object")
+    page.work(10)
+    turn = page.click(80, "+ last object")
+    # then the rejected ones count no more
+    assert [click.x_percent for click in turn.target.clicks] == [20, 70, 80]
+
+
 def test_ctrl_z_after_a_refinement_takes_its_click_back(open_page, database):
     page = open_page(auto_accept=True)
     first = page.click(20)
