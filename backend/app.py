@@ -16,11 +16,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
 from starlette.routing import Match, Mount
 
+from backend import malloc
 from backend.api import jobs, label_studio, middleware, reports
 from backend.api.service import Service
 from backend.api.static_files import StaticFiles
 from backend.errors import BackendError
-from backend.settings import MIB, Settings, get_settings
+from backend.settings import Settings, get_settings
 from backend.web.app import add_dashboard, warm
 from model.errors import PhraseClickError
 
@@ -35,7 +36,7 @@ _SWITCH_S = 0.0005
 
 def serving_app() -> FastAPI:
     """The application of a server process, with the settings of the environment."""
-    tune_malloc()
+    malloc.tune()
     sys.setswitchinterval(_SWITCH_S)
     return create_app(get_settings())
 
@@ -85,25 +86,6 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
     app.add_middleware(middleware.Measured)
     middleware.guard(app, settings)
     return app
-
-
-def tune_malloc() -> None:
-    """Return the memory of large pictures and masks to the system as soon as they are freed.
-
-    By default, glibc has an arena per thread and raises its thresholds with each freed block, so
-    each thread that decoded a large picture keeps that memory: 400 MB after an hour.
-    """
-    if sys.platform != "linux":
-        return
-    import ctypes
-
-    libc = ctypes.CDLL(None)
-    if not hasattr(libc, "mallopt"):  # musl needs no tuning
-        return
-    m_arena_max, m_mmap_threshold, m_trim_threshold = -8, -3, -1
-    libc.mallopt(m_arena_max, 2)
-    libc.mallopt(m_mmap_threshold, 4 * MIB)
-    libc.mallopt(m_trim_threshold, 8 * MIB)
 
 
 async def _known_error(request: Request, error: Exception) -> Response:
