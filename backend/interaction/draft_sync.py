@@ -169,12 +169,18 @@ class DraftSync:
                 return
 
     def _gone_before_it_was_saved(self, target: Target) -> None:
-        """It never got into a draft, and a draft well after its answer shows nothing of it."""
+        """It never got into a draft, and a draft well after its answer shows nothing of it.
+
+        Words stay in their field when a mask is rejected: they are no sign of an object that was
+        clicked.
+        """
         newest = self._newest_draft()
         mine = target.owner and target.owner == self.user
         if target.state != "open" or not mine or newest is None:
             return
-        if not self._shown(target) and self.newer(newest, target.answered_at or target.updated_at):
+        drawn = any(saved.draws(target) for saved in self.saved)
+        shown = drawn or (not target.clicks and self._shown(target))
+        if not shown and self.newer(newest, target.answered_at or target.updated_at):
             target.seen_at = newest.updated_at
             self._gone(target)
 

@@ -57,13 +57,14 @@ class Saved:
         """Its name in the database."""
         return f"{self.kind}:{self.id}"
 
+    def draws(self, target: Target) -> bool:
+        """Whether an object's mask or one of its clicks is on the picture."""
+        clicked = any(click.id in self.clicks for click in target.clicks)
+        return clicked or target.region_id in self.regions
+
     def shows(self, target: Target) -> bool:
         """Whether it shows anything of an object: its mask, a click or its phrase."""
-        return (
-            target.region_id in self.regions
-            or any(click.id in self.clicks for click in target.clicks)
-            or (bool(target.phrase_id) and target.phrase_id in self.phrases)
-        )
+        return self.draws(target) or (bool(target.phrase_id) and target.phrase_id in self.phrases)
 
 
 @dataclass(frozen=True)

@@ -429,6 +429,23 @@ def test_a_rejected_suggestion_is_gone_once_a_draft_was_saved_after_it(open_page
     assert [click.x_percent for click in turn.target.clicks] == [20, 25]
 
 
+def test_a_rejected_suggestion_is_gone_although_its_words_stand_in_their_field(open_page):
+    # given an accepted mask, and a click and a phrase whose mask is rejected
+    page = open_page()
+    first = page.click(20)
+    page.accept()
+    page.work()
+    page.click(70)
+    page.type("the cat")
+    page.reject()
+    # when the page has saved, and a click refines the last object
+    page.work()
+    turn = page.click(25, "+ last object")
+    # then that is the accepted one
+    assert turn.target.region_id == first.target.region_id
+    assert turn.target.phrase_source != "typed"
+
+
 def test_a_rejected_refinement_is_undone_also_where_words_came_after_it(open_page):
     # given an accepted mask that a draft has shown, refined by a click and then by words
     page = open_page()

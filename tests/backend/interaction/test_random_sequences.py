@@ -113,12 +113,12 @@ def machine(page_on: Callable, folder: Path, migrated: Path) -> type[RuleBasedSt
 
         # -- what annotators do
 
-        @rule(name=ANNOTATORS, x=PLACES, label=LABELS, negative=st.booleans(), saves=st.booleans())
-        def click(self, name: str, x: int, label: str, negative: bool, saves: bool) -> None:
+        @rule(name=ANNOTATORS, x=PLACES, label=LABELS, negative=st.booleans())
+        def click(self, name: str, x: int, label: str, negative: bool) -> None:
             page, truth = self.pages[name], self.truths[name]
             pending = {i for i, p in page.points.items() if p["value"]["labels"] == [label]}
             self.stays(name, pending)
-            turn = self.clicked(page, x, label, negative=negative, saves=saves)
+            turn = page.click(x, label, negative=negative)
             came = {point["id"] for point in page.sent}
             new = next(iter(came - pending))
             thing = next((o for o in truth.objects if pending & set(o["clicks"])), None)
@@ -132,13 +132,6 @@ def machine(page_on: Callable, folder: Path, migrated: Path) -> type[RuleBasedSt
             thing["alive"] = True
             thing["clicks"][new] = not negative
             self.check(name, turn, thing, logged=1)
-
-        def clicked(self, page, x: int, label: str, *, saves: bool, negative: bool = False):
-            """saves: the page saves its draft while the request is on its way."""
-            page.make_point(x, label, negative=negative)
-            if saves:
-                page.save_draft()
-            return page.send_points(label)
 
         def meant(self, truth: ExpectedObjects, label: str, negative: bool) -> dict | None:
             if negative:
@@ -164,13 +157,13 @@ def machine(page_on: Callable, folder: Path, migrated: Path) -> type[RuleBasedSt
             thing["clicks"][two] = True
             self.check(name, page.send_points(label), thing, logged=1)
 
-        @rule(name=ANNOTATORS, x=PLACES, take_away=st.booleans(), saves=st.booleans())
-        def refine(self, name: str, x: int, take_away: bool, saves: bool) -> None:
+        @rule(name=ANNOTATORS, x=PLACES, take_away=st.booleans())
+        def refine(self, name: str, x: int, take_away: bool) -> None:
             page, truth = self.pages[name], self.truths[name]
             label = "- last object" if take_away else "+ last object"
             pending = {i for i, p in page.points.items() if p["value"]["labels"] == [label]}
             self.stays(name, pending)
-            turn = self.clicked(page, x, label, saves=saves)
+            turn = page.click(x, label)
             new = next(iter({c["id"] for c in page.sent} - pending))
             thing = next((o for o in truth.objects if pending & set(o["clicks"])), None)
             if thing is None:
@@ -296,7 +289,9 @@ def machine(page_on: Callable, folder: Path, migrated: Path) -> type[RuleBasedSt
                 thing["alive"] = shown or bool(points) or (words and thing["alive"])
 
         def said_of(self, truth: ExpectedObjects, thing: dict) -> bool:
-            return truth.phrase is not None and truth.phrase[1] is thing
+            """Whether its words are still said; of what was clicked, the clicks count."""
+            said = truth.phrase is not None and truth.phrase[1] is thing
+            return said and not thing["clicked"]
 
         @rule(name=ANNOTATORS, which=st.integers(0, 5))
         def delete_a_region(self, name: str, which: int) -> None:
