@@ -17,7 +17,7 @@ Packages from top to bottom; each imports only packages below it (checked by imp
     images          images of tasks and their embeddings
     label_studio    its API, labeling configs, payloads, annotations and masks
     db              connections, tables, migrations
-    logs metrics settings errors
+    logs malloc metrics settings errors
 """
 
 # Imported for its effect: it limits the threads of numpy, so it must come before numpy.

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from sqlalchemy import select
 
 from backend.db.engine import Database
+from backend.db.models import EventRow
 from backend.settings import Settings
 from backend.worker.child_process import Child, free_port
 
@@ -161,3 +163,9 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
     yield fresh
     fresh.close()
     spares.give_back(url)
+
+
+def kinds(database: Database) -> list[str]:
+    """The kinds of all logged events, oldest first."""
+    with database.read() as connection:
+        return list(connection.execute(select(EventRow.kind).order_by(EventRow.id)).scalars())
