@@ -8,8 +8,8 @@ times as long.
 
 The threads belong to a ``ThreadPoolExecutor``, which Python joins before it tears down the
 interpreter. A daemon thread could be stopped inside torch's C++ code, which aborts the process. So
-the threads that ask run no torch code at all: even ``permute`` gives up Python's lock and may never
-get it back.
+the threads that ask run no torch code at all: even ``permute``, or freeing a tensor, gives up
+Python's lock and may never get it back.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ class Inference:
                 None if previous is None else self._tensor(previous)[None, None],
                 boxes=None if corners is None else self._tensor(corners),
             )
-            logits: NDArray[np.float32] = output.mask_logits[0, 0].float().cpu().numpy()
+            logits = own_array(output.mask_logits[0, 0])
             expected = output.iou_logits
             return logits, None if expected is None else float(expected[0])
 
@@ -204,7 +204,7 @@ class Inference:
             words = padded_words([tokens.vectors for tokens in phrases], self.device)
             first = torch.zeros(len(phrases), dtype=torch.int64, device=self.device)
             guess = self.network.guess(features, clicks, words, first)
-            return words, guess, guess.coarse[:, 0].float().cpu().numpy()
+            return words, guess, own_array(guess.coarse[:, 0])
 
         words, guesses, coarse = self.queue.run(Priority.PROMPT, guess)
 
@@ -214,7 +214,7 @@ class Inference:
             rows = torch.tensor([row], device=self.device)
             windows = Windows(rows, corner, (coarse.shape[1], coarse.shape[2]))
             mask, expected = self.network.refine(features, clicks, words, guesses, windows)
-            logits = mask[0, 0].float().cpu().numpy()
+            logits = own_array(mask[0, 0])
             return Answer(
                 LogitGrid(logits, box), None, None if expected is None else float(expected)
             )
@@ -228,6 +228,12 @@ class Inference:
 
     def _tensor(self, values: object) -> torch.Tensor:
         return torch.as_tensor(values, dtype=torch.float32).to(self.device)
+
+
+def own_array(tensor: torch.Tensor) -> NDArray[np.float32]:
+    """A float32 array that shares no memory with the tensor, so freeing it runs no torch code."""
+    values: NDArray[np.float32] = tensor.float().cpu().numpy().copy()
+    return values
 
 
 MOST_PASSES = 4

@@ -25,6 +25,7 @@ from model.config import ModelConfig
 from model.crop import Box, ImageTiles
 from model.embedding import Embedding, EmbeddingCache
 from model.errors import PromptError
+from model.in_flight import finishes_before_exit
 from model.inference import (
     STRIDE,
     Answer,
@@ -34,6 +35,7 @@ from model.inference import (
     coverage,
     device_named,
     input_size,
+    own_array,
     passes_for,
 )
 from model.instances import LIMITS, Instance
@@ -74,10 +76,12 @@ class Prediction:
     layers: MaskLayers
     score: float
 
+    @finishes_before_exit
     def probability(self) -> NDArray[np.float32]:
         """H,W in [0, 1] at the picture's size."""
         return self.layers.probability()
 
+    @finishes_before_exit
     def mask(self) -> NDArray[np.bool_]:
         """H,W bool, ``probability() > 0.5``; takes time only where the mask is."""
         return self.layers.mask()
@@ -135,6 +139,7 @@ class Predictor:
         """Memory that encoded pictures take, those of all predictors that share them."""
         return self._cache.nbytes
 
+    @finishes_before_exit
     def warm_up(self, shapes: Sequence[tuple[int, int]] = USUAL_SHAPES) -> None:
         """Answer once for pictures of these shapes, so that the first click is no slower.
 
@@ -155,6 +160,7 @@ class Predictor:
         features = self._inference.encode(picture, size, Priority.PICTURE)
         self._inference.decode(features, square, prompt, np.zeros(size, np.float32))
 
+    @finishes_before_exit
     def encode(self, image: NDArray[np.uint8], key: str | None = None) -> Embedding:
         """Encode a picture, or take it from the cache.
 
@@ -181,6 +187,7 @@ class Predictor:
         cached = self._cache.get(self._slot(key))
         return cached if isinstance(cached, Embedding) else None
 
+    @finishes_before_exit
     def predict(
         self,
         embedding: Embedding,
@@ -225,6 +232,7 @@ class Predictor:
             score = implied_score(result.answer.grid.logits)
         return Prediction(self._calibration.confidence(score), tokens, result.layers, score)
 
+    @finishes_before_exit
     def instances(
         self, embedding: Embedding, phrase: str, least: float = LIMITS.confidence
     ) -> Instances:
@@ -237,6 +245,7 @@ class Predictor:
         (found,) = self._search.instances(embedding, [phrase], least)
         return found
 
+    @finishes_before_exit
     def instances_by_name(
         self,
         embedding: Embedding,
@@ -262,6 +271,7 @@ class Predictor:
                 kept.append((name, instance))
         return kept, [instances.confidence for instances in found]
 
+    @finishes_before_exit
     def descriptor(self, embedding: Embedding) -> NDArray[np.float32]:
         """A unit vector of D numbers that describes a whole picture.
 
@@ -275,8 +285,7 @@ class Predictor:
         def pool() -> NDArray[np.float32]:
             first = embedding.features.maps[0][0].float()
             pooled = torch.nn.functional.adaptive_avg_pool2d(first, cells)
-            values: NDArray[np.float32] = pooled.flatten().cpu().numpy()
-            return values
+            return own_array(pooled.flatten())
 
         vector = self._queue.run(Priority.PROMPT, pool)
         return vector / np.float32(max(float(np.linalg.norm(vector)), 1e-9))

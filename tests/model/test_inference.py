@@ -18,7 +18,7 @@ import torch
 from model.crop import Box
 from model.inference import Inference, InferenceQueue, Priority, passes_for
 from model.network.phraseclick import PhraseClick
-from model.prompt import Prompt
+from model.prompt import Click, Prompt
 from model.tokenizer import Tokens
 
 ROOT = Path(__file__).parents[2]
@@ -168,6 +168,23 @@ def test_phrases_are_answered_together_as_each_alone(
         if cells == 64:
             assert np.allclose(answer.grid.logits, alone.grid.logits, atol=1e-4)
             assert answer.iou_logit == pytest.approx(alone.iou_logit, abs=1e-4)
+
+
+def test_an_answer_holds_no_tensor_whose_freeing_would_run_torch(
+    small_network: PhraseClick,
+) -> None:
+    inference = Inference(small_network, torch.device("cpu"), InferenceQueue())
+    with torch.inference_mode():
+        features = small_network.encode(torch.rand(1, 3, 128, 128))
+    box = Box(0, 0, 200, 200)
+
+    clicked = inference.decode(features, box, Prompt((Click(50, 50),), tokens(1)), None)
+    (named,) = inference.phrases(features, box, [tokens(1)])
+
+    for owner in (clicked.grid.logits, named.grid.logits):
+        while isinstance(owner, np.ndarray):
+            owner = owner.base
+        assert owner is None
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
