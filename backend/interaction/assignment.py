@@ -238,11 +238,6 @@ class Assignment:
             )
         )
 
-    def _undo(self, target: Target, click: Click) -> None:
-        """It was taken off the page, and counts no longer."""
-        target.change(click.id, counts=False, on_page=False)
-        self.events.append(Event.about(target, "undo", click_id=click.id))
-
     # -- the turn
 
     def _turn(self) -> Turn:

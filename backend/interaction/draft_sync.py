@@ -203,8 +203,7 @@ class DraftSync:
             return
         for click in target.counting:
             if click.on_page and click.id not in newest.clicks:
-                target.change(click.id, counts=False, on_page=False)
-                self._log("undo", target, click_id=click.id)
+                self.events.append(Event.undo(target, click.id))
 
     def _phrase(self, target: Target) -> None:
         """A phrase that a newer draft lacks was removed, or replaced by another one."""

@@ -69,6 +69,12 @@ class Event:
         """One that concerns an object."""
         return cls(kind, target.id, target.region_id, label=target.label, **values)
 
+    @classmethod
+    def undo(cls, target: Target, click_id: str) -> "Event":
+        """Take the click back, and the event that says so."""
+        target.take_back(click_id)
+        return cls.about(target, "undo", click_id=click_id)
+
 
 @dataclass(frozen=True)
 class Outcome:

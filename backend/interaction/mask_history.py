@@ -151,12 +151,7 @@ class MaskHistory:
             return []
         known = showing.clicks.keys() | shown.click_ids | {click.id for click in ask.clicks}
         gone = self._answered - known
-        events = []
-        for click in target.counting:
-            if click.id in gone:
-                target.change(click.id, counts=False, on_page=False)
-                events.append(Event.about(target, "undo", click_id=click.id))
-        return events
+        return [Event.undo(target, click.id) for click in target.counting if click.id in gone]
 
     def _words_alone_since(self, back: Answer) -> bool:
         """Whether the newest answer rests on other words than an earlier one, and on no click that

@@ -176,6 +176,10 @@ class Target:
             for click in self.clicks
         )
 
+    def take_back(self, identity: str) -> None:
+        """The click is neither on the page nor behind the mask any more."""
+        self.change(identity, counts=False, on_page=False)
+
 
 COLUMNS = tuple(f.name for f in fields(Target))
 # A click's sign is certain when it is stored.

@@ -114,7 +114,7 @@ class Rules(Assignment):
         for target in several:
             for click in target.counting if target is not meant else ():
                 if click.on_page and click.kind in kinds and click.id not in came:
-                    self._undo(target, click)
+                    self.events.append(Event.undo(target, click.id))
 
     def _sharing(self, clicks: tuple[Click, ...]) -> Target | None:
         """Clicks that share an id with an object belong to it: to the newest, if there are two."""
@@ -147,7 +147,7 @@ class Rules(Assignment):
             if same[0].stays and same[0].state == "open":
                 # Its key points stay on the page, but none came: all were undone.
                 for click in same[0].counting:
-                    self._undo(same[0], click)
+                    self.events.append(Event.undo(same[0], click.id))
                 same[0].state = "gone"
             elif self.context.policy.new_object == "refine" or (
                 self.context.policy.new_object == "auto" and self._touches(clicks[0], same[0])
@@ -282,7 +282,7 @@ class Rules(Assignment):
             if click.id in came or click.kind not in kinds or not click.on_page:
                 continue
             if shared and click.counts:
-                self._undo(target, click)
+                self.events.append(Event.undo(target, click.id))
             else:
                 # With Auto-Accept on the page deletes a key point once it is answered.
                 target.change(click.id, on_page=False)
@@ -291,7 +291,7 @@ class Rules(Assignment):
         for other in self.task.targets:
             if other is not target:
                 for moved in (c.id for c in other.counting if c.id in came):
-                    other.change(moved, counts=False, on_page=False)
+                    other.take_back(moved)
         target.clicks = target.clicks[-_MAX_CLICKS:]
         self._turned(target)
 
@@ -314,7 +314,7 @@ class Rules(Assignment):
             return
         if click.box is not None:
             for box in (c for c in target.counting if c.box is not None):
-                target.change(box.id, counts=False, on_page=False)
+                target.take_back(box.id)
         target.clicks = (*target.clicks, click)
         self._log_click(click, target)
 
