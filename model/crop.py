@@ -169,6 +169,28 @@ def stretches(width: int, height: int) -> list[Box]:
     return [Box(0, start, width, end) for start, end in pairwise(edges)]
 
 
+# Each side is divided into this many tiles, which overlap by this share of a tile's side.
+TILES = 2
+OVERLAP = 0.125
+
+
+def tiles(part: Box) -> list[Box]:
+    """Overlapping tiles of a part; what is smaller than the overlap is whole in one of them."""
+    step = 1.0 - OVERLAP
+    longest = TILES - (TILES - 1) * OVERLAP
+    width, height = part.width / longest, part.height / longest
+    return [
+        Box(
+            part.left + round(column * step * width),
+            part.top + round(row * step * height),
+            part.left + round((column * step + 1) * width),
+            part.top + round((row * step + 1) * height),
+        )
+        for row in range(TILES)
+        for column in range(TILES)
+    ]
+
+
 def detail(around: Box, width: int, height: int) -> Box | None:
     """A square crop for a detail of an object, or None if the picture is smaller.
 

@@ -3,7 +3,8 @@
 The phrase's own mask shows where things of the kind are, but merges things that touch. So its
 deepest points become clicks, each for one object, a few at a time: more while they find objects,
 and only where these leave the mask uncovered. Of two masks of the same object the better one is
-kept, and cells in two objects go to the one with the higher logit.
+kept, and cells in two objects go to the one with the higher logit. Of a crowd of small objects the
+picture as a whole shows too little, so it is searched once more in overlapping tiles.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +64,11 @@ class Limits:
 LIMITS = Limits()
 # Where a phrase says that there are several ("left dog"), and the usual limits find fewer.
 LOOSE_LIMITS = Limits(sure=0.3, agreement=0.5, confidence=0.2)
+# Pieces of a phrase's answer from which there may be a crowd, if some objects or none were found,
+# and the largest median length of these objects, as a share of the picture's. Chosen on 62 pictures
+# (training/RUNS.md).
+CROWD, UNSEEN_CROWD = 8, 16
+CROWD_LENGTH = 0.15
 # Largest size of negative logits of cells outside an object.
 FAINT = 1.0
 
@@ -81,15 +88,13 @@ class Instance:
 
     def iou(self, other: Instance) -> float:
         """Intersection over union with another object of the same picture."""
-        common = self.box.intersection(other.box)
-        if common is None:
-            return 0.0
-        mine, theirs = (
-            instance.pixels[common.moved(-instance.box.left, -instance.box.top).slices]
-            for instance in (self, other)
-        )
-        both = np.count_nonzero(mine & theirs)
-        return both / (np.count_nonzero(self.pixels) + np.count_nonzero(other.pixels) - both)
+        both = self.common(other)
+        return both / (self.area + other.area - both)
+
+    @cached_property
+    def area(self) -> int:
+        """Its pixels, counted."""
+        return int(np.count_nonzero(self.pixels))
 
     @property
     def centre(self) -> tuple[float, float]:
@@ -101,6 +106,17 @@ class Instance:
         """As an object of the picture of which its own picture is a part."""
         box = self.box.moved(part.left, part.top)
         return Instance(width, height, box, self.pixels, self.confidence)
+
+    def common(self, other: Instance) -> int:
+        """Pixels that it shares with another object of the same picture."""
+        common = self.box.intersection(other.box)
+        if common is None:
+            return 0
+        mine, theirs = (
+            instance.pixels[common.moved(-instance.box.left, -instance.box.top).slices]
+            for instance in (self, other)
+        )
+        return int(np.count_nonzero(mine & theirs))
 
     def mask(self) -> NDArray[np.bool_]:
         """H,W bool at the picture's size."""
@@ -275,6 +291,41 @@ def at_picture_size(
                 Instance(width, height, place, pixels, candidates[number - 1].confidence)
             )
     return instances
+
+
+def crowded(answer: Logits, objects: Sequence[Instance], part: Box) -> bool:
+    """Whether a part of a picture shows so many small objects that it is searched in tiles.
+
+    answer: the phrase's logits over the part. objects: those found in it. Of a crowd many are not
+    found, so the separate pieces of the answer are counted.
+    """
+    pieces = int(ndimage.label(answer > 0)[1])
+    if not objects:
+        return pieces >= UNSEEN_CROWD
+    lengths = [max(instance.box.width, instance.box.height) for instance in objects]
+    small = float(np.median(lengths)) <= CROWD_LENGTH * max(part.width, part.height)
+    return small and pieces >= CROWD
+
+
+def distinct(objects: Sequence[Instance], limits: Limits = LIMITS) -> list[Instance]:
+    """The objects without those that earlier ones contain; no pixel is in two of them."""
+    kept: list[Instance] = []
+    for instance in objects:
+        shared = [(other, instance.common(other)) for other in kept]
+        if any(
+            common > limits.contained * min(instance.area, other.area) for other, common in shared
+        ):
+            continue
+        pixels = instance.pixels.copy()
+        for other, common in shared:
+            if common:
+                place = instance.box.intersection(other.box)
+                assert place is not None
+                mine = place.moved(-instance.box.left, -instance.box.top).slices
+                theirs = place.moved(-other.box.left, -other.box.top).slices
+                pixels[mine] &= ~other.pixels[theirs]
+        kept.append(replace(instance, pixels=pixels))
+    return kept
 
 
 def _depths(cells: Cells) -> NDArray[np.float64]:

@@ -2,24 +2,35 @@
 
 The phrase is answered as a whole, and the objects in that answer are found one by one
 (`model.instances`). Pictures with extreme sides show nothing as a whole and are searched in
-stretches.
+stretches; crowds of small objects in tiles.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model import referring, word_forms
+from model import crop, referring, word_forms
 from model.confidence import implied_score
 from model.crop import Box, ImageTiles, stretches
 from model.embedding import Embedding
 from model.inference import Answer, Inference
-from model.instances import LIMITS, LOOSE_LIMITS, Candidate, Instance, at_picture_size, find
+from model.instances import (
+    LIMITS,
+    LOOSE_LIMITS,
+    Candidate,
+    Instance,
+    Limits,
+    at_picture_size,
+    crowded,
+    distinct,
+    find,
+)
 from model.mask_upsampling import sigmoid
 from model.network.phraseclick import Features
 from model.point_decoder import PointDecoder
@@ -43,12 +54,17 @@ class Instances:
 
 @dataclass(frozen=True, eq=False)
 class PhraseSearch:
-    """Searches encoded pictures. confidence: of a score, 0 to 1. features: of a part of one."""
+    """Searches encoded pictures.
+
+    confidence: of a score, 0 to 1. features: of a part of a picture, which are kept for the next
+    prompt. encode: the same for a part that no other prompt will ask for.
+    """
 
     inference: Inference
     tokenizer: Tokenizer
     confidence: Callable[[float], float]
     features: Callable[[Embedding, Box], Features]
+    encode: Callable[[Embedding, Box], Features]
 
     def instances(
         self, embedding: Embedding, phrases: Sequence[str], least: float
@@ -62,12 +78,13 @@ class PhraseSearch:
         parts = stretches(width, height) if known else []
         for part in parts:
             for phrase, (answer, decode) in zip(
-                known, self._named(embedding, known, part), strict=True
+                known, self._named(self.features(embedding, part), known, part), strict=True
             ):
                 logits = answer.grid.logits
-                candidates = find(logits, decode, self.confidence, limits)
-                there = at_picture_size(candidates, logits.shape, part.width, part.height)
-                found[phrase] += [instance.within(part, width, height) for instance in there]
+                there = self._objects(embedding, answer, decode, part, limits)
+                if crowded(logits, there, part):
+                    there = self._closer(embedding, phrase, part, there, limits)
+                found[phrase] += there
                 if (logits > 0).any():
                     score = implied_score(logits) if answer.iou_logit is None else answer.iou_logit
                     doubts[phrase] = max(doubts[phrase], self.confidence(score))
@@ -79,6 +96,39 @@ class PhraseSearch:
             sure = objects[0].confidence if objects else doubts[phrase]
             results.append(Instances(tuple(objects), self.tokenizer.read(phrase), sure))
         return results
+
+    def _objects(
+        self, embedding: Embedding, answer: Answer, decode: PointDecoder, part: Box, limits: Limits
+    ) -> list[Instance]:
+        """The objects of a phrase's answer over a part of the picture."""
+        logits = answer.grid.logits
+        candidates = find(logits, decode, self.confidence, limits)
+        there = at_picture_size(candidates, logits.shape, part.width, part.height)
+        return [instance.within(part, embedding.width, embedding.height) for instance in there]
+
+    def _closer(
+        self,
+        embedding: Embedding,
+        phrase: str,
+        part: Box,
+        known: Sequence[Instance],
+        limits: Limits,
+    ) -> list[Instance]:
+        """The objects of a crowd, most of them as tiles show them.
+
+        known: as the part as a whole shows them; kept where no tile shows an object whole.
+        """
+
+        def search(tile: Box) -> list[Instance]:
+            ((answer, decode),) = self._named(self.encode(embedding, tile), [phrase], tile)
+            objects = self._objects(embedding, answer, decode, tile, limits)
+            return [one for one in objects if not _cut(one.box, tile, part)]
+
+        tiles = crop.tiles(part)
+        with ThreadPoolExecutor(len(tiles)) as pool:
+            seen = [one for objects in pool.map(search, tiles) for one in objects]
+        seen.sort(key=lambda instance: -instance.confidence)
+        return sorted(distinct([*seen, *known], limits), key=lambda one: -one.confidence)
 
     def pointed_at(self, embedding: Embedding, phrase: str) -> Prompt | None:
         """A click on the object that a phrase is about, where the network alone would not find it.
@@ -104,7 +154,8 @@ class PhraseSearch:
         kind = self.tokenizer.read(reference.kind)
         if not kind.words:
             return None
-        ((answer, decode),) = self._named(embedding, [reference.kind])
+        whole = Box(0, 0, embedding.width, embedding.height)
+        ((answer, decode),) = self._named(self.features(embedding, whole), [reference.kind], whole)
         logits = answer.grid.logits
         across, down = embedding.width / logits.shape[1], embedding.height / logits.shape[0]
         for limits in (LIMITS, LOOSE_LIMITS):
@@ -120,14 +171,9 @@ class PhraseSearch:
         return None
 
     def _named(
-        self, embedding: Embedding, phrases: Sequence[str], part: Box | None = None
+        self, features: Features, phrases: Sequence[str], part: Box
     ) -> list[tuple[Answer, PointDecoder]]:
-        """Each phrase's own answer, and the decoder that finds the objects in it.
-
-        part: of the picture; None: all of it.
-        """
-        part = part or Box(0, 0, embedding.width, embedding.height)
-        features = self.features(embedding, part)
+        """Each phrase's own answer over a part, and the decoder that finds the objects in it."""
         tokens = [self.tokenizer.read(phrase) for phrase in phrases]
         named = []
         for phrase, answer in zip(
@@ -138,6 +184,16 @@ class PhraseSearch:
             decoder = PointDecoder(self.inference, features, one.vectors, probability)
             named.append((answer, decoder))
         return named
+
+
+def _cut(box: Box, tile: Box, part: Box) -> bool:
+    """Whether an object continues beyond the tile, as far as its box shows."""
+    return (
+        (tile.left > part.left and box.left <= tile.left + 1)
+        or (tile.top > part.top and box.top <= tile.top + 1)
+        or (tile.right < part.right and box.right >= tile.right - 1)
+        or (tile.bottom < part.bottom and box.bottom >= tile.bottom - 1)
+    )
 
 
 def _appearance(

@@ -293,7 +293,11 @@ class Predictor:
     @property
     def _search(self) -> PhraseSearch:
         return PhraseSearch(
-            self._inference, self.tokenizer, self._calibration.confidence, self._encoded
+            self._inference,
+            self.tokenizer,
+            self._calibration.confidence,
+            lambda embedding, box: self._features(embedding, box, self._size(box)),
+            lambda embedding, box: self._encoded(embedding, box, self._size(box)),
         )
 
     def _must_know(self, embedding: Embedding) -> None:
@@ -318,20 +322,19 @@ class Predictor:
         longest = self.config.input_size
         return input_size(box, max(longest * 2 // 3 // STRIDE, 1) * STRIDE if detail else longest)
 
-    def _encoded(self, embedding: Embedding, box: Box) -> Features:
-        return self._features(embedding, box, self._size(box))
-
     def _features(self, embedding: Embedding, box: Box, size: tuple[int, int]) -> Features:
         if (box.width, box.height) == (embedding.width, embedding.height):
             return embedding.features
 
-        def encode() -> Features:
-            # Part of the answer to a click, so it need not wait behind new pictures.
-            return self._inference.encode(embedding.tiles.read(box), size, Priority.PROMPT)
-
-        features = self._cache.get_or_make(self._slot(embedding.key, (box, size)), encode)
+        features = self._cache.get_or_make(
+            self._slot(embedding.key, (box, size)), lambda: self._encoded(embedding, box, size)
+        )
         assert isinstance(features, Features)
         return features
+
+    def _encoded(self, embedding: Embedding, box: Box, size: tuple[int, int]) -> Features:
+        # Part of the answer to a prompt, so it need not wait behind new pictures.
+        return self._inference.encode(embedding.tiles.read(box), size, Priority.PROMPT)
 
     def _embed(self, image: NDArray[np.uint8], key: str) -> Embedding:
         height, width = image.shape[:2]

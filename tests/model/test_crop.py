@@ -182,3 +182,18 @@ def test_stretches_cover_a_picture_without_overlap(width: int, height: int) -> N
     # one is enough where the picture has usual sides
     if max(width, height) <= crop.LONGEST * min(width, height):
         assert parts == [Box(0, 0, width, height)]
+
+
+@given(width=st.integers(1, 5_000), height=st.integers(1, 5_000), left=st.integers(0, 500))
+def test_tiles_cover_a_part_and_overlap(width: int, height: int, left: int) -> None:
+    part = Box(left, 0, left + width, height)
+
+    tiles = crop.tiles(part)
+
+    for along in ("left", "right"), ("top", "bottom"):
+        sides = sorted({tuple(getattr(tile, name) for name in along) for tile in tiles})
+        assert sides[0][0] == getattr(part, along[0])
+        assert sides[-1][1] == getattr(part, along[1])
+        length = getattr(part, along[1]) - getattr(part, along[0])
+        assert sides[0][1] - sides[-1][0] >= crop.OVERLAP * length / 2 - 1
+    assert all(tile.width > 0 and tile.height > 0 for tile in tiles)

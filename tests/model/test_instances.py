@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from model.confidence import logit
+from model.crop import Box
 from model.instances import (
     FEWEST,
     LIMITS,
@@ -17,6 +18,8 @@ from model.instances import (
     Instance,
     apart,
     at_picture_size,
+    crowded,
+    distinct,
     find,
     seeds,
     settled,
@@ -217,6 +220,41 @@ def test_an_object_whose_cells_all_belong_to_better_ones_is_left_out() -> None:
     (kept,) = apart([strong, weak], SHAPE)
 
     assert kept.patch is strong.patch
+
+
+def instance(box: Box, confidence: float = 0.9) -> Instance:
+    return Instance(100, 100, box, np.ones((box.height, box.width), np.bool_), confidence)
+
+
+def test_many_pieces_and_small_objects_are_a_crowd() -> None:
+    whole = Box(0, 0, 100, 100)
+    answer = np.full((50, 50), -4.0, np.float32)
+    answer[5:45:10, 5:45:10] = 4.0  # sixteen
+    small, large = instance(Box(8, 8, 20, 20)), instance(Box(0, 0, 60, 60))
+
+    assert crowded(answer, [small], whole)
+    assert not crowded(answer, [large], whole)
+    assert not crowded(answer[:20, :20], [small], whole)
+
+
+def test_many_pieces_without_any_object_may_be_a_crowd_too_small_to_see() -> None:
+    answer = np.full((50, 50), -4.0, np.float32)
+    answer[5:45:10, 5:45:10] = 4.0
+
+    assert crowded(answer, [], Box(0, 0, 100, 100))
+    assert not crowded(answer[:30], [], Box(0, 0, 100, 60))
+
+
+def test_of_objects_seen_twice_the_first_stays_and_no_pixel_is_in_two() -> None:
+    # given two tiles' views of one object, a neighbour that overlaps it, and one that holds both
+    first, again = instance(Box(10, 10, 30, 30)), instance(Box(12, 10, 31, 30))
+    neighbour, around = instance(Box(26, 10, 46, 30)), instance(Box(0, 0, 50, 40))
+    # when
+    kept = distinct([first, again, neighbour, around])
+    # then
+    assert [one.box for one in kept] == [first.box, neighbour.box]
+    assert kept[0].common(kept[1]) == 0
+    assert kept[1].area == 16 * 20
 
 
 def test_a_network_without_training_answers_too(

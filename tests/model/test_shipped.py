@@ -197,3 +197,25 @@ def test_of_two_of_a_kind_the_one_that_the_phrase_singles_out_is_found(
     face = (CAT_FACE, CAT_FACE[:, ::-1])[half]
     assert part(halves[half], face) > 0.8
     assert halves[half].sum() > 0.95 * mask.sum()
+
+
+def test_of_two_hundred_small_things_nearly_all_are_found_one_by_one(shipped: Predictor) -> None:
+    # given a picture that as a whole shows each of them with a few cells
+    random = np.random.default_rng(4)
+    picture = np.full((480, 640, 3), 60.0) + random.normal(0, 6, (480, 640, 1))
+    dots = np.zeros((480, 640), int)
+    for number in range(208):
+        row, column = divmod(number, 16)
+        x, y = np.array([39 * column, 36 * row]) + random.integers(19, 30, 2)
+        dot = ellipse((480, 640), x, y, 5, 5)
+        picture[dot] = random.normal((200, 180, 60), 12)
+        dots[dot] = number + 1
+    embedding = shipped.encode(picture.clip(0, 255).astype(np.uint8))
+    # when
+    objects = shipped.instances(embedding, "dots").objects
+    # then
+    centres = [instance.centre for instance in objects]
+    found = {int(dots[int(y), int(x)]) for x, y in centres} - {0}
+    assert len(found) >= 195
+    assert len(objects) <= 215
+    assert all(instance.area < 200 for instance in objects)
