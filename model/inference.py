@@ -20,7 +20,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from queue import PriorityQueue
 from typing import Any, TypeVar
@@ -111,11 +111,16 @@ class Answer:
 
 @dataclass(frozen=True, eq=False)
 class Inference:
-    """A network for serving, its device and its queue."""
+    """A network for serving, its device and its queue. priority: of prompts in the queue."""
 
     network: PhraseClick
     device: torch.device
     queue: InferenceQueue
+    priority: Priority = Priority.PROMPT
+
+    def behind_clicks(self) -> Inference:
+        """The same with the priority of new pictures, for searches that take many passes."""
+        return replace(self, priority=Priority.PICTURE)
 
     def encode(self, picture: Image.Image, size: tuple[int, int], priority: Priority) -> Features:
         """Encode a picture, stretched to ``size``: height and width of the network's input.
@@ -177,7 +182,7 @@ class Inference:
             expected = output.iou_logits
             return logits, None if expected is None else float(expected[0])
 
-        logits, iou_logit = self.queue.run(Priority.PROMPT, decode)
+        logits, iou_logit = self.queue.run(self.priority, decode)
         newest = None
         if clicks and clicks[-1] is prompt.clicks[-1]:
             newest = float(logits[clicked_cells(clicks[-1], box, logits.shape)].mean())
@@ -206,7 +211,7 @@ class Inference:
             guess = self.network.guess(features, clicks, words, first)
             return words, guess, own_array(guess.coarse[:, 0])
 
-        words, guesses, coarse = self.queue.run(Priority.PROMPT, guess)
+        words, guesses, coarse = self.queue.run(self.priority, guess)
 
         @torch.inference_mode()
         def fine(row: int) -> Answer:
@@ -220,7 +225,7 @@ class Inference:
             )
 
         return [
-            self.queue.run(Priority.PROMPT, functools.partial(fine, row))
+            self.queue.run(self.priority, functools.partial(fine, row))
             if logits.max() > NOTHING
             else Answer(LogitGrid(logits, box), None, None)
             for row, logits in enumerate(coarse)

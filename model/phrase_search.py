@@ -119,8 +119,11 @@ class PhraseSearch:
         known: as the part as a whole shows them; kept where no tile shows an object whole.
         """
 
+        # Tiles take many passes, and a click must not wait for them.
+        behind = replace(self, inference=self.inference.behind_clicks())
+
         def search(tile: Box) -> list[Instance]:
-            ((answer, decode),) = self._named(self.encode(embedding, tile), [phrase], tile)
+            ((answer, decode),) = behind._named(self.encode(embedding, tile), [phrase], tile)
             objects = self._objects(embedding, answer, decode, tile, limits)
             return [one for one in objects if not _cut(one.box, tile, part)]
 

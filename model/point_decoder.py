@@ -19,7 +19,7 @@ from scipy import ndimage
 
 from model.confidence import implied_score
 from model.crop import mask_box
-from model.inference import CERTAIN, Inference, Priority, pooled
+from model.inference import CERTAIN, Inference, pooled
 from model.network.click_maps import ClickBatch
 from model.network.late_decoder import MARGIN, Windows
 from model.network.phrase_encoder import WordBatch
@@ -85,7 +85,7 @@ class PointDecoder:
         for start in range(0, len(cells), CHUNK):
             chunk = cells[start : start + CHUNK]
             answers += self.inference.queue.run(
-                Priority.PROMPT, functools.partial(self._decode, chunk)
+                self.inference.priority, functools.partial(self._decode, chunk)
             )
         return answers
 

@@ -297,7 +297,7 @@ class Predictor:
             self.tokenizer,
             self._calibration.confidence,
             lambda embedding, box: self._features(embedding, box, self._size(box)),
-            lambda embedding, box: self._encoded(embedding, box, self._size(box)),
+            lambda embedding, box: self._encoded(embedding, box, self._size(box), Priority.PICTURE),
         )
 
     def _must_know(self, embedding: Embedding) -> None:
@@ -327,14 +327,17 @@ class Predictor:
             return embedding.features
 
         features = self._cache.get_or_make(
-            self._slot(embedding.key, (box, size)), lambda: self._encoded(embedding, box, size)
+            self._slot(embedding.key, (box, size)),
+            # Part of the answer to a prompt, so it need not wait behind new pictures.
+            lambda: self._encoded(embedding, box, size, Priority.PROMPT),
         )
         assert isinstance(features, Features)
         return features
 
-    def _encoded(self, embedding: Embedding, box: Box, size: tuple[int, int]) -> Features:
-        # Part of the answer to a prompt, so it need not wait behind new pictures.
-        return self._inference.encode(embedding.tiles.read(box), size, Priority.PROMPT)
+    def _encoded(
+        self, embedding: Embedding, box: Box, size: tuple[int, int], priority: Priority
+    ) -> Features:
+        return self._inference.encode(embedding.tiles.read(box), size, priority)
 
     def _embed(self, image: NDArray[np.uint8], key: str) -> Embedding:
         height, width = image.shape[:2]

@@ -9,7 +9,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -18,9 +20,11 @@ import torch
 from model.crop import Box
 from model.inference import Inference, InferenceQueue, Priority, passes_for
 from model.network.phraseclick import PhraseClick
+from model.point_decoder import PointDecoder
 from model.prompt import Click, Prompt
 from model.tokenizer import Tokens
 
+T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
 
 
@@ -185,6 +189,33 @@ def test_an_answer_holds_no_tensor_whose_freeing_would_run_torch(
         while isinstance(owner, np.ndarray):
             owner = owner.base
         assert owner is None
+
+
+def test_a_search_behind_clicks_waits_as_new_pictures_do(small_network: PhraseClick) -> None:
+    # given
+    asked: list[Priority] = []
+
+    class Recording(InferenceQueue):
+        def run(self, priority: Priority, work: Callable[[], T]) -> T:
+            asked.append(priority)
+            return super().run(priority, work)
+
+    inference = Inference(small_network, torch.device("cpu"), Recording())
+    with torch.inference_mode():
+        features = small_network.encode(torch.rand(1, 3, 128, 128))
+    box, prompt = Box(0, 0, 200, 200), Prompt((Click(50, 50),), tokens(1))
+    for one, priority in (
+        (inference, Priority.PROMPT),
+        (inference.behind_clicks(), Priority.PICTURE),
+    ):
+        asked.clear()
+        # when
+        one.decode(features, box, prompt, None)
+        one.phrases(features, box, [tokens(1)])
+        PointDecoder(one, features, tokens(1).vectors)([(8, 8)])
+        # then
+        assert set(asked) == {priority}
+        assert len(asked) >= 3
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
